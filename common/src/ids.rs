@@ -1,0 +1,93 @@
+//! Typed ids: a UUID that remembers what it names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $noun:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            pub const fn new(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($noun, " {}"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                Uuid::try_parse(text).map(Self).map_err(|_| NotAnId($noun))
+            }
+        }
+    };
+}
+
+/// The text is not a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a {0} id is a UUID, such as 0192e4a0-7c1e-7b60-a1a5-0b2f3c4d5e6f")]
+pub struct NotAnId(&'static str);
+
+id!(
+    /// The tenant: members, API keys, one wallet.
+    WorkspaceId,
+    "workspace"
+);
+id!(UserId, "user");
+id!(ApiKeyId, "api key");
+id!(
+    /// The customer's order.
+    JobId,
+    "job"
+);
+id!(
+    /// One execution of a job.
+    RunId,
+    "run"
+);
+id!(
+    /// A donor machine; bound to its libp2p key when it joins.
+    NodeId,
+    "node"
+);
+id!(
+    /// An app or an engine at one version.
+    PackageId,
+    "package"
+);
+id!(TransferId, "transfer");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_what_it_prints() {
+        let id = JobId::new(Uuid::from_u128(7));
+
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!("job-7".parse::<JobId>().is_err());
+    }
+}

@@ -1,0 +1,21 @@
+//! Fanfold's words, its wire, and every decision it takes.
+//!
+//! Nothing here reads a clock, draws a random number, waits or does IO: whoever calls passes the
+//! time and the ids in. That is what lets a seeded simulation drive the whole market.
+//!
+//! The words, one for one thing:
+//! a *job* is the customer's order and a *run* one execution of it; a *template* names a
+//! partitioner, an *app* and an assembler; a *chunk* is a piece of data and a *task* the work on
+//! it; an *attempt* is one try of a task on one *node*, under a *lease*; a *receipt* is what the
+//! node signs when the attempt ends; a *hold* reserves credits and a *capture* takes them.
+
+pub mod chunks;
+pub mod credits;
+pub mod digest;
+pub mod ids;
+pub mod price;
+pub mod protocol;
+pub mod resources;
+pub mod run;
+pub mod spec;
+pub mod task;

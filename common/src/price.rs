@@ -1,0 +1,58 @@
+//! Usage → money. The one rounding rule stands here: half-even, to eight decimals.
+
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use crate::credits::Credits;
+use crate::resources::Usage;
+
+/// Credits for one vCPU·h and for one GiB·h; together they make one credit.
+const CPU_HOUR: Decimal = Decimal::from_parts(90_110_316, 0, 0, false, 8);
+const MEMORY_HOUR: Decimal = Decimal::from_parts(9_889_684, 0, 0, false, 8);
+const MS_PER_HOUR: u64 = 3_600_000;
+const MIB_PER_GIB: u64 = 1024;
+
+/// What the usage costs at the base price.
+///
+/// `vCPU·h × 0.90110316 + GiB·h × 0.09889684`, rounded half-even to eight decimals. Usage too
+/// large for an amount of credits gives the largest amount.
+pub fn price(usage: Usage) -> Credits {
+    let cpu_hours = Decimal::from(usage.cpu_ms) / Decimal::from(MS_PER_HOUR);
+    let memory_hours =
+        Decimal::from(usage.memory_mib_ms) / Decimal::from(MS_PER_HOUR * MIB_PER_GIB);
+    let amount = (cpu_hours * CPU_HOUR + memory_hours * MEMORY_HOUR)
+        .round_dp_with_strategy(8, RoundingStrategy::MidpointNearestEven);
+    Credits::from_decimal(amount)
+        .unwrap_or(Credits::from_units(i64::MAX).expect("the largest amount is not negative"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::Resources;
+
+    #[test]
+    fn the_published_example_costs_what_was_published() {
+        // 0.45 vCPU·h and 0.89 GiB·h.
+        let usage = Usage {
+            cpu_ms: 1_620_000,
+            memory_mib_ms: 89 * MIB_PER_GIB * MS_PER_HOUR / 100,
+            wall_ms: 0,
+        };
+
+        assert_eq!(price(usage).to_string(), "0.49351461");
+    }
+
+    #[test]
+    fn one_credit_is_one_hour_of_one_cpu_and_one_gibibyte() {
+        let hour = Usage::full(Resources::new(1000, 1024), MS_PER_HOUR);
+
+        assert_eq!(price(hour).to_string(), "1.00000000");
+    }
+
+    #[test]
+    fn no_usage_overflows() {
+        let most = Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX };
+
+        assert!(price(most) > Credits::ZERO);
+    }
+}

@@ -1,0 +1,234 @@
+//! The wire between a node and a server: two libp2p protocols.
+//!
+//! *sync* is one message in a loop. The node says everything it is and does, the server answers
+//! with everything it should do. Both are whole statements, not differences: a lost message
+//! costs time and never truth.
+//!
+//! *blob* moves bytes. A stream starts with one request frame, the answer starts with one reply
+//! frame, and bytes follow the one or the other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::resources::{Resources, Usage};
+use crate::spec::Image;
+use crate::task::{Lease, Stage};
+
+/// Request-response with CBOR: `Sync` → `Orders`.
+pub const SYNC_PROTOCOL: &str = "/fanfold/sync/1";
+/// A stream: frames (four bytes of length, big-endian, then postcard), then raw bytes.
+pub const BLOB_PROTOCOL: &str = "/fanfold/blob/1";
+
+/// The most bytes of one blob frame.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// The most result files of one attempt.
+pub const OUTPUTS_MAX: usize = 10_000;
+/// The most bytes of a file's name.
+pub const NAME_BYTES_MAX: usize = 255;
+/// The most bytes of receipts in one `Sync`; a node keeps the rest for the next.
+pub const RECEIPTS_BYTES_MAX: usize = 600 * 1024;
+/// The most bytes of log text in one `Sync`.
+pub const LOGS_BYTES_MAX: usize = 128 * 1024;
+/// The most assignments in one `Orders`.
+pub const ASSIGN_MAX: usize = 256;
+
+/// Everything a node has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sync {
+    /// A number drawn when the node's process started: a new one means that nothing runs which
+    /// is not listed here.
+    pub incarnation: u64,
+    /// The one-time token with which an unknown node joins its operator's workspace.
+    pub token: Option<String>,
+    /// What the owner lends in all, used or not.
+    pub capacity: Resources,
+    /// Tasks that the node will hold beyond its capacity, so that data arrives before its turn.
+    pub prefetch: u32,
+    /// Every attempt the node holds: waiting, running, or uploading its results.
+    pub holding: Vec<Held>,
+    /// Attempts that have ended and that the server has not settled yet.
+    pub receipts: Vec<SignedReceipt>,
+    pub logs: Vec<LogBatch>,
+    /// How long the server may keep the answer back while it has nothing to say.
+    pub wait_ms: u32,
+}
+
+/// An attempt on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    pub lease: Lease,
+    /// Milliseconds since the container started; `None` while it has not.
+    pub running_ms: Option<u64>,
+}
+
+/// Everything a server has to say to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Orders {
+    /// The node is unknown and brought no good token; the text tells its owner what to do.
+    Refused(String),
+    Work {
+        /// The stages that `assign` speaks of, each once.
+        works: Vec<Work>,
+        /// Attempts leased to the node that it did not list: it should hold them.
+        assign: Vec<Assignment>,
+        /// Attempts the node listed that are no longer its own: it should drop them.
+        cancel: Vec<Lease>,
+        /// Receipts that need not be sent again: accepted and on disk, or refused for good.
+        settled: Vec<Lease>,
+    },
+}
+
+/// What all tasks of a stage have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Work {
+    pub run: crate::ids::RunId,
+    pub stage: Stage,
+    /// Of the package's tar archive.
+    pub package: Digest,
+    pub image: Image,
+    pub entrypoint: String,
+    pub needs: Resources,
+    /// A JSON object, never empty text.
+    pub params: String,
+    pub task_timeout_secs: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assignment {
+    pub lease: Lease,
+    pub inputs: Inputs,
+}
+
+/// What a task reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Inputs {
+    /// One chunk of so many bytes: input 0, which the container sees as `data.bin`.
+    Chunk { bytes: u64 },
+    /// Files whose list is asked for with `BlobRequest::Inputs`: a partitioner's source, or all
+    /// results for an assembler.
+    Files,
+}
+
+/// A receipt's bytes (postcard of `Receipt`) and the node's signature over them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedReceipt {
+    #[serde(with = "serde_bytes")]
+    pub receipt: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    pub signature: Vec<u8>,
+}
+
+/// What a node signs when an attempt ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub lease: Lease,
+    pub usage: Usage,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The container ended with 0 and its result files are stored.
+    Succeeded { outputs: Vec<Output> },
+    /// The customer's code or data is at fault: counts against the task's retries.
+    Failed { failure: Failure, message: String },
+    /// The node is at fault: the task goes elsewhere and the node loses trust.
+    NodeFault { message: String },
+}
+
+/// A result file, stored under its digest for its lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Flat: folders are joined with `__`.
+    pub name: String,
+    pub size: u64,
+    pub digest: Digest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    ExitCode(i64),
+    Timeout,
+    OutOfMemory,
+    /// The results are too large, too many, or badly named.
+    Results,
+    /// The package or its image cannot be used: the entrypoint is missing, for one.
+    Package,
+}
+
+/// What a container wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogBatch {
+    pub lease: Lease,
+    /// The number of the first line, from 0, so that a batch sent twice is stored once.
+    pub first: u32,
+    pub lines: Vec<LogLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogLine {
+    /// Microseconds since 1970, by the node's clock.
+    pub at_us: i64,
+    pub text: String,
+}
+
+/// What a node asks for on a blob stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BlobRequest {
+    /// The list of a lease's input files. Answered with `Listing`.
+    Inputs { lease: Lease },
+    /// Input `n` of a lease, from byte `from` on. Answered with `Bytes` or `Redirect`.
+    Input { lease: Lease, n: u32, from: u64 },
+    /// The package of a lease, from byte `from` on.
+    Package { lease: Lease, from: u64 },
+    /// The stored image of a lease, from byte `from` on.
+    Image { lease: Lease, from: u64 },
+    /// Stores a result file of a lease. Answered with `Ready` (then send `size` bytes and read a
+    /// second reply), or at once with `Stored`.
+    Put { lease: Lease, size: u64, digest: Digest },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BlobReply {
+    /// So many entries follow, each a frame with an `InputFile`.
+    Listing {
+        files: u32,
+    },
+    /// So many bytes follow. The digest, where it is known, is of the whole and not of the part
+    /// from `from` on.
+    Bytes {
+        bytes: u64,
+        digest: Option<Digest>,
+    },
+    /// The bytes `from..to` of this URL are what was asked for.
+    Redirect {
+        url: String,
+        from: u64,
+        to: u64,
+        digest: Option<Digest>,
+    },
+    Ready,
+    Stored,
+    /// No; asking again helps only where `again` says so.
+    Refused {
+        message: String,
+        again: bool,
+    },
+}
+
+/// One input of a task; its number is its place in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFile {
+    pub name: String,
+    pub size: u64,
+    pub digest: Option<Digest>,
+}

@@ -1,0 +1,73 @@
+//! What a task needs and a node has.
+
+use serde::{Deserialize, Serialize};
+
+/// An amount of machine: thousandths of a vCPU and mebibytes of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    pub cpu_millis: u32,
+    pub memory_mib: u32,
+}
+
+impl Resources {
+    pub const NONE: Self = Self { cpu_millis: 0, memory_mib: 0 };
+
+    pub const fn new(cpu_millis: u32, memory_mib: u32) -> Self {
+        Self { cpu_millis, memory_mib }
+    }
+
+    pub const fn fits_in(self, free: Self) -> bool {
+        self.cpu_millis <= free.cpu_millis && self.memory_mib <= free.memory_mib
+    }
+
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_millis: self.cpu_millis.saturating_add(other.cpu_millis),
+            memory_mib: self.memory_mib.saturating_add(other.memory_mib),
+        }
+    }
+
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            cpu_millis: self.cpu_millis.saturating_sub(other.cpu_millis),
+            memory_mib: self.memory_mib.saturating_sub(other.memory_mib),
+        }
+    }
+}
+
+/// What one attempt used, as metered by its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// CPU time in milliseconds, over all cores.
+    pub cpu_ms: u64,
+    /// Memory × time, in MiB·milliseconds.
+    pub memory_mib_ms: u64,
+    /// Time from the container's start to its end, in milliseconds.
+    pub wall_ms: u64,
+}
+
+impl Usage {
+    /// The most that `resources` can be used for in `wall_ms`.
+    pub fn full(resources: Resources, wall_ms: u64) -> Self {
+        Self {
+            cpu_ms: wall_ms.saturating_mul(resources.cpu_millis.into()) / 1000,
+            memory_mib_ms: wall_ms.saturating_mul(resources.memory_mib.into()),
+            wall_ms,
+        }
+    }
+
+    /// Each figure, but no more than the bound's: a node's word is not taken beyond what its
+    /// lease allowed.
+    #[must_use]
+    pub fn at_most(self, bound: Self) -> Self {
+        Self {
+            cpu_ms: self.cpu_ms.min(bound.cpu_ms),
+            memory_mib_ms: self.memory_mib_ms.min(bound.memory_mib_ms),
+            wall_ms: self.wall_ms.min(bound.wall_ms),
+        }
+    }
+}

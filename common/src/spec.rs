@@ -1,0 +1,200 @@
+//! What a run is pinned to when it starts: packages by digest, params, data, limits.
+//!
+//! A `RunSpec` is complete: later edits of the job, the template or a package touch the next run
+//! only.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::digest::Digest;
+use crate::ids::{JobId, PackageId, WorkspaceId};
+use crate::resources::Resources;
+use crate::task::Stage;
+
+/// The params of one phase, as the container sees them: always a JSON object.
+pub type Params = Map<String, Value>;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    pub job: JobId,
+    pub workspace: WorkspaceId,
+    /// The job's name; the wallet's line of this run shows it.
+    pub name: String,
+    pub template: String,
+    pub source: Source,
+    pub destination: Destination,
+    pub partition: Partition,
+    pub process: Container,
+    pub assemble: Assemble,
+    pub limits: Limits,
+}
+
+impl RunSpec {
+    /// The container that works on a stage, or `None` where the server does it itself.
+    pub fn container(&self, stage: Stage) -> Option<&Container> {
+        match (stage, &self.partition, &self.assemble) {
+            (Stage::Process, _, _) => Some(&self.process),
+            (Stage::Partition, Partition::Custom(container), _)
+            | (Stage::Assemble, _, Assemble::Custom(container)) => Some(container),
+            (Stage::Partition | Stage::Assemble, _, _) => None,
+        }
+    }
+}
+
+/// Where a run's data comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// One object of an S3-compatible bucket; `path` is its key.
+    S3(S3),
+    /// An http or https URL, read by ranges where its server can.
+    Url { url: String, username: Option<String>, secret: Option<String> },
+    /// A file that the customer uploaded into Fanfold's bucket.
+    File { key: String, name: String, size: u64 },
+    /// No data: one empty object, so that a partitioner has something to fan out.
+    Bypass,
+}
+
+/// Where a run's results go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Destination {
+    /// A folder of an S3-compatible bucket; `path` is its prefix.
+    S3(S3),
+    /// Fanfold's own bucket: signed links for 48 hours.
+    Bucket,
+    /// Nowhere: the results are dropped.
+    Bypass,
+}
+
+/// A place in an S3-compatible bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3 {
+    pub bucket: String,
+    pub path: String,
+    pub region: String,
+    /// `None` is Amazon's own.
+    pub endpoint: Option<String>,
+    /// The id of the workspace's secret that opens the bucket; `None` for a public one.
+    pub secret: Option<String>,
+}
+
+/// How a run's data is cut.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Partition {
+    /// By ranges that the server computes; nothing is copied.
+    Builtin(Partitioner),
+    /// By the customer's container, on a node.
+    Custom(Container),
+}
+
+/// The partitioners that need no container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Partitioner {
+    /// The whole source is one chunk. Several objects are one chunk each.
+    Passthrough,
+    /// Chunks of about `bytes`, each ending where a line ends.
+    Lines { bytes: u64 },
+    /// Chunks of exactly `bytes`, the last of an object shorter.
+    Bytes { bytes: u64 },
+    /// Each object of the source is one chunk.
+    File,
+    /// Each object of the source, `copies` times.
+    Replicate { copies: u32 },
+}
+
+/// How a run's results are folded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Assemble {
+    /// By the server, streaming.
+    Builtin(Assembler),
+    /// By the customer's container, on a node.
+    Custom(Container),
+}
+
+/// The assemblers that need no container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Assembler {
+    /// Every result file goes to the destination under its unique name.
+    Passthrough,
+    /// All result files one after the other, in chunk order, as one file of this name.
+    Concat { name: String },
+    /// All result files in one archive of this name.
+    Zip { name: String },
+}
+
+/// The work of one container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    pub package: PackagePin,
+    pub image: Image,
+    /// The file in the package's `app` folder that is run.
+    pub entrypoint: String,
+    pub needs: Resources,
+    pub params: Params,
+}
+
+/// A package at the very bytes that were current when the run started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackagePin {
+    pub id: PackageId,
+    pub name: String,
+    /// `major.minor`.
+    pub version: String,
+    pub revision: u32,
+    /// Of the package's tar archive.
+    pub digest: Digest,
+}
+
+/// What a container is made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Image {
+    /// An image in Fanfold's bucket: the archive that the engine's save gives. `reference` is
+    /// what its owner calls it.
+    Stored { reference: String, digest: Digest },
+    /// An image that each node pulls from its registry.
+    Registry { reference: String },
+    /// No image: the package carries a static executable.
+    Binary,
+}
+
+/// When a run stops trying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Seconds that one attempt's container may run; `None` is no limit.
+    pub task_timeout_secs: Option<u32>,
+    /// Seconds from the run's start to its end; `None` is no limit.
+    pub job_timeout_secs: Option<u32>,
+    /// Further attempts after a task's first failed.
+    pub task_retries: u32,
+}
+
+/// The name under which a process task's result file `name` is handed on: unique over the run and
+/// sortable by chunk. A single-chunk run keeps the name as it is.
+pub fn result_name(index: u32, total: u32, name: &str) -> String {
+    if total == 1 { name.to_owned() } else { format!("{index:07}_{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_names_sort_by_chunk() {
+        let names: Vec<_> =
+            [2, 10, 100].into_iter().map(|i| result_name(i, 101, "out.txt")).collect();
+
+        assert!(names.is_sorted());
+        assert_eq!(result_name(0, 1, "out.txt"), "out.txt");
+    }
+}
