@@ -13,6 +13,8 @@ pub mod chunks;
 pub mod credits;
 pub mod digest;
 pub mod ids;
+pub mod ledger;
+pub mod market;
 pub mod price;
 pub mod protocol;
 pub mod resources;

@@ -1,0 +1,287 @@
+//! A run's life: from its start over cutting, processing and folding to its end.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::outbox::{LeaseChange, Notice, Step, TableKind, TaskRecord, TaskState};
+use super::run::{Run, Single, Tries};
+use super::{Market, Refused};
+use crate::chunks::ChunkTable;
+use crate::credits::Credits;
+use crate::ids::RunId;
+use crate::run::RunState;
+use crate::spec::{Assemble, Partition, Partitioner, RunSpec, Source};
+use crate::task::{Lease, Stage};
+
+impl Market {
+    /// Accepts a run and holds what its first tasks are estimated to cost.
+    pub fn start_run(
+        &mut self,
+        id: RunId,
+        spec: Arc<RunSpec>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Refused> {
+        if self.runs.contains_key(&id) {
+            return Err(Refused::AlreadyStarted);
+        }
+        let known = chunks_known_at_start(&spec);
+        let run = Run::new(id, spec, now);
+        let estimate = run.estimate(&self.policy).saturating_mul(known.into());
+        self.runs.insert(id, run);
+        if let Err(refused) = self.hold(id, estimate, now) {
+            self.runs.remove(&id);
+            return Err(refused);
+        }
+        self.outbox.new_runs.insert(id);
+        self.outbox.steps.push((id, Step::Cut));
+        self.notice_state(id);
+        Ok(())
+    }
+
+    /// The source has been looked at. A custom partitioner gets its objects; with a built-in one
+    /// `objects` is `None` and the chunks follow.
+    pub fn looked(&mut self, id: RunId, objects: Option<ChunkTable>, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.state() != RunState::Fetching {
+            return;
+        }
+        if let Some(table) = objects {
+            let table = Arc::new(table);
+            run.source = Some(Arc::clone(&table));
+            self.outbox.tables.push((id, TableKind::Source, table));
+        }
+        self.enter(id, RunState::Partitioning, now);
+    }
+
+    /// The chunks are known: the hold grows to what all of them are estimated to cost, and nodes
+    /// may begin.
+    pub fn partitioned(&mut self, id: RunId, table: ChunkTable, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.state() != RunState::Partitioning {
+            return;
+        }
+        if table.is_empty() {
+            self.fail(id, "the partitioner produced no chunks".to_owned(), now);
+            return;
+        }
+        let table = Arc::new(table);
+        run.chunks = Some(Arc::clone(&table));
+        run.single = Single::Fresh;
+        self.outbox.tables.push((id, TableKind::Chunks, Arc::clone(&table)));
+        self.enter(id, RunState::Processing, now);
+        let Some(run) = self.runs.get(&id) else { return };
+        let estimate = run.estimate(&self.policy).saturating_mul(table.len().into());
+        let more = estimate.saturating_sub(run.held);
+        if let Err(refused) = self.hold(id, more, now) {
+            let chunks = table.len();
+            self.fail(
+                id,
+                format!("its {chunks} chunks need {estimate} credits to be held: {refused}"),
+                now,
+            );
+        }
+    }
+
+    /// The results have been folded; delivery begins.
+    pub fn folded(&mut self, id: RunId, now: DateTime<Utc>) {
+        let state = self.runs.get(&id).map(Run::state);
+        if state == Some(RunState::Assembling) {
+            self.enter(id, RunState::Assembled, now);
+        }
+        if matches!(state, Some(RunState::Assembling | RunState::Assembled)) {
+            self.enter(id, RunState::Delivering, now);
+        }
+    }
+
+    /// The output is where it should be: the run is settled and ends.
+    pub fn delivered(&mut self, id: RunId, now: DateTime<Utc>) {
+        if self.runs.get(&id).map(Run::state) == Some(RunState::Delivering) {
+            self.end(id, RunState::Complete, now);
+        }
+    }
+
+    /// Ends a run that has not ended, with a reason for its customer.
+    pub fn abort(&mut self, id: RunId, reason: String, now: DateTime<Utc>) -> Result<(), Refused> {
+        if !self.runs.contains_key(&id) {
+            return Err(Refused::NoRun);
+        }
+        self.fail(id, reason, now);
+        Ok(())
+    }
+
+    /// Ends runs that are past their limits, takes the leases of silent nodes, and keeps holds
+    /// ahead of running tasks. To be called about once a second.
+    pub fn tick(&mut self, now: DateTime<Utc>) {
+        self.expire_nodes(now);
+        let ids: Vec<RunId> = self.runs.keys().copied().collect();
+        for id in ids {
+            if self.runs.get(&id).is_some_and(|run| past_job_timeout(run, now)) {
+                self.fail(id, "the job timeout has passed".to_owned(), now);
+                continue;
+            }
+            self.meter(id, now);
+        }
+    }
+
+    /// Goes on to the next stage when the present one has nothing left to do.
+    pub(super) fn advance(&mut self, id: RunId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        match run.state() {
+            RunState::Partitioning if run.single == Single::Done => {
+                self.outbox.steps.push((id, Step::Collect));
+            }
+            RunState::Processing if run.chunks_done == run.total() => {
+                let custom = matches!(run.spec.assemble, Assemble::Custom(_));
+                self.enter(id, RunState::Processed, now);
+                self.enter(id, RunState::Assembling, now);
+                if !custom {
+                    self.outbox.steps.push((id, Step::Fold));
+                }
+            }
+            RunState::Assembling if run.single == Single::Done => {
+                self.enter(id, RunState::Assembled, now);
+                self.outbox.steps.push((id, Step::Fold));
+            }
+            RunState::Started
+            | RunState::Fetching
+            | RunState::Partitioning
+            | RunState::Processing
+            | RunState::Processed
+            | RunState::Assembling
+            | RunState::Assembled
+            | RunState::Delivering
+            | RunState::Complete
+            | RunState::Failed => {}
+        }
+    }
+
+    pub(super) fn fail(&mut self, id: RunId, reason: String, now: DateTime<Utc>) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.error = Some(reason);
+            self.end(id, RunState::Failed, now);
+        }
+    }
+
+    fn end(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
+        let indices: Vec<u32> =
+            self.runs.get(&id).map(|run| run.active.keys().copied().collect()).unwrap_or_default();
+        for index in indices {
+            if let Some((lease, tries, node)) = self.release(id, index) {
+                let record =
+                    TaskRecord { node: Some(node), ..record(lease, TaskState::Failed, &tries) };
+                self.put_task(TaskRecord {
+                    ended_at: Some(now),
+                    error: Some("the run ended before this task".to_owned()),
+                    ..record
+                });
+            }
+        }
+        self.settle(id, now);
+        self.enter(id, state, now);
+        self.outbox.runs.remove(&id);
+        if let Some(run) = self.runs.remove(&id) {
+            if let Some(rank) = run.rank {
+                self.runnable.remove(&(rank, id));
+            }
+            self.outbox.ended.push(run);
+        }
+    }
+
+    /// Takes a task from its node. What becomes of the task is up to the caller.
+    pub(super) fn release(
+        &mut self,
+        id: RunId,
+        index: u32,
+    ) -> Option<(Lease, Tries, crate::ids::NodeId)> {
+        let run = self.runs.get_mut(&id)?;
+        let needs = run.needs();
+        let active = run.active.remove(&index)?;
+        run.committed = run.committed.saturating_sub(active.bound);
+        let lease = run.lease(index, active.tries.attempt);
+        if let Some(node) = self.nodes.get_mut(&active.node) {
+            node.leased.remove(&lease);
+            node.used = node.used.minus(needs);
+            self.open.insert(active.node);
+        }
+        self.outbox.leases.push(LeaseChange::Ended { node: active.node, lease });
+        self.note_runnable(id);
+        Some((lease, active.tries, active.node))
+    }
+
+    fn enter(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.enter(state, now);
+            self.outbox.runs.insert(id);
+            self.note_runnable(id);
+            self.notice_state(id);
+        }
+    }
+
+    fn notice_state(&mut self, id: RunId) {
+        if let Some(run) = self.runs.get(&id) {
+            self.outbox.notices.push(Notice::State {
+                run: id,
+                owner: run.owner(),
+                state: run.state(),
+                error: run.error.clone(),
+            });
+        }
+    }
+
+    /// Stores a task as it stands, and tells whoever watches.
+    pub(super) fn put_task(&mut self, task: TaskRecord) {
+        if let Some(run) = self.runs.get(&task.task.run) {
+            self.outbox.notices.push(Notice::Task {
+                task: task.task,
+                owner: run.owner(),
+                attempt: task.attempt,
+                state: task.state,
+            });
+        }
+        self.outbox.tasks.insert(task.task, task);
+    }
+}
+
+/// A task's record with what its tries say; the rest is for the caller to fill in.
+pub(super) fn record(lease: Lease, state: TaskState, tries: &Tries) -> TaskRecord {
+    TaskRecord {
+        task: lease.task,
+        state,
+        attempt: tries.attempt,
+        failures: tries.failures,
+        losses: tries.losses,
+        node: None,
+        leased_at: None,
+        ended_at: None,
+        price: Credits::ZERO,
+        receipt: None,
+        error: None,
+    }
+}
+
+/// The number of chunks, as far as the spec alone tells.
+fn chunks_known_at_start(spec: &RunSpec) -> u32 {
+    match (&spec.partition, &spec.source) {
+        (Partition::Builtin(Partitioner::Replicate { copies }), _) => *copies,
+        (
+            Partition::Builtin(Partitioner::Bytes { bytes } | Partitioner::Lines { bytes }),
+            Source::File { size, .. },
+        ) if *bytes > 0 => u32::try_from(size.div_ceil(*bytes)).unwrap_or(u32::MAX),
+        (Partition::Builtin(_) | Partition::Custom(_), _) => 1,
+    }
+}
+
+fn past_job_timeout(run: &Run, now: DateTime<Utc>) -> bool {
+    let Some(secs) = run.spec.limits.job_timeout_secs else { return false };
+    run.times
+        .get(&RunState::Started)
+        .is_some_and(|started| now - *started > TimeDelta::seconds(secs.into()))
+}
+
+impl Run {
+    /// The stage whose single task is a custom container's, as a lease names it.
+    pub(super) fn is_single(stage: Stage) -> bool {
+        matches!(stage, Stage::Partition | Stage::Assemble)
+    }
+}

@@ -1,0 +1,275 @@
+//! The market: every run, node and account in memory, and the rules by which they change.
+//!
+//! A method takes an event and the time, changes the state, and leaves in the outbox what must be
+//! stored and done. The caller stores all of it in one transaction before it acts or answers; the
+//! memory here is only a cache of what is stored, so a restart is `Market::load` and nothing else.
+
+mod dispatch;
+mod life;
+mod money;
+mod node;
+mod outbox;
+mod run;
+mod sync;
+mod waiting;
+
+pub use node::Node;
+pub use outbox::{
+    Changes, Ended, LeaseChange, Line, LogRecord, Notice, Owner, RunRecord, Step, TableKind,
+    TaskRecord, TaskState,
+};
+pub use run::{Progress, Run};
+pub use sync::CheckedSync;
+pub use waiting::Waiting;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::credits::Credits;
+use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::ledger::{Account, Ledger};
+use crate::task::{Lease, TaskRef};
+use outbox::Outbox;
+use run::Active;
+
+/// The numbers that the market's owner may turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// A node that is silent for so long loses its leases.
+    pub lease: TimeDelta,
+    /// The time for which a task without a shorter timeout is reserved when its run starts; the
+    /// hold grows with a task that takes longer.
+    pub estimate: TimeDelta,
+    /// A task that so many nodes have lost is given up.
+    pub losses_max: u32,
+    /// So many faults in a row set a node aside.
+    pub strikes_max: u32,
+    /// For so long.
+    pub aside: TimeDelta,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            lease: TimeDelta::seconds(30),
+            estimate: TimeDelta::seconds(60),
+            losses_max: 8,
+            strikes_max: 3,
+            aside: TimeDelta::seconds(60),
+        }
+    }
+}
+
+/// Why a request was turned down. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("this run has been started already")]
+    AlreadyStarted,
+    #[error("the wallet holds {available} credits and the run needs {needs} to be held")]
+    Wallet { needs: Credits, available: Credits },
+    #[error("there is no such run, or it has ended")]
+    NoRun,
+}
+
+/// Everything that goes on.
+#[derive(Debug)]
+pub struct Market {
+    policy: Policy,
+    /// Runs that have not ended.
+    runs: BTreeMap<RunId, Run>,
+    nodes: BTreeMap<NodeId, Node>,
+    ledger: Ledger,
+    /// Runs that have a task to hand out, fewest running tasks first.
+    runnable: BTreeSet<(usize, RunId)>,
+    /// Nodes that may have room.
+    open: BTreeSet<NodeId>,
+    outbox: Outbox,
+}
+
+/// What was stored, to go on from.
+#[derive(Debug, Default)]
+pub struct Stored {
+    pub runs: Vec<Run>,
+    pub tasks: Vec<TaskRecord>,
+    /// The operator of each node that holds a task.
+    pub operators: BTreeMap<NodeId, WorkspaceId>,
+    pub ledger: Ledger,
+}
+
+impl Market {
+    /// Goes on from what was stored. Nodes get a whole lease's time to come back, and the steps
+    /// that the server was in are begun again.
+    pub fn load(policy: Policy, stored: Stored, now: DateTime<Utc>) -> Self {
+        let mut market = Self {
+            policy,
+            runs: stored.runs.into_iter().map(|run| (run.id, run)).collect(),
+            nodes: BTreeMap::new(),
+            ledger: stored.ledger,
+            runnable: BTreeSet::new(),
+            open: BTreeSet::new(),
+            outbox: Outbox::default(),
+        };
+        for (node, operator) in stored.operators {
+            market.nodes.insert(node, Node::absent(operator, now + policy.lease));
+        }
+        for task in stored.tasks {
+            market.restore(&task, now);
+        }
+        let runs: Vec<RunId> = market.runs.keys().copied().collect();
+        for id in runs {
+            let run = &market.runs[&id];
+            if let Some(step) = run.step() {
+                market.outbox.steps.push((id, step));
+            }
+            market.note_runnable(id);
+        }
+        market
+    }
+
+    /// Puts an unfinished task back where it was: waiting, or leased to its node.
+    fn restore(&mut self, task: &TaskRecord, now: DateTime<Utc>) {
+        let TaskRef { run, index, .. } = task.task;
+        let Some(run) = self.runs.get_mut(&run).filter(|run| run.stage() == Some(task.task.stage))
+        else {
+            return;
+        };
+        let tries = run::Tries {
+            attempt: task.attempt,
+            failures: task.failures,
+            losses: task.losses,
+            failed_on: Vec::new(),
+        };
+        if Run::is_single(task.task.stage) {
+            run.single = run::Single::HandedOut;
+        }
+        match (task.state, task.node) {
+            (TaskState::Leased, Some(node)) => {
+                let needs = run.needs();
+                let bound = run.estimate(&self.policy);
+                let leased_at = task.leased_at.unwrap_or(now);
+                run.committed = run.committed.saturating_add(bound);
+                run.active.insert(
+                    index,
+                    Active { node, leased_at, running_since: None, bound, lines: 0, tries },
+                );
+                let lease = Lease { task: task.task, attempt: task.attempt };
+                if let Some(node) = self.nodes.get_mut(&node) {
+                    node.leased.insert(lease);
+                    node.used = node.used.plus(needs);
+                }
+                self.outbox.leases.push(LeaseChange::Granted { node, lease });
+            }
+            (TaskState::Waiting | TaskState::Leased, _) => {
+                run.waiting.insert(index, tries);
+            }
+            (TaskState::Done, _) => run.finish_single(),
+            (TaskState::Failed, _) => {}
+        }
+    }
+
+    /// Takes what must be stored and done since the last call.
+    pub fn drain(&mut self) -> Changes {
+        let outbox = std::mem::take(&mut self.outbox);
+        let balances =
+            outbox.accounts.iter().map(|account| (*account, self.ledger.units(*account))).collect();
+        let mut runs: Vec<RunRecord> =
+            outbox.runs.iter().filter_map(|id| self.runs.get(id)).map(Run::record).collect();
+        runs.extend(outbox.ended.iter().map(Run::record));
+        let progress = outbox
+            .runs
+            .iter()
+            .filter_map(|id| self.runs.get(id))
+            .map(|run| (run.id, run.progress()))
+            .collect();
+        Changes {
+            runs,
+            progress,
+            new_runs: outbox.new_runs,
+            tasks: outbox.tasks.into_values().collect(),
+            tables: outbox.tables,
+            transfers: outbox.transfers,
+            balances,
+            lines: outbox.lines,
+            logs: outbox.logs,
+            ended: outbox
+                .ended
+                .iter()
+                .map(|run| Ended { run: run.id, state: run.state() })
+                .collect(),
+            steps: outbox.steps,
+            notices: outbox.notices,
+            leases: outbox.leases,
+        }
+    }
+
+    pub fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(&id)
+    }
+
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values()
+    }
+
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    pub fn balance(&self, account: Account) -> Credits {
+        self.ledger.balance(account)
+    }
+
+    /// Notes whether a run has a task to hand out, after anything about it has changed.
+    fn note_runnable(&mut self, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let before = run.rank.take();
+        if let Some(rank) = before {
+            self.runnable.remove(&(rank, id));
+        }
+        if run.has_waiting() {
+            if before.is_none() {
+                // Nodes that had nothing to offer to the others may have room for this one.
+                self.open.extend(self.nodes.keys());
+            }
+            let rank = run.active.len();
+            run.rank = Some(rank);
+            self.runnable.insert((rank, id));
+        }
+    }
+
+    /// The invariants: what must be true after every step. Its cost grows with what is running.
+    pub fn check(&self) -> Result<(), String> {
+        self.ledger.check()?;
+        let mut held: BTreeMap<WorkspaceId, Credits> = BTreeMap::new();
+        for run in self.runs.values() {
+            run.check()?;
+            let sum = held.entry(run.spec.workspace).or_default();
+            *sum = sum.saturating_add(run.held);
+            for (index, active) in &run.active {
+                let lease = run.lease(*index, active.tries.attempt);
+                let node = self.nodes.get(&active.node);
+                if !node.is_some_and(|node| node.leased.contains(&lease)) {
+                    return Err(format!("{lease} is leased to a node that does not hold it"));
+                }
+            }
+        }
+        for (workspace, sum) in held {
+            let account = self.ledger.balance(Account::Held(workspace));
+            if account != sum {
+                return Err(format!("{workspace} holds {account}, its runs hold {sum}"));
+            }
+        }
+        for (id, node) in &self.nodes {
+            let run_holds = |lease: &&Lease| {
+                self.runs
+                    .get(&lease.task.run)
+                    .and_then(|run| run.active_lease(**lease))
+                    .is_some_and(|active| active.node == *id)
+            };
+            if let Some(lease) = node.leased.iter().find(|lease| !run_holds(lease)) {
+                return Err(format!("{id:?} holds {lease}, which its run did not lease to it"));
+            }
+        }
+        Ok(())
+    }
+}

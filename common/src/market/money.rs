@@ -1,0 +1,201 @@
+//! Holds, captures and voids: how runs and the ledger meet.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::outbox::Line;
+use super::{Market, Refused};
+use crate::credits::Credits;
+use crate::ids::{RunId, WorkspaceId};
+use crate::ledger::{Account, Kind, Posting};
+use crate::run::RunState;
+use crate::task::TaskRef;
+
+/// A running task is reserved this far ahead, so that what it costs when its receipt comes is
+/// always covered.
+const AHEAD: TimeDelta = TimeDelta::seconds(30);
+
+impl Market {
+    /// Gives a workspace promotional credits.
+    pub fn grant(&mut self, to: WorkspaceId, amount: Credits, what: &str, now: DateTime<Utc>) {
+        let posting = Posting {
+            from: Account::World,
+            to: Account::Available(to),
+            amount,
+            kind: Kind::Grant,
+            run: None,
+            task: None,
+        };
+        self.post(posting, now).expect("the world may owe");
+        let balance = self.total_balance(to);
+        self.outbox.lines.push(Line {
+            owner: to,
+            at: now,
+            credit: Some(amount),
+            debit: None,
+            run: None,
+            description: what.to_owned(),
+            balance,
+        });
+    }
+
+    /// Reserves `more` of the customer's credits for a run.
+    pub(super) fn hold(
+        &mut self,
+        id: RunId,
+        more: Credits,
+        now: DateTime<Utc>,
+    ) -> Result<(), Refused> {
+        let Some(run) = self.runs.get(&id) else { return Err(Refused::NoRun) };
+        if more.is_zero() {
+            return Ok(());
+        }
+        let owner = run.spec.workspace;
+        let posting = Posting {
+            from: Account::Available(owner),
+            to: Account::Held(owner),
+            amount: more,
+            kind: Kind::Hold,
+            run: Some(id),
+            task: None,
+        };
+        self.post(posting, now)?;
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.held = run.held.saturating_add(more);
+        }
+        self.outbox.runs.insert(id);
+        Ok(())
+    }
+
+    /// Raises a run's hold so that it covers `need` beyond what its running tasks may cost.
+    pub(super) fn cover(
+        &mut self,
+        id: RunId,
+        need: Credits,
+        now: DateTime<Utc>,
+    ) -> Result<(), Refused> {
+        let Some(run) = self.runs.get(&id) else { return Err(Refused::NoRun) };
+        let lacking = run.committed.saturating_add(need).saturating_sub(run.held);
+        if lacking.is_zero() {
+            return Ok(());
+        }
+        // A quarter more than needed where the wallet has it, so that a long run posts few holds.
+        let generous =
+            lacking.saturating_add(Credits::from_units(run.held.units() / 4).unwrap_or_default());
+        self.hold(id, generous, now).or_else(|_| self.hold(id, lacking, now))
+    }
+
+    /// Pays the operator for an accepted task out of the run's hold.
+    pub(super) fn capture(
+        &mut self,
+        task: TaskRef,
+        operator: WorkspaceId,
+        amount: Credits,
+        now: DateTime<Utc>,
+    ) {
+        let Some(run) = self.runs.get_mut(&task.run) else { return };
+        if amount.is_zero() {
+            return;
+        }
+        let owner = run.spec.workspace;
+        run.held = run
+            .held
+            .checked_sub(amount)
+            .expect("a task's price is at most its bound, and the hold covers all bounds");
+        run.captured = run.captured.saturating_add(amount);
+        let posting = Posting {
+            from: Account::Held(owner),
+            to: Account::Pending(operator),
+            amount,
+            kind: Kind::Capture,
+            run: Some(task.run),
+            task: Some(task),
+        };
+        self.post(posting, now).expect("the held account holds the sum of all runs' holds");
+    }
+
+    /// Settles a run that ends: gives back what it did not use, and writes its line.
+    pub(super) fn settle(&mut self, id: RunId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let owner = run.spec.workspace;
+        let rest = std::mem::take(&mut run.held);
+        let (spent, name) = (run.captured, run.spec.name.clone());
+        if !rest.is_zero() {
+            let posting = Posting {
+                from: Account::Held(owner),
+                to: Account::Available(owner),
+                amount: rest,
+                kind: Kind::Void,
+                run: Some(id),
+                task: None,
+            };
+            self.post(posting, now).expect("the held account holds the sum of all runs' holds");
+        }
+        if !spent.is_zero() {
+            let balance = self.total_balance(owner);
+            self.outbox.lines.push(Line {
+                owner,
+                at: now,
+                credit: None,
+                debit: Some(spent),
+                run: Some(id),
+                description: name,
+                balance,
+            });
+        }
+    }
+
+    /// Raises the bounds of a run's running tasks to what they can have cost by now and a little
+    /// later. A run whose wallet cannot cover that ends here.
+    pub(super) fn meter(&mut self, id: RunId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.state() != RunState::Processing {
+            return;
+        }
+        let mut raised = Vec::new();
+        let mut growth = Credits::ZERO;
+        for (index, active) in &run.active {
+            let soon = run.price_of(now - active.leased_at + AHEAD);
+            if soon > active.bound {
+                // Half as much again, so that this is not done every second.
+                let bound = run.price_of((now - active.leased_at) * 3 / 2 + AHEAD);
+                growth = growth.saturating_add(bound.saturating_sub(active.bound));
+                raised.push((*index, bound));
+            }
+        }
+        if raised.is_empty() {
+            return;
+        }
+        if let Err(refused) = self.cover(id, growth, now) {
+            self.fail(
+                id,
+                format!("its tasks take longer than the wallet can pay for: {refused}"),
+                now,
+            );
+            return;
+        }
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        for (index, bound) in raised {
+            if let Some(active) = run.active.get_mut(&index) {
+                active.bound = bound;
+            }
+        }
+        run.committed = run.committed.saturating_add(growth);
+    }
+
+    /// What a workspace has, reserved or not.
+    fn total_balance(&self, owner: WorkspaceId) -> Credits {
+        self.ledger
+            .balance(Account::Available(owner))
+            .saturating_add(self.ledger.balance(Account::Held(owner)))
+    }
+
+    fn post(&mut self, posting: Posting, now: DateTime<Utc>) -> Result<(), Refused> {
+        let transfer = self.ledger.post(posting, now).map_err(|insufficient| Refused::Wallet {
+            needs: insufficient.wanted,
+            available: insufficient.available,
+        })?;
+        self.outbox.accounts.extend([posting.from, posting.to]);
+        self.outbox.transfers.push(transfer);
+        Ok(())
+    }
+}

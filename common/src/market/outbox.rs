@@ -1,0 +1,202 @@
+//! What a change of the market leaves behind: rows to store, then things to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::run::{Progress, Run};
+use crate::chunks::ChunkTable;
+use crate::credits::Credits;
+use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
+use crate::ledger::{Account, Transfer};
+use crate::protocol::{LogLine, SignedReceipt};
+use crate::run::RunState;
+use crate::spec::RunSpec;
+use crate::task::{Lease, TaskRef};
+
+/// Everything to be stored in one transaction, and then to be done.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Runs as they stand now; those in `new_runs` for the first time.
+    pub runs: Vec<RunRecord>,
+    pub new_runs: BTreeSet<RunId>,
+    /// Tasks as they stand now.
+    pub tasks: Vec<TaskRecord>,
+    pub tables: Vec<(RunId, TableKind, Arc<ChunkTable>)>,
+    pub transfers: Vec<Transfer>,
+    /// Accounts as they stand now, in 1e-8 credits.
+    pub balances: Vec<(Account, i64)>,
+    pub lines: Vec<Line>,
+    pub logs: Vec<LogRecord>,
+
+    pub ended: Vec<Ended>,
+    pub steps: Vec<(RunId, Step)>,
+    pub notices: Vec<Notice>,
+    pub leases: Vec<LeaseChange>,
+    /// How far the changed runs are.
+    pub progress: Vec<(RunId, Progress)>,
+}
+
+impl Changes {
+    /// Nothing has to be stored.
+    pub fn is_stored(&self) -> bool {
+        self.runs.is_empty()
+            && self.tasks.is_empty()
+            && self.transfers.is_empty()
+            && self.logs.is_empty()
+            && self.tables.is_empty()
+            && self.lines.is_empty()
+    }
+}
+
+/// A run as it is stored.
+#[derive(Debug, Clone)]
+pub struct RunRecord {
+    pub id: RunId,
+    pub spec: Arc<RunSpec>,
+    pub state: RunState,
+    pub times: BTreeMap<RunState, DateTime<Utc>>,
+    /// The number of chunks, once it is known.
+    pub total: Option<u32>,
+    pub next: u32,
+    pub chunks_done: u32,
+    pub held: Credits,
+    pub captured: Credits,
+    pub error: Option<String>,
+}
+
+/// A task as it is stored: from the moment it is first handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRecord {
+    pub task: TaskRef,
+    pub state: TaskState,
+    pub attempt: u32,
+    pub failures: u32,
+    pub losses: u32,
+    /// Who holds it, or held it last.
+    pub node: Option<NodeId>,
+    pub leased_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub price: Credits,
+    /// The receipt that ended it, as it was sent.
+    pub receipt: Option<SignedReceipt>,
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    Waiting,
+    Leased,
+    Done,
+    Failed,
+}
+
+impl TaskState {
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Leased, Self::Done, Self::Failed];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Leased => "leased",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The number that stands for the state in the database.
+    pub const fn number(self) -> i16 {
+        match self {
+            Self::Waiting => 0,
+            Self::Leased => 1,
+            Self::Done => 2,
+            Self::Failed => 3,
+        }
+    }
+
+    pub fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.number() == number)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableKind {
+    Source,
+    Chunks,
+}
+
+/// A line of a workspace's statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub owner: WorkspaceId,
+    pub at: DateTime<Utc>,
+    pub credit: Option<Credits>,
+    pub debit: Option<Credits>,
+    pub run: Option<RunId>,
+    pub description: String,
+    /// Available and held together, after this line.
+    pub balance: Credits,
+}
+
+/// What a container wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    pub lease: Lease,
+    pub first: u32,
+    pub lines: Vec<LogLine>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    pub run: RunId,
+    pub state: RunState,
+}
+
+/// Work of the server itself on a run. Doing it twice gives the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Look at the source and, with a built-in partitioner, cut it.
+    Cut,
+    /// Make chunks of what the custom partitioner wrote.
+    Collect,
+    /// Fold the results (unless a custom assembler has) and deliver them.
+    Fold,
+}
+
+/// What whoever watches a run is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    State { run: RunId, owner: Owner, state: RunState, error: Option<String> },
+    Task { task: TaskRef, owner: Owner, attempt: u32, state: TaskState },
+}
+
+/// Whose run it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    pub workspace: WorkspaceId,
+    pub job: JobId,
+}
+
+/// Who may touch a task's data from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseChange {
+    Granted { node: NodeId, lease: Lease },
+    Ended { node: NodeId, lease: Lease },
+}
+
+/// What has changed since the last drain.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub runs: BTreeSet<RunId>,
+    pub new_runs: BTreeSet<RunId>,
+    pub ended: Vec<Run>,
+    pub tasks: BTreeMap<TaskRef, TaskRecord>,
+    pub tables: Vec<(RunId, TableKind, Arc<ChunkTable>)>,
+    pub transfers: Vec<Transfer>,
+    pub accounts: BTreeSet<Account>,
+    pub lines: Vec<Line>,
+    pub logs: Vec<LogRecord>,
+    pub steps: Vec<(RunId, Step)>,
+    pub notices: Vec<Notice>,
+    pub leases: Vec<LeaseChange>,
+}

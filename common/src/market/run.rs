@@ -1,0 +1,351 @@
+//! A run in memory: how far it is, what is handed out, what it holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Policy;
+use super::outbox::{Owner, RunRecord, Step};
+use crate::chunks::ChunkTable;
+use crate::credits::Credits;
+use crate::ids::{NodeId, RunId};
+use crate::price::price;
+use crate::resources::{Resources, Usage};
+use crate::run::RunState;
+use crate::spec::{Assemble, Container, Partition, RunSpec};
+use crate::task::{Lease, Stage, TaskRef};
+
+/// One execution of a job. Waiting chunks are a number: only a task that has been handed out takes
+/// memory.
+#[derive(Debug)]
+pub struct Run {
+    pub id: RunId,
+    pub spec: Arc<RunSpec>,
+    pub(super) state: RunState,
+    pub(super) times: BTreeMap<RunState, DateTime<Utc>>,
+    /// The source's objects, for a custom partitioner.
+    pub(super) source: Option<Arc<ChunkTable>>,
+    /// The chunks, once they are known.
+    pub(super) chunks: Option<Arc<ChunkTable>>,
+    /// The first chunk that was never handed out.
+    pub(super) next: u32,
+    pub(super) chunks_done: u32,
+    /// How the one task of a custom partitioner or assembler stands.
+    pub(super) single: Single,
+    pub(super) active: BTreeMap<u32, Active>,
+    /// Tasks that were handed out and must be handed out again.
+    pub(super) waiting: BTreeMap<u32, Tries>,
+    /// What is still reserved of the customer's credits.
+    pub(super) held: Credits,
+    /// The part of it that running tasks may need.
+    pub(super) committed: Credits,
+    pub(super) captured: Credits,
+    pub(super) error: Option<String>,
+    /// Where the run stands in the order of runnable ones.
+    pub(super) rank: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Single {
+    Fresh,
+    HandedOut,
+    Done,
+}
+
+/// A task under lease.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub node: NodeId,
+    pub leased_at: DateTime<Utc>,
+    pub running_since: Option<DateTime<Utc>>,
+    /// The most it can cost by now and a little later.
+    pub bound: Credits,
+    /// Log lines taken from this attempt.
+    pub lines: u32,
+    pub tries: Tries,
+}
+
+/// What a task has been through.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tries {
+    pub attempt: u32,
+    /// Attempts that failed by the customer's code.
+    pub failures: u32,
+    /// Attempts that their nodes lost.
+    pub losses: u32,
+    pub failed_on: Vec<NodeId>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub chunks: u32,
+    pub chunks_done: u32,
+    pub tasks_running: u32,
+    pub nodes_busy: u32,
+    pub spent: Credits,
+}
+
+impl Run {
+    pub(super) fn new(id: RunId, spec: Arc<RunSpec>, now: DateTime<Utc>) -> Self {
+        let times = [(RunState::Started, now), (RunState::Fetching, now)].into();
+        Self::load(RunRecord {
+            id,
+            state: RunState::Fetching,
+            times,
+            total: None,
+            next: 0,
+            chunks_done: 0,
+            held: Credits::ZERO,
+            captured: Credits::ZERO,
+            error: None,
+            spec,
+        })
+    }
+
+    /// The run as it was stored; its chunks are given afterwards.
+    pub fn load(record: RunRecord) -> Self {
+        Self {
+            id: record.id,
+            spec: record.spec,
+            state: record.state,
+            times: record.times,
+            source: None,
+            chunks: None,
+            next: record.next,
+            chunks_done: record.chunks_done,
+            single: Single::Fresh,
+            active: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            held: record.held,
+            committed: Credits::ZERO,
+            captured: record.captured,
+            error: record.error,
+            rank: None,
+        }
+    }
+
+    /// Gives a loaded run the table of its source's objects.
+    #[must_use]
+    pub fn with_source(self, table: ChunkTable) -> Self {
+        Self { source: Some(Arc::new(table)), ..self }
+    }
+
+    /// Gives a loaded run the table of its chunks.
+    #[must_use]
+    pub fn with_chunks(self, table: ChunkTable) -> Self {
+        Self { chunks: Some(Arc::new(table)), ..self }
+    }
+
+    pub fn state(&self) -> RunState {
+        self.state
+    }
+
+    pub(super) fn owner(&self) -> Owner {
+        Owner { workspace: self.spec.workspace, job: self.spec.job }
+    }
+
+    pub fn captured(&self) -> Credits {
+        self.captured
+    }
+
+    pub fn held(&self) -> Credits {
+        self.held
+    }
+
+    pub fn chunks(&self) -> Option<&Arc<ChunkTable>> {
+        self.chunks.as_ref()
+    }
+
+    pub fn source(&self) -> Option<&Arc<ChunkTable>> {
+        self.source.as_ref()
+    }
+
+    /// The stage whose tasks nodes work on now, if any.
+    pub fn stage(&self) -> Option<Stage> {
+        match self.state {
+            RunState::Partitioning => {
+                matches!(self.spec.partition, Partition::Custom(_)).then_some(Stage::Partition)
+            }
+            RunState::Processing => Some(Stage::Process),
+            RunState::Assembling => {
+                matches!(self.spec.assemble, Assemble::Custom(_)).then_some(Stage::Assemble)
+            }
+            RunState::Started
+            | RunState::Fetching
+            | RunState::Processed
+            | RunState::Assembled
+            | RunState::Delivering
+            | RunState::Complete
+            | RunState::Failed => None,
+        }
+    }
+
+    /// The step that the server itself must do now, if any. Begun again after a restart, so doing
+    /// it twice must give the same.
+    pub fn step(&self) -> Option<Step> {
+        match (self.state, &self.spec.partition, &self.spec.assemble) {
+            (RunState::Started | RunState::Fetching, _, _)
+            | (RunState::Partitioning, Partition::Builtin(_), _) => Some(Step::Cut),
+            (RunState::Partitioning, Partition::Custom(_), _) => {
+                (self.single == Single::Done).then_some(Step::Collect)
+            }
+            (RunState::Assembling, _, Assemble::Builtin(_))
+            | (RunState::Processed | RunState::Assembled | RunState::Delivering, _, _) => {
+                Some(Step::Fold)
+            }
+            (RunState::Assembling, _, Assemble::Custom(_)) => {
+                (self.single == Single::Done).then_some(Step::Fold)
+            }
+            (RunState::Processing | RunState::Complete | RunState::Failed, _, _) => None,
+        }
+    }
+
+    pub fn container(&self) -> Option<&Container> {
+        self.stage().and_then(|stage| self.spec.container(stage))
+    }
+
+    pub(super) fn needs(&self) -> Resources {
+        self.container().map_or(Resources::NONE, |container| container.needs)
+    }
+
+    pub fn progress(&self) -> Progress {
+        let mut nodes: Vec<NodeId> = self.active.values().map(|active| active.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        Progress {
+            chunks: self.total(),
+            chunks_done: self.chunks_done,
+            tasks_running: u32::try_from(self.active.len()).unwrap_or(u32::MAX),
+            nodes_busy: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
+            spent: self.captured,
+        }
+    }
+
+    /// The number of chunks; 0 until it is known.
+    pub(super) fn total(&self) -> u32 {
+        self.chunks.as_ref().map_or(0, |table| table.len())
+    }
+
+    pub(super) fn enter(&mut self, state: RunState, now: DateTime<Utc>) {
+        self.state = state;
+        self.times.insert(state, now);
+    }
+
+    /// Whether a task can be handed out.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.stage().is_some_and(|stage| !self.waiting.is_empty() || self.has_fresh(stage))
+    }
+
+    fn has_fresh(&self, stage: Stage) -> bool {
+        match stage {
+            Stage::Process => self.next < self.total(),
+            Stage::Partition | Stage::Assemble => self.single == Single::Fresh,
+        }
+    }
+
+    /// Takes a task to hand out: one that must be tried again, though not on a node it failed on,
+    /// before a fresh one. `anywhere` forgets about where it failed.
+    pub(super) fn take(&mut self, node: NodeId, anywhere: bool) -> Option<(u32, Tries)> {
+        let again = self
+            .waiting
+            .iter()
+            .find(|(_, tries)| anywhere || !tries.failed_on.contains(&node))
+            .map(|(index, _)| *index);
+        if let Some(index) = again {
+            return self.waiting.remove(&index).map(|tries| (index, tries));
+        }
+        let stage = self.stage()?;
+        if !self.has_fresh(stage) {
+            return None;
+        }
+        let index = match stage {
+            Stage::Process => {
+                self.next += 1;
+                self.next - 1
+            }
+            Stage::Partition | Stage::Assemble => {
+                self.single = Single::HandedOut;
+                0
+            }
+        };
+        Some((index, Tries::default()))
+    }
+
+    /// A stored task of the present stage was done: only a custom partitioner's or assembler's
+    /// can be without the run having moved on.
+    pub(super) fn finish_single(&mut self) {
+        if matches!(self.stage(), Some(Stage::Partition | Stage::Assemble)) {
+            self.single = Single::Done;
+        }
+    }
+
+    pub(super) fn lease(&self, index: u32, attempt: u32) -> Lease {
+        let stage = self.stage().unwrap_or(Stage::Process);
+        Lease { task: TaskRef { run: self.id, stage, index }, attempt }
+    }
+
+    /// The task under this very lease.
+    pub(super) fn active_lease(&self, lease: Lease) -> Option<&Active> {
+        self.active
+            .get(&lease.task.index)
+            .filter(|active| active.tries.attempt == lease.attempt)
+            .filter(|_| self.stage() == Some(lease.task.stage))
+    }
+
+    /// The most that a task of the present stage can cost in `time`. Cutting and folding are free.
+    pub(super) fn price_of(&self, time: TimeDelta) -> Credits {
+        match self.stage() {
+            Some(Stage::Partition | Stage::Assemble) => Credits::ZERO,
+            Some(Stage::Process) | None => {
+                let ms = u64::try_from(time.num_milliseconds()).unwrap_or(0);
+                price(Usage::full(self.spec.process.needs, ms))
+            }
+        }
+    }
+
+    /// What is reserved for a task when it is handed out.
+    pub(super) fn estimate(&self, policy: &Policy) -> Credits {
+        let timeout =
+            self.spec.limits.task_timeout_secs.map(|secs| TimeDelta::seconds(secs.into()));
+        self.price_of(timeout.map_or(policy.estimate, |timeout| timeout.min(policy.estimate)))
+    }
+
+    pub(super) fn record(&self) -> RunRecord {
+        RunRecord {
+            id: self.id,
+            spec: Arc::clone(&self.spec),
+            state: self.state,
+            times: self.times.clone(),
+            total: self.chunks.as_ref().map(|table| table.len()),
+            next: self.next,
+            chunks_done: self.chunks_done,
+            held: self.held,
+            captured: self.captured,
+            error: self.error.clone(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let committed = self
+            .active
+            .values()
+            .fold(Credits::ZERO, |sum, active| sum.saturating_add(active.bound));
+        if committed != self.committed {
+            return Err(format!("{:?} committed {}, counted {committed}", self.id, self.committed));
+        }
+        if self.committed > self.held {
+            return Err(format!("{:?} may cost {committed} and holds {}", self.id, self.held));
+        }
+        let out = self.active.len() + self.waiting.len();
+        let known = self.next as usize;
+        if self.stage() == Some(Stage::Process) && self.chunks_done as usize + out != known {
+            return Err(format!(
+                "{:?}: {} done and {out} handed out are not the {known} taken",
+                self.id, self.chunks_done
+            ));
+        }
+        Ok(())
+    }
+}
