@@ -1,1 +1,23 @@
-//! migrations
+//! The history of the schema. One change a file, never edited after it has landed.
+//!
+//! Money is a BIGINT of 1e-8 credits, and times are a BIGINT of microseconds since 1970: both
+//! read back exactly on SQLite and on PostgreSQL.
+
+#![expect(
+    elided_lifetimes_in_paths,
+    reason = "the migration trait's methods must be written with `&SchemaManager`"
+)]
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::prelude::*;
+
+mod m20261122_000001_create_runs;
+
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_000001_create_runs::Migration)]
+    }
+}

@@ -78,8 +78,9 @@ pub(super) struct Tries {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Progress {
+    /// 0 until the chunks are known.
     pub chunks: u32,
     pub chunks_done: u32,
     pub tasks_running: u32,

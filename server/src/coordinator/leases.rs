@@ -2,12 +2,14 @@
 //!
 //! The coordinator writes here after each commit; the p2p hub reads for each blob request.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use common::chunks::ChunkTable;
 use common::ids::NodeId;
+use common::market::{LeaseChange, Market};
 use common::spec::RunSpec;
-use common::task::Lease;
+use common::task::{Lease, Stage};
 
 /// A lease in force.
 pub struct LiveLease {
@@ -27,11 +29,43 @@ pub enum LiveInputs {
 
 /// The table of live leases; clones share it.
 #[derive(Clone, Default)]
-pub struct Leases {}
+pub struct Leases(Arc<RwLock<HashMap<(NodeId, Lease), Arc<LiveLease>>>>);
 
 impl Leases {
     /// The lease, if `node` holds it at this very attempt.
     pub fn get(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>> {
-        todo!()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&(node, lease)).cloned()
     }
+
+    /// Follows the market. What was granted and ended within one batch leaves nothing.
+    pub(super) fn apply(&self, changes: &[LeaseChange], market: &Market) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut live = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for change in changes {
+            match *change {
+                LeaseChange::Granted { node, lease } => {
+                    if let Some(lived) = inputs(market, lease) {
+                        live.insert((node, lease), Arc::new(lived));
+                    }
+                }
+                LeaseChange::Ended { node, lease } => {
+                    live.remove(&(node, lease));
+                }
+            }
+        }
+    }
+}
+
+fn inputs(market: &Market, lease: Lease) -> Option<LiveLease> {
+    let run = market.run(lease.task.run)?;
+    let inputs = match lease.task.stage {
+        Stage::Process => {
+            LiveInputs::Chunk { table: Arc::clone(run.chunks()?), index: lease.task.index }
+        }
+        Stage::Partition => LiveInputs::Source { table: Arc::clone(run.source()?) },
+        Stage::Assemble => LiveInputs::Results { tasks: run.chunks()?.len() },
+    };
+    Some(LiveLease { spec: Arc::clone(&run.spec), inputs })
 }

@@ -1,100 +1,182 @@
 //! The only writer of runs, tasks, nodes' leases and money.
+//!
+//! One task drains a queue of commands, applies them to the market in memory, commits everything
+//! that changed in one transaction, and only then answers and acts.
 
+mod engine;
 pub mod leases;
+mod steps;
+mod watch;
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::chunks::ChunkTable;
 use common::credits::Credits;
-use common::ids::{JobId, NodeId, RunId, WorkspaceId};
-use common::protocol::{Orders, Receipt, SignedReceipt, Sync};
-use common::run::RunState;
+use common::ids::{NodeId, RunId, WorkspaceId};
+pub use common::market::{CheckedSync, Policy, Progress, Waiting};
+use common::market::{Market, Refused};
+use common::protocol::Orders;
 use common::spec::RunSpec;
-use common::task::Stage;
-use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+pub use watch::{Change, RunEvent};
+
+use crate::clock;
+use crate::data::Data;
+use crate::store::{self, Db, nodes};
+use engine::Engine;
+use leases::Leases;
+use watch::Watch;
+
+/// Commands that may wait for the coordinator; beyond that, senders wait.
+const QUEUE_MAX: usize = 4_096;
 
 /// A cheap handle; clones speak to the same coordinator.
 #[derive(Clone)]
-pub struct Coordinator {}
+pub struct Coordinator {
+    commands: mpsc::Sender<Command>,
+    watch: Watch,
+    db: Db,
+    /// Whose each node is; it never changes.
+    operators: Arc<Mutex<HashMap<NodeId, WorkspaceId>>>,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("this job has been started already")]
     AlreadyStarted,
     #[error(
-        "the wallet holds {available} credits and this run needs {needs} to be held: top up, \
-         make the task timeout shorter, or ask for fewer resources"
+        "the wallet has {available} credits available and this run needs {needs} to be held: top \
+         up, make the task timeout shorter, or ask for fewer resources"
     )]
     Wallet { needs: Credits, available: Credits },
     #[error("there is no such run, or it has ended")]
     NoRun,
+    #[error("the node has not joined")]
+    NoNode,
     #[error("the server is stopping")]
     Stopping,
+    #[error("database")]
+    Db(#[from] sea_orm::DbErr),
 }
 
-/// What has happened to a run, told after it is on disk.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RunEvent {
-    /// Rising, without gaps, since this server's process started.
-    pub seq: u64,
-    pub workspace: WorkspaceId,
-    pub job: JobId,
-    pub run: RunId,
-    pub change: Change,
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::AlreadyStarted => Self::AlreadyStarted,
+            Refused::Wallet { needs, available } => Self::Wallet { needs, available },
+            Refused::NoRun => Self::NoRun,
+        }
+    }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub enum Change {
-    State { state: RunState, error: Option<String> },
-    Task { stage: Stage, index: u32, attempt: u32, state: &'static str },
-    Progress(Progress),
-}
+type Reply<T> = oneshot::Sender<T>;
 
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Progress {
-    /// 0 until the chunks are known.
-    pub chunks: u32,
-    pub chunks_done: u32,
-    pub tasks_running: u32,
-    pub nodes_busy: u32,
-    pub spent: Credits,
-}
-
-/// A node's message whose receipts have been verified and decoded.
-pub struct CheckedSync {
-    pub sync: Sync,
-    /// One for each of `sync.receipts` that is well-formed and well signed.
-    pub receipts: Vec<(Receipt, SignedReceipt)>,
+/// Everything that can happen: one place shows it all.
+enum Command {
+    Start { run: RunId, spec: Arc<RunSpec>, reply: Reply<Result<(), Refused>> },
+    Abort { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
+    Grant { to: WorkspaceId, amount: Credits, key: String, reply: Reply<()> },
+    Sync { node: NodeId, operator: WorkspaceId, heard: CheckedSync, reply: Reply<Orders> },
+    Waiting { run: RunId, reply: Reply<Option<Waiting>> },
+    Looked { run: RunId, objects: Option<ChunkTable> },
+    Partitioned { run: RunId, table: ChunkTable },
+    Folded { run: RunId },
+    Delivered { run: RunId },
+    StepFailed { run: RunId, reason: String },
 }
 
 impl Coordinator {
+    /// Loads what is unfinished and goes on with it. The future runs until `stop` or until the
+    /// database fails for good; after that, starting anew is the only way on.
+    pub async fn start(
+        db: Db,
+        data: Data,
+        policy: Policy,
+        stop: CancellationToken,
+    ) -> Result<(Self, Leases, impl Future<Output = Result<(), Error>> + Send), Error> {
+        let stored = store::load(&db).await?;
+        let market = Market::load(policy, stored, clock::now());
+        let (commands, queue) = mpsc::channel(QUEUE_MAX);
+        let (watch, leases) = (Watch::new(), Leases::default());
+        let engine = Engine::new(
+            market,
+            engine::Parts {
+                db: db.clone(),
+                leases: leases.clone(),
+                watch: watch.clone(),
+                steps: steps::Steps::new(db.clone(), data, commands.downgrade()),
+            },
+        );
+        let coordinator = Self { commands, watch, db, operators: Arc::default() };
+        Ok((coordinator, leases, engine.run(queue, stop)))
+    }
+
     /// Accepts a run: holds its credits and queues its work. On `Ok` it is on disk.
     pub async fn start_run(&self, run: RunId, spec: RunSpec) -> Result<(), Error> {
-        todo!()
+        let spec = Arc::new(spec);
+        Ok(self.ask(|reply| Command::Start { run, spec, reply }).await??)
     }
 
     /// Ends a run as failed with this reason; nothing is paid for what was not accepted.
     pub async fn abort_run(&self, run: RunId, reason: String) -> Result<(), Error> {
-        todo!()
+        Ok(self.ask(|reply| Command::Abort { run, reason, reply }).await??)
     }
 
     /// Posts promotional credits to a workspace's wallet, once for each `key`.
     pub async fn grant(&self, to: WorkspaceId, amount: Credits, key: &str) -> Result<(), Error> {
-        todo!()
+        let key = key.to_owned();
+        self.ask(|reply| Command::Grant { to, amount, key, reply }).await
     }
 
     /// Takes what a node says and gives what it should do. Waits up to `sync.wait_ms` while there
     /// is nothing to say; a newer sync of the same node ends the wait.
-    pub async fn sync(&self, node: NodeId, sync: CheckedSync) -> Result<Orders, Error> {
-        todo!()
+    pub async fn sync(&self, node: NodeId, heard: CheckedSync) -> Result<Orders, Error> {
+        let operator = self.operator(node).await?;
+        let wait = Duration::from_millis(heard.sync.wait_ms.into());
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Sync { node, operator, heard, reply };
+        self.commands.send(command).await.map_err(|_| Error::Stopping)?;
+        match tokio::time::timeout(wait, answer).await {
+            Ok(orders) => orders.map_err(|_| Error::Stopping),
+            // Orders that cross this answer are given again with the next one.
+            Err(_) => Ok(engine::nothing_to_say()),
+        }
     }
 
     /// A run's progress, or `None` when it has ended or is unknown.
     pub fn progress(&self, run: RunId) -> Option<Progress> {
-        todo!()
+        self.watch.progress(run)
+    }
+
+    /// Why a run waits for a node, or `None` where it does not.
+    pub async fn waiting(&self, run: RunId) -> Result<Option<Waiting>, Error> {
+        self.ask(|reply| Command::Waiting { run, reply }).await
     }
 
     /// Everything that happens from now on, to all workspaces.
     pub fn events(&self) -> broadcast::Receiver<RunEvent> {
-        todo!()
+        self.watch.subscribe()
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Error::Stopping)?;
+        answer.await.map_err(|_| Error::Stopping)
+    }
+
+    async fn operator(&self, node: NodeId) -> Result<WorkspaceId, Error> {
+        let known = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(operator) = known.get(&node).copied() {
+            return Ok(operator);
+        }
+        drop(known);
+        let found = nodes::operators(&self.db, &BTreeSet::from([node])).await?;
+        let operator = found.get(&node).copied().ok_or(Error::NoNode)?;
+        let mut known = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(node, operator);
+        Ok(operator)
     }
 }

@@ -1,16 +1,31 @@
 //! The tables. Nothing above this module sees sea-orm's types, but for the connection it passes
 //! down.
 
+mod chunk_tables;
+pub mod commit;
+pub mod grants;
+mod ledger;
+mod load;
+pub mod logs;
 pub mod nodes;
+pub mod results;
 pub mod runs;
+pub mod tasks;
 pub mod wallet;
 
+pub use load::load;
+
+use chrono::{DateTime, Utc};
+use migrations::{Migrator, MigratorTrait};
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr,
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
 pub type Db = DatabaseConnection;
+
+/// Rows written by one statement: SQLite takes 32,766 values.
+const ROWS_MAX: usize = 1_000;
 
 /// Opens a transaction that may write. On SQLite it takes the write lock at once: a transaction
 /// that reads first and writes later fails whenever another has written in between.
@@ -23,7 +38,36 @@ pub async fn begin(db: &Db) -> Result<DatabaseTransaction, DbErr> {
 }
 
 /// Opens the database (`sqlite:///path/to/file` or `postgres://…`) and brings its schema up to
-/// date.
+/// date. What is committed survives the loss of power.
 pub async fn open(url: &str) -> Result<Db, DbErr> {
-    todo!()
+    let mut options = ConnectOptions::new(url);
+    options.sqlx_logging(false).max_connections(8).map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .journal_mode(sea_orm::sqlx::sqlite::SqliteJournalMode::Wal)
+            .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Full)
+            .busy_timeout(std::time::Duration::from_secs(30))
+    });
+    let db = Database::connect(options).await?;
+    Migrator::up(&db, None).await?;
+    Ok(db)
+}
+
+/// Microseconds since 1970: how all tables keep time.
+fn micros(at: DateTime<Utc>) -> i64 {
+    at.timestamp_micros()
+}
+
+fn time(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default()
+}
+
+/// Text from outside as PostgreSQL takes it: without NUL.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// A stored value that its own writer cannot have written.
+fn corrupt(what: &str) -> DbErr {
+    DbErr::Query(RuntimeErr::Internal(format!("a row has an unreadable {what}")))
 }

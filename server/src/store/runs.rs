@@ -1,14 +1,47 @@
-//! Runs and their tasks, as the doors read them.
+//! Runs: as the doors read them, and as the coordinator stores them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use common::credits::Credits;
-use common::digest::Digest;
-use common::ids::{JobId, NodeId, RunId, WorkspaceId};
+use common::ids::{JobId, RunId, WorkspaceId};
+use common::market::RunRecord;
 use common::run::RunState;
-use common::task::{Lease, Stage};
-use sea_orm::{ConnectionTrait, DbErr};
+use common::spec::RunSpec;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
+
+use super::{ROWS_MAX, corrupt, micros, storable};
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "runs")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub job: Uuid,
+    pub workspace: Uuid,
+    /// JSON of the `RunSpec`; written once.
+    pub spec: String,
+    pub state: String,
+    /// JSON: state → when it was entered.
+    pub times: String,
+    pub total: Option<i64>,
+    pub next: i64,
+    pub chunks_done: i64,
+    pub held: i64,
+    pub captured: i64,
+    pub error: Option<String>,
+    pub ended_us: Option<i64>,
+    /// Its data has been deleted from the bucket.
+    pub purged: bool,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
 
 /// A run, without its spec.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,54 +60,19 @@ pub struct RunView {
     pub error: Option<String>,
 }
 
-/// A task that has been handed out at least once.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskView {
-    pub lease: Lease,
-    /// `leased`, `waiting`, `done` or `failed`.
-    pub state: &'static str,
-    pub node: Option<NodeId>,
-    pub leased_at: Option<DateTime<Utc>>,
-    pub ended_at: Option<DateTime<Utc>>,
-    pub price: Credits,
-    pub error: Option<String>,
-}
-
-/// One file of a run's final output.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ResultView {
-    pub name: String,
-    pub size: u64,
-    /// Its key in Fanfold's bucket; `None` where it was delivered elsewhere.
-    pub key: Option<String>,
-}
-
-/// A line that a container or the server wrote about a task.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogView {
-    pub stage: Stage,
-    pub index: u32,
-    pub attempt: u32,
-    pub at: DateTime<Utc>,
-    pub text: String,
-}
-
-/// An accepted result file of a task.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutputView {
-    pub lease: Lease,
-    pub name: String,
-    pub size: u64,
-    pub digest: Digest,
-}
-
-/// The run of a job of this workspace.
+/// The latest run of a job of this workspace.
 pub async fn find_by_job(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
     job: JobId,
 ) -> Result<Option<RunView>, DbErr> {
-    todo!()
+    let row = Entity::find()
+        .filter(Column::Job.eq(job.uuid()))
+        .filter(Column::Workspace.eq(workspace.uuid()))
+        .order_by_desc(Column::Id)
+        .one(db)
+        .await?;
+    row.as_ref().map(view).transpose()
 }
 
 /// The runs of these jobs, in no order.
@@ -83,49 +81,131 @@ pub async fn find_by_jobs(
     workspace: WorkspaceId,
     jobs: &[JobId],
 ) -> Result<Vec<RunView>, DbErr> {
-    todo!()
+    let rows = Entity::find()
+        .filter(Column::Job.is_in(jobs.iter().map(|job| job.uuid())))
+        .filter(Column::Workspace.eq(workspace.uuid()))
+        .all(db)
+        .await?;
+    rows.iter().map(view).collect()
 }
 
-/// A run's output files by name, or all where no limit is given.
-pub async fn results(
+/// Runs that ended before `then` and whose data is still in the bucket, oldest first.
+pub async fn ended_before(
     db: &impl ConnectionTrait,
-    run: RunId,
-    after: Option<&str>,
+    then: DateTime<Utc>,
     limit: u64,
-) -> Result<Vec<ResultView>, DbErr> {
-    todo!()
+) -> Result<Vec<(RunId, JobId)>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::Purged.eq(false))
+        .filter(Column::EndedUs.lt(micros(then)))
+        .order_by_asc(Column::EndedUs)
+        .limit(limit)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|row| (RunId::new(row.id), JobId::new(row.job))).collect())
 }
 
-/// A run's log lines in the order of stage, task and line; an empty `tasks` or `stages` means all.
-pub async fn logs(
-    db: &impl ConnectionTrait,
-    run: RunId,
-    stages: &[Stage],
-    tasks: &[u32],
-    limit: u64,
-) -> Result<Vec<LogView>, DbErr> {
-    todo!()
+/// Notes that a run's data has been deleted from the bucket.
+pub async fn set_purged(db: &impl ConnectionTrait, run: RunId) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::Purged, Expr::value(true))
+        .filter(Column::Id.eq(run.uuid()))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
-/// A stage's tasks that were handed out, by index.
-pub async fn tasks(
-    db: &impl ConnectionTrait,
-    run: RunId,
-    stage: Stage,
-    after: Option<u32>,
-    limit: u64,
-) -> Result<Vec<TaskView>, DbErr> {
-    todo!()
+/// The runs that have not ended.
+pub(super) async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<RunRecord>, DbErr> {
+    let rows = Entity::find().filter(Column::EndedUs.is_null()).all(db).await?;
+    rows.iter()
+        .map(|row| {
+            let spec: RunSpec =
+                serde_json::from_str(&row.spec).map_err(|_| corrupt("run's spec"))?;
+            let view = view(row)?;
+            Ok(RunRecord {
+                id: view.id,
+                spec: Arc::new(spec),
+                state: view.state,
+                times: view.times,
+                total: view.chunks,
+                next: u32::try_from(row.next).map_err(|_| corrupt("chunk number"))?,
+                chunks_done: view.chunks_done,
+                held: Credits::from_units(row.held).ok_or_else(|| corrupt("hold"))?,
+                captured: view.price,
+                error: view.error,
+            })
+        })
+        .collect()
 }
 
-/// A page of the accepted outputs of a stage, in task order: those of up to `limit` tasks after
-/// task `after`.
-pub async fn outputs(
+/// Stores runs as they stand now. The spec is written with the first version only.
+pub(super) async fn put(
     db: &impl ConnectionTrait,
-    run: RunId,
-    stage: Stage,
-    after: Option<u32>,
-    limit: u64,
-) -> Result<Vec<OutputView>, DbErr> {
-    todo!()
+    runs: &[RunRecord],
+    new: &BTreeSet<RunId>,
+) -> Result<(), DbErr> {
+    for some in runs.chunks(ROWS_MAX) {
+        let mut rows = Vec::with_capacity(some.len());
+        for record in some {
+            rows.push(row(record, new.contains(&record.id))?);
+        }
+        Entity::insert_many(rows)
+            .on_conflict(
+                OnConflict::column(Column::Id)
+                    .update_columns([
+                        Column::State,
+                        Column::Times,
+                        Column::Total,
+                        Column::Next,
+                        Column::ChunksDone,
+                        Column::Held,
+                        Column::Captured,
+                        Column::Error,
+                        Column::EndedUs,
+                    ])
+                    .to_owned(),
+            )
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
+    let json = |_| corrupt("run");
+    let spec =
+        if is_new { serde_json::to_string(&*record.spec).map_err(json)? } else { String::new() };
+    let ended = record.state.is_final().then(|| record.times.get(&record.state)).flatten();
+    Ok(ActiveModel {
+        id: Set(record.id.uuid()),
+        job: Set(record.spec.job.uuid()),
+        workspace: Set(record.spec.workspace.uuid()),
+        spec: Set(spec),
+        state: Set(record.state.as_str().to_owned()),
+        times: Set(serde_json::to_string(&record.times).map_err(json)?),
+        total: Set(record.total.map(i64::from)),
+        next: Set(record.next.into()),
+        chunks_done: Set(record.chunks_done.into()),
+        held: Set(record.held.units()),
+        captured: Set(record.captured.units()),
+        error: Set(record.error.as_deref().map(storable)),
+        ended_us: Set(ended.copied().map(micros)),
+        purged: Set(false),
+    })
+}
+
+fn view(row: &Model) -> Result<RunView, DbErr> {
+    let count = |n: i64| u32::try_from(n).map_err(|_| corrupt("count of chunks"));
+    Ok(RunView {
+        id: RunId::new(row.id),
+        job: JobId::new(row.job),
+        workspace: WorkspaceId::new(row.workspace),
+        state: RunState::from_name(&row.state).ok_or_else(|| corrupt("run state"))?,
+        times: serde_json::from_str(&row.times).map_err(|_| corrupt("run's times"))?,
+        chunks: row.total.map(count).transpose()?,
+        chunks_done: count(row.chunks_done)?,
+        price: Credits::from_units(row.captured).ok_or_else(|| corrupt("price"))?,
+        error: row.error.clone(),
+    })
 }

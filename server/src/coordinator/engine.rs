@@ -1,0 +1,233 @@
+//! The loop: drain, apply, commit, then answer and act.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use common::ids::NodeId;
+use common::market::{Changes, LeaseChange, Market, Refused};
+use common::protocol::Orders;
+use common::task::Lease;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::leases::Leases;
+use super::steps::Steps;
+use super::watch::Watch;
+use super::{Command, Error, Reply};
+use crate::clock;
+use crate::store::{Db, commit, grants};
+
+/// The most commands that one transaction covers.
+const BATCH_MAX: usize = 1_024;
+const TICK: Duration = Duration::from_secs(1);
+/// Tries of a transaction before the server gives up; the waits between them double.
+const COMMIT_TRIES: u32 = 6;
+const COMMIT_WAIT: Duration = Duration::from_millis(100);
+
+pub(super) struct Engine {
+    market: Market,
+    parts: Parts,
+    parked: BTreeMap<NodeId, Parked>,
+}
+
+/// What the engine acts through.
+pub(super) struct Parts {
+    pub db: Db,
+    pub leases: Leases,
+    pub watch: Watch,
+    pub steps: Steps,
+}
+
+/// A node that waits for an answer.
+struct Parked {
+    reply: Reply<Orders>,
+    settled: Vec<Lease>,
+}
+
+/// What a batch owes to those who asked, once it is on disk.
+#[derive(Default)]
+struct Batch {
+    answers: Vec<(Reply<Result<(), Refused>>, Result<(), Refused>)>,
+    granted: Vec<String>,
+    grant_answers: Vec<Reply<()>>,
+    /// Nodes that may have something to be told.
+    nodes: BTreeSet<NodeId>,
+    /// Syncs that a newer one of the same node has overtaken.
+    overtaken: Vec<Parked>,
+}
+
+/// An answer to a node that changes nothing.
+pub(super) fn nothing_to_say() -> Orders {
+    Orders::Work { works: vec![], assign: vec![], cancel: vec![], settled: vec![] }
+}
+
+impl Engine {
+    pub fn new(market: Market, parts: Parts) -> Self {
+        Self { market, parts, parked: BTreeMap::new() }
+    }
+
+    /// Runs until `stop` or until the database fails for good.
+    pub async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Command>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut commands = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                n = queue.recv_many(&mut commands, BATCH_MAX) => if n == 0 { return Ok(()) },
+                _ = tick.tick() => self.market.tick(clock::now()),
+            }
+            self.turn(&mut commands).await?;
+        }
+    }
+
+    /// One batch: applied, committed, answered.
+    async fn turn(&mut self, commands: &mut Vec<Command>) -> Result<(), Error> {
+        let now = clock::now();
+        let mut batch = Batch::default();
+        for command in commands.drain(..) {
+            self.apply(command, now, &mut batch).await;
+        }
+        batch.nodes.extend(self.market.dispatch(now));
+        let mut changes = self.market.drain();
+        self.commit(&changes, &batch.granted).await?;
+        self.act(&mut changes, batch);
+        Ok(())
+    }
+
+    async fn apply(&mut self, command: Command, now: DateTime<Utc>, batch: &mut Batch) {
+        let market = &mut self.market;
+        match command {
+            Command::Start { run, spec, reply } => {
+                batch.answers.push((reply, market.start_run(run, spec, now)));
+            }
+            Command::Abort { run, reason, reply } => {
+                batch.answers.push((reply, market.abort(run, reason, now)));
+            }
+            Command::Grant { to, amount, key, reply } => {
+                let known = match grants::exists(&self.parts.db, &key).await {
+                    Ok(exists) => exists || batch.granted.contains(&key),
+                    // The caller sees its reply dropped and asks again.
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "could not look up a grant");
+                        return;
+                    }
+                };
+                if !known {
+                    market.grant(to, amount, "promotional credits", now);
+                    batch.granted.push(key);
+                }
+                batch.grant_answers.push(reply);
+            }
+            Command::Sync { node, operator, heard, reply } => {
+                let settled = heard.receipts.iter().map(|(receipt, _)| receipt.lease).collect();
+                market.sync(node, operator, heard, now);
+                batch.nodes.insert(node);
+                batch.overtaken.extend(self.parked.insert(node, Parked { reply, settled }));
+            }
+            Command::Waiting { run, reply } => {
+                // Whoever asked may have gone.
+                let _ = reply.send(market.waiting(run, now));
+            }
+            Command::Looked { run, objects } => market.looked(run, objects, now),
+            Command::Partitioned { run, table } => market.partitioned(run, table, now),
+            Command::Folded { run } => market.folded(run, now),
+            Command::Delivered { run } => market.delivered(run, now),
+            Command::StepFailed { run, reason } => {
+                if market.abort(run, reason, now).is_err() {
+                    tracing::debug!(%run, "a step failed after its run had ended");
+                }
+            }
+        }
+    }
+
+    /// Puts a batch on disk. A database that is away for a moment is waited for; one that stays
+    /// away ends the server, because memory is now ahead of what is stored.
+    async fn commit(&self, changes: &Changes, granted: &[String]) -> Result<(), Error> {
+        if changes.is_stored() && granted.is_empty() {
+            return Ok(());
+        }
+        let mut wait = COMMIT_WAIT;
+        for attempt in 1.. {
+            match commit::commit(&self.parts.db, changes, granted).await {
+                Ok(()) => break,
+                Err(error) if attempt == COMMIT_TRIES => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(
+                        attempt,
+                        error = &error as &dyn std::error::Error,
+                        "commit failed"
+                    );
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the batch asked for, now that it is on disk. A reply whose receiver has gone is
+    /// dropped: whoever asked will ask again.
+    fn act(&mut self, changes: &mut Changes, batch: Batch) {
+        self.parts.leases.apply(&changes.leases, &self.market);
+        for ended in &changes.ended {
+            self.parts.steps.cancel(ended.run);
+        }
+        for (run, step) in std::mem::take(&mut changes.steps) {
+            if let Some(run) = self.market.run(run) {
+                self.parts.steps.begin(run, step);
+            }
+        }
+        let mut nodes = batch.nodes;
+        nodes.extend(changes.leases.iter().filter_map(|change| match change {
+            LeaseChange::Ended { node, .. } => Some(*node),
+            LeaseChange::Granted { .. } => None,
+        }));
+        for node in nodes {
+            self.answer(node);
+        }
+        for parked in batch.overtaken {
+            let _ = parked.reply.send(nothing_to_say());
+        }
+        for (reply, answer) in batch.answers {
+            let _ = reply.send(answer);
+        }
+        for reply in batch.grant_answers {
+            let _ = reply.send(());
+        }
+        self.log(changes);
+        self.parts.watch.tell(changes);
+    }
+
+    /// Answers a waiting node, if there is something to tell it.
+    fn answer(&mut self, node: NodeId) {
+        let Some(parked) = self.parked.remove(&node) else { return };
+        if parked.reply.is_closed() {
+            return;
+        }
+        match self.market.orders(node, parked.settled.clone()) {
+            Some(orders) => {
+                let _ = parked.reply.send(orders);
+            }
+            None => {
+                self.parked.insert(node, parked);
+            }
+        }
+    }
+
+    fn log(&self, changes: &Changes) {
+        for run in &changes.new_runs {
+            tracing::info!(%run, "run accepted");
+        }
+        for ended in &changes.ended {
+            tracing::info!(run = %ended.run, state = ended.state.as_str(), "run ended");
+        }
+    }
+}

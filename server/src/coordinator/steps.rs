@@ -1,0 +1,287 @@
+//! The steps of a run that the server does itself: looking at the source, cutting it, folding
+//! results and delivering them. Each can be done twice, so a restart simply begins it again.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::chunks::{ChunkTable, Object, Place};
+use common::ids::RunId;
+use common::market::{Run, Step};
+use common::spec::{Assemble, Destination, Partition, RunSpec, result_name};
+use common::task::Stage;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+
+use super::Command;
+use crate::data::key::BlobKey;
+use crate::data::{Data, Error as DataError, ResultFile, ResultFiles};
+use crate::store::results::ResultView;
+use crate::store::tasks::OutputView;
+use crate::store::{Db, results, tasks};
+
+/// Steps that are worked on at once; the others wait their turn.
+const STEPS_MAX: usize = 16;
+/// Tasks whose outputs are read from the database at a time.
+const PAGE: u64 = 1_000;
+/// Files delivered at a time.
+const DELIVERIES: usize = 8;
+/// Tries of a step whose failure is not the customer's; the waits between them double.
+const TRIES: u32 = 6;
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// Begins and cancels steps.
+pub(super) struct Steps {
+    context: Context,
+    running: HashMap<RunId, AbortHandle>,
+}
+
+#[derive(Clone)]
+struct Context {
+    db: Db,
+    data: Data,
+    /// Weak, so that the coordinator ends when all its handles have gone.
+    commands: mpsc::WeakSender<Command>,
+    turns: Arc<Semaphore>,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("database")]
+    Db(#[from] sea_orm::DbErr),
+    #[error("{0}")]
+    Cut(#[from] common::chunks::CutError),
+}
+
+impl Steps {
+    pub fn new(db: Db, data: Data, commands: mpsc::WeakSender<Command>) -> Self {
+        let turns = Arc::new(Semaphore::new(STEPS_MAX));
+        Self { context: Context { db, data, commands, turns }, running: HashMap::new() }
+    }
+
+    /// Begins a step of a run; one of the same run that is still going on has become pointless.
+    pub fn begin(&mut self, run: &Run, step: Step) {
+        let job = Job {
+            run: run.id,
+            spec: Arc::clone(&run.spec),
+            chunks: run.chunks().map_or(0, |table| table.len()),
+        };
+        let task = tokio::spawn(self.context.clone().work(job, step));
+        if let Some(older) = self.running.insert(run.id, task.abort_handle()) {
+            older.abort();
+        }
+    }
+
+    /// Stops what is being done for a run that has ended.
+    pub fn cancel(&mut self, run: RunId) {
+        if let Some(task) = self.running.remove(&run) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        for task in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+/// What a step is about.
+#[derive(Clone)]
+struct Job {
+    run: RunId,
+    spec: Arc<RunSpec>,
+    chunks: u32,
+}
+
+impl Context {
+    /// Does the step, again after a pause where the world was at fault, and reports the end.
+    async fn work(self, job: Job, step: Step) {
+        let Ok(_turn) = self.turns.acquire().await else { return };
+        let run = job.run;
+        let mut wait = FIRST_WAIT;
+        for attempt in 1.. {
+            let done = match step {
+                Step::Cut => self.cut(&job).await,
+                Step::Collect => self.collect(&job).await,
+                Step::Fold => self.fold(&job).await,
+            };
+            let Err(error) = done else { return };
+            let reason = match &error {
+                StepError::Data(DataError::Customer(text)) => text.clone(),
+                StepError::Cut(error) => error.to_string(),
+                StepError::Data(_) | StepError::Db(_) if attempt < TRIES => {
+                    let cause = describe(&error);
+                    tracing::warn!(%run, ?step, attempt, cause, "step failed, trying again");
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                    continue;
+                }
+                StepError::Data(_) | StepError::Db(_) => {
+                    tracing::error!(%run, ?step, cause = describe(&error), "step given up");
+                    "the server could not read or write the run's data; run the job again"
+                        .to_owned()
+                }
+            };
+            self.send(Command::StepFailed { run, reason }).await;
+            return;
+        }
+    }
+
+    async fn cut(&self, job: &Job) -> Result<(), StepError> {
+        let Job { run, spec, .. } = job;
+        let objects = self.data.resolve(*run, spec.workspace, &spec.source).await?;
+        match &spec.partition {
+            Partition::Custom(_) => {
+                let objects = Some(ChunkTable::whole(objects)?);
+                self.send(Command::Looked { run: *run, objects }).await;
+            }
+            Partition::Builtin(partitioner) => {
+                self.send(Command::Looked { run: *run, objects: None }).await;
+                let table = self.data.partition(spec, *partitioner, objects).await?;
+                self.send(Command::Partitioned { run: *run, table }).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes chunks of `data_0.bin`, `data_1.bin`, …; other files are not chunks.
+    async fn collect(&self, job: &Job) -> Result<(), StepError> {
+        let outputs = tasks::outputs(&self.db, job.run, Stage::Partition, None, 1).await?;
+        let mut numbered: Vec<(u64, OutputView)> = outputs
+            .into_iter()
+            .flat_map(|(_, outputs)| outputs)
+            .filter_map(|output| chunk_number(&output.name).map(|n| (n, output)))
+            .collect();
+        numbered.sort_by_key(|(n, _)| *n);
+        let objects = numbered
+            .into_iter()
+            .map(|(_, output)| Object {
+                size: output.size,
+                place: Place::Bucket { key: key(&output).path() },
+                name: output.name,
+            })
+            .collect();
+        let table = ChunkTable::whole(objects)?;
+        self.send(Command::Partitioned { run: job.run, table }).await;
+        Ok(())
+    }
+
+    async fn fold(&self, job: &Job) -> Result<(), StepError> {
+        let Job { run, spec, .. } = job;
+        if spec.destination != Destination::Bypass {
+            let files = match &spec.assemble {
+                Assemble::Builtin(assembler) => {
+                    let files = self.result_files(job, Stage::Process);
+                    self.data.assemble(*run, assembler, files).await?
+                }
+                Assemble::Custom(_) => self.result_files(job, Stage::Assemble),
+            };
+            self.send(Command::Folded { run: *run }).await;
+            self.deliver(job, files).await?;
+        } else {
+            self.send(Command::Folded { run: *run }).await;
+        }
+        self.send(Command::Delivered { run: *run }).await;
+        Ok(())
+    }
+
+    /// Takes the final files where the customer wants them and notes their names.
+    async fn deliver(&self, job: &Job, files: ResultFiles) -> Result<(), StepError> {
+        let away = job.spec.destination != Destination::Bucket;
+        let delivered = files.map(|file| async {
+            let file = file?;
+            if away {
+                self.data.deliver(&job.spec, &file).await?;
+            }
+            let key = (!away).then(|| file.key.path());
+            Ok::<_, StepError>(ResultView { name: file.name, size: file.size, key })
+        });
+        let mut pages = delivered.buffered(DELIVERIES).try_chunks(1_000);
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|stream::TryChunksError(_, error)| error)?;
+            results::insert(&self.db, job.run, &page).await?;
+        }
+        Ok(())
+    }
+
+    /// All accepted outputs of a stage in task order, under the names they are handed on with.
+    fn result_files(&self, job: &Job, stage: Stage) -> ResultFiles {
+        let (db, run, total) = (self.db.clone(), job.run, job.chunks);
+        let name = move |output: &OutputView| match stage {
+            Stage::Process => result_name(output.lease.task.index, total, &output.name),
+            Stage::Partition | Stage::Assemble => output.name.clone(),
+        };
+        let files = outputs(db, run, stage).map_ok(move |output| ResultFile {
+            name: name(&output),
+            size: output.size,
+            digest: Some(output.digest),
+            key: key(&output),
+        });
+        Box::pin(files)
+    }
+
+    async fn send(&self, command: Command) {
+        if let Some(commands) = self.commands.upgrade() {
+            // A coordinator that has stopped begins the step again when it is back.
+            let _ = commands.send(command).await;
+        }
+    }
+}
+
+/// The accepted outputs of a stage, read page by page.
+fn outputs(
+    db: Db,
+    run: RunId,
+    stage: Stage,
+) -> impl Stream<Item = Result<OutputView, DataError>> + Send {
+    let pages = stream::try_unfold(None, move |after: Option<u32>| {
+        let db = db.clone();
+        async move {
+            let page = tasks::outputs(&db, run, stage, after, PAGE)
+                .await
+                .map_err(|error| DataError::Io(std::io::Error::other(error)))?;
+            let Some((last, _)) = page.last() else { return Ok(None) };
+            let last = *last;
+            let files: Vec<_> = page.into_iter().flat_map(|(_, outputs)| outputs).collect();
+            Ok::<_, DataError>(Some((stream::iter(files.into_iter().map(Ok)), Some(last))))
+        }
+    });
+    pages.try_flatten()
+}
+
+/// An error with all its sources, as one line.
+fn describe(error: &StepError) -> String {
+    let sources = std::iter::successors(error.source(), |source| source.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
+fn key(output: &OutputView) -> BlobKey {
+    BlobKey::Result { lease: output.lease, digest: output.digest }
+}
+
+fn chunk_number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("data_")?.strip_suffix(".bin")?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbered_files_are_chunks() {
+        assert_eq!(chunk_number("data_0.bin"), Some(0));
+        assert_eq!(chunk_number("data_12.bin"), Some(12));
+        for name in ["data_.bin", "data_+1.bin", "data_1.bin.tmp", "log.txt", "data_-1.bin"] {
+            assert_eq!(chunk_number(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The ledger's two tables: balances, and the transfers that made them.
+
+use std::collections::BTreeMap;
+
+use common::ids::WorkspaceId;
+use common::ledger::{Account, Ledger, Transfer};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, QueryOrder};
+
+use super::{ROWS_MAX, corrupt, micros};
+
+pub(super) mod accounts {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "accounts")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub kind: i16,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub owner: Uuid,
+        pub units: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(super) mod transfers {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "transfers")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: i64,
+        pub from_kind: i16,
+        pub from_owner: Uuid,
+        pub to_kind: i16,
+        pub to_owner: Uuid,
+        pub units: i64,
+        pub kind: String,
+        pub run: Option<Uuid>,
+        pub stage: Option<i16>,
+        pub idx: Option<i64>,
+        pub at_us: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Stores balances as they stand now.
+pub(super) async fn put_balances(
+    db: &impl ConnectionTrait,
+    balances: &[(Account, i64)],
+) -> Result<(), DbErr> {
+    for some in balances.chunks(ROWS_MAX) {
+        let rows = some.iter().map(|(account, units)| {
+            let (kind, owner) = key(*account);
+            accounts::ActiveModel { kind: Set(kind), owner: Set(owner), units: Set(*units) }
+        });
+        accounts::Entity::insert_many(rows)
+            .on_conflict(
+                OnConflict::columns([accounts::Column::Kind, accounts::Column::Owner])
+                    .update_column(accounts::Column::Units)
+                    .to_owned(),
+            )
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Stores new transfers.
+pub(super) async fn insert_transfers(
+    db: &impl ConnectionTrait,
+    new: &[Transfer],
+) -> Result<(), DbErr> {
+    for some in new.chunks(ROWS_MAX) {
+        let rows = some.iter().map(|transfer| {
+            let (from_kind, from_owner) = key(transfer.from);
+            let (to_kind, to_owner) = key(transfer.to);
+            transfers::ActiveModel {
+                number: Set(i64::try_from(transfer.number).unwrap_or(i64::MAX)),
+                from_kind: Set(from_kind),
+                from_owner: Set(from_owner),
+                to_kind: Set(to_kind),
+                to_owner: Set(to_owner),
+                units: Set(transfer.amount.units()),
+                kind: Set(transfer.kind.as_str().to_owned()),
+                run: Set(transfer.run.map(|run| run.uuid())),
+                stage: Set(transfer.task.map(|task| task.stage.number())),
+                idx: Set(transfer.task.map(|task| task.index.into())),
+                at_us: Set(micros(transfer.at)),
+            }
+        });
+        transfers::Entity::insert_many(rows).exec_without_returning(db).await?;
+    }
+    Ok(())
+}
+
+/// The ledger as it stands.
+pub(super) async fn load(db: &impl ConnectionTrait) -> Result<Ledger, DbErr> {
+    let mut balances = BTreeMap::new();
+    for row in accounts::Entity::find().all(db).await? {
+        balances.insert(account(row.kind, row.owner)?, row.units);
+    }
+    let last = transfers::Entity::find()
+        .order_by_desc(transfers::Column::Number)
+        .one(db)
+        .await?
+        .map_or(-1, |row| row.number);
+    Ok(Ledger::load(balances, u64::try_from(last + 1).unwrap_or(0)))
+}
+
+/// The balance of one account, in 1e-8 credits.
+pub(super) async fn units(db: &impl ConnectionTrait, account: Account) -> Result<i64, DbErr> {
+    let row = accounts::Entity::find_by_id(key(account)).one(db).await?;
+    Ok(row.map_or(0, |row| row.units))
+}
+
+fn key(account: Account) -> (i16, Uuid) {
+    match account {
+        Account::World => (0, Uuid::nil()),
+        Account::Available(owner) => (1, owner.uuid()),
+        Account::Held(owner) => (2, owner.uuid()),
+        Account::Pending(owner) => (3, owner.uuid()),
+    }
+}
+
+fn account(kind: i16, owner: Uuid) -> Result<Account, DbErr> {
+    let owner = WorkspaceId::new(owner);
+    match kind {
+        0 => Ok(Account::World),
+        1 => Ok(Account::Available(owner)),
+        2 => Ok(Account::Held(owner)),
+        3 => Ok(Account::Pending(owner)),
+        _ => Err(corrupt("account kind")),
+    }
+}

@@ -1,0 +1,221 @@
+//! Tasks that have been handed out at least once. A waiting chunk has no row.
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::digest::Digest;
+use common::ids::{NodeId, RunId};
+use common::market::{TaskRecord, TaskState};
+use common::protocol::{Outcome, Receipt, SignedReceipt};
+use common::task::{Lease, Stage, TaskRef};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, Condition, QueryOrder, QuerySelect};
+
+use super::{ROWS_MAX, corrupt, micros, storable, time};
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "tasks")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub run: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub stage: i16,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub idx: i64,
+    pub state: i16,
+    pub attempt: i32,
+    pub failures: i32,
+    pub losses: i32,
+    pub node: Option<Uuid>,
+    pub leased_us: Option<i64>,
+    pub ended_us: Option<i64>,
+    pub price: i64,
+    pub receipt: Option<Vec<u8>>,
+    pub signature: Option<Vec<u8>>,
+    pub error: Option<String>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A task, without its receipt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskView {
+    pub lease: Lease,
+    pub state: TaskState,
+    pub node: Option<NodeId>,
+    pub leased_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub price: Credits,
+    pub error: Option<String>,
+}
+
+/// An accepted result file of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputView {
+    pub lease: Lease,
+    pub name: String,
+    pub size: u64,
+    pub digest: Digest,
+}
+
+/// A stage's tasks that were handed out, by index: at most `limit` after task `after`.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    run: RunId,
+    stage: Stage,
+    after: Option<u32>,
+    limit: u64,
+) -> Result<Vec<TaskView>, DbErr> {
+    let rows = page(run, stage, after).limit(limit).all(db).await?;
+    rows.into_iter()
+        .map(|row| {
+            let task = record(row)?;
+            Ok(TaskView {
+                lease: Lease { task: task.task, attempt: task.attempt },
+                state: task.state,
+                node: task.node,
+                leased_at: task.leased_at,
+                ended_at: task.ended_at,
+                price: task.price,
+                error: task.error,
+            })
+        })
+        .collect()
+}
+
+/// The accepted outputs of a stage in task order: those of up to `limit` done tasks after task
+/// `after`, each task with all of its own.
+pub async fn outputs(
+    db: &impl ConnectionTrait,
+    run: RunId,
+    stage: Stage,
+    after: Option<u32>,
+    limit: u64,
+) -> Result<Vec<(u32, Vec<OutputView>)>, DbErr> {
+    let rows = page(run, stage, after)
+        .filter(Column::State.eq(TaskState::Done.number()))
+        .limit(limit)
+        .all(db)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let bytes = row.receipt.ok_or_else(|| corrupt("receipt"))?;
+            let receipt: Receipt = postcard::from_bytes(&bytes).map_err(|_| corrupt("receipt"))?;
+            let Outcome::Succeeded { outputs } = receipt.outcome else {
+                return Err(corrupt("receipt"));
+            };
+            let outputs = outputs
+                .into_iter()
+                .map(|output| OutputView {
+                    lease: receipt.lease,
+                    name: output.name,
+                    size: output.size,
+                    digest: output.digest,
+                })
+                .collect();
+            Ok((receipt.lease.task.index, outputs))
+        })
+        .collect()
+}
+
+/// The tasks of these runs that are waiting or leased, and the done ones of their partition and
+/// assemble stages.
+pub(super) async fn unfinished(
+    db: &impl ConnectionTrait,
+    runs: &[RunId],
+) -> Result<Vec<TaskRecord>, DbErr> {
+    let open = Condition::any()
+        .add(Column::State.is_in([TaskState::Waiting.number(), TaskState::Leased.number()]))
+        .add(Column::Stage.ne(Stage::Process.number()));
+    let rows = Entity::find()
+        .filter(Column::Run.is_in(runs.iter().map(|run| run.uuid())))
+        .filter(open)
+        .all(db)
+        .await?;
+    rows.into_iter().map(record).collect()
+}
+
+/// Stores tasks as they stand now.
+pub(super) async fn put(db: &impl ConnectionTrait, tasks: &[TaskRecord]) -> Result<(), DbErr> {
+    for some in tasks.chunks(ROWS_MAX) {
+        Entity::insert_many(some.iter().map(row))
+            .on_conflict(
+                OnConflict::columns([Column::Run, Column::Stage, Column::Idx])
+                    .update_columns([
+                        Column::State,
+                        Column::Attempt,
+                        Column::Failures,
+                        Column::Losses,
+                        Column::Node,
+                        Column::LeasedUs,
+                        Column::EndedUs,
+                        Column::Price,
+                        Column::Receipt,
+                        Column::Signature,
+                        Column::Error,
+                    ])
+                    .to_owned(),
+            )
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+fn page(run: RunId, stage: Stage, after: Option<u32>) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::Run.eq(run.uuid()))
+        .filter(Column::Stage.eq(stage.number()))
+        .filter(Column::Idx.gt(after.map_or(-1, i64::from)))
+        .order_by_asc(Column::Idx)
+}
+
+fn row(task: &TaskRecord) -> ActiveModel {
+    let (receipt, signature) =
+        task.receipt.clone().map(|signed| (signed.receipt, signed.signature)).unzip();
+    let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    ActiveModel {
+        run: Set(task.task.run.uuid()),
+        stage: Set(task.task.stage.number()),
+        idx: Set(task.task.index.into()),
+        state: Set(task.state.number()),
+        attempt: Set(count(task.attempt)),
+        failures: Set(count(task.failures)),
+        losses: Set(count(task.losses)),
+        node: Set(task.node.map(NodeId::uuid)),
+        leased_us: Set(task.leased_at.map(micros)),
+        ended_us: Set(task.ended_at.map(micros)),
+        price: Set(task.price.units()),
+        receipt: Set(receipt),
+        signature: Set(signature),
+        error: Set(task.error.as_deref().map(storable)),
+    }
+}
+
+fn record(row: Model) -> Result<TaskRecord, DbErr> {
+    let count = |n: i32| u32::try_from(n).unwrap_or(0);
+    let stage = Stage::from_number(row.stage).ok_or_else(|| corrupt("stage"))?;
+    Ok(TaskRecord {
+        task: TaskRef {
+            run: RunId::new(row.run),
+            stage,
+            index: u32::try_from(row.idx).map_err(|_| corrupt("task index"))?,
+        },
+        state: TaskState::from_number(row.state).ok_or_else(|| corrupt("task state"))?,
+        attempt: count(row.attempt),
+        failures: count(row.failures),
+        losses: count(row.losses),
+        node: row.node.map(NodeId::new),
+        leased_at: row.leased_us.map(time),
+        ended_at: row.ended_us.map(time),
+        price: Credits::from_units(row.price).ok_or_else(|| corrupt("price"))?,
+        receipt: row
+            .receipt
+            .zip(row.signature)
+            .map(|(receipt, signature)| SignedReceipt { receipt, signature }),
+        error: row.error,
+    })
+}
