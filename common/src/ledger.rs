@@ -89,11 +89,12 @@ impl Ledger {
     pub fn post(&mut self, posting: Posting, at: DateTime<Utc>) -> Result<Transfer, Insufficient> {
         let Posting { from, to, amount, kind, run, task } = posting;
         let before = self.units(from);
-        let after = before.saturating_sub(amount.units());
-        if after < 0 && from != Account::World {
+        // What the world owes is what all others have: bounding the one bounds the others.
+        let least = if from == Account::World { -i64::MAX } else { 0 };
+        let Some(after) = before.checked_sub(amount.units()).filter(|units| *units >= least) else {
             let available = Credits::from_units(before).unwrap_or_default();
             return Err(Insufficient { available, wanted: amount });
-        }
+        };
         self.balances.insert(from, after);
         *self.balances.entry(to).or_default() += amount.units();
         let number = self.next;

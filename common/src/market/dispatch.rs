@@ -3,33 +3,33 @@
 //! Greedy and in rounds: each round gives one task to every node that has room, so that a small
 //! run spreads over all nodes; the run with the fewest running tasks is served first.
 
-use chrono::{DateTime, Utc};
+use std::ops::Bound;
 
-use super::Market;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
 use super::life::record;
 use super::outbox::{LeaseChange, TaskRecord, TaskState};
 use super::run::Active;
-use crate::ids::{NodeId, RunId};
+use super::{Market, Refused};
+use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::resources::Resources;
 
 impl Market {
     /// Hands out tasks until no node has room for any, first within the nodes' capacity and then
     /// ahead of it. Gives the nodes that got something.
     pub fn dispatch(&mut self, now: DateTime<Utc>) -> Vec<NodeId> {
         let mut served = Vec::new();
+        if self.runnable.is_empty() {
+            return served;
+        }
         for ahead in [false, true] {
-            loop {
-                let open: Vec<NodeId> = self.open.iter().copied().collect();
-                let before = served.len();
-                for node in open {
-                    if self.runnable.is_empty() {
-                        return served;
-                    }
-                    if self.place_one(node, ahead, now) {
-                        served.push(node);
-                    }
-                }
-                if served.len() == before {
-                    break;
+            let mut open: Vec<NodeId> = self.open.iter().copied().collect();
+            while !open.is_empty() {
+                open.retain(|node| self.place_one(*node, ahead, now));
+                served.extend_from_slice(&open);
+                if self.runnable.is_empty() {
+                    return served;
                 }
             }
         }
@@ -55,39 +55,46 @@ impl Market {
         if !node.is_present(now) || node.is_aside(now) {
             return false;
         }
-        let candidates: Vec<RunId> = self
-            .runnable
-            .iter()
-            .filter(|(_, run)| {
+        let mut after = Bound::Unbounded;
+        while let Some((rank, run)) = self.next_runnable(after, id, ahead) {
+            if self.lease(run, id, now) {
+                return true;
+            }
+            after = Bound::Excluded((rank, run));
+        }
+        false
+    }
+
+    /// The next run whose tasks the node has room for.
+    fn next_runnable(
+        &self,
+        after: Bound<(usize, RunId)>,
+        id: NodeId,
+        ahead: bool,
+    ) -> Option<(usize, RunId)> {
+        let node = self.nodes.get(&id)?;
+        self.runnable
+            .range((after, Bound::Unbounded))
+            .find(|(_, run)| {
                 self.runs.get(run).is_some_and(|run| node.has_room(run.needs(), ahead))
             })
-            .map(|(_, run)| *run)
-            .take(16)
-            .collect();
-        candidates.into_iter().any(|run| self.lease(run, id, now))
+            .copied()
     }
 
     /// Leases the run's next task to the node, if it has one for this node and its hold covers it.
     fn lease(&mut self, run_id: RunId, node_id: NodeId, now: DateTime<Utc>) -> bool {
-        let policy = self.policy;
         let Some(run) = self.runs.get(&run_id) else { return false };
-        let bound = run.estimate(&policy);
+        let needs = run.needs();
+        let stuck = |failed_on: &[NodeId]| !self.has_another(needs, failed_on, now);
+        let Some(choice) = run.choose(node_id, stuck) else { return false };
+        let bound = run.estimate(&self.policy);
         if let Err(refused) = self.cover(run_id, bound, now) {
-            // Running tasks may give back what they do not use; with none, nothing will change.
-            if self.runs.get(&run_id).is_some_and(|run| run.active.is_empty()) {
-                self.fail(
-                    run_id,
-                    format!("the wallet cannot pay for its next task: {refused}"),
-                    now,
-                );
-            }
+            self.stay_dry(run_id, refused, now);
             return false;
         }
-        let anywhere = self.nodes.values().filter(|node| node.is_present(now)).count() < 2;
         let Some(run) = self.runs.get_mut(&run_id) else { return false };
-        let Some((index, mut tries)) = run.take(node_id, anywhere) else { return false };
+        let Some((index, mut tries)) = run.take(choice) else { return false };
         tries.attempt += 1;
-        let needs = run.needs();
         let lease = run.lease(index, tries.attempt);
         run.committed = run.committed.saturating_add(bound);
         let task = TaskRecord {
@@ -108,5 +115,38 @@ impl Market {
         self.outbox.runs.insert(run_id);
         self.note_runnable(run_id);
         true
+    }
+
+    /// Whether some node that is large enough could serve, other than these.
+    fn has_another(&self, needs: Resources, than: &[NodeId], now: DateTime<Utc>) -> bool {
+        self.nodes.iter().any(|(id, node)| {
+            !than.contains(id)
+                && node.is_present(now)
+                && !node.is_aside(now)
+                && needs.fits_in(node.capacity)
+        })
+    }
+
+    /// The wallet cannot cover one more task: the run waits for its running tasks to give back
+    /// what they do not use. With none running, nothing would change, and it ends.
+    fn stay_dry(&mut self, id: RunId, refused: Refused, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        if run.active.is_empty() {
+            self.fail(id, format!("the wallet cannot pay for its next task: {refused}"), now);
+            return;
+        }
+        self.dry.insert((run.spec.workspace, id));
+        self.note_runnable(id);
+    }
+
+    /// Credits have come into a wallet: its runs may go on.
+    pub(super) fn wet(&mut self, owner: WorkspaceId) {
+        let first = (owner, RunId::new(Uuid::nil()));
+        let last = (owner, RunId::new(Uuid::max()));
+        let dry: Vec<RunId> = self.dry.range(first..=last).map(|(_, run)| *run).collect();
+        for id in dry {
+            self.dry.remove(&(owner, id));
+            self.note_runnable(id);
+        }
     }
 }

@@ -34,6 +34,7 @@ impl Market {
             return Err(refused);
         }
         self.outbox.new_runs.insert(id);
+        self.outbox.runs.insert(id);
         self.outbox.steps.push((id, Step::Cut));
         self.notice_state(id);
         Ok(())
@@ -120,7 +121,26 @@ impl Market {
                 self.fail(id, "the job timeout has passed".to_owned(), now);
                 continue;
             }
+            self.lose_overdue(id, now);
             self.meter(id, now);
+        }
+    }
+
+    /// Takes back tasks that run although their timeout has passed: a healthy node would have
+    /// ended them.
+    fn lose_overdue(&mut self, id: RunId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let Some(timeout) = run.task_timeout() else { return };
+        let limit = timeout + self.policy.lease;
+        let overdue: Vec<_> = run
+            .active
+            .iter()
+            .filter(|(_, active)| active.running_since.is_some_and(|since| now - since > limit))
+            .map(|(index, active)| (run.lease(*index, active.tries.attempt), active.node))
+            .collect();
+        for (lease, node) in overdue {
+            self.strike(node, now);
+            self.lose(lease, "its node did not end it at the task timeout".to_owned(), now);
         }
     }
 
@@ -164,27 +184,40 @@ impl Market {
     }
 
     fn end(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
-        let indices: Vec<u32> =
-            self.runs.get(&id).map(|run| run.active.keys().copied().collect()).unwrap_or_default();
-        for index in indices {
-            if let Some((lease, tries, node)) = self.release(id, index) {
-                let record =
-                    TaskRecord { node: Some(node), ..record(lease, TaskState::Failed, &tries) };
-                self.put_task(TaskRecord {
-                    ended_at: Some(now),
-                    error: Some("the run ended before this task".to_owned()),
-                    ..record
-                });
-            }
-        }
+        self.end_tasks(id, now);
         self.settle(id, now);
         self.enter(id, state, now);
         self.outbox.runs.remove(&id);
         if let Some(run) = self.runs.remove(&id) {
+            self.dry.remove(&(run.spec.workspace, id));
             if let Some(rank) = run.rank {
                 self.runnable.remove(&(rank, id));
             }
             self.outbox.ended.push(run);
+        }
+    }
+
+    /// Ends what a run has handed out and not got back.
+    fn end_tasks(&mut self, id: RunId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let waiting = std::mem::take(&mut run.waiting);
+        let mut ended: Vec<_> = waiting
+            .into_iter()
+            .map(|(index, tries)| (run.lease(index, tries.attempt), tries, None))
+            .collect();
+        let active: Vec<u32> = run.active.keys().copied().collect();
+        for index in active {
+            if let Some((lease, tries, node)) = self.release(id, index) {
+                ended.push((lease, tries, Some(node)));
+            }
+        }
+        for (lease, tries, node) in ended {
+            self.put_task(TaskRecord {
+                node: node.or_else(|| tries.failed_on.last().copied()),
+                ended_at: Some(now),
+                error: Some("the run ended before this task".to_owned()),
+                ..record(lease, TaskState::Failed, &tries)
+            });
         }
     }
 
@@ -198,6 +231,7 @@ impl Market {
         let needs = run.needs();
         let active = run.active.remove(&index)?;
         run.committed = run.committed.saturating_sub(active.bound);
+        self.dry.remove(&(run.spec.workspace, id));
         let lease = run.lease(index, active.tries.attempt);
         if let Some(node) = self.nodes.get_mut(&active.node) {
             node.leased.remove(&lease);

@@ -29,6 +29,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::credits::Credits;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::ledger::{Account, Ledger};
+use crate::resources::Resources;
 use crate::task::{Lease, TaskRef};
 use outbox::Outbox;
 use run::Active;
@@ -82,6 +83,9 @@ pub struct Market {
     ledger: Ledger,
     /// Runs that have a task to hand out, fewest running tasks first.
     runnable: BTreeSet<(usize, RunId)>,
+    /// Runs whose wallet could not cover one more task. They wait for their own running tasks to
+    /// give something back, or for credits.
+    dry: BTreeSet<(WorkspaceId, RunId)>,
     /// Nodes that may have room.
     open: BTreeSet<NodeId>,
     outbox: Outbox,
@@ -107,6 +111,7 @@ impl Market {
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
             runnable: BTreeSet::new(),
+            dry: BTreeSet::new(),
             open: BTreeSet::new(),
             outbox: Outbox::default(),
         };
@@ -144,9 +149,11 @@ impl Market {
             run.single = run::Single::HandedOut;
         }
         match (task.state, task.node) {
-            (TaskState::Leased, Some(node)) => {
+            (TaskState::Leased, Some(node)) if self.nodes.contains_key(&node) => {
                 let needs = run.needs();
-                let bound = run.estimate(&self.policy);
+                // The hold covers it, even if the policy has changed since.
+                let free = run.held.saturating_sub(run.committed);
+                let bound = run.estimate(&self.policy).min(free);
                 let leased_at = task.leased_at.unwrap_or(now);
                 run.committed = run.committed.saturating_add(bound);
                 run.active.insert(
@@ -226,7 +233,7 @@ impl Market {
         if let Some(rank) = before {
             self.runnable.remove(&(rank, id));
         }
-        if run.has_waiting() {
+        if run.has_waiting() && !self.dry.contains(&(run.spec.workspace, id)) {
             if before.is_none() {
                 // Nodes that had nothing to offer to the others may have room for this one.
                 self.open.extend(self.nodes.keys());
@@ -260,6 +267,12 @@ impl Market {
             }
         }
         for (id, node) in &self.nodes {
+            let used = node.leased.iter().fold(Resources::NONE, |sum, lease| {
+                sum.plus(self.runs.get(&lease.task.run).map_or(Resources::NONE, Run::needs))
+            });
+            if used != node.used {
+                return Err(format!("{id:?} uses {:?}, counted {used:?}", node.used));
+            }
             let run_holds = |lease: &&Lease| {
                 self.runs
                     .get(&lease.task.run)

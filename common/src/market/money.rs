@@ -36,6 +36,7 @@ impl Market {
             description: what.to_owned(),
             balance,
         });
+        self.wet(to);
     }
 
     /// Reserves `more` of the customer's credits for a run.
@@ -129,6 +130,7 @@ impl Market {
                 task: None,
             };
             self.post(posting, now).expect("the held account holds the sum of all runs' holds");
+            self.wet(owner);
         }
         if !spent.is_zero() {
             let balance = self.total_balance(owner);
@@ -154,10 +156,12 @@ impl Market {
         let mut raised = Vec::new();
         let mut growth = Credits::ZERO;
         for (index, active) in &run.active {
-            let soon = run.price_of(now - active.leased_at + AHEAD);
-            if soon > active.bound {
+            // A task that waits for its turn on its node costs nothing.
+            let Some(since) = active.running_since else { continue };
+            let ran = now - since;
+            if run.price_of(ran + AHEAD) > active.bound {
                 // Half as much again, so that this is not done every second.
-                let bound = run.price_of((now - active.leased_at) * 3 / 2 + AHEAD);
+                let bound = run.price_of(ran * 3 / 2 + AHEAD);
                 growth = growth.saturating_add(bound.saturating_sub(active.bound));
                 raised.push((*index, bound));
             }

@@ -9,11 +9,16 @@ use crate::ids::{NodeId, WorkspaceId};
 use crate::resources::Resources;
 use crate::task::Lease;
 
+/// The most tasks that a node may hold, whatever it says it can do.
+const LEASES_MAX: usize = 1_024;
+
 #[derive(Debug)]
 pub struct Node {
     pub(super) operator: WorkspaceId,
     /// `None` until it has been heard of since the server started.
     pub(super) incarnation: Option<u64>,
+    /// The incarnation before, whose messages may still come in.
+    pub(super) former: Option<u64>,
     pub(super) capacity: Resources,
     pub(super) prefetch: u32,
     pub(super) leased: BTreeSet<Lease>,
@@ -34,6 +39,7 @@ impl Node {
         Self {
             operator,
             incarnation: None,
+            former: None,
             capacity: Resources::NONE,
             prefetch: 0,
             leased: BTreeSet::new(),
@@ -69,7 +75,9 @@ impl Node {
             self.capacity.cpu_millis.saturating_add(needs.cpu_millis.saturating_mul(extra)),
             self.capacity.memory_mib.saturating_add(needs.memory_mib.saturating_mul(extra)),
         );
-        needs.fits_in(self.capacity) && self.used.plus(needs).fits_in(limit)
+        self.leased.len() < LEASES_MAX
+            && needs.fits_in(self.capacity)
+            && self.used.plus(needs).fits_in(limit)
     }
 }
 

@@ -77,6 +77,15 @@ pub(super) struct Tries {
     pub failed_on: Vec<NodeId>,
 }
 
+/// A task that can be handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// It has been handed out before.
+    Again(u32),
+    /// The next one that never was.
+    Fresh,
+}
+
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Progress {
@@ -246,32 +255,32 @@ impl Run {
         }
     }
 
-    /// Takes a task to hand out: one that must be tried again, though not on a node it failed on,
-    /// before a fresh one. `anywhere` forgets about where it failed.
-    pub(super) fn take(&mut self, node: NodeId, anywhere: bool) -> Option<(u32, Tries)> {
-        let again = self
-            .waiting
+    /// Chooses a task to hand out to a node: one that must be tried again before a fresh one, and
+    /// last one that has failed there before, if `stuck` says that it has nowhere else to go.
+    pub(super) fn choose(&self, node: NodeId, stuck: impl Fn(&[NodeId]) -> bool) -> Option<Choice> {
+        let elsewhere = |tries: &Tries| !tries.failed_on.contains(&node);
+        let first = |(index, _): (&u32, &Tries)| Choice::Again(*index);
+        self.waiting
             .iter()
-            .find(|(_, tries)| anywhere || !tries.failed_on.contains(&node))
-            .map(|(index, _)| *index);
-        if let Some(index) = again {
-            return self.waiting.remove(&index).map(|tries| (index, tries));
-        }
-        let stage = self.stage()?;
-        if !self.has_fresh(stage) {
-            return None;
-        }
-        let index = match stage {
-            Stage::Process => {
+            .find(|(_, tries)| elsewhere(tries))
+            .map(first)
+            .or_else(|| self.has_fresh(self.stage()?).then_some(Choice::Fresh))
+            .or_else(|| self.waiting.iter().find(|(_, tries)| stuck(&tries.failed_on)).map(first))
+    }
+
+    /// Takes the chosen task.
+    pub(super) fn take(&mut self, choice: Choice) -> Option<(u32, Tries)> {
+        match (choice, self.stage()?) {
+            (Choice::Again(index), _) => self.waiting.remove(&index).map(|tries| (index, tries)),
+            (Choice::Fresh, Stage::Process) => {
                 self.next += 1;
-                self.next - 1
+                Some((self.next - 1, Tries::default()))
             }
-            Stage::Partition | Stage::Assemble => {
+            (Choice::Fresh, Stage::Partition | Stage::Assemble) => {
                 self.single = Single::HandedOut;
-                0
+                Some((0, Tries::default()))
             }
-        };
-        Some((index, Tries::default()))
+        }
     }
 
     /// A stored task of the present stage was done: only a custom partitioner's or assembler's
@@ -308,9 +317,12 @@ impl Run {
 
     /// What is reserved for a task when it is handed out.
     pub(super) fn estimate(&self, policy: &Policy) -> Credits {
-        let timeout =
-            self.spec.limits.task_timeout_secs.map(|secs| TimeDelta::seconds(secs.into()));
+        let timeout = self.task_timeout();
         self.price_of(timeout.map_or(policy.estimate, |timeout| timeout.min(policy.estimate)))
+    }
+
+    pub(super) fn task_timeout(&self) -> Option<TimeDelta> {
+        self.spec.limits.task_timeout_secs.map(|secs| TimeDelta::seconds(secs.into()))
     }
 
     pub(super) fn record(&self) -> RunRecord {

@@ -43,7 +43,17 @@ impl Market {
         let CheckedSync { sync, receipts } = heard;
         let until = now + self.policy.lease;
         let node = self.nodes.entry(id).or_insert_with(|| Node::absent(operator, until));
+        if node.former == Some(sync.incarnation) {
+            // A dead process's last words, come late: only its signature still counts.
+            for (receipt, signed) in receipts {
+                self.take_receipt(id, receipt, signed, now);
+            }
+            return;
+        }
         let restarted = node.incarnation.is_some_and(|known| known != sync.incarnation);
+        if restarted {
+            node.former = node.incarnation;
+        }
         node.incarnation = Some(sync.incarnation);
         node.capacity = sync.capacity;
         node.prefetch = sync.prefetch;
@@ -71,10 +81,11 @@ impl Market {
         let node = self.nodes.get(&id)?;
         let assigned: Vec<Lease> =
             node.leased.difference(&node.listed).take(ASSIGN_MAX).copied().collect();
+        let spoken: BTreeSet<Lease> = settled.iter().copied().collect();
         let cancel: Vec<Lease> = node
             .listed
             .difference(&node.leased)
-            .filter(|lease| !settled.contains(lease))
+            .filter(|lease| !spoken.contains(lease))
             .copied()
             .collect();
         if assigned.is_empty() && cancel.is_empty() && settled.is_empty() {
@@ -127,20 +138,17 @@ impl Market {
             return;
         }
         let Some(active) = run.active.get_mut(&batch.lease.task.index) else { return };
-        // A batch that comes again begins before what has been taken already.
-        if batch.first != active.lines {
+        // A batch that comes again begins with what has been taken already; after a restart of
+        // the server it begins later than what is known here.
+        let known = active.lines.saturating_sub(batch.first) as usize;
+        let first = batch.first.max(active.lines);
+        batch.lines.truncate(LINES_MAX.saturating_sub(batch.first) as usize);
+        let lines: Vec<_> = batch.lines.into_iter().skip(known).collect();
+        if lines.is_empty() {
             return;
         }
-        batch.lines.truncate((LINES_MAX - active.lines) as usize);
-        if batch.lines.is_empty() {
-            return;
-        }
-        active.lines += u32::try_from(batch.lines.len()).unwrap_or(LINES_MAX);
-        self.outbox.logs.push(LogRecord {
-            lease: batch.lease,
-            first: batch.first,
-            lines: batch.lines,
-        });
+        active.lines = first.saturating_add(u32::try_from(lines.len()).unwrap_or(LINES_MAX));
+        self.outbox.logs.push(LogRecord { lease: batch.lease, first, lines });
     }
 
     /// Settles a receipt. One for a lease that the node does not hold changes nothing.
