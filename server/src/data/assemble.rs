@@ -144,3 +144,128 @@ async fn write_zip(
     }
     send(zip.finish().into()).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use async_zip::base::read::seek::ZipFileReader;
+    use futures::AsyncReadExt as _;
+
+    use super::*;
+    use crate::data::testing::{RUN, S3Server, folder, noise, result, text};
+
+    const NAMES: [&str; 5] =
+        ["0000000_a.txt", "0000001_a.txt", "0000001_b é.txt", "0000002_a", "0000003_a"];
+
+    /// Small, empty and large files.
+    fn contents() -> [Vec<u8>; 5] {
+        [b"one".to_vec(), Vec::new(), b"three".to_vec(), noise((3 << 20) + 17), b"five".to_vec()]
+    }
+
+    async fn results(bucket: &Bucket) -> Vec<ResultFile> {
+        let mut files = Vec::new();
+        for (index, (name, bytes)) in (0..).zip(NAMES.iter().zip(contents())) {
+            files.push(result(bucket, index, name, &bytes).await);
+        }
+        files
+    }
+
+    fn stream(files: &[ResultFile]) -> ResultFiles {
+        futures::stream::iter(files.to_vec().into_iter().map(Ok)).boxed()
+    }
+
+    async fn fold(bucket: &Bucket, how: &Assembler, files: &[ResultFile]) -> ResultFile {
+        let folded = assemble(bucket, RUN, how, stream(files)).await.unwrap();
+        let folded: Vec<_> = folded.try_collect().await.unwrap();
+        let [file] = folded.try_into().unwrap();
+        file
+    }
+
+    async fn content(bucket: &Bucket, file: &ResultFile) -> Vec<u8> {
+        text(open(bucket, file).await.unwrap()).await.unwrap()
+    }
+
+    async fn folds(bucket: &Bucket) {
+        let files = results(bucket).await;
+
+        let how = Assembler::Concat { name: "../all.txt".into() };
+        let joined = fold(bucket, &how, &files).await;
+        assert_eq!(joined.name, ".._all.txt");
+        assert!(content(bucket, &joined).await == contents().concat());
+        assert_eq!(fold(bucket, &how, &files).await, joined);
+
+        let how = Assembler::Zip { name: "all.zip".into() };
+        let packed = fold(bucket, &how, &files).await;
+        assert_eq!(fold(bucket, &how, &files).await, packed);
+        let bytes = content(bucket, &packed).await;
+        let reader = futures::io::BufReader::new(futures::io::Cursor::new(bytes));
+        let mut archive = ZipFileReader::new(reader).await.unwrap();
+        assert_eq!(archive.file().entries().len(), NAMES.len());
+        for (index, (name, expected)) in NAMES.iter().zip(contents()).enumerate() {
+            let entry = &archive.file().entries()[index];
+            assert_eq!(entry.filename().as_str().unwrap(), *name);
+            let mut read = Vec::new();
+            let mut entry = archive.reader_with_entry(index).await.unwrap();
+            entry.read_to_end(&mut read).await.unwrap();
+            assert!(read == expected, "{name}");
+            assert_eq!(entry.compute_hash(), crc32fast::hash(&expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn files_fold_in_order_in_a_folder() {
+        let (_folder, bucket) = folder().await;
+
+        folds(&bucket).await;
+    }
+
+    #[tokio::test]
+    async fn files_fold_in_order_in_an_s3_bucket() {
+        let server = S3Server::start().await;
+
+        folds(&server.bucket().await).await;
+    }
+
+    #[tokio::test]
+    async fn nothing_folds_into_an_empty_file() {
+        let (_folder, bucket) = folder().await;
+
+        let joined = fold(&bucket, &Assembler::Concat { name: "x".into() }, &[]).await;
+        let packed = fold(&bucket, &Assembler::Zip { name: "y".into() }, &[]).await;
+
+        assert_eq!((joined.size, packed.size), (0, 22));
+    }
+
+    #[tokio::test]
+    async fn passthrough_gives_its_input() {
+        let (_folder, bucket) = folder().await;
+        let files = results(&bucket).await;
+
+        let passed = assemble(&bucket, RUN, &Assembler::Passthrough, stream(&files)).await.unwrap();
+
+        assert_eq!(passed.try_collect::<Vec<_>>().await.unwrap(), files);
+    }
+
+    #[tokio::test]
+    async fn a_file_with_wrong_bytes_or_none_fails_the_fold() {
+        let (_folder, bucket) = folder().await;
+        for at in [0, 3] {
+            let mut wrong = results(&bucket).await;
+            wrong[at].digest = Some(common::digest::Digest::of(b"other"));
+            let mut missing = results(&bucket).await;
+            missing[at].key = BlobKey::Staged { run: RUN, n: 9 };
+            for files in [wrong, missing] {
+                for how in
+                    [Assembler::Concat { name: "n".into() }, Assembler::Zip { name: "n".into() }]
+                {
+                    let folded = assemble(&bucket, RUN, &how, stream(&files)).await;
+
+                    assert!(folded.is_err());
+                    let key = BlobKey::Final { run: RUN, name: "n".into() };
+                    assert_eq!(bucket.size(&key).await.unwrap(), None);
+                }
+            }
+        }
+    }
+}

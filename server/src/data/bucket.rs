@@ -141,3 +141,131 @@ impl Bucket {
 fn path(key: &BlobKey) -> Result<Path, Error> {
     Ok(Path::parse(key.path()).map_err(object_store::Error::from)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use common::digest::Digest;
+
+    use super::*;
+    use crate::data::testing::{RUN, S3Server, folder, noise, stream, text};
+
+    /// Above a part's size, so that an upload of unknown size takes several parts.
+    const LARGE: usize = (16 << 20) + 12_345;
+
+    fn key(n: u32) -> BlobKey {
+        BlobKey::Staged { run: RUN, n }
+    }
+
+    /// What every bucket must do.
+    async fn contract(bucket: &Bucket) {
+        for (n, len) in [(0, 0), (1, 1), (2, 100_000), (3, LARGE)] {
+            let bytes = noise(len);
+
+            let stored = bucket.put(&key(n), Expected::Nothing, stream(&bytes, 70_000)).await;
+
+            let expected = Stored { size: len as u64, digest: Digest::of(&bytes) };
+            assert_eq!(stored.unwrap(), expected);
+            assert_eq!(bucket.size(&key(n)).await.unwrap(), Some(len as u64));
+            let read = bucket.get(&key(n), 0..len as u64).await.unwrap();
+            assert!(text(read).await.unwrap() == bytes, "{len}");
+            if len > 10 {
+                let part = bucket.get(&key(n), 3..len as u64 - 4).await.unwrap();
+                assert!(text(part).await.unwrap() == bytes[3..len - 4]);
+            }
+            assert!(matches!(bucket.get(&key(n), 0..len as u64 + 1).await, Err(_)), "{len}");
+        }
+        assert_eq!(bucket.size(&key(99)).await.unwrap(), None);
+        assert!(matches!(bucket.get(&key(99), 0..1).await, Err(Error::NotFound(_))));
+        assert!(matches!(bucket.get(&key(99), 0..0).await, Err(Error::NotFound(_))));
+    }
+
+    async fn wrong_bytes_leave_the_old_object(bucket: &Bucket) {
+        bucket.put(&key(1), Expected::Nothing, stream(b"old", 10)).await.unwrap();
+        for len in [10, LARGE] {
+            let bytes = noise(len);
+            let right = Stored { size: len as u64, digest: Digest::of(&bytes) };
+            let digest = Stored { digest: Digest::of(b"other"), ..right };
+            let longer = Stored { size: right.size + 1, ..right };
+            let shorter = Stored { size: right.size - 1, ..right };
+            for expected in [digest, longer, shorter] {
+                for n in [1, 2] {
+                    let expected = Expected::Stored(expected);
+                    let put = bucket.put(&key(n), expected, stream(&bytes, 1 << 20)).await;
+                    assert!(matches!(put, Err(Error::Mismatch)), "{put:?}");
+                }
+            }
+            // A stream that breaks is no object either.
+            let broken = stream(&bytes, 1 << 20)
+                .chain(futures::stream::once(async { Err(Error::NotFound("x".into())) }))
+                .boxed();
+            assert!(bucket.put(&key(1), Expected::Nothing, broken).await.is_err());
+        }
+        let old = bucket.get(&key(1), 0..3).await.unwrap();
+        assert_eq!(text(old).await.unwrap(), b"old");
+        assert_eq!(bucket.size(&key(2)).await.unwrap(), None);
+        assert_eq!(bucket.size(&key(1)).await.unwrap(), Some(3));
+    }
+
+    async fn purge_takes_one_run(bucket: &Bucket) {
+        let other = BlobKey::Staged { run: RunId::new(uuid::Uuid::from_u128(70)), n: 1 };
+        for key in [&key(1), &key(2), &other] {
+            bucket.put(key, Expected::Nothing, stream(b"x", 1)).await.unwrap();
+        }
+
+        bucket.purge_run(RUN).await.unwrap();
+        bucket.purge_run(RUN).await.unwrap();
+
+        assert_eq!(bucket.size(&key(1)).await.unwrap(), None);
+        assert_eq!(bucket.size(&other).await.unwrap(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_folder_keeps_the_contract() {
+        let (_folder, bucket) = folder().await;
+
+        contract(&bucket).await;
+        wrong_bytes_leave_the_old_object(&bucket).await;
+        purge_takes_one_run(&bucket).await;
+    }
+
+    #[tokio::test]
+    async fn an_s3_bucket_keeps_the_contract() {
+        let server = S3Server::start().await;
+        let bucket = server.bucket().await;
+
+        contract(&bucket).await;
+        wrong_bytes_leave_the_old_object(&bucket).await;
+        purge_takes_one_run(&bucket).await;
+    }
+
+    #[tokio::test]
+    async fn an_s3_bucket_signs_links_for_one_object_and_method() {
+        let server = S3Server::start().await;
+        let bucket = server.bucket().await;
+        let client = address::own_client().unwrap();
+        let lives = Duration::from_secs(60);
+
+        let put = bucket.sign(Method::PUT, &key(1), None, lives).await.unwrap().unwrap();
+        let get = bucket.sign(Method::GET, &key(1), Some("a b.txt"), lives).await;
+        let get = get.unwrap().unwrap();
+
+        let answer = client.put(&put).body("hello").send().await.unwrap();
+        assert!(answer.status().is_success());
+        let answer = client.get(&get).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "hello");
+        let other = get.replace("/staged/1", "/staged/2");
+        for (method, url) in [(Method::GET, &put), (Method::PUT, &get), (Method::GET, &other)] {
+            let answer = client.request(method, url).body("evil").send().await.unwrap();
+            assert_eq!(answer.status(), 403);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_signs_nothing() {
+        let (_folder, bucket) = folder().await;
+
+        let link = bucket.sign(Method::GET, &key(1), None, Duration::from_secs(60)).await.unwrap();
+
+        assert_eq!(link, None);
+    }
+}

@@ -15,6 +15,8 @@ mod names;
 mod partition;
 mod s3;
 mod source;
+#[cfg(test)]
+mod testing;
 mod upload;
 mod zip;
 

@@ -139,3 +139,179 @@ fn long_line(object: &Object, at: u64) -> Error {
         LINE_BYTES_MAX >> 20
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::testing::{
+        RUN, WebServer, customer, folder, noise, range, reader, text, uploaded, url_source,
+    };
+
+    /// Where `bytes` must be cut: at the first start of a line at or after each multiple.
+    fn expected(bytes: &[u8], every: usize) -> Vec<u64> {
+        let mut borders: Vec<u64> = (every..bytes.len())
+            .step_by(every)
+            .map(|wish| {
+                let at = bytes[wish - 1..].iter().position(|byte| *byte == b'\n');
+                at.map_or(bytes.len(), |at| wish + at) as u64
+            })
+            .collect();
+        borders.insert(0, 0);
+        borders.push(bytes.len() as u64);
+        borders.dedup();
+        borders
+    }
+
+    /// The borders found either way; they must agree.
+    async fn borders(bytes: &[u8], every: u64) -> Vec<u64> {
+        let (_folder, bucket) = folder().await;
+        let (reader, object) = uploaded(&bucket, bytes).await;
+        let looked = look(&reader, &object, every).await.unwrap();
+        let scanned = scan(&reader, &object, every).await.unwrap();
+        assert_eq!(looked, scanned);
+        let borders = line_borders(&reader, &object, every).await.unwrap();
+        assert_eq!(borders[..looked.len()], looked);
+        borders
+    }
+
+    static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+        LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn chunks_of_lines_end_where_lines_end_and_give_back_the_input(
+            lines in proptest::collection::vec(0usize..3000, 0..60),
+            last in 0usize..50,
+            every in 1u64..5000,
+        ) {
+            let mut bytes = Vec::new();
+            for len in lines {
+                bytes.extend(std::iter::repeat_n(b'x', len));
+                bytes.push(b'\n');
+            }
+            bytes.extend(std::iter::repeat_n(b'y', last));
+
+            let (table, chunks) = RUNTIME.block_on(async {
+                let (_folder, bucket) = folder().await;
+                let (reader, object) = uploaded(&bucket, &bytes).await;
+                let partitioner = Partitioner::Lines { bytes: every };
+                let table = partition(&reader, partitioner, vec![object]).await.unwrap();
+                let mut chunks = Vec::new();
+                for index in 0..table.len() {
+                    let chunk = table.get(index).unwrap();
+                    let range = chunk.from..chunk.to;
+                    chunks.push(text(reader.read(chunk.object, range).await.unwrap()).await.unwrap());
+                }
+                (table, chunks)
+            });
+
+            prop_assert_eq!(chunks.concat(), bytes);
+            prop_assert!(chunks.iter().all(|chunk| !chunk.is_empty()));
+            let inner = chunks.len().saturating_sub(1);
+            prop_assert!(chunks[..inner].iter().all(|chunk| chunk.ends_with(b"\n")));
+            prop_assert_eq!(table.len() as usize, chunks.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn borders_are_right_around_every_edge() {
+        for bytes in [
+            &b""[..],
+            b"\n",
+            b"a",
+            b"a\n",
+            b"\n\n\n",
+            b"ab\ncd\n",
+            b"ab\ncd",
+            b"\nabcdefgh",
+            b"abcdefgh\n",
+            b"abcdefgh",
+            b"abc\n\n\ndef\n",
+        ] {
+            for every in 1..=10 {
+                let found = borders(bytes, every).await;
+
+                assert_eq!(found, expected(bytes, every as usize), "{bytes:?} every {every}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn long_lines_are_looked_through_once_and_give_one_border() {
+        let mut bytes = vec![b'x'; 3_000_000];
+        bytes.push(b'\n');
+        bytes.extend(noise(100_000));
+
+        assert_eq!(borders(&bytes, 70_000).await, expected(&bytes, 70_000));
+        assert_eq!(borders(&bytes, 2_999_999).await, expected(&bytes, 2_999_999));
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_the_customers_error() {
+        let (_folder, bucket) = folder().await;
+        let endless = vec![b'x'; (LINE_BYTES_MAX + (2 << 20)) as usize];
+        let (reader, object) = uploaded(&bucket, &endless).await;
+
+        let looked =
+            partition(&reader, Partitioner::Lines { bytes: 1 << 16 }, vec![object.clone()]);
+        assert!(customer(looked.await).contains("has a line longer than 64 MiB"));
+        let scanned = partition(&reader, Partitioner::Lines { bytes: 1 << 15 }, vec![object]);
+        assert!(customer(scanned.await).contains("has a line longer than 64 MiB"));
+    }
+
+    #[tokio::test]
+    async fn only_what_is_near_the_borders_is_read() {
+        let line = [&[b'x'; 99][..], b"\n"].concat();
+        let server = WebServer::with_ranges(line.repeat(100_000)).await;
+        let (_folder, bucket) = folder().await;
+        let source = url_source(format!("{}/in.txt", server.url));
+        let reader = reader(&bucket, &source, None).await;
+        let objects = reader.resolve(RUN, &source).await.unwrap();
+
+        let table = partition(&reader, Partitioner::Lines { bytes: 1_000_050 }, objects).await;
+
+        assert_eq!(table.unwrap().len(), 10);
+        let seen = server.seen.lock().unwrap();
+        let read: usize = seen.iter().filter_map(|head| range(head)).map(|(a, b)| b - a + 1).sum();
+        assert_eq!((seen.len(), read), (10, 1 + 9 * 4096));
+    }
+
+    #[tokio::test]
+    async fn empty_objects_give_chunks_only_where_no_data_is_needed() {
+        let (_folder, bucket) = folder().await;
+        let (reader, object) = uploaded(&bucket, b"").await;
+        for (partitioner, chunks) in [
+            (Partitioner::Passthrough, 1),
+            (Partitioner::File, 1),
+            (Partitioner::Replicate { copies: 3 }, 3),
+            (Partitioner::Bytes { bytes: 10 }, 0),
+            (Partitioner::Lines { bytes: 10 }, 0),
+        ] {
+            let table = partition(&reader, partitioner, vec![object.clone()]).await.unwrap();
+
+            assert_eq!(table.len(), chunks, "{partitioner:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn too_many_and_empty_chunks_are_the_customers_error() {
+        let (_folder, bucket) = folder().await;
+        let (reader, mut object) = uploaded(&bucket, b"x").await;
+        object.size = 1 << 40;
+        for partitioner in [
+            Partitioner::Lines { bytes: 0 },
+            Partitioner::Lines { bytes: 1 },
+            Partitioner::Bytes { bytes: 0 },
+            Partitioner::Bytes { bytes: 1 },
+        ] {
+            let table = partition(&reader, partitioner, vec![object.clone()]).await;
+
+            assert!(customer(table).starts_with("params.partitioner"), "{partitioner:?}");
+        }
+    }
+}

@@ -189,3 +189,77 @@ fn is_plain(text: &str, min: usize, max: usize, also: &str) -> bool {
 fn customer(text: String) -> Error {
     Error::Customer(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::customer as text_of;
+
+    fn place() -> S3 {
+        S3 {
+            bucket: "my-bucket".into(),
+            path: "x".into(),
+            region: "eu-west-1".into(),
+            endpoint: None,
+            secret: None,
+        }
+    }
+
+    fn open(place: &S3) -> Result<CustomerBucket, Error> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let guard = Guard::new(false);
+        CustomerBucket::open(place, None, guard, guard.store_client().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_public_object_is_linked_without_keys() {
+        let link = open(&place()).unwrap().link("in/a b?.txt", Duration::from_secs(60)).await;
+
+        let expected = "https://s3.eu-west-1.amazonaws.com/my-bucket/in/a%20b%3F.txt";
+        assert_eq!(link.unwrap(), expected);
+    }
+
+    #[test]
+    fn names_that_would_change_the_address_are_refused() {
+        for bucket in ["", "a", "a/b", "b?c", "..", "a..b", "evil.com#", "a b", "ü-bucket"] {
+            let opened = open(&S3 { bucket: bucket.into(), ..place() });
+            assert!(text_of(opened).starts_with("bucket: "), "{bucket}");
+        }
+        for region in ["", "evil.com/", "x@y", "a b", "a.b"] {
+            let opened = open(&S3 { region: region.into(), ..place() });
+            assert!(text_of(opened).starts_with("region: "), "{region}");
+        }
+    }
+
+    #[test]
+    fn endpoints_that_lead_inside_are_refused() {
+        for endpoint in [
+            "",
+            "minio:9000",
+            "file:///etc",
+            "http://127.0.0.1:9000",
+            "http://[::1]/",
+            "http://2130706433",
+            "http://169.254.169.254/",
+            "https://user:pw@example.com",
+            "https://example.com?x=y",
+            "https://example.com/#x",
+        ] {
+            let opened = open(&S3 { endpoint: Some(endpoint.into()), ..place() });
+            let text = text_of(opened);
+            assert!(text.starts_with("endpoint: ") && !text.contains("pw"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_whose_name_leads_inside_is_refused() {
+        let endpoint = Some("http://localhost:1".to_owned());
+        let bucket = open(&S3 { endpoint, ..place() }).unwrap();
+
+        let path = bucket.path("x").unwrap();
+        let error = object_store::ObjectStoreExt::head(&bucket.store, &path).await.unwrap_err();
+
+        let text = text_of::<()>(Err(bucket.explain_read(error, "x")));
+        assert!(text.starts_with("endpoint: localhost is or leads to a private address"), "{text}");
+    }
+}

@@ -173,3 +173,166 @@ fn too_large() -> Error {
         STAGED_BYTES_MAX >> 30
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::{
+        RUN, S3Server, WebServer, answer, customer, folder, noise, reader, stream, text, url_source,
+    };
+    use crate::secrets::KeyPair;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn an_s3_object_is_looked_at_read_and_linked() {
+        let server = S3Server::start().await;
+        let bytes = noise(300_000);
+        server.write("in/a b+é.bin", &bytes);
+        let (_folder, ours) = folder().await;
+        let source = Source::S3(server.place("/in/a b+é.bin"));
+        let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
+
+        let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
+
+        assert_eq!((object.name.as_str(), object.size), ("a b+é.bin", 300_000));
+        for range in [0..300_000, 0..1, 299_999..300_000, 7..7] {
+            let read = text(reader.read(&object, range.clone()).await.unwrap()).await.unwrap();
+            assert!(read == bytes[range.start as usize..range.end as usize]);
+        }
+        assert!(reader.read(&object, 0..300_001).await.is_err());
+        let link = reader.direct(&object.place, HOUR).await.unwrap().unwrap();
+        let client = super::super::address::own_client().unwrap();
+        let answer = client.get(&link).header("range", "bytes=5-9").send().await.unwrap();
+        assert_eq!(answer.status(), 206);
+        assert_eq!(answer.bytes().await.unwrap()[..], bytes[5..10]);
+        let answer = client.get(link.replace("X-Amz-Expires=3600", "X-Amz-Expires=9999"));
+        assert_eq!(answer.send().await.unwrap().status(), 403);
+    }
+
+    #[tokio::test]
+    async fn a_changed_s3_object_is_noticed() {
+        let server = S3Server::start().await;
+        server.write("a", b"hello");
+        let (_folder, ours) = folder().await;
+        let source = Source::S3(server.place("a"));
+        let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
+        let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
+
+        server.write("a", b"hello, world");
+
+        assert!(customer(reader.read(&object, 0..5).await).contains("has changed"));
+    }
+
+    #[tokio::test]
+    async fn an_s3_source_that_cannot_be_read_names_the_field() {
+        let server = S3Server::start().await;
+        server.write("a", b"hello");
+        let (_folder, ours) = folder().await;
+        let wrong = KeyPair { secret_key: "hidden".into(), ..S3Server::keys() };
+        for (place, keys, field) in [
+            (server.place("b"), Some(S3Server::keys()), "path: there is no object \"b\""),
+            (server.place("a//b"), Some(S3Server::keys()), "path: "),
+            (server.place("../x"), Some(S3Server::keys()), "path: "),
+            (server.place(""), Some(S3Server::keys()), "path: "),
+            (server.place("a"), Some(wrong), "secret: the bucket \"main\""),
+            (server.place("a"), None, "secret: the bucket \"main\""),
+        ] {
+            let source = Source::S3(place);
+            let reader = reader(&ours, &source, keys.as_ref()).await;
+
+            let text = customer(reader.resolve(RUN, &source).await);
+
+            assert!(text.starts_with(field), "{text}");
+            assert!(!text.contains("hidden"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_url_with_ranges_is_not_copied() {
+        let server = WebServer::with_ranges(b"hello".to_vec()).await;
+        let (_folder, ours) = folder().await;
+        let source = url_source(format!("{}/dir/my%20file.txt?x=1", server.url));
+        let reader = reader(&ours, &source, None).await;
+
+        let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
+
+        assert_eq!((object.name.as_str(), object.size), ("my file.txt", 5));
+        assert!(matches!(object.place, Place::Source { .. }));
+        assert_eq!(text(reader.read(&object, 1..3).await.unwrap()).await.unwrap(), b"el");
+        assert_eq!(reader.direct(&object.place, HOUR).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_url_without_ranges_is_copied_once() {
+        let sized = |_: &str| answer("200 OK", &[], &noise(200_000));
+        let unsized_ = |_: &str| {
+            [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..], &noise(200_000)].concat()
+        };
+        for server in [WebServer::start(sized).await, WebServer::start(unsized_).await] {
+            let (_folder, ours) = folder().await;
+            let source = url_source(server.url.clone());
+            let reader = reader(&ours, &source, None).await;
+
+            let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
+
+            let key = BlobKey::Staged { run: RUN, n: 0 }.path();
+            assert_eq!((object.size, &object.place), (200_000, &Place::Bucket { key }));
+            let read = text(reader.read(&object, 0..200_000).await.unwrap()).await.unwrap();
+            assert!(read == noise(200_000));
+            assert_eq!(server.seen.lock().unwrap().len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_breaks_off_leaves_nothing() {
+        let server =
+            WebServer::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello".to_vec())
+                .await;
+        let (_folder, ours) = folder().await;
+        let source = url_source(server.url.clone());
+        let reader = reader(&ours, &source, None).await;
+
+        assert!(matches!(reader.resolve(RUN, &source).await, Err(Error::Io(_))));
+        assert_eq!(ours.size(&BlobKey::Staged { run: RUN, n: 0 }).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_uploaded_file_is_read_from_our_bucket() {
+        let (_folder, ours) = folder().await;
+        let key = BlobKey::Upload(common::ids::JobId::new(uuid::Uuid::from_u128(1)));
+        let source = Source::File { key: key.path(), name: "../in.txt".into(), size: 5 };
+        let reader = reader(&ours, &source, None).await;
+        assert!(customer(reader.resolve(RUN, &source).await).contains("not been uploaded"));
+
+        ours.put(&key, Expected::Nothing, stream(b"hello", 2)).await.unwrap();
+
+        let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
+        assert_eq!((object.name.as_str(), object.size), (".._in.txt", 5));
+        assert_eq!(text(reader.read(&object, 0..5).await.unwrap()).await.unwrap(), b"hello");
+        assert_eq!(reader.direct(&object.place, HOUR).await.unwrap(), None);
+        let forged = Source::File { key: "../../etc/passwd".into(), name: "x".into(), size: 1 };
+        assert!(customer(reader.resolve(RUN, &forged).await).contains("not been uploaded"));
+    }
+
+    #[tokio::test]
+    async fn no_source_is_one_empty_object() {
+        let (_folder, ours) = folder().await;
+        let reader = reader(&ours, &Source::Bypass, None).await;
+
+        let object = reader.resolve(RUN, &Source::Bypass).await.unwrap().remove(0);
+
+        let expected = Object { name: "bypass".into(), size: 0, place: Place::Empty };
+        assert_eq!(object, expected);
+        assert!(text(reader.read(&object, 0..0).await.unwrap()).await.unwrap().is_empty());
+        assert_eq!(reader.direct(&object.place, HOUR).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_copy_has_a_limit() {
+        let read = text(at_most(5, stream(b"hello", 2))).await;
+        assert_eq!(read.unwrap(), b"hello");
+
+        assert!(customer(text(at_most(4, stream(b"hello", 2))).await).contains("longer than"));
+    }
+}

@@ -201,3 +201,34 @@ fn put32(out: &mut Vec<u8>, n: u32) {
 fn put64(out: &mut Vec<u8>, n: u64) {
     out.extend_from_slice(&n.to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_files_and_offsets_stand_in_the_zip64_fields() {
+        let size = 5 << 30;
+        let mut zip = Zip::default();
+
+        let (header, entry) = zip.begin("large", size);
+        let end = zip.end(&entry, 7);
+        let second = zip.whole("second", b"x");
+        let directory = zip.finish();
+
+        let offset = header.len() as u64 + size + end.len() as u64;
+        assert_eq!(header.len(), 30 + 5 + 20);
+        assert_eq!(header[18..26], [0xff; 8]);
+        assert_eq!(header[39..47], size.to_le_bytes());
+        assert_eq!(end.len(), 24);
+        assert_eq!(end[8..16], size.to_le_bytes());
+        // The second line of the directory carries its offset alone.
+        let line = &directory[46 + 5 + 20..];
+        assert_eq!(line[..4], 0x0201_4b50_u32.to_le_bytes());
+        assert_eq!(line[42..46], [0xff; 4]);
+        assert_eq!(line[46 + 6..46 + 6 + 12], [&[1, 0, 8, 0][..], &offset.to_le_bytes()].concat());
+        let record = &line[46 + 6 + 12..];
+        assert_eq!(record[..4], 0x0606_4b50_u32.to_le_bytes());
+        assert_eq!(record[48..56], (offset + second.len() as u64).to_le_bytes());
+    }
+}
