@@ -2,7 +2,9 @@
 
 use common::digest::Digest;
 use common::ids::{JobId, RunId};
-use common::task::Lease;
+use common::task::{Lease, Stage, TaskRef};
+
+use super::names;
 
 /// What an object in the bucket is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,7 +37,90 @@ impl BlobKey {
                 lease.task.index,
                 lease.attempt
             ),
-            Self::Final { run, name } => format!("runs/{run}/final/{name}"),
+            Self::Final { run, name } => format!("runs/{run}/final/{}", names::safe(name)),
         }
+    }
+
+    /// Reads back what [`Self::path`] writes, and nothing else.
+    pub fn from_path(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.split('/').collect();
+        let key = match parts[..] {
+            ["packages", digest] => Self::Package(digest.parse().ok()?),
+            ["images", digest] => Self::Image(digest.parse().ok()?),
+            ["uploads", job] => Self::Upload(job.parse().ok()?),
+            ["runs", run, "staged", n] => {
+                Self::Staged { run: run.parse().ok()?, n: n.parse().ok()? }
+            }
+            ["runs", run, "final", name] => {
+                Self::Final { run: run.parse().ok()?, name: name.to_owned() }
+            }
+            ["runs", run, stage, index, attempt, digest] => {
+                let stage = [Stage::Partition, Stage::Process, Stage::Assemble]
+                    .into_iter()
+                    .find(|known| known.as_str() == stage)?;
+                let task = TaskRef { run: run.parse().ok()?, stage, index: index.parse().ok()? };
+                let lease = Lease { task, attempt: attempt.parse().ok()? };
+                Self::Result { lease, digest: digest.parse().ok()? }
+            }
+            _ => return None,
+        };
+        // Other spellings of the same ids and numbers are not ours.
+        (key.path() == path).then_some(key)
+    }
+
+    /// The folder under which everything of a run lies.
+    pub fn run_folder(run: RunId) -> String {
+        format!("runs/{run}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_key_reads_back_from_its_path() {
+        let (run, digest) = (RunId::new(Uuid::from_u128(7)), Digest::of(b"x"));
+        let task = TaskRef { run, stage: Stage::Process, index: 3 };
+        for key in [
+            BlobKey::Package(digest),
+            BlobKey::Image(digest),
+            BlobKey::Upload(JobId::new(Uuid::from_u128(8))),
+            BlobKey::Staged { run, n: 0 },
+            BlobKey::Result { lease: Lease { task, attempt: 2 }, digest },
+            BlobKey::Final { run, name: "results.zip".into() },
+        ] {
+            assert_eq!(BlobKey::from_path(&key.path()), Some(key));
+        }
+    }
+
+    #[test]
+    fn paths_that_no_key_writes_are_refused() {
+        let run = Uuid::from_u128(7);
+        for path in [
+            String::new(),
+            "packages/abc".into(),
+            format!("runs/{run}"),
+            format!("runs/{run}/final/.."),
+            format!("runs/{run}/final/a/b"),
+            format!("runs/{run}/staged/007"),
+            format!("runs/{run}/staged/+7"),
+            format!("runs/{}/staged/7", run.simple()),
+            format!("runs/{run}/other/1/1/{}", Digest::of(b"x")),
+            "../etc/passwd".into(),
+        ] {
+            assert_eq!(BlobKey::from_path(&path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_final_name_cannot_leave_its_folder() {
+        let run = RunId::new(Uuid::from_u128(7));
+
+        let path = BlobKey::Final { run, name: "../../../packages/x".into() }.path();
+
+        assert_eq!(path, format!("runs/{run}/final/.._.._.._packages_x"));
     }
 }

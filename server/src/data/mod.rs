@@ -2,26 +2,59 @@
 //! folding. Everything streams; nothing is held whole in memory.
 
 pub mod key;
+pub mod links;
+
+mod address;
+mod assemble;
+mod bucket;
+mod customers;
+mod deliver;
+mod download;
+mod http;
+mod names;
+mod partition;
+mod s3;
+mod source;
+#[cfg(test)]
+mod testing;
+mod upload;
+mod zip;
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::chunks::{ChunkTable, Object, Place};
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
-use common::spec::{Assembler, Partitioner, RunSpec, Source};
+use common::spec::{Assembler, Destination, Partitioner, RunSpec, Source};
 use futures::Stream;
+use reqwest::Method;
 
-use crate::secrets::Secrets;
+use crate::clock;
+use crate::secrets::{self, KeyPair, Secrets};
+use address::Guard;
+use customers::Customers;
 use key::BlobKey;
+use links::{LinkError, Links, OpenedLink};
+use source::Reader;
+use upload::Expected;
 
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 /// Reads, writes, cuts and folds; a cheap handle.
 #[derive(Clone)]
-pub struct Data {}
+pub struct Data {
+    bucket: bucket::Bucket,
+    links: Arc<Links>,
+    customers: Arc<Customers>,
+    secrets: Secrets,
+}
+
+/// How long a node may read a source by itself after it was told where it is.
+const DIRECT_LIVES: Duration = Duration::from_secs(60 * 60);
 
 /// Where Fanfold's own bucket is, and what the server may reach.
 #[derive(Debug, Clone)]
@@ -84,34 +117,49 @@ pub struct ResultFile {
 pub type ResultFiles = Pin<Box<dyn Stream<Item = Result<ResultFile, Error>> + Send>>;
 
 impl Data {
+    /// Opens the bucket; a folder is created.
     pub async fn open(options: Options, secrets: Secrets) -> Result<Self, Error> {
-        todo!()
+        // Whoever installed another provider first chose it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Self {
+            bucket: bucket::Bucket::open(&options.bucket).await?,
+            links: Arc::new(Links::new(&options.public_url, &options.link_key)),
+            customers: Customers::new(Guard::new(options.allow_private_addresses)),
+            secrets,
+        })
     }
 
     // --- Fanfold's bucket ---
 
     /// Writes an object, whole or not at all.
     pub async fn put(&self, key: &BlobKey, bytes: ByteStream) -> Result<Stored, Error> {
-        todo!()
+        self.bucket.put(key, Expected::Nothing, bytes).await
     }
 
     /// Writes an object only if it has the announced size and digest.
+    ///
+    /// # Errors
+    /// `Mismatch` where it has not; an older object under the same key is then untouched.
     pub async fn put_verified(
         &self,
         key: &BlobKey,
         expected: Stored,
         bytes: ByteStream,
     ) -> Result<(), Error> {
-        todo!()
+        self.bucket.put(key, Expected::Stored(expected), bytes).await.map(drop)
     }
 
     /// The size of an object, or `None` where there is none.
     pub async fn size(&self, key: &BlobKey) -> Result<Option<u64>, Error> {
-        todo!()
+        self.bucket.size(key).await
     }
 
+    /// The bytes of a range.
+    ///
+    /// # Errors
+    /// `NotFound`, and `Mismatch` where the range goes beyond the object's end.
     pub async fn get(&self, key: &BlobKey, range: Range<u64>) -> Result<ByteStream, Error> {
-        todo!()
+        self.bucket.get(key, range).await
     }
 
     /// A URL from which anybody can download the object until the link ends.
@@ -121,17 +169,40 @@ impl Data {
         file_name: &str,
         lives: Duration,
     ) -> Result<String, Error> {
-        todo!()
+        match self.bucket.sign(Method::GET, key, Some(file_name), lives).await? {
+            Some(link) => Ok(link),
+            None => {
+                let expires = links::expiry(clock::now(), lives);
+                Ok(self.links.make(&Method::GET, key, file_name, expires))
+            }
+        }
     }
 
     /// A URL to which anybody can PUT the object until the link ends.
     pub async fn upload_link(&self, key: &BlobKey, lives: Duration) -> Result<String, Error> {
-        todo!()
+        match self.bucket.sign(Method::PUT, key, None, lives).await? {
+            Some(link) => Ok(link),
+            None => {
+                let expires = links::expiry(clock::now(), lives);
+                Ok(self.links.make(&Method::PUT, key, "", expires))
+            }
+        }
+    }
+
+    /// Checks a link that this server serves: `segment` is the path's last one, behind
+    /// [`links::PATH`], and `query` the raw query.
+    pub fn open_link(
+        &self,
+        method: &Method,
+        segment: &str,
+        query: &str,
+    ) -> Result<OpenedLink, LinkError> {
+        self.links.open(method, segment, query, clock::now())
     }
 
     /// Removes everything of a run.
     pub async fn purge_run(&self, run: RunId) -> Result<(), Error> {
-        todo!()
+        self.bucket.purge_run(run).await
     }
 
     // --- Sources ---
@@ -144,7 +215,7 @@ impl Data {
         owner: WorkspaceId,
         source: &Source,
     ) -> Result<Vec<Object>, Error> {
-        todo!()
+        self.reader(owner, source).await?.resolve(run, source).await
     }
 
     /// Cuts objects with a built-in partitioner: small range reads, no copies.
@@ -154,7 +225,8 @@ impl Data {
         partitioner: Partitioner,
         objects: Vec<Object>,
     ) -> Result<ChunkTable, Error> {
-        todo!()
+        let reader = self.reader(spec.workspace, &spec.source).await?;
+        partition::partition(&reader, partitioner, objects).await
     }
 
     /// Bytes of an object that a run reads.
@@ -164,12 +236,12 @@ impl Data {
         object: &Object,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        todo!()
+        self.reader(spec.workspace, &spec.source).await?.read(object, range).await
     }
 
     /// A URL from which a node can read the object itself, or `None` where it must be passed on.
     pub async fn direct(&self, spec: &RunSpec, place: &Place) -> Result<Option<String>, Error> {
-        todo!()
+        self.reader(spec.workspace, &spec.source).await?.direct(place, DIRECT_LIVES).await
     }
 
     // --- Folding ---
@@ -182,12 +254,45 @@ impl Data {
         assembler: &Assembler,
         files: ResultFiles,
     ) -> Result<ResultFiles, Error> {
-        todo!()
+        assemble::assemble(&self.bucket, run, assembler, files).await
     }
 
     /// Copies a final file to the run's destination (not called for the temporary bucket and
     /// bypass). Doing it twice gives the same.
     pub async fn deliver(&self, spec: &RunSpec, file: &ResultFile) -> Result<(), Error> {
-        todo!()
+        let Destination::S3(place) = &spec.destination else { return Ok(()) };
+        let keys = self.keys(spec.workspace, place.secret.as_deref()).await?;
+        let destination = self.customers.bucket(place, keys.as_ref()).await?;
+        deliver::deliver(&self.bucket, &destination, &place.path, file).await
+    }
+
+    /// A source opened with its owner's keys.
+    async fn reader(&self, owner: WorkspaceId, source: &Source) -> Result<Reader, Error> {
+        let opened = match self.customers.kept(owner, source) {
+            Some(opened) => opened,
+            None => {
+                let secret = match source {
+                    Source::S3(place) => place.secret.as_deref(),
+                    Source::Url { secret, .. } => secret.as_deref(),
+                    Source::File { .. } | Source::Bypass => None,
+                };
+                let keys = self.keys(owner, secret).await?;
+                self.customers.open(owner, source, keys.as_ref()).await?
+            }
+        };
+        Ok(Reader { ours: self.bucket.clone(), source: opened })
+    }
+
+    async fn keys(&self, owner: WorkspaceId, id: Option<&str>) -> Result<Option<KeyPair>, Error> {
+        let Some(id) = id else { return Ok(None) };
+        match self.secrets.reveal(owner, id).await {
+            Ok(keys) => Ok(Some(keys)),
+            Err(error @ secrets::Error::NotFound(_)) => {
+                Err(Error::Customer(format!("secret: {error}; store it again")))
+            }
+            Err(error @ (secrets::Error::Key | secrets::Error::Db(_))) => {
+                Err(Error::Io(std::io::Error::other(error)))
+            }
+        }
     }
 }

@@ -1,0 +1,271 @@
+//! The built-in assemblers: result files become one file, in order, streaming.
+
+use bytes::Bytes;
+use common::digest::Digester;
+use common::ids::RunId;
+use common::spec::Assembler;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::bucket::Bucket;
+use super::key::BlobKey;
+use super::upload::Expected;
+use super::zip::Zip;
+use super::{ByteStream, Error, ResultFile, ResultFiles, download, names};
+
+/// Files up to this size are fetched ahead, so that many small ones do not wait for each other.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
+const FETCHED_AHEAD: usize = 16;
+/// Pieces of an archive between who makes and who stores them.
+const PIECES_MAX: usize = 4;
+
+/// Folds the files of a run and gives the final ones. Doing it twice gives the same.
+pub async fn assemble(
+    bucket: &Bucket,
+    run: RunId,
+    assembler: &Assembler,
+    files: ResultFiles,
+) -> Result<ResultFiles, Error> {
+    let (name, bytes) = match assembler {
+        Assembler::Passthrough => return Ok(files),
+        Assembler::Concat { name } => (name, concat(bucket, files)),
+        Assembler::Zip { name } => (name, zip(bucket, files)),
+    };
+    let name = names::safe(name);
+    let key = BlobKey::Final { run, name: name.clone() };
+    let stored = bucket.put(&key, Expected::Nothing, bytes).await?;
+    let file = ResultFile { name, size: stored.size, digest: Some(stored.digest), key };
+    Ok(futures::stream::iter([Ok(file)]).boxed())
+}
+
+/// The bytes of a result file. The stream fails at its end where they were not the right ones.
+pub async fn open(bucket: &Bucket, file: &ResultFile) -> Result<ByteStream, Error> {
+    let bytes = bucket.get(&file.key, 0..file.size).await?;
+    let Some(digest) = file.digest else { return Ok(bytes) };
+    let start = (bytes, Digester::default());
+    let verified =
+        futures::stream::try_unfold(start, move |(mut bytes, mut digester)| async move {
+            match bytes.try_next().await? {
+                Some(piece) => {
+                    digester.update(&piece);
+                    Ok(Some((piece, (bytes, digester))))
+                }
+                None if digester.finish() == digest => Ok(None),
+                None => Err(Error::Mismatch),
+            }
+        });
+    Ok(verified.boxed())
+}
+
+/// A result file on its way into a larger one.
+enum Part {
+    Small(ResultFile, Bytes),
+    /// Opened when its turn comes.
+    Large(ResultFile),
+}
+
+/// The files in their order; small ones are fetched ahead.
+fn parts(bucket: &Bucket, files: ResultFiles) -> impl Stream<Item = Result<Part, Error>> + use<> {
+    let bucket = bucket.clone();
+    files
+        .map(move |file| {
+            let bucket = bucket.clone();
+            async move {
+                let file = file?;
+                if file.size > SMALL_BYTES_MAX {
+                    return Ok(Part::Large(file));
+                }
+                let bytes = download::collect(open(&bucket, &file).await?, file.size).await?;
+                Ok(Part::Small(file, bytes))
+            }
+        })
+        .buffered(FETCHED_AHEAD)
+}
+
+fn concat(bucket: &Bucket, files: ResultFiles) -> ByteStream {
+    let ours = bucket.clone();
+    parts(bucket, files)
+        .and_then(move |part| {
+            let bucket = ours.clone();
+            async move {
+                match part {
+                    Part::Small(_, bytes) => Ok(futures::stream::iter([Ok(bytes)]).boxed()),
+                    Part::Large(file) => open(&bucket, &file).await,
+                }
+            }
+        })
+        .try_flatten()
+        .boxed()
+}
+
+fn zip(bucket: &Bucket, files: ResultFiles) -> ByteStream {
+    let (pieces, archive) = mpsc::channel(PIECES_MAX);
+    let bucket = bucket.clone();
+    // The archive is made beside its reader; when the reader goes, the next piece ends this.
+    let made = async move {
+        if let Err(error) = write_zip(&bucket, files, &pieces).await {
+            // Without a reader nobody misses the error.
+            let _ = pieces.send(Err(error)).await;
+        }
+    };
+    let made = futures::stream::once(made).filter_map(|()| std::future::ready(None));
+    futures::stream::select(ReceiverStream::new(archive), made).boxed()
+}
+
+async fn write_zip(
+    bucket: &Bucket,
+    files: ResultFiles,
+    pieces: &mpsc::Sender<Result<Bytes, Error>>,
+) -> Result<(), Error> {
+    let send = async |piece: Bytes| {
+        let gone = |_| Error::Io(std::io::ErrorKind::BrokenPipe.into());
+        pieces.send(Ok(piece)).await.map_err(gone)
+    };
+    let mut zip = Zip::default();
+    let mut parts = std::pin::pin!(parts(bucket, files));
+    while let Some(part) = parts.try_next().await? {
+        match part {
+            Part::Small(file, bytes) => {
+                send(zip.whole(&names::safe(&file.name), &bytes).into()).await?;
+            }
+            Part::Large(file) => {
+                let (header, entry) = zip.begin(&names::safe(&file.name), file.size);
+                send(header.into()).await?;
+                let mut crc = crc32fast::Hasher::new();
+                let mut bytes = open(bucket, &file).await?;
+                while let Some(piece) = bytes.try_next().await? {
+                    crc.update(&piece);
+                    send(piece).await?;
+                }
+                send(zip.end(&entry, crc.finalize()).into()).await?;
+            }
+        }
+    }
+    send(zip.finish().into()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use async_zip::base::read::seek::ZipFileReader;
+    use futures::AsyncReadExt as _;
+
+    use super::*;
+    use crate::data::testing::{RUN, S3Server, folder, noise, result, text};
+
+    const NAMES: [&str; 5] =
+        ["0000000_a.txt", "0000001_a.txt", "0000001_b é.txt", "0000002_a", "0000003_a"];
+
+    /// Small, empty and large files.
+    fn contents() -> [Vec<u8>; 5] {
+        [b"one".to_vec(), Vec::new(), b"three".to_vec(), noise((3 << 20) + 17), b"five".to_vec()]
+    }
+
+    async fn results(bucket: &Bucket) -> Vec<ResultFile> {
+        let mut files = Vec::new();
+        for (index, (name, bytes)) in (0..).zip(NAMES.iter().zip(contents())) {
+            files.push(result(bucket, index, name, &bytes).await);
+        }
+        files
+    }
+
+    fn stream(files: &[ResultFile]) -> ResultFiles {
+        futures::stream::iter(files.to_vec().into_iter().map(Ok)).boxed()
+    }
+
+    async fn fold(bucket: &Bucket, how: &Assembler, files: &[ResultFile]) -> ResultFile {
+        let folded = assemble(bucket, RUN, how, stream(files)).await.unwrap();
+        let folded: Vec<_> = folded.try_collect().await.unwrap();
+        let [file] = folded.try_into().unwrap();
+        file
+    }
+
+    async fn content(bucket: &Bucket, file: &ResultFile) -> Vec<u8> {
+        text(open(bucket, file).await.unwrap()).await.unwrap()
+    }
+
+    async fn folds(bucket: &Bucket) {
+        let files = results(bucket).await;
+
+        let how = Assembler::Concat { name: "../all.txt".into() };
+        let joined = fold(bucket, &how, &files).await;
+        assert_eq!(joined.name, ".._all.txt");
+        assert!(content(bucket, &joined).await == contents().concat());
+        assert_eq!(fold(bucket, &how, &files).await, joined);
+
+        let how = Assembler::Zip { name: "all.zip".into() };
+        let packed = fold(bucket, &how, &files).await;
+        assert_eq!(fold(bucket, &how, &files).await, packed);
+        let bytes = content(bucket, &packed).await;
+        let reader = futures::io::BufReader::new(futures::io::Cursor::new(bytes));
+        let mut archive = ZipFileReader::new(reader).await.unwrap();
+        assert_eq!(archive.file().entries().len(), NAMES.len());
+        for (index, (name, expected)) in NAMES.iter().zip(contents()).enumerate() {
+            let entry = &archive.file().entries()[index];
+            assert_eq!(entry.filename().as_str().unwrap(), *name);
+            let mut read = Vec::new();
+            let mut entry = archive.reader_with_entry(index).await.unwrap();
+            entry.read_to_end(&mut read).await.unwrap();
+            assert!(read == expected, "{name}");
+            assert_eq!(entry.compute_hash(), crc32fast::hash(&expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn files_fold_in_order_in_a_folder() {
+        let (_folder, bucket) = folder().await;
+
+        folds(&bucket).await;
+    }
+
+    #[tokio::test]
+    async fn files_fold_in_order_in_an_s3_bucket() {
+        let server = S3Server::start().await;
+
+        folds(&server.bucket().await).await;
+    }
+
+    #[tokio::test]
+    async fn nothing_folds_into_an_empty_file() {
+        let (_folder, bucket) = folder().await;
+
+        let joined = fold(&bucket, &Assembler::Concat { name: "x".into() }, &[]).await;
+        let packed = fold(&bucket, &Assembler::Zip { name: "y".into() }, &[]).await;
+
+        assert_eq!((joined.size, packed.size), (0, 22));
+    }
+
+    #[tokio::test]
+    async fn passthrough_gives_its_input() {
+        let (_folder, bucket) = folder().await;
+        let files = results(&bucket).await;
+
+        let passed = assemble(&bucket, RUN, &Assembler::Passthrough, stream(&files)).await.unwrap();
+
+        assert_eq!(passed.try_collect::<Vec<_>>().await.unwrap(), files);
+    }
+
+    #[tokio::test]
+    async fn a_file_with_wrong_bytes_or_none_fails_the_fold() {
+        let (_folder, bucket) = folder().await;
+        for at in [0, 3] {
+            let mut wrong = results(&bucket).await;
+            wrong[at].digest = Some(common::digest::Digest::of(b"other"));
+            let mut missing = results(&bucket).await;
+            missing[at].key = BlobKey::Staged { run: RUN, n: 9 };
+            for files in [wrong, missing] {
+                for how in
+                    [Assembler::Concat { name: "n".into() }, Assembler::Zip { name: "n".into() }]
+                {
+                    let folded = assemble(&bucket, RUN, &how, stream(&files)).await;
+
+                    assert!(folded.is_err());
+                    let key = BlobKey::Final { run: RUN, name: "n".into() };
+                    assert_eq!(bucket.size(&key).await.unwrap(), None);
+                }
+            }
+        }
+    }
+}

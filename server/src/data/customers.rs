@@ -1,0 +1,112 @@
+//! What is opened with customers' keys: their buckets and URLs, kept open for a short while.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::ids::WorkspaceId;
+use common::spec::{S3, Source};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::Error;
+use super::address::Guard;
+use super::http::WebFile;
+use super::s3::CustomerBucket;
+use super::source::Opened;
+use crate::secrets::KeyPair;
+
+/// How long a changed or deleted secret may still be used.
+const KEPT: Duration = Duration::from_secs(60);
+const KEPT_MAX: usize = 64;
+
+/// Opens customers' places, all behind one guard.
+pub struct Customers {
+    guard: Guard,
+    // The clients read the machine's certificates, which a server without remote sources lacks.
+    web: OnceCell<reqwest::Client>,
+    stores: OnceCell<reqwest::Client>,
+    kept: Mutex<Vec<Kept>>,
+}
+
+struct Kept {
+    owner: WorkspaceId,
+    source: Source,
+    opened: Opened,
+    until: Instant,
+}
+
+impl Customers {
+    pub fn new(guard: Guard) -> Arc<Self> {
+        Arc::new(Self {
+            guard,
+            web: OnceCell::new(),
+            stores: OnceCell::new(),
+            kept: Mutex::default(),
+        })
+    }
+
+    /// A source that was opened a short while ago.
+    pub fn kept(&self, owner: WorkspaceId, source: &Source) -> Option<Opened> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        kept.retain(|one| one.until > now);
+        let one = kept.iter().find(|one| one.owner == owner && one.source == *source)?;
+        Some(one.opened.clone())
+    }
+
+    /// Opens a source with its owner's keys and keeps it.
+    pub async fn open(
+        &self,
+        owner: WorkspaceId,
+        source: &Source,
+        keys: Option<&KeyPair>,
+    ) -> Result<Opened, Error> {
+        let opened = match source {
+            Source::S3(place) => Opened::S3 {
+                bucket: self.bucket(place, keys).await?,
+                key: place.path.trim_start_matches('/').to_owned(),
+            },
+            Source::Url { url, username, .. } => {
+                let client = self.web.get_or_try_init(async || self.guard.web_client()).await;
+                let client = client.map_err(std::io::Error::other)?.clone();
+                let basic = basic(username.as_deref(), keys);
+                Opened::Web { file: WebFile::new(client, self.guard, url, basic)? }
+            }
+            Source::File { .. } | Source::Bypass => return Ok(Opened::Ours),
+        };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT_MAX {
+            kept.remove(0);
+        }
+        kept.push(Kept {
+            owner,
+            source: source.clone(),
+            opened: opened.clone(),
+            until: Instant::now() + KEPT,
+        });
+        Ok(opened)
+    }
+
+    /// Opens a bucket with its owner's keys.
+    pub async fn bucket(
+        &self,
+        place: &S3,
+        keys: Option<&KeyPair>,
+    ) -> Result<CustomerBucket, Error> {
+        let client = self.stores.get_or_try_init(async || self.guard.store_client()).await;
+        let client = client.map_err(std::io::Error::other)?.clone();
+        CustomerBucket::open(place, keys, self.guard, client)
+    }
+}
+
+/// The user's name may stand in the source or in the secret.
+fn basic(username: Option<&str>, keys: Option<&KeyPair>) -> Option<(String, String)> {
+    match (username, keys) {
+        (None, None) => None,
+        (Some(name), None) => Some((name.to_owned(), String::new())),
+        (name, Some(keys)) => {
+            let name = name.unwrap_or(&keys.access_key);
+            Some((name.to_owned(), keys.secret_key.clone()))
+        }
+    }
+}

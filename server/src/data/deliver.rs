@@ -1,0 +1,124 @@
+//! Copying final files to the customer's bucket.
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::bucket::Bucket;
+use super::s3::CustomerBucket;
+use super::upload::{self, Expected};
+use super::{Error, ResultFile, Stored, assemble, names};
+
+/// Writes a file under the destination's folder. An object of the same name is replaced, so doing
+/// it twice gives the same.
+pub async fn deliver(
+    ours: &Bucket,
+    destination: &CustomerBucket,
+    folder: &str,
+    file: &ResultFile,
+) -> Result<(), Error> {
+    let key = [folder.trim_matches('/'), &names::safe(&file.name)].join("/");
+    let key = key.trim_start_matches('/');
+    let path = destination.path(key)?;
+    let expected = match file.digest {
+        Some(digest) => Expected::Stored(Stored { size: file.size, digest }),
+        None => Expected::Size(file.size),
+    };
+    // A failure of our own bucket must not be taken for one of the customer's.
+    let bytes = assemble::open(ours, file).await?.map_err(|error| match error {
+        Error::Store(error) => Error::Io(std::io::Error::other(error)),
+        error @ (Error::Customer(_) | Error::NotFound(_) | Error::Mismatch | Error::Io(_)) => error,
+    });
+    match upload::put(&destination.store, &path, expected, bytes.boxed()).await {
+        Ok(_) => Ok(()),
+        Err(Error::Store(error)) => Err(destination.explain_write(error, key)),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::address::Guard;
+    use crate::data::customers::Customers;
+    use crate::data::testing::{S3Server, customer, folder, noise, result};
+    use crate::secrets::KeyPair;
+
+    #[tokio::test]
+    async fn a_file_arrives_under_the_folder_and_again_changes_nothing() {
+        let server = S3Server::start().await;
+        let (_folder, ours) = folder().await;
+        let customers = Customers::new(Guard::new(true));
+        for (folder, len) in [("out/2026/", 10), ("/out/2026", (8 << 20) + 3), ("", 7)] {
+            let place = server.place(folder);
+            let bucket = customers.bucket(&place, Some(&S3Server::keys())).await.unwrap();
+            let bytes = noise(len);
+            let file = result(&ours, 0, "a.bin", &bytes).await;
+
+            for _ in 0..2 {
+                deliver(&ours, &bucket, &place.path, &file).await.unwrap();
+
+                let path = [place.path.trim_matches('/'), "a.bin"].join("/");
+                let arrived = server.read(path.trim_start_matches('/'));
+                assert!(arrived.unwrap() == bytes);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_cannot_leave_the_folder() {
+        let server = S3Server::start().await;
+        let (_folder, ours) = folder().await;
+        let bucket = Customers::new(Guard::new(true))
+            .bucket(&server.place("out"), Some(&S3Server::keys()))
+            .await
+            .unwrap();
+        let file = result(&ours, 0, "../../evil", b"x").await;
+
+        deliver(&ours, &bucket, "out", &file).await.unwrap();
+
+        assert_eq!(server.read("out/.._.._evil").unwrap(), b"x");
+        assert!(customer(deliver(&ours, &bucket, "../out", &file).await).starts_with("path:"));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_refuses_is_the_customers_error() {
+        let server = S3Server::start().await;
+        let (_folder, ours) = folder().await;
+        let customers = Customers::new(Guard::new(true));
+        let file = result(&ours, 0, "a", b"x").await;
+        let large = result(&ours, 1, "b", &noise(9 << 20)).await;
+        let wrong = KeyPair { secret_key: "wrong".into(), ..S3Server::keys() };
+        let mut missing = server.place("out");
+        missing.bucket = "missing".into();
+        for (place, keys, field) in [
+            (server.place("out"), Some(wrong), "secret: the bucket \"main\""),
+            (server.place("out"), None, "secret: the bucket \"main\""),
+            (missing, Some(S3Server::keys()), "bucket: there is no bucket \"missing\""),
+        ] {
+            for file in [&file, &large] {
+                let bucket = customers.bucket(&place, keys.as_ref()).await.unwrap();
+
+                let text = customer(deliver(&ours, &bucket, "out", file).await);
+
+                assert!(text.starts_with(field), "{text}");
+                assert!(!text.contains("wrong") && !text.contains("very/secret"), "{text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn our_own_missing_file_is_not_the_customers_error() {
+        let server = S3Server::start().await;
+        let (_folder, ours) = folder().await;
+        let customers = Customers::new(Guard::new(true));
+        let bucket = customers.bucket(&server.place(""), Some(&S3Server::keys())).await.unwrap();
+        let mut file = result(&ours, 0, "a", b"x").await;
+        file.key = super::super::key::BlobKey::Final {
+            run: crate::data::testing::RUN,
+            name: "gone".into(),
+        };
+
+        let delivered = deliver(&ours, &bucket, "", &file).await;
+
+        assert!(matches!(delivered, Err(Error::NotFound(_))), "{delivered:?}");
+    }
+}

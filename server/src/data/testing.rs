@@ -1,0 +1,240 @@
+//! What the tests of this folder run against: real buckets, a real S3 server that checks
+//! signatures, and a web server that answers whatever a test wants.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use common::chunks::Object;
+use common::digest::Digest;
+use common::ids::{RunId, WorkspaceId};
+use common::spec::{S3, Source};
+use common::task::{Lease, Stage, TaskRef};
+use futures::StreamExt as _;
+use hyper_util::rt::TokioIo;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use super::address::Guard;
+use super::bucket::Bucket;
+use super::customers::Customers;
+use super::key::BlobKey;
+use super::source::Reader;
+use super::upload::Expected;
+use super::{ByteStream, Error, ResultFile, download};
+use crate::secrets::KeyPair;
+
+pub const RUN: RunId = RunId::new(Uuid::from_u128(7));
+pub const OWNER: WorkspaceId = WorkspaceId::new(Uuid::from_u128(8));
+
+/// A stream of these bytes in pieces of `piece` bytes.
+pub fn stream(bytes: &[u8], piece: usize) -> ByteStream {
+    let pieces: Vec<_> =
+        bytes.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    futures::stream::iter(pieces).boxed()
+}
+
+pub async fn text(bytes: ByteStream) -> Result<Vec<u8>, Error> {
+    Ok(download::collect(bytes, u64::MAX).await?.to_vec())
+}
+
+/// The customer's text of a result that should be the customer's error.
+pub fn customer<T>(result: Result<T, Error>) -> String {
+    match result {
+        Err(Error::Customer(text)) => text,
+        Err(error) => panic!("not the customer's error: {error:?}"),
+        Ok(_) => panic!("no error"),
+    }
+}
+
+/// Bytes that look random and are the same every time.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let next = |()| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_n((), len).map(next).collect()
+}
+
+pub async fn folder() -> (TempDir, Bucket) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = super::Bucket::Folder(folder.path().join("bucket"));
+    (folder, Bucket::open(&options).await.unwrap())
+}
+
+/// Opens a source as a run does, with loopback allowed.
+pub async fn reader(ours: &Bucket, source: &Source, keys: Option<&KeyPair>) -> Reader {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let customers = Customers::new(Guard::new(true));
+    let source = customers.open(OWNER, source, keys).await.unwrap();
+    Reader { ours: ours.clone(), source }
+}
+
+pub fn url_source(url: String) -> Source {
+    Source::Url { url, username: None, secret: None }
+}
+
+/// An uploaded file as a source, and the object it resolves to.
+pub async fn uploaded(ours: &Bucket, bytes: &[u8]) -> (Reader, Object) {
+    let key = BlobKey::Staged { run: RUN, n: 9 };
+    ours.put(&key, Expected::Nothing, stream(bytes, 100_000)).await.unwrap();
+    let source = Source::File { key: key.path(), name: "in.txt".into(), size: 0 };
+    let reader = reader(ours, &source, None).await;
+    let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
+    (reader, object)
+}
+
+/// Stores a result file of chunk `index`.
+pub async fn result(ours: &Bucket, index: u32, name: &str, bytes: &[u8]) -> ResultFile {
+    let digest = Digest::of(bytes);
+    let task = TaskRef { run: RUN, stage: Stage::Process, index };
+    let key = BlobKey::Result { lease: Lease { task, attempt: 1 }, digest };
+    ours.put(&key, Expected::Nothing, stream(bytes, 1 << 16)).await.unwrap();
+    ResultFile { name: name.into(), size: bytes.len() as u64, digest: Some(digest), key }
+}
+
+/// An S3 server on loopback with one bucket, `main`; it checks signatures.
+pub struct S3Server {
+    pub root: TempDir,
+    pub endpoint: String,
+}
+
+impl S3Server {
+    pub async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("main")).unwrap();
+        let files = s3s_fs::FileSystem::new(root.path()).unwrap();
+        let mut service = s3s::service::S3ServiceBuilder::new(files);
+        let keys = Self::keys();
+        service.set_auth(s3s::auth::SimpleAuth::from_single(keys.access_key, keys.secret_key));
+        let service = service.build();
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let service = service.clone();
+                let serve = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(socket), service);
+                tokio::spawn(serve);
+            }
+        });
+        Self { root, endpoint }
+    }
+
+    pub fn keys() -> KeyPair {
+        KeyPair { access_key: "AKFANFOLD".into(), secret_key: "very/secret+key".into() }
+    }
+
+    pub fn place(&self, path: &str) -> S3 {
+        S3 {
+            bucket: "main".into(),
+            path: path.into(),
+            region: "us-east-1".into(),
+            endpoint: Some(self.endpoint.clone()),
+            secret: Some("its-id".into()),
+        }
+    }
+
+    pub fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.root.path().join("main").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.root.path().join("main").join(path)).ok()
+    }
+
+    pub async fn bucket(&self) -> Bucket {
+        let KeyPair { access_key, secret_key } = Self::keys();
+        let options = super::Bucket::S3 {
+            bucket: "main".into(),
+            region: "us-east-1".into(),
+            endpoint: Some(self.endpoint.clone()),
+            access_key,
+            secret_key,
+        };
+        Bucket::open(&options).await.unwrap()
+    }
+}
+
+/// A web server on loopback that answers each request with the bytes that `answer` makes of its
+/// head, and closes.
+pub struct WebServer {
+    pub url: String,
+    /// The heads of all requests.
+    pub seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl WebServer {
+    pub async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heads = seen.clone();
+        tokio::spawn(async move {
+            let answer = Arc::new(answer);
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let (answer, heads) = (answer.clone(), heads.clone());
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(socket.read_u8().await?);
+                    }
+                    let head = String::from_utf8(head).unwrap();
+                    let bytes = answer(&head);
+                    heads.lock().unwrap().push(head);
+                    socket.write_all(&bytes).await?;
+                    socket.shutdown().await
+                });
+            }
+        });
+        Self { url, seen }
+    }
+
+    /// A server of one file that gives ranges of it.
+    pub async fn with_ranges(file: Vec<u8>) -> Self {
+        Self::start(move |head| {
+            let size = file.len();
+            match range(head) {
+                Some((from, _)) if from >= size => answer(
+                    "416 Range Not Satisfiable",
+                    &[("content-range", format!("bytes */{size}"))],
+                    b"",
+                ),
+                Some((from, to)) => {
+                    let to = to.min(size - 1);
+                    let header = ("content-range", format!("bytes {from}-{to}/{size}"));
+                    answer("206 Partial Content", &[header], &file[from..=to])
+                }
+                None => answer("200 OK", &[], &file),
+            }
+        })
+        .await
+    }
+}
+
+/// The first and last byte that a request's head asks for.
+pub fn range(head: &str) -> Option<(usize, usize)> {
+    let line = head.lines().find_map(|line| line.strip_prefix("range: bytes="))?;
+    let (from, to) = line.split_once('-')?;
+    Some((from.parse().ok()?, to.parse().ok()?))
+}
+
+/// An answer of the web server.
+pub fn answer(status: &str, headers: &[(&str, String)], body: &[u8]) -> Vec<u8> {
+    let mut out = format!("HTTP/1.1 {status}\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        out += &format!("{name}: {value}\r\n");
+    }
+    out += &format!("content-length: {}\r\n\r\n", body.len());
+    let mut out = out.into_bytes();
+    out.extend_from_slice(body);
+    out
+}
