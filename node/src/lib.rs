@@ -1,1 +1,118 @@
-//! node
+//! The donor's agent: dials a server, takes tasks, runs them in containers, and hands the
+//! results back under a signed receipt. It knows nothing of accounts, money or other nodes.
+
+mod agent;
+mod archive;
+mod attempt;
+mod backoff;
+mod cache;
+mod home;
+mod keyed;
+pub mod link;
+mod logs;
+mod remote;
+mod results;
+mod runtime;
+mod slots;
+mod transfer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::resources::Resources;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::Tools;
+use crate::cache::Packages;
+use crate::home::Home;
+use crate::link::Link;
+use crate::logs::LogBook;
+use crate::runtime::docker::Docker;
+
+/// The most bytes that the results of one attempt may have.
+const RESULTS_BYTES_MAX: u64 = 10 << 30;
+/// Attempts that fetch or store at the same time.
+const TRANSFERS_AT_ONCE: usize = 8;
+
+/// What a node is told by its owner.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Multiaddrs of the server, such as `/ip4/192.0.2.1/tcp/8701/p2p/12D3…`.
+    pub server: Vec<String>,
+    /// The one-time token that joins the node to its operator's workspace; needed once.
+    pub token: Option<String>,
+    /// The node's identity, its cache and its working folders. One node per folder.
+    pub data_dir: PathBuf,
+    /// What is lent. By default all cores and three quarters of the memory.
+    pub capacity: Option<Resources>,
+    /// Tasks held beyond the capacity, so that their data arrives before their turn.
+    pub prefetch: u32,
+    /// What the owner calls this node, for the log.
+    pub label: String,
+}
+
+/// The node cannot run, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    #[error("no container engine can be used")]
+    Engine(#[from] runtime::Error),
+    #[error("the package cache cannot be opened")]
+    Cache(#[source] std::io::Error),
+    #[error("the link to the server cannot be started")]
+    Link(#[from] link::Error),
+}
+
+/// Does everything a donor node does until it is stopped; reconnects for ever.
+///
+/// # Errors
+///
+/// Only at the start: where the data folder is in use or not writable, where no container engine
+/// answers, or where a server address is none.
+pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
+    let home = Home::open(&options.data_dir)?;
+    let engine = Docker::connect(home.label(), home.container_user()).await?;
+    let left = engine.remove_leftovers().await?;
+    if left > 0 {
+        tracing::info!(left, "containers of an earlier process removed");
+    }
+    let capacity = match options.capacity {
+        Some(capacity) => capacity,
+        None => lent(engine.machine().await?),
+    };
+    let packages = Packages::open(&home, cache::BYTES_MAX).map_err(Error::Cache)?;
+    // Of its own, so that the link outlives the agent's last words.
+    let link_stop = CancellationToken::new();
+    let _link_stop = link_stop.clone().drop_guard();
+    let link = Link::start(
+        link::Options { server: options.server, key_file: home.key_file() },
+        link_stop,
+    )?;
+    tracing::info!(
+        node = options.label,
+        cpu_millis = capacity.cpu_millis,
+        memory_mib = capacity.memory_mib,
+        "node started"
+    );
+    let tools = Arc::new(Tools {
+        remote: link,
+        home,
+        packages,
+        engine,
+        logs: LogBook::default(),
+        transfers: Semaphore::new(TRANSFERS_AT_ONCE),
+        results_bytes_max: RESULTS_BYTES_MAX,
+    });
+    let lending = agent::Lending { token: options.token, capacity, prefetch: options.prefetch };
+    agent::run(lending, Arc::clone(&tools), stop).await;
+    tools.engine.remove_leftovers().await?;
+    tracing::info!(node = options.label, "node stopped");
+    Ok(())
+}
+
+/// What a machine lends where its owner does not say.
+fn lent(machine: Resources) -> Resources {
+    Resources::new(machine.cpu_millis, machine.memory_mib / 4 * 3)
+}

@@ -1,0 +1,358 @@
+//! The sync loop: says what the node holds and what has ended, does what the server orders.
+//!
+//! One task owns the state; attempts are tasks of their own that report to it. Every message is a
+//! whole statement, so a lost one costs time and nothing else.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::protocol::{
+    Assignment, Orders, Outcome, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Sync, Work,
+};
+use common::resources::{Resources, Usage};
+use common::task::Lease;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{self, Attempt, Event, Tools};
+use crate::backoff::Backoff;
+use crate::link;
+use crate::remote::Remote;
+use crate::slots::{Refused, Slots};
+
+/// How long the server may hold an answer back.
+const WAIT_MS: u32 = 5000;
+/// One that the server holds, and one that cannot wait for it.
+const IN_FLIGHT_MAX: usize = 2;
+/// Settled attempts that are remembered, against orders that were under way at the time.
+const SETTLED_MAX: usize = 4096;
+/// How long after the last message mere log lines wait for company.
+const LOGS_PAUSE: Duration = Duration::from_secs(1);
+/// How long containers may take to be gone when the node stops.
+const FAREWELL: Duration = Duration::from_secs(20);
+/// What a receipt costs in a message beside its bytes.
+const RECEIPT_OVERHEAD: usize = 128;
+
+/// What the owner lends.
+#[derive(Debug, Clone)]
+pub struct Lending {
+    pub token: Option<String>,
+    pub capacity: Resources,
+    pub prefetch: u32,
+}
+
+/// Runs until stopped; then kills what runs and waits until it is gone.
+pub async fn run<R: Remote>(lending: Lending, tools: Arc<Tools<R>>, stop: CancellationToken) {
+    let (sender, mut events) = mpsc::channel(256);
+    let mut agent = Agent::new(lending, tools, sender);
+    let mut in_flight = FuturesUnordered::new();
+    let mut pause = Pause::new();
+    loop {
+        let idle = in_flight.is_empty();
+        if pause.is_over() && (idle || (agent.urgent && in_flight.len() < IN_FLIGHT_MAX)) {
+            let (message, sent) = agent.message();
+            let remote = agent.tools.remote.clone();
+            in_flight.push(async move { (remote.sync(message).await, sent) });
+            pause.sent();
+            continue;
+        }
+        let logs = agent.tools.logs.clone();
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(event) = events.recv() => agent.hear(event),
+            Some(ended) = agent.attempts.join_next_with_id() => agent.bury(ended),
+            Some((answer, sent)) = in_flight.next() => pause.after(agent.obey(answer, &sent)),
+            () = sleep_until(pause.until()), if !pause.is_over() => {}
+            () = logs.written(), if !agent.urgent && !agent.chatter => agent.chatter = true,
+            () = sleep_until(pause.logs()), if agent.chatter && !agent.urgent => {
+                (agent.urgent, agent.chatter) = (true, false);
+            }
+        }
+    }
+    drop((in_flight, events));
+    agent.farewell().await;
+}
+
+/// When the next message may go.
+struct Pause {
+    backoff: Backoff,
+    until: Instant,
+    last: Instant,
+}
+
+impl Pause {
+    fn new() -> Self {
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let now = Instant::now();
+        Self { backoff, until: now, last: now }
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    const fn until(&self) -> Instant {
+        self.until
+    }
+
+    fn logs(&self) -> Instant {
+        self.last + LOGS_PAUSE
+    }
+
+    fn sent(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn after(&mut self, heard: Heard) {
+        match heard {
+            Heard::Orders => self.backoff.reset(),
+            Heard::Nothing => self.until = Instant::now() + self.backoff.step(),
+        }
+    }
+}
+
+/// What came of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Orders,
+    Nothing,
+}
+
+/// What a message carried: the end of each log in it.
+#[derive(Debug, Default)]
+struct Sent {
+    logs: Vec<(Lease, u32)>,
+}
+
+struct Agent<R> {
+    lending: Lending,
+    incarnation: u64,
+    started: Instant,
+    tools: Arc<Tools<R>>,
+    events: mpsc::Sender<Event>,
+    slots: Slots,
+    /// Attempts that wait for their share of the machine.
+    waiting: HashMap<Lease, oneshot::Sender<()>>,
+    cancels: HashMap<Lease, CancellationToken>,
+    attempts: JoinSet<(Lease, Option<SignedReceipt>)>,
+    leases: HashMap<tokio::task::Id, Lease>,
+    /// Oldest first, each until the server has settled it.
+    receipts: Vec<(Lease, SignedReceipt)>,
+    settled: VecDeque<Lease>,
+    /// Something should be said without waiting for the answer that the server holds.
+    urgent: bool,
+    /// There are new log lines, and nothing that is more urgent.
+    chatter: bool,
+}
+
+impl<R: Remote> Agent<R> {
+    fn new(lending: Lending, tools: Arc<Tools<R>>, events: mpsc::Sender<Event>) -> Self {
+        Self {
+            slots: Slots::new(lending.capacity),
+            lending,
+            incarnation: rand::random(),
+            started: Instant::now(),
+            tools,
+            events,
+            waiting: HashMap::new(),
+            cancels: HashMap::new(),
+            attempts: JoinSet::new(),
+            leases: HashMap::new(),
+            receipts: Vec::new(),
+            settled: VecDeque::new(),
+            urgent: false,
+            chatter: false,
+        }
+    }
+
+    /// Everything there is to say now, within the limits of one message.
+    fn message(&mut self) -> (Sync, Sent) {
+        let logs = self.tools.logs.batches();
+        let mut holding = self.slots.held(self.now_ms());
+        let (mut receipts, mut bytes) = (Vec::new(), 0);
+        for (lease, receipt) in &self.receipts {
+            bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
+            // What an attempt wrote comes with its receipt or before it, never after.
+            if bytes <= RECEIPTS_BYTES_MAX && !self.tools.logs.has_unsent(lease) {
+                receipts.push(receipt.clone());
+            } else {
+                holding.push(common::protocol::Held { lease: *lease, running_ms: None });
+            }
+        }
+        let more = receipts.len() < self.receipts.len() || self.tools.logs.any_unsent();
+        (self.urgent, self.chatter) = (false, false);
+        let end = |batch: &common::protocol::LogBatch| {
+            let n = u32::try_from(batch.lines.len()).expect("a batch is bounded");
+            (batch.lease, batch.first + n)
+        };
+        let sent = Sent { logs: logs.iter().map(end).collect() };
+        let message = Sync {
+            incarnation: self.incarnation,
+            token: self.lending.token.clone(),
+            capacity: self.lending.capacity,
+            prefetch: self.lending.prefetch,
+            holding,
+            receipts,
+            logs,
+            // With more to say, the answer should not keep us waiting.
+            wait_ms: if more { 0 } else { WAIT_MS },
+        };
+        (message, sent)
+    }
+
+    /// Takes in what the server answered.
+    fn obey(&mut self, answer: Result<Orders, link::Error>, sent: &Sent) -> Heard {
+        match answer {
+            Ok(Orders::Work { works, assign, cancel, settled }) => {
+                for (lease, end) in &sent.logs {
+                    self.tools.logs.confirmed(*lease, *end);
+                }
+                settled.iter().for_each(|lease| self.settle(*lease));
+                cancel.iter().for_each(|lease| self.cancel(lease));
+                let works: Vec<_> = works.into_iter().map(Arc::new).collect();
+                assign.into_iter().for_each(|assignment| self.assign(assignment, &works));
+                Heard::Orders
+            }
+            Ok(Orders::Refused(why)) => {
+                tracing::error!(why, "the server does not know this node");
+                self.tools.logs.failed();
+                Heard::Nothing
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the server was not reached; what runs goes on");
+                self.tools.logs.failed();
+                Heard::Nothing
+            }
+        }
+    }
+
+    fn assign(&mut self, Assignment { lease, inputs }: Assignment, works: &[Arc<Work>]) {
+        let known = self.receipts.iter().any(|(receipt, _)| *receipt == lease)
+            || self.settled.contains(&lease);
+        let work =
+            works.iter().find(|work| work.run == lease.task.run && work.stage == lease.task.stage);
+        let (false, Some(work)) = (known, work) else { return };
+        match self.slots.add(lease, work.needs) {
+            Ok(()) => {}
+            Err(Refused::Held) => return,
+            Err(refused) => return self.decline(lease, refused),
+        }
+        tracing::debug!(%lease, "attempt taken");
+        let stop = CancellationToken::new();
+        self.cancels.insert(lease, stop.clone());
+        let attempt = Attempt { lease, work: Arc::clone(work), inputs };
+        let (tools, events) = (Arc::clone(&self.tools), self.events.clone());
+        let handle = self
+            .attempts
+            .spawn(async move { (lease, attempt::run(attempt, tools, events, stop).await) });
+        self.leases.insert(handle.id(), lease);
+    }
+
+    /// Gives an attempt back at once.
+    fn decline(&mut self, lease: Lease, refused: Refused) {
+        tracing::warn!(%lease, %refused, "assignment declined");
+        let outcome = match refused {
+            Refused::TooLarge | Refused::Full | Refused::Held => {
+                Outcome::NodeFault { message: refused.to_string() }
+            }
+        };
+        let receipt = Receipt { lease, usage: Usage::default(), outcome };
+        self.receipts.push((lease, attempt::sign(&self.tools.remote, &receipt)));
+        self.urgent = true;
+    }
+
+    /// The attempt is no longer the node's.
+    fn cancel(&mut self, lease: &Lease) {
+        if let Some(stop) = self.cancels.get(lease) {
+            tracing::info!(%lease, "attempt cancelled");
+            stop.cancel();
+        }
+        self.receipts.retain(|(receipt, _)| receipt != lease);
+        self.tools.logs.forget(lease);
+    }
+
+    fn settle(&mut self, lease: Lease) {
+        self.receipts.retain(|(receipt, _)| *receipt != lease);
+        self.tools.logs.ended(&lease);
+        if self.settled.len() == SETTLED_MAX {
+            self.settled.pop_front();
+        }
+        self.settled.push_back(lease);
+    }
+
+    fn hear(&mut self, event: Event) {
+        let now_ms = self.now_ms();
+        match event {
+            Event::Prepared { lease, seat } => {
+                self.slots.prepared(&lease);
+                self.waiting.insert(lease, seat);
+                self.seat();
+            }
+            Event::Started(lease) => {
+                self.slots.started(&lease, now_ms);
+                self.urgent = true;
+            }
+            Event::Ended(lease) => {
+                self.slots.ended(&lease, now_ms);
+                self.seat();
+            }
+        }
+    }
+
+    /// Takes in an attempt that is over.
+    fn bury(
+        &mut self,
+        ended: Result<(tokio::task::Id, (Lease, Option<SignedReceipt>)), tokio::task::JoinError>,
+    ) {
+        let (id, receipt) = match ended {
+            Ok((id, (_, receipt))) => (id, receipt),
+            Err(error) => {
+                tracing::error!(%error, "an attempt broke down");
+                (error.id(), None)
+            }
+        };
+        let Some(lease) = self.leases.remove(&id) else { return };
+        let cancelled = self.cancels.remove(&lease).is_none_or(|stop| stop.is_cancelled());
+        self.slots.remove(&lease);
+        self.waiting.remove(&lease);
+        if cancelled {
+            self.tools.logs.forget(&lease);
+        } else {
+            let receipt = receipt.unwrap_or_else(|| {
+                let message = "the node's agent failed".to_owned();
+                let outcome = Outcome::NodeFault { message };
+                let receipt = Receipt { lease, usage: Usage::default(), outcome };
+                attempt::sign(&self.tools.remote, &receipt)
+            });
+            self.receipts.push((lease, receipt));
+        }
+        self.urgent = true;
+        self.seat();
+    }
+
+    fn seat(&mut self) {
+        for lease in self.slots.seat() {
+            if let Some(seat) = self.waiting.remove(&lease) {
+                // One that was cancelled meanwhile gives its share back when it is buried.
+                let _ = seat.send(());
+            }
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Stops all attempts and waits until their containers are gone.
+    async fn farewell(mut self) {
+        self.cancels.values().for_each(CancellationToken::cancel);
+        let gone = async { while self.attempts.join_next().await.is_some() {} };
+        if timeout(FAREWELL, gone).await.is_err() {
+            tracing::warn!("some containers are slow to go; they are removed at the next start");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Packages on disk, by digest: fetched once, verified, unpacked once, bounded in size.
+//!
+//! A folder under its digest's name is whole, for it gets that name in one step; everything else
+//! is removed when the node starts.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use common::digest::Digest;
+use common::protocol::BlobRequest;
+use common::task::Lease;
+
+use crate::archive;
+use crate::home::{Home, remove_file, remove_tree};
+use crate::keyed::Keyed;
+use crate::remote::Remote;
+use crate::transfer::{self, Expected};
+
+/// What the unpacked packages may take before the ones unused for longest are removed.
+pub const BYTES_MAX: u64 = 8 << 30;
+/// The most bytes of a package's archive.
+const ARCHIVE_BYTES_MAX: u64 = 2 << 30;
+
+/// The node's packages.
+#[derive(Debug)]
+pub struct Packages {
+    folder: PathBuf,
+    temporary: PathBuf,
+    bytes_max: u64,
+    entries: Mutex<HashMap<Digest, Entry>>,
+    fetching: Keyed<Digest>,
+}
+
+/// An unpacked package; it stays on disk as long as somebody holds this.
+#[derive(Debug)]
+pub struct Package {
+    folder: PathBuf,
+}
+
+#[derive(Debug)]
+struct Entry {
+    package: Arc<Package>,
+    bytes: u64,
+    used: SystemTime,
+}
+
+/// The package cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the package cannot be fetched")]
+    Fetch(#[from] transfer::Error),
+    #[error(transparent)]
+    Archive(archive::Error),
+    #[error("the node's package cache")]
+    Io(#[from] io::Error),
+}
+
+impl Package {
+    /// The folder that a container sees.
+    pub fn app(&self) -> PathBuf {
+        self.folder.join("app")
+    }
+}
+
+impl Packages {
+    /// Takes over what an earlier process left.
+    pub fn open(home: &Home, bytes_max: u64) -> io::Result<Self> {
+        let mut entries = HashMap::new();
+        for entry in fs::read_dir(home.packages())? {
+            let entry = entry?;
+            let digest = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok());
+            let Some(digest) = digest else {
+                remove_tree(&entry.path())?;
+                continue;
+            };
+            let package = Arc::new(Package { folder: entry.path() });
+            let used = entry.metadata()?.modified()?;
+            let bytes = tree_bytes(&entry.path())?;
+            entries.insert(digest, Entry { package, bytes, used });
+        }
+        Ok(Self {
+            folder: home.packages(),
+            temporary: home.temporary(),
+            bytes_max,
+            entries: Mutex::new(entries),
+            fetching: Keyed::default(),
+        })
+    }
+
+    /// The package, fetched under `lease` where it is not here yet. Whoever else wants it
+    /// meanwhile waits for that.
+    pub async fn get<R: Remote>(
+        &self,
+        remote: &R,
+        lease: Lease,
+        digest: Digest,
+    ) -> Result<Arc<Package>, Error> {
+        if let Some(package) = self.find(digest) {
+            return Ok(package);
+        }
+        let _only = self.fetching.lock(digest).await;
+        if let Some(package) = self.find(digest) {
+            return Ok(package);
+        }
+        let scratch = Scratch::new(&self.temporary)?;
+        let file = scratch.0.join("package.tar");
+        let expected = Expected { bytes: None, digest: Some(digest), bytes_max: ARCHIVE_BYTES_MAX };
+        let request = |from| BlobRequest::Package { lease, from };
+        transfer::fetch(remote, request, &file, expected).await?;
+        let folder = self.folder.join(digest.to_string());
+        let bytes = tokio::task::spawn_blocking({
+            let folder = folder.clone();
+            move || unpack(&scratch, &file, &folder)
+        })
+        .await
+        .map_err(io::Error::other)??;
+        tracing::info!(%digest, bytes, "package unpacked");
+        Ok(self.insert(digest, folder, bytes))
+    }
+
+    fn find(&self, digest: Digest) -> Option<Arc<Package>> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(&digest)?;
+        entry.used = SystemTime::now();
+        Some(entry.package.clone())
+    }
+
+    fn insert(&self, digest: Digest, folder: PathBuf, bytes: u64) -> Arc<Package> {
+        let package = Arc::new(Package { folder });
+        let mut entries = self.lock();
+        let entry = Entry { package: package.clone(), bytes, used: SystemTime::now() };
+        entries.insert(digest, entry);
+        let mut total: u64 = entries.values().map(|entry| entry.bytes).sum();
+        while total > self.bytes_max {
+            let idle = entries
+                .iter()
+                .filter(|(_, entry)| Arc::strong_count(&entry.package) == 1)
+                .min_by_key(|(_, entry)| entry.used)
+                .map(|(digest, _)| *digest);
+            let Some(entry) = idle.and_then(|digest| entries.remove(&digest)) else { break };
+            total -= entry.bytes;
+            self.evict(&entry.package.folder);
+        }
+        package
+    }
+
+    /// Removes a package: renamed first, so that half a package never has a whole one's name.
+    fn evict(&self, folder: &Path) {
+        let away = self.temporary.join(uuid::Uuid::new_v4().to_string());
+        if let Err(error) = fs::rename(folder, &away).and_then(|()| remove_tree(&away)) {
+            tracing::warn!(%error, folder = %folder.display(), "an old package cannot be removed");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A folder that goes when its owner goes.
+#[derive(Debug)]
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new(below: &Path) -> io::Result<Self> {
+        let folder = below.join(uuid::Uuid::new_v4().to_string());
+        crate::home::private_dir(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.0) {
+            tracing::warn!(%error, folder = %self.0.display(), "a folder cannot be removed");
+        }
+    }
+}
+
+/// Unpacks beside, then moves into place. Gives the package's size on disk.
+fn unpack(scratch: &Scratch, file: &Path, to: &Path) -> Result<u64, Error> {
+    let beside = scratch.0.join("unpacked");
+    crate::home::dir_with_mode(&beside, 0o755)?;
+    let mut archive = fs::File::open(file)?;
+    let root =
+        archive::unpack(&mut archive, &beside, archive::Limits::PACKAGE).map_err(|error| {
+            match error {
+                archive::Error::Io(error) => Error::Io(error),
+                other => Error::Archive(other),
+            }
+        })?;
+    remove_file(file)?;
+    let bytes = tree_bytes(&root)?;
+    match fs::rename(&root, to) {
+        Ok(()) => Ok(bytes),
+        // An eviction that failed half way may have left an unknown folder here.
+        Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            remove_tree(to)?;
+            fs::rename(&root, to)?;
+            Ok(bytes)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn tree_bytes(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let meta = entry.metadata()?;
+            if meta.is_dir() {
+                folders.push(entry.path());
+            }
+            bytes += meta.len();
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,177 @@
+//! The node's folder on disk: who may use it, and what is where.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+use common::digest::Digest;
+
+/// A locked data folder. The lock ends with the process, however it ends.
+#[derive(Debug)]
+pub struct Home {
+    root: PathBuf,
+    user: (u32, u32),
+    _lock: File,
+}
+
+/// The folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("another node already runs in {0}")]
+    InUse(PathBuf),
+    #[error("the data folder {path} cannot be used")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl Home {
+    /// Opens the folder, making it where it is missing, and locks it against a second node.
+    /// What an earlier process left half done is removed.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Io { path: path.to_owned(), source };
+        private_dir(path).map_err(failed)?;
+        let root = path.canonicalize().map_err(failed)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(root.join("lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(root)),
+            Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        // A file's owner is the process's effective user: rewrite it, in case it is older.
+        let probe = root.join("owner");
+        remove_file(&probe).map_err(failed)?;
+        File::create(&probe).map_err(failed)?;
+        let owner = fs::metadata(&probe).map_err(failed)?;
+        let home = Self { root, user: (owner.uid(), owner.gid()), _lock: lock };
+        for dir in [home.work(), home.temporary()] {
+            remove_tree(&dir).map_err(failed)?;
+            private_dir(&dir).map_err(failed)?;
+        }
+        private_dir(&home.packages()).map_err(failed)?;
+        Ok(home)
+    }
+
+    /// Where attempts have their working folders; empty at each start.
+    pub fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    /// Where things are made before they are moved into place; empty at each start.
+    pub fn temporary(&self) -> PathBuf {
+        self.root.join("temporary")
+    }
+
+    pub fn packages(&self) -> PathBuf {
+        self.root.join("packages")
+    }
+
+    /// The node's identity.
+    pub fn key_file(&self) -> PathBuf {
+        self.root.join("node.key")
+    }
+
+    /// What containers of this folder's node are labelled with: the same after a restart.
+    pub fn label(&self) -> String {
+        Digest::of(self.root.as_os_str().as_encoded_bytes()).to_string()[..32].to_owned()
+    }
+
+    /// The user that containers run as, as the engine writes it: never root.
+    pub fn container_user(&self) -> String {
+        let (uid, gid) = match self.user {
+            (0, _) => (65534, 65534),
+            (uid, 0) => (uid, uid),
+            other => other,
+        };
+        format!("{uid}:{gid}")
+    }
+}
+
+/// Makes a folder that only the node's own user may enter.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a folder with exactly this mode, whatever the umask.
+pub fn dir_with_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Removes a folder and all that is in it; it may be missing. Folders that a container closed
+/// against their owner are opened first.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path);
+            fs::remove_dir_all(path)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Gives the owner back the right to empty each folder below `path`. What fails here fails again,
+/// and is reported, when the folder is removed.
+fn open_up(path: &Path) {
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let _ = fs::set_permissions(&folder, Permissions::from_mode(0o700));
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            }
+        }
+    }
+}
+
+/// Removes a file; it may be missing.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_node_is_kept_out_until_the_first_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Home::open(dir.path()).unwrap();
+
+        assert!(matches!(Home::open(dir.path()), Err(Error::InUse(_))));
+        drop(first);
+        Home::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn leftovers_are_removed_and_packages_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let label = home.label();
+        for folder in [home.work(), home.temporary(), home.packages()] {
+            fs::create_dir(folder.join("old")).unwrap();
+        }
+        drop(home);
+
+        let home = Home::open(dir.path()).unwrap();
+
+        assert!(!home.work().join("old").exists());
+        assert!(!home.temporary().join("old").exists());
+        assert!(home.packages().join("old").exists());
+        assert_eq!(home.label(), label);
+        assert!(!home.container_user().starts_with("0:"));
+    }
+}

@@ -1,0 +1,297 @@
+//! What containers write, cut into lines, bounded, and kept until the server has it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use common::protocol::{LOGS_BYTES_MAX, LogBatch, LogLine};
+use common::task::Lease;
+use tokio::sync::Notify;
+
+/// The most bytes of one line; the rest of it is dropped.
+pub const LINE_BYTES_MAX: usize = 8 * 1024;
+/// The most lines and bytes of one attempt; one more line then says so.
+pub const LINES_MAX: u32 = 1000;
+pub const ATTEMPT_BYTES_MAX: usize = 256 * 1024;
+/// What a line costs in a message beside its text.
+const LINE_OVERHEAD: usize = 32;
+
+const CUT: &str = "the log was cut here: an attempt may write 1000 lines or 256 KiB";
+
+/// The lines of all attempts that the server has not confirmed. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct LogBook {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    logs: Mutex<BTreeMap<Lease, Log>>,
+    written: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    /// The number of the first line in `lines`: all before it are confirmed.
+    first: u32,
+    lines: Vec<LogLine>,
+    /// The number of the first line that no message under way carries.
+    unsent: u32,
+    bytes: usize,
+    cut: bool,
+    ended: bool,
+}
+
+impl LogBook {
+    /// Adds a line.
+    pub fn write(&self, lease: Lease, text: String) {
+        self.lock().entry(lease).or_default().push(text);
+        self.inner.written.notify_one();
+    }
+
+    /// Waits until something was written since the last wait.
+    pub async fn written(&self) {
+        self.inner.written.notified().await;
+    }
+
+    /// The next lines to send, at most as many as one message holds. They are taken as sent until
+    /// `failed` says otherwise.
+    pub fn batches(&self) -> Vec<LogBatch> {
+        let mut left = LOGS_BYTES_MAX;
+        let mut batches = Vec::new();
+        for (lease, log) in self.lock().iter_mut() {
+            let lines = log.take(&mut left);
+            if !lines.is_empty() {
+                let first = log.unsent - u32::try_from(lines.len()).expect("bounded by LINES_MAX");
+                batches.push(LogBatch { lease: *lease, first, lines });
+            }
+        }
+        batches
+    }
+
+    /// The attempt has lines that no message carries yet.
+    pub fn has_unsent(&self, lease: &Lease) -> bool {
+        self.lock().get(lease).is_some_and(Log::has_unsent)
+    }
+
+    pub fn any_unsent(&self) -> bool {
+        self.lock().values().any(Log::has_unsent)
+    }
+
+    /// The server has the lines `first..end` of an attempt, and with them all before.
+    pub fn confirmed(&self, lease: Lease, end: u32) {
+        let mut logs = self.lock();
+        let Some(log) = logs.get_mut(&lease) else { return };
+        let n = end.saturating_sub(log.first).min(log.length());
+        log.lines.drain(..n as usize);
+        log.first += n;
+        log.unsent = log.unsent.max(log.first);
+        if log.ended && log.lines.is_empty() {
+            logs.remove(&lease);
+        }
+    }
+
+    /// A message was lost: what is not confirmed is sent again. Numbers make that harmless.
+    pub fn failed(&self) {
+        self.lock().values_mut().for_each(|log| log.unsent = log.first);
+    }
+
+    /// The attempt writes no more; it is forgotten once all it wrote is confirmed.
+    pub fn ended(&self, lease: &Lease) {
+        let mut logs = self.lock();
+        let Some(log) = logs.get_mut(lease) else { return };
+        log.ended = true;
+        if log.lines.is_empty() {
+            logs.remove(lease);
+        }
+    }
+
+    /// The attempt is no longer the node's: nobody wants its lines.
+    pub fn forget(&self, lease: &Lease) {
+        self.lock().remove(lease);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Lease, Log>> {
+        self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn length(&self) -> u32 {
+        u32::try_from(self.lines.len()).expect("bounded by LINES_MAX")
+    }
+
+    fn end(&self) -> u32 {
+        self.first + self.length()
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.unsent < self.end()
+    }
+
+    fn push(&mut self, mut text: String) {
+        if self.cut || self.ended {
+            return;
+        }
+        self.bytes += text.len();
+        if self.end() >= LINES_MAX || self.bytes > ATTEMPT_BYTES_MAX {
+            self.cut = true;
+            text = CUT.to_owned();
+        }
+        self.lines.push(LogLine { at_us: now_us(), text });
+    }
+
+    /// The unsent lines that fit in `left`, which shrinks by what they take.
+    fn take(&mut self, left: &mut usize) -> Vec<LogLine> {
+        let mut taken = Vec::new();
+        for line in &self.lines[(self.unsent - self.first) as usize..] {
+            let Some(rest) = left.checked_sub(line.text.len() + LINE_OVERHEAD) else { break };
+            *left = rest;
+            taken.push(line.clone());
+        }
+        self.unsent += u32::try_from(taken.len()).expect("bounded by LINES_MAX");
+        taken
+    }
+}
+
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Cuts a stream of bytes into lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    line: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes the next bytes and gives the lines that end in them.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.keep(&bytes[..end]);
+            lines.push(self.take());
+            bytes = &bytes[end + 1..];
+        }
+        self.keep(bytes);
+        lines
+    }
+
+    /// The last line, if it was not ended.
+    pub fn rest(&mut self) -> Option<String> {
+        if self.line.is_empty() { None } else { Some(self.take()) }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = LINE_BYTES_MAX - self.line.len();
+        self.line.extend_from_slice(&bytes[..room.min(bytes.len())]);
+    }
+
+    fn take(&mut self) -> String {
+        let line = std::mem::take(&mut self.line);
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
+        // What a database cannot keep as text would cost the whole batch.
+        let mut text = text.replace('\0', "\u{fffd}");
+        text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::ids::RunId;
+    use common::task::{Stage, TaskRef};
+
+    use super::*;
+
+    fn lease(index: u32) -> Lease {
+        let run = RunId::new(uuid::Uuid::from_u128(1));
+        Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt: 1 }
+    }
+
+    fn texts(batch: &LogBatch) -> Vec<&str> {
+        batch.lines.iter().map(|line| line.text.as_str()).collect()
+    }
+
+    #[test]
+    fn lines_are_cut_wherever_the_pieces_end() {
+        let mut lines = Lines::default();
+
+        assert_eq!(lines.feed(b"one\ntw"), ["one"]);
+        assert_eq!(lines.feed(b"o\r\n\nthree \xff\0"), ["two", ""]);
+        assert_eq!(lines.rest().as_deref(), Some("three \u{fffd}\u{fffd}"));
+        assert_eq!(lines.rest(), None);
+    }
+
+    #[test]
+    fn a_line_without_end_is_bounded() {
+        let mut lines = Lines::default();
+        for _ in 0..10 {
+            assert!(lines.feed(&[0xff; 8000]).is_empty());
+        }
+
+        let line = &lines.feed(b"\nnext\n")[..];
+        assert!(line[0].len() <= LINE_BYTES_MAX);
+        assert_eq!(line[1], "next");
+    }
+
+    #[test]
+    fn lines_are_sent_once_unless_a_message_is_lost() {
+        let book = LogBook::default();
+        book.write(lease(1), "a".into());
+        book.write(lease(1), "b".into());
+
+        let first = book.batches();
+        assert_eq!((first[0].first, texts(&first[0])), (0, vec!["a", "b"]));
+        assert!(book.batches().is_empty());
+
+        book.failed();
+        assert_eq!(texts(&book.batches()[0]), ["a", "b"]);
+        book.confirmed(lease(1), 2);
+        book.confirmed(lease(1), 1);
+        book.write(lease(1), "c".into());
+        let next = book.batches();
+        assert_eq!((next[0].first, texts(&next[0])), (2, vec!["c"]));
+    }
+
+    #[test]
+    fn a_chatty_container_is_cut() {
+        let book = LogBook::default();
+        for i in 0..5000 {
+            book.write(lease(1), i.to_string());
+        }
+        for _ in 0..100 {
+            book.write(lease(2), "x".repeat(LINE_BYTES_MAX));
+        }
+
+        let mut lines = BTreeMap::<Lease, Vec<String>>::new();
+        while book.any_unsent() {
+            let batches = book.batches();
+            let bytes: usize =
+                batches.iter().flat_map(|b| &b.lines).map(|line| line.text.len()).sum();
+            assert!(bytes <= LOGS_BYTES_MAX);
+            for batch in batches {
+                let texts = batch.lines.into_iter().map(|line| line.text);
+                lines.entry(batch.lease).or_default().extend(texts);
+            }
+        }
+
+        assert_eq!(lines[&lease(1)].len(), LINES_MAX as usize + 1);
+        assert_eq!(lines[&lease(1)].last().unwrap(), CUT);
+        assert_eq!(lines[&lease(2)].len(), 33);
+    }
+
+    #[test]
+    fn an_ended_log_is_forgotten_when_it_is_confirmed() {
+        let book = LogBook::default();
+        book.write(lease(1), "a".into());
+        book.ended(&lease(1));
+        assert!(book.has_unsent(&lease(1)));
+
+        book.batches();
+        book.confirmed(lease(1), 1);
+
+        assert!(book.lock().is_empty());
+    }
+}

@@ -1,0 +1,52 @@
+//! The server, as the agent needs it: a port with the p2p link behind it, and a double of it in
+//! tests.
+
+use std::path::Path;
+
+use common::digest::Digest;
+use common::protocol::{self, BlobRequest, InputFile, Orders};
+use common::task::Lease;
+
+use crate::link::{Error, Fetched, Link};
+
+/// What a node asks of a server, and the signature under what it says.
+pub trait Remote: Clone + Send + Sync + 'static {
+    /// Signs with the node's identity key.
+    fn sign(&self, bytes: &[u8]) -> Vec<u8>;
+
+    fn sync(&self, message: protocol::Sync) -> impl Future<Output = Result<Orders, Error>> + Send;
+
+    fn inputs(&self, lease: Lease) -> impl Future<Output = Result<Vec<InputFile>, Error>> + Send;
+
+    fn fetch(&self, request: BlobRequest) -> impl Future<Output = Result<Fetched, Error>> + Send;
+
+    fn put(
+        &self,
+        lease: Lease,
+        size: u64,
+        digest: Digest,
+        file: &Path,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+impl Remote for Link {
+    fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        self.sign(bytes)
+    }
+
+    async fn sync(&self, message: protocol::Sync) -> Result<Orders, Error> {
+        self.sync(message).await
+    }
+
+    async fn inputs(&self, lease: Lease) -> Result<Vec<InputFile>, Error> {
+        self.inputs(lease).await
+    }
+
+    async fn fetch(&self, request: BlobRequest) -> Result<Fetched, Error> {
+        self.fetch(request).await
+    }
+
+    async fn put(&self, lease: Lease, size: u64, digest: Digest, file: &Path) -> Result<(), Error> {
+        self.put(lease, size, digest, file).await
+    }
+}

@@ -1,0 +1,378 @@
+//! Containers through the Docker engine's API.
+//!
+//! Everything a container is not needed to do it is not able to do: no network, a read-only root,
+//! no capabilities, no way to gain privileges, not root, and a limit on CPU, memory, processes,
+//! open files, results and temporary files.
+
+mod images;
+mod meter;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::Docker as Client;
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::errors::Error as EngineError;
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount as BindMount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType,
+    ResourcesUlimits,
+};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
+};
+use common::resources::Resources;
+use futures::StreamExt as _;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::logs::{Lines, LogBook};
+use crate::results;
+use crate::runtime::{Ended, Ending, Error, Launch, Mount};
+pub use images::Ready as Image;
+use images::Ready;
+use meter::Meter;
+
+const LABEL: &str = "fanfold.node";
+const TMP_OPTIONS: &str = "rw,exec,nosuid,nodev,size=256m,mode=1777";
+const PIDS_MAX: i64 = 512;
+const OPEN_FILES_MAX: i64 = 65_536;
+/// The engine accepts no less.
+const MEMORY_BYTES_MIN: i64 = 6 << 20;
+/// How often the results are measured while they grow.
+const WATCH: Duration = Duration::from_millis(500);
+/// How long a killed container and its last words may take.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// The container engine of this machine, as one node uses it.
+#[derive(Debug)]
+pub struct Docker {
+    client: Client,
+    /// What the node's containers are labelled with.
+    label: String,
+    /// `uid:gid` in every container.
+    user: String,
+    images: images::Images,
+}
+
+impl Docker {
+    /// Connects to the local engine.
+    pub async fn connect(label: String, user: String) -> Result<Self, Error> {
+        let client = Client::connect_with_local_defaults().map_err(engine("be reached"))?;
+        let client = client.negotiate_version().await.map_err(engine("be reached"))?;
+        Ok(Self { client, label, user, images: images::Images::default() })
+    }
+
+    /// What the engine's machine has.
+    pub async fn machine(&self) -> Result<Resources, Error> {
+        let info = self.client.info().await.map_err(engine("describe its machine"))?;
+        let cores = info.ncpu.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+        let mib = info.mem_total.map_or(1024, |bytes| bytes >> 20);
+        Ok(Resources::new(cores.saturating_mul(1000), u32::try_from(mib).unwrap_or(u32::MAX)))
+    }
+
+    /// Removes every container that this node made and that is still there: an earlier process
+    /// of it was killed.
+    pub async fn remove_leftovers(&self) -> Result<usize, Error> {
+        let filters = HashMap::from([("label", vec![format!("{LABEL}={}", self.label)])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let left = self
+            .client
+            .list_containers(Some(options))
+            .await
+            .map_err(engine("list its containers"))?;
+        for container in &left {
+            self.remove(container.id.as_deref().unwrap_or_default()).await;
+        }
+        Ok(left.len())
+    }
+
+    /// Runs a container to its end. However it ends, it is gone when this returns.
+    pub async fn run(
+        &self,
+        launch: &Launch,
+        image: &Ready,
+        logs: &LogBook,
+        started: impl FnOnce() + Send,
+        stop: &CancellationToken,
+    ) -> Result<Ended, Error> {
+        let mut last = Error::Unusable("the package gives nothing to run".into());
+        for command in &launch.commands {
+            let id = self.create(launch, image, command).await?;
+            let began = match self.begin(&id).await {
+                Ok(output) => output,
+                Err(error) => {
+                    self.remove(&id).await;
+                    match error {
+                        Error::Unusable(_) => last = error,
+                        other => return Err(other),
+                    }
+                    continue;
+                }
+            };
+            started();
+            let ended = self.attend(&id, launch, began, logs, stop).await;
+            self.remove(&id).await;
+            return ended;
+        }
+        Err(last)
+    }
+
+    async fn create(
+        &self,
+        launch: &Launch,
+        image: &Ready,
+        command: &[String],
+    ) -> Result<String, Error> {
+        let body = ContainerCreateBody {
+            image: Some(image.id.clone()),
+            entrypoint: Some(command.to_vec()),
+            cmd: Some(Vec::new()),
+            env: Some(launch.env.clone()),
+            user: Some(self.user.clone()),
+            working_dir: Some(super::APP.into()),
+            labels: Some(HashMap::from([
+                (LABEL.to_owned(), self.label.clone()),
+                ("fanfold.lease".to_owned(), launch.lease.to_string()),
+            ])),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            network_disabled: Some(true),
+            // An image's own check would be a second program in the container.
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".into()]),
+                ..HealthConfig::default()
+            }),
+            host_config: Some(host_config(launch, image)),
+            ..ContainerCreateBody::default()
+        };
+        let name = format!("fanfold-{}", uuid::Uuid::new_v4().simple());
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let created = self
+            .client
+            .create_container(Some(options), body)
+            .await
+            .map_err(engine("create a container"))?;
+        Ok(created.id)
+    }
+
+    /// Starts a container with its output attached, so that not a line is missed.
+    async fn begin(&self, id: &str) -> Result<AttachContainerResults, Error> {
+        let options =
+            AttachContainerOptionsBuilder::new().stdout(true).stderr(true).stream(true).build();
+        let output = self
+            .client
+            .attach_container(id, Some(options))
+            .await
+            .map_err(engine("attach to a container"))?;
+        self.client.start_container(id, None).await.map_err(not_started)?;
+        Ok(output)
+    }
+
+    /// Stays with a running container until it has ended.
+    async fn attend(
+        &self,
+        id: &str,
+        launch: &Launch,
+        output: AttachContainerResults,
+        logs: &LogBook,
+        stop: &CancellationToken,
+    ) -> Result<Ended, Error> {
+        let start = Instant::now();
+        let pump = tokio::spawn(pump(output, logs.clone(), launch.lease));
+        let meter = Meter::start(self.client.clone(), id.to_owned());
+        let exit = self.exit(id);
+        tokio::pin!(exit);
+        let cut_short = tokio::select! {
+            code = &mut exit => Err(code),
+            () = stop.cancelled() => Ok(Ending::Stopped),
+            () = elapsed(launch.timeout) => Ok(Ending::Timeout),
+            () = overflow(&launch.results.host, launch.results_bytes_max) => {
+                Ok(Ending::TooMuchWritten)
+            }
+        };
+        let wall = start.elapsed();
+        let ending = match cut_short {
+            Err(code) => self.judge(id, code?).await,
+            Ok(ending) => {
+                meter.sample().await;
+                self.kill(id).await;
+                // It has ended by itself, or ends now; if not even that, removing it is next.
+                let _ = timeout(LAST_WORDS, exit).await;
+                ending
+            }
+        };
+        if timeout(LAST_WORDS, pump).await.is_err() {
+            tracing::warn!(lease = %launch.lease, "the container's output did not end");
+        }
+        Ok(Ended { ending, usage: meter.usage(launch.needs, wall) })
+    }
+
+    /// Waits for the container's end and gives its exit code.
+    async fn exit(&self, id: &str) -> Result<i64, Error> {
+        let mut wait = self.client.wait_container(id, None::<WaitContainerOptions>);
+        match wait.next().await {
+            Some(Ok(response)) => Ok(response.status_code),
+            Some(Err(EngineError::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(engine("wait for a container")(error)),
+            None => {
+                Err(Error::Engine { doing: "wait for a container", message: "it hung up".into() })
+            }
+        }
+    }
+
+    /// What an exit code means: the kernel's kill for lack of memory has no code of its own.
+    async fn judge(&self, id: &str, code: i64) -> Ending {
+        if code == 0 {
+            return Ending::Exited(0);
+        }
+        let state = self.client.inspect_container(id, None).await.ok().and_then(|c| c.state);
+        match state.and_then(|state| state.oom_killed) {
+            Some(true) => Ending::OutOfMemory,
+            _ => Ending::Exited(code),
+        }
+    }
+
+    async fn kill(&self, id: &str) {
+        if let Err(error) = self.client.kill_container(id, None::<KillContainerOptions>).await {
+            // As a rule it ended by itself at the same instant.
+            tracing::debug!(%error, id, "a container cannot be killed");
+        }
+    }
+
+    async fn remove(&self, id: &str) {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match self.client.remove_container(id, Some(options)).await {
+            Ok(()) => {}
+            Err(EngineError::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+            Err(error) => tracing::warn!(%error, id, "a container cannot be removed"),
+        }
+    }
+}
+
+fn host_config(launch: &Launch, image: &Ready) -> HostConfig {
+    let memory = (i64::from(launch.needs.memory_mib) << 20).max(MEMORY_BYTES_MIN);
+    let mut mounts: Vec<_> = launch.mounts.iter().map(|mount| bind(mount, true)).collect();
+    mounts.push(bind(&launch.results, false));
+    mounts.extend(image.volumes.iter().map(|inside| in_memory(inside)));
+    let ulimit = |name: &str, most| ResourcesUlimits {
+        name: Some(name.into()),
+        soft: Some(most),
+        hard: Some(most),
+    };
+    let file_bytes = i64::try_from(launch.results_bytes_max).unwrap_or(i64::MAX);
+    HostConfig {
+        mounts: Some(mounts),
+        tmpfs: Some(HashMap::from([("/tmp".into(), TMP_OPTIONS.into())])),
+        network_mode: Some("none".into()),
+        readonly_rootfs: Some(true),
+        cap_drop: Some(vec!["ALL".into()]),
+        security_opt: Some(vec!["no-new-privileges".into()]),
+        privileged: Some(false),
+        memory: Some(memory),
+        memory_swap: Some(memory),
+        cpu_period: Some(100_000),
+        cpu_quota: Some((i64::from(launch.needs.cpu_millis) * 100).max(1000)),
+        pids_limit: Some(PIDS_MAX),
+        ulimits: Some(vec![
+            ulimit("core", 0),
+            ulimit("fsize", file_bytes),
+            ulimit("nofile", OPEN_FILES_MAX),
+        ]),
+        // The output is read as it comes; nothing of it stays on the engine's disk.
+        log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+        ..HostConfig::default()
+    }
+}
+
+fn bind(mount: &Mount, read_only: bool) -> BindMount {
+    BindMount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.host.to_string_lossy().into_owned()),
+        target: Some(mount.inside.into()),
+        read_only: Some(read_only),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            ..MountBindOptions::default()
+        }),
+        ..BindMount::default()
+    }
+}
+
+/// A volume that an image asks for: in memory, which is limited, and not on the engine's disk,
+/// which is not.
+fn in_memory(inside: &str) -> BindMount {
+    BindMount {
+        typ: Some(MountType::TMPFS),
+        target: Some(inside.into()),
+        tmpfs_options: Some(MountTmpfsOptions {
+            size_bytes: Some(64 << 20),
+            mode: Some(0o1777),
+            ..MountTmpfsOptions::default()
+        }),
+        ..BindMount::default()
+    }
+}
+
+/// Names what failed, for `map_err`.
+fn engine(doing: &'static str) -> impl FnOnce(EngineError) -> Error {
+    move |error| Error::Engine { doing, message: error.to_string() }
+}
+
+/// A container that does not start because of what it should run is the customer's fault.
+fn not_started(error: EngineError) -> Error {
+    if let EngineError::DockerResponseServerError { message, .. } = &error {
+        let command = ["exec: \"", "executable file not found", "exec format error"];
+        if command.iter().any(|text| message.contains(text)) {
+            let why = message.rsplit("exec: ").next().unwrap_or(message);
+            return Error::Unusable(format!("the entrypoint cannot be started: {why}"));
+        }
+        if message.contains("argument list too long") {
+            return Error::Unusable("the params are too large for a container".into());
+        }
+    }
+    engine("start a container")(error)
+}
+
+/// Reads a container's output to its end, so that it never waits for a reader.
+async fn pump(mut output: AttachContainerResults, logs: LogBook, lease: common::task::Lease) {
+    let (mut stdout, mut stderr) = (Lines::default(), Lines::default());
+    while let Some(Ok(piece)) = output.output.next().await {
+        let lines = match &piece {
+            LogOutput::StdErr { message } => stderr.feed(message),
+            LogOutput::StdOut { message }
+            | LogOutput::StdIn { message }
+            | LogOutput::Console { message } => stdout.feed(message),
+        };
+        lines.into_iter().for_each(|line| logs.write(lease, line));
+    }
+    [stdout.rest(), stderr.rest()].into_iter().flatten().for_each(|line| logs.write(lease, line));
+}
+
+async fn elapsed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when the folder has more in it than it may.
+async fn overflow(folder: &Path, bytes_max: u64) {
+    let mut ticks = interval(WATCH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let folder = folder.to_owned();
+        let amount = tokio::task::spawn_blocking(move || results::amount(&folder)).await;
+        if amount.is_ok_and(|amount| amount.exceeds(bytes_max)) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "docker/tests.rs"]
+mod tests;

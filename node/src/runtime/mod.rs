@@ -1,0 +1,257 @@
+//! How customers' code runs. This file knows the contract that packages are written for; the
+//! engine behind `docker` knows nothing of it.
+
+pub mod docker;
+mod image_archive;
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use common::protocol::Work;
+use common::resources::{Resources, Usage};
+use common::spec::Image;
+use common::task::{Lease, Stage};
+
+const APP: &str = "/opt/fanfold/app";
+
+/// A container to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    pub lease: Lease,
+    /// Commands for the same thing; the next is tried where the image lacks the one before.
+    pub commands: Vec<Vec<String>>,
+    pub env: Vec<String>,
+    /// Read-only, then the one folder that can be written to.
+    pub mounts: Vec<Mount>,
+    pub results: Mount,
+    pub needs: Resources,
+    pub timeout: Option<Duration>,
+    /// The most bytes that the results may have.
+    pub results_bytes_max: u64,
+}
+
+/// A folder of the host, as the container sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    pub host: PathBuf,
+    pub inside: &'static str,
+}
+
+/// How a container ended, and what it used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    pub ending: Ending,
+    pub usage: Usage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Exited(i64),
+    Timeout,
+    OutOfMemory,
+    /// It wrote more results than it may.
+    TooMuchWritten,
+    /// It was told to.
+    Stopped,
+}
+
+/// A container did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The customer's package or image is at fault.
+    #[error("{0}")]
+    Unusable(String),
+    /// The node is at fault.
+    #[error("the container engine cannot {doing}: {message}")]
+    Engine { doing: &'static str, message: String },
+    #[error("the image cannot be fetched")]
+    Fetch(#[from] crate::transfer::Error),
+    #[error("the node's disk")]
+    Io(#[from] std::io::Error),
+}
+
+/// The folders of an attempt on the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Folders<'a> {
+    pub app: &'a Path,
+    pub inputs: &'a Path,
+    pub results: &'a Path,
+}
+
+/// What the contract says about a stage: where things are inside, and the variables for them.
+pub fn launch(
+    lease: Lease,
+    work: &Work,
+    folders: Folders<'_>,
+    results_bytes_max: u64,
+) -> Result<Launch, Error> {
+    let entrypoint = entrypoint(&work.entrypoint)
+        .filter(|path| {
+            // The package's own files: plain ones only, as the archive's reader made sure.
+            folders.app.join(path).is_file()
+        })
+        .ok_or_else(|| Error::Unusable(no_entrypoint(&work.entrypoint)))?;
+    let (inputs, results, params) = match work.stage {
+        Stage::Partition => (
+            ("/opt/fanfold/source", &["SOURCE_DIR"][..]),
+            ("/opt/fanfold/chunks", "CHUNKS_DIR"),
+            "PARTITIONER_PARAMS",
+        ),
+        Stage::Process => (
+            ("/opt/fanfold/task", &["TASK_DIR"][..]),
+            ("/opt/fanfold/results", "TASK_RESULTS_DIR"),
+            "APP_PARAMS",
+        ),
+        Stage::Assemble => (
+            ("/opt/fanfold/results", &["TASK_RESULTS_DIR", "RESULTS_DIR"][..]),
+            ("/opt/fanfold/output", "OUTPUT_DIR"),
+            "ASSEMBLER_PARAMS",
+        ),
+    };
+    let mut env = vec!["HOME=/tmp".to_owned(), format!("{params}={}", params_text(&work.params))];
+    env.extend(inputs.1.iter().map(|name| format!("{name}={}", inputs.0)));
+    env.push(format!("{}={}", results.1, results.0));
+    if work.stage == Stage::Process {
+        env.push(format!("CHUNK_NUMBER={}", lease.task.index));
+    }
+    Ok(Launch {
+        lease,
+        commands: commands(&work.image, &entrypoint),
+        env,
+        mounts: vec![
+            Mount { host: folders.app.to_owned(), inside: APP },
+            Mount { host: folders.inputs.to_owned(), inside: inputs.0 },
+        ],
+        results: Mount { host: folders.results.to_owned(), inside: results.0 },
+        needs: work.needs,
+        timeout: work.task_timeout_secs.map(|secs| Duration::from_secs(secs.into())),
+        results_bytes_max,
+    })
+}
+
+/// Scripts fail on an empty variable, so there is always an object.
+fn params_text(params: &str) -> &str {
+    if params.trim().is_empty() { "{}" } else { params }
+}
+
+/// The entrypoint as a path below the app folder, if it is one.
+pub fn entrypoint(name: &str) -> Option<PathBuf> {
+    let path = Path::new(name);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    (plain && !name.is_empty() && !name.contains('\0')).then(|| path.to_owned())
+}
+
+fn no_entrypoint(name: &str) -> String {
+    format!("the package has no file {name:?} in its app folder, its entrypoint")
+}
+
+fn commands(image: &Image, entrypoint: &Path) -> Vec<Vec<String>> {
+    let file = Path::new(APP).join(entrypoint).to_string_lossy().into_owned();
+    let with: &[&str] = match (image, entrypoint.extension().and_then(|e| e.to_str())) {
+        (Image::Binary, _) => &[],
+        (_, Some("py")) => &["python3", "python"],
+        (_, Some("sh")) => &["sh"],
+        (_, Some("js")) => &["node"],
+        _ => &[],
+    };
+    match with {
+        [] => vec![vec![file]],
+        programs => programs.iter().map(|p| vec![(*p).to_owned(), file.clone()]).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::digest::Digest;
+    use common::ids::RunId;
+    use common::task::TaskRef;
+
+    use super::*;
+
+    fn work(stage: Stage, entrypoint: &str) -> Work {
+        Work {
+            run: RunId::new(uuid::Uuid::from_u128(1)),
+            stage,
+            package: Digest::of(b""),
+            image: Image::Registry { reference: "python:3".into() },
+            entrypoint: entrypoint.into(),
+            needs: Resources::new(1000, 256),
+            params: r#"{"a":1}"#.into(),
+            task_timeout_secs: None,
+        }
+    }
+
+    fn launched(work: &Work) -> Result<Launch, Error> {
+        let app = tempfile::tempdir().unwrap();
+        std::fs::write(app.path().join("main.py"), "").unwrap();
+        let task = TaskRef { run: work.run, stage: work.stage, index: 7 };
+        let folders =
+            Folders { app: app.path(), inputs: Path::new("/i"), results: Path::new("/r") };
+        launch(Lease { task, attempt: 1 }, work, folders, 1)
+    }
+
+    #[test]
+    fn each_stage_has_its_variables() {
+        let cases = [
+            (
+                Stage::Partition,
+                "SOURCE_DIR=/opt/fanfold/source CHUNKS_DIR=/opt/fanfold/chunks \
+                 PARTITIONER_PARAMS={\"a\":1}",
+            ),
+            (
+                Stage::Process,
+                "TASK_DIR=/opt/fanfold/task TASK_RESULTS_DIR=/opt/fanfold/results \
+                 APP_PARAMS={\"a\":1} CHUNK_NUMBER=7",
+            ),
+            (
+                Stage::Assemble,
+                "TASK_RESULTS_DIR=/opt/fanfold/results RESULTS_DIR=/opt/fanfold/results \
+                 OUTPUT_DIR=/opt/fanfold/output ASSEMBLER_PARAMS={\"a\":1}",
+            ),
+        ];
+        for (stage, expected) in cases {
+            let mut env = launched(&work(stage, "main.py")).unwrap().env;
+            let mut expected: Vec<_> = expected.split(' ').map(str::to_owned).collect();
+            expected.push("HOME=/tmp".into());
+            env.sort();
+            expected.sort();
+
+            assert_eq!(env, expected);
+        }
+    }
+
+    #[test]
+    fn params_are_never_empty() {
+        let env =
+            launched(&Work { params: " ".into(), ..work(Stage::Process, "main.py") }).unwrap().env;
+
+        assert!(env.contains(&"APP_PARAMS={}".to_owned()));
+    }
+
+    #[test]
+    fn an_entrypoint_is_a_file_of_the_app_folder() {
+        for name in ["", "other.py", "../main.py", "/etc/passwd", ".", "a/../../b"] {
+            let result = launched(&work(Stage::Process, name));
+
+            assert!(matches!(result, Err(Error::Unusable(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_suffix_chooses_the_interpreter() {
+        let registry = Image::Registry { reference: "x".into() };
+        let first = |image: &Image, name: &str| {
+            commands(image, Path::new(name)).into_iter().map(|c| c.join(" ")).collect::<Vec<_>>()
+        };
+
+        let main = "/opt/fanfold/app/main.py";
+        assert_eq!(
+            first(&registry, "main.py"),
+            [format!("python3 {main}"), format!("python {main}")]
+        );
+        assert_eq!(first(&registry, "run.sh"), ["sh /opt/fanfold/app/run.sh"]);
+        assert_eq!(first(&registry, "run.js"), ["node /opt/fanfold/app/run.js"]);
+        assert_eq!(first(&registry, "bin/run"), ["/opt/fanfold/app/bin/run"]);
+        assert_eq!(first(&Image::Binary, "main.py"), [main]);
+    }
+}

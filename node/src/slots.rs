@@ -1,0 +1,246 @@
+//! What runs, what waits, and what is held: the node's own decision, with no clock and no IO.
+
+use std::collections::BTreeMap;
+
+use common::protocol::Held;
+use common::resources::Resources;
+use common::task::Lease;
+
+/// The most attempts a node holds, whatever the server assigns.
+pub const HELD_MAX: usize = 4096;
+
+/// The attempts of a node and the machine they share.
+#[derive(Debug)]
+pub struct Slots {
+    free: Resources,
+    capacity: Resources,
+    arrivals: u64,
+    slots: BTreeMap<Lease, Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// Counts up: who came first runs first.
+    arrival: u64,
+    needs: Resources,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Its data is on the way.
+    Preparing,
+    /// It waits for its share of the machine.
+    Ready,
+    /// It has its share, and its container is being made.
+    Seated,
+    Running {
+        since_ms: u64,
+    },
+    /// Its container has ended; results are on the way out.
+    Leaving {
+        ran_ms: Option<u64>,
+    },
+}
+
+/// Why an attempt is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("already held")]
+    Held,
+    #[error("the node holds as many attempts as it can")]
+    Full,
+    #[error("the task needs more than this node lends")]
+    TooLarge,
+}
+
+impl Slots {
+    pub const fn new(capacity: Resources) -> Self {
+        Self { free: capacity, capacity, arrivals: 0, slots: BTreeMap::new() }
+    }
+
+    /// Takes an attempt, whose data can be prepared from now on.
+    pub fn add(&mut self, lease: Lease, needs: Resources) -> Result<(), Refused> {
+        if self.slots.contains_key(&lease) {
+            return Err(Refused::Held);
+        }
+        if self.slots.len() >= HELD_MAX {
+            return Err(Refused::Full);
+        }
+        if !needs.fits_in(self.capacity) {
+            return Err(Refused::TooLarge);
+        }
+        self.arrivals += 1;
+        let slot = Slot { arrival: self.arrivals, needs, phase: Phase::Preparing };
+        self.slots.insert(lease, slot);
+        Ok(())
+    }
+
+    /// The attempt's data is there.
+    pub fn prepared(&mut self, lease: &Lease) {
+        if let Some(slot) = self.slots.get_mut(lease)
+            && slot.phase == Phase::Preparing
+        {
+            slot.phase = Phase::Ready;
+        }
+    }
+
+    /// The attempts whose turn it is; each has its share of the machine from now on. In order of
+    /// arrival, and none overtakes one that is ready but does not fit: large tasks do not starve.
+    pub fn seat(&mut self) -> Vec<Lease> {
+        let mut ready: Vec<_> =
+            self.slots.iter_mut().filter(|(_, slot)| slot.phase == Phase::Ready).collect();
+        ready.sort_by_key(|(_, slot)| slot.arrival);
+        let mut seated = Vec::new();
+        for (lease, slot) in ready {
+            if !slot.needs.fits_in(self.free) {
+                break;
+            }
+            self.free = self.free.minus(slot.needs);
+            slot.phase = Phase::Seated;
+            seated.push(*lease);
+        }
+        seated
+    }
+
+    /// The attempt's container runs.
+    pub fn started(&mut self, lease: &Lease, now_ms: u64) {
+        if let Some(slot) = self.slots.get_mut(lease)
+            && slot.phase == Phase::Seated
+        {
+            slot.phase = Phase::Running { since_ms: now_ms };
+        }
+    }
+
+    /// The attempt's container has ended: its share is free again.
+    pub fn ended(&mut self, lease: &Lease, now_ms: u64) {
+        let Some(slot) = self.slots.get_mut(lease) else { return };
+        if slot.occupies() {
+            self.free = self.free.plus(slot.needs);
+        }
+        slot.phase = Phase::Leaving { ran_ms: slot.phase.running_ms(now_ms) };
+    }
+
+    /// The attempt is over, or no longer the node's.
+    pub fn remove(&mut self, lease: &Lease) {
+        if let Some(slot) = self.slots.remove(lease)
+            && slot.occupies()
+        {
+            self.free = self.free.plus(slot.needs);
+        }
+    }
+
+    /// Every attempt here, as the server is told of it.
+    pub fn held(&self, now_ms: u64) -> Vec<Held> {
+        self.slots
+            .iter()
+            .map(|(lease, slot)| Held { lease: *lease, running_ms: slot.phase.running_ms(now_ms) })
+            .collect()
+    }
+}
+
+impl Slot {
+    const fn occupies(&self) -> bool {
+        matches!(self.phase, Phase::Seated | Phase::Running { .. })
+    }
+}
+
+impl Phase {
+    fn running_ms(self, now_ms: u64) -> Option<u64> {
+        match self {
+            Self::Preparing | Self::Ready | Self::Seated => None,
+            Self::Running { since_ms } => Some(now_ms.saturating_sub(since_ms)),
+            Self::Leaving { ran_ms } => ran_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::ids::RunId;
+    use common::task::{Stage, TaskRef};
+
+    use super::*;
+
+    fn lease(index: u32) -> Lease {
+        let run = RunId::new(uuid::Uuid::from_u128(1));
+        Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt: 1 }
+    }
+
+    fn slots(needs: &[u32]) -> Slots {
+        let mut slots = Slots::new(Resources::new(4000, 4096));
+        for (i, cpu) in (0..).zip(needs) {
+            slots.add(lease(i), Resources::new(*cpu, 256)).unwrap();
+        }
+        slots
+    }
+
+    #[test]
+    fn as_many_run_as_fit_and_the_rest_waits() {
+        let mut slots = slots(&[2000, 2000, 2000]);
+        (0..3).for_each(|i| slots.prepared(&lease(i)));
+
+        assert_eq!(slots.seat(), [lease(0), lease(1)]);
+        assert_eq!(slots.seat(), []);
+        slots.ended(&lease(0), 5);
+        assert_eq!(slots.seat(), [lease(2)]);
+    }
+
+    #[test]
+    fn data_that_is_late_holds_nobody_up() {
+        let mut slots = slots(&[2000, 4000]);
+        slots.prepared(&lease(1));
+
+        assert_eq!(slots.seat(), [lease(1)]);
+    }
+
+    #[test]
+    fn a_large_task_is_not_overtaken() {
+        let mut slots = slots(&[2000, 4000, 1000]);
+        (0..3).for_each(|i| slots.prepared(&lease(i)));
+
+        assert_eq!(slots.seat(), [lease(0)]);
+        slots.remove(&lease(0));
+        assert_eq!(slots.seat(), [lease(1)]);
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_refused() {
+        let mut slots = slots(&[1000]);
+
+        assert_eq!(slots.add(lease(0), Resources::NONE), Err(Refused::Held));
+        assert_eq!(slots.add(lease(9), Resources::new(1, 5000)), Err(Refused::TooLarge));
+        for i in 1..u32::try_from(HELD_MAX).unwrap() {
+            slots.add(lease(i), Resources::NONE).unwrap();
+        }
+        assert_eq!(slots.add(lease(5000), Resources::NONE), Err(Refused::Full));
+    }
+
+    #[test]
+    fn a_share_is_given_back_once() {
+        let mut slots = slots(&[4000, 4000, 4000]);
+        (0..3).for_each(|i| slots.prepared(&lease(i)));
+
+        assert_eq!(slots.seat(), [lease(0)]);
+        slots.started(&lease(0), 0);
+        slots.ended(&lease(0), 1);
+        slots.ended(&lease(0), 2);
+        slots.remove(&lease(0));
+        assert_eq!(slots.seat(), [lease(1)]);
+        assert_eq!(slots.seat(), []);
+    }
+
+    #[test]
+    fn the_running_time_stands_still_when_the_container_has_ended() {
+        let mut slots = slots(&[1000]);
+        let ran = |slots: &Slots, now| slots.held(now)[0].running_ms;
+        slots.prepared(&lease(0));
+        slots.seat();
+
+        assert_eq!(ran(&slots, 5), None);
+        slots.started(&lease(0), 10);
+        assert_eq!(ran(&slots, 25), Some(15));
+        slots.ended(&lease(0), 30);
+        assert_eq!(ran(&slots, 90), Some(20));
+    }
+}

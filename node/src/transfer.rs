@@ -1,0 +1,155 @@
+//! Moves files from and to the server; goes on where it was when the connection comes back.
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::digest::{Digest, Digester};
+use common::protocol::{BlobRequest, InputFile};
+use common::task::Lease;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{sleep, timeout};
+
+use crate::backoff::Backoff;
+use crate::link;
+use crate::remote::Remote;
+
+/// A transfer that moves no byte for so long is tried again.
+const STALL: Duration = Duration::from_secs(60);
+/// How often bytes that are not what they should be are fetched anew.
+const SPOILED_MAX: u32 = 3;
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// The transfer will not succeed by trying longer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the server does not hand it over")]
+    Link(#[source] link::Error),
+    #[error("the bytes are not the ones they should be")]
+    Spoiled,
+    #[error("it has more than {0} bytes")]
+    TooLarge(u64),
+    #[error("the node's disk")]
+    Disk(#[source] std::io::Error),
+}
+
+/// What is known of a file before it is fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    pub bytes: Option<u64>,
+    pub digest: Option<Digest>,
+    pub bytes_max: u64,
+}
+
+/// Fetches what `request(from)` asks for into a new file. Network failures are retried for as
+/// long as the caller waits.
+pub async fn fetch<R: Remote>(
+    remote: &R,
+    request: impl Fn(u64) -> BlobRequest,
+    to: &Path,
+    expected: Expected,
+) -> Result<(), Error> {
+    let mut backoff = Backoff::of_transfers();
+    let mut spoiled = 0;
+    loop {
+        let mut download = Download::create(to, expected).await?;
+        let error = loop {
+            let before = download.bytes;
+            match download.go_on(remote, &request).await {
+                Ok(()) => return Ok(()),
+                Err(Error::Link(error)) if error.again() => {
+                    tracing::debug!(%error, bytes = download.bytes, "a download broke off");
+                    if download.bytes > before {
+                        backoff.reset();
+                    }
+                    sleep(backoff.step()).await;
+                }
+                Err(error) => break error,
+            }
+        };
+        spoiled += 1;
+        if !matches!(error, Error::Spoiled) || spoiled == SPOILED_MAX {
+            return Err(error);
+        }
+        sleep(backoff.step()).await;
+    }
+}
+
+/// The files of a lease.
+pub async fn inputs<R: Remote>(remote: &R, lease: Lease) -> Result<Vec<InputFile>, Error> {
+    let mut backoff = Backoff::of_transfers();
+    loop {
+        match remote.inputs(lease).await {
+            Err(error) if error.again() => sleep(backoff.step()).await,
+            other => return other.map_err(Error::Link),
+        }
+    }
+}
+
+/// Stores a file on the server.
+pub async fn put<R: Remote>(
+    remote: &R,
+    lease: Lease,
+    size: u64,
+    digest: Digest,
+    file: &Path,
+) -> Result<(), Error> {
+    let mut backoff = Backoff::of_transfers();
+    loop {
+        match remote.put(lease, size, digest, file).await {
+            Err(error) if error.again() => {
+                tracing::debug!(%lease, %error, "an upload broke off");
+                sleep(backoff.step()).await;
+            }
+            other => return other.map_err(Error::Link),
+        }
+    }
+}
+
+/// A file that grows until it is whole.
+struct Download {
+    file: File,
+    bytes: u64,
+    digester: Digester,
+    expected: Expected,
+}
+
+impl Download {
+    async fn create(path: &Path, expected: Expected) -> Result<Self, Error> {
+        let file = File::create(path).await.map_err(Error::Disk)?;
+        Ok(Self { file, bytes: 0, digester: Digester::default(), expected })
+    }
+
+    /// Fetches from where it is to the end, and checks the whole.
+    async fn go_on<R: Remote>(
+        &mut self,
+        remote: &R,
+        request: &impl Fn(u64) -> BlobRequest,
+    ) -> Result<(), Error> {
+        let mut fetched = remote.fetch(request(self.bytes)).await.map_err(Error::Link)?;
+        let whole = self.bytes.checked_add(fetched.bytes).ok_or(Error::Spoiled)?;
+        if whole > self.expected.bytes_max {
+            return Err(Error::TooLarge(self.expected.bytes_max));
+        }
+        if self.expected.bytes.is_some_and(|bytes| bytes != whole) {
+            return Err(Error::Spoiled);
+        }
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while self.bytes < whole {
+            let n = match timeout(STALL, fetched.reader.read(&mut buffer)).await {
+                Ok(Ok(0)) | Err(_) => return Err(Error::Link(link::Error::Disconnected)),
+                Ok(Ok(n)) => n.min(usize::try_from(whole - self.bytes).unwrap_or(n)),
+                Ok(Err(error)) => return Err(Error::Link(link::Error::Io(error))),
+            };
+            self.file.write_all(&buffer[..n]).await.map_err(Error::Disk)?;
+            self.digester.update(&buffer[..n]);
+            self.bytes += n as u64;
+        }
+        self.file.flush().await.map_err(Error::Disk)?;
+        let digest = self.expected.digest.or(fetched.digest);
+        if digest.is_some_and(|digest| digest != self.digester.clone().finish()) {
+            return Err(Error::Spoiled);
+        }
+        Ok(())
+    }
+}
