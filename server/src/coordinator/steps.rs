@@ -259,8 +259,13 @@ fn outputs(
 
 /// An error with all its sources, as one line.
 fn describe(error: &StepError) -> String {
-    let sources = std::iter::successors(error.source(), |source| source.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }
 
 fn key(output: &OutputView) -> BlobKey {
