@@ -3,8 +3,15 @@
 
 pub mod api;
 pub mod clock;
+pub mod config;
 pub mod coordinator;
 pub mod data;
+mod keys;
 pub mod p2p;
+mod purge;
 pub mod secrets;
+mod server;
 pub mod store;
+
+pub use config::Config;
+pub use server::{Credentials, Error, Server};

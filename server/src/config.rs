@@ -1,0 +1,136 @@
+//! The server's settings: `default.toml`, which is the manual, then a file, then the environment.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use chrono::TimeDelta;
+use common::credits::Credits;
+use common::market::Policy;
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub http_listen: SocketAddr,
+    pub p2p_listen: Vec<String>,
+    pub data_dir: PathBuf,
+    pub database_url: Hidden,
+    pub public_url: String,
+    pub promotional_credits: Credits,
+    pub data: DataConfig,
+    pub nodes: NodesConfig,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    pub allow_private_addresses: bool,
+    pub s3: Option<S3Config>,
+}
+
+/// Fanfold's own bucket on an S3-compatible store.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    pub bucket: String,
+    pub region: String,
+    pub endpoint: Option<String>,
+    pub access_key: String,
+    pub secret_key: Hidden,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodesConfig {
+    lease_secs: u32,
+    estimate_secs: u32,
+}
+
+/// A text that no log shows.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// The settings cannot be used; the text names the one.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used: {0}")]
+pub struct Error(#[from] Box<figment::Error>);
+
+impl Config {
+    /// Reads the settings: the defaults, then the file, then `FANFOLD_SECTION__KEY`.
+    ///
+    /// Only variables that name a setting are looked at, since the clients' own start alike.
+    pub fn load(file: Option<&Path>) -> Result<Self, Error> {
+        let mut figment = Figment::new().merge(Toml::string(include_str!("default.toml")));
+        if let Some(file) = file {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        const SETTINGS: [&str; 8] = [
+            "http_listen",
+            "p2p_listen",
+            "data_dir",
+            "database_url",
+            "public_url",
+            "promotional_credits",
+            "data",
+            "nodes",
+        ];
+        let variables = Env::prefixed("FANFOLD_").split("__").filter(|name| {
+            let name = name.as_str().to_ascii_lowercase();
+            SETTINGS.contains(&name.split("__").next().unwrap_or_default())
+        });
+        figment.merge(variables).extract().map_err(|error| Error(Box::new(error)))
+    }
+
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            lease: TimeDelta::seconds(self.nodes.lease_secs.into()),
+            estimate: TimeDelta::seconds(self.nodes.estimate_secs.into()),
+            ..Policy::default()
+        }
+    }
+
+    /// The database's address; a SQLite file in the data folder where none is set.
+    pub(crate) fn database(&self) -> String {
+        if self.database_url.0.is_empty() {
+            format!("sqlite://{}", self.data_dir.join("fanfold.sqlite").display())
+        } else {
+            self.database_url.0.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_is_a_valid_configuration() {
+        let config: Config =
+            Figment::new().merge(Toml::string(include_str!("default.toml"))).extract().unwrap();
+
+        assert_eq!(config.promotional_credits.to_string(), "1000.00000000");
+        assert_eq!(config.policy(), Policy::default());
+        assert!(!config.data.allow_private_addresses);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_named() {
+        let error = Figment::new()
+            .merge(Toml::string(include_str!("default.toml")))
+            .merge(Toml::string("[data]\nallow_privat = true"))
+            .extract::<Config>()
+            .unwrap_err();
+
+        assert!(error.to_string().contains("allow_privat"), "{error}");
+    }
+}

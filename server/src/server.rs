@@ -1,0 +1,178 @@
+//! A whole server: its parts, put together.
+
+use std::io;
+use std::path::Path;
+
+use common::ids::WorkspaceId;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, App, Settings};
+use crate::config::{Config, S3Config};
+use crate::coordinator::{self, Coordinator};
+use crate::data::{self, Bucket, Data};
+use crate::keys::Keys;
+use crate::p2p::{self, Hub};
+use crate::secrets::Secrets;
+use crate::store::{self, Db, accounts, nodes};
+use crate::purge;
+
+/// A running server. Dropping it stops nothing; call `stop`.
+pub struct Server {
+    url: String,
+    hub: Hub,
+    db: Db,
+    coordinator: Coordinator,
+    promotional: common::credits::Credits,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// What the coordinator died of, if it did.
+    died: watch::Receiver<Option<String>>,
+}
+
+/// Who may use a server that has just been made. It has no `Debug`, so that no log shows the key.
+pub struct Credentials {
+    pub api_key: String,
+    pub workspace: WorkspaceId,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot listen on {address}")]
+    Listen { address: String, source: io::Error },
+    #[error("the data folder cannot be used")]
+    Folder(#[source] io::Error),
+    #[error("the database cannot be used")]
+    Db(#[from] sea_orm::DbErr),
+    #[error("the bucket cannot be used")]
+    Data(#[from] data::Error),
+    #[error("the hub for nodes cannot start")]
+    Hub(#[from] p2p::Error),
+    #[error(transparent)]
+    Coordinator(#[from] coordinator::Error),
+    #[error("the coordinator stopped: {0}")]
+    Died(String),
+}
+
+impl Server {
+    /// Opens everything and begins to serve. Runs that were under way go on.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        std::fs::create_dir_all(&config.data_dir).map_err(Error::Folder)?;
+        let keys = Keys::load_or_make(&config.data_dir.join("keys")).map_err(Error::Folder)?;
+        let listener = TcpListener::bind(config.http_listen).await.map_err(|source| {
+            Error::Listen { address: config.http_listen.to_string(), source }
+        })?;
+        let address = listener.local_addr().map_err(Error::Folder)?;
+        let url = format!("http://{address}");
+        let public_url =
+            if config.public_url.is_empty() { url.clone() } else { config.public_url.clone() };
+
+        let db = store::open(&config.database()).await?;
+        let secrets = Secrets::new(db.clone(), keys.master);
+        let options = data::Options {
+            bucket: bucket(&config.data_dir, config.data.s3.clone()),
+            allow_private_addresses: config.data.allow_private_addresses,
+            public_url,
+            link_key: keys.link,
+        };
+        let data = Data::open(options, secrets.clone()).await?;
+
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (coordinator, leases, engine) =
+            Coordinator::start(db.clone(), data.clone(), config.policy(), stop.clone()).await?;
+        let (dying, died) = watch::channel(None);
+        tasks.spawn(async move {
+            if let Err(error) = engine.await {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the coordinator has stopped");
+                dying.send_replace(Some(error.to_string()));
+            }
+        });
+        let hub = Hub::start(
+            p2p::Options {
+                listen: config.p2p_listen.clone(),
+                key_file: config.data_dir.join("keys").join("p2p.key"),
+            },
+            p2p::Parts {
+                db: db.clone(),
+                coordinator: coordinator.clone(),
+                leases,
+                data: data.clone(),
+            },
+            stop.clone(),
+        )
+        .await?;
+        tasks.spawn(purge::run(db.clone(), data.clone(), stop.clone()));
+        let app = App {
+            db: db.clone(),
+            data,
+            coordinator: coordinator.clone(),
+            secrets,
+            settings: Settings { token_key: keys.token },
+        };
+        tasks.spawn(api::serve(app, listener, stop.clone()));
+        let promotional = config.promotional_credits;
+        Ok(Self { url, hub, db, coordinator, promotional, tasks, stop, died })
+    }
+
+    /// Where the API listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where nodes call, with the server's peer id.
+    pub fn node_addresses(&self) -> Vec<String> {
+        self.hub.addresses()
+    }
+
+    /// A new API key of the first workspace, which is made and given its promotional credits
+    /// where there is none. Asking again after a crash gives another key and no more credits.
+    pub async fn owner(&self) -> Result<Credentials, Error> {
+        let owner = accounts::owner(&self.db).await?;
+        let key = format!("welcome {}", owner.workspace);
+        self.coordinator.grant(owner.workspace, self.promotional, &key).await?;
+        Ok(Credentials { api_key: owner.api_key, workspace: owner.workspace })
+    }
+
+    /// A one-time token with which a node joins this workspace.
+    pub async fn node_token(&self, workspace: WorkspaceId) -> Result<String, Error> {
+        Ok(nodes::issue_token(&self.db, workspace).await?)
+    }
+
+    /// Waits until a part of the server has died, and says of what.
+    pub async fn failed(&self) -> Error {
+        let mut died = self.died.clone();
+        match died.wait_for(Option::is_some).await {
+            Ok(cause) => Error::Died(cause.clone().unwrap_or_default()),
+            // The coordinator ended because it was told to.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Stops cleanly: nothing new is taken, what is under way is answered.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.hub.stopped().await;
+        if let Err(error) = self.db.close().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the database did not close");
+        }
+    }
+}
+
+fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {
+    match s3 {
+        None => Bucket::Folder(data_dir.join("bucket")),
+        Some(s3) => Bucket::S3 {
+            bucket: s3.bucket,
+            region: s3.region,
+            endpoint: s3.endpoint,
+            access_key: s3.access_key,
+            secret_key: s3.secret_key.0,
+        },
+    }
+}
