@@ -118,7 +118,12 @@ impl Market {
     }
 
     /// Whether some node that is large enough could serve, other than these.
-    fn has_another(&self, needs: Resources, than: &[NodeId], now: DateTime<Utc>) -> bool {
+    pub(super) fn has_another(
+        &self,
+        needs: Resources,
+        than: &[NodeId],
+        now: DateTime<Utc>,
+    ) -> bool {
         self.nodes.iter().any(|(id, node)| {
             !than.contains(id)
                 && node.is_present(now)

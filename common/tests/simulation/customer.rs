@@ -1,0 +1,95 @@
+//! What customers order: runs of all shapes, some of which cannot end well.
+
+use std::sync::Arc;
+
+use common::chunks::{ChunkTable, Object, Place};
+use common::digest::Digest;
+use common::ids::{JobId, PackageId, RunId, WorkspaceId};
+use common::resources::Resources;
+use common::spec::{
+    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
+    RunSpec, Source,
+};
+use uuid::Uuid;
+
+use crate::random::Random;
+
+/// A run that somebody will ask for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub run: RunId,
+    pub spec: Arc<RunSpec>,
+    pub chunks: u32,
+    /// How long a task takes, in milliseconds.
+    pub task_ms: u32,
+    /// A chunk that no attempt survives.
+    pub poison: Option<u32>,
+}
+
+pub fn workspace(n: u32) -> WorkspaceId {
+    WorkspaceId::new(Uuid::from_u128(0x1000 + u128::from(n)))
+}
+
+pub fn order(n: u32, random: &mut Random) -> Order {
+    let chunks = if random.chance(20) { 0 } else { random.between(1, 60) };
+    let task_ms = match random.between(0, 9) {
+        0 => random.between(100_000, 400_000),
+        1..=3 => random.between(10_000, 40_000),
+        _ => random.between(10, 3_000),
+    };
+    let process = container(random);
+    let spec = RunSpec {
+        job: JobId::new(Uuid::from_u128(0x2000 + u128::from(n))),
+        workspace: workspace(random.between(0, 1)),
+        name: format!("job {n}"),
+        template: "simulated".to_owned(),
+        source: Source::Bypass,
+        destination: Destination::Bypass,
+        partition: if random.chance(400) {
+            Partition::Custom(container(random))
+        } else {
+            Partition::Builtin(Partitioner::Replicate { copies: chunks })
+        },
+        process,
+        assemble: if random.chance(400) {
+            Assemble::Custom(container(random))
+        } else {
+            Assemble::Builtin(Assembler::Passthrough)
+        },
+        limits: Limits {
+            task_timeout_secs: random.chance(600).then(|| random.between(5, 200)),
+            job_timeout_secs: random.chance(150).then(|| random.between(20, 600)),
+            task_retries: random.between(0, 3),
+        },
+    };
+    Order {
+        run: RunId::new(Uuid::from_u128(0x3000 + u128::from(n))),
+        spec: Arc::new(spec),
+        chunks,
+        task_ms,
+        poison: random.chance(100).then(|| random.between(0, 60)),
+    }
+}
+
+/// The table that cutting gives.
+pub fn table(chunks: u32) -> ChunkTable {
+    let object = Object { name: "nothing".to_owned(), size: 0, place: Place::Empty };
+    ChunkTable::copies(vec![object], chunks).unwrap()
+}
+
+fn container(random: &mut Random) -> Container {
+    let digest = Digest::of(b"package");
+    Container {
+        package: PackagePin {
+            id: PackageId::new(Uuid::from_u128(1)),
+            name: "package".to_owned(),
+            version: "0.1".to_owned(),
+            revision: 1,
+            digest,
+        },
+        image: Image::Binary,
+        entrypoint: "main".to_owned(),
+        needs: Resources::new(random.between(1, 8) * 250, random.between(1, 8) * 128),
+        params: serde_json::Map::new(),
+    }
+}

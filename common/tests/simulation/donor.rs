@@ -1,0 +1,248 @@
+//! A node as the protocol shows it, with faults of its own.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::ids::{NodeId, WorkspaceId};
+use common::market::CheckedSync;
+use common::protocol::{
+    Failure, Held, LogBatch, LogLine, Orders, Outcome, Receipt, SignedReceipt, Sync,
+};
+use common::resources::{Resources, Usage};
+use common::task::{Lease, Stage};
+use uuid::Uuid;
+
+use crate::customer::{Order, workspace};
+use crate::random::Random;
+
+/// What is wrong with a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Temper {
+    Honest,
+    /// Claims the largest usage there is, and results of others.
+    Liar,
+    /// Often finds itself unable to run anything.
+    Faulty,
+    /// Never ends a task.
+    Stuck,
+}
+
+#[derive(Debug)]
+pub struct Donor {
+    pub id: NodeId,
+    pub temper: Temper,
+    pub capacity: Resources,
+    pub prefetch: u32,
+    pub incarnation: u64,
+    pub alive: bool,
+    /// Cut off from the network until then.
+    pub silent_until: DateTime<Utc>,
+    /// The number of the timer that is not out of date.
+    pub timer: u64,
+    pub holding: BTreeMap<Lease, Work>,
+    receipts: BTreeMap<Lease, (Receipt, SignedReceipt)>,
+    archive: Vec<(Receipt, SignedReceipt)>,
+}
+
+#[derive(Debug)]
+pub struct Work {
+    needs: Resources,
+    since: Option<DateTime<Utc>>,
+    lines: u32,
+}
+
+/// A task that has begun and when it will end.
+pub struct Begun {
+    pub lease: Lease,
+    pub ends: DateTime<Utc>,
+}
+
+pub fn node_id(n: u32) -> NodeId {
+    NodeId::new(Uuid::from_u128(0x4000 + u128::from(n)))
+}
+
+pub fn operator_of(node: NodeId) -> WorkspaceId {
+    let n = node.uuid().as_u128() - 0x4000;
+    workspace(100 + u32::try_from(n).expect("made by node_id") / 2)
+}
+
+impl Donor {
+    pub fn new(n: u32, random: &mut Random) -> Self {
+        let temper = match random.between(0, 9) {
+            0 => Temper::Liar,
+            1 => Temper::Faulty,
+            2 => Temper::Stuck,
+            _ => Temper::Honest,
+        };
+        // The first one can serve everything.
+        let capacity = if n == 0 {
+            Resources::new(4_000, 4_096)
+        } else {
+            Resources::new(random.between(1, 16) * 250, random.between(1, 16) * 256)
+        };
+        Self {
+            id: node_id(n),
+            temper,
+            capacity,
+            prefetch: random.between(0, 3),
+            incarnation: random.draw(),
+            alive: true,
+            silent_until: DateTime::UNIX_EPOCH,
+            timer: 0,
+            holding: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            archive: Vec::new(),
+        }
+    }
+
+    /// Its process is killed and started again: only its key is left.
+    pub fn start_anew(&mut self, random: &mut Random) {
+        self.alive = true;
+        self.incarnation = random.draw();
+        self.holding.clear();
+        self.receipts.clear();
+    }
+
+    pub fn statement(&mut self, now: DateTime<Utc>, random: &mut Random) -> CheckedSync {
+        let mut receipts: Vec<_> = self.receipts.values().cloned().collect();
+        if random.chance(50) {
+            receipts.extend(random.pick(&self.archive).cloned());
+        }
+        let holding = self
+            .holding
+            .iter()
+            .map(|(lease, work)| Held {
+                lease: *lease,
+                running_ms: work.since.map(|since| ms(now - since)),
+            })
+            .collect();
+        let logs = self
+            .holding
+            .iter_mut()
+            .filter(|(_, work)| work.since.is_some())
+            .filter_map(|(lease, work)| random.chance(100).then(|| work.write(*lease)))
+            .collect();
+        let sync = Sync {
+            incarnation: self.incarnation,
+            token: None,
+            capacity: self.capacity,
+            prefetch: self.prefetch,
+            holding,
+            receipts: receipts.iter().map(|(_, signed)| signed.clone()).collect(),
+            logs,
+            wait_ms: random.between(0, 8_000),
+        };
+        CheckedSync { sync, receipts }
+    }
+
+    /// Does as it is told; true where there is news to tell.
+    pub fn obey(&mut self, orders: Orders) -> bool {
+        let Orders::Work { works, assign, cancel, settled } = orders else { return false };
+        for lease in &settled {
+            self.receipts.remove(lease);
+        }
+        for lease in &cancel {
+            self.holding.remove(lease);
+        }
+        let news = !assign.is_empty() || !cancel.is_empty();
+        for lease in assign.into_iter().map(|assignment| assignment.lease) {
+            let Some(work) = works
+                .iter()
+                .find(|work| work.run == lease.task.run && work.stage == lease.task.stage)
+            else {
+                continue;
+            };
+            if !self.receipts.contains_key(&lease) {
+                let work = Work { needs: work.needs, since: None, lines: 0 };
+                self.holding.entry(lease).or_insert(work);
+            }
+        }
+        news
+    }
+
+    /// Begins what it has room for.
+    pub fn begin(
+        &mut self,
+        now: DateTime<Utc>,
+        orders: &[Order],
+        random: &mut Random,
+    ) -> Vec<Begun> {
+        let mut used = self
+            .holding
+            .values()
+            .filter(|work| work.since.is_some())
+            .fold(Resources::NONE, |sum, work| sum.plus(work.needs));
+        let mut begun = Vec::new();
+        for (lease, work) in &mut self.holding {
+            let room = used.plus(work.needs).fits_in(self.capacity);
+            if work.since.is_some() || !room {
+                continue;
+            }
+            used = used.plus(work.needs);
+            work.since = Some(now);
+            let order = orders.iter().find(|order| order.run == lease.task.run);
+            let full = order.map_or(1, |order| order.task_ms);
+            let timeout = order.and_then(|order| order.spec.limits.task_timeout_secs);
+            let most = timeout.map_or(u32::MAX, |secs| secs * 1000);
+            let time = random.between(full / 2, full).min(most);
+            if self.temper != Temper::Stuck {
+                let ends = now + TimeDelta::milliseconds(time.into());
+                begun.push(Begun { lease: *lease, ends });
+            }
+        }
+        begun
+    }
+
+    /// A task's container has ended: signs its receipt.
+    pub fn end(&mut self, lease: Lease, now: DateTime<Utc>, order: &Order, random: &mut Random) {
+        let Some(work) = self.holding.remove(&lease) else { return };
+        let Some(since) = work.since else { return };
+        let ran = ms(now - since);
+        let late =
+            order.spec.limits.task_timeout_secs.is_some_and(|secs| ran >= u64::from(secs) * 1000);
+        let poisoned = lease.task.stage == Stage::Process && order.poison == Some(lease.task.index);
+        let failed = |failure| Outcome::Failed { failure, message: String::new() };
+        let outcome = if self.temper == Temper::Faulty && random.chance(500) {
+            Outcome::NodeFault { message: "no space".to_owned() }
+        } else if late {
+            failed(Failure::Timeout)
+        } else if poisoned || random.chance(15) {
+            failed(Failure::ExitCode(1))
+        } else {
+            Outcome::Succeeded { outputs: Vec::new() }
+        };
+        let usage = match self.temper {
+            Temper::Liar => Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX },
+            Temper::Honest | Temper::Faulty | Temper::Stuck => Usage::full(work.needs, ran),
+        };
+        self.sign(Receipt { lease, usage, outcome });
+    }
+
+    /// Claims a result that it may have nothing to do with.
+    pub fn claim(&mut self, lease: Lease) {
+        let usage = Usage { cpu_ms: u64::MAX, memory_mib_ms: 0, wall_ms: 0 };
+        self.sign(Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: Vec::new() } });
+    }
+
+    fn sign(&mut self, receipt: Receipt) {
+        let signed = SignedReceipt {
+            receipt: postcard::to_stdvec(&receipt).unwrap(),
+            signature: self.id.uuid().as_bytes().to_vec(),
+        };
+        self.archive.push((receipt.clone(), signed.clone()));
+        self.receipts.insert(receipt.lease, (receipt, signed));
+    }
+}
+
+impl Work {
+    fn write(&mut self, lease: Lease) -> LogBatch {
+        let first = self.lines;
+        self.lines += 2;
+        let line = |n| LogLine { at_us: 0, text: format!("line {n}") };
+        LogBatch { lease, first, lines: vec![line(first), line(first + 1)] }
+    }
+}
+
+fn ms(time: TimeDelta) -> u64 {
+    u64::try_from(time.num_milliseconds()).unwrap_or(0)
+}

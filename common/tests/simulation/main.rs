@@ -1,0 +1,40 @@
+//! A seeded simulation of the market: nodes die, messages are lost, doubled and late, the server
+//! is killed between any two events, and after each step the promises are checked.
+//!
+//! `SIM_SEEDS=1000` runs so many seeds, `SIM_SEED=7` replays one.
+
+mod customer;
+mod donor;
+mod random;
+mod server;
+mod store;
+mod world;
+
+use world::{Tally, World};
+
+const SEEDS: u64 = 40;
+
+#[test]
+fn the_promises_hold_whatever_happens() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let alone = seeds.end - seeds.start == 1;
+
+    let mut sum = Tally::default();
+    for seed in seeds {
+        let mut world = World::new(seed);
+        if let Err(wrong) = world.run() {
+            panic!("SIM_SEED={seed}: {wrong}");
+        }
+        sum.events += world.tally.events;
+        sum.kills += world.tally.kills;
+        sum.complete += world.tally.complete;
+        sum.failed += world.tally.failed;
+    }
+
+    println!("{sum:?}");
+    assert!(alone || (sum.kills > 0 && sum.complete > 0 && sum.failed > 0), "too tame: {sum:?}");
+}

@@ -1,0 +1,124 @@
+//! The server's loop: events in a batch, one transaction, and only then answers and steps.
+
+use chrono::{DateTime, Utc};
+use common::ids::RunId;
+use common::market::{Changes, CheckedSync, Market, Policy, TaskState};
+use common::protocol::Orders;
+use common::task::Lease;
+
+use crate::donor::{node_id, operator_of};
+use crate::store::Store;
+
+pub struct Server {
+    pub market: Market,
+    requests: Vec<Request>,
+    /// Whether something has come in since the last transaction.
+    pub dirty: bool,
+}
+
+/// A node's message that has not been answered.
+struct Request {
+    node: u32,
+    incarnation: u64,
+    settled: Vec<Lease>,
+    until: DateTime<Utc>,
+}
+
+/// What goes out to a node.
+pub struct Answer {
+    pub node: u32,
+    pub incarnation: u64,
+    pub orders: Orders,
+}
+
+impl Server {
+    pub fn start(store: &Store, now: DateTime<Utc>) -> Self {
+        let market = Market::load(Policy::default(), store.load(), now);
+        Self { market, requests: Vec::new(), dirty: true }
+    }
+
+    pub fn hear(&mut self, node: u32, heard: CheckedSync, now: DateTime<Utc>) {
+        let wait = chrono::TimeDelta::milliseconds(heard.sync.wait_ms.into());
+        self.requests.push(Request {
+            node,
+            incarnation: heard.sync.incarnation,
+            settled: heard.receipts.iter().map(|(receipt, _)| receipt.lease).collect(),
+            until: now + wait,
+        });
+        let id = node_id(node);
+        self.market.sync(id, operator_of(id), heard, now);
+        self.dirty = true;
+    }
+
+    /// Hands out work and stores everything that has changed.
+    pub fn commit(&mut self, store: &mut Store, now: DateTime<Utc>) -> Result<Changes, String> {
+        self.market.dispatch(now);
+        self.market.check()?;
+        let changes = self.market.drain();
+        store.apply(&changes)?;
+        self.dirty = false;
+        Ok(changes)
+    }
+
+    /// The answers that are due after a transaction.
+    pub fn answers(&mut self, store: &Store, now: DateTime<Utc>) -> Result<Vec<Answer>, String> {
+        let mut answers = Vec::new();
+        let mut kept = Vec::new();
+        let requests = std::mem::take(&mut self.requests);
+        for (at, request) in requests.iter().enumerate() {
+            let newer = requests.iter().skip(at + 1).any(|other| other.node == request.node);
+            let orders = self.market.orders(node_id(request.node), request.settled.clone());
+            let nothing = Orders::Work {
+                works: Vec::new(),
+                assign: Vec::new(),
+                cancel: Vec::new(),
+                settled: request.settled.clone(),
+            };
+            let orders = match orders {
+                Some(orders) => orders,
+                None if newer || request.until <= now => nothing,
+                None => {
+                    kept.push(at);
+                    continue;
+                }
+            };
+            check_told(store, request.node, &orders)?;
+            answers.push(Answer { node: request.node, incarnation: request.incarnation, orders });
+        }
+        let mut at = 0;
+        self.requests = requests;
+        self.requests.retain(|_| {
+            at += 1;
+            kept.contains(&(at - 1))
+        });
+        Ok(answers)
+    }
+
+    /// Whether an answer is due although nothing happened.
+    pub fn is_late(&self, now: DateTime<Utc>) -> bool {
+        self.requests.iter().any(|request| request.until <= now)
+    }
+
+    pub fn runs(&self) -> Vec<RunId> {
+        self.market.runs().map(|run| run.id).collect()
+    }
+}
+
+/// A node is told only what is on disk.
+fn check_told(store: &Store, node: u32, orders: &Orders) -> Result<(), String> {
+    let Orders::Work { assign, cancel, settled, .. } = orders else { return Ok(()) };
+    let holds = |lease: &Lease| {
+        store.tasks.get(&lease.task).is_some_and(|task| {
+            task.state == TaskState::Leased
+                && task.attempt == lease.attempt
+                && task.node == Some(node_id(node))
+        })
+    };
+    if let Some(assignment) = assign.iter().find(|assignment| !holds(&assignment.lease)) {
+        return Err(format!("{} was assigned before it was stored", assignment.lease));
+    }
+    if let Some(lease) = cancel.iter().chain(settled).find(|lease| holds(lease)) {
+        return Err(format!("node {node} was told to forget {lease}, which it holds"));
+    }
+    Ok(())
+}

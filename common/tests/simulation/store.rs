@@ -1,0 +1,273 @@
+//! A store as the server's database is: it takes whole transactions, survives the server, and
+//! finds out whatever must never be written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::chunks::ChunkTable;
+use common::credits::Credits;
+use common::ids::RunId;
+use common::ledger::{Account, Kind, Ledger, Transfer};
+use common::market::{Changes, Run, RunRecord, Stored, TableKind, TaskRecord, TaskState};
+use common::price::price;
+use common::protocol::{LogLine, Receipt};
+use common::resources::Usage;
+use common::run::RunState;
+use common::task::{Lease, Stage, TaskRef};
+
+use crate::donor::operator_of;
+
+#[derive(Debug, Default)]
+pub struct Store {
+    pub runs: BTreeMap<RunId, RunRecord>,
+    pub tasks: BTreeMap<TaskRef, TaskRecord>,
+    sources: BTreeMap<RunId, ChunkTable>,
+    chunks: BTreeMap<RunId, ChunkTable>,
+    balances: BTreeMap<Account, i64>,
+    transfers: u64,
+    /// Added up again from the transfers.
+    recounted: BTreeMap<Account, i64>,
+    purses: BTreeMap<RunId, Purse>,
+    captures: BTreeMap<TaskRef, Credits>,
+    logs: BTreeMap<(Lease, u32), LogLine>,
+}
+
+/// What a run's transfers add up to, in 1e-8 credits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Purse {
+    ever_held: i64,
+    captured: i64,
+    voided: i64,
+    /// The prices of its accepted tasks.
+    prices: i64,
+    /// The lines of its owner's statement.
+    billed: i64,
+}
+
+type Checked = Result<(), String>;
+
+impl Store {
+    /// One transaction: all of the changes, or an account of what is wrong with them.
+    pub fn apply(&mut self, changes: &Changes) -> Checked {
+        for transfer in &changes.transfers {
+            self.post(transfer)?;
+        }
+        for (account, units) in &changes.balances {
+            self.balances.insert(*account, *units);
+        }
+        if self.balances != self.recounted {
+            return Err(format!("stored {:?}, re-added {:?}", self.balances, self.recounted));
+        }
+        for (run, kind, table) in &changes.tables {
+            let table = ChunkTable::clone(table);
+            match kind {
+                TableKind::Source => self.sources.insert(*run, table),
+                TableKind::Chunks => self.chunks.insert(*run, table),
+            };
+        }
+        for task in &changes.tasks {
+            self.put_task(task)?;
+        }
+        for line in &changes.lines {
+            if let (Some(run), Some(debit)) = (line.run, line.debit) {
+                self.purses.entry(run).or_default().billed += debit.units();
+            }
+        }
+        for log in &changes.logs {
+            for (n, line) in (log.first..).zip(&log.lines) {
+                self.logs.entry((log.lease, n)).or_insert_with(|| line.clone());
+            }
+        }
+        for id in &changes.new_runs {
+            if self.runs.contains_key(id) {
+                return Err(format!("{id:?} is new and was there before"));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for run in &changes.runs {
+            if !seen.insert(run.id) {
+                return Err(format!("{:?} comes twice in one transaction", run.id));
+            }
+            let is_new = changes.new_runs.contains(&run.id);
+            self.put_run(run, is_new)?;
+        }
+        if let Some(id) = changes.new_runs.iter().find(|id| !self.runs.contains_key(id)) {
+            return Err(format!("{id:?} is new and was not stored"));
+        }
+        self.check_captures(changes)
+    }
+
+    fn post(&mut self, transfer: &Transfer) -> Checked {
+        if transfer.number != self.transfers {
+            return Err(format!("transfer {} instead of {}", transfer.number, self.transfers));
+        }
+        self.transfers += 1;
+        let units = transfer.amount.units();
+        *self.recounted.entry(transfer.from).or_default() -= units;
+        *self.recounted.entry(transfer.to).or_default() += units;
+        if let Some(run) = transfer.run {
+            let purse = self.purses.entry(run).or_default();
+            match transfer.kind {
+                Kind::Hold => purse.ever_held += units,
+                Kind::Capture => purse.captured += units,
+                Kind::Void => purse.voided += units,
+                Kind::Grant => return Err("a run was granted credits".to_owned()),
+            }
+        }
+        if transfer.kind == Kind::Capture {
+            let task = transfer.task.ok_or("a capture without its task")?;
+            if self.captures.insert(task, transfer.amount).is_some() {
+                return Err(format!("{task} was paid twice"));
+            }
+        }
+        Ok(())
+    }
+
+    fn put_task(&mut self, task: &TaskRecord) -> Checked {
+        if let Some(before) = self.tasks.get(&task.task) {
+            if matches!(before.state, TaskState::Done | TaskState::Failed) {
+                return Err(format!("{} was {:?} and changed", task.task, before.state));
+            }
+            if task.attempt < before.attempt {
+                return Err(format!("{} went back to attempt {}", task.task, task.attempt));
+            }
+        }
+        if task.state == TaskState::Done {
+            self.check_receipt(task)?;
+            self.purses.entry(task.task.run).or_default().prices += task.price.units();
+        }
+        self.tasks.insert(task.task, task.clone());
+        Ok(())
+    }
+
+    /// What is paid is what its holder signed for, and no more than its lease allowed.
+    fn check_receipt(&self, task: &TaskRecord) -> Checked {
+        let name = task.task;
+        let (Some(node), Some(signed)) = (task.node, &task.receipt) else {
+            return Err(format!("{name} is done by nobody"));
+        };
+        let receipt: Receipt = postcard::from_bytes(&signed.receipt).map_err(|e| e.to_string())?;
+        let lease = Lease { task: name, attempt: task.attempt };
+        if receipt.lease != lease || signed.signature != node.uuid().as_bytes() {
+            return Err(format!("{name} is done by the receipt of {}", receipt.lease));
+        }
+        let (Some(leased_at), Some(ended_at)) = (task.leased_at, task.ended_at) else {
+            return Err(format!("{name} is done at no time"));
+        };
+        let ms = u64::try_from((ended_at - leased_at).num_milliseconds()).unwrap_or(0);
+        let needs = self.runs.get(&name.run).ok_or("a task without a run")?.spec.process.needs;
+        let most = price(Usage::full(needs, ms));
+        if task.price > most {
+            return Err(format!("{name} costs {}, its lease allows {most}", task.price));
+        }
+        Ok(())
+    }
+
+    fn put_run(&mut self, run: &RunRecord, is_new: bool) -> Checked {
+        match self.runs.get(&run.id) {
+            None if !is_new => return Err(format!("{:?} was never new", run.id)),
+            Some(before) if before.state.is_final() => {
+                return Err(format!("{:?} had ended and changed", run.id));
+            }
+            Some(before) if run.state < before.state || run.next < before.next => {
+                return Err(format!("{:?} went back to {:?}", run.id, run.state));
+            }
+            Some(_) | None => {}
+        }
+        let purse = self.purses.entry(run.id).or_default();
+        let held = purse.ever_held - purse.captured - purse.voided;
+        if run.held.units() != held || run.captured.units() != purse.captured {
+            return Err(format!("{:?} holds {:?}, its transfers {purse:?}", run.id, run.held));
+        }
+        if purse.captured > purse.ever_held || purse.captured != purse.prices {
+            return Err(format!("{:?} cost what it should not: {purse:?}", run.id));
+        }
+        if run.state.is_final() {
+            if held != 0 || purse.billed != purse.captured {
+                return Err(format!("{:?} ended unsettled: {purse:?}", run.id));
+            }
+            self.check_ended(run)?;
+        }
+        self.runs.insert(run.id, run.clone());
+        Ok(())
+    }
+
+    fn check_ended(&self, run: &RunRecord) -> Checked {
+        let tasks = || self.tasks_of(run.id);
+        if let Some(task) =
+            tasks().find(|task| matches!(task.state, TaskState::Waiting | TaskState::Leased))
+        {
+            return Err(format!("{} outlives its run", task.task));
+        }
+        let done = tasks()
+            .filter(|task| task.task.stage == Stage::Process && task.state == TaskState::Done)
+            .count();
+        let total = run.total.unwrap_or(0) as usize;
+        if done != run.chunks_done as usize || (run.state == RunState::Complete && done != total) {
+            return Err(format!("{:?} ended with {done} of {total} chunks", run.id));
+        }
+        if (run.state == RunState::Failed) != run.error.is_some() {
+            return Err(format!("{:?} ended {:?}: {:?}", run.id, run.state, run.error));
+        }
+        Ok(())
+    }
+
+    /// An accepted task is paid in the transaction that accepts it, and nothing else is.
+    fn check_captures(&self, changes: &Changes) -> Checked {
+        for task in &changes.tasks {
+            let paid = self.captures.get(&task.task).copied().unwrap_or_default();
+            if paid != task.price || (task.state != TaskState::Done && !paid.is_zero()) {
+                return Err(format!("{} costs {} and was paid {paid}", task.task, task.price));
+            }
+        }
+        for transfer in &changes.transfers {
+            let Some(name) = transfer.task else { continue };
+            let done = self.tasks.get(&name).filter(|task| task.state == TaskState::Done);
+            let Some(node) = done.and_then(|task| task.node) else {
+                return Err(format!("{name} was paid and is not done"));
+            };
+            if transfer.to != Account::Pending(operator_of(node)) {
+                return Err(format!("{name} was done by {node:?} and paid to {:?}", transfer.to));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn tasks_of(&self, run: RunId) -> impl Iterator<Item = &TaskRecord> {
+        let first = TaskRef { run, stage: Stage::Partition, index: 0 };
+        let last = TaskRef { run, stage: Stage::Assemble, index: u32::MAX };
+        self.tasks.range(first..=last).map(|(_, task)| task)
+    }
+
+    /// What the server reads when it starts.
+    pub fn load(&self) -> Stored {
+        let live: Vec<&RunRecord> =
+            self.runs.values().filter(|run| !run.state.is_final()).collect();
+        let tasks: Vec<TaskRecord> = live
+            .iter()
+            .flat_map(|run| self.tasks_of(run.id))
+            .filter(|task| task.task.stage != Stage::Process || task.state != TaskState::Done)
+            .cloned()
+            .collect();
+        let operators = tasks
+            .iter()
+            .filter(|task| task.state == TaskState::Leased)
+            .filter_map(|task| task.node)
+            .map(|node| (node, operator_of(node)))
+            .collect();
+        let runs = live.into_iter().map(|record| self.load_run(record)).collect();
+        let ledger = Ledger::load(self.balances.clone(), self.transfers);
+        Stored { runs, tasks, operators, ledger }
+    }
+
+    fn load_run(&self, record: &RunRecord) -> Run {
+        let id = record.id;
+        let mut run = Run::load(record.clone());
+        if let Some(table) = self.sources.get(&id) {
+            run = run.with_source(table.clone());
+        }
+        if let Some(table) = self.chunks.get(&id) {
+            run = run.with_chunks(table.clone());
+        }
+        run
+    }
+}

@@ -1,0 +1,458 @@
+//! Everything around the server: time, the network, donors, customers, and bad luck.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::credits::Credits;
+use common::ids::RunId;
+use common::market::{CheckedSync, Step, TaskState};
+use common::protocol::Orders;
+use common::task::Lease;
+
+use crate::customer::{self, Order};
+use crate::donor::{Donor, Temper, node_id};
+use crate::random::Random;
+use crate::server::Server;
+use crate::store::Store;
+
+/// For so long everything goes wrong; then the world heals.
+const CHAOS_SECS: u32 = 400;
+/// By then every run must have ended.
+const PATIENCE: TimeDelta = TimeDelta::hours(12);
+/// A run that waits for a node for longer than this must be able to say why.
+const SILENCE: TimeDelta = TimeDelta::seconds(30);
+
+pub struct World {
+    random: Random,
+    now: DateTime<Utc>,
+    queue: BTreeMap<(DateTime<Utc>, u64), Event>,
+    sent: u64,
+    store: Store,
+    server: Option<Server>,
+    /// The number of times that the server has been started.
+    starts: u32,
+    donors: Vec<Donor>,
+    orders: Vec<Order>,
+    healed: bool,
+    /// Since when a run waits without a reason.
+    silent: BTreeMap<RunId, DateTime<Utc>>,
+    pub tally: Tally,
+}
+
+/// What has happened, to see that a simulation is worth its name.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    pub events: u64,
+    pub kills: u64,
+    pub complete: u64,
+    pub failed: u64,
+}
+
+enum Event {
+    Ask(usize),
+    Abort(RunId),
+    Grant,
+    Heard { node: u32, heard: CheckedSync },
+    Told { node: u32, incarnation: u64, orders: Orders },
+    Timer { node: u32, timer: u64 },
+    Ends { node: u32, incarnation: u64, lease: Lease },
+    Dies(u32),
+    Returns(u32),
+    Silence(u32),
+    Step { starts: u32, run: RunId, step: Step, part: u32 },
+    Tick { starts: u32 },
+    Commit { starts: u32 },
+    Kill,
+    Start,
+    Heal,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let donors: Vec<Donor> =
+            (0..random.between(1, 7)).map(|n| Donor::new(n, &mut random)).collect();
+        let orders = (0..random.between(1, 8)).map(|n| customer::order(n, &mut random)).collect();
+        let mut world = Self {
+            random,
+            now,
+            queue: BTreeMap::new(),
+            sent: 0,
+            store: Store::default(),
+            server: None,
+            starts: 0,
+            donors,
+            orders,
+            healed: false,
+            silent: BTreeMap::new(),
+            tally: Tally::default(),
+        };
+        world.plan();
+        world
+    }
+
+    /// Writes down the misfortunes to come.
+    fn plan(&mut self) {
+        self.at(0, Event::Start);
+        self.at(1, Event::Grant);
+        for n in 0..self.orders.len() {
+            let when = self.random.between(2, CHAOS_SECS * 800);
+            self.at(when, Event::Ask(n));
+            if self.random.chance(150) {
+                let later = when + self.random.between(1, 60_000);
+                self.at(later, Event::Abort(self.orders[n].run));
+            }
+        }
+        for n in 0..self.donors.len() {
+            let n = u32::try_from(n).expect("a few");
+            self.at(n, Event::Timer { node: n, timer: 0 });
+            for _ in 0..self.random.between(0, 4) {
+                let dies = self.random.between(0, CHAOS_SECS * 1000);
+                let returns = dies + self.random.between(1, 60_000);
+                self.at(dies, Event::Dies(n));
+                self.at(returns, Event::Returns(n));
+            }
+            let silence = self.random.between(0, CHAOS_SECS * 2000);
+            self.at(silence, Event::Silence(n));
+        }
+        for _ in 0..self.random.between(0, 12) {
+            let when = self.random.between(0, CHAOS_SECS * 1000);
+            self.at(when, Event::Kill);
+        }
+        self.at(CHAOS_SECS * 1000, Event::Heal);
+    }
+
+    fn at(&mut self, ms: u32, event: Event) {
+        self.sent += 1;
+        let when = self.now + TimeDelta::milliseconds(ms.into());
+        self.queue.insert((when, self.sent), event);
+    }
+
+    /// Sends through a network that loses, doubles and delays.
+    fn send(&mut self, event: impl Fn() -> Event) {
+        if !self.healed && self.random.chance(40) {
+            return;
+        }
+        let copies = if !self.healed && self.random.chance(40) { 2 } else { 1 };
+        for _ in 0..copies {
+            let most = match (self.healed, self.random.between(0, 30)) {
+                (false, 0) => 90_000,
+                (false, 1..=3) => 3_000,
+                _ => 20,
+            };
+            let delay = self.random.between(1, most);
+            self.at(delay, event());
+        }
+    }
+
+    /// Lets time pass until every run has ended.
+    pub fn run(&mut self) -> Result<(), String> {
+        let last = self.now + TimeDelta::seconds(CHAOS_SECS.into()) + PATIENCE;
+        while let Some(((when, _), event)) = self.queue.pop_first() {
+            self.now = when;
+            self.tally.events += 1;
+            self.happen(event)?;
+            if let Some(server) = &self.server {
+                server.market.check()?;
+                if self.healed && !server.dirty && self.is_over(server) {
+                    return self.take_stock();
+                }
+            }
+            if self.now > last {
+                break;
+            }
+        }
+        let server = self.server.as_ref().ok_or("the server never came back")?;
+        let stuck: Vec<String> = server
+            .runs()
+            .into_iter()
+            .map(|id| {
+                let state = server.market.run(id).map(common::market::Run::state);
+                format!("{id:?} in {state:?}: {:?}", server.market.waiting(id, self.now))
+            })
+            .collect();
+        Err(format!("waits for ever: {stuck:?}"))
+    }
+
+    fn is_over(&self, server: &Server) -> bool {
+        server.runs().is_empty() && !self.queue.values().any(|event| matches!(event, Event::Ask(_)))
+    }
+
+    fn take_stock(&mut self) -> Result<(), String> {
+        for run in self.store.runs.values() {
+            match run.state {
+                common::run::RunState::Complete => self.tally.complete += 1,
+                common::run::RunState::Failed => self.tally.failed += 1,
+                state => return Err(format!("{:?} is forgotten in {state:?}", run.id)),
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Ask(n) => self.ask(n),
+            Event::Abort(run) => {
+                if let Some(server) = &mut self.server {
+                    let _ = server.market.abort(run, "aborted".to_owned(), self.now);
+                    self.touch();
+                }
+            }
+            Event::Grant => self.grant(),
+            Event::Heard { node, heard } => {
+                if let Some(server) = &mut self.server {
+                    server.hear(node, heard, self.now);
+                    self.touch();
+                }
+            }
+            Event::Told { node, incarnation, orders } => self.told(node, incarnation, orders),
+            Event::Timer { node, timer } => self.speak(node, timer),
+            Event::Ends { node, incarnation, lease } => self.ends(node, incarnation, lease),
+            Event::Dies(node) => self.donors[node as usize].alive = false,
+            Event::Returns(node) => self.returns(node),
+            Event::Silence(node) => {
+                let ms = self.random.between(1_000, 90_000);
+                self.donors[node as usize].silent_until =
+                    self.now + TimeDelta::milliseconds(ms.into());
+            }
+            Event::Step { starts, run, step, part } => self.step(starts, run, step, part),
+            Event::Tick { starts } => self.tick(starts)?,
+            Event::Commit { starts } => self.commit(starts)?,
+            Event::Kill => self.kill(),
+            Event::Start => {
+                if self.server.is_none() {
+                    self.server = Some(Server::start(&self.store, self.now));
+                    self.starts += 1;
+                    self.at(0, Event::Tick { starts: self.starts });
+                    self.at(1, Event::Commit { starts: self.starts });
+                }
+            }
+            Event::Heal => self.heal(),
+        }
+        Ok(())
+    }
+
+    /// Something came in: a transaction follows soon.
+    fn touch(&mut self) {
+        let starts = self.starts;
+        if let Some(server) = &mut self.server {
+            server.dirty = true;
+        }
+        let delay = self.random.between(0, 15);
+        self.at(delay, Event::Commit { starts });
+    }
+
+    /// The customer asks until the run is known to be on disk.
+    fn ask(&mut self, n: usize) {
+        let order = self.orders[n].clone();
+        if self.store.runs.contains_key(&order.run) {
+            return;
+        }
+        if let Some(server) = &mut self.server {
+            let refused = server.market.start_run(order.run, order.spec, self.now);
+            if matches!(refused, Err(common::market::Refused::Wallet { .. })) {
+                return;
+            }
+            self.touch();
+        }
+        self.at(5_000, Event::Ask(n));
+    }
+
+    fn grant(&mut self) {
+        for n in 0..2 {
+            let micros = i64::from(self.random.between(1, 300)) * 1_000_000;
+            let units = if self.random.chance(700) { micros * 1000 } else { micros };
+            let amount = Credits::from_units(units).unwrap();
+            if let Some(server) = &mut self.server {
+                server.market.grant(customer::workspace(n), amount, "a gift", self.now);
+            }
+        }
+        self.touch();
+    }
+
+    fn speak(&mut self, node: u32, timer: u64) {
+        let donor = &mut self.donors[node as usize];
+        if !donor.alive || donor.timer != timer {
+            return;
+        }
+        if donor.temper == Temper::Liar && self.random.chance(100) {
+            let leased: Vec<Lease> = self
+                .store
+                .tasks
+                .values()
+                .filter(|task| task.state == TaskState::Leased && task.node != Some(donor.id))
+                .map(|task| Lease { task: task.task, attempt: task.attempt })
+                .collect();
+            if let Some(lease) = self.random.pick(&leased) {
+                donor.claim(*lease);
+            }
+        }
+        let (id, silent) = (donor.id, donor.silent_until > self.now);
+        let heard = donor.statement(self.now, &mut self.random);
+        if !silent {
+            let CheckedSync { sync, receipts } = heard;
+            debug_assert_eq!(id, node_id(node));
+            self.send(|| Event::Heard {
+                node,
+                heard: CheckedSync { sync: sync.clone(), receipts: receipts.clone() },
+            });
+        }
+        // Without an answer it speaks again.
+        self.set_timer(node, 10_000);
+    }
+
+    fn set_timer(&mut self, node: u32, ms: u32) {
+        let donor = &mut self.donors[node as usize];
+        donor.timer += 1;
+        let timer = donor.timer;
+        self.at(ms, Event::Timer { node, timer });
+    }
+
+    fn told(&mut self, node: u32, incarnation: u64, orders: Orders) {
+        let donor = &mut self.donors[node as usize];
+        if !donor.alive || donor.incarnation != incarnation || donor.silent_until > self.now {
+            return;
+        }
+        let news = donor.obey(orders);
+        self.begin(node);
+        let pause = if news { self.random.between(0, 10) } else { self.random.between(1, 300) };
+        self.set_timer(node, pause);
+    }
+
+    fn begin(&mut self, node: u32) {
+        let donor = &mut self.donors[node as usize];
+        let incarnation = donor.incarnation;
+        for begun in donor.begin(self.now, &self.orders, &mut self.random) {
+            let ms = u32::try_from((begun.ends - self.now).num_milliseconds()).unwrap_or(0);
+            self.at(ms, Event::Ends { node, incarnation, lease: begun.lease });
+        }
+    }
+
+    fn ends(&mut self, node: u32, incarnation: u64, lease: Lease) {
+        let donor = &mut self.donors[node as usize];
+        if !donor.alive || donor.incarnation != incarnation {
+            return;
+        }
+        if let Some(order) = self.orders.iter().find(|order| order.run == lease.task.run) {
+            donor.end(lease, self.now, order, &mut self.random);
+        }
+        self.begin(node);
+        self.set_timer(node, 1);
+    }
+
+    fn returns(&mut self, node: u32) {
+        self.donors[node as usize].start_anew(&mut self.random);
+        self.set_timer(node, 1);
+    }
+
+    /// The server has done a step of its own, if it is still the same process.
+    fn step(&mut self, starts: u32, run: RunId, step: Step, part: u32) {
+        let Some(server) = self.server.as_mut().filter(|_| starts == self.starts) else { return };
+        let Some(order) = self.orders.iter().find(|order| order.run == run) else { return };
+        let table = customer::table(order.chunks);
+        let custom = matches!(order.spec.partition, common::spec::Partition::Custom(_));
+        let market = &mut server.market;
+        let more = match (step, part) {
+            (Step::Cut, 0) => {
+                market.looked(run, custom.then(|| customer::table(1)), self.now);
+                !custom
+            }
+            (Step::Cut | Step::Collect, _) => {
+                market.partitioned(run, table, self.now);
+                false
+            }
+            (Step::Fold, 0) => {
+                market.folded(run, self.now);
+                true
+            }
+            (Step::Fold, _) => {
+                market.delivered(run, self.now);
+                false
+            }
+        };
+        self.touch();
+        if more {
+            let delay = self.random.between(1, 2_000);
+            self.at(delay, Event::Step { starts, run, step, part: part + 1 });
+        }
+    }
+
+    fn tick(&mut self, starts: u32) -> Result<(), String> {
+        let now = self.now;
+        let Some(server) = self.server.as_mut().filter(|_| starts == self.starts) else {
+            return Ok(());
+        };
+        server.market.tick(now);
+        self.touch();
+        self.at(1_000, Event::Tick { starts });
+        self.check_silence()
+    }
+
+    /// A run that waits although a node could take its task must not do so for long.
+    fn check_silence(&mut self) -> Result<(), String> {
+        let Some(server) = &self.server else { return Ok(()) };
+        let mut silent = BTreeMap::new();
+        for id in server.runs() {
+            let waiting = server.market.waiting(id, self.now);
+            if waiting.is_none_or(|waiting| waiting.is_explained()) {
+                continue;
+            }
+            let since = self.silent.get(&id).copied().unwrap_or(self.now);
+            if self.now - since > SILENCE {
+                return Err(format!("{id:?} waits without a reason: {waiting:?}"));
+            }
+            silent.insert(id, since);
+        }
+        self.silent = silent;
+        Ok(())
+    }
+
+    fn commit(&mut self, starts: u32) -> Result<(), String> {
+        let now = self.now;
+        let Some(server) = self.server.as_mut().filter(|_| starts == self.starts) else {
+            return Ok(());
+        };
+        if !server.dirty && !server.is_late(now) {
+            return Ok(());
+        }
+        let changes = server.commit(&mut self.store, now)?;
+        if !self.healed && self.random.chance(2) {
+            // Stored, but nobody has been told.
+            self.kill();
+            return Ok(());
+        }
+        let answers = server.answers(&self.store, now)?;
+        for (run, step) in changes.steps {
+            let delay = self.random.between(1, 3_000);
+            self.at(delay, Event::Step { starts, run, step, part: 0 });
+        }
+        for answer in answers {
+            let (node, incarnation) = (answer.node, answer.incarnation);
+            self.send(|| Event::Told { node, incarnation, orders: answer.orders.clone() });
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        if self.server.take().is_some() {
+            self.tally.kills += 1;
+            self.silent.clear();
+            let most = if self.random.chance(200) { 120_000 } else { 3_000 };
+            let delay = self.random.between(0, most);
+            self.at(delay, Event::Start);
+        }
+    }
+
+    /// From now on all is well.
+    fn heal(&mut self) {
+        self.healed = true;
+        for node in 0..u32::try_from(self.donors.len()).expect("a few") {
+            let donor = &mut self.donors[node as usize];
+            donor.temper = Temper::Honest;
+            donor.silent_until = self.now;
+            donor.start_anew(&mut self.random);
+            self.set_timer(node, 1);
+        }
+    }
+}
