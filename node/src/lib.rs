@@ -1,1 +1,3 @@
-//! node
+//! The agent of a donor node.
+
+pub mod link;
