@@ -482,15 +482,25 @@ async fn a_flood_of_streams_is_turned_away_and_others_are_served() -> Result<()>
     Ok(())
 }
 
-/// A peer of no manners, connected to the hub.
+#[derive(libp2p::swarm::NetworkBehaviour)]
+struct Stranger {
+    ping: libp2p::ping::Behaviour,
+    streams: libp2p_stream::Behaviour,
+}
+
+/// A peer of no manners, connected to the hub. It answers pings, or it would be cut off.
 async fn stranger(hub: &Hub) -> Result<(libp2p_stream::Control, PeerId)> {
-    let mut swarm: Swarm<libp2p_stream::Behaviour> = libp2p::SwarmBuilder::with_new_identity()
+    let behaviour = Stranger {
+        ping: libp2p::ping::Behaviour::default(),
+        streams: libp2p_stream::Behaviour::new(),
+    };
+    let control = behaviour.streams.new_control();
+    let mut swarm: Swarm<Stranger> = libp2p::SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_tcp(Default::default(), libp2p::noise::Config::new, libp2p::yamux::Config::default)?
-        .with_behaviour(|_| libp2p_stream::Behaviour::new())?
+        .with_behaviour(|_| behaviour)?
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
         .build();
-    let control = swarm.behaviour().new_control();
     swarm.dial(hub.addresses()[0].parse::<Multiaddr>()?)?;
     let server = loop {
         if let libp2p::swarm::SwarmEvent::ConnectionEstablished { peer_id, .. } =

@@ -114,7 +114,10 @@ impl Link {
             reply = &mut answer => reply,
             sent = send(file, size, to) => match sent {
                 Ok(_open) => within(STORE_WAIT, answer).await,
-                Err(error) => within(LAST_WORDS, answer).await.map_err(|_| error),
+                Err(Error::Io(error)) if was_dropped(&error) => {
+                    within(LAST_WORDS, answer).await.map_err(|_| Error::Io(error))
+                }
+                Err(error) => Err(error),
             },
         };
         match reply? {
@@ -219,7 +222,8 @@ async fn send<W: futures::AsyncWrite + Unpin>(
         let room = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
         let n = file.read(&mut piece[..room]).await?;
         if n == 0 {
-            return Err(Error::Io(io::ErrorKind::UnexpectedEof.into()));
+            let short = io::Error::new(io::ErrorKind::InvalidData, "the file has become shorter");
+            return Err(Error::Io(short));
         }
         within(SILENCE, async { Ok(to.write_all(&piece[..n]).await?) }).await?;
         left -= n as u64;

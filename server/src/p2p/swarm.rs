@@ -209,6 +209,7 @@ impl<P: Port> Carrier<P> {
                 connection,
                 result: Err(error),
             })) => {
+                // Without pings nobody would notice that its network is gone.
                 tracing::debug!(%peer, %error, "node does not answer pings");
                 self.swarm.close_connection(connection);
             }
