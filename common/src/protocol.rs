@@ -7,6 +7,8 @@
 //! *blob* moves bytes. A stream starts with one request frame, the answer starts with one reply
 //! frame, and bytes follow the one or the other.
 
+pub mod frame;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;

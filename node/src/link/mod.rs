@@ -1,67 +1,138 @@
-//! The way to the server. Placeholder: nothing is ever connected.
+//! The node's line to its server over libp2p. It dials, for ever; it never listens. It knows the
+//! wire and nothing of what the messages mean.
 
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
+mod address;
+mod blob;
+mod exact;
+mod frame;
+mod key;
+mod swarm;
 
-use common::digest::Digest;
-use common::protocol::{BlobRequest, InputFile, Orders, Sync};
-use common::task::Lease;
-use tokio::io::AsyncRead;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::protocol::frame::FrameError;
+use common::protocol::{Orders, Sync};
+use libp2p::PeerId;
+use libp2p::identity::Keypair;
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use blob::Fetched;
+
+/// How long a call waits for a connection.
+const CONNECTION_WAIT: Duration = Duration::from_secs(60);
+/// Blob streams open at once. The server grants a few more, so that a stream it has not yet seen
+/// end costs no refusal.
+const STREAMS_MAX: usize = 6;
+
+#[derive(Debug, Clone)]
 pub struct Options {
+    /// Multiaddrs, tried in turn: `/ip4/…/tcp/…` or `/dns4/…/tcp/…`. One that ends in
+    /// `/p2p/<peer id>` is only good for a server with this key.
     pub server: Vec<String>,
+    /// Where the node's key is kept; made where it is missing.
     pub key_file: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no connection to the server")]
+    #[error("there is no connection to the server")]
     Disconnected,
     #[error("the server refused: {message}")]
     Refused { message: String, again: bool },
-    #[error("the server broke the protocol: {0}")]
+    #[error("the server does not speak as expected: {0}")]
     Protocol(String),
-    #[error("a file or a stream failed")]
-    Io(#[from] std::io::Error),
+    #[error("reading or writing failed")]
+    Io(#[from] io::Error),
+    #[error("{} holds no key that can be read; restore it, or remove it to join as a new node", path.display())]
+    Key { path: PathBuf },
+    #[error("the server's address {address:?} {why}")]
+    Address { address: String, why: &'static str },
 }
 
 impl Error {
-    pub fn again(&self) -> bool {
+    /// Whether the same call may succeed later.
+    pub const fn again(&self) -> bool {
         match self {
             Self::Disconnected | Self::Io(_) => true,
             Self::Refused { again, .. } => *again,
-            Self::Protocol(_) => false,
+            Self::Protocol(_) | Self::Key { .. } | Self::Address { .. } => false,
         }
     }
 }
 
-pub struct Fetched {
-    pub bytes: u64,
-    pub digest: Option<Digest>,
-    pub reader: Pin<Box<dyn AsyncRead + Send>>,
+impl From<FrameError> for Error {
+    fn from(error: FrameError) -> Self {
+        Self::Protocol(error.to_string())
+    }
 }
 
+/// The line; clones share it. It ends with its stop token.
 #[derive(Clone)]
-pub struct Link;
+pub struct Link {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    key: Keypair,
+    commands: mpsc::Sender<swarm::Command>,
+    /// The server, while there is a connection to it.
+    server: watch::Receiver<Option<PeerId>>,
+    /// Behind a lock, so that streams are opened one after another: the server's side takes them
+    /// one at a time and drops what comes in between.
+    control: Mutex<libp2p_stream::Control>,
+    streams: Arc<Semaphore>,
+    http: reqwest::Client,
+}
 
 impl Link {
-    pub fn start(_: Options, _: CancellationToken) -> Result<Self, Error> {
-        Ok(Self)
+    /// Starts dialling. Must be called on a tokio runtime, after a rustls provider was installed.
+    pub fn start(options: Options, stop: CancellationToken) -> Result<Self, Error> {
+        let addresses = address::parse(&options.server)?;
+        let key = key::load_or_make(&options.key_file)?;
+        let http = blob::http_client()?;
+        let line = swarm::start(&key, addresses, stop)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                key,
+                commands: line.commands,
+                server: line.server,
+                control: Mutex::new(line.control),
+                streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+                http,
+            }),
+        })
     }
-    pub fn sign(&self, _: &[u8]) -> Vec<u8> {
-        Vec::new()
+
+    pub fn peer_id(&self) -> String {
+        self.shared.key.public().to_peer_id().to_string()
     }
-    pub async fn sync(&self, _: Sync) -> Result<Orders, Error> {
-        Err(Error::Disconnected)
+
+    /// Signs with the node's identity.
+    pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        self.shared.key.sign(bytes).expect("an ed25519 key signs anything")
     }
-    pub async fn inputs(&self, _: Lease) -> Result<Vec<InputFile>, Error> {
-        Err(Error::Disconnected)
+
+    /// Says everything and gets the server's orders. Waits up to a minute for a connection; once
+    /// the message is under way a lost connection is an error, because the next message says more.
+    pub async fn sync(&self, message: Sync) -> Result<Orders, Error> {
+        self.connected().await?;
+        let (reply, answer) = oneshot::channel();
+        let command = swarm::Command { message, reply };
+        self.shared.commands.send(command).await.map_err(|_| Error::Disconnected)?;
+        answer.await.map_err(|_| Error::Disconnected)?
     }
-    pub async fn fetch(&self, _: BlobRequest) -> Result<Fetched, Error> {
-        Err(Error::Disconnected)
-    }
-    pub async fn put(&self, _: Lease, _: u64, _: Digest, _: &Path) -> Result<(), Error> {
-        Err(Error::Disconnected)
+
+    /// The server, as soon as there is a connection to it.
+    async fn connected(&self) -> Result<PeerId, Error> {
+        let mut server = self.shared.server.clone();
+        let found = tokio::time::timeout(CONNECTION_WAIT, server.wait_for(Option::is_some)).await;
+        match found {
+            Ok(Ok(peer)) => peer.ok_or(Error::Disconnected),
+            Ok(Err(_)) | Err(_) => Err(Error::Disconnected),
+        }
     }
 }

@@ -1,0 +1,276 @@
+//! Bytes to and from the server: one stream for each request.
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use common::digest::Digest;
+use common::protocol::{BLOB_PROTOCOL, BlobReply, BlobRequest, InputFile};
+use common::task::Lease;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, TryStreamExt as _};
+use libp2p::{Stream, StreamProtocol};
+use libp2p_stream::OpenStreamError;
+use reqwest::{StatusCode, header};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_util::compat::FuturesAsyncReadCompatExt as _;
+use tokio_util::io::StreamReader;
+
+use super::exact::Exact;
+use super::{Error, Link, frame};
+
+/// No byte for so long is a failure.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long the server may take to store what it was sent.
+const STORE_WAIT: Duration = Duration::from_secs(120);
+/// How long an early answer may take to arrive after the server stopped reading.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Times that a stream is opened again because it ended without an answer: a busy server drops
+/// streams that it could not take at once.
+const OPENS_MAX: u32 = 10;
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Bytes on their way in.
+pub struct Fetched {
+    /// What `reader` gives: exactly so many bytes, or an error.
+    pub bytes: u64,
+    /// Of the whole, not of the part that was asked for; `None` where the server does not know.
+    pub digest: Option<Digest>,
+    pub reader: Pin<Box<dyn AsyncRead + Send>>,
+}
+
+/// A stream and its place among those that may be open.
+struct Channel {
+    stream: Stream,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Link {
+    /// The list of a lease's input files.
+    pub async fn inputs(&self, lease: Lease) -> Result<Vec<InputFile>, Error> {
+        let (channel, reply) = self.ask(&BlobRequest::Inputs { lease }).await?;
+        let BlobReply::Listing { files } = reply else {
+            return Err(unexpected(reply));
+        };
+        let mut stream = futures::io::BufReader::new(channel.stream);
+        // The number is the server's word; the memory is ours.
+        let mut list = Vec::with_capacity(files.min(4096) as usize);
+        for _ in 0..files {
+            list.push(within(SILENCE, frame::read(&mut stream)).await?);
+        }
+        Ok(list)
+    }
+
+    /// Asks for bytes, from the server or from where it points.
+    pub async fn fetch(&self, request: BlobRequest) -> Result<Fetched, Error> {
+        let (channel, reply) = self.ask(&request).await?;
+        match reply {
+            BlobReply::Bytes { bytes, digest } => {
+                let reader = Kept {
+                    reader: Exact::new(channel.stream.compat(), bytes, SILENCE),
+                    _permit: channel.permit,
+                };
+                Ok(Fetched { bytes, digest, reader: Box::pin(reader) })
+            }
+            BlobReply::Redirect { url, from, to, digest } => {
+                drop(channel);
+                let bytes = to.checked_sub(from).ok_or_else(|| {
+                    Error::Protocol(format!("a redirect to the bytes {from}..{to}"))
+                })?;
+                let reader = self.follow(&url, from, to).await?;
+                Ok(Fetched { bytes, digest, reader })
+            }
+            BlobReply::Listing { .. }
+            | BlobReply::Ready
+            | BlobReply::Stored
+            | BlobReply::Refused { .. } => Err(unexpected(reply)),
+        }
+    }
+
+    /// Stores a result file. Storing the same file again is cheap and does no harm.
+    pub async fn put(
+        &self,
+        lease: Lease,
+        size: u64,
+        digest: Digest,
+        file: &Path,
+    ) -> Result<(), Error> {
+        let (channel, reply) = self.ask(&BlobRequest::Put { lease, size, digest }).await?;
+        match reply {
+            BlobReply::Stored => return Ok(()),
+            BlobReply::Ready => {}
+            BlobReply::Listing { .. }
+            | BlobReply::Bytes { .. }
+            | BlobReply::Redirect { .. }
+            | BlobReply::Refused { .. } => return Err(unexpected(reply)),
+        }
+        let (mut from, to) = channel.stream.split();
+        let mut answer = std::pin::pin!(frame::read::<BlobReply>(&mut from));
+        // The server may answer before it has read everything: when its disk is full, for one.
+        let reply = tokio::select! {
+            biased;
+            reply = &mut answer => reply,
+            sent = send(file, size, to) => match sent {
+                Ok(_open) => within(STORE_WAIT, answer).await,
+                Err(Error::Io(error)) if was_dropped(&error) => {
+                    within(LAST_WORDS, answer).await.map_err(|_| Error::Io(error))
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match reply? {
+            BlobReply::Stored => Ok(()),
+            reply => Err(unexpected(reply)),
+        }
+    }
+
+    /// Opens a stream, asks, and reads the reply. A refusal is an error.
+    async fn ask(&self, request: &BlobRequest) -> Result<(Channel, BlobReply), Error> {
+        let mut opens = 0;
+        loop {
+            let mut channel = self.open().await?;
+            let asked = async {
+                frame::write(&mut channel.stream, request).await?;
+                frame::read(&mut channel.stream).await
+            };
+            opens += 1;
+            match within(SILENCE, asked).await {
+                Ok(BlobReply::Refused { message, again }) => {
+                    return Err(Error::Refused { message, again });
+                }
+                Ok(reply) => return Ok((channel, reply)),
+                Err(Error::Io(error)) if was_dropped(&error) && opens < OPENS_MAX => {
+                    drop(channel);
+                    let pause = rand::random_range(5..=20) << opens.min(5);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Channel, Error> {
+        let shared = &self.shared;
+        let permit = shared.streams.clone().acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let server = self.connected().await?;
+        let mut control = shared.control.lock().await;
+        let opening = control.open_stream(server, StreamProtocol::new(BLOB_PROTOCOL));
+        let stream = match timeout(SILENCE, opening).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(OpenStreamError::UnsupportedProtocol(protocol))) => {
+                return Err(Error::Protocol(format!("it does not offer {protocol}")));
+            }
+            Ok(Err(_)) | Err(_) => return Err(Error::Disconnected),
+        };
+        Ok(Channel { stream, permit })
+    }
+
+    /// Reads `from..to` of a URL that the server gave. The URL is as good as a key: it is never
+    /// logged, and no error carries it.
+    async fn follow(
+        &self,
+        url: &str,
+        from: u64,
+        to: u64,
+    ) -> Result<Pin<Box<dyn AsyncRead + Send>>, Error> {
+        if from == to {
+            return Ok(Box::pin(tokio::io::empty()));
+        }
+        let request = self.shared.http.get(url);
+        let request = request.header(header::RANGE, format!("bytes={from}-{}", to - 1));
+        let response =
+            request.send().await.map_err(|error| io::Error::other(error.without_url()))?;
+        let whole = response.status() == StatusCode::OK && from == 0;
+        if response.status() != StatusCode::PARTIAL_CONTENT && !whole {
+            return Err(Error::Refused {
+                message: format!("the bucket answered {}", response.status()),
+                // A link that has ended (403) is replaced when the server is asked again.
+                again: !matches!(
+                    response.status(),
+                    StatusCode::NOT_FOUND | StatusCode::OK | StatusCode::RANGE_NOT_SATISFIABLE
+                ),
+            });
+        }
+        let bytes = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
+        Ok(Box::pin(Exact::new(StreamReader::new(Box::pin(bytes)), to - from, SILENCE)))
+    }
+}
+
+/// The client that follows redirects to buckets.
+pub fn http_client() -> Result<reqwest::Client, Error> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::limited(3))
+        .build()
+        .map_err(|error| Error::Io(io::Error::other(error)))
+}
+
+/// Sends exactly `size` bytes of a file, and gives the stream back so that it stays open.
+async fn send<W: futures::AsyncWrite + Unpin>(
+    file: &Path,
+    size: u64,
+    mut to: W,
+) -> Result<W, Error> {
+    let mut file = tokio::fs::File::open(file).await?;
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut left = size;
+    while left > 0 {
+        let room = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        let n = file.read(&mut piece[..room]).await?;
+        if n == 0 {
+            let short = io::Error::new(io::ErrorKind::InvalidData, "the file has become shorter");
+            return Err(Error::Io(short));
+        }
+        within(SILENCE, async { Ok(to.write_all(&piece[..n]).await?) }).await?;
+        left -= n as u64;
+    }
+    within(SILENCE, async { Ok(to.flush().await?) }).await?;
+    Ok(to)
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(limit, work).await.unwrap_or_else(|_| Err(Error::Io(io::ErrorKind::TimedOut.into())))
+}
+
+/// Whether this is how a stream looks that the server dropped.
+fn was_dropped(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::UnexpectedEof | K::WriteZero | K::BrokenPipe | K::ConnectionReset | K::ConnectionAborted
+    )
+}
+
+fn unexpected(reply: BlobReply) -> Error {
+    match reply {
+        BlobReply::Refused { message, again } => Error::Refused { message, again },
+        BlobReply::Listing { .. } => Error::Protocol("an unexpected listing".to_owned()),
+        BlobReply::Bytes { .. } => Error::Protocol("unexpected bytes".to_owned()),
+        BlobReply::Redirect { .. } => Error::Protocol("an unexpected redirect".to_owned()),
+        BlobReply::Ready => Error::Protocol("an unexpected go-ahead".to_owned()),
+        BlobReply::Stored => Error::Protocol("an unexpected receipt".to_owned()),
+    }
+}
+
+/// A reader that keeps its place among the open streams until it is dropped.
+struct Kept<R> {
+    reader: R,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Kept<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(cx, buf)
+    }
+}

@@ -1,0 +1,85 @@
+//! A reader that keeps its word: exactly so many bytes, or an error; and never silence.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// Gives exactly `left` bytes of `inner`; an early end or a long silence is an error.
+pub struct Exact<R> {
+    inner: R,
+    left: u64,
+    silence: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<R: AsyncRead + Unpin> Exact<R> {
+    pub fn new(inner: R, bytes: u64, silence: Duration) -> Self {
+        Self { inner, left: bytes, silence, timer: Box::pin(tokio::time::sleep(silence)) }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Exact<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let room = usize::try_from(this.left).unwrap_or(usize::MAX).min(buf.remaining());
+        if room == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
+        let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, &mut part) else {
+            ready!(this.timer.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        };
+        read?;
+        let n = part.filled().len();
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        buf.advance(n);
+        this.left -= n as u64;
+        this.timer.as_mut().reset(Instant::now() + this.silence);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    async fn read(inner: &[u8], bytes: u64) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        Exact::new(inner, bytes, Duration::from_secs(5)).read_to_end(&mut all).await?;
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn it_gives_all_and_no_more() {
+        assert_eq!(read(b"fanfold", 3).await.unwrap(), b"fan");
+        assert_eq!(read(b"fanfold", 7).await.unwrap(), b"fanfold");
+        assert_eq!(read(b"fanfold", 0).await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn an_early_end_is_an_error() {
+        assert_eq!(read(b"fan", 7).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn silence_is_an_error() {
+        let (mut reader, _writer) = tokio::io::duplex(8);
+
+        let read = Exact::new(&mut reader, 1, Duration::from_millis(1)).read_u8().await;
+
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,360 @@
+//! The blob door: one stream, one request, under a lease that the asking node holds.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::ids::NodeId;
+use common::protocol::{BlobReply, BlobRequest, InputFile, OUTPUTS_MAX};
+use common::task::Lease;
+use futures::io::BufWriter;
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _};
+use libp2p::{PeerId, Stream};
+use tokio::time::timeout;
+
+use super::frame::{self, Error, SILENCE, within};
+use super::peers::Peers;
+use super::port::Port;
+use super::reads::{self, Found};
+use super::receipts::RESULT_BYTES_MAX;
+use super::refusal::Refusal;
+use super::results::{self, Results};
+use super::stored::Stored;
+use crate::coordinator::leases::{LiveInputs, LiveLease};
+use crate::data::key::BlobKey;
+use crate::data::{self, ByteStream};
+
+const PIECE_BYTES: usize = 32 * 1024;
+/// A transfer that is slower than this over its whole length is given up: its place is wanted.
+const BYTES_PER_SEC_MIN: u64 = 8 * 1024;
+const TRANSFER_MIN: Duration = Duration::from_secs(600);
+
+#[derive(Clone)]
+pub struct Blobs<P> {
+    pub port: P,
+    pub peers: Peers<P>,
+    pub stored: Stored,
+    pub results: Results<P>,
+}
+
+impl<P: Port> Blobs<P> {
+    /// Serves one stream to its end.
+    pub async fn serve(&self, peer: PeerId, mut stream: Stream) {
+        let served = async {
+            let request = frame::read(&mut stream).await?;
+            match self.answer(peer, request, stream).await {
+                Ok(()) => Ok(()),
+                Err(Ended::Stream(error)) => Err(error),
+                Err(Ended::Refused(refusal, mut stream)) => {
+                    tracing::debug!(%peer, %refusal, "blob request refused");
+                    say(&mut stream, &BlobReply::from(refusal)).await?;
+                    close(&mut stream).await
+                }
+            }
+        };
+        if let Err(error) = served.await {
+            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "blob stream broken off");
+        }
+    }
+
+    async fn answer(
+        &self,
+        peer: PeerId,
+        request: BlobRequest,
+        stream: Stream,
+    ) -> Result<(), Ended> {
+        let lease = match request {
+            BlobRequest::Inputs { lease }
+            | BlobRequest::Input { lease, .. }
+            | BlobRequest::Package { lease, .. }
+            | BlobRequest::Image { lease, .. }
+            | BlobRequest::Put { lease, .. } => lease,
+        };
+        let live = match self.live(peer, lease).await {
+            Ok(live) => live,
+            Err(refusal) => return Err(Ended::Refused(refusal, stream)),
+        };
+        let found = match request {
+            BlobRequest::Inputs { .. } => return self.list(&live, lease, stream).await,
+            BlobRequest::Put { size, digest, .. } => {
+                return self.put(lease, data::Stored { size, digest }, stream).await;
+            }
+            BlobRequest::Package { from, .. } => {
+                reads::package(&self.port, &live, lease, from).await
+            }
+            BlobRequest::Image { from, .. } => reads::image(&self.port, &live, lease, from).await,
+            BlobRequest::Input { n, from, .. } => self.input(&live, lease, n, from).await,
+        };
+        match found {
+            Ok(found) => Ok(send(found, stream).await?),
+            Err(refusal) => Err(Ended::Refused(refusal, stream)),
+        }
+    }
+
+    /// The lease, if the peer is a node that holds it.
+    async fn live(&self, peer: PeerId, lease: Lease) -> Result<Arc<LiveLease>, Refusal> {
+        let node: Option<NodeId> = self.peers.find(peer).await?;
+        let node = node.ok_or_else(|| Refusal::never("this node has not joined"))?;
+        let live = self.port.lease(node, lease);
+        live.ok_or_else(|| Refusal::never("this node does not hold the lease"))
+    }
+
+    async fn input(
+        &self,
+        live: &LiveLease,
+        lease: Lease,
+        n: u32,
+        from: u64,
+    ) -> Result<Found, Refusal> {
+        match &live.inputs {
+            LiveInputs::Chunk { .. } | LiveInputs::Source { .. } => {
+                reads::source(&self.port, live, n, from).await
+            }
+            LiveInputs::Results { .. } => {
+                let output = self.results.get(lease.task.run, n).await?;
+                let key = BlobKey::Result { lease: output.lease, digest: output.digest };
+                reads::result(&self.port, live, key, output.size, output.digest, from).await
+            }
+        }
+    }
+
+    /// Sends the list of a lease's input files.
+    async fn list(&self, live: &LiveLease, lease: Lease, stream: Stream) -> Result<(), Ended> {
+        match &live.inputs {
+            LiveInputs::Results { tasks } => self.list_results(lease, *tasks, stream).await,
+            LiveInputs::Source { table } => {
+                Ok(send_list(&reads::source_files(table.objects()), stream).await?)
+            }
+            LiveInputs::Chunk { table, index } => {
+                let chunk = table.get(*index);
+                let file = chunk.map(|chunk| InputFile {
+                    name: "data.bin".to_owned(),
+                    size: chunk.len(),
+                    digest: None,
+                });
+                Ok(send_list(file.as_slice(), stream).await?)
+            }
+        }
+    }
+
+    async fn list_results(&self, lease: Lease, tasks: u32, stream: Stream) -> Result<(), Ended> {
+        let run = lease.task.run;
+        let index = match self.results.index(run).await {
+            Ok(index) => index,
+            Err(refusal) => return Err(Ended::Refused(refusal, stream)),
+        };
+        let mut stream = BufWriter::new(stream);
+        frame::write(&mut stream, &BlobReply::Listing { files: index.files() }).await?;
+        for page in 0..index.pages() {
+            // In the middle of a list there is no way to refuse but to end it.
+            let (first, rows) = self.results.page(run, &index, page).await.map_err(broken)?;
+            for (n, output) in (first..).zip(rows.iter()) {
+                frame::write(&mut stream, &results::input_file(n, tasks, output)).await?;
+            }
+        }
+        Ok(close(&mut stream).await?)
+    }
+
+    /// Takes a result file.
+    async fn put(
+        &self,
+        lease: Lease,
+        expected: data::Stored,
+        mut stream: Stream,
+    ) -> Result<(), Ended> {
+        let data::Stored { size, digest } = expected;
+        let key = BlobKey::Result { lease, digest };
+        match self.is_stored(&key, lease, expected).await {
+            Ok(true) => {
+                self.stored.remember(lease, digest, size);
+                say(&mut stream, &BlobReply::Stored).await?;
+                return Ok(close(&mut stream).await?);
+            }
+            Ok(false) => say(&mut stream, &BlobReply::Ready).await?,
+            Err(refusal) => return Err(Ended::Refused(refusal, stream)),
+        }
+        let (from, mut to) = stream.split();
+        let put = self.port.put(&key, expected, incoming(from, size));
+        let reply = match timeout(patience(size), put).await {
+            Ok(Ok(())) => {
+                self.stored.remember(lease, digest, size);
+                BlobReply::Stored
+            }
+            Ok(Err(error)) => Refusal::from(error).into(),
+            Err(_) => Refusal::later("the transfer took too long").into(),
+        };
+        say(&mut to, &reply).await?;
+        Ok(close(&mut to).await?)
+    }
+
+    /// Whether a file is stored already; refuses files that may not be.
+    async fn is_stored(
+        &self,
+        key: &BlobKey,
+        lease: Lease,
+        expected: data::Stored,
+    ) -> Result<bool, Refusal> {
+        if self.stored.has(lease, expected.digest, expected.size) {
+            return Ok(true);
+        }
+        if expected.size > RESULT_BYTES_MAX {
+            return Err(Refusal::never(format!(
+                "a result of {} bytes; the most is {RESULT_BYTES_MAX}",
+                expected.size
+            )));
+        }
+        if self.stored.count(lease) >= OUTPUTS_MAX {
+            return Err(Refusal::never(format!("more than {OUTPUTS_MAX} results")));
+        }
+        Ok(self.port.size(key).await? == Some(expected.size))
+    }
+}
+
+/// Why a request was not answered with what it asked for.
+enum Ended {
+    /// The peer went, or what was being sent broke off.
+    Stream(Error),
+    /// The peer is owed a reply.
+    Refused(Refusal, Stream),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self::Stream(error)
+    }
+}
+
+fn broken(refusal: Refusal) -> Error {
+    Error::Io(io::Error::other(refusal))
+}
+
+/// Tells a peer that it asks for too much at once.
+pub async fn turn_away(mut stream: Stream) {
+    let reply = Refusal::later("too many streams at once").into();
+    let said = async {
+        let _: BlobRequest = frame::read(&mut stream).await?;
+        say(&mut stream, &reply).await?;
+        close(&mut stream).await
+    };
+    // A peer that does not listen has lost nothing.
+    let _ = said.await;
+}
+
+async fn say(stream: &mut (impl AsyncWrite + Unpin), reply: &BlobReply) -> Result<(), Error> {
+    frame::write(stream, reply).await?;
+    within(async { Ok(stream.flush().await?) }).await
+}
+
+async fn close(stream: &mut (impl AsyncWrite + Unpin)) -> Result<(), Error> {
+    within(async { Ok(stream.close().await?) }).await
+}
+
+async fn send_list(files: &[InputFile], stream: Stream) -> Result<(), Error> {
+    let mut stream = BufWriter::new(stream);
+    let n = u32::try_from(files.len()).expect("a chunk table has fewer objects than 2^32");
+    frame::write(&mut stream, &BlobReply::Listing { files: n }).await?;
+    for file in files {
+        frame::write(&mut stream, file).await?;
+    }
+    close(&mut stream).await
+}
+
+async fn send(found: Found, mut stream: Stream) -> Result<(), Error> {
+    let (bytes, digest, source) = match found {
+        Found::Elsewhere(reply) => {
+            say(&mut stream, &reply).await?;
+            return close(&mut stream).await;
+        }
+        Found::Here { bytes, digest, stream } => (bytes, digest, stream),
+    };
+    say(&mut stream, &BlobReply::Bytes { bytes, digest }).await?;
+    let sent = timeout(patience(bytes), pass_on(source, bytes, &mut stream)).await;
+    sent.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
+    close(&mut stream).await
+}
+
+/// Passes on exactly `bytes` bytes. Once they are announced, a source that gives fewer or more
+/// can only be told by breaking off.
+async fn pass_on(
+    mut source: ByteStream,
+    bytes: u64,
+    stream: &mut (impl AsyncWrite + Unpin),
+) -> Result<(), Error> {
+    let mut left = bytes;
+    while let Some(piece) = within(async { Ok(source.next().await) }).await? {
+        let piece = piece.map_err(|error| broken(error.into()))?;
+        left = left
+            .checked_sub(piece.len() as u64)
+            .ok_or_else(|| Error::Io(io::Error::other("the source gave more bytes than it has")))?;
+        // In small parts, so that a slow peer that takes some is not taken for a silent one.
+        for part in piece.chunks(PIECE_BYTES) {
+            within(async { Ok(stream.write_all(part).await?) }).await?;
+        }
+    }
+    if left > 0 {
+        return Err(Error::Io(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(())
+}
+
+/// The bytes that a peer sends, exactly `size` of them or an error.
+fn incoming(from: impl AsyncRead + Unpin + Send + 'static, size: u64) -> ByteStream {
+    Box::pin(futures::stream::try_unfold((from, size), |(mut from, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let room = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        let mut piece = vec![0; room];
+        let read = timeout(SILENCE, from.read(&mut piece)).await;
+        let n = read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        if n == 0 {
+            return Err(data::Error::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        piece.truncate(n);
+        Ok(Some((Bytes::from(piece), (from, left - n as u64))))
+    }))
+}
+
+/// The longest that so many bytes may take.
+fn patience(bytes: u64) -> Duration {
+    TRANSFER_MIN + Duration::from_secs(bytes / BYTES_PER_SEC_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    fn source(pieces: &[&'static [u8]]) -> ByteStream {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
+        Box::pin(futures::stream::iter(pieces))
+    }
+
+    #[tokio::test]
+    async fn a_source_that_breaks_its_word_is_broken_off() {
+        for (bytes, good) in [(7, true), (6, false), (8, false)] {
+            let mut sent = Vec::new();
+
+            let passed = pass_on(source(&[b"fan", b"fold"]), bytes, &mut sent).await;
+
+            assert_eq!(passed.is_ok(), good, "{bytes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn exactly_the_announced_bytes_are_taken() {
+        let taken: Vec<Bytes> = incoming(&b"fanfold"[..], 3).try_collect().await.unwrap();
+        let short = incoming(&b"fan"[..], 7).try_collect::<Vec<_>>().await;
+
+        assert_eq!(taken.concat(), b"fan");
+        assert!(matches!(short, Err(data::Error::Io(_))));
+    }
+
+    #[test]
+    fn patience_has_a_floor_and_grows_with_the_size() {
+        assert_eq!(patience(0), TRANSFER_MIN);
+        assert_eq!(patience(BYTES_PER_SEC_MIN * 60), TRANSFER_MIN + Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,142 @@
+//! Where messages are answered: who says it, is it true, and then the coordinator has the word.
+
+use common::ids::NodeId;
+use common::protocol::{LOGS_BYTES_MAX, Orders, Receipt, SignedReceipt, Sync};
+use libp2p::PeerId;
+
+use super::peers::Peers;
+use super::port::Port;
+use super::stored::Stored;
+use super::{receipts, text};
+use crate::coordinator::CheckedSync;
+
+/// The longest that an answer is held back: well below the node's patience.
+const WAIT_MS_MAX: u32 = 30_000;
+/// Signatures checked between two looks at what else there is to do.
+const SIGNATURES_AT_ONCE: usize = 16;
+/// The year 2100, in microseconds since 1970: no clock that is worth a log line is beyond.
+const AT_US_MAX: i64 = 4_102_444_800_000_000;
+
+#[derive(Clone)]
+pub struct Desk<P> {
+    pub port: P,
+    pub peers: Peers<P>,
+    pub stored: Stored,
+}
+
+impl<P: Port> Desk<P> {
+    /// The answer to a message, or `None` where the server has none to give now: the node's next
+    /// message says everything again.
+    pub async fn answer(&self, peer: PeerId, mut sync: Sync) -> Option<Orders> {
+        let node = match self.peers.find_or_join(peer, sync.token.as_deref()).await {
+            Ok(Some(node)) => node,
+            Ok(None) => {
+                tracing::info!(%peer, "unknown node refused");
+                return Some(Orders::Refused(refusal(sync.token.is_some())));
+            }
+            Err(error) => {
+                tracing::error!(%peer, %error, "node not looked up");
+                return None;
+            }
+        };
+        // It has done its work, and must not go where messages are logged or kept.
+        sync.token = None;
+        sync.wait_ms = sync.wait_ms.min(WAIT_MS_MAX);
+        tidy_logs(&mut sync);
+        let receipts = self.check(peer, node, &sync.receipts).await;
+        match self.port.sync(node, CheckedSync { sync, receipts }).await {
+            Ok(orders) => Some(orders),
+            Err(error) => {
+                tracing::debug!(%node, %error, "message not answered");
+                None
+            }
+        }
+    }
+
+    /// The receipts that are well signed, each judged.
+    async fn check(
+        &self,
+        peer: PeerId,
+        node: NodeId,
+        signed: &[SignedReceipt],
+    ) -> Vec<(Receipt, SignedReceipt)> {
+        let mut checked = Vec::with_capacity(signed.len());
+        for (n, signed) in signed.iter().enumerate() {
+            if n % SIGNATURES_AT_ONCE == SIGNATURES_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            let opened = receipts::key_of(&peer).and_then(|key| receipts::open(&key, signed));
+            let receipt = match opened {
+                Ok(receipt) => receipt,
+                Err(error) => {
+                    tracing::warn!(%peer, %node, %error, "receipt dropped");
+                    continue;
+                }
+            };
+            let lease = receipt.lease;
+            match receipts::judge(&self.port, &self.stored, node, receipt).await {
+                Ok(receipt) => checked.push((receipt, signed.clone())),
+                Err(error) => {
+                    tracing::warn!(%node, %lease, %error, "receipt not judged yet");
+                }
+            }
+        }
+        checked
+    }
+}
+
+/// Tells the node's owner what to do.
+fn refusal(had_token: bool) -> String {
+    let why = if had_token {
+        "this node has not joined, and its token is unknown, used or more than an hour old"
+    } else {
+        "this node has not joined, and brought no token"
+    };
+    format!("{why}: make a new token in the operator's workspace and start the node with --token")
+}
+
+/// Keeps the log lines of a message within their limit and fit for the database.
+fn tidy_logs(sync: &mut Sync) {
+    let mut left = LOGS_BYTES_MAX;
+    for batch in &mut sync.logs {
+        for line in &mut batch.lines {
+            line.text = text::tidy(&line.text, left);
+            line.at_us = line.at_us.clamp(0, AT_US_MAX);
+            left -= line.text.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::ids::RunId;
+    use common::protocol::{LogBatch, LogLine};
+    use common::resources::Resources;
+    use common::task::{Lease, Stage, TaskRef};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn logs_are_cut_at_their_limit() {
+        let task = TaskRef { run: RunId::new(Uuid::from_u128(7)), stage: Stage::Process, index: 0 };
+        let line = |text: &str, at_us| LogLine { at_us, text: text.to_owned() };
+        let lines =
+            vec![line("a\0", -1), line(&"x".repeat(LOGS_BYTES_MAX), i64::MAX), line("y", 5)];
+        let mut sync = Sync {
+            incarnation: 1,
+            token: None,
+            capacity: Resources::NONE,
+            prefetch: 0,
+            holding: Vec::new(),
+            receipts: Vec::new(),
+            logs: vec![LogBatch { lease: Lease { task, attempt: 1 }, first: 0, lines }],
+            wait_ms: 0,
+        };
+
+        tidy_logs(&mut sync);
+
+        let rest = "x".repeat(LOGS_BYTES_MAX - 1);
+        assert_eq!(sync.logs[0].lines, [line("a", 0), line(&rest, AT_US_MAX), line("", 5)]);
+    }
+}

@@ -1,0 +1,141 @@
+//! What the hub needs of the rest of the server. The loopback tests bring their own, so that the
+//! wire can be tested without a database.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use common::chunks::{Object, Place};
+use common::ids::{NodeId, RunId};
+use common::protocol::Orders;
+use common::spec::RunSpec;
+use common::task::{Lease, Stage};
+use sea_orm::DbErr;
+
+use crate::coordinator::leases::{Leases, LiveLease};
+use crate::coordinator::{self, CheckedSync, Coordinator};
+use crate::data::key::BlobKey;
+use crate::data::{self, ByteStream, Data, Stored};
+use crate::store::runs::OutputView;
+use crate::store::{self, Db};
+
+pub trait Port: Clone + Send + Sync + 'static {
+    /// The node with this peer id, if it has joined.
+    fn find(&self, peer: &str) -> impl Future<Output = Result<Option<NodeId>, DbErr>> + Send;
+
+    /// Joins a node by a one-time token.
+    fn join(
+        &self,
+        peer: &str,
+        token: &str,
+    ) -> impl Future<Output = Result<Option<NodeId>, DbErr>> + Send;
+
+    fn sync(
+        &self,
+        node: NodeId,
+        sync: CheckedSync,
+    ) -> impl Future<Output = Result<Orders, coordinator::Error>> + Send;
+
+    fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>>;
+
+    /// The accepted results of up to `tasks` process tasks after task `after`, in task order.
+    fn results(
+        &self,
+        run: RunId,
+        after: Option<u32>,
+        tasks: u64,
+    ) -> impl Future<Output = Result<Vec<OutputView>, DbErr>> + Send;
+
+    fn direct(
+        &self,
+        spec: &RunSpec,
+        place: &Place,
+    ) -> impl Future<Output = Result<Option<String>, data::Error>> + Send;
+
+    fn read(
+        &self,
+        spec: &RunSpec,
+        object: &Object,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<ByteStream, data::Error>> + Send;
+
+    fn size(&self, key: &BlobKey) -> impl Future<Output = Result<Option<u64>, data::Error>> + Send;
+
+    fn get(
+        &self,
+        key: &BlobKey,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<ByteStream, data::Error>> + Send;
+
+    fn put(
+        &self,
+        key: &BlobKey,
+        expected: Stored,
+        bytes: ByteStream,
+    ) -> impl Future<Output = Result<(), data::Error>> + Send;
+}
+
+/// The real parts of the server.
+#[derive(Clone)]
+pub struct Parts {
+    pub db: Db,
+    pub coordinator: Coordinator,
+    pub leases: Leases,
+    pub data: Data,
+}
+
+impl Port for Parts {
+    async fn find(&self, peer: &str) -> Result<Option<NodeId>, DbErr> {
+        store::nodes::find_by_peer(&self.db, peer).await
+    }
+
+    async fn join(&self, peer: &str, token: &str) -> Result<Option<NodeId>, DbErr> {
+        store::nodes::join(&self.db, peer, token).await
+    }
+
+    async fn sync(&self, node: NodeId, sync: CheckedSync) -> Result<Orders, coordinator::Error> {
+        self.coordinator.sync(node, sync).await
+    }
+
+    fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>> {
+        self.leases.get(node, lease)
+    }
+
+    async fn results(
+        &self,
+        run: RunId,
+        after: Option<u32>,
+        tasks: u64,
+    ) -> Result<Vec<OutputView>, DbErr> {
+        store::runs::outputs(&self.db, run, Stage::Process, after, tasks).await
+    }
+
+    async fn direct(&self, spec: &RunSpec, place: &Place) -> Result<Option<String>, data::Error> {
+        self.data.direct(spec, place).await
+    }
+
+    async fn read(
+        &self,
+        spec: &RunSpec,
+        object: &Object,
+        range: Range<u64>,
+    ) -> Result<ByteStream, data::Error> {
+        self.data.read(spec, object, range).await
+    }
+
+    async fn size(&self, key: &BlobKey) -> Result<Option<u64>, data::Error> {
+        self.data.size(key).await
+    }
+
+    async fn get(&self, key: &BlobKey, range: Range<u64>) -> Result<ByteStream, data::Error> {
+        self.data.get(key, range).await
+    }
+
+    async fn put(
+        &self,
+        key: &BlobKey,
+        expected: Stored,
+        bytes: ByteStream,
+    ) -> Result<(), data::Error> {
+        self.data.put_verified(key, expected, bytes).await
+    }
+}

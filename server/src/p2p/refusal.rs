@@ -1,0 +1,58 @@
+//! A no to a node, and whether it is worth asking again.
+
+use common::protocol::BlobReply;
+use sea_orm::DbErr;
+
+use crate::data;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    message: String,
+    again: bool,
+}
+
+impl Refusal {
+    /// Asking again gives the same answer.
+    pub fn never(message: impl Into<String>) -> Self {
+        Self { message: message.into(), again: false }
+    }
+
+    /// Asking again may give a better answer.
+    pub fn later(message: impl Into<String>) -> Self {
+        Self { message: message.into(), again: true }
+    }
+}
+
+impl From<Refusal> for BlobReply {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { message: refusal.message, again: refusal.again }
+    }
+}
+
+impl From<DbErr> for Refusal {
+    fn from(error: DbErr) -> Self {
+        tracing::error!(%error, "blob request failed at the database");
+        Self::later("the server's database does not answer")
+    }
+}
+
+/// What our own bucket says stays with us: it may name paths and hosts.
+impl From<data::Error> for Refusal {
+    fn from(error: data::Error) -> Self {
+        use data::Error as E;
+
+        match error {
+            E::Customer(text) => Self::never(text),
+            E::NotFound(_) => Self::never("the object is no longer there"),
+            E::Mismatch => Self::never("the bytes do not have the announced size and digest"),
+            E::Store(_) | E::Io(_) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "blob request failed at the bucket"
+                );
+                Self::later("the server's bucket does not answer")
+            }
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! The node's link against the server's hub: real swarms over loopback.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::Bytes;
+use common::digest::Digest;
+use common::protocol::{
+    BLOB_PROTOCOL, BlobReply, BlobRequest, FRAME_BYTES_MAX, LogBatch, LogLine, Orders, Outcome,
+    Output, Receipt, SignedReceipt, frame,
+};
+use common::resources::Usage;
+use common::spec::result_name;
+use common::task::{Lease, Stage};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
+use node::link::{self, Link};
+use server::coordinator::leases::LiveInputs;
+use server::data::key::BlobKey;
+use server::p2p::{self, Hub};
+use server::store::runs::OutputView;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::world::{World, lease, message, table};
+
+/// A hub, nodes, and the folder of their keys; all ends with it.
+struct Set {
+    world: World,
+    hub: Hub,
+    folder: tempfile::TempDir,
+    stop: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl Set {
+    async fn new() -> Result<Self> {
+        // The second test in the same process finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (folder, world) = (tempfile::tempdir()?, World::default());
+        let stop = CancellationToken::new();
+        let hub = hub(folder.path(), "/ip4/127.0.0.1/tcp/0", &world, &stop).await?;
+        Ok(Self { world, hub, folder, _guard: stop.clone().drop_guard(), stop })
+    }
+
+    fn link(&self, name: &str) -> Result<Link> {
+        self.link_to(name, self.hub.addresses())
+    }
+
+    fn link_to(&self, name: &str, server: Vec<String>) -> Result<Link> {
+        let options = link::Options { server, key_file: self.folder.path().join(name) };
+        Ok(Link::start(options, self.stop.child_token())?)
+    }
+
+    /// A node that has joined and holds a lease on these inputs.
+    fn holder(&self, lease: Lease, inputs: LiveInputs) -> Result<Link> {
+        let link = self.link("holder.key")?;
+        let node = self.world.join_now(&link.peer_id());
+        self.world.grant(node, lease, inputs);
+        Ok(link)
+    }
+
+    fn file(&self, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
+        let mut file = tempfile::NamedTempFile::new_in(self.folder.path())?;
+        file.write_all(bytes)?;
+        Ok(file)
+    }
+}
+
+async fn hub(folder: &Path, listen: &str, world: &World, stop: &CancellationToken) -> Result<Hub> {
+    let options =
+        p2p::Options { listen: vec![listen.to_owned()], key_file: folder.join("server.key") };
+    Ok(Hub::start_on(options, world.clone(), stop.clone()).await?)
+}
+
+fn chunk() -> LiveInputs {
+    LiveInputs::Chunk { table: table(10, 4), index: 1 }
+}
+
+fn signed(link: &Link, lease: Lease, outcome: Outcome) -> Result<SignedReceipt> {
+    let receipt = postcard::to_stdvec(&Receipt { lease, usage: Usage::default(), outcome })?;
+    Ok(SignedReceipt { signature: link.sign(&receipt), receipt })
+}
+
+fn success(bytes: &[u8]) -> Outcome {
+    let (name, size) = ("out.txt".to_owned(), bytes.len() as u64);
+    Outcome::Succeeded { outputs: vec![Output { name, size, digest: Digest::of(bytes) }] }
+}
+
+fn fault() -> Outcome {
+    Outcome::NodeFault { message: "no engine".to_owned() }
+}
+
+async fn read(link: &Link, request: BlobRequest) -> Result<Vec<u8>> {
+    let mut fetched = link.fetch(request).await?;
+    let mut bytes = Vec::new();
+    fetched.reader.read_to_end(&mut bytes).await?;
+    ensure!(bytes.len() as u64 == fetched.bytes, "as many bytes as announced");
+    Ok(bytes)
+}
+
+fn refusal<T>(answer: Result<T, link::Error>) -> Result<(String, bool)> {
+    match answer {
+        Err(link::Error::Refused { message, again }) => Ok((message, again)),
+        Err(error) => bail!("not a refusal: {error}"),
+        Ok(_) => bail!("not refused"),
+    }
+}
+
+#[tokio::test]
+async fn a_node_joins_by_its_token_and_its_good_receipts_arrive() -> Result<()> {
+    let set = Set::new().await?;
+    set.world.state().token = Some("secret".to_owned());
+    let link = set.link("node.key")?;
+    let (good, bad) = (lease(Stage::Process, 1), lease(Stage::Process, 2));
+    let mut sync = message();
+    sync.token = Some("secret".to_owned());
+    sync.receipts = vec![signed(&link, good, fault())?, signed(&link, bad, fault())?];
+    sync.receipts[1].signature[0] ^= 1;
+
+    let orders = link.sync(sync).await?;
+
+    let Orders::Work { settled, .. } = orders else { bail!("refused") };
+    assert_eq!(settled, [good]);
+    let state = set.world.state();
+    assert!(state.nodes.contains_key(&link.peer_id()));
+    assert_eq!(state.syncs[0].receipts[0].0.outcome, fault());
+    assert_eq!(state.syncs[0].sync.token, None, "the token goes no further than the hub");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unknown_node_is_told_what_to_do_and_gets_no_bytes() -> Result<()> {
+    let set = Set::new().await?;
+    let link = set.link("node.key")?;
+    let lease = lease(Stage::Process, 0);
+    let mut sync = message();
+    sync.token = Some("guess".to_owned());
+
+    let orders = link.sync(sync).await?;
+    let inputs = link.inputs(lease).await;
+
+    let Orders::Refused(text) = orders else { bail!("not refused") };
+    assert!(text.contains("--token"), "{text}");
+    assert!(refusal(inputs)?.0.contains("not joined"));
+    assert!(set.world.state().syncs.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_success_without_its_results_becomes_the_nodes_fault() -> Result<()> {
+    let set = Set::new().await?;
+    let held = lease(Stage::Process, 1);
+    let link = set.holder(held, chunk())?;
+    let file = set.file(b"result")?;
+    link.put(held, 6, Digest::of(b"result"), file.path()).await?;
+    let mut sync = message();
+    sync.receipts = vec![
+        signed(&link, held, success(b"result"))?,
+        signed(&link, held, success(b"never stored"))?,
+        signed(&link, lease(Stage::Process, 2), success(b"result"))?,
+    ];
+
+    link.sync(sync).await?;
+
+    let state = set.world.state();
+    let outcomes: Vec<_> = state.syncs[0].receipts.iter().map(|(r, _)| &r.outcome).collect();
+    assert_eq!(*outcomes[0], success(b"result"));
+    assert!(matches!(outcomes[1], Outcome::NodeFault { message } if message.contains("out.txt")));
+    assert!(matches!(outcomes[2], Outcome::NodeFault { message } if message.contains("lease")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_newer_message_overtakes_one_that_is_held() -> Result<()> {
+    let set = Set::new().await?;
+    let link = set.link("node.key")?;
+    set.world.join_now(&link.peer_id());
+    let mut held = message();
+    held.wait_ms = 30_000;
+    let waiting = tokio::spawn({
+        let link = link.clone();
+        async move { link.sync(held).await }
+    });
+    while set.world.state().syncs.is_empty() {
+        tokio::task::yield_now().await;
+    }
+
+    let newer = link.sync(message()).await;
+
+    assert!(newer.is_ok());
+    assert!(waiting.await?.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_comes_back_when_its_server_does() -> Result<()> {
+    let set = Set::new().await?;
+    let first = CancellationToken::new();
+    let old = World::default();
+    let hub_before = hub(set.folder.path(), "/ip4/127.0.0.1/tcp/0", &old, &first).await?;
+    let addresses = hub_before.addresses();
+    let link = set.link_to("node.key", addresses.clone())?;
+    old.join_now(&link.peer_id());
+    link.sync(message()).await?;
+    let mut held = message();
+    held.wait_ms = 30_000;
+    let waiting = tokio::spawn({
+        let link = link.clone();
+        async move { link.sync(held).await }
+    });
+    while old.state().syncs.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+
+    first.cancel();
+    hub_before.stopped().await;
+    let lost = waiting.await?;
+    let (listen, _) = addresses[0].split_once("/p2p/").context("a peer id")?;
+    set.world.join_now(&link.peer_id());
+    let _hub_after = hub(set.folder.path(), listen, &set.world, &set.stop).await?;
+    let found = link.sync(message()).await;
+
+    assert!(lost.is_err_and(|error| error.again()));
+    assert!(found.is_ok(), "{found:?}");
+    assert_eq!(set.world.state().syncs.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_with_another_key_is_not_talked_to() -> Result<()> {
+    let (set, right) = (Set::new().await?, Set::new().await?);
+    let address = set.hub.addresses()[0].clone();
+    let (listen, _) = address.split_once("/p2p/").context("a peer id")?;
+    let wrong = format!("{listen}/p2p/{}", PeerId::random());
+    let link = set.link_to("node.key", vec![wrong, right.hub.addresses()[0].clone()])?;
+    set.world.join_now(&link.peer_id());
+    right.world.join_now(&link.peer_id());
+
+    link.sync(message()).await?;
+
+    assert!(set.world.state().syncs.is_empty());
+    assert_eq!(right.world.state().syncs.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_chunk_is_read_from_any_offset() -> Result<()> {
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 1);
+    let link = set.holder(lease, chunk())?;
+    set.world.state().source = Bytes::from_static(b"0123456789");
+
+    for (from, bytes) in [(0, "4567"), (3, "7"), (4, "")] {
+        let got = read(&link, BlobRequest::Input { lease, n: 0, from }).await?;
+        assert_eq!(got, bytes.as_bytes());
+    }
+    for (n, from) in [(0, 5), (0, u64::MAX), (1, 0)] {
+        let answer = link.fetch(BlobRequest::Input { lease, n, from }).await;
+        assert!(!refusal(answer)?.1, "no use to ask again");
+    }
+    assert_eq!(link.inputs(lease).await?[0].size, 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_package_comes_with_its_digest() -> Result<()> {
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 1);
+    let link = set.holder(lease, chunk())?;
+    let digest = Digest::of(b"package");
+    set.world.state().objects.insert(BlobKey::Package(digest), Bytes::from_static(b"package"));
+
+    let fetched = link.fetch(BlobRequest::Package { lease, from: 3 }).await?;
+    let image = link.fetch(BlobRequest::Image { lease, from: 0 }).await;
+
+    assert_eq!((fetched.bytes, fetched.digest), (4, Some(digest)));
+    assert_eq!(read(&link, BlobRequest::Package { lease, from: 3 }).await?, b"kage");
+    assert!(!refusal(image)?.1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lease_of_another_node_opens_nothing() -> Result<()> {
+    let set = Set::new().await?;
+    let held = lease(Stage::Process, 1);
+    let _holder = set.holder(held, chunk())?;
+    let thief = set.link("thief.key")?;
+    set.world.join_now(&thief.peer_id());
+    let file = set.file(b"forged")?;
+
+    let list = thief.inputs(held).await;
+    let bytes = thief.fetch(BlobRequest::Input { lease: held, n: 0, from: 0 }).await;
+    let package = thief.fetch(BlobRequest::Package { lease: held, from: 0 }).await;
+    let put = thief.put(held, 6, Digest::of(b"forged"), file.path()).await;
+
+    for refused in [refusal(list)?, refusal(bytes)?, refusal(package)?, refusal(put)?] {
+        assert_eq!(refused, ("this node does not hold the lease".to_owned(), false));
+    }
+    assert!(set.world.state().objects.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_is_stored_once_and_only_with_its_digest() -> Result<()> {
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 1);
+    let link = set.holder(lease, chunk())?;
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| i.to_le_bytes()[i as usize % 3]).collect();
+    let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
+    let (file, forged) = (set.file(&bytes)?, set.file(&vec![0; bytes.len()])?);
+
+    let wrong = link.put(lease, size, digest, forged.path()).await;
+    let short = link.put(lease, size + 1, digest, file.path()).await;
+    assert!(set.world.state().objects.is_empty());
+    link.put(lease, size, digest, file.path()).await?;
+    link.put(lease, size, digest, Path::new("/nowhere")).await?;
+    let huge = link.put(lease, u64::MAX, digest, file.path()).await;
+
+    assert!(refusal(wrong)?.0.contains("digest"));
+    assert!(short.is_err());
+    assert!(!refusal(huge)?.1);
+    let state = set.world.state();
+    assert_eq!(state.objects[&BlobKey::Result { lease, digest }], bytes);
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_streams_at_once_all_end_well() -> Result<()> {
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 0);
+    let inputs = LiveInputs::Chunk { table: table(1_000_000, 1_000_000), index: 0 };
+    let link = set.holder(lease, inputs)?;
+    set.world.state().source = vec![7; 1_000_000].into();
+
+    let reads = (0..50).map(|_| read(&link, BlobRequest::Input { lease, n: 0, from: 0 }));
+    for bytes in futures::future::join_all(reads).await {
+        assert_eq!(bytes?.len(), 1_000_000);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_assembler_sees_all_results_in_order() -> Result<()> {
+    const TASKS: u32 = 3000;
+
+    let set = Set::new().await?;
+    let held = lease(Stage::Assemble, 0);
+    let link = set.holder(held, LiveInputs::Results { tasks: TASKS })?;
+    let output = |index, name: &str| OutputView {
+        lease: lease(Stage::Process, index),
+        name: name.to_owned(),
+        size: 1,
+        digest: Digest::of(b"x"),
+    };
+    let long = "x".repeat(255);
+    let results = (0..TASKS).flat_map(|i| [output(i, "b"), output(i, "a"), output(i, &long)]);
+    set.world.state().results = results.collect();
+    let last = lease(Stage::Process, TASKS - 1);
+    let key = BlobKey::Result { lease: last, digest: Digest::of(b"x") };
+    set.world.state().objects.insert(key, Bytes::from_static(b"x"));
+
+    let list = link.inputs(held).await?;
+    let bytes = read(&link, BlobRequest::Input { lease: held, n: TASKS * 3 - 2, from: 0 }).await?;
+    let beyond = link.fetch(BlobRequest::Input { lease: held, n: TASKS * 3, from: 0 }).await;
+
+    let names: Vec<_> = list.iter().map(|file| &*file.name).collect();
+    assert_eq!(names.len(), TASKS as usize * 3);
+    assert_eq!(names[0], result_name(0, TASKS, "a"));
+    assert_eq!(names[names.len() - 2], result_name(TASKS - 1, TASKS, "b"));
+    assert!(names.iter().all(|name| name.len() <= 255));
+    assert!(names.iter().step_by(3).is_sorted());
+    assert_eq!(bytes, b"x");
+    assert!(!refusal(beyond)?.1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_by_range() -> Result<()> {
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 1);
+    let link = set.holder(lease, chunk())?;
+    let (url, asked) = serve_once("206 Partial Content", b"567").await?;
+    set.world.state().url = Some(url);
+
+    let bytes = read(&link, BlobRequest::Input { lease, n: 0, from: 1 }).await?;
+
+    assert_eq!(bytes, b"567");
+    assert!(asked.await?.to_ascii_lowercase().contains("range: bytes=5-7"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_that_breaks_its_word_is_an_error() -> Result<()> {
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 1);
+    let link = set.holder(lease, chunk())?;
+    let input = BlobRequest::Input { lease, n: 0, from: 1 };
+    for (status, good_to_ask_again) in [("200 OK", false), ("403 Forbidden", true)] {
+        set.world.state().url = Some(serve_once(status, b"0123456789").await?.0);
+
+        let (message, again) = refusal(link.fetch(input.clone()).await)?;
+
+        assert_eq!(again, good_to_ask_again, "{message}");
+    }
+    set.world.state().url = Some(serve_once("206 Partial Content", b"5").await?.0);
+    assert!(read(&link, input).await.is_err(), "fewer bytes than announced");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_costs_only_itself() -> Result<()> {
+    let set = Set::new().await?;
+    let link = set.link("node.key")?;
+    set.world.join_now(&link.peer_id());
+    let mut huge = message();
+    let line = LogLine { at_us: 0, text: "x".repeat(2 << 20) };
+    let lease = lease(Stage::Process, 0);
+    huge.logs = vec![LogBatch { lease, first: 0, lines: vec![line] }];
+
+    let refused = link.sync(huge).await;
+    let next = link.sync(message()).await;
+
+    assert!(refused.is_err());
+    assert!(next.is_ok(), "{next:?}");
+    assert_eq!(set.world.state().syncs.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn frames_that_make_no_sense_cost_only_their_stream() -> Result<()> {
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 1);
+    let link = set.holder(lease, chunk())?;
+    let (mut control, server) = stranger(&set.hub).await?;
+    let too_long = u32::try_from(FRAME_BYTES_MAX)? + 1;
+    let mut trailing = frame::encode(&BlobRequest::Inputs { lease })?;
+    trailing.push(0);
+    trailing[3] += 1;
+
+    for sent in [&too_long.to_be_bytes()[..], &[0, 0, 0, 2, 0xff, 0xff], &trailing] {
+        let mut stream = control.open_stream(server, StreamProtocol::new(BLOB_PROTOCOL)).await?;
+        stream.write_all(sent).await?;
+        stream.flush().await?;
+        let mut answer = Vec::new();
+        // However the stream ends, it gave nothing.
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.is_empty(), "{sent:?}");
+    }
+    assert_eq!(link.inputs(lease).await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_flood_of_streams_is_turned_away_and_others_are_served() -> Result<()> {
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 1);
+    let link = set.holder(lease, chunk())?;
+    let (mut control, server) = stranger(&set.hub).await?;
+    // Eight silent streams take all places of their peer.
+    let mut silent = Vec::new();
+    let mut answer = None;
+    while answer.is_none() && silent.len() < 40 {
+        let mut stream = control.open_stream(server, StreamProtocol::new(BLOB_PROTOCOL)).await?;
+        if silent.len() >= 8 {
+            stream.write_all(&frame::encode(&BlobRequest::Inputs { lease })?).await?;
+            stream.flush().await?;
+            let mut bytes = Vec::new();
+            if stream.read_to_end(&mut bytes).await.is_ok() && bytes.len() > frame::HEAD_BYTES {
+                answer = Some(frame::decode::<BlobReply>(&bytes[frame::HEAD_BYTES..])?);
+            }
+        }
+        silent.push(stream);
+    }
+
+    let inputs = link.inputs(lease).await;
+
+    assert!(matches!(answer, Some(BlobReply::Refused { again: true, .. })), "{answer:?}");
+    assert_eq!(inputs?.len(), 1);
+    Ok(())
+}
+
+#[derive(libp2p::swarm::NetworkBehaviour)]
+struct Stranger {
+    ping: libp2p::ping::Behaviour,
+    streams: libp2p_stream::Behaviour,
+}
+
+/// A peer of no manners, connected to the hub. It answers pings, or it would be cut off.
+async fn stranger(hub: &Hub) -> Result<(libp2p_stream::Control, PeerId)> {
+    let behaviour = Stranger {
+        ping: libp2p::ping::Behaviour::default(),
+        streams: libp2p_stream::Behaviour::new(),
+    };
+    let control = behaviour.streams.new_control();
+    let mut swarm: Swarm<Stranger> = libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(Default::default(), libp2p::noise::Config::new, libp2p::yamux::Config::default)?
+        .with_behaviour(|_| behaviour)?
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build();
+    swarm.dial(hub.addresses()[0].parse::<Multiaddr>()?)?;
+    let server = loop {
+        if let libp2p::swarm::SwarmEvent::ConnectionEstablished { peer_id, .. } =
+            swarm.select_next_some().await
+        {
+            break peer_id;
+        }
+    };
+    tokio::spawn(swarm.for_each(|_| std::future::ready(())));
+    Ok((control, server))
+}
+
+/// An http server for one request: its URL, and what it was asked.
+async fn serve_once(
+    status: &'static str,
+    body: &'static [u8],
+) -> Result<(String, tokio::task::JoinHandle<String>)> {
+    use tokio::io::AsyncWriteExt as _;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/object?signature=x", listener.local_addr()?);
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a client connects");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a client sends its head"));
+        }
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let answer = [answer.as_bytes(), body].concat();
+        stream.write_all(&answer).await.expect("a client takes the answer");
+        String::from_utf8(head).expect("a head is text")
+    });
+    Ok((url, asked))
+}

@@ -1,0 +1,208 @@
+//! The rest of a server, as the hub sees it, in memory.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use common::chunks::{ChunkTable, Object, Place};
+use common::digest::Digest;
+use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
+use common::protocol::{Orders, Sync};
+use common::resources::Resources;
+use common::spec::{
+    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
+    RunSpec, Source,
+};
+use common::task::{Lease, Stage, TaskRef};
+use futures::TryStreamExt as _;
+use sea_orm::DbErr;
+use server::coordinator::leases::{LiveInputs, LiveLease};
+use server::coordinator::{self, CheckedSync};
+use server::data::key::BlobKey;
+use server::data::{self, ByteStream, Stored};
+use server::p2p::Port;
+use server::store::runs::OutputView;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// Clones are the same world.
+#[derive(Clone, Default)]
+pub struct World {
+    state: Arc<Mutex<State>>,
+    /// The newest message's wait ends that of all before it.
+    newest: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub token: Option<String>,
+    pub nodes: HashMap<String, NodeId>,
+    pub leases: HashMap<(NodeId, Lease), Arc<LiveLease>>,
+    pub objects: HashMap<BlobKey, Bytes>,
+    /// The bytes of each object of every source.
+    pub source: Bytes,
+    /// Where the source can be read without the server.
+    pub url: Option<String>,
+    pub results: Vec<OutputView>,
+    pub syncs: Vec<CheckedSync>,
+}
+
+impl World {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while it changes the world")
+    }
+
+    /// Makes a node of a peer.
+    pub fn join_now(&self, peer: &str) -> NodeId {
+        let mut state = self.state();
+        let node = NodeId::new(Uuid::from_u128(state.nodes.len() as u128 + 1));
+        *state.nodes.entry(peer.to_owned()).or_insert(node)
+    }
+
+    pub fn grant(&self, node: NodeId, lease: Lease, inputs: LiveInputs) {
+        let live = Arc::new(LiveLease { spec: Arc::new(spec()), inputs });
+        self.state().leases.insert((node, lease), live);
+    }
+}
+
+impl Port for World {
+    async fn find(&self, peer: &str) -> Result<Option<NodeId>, DbErr> {
+        Ok(self.state().nodes.get(peer).copied())
+    }
+
+    async fn join(&self, peer: &str, token: &str) -> Result<Option<NodeId>, DbErr> {
+        let good = self.state().token.take_if(|good| good == token).is_some();
+        Ok(good.then(|| self.join_now(peer)))
+    }
+
+    async fn sync(&self, _: NodeId, sync: CheckedSync) -> Result<Orders, coordinator::Error> {
+        let wait = sync.sync.wait_ms > 0;
+        let settled = sync.receipts.iter().map(|(receipt, _)| receipt.lease).collect();
+        let mut newest = self.newest.subscribe();
+        let own = newest.borrow_and_update().wrapping_add(1);
+        self.newest.send_replace(own);
+        self.state().syncs.push(sync);
+        if wait {
+            newest.wait_for(|newest| *newest > own).await.expect("the world has its sender");
+        }
+        Ok(Orders::Work { works: Vec::new(), assign: Vec::new(), cancel: Vec::new(), settled })
+    }
+
+    fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>> {
+        self.state().leases.get(&(node, lease)).cloned()
+    }
+
+    async fn results(
+        &self,
+        _: RunId,
+        after: Option<u32>,
+        tasks: u64,
+    ) -> Result<Vec<OutputView>, DbErr> {
+        let from = after.map_or(0, |after| u64::from(after) + 1);
+        let page = from..from + tasks;
+        let results = self.state().results.clone();
+        Ok(results
+            .into_iter()
+            .filter(|output| page.contains(&u64::from(output.lease.task.index)))
+            .collect())
+    }
+
+    async fn direct(&self, _: &RunSpec, place: &Place) -> Result<Option<String>, data::Error> {
+        Ok(self.state().url.clone().filter(|_| matches!(place, Place::Source { .. })))
+    }
+
+    async fn read(
+        &self,
+        _: &RunSpec,
+        _: &Object,
+        range: Range<u64>,
+    ) -> Result<ByteStream, data::Error> {
+        Ok(part(&self.state().source, range))
+    }
+
+    async fn size(&self, key: &BlobKey) -> Result<Option<u64>, data::Error> {
+        Ok(self.state().objects.get(key).map(|bytes| bytes.len() as u64))
+    }
+
+    async fn get(&self, key: &BlobKey, range: Range<u64>) -> Result<ByteStream, data::Error> {
+        let bytes = self.state().objects.get(key).cloned();
+        Ok(part(&bytes.ok_or_else(|| data::Error::NotFound(key.path()))?, range))
+    }
+
+    async fn put(
+        &self,
+        key: &BlobKey,
+        expected: Stored,
+        bytes: ByteStream,
+    ) -> Result<(), data::Error> {
+        let bytes: Vec<Bytes> = bytes.try_collect().await?;
+        let bytes = bytes.concat();
+        if (bytes.len() as u64, Digest::of(&bytes)) != (expected.size, expected.digest) {
+            return Err(data::Error::Mismatch);
+        }
+        self.state().objects.insert(key.clone(), bytes.into());
+        Ok(())
+    }
+}
+
+fn part(bytes: &Bytes, range: Range<u64>) -> ByteStream {
+    let at = |at| usize::try_from(at).expect("test data is small");
+    let part = bytes.slice(at(range.start)..at(range.end));
+    Box::pin(futures::stream::iter([Ok(part)]))
+}
+
+/// A lease of one run.
+pub fn lease(stage: Stage, index: u32) -> Lease {
+    let run = RunId::new(Uuid::from_u128(7));
+    Lease { task: TaskRef { run, stage, index }, attempt: 1 }
+}
+
+/// A source of one object, cut into chunks of so many bytes.
+pub fn table(size: u64, chunk: u64) -> Arc<ChunkTable> {
+    let place = Place::Source { path: "data.csv".to_owned() };
+    let object = Object { name: "data.csv".to_owned(), size, place };
+    Arc::new(ChunkTable::every(vec![object], chunk).expect("the chunks are not empty"))
+}
+
+/// A message that says nothing and waits for nothing.
+pub fn message() -> Sync {
+    Sync {
+        incarnation: 1,
+        token: None,
+        capacity: Resources::new(1000, 1024),
+        prefetch: 0,
+        holding: Vec::new(),
+        receipts: Vec::new(),
+        logs: Vec::new(),
+        wait_ms: 0,
+    }
+}
+
+fn spec() -> RunSpec {
+    let package = PackagePin {
+        id: PackageId::new(Uuid::from_u128(1)),
+        name: "app".to_owned(),
+        version: "1.0".to_owned(),
+        revision: 1,
+        digest: Digest::of(b"package"),
+    };
+    RunSpec {
+        job: JobId::new(Uuid::from_u128(1)),
+        workspace: WorkspaceId::new(Uuid::from_u128(1)),
+        name: "job".to_owned(),
+        template: "template".to_owned(),
+        source: Source::Bypass,
+        destination: Destination::Bypass,
+        partition: Partition::Builtin(Partitioner::Passthrough),
+        process: Container {
+            package,
+            image: Image::Binary,
+            entrypoint: "main".to_owned(),
+            needs: Resources::new(1000, 128),
+            params: serde_json::Map::new(),
+        },
+        assemble: Assemble::Builtin(Assembler::Passthrough),
+        limits: Limits::default(),
+    }
+}
