@@ -69,7 +69,8 @@ impl Access {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+/// Reads one of the two files; one that cannot be read means no right to anything.
+pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let text = file::read_text(path, FILE_BYTES_MAX).map_err(|error| {
         Failure::Unauthorised(format!(
             "cannot read {}: {error}; start `fanfold up` here, or name its file with \

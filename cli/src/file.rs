@@ -1,27 +1,8 @@
-//! Files that are either whole or not there.
+//! Files: read with a bound, written beside their place first.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-
-/// Writes a file so that a reader, and a crash, see the old content or the new and nothing
-/// between. `mode` is the new file's permission bits.
-pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    let part = beside(path, "part");
-    match fs::remove_file(&part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&part, path)?;
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
-}
 
 /// Reads a file of text, refusing one of more than `bytes_max` bytes.
 pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
@@ -41,23 +22,7 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    #[test]
-    fn a_written_file_is_whole_and_private() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("credentials.json");
-        fs::write(folder.path().join(".credentials.json.part"), "half").unwrap();
-
-        write(&path, 0o600, b"one").unwrap();
-        write(&path, 0o600, b"two").unwrap();
-
-        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
 
     #[test]
     fn an_endless_file_is_refused() {
