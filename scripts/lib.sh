@@ -26,8 +26,17 @@ start_engine() {
     [ "$(id -u)" = 0 ] || die "no container engine answers, and only root can start one"
     engine_folder=$(mktemp -d)
     say "starting a container engine (dockerd) for the duration of this script"
-    PATH=$PATH:/usr/sbin dockerd --data-root "$engine_folder/data" --exec-root "$engine_folder/exec" \
-        --pidfile "$engine_folder/pid" >"$engine_folder/log" 2>&1 &
+    mountpoint -q /sys/fs/cgroup || ! have cgroupfs-mount || cgroupfs-mount
+    # A configuration of its own, whatever the machine's says. No bridge and no firewall rules:
+    # our containers have no network.
+    cat >"$engine_folder/daemon.json" <<JSON
+{
+    "data-root": "$engine_folder/data", "exec-root": "$engine_folder/exec",
+    "pidfile": "$engine_folder/pid", "bridge": "none", "iptables": false
+}
+JSON
+    PATH=$PATH:/usr/sbin dockerd --config-file "$engine_folder/daemon.json" \
+        >"$engine_folder/log" 2>&1 &
     engine_pid=$!
     for _ in $(seq 1 120); do
         engine_answers && return
