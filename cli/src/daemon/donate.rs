@@ -1,0 +1,40 @@
+//! `fanfold node`: lends this machine to a server.
+
+use std::path::PathBuf;
+
+use super::folder::Folder;
+use super::signals;
+use crate::failure::Failure;
+
+/// Tasks whose data a node fetches before it is their turn.
+pub const PREFETCH: u32 = 2;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the server listens for nodes, such as /ip4/203.0.113.7/tcp/8701; may be repeated
+    #[arg(long = "server", required = true, value_name = "MULTIADDR")]
+    servers: Vec<String>,
+    /// One-time token from `fanfold token`; needed only to join
+    #[arg(long, env = "FANFOLD_NODE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Folder for the node's key and cache
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// What the node is called in lists
+    #[arg(long, default_value = "")]
+    label: String,
+}
+
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let stop = signals::stop()?;
+    let folder = Folder::take(&args.data_dir)?;
+    let options = node::Options {
+        server: args.servers,
+        token: args.token,
+        data_dir: folder.path().to_owned(),
+        capacity: None,
+        prefetch: PREFETCH,
+        label: args.label,
+    };
+    node::run(options, stop).await.map_err(|error| Failure::local("the node stopped", error))
+}

@@ -1,0 +1,111 @@
+//! The folder of a server or a node: whose it is, and what it tells its neighbours.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::file;
+
+/// A folder that this process holds; the kernel gives it back however the process ends.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder where there is none, and takes it: two processes on one database or one
+    /// node key would fight.
+    pub fn take(path: &Path) -> Result<Self, Failure> {
+        let failed = |error| Failure::local(format_args!("cannot use {}", path.display()), error);
+        fs::create_dir_all(path).map_err(failed)?;
+        let path = path.canonicalize().map_err(failed)?;
+        let mut options = File::options();
+        let lock = options.write(true).create(true).truncate(false).open(path.join("lock"));
+        let lock = lock.map_err(failed)?;
+        lock.try_lock().map_err(|_| {
+            Failure::Usage(format!("{} is in use by another fanfold", path.display()))
+        })?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a folder inside and gives back its path.
+    pub fn inside(&self, name: &Path) -> Result<PathBuf, Failure> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).map_err(|error| {
+            Failure::local(format_args!("cannot make {}", path.display()), error)
+        })?;
+        Ok(path)
+    }
+
+    /// Writes a JSON file with these permission bits.
+    pub fn write(
+        &self,
+        name: &str,
+        mode: u32,
+        value: &impl serde::Serialize,
+    ) -> Result<(), Failure> {
+        let path = self.path.join(name);
+        let text = serde_json::to_vec_pretty(value).expect("plain structs of text become JSON");
+        write(&path, mode, &text)
+            .map_err(|error| Failure::local(format_args!("cannot write {}", path.display()), error))
+    }
+}
+
+/// Writes a file so that a reader, and a crash, see the old content or the new and nothing
+/// between.
+fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let part = file::beside(path, "part");
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_serves_one_process_at_a_time() {
+        let base = tempfile::tempdir().unwrap();
+
+        let held = Folder::take(base.path()).unwrap();
+
+        assert!(matches!(Folder::take(base.path()), Err(Failure::Usage(_))));
+        drop(held);
+        assert!(Folder::take(base.path()).is_ok());
+    }
+
+    #[test]
+    fn a_written_file_is_whole_and_private() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = Folder::take(base.path()).unwrap();
+        let path = folder.path().join("credentials.json");
+        // What a crash left behind.
+        fs::write(folder.path().join(".credentials.json.part"), "half").unwrap();
+
+        folder.write("credentials.json", 0o600, &"one").unwrap();
+        folder.write("credentials.json", 0o600, &"two").unwrap();
+
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\"two\"");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!folder.path().join(".credentials.json.part").exists());
+    }
+}

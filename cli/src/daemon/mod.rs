@@ -1,0 +1,30 @@
+//! The parts that stay: a server, nodes, or both in one process.
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+
+mod donate;
+mod folder;
+mod machine;
+mod serve;
+mod signals;
+mod up;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a server and its nodes in one process, on nothing but a folder
+    Up(up::Args),
+    /// Run a server alone
+    Server(serve::Args),
+    /// Lend this machine to a server
+    Node(donate::Args),
+}
+
+pub async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Up(args) => up::run(args).await,
+        Command::Server(args) => serve::run(args).await,
+        Command::Node(args) => donate::run(args).await,
+    }
+}

@@ -1,0 +1,82 @@
+//! `fanfold server`: the server alone; nodes join it from elsewhere.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::ids::WorkspaceId;
+use server::{Config, Server};
+use tokio::time::timeout;
+
+use super::folder::Folder;
+use super::signals;
+use crate::credentials::{self, Credentials, Endpoint};
+use crate::failure::Failure;
+use crate::output::line;
+
+/// How long a clean stop may take before the process goes anyway; everything that was
+/// acknowledged is on disk by then.
+pub const STOP_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration file (TOML); FANFOLD_… variables go before it
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let stop = signals::stop()?;
+    let config =
+        Config::load(args.config.as_deref()).map_err(|error| Failure::Usage(error.to_string()))?;
+    let folder = Folder::take(&config.data_dir)?;
+    let server = start(config).await?;
+
+    let ready = introduce(&server, &folder)
+        .await
+        .and_then(|_| line(format_args!("fanfold server is ready at {}", server.url())));
+    let served = match ready {
+        Ok(()) => tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            error = server.failed() => Err(Failure::local("the server stopped", error)),
+        },
+        Err(failure) => Err(failure),
+    };
+    end(server).await;
+    served
+}
+
+pub async fn start(config: Config) -> Result<Server, Failure> {
+    Server::start(config).await.map_err(|error| Failure::local("cannot start the server", error))
+}
+
+/// Stops a server cleanly if that can be had in time.
+pub async fn end(server: Server) {
+    if timeout(STOP_MAX, server.stop()).await.is_err() {
+        tracing::warn!("the server took too long to stop");
+    }
+}
+
+/// Writes who may use the server, once, and where it listens, every time. Gives back the
+/// workspace of the first start.
+pub async fn introduce(server: &Server, folder: &Folder) -> Result<WorkspaceId, Failure> {
+    let first = server
+        .first_workspace()
+        .await
+        .map_err(|error| Failure::local("cannot make the first workspace", error))?;
+    if let Some(first) = first {
+        let credentials = Credentials {
+            url: server.url().to_owned(),
+            api_key: first.api_key,
+            workspace_id: first.workspace.to_string(),
+        };
+        folder.write("credentials.json", 0o600, &credentials)?;
+    }
+    let endpoint = Endpoint { url: server.url().to_owned(), nodes: server.node_addresses() };
+    folder.write("endpoint.json", 0o644, &endpoint)?;
+    let path = folder.path().join("credentials.json");
+    let credentials: Credentials = credentials::read(&path)?;
+    credentials
+        .workspace_id
+        .parse()
+        .map_err(|error| Failure::local(format_args!("{} is damaged", path.display()), error))
+}

@@ -1,0 +1,103 @@
+//! `fanfold up`: a server and its nodes in one process, on nothing but a folder.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use common::ids::WorkspaceId;
+use server::{Config, Server};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::folder::Folder;
+use super::serve::{self, STOP_MAX};
+use super::{donate, machine, signals};
+use crate::failure::Failure;
+use crate::output::line;
+
+const NODES_MAX: i64 = 64;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder for everything: database, bucket, keys, credentials.json, endpoint.json
+    #[arg(long, default_value = ".fanfold")]
+    data_dir: PathBuf,
+    /// Address of the API; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:8700")]
+    listen: SocketAddr,
+    /// Number of nodes in this process
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=NODES_MAX))]
+    nodes: u16,
+}
+
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let stop = signals::stop()?;
+    let folder = Folder::take(&args.data_dir)?;
+    let mut config = Config::load(None).map_err(|error| Failure::Usage(error.to_string()))?;
+    config.http_listen = args.listen;
+    config.data_dir = folder.path().to_owned();
+    let server = serve::start(config).await?;
+
+    let mut running = JoinSet::new();
+    let served = serve(&server, &folder, args.nodes, &mut running, &stop).await;
+    stop.cancel();
+    let ended = async { while running.join_next().await.is_some() {} };
+    if timeout(STOP_MAX, ended).await.is_err() {
+        tracing::warn!("the nodes took too long to stop");
+    }
+    serve::end(server).await;
+    served
+}
+
+/// Starts the nodes and waits until told to stop, or until a part dies.
+async fn serve(
+    server: &Server,
+    folder: &Folder,
+    nodes: u16,
+    running: &mut JoinSet<Result<(), node::Error>>,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let workspace = serve::introduce(server, folder).await?;
+    for number in 1..=nodes {
+        let options = options(server, folder, workspace, number, nodes).await?;
+        running.spawn(node::run(options, stop.clone()));
+    }
+    line(format_args!(
+        "fanfold is ready at {} with {nodes} nodes; credentials in {}",
+        server.url(),
+        folder.path().join("credentials.json").display()
+    ))?;
+    let died = |error: String| Err(Failure::local("a node stopped", error));
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        error = server.failed() => Err(Failure::local("the server stopped", error)),
+        Some(ended) = running.join_next() => match ended {
+            _ if stop.is_cancelled() => Ok(()),
+            Ok(Ok(())) => died("it ended by itself".to_owned()),
+            Ok(Err(error)) => died(error.to_string()),
+            Err(error) => died(error.to_string()),
+        },
+    }
+}
+
+/// The token lets a new node join; one that has joined before is known by its key.
+async fn options(
+    server: &Server,
+    folder: &Folder,
+    workspace: WorkspaceId,
+    number: u16,
+    nodes: u16,
+) -> Result<node::Options, Failure> {
+    let token = server
+        .node_token(workspace)
+        .await
+        .map_err(|error| Failure::local("cannot issue a token for a node", error))?;
+    Ok(node::Options {
+        server: server.node_addresses(),
+        token: Some(token),
+        data_dir: folder.inside(&Path::new("nodes").join(number.to_string()))?,
+        capacity: machine::share(nodes),
+        prefetch: donate::PREFETCH,
+        label: format!("up-{number}"),
+    })
+}

@@ -1,0 +1,70 @@
+//! `fanfold job logs`: what the job's containers wrote, phase by phase.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+#[derive(Debug, Deserialize)]
+struct Logs {
+    #[serde(default)]
+    partitioner: Option<Vec<Line>>,
+    #[serde(default)]
+    taskrunner: Option<BTreeMap<String, Task>>,
+    #[serde(default)]
+    assembler: Option<Vec<Line>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Task {
+    #[serde(default)]
+    logs: Vec<Line>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Line {
+    log: String,
+    timestamp: String,
+}
+
+impl Logs {
+    fn lines(&self) -> Vec<String> {
+        let tasks =
+            self.taskrunner.iter().flatten().map(|(task, logs)| (task.as_str(), &logs.logs));
+        let phases = (self.partitioner.iter().map(|lines| ("partitioner", lines)))
+            .chain(tasks)
+            .chain(self.assembler.iter().map(|lines| ("assembler", lines)));
+        phases
+            .flat_map(|(who, lines)| {
+                lines
+                    .iter()
+                    .map(move |line| format!("{}  {who}  {}", line.timestamp, line.log.trim_end()))
+            })
+            .collect()
+    }
+}
+
+pub async fn run(id: &str, session: &Session) -> Result<(), Failure> {
+    let body = json!({ "jobId": id, "taskIds": [], "levels": [], "services": [] });
+    let answer = session.client.post(session.client.url("/v1/customer/logs", &[]), &body).await?;
+    let logs: Logs = answer.read()?;
+    session.output.result(&answer.text, || logs.lines())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_follow_one_another() {
+        let text = r#"{"assembler":[{"log":"c\n","timestamp":"3"}],"partitioner":[],
+            "taskrunner":{"t1":{"logs":[{"log":"b","timestamp":"2","level":"UNKNOWN"}]}}}"#;
+
+        let logs: Logs = serde_json::from_str(text).unwrap();
+
+        assert_eq!(logs.lines(), ["2  t1  b", "3  assembler  c"]);
+    }
+}

@@ -1,0 +1,166 @@
+//! `fanfold job`: order work, watch it, fetch what came out.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use reqwest::Url;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+use crate::package::pretty;
+use crate::session::Session;
+
+mod create;
+mod logs;
+mod results;
+mod watch;
+
+const PATH: &str = "/v1/customer/jobs";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a job from a template; `file:` sources are uploaded
+    Create(Box<create::Args>),
+    /// Start a job
+    Run {
+        id: String,
+        /// Follow it to its end; exit code 1 if it fails
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Follow a job to its end; exit code 1 if it fails
+    Watch { id: String },
+    /// List what came out, or download it
+    Results {
+        id: String,
+        /// Download into this folder
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
+    /// Show what the job's containers wrote
+    Logs { id: String },
+    /// Stop a job; one that never ran is deleted
+    Abort { id: String },
+    /// List jobs, newest first
+    List {
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        #[arg(long, default_value_t = 0)]
+        offset: u32,
+    },
+    /// Show one job
+    Get { id: String },
+}
+
+/// What the commands need to know of a job.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Job {
+    id: String,
+    #[serde(default)]
+    name: Option<String>,
+    state: String,
+    #[serde(default)]
+    payment_amount: Option<Box<RawValue>>,
+    #[serde(default)]
+    error_message: Option<String>,
+    #[serde(default)]
+    data_source: Option<DataSource>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DataSource {
+    #[serde(default)]
+    params: Option<DataSourceParams>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DataSourceParams {
+    #[serde(default)]
+    temp_url: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct JobAnswer {
+    job: Job,
+}
+
+pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
+    match command {
+        Command::Create(args) => create::run(*args, session).await,
+        Command::Run { id, watch } => {
+            let answer = start(&id, session).await?;
+            if watch {
+                return watch::run(&id, session).await;
+            }
+            session.output.result(&answer.text, || vec![format!("job {id} is started")])
+        }
+        Command::Watch { id } => watch::run(&id, session).await,
+        Command::Results { id, output } => results::run(&id, output.as_deref(), session).await,
+        Command::Logs { id } => logs::run(&id, session).await,
+        Command::Abort { id } => {
+            let answer = session.client.post(url(session, &[&id, "abort"]), &json!({})).await?;
+            session.output.result(&answer.text, || vec![format!("job {id} is aborted")])
+        }
+        Command::List { limit, offset } => list(limit, offset, session).await,
+        Command::Get { id } => {
+            let answer = session.client.get(url(session, &[&id])).await?;
+            session.output.result(&answer.text, || pretty(&answer.text))
+        }
+    }
+}
+
+async fn list(limit: u32, offset: u32, session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Page {
+        data: Vec<Job>,
+    }
+    let mut url = url(session, &[]);
+    url.query_pairs_mut()
+        .append_pair("pagination.limit", &limit.to_string())
+        .append_pair("pagination.offset", &offset.to_string());
+    let answer = session.client.get(url).await?;
+    let page: Page = answer.read()?;
+    session.output.result(&answer.text, || {
+        let name = |job: &Job| job.name.clone().unwrap_or_default();
+        let line = |job: &Job| format!("{}  {:12}  {}", job.id, state(&job.state), name(job));
+        page.data.iter().map(line).collect()
+    })
+}
+
+async fn start(id: &str, session: &Session) -> Result<crate::client::Answer, Failure> {
+    session.client.post(url(session, &[id, "run"]), &json!({})).await
+}
+
+fn url(session: &Session, names: &[&str]) -> Url {
+    session.client.url(PATH, names)
+}
+
+/// A job's state in a word: the API's `JOB_STATE_PARTITIONED` is the phase in which nodes work.
+fn state(name: &str) -> String {
+    match name.strip_prefix("JOB_STATE_").unwrap_or(name) {
+        "PARTITIONED" => "processing".to_owned(),
+        other => other.to_lowercase().replace('_', " "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_read_as_words() {
+        let cases = [
+            ("JOB_STATE_PARTITIONED", "processing"),
+            ("JOB_STATE_TASKS_COMPLETED", "tasks completed"),
+            ("complete", "complete"),
+        ];
+
+        for (name, word) in cases {
+            assert_eq!(state(name), word);
+        }
+    }
+}

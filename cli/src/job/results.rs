@@ -1,0 +1,86 @@
+//! `fanfold job results`: links to what came out, or the files themselves.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use tokio::fs;
+use tokio::io::AsyncWriteExt;
+
+use super::url;
+use crate::client::unreachable;
+use crate::failure::Failure;
+use crate::file;
+use crate::output::note;
+use crate::session::Session;
+
+#[derive(Debug, Deserialize)]
+struct Results {
+    results: Vec<Item>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    name: String,
+    link: String,
+}
+
+pub async fn run(id: &str, output: Option<&Path>, session: &Session) -> Result<(), Failure> {
+    let answer = session.client.get(url(session, &[id, "results"])).await?;
+    let Results { results } = answer.read()?;
+    let Some(folder) = output else {
+        return session.output.result(&answer.text, || {
+            results.iter().map(|item| format!("{}  {}", item.name, item.link)).collect()
+        });
+    };
+    let mut paths = Vec::with_capacity(results.len());
+    for item in &results {
+        paths.push(download(item, folder, session).await?);
+    }
+    session.output.result(&answer.text, || paths.iter().map(|path| path.display()).collect())
+}
+
+/// Fetches one result; the file appears when it is whole.
+async fn download(item: &Item, folder: &Path, session: &Session) -> Result<PathBuf, Failure> {
+    let path = folder.join(relative(&item.name)?);
+    let failed = |error| Failure::local(format_args!("cannot write {}", path.display()), error);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).await.map_err(failed)?;
+    }
+    let part = file::beside(&path, "part");
+    let mut response = session.client.open_link(session.client.link(&item.link)?).await?;
+    let mut target = fs::File::create(&part).await.map_err(failed)?;
+    let mut size = 0;
+    while let Some(bytes) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        size += bytes.len();
+        target.write_all(&bytes).await.map_err(failed)?;
+    }
+    target.sync_all().await.map_err(failed)?;
+    fs::rename(&part, &path).await.map_err(failed)?;
+    note(format_args!("downloaded {} ({size} bytes)", path.display()));
+    Ok(path)
+}
+
+/// A result's name as a path below the output folder. Names come from containers, so one that
+/// leaves the folder is refused.
+fn relative(name: &str) -> Result<PathBuf, Failure> {
+    let path = PathBuf::from(name);
+    let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if name.is_empty() || name.contains('\0') || !inside {
+        let message = format!("the result's name {name:?} is not a path inside a folder");
+        return Err(Failure::Refused { message });
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_below_the_output_folder() {
+        assert_eq!(relative("out_0/a b.txt").unwrap(), Path::new("out_0/a b.txt"));
+        for name in ["", "/etc/passwd", "../up", "a/../../up", "a\0b", "."] {
+            assert!(relative(name).is_err(), "{name:?}");
+        }
+    }
+}

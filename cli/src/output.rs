@@ -1,0 +1,70 @@
+//! What a command prints: results on stdout, everything else on stderr.
+//!
+//! Text that came from elsewhere (a job's name, a log line) may carry terminal commands, so text
+//! is printed without control characters. JSON is printed as the server sent it.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use crate::failure::Failure;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+impl Output {
+    /// Prints one result, as the JSON text or as lines made from it.
+    pub fn result<L: Display>(
+        self,
+        json: &str,
+        lines: impl FnOnce() -> Vec<L>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Json => print(json.trim_end()),
+            Self::Text => lines().iter().try_for_each(line),
+        }
+    }
+}
+
+/// Prints one line on stdout.
+pub fn line(text: impl Display) -> Result<(), Failure> {
+    print(&plain(&text.to_string()))
+}
+
+/// Tells the person at the terminal something; a closed stderr is no reason to stop.
+pub fn note(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{}", plain(&text.to_string()));
+}
+
+/// Whether a person is watching stderr.
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// The text without control characters; tabs stay.
+pub fn plain(text: &str) -> String {
+    text.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| {
+        if error.kind() == ErrorKind::BrokenPipe {
+            return Failure::OutputClosed;
+        }
+        Failure::local("cannot write the output", error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_commands_are_taken_out() {
+        assert_eq!(plain("a\u{1b}[2Jb\r\n\tc\u{9b}"), "a[2Jb\tc");
+    }
+}

@@ -1,0 +1,19 @@
+//! What every client command needs.
+
+use crate::client::Client;
+use crate::credentials::Access;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// A server to talk to, and how to print what it says.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub client: Client,
+    pub output: Output,
+}
+
+impl Session {
+    pub fn open(access: &Access, output: Output) -> Result<Self, Failure> {
+        Ok(Self { client: Client::new(access.login()?)?, output })
+    }
+}

@@ -1,0 +1,86 @@
+//! `fanfold wallet`: what there is, and what moved.
+
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the balance: in all, and what is not held for running jobs
+    Balance,
+    /// List the wallet's lines, newest first
+    Transactions {
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        #[arg(long, default_value_t = 0)]
+        offset: u32,
+    },
+}
+
+pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
+    match command {
+        Command::Balance => balance(session).await,
+        Command::Transactions { limit, offset } => transactions(limit, offset, session).await,
+    }
+}
+
+async fn balance(session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Balance {
+        total_balance: Box<RawValue>,
+        available_balance: Box<RawValue>,
+    }
+    let answer = session.client.get(session.client.url("/v1/wallet/balance", &[])).await?;
+    let balance: Balance = answer.read()?;
+    session.output.result(&answer.text, || {
+        vec![
+            format!("total      {} credits", digits(&balance.total_balance)),
+            format!("available  {} credits", digits(&balance.available_balance)),
+        ]
+    })
+}
+
+async fn transactions(limit: u32, offset: u32, session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Page {
+        data: Vec<Line>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Line {
+        created_at: String,
+        amount: Box<RawValue>,
+        transaction_type: String,
+        #[serde(default)]
+        description: Option<String>,
+        balance: Box<RawValue>,
+    }
+    let mut url = session.client.url("/v1/wallet/transactions", &[]);
+    url.query_pairs_mut()
+        .append_pair("pagination.limit", &limit.to_string())
+        .append_pair("pagination.offset", &offset.to_string());
+    let answer = session.client.get(url).await?;
+    let page: Page = answer.read()?;
+    session.output.result(&answer.text, || {
+        let line = |line: &Line| {
+            format!(
+                "{}  {:>16}  {:>16}  {}  {}",
+                line.created_at,
+                digits(&line.amount),
+                digits(&line.balance),
+                line.transaction_type,
+                line.description.as_deref().unwrap_or_default(),
+            )
+        };
+        page.data.iter().map(line).collect()
+    })
+}
+
+/// An amount of money with the digits that the server wrote, be it a number or text.
+pub fn digits(amount: &RawValue) -> &str {
+    amount.get().trim_matches('"')
+}

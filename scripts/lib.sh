@@ -1,0 +1,56 @@
+# Sourced by the other scripts: messages, privileges, free ports, a container engine.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+
+say() { printf '\n== %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command as root.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif have sudo; then sudo -n "$@" || die "needs root: $*"
+    else die "needs root, and there is no sudo: $*"
+    fi
+}
+
+engine_answers() { have docker && docker version >/dev/null 2>&1; }
+
+# Starts Debian's dockerd where no container engine answers; stop_engine ends what this started.
+engine_pid=
+engine_folder=
+start_engine() {
+    engine_answers && return
+    [ -x /usr/sbin/dockerd ] || have dockerd || die "no container engine; run scripts/setup"
+    [ "$(id -u)" = 0 ] || die "no container engine answers, and only root can start one"
+    engine_folder=$(mktemp -d)
+    say "starting a container engine (dockerd) for the duration of this script"
+    mountpoint -q /sys/fs/cgroup || ! have cgroupfs-mount || cgroupfs-mount
+    # A configuration of its own, whatever the machine's says. No bridge and no firewall rules:
+    # our containers have no network.
+    cat >"$engine_folder/daemon.json" <<JSON
+{
+    "data-root": "$engine_folder/data", "exec-root": "$engine_folder/exec",
+    "pidfile": "$engine_folder/pid", "bridge": "none", "iptables": false
+}
+JSON
+    PATH=$PATH:/usr/sbin dockerd --config-file "$engine_folder/daemon.json" \
+        >"$engine_folder/log" 2>&1 &
+    engine_pid=$!
+    for _ in $(seq 1 120); do
+        engine_answers && return
+        kill -0 "$engine_pid" 2>/dev/null || break
+        sleep 0.5
+    done
+    tail -n 20 "$engine_folder/log" >&2
+    die "the container engine did not start"
+}
+
+stop_engine() {
+    [ -n "$engine_pid" ] || return 0
+    kill "$engine_pid" 2>/dev/null || true
+    wait "$engine_pid" 2>/dev/null || true
+    engine_pid=
+    rm -rf "$engine_folder"
+}
