@@ -9,7 +9,6 @@ use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::data::key::BlobKey;
 use crate::data::{self, Data};
 use crate::store::{Db, runs};
 
@@ -46,7 +45,7 @@ async fn pass(db: &Db, data: &Data) -> Result<(), Error> {
         let page = runs::ended_before(db, clock::now() - RESULTS_LIVE, PAGE).await?;
         for (run, job) in &page {
             data.purge_run(*run).await?;
-            data.delete(&BlobKey::Upload(*job)).await?;
+            data.purge_upload(*job).await?;
             runs::set_purged(db, *run).await?;
         }
         if page.is_empty() {

@@ -15,9 +15,9 @@ use crate::coordinator::{self, Coordinator};
 use crate::data::{self, Bucket, Data};
 use crate::keys::Keys;
 use crate::p2p::{self, Hub};
+use crate::purge;
 use crate::secrets::Secrets;
 use crate::store::{self, Db, accounts, nodes};
-use crate::purge;
 
 /// A running server. Dropping it stops nothing; call `stop`.
 pub struct Server {
@@ -61,9 +61,9 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, Error> {
         std::fs::create_dir_all(&config.data_dir).map_err(Error::Folder)?;
         let keys = Keys::load_or_make(&config.data_dir.join("keys")).map_err(Error::Folder)?;
-        let listener = TcpListener::bind(config.http_listen).await.map_err(|source| {
-            Error::Listen { address: config.http_listen.to_string(), source }
-        })?;
+        let listener = TcpListener::bind(config.http_listen)
+            .await
+            .map_err(|source| Error::Listen { address: config.http_listen.to_string(), source })?;
         let address = listener.local_addr().map_err(Error::Folder)?;
         let url = format!("http://{address}");
         let public_url =

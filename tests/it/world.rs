@@ -22,7 +22,7 @@ use server::coordinator::{self, CheckedSync};
 use server::data::key::BlobKey;
 use server::data::{self, ByteStream, Stored};
 use server::p2p::Port;
-use server::store::runs::OutputView;
+use server::store::tasks::TaskOutputs;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ pub struct State {
     pub source: Bytes,
     /// Where the source can be read without the server.
     pub url: Option<String>,
-    pub results: Vec<OutputView>,
+    pub results: Vec<TaskOutputs>,
     pub syncs: Vec<CheckedSync>,
 }
 
@@ -98,14 +98,11 @@ impl Port for World {
         _: RunId,
         after: Option<u32>,
         tasks: u64,
-    ) -> Result<Vec<OutputView>, DbErr> {
+    ) -> Result<Vec<TaskOutputs>, DbErr> {
         let from = after.map_or(0, |after| u64::from(after) + 1);
         let page = from..from + tasks;
         let results = self.state().results.clone();
-        Ok(results
-            .into_iter()
-            .filter(|output| page.contains(&u64::from(output.lease.task.index)))
-            .collect())
+        Ok(results.into_iter().filter(|task| page.contains(&u64::from(task.index))).collect())
     }
 
     async fn direct(&self, _: &RunSpec, place: &Place) -> Result<Option<String>, data::Error> {

@@ -9,7 +9,7 @@ mod steps;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::chunks::ChunkTable;
@@ -168,15 +168,17 @@ impl Coordinator {
     }
 
     async fn operator(&self, node: NodeId) -> Result<WorkspaceId, Error> {
-        let known = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(operator) = known.get(&node).copied() {
+        if let Some(operator) = self.known_operators().get(&node).copied() {
             return Ok(operator);
         }
-        drop(known);
         let found = nodes::operators(&self.db, &BTreeSet::from([node])).await?;
         let operator = found.get(&node).copied().ok_or(Error::NoNode)?;
-        let mut known = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(node, operator);
+        self.known_operators().insert(node, operator);
         Ok(operator)
+    }
+
+    fn known_operators(&self) -> MutexGuard<'_, HashMap<NodeId, WorkspaceId>> {
+        // Only a cache: whatever is in it is whole.
+        self.operators.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

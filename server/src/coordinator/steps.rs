@@ -157,7 +157,7 @@ impl Context {
         let outputs = tasks::outputs(&self.db, job.run, Stage::Partition, None, 1).await?;
         let mut numbered: Vec<(u64, OutputView)> = outputs
             .into_iter()
-            .flat_map(|(_, outputs)| outputs)
+            .flat_map(|task| task.files)
             .filter_map(|output| chunk_number(&output.name).map(|n| (n, output)))
             .collect();
         numbered.sort_by_key(|(n, _)| *n);
@@ -248,9 +248,8 @@ fn outputs(
             let page = tasks::outputs(&db, run, stage, after, PAGE)
                 .await
                 .map_err(|error| DataError::Io(std::io::Error::other(error)))?;
-            let Some((last, _)) = page.last() else { return Ok(None) };
-            let last = *last;
-            let files: Vec<_> = page.into_iter().flat_map(|(_, outputs)| outputs).collect();
+            let Some(last) = page.last().map(|task| task.index) else { return Ok(None) };
+            let files: Vec<_> = page.into_iter().flat_map(|task| task.files).collect();
             Ok::<_, DataError>(Some((stream::iter(files.into_iter().map(Ok)), Some(last))))
         }
     });

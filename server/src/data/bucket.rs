@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::ids::RunId;
+use common::ids::{JobId, RunId};
 use futures::StreamExt as _;
 use futures::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
@@ -113,6 +113,14 @@ impl Bucket {
         }
         let url = store.signed_url_opts(method, &path(key)?, lives, &options).await?;
         Ok(Some(url.into()))
+    }
+
+    /// Removes what was uploaded for a job; what is already gone is no error.
+    pub async fn purge_upload(&self, job: JobId) -> Result<(), Error> {
+        match self.store.delete(&path(&BlobKey::Upload(job))?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes everything of a run; what is already gone is no error.

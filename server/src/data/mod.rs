@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::chunks::{ChunkTable, Object, Place};
 use common::digest::Digest;
-use common::ids::{RunId, WorkspaceId};
+use common::ids::{JobId, RunId, WorkspaceId};
 use common::spec::{Assembler, Destination, Partitioner, RunSpec, Source};
 use futures::Stream;
 use reqwest::Method;
@@ -198,6 +198,11 @@ impl Data {
         query: &str,
     ) -> Result<OpenedLink, LinkError> {
         self.links.open(method, segment, query, clock::now())
+    }
+
+    /// Removes what was uploaded for a job.
+    pub async fn purge_upload(&self, job: JobId) -> Result<(), Error> {
+        self.bucket.purge_upload(job).await
     }
 
     /// Removes everything of a run.

@@ -15,7 +15,7 @@ use crate::coordinator::leases::{Leases, LiveLease};
 use crate::coordinator::{self, CheckedSync, Coordinator};
 use crate::data::key::BlobKey;
 use crate::data::{self, ByteStream, Data, Stored};
-use crate::store::runs::OutputView;
+use crate::store::tasks::TaskOutputs;
 use crate::store::{self, Db};
 
 pub trait Port: Clone + Send + Sync + 'static {
@@ -43,7 +43,7 @@ pub trait Port: Clone + Send + Sync + 'static {
         run: RunId,
         after: Option<u32>,
         tasks: u64,
-    ) -> impl Future<Output = Result<Vec<OutputView>, DbErr>> + Send;
+    ) -> impl Future<Output = Result<Vec<TaskOutputs>, DbErr>> + Send;
 
     fn direct(
         &self,
@@ -105,8 +105,8 @@ impl Port for Parts {
         run: RunId,
         after: Option<u32>,
         tasks: u64,
-    ) -> Result<Vec<OutputView>, DbErr> {
-        store::runs::outputs(&self.db, run, Stage::Process, after, tasks).await
+    ) -> Result<Vec<TaskOutputs>, DbErr> {
+        store::tasks::outputs(&self.db, run, Stage::Process, after, tasks).await
     }
 
     async fn direct(&self, spec: &RunSpec, place: &Place) -> Result<Option<String>, data::Error> {

@@ -10,7 +10,7 @@ use common::spec::result_name;
 use super::port::Port;
 use super::recent::Recent;
 use super::refusal::Refusal;
-use crate::store::runs::OutputView;
+use crate::store::tasks::{OutputView, TaskOutputs};
 
 /// Runs whose index is kept: at most a few KiB for each thousand pages.
 const INDEXES_MAX: usize = 64;
@@ -74,15 +74,16 @@ impl<P: Port> Results<P> {
         let (mut after, mut tasks) = (None, TASKS_FIRST);
         loop {
             let page = Page { first: index.files, after, tasks };
-            let rows = self.read(run, page).await?;
-            let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
-                break;
-            };
-            // Tasks of a page: its rows are in task order.
-            let span = u64::from(last.lease.task.index - first.lease.task.index) + 1;
+            let done = self.port.results(run, after, tasks).await?;
+            let Some(last) = done.last().map(|task| task.index) else { break };
+            let span = done.len() as u64;
+            after = Some(last);
+            let rows = files(done);
             let files = rows.len() as u64;
-            after = Some(last.lease.task.index);
-            tasks = (FILES_AIM * span.min(tasks) / files).clamp(1, TASKS_MAX);
+            tasks = (FILES_AIM * span / files.max(1)).clamp(1, TASKS_MAX);
+            if rows.is_empty() {
+                continue;
+            }
             index.files = u32::try_from(files)
                 .ok()
                 .and_then(|files| index.files.checked_add(files))
@@ -124,16 +125,20 @@ impl<P: Port> Results<P> {
     }
 
     async fn read(&self, run: RunId, page: Page) -> Result<Vec<OutputView>, Refusal> {
-        let mut rows = self.port.results(run, page.after, page.tasks).await?;
-        // The numbers must be the same whenever the page is read.
-        rows.sort_by(|a, b| (a.lease.task.index, &a.name).cmp(&(b.lease.task.index, &b.name)));
-        Ok(rows)
+        Ok(files(self.port.results(run, page.after, page.tasks).await?))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // Only a cache: whatever is in it is whole.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// All files of some tasks, in an order that is the same whenever they are read.
+fn files(tasks: Vec<TaskOutputs>) -> Vec<OutputView> {
+    let mut rows: Vec<OutputView> = tasks.into_iter().flat_map(|task| task.files).collect();
+    rows.sort_by(|a, b| (a.lease.task.index, &a.name).cmp(&(b.lease.task.index, &b.name)));
+    rows
 }
 
 /// Result `n` as an assembler sees it. The prefix may make a long name longer than a file's can

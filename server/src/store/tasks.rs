@@ -86,6 +86,13 @@ pub async fn find(
         .collect()
 }
 
+/// The accepted result files of one task; it may have none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskOutputs {
+    pub index: u32,
+    pub files: Vec<OutputView>,
+}
+
 /// The accepted outputs of a stage in task order: those of up to `limit` done tasks after task
 /// `after`, each task with all of its own.
 pub async fn outputs(
@@ -94,7 +101,7 @@ pub async fn outputs(
     stage: Stage,
     after: Option<u32>,
     limit: u64,
-) -> Result<Vec<(u32, Vec<OutputView>)>, DbErr> {
+) -> Result<Vec<TaskOutputs>, DbErr> {
     let rows = page(run, stage, after)
         .filter(Column::State.eq(TaskState::Done.number()))
         .limit(limit)
@@ -107,7 +114,7 @@ pub async fn outputs(
             let Outcome::Succeeded { outputs } = receipt.outcome else {
                 return Err(corrupt("receipt"));
             };
-            let outputs = outputs
+            let files = outputs
                 .into_iter()
                 .map(|output| OutputView {
                     lease: receipt.lease,
@@ -116,7 +123,7 @@ pub async fn outputs(
                     digest: output.digest,
                 })
                 .collect();
-            Ok((receipt.lease.task.index, outputs))
+            Ok(TaskOutputs { index: receipt.lease.task.index, files })
         })
         .collect()
 }
