@@ -1,4 +1,6 @@
 //! Tests of parts that only together make sense, in one binary.
 
-mod link;
+mod blobs;
+mod messages;
+mod set;
 mod world;
