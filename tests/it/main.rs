@@ -1,5 +1,7 @@
 //! Tests of parts that only together make sense, in one binary.
 
+mod blobs;
 mod house;
-mod link;
+mod messages;
+mod set;
 mod world;

@@ -120,10 +120,8 @@ impl Link {
                 Err(error) => Err(error),
             },
         };
-        match reply? {
-            BlobReply::Stored => Ok(()),
-            reply => Err(unexpected(reply)),
-        }
+        let reply = reply?;
+        if reply == BlobReply::Stored { Ok(()) } else { Err(unexpected(reply)) }
     }
 
     /// Opens a stream, asks, and reads the reply. A refusal is an error.

@@ -91,8 +91,9 @@ struct Shared {
 impl Link {
     /// Starts dialling. Must be called on a tokio runtime, after a rustls provider was installed.
     pub fn start(options: Options, stop: CancellationToken) -> Result<Self, Error> {
-        let addresses = address::parse(&options.server)?;
-        let key = key::load_or_make(&options.key_file)?;
+        let Options { server, key_file } = options;
+        let addresses = address::parse(&server)?;
+        let key = key::load_or_make(&key_file)?;
         let http = blob::http_client()?;
         let line = swarm::start(&key, addresses, stop)?;
         Ok(Self {

@@ -11,9 +11,10 @@ use common::task::Lease;
 const FILES_MAX: usize = 200_000;
 
 /// Clones share the memory.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Stored {
     memory: Arc<Mutex<Memory>>,
+    files_max: usize,
 }
 
 #[derive(Default)]
@@ -21,6 +22,12 @@ struct Memory {
     leases: HashMap<Lease, HashMap<Digest, u64>>,
     order: VecDeque<Lease>,
     files: usize,
+}
+
+impl Default for Stored {
+    fn default() -> Self {
+        Self { memory: Arc::default(), files_max: FILES_MAX }
+    }
 }
 
 impl Stored {
@@ -44,7 +51,7 @@ impl Stored {
         if of_lease.insert(digest, size).is_none() {
             *files += 1;
         }
-        while *files > FILES_MAX
+        while *files > self.files_max
             && let Some(first) = order.pop_front()
         {
             *files -= leases.remove(&first).map_or(0, |forgotten| forgotten.len());
@@ -86,20 +93,16 @@ mod tests {
 
     #[test]
     fn it_forgets_the_oldest_and_stays_small() {
-        let stored = Stored::default();
+        let stored = Stored { files_max: 3, ..Stored::default() };
         let digest = Digest::of(b"result");
-        let last = u32::try_from(FILES_MAX).unwrap();
 
-        for index in 0..=last {
+        for index in 0..=3 {
             stored.remember(lease(index), digest, 6);
         }
 
         assert!(!stored.has(lease(0), digest, 6));
-        assert!(stored.has(lease(last), digest, 6));
+        assert!(stored.has(lease(3), digest, 6));
         let memory = stored.lock();
-        assert_eq!(
-            (memory.files, memory.leases.len(), memory.order.len()),
-            (FILES_MAX, FILES_MAX, FILES_MAX)
-        );
+        assert_eq!((memory.files, memory.leases.len(), memory.order.len()), (3, 3, 3));
     }
 }

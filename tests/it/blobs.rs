@@ -1,250 +1,25 @@
-//! The node's link against the server's hub: real swarms over loopback.
+//! Bytes between nodes and the hub: real swarms over loopback.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use common::digest::Digest;
-use common::protocol::{
-    BLOB_PROTOCOL, BlobReply, BlobRequest, FRAME_BYTES_MAX, LogBatch, LogLine, Orders, Outcome,
-    Output, Receipt, SignedReceipt, frame,
-};
-use common::resources::Usage;
+use common::protocol::{BLOB_PROTOCOL, BlobReply, BlobRequest, FRAME_BYTES_MAX, frame};
 use common::spec::result_name;
-use common::task::{Lease, Stage};
+use common::task::Stage;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
-use node::link::{self, Link};
+use node::link::Link;
 use server::coordinator::leases::LiveInputs;
 use server::data::key::BlobKey;
-use server::p2p::{self, Hub};
+use server::p2p::Hub;
 use server::store::tasks::{OutputView, TaskOutputs};
 use tokio::io::AsyncReadExt as _;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::world::{World, lease, message, table};
-
-/// A hub, nodes, and the folder of their keys; all ends with it.
-struct Set {
-    world: World,
-    hub: Hub,
-    folder: tempfile::TempDir,
-    stop: CancellationToken,
-    _guard: DropGuard,
-}
-
-impl Set {
-    async fn new() -> Result<Self> {
-        // The second test in the same process finds it installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let (folder, world) = (tempfile::tempdir()?, World::default());
-        let stop = CancellationToken::new();
-        let hub = hub(folder.path(), "/ip4/127.0.0.1/tcp/0", &world, &stop).await?;
-        Ok(Self { world, hub, folder, _guard: stop.clone().drop_guard(), stop })
-    }
-
-    fn link(&self, name: &str) -> Result<Link> {
-        self.link_to(name, self.hub.addresses())
-    }
-
-    fn link_to(&self, name: &str, server: Vec<String>) -> Result<Link> {
-        let options = link::Options { server, key_file: self.folder.path().join(name) };
-        Ok(Link::start(options, self.stop.child_token())?)
-    }
-
-    /// A node that has joined and holds a lease on these inputs.
-    fn holder(&self, lease: Lease, inputs: LiveInputs) -> Result<Link> {
-        let link = self.link("holder.key")?;
-        let node = self.world.join_now(&link.peer_id());
-        self.world.grant(node, lease, inputs);
-        Ok(link)
-    }
-
-    fn file(&self, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
-        let mut file = tempfile::NamedTempFile::new_in(self.folder.path())?;
-        file.write_all(bytes)?;
-        Ok(file)
-    }
-}
-
-async fn hub(folder: &Path, listen: &str, world: &World, stop: &CancellationToken) -> Result<Hub> {
-    let options =
-        p2p::Options { listen: vec![listen.to_owned()], key_file: folder.join("server.key") };
-    Ok(Hub::start_on(options, world.clone(), stop.clone()).await?)
-}
-
-fn chunk() -> LiveInputs {
-    LiveInputs::Chunk { table: table(10, 4), index: 1 }
-}
-
-fn signed(link: &Link, lease: Lease, outcome: Outcome) -> Result<SignedReceipt> {
-    let receipt = postcard::to_stdvec(&Receipt { lease, usage: Usage::default(), outcome })?;
-    Ok(SignedReceipt { signature: link.sign(&receipt), receipt })
-}
-
-fn success(bytes: &[u8]) -> Outcome {
-    let (name, size) = ("out.txt".to_owned(), bytes.len() as u64);
-    Outcome::Succeeded { outputs: vec![Output { name, size, digest: Digest::of(bytes) }] }
-}
-
-fn fault() -> Outcome {
-    Outcome::NodeFault { message: "no engine".to_owned() }
-}
-
-async fn read(link: &Link, request: BlobRequest) -> Result<Vec<u8>> {
-    let mut fetched = link.fetch(request).await?;
-    let mut bytes = Vec::new();
-    fetched.reader.read_to_end(&mut bytes).await?;
-    ensure!(bytes.len() as u64 == fetched.bytes, "as many bytes as announced");
-    Ok(bytes)
-}
-
-fn refusal<T>(answer: Result<T, link::Error>) -> Result<(String, bool)> {
-    match answer {
-        Err(link::Error::Refused { message, again }) => Ok((message, again)),
-        Err(error) => bail!("not a refusal: {error}"),
-        Ok(_) => bail!("not refused"),
-    }
-}
-
-#[tokio::test]
-async fn a_node_joins_by_its_token_and_its_good_receipts_arrive() -> Result<()> {
-    let set = Set::new().await?;
-    set.world.state().token = Some("secret".to_owned());
-    let link = set.link("node.key")?;
-    let (good, bad) = (lease(Stage::Process, 1), lease(Stage::Process, 2));
-    let mut sync = message();
-    sync.token = Some("secret".to_owned());
-    sync.receipts = vec![signed(&link, good, fault())?, signed(&link, bad, fault())?];
-    sync.receipts[1].signature[0] ^= 1;
-
-    let orders = link.sync(sync).await?;
-
-    let Orders::Work { settled, .. } = orders else { bail!("refused") };
-    assert_eq!(settled, [good]);
-    let state = set.world.state();
-    assert!(state.nodes.contains_key(&link.peer_id()));
-    assert_eq!(state.syncs[0].receipts[0].0.outcome, fault());
-    assert_eq!(state.syncs[0].sync.token, None, "the token goes no further than the hub");
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_unknown_node_is_told_what_to_do_and_gets_no_bytes() -> Result<()> {
-    let set = Set::new().await?;
-    let link = set.link("node.key")?;
-    let lease = lease(Stage::Process, 0);
-    let mut sync = message();
-    sync.token = Some("guess".to_owned());
-
-    let orders = link.sync(sync).await?;
-    let inputs = link.inputs(lease).await;
-
-    let Orders::Refused(text) = orders else { bail!("not refused") };
-    assert!(text.contains("--token"), "{text}");
-    assert!(refusal(inputs)?.0.contains("not joined"));
-    assert!(set.world.state().syncs.is_empty());
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_success_without_its_results_becomes_the_nodes_fault() -> Result<()> {
-    let set = Set::new().await?;
-    let held = lease(Stage::Process, 1);
-    let link = set.holder(held, chunk())?;
-    let file = set.file(b"result")?;
-    link.put(held, 6, Digest::of(b"result"), file.path()).await?;
-    let mut sync = message();
-    sync.receipts = vec![
-        signed(&link, held, success(b"result"))?,
-        signed(&link, held, success(b"never stored"))?,
-        signed(&link, lease(Stage::Process, 2), success(b"result"))?,
-    ];
-
-    link.sync(sync).await?;
-
-    let state = set.world.state();
-    let outcomes: Vec<_> = state.syncs[0].receipts.iter().map(|(r, _)| &r.outcome).collect();
-    assert_eq!(*outcomes[0], success(b"result"));
-    assert!(matches!(outcomes[1], Outcome::NodeFault { message } if message.contains("out.txt")));
-    assert!(matches!(outcomes[2], Outcome::NodeFault { message } if message.contains("lease")));
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_newer_message_overtakes_one_that_is_held() -> Result<()> {
-    let set = Set::new().await?;
-    let link = set.link("node.key")?;
-    set.world.join_now(&link.peer_id());
-    let mut held = message();
-    held.wait_ms = 30_000;
-    let waiting = tokio::spawn({
-        let link = link.clone();
-        async move { link.sync(held).await }
-    });
-    while set.world.state().syncs.is_empty() {
-        tokio::task::yield_now().await;
-    }
-
-    let newer = link.sync(message()).await;
-
-    assert!(newer.is_ok());
-    assert!(waiting.await?.is_ok());
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_node_comes_back_when_its_server_does() -> Result<()> {
-    let set = Set::new().await?;
-    let first = CancellationToken::new();
-    let old = World::default();
-    let hub_before = hub(set.folder.path(), "/ip4/127.0.0.1/tcp/0", &old, &first).await?;
-    let addresses = hub_before.addresses();
-    let link = set.link_to("node.key", addresses.clone())?;
-    old.join_now(&link.peer_id());
-    link.sync(message()).await?;
-    let mut held = message();
-    held.wait_ms = 30_000;
-    let waiting = tokio::spawn({
-        let link = link.clone();
-        async move { link.sync(held).await }
-    });
-    while old.state().syncs.len() < 2 {
-        tokio::task::yield_now().await;
-    }
-
-    first.cancel();
-    hub_before.stopped().await;
-    let lost = waiting.await?;
-    let (listen, _) = addresses[0].split_once("/p2p/").context("a peer id")?;
-    set.world.join_now(&link.peer_id());
-    let _hub_after = hub(set.folder.path(), listen, &set.world, &set.stop).await?;
-    let found = link.sync(message()).await;
-
-    assert!(lost.is_err_and(|error| error.again()));
-    assert!(found.is_ok(), "{found:?}");
-    assert_eq!(set.world.state().syncs.len(), 1);
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_server_with_another_key_is_not_talked_to() -> Result<()> {
-    let (set, right) = (Set::new().await?, Set::new().await?);
-    let address = set.hub.addresses()[0].clone();
-    let (listen, _) = address.split_once("/p2p/").context("a peer id")?;
-    let wrong = format!("{listen}/p2p/{}", PeerId::random());
-    let link = set.link_to("node.key", vec![wrong, right.hub.addresses()[0].clone()])?;
-    set.world.join_now(&link.peer_id());
-    right.world.join_now(&link.peer_id());
-
-    link.sync(message()).await?;
-
-    assert!(set.world.state().syncs.is_empty());
-    assert_eq!(right.world.state().syncs.len(), 1);
-    Ok(())
-}
+use crate::set::{Set, chunk, refusal};
+use crate::world::{lease, table};
 
 #[tokio::test]
 async fn a_chunk_is_read_from_any_offset() -> Result<()> {
@@ -419,25 +194,6 @@ async fn a_bucket_that_breaks_its_word_is_an_error() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_large_costs_only_itself() -> Result<()> {
-    let set = Set::new().await?;
-    let link = set.link("node.key")?;
-    set.world.join_now(&link.peer_id());
-    let mut huge = message();
-    let line = LogLine { at_us: 0, text: "x".repeat(2 << 20) };
-    let lease = lease(Stage::Process, 0);
-    huge.logs = vec![LogBatch { lease, first: 0, lines: vec![line] }];
-
-    let refused = link.sync(huge).await;
-    let next = link.sync(message()).await;
-
-    assert!(refused.is_err());
-    assert!(next.is_ok(), "{next:?}");
-    assert_eq!(set.world.state().syncs.len(), 1);
-    Ok(())
-}
-
-#[tokio::test]
 async fn frames_that_make_no_sense_cost_only_their_stream() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(Stage::Process, 1);
@@ -488,6 +244,14 @@ async fn a_flood_of_streams_is_turned_away_and_others_are_served() -> Result<()>
     assert!(matches!(answer, Some(BlobReply::Refused { again: true, .. })), "{answer:?}");
     assert_eq!(inputs?.len(), 1);
     Ok(())
+}
+
+async fn read(link: &Link, request: BlobRequest) -> Result<Vec<u8>> {
+    let mut fetched = link.fetch(request).await?;
+    let mut bytes = Vec::new();
+    fetched.reader.read_to_end(&mut bytes).await?;
+    ensure!(bytes.len() as u64 == fetched.bytes, "as many bytes as announced");
+    Ok(bytes)
 }
 
 #[derive(libp2p::swarm::NetworkBehaviour)]
