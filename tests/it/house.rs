@@ -139,10 +139,8 @@ fn nothing_is_left_unfinished() -> Result<()> {
 #[test]
 fn there_is_one_tls_provider() -> Result<()> {
     let lock = fs::read_to_string(root().join("Cargo.lock"))?;
-    let found: Vec<&&str> = BANNED_CRATES
-        .iter()
-        .filter(|name| lock.contains(&format!("name = \"{name}\"")))
-        .collect();
+    let found: Vec<&&str> =
+        BANNED_CRATES.iter().filter(|name| lock.contains(&format!("name = \"{name}\""))).collect();
 
     assert!(found.is_empty(), "banned crates in Cargo.lock: {found:?}");
     Ok(())

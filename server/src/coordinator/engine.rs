@@ -68,6 +68,12 @@ impl Engine {
         Self { market, parts, parked: BTreeMap::new() }
     }
 
+    /// Takes up what was under way when the server stopped. After this, nodes may come.
+    pub fn resume(&mut self) {
+        let mut changes = self.market.drain();
+        self.act(&mut changes, Batch::default());
+    }
+
     /// Runs until `stop` or until the database fails for good.
     pub async fn run(
         mut self,

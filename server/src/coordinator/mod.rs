@@ -101,7 +101,7 @@ impl Coordinator {
         let market = Market::load(policy, stored, clock::now());
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
         let (watch, leases) = (Watch::new(), Leases::default());
-        let engine = Engine::new(
+        let mut engine = Engine::new(
             market,
             engine::Parts {
                 db: db.clone(),
@@ -110,6 +110,7 @@ impl Coordinator {
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade()),
             },
         );
+        engine.resume();
         let coordinator = Self { commands, watch, db, operators: Arc::default() };
         Ok((coordinator, leases, engine.run(queue, stop)))
     }

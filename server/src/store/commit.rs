@@ -26,3 +26,232 @@ pub async fn commit(db: &Db, changes: &Changes, granted: &[String]) -> Result<()
     }
     tx.commit().await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use common::chunks::{ChunkTable, Object, Place};
+    use common::credits::Credits;
+    use common::digest::Digest;
+    use common::ids::{NodeId, PackageId, RunId, WorkspaceId};
+    use common::ledger::Account;
+    use common::market::{CheckedSync, Market, Policy, TaskState};
+    use common::protocol::{LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Sync};
+    use common::resources::{Resources, Usage};
+    use common::run::RunState;
+    use common::spec::{
+        Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Params, Partition,
+        Partitioner, RunSpec, Source,
+    };
+    use common::task::{Lease, Stage, TaskRef};
+    use sea_orm::{EntityTrait as _, QueryOrder as _};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock;
+    use crate::store::testing::databases;
+    use crate::store::{load, nodes, wallet};
+
+    fn spec(workspace: WorkspaceId) -> RunSpec {
+        RunSpec {
+            job: JobId::new(Uuid::now_v7()),
+            workspace,
+            // PostgreSQL takes no NUL.
+            name: "a name\0with NUL".to_owned(),
+            template: "t".to_owned(),
+            source: Source::Bypass,
+            destination: Destination::Bucket,
+            partition: Partition::Builtin(Partitioner::Bytes { bytes: 10 }),
+            process: Container {
+                package: PackagePin {
+                    id: PackageId::new(Uuid::now_v7()),
+                    name: "app".to_owned(),
+                    version: "0.1".to_owned(),
+                    revision: 1,
+                    digest: Digest::of(b"app"),
+                },
+                image: Image::Binary,
+                entrypoint: "main".to_owned(),
+                needs: Resources::new(1000, 1024),
+                params: Params::new(),
+            },
+            assemble: Assemble::Builtin(Assembler::Passthrough),
+            limits: Limits::default(),
+        }
+    }
+
+    fn table(chunks: u64) -> ChunkTable {
+        let object = Object { name: "o".to_owned(), size: chunks * 10, place: Place::Empty };
+        ChunkTable::every(vec![object], 10).unwrap()
+    }
+
+    fn sync(receipts: Vec<(Receipt, SignedReceipt)>, logs: Vec<LogBatch>) -> CheckedSync {
+        let sync = Sync {
+            incarnation: 1,
+            token: None,
+            capacity: Resources::new(2000, 4096),
+            prefetch: 0,
+            holding: vec![],
+            receipts: vec![],
+            logs,
+            wait_ms: 0,
+        };
+        CheckedSync { sync, receipts }
+    }
+
+    fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
+        let output = Output { name: "out".to_owned(), size: 3, digest: Digest::of(b"out") };
+        let usage = Usage { cpu_ms: 100, memory_mib_ms: 100_000, wall_ms: 100 };
+        let receipt =
+            Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: vec![output] } };
+        let signed = SignedReceipt {
+            receipt: postcard::to_stdvec(&receipt).unwrap(),
+            signature: vec![7; 64],
+        };
+        (receipt, signed)
+    }
+
+    fn process(run: RunId, index: u32) -> Lease {
+        Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt: 1 }
+    }
+
+    /// A market after one of three chunks is done and another is leased, with everything stored.
+    async fn half_done(db: &Db, workspace: WorkspaceId, run: RunId) -> (Market, NodeId) {
+        let token = nodes::issue_token(db, workspace).await.unwrap();
+        let node = nodes::join(db, "peer", &token).await.unwrap().unwrap();
+        let mut market = Market::load(Policy::default(), load(db).await.unwrap(), clock::now());
+        market.grant(workspace, Credits::from_units(500_000_000).unwrap(), "gift", clock::now());
+        market.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
+        market.looked(run, None, clock::now());
+        market.partitioned(run, table(3), clock::now());
+        market.sync(node, workspace, sync(vec![], vec![]), clock::now());
+        market.dispatch(clock::now());
+        let lines = vec![LogLine { at_us: 1, text: "hello \0".to_owned() }];
+        let logs = vec![LogBatch { lease: process(run, 0), first: 0, lines }];
+        let later = clock::now() + chrono::TimeDelta::seconds(10);
+        market.sync(node, workspace, sync(vec![], logs), later);
+        market.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
+        commit(db, &market.drain(), &["gift".to_owned()]).await.unwrap();
+        (market, node)
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_is_what_goes_on() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            let run = RunId::new(Uuid::now_v7());
+            let (before, node) = half_done(db, workspace, run).await;
+
+            let again = Market::load(Policy::default(), load(db).await.unwrap(), clock::now());
+
+            let (old, new) = (before.run(run).unwrap(), again.run(run).unwrap());
+            assert_eq!(again.check(), Ok(()), "{}", fresh.name);
+            assert_eq!(new.spec, old.spec);
+            assert_eq!(new.state(), RunState::Processing);
+            assert_eq!((new.held(), new.captured()), (old.held(), old.captured()));
+            assert!(new.captured() > Credits::ZERO);
+            assert_eq!(new.progress().chunks_done, 1);
+            assert_eq!(new.progress().tasks_running, 1);
+            assert_eq!(again.node(node).unwrap().leased(), 1);
+            for account in [
+                Account::World,
+                Account::Available(workspace),
+                Account::Held(workspace),
+                Account::Pending(workspace),
+            ] {
+                assert_eq!(again.balance(account), before.balance(account));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_doors_read_what_the_coordinator_wrote() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            let run = RunId::new(Uuid::now_v7());
+            let (mut market, _) = half_done(db, workspace, run).await;
+
+            let job = market.run(run).unwrap().spec.job;
+            let view = runs::find_by_job(db, workspace, job).await.unwrap().unwrap();
+            let stranger = WorkspaceId::new(Uuid::now_v7());
+            let tasks = tasks::find(db, run, Stage::Process, None, 10).await.unwrap();
+            let outputs = tasks::outputs(db, run, Stage::Process, None, 10).await.unwrap();
+            let lines = logs::find(db, run, &[Stage::Process], &[0], 10).await.unwrap();
+
+            assert_eq!((view.chunks, view.chunks_done), (Some(3), 1));
+            assert_eq!(runs::find_by_job(db, stranger, job).await.unwrap(), None);
+            let states: Vec<_> = tasks.iter().map(|task| task.state).collect();
+            assert_eq!(states, [TaskState::Done, TaskState::Leased]);
+            assert_eq!(tasks[0].price, view.price);
+            assert_eq!(outputs.len(), 1);
+            assert_eq!(outputs[0].files[0].digest, Digest::of(b"out"));
+            assert_eq!(lines[0].text, "hello \0");
+
+            market.abort(run, "enough".to_owned(), clock::now()).unwrap();
+            commit(db, &market.drain(), &[]).await.unwrap();
+            let balance = wallet::balance(db, workspace).await.unwrap();
+            let lines = wallet::lines(db, workspace, 0, 10).await.unwrap();
+            assert_eq!(balance.held, Credits::ZERO);
+            assert_eq!(lines.len(), 2);
+            assert_eq!(lines[0].debit, Some(view.price));
+            assert_eq!(lines[0].job, Some(job));
+            assert_eq!(lines[0].balance, balance.available);
+            assert_eq!(load(db).await.unwrap().runs.len(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn balances_are_what_the_transfers_add_up_to() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            half_done(db, workspace, RunId::new(Uuid::now_v7())).await;
+
+            let mut sums: BTreeMap<(i16, Uuid), i64> = BTreeMap::new();
+            for row in ledger::transfers::Entity::find().all(db).await.unwrap() {
+                *sums.entry((row.from_kind, row.from_owner)).or_default() -= row.units;
+                *sums.entry((row.to_kind, row.to_owner)).or_default() += row.units;
+            }
+            let balances: BTreeMap<(i16, Uuid), i64> = ledger::accounts::Entity::find()
+                .order_by_asc(ledger::accounts::Column::Kind)
+                .all(db)
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|row| ((row.kind, row.owner), row.units))
+                .collect();
+
+            assert_eq!(sums, balances);
+            assert_eq!(balances.values().sum::<i64>(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_database_refuses_to_pay_a_task_twice() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            let run = RunId::new(Uuid::now_v7());
+            let stale = load(db).await.unwrap();
+            half_done(db, workspace, run).await;
+
+            // A second coordinator that knows nothing of the first.
+            let mut second = Market::load(Policy::default(), stale, clock::now());
+            let node = nodes::find_by_peer(db, "peer").await.unwrap().unwrap();
+            second.grant(workspace, Credits::from_units(500_000_000).unwrap(), "x", clock::now());
+            second.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
+            second.looked(run, None, clock::now());
+            second.partitioned(run, table(3), clock::now());
+            second.sync(node, workspace, sync(vec![], vec![]), clock::now());
+            second.dispatch(clock::now());
+            let later = clock::now() + chrono::TimeDelta::seconds(10);
+            second.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
+
+            assert!(commit(db, &second.drain(), &[]).await.is_err(), "{}", fresh.name);
+        }
+    }
+}

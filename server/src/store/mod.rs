@@ -11,6 +11,8 @@ pub mod nodes;
 pub mod results;
 pub mod runs;
 pub mod tasks;
+#[cfg(test)]
+pub mod testing;
 pub mod wallet;
 
 pub use load::load;
