@@ -147,8 +147,6 @@ async fn write_zip(
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use async_zip::base::read::seek::ZipFileReader;
     use futures::AsyncReadExt as _;
 
@@ -172,7 +170,7 @@ mod tests {
     }
 
     fn stream(files: &[ResultFile]) -> ResultFiles {
-        futures::stream::iter(files.to_vec().into_iter().map(Ok)).boxed()
+        futures::stream::iter(files.to_vec()).map(Ok).boxed()
     }
 
     async fn fold(bucket: &Bucket, how: &Assembler, files: &[ResultFile]) -> ResultFile {
