@@ -16,7 +16,7 @@ use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _};
 use reqwest::Method;
 
 use super::key::BlobKey;
-use super::upload::{self, Expected};
+use super::upload::{self, Expected, Target};
 use super::{ByteStream, Error, Stored, address, download, s3};
 
 #[derive(Clone)]
@@ -68,7 +68,11 @@ impl Bucket {
         expected: Expected,
         bytes: ByteStream,
     ) -> Result<Stored, Error> {
-        upload::put(self.store.as_ref(), &path(key)?, expected, bytes).await
+        let target = match &self.kind {
+            Kind::Folder(_) => Target::Folder,
+            Kind::S3(_) => Target::S3,
+        };
+        upload::put(self.store.as_ref(), target, &path(key)?, expected, bytes).await
     }
 
     /// The size of an object, or `None` where there is none.

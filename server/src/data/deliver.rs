@@ -4,7 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::bucket::Bucket;
 use super::s3::CustomerBucket;
-use super::upload::{self, Expected};
+use super::upload::{self, Expected, Target};
 use super::{Error, ResultFile, Stored, assemble, names};
 
 /// Writes a file under the destination's folder. An object of the same name is replaced, so doing
@@ -27,7 +27,7 @@ pub async fn deliver(
         Error::Store(error) => Error::Io(std::io::Error::other(error)),
         error @ (Error::Customer(_) | Error::NotFound(_) | Error::Mismatch | Error::Io(_)) => error,
     });
-    match upload::put(&destination.store, &path, expected, bytes.boxed()).await {
+    match upload::put(&destination.store, Target::S3, &path, expected, bytes.boxed()).await {
         Ok(_) => Ok(()),
         Err(Error::Store(error)) => Err(destination.explain_write(error, key)),
         Err(error) => Err(error),
