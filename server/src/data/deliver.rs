@@ -4,7 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::bucket::Bucket;
 use super::s3::CustomerBucket;
-use super::upload::{self, Expected};
+use super::upload::{self, Expected, Target};
 use super::{Error, ResultFile, Stored, assemble, names};
 
 /// Writes a file under the destination's folder. An object of the same name is replaced, so doing
@@ -27,7 +27,7 @@ pub async fn deliver(
         Error::Store(error) => Error::Io(std::io::Error::other(error)),
         error @ (Error::Customer(_) | Error::NotFound(_) | Error::Mismatch | Error::Io(_)) => error,
     });
-    match upload::put(&destination.store, &path, expected, bytes.boxed()).await {
+    match upload::put(&destination.store, Target::S3, &path, expected, bytes.boxed()).await {
         Ok(_) => Ok(()),
         Err(Error::Store(error)) => Err(destination.explain_write(error, key)),
         Err(error) => Err(error),
@@ -36,10 +36,13 @@ pub async fn deliver(
 
 #[cfg(test)]
 mod tests {
+    use common::spec::S3;
+
     use super::*;
     use crate::data::address::Guard;
     use crate::data::customers::Customers;
-    use crate::data::testing::{S3Server, customer, folder, noise, result};
+    use crate::data::key::BlobKey;
+    use crate::data::testing::{RUN, S3Server, WebServer, answer, customer, folder, noise, result};
     use crate::secrets::KeyPair;
 
     #[tokio::test]
@@ -87,12 +90,9 @@ mod tests {
         let file = result(&ours, 0, "a", b"x").await;
         let large = result(&ours, 1, "b", &noise(9 << 20)).await;
         let wrong = KeyPair { secret_key: "wrong".into(), ..S3Server::keys() };
-        let mut missing = server.place("out");
-        missing.bucket = "missing".into();
         for (place, keys, field) in [
             (server.place("out"), Some(wrong), "secret: the bucket \"main\""),
             (server.place("out"), None, "secret: the bucket \"main\""),
-            (missing, Some(S3Server::keys()), "bucket: there is no bucket \"missing\""),
         ] {
             for file in [&file, &large] {
                 let bucket = customers.bucket(&place, keys.as_ref()).await.unwrap();
@@ -106,16 +106,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bucket_that_is_not_there_is_the_customers_error() {
+        let server = WebServer::start(|_| {
+            answer("404 Not Found", &[], b"<Error><Code>NoSuchBucket</Code></Error>")
+        })
+        .await;
+        let place = S3 { endpoint: Some(server.url.clone()), ..S3Server::start().await.place("") };
+        let (_folder, ours) = folder().await;
+        let customers = Customers::new(Guard::new(true));
+        let bucket = customers.bucket(&place, Some(&S3Server::keys())).await.unwrap();
+        let file = result(&ours, 0, "a", b"x").await;
+
+        let text = customer(deliver(&ours, &bucket, "", &file).await);
+
+        assert!(text.starts_with("bucket: there is no bucket \"main\""), "{text}");
+    }
+
+    #[tokio::test]
     async fn our_own_missing_file_is_not_the_customers_error() {
         let server = S3Server::start().await;
         let (_folder, ours) = folder().await;
         let customers = Customers::new(Guard::new(true));
         let bucket = customers.bucket(&server.place(""), Some(&S3Server::keys())).await.unwrap();
         let mut file = result(&ours, 0, "a", b"x").await;
-        file.key = super::super::key::BlobKey::Final {
-            run: crate::data::testing::RUN,
-            name: "gone".into(),
-        };
+        file.key = BlobKey::Final { run: RUN, name: "gone".into() };
 
         let delivered = deliver(&ours, &bucket, "", &file).await;
 

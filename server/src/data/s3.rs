@@ -136,21 +136,25 @@ impl CustomerBucket {
         if let Some(refused) = address::refusal(&error) {
             return customer(format!("endpoint: {refused}"));
         }
-        match &error {
-            E::NotFound { .. } => customer(format!(
+        if matches!(error, E::NotFound { .. }) {
+            return customer(format!(
                 "bucket: there is no bucket {bucket:?}; check its name, region and endpoint"
-            )),
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => customer(format!(
+            ));
+        }
+        if matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. }) {
+            return customer(format!(
                 "secret: the bucket {bucket:?} {refusal}: check the access key, its secret key \
                  and what they are allowed to do"
-            )),
-            // The client gives no access to the status behind these.
-            E::Generic { source, .. } if is_refusal(&source.to_string()) => customer(format!(
+            ));
+        }
+        // The client gives no access to the status behind these.
+        if matches!(&error, E::Generic { source, .. } if is_refusal(&source.to_string())) {
+            return customer(format!(
                 "region: the store refuses requests for the bucket {bucket:?}: check its name, \
                  region and endpoint"
-            )),
-            _ => error.into(),
+            ));
         }
+        error.into()
     }
 }
 

@@ -188,6 +188,11 @@ impl WebServer {
                         head.push(socket.read_u8().await?);
                     }
                     let head = String::from_utf8(head).unwrap();
+                    // An unread body would make the end of the connection a reset.
+                    let length =
+                        head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+                    socket.read_exact(&mut body).await?;
                     let bytes = answer(&head);
                     heads.lock().unwrap().push(head);
                     socket.write_all(&bytes).await?;

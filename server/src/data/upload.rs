@@ -15,6 +15,18 @@ const PARTS_AT_ONCE: usize = 4;
 /// ones: up to 140 GiB.
 const PART_BYTES_UNKNOWN: u64 = 16 << 20;
 const PART_BYTES_MIN: u64 = 8 << 20;
+/// A size may be announced by anybody, so it must not decide alone how much memory is used: up
+/// to 560 GiB.
+const PART_BYTES_MAX: u64 = 64 << 20;
+/// A folder takes parts of any size.
+const PART_BYTES_FOLDER: u64 = 1 << 20;
+
+/// What kind of store an object is written to: it decides how large the parts are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Folder,
+    S3,
+}
 
 /// What is known about an object before its bytes have been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +52,17 @@ impl Expected {
             Self::Stored(stored) => Some(stored.digest),
         }
     }
+}
 
-    fn part_bytes(self) -> usize {
-        let bytes = self
-            .size()
-            .map_or(PART_BYTES_UNKNOWN, |size| size.div_ceil(PARTS_MAX).max(PART_BYTES_MIN));
+impl Target {
+    fn part_bytes(self, size: Option<u64>) -> usize {
+        let bytes = match (self, size) {
+            (Self::Folder, _) => PART_BYTES_FOLDER,
+            (Self::S3, None) => PART_BYTES_UNKNOWN,
+            (Self::S3, Some(size)) => {
+                size.div_ceil(PARTS_MAX).clamp(PART_BYTES_MIN, PART_BYTES_MAX)
+            }
+        };
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
@@ -56,11 +74,12 @@ impl Expected {
 /// `Mismatch` where the bytes are not the expected ones, and what the stream or the store say.
 pub async fn put(
     store: &dyn ObjectStore,
+    target: Target,
     path: &Path,
     expected: Expected,
     bytes: ByteStream,
 ) -> Result<Stored, Error> {
-    let part_bytes = expected.part_bytes();
+    let part_bytes = target.part_bytes(expected.size());
     let mut bytes = Checked { bytes, expected, size: 0, digester: Digester::default() };
 
     // Most objects are small: one request instead of three.
@@ -129,5 +148,20 @@ impl Checked {
         let right = self.expected.size().is_none_or(|size| size == stored.size)
             && self.expected.digest().is_none_or(|digest| digest == stored.digest);
         if right { Ok(stored) } else { Err(Error::Mismatch) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_few_enough_and_never_too_large() {
+        for size in [0, 1, 1 << 30, 100 << 30, 500 << 30] {
+            let part = Target::S3.part_bytes(Some(size)) as u64;
+
+            assert!(size.div_ceil(part) <= 10_000, "{size}");
+        }
+        assert_eq!(Target::S3.part_bytes(Some(u64::MAX)) as u64, PART_BYTES_MAX);
     }
 }
