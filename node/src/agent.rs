@@ -171,12 +171,13 @@ impl<R: Remote> Agent<R> {
 
     /// Everything there is to say now, within the limits of one message.
     fn message(&mut self) -> (Sync, Sent) {
+        // What an attempt wrote comes with its receipt or before it, whichever message is lost.
+        self.receipts.iter().for_each(|(lease, _)| self.tools.logs.again(lease));
         let logs = self.tools.logs.batches();
         let mut holding = self.slots.held(self.now_ms());
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         for (lease, receipt) in &self.receipts {
             bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
-            // What an attempt wrote comes with its receipt or before it, never after.
             if bytes <= RECEIPTS_BYTES_MAX && !self.tools.logs.has_unsent(lease) {
                 receipts.push(receipt.clone());
             } else {
@@ -356,3 +357,7 @@ impl<R: Remote> Agent<R> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "agent/tests.rs"]
+mod tests;

@@ -14,6 +14,8 @@ mod remote;
 mod results;
 mod runtime;
 mod slots;
+#[cfg(test)]
+mod testing;
 mod transfer;
 
 use std::path::PathBuf;

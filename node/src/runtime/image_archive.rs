@@ -55,7 +55,7 @@ pub fn without_names(from: &File, to: &File) -> Result<(), Error> {
     }
     // Last, so that nothing in the archive can take their place.
     let manifest = manifest.ok_or(Error::Refused("has no manifest.json"))?;
-    append(&mut out, "manifest.json", &nameless_manifest(manifest)?)?;
+    append(&mut out, "manifest.json", &nameless_manifest(&manifest)?)?;
     if let Some(index) = index {
         append(&mut out, "index.json", &nameless_index(index)?)?;
     }
@@ -69,7 +69,9 @@ fn plain(path: &Path) -> Result<PathBuf, Error> {
         match component {
             Component::CurDir => {}
             Component::Normal(part) => plain.push(part),
-            _ => return Err(Error::Refused("has an entry that lies outside of it")),
+            Component::Prefix(_) | Component::RootDir | Component::ParentDir => {
+                return Err(Error::Refused("has an entry that lies outside of it"));
+            }
         }
     }
     Ok(plain)
@@ -83,33 +85,31 @@ fn copy(
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o644);
     header.set_mtime(0);
-    match entry.header().entry_type() {
-        EntryType::Regular => {
-            header.set_size(entry.size());
-            out.append_data(&mut header, path, entry)?;
-        }
-        EntryType::Directory => {
-            header.set_mode(0o755);
-            header.set_entry_type(EntryType::Directory);
-            header.set_size(0);
-            out.append_data(&mut header, path, io::empty())?;
-        }
+    let kind = entry.header().entry_type();
+    if kind == EntryType::Regular {
+        header.set_size(entry.size());
+        out.append_data(&mut header, path, entry)?;
+    } else if kind == EntryType::Directory {
+        header.set_mode(0o755);
+        header.set_entry_type(kind);
+        header.set_size(0);
+        out.append_data(&mut header, path, io::empty())?;
+    } else if kind == EntryType::Symlink {
         // A layer that is there already, in the format of older engines: `../<id>/layer.tar`.
-        EntryType::Symlink => {
-            let target = entry.link_name()?.ok_or(Error::Refused("has a link to nothing"))?;
-            let inside = path.components().count() == 2
-                && path.ends_with("layer.tar")
-                && target.components().count() == 3
-                && target.starts_with("..")
-                && target.ends_with("layer.tar");
-            if !inside {
-                return Err(Error::Refused("has a link that is not from layer to layer"));
-            }
-            header.set_entry_type(EntryType::Symlink);
-            header.set_size(0);
-            out.append_link(&mut header, path, &target)?;
+        let target = entry.link_name()?.ok_or(Error::Refused("has a link to nothing"))?;
+        let inside = path.components().count() == 2
+            && path.ends_with("layer.tar")
+            && target.components().count() == 3
+            && target.starts_with("..")
+            && target.ends_with("layer.tar");
+        if !inside {
+            return Err(Error::Refused("has a link that is not from layer to layer"));
         }
-        _ => return Err(Error::Refused("has an entry that is neither file, folder nor layer")),
+        header.set_entry_type(kind);
+        header.set_size(0);
+        out.append_link(&mut header, path, &target)?;
+    } else {
+        return Err(Error::Refused("has an entry that is neither file, folder nor layer"));
     }
     Ok(())
 }
@@ -124,14 +124,11 @@ fn append(out: &mut tar::Builder<impl io::Write>, name: &str, value: &Value) -> 
 }
 
 /// The engine's own list: one image, its `RepoTags` emptied.
-fn nameless_manifest(list: Value) -> Result<Value, Error> {
-    match list {
-        Value::Array(images) if images.len() == 1 => {
-            let image = &images[0];
-            Ok(json!([{ "Config": image["Config"], "RepoTags": null, "Layers": image["Layers"] }]))
-        }
-        _ => Err(Error::Refused("does not hold exactly one image")),
-    }
+fn nameless_manifest(list: &Value) -> Result<Value, Error> {
+    let Some([image]) = list.as_array().map(Vec::as_slice) else {
+        return Err(Error::Refused("does not hold exactly one image"));
+    };
+    Ok(json!([{ "Config": image["Config"], "RepoTags": null, "Layers": image["Layers"] }]))
 }
 
 /// The OCI list, whose annotations are names to some engines.

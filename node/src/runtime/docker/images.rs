@@ -113,11 +113,12 @@ impl Docker {
         let mut loading = self.client.import_image_stream(options, stream, None);
         let mut id = None;
         while let Some(step) = loading.next().await {
-            let step = step.map_err(|error| match error {
-                EngineError::DockerStreamError { error } => {
+            let step = step.map_err(|error| {
+                if let EngineError::DockerStreamError { error } = error {
                     Error::Unusable(format!("the stored image cannot be loaded: {error}"))
+                } else {
+                    engine("load an image")(error)
                 }
-                other => engine("load an image")(other),
             })?;
             if let Some((_, loaded)) =
                 step.stream.as_deref().and_then(|text| text.split_once("Loaded image ID: "))
@@ -186,7 +187,8 @@ fn empty_root() -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
-    header.set_mode(0o755);
+    // What is mounted there takes over the mode of the folder below it.
+    header.set_mode(0o1777);
     header.set_size(0);
     tar.append_data(&mut header, "tmp", io::empty())?;
     tar.into_inner()
