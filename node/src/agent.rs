@@ -32,6 +32,8 @@ const IN_FLIGHT_MAX: usize = 2;
 const SETTLED_MAX: usize = 4096;
 /// How long after the last message mere log lines wait for company.
 const LOGS_PAUSE: Duration = Duration::from_secs(1);
+/// The least time between two messages, so that a server in a hurry makes no busy loop.
+const GAP: Duration = Duration::from_millis(2);
 /// How long containers may take to be gone when the node stops.
 const FAREWELL: Duration = Duration::from_secs(20);
 /// What a receipt costs in a message beside its bytes.
@@ -105,6 +107,7 @@ impl Pause {
 
     fn sent(&mut self) {
         self.last = Instant::now();
+        self.until = self.last + GAP;
     }
 
     fn after(&mut self, heard: Heard) {

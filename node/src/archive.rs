@@ -83,14 +83,8 @@ fn inspect(archive: &mut File, limits: Limits) -> Result<(), Error> {
         let size = entry.header().entry_size().map_err(|e| malformed(&e))?;
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Directory => {}
-            EntryType::GNULongName | EntryType::XHeader | EntryType::XGlobalHeader
-                if size <= EXTRA_BYTES_MAX =>
-            {
-                let mut extra = Vec::new();
-                entry.read_to_end(&mut extra)?;
-                if extra.windows(6).any(|window| window == b" size=") {
-                    return Err(Error::Malformed("a size is given twice".into()));
-                }
+            EntryType::GNULongName | EntryType::XHeader | EntryType::XGlobalHeader => {
+                check_extra(&mut entry)?;
             }
             _ => {
                 let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -107,6 +101,20 @@ fn inspect(archive: &mut File, limits: Limits) -> Result<(), Error> {
         }
     }
     if entries == 0 { Err(Error::Malformed("it is empty".into())) } else { Ok(()) }
+}
+
+/// Reads an entry that only says more of the next one, and refuses what would mislead or burden
+/// a reader that believes it.
+pub fn check_extra(entry: &mut tar::Entry<'_, impl Read>) -> Result<(), Error> {
+    let mut extra = Vec::new();
+    entry.take(EXTRA_BYTES_MAX + 1).read_to_end(&mut extra)?;
+    if extra.len() as u64 > EXTRA_BYTES_MAX {
+        return Err(Error::Malformed("a header is too large".into()));
+    }
+    if extra.windows(6).any(|window| window == b" size=") {
+        return Err(Error::Malformed("a size is given twice".into()));
+    }
+    Ok(())
 }
 
 fn malformed(source: &io::Error) -> Error {
@@ -260,7 +268,7 @@ mod tests {
         assert!(matches!(unpacked(archive(&large)).1, Err(Error::TooLarge(100))));
 
         let long_name = [("l", EntryType::GNULongName, &[b'a'; 70_000][..]), ("b", FILE, b"")];
-        assert!(matches!(unpacked(archive(&long_name)).1, Err(Error::Kind(_))));
+        assert!(matches!(unpacked(archive(&long_name)).1, Err(Error::Malformed(_))));
 
         let sized = [("x", EntryType::XHeader, &b"17 size=99999999\n"[..]), ("b", FILE, b"")];
         assert!(matches!(unpacked(archive(&sized)).1, Err(Error::Malformed(_))));

@@ -13,7 +13,7 @@ use common::protocol::{
 use common::resources::Usage;
 use common::task::Lease;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{self, Packages, Scratch};
@@ -42,8 +42,10 @@ pub struct Tools<R> {
     pub packages: Packages,
     pub engine: Docker,
     pub logs: LogBook,
-    /// Attempts that fetch or store at the same time.
-    pub transfers: Semaphore,
+    /// Attempts that fetch at the same time; many may wait for one large image.
+    pub downloads: Semaphore,
+    /// Attempts that store at the same time.
+    pub uploads: Semaphore,
     pub results_bytes_max: u64,
 }
 
@@ -85,7 +87,18 @@ pub async fn run<R: Remote>(
 ) -> Option<SignedReceipt> {
     let lease = attempt.lease;
     let mut usage = Usage::default();
-    let outcome = match live(&attempt, &tools, &events, &stop, &mut usage).await {
+    let lived = match Scratch::new(&tools.home.work()) {
+        Ok(folder) => {
+            let lived = live(&attempt, &tools, &folder.0, &events, &stop, &mut usage).await;
+            // Gigabytes take a while to go.
+            let gone = tokio::task::spawn_blocking(move || drop(folder)).await;
+            lived.and_then(|outputs| {
+                gone.map_err(io::Error::other).map(|()| outputs).map_err(Stopped::from)
+            })
+        }
+        Err(error) => Err(error.into()),
+    };
+    let outcome = match lived {
         Ok(outputs) => Outcome::Succeeded { outputs },
         Err(Stopped::Failed { failure, message }) => {
             Outcome::Failed { failure, message: short(message) }
@@ -109,12 +122,12 @@ pub fn sign<R: Remote>(remote: &R, receipt: &Receipt) -> SignedReceipt {
 async fn live<R: Remote>(
     attempt: &Attempt,
     tools: &Tools<R>,
+    folder: &Path,
     events: &mpsc::Sender<Event>,
     stop: &CancellationToken,
     usage: &mut Usage,
 ) -> Result<Vec<Output>, Stopped> {
-    let folder = Scratch::new(&tools.home.work())?;
-    let (inputs, outputs) = (folder.0.join("inputs"), folder.0.join("results"));
+    let (inputs, outputs) = (folder.join("inputs"), folder.join("results"));
     let (package, image) = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
     let app = package.app();
     let folders = Folders { app: &app, inputs: &inputs, results: &outputs };
@@ -138,7 +151,6 @@ async fn live<R: Remote>(
         collected.map_err(io::Error::other)?.map_err(|error| failed(Failure::Results, &error))?;
     fits_a_receipt(&files)?;
     until(stop, store(attempt.lease, tools, &files)).await?;
-    drop(folder);
     Ok(files.into_iter().map(output).collect())
 }
 
@@ -149,7 +161,7 @@ async fn prepare<R: Remote>(
     inputs: &Path,
     results: &Path,
 ) -> Result<(Arc<cache::Package>, runtime::docker::Image), Stopped> {
-    let _turn = turn(tools).await?;
+    let _turn = turn(&tools.downloads).await?;
     dir_with_mode(inputs, 0o755)?;
     // The container's user is another one; nobody else gets as far as this folder.
     dir_with_mode(results, 0o777)?;
@@ -227,7 +239,7 @@ async fn store<R: Remote>(
     tools: &Tools<R>,
     files: &[ResultFile],
 ) -> Result<(), Stopped> {
-    let _turn = turn(tools).await?;
+    let _turn = turn(&tools.uploads).await?;
     let mut stored = std::collections::HashSet::new();
     let mut different = files.to_vec();
     different.retain(|file| stored.insert(file.digest));
@@ -241,8 +253,8 @@ async fn store<R: Remote>(
     Ok(())
 }
 
-async fn turn<R>(tools: &Tools<R>) -> Result<tokio::sync::SemaphorePermit<'_>, Stopped> {
-    tools.transfers.acquire().await.map_err(|_| Stopped::Cancelled)
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, Stopped> {
+    turns.acquire().await.map_err(|_| Stopped::Cancelled)
 }
 
 /// Ends early when the attempt is cancelled.
@@ -351,104 +363,5 @@ impl From<runtime::Error> for Stopped {
 }
 
 #[cfg(test)]
-mod tests {
-    use common::digest::Digest;
-    use common::resources::Resources;
-    use common::spec::Image;
-    use common::task::Stage;
-
-    use super::*;
-    use crate::testing::{FakeServer, lease, opened, script_package, tools};
-
-    /// Lives a whole assemble attempt of `script`; `None` where there is no engine.
-    async fn lived(server: &FakeServer, script: &str) -> Option<Receipt> {
-        let dir = tempfile::tempdir().unwrap();
-        let tools = tools(server, dir.path()).await?;
-        let archive = script_package(script);
-        let lease = lease(Stage::Assemble, 0);
-        let work = Arc::new(Work {
-            run: lease.task.run,
-            stage: Stage::Assemble,
-            package: Digest::of(&archive),
-            image: Image::Binary,
-            entrypoint: "run".into(),
-            needs: Resources::new(1000, 64),
-            params: "{}".into(),
-            task_timeout_secs: Some(60),
-        });
-        server.state().package = archive;
-        let attempt = Attempt { lease, work, inputs: Inputs::Files };
-        let (events, mut heard) = mpsc::channel(8);
-        let seating = tokio::spawn(async move {
-            while let Some(event) = heard.recv().await {
-                if let Event::Prepared { seat, .. } = event {
-                    seat.send(()).unwrap();
-                }
-            }
-        });
-
-        let receipt = run(attempt, Arc::clone(&tools), events, CancellationToken::new()).await;
-
-        seating.await.unwrap();
-        assert_eq!(std::fs::read_dir(tools.home.work()).unwrap().count(), 0);
-        assert_eq!(tools.engine.remove_leftovers().await.unwrap(), 0);
-        Some(opened(&receipt.unwrap()))
-    }
-
-    #[tokio::test]
-    async fn an_attempt_fetches_runs_and_stores() {
-        let (server, _) = FakeServer::new();
-        for (name, text) in [("0000000_a", "one "), ("0000001_a", "two "), ("0000002_a", "")] {
-            server.state().inputs.insert(name.into(), text.into());
-        }
-        server.state().put_failures = 1;
-
-        let script = "b mkdir $OUTPUT_DIR/d; b cat $TASK_RESULTS_DIR/* > $OUTPUT_DIR/d/all";
-        let Some(receipt) = lived(&server, script).await else { return };
-
-        let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?}") };
-        assert_eq!((outputs[0].name.as_str(), outputs[0].size), ("d__all", 8));
-        assert_eq!(server.state().stored[&outputs[0].digest], b"one two ");
-        assert!(receipt.usage.wall_ms > 0);
-    }
-
-    #[tokio::test]
-    async fn a_link_among_the_results_gives_nothing_away() {
-        let (server, _) = FakeServer::new();
-        let script = "b ln -s /etc/shadow $OUTPUT_DIR/x";
-        let Some(receipt) = lived(&server, script).await else { return };
-
-        let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
-        assert_eq!(failure, Failure::Results);
-        assert!(server.state().stored.is_empty());
-    }
-
-    #[tokio::test]
-    async fn folders_closed_to_everybody_are_still_removed() {
-        let (server, _) = FakeServer::new();
-        let script = "b mkdir $OUTPUT_DIR/d; echo x > $OUTPUT_DIR/d/x; b chmod 0 $OUTPUT_DIR/d";
-        // Root reads it nevertheless, any other node cannot; both clean up, which `lived` checks.
-        lived(&server, script).await;
-    }
-
-    #[tokio::test]
-    async fn inputs_cannot_be_named_out_of_their_folder() {
-        for name in ["../x", "/etc/x", "..", ""] {
-            let (server, _) = FakeServer::new();
-            server.state().inputs.insert(name.into(), b"x".to_vec());
-            let Some(receipt) = lived(&server, "").await else { return };
-
-            assert!(matches!(receipt.outcome, Outcome::NodeFault { .. }), "{name}: {receipt:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_failing_script_is_reported_with_its_code() {
-        let (server, _) = FakeServer::new();
-        let Some(receipt) = lived(&server, "echo x > $OUTPUT_DIR/x; exit 3").await else { return };
-
-        let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
-        assert_eq!(failure, Failure::ExitCode(3));
-        assert!(server.state().stored.is_empty());
-    }
-}
+#[path = "attempt/tests.rs"]
+mod tests;

@@ -163,7 +163,8 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
         home,
         engine,
         logs: LogBook::default(),
-        transfers: Semaphore::new(2),
+        downloads: Semaphore::new(2),
+        uploads: Semaphore::new(2),
         results_bytes_max: 10 << 20,
     }))
 }

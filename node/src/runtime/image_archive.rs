@@ -4,11 +4,13 @@
 //! image that other tasks run in; so the lists that hold names are written anew, without any.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 use tar::EntryType;
+
+use crate::archive;
 
 /// The most bytes of a list in the archive.
 const LIST_BYTES_MAX: u64 = 1 << 20;
@@ -24,7 +26,9 @@ pub enum Error {
 }
 
 /// Copies the archive without the names in it.
-pub fn without_names(from: &File, to: &File) -> Result<(), Error> {
+pub fn without_names(mut from: &File, to: &File) -> Result<(), Error> {
+    inspect(from)?;
+    from.rewind()?;
     let mut tar = tar::Archive::new(from);
     let mut out = tar::Builder::new(to);
     let (mut manifest, mut index) = (None, None);
@@ -60,6 +64,27 @@ pub fn without_names(from: &File, to: &File) -> Result<(), Error> {
         append(&mut out, "index.json", &nameless_index(index)?)?;
     }
     out.finish()?;
+    Ok(())
+}
+
+/// Looks at the raw headers first, for what would mislead the reader of the second pass or fill
+/// its memory.
+fn inspect(from: &File) -> Result<(), Error> {
+    let mut tar = tar::Archive::new(from);
+    for entry in tar.entries_with_seek()?.raw(true) {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_sparse() {
+            return Err(Error::Refused("has a sparse file"));
+        }
+        let extra = kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_local_extensions()
+            || kind.is_pax_global_extensions();
+        if extra && archive::check_extra(&mut entry).is_err() {
+            return Err(Error::Refused("has a header that cannot be believed"));
+        }
+    }
     Ok(())
 }
 
@@ -144,11 +169,11 @@ fn nameless_index(mut index: Value) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::io::{Seek as _, Write as _};
+    use std::io::Write as _;
 
     use super::*;
 
-    fn archive(entries: &[(&str, &str)]) -> File {
+    fn tar_of(entries: &[(&str, &str)]) -> File {
         let mut tar = tar::Builder::new(Vec::new());
         for (name, text) in entries {
             let mut header = tar::Header::new_gnu();
@@ -165,7 +190,7 @@ mod tests {
 
     fn cleaned(entries: &[(&str, &str)]) -> Result<BTreeMap<String, String>, Error> {
         let mut to = tempfile::tempfile().unwrap();
-        without_names(&archive(entries), &to)?;
+        without_names(&tar_of(entries), &to)?;
         to.rewind().unwrap();
         let mut files = BTreeMap::new();
         for entry in tar::Archive::new(to).entries().unwrap() {
@@ -191,6 +216,23 @@ mod tests {
         assert!(!files.contains_key("repositories"));
         assert!(files["manifest.json"].contains("abc.json"));
         assert!(!files.values().any(|text| text.contains("python")));
+    }
+
+    #[test]
+    fn headers_that_fill_the_memory_are_refused() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(70_000);
+        header.set_cksum();
+        tar.append(&header, &[b'a'; 70_000][..]).unwrap();
+        let mut from = tempfile::tempfile().unwrap();
+        from.write_all(&tar.into_inner().unwrap()).unwrap();
+        from.rewind().unwrap();
+
+        let result = without_names(&from, &tempfile::tempfile().unwrap());
+
+        assert!(matches!(result, Err(Error::Refused(_))));
     }
 
     #[test]
