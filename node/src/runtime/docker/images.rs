@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
 use bollard::models::ImageInspect;
@@ -25,6 +26,8 @@ use crate::transfer::{self, Expected};
 /// The most bytes of an image's archive.
 const ARCHIVE_BYTES_MAX: u64 = 64 << 30;
 const VOLUMES_MAX: usize = 16;
+/// The engine answers a load only when it has read the whole archive.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 const SCRATCH: (&str, &str) = ("fanfold/scratch", "1");
 const STORED: &str = "fanfold/stored";
@@ -110,7 +113,8 @@ impl Docker {
     async fn load(&self, archive: std::fs::File) -> Result<String, Error> {
         let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(archive), 256 * 1024);
         let options = ImportImageOptionsBuilder::new().quiet(true).build();
-        let mut loading = self.client.import_image_stream(options, stream, None);
+        let client = self.client.clone().with_timeout(PATIENCE);
+        let mut loading = client.import_image_stream(options, stream, None);
         let mut id = None;
         while let Some(step) = loading.next().await {
             let step = step.map_err(|error| {
