@@ -32,6 +32,8 @@ const IN_FLIGHT_MAX: usize = 2;
 const SETTLED_MAX: usize = 4096;
 /// How long after the last message mere log lines wait for company.
 const LOGS_PAUSE: Duration = Duration::from_secs(1);
+/// The least time between two messages, so that a server in a hurry makes no busy loop.
+const GAP: Duration = Duration::from_millis(2);
 /// How long containers may take to be gone when the node stops.
 const FAREWELL: Duration = Duration::from_secs(20);
 /// What a receipt costs in a message beside its bytes.
@@ -105,6 +107,7 @@ impl Pause {
 
     fn sent(&mut self) {
         self.last = Instant::now();
+        self.until = self.last + GAP;
     }
 
     fn after(&mut self, heard: Heard) {
@@ -171,12 +174,13 @@ impl<R: Remote> Agent<R> {
 
     /// Everything there is to say now, within the limits of one message.
     fn message(&mut self) -> (Sync, Sent) {
+        // What an attempt wrote comes with its receipt or before it, whichever message is lost.
+        self.receipts.iter().for_each(|(lease, _)| self.tools.logs.again(lease));
         let logs = self.tools.logs.batches();
         let mut holding = self.slots.held(self.now_ms());
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         for (lease, receipt) in &self.receipts {
             bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
-            // What an attempt wrote comes with its receipt or before it, never after.
             if bytes <= RECEIPTS_BYTES_MAX && !self.tools.logs.has_unsent(lease) {
                 receipts.push(receipt.clone());
             } else {
@@ -356,3 +360,7 @@ impl<R: Remote> Agent<R> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "agent/tests.rs"]
+mod tests;

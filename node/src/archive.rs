@@ -53,9 +53,9 @@ pub fn unpack(archive: &mut File, to: &Path, limits: Limits) -> Result<PathBuf, 
     archive.rewind()?;
     let mut left = limits.bytes;
     let mut tar = tar::Archive::new(archive);
-    for entry in tar.entries().map_err(malformed)? {
-        let mut entry = entry.map_err(malformed)?;
-        let name = entry.path().map_err(malformed)?.into_owned();
+    for entry in tar.entries().map_err(|e| malformed(&e))? {
+        let mut entry = entry.map_err(|e| malformed(&e))?;
+        let name = entry.path().map_err(|e| malformed(&e))?.into_owned();
         let path = safe_path(&name)?;
         if entry.header().entry_type() == EntryType::Directory {
             make_dirs(to, &path)?;
@@ -73,23 +73,18 @@ pub fn unpack(archive: &mut File, to: &Path, limits: Limits) -> Result<PathBuf, 
 /// Looks at the raw headers first: what is refused here is never interpreted. An extended size or
 /// a long name of gigabytes would be believed, and read into memory, by the reader of the second
 /// pass.
+#[expect(clippy::wildcard_enum_match_arm, reason = "kinds not named are refused")]
 fn inspect(archive: &mut File, limits: Limits) -> Result<(), Error> {
     let (mut entries, mut bytes) = (0, 0u64);
     archive.rewind()?;
     let mut tar = tar::Archive::new(archive);
-    for entry in tar.entries_with_seek().map_err(malformed)?.raw(true) {
-        let mut entry = entry.map_err(malformed)?;
-        let size = entry.header().entry_size().map_err(malformed)?;
+    for entry in tar.entries_with_seek().map_err(|e| malformed(&e))?.raw(true) {
+        let mut entry = entry.map_err(|e| malformed(&e))?;
+        let size = entry.header().entry_size().map_err(|e| malformed(&e))?;
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Directory => {}
-            EntryType::GNULongName | EntryType::XHeader | EntryType::XGlobalHeader
-                if size <= EXTRA_BYTES_MAX =>
-            {
-                let mut extra = Vec::new();
-                entry.read_to_end(&mut extra)?;
-                if extra.windows(6).any(|window| window == b" size=") {
-                    return Err(Error::Malformed("a size is given twice".into()));
-                }
+            EntryType::GNULongName | EntryType::XHeader | EntryType::XGlobalHeader => {
+                check_extra(&mut entry)?;
             }
             _ => {
                 let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -108,7 +103,21 @@ fn inspect(archive: &mut File, limits: Limits) -> Result<(), Error> {
     if entries == 0 { Err(Error::Malformed("it is empty".into())) } else { Ok(()) }
 }
 
-fn malformed(source: io::Error) -> Error {
+/// Reads an entry that only says more of the next one, and refuses what would mislead or burden
+/// a reader that believes it.
+pub fn check_extra(entry: &mut tar::Entry<'_, impl Read>) -> Result<(), Error> {
+    let mut extra = Vec::new();
+    entry.take(EXTRA_BYTES_MAX + 1).read_to_end(&mut extra)?;
+    if extra.len() as u64 > EXTRA_BYTES_MAX {
+        return Err(Error::Malformed("a header is too large".into()));
+    }
+    if extra.windows(6).any(|window| window == b" size=") {
+        return Err(Error::Malformed("a size is given twice".into()));
+    }
+    Ok(())
+}
+
+fn malformed(source: &io::Error) -> Error {
     Error::Malformed(source.to_string())
 }
 
@@ -152,13 +161,14 @@ fn create(path: &Path, executable: bool) -> io::Result<File> {
 }
 
 fn exists_as(error: io::Error, path: &Path) -> Error {
-    match error.kind() {
-        io::ErrorKind::AlreadyExists
-        | io::ErrorKind::IsADirectory
-        | io::ErrorKind::NotADirectory => Error::Twice(path.display().to_string()),
-        io::ErrorKind::InvalidFilename => Error::Outside(path.display().to_string()),
-        _ => Error::Io(error),
+    use io::ErrorKind as K;
+    if matches!(error.kind(), K::AlreadyExists | K::IsADirectory | K::NotADirectory) {
+        return Error::Twice(path.display().to_string());
     }
+    if error.kind() == K::InvalidFilename {
+        return Error::Outside(path.display().to_string());
+    }
+    Error::Io(error)
 }
 
 /// The package's own folder: the top, or the only folder in it.
@@ -258,7 +268,7 @@ mod tests {
         assert!(matches!(unpacked(archive(&large)).1, Err(Error::TooLarge(100))));
 
         let long_name = [("l", EntryType::GNULongName, &[b'a'; 70_000][..]), ("b", FILE, b"")];
-        assert!(matches!(unpacked(archive(&long_name)).1, Err(Error::Kind(_))));
+        assert!(matches!(unpacked(archive(&long_name)).1, Err(Error::Malformed(_))));
 
         let sized = [("x", EntryType::XHeader, &b"17 size=99999999\n"[..]), ("b", FILE, b"")];
         assert!(matches!(unpacked(archive(&sized)).1, Err(Error::Malformed(_))));

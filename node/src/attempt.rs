@@ -13,7 +13,7 @@ use common::protocol::{
 use common::resources::Usage;
 use common::task::Lease;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{self, Packages, Scratch};
@@ -42,8 +42,10 @@ pub struct Tools<R> {
     pub packages: Packages,
     pub engine: Docker,
     pub logs: LogBook,
-    /// Attempts that fetch or store at the same time.
-    pub transfers: Semaphore,
+    /// Attempts that fetch at the same time; many may wait for one large image.
+    pub downloads: Semaphore,
+    /// Attempts that store at the same time.
+    pub uploads: Semaphore,
     pub results_bytes_max: u64,
 }
 
@@ -85,7 +87,18 @@ pub async fn run<R: Remote>(
 ) -> Option<SignedReceipt> {
     let lease = attempt.lease;
     let mut usage = Usage::default();
-    let outcome = match live(&attempt, &tools, &events, &stop, &mut usage).await {
+    let lived = match Scratch::new(&tools.home.work()) {
+        Ok(folder) => {
+            let lived = live(&attempt, &tools, &folder.0, &events, &stop, &mut usage).await;
+            // Gigabytes take a while to go.
+            let gone = tokio::task::spawn_blocking(move || drop(folder)).await;
+            lived.and_then(|outputs| {
+                gone.map_err(io::Error::other).map(|()| outputs).map_err(Stopped::from)
+            })
+        }
+        Err(error) => Err(error.into()),
+    };
+    let outcome = match lived {
         Ok(outputs) => Outcome::Succeeded { outputs },
         Err(Stopped::Failed { failure, message }) => {
             Outcome::Failed { failure, message: short(message) }
@@ -109,12 +122,12 @@ pub fn sign<R: Remote>(remote: &R, receipt: &Receipt) -> SignedReceipt {
 async fn live<R: Remote>(
     attempt: &Attempt,
     tools: &Tools<R>,
+    folder: &Path,
     events: &mpsc::Sender<Event>,
     stop: &CancellationToken,
     usage: &mut Usage,
 ) -> Result<Vec<Output>, Stopped> {
-    let folder = Scratch::new(&tools.home.work())?;
-    let (inputs, outputs) = (folder.0.join("inputs"), folder.0.join("results"));
+    let (inputs, outputs) = (folder.join("inputs"), folder.join("results"));
     let (package, image) = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
     let app = package.app();
     let folders = Folders { app: &app, inputs: &inputs, results: &outputs };
@@ -138,7 +151,6 @@ async fn live<R: Remote>(
         collected.map_err(io::Error::other)?.map_err(|error| failed(Failure::Results, &error))?;
     fits_a_receipt(&files)?;
     until(stop, store(attempt.lease, tools, &files)).await?;
-    drop(folder);
     Ok(files.into_iter().map(output).collect())
 }
 
@@ -149,7 +161,7 @@ async fn prepare<R: Remote>(
     inputs: &Path,
     results: &Path,
 ) -> Result<(Arc<cache::Package>, runtime::docker::Image), Stopped> {
-    let _turn = turn(tools).await?;
+    let _turn = turn(&tools.downloads).await?;
     dir_with_mode(inputs, 0o755)?;
     // The container's user is another one; nobody else gets as far as this folder.
     dir_with_mode(results, 0o777)?;
@@ -227,7 +239,7 @@ async fn store<R: Remote>(
     tools: &Tools<R>,
     files: &[ResultFile],
 ) -> Result<(), Stopped> {
-    let _turn = turn(tools).await?;
+    let _turn = turn(&tools.uploads).await?;
     let mut stored = std::collections::HashSet::new();
     let mut different = files.to_vec();
     different.retain(|file| stored.insert(file.digest));
@@ -241,8 +253,8 @@ async fn store<R: Remote>(
     Ok(())
 }
 
-async fn turn<R>(tools: &Tools<R>) -> Result<tokio::sync::SemaphorePermit<'_>, Stopped> {
-    tools.transfers.acquire().await.map_err(|_| Stopped::Cancelled)
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, Stopped> {
+    turns.acquire().await.map_err(|_| Stopped::Cancelled)
 }
 
 /// Ends early when the attempt is cancelled.
@@ -349,3 +361,7 @@ impl From<runtime::Error> for Stopped {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "attempt/tests.rs"]
+mod tests;

@@ -188,10 +188,7 @@ fn unpack(scratch: &Scratch, file: &Path, to: &Path) -> Result<u64, Error> {
     let mut archive = fs::File::open(file)?;
     let root =
         archive::unpack(&mut archive, &beside, archive::Limits::PACKAGE).map_err(|error| {
-            match error {
-                archive::Error::Io(error) => Error::Io(error),
-                other => Error::Archive(other),
-            }
+            if let archive::Error::Io(error) = error { error.into() } else { Error::Archive(error) }
         })?;
     remove_file(file)?;
     let bytes = tree_bytes(&root)?;
@@ -221,4 +218,89 @@ fn tree_bytes(folder: &Path) -> io::Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::task::Stage;
+
+    use super::*;
+    use crate::testing::{FakeServer, lease, package};
+
+    async fn get(packages: &Packages, server: &FakeServer) -> Result<Arc<Package>, Error> {
+        let digest = Digest::of(&server.state().package);
+        packages.get(server, lease(Stage::Process, 0), digest).await
+    }
+
+    fn with_main(main: &[u8]) -> FakeServer {
+        let (server, _) = FakeServer::new();
+        server.state().package = package(&[("app/main.py", main)]);
+        server
+    }
+
+    #[tokio::test]
+    async fn a_package_is_fetched_once_and_survives_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        let server = with_main(b"print(1)");
+
+        let both = tokio::join!(get(&packages, &server), get(&packages, &server));
+        let app = both.0.unwrap().app();
+        both.1.unwrap();
+        drop((packages, home));
+        let home = Home::open(dir.path()).unwrap();
+        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        get(&packages, &server).await.unwrap();
+
+        assert_eq!(server.state().fetches, 1);
+        assert_eq!(fs::read(app.join("main.py")).unwrap(), b"print(1)");
+        assert_eq!(fs::read_dir(home.temporary()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_download_goes_on_where_the_connection_broke() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        let server = with_main(&[7; 4000]);
+        server.state().breaks_after = Some(3000);
+
+        get(&packages, &server).await.unwrap();
+
+        let bytes = server.state().package.len();
+        assert_eq!(server.state().fetches, bytes.div_ceil(3000));
+    }
+
+    #[tokio::test]
+    async fn spoiled_bytes_are_fetched_anew_and_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        let server = with_main(b"");
+
+        server.state().spoils = 2;
+        get(&packages, &server).await.unwrap();
+
+        let liar = with_main(b"other");
+        liar.state().spoils = 3;
+        let result = get(&packages, &liar).await;
+        assert!(matches!(result, Err(Error::Fetch(transfer::Error::Spoiled))));
+        assert_eq!(fs::read_dir(home.packages()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(home.temporary()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_unused_for_longest_goes_and_what_is_used_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let packages = Packages::open(&home, 60_000).unwrap();
+
+        let used = get(&packages, &with_main(&[1; 25_000])).await.unwrap();
+        let idle = get(&packages, &with_main(&[2; 25_000])).await.unwrap().app();
+        let last = get(&packages, &with_main(&[3; 25_000])).await.unwrap();
+
+        assert!(used.app().is_dir() && last.app().is_dir());
+        assert!(!idle.exists());
+    }
 }

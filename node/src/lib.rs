@@ -14,6 +14,8 @@ mod remote;
 mod results;
 mod runtime;
 mod slots;
+#[cfg(test)]
+mod testing;
 mod transfer;
 
 use std::path::PathBuf;
@@ -32,7 +34,7 @@ use crate::runtime::docker::Docker;
 
 /// The most bytes that the results of one attempt may have.
 const RESULTS_BYTES_MAX: u64 = 10 << 30;
-/// Attempts that fetch or store at the same time.
+/// Attempts that fetch at the same time, and as many that store.
 const TRANSFERS_AT_ONCE: usize = 8;
 
 /// What a node is told by its owner.
@@ -102,7 +104,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         packages,
         engine,
         logs: LogBook::default(),
-        transfers: Semaphore::new(TRANSFERS_AT_ONCE),
+        downloads: Semaphore::new(TRANSFERS_AT_ONCE),
+        uploads: Semaphore::new(TRANSFERS_AT_ONCE),
         results_bytes_max: RESULTS_BYTES_MAX,
     });
     let lending = agent::Lending { token: options.token, capacity, prefetch: options.prefetch };

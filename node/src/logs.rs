@@ -96,6 +96,13 @@ impl LogBook {
         self.lock().values_mut().for_each(|log| log.unsent = log.first);
     }
 
+    /// What is not confirmed of an attempt is sent again, though it may be under way.
+    pub fn again(&self, lease: &Lease) {
+        if let Some(log) = self.lock().get_mut(lease) {
+            log.unsent = log.first;
+        }
+    }
+
     /// The attempt writes no more; it is forgotten once all it wrote is confirmed.
     pub fn ended(&self, lease: &Lease) {
         let mut logs = self.lock();

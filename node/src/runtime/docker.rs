@@ -38,7 +38,8 @@ use meter::Meter;
 const LABEL: &str = "fanfold.node";
 const TMP_OPTIONS: &str = "rw,exec,nosuid,nodev,size=256m,mode=1777";
 const PIDS_MAX: i64 = 512;
-const OPEN_FILES_MAX: i64 = 65_536;
+/// No more than what nearly every engine may give itself: it cannot raise its own limit.
+const OPEN_FILES_MAX: i64 = 4096;
 /// The engine accepts no less.
 const MEMORY_BYTES_MIN: i64 = 6 << 20;
 /// How often the results are measured while they grow.
@@ -105,10 +106,10 @@ impl Docker {
                 Ok(output) => output,
                 Err(error) => {
                     self.remove(&id).await;
-                    match error {
-                        Error::Unusable(_) => last = error,
-                        other => return Err(other),
+                    if !matches!(error, Error::Unusable(_)) {
+                        return Err(error);
                     }
+                    last = error;
                     continue;
                 }
             };

@@ -4,11 +4,13 @@
 //! image that other tasks run in; so the lists that hold names are written anew, without any.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 use tar::EntryType;
+
+use crate::archive;
 
 /// The most bytes of a list in the archive.
 const LIST_BYTES_MAX: u64 = 1 << 20;
@@ -24,7 +26,9 @@ pub enum Error {
 }
 
 /// Copies the archive without the names in it.
-pub fn without_names(from: &File, to: &File) -> Result<(), Error> {
+pub fn without_names(mut from: &File, to: &File) -> Result<(), Error> {
+    inspect(from)?;
+    from.rewind()?;
     let mut tar = tar::Archive::new(from);
     let mut out = tar::Builder::new(to);
     let (mut manifest, mut index) = (None, None);
@@ -55,11 +59,32 @@ pub fn without_names(from: &File, to: &File) -> Result<(), Error> {
     }
     // Last, so that nothing in the archive can take their place.
     let manifest = manifest.ok_or(Error::Refused("has no manifest.json"))?;
-    append(&mut out, "manifest.json", &nameless_manifest(manifest)?)?;
+    append(&mut out, "manifest.json", &nameless_manifest(&manifest)?)?;
     if let Some(index) = index {
         append(&mut out, "index.json", &nameless_index(index)?)?;
     }
     out.finish()?;
+    Ok(())
+}
+
+/// Looks at the raw headers first, for what would mislead the reader of the second pass or fill
+/// its memory.
+fn inspect(from: &File) -> Result<(), Error> {
+    let mut tar = tar::Archive::new(from);
+    for entry in tar.entries_with_seek()?.raw(true) {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_sparse() {
+            return Err(Error::Refused("has a sparse file"));
+        }
+        let extra = kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_local_extensions()
+            || kind.is_pax_global_extensions();
+        if extra && archive::check_extra(&mut entry).is_err() {
+            return Err(Error::Refused("has a header that cannot be believed"));
+        }
+    }
     Ok(())
 }
 
@@ -69,7 +94,9 @@ fn plain(path: &Path) -> Result<PathBuf, Error> {
         match component {
             Component::CurDir => {}
             Component::Normal(part) => plain.push(part),
-            _ => return Err(Error::Refused("has an entry that lies outside of it")),
+            Component::Prefix(_) | Component::RootDir | Component::ParentDir => {
+                return Err(Error::Refused("has an entry that lies outside of it"));
+            }
         }
     }
     Ok(plain)
@@ -83,33 +110,31 @@ fn copy(
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o644);
     header.set_mtime(0);
-    match entry.header().entry_type() {
-        EntryType::Regular => {
-            header.set_size(entry.size());
-            out.append_data(&mut header, path, entry)?;
-        }
-        EntryType::Directory => {
-            header.set_mode(0o755);
-            header.set_entry_type(EntryType::Directory);
-            header.set_size(0);
-            out.append_data(&mut header, path, io::empty())?;
-        }
+    let kind = entry.header().entry_type();
+    if kind == EntryType::Regular {
+        header.set_size(entry.size());
+        out.append_data(&mut header, path, entry)?;
+    } else if kind == EntryType::Directory {
+        header.set_mode(0o755);
+        header.set_entry_type(kind);
+        header.set_size(0);
+        out.append_data(&mut header, path, io::empty())?;
+    } else if kind == EntryType::Symlink {
         // A layer that is there already, in the format of older engines: `../<id>/layer.tar`.
-        EntryType::Symlink => {
-            let target = entry.link_name()?.ok_or(Error::Refused("has a link to nothing"))?;
-            let inside = path.components().count() == 2
-                && path.ends_with("layer.tar")
-                && target.components().count() == 3
-                && target.starts_with("..")
-                && target.ends_with("layer.tar");
-            if !inside {
-                return Err(Error::Refused("has a link that is not from layer to layer"));
-            }
-            header.set_entry_type(EntryType::Symlink);
-            header.set_size(0);
-            out.append_link(&mut header, path, &target)?;
+        let target = entry.link_name()?.ok_or(Error::Refused("has a link to nothing"))?;
+        let inside = path.components().count() == 2
+            && path.ends_with("layer.tar")
+            && target.components().count() == 3
+            && target.starts_with("..")
+            && target.ends_with("layer.tar");
+        if !inside {
+            return Err(Error::Refused("has a link that is not from layer to layer"));
         }
-        _ => return Err(Error::Refused("has an entry that is neither file, folder nor layer")),
+        header.set_entry_type(kind);
+        header.set_size(0);
+        out.append_link(&mut header, path, &target)?;
+    } else {
+        return Err(Error::Refused("has an entry that is neither file, folder nor layer"));
     }
     Ok(())
 }
@@ -124,14 +149,11 @@ fn append(out: &mut tar::Builder<impl io::Write>, name: &str, value: &Value) -> 
 }
 
 /// The engine's own list: one image, its `RepoTags` emptied.
-fn nameless_manifest(list: Value) -> Result<Value, Error> {
-    match list {
-        Value::Array(images) if images.len() == 1 => {
-            let image = &images[0];
-            Ok(json!([{ "Config": image["Config"], "RepoTags": null, "Layers": image["Layers"] }]))
-        }
-        _ => Err(Error::Refused("does not hold exactly one image")),
-    }
+fn nameless_manifest(list: &Value) -> Result<Value, Error> {
+    let Some([image]) = list.as_array().map(Vec::as_slice) else {
+        return Err(Error::Refused("does not hold exactly one image"));
+    };
+    Ok(json!([{ "Config": image["Config"], "RepoTags": null, "Layers": image["Layers"] }]))
 }
 
 /// The OCI list, whose annotations are names to some engines.
@@ -147,11 +169,11 @@ fn nameless_index(mut index: Value) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::io::{Seek as _, Write as _};
+    use std::io::Write as _;
 
     use super::*;
 
-    fn archive(entries: &[(&str, &str)]) -> File {
+    fn tar_of(entries: &[(&str, &str)]) -> File {
         let mut tar = tar::Builder::new(Vec::new());
         for (name, text) in entries {
             let mut header = tar::Header::new_gnu();
@@ -168,7 +190,7 @@ mod tests {
 
     fn cleaned(entries: &[(&str, &str)]) -> Result<BTreeMap<String, String>, Error> {
         let mut to = tempfile::tempfile().unwrap();
-        without_names(&archive(entries), &to)?;
+        without_names(&tar_of(entries), &to)?;
         to.rewind().unwrap();
         let mut files = BTreeMap::new();
         for entry in tar::Archive::new(to).entries().unwrap() {
@@ -194,6 +216,23 @@ mod tests {
         assert!(!files.contains_key("repositories"));
         assert!(files["manifest.json"].contains("abc.json"));
         assert!(!files.values().any(|text| text.contains("python")));
+    }
+
+    #[test]
+    fn headers_that_fill_the_memory_are_refused() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(70_000);
+        header.set_cksum();
+        tar.append(&header, &[b'a'; 70_000][..]).unwrap();
+        let mut from = tempfile::tempfile().unwrap();
+        from.write_all(&tar.into_inner().unwrap()).unwrap();
+        from.rewind().unwrap();
+
+        let result = without_names(&from, &tempfile::tempfile().unwrap());
+
+        assert!(matches!(result, Err(Error::Refused(_))));
     }
 
     #[test]

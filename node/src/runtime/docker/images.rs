@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
 use bollard::models::ImageInspect;
@@ -25,6 +26,8 @@ use crate::transfer::{self, Expected};
 /// The most bytes of an image's archive.
 const ARCHIVE_BYTES_MAX: u64 = 64 << 30;
 const VOLUMES_MAX: usize = 16;
+/// The engine answers a load only when it has read the whole archive.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 const SCRATCH: (&str, &str) = ("fanfold/scratch", "1");
 const STORED: &str = "fanfold/stored";
@@ -110,14 +113,16 @@ impl Docker {
     async fn load(&self, archive: std::fs::File) -> Result<String, Error> {
         let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(archive), 256 * 1024);
         let options = ImportImageOptionsBuilder::new().quiet(true).build();
-        let mut loading = self.client.import_image_stream(options, stream, None);
+        let client = self.client.clone().with_timeout(PATIENCE);
+        let mut loading = client.import_image_stream(options, stream, None);
         let mut id = None;
         while let Some(step) = loading.next().await {
-            let step = step.map_err(|error| match error {
-                EngineError::DockerStreamError { error } => {
+            let step = step.map_err(|error| {
+                if let EngineError::DockerStreamError { error } = error {
                     Error::Unusable(format!("the stored image cannot be loaded: {error}"))
+                } else {
+                    engine("load an image")(error)
                 }
-                other => engine("load an image")(other),
             })?;
             if let Some((_, loaded)) =
                 step.stream.as_deref().and_then(|text| text.split_once("Loaded image ID: "))
@@ -186,7 +191,8 @@ fn empty_root() -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
-    header.set_mode(0o755);
+    // What is mounted there takes over the mode of the folder below it.
+    header.set_mode(0o1777);
     header.set_size(0);
     tar.append_data(&mut header, "tmp", io::empty())?;
     tar.into_inner()

@@ -1,1 +1,318 @@
+//! Against the real engine, with an image made from scratch and Debian's static busybox. Where
+//! either is missing the tests say so and pass.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bollard::query_parameters::RemoveImageOptions;
+use common::digest::Digest;
+use common::protocol::Work;
+use common::resources::Usage;
+use common::spec::Image as From;
+use common::task::{Lease, Stage};
+
+use super::*;
+use crate::attempt::Tools;
+use crate::runtime::{self, Folders};
+use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, tools};
+
+/// A node, and the pieces of one container.
+struct Bench {
+    tools: Arc<Tools<FakeServer>>,
+    dir: tempfile::TempDir,
+    stop: CancellationToken,
+}
+
+impl Bench {
+    async fn new() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let tools = tools(&FakeServer::new().0, dir.path()).await?;
+        Some(Self { tools, dir, stop: CancellationToken::new() })
+    }
+
+    fn docker(&self) -> &Docker {
+        &self.tools.engine
+    }
+
+    async fn image(&self, image: &From) -> Result<Image, Error> {
+        let at = lease(Stage::Process, 0);
+        self.docker().image(image, &self.tools.remote, at, self.dir.path()).await
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.dir.path().join(name);
+        if !folder.exists() {
+            fs::create_dir(&folder).unwrap();
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        folder
+    }
+
+    /// A container of the contract that runs `script`.
+    fn launch(&self, lease: Lease, script: &str) -> Launch {
+        let (app, inputs, results) =
+            (self.folder("app"), self.folder("inputs"), self.folder("results"));
+        fs::write(app.join("run"), format!("{PRELUDE}{script}")).unwrap();
+        fs::set_permissions(app.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(BUSYBOX, app.join("busybox")).unwrap();
+        let folders = Folders { app: &app, inputs: &inputs, results: &results };
+        runtime::launch(lease, &work(lease.task.stage), folders, 10 << 20).unwrap()
+    }
+
+    async fn run(&self, launch: &Launch) -> Result<Ended, Error> {
+        let image = self.image(&From::Binary).await?;
+        self.docker().run(launch, &image, &self.tools.logs, || {}, &self.stop).await
+    }
+
+    /// Runs a script as a process task and gives how it ended and what it wrote.
+    async fn script(&self, script: &str) -> (Ending, String) {
+        let launch = self.launch(lease(Stage::Process, 3), script);
+        let ended = self.run(&launch).await.unwrap();
+        (ended.ending, self.text())
+    }
+
+    fn text(&self) -> String {
+        let batches = self.tools.logs.batches();
+        let lines = batches.into_iter().flat_map(|batch| batch.lines);
+        lines.map(|line| line.text + "\n").collect()
+    }
+}
+
+fn work(stage: Stage) -> Work {
+    Work {
+        run: lease(stage, 0).task.run,
+        stage,
+        package: Digest::of(b""),
+        image: From::Binary,
+        entrypoint: "run".into(),
+        needs: Resources::new(1000, 64),
+        params: r#"{"case":"upper"}"#.into(),
+        task_timeout_secs: None,
+    }
+}
+
+#[tokio::test]
+async fn a_container_finds_what_the_contract_promises() {
+    let Some(bench) = Bench::new().await else { return };
+    fs::write(bench.folder("inputs").join("data.bin"), "hello").unwrap();
+
+    let (ending, text) = bench
+        .script(
+            "b tr a-z A-Z < $TASK_DIR/data.bin > $TASK_RESULTS_DIR/out.txt
+             echo $APP_PARAMS $CHUNK_NUMBER $HOME; b pwd
+             echo to the error stream >&2; printf unended",
+        )
+        .await;
+
+    assert_eq!(ending, Ending::Exited(0));
+    for line in [r#"{"case":"upper"} 3 /tmp"#, "/opt/fanfold/app", "to the error stream", "unended"]
+    {
+        assert!(text.lines().any(|l| l == line), "{line:?} is not in {text:?}");
+    }
+    assert_eq!(fs::read(bench.folder("results").join("out.txt")).unwrap(), b"HELLO");
+}
+
+#[tokio::test]
+async fn a_container_can_write_to_its_results_and_to_tmp_only() {
+    let Some(bench) = Bench::new().await else { return };
+
+    let (ending, text) = bench
+        .script(
+            "for d in / /opt/fanfold /opt/fanfold/app $TASK_DIR /etc /dev; do
+               if (echo x > $d/x) 2>/dev/null; then echo wrote $d; fi
+             done
+             echo x > $TASK_RESULTS_DIR/x && echo x > /tmp/x && echo fine
+             b id; b grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status
+             b ls /sys/class/net; b nc -w 2 1.1.1.1 53 < /dev/null || echo no network
+             b mount -t tmpfs none /tmp 2>/dev/null || echo no mount
+             b chown 0:0 /tmp/x 2>/dev/null || echo no chown",
+        )
+        .await;
+
+    assert_eq!(ending, Ending::Exited(0), "{text}");
+    assert!(!text.contains("wrote"), "{text}");
+    assert!(!text.contains("uid=0") && text.contains("uid="), "{text}");
+    for line in ["fine", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"]
+    {
+        assert!(text.lines().any(|l| l == line), "{line:?} is not in {text}");
+    }
+    for line in ["Seccomp:\t2", "lo", "no network", "no mount", "no chown"] {
+        assert!(text.lines().any(|l| l == line), "{line:?} is not in {text}");
+    }
+    assert!(!text.contains("eth0"), "{text}");
+}
+
+#[tokio::test]
+async fn memory_beyond_the_limit_is_an_out_of_memory() {
+    let Some(bench) = Bench::new().await else { return };
+
+    let (ending, _) = bench.script("b tail -c 200m /dev/zero | b wc -c; exit 7").await;
+    assert_eq!(ending, Ending::OutOfMemory);
+}
+
+#[tokio::test]
+async fn exit_codes_come_through() {
+    let Some(bench) = Bench::new().await else { return };
+
+    assert_eq!(bench.script("exit 41").await.0, Ending::Exited(41));
+    assert_eq!(bench.script("exit 137").await.0, Ending::Exited(137));
+}
+
+#[tokio::test]
+async fn a_container_is_killed_at_its_timeout_and_metered() {
+    let Some(bench) = Bench::new().await else { return };
+    let mut launch = bench.launch(lease(Stage::Process, 0), "echo on; while :; do :; done");
+    launch.timeout = Some(Duration::from_secs(2));
+
+    let Ended { ending, usage } = bench.run(&launch).await.unwrap();
+
+    assert_eq!(ending, Ending::Timeout);
+    assert_eq!(bench.text(), "on\n");
+    assert!((2000..4000).contains(&usage.wall_ms), "{usage:?}");
+    assert!(usage.cpu_ms > 100 && usage.cpu_ms <= usage.wall_ms, "{usage:?}");
+    assert!(usage.memory_mib_ms < Usage::full(launch.needs, usage.wall_ms).memory_mib_ms);
+}
+
+#[tokio::test]
+async fn a_told_container_stops_and_nothing_is_left_of_it() {
+    let Some(bench) = Bench::new().await else { return };
+    let launch = bench.launch(lease(Stage::Process, 0), "b sleep 600");
+    let image = bench.image(&From::Binary).await.unwrap();
+
+    let started = || bench.stop.cancel();
+    let ended = bench.docker().run(&launch, &image, &bench.tools.logs, started, &bench.stop).await;
+
+    assert_eq!(ended.unwrap().ending, Ending::Stopped);
+    assert_eq!(bench.docker().remove_leftovers().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn processes_are_limited() {
+    let Some(bench) = Bench::new().await else { return };
+
+    let (_, text) = bench
+        .script("i=0; while [ $i -lt 600 ]; do b sleep 60 & i=$((i+1)); done; echo all started")
+        .await;
+
+    assert!(!text.contains("all started"), "{text}");
+}
+
+#[tokio::test]
+async fn too_many_results_stop_the_container() {
+    let Some(bench) = Bench::new().await else { return };
+
+    let (ending, _) = bench
+        .script("for i in 1 2 3; do b truncate -s 9M $TASK_RESULTS_DIR/$i; done; b sleep 600")
+        .await;
+
+    assert_eq!(ending, Ending::TooMuchWritten);
+}
+
+#[tokio::test]
+async fn one_huge_file_is_cut_off_by_the_kernel() {
+    let Some(bench) = Bench::new().await else { return };
+
+    let (ending, _) = bench.script("b dd if=/dev/zero of=$TASK_RESULTS_DIR/x bs=1M count=50").await;
+
+    assert!(!matches!(ending, Ending::Exited(0)), "{ending:?}");
+    assert!(fs::metadata(bench.folder("results").join("x")).unwrap().len() <= 10 << 20);
+}
+
+#[tokio::test]
+async fn an_entrypoint_that_cannot_start_is_the_packages_fault() {
+    let Some(bench) = Bench::new().await else { return };
+    for command in ["python3", "/opt/fanfold/app/missing", "/opt/fanfold/app"] {
+        let mut launch = bench.launch(lease(Stage::Process, 0), "");
+        launch.commands = vec![vec!["sh".into()], vec![command.into()]];
+
+        let result = bench.run(&launch).await;
+
+        assert!(matches!(result, Err(Error::Unusable(_))), "{command}: {result:?}");
+    }
+    assert_eq!(bench.docker().remove_leftovers().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_second_command_runs_where_the_first_is_missing() {
+    let Some(bench) = Bench::new().await else { return };
+    let mut launch = bench.launch(lease(Stage::Process, 0), "echo second");
+    launch.commands.insert(0, vec!["python3".into(), "x".into()]);
+
+    assert_eq!(bench.run(&launch).await.unwrap().ending, Ending::Exited(0));
+    assert_eq!(bench.text(), "second\n");
+}
+
+#[tokio::test]
+async fn leftovers_of_a_killed_node_are_removed_and_others_stay() {
+    let Some(bench) = Bench::new().await else { return };
+    let Some(other) = Bench::new().await else { return };
+    let launch = bench.launch(lease(Stage::Process, 0), "b sleep 600");
+    let image = bench.image(&From::Binary).await.unwrap();
+    for node in [&bench, &other] {
+        let id = node.docker().create(&launch, &image, &launch.commands[0]).await.unwrap();
+        node.docker().begin(&id).await.unwrap();
+    }
+
+    assert_eq!(bench.docker().remove_leftovers().await.unwrap(), 1);
+    assert_eq!(bench.docker().remove_leftovers().await.unwrap(), 0);
+    assert_eq!(other.docker().remove_leftovers().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_stored_image_is_loaded_once_and_brings_no_names() {
+    let Some(bench) = Bench::new().await else { return };
+    let server = &bench.tools.remote;
+    // An image of its own with a volume and a check, saved under the scratch image's name.
+    let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
+    import(&bench.docker().client, &own).await;
+    let mut saved = Vec::new();
+    let mut archive = Box::pin(bench.docker().client.export_image(&own));
+    while let Some(piece) = archive.next().await {
+        saved.extend_from_slice(&piece.unwrap());
+    }
+    forget(&bench.docker().client, &own).await;
+    let digest = Digest::of(&saved);
+    server.state().image = saved;
+
+    let stored = From::Stored { reference: "mine".into(), digest };
+    let (first, second) = tokio::join!(bench.image(&stored), bench.image(&stored));
+
+    let image = first.unwrap();
+    assert_eq!(image, second.unwrap());
+    assert_eq!(server.state().fetches, 1);
+    assert_eq!(image.volumes, ["/data"]);
+    assert!(bench.docker().client.inspect_image(&own).await.is_err());
+    let script = "echo x > /data/x && b grep ' /data ' /proc/mounts";
+    let launch = bench.launch(lease(Stage::Process, 0), script);
+    let ended =
+        bench.docker().run(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await.unwrap();
+    let text = bench.text();
+    let name = format!("fanfold/stored:{}", &digest.to_string()[..32]);
+    forget(&bench.docker().client, &name).await;
+    assert_eq!(ended.ending, Ending::Exited(0), "{text}");
+    assert!(text.starts_with("tmpfs /data "), "{text}");
+}
+
+async fn forget(client: &Client, name: &str) {
+    client.remove_image(name, None::<RemoveImageOptions>, None).await.unwrap();
+}
+
+async fn import(client: &Client, name: &str) {
+    let (repo, tag) = name.rsplit_once(':').unwrap();
+    let options = bollard::query_parameters::CreateImageOptionsBuilder::new()
+        .from_src("-")
+        .repo(repo)
+        .tag(tag)
+        .changes(vec!["VOLUME /data".into()])
+        .build();
+    // Not empty, so that the image is not the scratch image under another name.
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(name.len() as u64);
+    tar.append_data(&mut header, "name", name.as_bytes()).unwrap();
+    let body = bollard::body_full(tar.into_inner().unwrap().into());
+    let steps: Vec<_> = client.create_image(Some(options), Some(body), None).collect().await;
+    steps.into_iter().for_each(|step| drop(step.unwrap()));
+}

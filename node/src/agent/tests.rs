@@ -1,0 +1,203 @@
+//! The loop against a server that the test plays, with real containers.
+
+use common::digest::Digest;
+use common::protocol::Inputs;
+use common::spec::Image;
+use common::task::Stage;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::testing::{Asked, FakeServer, lease, opened, script_package, tools};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running agent and the server's end of its messages.
+struct Play {
+    server: FakeServer,
+    syncs: mpsc::Receiver<Asked>,
+    tools: Arc<Tools<FakeServer>>,
+    agent: JoinHandle<()>,
+    stop: CancellationToken,
+    package: Digest,
+    _dir: tempfile::TempDir,
+}
+
+impl Play {
+    /// `None` where there is no engine.
+    async fn start(script: &str) -> Option<Self> {
+        let (server, syncs) = FakeServer::new();
+        let dir = tempfile::tempdir().unwrap();
+        let tools = tools(&server, dir.path()).await?;
+        let archive = script_package(script);
+        let package = Digest::of(&archive);
+        server.state().package = archive;
+        let stop = CancellationToken::new();
+        let lending = Lending { token: None, capacity: Resources::new(1000, 128), prefetch: 1 };
+        let agent = tokio::spawn(run(lending, Arc::clone(&tools), stop.clone()));
+        Some(Self { server, syncs, tools, agent, stop, package, _dir: dir })
+    }
+
+    async fn next(&mut self) -> Asked {
+        timeout(PATIENCE, self.syncs.recv())
+            .await
+            .expect("a sync in time")
+            .expect("a running agent")
+    }
+
+    /// Answers with nothing until a message is as wanted, and gives that one unanswered.
+    async fn until(&mut self, wanted: impl Fn(&Sync) -> bool) -> Asked {
+        loop {
+            let (sync, answer) = self.next().await;
+            if wanted(&sync) {
+                return (sync, answer);
+            }
+            // Not at once, or the test would be a busy loop with the agent.
+            tokio::spawn(async move {
+                tokio::task::yield_now().await;
+                let _ = answer.send(Ok(orders(Vec::new(), Vec::new(), Vec::new())));
+            });
+        }
+    }
+
+    fn assign(&self, indexes: &[u32], cpu_millis: u32) -> Orders {
+        let at = lease(Stage::Process, 0);
+        let work = Work {
+            run: at.task.run,
+            stage: Stage::Process,
+            package: self.package,
+            image: Image::Binary,
+            entrypoint: "run".into(),
+            needs: Resources::new(cpu_millis, 64),
+            params: "{}".into(),
+            task_timeout_secs: Some(60),
+        };
+        let assign = indexes
+            .iter()
+            .map(|i| Assignment {
+                lease: lease(Stage::Process, *i),
+                inputs: Inputs::Chunk { bytes: 0 },
+            })
+            .collect();
+        Orders::Work { works: vec![work], assign, cancel: Vec::new(), settled: Vec::new() }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        timeout(PATIENCE, self.agent).await.expect("an end in time").expect("a clean end");
+        assert_eq!(self.tools.engine.remove_leftovers().await.unwrap(), 0);
+    }
+}
+
+fn orders(assign: Vec<Assignment>, cancel: Vec<Lease>, settled: Vec<Lease>) -> Orders {
+    Orders::Work { works: Vec::new(), assign, cancel, settled }
+}
+
+fn running(sync: &Sync) -> usize {
+    sync.holding.iter().filter(|held| held.running_ms.is_some()).count()
+}
+
+#[tokio::test]
+async fn tasks_run_in_turn_and_are_reported_until_settled() {
+    let Some(mut play) = Play::start("echo line; echo $CHUNK_NUMBER > $TASK_RESULTS_DIR/n").await
+    else {
+        return;
+    };
+    let (first, answer) = play.next().await;
+    assert!(first.holding.is_empty() && first.receipts.is_empty());
+    answer.send(Ok(play.assign(&[0, 1], 1000))).unwrap();
+
+    let mut seen = Vec::new();
+    let mut lines = 0;
+    let mut settled = Vec::new();
+    while seen.len() < 2 {
+        let (sync, answer) = play.next().await;
+        assert!(running(&sync) <= 1, "one task has the whole node");
+        lines += sync.logs.iter().map(|batch| batch.lines.len()).sum::<usize>();
+        for receipt in &sync.receipts {
+            let receipt = opened(receipt);
+            assert!(matches!(receipt.outcome, Outcome::Succeeded { .. }), "{receipt:?}");
+            assert!(!settled.contains(&receipt.lease), "settled, and yet sent again");
+            seen.push(receipt.lease);
+        }
+        settled.clone_from(&seen);
+        let _ = answer.send(Ok(orders(Vec::new(), Vec::new(), settled.clone())));
+    }
+    assert_eq!(lines, 2, "the lines come no later than the receipts");
+
+    // An order that was under way when the task was settled changes nothing.
+    let (sync, answer) = play.until(|sync| sync.receipts.is_empty()).await;
+    assert!(sync.holding.is_empty());
+    answer.send(Ok(play.assign(&[0, 1], 1000))).unwrap();
+    let (sync, _) = play.next().await;
+    assert!(sync.holding.is_empty() && sync.receipts.is_empty());
+    assert_eq!(play.server.state().stored.len(), 2);
+    play.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_wait_overtakes_a_held_answer() {
+    let Some(mut play) = Play::start("echo begun; b sleep 600").await else { return };
+    let (_, answer) = play.next().await;
+    answer.send(Ok(play.assign(&[0], 1000))).unwrap();
+
+    let (_, held) = play.next().await;
+    let (sync, urgent) = play.next().await;
+    assert_eq!(running(&sync), 1, "the start is said while an answer is held");
+    assert!(timeout(Duration::from_millis(300), play.syncs.recv()).await.is_err(), "two at most");
+    held.send(Ok(orders(Vec::new(), Vec::new(), Vec::new()))).unwrap();
+    urgent.send(Ok(orders(Vec::new(), vec![lease(Stage::Process, 0)], Vec::new()))).unwrap();
+
+    let (sync, _) = play.until(|sync| sync.holding.is_empty()).await;
+    assert!(sync.receipts.is_empty(), "nobody waits for the receipt of a cancelled attempt");
+    play.end().await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_too_large_is_given_back() {
+    let Some(mut play) = Play::start("").await else { return };
+    let (_, answer) = play.next().await;
+    answer.send(Ok(play.assign(&[0], 1001))).unwrap();
+
+    let (sync, _) = play.until(|sync| !sync.receipts.is_empty()).await;
+
+    let receipt = opened(&sync.receipts[0]);
+    assert!(matches!(receipt.outcome, Outcome::NodeFault { .. }), "{receipt:?}");
+    play.end().await;
+}
+
+#[tokio::test]
+async fn work_goes_on_while_the_server_is_away() {
+    let Some(mut play) = Play::start("echo line").await else { return };
+    let (_, answer) = play.next().await;
+    answer.send(Ok(play.assign(&[0], 1000))).unwrap();
+
+    // Every message is lost until the receipt is there; then the lines are there, too.
+    let last = loop {
+        let (sync, answer) = play.next().await;
+        if !sync.receipts.is_empty() {
+            break sync;
+        }
+        answer.send(Err(link::Error::Disconnected)).unwrap();
+    };
+
+    assert_eq!(last.logs[0].first, 0);
+    assert_eq!(last.logs[0].lines[0].text, "line");
+    assert_eq!(last.incarnation, play.next_incarnation().await);
+    play.end().await;
+}
+
+impl Play {
+    async fn next_incarnation(&mut self) -> u64 {
+        self.next().await.0.incarnation
+    }
+}
+
+#[tokio::test]
+async fn a_stop_kills_what_runs() {
+    let Some(mut play) = Play::start("b sleep 600").await else { return };
+    let (_, answer) = play.next().await;
+    answer.send(Ok(play.assign(&[0], 1000))).unwrap();
+    play.until(|sync| running(sync) == 1).await;
+
+    play.end().await;
+}

@@ -1,0 +1,170 @@
+//! A server in memory, for tests: it has packages, images and inputs, breaks connections, and
+//! keeps what it is given.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use common::digest::Digest;
+use common::ids::RunId;
+use common::protocol::{BlobRequest, InputFile, Orders, Receipt, SignedReceipt, Sync};
+use common::task::{Lease, Stage, TaskRef};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::attempt::Tools;
+use crate::cache::{BYTES_MAX, Packages};
+use crate::home::Home;
+use crate::link::{Error, Fetched};
+use crate::logs::LogBook;
+use crate::remote::Remote;
+use crate::runtime::docker::Docker;
+
+/// A static program that is a whole system.
+pub const BUSYBOX: &str = "/bin/busybox";
+/// busybox's programs as one function, for there is nothing else in an image made from scratch.
+pub const PRELUDE: &str =
+    "#!/opt/fanfold/app/busybox sh\nb() { /opt/fanfold/app/busybox \"$@\"; }\n";
+
+/// A message of the node, and where its answer goes.
+pub type Asked = (Sync, oneshot::Sender<Result<Orders, Error>>);
+
+#[derive(Clone)]
+pub struct FakeServer {
+    state: Arc<Mutex<State>>,
+    asked: mpsc::Sender<Asked>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub package: Vec<u8>,
+    pub image: Vec<u8>,
+    pub inputs: BTreeMap<String, Vec<u8>>,
+    /// Each connection breaks after so many bytes.
+    pub breaks_after: Option<usize>,
+    /// So many requests are answered with the wrong bytes.
+    pub spoils: usize,
+    pub fetches: usize,
+    pub stored: HashMap<Digest, Vec<u8>>,
+    /// So many uploads fail.
+    pub put_failures: usize,
+}
+
+impl FakeServer {
+    pub fn new() -> (Self, mpsc::Receiver<Asked>) {
+        let (asked, syncs) = mpsc::channel(16);
+        (Self { state: Arc::default(), asked }, syncs)
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Remote for FakeServer {
+    fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        Digest::of(bytes).bytes().to_vec()
+    }
+
+    async fn sync(&self, message: Sync) -> Result<Orders, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.asked.send((message, answer)).await.map_err(|_| Error::Disconnected)?;
+        answered.await.unwrap_or(Err(Error::Disconnected))
+    }
+
+    async fn inputs(&self, _: Lease) -> Result<Vec<InputFile>, Error> {
+        let file = |(name, bytes): (&String, &Vec<u8>)| InputFile {
+            name: name.clone(),
+            size: bytes.len() as u64,
+            digest: Some(Digest::of(bytes)),
+        };
+        Ok(self.state().inputs.iter().map(file).collect())
+    }
+
+    async fn fetch(&self, request: BlobRequest) -> Result<Fetched, Error> {
+        let mut state = self.state();
+        state.fetches += 1;
+        let (bytes, from) = match request {
+            BlobRequest::Package { from, .. } => (&state.package, from),
+            BlobRequest::Image { from, .. } => (&state.image, from),
+            BlobRequest::Input { n, from, .. } => {
+                (state.inputs.values().nth(n as usize).expect("an input of the list"), from)
+            }
+            BlobRequest::Inputs { .. } | BlobRequest::Put { .. } => panic!("this is not fetched"),
+        };
+        let mut part = bytes[usize::try_from(from).unwrap()..].to_vec();
+        let bytes = part.len() as u64;
+        if state.spoils > 0 {
+            state.spoils -= 1;
+            part.iter_mut().for_each(|byte| *byte ^= 1);
+        }
+        part.truncate(state.breaks_after.unwrap_or(part.len()));
+        Ok(Fetched { bytes, digest: None, reader: Box::pin(std::io::Cursor::new(part)) })
+    }
+
+    async fn put(&self, _: Lease, size: u64, digest: Digest, file: &Path) -> Result<(), Error> {
+        let bytes = std::fs::read(file)?;
+        assert_eq!((bytes.len() as u64, Digest::of(&bytes)), (size, digest));
+        let mut state = self.state();
+        if state.put_failures > 0 {
+            state.put_failures -= 1;
+            return Err(Error::Disconnected);
+        }
+        state.stored.insert(digest, bytes);
+        Ok(())
+    }
+}
+
+pub fn lease(stage: Stage, index: u32) -> Lease {
+    let run = RunId::new(uuid::Uuid::from_u128(1));
+    Lease { task: TaskRef { run, stage, index }, attempt: 1 }
+}
+
+/// A package as a customer's tool packs it: one folder on top.
+pub fn package(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in [("manifest.json", &b"{}"[..])].iter().chain(files) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(if name.ends_with("busybox") { 0o755 } else { 0o644 });
+        tar.append_data(&mut header, format!("pack/{name}"), *bytes).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// Reads a receipt, and checks that it is signed.
+pub fn opened(signed: &SignedReceipt) -> Receipt {
+    assert_eq!(signed.signature, Digest::of(&signed.receipt).bytes());
+    postcard::from_bytes(&signed.receipt).unwrap()
+}
+
+/// A package that runs `script` in an image made from scratch.
+pub fn script_package(script: &str) -> Vec<u8> {
+    let (run, busybox) = (format!("{PRELUDE}{script}"), std::fs::read(BUSYBOX).unwrap());
+    package(&[("app/run", run.as_bytes()), ("app/busybox", &busybox)])
+}
+
+/// What a node's attempts share, with the real engine; `None`, said aloud, where it is missing.
+pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServer>>> {
+    if !Path::new(BUSYBOX).exists() {
+        println!("skipped: {BUSYBOX} is missing (Debian package busybox-static)");
+        return None;
+    }
+    let home = Home::open(&dir.join("home")).unwrap();
+    let engine = match Docker::connect(home.label(), home.container_user()).await {
+        Ok(engine) => engine,
+        Err(error) => {
+            println!("skipped: {error}");
+            return None;
+        }
+    };
+    Some(Arc::new(Tools {
+        remote: server.clone(),
+        packages: Packages::open(&home, BYTES_MAX).unwrap(),
+        home,
+        engine,
+        logs: LogBook::default(),
+        downloads: Semaphore::new(2),
+        uploads: Semaphore::new(2),
+        results_bytes_max: 10 << 20,
+    }))
+}
