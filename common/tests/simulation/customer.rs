@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use common::chunks::{ChunkTable, Object, Place};
+use common::credits::Credits;
 use common::digest::Digest;
 use common::ids::{JobId, PackageId, RunId, WorkspaceId};
-use common::resources::Resources;
+use common::price::price;
+use common::resources::{Resources, Usage};
 use common::spec::{
     Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
     RunSpec, Source,
@@ -33,8 +35,8 @@ pub fn workspace(n: u32) -> WorkspaceId {
 pub fn order(n: u32, random: &mut Random) -> Order {
     let chunks = if random.chance(20) { 0 } else { random.between(1, 60) };
     let task_ms = match random.between(0, 9) {
-        0 => random.between(100_000, 400_000),
-        1..=3 => random.between(10_000, 40_000),
+        0 | 1 => random.between(80_000, 400_000),
+        2 | 3 => random.between(10_000, 40_000),
         _ => random.between(10, 3_000),
     };
     let process = container(random);
@@ -69,6 +71,13 @@ pub fn order(n: u32, random: &mut Random) -> Order {
         task_ms,
         poison: random.chance(100).then(|| random.between(0, 60)),
     }
+}
+
+/// About what a run needs to be held when it starts.
+pub fn budget(order: &Order) -> Credits {
+    let secs = order.spec.limits.task_timeout_secs.map_or(60, |secs| secs.min(60));
+    price(Usage::full(order.spec.process.needs, u64::from(secs) * 1000))
+        .saturating_mul(order.chunks.into())
 }
 
 /// The table that cutting gives.

@@ -96,6 +96,8 @@ impl World {
     fn plan(&mut self) {
         self.at(0, Event::Start);
         self.at(1, Event::Grant);
+        let again = self.random.between(1, CHAOS_SECS * 1000);
+        self.at(again, Event::Grant);
         for n in 0..self.orders.len() {
             let when = self.random.between(2, CHAOS_SECS * 800);
             self.at(when, Event::Ask(n));
@@ -250,6 +252,13 @@ impl World {
             return;
         }
         if let Some(server) = &mut self.server {
+            if self.random.chance(700) {
+                // Just enough to begin with: whoever takes longer runs dry.
+                let percent = u64::from(self.random.between(95, 140));
+                let units = customer::budget(&order).units() / 100;
+                let gift = Credits::from_units(units).unwrap().saturating_mul(percent);
+                server.market.grant(order.spec.workspace, gift, "just enough", self.now);
+            }
             let refused = server.market.start_run(order.run, order.spec, self.now);
             if matches!(refused, Err(common::market::Refused::Wallet { .. })) {
                 return;
@@ -261,8 +270,7 @@ impl World {
 
     fn grant(&mut self) {
         for n in 0..2 {
-            let micros = i64::from(self.random.between(1, 300)) * 1_000_000;
-            let units = if self.random.chance(700) { micros * 1000 } else { micros };
+            let units = i64::from(self.random.between(0, 300)) * 1_000_000;
             let amount = Credits::from_units(units).unwrap();
             if let Some(server) = &mut self.server {
                 server.market.grant(customer::workspace(n), amount, "a gift", self.now);
