@@ -501,7 +501,7 @@ fn a_restart_begins_each_state_with_the_step_that_it_was_in() {
 
 #[test]
 fn a_dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
-    let mut market = funded(&cost(180).to_string());
+    let mut market = funded(&cost(60).saturating_mul(3).to_string());
     market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
     market.looked(RUN, None, at(0));
     market.partitioned(RUN, table(3), at(0));
