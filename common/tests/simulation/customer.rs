@@ -96,7 +96,7 @@ pub fn budget(order: &Order) -> Credits {
 /// The table that cutting gives.
 pub fn table(chunks: u32) -> ChunkTable {
     let object = Object { name: "nothing".to_owned(), size: 0, place: Place::Empty };
-    ChunkTable::copies(vec![object], chunks).unwrap()
+    ChunkTable::copies(vec![object], chunks).expect("a few chunks")
 }
 
 fn container(random: &mut Random) -> Container {

@@ -226,7 +226,7 @@ impl Donor {
 
     fn sign(&mut self, receipt: Receipt) {
         let signed = SignedReceipt {
-            receipt: postcard::to_stdvec(&receipt).unwrap(),
+            receipt: postcard::to_stdvec(&receipt).expect("memory takes all"),
             signature: self.id.uuid().as_bytes().to_vec(),
         };
         self.archive.push((receipt.clone(), signed.clone()));
