@@ -11,6 +11,8 @@ mod node;
 mod outbox;
 mod run;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub use node::Node;

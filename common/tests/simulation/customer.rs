@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use common::chunks::{ChunkTable, Object, Place};
+use common::credits::Credits;
 use common::digest::Digest;
 use common::ids::{JobId, PackageId, RunId, WorkspaceId};
-use common::resources::Resources;
+use common::price::price;
+use common::resources::{Resources, Usage};
 use common::spec::{
     Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
     RunSpec, Source,
 };
+use common::task::{Stage, TaskRef};
 use uuid::Uuid;
 
 use crate::random::Random;
@@ -21,7 +24,9 @@ pub struct Order {
     pub spec: Arc<RunSpec>,
     pub chunks: u32,
     /// How long a task takes, in milliseconds.
-    pub task_ms: u32,
+    task_ms: u32,
+    /// Only the first half of the tasks takes that long: they use up what was held for the rest.
+    is_front_loaded: bool,
     /// A chunk that no attempt survives.
     pub poison: Option<u32>,
 }
@@ -33,8 +38,10 @@ pub fn workspace(n: u32) -> WorkspaceId {
 pub fn order(n: u32, random: &mut Random) -> Order {
     let chunks = if random.chance(20) { 0 } else { random.between(1, 60) };
     let task_ms = match random.between(0, 9) {
-        0 => random.between(100_000, 400_000),
-        1..=3 => random.between(10_000, 40_000),
+        0 => random.between(80_000, 400_000),
+        // More than is reserved for them.
+        1 | 4 => random.between(62_000, 118_000),
+        2 | 3 => random.between(10_000, 40_000),
         _ => random.between(10, 3_000),
     };
     let process = container(random);
@@ -57,7 +64,7 @@ pub fn order(n: u32, random: &mut Random) -> Order {
             Assemble::Builtin(Assembler::Passthrough)
         },
         limits: Limits {
-            task_timeout_secs: random.chance(600).then(|| random.between(5, 200)),
+            task_timeout_secs: random.chance(500).then(|| random.between(5, 200)),
             job_timeout_secs: random.chance(150).then(|| random.between(20, 600)),
             task_retries: random.between(0, 3),
         },
@@ -67,14 +74,29 @@ pub fn order(n: u32, random: &mut Random) -> Order {
         spec: Arc::new(spec),
         chunks,
         task_ms,
+        is_front_loaded: task_ms > 60_000 && random.chance(600),
         poison: random.chance(100).then(|| random.between(0, 60)),
     }
+}
+
+impl Order {
+    pub fn task_ms(&self, task: TaskRef) -> u32 {
+        let is_late = task.stage == Stage::Process && task.index >= self.chunks / 2;
+        if self.is_front_loaded && is_late { self.task_ms / 20 } else { self.task_ms }
+    }
+}
+
+/// About what a run needs to be held when it starts.
+pub fn budget(order: &Order) -> Credits {
+    let secs = order.spec.limits.task_timeout_secs.map_or(60, |secs| secs.min(60));
+    price(Usage::full(order.spec.process.needs, u64::from(secs) * 1000))
+        .saturating_mul(order.chunks.into())
 }
 
 /// The table that cutting gives.
 pub fn table(chunks: u32) -> ChunkTable {
     let object = Object { name: "nothing".to_owned(), size: 0, place: Place::Empty };
-    ChunkTable::copies(vec![object], chunks).unwrap()
+    ChunkTable::copies(vec![object], chunks).expect("a few chunks")
 }
 
 fn container(random: &mut Random) -> Container {

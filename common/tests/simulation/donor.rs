@@ -181,10 +181,10 @@ impl Donor {
             used = used.plus(work.needs);
             work.since = Some(now);
             let order = orders.iter().find(|order| order.run == lease.task.run);
-            let full = order.map_or(1, |order| order.task_ms);
+            let full = order.map_or(1, |order| order.task_ms(lease.task));
             let timeout = order.and_then(|order| order.spec.limits.task_timeout_secs);
             let most = timeout.map_or(u32::MAX, |secs| secs * 1000);
-            let time = random.between(full / 2, full).min(most);
+            let time = random.between(full - full / 5, full).min(most);
             if self.temper != Temper::Stuck {
                 let ends = now + TimeDelta::milliseconds(time.into());
                 begun.push(Begun { lease: *lease, ends });
@@ -226,7 +226,7 @@ impl Donor {
 
     fn sign(&mut self, receipt: Receipt) {
         let signed = SignedReceipt {
-            receipt: postcard::to_stdvec(&receipt).unwrap(),
+            receipt: postcard::to_stdvec(&receipt).expect("memory takes all"),
             signature: self.id.uuid().as_bytes().to_vec(),
         };
         self.archive.push((receipt.clone(), signed.clone()));

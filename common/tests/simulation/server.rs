@@ -1,8 +1,10 @@
 //! The server's loop: events in a batch, one transaction, and only then answers and steps.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use common::ids::RunId;
-use common::market::{Changes, CheckedSync, Market, Policy, TaskState};
+use common::ids::{NodeId, RunId};
+use common::market::{Changes, CheckedSync, LeaseChange, Market, Policy, TaskState};
 use common::protocol::Orders;
 use common::task::Lease;
 
@@ -12,6 +14,8 @@ use crate::store::Store;
 pub struct Server {
     pub market: Market,
     requests: Vec<Request>,
+    /// The leases under which data may be touched, as whoever serves the data knows them.
+    live: BTreeMap<Lease, NodeId>,
     /// Whether something has come in since the last transaction.
     pub dirty: bool,
 }
@@ -34,7 +38,7 @@ pub struct Answer {
 impl Server {
     pub fn start(store: &Store, now: DateTime<Utc>) -> Self {
         let market = Market::load(Policy::default(), store.load(), now);
-        Self { market, requests: Vec::new(), dirty: true }
+        Self { market, requests: Vec::new(), live: BTreeMap::new(), dirty: true }
     }
 
     pub fn hear(&mut self, node: u32, heard: CheckedSync, now: DateTime<Utc>) {
@@ -56,6 +60,15 @@ impl Server {
         self.market.check()?;
         let changes = self.market.drain();
         store.apply(&changes)?;
+        for change in &changes.leases {
+            match change {
+                LeaseChange::Granted { node, lease } => self.live.insert(*lease, *node),
+                LeaseChange::Ended { lease, .. } => self.live.remove(lease),
+            };
+        }
+        if self.live != store.leased {
+            return Err(format!("live are {:?}, stored {:?}", self.live, store.leased));
+        }
         self.dirty = false;
         Ok(changes)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::chunks::ChunkTable;
 use common::credits::Credits;
-use common::ids::RunId;
+use common::ids::{NodeId, RunId};
 use common::ledger::{Account, Kind, Ledger, Transfer};
 use common::market::{Changes, Run, RunRecord, Stored, TableKind, TaskRecord, TaskState};
 use common::price::price;
@@ -20,6 +20,8 @@ use crate::donor::operator_of;
 pub struct Store {
     pub runs: BTreeMap<RunId, RunRecord>,
     pub tasks: BTreeMap<TaskRef, TaskRecord>,
+    /// Who holds what.
+    pub leased: BTreeMap<Lease, NodeId>,
     sources: BTreeMap<RunId, ChunkTable>,
     chunks: BTreeMap<RunId, ChunkTable>,
     balances: BTreeMap<Account, i64>,
@@ -127,6 +129,7 @@ impl Store {
             if matches!(before.state, TaskState::Done | TaskState::Failed) {
                 return Err(format!("{} was {:?} and changed", task.task, before.state));
             }
+            self.leased.remove(&Lease { task: task.task, attempt: before.attempt });
             if task.attempt < before.attempt {
                 return Err(format!("{} went back to attempt {}", task.task, task.attempt));
             }
@@ -134,6 +137,9 @@ impl Store {
         if task.state == TaskState::Done {
             self.check_receipt(task)?;
             self.purses.entry(task.task.run).or_default().prices += task.price.units();
+        }
+        if let (TaskState::Leased, Some(node)) = (task.state, task.node) {
+            self.leased.insert(Lease { task: task.task, attempt: task.attempt }, node);
         }
         self.tasks.insert(task.task, task.clone());
         Ok(())

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use common::credits::Credits;
 use common::ids::RunId;
-use common::market::{CheckedSync, Step, TaskState};
+use common::market::{CheckedSync, Refused, Run, Step, TaskState};
 use common::protocol::Orders;
+use common::run::RunState;
+use common::spec::Partition;
 use common::task::Lease;
 
 use crate::customer::{self, Order};
@@ -96,6 +98,8 @@ impl World {
     fn plan(&mut self) {
         self.at(0, Event::Start);
         self.at(1, Event::Grant);
+        let again = self.random.between(1, CHAOS_SECS * 1000);
+        self.at(again, Event::Grant);
         for n in 0..self.orders.len() {
             let when = self.random.between(2, CHAOS_SECS * 800);
             self.at(when, Event::Ask(n));
@@ -168,7 +172,7 @@ impl World {
             .runs()
             .into_iter()
             .map(|id| {
-                let state = server.market.run(id).map(common::market::Run::state);
+                let state = server.market.run(id).map(Run::state);
                 format!("{id:?} in {state:?}: {:?}", server.market.waiting(id, self.now))
             })
             .collect();
@@ -182,9 +186,18 @@ impl World {
     fn take_stock(&mut self) -> Result<(), String> {
         for run in self.store.runs.values() {
             match run.state {
-                common::run::RunState::Complete => self.tally.complete += 1,
-                common::run::RunState::Failed => self.tally.failed += 1,
-                state => return Err(format!("{:?} is forgotten in {state:?}", run.id)),
+                RunState::Complete => self.tally.complete += 1,
+                RunState::Failed => self.tally.failed += 1,
+                RunState::Started
+                | RunState::Fetching
+                | RunState::Partitioning
+                | RunState::Processing
+                | RunState::Processed
+                | RunState::Assembling
+                | RunState::Assembled
+                | RunState::Delivering => {
+                    return Err(format!("{:?} is forgotten in {:?}", run.id, run.state));
+                }
             }
         }
         Ok(())
@@ -250,8 +263,16 @@ impl World {
             return;
         }
         if let Some(server) = &mut self.server {
+            if self.random.chance(700) {
+                // Just enough to begin with: whoever takes longer runs dry.
+                let percent = u64::from(self.random.between(95, 140));
+                let units = customer::budget(&order).units() / 100;
+                let gift =
+                    Credits::from_units(units).expect("not negative").saturating_mul(percent);
+                server.market.grant(order.spec.workspace, gift, "just enough", self.now);
+            }
             let refused = server.market.start_run(order.run, order.spec, self.now);
-            if matches!(refused, Err(common::market::Refused::Wallet { .. })) {
+            if matches!(refused, Err(Refused::Wallet { .. })) {
                 return;
             }
             self.touch();
@@ -261,9 +282,8 @@ impl World {
 
     fn grant(&mut self) {
         for n in 0..2 {
-            let micros = i64::from(self.random.between(1, 300)) * 1_000_000;
-            let units = if self.random.chance(700) { micros * 1000 } else { micros };
-            let amount = Credits::from_units(units).unwrap();
+            let units = i64::from(self.random.between(0, 300)) * 1_000_000;
+            let amount = Credits::from_units(units).expect("not negative");
             if let Some(server) = &mut self.server {
                 server.market.grant(customer::workspace(n), amount, "a gift", self.now);
             }
@@ -351,7 +371,7 @@ impl World {
         let Some(server) = self.server.as_mut().filter(|_| starts == self.starts) else { return };
         let Some(order) = self.orders.iter().find(|order| order.run == run) else { return };
         let table = customer::table(order.chunks);
-        let custom = matches!(order.spec.partition, common::spec::Partition::Custom(_));
+        let custom = matches!(order.spec.partition, Partition::Custom(_));
         let market = &mut server.market;
         let more = match (step, part) {
             (Step::Cut, 0) => {
