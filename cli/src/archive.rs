@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::failure::Failure;
 
 /// What a package may weigh, unpacked.
-const PACKAGE_BYTES_MAX: u64 = 64 << 20;
+const PACKAGE_BYTES_MAX: u64 = 32 << 20;
 const ENTRIES_MAX: usize = 10_000;
 /// Left behind by tools, and never part of a package.
 const SKIPPED: [&str; 2] = [".git", "__pycache__"];

@@ -1,5 +1,6 @@
 //! Why a command failed, and the exit code that says so.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -34,6 +35,21 @@ impl Failure {
         Self::Local { what: what.to_string(), why: why.to_string() }
     }
 
+    /// A failure of this machine with all its causes, the nearest first.
+    pub fn caused(what: impl Display, error: &dyn Error) -> Self {
+        let mut why = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            // Some errors repeat their source's words.
+            let text = error.to_string();
+            if !why.contains(&text) {
+                why = format!("{why}: {text}");
+            }
+            cause = error.source();
+        }
+        Self::local(what, why)
+    }
+
     /// The exit code that `--help` and the README promise.
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self {
@@ -44,5 +60,21 @@ impl Failure {
             Self::Unauthorised(_) => 4,
             Self::Local { .. } => 5,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read the key")]
+        struct Outer(#[source] std::io::Error);
+
+        let failure = Failure::caused("no start", &Outer(std::io::Error::other("disk gone")));
+
+        assert_eq!(failure.to_string(), "no start: cannot read the key: disk gone");
     }
 }

@@ -14,6 +14,7 @@ use crate::session::Session;
 mod archive;
 mod client;
 mod credentials;
+mod daemon;
 mod failure;
 mod file;
 mod image;
@@ -51,6 +52,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Daemon(daemon::Command),
     /// Apps: packages that work on one chunk
     #[command(subcommand)]
     App(package::Command),
@@ -117,6 +120,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let output = if cli.json { Output::Json } else { Output::Text };
     let session = || Session::open(&cli.access, output);
     match cli.command {
+        Command::Daemon(command) => daemon::run(command).await,
         Command::App(command) => package::run(Kind::App, command, &session()?).await,
         Command::Engine(command) => package::run(Kind::Engine, command, &session()?).await,
         Command::Template(command) => template::run(command, &session()?).await,

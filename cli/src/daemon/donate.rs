@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::folder::Folder;
 use super::signals;
 use crate::failure::Failure;
 
@@ -27,14 +26,13 @@ pub struct Args {
 
 pub async fn run(args: Args) -> Result<(), Failure> {
     let stop = signals::stop()?;
-    let folder = Folder::take(&args.data_dir)?;
     let options = node::Options {
         server: args.servers,
         token: args.token,
-        data_dir: folder.path().to_owned(),
+        data_dir: args.data_dir,
         capacity: None,
         prefetch: PREFETCH,
         label: args.label,
     };
-    node::run(options, stop).await.map_err(|error| Failure::local("the node stopped", error))
+    node::run(options, stop).await.map_err(|error| Failure::caused("the node stopped", &error))
 }

@@ -37,7 +37,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let served = match ready {
         Ok(()) => tokio::select! {
             () = stop.cancelled() => Ok(()),
-            error = server.failed() => Err(Failure::local("the server stopped", error)),
+            error = server.failed() => Err(Failure::caused("the server stopped", &error)),
         },
         Err(failure) => Err(failure),
     };
@@ -46,7 +46,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 pub async fn start(config: Config) -> Result<Server, Failure> {
-    Server::start(config).await.map_err(|error| Failure::local("cannot start the server", error))
+    Server::start(config).await.map_err(|error| Failure::caused("cannot start the server", &error))
 }
 
 /// Stops a server cleanly if that can be had in time.
@@ -59,21 +59,21 @@ pub async fn end(server: Server) {
 /// Writes who may use the server, once, and where it listens, every time. Gives back the
 /// workspace of the first start.
 pub async fn introduce(server: &Server, folder: &Folder) -> Result<WorkspaceId, Failure> {
-    let first = server
-        .first_workspace()
-        .await
-        .map_err(|error| Failure::local("cannot make the first workspace", error))?;
-    if let Some(first) = first {
+    let path = folder.path().join("credentials.json");
+    if !path.exists() {
+        let owner = server
+            .owner()
+            .await
+            .map_err(|error| Failure::caused("cannot make the first workspace", &error))?;
         let credentials = Credentials {
             url: server.url().to_owned(),
-            api_key: first.api_key,
-            workspace_id: first.workspace.to_string(),
+            api_key: owner.api_key,
+            workspace_id: owner.workspace.to_string(),
         };
         folder.write("credentials.json", 0o600, &credentials)?;
     }
     let endpoint = Endpoint { url: server.url().to_owned(), nodes: server.node_addresses() };
     folder.write("endpoint.json", 0o644, &endpoint)?;
-    let path = folder.path().join("credentials.json");
     let credentials: Credentials = credentials::read(&path)?;
     credentials
         .workspace_id

@@ -25,6 +25,9 @@ pub struct Args {
     /// Address of the API; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:8700")]
     listen: SocketAddr,
+    /// Multiaddr that nodes call; port 0 picks a free one
+    #[arg(long, default_value = "/ip4/127.0.0.1/tcp/0", value_name = "MULTIADDR")]
+    node_listen: String,
     /// Number of nodes in this process
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=NODES_MAX))]
     nodes: u16,
@@ -35,6 +38,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let folder = Folder::take(&args.data_dir)?;
     let mut config = Config::load(None).map_err(|error| Failure::Usage(error.to_string()))?;
     config.http_listen = args.listen;
+    config.p2p_listen = vec![args.node_listen];
     config.data_dir = folder.path().to_owned();
     let server = serve::start(config).await?;
 
@@ -67,15 +71,14 @@ async fn serve(
         server.url(),
         folder.path().join("credentials.json").display()
     ))?;
-    let died = |error: String| Err(Failure::local("a node stopped", error));
     tokio::select! {
         () = stop.cancelled() => Ok(()),
-        error = server.failed() => Err(Failure::local("the server stopped", error)),
+        error = server.failed() => Err(Failure::caused("the server stopped", &error)),
         Some(ended) = running.join_next() => match ended {
             _ if stop.is_cancelled() => Ok(()),
-            Ok(Ok(())) => died("it ended by itself".to_owned()),
-            Ok(Err(error)) => died(error.to_string()),
-            Err(error) => died(error.to_string()),
+            Ok(Ok(())) => Err(Failure::local("a node stopped", "it ended by itself")),
+            Ok(Err(error)) => Err(Failure::caused("a node stopped", &error)),
+            Err(error) => Err(Failure::caused("a node stopped", &error)),
         },
     }
 }
@@ -91,7 +94,7 @@ async fn options(
     let token = server
         .node_token(workspace)
         .await
-        .map_err(|error| Failure::local("cannot issue a token for a node", error))?;
+        .map_err(|error| Failure::caused("cannot issue a token for a node", &error))?;
     Ok(node::Options {
         server: server.node_addresses(),
         token: Some(token),
