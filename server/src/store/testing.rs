@@ -17,8 +17,7 @@ pub struct Fresh {
 pub async fn databases() -> Vec<Fresh> {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("test.sqlite").display());
-    let sqlite =
-        Fresh { name: "sqlite", db: open(&url).await.unwrap(), _folder: Some(folder) };
+    let sqlite = Fresh { name: "sqlite", db: open(&url).await.unwrap(), _folder: Some(folder) };
     match std::env::var("FANFOLD_TEST_POSTGRES") {
         Ok(server) => vec![sqlite, postgres(&server).await],
         Err(_) => {
