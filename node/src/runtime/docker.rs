@@ -151,11 +151,8 @@ impl Docker {
         };
         let name = format!("fanfold-{}", uuid::Uuid::new_v4().simple());
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let created = self
-            .client
-            .create_container(Some(options), body)
-            .await
-            .map_err(engine("create a container"))?;
+        let created =
+            self.client.create_container(Some(options), body).await.map_err(not_created)?;
         Ok(created.id)
     }
 
@@ -322,6 +319,17 @@ fn engine(doing: &'static str) -> impl FnOnce(EngineError) -> Error {
     move |error| Error::Engine { doing, message: error.to_string() }
 }
 
+/// All that differs between containers is the customer's, but for the folders on the node's disk:
+/// what the engine calls a bad request is the customer's fault.
+fn not_created(error: EngineError) -> Error {
+    if let EngineError::DockerResponseServerError { status_code: 400, message } = &error
+        && !message.contains("bind source path")
+    {
+        return Error::Unusable(format!("the image cannot be used: {message}"));
+    }
+    engine("create a container")(error)
+}
+
 /// A container that does not start because of what it should run is the customer's fault.
 fn not_started(error: EngineError) -> Error {
     if let EngineError::DockerResponseServerError { message, .. } = &error {
@@ -329,6 +337,10 @@ fn not_started(error: EngineError) -> Error {
         if command.iter().any(|text| message.contains(text)) {
             let why = message.rsplit("exec: ").next().unwrap_or(message);
             return Error::Unusable(format!("the entrypoint cannot be started: {why}"));
+        }
+        // Something in the image is in the way of a folder of the contract.
+        if message.contains("to rootfs at") {
+            return Error::Unusable(format!("the image cannot be used: {message}"));
         }
         if message.contains("argument list too long") {
             return Error::Unusable("the params are too large for a container".into());

@@ -173,7 +173,9 @@ fn ready(image: ImageInspect) -> Result<Ready, Error> {
         return Err(Error::Unusable(format!("the image has more than {VOLUMES_MAX} volumes")));
     }
     let id = image.id.ok_or_else(|| gone("look for an image"))?;
-    Ok(Ready { id, volumes: volumes.into_iter().collect() })
+    // That one is in memory anyway.
+    let volumes = volumes.into_iter().filter(|inside| inside.trim_end_matches('/') != "/tmp");
+    Ok(Ready { id, volumes: volumes.collect() })
 }
 
 fn strip_names(fetched: &Path, clean: &Path) -> Result<std::fs::File, Error> {

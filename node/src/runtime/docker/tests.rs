@@ -266,7 +266,7 @@ async fn a_stored_image_is_loaded_once_and_brings_no_names() {
     let server = &bench.tools.remote;
     // An image of its own with a volume and a check, saved under the scratch image's name.
     let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
-    import(&bench.docker().client, &own).await;
+    import(&bench.docker().client, &own, r#""/data", "/tmp""#).await;
     let mut saved = Vec::new();
     let mut archive = Box::pin(bench.docker().client.export_image(&own));
     while let Some(piece) = archive.next().await {
@@ -295,17 +295,34 @@ async fn a_stored_image_is_loaded_once_and_brings_no_names() {
     assert!(text.starts_with("tmpfs /data "), "{text}");
 }
 
+#[tokio::test]
+async fn an_image_in_the_way_of_the_contract_is_the_customers_fault() {
+    let Some(bench) = Bench::new().await else { return };
+    for volumes in [r#""/opt/fanfold/app""#, r#""/opt/fanfold/app/x""#] {
+        let own = format!("fanfold-test/odd:{}", uuid::Uuid::new_v4().simple());
+        import(&bench.docker().client, &own, volumes).await;
+        let launch = bench.launch(lease(Stage::Process, 0), "");
+        let image = bench.image(&From::Registry { reference: own.clone() }).await.unwrap();
+
+        let result =
+            bench.docker().run(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await;
+
+        forget(&bench.docker().client, &own).await;
+        assert!(matches!(result, Err(Error::Unusable(_))), "{volumes}: {result:?}");
+    }
+}
+
 async fn forget(client: &Client, name: &str) {
     client.remove_image(name, None::<RemoveImageOptions>, None).await.unwrap();
 }
 
-async fn import(client: &Client, name: &str) {
+async fn import(client: &Client, name: &str, volumes: &str) {
     let (repo, tag) = name.rsplit_once(':').unwrap();
     let options = bollard::query_parameters::CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(repo)
         .tag(tag)
-        .changes(vec!["VOLUME /data".into()])
+        .changes(vec![format!("VOLUME [{volumes}]")])
         .build();
     // Not empty, so that the image is not the scratch image under another name.
     let mut tar = tar::Builder::new(Vec::new());
