@@ -81,6 +81,15 @@ pub struct Package {
     pub updated_at: DateTime<Utc>,
 }
 
+/// Why a push is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    #[error("this name and version is there already, as a package of another kind")]
+    OtherKind(Kind),
+    #[error("database")]
+    Db(#[from] DbErr),
+}
+
 /// Records a pushed archive. The same name and version are written over and keep their id.
 pub async fn push(
     db: &Db,
@@ -88,7 +97,7 @@ pub async fn push(
     manifest: &Manifest,
     digest: Digest,
     size: u64,
-) -> Result<Package, DbErr> {
+) -> Result<Package, PushError> {
     let transaction = begin(db).await?;
     let (now, version) = (clock::now(), manifest.version);
     let found = of(owner, Family::of(manifest.kind))
@@ -99,6 +108,10 @@ pub async fn push(
         .await?;
     let row = match found {
         Some(found) => {
+            let before = read(&found)?.manifest.kind;
+            if before != manifest.kind {
+                return Err(PushError::OtherKind(before));
+            }
             let revision = found.revision.saturating_add(1);
             let mut row = row::ActiveModel::from(found);
             row.revision = Set(revision);
@@ -129,7 +142,7 @@ pub async fn push(
         }
     };
     transaction.commit().await?;
-    read(&row)
+    Ok(read(&row)?)
 }
 
 /// The newest package that a tag names; `active_only` is what a run asks for.
