@@ -60,7 +60,7 @@ fn workspaces() -> TableCreateStatement {
         .table("workspaces")
         .col(col("id").uuid().primary_key())
         .col(col("name").text())
-        .col(col("created_at").timestamp_with_time_zone())
+        .col(col("created_us").big_integer())
         .to_owned()
 }
 
@@ -71,7 +71,7 @@ fn users() -> TableCreateStatement {
         .col(col("workspace_id").uuid())
         .col(col("username").text())
         .col(col("email").text())
-        .col(col("created_at").timestamp_with_time_zone())
+        .col(col("created_us").big_integer())
         .to_owned()
 }
 
@@ -83,8 +83,8 @@ fn api_keys() -> TableCreateStatement {
         .col(col("user_id").uuid())
         .col(col("name").text())
         .col(col("hash").text().unique_key())
-        .col(col("issued_at").timestamp_with_time_zone())
-        .col(optional("expires_at").timestamp_with_time_zone())
+        .col(col("issued_us").big_integer())
+        .col(optional("expires_us").big_integer())
         .col(col("revoked").boolean())
         .to_owned()
 }
@@ -100,8 +100,8 @@ fn secrets() -> TableCreateStatement {
         .col(col("sealed").binary())
         .col(col("params").text())
         .col(col("hidden").boolean())
-        .col(optional("expires_at").timestamp_with_time_zone())
-        .col(col("created_at").timestamp_with_time_zone())
+        .col(optional("expires_us").big_integer())
+        .col(col("created_us").big_integer())
         .primary_key(Index::create().col("workspace_id").col("id"))
         .to_owned()
 }
@@ -120,8 +120,8 @@ fn packages() -> TableCreateStatement {
         .col(col("digest").text())
         .col(col("size").big_integer())
         .col(col("manifest").text())
-        .col(col("created_at").timestamp_with_time_zone())
-        .col(col("updated_at").timestamp_with_time_zone())
+        .col(col("created_us").big_integer())
+        .col(col("updated_us").big_integer())
         .to_owned()
 }
 
@@ -131,8 +131,8 @@ fn templates() -> TableCreateStatement {
         .col(col("workspace_id").uuid())
         .col(col("id").text())
         .col(col("document").text())
-        .col(col("created_at").timestamp_with_time_zone())
-        .col(col("updated_at").timestamp_with_time_zone())
+        .col(col("created_us").big_integer())
+        .col(col("updated_us").big_integer())
         .primary_key(Index::create().col("workspace_id").col("id"))
         .to_owned()
 }
@@ -144,7 +144,7 @@ fn images() -> TableCreateStatement {
         .col(col("reference").text())
         .col(col("digest").text())
         .col(col("size").big_integer())
-        .col(col("updated_at").timestamp_with_time_zone())
+        .col(col("updated_us").big_integer())
         .primary_key(Index::create().col("workspace_id").col("reference"))
         .to_owned()
 }
@@ -164,9 +164,9 @@ fn jobs() -> TableCreateStatement {
         .col(optional("upload_bytes").big_integer())
         .col(col("draft").big_integer())
         .col(optional("run_id").uuid())
-        .col(col("created_at").timestamp_with_time_zone())
-        .col(optional("submitted_at").timestamp_with_time_zone())
-        .col(optional("deleted_at").timestamp_with_time_zone())
+        .col(col("created_us").big_integer())
+        .col(optional("submitted_us").big_integer())
+        .col(optional("deleted_us").big_integer())
         .to_owned()
 }
 
@@ -186,7 +186,7 @@ fn indexes() -> [IndexCreateStatement; 3] {
             .name("jobs_by_age")
             .table("jobs")
             .col("workspace_id")
-            .col("created_at")
+            .col("created_us")
             .col("id")
             .to_owned(),
         Index::create().name("users_by_workspace").table("users").col("workspace_id").to_owned(),

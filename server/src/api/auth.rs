@@ -66,8 +66,7 @@ async fn access_token(mut call: Call) -> Result<TokenOut> {
     let mut body = call.json().await?;
     let api_key = body.required_text("apiKey")?;
     let app = call.app();
-    let holder =
-        api_keys::find_by_text(&app.db, &api_key).await?.ok_or(Error::Unauthenticated)?;
+    let holder = api_keys::find_by_text(&app.db, &api_key).await?.ok_or(Error::Unauthenticated)?;
     let token = token::issue(&app.settings.token_key, holder, clock::now())?;
     Ok(TokenOut { token, expires_in: token::LIFE_SECS.to_string(), scope: "" })
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use common::package::loose::Loose;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use sync_wrapper::SyncStream;
 use warp::Filter;
 use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
@@ -23,7 +24,7 @@ pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
 /// A body that pauses for longer is given up.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-type Pieces = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, warp::Error>> + Send>>;
+type Pieces = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, warp::Error>> + Send + Sync>>;
 
 /// One request.
 pub struct Call {
@@ -77,7 +78,7 @@ where
     S: Stream<Item = std::result::Result<B, warp::Error>> + Send + 'static,
     B: Buf,
 {
-    Box::pin(body.map_ok(|mut piece| piece.copy_to_bytes(piece.remaining())))
+    Box::pin(SyncStream::new(body.map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()))))
 }
 
 impl Call {

@@ -8,9 +8,7 @@ use crate::{coordinator, data, secrets};
 /// Why a request is refused. The text is for the caller; what has a source is ours alone.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(
-        "authorization: a valid access token or API key is needed in the Authorization header"
-    )]
+    #[error("authorization: a valid access token or API key is needed in the Authorization header")]
     Unauthenticated,
     #[error("{0}")]
     Invalid(String),
@@ -101,6 +99,9 @@ impl From<coordinator::Error> for Error {
             | coordinator::Error::Wallet { .. }
             | coordinator::Error::NoRun => Self::NotNow(error.to_string()),
             coordinator::Error::Stopping => Self::Unavailable,
+            coordinator::Error::NoNode | coordinator::Error::Db(_) => {
+                Self::Internal(Box::new(error))
+            }
         }
     }
 }

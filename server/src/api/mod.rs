@@ -10,10 +10,12 @@ mod error;
 mod events;
 mod images;
 mod info;
+mod job_out;
 mod jobs;
 mod nodes;
 mod packages;
 mod page;
+mod plan;
 mod reply;
 mod run;
 mod secrets;
@@ -105,10 +107,14 @@ fn routes(
         pushes: Semaphore::new(PUSHES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
     });
-    let customer = warp::path("customer")
-        .or(warp::path("computing"))
-        .unify()
-        .and(any_of([jobs::routes(&doors), run::routes(&doors), view::routes(&doors), events::routes(&doors), info::routes()]));
+    let customer = warp::path("customer").or(warp::path("computing")).unify().and(any_of([
+        // Before the jobs: `jobs/templates` is no job.
+        view::routes(&doors),
+        jobs::routes(&doors),
+        run::routes(&doors),
+        events::routes(&doors),
+        info::routes(),
+    ]));
     let auth = warp::path("auth").and(any_of([
         auth::routes(&doors),
         secrets::routes(&doors),

@@ -162,7 +162,8 @@ async fn read_archive(family: Family, call: &mut Call) -> Result<Bytes> {
         text = text.map_or_else(in_query, |text| Ok(Some(text)))?;
     }
     let text = text.ok_or_else(|| Error::field("data", "is missing: the package's tar archive"))?;
-    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let lenient =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let alphabet =
         if text.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
     GeneralPurpose::new(alphabet, lenient)

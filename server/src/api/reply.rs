@@ -1,17 +1,16 @@
 //! Results and rejections as answers: every failure in one JSON shape.
 
 use std::convert::Infallible;
-use std::error::Error as _;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use warp::http::{Response, StatusCode};
-use warp::{Rejection, Reply as _};
 use warp::reject::{
     InvalidHeader, InvalidQuery, LengthRequired, MethodNotAllowed, PayloadTooLarge,
     UnsupportedMediaType,
 };
+use warp::{Rejection, Reply as _};
 
 use super::Answer;
 use super::error::{Error, Result};
@@ -37,9 +36,9 @@ pub const fn done_with(message: String) -> Done {
 
 /// A handler's result as JSON.
 pub fn json_reply<T: Serialize>(result: Result<T>) -> Answer {
-    match result.and_then(|out| {
-        serde_json::to_vec(&out).map_err(|error| Error::Internal(Box::new(error)))
-    }) {
+    match result
+        .and_then(|out| serde_json::to_vec(&out).map_err(|error| Error::Internal(Box::new(error))))
+    {
         Ok(body) => json_answer(StatusCode::OK, body),
         Err(error) => refusal(&error),
     }

@@ -22,13 +22,13 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
     let get = warp::path!(Segment)
         .and(warp::get())
         .and(call(doors))
-        .then(|segment, call| get(Method::GET, segment, call))
+        .then(|segment, call| serve(Method::GET, segment, call))
         .map(reply::raw_reply)
         .boxed();
     let head = warp::path!(Segment)
         .and(warp::head())
         .and(call(doors))
-        .then(|segment, call| get(Method::HEAD, segment, call))
+        .then(|segment, call| serve(Method::HEAD, segment, call))
         .map(reply::raw_reply)
         .boxed();
     let put = warp::path!(Segment)
@@ -40,7 +40,7 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
     any_of([get, head, put])
 }
 
-async fn get(method: Method, segment: Segment, call: Call) -> Result<Answer> {
+async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answer> {
     let data = &call.app().data;
     let link = data.open_link(&method, &segment.0, &call.raw_query).map_err(refused)?;
     let size = data.size(&link.key).await?.ok_or_else(|| Error::NotFound("file".to_owned()))?;

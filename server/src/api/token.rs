@@ -57,8 +57,8 @@ pub async fn caller(app: &App, header: Option<&str>) -> Result<Caller> {
     let holder = if text.starts_with(api_keys::PREFIX) {
         api_keys::find_by_text(&app.db, text).await?
     } else {
-        let claims = open(&app.settings.token_key, text, clock::now())
-            .ok_or(Error::Unauthenticated)?;
+        let claims =
+            open(&app.settings.token_key, text, clock::now()).ok_or(Error::Unauthenticated)?;
         api_keys::find(&app.db, claims.key).await?
     };
     let holder = holder.ok_or(Error::Unauthenticated)?;

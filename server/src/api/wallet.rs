@@ -122,7 +122,8 @@ impl TransactionOut {
             (None, debit) => Amount::taken(debit.unwrap_or_default()),
         };
         let hash = Digest::of(
-            format!("{owner}/{}/{}/{}/{}", line.id, line.at, amount.text(), line.balance).as_bytes(),
+            format!("{owner}/{}/{}/{}/{}", line.id, line.at, amount.text(), line.balance)
+                .as_bytes(),
         );
         let (from, to) = (owner.to_string(), MARKET_ACCOUNT.to_owned());
         let (from, to) = if amount.taken { (from, to) } else { (to, from) };

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Db, api_keys, begin};
+use super::{Db, api_keys, begin, micros, time};
 use crate::clock;
 
 mod workspace {
@@ -20,7 +20,7 @@ mod workspace {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: Uuid,
         pub name: String,
-        pub created_at: ChronoDateTimeUtc,
+        pub created_us: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -40,7 +40,7 @@ mod user {
         pub workspace_id: Uuid,
         pub username: String,
         pub email: String,
-        pub created_at: ChronoDateTimeUtc,
+        pub created_us: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -83,7 +83,7 @@ pub async fn create_workspace(db: &impl ConnectionTrait, name: &str) -> Result<W
     workspace::ActiveModel {
         id: Set(id),
         name: Set(name.to_owned()),
-        created_at: Set(clock::now()),
+        created_us: Set(micros(clock::now())),
     }
     .insert(db)
     .await?;
@@ -101,7 +101,7 @@ pub async fn create_user(
         workspace_id: Set(workspace.uuid()),
         username: Set(username.to_owned()),
         email: Set(String::new()),
-        created_at: Set(clock::now()),
+        created_us: Set(micros(clock::now())),
     }
     .insert(db)
     .await?;
@@ -127,6 +127,6 @@ pub async fn find_user(
         workspace: WorkspaceId::new(row.workspace_id),
         username: row.username,
         email: row.email,
-        created_at: row.created_at,
+        created_at: time(row.created_us),
     }))
 }

@@ -11,6 +11,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::{micros, time};
 use crate::clock;
 
 /// Every key starts with this, so that people and scanners know it when they see it.
@@ -28,8 +29,8 @@ mod row {
         pub user_id: Uuid,
         pub name: String,
         pub hash: String,
-        pub issued_at: ChronoDateTimeUtc,
-        pub expires_at: Option<ChronoDateTimeUtc>,
+        pub issued_us: i64,
+        pub expires_us: Option<i64>,
         pub revoked: bool,
     }
 
@@ -63,8 +64,8 @@ pub async fn issue(
         user_id: Set(user.uuid()),
         name: Set(name.to_owned()),
         hash: Set(Digest::of(text.as_bytes()).to_string()),
-        issued_at: Set(clock::now()),
-        expires_at: Set(None),
+        issued_us: Set(micros(clock::now())),
+        expires_us: Set(None),
         revoked: Set(false),
     }
     .insert(db)
@@ -106,7 +107,7 @@ pub async fn revoke(
 }
 
 fn in_force(row: &row::Model, now: DateTime<Utc>) -> Option<KeyHolder> {
-    if row.revoked || row.expires_at.is_some_and(|end| end <= now) {
+    if row.revoked || row.expires_us.is_some_and(|end| time(end) <= now) {
         return None;
     }
     Some(KeyHolder {

@@ -5,6 +5,7 @@ use common::ids::WorkspaceId;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Set};
 
+use super::micros;
 use crate::clock;
 
 mod row {
@@ -19,7 +20,7 @@ mod row {
         pub reference: String,
         pub digest: String,
         pub size: i64,
-        pub updated_at: ChronoDateTimeUtc,
+        pub updated_us: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -48,10 +49,10 @@ pub async fn put(
         reference: Set(image.reference.clone()),
         digest: Set(image.digest.to_string()),
         size: Set(image.size.cast_signed()),
-        updated_at: Set(clock::now()),
+        updated_us: Set(micros(clock::now())),
     };
     let replace = OnConflict::columns([C::WorkspaceId, C::Reference])
-        .update_columns([C::Digest, C::Size, C::UpdatedAt])
+        .update_columns([C::Digest, C::Size, C::UpdatedUs])
         .to_owned();
     row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
     Ok(())

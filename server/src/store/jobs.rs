@@ -11,7 +11,7 @@ use sea_orm::{
     QueryFilter, QueryOrder, QuerySelect, Select, Set, UpdateMany,
 };
 
-use super::document;
+use super::{document, micros, time};
 use crate::clock;
 
 mod row {
@@ -33,9 +33,9 @@ mod row {
         pub upload_bytes: Option<i64>,
         pub draft: i64,
         pub run_id: Option<Uuid>,
-        pub created_at: ChronoDateTimeUtc,
-        pub submitted_at: Option<ChronoDateTimeUtc>,
-        pub deleted_at: Option<ChronoDateTimeUtc>,
+        pub created_us: i64,
+        pub submitted_us: Option<i64>,
+        pub deleted_us: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -101,6 +101,23 @@ impl Job {
         self.template.config.overlaid(self.config)
     }
 
+    /// Makes a change in memory, before the job is stored.
+    pub fn change(&mut self, change: Change) {
+        match change {
+            Change::Name(name) => self.name = name,
+            Change::Description(text) => self.description = text,
+            Change::Template(template) => self.template = *template,
+            Change::Source(source) => {
+                self.source = Some(source);
+                self.upload_bytes = None;
+            }
+            Change::Destination(to) => self.destination = Some(to),
+            Change::Params(params) => self.params = params,
+            Change::Config(config) => self.config = config,
+            Change::Uploaded(bytes) => self.upload_bytes = Some(bytes),
+        }
+    }
+
     /// The job's name, or its template's id where it has none.
     pub fn shown_name(&self) -> &str {
         if self.name.is_empty() { &self.template.id } else { &self.name }
@@ -121,9 +138,9 @@ pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<(), DbErr> {
         upload_bytes: Set(job.upload_bytes.map(u64::cast_signed)),
         draft: Set(job.draft),
         run_id: Set(job.run.map(RunId::uuid)),
-        created_at: Set(job.created_at),
-        submitted_at: Set(job.submitted_at),
-        deleted_at: Set(job.deleted_at),
+        created_us: Set(micros(job.created_at)),
+        submitted_us: Set(job.submitted_at.map(micros)),
+        deleted_us: Set(job.deleted_at.map(micros)),
     }
     .insert(db)
     .await?;
@@ -173,8 +190,8 @@ pub async fn list(
 ) -> Result<(Vec<Job>, u64), DbErr> {
     let total = of(owner).count(db).await?;
     let (column, order) = match sort {
-        Sort::Newest => (C::CreatedAt, Order::Desc),
-        Sort::Oldest => (C::CreatedAt, Order::Asc),
+        Sort::Newest => (C::CreatedUs, Order::Desc),
+        Sort::Oldest => (C::CreatedUs, Order::Asc),
         Sort::Name => (C::Name, Order::Asc),
     };
     let rows = of(owner)
@@ -232,7 +249,7 @@ pub async fn claim(
 ) -> Result<bool, DbErr> {
     let claimed = draft(job.workspace, job.id)
         .col_expr(C::RunId, Expr::value(run.uuid()))
-        .col_expr(C::SubmittedAt, Expr::value(clock::now()))
+        .col_expr(C::SubmittedUs, Expr::value(micros(clock::now())))
         .col_expr(C::Config, Expr::value(document::write(&config)?))
         .filter(C::Draft.eq(job.draft))
         .exec(db)
@@ -244,7 +261,7 @@ pub async fn claim(
 pub async fn unclaim(db: &impl ConnectionTrait, job: JobId, run: RunId) -> Result<(), DbErr> {
     row::Entity::update_many()
         .col_expr(C::RunId, Expr::value(None::<sea_orm::prelude::Uuid>))
-        .col_expr(C::SubmittedAt, Expr::value(None::<DateTime<Utc>>))
+        .col_expr(C::SubmittedUs, Expr::value(None::<i64>))
         .filter(C::Id.eq(job.uuid()))
         .filter(C::RunId.eq(run.uuid()))
         .exec(db)
@@ -258,7 +275,7 @@ pub async fn delete_draft(
     owner: WorkspaceId,
     id: JobId,
 ) -> Result<bool, DbErr> {
-    let update = draft(owner, id).col_expr(C::DeletedAt, Expr::value(clock::now()));
+    let update = draft(owner, id).col_expr(C::DeletedUs, Expr::value(micros(clock::now())));
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
@@ -269,10 +286,10 @@ pub async fn delete_ended(
     id: JobId,
 ) -> Result<bool, DbErr> {
     let deleted = row::Entity::update_many()
-        .col_expr(C::DeletedAt, Expr::value(clock::now()))
+        .col_expr(C::DeletedUs, Expr::value(micros(clock::now())))
         .filter(C::WorkspaceId.eq(owner.uuid()))
         .filter(C::Id.eq(id.uuid()))
-        .filter(C::DeletedAt.is_null())
+        .filter(C::DeletedUs.is_null())
         .exec(db)
         .await?;
     Ok(deleted.rows_affected == 1)
@@ -282,14 +299,14 @@ pub async fn delete_ended(
 pub async fn takes_upload(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbErr> {
     let open = row::Entity::find_by_id(id.uuid())
         .filter(C::RunId.is_null())
-        .filter(C::DeletedAt.is_null())
+        .filter(C::DeletedUs.is_null())
         .count(db)
         .await?;
     Ok(open > 0)
 }
 
 fn of(owner: WorkspaceId) -> Select<row::Entity> {
-    row::Entity::find().filter(C::WorkspaceId.eq(owner.uuid())).filter(C::DeletedAt.is_null())
+    row::Entity::find().filter(C::WorkspaceId.eq(owner.uuid())).filter(C::DeletedUs.is_null())
 }
 
 /// An update of a job that is still a draft.
@@ -298,7 +315,7 @@ fn draft(owner: WorkspaceId, id: JobId) -> UpdateMany<row::Entity> {
         .filter(C::WorkspaceId.eq(owner.uuid()))
         .filter(C::Id.eq(id.uuid()))
         .filter(C::RunId.is_null())
-        .filter(C::DeletedAt.is_null())
+        .filter(C::DeletedUs.is_null())
 }
 
 fn read(row: &row::Model) -> Result<Job, DbErr> {
@@ -315,8 +332,8 @@ fn read(row: &row::Model) -> Result<Job, DbErr> {
         upload_bytes: row.upload_bytes.map(i64::unsigned_abs),
         draft: row.draft,
         run: row.run_id.map(RunId::new),
-        created_at: row.created_at,
-        submitted_at: row.submitted_at,
-        deleted_at: row.deleted_at,
+        created_at: time(row.created_us),
+        submitted_at: row.submitted_us.map(time),
+        deleted_at: row.deleted_us.map(time),
     })
 }

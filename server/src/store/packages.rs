@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{Db, begin, document};
+use super::{Db, begin, document, micros, time};
 use crate::clock;
 
 mod row {
@@ -32,8 +32,8 @@ mod row {
         pub digest: String,
         pub size: i64,
         pub manifest: String,
-        pub created_at: ChronoDateTimeUtc,
-        pub updated_at: ChronoDateTimeUtc,
+        pub created_us: i64,
+        pub updated_us: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -118,7 +118,7 @@ pub async fn push(
             row.digest = Set(digest.to_string());
             row.size = Set(size.cast_signed());
             row.manifest = Set(document::write(manifest)?);
-            row.updated_at = Set(now);
+            row.updated_us = Set(micros(now));
             row.update(&transaction).await?
         }
         None => {
@@ -134,8 +134,8 @@ pub async fn push(
                 digest: Set(digest.to_string()),
                 size: Set(size.cast_signed()),
                 manifest: Set(document::write(manifest)?),
-                created_at: Set(now),
-                updated_at: Set(now),
+                created_us: Set(micros(now)),
+                updated_us: Set(micros(now)),
             }
             .insert(&transaction)
             .await?
@@ -230,7 +230,7 @@ fn read(row: &row::Model) -> Result<Package, DbErr> {
         active: row.active,
         digest: row.digest.parse().map_err(|e| DbErr::Type(format!("packages.digest: {e}")))?,
         size: row.size.unsigned_abs(),
-        created_at: row.created_at,
-        updated_at: row.updated_at,
+        created_at: time(row.created_us),
+        updated_at: time(row.updated_us),
     })
 }

@@ -10,7 +10,7 @@ use sea_orm::{
     QuerySelect, Set,
 };
 
-use super::document;
+use super::{document, micros, time};
 use crate::clock;
 
 mod row {
@@ -29,8 +29,8 @@ mod row {
         pub sealed: Vec<u8>,
         pub params: String,
         pub hidden: bool,
-        pub expires_at: Option<ChronoDateTimeUtc>,
-        pub created_at: ChronoDateTimeUtc,
+        pub expires_us: Option<i64>,
+        pub created_us: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -70,8 +70,8 @@ pub async fn put(
         sealed: Set(sealed),
         params: Set(document::write(&secret.params)?),
         hidden: Set(secret.hidden),
-        expires_at: Set(secret.expires_at),
-        created_at: Set(clock::now()),
+        expires_us: Set(secret.expires_at.map(micros)),
+        created_us: Set(micros(clock::now())),
     };
     let replace = OnConflict::columns([C::WorkspaceId, C::Id])
         .update_columns([
@@ -81,8 +81,8 @@ pub async fn put(
             C::Sealed,
             C::Params,
             C::Hidden,
-            C::ExpiresAt,
-            C::CreatedAt,
+            C::ExpiresUs,
+            C::CreatedUs,
         ])
         .to_owned();
     row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
@@ -96,8 +96,8 @@ pub async fn find(
     id: &str,
 ) -> Result<Option<(Secret, Vec<u8>)>, DbErr> {
     let row = row::Entity::find_by_id((owner.uuid(), id.to_owned())).one(db).await?;
-    let now = clock::now();
-    row.filter(|row| row.expires_at.is_none_or(|end| end > now))
+    let now = micros(clock::now());
+    row.filter(|row| row.expires_us.is_none_or(|end| end > now))
         .map(|row| Ok((read(&row)?, row.sealed)))
         .transpose()
 }
@@ -151,6 +151,6 @@ fn read(row: &row::Model) -> Result<Secret, DbErr> {
         access_key: row.access_key.clone(),
         params: document::read(&row.params)?,
         hidden: row.hidden,
-        expires_at: row.expires_at,
+        expires_at: row.expires_us.map(time),
     })
 }

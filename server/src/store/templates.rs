@@ -9,7 +9,7 @@ use sea_orm::{
     QuerySelect, Set,
 };
 
-use super::document;
+use super::{document, micros, time};
 use crate::clock;
 
 mod row {
@@ -23,8 +23,8 @@ mod row {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: String,
         pub document: String,
-        pub created_at: ChronoDateTimeUtc,
-        pub updated_at: ChronoDateTimeUtc,
+        pub created_us: i64,
+        pub updated_us: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -53,11 +53,11 @@ pub async fn put(
         workspace_id: Set(owner.uuid()),
         id: Set(template.id.clone()),
         document: Set(document::write(template)?),
-        created_at: Set(now),
-        updated_at: Set(now),
+        created_us: Set(micros(now)),
+        updated_us: Set(micros(now)),
     };
     let replace = OnConflict::columns([C::WorkspaceId, C::Id])
-        .update_columns([C::Document, C::UpdatedAt])
+        .update_columns([C::Document, C::UpdatedUs])
         .to_owned();
     row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
     Ok(())
@@ -88,7 +88,7 @@ pub async fn list(
 fn read(row: &row::Model) -> Result<Kept, DbErr> {
     Ok(Kept {
         template: document::read(&row.document)?,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
+        created_at: time(row.created_us),
+        updated_at: time(row.updated_us),
     })
 }
