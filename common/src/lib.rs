@@ -15,6 +15,7 @@ pub mod digest;
 pub mod ids;
 pub mod ledger;
 pub mod market;
+pub mod package;
 pub mod price;
 pub mod protocol;
 pub mod resources;

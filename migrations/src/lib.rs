@@ -12,12 +12,16 @@ pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
 mod m20261122_000001_create_runs;
+mod m20261122_000002_create_catalogue;
 
 pub struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_create_runs::Migration)]
+        vec![
+            Box::new(m20261122_000001_create_runs::Migration),
+            Box::new(m20261122_000002_create_catalogue::Migration),
+        ]
     }
 }

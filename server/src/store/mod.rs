@@ -1,16 +1,24 @@
 //! The tables. Nothing above this module sees sea-orm's types, but for the connection it passes
 //! down.
 
+pub mod accounts;
+pub mod api_keys;
 mod chunk_tables;
 pub mod commit;
+mod document;
 pub mod grants;
+pub mod images;
+pub mod jobs;
 mod ledger;
 mod load;
 pub mod logs;
 pub mod nodes;
+pub mod packages;
 pub mod results;
 pub mod runs;
+pub mod secrets;
 pub mod tasks;
+pub mod templates;
 #[cfg(test)]
 pub mod testing;
 pub mod wallet;

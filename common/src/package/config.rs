@@ -1,0 +1,77 @@
+//! A job's config: when it stops trying.
+
+use serde::{Deserialize, Serialize};
+
+use super::loose::{Invalid, Loose};
+use crate::spec::Limits;
+
+/// 30 days.
+const TIMEOUT_SECS_MAX: u64 = 30 * 24 * 3600;
+const RETRIES_MAX: u64 = 100;
+
+/// Each field is `None` where it was not given, so that configs can be laid over one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobConfig {
+    /// 0 is no limit.
+    pub task_timeout_secs: Option<u32>,
+    /// 0 is no limit.
+    pub job_timeout_secs: Option<u32>,
+    pub is_test: Option<bool>,
+    pub task_retries: Option<u32>,
+}
+
+impl JobConfig {
+    pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
+        let timeout = 0..=TIMEOUT_SECS_MAX;
+        Ok(Self {
+            task_timeout_secs: fields.number("taskTimeout", timeout.clone())?.map(small),
+            job_timeout_secs: fields.number("jobTimeout", timeout)?.map(small),
+            is_test: fields.flag("isTestJob")?,
+            task_retries: fields.number("maxTaskRetries", 0..=RETRIES_MAX)?.map(small),
+        })
+    }
+
+    /// This config, with `over`'s fields in place of its own where they are given.
+    #[must_use]
+    pub fn overlaid(self, over: Self) -> Self {
+        Self {
+            task_timeout_secs: over.task_timeout_secs.or(self.task_timeout_secs),
+            job_timeout_secs: over.job_timeout_secs.or(self.job_timeout_secs),
+            is_test: over.is_test.or(self.is_test),
+            task_retries: over.task_retries.or(self.task_retries),
+        }
+    }
+
+    pub fn limits(self) -> Limits {
+        Limits {
+            task_timeout_secs: self.task_timeout_secs.filter(|secs| *secs > 0),
+            job_timeout_secs: self.job_timeout_secs.filter(|secs| *secs > 0),
+            task_retries: self.task_retries.unwrap_or(0),
+        }
+    }
+}
+
+fn small(n: u64) -> u32 {
+    u32::try_from(n).expect("the bounds fit")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn configs_are_laid_over_one_another() {
+        let read = |value| JobConfig::read(Loose::new("config", value).unwrap()).unwrap();
+        let base = read(json!({"taskTimeout": "3600", "jobTimeout": 3600, "maxTaskRetries": 3}));
+        let over = read(json!({"job_timeout": 0, "isTestJob": false}));
+
+        let limits = base.overlaid(over).limits();
+
+        assert_eq!(limits.task_timeout_secs, Some(3600));
+        assert_eq!(limits.job_timeout_secs, None);
+        assert_eq!(limits.task_retries, 3);
+    }
+}

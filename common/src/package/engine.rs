@@ -1,0 +1,117 @@
+//! The engines that need no package: their names, aliases and params.
+
+use super::loose::{Invalid, Loose};
+use crate::spec::{Assembler, Params, Partitioner};
+
+/// 8 MiB.
+const CHUNK_BYTES_DEFAULT: u64 = 8 * 1024 * 1024;
+const CHUNK_BYTES_MAX: u64 = 1 << 40;
+const COPIES_MAX: u64 = 1_000_000;
+const NAME_BYTES_MAX: usize = 255;
+
+const PARTITIONERS: [&str; 5] = ["passthrough", "lines", "bytes", "file", "replicate"];
+const ASSEMBLERS: [&str; 3] = ["passthrough", "concat", "zip"];
+
+/// The built-in partitioner that always has this name. A package cannot take it.
+pub fn reserved_partitioner(name: &str) -> Option<&'static str> {
+    PARTITIONERS.into_iter().find(|reserved| *reserved == name)
+}
+
+/// The built-in partitioner that stands in for a well-known engine, where the workspace has none
+/// of that name.
+pub fn partitioner_alias(name: &str) -> Option<&'static str> {
+    matches!(name, "fanout-replica" | "replicate-fanout").then_some("replicate")
+}
+
+/// The built-in assembler that always has this name.
+pub fn reserved_assembler(name: &str) -> Option<&'static str> {
+    ASSEMBLERS.into_iter().find(|reserved| *reserved == name)
+}
+
+pub fn assembler_alias(name: &str) -> Option<&'static str> {
+    (name == "zipper").then_some("zip")
+}
+
+/// A built-in partitioner with a job's params, which must hold nothing else.
+pub fn partitioner(builtin: &'static str, params: &Params) -> Result<Partitioner, Invalid> {
+    let mut params = Loose::new("params.partitioner", params.clone().into())?;
+    let made = match builtin {
+        "lines" => Partitioner::Lines { bytes: chunk_bytes(&mut params)? },
+        "bytes" => Partitioner::Bytes { bytes: chunk_bytes(&mut params)? },
+        "file" => Partitioner::File,
+        "replicate" => {
+            let field = params.name("num_replicas");
+            let copies = params
+                .number("num_replicas", 1..=COPIES_MAX)?
+                .ok_or_else(|| Invalid::new(field, "is missing"))?;
+            Partitioner::Replicate { copies: u32::try_from(copies).expect("the bound fits") }
+        }
+        _ => Partitioner::Passthrough,
+    };
+    params.finish()?;
+    Ok(made)
+}
+
+fn chunk_bytes(params: &mut Loose) -> Result<u64, Invalid> {
+    Ok(params.number("chunk_bytes", 1..=CHUNK_BYTES_MAX)?.unwrap_or(CHUNK_BYTES_DEFAULT))
+}
+
+/// A built-in assembler with a job's params, which must hold nothing else.
+pub fn assembler(builtin: &'static str, params: &Params) -> Result<Assembler, Invalid> {
+    let mut params = Loose::new("params.assembler", params.clone().into())?;
+    let made = match builtin {
+        "concat" => Assembler::Concat { name: file_name(&mut params, "result.txt")? },
+        "zip" => Assembler::Zip { name: file_name(&mut params, "results_archive.zip")? },
+        _ => Assembler::Passthrough,
+    };
+    params.finish()?;
+    Ok(made)
+}
+
+fn file_name(params: &mut Loose, default: &str) -> Result<String, Invalid> {
+    let field = params.name("name");
+    let name = params.text("name")?.unwrap_or_else(|| default.to_owned());
+    let bad = |c: char| c.is_control() || matches!(c, '/' | '\\');
+    if name.len() > NAME_BYTES_MAX || name.contains(bad) || matches!(name.as_str(), "." | "..") {
+        let problem = "must be a file name without folders, at most 255 bytes";
+        return Err(Invalid::new(field, problem));
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn params(value: Value) -> Params {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn params_are_read_in_any_spelling() {
+        for given in [json!({"chunk_bytes": 5}), json!({"chunkBytes": "5"})] {
+            let made = partitioner("lines", &params(given)).unwrap();
+
+            assert_eq!(made, Partitioner::Lines { bytes: 5 });
+        }
+        let zip = assembler("zip", &params(json!({}))).unwrap();
+        assert_eq!(zip, Assembler::Zip { name: "results_archive.zip".to_owned() });
+    }
+
+    #[test]
+    fn bad_and_unknown_params_are_named() {
+        let lines = |value| partitioner("lines", &params(value)).unwrap_err().field;
+
+        assert_eq!(lines(json!({"chunk_bytes": 0})), "params.partitioner.chunk_bytes");
+        assert_eq!(lines(json!({"chunk_size": 5})), "params.partitioner.chunk_size");
+        assert_eq!(
+            partitioner("replicate", &params(json!({}))).unwrap_err().field,
+            "params.partitioner.num_replicas"
+        );
+        for name in ["../x", "a/b", ".."] {
+            assert!(assembler("concat", &params(json!({ "name": name }))).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! JSON objects as they arrive: keys in any spelling, numbers as text, empty fields as unset.
+//!
+//! Clients and hand-written files mix `bucketName`, `bucket_name` and `BucketName`. What a value
+//! may be is not loose at all: every refusal names the field.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use crate::spec::Params;
+
+/// A field that is missing or not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    /// The path to the field, such as `dataSource.params.bucketName`.
+    pub field: String,
+    pub problem: String,
+}
+
+impl Invalid {
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+}
+
+/// A JSON object whose fields are taken out one by one.
+///
+/// Keys match without regard to case, `_` and `-`. A field that is null or an empty text counts
+/// as unset, since many clients send their unset fields so.
+#[derive(Debug)]
+pub struct Loose {
+    path: String,
+    /// By the key's plain form; the value keeps the key as it was written.
+    fields: BTreeMap<String, (String, Value)>,
+}
+
+impl Loose {
+    /// Reads an object; `path` is its own name in messages, empty for the outermost.
+    pub fn new(path: impl Into<String>, value: Value) -> Result<Self, Invalid> {
+        let path = path.into();
+        let Value::Object(map) = value else {
+            let field = if path.is_empty() { "body".to_owned() } else { path };
+            return Err(Invalid::new(field, "must be a JSON object"));
+        };
+        let mut fields = BTreeMap::new();
+        for (key, value) in map {
+            if value.is_null() || value.as_str() == Some("") {
+                continue;
+            }
+            if let Some((first, _)) = fields.insert(plain(&key), (key.clone(), value)) {
+                let problem = format!("is given twice, also as {first:?}");
+                return Err(Invalid::new(join(&path, &key), problem));
+            }
+        }
+        Ok(Self { path, fields })
+    }
+
+    /// Reads an object from JSON text.
+    pub fn parse(path: impl Into<String>, json: &[u8]) -> Result<Self, Invalid> {
+        let path = path.into();
+        let value = serde_json::from_slice(json).map_err(|error| {
+            let field = if path.is_empty() { "body" } else { path.as_str() };
+            Invalid::new(field, format!("is not JSON: {error}"))
+        })?;
+        Self::new(path, value)
+    }
+
+    /// The full name of a field of this object.
+    pub fn name(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.fields.contains_key(&plain(key))
+    }
+
+    pub fn value(&mut self, key: &str) -> Option<Value> {
+        self.fields.remove(&plain(key)).map(|(_, value)| value)
+    }
+
+    pub fn text(&mut self, key: &str) -> Result<Option<String>, Invalid> {
+        let field = self.name(key);
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.contains('\0') => {
+                Err(Invalid::new(field, "must not contain NUL"))
+            }
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Invalid::new(field, "must be a text")),
+        }
+    }
+
+    pub fn required_text(&mut self, key: &str) -> Result<String, Invalid> {
+        let field = self.name(key);
+        self.text(key)?.ok_or_else(|| Invalid::new(field, "is missing"))
+    }
+
+    /// A text of at most `chars_max` characters, none of them a control character.
+    pub fn line(&mut self, key: &str, chars_max: usize) -> Result<Option<String>, Invalid> {
+        let field = self.name(key);
+        let text = self.text(key)?;
+        if let Some(text) = &text {
+            check_line(&field, text, chars_max)?;
+        }
+        Ok(text)
+    }
+
+    /// A whole number, which may be written as a text.
+    pub fn number(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Invalid> {
+        let field = self.name(key);
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let number = match &value {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        match number {
+            Some(number) if range.contains(&number) => Ok(Some(number)),
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                Err(Invalid::new(field, format!("must be a whole number from {least} to {most}")))
+            }
+        }
+    }
+
+    pub fn flag(&mut self, key: &str) -> Result<Option<bool>, Invalid> {
+        let field = self.name(key);
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            Some(_) => Err(Invalid::new(field, "must be true or false")),
+        }
+    }
+
+    /// A list of texts; unset is an empty one.
+    pub fn texts(&mut self, key: &str, count_max: usize) -> Result<Vec<String>, Invalid> {
+        let field = self.name(key);
+        let items = match self.value(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(items)) if items.len() <= count_max => items,
+            Some(_) => {
+                let problem = format!("must be a list of at most {count_max} texts");
+                return Err(Invalid::new(field, problem));
+            }
+        };
+        let text = |(i, item)| match item {
+            Value::String(text) if !text.contains('\0') => Ok(text),
+            _ => Err(Invalid::new(format!("{field}[{i}]"), "must be a text")),
+        };
+        items.into_iter().enumerate().map(text).collect()
+    }
+
+    pub fn object(&mut self, key: &str) -> Result<Option<Self>, Invalid> {
+        let field = self.name(key);
+        self.value(key).map(|value| Self::new(field, value)).transpose()
+    }
+
+    /// An object that is passed on as it is.
+    pub fn params(&mut self, key: &str) -> Result<Option<Params>, Invalid> {
+        let field = self.name(key);
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(map)),
+            Some(_) => Err(Invalid::new(field, "must be a JSON object")),
+        }
+    }
+
+    /// Everything that has not been taken out, under the keys as they were written.
+    pub fn rest(self) -> Map<String, Value> {
+        self.fields.into_values().collect()
+    }
+
+    /// Refuses what has not been taken out: a misspelt field must not pass in silence.
+    pub fn finish(self) -> Result<(), Invalid> {
+        match self.fields.into_values().next() {
+            None => Ok(()),
+            Some((key, _)) => Err(Invalid::new(join(&self.path, &key), "is not a known field")),
+        }
+    }
+}
+
+/// Refuses a text that is too long or has control characters.
+pub fn check_line(field: &str, text: &str, chars_max: usize) -> Result<(), Invalid> {
+    if text.chars().any(char::is_control) {
+        return Err(Invalid::new(field, "must not contain control characters"));
+    }
+    if text.chars().count() > chars_max {
+        return Err(Invalid::new(field, format!("must have at most {chars_max} characters")));
+    }
+    Ok(())
+}
+
+fn plain(key: &str) -> String {
+    key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn keys_match_in_any_spelling() {
+        for key in ["bucketName", "bucket_name", "BucketName", "BUCKET-NAME"] {
+            let mut loose = Loose::new("", json!({ key: "b" })).unwrap();
+
+            assert_eq!(loose.text("bucketName"), Ok(Some("b".to_owned())), "{key}");
+            assert_eq!(loose.finish(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn numbers_may_be_texts_and_empty_is_unset() {
+        let mut loose =
+            Loose::new("config", json!({"a": 7, "b": "7", "c": "", "d": null, "e": -1})).unwrap();
+
+        assert_eq!(loose.number("a", 0..=9), Ok(Some(7)));
+        assert_eq!(loose.number("b", 0..=9), Ok(Some(7)));
+        assert_eq!(loose.number("c", 0..=9), Ok(None));
+        assert_eq!(loose.number("d", 0..=9), Ok(None));
+        assert_eq!(
+            loose.number("e", 0..=9).unwrap_err().to_string(),
+            "config.e: must be a whole number from 0 to 9"
+        );
+    }
+
+    #[test]
+    fn a_field_given_twice_or_unknown_is_refused_by_name() {
+        let twice = Loose::new("", json!({"secret_id": "a", "secretId": "b"})).unwrap_err();
+        let unknown = Loose::new("p", json!({"nmae": 1})).unwrap().finish().unwrap_err();
+
+        assert!(twice.problem.contains("twice"));
+        assert_eq!(unknown.to_string(), "p.nmae: is not a known field");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        assert_eq!(Loose::parse("", b"[]").unwrap_err().field, "body");
+        assert!(Loose::parse("", b"{").unwrap_err().problem.starts_with("is not JSON"));
+        assert!(Loose::parse("", &[b'['; 100_000]).is_err());
+    }
+}

@@ -1,0 +1,228 @@
+//! `manifest.json`: what a package is and what it needs.
+
+use serde::{Deserialize, Serialize};
+
+use super::loose::{Invalid, Loose};
+use super::tag::{self, Version};
+use crate::resources::Resources;
+
+const DESCRIPTION_CHARS_MAX: usize = 4000;
+const REFERENCE_CHARS_MAX: usize = 512;
+const LIST_MAX: usize = 64;
+const CPUS_MAX: u64 = 1024;
+const MEMORY_GIB_MAX: u64 = 4096;
+
+/// A manifest that has been checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub name: String,
+    pub version: Version,
+    pub kind: Kind,
+    pub description: String,
+    pub platform: Platform,
+    /// A path below the package's `app` folder.
+    pub entrypoint: String,
+    pub needs: Resources,
+    /// Names of the GPUs that will do; empty where none is needed.
+    pub gpus: Vec<String>,
+    /// The ids of the secrets to be injected.
+    pub secrets: Vec<String>,
+}
+
+/// What a package does in a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    App,
+    Partitioner,
+    Assembler,
+}
+
+impl Kind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Partitioner => "partitioner",
+            Self::Assembler => "assembler",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::App, Self::Partitioner, Self::Assembler].into_iter().find(|k| k.as_str() == name)
+    }
+}
+
+/// What the package runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Platform {
+    /// In a container of this image.
+    Docker { container: String, private: bool },
+    /// The entrypoint is a static executable that needs no image.
+    Binary,
+}
+
+impl Manifest {
+    pub fn parse(json: &[u8]) -> Result<Self, Invalid> {
+        let mut fields = Loose::parse("manifest.json", json)?;
+        let name = fields.required_text("name")?;
+        if !tag::is_name(&name) {
+            let problem = "must be letters, digits, - and _, at most 64 characters";
+            return Err(Invalid::new(fields.name("name"), problem));
+        }
+        let version = fields
+            .required_text("version")?
+            .parse()
+            .map_err(|e: tag::NotAVersion| Invalid::new("manifest.json.version", e.to_string()))?;
+        let kind = kind(&mut fields)?;
+        let (platform, secrets) = platform(&mut fields)?;
+        let (needs, gpus) = needs(&mut fields)?;
+        let description = fields.text("description")?.unwrap_or_default();
+        if description.chars().count() > DESCRIPTION_CHARS_MAX {
+            let problem = format!("must have at most {DESCRIPTION_CHARS_MAX} characters");
+            return Err(Invalid::new(fields.name("description"), problem));
+        }
+        let entrypoint = fields.text("entrypoint")?.unwrap_or_else(|| "main.py".to_owned());
+        check_entrypoint(&fields.name("entrypoint"), &entrypoint)?;
+        Ok(Self { name, version, kind, description, platform, entrypoint, needs, gpus, secrets })
+    }
+}
+
+fn kind(fields: &mut Loose) -> Result<Kind, Invalid> {
+    let field = fields.name("type");
+    let Some(name) = fields.text("type")? else { return Ok(Kind::App) };
+    Kind::from_name(&name.to_lowercase())
+        .ok_or_else(|| Invalid::new(field, "must be app, partitioner or assembler"))
+}
+
+/// The platform, and the secrets that its settings list.
+fn platform(fields: &mut Loose) -> Result<(Platform, Vec<String>), Invalid> {
+    let name = fields.text("platform")?.map(|name| name.to_lowercase());
+    let mut config = match fields.object("platform_config")? {
+        Some(config) => config,
+        None => Loose::new(fields.name("platform_config"), serde_json::json!({}))?,
+    };
+    let secrets = config.texts("secrets", LIST_MAX)?;
+    let container = config.line("container", REFERENCE_CHARS_MAX)?;
+    let private = config.flag("private_image")?.unwrap_or(false);
+    // The archive with this manifest goes to nodes, which must never see a credential.
+    for key in ["username", "token"] {
+        if config.has(key) {
+            let problem = "must not be in a package, since nodes can read it: push the image \
+                           itself instead (`fanfold image push`)";
+            return Err(Invalid::new(config.name(key), problem));
+        }
+    }
+    match name.as_deref() {
+        Some("docker") | None => {
+            let container =
+                container.ok_or_else(|| Invalid::new(config.name("container"), "is missing"))?;
+            if container.contains(char::is_whitespace) {
+                return Err(Invalid::new(config.name("container"), "must not contain spaces"));
+            }
+            Ok((Platform::Docker { container, private }, secrets))
+        }
+        Some("binary") => match container {
+            None => Ok((Platform::Binary, secrets)),
+            Some(_) => {
+                let problem = "must be left out where platform is binary";
+                Err(Invalid::new(config.name("container"), problem))
+            }
+        },
+        Some(_) => Err(Invalid::new(fields.name("platform"), "must be docker or binary")),
+    }
+}
+
+fn needs(fields: &mut Loose) -> Result<(Resources, Vec<String>), Invalid> {
+    let Some(mut device) = fields.object("device_requirements")? else {
+        return Ok((Resources::new(1000, 1024), Vec::new()));
+    };
+    // 0 stands for unset, as in every number of this API.
+    let cpus = device.number("min_cpu", 0..=CPUS_MAX)?.unwrap_or(0).max(1);
+    let gib = device.number("min_memory", 0..=MEMORY_GIB_MAX)?.unwrap_or(0).max(1);
+    let gpus = device.texts("gpu", LIST_MAX)?;
+    let small = |n: u64| u32::try_from(n).expect("the bounds fit");
+    Ok((Resources::new(small(cpus * 1000), small(gib * 1024)), gpus))
+}
+
+/// Refuses an entrypoint that is not a plain path below `app`.
+fn check_entrypoint(field: &str, path: &str) -> Result<(), Invalid> {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && !part.starts_with('-')
+            && !part.chars().any(|c| c.is_control() || c == '\\')
+    };
+    if path.len() <= 255 && path.split('/').all(plain) {
+        return Ok(());
+    }
+    Err(Invalid::new(field, "must be the path of a file inside the app folder, such as main.py"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parse(manifest: &Value) -> Result<Manifest, Invalid> {
+        Manifest::parse(manifest.to_string().as_bytes())
+    }
+
+    #[test]
+    fn every_published_spelling_is_read() {
+        let snake = parse(&json!({
+            "name": "img-gen", "version": "0.2", "platform": "docker", "entrypoint": "main.py",
+            "platform_config": {"container": "python:3", "private_image": false},
+            "device_requirements": {"min_cpu": 4, "min_memory": "8", "gpu": []},
+        }))
+        .unwrap();
+        let pascal = parse(&json!({
+            "Name": "img-gen", "Version": "0.2", "Platform": "docker", "Entrypoint": "main.py",
+            "PlatformConfig": {"Container": "python:3", "PrivateImage": false, "username": ""},
+            "DeviceRequirements": {"MinCpu": 4, "MinMemory": 8}, "requirements": ["numpy"],
+        }))
+        .unwrap();
+
+        assert_eq!(snake, pascal);
+        assert_eq!(snake.needs, Resources::new(4000, 8192));
+    }
+
+    #[test]
+    fn defaults_are_an_app_in_python_with_one_cpu() {
+        let manifest =
+            parse(&json!({"name": "a", "version": "1.0", "platformConfig": {"container": "c"}}))
+                .unwrap();
+
+        assert_eq!(manifest.kind, Kind::App);
+        assert_eq!(manifest.entrypoint, "main.py");
+        assert_eq!(manifest.needs, Resources::new(1000, 1024));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let good = json!({"name": "a", "version": "1.0", "platform_config": {"container": "c"}});
+        for (field, value, named) in [
+            ("name", json!("a/b"), "manifest.json.name"),
+            ("name", json!(7), "manifest.json.name"),
+            ("version", json!("1"), "manifest.json.version"),
+            ("type", json!("engine"), "manifest.json.type"),
+            ("platform", json!("wasm"), "manifest.json.platform"),
+            ("entrypoint", json!("../main.py"), "manifest.json.entrypoint"),
+            ("entrypoint", json!("/bin/sh"), "manifest.json.entrypoint"),
+            ("entrypoint", json!("-rf"), "manifest.json.entrypoint"),
+            ("platform_config", json!({"container": "c", "token": "t"}), "platform_config.token"),
+            ("platform_config", json!({}), "platform_config.container"),
+            ("device_requirements", json!({"min_cpu": 1.5}), "device_requirements.min_cpu"),
+            ("device_requirements", json!({"min_cpu": 99999}), "device_requirements.min_cpu"),
+        ] {
+            let mut manifest = good.clone();
+            manifest[field] = value;
+
+            let refused = parse(&manifest).unwrap_err();
+            assert!(refused.field.ends_with(named), "{refused}");
+        }
+    }
+}

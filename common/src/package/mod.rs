@@ -1,0 +1,11 @@
+//! Packages, templates and job settings as people write them: read once, tolerantly in spelling
+//! and strictly in meaning, into values that are valid.
+
+pub mod archive;
+pub mod config;
+pub mod descriptor;
+pub mod engine;
+pub mod loose;
+pub mod manifest;
+pub mod tag;
+pub mod template;

@@ -1,0 +1,193 @@
+//! `template.json`: a partitioner, an app and an assembler, with defaults for the jobs made from
+//! it.
+
+use serde::{Deserialize, Serialize};
+
+use super::config::JobConfig;
+use super::descriptor::Descriptor;
+use super::loose::{Invalid, Loose};
+use super::tag::{NotATag, Tag};
+use crate::spec::Params;
+
+const ID_CHARS_MAX: usize = 128;
+const DESCRIPTION_CHARS_MAX: usize = 4000;
+
+/// A template that has been checked. The tags are resolved when a job runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    pub id: String,
+    pub description: String,
+    pub partitioner: String,
+    pub app: String,
+    pub assembler: String,
+    pub source: Option<Descriptor>,
+    pub destination: Option<Descriptor>,
+    pub params: PhaseParams,
+    pub config: JobConfig,
+}
+
+/// The params of the three phases.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PhaseParams {
+    pub partitioner: Params,
+    pub app: Params,
+    pub assembler: Params,
+}
+
+impl PhaseParams {
+    pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
+        Ok(Self {
+            partitioner: fields.params("partitioner")?.unwrap_or_default(),
+            app: fields.params("app")?.unwrap_or_default(),
+            assembler: fields.params("assembler")?.unwrap_or_default(),
+        })
+    }
+
+    /// These params, with each key that `over` gives in place of their own.
+    #[must_use]
+    pub fn overlaid(&self, over: &Self) -> Self {
+        let overlay = |base: &Params, over: &Params| {
+            base.iter().chain(over).map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        Self {
+            partitioner: overlay(&self.partitioner, &over.partitioner),
+            app: overlay(&self.app, &over.app),
+            assembler: overlay(&self.assembler, &over.assembler),
+        }
+    }
+}
+
+impl Template {
+    /// Unknown fields are passed over: a template that was read from a server has more of them.
+    pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
+        let id = fields.required_text("id")?;
+        let field = fields.name("id");
+        check_id(&field, &id)?;
+        let (partitioner, app, assembler) = (
+            tag(&mut fields, "partitioner")?,
+            tag(&mut fields, "app")?,
+            tag(&mut fields, "assembler")?,
+        );
+        let description = fields.text("description")?.unwrap_or_default();
+        if description.chars().count() > DESCRIPTION_CHARS_MAX {
+            let problem = format!("must have at most {DESCRIPTION_CHARS_MAX} characters");
+            return Err(Invalid::new(fields.name("description"), problem));
+        }
+        let source = descriptor(&mut fields, "dataSource", Descriptor::check_source)?;
+        let destination =
+            descriptor(&mut fields, "dataDestination", Descriptor::check_destination)?;
+        let params = fields.object("params")?.map(PhaseParams::read).transpose()?;
+        let config = fields.object("config")?.map(JobConfig::read).transpose()?;
+        Ok(Self {
+            id,
+            description,
+            partitioner,
+            app,
+            assembler,
+            source,
+            destination,
+            params: params.unwrap_or_default(),
+            config: config.unwrap_or_default(),
+        })
+    }
+}
+
+fn tag(fields: &mut Loose, key: &str) -> Result<String, Invalid> {
+    let text = fields.required_text(key)?;
+    text.parse::<Tag>().map_err(|e: NotATag| Invalid::new(fields.name(key), e.to_string()))?;
+    Ok(text)
+}
+
+/// A data descriptor as a default for jobs: it is shown to whoever reads the template, so it must
+/// not carry a secret's value.
+fn descriptor(
+    fields: &mut Loose,
+    key: &str,
+    check: fn(Loose) -> Result<super::descriptor::Checked, Invalid>,
+) -> Result<Option<Descriptor>, Invalid> {
+    let Some(object) = fields.object(key)? else { return Ok(None) };
+    let checked = check(object)?;
+    if checked.inline.is_some() {
+        let problem = "must not carry keys or passwords in a template: store a secret \
+                       (POST /v1/auth/secrets) and give its id as secret_id";
+        return Err(Invalid::new(format!("{key}.params"), problem));
+    }
+    Ok(Some(checked.place.descriptor()))
+}
+
+fn check_id(field: &str, id: &str) -> Result<(), Invalid> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@');
+    if id.len() > ID_CHARS_MAX || !id.bytes().all(allowed) || id.starts_with('.') {
+        let problem = "must be letters, digits, - _ . and @, at most 128 characters";
+        return Err(Invalid::new(field, problem));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(template: Value) -> Result<Template, Invalid> {
+        Template::read(Loose::new("", template)?)
+    }
+
+    #[test]
+    fn a_published_template_is_read() {
+        let template = read(json!({
+            "id": "img-template", "description": "", "app": "img@0.1",
+            "partitioner": "fanout-replica", "assembler": "zipper",
+            "dataSource": {"dataSourceDescriptor": "bypass"},
+            "dataDestination": {"data_source_descriptor": "bucket", "params": {}},
+            "params": {"partitioner": {"num_replicas": 5}, "app": {}},
+            "config": {"taskTimeout": 7200, "jobTimeout": 7200, "maxTaskRetries": 3},
+            "createdAt": "2025-10-30T00:00:00Z", "isPublic": false,
+        }))
+        .unwrap();
+
+        assert_eq!(template.params.partitioner["num_replicas"], 5);
+        assert_eq!(template.config.task_retries, Some(3));
+        assert_eq!(template.source.unwrap().name, "bypass");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let good = json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s"});
+        for (field, value, named) in [
+            ("id", json!("a/b"), "id"),
+            ("app", json!("a@x"), "app"),
+            ("partitioner", json!(null), "partitioner"),
+            (
+                "dataSource",
+                json!({"dataSourceDescriptor": "ftp"}),
+                "dataSource.dataSourceDescriptor",
+            ),
+            ("params", json!({"app": []}), "params.app"),
+            (
+                "dataSource",
+                json!({"dataSourceDescriptor": "s3", "params": {"bucketName": "b", "name": "n",
+                       "accessKey": "a", "secretKey": "s"}}),
+                "dataSource.params",
+            ),
+        ] {
+            let mut template = good.clone();
+            template[field] = value;
+
+            assert_eq!(read(template).unwrap_err().field, named);
+        }
+    }
+
+    #[test]
+    fn params_are_laid_over_key_by_key() {
+        let params = |value| PhaseParams::read(Loose::new("params", value).unwrap()).unwrap();
+        let base = params(json!({"app": {"a": 1, "b": 2}}));
+
+        let both = base.overlaid(&params(json!({"app": {"b": 3}})));
+
+        assert_eq!(both, params(json!({"app": {"a": 1, "b": 3}})));
+    }
+}

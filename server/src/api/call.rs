@@ -1,0 +1,165 @@
+//! A request as handlers see it: who calls, what was asked, and a body that is read on demand.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use common::package::loose::Loose;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use sync_wrapper::SyncStream;
+use warp::Filter;
+use warp::http::HeaderMap;
+use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+
+use super::error::{Error, Result};
+use super::token::{self, Caller};
+use super::{App, Doors};
+use crate::data::ByteStream;
+
+/// The most bytes of an ordinary body.
+pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
+/// A body that pauses for longer is given up.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+type Pieces = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, warp::Error>> + Send + Sync>>;
+
+/// One request.
+pub struct Call {
+    doors: Arc<Doors>,
+    pub headers: HeaderMap,
+    /// As it came, without the question mark.
+    pub raw_query: String,
+    body: Pieces,
+}
+
+/// A segment of the path, percent-decoded.
+pub struct Segment(pub String);
+
+impl FromStr for Segment {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let decoded = percent_encoding::percent_decode_str(text).decode_utf8().map_err(drop)?;
+        if decoded.chars().any(char::is_control) {
+            return Err(());
+        }
+        Ok(Self(decoded.into_owned()))
+    }
+}
+
+impl Segment {
+    /// Reads the segment as an id. One that is none names nothing, as an unknown one does.
+    pub fn id<T: FromStr>(&self, what: &str) -> Result<T> {
+        self.0.parse().map_err(|_| Error::not_found(what, &self.0))
+    }
+}
+
+/// Takes the request apart; never refuses it.
+pub fn call(
+    doors: &Arc<Doors>,
+) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone + use<> {
+    let doors = doors.clone();
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::header::headers_cloned().and(query).and(warp::body::stream()).map(
+        move |headers, raw_query, body| Call {
+            doors: doors.clone(),
+            headers,
+            raw_query,
+            body: pieces(body),
+        },
+    )
+}
+
+fn pieces<S, B>(body: S) -> Pieces
+where
+    S: Stream<Item = std::result::Result<B, warp::Error>> + Send + 'static,
+    B: Buf,
+{
+    Box::pin(SyncStream::new(body.map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()))))
+}
+
+impl Call {
+    pub fn app(&self) -> &App {
+        &self.doors.app
+    }
+
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
+    }
+
+    /// Who calls, by the access token or API key in the Authorization header.
+    pub async fn caller(&self) -> Result<Caller> {
+        let header = self.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        token::caller(self.app(), header).await
+    }
+
+    /// The query's fields; of one given twice, the first.
+    pub fn query(&self) -> Result<BTreeMap<String, String>> {
+        let mut fields = BTreeMap::new();
+        for (key, value) in url::form_urlencoded::parse(self.raw_query.as_bytes()) {
+            if value.contains('\0') {
+                return Err(Error::field(key, "must not contain NUL"));
+            }
+            fields.entry(key.into_owned()).or_insert(value.into_owned());
+        }
+        Ok(fields)
+    }
+
+    /// What the request says about its body's size.
+    pub fn content_length(&self) -> Option<u64> {
+        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+
+    /// The whole body.
+    pub async fn bytes(&mut self, max: u64) -> Result<Bytes> {
+        if self.content_length().is_some_and(|length| length > max) {
+            return Err(Error::TooLarge(max));
+        }
+        let mut whole = BytesMut::new();
+        while let Some(piece) = next_piece(&mut self.body).await {
+            whole.extend_from_slice(&piece.map_err(|_| cut_off())?);
+            if whole.len() as u64 > max {
+                return Err(Error::TooLarge(max));
+            }
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The body as a JSON object; an empty body is an empty one.
+    pub async fn json(&mut self) -> Result<Loose> {
+        self.json_up_to(BODY_BYTES_MAX).await
+    }
+
+    pub async fn json_up_to(&mut self, max: u64) -> Result<Loose> {
+        let bytes = self.bytes(max).await?;
+        let json = if bytes.is_empty() { b"{}" } else { bytes.as_ref() };
+        Ok(Loose::parse("", json)?)
+    }
+
+    /// The body as it arrives.
+    pub fn into_stream(self) -> ByteStream {
+        Box::pin(futures::stream::unfold(Some(self.body), |body| async {
+            let mut body = body?;
+            match next_piece(&mut body).await? {
+                Ok(piece) => Some((Ok(piece), Some(body))),
+                Err(error) => Some((Err(error.into()), None)),
+            }
+        }))
+    }
+}
+
+/// The next piece of a body, unless it pauses for too long.
+async fn next_piece(body: &mut Pieces) -> Option<std::io::Result<Bytes>> {
+    match tokio::time::timeout(PAUSE_MAX, body.next()).await {
+        Ok(None) => None,
+        Ok(Some(piece)) => Some(piece.map_err(std::io::Error::other)),
+        Err(_) => Some(Err(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+fn cut_off() -> Error {
+    Error::field("body", "was cut off before its end")
+}

@@ -1,0 +1,118 @@
+//! What a door answers when it cannot do what was asked.
+
+use common::package::loose::Invalid;
+use warp::http::StatusCode;
+
+use crate::{coordinator, data, secrets};
+
+/// Why a request is refused. The text is for the caller; what has a source is ours alone.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("authorization: a valid access token or API key is needed in the Authorization header")]
+    Unauthenticated,
+    #[error("{0}")]
+    Invalid(String),
+    /// Right in itself, but not now.
+    #[error("{0}")]
+    NotNow(String),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0} not found")]
+    NotFound(String),
+    #[error("this method is not allowed here")]
+    Method,
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(u64),
+    #[error("the server is busy or stopping: try again in a moment")]
+    Unavailable,
+    #[error("an error on the server occurred")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A refusal that names the field.
+    pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Invalid::new(field, problem).into()
+    }
+
+    pub fn not_found(what: &str, name: &str) -> Self {
+        // What was asked for goes back, but not without end.
+        Self::NotFound(format!("{what} {:?}", name.chars().take(200).collect::<String>()))
+    }
+
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Invalid(_) | Self::NotNow(_) => StatusCode::BAD_REQUEST,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The code of the answer's `rpcStatus`, as gRPC numbers them.
+    pub const fn rpc_code(&self) -> i32 {
+        match self {
+            Self::Invalid(_) => 3,
+            Self::NotFound(_) => 5,
+            Self::Forbidden(_) => 7,
+            Self::TooLarge(_) => 8,
+            Self::NotNow(_) => 9,
+            Self::Method => 12,
+            Self::Internal(_) => 13,
+            Self::Unavailable => 14,
+            Self::Unauthenticated => 16,
+        }
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid.to_string())
+    }
+}
+
+impl From<sea_orm::DbErr> for Error {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<secrets::Error> for Error {
+    fn from(error: secrets::Error) -> Self {
+        match error {
+            secrets::Error::NotFound(_) => Self::NotNow(error.to_string()),
+            secrets::Error::Key | secrets::Error::Db(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<coordinator::Error> for Error {
+    fn from(error: coordinator::Error) -> Self {
+        match error {
+            coordinator::Error::AlreadyStarted
+            | coordinator::Error::Wallet { .. }
+            | coordinator::Error::NoRun => Self::NotNow(error.to_string()),
+            coordinator::Error::Stopping => Self::Unavailable,
+            coordinator::Error::NoNode | coordinator::Error::Db(_) => {
+                Self::Internal(Box::new(error))
+            }
+        }
+    }
+}
+
+impl From<data::Error> for Error {
+    fn from(error: data::Error) -> Self {
+        match error {
+            data::Error::Customer(text) => Self::Invalid(text),
+            data::Error::Mismatch => Self::Invalid(error.to_string()),
+            data::Error::NotFound(_) => Self::NotFound("object".to_owned()),
+            data::Error::Store(_) | data::Error::Io(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Container images that travel with their apps: stored by digest, found by reference.
+
+use std::sync::Arc;
+
+use common::digest::{Digest, NotADigest};
+use common::package::loose::check_line;
+use serde::Serialize;
+use warp::Filter as _;
+
+use super::call::{Call, call};
+use super::error::{Error, Result};
+use super::{Doors, Route, any_of, reply};
+use crate::data::Stored;
+use crate::data::key::BlobKey;
+use crate::store::images::{self, StoredImage};
+
+/// 64 GiB.
+const IMAGE_BYTES_MAX: u64 = 64 << 30;
+const REFERENCE_CHARS_MAX: usize = 512;
+
+#[derive(Serialize)]
+struct ImageOut {
+    reference: String,
+    digest: Digest,
+    size: u64,
+}
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    let push = warp::path!("images")
+        .and(warp::post())
+        .and(call(doors))
+        .then(push)
+        .map(reply::json_reply)
+        .boxed();
+    let get = warp::path!("images")
+        .and(warp::get().or(warp::head()).unify())
+        .and(call(doors))
+        .then(get)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([push, get])
+}
+
+/// Takes in an image: the archive that the engine's save gives, whose digest (and size, where the
+/// body comes in pieces) the query announces.
+async fn push(call: Call) -> Result<ImageOut> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let reference = reference(&query)?;
+    let digest = query.get("digest").ok_or_else(|| Error::field("digest", "is missing"))?;
+    let digest: Digest =
+        digest.parse().map_err(|e: NotADigest| Error::field("digest", e.to_string()))?;
+    let size = match query.get("size") {
+        Some(size) => {
+            let number = size.parse().ok();
+            number.ok_or_else(|| Error::field("size", "must be a whole number of bytes"))?
+        }
+        None => call
+            .content_length()
+            .ok_or_else(|| Error::field("size", "is missing, and there is no Content-Length"))?,
+    };
+    if size > IMAGE_BYTES_MAX {
+        return Err(Error::TooLarge(IMAGE_BYTES_MAX));
+    }
+    let app = call.app().clone();
+    let expected = Stored { size, digest };
+    app.data.put_verified(&BlobKey::Image(digest), expected, call.into_stream()).await?;
+    let image = StoredImage { reference, digest, size };
+    images::put(&app.db, caller.workspace, &image).await?;
+    tracing::info!(%digest, size, "image pushed");
+    Ok(image.into())
+}
+
+async fn get(call: Call) -> Result<ImageOut> {
+    let caller = call.caller().await?;
+    let reference = reference(&call.query()?)?;
+    let image = images::find(&call.app().db, caller.workspace, &reference)
+        .await?
+        .ok_or_else(|| Error::not_found("image", &reference))?;
+    Ok(image.into())
+}
+
+fn reference(query: &std::collections::BTreeMap<String, String>) -> Result<String> {
+    let reference = query
+        .get("reference")
+        .filter(|reference| !reference.is_empty())
+        .ok_or_else(|| Error::field("reference", "is missing: the image's name"))?;
+    check_line("reference", reference, REFERENCE_CHARS_MAX)?;
+    Ok(reference.clone())
+}
+
+impl From<StoredImage> for ImageOut {
+    fn from(image: StoredImage) -> Self {
+        Self { reference: image.reference, digest: image.digest, size: image.size }
+    }
+}

@@ -1,0 +1,184 @@
+//! A job as it is shown, with its run where it has one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::ids::{JobId, WorkspaceId};
+use common::package::template::{PhaseParams, Template};
+use common::run::RunState;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::App;
+use super::error::Result;
+use super::templates::{ConfigOut, shown};
+use super::wallet::Amount;
+use crate::data::key::BlobKey;
+use crate::store::jobs::Job;
+use crate::store::runs::{self, RunView};
+
+const NEW: &str = "JOB_STATE_NEW";
+const UPLOAD_LIVES: Duration = Duration::from_secs(48 * 3600);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobAnswer {
+    job: JobOut,
+    template_info: TemplateInfo,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobOut {
+    id: JobId,
+    template_id: String,
+    template_info: TemplateInfo,
+    app_id: &'static str,
+    name: String,
+    description: String,
+    config: ConfigOut,
+    priority: &'static str,
+    start_at: Option<DateTime<Utc>>,
+    submitted_at: Option<DateTime<Utc>>,
+    started_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    deleted_at: Option<DateTime<Utc>>,
+    regions: Value,
+    state: &'static str,
+    state_timestamps: BTreeMap<&'static str, DateTime<Utc>>,
+    data_source: Option<Value>,
+    data_destination: Option<Value>,
+    params: PhaseParams,
+    duration: Seconds,
+    payment_amount: Amount,
+    num_units_estimation: &'static str,
+    num_chunks: u32,
+    error_message: String,
+}
+
+#[derive(Serialize, Clone)]
+pub struct TemplateInfo {
+    id: String,
+    owner: WorkspaceId,
+    description: String,
+    app: String,
+    partitioner: String,
+    assembler: String,
+}
+
+/// A span in seconds, as a number with three decimals that no float has held.
+struct Seconds {
+    millis: u64,
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let text = format!("{}.{:03}", self.millis / 1000, self.millis % 1000);
+        RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// The run of a job, if it has been accepted.
+pub async fn run_of(app: &App, job: &Job) -> Result<Option<RunView>> {
+    if job.run.is_none() {
+        return Ok(None);
+    }
+    Ok(runs::find_by_job(&app.db, job.workspace, job.id).await?)
+}
+
+/// A job alone: a draft with a file to come also shows where to upload it.
+pub async fn answer(app: &App, job: Job, run: Option<RunView>) -> Result<JobAnswer> {
+    let upload = match job.source() {
+        Some(source) if source.name == "file" && run.is_none() => {
+            Some(app.data.upload_link(&BlobKey::Upload(job.id), UPLOAD_LIVES).await?)
+        }
+        _ => None,
+    };
+    let job = JobOut::new(job, run, upload);
+    let template_info = job.template_info.clone();
+    Ok(JobAnswer { job, template_info })
+}
+
+impl JobOut {
+    pub fn new(job: Job, run: Option<RunView>, upload: Option<String>) -> Self {
+        let mut data_source = job.source().map(shown);
+        if let (Some(source), Some(link)) = (&mut data_source, upload) {
+            source["params"]["tempUrl"] = json!(link);
+        }
+        let mut times = BTreeMap::from([(NEW, job.created_at)]);
+        if let Some(run) = &run {
+            times.extend(run.times.iter().map(|(state, at)| (state_name(*state), *at)));
+        }
+        let time = |state| run.as_ref().and_then(|run| run.times.get(&state)).copied();
+        let started_at = time(RunState::Started);
+        let ended_at = time(RunState::Complete).or(time(RunState::Failed));
+        let millis = started_at
+            .zip(ended_at)
+            .map_or(0, |(from, to)| u64::try_from((to - from).num_milliseconds()).unwrap_or(0));
+        Self {
+            id: job.id,
+            template_id: job.template.id.clone(),
+            template_info: TemplateInfo::new(job.workspace, &job.template),
+            app_id: "",
+            config: job.config().into(),
+            params: job.params(),
+            data_destination: job.destination().map(shown),
+            data_source,
+            priority: "EXECUTION_PRIORITY_UNDEFINED",
+            start_at: None,
+            submitted_at: job.submitted_at,
+            started_at,
+            ended_at,
+            created_at: job.created_at,
+            deleted_at: job.deleted_at,
+            regions: json!({"blacklist": [], "whitelist": []}),
+            state: run.as_ref().map_or(NEW, |run| state_name(run.state)),
+            state_timestamps: times,
+            duration: Seconds { millis },
+            payment_amount: Amount::given(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
+            num_units_estimation: "0",
+            num_chunks: run.as_ref().and_then(|run| run.chunks).unwrap_or(0),
+            error_message: run.and_then(|run| run.error).unwrap_or_default(),
+            name: job.name,
+            description: job.description,
+        }
+    }
+}
+
+impl TemplateInfo {
+    fn new(owner: WorkspaceId, template: &Template) -> Self {
+        Self {
+            id: template.id.clone(),
+            owner,
+            description: template.description.clone(),
+            app: template.app.clone(),
+            partitioner: template.partitioner.clone(),
+            assembler: template.assembler.clone(),
+        }
+    }
+}
+
+/// A run's state under its documented name.
+pub const fn state_name(state: RunState) -> &'static str {
+    match state {
+        RunState::Started => "JOB_STATE_STARTED",
+        RunState::Fetching => "JOB_STATE_UPLOADING",
+        RunState::Partitioning => "JOB_STATE_PARTITIONING",
+        RunState::Processing => "JOB_STATE_PARTITIONED",
+        RunState::Processed => "JOB_STATE_TASKS_COMPLETED",
+        RunState::Assembling => "JOB_STATE_MERGING",
+        RunState::Assembled => "JOB_STATE_MERGED",
+        RunState::Delivering => "JOB_STATE_DOWNLOADING",
+        RunState::Complete => "JOB_STATE_COMPLETE",
+        RunState::Failed => "JOB_STATE_FAILED",
+    }
+}
+
+/// The documented state of a job: that of its run, or new.
+pub fn state_of(run: Option<&RunView>) -> &'static str {
+    run.map_or(NEW, |run| state_name(run.state))
+}

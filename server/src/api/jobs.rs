@@ -1,0 +1,368 @@
+//! Jobs as drafts: made from a template, changed until they run.
+
+use std::sync::Arc;
+
+use common::ids::{JobId, NotAnId, WorkspaceId};
+use common::package::config::JobConfig;
+use common::package::descriptor::{Checked, Descriptor};
+use common::package::loose::{Loose, check_line};
+use common::package::template::PhaseParams;
+use serde_json::Value;
+use uuid::Uuid;
+use warp::Filter as _;
+
+use super::call::{BODY_BYTES_MAX, Call, Segment, call};
+use super::error::{Error, Result};
+use super::job_out::{self, JobAnswer, JobOut};
+use super::page::{Page, Paged};
+use super::reply::{Done, done};
+use super::token::Caller;
+use super::{App, Doors, Route, any_of, reply};
+use crate::clock;
+use crate::data::key::BlobKey;
+use crate::store::jobs::{self, Change, Job, Sort};
+use crate::store::secrets::Secret;
+use crate::store::{runs, templates};
+
+const NAME_CHARS_MAX: usize = 256;
+const DESCRIPTION_CHARS_MAX: usize = 4000;
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    let create = warp::path!("jobs")
+        .and(warp::post())
+        .and(call(doors))
+        .then(create)
+        .map(reply::json_reply)
+        .boxed();
+    let list = warp::path!("jobs")
+        .and(warp::get())
+        .and(call(doors))
+        .then(list)
+        .map(reply::json_reply)
+        .boxed();
+    let get = warp::path!("jobs" / Segment)
+        .and(warp::get())
+        .and(call(doors))
+        .then(get)
+        .map(reply::json_reply)
+        .boxed();
+    let delete = warp::path!("jobs" / Segment)
+        .and(warp::delete())
+        .and(call(doors))
+        .then(delete)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([create, list, get, delete, patches(doors), uploads(doors)])
+}
+
+fn patches(doors: &Arc<Doors>) -> Route {
+    let data = warp::path!("jobs" / Segment / "datasource")
+        .and(warp::patch())
+        .and(call(doors))
+        .then(set_data)
+        .map(reply::json_reply)
+        .boxed();
+    let params = warp::path!("jobs" / Segment / "params")
+        .and(warp::patch())
+        .and(call(doors))
+        .then(set_params)
+        .map(reply::json_reply)
+        .boxed();
+    let name = warp::path!("jobs" / Segment / "jobname")
+        .and(warp::patch())
+        .and(call(doors))
+        .then(set_name)
+        .map(reply::json_reply)
+        .boxed();
+    let config = warp::path!("jobs" / Segment / "configs")
+        .and(warp::patch())
+        .and(call(doors))
+        .then(set_config)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([data, params, name, config])
+}
+
+fn uploads(doors: &Arc<Doors>) -> Route {
+    let now = warp::path!("jobs" / Segment / "uploadcompleted")
+        .and(warp::patch())
+        .and(call(doors))
+        .then(upload_completed)
+        .map(reply::json_reply)
+        .boxed();
+    // The form of 2023.
+    let then = warp::path!("jobs" / "uploadcompleted" / Segment)
+        .and(warp::post())
+        .and(call(doors))
+        .then(upload_completed)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([now, then])
+}
+
+/// Makes a job, or changes the draft of the given id.
+async fn create(mut call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let app = call.app();
+    let template_id = body.required_text("templateId")?;
+    let template = templates::find(&app.db, caller.workspace, &template_id)
+        .await?
+        .ok_or_else(|| Error::not_found("template", &template_id))?
+        .template;
+    let id = match body.text("jobId")? {
+        None => JobId::new(Uuid::now_v7()),
+        Some(text) => text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?,
+    };
+    let mut job = Job {
+        id,
+        workspace: caller.workspace,
+        name: String::new(),
+        description: String::new(),
+        template: template.clone(),
+        source: None,
+        destination: None,
+        params: PhaseParams::default(),
+        config: JobConfig::default(),
+        upload_bytes: None,
+        draft: 0,
+        run: None,
+        created_at: clock::now(),
+        submitted_at: None,
+        deleted_at: None,
+    };
+    let mut changes = vec![Change::Template(Box::new(template))];
+    changes.extend(read_changes(app, &caller, id, &mut body).await?);
+    if jobs::find(&app.db, caller.workspace, id).await?.is_some() {
+        return change(app, &caller, id, changes).await;
+    }
+    if jobs::is_taken(&app.db, id).await? {
+        return Err(Error::not_found("job", &id.to_string()));
+    }
+    for change in changes {
+        job.change(change);
+    }
+    jobs::insert(&app.db, &job).await?;
+    job_out::answer(app, job, None).await
+}
+
+/// The changes that a create call asks for.
+async fn read_changes(
+    app: &App,
+    caller: &Caller,
+    id: JobId,
+    body: &mut Loose,
+) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    if let Some(name) = body.line("name", NAME_CHARS_MAX)? {
+        changes.push(Change::Name(name));
+    }
+    let field = body.name("description");
+    if let Some(text) = body.text("description")? {
+        if text.chars().count() > DESCRIPTION_CHARS_MAX {
+            let problem = format!("must have at most {DESCRIPTION_CHARS_MAX} characters");
+            return Err(Error::field(field, problem));
+        }
+        changes.push(Change::Description(text));
+    }
+    if let Some(params) = body.object("params")? {
+        changes.push(Change::Params(PhaseParams::read(params)?));
+    }
+    if let Some(config) = body.object("config")? {
+        changes.push(Change::Config(JobConfig::read(config)?));
+    }
+    changes.extend(read_data(app, caller, id, body).await?);
+    Ok(changes)
+}
+
+/// The changes of source and destination. Keys that came inside them go where secrets are.
+async fn read_data(app: &App, caller: &Caller, id: JobId, body: &mut Loose) -> Result<Vec<Change>> {
+    let source = body.object("dataSource")?.map(Descriptor::check_source).transpose()?;
+    let destination =
+        body.object("dataDestination")?.map(Descriptor::check_destination).transpose()?;
+    let mut changes = Vec::new();
+    if let Some(source) = source {
+        let kept = keep(app, caller.workspace, format!("job-{id}-source"), source).await?;
+        changes.push(Change::Source(kept));
+    }
+    if let Some(destination) = destination {
+        let secret = format!("job-{id}-destination");
+        let kept = keep(app, caller.workspace, secret, destination).await?;
+        changes.push(Change::Destination(kept));
+    }
+    Ok(changes)
+}
+
+async fn keep(
+    app: &App,
+    owner: WorkspaceId,
+    secret_id: String,
+    checked: Checked,
+) -> Result<Descriptor> {
+    let Some(inline) = checked.inline else { return Ok(checked.place.descriptor()) };
+    let secret = Secret {
+        id: secret_id.clone(),
+        kind: "other".to_owned(),
+        name: String::new(),
+        access_key: inline.access_key,
+        params: std::collections::BTreeMap::new(),
+        hidden: true,
+        expires_at: None,
+    };
+    app.secrets.keep(owner, &secret, &inline.secret_key).await?;
+    Ok(checked.place.with_secret(secret_id).descriptor())
+}
+
+async fn list(call: Call) -> Result<Paged<JobOut>> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let page = Page::read(&query)?;
+    let sort = read_sort(query.get("orderBy").map_or("", String::as_str))?;
+    let db = &call.app().db;
+    let (found, total) = jobs::list(db, caller.workspace, sort, page.offset, page.limit).await?;
+    let started: Vec<_> = found.iter().filter(|job| job.run.is_some()).map(|job| job.id).collect();
+    let mut by_job: std::collections::HashMap<_, _> =
+        runs::find_by_jobs(db, caller.workspace, &started)
+            .await?
+            .into_iter()
+            .map(|run| (run.job, run))
+            .collect();
+    let shown = |job: Job| {
+        let run = by_job.remove(&job.id);
+        JobOut::new(job, run, None)
+    };
+    Ok(Paged { pagination: page.of(total), data: found.into_iter().map(shown).collect() })
+}
+
+fn read_sort(text: &str) -> Result<Sort> {
+    let plain = text.replace('_', "").to_lowercase();
+    match plain.as_str() {
+        "" | "-createdat" | "createdat desc" | "createdat:desc" => Ok(Sort::Newest),
+        "createdat" | "createdat asc" | "createdat:asc" => Ok(Sort::Oldest),
+        "name" | "name asc" => Ok(Sort::Name),
+        _ => Err(Error::field("orderBy", "must be createdAt, createdAt desc or name")),
+    }
+}
+
+async fn get(id: Segment, call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let job = find(call.app(), &caller, &id).await?;
+    let run = job_out::run_of(call.app(), &job).await?;
+    job_out::answer(call.app(), job, run).await
+}
+
+/// Deletes a draft, or hides a job whose run has ended.
+async fn delete(id: Segment, call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let app = call.app();
+    let job = find(app, &caller, &id).await?;
+    let deleted = match job_out::run_of(app, &job).await? {
+        None => jobs::delete_draft(&app.db, caller.workspace, job.id).await?,
+        Some(run) if run.state.is_final() => {
+            jobs::delete_ended(&app.db, caller.workspace, job.id).await?
+        }
+        Some(_) => false,
+    };
+    if !deleted {
+        return Err(Error::NotNow("this job is running: abort it first".to_owned()));
+    }
+    Ok(done())
+}
+
+async fn set_data(id: Segment, mut call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let job = find(call.app(), &caller, &id).await?;
+    refuse_started(&job)?;
+    let changes = read_data(call.app(), &caller, job.id, &mut body).await?;
+    if changes.is_empty() {
+        return Err(Error::field("dataSource", "is missing, and so is dataDestination"));
+    }
+    change(call.app(), &caller, job.id, changes).await
+}
+
+async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    // Both the bare params and a wrapped form are in use.
+    let body = match body.object("params")? {
+        Some(inner) => inner,
+        None => body,
+    };
+    let params = PhaseParams::read(body)?;
+    let job = find(call.app(), &caller, &id).await?;
+    change(call.app(), &caller, job.id, vec![Change::Params(params)]).await
+}
+
+/// Takes a bare JSON string.
+async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let name = match serde_json::from_slice(&bytes) {
+        Ok(Value::String(name)) => name,
+        Ok(wrapped @ Value::Object(_)) => Loose::new("", wrapped)?.required_text("name")?,
+        _ => return Err(Error::field("body", "must be a JSON string: the job's name")),
+    };
+    check_line("name", &name, NAME_CHARS_MAX)?;
+    let job = find(call.app(), &caller, &id).await?;
+    change(call.app(), &caller, job.id, vec![Change::Name(name)]).await
+}
+
+async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let body = match body.object("config")? {
+        Some(inner) => inner,
+        None => body,
+    };
+    let config = JobConfig::read(body)?;
+    let job = find(call.app(), &caller, &id).await?;
+    change(call.app(), &caller, job.id, vec![Change::Config(config)]).await
+}
+
+/// Notes that the file has been uploaded, once it is really there.
+async fn upload_completed(id: Segment, call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let app = call.app();
+    let job = find(app, &caller, &id).await?;
+    if job.source().is_none_or(|source| source.name != "file") {
+        return Err(Error::NotNow(
+            "dataSource.dataSourceDescriptor: this job's source is not a file".to_owned(),
+        ));
+    }
+    let Some(size) = app.data.size(&BlobKey::Upload(job.id)).await? else {
+        return Err(Error::NotNow(
+            "nothing has been uploaded yet: PUT the file to dataSource.params.tempUrl first"
+                .to_owned(),
+        ));
+    };
+    change(app, &caller, job.id, vec![Change::Uploaded(size)]).await?;
+    Ok(done())
+}
+
+async fn change(app: &App, caller: &Caller, id: JobId, changes: Vec<Change>) -> Result<JobAnswer> {
+    if !jobs::change(&app.db, caller.workspace, id, changes).await? {
+        return Err(started());
+    }
+    let job = jobs::find(&app.db, caller.workspace, id)
+        .await?
+        .ok_or_else(|| Error::not_found("job", &id.to_string()))?;
+    job_out::answer(app, job, None).await
+}
+
+fn refuse_started(job: &Job) -> Result<()> {
+    if job.run.is_some() { Err(started()) } else { Ok(()) }
+}
+
+fn started() -> Error {
+    Error::NotNow(
+        "this job has been started: it cannot be changed any more, create another one".to_owned(),
+    )
+}
+
+/// The caller's own job of this id.
+pub async fn find(app: &App, caller: &Caller, id: &Segment) -> Result<Job> {
+    jobs::find(&app.db, caller.workspace, id.id("job")?)
+        .await?
+        .ok_or_else(|| Error::not_found("job", &id.0))
+}

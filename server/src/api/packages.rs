@@ -1,0 +1,301 @@
+//! Apps and engines: pushed as archives, found by tag, switched on and off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use common::ids::{PackageId, WorkspaceId};
+use common::package::archive::{self, ARCHIVE_BYTES_MAX};
+use common::package::manifest::{Kind, Manifest, Platform};
+use common::package::tag::{NotATag, Tag};
+use serde::Serialize;
+use serde_json::{Value, json};
+use warp::Filter as _;
+
+use super::call::{Call, Segment, call};
+use super::error::{Error, Result};
+use super::page::{Page, Pagination};
+use super::{Doors, Route, any_of, reply};
+use crate::data::key::BlobKey;
+use crate::store::packages::{self, Family, Package, Which};
+
+/// Base64 adds a third; the rest is JSON around it.
+const BODY_BYTES_MAX: u64 = ARCHIVE_BYTES_MAX / 3 * 4 + 64 * 1024;
+const LINK_LIVES: Duration = Duration::from_secs(3600);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageOut {
+    id: PackageId,
+    name: String,
+    version: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    owner: WorkspaceId,
+    user_name: &'static str,
+    status: &'static str,
+    is_public: bool,
+    device_requirements: Value,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    deleted_at: Option<DateTime<Utc>>,
+    platform: &'static str,
+    hash: String,
+    link: &'static str,
+    platform_config: Value,
+    entrypoint: String,
+    /// A text for apps and a number for engines.
+    revision: Value,
+    description: String,
+}
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    any_of([family(doors, Family::App), family(doors, Family::Engine)])
+}
+
+fn family(doors: &Arc<Doors>, family: Family) -> Route {
+    let root = || warp::path(plural(family)).map(move || family);
+    let list = root()
+        .and(warp::path::end())
+        .and(warp::get())
+        .and(call(doors))
+        .then(list)
+        .map(reply::json_reply)
+        .boxed();
+    let push = root()
+        .and(warp::path::end())
+        .and(warp::post())
+        .and(call(doors))
+        .then(push)
+        .map(reply::json_reply)
+        .boxed();
+    let get = root()
+        .and(warp::path!(Segment))
+        .and(warp::get())
+        .and(call(doors))
+        .then(get)
+        .map(reply::json_reply)
+        .boxed();
+    let status = root()
+        .and(warp::path!(Segment / "status"))
+        .and(warp::get())
+        .and(call(doors))
+        .then(status)
+        .map(reply::json_reply)
+        .boxed();
+    let download = root()
+        .and(warp::path!(Segment / "download"))
+        .and(warp::get())
+        .and(call(doors))
+        .then(download)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([list, push, get, status, download, switch(doors, family)])
+}
+
+fn switch(doors: &Arc<Doors>, family: Family) -> Route {
+    let activate = warp::path(plural(family))
+        .and(warp::path!(Segment / "activate"))
+        .and(warp::post())
+        .and(call(doors))
+        .then(move |tag, call| set_active(family, tag, call, true))
+        .map(reply::json_reply)
+        .boxed();
+    let deactivate = warp::path(plural(family))
+        .and(warp::path!(Segment / "deactivate"))
+        .and(warp::post())
+        .and(call(doors))
+        .then(move |tag, call| set_active(family, tag, call, false))
+        .map(reply::json_reply)
+        .boxed();
+    any_of([activate, deactivate])
+}
+
+const fn plural(family: Family) -> &'static str {
+    match family {
+        Family::App => "apps",
+        Family::Engine => "engines",
+    }
+}
+
+async fn list(family: Family, call: Call) -> Result<Value> {
+    let caller = call.caller().await?;
+    let page = Page::read(&call.query()?)?;
+    let (found, total) =
+        packages::list(&call.app().db, caller.workspace, family, page.offset, page.limit).await?;
+    let shown: Vec<_> = found.into_iter().map(PackageOut::from).collect();
+    let pagination: Pagination = page.of(total);
+    Ok(json!({plural(family): shown, "pagination": pagination}))
+}
+
+/// Takes an archive in; the version it names is written over.
+async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
+    let caller = call.caller().await?;
+    let doors = call.doors().clone();
+    // Archives are read into memory: few at a time.
+    let _turn = doors.pushes.acquire().await.map_err(|_| Error::Unavailable)?;
+    let archive = read_archive(family, &mut call).await?;
+    let manifest = check(family, archive.clone()).await?;
+    let digest = common::digest::Digest::of(&archive);
+    let size = archive.len() as u64;
+    let bytes = Box::pin(futures::stream::iter([Ok(archive)]));
+    let app = call.app();
+    app.data.put(&BlobKey::Package(digest), bytes).await?;
+    let package = packages::push(&app.db, caller.workspace, &manifest, digest, size)
+        .await
+        .map_err(|error| other_kind(error, &manifest))?;
+    tracing::info!(package = %package.id, revision = package.revision, "package pushed");
+    Ok(package.into())
+}
+
+/// The archive from the body's `data` (or, for engines, `engineData` there or in the query).
+async fn read_archive(family: Family, call: &mut Call) -> Result<Bytes> {
+    let mut body = call.json_up_to(BODY_BYTES_MAX).await?;
+    let mut text = body.text("data")?;
+    if text.is_none() && family == Family::Engine {
+        text = body.text("engineData")?;
+        let in_query = || Ok::<_, Error>(call.query()?.remove("engineData"));
+        text = text.map_or_else(in_query, |text| Ok(Some(text)))?;
+    }
+    let text = text.ok_or_else(|| Error::field("data", "is missing: the package's tar archive"))?;
+    let lenient =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let alphabet =
+        if text.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
+    GeneralPurpose::new(alphabet, lenient)
+        .decode(text.trim())
+        .map(Bytes::from)
+        .map_err(|error| Error::field("data", format!("is not base64: {error}")))
+}
+
+/// Looks through the archive, away from the threads that serve others.
+async fn check(family: Family, archive: Bytes) -> Result<Manifest> {
+    let manifest = tokio::task::spawn_blocking(move || archive::check(&archive))
+        .await
+        .map_err(|error| Error::Internal(Box::new(error)))?
+        .map_err(|error| Error::Invalid(error.to_string()))?;
+    match (family, Family::of(manifest.kind)) {
+        (Family::App, Family::Engine) => Err(Error::field(
+            "manifest.json.type",
+            "names an engine: push it to /v1/dev/engines (`fanfold engine push`)",
+        )),
+        (Family::Engine, Family::App) => {
+            Err(Error::field("manifest.json.type", "must be partitioner or assembler"))
+        }
+        _ => Ok(manifest),
+    }
+}
+
+fn other_kind(error: packages::PushError, manifest: &Manifest) -> Error {
+    match error {
+        packages::PushError::OtherKind(kind) => {
+            let (name, version) = (&manifest.name, manifest.version);
+            let problem = format!("{name}@{version} is there already as a {}", kind.as_str());
+            Error::field("manifest.json.type", problem)
+        }
+        packages::PushError::Db(error) => error.into(),
+    }
+}
+
+async fn get(family: Family, tag: Segment, call: Call) -> Result<Value> {
+    let package = PackageOut::from(find(family, &tag, &call).await?);
+    let value = json!(package);
+    Ok(match family {
+        Family::App => json!({"app": value}),
+        Family::Engine => value,
+    })
+}
+
+async fn status(family: Family, tag: Segment, call: Call) -> Result<Value> {
+    let package = find(family, &tag, &call).await?;
+    Ok(told(&package, package.active, status_name(package.active).to_owned()))
+}
+
+async fn set_active(family: Family, tag: Segment, call: Call, active: bool) -> Result<Value> {
+    let package = find(family, &tag, &call).await?;
+    packages::set_active(&call.app().db, package.workspace, package.id, active).await?;
+    Ok(told(&package, active, status_name(active).to_owned()))
+}
+
+async fn download(family: Family, tag: Segment, call: Call) -> Result<Value> {
+    let package = find(family, &tag, &call).await?;
+    let file_name = format!("{}-{}.tar", package.manifest.name, package.manifest.version);
+    let key = BlobKey::Package(package.digest);
+    let link = call.app().data.download_link(&key, &file_name, LINK_LIVES).await?;
+    Ok(told(&package, package.active, link))
+}
+
+/// The package that a tag of the caller's own names.
+async fn find(family: Family, tag: &Segment, call: &Call) -> Result<Package> {
+    let caller = call.caller().await?;
+    let parsed: Tag = tag.0.parse().map_err(|e: NotATag| Error::field("tag", e.to_string()))?;
+    packages::resolve(&call.app().db, caller.workspace, family, &parsed, Which::Any)
+        .await?
+        .ok_or_else(|| Error::not_found(family.as_str(), &tag.0))
+}
+
+/// What apps tell as a plain message, engines tell as a message of their own.
+fn told(package: &Package, active: bool, message: String) -> Value {
+    match Family::of(package.manifest.kind) {
+        Family::App => json!(reply::done_with(message)),
+        Family::Engine => json!({
+            "engineId": package.id,
+            "engineTag": format!("{}@{}", package.manifest.name, package.manifest.version),
+            "engineData": "",
+            "engineLink": if message.starts_with("http") { message.as_str() } else { "" },
+            "engineStatus": status_name(active),
+        }),
+    }
+}
+
+const fn status_name(active: bool) -> &'static str {
+    if active { "active" } else { "inactive" }
+}
+
+impl From<Package> for PackageOut {
+    fn from(package: Package) -> Self {
+        let Package { manifest, .. } = package;
+        let (platform, container, private) = match &manifest.platform {
+            Platform::Docker { container, private } => ("docker", container.as_str(), *private),
+            Platform::Binary => ("binary", "", false),
+        };
+        Self {
+            id: package.id,
+            version: manifest.version.to_string(),
+            kind: manifest.kind.as_str(),
+            owner: package.workspace,
+            user_name: "",
+            status: status_name(package.active),
+            is_public: false,
+            device_requirements: json!({
+                "minCpu": manifest.needs.cpu_millis / 1000,
+                "minMemory": manifest.needs.memory_mib / 1024,
+                "gpu": manifest.gpus,
+            }),
+            created_at: package.created_at,
+            updated_at: package.updated_at,
+            deleted_at: None,
+            platform,
+            hash: base64::engine::general_purpose::STANDARD.encode(package.digest.bytes()),
+            link: "",
+            platform_config: json!({
+                "container": container,
+                "privateImage": private,
+                "username": "",
+                "token": "",
+                "secrets": manifest.secrets,
+            }),
+            revision: match manifest.kind {
+                Kind::App => json!(package.revision.to_string()),
+                Kind::Partitioner | Kind::Assembler => json!(package.revision),
+            },
+            name: manifest.name,
+            entrypoint: manifest.entrypoint,
+            description: manifest.description,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Pages of lists, as this API asks for and gives them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::error::{Error, Result};
+
+const LIMIT_DEFAULT: u64 = 50;
+const LIMIT_MAX: u64 = 1000;
+
+/// Which part of a list is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    pub offset: u64,
+    pub limit: u64,
+}
+
+/// What the answer says about its part of the list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pagination {
+    total: u64,
+    offset: u64,
+    has_previous: bool,
+    has_next: bool,
+}
+
+impl Page {
+    pub fn read(query: &BTreeMap<String, String>) -> Result<Self> {
+        let number = |name: &str| {
+            let Some((field, text)) = [format!("pagination.{name}"), name.to_owned()]
+                .into_iter()
+                .find_map(|field| query.get(&field).map(|text| (field, text)))
+            else {
+                return Ok(None);
+            };
+            // The database counts with a sign.
+            let number = text.parse().ok().filter(|n| *n <= i64::MAX.unsigned_abs());
+            number.map(Some).ok_or_else(|| Error::field(field, "must be a whole number"))
+        };
+        let limit = match number("limit")? {
+            None | Some(0) => LIMIT_DEFAULT,
+            Some(limit) => limit.min(LIMIT_MAX),
+        };
+        Ok(Self { offset: number("offset")?.unwrap_or(0), limit })
+    }
+
+    pub const fn of(self, total: u64) -> Pagination {
+        Pagination {
+            total,
+            offset: self.offset,
+            has_previous: self.offset > 0 && total > 0,
+            has_next: self.offset.saturating_add(self.limit) < total,
+        }
+    }
+}
+
+/// A page in the shape of the customer's and the wallet's lists.
+#[derive(Debug, Serialize)]
+pub struct Paged<T> {
+    pub pagination: Pagination,
+    pub data: Vec<T>,
+}

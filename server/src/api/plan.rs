@@ -1,0 +1,209 @@
+//! From a draft to a run's spec: tags become packages at fixed bytes, descriptors become places.
+
+use common::package::config::JobConfig;
+use common::package::descriptor::DataPlace;
+use common::package::engine;
+use common::package::manifest::{Kind, Platform};
+use common::package::tag::{NotATag, Tag};
+use common::spec::{
+    Assemble, Container, Destination, Image, PackagePin, Params, Partition, RunSpec, Source,
+};
+
+use super::App;
+use super::error::{Error, Result};
+use crate::data::key::BlobKey;
+use crate::store::images;
+use crate::store::jobs::Job;
+use crate::store::packages::{self, Family, Package, Which};
+
+const UPLOAD_NAME: &str = "upload";
+
+/// Everything that a run needs, pinned as it is now.
+pub async fn pin(app: &App, job: &Job, config: JobConfig) -> Result<RunSpec> {
+    let params = job.params();
+    let source = source(app, job).await?;
+    let destination = destination(app, job).await?;
+    let process = process(app, job, params.app).await?;
+    Ok(RunSpec {
+        job: job.id,
+        workspace: job.workspace,
+        name: job.shown_name().to_owned(),
+        template: job.template.id.clone(),
+        source,
+        destination,
+        partition: partition(app, job, params.partitioner).await?,
+        process,
+        assemble: assemble(app, job, params.assembler).await?,
+        limits: config.limits(),
+    })
+}
+
+async fn source(app: &App, job: &Job) -> Result<Source> {
+    let descriptor =
+        job.source().ok_or_else(|| Error::field("dataSource", "is missing: set it first"))?;
+    let place = descriptor.place("dataSource")?;
+    check_secret(app, job, &place, "dataSource").await?;
+    Ok(match place {
+        DataPlace::S3(s3) => Source::S3(s3),
+        DataPlace::Url { url, username, secret } => Source::Url { url, username, secret },
+        DataPlace::Bypass => Source::Bypass,
+        DataPlace::File { name } => {
+            let size = job.upload_bytes.ok_or_else(|| {
+                Error::NotNow(
+                    "dataSource: the file has not been uploaded: PUT it to \
+                     dataSource.params.tempUrl, then PATCH uploadcompleted"
+                        .to_owned(),
+                )
+            })?;
+            let key = BlobKey::Upload(job.id).path();
+            Source::File { key, name: name.unwrap_or_else(|| UPLOAD_NAME.to_owned()), size }
+        }
+        DataPlace::Bucket => {
+            return Err(Error::field("dataSource", "must not be the temporary bucket"));
+        }
+    })
+}
+
+async fn destination(app: &App, job: &Job) -> Result<Destination> {
+    let descriptor = job
+        .destination()
+        .ok_or_else(|| Error::field("dataDestination", "is missing: set it first"))?;
+    let place = descriptor.place("dataDestination")?;
+    check_secret(app, job, &place, "dataDestination").await?;
+    match place {
+        DataPlace::S3(s3) => Ok(Destination::S3(s3)),
+        DataPlace::Bucket => Ok(Destination::Bucket),
+        DataPlace::Bypass => Ok(Destination::Bypass),
+        DataPlace::Url { .. } | DataPlace::File { .. } => {
+            Err(Error::field("dataDestination", "must be aws, bucket or bypass"))
+        }
+    }
+}
+
+/// A secret that is missing is better told now than when the data is looked at.
+async fn check_secret(app: &App, job: &Job, place: &DataPlace, field: &str) -> Result<()> {
+    let Some(id) = place.secret() else { return Ok(()) };
+    match app.secrets.reveal(job.workspace, id).await {
+        Ok(_) => Ok(()),
+        Err(error @ crate::secrets::Error::NotFound(_)) => {
+            Err(Error::field(format!("{field}.params.secret_id"), error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn process(app: &App, job: &Job, params: Params) -> Result<Container> {
+    let tag = tag("app", &job.template.app)?;
+    let package = find(app, job, Family::App, "app", &tag).await?;
+    container(app, package, "app", params).await
+}
+
+async fn partition(app: &App, job: &Job, params: Params) -> Result<Partition> {
+    let tag = tag("partitioner", &job.template.partitioner)?;
+    if let Some(builtin) = engine::reserved_partitioner(&tag.name) {
+        return Ok(Partition::Builtin(engine::partitioner(builtin, &params)?));
+    }
+    let alias = engine::partitioner_alias(&tag.name);
+    let own = own_engine(app, job, &tag).await?;
+    if let (Some(builtin), None) = (alias, &own) {
+        return Ok(Partition::Builtin(engine::partitioner(builtin, &params)?));
+    }
+    let package = find(app, job, Family::Engine, "partitioner", &tag).await?;
+    check_kind(&package, Kind::Partitioner)?;
+    Ok(Partition::Custom(container(app, package, "partitioner", params).await?))
+}
+
+async fn assemble(app: &App, job: &Job, params: Params) -> Result<Assemble> {
+    let tag = tag("assembler", &job.template.assembler)?;
+    if let Some(builtin) = engine::reserved_assembler(&tag.name) {
+        return Ok(Assemble::Builtin(engine::assembler(builtin, &params)?));
+    }
+    let alias = engine::assembler_alias(&tag.name);
+    let own = own_engine(app, job, &tag).await?;
+    if let (Some(builtin), None) = (alias, &own) {
+        return Ok(Assemble::Builtin(engine::assembler(builtin, &params)?));
+    }
+    let package = find(app, job, Family::Engine, "assembler", &tag).await?;
+    check_kind(&package, Kind::Assembler)?;
+    Ok(Assemble::Custom(container(app, package, "assembler", params).await?))
+}
+
+/// The workspace's own engine under a tag, active or not: it comes before a built-in of a
+/// well-known name.
+async fn own_engine(app: &App, job: &Job, tag: &Tag) -> Result<Option<Package>> {
+    Ok(packages::resolve(&app.db, job.workspace, Family::Engine, tag, Which::Any).await?)
+}
+
+/// The newest active package under a tag.
+async fn find(app: &App, job: &Job, family: Family, field: &str, tag: &Tag) -> Result<Package> {
+    if let Some(package) =
+        packages::resolve(&app.db, job.workspace, family, tag, Which::Active).await?
+    {
+        return Ok(package);
+    }
+    let there = packages::resolve(&app.db, job.workspace, family, tag, Which::Any).await?;
+    let (kind, problem) = (
+        family.as_str(),
+        if there.is_some() {
+            "is not active: activate it first"
+        } else {
+            "is unknown: push it first"
+        },
+    );
+    Err(Error::NotNow(format!("template.{field}: the {kind} {:?} {problem}", tag.to_string())))
+}
+
+fn check_kind(package: &Package, kind: Kind) -> Result<()> {
+    if package.manifest.kind == kind {
+        return Ok(());
+    }
+    let (name, is, not) = (&package.manifest.name, package.manifest.kind.as_str(), kind.as_str());
+    Err(Error::field(format!("template.{not}"), format!("{name:?} is no {not}, it is {is}")))
+}
+
+async fn container(app: &App, package: Package, phase: &str, params: Params) -> Result<Container> {
+    let manifest = package.manifest;
+    let name = format!("the package {}@{}", manifest.name, manifest.version);
+    if !manifest.gpus.is_empty() {
+        return Err(Error::NotNow(format!(
+            "template.{phase}: {name} asks for a GPU, and no node offers any yet"
+        )));
+    }
+    if !manifest.secrets.is_empty() {
+        return Err(Error::NotNow(format!(
+            "template.{phase}: {name} asks for secrets, which are not handed to containers yet"
+        )));
+    }
+    let image = match manifest.platform {
+        Platform::Binary => Image::Binary,
+        Platform::Docker { container, private } => {
+            match images::find(&app.db, package.workspace, &container).await? {
+                Some(image) => Image::Stored { reference: image.reference, digest: image.digest },
+                None if private => {
+                    return Err(Error::NotNow(format!(
+                        "template.{phase}: the private image {container:?} of {name} is not \
+                         here: push it (`fanfold image push`)"
+                    )));
+                }
+                None => Image::Registry { reference: container },
+            }
+        }
+    };
+    Ok(Container {
+        package: PackagePin {
+            id: package.id,
+            name: manifest.name,
+            version: manifest.version.to_string(),
+            revision: package.revision,
+            digest: package.digest,
+        },
+        image,
+        entrypoint: manifest.entrypoint,
+        needs: manifest.needs,
+        params,
+    })
+}
+
+fn tag(field: &str, text: &str) -> Result<Tag> {
+    text.parse().map_err(|e: NotATag| Error::field(format!("template.{field}"), e.to_string()))
+}

@@ -1,0 +1,158 @@
+//! Secrets: written whole, read back without their secret half.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use common::package::loose::{Invalid, Loose};
+use serde::Serialize;
+use uuid::Uuid;
+use warp::Filter as _;
+
+use super::call::{Call, Segment, call};
+use super::error::{Error, Result};
+use super::reply::{Done, done};
+use super::{Doors, Route, any_of, reply};
+use crate::store::secrets::{self, Secret};
+
+const SECRETS_MAX: u64 = 1000;
+const KEY_CHARS_MAX: usize = 64 * 1024;
+const ID_CHARS_MAX: usize = 128;
+const KINDS: [&str; 4] = ["aws", "gcp", "storj", "other"];
+
+#[derive(Serialize)]
+struct ListOut {
+    secrets: Vec<SecretOut>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretOut {
+    id: String,
+    secret_type: String,
+    access_key: String,
+    expires_at: Option<DateTime<Utc>>,
+    params: BTreeMap<String, String>,
+    name: String,
+}
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    let create = warp::path!("secrets")
+        .and(warp::post())
+        .and(call(doors))
+        .then(create)
+        .map(reply::json_reply)
+        .boxed();
+    let list = warp::path!("secrets")
+        .and(warp::get())
+        .and(call(doors))
+        .then(list)
+        .map(reply::json_reply)
+        .boxed();
+    let delete = warp::path!("secrets" / Segment / Segment)
+        .and(warp::delete())
+        .and(call(doors))
+        .then(delete)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([create, list, delete])
+}
+
+async fn create(mut call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let field = body.name("secret");
+    let secret = body.object("secret")?.ok_or_else(|| Invalid::new(field, "is missing"))?;
+    let secret = read(secret)?;
+    let secret_key = body.required_text("secretKey")?;
+    if secret_key.len() > KEY_CHARS_MAX {
+        return Err(Error::field("secretKey", format!("must have at most {KEY_CHARS_MAX} bytes")));
+    }
+    let app = call.app();
+    if secrets::count(&app.db, caller.workspace).await? >= SECRETS_MAX {
+        return Err(Error::NotNow(format!(
+            "a workspace keeps at most {SECRETS_MAX} secrets: delete one that is not needed"
+        )));
+    }
+    app.secrets.keep(caller.workspace, &secret, &secret_key).await?;
+    Ok(done())
+}
+
+async fn list(call: Call) -> Result<ListOut> {
+    let caller = call.caller().await?;
+    let kind = match call.query()?.get("secretType").filter(|kind| !kind.is_empty()) {
+        None => None,
+        Some(kind) => Some(read_kind("secretType", kind)?),
+    };
+    let kept = secrets::list(&call.app().db, caller.workspace, kind, SECRETS_MAX).await?;
+    Ok(ListOut { secrets: kept.into_iter().map(SecretOut::from).collect() })
+}
+
+async fn delete(kind: Segment, id: Segment, call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let known = read_kind("secretType", &kind.0)?;
+    if !secrets::delete(&call.app().db, caller.workspace, known, &id.0).await? {
+        return Err(Error::not_found("secret", &id.0));
+    }
+    Ok(done())
+}
+
+fn read(mut fields: Loose) -> Result<Secret> {
+    let field = fields.name("secretType");
+    let kind = read_kind(&field, &fields.required_text("secretType")?)?;
+    let access_key = match fields.line("accessKey", KEY_CHARS_MAX)? {
+        // A secret of type `other` has one half only.
+        None if kind == "other" => String::new(),
+        None => return Err(Error::field(fields.name("accessKey"), "is missing")),
+        Some(access_key) => access_key,
+    };
+    let field = fields.name("id");
+    let id = match fields.line("id", ID_CHARS_MAX)? {
+        None => Uuid::now_v7().to_string(),
+        // Ids become names of environment variables and parts of paths.
+        Some(id) if id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => id,
+        Some(_) => return Err(Error::field(field, "must be letters, digits, - _ and .")),
+    };
+    let field = fields.name("expiresAt");
+    let expires_at = match fields.text("expiresAt")? {
+        None => None,
+        Some(text) => match DateTime::parse_from_rfc3339(&text) {
+            Ok(time) => Some(time.to_utc()),
+            Err(_) => {
+                let problem = "must be a time such as 2027-01-31T12:00:00Z";
+                return Err(Error::field(field, problem));
+            }
+        },
+    };
+    let mut params = BTreeMap::new();
+    for (key, value) in fields.params("params")?.unwrap_or_default() {
+        let serde_json::Value::String(text) = value else {
+            return Err(Error::field(format!("secret.params.{key}"), "must be a text"));
+        };
+        params.insert(key, text);
+    }
+    let name = fields.line("name", 256)?.unwrap_or_default();
+    Ok(Secret { id, kind: kind.to_owned(), name, access_key, params, hidden: false, expires_at })
+}
+
+fn read_kind(field: &str, text: &str) -> Result<&'static str> {
+    // `s3` was the old name of `aws`.
+    let text = if text.eq_ignore_ascii_case("s3") { "aws" } else { text };
+    KINDS
+        .into_iter()
+        .find(|kind| kind.eq_ignore_ascii_case(text))
+        .ok_or_else(|| Error::field(field, "must be aws, gcp, storj or other"))
+}
+
+impl From<Secret> for SecretOut {
+    fn from(secret: Secret) -> Self {
+        Self {
+            id: secret.id,
+            secret_type: secret.kind,
+            access_key: secret.access_key,
+            expires_at: secret.expires_at,
+            params: secret.params,
+            name: secret.name,
+        }
+    }
+}

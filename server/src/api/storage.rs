@@ -1,0 +1,175 @@
+//! Signed links into a bucket that cannot serve its own: GET with ranges, HEAD, and PUT.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use sync_wrapper::SyncStream;
+use warp::http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName,
+    HeaderValue, RANGE, X_CONTENT_TYPE_OPTIONS,
+};
+use warp::http::{Method, StatusCode};
+use warp::{Filter as _, Reply as _};
+
+use super::call::{Call, Segment, call};
+use super::error::{Error, Result};
+use super::{Answer, Doors, Route, any_of, reply};
+use crate::data::key::BlobKey;
+use crate::data::links::{self, LinkError};
+use crate::store::jobs;
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    let get = warp::path!(Segment)
+        .and(warp::get())
+        .and(call(doors))
+        .then(|segment, call| serve(Method::GET, segment, call))
+        .map(reply::raw_reply)
+        .boxed();
+    let head = warp::path!(Segment)
+        .and(warp::head())
+        .and(call(doors))
+        .then(|segment, call| serve(Method::HEAD, segment, call))
+        .map(reply::raw_reply)
+        .boxed();
+    let put = warp::path!(Segment)
+        .and(warp::put())
+        .and(call(doors))
+        .then(put)
+        .map(reply::raw_reply)
+        .boxed();
+    any_of([get, head, put])
+}
+
+async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answer> {
+    let data = &call.app().data;
+    let link = data.open_link(&method, &segment.0, &call.raw_query).map_err(refused)?;
+    let size = data.size(&link.key).await?.ok_or_else(|| Error::NotFound("file".to_owned()))?;
+    let asked = call.headers.get(RANGE).and_then(|value| value.to_str().ok());
+    let (status, range) = match asked.map_or(Asked::Whole, |header| parse_range(header, size)) {
+        Asked::Whole => (StatusCode::OK, 0..size),
+        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Asked::Beyond => return Ok(beyond(size)),
+    };
+    let length = range.end - range.start;
+    let mut answer = if method == Method::HEAD || length == 0 {
+        StatusCode::OK.into_response()
+    } else {
+        let bytes = data.get(&link.key, range.clone()).await?;
+        warp::reply::stream(SyncStream::new(bytes)).into_response()
+    };
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    // A customer's file must never run as a page of this server.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    set(headers, CONTENT_DISPOSITION, &links::disposition(&link.file_name));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let part = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+        set(headers, CONTENT_RANGE, &part);
+    }
+    Ok(answer)
+}
+
+/// Takes in an uploaded file. Once the job has started its source stays as it is.
+async fn put(segment: Segment, call: Call) -> Result<Answer> {
+    let app = call.app().clone();
+    let link = app.data.open_link(&Method::PUT, &segment.0, &call.raw_query).map_err(refused)?;
+    if let BlobKey::Upload(job) = link.key
+        && !jobs::takes_upload(&app.db, job).await?
+    {
+        return Err(Error::Forbidden(
+            "this job has been started or deleted: its file cannot change any more".to_owned(),
+        ));
+    }
+    let announced = call.content_length();
+    let stored = app.data.put(&link.key, call.into_stream()).await?;
+    if announced.is_some_and(|length| length != stored.size) {
+        return Err(Error::field("body", "was cut off before its end"));
+    }
+    Ok(StatusCode::OK.into_response())
+}
+
+fn refused(error: LinkError) -> Error {
+    Error::Forbidden(error.to_string())
+}
+
+fn set(headers: &mut warp::http::HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn beyond(size: u64) -> Answer {
+    let mut answer = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+    set(answer.headers_mut(), CONTENT_RANGE, &format!("bytes */{size}"));
+    answer
+}
+
+/// What a Range header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Whole,
+    Part(Range<u64>),
+    Beyond,
+}
+
+/// Reads a Range header. Several ranges, and what cannot be read, get the whole file, as the
+/// standard allows.
+fn parse_range(header: &str, size: u64) -> Asked {
+    let Some((first, last)) = header.strip_prefix("bytes=").and_then(|range| range.split_once('-'))
+    else {
+        return Asked::Whole;
+    };
+    let number = |text: &str| text.trim().parse::<u64>();
+    match (number(first), number(last), first.trim(), last.trim()) {
+        (Ok(from), Ok(to), _, _) if from <= to => {
+            if from >= size {
+                return Asked::Beyond;
+            }
+            Asked::Part(from..to.saturating_add(1).min(size))
+        }
+        (Ok(from), _, _, "") => {
+            if from >= size {
+                return Asked::Beyond;
+            }
+            Asked::Part(from..size)
+        }
+        (_, Ok(tail), "", _) => {
+            if tail == 0 || size == 0 {
+                return Asked::Beyond;
+            }
+            Asked::Part(size.saturating_sub(tail)..size)
+        }
+        _ => Asked::Whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_the_standard_says() {
+        for (header, asked) in [
+            ("bytes=0-4", Asked::Part(0..5)),
+            ("bytes=5-", Asked::Part(5..10)),
+            ("bytes=-3", Asked::Part(7..10)),
+            ("bytes=-30", Asked::Part(0..10)),
+            ("bytes=8-30", Asked::Part(8..10)),
+            ("bytes=0-18446744073709551615", Asked::Part(0..10)),
+            ("bytes=10-", Asked::Beyond),
+            ("bytes=10-12", Asked::Beyond),
+            ("bytes=-0", Asked::Beyond),
+            ("bytes=5-4", Asked::Whole),
+            ("bytes=0-1,3-4", Asked::Whole),
+            ("bytes=99999999999999999999999-", Asked::Whole),
+            ("lines=0-1", Asked::Whole),
+            ("bytes=-", Asked::Whole),
+        ] {
+            assert_eq!(parse_range(header, 10), asked, "{header}");
+        }
+        assert_eq!(parse_range("bytes=0-", 0), Asked::Beyond);
+    }
+}

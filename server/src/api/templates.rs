@@ -1,0 +1,149 @@
+//! Templates. They need no activation: a template is as good as the packages it names.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use common::ids::WorkspaceId;
+use common::package::config::JobConfig;
+use common::package::descriptor::Descriptor;
+use common::package::template::{PhaseParams, Template};
+use serde::Serialize;
+use serde_json::{Value, json};
+use warp::Filter as _;
+
+use super::call::{Call, Segment, call};
+use super::error::{Error, Result};
+use super::page::Page;
+use super::reply::{Done, done};
+use super::{Doors, Route, any_of, reply};
+use crate::store::templates::{self, Kept};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateOut {
+    id: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    is_public: bool,
+    owner: WorkspaceId,
+    user_name: &'static str,
+    description: String,
+    partitioner: String,
+    app: String,
+    assembler: String,
+    data_source: Option<Value>,
+    data_destination: Option<Value>,
+    params: PhaseParams,
+    config: ConfigOut,
+}
+
+/// A config as it is shown: unset is 0.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigOut {
+    task_timeout: u32,
+    job_timeout: u32,
+    is_test_job: bool,
+    max_task_retries: u32,
+}
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    let push = warp::path!("templates")
+        .and(warp::post())
+        .and(call(doors))
+        .then(push)
+        .map(reply::json_reply)
+        .boxed();
+    let list = warp::path!("templates")
+        .and(warp::get())
+        .and(call(doors))
+        .then(list)
+        .map(reply::json_reply)
+        .boxed();
+    let get = warp::path!("templates" / Segment)
+        .and(warp::get())
+        .and(call(doors))
+        .then(get)
+        .map(reply::json_reply)
+        .boxed();
+    let activate = warp::path!("templates" / Segment / "activate")
+        .and(warp::post())
+        .and(call(doors))
+        .then(activate)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([push, list, get, activate])
+}
+
+async fn push(mut call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let template = Template::read(call.json().await?)?;
+    templates::put(&call.app().db, caller.workspace, &template).await?;
+    Ok(done())
+}
+
+async fn list(call: Call) -> Result<Value> {
+    let caller = call.caller().await?;
+    let page = Page::read(&call.query()?)?;
+    let (found, total) =
+        templates::list(&call.app().db, caller.workspace, page.offset, page.limit).await?;
+    let shown: Vec<_> =
+        found.into_iter().map(|kept| TemplateOut::new(caller.workspace, kept)).collect();
+    Ok(json!({"templates": shown, "pagination": page.of(total)}))
+}
+
+async fn get(id: Segment, call: Call) -> Result<TemplateOut> {
+    let caller = call.caller().await?;
+    let kept = find(&call, caller.workspace, &id.0).await?;
+    Ok(TemplateOut::new(caller.workspace, kept))
+}
+
+async fn activate(id: Segment, call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    find(&call, caller.workspace, &id.0).await?;
+    Ok(done())
+}
+
+async fn find(call: &Call, owner: WorkspaceId, id: &str) -> Result<Kept> {
+    templates::find(&call.app().db, owner, id)
+        .await?
+        .ok_or_else(|| Error::not_found("template", id))
+}
+
+impl TemplateOut {
+    pub fn new(owner: WorkspaceId, kept: Kept) -> Self {
+        let template = kept.template;
+        Self {
+            id: template.id,
+            created_at: kept.created_at,
+            updated_at: kept.updated_at,
+            is_public: false,
+            owner,
+            user_name: "",
+            description: template.description,
+            partitioner: template.partitioner,
+            app: template.app,
+            assembler: template.assembler,
+            data_source: template.source.as_ref().map(shown),
+            data_destination: template.destination.as_ref().map(shown),
+            params: template.params,
+            config: template.config.into(),
+        }
+    }
+}
+
+/// A descriptor in the shape it is shown in.
+pub fn shown(descriptor: &Descriptor) -> Value {
+    json!({"dataSourceDescriptor": descriptor.name, "params": descriptor.params})
+}
+
+impl From<JobConfig> for ConfigOut {
+    fn from(config: JobConfig) -> Self {
+        Self {
+            task_timeout: config.task_timeout_secs.unwrap_or(0),
+            job_timeout: config.job_timeout_secs.unwrap_or(0),
+            is_test_job: config.is_test.unwrap_or(false),
+            max_task_retries: config.task_retries.unwrap_or(0),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Looking at a job's run: results, logs, progress, tasks. And the templates to make jobs from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::ids::{JobId, NodeId};
+use common::package::descriptor::DataPlace;
+use common::run::RunState;
+use common::task::Stage;
+use serde::Serialize;
+use serde_json::{Value, json};
+use warp::Filter as _;
+
+use super::call::{Call, Segment, call};
+use super::error::{Error, Result};
+use super::page::{Page, Paged};
+use super::templates::TemplateOut;
+use super::{Doors, Route, any_of, job_out, jobs, reply};
+use crate::data::key::BlobKey;
+use crate::store::runs::RunView;
+use crate::store::{self, logs, results, tasks, templates};
+
+const LINK_LIVES: Duration = Duration::from_secs(48 * 3600);
+const RESULTS_MAX: u64 = 10_000;
+const LOG_BATCHES_MAX: u64 = 5_000;
+const TASKS_MAX: u64 = 1_000;
+const LIST_MAX: usize = 1_000;
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    let templates = warp::path!("jobs" / "templates")
+        .and(warp::get())
+        .and(call(doors))
+        .then(list_templates)
+        .map(reply::json_reply)
+        .boxed();
+    let results = warp::path!("jobs" / Segment / "results")
+        .and(warp::get())
+        .and(call(doors))
+        .then(get_results)
+        .map(reply::json_reply)
+        .boxed();
+    let progress = warp::path!("jobs" / Segment / "progress")
+        .and(warp::get())
+        .and(call(doors))
+        .then(progress)
+        .map(reply::json_reply)
+        .boxed();
+    let tasks = warp::path!("jobs" / Segment / "tasks")
+        .and(warp::get())
+        .and(call(doors))
+        .then(list_tasks)
+        .map(reply::json_reply)
+        .boxed();
+    let running = warp::path!("jobs" / "runningTasks")
+        .and(warp::post())
+        .and(call(doors))
+        .then(running_tasks)
+        .map(reply::json_reply)
+        .boxed();
+    let logs = warp::path!("logs")
+        .and(warp::post())
+        .and(call(doors))
+        .then(get_logs)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([templates, results, progress, tasks, running, logs])
+}
+
+#[derive(Serialize)]
+struct ResultsOut {
+    results: Vec<ResultOut>,
+    /// Where there are more: the `after` that asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ResultOut {
+    name: String,
+    link: String,
+    size: String,
+}
+
+/// The output files: links where Fanfold keeps them, addresses where they were delivered.
+async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    let run = match job_out::run_of(app, &job).await? {
+        Some(run) if run.state == RunState::Complete => run,
+        Some(run) if run.state == RunState::Failed => {
+            let why = run.error.unwrap_or_default();
+            return Err(Error::NotNow(format!("job has failed and has no results: {why}")));
+        }
+        _ => return Err(Error::NotNow("job has not yet been completed".to_owned())),
+    };
+    let after = query.get("after").map(String::as_str);
+    let found = results::find(&app.db, run.id, after, RESULTS_MAX).await?;
+    let full = found.len() as u64 == RESULTS_MAX;
+    let next = found.last().filter(|_| full).map(|last| last.name.clone());
+    let place = delivered_to(&job);
+    let mut shown = Vec::with_capacity(found.len());
+    for file in found {
+        let link = match file.key.as_deref().and_then(BlobKey::from_path) {
+            Some(key) => app.data.download_link(&key, &file.name, LINK_LIVES).await?,
+            None => place.as_ref().map_or_else(String::new, |to| format!("{to}{}", file.name)),
+        };
+        shown.push(ResultOut { name: file.name, link, size: file.size.to_string() });
+    }
+    Ok(ResultsOut { results: shown, next })
+}
+
+/// The address of the folder that results were delivered to, ending in a slash.
+fn delivered_to(job: &store::jobs::Job) -> Option<String> {
+    let place = job.destination()?.place("dataDestination").ok()?;
+    let DataPlace::S3(s3) = place else { return None };
+    let folder = s3.path.trim_end_matches('/');
+    let slash = if folder.is_empty() { "" } else { "/" };
+    Some(format!("s3://{}/{folder}{slash}", s3.bucket))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProgressOut {
+    state: &'static str,
+    chunks: u32,
+    chunks_done: u32,
+    tasks_running: u32,
+    nodes_busy: u32,
+    /// A decimal with eight places, as a text.
+    spent: Credits,
+    error: String,
+}
+
+async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
+    let caller = call.caller().await?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    let run = job_out::run_of(app, &job).await?;
+    let live = run.as_ref().and_then(|run| app.coordinator.progress(run.id));
+    let stored = |of: fn(&RunView) -> u32| run.as_ref().map_or(0, of);
+    Ok(ProgressOut {
+        state: job_out::state_of(run.as_ref()),
+        chunks: live.map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),
+        chunks_done: live.map_or(stored(|run| run.chunks_done), |live| live.chunks_done),
+        tasks_running: live.map_or(0, |live| live.tasks_running),
+        nodes_busy: live.map_or(0, |live| live.nodes_busy),
+        spent: match (live, &run) {
+            (Some(live), _) => live.spent,
+            (None, Some(run)) => run.price,
+            (None, None) => Credits::ZERO,
+        },
+        error: run.and_then(|run| run.error).unwrap_or_default(),
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TaskOut {
+    stage: &'static str,
+    index: u32,
+    attempt: u32,
+    state: &'static str,
+    node: Option<NodeId>,
+    started_at: Option<DateTime<Utc>>,
+    completed_at: Option<DateTime<Utc>>,
+    price: Credits,
+    error: Option<String>,
+}
+
+/// The tasks of a stage that were handed out: `stage` (process), `after`, `limit` in the query.
+async fn list_tasks(id: Segment, call: Call) -> Result<Value> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let stage = query.get("stage").map_or("process", String::as_str);
+    let stage = [Stage::Partition, Stage::Process, Stage::Assemble]
+        .into_iter()
+        .find(|known| known.as_str() == stage)
+        .ok_or_else(|| Error::field("stage", "must be partition, process or assemble"))?;
+    let number = |name: &str| match query.get(name) {
+        None => Ok(None),
+        Some(text) => {
+            text.parse::<u32>().map(Some).map_err(|_| Error::field(name, "must be a whole number"))
+        }
+    };
+    let limit = number("limit")?.map_or(TASKS_MAX, |limit| u64::from(limit).clamp(1, TASKS_MAX));
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    let Some(run) = job_out::run_of(app, &job).await? else { return Ok(json!({"tasks": []})) };
+    let found = tasks::find(&app.db, run.id, stage, number("after")?, limit).await?;
+    let shown = found.into_iter().map(|task| TaskOut {
+        stage: stage.as_str(),
+        index: task.lease.task.index,
+        attempt: task.lease.attempt,
+        state: task.state.as_str(),
+        node: task.node,
+        started_at: task.leased_at,
+        completed_at: task.ended_at,
+        price: task.price,
+        error: task.error,
+    });
+    Ok(json!({"tasks": shown.collect::<Vec<_>>()}))
+}
+
+/// How many tasks of each job are running. A job that is not the caller's own is left out.
+async fn running_tasks(mut call: Call) -> Result<Value> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let ids = body.texts("jobsIds", LIST_MAX)?;
+    if ids.is_empty() {
+        return Err(Error::field("jobsIds", "is missing: a list of job ids"));
+    }
+    let ids: Vec<JobId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+    let app = call.app();
+    let found = store::jobs::find_many(&app.db, caller.workspace, &ids).await?;
+    let running: BTreeMap<_, _> = found
+        .iter()
+        .map(|job| {
+            let live = job.run.and_then(|run| app.coordinator.progress(run));
+            (job.id.to_string(), live.map_or(0, |live| live.tasks_running))
+        })
+        .collect();
+    Ok(json!({"jobsRunningTasks": running}))
+}
+
+#[derive(Serialize, Default)]
+struct LogsOut {
+    partitioner: Vec<LogOut>,
+    assembler: Vec<LogOut>,
+    /// By the task's id: its chunk number.
+    taskrunner: BTreeMap<String, TaskLogs>,
+}
+
+#[derive(Serialize, Default)]
+struct TaskLogs {
+    logs: Vec<LogOut>,
+}
+
+#[derive(Serialize)]
+struct LogOut {
+    log: String,
+    timestamp: DateTime<Utc>,
+    level: &'static str,
+    container: &'static str,
+}
+
+/// What the containers of a job wrote. Their lines carry no level: all are `UNKNOWN`.
+async fn get_logs(mut call: Call) -> Result<LogsOut> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let job_id = Segment(body.required_text("jobId")?);
+    let mut indexes = Vec::new();
+    for id in body.texts("taskIds", LIST_MAX)? {
+        let number = id.parse::<u32>();
+        indexes.push(number.map_err(|_| Error::field("taskIds", "must be chunk numbers"))?);
+    }
+    let levels = body.texts("levels", LIST_MAX)?;
+    let stages = read_services(&body.texts("services", LIST_MAX)?)?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &job_id).await?;
+    let mut out = LogsOut::default();
+    let unknown_wanted = levels.is_empty() || levels.iter().any(|level| level == "UNKNOWN");
+    let Some(run) = job_out::run_of(app, &job).await? else { return Ok(out) };
+    if !unknown_wanted {
+        return Ok(out);
+    }
+    for line in logs::find(&app.db, run.id, &stages, &indexes, LOG_BATCHES_MAX).await? {
+        let shown = LogOut {
+            log: line.text,
+            timestamp: line.at,
+            level: "UNKNOWN",
+            container: line.stage.as_str(),
+        };
+        match line.stage {
+            Stage::Partition => out.partitioner.push(shown),
+            Stage::Assemble => out.assembler.push(shown),
+            Stage::Process => {
+                out.taskrunner.entry(line.index.to_string()).or_default().logs.push(shown);
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn read_services(services: &[String]) -> Result<Vec<Stage>> {
+    let stage = |name: &String| match name.to_uppercase().as_str() {
+        "PARTITIONER" => Ok(Stage::Partition),
+        "TASKRUNNER" => Ok(Stage::Process),
+        "ASSEMBLER" => Ok(Stage::Assemble),
+        _ => Err(Error::field("services", "must be PARTITIONER, ASSEMBLER or TASKRUNNER")),
+    };
+    services.iter().map(stage).collect()
+}
+
+async fn list_templates(call: Call) -> Result<Paged<TemplateOut>> {
+    let caller = call.caller().await?;
+    let page = Page::read(&call.query()?)?;
+    let (found, total) =
+        templates::list(&call.app().db, caller.workspace, page.offset, page.limit).await?;
+    let data = found.into_iter().map(|kept| TemplateOut::new(caller.workspace, kept)).collect();
+    Ok(Paged { pagination: page.of(total), data })
+}

@@ -1,0 +1,170 @@
+//! The wallet, as its owner reads it.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::digest::Digest;
+use common::ids::{TransferId, WorkspaceId};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use warp::Filter as _;
+
+use super::call::{Call, call};
+use super::error::Result;
+use super::page::{Page, Paged};
+use super::{Doors, Route, any_of, reply};
+use crate::store::wallet::{self, Line};
+
+/// The other side of a customer's payments and credits.
+const MARKET_ACCOUNT: &str = "fanfold-main";
+
+/// An amount as a JSON number, written from its decimal text: no float ever holds it.
+pub struct Amount {
+    credits: Credits,
+    taken: bool,
+}
+
+impl Amount {
+    pub const fn given(credits: Credits) -> Self {
+        Self { credits, taken: false }
+    }
+
+    pub const fn taken(credits: Credits) -> Self {
+        Self { credits, taken: true }
+    }
+
+    fn text(&self) -> String {
+        let sign = if self.taken && !self.credits.is_zero() { "-" } else { "" };
+        format!("{sign}{}", self.credits)
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let number = RawValue::from_string(self.text()).map_err(serde::ser::Error::custom)?;
+        number.serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BalanceOut {
+    account_id: WorkspaceId,
+    total_balance: Amount,
+    available_balance: Amount,
+    amount_due: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TransactionOut {
+    id: TransferId,
+    created_at: DateTime<Utc>,
+    account_from: String,
+    account_to: String,
+    /// Negative where it was taken.
+    amount: Amount,
+    transaction_type: &'static str,
+    related_entity: Value,
+    related_entity_data: Value,
+    notes: &'static str,
+    transaction_data: &'static str,
+    /// Of the line's own fields.
+    hash: Digest,
+    description: String,
+    /// After this line.
+    balance: Amount,
+}
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    let balance = warp::path!("balance")
+        .and(warp::get())
+        .and(call(doors))
+        .then(balance)
+        .map(reply::json_reply)
+        .boxed();
+    let transactions = warp::path!("transactions")
+        .and(warp::get())
+        .and(call(doors))
+        .then(transactions)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([balance, transactions])
+}
+
+async fn balance(call: Call) -> Result<BalanceOut> {
+    let caller = call.caller().await?;
+    let balance = wallet::balance(&call.app().db, caller.workspace).await?;
+    Ok(BalanceOut {
+        account_id: caller.workspace,
+        total_balance: Amount::given(balance.available.saturating_add(balance.held)),
+        available_balance: Amount::given(balance.available),
+        amount_due: 0,
+    })
+}
+
+async fn transactions(call: Call) -> Result<Paged<TransactionOut>> {
+    let caller = call.caller().await?;
+    let page = Page::read(&call.query()?)?;
+    let db = &call.app().db;
+    let total = wallet::count_lines(db, caller.workspace).await?;
+    let lines = wallet::lines(db, caller.workspace, page.offset, page.limit).await?;
+    let data = lines.into_iter().map(|line| TransactionOut::new(caller.workspace, line)).collect();
+    Ok(Paged { pagination: page.of(total), data })
+}
+
+impl TransactionOut {
+    fn new(owner: WorkspaceId, line: Line) -> Self {
+        let amount = match (line.credit, line.debit) {
+            (Some(credit), _) => Amount::given(credit),
+            (None, debit) => Amount::taken(debit.unwrap_or_default()),
+        };
+        let hash = Digest::of(
+            format!("{owner}/{}/{}/{}/{}", line.id, line.at, amount.text(), line.balance)
+                .as_bytes(),
+        );
+        let (from, to) = (owner.to_string(), MARKET_ACCOUNT.to_owned());
+        let (from, to) = if amount.taken { (from, to) } else { (to, from) };
+        let kind = if amount.taken { "payment" } else { "coupon" };
+        let related_entity = match line.job {
+            Some(job) => json!({"type": "job", "id": job, "name": line.description}),
+            None => json!({"type": kind, "id": "", "name": line.description}),
+        };
+        let related_entity_data = match line.job {
+            Some(job) => json!({"type": kind, "jobId": job, "jobName": line.description}),
+            None => json!({"type": kind, "description": line.description}),
+        };
+        Self {
+            id: line.id,
+            created_at: line.at,
+            account_from: from,
+            account_to: to,
+            amount,
+            transaction_type: kind,
+            related_entity,
+            related_entity_data,
+            notes: "",
+            transaction_data: "",
+            hash,
+            description: line.description,
+            balance: Amount::given(line.balance),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact_numbers_of_eight_decimals() {
+        let most = Credits::from_units(i64::MAX).unwrap();
+        let one = Credits::from_units(1).unwrap();
+
+        let text = serde_json::to_string(&(Amount::given(most), Amount::taken(one))).unwrap();
+
+        assert_eq!(text, "[92233720368.54775807,-0.00000001]");
+    }
+}

@@ -1,0 +1,72 @@
+//! Container images that a workspace has pushed, under their references.
+
+use common::digest::Digest;
+use common::ids::WorkspaceId;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Set};
+
+use super::micros;
+use crate::clock;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "images")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub workspace_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub reference: String,
+        pub digest: String,
+        pub size: i64,
+        pub updated_us: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredImage {
+    pub reference: String,
+    /// Of the archive that the engine's save gave.
+    pub digest: Digest,
+    pub size: u64,
+}
+
+/// Points a reference at an image in the bucket.
+pub async fn put(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    image: &StoredImage,
+) -> Result<(), DbErr> {
+    use row::Column as C;
+    let row = row::ActiveModel {
+        workspace_id: Set(owner.uuid()),
+        reference: Set(image.reference.clone()),
+        digest: Set(image.digest.to_string()),
+        size: Set(image.size.cast_signed()),
+        updated_us: Set(micros(clock::now())),
+    };
+    let replace = OnConflict::columns([C::WorkspaceId, C::Reference])
+        .update_columns([C::Digest, C::Size, C::UpdatedUs])
+        .to_owned();
+    row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
+    Ok(())
+}
+
+pub async fn find(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    reference: &str,
+) -> Result<Option<StoredImage>, DbErr> {
+    let row = row::Entity::find_by_id((owner.uuid(), reference.to_owned())).one(db).await?;
+    row.map(|row| {
+        let digest = row.digest.parse().map_err(|e| DbErr::Type(format!("images.digest: {e}")))?;
+        Ok(StoredImage { reference: row.reference, digest, size: row.size.unsigned_abs() })
+    })
+    .transpose()
+}

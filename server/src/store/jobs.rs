@@ -1,0 +1,339 @@
+//! Jobs: the customer's orders. A job is a draft until it is claimed for its run.
+
+use chrono::{DateTime, Utc};
+use common::ids::{JobId, RunId, WorkspaceId};
+use common::package::config::JobConfig;
+use common::package::descriptor::Descriptor;
+use common::package::template::{PhaseParams, Template};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select, Set, UpdateMany,
+};
+
+use super::{document, micros, time};
+use crate::clock;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "jobs")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub workspace_id: Uuid,
+        pub name: String,
+        pub description: String,
+        pub template: String,
+        pub source: Option<String>,
+        pub destination: Option<String>,
+        pub params: String,
+        pub config: String,
+        pub upload_bytes: Option<i64>,
+        pub draft: i64,
+        pub run_id: Option<Uuid>,
+        pub created_us: i64,
+        pub submitted_us: Option<i64>,
+        pub deleted_us: Option<i64>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+use row::Column as C;
+
+/// What a customer has said about a job; the template, as it was when the job was made, fills in
+/// the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    pub id: JobId,
+    pub workspace: WorkspaceId,
+    pub name: String,
+    pub description: String,
+    pub template: Template,
+    pub source: Option<Descriptor>,
+    pub destination: Option<Descriptor>,
+    pub params: PhaseParams,
+    pub config: JobConfig,
+    /// The size of the uploaded file, once the customer has said that it is complete.
+    pub upload_bytes: Option<u64>,
+    /// Counts the changes, so that a run is made from the draft that was read.
+    pub draft: i64,
+    /// The run that the job is claimed for.
+    pub run: Option<RunId>,
+    pub created_at: DateTime<Utc>,
+    pub submitted_at: Option<DateTime<Utc>>,
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// One change of a draft.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    Name(String),
+    Description(String),
+    Template(Box<Template>),
+    /// A new source also forgets what had been uploaded.
+    Source(Descriptor),
+    Destination(Descriptor),
+    Params(PhaseParams),
+    Config(JobConfig),
+    Uploaded(u64),
+}
+
+impl Job {
+    pub fn source(&self) -> Option<&Descriptor> {
+        self.source.as_ref().or(self.template.source.as_ref())
+    }
+
+    pub fn destination(&self) -> Option<&Descriptor> {
+        self.destination.as_ref().or(self.template.destination.as_ref())
+    }
+
+    pub fn params(&self) -> PhaseParams {
+        self.template.params.overlaid(&self.params)
+    }
+
+    pub fn config(&self) -> JobConfig {
+        self.template.config.overlaid(self.config)
+    }
+
+    /// Makes a change in memory, before the job is stored.
+    pub fn change(&mut self, change: Change) {
+        match change {
+            Change::Name(name) => self.name = name,
+            Change::Description(text) => self.description = text,
+            Change::Template(template) => self.template = *template,
+            Change::Source(source) => {
+                self.source = Some(source);
+                self.upload_bytes = None;
+            }
+            Change::Destination(to) => self.destination = Some(to),
+            Change::Params(params) => self.params = params,
+            Change::Config(config) => self.config = config,
+            Change::Uploaded(bytes) => self.upload_bytes = Some(bytes),
+        }
+    }
+
+    /// The job's name, or its template's id where it has none.
+    pub fn shown_name(&self) -> &str {
+        if self.name.is_empty() { &self.template.id } else { &self.name }
+    }
+}
+
+pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<(), DbErr> {
+    row::ActiveModel {
+        id: Set(job.id.uuid()),
+        workspace_id: Set(job.workspace.uuid()),
+        name: Set(job.name.clone()),
+        description: Set(job.description.clone()),
+        template: Set(document::write(&job.template)?),
+        source: Set(job.source.as_ref().map(document::write).transpose()?),
+        destination: Set(job.destination.as_ref().map(document::write).transpose()?),
+        params: Set(document::write(&job.params)?),
+        config: Set(document::write(&job.config)?),
+        upload_bytes: Set(job.upload_bytes.map(u64::cast_signed)),
+        draft: Set(job.draft),
+        run_id: Set(job.run.map(RunId::uuid)),
+        created_us: Set(micros(job.created_at)),
+        submitted_us: Set(job.submitted_at.map(micros)),
+        deleted_us: Set(job.deleted_at.map(micros)),
+    }
+    .insert(db)
+    .await?;
+    Ok(())
+}
+
+/// A job of this workspace that has not been deleted.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: JobId,
+) -> Result<Option<Job>, DbErr> {
+    let row = of(owner).filter(C::Id.eq(id.uuid())).one(db).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Those of the jobs that belong to this workspace and have not been deleted.
+pub async fn find_many(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    ids: &[JobId],
+) -> Result<Vec<Job>, DbErr> {
+    let ids = ids.iter().map(|id| id.uuid());
+    of(owner).filter(C::Id.is_in(ids)).all(db).await?.iter().map(read).collect()
+}
+
+/// Whether any workspace has, or had, a job of this id.
+pub async fn is_taken(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbErr> {
+    Ok(row::Entity::find_by_id(id.uuid()).count(db).await? > 0)
+}
+
+/// How a list is sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    Newest,
+    Oldest,
+    Name,
+}
+
+/// A page of jobs, and how many there are in all.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    sort: Sort,
+    offset: u64,
+    limit: u64,
+) -> Result<(Vec<Job>, u64), DbErr> {
+    let total = of(owner).count(db).await?;
+    let (column, order) = match sort {
+        Sort::Newest => (C::CreatedUs, Order::Desc),
+        Sort::Oldest => (C::CreatedUs, Order::Asc),
+        Sort::Name => (C::Name, Order::Asc),
+    };
+    let rows = of(owner)
+        .order_by(column, order.clone())
+        .order_by(C::Id, order)
+        .offset(offset)
+        .limit(limit)
+        .all(db)
+        .await?;
+    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+}
+
+/// Changes a draft; false where the job is gone or has been claimed for its run.
+pub async fn change(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: JobId,
+    changes: Vec<Change>,
+) -> Result<bool, DbErr> {
+    let mut update = draft(owner, id).col_expr(C::Draft, Expr::col(C::Draft).add(1));
+    for change in changes {
+        update = match change {
+            Change::Name(name) => update.col_expr(C::Name, Expr::value(name)),
+            Change::Description(text) => update.col_expr(C::Description, Expr::value(text)),
+            Change::Template(template) => {
+                update.col_expr(C::Template, Expr::value(document::write(&template)?))
+            }
+            Change::Source(source) => update
+                .col_expr(C::Source, Expr::value(document::write(&source)?))
+                .col_expr(C::UploadBytes, Expr::value(None::<i64>)),
+            Change::Destination(to) => {
+                update.col_expr(C::Destination, Expr::value(document::write(&to)?))
+            }
+            Change::Params(params) => {
+                update.col_expr(C::Params, Expr::value(document::write(&params)?))
+            }
+            Change::Config(config) => {
+                update.col_expr(C::Config, Expr::value(document::write(&config)?))
+            }
+            Change::Uploaded(bytes) => {
+                update.col_expr(C::UploadBytes, Expr::value(bytes.cast_signed()))
+            }
+        };
+    }
+    Ok(update.exec(db).await?.rows_affected == 1)
+}
+
+/// Claims the job, as it was read, for a run; false where it has changed, gone or been claimed
+/// since. From here on the draft is locked.
+pub async fn claim(
+    db: &impl ConnectionTrait,
+    job: &Job,
+    run: RunId,
+    config: JobConfig,
+) -> Result<bool, DbErr> {
+    let claimed = draft(job.workspace, job.id)
+        .col_expr(C::RunId, Expr::value(run.uuid()))
+        .col_expr(C::SubmittedUs, Expr::value(micros(clock::now())))
+        .col_expr(C::Config, Expr::value(document::write(&config)?))
+        .filter(C::Draft.eq(job.draft))
+        .exec(db)
+        .await?;
+    Ok(claimed.rows_affected == 1)
+}
+
+/// Takes a claim back, because the run was refused: the job is a draft again.
+pub async fn unclaim(db: &impl ConnectionTrait, job: JobId, run: RunId) -> Result<(), DbErr> {
+    row::Entity::update_many()
+        .col_expr(C::RunId, Expr::value(None::<sea_orm::prelude::Uuid>))
+        .col_expr(C::SubmittedUs, Expr::value(None::<i64>))
+        .filter(C::Id.eq(job.uuid()))
+        .filter(C::RunId.eq(run.uuid()))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Deletes a draft; false where the job is gone or has been claimed for its run.
+pub async fn delete_draft(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: JobId,
+) -> Result<bool, DbErr> {
+    let update = draft(owner, id).col_expr(C::DeletedUs, Expr::value(micros(clock::now())));
+    Ok(update.exec(db).await?.rows_affected == 1)
+}
+
+/// Hides a job whose run has ended. Its run and its line in the wallet stay.
+pub async fn delete_ended(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: JobId,
+) -> Result<bool, DbErr> {
+    let deleted = row::Entity::update_many()
+        .col_expr(C::DeletedUs, Expr::value(micros(clock::now())))
+        .filter(C::WorkspaceId.eq(owner.uuid()))
+        .filter(C::Id.eq(id.uuid()))
+        .filter(C::DeletedUs.is_null())
+        .exec(db)
+        .await?;
+    Ok(deleted.rows_affected == 1)
+}
+
+/// Whether a file may still be uploaded for this job.
+pub async fn takes_upload(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbErr> {
+    let open = row::Entity::find_by_id(id.uuid())
+        .filter(C::RunId.is_null())
+        .filter(C::DeletedUs.is_null())
+        .count(db)
+        .await?;
+    Ok(open > 0)
+}
+
+fn of(owner: WorkspaceId) -> Select<row::Entity> {
+    row::Entity::find().filter(C::WorkspaceId.eq(owner.uuid())).filter(C::DeletedUs.is_null())
+}
+
+/// An update of a job that is still a draft.
+fn draft(owner: WorkspaceId, id: JobId) -> UpdateMany<row::Entity> {
+    row::Entity::update_many()
+        .filter(C::WorkspaceId.eq(owner.uuid()))
+        .filter(C::Id.eq(id.uuid()))
+        .filter(C::RunId.is_null())
+        .filter(C::DeletedUs.is_null())
+}
+
+fn read(row: &row::Model) -> Result<Job, DbErr> {
+    Ok(Job {
+        id: JobId::new(row.id),
+        workspace: WorkspaceId::new(row.workspace_id),
+        name: row.name.clone(),
+        description: row.description.clone(),
+        template: document::read(&row.template)?,
+        source: row.source.as_deref().map(document::read).transpose()?,
+        destination: row.destination.as_deref().map(document::read).transpose()?,
+        params: document::read(&row.params)?,
+        config: document::read(&row.config)?,
+        upload_bytes: row.upload_bytes.map(i64::unsigned_abs),
+        draft: row.draft,
+        run: row.run_id.map(RunId::new),
+        created_at: time(row.created_us),
+        submitted_at: row.submitted_us.map(time),
+        deleted_at: row.deleted_us.map(time),
+    })
+}

@@ -1,0 +1,236 @@
+//! Packages: apps and engines, each at one version.
+
+use chrono::{DateTime, Utc};
+use common::digest::Digest;
+use common::ids::{PackageId, WorkspaceId};
+use common::package::manifest::{Kind, Manifest};
+use common::package::tag::Tag;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select, Set,
+};
+use uuid::Uuid;
+
+use super::{Db, begin, document, micros, time};
+use crate::clock;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "packages")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub workspace_id: Uuid,
+        pub family: String,
+        pub name: String,
+        pub major: i32,
+        pub minor: i32,
+        pub revision: i32,
+        pub active: bool,
+        pub digest: String,
+        pub size: i64,
+        pub manifest: String,
+        pub created_us: i64,
+        pub updated_us: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Apps and engines have names of their own: an app and an engine may be called the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    App,
+    Engine,
+}
+
+impl Family {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Engine => "engine",
+        }
+    }
+
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::App => Self::App,
+            Kind::Partitioner | Kind::Assembler => Self::Engine,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    pub id: PackageId,
+    pub workspace: WorkspaceId,
+    pub manifest: Manifest,
+    /// From 1; a push of the same version adds one.
+    pub revision: u32,
+    /// Whether new runs may use it.
+    pub active: bool,
+    /// Of the tar archive.
+    pub digest: Digest,
+    pub size: u64,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Why a push is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    #[error("this name and version is there already, as a package of another kind")]
+    OtherKind(Kind),
+    #[error("database")]
+    Db(#[from] DbErr),
+}
+
+/// Records a pushed archive. The same name and version are written over and keep their id.
+pub async fn push(
+    db: &Db,
+    owner: WorkspaceId,
+    manifest: &Manifest,
+    digest: Digest,
+    size: u64,
+) -> Result<Package, PushError> {
+    let transaction = begin(db).await?;
+    let (now, version) = (clock::now(), manifest.version);
+    let found = of(owner, Family::of(manifest.kind))
+        .filter(row::Column::Name.eq(&manifest.name))
+        .filter(row::Column::Major.eq(integer(version.major)?))
+        .filter(row::Column::Minor.eq(integer(version.minor)?))
+        .one(&transaction)
+        .await?;
+    let row = match found {
+        Some(found) => {
+            let before = read(&found)?.manifest.kind;
+            if before != manifest.kind {
+                return Err(PushError::OtherKind(before));
+            }
+            let revision = found.revision.saturating_add(1);
+            let mut row = row::ActiveModel::from(found);
+            row.revision = Set(revision);
+            row.digest = Set(digest.to_string());
+            row.size = Set(size.cast_signed());
+            row.manifest = Set(document::write(manifest)?);
+            row.updated_us = Set(micros(now));
+            row.update(&transaction).await?
+        }
+        None => {
+            row::ActiveModel {
+                id: Set(Uuid::now_v7()),
+                workspace_id: Set(owner.uuid()),
+                family: Set(Family::of(manifest.kind).as_str().to_owned()),
+                name: Set(manifest.name.clone()),
+                major: Set(integer(version.major)?),
+                minor: Set(integer(version.minor)?),
+                revision: Set(1),
+                active: Set(false),
+                digest: Set(digest.to_string()),
+                size: Set(size.cast_signed()),
+                manifest: Set(document::write(manifest)?),
+                created_us: Set(micros(now)),
+                updated_us: Set(micros(now)),
+            }
+            .insert(&transaction)
+            .await?
+        }
+    };
+    transaction.commit().await?;
+    Ok(read(&row)?)
+}
+
+/// The newest package that a tag names; `active_only` is what a run asks for.
+pub async fn resolve(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    family: Family,
+    tag: &Tag,
+    which: Which,
+) -> Result<Option<Package>, DbErr> {
+    let mut query = of(owner, family).filter(row::Column::Name.eq(&tag.name));
+    if let Some(major) = tag.major {
+        query = query.filter(row::Column::Major.eq(integer(major)?));
+    }
+    if let Some(minor) = tag.minor {
+        query = query.filter(row::Column::Minor.eq(integer(minor)?));
+    }
+    if which == Which::Active {
+        query = query.filter(row::Column::Active.eq(true));
+    }
+    let row =
+        query.order_by_desc(row::Column::Major).order_by_desc(row::Column::Minor).one(db).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Which packages a tag may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    Any,
+    Active,
+}
+
+/// A page of packages by name and version, and how many there are in all.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    family: Family,
+    offset: u64,
+    limit: u64,
+) -> Result<(Vec<Package>, u64), DbErr> {
+    let total = of(owner, family).count(db).await?;
+    let rows = of(owner, family)
+        .order_by_asc(row::Column::Name)
+        .order_by_desc(row::Column::Major)
+        .order_by_desc(row::Column::Minor)
+        .offset(offset)
+        .limit(limit)
+        .all(db)
+        .await?;
+    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+}
+
+/// Switches a package on or off for new runs; false where the workspace has no such package.
+pub async fn set_active(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: PackageId,
+    active: bool,
+) -> Result<bool, DbErr> {
+    let changed = row::Entity::update_many()
+        .col_expr(row::Column::Active, active.into())
+        .filter(row::Column::Id.eq(id.uuid()))
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .exec(db)
+        .await?;
+    Ok(changed.rows_affected == 1)
+}
+
+fn of(owner: WorkspaceId, family: Family) -> Select<row::Entity> {
+    row::Entity::find()
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Family.eq(family.as_str()))
+}
+
+fn integer(n: u32) -> Result<i32, DbErr> {
+    i32::try_from(n).map_err(|_| DbErr::Type("a version's number is too large".to_owned()))
+}
+
+fn read(row: &row::Model) -> Result<Package, DbErr> {
+    Ok(Package {
+        id: PackageId::new(row.id),
+        workspace: WorkspaceId::new(row.workspace_id),
+        manifest: document::read(&row.manifest)?,
+        revision: row.revision.unsigned_abs(),
+        active: row.active,
+        digest: row.digest.parse().map_err(|e| DbErr::Type(format!("packages.digest: {e}")))?,
+        size: row.size.unsigned_abs(),
+        created_at: time(row.created_us),
+        updated_at: time(row.updated_us),
+    })
+}

@@ -1,0 +1,156 @@
+//! Secrets as rows: what is secret in them arrives sealed.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use common::ids::WorkspaceId;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
+};
+
+use super::{document, micros, time};
+use crate::clock;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "secrets")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub workspace_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: String,
+        pub kind: String,
+        pub name: String,
+        pub access_key: String,
+        pub sealed: Vec<u8>,
+        pub params: String,
+        pub hidden: bool,
+        pub expires_us: Option<i64>,
+        pub created_us: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A secret without its secret half.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    pub id: String,
+    /// `aws`, `gcp`, `storj` or `other`.
+    pub kind: String,
+    pub name: String,
+    pub access_key: String,
+    pub params: BTreeMap<String, String>,
+    /// Made from keys that came inside a job's descriptor; lists leave it out.
+    pub hidden: bool,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Writes a secret, in place of one with the same id.
+pub async fn put(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    secret: &Secret,
+    sealed: Vec<u8>,
+) -> Result<(), DbErr> {
+    use row::Column as C;
+    let row = row::ActiveModel {
+        workspace_id: Set(owner.uuid()),
+        id: Set(secret.id.clone()),
+        kind: Set(secret.kind.clone()),
+        name: Set(secret.name.clone()),
+        access_key: Set(secret.access_key.clone()),
+        sealed: Set(sealed),
+        params: Set(document::write(&secret.params)?),
+        hidden: Set(secret.hidden),
+        expires_us: Set(secret.expires_at.map(micros)),
+        created_us: Set(micros(clock::now())),
+    };
+    let replace = OnConflict::columns([C::WorkspaceId, C::Id])
+        .update_columns([
+            C::Kind,
+            C::Name,
+            C::AccessKey,
+            C::Sealed,
+            C::Params,
+            C::Hidden,
+            C::ExpiresUs,
+            C::CreatedUs,
+        ])
+        .to_owned();
+    row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// A secret that has not expired, with its sealed half.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: &str,
+) -> Result<Option<(Secret, Vec<u8>)>, DbErr> {
+    let row = row::Entity::find_by_id((owner.uuid(), id.to_owned())).one(db).await?;
+    let now = micros(clock::now());
+    row.filter(|row| row.expires_us.is_none_or(|end| end > now))
+        .map(|row| Ok((read(&row)?, row.sealed)))
+        .transpose()
+}
+
+/// The workspace's secrets by id; `kind` narrows them.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    kind: Option<&str>,
+    limit: u64,
+) -> Result<Vec<Secret>, DbErr> {
+    let mut query = row::Entity::find()
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Hidden.eq(false));
+    if let Some(kind) = kind {
+        query = query.filter(row::Column::Kind.eq(kind));
+    }
+    let rows = query.order_by_asc(row::Column::Id).limit(limit).all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+pub async fn count(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<u64, DbErr> {
+    row::Entity::find()
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Hidden.eq(false))
+        .count(db)
+        .await
+}
+
+/// Removes a secret; false where there is none.
+pub async fn delete(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    kind: &str,
+    id: &str,
+) -> Result<bool, DbErr> {
+    let gone = row::Entity::delete_many()
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Id.eq(id))
+        .filter(row::Column::Kind.eq(kind))
+        .exec(db)
+        .await?;
+    Ok(gone.rows_affected == 1)
+}
+
+fn read(row: &row::Model) -> Result<Secret, DbErr> {
+    Ok(Secret {
+        id: row.id.clone(),
+        kind: row.kind.clone(),
+        name: row.name.clone(),
+        access_key: row.access_key.clone(),
+        params: document::read(&row.params)?,
+        hidden: row.hidden,
+        expires_at: row.expires_us.map(time),
+    })
+}
