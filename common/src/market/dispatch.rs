@@ -96,13 +96,12 @@ impl Market {
         let Some((index, mut tries)) = run.take(choice) else { return false };
         tries.attempt += 1;
         let lease = run.lease(index, tries.attempt);
-        run.committed = run.committed.saturating_add(bound);
         let task = TaskRecord {
             node: Some(node_id),
             leased_at: Some(now),
             ..record(lease, TaskState::Leased, &tries)
         };
-        run.active.insert(
+        run.hand_out(
             index,
             Active { node: node_id, leased_at: now, running_since: None, bound, lines: 0, tries },
         );

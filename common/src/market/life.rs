@@ -229,8 +229,7 @@ impl Market {
     ) -> Option<(Lease, Tries, crate::ids::NodeId)> {
         let run = self.runs.get_mut(&id)?;
         let needs = run.needs();
-        let active = run.active.remove(&index)?;
-        run.committed = run.committed.saturating_sub(active.bound);
+        let active = run.take_back(index)?;
         self.dry.remove(&(run.spec.workspace, id));
         let lease = run.lease(index, active.tries.attempt);
         if let Some(node) = self.nodes.get_mut(&active.node) {

@@ -157,8 +157,7 @@ impl Market {
                 let free = run.held.saturating_sub(run.committed);
                 let bound = run.estimate(&self.policy).min(free);
                 let leased_at = task.leased_at.unwrap_or(now);
-                run.committed = run.committed.saturating_add(bound);
-                run.active.insert(
+                run.hand_out(
                     index,
                     Active { node, leased_at, running_since: None, bound, lines: 0, tries },
                 );

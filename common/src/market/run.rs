@@ -34,6 +34,8 @@ pub struct Run {
     /// How the one task of a custom partitioner or assembler stands.
     pub(super) single: Single,
     pub(super) active: BTreeMap<u32, Active>,
+    /// How many of them each node holds.
+    busy: BTreeMap<NodeId, u32>,
     /// Tasks that were handed out and must be handed out again.
     pub(super) waiting: BTreeMap<u32, Tries>,
     /// What is still reserved of the customer's credits.
@@ -127,6 +129,7 @@ impl Run {
             chunks_done: record.chunks_done,
             single: Single::Fresh,
             active: BTreeMap::new(),
+            busy: BTreeMap::new(),
             waiting: BTreeMap::new(),
             held: record.held,
             committed: Credits::ZERO,
@@ -221,14 +224,11 @@ impl Run {
     }
 
     pub fn progress(&self) -> Progress {
-        let mut nodes: Vec<NodeId> = self.active.values().map(|active| active.node).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
         Progress {
             chunks: self.total(),
             chunks_done: self.chunks_done,
             tasks_running: u32::try_from(self.active.len()).unwrap_or(u32::MAX),
-            nodes_busy: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
+            nodes_busy: u32::try_from(self.busy.len()).unwrap_or(u32::MAX),
             spent: self.captured,
         }
     }
@@ -291,6 +291,24 @@ impl Run {
         }
     }
 
+    pub(super) fn hand_out(&mut self, index: u32, active: Active) {
+        self.committed = self.committed.saturating_add(active.bound);
+        *self.busy.entry(active.node).or_default() += 1;
+        self.active.insert(index, active);
+    }
+
+    pub(super) fn take_back(&mut self, index: u32) -> Option<Active> {
+        let active = self.active.remove(&index)?;
+        self.committed = self.committed.saturating_sub(active.bound);
+        if let Some(held) = self.busy.get_mut(&active.node) {
+            *held -= 1;
+            if *held == 0 {
+                self.busy.remove(&active.node);
+            }
+        }
+        Some(active)
+    }
+
     pub(super) fn lease(&self, index: u32, attempt: u32) -> Lease {
         let stage = self.stage().unwrap_or(Stage::Process);
         Lease { task: TaskRef { run: self.id, stage, index }, attempt }
@@ -350,6 +368,9 @@ impl Run {
         }
         if self.committed > self.held {
             return Err(format!("{:?} may cost {committed} and holds {}", self.id, self.held));
+        }
+        if self.busy.values().map(|held| *held as usize).sum::<usize>() != self.active.len() {
+            return Err(format!("{:?}: busy {:?}, active {:?}", self.id, self.busy, self.active));
         }
         let out = self.active.len() + self.waiting.len();
         let known = self.next as usize;

@@ -1,5 +1,7 @@
 //! Everything around the server: time, the network, donors, customers, and bad luck.
 
+mod luck;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,7 +14,7 @@ use common::spec::Partition;
 use common::task::Lease;
 
 use crate::customer::{self, Order};
-use crate::donor::{Donor, Temper, node_id};
+use crate::donor::{Donor, Temper};
 use crate::random::Random;
 use crate::server::Server;
 use crate::store::Store;
@@ -94,60 +96,10 @@ impl World {
         world
     }
 
-    /// Writes down the misfortunes to come.
-    fn plan(&mut self) {
-        self.at(0, Event::Start);
-        self.at(1, Event::Grant);
-        let again = self.random.between(1, CHAOS_SECS * 1000);
-        self.at(again, Event::Grant);
-        for n in 0..self.orders.len() {
-            let when = self.random.between(2, CHAOS_SECS * 800);
-            self.at(when, Event::Ask(n));
-            if self.random.chance(150) {
-                let later = when + self.random.between(1, 60_000);
-                self.at(later, Event::Abort(self.orders[n].run));
-            }
-        }
-        for n in 0..self.donors.len() {
-            let n = u32::try_from(n).expect("a few");
-            self.at(n, Event::Timer { node: n, timer: 0 });
-            for _ in 0..self.random.between(0, 4) {
-                let dies = self.random.between(0, CHAOS_SECS * 1000);
-                let returns = dies + self.random.between(1, 60_000);
-                self.at(dies, Event::Dies(n));
-                self.at(returns, Event::Returns(n));
-            }
-            let silence = self.random.between(0, CHAOS_SECS * 2000);
-            self.at(silence, Event::Silence(n));
-        }
-        for _ in 0..self.random.between(0, 12) {
-            let when = self.random.between(0, CHAOS_SECS * 1000);
-            self.at(when, Event::Kill);
-        }
-        self.at(CHAOS_SECS * 1000, Event::Heal);
-    }
-
     fn at(&mut self, ms: u32, event: Event) {
         self.sent += 1;
         let when = self.now + TimeDelta::milliseconds(ms.into());
         self.queue.insert((when, self.sent), event);
-    }
-
-    /// Sends through a network that loses, doubles and delays.
-    fn send(&mut self, event: impl Fn() -> Event) {
-        if !self.healed && self.random.chance(40) {
-            return;
-        }
-        let copies = if !self.healed && self.random.chance(40) { 2 } else { 1 };
-        for _ in 0..copies {
-            let most = match (self.healed, self.random.between(0, 30)) {
-                (false, 0) => 90_000,
-                (false, 1..=3) => 3_000,
-                _ => 20,
-            };
-            let delay = self.random.between(1, most);
-            self.at(delay, event());
-        }
     }
 
     /// Lets time pass until every run has ended.
@@ -280,17 +232,6 @@ impl World {
         self.at(5_000, Event::Ask(n));
     }
 
-    fn grant(&mut self) {
-        for n in 0..2 {
-            let units = i64::from(self.random.between(0, 300)) * 1_000_000;
-            let amount = Credits::from_units(units).expect("not negative");
-            if let Some(server) = &mut self.server {
-                server.market.grant(customer::workspace(n), amount, "a gift", self.now);
-            }
-        }
-        self.touch();
-    }
-
     fn speak(&mut self, node: u32, timer: u64) {
         let donor = &mut self.donors[node as usize];
         if !donor.alive || donor.timer != timer {
@@ -308,11 +249,10 @@ impl World {
                 donor.claim(*lease);
             }
         }
-        let (id, silent) = (donor.id, donor.silent_until > self.now);
+        let silent = donor.silent_until > self.now;
         let heard = donor.statement(self.now, &mut self.random);
         if !silent {
             let CheckedSync { sync, receipts } = heard;
-            debug_assert_eq!(id, node_id(node));
             self.send(|| Event::Heard {
                 node,
                 heard: CheckedSync { sync: sync.clone(), receipts: receipts.clone() },
@@ -452,27 +392,5 @@ impl World {
             self.send(|| Event::Told { node, incarnation, orders: answer.orders.clone() });
         }
         Ok(())
-    }
-
-    fn kill(&mut self) {
-        if self.server.take().is_some() {
-            self.tally.kills += 1;
-            self.silent.clear();
-            let most = if self.random.chance(200) { 120_000 } else { 3_000 };
-            let delay = self.random.between(0, most);
-            self.at(delay, Event::Start);
-        }
-    }
-
-    /// From now on all is well.
-    fn heal(&mut self) {
-        self.healed = true;
-        for node in 0..u32::try_from(self.donors.len()).expect("a few") {
-            let donor = &mut self.donors[node as usize];
-            donor.temper = Temper::Honest;
-            donor.silent_until = self.now;
-            donor.start_anew(&mut self.random);
-            self.set_timer(node, 1);
-        }
     }
 }

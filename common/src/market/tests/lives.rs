@@ -1,0 +1,207 @@
+//! How runs begin, are paid, and end.
+
+use super::*;
+
+#[test]
+fn a_task_that_fails_more_often_than_its_retries_ends_the_run_and_costs_nothing() {
+    let mut market = processing(1, Limits { task_retries: 1, ..Limits::default() });
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 0, fails(lease(0, 1)), 1);
+    hear(&mut market, 0, fails(lease(0, 2)), 2);
+
+    let changes = market.drain();
+
+    assert_eq!(changes.ended, [Ended { run: RUN, state: RunState::Failed }]);
+    assert!(changes.runs[0].error.as_ref().unwrap().starts_with("chunk 0 failed 2 times"));
+    assert_eq!(market.balance(Account::Available(CUSTOMER)), credits("1000"));
+}
+
+#[test]
+fn a_receipt_that_comes_again_or_late_or_from_another_changes_nothing() {
+    let mut market = processing(2, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 0, succeeds(lease(0, 1)), 1);
+    market.drain();
+
+    for (n, heard) in [
+        (0, succeeds(lease(0, 1))),
+        (0, fails(lease(0, 1))),
+        (0, succeeds(lease(1, 2))),
+        (1, succeeds(lease(1, 1))),
+        (1, faults(lease(1, 1))),
+    ] {
+        market.sync(node(n), OPERATOR, heard, at(2));
+    }
+
+    assert!(market.drain().is_stored());
+}
+
+#[test]
+fn a_result_is_paid_once_and_the_rest_of_the_hold_comes_back() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    assert_eq!(market.balance(Account::Held(CUSTOMER)), cost(60));
+    hear(&mut market, 0, succeeds(lease(0, 1)), 1);
+    market.folded(RUN, at(2));
+    market.delivered(RUN, at(3));
+
+    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1));
+    assert_eq!(market.balance(Account::Held(CUSTOMER)), Credits::ZERO);
+    let lines = market.drain().lines;
+    assert_eq!(lines.last().unwrap().debit, Some(cost(1)));
+}
+
+#[test]
+fn a_price_is_clamped_to_what_the_lease_allowed() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let lie = Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX };
+
+    hear(&mut market, 0, ends(lease(0, 1), Outcome::Succeeded { outputs: vec![] }, lie), 5);
+
+    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(5));
+}
+
+#[test]
+fn a_run_that_the_wallet_cannot_hold_is_refused_and_leaves_nothing() {
+    let mut market = funded("0.01");
+    market.drain();
+
+    let refused = market.start_run(RUN, Arc::new(spec(Limits::default())), at(0));
+
+    assert!(matches!(refused, Err(Refused::Wallet { .. })));
+    assert!(market.run(RUN).is_none() && market.drain().is_stored());
+}
+
+#[test]
+fn a_hold_grows_with_a_task_that_runs_long_and_not_with_one_that_waits() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut queued = holds(&[(lease(0, 1), 0)]);
+    queued.sync.holding[0].running_ms = None;
+    hear(&mut market, 0, queued, 20);
+    market.tick(at(49));
+    assert_eq!(market.run(RUN).unwrap().held(), cost(60));
+
+    hear(&mut market, 0, holds(&[(lease(0, 1), 49)]), 49);
+    market.tick(at(49));
+
+    assert!(market.run(RUN).unwrap().held() > cost(49 + 30));
+}
+
+#[test]
+fn a_run_ends_when_its_wallet_cannot_pay_for_a_longer_task() {
+    let mut market = funded("0.02");
+    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
+    market.looked(RUN, None, at(0));
+    market.partitioned(RUN, table(1), at(0));
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 0, holds(&[(lease(0, 1), 50)]), 50);
+
+    market.tick(at(50));
+
+    let ended = market.drain().runs.pop().unwrap();
+    assert!(ended.error.unwrap().contains("longer than the wallet can pay for"));
+    assert_eq!(market.balance(Account::Available(CUSTOMER)), credits("0.02"));
+}
+
+#[test]
+fn a_job_timeout_ends_the_run() {
+    let mut market = processing(1, Limits { job_timeout_secs: Some(60), ..Limits::default() });
+    market.tick(at(60));
+    assert!(market.run(RUN).is_some());
+
+    market.tick(at(61));
+
+    assert!(market.run(RUN).is_none());
+}
+
+#[test]
+fn log_lines_that_come_again_are_taken_once_and_a_flood_is_cut() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut write = |first, n| {
+        let line = LogLine { at_us: 0, text: String::new() };
+        let mut heard = holds(&[(lease(0, 1), 1)]);
+        heard.sync.logs.push(LogBatch { lease: lease(0, 1), first, lines: vec![line; n] });
+        hear(&mut market, 0, heard, 1);
+        market.drain().logs.iter().map(|log| (log.first, log.lines.len())).collect::<Vec<_>>()
+    };
+
+    assert_eq!(write(0, 3), [(0, 3)]);
+    assert_eq!(write(0, 3), []);
+    assert_eq!(write(1, 4), [(3, 2)]);
+    assert_eq!(write(9, 5_000), [(9, 1_991)]);
+    assert_eq!(write(u32::MAX, 3), []);
+}
+
+#[test]
+fn a_run_of_a_million_chunks_starts_without_a_task() {
+    let mut market = funded("100000000");
+    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
+    market.looked(RUN, None, at(0));
+    market.partitioned(RUN, table(1_000_000), at(0));
+
+    let changes = market.drain();
+
+    assert_eq!((changes.runs.len(), changes.tasks.len()), (1, 0));
+}
+
+#[test]
+fn a_restart_begins_each_state_with_the_step_that_it_was_in() {
+    let mut market = processing(1, Limits::default());
+    let mut steps = Vec::new();
+    let mut restart = |changes: Changes| {
+        let mut market = Market::load(Policy::default(), stored(changes), at(0));
+        assert_eq!(market.check(), Ok(()));
+        steps.push(market.drain().steps.first().map(|(_, step)| *step));
+        market
+    };
+    let mut fetching = funded("1");
+    fetching.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
+    restart(fetching.drain());
+    fetching = funded("1");
+    fetching.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
+    fetching.looked(RUN, None, at(0));
+    restart(fetching.drain());
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut again = restart(market.drain());
+    assert_eq!(leased(&again, 0), [lease(0, 1)]);
+    hear(&mut again, 0, succeeds(lease(0, 1)), 1);
+    assert_eq!(again.run(RUN).unwrap().state(), RunState::Assembling);
+    let mut custom = spec(Limits::default());
+    custom.partition = Partition::Custom(container());
+    let mut collecting = funded("1");
+    collecting.start_run(RUN, Arc::new(custom), at(0)).unwrap();
+    collecting.looked(RUN, Some(table(1)), at(0));
+    hear(&mut collecting, 0, holds(&[]), 0);
+    let partition = leased(&collecting, 0)[0];
+    hear(&mut collecting, 0, succeeds(partition), 1);
+    restart(collecting.drain());
+
+    assert_eq!(steps, [Some(Step::Cut), Some(Step::Cut), None, Some(Step::Collect)]);
+}
+
+#[test]
+fn a_dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
+    let mut market = funded(&cost(60).saturating_mul(3).to_string());
+    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
+    market.looked(RUN, None, at(0));
+    market.partitioned(RUN, table(3), at(0));
+    let small = |held: &[(Lease, u64)]| {
+        let mut heard = holds(held);
+        heard.sync.capacity = Resources::new(1000, 1024);
+        heard.sync.prefetch = 0;
+        heard
+    };
+    hear(&mut market, 0, small(&[]), 0);
+    hear(&mut market, 0, small(&[(lease(0, 1), 100)]), 100);
+    market.tick(at(100));
+    hear(&mut market, 1, small(&[]), 100);
+    assert_eq!(leased(&market, 1), []);
+    assert!(market.waiting(RUN, at(100)).unwrap().lacks_credits);
+
+    hear(&mut market, 0, succeeds(lease(0, 1)), 101);
+
+    assert_eq!(market.run(RUN).unwrap().active.len(), 2);
+}

@@ -1,0 +1,155 @@
+//! Which node gets which task, keeps it, and loses it.
+
+use super::*;
+
+#[test]
+fn a_small_run_spreads_over_all_nodes_before_any_gets_two() {
+    let mut market = funded("1000");
+    for n in 0..3 {
+        hear(&mut market, n, holds(&[]), 0);
+    }
+    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
+    market.looked(RUN, None, at(0));
+    market.partitioned(RUN, table(3), at(0));
+
+    market.dispatch(at(0));
+
+    assert_eq!([0, 1, 2].map(|n| leased(&market, n).len()), [1, 1, 1]);
+}
+
+#[test]
+fn a_node_is_filled_to_its_capacity_and_then_fetches_ahead() {
+    let mut market = processing(10, Limits::default());
+
+    hear(&mut market, 0, holds(&[]), 0);
+
+    // Two vCPUs, and one task ahead.
+    assert_eq!(leased(&market, 0).len(), 3);
+    assert_eq!(market.waiting(RUN, at(0)).unwrap().busy, 1);
+}
+
+#[test]
+fn no_capacity_gets_a_node_more_than_it_may_hold() {
+    let mut market = processing(100_000, Limits::default());
+    let mut greedy = holds(&[]);
+    greedy.sync.capacity = Resources::new(u32::MAX, u32::MAX);
+    greedy.sync.prefetch = u32::MAX;
+    market.grant(CUSTOMER, credits("1000000"), "more", at(0));
+
+    hear(&mut market, 0, greedy, 0);
+
+    assert!(market.nodes[&node(0)].leased.len() <= 1_024);
+}
+
+#[test]
+fn a_failed_task_goes_to_another_node() {
+    let mut market = processing(1, Limits { task_retries: 3, ..Limits::default() });
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 1, holds(&[]), 0);
+
+    hear(&mut market, 0, fails(lease(0, 1)), 1);
+
+    assert_eq!(leased(&market, 0), []);
+    assert_eq!(leased(&market, 1), [lease(0, 2)]);
+}
+
+#[test]
+fn a_task_that_has_failed_everywhere_is_tried_again_anyway() {
+    let mut market = processing(1, Limits { task_retries: 3, ..Limits::default() });
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 1, holds(&[]), 0);
+    hear(&mut market, 0, fails(lease(0, 1)), 1);
+    hear(&mut market, 1, fails(lease(0, 2)), 2);
+
+    assert_eq!(market.run(RUN).unwrap().active[&0].tries.attempt, 3);
+}
+
+#[test]
+fn a_task_that_nodes_lose_too_often_ends_the_run() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    for incarnation in 2..=u64::from(Policy::default().losses_max) {
+        let mut anew = holds(&[]);
+        anew.sync.incarnation = incarnation;
+        hear(&mut market, 0, anew, 0);
+        assert!(market.run(RUN).is_some());
+    }
+
+    hear(&mut market, 0, holds(&[]), 0);
+
+    assert!(market.run(RUN).is_none());
+}
+
+#[test]
+fn faults_in_a_row_set_a_node_aside_for_a_while() {
+    let mut market = processing(9, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    for lease in leased(&market, 0) {
+        market.sync(node(0), OPERATOR, faults(lease), at(1));
+    }
+    market.dispatch(at(1));
+
+    assert_eq!(leased(&market, 0), []);
+    assert_eq!(market.waiting(RUN, at(1)).unwrap().aside, 1);
+    hear(&mut market, 0, holds(&[]), 62);
+    assert_eq!(leased(&market, 0).len(), 3);
+}
+
+#[test]
+fn a_task_past_its_timeout_is_taken_from_a_node_that_does_not_end_it() {
+    let mut market = processing(1, Limits { task_timeout_secs: Some(5), ..Limits::default() });
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 1);
+    hear(&mut market, 0, holds(&[(lease(0, 1), 29)]), 29);
+
+    market.tick(at(36));
+
+    assert_eq!(leased(&market, 0), []);
+}
+
+#[test]
+fn orders_are_repeated_until_the_node_lists_them_and_cancelled_when_they_are_not_its_own() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    for _ in 0..2 {
+        let Some(Orders::Work { assign, works, .. }) = market.orders(node(0), vec![]) else {
+            panic!("there is work");
+        };
+        assert_eq!((assign[0].lease, works.len()), (lease(0, 1), 1));
+    }
+
+    hear(&mut market, 0, holds(&[(lease(0, 1), 1), (lease(7, 1), 1)]), 1);
+
+    let Some(Orders::Work { assign, cancel, .. }) = market.orders(node(0), vec![]) else {
+        panic!("there is something to cancel");
+    };
+    assert_eq!((assign.len(), cancel), (0, vec![lease(7, 1)]));
+}
+
+#[test]
+fn a_node_that_starts_anew_loses_what_it_does_not_list() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut anew = holds(&[]);
+    anew.sync.incarnation = 2;
+
+    hear(&mut market, 0, anew, 1);
+    assert_eq!(leased(&market, 0), [lease(0, 2)]);
+
+    // The dead process's last message comes late.
+    hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 2);
+    assert_eq!(leased(&market, 0), [lease(0, 2)]);
+}
+
+#[test]
+fn a_silent_node_loses_its_tasks_to_others() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 1, holds(&[]), 20);
+
+    market.tick(at(30));
+    market.dispatch(at(30));
+
+    assert_eq!(leased(&market, 1), [lease(0, 2)]);
+    assert!(market.node(node(0)).is_none());
+}
