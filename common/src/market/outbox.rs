@@ -39,8 +39,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Nothing has to be stored.
-    pub fn is_stored(&self) -> bool {
+    /// Nothing of it has to be stored.
+    pub fn is_volatile(&self) -> bool {
         self.runs.is_empty()
             && self.tasks.is_empty()
             && self.transfers.is_empty()

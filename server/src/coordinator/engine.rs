@@ -157,7 +157,7 @@ impl Engine {
     /// Puts a batch on disk. A database that is away for a moment is waited for; one that stays
     /// away ends the server, because memory is now ahead of what is stored.
     async fn commit(&self, changes: &Changes, granted: &[String]) -> Result<(), Error> {
-        if changes.is_stored() && granted.is_empty() {
+        if changes.is_volatile() && granted.is_empty() {
             return Ok(());
         }
         let mut wait = COMMIT_WAIT;

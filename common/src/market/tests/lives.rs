@@ -33,7 +33,7 @@ fn a_receipt_that_comes_again_or_late_or_from_another_changes_nothing() {
         market.sync(node(n), OPERATOR, heard, at(2));
     }
 
-    assert!(market.drain().is_stored());
+    assert!(market.drain().is_volatile());
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_run_that_the_wallet_cannot_hold_is_refused_and_leaves_nothing() {
     let refused = market.start_run(RUN, Arc::new(spec(Limits::default())), at(0));
 
     assert!(matches!(refused, Err(Refused::Wallet { .. })));
-    assert!(market.run(RUN).is_none() && market.drain().is_stored());
+    assert!(market.run(RUN).is_none() && market.drain().is_volatile());
 }
 
 #[test]
