@@ -165,7 +165,7 @@ impl<P: Port> Blobs<P> {
     ) -> Result<(), Ended> {
         let data::Stored { size, digest } = expected;
         let key = BlobKey::Result { lease, digest };
-        match self.is_volatile(&key, lease, expected).await {
+        match self.is_stored(&key, lease, expected).await {
             Ok(true) => {
                 self.stored.remember(lease, digest, size);
                 say(&mut stream, &BlobReply::Stored).await?;
@@ -189,7 +189,7 @@ impl<P: Port> Blobs<P> {
     }
 
     /// Whether a file is stored already; refuses files that may not be.
-    async fn is_volatile(
+    async fn is_stored(
         &self,
         key: &BlobKey,
         lease: Lease,
