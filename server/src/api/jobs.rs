@@ -366,3 +366,210 @@ pub async fn find(app: &App, caller: &Caller, id: &Segment) -> Result<Job> {
         .await?
         .ok_or_else(|| Error::not_found("job", &id.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+    use serde_json::json;
+
+    use super::super::testing::Door;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_takes_its_templates_defaults_and_its_own_fields() {
+        let door = Door::open().await;
+        door.post(
+            "/v1/dev/templates",
+            json!({"id": "t", "app": "a", "partitioner": "lines", "assembler": "concat",
+                   "dataSource": {"dataSourceDescriptor": "bypass"},
+                   "params": {"app": {"case": "upper", "n": 1}},
+                   "config": {"taskTimeout": 60, "maxTaskRetries": 3}}),
+        )
+        .await;
+
+        let (status, body) = door
+            .post(
+                "/v1/computing/jobs",
+                json!({"templateId": "t", "name": "my job", "params": {"app": {"case": "lower"}},
+                       "data_destination": {"data_source_descriptor": "bucket"},
+                       "config": {"taskTimeout": "90"}}),
+            )
+            .await;
+
+        let job = &body["job"];
+        assert_eq!((status, &job["state"]), (200, &json!("JOB_STATE_NEW")));
+        assert_eq!(job["params"]["app"], json!({"case": "lower", "n": 1}));
+        assert_eq!(job["config"]["taskTimeout"], 90);
+        assert_eq!(job["config"]["maxTaskRetries"], 3);
+        assert_eq!(job["dataSource"]["dataSourceDescriptor"], "bypass");
+        assert_eq!(job["dataDestination"]["dataSourceDescriptor"], "bucket");
+        assert_eq!(job["paymentAmount"].to_string(), "0.0");
+        assert_eq!(body["templateInfo"]["partitioner"], "lines");
+        assert!(job["stateTimestamps"]["JOB_STATE_NEW"].is_string());
+    }
+
+    #[tokio::test]
+    async fn every_patch_changes_its_part() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        let id = door.job(json!({"templateId": "t"})).await;
+        let job = format!("/v1/customer/jobs/{id}");
+        let url = json!({"dataSource": {"dataSourceDescriptor": "url",
+                                        "params": {"url": "https://example.com/a"}}});
+
+        for (part, body) in [
+            ("datasource", url),
+            ("params", json!({"app": {"case": "title"}})),
+            ("jobname", json!("renamed")),
+            ("configs", json!({"jobTimeout": 7, "isTestJob": true})),
+        ] {
+            let (status, body) = door.patch(&format!("{job}/{part}"), body).await;
+            assert_eq!(status, 200, "{part}: {body}");
+        }
+
+        let (_, body) = door.get(&job).await;
+        let job = &body["job"];
+        assert_eq!(job["dataSource"]["params"]["url"], "https://example.com/a");
+        assert_eq!(job["params"]["app"]["case"], "title");
+        assert_eq!(job["name"], "renamed");
+        assert_eq!(
+            (&job["config"]["jobTimeout"], &job["config"]["isTestJob"]),
+            (&json!(7), &json!(true))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_given_id_is_created_then_updated_and_never_anothers() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        let id = Uuid::now_v7();
+        let body = |name: &str| json!({"templateId": "t", "jobId": id, "name": name});
+
+        assert_eq!(door.job(body("one")).await, id.to_string());
+        let (_, second) = door.post("/v1/customer/jobs", body("two")).await;
+        assert_eq!(second["job"]["name"], "two");
+        assert_eq!(door.get("/v1/customer/jobs").await.1["pagination"]["total"], 1);
+
+        let stranger = door.stranger().await;
+        let template = json!({"id": "t", "app": "a", "partitioner": "lines", "assembler": "zip"});
+        door.call_as(&stranger, Method::POST, "/v1/dev/templates", Some(template)).await;
+        let taken =
+            door.call_as(&stranger, Method::POST, "/v1/customer/jobs", Some(body("three"))).await;
+        assert_eq!(taken.0, 404);
+        let (status, body) =
+            door.post("/v1/customer/jobs", json!({"templateId": "t", "jobId": "7"})).await;
+        assert_eq!(status, 400);
+        assert!(body["message"].as_str().unwrap().starts_with("jobId"));
+    }
+
+    #[tokio::test]
+    async fn another_workspaces_job_is_not_there() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        let id = door.job(json!({"templateId": "t"})).await;
+        let stranger = door.stranger().await;
+        let job = format!("/v1/customer/jobs/{id}");
+        for (method, path, body) in [
+            (Method::GET, job.clone(), None),
+            (Method::DELETE, job.clone(), None),
+            (Method::PATCH, format!("{job}/jobname"), Some(json!("x"))),
+            (Method::PATCH, format!("{job}/params"), Some(json!({}))),
+            (Method::PATCH, format!("{job}/configs"), Some(json!({}))),
+            (Method::PATCH, format!("{job}/datasource"), Some(json!({}))),
+            (Method::PATCH, format!("{job}/uploadcompleted"), None),
+            (Method::POST, format!("{job}/run"), None),
+            (Method::POST, format!("{job}/abort"), None),
+            (Method::GET, format!("{job}/results"), None),
+            (Method::GET, format!("{job}/progress"), None),
+            (Method::GET, format!("{job}/tasks"), None),
+            (Method::POST, "/v1/customer/logs".to_owned(), Some(json!({"jobId": id}))),
+        ] {
+            let (status, _) = door.call_as(&stranger, method.clone(), &path, body).await;
+
+            assert_eq!(status, 404, "{method} {path}");
+        }
+        let asked = json!({"jobsIds": [id]});
+        let path = "/v1/customer/jobs/runningTasks";
+        let (_, body) = door.call_as(&stranger, Method::POST, path, Some(asked)).await;
+        assert_eq!(body["jobsRunningTasks"], json!({}));
+    }
+
+    #[tokio::test]
+    async fn inline_keys_become_a_secret_and_are_never_shown() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        let source = json!({"dataSourceDescriptor": "s3", "params": {"name": "n",
+            "bucketName": "b", "accessKey": "AK", "secretKey": "TOPSECRET"}});
+
+        let id = door.job(json!({"templateId": "t", "dataSource": source})).await;
+
+        let (_, body) = door.get(&format!("/v1/customer/jobs/{id}")).await;
+        let secret = body["job"]["dataSource"]["params"]["secret_id"].as_str().unwrap();
+        assert!(!body.to_string().contains("TOPSECRET"));
+        let pair = door.app.secrets.reveal(door.workspace, secret).await.ok().unwrap();
+        assert_eq!(pair.secret_key, "TOPSECRET");
+        assert_eq!(door.get("/v1/auth/secrets").await.1["secrets"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_uploaded_to_its_link_and_noted_when_it_is_there() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        let source = json!({"dataSourceDescriptor": "file", "params": {}});
+        let id = door.job(json!({"templateId": "t", "dataSource": source})).await;
+        let job = format!("/v1/customer/jobs/{id}");
+
+        let (_, body) = door.get(&job).await;
+        let link = body["job"]["dataSource"]["params"]["tempUrl"].as_str().unwrap();
+        let (early, body) = door.call(Method::PATCH, &format!("{job}/uploadcompleted"), None).await;
+        assert_eq!((early, body["code"].as_i64()), (400, Some(9)));
+        let put = door.client.put(link).header("content-disposition", "attachment").body("a\nb\n");
+        assert_eq!(put.send().await.unwrap().status(), 200);
+        let old = format!("/v1/customer/jobs/uploadcompleted/{id}");
+
+        assert_eq!(door.call(Method::PATCH, &format!("{job}/uploadcompleted"), None).await.0, 200);
+        assert_eq!(door.call(Method::POST, &old, None).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_draft_is_deleted_by_delete_and_by_abort() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        for (method, path) in [(Method::DELETE, ""), (Method::POST, "/abort")] {
+            let id = door.job(json!({"templateId": "t"})).await;
+            let job = format!("/v1/customer/jobs/{id}");
+
+            assert_eq!(door.call(method, &format!("{job}{path}"), None).await.0, 200);
+            assert_eq!(door.get(&job).await.0, 404);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_named() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        for (body, status, says) in [
+            (json!({}), 400, "templateId: is missing"),
+            (json!({"templateId": "nope"}), 404, "template"),
+            (json!({"templateId": "t", "config": {"taskTimeout": -1}}), 400, "config.taskTimeout"),
+            (json!({"templateId": "t", "params": {"app": 7}}), 400, "params.app"),
+            (json!({"templateId": "t", "name": "a\nb"}), 400, "name"),
+            (
+                json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "ftp"}}),
+                400,
+                "dataSource.dataSourceDescriptor",
+            ),
+        ] {
+            let (got, body) = door.post("/v1/customer/jobs", body).await;
+
+            assert_eq!(got, status, "{body}");
+            assert!(body["message"].as_str().unwrap().starts_with(says), "{body}");
+        }
+        assert_eq!(door.get("/v1/customer/jobs?orderBy=state").await.0, 400);
+        assert_eq!(door.get("/v1/customer/jobs?pagination.limit=x").await.0, 400);
+        assert_eq!(
+            door.get("/v1/customer/jobs?pagination.offset=18446744073709551615").await.0,
+            400
+        );
+    }
+}
