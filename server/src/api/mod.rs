@@ -6,6 +6,7 @@
 
 mod auth;
 mod call;
+mod draft;
 mod error;
 mod events;
 mod images;
@@ -13,6 +14,7 @@ mod info;
 mod job_out;
 mod jobs;
 mod nodes;
+mod package_out;
 mod packages;
 mod page;
 mod plan;
@@ -111,6 +113,7 @@ fn routes(
         // Before the jobs: `jobs/templates` is no job.
         view::routes(&doors),
         jobs::routes(&doors),
+        draft::routes(&doors),
         run::routes(&doors),
         events::routes(&doors),
         info::routes(),

@@ -7,17 +7,15 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use common::ids::{PackageId, WorkspaceId};
 use common::package::archive::{self, ARCHIVE_BYTES_MAX};
-use common::package::manifest::{Kind, Manifest, Platform};
+use common::package::manifest::Manifest;
 use common::package::tag::{NotATag, Tag};
-use serde::Serialize;
 use serde_json::{Value, json};
 use warp::Filter as _;
 
 use super::call::{Call, Segment, call};
 use super::error::{Error, Result};
+use super::package_out::{PackageOut, status_name, told};
 use super::page::{Page, Pagination};
 use super::{Doors, Route, any_of, reply};
 use crate::data::key::BlobKey;
@@ -26,32 +24,6 @@ use crate::store::packages::{self, Family, Package, Which};
 /// Base64 adds a third; the rest is JSON around it.
 const BODY_BYTES_MAX: u64 = ARCHIVE_BYTES_MAX / 3 * 4 + 64 * 1024;
 const LINK_LIVES: Duration = Duration::from_secs(3600);
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PackageOut {
-    id: PackageId,
-    name: String,
-    version: String,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    owner: WorkspaceId,
-    user_name: &'static str,
-    status: &'static str,
-    is_public: bool,
-    device_requirements: Value,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    deleted_at: Option<DateTime<Utc>>,
-    platform: &'static str,
-    hash: String,
-    link: &'static str,
-    platform_config: Value,
-    entrypoint: String,
-    /// A text for apps and a number for engines.
-    revision: Value,
-    description: String,
-}
 
 pub fn routes(doors: &Arc<Doors>) -> Route {
     any_of([family(doors, Family::App), family(doors, Family::Engine)])
@@ -236,68 +208,6 @@ async fn find(family: Family, tag: &Segment, call: &Call) -> Result<Package> {
     packages::resolve(&call.app().db, caller.workspace, family, &parsed, Which::Any)
         .await?
         .ok_or_else(|| Error::not_found(family.as_str(), &tag.0))
-}
-
-/// What apps tell as a plain message, engines tell as a message of their own.
-fn told(package: &Package, active: bool, message: String) -> Value {
-    match Family::of(package.manifest.kind) {
-        Family::App => json!(reply::done_with(message)),
-        Family::Engine => json!({
-            "engineId": package.id,
-            "engineTag": format!("{}@{}", package.manifest.name, package.manifest.version),
-            "engineData": "",
-            "engineLink": if message.starts_with("http") { message.as_str() } else { "" },
-            "engineStatus": status_name(active),
-        }),
-    }
-}
-
-const fn status_name(active: bool) -> &'static str {
-    if active { "active" } else { "inactive" }
-}
-
-impl From<Package> for PackageOut {
-    fn from(package: Package) -> Self {
-        let Package { manifest, .. } = package;
-        let (platform, container, private) = match &manifest.platform {
-            Platform::Docker { container, private } => ("docker", container.as_str(), *private),
-            Platform::Binary => ("binary", "", false),
-        };
-        Self {
-            id: package.id,
-            version: manifest.version.to_string(),
-            kind: manifest.kind.as_str(),
-            owner: package.workspace,
-            user_name: "",
-            status: status_name(package.active),
-            is_public: false,
-            device_requirements: json!({
-                "minCpu": manifest.needs.cpu_millis / 1000,
-                "minMemory": manifest.needs.memory_mib / 1024,
-                "gpu": manifest.gpus,
-            }),
-            created_at: package.created_at,
-            updated_at: package.updated_at,
-            deleted_at: None,
-            platform,
-            hash: base64::engine::general_purpose::STANDARD.encode(package.digest.bytes()),
-            link: "",
-            platform_config: json!({
-                "container": container,
-                "privateImage": private,
-                "username": "",
-                "token": "",
-                "secrets": manifest.secrets,
-            }),
-            revision: match manifest.kind {
-                Kind::App => json!(package.revision.to_string()),
-                Kind::Partitioner | Kind::Assembler => json!(package.revision),
-            },
-            name: manifest.name,
-            entrypoint: manifest.entrypoint,
-            description: manifest.description,
-        }
-    }
 }
 
 #[cfg(test)]
