@@ -54,7 +54,7 @@ impl Door {
                 .await
                 .unwrap();
         tokio::spawn(engine);
-        let first = accounts::bootstrap(&db).await.unwrap();
+        let first = accounts::owner(&db).await.unwrap();
         let app = App { db, data, coordinator, secrets, settings: Settings { token_key: [9; 32] } };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {
