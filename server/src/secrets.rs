@@ -107,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_opens_for_its_workspace_and_master_key_only() {
-        let db = testing::db().await;
+        let (db, _folder) = testing::database().await;
         let (owner, other) = (WorkspaceId::new(Uuid::now_v7()), WorkspaceId::new(Uuid::now_v7()));
         let secrets = Secrets::new(db.clone(), [7; 32]);
 
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_seal_moved_to_another_id_does_not_open() {
-        let db = testing::db().await;
+        let (db, _folder) = testing::database().await;
         let owner = WorkspaceId::new(Uuid::now_v7());
         let keeper = Secrets::new(db.clone(), [7; 32]);
         keeper.keep(owner, &secret("s"), "TOPSECRET").await.unwrap();
@@ -136,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_expired_secret_is_gone() {
-        let db = testing::db().await;
+        let (db, _folder) = testing::database().await;
         let owner = WorkspaceId::new(Uuid::now_v7());
         let secrets = Secrets::new(db, [7; 32]);
         let expired = Secret { expires_at: Some(crate::clock::now()), ..secret("s") };

@@ -94,8 +94,9 @@ impl Contents {
             Ok(path) => path,
             Err(problem) => return Err(refuse(problem)),
         };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, is refused")]
         match kind {
-            EntryType::Directory => return self.folder(path).map_err(refuse),
+            EntryType::Directory => return self.folder(&path).map_err(refuse),
             EntryType::Regular | EntryType::Continuous => {}
             EntryType::Symlink | EntryType::Link => {
                 return Err(refuse("is a link; put the file itself in its place"));
@@ -123,7 +124,7 @@ impl Contents {
 
     fn file(&mut self, path: String) -> Result<(), &'static str> {
         if let Some((parent, _)) = path.rsplit_once('/') {
-            self.folder(parent.to_owned())?;
+            self.folder(parent)?;
         }
         if self.folders.contains(&path) {
             return Err("is a file and a folder at once");
@@ -135,8 +136,7 @@ impl Contents {
     }
 
     /// Notes a folder and all folders above it.
-    fn folder(&mut self, path: String) -> Result<(), &'static str> {
-        let mut path = path.as_str();
+    fn folder(&mut self, mut path: &str) -> Result<(), &'static str> {
         while !path.is_empty() && !self.folders.contains(path) {
             if self.files.contains(path) {
                 return Err("is a file and a folder at once");

@@ -118,7 +118,7 @@ impl Loose {
         let number = match &value {
             Value::Number(number) => number.as_u64(),
             Value::String(text) => text.parse().ok(),
-            _ => None,
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
         match number {
             Some(number) if range.contains(&number) => Ok(Some(number)),
@@ -151,9 +151,9 @@ impl Loose {
                 return Err(Invalid::new(field, problem));
             }
         };
-        let text = |(i, item)| match item {
-            Value::String(text) if !text.contains('\0') => Ok(text),
-            _ => Err(Invalid::new(format!("{field}[{i}]"), "must be a text")),
+        let text = |(i, item): (usize, Value)| {
+            let text = item.as_str().filter(|text| !text.contains('\0')).map(ToOwned::to_owned);
+            text.ok_or_else(|| Invalid::new(format!("{field}[{i}]"), "must be a text"))
         };
         items.into_iter().enumerate().map(text).collect()
     }

@@ -96,3 +96,54 @@ async fn user(call: Call) -> Result<UserAnswer> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+    use serde_json::json;
+
+    use super::super::testing::Door;
+    use crate::store::api_keys;
+
+    #[tokio::test]
+    async fn a_key_is_exchanged_for_a_token_that_works_bare_and_as_bearer() {
+        let door = Door::open().await;
+
+        let (status, body) = door
+            .call_as("", Method::POST, "/v1/auth/access_token", Some(json!({"apiKey": door.key})))
+            .await;
+        let token = body["token"].as_str().unwrap();
+
+        assert_eq!((status, body["expiresIn"].as_str()), (200, Some("3600")));
+        for key in [token.to_owned(), format!("Bearer {token}"), format!("Bearer {}", door.key)] {
+            let (status, body) = door.call_as(&key, Method::GET, "/v1/auth/user", None).await;
+
+            assert_eq!((status, body["user"]["username"].as_str()), (200, Some("owner")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_key_and_a_missing_one_are_refused() {
+        let door = Door::open().await;
+        let ask = |body| door.call_as("", Method::POST, "/v1/auth/access_token", Some(body));
+
+        assert_eq!(ask(json!({"apiKey": "ff_wrong"})).await.0, 401);
+        let (status, body) = ask(json!({})).await;
+        assert_eq!((status, body["message"].as_str()), (400, Some("apiKey: is missing")));
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_ends_its_tokens_too() {
+        let door = Door::open().await;
+        let (_, body) = door
+            .call_as("", Method::POST, "/v1/auth/access_token", Some(json!({"apiKey": door.key})))
+            .await;
+        let token = body["token"].as_str().unwrap();
+        let holder = api_keys::find_by_text(&door.app.db, &door.key).await.unwrap().unwrap();
+
+        assert!(api_keys::revoke(&door.app.db, door.workspace, holder.key).await.unwrap());
+
+        assert_eq!(door.call_as(token, Method::GET, "/v1/auth/user", None).await.0, 401);
+        assert_eq!(door.get("/v1/auth/user").await.0, 401);
+    }
+}

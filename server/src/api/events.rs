@@ -204,3 +204,84 @@ impl Format {
         .into_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use common::credits::Credits;
+    use futures::StreamExt as _;
+
+    use super::super::testing::Door;
+    use super::*;
+
+    /// Reads a stream until it holds the text, or fails after a while.
+    async fn read_until(answer: &mut reqwest::Response, text: &str) -> String {
+        let mut heard = String::new();
+        let reading = async {
+            while !heard.contains(text) {
+                let piece = answer.chunk().await.unwrap().expect("the stream ended early");
+                heard.push_str(str::from_utf8(&piece).unwrap());
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reading).await.expect("nothing was heard");
+        heard
+    }
+
+    async fn listen(door: &Door, key: &str, accept: &str) -> reqwest::Response {
+        let url = format!("{}/v1/customer/events", door.url);
+        let asked = door.client.get(url).header("authorization", key).header("accept", accept);
+        asked.send().await.unwrap()
+    }
+
+    async fn run_a_job(door: &Door) -> String {
+        let amount = Credits::from_units(100_000_000_000).unwrap();
+        door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
+        door.template("passthrough", "passthrough").await;
+        let id = door
+            .job(json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
+                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+            .await;
+        let run = format!("/v1/customer/jobs/{id}/run");
+        assert_eq!(door.post(&run, json!({})).await.0, 200);
+        let abort = format!("/v1/customer/jobs/{id}/abort");
+        assert_eq!(door.post(&abort, json!({})).await.0, 200);
+        id
+    }
+
+    #[tokio::test]
+    async fn both_forms_tell_what_happens_to_the_callers_jobs_alone() {
+        let door = Door::open().await;
+        let stranger = door.stranger().await;
+        let mut sent = listen(&door, &door.key, "text/event-stream").await;
+        let mut lines = listen(&door, &door.key, "*/*").await;
+        let mut other = listen(&door, &stranger, "*/*").await;
+        assert_eq!(sent.headers()["content-type"], "text/event-stream");
+
+        let id = run_a_job(&door).await;
+        let sent = read_until(&mut sent, "JOB_STATE_FAILED").await;
+        let lines = read_until(&mut lines, "JOB_STATE_FAILED").await;
+
+        assert!(sent.contains("event: job.state") && sent.contains(&id), "{sent}");
+        let last: Value = serde_json::from_str(lines.trim().lines().last().unwrap()).unwrap();
+        assert_eq!(last["result"]["event"], "job.state");
+        assert_eq!(last["result"]["data"]["errorMessage"], "aborted by user");
+        door.stop.cancel();
+        let mut heard = String::new();
+        while let Ok(Some(piece)) = other.chunk().await {
+            heard.push_str(str::from_utf8(&piece).unwrap());
+        }
+        assert_eq!(heard.trim(), "");
+    }
+
+    #[tokio::test]
+    async fn streams_end_when_the_server_stops() {
+        let door = Door::open().await;
+        let answer = listen(&door, &door.key, "text/event-stream").await;
+
+        door.stop.cancel();
+
+        let end = answer.bytes_stream().for_each(|_| async {});
+        tokio::time::timeout(Duration::from_secs(10), end).await.expect("the stream goes on");
+    }
+}

@@ -94,3 +94,34 @@ impl From<StoredImage> for ImageOut {
         Self { reference: image.reference, digest: image.digest, size: image.size }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+
+    use super::super::testing::Door;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_image_is_kept_only_if_its_digest_is_right() {
+        let door = Door::open().await;
+        let push = |digest: Digest| {
+            let url = format!("{}/v1/dev/images?reference=a%2Fb:1&digest={digest}", door.url);
+            door.client.post(url).header("authorization", &door.key).body("image").send()
+        };
+
+        let wrong = push(Digest::of(b"other")).await.unwrap().status();
+        let before = door.get("/v1/dev/images?reference=a/b:1").await.0;
+        let right = push(Digest::of(b"image")).await.unwrap().status();
+        let (after, body) = door.get("/v1/dev/images?reference=a/b:1").await;
+
+        assert_eq!((wrong.as_u16(), before, right.as_u16(), after), (400, 404, 200, 200));
+        assert_eq!(
+            (&body["digest"], &body["size"]),
+            (&Digest::of(b"image").to_string().into(), &5.into())
+        );
+        let stranger = door.stranger().await;
+        let path = "/v1/dev/images?reference=a/b:1";
+        assert_eq!(door.call_as(&stranger, Method::HEAD, path, None).await.0, 404);
+    }
+}

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use common::ids::{JobId, NotAnId, WorkspaceId};
+use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
-use common::package::descriptor::{Checked, Descriptor};
-use common::package::loose::{Loose, check_line};
+use common::package::loose::Loose;
 use common::package::template::PhaseParams;
-use serde_json::Value;
 use uuid::Uuid;
 use warp::Filter as _;
 
-use super::call::{BODY_BYTES_MAX, Call, Segment, call};
+use super::call::{Call, Segment, call};
+use super::draft::{change, read_data, refuse_started};
 use super::error::{Error, Result};
 use super::job_out::{self, JobAnswer, JobOut};
 use super::page::{Page, Paged};
@@ -19,12 +18,10 @@ use super::reply::{Done, done};
 use super::token::Caller;
 use super::{App, Doors, Route, any_of, reply};
 use crate::clock;
-use crate::data::key::BlobKey;
 use crate::store::jobs::{self, Change, Job, Sort};
-use crate::store::secrets::Secret;
 use crate::store::{runs, templates};
 
-const NAME_CHARS_MAX: usize = 256;
+pub const NAME_CHARS_MAX: usize = 256;
 const DESCRIPTION_CHARS_MAX: usize = 4000;
 
 pub fn routes(doors: &Arc<Doors>) -> Route {
@@ -52,52 +49,7 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(delete)
         .map(reply::json_reply)
         .boxed();
-    any_of([create, list, get, delete, patches(doors), uploads(doors)])
-}
-
-fn patches(doors: &Arc<Doors>) -> Route {
-    let data = warp::path!("jobs" / Segment / "datasource")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(set_data)
-        .map(reply::json_reply)
-        .boxed();
-    let params = warp::path!("jobs" / Segment / "params")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(set_params)
-        .map(reply::json_reply)
-        .boxed();
-    let name = warp::path!("jobs" / Segment / "jobname")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(set_name)
-        .map(reply::json_reply)
-        .boxed();
-    let config = warp::path!("jobs" / Segment / "configs")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(set_config)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([data, params, name, config])
-}
-
-fn uploads(doors: &Arc<Doors>) -> Route {
-    let now = warp::path!("jobs" / Segment / "uploadcompleted")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(upload_completed)
-        .map(reply::json_reply)
-        .boxed();
-    // The form of 2023.
-    let then = warp::path!("jobs" / "uploadcompleted" / Segment)
-        .and(warp::post())
-        .and(call(doors))
-        .then(upload_completed)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([now, then])
+    any_of([create, list, get, delete])
 }
 
 /// Makes a job, or changes the draft of the given id.
@@ -114,6 +66,10 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
         None => JobId::new(Uuid::now_v7()),
         Some(text) => text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?,
     };
+    let existing = jobs::find(&app.db, caller.workspace, id).await?;
+    if let Some(existing) = &existing {
+        refuse_started(existing)?;
+    }
     let mut job = Job {
         id,
         workspace: caller.workspace,
@@ -133,7 +89,7 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
     };
     let mut changes = vec![Change::Template(Box::new(template))];
     changes.extend(read_changes(app, &caller, id, &mut body).await?);
-    if jobs::find(&app.db, caller.workspace, id).await?.is_some() {
+    if existing.is_some() {
         return change(app, &caller, id, changes).await;
     }
     if jobs::is_taken(&app.db, id).await? {
@@ -173,44 +129,6 @@ async fn read_changes(
     }
     changes.extend(read_data(app, caller, id, body).await?);
     Ok(changes)
-}
-
-/// The changes of source and destination. Keys that came inside them go where secrets are.
-async fn read_data(app: &App, caller: &Caller, id: JobId, body: &mut Loose) -> Result<Vec<Change>> {
-    let source = body.object("dataSource")?.map(Descriptor::check_source).transpose()?;
-    let destination =
-        body.object("dataDestination")?.map(Descriptor::check_destination).transpose()?;
-    let mut changes = Vec::new();
-    if let Some(source) = source {
-        let kept = keep(app, caller.workspace, format!("job-{id}-source"), source).await?;
-        changes.push(Change::Source(kept));
-    }
-    if let Some(destination) = destination {
-        let secret = format!("job-{id}-destination");
-        let kept = keep(app, caller.workspace, secret, destination).await?;
-        changes.push(Change::Destination(kept));
-    }
-    Ok(changes)
-}
-
-async fn keep(
-    app: &App,
-    owner: WorkspaceId,
-    secret_id: String,
-    checked: Checked,
-) -> Result<Descriptor> {
-    let Some(inline) = checked.inline else { return Ok(checked.place.descriptor()) };
-    let secret = Secret {
-        id: secret_id.clone(),
-        kind: "other".to_owned(),
-        name: String::new(),
-        access_key: inline.access_key,
-        params: std::collections::BTreeMap::new(),
-        hidden: true,
-        expires_at: None,
-    };
-    app.secrets.keep(owner, &secret, &inline.secret_key).await?;
-    Ok(checked.place.with_secret(secret_id).descriptor())
 }
 
 async fn list(call: Call) -> Result<Paged<JobOut>> {
@@ -269,100 +187,149 @@ async fn delete(id: Segment, call: Call) -> Result<Done> {
     Ok(done())
 }
 
-async fn set_data(id: Segment, mut call: Call) -> Result<JobAnswer> {
-    let caller = call.caller().await?;
-    let mut body = call.json().await?;
-    let job = find(call.app(), &caller, &id).await?;
-    refuse_started(&job)?;
-    let changes = read_data(call.app(), &caller, job.id, &mut body).await?;
-    if changes.is_empty() {
-        return Err(Error::field("dataSource", "is missing, and so is dataDestination"));
-    }
-    change(call.app(), &caller, job.id, changes).await
-}
-
-async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
-    let caller = call.caller().await?;
-    let mut body = call.json().await?;
-    // Both the bare params and a wrapped form are in use.
-    let body = match body.object("params")? {
-        Some(inner) => inner,
-        None => body,
-    };
-    let params = PhaseParams::read(body)?;
-    let job = find(call.app(), &caller, &id).await?;
-    change(call.app(), &caller, job.id, vec![Change::Params(params)]).await
-}
-
-/// Takes a bare JSON string.
-async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
-    let caller = call.caller().await?;
-    let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let name = match serde_json::from_slice(&bytes) {
-        Ok(Value::String(name)) => name,
-        Ok(wrapped @ Value::Object(_)) => Loose::new("", wrapped)?.required_text("name")?,
-        _ => return Err(Error::field("body", "must be a JSON string: the job's name")),
-    };
-    check_line("name", &name, NAME_CHARS_MAX)?;
-    let job = find(call.app(), &caller, &id).await?;
-    change(call.app(), &caller, job.id, vec![Change::Name(name)]).await
-}
-
-async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
-    let caller = call.caller().await?;
-    let mut body = call.json().await?;
-    let body = match body.object("config")? {
-        Some(inner) => inner,
-        None => body,
-    };
-    let config = JobConfig::read(body)?;
-    let job = find(call.app(), &caller, &id).await?;
-    change(call.app(), &caller, job.id, vec![Change::Config(config)]).await
-}
-
-/// Notes that the file has been uploaded, once it is really there.
-async fn upload_completed(id: Segment, call: Call) -> Result<Done> {
-    let caller = call.caller().await?;
-    let app = call.app();
-    let job = find(app, &caller, &id).await?;
-    if job.source().is_none_or(|source| source.name != "file") {
-        return Err(Error::NotNow(
-            "dataSource.dataSourceDescriptor: this job's source is not a file".to_owned(),
-        ));
-    }
-    let Some(size) = app.data.size(&BlobKey::Upload(job.id)).await? else {
-        return Err(Error::NotNow(
-            "nothing has been uploaded yet: PUT the file to dataSource.params.tempUrl first"
-                .to_owned(),
-        ));
-    };
-    change(app, &caller, job.id, vec![Change::Uploaded(size)]).await?;
-    Ok(done())
-}
-
-async fn change(app: &App, caller: &Caller, id: JobId, changes: Vec<Change>) -> Result<JobAnswer> {
-    if !jobs::change(&app.db, caller.workspace, id, changes).await? {
-        return Err(started());
-    }
-    let job = jobs::find(&app.db, caller.workspace, id)
-        .await?
-        .ok_or_else(|| Error::not_found("job", &id.to_string()))?;
-    job_out::answer(app, job, None).await
-}
-
-fn refuse_started(job: &Job) -> Result<()> {
-    if job.run.is_some() { Err(started()) } else { Ok(()) }
-}
-
-fn started() -> Error {
-    Error::NotNow(
-        "this job has been started: it cannot be changed any more, create another one".to_owned(),
-    )
-}
-
 /// The caller's own job of this id.
 pub async fn find(app: &App, caller: &Caller, id: &Segment) -> Result<Job> {
     jobs::find(&app.db, caller.workspace, id.id("job")?)
         .await?
         .ok_or_else(|| Error::not_found("job", &id.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+    use serde_json::json;
+
+    use super::super::testing::Door;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_takes_its_templates_defaults_and_its_own_fields() {
+        let door = Door::open().await;
+        door.post(
+            "/v1/dev/templates",
+            json!({"id": "t", "app": "a", "partitioner": "lines", "assembler": "concat",
+                   "dataSource": {"dataSourceDescriptor": "bypass"},
+                   "params": {"app": {"case": "upper", "n": 1}},
+                   "config": {"taskTimeout": 60, "maxTaskRetries": 3}}),
+        )
+        .await;
+
+        let (status, body) = door
+            .post(
+                "/v1/computing/jobs",
+                json!({"templateId": "t", "name": "my job", "params": {"app": {"case": "lower"}},
+                       "data_destination": {"data_source_descriptor": "bucket"},
+                       "config": {"taskTimeout": "90"}}),
+            )
+            .await;
+
+        let job = &body["job"];
+        assert_eq!((status, &job["state"]), (200, &json!("JOB_STATE_NEW")));
+        assert_eq!(job["params"]["app"], json!({"case": "lower", "n": 1}));
+        assert_eq!(job["config"]["taskTimeout"], 90);
+        assert_eq!(job["config"]["maxTaskRetries"], 3);
+        assert_eq!(job["dataSource"]["dataSourceDescriptor"], "bypass");
+        assert_eq!(job["dataDestination"]["dataSourceDescriptor"], "bucket");
+        assert_eq!(job["paymentAmount"].to_string(), "0.0");
+        assert_eq!(body["templateInfo"]["partitioner"], "lines");
+        assert!(job["stateTimestamps"]["JOB_STATE_NEW"].is_string());
+    }
+
+    #[tokio::test]
+    async fn a_given_id_is_created_then_updated_and_never_anothers() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        let id = Uuid::now_v7();
+        let body = |name: &str| json!({"templateId": "t", "jobId": id, "name": name});
+
+        assert_eq!(door.job(body("one")).await, id.to_string());
+        let (_, second) = door.post("/v1/customer/jobs", body("two")).await;
+        assert_eq!(second["job"]["name"], "two");
+        assert_eq!(door.get("/v1/customer/jobs").await.1["pagination"]["total"], 1);
+
+        let stranger = door.stranger().await;
+        let template = json!({"id": "t", "app": "a", "partitioner": "lines", "assembler": "zip"});
+        door.call_as(&stranger, Method::POST, "/v1/dev/templates", Some(template)).await;
+        let taken =
+            door.call_as(&stranger, Method::POST, "/v1/customer/jobs", Some(body("three"))).await;
+        assert_eq!(taken.0, 404);
+        let (status, body) =
+            door.post("/v1/customer/jobs", json!({"templateId": "t", "jobId": "7"})).await;
+        assert_eq!(status, 400);
+        assert!(body["message"].as_str().unwrap().starts_with("jobId"));
+    }
+
+    #[tokio::test]
+    async fn another_workspaces_job_is_not_there() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        let id = door.job(json!({"templateId": "t"})).await;
+        let stranger = door.stranger().await;
+        let job = format!("/v1/customer/jobs/{id}");
+        for (method, path, body) in [
+            (Method::GET, job.clone(), None),
+            (Method::DELETE, job.clone(), None),
+            (Method::PATCH, format!("{job}/jobname"), Some(json!("x"))),
+            (Method::PATCH, format!("{job}/params"), Some(json!({}))),
+            (Method::PATCH, format!("{job}/configs"), Some(json!({}))),
+            (Method::PATCH, format!("{job}/datasource"), Some(json!({}))),
+            (Method::PATCH, format!("{job}/uploadcompleted"), None),
+            (Method::POST, format!("{job}/run"), None),
+            (Method::POST, format!("{job}/abort"), None),
+            (Method::GET, format!("{job}/results"), None),
+            (Method::GET, format!("{job}/progress"), None),
+            (Method::GET, format!("{job}/tasks"), None),
+            (Method::POST, "/v1/customer/logs".to_owned(), Some(json!({"jobId": id}))),
+        ] {
+            let (status, _) = door.call_as(&stranger, method.clone(), &path, body).await;
+
+            assert_eq!(status, 404, "{method} {path}");
+        }
+        let asked = json!({"jobsIds": [id]});
+        let path = "/v1/customer/jobs/runningTasks";
+        let (_, body) = door.call_as(&stranger, Method::POST, path, Some(asked)).await;
+        assert_eq!(body["jobsRunningTasks"], json!({}));
+    }
+
+    #[tokio::test]
+    async fn a_draft_is_deleted_by_delete_and_by_abort() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        for (method, path) in [(Method::DELETE, ""), (Method::POST, "/abort")] {
+            let id = door.job(json!({"templateId": "t"})).await;
+            let job = format!("/v1/customer/jobs/{id}");
+
+            assert_eq!(door.call(method, &format!("{job}{path}"), None).await.0, 200);
+            assert_eq!(door.get(&job).await.0, 404);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_named() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        for (body, status, says) in [
+            (json!({}), 400, "templateId: is missing"),
+            (json!({"templateId": "nope"}), 404, "template"),
+            (json!({"templateId": "t", "config": {"taskTimeout": -1}}), 400, "config.taskTimeout"),
+            (json!({"templateId": "t", "params": {"app": 7}}), 400, "params.app"),
+            (json!({"templateId": "t", "name": "a\nb"}), 400, "name"),
+            (
+                json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "ftp"}}),
+                400,
+                "dataSource.dataSourceDescriptor",
+            ),
+        ] {
+            let (got, body) = door.post("/v1/customer/jobs", body).await;
+
+            assert_eq!(got, status, "{body}");
+            assert!(body["message"].as_str().unwrap().starts_with(says), "{body}");
+        }
+        assert_eq!(door.get("/v1/customer/jobs?orderBy=state").await.0, 400);
+        assert_eq!(door.get("/v1/customer/jobs?pagination.limit=x").await.0, 400);
+        assert_eq!(
+            door.get("/v1/customer/jobs?pagination.offset=18446744073709551615").await.0,
+            400
+        );
+    }
 }

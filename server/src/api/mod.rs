@@ -6,6 +6,7 @@
 
 mod auth;
 mod call;
+mod draft;
 mod error;
 mod events;
 mod images;
@@ -13,6 +14,7 @@ mod info;
 mod job_out;
 mod jobs;
 mod nodes;
+mod package_out;
 mod packages;
 mod page;
 mod plan;
@@ -111,6 +113,7 @@ fn routes(
         // Before the jobs: `jobs/templates` is no job.
         view::routes(&doors),
         jobs::routes(&doors),
+        draft::routes(&doors),
         run::routes(&doors),
         events::routes(&doors),
         info::routes(),
@@ -153,7 +156,12 @@ fn any_of<const N: usize>(routes: [Route; N]) -> Route {
 /// Browsers ask before they send a header of their own; tokens travel in headers and never in
 /// cookies, so any page may ask.
 fn preflight() -> Route {
-    warp::options()
+    // Not `warp::options()`: its refusal would turn every unknown path into a 405.
+    warp::method()
+        .and_then(|method| async move {
+            if method == warp::http::Method::OPTIONS { Ok(()) } else { Err(warp::reject()) }
+        })
+        .untuple_one()
         .map(|| {
             let mut answer = warp::http::StatusCode::NO_CONTENT.into_response();
             let headers = answer.headers_mut();
@@ -181,4 +189,112 @@ fn allow_any_origin(mut answer: Answer) -> Answer {
         HeaderValue::from_static("content-disposition, content-range, accept-ranges"),
     );
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+    use serde_json::json;
+
+    use super::testing::Door;
+
+    #[tokio::test]
+    async fn every_failure_has_the_documented_shape() {
+        let door = Door::open().await;
+        for (method, path, status, code) in [
+            (Method::GET, "/nowhere", 404, 5),
+            (Method::GET, "/v1/customer/nowhere", 404, 5),
+            (Method::DELETE, "/v1/wallet/balance", 405, 12),
+            (Method::GET, "/v1/auth/access_token", 405, 12),
+            (Method::GET, "/v1/customer/jobs/not-an-id", 404, 5),
+        ] {
+            let (got, body) = door.call(method, path, None).await;
+
+            assert_eq!((got, body["code"].as_i64()), (status, Some(code)), "{path}: {body}");
+            assert!(body["message"].is_string() && body["details"].is_array());
+        }
+        let (status, body) = door.post("/v1/customer/jobs", json!([1])).await;
+        assert_eq!((status, body["code"].as_i64()), (400, Some(3)));
+    }
+
+    #[tokio::test]
+    async fn no_route_is_open_to_strangers() {
+        let door = Door::open().await;
+        let id = "00000000-0000-0000-0000-000000000000";
+        for (method, path) in [
+            (Method::GET, "/v1/auth/user".to_owned()),
+            (Method::GET, "/v1/auth/secrets".to_owned()),
+            (Method::POST, "/v1/auth/secrets".to_owned()),
+            (Method::DELETE, "/v1/auth/secrets/aws/x".to_owned()),
+            (Method::GET, "/v1/customer/jobs".to_owned()),
+            (Method::POST, "/v1/computing/jobs".to_owned()),
+            (Method::GET, format!("/v1/customer/jobs/{id}")),
+            (Method::DELETE, format!("/v1/customer/jobs/{id}")),
+            (Method::PATCH, format!("/v1/customer/jobs/{id}/datasource")),
+            (Method::PATCH, format!("/v1/customer/jobs/{id}/params")),
+            (Method::PATCH, format!("/v1/customer/jobs/{id}/jobname")),
+            (Method::PATCH, format!("/v1/customer/jobs/{id}/configs")),
+            (Method::PATCH, format!("/v1/customer/jobs/{id}/uploadcompleted")),
+            (Method::POST, format!("/v1/customer/jobs/{id}/run")),
+            (Method::POST, format!("/v1/customer/jobs/{id}/abort")),
+            (Method::GET, format!("/v1/customer/jobs/{id}/results")),
+            (Method::GET, format!("/v1/customer/jobs/{id}/progress")),
+            (Method::GET, format!("/v1/customer/jobs/{id}/tasks")),
+            (Method::GET, "/v1/customer/jobs/templates".to_owned()),
+            (Method::POST, "/v1/customer/jobs/runningTasks".to_owned()),
+            (Method::POST, "/v1/customer/logs".to_owned()),
+            (Method::GET, "/v1/customer/events".to_owned()),
+            (Method::GET, "/v1/dev/apps".to_owned()),
+            (Method::POST, "/v1/dev/engines".to_owned()),
+            (Method::GET, "/v1/dev/templates".to_owned()),
+            (Method::POST, "/v1/dev/images?reference=a".to_owned()),
+            (Method::POST, "/v1/dev/nodes/tokens".to_owned()),
+            (Method::GET, "/v1/wallet/balance".to_owned()),
+            (Method::GET, "/v1/wallet/transactions".to_owned()),
+        ] {
+            for key in ["", "ff_wrong", "Bearer nonsense", "a.b.c"] {
+                let (status, body) = door.call_as(key, method.clone(), &path, None).await;
+
+                assert_eq!((status, body["code"].as_i64()), (401, Some(16)), "{method} {path}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded() {
+        let door = Door::open().await;
+        let huge = json!({"templateId": "x".repeat(2 << 20)});
+
+        let (status, body) = door.post("/v1/customer/jobs", huge).await;
+
+        assert_eq!((status, body["code"].as_i64()), (413, Some(8)));
+    }
+
+    #[tokio::test]
+    async fn browsers_may_ask_from_any_page() {
+        let door = Door::open().await;
+        let url = format!("{}/v1/customer/jobs", door.url);
+
+        let asked = door.client.request(Method::OPTIONS, &url).header("origin", "https://a.b");
+        let asked = asked.send().await.unwrap();
+        let got = door.client.get(&url).header("origin", "https://a.b").send().await.unwrap();
+
+        assert_eq!(asked.status(), 204);
+        assert!(asked.headers()["access-control-allow-headers"].to_str().unwrap().contains("auth"));
+        assert_eq!(got.status(), 401);
+        assert_eq!(got.headers()["access-control-allow-origin"], "*");
+    }
+
+    #[tokio::test]
+    async fn the_server_says_that_it_is_there() {
+        let door = Door::open().await;
+
+        assert_eq!(door.get("/health").await.0, 200);
+        for base in ["customer", "computing", "auth", "dev", "wallet"] {
+            let (status, body) = door.get(&format!("/v1/{base}/info")).await;
+
+            assert_eq!(status, 200);
+            assert!(body["version"]["tag"].is_string());
+        }
+    }
 }

@@ -7,17 +7,15 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use common::ids::{PackageId, WorkspaceId};
 use common::package::archive::{self, ARCHIVE_BYTES_MAX};
-use common::package::manifest::{Kind, Manifest, Platform};
+use common::package::manifest::Manifest;
 use common::package::tag::{NotATag, Tag};
-use serde::Serialize;
 use serde_json::{Value, json};
 use warp::Filter as _;
 
 use super::call::{Call, Segment, call};
 use super::error::{Error, Result};
+use super::package_out::{PackageOut, status_name, told};
 use super::page::{Page, Pagination};
 use super::{Doors, Route, any_of, reply};
 use crate::data::key::BlobKey;
@@ -26,32 +24,6 @@ use crate::store::packages::{self, Family, Package, Which};
 /// Base64 adds a third; the rest is JSON around it.
 const BODY_BYTES_MAX: u64 = ARCHIVE_BYTES_MAX / 3 * 4 + 64 * 1024;
 const LINK_LIVES: Duration = Duration::from_secs(3600);
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PackageOut {
-    id: PackageId,
-    name: String,
-    version: String,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    owner: WorkspaceId,
-    user_name: &'static str,
-    status: &'static str,
-    is_public: bool,
-    device_requirements: Value,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    deleted_at: Option<DateTime<Utc>>,
-    platform: &'static str,
-    hash: String,
-    link: &'static str,
-    platform_config: Value,
-    entrypoint: String,
-    /// A text for apps and a number for engines.
-    revision: Value,
-    description: String,
-}
 
 pub fn routes(doors: &Arc<Doors>) -> Route {
     any_of([family(doors, Family::App), family(doors, Family::Engine)])
@@ -238,64 +210,122 @@ async fn find(family: Family, tag: &Segment, call: &Call) -> Result<Package> {
         .ok_or_else(|| Error::not_found(family.as_str(), &tag.0))
 }
 
-/// What apps tell as a plain message, engines tell as a message of their own.
-fn told(package: &Package, active: bool, message: String) -> Value {
-    match Family::of(package.manifest.kind) {
-        Family::App => json!(reply::done_with(message)),
-        Family::Engine => json!({
-            "engineId": package.id,
-            "engineTag": format!("{}@{}", package.manifest.name, package.manifest.version),
-            "engineData": "",
-            "engineLink": if message.starts_with("http") { message.as_str() } else { "" },
-            "engineStatus": status_name(active),
-        }),
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+
+    use super::super::testing::{Door, package};
+    use super::*;
+
+    fn manifest(version: &str) -> Value {
+        json!({"name": "a", "version": version, "platform_config": {"container": "python:3"}})
     }
-}
 
-const fn status_name(active: bool) -> &'static str {
-    if active { "active" } else { "inactive" }
-}
-
-impl From<Package> for PackageOut {
-    fn from(package: Package) -> Self {
-        let Package { manifest, .. } = package;
-        let (platform, container, private) = match &manifest.platform {
-            Platform::Docker { container, private } => ("docker", container.as_str(), *private),
-            Platform::Binary => ("binary", "", false),
-        };
-        Self {
-            id: package.id,
-            version: manifest.version.to_string(),
-            kind: manifest.kind.as_str(),
-            owner: package.workspace,
-            user_name: "",
-            status: status_name(package.active),
-            is_public: false,
-            device_requirements: json!({
-                "minCpu": manifest.needs.cpu_millis / 1000,
-                "minMemory": manifest.needs.memory_mib / 1024,
-                "gpu": manifest.gpus,
-            }),
-            created_at: package.created_at,
-            updated_at: package.updated_at,
-            deleted_at: None,
-            platform,
-            hash: base64::engine::general_purpose::STANDARD.encode(package.digest.bytes()),
-            link: "",
-            platform_config: json!({
-                "container": container,
-                "privateImage": private,
-                "username": "",
-                "token": "",
-                "secrets": manifest.secrets,
-            }),
-            revision: match manifest.kind {
-                Kind::App => json!(package.revision.to_string()),
-                Kind::Partitioner | Kind::Assembler => json!(package.revision),
-            },
-            name: manifest.name,
-            entrypoint: manifest.entrypoint,
-            description: manifest.description,
+    #[tokio::test]
+    async fn an_app_is_pushed_found_by_tag_and_switched() {
+        let door = Door::open().await;
+        for version in ["0.1", "0.10", "0.9", "1.0"] {
+            let body = json!({"data": package(&manifest(version))});
+            let (status, body) = door.post("/v1/dev/apps", body).await;
+            assert_eq!((status, body["revision"].as_str()), (200, Some("1")), "{body}");
+            assert_eq!(body["status"], "inactive");
         }
+        let version = async |tag: &str| {
+            let (_, body) = door.get(&format!("/v1/dev/apps/{tag}")).await;
+            body["app"]["version"].as_str().map(ToOwned::to_owned)
+        };
+
+        assert_eq!(version("a").await.as_deref(), Some("1.0"));
+        assert_eq!(version("a@0").await.as_deref(), Some("0.10"));
+        assert_eq!(version("a%400.9").await.as_deref(), Some("0.9"));
+        assert_eq!(version("a@2").await, None);
+        assert_eq!(door.post("/v1/dev/apps/a@0.9/activate", json!({})).await.0, 200);
+        let (_, body) = door.get("/v1/dev/apps/a@0.9/status").await;
+        assert_eq!(body["message"], "active");
+        let (_, list) = door.get("/v1/dev/apps?pagination.limit=3").await;
+        assert_eq!(list["apps"].as_array().unwrap().len(), 3);
+        assert_eq!(list["pagination"]["hasNext"], true);
+    }
+
+    #[tokio::test]
+    async fn the_same_version_is_written_over_under_its_old_id() {
+        let door = Door::open().await;
+        let push =
+            async || door.post("/v1/dev/apps", json!({"data": package(&manifest("0.1"))})).await.1;
+
+        let (first, second) = (push().await, push().await);
+
+        assert_eq!(first["id"], second["id"]);
+        assert_eq!(second["revision"], "2");
+    }
+
+    #[tokio::test]
+    async fn another_workspace_sees_nothing_of_it() {
+        let door = Door::open().await;
+        door.post("/v1/dev/apps", json!({"data": package(&manifest("0.1"))})).await;
+        let stranger = door.stranger().await;
+
+        let (status, _) = door.call_as(&stranger, Method::GET, "/v1/dev/apps/a", None).await;
+        let (_, list) = door.call_as(&stranger, Method::GET, "/v1/dev/apps", None).await;
+
+        assert_eq!((status, list["pagination"]["total"].as_u64()), (404, Some(0)));
+    }
+
+    #[tokio::test]
+    async fn engines_are_pushed_in_all_three_forms() {
+        let door = Door::open().await;
+        let mut manifest = manifest("0.1");
+        manifest["type"] = json!("partitioner");
+        let data = package(&manifest);
+        let encoded: String = url::form_urlencoded::byte_serialize(data.as_bytes()).collect();
+
+        let (_, body) = door.post("/v1/dev/engines", json!({"data": data})).await;
+        assert_eq!((&body["revision"], &body["type"]), (&json!(1), &json!("partitioner")));
+        let (_, body) = door.post("/v1/dev/engines", json!({"engineData": data})).await;
+        assert_eq!(body["revision"], 2);
+        let path = format!("/v1/dev/engines?engineData={encoded}");
+        let (_, body) = door.call(Method::POST, &path, None).await;
+        assert_eq!(body["revision"], 3);
+
+        let (status, body) = door.post("/v1/dev/engines/a/activate", json!({})).await;
+        assert_eq!((status, &body["engineStatus"]), (200, &json!("active")));
+        manifest["type"] = json!("assembler");
+        let (status, body) =
+            door.post("/v1/dev/engines", json!({"data": package(&manifest)})).await;
+        assert_eq!(status, 400);
+        assert!(body["message"].as_str().unwrap().contains("there already as a partitioner"));
+    }
+
+    #[tokio::test]
+    async fn bad_pushes_are_refused_by_name() {
+        let door = Door::open().await;
+        let engine = json!({"name": "a", "version": "0.1", "type": "assembler",
+                            "platform_config": {"container": "c"}});
+        for (body, says) in [
+            (json!({}), "data: is missing"),
+            (json!({"data": "%%%"}), "data: is not base64"),
+            (json!({"data": "AAAA"}), "data: "),
+            (json!({"data": package(&json!({"name": "a"}))}), "manifest.json.version"),
+            (json!({"data": package(&engine)}), "manifest.json.type"),
+        ] {
+            let (status, body) = door.post("/v1/dev/apps", body).await;
+
+            assert_eq!(status, 400);
+            assert!(body["message"].as_str().unwrap().contains(says), "{body}");
+        }
+        assert_eq!(door.get("/v1/dev/apps/..%2Fx").await.0, 400);
+    }
+
+    #[tokio::test]
+    async fn a_package_is_downloaded_as_it_was_pushed() {
+        let door = Door::open().await;
+        let data = package(&manifest("0.1"));
+        door.post("/v1/dev/apps", json!({"data": data})).await;
+
+        let (_, body) = door.get("/v1/dev/apps/a/download").await;
+        let link = body["message"].as_str().unwrap();
+        let bytes = door.client.get(link).send().await.unwrap().bytes().await.unwrap();
+
+        assert_eq!(base64::engine::general_purpose::STANDARD.encode(bytes), data);
     }
 }

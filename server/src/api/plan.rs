@@ -47,21 +47,32 @@ async fn source(app: &App, job: &Job) -> Result<Source> {
         DataPlace::S3(s3) => Source::S3(s3),
         DataPlace::Url { url, username, secret } => Source::Url { url, username, secret },
         DataPlace::Bypass => Source::Bypass,
-        DataPlace::File { name } => {
-            let size = job.upload_bytes.ok_or_else(|| {
-                Error::NotNow(
-                    "dataSource: the file has not been uploaded: PUT it to \
-                     dataSource.params.tempUrl, then PATCH uploadcompleted"
-                        .to_owned(),
-                )
-            })?;
-            let key = BlobKey::Upload(job.id).path();
-            Source::File { key, name: name.unwrap_or_else(|| UPLOAD_NAME.to_owned()), size }
-        }
+        DataPlace::File { name } => uploaded(app, job, name).await?,
         DataPlace::Bucket => {
             return Err(Error::field("dataSource", "must not be the temporary bucket"));
         }
     })
+}
+
+/// The uploaded file, which must still be the one that its owner called complete.
+async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> {
+    let noted = job.upload_bytes.ok_or_else(|| {
+        Error::NotNow(
+            "dataSource: the file has not been uploaded: PUT it to dataSource.params.tempUrl, \
+             then PATCH uploadcompleted"
+                .to_owned(),
+        )
+    })?;
+    let key = BlobKey::Upload(job.id);
+    if app.data.size(&key).await? != Some(noted) {
+        return Err(Error::NotNow(
+            "dataSource: the file has changed since its upload was completed: PATCH \
+             uploadcompleted again"
+                .to_owned(),
+        ));
+    }
+    let name = name.unwrap_or_else(|| UPLOAD_NAME.to_owned());
+    Ok(Source::File { key: key.path(), name, size: noted })
 }
 
 async fn destination(app: &App, job: &Job) -> Result<Destination> {

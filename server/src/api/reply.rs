@@ -70,7 +70,6 @@ fn json_answer(status: StatusCode, body: Vec<u8>) -> Answer {
 }
 
 /// What warp itself refused.
-#[expect(clippy::unused_async, reason = "warp's recover takes an async function")]
 pub async fn recover(rejection: Rejection) -> std::result::Result<Answer, Infallible> {
     let error = if rejection.is_not_found() {
         Error::NotFound("path".to_owned())

@@ -156,3 +156,49 @@ impl From<Secret> for SecretOut {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+    use serde_json::json;
+
+    use super::super::testing::Door;
+
+    #[tokio::test]
+    async fn a_secret_is_listed_without_its_secret_half_and_deleted() {
+        let door = Door::open().await;
+        let secret = json!({"secret": {"id": "my-s3", "secretType": "s3", "accessKey": "AK",
+                            "params": {"a": "b"}}, "secretKey": "TOPSECRET"});
+
+        let (status, body) = door.post("/v1/auth/secrets", secret).await;
+        let (_, list) = door.get("/v1/auth/secrets?secretType=aws").await;
+
+        assert_eq!((status, body["ok"].as_bool()), (200, Some(true)));
+        assert_eq!(list["secrets"][0]["id"], "my-s3");
+        assert!(!list.to_string().contains("TOPSECRET"));
+        let stranger = door.stranger().await;
+        let path = "/v1/auth/secrets/aws/my-s3";
+        assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
+        assert_eq!(door.call(Method::DELETE, path, None).await.0, 200);
+        assert_eq!(door.call(Method::DELETE, path, None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_named() {
+        let door = Door::open().await;
+        for (secret, field) in [
+            (json!({"accessKey": "a"}), "secret.secretType"),
+            (json!({"secretType": "ftp", "accessKey": "a"}), "secret.secretType"),
+            (json!({"secretType": "aws"}), "secret.accessKey"),
+            (json!({"secretType": "aws", "accessKey": "a", "id": "../x"}), "secret.id"),
+            (json!({"secretType": "aws", "accessKey": "a", "expiresAt": "x"}), "secret.expiresAt"),
+            (json!({"secretType": "aws", "accessKey": "a\u{0}"}), "secret.accessKey"),
+        ] {
+            let body = json!({"secret": secret, "secretKey": "s"});
+            let (status, body) = door.post("/v1/auth/secrets", body).await;
+
+            assert_eq!(status, 400);
+            assert!(body["message"].as_str().unwrap().starts_with(field), "{body}");
+        }
+    }
+}

@@ -148,6 +148,9 @@ fn parse_range(header: &str, size: u64) -> Asked {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::testing::Door;
     use super::*;
 
     #[test]
@@ -171,5 +174,60 @@ mod tests {
             assert_eq!(parse_range(header, 10), asked, "{header}");
         }
         assert_eq!(parse_range("bytes=0-", 0), Asked::Beyond);
+    }
+
+    async fn upload(door: &Door) -> (String, String) {
+        door.template("lines", "concat").await;
+        let source = json!({"dataSourceDescriptor": "file"});
+        let id = door.job(json!({"templateId": "t", "dataSource": source})).await;
+        let (_, body) = door.get(&format!("/v1/customer/jobs/{id}")).await;
+        (id, body["job"]["dataSource"]["params"]["tempUrl"].as_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn files_are_served_whole_in_parts_and_by_their_head() {
+        let door = Door::open().await;
+        let (id, link) = upload(&door).await;
+        assert_eq!(door.client.put(link).body("0123456789").send().await.unwrap().status(), 200);
+        let key = BlobKey::Upload(id.parse().unwrap());
+        let hour = std::time::Duration::from_secs(3600);
+        let link = door.app.data.download_link(&key, "ä.txt", hour).await.unwrap();
+
+        let whole = door.client.get(&link).send().await.unwrap();
+        let part = door.client.get(&link).header("range", "bytes=2-4").send().await.unwrap();
+        let head = door.client.head(&link).send().await.unwrap();
+        let beyond = door.client.get(&link).header("range", "bytes=10-").send().await.unwrap();
+
+        assert_eq!(whole.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(whole.headers()["content-length"], "10");
+        assert_eq!(whole.text().await.unwrap(), "0123456789");
+        assert_eq!(part.status(), 206);
+        assert_eq!(part.headers()["content-range"], "bytes 2-4/10");
+        assert_eq!(part.text().await.unwrap(), "234");
+        assert_eq!((head.status().as_u16(), &head.headers()["content-length"]), (200, &10.into()));
+        assert_eq!(beyond.status(), 416);
+    }
+
+    #[tokio::test]
+    async fn a_link_is_good_for_its_method_and_object_only() {
+        let door = Door::open().await;
+        let (_, link) = upload(&door).await;
+        let forged = link.replace("expires=1", "expires=2");
+
+        assert_eq!(door.client.get(&link).send().await.unwrap().status(), 403);
+        assert_eq!(door.client.put(&forged).body("x").send().await.unwrap().status(), 403);
+        let bare = format!("{}/v1/storage/cGFja2FnZXM", door.url);
+        assert_eq!(door.client.get(&bare).send().await.unwrap().status(), 403);
+        assert_eq!(door.client.put(&bare).body("x").send().await.unwrap().status(), 403);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_jobs_file_cannot_be_uploaded() {
+        let door = Door::open().await;
+        let (id, link) = upload(&door).await;
+        let job = format!("/v1/customer/jobs/{id}");
+        assert_eq!(door.call(Method::DELETE, &job, None).await.0, 200);
+
+        assert_eq!(door.client.put(link).body("x").send().await.unwrap().status(), 403);
     }
 }

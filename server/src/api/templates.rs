@@ -147,3 +147,36 @@ impl From<JobConfig> for ConfigOut {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+
+    use super::super::testing::Door;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_template_is_pushed_replaced_and_read() {
+        let door = Door::open().await;
+        let template = |description: &str| {
+            json!({"id": "t", "app": "a@0.1", "partitioner": "lines", "assembler": "concat",
+                   "description": description, "config": {"taskTimeout": "60"},
+                   "dataSource": {"dataSourceDescriptor": "bypass"}})
+        };
+
+        for description in ["first", "second"] {
+            let (status, _) = door.post("/v1/dev/templates", template(description)).await;
+            assert_eq!(status, 200);
+        }
+
+        let (_, body) = door.get("/v1/dev/templates/t").await;
+        assert_eq!(body["description"], "second");
+        assert_eq!(body["config"]["taskTimeout"], 60);
+        assert_eq!(body["dataSource"]["dataSourceDescriptor"], "bypass");
+        let (_, list) = door.get("/v1/customer/jobs/templates").await;
+        assert_eq!(list["data"].as_array().unwrap().len(), 1);
+        let stranger = door.stranger().await;
+        let (status, _) = door.call_as(&stranger, Method::GET, "/v1/dev/templates/t", None).await;
+        assert_eq!(status, 404);
+    }
+}

@@ -1,13 +1,148 @@
-//! A whole app on a temporary folder, for the tests of the doors.
+//! A whole app behind a real socket, for the tests of the doors.
 
-use crate::store::{self, Db};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::ids::WorkspaceId;
+use common::market::Policy;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// A fresh database. Its folder is gone when the process ends.
-pub async fn db() -> Db {
+use super::{App, Settings, serve};
+use crate::coordinator::Coordinator;
+use crate::data::{self, Data};
+use crate::secrets::Secrets;
+use crate::store::{self, Db, accounts, api_keys};
+
+/// A fresh database in a folder that goes with the second value.
+pub async fn database() -> (Db, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/test.db", folder.path().display());
-    let db = store::open(&url).await.unwrap();
-    // SQLite keeps the open file.
-    drop(folder);
-    db
+    (store::open(&url).await.unwrap(), folder)
+}
+
+/// A served app with one workspace. Everything ends when it is dropped.
+pub struct Door {
+    pub app: App,
+    pub url: String,
+    pub key: String,
+    pub workspace: WorkspaceId,
+    pub client: reqwest::Client,
+    pub stop: CancellationToken,
+    _stop: DropGuard,
+    _folder: TempDir,
+}
+
+impl Door {
+    pub async fn open() -> Self {
+        let (db, folder) = database().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let secrets = Secrets::new(db.clone(), [7; 32]);
+        let options = data::Options {
+            bucket: data::Bucket::Folder(folder.path().join("bucket")),
+            allow_private_addresses: true,
+            public_url: url.clone(),
+            link_key: [8; 32],
+        };
+        let data = Data::open(options, secrets.clone()).await.unwrap();
+        let stop = CancellationToken::new();
+        let (coordinator, _, engine) =
+            Coordinator::start(db.clone(), data.clone(), Policy::default(), stop.clone())
+                .await
+                .unwrap();
+        tokio::spawn(engine);
+        let first = accounts::owner(&db).await.unwrap();
+        let app = App { db, data, coordinator, secrets, settings: Settings { token_key: [9; 32] } };
+        tokio::spawn(serve(app.clone(), listener, stop.clone()));
+        Self {
+            app,
+            url,
+            key: first.api_key,
+            workspace: first.workspace,
+            client: reqwest::Client::new(),
+            _stop: stop.clone().drop_guard(),
+            stop,
+            _folder: folder,
+        }
+    }
+
+    /// Another workspace's key to the same door.
+    pub async fn stranger(&self) -> String {
+        let workspace = accounts::create_workspace(&self.app.db, "other").await.unwrap();
+        let user = accounts::create_user(&self.app.db, workspace, "other").await.unwrap();
+        api_keys::issue(&self.app.db, workspace, user, "key").await.unwrap()
+    }
+
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.call_as(&self.key, method, path, body).await
+    }
+
+    pub async fn call_as(
+        &self,
+        key: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        request = request.header("authorization", key);
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> (u16, Value) {
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+
+    /// Pushes and activates an app and a template `t` of it.
+    pub async fn template(&self, partitioner: &str, assembler: &str) {
+        let manifest = json!({"name": "a", "version": "0.1", "platform": "binary",
+                              "entrypoint": "main"});
+        let (status, body) = self.post("/v1/dev/apps", json!({"data": package(&manifest)})).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(self.post("/v1/dev/apps/a/activate", json!({})).await.0, 200);
+        let template =
+            json!({"id": "t", "app": "a", "partitioner": partitioner, "assembler": assembler});
+        let (status, body) = self.post("/v1/dev/templates", template).await;
+        assert_eq!(status, 200, "{body}");
+    }
+
+    /// Creates a job and gives its id.
+    pub async fn job(&self, body: Value) -> String {
+        let (status, body) = self.post("/v1/customer/jobs", body).await;
+        assert_eq!(status, 200, "{body}");
+        body["job"]["id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A package of this manifest, as pushes carry it.
+pub fn package(manifest: &Value) -> String {
+    let mut tar = tar::Builder::new(Vec::new());
+    let entrypoint = manifest["entrypoint"].as_str().unwrap_or("main.py");
+    for (name, text) in [
+        ("manifest.json".to_owned(), manifest.to_string()),
+        (format!("app/{entrypoint}"), "code".to_owned()),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    STANDARD.encode(tar.into_inner().unwrap())
 }

@@ -1,0 +1,99 @@
+//! Packages as they are shown.
+
+use base64::Engine as _;
+use chrono::{DateTime, Utc};
+use common::ids::{PackageId, WorkspaceId};
+use common::package::manifest::{Kind, Platform};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::reply;
+use crate::store::packages::{Family, Package};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageOut {
+    id: PackageId,
+    name: String,
+    version: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    owner: WorkspaceId,
+    user_name: &'static str,
+    status: &'static str,
+    is_public: bool,
+    device_requirements: Value,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    deleted_at: Option<DateTime<Utc>>,
+    platform: &'static str,
+    hash: String,
+    link: &'static str,
+    platform_config: Value,
+    entrypoint: String,
+    /// A text for apps and a number for engines.
+    revision: Value,
+    description: String,
+}
+
+/// What apps tell as a plain message, engines tell as a message of their own.
+pub fn told(package: &Package, active: bool, message: String) -> Value {
+    match Family::of(package.manifest.kind) {
+        Family::App => json!(reply::done_with(message)),
+        Family::Engine => json!({
+            "engineId": package.id,
+            "engineTag": format!("{}@{}", package.manifest.name, package.manifest.version),
+            "engineData": "",
+            "engineLink": if message.starts_with("http") { message.as_str() } else { "" },
+            "engineStatus": status_name(active),
+        }),
+    }
+}
+
+pub const fn status_name(active: bool) -> &'static str {
+    if active { "active" } else { "inactive" }
+}
+
+impl From<Package> for PackageOut {
+    fn from(package: Package) -> Self {
+        let Package { manifest, .. } = package;
+        let (platform, container, private) = match &manifest.platform {
+            Platform::Docker { container, private } => ("docker", container.as_str(), *private),
+            Platform::Binary => ("binary", "", false),
+        };
+        Self {
+            id: package.id,
+            version: manifest.version.to_string(),
+            kind: manifest.kind.as_str(),
+            owner: package.workspace,
+            user_name: "",
+            status: status_name(package.active),
+            is_public: false,
+            device_requirements: json!({
+                "minCpu": manifest.needs.cpu_millis / 1000,
+                "minMemory": manifest.needs.memory_mib / 1024,
+                "gpu": manifest.gpus,
+            }),
+            created_at: package.created_at,
+            updated_at: package.updated_at,
+            deleted_at: None,
+            platform,
+            hash: base64::engine::general_purpose::STANDARD.encode(package.digest.bytes()),
+            link: "",
+            platform_config: json!({
+                "container": container,
+                "privateImage": private,
+                "username": "",
+                "token": "",
+                "secrets": manifest.secrets,
+            }),
+            revision: match manifest.kind {
+                Kind::App => json!(package.revision.to_string()),
+                Kind::Partitioner | Kind::Assembler => json!(package.revision),
+            },
+            name: manifest.name,
+            entrypoint: manifest.entrypoint,
+            description: manifest.description,
+        }
+    }
+}
