@@ -9,6 +9,7 @@ use common::credits::Credits;
 use common::market::Policy;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
+use figment::value::UncasedStr;
 use serde::Deserialize;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -74,20 +75,7 @@ impl Config {
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
         }
-        const SETTINGS: [&str; 8] = [
-            "http_listen",
-            "p2p_listen",
-            "data_dir",
-            "database_url",
-            "public_url",
-            "promotional_credits",
-            "data",
-            "nodes",
-        ];
-        let variables = Env::prefixed("FANFOLD_").split("__").filter(|name| {
-            let name = name.as_str().to_ascii_lowercase();
-            SETTINGS.contains(&name.split("__").next().unwrap_or_default())
-        });
+        let variables = Env::prefixed("FANFOLD_").filter(is_setting).split("__");
         figment.merge(variables).extract().map_err(|error| Error(Box::new(error)))
     }
 
@@ -109,9 +97,38 @@ impl Config {
     }
 }
 
+/// Whether a variable, without its prefix, names a setting.
+fn is_setting(name: &UncasedStr) -> bool {
+    const SETTINGS: [&str; 8] = [
+        "http_listen",
+        "p2p_listen",
+        "data_dir",
+        "database_url",
+        "public_url",
+        "promotional_credits",
+        "data",
+        "nodes",
+    ];
+    let section = name.as_str().split("__").next().unwrap_or_default();
+    SETTINGS.iter().any(|setting| setting.eq_ignore_ascii_case(section))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_variables_of_settings_are_looked_at() {
+        for (name, expected) in [
+            ("DATA__ALLOW_PRIVATE_ADDRESSES", true),
+            ("NODES__LEASE_SECS", true),
+            ("HTTP_LISTEN", true),
+            ("CREDENTIALS", false),
+            ("URL", false),
+        ] {
+            assert_eq!(is_setting(name.into()), expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_manual_is_a_valid_configuration() {

@@ -67,7 +67,13 @@ pub async fn judge<P: Port>(
 ) -> Result<Receipt, data::Error> {
     let lease = receipt.lease;
     let outcome = match receipt.outcome {
-        Outcome::Succeeded { outputs } => match fault(port, stored, node, lease, &outputs).await? {
+        // A receipt that comes again changes nothing whatever it says: it is not worth a look at
+        // the bucket.
+        Outcome::Succeeded { .. } if port.lease(node, lease).is_none() => {
+            tracing::debug!(%node, %lease, "receipt without a lease");
+            Outcome::NodeFault { message: "the node no longer holds the lease".to_owned() }
+        }
+        Outcome::Succeeded { outputs } => match fault(port, stored, lease, &outputs).await? {
             None => Outcome::Succeeded { outputs },
             Some(message) => {
                 tracing::warn!(%node, %lease, message, "receipt turned into a fault of its node");
@@ -88,16 +94,11 @@ pub async fn judge<P: Port>(
 async fn fault<P: Port>(
     port: &P,
     stored: &Stored,
-    node: NodeId,
     lease: Lease,
     outputs: &[Output],
 ) -> Result<Option<String>, data::Error> {
     if let Some(message) = list_fault(outputs) {
         return Ok(Some(message));
-    }
-    // A late receipt changes nothing whatever it says: it is not worth a look at the bucket.
-    if port.lease(node, lease).is_none() {
-        return Ok(Some("the node no longer holds the lease".to_owned()));
     }
     let unseen: Vec<_> = outputs
         .iter()
