@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -20,7 +20,8 @@ impl Folder {
     /// node key would fight.
     pub fn take(path: &Path) -> Result<Self, Failure> {
         let failed = |error| Failure::local(format_args!("cannot use {}", path.display()), error);
-        fs::create_dir_all(path).map_err(failed)?;
+        // Customers' data and the keys are in it.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
         let mut options = File::options();
         let lock = options.write(true).create(true).truncate(false).open(path.join("lock"));

@@ -46,10 +46,13 @@ struct Parked {
     settled: Vec<Lease>,
 }
 
+/// What whoever starts or aborts a run is told.
+type Answer = Result<(), Refused>;
+
 /// What a batch owes to those who asked, once it is on disk.
 #[derive(Default)]
 struct Batch {
-    answers: Vec<(Reply<Result<(), Refused>>, Result<(), Refused>)>,
+    answers: Vec<(Reply<Answer>, Answer)>,
     granted: Vec<String>,
     grant_answers: Vec<Reply<()>>,
     /// Nodes that may have something to be told.

@@ -27,9 +27,11 @@ pub enum LiveInputs {
     Results { tasks: u32 },
 }
 
+type Live = HashMap<(NodeId, Lease), Arc<LiveLease>>;
+
 /// The table of live leases; clones share it.
 #[derive(Clone, Default)]
-pub struct Leases(Arc<RwLock<HashMap<(NodeId, Lease), Arc<LiveLease>>>>);
+pub struct Leases(Arc<RwLock<Live>>);
 
 impl Leases {
     /// The lease, if `node` holds it at this very attempt.

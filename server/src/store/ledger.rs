@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::ids::WorkspaceId;
+use common::ids::{RunId, WorkspaceId};
 use common::ledger::{Account, Ledger, Transfer};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
@@ -94,7 +94,7 @@ pub(super) async fn insert_transfers(
                 to_owner: Set(to_owner),
                 units: Set(transfer.amount.units()),
                 kind: Set(transfer.kind.as_str().to_owned()),
-                run: Set(transfer.run.map(|run| run.uuid())),
+                run: Set(transfer.run.map(RunId::uuid)),
                 stage: Set(transfer.task.map(|task| task.stage.number())),
                 idx: Set(transfer.task.map(|task| task.index.into())),
                 at_us: Set(micros(transfer.at)),
