@@ -6,6 +6,8 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use serde_json::Value;
+
 use crate::failure::Failure;
 
 /// How results are printed.
@@ -37,6 +39,13 @@ pub fn line(text: impl Display) -> Result<(), Failure> {
 /// Tells the person at the terminal something; a closed stderr is no reason to stop.
 pub fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{}", plain(&text.to_string()));
+}
+
+/// JSON text as indented lines, for eyes.
+pub fn pretty(json: &str) -> Vec<String> {
+    serde_json::from_str::<Value>(json)
+        .and_then(|value| serde_json::to_string_pretty(&value))
+        .map_or_else(|_| vec![json.to_owned()], |text| text.lines().map(str::to_owned).collect())
 }
 
 /// Whether a person is watching stderr.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::archive;
 use crate::failure::Failure;
-use crate::output::note;
+use crate::output::{note, pretty};
 use crate::session::Session;
 use crate::template;
 
@@ -109,11 +109,4 @@ impl Kind {
         };
         session.client.url(path, names)
     }
-}
-
-/// JSON text as indented lines, for eyes.
-pub fn pretty(json: &str) -> Vec<String> {
-    serde_json::from_str::<Value>(json)
-        .and_then(|value| serde_json::to_string_pretty(&value))
-        .map_or_else(|_| vec![json.to_owned()], |text| text.lines().map(str::to_owned).collect())
 }

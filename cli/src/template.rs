@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::file;
-use crate::package::pretty;
+use crate::output::pretty;
 use crate::session::Session;
 
 const PATH: &str = "/v1/dev/templates";

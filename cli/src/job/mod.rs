@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
-use crate::package::pretty;
+use crate::output::pretty;
 use crate::session::Session;
 
 mod create;

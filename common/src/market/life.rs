@@ -193,7 +193,7 @@ impl Market {
             if let Some(rank) = run.rank {
                 self.runnable.remove(&(rank, id));
             }
-            self.outbox.ended.push(run);
+            self.outbox.ended.push(run.record());
         }
     }
 

@@ -17,10 +17,10 @@ mod waiting;
 
 pub use node::Node;
 pub use outbox::{
-    Changes, Ended, LeaseChange, Line, LogRecord, Notice, Owner, RunRecord, Step, TableKind,
-    TaskRecord, TaskState,
+    Changes, Ended, LeaseChange, Line, LogRecord, Notice, Owner, Progress, RunRecord, Step,
+    TableKind, TaskRecord, TaskState,
 };
-pub use run::{Progress, Run};
+pub use run::Run;
 pub use sync::CheckedSync;
 pub use waiting::Waiting;
 
@@ -183,7 +183,7 @@ impl Market {
             outbox.accounts.iter().map(|account| (*account, self.ledger.units(*account))).collect();
         let mut runs: Vec<RunRecord> =
             outbox.runs.iter().filter_map(|id| self.runs.get(id)).map(Run::record).collect();
-        runs.extend(outbox.ended.iter().map(Run::record));
+        runs.extend(outbox.ended.iter().cloned());
         let progress = outbox
             .runs
             .iter()
@@ -200,11 +200,7 @@ impl Market {
             balances,
             lines: outbox.lines,
             logs: outbox.logs,
-            ended: outbox
-                .ended
-                .iter()
-                .map(|run| Ended { run: run.id, state: run.state() })
-                .collect(),
+            ended: outbox.ended.iter().map(|run| Ended { run: run.id, state: run.state }).collect(),
             steps: outbox.steps,
             notices: outbox.notices,
             leases: outbox.leases,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::run::{Progress, Run};
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
 use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
@@ -125,6 +124,17 @@ pub enum TableKind {
     Chunks,
 }
 
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Progress {
+    /// 0 until the chunks are known.
+    pub chunks: u32,
+    pub chunks_done: u32,
+    pub tasks_running: u32,
+    pub nodes_busy: u32,
+    pub spent: Credits,
+}
+
 /// A line of a workspace's statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -189,7 +199,7 @@ pub enum LeaseChange {
 pub(super) struct Outbox {
     pub runs: BTreeSet<RunId>,
     pub new_runs: BTreeSet<RunId>,
-    pub ended: Vec<Run>,
+    pub ended: Vec<RunRecord>,
     pub tasks: BTreeMap<TaskRef, TaskRecord>,
     pub tables: Vec<(RunId, TableKind, Arc<ChunkTable>)>,
     pub transfers: Vec<Transfer>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Policy;
-use super::outbox::{Owner, RunRecord, Step};
+use super::outbox::{Owner, Progress, RunRecord, Step};
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
 use crate::ids::{NodeId, RunId};
@@ -86,17 +86,6 @@ pub(super) enum Choice {
     Again(u32),
     /// The next one that never was.
     Fresh,
-}
-
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Progress {
-    /// 0 until the chunks are known.
-    pub chunks: u32,
-    pub chunks_done: u32,
-    pub tasks_running: u32,
-    pub nodes_busy: u32,
-    pub spent: Credits,
 }
 
 impl Run {

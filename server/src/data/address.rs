@@ -93,6 +93,8 @@ pub fn own_client() -> reqwest::Result<reqwest::Client> {
 
 /// The environment's proxies are not used: they would resolve names beyond the guard.
 fn builder() -> reqwest::ClientBuilder {
+    // Whoever installed another TLS provider first chose it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
         .referer(false)

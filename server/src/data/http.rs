@@ -194,7 +194,6 @@ mod tests {
     use crate::data::testing::{WebServer, answer, customer, text};
 
     fn file(url: &str, guard: Guard) -> Result<WebFile, Error> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         WebFile::new(guard.web_client().unwrap(), guard, url, None)
     }
 

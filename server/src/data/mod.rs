@@ -119,8 +119,6 @@ pub type ResultFiles = Pin<Box<dyn Stream<Item = Result<ResultFile, Error>> + Se
 impl Data {
     /// Opens the bucket; a folder is created.
     pub async fn open(options: Options, secrets: Secrets) -> Result<Self, Error> {
-        // Whoever installed another provider first chose it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
             bucket: bucket::Bucket::open(&options.bucket).await?,
             links: Arc::new(Links::new(&options.public_url, &options.link_key)),

@@ -210,7 +210,6 @@ mod tests {
     }
 
     fn open(place: &S3) -> Result<CustomerBucket, Error> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let guard = Guard::new(false);
         CustomerBucket::open(place, None, guard, guard.store_client().unwrap())
     }

@@ -68,7 +68,6 @@ pub async fn folder() -> (TempDir, Bucket) {
 
 /// Opens a source as a run does, with loopback allowed.
 pub async fn reader(ours: &Bucket, source: &Source, keys: Option<&KeyPair>) -> Reader {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let customers = Customers::new(Guard::new(true));
     let source = customers.open(OWNER, source, keys).await.unwrap();
     Reader { ours: ours.clone(), source }
@@ -105,7 +104,6 @@ pub struct S3Server {
 
 impl S3Server {
     pub async fn start() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("main")).unwrap();
         let files = s3s_fs::FileSystem::new(root.path()).unwrap();
