@@ -1,7 +1,9 @@
 //! Tests of parts that only together make sense, in one binary.
 
 mod blobs;
+mod harness;
 mod house;
+mod main_job;
 mod messages;
 mod set;
 mod world;
