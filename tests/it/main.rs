@@ -1,6 +1,7 @@
 //! Tests of parts that only together make sense, in one binary.
 
 mod blobs;
+mod durability;
 mod harness;
 mod house;
 mod main_job;

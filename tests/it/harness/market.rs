@@ -160,7 +160,11 @@ impl Market {
     }
 
     pub fn kill_node(&mut self, number: usize) -> Result<()> {
-        self.nodes[number].as_mut().context("the node does not run")?.kill()
+        self.node(number)?.kill()
+    }
+
+    pub fn node(&mut self, number: usize) -> Result<&mut Process> {
+        self.nodes[number].as_mut().context("the node does not run")
     }
 
     /// The node's process: the same as long as nobody killed it.
