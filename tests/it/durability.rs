@@ -114,7 +114,12 @@ async fn a_server_killed_while_results_are_delivered_goes_on() -> Result<()> {
         s3.close_gate();
         let id = client.start(order, Some(input.as_bytes())).await?;
 
-        until("a write that waits", async || Ok((s3.writes() > 0).then_some(()))).await?;
+        until("a write that waits", async || {
+            let progress = client.progress(&id).await?;
+            ensure!(progress["error"] == "", "{progress}");
+            Ok((s3.writes() > 0).then_some(()))
+        })
+        .await?;
         market.kill_server()?;
         s3.open_gate();
         market.start_server().await?;
