@@ -2,6 +2,7 @@
 
 mod blobs;
 mod durability;
+mod failures;
 mod harness;
 mod house;
 mod main_job;

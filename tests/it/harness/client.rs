@@ -82,6 +82,11 @@ impl Client {
         Ok(client)
     }
 
+    /// The same client with something else for a token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
         request.header("Authorization", &self.token)

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::client::{Client, text};
 use super::process::{self, Process};
+use super::wait::until;
 use super::{books, busybox};
 
 /// A server that another process robbed of its port tries again, so often.
@@ -172,6 +173,21 @@ impl Market {
         self.nodes.iter().flatten().map(Process::id).collect()
     }
 
+    /// How many containers of this market's nodes there are.
+    pub fn containers(&self) -> Result<usize> {
+        let mut found = 0;
+        for number in 0..self.nodes.len() {
+            found += containers(&self.node_folder(number).canonicalize()?)?.len();
+        }
+        Ok(found)
+    }
+
+    /// Waits until no container is left.
+    pub async fn containers_end(&self) -> Result<()> {
+        until("the end of all containers", async || Ok((self.containers()? == 0).then_some(())))
+            .await
+    }
+
     /// The server's database, for whoever wants to look behind the API.
     pub fn database(&self) -> PathBuf {
         self.server_folder().join("fanfold.sqlite")
@@ -227,15 +243,18 @@ fn ports(endpoint: &Value) -> Result<(String, String)> {
     Ok((http, p2p))
 }
 
-/// Removes what a killed node left behind, found by the label that nodes give.
-fn remove_containers(node_folder: &Path) {
+/// The containers of a node, found by the label that it gives.
+fn containers(node_folder: &Path) -> Result<Vec<String>> {
     let label = &Digest::of(node_folder.as_os_str().as_encoded_bytes()).to_string()[..32];
     let filter = format!("label=fanfold.node={label}");
-    let Ok(left) = busybox::docker(&["ps", "--all", "--quiet", "--filter", &filter]) else {
-        return;
-    };
-    for id in left.lines() {
+    let found = busybox::docker(&["ps", "--all", "--quiet", "--filter", &filter])?;
+    Ok(found.lines().map(str::to_owned).collect())
+}
+
+/// Removes what a killed node left behind.
+fn remove_containers(node_folder: &Path) {
+    for id in containers(node_folder).unwrap_or_default() {
         // A container that ends by itself at this moment is gone as well.
-        let _ = busybox::docker(&["rm", "--force", id]);
+        let _ = busybox::docker(&["rm", "--force", &id]);
     }
 }
