@@ -1,0 +1,247 @@
+//! kill -9 of the server and of nodes, in every phase: the run goes on by itself, its result is
+//! the same, and (the market checks that at the end of each test) the money adds up.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::harness::client::{COMPLETE, Client};
+use crate::harness::market::{Market, Shape};
+use crate::harness::package::Package;
+use crate::harness::s3::S3;
+use crate::harness::wait::until;
+use crate::main_job::{counted, push_word_count, sample, word_count};
+
+/// Forty lines to a chunk. Slow, so that it can be caught at work.
+const SLOW_CUT: &str = r#"
+sleep 2
+cd "$CHUNKS_DIR"
+awk '{ print > ("data_" int((NR - 1) / 40) ".bin") }' "$SOURCE_DIR"/*
+"#;
+const SLOW_COUNT: &str = r#"
+echo "at work"
+sleep 1
+wc -lw < "$TASK_DIR/data.bin" > "$TASK_RESULTS_DIR/count.txt"
+"#;
+const SLOW_SUM: &str = r#"
+sleep 2
+cat "$TASK_RESULTS_DIR"/* | awk '{l += $1; w += $2} END {print l, w}' > "$OUTPUT_DIR/total.txt"
+"#;
+
+/// A word count whose every phase is a slow container of the customer's own.
+async fn push_slow_word_count(client: &Client) -> Result<()> {
+    client.push(&Package::partitioner("slow-cut", SLOW_CUT)).await?;
+    client.push(&Package::app("slow-count", SLOW_COUNT)).await?;
+    client.push(&Package::assembler("slow-sum", SLOW_SUM)).await?;
+    client.template("slow-cut", "slow-count", "slow-sum").await
+}
+
+fn slow_word_count() -> Value {
+    json!({
+        "templateId": "slow-count", "name": "slow words",
+        "dataSource": {"dataSourceDescriptor": "file"},
+        "dataDestination": {"dataSourceDescriptor": "bucket"},
+    })
+}
+
+/// Waits until tasks of the job run on nodes while the job is in this state.
+async fn at_work(client: &Client, id: &str, state: &str) -> Result<()> {
+    until(&format!("tasks in {state}"), async || {
+        let progress = client.progress(id).await?;
+        ensure!(progress["error"] == "", "{progress}");
+        let running = progress["tasksRunning"].as_u64().unwrap_or(0);
+        Ok((progress["state"] == state && running > 0).then_some(()))
+    })
+    .await
+}
+
+/// Runs the slow word count, kills the server in the given state with tasks at work, and starts
+/// it again under the same nodes.
+async fn the_server_dies_while(state: &'static str) -> Result<()> {
+    Market::open(Shape::nodes(2), async |market, client| {
+        push_slow_word_count(&client).await?;
+        let input = sample(160);
+        let nodes = market.node_ids();
+        let id = client.start(slow_word_count(), Some(input.as_bytes())).await?;
+
+        at_work(&client, &id, state).await?;
+        market.kill_server()?;
+        market.start_server().await?;
+        let client = market.client().await?;
+        client.reached(&id, COMPLETE).await?;
+
+        assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
+        assert_eq!(market.node_ids(), nodes, "the nodes' processes kept running");
+        paid_once(&client).await
+    })
+    .await
+}
+
+/// The grant, and one line for the one run.
+async fn paid_once(client: &Client) -> Result<()> {
+    let lines = client.lines().await?;
+    let balance = client.balance().await?;
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(balance.total, balance.available);
+    assert_eq!(lines[0].balance, balance.total);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_killed_while_data_is_cut_goes_on() -> Result<()> {
+    the_server_dies_while("JOB_STATE_PARTITIONING").await
+}
+
+#[tokio::test]
+async fn a_server_killed_while_chunks_are_processed_goes_on() -> Result<()> {
+    the_server_dies_while("JOB_STATE_PARTITIONED").await
+}
+
+#[tokio::test]
+async fn a_server_killed_while_results_are_folded_goes_on() -> Result<()> {
+    the_server_dies_while("JOB_STATE_MERGING").await
+}
+
+#[tokio::test]
+async fn a_server_killed_while_results_are_delivered_goes_on() -> Result<()> {
+    Market::open(Shape::nodes(1), async |market, client| {
+        let s3 = S3::start().await?;
+        push_word_count(&client).await?;
+        let input = sample(400);
+        let mut order = word_count(input.len() / 3);
+        order["dataDestination"] = s3.place_with_keys("out");
+        s3.close_gate();
+        let id = client.start(order, Some(input.as_bytes())).await?;
+
+        until("a write that waits", async || {
+            let progress = client.progress(&id).await?;
+            ensure!(progress["error"] == "", "{progress}");
+            Ok((s3.writes() > 0).then_some(()))
+        })
+        .await?;
+        market.kill_server()?;
+        s3.open_gate();
+        market.start_server().await?;
+        let client = market.client().await?;
+        client.reached(&id, COMPLETE).await?;
+
+        assert_eq!(std::fs::read_to_string(s3.path("out/total.txt"))?, counted(&input));
+        paid_once(&client).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_killed_again_and_again_loses_nothing() -> Result<()> {
+    Market::open(Shape::nodes(2), async |market, client| {
+        push_word_count(&client).await?;
+        let input = sample(3_000);
+        let id = client.start(word_count(input.len() / 24), Some(input.as_bytes())).await?;
+
+        // Each time a little more has been done, so it dies in different phases.
+        for done in [0, 4, 8, 16, 22] {
+            let client = market.client().await?;
+            until("progress", async || {
+                let progress = client.progress(&id).await?;
+                ensure!(progress["error"] == "", "{progress}");
+                let chunks = progress["chunksDone"].as_u64().context("chunksDone")?;
+                Ok((chunks >= done || progress["state"] == COMPLETE).then_some(()))
+            })
+            .await?;
+            market.kill_server()?;
+            market.start_server().await?;
+        }
+        let client = market.client().await?;
+        client.reached(&id, COMPLETE).await?;
+
+        assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
+        paid_once(&client).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_node_killed_in_the_middle_of_a_task_is_replaced_by_another() -> Result<()> {
+    Market::open(Shape::nodes(1), async |market, client| {
+        push_slow_word_count(&client).await?;
+        let input = sample(120);
+        let id = client.start(slow_word_count(), Some(input.as_bytes())).await?;
+
+        at_work(&client, &id, "JOB_STATE_PARTITIONED").await?;
+        market.kill_node(0)?;
+        market.add_node().await?;
+        client.reached(&id, COMPLETE).await?;
+
+        assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
+        let tasks = client.get(&format!("/v1/customer/jobs/{id}/tasks")).await?;
+        let attempts = |task: &Value| task["attempt"].as_u64().unwrap_or(0);
+        let tasks = tasks["tasks"].as_array().context("tasks")?;
+        assert!(tasks.iter().any(|task| attempts(task) > 1), "{tasks:?}");
+        paid_once(&client).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_node_that_comes_back_takes_up_its_tasks_again() -> Result<()> {
+    Market::open(Shape::nodes(1).set("NODES__LEASE_SECS", "60"), async |market, client| {
+        push_slow_word_count(&client).await?;
+        let input = sample(120);
+        let id = client.start(slow_word_count(), Some(input.as_bytes())).await?;
+
+        at_work(&client, &id, "JOB_STATE_PARTITIONED").await?;
+        market.kill_node(0)?;
+        market.start_node(0)?;
+        // Long before the leases would have run out: the node said itself that it had lost them.
+        client.reached(&id, COMPLETE).await?;
+
+        assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
+        paid_once(&client).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn when_both_die_and_come_back_the_run_goes_on() -> Result<()> {
+    Market::open(Shape::nodes(1), async |market, client| {
+        push_slow_word_count(&client).await?;
+        let input = sample(120);
+        let id = client.start(slow_word_count(), Some(input.as_bytes())).await?;
+
+        at_work(&client, &id, "JOB_STATE_PARTITIONED").await?;
+        market.kill_server()?;
+        market.kill_node(0)?;
+        market.start_node(0)?;
+        market.start_server().await?;
+        let client = market.client().await?;
+        client.reached(&id, COMPLETE).await?;
+
+        assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
+        paid_once(&client).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_and_its_nodes_stop_cleanly_when_asked() -> Result<()> {
+    Market::open(Shape::nodes(1), async |market, client| {
+        push_slow_word_count(&client).await?;
+        let input = sample(80);
+        let id = client.start(slow_word_count(), Some(input.as_bytes())).await?;
+        at_work(&client, &id, "JOB_STATE_PARTITIONED").await?;
+
+        let stopped = market.server()?.terminate(Duration::from_secs(10)).await?;
+        assert!(stopped.success(), "{stopped}");
+        let stopped = market.node(0)?.terminate(Duration::from_secs(20)).await?;
+        assert!(stopped.success(), "{stopped}");
+
+        market.start_server().await?;
+        market.start_node(0)?;
+        let client = market.client().await?;
+        client.reached(&id, COMPLETE).await?;
+        assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
+        paid_once(&client).await
+    })
+    .await
+}

@@ -1,0 +1,108 @@
+//! The ledger, added up again from the database file by somebody else's arithmetic.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
+
+const WORLD: i16 = 0;
+const HELD: i16 = 2;
+
+/// Opens a server's SQLite file to read it.
+pub async fn open(database: &Path) -> Result<DatabaseConnection> {
+    Ok(Database::connect(format!("sqlite://{}?mode=ro", database.display())).await?)
+}
+
+/// Checks that the money adds up, however the server got here: transfers make the balances, only
+/// the world owes, each task is paid once and as its row says, and a run's line is the sum of its
+/// tasks.
+pub async fn check(database: &Path) -> Result<()> {
+    let db = open(database).await?;
+    check_balances(&db).await?;
+    check_tasks(&db).await?;
+    check_runs(&db).await
+}
+
+async fn check_balances(db: &DatabaseConnection) -> Result<()> {
+    let mut sums: BTreeMap<(i16, Vec<u8>), i64> = BTreeMap::new();
+    let transfers = "SELECT from_kind, from_owner, to_kind, to_owner, units FROM transfers";
+    for row in rows(db, transfers).await? {
+        let units: i64 = row.try_get("", "units")?;
+        ensure!(units >= 0, "a transfer of {units} units");
+        *sums
+            .entry((row.try_get("", "from_kind")?, row.try_get("", "from_owner")?))
+            .or_default() -= units;
+        *sums.entry((row.try_get("", "to_kind")?, row.try_get("", "to_owner")?)).or_default() +=
+            units;
+    }
+    let mut total = 0;
+    for row in rows(db, "SELECT kind, owner, units FROM accounts").await? {
+        let kind: i16 = row.try_get("", "kind")?;
+        let units: i64 = row.try_get("", "units")?;
+        let sum = sums.remove(&(kind, row.try_get("", "owner")?)).unwrap_or(0);
+        ensure!(units == sum, "account kind {kind} shows {units} units, its transfers are {sum}");
+        ensure!(kind == WORLD || units >= 0, "account kind {kind} owes {units} units");
+        total += units;
+    }
+    sums.retain(|_, units| *units != 0);
+    ensure!(sums.is_empty(), "transfers of accounts that are not stored: {sums:?}");
+    ensure!(total == 0, "all accounts together are {total} units");
+    Ok(())
+}
+
+/// Each accepted task of the process stage has one capture of its price, and nothing else has.
+async fn check_tasks(db: &DatabaseConnection) -> Result<()> {
+    let wrong = "SELECT count(*) AS n FROM transfers c LEFT JOIN tasks t \
+        ON t.run = c.run AND t.stage = c.stage AND t.idx = c.idx \
+        WHERE c.kind = 'capture' AND (t.run IS NULL OR t.price <> c.units)";
+    ensure!(count(db, wrong).await? == 0, "captures that no task accounts for");
+    let twice = "SELECT count(*) AS n FROM (SELECT run FROM transfers WHERE kind = 'capture' \
+        GROUP BY run, stage, idx HAVING count(*) > 1)";
+    ensure!(count(db, twice).await? == 0, "tasks that were paid twice");
+    let unpaid = "SELECT count(*) AS n FROM tasks t WHERE t.price > 0 AND NOT EXISTS \
+        (SELECT 1 FROM transfers c WHERE c.kind = 'capture' AND c.run = t.run \
+        AND c.stage = t.stage AND c.idx = t.idx)";
+    ensure!(count(db, unpaid).await? == 0, "tasks with a price that was not paid");
+    Ok(())
+}
+
+/// What an ended run took is what its tasks cost and what its line says; it holds nothing.
+async fn check_runs(db: &DatabaseConnection) -> Result<()> {
+    let sums = "SELECT r.state, r.captured, r.held, \
+        coalesce((SELECT sum(price) FROM tasks t WHERE t.run = r.id), 0) AS prices, \
+        coalesce((SELECT sum(debit) FROM statement_lines l WHERE l.run = r.id), 0) AS debits, \
+        coalesce((SELECT sum(CASE WHEN to_kind = 2 THEN units ELSE -units END) \
+            FROM transfers x WHERE x.run = r.id AND (to_kind = 2 OR from_kind = 2)), 0) AS holds \
+        FROM runs r";
+    let mut held = 0;
+    for row in rows(db, sums).await? {
+        let number = |name: &str| row.try_get::<i64>("", name);
+        let state: String = row.try_get("", "state")?;
+        ensure!(number("captured")? == number("prices")?, "a run took more than its tasks cost");
+        ensure!(number("held")? == number("holds")?, "a run holds what no transfer explains");
+        if state == "complete" || state == "failed" {
+            ensure!(number("held")? == 0, "an ended run holds {} units", number("held")?);
+            ensure!(
+                number("debits")? == number("captured")?,
+                "the wallet's line says {}, the tasks cost {}",
+                number("debits")?,
+                number("captured")?
+            );
+        }
+        held += number("held")?;
+    }
+    let accounts = format!("SELECT coalesce(sum(units), 0) AS n FROM accounts WHERE kind = {HELD}");
+    ensure!(count(db, &accounts).await? == held, "the held accounts are not what runs hold");
+    Ok(())
+}
+
+pub async fn count(db: &DatabaseConnection, sql: &str) -> Result<i64> {
+    let found = rows(db, sql).await?;
+    let row = found.first().ok_or_else(|| anyhow::anyhow!("no row"))?;
+    Ok(row.try_get("", "n")?)
+}
+
+async fn rows(db: &DatabaseConnection, sql: &str) -> Result<Vec<sea_orm::QueryResult>> {
+    Ok(db.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?)
+}

@@ -1,0 +1,260 @@
+//! A server and its nodes as processes of their own, on folders that outlive them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use common::digest::Digest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::client::{Client, text};
+use super::process::{self, Process};
+use super::wait::until;
+use super::{books, busybox};
+
+/// A server that another process robbed of its port tries again, so often.
+const STARTS_MAX: usize = 5;
+
+/// What a test wants to be there.
+#[derive(Debug, Clone, Default)]
+pub struct Shape {
+    nodes: usize,
+    env: Vec<(String, String)>,
+}
+
+impl Shape {
+    pub fn nodes(nodes: usize) -> Self {
+        Self { nodes, env: Vec::new() }
+            .set("NODES__LEASE_SECS", "3")
+            .set("DATA__ALLOW_PRIVATE_ADDRESSES", "true")
+    }
+
+    /// Sets one of the server's settings; the last word counts.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.env.push((format!("FANFOLD_{name}"), value.to_owned()));
+        self
+    }
+}
+
+#[derive(Debug)]
+pub struct Market {
+    folder: TempDir,
+    env: Vec<(String, String)>,
+    server: Option<Process>,
+    nodes: Vec<Option<Process>>,
+    finished: bool,
+}
+
+impl Market {
+    /// Runs a test in a market of this shape with busybox pushed as an image, and checks the
+    /// books at its end. Says "skipped" where there can be no containers.
+    pub async fn open(
+        shape: Shape,
+        test: impl AsyncFnOnce(&mut Self, Client) -> Result<()>,
+    ) -> Result<()> {
+        if !busybox::is_possible() {
+            return Ok(());
+        }
+        busybox::make()?;
+        let folder = tempfile::tempdir()?;
+        let mut market =
+            Self { folder, env: shape.env, server: None, nodes: Vec::new(), finished: false };
+        let tested = Box::pin(market.drive(shape.nodes, test)).await;
+        market.finished = tested.is_ok();
+        tested
+    }
+
+    async fn drive(
+        &mut self,
+        nodes: usize,
+        test: impl AsyncFnOnce(&mut Self, Client) -> Result<()>,
+    ) -> Result<()> {
+        self.start_server().await?;
+        let client = self.client().await?;
+        self.push_image(busybox::IMAGE)?;
+        for _ in 0..nodes {
+            self.add_node().await?;
+        }
+        test(self, client).await?;
+        books::check(&self.database()).await
+    }
+
+    pub async fn client(&self) -> Result<Client> {
+        Client::sign_in(&self.server_folder()).await
+    }
+
+    /// Takes an image from the local engine to the server, as a customer does.
+    pub fn push_image(&self, reference: &str) -> Result<()> {
+        let credentials = self.server_folder().join("credentials.json");
+        let output = Command::new(process::fanfold()?)
+            .args(["image", "push", reference])
+            .env("FANFOLD_CREDENTIALS", credentials)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "fanfold image push: {said}");
+        Ok(())
+    }
+
+    /// Starts the server, on the ports that it had before.
+    pub async fn start_server(&mut self) -> Result<()> {
+        for _ in 1..STARTS_MAX {
+            match self.try_start_server().await {
+                Err(error) if error.to_string().contains("cannot listen") => {}
+                done => return done,
+            }
+        }
+        self.try_start_server().await
+    }
+
+    async fn try_start_server(&mut self) -> Result<()> {
+        let mut env = self.env.clone();
+        let (http, p2p) = match self.endpoint() {
+            Ok(endpoint) => ports(&endpoint)?,
+            Err(_) => ("127.0.0.1:0".to_owned(), "/ip4/127.0.0.1/tcp/0".to_owned()),
+        };
+        env.extend([
+            ("FANFOLD_DATA_DIR".to_owned(), self.server_folder().display().to_string()),
+            ("FANFOLD_HTTP_LISTEN".to_owned(), http),
+            ("FANFOLD_P2P_LISTEN".to_owned(), json!([p2p]).to_string()),
+        ]);
+        let log = self.log("server");
+        // What an earlier process wrote would look like this one's word.
+        let _ = std::fs::rename(&log, self.log("server-before"));
+        let mut server = Process::start(&["server"], &env, &log)?;
+        server.wrote("fanfold server is ready").await?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    pub fn kill_server(&mut self) -> Result<()> {
+        self.server()?.kill()
+    }
+
+    pub fn server(&mut self) -> Result<&mut Process> {
+        self.server.as_mut().context("there is no server")
+    }
+
+    /// Joins another node.
+    pub async fn add_node(&mut self) -> Result<()> {
+        let client = self.client().await?;
+        let token = text(&client.post("/v1/dev/nodes/tokens", json!({})).await?["token"])?;
+        self.nodes.push(None);
+        self.run_node(self.nodes.len() - 1, &token)
+    }
+
+    /// Starts a node again that has joined before.
+    pub fn start_node(&mut self, number: usize) -> Result<()> {
+        self.run_node(number, "")
+    }
+
+    fn run_node(&mut self, number: usize, token: &str) -> Result<()> {
+        let address = text(&self.endpoint()?["nodes"][0])?;
+        let folder = self.node_folder(number).display().to_string();
+        let mut args = vec!["node", "--server", &address, "--data-dir", &folder];
+        if !token.is_empty() {
+            args.extend(["--token", token]);
+        }
+        let log = self.log(&format!("node-{number}"));
+        self.nodes[number] = Some(Process::start(&args, &[], &log)?);
+        Ok(())
+    }
+
+    pub fn kill_node(&mut self, number: usize) -> Result<()> {
+        self.node(number)?.kill()
+    }
+
+    pub fn node(&mut self, number: usize) -> Result<&mut Process> {
+        self.nodes[number].as_mut().context("the node does not run")
+    }
+
+    /// The node's process: the same as long as nobody killed it.
+    pub fn node_ids(&self) -> Vec<u32> {
+        self.nodes.iter().flatten().map(Process::id).collect()
+    }
+
+    /// How many containers of this market's nodes there are.
+    pub fn containers(&self) -> Result<usize> {
+        let mut found = 0;
+        for number in 0..self.nodes.len() {
+            found += containers(&self.node_folder(number).canonicalize()?)?.len();
+        }
+        Ok(found)
+    }
+
+    /// Waits until no container is left.
+    pub async fn containers_end(&self) -> Result<()> {
+        until("the end of all containers", async || Ok((self.containers()? == 0).then_some(())))
+            .await
+    }
+
+    /// The server's database, for whoever wants to look behind the API.
+    pub fn database(&self) -> PathBuf {
+        self.server_folder().join("fanfold.sqlite")
+    }
+
+    pub fn server_folder(&self) -> PathBuf {
+        self.folder.path().join("server")
+    }
+
+    pub fn node_folder(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("node-{number}"))
+    }
+
+    fn endpoint(&self) -> Result<Value> {
+        let path = self.server_folder().join("endpoint.json");
+        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    fn print_logs(&self) {
+        let Ok(entries) = std::fs::read_dir(self.folder.path()) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|kind| kind == "log") {
+                eprintln!("==> {} <==\n{}", path.display(), process::tail(&path));
+            }
+        }
+    }
+}
+
+impl Drop for Market {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.print_logs();
+        }
+        let folders: Vec<_> =
+            (0..self.nodes.len()).filter_map(|n| self.node_folder(n).canonicalize().ok()).collect();
+        self.nodes.clear();
+        self.server = None;
+        for folder in folders {
+            remove_containers(&folder);
+        }
+    }
+}
+
+/// The addresses of a server's earlier start, to listen on again.
+fn ports(endpoint: &Value) -> Result<(String, String)> {
+    let http = text(&endpoint["url"])?.trim_start_matches("http://").to_owned();
+    let p2p = text(&endpoint["nodes"][0])?;
+    let p2p = p2p.split("/p2p/").next().unwrap_or_default().to_owned();
+    Ok((http, p2p))
+}
+
+/// The containers of a node, found by the label that it gives.
+fn containers(node_folder: &Path) -> Result<Vec<String>> {
+    let label = &Digest::of(node_folder.as_os_str().as_encoded_bytes()).to_string()[..32];
+    let filter = format!("label=fanfold.node={label}");
+    let found = busybox::docker(&["ps", "--all", "--quiet", "--filter", &filter])?;
+    Ok(found.lines().map(str::to_owned).collect())
+}
+
+/// Removes what a killed node left behind.
+fn remove_containers(node_folder: &Path) {
+    for id in containers(node_folder).unwrap_or_default() {
+        // A container that ends by itself at this moment is gone as well.
+        let _ = busybox::docker(&["rm", "--force", &id]);
+    }
+}

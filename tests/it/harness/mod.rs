@@ -1,0 +1,11 @@
+//! A whole market for a test: the real binary as processes, real containers, real HTTP.
+
+pub mod books;
+pub mod busybox;
+pub mod client;
+pub mod market;
+pub mod package;
+pub mod process;
+pub mod s3;
+pub mod wait;
+pub mod web;

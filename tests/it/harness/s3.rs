@@ -1,0 +1,109 @@
+//! A real S3 server on loopback that checks signatures, with a gate before its writes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::Result;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub const ACCESS_KEY: &str = "AKFANFOLDTEST";
+pub const SECRET_KEY: &str = "very/secret+key";
+pub const BUCKET: &str = "main";
+
+pub struct S3 {
+    root: TempDir,
+    pub endpoint: String,
+    gate: watch::Sender<bool>,
+    writes: Arc<AtomicUsize>,
+    reads: Arc<AtomicUsize>,
+}
+
+impl S3 {
+    /// Starts the server with one empty bucket.
+    pub async fn start() -> Result<Self> {
+        let root = tempfile::tempdir()?;
+        std::fs::create_dir(root.path().join(BUCKET))?;
+        let files = s3s_fs::FileSystem::new(root.path())
+            .map_err(|error| anyhow::anyhow!("s3s-fs: {error:?}"))?;
+        let mut service = s3s::service::S3ServiceBuilder::new(files);
+        service.set_auth(s3s::auth::SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let service = service.build();
+
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let (gate, open) = watch::channel(true);
+        let (writes, reads) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let counters = (Arc::clone(&writes), Arc::clone(&reads));
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (service, open, counters) = (service.clone(), open.clone(), counters.clone());
+                let answer = service_fn(move |request: Request<Incoming>| {
+                    let (service, mut open) = (service.clone(), open.clone());
+                    let (writes, reads) = counters.clone();
+                    async move {
+                        if request.method() == Method::PUT {
+                            writes.fetch_add(1, Ordering::SeqCst);
+                            // The sender lives as long as the server is wanted.
+                            let _ = open.wait_for(|open| *open).await;
+                        } else {
+                            reads.fetch_add(1, Ordering::SeqCst);
+                        }
+                        Service::call(&service, request).await
+                    }
+                });
+                let serve = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(socket), answer);
+                tokio::spawn(serve);
+            }
+        });
+        Ok(Self { root, endpoint, gate, writes, reads })
+    }
+
+    /// From now on writes wait.
+    pub fn close_gate(&self) {
+        self.gate.send_replace(false);
+    }
+
+    pub fn open_gate(&self) {
+        self.gate.send_replace(true);
+    }
+
+    /// Writes that have arrived, whether they wait or not.
+    pub fn writes(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    pub fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+
+    /// Where an object of the bucket is on disk.
+    pub fn path(&self, key: &str) -> PathBuf {
+        self.root.path().join(BUCKET).join(key)
+    }
+
+    /// A descriptor of a place in the bucket, opened by a secret.
+    pub fn place(&self, name: &str, secret: &str) -> Value {
+        json!({"dataSourceDescriptor": "aws", "params": {
+            "@type": "type.googleapis.com/bytenite.data_source.S3DataSource",
+            "name": name, "bucketName": BUCKET, "cloudRegion": "us-east-1",
+            "endpoint": self.endpoint, "secret_id": secret,
+        }})
+    }
+
+    /// The same with the keys inside, as in 2023.
+    pub fn place_with_keys(&self, name: &str) -> Value {
+        json!({"dataSourceDescriptor": "s3", "params": {
+            "name": name, "bucketName": BUCKET, "cloudRegion": "us-east-1",
+            "endpoint": self.endpoint, "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY,
+        }})
+    }
+}

@@ -1,0 +1,109 @@
+//! The published tutorial, unchanged, in a Python container.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::harness::client::{COMPLETE, Client};
+use crate::harness::market::{Market, Shape};
+use crate::harness::{busybox, process, web};
+
+const IMAGE: &str = "fanfold/python:3";
+const TEXT: &str = "hello, world: read me, change my case.\n";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a member").to_owned()
+}
+
+/// Whether the Python image is here or can be made.
+fn has_python() -> bool {
+    if !busybox::is_possible() {
+        return false;
+    }
+    if busybox::docker(&["image", "inspect", IMAGE]).is_ok() {
+        return true;
+    }
+    let made = Command::new(root().join("scripts/python-image")).output();
+    let made = made.is_ok_and(|output| output.status.success());
+    if !made {
+        eprintln!("skipped: scripts/python-image cannot make {IMAGE} here");
+    }
+    made
+}
+
+/// Pushes image, app and template with the real client, as the tutorial does.
+fn push(market: &Market) -> Result<()> {
+    market.push_image(IMAGE)?;
+    let folder = root().join("templates/hello-world").display().to_string();
+    for args in [["app", "push", folder.as_str()], ["app", "activate", "hello-world"]] {
+        let output = Command::new(process::fanfold()?)
+            .args(args)
+            .env("FANFOLD_CREDENTIALS", market.server_folder().join("credentials.json"))
+            .output()?;
+        ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+async fn start(client: &Client, url: &str, params: Value) -> Result<String> {
+    let order = json!({
+        "templateId": "hello-world-template", "name": "hello-world",
+        "dataSource": {"dataSourceDescriptor": "url", "params": {
+            "@type": "type.googleapis.com/bytenite.data_source.HttpDataSource", "url": url,
+        }},
+        "dataDestination": {"dataSourceDescriptor": "bucket"},
+        "params": {"app": params},
+    });
+    client.start(order, None).await
+}
+
+#[tokio::test]
+async fn the_tutorial_changes_the_case_of_a_text() -> Result<()> {
+    if !has_python() {
+        return Ok(());
+    }
+    Market::open(Shape::nodes(1), async |market, client| {
+        push(market)?;
+        let url = format!("{}/texts/hello.txt", web::serve(TEXT).await?);
+
+        for (params, expected) in [
+            (json!({"case": "title"}), "Hello, World: Read Me, Change My Case.\n"),
+            (json!({}), "HELLO, WORLD: READ ME, CHANGE MY CASE.\n"),
+        ] {
+            let id = start(&client, &url, params).await?;
+            client.reached(&id, COMPLETE).await?;
+            let files = client.results(&id).await?;
+            assert_eq!(files.keys().collect::<Vec<_>>(), ["hello_world_processed.txt"]);
+            assert_eq!(files["hello_world_processed.txt"], expected);
+        }
+
+        let id = start(&client, &url, json!({"case": "sideways"})).await?;
+        let message = client.failure(&id).await?;
+        assert!(message.contains("exit code 1"), "{message}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_private_address_is_not_fetched_unless_the_owner_allows_it() -> Result<()> {
+    if !has_python() {
+        return Ok(());
+    }
+    let shape = Shape::nodes(0).set("DATA__ALLOW_PRIVATE_ADDRESSES", "false");
+    Market::open(shape, async |market, client| {
+        push(market)?;
+        let url = web::serve(TEXT).await?;
+        let port = url.rsplit(':').next().context("port")?;
+
+        for host in ["127.0.0.1", "localhost", "[::1]", "2130706433", "0.0.0.0"] {
+            let id = start(&client, &format!("http://{host}:{port}/"), json!({})).await?;
+            let message = client.failure(&id).await?;
+            assert!(message.contains("private address"), "{host}: {message}");
+        }
+        Ok(())
+    })
+    .await
+}
