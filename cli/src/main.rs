@@ -12,6 +12,7 @@ use crate::package::Kind;
 use crate::session::Session;
 
 mod archive;
+mod bench;
 mod client;
 mod credentials;
 mod daemon;
@@ -77,6 +78,9 @@ enum Command {
     Secret(secret::Command),
     /// Issue a one-time token with which a node joins
     Token,
+    /// Measure this binary on this machine; sets up and removes everything by itself
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 fn main() -> ExitCode {
@@ -129,6 +133,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Wallet(command) => wallet::run(command, &session()?).await,
         Command::Secret(command) => secret::run(command, &session()?).await,
         Command::Token => token::run(&session()?).await,
+        Command::Bench(command) => bench::run(command, output).await,
     }
 }
 
