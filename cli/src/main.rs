@@ -12,6 +12,7 @@ use crate::package::Kind;
 use crate::session::Session;
 
 mod archive;
+mod bench;
 mod client;
 mod credentials;
 mod daemon;
@@ -77,6 +78,9 @@ enum Command {
     Secret(secret::Command),
     /// Issue a one-time token with which a node joins
     Token,
+    /// Measure this binary on this machine; sets up and removes everything by itself
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 fn main() -> ExitCode {
@@ -88,10 +92,12 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    // A hundred simulated nodes have much to say.
+    let level = if matches!(cli.command, Command::Bench(_)) { "error" } else { "info" };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level)),
         )
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
@@ -129,6 +135,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Wallet(command) => wallet::run(command, &session()?).await,
         Command::Secret(command) => secret::run(command, &session()?).await,
         Command::Token => token::run(&session()?).await,
+        Command::Bench(command) => bench::run(command, output).await,
     }
 }
 

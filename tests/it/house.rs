@@ -10,7 +10,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("sea_orm::", &["server/src/store/", "server/src/coordinator/mod.rs", "migrations/"]),
     ("warp::", &["server/src/api/"]),
     ("object_store::", &["server/src/data/"]),
-    ("bollard::", &["node/src/runtime/", "cli/src/image.rs"]),
+    ("bollard::", &["node/src/runtime/", "cli/src/image.rs", "cli/src/bench/container.rs"]),
     ("libp2p::", &["server/src/p2p/", "node/src/link/"]),
     ("libp2p_stream::", &["server/src/p2p/", "node/src/link/"]),
     ("rust_decimal::", &["common/src/credits.rs", "common/src/price.rs"]),

@@ -11,6 +11,8 @@ mod serve;
 mod signals;
 mod up;
 
+pub use donate::PREFETCH;
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a server and its nodes in one process, on nothing but a folder

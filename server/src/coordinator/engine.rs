@@ -30,6 +30,8 @@ pub(super) struct Engine {
     market: Market,
     parts: Parts,
     parked: BTreeMap<NodeId, Parked>,
+    /// Committed since the start.
+    transactions: u64,
 }
 
 /// What the engine acts through.
@@ -68,7 +70,7 @@ pub(super) fn nothing_to_say() -> Orders {
 
 impl Engine {
     pub fn new(market: Market, parts: Parts) -> Self {
-        Self { market, parts, parked: BTreeMap::new() }
+        Self { market, parts, parked: BTreeMap::new(), transactions: 0 }
     }
 
     /// Takes up what was under way when the server stopped. After this, nodes may come.
@@ -159,14 +161,17 @@ impl Engine {
 
     /// Puts a batch on disk. A database that is away for a moment is waited for; one that stays
     /// away ends the server, because memory is now ahead of what is stored.
-    async fn commit(&self, changes: &Changes, granted: &[String]) -> Result<(), Error> {
+    async fn commit(&mut self, changes: &Changes, granted: &[String]) -> Result<(), Error> {
         if changes.is_volatile() && granted.is_empty() {
             return Ok(());
         }
         let mut wait = COMMIT_WAIT;
         for attempt in 1.. {
             match commit::commit(&self.parts.db, changes, granted).await {
-                Ok(()) => break,
+                Ok(()) => {
+                    self.transactions += 1;
+                    break;
+                }
                 Err(error) if attempt == COMMIT_TRIES => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(
@@ -236,7 +241,8 @@ impl Engine {
             tracing::info!(%run, "run accepted");
         }
         for ended in &changes.ended {
-            tracing::info!(run = %ended.run, state = ended.state.as_str(), "run ended");
+            let (state, transactions) = (ended.state.as_str(), self.transactions);
+            tracing::info!(run = %ended.run, state, transactions, "run ended");
         }
     }
 }

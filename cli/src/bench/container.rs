@@ -1,0 +1,67 @@
+//! A bare container, run through the engine's API with nothing of Fanfold around it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::{
+    CreateContainerOptions, RemoveContainerOptionsBuilder, WaitContainerOptions,
+};
+use futures::StreamExt as _;
+use tokio::time::Instant;
+
+/// The image with nothing in it, as nodes make it for static executables.
+const IMAGE: &str = "fanfold/scratch:1";
+const APP: &str = "/opt/fanfold/app";
+
+/// The engine, if one answers.
+pub async fn engine() -> Result<Docker, Error> {
+    Docker::connect_with_local_defaults()?.negotiate_version().await
+}
+
+/// Creates, starts, awaits and removes a container that runs `main` of this folder, locked down
+/// as a node does it, and gives the time that this took.
+pub async fn cycle(engine: &Docker, app: &Path) -> Result<Duration, Error> {
+    let start = Instant::now();
+    let created = engine.create_container(None::<CreateContainerOptions>, body(app)).await?;
+    let ran = run(engine, &created.id).await;
+    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    engine.remove_container(&created.id, Some(options)).await?;
+    ran.map(|()| start.elapsed())
+}
+
+async fn run(engine: &Docker, id: &str) -> Result<(), Error> {
+    engine.start_container(id, None).await?;
+    match engine.wait_container(id, None::<WaitContainerOptions>).next().await {
+        Some(ended) => ended.map(drop),
+        None => Ok(()),
+    }
+}
+
+fn body(app: &Path) -> ContainerCreateBody {
+    let host = HostConfig {
+        binds: Some(vec![format!("{}:{APP}:ro", app.display())]),
+        tmpfs: Some(HashMap::from([("/tmp".into(), "rw,nosuid,nodev,size=256m".into())])),
+        network_mode: Some("none".into()),
+        readonly_rootfs: Some(true),
+        cap_drop: Some(vec!["ALL".into()]),
+        security_opt: Some(vec!["no-new-privileges".into()]),
+        memory: Some(1 << 30),
+        memory_swap: Some(1 << 30),
+        cpu_period: Some(100_000),
+        cpu_quota: Some(100_000),
+        pids_limit: Some(512),
+        ..HostConfig::default()
+    };
+    ContainerCreateBody {
+        image: Some(IMAGE.into()),
+        entrypoint: Some(vec![format!("{APP}/main")]),
+        user: Some("65534:65534".into()),
+        network_disabled: Some(true),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
