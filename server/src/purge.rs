@@ -20,7 +20,7 @@ const PAGE: u64 = 100;
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("database")]
-    Db(#[from] sea_orm::DbErr),
+    Db(#[from] crate::store::Error),
     #[error("bucket")]
     Data(#[from] data::Error),
 }

@@ -31,7 +31,7 @@ pub enum Error {
     #[error("the secret was written under another master key")]
     Key,
     #[error("database")]
-    Db(#[from] sea_orm::DbErr),
+    Db(#[from] crate::store::Error),
 }
 
 impl Secrets {

@@ -45,7 +45,7 @@ pub enum Error {
     #[error("the data folder cannot be used")]
     Folder(#[source] io::Error),
     #[error("the database cannot be used")]
-    Db(#[from] sea_orm::DbErr),
+    Db(#[from] store::Error),
     #[error("the bucket cannot be used")]
     Data(#[from] data::Error),
     #[error("the hub for nodes cannot start")]

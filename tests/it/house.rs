@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 /// A crate or a call, and the folders and files that may use it.
 const RULES: &[(&str, &[&str])] = &[
-    ("sea_orm::", &["server/src/store/", "server/src/coordinator/mod.rs", "migrations/"]),
+    ("sea_orm::", &["server/src/store/"]),
     ("warp::", &["server/src/api/"]),
     ("object_store::", &["server/src/data/"]),
     ("bollard::", &["node/src/runtime/", "cli/src/image.rs", "cli/src/bench/container.rs"]),

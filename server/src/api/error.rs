@@ -77,8 +77,8 @@ impl From<Invalid> for Error {
     }
 }
 
-impl From<sea_orm::DbErr> for Error {
-    fn from(error: sea_orm::DbErr) -> Self {
+impl From<crate::store::Error> for Error {
+    fn from(error: crate::store::Error) -> Self {
         Self::Internal(Box::new(error))
     }
 }

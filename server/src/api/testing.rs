@@ -54,6 +54,8 @@ impl Door {
                 .await
                 .unwrap();
         tokio::spawn(engine);
+        // The second test in the same process finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let first = accounts::owner(&db).await.unwrap();
         let app = App { db, data, coordinator, secrets, settings: Settings { token_key: [9; 32] } };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));

@@ -59,7 +59,7 @@ pub enum Error {
     #[error("the server is stopping")]
     Stopping,
     #[error("database")]
-    Db(#[from] sea_orm::DbErr),
+    Db(#[from] store::Error),
 }
 
 impl From<Refused> for Error {

@@ -53,7 +53,7 @@ enum StepError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error("database")]
-    Db(#[from] sea_orm::DbErr),
+    Db(#[from] crate::store::Error),
     #[error("{0}")]
     Cut(#[from] common::chunks::CutError),
 }

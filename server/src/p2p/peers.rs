@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use common::ids::NodeId;
 use libp2p::PeerId;
-use sea_orm::DbErr;
 
 use super::port::Port;
+use crate::store;
 
 /// The most peers remembered; beyond, all are forgotten and looked up again.
 const KNOWN_MAX: usize = 16_384;
@@ -26,7 +26,7 @@ impl<P: Port> Peers<P> {
     }
 
     /// The node, if the peer has joined.
-    pub async fn find(&self, peer: PeerId) -> Result<Option<NodeId>, DbErr> {
+    pub async fn find(&self, peer: PeerId) -> Result<Option<NodeId>, store::Error> {
         // A map of plain values is whole whatever panicked.
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied();
         if known.is_some() {
@@ -41,7 +41,7 @@ impl<P: Port> Peers<P> {
         &self,
         peer: PeerId,
         token: Option<&str>,
-    ) -> Result<Option<NodeId>, DbErr> {
+    ) -> Result<Option<NodeId>, store::Error> {
         if let Some(node) = self.find(peer).await? {
             return Ok(Some(node));
         }

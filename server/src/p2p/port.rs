@@ -9,7 +9,6 @@ use common::ids::{NodeId, RunId};
 use common::protocol::Orders;
 use common::spec::RunSpec;
 use common::task::{Lease, Stage};
-use sea_orm::DbErr;
 
 use crate::coordinator::leases::{Leases, LiveLease};
 use crate::coordinator::{self, CheckedSync, Coordinator};
@@ -20,14 +19,15 @@ use crate::store::{self, Db};
 
 pub trait Port: Clone + Send + Sync + 'static {
     /// The node with this peer id, if it has joined.
-    fn find(&self, peer: &str) -> impl Future<Output = Result<Option<NodeId>, DbErr>> + Send;
+    fn find(&self, peer: &str)
+    -> impl Future<Output = Result<Option<NodeId>, store::Error>> + Send;
 
     /// Joins a node by a one-time token.
     fn join(
         &self,
         peer: &str,
         token: &str,
-    ) -> impl Future<Output = Result<Option<NodeId>, DbErr>> + Send;
+    ) -> impl Future<Output = Result<Option<NodeId>, store::Error>> + Send;
 
     fn sync(
         &self,
@@ -43,7 +43,7 @@ pub trait Port: Clone + Send + Sync + 'static {
         run: RunId,
         after: Option<u32>,
         tasks: u64,
-    ) -> impl Future<Output = Result<Vec<TaskOutputs>, DbErr>> + Send;
+    ) -> impl Future<Output = Result<Vec<TaskOutputs>, store::Error>> + Send;
 
     fn direct(
         &self,
@@ -84,11 +84,11 @@ pub struct Parts {
 }
 
 impl Port for Parts {
-    async fn find(&self, peer: &str) -> Result<Option<NodeId>, DbErr> {
+    async fn find(&self, peer: &str) -> Result<Option<NodeId>, store::Error> {
         store::nodes::find_by_peer(&self.db, peer).await
     }
 
-    async fn join(&self, peer: &str, token: &str) -> Result<Option<NodeId>, DbErr> {
+    async fn join(&self, peer: &str, token: &str) -> Result<Option<NodeId>, store::Error> {
         store::nodes::join(&self.db, peer, token).await
     }
 
@@ -105,7 +105,7 @@ impl Port for Parts {
         run: RunId,
         after: Option<u32>,
         tasks: u64,
-    ) -> Result<Vec<TaskOutputs>, DbErr> {
+    ) -> Result<Vec<TaskOutputs>, store::Error> {
         store::tasks::outputs(&self.db, run, Stage::Process, after, tasks).await
     }
 

@@ -1,9 +1,9 @@
 //! A no to a node, and whether it is worth asking again.
 
 use common::protocol::BlobReply;
-use sea_orm::DbErr;
 
 use crate::data;
+use crate::store;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -30,8 +30,8 @@ impl From<Refusal> for BlobReply {
     }
 }
 
-impl From<DbErr> for Refusal {
-    fn from(error: DbErr) -> Self {
+impl From<store::Error> for Refusal {
+    fn from(error: store::Error) -> Self {
         tracing::error!(%error, "blob request failed at the database");
         Self::later("the server's database does not answer")
     }

@@ -32,6 +32,9 @@ use sea_orm::{
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
+/// The database failed, or holds what nobody can have written.
+pub use sea_orm::DbErr as Error;
+
 pub type Db = DatabaseConnection;
 
 /// How many rows one statement writes. With few lengths there are few statements, so that the
