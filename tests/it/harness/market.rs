@@ -1,12 +1,12 @@
 //! A server and its nodes as processes of their own, on folders that outlive them.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use common::digest::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use super::client::{Client, text};
 use super::process::{self, Process};
@@ -72,7 +72,7 @@ impl Market {
     ) -> Result<()> {
         self.start_server().await?;
         let client = self.client().await?;
-        self.push_image(busybox::IMAGE)?;
+        self.push_image(busybox::IMAGE).await?;
         for _ in 0..nodes {
             self.add_node().await?;
         }
@@ -85,14 +85,19 @@ impl Market {
     }
 
     /// Takes an image from the local engine to the server, as a customer does.
-    pub fn push_image(&self, reference: &str) -> Result<()> {
-        let credentials = self.server_folder().join("credentials.json");
+    pub async fn push_image(&self, reference: &str) -> Result<()> {
+        self.customer(&["image", "push", reference]).await
+    }
+
+    /// Runs one of the customer's commands. Servers of the test's own answer meanwhile.
+    pub async fn customer(&self, args: &[&str]) -> Result<()> {
         let output = Command::new(process::fanfold()?)
-            .args(["image", "push", reference])
-            .env("FANFOLD_CREDENTIALS", credentials)
-            .output()?;
+            .args(args)
+            .env("FANFOLD_CREDENTIALS", self.server_folder().join("credentials.json"))
+            .output()
+            .await?;
         let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "fanfold image push: {said}");
+        ensure!(output.status.success(), "fanfold {args:?}: {said}");
         Ok(())
     }
 
