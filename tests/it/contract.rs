@@ -205,7 +205,7 @@ async fn an_image_travels_with_its_app_by_digest() -> Result<()> {
         let name = format!("fanfold-test/travels:{}", uuid::Uuid::new_v4().simple());
         let _gone = Gone(name.clone());
         busybox::import(&name, &[&format!("ENV TRAVELLED={name}")])?;
-        market.push_image(&name)?;
+        market.push_image(&name).await?;
         docker(&["image", "rm", &name])?;
         let app = Package::app("travels", "echo \"$TRAVELLED\" > \"$TASK_RESULTS_DIR/from\"")
             .with("platform_config", json!({"container": name}));

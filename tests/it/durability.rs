@@ -1,6 +1,7 @@
 //! kill -9 of the server and of nodes, in every phase: the run goes on by itself, its result is
 //! the same, and (the market checks that at the end of each test) the money adds up.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -242,6 +243,35 @@ async fn a_server_and_its_nodes_stop_cleanly_when_asked() -> Result<()> {
         client.reached(&id, COMPLETE).await?;
         assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
         paid_once(&client).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn all_in_one_process_killed_and_started_again_goes_on() -> Result<()> {
+    Market::open(Shape::up(2), async |market, client| {
+        push_slow_word_count(&client).await?;
+        let input = sample(160);
+        let id = client.start(slow_word_count(), Some(input.as_bytes())).await?;
+
+        for state in ["JOB_STATE_PARTITIONING", "JOB_STATE_PARTITIONED", "JOB_STATE_MERGING"] {
+            let client = market.client().await?;
+            at_work(&client, &id, state).await?;
+            market.kill_server()?;
+            market.start_server().await?;
+        }
+        let client = market.client().await?;
+        client.reached(&id, COMPLETE).await?;
+
+        assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
+        let mode =
+            std::fs::metadata(market.server_folder().join("credentials.json"))?.permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+        let stopped = market.server()?.terminate(Duration::from_secs(10)).await?;
+        assert!(stopped.success(), "{stopped}");
+        assert_eq!(market.containers()?, 0, "nothing is left behind");
+        market.start_server().await?;
+        paid_once(&market.client().await?).await
     })
     .await
 }

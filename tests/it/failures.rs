@@ -302,3 +302,21 @@ async fn a_small_job_does_not_wait_for_a_large_one() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn two_jobs_at_once_share_the_nodes() -> Result<()> {
+    Market::open(Shape::nodes(1), async |_, client| {
+        push_app(&client, "slow", "sleep 0.1").await?;
+        let first = client.start(order("slow", 24, &json!({})), None).await?;
+        let second = client.start(order("slow", 24, &json!({})), None).await?;
+
+        client.reached(&first, COMPLETE).await?;
+        let done = client.progress(&second).await?["chunksDone"].as_u64().context("chunksDone")?;
+        client.reached(&second, COMPLETE).await?;
+
+        // In turns: the second is nearly through as well when the first is.
+        assert!(done >= 12, "the second job had only {done} of 24 chunks");
+        Ok(())
+    })
+    .await
+}

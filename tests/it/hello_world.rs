@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::harness::client::{COMPLETE, Client};
 use crate::harness::market::{Market, Shape};
-use crate::harness::{busybox, process, web};
+use crate::harness::{busybox, web};
 
 const IMAGE: &str = "fanfold/python:3";
 const TEXT: &str = "hello, world: read me, change my case.\n";
@@ -34,17 +34,11 @@ fn has_python() -> bool {
 }
 
 /// Pushes image, app and template with the real client, as the tutorial does.
-fn push(market: &Market) -> Result<()> {
-    market.push_image(IMAGE)?;
+async fn push(market: &Market) -> Result<()> {
     let folder = root().join("templates/hello-world").display().to_string();
-    for args in [["app", "push", folder.as_str()], ["app", "activate", "hello-world"]] {
-        let output = Command::new(process::fanfold()?)
-            .args(args)
-            .env("FANFOLD_CREDENTIALS", market.server_folder().join("credentials.json"))
-            .output()?;
-        ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
+    market.push_image(IMAGE).await?;
+    market.customer(&["app", "push", &folder]).await?;
+    market.customer(&["app", "activate", "hello-world"]).await
 }
 
 async fn start(client: &Client, url: &str, params: Value) -> Result<String> {
@@ -65,7 +59,7 @@ async fn the_tutorial_changes_the_case_of_a_text() -> Result<()> {
         return Ok(());
     }
     Market::open(Shape::nodes(1), async |market, client| {
-        push(market)?;
+        push(market).await?;
         let url = format!("{}/texts/hello.txt", web::serve(TEXT).await?);
 
         for (params, expected) in [
@@ -94,7 +88,7 @@ async fn a_private_address_is_not_fetched_unless_the_owner_allows_it() -> Result
     }
     let shape = Shape::nodes(0).set("DATA__ALLOW_PRIVATE_ADDRESSES", "false");
     Market::open(shape, async |market, client| {
-        push(market)?;
+        push(market).await?;
         let url = web::serve(TEXT).await?;
         let port = url.rsplit(':').next().context("port")?;
 

@@ -10,4 +10,5 @@ mod house;
 mod main_job;
 mod messages;
 mod set;
+mod sources;
 mod world;

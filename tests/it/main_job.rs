@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::harness::client::{COMPLETE, Client, text};
+use crate::harness::client::{Balance, COMPLETE, Client, text};
 use crate::harness::market::{Market, Shape};
 use crate::harness::package::Package;
+use crate::harness::wait::{PATIENCE, until};
 
 const STATES: [&str; 10] = [
     "JOB_STATE_NEW",
@@ -84,14 +86,15 @@ fn check_states(job: &Value) -> Result<()> {
     let times = STATES.map(|state| job["stateTimestamps"][state].as_str().unwrap_or_default());
     assert!(!times.contains(&""), "{job}");
     let mut sorted = times;
-    sorted.sort_by_key(|time| chrono_micros(time));
+    sorted.sort_by_key(|time| sortable(time));
     assert_eq!(times, sorted);
     assert!(job["numChunks"].as_u64().context("numChunks")? >= 7, "{job}");
     assert_eq!(job["errorMessage"], "");
     Ok(())
 }
 
-fn chrono_micros(time: &str) -> String {
+/// The time in a form that sorts.
+fn sortable(time: &str) -> String {
     // RFC 3339 in UTC with a fraction of any length sorts once the fraction is padded.
     let plain = time.trim_end_matches('Z');
     let (seconds, fraction) = plain.split_once('.').unwrap_or((plain, ""));
@@ -99,11 +102,7 @@ fn chrono_micros(time: &str) -> String {
 }
 
 /// One line for the run: the exact sum of its tasks' prices, and nothing is held any more.
-async fn check_wallet(
-    client: &Client,
-    id: &str,
-    before: crate::harness::client::Balance,
-) -> Result<()> {
+async fn check_wallet(client: &Client, id: &str, before: Balance) -> Result<()> {
     let tasks = client.get(&format!("/v1/customer/jobs/{id}/tasks")).await?;
     let mut sum = 0;
     for task in tasks["tasks"].as_array().context("tasks")? {
@@ -122,7 +121,7 @@ async fn check_wallet(
 
 /// What each container wrote is in the logs of its task.
 async fn check_logs(client: &Client, id: &str, chunks: u64) -> Result<()> {
-    let logs = crate::harness::wait::until("the logs of all tasks", async || {
+    let logs = until("the logs of all tasks", async || {
         let logs = client.post("/v1/customer/logs", json!({"jobId": id})).await?;
         let tasks = logs["taskrunner"].as_object().map_or(0, serde_json::Map::len);
         Ok((tasks as u64 == chunks).then_some(logs))
@@ -134,4 +133,32 @@ async fn check_logs(client: &Client, id: &str, chunks: u64) -> Result<()> {
         assert_eq!(task["logs"][0]["level"], "UNKNOWN");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn whoever_listens_hears_each_state_and_each_task() -> Result<()> {
+    Market::open(Shape::nodes(1), async |_, client| {
+        push_word_count(&client).await?;
+        let input = sample(60);
+        let id = client.create(word_count(input.len() / 2)).await?;
+        client.upload(&id, input.clone()).await?;
+
+        let mut events = client.events(&id).await?;
+        client.run(&id).await?;
+        let mut heard = String::new();
+        while !heard.contains(COMPLETE) {
+            let piece = timeout(PATIENCE, events.chunk()).await??.context("the stream ended")?;
+            heard.push_str(std::str::from_utf8(&piece)?);
+        }
+
+        let mut last = 0;
+        for state in &STATES[1..] {
+            let at = heard.find(state).with_context(|| format!("{state} in {heard}"))?;
+            assert!(at > last, "{state} is out of turn: {heard}");
+            last = at;
+        }
+        assert!(heard.contains("event: task.state") && heard.contains("event: job.progress"));
+        Ok(())
+    })
+    .await
 }

@@ -36,7 +36,9 @@ impl Market {
         self.outbox.new_runs.insert(id);
         self.outbox.runs.insert(id);
         self.outbox.steps.push((id, Step::Cut));
-        self.notice_state(id);
+        // It begins in both at once, and who listens waits for each.
+        self.notice_state(id, RunState::Started);
+        self.notice_state(id, RunState::Fetching);
         Ok(())
     }
 
@@ -247,16 +249,16 @@ impl Market {
             run.enter(state, now);
             self.outbox.runs.insert(id);
             self.note_runnable(id);
-            self.notice_state(id);
+            self.notice_state(id, state);
         }
     }
 
-    fn notice_state(&mut self, id: RunId) {
+    fn notice_state(&mut self, id: RunId, state: RunState) {
         if let Some(run) = self.runs.get(&id) {
             self.outbox.notices.push(Notice::State {
                 run: id,
                 owner: run.owner(),
-                state: run.state(),
+                state,
                 error: run.error.clone(),
             });
         }

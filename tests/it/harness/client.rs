@@ -200,6 +200,15 @@ impl Client {
         text(&self.reached(id, FAILED).await?["errorMessage"])
     }
 
+    /// Listens to a job's events as a browser does; the first bytes have come when this returns.
+    pub async fn events(&self, id: &str) -> Result<reqwest::Response> {
+        let request = self.request(Method::GET, &format!("/v1/customer/events?jobId={id}"));
+        let mut answer = request.header("Accept", "text/event-stream").send().await?;
+        ensure!(answer.status() == 200, "events: {}", answer.status());
+        answer.chunk().await?.context("a first word")?;
+        Ok(answer)
+    }
+
     pub async fn progress(&self, id: &str) -> Result<Value> {
         self.get(&format!("/v1/customer/jobs/{id}/progress")).await
     }

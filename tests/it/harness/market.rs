@@ -1,12 +1,12 @@
 //! A server and its nodes as processes of their own, on folders that outlive them.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use common::digest::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use super::client::{Client, text};
 use super::process::{self, Process};
@@ -20,14 +20,21 @@ const STARTS_MAX: usize = 5;
 #[derive(Debug, Clone, Default)]
 pub struct Shape {
     nodes: usize,
+    /// Nodes in the server's own process, as `fanfold up` has them.
+    inside: usize,
     env: Vec<(String, String)>,
 }
 
 impl Shape {
     pub fn nodes(nodes: usize) -> Self {
-        Self { nodes, env: Vec::new() }
+        Self { nodes, ..Self::default() }
             .set("NODES__LEASE_SECS", "3")
             .set("DATA__ALLOW_PRIVATE_ADDRESSES", "true")
+    }
+
+    /// `fanfold up` with so many nodes, all in one process.
+    pub fn up(nodes: usize) -> Self {
+        Self { inside: nodes, ..Self::nodes(0) }
     }
 
     /// Sets one of the server's settings; the last word counts.
@@ -41,6 +48,7 @@ impl Shape {
 pub struct Market {
     folder: TempDir,
     env: Vec<(String, String)>,
+    inside: usize,
     server: Option<Process>,
     nodes: Vec<Option<Process>>,
     finished: bool,
@@ -58,8 +66,14 @@ impl Market {
         }
         busybox::make()?;
         let folder = tempfile::tempdir()?;
-        let mut market =
-            Self { folder, env: shape.env, server: None, nodes: Vec::new(), finished: false };
+        let mut market = Self {
+            folder,
+            env: shape.env,
+            inside: shape.inside,
+            server: None,
+            nodes: Vec::new(),
+            finished: false,
+        };
         let tested = Box::pin(market.drive(shape.nodes, test)).await;
         market.finished = tested.is_ok();
         tested
@@ -72,7 +86,7 @@ impl Market {
     ) -> Result<()> {
         self.start_server().await?;
         let client = self.client().await?;
-        self.push_image(busybox::IMAGE)?;
+        self.push_image(busybox::IMAGE).await?;
         for _ in 0..nodes {
             self.add_node().await?;
         }
@@ -85,14 +99,19 @@ impl Market {
     }
 
     /// Takes an image from the local engine to the server, as a customer does.
-    pub fn push_image(&self, reference: &str) -> Result<()> {
-        let credentials = self.server_folder().join("credentials.json");
+    pub async fn push_image(&self, reference: &str) -> Result<()> {
+        self.customer(&["image", "push", reference]).await
+    }
+
+    /// Runs one of the customer's commands. Servers of the test's own answer meanwhile.
+    pub async fn customer(&self, args: &[&str]) -> Result<()> {
         let output = Command::new(process::fanfold()?)
-            .args(["image", "push", reference])
-            .env("FANFOLD_CREDENTIALS", credentials)
-            .output()?;
+            .args(args)
+            .env("FANFOLD_CREDENTIALS", self.server_folder().join("credentials.json"))
+            .output()
+            .await?;
         let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "fanfold image push: {said}");
+        ensure!(output.status.success(), "fanfold {args:?}: {said}");
         Ok(())
     }
 
@@ -113,16 +132,26 @@ impl Market {
             Ok(endpoint) => ports(&endpoint)?,
             Err(_) => ("127.0.0.1:0".to_owned(), "/ip4/127.0.0.1/tcp/0".to_owned()),
         };
+        let folder = self.server_folder().display().to_string();
+        let inside = self.inside.to_string();
+        let args = if self.inside > 0 {
+            ["up", "--data-dir", &folder, "--nodes", &inside, "--listen", &http]
+                .into_iter()
+                .chain(["--node-listen", &p2p])
+                .collect()
+        } else {
+            vec!["server"]
+        };
         env.extend([
-            ("FANFOLD_DATA_DIR".to_owned(), self.server_folder().display().to_string()),
-            ("FANFOLD_HTTP_LISTEN".to_owned(), http),
+            ("FANFOLD_DATA_DIR".to_owned(), folder.clone()),
+            ("FANFOLD_HTTP_LISTEN".to_owned(), http.clone()),
             ("FANFOLD_P2P_LISTEN".to_owned(), json!([p2p]).to_string()),
         ]);
         let log = self.log("server");
         // What an earlier process wrote would look like this one's word.
         let _ = std::fs::rename(&log, self.log("server-before"));
-        let mut server = Process::start(&["server"], &env, &log)?;
-        server.wrote("fanfold server is ready").await?;
+        let mut server = Process::start(&args, &env, &log)?;
+        server.wrote(" is ready at ").await?;
         self.server = Some(server);
         Ok(())
     }
@@ -176,8 +205,8 @@ impl Market {
     /// How many containers of this market's nodes there are.
     pub fn containers(&self) -> Result<usize> {
         let mut found = 0;
-        for number in 0..self.nodes.len() {
-            found += containers(&self.node_folder(number).canonicalize()?)?.len();
+        for folder in self.node_folders() {
+            found += containers(&folder)?.len();
         }
         Ok(found)
     }
@@ -199,6 +228,14 @@ impl Market {
 
     pub fn node_folder(&self, number: usize) -> PathBuf {
         self.folder.path().join(format!("node-{number}"))
+    }
+
+    /// The folders of all nodes that have ever started, as the nodes name them.
+    fn node_folders(&self) -> Vec<PathBuf> {
+        let apart = (0..self.nodes.len()).map(|number| self.node_folder(number));
+        let nodes = self.server_folder().join("nodes");
+        let inside = (1..=self.inside).map(|number| nodes.join(number.to_string()));
+        apart.chain(inside).filter_map(|folder| folder.canonicalize().ok()).collect()
     }
 
     fn endpoint(&self) -> Result<Value> {
@@ -225,8 +262,7 @@ impl Drop for Market {
         if !self.finished {
             self.print_logs();
         }
-        let folders: Vec<_> =
-            (0..self.nodes.len()).filter_map(|n| self.node_folder(n).canonicalize().ok()).collect();
+        let folders = self.node_folders();
         self.nodes.clear();
         self.server = None;
         for folder in folders {

@@ -23,7 +23,7 @@ pub struct S3 {
     pub endpoint: String,
     gate: watch::Sender<bool>,
     writes: Arc<AtomicUsize>,
-    reads: Arc<AtomicUsize>,
+    signed_reads: Arc<AtomicUsize>,
 }
 
 impl S3 {
@@ -40,8 +40,8 @@ impl S3 {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let (gate, open) = watch::channel(true);
-        let (writes, reads) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let counters = (Arc::clone(&writes), Arc::clone(&reads));
+        let (writes, signed_reads) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let counters = (Arc::clone(&writes), Arc::clone(&signed_reads));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let (service, open, counters) = (service.clone(), open.clone(), counters.clone());
@@ -53,7 +53,7 @@ impl S3 {
                             writes.fetch_add(1, Ordering::SeqCst);
                             // The sender lives as long as the server is wanted.
                             let _ = open.wait_for(|open| *open).await;
-                        } else {
+                        } else if request.uri().query().is_some_and(is_signed) {
                             reads.fetch_add(1, Ordering::SeqCst);
                         }
                         Service::call(&service, request).await
@@ -64,7 +64,7 @@ impl S3 {
                 tokio::spawn(serve);
             }
         });
-        Ok(Self { root, endpoint, gate, writes, reads })
+        Ok(Self { root, endpoint, gate, writes, signed_reads })
     }
 
     /// From now on writes wait.
@@ -81,8 +81,9 @@ impl S3 {
         self.writes.load(Ordering::SeqCst)
     }
 
-    pub fn reads(&self) -> usize {
-        self.reads.load(Ordering::SeqCst)
+    /// Reads by a pre-signed URL.
+    pub fn signed_reads(&self) -> usize {
+        self.signed_reads.load(Ordering::SeqCst)
     }
 
     /// Where an object of the bucket is on disk.
@@ -106,4 +107,8 @@ impl S3 {
             "endpoint": self.endpoint, "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY,
         }})
     }
+}
+
+fn is_signed(query: &str) -> bool {
+    query.contains("X-Amz-Signature=")
 }
