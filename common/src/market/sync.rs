@@ -337,6 +337,7 @@ fn describe(failure: Failure, message: &str) -> String {
         Failure::OutOfMemory => "it needed more memory than its app asks for".to_owned(),
         Failure::Results => "its results cannot be taken".to_owned(),
         Failure::Package => "its package cannot be run".to_owned(),
+        Failure::Input => "its input cannot be read".to_owned(),
     };
     // The message is the node's: cut to a line's length.
     let message: String = message.chars().take(500).collect();
