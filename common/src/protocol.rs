@@ -163,6 +163,8 @@ pub enum Failure {
     Results,
     /// The package or its image cannot be used: the entrypoint is missing, for one.
     Package,
+    /// The data is not what the run was started with: it has changed or gone.
+    Input,
 }
 
 /// What a container wrote.

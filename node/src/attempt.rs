@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{self, Packages, Scratch};
 use crate::home::{Home, dir_with_mode};
+use crate::link;
 use crate::logs::LogBook;
 use crate::remote::Remote;
 use crate::results::{self, ResultFile};
@@ -197,10 +198,23 @@ async fn fetch_input<R: Remote>(
         let expected =
             Expected { bytes: Some(file.size), digest: file.digest, bytes_max: file.size };
         let request = |from| BlobRequest::Input { lease, n, from };
-        transfer::fetch(remote, request, &path, expected).await?;
+        transfer::fetch(remote, request, &path, expected).await.map_err(not_read)?;
     }
     tokio::fs::set_permissions(&path, Permissions::from_mode(0o644)).await?;
     Ok(())
+}
+
+/// An input that is refused for good is the customer's: a source that has changed or gone.
+fn not_read(error: transfer::Error) -> Stopped {
+    match &error {
+        transfer::Error::Link(link::Error::Refused { again: false, .. }) => {
+            failed(Failure::Input, &error)
+        }
+        transfer::Error::Link(_)
+        | transfer::Error::Spoiled
+        | transfer::Error::TooLarge(_)
+        | transfer::Error::Disk(_) => error.into(),
+    }
 }
 
 /// Refuses names that lead out of the inputs' folder, and more than one file of a name.

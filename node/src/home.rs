@@ -105,33 +105,41 @@ pub fn dir_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-/// Removes a folder and all that is in it; it may be missing. Folders that a container closed
-/// against their owner are opened first.
+/// Removes a folder and all that is in it; it may be missing. Nothing that a container makes there
+/// can keep it: folders that are closed against their owner are opened first, and ones that lie
+/// too deep for a path or for the open files of a process are raised to the top.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path);
-            fs::remove_dir_all(path)
-        }
-        Err(e) => Err(e),
+        Err(_) => raise_and_remove(path),
     }
 }
 
-/// Gives the owner back the right to empty each folder below `path`. What fails here fails again,
-/// and is reported, when the folder is removed.
-fn open_up(path: &Path) {
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let _ = fs::set_permissions(&folder, Permissions::from_mode(0o700));
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(entry.path());
+/// Empties one folder after the other; the folders in it wait for their turn at the top.
+fn raise_and_remove(top: &Path) -> io::Result<()> {
+    let away = top.with_extension("gone");
+    fs::create_dir_all(&away)?;
+    let mut names = 0u64;
+    let mut raised = vec![top.to_owned()];
+    while let Some(folder) = raised.pop() {
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+                continue;
             }
+            // A folder must be open to its owner to be moved.
+            fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
+            names += 1;
+            let to = away.join(names.to_string());
+            fs::rename(entry.path(), &to)?;
+            raised.push(to);
         }
+        fs::remove_dir(&folder)?;
     }
+    fs::remove_dir(away)
 }
 
 /// Removes a file; it may be missing.
@@ -154,6 +162,27 @@ mod tests {
         assert!(matches!(Home::open(dir.path()), Err(Error::InUse(_))));
         drop(first);
         Home::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn no_depth_and_no_lock_keeps_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, next) = (dir.path().join("tree"), dir.path().join("next"));
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("file"), "x").unwrap();
+        for _ in 0..5000 {
+            fs::create_dir(&next).unwrap();
+            fs::rename(&tree, next.join("d")).unwrap();
+            fs::rename(&next, &tree).unwrap();
+        }
+        fs::create_dir(tree.join("closed")).unwrap();
+        fs::write(tree.join("closed/file"), "x").unwrap();
+        fs::set_permissions(tree.join("closed"), Permissions::from_mode(0)).unwrap();
+
+        remove_tree(&tree).unwrap();
+        remove_tree(&tree).unwrap();
+
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

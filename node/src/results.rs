@@ -53,12 +53,20 @@ impl Amount {
     }
 }
 
-/// Measures a folder that somebody else writes to: what vanishes meanwhile is not counted.
+/// Measures a folder that somebody else writes to: what vanishes meanwhile is not counted. What
+/// cannot be looked into, or lies too deep to be taken, counts as more than may be: bytes could
+/// hide there.
 pub fn amount(folder: &Path) -> Amount {
+    const HIDDEN: Amount = Amount { bytes: u64::MAX, entries: usize::MAX };
+
     let mut amount = Amount::default();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
+    let mut folders = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) if depth <= DEPTH_MAX => entries,
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => continue,
+            Ok(_) | Err(_) => return HIDDEN,
+        };
         for entry in entries.flatten() {
             amount.entries += 1;
             if amount.entries > ENTRIES_MAX {
@@ -66,7 +74,7 @@ pub fn amount(folder: &Path) -> Amount {
             }
             let Ok(meta) = entry.metadata() else { continue };
             if meta.is_dir() {
-                folders.push(entry.path());
+                folders.push((entry.path(), depth + 1));
             } else {
                 amount.bytes = amount.bytes.saturating_add(meta.len());
             }
@@ -195,6 +203,16 @@ mod tests {
             let dir = folder(&[(name, b"")]);
             assert!(matches!(collect(dir.path(), 100), Err(Error::Name(_))), "{name}");
         }
+    }
+
+    #[test]
+    fn bytes_cannot_hide_in_the_depth() {
+        let dir = folder(&[(&format!("{}x", "d/".repeat(DEPTH_MAX)), b"")]);
+        assert!(!amount(dir.path()).exceeds(100));
+
+        let dir = folder(&[(&format!("{}x", "d/".repeat(DEPTH_MAX + 1)), b"")]);
+        assert!(amount(dir.path()).exceeds(u64::MAX - 1));
+        assert!(matches!(collect(dir.path(), 100), Err(Error::TooMany)));
     }
 
     #[test]

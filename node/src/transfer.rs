@@ -18,6 +18,10 @@ use crate::remote::Remote;
 const STALL: Duration = Duration::from_secs(60);
 /// How often bytes that are not what they should be are fetched anew.
 const SPOILED_MAX: u32 = 3;
+/// How often a connected server, or the bucket it points to, may fail to give one byte more.
+/// Somebody else's bucket must not keep an attempt here for ever. With pauses of up to 15 seconds
+/// this is some minutes.
+const FRUITLESS_MAX: u32 = 40;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// The transfer will not succeed by trying longer.
@@ -41,16 +45,25 @@ pub struct Expected {
     pub bytes_max: u64,
 }
 
-/// Fetches what `request(from)` asks for into a new file. Network failures are retried for as
-/// long as the caller waits.
+/// Fetches what `request(from)` asks for into a new file. A lost connection to the server is
+/// waited for as long as the caller waits.
 pub async fn fetch<R: Remote>(
     remote: &R,
     request: impl Fn(u64) -> BlobRequest,
     to: &Path,
     expected: Expected,
 ) -> Result<(), Error> {
-    let mut backoff = Backoff::of_transfers();
-    let mut spoiled = 0;
+    fetch_with(Backoff::of_transfers(), remote, request, to, expected).await
+}
+
+async fn fetch_with<R: Remote>(
+    mut backoff: Backoff,
+    remote: &R,
+    request: impl Fn(u64) -> BlobRequest,
+    to: &Path,
+    expected: Expected,
+) -> Result<(), Error> {
+    let (mut spoiled, mut fruitless) = (0, 0);
     loop {
         let mut download = Download::create(to, expected).await?;
         let error = loop {
@@ -61,6 +74,12 @@ pub async fn fetch<R: Remote>(
                     tracing::debug!(%error, bytes = download.bytes, "a download broke off");
                     if download.bytes > before {
                         backoff.reset();
+                        fruitless = 0;
+                    } else if !matches!(error, link::Error::Disconnected) {
+                        fruitless += 1;
+                        if fruitless == FRUITLESS_MAX {
+                            break Error::Link(error);
+                        }
                     }
                     sleep(backoff.step()).await;
                 }
@@ -137,7 +156,8 @@ impl Download {
         let mut buffer = vec![0; BUFFER_BYTES];
         while self.bytes < whole {
             let n = match timeout(STALL, fetched.reader.read(&mut buffer)).await {
-                Ok(Ok(0)) | Err(_) => return Err(Error::Link(link::Error::Disconnected)),
+                Ok(Ok(0)) => return Err(broken(std::io::ErrorKind::UnexpectedEof)),
+                Err(_) => return Err(broken(std::io::ErrorKind::TimedOut)),
                 Ok(Ok(n)) => n.min(usize::try_from(whole - self.bytes).unwrap_or(n)),
                 Ok(Err(error)) => return Err(Error::Link(link::Error::Io(error))),
             };
@@ -151,5 +171,65 @@ impl Download {
             return Err(Error::Spoiled);
         }
         Ok(())
+    }
+}
+
+fn broken(kind: std::io::ErrorKind) -> Error {
+    Error::Link(link::Error::Io(kind.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use common::protocol::{self, Orders};
+    use common::task::Stage;
+
+    use super::*;
+    use crate::link::Fetched;
+
+    /// A bucket that never gives anything.
+    #[derive(Clone, Default)]
+    struct Stubborn(Arc<AtomicU32>);
+
+    impl Remote for Stubborn {
+        fn sign(&self, _: &[u8]) -> Vec<u8> {
+            Vec::new()
+        }
+
+        async fn sync(&self, _: protocol::Sync) -> Result<Orders, link::Error> {
+            Err(link::Error::Disconnected)
+        }
+
+        async fn inputs(&self, _: Lease) -> Result<Vec<InputFile>, link::Error> {
+            Err(link::Error::Disconnected)
+        }
+
+        async fn fetch(&self, _: BlobRequest) -> Result<Fetched, link::Error> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let message = "the bucket answered 403".to_owned();
+            Err(link::Error::Refused { message, again: true })
+        }
+
+        async fn put(&self, _: Lease, _: u64, _: Digest, _: &Path) -> Result<(), link::Error> {
+            Err(link::Error::Disconnected)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_never_gives_a_byte_is_given_up() {
+        let (folder, bucket) = (tempfile::tempdir().unwrap(), Stubborn::default());
+        let lease = crate::testing::lease(Stage::Process, 0);
+        let request = |from| BlobRequest::Input { lease, n: 0, from };
+        let expected = Expected { bytes: Some(5), digest: None, bytes_max: 5 };
+
+        let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
+        let to = folder.path().join("x");
+
+        let fetched = fetch_with(backoff, &bucket, request, &to, expected).await;
+
+        assert!(matches!(fetched, Err(Error::Link(link::Error::Refused { .. }))), "{fetched:?}");
+        assert_eq!(bucket.0.load(Ordering::Relaxed), FRUITLESS_MAX);
     }
 }

@@ -1,9 +1,11 @@
 //! A whole server: its parts, put together.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 use common::ids::WorkspaceId;
+use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -84,13 +86,7 @@ impl Server {
         let (coordinator, leases, engine) =
             Coordinator::start(db.clone(), data.clone(), config.policy(), stop.clone()).await?;
         let (dying, died) = watch::channel(None);
-        tasks.spawn(async move {
-            if let Err(error) = engine.await {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the coordinator has stopped");
-                dying.send_replace(Some(error.to_string()));
-            }
-        });
+        tasks.spawn(attend(engine, dying));
         let hub = Hub::start(
             p2p::Options {
                 listen: config.p2p_listen.clone(),
@@ -164,6 +160,30 @@ impl Server {
     }
 }
 
+/// Sees the coordinator to its end, and says why if that was none it was told to make. A process
+/// that went on without it would take requests and answer none.
+async fn attend(
+    engine: impl Future<Output = Result<(), coordinator::Error>>,
+    dying: watch::Sender<Option<String>>,
+) {
+    let cause = match AssertUnwindSafe(engine).catch_unwind().await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the coordinator has stopped");
+            match error.source() {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            }
+        }
+        Err(_) => {
+            tracing::error!("the coordinator broke down");
+            "it broke down; its last words are in the log".to_owned()
+        }
+    };
+    dying.send_replace(Some(cause));
+}
+
 fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {
     match s3 {
         None => Bucket::Folder(data_dir.join("bucket")),
@@ -174,5 +194,28 @@ fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {
             access_key: s3.access_key,
             secret_key: s3.secret_key.0,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_coordinator_that_breaks_down_is_noticed() {
+        let (dying, died) = watch::channel(None);
+
+        attend(async { panic!("on purpose") }, dying).await;
+
+        assert!(died.borrow().as_deref().unwrap().contains("broke down"));
+    }
+
+    #[tokio::test]
+    async fn one_that_was_told_to_stop_has_not_died() {
+        let (dying, died) = watch::channel(None);
+
+        attend(async { Ok(()) }, dying).await;
+
+        assert_eq!(*died.borrow(), None);
     }
 }

@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use super::life::record;
 use super::outbox::{LeaseChange, TaskRecord, TaskState};
-use super::run::Active;
+use super::run::{Active, Logs, Run};
 use super::{Market, Refused};
 use crate::ids::{NodeId, RunId, WorkspaceId};
-use crate::resources::Resources;
 
 impl Market {
     /// Hands out tasks until no node has room for any, first within the nodes' capacity and then
@@ -37,7 +36,7 @@ impl Market {
         let present: Vec<NodeId> = self
             .open
             .iter()
-            .filter(|id| self.nodes.get(id).is_some_and(|node| !node.is_aside(now)))
+            .filter(|id| self.nodes.get(id).is_some_and(|node| !node.is_aside_for_some(now)))
             .copied()
             .collect();
         for id in present {
@@ -52,11 +51,11 @@ impl Market {
     /// Gives the node one task of the first run that has one for it.
     fn place_one(&mut self, id: NodeId, ahead: bool, now: DateTime<Utc>) -> bool {
         let Some(node) = self.nodes.get(&id) else { return false };
-        if !node.is_present(now) || node.is_aside(now) {
+        if !node.is_present(now) {
             return false;
         }
         let mut after = Bound::Unbounded;
-        while let Some((rank, run)) = self.next_runnable(after, id, ahead) {
+        while let Some((rank, run)) = self.next_runnable(after, id, ahead, now) {
             if self.lease(run, id, now) {
                 return true;
             }
@@ -71,12 +70,15 @@ impl Market {
         after: Bound<(usize, RunId)>,
         id: NodeId,
         ahead: bool,
+        now: DateTime<Utc>,
     ) -> Option<(usize, RunId)> {
         let node = self.nodes.get(&id)?;
         self.runnable
             .range((after, Bound::Unbounded))
             .find(|(_, run)| {
-                self.runs.get(run).is_some_and(|run| node.has_room(run.needs(), ahead))
+                self.runs.get(run).is_some_and(|run| {
+                    node.has_room(run.needs(), ahead) && !node.is_aside(run.spec.workspace, now)
+                })
             })
             .copied()
     }
@@ -85,7 +87,7 @@ impl Market {
     fn lease(&mut self, run_id: RunId, node_id: NodeId, now: DateTime<Utc>) -> bool {
         let Some(run) = self.runs.get(&run_id) else { return false };
         let needs = run.needs();
-        let stuck = |failed_on: &[NodeId]| !self.has_another(needs, failed_on, now);
+        let stuck = |failed_on: &[NodeId]| !self.has_another(run, failed_on, now);
         let Some(choice) = run.choose(node_id, stuck) else { return false };
         let bound = run.estimate(&self.policy);
         if let Err(refused) = self.cover(run_id, bound, now) {
@@ -103,7 +105,14 @@ impl Market {
         };
         run.hand_out(
             index,
-            Active { node: node_id, leased_at: now, running_since: None, bound, lines: 0, tries },
+            Active {
+                node: node_id,
+                leased_at: now,
+                running_since: None,
+                bound,
+                logs: Logs::default(),
+                tries,
+            },
         );
         if let Some(node) = self.nodes.get_mut(&node_id) {
             node.leased.insert(lease);
@@ -117,16 +126,12 @@ impl Market {
     }
 
     /// Whether some node that is large enough could serve, other than these.
-    pub(super) fn has_another(
-        &self,
-        needs: Resources,
-        than: &[NodeId],
-        now: DateTime<Utc>,
-    ) -> bool {
+    pub(super) fn has_another(&self, run: &Run, than: &[NodeId], now: DateTime<Utc>) -> bool {
+        let (needs, customer) = (run.needs(), run.spec.workspace);
         self.nodes.iter().any(|(id, node)| {
             !than.contains(id)
                 && node.is_present(now)
-                && !node.is_aside(now)
+                && !node.is_aside(customer, now)
                 && needs.fits_in(node.capacity)
         })
     }

@@ -9,7 +9,7 @@ use super::run::{Run, Single, Tries};
 use super::{Market, Refused};
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
-use crate::ids::RunId;
+use crate::ids::{NodeId, RunId};
 use crate::run::RunState;
 use crate::spec::{Assemble, Partition, Partitioner, RunSpec, Source};
 use crate::task::{Lease, Stage};
@@ -129,21 +129,34 @@ impl Market {
     }
 
     /// Takes back tasks that run although their timeout has passed: a healthy node would have
-    /// ended them.
+    /// ended them. And those that have not begun to run for a long time: their node may say for
+    /// ever that it holds them.
     fn lose_overdue(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
-        let Some(timeout) = run.task_timeout() else { return };
-        let limit = timeout + self.policy.lease;
-        let overdue: Vec<_> = run
-            .active
-            .iter()
-            .filter(|(_, active)| active.running_since.is_some_and(|since| now - since > limit))
-            .map(|(index, active)| (run.lease(*index, active.tries.attempt), active.node))
-            .collect();
-        for (lease, node) in overdue {
-            self.strike(node, now);
-            self.lose(lease, "its node did not end it at the task timeout".to_owned(), now);
+        let (customer, start) = (run.spec.workspace, self.policy.start);
+        let limit = run.task_timeout().map(|timeout| timeout + self.policy.lease);
+        let mut overdue = Vec::new();
+        for (index, active) in &run.active {
+            let held = (run.lease(*index, active.tries.attempt), active.node);
+            match active.running_since {
+                Some(since) if limit.is_some_and(|limit| now - since > limit) => {
+                    overdue.push((held, "its node did not end it at the task timeout"));
+                }
+                // A node that was not heard since a restart has not said yet what runs.
+                None if now - active.leased_at > start && self.is_heard(active.node) => {
+                    overdue.push((held, "its node did not begin to run it"));
+                }
+                Some(_) | None => {}
+            }
         }
+        for ((lease, node), reason) in overdue {
+            self.strike(node, customer, now);
+            self.lose(lease, reason.to_owned(), now);
+        }
+    }
+
+    fn is_heard(&self, id: NodeId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.incarnation.is_some())
     }
 
     /// Goes on to the next stage when the present one has nothing left to do.
@@ -224,11 +237,7 @@ impl Market {
     }
 
     /// Takes a task from its node. What becomes of the task is up to the caller.
-    pub(super) fn release(
-        &mut self,
-        id: RunId,
-        index: u32,
-    ) -> Option<(Lease, Tries, crate::ids::NodeId)> {
+    pub(super) fn release(&mut self, id: RunId, index: u32) -> Option<(Lease, Tries, NodeId)> {
         let run = self.runs.get_mut(&id)?;
         let needs = run.needs();
         let active = run.take_back(index)?;

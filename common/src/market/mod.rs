@@ -44,6 +44,8 @@ pub struct Policy {
     /// The time for which a task without a shorter timeout is reserved when its run starts; the
     /// hold grows with a task that takes longer.
     pub estimate: TimeDelta,
+    /// A task that has not begun to run on its node for so long goes elsewhere.
+    pub start: TimeDelta,
     /// A task that so many nodes have lost is given up.
     pub losses_max: u32,
     /// So many faults in a row set a node aside.
@@ -57,6 +59,7 @@ impl Default for Policy {
         Self {
             lease: TimeDelta::seconds(30),
             estimate: TimeDelta::seconds(60),
+            start: TimeDelta::hours(2),
             losses_max: 8,
             strikes_max: 3,
             aside: TimeDelta::seconds(60),
@@ -159,7 +162,14 @@ impl Market {
                 let leased_at = task.leased_at.unwrap_or(now);
                 run.hand_out(
                     index,
-                    Active { node, leased_at, running_since: None, bound, lines: 0, tries },
+                    Active {
+                        node,
+                        leased_at,
+                        running_since: None,
+                        bound,
+                        logs: run::Logs::default(),
+                        tries,
+                    },
                 );
                 let lease = Lease { task: task.task, attempt: task.attempt };
                 if let Some(node) = self.nodes.get_mut(&node) {

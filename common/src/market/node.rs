@@ -30,7 +30,17 @@ pub struct Node {
     pub(super) until: DateTime<Utc>,
     /// Faults in a row.
     pub(super) strikes: u32,
-    pub(super) aside_until: Option<DateTime<Utc>>,
+    /// Whose tasks all of them were; `None` where they were of several customers.
+    struck_by: Option<WorkspaceId>,
+    aside: Option<Aside>,
+}
+
+/// A node gets no tasks for a while.
+#[derive(Debug, Clone, Copy)]
+struct Aside {
+    until: DateTime<Utc>,
+    /// Of this customer: its data or image may be what is at fault. `None` is of nobody.
+    customer: Option<WorkspaceId>,
 }
 
 impl Node {
@@ -47,7 +57,8 @@ impl Node {
             listed: BTreeSet::new(),
             until,
             strikes: 0,
-            aside_until: None,
+            struck_by: None,
+            aside: None,
         }
     }
 
@@ -55,8 +66,18 @@ impl Node {
         self.incarnation.is_some() && self.until > now
     }
 
-    pub fn is_aside(&self, now: DateTime<Utc>) -> bool {
-        self.aside_until.is_some_and(|until| until > now)
+    /// Whether it gets no tasks of this customer.
+    pub fn is_aside(&self, customer: WorkspaceId, now: DateTime<Utc>) -> bool {
+        self.aside_now(now).is_some_and(|aside| aside.customer.is_none_or(|of| of == customer))
+    }
+
+    /// Whether there are customers whose tasks it does not get.
+    pub(super) fn is_aside_for_some(&self, now: DateTime<Utc>) -> bool {
+        self.aside_now(now).is_some()
+    }
+
+    fn aside_now(&self, now: DateTime<Utc>) -> Option<Aside> {
+        self.aside.filter(|aside| aside.until > now)
     }
 
     pub fn capacity(&self) -> Resources {
@@ -100,15 +121,23 @@ impl Market {
         }
     }
 
-    /// Counts a fault of the node's own; too many in a row set it aside for a while.
-    pub(super) fn strike(&mut self, id: NodeId, now: DateTime<Utc>) {
+    /// Counts a fault of the node's own with a customer's task; too many in a row set it aside
+    /// for a while. Faults with one customer's tasks alone set it aside for that one alone, so
+    /// that nobody's bad data or image takes the nodes away from the others.
+    pub(super) fn strike(&mut self, id: NodeId, customer: WorkspaceId, now: DateTime<Utc>) {
         let policy = self.policy;
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.strikes += 1;
-            if node.strikes >= policy.strikes_max {
-                node.aside_until = Some(now + policy.aside);
-                node.strikes = 0;
-            }
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if node.strikes == 0 {
+            node.struck_by = Some(customer);
+        } else if node.struck_by != Some(customer) {
+            node.struck_by = None;
+        }
+        node.strikes += 1;
+        if node.strikes >= policy.strikes_max {
+            let before = node.aside_now(now).map(|aside| aside.customer);
+            let customer = node.struck_by.filter(|of| before.is_none_or(|b| b == Some(*of)));
+            node.aside = Some(Aside { until: now + policy.aside, customer });
+            node.strikes = 0;
         }
     }
 }

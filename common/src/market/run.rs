@@ -63,9 +63,15 @@ pub(super) struct Active {
     pub running_since: Option<DateTime<Utc>>,
     /// The most it can cost by now and a little later.
     pub bound: Credits,
-    /// Log lines taken from this attempt.
-    pub lines: u32,
+    pub logs: Logs,
     pub tries: Tries,
+}
+
+/// How much of an attempt's log has been taken.
+#[derive(Debug, Default)]
+pub(super) struct Logs {
+    pub lines: u32,
+    pub bytes: usize,
 }
 
 /// What a task has been through.

@@ -1,6 +1,6 @@
 //! What nodes say, and what follows from it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,9 +9,9 @@ use super::life::record;
 use super::node::Node;
 use super::outbox::{LogRecord, TaskRecord, TaskState};
 use super::run::{Run, Single, Tries};
-use crate::ids::{NodeId, WorkspaceId};
+use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::price::price;
-use crate::protocol::{ASSIGN_MAX, LogBatch};
+use crate::protocol::{ASSIGN_MAX, LogBatch, LogLine};
 use crate::protocol::{
     Assignment, Failure, Inputs, Orders, Outcome, Receipt, SignedReceipt, Sync, Work,
 };
@@ -22,6 +22,10 @@ use crate::task::{Lease, Stage};
 
 /// Lines taken from one attempt; what a node sends beyond is dropped.
 const LINES_MAX: u32 = 2_000;
+const LOG_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of params in one `Orders`, beside the first work's: a reader takes no message
+/// of more than a few MiB. What is left out is said in the next.
+const PARAMS_BYTES_MAX: usize = 4 << 20;
 
 /// A node's message whose receipts have been verified and decoded.
 #[derive(Debug)]
@@ -91,19 +95,34 @@ impl Market {
         if assigned.is_empty() && cancel.is_empty() && settled.is_empty() {
             return None;
         }
-        let stages: BTreeSet<_> =
-            assigned.iter().map(|lease| (lease.task.run, lease.task.stage)).collect();
-        let works = stages
-            .into_iter()
-            .filter_map(|(run, stage)| self.runs.get(&run).and_then(|run| work(run, stage)))
-            .collect();
-        let assign = assigned
-            .into_iter()
-            .filter_map(|lease| {
-                self.runs.get(&lease.task.run).and_then(|run| assignment(run, lease))
-            })
-            .collect();
+        let (works, assign) = self.assignments(assigned);
         Some(Orders::Work { works, assign, cancel, settled })
+    }
+
+    /// The leases as a node gets them, as many as one message carries, with each one's work.
+    fn assignments(&self, leases: Vec<Lease>) -> (Vec<Work>, Vec<Assignment>) {
+        let mut works: BTreeMap<_, Work> = BTreeMap::new();
+        let (mut assign, mut bytes) = (Vec::with_capacity(leases.len()), 0);
+        for lease in leases {
+            let Some(run) = self.runs.get(&lease.task.run) else { continue };
+            let stage = lease.task.stage;
+            if !works.contains_key(&(run.id, stage)) {
+                let Some(work) = work(run, stage) else { continue };
+                bytes += work.params.len();
+                if bytes > PARAMS_BYTES_MAX && !works.is_empty() {
+                    break;
+                }
+                works.insert((run.id, stage), work);
+            }
+            assign.extend(assignment(run, lease));
+        }
+        (works.into_values().collect(), assign)
+    }
+
+    fn strike_for(&mut self, id: NodeId, run: RunId, now: DateTime<Utc>) {
+        if let Some(customer) = self.runs.get(&run).map(|run| run.spec.workspace) {
+            self.strike(id, customer, now);
+        }
     }
 
     /// The node's process is a new one: what it does not list, it lost.
@@ -140,14 +159,19 @@ impl Market {
         let Some(active) = run.active.get_mut(&batch.lease.task.index) else { return };
         // A batch that comes again begins with what has been taken already; after a restart of
         // the server it begins later than what is known here.
-        let known = active.lines.saturating_sub(batch.first) as usize;
-        let first = batch.first.max(active.lines);
+        let logs = &mut active.logs;
+        let known = logs.lines.saturating_sub(batch.first) as usize;
+        let first = batch.first.max(logs.lines);
         batch.lines.truncate(LINES_MAX.saturating_sub(batch.first) as usize);
-        let lines: Vec<_> = batch.lines.into_iter().skip(known).collect();
+        let fits = |line: &LogLine| {
+            logs.bytes = logs.bytes.saturating_add(line.text.len());
+            logs.bytes <= LOG_BYTES_MAX
+        };
+        let lines: Vec<_> = batch.lines.into_iter().skip(known).take_while(fits).collect();
         if lines.is_empty() {
             return;
         }
-        active.lines = first.saturating_add(u32::try_from(lines.len()).unwrap_or(LINES_MAX));
+        logs.lines = first.saturating_add(u32::try_from(lines.len()).unwrap_or(LINES_MAX));
         self.outbox.logs.push(LogRecord { lease: batch.lease, first, lines });
     }
 
@@ -174,7 +198,7 @@ impl Market {
                 self.fail_task(lease, failure, &message, signed, now);
             }
             Outcome::NodeFault { message } => {
-                self.strike(id, now);
+                self.strike_for(id, lease.task.run, now);
                 self.lose(lease, message, now);
             }
         }
@@ -313,6 +337,7 @@ fn describe(failure: Failure, message: &str) -> String {
         Failure::OutOfMemory => "it needed more memory than its app asks for".to_owned(),
         Failure::Results => "its results cannot be taken".to_owned(),
         Failure::Package => "its package cannot be run".to_owned(),
+        Failure::Input => "its input cannot be read".to_owned(),
     };
     // The message is the node's: cut to a line's length.
     let message: String = message.chars().take(500).collect();

@@ -63,10 +63,10 @@ impl Market {
         waiting: &'a mut Waiting,
     ) -> Option<&'a mut usize> {
         let needs = run.needs();
-        let stuck = |failed_on: &[NodeId]| !self.has_another(needs, failed_on, now);
+        let stuck = |failed_on: &[NodeId]| !self.has_another(run, failed_on, now);
         if !node.is_present(now) {
             Some(&mut waiting.silent)
-        } else if node.is_aside(now) {
+        } else if node.is_aside(run.spec.workspace, now) {
             Some(&mut waiting.aside)
         } else if needs.cpu_millis > node.capacity.cpu_millis {
             Some(&mut waiting.too_few_cpus)

@@ -9,7 +9,7 @@ use common::market::{Changes, LeaseChange, Market, Refused};
 use common::protocol::Orders;
 use common::task::Lease;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::leases::Leases;
@@ -17,7 +17,7 @@ use super::steps::Steps;
 use super::watch::Watch;
 use super::{Command, Error, Reply};
 use crate::clock;
-use crate::store::{Db, commit, grants};
+use crate::store::{Db, commit, grants, runs};
 
 /// The most commands that one transaction covers.
 const BATCH_MAX: usize = 1_024;
@@ -46,6 +46,8 @@ pub(super) struct Parts {
 struct Parked {
     reply: Reply<Orders>,
     settled: Vec<Lease>,
+    /// It is answered then even where there is nothing to say.
+    until: Instant,
 }
 
 /// What whoever starts or aborts a run is told.
@@ -64,8 +66,14 @@ struct Batch {
 }
 
 /// An answer to a node that changes nothing.
-pub(super) fn nothing_to_say() -> Orders {
+fn nothing_to_say() -> Orders {
     Orders::Work { works: vec![], assign: vec![], cancel: vec![], settled: vec![] }
+}
+
+/// The caller sees its reply dropped and asks again.
+fn not_looked_up(error: &sea_orm::DbErr) {
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(error, "a command is dropped: the database cannot be asked");
 }
 
 impl Engine {
@@ -89,21 +97,34 @@ impl Engine {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commands = Vec::with_capacity(BATCH_MAX);
         loop {
-            tokio::select! {
+            let ticked = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                n = queue.recv_many(&mut commands, BATCH_MAX) => if n == 0 { return Ok(()) },
-                _ = tick.tick() => self.market.tick(clock::now()),
-            }
-            self.turn(&mut commands).await?;
+                n = queue.recv_many(&mut commands, BATCH_MAX) => if n == 0 { return Ok(()) } else { false },
+                _ = tick.tick() => {
+                    // After a long commit, nodes' messages may have waited here: they are heard
+                    // before anybody is taken for silent.
+                    while commands.len() < BATCH_MAX && let Ok(command) = queue.try_recv() {
+                        commands.push(command);
+                    }
+                    true
+                }
+            };
+            self.turn(&mut commands, ticked).await?;
         }
     }
 
     /// One batch: applied, committed, answered.
-    async fn turn(&mut self, commands: &mut Vec<Command>) -> Result<(), Error> {
+    async fn turn(&mut self, commands: &mut Vec<Command>, ticked: bool) -> Result<(), Error> {
         let now = clock::now();
         let mut batch = Batch::default();
         for command in commands.drain(..) {
             self.apply(command, now, &mut batch).await;
+        }
+        if ticked {
+            self.market.tick(now);
+            let instant = Instant::now();
+            let due = self.parked.iter().filter(|(_, parked)| parked.until <= instant);
+            batch.nodes.extend(due.map(|(node, _)| *node));
         }
         batch.nodes.extend(self.market.dispatch(now));
         let mut changes = self.market.drain();
@@ -116,7 +137,13 @@ impl Engine {
         let market = &mut self.market;
         match command {
             Command::Start { run, spec, reply } => {
-                batch.answers.push((reply, market.start_run(run, spec, now)));
+                // A run that has ended is no longer in memory, and must not begin again.
+                let answer = match runs::exists(&self.parts.db, run).await {
+                    Ok(true) => Err(Refused::AlreadyStarted),
+                    Ok(false) => market.start_run(run, spec, now),
+                    Err(error) => return not_looked_up(&error),
+                };
+                batch.answers.push((reply, answer));
             }
             Command::Abort { run, reason, reply } => {
                 batch.answers.push((reply, market.abort(run, reason, now)));
@@ -124,12 +151,7 @@ impl Engine {
             Command::Grant { to, amount, key, reply } => {
                 let known = match grants::exists(&self.parts.db, &key).await {
                     Ok(exists) => exists || batch.granted.contains(&key),
-                    // The caller sees its reply dropped and asks again.
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "could not look up a grant");
-                        return;
-                    }
+                    Err(error) => return not_looked_up(&error),
                 };
                 if !known {
                     market.grant(to, amount, "promotional credits", now);
@@ -138,10 +160,12 @@ impl Engine {
                 batch.grant_answers.push(reply);
             }
             Command::Sync { node, operator, heard, reply } => {
+                let until = Instant::now() + Duration::from_millis(heard.sync.wait_ms.into());
                 let settled = heard.receipts.iter().map(|(receipt, _)| receipt.lease).collect();
                 market.sync(node, operator, heard, now);
                 batch.nodes.insert(node);
-                batch.overtaken.extend(self.parked.insert(node, Parked { reply, settled }));
+                let parked = Parked { reply, settled, until };
+                batch.overtaken.extend(self.parked.insert(node, parked));
             }
             Command::Waiting { run, reply } => {
                 // Whoever asked may have gone.
@@ -229,6 +253,9 @@ impl Engine {
         match self.market.orders(node, parked.settled.clone()) {
             Some(orders) => {
                 let _ = parked.reply.send(orders);
+            }
+            None if parked.until <= Instant::now() => {
+                let _ = parked.reply.send(nothing_to_say());
             }
             None => {
                 self.parked.insert(node, parked);

@@ -6,11 +6,12 @@
 mod engine;
 pub mod leases;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use common::chunks::ChunkTable;
 use common::credits::Credits;
@@ -133,18 +134,14 @@ impl Coordinator {
     }
 
     /// Takes what a node says and gives what it should do. Waits up to `sync.wait_ms` while there
-    /// is nothing to say; a newer sync of the same node ends the wait.
+    /// is nothing to say; a newer sync of the same node ends the wait. On `Ok` it is on disk.
     pub async fn sync(&self, node: NodeId, heard: CheckedSync) -> Result<Orders, Error> {
         let operator = self.operator(node).await?;
-        let wait = Duration::from_millis(heard.sync.wait_ms.into());
         let (reply, answer) = oneshot::channel();
         let command = Command::Sync { node, operator, heard, reply };
         self.commands.send(command).await.map_err(|_| Error::Stopping)?;
-        match tokio::time::timeout(wait, answer).await {
-            Ok(orders) => orders.map_err(|_| Error::Stopping),
-            // Orders that cross this answer are given again with the next one.
-            Err(_) => Ok(engine::nothing_to_say()),
-        }
+        // Whatever the answer, it says that the message is on disk: only the engine can give it.
+        answer.await.map_err(|_| Error::Stopping)
     }
 
     /// A run's progress, or `None` when it has ended or is unknown.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use common::ids::RunId;
 use common::market::{Run, Step};
 use common::spec::{Assemble, Destination, Partition, RunSpec, result_name};
 use common::task::Stage;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt as _, Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
@@ -71,7 +72,8 @@ impl Steps {
             spec: Arc::clone(&run.spec),
             chunks: run.chunks().map_or(0, |table| table.len()),
         };
-        let task = tokio::spawn(self.context.clone().work(job, step));
+        let context = self.context.clone();
+        let task = tokio::spawn(context.clone().survive(run.id, context.work(job, step)));
         if let Some(older) = self.running.insert(run.id, task.abort_handle()) {
             older.abort();
         }
@@ -102,17 +104,29 @@ struct Job {
 }
 
 impl Context {
+    /// Sees a step through even where our own code breaks down in it: a run whose step is gone
+    /// would wait for ever.
+    async fn survive(self, run: RunId, step: impl Future<Output = ()>) {
+        if AssertUnwindSafe(step).catch_unwind().await.is_err() {
+            tracing::error!(%run, "a step broke down");
+            let reason = "the server failed while it worked on this run; run the job again";
+            self.send(Command::StepFailed { run, reason: reason.to_owned() }).await;
+        }
+    }
+
     /// Does the step, again after a pause where the world was at fault, and reports the end.
     async fn work(self, job: Job, step: Step) {
-        let Ok(_turn) = self.turns.acquire().await else { return };
         let run = job.run;
         let mut wait = FIRST_WAIT;
         for attempt in 1.. {
+            // Given back for the pause: others' steps need not wait for this one's luck.
+            let Ok(turn) = self.turns.acquire().await else { return };
             let done = match step {
                 Step::Cut => self.cut(&job).await,
                 Step::Collect => self.collect(&job).await,
                 Step::Fold => self.fold(&job).await,
             };
+            drop(turn);
             let Err(error) = done else { return };
             let reason = match &error {
                 StepError::Data(DataError::Customer(text)) => text.clone(),
@@ -278,7 +292,28 @@ fn chunk_number(name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::api::testing::Door;
+
+    #[tokio::test]
+    async fn a_step_that_breaks_down_ends_its_run() {
+        let door = Door::open().await;
+        let (commands, mut queue) = mpsc::channel(1);
+        let context = Context {
+            db: door.app.db.clone(),
+            data: door.app.data.clone(),
+            commands: commands.downgrade(),
+            turns: Arc::new(Semaphore::new(1)),
+        };
+        let run = RunId::new(Uuid::from_u128(1));
+
+        context.survive(run, async { panic!("on purpose") }).await;
+
+        let heard = queue.recv().await;
+        assert!(matches!(heard, Some(Command::StepFailed { run: failed, .. }) if failed == run));
+    }
 
     #[test]
     fn only_numbered_files_are_chunks() {

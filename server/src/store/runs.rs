@@ -11,7 +11,7 @@ use common::run::RunState;
 use common::spec::RunSpec;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
+use sea_orm::{ActiveValue::Set, PaginatorTrait, QueryOrder, QuerySelect};
 
 use super::{batches, corrupt, micros, storable};
 
@@ -58,6 +58,11 @@ pub struct RunView {
     /// The exact sum of the prices of its accepted tasks.
     pub price: Credits,
     pub error: Option<String>,
+}
+
+/// Whether there is a run of this id, ended or not.
+pub async fn exists(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr> {
+    Ok(Entity::find_by_id(run.uuid()).count(db).await? > 0)
 }
 
 /// The latest run of a job of this workspace.

@@ -153,3 +153,137 @@ fn a_silent_node_loses_its_tasks_to_others() {
     assert_eq!(leased(&market, 1), [lease(0, 2)]);
     assert!(market.node(node(0)).is_none());
 }
+
+/// Runs of one vCPU each for two customers.
+fn two_customers() -> (Market, RunId, WorkspaceId) {
+    let (other, theirs) = (RunId::new(Uuid::from_u128(9)), WorkspaceId::new(Uuid::from_u128(8)));
+    let mut market = processing(50, Limits::default());
+    market.grant(theirs, credits("1000"), "gift", at(0));
+    let spec = RunSpec { workspace: theirs, ..spec(Limits::default()) };
+    market.start_run(other, Arc::new(spec), at(0)).unwrap();
+    market.looked(other, None, at(0));
+    market.partitioned(other, table(50), at(0));
+    (market, other, theirs)
+}
+
+fn fault_of(market: &mut Market, run: RunId, secs: i64) {
+    let mine = leased(market, 0).into_iter().find(|lease| lease.task.run == run).unwrap();
+    hear(market, 0, faults(mine), secs);
+}
+
+#[test]
+fn one_customers_bad_data_does_not_take_a_node_away_from_the_others() {
+    let (mut market, other, theirs) = two_customers();
+    hear(&mut market, 0, holds(&[]), 0);
+
+    for secs in 1..=3 {
+        fault_of(&mut market, RUN, secs);
+    }
+
+    let node = &market.nodes[&node(0)];
+    assert!(node.is_aside(CUSTOMER, at(4)) && !node.is_aside(theirs, at(4)));
+    assert_eq!(market.waiting(RUN, at(4)).unwrap().aside, 1);
+    hear(&mut market, 0, holds(&[]), 4);
+    let of_other = leased(&market, 0).iter().filter(|lease| lease.task.run == other).count();
+    assert_eq!((leased(&market, 0).len(), of_other), (3, 2));
+}
+
+#[test]
+fn a_node_that_fails_several_customers_is_set_aside_for_all() {
+    let (mut market, other, theirs) = two_customers();
+    hear(&mut market, 0, holds(&[]), 0);
+    for (secs, run) in [(1, RUN), (2, other), (3, RUN)] {
+        fault_of(&mut market, run, secs);
+    }
+    let node_now = &market.nodes[&node(0)];
+    assert!(node_now.is_aside(CUSTOMER, at(4)) && node_now.is_aside(theirs, at(4)));
+
+    let (mut market, other, theirs) = two_customers();
+    hear(&mut market, 0, holds(&[]), 0);
+    for (secs, run) in [(1, RUN), (2, RUN), (3, RUN), (4, other), (5, other), (6, other)] {
+        fault_of(&mut market, run, secs);
+    }
+    let node_now = &market.nodes[&node(0)];
+    assert!(node_now.is_aside(CUSTOMER, at(7)) && node_now.is_aside(theirs, at(7)));
+}
+
+#[test]
+fn a_task_that_its_node_never_begins_goes_elsewhere() {
+    let mut market = processing(1, Limits::default());
+    let idle = |lease| {
+        let mut held = holds(&[(lease, 0)]);
+        held.sync.holding[0].running_ms = None;
+        held
+    };
+    hear(&mut market, 0, holds(&[]), 0);
+    let start = Policy::default().start.num_seconds();
+    for secs in (0..=start).step_by(20) {
+        hear(&mut market, 0, idle(lease(0, 1)), secs);
+        market.tick(at(secs));
+    }
+    assert_eq!(leased(&market, 0), [lease(0, 1)]);
+
+    market.tick(at(start + 1));
+    hear(&mut market, 1, holds(&[]), start + 1);
+
+    assert_eq!(leased(&market, 1), [lease(0, 2)]);
+}
+
+#[test]
+fn a_restart_of_the_server_takes_no_long_task_from_its_node() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 0, holds(&[(lease(0, 1), 0)]), 1);
+    let later = 3 * 3600;
+
+    let mut market = Market::load(Policy::default(), stored(market.drain()), at(later));
+    market.tick(at(later));
+    hear(&mut market, 0, holds(&[(lease(0, 1), 10_000)]), later + 1);
+    market.tick(at(later + 2));
+
+    assert_eq!(leased(&market, 0), [lease(0, 1)]);
+}
+
+#[test]
+fn orders_stay_small_enough_to_be_read_whatever_the_params() {
+    let mut market = funded("1000");
+    let mut fat = spec(Limits::default());
+    fat.process.needs = Resources::new(10, 10);
+    fat.process.params.insert("x".to_owned(), "y".repeat(1 << 20).into());
+    for n in 0..12 {
+        let run = RunId::new(Uuid::from_u128(n + 1));
+        market.start_run(run, Arc::new(fat.clone()), at(0)).unwrap();
+        market.looked(run, None, at(0));
+        market.partitioned(run, table(1), at(0));
+    }
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut known = Vec::new();
+
+    while let Some(Orders::Work { works, assign, .. }) = market.orders(node(0), vec![]) {
+        let bytes: usize = works.iter().map(|work| work.params.len()).sum();
+        assert!((1..=5 << 20).contains(&bytes), "{bytes}");
+        assert_eq!(assign.len(), works.len());
+        known.extend(assign.into_iter().map(|assignment| (assignment.lease, 0)));
+        hear(&mut market, 0, holds(&known), 1);
+    }
+
+    assert_eq!(known.len(), 12);
+}
+
+#[test]
+fn no_log_is_longer_than_it_may_be_however_it_is_sent() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    market.drain();
+
+    for first in 0..100 {
+        let lines = vec![LogLine { at_us: 0, text: "x".repeat(100_000) }];
+        let mut flood = holds(&[(lease(0, 1), 1)]);
+        flood.sync.logs = vec![LogBatch { lease: lease(0, 1), first, lines }];
+        hear(&mut market, 0, flood, 1);
+    }
+
+    let logs = market.drain().logs;
+    let bytes: usize = logs.iter().flat_map(|log| &log.lines).map(|line| line.text.len()).sum();
+    assert!((1 << 19..=1 << 20).contains(&bytes), "{bytes}");
+}

@@ -149,7 +149,7 @@ impl Docker {
             .create_image(Some(options), None, None)
             .try_for_each(|_| async { Ok(()) })
             .await
-            .map_err(engine("pull an image"))?;
+            .map_err(not_pulled)?;
         let pulled = self.inspect(&name).await?.filter(|image| is_called(image, &name));
         ready(pulled.ok_or_else(|| gone("pull an image"))?)
     }
@@ -160,6 +160,27 @@ impl Docker {
             Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(engine("look for an image")(error)),
         }
+    }
+}
+
+/// What a registry will never give is the customer's fault; what it does not give now may be the
+/// node's.
+fn not_pulled(error: EngineError) -> Error {
+    let said = match &error {
+        EngineError::DockerResponseServerError { status_code: 400 | 404, message } => Some(message),
+        EngineError::DockerResponseServerError { message, .. }
+        | EngineError::DockerStreamError { error: message } => {
+            let never =
+                ["manifest unknown", "not found", "pull access denied", "no matching manifest"];
+            // Names of hosts are not found either, where the node has no network.
+            let of_host = ["lookup ", "dial "].iter().any(|sign| message.contains(sign));
+            Some(message).filter(|said| !of_host && never.iter().any(|text| said.contains(text)))
+        }
+        _ => None,
+    };
+    match said {
+        Some(message) => Error::Unusable(format!("the image cannot be pulled: {message}")),
+        None => engine("pull an image")(error),
     }
 }
 
@@ -259,6 +280,29 @@ mod tests {
         ];
         for (reference, name) in cases {
             assert_eq!(with_tag(reference).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn an_image_that_no_registry_has_is_not_the_nodes_fault() {
+        let server = |status_code, message: &str| EngineError::DockerResponseServerError {
+            status_code,
+            message: message.to_owned(),
+        };
+        let stream = |error: &str| EngineError::DockerStreamError { error: error.to_owned() };
+        for (error, customers) in [
+            (server(404, "pull access denied for nosuch, repository does not exist"), true),
+            (server(400, "invalid reference format"), true),
+            (server(500, "manifest for a:9 not found: manifest unknown"), true),
+            (stream("no matching manifest for linux/arm64 in the manifest list entries"), true),
+            (
+                server(500, "Get https://r.example/v2/: dial tcp: lookup r.example: not found"),
+                false,
+            ),
+            (server(500, "toomanyrequests: rate limit"), false),
+        ] {
+            let text = format!("{error:?}");
+            assert_eq!(matches!(not_pulled(error), Error::Unusable(_)), customers, "{text}");
         }
     }
 
