@@ -8,7 +8,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, QueryOrder};
 
-use super::{ROWS_MAX, corrupt, micros};
+use super::{batches, corrupt, micros};
 
 pub(super) mod accounts {
     use sea_orm::entity::prelude::*;
@@ -60,7 +60,7 @@ pub(super) async fn put_balances(
     db: &impl ConnectionTrait,
     balances: &[(Account, i64)],
 ) -> Result<(), DbErr> {
-    for some in balances.chunks(ROWS_MAX) {
+    for some in batches(balances) {
         let rows = some.iter().map(|(account, units)| {
             let (kind, owner) = key(*account);
             accounts::ActiveModel { kind: Set(kind), owner: Set(owner), units: Set(*units) }
@@ -82,7 +82,7 @@ pub(super) async fn insert_transfers(
     db: &impl ConnectionTrait,
     new: &[Transfer],
 ) -> Result<(), DbErr> {
-    for some in new.chunks(ROWS_MAX) {
+    for some in batches(new) {
         let rows = some.iter().map(|transfer| {
             let (from_kind, from_owner) = key(transfer.from);
             let (to_kind, to_owner) = key(transfer.to);

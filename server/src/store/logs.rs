@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
 
-use super::{ROWS_MAX, corrupt, time};
+use super::{batches, corrupt, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "task_logs")]
@@ -84,7 +84,7 @@ pub async fn find(
 }
 
 pub(super) async fn insert(db: &impl ConnectionTrait, logs: &[LogRecord]) -> Result<(), DbErr> {
-    for some in logs.chunks(ROWS_MAX) {
+    for some in batches(logs) {
         let mut rows = Vec::with_capacity(some.len());
         for record in some {
             let lines = postcard::to_stdvec(&record.lines).map_err(|_| corrupt("log batch"))?;

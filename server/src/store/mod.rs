@@ -34,8 +34,9 @@ use sea_orm::{
 
 pub type Db = DatabaseConnection;
 
-/// Rows written by one statement: SQLite takes 32,766 values.
-const ROWS_MAX: usize = 1_000;
+/// How many rows one statement writes. With few lengths there are few statements, so that the
+/// database prepares each once: unprepared ones of any length cost time and a lot of memory.
+const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// Opens a transaction that may write. On SQLite it takes the write lock at once: a transaction
 /// that reads first and writes later fails whenever another has written in between.
@@ -63,6 +64,16 @@ pub async fn open(url: &str) -> Result<Db, DbErr> {
     Ok(db)
 }
 
+/// The rows, cut to the lengths of statements.
+fn batches<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let n = ROWS.into_iter().find(|n| *n <= rows.len())?;
+        let (some, rest) = rows.split_at(n);
+        rows = rest;
+        Some(some)
+    })
+}
+
 /// Microseconds since 1970: how all tables keep time.
 fn micros(at: DateTime<Utc>) -> i64 {
     at.timestamp_micros()
@@ -80,4 +91,21 @@ fn storable(text: &str) -> String {
 /// A stored value that its own writer cannot have written.
 fn corrupt(what: &str) -> DbErr {
     DbErr::Query(RuntimeErr::Internal(format!("a row has an unreadable {what}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_to_few_lengths_and_none_is_lost() {
+        for n in [0, 1, 5, 256, 1_000, 1_023] {
+            let rows: Vec<usize> = (0..n).collect();
+
+            let cut: Vec<&[usize]> = batches(&rows).collect();
+
+            assert!(cut.iter().all(|some| ROWS.contains(&some.len())));
+            assert_eq!(cut.concat(), rows);
+        }
+    }
 }

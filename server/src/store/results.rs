@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
 
-use super::ROWS_MAX;
+use super::batches;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "results")]
@@ -60,7 +60,7 @@ pub async fn insert(
     run: RunId,
     files: &[ResultView],
 ) -> Result<(), DbErr> {
-    for some in files.chunks(ROWS_MAX) {
+    for some in batches(files) {
         let rows = some.iter().map(|file| ActiveModel {
             run: Set(run.uuid()),
             name: Set(file.name.clone()),

@@ -13,7 +13,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
 
-use super::{ROWS_MAX, corrupt, micros, storable};
+use super::{batches, corrupt, micros, storable};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "runs")]
@@ -145,7 +145,7 @@ pub(super) async fn put(
     runs: &[RunRecord],
     new: &BTreeSet<RunId>,
 ) -> Result<(), DbErr> {
-    for some in runs.chunks(ROWS_MAX) {
+    for some in batches(runs) {
         let mut rows = Vec::with_capacity(some.len());
         for record in some {
             rows.push(row(record, new.contains(&record.id))?);

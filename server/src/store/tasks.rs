@@ -11,7 +11,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, Condition, QueryOrder, QuerySelect};
 
-use super::{ROWS_MAX, corrupt, micros, storable, time};
+use super::{batches, corrupt, micros, storable, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "tasks")]
@@ -147,7 +147,7 @@ pub(super) async fn unfinished(
 
 /// Stores tasks as they stand now.
 pub(super) async fn put(db: &impl ConnectionTrait, tasks: &[TaskRecord]) -> Result<(), DbErr> {
-    for some in tasks.chunks(ROWS_MAX) {
+    for some in batches(tasks) {
         Entity::insert_many(some.iter().map(row))
             .on_conflict(
                 OnConflict::columns([Column::Run, Column::Stage, Column::Idx])

@@ -8,7 +8,7 @@ use common::market::Line as NewLine;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
 
-use super::{ROWS_MAX, corrupt, ledger, micros, storable, time};
+use super::{batches, corrupt, ledger, micros, storable, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "statement_lines")]
@@ -88,7 +88,7 @@ pub(super) async fn insert_lines(
     db: &impl ConnectionTrait,
     lines: &[(&NewLine, Option<JobId>)],
 ) -> Result<(), DbErr> {
-    for some in lines.chunks(ROWS_MAX) {
+    for some in batches(lines) {
         let rows = some.iter().map(|(line, job)| ActiveModel {
             // Version 7 ids rise, so that the order of ids is the order of lines.
             id: Set(Uuid::now_v7()),
