@@ -6,6 +6,10 @@ use common::task::{Lease, Stage, TaskRef};
 
 use super::names;
 
+/// Tasks whose results share a folder: in a bucket that is one, a folder for each task would cost
+/// more than a small result.
+const TASKS_PER_FOLDER: u32 = 1_000;
+
 /// What an object in the bucket is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BlobKey {
@@ -30,13 +34,11 @@ impl BlobKey {
             Self::Image(digest) => format!("images/{digest}"),
             Self::Upload(job) => format!("uploads/{job}"),
             Self::Staged { run, n } => format!("runs/{run}/staged/{n}"),
-            Self::Result { lease, digest } => format!(
-                "runs/{}/{}/{}/{}/{digest}",
-                lease.task.run,
-                lease.task.stage.as_str(),
-                lease.task.index,
-                lease.attempt
-            ),
+            Self::Result { lease, digest } => {
+                let TaskRef { run, stage, index } = lease.task;
+                let (stage, folder) = (stage.as_str(), index / TASKS_PER_FOLDER);
+                format!("runs/{run}/{stage}/{folder}/{index}.{}.{digest}", lease.attempt)
+            }
             Self::Final { run, name } => format!("runs/{run}/final/{}", names::safe(name)),
         }
     }
@@ -54,7 +56,9 @@ impl BlobKey {
             ["runs", run, "final", name] => {
                 Self::Final { run: run.parse().ok()?, name: name.to_owned() }
             }
-            ["runs", run, stage, index, attempt, digest] => {
+            ["runs", run, stage, _, name] => {
+                let mut parts = name.split('.');
+                let (index, attempt, digest) = (parts.next()?, parts.next()?, parts.next()?);
                 let stage = [Stage::Partition, Stage::Process, Stage::Assemble]
                     .into_iter()
                     .find(|known| known.as_str() == stage)?;
@@ -108,7 +112,9 @@ mod tests {
             format!("runs/{run}/staged/007"),
             format!("runs/{run}/staged/+7"),
             format!("runs/{}/staged/7", run.simple()),
-            format!("runs/{run}/other/1/1/{}", Digest::of(b"x")),
+            format!("runs/{run}/other/0/1.1.{}", Digest::of(b"x")),
+            format!("runs/{run}/process/1/1.1.{}", Digest::of(b"x")),
+            format!("runs/{run}/process/0/1.1.{}.x", Digest::of(b"x")),
             "../etc/passwd".into(),
         ] {
             assert_eq!(BlobKey::from_path(&path), None, "{path}");
