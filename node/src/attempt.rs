@@ -135,23 +135,40 @@ async fn live<R: Remote>(
     let launch = runtime::launch(attempt.lease, &attempt.work, folders, tools.results_bytes_max)?;
     make_executable(&app.join(&attempt.work.entrypoint))?;
 
-    until(stop, seated(attempt.lease, events)).await?;
-    let started = || {
-        // A full channel loses only the running time that is shown.
-        let _ = events.try_send(Event::Started(attempt.lease));
+    // Made before its turn and removed after it: the share of the machine is for running only.
+    let mut container = tools.engine.make(&launch, &image).await?;
+    let ended = match until(stop, seated(attempt.lease, events)).await {
+        Ok(()) => {
+            let started = || {
+                // A full channel loses only the running time that is shown.
+                let _ = events.try_send(Event::Started(attempt.lease));
+            };
+            let ran = tools.engine.run(&mut container, &launch, &image, &tools.logs, started, stop);
+            let ended = ran.await;
+            tell(events, Event::Ended(attempt.lease)).await.and(ended.map_err(Stopped::from))
+        }
+        Err(stopped) => Err(stopped),
     };
-    let ended = tools.engine.run(&launch, &image, &tools.logs, started, stop).await;
-    tell(events, Event::Ended(attempt.lease)).await?;
+    tools.engine.remove(&container).await;
     let ended = ended?;
     *usage = ended.usage;
     judge(ended)?;
+    store_results(attempt.lease, tools, &outputs, stop).await
+}
 
-    let (found, bytes_max) = (outputs.clone(), tools.results_bytes_max);
+/// Stores what the container wrote.
+async fn store_results<R: Remote>(
+    lease: Lease,
+    tools: &Tools<R>,
+    folder: &Path,
+    stop: &CancellationToken,
+) -> Result<Vec<Output>, Stopped> {
+    let (found, bytes_max) = (folder.to_owned(), tools.results_bytes_max);
     let collected = tokio::task::spawn_blocking(move || results::collect(&found, bytes_max)).await;
     let files =
         collected.map_err(io::Error::other)?.map_err(|error| failed(Failure::Results, &error))?;
     fits_a_receipt(&files)?;
-    until(stop, store(attempt.lease, tools, &files)).await?;
+    until(stop, store(lease, tools, &files)).await?;
     Ok(files.into_iter().map(output).collect())
 }
 

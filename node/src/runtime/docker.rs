@@ -58,6 +58,12 @@ pub struct Docker {
     images: images::Images,
 }
 
+/// A container that is there, started or not.
+#[derive(Debug)]
+pub struct Made {
+    id: String,
+}
+
 impl Docker {
     /// Connects to the local engine.
     pub async fn connect(label: String, user: String) -> Result<Self, Error> {
@@ -85,40 +91,47 @@ impl Docker {
             .await
             .map_err(engine("list its containers"))?;
         for container in &left {
-            self.remove(container.id.as_deref().unwrap_or_default()).await;
+            let id = container.id.clone().unwrap_or_default();
+            self.remove(&Made { id }).await;
         }
         Ok(left.len())
     }
 
-    /// Runs a container to its end. However it ends, it is gone when this returns.
+    /// Makes a container, which costs next to nothing until it is started. Whoever asked for it
+    /// removes it.
+    pub async fn make(&self, launch: &Launch, image: &Ready) -> Result<Made, Error> {
+        let Some(command) = launch.commands.first() else {
+            return Err(Error::Unusable("the package gives nothing to run".into()));
+        };
+        Ok(Made { id: self.create(launch, image, command).await? })
+    }
+
+    /// Runs a container to its end, and again with the next command where the image lacks the
+    /// one before.
     pub async fn run(
         &self,
+        made: &mut Made,
         launch: &Launch,
         image: &Ready,
         logs: &LogBook,
         started: impl FnOnce() + Send,
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
-        let mut last = Error::Unusable("the package gives nothing to run".into());
-        for command in &launch.commands {
-            let id = self.create(launch, image, command).await?;
-            let began = match self.begin(&id).await {
-                Ok(output) => output,
-                Err(error) => {
-                    self.remove(&id).await;
-                    if !matches!(error, Error::Unusable(_)) {
-                        return Err(error);
-                    }
-                    last = error;
-                    continue;
+        let mut next = launch.commands.iter().skip(1);
+        loop {
+            let error = match self.begin(&made.id).await {
+                Ok(output) => {
+                    started();
+                    return self.attend(&made.id, launch, output, logs, stop).await;
                 }
+                Err(error) => error,
             };
-            started();
-            let ended = self.attend(&id, launch, began, logs, stop).await;
-            self.remove(&id).await;
-            return ended;
+            let Some(command) = next.next().filter(|_| matches!(error, Error::Unusable(_))) else {
+                return Err(error);
+            };
+            self.remove(made).await;
+            made.id = self.create(launch, image, command).await?;
         }
-        Err(last)
     }
 
     async fn create(
@@ -240,7 +253,9 @@ impl Docker {
         }
     }
 
-    async fn remove(&self, id: &str) {
+    /// Removes a container, whatever it does.
+    pub async fn remove(&self, made: &Made) {
+        let id = &made.id;
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.client.remove_container(id, Some(options)).await {
             Ok(()) => {}

@@ -63,7 +63,7 @@ impl Bench {
 
     async fn run(&self, launch: &Launch) -> Result<Ended, Error> {
         let image = self.image(&From::Binary).await?;
-        self.docker().run(launch, &image, &self.tools.logs, || {}, &self.stop).await
+        self.docker().whole(launch, &image, &self.tools.logs, || {}, &self.stop).await
     }
 
     /// Runs a script as a process task and gives how it ended and what it wrote.
@@ -90,6 +90,23 @@ fn work(stage: Stage) -> Work {
         needs: Resources::new(1000, 64),
         params: r#"{"case":"upper"}"#.into(),
         task_timeout_secs: None,
+    }
+}
+
+impl Docker {
+    /// All of a container's life.
+    async fn whole(
+        &self,
+        launch: &Launch,
+        image: &Ready,
+        logs: &LogBook,
+        started: impl FnOnce() + Send,
+        stop: &CancellationToken,
+    ) -> Result<Ended, Error> {
+        let mut made = self.make(launch, image).await?;
+        let ended = self.run(&mut made, launch, image, logs, started, stop).await;
+        self.remove(&made).await;
+        ended
     }
 }
 
@@ -182,7 +199,8 @@ async fn a_told_container_stops_and_nothing_is_left_of_it() {
     let image = bench.image(&From::Binary).await.unwrap();
 
     let started = || bench.stop.cancel();
-    let ended = bench.docker().run(&launch, &image, &bench.tools.logs, started, &bench.stop).await;
+    let ended =
+        bench.docker().whole(&launch, &image, &bench.tools.logs, started, &bench.stop).await;
 
     assert_eq!(ended.unwrap().ending, Ending::Stopped);
     assert_eq!(bench.docker().remove_leftovers().await.unwrap(), 0);
@@ -287,7 +305,7 @@ async fn a_stored_image_is_loaded_once_and_brings_no_names() {
     let script = "echo x > /data/x && b grep ' /data ' /proc/mounts";
     let launch = bench.launch(lease(Stage::Process, 0), script);
     let ended =
-        bench.docker().run(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await.unwrap();
+        bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await.unwrap();
     let text = bench.text();
     let name = format!("fanfold/stored:{}", &digest.to_string()[..32]);
     forget(&bench.docker().client, &name).await;
@@ -305,7 +323,7 @@ async fn an_image_in_the_way_of_the_contract_is_the_customers_fault() {
         let image = bench.image(&From::Registry { reference: own.clone() }).await.unwrap();
 
         let result =
-            bench.docker().run(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await;
+            bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await;
 
         forget(&bench.docker().client, &own).await;
         assert!(matches!(result, Err(Error::Unusable(_))), "{volumes}: {result:?}");
