@@ -13,6 +13,7 @@ use sea_orm_migration::prelude::*;
 
 mod m20261122_000001_create_runs;
 mod m20261122_000002_create_catalogue;
+mod m20261122_000003_describe_jobs;
 
 pub struct Migrator;
 
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_create_runs::Migration),
             Box::new(m20261122_000002_create_catalogue::Migration),
+            Box::new(m20261122_000003_describe_jobs::Migration),
         ]
     }
 }

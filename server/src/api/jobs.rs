@@ -10,16 +10,16 @@ use uuid::Uuid;
 use warp::Filter as _;
 
 use super::call::{Call, Segment, call};
+use super::described;
 use super::draft::{change, read_data, refuse_started};
 use super::error::{Error, Result};
-use super::job_out::{self, JobAnswer, JobOut};
-use super::page::{Page, Paged};
+use super::job_out::{self, JobAnswer};
 use super::reply::{Done, done};
 use super::token::Caller;
 use super::{App, Doors, Route, any_of, reply};
 use crate::clock;
-use crate::store::jobs::{self, Change, Job, Sort};
-use crate::store::{runs, templates};
+use crate::store::jobs::{self, Change, Job, Priority, Regions};
+use crate::store::templates;
 
 pub const NAME_CHARS_MAX: usize = 256;
 const DESCRIPTION_CHARS_MAX: usize = 4000;
@@ -29,12 +29,6 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .and(warp::post())
         .and(call(doors))
         .then(create)
-        .map(reply::json_reply)
-        .boxed();
-    let list = warp::path!("jobs")
-        .and(warp::get())
-        .and(call(doors))
-        .then(list)
         .map(reply::json_reply)
         .boxed();
     let get = warp::path!("jobs" / Segment)
@@ -49,7 +43,7 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(delete)
         .map(reply::json_reply)
         .boxed();
-    any_of([create, list, get, delete])
+    any_of([create, get, delete])
 }
 
 /// Makes a job, or changes the draft of the given id.
@@ -80,6 +74,10 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
         destination: None,
         params: PhaseParams::default(),
         config: JobConfig::default(),
+        priority: Priority::default(),
+        regions: Regions::default(),
+        tags: Vec::new(),
+        start_at: None,
         upload_bytes: None,
         draft: 0,
         run: None,
@@ -127,39 +125,9 @@ async fn read_changes(
     if let Some(config) = body.object("config")? {
         changes.push(Change::Config(JobConfig::read(config)?));
     }
+    described::read(body, &mut changes)?;
     changes.extend(read_data(app, caller, id, body).await?);
     Ok(changes)
-}
-
-async fn list(call: Call) -> Result<Paged<JobOut>> {
-    let caller = call.caller().await?;
-    let query = call.query()?;
-    let page = Page::read(&query)?;
-    let sort = read_sort(query.get("orderBy").map_or("", String::as_str))?;
-    let db = &call.app().db;
-    let (found, total) = jobs::list(db, caller.workspace, sort, page.offset, page.limit).await?;
-    let started: Vec<_> = found.iter().filter(|job| job.run.is_some()).map(|job| job.id).collect();
-    let mut by_job: std::collections::HashMap<_, _> =
-        runs::find_by_jobs(db, caller.workspace, &started)
-            .await?
-            .into_iter()
-            .map(|run| (run.job, run))
-            .collect();
-    let shown = |job: Job| {
-        let run = by_job.remove(&job.id);
-        JobOut::new(job, run, None)
-    };
-    Ok(Paged { pagination: page.of(total), data: found.into_iter().map(shown).collect() })
-}
-
-fn read_sort(text: &str) -> Result<Sort> {
-    let plain = text.replace('_', "").to_lowercase();
-    match plain.as_str() {
-        "" | "-createdat" | "createdat desc" | "createdat:desc" => Ok(Sort::Newest),
-        "createdat" | "createdat asc" | "createdat:asc" => Ok(Sort::Oldest),
-        "name" | "name asc" => Ok(Sort::Name),
-        _ => Err(Error::field("orderBy", "must be createdAt, createdAt desc or name")),
-    }
 }
 
 async fn get(id: Segment, call: Call) -> Result<JobAnswer> {
@@ -325,7 +293,7 @@ mod tests {
             assert_eq!(got, status, "{body}");
             assert!(body["message"].as_str().unwrap().starts_with(says), "{body}");
         }
-        assert_eq!(door.get("/v1/customer/jobs?orderBy=state").await.0, 400);
+        assert_eq!(door.get("/v1/customer/jobs?orderBy=nothing").await.0, 400);
         assert_eq!(door.get("/v1/customer/jobs?pagination.limit=x").await.0, 400);
         assert_eq!(
             door.get("/v1/customer/jobs?pagination.offset=18446744073709551615").await.0,

@@ -6,11 +6,13 @@
 
 mod auth;
 mod call;
+mod described;
 mod draft;
 mod error;
 mod events;
 mod images;
 mod info;
+mod job_list;
 mod job_out;
 mod jobs;
 mod nodes;
@@ -21,6 +23,7 @@ mod plan;
 mod reply;
 mod run;
 mod secrets;
+mod selection;
 mod storage;
 mod templates;
 #[cfg(test)]
@@ -112,6 +115,7 @@ fn routes(
     let customer = warp::path("customer").or(warp::path("computing")).unify().and(any_of([
         // Before the jobs: `jobs/templates` is no job.
         view::routes(&doors),
+        job_list::routes(&doors),
         jobs::routes(&doors),
         draft::routes(&doors),
         run::routes(&doors),
@@ -228,6 +232,8 @@ mod tests {
             (Method::DELETE, "/v1/auth/secrets/aws/x".to_owned()),
             (Method::GET, "/v1/customer/jobs".to_owned()),
             (Method::POST, "/v1/computing/jobs".to_owned()),
+            (Method::POST, "/v1/customer/jobs/filter".to_owned()),
+            (Method::POST, "/v1/wallet/transactions/filter".to_owned()),
             (Method::GET, format!("/v1/customer/jobs/{id}")),
             (Method::DELETE, format!("/v1/customer/jobs/{id}")),
             (Method::PATCH, format!("/v1/customer/jobs/{id}/datasource")),

@@ -16,13 +16,16 @@ use warp::Filter as _;
 use super::call::{Call, Segment, call};
 use super::error::{Error, Result};
 use super::package_out::{PackageOut, status_name, told};
-use super::page::{Page, Pagination};
-use super::{Doors, Route, any_of, reply};
+use super::page::Pagination;
+use super::{Doors, Route, any_of, reply, selection};
 use crate::data::key::BlobKey;
-use crate::store::packages::{self, Family, Package, Which};
+use crate::store::packages::{self, Family, Package, PackageField, Which};
 
 /// Base64 adds a third; the rest is JSON around it.
 const BODY_BYTES_MAX: u64 = ARCHIVE_BYTES_MAX / 3 * 4 + 64 * 1024;
+/// By name, the newest version first.
+const ORDER: [(PackageField, bool); 2] =
+    [(PackageField::Name, false), (PackageField::Version, true)];
 const LINK_LIVES: Duration = Duration::from_secs(3600);
 
 pub fn routes(doors: &Arc<Doors>) -> Route {
@@ -96,9 +99,9 @@ const fn plural(family: Family) -> &'static str {
 
 async fn list(family: Family, call: Call) -> Result<Value> {
     let caller = call.caller().await?;
-    let page = Page::read(&call.query()?)?;
+    let (page, selection) = selection::from_query(&call.query()?, &ORDER)?;
     let (found, total) =
-        packages::list(&call.app().db, caller.workspace, family, page.offset, page.limit).await?;
+        packages::list(&call.app().db, caller.workspace, family, &selection).await?;
     let shown: Vec<_> = found.into_iter().map(PackageOut::from).collect();
     let pagination: Pagination = page.of(total);
     Ok(json!({plural(family): shown, "pagination": pagination}))

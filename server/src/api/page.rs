@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use common::package::loose::Loose;
 use serde::Serialize;
 
 use super::error::{Error, Result};
@@ -27,6 +28,8 @@ pub struct Pagination {
 }
 
 impl Page {
+    pub const FIRST: Self = Self { offset: 0, limit: LIMIT_DEFAULT };
+
     pub fn read(query: &BTreeMap<String, String>) -> Result<Self> {
         let number = |name: &str| {
             let Some((field, text)) = [format!("pagination.{name}"), name.to_owned()]
@@ -39,11 +42,24 @@ impl Page {
             let number = text.parse().ok().filter(|n| *n <= i64::MAX.unsigned_abs());
             number.map(Some).ok_or_else(|| Error::field(field, "must be a whole number"))
         };
-        let limit = match number("limit")? {
+        Ok(Self::new(number("limit")?, number("offset")?))
+    }
+
+    /// Reads the `pagination` of a body.
+    pub fn from_body(mut fields: Loose) -> Result<Self> {
+        let range = 0..=i64::MAX.unsigned_abs();
+        let (limit, offset) =
+            (fields.number("limit", range.clone())?, fields.number("offset", range)?);
+        fields.finish()?;
+        Ok(Self::new(limit, offset))
+    }
+
+    fn new(limit: Option<u64>, offset: Option<u64>) -> Self {
+        let limit = match limit {
             None | Some(0) => LIMIT_DEFAULT,
             Some(limit) => limit.min(LIMIT_MAX),
         };
-        Ok(Self { offset: number("offset")?.unwrap_or(0), limit })
+        Self { offset: offset.unwrap_or(0), limit }
     }
 
     pub const fn of(self, total: u64) -> Pagination {

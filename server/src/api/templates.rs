@@ -13,9 +13,8 @@ use warp::Filter as _;
 
 use super::call::{Call, Segment, call};
 use super::error::{Error, Result};
-use super::page::Page;
 use super::reply::{Done, done};
-use super::{Doors, Route, any_of, reply};
+use super::{Doors, Route, any_of, reply, selection};
 use crate::store::templates::{self, Kept};
 
 #[derive(Serialize)]
@@ -84,9 +83,8 @@ async fn push(mut call: Call) -> Result<Done> {
 
 async fn list(call: Call) -> Result<Value> {
     let caller = call.caller().await?;
-    let page = Page::read(&call.query()?)?;
-    let (found, total) =
-        templates::list(&call.app().db, caller.workspace, page.offset, page.limit).await?;
+    let (page, selection) = selection::from_query(&call.query()?, &[])?;
+    let (found, total) = templates::list(&call.app().db, caller.workspace, &selection).await?;
     let shown: Vec<_> =
         found.into_iter().map(|kept| TemplateOut::new(caller.workspace, kept)).collect();
     Ok(json!({"templates": shown, "pagination": page.of(total)}))

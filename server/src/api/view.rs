@@ -16,9 +16,9 @@ use warp::Filter as _;
 
 use super::call::{Call, Segment, call};
 use super::error::{Error, Result};
-use super::page::{Page, Paged};
+use super::page::Paged;
 use super::templates::TemplateOut;
-use super::{Doors, Route, any_of, job_out, jobs, reply};
+use super::{Doors, Route, any_of, job_out, jobs, reply, selection};
 use crate::data::key::BlobKey;
 use crate::store::runs::RunView;
 use crate::store::{self, logs, results, tasks, templates};
@@ -298,9 +298,8 @@ fn read_services(services: &[String]) -> Result<Vec<Stage>> {
 
 async fn list_templates(call: Call) -> Result<Paged<TemplateOut>> {
     let caller = call.caller().await?;
-    let page = Page::read(&call.query()?)?;
-    let (found, total) =
-        templates::list(&call.app().db, caller.workspace, page.offset, page.limit).await?;
+    let (page, selection) = selection::from_query(&call.query()?, &[])?;
+    let (found, total) = templates::list(&call.app().db, caller.workspace, &selection).await?;
     let data = found.into_iter().map(|kept| TemplateOut::new(caller.workspace, kept)).collect();
     Ok(Paged { pagination: page.of(total), data })
 }

@@ -14,11 +14,14 @@ use warp::Filter as _;
 use super::call::{Call, call};
 use super::error::Result;
 use super::page::{Page, Paged};
-use super::{Doors, Route, any_of, reply};
-use crate::store::wallet::{self, Line};
+use super::{App, Doors, Route, any_of, reply, selection};
+use crate::store::selection::Selection;
+use crate::store::wallet::{self, Line, LineField};
 
 /// The other side of a customer's payments and credits.
 const MARKET_ACCOUNT: &str = "fanfold-main";
+/// Newest first: ids rise.
+const ORDER: [(LineField, bool); 1] = [(LineField::Id, true)];
 
 /// An amount as a JSON number, written from its decimal text: no float ever holds it.
 pub struct Amount {
@@ -91,7 +94,13 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(transactions)
         .map(reply::json_reply)
         .boxed();
-    any_of([balance, transactions])
+    let filter = warp::path!("transactions" / "filter")
+        .and(warp::post())
+        .and(call(doors))
+        .then(filter)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([balance, transactions, filter])
 }
 
 async fn balance(call: Call) -> Result<BalanceOut> {
@@ -107,11 +116,24 @@ async fn balance(call: Call) -> Result<BalanceOut> {
 
 async fn transactions(call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
-    let page = Page::read(&call.query()?)?;
-    let db = &call.app().db;
-    let total = wallet::count_lines(db, caller.workspace).await?;
-    let lines = wallet::lines(db, caller.workspace, page.offset, page.limit).await?;
-    let data = lines.into_iter().map(|line| TransactionOut::new(caller.workspace, line)).collect();
+    let (page, selection) = selection::from_query(&call.query()?, &ORDER)?;
+    show(call.app(), caller.workspace, page, &selection).await
+}
+
+async fn filter(mut call: Call) -> Result<Paged<TransactionOut>> {
+    let caller = call.caller().await?;
+    let (page, selection) = selection::from_body(call.json().await?, &ORDER)?;
+    show(call.app(), caller.workspace, page, &selection).await
+}
+
+async fn show(
+    app: &App,
+    owner: WorkspaceId,
+    page: Page,
+    selection: &Selection<LineField>,
+) -> Result<Paged<TransactionOut>> {
+    let (lines, total) = wallet::list(&app.db, owner, selection).await?;
+    let data = lines.into_iter().map(|line| TransactionOut::new(owner, line)).collect();
     Ok(Paged { pagination: page.of(total), data })
 }
 
@@ -127,7 +149,7 @@ impl TransactionOut {
         );
         let (from, to) = (owner.to_string(), MARKET_ACCOUNT.to_owned());
         let (from, to) = if amount.taken { (from, to) } else { (to, from) };
-        let kind = if amount.taken { "payment" } else { "coupon" };
+        let kind = wallet::KINDS[usize::from(amount.taken)];
         let related_entity = match line.job {
             Some(job) => json!({"type": "job", "id": job, "name": line.description}),
             None => json!({"type": kind, "id": "", "name": line.description}),
@@ -156,6 +178,9 @@ impl TransactionOut {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::Method;
+
+    use super::super::testing::Door;
     use super::*;
 
     #[test]
@@ -166,5 +191,43 @@ mod tests {
         let text = serde_json::to_string(&(Amount::given(most), Amount::taken(one))).unwrap();
 
         assert_eq!(text, "[92233720368.54775807,-0.00000001]");
+    }
+
+    #[tokio::test]
+    async fn the_statement_is_filtered_and_sorted() {
+        let door = Door::open().await;
+        for (units, name) in [(200_000_000, "first"), (300_000_001, "second")] {
+            let amount = Credits::from_units(units).unwrap();
+            door.app.coordinator.grant(door.workspace, amount, name).await.unwrap();
+        }
+        let amounts = |body: &Value| -> Vec<String> {
+            let lines = body["data"].as_array().unwrap_or_else(|| panic!("no list: {body}"));
+            lines.iter().map(|line| line["amount"].to_string()).collect()
+        };
+        for (field, condition, value, found) in [
+            ("amount", "EQ", json!("3.00000001"), vec!["3.00000001"]),
+            ("amount", "GT", json!(-1), vec!["3.00000001", "2.0"]),
+            ("transactionType", "EQ", json!("payment"), vec![]),
+            ("transactionType", "IN", json!(["coupon"]), vec!["3.00000001", "2.0"]),
+            ("balance", "GTE", json!(5), vec!["3.00000001"]),
+            ("related_entity_data.job_id", "EQ", Value::Null, vec!["3.00000001", "2.0"]),
+        ] {
+            let body = json!({"filters": [{"field": field, "condition": condition,
+                                           "value": value}]});
+
+            let (status, lines) = door.post("/v1/wallet/transactions/filter", body).await;
+
+            assert_eq!(
+                (status, amounts(&lines)),
+                (200, found.iter().map(ToString::to_string).collect()),
+                "{field}"
+            );
+        }
+        let (_, lines) = door.get("/v1/wallet/transactions?orderBy=amount&limit=1").await;
+        assert_eq!(amounts(&lines), ["2.0"]);
+        let stranger = door.stranger().await;
+        let path = "/v1/wallet/transactions/filter";
+        let (_, lines) = door.call_as(&stranger, Method::POST, path, Some(json!({}))).await;
+        assert_eq!(lines["pagination"]["total"], 0);
     }
 }

@@ -8,11 +8,17 @@ use common::package::template::{PhaseParams, Template};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, Select, Set, UpdateMany,
+    QueryFilter, Select, Set, UpdateMany,
 };
 
+use super::selection::{self, Selection};
 use super::{document, micros, time};
 use crate::clock;
+pub use described::{Priority, Regions};
+pub use field::JobField;
+
+mod described;
+mod field;
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -36,6 +42,11 @@ mod row {
         pub created_us: i64,
         pub submitted_us: Option<i64>,
         pub deleted_us: Option<i64>,
+        pub priority: i16,
+        pub whitelist: String,
+        pub blacklist: String,
+        pub tags: String,
+        pub start_us: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -59,6 +70,11 @@ pub struct Job {
     pub destination: Option<Descriptor>,
     pub params: PhaseParams,
     pub config: JobConfig,
+    pub priority: Priority,
+    pub regions: Regions,
+    pub tags: Vec<String>,
+    /// Not before this may it run.
+    pub start_at: Option<DateTime<Utc>>,
     /// The size of the uploaded file, once the customer has said that it is complete.
     pub upload_bytes: Option<u64>,
     /// Counts the changes, so that a run is made from the draft that was read.
@@ -81,6 +97,10 @@ pub enum Change {
     Destination(Descriptor),
     Params(PhaseParams),
     Config(JobConfig),
+    Priority(Priority),
+    Regions(Regions),
+    Tags(Vec<String>),
+    StartAt(DateTime<Utc>),
     Uploaded(u64),
 }
 
@@ -114,6 +134,10 @@ impl Job {
             Change::Destination(to) => self.destination = Some(to),
             Change::Params(params) => self.params = params,
             Change::Config(config) => self.config = config,
+            Change::Priority(priority) => self.priority = priority,
+            Change::Regions(regions) => self.regions = regions,
+            Change::Tags(tags) => self.tags = tags,
+            Change::StartAt(at) => self.start_at = Some(at),
             Change::Uploaded(bytes) => self.upload_bytes = Some(bytes),
         }
     }
@@ -141,6 +165,11 @@ pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<(), DbErr> {
         created_us: Set(micros(job.created_at)),
         submitted_us: Set(job.submitted_at.map(micros)),
         deleted_us: Set(job.deleted_at.map(micros)),
+        priority: Set(job.priority.number()),
+        whitelist: Set(document::write(&job.regions.whitelist)?),
+        blacklist: Set(document::write(&job.regions.blacklist)?),
+        tags: Set(document::write(&job.tags)?),
+        start_us: Set(job.start_at.map(micros)),
     }
     .insert(db)
     .await?;
@@ -172,35 +201,14 @@ pub async fn is_taken(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbEr
     Ok(row::Entity::find_by_id(id.uuid()).count(db).await? > 0)
 }
 
-/// How a list is sorted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    Newest,
-    Oldest,
-    Name,
-}
-
-/// A page of jobs, and how many there are in all.
+/// A page of jobs, newest first where nothing else is asked for, and how many there are in all.
 pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
-    sort: Sort,
-    offset: u64,
-    limit: u64,
+    selection: &Selection<JobField>,
 ) -> Result<(Vec<Job>, u64), DbErr> {
-    let total = of(owner).count(db).await?;
-    let (column, order) = match sort {
-        Sort::Newest => (C::CreatedUs, Order::Desc),
-        Sort::Oldest => (C::CreatedUs, Order::Asc),
-        Sort::Name => (C::Name, Order::Asc),
-    };
-    let rows = of(owner)
-        .order_by(column, order.clone())
-        .order_by(C::Id, order)
-        .offset(offset)
-        .limit(limit)
-        .all(db)
-        .await?;
+    let (rows, total) =
+        selection::fetch(db, of(owner), selection, (Expr::col(C::Id), Order::Desc)).await?;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 
@@ -231,6 +239,14 @@ pub async fn change(
             Change::Config(config) => {
                 update.col_expr(C::Config, Expr::value(document::write(&config)?))
             }
+            Change::Priority(priority) => {
+                update.col_expr(C::Priority, Expr::value(priority.number()))
+            }
+            Change::Regions(regions) => update
+                .col_expr(C::Whitelist, Expr::value(document::write(&regions.whitelist)?))
+                .col_expr(C::Blacklist, Expr::value(document::write(&regions.blacklist)?)),
+            Change::Tags(tags) => update.col_expr(C::Tags, Expr::value(document::write(&tags)?)),
+            Change::StartAt(at) => update.col_expr(C::StartUs, Expr::value(micros(at))),
             Change::Uploaded(bytes) => {
                 update.col_expr(C::UploadBytes, Expr::value(bytes.cast_signed()))
             }
@@ -329,6 +345,13 @@ fn read(row: &row::Model) -> Result<Job, DbErr> {
         destination: row.destination.as_deref().map(document::read).transpose()?,
         params: document::read(&row.params)?,
         config: document::read(&row.config)?,
+        priority: Priority::from_number(row.priority),
+        regions: Regions {
+            whitelist: document::read(&row.whitelist)?,
+            blacklist: document::read(&row.blacklist)?,
+        },
+        tags: document::read(&row.tags)?,
+        start_at: row.start_us.map(time),
         upload_bytes: row.upload_bytes.map(i64::unsigned_abs),
         draft: row.draft,
         run: row.run_id.map(RunId::new),

@@ -17,6 +17,7 @@ pub mod packages;
 pub mod results;
 pub mod runs;
 pub mod secrets;
+pub mod selection;
 pub mod tasks;
 pub mod templates;
 #[cfg(test)]

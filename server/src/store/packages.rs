@@ -5,14 +5,19 @@ use common::digest::Digest;
 use common::ids::{PackageId, WorkspaceId};
 use common::package::manifest::{Kind, Manifest};
 use common::package::tag::Tag;
+use sea_orm::sea_query::{Expr, Order};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, Select, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    Select, Set,
 };
 use uuid::Uuid;
 
+use super::selection::{self, Selection};
 use super::{Db, begin, document, micros, time};
 use crate::clock;
+pub use field::PackageField;
+
+mod field;
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -175,23 +180,15 @@ pub enum Which {
     Active,
 }
 
-/// A page of packages by name and version, and how many there are in all.
+/// A page of packages, and how many there are in all.
 pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
     family: Family,
-    offset: u64,
-    limit: u64,
+    selection: &Selection<PackageField>,
 ) -> Result<(Vec<Package>, u64), DbErr> {
-    let total = of(owner, family).count(db).await?;
-    let rows = of(owner, family)
-        .order_by_asc(row::Column::Name)
-        .order_by_desc(row::Column::Major)
-        .order_by_desc(row::Column::Minor)
-        .offset(offset)
-        .limit(limit)
-        .all(db)
-        .await?;
+    let last = (Expr::col(row::Column::Id), Order::Asc);
+    let (rows, total) = selection::fetch(db, of(owner, family), selection, last).await?;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 

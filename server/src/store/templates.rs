@@ -3,12 +3,10 @@
 use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
 use common::package::template::Template;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Set,
-};
+use sea_orm::sea_query::{Expr, OnConflict, Order, SimpleExpr};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, Set};
 
+use super::selection::{self, Field, Kind, Selection};
 use super::{document, micros, time};
 use crate::clock;
 
@@ -72,16 +70,50 @@ pub async fn find(
     row.as_ref().map(read).transpose()
 }
 
-/// A page of templates by id, and how many there are in all.
+/// What templates are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateField {
+    Id,
+    CreatedAt,
+    UpdatedAt,
+}
+
+impl Field for TemplateField {
+    const ALL: &'static [Self] = &[Self::Id, Self::CreatedAt, Self::UpdatedAt];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::CreatedAt => "createdAt",
+            Self::UpdatedAt => "updatedAt",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Id => Kind::Text,
+            Self::CreatedAt | Self::UpdatedAt => Kind::Time,
+        }
+    }
+
+    fn expr(self, _: DbBackend) -> SimpleExpr {
+        match self {
+            Self::Id => Expr::col(row::Column::Id),
+            Self::CreatedAt => Expr::col(row::Column::CreatedUs),
+            Self::UpdatedAt => Expr::col(row::Column::UpdatedUs),
+        }
+    }
+}
+
+/// A page of templates, and how many there are in all.
 pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
-    offset: u64,
-    limit: u64,
+    selection: &Selection<TemplateField>,
 ) -> Result<(Vec<Kept>, u64), DbErr> {
-    let all = row::Entity::find().filter(row::Column::WorkspaceId.eq(owner.uuid()));
-    let total = all.clone().count(db).await?;
-    let rows = all.order_by_asc(row::Column::Id).offset(offset).limit(limit).all(db).await?;
+    let own = row::Entity::find().filter(row::Column::WorkspaceId.eq(owner.uuid()));
+    let last = (Expr::col(row::Column::Id), Order::Asc);
+    let (rows, total) = selection::fetch(db, own, selection, last).await?;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 

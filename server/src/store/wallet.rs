@@ -6,8 +6,10 @@ use common::ids::{JobId, RunId, TransferId, WorkspaceId};
 use common::ledger::Account;
 use common::market::Line as NewLine;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
+use sea_orm::sea_query::SimpleExpr;
+use sea_orm::{ActiveValue::Set, DbBackend, Order};
 
+use super::selection::{self, Field, Kind, Selection};
 use super::{batches, corrupt, ledger, micros, storable, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -63,6 +65,81 @@ pub async fn balance(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Ba
     })
 }
 
+/// What lines of the statement are filtered and sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineField {
+    Id,
+    CreatedAt,
+    Amount,
+    Kind,
+    JobId,
+    Description,
+    Balance,
+}
+
+/// A grant is a coupon, and a run is a payment.
+pub const KINDS: [&str; 2] = ["coupon", "payment"];
+
+impl Field for LineField {
+    const ALL: &'static [Self] = &[
+        Self::Id,
+        Self::CreatedAt,
+        Self::Amount,
+        Self::Kind,
+        Self::JobId,
+        Self::Description,
+        Self::Balance,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::CreatedAt => "createdAt",
+            Self::Amount => "amount",
+            Self::Kind => "transactionType",
+            Self::JobId => "relatedEntityData.jobId",
+            Self::Description => "description",
+            Self::Balance => "balance",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Id | Self::JobId => Kind::Uuid,
+            Self::CreatedAt => Kind::Time,
+            Self::Amount | Self::Balance => Kind::Amount,
+            Self::Kind => Kind::Choice(&KINDS),
+            Self::Description => Kind::Text,
+        }
+    }
+
+    fn expr(self, _: DbBackend) -> SimpleExpr {
+        match self {
+            Self::Id => Expr::col(Column::Id),
+            Self::CreatedAt => Expr::col(Column::AtUs),
+            // What was taken is negative.
+            Self::Amount => Expr::cust("(COALESCE(credit, 0) - COALESCE(debit, 0))"),
+            Self::Kind => Expr::cust("(CASE WHEN credit IS NULL THEN 1 ELSE 0 END)"),
+            Self::JobId => Expr::col(Column::Job),
+            Self::Description => Expr::col(Column::Description),
+            Self::Balance => Expr::col(Column::Balance),
+        }
+    }
+}
+
+/// A part of the statement, newest first where nothing else is asked for, and how many lines
+/// there are in all.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    selection: &Selection<LineField>,
+) -> Result<(Vec<Line>, u64), DbErr> {
+    let own = Entity::find().filter(Column::Owner.eq(owner.uuid()));
+    let last = (Expr::col(Column::Id), Order::Desc);
+    let (rows, total) = selection::fetch(db, own, selection, last).await?;
+    Ok((rows.into_iter().map(line).collect::<Result<_, _>>()?, total))
+}
+
 /// The statement, newest first.
 pub async fn lines(
     db: &impl ConnectionTrait,
@@ -70,18 +147,8 @@ pub async fn lines(
     offset: u64,
     limit: u64,
 ) -> Result<Vec<Line>, DbErr> {
-    let rows = Entity::find()
-        .filter(Column::Owner.eq(owner.uuid()))
-        .order_by_desc(Column::Id)
-        .offset(offset)
-        .limit(limit)
-        .all(db)
-        .await?;
-    rows.into_iter().map(line).collect()
-}
-
-pub async fn count_lines(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<u64, DbErr> {
-    Entity::find().filter(Column::Owner.eq(owner.uuid())).count(db).await
+    let selection = Selection { tests: Vec::new(), order: Vec::new(), offset, limit };
+    Ok(list(db, owner, &selection).await?.0)
 }
 
 pub(super) async fn insert_lines(

@@ -1,0 +1,151 @@
+//! What jobs are filtered and sorted by.
+
+use common::run::RunState;
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, SimpleExpr};
+
+use super::described::Priority;
+use super::row::Column as C;
+use crate::store::selection::{Field, Kind, json_text};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobField {
+    Id,
+    TemplateId,
+    Name,
+    Description,
+    State,
+    Priority,
+    CreatedAt,
+    SubmittedAt,
+    StartedAt,
+    EndedAt,
+    StartAt,
+    PaymentAmount,
+    NumChunks,
+    ErrorMessage,
+    Tags,
+    Whitelist,
+    Blacklist,
+}
+
+/// The documented states of a job in the order of its life: a new one has no run.
+pub const STATES: [&str; 11] = [
+    "JOB_STATE_NEW",
+    "JOB_STATE_STARTED",
+    "JOB_STATE_UPLOADING",
+    "JOB_STATE_PARTITIONING",
+    "JOB_STATE_PARTITIONED",
+    "JOB_STATE_TASKS_COMPLETED",
+    "JOB_STATE_MERGING",
+    "JOB_STATE_MERGED",
+    "JOB_STATE_DOWNLOADING",
+    "JOB_STATE_COMPLETE",
+    "JOB_STATE_FAILED",
+];
+
+impl Field for JobField {
+    const ALL: &'static [Self] = &[
+        Self::Id,
+        Self::TemplateId,
+        Self::Name,
+        Self::Description,
+        Self::State,
+        Self::Priority,
+        Self::CreatedAt,
+        Self::SubmittedAt,
+        Self::StartedAt,
+        Self::EndedAt,
+        Self::StartAt,
+        Self::PaymentAmount,
+        Self::NumChunks,
+        Self::ErrorMessage,
+        Self::Tags,
+        Self::Whitelist,
+        Self::Blacklist,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::TemplateId => "templateId",
+            Self::Name => "name",
+            Self::Description => "description",
+            Self::State => "state",
+            Self::Priority => "priority",
+            Self::CreatedAt => "createdAt",
+            Self::SubmittedAt => "submittedAt",
+            Self::StartedAt => "startedAt",
+            Self::EndedAt => "endedAt",
+            Self::StartAt => "startAt",
+            Self::PaymentAmount => "paymentAmount",
+            Self::NumChunks => "numChunks",
+            Self::ErrorMessage => "errorMessage",
+            Self::Tags => "tags",
+            Self::Whitelist => "regions.whitelist",
+            Self::Blacklist => "regions.blacklist",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Id => Kind::Uuid,
+            Self::TemplateId | Self::Name | Self::Description | Self::ErrorMessage => Kind::Text,
+            Self::State => Kind::Choice(&STATES),
+            Self::Priority => Kind::Choice(&Priority::NAMES),
+            Self::CreatedAt | Self::SubmittedAt | Self::EndedAt | Self::StartAt => Kind::Time,
+            Self::StartedAt => Kind::WrittenTime,
+            Self::PaymentAmount => Kind::Amount,
+            Self::NumChunks => Kind::Count,
+            Self::Tags | Self::Whitelist | Self::Blacklist => Kind::Texts,
+        }
+    }
+
+    fn expr(self, backend: DbBackend) -> SimpleExpr {
+        let or = |value: SimpleExpr, other: SimpleExpr| {
+            Expr::cust_with_exprs(
+                if backend == DbBackend::Postgres { "COALESCE($1, $2)" } else { "COALESCE(?, ?)" },
+                [value, other],
+            )
+        };
+        match self {
+            Self::Id => Expr::col((super::row::Entity, C::Id)),
+            Self::TemplateId => json_text("jobs.template", "id", backend),
+            Self::Name => Expr::col(C::Name),
+            Self::Description => Expr::col(C::Description),
+            Self::State => state(),
+            Self::Priority => Expr::col(C::Priority),
+            Self::CreatedAt => Expr::col(C::CreatedUs),
+            Self::SubmittedAt => Expr::col(C::SubmittedUs),
+            Self::StartedAt => {
+                let times = "(SELECT times FROM runs WHERE runs.id = jobs.run_id)";
+                Expr::cust_with_exprs(
+                    if backend == DbBackend::Postgres { "rtrim($1, 'Z')" } else { "rtrim(?, 'Z')" },
+                    [json_text(times, "started", backend)],
+                )
+            }
+            Self::EndedAt => of_run("ended_us"),
+            Self::StartAt => Expr::col(C::StartUs),
+            Self::PaymentAmount => or(of_run("captured"), Expr::value(0i64)),
+            Self::NumChunks => or(of_run("total"), Expr::value(0i64)),
+            Self::ErrorMessage => or(of_run("error"), Expr::value("")),
+            Self::Tags => Expr::col(C::Tags),
+            Self::Whitelist => Expr::col(C::Whitelist),
+            Self::Blacklist => Expr::col(C::Blacklist),
+        }
+    }
+}
+
+/// A column of the job's run; null where it has none.
+fn of_run(column: &'static str) -> SimpleExpr {
+    Expr::cust(format!("(SELECT {column} FROM runs WHERE runs.id = jobs.run_id)"))
+}
+
+/// The place of the job's state in `STATES`.
+fn state() -> SimpleExpr {
+    let mut cases = CaseStatement::new();
+    for (before, state) in (1i64..).zip(RunState::ALL) {
+        cases = cases.case(of_run("state").eq(state.as_str()), Expr::value(before));
+    }
+    cases.finally(Expr::value(0i64)).into()
+}
