@@ -1,5 +1,8 @@
 //! What a customer says of a job that its work does not need.
 
+/// What the documented names begin with.
+const PREFIX: &str = "EXECUTION_PRIORITY_";
+
 /// How urgent a job is. It is kept and shown; placement treats all alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Priority {
@@ -39,8 +42,8 @@ impl Priority {
     /// Reads the documented name, or its last word.
     pub fn from_name(name: &str) -> Option<Self> {
         let name = name.to_uppercase();
-        let word = name.strip_prefix("EXECUTION_PRIORITY_").unwrap_or(&name);
-        Self::ALL.into_iter().find(|known| known.as_str().ends_with(&format!("_{word}")))
+        let word = name.strip_prefix(PREFIX).unwrap_or(&name);
+        Self::ALL.into_iter().find(|known| known.as_str().strip_prefix(PREFIX) == Some(word))
     }
 
     pub(super) const fn number(self) -> i16 {
