@@ -34,6 +34,8 @@ const SETTLED_MAX: usize = 4096;
 const LOGS_PAUSE: Duration = Duration::from_secs(1);
 /// The least time between two messages, so that a server in a hurry makes no busy loop.
 const GAP: Duration = Duration::from_millis(2);
+/// The same where the server can only repeat itself: what it wants ended takes time to end.
+const ECHO_GAP: Duration = Duration::from_millis(200);
 /// How long containers may take to be gone when the node stops.
 const FAREWELL: Duration = Duration::from_secs(20);
 /// What a receipt costs in a message beside its bytes.
@@ -113,6 +115,10 @@ impl Pause {
     fn after(&mut self, heard: Heard) {
         match heard {
             Heard::Orders => self.backoff.reset(),
+            Heard::Echo => {
+                self.backoff.reset();
+                self.until = Instant::now() + ECHO_GAP;
+            }
             Heard::Nothing => self.until = Instant::now() + self.backoff.step(),
         }
     }
@@ -122,6 +128,8 @@ impl Pause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
     Orders,
+    /// Only what is being done already.
+    Echo,
     Nothing,
 }
 
@@ -215,11 +223,15 @@ impl<R: Remote> Agent<R> {
                 for (lease, end) in &sent.logs {
                     self.tools.logs.confirmed(*lease, *end);
                 }
+                let repeated = cancel.iter().filter(|lease| !self.cancel(lease)).count();
+                let echo = repeated > 0
+                    && repeated == cancel.len()
+                    && settled.is_empty()
+                    && assign.is_empty();
                 settled.iter().for_each(|lease| self.settle(*lease));
-                cancel.iter().for_each(|lease| self.cancel(lease));
                 let works: Vec<_> = works.into_iter().map(Arc::new).collect();
                 assign.into_iter().for_each(|assignment| self.assign(assignment, &works));
-                Heard::Orders
+                if echo { Heard::Echo } else { Heard::Orders }
             }
             Ok(Orders::Refused(why)) => {
                 tracing::error!(why, "the server does not know this node");
@@ -269,14 +281,16 @@ impl<R: Remote> Agent<R> {
         self.urgent = true;
     }
 
-    /// The attempt is no longer the node's.
-    fn cancel(&mut self, lease: &Lease) {
-        if let Some(stop) = self.cancels.get(lease) {
+    /// The attempt is no longer the node's. Gives whether that is news.
+    fn cancel(&mut self, lease: &Lease) -> bool {
+        let known = self.cancels.get(lease).is_some_and(CancellationToken::is_cancelled);
+        if let Some(stop) = self.cancels.get(lease).filter(|_| !known) {
             tracing::info!(%lease, "attempt cancelled");
             stop.cancel();
         }
         self.receipts.retain(|(receipt, _)| receipt != lease);
         self.tools.logs.forget(lease);
+        !known
     }
 
     fn settle(&mut self, lease: Lease) {

@@ -201,3 +201,28 @@ async fn a_stop_kills_what_runs() {
 
     play.end().await;
 }
+
+#[tokio::test]
+async fn an_order_that_is_only_repeated_makes_no_busy_loop() {
+    let Some(mut play) = Play::start("b sleep 600").await else { return };
+    let (_, answer) = play.next().await;
+    answer.send(Ok(play.assign(&[0], 1000))).unwrap();
+    let (_, answer) = play.until(|sync| running(sync) == 1).await;
+
+    let cancel = || orders(Vec::new(), vec![lease(Stage::Process, 0)], Vec::new());
+    answer.send(Ok(cancel())).unwrap();
+    let (start, mut repeated) = (Instant::now(), 0);
+    loop {
+        let (sync, answer) = play.next().await;
+        if sync.holding.is_empty() {
+            break;
+        }
+        repeated += 1;
+        // Whoever asked may have been overtaken.
+        let _ = answer.send(Ok(cancel()));
+    }
+
+    let pauses = start.elapsed().as_millis() / ECHO_GAP.as_millis();
+    assert!(repeated <= pauses + 2, "{repeated} messages in {:?}", start.elapsed());
+    play.end().await;
+}

@@ -40,6 +40,8 @@ pub struct Coordinator {
     commands: mpsc::Sender<Command>,
     watch: Watch,
     db: Db,
+    /// A node that waits for an answer says nothing, and must not fall silent by it.
+    wait_ms_max: u32,
     /// Whose each node is; it never changes.
     operators: Arc<Mutex<HashMap<NodeId, WorkspaceId>>>,
 }
@@ -112,7 +114,8 @@ impl Coordinator {
             },
         );
         engine.resume();
-        let coordinator = Self { commands, watch, db, operators: Arc::default() };
+        let wait_ms_max = u32::try_from(policy.lease.num_milliseconds() / 3).unwrap_or(u32::MAX);
+        let coordinator = Self { commands, watch, db, wait_ms_max, operators: Arc::default() };
         Ok((coordinator, leases, engine.run(queue, stop)))
     }
 
@@ -133,9 +136,11 @@ impl Coordinator {
         self.ask(|reply| Command::Grant { to, amount, key, reply }).await
     }
 
-    /// Takes what a node says and gives what it should do. Waits up to `sync.wait_ms` while there
-    /// is nothing to say; a newer sync of the same node ends the wait. On `Ok` it is on disk.
-    pub async fn sync(&self, node: NodeId, heard: CheckedSync) -> Result<Orders, Error> {
+    /// Takes what a node says and gives what it should do. Waits up to `sync.wait_ms`, and no
+    /// longer than a third of a lease, while there is nothing to say; a newer sync of the same
+    /// node ends the wait. On `Ok` it is on disk.
+    pub async fn sync(&self, node: NodeId, mut heard: CheckedSync) -> Result<Orders, Error> {
+        heard.sync.wait_ms = heard.sync.wait_ms.min(self.wait_ms_max);
         let operator = self.operator(node).await?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Sync { node, operator, heard, reply };
