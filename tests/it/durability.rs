@@ -204,6 +204,24 @@ async fn a_node_that_comes_back_takes_up_its_tasks_again() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_node_that_works_in_silence_for_longer_than_a_lease_keeps_its_task() -> Result<()> {
+    Market::open(Shape::nodes(1), async |_, client| {
+        client.push(&Package::app("quiet", "sleep 6")).await?;
+        client.template("passthrough", "quiet", "passthrough").await?;
+        let order = json!({"templateId": "quiet", "dataSource": {"dataSourceDescriptor": "bypass"},
+            "dataDestination": {"dataSourceDescriptor": "bypass"}});
+
+        let id = client.start(order, None).await?;
+        client.reached(&id, COMPLETE).await?;
+
+        let tasks = client.get(&format!("/v1/customer/jobs/{id}/tasks")).await?;
+        assert_eq!(tasks["tasks"][0]["attempt"], 1, "{tasks}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn when_both_die_and_come_back_the_run_goes_on() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push_slow_word_count(&client).await?;

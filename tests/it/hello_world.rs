@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::{COMPLETE, Client};
 use crate::harness::market::{Market, Shape};
+use crate::harness::say::say;
 use crate::harness::{busybox, web};
 
 const IMAGE: &str = "fanfold/python:3";
@@ -28,7 +29,7 @@ fn has_python() -> bool {
     let made = Command::new(root().join("scripts/python-image")).output();
     let made = made.is_ok_and(|output| output.status.success());
     if !made {
-        eprintln!("skipped: scripts/python-image cannot make {IMAGE} here");
+        say(format_args!("skipped: scripts/python-image cannot make {IMAGE} here"));
     }
     made
 }

@@ -26,10 +26,11 @@ async fn push_copy(client: &Client, partitioner: &str, assembler: &str) -> Resul
 }
 
 fn copy(source: Value, destination: Value, partitioner: Value) -> Value {
-    json!({
-        "templateId": "copy", "name": "copy", "dataSource": source,
-        "dataDestination": destination, "params": {"partitioner": partitioner},
-    })
+    let mut order = json!({"templateId": "copy", "name": "copy"});
+    order["dataSource"] = source;
+    order["dataDestination"] = destination;
+    order["params"]["partitioner"] = partitioner;
+    order
 }
 
 fn plain(descriptor: &str) -> Value {

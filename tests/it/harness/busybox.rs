@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::say::say;
+
 /// What the image is called in the local engine and in manifests.
 pub const IMAGE: &str = "fanfold-test/busybox:1";
 const BUSYBOX: &str = "/bin/busybox";
@@ -15,11 +17,11 @@ const BUSYBOX: &str = "/bin/busybox";
 pub fn is_possible() -> bool {
     let engine = Command::new("docker").arg("version").output();
     if !engine.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no container engine answers");
+        say(format_args!("skipped: no container engine answers"));
         return false;
     }
     if !Path::new(BUSYBOX).exists() {
-        eprintln!("skipped: there is no {BUSYBOX}");
+        say(format_args!("skipped: there is no {BUSYBOX}"));
         return false;
     }
     true

@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use super::client::{Client, text};
 use super::process::{self, Process};
+use super::say::say;
 use super::wait::until;
 use super::{books, busybox};
 
@@ -251,7 +252,7 @@ impl Market {
         let Ok(entries) = std::fs::read_dir(self.folder.path()) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
             if path.extension().is_some_and(|kind| kind == "log") {
-                eprintln!("==> {} <==\n{}", path.display(), process::tail(&path));
+                say(format_args!("==> {} <==\n{}", path.display(), process::tail(&path)));
             }
         }
     }

@@ -7,5 +7,6 @@ pub mod market;
 pub mod package;
 pub mod process;
 pub mod s3;
+pub mod say;
 pub mod wait;
 pub mod web;
