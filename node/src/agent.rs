@@ -57,7 +57,9 @@ pub async fn run<R: Remote>(lending: Lending, tools: Arc<Tools<R>>, stop: Cancel
     let mut pause = Pause::new();
     loop {
         let idle = in_flight.is_empty();
-        if pause.is_over() && (idle || (agent.urgent && in_flight.len() < IN_FLIGHT_MAX)) {
+        // Asked once: were it over only by the time of the wait, nothing would end the wait.
+        let over = pause.is_over();
+        if over && (idle || (agent.urgent && in_flight.len() < IN_FLIGHT_MAX)) {
             let (message, sent) = agent.message();
             let remote = agent.tools.remote.clone();
             in_flight.push(async move { (remote.sync(message).await, sent) });
@@ -70,7 +72,7 @@ pub async fn run<R: Remote>(lending: Lending, tools: Arc<Tools<R>>, stop: Cancel
             Some(event) = events.recv() => agent.hear(event),
             Some(ended) = agent.attempts.join_next_with_id() => agent.bury(ended),
             Some((answer, sent)) = in_flight.next() => pause.after(agent.obey(answer, &sent)),
-            () = sleep_until(pause.until()), if !pause.is_over() => {}
+            () = sleep_until(pause.until()), if !over => {}
             () = logs.written(), if !agent.urgent && !agent.chatter => agent.chatter = true,
             () = sleep_until(pause.logs()), if agent.chatter && !agent.urgent => {
                 (agent.urgent, agent.chatter) = (true, false);
