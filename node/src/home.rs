@@ -177,7 +177,7 @@ mod tests {
         }
         fs::create_dir(tree.join("closed")).unwrap();
         fs::write(tree.join("closed/file"), "x").unwrap();
-        fs::set_permissions(tree.join("closed"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("closed"), Permissions::from_mode(0o000)).unwrap();
 
         remove_tree(&tree).unwrap();
         remove_tree(&tree).unwrap();

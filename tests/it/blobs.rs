@@ -103,6 +103,30 @@ async fn a_result_is_stored_once_and_only_with_its_digest() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_lease_stores_no_more_than_an_attempt_may() -> Result<()> {
+    const HALF: u64 = 8 << 30;
+
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 1);
+    let link = set.holder(lease, chunk())?;
+    let file = set.file(b"small")?;
+    let live = set.world.state().leases.values().next().cloned().unwrap();
+    // As if another file were on its way.
+    assert!(live.stored.reserve(HALF + 1, 10, u64::MAX));
+
+    let second = link.put(lease, HALF, Digest::of(b"huge"), file.path()).await;
+    link.put(lease, 5, Digest::of(b"small"), file.path()).await?;
+
+    assert!(!refusal(second)?.1);
+    // What broke off takes no room.
+    let broken = link.put(lease, HALF - 6, Digest::of(b"x"), file.path()).await;
+    assert!(broken.is_err());
+    live.stored.give_back(HALF + 1);
+    assert!(live.stored.reserve(2 * HALF - 5, 3, 2 * HALF));
+    Ok(())
+}
+
+#[tokio::test]
 async fn many_streams_at_once_all_end_well() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(Stage::Process, 0);

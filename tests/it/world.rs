@@ -61,7 +61,8 @@ impl World {
     }
 
     pub fn grant(&self, node: NodeId, lease: Lease, inputs: LiveInputs) {
-        let live = Arc::new(LiveLease { spec: Arc::new(spec()), inputs });
+        let live =
+            Arc::new(LiveLease { spec: Arc::new(spec()), inputs, stored: Default::default() });
         self.state().leases.insert((node, lease), live);
     }
 }

@@ -3,6 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use common::ids::JobId;
+use futures::StreamExt as _;
 use sync_wrapper::SyncStream;
 use warp::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName,
@@ -16,7 +19,8 @@ use super::error::{Error, Result};
 use super::{Answer, Doors, Route, any_of, reply};
 use crate::data::key::BlobKey;
 use crate::data::links::{self, LinkError};
-use crate::store::jobs;
+use crate::data::{self, ByteStream};
+use crate::store::{Db, jobs};
 
 pub fn routes(doors: &Arc<Doors>) -> Route {
     let get = warp::path!(Segment)
@@ -76,19 +80,41 @@ async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answer> {
 async fn put(segment: Segment, call: Call) -> Result<Answer> {
     let app = call.app().clone();
     let link = app.data.open_link(&Method::PUT, &segment.0, &call.raw_query).map_err(refused)?;
-    if let BlobKey::Upload(job) = link.key
-        && !jobs::takes_upload(&app.db, job).await?
-    {
-        return Err(Error::Forbidden(
-            "this job has been started or deleted: its file cannot change any more".to_owned(),
-        ));
-    }
     let announced = call.content_length();
-    let stored = app.data.put(&link.key, call.into_stream()).await?;
+    let bytes = if let BlobKey::Upload(job) = link.key {
+        if !jobs::takes_upload(&app.db, job).await? {
+            return Err(too_late());
+        }
+        still_open(app.db.clone(), job, call.into_stream())
+    } else {
+        call.into_stream()
+    };
+    let stored = app.data.put(&link.key, bytes).await?;
     if announced.is_some_and(|length| length != stored.size) {
         return Err(Error::field("body", "was cut off before its end"));
     }
     Ok(StatusCode::OK.into_response())
+}
+
+fn too_late() -> Error {
+    Error::Forbidden(
+        "this job has been started or deleted: its file cannot change any more".to_owned(),
+    )
+}
+
+/// Passes an upload on, and asks again at its end: the file must not be replaced under a run that
+/// was started meanwhile.
+fn still_open(db: Db, job: JobId, bytes: ByteStream) -> ByteStream {
+    let end = futures::stream::once(async move {
+        match jobs::takes_upload(&db, job).await {
+            Ok(true) => Ok(Bytes::new()),
+            Ok(false) => Err(data::Error::Customer(
+                "this job has been started or deleted while its file was uploaded".to_owned(),
+            )),
+            Err(error) => Err(std::io::Error::other(error).into()),
+        }
+    });
+    Box::pin(bytes.chain(end))
 }
 
 fn refused(error: LinkError) -> Error {
@@ -219,6 +245,31 @@ mod tests {
         let bare = format!("{}/v1/storage/cGFja2FnZXM", door.url);
         assert_eq!(door.client.get(&bare).send().await.unwrap().status(), 403);
         assert_eq!(door.client.put(&bare).body("x").send().await.unwrap().status(), 403);
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_was_overtaken_by_the_start_changes_nothing() {
+        let door = Door::open().await;
+        let (id, link) = upload(&door).await;
+        let put = |body: reqwest::Body| door.client.put(&link).body(body).send();
+        assert_eq!(put("first".into()).await.unwrap().status(), 200);
+        let (pieces, body) = tokio::sync::mpsc::channel::<std::io::Result<&'static str>>(1);
+        let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(body));
+        let meanwhile = async {
+            pieces.send(Ok("sec")).await.unwrap();
+            pieces.send(Ok("o")).await.unwrap();
+            // The server has taken the first piece, so the upload has begun.
+            pieces.send(Ok("nd")).await.unwrap();
+            let job = format!("/v1/customer/jobs/{id}");
+            assert_eq!(door.call(Method::DELETE, &job, None).await.0, 200);
+            drop(pieces);
+        };
+
+        let (answer, ()) = tokio::join!(put(body), meanwhile);
+
+        assert!(!answer.unwrap().status().is_success());
+        let key = BlobKey::Upload(id.parse().unwrap());
+        assert_eq!(door.app.data.size(&key).await.unwrap(), Some(5));
     }
 
     #[tokio::test]

@@ -71,8 +71,7 @@ fn nothing_to_say() -> Orders {
 }
 
 /// The caller sees its reply dropped and asks again.
-fn not_looked_up(error: &sea_orm::DbErr) {
-    let error = error as &dyn std::error::Error;
+fn not_looked_up(error: &(dyn std::error::Error + 'static)) {
     tracing::warn!(error, "a command is dropped: the database cannot be asked");
 }
 

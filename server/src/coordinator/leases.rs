@@ -3,7 +3,7 @@
 //! The coordinator writes here after each commit; the p2p hub reads for each blob request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use common::chunks::ChunkTable;
 use common::ids::NodeId;
@@ -15,6 +15,37 @@ use common::task::{Lease, Stage};
 pub struct LiveLease {
     pub spec: Arc<RunSpec>,
     pub inputs: LiveInputs,
+    pub stored: Stored,
+}
+
+/// How much has been stored under a lease, or is on its way. It goes with the lease.
+#[derive(Debug, Default)]
+pub struct Stored(Mutex<Amount>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Amount {
+    files: usize,
+    bytes: u64,
+}
+
+impl Stored {
+    /// Makes room for one more file, unless that would be too many or too much.
+    pub fn reserve(&self, bytes: u64, files_max: usize, bytes_max: u64) -> bool {
+        let mut amount = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = amount.bytes.saturating_add(bytes);
+        if amount.files >= files_max || sum > bytes_max {
+            return false;
+        }
+        *amount = Amount { files: amount.files + 1, bytes: sum };
+        true
+    }
+
+    /// A file that was reserved for has not come.
+    pub fn give_back(&self, bytes: u64) {
+        let mut amount = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        amount.files = amount.files.saturating_sub(1);
+        amount.bytes = amount.bytes.saturating_sub(bytes);
+    }
 }
 
 /// What the lease's task may read.
@@ -69,5 +100,5 @@ fn inputs(market: &Market, lease: Lease) -> Option<LiveLease> {
         Stage::Partition => LiveInputs::Source { table: Arc::clone(run.source()?) },
         Stage::Assemble => LiveInputs::Results { tasks: run.chunks()?.len() },
     };
-    Some(LiveLease { spec: Arc::clone(&run.spec), inputs })
+    Some(LiveLease { spec: Arc::clone(&run.spec), inputs, stored: Stored::default() })
 }

@@ -12,10 +12,13 @@ use common::spec::{
 };
 use common::task::{Lease, Stage, TaskRef};
 use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use super::*;
-use crate::api::testing::Door;
+use crate::data;
+use crate::secrets::Secrets;
+use crate::store::accounts;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -46,11 +49,34 @@ fn spec(workspace: WorkspaceId) -> RunSpec {
     }
 }
 
-async fn granted() -> Door {
-    let door = Door::open().await;
+/// A coordinator with a workspace that has credits. Everything ends when it is dropped.
+struct Room {
+    coordinator: Coordinator,
+    db: Db,
+    workspace: WorkspaceId,
+    _stop: DropGuard,
+    _folder: tempfile::TempDir,
+}
+
+async fn granted() -> Room {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("test.sqlite").display());
+    let db = store::open(&url).await.unwrap();
+    let options = data::Options {
+        bucket: data::Bucket::Folder(folder.path().join("bucket")),
+        allow_private_addresses: false,
+        public_url: "http://localhost".to_owned(),
+        link_key: [8; 32],
+    };
+    let data = Data::open(options, Secrets::new(db.clone(), [7; 32])).await.unwrap();
+    let stop = CancellationToken::new();
+    let (coordinator, _, engine) =
+        Coordinator::start(db.clone(), data, Policy::default(), stop.clone()).await.unwrap();
+    tokio::spawn(engine);
+    let workspace = accounts::owner(&db).await.unwrap().workspace;
     let amount = Credits::from_units(100_000_000_000).unwrap();
-    door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
-    door
+    coordinator.grant(workspace, amount, "first").await.unwrap();
+    Room { coordinator, db, workspace, _stop: stop.drop_guard(), _folder: folder }
 }
 
 fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSync {
@@ -71,29 +97,29 @@ fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSyn
     CheckedSync { sync, receipts: receipts.into_iter().map(sign).collect() }
 }
 
-async fn joined(door: &Door) -> NodeId {
-    let token = nodes::issue_token(&door.app.db, door.workspace).await.unwrap();
-    nodes::join(&door.app.db, "peer", &token).await.unwrap().unwrap()
+async fn joined(room: &Room) -> NodeId {
+    let token = nodes::issue_token(&room.db, room.workspace).await.unwrap();
+    nodes::join(&room.db, "peer", &token).await.unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn a_run_that_has_ended_cannot_be_started_again() {
-    let door = granted().await;
-    let (coordinator, run) = (&door.app.coordinator, RunId::new(Uuid::now_v7()));
-    coordinator.start_run(run, spec(door.workspace)).await.unwrap();
+    let room = granted().await;
+    let (coordinator, run) = (&room.coordinator, RunId::new(Uuid::now_v7()));
+    coordinator.start_run(run, spec(room.workspace)).await.unwrap();
     coordinator.abort_run(run, "enough".to_owned()).await.unwrap();
 
-    let again = coordinator.start_run(run, spec(door.workspace)).await;
+    let again = coordinator.start_run(run, spec(room.workspace)).await;
 
     assert!(matches!(again, Err(Error::AlreadyStarted)), "{again:?}");
     // The coordinator lives: a commit that can never succeed would have been its end.
-    coordinator.start_run(RunId::new(Uuid::now_v7()), spec(door.workspace)).await.unwrap();
+    coordinator.start_run(RunId::new(Uuid::now_v7()), spec(room.workspace)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_node_in_a_hurry_is_told_what_is_settled() {
-    let door = granted().await;
-    let (coordinator, node) = (&door.app.coordinator, joined(&door).await);
+    let room = granted().await;
+    let (coordinator, node) = (&room.coordinator, joined(&room).await);
     let task = TaskRef { run: RunId::new(Uuid::now_v7()), stage: Stage::Process, index: 0 };
     let lease = Lease { task, attempt: 1 };
     let outcome = Outcome::NodeFault { message: String::new() };
@@ -107,10 +133,10 @@ async fn a_node_in_a_hurry_is_told_what_is_settled() {
 
 #[tokio::test]
 async fn an_answer_with_nothing_in_it_comes_when_the_wait_is_over() {
-    let door = granted().await;
-    let node = joined(&door).await;
+    let room = granted().await;
+    let node = joined(&room).await;
     for wait_ms in [0, 100] {
-        let answer = door.app.coordinator.sync(node, sync(vec![], vec![], wait_ms));
+        let answer = room.coordinator.sync(node, sync(vec![], vec![], wait_ms));
 
         let orders = timeout(SOON, answer).await.unwrap().unwrap();
 

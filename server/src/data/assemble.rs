@@ -143,10 +143,10 @@ async fn write_zip(
     while let Some(part) = parts.try_next().await? {
         match part {
             Part::Small(file, bytes) => {
-                send(zip.whole(&names::safe(&file.name), &bytes).into()).await?;
+                send(zip.whole(&names::distinct(&file.name), &bytes).into()).await?;
             }
             Part::Large(file) => {
-                let (header, entry) = zip.begin(&names::safe(&file.name), file.size);
+                let (header, entry) = zip.begin(&names::distinct(&file.name), file.size);
                 send(header.into()).await?;
                 let mut crc = crc32fast::Hasher::new();
                 let mut bytes = open(bucket, &file).await?;

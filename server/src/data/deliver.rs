@@ -15,7 +15,7 @@ pub async fn deliver(
     folder: &str,
     file: &ResultFile,
 ) -> Result<(), Error> {
-    let key = [folder.trim_matches('/'), &names::safe(&file.name)].join("/");
+    let key = [folder.trim_matches('/'), &names::distinct(&file.name)].join("/");
     let key = key.trim_start_matches('/');
     let path = destination.path(key)?;
     let expected = match file.digest {
@@ -78,7 +78,9 @@ mod tests {
 
         deliver(&ours, &bucket, "out", &file).await.unwrap();
 
-        assert_eq!(server.read("out/.._.._evil").unwrap(), b"x");
+        let name = names::distinct("../../evil");
+        assert!(name.starts_with(".._.") && name.ends_with("_evil"));
+        assert_eq!(server.read(&format!("out/{name}")).unwrap(), b"x");
         assert!(customer(deliver(&ours, &bucket, "../out", &file).await).starts_with("path:"));
     }
 

@@ -1,5 +1,7 @@
 //! File names that come from outside: out of URLs, keys and containers.
 
+use common::digest::Digest;
+
 /// Longest name in bytes that every file system and archive takes, with room for a chunk's number.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -33,6 +35,23 @@ pub fn safe(name: &str) -> String {
     if safe.trim_matches(['.', ' ']).is_empty() { "data".to_owned() } else { safe }
 }
 
+/// A safe name that is still another one for every name: what had to be changed gets a mark of
+/// what it was, so that no file takes the place of another.
+pub fn distinct(name: &str) -> String {
+    let safe = safe(name);
+    if safe == name {
+        return safe;
+    }
+    let mark = &Digest::of(name.as_bytes()).to_string()[..12];
+    let (stem, suffix) = match safe.rsplit_once('.') {
+        Some((stem, suffix)) if !stem.is_empty() && suffix.len() < 16 => (stem, suffix),
+        _ => (safe.as_str(), ""),
+    };
+    let dot = if suffix.is_empty() { "" } else { "." };
+    let room = NAME_BYTES_MAX - mark.len() - suffix.len() - 2;
+    format!("{}-{mark}{dot}{suffix}", &stem[..stem.floor_char_boundary(room)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +73,21 @@ mod tests {
             assert_eq!(safe(expected), expected);
         }
         assert_eq!(safe(&"é".repeat(500)).len(), NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn no_name_takes_the_place_of_another() {
+        let long = |end: &str| format!("0000001_{}{end}.txt", "x".repeat(220));
+        let names =
+            ["a.txt", "a:b.txt", "a?b.txt", "a_b.txt", "..", "...", "", &long("1"), &long("2")];
+
+        let distinct: Vec<String> = names.into_iter().map(distinct).collect();
+
+        assert_eq!((distinct[0].as_str(), distinct[3].as_str()), ("a.txt", "a_b.txt"));
+        assert!(distinct[1].starts_with("a_b-") && distinct[1].ends_with(".txt"));
+        assert!(distinct.iter().all(|name| safe(name) == *name && name.len() <= NAME_BYTES_MAX));
+        let unique: std::collections::HashSet<_> = distinct.iter().collect();
+        assert_eq!(unique.len(), names.len());
     }
 
     #[test]

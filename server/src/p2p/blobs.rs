@@ -17,7 +17,7 @@ use super::frame::{self, Error, SILENCE, within};
 use super::peers::Peers;
 use super::port::Port;
 use super::reads::{self, Found};
-use super::receipts::RESULT_BYTES_MAX;
+use super::receipts::RESULTS_BYTES_MAX;
 use super::refusal::Refusal;
 use super::results::{self, Results};
 use super::stored::Stored;
@@ -78,7 +78,7 @@ impl<P: Port> Blobs<P> {
         let found = match request {
             BlobRequest::Inputs { .. } => return self.list(&live, lease, stream).await,
             BlobRequest::Put { size, digest, .. } => {
-                return self.put(lease, data::Stored { size, digest }, stream).await;
+                return self.put(&live, lease, data::Stored { size, digest }, stream).await;
             }
             BlobRequest::Package { from, .. } => {
                 reads::package(&self.port, &live, lease, from).await
@@ -159,6 +159,7 @@ impl<P: Port> Blobs<P> {
     /// Takes a result file.
     async fn put(
         &self,
+        live: &LiveLease,
         lease: Lease,
         expected: data::Stored,
         mut stream: Stream,
@@ -171,13 +172,21 @@ impl<P: Port> Blobs<P> {
                 say(&mut stream, &BlobReply::Stored).await?;
                 return Ok(close(&mut stream).await?);
             }
-            Ok(false) => say(&mut stream, &BlobReply::Ready).await?,
+            Ok(false) => {}
             Err(refusal) => return Err(Ended::Refused(refusal, stream)),
         }
+        let Some(room) = Room::reserve(live, size) else {
+            let message = format!(
+                "more results than {OUTPUTS_MAX} files or {RESULTS_BYTES_MAX} bytes together"
+            );
+            return Err(Ended::Refused(Refusal::never(message), stream));
+        };
+        say(&mut stream, &BlobReply::Ready).await?;
         let (from, mut to) = stream.split();
         let put = self.port.put(&key, expected, incoming(from, size));
         let reply = match timeout(patience(size), put).await {
             Ok(Ok(())) => {
+                room.keep();
                 self.stored.remember(lease, digest, size);
                 BlobReply::Stored
             }
@@ -188,7 +197,7 @@ impl<P: Port> Blobs<P> {
         Ok(close(&mut to).await?)
     }
 
-    /// Whether a file is stored already; refuses files that may not be.
+    /// Whether a file is stored already.
     async fn is_stored(
         &self,
         key: &BlobKey,
@@ -198,16 +207,31 @@ impl<P: Port> Blobs<P> {
         if self.stored.has(lease, expected.digest, expected.size) {
             return Ok(true);
         }
-        if expected.size > RESULT_BYTES_MAX {
-            return Err(Refusal::never(format!(
-                "a result of {} bytes; the most is {RESULT_BYTES_MAX}",
-                expected.size
-            )));
-        }
-        if self.stored.count(lease) >= OUTPUTS_MAX {
-            return Err(Refusal::never(format!("more than {OUTPUTS_MAX} results")));
-        }
         Ok(self.port.size(key).await? == Some(expected.size))
+    }
+}
+
+/// Room for a file that is on its way; given back unless the file is kept.
+struct Room<'a> {
+    live: &'a LiveLease,
+    bytes: u64,
+}
+
+impl<'a> Room<'a> {
+    fn reserve(live: &'a LiveLease, bytes: u64) -> Option<Self> {
+        let fits = live.stored.reserve(bytes, OUTPUTS_MAX, RESULTS_BYTES_MAX);
+        fits.then_some(Self { live, bytes })
+    }
+
+    fn keep(self) {
+        // It holds nothing of its own.
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.live.stored.give_back(self.bytes);
     }
 }
 

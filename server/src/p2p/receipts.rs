@@ -16,8 +16,8 @@ use super::text;
 use crate::data;
 use crate::data::key::BlobKey;
 
-/// The most bytes of a result file: 64 GiB.
-pub const RESULT_BYTES_MAX: u64 = 64 << 30;
+/// The most bytes of an attempt's results together: more than any node lets a container write.
+pub const RESULTS_BYTES_MAX: u64 = 16 << 30;
 /// Looks at the bucket at once, for one message.
 const LOOKS_MAX: usize = 16;
 /// The most bytes of what a node says about a failure.
@@ -133,14 +133,15 @@ fn list_fault(outputs: &[Output]) -> Option<String> {
     if outputs.len() > OUTPUTS_MAX {
         return Some(format!("{} results; the most is {OUTPUTS_MAX}", outputs.len()));
     }
-    let mut names = HashSet::with_capacity(outputs.len());
+    let (mut names, mut bytes) = (HashSet::with_capacity(outputs.len()), 0u64);
     for Output { name, size, .. } in outputs {
         if !is_flat(name) {
             let name = text::tidy(name, NAME_BYTES_MAX);
             return Some(format!("the result {name:?} is not named as a file can be"));
         }
-        if *size > RESULT_BYTES_MAX {
-            return Some(format!("the result {name:?} is larger than {RESULT_BYTES_MAX} bytes"));
+        bytes = bytes.saturating_add(*size);
+        if bytes > RESULTS_BYTES_MAX {
+            return Some(format!("the results have more than {RESULTS_BYTES_MAX} bytes"));
         }
         if !names.insert(name) {
             return Some(format!("two results are named {name:?}"));
@@ -221,7 +222,11 @@ mod tests {
         let many = vec![output("a", 1); OUTPUTS_MAX + 1];
         assert!(list_fault(&many).is_some_and(|fault| fault.contains("10001")));
         assert!(list_fault(&[output("a", 1), output("a", 1)]).is_some());
-        assert!(list_fault(&[output("a", RESULT_BYTES_MAX + 1)]).is_some());
+        assert!(list_fault(&[output("a", RESULTS_BYTES_MAX + 1)]).is_some());
+        let half = RESULTS_BYTES_MAX / 2;
+        assert!(list_fault(&[output("a", half), output("b", half)]).is_none());
+        assert!(list_fault(&[output("a", half), output("b", half + 1)]).is_some());
+        assert!(list_fault(&[output("a", u64::MAX), output("b", u64::MAX)]).is_some());
         assert_eq!(list_fault(&[output("a", 1), output("..b", 0)]), None);
     }
 

@@ -165,22 +165,21 @@ impl Docker {
 
 /// What a registry will never give is the customer's fault; what it does not give now may be the
 /// node's.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are of the way to the engine")]
 fn not_pulled(error: EngineError) -> Error {
-    let said = match &error {
-        EngineError::DockerResponseServerError { status_code: 400 | 404, message } => Some(message),
-        EngineError::DockerResponseServerError { message, .. }
-        | EngineError::DockerStreamError { error: message } => {
-            let never =
-                ["manifest unknown", "not found", "pull access denied", "no matching manifest"];
-            // Names of hosts are not found either, where the node has no network.
-            let of_host = ["lookup ", "dial "].iter().any(|sign| message.contains(sign));
-            Some(message).filter(|said| !of_host && never.iter().any(|text| said.contains(text)))
-        }
-        _ => None,
+    let (status, message) = match &error {
+        EngineError::DockerResponseServerError { status_code, message } => (*status_code, message),
+        EngineError::DockerStreamError { error } => (200, error),
+        _ => return engine("pull an image")(error),
     };
-    match said {
-        Some(message) => Error::Unusable(format!("the image cannot be pulled: {message}")),
-        None => engine("pull an image")(error),
+    let signs = ["manifest unknown", "not found", "pull access denied", "no matching manifest"];
+    // Names of hosts are not found either, where the node has no network.
+    let of_host = ["lookup ", "dial "].iter().any(|sign| message.contains(sign));
+    let never = !of_host && signs.iter().any(|sign| message.contains(sign));
+    if matches!(status, 400 | 404) || never {
+        Error::Unusable(format!("the image cannot be pulled: {message}"))
+    } else {
+        engine("pull an image")(error)
     }
 }
 
