@@ -58,22 +58,6 @@ pub async fn open(bucket: &Bucket, file: &ResultFile) -> Result<ByteStream, Erro
     Ok(verified.boxed())
 }
 
-/// The same stream, read ahead by a task of its own: what comes is checked while what came before
-/// is written.
-fn ahead(mut bytes: ByteStream) -> ByteStream {
-    let (pieces, read) = mpsc::channel(PIECES_MAX);
-    tokio::spawn(async move {
-        while let Some(piece) = bytes.next().await {
-            let is_last = piece.is_err();
-            // Whoever read this has gone.
-            if pieces.send(piece).await.is_err() || is_last {
-                return;
-            }
-        }
-    });
-    ReceiverStream::new(read).boxed()
-}
-
 /// A result file on its way into a larger one.
 enum Part {
     Small(ResultFile, Bytes),
@@ -107,7 +91,7 @@ fn concat(bucket: &Bucket, files: ResultFiles) -> ByteStream {
             async move {
                 match part {
                     Part::Small(_, bytes) => Ok(futures::stream::iter([Ok(bytes)]).boxed()),
-                    Part::Large(file) => Ok(ahead(open(&bucket, &file).await?)),
+                    Part::Large(file) => open(&bucket, &file).await,
                 }
             }
         })

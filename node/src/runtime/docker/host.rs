@@ -1,0 +1,83 @@
+//! What a container may see and use of its host.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    HostConfig, HostConfigLogConfig, Mount as BindMount, MountBindOptions,
+    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, ResourcesUlimits,
+};
+
+use super::images::Ready;
+use crate::runtime::{Launch, Mount};
+
+const TMP_OPTIONS: &str = "rw,exec,nosuid,nodev,size=256m,mode=1777";
+const PIDS_MAX: i64 = 512;
+/// No more than what nearly every engine may give itself: it cannot raise its own limit.
+const OPEN_FILES_MAX: i64 = 4096;
+/// The engine accepts no less.
+const MEMORY_BYTES_MIN: i64 = 6 << 20;
+
+/// How a container is kept in.
+pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
+    let memory = (i64::from(launch.needs.memory_mib) << 20).max(MEMORY_BYTES_MIN);
+    let mut mounts: Vec<_> = launch.mounts.iter().map(|mount| bind(mount, true)).collect();
+    mounts.push(bind(&launch.results, false));
+    mounts.extend(image.volumes.iter().map(|inside| in_memory(inside)));
+    let ulimit = |name: &str, most| ResourcesUlimits {
+        name: Some(name.into()),
+        soft: Some(most),
+        hard: Some(most),
+    };
+    let file_bytes = i64::try_from(launch.results_bytes_max).unwrap_or(i64::MAX);
+    HostConfig {
+        mounts: Some(mounts),
+        tmpfs: Some(HashMap::from([("/tmp".into(), TMP_OPTIONS.into())])),
+        network_mode: Some("none".into()),
+        readonly_rootfs: Some(true),
+        cap_drop: Some(vec!["ALL".into()]),
+        security_opt: Some(vec!["no-new-privileges".into()]),
+        privileged: Some(false),
+        memory: Some(memory),
+        memory_swap: Some(memory),
+        cpu_period: Some(100_000),
+        cpu_quota: Some((i64::from(launch.needs.cpu_millis) * 100).max(1000)),
+        pids_limit: Some(PIDS_MAX),
+        ulimits: Some(vec![
+            ulimit("core", 0),
+            ulimit("fsize", file_bytes),
+            ulimit("nofile", OPEN_FILES_MAX),
+        ]),
+        // The output is read as it comes; nothing of it stays on the engine's disk.
+        log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+        ..HostConfig::default()
+    }
+}
+
+fn bind(mount: &Mount, read_only: bool) -> BindMount {
+    BindMount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.host.to_string_lossy().into_owned()),
+        target: Some(mount.inside.into()),
+        read_only: Some(read_only),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            ..MountBindOptions::default()
+        }),
+        ..BindMount::default()
+    }
+}
+
+/// A volume that an image asks for: in memory, which is limited, and not on the engine's disk,
+/// which is not.
+fn in_memory(inside: &str) -> BindMount {
+    BindMount {
+        typ: Some(MountType::TMPFS),
+        target: Some(inside.into()),
+        tmpfs_options: Some(MountTmpfsOptions {
+            size_bytes: Some(64 << 20),
+            mode: Some(0o1777),
+            ..MountTmpfsOptions::default()
+        }),
+        ..BindMount::default()
+    }
+}
