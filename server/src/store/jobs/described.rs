@@ -39,8 +39,8 @@ impl Priority {
     /// Reads the documented name, or its last word.
     pub fn from_name(name: &str) -> Option<Self> {
         let name = name.to_uppercase();
-        let word = name.strip_prefix("EXECUTION_PRIORITY_").unwrap_or(&name);
-        Self::ALL.into_iter().find(|known| known.as_str().ends_with(&format!("_{word}")))
+        let word = format!("EXECUTION_PRIORITY_{name}");
+        Self::ALL.into_iter().find(|known| [&name, &word].iter().any(|is| *is == known.as_str()))
     }
 
     pub(super) const fn number(self) -> i16 {
