@@ -22,7 +22,7 @@ use crate::store::jobs::{self, Change, Job};
 use crate::store::secrets::Secret;
 
 pub fn routes(doors: &Arc<Doors>) -> Route {
-    any_of([patches(doors), uploads(doors)])
+    any_of([patches(doors), posts(doors), uploads(doors)])
 }
 
 fn patches(doors: &Arc<Doors>) -> Route {
@@ -51,6 +51,23 @@ fn patches(doors: &Arc<Doors>) -> Route {
         .map(reply::json_reply)
         .boxed();
     any_of([data, params, name, config])
+}
+
+/// The forms of 2023.
+fn posts(doors: &Arc<Doors>) -> Route {
+    let data = warp::path!("jobs" / "datasource" / Segment)
+        .and(warp::post())
+        .and(call(doors))
+        .then(set_data)
+        .map(reply::json_reply)
+        .boxed();
+    let params = warp::path!("jobs" / "params" / Segment)
+        .and(warp::post())
+        .and(call(doors))
+        .then(set_params)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([data, params])
 }
 
 fn uploads(doors: &Arc<Doors>) -> Route {

@@ -1,5 +1,6 @@
 //! What happens to jobs, as it happens: server-sent events, or one JSON object a line.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,15 @@ use warp::{Filter as _, http};
 use super::call::{Call, call};
 use super::error::{Error, Result};
 use super::{Answer, App, Doors, Route, job_out, reply};
-use crate::coordinator::{Change, RunEvent};
+use crate::coordinator::{Change, EventId, RunEvent};
+use crate::store::jobs::{self, JobField};
+use crate::store::runs;
+use crate::store::selection::{Comparison, Operand, Selection, Test};
 
 /// Says that the stream is alive while nothing happens, and finds out who has gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The most jobs of a fresh start, newest first.
+const RESET_JOBS_MAX: u64 = 1_000;
 
 pub fn routes(doors: &Arc<Doors>) -> Route {
     warp::path!("events")
@@ -46,13 +52,19 @@ struct Listener {
     workspace: WorkspaceId,
     job: Option<JobId>,
     format: Format,
-    ended: bool,
+    /// What is to be told before anything new.
+    first: VecDeque<RunEvent>,
+    /// Events are lost: the state of things is told in their place.
+    reset: bool,
     _place: OwnedSemaphorePermit,
 }
 
+/// Streams what happens. `Last-Event-ID` (or `lastEventId` in the query) asks for what came after
+/// an event; where that is no longer known, a `reset` event tells the state of things instead.
 async fn events(call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
-    let job = match call.query()?.get("jobId").filter(|id| !id.is_empty()) {
+    let query = call.query()?;
+    let job = match query.get("jobId").filter(|id| !id.is_empty()) {
         None => None,
         Some(id) => {
             let id = id.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?;
@@ -62,16 +74,24 @@ async fn events(call: Call) -> Result<Answer> {
     let accept = call.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     let format =
         if accept.contains("text/event-stream") { Format::ServerSent } else { Format::Lines };
+    let last = call.headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let last = last.or(query.get("lastEventId").map(String::as_str)).filter(|id| !id.is_empty());
+    let (missed, heard) = match last.map(str::parse::<EventId>) {
+        None => (Some(Vec::new()), call.app().coordinator.events()),
+        Some(Ok(last)) => call.app().coordinator.events_after(last),
+        Some(Err(_)) => (None, call.app().coordinator.events()),
+    };
     let doors = call.doors();
     let place = doors.streams.clone().try_acquire_owned().map_err(|_| Error::Unavailable)?;
     let listener = Listener {
         app: call.app().clone(),
-        events: call.app().coordinator.events(),
+        events: heard,
         stop: doors.stop.clone(),
         workspace: caller.workspace,
         job,
         format,
-        ended: false,
+        reset: missed.is_none(),
+        first: missed.unwrap_or_default().into(),
         _place: place,
     };
     let mut answer = warp::reply::stream(SyncStream::new(stream(listener))).into_response();
@@ -95,8 +115,13 @@ fn stream(listener: Listener) -> impl Stream<Item = std::io::Result<Bytes>> + Se
 impl Listener {
     /// The next piece of the stream, or `None` at its end.
     async fn next(&mut self) -> Option<Vec<u8>> {
-        if self.ended {
-            return None;
+        if std::mem::take(&mut self.reset) {
+            return self.state_of_things().await;
+        }
+        while let Some(event) = self.first.pop_front() {
+            if self.hears(&event) {
+                return Some(self.write(&event));
+            }
         }
         let alive = tokio::time::sleep(KEEP_ALIVE);
         tokio::pin!(alive);
@@ -110,12 +135,48 @@ impl Listener {
                 Ok(event) if self.hears(&event) => return Some(self.write(&event)),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    self.ended = true;
-                    return Some(self.format.missed(missed));
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    return self.state_of_things().await;
                 }
             }
         }
+    }
+
+    /// A `reset` event: the states of the workspace's jobs, or of the one that is listened to. A
+    /// listener forgets what it knew, and hears from here on what changes.
+    async fn state_of_things(&self) -> Option<Vec<u8>> {
+        match self.states().await {
+            Ok(jobs) => Some(self.format.event(None, "reset", &json!({ "jobs": jobs }))),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "event stream ended");
+                None
+            }
+        }
+    }
+
+    async fn states(&self) -> std::result::Result<Vec<Value>, sea_orm::DbErr> {
+        let id = |job: JobId| Test::Compare(Comparison::Equal, Operand::Uuid(job.uuid()));
+        let selection = Selection {
+            tests: self.job.map(|job| (JobField::Id, id(job))).into_iter().collect(),
+            order: vec![(JobField::CreatedAt, true)],
+            offset: 0,
+            limit: RESET_JOBS_MAX,
+        };
+        let db = &self.app.db;
+        let (found, _) = jobs::list(db, self.workspace, &selection).await?;
+        let ids: Vec<_> = found.iter().map(|job| job.id).collect();
+        let runs = runs::find_by_jobs(db, self.workspace, &ids).await?;
+        let by_job: HashMap<_, _> = runs.iter().map(|run| (run.job, run)).collect();
+        let state = |job: jobs::Job| {
+            let run = by_job.get(&job.id).copied();
+            json!({
+                "jobId": job.id,
+                "runId": run.map(|run| run.id),
+                "state": job_out::state_of(run),
+                "errorMessage": run.and_then(|run| run.error.as_deref()),
+            })
+        };
+        Ok(found.into_iter().map(state).collect())
     }
 
     fn hears(&self, event: &RunEvent) -> bool {
@@ -124,7 +185,7 @@ impl Listener {
 
     fn write(&self, event: &RunEvent) -> Vec<u8> {
         let (name, data) = describe(event);
-        let mut text = self.format.event(event.seq, name, &data);
+        let mut text = self.format.event(Some(event.id), name, &data);
         // Progress has no event of its own: it is told with each change of a task.
         if let Change::Task { .. } = event.change
             && let Some(progress) = self.app.coordinator.progress(event.run)
@@ -138,7 +199,7 @@ impl Listener {
                 "nodesBusy": progress.nodes_busy,
                 "spent": progress.spent,
             });
-            text.extend(self.format.event(event.seq, "job.progress", &data));
+            text.extend(self.format.event(Some(event.id), "job.progress", &data));
         }
         text
     }
@@ -185,21 +246,14 @@ impl Format {
         }
     }
 
-    fn event(self, seq: u64, name: &str, data: &Value) -> Vec<u8> {
+    fn event(self, id: Option<EventId>, name: &str, data: &Value) -> Vec<u8> {
+        let id = id.map_or_else(String::new, |id| id.to_string());
         match self {
-            Self::ServerSent => format!("id: {seq}\nevent: {name}\ndata: {data}\n\n"),
-            Self::Lines => format!("{}\n", json!({"result": {"event": name, "data": data}})),
-        }
-        .into_bytes()
-    }
-
-    /// Tells a listener that it was too slow: it must read the state and listen again.
-    fn missed(self, events: u64) -> Vec<u8> {
-        let message = format!("{events} events were missed: read the jobs, then listen again");
-        let error = json!({"code": 11, "message": message, "details": []});
-        match self {
-            Self::ServerSent => format!("event: error\ndata: {error}\n\n"),
-            Self::Lines => format!("{}\n", json!({ "error": error })),
+            // An empty id makes a client forget its last: it is of no use any more.
+            Self::ServerSent => format!("id: {id}\nevent: {name}\ndata: {data}\n\n"),
+            Self::Lines => {
+                format!("{}\n", json!({"result": {"event": name, "data": data, "id": id}}))
+            }
         }
         .into_bytes()
     }
@@ -209,7 +263,6 @@ impl Format {
 mod tests {
     use std::time::Duration;
 
-    use common::credits::Credits;
     use futures::StreamExt as _;
 
     use super::super::testing::Door;
@@ -235,15 +288,7 @@ mod tests {
     }
 
     async fn run_a_job(door: &Door) -> String {
-        let amount = Credits::from_units(100_000_000_000).unwrap();
-        door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
-        door.template("passthrough", "passthrough").await;
-        let id = door
-            .job(json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
-                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
-            .await;
-        let run = format!("/v1/customer/jobs/{id}/run");
-        assert_eq!(door.post(&run, json!({})).await.0, 200);
+        let id = door.running_job().await;
         let abort = format!("/v1/customer/jobs/{id}/abort");
         assert_eq!(door.post(&abort, json!({})).await.0, 200);
         id
@@ -283,5 +328,58 @@ mod tests {
 
         let end = answer.bytes_stream().for_each(|_| async {});
         tokio::time::timeout(Duration::from_secs(10), end).await.expect("the stream goes on");
+    }
+
+    async fn listen_after(door: &Door, last: &str, query: &str) -> reqwest::Response {
+        let url = format!("{}/v1/customer/events{query}", door.url);
+        let asked = door.client.get(url).header("authorization", &door.key);
+        let asked = asked.header("accept", "text/event-stream").header("last-event-id", last);
+        asked.send().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stream_goes_on_where_it_broke_off() {
+        let door = Door::open().await;
+        let mut before = listen(&door, &door.key, "text/event-stream").await;
+        let id = run_a_job(&door).await;
+        let whole = read_until(&mut before, "JOB_STATE_FAILED").await;
+        let first = whole.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+        drop(before);
+
+        let mut after = listen_after(&door, first, "").await;
+        let rest = read_until(&mut after, "JOB_STATE_FAILED").await;
+
+        assert!(rest.contains(&id) && !rest.contains("event: reset"), "{rest}");
+        assert!(!rest.contains(&format!("id: {first}\n")), "{rest}");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_last_event_is_answered_with_the_state_of_things() {
+        let door = Door::open().await;
+        let id = run_a_job(&door).await;
+        let draft = door.job(json!({"templateId": "t"})).await;
+        for (last, query, told) in [
+            ("1-1", String::new(), 2),
+            ("nonsense", String::new(), 2),
+            ("1-1", format!("?jobId={draft}"), 1),
+        ] {
+            let mut answer = listen_after(&door, last, &query).await;
+
+            let heard = read_until(&mut answer, "JOB_STATE_NEW").await;
+
+            let data = heard.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+            let data: Value = serde_json::from_str(data).unwrap();
+            assert!(heard.contains("event: reset"), "{heard}");
+            let jobs = data["jobs"].as_array().unwrap();
+            assert_eq!(jobs.len(), told, "{data}");
+            assert_eq!(
+                (&jobs[0]["jobId"], &jobs[0]["state"]),
+                (&json!(draft), &json!("JOB_STATE_NEW"))
+            );
+            if told == 2 {
+                assert_eq!(jobs[1]["jobId"], id);
+                assert_eq!(jobs[1]["errorMessage"], "aborted by user");
+            }
+        }
     }
 }

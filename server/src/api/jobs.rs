@@ -31,10 +31,10 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(create)
         .map(reply::json_reply)
         .boxed();
-    let get = warp::path!("jobs" / Segment)
-        .and(warp::get())
+    let clone = warp::path!("jobs" / Segment / "clone")
+        .and(warp::post())
         .and(call(doors))
-        .then(get)
+        .then(clone)
         .map(reply::json_reply)
         .boxed();
     let delete = warp::path!("jobs" / Segment)
@@ -43,7 +43,7 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(delete)
         .map(reply::json_reply)
         .boxed();
-    any_of([create, get, delete])
+    any_of([create, clone, delete])
 }
 
 /// Makes a job, or changes the draft of the given id.
@@ -130,11 +130,27 @@ async fn read_changes(
     Ok(changes)
 }
 
-async fn get(id: Segment, call: Call) -> Result<JobAnswer> {
+/// Makes a draft like an existing job, under a name of its own where one is given. A file must be
+/// uploaded anew.
+async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
-    let job = find(call.app(), &caller, &id).await?;
-    let run = job_out::run_of(call.app(), &job).await?;
-    job_out::answer(call.app(), job, run).await
+    let mut body = call.json().await?;
+    let name = body.line("name", NAME_CHARS_MAX)?;
+    body.finish()?;
+    let app = call.app();
+    let from = find(app, &caller, &id).await?;
+    let copy = Job {
+        id: JobId::new(Uuid::now_v7()),
+        name: name.unwrap_or_else(|| from.name.clone()),
+        upload_bytes: None,
+        draft: 0,
+        run: None,
+        created_at: clock::now(),
+        submitted_at: None,
+        ..from
+    };
+    jobs::insert(&app.db, &copy).await?;
+    job_out::answer(app, copy, None).await
 }
 
 /// Deletes a draft, or hides a job whose run has ended.
@@ -299,5 +315,49 @@ mod tests {
             door.get("/v1/customer/jobs?pagination.offset=18446744073709551615").await.0,
             400
         );
+    }
+
+    #[tokio::test]
+    async fn a_clone_is_a_draft_of_its_own() {
+        let door = Door::open().await;
+        let id = door.running_job().await;
+        let clone = format!("/v1/customer/jobs/{id}/clone");
+
+        let (status, body) = door.post(&clone, json!({"name": "again"})).await;
+
+        let copy = &body["job"];
+        assert_eq!((status, &copy["state"]), (200, &json!("JOB_STATE_NEW")), "{body}");
+        assert_eq!((&copy["name"], &copy["numChunks"]), (&json!("again"), &json!(0)));
+        assert_eq!(copy["dataSource"]["dataSourceDescriptor"], "bypass");
+        assert_ne!(copy["id"], id);
+        let run = format!("/v1/customer/jobs/run/{}", copy["id"].as_str().unwrap());
+        assert_eq!(door.post(&run, json!({})).await.0, 200);
+        let stranger = door.stranger().await;
+        assert_eq!(door.call_as(&stranger, Method::POST, &clone, None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn the_flow_of_2023_works() {
+        let door = Door::open().await;
+        let first = door.running_job().await;
+        let id = door.job(json!({"templateId": "t", "name": "old way"})).await;
+        let source = json!({"dataSource": {"dataSourceDescriptor": "local"},
+                            "dataDestination": {"dataSourceDescriptor": "bucket"}});
+
+        let (_, body) = door.post(&format!("/v1/customer/jobs/datasource/{id}"), source).await;
+        let link = body["job"]["dataSource"]["params"]["tempUrl"].as_str().unwrap();
+        assert_eq!(door.client.put(link).body("data").send().await.unwrap().status(), 200);
+
+        for (path, body) in [
+            ("params", json!({"app": {"preset": "x"}})),
+            ("uploadcompleted", json!({})),
+            ("run", json!({})),
+        ] {
+            let (status, body) = door.post(&format!("/v1/customer/jobs/{path}/{id}"), body).await;
+            assert_eq!(status, 200, "{path}: {body}");
+        }
+        let (_, list) = door.get("/v1/customer/jobs?orderBy=createdAt").await;
+        assert_eq!(list["data"][0]["id"], first);
+        assert_eq!(list["data"][1]["params"]["app"]["preset"], "x");
     }
 }

@@ -6,20 +6,24 @@
 
 mod auth;
 mod call;
+mod datasource;
 mod described;
 mod draft;
 mod error;
 mod events;
+mod follow;
 mod images;
 mod info;
 mod job_list;
 mod job_out;
 mod jobs;
+mod logs;
 mod nodes;
 mod package_out;
 mod packages;
 mod page;
 mod plan;
+mod quote;
 mod reply;
 mod run;
 mod secrets;
@@ -117,8 +121,13 @@ fn routes(
         view::routes(&doors),
         job_list::routes(&doors),
         jobs::routes(&doors),
+        follow::routes(&doors),
+        quote::routes(&doors),
+        datasource::routes(&doors),
+        wallet::old_routes(&doors),
         draft::routes(&doors),
         run::routes(&doors),
+        logs::routes(&doors),
         events::routes(&doors),
         info::routes(),
     ]));
@@ -245,6 +254,15 @@ mod tests {
             (Method::POST, format!("/v1/customer/jobs/{id}/abort")),
             (Method::GET, format!("/v1/customer/jobs/{id}/results")),
             (Method::GET, format!("/v1/customer/jobs/{id}/progress")),
+            (Method::GET, format!("/v1/customer/jobs/{id}/explain")),
+            (Method::GET, format!("/v1/customer/jobs/{id}/quote")),
+            (Method::POST, format!("/v1/customer/jobs/{id}/clone")),
+            (Method::GET, format!("/v1/customer/jobs/estimation/{id}")),
+            (Method::POST, format!("/v1/customer/jobs/run/{id}")),
+            (Method::POST, format!("/v1/customer/jobs/params/{id}")),
+            (Method::POST, format!("/v1/customer/jobs/datasource/{id}")),
+            (Method::POST, "/v1/customer/datasource/test".to_owned()),
+            (Method::GET, "/v1/customer/wallet/balance".to_owned()),
             (Method::GET, format!("/v1/customer/jobs/{id}/tasks")),
             (Method::GET, "/v1/customer/jobs/templates".to_owned()),
             (Method::POST, "/v1/customer/jobs/runningTasks".to_owned()),

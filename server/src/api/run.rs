@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use common::ids::RunId;
 use common::package::config::JobConfig;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use warp::Filter as _;
 
 use super::call::{Call, Segment, call};
 use super::error::{Error, Result};
 use super::reply::{Done, done};
-use super::{Doors, Route, any_of, job_out, jobs, plan, reply};
+use super::{Doors, Route, any_of, job_out, jobs, plan, quote, reply};
 use crate::store;
 
 const ABORTED: &str = "aborted by user";
@@ -28,12 +29,20 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(abort)
         .map(reply::json_reply)
         .boxed();
-    any_of([run, abort])
+    // The form of 2023.
+    let run_then = warp::path!("jobs" / "run" / Segment)
+        .and(warp::post())
+        .and(call(doors))
+        .then(self::run)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([run, abort, run_then])
 }
 
 /// Starts a job. The body is a config, one wrapped in `config`, or nothing; it is laid over the
-/// job's own.
-async fn run(id: Segment, mut call: Call) -> Result<Done> {
+/// job's own. With `dryRun=true` in the query everything is checked and priced, and nothing
+/// starts.
+async fn run(id: Segment, mut call: Call) -> Result<Value> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
     let body = match body.object("config")? {
@@ -42,12 +51,18 @@ async fn run(id: Segment, mut call: Call) -> Result<Done> {
     };
     let over = JobConfig::read(body)?;
     let app = call.app();
+    let dry = call.query()?.get("dryRun").is_some_and(|flag| flag == "true");
     let job = jobs::find(app, &caller, &id).await?;
     if job_out::run_of(app, &job).await?.is_some() {
         return Err(crate::coordinator::Error::AlreadyStarted.into());
     }
     let config = job.config.overlaid(over);
     let spec = plan::pin(app, &job, job.config().overlaid(over)).await?;
+    if dry {
+        let quote = quote::of(app, &caller, &job, &spec).await?;
+        return Ok(json!({"ok": true, "requestId": "", "message": "", "error": null,
+                         "quote": quote}));
+    }
     let run = match job.run {
         // A start that was cut off between its claim and its run goes on under the same id, so
         // that two of them can never make two runs.
@@ -65,7 +80,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Done> {
     match app.coordinator.start_run(run, spec).await {
         Ok(()) => {
             tracing::info!(job = %job.id, %run, "job started");
-            Ok(done())
+            Ok(json!(done()))
         }
         Err(refused @ crate::coordinator::Error::Wallet { .. }) => {
             store::jobs::unclaim(&app.db, job.id, run).await?;

@@ -172,35 +172,32 @@ struct Operands<'a> {
 
 impl Operands<'_> {
     fn compare(&self, how: Comparison, value: &Value) -> Result<Test> {
-        let unset = value.is_null() && self.kind != Kind::Text;
-        match how {
-            Comparison::Equal if unset => Ok(Test::Unset),
-            Comparison::NotEqual if unset => Ok(Test::Set),
-            _ => Ok(Test::Compare(how, self.one(value)?)),
+        if value.is_null() && self.kind != Kind::Text {
+            if how == Comparison::Equal {
+                return Ok(Test::Unset);
+            }
+            if how == Comparison::NotEqual {
+                return Ok(Test::Set);
+            }
         }
+        Ok(Test::Compare(how, self.one(value)?))
     }
 
     fn all(&self, value: &Value) -> Result<Vec<Operand>> {
-        match value {
-            Value::Array(items) if items.len() <= OPERANDS_MAX => {
-                items.iter().map(|item| self.one(item)).collect()
-            }
-            Value::Array(_) => {
-                Err(self.refuse(format!("must be a list of at most {OPERANDS_MAX} values")))
-            }
-            single => Ok(vec![self.one(single)?]),
-        }
+        self.items(value, OPERANDS_MAX)?.iter().map(|item| self.one(item)).collect()
     }
 
     fn texts(&self, value: &Value) -> Result<Vec<String>> {
-        let items = match value {
-            Value::Array(items) if items.len() <= FILTERS_MAX => items.as_slice(),
-            Value::Array(_) => {
-                return Err(self.refuse(format!("must be a list of at most {FILTERS_MAX} texts")));
-            }
-            single => std::slice::from_ref(single),
-        };
-        items.iter().map(|item| self.text(item)).collect()
+        self.items(value, FILTERS_MAX)?.iter().map(|item| self.text(item)).collect()
+    }
+
+    /// A list's values; a single value is a list of one.
+    fn items<'a>(&self, value: &'a Value, count_max: usize) -> Result<&'a [Value]> {
+        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        if items.len() > count_max {
+            return Err(self.refuse(format!("must be a list of at most {count_max} values")));
+        }
+        Ok(items)
     }
 
     fn like(&self, value: &Value) -> Result<Test> {

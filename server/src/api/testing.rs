@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use common::credits::Credits;
 use common::ids::WorkspaceId;
 use common::market::Policy;
 use reqwest::Method;
@@ -69,6 +70,20 @@ impl Door {
             stop,
             _folder: folder,
         }
+    }
+
+    /// A job of one chunk that has been started and that no node takes.
+    pub async fn running_job(&self) -> String {
+        let amount = Credits::from_units(100_000_000_000).unwrap();
+        self.app.coordinator.grant(self.workspace, amount, "first").await.unwrap();
+        self.template("passthrough", "passthrough").await;
+        let id = self
+            .job(json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
+                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+            .await;
+        let run = format!("/v1/customer/jobs/{id}/run");
+        assert_eq!(self.post(&run, json!({})).await.0, 200);
+        id
     }
 
     /// Another workspace's key to the same door.

@@ -1,4 +1,4 @@
-//! Looking at a job's run: results, logs, progress, tasks. And the templates to make jobs from.
+//! Looking at a job's run: results, progress, tasks. And the templates to make jobs from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,11 +21,10 @@ use super::templates::TemplateOut;
 use super::{Doors, Route, any_of, job_out, jobs, reply, selection};
 use crate::data::key::BlobKey;
 use crate::store::runs::RunView;
-use crate::store::{self, logs, results, tasks, templates};
+use crate::store::{self, results, tasks, templates};
 
 const LINK_LIVES: Duration = Duration::from_secs(48 * 3600);
 const RESULTS_MAX: u64 = 10_000;
-const LOG_BATCHES_MAX: u64 = 5_000;
 const TASKS_MAX: u64 = 1_000;
 const LIST_MAX: usize = 1_000;
 
@@ -60,13 +59,7 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(running_tasks)
         .map(reply::json_reply)
         .boxed();
-    let logs = warp::path!("logs")
-        .and(warp::post())
-        .and(call(doors))
-        .then(get_logs)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([templates, results, progress, tasks, running, logs])
+    any_of([templates, results, progress, tasks, running])
 }
 
 #[derive(Serialize)]
@@ -225,75 +218,6 @@ async fn running_tasks(mut call: Call) -> Result<Value> {
         })
         .collect();
     Ok(json!({"jobsRunningTasks": running}))
-}
-
-#[derive(Serialize, Default)]
-struct LogsOut {
-    partitioner: Vec<LogOut>,
-    assembler: Vec<LogOut>,
-    /// By the task's id: its chunk number.
-    taskrunner: BTreeMap<String, TaskLogs>,
-}
-
-#[derive(Serialize, Default)]
-struct TaskLogs {
-    logs: Vec<LogOut>,
-}
-
-#[derive(Serialize)]
-struct LogOut {
-    log: String,
-    timestamp: DateTime<Utc>,
-    level: &'static str,
-    container: &'static str,
-}
-
-/// What the containers of a job wrote. Their lines carry no level: all are `UNKNOWN`.
-async fn get_logs(mut call: Call) -> Result<LogsOut> {
-    let caller = call.caller().await?;
-    let mut body = call.json().await?;
-    let job_id = Segment(body.required_text("jobId")?);
-    let mut indexes = Vec::new();
-    for id in body.texts("taskIds", LIST_MAX)? {
-        let number = id.parse::<u32>();
-        indexes.push(number.map_err(|_| Error::field("taskIds", "must be chunk numbers"))?);
-    }
-    let levels = body.texts("levels", LIST_MAX)?;
-    let stages = read_services(&body.texts("services", LIST_MAX)?)?;
-    let app = call.app();
-    let job = jobs::find(app, &caller, &job_id).await?;
-    let mut out = LogsOut::default();
-    let unknown_wanted = levels.is_empty() || levels.iter().any(|level| level == "UNKNOWN");
-    let Some(run) = job_out::run_of(app, &job).await? else { return Ok(out) };
-    if !unknown_wanted {
-        return Ok(out);
-    }
-    for line in logs::find(&app.db, run.id, &stages, &indexes, LOG_BATCHES_MAX).await? {
-        let shown = LogOut {
-            log: line.text,
-            timestamp: line.at,
-            level: "UNKNOWN",
-            container: line.stage.as_str(),
-        };
-        match line.stage {
-            Stage::Partition => out.partitioner.push(shown),
-            Stage::Assemble => out.assembler.push(shown),
-            Stage::Process => {
-                out.taskrunner.entry(line.index.to_string()).or_default().logs.push(shown);
-            }
-        }
-    }
-    Ok(out)
-}
-
-fn read_services(services: &[String]) -> Result<Vec<Stage>> {
-    let stage = |name: &String| match name.to_uppercase().as_str() {
-        "PARTITIONER" => Ok(Stage::Partition),
-        "TASKRUNNER" => Ok(Stage::Process),
-        "ASSEMBLER" => Ok(Stage::Assemble),
-        _ => Err(Error::field("services", "must be PARTITIONER, ASSEMBLER or TASKRUNNER")),
-    };
-    services.iter().map(stage).collect()
 }
 
 async fn list_templates(call: Call) -> Result<Paged<TemplateOut>> {

@@ -103,6 +103,27 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
     any_of([balance, transactions, filter])
 }
 
+/// The balance under the customer's API, as it was in 2023: whole credits, as texts.
+pub fn old_routes(doors: &Arc<Doors>) -> Route {
+    warp::path!("wallet" / "balance")
+        .and(warp::get())
+        .and(call(doors))
+        .then(old_balance)
+        .map(reply::json_reply)
+        .boxed()
+}
+
+async fn old_balance(call: Call) -> Result<Value> {
+    let caller = call.caller().await?;
+    let balance = wallet::balance(&call.app().db, caller.workspace).await?;
+    let whole = |credits: Credits| (credits.units() / 100_000_000).to_string();
+    Ok(json!({
+        "accountId": caller.workspace,
+        "totalBalance": whole(balance.available.saturating_add(balance.held)),
+        "availableBalance": whole(balance.available),
+    }))
+}
+
 async fn balance(call: Call) -> Result<BalanceOut> {
     let caller = call.caller().await?;
     let balance = wallet::balance(&call.app().db, caller.workspace).await?;
@@ -225,6 +246,11 @@ mod tests {
         }
         let (_, lines) = door.get("/v1/wallet/transactions?orderBy=amount&limit=1").await;
         assert_eq!(amounts(&lines), ["2.0"]);
+        let (_, old) = door.get("/v1/customer/wallet/balance").await;
+        assert_eq!(
+            old,
+            json!({"accountId": door.workspace, "totalBalance": "5", "availableBalance": "5"})
+        );
         let stranger = door.stranger().await;
         let path = "/v1/wallet/transactions/filter";
         let (_, lines) = door.call_as(&stranger, Method::POST, path, Some(json!({}))).await;

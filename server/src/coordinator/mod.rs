@@ -22,7 +22,7 @@ use common::protocol::Orders;
 use common::spec::RunSpec;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-pub use watch::{Change, RunEvent};
+pub use watch::{Change, EventId, RunEvent};
 
 use crate::clock;
 use crate::data::Data;
@@ -162,6 +162,15 @@ impl Coordinator {
     /// Everything that happens from now on, to all workspaces.
     pub fn events(&self) -> broadcast::Receiver<RunEvent> {
         self.watch.subscribe()
+    }
+
+    /// The same, and what happened after an event before; `None` where some of that is no longer
+    /// known.
+    pub fn events_after(
+        &self,
+        last: EventId,
+    ) -> (Option<Vec<RunEvent>>, broadcast::Receiver<RunEvent>) {
+        self.watch.resume(last)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {

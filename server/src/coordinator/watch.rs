@@ -1,9 +1,10 @@
 //! What others may see of runs as they go: their progress, and a stream of events. Both tell only
 //! what is on disk.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{Changes, Notice, Owner, Progress, TaskState};
@@ -11,18 +12,50 @@ use common::run::RunState;
 use common::task::TaskRef;
 use tokio::sync::broadcast;
 
-/// Events kept for a slow listener; one that falls further behind is told so.
+use crate::clock;
+
+/// Events kept for slow listeners and for those that come back; one that has fallen further
+/// behind is told so.
 const EVENTS_MAX: usize = 4_096;
 
 /// What has happened to a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunEvent {
-    /// Rising, without gaps, since this server's process started.
-    pub seq: u64,
+    pub id: EventId,
     pub workspace: WorkspaceId,
     pub job: JobId,
     pub run: RunId,
     pub change: Change,
+}
+
+/// Which event of which life of the server: a listener that comes back names the last it heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventId {
+    /// When this server's process started, in microseconds since 1970.
+    boot: i64,
+    /// Rising, without gaps, since then.
+    seq: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.boot, self.seq)
+    }
+}
+
+/// The text is no event's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not the id of an event")]
+pub struct NotAnEventId;
+
+impl FromStr for EventId {
+    type Err = NotAnEventId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEventId> {
+        let (boot, seq) = text.split_once('-').ok_or(NotAnEventId)?;
+        let (boot, seq) = (boot.parse().ok(), seq.parse().ok());
+        boot.zip(seq).map(|(boot, seq)| Self { boot, seq }).ok_or(NotAnEventId)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -34,18 +67,44 @@ pub enum Change {
 #[derive(Clone)]
 pub(super) struct Watch {
     events: broadcast::Sender<RunEvent>,
-    next: Arc<AtomicU64>,
+    recent: Arc<Mutex<Recent>>,
     progress: Arc<Mutex<HashMap<RunId, Progress>>>,
+}
+
+/// The last events, oldest first.
+struct Recent {
+    next: EventId,
+    events: VecDeque<RunEvent>,
 }
 
 impl Watch {
     pub fn new() -> Self {
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        Self { events, next: Arc::default(), progress: Arc::default() }
+        let next = EventId { boot: clock::now().timestamp_micros(), seq: 0 };
+        let recent = Recent { next, events: VecDeque::with_capacity(EVENTS_MAX) };
+        Self { events, recent: Arc::new(Mutex::new(recent)), progress: Arc::default() }
     }
 
     pub fn subscribe(&self) -> broadcast::Receiver<RunEvent> {
         self.events.subscribe()
+    }
+
+    /// Everything from now on, and what came after an event before; `None` where some of that is
+    /// no longer known.
+    pub fn resume(&self, after: EventId) -> (Option<Vec<RunEvent>>, broadcast::Receiver<RunEvent>) {
+        // No event is told while this is held, so that none falls in between.
+        let recent = self.recent();
+        let receiver = self.events.subscribe();
+        let first = recent.events.front().map_or(recent.next.seq, |event| event.id.seq);
+        let known = after.boot == recent.next.boot
+            && after.seq < recent.next.seq
+            && after.seq.saturating_add(1) >= first;
+        let missed = || recent.events.iter().filter(|event| event.id.seq > after.seq).cloned();
+        (known.then(|| missed().collect()), receiver)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn progress(&self, run: RunId) -> Option<Progress> {
@@ -62,9 +121,7 @@ impl Watch {
         }
         drop(known);
         let notices = std::mem::take(&mut changes.notices);
-        if self.events.receiver_count() == 0 {
-            return;
-        }
+        let mut recent = self.recent();
         for notice in notices {
             let (run, Owner { workspace, job }, change) = match notice {
                 Notice::State { run, owner, state, error } => {
@@ -74,9 +131,72 @@ impl Watch {
                     (task.run, owner, Change::Task { task, attempt, state })
                 }
             };
-            let seq = self.next.fetch_add(1, Ordering::Relaxed);
+            let event = RunEvent { id: recent.next, workspace, job, run, change };
+            recent.next.seq += 1;
+            if recent.events.len() == EVENTS_MAX {
+                recent.events.pop_front();
+            }
+            recent.events.push_back(event.clone());
             // Nobody listening is no failure.
-            let _ = self.events.send(RunEvent { seq, workspace, job, run, change });
+            let _ = self.events.send(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn tell(watch: &Watch, count: usize) {
+        let owner = Owner {
+            workspace: WorkspaceId::new(Uuid::from_u128(1)),
+            job: JobId::new(Uuid::from_u128(2)),
+        };
+        let notice = || Notice::State {
+            run: RunId::new(Uuid::from_u128(3)),
+            owner,
+            state: RunState::Started,
+            error: None,
+        };
+        let notices = std::iter::repeat_with(notice).take(count).collect();
+        watch.tell(&mut Changes { notices, ..Changes::default() });
+    }
+
+    #[test]
+    fn who_comes_back_hears_what_was_missed_and_nothing_twice() {
+        let watch = Watch::new();
+        let mut first = watch.subscribe();
+        tell(&watch, 5);
+        let heard = first.try_recv().unwrap().id;
+
+        let (missed, mut receiver) = watch.resume(heard);
+        tell(&watch, 1);
+
+        let missed: Vec<_> = missed.unwrap().iter().map(|event| event.id.seq).collect();
+        assert_eq!(missed, [1, 2, 3, 4]);
+        assert_eq!(receiver.try_recv().unwrap().id.seq, 5);
+    }
+
+    #[test]
+    fn what_is_too_old_or_of_another_life_is_not_known() {
+        let watch = Watch::new();
+        let boot = watch.recent().next.boot;
+        tell(&watch, EVENTS_MAX + 2);
+        for (id, known) in [
+            (EventId { boot, seq: 0 }, false),
+            (EventId { boot, seq: 1 }, true),
+            (EventId { boot, seq: EVENTS_MAX as u64 + 1 }, true),
+            (EventId { boot, seq: EVENTS_MAX as u64 + 2 }, false),
+            (EventId { boot, seq: u64::MAX }, false),
+            (EventId { boot: boot - 1, seq: 7 }, false),
+        ] {
+            assert_eq!(watch.resume(id).0.is_some(), known, "{id}");
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in ["", "7", "a-b", "1-99999999999999999999999"] {
+            assert_eq!(text.parse::<EventId>(), Err(NotAnEventId));
         }
     }
 }

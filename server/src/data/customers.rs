@@ -67,10 +67,7 @@ impl Customers {
                 key: place.path.trim_start_matches('/').to_owned(),
             },
             Source::Url { url, username, .. } => {
-                let client = self.web.get_or_try_init(async || self.guard.web_client()).await;
-                let client = client.map_err(std::io::Error::other)?.clone();
-                let basic = basic(username.as_deref(), keys);
-                Opened::Web { file: WebFile::new(client, self.guard, url, basic)? }
+                Opened::Web { file: self.web(url, username.as_deref(), keys).await? }
             }
             Source::File { .. } | Source::Bypass => return Ok(Opened::Ours),
         };
@@ -85,6 +82,18 @@ impl Customers {
             until: Instant::now() + KEPT,
         });
         Ok(opened)
+    }
+
+    /// Opens a URL with its owner's password.
+    pub async fn web(
+        &self,
+        url: &str,
+        username: Option<&str>,
+        keys: Option<&KeyPair>,
+    ) -> Result<WebFile, Error> {
+        let client = self.web.get_or_try_init(async || self.guard.web_client()).await;
+        let client = client.map_err(std::io::Error::other)?.clone();
+        WebFile::new(client, self.guard, url, basic(username, keys))
     }
 
     /// Opens a bucket with its owner's keys.

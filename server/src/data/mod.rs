@@ -11,12 +11,13 @@ mod customers;
 mod deliver;
 mod download;
 mod http;
+mod look;
 mod names;
 mod partition;
 mod s3;
 mod source;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 mod upload;
 mod zip;
 
@@ -39,6 +40,7 @@ use address::Guard;
 use customers::Customers;
 use key::BlobKey;
 use links::{LinkError, Links, OpenedLink};
+pub use look::{Listed, Looked};
 use source::Reader;
 use upload::Expected;
 

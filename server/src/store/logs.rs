@@ -83,7 +83,7 @@ pub async fn find(
     Ok(views)
 }
 
-pub(super) async fn insert(db: &impl ConnectionTrait, logs: &[LogRecord]) -> Result<(), DbErr> {
+pub(crate) async fn insert(db: &impl ConnectionTrait, logs: &[LogRecord]) -> Result<(), DbErr> {
     for some in batches(logs) {
         let mut rows = Vec::with_capacity(some.len());
         for record in some {

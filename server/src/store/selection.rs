@@ -126,19 +126,20 @@ fn holds(field: SimpleExpr, test: &Test, backend: DbBackend) -> SimpleExpr {
         }
         Test::Like(pattern) => {
             // As far as the database's own `lower` goes.
-            let pattern = match backend {
-                DbBackend::Postgres => pattern.to_lowercase(),
-                _ => pattern.to_ascii_lowercase(),
+            let pattern = if backend == DbBackend::Postgres {
+                pattern.to_lowercase()
+            } else {
+                pattern.to_ascii_lowercase()
             };
             SimpleExpr::from(Func::lower(field)).like(LikeExpr::new(pattern).escape('\\'))
         }
         Test::HasAll(texts) => {
             let parts = texts.iter().map(|text| has(&field, text, backend)).collect();
-            all(parts, |a, b| a.and(b), true)
+            all(parts, SimpleExpr::and, true)
         }
         Test::HasAny(texts) => {
             let parts = texts.iter().map(|text| has(&field, text, backend)).collect();
-            all(parts, |a, b| a.or(b), false)
+            all(parts, SimpleExpr::or, false)
         }
     }
 }
@@ -163,9 +164,10 @@ fn value(operand: &Operand) -> SimpleExpr {
 }
 
 fn has(list: &SimpleExpr, text: &str, backend: DbBackend) -> SimpleExpr {
-    let each = match backend {
-        DbBackend::Postgres => "$1 IN (SELECT json_array_elements_text(($2)::json))",
-        _ => "? IN (SELECT value FROM json_each(?))",
+    let each = if backend == DbBackend::Postgres {
+        "$1 IN (SELECT json_array_elements_text(($2)::json))"
+    } else {
+        "? IN (SELECT value FROM json_each(?))"
     };
     Expr::cust_with_exprs(each, [Expr::value(text), list.clone()])
 }
@@ -173,8 +175,9 @@ fn has(list: &SimpleExpr, text: &str, backend: DbBackend) -> SimpleExpr {
 /// A text inside a column's JSON document, at keys that are ours and never a caller's. It is
 /// compared by its bytes.
 pub fn json_text(document: &str, key: &str, backend: DbBackend) -> SimpleExpr {
-    Expr::cust(match backend {
-        DbBackend::Postgres => format!("((({document})::json->>'{key}') COLLATE \"C\")"),
-        _ => format!("json_extract({document}, '$.{key}')"),
+    Expr::cust(if backend == DbBackend::Postgres {
+        format!("((({document})::json->>'{key}') COLLATE \"C\")")
+    } else {
+        format!("json_extract({document}, '$.{key}')")
     })
 }

@@ -1,0 +1,185 @@
+//! Following a job: waiting for its state to change, and asking why it waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use warp::Filter as _;
+
+use super::call::{Call, Segment, call};
+use super::error::{Error, Result};
+use super::job_out::{self, JobAnswer};
+use super::{Doors, Route, any_of, jobs, reply};
+use crate::coordinator::{Change, Waiting};
+
+/// Seconds.
+const WAIT_MAX: u64 = 60;
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    let get = warp::path!("jobs" / Segment)
+        .and(warp::get())
+        .and(call(doors))
+        .then(get)
+        .map(reply::json_reply)
+        .boxed();
+    let explain = warp::path!("jobs" / Segment / "explain")
+        .and(warp::get())
+        .and(call(doors))
+        .then(explain)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([get, explain])
+}
+
+/// Reads a job. With `wait=SECONDS` in the query the answer comes when the job has ended, or,
+/// with `state` beside it, when it is no longer in that state; at the latest after that time.
+async fn get(id: Segment, call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let secs = match query.get("wait") {
+        None => 0,
+        Some(text) => {
+            let secs = text.parse().ok().filter(|secs| *secs <= WAIT_MAX);
+            let problem = || Error::field("wait", format!("must be seconds, at most {WAIT_MAX}"));
+            secs.ok_or_else(problem)?
+        }
+    };
+    let app = call.app();
+    let until = Instant::now() + Duration::from_secs(secs);
+    // Listens before it looks, so that no change falls in between.
+    let mut events = app.coordinator.events();
+    let _place = match secs {
+        0 => None,
+        _ => Some(call.doors().streams.try_acquire().map_err(|_| Error::Unavailable)?),
+    };
+    loop {
+        let job = jobs::find(app, &caller, &id).await?;
+        let run = job_out::run_of(app, &job).await?;
+        let enough = match query.get("state") {
+            Some(state) => job_out::state_of(run.as_ref()) != state,
+            None => run.as_ref().is_some_and(|run| run.state.is_final()),
+        };
+        if enough || Instant::now() >= until {
+            return job_out::answer(app, job, run).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => {}
+            () = call.doors().stop.cancelled() => return Err(Error::Unavailable),
+            () = changed(&mut events, &job) => {}
+        }
+    }
+}
+
+/// Comes back when the job's state has changed, or may have.
+async fn changed(
+    events: &mut tokio::sync::broadcast::Receiver<crate::coordinator::RunEvent>,
+    job: &crate::store::jobs::Job,
+) {
+    loop {
+        match events.recv().await {
+            Ok(event) if event.job == job.id && matches!(event.change, Change::State { .. }) => {
+                return;
+            }
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return,
+            // The coordinator is gone, and so will the server be.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Tells why a job waits: what keeps how many nodes from its next task.
+async fn explain(id: Segment, call: Call) -> Result<Value> {
+    let caller = call.caller().await?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    let run = job_out::run_of(app, &job).await?;
+    let state = job_out::state_of(run.as_ref());
+    let waiting = match &run {
+        Some(run) if !run.state.is_final() => app.coordinator.waiting(run.id).await?,
+        _ => None,
+    };
+    let reasons = match (&run, &waiting) {
+        (None, _) => vec!["the job is a draft: run it".to_owned()],
+        (Some(run), _) if run.state.is_final() => vec!["the job has ended".to_owned()],
+        (Some(_), Some(waiting)) => reasons(waiting),
+        (Some(_), None) => vec!["the job waits for no node: it goes on".to_owned()],
+    };
+    Ok(json!({
+        "jobId": job.id,
+        "state": state,
+        "waiting": waiting.is_some(),
+        "nodes": waiting.map(|waiting| waiting.nodes),
+        "reasons": reasons,
+    }))
+}
+
+fn reasons(waiting: &Waiting) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if waiting.nodes == 0 {
+        reasons.push("no node has joined".to_owned());
+    }
+    if waiting.lacks_credits {
+        reasons.push("the wallet cannot cover one more task: top up".to_owned());
+    }
+    for (nodes, what) in [
+        (waiting.silent, "silent"),
+        (waiting.aside, "set aside after faults in a row"),
+        (waiting.too_few_cpus, "too small: too few vCPUs"),
+        (waiting.too_little_memory, "too small: too little memory"),
+        (waiting.busy, "busy"),
+        (waiting.failed_there, "where every waiting task has failed before"),
+    ] {
+        if nodes > 0 {
+            reasons.push(format!("{nodes} of {} nodes are {what}", waiting.nodes));
+        }
+    }
+    if reasons.is_empty() {
+        reasons.push("nothing: the next task is about to be handed out".to_owned());
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::Door;
+
+    #[tokio::test]
+    async fn a_job_that_nobody_can_run_says_so() {
+        let door = Door::open().await;
+        let id = door.running_job().await;
+        let job = format!("/v1/customer/jobs/{id}");
+        let (_, at) = door.get(&format!("{job}?wait=20&state=JOB_STATE_STARTED")).await;
+        assert_ne!(at["job"]["state"], "JOB_STATE_STARTED");
+        for state in ["JOB_STATE_UPLOADING", "JOB_STATE_PARTITIONING"] {
+            door.get(&format!("{job}?wait=20&state={state}")).await;
+        }
+
+        let (status, body) = door.get(&format!("{job}/explain")).await;
+
+        assert_eq!((status, &body["state"]), (200, &json!("JOB_STATE_PARTITIONED")), "{body}");
+        assert_eq!(body["reasons"], json!(["no node has joined"]));
+        let stranger = door.stranger().await;
+        let path = format!("{job}/explain");
+        assert_eq!(door.call_as(&stranger, reqwest::Method::GET, &path, None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_job() {
+        let door = Door::open().await;
+        let id = door.running_job().await;
+        let job = format!("/v1/customer/jobs/{id}");
+        let (wait, abort) = (format!("{job}?wait=60"), format!("{job}/abort"));
+
+        let (waited, aborted) = tokio::join!(door.get(&wait), door.post(&abort, json!({})));
+
+        assert_eq!((waited.0, aborted.0), (200, 200));
+        assert_eq!(waited.1["job"]["state"], "JOB_STATE_FAILED");
+        assert_eq!(door.get(&format!("{job}?wait=61")).await.0, 400);
+        assert_eq!(door.get(&format!("{job}?wait=-1")).await.0, 400);
+    }
+}

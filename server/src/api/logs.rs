@@ -1,0 +1,168 @@
+//! What the containers of a job wrote.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use common::task::Stage;
+use serde::Serialize;
+use warp::Filter as _;
+
+use super::call::{Call, Segment, call};
+use super::error::{Error, Result};
+use super::{Doors, Route, job_out, jobs, reply};
+use crate::store::logs;
+
+const LOG_BATCHES_MAX: u64 = 5_000;
+const LIST_MAX: usize = 1_000;
+const LEVELS: [&str; 8] = ["UNKNOWN", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"];
+
+pub fn routes(doors: &Arc<Doors>) -> Route {
+    warp::path!("logs")
+        .and(warp::post())
+        .and(call(doors))
+        .then(get_logs)
+        .map(reply::json_reply)
+        .boxed()
+}
+
+#[derive(Serialize, Default)]
+struct LogsOut {
+    partitioner: Vec<LogOut>,
+    assembler: Vec<LogOut>,
+    /// By the task's id: its chunk number.
+    taskrunner: BTreeMap<String, TaskLogs>,
+}
+
+#[derive(Serialize, Default)]
+struct TaskLogs {
+    logs: Vec<LogOut>,
+}
+
+#[derive(Serialize)]
+struct LogOut {
+    log: String,
+    timestamp: DateTime<Utc>,
+    level: &'static str,
+    container: &'static str,
+}
+
+/// What the containers of a job wrote. Their lines carry no level: all are `UNKNOWN`.
+async fn get_logs(mut call: Call) -> Result<LogsOut> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let job_id = Segment(body.required_text("jobId")?);
+    let mut indexes = Vec::new();
+    for id in body.texts("taskIds", LIST_MAX)? {
+        let number = id.parse::<u32>();
+        indexes.push(number.map_err(|_| Error::field("taskIds", "must be chunk numbers"))?);
+    }
+    let levels = body.texts("levels", LIST_MAX)?;
+    if let Some(other) = levels.iter().find(|level| !LEVELS.contains(&level.as_str())) {
+        let problem = format!("{other:?} is not one of {}", LEVELS.join(", "));
+        return Err(Error::field("levels", problem));
+    }
+    let stages = read_services(&body.texts("services", LIST_MAX)?)?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &job_id).await?;
+    let mut out = LogsOut::default();
+    let unknown_wanted = levels.is_empty() || levels.iter().any(|level| level == "UNKNOWN");
+    let Some(run) = job_out::run_of(app, &job).await? else { return Ok(out) };
+    if !unknown_wanted {
+        return Ok(out);
+    }
+    for line in logs::find(&app.db, run.id, &stages, &indexes, LOG_BATCHES_MAX).await? {
+        let shown = LogOut {
+            log: line.text,
+            timestamp: line.at,
+            level: "UNKNOWN",
+            container: line.stage.as_str(),
+        };
+        match line.stage {
+            Stage::Partition => out.partitioner.push(shown),
+            Stage::Assemble => out.assembler.push(shown),
+            Stage::Process => {
+                out.taskrunner.entry(line.index.to_string()).or_default().logs.push(shown);
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn read_services(services: &[String]) -> Result<Vec<Stage>> {
+    let stage = |name: &String| match name.to_uppercase().as_str() {
+        "PARTITIONER" => Ok(Stage::Partition),
+        "TASKRUNNER" => Ok(Stage::Process),
+        "ASSEMBLER" => Ok(Stage::Assemble),
+        _ => Err(Error::field("services", "must be PARTITIONER, ASSEMBLER or TASKRUNNER")),
+    };
+    services.iter().map(stage).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use common::market::LogRecord;
+    use common::protocol::LogLine;
+    use common::task::{Lease, TaskRef};
+    use serde_json::json;
+
+    use super::super::testing::Door;
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_told_by_service_task_and_level() {
+        let door = Door::open().await;
+        let id = door.running_job().await;
+        let job = [id.parse().unwrap()];
+        let db = &door.app.db;
+        let runs = crate::store::runs::find_by_jobs(db, door.workspace, &job).await.unwrap();
+        let record = |stage, index, text: &str| LogRecord {
+            lease: Lease { task: TaskRef { run: runs[0].id, stage, index }, attempt: 1 },
+            first: 0,
+            lines: vec![LogLine { at_us: 1_700_000_000_000_000, text: text.to_owned() }],
+        };
+        let records = [
+            record(Stage::Partition, 0, "cut"),
+            record(Stage::Process, 0, "zero"),
+            record(Stage::Process, 7, "seven"),
+            record(Stage::Assemble, 0, "fold"),
+        ];
+        logs::insert(db, &records).await.unwrap();
+        let ask = async |mut body: serde_json::Value| {
+            body["jobId"] = json!(id);
+            door.post("/v1/customer/logs", body).await
+        };
+
+        let (status, all) = ask(json!({"taskIds": [], "levels": [], "services": []})).await;
+
+        let line = |text: &str, container: &str| {
+            json!({"log": text, "timestamp": "2023-11-14T22:13:20Z", "level": "UNKNOWN",
+                   "container": container})
+        };
+        assert_eq!(status, 200);
+        assert_eq!(
+            all,
+            json!({
+                "partitioner": [line("cut", "partition")],
+                "assembler": [line("fold", "assemble")],
+                "taskrunner": {
+                    "0": {"logs": [line("zero", "process")]},
+                    "7": {"logs": [line("seven", "process")]},
+                },
+            })
+        );
+        let (_, one) = ask(json!({"services": ["taskrunner"], "taskIds": ["7"]})).await;
+        assert_eq!(one["taskrunner"].as_object().unwrap().len(), 1);
+        assert_eq!(one["partitioner"], json!([]));
+        let (_, warnings) = ask(json!({"levels": ["WARN", "ERROR"]})).await;
+        assert_eq!(warnings, json!({"partitioner": [], "assembler": [], "taskrunner": {}}));
+        for wrong in [
+            json!({"levels": ["LOUD"]}),
+            json!({"services": ["FEEDER"]}),
+            json!({"taskIds": ["x"]}),
+            json!({"taskIds": "7"}),
+        ] {
+            assert_eq!(ask(wrong).await.0, 400);
+        }
+    }
+}
