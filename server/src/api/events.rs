@@ -154,7 +154,7 @@ impl Listener {
         }
     }
 
-    async fn states(&self) -> std::result::Result<Vec<Value>, sea_orm::DbErr> {
+    async fn states(&self) -> std::result::Result<Vec<Value>, crate::store::Error> {
         let id = |job: JobId| Test::Compare(Comparison::Equal, Operand::Uuid(job.uuid()));
         let selection = Selection {
             tests: self.job.map(|job| (JobField::Id, id(job))).into_iter().collect(),
