@@ -14,6 +14,7 @@ use sea_orm_migration::prelude::*;
 mod m20261122_000001_create_runs;
 mod m20261122_000002_create_catalogue;
 mod m20261122_000003_describe_jobs;
+mod m20261122_000004_sign_in;
 
 pub struct Migrator;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_create_runs::Migration),
             Box::new(m20261122_000002_create_catalogue::Migration),
             Box::new(m20261122_000003_describe_jobs::Migration),
+            Box::new(m20261122_000004_sign_in::Migration),
         ]
     }
 }

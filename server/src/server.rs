@@ -107,7 +107,11 @@ impl Server {
             data,
             coordinator: coordinator.clone(),
             secrets,
-            settings: Settings { token_key: keys.token },
+            settings: Settings {
+                token_key: keys.token,
+                access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),
+                welcome: config.promotional_credits,
+            },
         };
         tasks.spawn(api::serve(app, listener, stop.clone()));
         let promotional = config.promotional_credits;

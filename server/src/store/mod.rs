@@ -4,8 +4,10 @@
 pub mod accounts;
 pub mod api_keys;
 mod chunk_tables;
+pub mod codes;
 pub mod commit;
 mod document;
+pub mod ended_tokens;
 pub mod grants;
 pub mod images;
 pub mod jobs;
