@@ -301,6 +301,9 @@ mod tests {
             (Method::POST, "/v1/dev/nodes/tokens".to_owned()),
             (Method::GET, "/v1/wallet/balance".to_owned()),
             (Method::GET, "/v1/wallet/transactions".to_owned()),
+            (Method::GET, "/v1/wallet/transactions/csv".to_owned()),
+            (Method::DELETE, "/v1/dev/apps/a@0.1".to_owned()),
+            (Method::DELETE, "/v1/dev/templates/t".to_owned()),
         ] {
             for key in ["", "ff_wrong", "Bearer nonsense", "a.b.c"] {
                 let (status, body) = door.call_as(key, method.clone(), &path, None).await;

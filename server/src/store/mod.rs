@@ -6,6 +6,7 @@ pub mod api_keys;
 mod chunk_tables;
 pub mod codes;
 pub mod commit;
+pub mod creates;
 mod document;
 pub mod ended_tokens;
 pub mod grants;
