@@ -187,7 +187,10 @@ mod tests {
         assert_eq!(body["dataSource"]["dataSourceDescriptor"], "bypass");
         let (_, list) = door.get("/v1/customer/jobs/templates").await;
         assert_eq!(list["data"].as_array().unwrap().len(), 1);
+        let presets = "/v1/customer/jobs/templates/t/presets";
+        assert_eq!(door.get(presets).await, (200, json!({"presets": []})));
         let stranger = door.stranger().await;
+        assert_eq!(door.call_as(&stranger, Method::GET, presets, None).await.0, 404);
         let (status, _) = door.call_as(&stranger, Method::GET, "/v1/dev/templates/t", None).await;
         assert_eq!(status, 404);
     }
