@@ -9,6 +9,7 @@
 //! it; an *attempt* is one try of a task on one *node*, under a *lease*; a *receipt* is what the
 //! node signs when the attempt ends; a *hold* reserves credits and a *capture* takes them.
 
+pub mod address;
 pub mod chunks;
 pub mod credits;
 pub mod digest;

@@ -14,6 +14,8 @@ use sea_orm_migration::prelude::*;
 mod m20261122_000001_create_runs;
 mod m20261122_000002_create_catalogue;
 mod m20261122_000003_describe_jobs;
+mod m20261122_000004_sign_in;
+mod m20261122_000005_create_once;
 
 pub struct Migrator;
 
@@ -24,6 +26,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_create_runs::Migration),
             Box::new(m20261122_000002_create_catalogue::Migration),
             Box::new(m20261122_000003_describe_jobs::Migration),
+            Box::new(m20261122_000004_sign_in::Migration),
+            Box::new(m20261122_000005_create_once::Migration),
         ]
     }
 }

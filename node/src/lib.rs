@@ -50,6 +50,9 @@ pub struct Options {
     pub capacity: Option<Resources>,
     /// Tasks held beyond the capacity, so that their data arrives before their turn.
     pub prefetch: u32,
+    /// Whether the buckets that the server sends the node to may be at private and loopback
+    /// addresses.
+    pub allow_private_addresses: bool,
     /// What the owner calls this node, for the log.
     pub label: String,
 }
@@ -89,7 +92,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let link_stop = CancellationToken::new();
     let _link_stop = link_stop.clone().drop_guard();
     let link = Link::start(
-        link::Options { server: options.server, key_file: home.key_file() },
+        link::Options {
+            server: options.server,
+            key_file: home.key_file(),
+            allow_private_addresses: options.allow_private_addresses,
+        },
         link_stop,
     )?;
     tracing::info!(

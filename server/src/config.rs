@@ -21,6 +21,7 @@ pub struct Config {
     pub database_url: Hidden,
     pub public_url: String,
     pub promotional_credits: Credits,
+    pub sign_up_codes: Vec<Hidden>,
     pub data: DataConfig,
     pub nodes: NodesConfig,
 }
@@ -99,13 +100,14 @@ impl Config {
 
 /// Whether a variable, without its prefix, names a setting.
 fn is_setting(name: &UncasedStr) -> bool {
-    const SETTINGS: [&str; 8] = [
+    const SETTINGS: [&str; 9] = [
         "http_listen",
         "p2p_listen",
         "data_dir",
         "database_url",
         "public_url",
         "promotional_credits",
+        "sign_up_codes",
         "data",
         "nodes",
     ];

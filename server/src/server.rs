@@ -28,6 +28,7 @@ pub struct Server {
     db: Db,
     coordinator: Coordinator,
     promotional: common::credits::Credits,
+    allow_private_addresses: bool,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// What the coordinator died of, if it did.
@@ -107,11 +108,24 @@ impl Server {
             data,
             coordinator: coordinator.clone(),
             secrets,
-            settings: Settings { token_key: keys.token },
+            settings: Settings {
+                token_key: keys.token,
+                access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),
+                welcome: config.promotional_credits,
+            },
         };
         tasks.spawn(api::serve(app, listener, stop.clone()));
-        let promotional = config.promotional_credits;
-        Ok(Self { url, hub, db, coordinator, promotional, tasks, stop, died })
+        Ok(Self {
+            url,
+            hub,
+            db,
+            coordinator,
+            promotional: config.promotional_credits,
+            allow_private_addresses: config.data.allow_private_addresses,
+            tasks,
+            stop,
+            died,
+        })
     }
 
     /// Where the API listens.
@@ -122,6 +136,11 @@ impl Server {
     /// Where nodes call, with the server's peer id.
     pub fn node_addresses(&self) -> Vec<String> {
         self.hub.addresses()
+    }
+
+    /// Whether its owner lets data be read from private and loopback addresses.
+    pub fn allows_private_addresses(&self) -> bool {
+        self.allow_private_addresses
     }
 
     /// A new API key of the first workspace, which is made and given its promotional credits

@@ -36,7 +36,8 @@ impl Set {
     }
 
     pub fn link_to(&self, name: &str, server: Vec<String>) -> Result<Link> {
-        let options = link::Options { server, key_file: self.folder.path().join(name) };
+        let key_file = self.folder.path().join(name);
+        let options = link::Options { server, key_file, allow_private_addresses: true };
         Ok(Link::start(options, self.stop.child_token())?)
     }
 

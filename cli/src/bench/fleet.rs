@@ -63,7 +63,8 @@ impl Fleet {
         let mut nodes = JoinSet::new();
         for number in 0..size.nodes {
             let key_file = folder.join(format!("{number}.key"));
-            let options = link::Options { server: server.to_vec(), key_file };
+            let options =
+                link::Options { server: server.to_vec(), key_file, allow_private_addresses: false };
             let link = Link::start(options, stop.clone())
                 .map_err(|error| Failure::caused("cannot start a simulated node", &error))?;
             let node = Node {

@@ -77,6 +77,7 @@ async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure>
         data_dir: folder.join("data"),
         capacity: Some(Resources::new(1000, 1024)),
         prefetch: crate::daemon::PREFETCH,
+        allow_private_addresses: false,
         label: "bench".to_owned(),
     })
 }

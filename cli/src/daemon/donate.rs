@@ -19,6 +19,9 @@ pub struct Args {
     /// Folder for the node's key and cache
     #[arg(long)]
     data_dir: PathBuf,
+    /// Let the buckets that the server sends the node to be at private and loopback addresses
+    #[arg(long, env = "FANFOLD_DATA__ALLOW_PRIVATE_ADDRESSES")]
+    allow_private_addresses: bool,
     /// What the node is called in lists
     #[arg(long, default_value = "")]
     label: String,
@@ -32,6 +35,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         data_dir: args.data_dir,
         capacity: None,
         prefetch: PREFETCH,
+        allow_private_addresses: args.allow_private_addresses,
         label: args.label,
     };
     node::run(options, stop).await.map_err(|error| Failure::caused("the node stopped", &error))

@@ -101,6 +101,7 @@ async fn options(
         data_dir: folder.inside(&Path::new("nodes").join(number.to_string()))?,
         capacity: machine::share(nodes),
         prefetch: donate::PREFETCH,
+        allow_private_addresses: server.allows_private_addresses(),
         label: format!("up-{number}"),
     })
 }

@@ -177,6 +177,7 @@ impl Link {
         if from == to {
             return Ok(Box::pin(tokio::io::empty()));
         }
+        let url = self.shared.guard.check(url)?;
         let request = self.shared.http.get(url);
         let request = request.header(header::RANGE, format!("bytes={from}-{}", to - 1));
         let response =
@@ -195,16 +196,6 @@ impl Link {
         let bytes = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
         Ok(Box::pin(Exact::new(StreamReader::new(Box::pin(bytes)), to - from, SILENCE)))
     }
-}
-
-/// The client that follows redirects to buckets.
-pub fn http_client() -> Result<reqwest::Client, Error> {
-    reqwest::Client::builder()
-        .no_proxy()
-        .connect_timeout(Duration::from_secs(10))
-        .redirect(reqwest::redirect::Policy::limited(3))
-        .build()
-        .map_err(|error| Error::Io(io::Error::other(error)))
 }
 
 /// Sends exactly `size` bytes of a file, and gives the stream back so that it stays open.

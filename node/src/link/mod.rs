@@ -5,6 +5,7 @@ mod address;
 mod blob;
 mod exact;
 mod frame;
+mod guard;
 mod key;
 mod swarm;
 
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use blob::Fetched;
+use guard::Guard;
 
 /// How long a call waits for a connection.
 const CONNECTION_WAIT: Duration = Duration::from_secs(60);
@@ -35,6 +37,8 @@ pub struct Options {
     pub server: Vec<String>,
     /// Where the node's key is kept; made where it is missing.
     pub key_file: PathBuf,
+    /// Whether buckets may be at private and loopback addresses.
+    pub allow_private_addresses: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -86,15 +90,17 @@ struct Shared {
     control: Mutex<libp2p_stream::Control>,
     streams: Arc<Semaphore>,
     http: reqwest::Client,
+    guard: Guard,
 }
 
 impl Link {
     /// Starts dialling. Must be called on a tokio runtime, after a rustls provider was installed.
     pub fn start(options: Options, stop: CancellationToken) -> Result<Self, Error> {
-        let Options { server, key_file } = options;
+        let Options { server, key_file, allow_private_addresses } = options;
         let addresses = address::parse(&server)?;
         let key = key::load_or_make(&key_file)?;
-        let http = blob::http_client()?;
+        let guard = Guard::new(allow_private_addresses);
+        let http = guard.client()?;
         let line = swarm::start(&key, addresses, stop)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -104,6 +110,7 @@ impl Link {
                 control: Mutex::new(line.control),
                 streams: Arc::new(Semaphore::new(STREAMS_MAX)),
                 http,
+                guard,
             }),
         })
     }

@@ -1,9 +1,11 @@
 //! Access tokens for API keys, and who the caller is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use common::ids::UserId;
+use common::package::loose::Loose;
 use serde::Serialize;
 use warp::Filter as _;
 
@@ -11,14 +13,34 @@ use super::call::{Call, call};
 use super::error::{Error, Result};
 use super::{Doors, Route, any_of, reply, token};
 use crate::clock;
-use crate::store::{accounts, api_keys};
+use crate::store::accounts::{self, Profile, User};
+use crate::store::api_keys;
+
+const NAME_CHARS_MAX: usize = 256;
+const CONTACT_FIELDS: [&str; 9] = [
+    "company",
+    "jobTitle",
+    "phoneNumber",
+    "address1",
+    "address2",
+    "city",
+    "state",
+    "zip",
+    "country",
+];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct TokenOut {
+pub struct TokenOut {
     token: String,
     expires_in: String,
     scope: &'static str,
+}
+
+impl TokenOut {
+    pub fn new(token: String) -> Self {
+        Self { token, expires_in: token::LIFE_SECS.to_string(), scope: "" }
+    }
 }
 
 #[derive(Serialize)]
@@ -40,9 +62,9 @@ struct UserOut {
     email_verified: bool,
     custom_claims: Option<()>,
     role: &'static str,
-    first_name: &'static str,
-    last_name: &'static str,
-    contact_info: Option<()>,
+    first_name: String,
+    last_name: String,
+    contact_info: BTreeMap<String, String>,
 }
 
 pub fn routes(doors: &Arc<Doors>) -> Route {
@@ -58,7 +80,13 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(user)
         .map(reply::json_reply)
         .boxed();
-    any_of([access_token, user])
+    let set_user = warp::path!("user")
+        .and(warp::patch().or(warp::post()).unify())
+        .and(call(doors))
+        .then(set_user)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([access_token, user, set_user])
 }
 
 /// Exchanges an API key for an access token.
@@ -66,9 +94,12 @@ async fn access_token(mut call: Call) -> Result<TokenOut> {
     let mut body = call.json().await?;
     let api_key = body.required_text("apiKey")?;
     let app = call.app();
-    let holder = api_keys::find_by_text(&app.db, &api_key).await?.ok_or(Error::Unauthenticated)?;
+    let Some(holder) = api_keys::find_by_text(&app.db, &api_key).await? else {
+        call.doors().wrong_keys.take("")?;
+        return Err(Error::Unauthenticated);
+    };
     let token = token::issue(&app.settings.token_key, holder, clock::now())?;
-    Ok(TokenOut { token, expires_in: token::LIFE_SECS.to_string(), scope: "" })
+    Ok(TokenOut::new(token))
 }
 
 /// Tells who calls.
@@ -77,24 +108,64 @@ async fn user(call: Call) -> Result<UserAnswer> {
     let user = accounts::find_user(&call.app().db, caller.workspace, caller.user)
         .await?
         .ok_or(Error::Unauthenticated)?;
-    Ok(UserAnswer {
-        user: UserOut {
+    Ok(user.into())
+}
+
+/// Changes what the caller says of themselves; what is not given stays as it is.
+async fn set_user(mut call: Call) -> Result<UserAnswer> {
+    let caller = call.caller().await?;
+    let body = call.json().await?;
+    let app = call.app();
+    let user = accounts::find_user(&app.db, caller.workspace, caller.user)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    let profile = read_profile(body, user.profile.clone())?;
+    accounts::set_profile(&app.db, user.id, &profile).await?;
+    Ok(User { profile, ..user }.into())
+}
+
+/// A profile with the fields of a body in place of its own; other fields are passed over.
+pub fn read_profile(mut body: Loose, mut profile: Profile) -> Result<Profile> {
+    if let Some(name) = body.line("firstName", NAME_CHARS_MAX)? {
+        profile.first_name = name;
+    }
+    if let Some(name) = body.line("lastName", NAME_CHARS_MAX)? {
+        profile.last_name = name;
+    }
+    if let Some(mut contact) = body.object("contactInfo")? {
+        for field in CONTACT_FIELDS {
+            if let Some(text) = contact.line(field, NAME_CHARS_MAX)? {
+                profile.contact.insert(field.to_owned(), text);
+            }
+        }
+        contact.finish()?;
+    }
+    Ok(profile)
+}
+
+impl From<User> for UserAnswer {
+    fn from(user: User) -> Self {
+        let named = |field: &&str| ((*field).to_owned(), String::new());
+        let mut contact_info: BTreeMap<_, _> = CONTACT_FIELDS.iter().map(named).collect();
+        contact_info.extend(user.profile.contact);
+        let user = UserOut {
             id: user.id,
             created_at: user.created_at,
-            last_login: None,
+            last_login: user.last_login_at,
+            email_verified: !user.email.is_empty(),
             display_name: user.username.clone(),
             username: user.username,
             email: user.email,
             photo_url: "",
             provider_id: "",
-            email_verified: false,
             custom_claims: None,
             role: "ROLE_DEVELOPER",
-            first_name: "",
-            last_name: "",
-            contact_info: None,
-        },
-    })
+            first_name: user.profile.first_name,
+            last_name: user.profile.last_name,
+            contact_info,
+        };
+        Self { user }
+    }
 }
 
 #[cfg(test)]

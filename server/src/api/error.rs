@@ -23,6 +23,9 @@ pub enum Error {
     Method,
     #[error("the body is larger than {0} bytes")]
     TooLarge(u64),
+    /// Seconds after which one more try is allowed.
+    #[error("too many tries: come back in {0} s")]
+    TooOften(u64),
     #[error("the server is busy or stopping: try again in a moment")]
     Unavailable,
     #[error("an error on the server occurred")]
@@ -50,6 +53,7 @@ impl Error {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -61,7 +65,7 @@ impl Error {
             Self::Invalid(_) => 3,
             Self::NotFound(_) => 5,
             Self::Forbidden(_) => 7,
-            Self::TooLarge(_) => 8,
+            Self::TooLarge(_) | Self::TooOften(_) => 8,
             Self::NotNow(_) => 9,
             Self::Method => 12,
             Self::Internal(_) => 13,

@@ -19,6 +19,7 @@ use super::call::{Call, call};
 use super::error::{Error, Result};
 use super::{Answer, App, Doors, Route, job_out, reply};
 use crate::coordinator::{Change, EventId, RunEvent};
+use crate::store;
 use crate::store::jobs::{self, JobField};
 use crate::store::runs;
 use crate::store::selection::{Comparison, Operand, Selection, Test};
@@ -154,7 +155,7 @@ impl Listener {
         }
     }
 
-    async fn states(&self) -> std::result::Result<Vec<Value>, crate::store::Error> {
+    async fn states(&self) -> std::result::Result<Vec<Value>, store::Error> {
         let id = |job: JobId| Test::Compare(Comparison::Equal, Operand::Uuid(job.uuid()));
         let selection = Selection {
             tests: self.job.map(|job| (JobField::Id, id(job))).into_iter().collect(),

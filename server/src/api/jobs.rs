@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::digest::Digest;
 use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
@@ -9,7 +10,7 @@ use common::package::template::PhaseParams;
 use uuid::Uuid;
 use warp::Filter as _;
 
-use super::call::{Call, Segment, call};
+use super::call::{BODY_BYTES_MAX, Call, Segment, call};
 use super::described;
 use super::draft::{change, read_data, refuse_started};
 use super::error::{Error, Result};
@@ -18,10 +19,12 @@ use super::reply::{Done, done};
 use super::token::Caller;
 use super::{App, Doors, Route, any_of, reply};
 use crate::clock;
+use crate::store::creates::{self, Named};
 use crate::store::jobs::{self, Change, Job, Priority, Regions};
 use crate::store::templates;
 
 pub const NAME_CHARS_MAX: usize = 256;
+const KEY_CHARS_MAX: usize = 255;
 const DESCRIPTION_CHARS_MAX: usize = 4000;
 
 pub fn routes(doors: &Arc<Doors>) -> Route {
@@ -49,7 +52,8 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
 /// Makes a job, or changes the draft of the given id.
 async fn create(mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
-    let mut body = call.json().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = Loose::parse("", if bytes.is_empty() { b"{}" } else { &bytes })?;
     let app = call.app();
     let template_id = body.required_text("templateId")?;
     let template = templates::find(&app.db, caller.workspace, &template_id)
@@ -60,7 +64,12 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
         None => JobId::new(Uuid::now_v7()),
         Some(text) => text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?,
     };
+    let named = named(&call, &caller, &bytes, id).await?;
+    let id = named.unwrap_or(id);
     let existing = jobs::find(&app.db, caller.workspace, id).await?;
+    if let (Some(_), Some(made)) = (named, &existing) {
+        return made_before(app, made.clone()).await;
+    }
     if let Some(existing) = &existing {
         refuse_started(existing)?;
     }
@@ -96,8 +105,34 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
     for change in changes {
         job.change(change);
     }
-    jobs::insert(&app.db, &job).await?;
+    if !jobs::insert(&app.db, &job).await? {
+        // Another call with this id was faster.
+        return match jobs::find(&app.db, caller.workspace, id).await? {
+            Some(made) if named.is_some() => made_before(app, made).await,
+            _ => Err(Error::NotNow("jobId: is just being made by another call".to_owned())),
+        };
+    }
     job_out::answer(app, job, None).await
+}
+
+async fn made_before(app: &App, job: Job) -> Result<JobAnswer> {
+    let run = job_out::run_of(app, &job).await?;
+    job_out::answer(app, job, run).await
+}
+
+/// The id that a create under an `Idempotency-Key` is to give: the same for the same body, so that
+/// a repeated call makes no second job.
+async fn named(call: &Call, caller: &Caller, body: &[u8], id: JobId) -> Result<Option<JobId>> {
+    let Some(name) = call.headers.get("idempotency-key") else { return Ok(None) };
+    let name = name.to_str().ok().filter(|name| (1..=KEY_CHARS_MAX).contains(&name.len()));
+    let problem = || format!("must be 1 to {KEY_CHARS_MAX} plain characters");
+    let name = name.ok_or_else(|| Error::field("Idempotency-Key", problem()))?;
+    match creates::bind(&call.app().db, caller.workspace, name, Digest::of(body), id).await? {
+        Named::Job(id) => Ok(Some(id)),
+        Named::Other => Err(Error::NotNow(
+            "Idempotency-Key: was used with another body: take a new one".to_owned(),
+        )),
+    }
 }
 
 /// The changes that a create call asks for.
@@ -179,185 +214,4 @@ pub async fn find(app: &App, caller: &Caller, id: &Segment) -> Result<Job> {
 }
 
 #[cfg(test)]
-mod tests {
-    use reqwest::Method;
-    use serde_json::json;
-
-    use super::super::testing::Door;
-    use super::*;
-
-    #[tokio::test]
-    async fn a_job_takes_its_templates_defaults_and_its_own_fields() {
-        let door = Door::open().await;
-        door.post(
-            "/v1/dev/templates",
-            json!({"id": "t", "app": "a", "partitioner": "lines", "assembler": "concat",
-                   "dataSource": {"dataSourceDescriptor": "bypass"},
-                   "params": {"app": {"case": "upper", "n": 1}},
-                   "config": {"taskTimeout": 60, "maxTaskRetries": 3}}),
-        )
-        .await;
-
-        let (status, body) = door
-            .post(
-                "/v1/computing/jobs",
-                json!({"templateId": "t", "name": "my job", "params": {"app": {"case": "lower"}},
-                       "data_destination": {"data_source_descriptor": "bucket"},
-                       "config": {"taskTimeout": "90"}}),
-            )
-            .await;
-
-        let job = &body["job"];
-        assert_eq!((status, &job["state"]), (200, &json!("JOB_STATE_NEW")));
-        assert_eq!(job["params"]["app"], json!({"case": "lower", "n": 1}));
-        assert_eq!(job["config"]["taskTimeout"], 90);
-        assert_eq!(job["config"]["maxTaskRetries"], 3);
-        assert_eq!(job["dataSource"]["dataSourceDescriptor"], "bypass");
-        assert_eq!(job["dataDestination"]["dataSourceDescriptor"], "bucket");
-        assert_eq!(job["paymentAmount"].to_string(), "0.0");
-        assert_eq!(body["templateInfo"]["partitioner"], "lines");
-        assert!(job["stateTimestamps"]["JOB_STATE_NEW"].is_string());
-    }
-
-    #[tokio::test]
-    async fn a_given_id_is_created_then_updated_and_never_anothers() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
-        let id = Uuid::now_v7();
-        let body = |name: &str| json!({"templateId": "t", "jobId": id, "name": name});
-
-        assert_eq!(door.job(body("one")).await, id.to_string());
-        let (_, second) = door.post("/v1/customer/jobs", body("two")).await;
-        assert_eq!(second["job"]["name"], "two");
-        assert_eq!(door.get("/v1/customer/jobs").await.1["pagination"]["total"], 1);
-
-        let stranger = door.stranger().await;
-        let template = json!({"id": "t", "app": "a", "partitioner": "lines", "assembler": "zip"});
-        door.call_as(&stranger, Method::POST, "/v1/dev/templates", Some(template)).await;
-        let taken =
-            door.call_as(&stranger, Method::POST, "/v1/customer/jobs", Some(body("three"))).await;
-        assert_eq!(taken.0, 404);
-        let (status, body) =
-            door.post("/v1/customer/jobs", json!({"templateId": "t", "jobId": "7"})).await;
-        assert_eq!(status, 400);
-        assert!(body["message"].as_str().unwrap().starts_with("jobId"));
-    }
-
-    #[tokio::test]
-    async fn another_workspaces_job_is_not_there() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
-        let id = door.job(json!({"templateId": "t"})).await;
-        let stranger = door.stranger().await;
-        let job = format!("/v1/customer/jobs/{id}");
-        for (method, path, body) in [
-            (Method::GET, job.clone(), None),
-            (Method::DELETE, job.clone(), None),
-            (Method::PATCH, format!("{job}/jobname"), Some(json!("x"))),
-            (Method::PATCH, format!("{job}/params"), Some(json!({}))),
-            (Method::PATCH, format!("{job}/configs"), Some(json!({}))),
-            (Method::PATCH, format!("{job}/datasource"), Some(json!({}))),
-            (Method::PATCH, format!("{job}/uploadcompleted"), None),
-            (Method::POST, format!("{job}/run"), None),
-            (Method::POST, format!("{job}/abort"), None),
-            (Method::GET, format!("{job}/results"), None),
-            (Method::GET, format!("{job}/progress"), None),
-            (Method::GET, format!("{job}/tasks"), None),
-            (Method::POST, "/v1/customer/logs".to_owned(), Some(json!({"jobId": id}))),
-        ] {
-            let (status, _) = door.call_as(&stranger, method.clone(), &path, body).await;
-
-            assert_eq!(status, 404, "{method} {path}");
-        }
-        let asked = json!({"jobsIds": [id]});
-        let path = "/v1/customer/jobs/runningTasks";
-        let (_, body) = door.call_as(&stranger, Method::POST, path, Some(asked)).await;
-        assert_eq!(body["jobsRunningTasks"], json!({}));
-    }
-
-    #[tokio::test]
-    async fn a_draft_is_deleted_by_delete_and_by_abort() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
-        for (method, path) in [(Method::DELETE, ""), (Method::POST, "/abort")] {
-            let id = door.job(json!({"templateId": "t"})).await;
-            let job = format!("/v1/customer/jobs/{id}");
-
-            assert_eq!(door.call(method, &format!("{job}{path}"), None).await.0, 200);
-            assert_eq!(door.get(&job).await.0, 404);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_wrong_is_named() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
-        for (body, status, says) in [
-            (json!({}), 400, "templateId: is missing"),
-            (json!({"templateId": "nope"}), 404, "template"),
-            (json!({"templateId": "t", "config": {"taskTimeout": -1}}), 400, "config.taskTimeout"),
-            (json!({"templateId": "t", "params": {"app": 7}}), 400, "params.app"),
-            (json!({"templateId": "t", "name": "a\nb"}), 400, "name"),
-            (
-                json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "ftp"}}),
-                400,
-                "dataSource.dataSourceDescriptor",
-            ),
-        ] {
-            let (got, body) = door.post("/v1/customer/jobs", body).await;
-
-            assert_eq!(got, status, "{body}");
-            assert!(body["message"].as_str().unwrap().starts_with(says), "{body}");
-        }
-        assert_eq!(door.get("/v1/customer/jobs?orderBy=nothing").await.0, 400);
-        assert_eq!(door.get("/v1/customer/jobs?pagination.limit=x").await.0, 400);
-        assert_eq!(
-            door.get("/v1/customer/jobs?pagination.offset=18446744073709551615").await.0,
-            400
-        );
-    }
-
-    #[tokio::test]
-    async fn a_clone_is_a_draft_of_its_own() {
-        let door = Door::open().await;
-        let id = door.running_job().await;
-        let clone = format!("/v1/customer/jobs/{id}/clone");
-
-        let (status, body) = door.post(&clone, json!({"name": "again"})).await;
-
-        let copy = &body["job"];
-        assert_eq!((status, &copy["state"]), (200, &json!("JOB_STATE_NEW")), "{body}");
-        assert_eq!((&copy["name"], &copy["numChunks"]), (&json!("again"), &json!(0)));
-        assert_eq!(copy["dataSource"]["dataSourceDescriptor"], "bypass");
-        assert_ne!(copy["id"], id);
-        let run = format!("/v1/customer/jobs/run/{}", copy["id"].as_str().unwrap());
-        assert_eq!(door.post(&run, json!({})).await.0, 200);
-        let stranger = door.stranger().await;
-        assert_eq!(door.call_as(&stranger, Method::POST, &clone, None).await.0, 404);
-    }
-
-    #[tokio::test]
-    async fn the_flow_of_2023_works() {
-        let door = Door::open().await;
-        let first = door.running_job().await;
-        let id = door.job(json!({"templateId": "t", "name": "old way"})).await;
-        let source = json!({"dataSource": {"dataSourceDescriptor": "local"},
-                            "dataDestination": {"dataSourceDescriptor": "bucket"}});
-
-        let (_, body) = door.post(&format!("/v1/customer/jobs/datasource/{id}"), source).await;
-        let link = body["job"]["dataSource"]["params"]["tempUrl"].as_str().unwrap();
-        assert_eq!(door.client.put(link).body("data").send().await.unwrap().status(), 200);
-
-        for (path, body) in [
-            ("params", json!({"app": {"preset": "x"}})),
-            ("uploadcompleted", json!({})),
-            ("run", json!({})),
-        ] {
-            let (status, body) = door.post(&format!("/v1/customer/jobs/{path}/{id}"), body).await;
-            assert_eq!(status, 200, "{path}: {body}");
-        }
-        let (_, list) = door.get("/v1/customer/jobs?orderBy=createdAt").await;
-        assert_eq!(list["data"][0]["id"], first);
-        assert_eq!(list["data"][1]["params"]["app"]["preset"], "x");
-    }
-}
+mod tests;

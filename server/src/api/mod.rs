@@ -17,6 +17,8 @@ mod info;
 mod job_list;
 mod job_out;
 mod jobs;
+mod keys;
+mod limits;
 mod logs;
 mod nodes;
 mod package_out;
@@ -28,6 +30,7 @@ mod reply;
 mod run;
 mod secrets;
 mod selection;
+mod sign_in;
 mod storage;
 mod templates;
 #[cfg(test)]
@@ -40,6 +43,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::credits::Credits;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +58,7 @@ use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::secrets::Secrets;
 use crate::store::Db;
+use limits::Limits;
 
 type Answer = warp::reply::Response;
 type Route = BoxedFilter<(Answer,)>;
@@ -64,6 +69,10 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 const PUSHES_MAX: usize = 2;
 /// Event streams at the same time.
 const STREAMS_MAX: usize = 256;
+const CODES_MAX: u32 = 10;
+const CODES_REFILL: Duration = Duration::from_secs(30);
+const WRONG_KEYS_MAX: u32 = 100;
+const WRONG_KEYS_REFILL: Duration = Duration::from_millis(100);
 
 /// What the doors open to; clones share it.
 #[derive(Clone)]
@@ -79,6 +88,10 @@ pub struct App {
 pub struct Settings {
     /// Signs access tokens; 32 random bytes that the server keeps on its disk.
     pub token_key: [u8; 32],
+    /// Signing up takes one of these; where there is none, nobody can.
+    pub access_codes: Vec<String>,
+    /// What a new workspace is given.
+    pub welcome: Credits,
 }
 
 /// The app, and what all requests share beside it.
@@ -87,6 +100,10 @@ struct Doors {
     stop: CancellationToken,
     pushes: Semaphore,
     streams: Arc<Semaphore>,
+    /// Codes sent to an address, and codes tried for it.
+    codes: Limits,
+    /// Wrong keys, of all callers together: right ones always pass.
+    wrong_keys: Limits,
 }
 
 /// Serves the API until `stop`, then lets what is under way end within a few seconds.
@@ -115,6 +132,8 @@ fn routes(
         stop,
         pushes: Semaphore::new(PUSHES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        codes: Limits::new(CODES_MAX, CODES_REFILL),
+        wrong_keys: Limits::new(WRONG_KEYS_MAX, WRONG_KEYS_REFILL),
     });
     let customer = warp::path("customer").or(warp::path("computing")).unify().and(any_of([
         // Before the jobs: `jobs/templates` is no job.
@@ -133,6 +152,8 @@ fn routes(
     ]));
     let auth = warp::path("auth").and(any_of([
         auth::routes(&doors),
+        sign_in::routes(&doors),
+        keys::routes(&doors),
         secrets::routes(&doors),
         info::routes(),
     ]));
@@ -236,6 +257,11 @@ mod tests {
         let id = "00000000-0000-0000-0000-000000000000";
         for (method, path) in [
             (Method::GET, "/v1/auth/user".to_owned()),
+            (Method::PATCH, "/v1/auth/user".to_owned()),
+            (Method::POST, "/v1/auth/signout".to_owned()),
+            (Method::GET, "/v1/auth/api_keys".to_owned()),
+            (Method::POST, "/v1/auth/api_key".to_owned()),
+            (Method::POST, format!("/v1/auth/api_keys/{id}/revoke")),
             (Method::GET, "/v1/auth/secrets".to_owned()),
             (Method::POST, "/v1/auth/secrets".to_owned()),
             (Method::DELETE, "/v1/auth/secrets/aws/x".to_owned()),
@@ -275,6 +301,9 @@ mod tests {
             (Method::POST, "/v1/dev/nodes/tokens".to_owned()),
             (Method::GET, "/v1/wallet/balance".to_owned()),
             (Method::GET, "/v1/wallet/transactions".to_owned()),
+            (Method::GET, "/v1/wallet/transactions/csv".to_owned()),
+            (Method::DELETE, "/v1/dev/apps/a@0.1".to_owned()),
+            (Method::DELETE, "/v1/dev/templates/t".to_owned()),
         ] {
             for key in ["", "ff_wrong", "Bearer nonsense", "a.b.c"] {
                 let (status, body) = door.call_as(key, method.clone(), &path, None).await;

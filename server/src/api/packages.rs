@@ -17,6 +17,7 @@ use super::call::{Call, Segment, call};
 use super::error::{Error, Result};
 use super::package_out::{PackageOut, status_name, told};
 use super::page::Pagination;
+use super::reply::{Done, done};
 use super::{Doors, Route, any_of, reply, selection};
 use crate::data::key::BlobKey;
 use crate::store::packages::{self, Family, Package, PackageField, Which};
@@ -69,7 +70,14 @@ fn family(doors: &Arc<Doors>, family: Family) -> Route {
         .then(download)
         .map(reply::json_reply)
         .boxed();
-    any_of([list, push, get, status, download, switch(doors, family)])
+    let delete = root()
+        .and(warp::path!(Segment))
+        .and(warp::delete())
+        .and(call(doors))
+        .then(delete)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([list, push, get, delete, status, download, switch(doors, family)])
 }
 
 fn switch(doors: &Arc<Doors>, family: Family) -> Route {
@@ -196,6 +204,21 @@ async fn set_active(family: Family, tag: Segment, call: Call, active: bool) -> R
     Ok(told(&package, active, status_name(active).to_owned()))
 }
 
+/// Deletes the one version that the tag names in full, so that no tag deletes by accident.
+async fn delete(family: Family, tag: Segment, call: Call) -> Result<Done> {
+    let package = find(family, &tag, &call).await?;
+    let whole = format!("{}@{}", package.manifest.name, package.manifest.version);
+    if tag.0 != whole {
+        let problem = format!("must name one version in full, such as {whole}");
+        return Err(Error::field("tag", problem));
+    }
+    if !packages::delete(&call.app().db, package.workspace, package.id).await? {
+        return Err(Error::not_found(family.as_str(), &tag.0));
+    }
+    tracing::info!(package = %package.id, "package deleted");
+    Ok(done())
+}
+
 async fn download(family: Family, tag: Segment, call: Call) -> Result<Value> {
     let package = find(family, &tag, &call).await?;
     let file_name = format!("{}-{}.tar", package.manifest.name, package.manifest.version);
@@ -214,121 +237,4 @@ async fn find(family: Family, tag: &Segment, call: &Call) -> Result<Package> {
 }
 
 #[cfg(test)]
-mod tests {
-    use reqwest::Method;
-
-    use super::super::testing::{Door, package};
-    use super::*;
-
-    fn manifest(version: &str) -> Value {
-        json!({"name": "a", "version": version, "platform_config": {"container": "python:3"}})
-    }
-
-    #[tokio::test]
-    async fn an_app_is_pushed_found_by_tag_and_switched() {
-        let door = Door::open().await;
-        for version in ["0.1", "0.10", "0.9", "1.0"] {
-            let body = json!({"data": package(&manifest(version))});
-            let (status, body) = door.post("/v1/dev/apps", body).await;
-            assert_eq!((status, body["revision"].as_str()), (200, Some("1")), "{body}");
-            assert_eq!(body["status"], "inactive");
-        }
-        let version = async |tag: &str| {
-            let (_, body) = door.get(&format!("/v1/dev/apps/{tag}")).await;
-            body["app"]["version"].as_str().map(ToOwned::to_owned)
-        };
-
-        assert_eq!(version("a").await.as_deref(), Some("1.0"));
-        assert_eq!(version("a@0").await.as_deref(), Some("0.10"));
-        assert_eq!(version("a%400.9").await.as_deref(), Some("0.9"));
-        assert_eq!(version("a@2").await, None);
-        assert_eq!(door.post("/v1/dev/apps/a@0.9/activate", json!({})).await.0, 200);
-        let (_, body) = door.get("/v1/dev/apps/a@0.9/status").await;
-        assert_eq!(body["message"], "active");
-        let (_, list) = door.get("/v1/dev/apps?pagination.limit=3").await;
-        assert_eq!(list["apps"].as_array().unwrap().len(), 3);
-        assert_eq!(list["pagination"]["hasNext"], true);
-    }
-
-    #[tokio::test]
-    async fn the_same_version_is_written_over_under_its_old_id() {
-        let door = Door::open().await;
-        let push =
-            async || door.post("/v1/dev/apps", json!({"data": package(&manifest("0.1"))})).await.1;
-
-        let (first, second) = (push().await, push().await);
-
-        assert_eq!(first["id"], second["id"]);
-        assert_eq!(second["revision"], "2");
-    }
-
-    #[tokio::test]
-    async fn another_workspace_sees_nothing_of_it() {
-        let door = Door::open().await;
-        door.post("/v1/dev/apps", json!({"data": package(&manifest("0.1"))})).await;
-        let stranger = door.stranger().await;
-
-        let (status, _) = door.call_as(&stranger, Method::GET, "/v1/dev/apps/a", None).await;
-        let (_, list) = door.call_as(&stranger, Method::GET, "/v1/dev/apps", None).await;
-
-        assert_eq!((status, list["pagination"]["total"].as_u64()), (404, Some(0)));
-    }
-
-    #[tokio::test]
-    async fn engines_are_pushed_in_all_three_forms() {
-        let door = Door::open().await;
-        let mut manifest = manifest("0.1");
-        manifest["type"] = json!("partitioner");
-        let data = package(&manifest);
-        let encoded: String = url::form_urlencoded::byte_serialize(data.as_bytes()).collect();
-
-        let (_, body) = door.post("/v1/dev/engines", json!({"data": data})).await;
-        assert_eq!((&body["revision"], &body["type"]), (&json!(1), &json!("partitioner")));
-        let (_, body) = door.post("/v1/dev/engines", json!({"engineData": data})).await;
-        assert_eq!(body["revision"], 2);
-        let path = format!("/v1/dev/engines?engineData={encoded}");
-        let (_, body) = door.call(Method::POST, &path, None).await;
-        assert_eq!(body["revision"], 3);
-
-        let (status, body) = door.post("/v1/dev/engines/a/activate", json!({})).await;
-        assert_eq!((status, &body["engineStatus"]), (200, &json!("active")));
-        manifest["type"] = json!("assembler");
-        let (status, body) =
-            door.post("/v1/dev/engines", json!({"data": package(&manifest)})).await;
-        assert_eq!(status, 400);
-        assert!(body["message"].as_str().unwrap().contains("there already as a partitioner"));
-    }
-
-    #[tokio::test]
-    async fn bad_pushes_are_refused_by_name() {
-        let door = Door::open().await;
-        let engine = json!({"name": "a", "version": "0.1", "type": "assembler",
-                            "platform_config": {"container": "c"}});
-        for (body, says) in [
-            (json!({}), "data: is missing"),
-            (json!({"data": "%%%"}), "data: is not base64"),
-            (json!({"data": "AAAA"}), "data: "),
-            (json!({"data": package(&json!({"name": "a"}))}), "manifest.json.version"),
-            (json!({"data": package(&engine)}), "manifest.json.type"),
-        ] {
-            let (status, body) = door.post("/v1/dev/apps", body).await;
-
-            assert_eq!(status, 400);
-            assert!(body["message"].as_str().unwrap().contains(says), "{body}");
-        }
-        assert_eq!(door.get("/v1/dev/apps/..%2Fx").await.0, 400);
-    }
-
-    #[tokio::test]
-    async fn a_package_is_downloaded_as_it_was_pushed() {
-        let door = Door::open().await;
-        let data = package(&manifest("0.1"));
-        door.post("/v1/dev/apps", json!({"data": data})).await;
-
-        let (_, body) = door.get("/v1/dev/apps/a/download").await;
-        let link = body["message"].as_str().unwrap();
-        let bytes = door.client.get(link).send().await.unwrap().bytes().await.unwrap();
-
-        assert_eq!(base64::engine::general_purpose::STANDARD.encode(bytes), data);
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use warp::http::{Response, StatusCode};
 use warp::reject::{
     InvalidHeader, InvalidQuery, LengthRequired, MethodNotAllowed, PayloadTooLarge,
@@ -56,7 +56,11 @@ pub fn refusal(error: &Error) -> Answer {
         tracing::error!(error = source, cause = source.source(), "request failed");
     }
     let body = json!({"code": error.rpc_code(), "message": error.to_string(), "details": []});
-    json_answer(error.status(), body.to_string().into_bytes())
+    let mut answer = json_answer(error.status(), body.to_string().into_bytes());
+    if let Error::TooOften(secs) = error {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*secs));
+    }
+    answer
 }
 
 fn json_answer(status: StatusCode, body: Vec<u8>) -> Answer {

@@ -71,7 +71,13 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(activate)
         .map(reply::json_reply)
         .boxed();
-    any_of([push, list, get, activate])
+    let delete = warp::path!("templates" / Segment)
+        .and(warp::delete())
+        .and(call(doors))
+        .then(delete)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([push, list, get, activate, delete])
 }
 
 async fn push(mut call: Call) -> Result<Done> {
@@ -99,6 +105,14 @@ async fn get(id: Segment, call: Call) -> Result<TemplateOut> {
 async fn activate(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     find(&call, caller.workspace, &id.0).await?;
+    Ok(done())
+}
+
+async fn delete(id: Segment, call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    if !templates::delete(&call.app().db, caller.workspace, &id.0).await? {
+        return Err(Error::not_found("template", &id.0));
+    }
     Ok(done())
 }
 
@@ -173,8 +187,28 @@ mod tests {
         assert_eq!(body["dataSource"]["dataSourceDescriptor"], "bypass");
         let (_, list) = door.get("/v1/customer/jobs/templates").await;
         assert_eq!(list["data"].as_array().unwrap().len(), 1);
+        let presets = "/v1/customer/jobs/templates/t/presets";
+        assert_eq!(door.get(presets).await, (200, json!({"presets": []})));
         let stranger = door.stranger().await;
+        assert_eq!(door.call_as(&stranger, Method::GET, presets, None).await.0, 404);
         let (status, _) = door.call_as(&stranger, Method::GET, "/v1/dev/templates/t", None).await;
         assert_eq!(status, 404);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_template_is_gone_and_its_jobs_stay() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        let id = door.job(json!({"templateId": "t"})).await;
+        let stranger = door.stranger().await;
+        let path = "/v1/dev/templates/t";
+
+        assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
+        assert_eq!(door.call(Method::DELETE, path, None).await.0, 200);
+
+        assert_eq!(door.get(path).await.0, 404);
+        assert_eq!(door.post("/v1/customer/jobs", json!({"templateId": "t"})).await.0, 404);
+        assert_eq!(door.get(&format!("/v1/customer/jobs/{id}")).await.0, 200);
+        assert_eq!(door.get("/v1/dev/templates?orderBy=-updatedAt").await.0, 200);
     }
 }

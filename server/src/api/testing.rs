@@ -58,7 +58,12 @@ impl Door {
         // The second test in the same process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let first = accounts::owner(&db).await.unwrap();
-        let app = App { db, data, coordinator, secrets, settings: Settings { token_key: [9; 32] } };
+        let settings = Settings {
+            token_key: [9; 32],
+            access_codes: vec!["beta".to_owned()],
+            welcome: Credits::from_units(500_000_000).unwrap(),
+        };
+        let app = App { db, data, coordinator, secrets, settings };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {
             app,

@@ -9,11 +9,13 @@ use chrono::{DateTime, Utc};
 use common::ids::{ApiKeyId, UserId, WorkspaceId};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::App;
 use super::error::{Error, Result};
 use crate::clock;
 use crate::store::api_keys::{self, KeyHolder};
+use crate::store::ended_tokens;
 
 pub const LIFE_SECS: i64 = 3600;
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -24,6 +26,16 @@ const TOKEN_BYTES_MAX: usize = 2048;
 pub struct Caller {
     pub workspace: WorkspaceId,
     pub user: UserId,
+    pub key: ApiKeyId,
+    /// The access token, where it was one and not the key itself.
+    pub token: Option<Token>,
+}
+
+/// An access token that was presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    pub id: Uuid,
+    pub expires_at: DateTime<Utc>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,6 +44,7 @@ struct Claims {
     sub: UserId,
     workspace: WorkspaceId,
     key: ApiKeyId,
+    jti: Uuid,
     iat: i64,
     exp: i64,
 }
@@ -42,6 +55,7 @@ pub fn issue(secret: &[u8; 32], holder: KeyHolder, now: DateTime<Utc>) -> Result
         sub: holder.user,
         workspace: holder.workspace,
         key: holder.key,
+        jti: Uuid::now_v7(),
         iat: now.timestamp(),
         exp: now.timestamp() + LIFE_SECS,
     };
@@ -54,15 +68,20 @@ pub fn issue(secret: &[u8; 32], holder: KeyHolder, now: DateTime<Utc>) -> Result
 /// Who calls: the header holds an access token or an API key, bare or after `Bearer`.
 pub async fn caller(app: &App, header: Option<&str>) -> Result<Caller> {
     let text = header.map(bare).ok_or(Error::Unauthenticated)?;
-    let holder = if text.starts_with(api_keys::PREFIX) {
-        api_keys::find_by_text(&app.db, text).await?
+    let (holder, token) = if text.starts_with(api_keys::PREFIX) {
+        (api_keys::find_by_text(&app.db, text).await?, None)
     } else {
         let claims =
             open(&app.settings.token_key, text, clock::now()).ok_or(Error::Unauthenticated)?;
-        api_keys::find(&app.db, claims.key).await?
+        if ended_tokens::has_ended(&app.db, claims.jti).await? {
+            return Err(Error::Unauthenticated);
+        }
+        let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(Error::Unauthenticated)?;
+        let token = Token { id: claims.jti, expires_at };
+        (api_keys::find(&app.db, claims.key).await?, Some(token))
     };
-    let holder = holder.ok_or(Error::Unauthenticated)?;
-    Ok(Caller { workspace: holder.workspace, user: holder.user })
+    let KeyHolder { workspace, user, key } = holder.ok_or(Error::Unauthenticated)?;
+    Ok(Caller { workspace, user, key, token })
 }
 
 fn bare(header: &str) -> &str {
@@ -93,7 +112,6 @@ fn key(secret: &[u8; 32]) -> hmac::Key {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use uuid::Uuid;
 
     use super::*;
 

@@ -59,7 +59,13 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(running_tasks)
         .map(reply::json_reply)
         .boxed();
-    any_of([templates, results, progress, tasks, running])
+    let presets = warp::path!("jobs" / "templates" / Segment / "presets")
+        .and(warp::get())
+        .and(call(doors))
+        .then(list_presets)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([templates, presets, results, progress, tasks, running])
 }
 
 #[derive(Serialize)]
@@ -218,6 +224,14 @@ async fn running_tasks(mut call: Call) -> Result<Value> {
         })
         .collect();
     Ok(json!({"jobsRunningTasks": running}))
+}
+
+/// Old clients ask for a template's presets; templates have had defaults in their place for long.
+async fn list_presets(id: Segment, call: Call) -> Result<Value> {
+    let caller = call.caller().await?;
+    let found = templates::find(&call.app().db, caller.workspace, &id.0).await?;
+    found.ok_or_else(|| Error::not_found("template", &id.0))?;
+    Ok(json!({"presets": []}))
 }
 
 async fn list_templates(call: Call) -> Result<Paged<TemplateOut>> {

@@ -20,6 +20,7 @@ use crate::store::wallet::{self, Line, LineField};
 
 /// The other side of a customer's payments and credits.
 const MARKET_ACCOUNT: &str = "fanfold-main";
+const CSV_LINES_MAX: u64 = 10_000;
 /// Newest first: ids rise.
 const ORDER: [(LineField, bool); 1] = [(LineField::Id, true)];
 
@@ -100,7 +101,13 @@ pub fn routes(doors: &Arc<Doors>) -> Route {
         .then(filter)
         .map(reply::json_reply)
         .boxed();
-    any_of([balance, transactions, filter])
+    let csv = warp::path!("transactions" / "csv")
+        .and(warp::get())
+        .and(call(doors))
+        .then(csv)
+        .map(reply::json_reply)
+        .boxed();
+    any_of([balance, transactions, filter, csv])
 }
 
 /// The balance under the customer's API, as it was in 2023: whole credits, as texts.
@@ -145,6 +152,29 @@ async fn filter(mut call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
     let (page, selection) = selection::from_body(call.json().await?, &ORDER)?;
     show(call.app(), caller.workspace, page, &selection).await
+}
+
+/// The newest lines of the statement as a table.
+async fn csv(call: Call) -> Result<Value> {
+    let caller = call.caller().await?;
+    let selection =
+        Selection { tests: Vec::new(), order: ORDER.to_vec(), offset: 0, limit: CSV_LINES_MAX };
+    let (lines, _) = wallet::list(&call.app().db, caller.workspace, &selection).await?;
+    let mut table = "id,createdAt,transactionType,amount,balance,jobId,description\n".to_owned();
+    for line in lines {
+        let job = line.job.map_or_else(String::new, |job| job.to_string());
+        let out = TransactionOut::new(caller.workspace, line);
+        let (kind, amount, balance) = (out.transaction_type, out.amount.text(), out.balance.text());
+        let (id, at, text) = (out.id, out.created_at.to_rfc3339(), cell(&out.description));
+        table.push_str(&format!("{id},{at},{kind},{amount},{balance},{job},{text}\n"));
+    }
+    Ok(json!({ "csv": table }))
+}
+
+/// A text as a cell. One that a spreadsheet would take for a formula is marked as text.
+fn cell(text: &str) -> String {
+    let mark = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    format!("\"{mark}{}\"", text.replace('"', "\"\""))
 }
 
 async fn show(
@@ -246,6 +276,17 @@ mod tests {
         }
         let (_, lines) = door.get("/v1/wallet/transactions?orderBy=amount&limit=1").await;
         assert_eq!(amounts(&lines), ["2.0"]);
+        let (_, csv) = door.get("/v1/wallet/transactions/csv").await;
+        let rows: Vec<_> = csv["csv"].as_str().unwrap().lines().skip(1).collect();
+        assert!(
+            rows[0].ends_with(",coupon,3.00000001,5.00000001,,\"promotional credits\""),
+            "{rows:?}"
+        );
+        assert!(
+            rows[1].ends_with(",coupon,2.00000000,2.00000000,,\"promotional credits\""),
+            "{rows:?}"
+        );
+        assert_eq!(cell("=1+\"x\""), "\"'=1+\"\"x\"\"\"");
         let (_, old) = door.get("/v1/customer/wallet/balance").await;
         assert_eq!(
             old,

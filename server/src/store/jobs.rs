@@ -5,10 +5,10 @@ use common::ids::{JobId, RunId, WorkspaceId};
 use common::package::config::JobConfig;
 use common::package::descriptor::Descriptor;
 use common::package::template::{PhaseParams, Template};
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait,
-    QueryFilter, Select, Set, UpdateMany,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait, QueryFilter, Select,
+    Set, UpdateMany,
 };
 
 use super::selection::{self, Selection};
@@ -148,8 +148,9 @@ impl Job {
     }
 }
 
-pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<(), DbErr> {
-    row::ActiveModel {
+/// Stores a new job; false where its id is taken.
+pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<bool, DbErr> {
+    let row = row::ActiveModel {
         id: Set(job.id.uuid()),
         workspace_id: Set(job.workspace.uuid()),
         name: Set(job.name.clone()),
@@ -170,10 +171,10 @@ pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<(), DbErr> {
         blacklist: Set(document::write(&job.regions.blacklist)?),
         tags: Set(document::write(&job.tags)?),
         start_us: Set(job.start_at.map(micros)),
-    }
-    .insert(db)
-    .await?;
-    Ok(())
+    };
+    let first = OnConflict::column(C::Id).do_nothing().to_owned();
+    let rows = row::Entity::insert(row).on_conflict(first).exec_without_returning(db).await?;
+    Ok(rows == 1)
 }
 
 /// A job of this workspace that has not been deleted.

@@ -4,8 +4,11 @@
 pub mod accounts;
 pub mod api_keys;
 mod chunk_tables;
+pub mod codes;
 pub mod commit;
+pub mod creates;
 mod document;
+pub mod ended_tokens;
 pub mod grants;
 pub mod images;
 pub mod jobs;

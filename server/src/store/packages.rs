@@ -208,6 +208,21 @@ pub async fn set_active(
     Ok(changed.rows_affected == 1)
 }
 
+/// Takes a package away from new runs for good; false where the workspace has no such package.
+/// Runs that have started keep its bytes.
+pub async fn delete(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: PackageId,
+) -> Result<bool, DbErr> {
+    let gone = row::Entity::delete_many()
+        .filter(row::Column::Id.eq(id.uuid()))
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .exec(db)
+        .await?;
+    Ok(gone.rows_affected == 1)
+}
+
 fn of(owner: WorkspaceId, family: Family) -> Select<row::Entity> {
     row::Entity::find()
         .filter(row::Column::WorkspaceId.eq(owner.uuid()))

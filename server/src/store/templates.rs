@@ -117,6 +117,16 @@ pub async fn list(
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 
+/// Deletes a template; false where the workspace has none of this id. Jobs keep theirs.
+pub async fn delete(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: &str,
+) -> Result<bool, DbErr> {
+    let gone = row::Entity::delete_by_id((owner.uuid(), id.to_owned())).exec(db).await?;
+    Ok(gone.rows_affected == 1)
+}
+
 fn read(row: &row::Model) -> Result<Kept, DbErr> {
     Ok(Kept {
         template: document::read(&row.document)?,

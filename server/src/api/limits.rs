@@ -1,0 +1,86 @@
+//! How often somebody may try: a bucket of tries for each name, which fills again with time.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::{Error, Result};
+
+/// Names remembered at a time: whoever asks under more of them waits with all the others.
+const NAMES_MAX: usize = 10_000;
+
+/// A bucket for each name.
+pub struct Limits {
+    /// Tries that a full bucket holds.
+    tries: u32,
+    /// How long one try takes to come back.
+    refill: Duration,
+    /// When each bucket that is not full will be.
+    full_at: Mutex<HashMap<String, Instant>>,
+}
+
+impl Limits {
+    pub fn new(tries: u32, refill: Duration) -> Self {
+        Self { tries, refill, full_at: Mutex::default() }
+    }
+
+    /// Takes a try from a name's bucket.
+    ///
+    /// # Errors
+    /// `TooOften` where it is empty, with the time after which one is back.
+    pub fn take(&self, name: &str) -> Result<()> {
+        self.take_at(name, Instant::now())
+    }
+
+    fn take_at(&self, name: &str, now: Instant) -> Result<()> {
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if full_at.len() >= NAMES_MAX && !full_at.contains_key(name) {
+            full_at.retain(|_, at| *at > now);
+            if full_at.len() >= NAMES_MAX {
+                return Err(Error::TooOften(self.refill.as_secs().max(1)));
+            }
+        }
+        let full = full_at.get(name).copied().filter(|at| *at > now).unwrap_or(now);
+        let full = full + self.refill;
+        let most = now + self.refill * self.tries;
+        if full > most {
+            let wait = full - most;
+            return Err(Error::TooOften(wait.as_secs() + 1));
+        }
+        full_at.insert(name.to_owned(), full);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFILL: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn tries_run_out_for_their_name_and_come_back() {
+        let (limits, now) = (Limits::new(3, REFILL), Instant::now());
+        for _ in 0..3 {
+            limits.take_at("a", now).unwrap();
+        }
+
+        assert!(matches!(limits.take_at("a", now), Err(Error::TooOften(11))));
+        limits.take_at("b", now).unwrap();
+        limits.take_at("a", now + REFILL).unwrap();
+        assert!(limits.take_at("a", now + REFILL).is_err());
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let (limits, now) = (Limits::new(1, REFILL), Instant::now());
+        for name in 0..NAMES_MAX {
+            limits.take_at(&name.to_string(), now).unwrap();
+        }
+
+        assert!(limits.take_at("one more", now).is_err());
+        limits.take_at("one more", now + REFILL * 2).unwrap();
+    }
+}
