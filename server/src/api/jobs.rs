@@ -100,19 +100,25 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
         return change(app, &caller, id, changes).await;
     }
     if jobs::is_taken(&app.db, id).await? {
-        return Err(Error::not_found("job", &id.to_string()));
+        return taken(app, &caller, id, named.is_some()).await;
     }
     for change in changes {
         job.change(change);
     }
     if !jobs::insert(&app.db, &job).await? {
-        // Another call with this id was faster.
-        return match jobs::find(&app.db, caller.workspace, id).await? {
-            Some(made) if named.is_some() => made_before(app, made).await,
-            _ => Err(Error::NotNow("jobId: is just being made by another call".to_owned())),
-        };
+        return taken(app, &caller, id, named.is_some()).await;
     }
     job_out::answer(app, job, None).await
+}
+
+/// The id turned out to be taken: by another call that was faster, by a deleted job, or by a
+/// stranger's.
+async fn taken(app: &App, caller: &Caller, id: JobId, named: bool) -> Result<JobAnswer> {
+    match jobs::find(&app.db, caller.workspace, id).await? {
+        Some(made) if named => made_before(app, made).await,
+        Some(_) => Err(Error::NotNow("jobId: is just being made by another call".to_owned())),
+        None => Err(Error::not_found("job", &id.to_string())),
+    }
 }
 
 async fn made_before(app: &App, job: Job) -> Result<JobAnswer> {

@@ -186,7 +186,7 @@ impl Market {
             args.extend(["--token", token]);
         }
         let log = self.log(&format!("node-{number}"));
-        self.nodes[number] = Some(Process::start(&args, &[], &log)?);
+        self.nodes[number] = Some(Process::start(&args, &self.env, &log)?);
         Ok(())
     }
 
