@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use common::ids::{JobId, RunId};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -40,16 +41,90 @@ pub async fn run(db: Db, data: Data, stop: CancellationToken) {
     }
 }
 
+/// Goes through what is old enough. What cannot be deleted now stays for the next pass and holds
+/// up nothing else.
 async fn pass(db: &Db, data: &Data) -> Result<(), Error> {
     loop {
         let page = runs::ended_before(db, clock::now() - RESULTS_LIVE, PAGE).await?;
-        for (run, job) in &page {
-            data.purge_run(*run).await?;
-            data.purge_upload(*job).await?;
-            runs::set_purged(db, *run).await?;
+        let mut deleted = 0;
+        for (run, job) in page {
+            match delete(db, data, run, job).await {
+                Ok(()) => deleted += 1,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(%run, error, "old results could not be deleted");
+                }
+            }
         }
-        if page.is_empty() {
+        if deleted == 0 {
             return Ok(());
+        }
+    }
+}
+
+async fn delete(db: &Db, data: &Data, run: RunId, job: JobId) -> Result<(), Error> {
+    data.purge_run(run).await?;
+    data.purge_upload(job).await?;
+    runs::set_purged(db, run).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use common::credits::Credits;
+    use common::ids::WorkspaceId;
+    use common::market::{Market, Policy, Stored};
+    use futures::stream;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::data::key::BlobKey;
+    use crate::secrets::Secrets;
+    use crate::store::commit::commit;
+    use crate::store::testing::{databases, spec};
+
+    /// A run that ended so long ago, with a file of its own in the bucket.
+    async fn ended(db: &Db, data: &Data, ago: TimeDelta) -> (RunId, BlobKey) {
+        let workspace = WorkspaceId::new(Uuid::now_v7());
+        let run = RunId::new(Uuid::now_v7());
+        let then = clock::now() - ago;
+        let ledger = crate::store::load(db).await.unwrap().ledger;
+        let stored = Stored { ledger, ..Stored::default() };
+        let mut market = Market::load(Policy::default(), stored, then);
+        market.grant(workspace, Credits::from_units(500_000_000).unwrap(), "gift", then);
+        market.start_run(run, Arc::new(spec(workspace)), then).unwrap();
+        market.abort(run, "enough".to_owned(), then).unwrap();
+        commit(db, &market.drain(), &[]).await.unwrap();
+        let key = BlobKey::Final { run, name: "result.txt".to_owned() };
+        let bytes = stream::iter([Ok(Bytes::from_static(b"result"))]);
+        data.put(&key, Box::pin(bytes)).await.unwrap();
+        (run, key)
+    }
+
+    #[tokio::test]
+    async fn results_live_for_48_hours_and_no_longer() {
+        for fresh in databases().await {
+            let folder = tempfile::tempdir().unwrap();
+            let options = data::Options {
+                bucket: data::Bucket::Folder(folder.path().to_owned()),
+                allow_private_addresses: false,
+                public_url: "http://localhost".to_owned(),
+                link_key: [8; 32],
+            };
+            let db = &fresh.db;
+            let data = Data::open(options, Secrets::new(db.clone(), [7; 32])).await.unwrap();
+            let (_, old) = ended(db, &data, TimeDelta::hours(49)).await;
+            let (_, young) = ended(db, &data, TimeDelta::hours(47)).await;
+
+            pass(db, &data).await.unwrap();
+
+            assert_eq!(data.size(&old).await.unwrap(), None, "{}", fresh.name);
+            assert_eq!(data.size(&young).await.unwrap(), Some(6), "{}", fresh.name);
+            let left = runs::ended_before(db, clock::now(), 10).await.unwrap();
+            assert_eq!(left.len(), 1, "{}", fresh.name);
         }
     }
 }

@@ -2,14 +2,8 @@
 
 use std::time::Duration;
 
-use common::digest::Digest;
-use common::ids::{JobId, PackageId};
 use common::protocol::{LogBatch, Outcome, Receipt, SignedReceipt, Sync};
 use common::resources::{Resources, Usage};
-use common::spec::{
-    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Params, Partition,
-    Partitioner, Source,
-};
 use common::task::{Lease, Stage, TaskRef};
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
@@ -19,35 +13,9 @@ use super::*;
 use crate::data;
 use crate::secrets::Secrets;
 use crate::store::accounts;
+use crate::store::testing::spec;
 
 const SOON: Duration = Duration::from_secs(20);
-
-fn spec(workspace: WorkspaceId) -> RunSpec {
-    RunSpec {
-        job: JobId::new(Uuid::now_v7()),
-        workspace,
-        name: "job".to_owned(),
-        template: "t".to_owned(),
-        source: Source::Bypass,
-        destination: Destination::Bypass,
-        partition: Partition::Builtin(Partitioner::Passthrough),
-        process: Container {
-            package: PackagePin {
-                id: PackageId::new(Uuid::now_v7()),
-                name: "app".to_owned(),
-                version: "0.1".to_owned(),
-                revision: 1,
-                digest: Digest::of(b"app"),
-            },
-            image: Image::Binary,
-            entrypoint: "main".to_owned(),
-            needs: Resources::new(1000, 1024),
-            params: Params::new(),
-        },
-        assemble: Assemble::Builtin(Assembler::Passthrough),
-        limits: Limits::default(),
-    }
-}
 
 /// A coordinator with a workspace that has credits. Everything ends when it is dropped.
 struct Room {

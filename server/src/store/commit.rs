@@ -35,50 +35,28 @@ mod tests {
     use common::chunks::{ChunkTable, Object, Place};
     use common::credits::Credits;
     use common::digest::Digest;
-    use common::ids::{NodeId, PackageId, RunId, WorkspaceId};
+    use common::ids::{NodeId, RunId, WorkspaceId};
     use common::ledger::Account;
     use common::market::{CheckedSync, Market, Policy, TaskState};
     use common::protocol::{LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Sync};
     use common::resources::{Resources, Usage};
     use common::run::RunState;
-    use common::spec::{
-        Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Params, Partition,
-        Partitioner, RunSpec, Source,
-    };
+    use common::spec::{Partition, Partitioner, RunSpec};
     use common::task::{Lease, Stage, TaskRef};
     use sea_orm::{EntityTrait as _, QueryOrder as _};
     use uuid::Uuid;
 
     use super::*;
     use crate::clock;
-    use crate::store::testing::databases;
+    use crate::store::testing::{self, databases};
     use crate::store::{load, nodes, wallet};
 
+    /// A run that cuts by bytes, under a name that PostgreSQL does not take.
     fn spec(workspace: WorkspaceId) -> RunSpec {
         RunSpec {
-            job: JobId::new(Uuid::now_v7()),
-            workspace,
-            // PostgreSQL takes no NUL.
             name: "a name\0with NUL".to_owned(),
-            template: "t".to_owned(),
-            source: Source::Bypass,
-            destination: Destination::Bucket,
             partition: Partition::Builtin(Partitioner::Bytes { bytes: 10 }),
-            process: Container {
-                package: PackagePin {
-                    id: PackageId::new(Uuid::now_v7()),
-                    name: "app".to_owned(),
-                    version: "0.1".to_owned(),
-                    revision: 1,
-                    digest: Digest::of(b"app"),
-                },
-                image: Image::Binary,
-                entrypoint: "main".to_owned(),
-                needs: Resources::new(1000, 1024),
-                params: Params::new(),
-            },
-            assemble: Assemble::Builtin(Assembler::Passthrough),
-            limits: Limits::default(),
+            ..testing::spec(workspace)
         }
     }
 

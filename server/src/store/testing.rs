@@ -1,6 +1,13 @@
 //! Databases for tests: SQLite always, PostgreSQL too where `FANFOLD_TEST_POSTGRES` names a
 //! server on which databases may be made.
 
+use common::digest::Digest;
+use common::ids::{JobId, PackageId, WorkspaceId};
+use common::resources::Resources;
+use common::spec::{
+    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Params, Partition,
+    Partitioner, RunSpec, Source,
+};
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use uuid::Uuid;
 
@@ -35,4 +42,32 @@ async fn postgres(server: &str) -> Fresh {
     let (base, _) = server.rsplit_once('/').unwrap();
     let db = open(&format!("{base}/{name}")).await.unwrap();
     Fresh { name: "postgres", db, _folder: None }
+}
+
+/// A run of one chunk that reads nothing and delivers nothing.
+pub fn spec(workspace: WorkspaceId) -> RunSpec {
+    RunSpec {
+        job: JobId::new(Uuid::now_v7()),
+        workspace,
+        name: "job".to_owned(),
+        template: "t".to_owned(),
+        source: Source::Bypass,
+        destination: Destination::Bypass,
+        partition: Partition::Builtin(Partitioner::Passthrough),
+        process: Container {
+            package: PackagePin {
+                id: PackageId::new(Uuid::now_v7()),
+                name: "app".to_owned(),
+                version: "0.1".to_owned(),
+                revision: 1,
+                digest: Digest::of(b"app"),
+            },
+            image: Image::Binary,
+            entrypoint: "main".to_owned(),
+            needs: Resources::new(1000, 1024),
+            params: Params::new(),
+        },
+        assemble: Assemble::Builtin(Assembler::Passthrough),
+        limits: Limits::default(),
+    }
 }
