@@ -1,35 +1,41 @@
 //! Access tokens for API keys, and who the caller is.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use common::ids::UserId;
 use common::package::loose::Loose;
 use serde::Serialize;
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, call};
+use super::call::Call;
 use super::error::{Error, Result};
-use super::{Doors, Route, any_of, reply, token};
+use super::route::{Route, get, patch, post};
+use super::shape::{Field, Shape, one, text};
+use super::token;
 use crate::clock;
 use crate::store::accounts::{self, Profile, User};
 use crate::store::api_keys;
 
 const NAME_CHARS_MAX: usize = 256;
-const CONTACT_FIELDS: [&str; 9] = [
-    "company",
-    "jobTitle",
-    "phoneNumber",
-    "address1",
-    "address2",
-    "city",
-    "state",
-    "zip",
-    "country",
-];
+const PROFILE: &[Field] =
+    &[text("firstName", ""), text("lastName", ""), one("contactInfo", &CONTACT, "")];
+const CONTACT: Shape = Shape {
+    name: "ContactInfo",
+    fields: &[
+        text("company", ""),
+        text("jobTitle", ""),
+        text("phoneNumber", ""),
+        text("address1", ""),
+        text("address2", ""),
+        text("city", ""),
+        text("state", ""),
+        text("zip", ""),
+        text("country", ""),
+    ],
+};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenOut {
     token: String,
@@ -43,14 +49,15 @@ impl TokenOut {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct UserAnswer {
     user: UserOut,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct UserOut {
+    #[schema(value_type = String)]
     id: UserId,
     created_at: DateTime<Utc>,
     last_login: Option<DateTime<Utc>>,
@@ -67,26 +74,21 @@ struct UserOut {
     contact_info: BTreeMap<String, String>,
 }
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let access_token = warp::path!("access_token")
-        .and(warp::post())
-        .and(call(doors))
-        .then(access_token)
-        .map(reply::json_reply)
-        .boxed();
-    let user = warp::path!("user")
-        .and(warp::get())
-        .and(call(doors))
-        .then(user)
-        .map(reply::json_reply)
-        .boxed();
-    let set_user = warp::path!("user")
-        .and(warp::patch().or(warp::post()).unify())
-        .and(call(doors))
-        .then(set_user)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([access_token, user, set_user])
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Auth_RequestAccessToken", "/access_token", access_token)
+            .summary("Exchanges an API key for an access token")
+            .body(vec![text("apiKey", "").required()])
+            .open(),
+        get("Auth_GetUser", "/user", user).summary("Shows the caller"),
+        patch("Auth_UpdateUser", "/user", set_user)
+            .summary("Changes the caller's names and contact")
+            .body(PROFILE),
+        post("Auth_SetUser", "/user", set_user)
+            .summary("Changes the caller's names and contact")
+            .body(PROFILE)
+            .deprecated(),
+    ]
 }
 
 /// Exchanges an API key for an access token.
@@ -133,9 +135,9 @@ pub fn read_profile(mut body: Loose, mut profile: Profile) -> Result<Profile> {
         profile.last_name = name;
     }
     if let Some(mut contact) = body.object("contactInfo")? {
-        for field in CONTACT_FIELDS {
-            if let Some(text) = contact.line(field, NAME_CHARS_MAX)? {
-                profile.contact.insert(field.to_owned(), text);
+        for field in CONTACT.fields {
+            if let Some(text) = contact.line(field.name, NAME_CHARS_MAX)? {
+                profile.contact.insert(field.name.to_owned(), text);
             }
         }
         contact.finish()?;
@@ -145,8 +147,8 @@ pub fn read_profile(mut body: Loose, mut profile: Profile) -> Result<Profile> {
 
 impl From<User> for UserAnswer {
     fn from(user: User) -> Self {
-        let named = |field: &&str| ((*field).to_owned(), String::new());
-        let mut contact_info: BTreeMap<_, _> = CONTACT_FIELDS.iter().map(named).collect();
+        let named = |field: &Field| (field.name.to_owned(), String::new());
+        let mut contact_info: BTreeMap<_, _> = CONTACT.fields.iter().map(named).collect();
         contact_info.extend(user.profile.contact);
         let user = UserOut {
             id: user.id,

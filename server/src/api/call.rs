@@ -15,6 +15,7 @@ use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 
 use super::error::{Error, Result};
+use super::route::{Access, Route};
 use super::token::{self, Caller};
 use super::{App, Doors};
 use crate::data::ByteStream;
@@ -29,6 +30,9 @@ type Pieces = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, warp::Error>>
 /// One request.
 pub struct Call {
     doors: Arc<Doors>,
+    access: Access,
+    /// The path's, the next one last.
+    segments: Vec<Segment>,
     pub headers: HeaderMap,
     /// As it came, without the question mark.
     pub raw_query: String,
@@ -66,6 +70,8 @@ pub fn call(
     warp::header::headers_cloned().and(query).and(warp::body::stream()).map(
         move |headers, raw_query, body| Call {
             doors: doors.clone(),
+            access: Access::Key,
+            segments: Vec::new(),
             headers,
             raw_query,
             body: pieces(body),
@@ -82,6 +88,22 @@ where
 }
 
 impl Call {
+    /// Says which route took the request, and with which segments of the path.
+    pub fn enter(&mut self, route: &Route, mut segments: Vec<Segment>) {
+        segments.reverse();
+        self.segments = segments;
+        self.access = route.access;
+    }
+
+    /// The next segment of the path that stands for something.
+    ///
+    /// # Panics
+    ///
+    /// Where the route's path has fewer than its handler takes; the tests call every one.
+    pub fn segment(&mut self) -> Segment {
+        self.segments.pop().expect("the path has as many segments as the handler takes")
+    }
+
     pub fn app(&self) -> &App {
         &self.doors.app
     }

@@ -1,36 +1,36 @@
 //! Trying a data source before a job needs it: is it there, and what is in it?
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use common::package::descriptor::Descriptor;
 use serde::Serialize;
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, call};
+use super::call::Call;
 use super::error::{Error, Result};
-use super::{Doors, Route, any_of, reply};
+use super::jobs::DATA;
+use super::route::{Route, post};
+use super::shape::{Field, flag, one};
+
 use crate::data::{Listed, Looked};
 use crate::secrets::KeyPair;
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let test = warp::path!("datasource" / "test")
-        .and(warp::post())
-        .and(call(doors))
-        .then(test)
-        .map(reply::json_reply)
-        .boxed();
-    // An older guide's name for it.
-    let info = warp::path!("jobs" / "datasource" / "info")
-        .and(warp::post())
-        .and(call(doors))
-        .then(self::test)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([test, info])
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Customer_TestDataSource", "/datasource/test", test)
+            .summary("Looks at a source without reading it")
+            .body(TEST),
+        post("Customer_TestDataSource2023", "/jobs/datasource/info", test)
+            .summary("Looks at a source without reading it")
+            .body(TEST)
+            .deprecated(),
+    ]
 }
 
-#[derive(Serialize)]
+const TEST: &[Field] =
+    &[one("dataSource", &DATA, "").required(), flag("listFiles", "Lists the files of a folder")];
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct LookedOut {
     filename: String,
@@ -41,15 +41,16 @@ struct LookedOut {
     files: Option<Directory>,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, ToSchema)]
 struct Directory {
     name: String,
     path: String,
+    #[schema(no_recursion)]
     directories: Vec<Directory>,
     files: Vec<FileOut>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct FileOut {
     id: String,
     name: String,

@@ -1,91 +1,57 @@
 //! Changing drafts: the data, the params, the name, the config, and the uploaded file.
 
-use std::sync::Arc;
-
 use common::ids::{JobId, WorkspaceId};
 use common::package::config::JobConfig;
 use common::package::descriptor::{Checked, Descriptor};
 use common::package::loose::{Loose, check_line};
 use common::package::template::PhaseParams;
 use serde_json::Value;
-use warp::Filter as _;
 
-use super::call::{BODY_BYTES_MAX, Call, Segment, call};
+use super::App;
+use super::call::{BODY_BYTES_MAX, Call, Segment};
 use super::error::{Error, Result};
 use super::job_out::{self, JobAnswer};
+use super::jobs::{CONFIG, DATA, PARAMS};
 use super::jobs::{NAME_CHARS_MAX, find};
 use super::reply::{Done, done};
+use super::route::{Body, Route, patch, post};
+use super::shape::{Field, one};
 use super::token::Caller;
-use super::{App, Doors, Route, any_of, reply};
 use crate::data::key::BlobKey;
 use crate::store::jobs::{self, Change, Job};
 use crate::store::secrets::Secret;
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    any_of([patches(doors), posts(doors), uploads(doors)])
+pub fn routes() -> Vec<Route> {
+    vec![
+        patch("Customer_SetJobDataSource", "/jobs/{jobId}/datasource", set_data)
+            .summary("Sets a draft's source and destination")
+            .body(PLACES),
+        patch("Customer_SetJobParams", "/jobs/{jobId}/params", set_params)
+            .summary("Sets a draft's params")
+            .body(PARAMS.fields),
+        patch("Customer_SetJobName", "/jobs/{jobId}/jobname", set_name)
+            .summary("Renames a job")
+            .takes(Body::Text("The new name")),
+        patch("Customer_SetJobConfig", "/jobs/{jobId}/configs", set_config)
+            .summary("Sets a draft's timeouts and retries")
+            .body(CONFIG.fields),
+        patch("Customer_UploadCompleted", "/jobs/{jobId}/uploadcompleted", upload_completed)
+            .summary("Says that the source file has been uploaded"),
+        post("Customer_UploadCompleted2023", "/jobs/uploadcompleted/{jobId}", upload_completed)
+            .summary("Says that the source file has been uploaded")
+            .deprecated(),
+        post("Customer_SetJobDataSource2023", "/jobs/datasource/{jobId}", set_data)
+            .summary("Sets a draft's source and destination")
+            .body(PLACES)
+            .deprecated(),
+        post("Customer_SetJobParams2023", "/jobs/params/{jobId}", set_params)
+            .summary("Sets a draft's params")
+            .body(PARAMS.fields)
+            .deprecated(),
+    ]
 }
 
-fn patches(doors: &Arc<Doors>) -> Route {
-    let data = warp::path!("jobs" / Segment / "datasource")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(set_data)
-        .map(reply::json_reply)
-        .boxed();
-    let params = warp::path!("jobs" / Segment / "params")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(set_params)
-        .map(reply::json_reply)
-        .boxed();
-    let name = warp::path!("jobs" / Segment / "jobname")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(set_name)
-        .map(reply::json_reply)
-        .boxed();
-    let config = warp::path!("jobs" / Segment / "configs")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(set_config)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([data, params, name, config])
-}
-
-/// The forms of 2023.
-fn posts(doors: &Arc<Doors>) -> Route {
-    let data = warp::path!("jobs" / "datasource" / Segment)
-        .and(warp::post())
-        .and(call(doors))
-        .then(set_data)
-        .map(reply::json_reply)
-        .boxed();
-    let params = warp::path!("jobs" / "params" / Segment)
-        .and(warp::post())
-        .and(call(doors))
-        .then(set_params)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([data, params])
-}
-
-fn uploads(doors: &Arc<Doors>) -> Route {
-    let now = warp::path!("jobs" / Segment / "uploadcompleted")
-        .and(warp::patch())
-        .and(call(doors))
-        .then(upload_completed)
-        .map(reply::json_reply)
-        .boxed();
-    // The form of 2023.
-    let then = warp::path!("jobs" / "uploadcompleted" / Segment)
-        .and(warp::post())
-        .and(call(doors))
-        .then(upload_completed)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([now, then])
-}
+const PLACES: &[Field] = &[one("dataSource", &DATA, ""), one("dataDestination", &DATA, "")];
 
 async fn set_data(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;

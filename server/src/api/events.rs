@@ -1,7 +1,6 @@
 //! What happens to jobs, as it happens: server-sent events, or one JSON object a line.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,11 +12,13 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio_util::sync::CancellationToken;
 use warp::Reply as _;
 use warp::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use warp::{Filter as _, http};
+use warp::http::{self, Method};
 
-use super::call::{Call, call};
+use super::call::Call;
 use super::error::{Error, Result};
-use super::{Answer, App, Doors, Route, job_out, reply};
+use super::route::{Route, raw};
+use super::shape::text;
+use super::{Answer, App, job_out};
 use crate::coordinator::{Change, EventId, RunEvent};
 use crate::store;
 use crate::store::jobs::{self, JobField};
@@ -29,13 +30,18 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The most jobs of a fresh start, newest first.
 const RESET_JOBS_MAX: u64 = 1_000;
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    warp::path!("events")
-        .and(warp::get())
-        .and(call(doors))
-        .then(events)
-        .map(reply::raw_reply)
-        .boxed()
+pub fn routes() -> Vec<Route> {
+    vec![
+        raw(Method::GET, "Customer_Events", "/events", "text/event-stream", events)
+            .summary(
+                "Streams what happens to the workspace's jobs: server-sent events, or lines of \
+                 JSON where the Accept header does not ask for them",
+            )
+            .query(vec![
+                text("jobId", "Of this job only"),
+                text("lastEventId", "As the header Last-Event-ID: goes on after it"),
+            ]),
+    ]
 }
 
 /// How events are written.

@@ -1,41 +1,40 @@
 //! Following a job: waiting for its state to change, and asking why it waits.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use common::ids::JobId;
+use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, Segment, call};
+use super::call::{Call, Segment};
 use super::error::{Error, Result};
 use super::job_out::{self, JobAnswer};
-use super::{Doors, Route, any_of, jobs, reply};
+use super::jobs;
+use super::route::{Route, get};
+use super::shape::{integer, text};
 use crate::coordinator::{Change, Waiting};
 
 /// Seconds.
 const WAIT_MAX: u64 = 60;
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let get = warp::path!("jobs" / Segment)
-        .and(warp::get())
-        .and(call(doors))
-        .then(get)
-        .map(reply::json_reply)
-        .boxed();
-    let explain = warp::path!("jobs" / Segment / "explain")
-        .and(warp::get())
-        .and(call(doors))
-        .then(explain)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([get, explain])
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_GetJob", "/jobs/{jobId}", read)
+            .summary("Reads a job; with wait, once its state is another")
+            .query(vec![
+                integer("wait", "Seconds to wait for a change"),
+                text("state", "The state to wait for the end of"),
+            ]),
+        get("Customer_ExplainJob", "/jobs/{jobId}/explain", explain)
+            .summary("Says what a job waits for"),
+    ]
 }
 
 /// Reads a job. With `wait=SECONDS` in the query the answer comes when the job has ended, or,
 /// with `state` beside it, when it is no longer in that state; at the latest after that time.
-async fn get(id: Segment, call: Call) -> Result<JobAnswer> {
+async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let query = call.query()?;
     let secs = match query.get("wait") {
@@ -90,8 +89,21 @@ async fn changed(
     }
 }
 
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Explained {
+    #[schema(value_type = String)]
+    job_id: JobId,
+    state: &'static str,
+    /// Whether it waits for a node.
+    waiting: bool,
+    /// The nodes that were looked at.
+    nodes: Option<usize>,
+    reasons: Vec<String>,
+}
+
 /// Tells why a job waits: what keeps how many nodes from its next task.
-async fn explain(id: Segment, call: Call) -> Result<Value> {
+async fn explain(id: Segment, call: Call) -> Result<Explained> {
     let caller = call.caller().await?;
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
@@ -107,13 +119,13 @@ async fn explain(id: Segment, call: Call) -> Result<Value> {
         (Some(_), Some(waiting)) => reasons(waiting),
         (Some(_), None) => vec!["the job waits for no node: it goes on".to_owned()],
     };
-    Ok(json!({
-        "jobId": job.id,
-        "state": state,
-        "waiting": waiting.is_some(),
-        "nodes": waiting.map(|waiting| waiting.nodes),
-        "reasons": reasons,
-    }))
+    Ok(Explained {
+        job_id: job.id,
+        state,
+        waiting: waiting.is_some(),
+        nodes: waiting.map(|waiting| waiting.nodes),
+        reasons,
+    })
 }
 
 fn reasons(waiting: &Waiting) -> Vec<String> {

@@ -1,15 +1,15 @@
 //! Container images that travel with their apps: stored by digest, found by reference.
 
-use std::sync::Arc;
-
 use common::digest::{Digest, NotADigest};
 use common::package::loose::check_line;
 use serde::Serialize;
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, call};
+use super::call::Call;
 use super::error::{Error, Result};
-use super::{Doors, Route, any_of, reply};
+use super::route::{Body, Route, get, post};
+use super::shape::{Field, text};
+
 use crate::data::Stored;
 use crate::data::key::BlobKey;
 use crate::store::images::{self, StoredImage};
@@ -18,28 +18,25 @@ use crate::store::images::{self, StoredImage};
 const IMAGE_BYTES_MAX: u64 = 64 << 30;
 const REFERENCE_CHARS_MAX: usize = 512;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ImageOut {
     reference: String,
+    #[schema(value_type = String)]
     digest: Digest,
     size: u64,
 }
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let push = warp::path!("images")
-        .and(warp::post())
-        .and(call(doors))
-        .then(push)
-        .map(reply::json_reply)
-        .boxed();
-    let get = warp::path!("images")
-        .and(warp::get().or(warp::head()).unify())
-        .and(call(doors))
-        .then(get)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([push, get])
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Developer_PushImage", "/images", push)
+            .summary("Keeps a container image, as the engine's save command writes it")
+            .query(REFERENCE)
+            .takes(Body::Bytes("The image archive")),
+        get("Developer_GetImage", "/images", read).summary("Finds a kept image").query(REFERENCE),
+    ]
 }
+
+const REFERENCE: &[Field] = &[text("reference", "As name:tag").required()];
 
 /// Takes in an image: the archive that the engine's save gives, whose digest (and size, where the
 /// body comes in pieces) the query announces.
@@ -71,7 +68,7 @@ async fn push(call: Call) -> Result<ImageOut> {
     Ok(image.into())
 }
 
-async fn get(call: Call) -> Result<ImageOut> {
+async fn read(call: Call) -> Result<ImageOut> {
     let caller = call.caller().await?;
     let reference = reference(&call.query()?)?;
     let image = images::find(&call.app().db, caller.workspace, &reference)

@@ -1,41 +1,52 @@
 //! What the server says about itself.
 
 use serde::Serialize;
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::{Route, reply};
+use super::call::Call;
+use super::error::Result;
+use super::route::{Route, get};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Info {
     version: Version,
-    messages: [String; 0],
+    messages: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Version {
     major: u32,
     minor: u32,
     tag: &'static str,
 }
 
-pub fn routes() -> Route {
-    warp::path!("info").and(warp::get()).map(|| reply::json_reply(Ok(info()))).boxed()
+pub fn routes(api: &str) -> Vec<Route> {
+    vec![get(format!("{api}_GetInfo"), "/info", info).summary("Shows the server's version").open()]
 }
 
-/// Answers as soon as the server serves; for load balancers and scripts.
-pub fn health() -> Route {
-    warp::path!("health")
-        .and(warp::get())
-        .map(|| reply::json_reply(Ok(serde_json::json!({"ok": true}))))
-        .boxed()
+pub fn health() -> Vec<Route> {
+    vec![
+        get("Server_GetHealth", "/health", healthy)
+            .summary("Answers as soon as the server serves; for load balancers and scripts")
+            .open(),
+    ]
 }
 
-fn info() -> Info {
+#[derive(Serialize, ToSchema)]
+struct Health {
+    ok: bool,
+}
+
+async fn healthy(_: Call) -> Result<Health> {
+    std::future::ready(Ok(Health { ok: true })).await
+}
+
+async fn info(_: Call) -> Result<Info> {
     let part = |text: &str| text.parse().unwrap_or(0);
     let version = Version {
         major: part(env!("CARGO_PKG_VERSION_MAJOR")),
         minor: part(env!("CARGO_PKG_VERSION_MINOR")),
         tag: env!("CARGO_PKG_VERSION"),
     };
-    Info { version, messages: [] }
+    std::future::ready(Ok(Info { version, messages: Vec::new() })).await
 }

@@ -1,16 +1,15 @@
 //! Lists of jobs: pages, orders and filters.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use warp::Filter as _;
-
-use super::call::{Call, call};
+use super::call::Call;
 use super::error::Result;
 use super::job_out::JobOut;
+use super::page::{FILTER, PAGE};
 use super::page::{Page, Paged};
+use super::route::{Route, get, post};
 use super::token::Caller;
-use super::{App, Doors, Route, any_of, reply, selection};
+use super::{App, selection};
 use crate::store::jobs::{self, Job, JobField};
 use crate::store::runs;
 use crate::store::selection::Selection;
@@ -18,20 +17,11 @@ use crate::store::selection::Selection;
 /// Newest first.
 const ORDER: [(JobField, bool); 1] = [(JobField::CreatedAt, true)];
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let list = warp::path!("jobs")
-        .and(warp::get())
-        .and(call(doors))
-        .then(list)
-        .map(reply::json_reply)
-        .boxed();
-    let filter = warp::path!("jobs" / "filter")
-        .and(warp::post())
-        .and(call(doors))
-        .then(filter)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([list, filter])
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_GetAllJobs", "/jobs", list).summary("Lists jobs").query(PAGE),
+        post("Customer_FilterJobs", "/jobs/filter", filter).summary("Finds jobs").body(FILTER),
+    ]
 }
 
 async fn list(call: Call) -> Result<Paged<JobOut>> {

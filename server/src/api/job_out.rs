@@ -11,6 +11,7 @@ use common::run::RunState;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::App;
 use super::error::Result;
@@ -23,16 +24,17 @@ use crate::store::runs::{self, RunView};
 const NEW: &str = "JOB_STATE_NEW";
 const UPLOAD_LIVES: Duration = Duration::from_secs(48 * 3600);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobAnswer {
     job: JobOut,
     template_info: TemplateInfo,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobOut {
+    #[schema(value_type = String)]
     id: JobId,
     template_id: String,
     template_info: TemplateInfo,
@@ -47,23 +49,30 @@ pub struct JobOut {
     ended_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     deleted_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Object)]
     regions: Value,
     tags: Vec<String>,
     state: &'static str,
     state_timestamps: BTreeMap<&'static str, DateTime<Utc>>,
+    #[schema(value_type = Option<Object>)]
     data_source: Option<Value>,
+    #[schema(value_type = Option<Object>)]
     data_destination: Option<Value>,
+    #[schema(value_type = Object)]
     params: PhaseParams,
+    #[schema(value_type = f64)]
     duration: Seconds,
+    #[schema(value_type = f64)]
     payment_amount: Amount,
     num_units_estimation: &'static str,
     num_chunks: u32,
     error_message: String,
 }
 
-#[derive(Serialize, Clone)]
+#[derive(Serialize, Clone, ToSchema)]
 pub struct TemplateInfo {
     id: String,
+    #[schema(value_type = String)]
     owner: WorkspaceId,
     description: String,
     app: String,

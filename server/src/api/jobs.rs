@@ -1,23 +1,22 @@
 //! Jobs as drafts: made from a template, changed until they run.
 
-use std::sync::Arc;
-
 use common::digest::Digest;
 use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
 use common::package::template::PhaseParams;
 use uuid::Uuid;
-use warp::Filter as _;
 
-use super::call::{BODY_BYTES_MAX, Call, Segment, call};
+use super::App;
+use super::call::{BODY_BYTES_MAX, Call, Segment};
 use super::described;
 use super::draft::{change, read_data, refuse_started};
 use super::error::{Error, Result};
 use super::job_out::{self, JobAnswer};
 use super::reply::{Done, done};
+use super::route::{Route, delete, post};
+use super::shape::{Field, Shape, date, flag, integer, map, one, text, texts, word};
 use super::token::Caller;
-use super::{App, Doors, Route, any_of, reply};
 use crate::clock;
 use crate::store::creates::{self, Named};
 use crate::store::jobs::{self, Change, Job, Priority, Regions};
@@ -27,27 +26,76 @@ pub const NAME_CHARS_MAX: usize = 256;
 const KEY_CHARS_MAX: usize = 255;
 const DESCRIPTION_CHARS_MAX: usize = 4000;
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let create = warp::path!("jobs")
-        .and(warp::post())
-        .and(call(doors))
-        .then(create)
-        .map(reply::json_reply)
-        .boxed();
-    let clone = warp::path!("jobs" / Segment / "clone")
-        .and(warp::post())
-        .and(call(doors))
-        .then(clone)
-        .map(reply::json_reply)
-        .boxed();
-    let delete = warp::path!("jobs" / Segment)
-        .and(warp::delete())
-        .and(call(doors))
-        .then(delete)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([create, clone, delete])
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Customer_CreateJob", "/jobs", create)
+            .summary("Makes a job, or changes the draft of the given id")
+            .body(CREATE),
+        post("Customer_CloneJob", "/jobs/{jobId}/clone", clone)
+            .summary("Makes a draft like an existing job")
+            .body(vec![text("name", "Of the draft")]),
+        delete("Customer_DeleteJob", "/jobs/{jobId}", remove)
+            .summary("Deletes a draft, or hides a job that has ended"),
+    ]
 }
+
+const CREATE: &[Field] = &[
+    text("templateId", "").required(),
+    text("jobId", "A UUID; made where it is left out"),
+    text("name", ""),
+    text("description", ""),
+    one("dataSource", &DATA, ""),
+    one("dataDestination", &DATA, ""),
+    one("params", &PARAMS, ""),
+    one("config", &CONFIG, ""),
+    word("priority", &PRIORITIES, ""),
+    date("startAt", ""),
+    one("regions", &REGIONS, ""),
+    texts("tags", ""),
+];
+
+/// Where data comes from or goes to.
+pub const DATA: Shape = Shape {
+    name: "DataSource",
+    fields: &[
+        text("dataSourceDescriptor", "aws, url, file, bucket or bypass").required(),
+        map(
+            "params",
+            "As the descriptor needs them: name, bucketName, cloudRegion, secret_id, url",
+        ),
+    ],
+};
+
+/// The params of the three phases.
+pub const PARAMS: Shape = Shape {
+    name: "AppParams",
+    fields: &[
+        text("preset", "Not used any more"),
+        map("partitioner", ""),
+        map("assembler", ""),
+        map("app", ""),
+    ],
+};
+
+pub const CONFIG: Shape = Shape {
+    name: "JobConfig",
+    fields: &[
+        integer("taskTimeout", "Seconds; 0 is none"),
+        integer("jobTimeout", "Seconds; 0 is none"),
+        flag("isTestJob", ""),
+        integer("maxTaskRetries", "Further tries of a task that failed"),
+    ],
+};
+
+const PRIORITIES: [&str; 4] = [
+    "EXECUTION_PRIORITY_UNDEFINED",
+    "EXECUTION_PRIORITY_CHEAP",
+    "EXECUTION_PRIORITY_BALANCED",
+    "EXECUTION_PRIORITY_FAST",
+];
+
+const REGIONS: Shape =
+    Shape { name: "Regions", fields: &[texts("whitelist", ""), texts("blacklist", "")] };
 
 /// Makes a job, or changes the draft of the given id.
 async fn create(mut call: Call) -> Result<JobAnswer> {
@@ -195,7 +243,7 @@ async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
 }
 
 /// Deletes a draft, or hides a job whose run has ended.
-async fn delete(id: Segment, call: Call) -> Result<Done> {
+async fn remove(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let app = call.app();
     let job = find(app, &caller, &id).await?;

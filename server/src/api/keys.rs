@@ -1,17 +1,17 @@
 //! API keys: made with a code from the caller's e-mail, shown once, listed and revoked.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use common::ids::{ApiKeyId, UserId};
 use serde::Serialize;
 use serde_json::{Value, json};
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, Segment, call};
+use super::call::{Call, Segment};
 use super::error::{Error, Result};
 use super::reply::{Done, done};
-use super::{Doors, Route, any_of, reply};
+use super::route::{Route, get, post};
+use super::shape::{integer, text};
+
 use crate::clock;
 use crate::store::api_keys::{self, ApiKey};
 use crate::store::{accounts, codes};
@@ -22,35 +22,30 @@ const LIFE_DEFAULT: u64 = 365 * 24 * 3600;
 const LIFE_MAX: u64 = 10 * LIFE_DEFAULT;
 const KEYS_MAX: u64 = 1_000;
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let create = warp::path!("api_key")
-        .and(warp::post())
-        .and(call(doors))
-        .then(create)
-        .map(reply::json_reply)
-        .boxed();
-    let list = warp::path!("api_keys")
-        .and(warp::get())
-        .and(call(doors))
-        .then(list)
-        .map(reply::json_reply)
-        .boxed();
-    let revoke = warp::path!("api_keys" / Segment / "revoke")
-        .and(warp::post())
-        .and(call(doors))
-        .then(revoke)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([create, list, revoke])
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Auth_CreateApiKey", "/api_key", create)
+            .summary("Makes an API key, which this answer alone shows")
+            .body(vec![
+                text("name", "").required(),
+                text("code", "From the e-mail that signin sends").required(),
+                text("nonce", "From signin").required(),
+                integer("duration", "Seconds that the key is valid; 0 is for ever"),
+            ]),
+        get("Auth_ListApiKeys", "/api_keys", list).summary("Lists the workspace's API keys"),
+        post("Auth_RevokeApiKey", "/api_keys/{id}/revoke", revoke).summary("Ends an API key"),
+    ]
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct KeyOut {
+    #[schema(value_type = String)]
     id: ApiKeyId,
     name: String,
     issued_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
+    #[schema(value_type = String)]
     user_id: UserId,
     revoked: bool,
     fingerprint: String,

@@ -1,32 +1,33 @@
 //! What the containers of a job wrote.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use common::task::Stage;
 use serde::Serialize;
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, Segment, call};
+use super::call::{Call, Segment};
 use super::error::{Error, Result};
-use super::{Doors, Route, job_out, jobs, reply};
+use super::route::{Route, post};
+use super::shape::{text, texts};
+use super::{job_out, jobs};
 use crate::store::logs;
 
 const LOG_BATCHES_MAX: u64 = 5_000;
 const LIST_MAX: usize = 1_000;
 const LEVELS: [&str; 8] = ["UNKNOWN", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"];
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    warp::path!("logs")
-        .and(warp::post())
-        .and(call(doors))
-        .then(get_logs)
-        .map(reply::json_reply)
-        .boxed()
+pub fn routes() -> Vec<Route> {
+    vec![post("Customer_GetLogs", "/logs", get_logs).summary("Reads a job's logs").body(vec![
+        text("jobId", "").required(),
+        texts("taskIds", "None stands for all"),
+        texts("levels", "None stands for all"),
+        texts("services", "PARTITIONER, ASSEMBLER, TASKRUNNER; none stands for all"),
+    ])]
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, ToSchema)]
 struct LogsOut {
     partitioner: Vec<LogOut>,
     assembler: Vec<LogOut>,
@@ -34,12 +35,12 @@ struct LogsOut {
     taskrunner: BTreeMap<String, TaskLogs>,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, ToSchema)]
 struct TaskLogs {
     logs: Vec<LogOut>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct LogOut {
     log: String,
     timestamp: DateTime<Utc>,

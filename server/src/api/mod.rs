@@ -1,13 +1,13 @@
 //! The doors: the HTTP API of customers and developers, translated into our own words.
 //!
-//! One file per resource: its routes, its handlers, and the shapes that go in and out. Who calls
-//! is asked in the handler and not in a filter, so that a wrong token is a 401 of that route and
-//! never falls through to another.
+//! One file per resource: its routes, its handlers, and the shapes that go in and out. `route` is
+//! the table that they fill; `router` and `openapi` read it.
 
 mod auth;
 mod call;
 mod datasource;
 mod described;
+mod docs;
 mod draft;
 mod error;
 mod events;
@@ -21,15 +21,19 @@ mod keys;
 mod limits;
 mod logs;
 mod nodes;
+mod openapi;
 mod package_out;
 mod packages;
 mod page;
 mod plan;
 mod quote;
 mod reply;
+mod route;
+mod router;
 mod run;
 mod secrets;
 mod selection;
+mod shape;
 mod sign_in;
 mod storage;
 mod templates;
@@ -39,7 +43,6 @@ mod token;
 mod view;
 mod wallet;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,21 +50,19 @@ use common::credits::Credits;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use warp::filters::BoxedFilter;
-use warp::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue,
-};
-use warp::{Filter as _, Reply as _};
+use warp::Filter as _;
+use warp::http::Method;
+use warp::path::FullPath;
 
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::secrets::Secrets;
 use crate::store::Db;
+use call::call;
 use limits::Limits;
+use router::{Api, Router};
 
 type Answer = warp::reply::Response;
-type Route = BoxedFilter<(Answer,)>;
 
 /// How long requests may go on after the stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -108,7 +109,7 @@ struct Doors {
 
 /// Serves the API until `stop`, then lets what is under way end within a few seconds.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
-    let server = warp::serve(routes(app, stop.clone()))
+    let server = warp::serve(filter(app, stop.clone()))
         .incoming(listener)
         .graceful(stop.clone().cancelled_owned())
         .run();
@@ -122,11 +123,11 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
     }
 }
 
-/// All routes, with every failure in the documented shape.
-fn routes(
+/// Every request goes through here: warp takes it apart, the table of routes answers it.
+fn filter(
     app: App,
     stop: CancellationToken,
-) -> impl warp::Filter<Extract = (Answer,), Error = Infallible> + Clone {
+) -> impl warp::Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
     let doors = Arc::new(Doors {
         app,
         stop,
@@ -135,94 +136,83 @@ fn routes(
         codes: Limits::new(CODES_MAX, CODES_REFILL),
         wrong_keys: Limits::new(WRONG_KEYS_MAX, WRONG_KEYS_REFILL),
     });
-    let customer = warp::path("customer").or(warp::path("computing")).unify().and(any_of([
-        // Before the jobs: `jobs/templates` is no job.
-        view::routes(&doors),
-        job_list::routes(&doors),
-        jobs::routes(&doors),
-        follow::routes(&doors),
-        quote::routes(&doors),
-        datasource::routes(&doors),
-        wallet::old_routes(&doors),
-        draft::routes(&doors),
-        run::routes(&doors),
-        logs::routes(&doors),
-        events::routes(&doors),
-        info::routes(),
-    ]));
-    let auth = warp::path("auth").and(any_of([
-        auth::routes(&doors),
-        sign_in::routes(&doors),
-        keys::routes(&doors),
-        secrets::routes(&doors),
-        info::routes(),
-    ]));
-    let dev = warp::path("dev").and(any_of([
-        packages::routes(&doors),
-        templates::routes(&doors),
-        images::routes(&doors),
-        nodes::routes(&doors),
-        info::routes(),
-    ]));
-    let wallet = warp::path("wallet").and(any_of([wallet::routes(&doors), info::routes()]));
-    let storage = warp::path("storage").and(storage::routes(&doors));
-    let v1 = warp::path("v1").and(any_of([
-        customer.boxed(),
-        auth.boxed(),
-        dev.boxed(),
-        wallet.boxed(),
-        storage.boxed(),
-    ]));
-    any_of([preflight(), info::health(), v1.boxed()])
-        .recover(reply::recover)
-        .unify()
-        .map(allow_any_origin)
+    let router = Arc::new(Router::new(docs::with_documents(apis())));
+    warp::method().and(warp::path::full()).and(call(&doors)).then(
+        move |method: Method, path: FullPath, call| {
+            let router = router.clone();
+            async move { router.answer(&method, path.as_str(), call).await }
+        },
+    )
 }
 
-/// The first of the routes that takes the request.
-fn any_of<const N: usize>(routes: [Route; N]) -> Route {
-    routes
-        .into_iter()
-        .reduce(|first, next| first.or(next).unify().boxed())
-        .expect("every list of routes has one")
-}
-
-/// Browsers ask before they send a header of their own; tokens travel in headers and never in
-/// cookies, so any page may ask.
-fn preflight() -> Route {
-    // Not `warp::options()`: its refusal would turn every unknown path into a 405.
-    warp::method()
-        .and_then(|method| async move {
-            if method == warp::http::Method::OPTIONS { Ok(()) } else { Err(warp::reject()) }
-        })
-        .untuple_one()
-        .map(|| {
-            let mut answer = warp::http::StatusCode::NO_CONTENT.into_response();
-            let headers = answer.headers_mut();
-            headers.insert(
-                ACCESS_CONTROL_ALLOW_METHODS,
-                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
-            );
-            headers.insert(
-                ACCESS_CONTROL_ALLOW_HEADERS,
-                HeaderValue::from_static(
-                    "authorization, content-type, content-disposition, range, idempotency-key",
-                ),
-            );
-            headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
-            answer
-        })
-        .boxed()
-}
-
-fn allow_any_origin(mut answer: Answer) -> Answer {
-    let headers = answer.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("content-disposition, content-range, accept-ranges"),
-    );
-    answer
+/// The table of routes.
+fn apis() -> Vec<Api> {
+    vec![
+        Api {
+            name: "customer",
+            title: "Fanfold customer API",
+            prefixes: &["/v1/customer", "/v1/computing"],
+            routes: [
+                info::routes("Customer"),
+                jobs::routes(),
+                draft::routes(),
+                run::routes(),
+                job_list::routes(),
+                follow::routes(),
+                view::routes(),
+                quote::routes(),
+                logs::routes(),
+                events::routes(),
+                datasource::routes(),
+                wallet::old_routes(),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        },
+        Api {
+            name: "auth",
+            title: "Fanfold auth API",
+            prefixes: &["/v1/auth"],
+            routes: [
+                info::routes("Auth"),
+                auth::routes(),
+                sign_in::routes(),
+                keys::routes(),
+                secrets::routes(),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        },
+        Api {
+            name: "dev",
+            title: "Fanfold developer API",
+            prefixes: &["/v1/dev"],
+            routes: [
+                info::routes("Developer"),
+                packages::routes(),
+                templates::routes(),
+                images::routes(),
+                nodes::routes(),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        },
+        Api {
+            name: "wallet",
+            title: "Fanfold wallet API",
+            prefixes: &["/v1/wallet"],
+            routes: [info::routes("Wallet"), wallet::routes()].into_iter().flatten().collect(),
+        },
+        Api {
+            name: "server",
+            title: "Fanfold server",
+            prefixes: &[""],
+            routes: [info::health(), storage::routes()].into_iter().flatten().collect(),
+        },
+    ]
 }
 
 #[cfg(test)]
@@ -230,6 +220,7 @@ mod tests {
     use reqwest::Method;
     use serde_json::json;
 
+    use super::route::Access;
     use super::testing::Door;
 
     #[tokio::test]
@@ -254,61 +245,15 @@ mod tests {
     #[tokio::test]
     async fn no_route_is_open_to_strangers() {
         let door = Door::open().await;
-        let id = "00000000-0000-0000-0000-000000000000";
-        for (method, path) in [
-            (Method::GET, "/v1/auth/user".to_owned()),
-            (Method::PATCH, "/v1/auth/user".to_owned()),
-            (Method::POST, "/v1/auth/signout".to_owned()),
-            (Method::GET, "/v1/auth/api_keys".to_owned()),
-            (Method::POST, "/v1/auth/api_key".to_owned()),
-            (Method::POST, format!("/v1/auth/api_keys/{id}/revoke")),
-            (Method::GET, "/v1/auth/secrets".to_owned()),
-            (Method::POST, "/v1/auth/secrets".to_owned()),
-            (Method::DELETE, "/v1/auth/secrets/aws/x".to_owned()),
-            (Method::GET, "/v1/customer/jobs".to_owned()),
-            (Method::POST, "/v1/computing/jobs".to_owned()),
-            (Method::POST, "/v1/customer/jobs/filter".to_owned()),
-            (Method::POST, "/v1/wallet/transactions/filter".to_owned()),
-            (Method::GET, format!("/v1/customer/jobs/{id}")),
-            (Method::DELETE, format!("/v1/customer/jobs/{id}")),
-            (Method::PATCH, format!("/v1/customer/jobs/{id}/datasource")),
-            (Method::PATCH, format!("/v1/customer/jobs/{id}/params")),
-            (Method::PATCH, format!("/v1/customer/jobs/{id}/jobname")),
-            (Method::PATCH, format!("/v1/customer/jobs/{id}/configs")),
-            (Method::PATCH, format!("/v1/customer/jobs/{id}/uploadcompleted")),
-            (Method::POST, format!("/v1/customer/jobs/{id}/run")),
-            (Method::POST, format!("/v1/customer/jobs/{id}/abort")),
-            (Method::GET, format!("/v1/customer/jobs/{id}/results")),
-            (Method::GET, format!("/v1/customer/jobs/{id}/progress")),
-            (Method::GET, format!("/v1/customer/jobs/{id}/explain")),
-            (Method::GET, format!("/v1/customer/jobs/{id}/quote")),
-            (Method::POST, format!("/v1/customer/jobs/{id}/clone")),
-            (Method::GET, format!("/v1/customer/jobs/estimation/{id}")),
-            (Method::POST, format!("/v1/customer/jobs/run/{id}")),
-            (Method::POST, format!("/v1/customer/jobs/params/{id}")),
-            (Method::POST, format!("/v1/customer/jobs/datasource/{id}")),
-            (Method::POST, "/v1/customer/datasource/test".to_owned()),
-            (Method::GET, "/v1/customer/wallet/balance".to_owned()),
-            (Method::GET, format!("/v1/customer/jobs/{id}/tasks")),
-            (Method::GET, "/v1/customer/jobs/templates".to_owned()),
-            (Method::POST, "/v1/customer/jobs/runningTasks".to_owned()),
-            (Method::POST, "/v1/customer/logs".to_owned()),
-            (Method::GET, "/v1/customer/events".to_owned()),
-            (Method::GET, "/v1/dev/apps".to_owned()),
-            (Method::POST, "/v1/dev/engines".to_owned()),
-            (Method::GET, "/v1/dev/templates".to_owned()),
-            (Method::POST, "/v1/dev/images?reference=a".to_owned()),
-            (Method::POST, "/v1/dev/nodes/tokens".to_owned()),
-            (Method::GET, "/v1/wallet/balance".to_owned()),
-            (Method::GET, "/v1/wallet/transactions".to_owned()),
-            (Method::GET, "/v1/wallet/transactions/csv".to_owned()),
-            (Method::DELETE, "/v1/dev/apps/a@0.1".to_owned()),
-            (Method::DELETE, "/v1/dev/templates/t".to_owned()),
-        ] {
-            for key in ["", "ff_wrong", "Bearer nonsense", "a.b.c"] {
-                let (status, body) = door.call_as(key, method.clone(), &path, None).await;
+        for api in super::apis() {
+            for route in api.routes.iter().filter(|route| route.access != Access::Open) {
+                for (prefix, key) in api.prefixes.iter().zip(["ff_wrong", "Bearer a.b.c"]) {
+                    let path = format!("{prefix}{}", route.path).replace(['{', '}'], "");
 
-                assert_eq!((status, body["code"].as_i64()), (401, Some(16)), "{method} {path}");
+                    let (status, body) = door.call_as(key, route.method.clone(), &path, None).await;
+
+                    assert_eq!((status, body["code"].as_i64()), (401, Some(16)), "{path}");
+                }
             }
         }
     }

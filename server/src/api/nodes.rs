@@ -1,27 +1,24 @@
 //! Tokens with which an operator's nodes join.
 
-use std::sync::Arc;
-
 use serde::Serialize;
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, call};
+use super::call::Call;
 use super::error::Result;
-use super::{Doors, Route, reply};
+use super::route::{Route, post};
+
 use crate::store::nodes;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TokenOut {
     token: String,
 }
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    warp::path!("nodes" / "tokens")
-        .and(warp::post())
-        .and(call(doors))
-        .then(issue)
-        .map(reply::json_reply)
-        .boxed()
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Developer_CreateNodeToken", "/nodes/tokens", issue)
+            .summary("Makes a token with which one node joins the workspace"),
+    ]
 }
 
 /// Makes a one-time token, good for an hour.

@@ -6,22 +6,26 @@ use common::ids::{PackageId, WorkspaceId};
 use common::package::manifest::{Kind, Platform};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::reply;
 use crate::store::packages::{Family, Package};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PackageOut {
+    #[schema(value_type = String)]
     id: PackageId,
     name: String,
     version: String,
     #[serde(rename = "type")]
     kind: &'static str,
+    #[schema(value_type = String)]
     owner: WorkspaceId,
     user_name: &'static str,
     status: &'static str,
     is_public: bool,
+    #[schema(value_type = Object)]
     device_requirements: Value,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -29,9 +33,11 @@ pub struct PackageOut {
     platform: &'static str,
     hash: String,
     link: &'static str,
+    #[schema(value_type = Object)]
     platform_config: Value,
     entrypoint: String,
     /// A text for apps and a number for engines.
+    #[schema(value_type = Object)]
     revision: Value,
     description: String,
 }

@@ -1,6 +1,5 @@
 //! Apps and engines: pushed as archives, found by tag, switched on and off.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,14 +10,16 @@ use common::package::archive::{self, ARCHIVE_BYTES_MAX};
 use common::package::manifest::Manifest;
 use common::package::tag::{NotATag, Tag};
 use serde_json::{Value, json};
-use warp::Filter as _;
 
-use super::call::{Call, Segment, call};
+use super::call::{Call, Segment};
 use super::error::{Error, Result};
 use super::package_out::{PackageOut, status_name, told};
+use super::page::PAGE;
 use super::page::Pagination;
 use super::reply::{Done, done};
-use super::{Doors, Route, any_of, reply, selection};
+use super::route::{Route, delete, get, post};
+use super::selection;
+use super::shape::text;
 use crate::data::key::BlobKey;
 use crate::store::packages::{self, Family, Package, PackageField, Which};
 
@@ -29,73 +30,47 @@ const ORDER: [(PackageField, bool); 2] =
     [(PackageField::Name, false), (PackageField::Version, true)];
 const LINK_LIVES: Duration = Duration::from_secs(3600);
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    any_of([family(doors, Family::App), family(doors, Family::Engine)])
+pub fn routes() -> Vec<Route> {
+    [Family::App, Family::Engine].into_iter().flat_map(family).collect()
 }
 
-fn family(doors: &Arc<Doors>, family: Family) -> Route {
-    let root = || warp::path(plural(family)).map(move || family);
-    let list = root()
-        .and(warp::path::end())
-        .and(warp::get())
-        .and(call(doors))
-        .then(list)
-        .map(reply::json_reply)
-        .boxed();
-    let push = root()
-        .and(warp::path::end())
-        .and(warp::post())
-        .and(call(doors))
-        .then(push)
-        .map(reply::json_reply)
-        .boxed();
-    let get = root()
-        .and(warp::path!(Segment))
-        .and(warp::get())
-        .and(call(doors))
-        .then(get)
-        .map(reply::json_reply)
-        .boxed();
-    let status = root()
-        .and(warp::path!(Segment / "status"))
-        .and(warp::get())
-        .and(call(doors))
-        .then(status)
-        .map(reply::json_reply)
-        .boxed();
-    let download = root()
-        .and(warp::path!(Segment / "download"))
-        .and(warp::get())
-        .and(call(doors))
-        .then(download)
-        .map(reply::json_reply)
-        .boxed();
-    let delete = root()
-        .and(warp::path!(Segment))
-        .and(warp::delete())
-        .and(call(doors))
-        .then(delete)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([list, push, get, delete, status, download, switch(doors, family)])
-}
-
-fn switch(doors: &Arc<Doors>, family: Family) -> Route {
-    let activate = warp::path(plural(family))
-        .and(warp::path!(Segment / "activate"))
-        .and(warp::post())
-        .and(call(doors))
-        .then(move |tag, call| set_active(family, tag, call, true))
-        .map(reply::json_reply)
-        .boxed();
-    let deactivate = warp::path(plural(family))
-        .and(warp::path!(Segment / "deactivate"))
-        .and(warp::post())
-        .and(call(doors))
-        .then(move |tag, call| set_active(family, tag, call, false))
-        .map(reply::json_reply)
-        .boxed();
-    any_of([activate, deactivate])
+fn family(family: Family) -> Vec<Route> {
+    let (one, many) = match family {
+        Family::App => ("App", "/apps"),
+        Family::Engine => ("Engine", "/engines"),
+    };
+    let name = |verb: &str| format!("Developer_{verb}{one}");
+    let path = |rest: &str| format!("{many}/{{tag}}{rest}");
+    vec![
+        get(name("List") + "s", many, move |call| list(family, call))
+            .summary("Lists the workspace's packages, the newest version first")
+            .query(PAGE),
+        post(name("Push"), many, move |call| push(family, call))
+            .summary("Takes a package in; the version that it names is written over")
+            .body(match family {
+                Family::App => vec![text("data", "The tar archive in base64").required()],
+                Family::Engine => vec![
+                    text("data", "The tar archive in base64"),
+                    text("engineData", "The same; it may stand in the query too"),
+                ],
+            }),
+        get(name("Get"), path(""), move |tag, call| read(family, tag, call))
+            .summary("Finds a package by name, name@M or name@M.m"),
+        delete(name("Delete"), path(""), move |tag, call| remove(family, tag, call))
+            .summary("Deletes the one version that the tag names in full"),
+        get(name("Get") + "Status", path("/status"), move |tag, call| status(family, tag, call))
+            .summary("Says whether a package takes jobs"),
+        get(name("Download"), path("/download"), move |tag, call| download(family, tag, call))
+            .summary("Gives a link to the archive"),
+        post(name("Activate"), path("/activate"), {
+            move |tag, call| set_active(family, tag, call, true)
+        })
+        .summary("Lets a package take jobs"),
+        post(name("Deactivate"), path("/deactivate"), {
+            move |tag, call| set_active(family, tag, call, false)
+        })
+        .summary("Lets a package take no more jobs"),
+    ]
 }
 
 const fn plural(family: Family) -> &'static str {
@@ -184,7 +159,7 @@ fn other_kind(error: packages::PushError, manifest: &Manifest) -> Error {
     }
 }
 
-async fn get(family: Family, tag: Segment, call: Call) -> Result<Value> {
+async fn read(family: Family, tag: Segment, call: Call) -> Result<Value> {
     let package = PackageOut::from(find(family, &tag, &call).await?);
     let value = json!(package);
     Ok(match family {
@@ -205,7 +180,7 @@ async fn set_active(family: Family, tag: Segment, call: Call, active: bool) -> R
 }
 
 /// Deletes the one version that the tag names in full, so that no tag deletes by accident.
-async fn delete(family: Family, tag: Segment, call: Call) -> Result<Done> {
+async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
     let package = find(family, &tag, &call).await?;
     let whole = format!("{}@{}", package.manifest.name, package.manifest.version);
     if tag.0 != whole {

@@ -4,11 +4,53 @@ use std::collections::BTreeMap;
 
 use common::package::loose::Loose;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::{Error, Result};
+use super::shape::{Field, Kind, Shape, integer, one, text, word};
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 1000;
+
+/// What a list's query may ask.
+pub const PAGE: &[Field] = &[
+    integer("pagination.limit", "At most so many; 50 where it is left out"),
+    integer("pagination.offset", "After so many"),
+    text("orderBy", "As `createdAt desc, name`"),
+];
+
+/// What a filter call may ask.
+pub const FILTER: &[Field] = &[
+    one("pagination", &PAGINATION, ""),
+    Field::new("filters", Kind::Many(&FILTERS), "All of them must be met"),
+    text("orderBy", "As `createdAt desc, name`"),
+];
+
+const PAGINATION: Shape =
+    Shape { name: "PaginationIn", fields: &[integer("limit", ""), integer("offset", "")] };
+
+const FILTERS: Shape = Shape {
+    name: "CommonFilter",
+    fields: &[
+        text("field", "").required(),
+        word("condition", &CONDITIONS, "").required(),
+        Field::new("value", Kind::Any, "Plain, or a protobuf Any"),
+    ],
+};
+
+const CONDITIONS: [&str; 11] = [
+    "FILTER_CONDITION_EQ",
+    "FILTER_CONDITION_NEQ",
+    "FILTER_CONDITION_GT",
+    "FILTER_CONDITION_GTE",
+    "FILTER_CONDITION_LT",
+    "FILTER_CONDITION_LTE",
+    "FILTER_CONDITION_ARRAY_CONTAINS",
+    "FILTER_CONDITION_ARRAY_CONTAINS_ANY",
+    "FILTER_CONDITION_IN",
+    "FILTER_CONDITION_NOT_IN",
+    "FILTER_CONDITION_LIKE",
+];
 
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +60,7 @@ pub struct Page {
 }
 
 /// What the answer says about its part of the list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pagination {
     total: u64,
@@ -73,7 +115,7 @@ impl Page {
 }
 
 /// A page in the shape of the customer's and the wallet's lists.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Paged<T> {
     pub pagination: Pagination,
     pub data: Vec<T>,

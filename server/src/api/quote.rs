@@ -1,20 +1,18 @@
 //! What a job will cost, said before it runs.
 
-use std::sync::Arc;
-
 use common::credits::Credits;
 use common::package::descriptor::{DataPlace, Descriptor};
 use common::price::price;
 use common::resources::Usage;
 use common::spec::{Partition, Partitioner, RunSpec};
 use serde::Serialize;
-use serde_json::{Value, json};
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, Segment, call};
+use super::call::{Call, Segment};
 use super::error::Result;
+use super::route::{Route, get};
 use super::token::Caller;
-use super::{App, Doors, Route, any_of, jobs, plan, reply};
+use super::{App, jobs, plan};
 use crate::store::jobs::Job;
 use crate::store::wallet;
 
@@ -23,41 +21,50 @@ const TASK_SECS_ASSUMED: u32 = 3600;
 const MS_PER_SEC: u64 = 1000;
 const MS_PER_HOUR: u64 = 3_600_000;
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let quote = warp::path!("jobs" / Segment / "quote")
-        .and(warp::get())
-        .and(call(doors))
-        .then(quote)
-        .map(reply::json_reply)
-        .boxed();
-    // The form of 2023.
-    let estimation = warp::path!("jobs" / "estimation" / Segment)
-        .and(warp::get())
-        .and(call(doors))
-        .then(estimation)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([quote, estimation])
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_QuoteJob", "/jobs/{jobId}/quote", quote)
+            .summary("Says what a job is estimated to cost"),
+        get("Customer_EstimateJob2023", "/jobs/estimation/{jobId}", estimation)
+            .summary("Says what a job is estimated to cost, in whole units")
+            .deprecated(),
+    ]
 }
 
 /// The price of a job's tasks, each using all that it may for as long as it may. What is charged
 /// in the end is what was used, and only for tasks whose results were accepted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quote {
     /// `None` where only the run will tell: a partitioner of the customer's own.
     chunks: Option<u64>,
     /// What one task's vCPUs and memory cost in an hour.
+    #[schema(value_type = String)]
     task_hour_price: Credits,
     task_secs: u32,
     /// Whether the job's own limit was taken, and not an assumption.
     task_secs_is_limit: bool,
+    #[schema(value_type = String)]
     task_price: Credits,
     /// For all chunks; `None` where they are not known.
+    #[schema(value_type = Option<String>)]
     total: Option<Credits>,
+    #[schema(value_type = String)]
     available: Credits,
     /// Whether the wallet covers the total, or one task where that is not known.
     affordable: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct EstimationOut {
+    estimation: Estimation,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Estimation {
+    /// Whole credits, as a text.
+    total_estimation: String,
 }
 
 async fn quote(id: Segment, call: Call) -> Result<Quote> {
@@ -69,10 +76,11 @@ async fn quote(id: Segment, call: Call) -> Result<Quote> {
 }
 
 /// The quote in whole credits, rounded up; chunks that are not known count as one.
-async fn estimation(id: Segment, call: Call) -> Result<Value> {
+async fn estimation(id: Segment, call: Call) -> Result<EstimationOut> {
     let quote = quote(id, call).await?;
     let units = quote.total.unwrap_or(quote.task_price).units().unsigned_abs();
-    Ok(json!({"estimation": {"totalEstimation": units.div_ceil(100_000_000).to_string()}}))
+    let total_estimation = units.div_ceil(100_000_000).to_string();
+    Ok(EstimationOut { estimation: Estimation { total_estimation } })
 }
 
 /// The quote of a job that is ready to run.

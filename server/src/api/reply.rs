@@ -1,28 +1,37 @@
 //! Results and rejections as answers: every failure in one JSON shape.
 
-use std::convert::Infallible;
-
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+use utoipa::ToSchema;
+use warp::Reply as _;
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use warp::http::{Response, StatusCode};
-use warp::reject::{
-    InvalidHeader, InvalidQuery, LengthRequired, MethodNotAllowed, PayloadTooLarge,
-    UnsupportedMediaType,
-};
-use warp::{Rejection, Reply as _};
 
 use super::Answer;
 use super::error::{Error, Result};
 
 /// What most changes answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = commonGenericResponse)]
 pub struct Done {
     ok: bool,
     request_id: &'static str,
     message: String,
+    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Object>)]
     error: Option<Value>,
+}
+
+/// Every failure.
+#[derive(Serialize, ToSchema)]
+#[schema(as = rpcStatus)]
+pub struct Failure {
+    /// As gRPC numbers them.
+    code: i32,
+    message: String,
+    #[schema(value_type = Vec<Object>)]
+    details: Vec<Value>,
 }
 
 /// The answer of a change that needs no words.
@@ -55,8 +64,10 @@ pub fn refusal(error: &Error) -> Answer {
         let source: &dyn std::error::Error = source.as_ref();
         tracing::error!(error = source, cause = source.source(), "request failed");
     }
-    let body = json!({"code": error.rpc_code(), "message": error.to_string(), "details": []});
-    let mut answer = json_answer(error.status(), body.to_string().into_bytes());
+    let failure =
+        Failure { code: error.rpc_code(), message: error.to_string(), details: Vec::new() };
+    let body = serde_json::to_vec(&failure).expect("a number and texts are JSON");
+    let mut answer = json_answer(error.status(), body);
     if let Error::TooOften(secs) = error {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*secs));
     }
@@ -71,25 +82,4 @@ fn json_answer(status: StatusCode, body: Vec<u8>) -> Answer {
     // Answers carry tokens, links and balances.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
-}
-
-/// What warp itself refused.
-pub async fn recover(rejection: Rejection) -> std::result::Result<Answer, Infallible> {
-    let error = if rejection.is_not_found() {
-        Error::NotFound("path".to_owned())
-    } else if rejection.find::<MethodNotAllowed>().is_some() {
-        Error::Method
-    } else if rejection.find::<PayloadTooLarge>().is_some() {
-        Error::TooLarge(0)
-    } else if let Some(header) = rejection.find::<InvalidHeader>() {
-        Error::Invalid(header.to_string())
-    } else if rejection.find::<InvalidQuery>().is_some()
-        || rejection.find::<LengthRequired>().is_some()
-        || rejection.find::<UnsupportedMediaType>().is_some()
-    {
-        Error::Invalid("the request is malformed".to_owned())
-    } else {
-        Error::Internal(format!("{rejection:?}").into())
-    };
-    Ok(refusal(&error))
 }

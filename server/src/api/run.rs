@@ -1,48 +1,55 @@
 //! Starting and ending jobs.
 
-use std::sync::Arc;
-
 use common::ids::RunId;
 use common::package::config::JobConfig;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
-use warp::Filter as _;
 
-use super::call::{Call, Segment, call};
+use super::call::{Call, Segment};
 use super::error::{Error, Result};
+use super::jobs::CONFIG;
 use super::reply::{Done, done};
-use super::{Doors, Route, any_of, job_out, jobs, plan, quote, reply};
+use super::route::{Route, post};
+use super::shape::{Field, flag, one};
+use super::{job_out, jobs, plan, quote};
 use crate::store;
 
 const ABORTED: &str = "aborted by user";
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let run = warp::path!("jobs" / Segment / "run")
-        .and(warp::post())
-        .and(call(doors))
-        .then(run)
-        .map(reply::json_reply)
-        .boxed();
-    let abort = warp::path!("jobs" / Segment / "abort")
-        .and(warp::post())
-        .and(call(doors))
-        .then(abort)
-        .map(reply::json_reply)
-        .boxed();
-    // The form of 2023.
-    let run_then = warp::path!("jobs" / "run" / Segment)
-        .and(warp::post())
-        .and(call(doors))
-        .then(self::run)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([run, abort, run_then])
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Customer_RunJob", "/jobs/{jobId}/run", run)
+            .summary("Starts a job; with dryRun, only says what it would cost")
+            .body(RUN)
+            .query(DRY),
+        post("Customer_AbortJob", "/jobs/{jobId}/abort", abort)
+            .summary("Ends a running job; deletes a draft"),
+        post("Customer_RunJob2023", "/jobs/run/{jobId}", run)
+            .summary("Starts a job")
+            .body(RUN)
+            .query(DRY)
+            .deprecated(),
+    ]
+}
+
+const RUN: &[Field] = &[one("config", &CONFIG, "Or its fields in its place")];
+const DRY: &[Field] =
+    &[flag("dryRun", "Checks everything and gives the quote, but starts nothing")];
+
+#[derive(Serialize, ToSchema)]
+struct Started {
+    #[serde(flatten)]
+    done: Done,
+    /// Of a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quote: Option<quote::Quote>,
 }
 
 /// Starts a job. The body is a config, one wrapped in `config`, or nothing; it is laid over the
 /// job's own. With `dryRun=true` in the query everything is checked and priced, and nothing
 /// starts.
-async fn run(id: Segment, mut call: Call) -> Result<Value> {
+async fn run(id: Segment, mut call: Call) -> Result<Started> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
     let body = match body.object("config")? {
@@ -60,8 +67,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Value> {
     let spec = plan::pin(app, &job, job.config().overlaid(over)).await?;
     if dry {
         let quote = quote::of(app, &caller, &job, &spec).await?;
-        return Ok(json!({"ok": true, "requestId": "", "message": "", "error": null,
-                         "quote": quote}));
+        return Ok(Started { done: done(), quote: Some(quote) });
     }
     let run = match job.run {
         // A start that was cut off between its claim and its run goes on under the same id, so
@@ -80,7 +86,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Value> {
     match app.coordinator.start_run(run, spec).await {
         Ok(()) => {
             tracing::info!(job = %job.id, %run, "job started");
-            Ok(json!(done()))
+            Ok(Started { done: done(), quote: None })
         }
         Err(refused @ crate::coordinator::Error::Wallet { .. }) => {
             store::jobs::unclaim(&app.db, job.id, run).await?;

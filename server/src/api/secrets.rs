@@ -1,18 +1,19 @@
 //! Secrets: written whole, read back without their secret half.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use common::package::loose::{Invalid, Loose};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
-use warp::Filter as _;
 
-use super::call::{Call, Segment, call};
+use super::call::{Call, Segment};
 use super::error::{Error, Result};
 use super::reply::{Done, done};
-use super::{Doors, Route, any_of, reply};
+use super::route::{Route, delete, get, post};
+use super::shape::{Shape, date, map, one, text};
+
 use crate::store::secrets::{self, Secret};
 
 const SECRETS_MAX: u64 = 1000;
@@ -20,12 +21,12 @@ const KEY_CHARS_MAX: usize = 64 * 1024;
 const ID_CHARS_MAX: usize = 128;
 const KINDS: [&str; 4] = ["aws", "gcp", "storj", "other"];
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ListOut {
     secrets: Vec<SecretOut>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SecretOut {
     id: String,
@@ -36,27 +37,33 @@ struct SecretOut {
     name: String,
 }
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let create = warp::path!("secrets")
-        .and(warp::post())
-        .and(call(doors))
-        .then(create)
-        .map(reply::json_reply)
-        .boxed();
-    let list = warp::path!("secrets")
-        .and(warp::get())
-        .and(call(doors))
-        .then(list)
-        .map(reply::json_reply)
-        .boxed();
-    let delete = warp::path!("secrets" / Segment / Segment)
-        .and(warp::delete())
-        .and(call(doors))
-        .then(delete)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([create, list, delete])
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Auth_CreateSecret", "/secrets", create)
+            .summary("Keeps a secret, or replaces it; its value is never shown again")
+            .body(vec![
+                one("secret", &SECRET, "").required(),
+                text("secretKey", "The value to keep secret").required(),
+            ]),
+        get("Auth_ListSecrets", "/secrets", list)
+            .summary("Lists secrets, without their values")
+            .query(vec![text("secretType", "")]),
+        delete("Auth_DeleteSecret", "/secrets/{secretType}/{id}", remove)
+            .summary("Deletes a secret"),
+    ]
 }
+
+const SECRET: Shape = Shape {
+    name: "Secret",
+    fields: &[
+        text("id", "Made where it is left out"),
+        text("secretType", "aws, gcp, storj or other").required(),
+        text("accessKey", "").required(),
+        date("expiresAt", ""),
+        map("params", "Texts"),
+        text("name", ""),
+    ],
+};
 
 async fn create(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
@@ -88,7 +95,7 @@ async fn list(call: Call) -> Result<ListOut> {
     Ok(ListOut { secrets: kept.into_iter().map(SecretOut::from).collect() })
 }
 
-async fn delete(kind: Segment, id: Segment, call: Call) -> Result<Done> {
+async fn remove(kind: Segment, id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let known = read_kind("secretType", &kind.0)?;
     if !secrets::delete(&call.app().db, caller.workspace, known, &id.0).await? {

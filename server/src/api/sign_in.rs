@@ -1,17 +1,17 @@
 //! Signing up, in and out: an e-mail address is proven by a code that is used once.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use common::package::loose::Loose;
 use serde::Serialize;
-use warp::Filter as _;
+use utoipa::ToSchema;
 
 use super::auth::{TokenOut, read_profile};
-use super::call::{Call, call};
+use super::call::Call;
 use super::error::{Error, Result};
 use super::reply::{Done, done};
-use super::{App, Doors, Route, any_of, reply, token};
+use super::route::{Route, post};
+use super::shape::{Field, flag, map, text};
+use super::{App, token};
 use crate::clock;
 use crate::store::accounts::{self, Profile, User};
 use crate::store::codes::Proof;
@@ -20,29 +20,38 @@ use crate::store::{api_keys, codes, ended_tokens};
 const EMAIL_CHARS_MAX: usize = 254;
 const CODE_CHARS_MAX: usize = 64;
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let sign_in = warp::path!("signin")
-        .and(warp::post())
-        .and(call(doors))
-        .then(sign_in)
-        .map(reply::json_reply)
-        .boxed();
-    let authenticate = warp::path!("authenticate")
-        .and(warp::post())
-        .and(call(doors))
-        .then(authenticate)
-        .map(reply::json_reply)
-        .boxed();
-    let sign_out = warp::path!("signout")
-        .and(warp::post())
-        .and(call(doors))
-        .then(sign_out)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([sign_in, authenticate, sign_out])
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Auth_SignIn", "/signin", sign_in)
+            .summary("Sends a one-time code to an e-mail address, to sign up or in")
+            .body(SIGN_IN)
+            .open(),
+        post("Auth_Authenticate", "/authenticate", authenticate)
+            .summary("Takes the code and gives an access token")
+            .body(AUTHENTICATE)
+            .open(),
+        post("Auth_SignOut", "/signout", sign_out).summary("Ends the access token of this call"),
+    ]
 }
 
-#[derive(Serialize)]
+const SIGN_IN: &[Field] = &[
+    text("email", "").required(),
+    flag("isNewUser", "To sign up"),
+    text("firstName", ""),
+    text("lastName", ""),
+    text("accessCode", "Needed to sign up"),
+    map("contactInfo", ""),
+];
+
+const AUTHENTICATE: &[Field] = &[
+    text("email", "").required(),
+    text("code", "From the e-mail").required(),
+    text("nonce", "From signin").required(),
+    text("deviceId", ""),
+    text("loginChallenge", ""),
+];
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SentOut {
     ok: bool,
@@ -79,7 +88,7 @@ fn check_access(app: &App, given: Option<&str>) -> Result<()> {
     Err(Error::Forbidden("accessCode: signing up here takes a valid access code".to_owned()))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AuthenticatedOut {
     redirect_to: &'static str,

@@ -1,48 +1,51 @@
 //! Signed links into a bucket that cannot serve its own: GET with ranges, HEAD, and PUT.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use common::ids::JobId;
 use futures::StreamExt as _;
 use sync_wrapper::SyncStream;
+use warp::Reply as _;
 use warp::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName,
     HeaderValue, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use warp::http::{Method, StatusCode};
-use warp::{Filter as _, Reply as _};
 
-use super::call::{Call, Segment, call};
+use super::Answer;
+use super::call::{Call, Segment};
 use super::error::{Error, Result};
-use super::{Answer, Doors, Route, any_of, reply};
+use super::route::{Body, Route, raw};
+use super::shape::{Field, text};
 use crate::data::key::BlobKey;
 use crate::data::links::{self, LinkError};
 use crate::data::{self, ByteStream};
 use crate::store::{Db, jobs};
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let get = warp::path!(Segment)
-        .and(warp::get())
-        .and(call(doors))
-        .then(|segment, call| serve(Method::GET, segment, call))
-        .map(reply::raw_reply)
-        .boxed();
-    let head = warp::path!(Segment)
-        .and(warp::head())
-        .and(call(doors))
-        .then(|segment, call| serve(Method::HEAD, segment, call))
-        .map(reply::raw_reply)
-        .boxed();
-    let put = warp::path!(Segment)
-        .and(warp::put())
-        .and(call(doors))
-        .then(put)
-        .map(reply::raw_reply)
-        .boxed();
-    any_of([get, head, put])
+pub fn routes() -> Vec<Route> {
+    let get = |segment, call| serve(Method::GET, segment, call);
+    let head = |segment, call| serve(Method::HEAD, segment, call);
+    let media = "application/octet-stream";
+    let link = "/v1/storage/{file}";
+    vec![
+        raw(Method::GET, "Storage_Get", link, media, get)
+            .summary("Follows a signed link")
+            .query(SIGNATURE)
+            .open(),
+        raw(Method::HEAD, "Storage_Head", link, media, head)
+            .summary("Looks where a signed link leads")
+            .query(SIGNATURE)
+            .open(),
+        raw(Method::PUT, "Storage_Put", link, media, put)
+            .summary("Uploads to a signed link")
+            .query(SIGNATURE)
+            .takes(Body::Bytes("The file"))
+            .open(),
+    ]
 }
+
+const SIGNATURE: &[Field] = &[text("expires", ""), text("name", ""), text("signature", "")];
 
 async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answer> {
     let data = &call.app().data;

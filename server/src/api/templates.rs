@@ -1,7 +1,5 @@
 //! Templates. They need no activation: a template is as good as the packages it names.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
 use common::package::config::JobConfig;
@@ -9,35 +7,43 @@ use common::package::descriptor::Descriptor;
 use common::package::template::{PhaseParams, Template};
 use serde::Serialize;
 use serde_json::{Value, json};
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, Segment, call};
+use super::call::{Call, Segment};
 use super::error::{Error, Result};
+use super::jobs::{CONFIG, DATA, PARAMS};
+use super::page::PAGE;
 use super::reply::{Done, done};
-use super::{Doors, Route, any_of, reply, selection};
+use super::route::{Route, delete, get, post};
+use super::selection;
+use super::shape::{Field, one, text};
 use crate::store::templates::{self, Kept};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateOut {
     id: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     is_public: bool,
+    #[schema(value_type = String)]
     owner: WorkspaceId,
     user_name: &'static str,
     description: String,
     partitioner: String,
     app: String,
     assembler: String,
+    #[schema(value_type = Option<Object>)]
     data_source: Option<Value>,
+    #[schema(value_type = Option<Object>)]
     data_destination: Option<Value>,
+    #[schema(value_type = Object)]
     params: PhaseParams,
     config: ConfigOut,
 }
 
 /// A config as it is shown: unset is 0.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigOut {
     task_timeout: u32,
@@ -46,39 +52,30 @@ pub struct ConfigOut {
     max_task_retries: u32,
 }
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let push = warp::path!("templates")
-        .and(warp::post())
-        .and(call(doors))
-        .then(push)
-        .map(reply::json_reply)
-        .boxed();
-    let list = warp::path!("templates")
-        .and(warp::get())
-        .and(call(doors))
-        .then(list)
-        .map(reply::json_reply)
-        .boxed();
-    let get = warp::path!("templates" / Segment)
-        .and(warp::get())
-        .and(call(doors))
-        .then(get)
-        .map(reply::json_reply)
-        .boxed();
-    let activate = warp::path!("templates" / Segment / "activate")
-        .and(warp::post())
-        .and(call(doors))
-        .then(activate)
-        .map(reply::json_reply)
-        .boxed();
-    let delete = warp::path!("templates" / Segment)
-        .and(warp::delete())
-        .and(call(doors))
-        .then(delete)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([push, list, get, activate, delete])
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Developer_PushTemplate", "/templates", push)
+            .summary("Makes a template, or replaces it")
+            .body(TEMPLATE),
+        get("Developer_ListTemplates", "/templates", list).summary("Lists templates").query(PAGE),
+        get("Developer_GetTemplate", "/templates/{id}", read).summary("Reads a template"),
+        post("Developer_ActivateTemplate", "/templates/{id}/activate", activate)
+            .summary("Does nothing: templates need no activation"),
+        delete("Developer_DeleteTemplate", "/templates/{id}", remove).summary("Deletes a template"),
+    ]
 }
+
+const TEMPLATE: &[Field] = &[
+    text("id", "").required(),
+    text("description", ""),
+    text("app", "A tag").required(),
+    text("partitioner", "A tag, or the name of a built-in one").required(),
+    text("assembler", "A tag, or the name of a built-in one").required(),
+    one("dataSource", &DATA, "Of jobs that name none"),
+    one("dataDestination", &DATA, "Of jobs that name none"),
+    one("params", &PARAMS, "Of jobs that name none"),
+    one("config", &CONFIG, "Of jobs that name none"),
+];
 
 async fn push(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
@@ -96,7 +93,7 @@ async fn list(call: Call) -> Result<Value> {
     Ok(json!({"templates": shown, "pagination": page.of(total)}))
 }
 
-async fn get(id: Segment, call: Call) -> Result<TemplateOut> {
+async fn read(id: Segment, call: Call) -> Result<TemplateOut> {
     let caller = call.caller().await?;
     let kept = find(&call, caller.workspace, &id.0).await?;
     Ok(TemplateOut::new(caller.workspace, kept))
@@ -108,7 +105,7 @@ async fn activate(id: Segment, call: Call) -> Result<Done> {
     Ok(done())
 }
 
-async fn delete(id: Segment, call: Call) -> Result<Done> {
+async fn remove(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     if !templates::delete(&call.app().db, caller.workspace, &id.0).await? {
         return Err(Error::not_found("template", &id.0));

@@ -1,7 +1,6 @@
 //! Looking at a job's run: results, progress, tasks. And the templates to make jobs from.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,14 +10,17 @@ use common::package::descriptor::DataPlace;
 use common::run::RunState;
 use common::task::Stage;
 use serde::Serialize;
-use serde_json::{Value, json};
-use warp::Filter as _;
+use serde_json::Value;
+use utoipa::ToSchema;
 
-use super::call::{Call, Segment, call};
+use super::call::{Call, Segment};
 use super::error::{Error, Result};
+use super::page::PAGE;
 use super::page::Paged;
+use super::route::{Route, get, post};
+use super::shape::{integer, text, texts, word};
 use super::templates::TemplateOut;
-use super::{Doors, Route, any_of, job_out, jobs, reply, selection};
+use super::{job_out, jobs, selection};
 use crate::data::key::BlobKey;
 use crate::store::runs::RunView;
 use crate::store::{self, results, tasks, templates};
@@ -28,47 +30,33 @@ const RESULTS_MAX: u64 = 10_000;
 const TASKS_MAX: u64 = 1_000;
 const LIST_MAX: usize = 1_000;
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let templates = warp::path!("jobs" / "templates")
-        .and(warp::get())
-        .and(call(doors))
-        .then(list_templates)
-        .map(reply::json_reply)
-        .boxed();
-    let results = warp::path!("jobs" / Segment / "results")
-        .and(warp::get())
-        .and(call(doors))
-        .then(get_results)
-        .map(reply::json_reply)
-        .boxed();
-    let progress = warp::path!("jobs" / Segment / "progress")
-        .and(warp::get())
-        .and(call(doors))
-        .then(progress)
-        .map(reply::json_reply)
-        .boxed();
-    let tasks = warp::path!("jobs" / Segment / "tasks")
-        .and(warp::get())
-        .and(call(doors))
-        .then(list_tasks)
-        .map(reply::json_reply)
-        .boxed();
-    let running = warp::path!("jobs" / "runningTasks")
-        .and(warp::post())
-        .and(call(doors))
-        .then(running_tasks)
-        .map(reply::json_reply)
-        .boxed();
-    let presets = warp::path!("jobs" / "templates" / Segment / "presets")
-        .and(warp::get())
-        .and(call(doors))
-        .then(list_presets)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([templates, presets, results, progress, tasks, running])
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_GetJobTemplates", "/jobs/templates", list_templates)
+            .summary("Lists the templates that jobs can be made of")
+            .query(PAGE),
+        get("Customer_GetPresets", "/jobs/templates/{jobTemplateId}/presets", list_presets)
+            .summary("Old clients ask for presets: there are none")
+            .deprecated(),
+        get("Customer_GetJobResults", "/jobs/{jobId}/results", get_results)
+            .summary("Lists a finished job's files, with links")
+            .query(vec![text("after", "The next of the answer before")]),
+        get("Customer_GetProgress", "/jobs/{jobId}/progress", progress)
+            .summary("Counts chunks, tasks and credits"),
+        get("Customer_ListTasks", "/jobs/{jobId}/tasks", list_tasks)
+            .summary("Lists the tasks that were handed out")
+            .query(vec![
+                word("stage", &["partition", "process", "assemble"], ""),
+                integer("after", "The index of the last one known"),
+                integer("limit", ""),
+            ]),
+        post("Customer_GetRunningTasks", "/jobs/runningTasks", running_tasks)
+            .summary("Counts the running tasks of jobs")
+            .body(vec![texts("jobsIds", "").required()]),
+    ]
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ResultsOut {
     results: Vec<ResultOut>,
     /// Where there are more: the `after` that asks for them.
@@ -76,7 +64,7 @@ struct ResultsOut {
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ResultOut {
     name: String,
     link: String,
@@ -122,7 +110,7 @@ fn delivered_to(job: &store::jobs::Job) -> Option<String> {
     Some(format!("s3://{}/{folder}{slash}", s3.bucket))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ProgressOut {
     state: &'static str,
@@ -131,6 +119,7 @@ struct ProgressOut {
     tasks_running: u32,
     nodes_busy: u32,
     /// A decimal with eight places, as a text.
+    #[schema(value_type = String)]
     spent: Credits,
     error: String,
 }
@@ -157,22 +146,29 @@ async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
     })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TaskOut {
     stage: &'static str,
     index: u32,
     attempt: u32,
     state: &'static str,
+    #[schema(value_type = Option<String>)]
     node: Option<NodeId>,
     started_at: Option<DateTime<Utc>>,
     completed_at: Option<DateTime<Utc>>,
+    #[schema(value_type = String)]
     price: Credits,
     error: Option<String>,
 }
 
+#[derive(Serialize, ToSchema)]
+struct TasksOut {
+    tasks: Vec<TaskOut>,
+}
+
 /// The tasks of a stage that were handed out: `stage` (process), `after`, `limit` in the query.
-async fn list_tasks(id: Segment, call: Call) -> Result<Value> {
+async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
     let stage = query.get("stage").map_or("process", String::as_str);
@@ -189,7 +185,9 @@ async fn list_tasks(id: Segment, call: Call) -> Result<Value> {
     let limit = number("limit")?.map_or(TASKS_MAX, |limit| u64::from(limit).clamp(1, TASKS_MAX));
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
-    let Some(run) = job_out::run_of(app, &job).await? else { return Ok(json!({"tasks": []})) };
+    let Some(run) = job_out::run_of(app, &job).await? else {
+        return Ok(TasksOut { tasks: Vec::new() });
+    };
     let found = tasks::find(&app.db, run.id, stage, number("after")?, limit).await?;
     let shown = found.into_iter().map(|task| TaskOut {
         stage: stage.as_str(),
@@ -202,11 +200,18 @@ async fn list_tasks(id: Segment, call: Call) -> Result<Value> {
         price: task.price,
         error: task.error,
     });
-    Ok(json!({"tasks": shown.collect::<Vec<_>>()}))
+    Ok(TasksOut { tasks: shown.collect() })
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RunningOut {
+    /// By the job's id.
+    jobs_running_tasks: BTreeMap<String, u32>,
 }
 
 /// How many tasks of each job are running. A job that is not the caller's own is left out.
-async fn running_tasks(mut call: Call) -> Result<Value> {
+async fn running_tasks(mut call: Call) -> Result<RunningOut> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
     let ids = body.texts("jobsIds", LIST_MAX)?;
@@ -223,15 +228,21 @@ async fn running_tasks(mut call: Call) -> Result<Value> {
             (job.id.to_string(), live.map_or(0, |live| live.tasks_running))
         })
         .collect();
-    Ok(json!({"jobsRunningTasks": running}))
+    Ok(RunningOut { jobs_running_tasks: running })
+}
+
+#[derive(Serialize, ToSchema)]
+struct PresetsOut {
+    #[schema(value_type = Vec<Object>)]
+    presets: Vec<Value>,
 }
 
 /// Old clients ask for a template's presets; templates have had defaults in their place for long.
-async fn list_presets(id: Segment, call: Call) -> Result<Value> {
+async fn list_presets(id: Segment, call: Call) -> Result<PresetsOut> {
     let caller = call.caller().await?;
     let found = templates::find(&call.app().db, caller.workspace, &id.0).await?;
     found.ok_or_else(|| Error::not_found("template", &id.0))?;
-    Ok(json!({"presets": []}))
+    Ok(PresetsOut { presets: Vec::new() })
 }
 
 async fn list_templates(call: Call) -> Result<Paged<TemplateOut>> {

@@ -1,7 +1,5 @@
 //! The wallet, as its owner reads it.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::digest::Digest;
@@ -9,12 +7,14 @@ use common::ids::{TransferId, WorkspaceId};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use warp::Filter as _;
+use utoipa::ToSchema;
 
-use super::call::{Call, call};
+use super::call::Call;
 use super::error::Result;
+use super::page::{FILTER, PAGE};
 use super::page::{Page, Paged};
-use super::{App, Doors, Route, any_of, reply, selection};
+use super::route::{Route, get, post};
+use super::{App, selection};
 use crate::store::selection::Selection;
 use crate::store::wallet::{self, Line, LineField};
 
@@ -52,72 +52,66 @@ impl Serialize for Amount {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BalanceOut {
+    #[schema(value_type = String)]
     account_id: WorkspaceId,
+    #[schema(value_type = f64)]
     total_balance: Amount,
+    #[schema(value_type = f64)]
     available_balance: Amount,
     amount_due: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TransactionOut {
+    #[schema(value_type = String)]
     id: TransferId,
     created_at: DateTime<Utc>,
     account_from: String,
     account_to: String,
     /// Negative where it was taken.
+    #[schema(value_type = f64)]
     amount: Amount,
     transaction_type: &'static str,
+    #[schema(value_type = Object)]
     related_entity: Value,
+    #[schema(value_type = Object)]
     related_entity_data: Value,
     notes: &'static str,
     transaction_data: &'static str,
     /// Of the line's own fields.
+    #[schema(value_type = String)]
     hash: Digest,
     description: String,
     /// After this line.
+    #[schema(value_type = f64)]
     balance: Amount,
 }
 
-pub fn routes(doors: &Arc<Doors>) -> Route {
-    let balance = warp::path!("balance")
-        .and(warp::get())
-        .and(call(doors))
-        .then(balance)
-        .map(reply::json_reply)
-        .boxed();
-    let transactions = warp::path!("transactions")
-        .and(warp::get())
-        .and(call(doors))
-        .then(transactions)
-        .map(reply::json_reply)
-        .boxed();
-    let filter = warp::path!("transactions" / "filter")
-        .and(warp::post())
-        .and(call(doors))
-        .then(filter)
-        .map(reply::json_reply)
-        .boxed();
-    let csv = warp::path!("transactions" / "csv")
-        .and(warp::get())
-        .and(call(doors))
-        .then(csv)
-        .map(reply::json_reply)
-        .boxed();
-    any_of([balance, transactions, filter, csv])
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Wallet_GetBalance", "/balance", balance).summary("Shows the balance"),
+        get("Wallet_GetTransactions", "/transactions", transactions)
+            .summary("Lists transactions")
+            .query(PAGE),
+        post("Wallet_FilterTransactions", "/transactions/filter", filter)
+            .summary("Finds transactions")
+            .body(FILTER),
+        get("Wallet_GetTransactionsCsv", "/transactions/csv", csv)
+            .summary("Gives transactions as comma-separated values")
+            .query(PAGE),
+    ]
 }
 
-/// The balance under the customer's API, as it was in 2023: whole credits, as texts.
-pub fn old_routes(doors: &Arc<Doors>) -> Route {
-    warp::path!("wallet" / "balance")
-        .and(warp::get())
-        .and(call(doors))
-        .then(old_balance)
-        .map(reply::json_reply)
-        .boxed()
+pub fn old_routes() -> Vec<Route> {
+    vec![
+        get("Customer_GetBalance2023", "/wallet/balance", old_balance)
+            .summary("Shows the balance in whole credits")
+            .deprecated(),
+    ]
 }
 
 async fn old_balance(call: Call) -> Result<Value> {

@@ -1,0 +1,177 @@
+//! The OpenAPI documents, made from the table of routes.
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, Deprecated, HttpMethod, InfoBuilder, OpenApi,
+    OpenApiBuilder, Ref, RefOr, Required,
+};
+use utoipa::{PartialSchema as _, ToSchema as _};
+use warp::http::Method;
+
+use super::reply::Failure;
+use super::route::{Access, AnswerShape, Body, Route};
+use super::router::Api;
+use super::shape::{self, Kind};
+
+const SECURITY: &str = "Authorization";
+const ABOUT: &str = "Keys of bodies are read in any spelling (`jobId`, `job_id`), and whole \
+    numbers also as texts. Every failure is an `rpcStatus`. The `Authorization` header carries an \
+    access token or an API key, alone or after `Bearer`.";
+
+/// The document of these APIs: one of them, or all.
+pub fn document<'a>(title: &str, apis: impl IntoIterator<Item = &'a Api>) -> OpenApi {
+    let mut paths = Paths::new();
+    let mut schemas = BTreeMap::new();
+    keep(&mut schemas, (Failure::name().into_owned(), Failure::schema()));
+    for api in apis {
+        let prefix = api.prefixes.first().copied().unwrap_or_default();
+        for route in &api.routes {
+            let path = format!("{prefix}{}", route.path);
+            paths.add_path_operation(path, vec![method(&route.method)], operation(api, route));
+            for found in parts(route) {
+                keep(&mut schemas, found);
+            }
+        }
+    }
+    let key = ApiKeyValue::with_description("Authorization", "An access token or an API key");
+    let components = ComponentsBuilder::new()
+        .schemas_from_iter(schemas)
+        .security_scheme(SECURITY, SecurityScheme::ApiKey(ApiKey::Header(key)));
+    let info =
+        InfoBuilder::new().title(title).version(env!("CARGO_PKG_VERSION")).description(Some(ABOUT));
+    OpenApiBuilder::new()
+        .info(info.build())
+        .paths(paths)
+        .components(Some(components.build()))
+        .build()
+}
+
+/// Keeps a schema under its name.
+///
+/// # Panics
+///
+/// Where another one has that name already; the tests make every document.
+fn keep(schemas: &mut BTreeMap<String, RefOr<Schema>>, (name, schema): (String, RefOr<Schema>)) {
+    if let Some(other) = schemas.insert(name.clone(), schema.clone()) {
+        assert!(other == schema, "two schemas are called {name}");
+    }
+}
+
+/// The schemas that a route needs beside itself.
+fn parts(route: &Route) -> Vec<(String, RefOr<Schema>)> {
+    let mut found = Vec::new();
+    if let AnswerShape::Json(json) = &route.answer {
+        (json.parts)(&mut found);
+    }
+    if let Body::Json(fields) = &route.body {
+        shape::named(fields, &mut found);
+    }
+    found
+}
+
+fn operation(api: &Api, route: &Route) -> OperationBuilder {
+    let mut operation = OperationBuilder::new()
+        .tag(api.name)
+        .operation_id(Some(route.operation.clone()))
+        .summary(Some(route.summary))
+        .request_body(body(&route.body))
+        .response("200", success(&route.answer));
+    for (status, why) in failures(route) {
+        operation = operation.response(status, failure(why));
+    }
+    for name in route.path.split('/').filter_map(|part| part.strip_prefix('{')) {
+        let name = name.trim_end_matches('}').trim_start_matches('*');
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .schema(Some(Kind::Text.schema()));
+        operation = operation.parameter(parameter);
+    }
+    for field in route.query.iter() {
+        let parameter = ParameterBuilder::new()
+            .name(field.name)
+            .parameter_in(ParameterIn::Query)
+            .required(if field.required { Required::True } else { Required::False })
+            .description(Some(field.about))
+            .schema(Some(field.kind.schema()));
+        operation = operation.parameter(parameter);
+    }
+    if route.access != Access::Open {
+        let nothing: [&str; 0] = [];
+        operation = operation.security(SecurityRequirement::new(SECURITY, nothing));
+    }
+    if route.deprecated {
+        operation = operation.deprecated(Some(Deprecated::True));
+    }
+    operation
+}
+
+fn success(answer: &AnswerShape) -> ResponseBuilder {
+    let (media, schema) = match answer {
+        AnswerShape::Json(json) => ("application/json", (json.schema)()),
+        AnswerShape::Raw(media) => (*media, Kind::Text.schema()),
+    };
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    ResponseBuilder::new().description("Done").content(media, content)
+}
+
+/// The failures that every caller must reckon with.
+fn failures(route: &Route) -> Vec<(&'static str, &'static str)> {
+    let mut failures = vec![
+        ("400", "The request cannot be used, or not now; the message names the field"),
+        ("404", "There is no such thing in the caller's workspace"),
+        ("429", "Too often: the header Retry-After says when to come back"),
+        ("500", "An error on the server"),
+        ("503", "The server is busy or stopping"),
+    ];
+    if route.access != Access::Open {
+        failures.push(("401", "No valid token or key"));
+        failures.push(("403", "The caller's role or the key's scope does not allow it"));
+    }
+    if !matches!(route.body, Body::Nothing) {
+        failures.push(("413", "The body is too large"));
+    }
+    failures
+}
+
+fn failure(why: &str) -> ResponseBuilder {
+    let schema = Ref::from_schema_name(Failure::name());
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    ResponseBuilder::new().description(why).content("application/json", content)
+}
+
+fn body(body: &Body) -> Option<RequestBody> {
+    let (media, schema, about) = match body {
+        Body::Nothing => return None,
+        Body::Json(fields) => ("application/json", shape::object(fields), ""),
+        Body::Text(about) => {
+            let text = ObjectBuilder::new().schema_type(Type::String);
+            ("application/json", Schema::Object(text.build()), *about)
+        }
+        Body::Bytes(about) => {
+            let text = ObjectBuilder::new().schema_type(Type::String);
+            ("application/octet-stream", Schema::Object(text.build()), *about)
+        }
+    };
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let about = Some(about).filter(|about| !about.is_empty());
+    Some(RequestBodyBuilder::new().description(about).content(media, content).build())
+}
+
+fn method(method: &Method) -> HttpMethod {
+    match *method {
+        Method::POST => HttpMethod::Post,
+        Method::PUT => HttpMethod::Put,
+        Method::PATCH => HttpMethod::Patch,
+        Method::DELETE => HttpMethod::Delete,
+        Method::HEAD => HttpMethod::Head,
+        _ => HttpMethod::Get,
+    }
+}

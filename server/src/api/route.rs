@@ -1,0 +1,220 @@
+//! The table of routes. One entry says where it is, what may be asked there, and who answers: the
+//! router and the OpenAPI documents are both made from it, so that neither knows more.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+
+use serde::Serialize;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema as _, ToSchema};
+use warp::http::Method;
+
+use super::call::{Call, Segment};
+use super::error::Result;
+use super::shape::Field;
+use super::{Answer, reply};
+
+type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+pub type Fields = Cow<'static, [Field]>;
+
+pub struct Route {
+    pub method: Method,
+    /// Below its API's prefix, as `/jobs/{jobId}/run`.
+    pub path: Cow<'static, str>,
+    /// As `Customer_RunJob`; unique in its document.
+    pub operation: Cow<'static, str>,
+    pub summary: &'static str,
+    pub access: Access,
+    pub query: Fields,
+    pub body: Body,
+    pub answer: AnswerShape,
+    /// Kept for old clients only.
+    pub deprecated: bool,
+    handler: Box<dyn Fn(Call) -> Answering + Send + Sync>,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever has a valid token or key.
+    Key,
+    /// Everybody.
+    Open,
+}
+
+/// What a request carries.
+pub enum Body {
+    Nothing,
+    /// An object of these fields.
+    Json(Fields),
+    /// A bare JSON string.
+    Text(&'static str),
+    /// Bytes, of any type.
+    Bytes(&'static str),
+}
+
+/// What a successful answer carries.
+pub enum AnswerShape {
+    Json(JsonShape),
+    /// Something else than one JSON document: its media type.
+    Raw(&'static str),
+}
+
+/// The schema of an answer, and those it refers to.
+pub struct JsonShape {
+    pub schema: fn() -> RefOr<Schema>,
+    pub parts: fn(&mut Vec<(String, RefOr<Schema>)>),
+}
+
+/// A function that answers: of the request, and of the path's segments before it.
+pub trait Handler<Arguments>: Send + Sync + 'static {
+    type Out;
+
+    fn run(&self, call: Call) -> impl Future<Output = Result<Self::Out>> + Send + 'static;
+}
+
+impl<F, R, T> Handler<(Call,)> for F
+where
+    F: Fn(Call) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<T>> + Send + 'static,
+{
+    type Out = T;
+
+    fn run(&self, call: Call) -> impl Future<Output = Result<T>> + Send + 'static {
+        self(call)
+    }
+}
+
+impl<F, R, T> Handler<(Segment, Call)> for F
+where
+    F: Fn(Segment, Call) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<T>> + Send + 'static,
+{
+    type Out = T;
+
+    fn run(&self, mut call: Call) -> impl Future<Output = Result<T>> + Send + 'static {
+        self(call.segment(), call)
+    }
+}
+
+impl<F, R, T> Handler<(Segment, Segment, Call)> for F
+where
+    F: Fn(Segment, Segment, Call) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<T>> + Send + 'static,
+{
+    type Out = T;
+
+    fn run(&self, mut call: Call) -> impl Future<Output = Result<T>> + Send + 'static {
+        self(call.segment(), call.segment(), call)
+    }
+}
+
+/// A route whose answer is one JSON document.
+fn json<A, H>(
+    method: Method,
+    operation: impl Into<Cow<'static, str>>,
+    path: impl Into<Cow<'static, str>>,
+    handler: H,
+) -> Route
+where
+    H: Handler<A>,
+    H::Out: Serialize + ToSchema + 'static,
+{
+    let shape = JsonShape { schema: H::Out::schema, parts: H::Out::schemas };
+    Route {
+        method,
+        path: path.into(),
+        operation: operation.into(),
+        summary: "",
+        access: Access::Key,
+        query: Cow::Borrowed(&[]),
+        body: Body::Nothing,
+        answer: AnswerShape::Json(shape),
+        deprecated: false,
+        handler: Box::new(move |call| {
+            let answering = handler.run(call);
+            Box::pin(async move { reply::json_reply(answering.await) })
+        }),
+    }
+}
+
+macro_rules! methods {
+    ($($name:ident $method:ident),*) => {$(
+        pub fn $name<A, H>(
+            operation: impl Into<Cow<'static, str>>,
+            path: impl Into<Cow<'static, str>>,
+            handler: H,
+        ) -> Route
+        where
+            H: Handler<A>,
+            H::Out: Serialize + ToSchema + 'static,
+        {
+            json(Method::$method, operation, path, handler)
+        }
+    )*};
+}
+
+methods!(get GET, post POST, patch PATCH, delete DELETE);
+
+/// A route that answers with bytes of this media type.
+pub fn raw<A, H>(
+    method: Method,
+    operation: impl Into<Cow<'static, str>>,
+    path: impl Into<Cow<'static, str>>,
+    media: &'static str,
+    handler: H,
+) -> Route
+where
+    H: Handler<A, Out = Answer>,
+{
+    Route {
+        method,
+        path: path.into(),
+        operation: operation.into(),
+        summary: "",
+        access: Access::Key,
+        query: Cow::Borrowed(&[]),
+        body: Body::Nothing,
+        answer: AnswerShape::Raw(media),
+        deprecated: false,
+        handler: Box::new(move |call| {
+            let answering = handler.run(call);
+            Box::pin(async move { reply::raw_reply(answering.await) })
+        }),
+    }
+}
+
+impl Route {
+    /// What it does, in one line.
+    pub fn summary(self, summary: &'static str) -> Self {
+        Self { summary, ..self }
+    }
+
+    /// Needs no token.
+    pub fn open(self) -> Self {
+        Self { access: Access::Open, ..self }
+    }
+
+    pub fn query(self, fields: impl Into<Fields>) -> Self {
+        Self { query: fields.into(), ..self }
+    }
+
+    /// Takes a JSON object of these fields.
+    pub fn body(self, fields: impl Into<Fields>) -> Self {
+        Self { body: Body::Json(fields.into()), ..self }
+    }
+
+    pub fn takes(self, body: Body) -> Self {
+        Self { body, ..self }
+    }
+
+    pub fn deprecated(self) -> Self {
+        Self { deprecated: true, ..self }
+    }
+
+    pub fn answer(&self, call: Call) -> Answering {
+        (self.handler)(call)
+    }
+}

@@ -1,0 +1,155 @@
+//! The shapes of what goes in, as the OpenAPI documents show them.
+//!
+//! Bodies are read more tolerantly than they are documented: any spelling of a key, and texts for
+//! numbers, as old clients send them.
+
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type,
+};
+use utoipa::openapi::{Ref, RefOr};
+
+/// A field of a body or of a query.
+#[derive(Clone, Copy)]
+pub struct Field {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub required: bool,
+    pub about: &'static str,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Text,
+    Date,
+    Integer,
+    Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    Texts,
+    /// An object of any keys.
+    Map,
+    /// Any JSON value.
+    Any,
+    One(&'static Shape),
+    Many(&'static Shape),
+}
+
+/// An object of known fields, under a name of its own.
+pub struct Shape {
+    pub name: &'static str,
+    pub fields: &'static [Field],
+}
+
+impl Field {
+    pub const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
+        Self { name, kind, required: false, about }
+    }
+
+    pub const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+}
+
+pub const fn text(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Text, about)
+}
+
+pub const fn date(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Date, about)
+}
+
+pub const fn integer(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Integer, about)
+}
+
+pub const fn flag(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Flag, about)
+}
+
+pub const fn texts(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Texts, about)
+}
+
+pub const fn map(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Map, about)
+}
+
+pub const fn one(name: &'static str, shape: &'static Shape, about: &'static str) -> Field {
+    Field::new(name, Kind::One(shape), about)
+}
+
+pub const fn word(
+    name: &'static str,
+    words: &'static [&'static str],
+    about: &'static str,
+) -> Field {
+    Field::new(name, Kind::Word(words), about)
+}
+
+impl Kind {
+    pub fn schema(self) -> RefOr<Schema> {
+        let of = |kind: Type| ObjectBuilder::new().schema_type(kind);
+        let plain = |object: ObjectBuilder| RefOr::T(Schema::Object(object.build()));
+        match self {
+            Self::Text => plain(of(Type::String)),
+            Self::Date => plain(
+                of(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
+            ),
+            Self::Integer => plain(of(Type::Integer)),
+            Self::Flag => plain(of(Type::Boolean)),
+            Self::Word(words) => plain(of(Type::String).enum_values(Some(words.iter().copied()))),
+            Self::Texts => {
+                let texts = ArrayBuilder::new().items(Self::Text.schema());
+                RefOr::T(Schema::Array(texts.build()))
+            }
+            Self::Map => plain(
+                of(Type::Object).additional_properties(Some(AdditionalProperties::FreeForm(true))),
+            ),
+            Self::Any => RefOr::T(Schema::default()),
+            Self::One(shape) => RefOr::Ref(Ref::from_schema_name(shape.name)),
+            Self::Many(shape) => {
+                let items = Ref::from_schema_name(shape.name);
+                RefOr::T(Schema::Array(ArrayBuilder::new().items(items).build()))
+            }
+        }
+    }
+}
+
+/// The schema of an object of these fields.
+pub fn object(fields: &[Field]) -> Schema {
+    let mut object = ObjectBuilder::new().schema_type(Type::Object);
+    for field in fields {
+        object = object.property(field.name, described(field));
+        if field.required {
+            object = object.required(field.name);
+        }
+    }
+    Schema::Object(object.build())
+}
+
+/// The field's schema with its words.
+fn described(field: &Field) -> RefOr<Schema> {
+    let mut schema = field.kind.schema();
+    if field.about.is_empty() {
+        return schema;
+    }
+    let about = Some(field.about.to_owned());
+    match &mut schema {
+        RefOr::T(Schema::Object(object)) => object.description = about,
+        RefOr::T(Schema::Array(array)) => array.description = about,
+        RefOr::Ref(reference) => reference.description = field.about.to_owned(),
+        RefOr::T(_) => {}
+    }
+    schema
+}
+
+/// The named shapes that these fields lead to, each with its schema.
+pub fn named(fields: &[Field], found: &mut Vec<(String, RefOr<Schema>)>) {
+    for field in fields {
+        if let Kind::One(shape) | Kind::Many(shape) = field.kind {
+            found.push((shape.name.to_owned(), RefOr::T(object(shape.fields))));
+            named(shape.fields, found);
+        }
+    }
+}
