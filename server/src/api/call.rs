@@ -13,6 +13,7 @@ use sync_wrapper::SyncStream;
 use warp::Filter;
 use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use warp::path::FullPath;
 
 use super::error::{Error, Result};
 use super::route::{Access, Route};
@@ -33,6 +34,8 @@ pub struct Call {
     access: Access,
     /// The path's, the next one last.
     segments: Vec<Segment>,
+    /// As it came, percent-encoded.
+    pub path: FullPath,
     pub headers: HeaderMap,
     /// As it came, without the question mark.
     pub raw_query: String,
@@ -67,11 +70,12 @@ pub fn call(
 ) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone + use<> {
     let doors = doors.clone();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::header::headers_cloned().and(query).and(warp::body::stream()).map(
-        move |headers, raw_query, body| Call {
+    warp::path::full().and(warp::header::headers_cloned()).and(query).and(warp::body::stream()).map(
+        move |path, headers, raw_query, body| Call {
             doors: doors.clone(),
             access: Access::Key,
             segments: Vec::new(),
+            path,
             headers,
             raw_query,
             body: pieces(body),
@@ -156,9 +160,7 @@ impl Call {
     }
 
     pub async fn json_up_to(&mut self, max: u64) -> Result<Loose> {
-        let bytes = self.bytes(max).await?;
-        let json = if bytes.is_empty() { b"{}" } else { bytes.as_ref() };
-        Ok(Loose::parse("", json)?)
+        object(&self.bytes(max).await?)
     }
 
     /// The body as it arrives.
@@ -171,6 +173,11 @@ impl Call {
             }
         }))
     }
+}
+
+/// A body as a JSON object; an empty body is an empty one.
+pub fn object(body: &[u8]) -> Result<Loose> {
+    Ok(Loose::parse("", if body.is_empty() { b"{}" } else { body })?)
 }
 
 /// The next piece of a body, unless it pauses for too long.

@@ -1,6 +1,5 @@
 //! Jobs as drafts: made from a template, changed until they run.
 
-use common::digest::Digest;
 use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
@@ -8,22 +7,21 @@ use common::package::template::PhaseParams;
 use uuid::Uuid;
 
 use super::App;
-use super::call::{BODY_BYTES_MAX, Call, Segment};
+use super::call::{self, BODY_BYTES_MAX, Call, Segment};
 use super::described;
 use super::draft::{change, read_data, refuse_started};
 use super::error::{Error, Result};
+use super::idempotency;
 use super::job_out::{self, JobAnswer};
 use super::reply::{Done, done};
 use super::route::{Route, delete, post};
 use super::shape::{Field, Shape, date, flag, integer, map, one, text, texts, word};
 use super::token::Caller;
 use crate::clock;
-use crate::store::creates::{self, Named};
 use crate::store::jobs::{self, Change, Job, Priority, Regions};
 use crate::store::templates;
 
 pub const NAME_CHARS_MAX: usize = 256;
-const KEY_CHARS_MAX: usize = 255;
 const DESCRIPTION_CHARS_MAX: usize = 4000;
 
 pub fn routes() -> Vec<Route> {
@@ -101,7 +99,7 @@ const REGIONS: Shape =
 async fn create(mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = Loose::parse("", if bytes.is_empty() { b"{}" } else { &bytes })?;
+    let mut body = call::object(&bytes)?;
     let app = call.app();
     let template_id = body.required_text("templateId")?;
     let template = templates::find(&app.db, caller.workspace, &template_id)
@@ -112,7 +110,7 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
         None => JobId::new(Uuid::now_v7()),
         Some(text) => text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?,
     };
-    let named = named(&call, &caller, &bytes, id).await?;
+    let named = idempotency::named(&call, &caller, &bytes, id.uuid()).await?.map(JobId::new);
     let id = named.unwrap_or(id);
     let existing = jobs::find(&app.db, caller.workspace, id).await?;
     if let (Some(_), Some(made)) = (named, &existing) {
@@ -174,21 +172,6 @@ async fn made_before(app: &App, job: Job) -> Result<JobAnswer> {
     job_out::answer(app, job, run).await
 }
 
-/// The id that a create under an `Idempotency-Key` is to give: the same for the same body, so that
-/// a repeated call makes no second job.
-async fn named(call: &Call, caller: &Caller, body: &[u8], id: JobId) -> Result<Option<JobId>> {
-    let Some(name) = call.headers.get("idempotency-key") else { return Ok(None) };
-    let name = name.to_str().ok().filter(|name| (1..=KEY_CHARS_MAX).contains(&name.len()));
-    let problem = || format!("must be 1 to {KEY_CHARS_MAX} plain characters");
-    let name = name.ok_or_else(|| Error::field("Idempotency-Key", problem()))?;
-    match creates::bind(&call.app().db, caller.workspace, name, Digest::of(body), id).await? {
-        Named::Job(id) => Ok(Some(id)),
-        Named::Other => Err(Error::NotNow(
-            "Idempotency-Key: was used with another body: take a new one".to_owned(),
-        )),
-    }
-}
-
 /// The changes that a create call asks for.
 async fn read_changes(
     app: &App,
@@ -223,13 +206,16 @@ async fn read_changes(
 /// uploaded anew.
 async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
-    let mut body = call.json().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call::object(&bytes)?;
     let name = body.line("name", NAME_CHARS_MAX)?;
     body.finish()?;
     let app = call.app();
     let from = find(app, &caller, &id).await?;
+    let fresh = Uuid::now_v7();
+    let named = idempotency::named(&call, &caller, &bytes, fresh).await?;
     let copy = Job {
-        id: JobId::new(Uuid::now_v7()),
+        id: JobId::new(named.unwrap_or(fresh)),
         name: name.unwrap_or_else(|| from.name.clone()),
         upload_bytes: None,
         draft: 0,
@@ -238,7 +224,9 @@ async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
         submitted_at: None,
         ..from
     };
-    jobs::insert(&app.db, &copy).await?;
+    if !jobs::insert(&app.db, &copy).await? {
+        return taken(app, &caller, copy.id, named.is_some()).await;
+    }
     job_out::answer(app, copy, None).await
 }
 

@@ -12,6 +12,7 @@ mod draft;
 mod error;
 mod events;
 mod follow;
+mod idempotency;
 mod images;
 mod info;
 mod job_list;
@@ -52,7 +53,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use warp::Filter as _;
 use warp::http::Method;
-use warp::path::FullPath;
 
 use crate::coordinator::Coordinator;
 use crate::data::Data;
@@ -137,12 +137,10 @@ fn filter(
         wrong_keys: Limits::new(WRONG_KEYS_MAX, WRONG_KEYS_REFILL),
     });
     let router = Arc::new(Router::new(docs::with_documents(apis())));
-    warp::method().and(warp::path::full()).and(call(&doors)).then(
-        move |method: Method, path: FullPath, call| {
-            let router = router.clone();
-            async move { router.answer(&method, path.as_str(), call).await }
-        },
-    )
+    warp::method().and(call(&doors)).then(move |method: Method, call| {
+        let router = router.clone();
+        async move { router.answer(&method, call).await }
+    })
 }
 
 /// The table of routes.

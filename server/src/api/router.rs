@@ -51,13 +51,12 @@ impl Router {
         Self { paths: router }
     }
 
-    /// The answer of the route that takes this path.
-    pub async fn answer(&self, method: &Method, path: &str, mut call: Call) -> Answer {
+    /// The answer of the route that takes this call.
+    pub async fn answer(&self, method: &Method, mut call: Call) -> Answer {
         if *method == Method::OPTIONS {
             return allow_any_origin(preflight());
         }
-        let found = self.paths.at(path);
-        let Ok(found) = found else {
+        let Ok(found) = self.paths.at(call.path.as_str()) else {
             return allow_any_origin(refusal(&Error::NotFound("path".to_owned())));
         };
         let Some(route) = pick(found.value, method) else {

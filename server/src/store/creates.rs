@@ -2,9 +2,10 @@
 
 use chrono::TimeDelta;
 use common::digest::Digest;
-use common::ids::{JobId, WorkspaceId};
+use common::ids::WorkspaceId;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Set};
+use uuid::Uuid;
 
 use super::{corrupt, micros};
 use crate::clock;
@@ -38,20 +39,20 @@ use row::Column as C;
 /// What a named create is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
-    /// The first of its name, or one that asks for the same again: this is the job's id.
-    Job(JobId),
+    /// The first of its name, or one that asks for the same again: what it makes has this id.
+    Made(Uuid),
     /// The name was used to ask for something else.
     Other,
 }
 
-/// Binds a name to what was asked for and to the id that the job is to have, unless it is bound
-/// already. The job itself may not be there yet, where its making was cut off.
+/// Binds a name to what was asked for and to the id of what it makes, unless it is bound already.
+/// The thing itself may not be there yet, where its making was cut off.
 pub async fn bind(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
     name: &str,
     asked: Digest,
-    id: JobId,
+    id: Uuid,
 ) -> Result<Named, DbErr> {
     let now = clock::now();
     row::Entity::delete_many()
@@ -63,7 +64,7 @@ pub async fn bind(
         workspace_id: Set(owner.uuid()),
         name: Set(name.to_owned()),
         digest: Set(asked.to_string()),
-        made: Set(id.uuid()),
+        made: Set(id),
         at_us: Set(micros(now)),
     };
     // Who is first stays: of two side by side, both then read the same row.
@@ -71,17 +72,11 @@ pub async fn bind(
     row::Entity::insert(row).on_conflict(first).exec_without_returning(db).await?;
     let row = row::Entity::find_by_id((owner.uuid(), name.to_owned())).one(db).await?;
     let row = row.ok_or_else(|| corrupt("name of a create"))?;
-    if row.digest == asked.to_string() {
-        Ok(Named::Job(JobId::new(row.made)))
-    } else {
-        Ok(Named::Other)
-    }
+    if row.digest == asked.to_string() { Ok(Named::Made(row.made)) } else { Ok(Named::Other) }
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::store::accounts;
     use crate::store::testing::databases;
@@ -92,15 +87,15 @@ mod tests {
             let db = &fresh.db;
             let one = accounts::create_workspace(db, "one").await.unwrap();
             let two = accounts::create_workspace(db, "two").await.unwrap();
-            let id = |n| JobId::new(Uuid::from_u128(n));
+            let id = Uuid::from_u128;
             let bound = async |owner, asked: &[u8], n| {
                 bind(db, owner, "name", Digest::of(asked), id(n)).await.unwrap()
             };
 
-            assert_eq!(bound(one, b"a", 1).await, Named::Job(id(1)), "{}", fresh.name);
-            assert_eq!(bound(one, b"a", 2).await, Named::Job(id(1)));
+            assert_eq!(bound(one, b"a", 1).await, Named::Made(id(1)), "{}", fresh.name);
+            assert_eq!(bound(one, b"a", 2).await, Named::Made(id(1)));
             assert_eq!(bound(one, b"b", 3).await, Named::Other);
-            assert_eq!(bound(two, b"b", 4).await, Named::Job(id(4)));
+            assert_eq!(bound(two, b"b", 4).await, Named::Made(id(4)));
         }
     }
 }

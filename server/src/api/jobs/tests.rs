@@ -1,7 +1,7 @@
 //! What customers do with drafts.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::api::testing::Door;
@@ -151,6 +151,26 @@ async fn a_clone_is_a_draft_of_its_own() {
     assert_eq!(door.post(&run, json!({})).await.0, 200);
     let stranger = door.stranger().await;
     assert_eq!(door.call_as(&stranger, Method::POST, &clone, None).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_repeated_clone_of_one_name_makes_one_draft() {
+    let door = Door::open().await;
+    let id = door.running_job().await;
+    let clone = |name: &str| {
+        let url = format!("{}/v1/customer/jobs/{id}/clone", door.url);
+        let request = door.client.post(url).header("authorization", &door.key);
+        let request = request.header("idempotency-key", "k").json(&json!({"name": name}));
+        async { request.send().await.unwrap() }
+    };
+
+    let first: Value = clone("again").await.json().await.unwrap();
+    let second: Value = clone("again").await.json().await.unwrap();
+    let other = clone("else").await;
+
+    assert_eq!(first["job"]["id"], second["job"]["id"]);
+    assert_ne!(first["job"]["id"], id);
+    assert_eq!(other.status(), 400);
 }
 
 #[tokio::test]
