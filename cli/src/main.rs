@@ -93,7 +93,12 @@ fn main() -> ExitCode {
         }
     };
     // A hundred simulated nodes have much to say.
-    let level = if matches!(cli.command, Command::Bench(_)) { "error" } else { "info" };
+    let level = if matches!(cli.command, Command::Bench(_)) {
+        "error"
+    } else {
+        // A stranger's broken request is no event of ours.
+        "info,warp::server=off"
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()

@@ -79,6 +79,7 @@ pub fn routes() -> Vec<Route> {
         post("Auth_RequestAccessToken", "/access_token", access_token)
             .summary("Exchanges an API key for an access token")
             .body(vec![text("apiKey", "").required()])
+            .fails(&[(401, "The key is not valid")])
             .open(),
         get("Auth_GetUser", "/user", user).summary("Shows the caller"),
         patch("Auth_UpdateUser", "/user", set_user)

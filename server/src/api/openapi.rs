@@ -83,7 +83,7 @@ fn operation(api: &Api, route: &Route) -> OperationBuilder {
         .request_body(body(&route.body))
         .response("200", success(&route.answer));
     for (status, why) in failures(route) {
-        operation = operation.response(status, failure(why));
+        operation = operation.response(status.to_string(), failure(why));
     }
     for name in route.path.split('/').filter_map(|part| part.strip_prefix('{')) {
         let name = name.trim_end_matches('}').trim_start_matches('*');
@@ -123,21 +123,22 @@ fn success(answer: &AnswerShape) -> ResponseBuilder {
 }
 
 /// The failures that every caller must reckon with.
-fn failures(route: &Route) -> Vec<(&'static str, &'static str)> {
+fn failures(route: &Route) -> Vec<(u16, &'static str)> {
     let mut failures = vec![
-        ("400", "The request cannot be used, or not now; the message names the field"),
-        ("404", "There is no such thing in the caller's workspace"),
-        ("429", "Too often: the header Retry-After says when to come back"),
-        ("500", "An error on the server"),
-        ("503", "The server is busy or stopping"),
+        (400, "The request cannot be used, or not now; the message names the field"),
+        (404, "There is no such thing in the caller's workspace"),
+        (429, "Too often: the header Retry-After says when to come back"),
+        (500, "An error on the server"),
+        (503, "The server is busy or stopping"),
     ];
     if route.access != Access::Open {
-        failures.push(("401", "No valid token or key"));
-        failures.push(("403", "The caller's role or the key's scope does not allow it"));
+        failures.push((401, "No valid token or key"));
+        failures.push((403, "The caller's role or the key's scope does not allow it"));
     }
     if !matches!(route.body, Body::Nothing) {
-        failures.push(("413", "The body is too large"));
+        failures.push((413, "The body is too large"));
     }
+    failures.extend(route.failures);
     failures
 }
 

@@ -118,5 +118,6 @@ impl Page {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Paged<T> {
     pub pagination: Pagination,
+    #[schema(inline)]
     pub data: Vec<T>,
 }

@@ -30,6 +30,8 @@ pub struct Route {
     pub query: Fields,
     pub body: Body,
     pub answer: AnswerShape,
+    /// Statuses beside those that every route has, and why.
+    pub failures: &'static [(u16, &'static str)],
     /// Kept for old clients only.
     pub deprecated: bool,
     handler: Box<dyn Fn(Call) -> Answering + Send + Sync>,
@@ -132,6 +134,7 @@ where
         query: Cow::Borrowed(&[]),
         body: Body::Nothing,
         answer: AnswerShape::Json(shape),
+        failures: &[],
         deprecated: false,
         handler: Box::new(move |call| {
             let answering = handler.run(call);
@@ -178,6 +181,7 @@ where
         query: Cow::Borrowed(&[]),
         body: Body::Nothing,
         answer: AnswerShape::Raw(media),
+        failures: &[],
         deprecated: false,
         handler: Box::new(move |call| {
             let answering = handler.run(call);
@@ -208,6 +212,11 @@ impl Route {
 
     pub fn takes(self, body: Body) -> Self {
         Self { body, ..self }
+    }
+
+    /// Has failures beside those that every route has.
+    pub fn fails(self, failures: &'static [(u16, &'static str)]) -> Self {
+        Self { failures, ..self }
     }
 
     pub fn deprecated(self) -> Self {

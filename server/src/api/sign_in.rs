@@ -29,6 +29,7 @@ pub fn routes() -> Vec<Route> {
         post("Auth_Authenticate", "/authenticate", authenticate)
             .summary("Takes the code and gives an access token")
             .body(AUTHENTICATE)
+            .fails(&[(401, "The code is not valid")])
             .open(),
         post("Auth_SignOut", "/signout", sign_out).summary("Ends the access token of this call"),
     ]

@@ -32,18 +32,24 @@ pub fn routes() -> Vec<Route> {
         raw(Method::GET, "Storage_Get", link, media, get)
             .summary("Follows a signed link")
             .query(SIGNATURE)
+            .fails(LINK_FAILURES)
             .open(),
         raw(Method::HEAD, "Storage_Head", link, media, head)
             .summary("Looks where a signed link leads")
             .query(SIGNATURE)
+            .fails(LINK_FAILURES)
             .open(),
         raw(Method::PUT, "Storage_Put", link, media, put)
             .summary("Uploads to a signed link")
             .query(SIGNATURE)
             .takes(Body::Bytes("The file"))
+            .fails(LINK_FAILURES)
             .open(),
     ]
 }
+
+const LINK_FAILURES: &[(u16, &str)] =
+    &[(403, "The link is not valid, or not any more"), (416, "The range is beyond the file")];
 
 const SIGNATURE: &[Field] = &[text("expires", ""), text("name", ""), text("signature", "")];
 
