@@ -12,6 +12,11 @@ pub enum Error {
     Unauthenticated,
     #[error("{0}")]
     Invalid(String),
+    #[error("{0}")]
+    Field(Invalid),
+    /// Right in itself, but blocked for a reason that programs know by its code.
+    #[error("{1}")]
+    Blocked(&'static str, String),
     /// Right in itself, but not now.
     #[error("{0}")]
     NotNow(String),
@@ -48,7 +53,9 @@ impl Error {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Invalid(_) | Self::NotNow(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::Field(_) | Self::Blocked(..) | Self::NotNow(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -62,22 +69,44 @@ impl Error {
     /// The code of the answer's `rpcStatus`, as gRPC numbers them.
     pub const fn rpc_code(&self) -> i32 {
         match self {
-            Self::Invalid(_) => 3,
+            Self::Invalid(_) | Self::Field(_) => 3,
             Self::NotFound(_) => 5,
             Self::Forbidden(_) => 7,
             Self::TooLarge(_) | Self::TooOften(_) => 8,
-            Self::NotNow(_) => 9,
+            Self::Blocked(..) | Self::NotNow(_) => 9,
             Self::Method => 12,
             Self::Internal(_) => 13,
             Self::Unavailable => 14,
             Self::Unauthenticated => 16,
         }
     }
+
+    /// What is wrong, for programs: a word that never changes.
+    pub const fn problem(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) | Self::Field(_) => "INVALID",
+            Self::NotFound(_) => "NOT_FOUND",
+            Self::Forbidden(_) => "FORBIDDEN",
+            Self::TooLarge(_) => "TOO_LARGE",
+            Self::TooOften(_) => "TOO_OFTEN",
+            Self::Blocked(problem, _) => problem,
+            Self::NotNow(_) => "NOT_NOW",
+            Self::Method => "METHOD_NOT_ALLOWED",
+            Self::Internal(_) => "INTERNAL",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+        }
+    }
+
+    /// The field that is wrong, such as `dataSource.params.bucketName`.
+    pub fn wrong_field(&self) -> Option<&str> {
+        if let Self::Field(invalid) = self { Some(&invalid.field) } else { None }
+    }
 }
 
 impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
-        Self::Invalid(invalid.to_string())
+        Self::Field(invalid)
     }
 }
 
@@ -99,9 +128,11 @@ impl From<secrets::Error> for Error {
 impl From<coordinator::Error> for Error {
     fn from(error: coordinator::Error) -> Self {
         match error {
-            coordinator::Error::AlreadyStarted
-            | coordinator::Error::Wallet { .. }
-            | coordinator::Error::NoRun => Self::NotNow(error.to_string()),
+            coordinator::Error::AlreadyStarted => {
+                Self::Blocked("JOB_ALREADY_STARTED", error.to_string())
+            }
+            coordinator::Error::Wallet { .. } => Self::Blocked("WALLET_TOO_LOW", error.to_string()),
+            coordinator::Error::NoRun => Self::NotNow(error.to_string()),
             coordinator::Error::Stopping => Self::Unavailable,
             coordinator::Error::NoNode | coordinator::Error::Db(_) => {
                 Self::Internal(Box::new(error))

@@ -21,7 +21,8 @@ pub async fn named(call: &Call, caller: &Caller, body: &[u8], fresh: Uuid) -> Re
     let asked = Digest::of(&[call.path.as_str().as_bytes(), b"\n", body].concat());
     match creates::bind(&call.app().db, caller.workspace, key, asked, fresh).await? {
         Named::Made(id) => Ok(Some(id)),
-        Named::Other => Err(Error::NotNow(
+        Named::Other => Err(Error::Blocked(
+            "IDEMPOTENCY_KEY_REUSED",
             "Idempotency-Key: was used with another request: take a new one".to_owned(),
         )),
     }

@@ -234,8 +234,11 @@ mod tests {
             let (got, body) = door.call(method, path, None).await;
 
             assert_eq!((got, body["code"].as_i64()), (status, Some(code)), "{path}: {body}");
-            assert!(body["message"].is_string() && body["details"].is_array());
+            assert!(body["message"].is_string() && body["details"][0]["reason"].is_string());
         }
+        let named = door.post("/v1/customer/jobs", json!({"templateId": 7})).await.1;
+        assert_eq!(named["details"][0]["reason"], "INVALID");
+        assert_eq!(named["details"][0]["metadata"]["field"], "templateId");
         let (status, body) = door.post("/v1/customer/jobs", json!([1])).await;
         assert_eq!((status, body["code"].as_i64()), (400, Some(3)));
     }

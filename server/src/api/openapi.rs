@@ -28,7 +28,11 @@ const ABOUT: &str = "Keys of bodies are read in any spelling (`jobId`, `job_id`)
 pub fn document<'a>(title: &str, apis: impl IntoIterator<Item = &'a Api>) -> OpenApi {
     let mut paths = Paths::new();
     let mut schemas = BTreeMap::new();
-    keep(&mut schemas, (Failure::name().into_owned(), Failure::schema()));
+    let mut found = vec![(Failure::name().into_owned(), Failure::schema())];
+    Failure::schemas(&mut found);
+    for schema in found {
+        keep(&mut schemas, schema);
+    }
     for api in apis {
         let prefix = api.prefixes.first().copied().unwrap_or_default();
         for route in &api.routes {

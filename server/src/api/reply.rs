@@ -1,5 +1,7 @@
 //! Results and rejections as answers: every failure in one JSON shape.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -30,8 +32,32 @@ pub struct Failure {
     /// As gRPC numbers them.
     code: i32,
     message: String,
-    #[schema(value_type = Vec<Object>)]
-    details: Vec<Value>,
+    details: Vec<Detail>,
+}
+
+/// What went wrong, for programs.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ErrorInfo)]
+struct Detail {
+    #[serde(rename = "@type")]
+    kind: &'static str,
+    /// A word that never changes, such as `WALLET_TOO_LOW`.
+    reason: &'static str,
+    domain: &'static str,
+    metadata: BTreeMap<&'static str, String>,
+}
+
+impl Failure {
+    fn new(error: &Error) -> Self {
+        let field = error.wrong_field().map(|field| ("field", field.to_owned()));
+        let detail = Detail {
+            kind: "type.googleapis.com/google.rpc.ErrorInfo",
+            reason: error.problem(),
+            domain: "fanfold",
+            metadata: field.into_iter().collect(),
+        };
+        Self { code: error.rpc_code(), message: error.to_string(), details: vec![detail] }
+    }
 }
 
 /// The answer of a change that needs no words.
@@ -64,9 +90,7 @@ pub fn refusal(error: &Error) -> Answer {
         let source: &dyn std::error::Error = source.as_ref();
         tracing::error!(error = source, cause = source.source(), "request failed");
     }
-    let failure =
-        Failure { code: error.rpc_code(), message: error.to_string(), details: Vec::new() };
-    let body = serde_json::to_vec(&failure).expect("a number and texts are JSON");
+    let body = serde_json::to_vec(&Failure::new(error)).expect("a number and texts are JSON");
     let mut answer = json_answer(error.status(), body);
     if let Error::TooOften(secs) = error {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*secs));

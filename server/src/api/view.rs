@@ -81,9 +81,13 @@ async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
         Some(run) if run.state == RunState::Complete => run,
         Some(run) if run.state == RunState::Failed => {
             let why = run.error.unwrap_or_default();
-            return Err(Error::NotNow(format!("job has failed and has no results: {why}")));
+            let text = format!("job has failed and has no results: {why}");
+            return Err(Error::Blocked("JOB_FAILED", text));
         }
-        _ => return Err(Error::NotNow("job has not yet been completed".to_owned())),
+        _ => {
+            let text = "job has not yet been completed".to_owned();
+            return Err(Error::Blocked("JOB_NOT_COMPLETED", text));
+        }
     };
     let after = query.get("after").map(String::as_str);
     let found = results::find(&app.db, run.id, after, RESULTS_MAX).await?;

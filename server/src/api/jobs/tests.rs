@@ -208,7 +208,7 @@ async fn a_repeated_create_of_one_name_makes_one_job() {
         let asked = door.client.post(&url).header("authorization", &door.key).body(body);
         let answer = asked.header("idempotency-key", key).send().await.unwrap();
         let status = answer.status().as_u16();
-        let body: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
         (status, body)
     };
 
