@@ -1,6 +1,7 @@
 //! Tests of parts that only together make sense, in one binary.
 
 mod blobs;
+mod clients;
 mod contract;
 mod durability;
 mod failures;

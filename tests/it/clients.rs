@@ -1,0 +1,77 @@
+//! Clients written from the published specification alone, in another language, against a market.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::harness::busybox;
+use crate::harness::client::text;
+use crate::harness::market::{Market, Shape};
+
+/// A script waits for jobs of its own for minutes at most; it never runs for ever.
+const SCRIPT_MAX: Duration = Duration::from_secs(300);
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+/// Runs one script to its end; what it said is in the error where it found a difference.
+async fn run(script: &str, url: &str, api_key: &str) -> Result<()> {
+    let mut command = Command::new("python3");
+    command
+        .arg("-B")
+        .arg(clients().join(script))
+        .env("FANFOLD_URL", url)
+        .env("FANFOLD_API_KEY", api_key)
+        .env("IMAGE", busybox::IMAGE)
+        // All differences at once, rather than one for each run.
+        .env("KEEP_GOING", "1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(SCRIPT_MAX, command.output()).await.context("the script hangs")??;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stdout);
+        bail!("{script}:\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// Opens an ordinary market and lets one script be its customer.
+async fn accepts(script: &str) -> Result<()> {
+    Market::open(Shape::nodes(1), async |market, client| {
+        let credentials = std::fs::read(market.server_folder().join("credentials.json"))?;
+        let credentials: Value = serde_json::from_slice(&credentials)?;
+        run(script, &client.url, &text(&credentials["apiKey"])?).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_customer_of_2025_finds_what_was_documented() -> Result<()> {
+    accepts("flow_2025.py").await
+}
+
+#[tokio::test]
+async fn other_spellings_and_bodies_of_2025_mean_the_same() -> Result<()> {
+    accepts("variants.py").await
+}
+
+#[tokio::test]
+async fn a_customer_of_2023_finds_what_was_recorded() -> Result<()> {
+    accepts("flow_2023.py").await
+}
+
+#[tokio::test]
+async fn every_documented_failure_is_answered_as_documented() -> Result<()> {
+    accepts("checks.py").await
+}
+
+#[tokio::test]
+async fn every_other_documented_call_is_answered() -> Result<()> {
+    accepts("tour.py").await
+}
