@@ -77,6 +77,11 @@ id!(
     PackageId,
     "package"
 );
+id!(
+    /// A task, among all there ever were: see `TaskRef::id`.
+    TaskId,
+    "task"
+);
 id!(TransferId, "transfer");
 
 #[cfg(test)]

@@ -228,6 +228,7 @@ fn describe(event: &RunEvent) -> (&'static str, Value) {
             json!({
                 "jobId": event.job,
                 "runId": event.run,
+                "taskId": task.id(),
                 "stage": task.stage.as_str(),
                 "index": task.index,
                 "attempt": attempt,
