@@ -57,6 +57,7 @@ id!(
 );
 id!(UserId, "user");
 id!(ApiKeyId, "api key");
+id!(InvitationId, "invitation");
 id!(
     /// The customer's order.
     JobId,

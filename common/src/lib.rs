@@ -20,6 +20,7 @@ pub mod package;
 pub mod price;
 pub mod protocol;
 pub mod resources;
+pub mod rights;
 pub mod run;
 pub mod spec;
 pub mod task;

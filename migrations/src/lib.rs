@@ -16,6 +16,7 @@ mod m20261122_000002_create_catalogue;
 mod m20261122_000003_describe_jobs;
 mod m20261122_000004_sign_in;
 mod m20261122_000005_create_once;
+mod m20261122_000006_members;
 
 pub struct Migrator;
 
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_describe_jobs::Migration),
             Box::new(m20261122_000004_sign_in::Migration),
             Box::new(m20261122_000005_create_once::Migration),
+            Box::new(m20261122_000006_members::Migration),
         ]
     }
 }

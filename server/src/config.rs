@@ -1,7 +1,8 @@
 //! The server's settings: `default.toml`, which is the manual, then a file, then the environment.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
@@ -22,6 +23,9 @@ pub struct Config {
     pub public_url: String,
     pub promotional_credits: Credits,
     pub sign_up_codes: Vec<Hidden>,
+    pub trusted_proxies: Vec<IpAddr>,
+    pub limits: LimitsConfig,
+    pub mail: Option<MailConfig>,
     pub data: DataConfig,
     pub nodes: NodesConfig,
 }
@@ -42,6 +46,44 @@ pub struct S3Config {
     pub endpoint: Option<String>,
     pub access_key: String,
     pub secret_key: Hidden,
+}
+
+/// How often may be asked.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// By one workspace.
+    pub requests_per_minute: NonZeroU32,
+    /// From one address, without a valid token or key.
+    pub stranger_requests_per_minute: NonZeroU32,
+}
+
+/// The mail server through which letters go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailConfig {
+    pub host: String,
+    /// The usual one of the TLS mode where none is set.
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub tls: MailTls,
+    #[serde(default)]
+    pub user: String,
+    #[serde(default)]
+    pub password: Hidden,
+    pub from: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    /// From the first byte.
+    #[default]
+    Implicit,
+    /// After a greeting in the clear, and never without.
+    Starttls,
+    /// Never: for a mail server on the same machine.
+    None,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -100,7 +142,7 @@ impl Config {
 
 /// Whether a variable, without its prefix, names a setting.
 fn is_setting(name: &UncasedStr) -> bool {
-    const SETTINGS: [&str; 9] = [
+    const SETTINGS: [&str; 12] = [
         "http_listen",
         "p2p_listen",
         "data_dir",
@@ -108,6 +150,9 @@ fn is_setting(name: &UncasedStr) -> bool {
         "public_url",
         "promotional_credits",
         "sign_up_codes",
+        "trusted_proxies",
+        "limits",
+        "mail",
         "data",
         "nodes",
     ];
@@ -140,6 +185,20 @@ mod tests {
         assert_eq!(config.promotional_credits.to_string(), "1000.00000000");
         assert_eq!(config.policy(), Policy::default());
         assert!(!config.data.allow_private_addresses);
+        assert!(config.mail.is_none());
+    }
+
+    #[test]
+    fn a_mail_server_needs_its_name_and_a_sender() {
+        let with = |mail: &str| {
+            let figment = Figment::new().merge(Toml::string(include_str!("default.toml")));
+            figment.merge(Toml::string(mail)).extract::<Config>().map_err(Box::new)
+        };
+
+        let mail = with("[mail]\nhost = \"h\"\nfrom = \"f@h\"\ntls = \"starttls\"").unwrap().mail;
+
+        assert_eq!(mail.unwrap().tls, MailTls::Starttls);
+        assert!(with("[mail]\nhost = \"h\"").unwrap_err().to_string().contains("from"));
     }
 
     #[test]

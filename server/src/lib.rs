@@ -7,11 +7,13 @@ pub mod config;
 pub mod coordinator;
 pub mod data;
 mod keys;
+pub mod mail;
 pub mod p2p;
 mod purge;
+pub mod seal;
 pub mod secrets;
 mod server;
 pub mod store;
 
 pub use config::Config;
-pub use server::{Credentials, Error, Server};
+pub use server::{Credentials, Error, Server, rotate_secrets_key};

@@ -1,20 +1,24 @@
 //! Secrets of workspaces, encrypted at rest.
 //!
-//! The secret half is sealed with ChaCha20-Poly1305 under the master key; the workspace and the
-//! id are bound into the seal, so that a row moved to another workspace does not open.
+//! Everything that is sealed lies in the one table of secrets, so that changing the master key
+//! changes it everywhere: what else must be kept sealed is kept as a hidden secret.
+
+use std::sync::Arc;
 
 use common::ids::WorkspaceId;
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::store::Db;
+use crate::seal::{Broken, Sealer};
 use crate::store::secrets::{self, Secret};
+use crate::store::{self, Db};
 
-/// Reads and writes secrets; clones share the master key.
+/// Secrets that are sealed anew in one transaction.
+const RESEALED_AT_ONCE: u64 = 100;
+
+/// Reads and writes secrets; clones share the master keys.
 #[derive(Clone)]
 pub struct Secrets {
     db: Db,
-    key: std::sync::Arc<LessSafeKey>,
+    sealer: Arc<Sealer>,
 }
 
 /// A secret's two halves. It has no `Debug`, so that no log can show it.
@@ -28,32 +32,32 @@ pub struct KeyPair {
 pub enum Error {
     #[error("there is no secret {0:?} in this workspace, or it has expired")]
     NotFound(String),
-    #[error("the secret was written under another master key")]
+    #[error("a secret was sealed under another master key, or was tampered with")]
     Key,
     #[error("database")]
-    Db(#[from] crate::store::Error),
+    Db(#[from] store::Error),
+}
+
+/// What became of all secrets when they were sealed anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Resealed {
+    pub done: u64,
+    /// Left as they are, since they do not open under any key.
+    pub broken: u64,
 }
 
 impl Secrets {
-    /// `master` is 32 random bytes that the server keeps on its disk.
-    pub fn new(db: Db, master: [u8; 32]) -> Self {
-        let key =
-            UnboundKey::new(&CHACHA20_POLY1305, &master).expect("the cipher's keys have 32 bytes");
-        Self { db, key: std::sync::Arc::new(LessSafeKey::new(key)) }
+    pub fn new(db: Db, sealer: impl Into<Sealer>) -> Self {
+        Self { db, sealer: Arc::new(sealer.into()) }
     }
 
     /// The secret with this id in the workspace, unless it has expired.
     pub async fn reveal(&self, owner: WorkspaceId, id: &str) -> Result<KeyPair, Error> {
-        let Some((secret, mut sealed)) = secrets::find(&self.db, owner, id).await? else {
+        let Some((secret, sealed)) = secrets::find(&self.db, owner, id).await? else {
             return Err(Error::NotFound(id.to_owned()));
         };
-        let (nonce, ciphertext) = sealed.split_at_mut_checked(NONCE_LEN).ok_or(Error::Key)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Error::Key)?;
-        let plain = self
-            .key
-            .open_in_place(nonce, Aad::from(bound_to(owner, id)), ciphertext)
-            .map_err(|_| Error::Key)?;
-        let secret_key = str::from_utf8(plain).map_err(|_| Error::Key)?.to_owned();
+        let plain = self.sealer.open(&bound_to(owner, &secret), sealed)?;
+        let secret_key = String::from_utf8(plain).map_err(|_| Error::Key)?;
         Ok(KeyPair { access_key: secret.access_key, secret_key })
     }
 
@@ -64,24 +68,61 @@ impl Secrets {
         secret: &Secret,
         secret_key: &str,
     ) -> Result<(), Error> {
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| Error::Key)?;
-        let mut sealed = secret_key.as_bytes().to_vec();
-        self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(bound_to(owner, &secret.id)),
-                &mut sealed,
-            )
-            .map_err(|_| Error::Key)?;
-        sealed.splice(..0, nonce);
+        let sealed = self.sealer.seal(&bound_to(owner, secret), secret_key.as_bytes())?;
         secrets::put(&self.db, owner, secret, sealed).await?;
         Ok(())
     }
+
+    /// Seals everything under the newest key that is not yet. Asking again goes on where an
+    /// earlier call was broken off.
+    pub async fn reseal(&self) -> Result<Resealed, Error> {
+        let mut all = Resealed::default();
+        let mut after = None;
+        while let Some(last) = self.reseal_some(after.as_ref(), &mut all).await? {
+            after = Some(last);
+        }
+        Ok(all)
+    }
+
+    /// Seals the next few secrets anew; gives the last it looked at, and `None` at the end.
+    async fn reseal_some(
+        &self,
+        after: Option<&(WorkspaceId, String)>,
+        all: &mut Resealed,
+    ) -> Result<Option<(WorkspaceId, String)>, Error> {
+        let transaction = store::begin(&self.db).await?;
+        let page = secrets::page(&transaction, after, RESEALED_AT_ONCE).await?;
+        let last = page.last().map(|(owner, secret, _)| (*owner, secret.id.clone()));
+        for (owner, secret, sealed) in page {
+            if self.sealer.is_current(&sealed) {
+                continue;
+            }
+            let bound_to = bound_to(owner, &secret);
+            let Ok(plain) = self.sealer.open(&bound_to, sealed) else {
+                tracing::warn!(workspace = %owner, secret = secret.id, "a secret does not open");
+                all.broken += 1;
+                continue;
+            };
+            let sealed = self.sealer.seal(&bound_to, &plain)?;
+            secrets::reseal(&transaction, owner, &secret.id, sealed).await?;
+            all.done += 1;
+        }
+        transaction.commit().await?;
+        Ok(last)
+    }
 }
 
-fn bound_to(owner: WorkspaceId, id: &str) -> String {
-    format!("{owner}/{id}")
+impl From<Broken> for Error {
+    fn from(_: Broken) -> Self {
+        Self::Key
+    }
+}
+
+/// What a seal belongs to: the row with all that decides on its use. None of the texts has a NUL.
+fn bound_to(owner: WorkspaceId, secret: &Secret) -> String {
+    let Secret { id, kind, access_key, .. } = secret;
+    let ends = secret.expires_at.map_or(0, |end| end.timestamp_micros());
+    format!("{owner}\0{id}\0{kind}\0{access_key}\0{ends}")
 }
 
 #[cfg(test)]
@@ -92,6 +133,7 @@ mod tests {
 
     use super::*;
     use crate::api::testing;
+    use crate::seal::MasterKey;
 
     fn secret(id: &str) -> Secret {
         Secret {
@@ -121,17 +163,73 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_seal_moved_to_another_id_does_not_open() {
+    async fn a_row_that_was_moved_or_relabelled_does_not_open() {
         let (db, _folder) = testing::database().await;
         let owner = WorkspaceId::new(Uuid::now_v7());
+        let thief = WorkspaceId::new(Uuid::now_v7());
         let keeper = Secrets::new(db.clone(), [7; 32]);
         keeper.keep(owner, &secret("s"), "TOPSECRET").await.unwrap();
-
         let (_, sealed) = secrets::find(&db, owner, "s").await.unwrap().unwrap();
         assert!(!sealed.windows(9).any(|bytes| bytes == b"TOPSECRET"));
-        secrets::put(&db, owner, &secret("t"), sealed).await.unwrap();
 
-        assert!(matches!(keeper.reveal(owner, "t").await, Err(Error::Key)));
+        let later = Some(crate::clock::now() + chrono::TimeDelta::days(9));
+        for (whose, row) in [
+            (owner, secret("t")),
+            (thief, secret("s")),
+            (owner, Secret { kind: "other".to_owned(), ..secret("s") }),
+            (owner, Secret { access_key: "AK2".to_owned(), ..secret("s") }),
+            (owner, Secret { expires_at: later, ..secret("s") }),
+        ] {
+            secrets::put(&db, whose, &row, sealed.clone()).await.unwrap();
+
+            assert!(matches!(keeper.reveal(whose, &row.id).await, Err(Error::Key)), "{row:?}");
+        }
+        secrets::put(&db, owner, &secret("s"), sealed).await.unwrap();
+        assert!(keeper.reveal(owner, "s").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_change_of_keys_that_is_killed_goes_on() {
+        let (db, _folder) = testing::database().await;
+        let owner = WorkspaceId::new(Uuid::now_v7());
+        let (old, new) = (MasterKey { id: 1, bytes: [1; 32] }, MasterKey { id: 2, bytes: [2; 32] });
+        let before = Secrets::new(db.clone(), Sealer::new(&old, &[]));
+        let n = RESEALED_AT_ONCE + 20;
+        for i in 0..n {
+            before.keep(owner, &secret(&format!("s{i:03}")), &format!("key {i}")).await.unwrap();
+        }
+        let all_open = async |with: &Secrets| {
+            for i in 0..n {
+                let pair = with.reveal(owner, &format!("s{i:03}")).await.ok().unwrap();
+                assert_eq!(pair.secret_key, format!("key {i}"));
+            }
+        };
+
+        // The first batch is committed, and then the process dies.
+        let both = Secrets::new(db.clone(), Sealer::new(&new, std::slice::from_ref(&old)));
+        let mut some = Resealed::default();
+        both.reseal_some(None, &mut some).await.unwrap();
+
+        let again = Secrets::new(db.clone(), Sealer::new(&new, &[old]));
+        all_open(&again).await;
+        let rest = again.reseal().await.unwrap();
+        assert_eq!((some.done, rest.done, rest.broken), (RESEALED_AT_ONCE, 20, 0));
+        all_open(&Secrets::new(db.clone(), Sealer::new(&new, &[]))).await;
+        assert!(matches!(before.reveal(owner, "s000").await, Err(Error::Key)));
+    }
+
+    #[tokio::test]
+    async fn a_broken_secret_holds_no_other_up() {
+        let (db, _folder) = testing::database().await;
+        let owner = WorkspaceId::new(Uuid::now_v7());
+        let (old, new) = (MasterKey { id: 1, bytes: [1; 32] }, MasterKey { id: 2, bytes: [2; 32] });
+        let keeper = Secrets::new(db.clone(), Sealer::new(&old, &[]));
+        keeper.keep(owner, &secret("good"), "x").await.unwrap();
+        secrets::put(&db, owner, &secret("bad"), vec![0; 40]).await.unwrap();
+
+        let resealed = Secrets::new(db, Sealer::new(&new, &[old])).reseal().await.unwrap();
+
+        assert_eq!(resealed, Resealed { done: 1, broken: 1 });
     }
 
     #[tokio::test]

@@ -15,10 +15,11 @@ use crate::api::{self, App, Settings};
 use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
 use crate::data::{self, Bucket, Data};
-use crate::keys::Keys;
+use crate::keys::{Keys, MasterKeys};
+use crate::mail::{self, Mail};
 use crate::p2p::{self, Hub};
 use crate::purge;
-use crate::secrets::Secrets;
+use crate::secrets::{self, Resealed, Secrets};
 use crate::store::{self, Db, accounts, nodes};
 
 /// A running server. Dropping it stops nothing; call `stop`.
@@ -53,6 +54,10 @@ pub enum Error {
     Data(#[from] data::Error),
     #[error("the hub for nodes cannot start")]
     Hub(#[from] p2p::Error),
+    #[error("the secrets cannot be sealed anew")]
+    Secrets(#[from] secrets::Error),
+    #[error("letters cannot be sent")]
+    Mail(#[from] mail::Error),
     #[error(transparent)]
     Coordinator(#[from] coordinator::Error),
     #[error("the coordinator stopped: {0}")]
@@ -73,11 +78,11 @@ impl Server {
             if config.public_url.is_empty() { url.clone() } else { config.public_url.clone() };
 
         let db = store::open(&config.database()).await?;
-        let secrets = Secrets::new(db.clone(), keys.master);
+        let secrets = Secrets::new(db.clone(), keys.master.sealer());
         let options = data::Options {
             bucket: bucket(&config.data_dir, config.data.s3.clone()),
             allow_private_addresses: config.data.allow_private_addresses,
-            public_url,
+            public_url: public_url.clone(),
             link_key: keys.link,
         };
         let data = Data::open(options, secrets.clone()).await?;
@@ -103,15 +108,19 @@ impl Server {
         )
         .await?;
         tasks.spawn(purge::run(db.clone(), data.clone(), stop.clone()));
+        let mail = mail(&config, public_url, &tasks, &stop)?;
         let app = App {
             db: db.clone(),
             data,
             coordinator: coordinator.clone(),
             secrets,
+            mail,
             settings: Settings {
                 token_key: keys.token,
                 access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),
                 welcome: config.promotional_credits,
+                trusted_proxies: config.trusted_proxies.clone(),
+                limits: config.limits,
             },
         };
         tasks.spawn(api::serve(app, listener, stop.clone()));
@@ -201,6 +210,36 @@ async fn attend(
         }
     };
     dying.send_replace(Some(cause));
+}
+
+/// What sends letters, if the owner has named a mail server.
+fn mail(
+    config: &Config,
+    url: String,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Mail, Error> {
+    let Some(config) = &config.mail else { return Ok(Mail::to_log()) };
+    let (mail, sending) = Mail::start(config, url, stop.clone())?;
+    tasks.spawn(sending);
+    Ok(mail)
+}
+
+/// Makes a new master key, seals all secrets under it, and forgets the old one. The server must
+/// not be running. A change that was broken off is ended. Where secrets do not open, the old key
+/// stays: they can be looked into, removed, and the change ended by asking again.
+pub async fn rotate_secrets_key(config: &Config) -> Result<Resealed, Error> {
+    let folder = config.data_dir.join("keys");
+    std::fs::create_dir_all(&folder).map_err(Error::Folder)?;
+    let mut keys = MasterKeys::load_or_make(&folder).map_err(Error::Folder)?;
+    let db = store::open(&config.database()).await?;
+    keys.begin_change().map_err(Error::Folder)?;
+    let resealed = Secrets::new(db.clone(), keys.sealer()).reseal().await?;
+    if resealed.broken == 0 {
+        keys.end_change().map_err(Error::Folder)?;
+    }
+    db.close().await?;
+    Ok(resealed)
 }
 
 fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {

@@ -1,6 +1,7 @@
 //! A request as handlers see it: who calls, what was asked, and a body that is read on demand.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use warp::path::FullPath;
 
 use super::error::{Error, Result};
-use super::route::{Access, Route};
+use super::route::Access;
 use super::token::{self, Caller};
-use super::{App, Doors};
+use super::{App, Doors, client};
 use crate::data::ByteStream;
 
 /// The most bytes of an ordinary body.
@@ -36,6 +37,8 @@ pub struct Call {
     segments: Vec<Segment>,
     /// As it came, percent-encoded.
     pub path: FullPath,
+    /// The other end of the connection.
+    remote: Option<SocketAddr>,
     pub headers: HeaderMap,
     /// As it came, without the question mark.
     pub raw_query: String,
@@ -70,17 +73,21 @@ pub fn call(
 ) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone + use<> {
     let doors = doors.clone();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::path::full().and(warp::header::headers_cloned()).and(query).and(warp::body::stream()).map(
-        move |path, headers, raw_query, body| Call {
+    warp::addr::remote()
+        .and(warp::path::full())
+        .and(warp::header::headers_cloned())
+        .and(query)
+        .and(warp::body::stream())
+        .map(move |remote, path, headers, raw_query, body| Call {
             doors: doors.clone(),
-            access: Access::Key,
+            access: Access::AnyRole,
             segments: Vec::new(),
             path,
+            remote,
             headers,
             raw_query,
             body: pieces(body),
-        },
-    )
+        })
 }
 
 fn pieces<S, B>(body: S) -> Pieces
@@ -92,11 +99,11 @@ where
 }
 
 impl Call {
-    /// Says which route took the request, and with which segments of the path.
-    pub fn enter(&mut self, route: &Route, mut segments: Vec<Segment>) {
+    /// Says whom the route that took the request lets in, and its segments of the path.
+    pub fn enter(&mut self, access: Access, mut segments: Vec<Segment>) {
         segments.reverse();
         self.segments = segments;
-        self.access = route.access;
+        self.access = access;
     }
 
     /// The next segment of the path that stands for something.
@@ -117,9 +124,31 @@ impl Call {
     }
 
     /// Who calls, by the access token or API key in the Authorization header.
+    ///
+    /// # Errors
+    /// `Forbidden` where they may not do what the route is for: this is the one place that asks.
     pub async fn caller(&self) -> Result<Caller> {
         let header = self.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        token::caller(self.app(), header).await
+        let caller = self.stranger_unless(token::caller(self.app(), header).await)?;
+        self.doors.requests.take(&caller.workspace.to_string())?;
+        if let Access::Scope(needed) = self.access {
+            caller.check(needed)?;
+        }
+        Ok(caller)
+    }
+
+    /// Counts a request that proves nothing of who makes it.
+    pub fn stranger(&self) -> Result<()> {
+        let proxies = &self.app().settings.trusted_proxies;
+        self.doors.strangers.take(&client::name(self.remote, &self.headers, proxies))
+    }
+
+    /// Counts one whose token or key turned out to be wrong.
+    pub fn stranger_unless(&self, caller: Result<Caller>) -> Result<Caller> {
+        if let Err(Error::Unauthenticated) = caller {
+            self.stranger()?;
+        }
+        caller
     }
 
     /// The query's fields; of one given twice, the first.

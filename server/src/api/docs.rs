@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::rights::Scope;
 use utoipa_swagger_ui::Config;
 use warp::Reply as _;
 use warp::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
@@ -35,7 +36,14 @@ pub fn with_documents(mut apis: Vec<Api>) -> Vec<Api> {
         .collect();
     documents.insert(0, whole(&apis));
     let routes = documents.iter().flat_map(|document| routes(document, &documents)).collect();
-    apis.push(Api { name: "docs", title: "", prefixes: &[""], routes });
+    apis.push(Api {
+        name: "docs",
+        title: "",
+        prefixes: &[""],
+        reads: Scope::JobsRead,
+        writes: Scope::JobsWrite,
+        routes,
+    });
     apis
 }
 

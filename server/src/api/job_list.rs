@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use common::rights::Scope;
+
 use super::call::Call;
 use super::error::Result;
 use super::job_out::JobOut;
@@ -20,7 +22,10 @@ const ORDER: [(JobField, bool); 1] = [(JobField::CreatedAt, true)];
 pub fn routes() -> Vec<Route> {
     vec![
         get("Customer_GetAllJobs", "/jobs", list).summary("Lists jobs").query(PAGE),
-        post("Customer_FilterJobs", "/jobs/filter", filter).summary("Finds jobs").body(FILTER),
+        post("Customer_FilterJobs", "/jobs/filter", filter)
+            .summary("Finds jobs")
+            .body(FILTER)
+            .needs(Scope::JobsRead),
     ]
 }
 

@@ -2,18 +2,19 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::ids::{ApiKeyId, UserId};
+use common::package::loose::Loose;
+use common::rights::{NotAScope, Scope, Scopes};
 use serde::Serialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::call::{Call, Segment};
 use super::error::{Error, Result};
 use super::reply::{Done, done};
 use super::route::{Route, get, post};
-use super::shape::{integer, text};
-
+use super::shape::{integer, text, texts};
+use super::token::Caller;
 use crate::clock;
-use crate::store::api_keys::{self, ApiKey};
+use crate::store::api_keys::{self, ApiKey, New};
 use crate::store::{accounts, codes};
 
 const NAME_CHARS_MAX: usize = 128;
@@ -28,12 +29,18 @@ pub fn routes() -> Vec<Route> {
             .summary("Makes an API key, which this answer alone shows")
             .body(vec![
                 text("name", "").required(),
-                text("code", "From the e-mail that signin sends").required(),
-                text("nonce", "From signin").required(),
-                integer("duration", "Seconds that the key is valid; 0 is for ever"),
-            ]),
-        get("Auth_ListApiKeys", "/api_keys", list).summary("Lists the workspace's API keys"),
-        post("Auth_RevokeApiKey", "/api_keys/{id}/revoke", revoke).summary("Ends an API key"),
+                text("code", "From the e-mail that signin sends"),
+                text("nonce", "From signin"),
+                integer("duration", "Seconds that the key is valid; a year where left out"),
+                texts("scopes", "What the key may do; all that its holder may where left out"),
+            ])
+            .needs(Scope::KeysWrite),
+        get("Auth_ListApiKeys", "/api_keys", list)
+            .summary("Lists the caller's API keys, and for an admin all of the workspace")
+            .needs(Scope::KeysRead),
+        post("Auth_RevokeApiKey", "/api_keys/{id}/revoke", revoke)
+            .summary("Ends an API key")
+            .needs(Scope::KeysWrite),
     ]
 }
 
@@ -49,23 +56,40 @@ struct KeyOut {
     user_id: UserId,
     revoked: bool,
     fingerprint: String,
+    /// Empty for all that the holder's role allows.
+    scopes: Vec<&'static str>,
+    /// To within ten minutes.
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct MadeOut {
+    /// The key itself; it is shown this once.
+    token: String,
+    api_key: KeyOut,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct KeysOut {
+    api_keys: Vec<KeyOut>,
 }
 
 /// Makes a key. It takes a code that was sent to the caller's address (`POST /signin` sends one);
 /// only the owner of a server, who may have no address, needs none.
-async fn create(mut call: Call) -> Result<Value> {
+async fn create(mut call: Call) -> Result<MadeOut> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
     let field = body.name("name");
     let name = body.line("name", NAME_CHARS_MAX)?;
     let name = name.ok_or_else(|| Error::field(field, "is missing"))?;
     let life = body.number("duration", 1..=LIFE_MAX)?.unwrap_or(LIFE_DEFAULT);
+    let scopes = read_scopes(&mut body, &caller)?;
     let (nonce, code) = (body.text("nonce")?, body.text("code")?);
     body.finish()?;
     let app = call.app();
-    let user = accounts::find_user(&app.db, caller.workspace, caller.user)
-        .await?
-        .ok_or(Error::Unauthenticated)?;
+    let user = accounts::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
     if !user.email.is_empty() {
         call.doors().codes.take(&format!("tried {}", user.email))?;
         let (Some(nonce), Some(code)) = (nonce, code) else {
@@ -75,24 +99,49 @@ async fn create(mut call: Call) -> Result<Value> {
             return Err(Error::Forbidden("code: is wrong, or too old, or was used".to_owned()));
         }
     }
-    let ends = clock::now() + TimeDelta::seconds(life.cast_signed());
-    let (token, key) =
-        api_keys::issue_until(&app.db, caller.workspace, caller.user, &name, ends).await?;
-    Ok(json!({"token": token, "apiKey": KeyOut::from(key)}))
+    let expires_at = Some(clock::now() + TimeDelta::seconds(life.cast_signed()));
+    let new = New { name: &name, expires_at, scopes };
+    let (token, key) = api_keys::issue_new(&app.db, caller.workspace, caller.user, new).await?;
+    Ok(MadeOut { token, api_key: key.into() })
 }
 
-async fn list(call: Call) -> Result<Value> {
+/// What the key shall be able to do; where nothing is said, what the caller's own key is. It is
+/// never more, or a key with few scopes could make one with all.
+fn read_scopes(body: &mut Loose, caller: &Caller) -> Result<Scopes> {
+    let field = body.name("scopes");
+    let named = body.texts("scopes", Scope::ALL.len())?;
+    if named.is_empty() {
+        return Ok(caller.made_with);
+    }
+    let read = |(i, text): (usize, &String)| {
+        text.parse().map_err(|e: NotAScope| Error::field(format!("{field}[{i}]"), e.to_string()))
+    };
+    let scopes = named.iter().enumerate().map(read).collect::<Result<Scopes>>()?;
+    scopes.iter().try_for_each(|scope| caller.check(scope))?;
+    Ok(scopes)
+}
+
+/// An admin sees all keys of the workspace, others their own.
+async fn list(call: Call) -> Result<KeysOut> {
     let caller = call.caller().await?;
-    let found = api_keys::list(&call.app().db, caller.workspace, KEYS_MAX).await?;
-    Ok(json!({"apiKeys": found.into_iter().map(KeyOut::from).collect::<Vec<_>>()}))
+    let whose = whose(&caller, Scope::MembersRead);
+    let found = api_keys::list(&call.app().db, caller.workspace, whose, KEYS_MAX).await?;
+    Ok(KeysOut { api_keys: found.into_iter().map(KeyOut::from).collect() })
 }
 
 async fn revoke(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    if !api_keys::revoke(&call.app().db, caller.workspace, id.id("API key")?).await? {
+    let key = id.id("API key")?;
+    let whose = whose(&caller, Scope::MembersWrite);
+    if !api_keys::revoke(&call.app().db, caller.workspace, whose, key).await? {
         return Err(Error::not_found("API key", &id.0));
     }
     Ok(done())
+}
+
+/// Everybody's keys for who may decide on members, else the caller's own.
+fn whose(caller: &Caller, all: Scope) -> Option<UserId> {
+    if caller.check(all).is_ok() { None } else { Some(caller.user) }
 }
 
 impl From<ApiKey> for KeyOut {
@@ -105,13 +154,20 @@ impl From<ApiKey> for KeyOut {
             user_id: key.user,
             revoked: key.revoked,
             fingerprint: key.fingerprint,
+            scopes: match key.scopes {
+                Scopes::ALL => Vec::new(),
+                some => some.iter().map(Scope::name).collect(),
+            },
+            last_used_at: key.last_used_at,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use common::rights::Role;
     use reqwest::Method;
+    use serde_json::json;
 
     use super::super::testing::Door;
     use super::*;
@@ -128,7 +184,7 @@ mod tests {
         assert_eq!((status, &made["apiKey"]["name"]), (200, &json!("ci")));
         assert_eq!(door.call_as(text, Method::GET, "/v1/auth/user", None).await.0, 200);
         let (_, list) = door.get("/v1/auth/api_keys").await;
-        assert_eq!(list["apiKeys"][0], made["apiKey"]);
+        assert_eq!(list["apiKeys"][0]["id"], id);
         assert!(!list.to_string().contains(text));
         let stranger = door.stranger().await;
         let revoke = format!("/v1/auth/api_keys/{id}/revoke");
@@ -143,11 +199,71 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_key_with_scopes_does_nothing_else_and_makes_no_greater_one() {
+        let door = Door::open().await;
+        let body = json!({"name": "ci", "scopes": ["jobs:read", "keys:write"]});
+        let (_, made) = door.post("/v1/auth/api_key", body).await;
+        assert_eq!(made["apiKey"]["scopes"], json!(["jobs:read", "keys:write"]));
+        let key = made["token"].as_str().unwrap();
+        let get = async |by: &str, path: &str| door.call_as(by, Method::GET, path, None).await.0;
+        let post = async |by: &str, path: &str, body: serde_json::Value| {
+            door.call_as(by, Method::POST, path, Some(body)).await
+        };
+
+        let exchange = json!({"apiKey": key, "scope": "jobs:read wallet:read"});
+        let (_, token) = post("", "/v1/auth/access_token", exchange).await;
+
+        assert_eq!(token["scope"], "jobs:read");
+        let token = token["token"].as_str().unwrap();
+        for by in [key, token] {
+            assert_eq!(get(by, "/v1/auth/user").await, 200);
+            assert_eq!(get(by, "/v1/customer/jobs").await, 200);
+            assert_eq!(get(by, "/v1/wallet/balance").await, 403);
+            let (status, body) = post(by, "/v1/customer/jobs", json!({"templateId": "t"})).await;
+            assert_eq!(status, 403);
+            assert!(body["message"].as_str().unwrap().contains("jobs:write"), "{body}");
+        }
+        let (greater, same) =
+            (json!({"name": "x", "scopes": ["wallet:read"]}), json!({"name": "x"}));
+        assert_eq!(post(key, "/v1/auth/api_key", greater.clone()).await.0, 403);
+        assert_eq!(post(token, "/v1/auth/api_key", same.clone()).await.0, 403);
+        let (_, same) = post(key, "/v1/auth/api_key", same).await;
+        assert_eq!(same["apiKey"]["scopes"], json!(["jobs:read", "keys:write"]));
+        let (status, body) =
+            door.post("/v1/auth/api_key", json!({"name": "x", "scopes": ["root"]})).await;
+        assert_eq!(status, 400);
+        assert!(body["message"].as_str().unwrap().starts_with("scopes[0]: must be one of"));
+        let (_, list) = door.get("/v1/auth/api_keys").await;
+        assert!(list["apiKeys"][1]["lastUsedAt"].is_string(), "{list}");
+    }
+
+    #[tokio::test]
+    async fn members_see_and_end_their_own_keys_and_admins_everybodys() {
+        let door = Door::open().await;
+        let (_, member) = door.member(Role::User).await;
+        let list = async |by: &str| {
+            let (_, list) = door.call_as(by, Method::GET, "/v1/auth/api_keys", None).await;
+            list["apiKeys"].as_array().unwrap().clone()
+        };
+        let revoke = async |by: &str, id: &serde_json::Value| {
+            let path = format!("/v1/auth/api_keys/{}/revoke", id.as_str().unwrap());
+            door.call_as(by, Method::POST, &path, None).await.0
+        };
+
+        let (all, own) = (list(&door.key).await, list(&member).await);
+
+        assert_eq!((all.len(), own.len()), (2, 1));
+        assert_eq!(revoke(&member, &all[1]["id"]).await, 404);
+        assert_eq!(revoke(&door.key, &own[0]["id"]).await, 200);
+        assert_eq!(door.call_as(&member, Method::GET, "/v1/auth/user", None).await.0, 401);
+    }
+
+    #[tokio::test]
     async fn who_has_an_address_needs_a_code_from_it() {
         let door = Door::open().await;
         let db = &door.app.db;
-        let user = accounts::sign_up(db, "a@b.c", &Profile::default()).await.unwrap();
-        let key = api_keys::issue(db, user.workspace, user.id, "first").await.unwrap();
+        let came = accounts::arrive(db, "a@b.c", Some(&Profile::default())).await.unwrap().unwrap();
+        let key = api_keys::issue(db, came.own.unwrap(), came.user, "first").await.unwrap();
         let sent = codes::issue(db, "a@b.c", None).await.unwrap();
         let others = codes::issue(db, "x@y.z", None).await.unwrap();
         let ask = async |nonce: &str, code: &str| {

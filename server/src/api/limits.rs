@@ -1,6 +1,7 @@
 //! How often somebody may try: a bucket of tries for each name, which fills again with time.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,11 @@ pub struct Limits {
 impl Limits {
     pub fn new(tries: u32, refill: Duration) -> Self {
         Self { tries, refill, full_at: Mutex::default() }
+    }
+
+    /// As many tries as this in a minute, at once or one after the other.
+    pub fn per_minute(tries: NonZeroU32) -> Self {
+        Self::new(tries.get(), Duration::from_secs(60) / tries.get())
     }
 
     /// Takes a try from a name's bucket.

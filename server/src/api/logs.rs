@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use common::rights::Scope;
 use common::task::Stage;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,12 +20,17 @@ const LIST_MAX: usize = 1_000;
 const LEVELS: [&str; 8] = ["UNKNOWN", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"];
 
 pub fn routes() -> Vec<Route> {
-    vec![post("Customer_GetLogs", "/logs", get_logs).summary("Reads a job's logs").body(vec![
-        text("jobId", "").required(),
-        texts("taskIds", "None stands for all"),
-        texts("levels", "None stands for all"),
-        texts("services", "PARTITIONER, ASSEMBLER, TASKRUNNER; none stands for all"),
-    ])]
+    vec![
+        post("Customer_GetLogs", "/logs", get_logs)
+            .summary("Reads a job's logs")
+            .needs(Scope::JobsRead)
+            .body(vec![
+                text("jobId", "").required(),
+                texts("taskIds", "None stands for all"),
+                texts("levels", "None stands for all"),
+                texts("services", "PARTITIONER, ASSEMBLER, TASKRUNNER; none stands for all"),
+            ]),
+    ]
 }
 
 #[derive(Serialize, Default, ToSchema)]

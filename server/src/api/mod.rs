@@ -5,6 +5,7 @@
 
 mod auth;
 mod call;
+mod client;
 mod datasource;
 mod described;
 mod docs;
@@ -21,6 +22,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod logs;
+mod members;
 mod nodes;
 mod openapi;
 mod package_out;
@@ -44,18 +46,22 @@ mod token;
 mod view;
 mod wallet;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::credits::Credits;
+use common::rights::Scope;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use warp::Filter as _;
 use warp::http::Method;
 
+use crate::config::LimitsConfig;
 use crate::coordinator::Coordinator;
 use crate::data::Data;
+use crate::mail::Mail;
 use crate::secrets::Secrets;
 use crate::store::Db;
 use call::call;
@@ -72,8 +78,6 @@ const PUSHES_MAX: usize = 2;
 const STREAMS_MAX: usize = 256;
 const CODES_MAX: u32 = 10;
 const CODES_REFILL: Duration = Duration::from_secs(30);
-const WRONG_KEYS_MAX: u32 = 100;
-const WRONG_KEYS_REFILL: Duration = Duration::from_millis(100);
 
 /// What the doors open to; clones share it.
 #[derive(Clone)]
@@ -82,6 +86,7 @@ pub struct App {
     pub data: Data,
     pub coordinator: Coordinator,
     pub secrets: Secrets,
+    pub mail: Mail,
     pub settings: Settings,
 }
 
@@ -93,6 +98,9 @@ pub struct Settings {
     pub access_codes: Vec<String>,
     /// What a new workspace is given.
     pub welcome: Credits,
+    /// What these say of whom they speak for is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    pub limits: LimitsConfig,
 }
 
 /// The app, and what all requests share beside it.
@@ -103,8 +111,10 @@ struct Doors {
     streams: Arc<Semaphore>,
     /// Codes sent to an address, and codes tried for it.
     codes: Limits,
-    /// Wrong keys, of all callers together: right ones always pass.
-    wrong_keys: Limits,
+    /// Requests of each workspace.
+    requests: Limits,
+    /// Requests from each address without a right key.
+    strangers: Limits,
 }
 
 /// Serves the API until `stop`, then lets what is under way end within a few seconds.
@@ -128,13 +138,15 @@ fn filter(
     app: App,
     stop: CancellationToken,
 ) -> impl warp::Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
+    let limits = app.settings.limits;
     let doors = Arc::new(Doors {
         app,
         stop,
         pushes: Semaphore::new(PUSHES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         codes: Limits::new(CODES_MAX, CODES_REFILL),
-        wrong_keys: Limits::new(WRONG_KEYS_MAX, WRONG_KEYS_REFILL),
+        requests: Limits::per_minute(limits.requests_per_minute),
+        strangers: Limits::per_minute(limits.stranger_requests_per_minute),
     });
     let router = Arc::new(Router::new(docs::with_documents(apis())));
     warp::method().and(call(&doors)).then(move |method: Method, call| {
@@ -150,6 +162,8 @@ fn apis() -> Vec<Api> {
             name: "customer",
             title: "Fanfold customer API",
             prefixes: &["/v1/customer", "/v1/computing"],
+            reads: Scope::JobsRead,
+            writes: Scope::JobsWrite,
             routes: [
                 info::routes("Customer"),
                 jobs::routes(),
@@ -168,25 +182,13 @@ fn apis() -> Vec<Api> {
             .flatten()
             .collect(),
         },
-        Api {
-            name: "auth",
-            title: "Fanfold auth API",
-            prefixes: &["/v1/auth"],
-            routes: [
-                info::routes("Auth"),
-                auth::routes(),
-                sign_in::routes(),
-                keys::routes(),
-                secrets::routes(),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-        },
+        auth(),
         Api {
             name: "dev",
             title: "Fanfold developer API",
             prefixes: &["/v1/dev"],
+            reads: Scope::PackagesRead,
+            writes: Scope::PackagesWrite,
             routes: [
                 info::routes("Developer"),
                 packages::routes(),
@@ -202,24 +204,53 @@ fn apis() -> Vec<Api> {
             name: "wallet",
             title: "Fanfold wallet API",
             prefixes: &["/v1/wallet"],
+            reads: Scope::WalletRead,
+            writes: Scope::WalletWrite,
             routes: [info::routes("Wallet"), wallet::routes()].into_iter().flatten().collect(),
         },
         Api {
             name: "server",
             title: "Fanfold server",
             prefixes: &[""],
+            reads: Scope::JobsRead,
+            writes: Scope::JobsWrite,
             routes: [info::health(), storage::routes()].into_iter().flatten().collect(),
         },
     ]
 }
 
+fn auth() -> Api {
+    Api {
+        name: "auth",
+        title: "Fanfold auth API",
+        prefixes: &["/v1/auth"],
+        reads: Scope::MembersRead,
+        writes: Scope::MembersWrite,
+        routes: [
+            info::routes("Auth"),
+            auth::routes(),
+            sign_in::routes(),
+            keys::routes(),
+            members::routes(),
+            secrets::routes(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
+    use common::rights::Role;
     use reqwest::Method;
     use serde_json::json;
 
     use super::route::Access;
     use super::testing::Door;
+    use crate::mail::Mail;
 
     #[tokio::test]
     async fn every_failure_has_the_documented_shape() {
@@ -247,7 +278,7 @@ mod tests {
     async fn no_route_is_open_to_strangers() {
         let door = Door::open().await;
         for api in super::apis() {
-            for route in api.routes.iter().filter(|route| route.access != Access::Open) {
+            for route in api.routes.iter().filter(|route| api.access(route) != Access::Open) {
                 for (prefix, key) in api.prefixes.iter().zip(["ff_wrong", "Bearer a.b.c"]) {
                     let path = format!("{prefix}{}", route.path).replace(['{', '}'], "");
 
@@ -257,6 +288,60 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test]
+    async fn each_route_lets_in_the_roles_of_its_scope_and_no_others() {
+        let door = Door::open().await;
+        for role in Role::ALL {
+            let (_, key) = door.member(role).await;
+            for api in super::apis() {
+                for route in &api.routes {
+                    let Access::Scope(scope) = api.access(route) else { continue };
+                    let path = format!("{}{}", api.prefixes[0], route.path).replace(['{', '}'], "");
+                    let url = format!("{}{path}", door.url);
+
+                    let request = door.client.request(route.method.clone(), url);
+                    let answer = request.header("authorization", &key).send().await.unwrap();
+
+                    let refused = answer.status() == 403;
+                    assert_eq!(refused, !role.scopes().has(scope), "{role} {path}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_one_is_may_be_asked_in_any_role_and_nothing_else() {
+        let mut any_role = Vec::new();
+        for api in super::apis() {
+            let all = api.routes.iter().filter(|route| api.access(route) == Access::AnyRole);
+            any_role.extend(all.map(|route| route.operation.clone()));
+        }
+
+        any_role.sort();
+        assert_eq!(any_role, ["Auth_GetUser", "Auth_ListWorkspaces", "Auth_SignOut"]);
+    }
+
+    #[tokio::test]
+    async fn who_asks_too_often_waits_and_others_do_not() {
+        let five = NonZeroU32::new(5).unwrap();
+        let door = Door::open_with(Mail::to_log(), five).await;
+        let ask = async |key: &str| door.call_as(key, Method::GET, "/v1/auth/user", None).await.0;
+        let five_times = async |key: &str| {
+            let mut answers = Vec::new();
+            for _ in 0..6 {
+                answers.push(ask(key).await);
+            }
+            answers
+        };
+
+        assert_eq!(five_times("ff_wrong").await, [401, 401, 401, 401, 401, 429]);
+        assert_eq!(five_times(&door.key).await, [200, 200, 200, 200, 200, 429]);
+        assert_eq!(ask(&door.stranger().await).await, 200);
+        let body = json!({"apiKey": door.key});
+        let path = "/v1/auth/access_token";
+        assert_eq!(door.call_as("", Method::POST, path, Some(body)).await.0, 200);
     }
 
     #[tokio::test]

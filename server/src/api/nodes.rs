@@ -1,5 +1,6 @@
 //! Tokens with which an operator's nodes join.
 
+use common::rights::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,7 +18,8 @@ struct TokenOut {
 pub fn routes() -> Vec<Route> {
     vec![
         post("Developer_CreateNodeToken", "/nodes/tokens", issue)
-            .summary("Makes a token with which one node joins the workspace"),
+            .summary("Makes a token with which one node joins the workspace")
+            .needs(Scope::NodesWrite),
     ]
 }
 

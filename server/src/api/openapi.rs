@@ -86,7 +86,8 @@ fn operation(api: &Api, route: &Route) -> OperationBuilder {
         .summary(Some(route.summary))
         .request_body(body(&route.body))
         .response("200", success(&route.answer));
-    for (status, why) in failures(route) {
+    let access = api.access(route);
+    for (status, why) in failures(route, access) {
         operation = operation.response(status.to_string(), failure(why));
     }
     for name in route.path.split('/').filter_map(|part| part.strip_prefix('{')) {
@@ -107,9 +108,13 @@ fn operation(api: &Api, route: &Route) -> OperationBuilder {
             .schema(Some(field.kind.schema()));
         operation = operation.parameter(parameter);
     }
-    if route.access != Access::Open {
+    if access != Access::Open {
         let nothing: [&str; 0] = [];
         operation = operation.security(SecurityRequirement::new(SECURITY, nothing));
+    }
+    if let Access::Scope(scope) = access {
+        let role = scope.least_role();
+        operation = operation.description(Some(format!("Needs the scope `{scope}` ({role}).")));
     }
     if route.deprecated {
         operation = operation.deprecated(Some(Deprecated::True));
@@ -127,7 +132,7 @@ fn success(answer: &AnswerShape) -> ResponseBuilder {
 }
 
 /// The failures that every caller must reckon with.
-fn failures(route: &Route) -> Vec<(u16, &'static str)> {
+fn failures(route: &Route, access: Access) -> Vec<(u16, &'static str)> {
     let mut failures = vec![
         (400, "The request cannot be used, or not now; the message names the field"),
         (404, "There is no such thing in the caller's workspace"),
@@ -135,7 +140,7 @@ fn failures(route: &Route) -> Vec<(u16, &'static str)> {
         (500, "An error on the server"),
         (503, "The server is busy or stopping"),
     ];
-    if route.access != Access::Open {
+    if access != Access::Open {
         failures.push((401, "No valid token or key"));
         failures.push((403, "The caller's role or the key's scope does not allow it"));
     }

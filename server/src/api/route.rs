@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::pin::Pin;
 
+use common::rights::Scope;
 use serde::Serialize;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -26,7 +27,8 @@ pub struct Route {
     /// As `Customer_RunJob`; unique in its document.
     pub operation: Cow<'static, str>,
     pub summary: &'static str,
-    pub access: Access,
+    /// What the API asks for where the route says nothing.
+    pub access: Option<Access>,
     pub query: Fields,
     pub body: Body,
     pub answer: AnswerShape,
@@ -40,10 +42,12 @@ pub struct Route {
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever has a valid token or key.
-    Key,
     /// Everybody.
     Open,
+    /// Every member, whatever their role and the scopes of their key.
+    AnyRole,
+    /// Who may do this.
+    Scope(Scope),
 }
 
 /// What a request carries.
@@ -130,7 +134,7 @@ where
         path: path.into(),
         operation: operation.into(),
         summary: "",
-        access: Access::Key,
+        access: None,
         query: Cow::Borrowed(&[]),
         body: Body::Nothing,
         answer: AnswerShape::Json(shape),
@@ -177,7 +181,7 @@ where
         path: path.into(),
         operation: operation.into(),
         summary: "",
-        access: Access::Key,
+        access: None,
         query: Cow::Borrowed(&[]),
         body: Body::Nothing,
         answer: AnswerShape::Raw(media),
@@ -198,7 +202,17 @@ impl Route {
 
     /// Needs no token.
     pub fn open(self) -> Self {
-        Self { access: Access::Open, ..self }
+        Self { access: Some(Access::Open), ..self }
+    }
+
+    /// Needs a valid token or key and nothing more.
+    pub fn any_role(self) -> Self {
+        Self { access: Some(Access::AnyRole), ..self }
+    }
+
+    /// Needs this scope instead of what its API asks for.
+    pub fn needs(self, scope: Scope) -> Self {
+        Self { access: Some(Access::Scope(scope)), ..self }
     }
 
     pub fn query(self, fields: impl Into<Fields>) -> Self {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::rights::Scope;
 use warp::Reply as _;
 use warp::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -13,7 +14,7 @@ use super::Answer;
 use super::call::{Call, Segment};
 use super::error::Error;
 use super::reply::refusal;
-use super::route::Route;
+use super::route::{Access, Route};
 
 /// Routes that belong together, under one or more prefixes.
 pub struct Api {
@@ -22,12 +23,26 @@ pub struct Api {
     pub title: &'static str,
     /// The first is the one that documents show.
     pub prefixes: &'static [&'static str],
+    /// What routes that read need, and those that do more, unless they say otherwise.
+    pub reads: Scope,
+    pub writes: Scope,
     pub routes: Vec<Route>,
 }
 
+impl Api {
+    /// Who may call one of its routes.
+    pub fn access(&self, route: &Route) -> Access {
+        let usual = if route.method == Method::GET { self.reads } else { self.writes };
+        route.access.unwrap_or(Access::Scope(usual))
+    }
+}
+
+/// A route with who may call it.
+type Entry = (Arc<Route>, Access);
+
 /// All routes of the server.
 pub struct Router {
-    paths: matchit::Router<Vec<Arc<Route>>>,
+    paths: matchit::Router<Vec<Entry>>,
 }
 
 impl Router {
@@ -35,12 +50,14 @@ impl Router {
     ///
     /// Where two routes claim the same path and method; the tests open every one.
     pub fn new(apis: impl IntoIterator<Item = Api>) -> Self {
-        let mut paths = std::collections::BTreeMap::<String, Vec<Arc<Route>>>::new();
+        let mut paths = std::collections::BTreeMap::<String, Vec<Entry>>::new();
         for api in apis {
-            for route in api.routes {
+            let accesses: Vec<_> = api.routes.iter().map(|route| api.access(route)).collect();
+            for (route, access) in api.routes.into_iter().zip(accesses) {
                 let route = Arc::new(route);
                 for prefix in api.prefixes {
-                    paths.entry(format!("{prefix}{}", route.path)).or_default().push(route.clone());
+                    let path = format!("{prefix}{}", route.path);
+                    paths.entry(path).or_default().push((route.clone(), access));
                 }
             }
         }
@@ -59,27 +76,27 @@ impl Router {
         let Ok(found) = self.paths.at(call.path.as_str()) else {
             return allow_any_origin(refusal(&Error::NotFound("path".to_owned())));
         };
-        let Some(route) = pick(found.value, method) else {
+        let Some((route, access)) = pick(found.value, method) else {
             return allow_any_origin(wrong_method(found.value));
         };
         let segments = found.params.iter().map(|(_, text)| text.parse::<Segment>());
         let Ok(segments) = segments.collect::<Result<Vec<_>, _>>() else {
             return allow_any_origin(refusal(&Error::NotFound("path".to_owned())));
         };
-        call.enter(route, segments);
+        call.enter(*access, segments);
         allow_any_origin(route.answer(call).await)
     }
 }
 
 /// The route of this method; what answers a GET also answers a HEAD.
-fn pick<'a>(routes: &'a [Arc<Route>], method: &Method) -> Option<&'a Arc<Route>> {
-    let of = |method: &Method| routes.iter().find(|route| route.method == *method);
+fn pick<'a>(routes: &'a [Entry], method: &Method) -> Option<&'a Entry> {
+    let of = |method: &Method| routes.iter().find(|(route, _)| route.method == *method);
     of(method).or_else(|| if *method == Method::HEAD { of(&Method::GET) } else { None })
 }
 
-fn wrong_method(routes: &[Arc<Route>]) -> Answer {
+fn wrong_method(routes: &[Entry]) -> Answer {
     let mut answer = refusal(&Error::Method);
-    let methods: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
+    let methods: Vec<_> = routes.iter().map(|(route, _)| route.method.as_str()).collect();
     if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
         answer.headers_mut().insert(ALLOW, methods);
     }

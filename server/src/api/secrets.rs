@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::package::loose::{Invalid, Loose};
+use common::rights::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -19,7 +20,7 @@ use crate::store::secrets::{self, Secret};
 const SECRETS_MAX: u64 = 1000;
 const KEY_CHARS_MAX: usize = 64 * 1024;
 const ID_CHARS_MAX: usize = 128;
-const KINDS: [&str; 4] = ["aws", "gcp", "storj", "other"];
+const KINDS: [&str; 5] = ["aws", "gcp", "storj", "azure", "other"];
 
 #[derive(Serialize, ToSchema)]
 struct ListOut {
@@ -44,12 +45,15 @@ pub fn routes() -> Vec<Route> {
             .body(vec![
                 one("secret", &SECRET, "").required(),
                 text("secretKey", "The value to keep secret").required(),
-            ]),
+            ])
+            .needs(Scope::SecretsWrite),
         get("Auth_ListSecrets", "/secrets", list)
             .summary("Lists secrets, without their values")
-            .query(vec![text("secretType", "")]),
+            .query(vec![text("secretType", "")])
+            .needs(Scope::SecretsRead),
         delete("Auth_DeleteSecret", "/secrets/{secretType}/{id}", remove)
-            .summary("Deletes a secret"),
+            .summary("Deletes a secret")
+            .needs(Scope::SecretsWrite),
     ]
 }
 
@@ -57,7 +61,7 @@ const SECRET: Shape = Shape {
     name: "Secret",
     fields: &[
         text("id", "Made where it is left out"),
-        text("secretType", "aws, gcp, storj or other").required(),
+        text("secretType", "aws, gcp, storj, azure or other").required(),
         text("accessKey", "").required(),
         date("expiresAt", ""),
         map("params", "Texts"),
@@ -148,7 +152,7 @@ fn read_kind(field: &str, text: &str) -> Result<&'static str> {
     KINDS
         .into_iter()
         .find(|kind| kind.eq_ignore_ascii_case(text))
-        .ok_or_else(|| Error::field(field, "must be aws, gcp, storj or other"))
+        .ok_or_else(|| Error::field(field, "must be aws, gcp, storj, azure or other"))
 }
 
 impl From<Secret> for SecretOut {

@@ -1,21 +1,23 @@
 //! Signing up, in and out: an e-mail address is proven by a code that is used once.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use common::digest::Digest;
+use common::ids::{UserId, WorkspaceId};
 use common::package::loose::Loose;
+use common::rights::Scopes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::{TokenOut, read_profile};
+use super::auth::{TokenOut, read_profile, read_workspace, signed_in};
 use super::call::Call;
 use super::error::{Error, Result};
 use super::reply::{Done, done};
-use super::route::{Route, post};
+use super::route::{Route, get, post};
 use super::shape::{Field, flag, map, text};
 use super::{App, token};
 use crate::clock;
-use crate::store::accounts::{self, Profile, User};
-use crate::store::codes::Proof;
-use crate::store::{api_keys, codes, ended_tokens};
+use crate::store::accounts::{self, Profile};
+use crate::store::{api_keys, codes, ended_tokens, invitations, members};
 
 const EMAIL_CHARS_MAX: usize = 254;
 const CODE_CHARS_MAX: usize = 64;
@@ -25,13 +27,20 @@ pub fn routes() -> Vec<Route> {
         post("Auth_SignIn", "/signin", sign_in)
             .summary("Sends a one-time code to an e-mail address, to sign up or in")
             .body(SIGN_IN)
+            .fails(&[(403, "Signing up takes a valid access code")])
             .open(),
         post("Auth_Authenticate", "/authenticate", authenticate)
             .summary("Takes the code and gives an access token")
             .body(AUTHENTICATE)
-            .fails(&[(401, "The code is not valid")])
+            .fails(&[(401, "The code is not valid"), (403, "The address belongs to no workspace")])
             .open(),
-        post("Auth_SignOut", "/signout", sign_out).summary("Ends the access token of this call"),
+        post("Auth_SignOut", "/signout", sign_out)
+            .summary("Ends the access token of this call")
+            .any_role(),
+        get("Auth_Skip", "/skip", skip)
+            .summary("Says whether a sign-in may be skipped, to old clients")
+            .query(vec![text("loginChallenge", "")])
+            .open(),
     ]
 }
 
@@ -48,6 +57,7 @@ const AUTHENTICATE: &[Field] = &[
     text("email", "").required(),
     text("code", "From the e-mail").required(),
     text("nonce", "From signin").required(),
+    text("workspaceId", "Of several, the one to act in; the first joined where left out"),
     text("deviceId", ""),
     text("loginChallenge", ""),
 ];
@@ -68,22 +78,26 @@ async fn sign_in(mut call: Call) -> Result<SentOut> {
     let is_new = body.flag("isNewUser")?.unwrap_or(false);
     let access_code = body.line("accessCode", CODE_CHARS_MAX)?;
     let profile = read_profile(body, Profile::default())?;
+    call.stranger()?;
     call.doors().codes.take(&format!("sent {email}"))?;
     if is_new {
         check_access(call.app(), access_code.as_deref())?;
     }
     let app = call.app();
     let sent = codes::issue(&app.db, &email, is_new.then_some(&profile)).await?;
-    if is_new || accounts::find_by_email(&app.db, &email).await?.is_some() {
-        // Who has asked knows the nonce; the address is nobody else's business.
-        tracing::info!(nonce = sent.nonce, code = sent.code, "one-time code to sign in");
+    let known = accounts::find_by_email(&app.db, &email).await?.is_some();
+    let invited = invitations::exist_for(&app.db, &email).await?;
+    if is_new || known || invited {
+        app.mail.code(&email, &sent);
     }
     Ok(SentOut { ok: true, sent_at: sent.sent_at, expire_at: sent.expires_at, nonce: sent.nonce })
 }
 
 fn check_access(app: &App, given: Option<&str>) -> Result<()> {
-    let codes = &app.settings.access_codes;
-    if given.is_some_and(|given| codes.iter().any(|code| code == given)) {
+    // Compared by hash, so that how long it takes tells nothing about a code.
+    let hash = |code: &str| Digest::of(code.as_bytes());
+    let given = given.map(hash);
+    if app.settings.access_codes.iter().any(|code| Some(hash(code)) == given) {
         return Ok(());
     }
     Err(Error::Forbidden("accessCode: signing up here takes a valid access code".to_owned()))
@@ -97,34 +111,56 @@ struct AuthenticatedOut {
     token: TokenOut,
 }
 
-/// Exchanges a code for an access token, and makes the account of who signs up.
+/// Exchanges a code for an access token, and makes the account of who signs up or was invited.
 async fn authenticate(mut call: Call) -> Result<AuthenticatedOut> {
     let mut body = call.json().await?;
     let email = read_email(&mut body)?;
     let (nonce, code) = (body.required_text("nonce")?, body.required_text("code")?);
+    let workspace = read_workspace(&mut body)?;
     let doors = call.doors();
+    call.stranger()?;
     doors.codes.take(&format!("tried {email}"))?;
     let app = call.app();
     let proof = codes::redeem(&app.db, &email, &nonce, code.trim()).await?;
-    let user = whose(app, proof.ok_or(Error::Unauthenticated)?).await?;
-    accounts::signed_in(&app.db, user.id).await?;
-    let now = clock::now();
-    let ends = now + TimeDelta::seconds(token::LIFE_SECS);
-    let holder = api_keys::open_session(&app.db, user.workspace, user.id, ends).await?;
-    let token = token::issue(&app.settings.token_key, holder, now)?;
-    Ok(AuthenticatedOut { redirect_to: "", token: TokenOut::new(token) })
+    let proof = proof.ok_or(Error::Unauthenticated)?;
+    let arrival = accounts::arrive(&app.db, &proof.email, proof.profile.as_ref()).await?;
+    let arrival = arrival.ok_or(Error::Unauthenticated)?;
+    if let Some(own) = arrival.own {
+        // Once for each user, however often they sign up.
+        let key = format!("welcome {}", arrival.user);
+        app.coordinator.grant(own, app.settings.welcome, &key).await?;
+    }
+    let workspace = match workspace.or(arrival.own) {
+        Some(workspace) => workspace,
+        None => first_workspace(app, arrival.user).await?,
+    };
+    let ends = clock::now() + TimeDelta::seconds(token::LIFE_SECS);
+    let session = api_keys::open_session(&app.db, workspace, arrival.user, ends).await?;
+    let caller = match token::who(app, &session, workspace).await {
+        Err(Error::Unauthenticated) => Err(Error::not_found("workspace", &workspace.to_string())),
+        known => known,
+    }?;
+    let token = TokenOut::issue(app, &caller, Scopes::ALL)?;
+    Ok(AuthenticatedOut { redirect_to: "", token })
 }
 
-async fn whose(app: &App, proof: Proof) -> Result<User> {
-    let Some(profile) = proof.profile else {
-        let known = accounts::find_by_email(&app.db, &proof.email).await?;
-        return known.ok_or(Error::Unauthenticated);
-    };
-    let user = accounts::sign_up(&app.db, &proof.email, &profile).await?;
-    // Once for each workspace, however often this is said.
-    let key = format!("welcome {}", user.workspace);
-    app.coordinator.grant(user.workspace, app.settings.welcome, &key).await?;
-    Ok(user)
+async fn first_workspace(app: &App, user: UserId) -> Result<WorkspaceId> {
+    let first = members::of_user(&app.db, user, 1).await?.into_iter().next();
+    let none = "this address belongs to no workspace: ask to be invited into one, or sign up";
+    Ok(first.ok_or_else(|| Error::Forbidden(none.to_owned()))?.workspace)
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SkipOut {
+    skip: bool,
+    redirect_to: &'static str,
+}
+
+/// Who has a valid token needs no new one. There is no page to go on to: whoever asks has it.
+async fn skip(call: Call) -> Result<SkipOut> {
+    let skip = signed_in(&call) && call.caller().await.is_ok();
+    Ok(SkipOut { skip, redirect_to: "" })
 }
 
 /// Ends the access token that it is called with, and with a sign-in's token all of that sign-in.
@@ -142,7 +178,7 @@ async fn sign_out(call: Call) -> Result<Done> {
 }
 
 /// An address in its one spelling.
-fn read_email(body: &mut Loose) -> Result<String> {
+pub fn read_email(body: &mut Loose) -> Result<String> {
     let email = body.required_text("email")?.trim().to_lowercase();
     let (name, host) = email.rsplit_once('@').unwrap_or_default();
     let plain = !email.chars().any(|c| c.is_control() || c.is_whitespace());
@@ -230,19 +266,6 @@ mod tests {
         assert_eq!(refused.status(), 429);
         let after: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((1..=31).contains(&after));
-        let wrong = json!({"apiKey": "ff_wrong"});
-        let mut last = 0;
-        for _ in 0..=super::super::WRONG_KEYS_MAX * 3 {
-            let path = "/v1/auth/access_token";
-            last = door.call_as("", Method::POST, path, Some(wrong.clone())).await.0;
-            if last == 429 {
-                break;
-            }
-        }
-        assert_eq!(last, 429);
-        let right = json!({"apiKey": door.key});
-        let path = "/v1/auth/access_token";
-        assert_eq!(door.call_as("", Method::POST, path, Some(right)).await.0, 200);
     }
 
     #[tokio::test]

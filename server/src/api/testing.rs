@@ -1,10 +1,13 @@
 //! A whole app behind a real socket, for the tests of the doors.
 
+use std::num::NonZeroU32;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::credits::Credits;
 use common::ids::WorkspaceId;
 use common::market::Policy;
+use common::rights::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,9 +15,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{App, Settings, serve};
+use crate::config::LimitsConfig;
 use crate::coordinator::Coordinator;
 use crate::data::{self, Data};
+use crate::mail::Mail;
 use crate::secrets::Secrets;
+use crate::store::members::{self, Changed};
 use crate::store::{self, Db, accounts, api_keys};
 
 /// A fresh database in a folder that goes with the second value.
@@ -38,6 +44,15 @@ pub struct Door {
 
 impl Door {
     pub async fn open() -> Self {
+        Self::open_with(Mail::to_log(), NonZeroU32::MAX).await
+    }
+
+    /// With another way for letters, and other limits per minute.
+    pub async fn open_with(mail: Mail, per_minute: NonZeroU32) -> Self {
+        let limits = LimitsConfig {
+            requests_per_minute: per_minute,
+            stranger_requests_per_minute: per_minute,
+        };
         let (db, folder) = database().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -62,8 +77,10 @@ impl Door {
             token_key: [9; 32],
             access_codes: vec!["beta".to_owned()],
             welcome: Credits::from_units(500_000_000).unwrap(),
+            trusted_proxies: Vec::new(),
+            limits,
         };
-        let app = App { db, data, coordinator, secrets, settings };
+        let app = App { db, data, coordinator, secrets, mail, settings };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {
             app,
@@ -96,6 +113,15 @@ impl Door {
         let workspace = accounts::create_workspace(&self.app.db, "other").await.unwrap();
         let user = accounts::create_user(&self.app.db, workspace, "other").await.unwrap();
         api_keys::issue(&self.app.db, workspace, user, "key").await.unwrap()
+    }
+
+    /// A new member of the workspace: their id and a key of theirs.
+    pub async fn member(&self, role: Role) -> (String, String) {
+        let db = &self.app.db;
+        let user = accounts::create_user(db, self.workspace, role.name()).await.unwrap();
+        assert_eq!(members::change(db, self.workspace, user, role).await, Ok(Changed::Done));
+        let key = api_keys::issue(db, self.workspace, user, "key").await.unwrap();
+        (user.to_string(), key)
     }
 
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {

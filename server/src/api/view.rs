@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::{JobId, NodeId};
 use common::package::descriptor::DataPlace;
+use common::rights::Scope;
 use common::run::RunState;
 use common::task::Stage;
 use serde::Serialize;
@@ -52,7 +53,8 @@ pub fn routes() -> Vec<Route> {
             ]),
         post("Customer_GetRunningTasks", "/jobs/runningTasks", running_tasks)
             .summary("Counts the running tasks of jobs")
-            .body(vec![texts("jobsIds", "").required()]),
+            .body(vec![texts("jobsIds", "").required()])
+            .needs(Scope::JobsRead),
     ]
 }
 

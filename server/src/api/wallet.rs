@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::digest::Digest;
 use common::ids::{TransferId, WorkspaceId};
+use common::rights::Scope;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -99,7 +100,8 @@ pub fn routes() -> Vec<Route> {
             .query(PAGE),
         post("Wallet_FilterTransactions", "/transactions/filter", filter)
             .summary("Finds transactions")
-            .body(FILTER),
+            .body(FILTER)
+            .needs(Scope::WalletRead),
         get("Wallet_GetTransactionsCsv", "/transactions/csv", csv)
             .summary("Gives transactions as comma-separated values")
             .query(PAGE),
@@ -110,6 +112,7 @@ pub fn old_routes() -> Vec<Route> {
     vec![
         get("Customer_GetBalance2023", "/wallet/balance", old_balance)
             .summary("Shows the balance in whole credits")
+            .needs(Scope::WalletRead)
             .deprecated(),
     ]
 }

@@ -1,9 +1,10 @@
-//! Workspaces and their users.
+//! Workspaces, and the people who sign in. Who may do what in which is in `members`.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::ids::{UserId, WorkspaceId};
+use common::rights::Role;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
@@ -12,7 +13,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Db, api_keys, begin, corrupt, document, micros, time};
+use super::{Db, api_keys, begin, document, invitations, members, micros, time};
 use crate::clock;
 
 mod workspace {
@@ -41,7 +42,6 @@ mod user {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: Uuid,
-        pub workspace_id: Uuid,
         pub username: String,
         pub email: String,
         pub created_us: i64,
@@ -57,11 +57,10 @@ mod user {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// A member of a workspace.
+/// Somebody who signs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
-    pub workspace: WorkspaceId,
     pub username: String,
     pub email: String,
     pub profile: Profile,
@@ -91,12 +90,17 @@ pub struct Owner {
 pub async fn owner(db: &Db) -> Result<Owner, DbErr> {
     let transaction = begin(db).await?;
     let first = user::Entity::find().order_by_asc(user::Column::Id).one(&transaction).await?;
-    let (workspace, user) = match first {
-        Some(user) => (WorkspaceId::new(user.workspace_id), UserId::new(user.id)),
-        None => {
-            let workspace = create_workspace(&transaction, "default").await?;
-            (workspace, create_user(&transaction, workspace, "owner").await?)
-        }
+    let own = match &first {
+        None => None,
+        Some(user) => members::own_workspace(&transaction, UserId::new(user.id)).await?,
+    };
+    let user = match first {
+        None => insert_user(&transaction, "owner", "", &Profile::default()).await?,
+        Some(user) => UserId::new(user.id),
+    };
+    let workspace = match own {
+        None => found_workspace(&transaction, "default", user).await?,
+        Some(workspace) => workspace,
     };
     let api_key = api_keys::issue(&transaction, workspace, user, "owner's key").await?;
     transaction.commit().await?;
@@ -115,26 +119,70 @@ pub async fn create_workspace(db: &impl ConnectionTrait, name: &str) -> Result<W
     Ok(WorkspaceId::new(id))
 }
 
+/// A new user without an address, who is an admin of the workspace.
 pub async fn create_user(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
     username: &str,
 ) -> Result<UserId, DbErr> {
-    insert_user(db, workspace, username, "", &Profile::default()).await
+    let user = insert_user(db, username, "", &Profile::default()).await?;
+    members::add(db, workspace, user, Role::Admin).await?;
+    Ok(user)
 }
 
-/// A new workspace of a new user; the one who has the address already, where there is one.
-pub async fn sign_up(db: &Db, email: &str, profile: &Profile) -> Result<User, DbErr> {
+/// A new workspace, with the user as its first admin.
+async fn found_workspace(
+    db: &impl ConnectionTrait,
+    name: &str,
+    admin: UserId,
+) -> Result<WorkspaceId, DbErr> {
+    let workspace = create_workspace(db, name).await?;
+    members::add(db, workspace, admin, Role::Admin).await?;
+    Ok(workspace)
+}
+
+/// Somebody who has proven an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    pub user: UserId,
+    /// Who signs up has a workspace of their own.
+    pub own: Option<WorkspaceId>,
+}
+
+/// Takes in whoever has proven an address: finds the user, makes one who signs up or was invited,
+/// and lets them into the workspaces that have invited them. `None` where nobody knows the
+/// address and it does not sign up.
+pub async fn arrive(
+    db: &Db,
+    email: &str,
+    sign_up: Option<&Profile>,
+) -> Result<Option<Arrival>, DbErr> {
     let transaction = begin(db).await?;
-    if let Some(user) = find_by_email(&transaction, email).await? {
-        return Ok(user);
+    let known = find_by_email(&transaction, email).await?;
+    let invited = invitations::take(&transaction, email).await?;
+    if known.is_none() && sign_up.is_none() && invited.is_empty() {
+        return Ok(None);
     }
     let username = email.split('@').next().unwrap_or(email);
-    let workspace = create_workspace(&transaction, username).await?;
-    insert_user(&transaction, workspace, username, email, profile).await?;
-    let user = find_by_email(&transaction, email).await?.ok_or_else(|| corrupt("new user"))?;
+    let user = match known {
+        Some(user) => user.id,
+        None => {
+            let profile = sign_up.cloned().unwrap_or_default();
+            insert_user(&transaction, username, email, &profile).await?
+        }
+    };
+    let own = match sign_up {
+        None => None,
+        Some(_) => Some(match members::own_workspace(&transaction, user).await? {
+            Some(workspace) => workspace,
+            None => found_workspace(&transaction, username, user).await?,
+        }),
+    };
+    let places: Vec<_> = invited.iter().map(|place| (place.workspace, place.role)).collect();
+    members::add_all(&transaction, user, &places).await?;
+    signed_in(&transaction, user).await?;
     transaction.commit().await?;
-    Ok(user)
+    Ok(Some(Arrival { user, own }))
 }
 
 /// Whoever signs in with this address.
@@ -144,7 +192,7 @@ pub async fn find_by_email(db: &impl ConnectionTrait, email: &str) -> Result<Opt
 }
 
 /// Notes that somebody has signed in.
-pub async fn signed_in(db: &impl ConnectionTrait, id: UserId) -> Result<(), DbErr> {
+async fn signed_in(db: &impl ConnectionTrait, id: UserId) -> Result<(), DbErr> {
     user::Entity::update_many()
         .col_expr(user::Column::LastLoginUs, Expr::value(micros(clock::now())))
         .filter(user::Column::Id.eq(id.uuid()))
@@ -170,7 +218,6 @@ pub async fn set_profile(
 
 async fn insert_user(
     db: &impl ConnectionTrait,
-    workspace: WorkspaceId,
     username: &str,
     email: &str,
     profile: &Profile,
@@ -178,7 +225,6 @@ async fn insert_user(
     let id = Uuid::now_v7();
     user::ActiveModel {
         id: Set(id),
-        workspace_id: Set(workspace.uuid()),
         username: Set(username.to_owned()),
         email: Set(email.to_owned()),
         created_us: Set(micros(clock::now())),
@@ -197,16 +243,49 @@ pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     Ok(workspace::Entity::find().count(db).await? == 0)
 }
 
-pub async fn find_user(
-    db: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    id: UserId,
-) -> Result<Option<User>, DbErr> {
-    let row = user::Entity::find_by_id(id.uuid())
-        .filter(user::Column::WorkspaceId.eq(workspace.uuid()))
-        .one(db)
-        .await?;
+/// A user by id; whoever asks has made sure that it is theirs to see.
+pub async fn find_user(db: &impl ConnectionTrait, id: UserId) -> Result<Option<User>, DbErr> {
+    let row = user::Entity::find_by_id(id.uuid()).one(db).await?;
     row.map(read).transpose()
+}
+
+/// These users, in no order.
+pub(super) async fn find_users(
+    db: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = UserId>,
+) -> Result<Vec<User>, DbErr> {
+    let ids = ids.into_iter().map(UserId::uuid);
+    let rows = user::Entity::find().filter(user::Column::Id.is_in(ids)).all(db).await?;
+    rows.into_iter().map(read).collect()
+}
+
+pub async fn workspace_name(db: &impl ConnectionTrait, id: WorkspaceId) -> Result<String, DbErr> {
+    let row = workspace::Entity::find_by_id(id.uuid()).one(db).await?;
+    Ok(row.map(|row| row.name).unwrap_or_default())
+}
+
+/// The names of these workspaces.
+pub(super) async fn workspace_names(
+    db: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = WorkspaceId>,
+) -> Result<BTreeMap<WorkspaceId, String>, DbErr> {
+    let ids = ids.into_iter().map(WorkspaceId::uuid);
+    let rows = workspace::Entity::find().filter(workspace::Column::Id.is_in(ids)).all(db).await?;
+    Ok(rows.into_iter().map(|row| (WorkspaceId::new(row.id), row.name)).collect())
+}
+
+/// Lets changes of a workspace's members wait for each other until the transaction ends.
+pub(super) async fn lock_workspace(
+    db: &impl ConnectionTrait,
+    id: WorkspaceId,
+) -> Result<(), DbErr> {
+    // SQLite has no `FOR UPDATE`; a write that changes nothing locks the row on both.
+    workspace::Entity::update_many()
+        .col_expr(workspace::Column::Id, Expr::value(id.uuid()))
+        .filter(workspace::Column::Id.eq(id.uuid()))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 fn read(row: user::Model) -> Result<User, DbErr> {
@@ -216,7 +295,6 @@ fn read(row: user::Model) -> Result<User, DbErr> {
     };
     Ok(User {
         id: UserId::new(row.id),
-        workspace: WorkspaceId::new(row.workspace_id),
         username: row.username,
         email: row.email,
         profile: Profile { first_name: row.first_name, last_name: row.last_name, contact },

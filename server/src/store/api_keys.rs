@@ -2,9 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use common::digest::Digest;
 use common::ids::{ApiKeyId, UserId, WorkspaceId};
+use common::rights::Scopes;
 use rand::Rng as _;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
@@ -12,12 +13,14 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{micros, time};
+use super::{corrupt, micros, time};
 use crate::clock;
 
 /// Every key starts with this, so that people and scanners know it when they see it.
 pub const PREFIX: &str = "ff_";
 const FINGERPRINT_CHARS: usize = 16;
+/// How exactly it is kept when a key was last used: not every request is worth a write.
+const USE_NOTED: TimeDelta = TimeDelta::minutes(10);
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -35,6 +38,8 @@ mod row {
         pub expires_us: Option<i64>,
         pub revoked: bool,
         pub session: bool,
+        pub scopes: Option<String>,
+        pub last_used_us: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -49,6 +54,12 @@ pub struct KeyHolder {
     pub key: ApiKeyId,
     pub workspace: WorkspaceId,
     pub user: UserId,
+    /// What the key may do, as far as its holder's role allows it.
+    pub scopes: Scopes,
+    /// Stands behind a sign-in: its holder may act in each of their workspaces.
+    pub session: bool,
+    pub expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
 }
 
 /// A key as its owner sees it.
@@ -60,50 +71,62 @@ pub struct ApiKey {
     pub issued_at: DateTime<Utc>,
     pub expires_at: Option<DateTime<Utc>>,
     pub revoked: bool,
+    /// `Scopes::ALL` for all that its holder's role allows.
+    pub scopes: Scopes,
+    /// To within `USE_NOTED`.
+    pub last_used_at: Option<DateTime<Utc>>,
     /// The beginning of its hash: tells keys apart and opens nothing.
     pub fingerprint: String,
 }
 
-/// Makes a key without end and gives its text.
+/// What a key is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct New<'a> {
+    pub name: &'a str,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub scopes: Scopes,
+}
+
+/// Makes a key without end that may all that its holder may, and gives its text.
 pub async fn issue(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
     user: UserId,
     name: &str,
 ) -> Result<String, DbErr> {
-    Ok(make(db, workspace, user, New { name, expires_at: None, session: false }).await?.0)
+    let new = New { name, expires_at: None, scopes: Scopes::ALL };
+    Ok(issue_new(db, workspace, user, new).await?.0)
 }
 
-/// Makes a key that ends by itself, and gives its text.
-pub async fn issue_until(
+/// Makes a key, and gives its text.
+pub async fn issue_new(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
     user: UserId,
-    name: &str,
-    expires_at: DateTime<Utc>,
+    new: New<'_>,
 ) -> Result<(String, ApiKey), DbErr> {
-    let (text, row) =
-        make(db, workspace, user, New { name, expires_at: Some(expires_at), session: false })
-            .await?;
-    Ok((text, read(row)))
+    let (text, row) = make(db, workspace, user, new, false).await?;
+    Ok((text, read(row)?))
 }
 
-/// What stands behind the access tokens of one sign-in: a key whose text nobody knows.
+/// What stands behind the access tokens of one sign-in: a key whose text nobody knows. It takes
+/// the place of those that have ended.
 pub async fn open_session(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
     user: UserId,
     expires_at: DateTime<Utc>,
 ) -> Result<KeyHolder, DbErr> {
-    let new = New { name: "sign-in", expires_at: Some(expires_at), session: true };
-    let (_, row) = make(db, workspace, user, new).await?;
-    Ok(KeyHolder { key: ApiKeyId::new(row.id), workspace, user })
-}
-
-struct New<'a> {
-    name: &'a str,
-    expires_at: Option<DateTime<Utc>>,
-    session: bool,
+    row::Entity::delete_many()
+        .filter(row::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(row::Column::UserId.eq(user.uuid()))
+        .filter(row::Column::Session.eq(true))
+        .filter(row::Column::ExpiresUs.lte(micros(clock::now())))
+        .exec(db)
+        .await?;
+    let new = New { name: "sign-in", expires_at: Some(expires_at), scopes: Scopes::ALL };
+    let (_, row) = make(db, workspace, user, new, true).await?;
+    holder(&row)
 }
 
 async fn make(
@@ -111,6 +134,7 @@ async fn make(
     workspace: WorkspaceId,
     user: UserId,
     new: New<'_>,
+    session: bool,
 ) -> Result<(String, row::Model), DbErr> {
     let mut random = [0u8; 32];
     rand::rng().fill(&mut random);
@@ -124,38 +148,51 @@ async fn make(
         issued_us: Set(micros(clock::now())),
         expires_us: Set(new.expires_at.map(micros)),
         revoked: Set(false),
-        session: Set(new.session),
+        session: Set(session),
+        // A key that may everything may also what is thought of later.
+        scopes: Set((new.scopes != Scopes::ALL).then(|| new.scopes.to_string())),
+        last_used_us: Set(None),
     }
     .insert(db)
     .await?;
     Ok((text, row))
 }
 
-/// The workspace's keys, newest first.
+/// The workspace's keys, newest first; those of one member, or of all.
 pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
+    member: Option<UserId>,
     limit: u64,
 ) -> Result<Vec<ApiKey>, DbErr> {
-    let rows = row::Entity::find()
+    let mut query = row::Entity::find()
         .filter(row::Column::WorkspaceId.eq(owner.uuid()))
-        .filter(row::Column::Session.eq(false))
-        .order_by_desc(row::Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(read).collect())
+        .filter(row::Column::Session.eq(false));
+    if let Some(member) = member {
+        query = query.filter(row::Column::UserId.eq(member.uuid()));
+    }
+    let rows = query.order_by_desc(row::Column::Id).limit(limit).all(db).await?;
+    rows.into_iter().map(read).collect()
 }
 
-fn read(row: row::Model) -> ApiKey {
-    ApiKey {
+fn read(row: row::Model) -> Result<ApiKey, DbErr> {
+    Ok(ApiKey {
         id: ApiKeyId::new(row.id),
         user: UserId::new(row.user_id),
+        scopes: read_scopes(&row)?,
         name: row.name,
         issued_at: time(row.issued_us),
         expires_at: row.expires_us.map(time),
         revoked: row.revoked,
+        last_used_at: row.last_used_us.map(time),
         fingerprint: row.hash.chars().take(FINGERPRINT_CHARS).collect(),
+    })
+}
+
+fn read_scopes(row: &row::Model) -> Result<Scopes, DbErr> {
+    match &row.scopes {
+        None => Ok(Scopes::ALL),
+        Some(scopes) => scopes.parse().map_err(|_| corrupt("scope")),
     }
 }
 
@@ -168,28 +205,62 @@ pub async fn find_by_text(
 ) -> Result<Option<KeyHolder>, DbErr> {
     let hash = Digest::of(text.as_bytes()).to_string();
     let row = row::Entity::find().filter(row::Column::Hash.eq(hash)).one(db).await?;
-    Ok(row.and_then(|row| in_force(&row, clock::now())))
+    in_force(row, clock::now())
 }
 
 /// Who holds the key with this id, if it is in force.
 pub async fn find(db: &impl ConnectionTrait, id: ApiKeyId) -> Result<Option<KeyHolder>, DbErr> {
     let row = row::Entity::find_by_id(id.uuid()).one(db).await?;
-    Ok(row.and_then(|row| in_force(&row, clock::now())))
+    in_force(row, clock::now())
 }
 
-/// Ends a key for good; false where the workspace has no such key.
+/// Notes that a key was used, if that was not noted a moment ago.
+pub async fn used(db: &impl ConnectionTrait, key: &KeyHolder) -> Result<(), DbErr> {
+    let now = clock::now();
+    if key.last_used_at.is_some_and(|last| now - last < USE_NOTED) {
+        return Ok(());
+    }
+    row::Entity::update_many()
+        .col_expr(row::Column::LastUsedUs, micros(now).into())
+        .filter(row::Column::Id.eq(key.key.uuid()))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Ends a key for good; false where the workspace, or this member of it, has no such key.
 pub async fn revoke(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
+    member: Option<UserId>,
     id: ApiKeyId,
 ) -> Result<bool, DbErr> {
-    let ended = row::Entity::update_many()
+    let mut query = row::Entity::update_many()
         .col_expr(row::Column::Revoked, true.into())
         .filter(row::Column::Id.eq(id.uuid()))
         .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Session.eq(false));
+    if let Some(member) = member {
+        query = query.filter(row::Column::UserId.eq(member.uuid()));
+    }
+    Ok(query.exec(db).await?.rows_affected == 1)
+}
+
+/// Ends all keys that a member has in the workspace.
+pub(super) async fn revoke_all(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    member: UserId,
+) -> Result<(), DbErr> {
+    row::Entity::update_many()
+        .col_expr(row::Column::Revoked, true.into())
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::UserId.eq(member.uuid()))
+        // A sign-in is the user's own, and may go on elsewhere.
+        .filter(row::Column::Session.eq(false))
         .exec(db)
         .await?;
-    Ok(ended.rows_affected == 1)
+    Ok(())
 }
 
 /// Ends what a sign-in stands on; a key that was made to last stays.
@@ -202,13 +273,19 @@ pub async fn close_session(db: &impl ConnectionTrait, id: ApiKeyId) -> Result<()
     Ok(())
 }
 
-fn in_force(row: &row::Model, now: DateTime<Utc>) -> Option<KeyHolder> {
-    if row.revoked || row.expires_us.is_some_and(|end| time(end) <= now) {
-        return None;
-    }
-    Some(KeyHolder {
+fn in_force(row: Option<row::Model>, now: DateTime<Utc>) -> Result<Option<KeyHolder>, DbErr> {
+    let still = |row: &row::Model| !row.revoked && row.expires_us.is_none_or(|end| time(end) > now);
+    row.filter(still).as_ref().map(holder).transpose()
+}
+
+fn holder(row: &row::Model) -> Result<KeyHolder, DbErr> {
+    Ok(KeyHolder {
         key: ApiKeyId::new(row.id),
         workspace: WorkspaceId::new(row.workspace_id),
         user: UserId::new(row.user_id),
+        scopes: read_scopes(row)?,
+        session: row.session,
+        expires_at: row.expires_us.map(time),
+        last_used_at: row.last_used_us.map(time),
     })
 }

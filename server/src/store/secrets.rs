@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{ExprTrait as _, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Set,
@@ -43,7 +43,7 @@ mod row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
     pub id: String,
-    /// `aws`, `gcp`, `storj` or `other`.
+    /// `aws`, `gcp`, `storj`, `azure` or `other`.
     pub kind: String,
     pub name: String,
     pub access_key: String,
@@ -117,6 +117,42 @@ pub async fn list(
     }
     let rows = query.order_by_asc(row::Column::Id).limit(limit).all(db).await?;
     rows.iter().map(read).collect()
+}
+
+/// Secrets of all workspaces after this one, by their keys, with their sealed halves.
+pub async fn page(
+    db: &impl ConnectionTrait,
+    after: Option<&(WorkspaceId, String)>,
+    limit: u64,
+) -> Result<Vec<(WorkspaceId, Secret, Vec<u8>)>, DbErr> {
+    use row::Column as C;
+    let mut query = row::Entity::find();
+    if let Some((owner, id)) = after {
+        let same = C::WorkspaceId.eq(owner.uuid()).and(C::Id.gt(id.as_str()));
+        query = query.filter(C::WorkspaceId.gt(owner.uuid()).or(same));
+    }
+    let rows = query.order_by_asc(C::WorkspaceId).order_by_asc(C::Id).limit(limit).all(db).await?;
+    let whole = |row: row::Model| {
+        let secret = read(&row)?;
+        Ok((WorkspaceId::new(row.workspace_id), secret, row.sealed))
+    };
+    rows.into_iter().map(whole).collect()
+}
+
+/// Writes a secret's sealed half anew and nothing else.
+pub async fn reseal(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: &str,
+    sealed: Vec<u8>,
+) -> Result<(), DbErr> {
+    row::Entity::update_many()
+        .col_expr(row::Column::Sealed, sealed.into())
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Id.eq(id))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 pub async fn count(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<u64, DbErr> {
