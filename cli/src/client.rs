@@ -177,7 +177,7 @@ fn refusal(status: StatusCode, body: &str) -> Failure {
         }
     };
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Unauthorised(format!(
+        StatusCode::UNAUTHORIZED => Failure::Unauthorised(format!(
             "{message}; check the API key (--credentials, FANFOLD_API_KEY)"
         )),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {

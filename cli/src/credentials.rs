@@ -10,6 +10,8 @@ use crate::file;
 
 /// Where `fanfold up` in this folder leaves its credentials.
 const FILE_HERE: &str = ".fanfold/credentials.json";
+/// What API keys begin with, and access tokens do not.
+const KEY_PREFIX: &str = "ff_";
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// The options of every client command.
@@ -26,11 +28,12 @@ pub struct Access {
     pub api_key: Option<String>,
 }
 
-/// `credentials.json`: what `fanfold up` writes once, on its first start.
+/// `credentials.json`: what `fanfold up` writes once, on its first start, or `fanfold sign-in`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Credentials {
     pub url: String,
+    /// The key, or the access token of a sign-in.
     pub api_key: String,
     pub workspace_id: String,
 }
@@ -57,7 +60,7 @@ impl Access {
         if let (Some(url), Some(api_key)) = (&self.url, &self.api_key) {
             return Ok(Login { url: url.clone(), api_key: api_key.clone() });
         }
-        let path = self.credentials.clone().unwrap_or_else(|| FILE_HERE.into());
+        let path = self.path();
         let file: Credentials = read(&path)?;
         let endpoint = path.with_file_name("endpoint.json");
         let url = match &self.url {
@@ -66,6 +69,47 @@ impl Access {
             None => file.url,
         };
         Ok(Login { url, api_key: self.api_key.clone().unwrap_or(file.api_key) })
+    }
+
+    /// Where to sign in: nobody needs a key for that.
+    pub fn stranger(&self) -> Result<Login, Failure> {
+        let endpoint = self.path().with_file_name("endpoint.json");
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None if endpoint.exists() => read::<Endpoint>(&endpoint)?.url,
+            None => {
+                return Err(Failure::Usage("say where to sign in: --url ADDRESS".to_owned()));
+            }
+        };
+        Ok(Login { url, api_key: String::new() })
+    }
+
+    /// Where a sign-in is kept. A file with an API key, which cannot be had again, is not
+    /// written over.
+    pub fn check_replaceable(&self) -> Result<(), Failure> {
+        let path = self.path();
+        if path.exists() && read::<Credentials>(&path)?.api_key.starts_with(KEY_PREFIX) {
+            return Err(Failure::Usage(format!(
+                "{} holds an API key; name another file with --credentials FILE",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    pub fn keep(&self, credentials: &Credentials) -> Result<PathBuf, Failure> {
+        self.check_replaceable()?;
+        let path = self.path();
+        let text = serde_json::to_vec_pretty(credentials).expect("texts become JSON");
+        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        folder.and_then(|()| file::write(&path, 0o600, &text)).map_err(|error| {
+            Failure::local(format_args!("cannot write {}", path.display()), error)
+        })?;
+        Ok(path)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.credentials.clone().unwrap_or_else(|| FILE_HERE.into())
     }
 }
 
@@ -103,6 +147,23 @@ mod tests {
         let said = Access { url: Some("http://said/".into()), ..access };
         let login = Login { url: "http://said/".into(), api_key: "ff_k".into() };
         assert_eq!(said.login().unwrap(), login);
+    }
+
+    #[test]
+    fn signing_in_writes_over_an_older_sign_in_but_not_over_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = access(folder.path());
+        let credentials = |api_key: &str| Credentials {
+            url: "http://here/".into(),
+            api_key: api_key.into(),
+            workspace_id: "w".into(),
+        };
+
+        access.keep(&credentials("a.b.c")).unwrap();
+        access.keep(&credentials("ff_key")).unwrap();
+
+        assert!(matches!(access.keep(&credentials("a.b.c")), Err(Failure::Usage(_))));
+        assert_eq!(access.login().unwrap().api_key, "ff_key");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Files: read with a bound, written beside their place first.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Reads a file of text, refusing one of more than `bytes_max` bytes.
@@ -12,6 +13,24 @@ pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
         return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
     }
     Ok(text)
+}
+
+/// Writes a file so that a reader, and a crash, see the old content or the new and nothing
+/// between.
+pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let part = beside(path, "part");
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// The hidden name next to `path` under which its content is gathered.

@@ -20,11 +20,14 @@ mod failure;
 mod file;
 mod image;
 mod job;
+mod key;
+mod member;
 mod output;
 mod package;
 mod place;
 mod secret;
 mod session;
+mod sign_in;
 mod template;
 mod token;
 mod wallet;
@@ -76,6 +79,14 @@ enum Command {
     /// Keys to buckets of your own
     #[command(subcommand)]
     Secret(secret::Command),
+    /// API keys of yours
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Members of the workspace
+    #[command(subcommand)]
+    Member(member::Command),
+    /// Sign in with a code that is sent to an e-mail address, for an hour
+    SignIn(sign_in::Args),
     /// Issue a one-time token with which a node joins
     Token,
     /// Measure this binary on this machine; sets up and removes everything by itself
@@ -139,6 +150,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Job(command) => job::run(command, &session()?).await,
         Command::Wallet(command) => wallet::run(command, &session()?).await,
         Command::Secret(command) => secret::run(command, &session()?).await,
+        Command::Key(command) => key::run(command, &session()?).await,
+        Command::Member(command) => member::run(command, &session()?).await,
+        Command::SignIn(args) => sign_in::run(args, &cli.access, output).await,
         Command::Token => token::run(&session()?).await,
         Command::Bench(command) => bench::run(command, output).await,
     }

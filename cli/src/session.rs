@@ -16,4 +16,9 @@ impl Session {
     pub fn open(access: &Access, output: Output) -> Result<Self, Failure> {
         Ok(Self { client: Client::new(access.login()?)?, output })
     }
+
+    /// For what is asked before there are credentials.
+    pub fn stranger(access: &Access, output: Output) -> Result<Self, Failure> {
+        Ok(Self { client: Client::new(access.stranger()?)?, output })
+    }
 }

@@ -1,8 +1,7 @@
 //! The folder of a server or a node: whose it is, and what it tells its neighbours.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt};
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -54,26 +53,8 @@ impl Folder {
     ) -> Result<(), Failure> {
         let path = self.path.join(name);
         let text = serde_json::to_vec_pretty(value).expect("plain structs of text become JSON");
-        write(&path, mode, &text)
+        file::write(&path, mode, &text)
             .map_err(|error| Failure::local(format_args!("cannot write {}", path.display()), error))
-    }
-}
-
-/// Writes a file so that a reader, and a crash, see the old content or the new and nothing
-/// between.
-fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    let part = file::beside(path, "part");
-    match fs::remove_file(&part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&part, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
     }
 }
 

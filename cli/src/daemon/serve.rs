@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Subcommand;
 use common::ids::WorkspaceId;
 use server::{Config, Server};
 use tokio::time::timeout;
@@ -20,8 +21,18 @@ pub const STOP_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Configuration file (TOML); FANFOLD_… variables go before it
-    #[arg(long)]
+    #[arg(long, global = true)]
     config: Option<PathBuf>,
+    #[command(subcommand)]
+    chore: Option<Chore>,
+}
+
+/// What is done to a server that does not run.
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Chore {
+    /// Seal all secrets under a new key, and forget the old one; asked again, goes on where it
+    /// was broken off
+    RotateSecretsKey,
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
@@ -29,6 +40,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let config =
         Config::load(args.config.as_deref()).map_err(|error| Failure::Usage(error.to_string()))?;
     let folder = Folder::take(&config.data_dir)?;
+    if let Some(Chore::RotateSecretsKey) = args.chore {
+        return rotate_secrets_key(&config).await;
+    }
     let server = start(config).await?;
 
     let ready = introduce(&server, &folder)
@@ -43,6 +57,20 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     };
     end(server).await;
     served
+}
+
+async fn rotate_secrets_key(config: &Config) -> Result<(), Failure> {
+    let resealed = server::rotate_secrets_key(config)
+        .await
+        .map_err(|error| Failure::caused("cannot change the key of the secrets", &error))?;
+    line(format_args!("{} secrets lie under the new key", resealed.done))?;
+    if resealed.broken > 0 {
+        return Err(Failure::local(
+            format_args!("{} secrets do not open", resealed.broken),
+            "the log names them, and the old key is kept; remove them, and ask again",
+        ));
+    }
+    Ok(())
 }
 
 pub async fn start(config: Config) -> Result<Server, Failure> {

@@ -1,0 +1,106 @@
+//! `fanfold key`: API keys, with which programs act for their holder.
+
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::sign_in;
+
+const DAY_SECS: u64 = 24 * 3600;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a key, which is shown this once; asks for a code that is sent by e-mail
+    Create {
+        name: String,
+        /// What the key may do, such as jobs:read; may be said several times [default: all that
+        /// you may]
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// Days that it lasts
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3650))]
+        days: u64,
+    },
+    /// List keys, without their text
+    List,
+    /// End a key for good
+    Revoke { id: String },
+}
+
+pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
+    match command {
+        Command::Create { name, scopes, days } => create(&name, &scopes, days, session).await,
+        Command::List => list(session).await,
+        Command::Revoke { id } => {
+            let url = session.client.url("/v1/auth/api_keys", &[&id, "revoke"]);
+            let answer = session.client.post(url, &json!({})).await?;
+            session.output.result(&answer.text, || vec![format!("revoked key {id}")])
+        }
+    }
+}
+
+async fn create(
+    name: &str,
+    scopes: &[String],
+    days: u64,
+    session: &Session,
+) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Whose {
+        user: User,
+    }
+    #[derive(Deserialize)]
+    struct User {
+        email: String,
+    }
+    #[derive(Deserialize)]
+    struct Made {
+        token: String,
+    }
+    let whose: Whose =
+        session.client.get(session.client.url("/v1/auth/user", &[])).await?.read()?;
+    let mut body = json!({ "name": name, "duration": days * DAY_SECS, "scopes": scopes });
+    // The owner of a server may have no address, and then needs no code.
+    if !whose.user.email.is_empty() {
+        let ask = json!({ "email": whose.user.email, "isNewUser": false });
+        let sent = sign_in::code(session, &ask).await?;
+        body["nonce"] = json!(sent.nonce);
+        body["code"] = json!(sent.code);
+    }
+    let answer = session.client.post(session.client.url("/v1/auth/api_key", &[]), &body).await?;
+    let made: Made = answer.read()?;
+    session.output.result(&answer.text, || vec![made.token])
+}
+
+async fn list(session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct List {
+        api_keys: Vec<Key>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Key {
+        id: String,
+        name: String,
+        expires_at: Option<String>,
+        last_used_at: Option<String>,
+        revoked: bool,
+        scopes: Vec<String>,
+    }
+    let answer = session.client.get(session.client.url("/v1/auth/api_keys", &[])).await?;
+    let list: List = answer.read()?;
+    session.output.result(&answer.text, || {
+        let line = |key: &Key| {
+            let ends =
+                if key.revoked { "revoked" } else { key.expires_at.as_deref().unwrap_or("no end") };
+            let used = key.last_used_at.as_deref().unwrap_or("never");
+            let scopes =
+                if key.scopes.is_empty() { "all".to_owned() } else { key.scopes.join(",") };
+            format!("{}  {ends}  {used}  {scopes}  {}", key.id, key.name)
+        };
+        list.api_keys.iter().map(line).collect()
+    })
+}
