@@ -179,7 +179,8 @@ fn answer(changed: Changed, id: &Segment) -> Result<Done> {
     match changed {
         Changed::Done => Ok(done()),
         Changed::Unknown => Err(Error::not_found("member", &id.0)),
-        Changed::LastAdmin => Err(Error::NotNow(
+        Changed::LastAdmin => Err(Error::Blocked(
+            "LAST_ADMIN",
             "this is the last admin of the workspace: make another member an admin first"
                 .to_owned(),
         )),
