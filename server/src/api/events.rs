@@ -18,7 +18,7 @@ use super::call::Call;
 use super::error::{Error, Result};
 use super::route::{Route, raw};
 use super::shape::text;
-use super::{Answer, App, job_out};
+use super::{Answer, App, job_out, token};
 use crate::coordinator::{Change, EventId, RunEvent};
 use crate::store;
 use crate::store::jobs::{self, JobField};
@@ -101,7 +101,9 @@ async fn events(call: Call) -> Result<Answer> {
         first: missed.unwrap_or_default().into(),
         _place: place,
     };
-    let mut answer = warp::reply::stream(SyncStream::new(stream(listener))).into_response();
+    let gone = Box::pin(token::gone(call.app().clone(), caller));
+    let stream = futures::StreamExt::take_until(stream(listener), gone);
+    let mut answer = warp::reply::stream(SyncStream::new(stream)).into_response();
     let headers: &mut http::HeaderMap = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

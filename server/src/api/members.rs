@@ -233,6 +233,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::super::testing::Door;
+    use super::super::token;
     use super::*;
     use crate::mail::Mail;
     use crate::mail::testing::Post;
@@ -284,15 +285,18 @@ mod tests {
         let door = Door::open().await;
         let (id, key) = door.member(Role::User).await;
         let body = json!({"apiKey": key});
-        let (_, token) = door.call_as("", Method::POST, "/v1/auth/access_token", Some(body)).await;
-        let token = token["token"].as_str().unwrap();
+        let (_, made) = door.call_as("", Method::POST, "/v1/auth/access_token", Some(body)).await;
+        let token_text = made["token"].as_str().unwrap();
         let jobs =
             async |by: &str| door.call_as(by, Method::GET, "/v1/customer/jobs", None).await.0;
-        assert_eq!((jobs(&key).await, jobs(token).await), (200, 200));
+        assert_eq!((jobs(&key).await, jobs(token_text).await), (200, 200));
+        let listening = token::caller(&door.app, Some(token_text)).await.unwrap();
+        assert!(token::is_let_in(&door.app, &listening).await.unwrap());
 
         assert_eq!(door.call(Method::DELETE, &format!("{PATH}/{id}"), None).await.0, 200);
 
-        assert_eq!((jobs(&key).await, jobs(token).await), (401, 401));
+        assert_eq!((jobs(&key).await, jobs(token_text).await), (401, 401));
+        assert!(!token::is_let_in(&door.app, &listening).await.unwrap());
         assert_eq!(door.call(Method::DELETE, &format!("{PATH}/{id}"), None).await.0, 404);
     }
 

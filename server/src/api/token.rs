@@ -4,6 +4,8 @@
 //! A token is a JWT with HS256. Nothing in its header is believed: a token is compared with the
 //! one algorithm that this server uses.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,6 +22,8 @@ use crate::store::api_keys::{self, KeyHolder};
 use crate::store::{ended_tokens, members};
 
 pub const LIFE_SECS: i64 = 3600;
+/// How long an answer that goes on may outlast its caller's right to it.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 const TOKEN_BYTES_MAX: usize = 2048;
 
@@ -168,6 +172,30 @@ pub async fn who(app: &App, holder: &KeyHolder, workspace: WorkspaceId) -> Resul
         session: holder.session,
         expires_at: holder.expires_at,
     })
+}
+
+/// Waits until the caller of an answer that goes on would be let in no more.
+pub async fn gone(app: App, caller: Caller) {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if let Ok(false) = is_let_in(&app, &caller).await {
+            return;
+        }
+    }
+}
+
+/// Whether neither the token, nor the key, nor the membership of a caller has ended since, and
+/// the role is what it was.
+pub async fn is_let_in(app: &App, caller: &Caller) -> Result<bool> {
+    let token_ended = match caller.token {
+        None => false,
+        Some(token) => {
+            token.expires_at <= clock::now() || ended_tokens::has_ended(&app.db, token.id).await?
+        }
+    };
+    let key = api_keys::find(&app.db, caller.key).await?;
+    let role = members::role(&app.db, caller.workspace, caller.user).await?;
+    Ok(!token_ended && key.is_some() && role == Some(caller.role))
 }
 
 fn bare(header: &str) -> &str {
