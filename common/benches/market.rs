@@ -143,6 +143,7 @@ fn spec() -> RunSpec {
             },
             image: Image::Binary,
             entrypoint: "main".to_owned(),
+            secrets: Vec::new(),
             needs: Resources::new(1_000, 1_024),
             params: serde_json::Map::new(),
         },

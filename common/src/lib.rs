@@ -10,6 +10,7 @@
 //! node signs when the attempt ends; a *hold* reserves credits and a *capture* takes them.
 
 pub mod address;
+pub mod cache;
 pub mod chunks;
 pub mod credits;
 pub mod digest;
@@ -22,5 +23,6 @@ pub mod protocol;
 pub mod resources;
 pub mod rights;
 pub mod run;
+pub mod secret;
 pub mod spec;
 pub mod task;

@@ -12,7 +12,9 @@ pub mod frame;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::ids::{RunId, WorkspaceId};
 use crate::resources::{Resources, Usage};
+use crate::secret::{Hidden, Secret};
 use crate::spec::Image;
 use crate::task::{Lease, Stage};
 
@@ -87,12 +89,16 @@ pub enum Orders {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Work {
-    pub run: crate::ids::RunId,
+    pub run: RunId,
+    /// Whose run it is: what containers leave in a cache is for those of the same workspace.
+    pub workspace: WorkspaceId,
     pub stage: Stage,
     /// Of the package's tar archive.
     pub package: Digest,
     pub image: Image,
     pub entrypoint: String,
+    /// Whether there are secrets to be asked for right before a container starts.
+    pub secrets: bool,
     pub needs: Resources,
     /// A JSON object, never empty text.
     pub params: String,
@@ -196,14 +202,39 @@ pub enum BlobRequest {
     Package { lease: Lease, from: u64 },
     /// The stored image of a lease, from byte `from` on.
     Image { lease: Lease, from: u64 },
+    /// The secrets of a lease's package. Answered with `Secrets`.
+    Secrets { lease: Lease },
+    /// What opens a lease's private image at its registry. Answered with `PullToken`.
+    PullToken { lease: Lease },
+    /// The list of a cache's files. Answered with `Listing`.
+    Cached { lease: Lease, cache: Cache },
+    /// A file of a cache at exactly this version, from byte `from` on.
+    CacheFile { lease: Lease, cache: Cache, name: String, version: String, from: u64 },
     /// Stores a result file of a lease. Answered with `Ready` (then send `size` bytes and read a
     /// second reply), or at once with `Stored`.
     Put { lease: Lease, size: u64, digest: Digest },
 }
 
+impl BlobRequest {
+    /// The lease under which it is asked.
+    pub const fn lease(&self) -> Lease {
+        match self {
+            Self::Inputs { lease }
+            | Self::Input { lease, .. }
+            | Self::Package { lease, .. }
+            | Self::Image { lease, .. }
+            | Self::Secrets { lease }
+            | Self::PullToken { lease }
+            | Self::Cached { lease, .. }
+            | Self::CacheFile { lease, .. }
+            | Self::Put { lease, .. } => *lease,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlobReply {
-    /// So many entries follow, each a frame with an `InputFile`.
+    /// So many entries follow, each a frame with an `InputFile` or a `CacheFile`.
     Listing {
         files: u32,
     },
@@ -219,7 +250,14 @@ pub enum BlobReply {
         from: u64,
         to: u64,
         digest: Option<Digest>,
+        /// The bytes are the right ones only while the object has this entity tag.
+        etag: Option<String>,
     },
+    /// Of the lease's package, in the order of its manifest. They must not reach a disk.
+    Secrets(Vec<Secret>),
+    /// Good for pulling the lease's image and nothing else, for some minutes; `None` where the
+    /// registry asks for nothing.
+    PullToken(Option<Hidden>),
     Ready,
     Stored,
     /// No; asking again helps only where `again` says so.
@@ -235,4 +273,23 @@ pub struct InputFile {
     pub name: String,
     pub size: u64,
     pub digest: Option<Digest>,
+}
+
+/// Which of the two caches that a container finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Cache {
+    /// The workspace's own, which its containers can write to.
+    User,
+    /// The server's, which everybody reads.
+    Shared,
+}
+
+/// A file that somebody uploaded for a cache.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CacheFile {
+    /// A plain relative path: see `crate::cache::is_name`.
+    pub name: String,
+    pub size: u64,
+    /// Another one means other bytes.
+    pub version: String,
 }

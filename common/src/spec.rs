@@ -137,6 +137,8 @@ pub struct Container {
     pub image: Image,
     /// The file in the package's `app` folder that is run.
     pub entrypoint: String,
+    /// The ids of the workspace's secrets that the container gets. Never their values.
+    pub secrets: Vec<String>,
     pub needs: Resources,
     pub params: Params,
 }
@@ -163,6 +165,9 @@ pub enum Image {
     Stored { reference: String, digest: Digest },
     /// An image that each node pulls from its registry.
     Registry { reference: String },
+    /// The same for an image that not everybody may pull: at a fixed digest, with the id of the
+    /// workspace's secret that opens it.
+    Private { reference: String, secret: String },
     /// No image: the package carries a static executable.
     Binary,
 }

@@ -11,27 +11,30 @@ use common::protocol::{
     Receipt, SignedReceipt, Work,
 };
 use common::resources::Usage;
+use common::secret::Secret;
 use common::task::Lease;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{self, Packages, Scratch};
+use crate::cache::{Package, Packages, Scratch};
+use crate::caches::{Caches, Mounted};
 use crate::home::{Home, dir_with_mode};
 use crate::link;
 use crate::logs::LogBook;
 use crate::remote::Remote;
 use crate::results::{self, ResultFile};
 use crate::runtime::docker::Docker;
-use crate::runtime::{self, Ended, Ending, Folders};
+use crate::runtime::{self, Ended, Folders, Launch};
 use crate::transfer::{self, Expected};
+use stopped::{Stopped, failed, judge, short};
+
+mod stopped;
 
 /// The most inputs of one attempt.
 const INPUTS_MAX: usize = 1_000_000;
 /// Inputs and results of one attempt that move at the same time.
 const FILES_AT_ONCE: usize = 4;
-/// The most bytes of a message in a receipt.
-const MESSAGE_BYTES_MAX: usize = 2000;
 /// What a receipt has beside its outputs, with room to spare.
 const RECEIPT_OVERHEAD: usize = 1024;
 
@@ -41,6 +44,7 @@ pub struct Tools<R> {
     pub remote: R,
     pub home: Home,
     pub packages: Packages,
+    pub caches: Caches,
     pub engine: Docker,
     pub logs: LogBook,
     /// Attempts that fetch at the same time; many may wait for one large image.
@@ -69,14 +73,6 @@ pub enum Event {
     Started(Lease),
     /// Its container has ended: its share is free.
     Ended(Lease),
-}
-
-/// Why an attempt has no results.
-#[derive(Debug)]
-enum Stopped {
-    Cancelled,
-    Failed { failure: Failure, message: String },
-    NodeFault(String),
 }
 
 /// Lives an attempt to its end. `None` where it was cancelled: nobody waits for its receipt.
@@ -129,31 +125,70 @@ async fn live<R: Remote>(
     usage: &mut Usage,
 ) -> Result<Vec<Output>, Stopped> {
     let (inputs, outputs) = (folder.join("inputs"), folder.join("results"));
-    let (package, image) = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
-    let app = package.app();
-    let folders = Folders { app: &app, inputs: &inputs, results: &outputs };
-    let launch = runtime::launch(attempt.lease, &attempt.work, folders, tools.results_bytes_max)?;
+    let ready = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
+    let app = ready.package.app();
+    let folders =
+        Folders { app: &app, inputs: &inputs, results: &outputs, caches: &ready.caches };
+    let mut launch =
+        runtime::launch(attempt.lease, &attempt.work, folders, tools.results_bytes_max)?;
     make_executable(&app.join(&attempt.work.entrypoint))?;
 
-    // Made before its turn and removed after it: the share of the machine is for running only.
-    let mut container = tools.engine.make(&launch, &image).await?;
-    let ended = match until(stop, seated(attempt.lease, events)).await {
-        Ok(()) => {
-            let started = || {
-                // A full channel loses only the running time that is shown.
-                let _ = events.try_send(Event::Started(attempt.lease));
-            };
-            let ran = tools.engine.run(&mut container, &launch, &image, &tools.logs, started, stop);
-            let ended = ran.await;
-            tell(events, Event::Ended(attempt.lease)).await.and(ended.map_err(Stopped::from))
-        }
-        Err(stopped) => Err(stopped),
+    let mut container = None;
+    let ended = in_turn(attempt, tools, &ready.image, &mut launch, &mut container, events, stop);
+    let ended = ended.await;
+    if let Some(container) = container {
+        tools.engine.remove(&container).await;
+    }
+    let stored = async {
+        let ended = ended?;
+        *usage = ended.usage;
+        judge(ended)?;
+        store_results(attempt.lease, tools, &outputs, stop).await
     };
-    tools.engine.remove(&container).await;
-    let ended = ended?;
-    *usage = ended.usage;
-    judge(ended)?;
-    store_results(attempt.lease, tools, &outputs, stop).await
+    stored.await.map_err(|stopped| stopped.redacted(&launch.redactor))
+}
+
+/// Waits for the attempt's share of the machine, and runs its container.
+async fn in_turn<R: Remote>(
+    attempt: &Attempt,
+    tools: &Tools<R>,
+    image: &runtime::docker::Image,
+    launch: &mut Launch,
+    container: &mut Option<runtime::docker::Made>,
+    events: &mpsc::Sender<Event>,
+    stop: &CancellationToken,
+) -> Result<Ended, Stopped> {
+    // Made before its turn and removed after it: the share of the machine is for running only. The
+    // engine keeps a container's variables on its disk, so one with secrets is made at the last
+    // moment, when the lease is known to be in force.
+    let has_secrets = attempt.work.secrets;
+    if !has_secrets {
+        *container = Some(tools.engine.make(launch, image).await?);
+    }
+    until(stop, seated(attempt.lease, events)).await?;
+    let ran = async {
+        if has_secrets {
+            launch.give(until(stop, secrets(attempt.lease, tools)).await?);
+            *container = Some(tools.engine.make(launch, image).await?);
+        }
+        let Some(container) = container else { return Err(Stopped::Cancelled) };
+        let started = || {
+            // A full channel loses only the running time that is shown.
+            let _ = events.try_send(Event::Started(attempt.lease));
+        };
+        Ok(tools.engine.run(container, launch, image, &tools.logs, started, stop).await?)
+    };
+    let ended = ran.await;
+    tell(events, Event::Ended(attempt.lease)).await.and(ended)
+}
+
+async fn secrets<R: Remote>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret>, Stopped> {
+    transfer::secrets(&tools.remote, lease).await.map_err(|error| match &error {
+        transfer::Error::Link(link::Error::Refused { again: false, .. }) => {
+            failed(Failure::Package, &error)
+        }
+        _ => error.into(),
+    })
 }
 
 /// Stores what the container wrote.
@@ -172,13 +207,20 @@ async fn store_results<R: Remote>(
     Ok(files.into_iter().map(output).collect())
 }
 
+/// What a container needs, and the node has now.
+struct Prepared {
+    package: Arc<Package>,
+    image: runtime::docker::Image,
+    caches: Mounted,
+}
+
 /// Gets everything here that the container needs.
 async fn prepare<R: Remote>(
     attempt: &Attempt,
     tools: &Tools<R>,
     inputs: &Path,
     results: &Path,
-) -> Result<(Arc<cache::Package>, runtime::docker::Image), Stopped> {
+) -> Result<Prepared, Stopped> {
     let _turn = turn(&tools.downloads).await?;
     dir_with_mode(inputs, 0o755)?;
     // The container's user is another one; nobody else gets as far as this folder.
@@ -186,7 +228,8 @@ async fn prepare<R: Remote>(
     let (lease, work) = (attempt.lease, &attempt.work);
     let package = tools.packages.get(&tools.remote, lease, work.package).await?;
     let temporary = tools.home.temporary();
-    let image = tools.engine.image(&work.image, &tools.remote, lease, &temporary).await?;
+    let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
+    let caches = tools.caches.ready(&tools.remote, lease, work.workspace).await?;
     let files = match attempt.inputs {
         Inputs::Chunk { bytes } => {
             vec![InputFile { name: "data.bin".into(), size: bytes, digest: None }]
@@ -198,7 +241,7 @@ async fn prepare<R: Remote>(
         .buffer_unordered(FILES_AT_ONCE)
         .try_collect::<()>()
         .await?;
-    Ok((package, image))
+    Ok(Prepared { package, image, caches })
 }
 
 async fn fetch_input<R: Remote>(
@@ -296,29 +339,6 @@ async fn until<T>(
     stop.run_until_cancelled(work).await.unwrap_or(Err(Stopped::Cancelled))
 }
 
-/// What a container's end means for its task.
-fn judge(ended: Ended) -> Result<(), Stopped> {
-    let (failure, message) = match ended.ending {
-        Ending::Exited(0) => return Ok(()),
-        Ending::Stopped => return Err(Stopped::Cancelled),
-        Ending::Exited(code) => {
-            (Failure::ExitCode(code), format!("the container ended with code {code}"))
-        }
-        Ending::Timeout => (
-            Failure::Timeout,
-            format!("the task ran into its timeout after {} ms", ended.usage.wall_ms),
-        ),
-        Ending::OutOfMemory => (
-            Failure::OutOfMemory,
-            "the container used more memory than its package asks for".to_owned(),
-        ),
-        Ending::TooMuchWritten => {
-            (Failure::Results, "the container wrote more results than one task may".to_owned())
-        }
-    };
-    Err(Stopped::Failed { failure, message })
-}
-
 /// A receipt that no message can carry would be kept for ever.
 fn fits_a_receipt(files: &[ResultFile]) -> Result<(), Stopped> {
     let bytes: usize = files.iter().map(|file| file.name.len() + 32 + 16).sum();
@@ -335,62 +355,6 @@ fn output(file: ResultFile) -> Output {
 
 fn make_executable(file: &PathBuf) -> io::Result<()> {
     std::fs::set_permissions(file, Permissions::from_mode(0o755))
-}
-
-fn failed(failure: Failure, error: &dyn std::error::Error) -> Stopped {
-    Stopped::Failed { failure, message: chain(error) }
-}
-
-fn fault(error: &dyn std::error::Error) -> Stopped {
-    Stopped::NodeFault(chain(error))
-}
-
-/// An error and all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
-fn short(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
-    message
-}
-
-impl From<io::Error> for Stopped {
-    fn from(error: io::Error) -> Self {
-        Self::NodeFault(format!("the node's disk: {error}"))
-    }
-}
-
-impl From<transfer::Error> for Stopped {
-    fn from(error: transfer::Error) -> Self {
-        fault(&error)
-    }
-}
-
-impl From<cache::Error> for Stopped {
-    fn from(error: cache::Error) -> Self {
-        match error {
-            cache::Error::Archive(_) => failed(Failure::Package, &error),
-            cache::Error::Fetch(_) | cache::Error::Io(_) => fault(&error),
-        }
-    }
-}
-
-impl From<runtime::Error> for Stopped {
-    fn from(error: runtime::Error) -> Self {
-        match error {
-            runtime::Error::Unusable(_) => failed(Failure::Package, &error),
-            runtime::Error::Engine { .. } | runtime::Error::Fetch(_) | runtime::Error::Io(_) => {
-                fault(&error)
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@ mod agent;
 mod archive;
 mod attempt;
 mod backoff;
+mod beneath;
 mod cache;
+mod caches;
 mod home;
 mod keyed;
 pub mod link;
 mod logs;
+mod redact;
 mod remote;
 mod results;
 mod runtime;
@@ -27,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Tools;
 use crate::cache::Packages;
+use crate::caches::Caches;
+pub use crate::caches::Sizes as CacheSizes;
 use crate::home::Home;
 use crate::link::Link;
 use crate::logs::LogBook;
@@ -53,6 +58,8 @@ pub struct Options {
     /// Whether the buckets that the server sends the node to may be at private and loopback
     /// addresses.
     pub allow_private_addresses: bool,
+    /// What the caches of containers may take of the disk.
+    pub caches: CacheSizes,
     /// What the owner calls this node, for the log.
     pub label: String,
 }
@@ -64,7 +71,7 @@ pub enum Error {
     Home(#[from] home::Error),
     #[error("no container engine can be used")]
     Engine(#[from] runtime::Error),
-    #[error("the package cache cannot be opened")]
+    #[error("the caches cannot be opened")]
     Cache(#[source] std::io::Error),
     #[error("the link to the server cannot be started")]
     Link(#[from] link::Error),
@@ -88,6 +95,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         None => lent(engine.machine().await?),
     };
     let packages = Packages::open(&home, cache::BYTES_MAX).map_err(Error::Cache)?;
+    let caches = Caches::open(&home, options.caches).map_err(Error::Cache)?;
     // Of its own, so that the link outlives the agent's last words.
     let link_stop = CancellationToken::new();
     let _link_stop = link_stop.clone().drop_guard();
@@ -109,6 +117,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         remote: link,
         home,
         packages,
+        caches,
         engine,
         logs: LogBook::default(),
         downloads: Semaphore::new(TRANSFERS_AT_ONCE),

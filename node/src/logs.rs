@@ -8,6 +8,10 @@ use common::protocol::{LOGS_BYTES_MAX, LogBatch, LogLine};
 use common::task::Lease;
 use tokio::sync::Notify;
 
+mod lines;
+
+pub use lines::Lines;
+
 /// The most bytes of one line; the rest of it is dropped.
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
 /// The most lines and bytes of one attempt; one more line then says so.
@@ -166,45 +170,6 @@ fn now_us() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Cuts a stream of bytes into lines.
-#[derive(Debug, Default)]
-pub struct Lines {
-    line: Vec<u8>,
-}
-
-impl Lines {
-    /// Takes the next bytes and gives the lines that end in them.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            self.keep(&bytes[..end]);
-            lines.push(self.take());
-            bytes = &bytes[end + 1..];
-        }
-        self.keep(bytes);
-        lines
-    }
-
-    /// The last line, if it was not ended.
-    pub fn rest(&mut self) -> Option<String> {
-        if self.line.is_empty() { None } else { Some(self.take()) }
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        let room = LINE_BYTES_MAX - self.line.len();
-        self.line.extend_from_slice(&bytes[..room.min(bytes.len())]);
-    }
-
-    fn take(&mut self) -> String {
-        let line = std::mem::take(&mut self.line);
-        let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
-        // What a database cannot keep as text would cost the whole batch.
-        let mut text = text.replace('\0', "\u{fffd}");
-        text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use common::ids::RunId;
@@ -219,28 +184,6 @@ mod tests {
 
     fn texts(batch: &LogBatch) -> Vec<&str> {
         batch.lines.iter().map(|line| line.text.as_str()).collect()
-    }
-
-    #[test]
-    fn lines_are_cut_wherever_the_pieces_end() {
-        let mut lines = Lines::default();
-
-        assert_eq!(lines.feed(b"one\ntw"), ["one"]);
-        assert_eq!(lines.feed(b"o\r\n\nthree \xff\0"), ["two", ""]);
-        assert_eq!(lines.rest().as_deref(), Some("three \u{fffd}\u{fffd}"));
-        assert_eq!(lines.rest(), None);
-    }
-
-    #[test]
-    fn a_line_without_end_is_bounded() {
-        let mut lines = Lines::default();
-        for _ in 0..10 {
-            assert!(lines.feed(&[0xff; 8000]).is_empty());
-        }
-
-        let line = &lines.feed(b"\nnext\n")[..];
-        assert!(line[0].len() <= LINE_BYTES_MAX);
-        assert_eq!(line[1], "next");
     }
 
     #[test]

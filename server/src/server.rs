@@ -19,6 +19,7 @@ use crate::keys::{Keys, MasterKeys};
 use crate::mail::{self, Mail};
 use crate::p2p::{self, Hub};
 use crate::purge;
+use crate::registry::Registries;
 use crate::secrets::{self, Resealed, Secrets};
 use crate::store::{self, Db, accounts, nodes};
 
@@ -85,6 +86,7 @@ impl Server {
             public_url: public_url.clone(),
             link_key: keys.link,
         };
+        let registries = Registries::new(secrets.clone(), options.allow_private_addresses);
         let data = Data::open(options, secrets.clone()).await?;
 
         let stop = CancellationToken::new();
@@ -103,6 +105,8 @@ impl Server {
                 coordinator: coordinator.clone(),
                 leases,
                 data: data.clone(),
+                secrets: secrets.clone(),
+                registries: registries.clone(),
             },
             stop.clone(),
         )
@@ -115,6 +119,7 @@ impl Server {
             coordinator: coordinator.clone(),
             secrets,
             mail,
+            registries,
             settings: Settings {
                 token_key: keys.token,
                 access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),

@@ -207,6 +207,7 @@ fn spec(size: u64) -> RunSpec {
             package,
             image: Image::Binary,
             entrypoint: "main".to_owned(),
+            secrets: Vec::new(),
             needs: Resources::new(1000, 1024),
             params: Params::new(),
         },

@@ -78,6 +78,7 @@ async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure>
         capacity: Some(Resources::new(1000, 1024)),
         prefetch: crate::daemon::PREFETCH,
         allow_private_addresses: false,
+        caches: node::CacheSizes::default(),
         label: "bench".to_owned(),
     })
 }

@@ -22,6 +22,12 @@ pub struct Args {
     /// Let the buckets that the server sends the node to be at private and loopback addresses
     #[arg(long, env = "FANFOLD_DATA__ALLOW_PRIVATE_ADDRESSES")]
     allow_private_addresses: bool,
+    /// The most that each workspace's cache may take of the disk, in GiB
+    #[arg(long, default_value_t = 10, value_name = "GIB", value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
+    user_cache: u64,
+    /// The most that the cache for everybody may take of the disk, in GiB
+    #[arg(long, default_value_t = 50, value_name = "GIB", value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
+    shared_cache: u64,
     /// What the node is called in lists
     #[arg(long, default_value = "")]
     label: String,
@@ -36,6 +42,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         capacity: None,
         prefetch: PREFETCH,
         allow_private_addresses: args.allow_private_addresses,
+        caches: node::CacheSizes {
+            user_bytes: args.user_cache << 30,
+            shared_bytes: args.shared_cache << 30,
+        },
         label: args.label,
     };
     node::run(options, stop).await.map_err(|error| Failure::caused("the node stopped", &error))

@@ -102,6 +102,7 @@ async fn options(
         capacity: machine::share(nodes),
         prefetch: donate::PREFETCH,
         allow_private_addresses: server.allows_private_addresses(),
+        caches: node::CacheSizes::default(),
         label: format!("up-{number}"),
     })
 }

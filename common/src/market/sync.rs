@@ -348,10 +348,12 @@ fn work(run: &Run, stage: Stage) -> Option<Work> {
     let container = run.spec.container(stage)?;
     Some(Work {
         run: run.id,
+        workspace: run.spec.workspace,
         stage,
         package: container.package.digest,
         image: container.image.clone(),
         entrypoint: container.entrypoint.clone(),
+        secrets: !container.secrets.is_empty(),
         needs: container.needs,
         params: serde_json::Value::Object(container.params.clone()).to_string(),
         task_timeout_secs: run.spec.limits.task_timeout_secs,

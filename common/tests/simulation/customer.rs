@@ -111,6 +111,7 @@ fn container(random: &mut Random) -> Container {
         },
         image: Image::Binary,
         entrypoint: "main".to_owned(),
+        secrets: Vec::new(),
         needs: Resources::new(random.between(1, 8) * 250, random.between(1, 8) * 128),
         params: serde_json::Map::new(),
     }

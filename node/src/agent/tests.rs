@@ -63,10 +63,12 @@ impl Play {
         let at = lease(Stage::Process, 0);
         let work = Work {
             run: at.task.run,
+            workspace: crate::testing::WORKSPACE,
             stage: Stage::Process,
             package: self.package,
             image: Image::Binary,
             entrypoint: "run".into(),
+            secrets: false,
             needs: Resources::new(cpu_millis, 64),
             params: "{}".into(),
             task_timeout_secs: Some(60),

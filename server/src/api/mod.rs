@@ -4,6 +4,7 @@
 //! the table that they fill; `router` and `openapi` read it.
 
 mod auth;
+mod cache;
 mod call;
 mod client;
 mod datasource;
@@ -14,6 +15,7 @@ mod error;
 mod events;
 mod follow;
 mod idempotency;
+mod image_login;
 mod images;
 mod info;
 mod job_list;
@@ -62,6 +64,7 @@ use crate::config::LimitsConfig;
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
+use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::Db;
 use call::call;
@@ -87,6 +90,7 @@ pub struct App {
     pub coordinator: Coordinator,
     pub secrets: Secrets,
     pub mail: Mail,
+    pub registries: Registries,
     pub settings: Settings,
 }
 
@@ -194,6 +198,7 @@ fn apis() -> Vec<Api> {
                 packages::routes(),
                 templates::routes(),
                 images::routes(),
+                cache::routes(),
                 nodes::routes(),
             ]
             .into_iter()

@@ -19,6 +19,7 @@ use crate::config::LimitsConfig;
 use crate::coordinator::Coordinator;
 use crate::data::{self, Data};
 use crate::mail::Mail;
+use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::members::{self, Changed};
 use crate::store::{self, Db, accounts, api_keys};
@@ -80,7 +81,8 @@ impl Door {
             trusted_proxies: Vec::new(),
             limits,
         };
-        let app = App { db, data, coordinator, secrets, mail, settings };
+        let registries = Registries::new(secrets.clone(), true);
+        let app = App { db, data, coordinator, secrets, mail, registries, settings };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {
             app,

@@ -18,8 +18,8 @@ use crate::data::key::BlobKey;
 
 /// Bytes for a node.
 pub enum Found {
-    /// It reads them itself.
-    Elsewhere(BlobReply),
+    /// The reply says it all: as a rule where the node reads them itself.
+    Said(BlobReply),
     /// The server passes them on.
     Here { bytes: u64, digest: Option<Digest>, stream: ByteStream },
 }
@@ -46,13 +46,14 @@ pub async fn image<P: Port>(
         Image::Stored { digest, .. } => {
             stored(port, live, BlobKey::Image(*digest), *digest, from).await
         }
-        Image::Registry { .. } | Image::Binary => {
+        Image::Registry { .. } | Image::Private { .. } | Image::Binary => {
             Err(Refusal::never("the lease has no image in the server's bucket"))
         }
     }
 }
 
-fn container(live: &LiveLease, lease: Lease) -> Result<&Container, Refusal> {
+/// The container that a lease's task runs in.
+pub fn container(live: &LiveLease, lease: Lease) -> Result<&Container, Refusal> {
     let container = live.spec.container(lease.task.stage);
     container.ok_or_else(|| Refusal::never("the lease's stage has no container"))
 }
@@ -87,7 +88,7 @@ pub async fn result<P: Port>(
     }
     if let Some(url) = port.direct(&live.spec, &Place::Bucket { key: key.path() }).await? {
         let digest = Some(digest);
-        return Ok(Found::Elsewhere(BlobReply::Redirect { url, from, to: size, digest }));
+        return Ok(Found::Said(BlobReply::Redirect { url, from, to: size, digest, etag: None }));
     }
     let stream = port.get(&key, from..size).await?;
     Ok(Found::Here { bytes: size - from, digest: Some(digest), stream })
@@ -115,8 +116,8 @@ pub async fn source<P: Port>(
         return Ok(nothing(None));
     }
     if let Some(url) = port.direct(&live.spec, &object.place).await? {
-        let redirect = BlobReply::Redirect { url, from: begin, to: end, digest: None };
-        return Ok(Found::Elsewhere(redirect));
+        let redirect = BlobReply::Redirect { url, from: begin, to: end, digest: None, etag: None };
+        return Ok(Found::Said(redirect));
     }
     let stream = port.read(&live.spec, object, begin..end).await?;
     Ok(Found::Here { bytes: end - begin, digest: None, stream })

@@ -64,6 +64,7 @@ pub fn spec(workspace: WorkspaceId) -> RunSpec {
             },
             image: Image::Binary,
             entrypoint: "main".to_owned(),
+            secrets: Vec::new(),
             needs: Resources::new(1000, 1024),
             params: Params::new(),
         },

@@ -51,6 +51,7 @@ fn container() -> Container {
         },
         image: Image::Binary,
         entrypoint: "main".to_owned(),
+        secrets: Vec::new(),
         needs: Resources::new(1000, 1024),
         params: serde_json::Map::new(),
     }

@@ -21,7 +21,7 @@ const MEMORY_BYTES_MIN: i64 = 6 << 20;
 pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
     let memory = (i64::from(launch.needs.memory_mib) << 20).max(MEMORY_BYTES_MIN);
     let mut mounts: Vec<_> = launch.mounts.iter().map(|mount| bind(mount, true)).collect();
-    mounts.push(bind(&launch.results, false));
+    mounts.extend([&launch.results, &launch.user_cache].map(|mount| bind(mount, false)));
     mounts.extend(image.volumes.iter().map(|inside| in_memory(inside)));
     let ulimit = |name: &str, most| ResourcesUlimits {
         name: Some(name.into()),
