@@ -15,7 +15,9 @@ pub fn is_name(name: &str) -> bool {
             && !part.starts_with('-')
             && part.bytes().all(plain)
     };
-    name.len() <= NAME_BYTES_MAX && name.split('/').count() <= PARTS_MAX && name.split('/').all(part)
+    name.len() <= NAME_BYTES_MAX
+        && name.split('/').count() <= PARTS_MAX
+        && name.split('/').all(part)
 }
 
 #[cfg(test)]
@@ -30,9 +32,26 @@ mod tests {
             assert!(is_name(name), "{name}");
         }
         let deep = vec!["a"; PARTS_MAX + 1].join("/");
-        for name in ["", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a\\b", "a b", "ä", "-a",
-            "a#1", "a%2e", "a\0", "a\nb", deep.as_str(), &"x".repeat(201)]
-        {
+        for name in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "../a",
+            "a/../b",
+            "a\\b",
+            "a b",
+            "ä",
+            "-a",
+            "a#1",
+            "a%2e",
+            "a\0",
+            "a\nb",
+            deep.as_str(),
+            &"x".repeat(201),
+        ] {
             assert!(!is_name(name), "{name:?}");
         }
     }

@@ -85,8 +85,10 @@ pub fn variables(secrets: &[Secret]) -> Vec<String> {
 impl Secret {
     /// What it weighs against `SECRETS_BYTES_MAX`.
     pub fn bytes(&self) -> usize {
-        let params: usize = self.params.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
-        let texts = [&self.id, &self.secret_type, &self.name, &self.access_key.0, &self.secret_key.0];
+        let params: usize =
+            self.params.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+        let texts =
+            [&self.id, &self.secret_type, &self.name, &self.access_key.0, &self.secret_key.0];
         texts.iter().map(|text| text.len() + 8).sum::<usize>() + params + 32
     }
 }

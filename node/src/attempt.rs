@@ -127,8 +127,7 @@ async fn live<R: Remote>(
     let (inputs, outputs) = (folder.join("inputs"), folder.join("results"));
     let ready = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
     let app = ready.package.app();
-    let folders =
-        Folders { app: &app, inputs: &inputs, results: &outputs, caches: &ready.caches };
+    let folders = Folders { app: &app, inputs: &inputs, results: &outputs, caches: &ready.caches };
     let mut launch =
         runtime::launch(attempt.lease, &attempt.work, folders, tools.results_bytes_max)?;
     make_executable(&app.join(&attempt.work.entrypoint))?;

@@ -32,8 +32,11 @@ impl fmt::Debug for Redactor {
 
 impl Redactor {
     pub fn new(secrets: &[Secret]) -> Self {
-        let mut values: Vec<String> =
-            secrets.iter().flat_map(|s| [&s.secret_key.0, &s.access_key.0]).flat_map(forms).collect();
+        let mut values: Vec<String> = secrets
+            .iter()
+            .flat_map(|s| [&s.secret_key.0, &s.access_key.0])
+            .flat_map(forms)
+            .collect();
         values.retain(|value| value.chars().count() >= CHARS_MIN);
         values.sort();
         values.dedup();

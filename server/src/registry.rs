@@ -127,7 +127,8 @@ impl Inner {
     async fn token(&self, login: &KeyPair, image: &Reference) -> Result<Option<Hidden>, Error> {
         let KeyPair { access_key, secret_key } = login;
         let Reference { host, repository, .. } = image;
-        let key = Digest::of(format!("{access_key}\0{secret_key}\0{host}\0{repository}").as_bytes());
+        let key =
+            Digest::of(format!("{access_key}\0{secret_key}\0{host}\0{repository}").as_bytes());
         if let Some(kept) = self.tokens().get(&key).filter(|kept| kept.until > Instant::now()) {
             return Ok(kept.token.clone());
         }

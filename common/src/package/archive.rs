@@ -5,8 +5,8 @@ use std::io::Read;
 
 use tar::EntryType;
 
-use super::loose::Invalid;
 use super::login;
+use super::loose::Invalid;
 use super::manifest::{Login, Manifest};
 
 /// The most bytes of an archive.

@@ -18,7 +18,8 @@ pub fn taken_out(archive: &[u8]) -> Option<Vec<u8>> {
         if !is_manifest(&path) || !entry.header().entry_type().is_file() {
             continue;
         }
-        let (at, data) = (position(entry.raw_header_position())?, position(entry.raw_file_position())?);
+        let (at, data) =
+            (position(entry.raw_header_position())?, position(entry.raw_file_position())?);
         let end = data.checked_add(position(entry.size())?)?;
         // Of several manifests only the package's own must be one.
         let Some(json) = without_login(archive.get(data..end)?) else { continue };

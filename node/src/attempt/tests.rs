@@ -154,7 +154,8 @@ async fn no_receipt_and_no_file_of_the_node_shows_a_secret() {
         panic!("{receipt:?}")
     };
     assert!(message.contains("a-***") && !message.contains(VALUE), "{message}");
-    let found = std::process::Command::new("grep").args(["-r", "-l", VALUE]).arg(dir.path()).output();
+    let found =
+        std::process::Command::new("grep").args(["-r", "-l", VALUE]).arg(dir.path()).output();
     assert_eq!(String::from_utf8_lossy(&found.unwrap().stdout), "");
 }
 

@@ -116,7 +116,8 @@ async fn links_of_a_container_lead_the_agent_nowhere() {
     let user = bench.ready(1).await.unwrap().user;
 
     for to in [outside.as_path(), Path::new("/"), Path::new("../../..")] {
-        fs::remove_dir_all(user.join("models")).or_else(|_| fs::remove_file(user.join("models")))
+        fs::remove_dir_all(user.join("models"))
+            .or_else(|_| fs::remove_file(user.join("models")))
             .unwrap();
         symlink(to, user.join("models")).unwrap();
         bench.ready(1).await.unwrap();

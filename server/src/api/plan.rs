@@ -244,7 +244,8 @@ async fn private_image(
     container: &str,
     name: &str,
 ) -> Result<Image> {
-    let refused = |why: String| Error::NotNow(format!("{name}: its private image {container:?}: {why}"));
+    let refused =
+        |why: String| Error::NotNow(format!("{name}: its private image {container:?}: {why}"));
     if package.workspace != job.workspace {
         return Err(refused("another workspace's login to it is not lent out".to_owned()));
     }

@@ -97,7 +97,11 @@ impl Bucket {
     }
 
     /// What lies under a folder, up to so many objects, by path below it.
-    pub async fn list(&self, folder: &str, most: usize) -> Result<Vec<(String, ObjectMeta)>, Error> {
+    pub async fn list(
+        &self,
+        folder: &str,
+        most: usize,
+    ) -> Result<Vec<(String, ObjectMeta)>, Error> {
         let folder = Path::from(folder);
         let mut found = self.store.list(Some(&folder)).take(most);
         let mut objects = Vec::new();

@@ -26,8 +26,15 @@ pub struct Cached {
 /// A file of a cache, for a node.
 pub enum OpenedCached {
     /// It reads the file itself, as long as it has this entity tag.
-    Link { url: String, size: u64, etag: String },
-    Bytes { size: u64, bytes: ByteStream },
+    Link {
+        url: String,
+        size: u64,
+        etag: String,
+    },
+    Bytes {
+        size: u64,
+        bytes: ByteStream,
+    },
 }
 
 impl Data {

@@ -1,7 +1,7 @@
 //! The names of objects in Fanfold's bucket: this is the only place that makes them.
 
-use common::digest::Digest;
 use common::cache;
+use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::task::{Lease, Stage, TaskRef};
 

@@ -15,11 +15,7 @@ use crate::data::key::{BlobKey, Whose};
 use crate::{registry, secrets};
 
 /// The secrets that the package of a lease lists, of the workspace whose run it is.
-pub async fn secrets<P: Port>(
-    port: &P,
-    live: &LiveLease,
-    lease: Lease,
-) -> Result<Found, Refusal> {
+pub async fn secrets<P: Port>(port: &P, live: &LiveLease, lease: Lease) -> Result<Found, Refusal> {
     let ids = &container(live, lease)?.secrets;
     let secrets = port.secrets(live.spec.workspace, ids).await?;
     // They were measured when the run started, and may have been replaced since.

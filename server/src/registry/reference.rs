@@ -95,7 +95,10 @@ mod tests {
         ] {
             let read = Reference::parse(text).unwrap();
 
-            assert_eq!((&*read.host, &*read.repository, &*read.version), (host, repository, version));
+            assert_eq!(
+                (&*read.host, &*read.repository, &*read.version),
+                (host, repository, version)
+            );
         }
         let pinned = Reference::parse(&format!("r.example/a:x@{digest}")).unwrap();
         assert_eq!(pinned.name, "r.example/a");
