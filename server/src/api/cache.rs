@@ -21,7 +21,7 @@ const SCOPE: Field = text("scope", "`shared` for the cache that everybody reads;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct UploadOut {
+struct CacheUploadOut {
     /// PUT the file's bytes here.
     url: String,
     name: String,
@@ -30,12 +30,12 @@ struct UploadOut {
 
 #[derive(Serialize, ToSchema)]
 struct CacheOut {
-    files: Vec<FileOut>,
+    files: Vec<CachedFileOut>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct FileOut {
+struct CachedFileOut {
     name: String,
     /// Bytes.
     size: u64,
@@ -59,7 +59,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-async fn upload_url(call: Call) -> Result<UploadOut> {
+async fn upload_url(call: Call) -> Result<CacheUploadOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
     let name = query.get("name").filter(|name| !name.is_empty());
@@ -72,13 +72,13 @@ async fn upload_url(call: Call) -> Result<UploadOut> {
         return Err(Error::NotNow(problem));
     }
     let (url, expires_at) = data.upload_cached(&key).await?;
-    Ok(UploadOut { url, name: name.clone(), expires_at })
+    Ok(CacheUploadOut { url, name: name.clone(), expires_at })
 }
 
 async fn list(call: Call) -> Result<CacheOut> {
     let caller = call.caller().await?;
     let files = call.app().data.cached(whose(&call, &caller)?).await?;
-    Ok(CacheOut { files: files.into_iter().map(FileOut::from).collect() })
+    Ok(CacheOut { files: files.into_iter().map(CachedFileOut::from).collect() })
 }
 
 async fn remove(name: Segment, call: Call) -> Result<Done> {
@@ -127,7 +127,7 @@ async fn check_owner(app: &App, caller: &Caller) -> Result<()> {
     Err(Error::Forbidden(message.to_owned()))
 }
 
-impl From<Cached> for FileOut {
+impl From<Cached> for CachedFileOut {
     fn from(Cached { file, updated_at }: Cached) -> Self {
         Self { name: file.name, size: file.size, version: file.version, updated_at }
     }

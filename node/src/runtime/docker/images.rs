@@ -185,7 +185,15 @@ fn not_pulled(error: EngineError) -> Error {
         EngineError::DockerStreamError { error } => (200, error),
         _ => return engine("pull an image")(error),
     };
-    let signs = ["manifest unknown", "not found", "pull access denied", "no matching manifest"];
+    let signs = [
+        "manifest unknown",
+        "not found",
+        "pull access denied",
+        "no matching manifest",
+        // Nobody may pull it without a login.
+        "unauthorized",
+        "authentication required",
+    ];
     // Names of hosts are not found either, where the node has no network.
     let of_host = ["lookup ", "dial "].iter().any(|sign| message.contains(sign));
     let never = !of_host && signs.iter().any(|sign| message.contains(sign));
@@ -306,6 +314,13 @@ mod tests {
             (server(404, "pull access denied for nosuch, repository does not exist"), true),
             (server(400, "invalid reference format"), true),
             (server(500, "manifest for a:9 not found: manifest unknown"), true),
+            (
+                server(
+                    500,
+                    "Head http://r/v2/a/manifests/1: unauthorized: authentication required",
+                ),
+                true,
+            ),
             (stream("no matching manifest for linux/arm64 in the manifest list entries"), true),
             (
                 server(500, "Get https://r.example/v2/: dial tcp: lookup r.example: not found"),
