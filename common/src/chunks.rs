@@ -33,6 +33,8 @@ pub struct Object {
 pub struct ChunkTable {
     objects: Vec<Object>,
     cut: Cut,
+    /// Chunks beyond so many are left out.
+    limit: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,10 +80,14 @@ pub enum CutError {
 }
 
 impl ChunkTable {
+    const fn new(objects: Vec<Object>, cut: Cut) -> Self {
+        Self { objects, cut, limit: u32::MAX }
+    }
+
     /// One chunk for each object, empty ones included.
     pub fn whole(objects: Vec<Object>) -> Result<Self, CutError> {
         u32::try_from(objects.len()).map_err(|_| CutError::TooMany)?;
-        Ok(Self { objects, cut: Cut::Whole })
+        Ok(Self::new(objects, Cut::Whole))
     }
 
     /// `copies` chunks for each object, every one the whole of it.
@@ -90,7 +96,7 @@ impl ChunkTable {
             .ok()
             .and_then(|n| n.checked_mul(copies))
             .ok_or(CutError::TooMany)?;
-        Ok(Self { objects, cut: Cut::Copies(copies) })
+        Ok(Self::new(objects, Cut::Copies(copies)))
     }
 
     /// Chunks of `bytes` bytes, the last of each object shorter; an empty object gives none.
@@ -99,7 +105,7 @@ impl ChunkTable {
             return Err(CutError::NoBytes);
         }
         let first = firsts(objects.iter().map(|object| object.size.div_ceil(bytes)))?;
-        Ok(Self { objects, cut: Cut::Every { bytes, first } })
+        Ok(Self::new(objects, Cut::Every { bytes, first }))
     }
 
     /// Chunks between given borders: for each object, rising offsets that start with 0 and end
@@ -119,7 +125,14 @@ impl ChunkTable {
             return Err(CutError::Borders { object: object.name.clone() });
         }
         let first = firsts(borders.iter().map(|at| at.len() as u64 - 1))?;
-        Ok(Self { objects, cut: Cut::At { borders, first } })
+        Ok(Self::new(objects, Cut::At { borders, first }))
+    }
+
+    /// The first `chunks` chunks alone.
+    #[must_use]
+    pub fn head(mut self, chunks: u32) -> Self {
+        self.limit = self.limit.min(chunks);
+        self
     }
 
     /// The number of chunks.
@@ -129,6 +142,7 @@ impl ChunkTable {
             Cut::Copies(copies) => count(self.objects.len()) * copies,
             Cut::Every { first, .. } | Cut::At { first, .. } => first.last().copied().unwrap_or(0),
         }
+        .min(self.limit)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -220,6 +234,17 @@ mod tests {
             prop_assert_eq!(covered, sizes);
             prop_assert_eq!(table.get(table.len()), None);
         }
+    }
+
+    #[test]
+    fn the_head_of_a_table_is_its_first_chunks() {
+        let table = ChunkTable::every(objects(&[10, 10]), 4).unwrap();
+
+        let head = table.clone().head(4);
+
+        assert_eq!((table.len(), head.len()), (6, 4));
+        assert_eq!((head.get(3), head.get(4)), (table.get(3), None));
+        assert_eq!(head.clone().head(9).len(), 4);
     }
 
     #[test]

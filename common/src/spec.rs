@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::ids::{JobId, PackageId, WorkspaceId};
 use crate::resources::Resources;
 use crate::task::Stage;
+use crate::terms::Terms;
 
 /// The params of one phase, as the container sees them: always a JSON object.
 pub type Params = Map<String, Value>;
@@ -28,6 +29,7 @@ pub struct RunSpec {
     pub process: Container,
     pub assemble: Assemble,
     pub limits: Limits,
+    pub terms: Terms,
 }
 
 impl RunSpec {
@@ -88,7 +90,7 @@ pub enum Partition {
     /// By ranges that the server computes; nothing is copied.
     Builtin(Partitioner),
     /// By the customer's container, on a node.
-    Custom(Container),
+    Custom(Box<Container>),
 }
 
 /// The partitioners that need no container.
@@ -114,7 +116,7 @@ pub enum Assemble {
     /// By the server, streaming.
     Builtin(Assembler),
     /// By the customer's container, on a node.
-    Custom(Container),
+    Custom(Box<Container>),
 }
 
 /// The assemblers that need no container.
@@ -140,6 +142,8 @@ pub struct Container {
     /// The ids of the workspace's secrets that the container gets. Never their values.
     pub secrets: Vec<String>,
     pub needs: Resources,
+    /// The task gets one GPU of one of these names, in any case; empty is none.
+    pub gpus: Vec<String>,
     pub params: Params,
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::protocol::{
-    BlobRequest, Failure, InputFile, Inputs, NAME_BYTES_MAX, Outcome, Output, RECEIPTS_BYTES_MAX,
-    Receipt, SignedReceipt, Work,
+    BlobRequest, Failure, InputFile, Inputs, Level, NAME_BYTES_MAX, Outcome, Output,
+    RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Work,
 };
 use common::resources::Usage;
 use common::secret::Secret;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Package, Packages, Scratch};
 use crate::caches::{Caches, Mounted};
+use crate::device::Gpu;
 use crate::home::{Home, dir_with_mode};
 use crate::link;
 use crate::logs::LogBook;
@@ -59,6 +60,8 @@ pub struct Tools<R> {
 pub struct Attempt {
     pub lease: Lease,
     pub work: Arc<Work>,
+    /// The name of the GPU that it gets.
+    pub gpu: Option<String>,
     pub inputs: Inputs,
 }
 
@@ -68,7 +71,8 @@ pub enum Event {
     /// Its data is here; it waits for its share of the machine.
     Prepared {
         lease: Lease,
-        seat: oneshot::Sender<()>,
+        /// Gives it the GPU that it needs, too.
+        seat: oneshot::Sender<Option<Gpu>>,
     },
     Started(Lease),
     /// Its container has ended: its share is free.
@@ -96,12 +100,18 @@ pub async fn run<R: Remote>(
         Err(error) => Err(error.into()),
     };
     let outcome = match lived {
-        Ok(outputs) => Outcome::Succeeded { outputs },
+        Ok(outputs) => {
+            let exited = format!("container exited with code 0 after {} ms", usage.wall_ms);
+            tools.logs.note(lease, Level::Info, exited);
+            Outcome::Succeeded { outputs }
+        }
         Err(Stopped::Failed { failure, message }) => {
+            tools.logs.note(lease, Level::Error, short(message.clone()));
             Outcome::Failed { failure, message: short(message) }
         }
         Err(Stopped::NodeFault(message)) => {
             tracing::warn!(%lease, message, "attempt given up: this node is at fault");
+            tools.logs.note(lease, Level::Error, "the attempt is given up: its node is at fault");
             Outcome::NodeFault { message: short(message) }
         }
         Err(Stopped::Cancelled) => return None,
@@ -126,6 +136,12 @@ async fn live<R: Remote>(
 ) -> Result<Vec<Output>, Stopped> {
     let (inputs, outputs) = (folder.join("inputs"), folder.join("results"));
     let ready = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
+    usage.input_bytes = ready.input_bytes;
+    let (lease, logs) = (attempt.lease, &tools.logs);
+    logs.note(lease, Level::Info, format!("task data downloaded: {} bytes", ready.input_bytes));
+    logs.note(lease, Level::Info, "image available");
+    let wanted = attempt.gpu.as_deref().unwrap_or("none");
+    logs.note(lease, Level::Debug, format!("gpus requested: {wanted}"));
     let app = ready.package.app();
     let folders = Folders { app: &app, inputs: &inputs, results: &outputs, caches: &ready.caches };
     let mut launch =
@@ -140,9 +156,11 @@ async fn live<R: Remote>(
     }
     let stored = async {
         let ended = ended?;
-        *usage = ended.usage;
+        *usage = Usage { input_bytes: ready.input_bytes, ..ended.usage };
         judge(ended)?;
-        store_results(attempt.lease, tools, &outputs, stop).await
+        let stored = store_results(lease, tools, &outputs, stop).await?;
+        usage.output_bytes = stored.iter().map(|output| output.size).sum();
+        Ok(stored)
     };
     stored.await.map_err(|stopped| stopped.redacted(&launch.redactor))
 }
@@ -159,19 +177,25 @@ async fn in_turn<R: Remote>(
 ) -> Result<Ended, Stopped> {
     // Made before its turn and removed after it: the share of the machine is for running only. The
     // engine keeps a container's variables on its disk, so one with secrets is made at the last
-    // moment, when the lease is known to be in force.
+    // moment, when the lease is known to be in force; and which GPU it gets is known with its turn.
     let has_secrets = attempt.work.secrets;
-    if !has_secrets {
+    let is_late = has_secrets || attempt.gpu.is_some();
+    if !is_late {
         *container = Some(tools.engine.make(launch, image).await?);
     }
-    until(stop, seated(attempt.lease, events)).await?;
+    let gpu = until(stop, seated(attempt.lease, events)).await?;
+    launch.gpu = gpu.map(|gpu| gpu.id);
     let ran = async {
         if has_secrets {
             launch.give(until(stop, secrets(attempt.lease, tools)).await?);
+        }
+        if is_late {
             *container = Some(tools.engine.make(launch, image).await?);
         }
         let Some(container) = container else { return Err(Stopped::Cancelled) };
+        tools.logs.note(attempt.lease, Level::Info, "container is starting");
         let started = || {
+            tools.logs.note(attempt.lease, Level::Info, "container started");
             // A full channel loses only the running time that is shown.
             let _ = events.try_send(Event::Started(attempt.lease));
         };
@@ -211,6 +235,7 @@ struct Prepared {
     package: Arc<Package>,
     image: runtime::docker::Image,
     caches: Mounted,
+    input_bytes: u64,
 }
 
 /// Gets everything here that the container needs.
@@ -235,12 +260,13 @@ async fn prepare<R: Remote>(
         }
         Inputs::Files => checked(transfer::inputs(&tools.remote, lease).await?)?,
     };
+    let input_bytes = files.iter().map(|file| file.size).sum();
     stream::iter((0u32..).zip(files))
         .map(|(n, file)| fetch_input(&tools.remote, lease, n, file, inputs))
         .buffer_unordered(FILES_AT_ONCE)
         .try_collect::<()>()
         .await?;
-    Ok(Prepared { package, image, caches })
+    Ok(Prepared { package, image, caches, input_bytes })
 }
 
 async fn fetch_input<R: Remote>(
@@ -296,7 +322,7 @@ fn checked(files: Vec<InputFile>) -> Result<Vec<InputFile>, Stopped> {
 }
 
 /// Waits for the attempt's share of the machine.
-async fn seated(lease: Lease, events: &mpsc::Sender<Event>) -> Result<(), Stopped> {
+async fn seated(lease: Lease, events: &mpsc::Sender<Event>) -> Result<Option<Gpu>, Stopped> {
     let (seat, turn) = oneshot::channel();
     tell(events, Event::Prepared { lease, seat }).await?;
     turn.await.map_err(|_| Stopped::Cancelled)

@@ -8,6 +8,7 @@ mod backoff;
 mod beneath;
 mod cache;
 mod caches;
+mod device;
 mod home;
 mod keyed;
 pub mod link;
@@ -24,6 +25,7 @@ mod transfer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use common::device::{Device, is_region};
 use common::resources::Resources;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +57,10 @@ pub struct Options {
     pub capacity: Option<Resources>,
     /// Tasks held beyond the capacity, so that their data arrives before their turn.
     pub prefetch: u32,
+    /// Where the node is, such as `eu-central-1`; jobs may ask for a region. Empty is nowhere.
+    pub region: String,
+    /// The names of the GPUs that are lent, one for each; by default all that the driver knows.
+    pub gpus: Option<Vec<String>>,
     /// Whether the buckets that the server sends the node to may be at private and loopback
     /// addresses.
     pub allow_private_addresses: bool,
@@ -69,6 +75,8 @@ pub struct Options {
 pub enum Error {
     #[error(transparent)]
     Home(#[from] home::Error),
+    #[error("region: {0:?} must be letters, digits, -, _ and ., at most 64")]
+    Region(String),
     #[error("no container engine can be used")]
     Engine(#[from] runtime::Error),
     #[error("the caches cannot be opened")]
@@ -81,19 +89,26 @@ pub enum Error {
 ///
 /// # Errors
 ///
-/// Only at the start: where the data folder is in use or not writable, where no container engine
+/// Only at the start: where the region is no name, where the data folder is in use or not writable, where no container engine
 /// answers, or where a server address is none.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
+    if !options.region.is_empty() && !is_region(&options.region) {
+        return Err(Error::Region(options.region));
+    }
     let home = Home::open(&options.data_dir)?;
     let engine = Docker::connect(home.label(), home.container_user()).await?;
     let left = engine.remove_leftovers().await?;
     if left > 0 {
         tracing::info!(left, "containers of an earlier process removed");
     }
-    let capacity = match options.capacity {
-        Some(capacity) => capacity,
-        None => lent(engine.machine().await?),
+    let machine = engine.machine().await?;
+    let capacity = options.capacity.unwrap_or_else(|| lent(&machine));
+    let found = device::found_gpus();
+    let gpus = match &options.gpus {
+        Some(names) => device::named_gpus(names, found),
+        None => found,
     };
+    let device = device::described(machine, options.region, &gpus);
     let packages = Packages::open(&home, cache::BYTES_MAX).map_err(Error::Cache)?;
     let caches = Caches::open(&home, options.caches).map_err(Error::Cache)?;
     // Of its own, so that the link outlives the agent's last words.
@@ -111,6 +126,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         node = options.label,
         cpu_millis = capacity.cpu_millis,
         memory_mib = capacity.memory_mib,
+        gpus = gpus.len(),
         "node started"
     );
     let tools = Arc::new(Tools {
@@ -124,7 +140,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         uploads: Semaphore::new(TRANSFERS_AT_ONCE),
         results_bytes_max: RESULTS_BYTES_MAX,
     });
-    let lending = agent::Lending { token: options.token, capacity, prefetch: options.prefetch };
+    let lending =
+        agent::Lending { token: options.token, capacity, prefetch: options.prefetch, device, gpus };
     agent::run(lending, Arc::clone(&tools), stop).await;
     tools.engine.remove_leftovers().await?;
     tracing::info!(node = options.label, "node stopped");
@@ -132,6 +149,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
 }
 
 /// What a machine lends where its owner does not say.
-fn lent(machine: Resources) -> Resources {
-    Resources::new(machine.cpu_millis, machine.memory_mib / 4 * 3)
+fn lent(machine: &Device) -> Resources {
+    Resources::new(machine.cores.saturating_mul(1000), machine.memory_mib / 4 * 3)
 }

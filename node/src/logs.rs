@@ -1,10 +1,10 @@
-//! What containers write, cut into lines, bounded, and kept until the server has it.
+//! What containers write and what the node says of them, cut into lines, bounded, and kept until the server has it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::protocol::{LOGS_BYTES_MAX, LogBatch, LogLine};
+use common::protocol::{LOGS_BYTES_MAX, Level, LogBatch, LogLine};
 use common::task::Lease;
 use tokio::sync::Notify;
 
@@ -17,6 +17,8 @@ pub const LINE_BYTES_MAX: usize = 8 * 1024;
 /// The most lines and bytes of one attempt; one more line then says so.
 pub const LINES_MAX: u32 = 1000;
 pub const ATTEMPT_BYTES_MAX: usize = 256 * 1024;
+/// The most lines of an attempt that are the node's own.
+const NOTES_MAX: u32 = 16;
 /// What a line costs in a message beside its text.
 const LINE_OVERHEAD: usize = 32;
 
@@ -42,12 +44,20 @@ struct Log {
     /// The number of the first line that no message under way carries.
     unsent: u32,
     bytes: usize,
+    /// Lines of the node's own.
+    noted: u32,
     cut: bool,
     ended: bool,
 }
 
 impl LogBook {
-    /// Adds a line.
+    /// Adds a line of the node's own. It goes with the next message and asks for none: a tiny
+    /// task costs no message more for it.
+    pub fn note(&self, lease: Lease, level: Level, text: impl Into<String>) {
+        self.lock().entry(lease).or_default().note(level, text.into());
+    }
+
+    /// Adds a line that a container wrote.
     pub fn write(&self, lease: Lease, text: String) {
         self.lock().entry(lease).or_default().push(text);
         self.inner.written.notify_one();
@@ -145,11 +155,19 @@ impl Log {
             return;
         }
         self.bytes += text.len();
-        if self.end() >= LINES_MAX || self.bytes > ATTEMPT_BYTES_MAX {
+        if self.end() - self.noted >= LINES_MAX || self.bytes > ATTEMPT_BYTES_MAX {
             self.cut = true;
             text = CUT.to_owned();
         }
-        self.lines.push(LogLine { at_us: now_us(), text });
+        self.lines.push(LogLine { at_us: now_us(), level: Level::Unknown, text });
+    }
+
+    /// A flood of the container's own does not hide how it ended.
+    fn note(&mut self, level: Level, text: String) {
+        if !self.ended && self.noted < NOTES_MAX {
+            self.noted += 1;
+            self.lines.push(LogLine { at_us: now_us(), level, text });
+        }
     }
 
     /// The unsent lines that fit in `left`, which shrinks by what they take.
@@ -230,6 +248,23 @@ mod tests {
         assert_eq!(lines[&lease(1)].len(), LINES_MAX as usize + 1);
         assert_eq!(lines[&lease(1)].last().unwrap(), CUT);
         assert_eq!(lines[&lease(2)].len(), 33);
+    }
+
+    #[test]
+    fn a_flood_does_not_hide_what_the_node_says() {
+        let book = LogBook::default();
+        book.note(lease(1), Level::Info, "container started");
+        for i in 0..5000 {
+            book.write(lease(1), i.to_string());
+        }
+        book.note(lease(1), Level::Error, "the end");
+
+        let lines: Vec<_> = book.batches().into_iter().flat_map(|batch| batch.lines).collect();
+
+        assert_eq!(lines.len(), LINES_MAX as usize + 3);
+        assert_eq!((lines[0].level, lines[1].level), (Level::Info, Level::Unknown));
+        let last = lines.last().unwrap();
+        assert_eq!((last.level, last.text.as_str()), (Level::Error, "the end"));
     }
 
     #[test]

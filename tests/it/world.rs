@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use common::chunks::{ChunkTable, Object, Place};
+use common::device::Device;
 use common::digest::Digest;
 use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
 use common::protocol::{CacheFile, Orders, Sync};
@@ -16,6 +17,7 @@ use common::spec::{
     RunSpec, Source,
 };
 use common::task::{Lease, Stage, TaskRef};
+use common::terms::Terms;
 use futures::TryStreamExt as _;
 use sea_orm::DbErr;
 use server::coordinator::leases::{LiveInputs, LiveLease};
@@ -225,6 +227,7 @@ pub fn message() -> Sync {
         token: None,
         capacity: Resources::new(1000, 1024),
         prefetch: 0,
+        device: Device::default(),
         holding: Vec::new(),
         receipts: Vec::new(),
         logs: Vec::new(),
@@ -257,9 +260,11 @@ pub fn spec() -> RunSpec {
             entrypoint: "main".to_owned(),
             secrets: Vec::new(),
             needs: Resources::new(1000, 128),
+            gpus: Vec::new(),
             params: serde_json::Map::new(),
         },
         assemble: Assemble::Builtin(Assembler::Passthrough),
         limits: Limits::default(),
+        terms: Terms::default(),
     }
 }

@@ -32,12 +32,12 @@ async fn lived_with(tools: &Arc<Tools<FakeServer>>, server: &FakeServer, script:
         task_timeout_secs: Some(60),
     });
     server.state().package = archive;
-    let attempt = Attempt { lease, work, inputs: Inputs::Files };
+    let attempt = Attempt { lease, work, gpu: None, inputs: Inputs::Files };
     let (events, mut heard) = mpsc::channel(8);
     let seating = tokio::spawn(async move {
         while let Some(event) = heard.recv().await {
             if let Event::Prepared { seat, .. } = event {
-                seat.send(()).unwrap();
+                seat.send(None).unwrap();
             }
         }
     });

@@ -21,7 +21,7 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
 };
-use common::resources::Resources;
+use common::device::Device;
 use futures::StreamExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -68,11 +68,17 @@ impl Docker {
     }
 
     /// What the engine's machine has.
-    pub async fn machine(&self) -> Result<Resources, Error> {
+    pub async fn machine(&self) -> Result<Device, Error> {
         let info = self.client.info().await.map_err(engine("describe its machine"))?;
-        let cores = info.ncpu.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
         let mib = info.mem_total.map_or(1024, |bytes| bytes >> 20);
-        Ok(Resources::new(cores.saturating_mul(1000), u32::try_from(mib).unwrap_or(u32::MAX)))
+        let version = info.server_version.unwrap_or_default();
+        Ok(Device {
+            os: info.operating_system.unwrap_or_default(),
+            cores: info.ncpu.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+            memory_mib: u32::try_from(mib).unwrap_or(u32::MAX),
+            engine: format!("Docker {version}").trim_end().to_owned(),
+            ..Device::default()
+        })
     }
 
     /// Removes every container that this node made and that is still there: an earlier process

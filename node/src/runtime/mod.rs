@@ -36,6 +36,8 @@ pub struct Launch {
     /// The most bytes that the workspace's cache may have.
     pub user_cache_bytes_max: u64,
     pub needs: Resources,
+    /// The engine's name of the GPU that it gets.
+    pub gpu: Option<String>,
     pub timeout: Option<Duration>,
     /// The most bytes that the results may have.
     pub results_bytes_max: u64,
@@ -153,6 +155,7 @@ pub fn launch(
         user_cache: Mount { host: folders.caches.user.clone(), inside: USER_CACHE },
         user_cache_bytes_max: folders.caches.user_bytes_max,
         needs: work.needs,
+        gpu: None,
         timeout: work.task_timeout_secs.map(|secs| Duration::from_secs(secs.into())),
         results_bytes_max,
     })

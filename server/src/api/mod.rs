@@ -41,6 +41,7 @@ mod selection;
 mod shape;
 mod sign_in;
 mod storage;
+mod tasks;
 mod templates;
 #[cfg(test)]
 pub mod testing;
@@ -176,6 +177,7 @@ fn apis() -> Vec<Api> {
                 job_list::routes(),
                 follow::routes(),
                 view::routes(),
+                tasks::routes(),
                 quote::routes(),
                 logs::routes(),
                 events::routes(),

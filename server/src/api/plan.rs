@@ -9,6 +9,7 @@ use common::secret::{SECRETS_BYTES_MAX, Secret};
 use common::spec::{
     Assemble, Container, Destination, Image, PackagePin, Params, Partition, RunSpec, Source,
 };
+use common::terms::Terms;
 
 use super::error::{Error, Result};
 use super::{App, image_login};
@@ -38,6 +39,12 @@ pub async fn pin(app: &App, job: &Job, config: JobConfig) -> Result<RunSpec> {
         process,
         assemble: assemble(app, job, params.assembler).await?,
         limits: config.limits(),
+        terms: Terms {
+            start_at: job.start_at,
+            priority: job.priority,
+            regions: job.regions.clone(),
+            is_test: config.is_test.unwrap_or(false),
+        },
     })
 }
 
@@ -124,7 +131,8 @@ async fn partition(app: &App, job: &Job, params: Params) -> Result<Partition> {
     }
     let package = find(app, job, Family::Engine, "partitioner", &tag).await?;
     check_kind(&package, Kind::Partitioner)?;
-    Ok(Partition::Custom(container(app, job, package, "partitioner", params).await?))
+    let container = container(app, job, package, "partitioner", params).await?;
+    Ok(Partition::Custom(Box::new(container)))
 }
 
 async fn assemble(app: &App, job: &Job, params: Params) -> Result<Assemble> {
@@ -139,7 +147,8 @@ async fn assemble(app: &App, job: &Job, params: Params) -> Result<Assemble> {
     }
     let package = find(app, job, Family::Engine, "assembler", &tag).await?;
     check_kind(&package, Kind::Assembler)?;
-    Ok(Assemble::Custom(container(app, job, package, "assembler", params).await?))
+    let container = container(app, job, package, "assembler", params).await?;
+    Ok(Assemble::Custom(Box::new(container)))
 }
 
 /// The workspace's own engine under a tag, active or not: it comes before a built-in of a
@@ -184,9 +193,6 @@ async fn container(
 ) -> Result<Container> {
     let manifest = &package.manifest;
     let name = format!("template.{phase}: the package {}@{}", manifest.name, manifest.version);
-    if !manifest.gpus.is_empty() {
-        return Err(Error::NotNow(format!("{name} asks for a GPU, and no node offers any yet")));
-    }
     check_secrets(app, job, &manifest.secrets, &name).await?;
     let image = match &manifest.platform {
         Platform::Binary => Image::Binary,
@@ -211,6 +217,7 @@ async fn container(
         entrypoint: manifest.entrypoint,
         secrets: manifest.secrets,
         needs: manifest.needs,
+        gpus: manifest.gpus,
         params,
     })
 }

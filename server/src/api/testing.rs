@@ -98,15 +98,20 @@ impl Door {
 
     /// A job of one chunk that has been started and that no node takes.
     pub async fn running_job(&self) -> String {
+        self.running_job_with(json!({}), json!({})).await
+    }
+
+    /// The same, with these fields beside its own, and with this body for the start.
+    pub async fn running_job_with(&self, draft: Value, body: Value) -> String {
         let amount = Credits::from_units(100_000_000_000).unwrap();
         self.app.coordinator.grant(self.workspace, amount, "first").await.unwrap();
         self.template("passthrough", "passthrough").await;
-        let id = self
-            .job(json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
-                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
-            .await;
+        let mut job = json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
+                             "dataDestination": {"dataSourceDescriptor": "bucket"}});
+        job.as_object_mut().unwrap().extend(draft.as_object().unwrap().clone());
+        let id = self.job(job).await;
         let run = format!("/v1/customer/jobs/{id}/run");
-        assert_eq!(self.post(&run, json!({})).await.0, 200);
+        assert_eq!(self.post(&run, body).await.0, 200);
         id
     }
 

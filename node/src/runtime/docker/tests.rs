@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bollard::query_parameters::RemoveImageOptions;
 use common::digest::Digest;
 use common::protocol::Work;
-use common::resources::Usage;
+use common::resources::{Resources, Usage};
 use common::spec::Image as From;
 use common::task::{Lease, Stage};
 
