@@ -18,7 +18,7 @@ use super::shape::{Field, Shape, date, flag, integer, map, one, text, texts, wor
 use super::token::Caller;
 use super::{App, params};
 use crate::clock;
-use crate::store::jobs::{self, Change, Job, Priority, Regions};
+use crate::store::jobs::{self, Change, Job};
 use crate::store::templates;
 
 pub const NAME_CHARS_MAX: usize = 256;
