@@ -160,7 +160,7 @@ async fn live<R: Remote>(
         judge(ended)?;
         let stored = store_results(lease, tools, &outputs, stop).await?;
         usage.output_bytes = stored.iter().map(|output| output.size).sum();
-        Ok(stored)
+        Ok::<_, Stopped>(stored)
     };
     stored.await.map_err(|stopped| stopped.redacted(&launch.redactor))
 }

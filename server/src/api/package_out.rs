@@ -1,5 +1,7 @@
 //! Packages as they are shown.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use chrono::{DateTime, Utc};
 use common::ids::{PackageId, WorkspaceId};
@@ -8,7 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::reply;
+use super::page::Pagination;
+use super::reply::{Done, done_with};
 use crate::store::packages::{Family, Package};
 
 #[derive(Serialize, ToSchema)]
@@ -22,7 +25,8 @@ pub struct PackageOut {
     kind: &'static str,
     #[schema(value_type = String)]
     owner: WorkspaceId,
-    user_name: &'static str,
+    /// What the owner is called.
+    user_name: String,
     status: &'static str,
     is_public: bool,
     #[schema(value_type = Object)]
@@ -42,26 +46,76 @@ pub struct PackageOut {
     description: String,
 }
 
+/// One package: an app stands inside `app`, an engine by itself.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum OnePackage {
+    App { app: PackageOut },
+    Engine(PackageOut),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum PackagesOut {
+    Apps { apps: Vec<PackageOut>, pagination: Pagination },
+    Engines { engines: Vec<PackageOut>, pagination: Pagination },
+}
+
 /// What apps tell as a plain message, engines tell as a message of their own.
-pub fn told(package: &Package, active: bool, message: String) -> Value {
-    match Family::of(package.manifest.kind) {
-        Family::App => json!(reply::done_with(message)),
-        Family::Engine => json!({
-            "engineId": package.id,
-            "engineTag": format!("{}@{}", package.manifest.name, package.manifest.version),
-            "engineData": "",
-            "engineLink": if message.starts_with("http") { message.as_str() } else { "" },
-            "engineStatus": status_name(active),
-        }),
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Told {
+    App(Done),
+    Engine(EngineMessage),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineMessage {
+    #[schema(value_type = String)]
+    engine_id: PackageId,
+    engine_tag: String,
+    /// Always empty: the archive is behind the link.
+    engine_data: &'static str,
+    engine_link: String,
+    engine_status: &'static str,
+}
+
+impl Told {
+    pub fn status(package: &Package, active: bool) -> Self {
+        match Family::of(package.manifest.kind) {
+            Family::App => Self::App(done_with(status_name(active).to_owned())),
+            Family::Engine => Self::Engine(EngineMessage::new(package, active, String::new())),
+        }
+    }
+
+    pub fn link(package: &Package, link: String) -> Self {
+        match Family::of(package.manifest.kind) {
+            Family::App => Self::App(done_with(link)),
+            Family::Engine => Self::Engine(EngineMessage::new(package, package.active, link)),
+        }
     }
 }
 
-pub const fn status_name(active: bool) -> &'static str {
+impl EngineMessage {
+    fn new(package: &Package, active: bool, link: String) -> Self {
+        Self {
+            engine_id: package.id,
+            engine_tag: format!("{}@{}", package.manifest.name, package.manifest.version),
+            engine_data: "",
+            engine_link: link,
+            engine_status: status_name(active),
+        }
+    }
+}
+
+const fn status_name(active: bool) -> &'static str {
     if active { "active" } else { "inactive" }
 }
 
-impl From<Package> for PackageOut {
-    fn from(package: Package) -> Self {
+impl PackageOut {
+    /// `names` are what the owners of packages are called.
+    pub fn new(package: Package, names: &BTreeMap<WorkspaceId, String>) -> Self {
         let Package { manifest, .. } = package;
         let (platform, container, private) = match &manifest.platform {
             Platform::Docker { container, private } => ("docker", container.as_str(), *private),
@@ -72,9 +126,9 @@ impl From<Package> for PackageOut {
             version: manifest.version.to_string(),
             kind: manifest.kind.as_str(),
             owner: package.workspace,
-            user_name: "",
+            user_name: names.get(&package.workspace).cloned().unwrap_or_default(),
             status: status_name(package.active),
-            is_public: false,
+            is_public: package.public,
             device_requirements: json!({
                 "minCpu": manifest.needs.cpu_millis / 1000,
                 "minMemory": manifest.needs.memory_mib / 1024,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use common::ids::{UserId, WorkspaceId};
 use common::rights::Role;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait as _, IntoColumnRef, Query, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
     QueryFilter, QueryOrder, Set,
@@ -245,6 +245,20 @@ async fn insert_user(
     Ok(UserId::new(id))
 }
 
+/// Of a column of workspaces: the one of this id, or those of this name.
+pub(super) fn is_called(column: impl IntoColumnRef, owner: &str) -> SimpleExpr {
+    let column = Expr::col(column);
+    if let Ok(id) = owner.parse::<WorkspaceId>() {
+        return column.eq(id.uuid());
+    }
+    let named = Query::select()
+        .column(workspace::Column::Id)
+        .from(workspace::Entity)
+        .and_where(Expr::col(workspace::Column::Name).eq(owner))
+        .to_owned();
+    column.in_subquery(named)
+}
+
 /// Whether there is any workspace yet.
 pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     Ok(workspace::Entity::find().count(db).await? == 0)
@@ -271,8 +285,8 @@ pub async fn workspace_name(db: &impl ConnectionTrait, id: WorkspaceId) -> Resul
     Ok(row.map(|row| row.name).unwrap_or_default())
 }
 
-/// The names of these workspaces.
-pub(super) async fn workspace_names(
+/// The names of these workspaces, as strangers see them on what they publish.
+pub async fn workspace_names(
     db: &impl ConnectionTrait,
     ids: impl IntoIterator<Item = WorkspaceId>,
 ) -> Result<BTreeMap<WorkspaceId, String>, DbErr> {
