@@ -5,17 +5,23 @@ use std::io::Read;
 
 use tar::EntryType;
 
+use serde_json::Value;
+
 use super::login;
 use super::loose::Invalid;
 use super::manifest::{Login, Manifest};
+use super::schema::{SCHEMA_BYTES_MAX, Schema};
 
 /// The most bytes of an archive.
 pub const ARCHIVE_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// The most entries of an archive.
+/// The most files and folders of an archive, folders without an entry included.
 pub const ENTRIES_MAX: usize = 10_000;
 const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
 const PATH_BYTES_MAX: usize = 1024;
 const PART_BYTES_MAX: usize = 255;
+const DEPTH_MAX: usize = 32;
+/// Where a package keeps data to test it with.
+const SAMPLES: &str = "test/source/";
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Why an archive is refused.
@@ -25,7 +31,7 @@ pub enum Error {
     Compressed,
     #[error("data: the archive is larger than {} MiB", ARCHIVE_BYTES_MAX / 1024 / 1024)]
     TooLarge,
-    #[error("data: the archive has more than {ENTRIES_MAX} entries")]
+    #[error("data: the archive has more than {ENTRIES_MAX} files and folders")]
     TooMany,
     #[error("data: this is not a tar archive")]
     NotATar(#[source] std::io::Error),
@@ -41,40 +47,51 @@ pub enum Error {
     )]
     Login,
     #[error(transparent)]
-    Manifest(#[from] Invalid),
+    Document(#[from] Invalid),
 }
 
 /// An archive that has been checked.
 #[derive(Debug)]
 pub struct Checked {
     pub manifest: Manifest,
+    /// The JSON Schema of its params, where it has a `schema.json`.
+    pub schema: Option<Value>,
     /// What opened its private image, and is not in the archive any more.
     pub login: Option<Login>,
     /// The archive in place of the one that was given, where there was a login in that.
     pub rewritten: Option<Vec<u8>>,
 }
 
+/// A file to test a package with.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Its path below the package's folder.
+    pub path: String,
+    pub bytes: Vec<u8>,
+}
+
 /// Checks an archive that is pushed, and takes the login for its image out of it: whatever is kept
 /// can be read by nodes.
 pub fn check(archive: &[u8]) -> Result<Checked, Error> {
-    let (manifest, login) = look(archive)?;
+    let (manifest, login, schema) = look(archive)?;
     if login.is_none() {
-        return Ok(Checked { manifest, login, rewritten: None });
+        return Ok(Checked { manifest, schema, login, rewritten: None });
     }
     let rewritten = login::taken_out(archive).ok_or(Error::Login)?;
     match look(&rewritten)? {
-        (again, None) if again.name == manifest.name => {
-            Ok(Checked { manifest, login, rewritten: Some(rewritten) })
+        (again, None, _) if again.name == manifest.name => {
+            Ok(Checked { manifest, schema, login, rewritten: Some(rewritten) })
         }
         _ => Err(Error::Login),
     }
 }
 
-/// Looks through an archive and gives its manifest, with the login that stands in it.
+/// Looks through an archive and gives its manifest, with the login that stands in it, and its
+/// schema.
 ///
 /// Refuses whatever could harm who unpacks it: paths that lead out, links, devices, sparse files,
 /// a file twice, and too much of anything.
-fn look(archive: &[u8]) -> Result<(Manifest, Option<Login>), Error> {
+fn look(archive: &[u8]) -> Result<(Manifest, Option<Login>, Option<Value>), Error> {
     if archive.starts_with(&GZIP_MAGIC) {
         return Err(Error::Compressed);
     }
@@ -88,15 +105,37 @@ fn look(archive: &[u8]) -> Result<(Manifest, Option<Login>), Error> {
     if !contents.files.contains(&entrypoint) {
         return Err(Error::NoEntrypoint(entrypoint));
     }
-    Ok((manifest, login))
+    let schema = contents.document(&format!("{root}schema.json")).map(Schema::parse).transpose()?;
+    Ok((manifest, login, schema))
 }
 
-/// What is in an archive: the paths of all files, and the manifests among them.
+/// The first file by name that a package carries in `test/source`, to be tested with.
+pub fn sample(archive: &[u8]) -> Result<Option<Sample>, Error> {
+    let contents = Contents::read(archive)?;
+    let (root, _) = contents.manifest()?;
+    let folder = format!("{root}{SAMPLES}");
+    let Some(first) = contents.files.iter().filter(|file| file.starts_with(&folder)).min() else {
+        return Ok(None);
+    };
+    let mut tar = tar::Archive::new(archive);
+    for entry in tar.entries().map_err(Error::NotATar)? {
+        let mut entry = entry.map_err(Error::NotATar)?;
+        if plain_path(&entry.path_bytes()).as_deref() == Ok(first) {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(Error::NotATar)?;
+            let path = first.strip_prefix(&root).unwrap_or(first).to_owned();
+            return Ok(Some(Sample { path, bytes }));
+        }
+    }
+    Ok(None)
+}
+
+/// What is in an archive: the paths of all files, and what the documents among them say.
 #[derive(Default)]
 struct Contents {
     files: HashSet<String>,
     folders: HashSet<String>,
-    manifests: Vec<(String, Vec<u8>)>,
+    documents: Vec<(String, Vec<u8>)>,
     entries: usize,
 }
 
@@ -139,17 +178,20 @@ impl Contents {
         if path.is_empty() {
             return Err(refuse("has no name"));
         }
-        if is_manifest(&path) {
-            let mut json = Vec::new();
+        if let Some(most) = document_bytes_max(&path) {
             let size = entry.size();
-            if size > MANIFEST_BYTES_MAX {
-                return Err(refuse("is too large for a manifest"));
+            if size > most {
+                return Err(refuse("is too large"));
             }
+            let mut json = Vec::new();
             entry.read_to_end(&mut json).map_err(Error::NotATar)?;
             if json.len() as u64 != size {
                 return Err(refuse("is cut off"));
             }
-            self.manifests.push((path.clone(), json));
+            self.documents.push((path.clone(), json));
+        }
+        if self.files.len() + self.folders.len() >= ENTRIES_MAX {
+            return Err(Error::TooMany);
         }
         self.file(path).map_err(refuse)
     }
@@ -179,12 +221,20 @@ impl Contents {
         Ok(())
     }
 
+    fn document(&self, path: &str) -> Option<&[u8]> {
+        self.documents.iter().find(|(at, _)| at == path).map(|(_, json)| json.as_slice())
+    }
+
     /// The folder that the package is in (empty, or ending in `/`) and its manifest's text.
     fn manifest(&self) -> Result<(String, &[u8]), Error> {
-        if let Some((_, json)) = self.manifests.iter().find(|(path, _)| path == "manifest.json") {
+        if let Some(json) = self.document("manifest.json") {
             return Ok((String::new(), json));
         }
-        let [(path, json)] = self.manifests.as_slice() else { return Err(Error::NoManifest) };
+        let mut manifests =
+            self.documents.iter().filter(|(path, _)| is_manifest(path));
+        let (Some((path, json)), None) = (manifests.next(), manifests.next()) else {
+            return Err(Error::NoManifest);
+        };
         let root = path.strip_suffix("manifest.json").unwrap_or_default();
         match self.files.iter().find(|file| !file.starts_with(root)) {
             None => Ok((root.to_owned(), json)),
@@ -198,9 +248,25 @@ impl Contents {
 
 /// `manifest.json` at the top or one folder down.
 pub(super) fn is_manifest(path: &str) -> bool {
+    is_called(path, "manifest.json")
+}
+
+/// How large a file may be that is read here; `None` for all others.
+fn document_bytes_max(path: &str) -> Option<u64> {
+    if is_manifest(path) {
+        Some(MANIFEST_BYTES_MAX)
+    } else if is_called(path, "schema.json") {
+        Some(SCHEMA_BYTES_MAX)
+    } else {
+        None
+    }
+}
+
+/// Whether the file is called so and lies at the top or one folder down.
+fn is_called(path: &str, name: &str) -> bool {
     match path.split_once('/') {
-        None => path == "manifest.json",
-        Some((_, rest)) => rest == "manifest.json",
+        None => path == name,
+        Some((_, rest)) => rest == name,
     }
 }
 
@@ -216,6 +282,9 @@ pub(super) fn plain_path(raw: &[u8]) -> Result<String, &'static str> {
     if path.chars().any(|c| c.is_control() || c == '\\') {
         return Err("has control characters or backslashes in its name");
     }
+    if path.chars().any(is_invisible) {
+        return Err("has invisible characters in its name");
+    }
     let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
         return Err("leads out of the archive");
@@ -223,123 +292,18 @@ pub(super) fn plain_path(raw: &[u8]) -> Result<String, &'static str> {
     if parts.iter().any(|part| part.len() > PART_BYTES_MAX) {
         return Err("has a name that is too long");
     }
+    if parts.len() > DEPTH_MAX {
+        return Err("lies in too many folders");
+    }
     Ok(parts.join("/"))
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use tar::Header;
-
-    use super::*;
-
-    const MANIFEST: &str =
-        r#"{"name": "a", "version": "0.1", "platform_config": {"container": "python:3"}}"#;
-
-    /// An archive of entries; names are written as they are, hostile ones included.
-    fn archive(entries: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (name, kind, bytes) in entries {
-            let mut header = Header::new_gnu();
-            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-            header.set_entry_type(*kind);
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            if matches!(kind, EntryType::Symlink | EntryType::Link) {
-                header.set_link_name("/etc/passwd").unwrap();
-            }
-            header.set_cksum();
-            builder.append(&header, *bytes).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn file<'a>(name: &'a str, text: &'a str) -> (&'a str, EntryType, &'a [u8]) {
-        (name, EntryType::Regular, text.as_bytes())
-    }
-
-    #[test]
-    fn a_package_is_read_at_the_top_or_in_one_folder() {
-        for root in ["", "./", "pkg/", "./pkg/"] {
-            let (manifest, main) = (format!("{root}manifest.json"), format!("{root}app/main.py"));
-            let bytes = archive(&[file(&manifest, MANIFEST), file(&main, "print()")]);
-
-            assert_eq!(check(&bytes).unwrap().manifest.name, "a", "{root}");
-        }
-    }
-
-    #[test]
-    fn hostile_entries_are_refused_by_name() {
-        for (entry, says) in [
-            (file("../evil", ""), "leads out"),
-            (file("app/../../evil", ""), "leads out"),
-            (file("/etc/cron.d/evil", ""), "absolute"),
-            (file("app\\..\\evil", ""), "backslashes"),
-            (file("app/main.py", ""), "twice"),
-            (file("app/main.py/x", ""), "at once"),
-            (file("app", ""), "at once"),
-            (("app/l", EntryType::Symlink, &b""[..]), "link"),
-            (("app/h", EntryType::Link, &b""[..]), "link"),
-            (("app/c", EntryType::Char, &b""[..]), "neither"),
-            (("app/b", EntryType::Block, &b""[..]), "neither"),
-            (("app/f", EntryType::Fifo, &b""[..]), "neither"),
-            (("app/s", EntryType::GNUSparse, &b""[..]), ""),
-        ] {
-            let bytes = archive(&[file("manifest.json", MANIFEST), file("app/main.py", ""), entry]);
-
-            let refused = check(&bytes).unwrap_err().to_string();
-            assert!(refused.contains(says), "{refused}");
-        }
-    }
-
-    #[test]
-    fn what_is_missing_is_said() {
-        let said = |entries: &[_]| check(&archive(entries)).unwrap_err().to_string();
-
-        assert!(said(&[file("app/main.py", "")]).contains("no manifest.json"));
-        assert!(said(&[file("manifest.json", MANIFEST)]).contains("app/main.py"));
-        assert!(said(&[file("manifest.json", "{")]).contains("is not JSON"));
-        assert!(
-            said(&[file("a/manifest.json", MANIFEST), file("b/manifest.json", MANIFEST)])
-                .contains("no manifest.json")
-        );
-        assert!(
-            said(&[file("a/manifest.json", MANIFEST), file("a/app/main.py", ""), file("b/x", "")])
-                .contains("outside")
-        );
-    }
-
-    #[test]
-    fn too_much_is_refused() {
-        let many: Vec<String> = (0..=ENTRIES_MAX).map(|i| format!("app/{i}")).collect();
-        let many: Vec<_> = many.iter().map(|name| file(name, "")).collect();
-        let huge = vec![0; usize::try_from(ARCHIVE_BYTES_MAX).unwrap() + 1];
-
-        assert!(matches!(check(&archive(&many)), Err(Error::TooMany)));
-        assert!(matches!(check(&huge), Err(Error::TooLarge)));
-        assert!(matches!(check(&[0x1f, 0x8b, 8, 0]), Err(Error::Compressed)));
-    }
-
-    #[test]
-    fn a_header_that_promises_more_than_follows_is_refused() {
-        let mut bytes = archive(&[file("manifest.json", MANIFEST), file("app/main.py", "x")]);
-        bytes.truncate(512 + 40);
-
-        assert!(check(&bytes).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
-            let _ = check(&bytes);
-        }
-
-        #[test]
-        fn no_damage_panics(at in 0usize..3000, with: u8) {
-            let mut bytes = archive(&[file("manifest.json", MANIFEST), file("app/main.py", "x")]);
-            let at = at % bytes.len();
-            bytes[at] = with;
-            let _ = check(&bytes);
-        }
-    }
+/// Characters that make a name look like another one: they turn the direction of writing, join,
+/// or have no width.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,5 +8,6 @@ pub mod engine;
 mod login;
 pub mod loose;
 pub mod manifest;
+pub mod schema;
 pub mod tag;
 pub mod template;

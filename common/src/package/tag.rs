@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::PackageId;
+
 /// The most characters of a package's name.
 pub const NAME_CHARS_MAX: usize = 64;
 
@@ -101,6 +103,31 @@ impl fmt::Display for Tag {
     }
 }
 
+/// What a developer points at: a package's id, or a tag, which may begin with its owner:
+/// `OWNER/NAME@MAJOR.MINOR`. The owner's name or id says whose published package is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pointer {
+    Id(PackageId),
+    Tag { owner: Option<String>, tag: Tag },
+}
+
+impl FromStr for Pointer {
+    type Err = NotATag;
+
+    fn from_str(text: &str) -> Result<Self, NotATag> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        let (owner, tag) = split_owner(text);
+        Ok(Self::Tag { owner: owner.map(ToOwned::to_owned), tag: tag.parse()? })
+    }
+}
+
+/// The owner in front of the slash, where there is one, and what is behind it.
+pub fn split_owner(text: &str) -> (Option<&str>, &str) {
+    text.rsplit_once('/').map_or((None, text), |(owner, rest)| (Some(owner), rest))
+}
+
 /// Whether the text may name a package.
 pub fn is_name(text: &str) -> bool {
     !text.is_empty()
@@ -137,5 +164,18 @@ mod tests {
         for (tag, fits) in [("a", true), ("a@1", true), ("a@1.2", true), ("a@2", false)] {
             assert_eq!(tag.parse::<Tag>().unwrap().matches(version), fits, "{tag}");
         }
+    }
+
+    #[test]
+    fn a_pointer_is_an_id_or_a_tag_with_its_owner() {
+        let id = PackageId::new(uuid::Uuid::from_u128(7));
+
+        assert_eq!(id.to_string().parse(), Ok(Pointer::Id(id)));
+        let tag: Tag = "a@1".parse().unwrap();
+        assert_eq!("a@1".parse(), Ok(Pointer::Tag { owner: None, tag: tag.clone() }));
+        let owner = Some("maria lopez".to_owned());
+        assert_eq!("maria lopez/a@1".parse(), Ok(Pointer::Tag { owner, tag }));
+        assert!("maria/a b".parse::<Pointer>().is_err());
+        assert!("maria/".parse::<Pointer>().is_err());
     }
 }

@@ -7,6 +7,7 @@ use super::config::JobConfig;
 use super::descriptor::Descriptor;
 use super::loose::{Invalid, Loose};
 use super::tag::{NotATag, Tag};
+use crate::ids::WorkspaceId;
 use crate::spec::Params;
 
 const ID_CHARS_MAX: usize = 128;
@@ -16,7 +17,10 @@ const DESCRIPTION_CHARS_MAX: usize = 4000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
+    /// Empty where a job names its packages itself.
     pub id: String,
+    /// Whose packages the tags name; `None` is the workspace that uses the template.
+    pub owner: Option<WorkspaceId>,
     pub description: String,
     pub partitioner: String,
     pub app: String,
@@ -66,9 +70,9 @@ impl Template {
         let field = fields.name("id");
         check_id(&field, &id)?;
         let (partitioner, app, assembler) = (
-            tag(&mut fields, "partitioner")?,
-            tag(&mut fields, "app")?,
-            tag(&mut fields, "assembler")?,
+            required_tag(&mut fields, "partitioner")?,
+            required_tag(&mut fields, "app")?,
+            required_tag(&mut fields, "assembler")?,
         );
         let description = fields.text("description")?.unwrap_or_default();
         if description.chars().count() > DESCRIPTION_CHARS_MAX {
@@ -79,9 +83,16 @@ impl Template {
         let destination =
             descriptor(&mut fields, "dataDestination", Descriptor::check_destination)?;
         let params = fields.object("params")?.map(PhaseParams::read).transpose()?;
+        let old = fields.object("default_params")?.map(old_params).transpose()?;
+        if params.is_some() && old.is_some() {
+            let problem = "is an old name of params, and both are given: keep params";
+            return Err(Invalid::new(fields.name("default_params"), problem));
+        }
+        let params = params.or(old);
         let config = fields.object("config")?.map(JobConfig::read).transpose()?;
         Ok(Self {
             id,
+            owner: None,
             description,
             partitioner,
             app,
@@ -92,12 +103,81 @@ impl Template {
             config: config.unwrap_or_default(),
         })
     }
+
+    /// The packages that a job names itself, in place of a template; `None` where it names none.
+    /// What cuts and folds is `passthrough` where nothing else is said.
+    pub fn unnamed(fields: &mut Loose) -> Result<Option<Self>, Invalid> {
+        let (partitioner, app, assembler) =
+            (tag(fields, "partitioner")?, tag(fields, "app")?, tag(fields, "assembler")?);
+        let Some(app) = app else {
+            return match partitioner.or(assembler) {
+                None => Ok(None),
+                Some(_) => Err(Invalid::new(fields.name("app"), "is missing")),
+            };
+        };
+        let passthrough = || "passthrough".to_owned();
+        Ok(Some(Self::of(
+            app,
+            partitioner.unwrap_or_else(passthrough),
+            assembler.unwrap_or_else(passthrough),
+        )))
+    }
+
+    /// Three packages and no defaults, under no id.
+    pub fn of(app: String, partitioner: String, assembler: String) -> Self {
+        Self {
+            id: String::new(),
+            owner: None,
+            description: String::new(),
+            partitioner,
+            app,
+            assembler,
+            source: None,
+            destination: None,
+            params: PhaseParams::default(),
+            config: JobConfig::default(),
+        }
+    }
+
+    /// The template as others use it: its tags name its owner's packages, and places that take a
+    /// secret are left out, because a secret's id would name one of the user's own.
+    #[must_use]
+    pub fn lent(self, owner: WorkspaceId) -> Self {
+        let open = |place: Option<Descriptor>| {
+            place.filter(|place| place.place("").is_ok_and(|place| place.secret().is_none()))
+        };
+        Self {
+            owner: Some(owner),
+            source: open(self.source),
+            destination: open(self.destination),
+            ..self
+        }
+    }
 }
 
-fn tag(fields: &mut Loose, key: &str) -> Result<String, Invalid> {
-    let text = fields.required_text(key)?;
+fn required_tag(fields: &mut Loose, key: &str) -> Result<String, Invalid> {
+    let field = fields.name(key);
+    tag(fields, key)?.ok_or_else(|| Invalid::new(field, "is missing"))
+}
+
+fn tag(fields: &mut Loose, key: &str) -> Result<Option<String>, Invalid> {
+    let Some(text) = fields.text(key)? else { return Ok(None) };
     text.parse::<Tag>().map_err(|e: NotATag| Invalid::new(fields.name(key), e.to_string()))?;
-    Ok(text)
+    Ok(Some(text))
+}
+
+/// Old files keep the params of each phase in `default_params.PHASE.parameters`, beside an
+/// `app_id` and a `version` that the tags have taken the place of.
+fn old_params(mut fields: Loose) -> Result<PhaseParams, Invalid> {
+    let mut phase = |key: &str| -> Result<Params, Invalid> {
+        let Some(mut phase) = fields.object(key)? else { return Ok(Params::new()) };
+        Ok(phase.params("parameters")?.unwrap_or_default())
+    };
+    Ok(PhaseParams {
+        partitioner: phase("partitioner")?,
+        app: phase("app")?,
+        assembler: phase("assembler")?,
+    })
 }
 
 /// A data descriptor as a default for jobs: it is shown to whoever reads the template, so it must
@@ -179,6 +259,51 @@ mod tests {
 
             assert_eq!(read(template).unwrap_err().field, named);
         }
+    }
+
+    #[test]
+    fn old_default_params_are_params() {
+        let old = json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s",
+            "default_params": {"partitioner": {"app_id": "fanout", "version": "0.1",
+                                               "parameters": {"chunk_size": 2}},
+                               "app": {}}});
+        let mut both = old.clone();
+        both["params"] = json!({});
+
+        let params = read(old).unwrap().params;
+
+        assert_eq!(params.partitioner["chunk_size"], 2);
+        assert!(params.app.is_empty());
+        assert_eq!(read(both).unwrap_err().field, "default_params");
+    }
+
+    #[test]
+    fn a_job_may_name_its_packages_itself() {
+        let unnamed = |value| Template::unnamed(&mut Loose::new("", value).unwrap());
+
+        let named = unnamed(json!({"app": "a@0.1", "assembler": "zip"})).unwrap().unwrap();
+
+        assert_eq!((named.app, named.partitioner.as_str()), ("a@0.1".into(), "passthrough"));
+        assert_eq!(unnamed(json!({"name": "x"})).unwrap(), None);
+        assert_eq!(unnamed(json!({"assembler": "zip"})).unwrap_err().field, "app");
+        assert_eq!(unnamed(json!({"app": "a b"})).unwrap_err().field, "app");
+    }
+
+    #[test]
+    fn a_lent_template_names_no_secret() {
+        let place = |secret| {
+            json!({"dataSourceDescriptor": "s3",
+                   "params": {"bucketName": "b", "name": "n", "secret_id": secret}})
+        };
+        let template = read(json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s",
+            "dataSource": place("mine"), "dataDestination": place("")}))
+        .unwrap();
+        let owner = WorkspaceId::new(uuid::Uuid::from_u128(7));
+
+        let lent = template.lent(owner);
+
+        assert_eq!((lent.owner, lent.source), (Some(owner), None));
+        assert!(lent.destination.is_some());
     }
 
     #[test]

@@ -7,7 +7,6 @@ use common::package::loose::{Loose, check_line};
 use common::package::template::PhaseParams;
 use serde_json::Value;
 
-use super::App;
 use super::call::{BODY_BYTES_MAX, Call, Segment};
 use super::error::{Error, Result};
 use super::job_out::{self, JobAnswer};
@@ -17,6 +16,7 @@ use super::reply::{Done, done};
 use super::route::{Body, Route, patch, post};
 use super::shape::{Field, one};
 use super::token::Caller;
+use super::{App, params};
 use crate::data::key::BlobKey;
 use crate::store::jobs::{self, Change, Job};
 use crate::store::secrets::Secret;
@@ -73,9 +73,10 @@ async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
         Some(inner) => inner,
         None => body,
     };
-    let params = PhaseParams::read(body)?;
+    let given = PhaseParams::read(body)?;
     let job = find(call.app(), &caller, &id).await?;
-    change(call.app(), &caller, job.id, vec![Change::Params(params)]).await
+    params::check_given(call.app(), job.workspace, &job.template, &given).await?;
+    change(call.app(), &caller, job.id, vec![Change::Params(given)]).await
 }
 
 /// Takes a bare JSON string.
@@ -173,7 +174,7 @@ pub async fn read_data(
     Ok(changes)
 }
 
-async fn keep(
+pub async fn keep(
     app: &App,
     owner: WorkspaceId,
     secret_id: String,

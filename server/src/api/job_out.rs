@@ -166,7 +166,7 @@ impl TemplateInfo {
     fn new(owner: WorkspaceId, template: &Template) -> Self {
         Self {
             id: template.id.clone(),
-            owner,
+            owner: template.owner.unwrap_or(owner),
             description: template.description.clone(),
             app: template.app.clone(),
             partitioner: template.partitioner.clone(),

@@ -3,11 +3,10 @@
 use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
-use common::package::template::PhaseParams;
+use common::package::template::{PhaseParams, Template};
 use common::terms::{Priority, Regions};
 use uuid::Uuid;
 
-use super::App;
 use super::call::{self, BODY_BYTES_MAX, Call, Segment};
 use super::described;
 use super::draft::{change, read_data, refuse_started};
@@ -18,6 +17,7 @@ use super::reply::{Done, done};
 use super::route::{Route, delete, post};
 use super::shape::{Field, Shape, date, flag, integer, map, one, text, texts, word};
 use super::token::Caller;
+use super::{App, params};
 use crate::clock;
 use crate::store::jobs::{self, Change, Job};
 use crate::store::templates;
@@ -39,7 +39,10 @@ pub fn routes() -> Vec<Route> {
 }
 
 const CREATE: &[Field] = &[
-    text("templateId", "").required(),
+    text("templateId", "Or app, partitioner and assembler in its place"),
+    text("app", "A tag; in place of a template"),
+    text("partitioner", "A tag; passthrough where it is left out"),
+    text("assembler", "A tag; passthrough where it is left out"),
     text("jobId", "A UUID; made where it is left out"),
     text("name", ""),
     text("description", ""),
@@ -102,11 +105,7 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let mut body = call::object(&bytes)?;
     let app = call.app();
-    let template_id = body.required_text("templateId")?;
-    let template = templates::find(&app.db, caller.workspace, &template_id)
-        .await?
-        .ok_or_else(|| Error::not_found("template", &template_id))?
-        .template;
+    let template = read_template(app, &caller, &mut body).await?;
     let id = match body.text("jobId")? {
         None => JobId::new(Uuid::now_v7()),
         Some(text) => text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?,
@@ -120,29 +119,14 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
     if let Some(existing) = &existing {
         refuse_started(existing)?;
     }
-    let mut job = Job {
-        id,
-        workspace: caller.workspace,
-        name: String::new(),
-        description: String::new(),
-        template: template.clone(),
-        source: None,
-        destination: None,
-        params: PhaseParams::default(),
-        config: JobConfig::default(),
-        priority: Priority::default(),
-        regions: Regions::default(),
-        tags: Vec::new(),
-        start_at: None,
-        upload_bytes: None,
-        draft: 0,
-        run: None,
-        created_at: clock::now(),
-        submitted_at: None,
-        deleted_at: None,
-    };
-    let mut changes = vec![Change::Template(Box::new(template))];
-    changes.extend(read_changes(app, &caller, id, &mut body).await?);
+    let mut job = Job::new(id, caller.workspace, template.clone());
+    let mut changes = read_changes(app, &caller, id, &mut body).await?;
+    for change in &changes {
+        if let Change::Params(given) = change {
+            params::check_given(app, caller.workspace, &template, given).await?;
+        }
+    }
+    changes.push(Change::Template(Box::new(template)));
     if existing.is_some() {
         return change(app, &caller, id, changes).await;
     }
@@ -156,6 +140,24 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
         return taken(app, &caller, id, named.is_some()).await;
     }
     job_out::answer(app, job, None).await
+}
+
+/// The template that a create call names, or the packages that it names in its place.
+async fn read_template(app: &App, caller: &Caller, body: &mut Loose) -> Result<Template> {
+    let id = body.text("templateId")?;
+    let unnamed = Template::unnamed(body)?;
+    match (id, unnamed) {
+        (Some(id), None) => Ok(templates::find(&app.db, caller.workspace, &id)
+            .await?
+            .ok_or_else(|| Error::not_found("template", &id))?
+            .template),
+        (None, Some(template)) => Ok(template),
+        (Some(_), Some(_)) => {
+            let problem = "names the packages already: leave out app, partitioner and assembler";
+            Err(Error::field("templateId", problem))
+        }
+        (None, None) => Err(Error::field("templateId", "is missing, and so is app")),
+    }
 }
 
 /// The id turned out to be taken: by another call that was faster, by a deleted job, or by a

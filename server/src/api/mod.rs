@@ -3,6 +3,7 @@
 //! One file per resource: its routes, its handlers, and the shapes that go in and out. `route` is
 //! the table that they fill; `router` and `openapi` read it.
 
+mod app_tests;
 mod auth;
 mod cache;
 mod call;
@@ -30,6 +31,7 @@ mod openapi;
 mod package_out;
 mod packages;
 mod page;
+mod params;
 mod plan;
 mod quote;
 mod reply;
@@ -39,6 +41,7 @@ mod run;
 mod secrets;
 mod selection;
 mod shape;
+mod sharing;
 mod sign_in;
 mod storage;
 mod tasks;
@@ -180,6 +183,7 @@ fn apis() -> Vec<Api> {
                 tasks::routes(),
                 quote::routes(),
                 logs::routes(),
+                params::routes(),
                 events::routes(),
                 datasource::routes(),
                 wallet::old_routes(),
@@ -198,7 +202,9 @@ fn apis() -> Vec<Api> {
             routes: [
                 info::routes("Developer"),
                 packages::routes(),
+                sharing::routes(),
                 templates::routes(),
+                app_tests::routes(),
                 images::routes(),
                 cache::routes(),
                 nodes::routes(),

@@ -1,5 +1,7 @@
 //! Packages as they are shown.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use chrono::{DateTime, Utc};
 use common::ids::{PackageId, WorkspaceId};
@@ -22,7 +24,8 @@ pub struct PackageOut {
     kind: &'static str,
     #[schema(value_type = String)]
     owner: WorkspaceId,
-    user_name: &'static str,
+    /// What the owner is called.
+    user_name: String,
     status: &'static str,
     is_public: bool,
     #[schema(value_type = Object)]
@@ -60,8 +63,9 @@ pub const fn status_name(active: bool) -> &'static str {
     if active { "active" } else { "inactive" }
 }
 
-impl From<Package> for PackageOut {
-    fn from(package: Package) -> Self {
+impl PackageOut {
+    /// `names` are what the owners of packages are called.
+    pub fn new(package: Package, names: &BTreeMap<WorkspaceId, String>) -> Self {
         let Package { manifest, .. } = package;
         let (platform, container, private) = match &manifest.platform {
             Platform::Docker { container, private } => ("docker", container.as_str(), *private),
@@ -72,9 +76,9 @@ impl From<Package> for PackageOut {
             version: manifest.version.to_string(),
             kind: manifest.kind.as_str(),
             owner: package.workspace,
-            user_name: "",
+            user_name: names.get(&package.workspace).cloned().unwrap_or_default(),
             status: status_name(package.active),
-            is_public: false,
+            is_public: package.public,
             device_requirements: json!({
                 "minCpu": manifest.needs.cpu_millis / 1000,
                 "minMemory": manifest.needs.memory_mib / 1024,

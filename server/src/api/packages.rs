@@ -1,14 +1,16 @@
 //! Apps and engines: pushed as archives, found by tag, switched on and off.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
+use common::ids::WorkspaceId;
 use common::package::archive::{self, ARCHIVE_BYTES_MAX, Checked};
 use common::package::manifest::Manifest;
-use common::package::tag::{NotATag, Tag};
+use common::package::tag::{NotATag, Pointer};
 use serde_json::{Value, json};
 
 use super::call::{Call, Segment};
@@ -18,11 +20,11 @@ use super::page::PAGE;
 use super::page::Pagination;
 use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
-use super::shape::text;
-use super::{image_login, selection};
+use super::shape::{Field, flag, text};
+use super::{App, image_login, selection};
 use crate::data::key::BlobKey;
-use crate::store::packages::{self, Family, Package, PackageField, Which};
-use crate::store::secrets;
+use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
+use crate::store::{accounts, secrets};
 
 /// Base64 adds a third; the rest is JSON around it.
 const BODY_BYTES_MAX: u64 = ARCHIVE_BYTES_MAX / 3 * 4 + 64 * 1024;
@@ -45,7 +47,7 @@ fn family(family: Family) -> Vec<Route> {
     vec![
         get(name("List") + "s", many, move |call| list(family, call))
             .summary("Lists the workspace's packages, the newest version first")
-            .query(PAGE),
+            .query(list_query()),
         post(name("Push"), many, move |call| push(family, call))
             .summary("Takes a package in; the version that it names is written over")
             .body(match family {
@@ -74,6 +76,13 @@ fn family(family: Family) -> Vec<Route> {
     ]
 }
 
+/// What lists of packages and templates can be asked.
+pub fn list_query() -> Vec<Field> {
+    let public = "true: what everybody has published; false: the own that is not; else all that \
+                  own tags can name";
+    [PAGE, &[flag("isPublic", public)]].concat()
+}
+
 const fn plural(family: Family) -> &'static str {
     match family {
         Family::App => "apps",
@@ -83,10 +92,14 @@ const fn plural(family: Family) -> &'static str {
 
 async fn list(family: Family, call: Call) -> Result<Value> {
     let caller = call.caller().await?;
-    let (page, selection) = selection::from_query(&call.query()?, &ORDER)?;
-    let (found, total) =
-        packages::list(&call.app().db, caller.workspace, family, &selection).await?;
-    let shown: Vec<_> = found.into_iter().map(PackageOut::from).collect();
+    let query = call.query()?;
+    let (page, selection) = selection::from_query(&query, &ORDER)?;
+    let shelf = shelf(&query)?;
+    let db = &call.app().db;
+    let (found, total) = packages::list(db, caller.workspace, family, shelf, &selection).await?;
+    let owners = found.iter().map(|package| package.workspace);
+    let names = accounts::workspace_names(db, owners).await?;
+    let shown: Vec<_> = found.into_iter().map(|one| PackageOut::new(one, &names)).collect();
     let pagination: Pagination = page.of(total);
     Ok(json!({plural(family): shown, "pagination": pagination}))
 }
@@ -98,14 +111,15 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     // Archives are read into memory: few at a time.
     let _turn = doors.pushes.acquire().await.map_err(|_| Error::Unavailable)?;
     let archive = read_archive(family, &mut call).await?;
-    let Checked { manifest, login, rewritten } = check(family, archive.clone()).await?;
+    let Checked { manifest, schema, login, rewritten } = check(family, archive.clone()).await?;
     let archive = rewritten.map_or(archive, Bytes::from);
     let digest = common::digest::Digest::of(&archive);
     let size = archive.len() as u64;
     let bytes = Box::pin(futures::stream::iter([Ok(archive)]));
     let app = call.app();
     app.data.put(&BlobKey::Package(digest), bytes).await?;
-    let package = packages::push(&app.db, caller.workspace, &manifest, digest, size)
+    let pushed = Pushed { manifest: &manifest, schema: schema.as_ref(), digest, size };
+    let package = packages::push(&app.db, caller.workspace, pushed)
         .await
         .map_err(|error| other_kind(error, &manifest))?;
     if let Some(login) = login {
@@ -113,7 +127,7 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
         app.secrets.keep(caller.workspace, &secret, &login.token.0).await?;
     }
     tracing::info!(package = %package.id, revision = package.revision, "package pushed");
-    Ok(package.into())
+    shown(app, package).await
 }
 
 /// The archive from the body's `data` (or, for engines, `engineData` there or in the query).
@@ -166,7 +180,8 @@ fn other_kind(error: packages::PushError, manifest: &Manifest) -> Error {
 }
 
 async fn read(family: Family, tag: Segment, call: Call) -> Result<Value> {
-    let package = PackageOut::from(find(family, &tag, &call).await?);
+    let package = find(family, &tag, &call).await?;
+    let package = shown(call.app(), package).await?;
     let value = json!(package);
     Ok(match family {
         Family::App => json!({"app": value}),
@@ -180,14 +195,14 @@ async fn status(family: Family, tag: Segment, call: Call) -> Result<Value> {
 }
 
 async fn set_active(family: Family, tag: Segment, call: Call, active: bool) -> Result<Value> {
-    let package = find(family, &tag, &call).await?;
+    let package = find_own(family, &tag, &call).await?;
     packages::set_active(&call.app().db, package.workspace, package.id, active).await?;
     Ok(told(&package, active, status_name(active).to_owned()))
 }
 
 /// Deletes the one version that the tag names in full, so that no tag deletes by accident.
 async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
-    let package = find(family, &tag, &call).await?;
+    let package = find_own(family, &tag, &call).await?;
     let whole = format!("{}@{}", package.manifest.name, package.manifest.version);
     if tag.0 != whole {
         let problem = format!("must name one version in full, such as {whole}");
@@ -210,13 +225,77 @@ async fn download(family: Family, tag: Segment, call: Call) -> Result<Value> {
     Ok(told(&package, package.active, link))
 }
 
-/// The package that a tag of the caller's own names.
-async fn find(family: Family, tag: &Segment, call: &Call) -> Result<Package> {
+/// Which part of the catalogue `isPublic` in a query asks for.
+pub fn shelf(query: &BTreeMap<String, String>) -> Result<Shelf> {
+    match query.get("isPublic").or_else(|| query.get("is_public")).map(String::as_str) {
+        None | Some("") => Ok(Shelf::Usable),
+        Some("true") => Ok(Shelf::Published),
+        Some("false") => Ok(Shelf::Unpublished),
+        Some(_) => Err(Error::field("isPublic", "must be true or false")),
+    }
+}
+
+async fn shown(app: &App, package: Package) -> Result<PackageOut> {
+    let owners = std::iter::once(package.workspace);
+    let names = accounts::workspace_names(&app.db, owners).await?;
+    Ok(PackageOut::new(package, &names))
+}
+
+/// The package that an id or a tag names: of the caller's own, of those imported, or, with its
+/// owner before it, of all that are published.
+pub async fn find(family: Family, tag: &Segment, call: &Call) -> Result<Package> {
+    let reader = call.caller().await?.workspace;
+    let db = &call.app().db;
+    let found = match pointer(tag)? {
+        Pointer::Id(id) => packages::find(db, reader, family, id).await?,
+        Pointer::Tag { owner: None, tag } => {
+            packages::resolve(db, reader, reader, family, &tag, Which::Any).await?
+        }
+        Pointer::Tag { owner, tag } => {
+            let owner = owner.as_deref();
+            let publishers = packages::publishers(db, family, &tag, owner).await?;
+            match only(&publishers)? {
+                Some(names) => {
+                    packages::resolve(db, names, reader, family, &tag, Which::Any).await?
+                }
+                None => None,
+            }
+        }
+    };
+    found.ok_or_else(|| Error::not_found(family.as_str(), &tag.0))
+}
+
+/// The caller's own package of an id or a tag.
+pub async fn find_own(family: Family, tag: &Segment, call: &Call) -> Result<Package> {
     let caller = call.caller().await?;
-    let parsed: Tag = tag.0.parse().map_err(|e: NotATag| Error::field("tag", e.to_string()))?;
-    packages::resolve(&call.app().db, caller.workspace, family, &parsed, Which::Any)
-        .await?
-        .ok_or_else(|| Error::not_found(family.as_str(), &tag.0))
+    let package = find(family, tag, call).await?;
+    if package.workspace != caller.workspace {
+        let problem =
+            format!("{:?} belongs to another workspace: only its own can change it", tag.0);
+        return Err(Error::Forbidden(problem));
+    }
+    Ok(package)
+}
+
+pub fn pointer(tag: &Segment) -> Result<Pointer> {
+    tag.0.parse().map_err(|e: NotATag| Error::field("tag", e.to_string()))
+}
+
+/// The one who has published something, unless several have.
+pub fn only(publishers: &[WorkspaceId]) -> Result<Option<WorkspaceId>> {
+    match publishers {
+        [] => Ok(None),
+        [publisher] => Ok(Some(*publisher)),
+        several => {
+            let ids: Vec<_> = several.iter().map(ToString::to_string).collect();
+            let problem = format!(
+                "is published by several: write OWNER/NAME, where OWNER is one \
+                                   of the ids {}",
+                ids.join(", ")
+            );
+            Err(Error::field("tag", problem))
+        }
+    }
 }
 
 #[cfg(test)]

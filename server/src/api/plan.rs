@@ -12,11 +12,12 @@ use common::spec::{
 use common::terms::Terms;
 
 use super::error::{Error, Result};
-use super::{App, image_login};
+use super::{App, image_login, params};
 use crate::data::key::BlobKey;
 use crate::registry;
 use crate::secrets;
 use crate::store::images;
+use crate::store::imports::{self, Item};
 use crate::store::jobs::Job;
 use crate::store::packages::{self, Family, Package, Which};
 
@@ -151,29 +152,64 @@ async fn assemble(app: &App, job: &Job, params: Params) -> Result<Assemble> {
     Ok(Assemble::Custom(Box::new(container)))
 }
 
-/// The workspace's own engine under a tag, active or not: it comes before a built-in of a
-/// well-known name.
+/// The workspace's engine under a tag, active or not: it comes before a built-in of a well-known
+/// name.
 async fn own_engine(app: &App, job: &Job, tag: &Tag) -> Result<Option<Package>> {
-    Ok(packages::resolve(&app.db, job.workspace, Family::Engine, tag, Which::Any).await?)
+    let names = job.template.owner.unwrap_or(job.workspace);
+    let (engine, any) = (Family::Engine, Which::Any);
+    Ok(packages::resolve(&app.db, names, job.workspace, engine, tag, any).await?)
 }
 
-/// The newest active package under a tag.
+/// The newest package under a tag that may run: an active one, unless the job is a test.
 async fn find(app: &App, job: &Job, family: Family, field: &str, tag: &Tag) -> Result<Package> {
-    if let Some(package) =
-        packages::resolve(&app.db, job.workspace, family, tag, Which::Active).await?
-    {
+    let names = job.template.owner.unwrap_or(job.workspace);
+    let is_test = job.config().is_test == Some(true);
+    let which = if is_test { Which::Any } else { Which::Active };
+    let found = packages::resolve(&app.db, names, job.workspace, family, tag, which).await?;
+    if let Some(package) = found {
+        check_consent(app, job, family, field, &package).await?;
         return Ok(package);
     }
-    let there = packages::resolve(&app.db, job.workspace, family, tag, Which::Any).await?;
-    let (kind, problem) = (
-        family.as_str(),
-        if there.is_some() {
-            "is not active: activate it first"
-        } else {
-            "is unknown: push it first"
-        },
-    );
+    let there = packages::resolve(&app.db, names, job.workspace, family, tag, Which::Any).await?;
+    let imported = imports::find(&app.db, names, Item::Package(family), &tag.name).await?;
+    let problem = if there.is_some() {
+        "is not active: activate it first"
+    } else if imported.is_some() {
+        "is imported, and its owner does not publish it any more: use another one"
+    } else if names != job.workspace {
+        "is not published by the template's owner: use another template"
+    } else {
+        "is unknown: push it first, or import it"
+    };
+    let kind = family.as_str();
     Err(Error::NotNow(format!("template.{field}: the {kind} {:?} {problem}", tag.to_string())))
+}
+
+/// Lets another workspace's package have no secrets but those that it asked for when it was
+/// imported: its owner can change the list at any time.
+async fn check_consent(
+    app: &App,
+    job: &Job,
+    family: Family,
+    field: &str,
+    package: &Package,
+) -> Result<()> {
+    let (manifest, user) = (&package.manifest, job.workspace);
+    if package.workspace == user || manifest.secrets.is_empty() {
+        return Ok(());
+    }
+    let import = imports::find(&app.db, user, Item::Package(family), &manifest.name).await?;
+    let granted =
+        import.filter(|import| import.owner == package.workspace).map(|import| import.secrets);
+    let granted = granted.unwrap_or_default();
+    match manifest.secrets.iter().find(|secret| !granted.contains(secret)) {
+        None => Ok(()),
+        Some(secret) => Err(Error::NotNow(format!(
+            "template.{field}: {}@{} of another workspace asks for the secret {secret:?}, to which \
+             nobody here has agreed: import it (again) if it may have it",
+            manifest.name, manifest.version
+        ))),
+    }
 }
 
 fn check_kind(package: &Package, kind: Kind) -> Result<()> {
@@ -191,6 +227,7 @@ async fn container(
     phase: &str,
     params: Params,
 ) -> Result<Container> {
+    params::check(package.schema.clone(), phase, params.clone()).await?;
     let manifest = &package.manifest;
     let name = format!("template.{phase}: the package {}@{}", manifest.name, manifest.version);
     check_secrets(app, job, &manifest.secrets, &name).await?;

@@ -2,6 +2,7 @@
 
 use common::ids::RunId;
 use common::package::config::JobConfig;
+use common::spec::RunSpec;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -12,8 +13,9 @@ use super::jobs::CONFIG;
 use super::reply::{Done, done};
 use super::route::{Route, post};
 use super::shape::{Field, flag, one};
-use super::{job_out, jobs, plan, quote};
+use super::{App, job_out, jobs, plan, quote};
 use crate::store;
+use crate::store::jobs::Job;
 
 const ABORTED: &str = "aborted by user";
 
@@ -69,13 +71,19 @@ async fn run(id: Segment, mut call: Call) -> Result<Started> {
         let quote = quote::of(app, &caller, &job, &spec).await?;
         return Ok(Started { done: done(), quote: Some(quote) });
     }
+    begin(app, &job, config, spec).await?;
+    Ok(Started { done: done(), quote: None })
+}
+
+/// Claims a job for its run, with this config as its own, and starts the run.
+pub async fn begin(app: &App, job: &Job, config: JobConfig, spec: RunSpec) -> Result<()> {
     let run = match job.run {
         // A start that was cut off between its claim and its run goes on under the same id, so
         // that two of them can never make two runs.
         Some(run) => run,
         None => {
             let run = RunId::new(Uuid::now_v7());
-            if !store::jobs::claim(&app.db, &job, run, config).await? {
+            if !store::jobs::claim(&app.db, job, run, config).await? {
                 return Err(Error::NotNow(
                     "this job has just been changed, started or deleted: read it again".to_owned(),
                 ));
@@ -86,7 +94,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Started> {
     match app.coordinator.start_run(run, spec).await {
         Ok(()) => {
             tracing::info!(job = %job.id, %run, "job started");
-            Ok(Started { done: done(), quote: None })
+            Ok(())
         }
         Err(refused @ crate::coordinator::Error::Wallet { .. }) => {
             store::jobs::unclaim(&app.db, job.id, run).await?;

@@ -1,9 +1,12 @@
 //! Templates. They need no activation: a template is as good as the packages it names.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
 use common::package::config::JobConfig;
 use common::package::descriptor::Descriptor;
+use common::package::tag::split_owner;
 use common::package::template::{PhaseParams, Template};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,12 +15,16 @@ use utoipa::ToSchema;
 use super::call::{Call, Segment};
 use super::error::{Error, Result};
 use super::jobs::{CONFIG, DATA, PARAMS};
-use super::page::PAGE;
+use super::packages::{list_query, only, shelf};
 use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
 use super::selection;
 use super::shape::{Field, one, text};
-use crate::store::templates::{self, Kept};
+use super::token::Caller;
+use crate::store::accounts;
+use crate::store::packages::Shelf;
+use crate::store::selection::Selection;
+use crate::store::templates::{self, Kept, TemplateField};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -28,7 +35,7 @@ pub struct TemplateOut {
     is_public: bool,
     #[schema(value_type = String)]
     owner: WorkspaceId,
-    user_name: &'static str,
+    user_name: String,
     description: String,
     partitioner: String,
     app: String,
@@ -57,7 +64,9 @@ pub fn routes() -> Vec<Route> {
         post("Developer_PushTemplate", "/templates", push)
             .summary("Makes a template, or replaces it")
             .body(TEMPLATE),
-        get("Developer_ListTemplates", "/templates", list).summary("Lists templates").query(PAGE),
+        get("Developer_ListTemplates", "/templates", list)
+            .summary("Lists templates")
+            .query(list_query()),
         get("Developer_GetTemplate", "/templates/{id}", read).summary("Reads a template"),
         post("Developer_ActivateTemplate", "/templates/{id}/activate", activate)
             .summary("Does nothing: templates need no activation"),
@@ -86,17 +95,18 @@ async fn push(mut call: Call) -> Result<Done> {
 
 async fn list(call: Call) -> Result<Value> {
     let caller = call.caller().await?;
-    let (page, selection) = selection::from_query(&call.query()?, &[])?;
-    let (found, total) = templates::list(&call.app().db, caller.workspace, &selection).await?;
-    let shown: Vec<_> =
-        found.into_iter().map(|kept| TemplateOut::new(caller.workspace, kept)).collect();
+    let query = call.query()?;
+    let (page, selection) = selection::from_query(&query, &[])?;
+    let (shown, total) = listed(&call, &caller, shelf(&query)?, &selection).await?;
     Ok(json!({"templates": shown, "pagination": page.of(total)}))
 }
 
 async fn read(id: Segment, call: Call) -> Result<TemplateOut> {
     let caller = call.caller().await?;
     let kept = find(&call, caller.workspace, &id.0).await?;
-    Ok(TemplateOut::new(caller.workspace, kept))
+    let owners = std::iter::once(kept.owner);
+    let names = accounts::workspace_names(&call.app().db, owners).await?;
+    Ok(TemplateOut::new(kept, &names))
 }
 
 async fn activate(id: Segment, call: Call) -> Result<Done> {
@@ -113,22 +123,45 @@ async fn remove(id: Segment, call: Call) -> Result<Done> {
     Ok(done())
 }
 
-async fn find(call: &Call, owner: WorkspaceId, id: &str) -> Result<Kept> {
-    templates::find(&call.app().db, owner, id)
-        .await?
-        .ok_or_else(|| Error::not_found("template", id))
+/// A page of templates as they are shown.
+pub async fn listed(
+    call: &Call,
+    caller: &Caller,
+    shelf: Shelf,
+    selection: &Selection<TemplateField>,
+) -> Result<(Vec<TemplateOut>, u64)> {
+    let db = &call.app().db;
+    let (found, total) = templates::list(db, caller.workspace, shelf, selection).await?;
+    let names = accounts::workspace_names(db, found.iter().map(|kept| kept.owner)).await?;
+    Ok((found.into_iter().map(|kept| TemplateOut::new(kept, &names)).collect(), total))
+}
+
+/// The template that an id names: the reader's own, an imported one, or, with its owner before it
+/// (`OWNER/ID`), a published one.
+pub async fn find(call: &Call, reader: WorkspaceId, id: &str) -> Result<Kept> {
+    let db = &call.app().db;
+    let found = match split_owner(id) {
+        (None, id) => templates::find(db, reader, id).await?,
+        (owner, id) => {
+            let mut found = templates::published(db, reader, id, owner).await?;
+            let owners: Vec<_> = found.iter().map(|kept| kept.owner).collect();
+            only(&owners)?.and_then(|_| found.pop())
+        }
+    };
+    found.ok_or_else(|| Error::not_found("template", id))
 }
 
 impl TemplateOut {
-    pub fn new(owner: WorkspaceId, kept: Kept) -> Self {
+    /// `names` are what the owners of templates are called.
+    pub fn new(kept: Kept, names: &BTreeMap<WorkspaceId, String>) -> Self {
         let template = kept.template;
         Self {
             id: template.id,
             created_at: kept.created_at,
             updated_at: kept.updated_at,
-            is_public: false,
-            owner,
-            user_name: "",
+            is_public: kept.public,
+            owner: kept.owner,
+            user_name: names.get(&kept.owner).cloned().unwrap_or_default(),
             description: template.description,
             partitioner: template.partitioner,
             app: template.app,

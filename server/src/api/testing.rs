@@ -188,12 +188,19 @@ impl Door {
 
 /// A package of this manifest, as pushes carry it.
 pub fn package(manifest: &Value) -> String {
+    package_with(manifest, &[])
+}
+
+/// The same, with further files.
+pub fn package_with(manifest: &Value, more: &[(&str, &str)]) -> String {
     let mut tar = tar::Builder::new(Vec::new());
     let entrypoint = manifest["entrypoint"].as_str().unwrap_or("main.py");
-    for (name, text) in [
+    let mut files = vec![
         ("manifest.json".to_owned(), manifest.to_string()),
         (format!("app/{entrypoint}"), "code".to_owned()),
-    ] {
+    ];
+    files.extend(more.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+    for (name, text) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);

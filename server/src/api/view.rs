@@ -18,9 +18,10 @@ use super::page::PAGE;
 use super::page::Paged;
 use super::route::{Route, get, post};
 use super::shape::{text, texts};
-use super::templates::TemplateOut;
-use super::{job_out, jobs, selection};
+use super::templates::{TemplateOut, listed};
+use super::{App, job_out, jobs, selection};
 use crate::data::key::BlobKey;
+use crate::store::packages::Shelf;
 use crate::store::runs::RunView;
 use crate::store::{self, results, templates};
 
@@ -49,15 +50,15 @@ pub fn routes() -> Vec<Route> {
 }
 
 #[derive(Serialize, ToSchema)]
-struct ResultsOut {
-    results: Vec<ResultOut>,
+pub struct ResultsOut {
+    pub results: Vec<ResultOut>,
     /// Where there are more: the `after` that asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
-struct ResultOut {
+pub struct ResultOut {
     name: String,
     link: String,
     size: String,
@@ -81,11 +82,20 @@ async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
             return Err(Error::Blocked("JOB_NOT_COMPLETED", text));
         }
     };
-    let after = query.get("after").map(String::as_str);
+    results_of(app, &job, &run, query.get("after").map(String::as_str)).await
+}
+
+/// The output files of a run that is complete.
+pub async fn results_of(
+    app: &App,
+    job: &store::jobs::Job,
+    run: &RunView,
+    after: Option<&str>,
+) -> Result<ResultsOut> {
     let found = results::find(&app.db, run.id, after, RESULTS_MAX).await?;
     let full = found.len() as u64 == RESULTS_MAX;
     let next = found.last().filter(|_| full).map(|last| last.name.clone());
-    let place = delivered_to(&job);
+    let place = delivered_to(job);
     let mut shown = Vec::with_capacity(found.len());
     for file in found {
         let link = match file.key.as_deref().and_then(BlobKey::from_path) {
@@ -187,7 +197,6 @@ async fn list_presets(id: Segment, call: Call) -> Result<PresetsOut> {
 async fn list_templates(call: Call) -> Result<Paged<TemplateOut>> {
     let caller = call.caller().await?;
     let (page, selection) = selection::from_query(&call.query()?, &[])?;
-    let (found, total) = templates::list(&call.app().db, caller.workspace, &selection).await?;
-    let data = found.into_iter().map(|kept| TemplateOut::new(caller.workspace, kept)).collect();
+    let (data, total) = listed(&call, &caller, Shelf::Usable, &selection).await?;
     Ok(Paged { pagination: page.of(total), data })
 }

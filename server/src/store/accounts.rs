@@ -1,11 +1,11 @@
 //! Workspaces, and the people who sign in. Who may do what in which is in `members`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use common::ids::{UserId, WorkspaceId};
 use common::rights::Role;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait as _, IntoColumnRef, Query, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
     QueryFilter, QueryOrder, Set,
@@ -243,6 +243,30 @@ async fn insert_user(
     .insert(db)
     .await?;
     Ok(UserId::new(id))
+}
+
+/// What these workspaces are called: the name that strangers see on what they publish.
+pub async fn workspace_names(
+    db: &impl ConnectionTrait,
+    ids: impl Iterator<Item = WorkspaceId>,
+) -> Result<BTreeMap<WorkspaceId, String>, DbErr> {
+    let ids = ids.map(WorkspaceId::uuid).collect::<BTreeSet<_>>();
+    let rows = workspace::Entity::find().filter(workspace::Column::Id.is_in(ids)).all(db).await?;
+    Ok(rows.into_iter().map(|row| (WorkspaceId::new(row.id), row.name)).collect())
+}
+
+/// Of a column of workspaces: the one of this id, or those of this name.
+pub(super) fn is_called(column: impl IntoColumnRef, owner: &str) -> SimpleExpr {
+    let column = Expr::col(column);
+    if let Ok(id) = owner.parse::<WorkspaceId>() {
+        return column.eq(id.uuid());
+    }
+    let named = Query::select()
+        .column(workspace::Column::Id)
+        .from(workspace::Entity)
+        .and_where(Expr::col(workspace::Column::Name).eq(owner))
+        .to_owned();
+    column.in_subquery(named)
 }
 
 /// Whether there is any workspace yet.

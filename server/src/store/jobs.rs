@@ -104,6 +104,31 @@ pub enum Change {
 }
 
 impl Job {
+    /// A draft of which nothing but its template is known.
+    pub fn new(id: JobId, workspace: WorkspaceId, template: Template) -> Self {
+        Self {
+            id,
+            workspace,
+            name: String::new(),
+            description: String::new(),
+            template,
+            source: None,
+            destination: None,
+            params: PhaseParams::default(),
+            config: JobConfig::default(),
+            priority: Priority::default(),
+            regions: Regions::default(),
+            tags: Vec::new(),
+            start_at: None,
+            upload_bytes: None,
+            draft: 0,
+            run: None,
+            created_at: clock::now(),
+            submitted_at: None,
+            deleted_at: None,
+        }
+    }
+
     pub fn source(&self) -> Option<&Descriptor> {
         self.source.as_ref().or(self.template.source.as_ref())
     }
@@ -141,9 +166,12 @@ impl Job {
         }
     }
 
-    /// The job's name, or its template's id where it has none.
+    /// The job's name; where it has none its template's id, or its app.
     pub fn shown_name(&self) -> &str {
-        if self.name.is_empty() { &self.template.id } else { &self.name }
+        [&self.name, &self.template.id]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .unwrap_or(&self.template.app)
     }
 }
 

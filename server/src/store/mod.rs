@@ -13,6 +13,7 @@ mod document;
 pub mod ended_tokens;
 pub mod grants;
 pub mod images;
+pub mod imports;
 pub mod invitations;
 pub mod jobs;
 mod ledger;

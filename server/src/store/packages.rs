@@ -4,20 +4,20 @@ use chrono::{DateTime, Utc};
 use common::digest::Digest;
 use common::ids::{PackageId, WorkspaceId};
 use common::package::manifest::{Kind, Manifest};
-use common::package::tag::Tag;
-use sea_orm::sea_query::{Expr, Order};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    Select, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Select, Set,
 };
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::selection::{self, Selection};
+use super::imports::{self, Item};
 use super::{Db, begin, document, micros, time};
 use crate::clock;
 pub use field::PackageField;
+pub use lookup::{Shelf, Which, find, list, owns, publishers, resolve};
 
 mod field;
+mod lookup;
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -39,6 +39,8 @@ mod row {
         pub manifest: String,
         pub created_us: i64,
         pub updated_us: i64,
+        pub public: bool,
+        pub params_schema: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -79,6 +81,10 @@ pub struct Package {
     pub revision: u32,
     /// Whether new runs may use it.
     pub active: bool,
+    /// Whether its owner has published it.
+    pub public: bool,
+    /// The JSON Schema of its params, where it carries one.
+    pub schema: Option<Value>,
     /// Of the tar archive.
     pub digest: Digest,
     pub size: u64,
@@ -95,22 +101,30 @@ pub enum PushError {
     Db(#[from] DbErr),
 }
 
-/// Records a pushed archive. The same name and version are written over and keep their id.
-pub async fn push(
-    db: &Db,
-    owner: WorkspaceId,
-    manifest: &Manifest,
-    digest: Digest,
-    size: u64,
-) -> Result<Package, PushError> {
+/// A pushed archive that has been checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Pushed<'a> {
+    pub manifest: &'a Manifest,
+    pub schema: Option<&'a Value>,
+    pub digest: Digest,
+    pub size: u64,
+}
+
+/// Records a pushed archive. The same name and version are written over and keep their id, whether
+/// they are active, and whether they are published. A name that had been imported is the
+/// workspace's own from now on.
+pub async fn push(db: &Db, owner: WorkspaceId, pushed: Pushed<'_>) -> Result<Package, PushError> {
+    let manifest = pushed.manifest;
+    let family = Family::of(manifest.kind);
     let transaction = begin(db).await?;
     let (now, version) = (clock::now(), manifest.version);
-    let found = of(owner, Family::of(manifest.kind))
+    let found = of(owner, family)
         .filter(row::Column::Name.eq(&manifest.name))
         .filter(row::Column::Major.eq(integer(version.major)?))
         .filter(row::Column::Minor.eq(integer(version.minor)?))
         .one(&transaction)
         .await?;
+    let schema = pushed.schema.map(document::write).transpose()?;
     let row = match found {
         Some(found) => {
             let before = read(&found)?.manifest.kind;
@@ -120,9 +134,10 @@ pub async fn push(
             let revision = found.revision.saturating_add(1);
             let mut row = row::ActiveModel::from(found);
             row.revision = Set(revision);
-            row.digest = Set(digest.to_string());
-            row.size = Set(size.cast_signed());
+            row.digest = Set(pushed.digest.to_string());
+            row.size = Set(pushed.size.cast_signed());
             row.manifest = Set(document::write(manifest)?);
+            row.params_schema = Set(schema);
             row.updated_us = Set(micros(now));
             row.update(&transaction).await?
         }
@@ -130,66 +145,27 @@ pub async fn push(
             row::ActiveModel {
                 id: Set(Uuid::now_v7()),
                 workspace_id: Set(owner.uuid()),
-                family: Set(Family::of(manifest.kind).as_str().to_owned()),
+                family: Set(family.as_str().to_owned()),
                 name: Set(manifest.name.clone()),
                 major: Set(integer(version.major)?),
                 minor: Set(integer(version.minor)?),
                 revision: Set(1),
                 active: Set(false),
-                digest: Set(digest.to_string()),
-                size: Set(size.cast_signed()),
+                digest: Set(pushed.digest.to_string()),
+                size: Set(pushed.size.cast_signed()),
                 manifest: Set(document::write(manifest)?),
                 created_us: Set(micros(now)),
                 updated_us: Set(micros(now)),
+                public: Set(false),
+                params_schema: Set(schema),
             }
             .insert(&transaction)
             .await?
         }
     };
+    imports::delete(&transaction, owner, Item::Package(family), &manifest.name).await?;
     transaction.commit().await?;
     Ok(read(&row)?)
-}
-
-/// The newest package that a tag names; `active_only` is what a run asks for.
-pub async fn resolve(
-    db: &impl ConnectionTrait,
-    owner: WorkspaceId,
-    family: Family,
-    tag: &Tag,
-    which: Which,
-) -> Result<Option<Package>, DbErr> {
-    let mut query = of(owner, family).filter(row::Column::Name.eq(&tag.name));
-    if let Some(major) = tag.major {
-        query = query.filter(row::Column::Major.eq(integer(major)?));
-    }
-    if let Some(minor) = tag.minor {
-        query = query.filter(row::Column::Minor.eq(integer(minor)?));
-    }
-    if which == Which::Active {
-        query = query.filter(row::Column::Active.eq(true));
-    }
-    let row =
-        query.order_by_desc(row::Column::Major).order_by_desc(row::Column::Minor).one(db).await?;
-    row.as_ref().map(read).transpose()
-}
-
-/// Which packages a tag may name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    Any,
-    Active,
-}
-
-/// A page of packages, and how many there are in all.
-pub async fn list(
-    db: &impl ConnectionTrait,
-    owner: WorkspaceId,
-    family: Family,
-    selection: &Selection<PackageField>,
-) -> Result<(Vec<Package>, u64), DbErr> {
-    let last = (Expr::col(row::Column::Id), Order::Asc);
-    let (rows, total) = selection::fetch(db, of(owner, family), selection, last).await?;
-    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 
 /// Switches a package on or off for new runs; false where the workspace has no such package.
@@ -201,6 +177,22 @@ pub async fn set_active(
 ) -> Result<bool, DbErr> {
     let changed = row::Entity::update_many()
         .col_expr(row::Column::Active, active.into())
+        .filter(row::Column::Id.eq(id.uuid()))
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .exec(db)
+        .await?;
+    Ok(changed.rows_affected == 1)
+}
+
+/// Publishes a package, or takes it back; false where the workspace has no such package.
+pub async fn set_public(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: PackageId,
+    public: bool,
+) -> Result<bool, DbErr> {
+    let changed = row::Entity::update_many()
+        .col_expr(row::Column::Public, public.into())
         .filter(row::Column::Id.eq(id.uuid()))
         .filter(row::Column::WorkspaceId.eq(owner.uuid()))
         .exec(db)
@@ -240,6 +232,8 @@ fn read(row: &row::Model) -> Result<Package, DbErr> {
         manifest: document::read(&row.manifest)?,
         revision: row.revision.unsigned_abs(),
         active: row.active,
+        public: row.public,
+        schema: row.params_schema.as_deref().map(document::read).transpose()?,
         digest: row.digest.parse().map_err(|e| DbErr::Type(format!("packages.digest: {e}")))?,
         size: row.size.unsigned_abs(),
         created_at: time(row.created_us),

@@ -3,12 +3,19 @@
 use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
 use common::package::template::Template;
-use sea_orm::sea_query::{Expr, OnConflict, Order, SimpleExpr};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, Set};
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, SimpleExpr};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
+};
 
+use super::imports::{self, Item, is_imported};
+use super::packages::Shelf;
 use super::selection::{self, Field, Kind, Selection};
-use super::{document, micros, time};
+use super::{Db, accounts, begin, document, micros, time};
 use crate::clock;
+
+const PUBLISHERS_MAX: u64 = 5;
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -23,6 +30,7 @@ mod row {
         pub document: String,
         pub created_us: i64,
         pub updated_us: i64,
+        pub public: bool,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -34,17 +42,18 @@ mod row {
 /// A template as it is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
+    pub owner: WorkspaceId,
+    /// Whether its owner has published it.
+    pub public: bool,
+    /// Lent, where it is another's than the reader's.
     pub template: Template,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
-/// Writes a template, in place of one with the same id.
-pub async fn put(
-    db: &impl ConnectionTrait,
-    owner: WorkspaceId,
-    template: &Template,
-) -> Result<(), DbErr> {
+/// Writes a template, in place of one with the same id, which stays published where it was. An id
+/// that had been imported is the workspace's own from now on.
+pub async fn put(db: &Db, owner: WorkspaceId, template: &Template) -> Result<(), DbErr> {
     use row::Column as C;
     let now = clock::now();
     let row = row::ActiveModel {
@@ -53,21 +62,65 @@ pub async fn put(
         document: Set(document::write(template)?),
         created_us: Set(micros(now)),
         updated_us: Set(micros(now)),
+        public: Set(false),
     };
     let replace = OnConflict::columns([C::WorkspaceId, C::Id])
         .update_columns([C::Document, C::UpdatedUs])
         .to_owned();
-    row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
-    Ok(())
+    let transaction = begin(db).await?;
+    row::Entity::insert(row).on_conflict(replace).exec_without_returning(&transaction).await?;
+    imports::delete(&transaction, owner, Item::Template, &template.id).await?;
+    transaction.commit().await
 }
 
+/// The template that an id stands for in this workspace: its own, or an imported one while that is
+/// published.
 pub async fn find(
+    db: &impl ConnectionTrait,
+    reader: WorkspaceId,
+    id: &str,
+) -> Result<Option<Kept>, DbErr> {
+    let foreign: SimpleExpr = Expr::case(own(reader), 0).finally(1).into();
+    let row = row::Entity::find()
+        .filter(row::Column::Id.eq(id))
+        .filter(usable(reader))
+        .order_by(foreign, Order::Asc)
+        .one(db)
+        .await?;
+    row.as_ref().map(|row| read(row, reader)).transpose()
+}
+
+/// The published templates of this id: all of them, or those of the owner of this name or id. Few
+/// enough for a message.
+pub async fn published(
+    db: &impl ConnectionTrait,
+    reader: WorkspaceId,
+    id: &str,
+    owner: Option<&str>,
+) -> Result<Vec<Kept>, DbErr> {
+    let mut query =
+        row::Entity::find().filter(row::Column::Id.eq(id)).filter(row::Column::Public.eq(true));
+    if let Some(owner) = owner {
+        query = query.filter(accounts::is_called(row::Column::WorkspaceId, owner));
+    }
+    let rows = query.limit(PUBLISHERS_MAX).all(db).await?;
+    rows.iter().map(|row| read(row, reader)).collect()
+}
+
+/// Publishes a template, or takes it back; false where the workspace has none of this id.
+pub async fn set_public(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
     id: &str,
-) -> Result<Option<Kept>, DbErr> {
-    let row = row::Entity::find_by_id((owner.uuid(), id.to_owned())).one(db).await?;
-    row.as_ref().map(read).transpose()
+    public: bool,
+) -> Result<bool, DbErr> {
+    let changed = row::Entity::update_many()
+        .col_expr(row::Column::Public, public.into())
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Id.eq(id))
+        .exec(db)
+        .await?;
+    Ok(changed.rows_affected == 1)
 }
 
 /// What templates are sorted by.
@@ -108,13 +161,19 @@ impl Field for TemplateField {
 /// A page of templates, and how many there are in all.
 pub async fn list(
     db: &impl ConnectionTrait,
-    owner: WorkspaceId,
+    reader: WorkspaceId,
+    shelf: Shelf,
     selection: &Selection<TemplateField>,
 ) -> Result<(Vec<Kept>, u64), DbErr> {
-    let own = row::Entity::find().filter(row::Column::WorkspaceId.eq(owner.uuid()));
+    let all = row::Entity::find();
+    let all = match shelf {
+        Shelf::Usable => all.filter(usable(reader)),
+        Shelf::Published => all.filter(row::Column::Public.eq(true)),
+        Shelf::Unpublished => all.filter(own(reader)).filter(row::Column::Public.eq(false)),
+    };
     let last = (Expr::col(row::Column::Id), Order::Asc);
-    let (rows, total) = selection::fetch(db, own, selection, last).await?;
-    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+    let (rows, total) = selection::fetch(db, all, selection, last).await?;
+    Ok((rows.iter().map(|row| read(row, reader)).collect::<Result<_, _>>()?, total))
 }
 
 /// Deletes a template; false where the workspace has none of this id. Jobs keep theirs.
@@ -127,9 +186,24 @@ pub async fn delete(
     Ok(gone.rows_affected == 1)
 }
 
-fn read(row: &row::Model) -> Result<Kept, DbErr> {
+fn own(reader: WorkspaceId) -> SimpleExpr {
+    row::Column::WorkspaceId.eq(reader.uuid())
+}
+
+fn usable(reader: WorkspaceId) -> SimpleExpr {
+    use row::Column as C;
+    let (owner, name) = ((row::Entity, C::WorkspaceId), (row::Entity, C::Id));
+    let imported = is_imported(reader, Item::Template, owner, name);
+    own(reader).or(C::Public.eq(true).and(imported))
+}
+
+fn read(row: &row::Model, reader: WorkspaceId) -> Result<Kept, DbErr> {
+    let owner = WorkspaceId::new(row.workspace_id);
+    let template: Template = document::read(&row.document)?;
     Ok(Kept {
-        template: document::read(&row.document)?,
+        owner,
+        public: row.public,
+        template: if owner == reader { template } else { template.lent(owner) },
         created_at: time(row.created_us),
         updated_at: time(row.updated_us),
     })

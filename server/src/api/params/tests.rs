@@ -1,0 +1,80 @@
+//! Where params are held against a package's schema.
+
+use serde_json::{Value, json};
+
+use crate::api::testing::{Door, package_with};
+
+const SCHEMA: &str = r#"{"type": "object", "required": ["case"],
+    "properties": {"case": {"enum": ["upper", "lower"]}}}"#;
+
+fn manifest() -> Value {
+    json!({"name": "hello", "version": "0.1", "platform": "binary", "entrypoint": "main"})
+}
+
+async fn pushed(door: &Door, schema: &str) -> (u16, Value) {
+    let data = package_with(&manifest(), &[("schema.json", schema)]);
+    door.post("/v1/dev/apps", json!({ "data": data })).await
+}
+
+#[tokio::test]
+async fn params_are_checked_when_they_are_given_and_when_the_job_runs() {
+    let door = Door::open().await;
+    assert_eq!(pushed(&door, SCHEMA).await.0, 200);
+    assert_eq!(door.post("/v1/dev/apps/hello/activate", json!({})).await.0, 200);
+    let job = json!({"app": "hello", "dataSource": {"dataSourceDescriptor": "bypass"},
+                     "dataDestination": {"dataSourceDescriptor": "bucket"}});
+    let refused = |(status, body): (u16, Value), field: &str| {
+        assert_eq!((status, body["code"].as_i64()), (400, Some(3)), "{body}");
+        assert!(body["message"].as_str().unwrap().starts_with(field), "{body}");
+    };
+    let mut wrong = job.clone();
+    wrong["params"] = json!({"app": {"case": "loud"}});
+
+    refused(door.post("/v1/customer/jobs", wrong).await, "params.app.case: ");
+    let id = door.job(job).await;
+    let path = format!("/v1/customer/jobs/{id}");
+    let params = format!("{path}/params");
+    refused(door.patch(&params, json!({"app": {"case": 7}})).await, "params.app.case: ");
+    refused(door.patch(&params, json!({"app": {"cas": "upper"}})).await, "params.app: ");
+    refused(door.post(&format!("{path}/run"), json!({})).await, "params.app: ");
+    assert_eq!(door.patch(&params, json!({"app": {"case": "upper"}})).await.0, 200);
+    assert_eq!(door.post(&format!("{path}/run?dryRun=true"), json!({})).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_schema_is_read_by_id_and_by_name() {
+    let door = Door::open().await;
+    let (_, package) = pushed(&door, SCHEMA).await;
+    let id = package["id"].as_str().unwrap();
+    let stranger = door.stranger().await;
+
+    for path in [id, "hello", "hello?version=0.1", "hello?version=0", "hello@0.1"] {
+        let path = format!("/v1/customer/schema/{path}");
+        let (status, body) = door.get(&path).await;
+
+        assert_eq!(
+            (status, &body["name"], &body["version"]),
+            (200, &json!("hello"), &json!("0.1"))
+        );
+        assert_eq!(body["schema"]["required"], json!(["case"]));
+        let seen = door.call_as(&stranger, reqwest::Method::GET, &path, None).await;
+        assert_eq!(seen.0, 404);
+    }
+    assert_eq!(door.get("/v1/customer/schema/hello?version=9").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_schema_that_is_none_is_refused_at_the_push() {
+    let door = Door::open().await;
+    for (schema, says) in [
+        ("{", "schema.json: is not JSON"),
+        (r#"{"properties": {"a": {"type": "text"}}}"#, "schema.json.properties.a.type: "),
+        (r#"{"$ref": "http://127.0.0.1:1/"}"#, "schema.json.$ref: must lead"),
+        (r##"{"$ref": "#"}"##, "schema.json.$ref"),
+    ] {
+        let (status, body) = pushed(&door, schema).await;
+
+        assert_eq!(status, 400);
+        assert!(body["message"].as_str().unwrap().starts_with(says), "{body}");
+    }
+}
