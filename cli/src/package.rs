@@ -1,4 +1,5 @@
-//! `fanfold app` and `fanfold engine`: packages, which are pushed, switched on and off.
+//! `fanfold app` and `fanfold engine`: packages, which are pushed, switched on and off, shared and
+//! tested.
 
 use std::path::PathBuf;
 
@@ -10,10 +11,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::archive;
+use crate::client::Answer;
 use crate::failure::Failure;
 use crate::output::{note, pretty};
 use crate::session::Session;
 use crate::template;
+
+mod pull;
+mod scaffold;
+mod trial;
 
 /// The two kinds of package, and where each lives in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +30,43 @@ pub enum Kind {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a folder with a package to begin from
+    New(scaffold::Args),
     /// Upload a package folder (manifest.json, app/), and its template.json if there is one
     Push { folder: PathBuf },
     /// Let jobs use a package: NAME, NAME@MAJOR or NAME@MAJOR.MINOR
     Activate { tag: String },
     /// Stop new runs from using a package
     Deactivate { tag: String },
-    /// List the workspace's packages
-    List,
-    /// Show one package
+    /// Say whether jobs may use a package
+    Status { tag: String },
+    /// List what jobs here can use: the workspace's own packages and imported ones
+    List {
+        /// What everybody has published, in their place
+        #[arg(long)]
+        public: bool,
+    },
+    /// Show one package, also a published one: an id or OWNER/NAME[@MAJOR.MINOR]
     Get { tag: String },
+    /// Download a package into a new folder
+    Pull {
+        tag: String,
+        /// The folder; by default the package's name
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
+    /// Delete one version, named in full: NAME@MAJOR.MINOR. Runs that have started go on
+    Delete { tag: String },
+    /// Let everybody find, read, import and run one version
+    Publish { tag: String },
+    /// Take a published version back. Runs that have started go on
+    Unpublish { tag: String },
+    /// Let a name stand for a published package: NAME, OWNER/NAME, or an id
+    Import { tag: String },
+    /// Take an import back
+    Forget { name: String },
+    /// Run an app on one chunk and show what it does, whether it is active or not
+    Test(trial::Args),
 }
 
 #[derive(Deserialize)]
@@ -42,6 +75,10 @@ struct Package {
     version: String,
     #[serde(default)]
     status: String,
+    #[serde(default, rename = "userName")]
+    user_name: String,
+    #[serde(default, rename = "isPublic")]
+    is_public: bool,
     /// A number, or a number as text.
     #[serde(default)]
     revision: Value,
@@ -51,7 +88,11 @@ impl Package {
     fn line(&self) -> String {
         let revision = self.revision.to_string();
         let revision = revision.trim_matches('"');
-        format!("{}@{}  revision {revision}  {}", self.name, self.version, self.status)
+        let public = match self.is_public {
+            true => format!("  published by {}", self.user_name),
+            false => String::new(),
+        };
+        format!("{}@{}  revision {revision}  {}{public}", self.name, self.version, self.status)
     }
 }
 
@@ -60,7 +101,22 @@ pub async fn run(kind: Kind, command: Command, session: &Session) -> Result<(), 
         Command::Push { folder } => push(kind, folder, session).await,
         Command::Activate { tag } => switch(kind, &tag, "activate", session).await,
         Command::Deactivate { tag } => switch(kind, &tag, "deactivate", session).await,
-        Command::List => list(kind, session).await,
+        Command::New(args) => scaffold::run(kind, &args, session).await,
+        Command::Status { tag } => status(kind, &tag, session).await,
+        Command::List { public } => list(kind, public, session).await,
+        Command::Pull { tag, output } => pull::run(kind, &tag, output, session).await,
+        Command::Delete { tag } => {
+            let answer = session.client.delete(kind.url(session, &[&tag])).await?;
+            session.output.result(&answer.text, || vec![format!("{tag}: deleted")])
+        }
+        Command::Publish { tag } => share(kind, &tag, "publish", session).await,
+        Command::Unpublish { tag } => share(kind, &tag, "unpublish", session).await,
+        Command::Import { tag } => share(kind, &tag, "import", session).await,
+        Command::Forget { name } => {
+            let answer = session.client.delete(kind.url(session, &[&name, "import"])).await?;
+            session.output.result(&answer.text, || vec![format!("{name}: forgotten")])
+        }
+        Command::Test(args) => trial::run(kind, args, session).await,
         Command::Get { tag } => {
             let answer = session.client.get(kind.url(session, &[&tag])).await?;
             session.output.result(&answer.text, || pretty(&answer.text))
@@ -90,13 +146,44 @@ async fn switch(kind: Kind, tag: &str, how: &str, session: &Session) -> Result<(
     session.output.result(&answer.text, || vec![format!("{tag}: {how}d")])
 }
 
-async fn list(kind: Kind, session: &Session) -> Result<(), Failure> {
+async fn status(kind: Kind, tag: &str, session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Status {
+        #[serde(alias = "engineStatus")]
+        message: String,
+    }
+    let answer = session.client.get(kind.url(session, &[tag, "status"])).await?;
+    let status: Status = answer.read()?;
+    session.output.result(&answer.text, || vec![format!("{tag}: {}", status.message)])
+}
+
+/// Publishes, takes back or imports, and says it in the server's words.
+async fn share(kind: Kind, tag: &str, how: &str, session: &Session) -> Result<(), Failure> {
+    let answer = session.client.post(kind.url(session, &[tag, how]), &json!({})).await?;
+    told(&answer, session)
+}
+
+/// Prints the message of an answer.
+pub fn told(answer: &Answer, session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Told {
+        message: String,
+    }
+    let told: Told = answer.read()?;
+    session.output.result(&answer.text, || vec![told.message])
+}
+
+async fn list(kind: Kind, public: bool, session: &Session) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct List {
         #[serde(alias = "engines")]
         apps: Vec<Package>,
     }
-    let answer = session.client.get(kind.url(session, &[])).await?;
+    let mut url = kind.url(session, &[]);
+    if public {
+        url.query_pairs_mut().append_pair("isPublic", "true");
+    }
+    let answer = session.client.get(url).await?;
     let list: List = answer.read()?;
     session.output.result(&answer.text, || list.apps.iter().map(Package::line).collect())
 }

@@ -1,14 +1,18 @@
 //! `fanfold template`: what to run on which kind of data, with which defaults.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use common::package::tag::split_owner;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::file;
 use crate::output::pretty;
+use crate::package::told;
 use crate::session::Session;
 
 const PATH: &str = "/v1/dev/templates";
@@ -18,10 +22,32 @@ const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 pub enum Command {
     /// Upload a template.json; one with the same id is replaced
     Push { file: PathBuf },
-    /// List the workspace's templates
-    List,
-    /// Show one template
+    /// Write a blank template to ID.json
+    New { id: String },
+    /// List what jobs here can be made of: the workspace's own templates and imported ones
+    List {
+        /// What everybody has published, in their place
+        #[arg(long)]
+        public: bool,
+    },
+    /// Show one template, also a published one: OWNER/ID
     Get { id: String },
+    /// Write a template to a new file; by default ID.json
+    Pull {
+        id: String,
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
+    /// Delete a template; its jobs stay
+    Delete { id: String },
+    /// Let everybody find and use a template; publish the packages that it names too
+    Publish { id: String },
+    /// Take a published template back
+    Unpublish { id: String },
+    /// Let an id stand for a published template: ID or OWNER/ID
+    Import { id: String },
+    /// Take an import back
+    Forget { id: String },
 }
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
@@ -30,7 +56,30 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
             let id = push(&file, session).await?;
             session.output.result(&json!({ "id": id }).to_string(), || vec![id.as_str()])
         }
-        Command::List => list(session).await,
+        Command::New { id } => {
+            let blank = json!({
+                "id": id, "description": "", "app": "", "partitioner": "passthrough",
+                "assembler": "passthrough", "params": { "partitioner": {}, "app": {}, "assembler": {} },
+            });
+            write(&id, None, &blank.to_string(), session)
+        }
+        Command::List { public } => list(public, session).await,
+        Command::Pull { id, output } => {
+            let answer = session.client.get(session.client.url(PATH, &[&id])).await?;
+            write(&id, output, &answer.text, session)
+        }
+        Command::Delete { id } => {
+            let answer = session.client.delete(session.client.url(PATH, &[&id])).await?;
+            session.output.result(&answer.text, || vec![format!("{id}: deleted")])
+        }
+        Command::Publish { id } => share(&id, "publish", session).await,
+        Command::Unpublish { id } => share(&id, "unpublish", session).await,
+        Command::Import { id } => share(&id, "import", session).await,
+        Command::Forget { id } => {
+            let url = session.client.url(PATH, &[&id, "import"]);
+            let answer = session.client.delete(url).await?;
+            session.output.result(&answer.text, || vec![format!("{id}: forgotten")])
+        }
         Command::Get { id } => {
             let answer = session.client.get(session.client.url(PATH, &[&id])).await?;
             session.output.result(&answer.text, || pretty(&answer.text))
@@ -52,7 +101,29 @@ pub async fn push(path: &Path, session: &Session) -> Result<String, Failure> {
     Ok(id.to_owned())
 }
 
-async fn list(session: &Session) -> Result<(), Failure> {
+async fn share(id: &str, how: &str, session: &Session) -> Result<(), Failure> {
+    let answer = session.client.post(session.client.url(PATH, &[id, how]), &json!({})).await?;
+    told(&answer, session)
+}
+
+/// Writes a document to a file that was not there before.
+fn write(
+    id: &str,
+    output: Option<PathBuf>,
+    document: &str,
+    session: &Session,
+) -> Result<(), Failure> {
+    let (_, name) = split_owner(id);
+    let path = output.unwrap_or_else(|| PathBuf::from(format!("{name}.json")));
+    let text = pretty(document).join("\n") + "\n";
+    File::create_new(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| Failure::local(format_args!("cannot write {}", path.display()), error))?;
+    let shown = path.display().to_string();
+    session.output.result(&json!({ "file": shown }).to_string(), || vec![shown.as_str()])
+}
+
+async fn list(public: bool, session: &Session) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct List {
         templates: Vec<Template>,
@@ -64,7 +135,11 @@ async fn list(session: &Session) -> Result<(), Failure> {
         app: String,
         assembler: String,
     }
-    let answer = session.client.get(session.client.url(PATH, &[])).await?;
+    let mut url = session.client.url(PATH, &[]);
+    if public {
+        url.query_pairs_mut().append_pair("isPublic", "true");
+    }
+    let answer = session.client.get(url).await?;
     let list: List = answer.read()?;
     session.output.result(&answer.text, || {
         let line =

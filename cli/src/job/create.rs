@@ -85,7 +85,7 @@ fn draft(args: &Args) -> Value {
 }
 
 /// Reads an argument that is a JSON object, or `@` and the name of a file with one.
-fn json_object(text: &str) -> Result<Map<String, Value>, String> {
+pub fn json_object(text: &str) -> Result<Map<String, Value>, String> {
     let content = match text.strip_prefix('@') {
         Some(path) => file::read_text(Path::new(path), DOCUMENT_BYTES_MAX)
             .map_err(|error| format!("cannot read {path}: {error}"))?,

@@ -17,6 +17,8 @@ mod logs;
 mod results;
 mod watch;
 
+pub use create::json_object;
+
 const PATH: &str = "/v1/customer/jobs";
 
 #[derive(Debug, Subcommand)]

@@ -240,3 +240,6 @@ fn read(row: &row::Model) -> Result<Package, DbErr> {
         updated_at: time(row.updated_us),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,7 +100,8 @@ async fn bad_pushes_are_refused_by_name() {
         assert_eq!(status, 400);
         assert!(body["message"].as_str().unwrap().contains(says), "{body}");
     }
-    assert_eq!(door.get("/v1/dev/apps/..%2Fx").await.0, 400);
+    assert_eq!(door.get("/v1/dev/apps/..%2Fa%20b").await.0, 400);
+    assert_eq!(door.get("/v1/dev/apps/..%2Fx").await.0, 404, "nobody is called ..");
 }
 
 #[tokio::test]

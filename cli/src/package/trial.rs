@@ -1,0 +1,105 @@
+//! `fanfold app test`: the app run on one chunk, with all that it wrote.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::Kind;
+use crate::failure::Failure;
+use crate::job::json_object;
+use crate::output::note;
+use crate::place::Source;
+use crate::session::Session;
+use crate::wallet::digits;
+
+const PATH: &str = "/v1/dev/tests";
+/// Seconds that one question waits for the test's end.
+const WAIT_SECS: &str = "50";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The app: NAME, NAME@MAJOR.MINOR, an id, or OWNER/NAME of a published one
+    pub tag: String,
+    /// url:URL, s3:BUCKET/KEY[?region=R&endpoint=URL&secret=ID] or bypass; by default the first
+    /// file in the package's test/source, or nothing
+    #[arg(long)]
+    pub source: Option<Source>,
+    /// JSON such as {"app":{…}}, or @FILE
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub params: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Test {
+    id: String,
+    passed: Option<bool>,
+    error_message: String,
+    payment_amount: Box<RawValue>,
+    logs: Vec<Line>,
+    results: Vec<Item>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Line {
+    log: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    name: String,
+    link: String,
+}
+
+impl Test {
+    fn lines(&self) -> Vec<String> {
+        let logs = self.logs.iter().map(|line| line.log.trim_end().to_owned());
+        let results = self.results.iter().map(|item| format!("{}  {}", item.name, item.link));
+        let end = match self.passed {
+            Some(true) => "passed".to_owned(),
+            _ => format!("failed: {}", self.error_message),
+        };
+        let end = format!("{end}, {} credits", digits(&self.payment_amount));
+        logs.chain(results).chain([end]).collect()
+    }
+}
+
+pub async fn run(kind: Kind, args: Args, session: &Session) -> Result<(), Failure> {
+    if kind == Kind::Engine {
+        let problem = "only apps can be tested by themselves: test an engine in a job of its own";
+        return Err(Failure::Usage(problem.to_owned()));
+    }
+    let mut body = json!({ "id": args.tag });
+    match &args.source {
+        Some(Source::File(path)) => {
+            let problem = format!(
+                "put {} into the package's test/source folder instead, and push it",
+                path.display()
+            );
+            return Err(Failure::Usage(problem));
+        }
+        Some(source @ (Source::Url(_) | Source::S3(_) | Source::Bypass)) => {
+            body["data"] = source.json();
+        }
+        None => {}
+    }
+    if let Some(params) = args.params {
+        body["params"] = Value::Object(params);
+    }
+    let client = &session.client;
+    let mut answer = client.post(client.url(PATH, &[]), &body).await?;
+    let mut test: Test = answer.read()?;
+    note(format_args!("test {} runs", test.id));
+    while test.passed.is_none() {
+        let mut job = client.url("/v1/customer/jobs", &[&test.id]);
+        job.query_pairs_mut().append_pair("wait", WAIT_SECS);
+        client.get(job).await?;
+        answer = client.get(client.url(PATH, &[&test.id])).await?;
+        test = answer.read()?;
+    }
+    session.output.result(&answer.text, || test.lines())?;
+    if test.passed == Some(true) {
+        return Ok(());
+    }
+    Err(Failure::JobFailed { job: test.id, reason: test.error_message })
+}
