@@ -29,7 +29,7 @@ pub enum Engine {
     Assembler,
 }
 
-pub async fn run(kind: Kind, args: &Args, session: &Session) -> Result<(), Failure> {
+pub fn run(kind: Kind, args: &Args, session: &Session) -> Result<(), Failure> {
     let Args { name, engine } = args;
     if !is_name(name) {
         let problem = format!("{name:?} is no name: use letters, digits, - and _, at most 64");

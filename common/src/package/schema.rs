@@ -107,13 +107,11 @@ impl Schemas {
 
 fn options(schema: &Value) -> Result<jsonschema::ValidationOptions<'static>, Invalid> {
     // Most schemas of packages say nothing and are written as draft 7 was.
-    let draft = match Draft::Draft7.detect(schema) {
-        Draft::Unknown => {
-            let problem = "must be a JSON Schema draft: 4, 6, 7, 2019-09 or 2020-12";
-            return Err(Invalid::new(format!("{FILE}.$schema"), problem));
-        }
-        draft => draft,
-    };
+    let draft = Draft::Draft7.detect(schema);
+    if draft == Draft::Unknown {
+        let problem = "must be a JSON Schema draft: 4, 6, 7, 2019-09 or 2020-12";
+        return Err(Invalid::new(format!("{FILE}.$schema"), problem));
+    }
     // Without look-around and back-references no pattern can take long.
     let patterns =
         PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);

@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::reply;
+use super::page::Pagination;
+use super::reply::{Done, done_with};
 use crate::store::packages::{Family, Package};
 
 #[derive(Serialize, ToSchema)]
@@ -45,21 +46,70 @@ pub struct PackageOut {
     description: String,
 }
 
+/// One package: an app stands inside `app`, an engine by itself.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum OnePackage {
+    App { app: PackageOut },
+    Engine(PackageOut),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum PackagesOut {
+    Apps { apps: Vec<PackageOut>, pagination: Pagination },
+    Engines { engines: Vec<PackageOut>, pagination: Pagination },
+}
+
 /// What apps tell as a plain message, engines tell as a message of their own.
-pub fn told(package: &Package, active: bool, message: String) -> Value {
-    match Family::of(package.manifest.kind) {
-        Family::App => json!(reply::done_with(message)),
-        Family::Engine => json!({
-            "engineId": package.id,
-            "engineTag": format!("{}@{}", package.manifest.name, package.manifest.version),
-            "engineData": "",
-            "engineLink": if message.starts_with("http") { message.as_str() } else { "" },
-            "engineStatus": status_name(active),
-        }),
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Told {
+    App(Done),
+    Engine(EngineMessage),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineMessage {
+    #[schema(value_type = String)]
+    engine_id: PackageId,
+    engine_tag: String,
+    /// Always empty: the archive is behind the link.
+    engine_data: &'static str,
+    engine_link: String,
+    engine_status: &'static str,
+}
+
+impl Told {
+    pub fn status(package: &Package, active: bool) -> Self {
+        match Family::of(package.manifest.kind) {
+            Family::App => Self::App(done_with(status_name(active).to_owned())),
+            Family::Engine => Self::Engine(EngineMessage::new(package, active, String::new())),
+        }
+    }
+
+    pub fn link(package: &Package, link: String) -> Self {
+        match Family::of(package.manifest.kind) {
+            Family::App => Self::App(done_with(link)),
+            Family::Engine => Self::Engine(EngineMessage::new(package, package.active, link)),
+        }
     }
 }
 
-pub const fn status_name(active: bool) -> &'static str {
+impl EngineMessage {
+    fn new(package: &Package, active: bool, link: String) -> Self {
+        Self {
+            engine_id: package.id,
+            engine_tag: format!("{}@{}", package.manifest.name, package.manifest.version),
+            engine_data: "",
+            engine_link: link,
+            engine_status: status_name(active),
+        }
+    }
+}
+
+const fn status_name(active: bool) -> &'static str {
     if active { "active" } else { "inactive" }
 }
 

@@ -10,14 +10,12 @@ use bytes::Bytes;
 use common::ids::WorkspaceId;
 use common::package::archive::{self, ARCHIVE_BYTES_MAX, Checked};
 use common::package::manifest::Manifest;
-use common::package::tag::{NotATag, Pointer};
-use serde_json::{Value, json};
+use common::package::tag::{NotATag, Pointer, Tag};
 
 use super::call::{Call, Segment};
 use super::error::{Error, Result};
-use super::package_out::{PackageOut, status_name, told};
+use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
 use super::page::PAGE;
-use super::page::Pagination;
 use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
 use super::shape::{Field, flag, text};
@@ -55,6 +53,7 @@ fn family(family: Family) -> Vec<Route> {
                 Family::Engine => vec![
                     text("data", "The tar archive in base64"),
                     text("engineData", "The same; it may stand in the query too"),
+                    text("engineTag", "Must be what the manifest says, where it is given"),
                 ],
             }),
         get(name("Get"), path(""), move |tag, call| read(family, tag, call))
@@ -83,14 +82,7 @@ pub fn list_query() -> Vec<Field> {
     [PAGE, &[flag("isPublic", public)]].concat()
 }
 
-const fn plural(family: Family) -> &'static str {
-    match family {
-        Family::App => "apps",
-        Family::Engine => "engines",
-    }
-}
-
-async fn list(family: Family, call: Call) -> Result<Value> {
+async fn list(family: Family, call: Call) -> Result<PackagesOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
     let (page, selection) = selection::from_query(&query, &ORDER)?;
@@ -99,9 +91,12 @@ async fn list(family: Family, call: Call) -> Result<Value> {
     let (found, total) = packages::list(db, caller.workspace, family, shelf, &selection).await?;
     let owners = found.iter().map(|package| package.workspace);
     let names = accounts::workspace_names(db, owners).await?;
-    let shown: Vec<_> = found.into_iter().map(|one| PackageOut::new(one, &names)).collect();
-    let pagination: Pagination = page.of(total);
-    Ok(json!({plural(family): shown, "pagination": pagination}))
+    let shown = found.into_iter().map(|one| PackageOut::new(one, &names)).collect();
+    let pagination = page.of(total);
+    Ok(match family {
+        Family::App => PackagesOut::Apps { apps: shown, pagination },
+        Family::Engine => PackagesOut::Engines { engines: shown, pagination },
+    })
 }
 
 /// Takes an archive in; the version it names is written over.
@@ -110,8 +105,16 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let doors = call.doors().clone();
     // Archives are read into memory: few at a time.
     let _turn = doors.pushes.acquire().await.map_err(|_| Error::Unavailable)?;
-    let archive = read_archive(family, &mut call).await?;
+    let (archive, tag) = read_archive(family, &mut call).await?;
     let Checked { manifest, schema, login, rewritten } = check(family, archive.clone()).await?;
+    if let Some(tag) = tag
+        && !tag
+            .parse()
+            .is_ok_and(|tag: Tag| tag.name == manifest.name && tag.matches(manifest.version))
+    {
+        let is = format!("{}@{}", manifest.name, manifest.version);
+        return Err(Error::field("engineTag", format!("is {tag:?}, but the archive is {is}")));
+    }
     let archive = rewritten.map_or(archive, Bytes::from);
     let digest = common::digest::Digest::of(&archive);
     let size = archive.len() as u64;
@@ -130,14 +133,20 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     shown(app, package).await
 }
 
-/// The archive from the body's `data` (or, for engines, `engineData` there or in the query).
-async fn read_archive(family: Family, call: &mut Call) -> Result<Bytes> {
+/// The archive from the body's `data`. For engines it may be `engineData` too, there or in the
+/// query, with an `engineTag` beside it.
+async fn read_archive(family: Family, call: &mut Call) -> Result<(Bytes, Option<String>)> {
     let mut body = call.json_up_to(BODY_BYTES_MAX).await?;
-    let mut text = body.text("data")?;
-    if text.is_none() && family == Family::Engine {
-        text = body.text("engineData")?;
-        let in_query = || Ok::<_, Error>(call.query()?.remove("engineData"));
-        text = text.map_or_else(in_query, |text| Ok(Some(text)))?;
+    let (mut text, mut tag) = (body.text("data")?, None);
+    if family == Family::Engine {
+        let mut query = call.query()?;
+        let mut either = |name: &str| -> Result<Option<String>> {
+            let given = body.text(name)?.or_else(|| query.remove(name));
+            Ok(given.filter(|text| !text.is_empty()))
+        };
+        let data = either("engineData")?;
+        text = text.or(data);
+        tag = either("engineTag")?;
     }
     let text = text.ok_or_else(|| Error::field("data", "is missing: the package's tar archive"))?;
     let lenient =
@@ -146,7 +155,7 @@ async fn read_archive(family: Family, call: &mut Call) -> Result<Bytes> {
         if text.contains(['-', '_']) { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
     GeneralPurpose::new(alphabet, lenient)
         .decode(text.trim())
-        .map(Bytes::from)
+        .map(|archive| (Bytes::from(archive), tag))
         .map_err(|error| Error::field("data", format!("is not base64: {error}")))
 }
 
@@ -155,7 +164,17 @@ async fn check(family: Family, archive: Bytes) -> Result<Checked> {
     let checked = tokio::task::spawn_blocking(move || archive::check(&archive))
         .await
         .map_err(|error| Error::Internal(Box::new(error)))?
-        .map_err(|error| Error::Invalid(error.to_string()))?;
+        .map_err(|error| match error {
+            archive::Error::Document(invalid) => Error::from(invalid),
+            archive::Error::Compressed
+            | archive::Error::TooLarge
+            | archive::Error::TooMany
+            | archive::Error::NotATar(_)
+            | archive::Error::Entry { .. }
+            | archive::Error::NoManifest
+            | archive::Error::NoEntrypoint(_)
+            | archive::Error::Login => Error::Invalid(error.to_string()),
+        })?;
     match (family, Family::of(checked.manifest.kind)) {
         (Family::App, Family::Engine) => Err(Error::field(
             "manifest.json.type",
@@ -179,25 +198,24 @@ fn other_kind(error: packages::PushError, manifest: &Manifest) -> Error {
     }
 }
 
-async fn read(family: Family, tag: Segment, call: Call) -> Result<Value> {
+async fn read(family: Family, tag: Segment, call: Call) -> Result<OnePackage> {
     let package = find(family, &tag, &call).await?;
     let package = shown(call.app(), package).await?;
-    let value = json!(package);
     Ok(match family {
-        Family::App => json!({"app": value}),
-        Family::Engine => value,
+        Family::App => OnePackage::App { app: package },
+        Family::Engine => OnePackage::Engine(package),
     })
 }
 
-async fn status(family: Family, tag: Segment, call: Call) -> Result<Value> {
+async fn status(family: Family, tag: Segment, call: Call) -> Result<Told> {
     let package = find(family, &tag, &call).await?;
-    Ok(told(&package, package.active, status_name(package.active).to_owned()))
+    Ok(Told::status(&package, package.active))
 }
 
-async fn set_active(family: Family, tag: Segment, call: Call, active: bool) -> Result<Value> {
+async fn set_active(family: Family, tag: Segment, call: Call, active: bool) -> Result<Told> {
     let package = find_own(family, &tag, &call).await?;
     packages::set_active(&call.app().db, package.workspace, package.id, active).await?;
-    Ok(told(&package, active, status_name(active).to_owned()))
+    Ok(Told::status(&package, active))
 }
 
 /// Deletes the one version that the tag names in full, so that no tag deletes by accident.
@@ -217,12 +235,12 @@ async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
     Ok(done())
 }
 
-async fn download(family: Family, tag: Segment, call: Call) -> Result<Value> {
+async fn download(family: Family, tag: Segment, call: Call) -> Result<Told> {
     let package = find(family, &tag, &call).await?;
     let file_name = format!("{}-{}.tar", package.manifest.name, package.manifest.version);
     let key = BlobKey::Package(package.digest);
     let link = call.app().data.download_link(&key, &file_name, LINK_LIVES).await?;
-    Ok(told(&package, package.active, link))
+    Ok(Told::link(&package, link))
 }
 
 /// Which part of the catalogue `isPublic` in a query asks for.

@@ -46,9 +46,11 @@ async fn read(id: Segment, call: Call) -> Result<SchemaOut> {
         Some(version) if !is_id && !id.0.contains('@') => Segment(format!("{}@{version}", id.0)),
         _ => id,
     };
-    let package = match find(Family::App, &tag, &call).await {
-        Err(Error::NotFound(_)) => find(Family::Engine, &tag, &call).await?,
-        found => found?,
+    let app = find(Family::App, &tag, &call).await;
+    let package = if matches!(app, Err(Error::NotFound(_))) {
+        find(Family::Engine, &tag, &call).await?
+    } else {
+        app?
     };
     Ok(SchemaOut {
         id: package.id,

@@ -16,6 +16,7 @@ use super::call::{Call, Segment};
 use super::error::{Error, Result};
 use super::jobs::{CONFIG, DATA, PARAMS};
 use super::packages::{list_query, only, shelf};
+use super::page::Pagination;
 use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
 use super::selection;
@@ -93,12 +94,18 @@ async fn push(mut call: Call) -> Result<Done> {
     Ok(done())
 }
 
-async fn list(call: Call) -> Result<Value> {
+#[derive(Serialize, ToSchema)]
+struct TemplatesOut {
+    templates: Vec<TemplateOut>,
+    pagination: Pagination,
+}
+
+async fn list(call: Call) -> Result<TemplatesOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
     let (page, selection) = selection::from_query(&query, &[])?;
-    let (shown, total) = listed(&call, &caller, shelf(&query)?, &selection).await?;
-    Ok(json!({"templates": shown, "pagination": page.of(total)}))
+    let (templates, total) = listed(&call, &caller, shelf(&query)?, &selection).await?;
+    Ok(TemplatesOut { templates, pagination: page.of(total) })
 }
 
 async fn read(id: Segment, call: Call) -> Result<TemplateOut> {

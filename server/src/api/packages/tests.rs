@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::api::testing::{Door, package};
 
@@ -74,6 +76,13 @@ async fn engines_are_pushed_in_all_three_forms() {
     let path = format!("/v1/dev/engines?engineData={encoded}");
     let (_, body) = door.call(Method::POST, &path, None).await;
     assert_eq!(body["revision"], 3);
+
+    let other = json!({"engineData": data, "engineTag": "b@0.1"});
+    let (status, body) = door.post("/v1/dev/engines", other).await;
+    assert_eq!(status, 400);
+    assert!(body["message"].as_str().unwrap().starts_with("engineTag: "), "{body}");
+    let path = "/v1/dev/engines?engineTag=a@0.1";
+    assert_eq!(door.post(path, json!({"engineData": data})).await.0, 200);
 
     let (status, body) = door.post("/v1/dev/engines/a/activate", json!({})).await;
     assert_eq!((status, &body["engineStatus"]), (200, &json!("active")));
