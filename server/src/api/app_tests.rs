@@ -8,6 +8,7 @@ use common::package::archive::{self, Sample};
 use common::package::config::JobConfig;
 use common::package::descriptor::{DataPlace, Descriptor};
 use common::package::template::{PhaseParams, Template};
+use common::rights::Scope;
 use common::run::RunState;
 use futures::TryStreamExt as _;
 use serde::Serialize;
@@ -67,9 +68,11 @@ pub fn routes() -> Vec<Route> {
     vec![
         post("Developer_TestApp", "/tests", start)
             .summary("Runs an app on one chunk, active or not")
+            .needs(Scope::JobsWrite)
             .body(TEST),
         get("Developer_GetAppTest", "/tests/{id}", read)
-            .summary("Says how a test goes, what it wrote, and what came out"),
+            .summary("Says how a test goes, what it wrote, and what came out")
+            .needs(Scope::JobsRead),
     ]
 }
 
