@@ -230,8 +230,7 @@ impl Contents {
         if let Some(json) = self.document("manifest.json") {
             return Ok((String::new(), json));
         }
-        let mut manifests =
-            self.documents.iter().filter(|(path, _)| is_manifest(path));
+        let mut manifests = self.documents.iter().filter(|(path, _)| is_manifest(path));
         let (Some((path, json)), None) = (manifests.next(), manifests.next()) else {
             return Err(Error::NoManifest);
         };

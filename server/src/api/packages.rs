@@ -107,14 +107,7 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let _turn = doors.pushes.acquire().await.map_err(|_| Error::Unavailable)?;
     let (archive, tag) = read_archive(family, &mut call).await?;
     let Checked { manifest, schema, login, rewritten } = check(family, archive.clone()).await?;
-    if let Some(tag) = tag
-        && !tag
-            .parse()
-            .is_ok_and(|tag: Tag| tag.name == manifest.name && tag.matches(manifest.version))
-    {
-        let is = format!("{}@{}", manifest.name, manifest.version);
-        return Err(Error::field("engineTag", format!("is {tag:?}, but the archive is {is}")));
-    }
+    check_tag(tag.as_deref(), &manifest)?;
     let archive = rewritten.map_or(archive, Bytes::from);
     let digest = common::digest::Digest::of(&archive);
     let size = archive.len() as u64;
@@ -185,6 +178,17 @@ async fn check(family: Family, archive: Bytes) -> Result<Checked> {
         }
         _ => Ok(checked),
     }
+}
+
+/// Refuses an archive that is not what was said beside it.
+fn check_tag(tag: Option<&str>, manifest: &Manifest) -> Result<()> {
+    let Some(tag) = tag else { return Ok(()) };
+    let fits = |tag: Tag| tag.name == manifest.name && tag.matches(manifest.version);
+    if tag.parse().is_ok_and(fits) {
+        return Ok(());
+    }
+    let is = format!("{}@{}", manifest.name, manifest.version);
+    Err(Error::field("engineTag", format!("is {tag:?}, but the archive is {is}")))
 }
 
 fn other_kind(error: packages::PushError, manifest: &Manifest) -> Error {

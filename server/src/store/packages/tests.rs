@@ -12,7 +12,7 @@ use crate::store::{accounts, templates};
 
 async fn pushed(db: &Db, owner: WorkspaceId, version: &str) -> Package {
     let text = json!({"name": "a", "version": version, "platform": "binary", "entrypoint": "m"});
-    let manifest = Manifest::parse(text.to_string().as_bytes()).unwrap();
+    let (manifest, _) = Manifest::parse(text.to_string().as_bytes()).unwrap();
     let schema = json!({"type": "object"});
     let digest = Digest::of(b"a");
     let pushed = Pushed { manifest: &manifest, schema: Some(&schema), digest, size: 1 };
