@@ -1,6 +1,6 @@
 //! Workspaces, and the people who sign in. Who may do what in which is in `members`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::ids::{UserId, WorkspaceId};
@@ -245,16 +245,6 @@ async fn insert_user(
     Ok(UserId::new(id))
 }
 
-/// What these workspaces are called: the name that strangers see on what they publish.
-pub async fn workspace_names(
-    db: &impl ConnectionTrait,
-    ids: impl Iterator<Item = WorkspaceId>,
-) -> Result<BTreeMap<WorkspaceId, String>, DbErr> {
-    let ids = ids.map(WorkspaceId::uuid).collect::<BTreeSet<_>>();
-    let rows = workspace::Entity::find().filter(workspace::Column::Id.is_in(ids)).all(db).await?;
-    Ok(rows.into_iter().map(|row| (WorkspaceId::new(row.id), row.name)).collect())
-}
-
 /// Of a column of workspaces: the one of this id, or those of this name.
 pub(super) fn is_called(column: impl IntoColumnRef, owner: &str) -> SimpleExpr {
     let column = Expr::col(column);
@@ -295,8 +285,8 @@ pub async fn workspace_name(db: &impl ConnectionTrait, id: WorkspaceId) -> Resul
     Ok(row.map(|row| row.name).unwrap_or_default())
 }
 
-/// The names of these workspaces.
-pub(super) async fn workspace_names(
+/// The names of these workspaces, as strangers see them on what they publish.
+pub async fn workspace_names(
     db: &impl ConnectionTrait,
     ids: impl IntoIterator<Item = WorkspaceId>,
 ) -> Result<BTreeMap<WorkspaceId, String>, DbErr> {
