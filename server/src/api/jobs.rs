@@ -4,7 +4,6 @@ use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
 use common::package::template::{PhaseParams, Template};
-use common::terms::{Priority, Regions};
 use uuid::Uuid;
 
 use super::call::{self, BODY_BYTES_MAX, Call, Segment};
