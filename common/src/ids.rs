@@ -84,6 +84,13 @@ id!(
     "task"
 );
 id!(TransferId, "transfer");
+id!(
+    /// One redeeming of a coupon by a workspace.
+    RedemptionId,
+    "redemption"
+);
+id!(TopUpId, "top-up");
+id!(PayoutId, "payout");
 
 #[cfg(test)]
 mod tests {

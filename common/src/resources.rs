@@ -60,6 +60,15 @@ impl Usage {
         }
     }
 
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_ms: self.cpu_ms.saturating_add(other.cpu_ms),
+            memory_mib_ms: self.memory_mib_ms.saturating_add(other.memory_mib_ms),
+            wall_ms: self.wall_ms.saturating_add(other.wall_ms),
+        }
+    }
+
     /// Each figure, but no more than the bound's: a node's word is not taken beyond what its
     /// lease allowed.
     #[must_use]

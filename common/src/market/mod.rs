@@ -7,6 +7,7 @@
 mod dispatch;
 mod life;
 mod money;
+mod movement;
 mod node;
 mod outbox;
 mod run;
@@ -15,10 +16,11 @@ mod sync;
 mod tests;
 mod waiting;
 
+pub use movement::{Cause, Movement};
 pub use node::Node;
 pub use outbox::{
-    Changes, Ended, LeaseChange, Line, LogRecord, Notice, Owner, Progress, RunRecord, Step,
-    TableKind, TaskRecord, TaskState,
+    Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, Step, TableKind,
+    TaskRecord, TaskState,
 };
 pub use run::Run;
 pub use sync::CheckedSync;
@@ -32,6 +34,7 @@ use crate::credits::Credits;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::ledger::{Account, Ledger};
 use crate::resources::Resources;
+use crate::statement::Head;
 use crate::task::{Lease, TaskRef};
 use outbox::Outbox;
 use run::Active;
@@ -86,6 +89,8 @@ pub struct Market {
     runs: BTreeMap<RunId, Run>,
     nodes: BTreeMap<NodeId, Node>,
     ledger: Ledger,
+    /// How far each workspace's statement goes.
+    statements: BTreeMap<WorkspaceId, Head>,
     /// Runs that have a task to hand out, fewest running tasks first.
     runnable: BTreeSet<(usize, RunId)>,
     /// Runs whose wallet could not cover one more task. They wait for their own running tasks to
@@ -104,6 +109,7 @@ pub struct Stored {
     /// The operator of each node that holds a task.
     pub operators: BTreeMap<NodeId, WorkspaceId>,
     pub ledger: Ledger,
+    pub statements: BTreeMap<WorkspaceId, Head>,
 }
 
 impl Market {
@@ -115,6 +121,7 @@ impl Market {
             runs: stored.runs.into_iter().map(|run| (run.id, run)).collect(),
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
+            statements: stored.statements,
             runnable: BTreeSet::new(),
             dry: BTreeSet::new(),
             open: BTreeSet::new(),

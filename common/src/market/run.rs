@@ -43,6 +43,7 @@ pub struct Run {
     /// The part of it that running tasks may need.
     pub(super) committed: Credits,
     pub(super) captured: Credits,
+    pub(super) usage: Usage,
     pub(super) error: Option<String>,
     /// Where the run stands in the order of runnable ones.
     pub(super) rank: Option<usize>,
@@ -106,6 +107,7 @@ impl Run {
             chunks_done: 0,
             held: Credits::ZERO,
             captured: Credits::ZERO,
+            usage: Usage::default(),
             error: None,
             spec,
         })
@@ -129,6 +131,7 @@ impl Run {
             held: record.held,
             committed: Credits::ZERO,
             captured: record.captured,
+            usage: record.usage,
             error: record.error,
             rank: None,
         }
@@ -349,6 +352,7 @@ impl Run {
             chunks_done: self.chunks_done,
             held: self.held,
             captured: self.captured,
+            usage: self.usage,
             error: self.error.clone(),
         }
     }

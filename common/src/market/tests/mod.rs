@@ -1,6 +1,7 @@
 //! What scenarios of a few lines are built from.
 
 mod lives;
+mod movements;
 mod placement;
 
 use std::sync::Arc;
@@ -88,7 +89,7 @@ fn cost(secs: u64) -> Credits {
 
 fn funded(amount: &str) -> Market {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
-    market.grant(CUSTOMER, credits(amount), "gift", at(0));
+    market.grant(CUSTOMER, credits(amount), "gift", at(0)).unwrap();
     market
 }
 
@@ -168,5 +169,6 @@ fn stored(changes: Changes) -> Stored {
         operators: changes.tasks.iter().filter_map(|t| t.node).map(|n| (n, OPERATOR)).collect(),
         tasks: changes.tasks,
         ledger: Ledger::load(balances, changes.transfers.len() as u64),
+        statements: BTreeMap::new(),
     }
 }
