@@ -54,14 +54,24 @@ pub struct Terms {
 /// Why there are no terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoTerms {
-    #[error("amount: or currencyAmount must say how much")]
+    #[error("must say how much, or currencyAmount must")]
     Nothing,
-    #[error("currencyAmount: is not what amount costs, which is {0}")]
+    #[error("is not what amount costs, which is {0}")]
     Differ(Money),
-    #[error("amount: is worth less than the smallest sum that can be paid, 0.01")]
+    #[error("is worth less than the smallest sum that can be paid, 0.01")]
     TooLittle,
-    #[error("currencyAmount: must have at most two decimals")]
+    #[error("must have at most two decimals")]
     Fraction,
+}
+
+impl NoTerms {
+    /// The field that is wrong, as the API calls it.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Nothing | Self::TooLittle => "amount",
+            Self::Differ(_) | Self::Fraction => "currencyAmount",
+        }
+    }
 }
 
 impl Money {
@@ -76,8 +86,6 @@ impl Money {
 impl Rate {
     /// What the credits cost, rounded half-even to eight decimals.
     pub fn money(self, credits: Credits) -> Money {
-        // 20 digits times 18: within the 28 that a decimal has only because rates are small; the
-        // product of the two largest is rounded by the decimal itself.
         let exact = self.0.saturating_mul(credits.decimal());
         Money(exact.round_dp_with_strategy(PLACES, RoundingStrategy::MidpointNearestEven))
     }
@@ -108,9 +116,6 @@ impl Rates {
 impl Terms {
     /// The terms of so many credits, of so much money, or of both where they agree to the
     /// hundredth.
-    ///
-    /// # Errors
-    /// Names the field, as the API calls it.
     pub fn new(
         currency: Currency,
         rate: Rate,

@@ -89,8 +89,11 @@ id!(
     RedemptionId,
     "redemption"
 );
-id!(TopUpId, "top-up");
-id!(PayoutId, "payout");
+id!(
+    /// A request that brings credits in or takes them out: a top-up or a payout.
+    RequestId,
+    "request"
+);
 
 #[cfg(test)]
 mod tests {

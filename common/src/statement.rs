@@ -41,8 +41,20 @@ impl LineKind {
         }
     }
 
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    /// The number that stands for the kind in the database: its place in `ALL`.
+    pub const fn number(self) -> i16 {
+        match self {
+            Self::Payment => 0,
+            Self::Coupon => 1,
+            Self::TopUp => 2,
+            Self::Earning => 3,
+            Self::Payout => 4,
+            Self::PayoutReturn => 5,
+        }
+    }
+
+    pub fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 
     /// Whether the line takes from the wallet; the others give.

@@ -1,7 +1,10 @@
 //! What becomes of requests that bring credits in and take them out.
 
 /// A way of states that somebody moves a request along.
-pub trait State: Copy + Eq + 'static {
+pub trait State: Copy + Eq + Send + Sync + 'static {
+    /// What is moved along, as the tables call it.
+    const REQUEST: &'static str;
+
     const ALL: &'static [Self];
 
     /// Its name in the API and in the tables.
@@ -37,6 +40,7 @@ pub enum TopUpState {
 }
 
 impl State for TopUpState {
+    const REQUEST: &'static str = "top_up";
     const ALL: &'static [Self] =
         &[Self::New, Self::Pending, Self::Confirmed, Self::Canceled, Self::Failed];
 
@@ -87,6 +91,7 @@ impl PayoutState {
 }
 
 impl State for PayoutState {
+    const REQUEST: &'static str = "payout";
     const ALL: &'static [Self] = &[
         Self::New,
         Self::PendingVerification,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::Market;
 use crate::credits::Credits;
 use crate::exchange::Terms;
-use crate::ids::{PayoutId, RedemptionId, TopUpId, WorkspaceId};
+use crate::ids::{RedemptionId, RequestId, WorkspaceId};
 use crate::ledger::{Account, Insufficient, Kind, Posting};
 use crate::statement::{LineKind, Related};
 
@@ -23,15 +23,15 @@ pub enum Cause {
     /// Credits are given away; the text says why.
     Grant(String),
     Coupon(RedemptionId, String),
-    TopUp(TopUpId, Terms),
+    TopUp(RequestId, Terms),
     /// What the owner's nodes have earned becomes its own to spend.
     Earning,
     /// A payout is asked for: its amount is set aside.
-    Payout(PayoutId, Terms),
+    Payout(RequestId, Terms),
     /// A payout did not arrive: its amount comes back.
-    Return(PayoutId, Terms),
+    Return(RequestId, Terms),
     /// A payout has arrived.
-    Paid(PayoutId),
+    Paid(RequestId),
 }
 
 impl Cause {

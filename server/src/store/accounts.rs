@@ -245,6 +245,21 @@ async fn insert_user(
     Ok(UserId::new(id))
 }
 
+/// The first workspace that was made: the server's own.
+pub async fn first_workspace(db: &impl ConnectionTrait) -> Result<Option<WorkspaceId>, DbErr> {
+    let first = workspace::Entity::find().order_by_asc(workspace::Column::Id).one(db).await?;
+    Ok(first.map(|row| WorkspaceId::new(row.id)))
+}
+
+/// A workspace's name, and when it was made.
+pub async fn find_workspace(
+    db: &impl ConnectionTrait,
+    id: WorkspaceId,
+) -> Result<Option<(String, DateTime<Utc>)>, DbErr> {
+    let row = workspace::Entity::find_by_id(id.uuid()).one(db).await?;
+    Ok(row.map(|row| (row.name, time(row.created_us))))
+}
+
 /// Whether there is any workspace yet.
 pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     Ok(workspace::Entity::find().count(db).await? == 0)

@@ -3,9 +3,11 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod booked;
 mod chunk_tables;
 pub mod codes;
 pub mod commit;
+pub mod coupons;
 pub mod creates;
 mod document;
 pub mod ended_tokens;
@@ -19,6 +21,9 @@ pub mod logs;
 pub mod members;
 pub mod nodes;
 pub mod packages;
+pub mod reconciliation;
+pub mod releases;
+pub mod requests;
 pub mod results;
 pub mod runs;
 pub mod secrets;
@@ -27,6 +32,7 @@ pub mod tasks;
 pub mod templates;
 #[cfg(test)]
 pub mod testing;
+pub mod usage;
 pub mod wallet;
 
 pub use load::load;

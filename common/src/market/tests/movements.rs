@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::exchange::Terms;
-use crate::ids::{PayoutId, RedemptionId, TopUpId};
+use crate::ids::{RedemptionId, RequestId};
 use crate::ledger::Account;
 use crate::market::{Cause, Movement};
 use crate::statement::{Head, Line};
@@ -20,11 +20,11 @@ fn cause(n: usize, amount: Credits) -> Cause {
     match n {
         0 => Cause::Grant("gift".to_owned()),
         1 => Cause::Coupon(RedemptionId::new(id), "CODE".to_owned()),
-        2 => Cause::TopUp(TopUpId::new(id), terms(amount)),
+        2 => Cause::TopUp(RequestId::new(id), terms(amount)),
         3 => Cause::Earning,
-        4 => Cause::Payout(PayoutId::new(id), terms(amount)),
-        5 => Cause::Return(PayoutId::new(id), terms(amount)),
-        _ => Cause::Paid(PayoutId::new(id)),
+        4 => Cause::Payout(RequestId::new(id), terms(amount)),
+        5 => Cause::Return(RequestId::new(id), terms(amount)),
+        _ => Cause::Paid(RequestId::new(id)),
     }
 }
 
