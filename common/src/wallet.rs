@@ -83,13 +83,6 @@ pub enum PayoutState {
     Failed,
 }
 
-impl PayoutState {
-    /// Whether the credits go back to the wallet.
-    pub const fn gives_back(self) -> bool {
-        matches!(self, Self::Bounced | Self::Failed)
-    }
-}
-
 impl State for PayoutState {
     const REQUEST: &'static str = "payout";
     const ALL: &'static [Self] = &[

@@ -177,8 +177,11 @@ async fn payout_step(
     let (owner, terms) = (request.workspace, request.terms);
     let cause = match to {
         PayoutState::Confirmed => Some(Cause::Paid(id)),
-        to if to.gives_back() => Some(Cause::Return(id, terms)),
-        _ => None,
+        PayoutState::Bounced | PayoutState::Failed => Some(Cause::Return(id, terms)),
+        PayoutState::New
+        | PayoutState::PendingVerification
+        | PayoutState::InfoRequired
+        | PayoutState::Sent => None,
     };
     let moved = cause
         .map_or(Ok(()), |cause| market.book(Movement { owner, amount: terms.amount, cause }, now));

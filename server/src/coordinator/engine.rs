@@ -53,6 +53,7 @@ struct Parked {
 
 /// What whoever starts or aborts a run is told.
 type Answer = Result<(), Refused>;
+type BookingAnswer = Result<(), BookingRefused>;
 
 /// What a batch owes to those who asked, once it is on disk.
 #[derive(Default)]
@@ -60,7 +61,7 @@ struct Batch {
     answers: Vec<(Reply<Answer>, Answer)>,
     /// At most one: the next is decided by what this one stores.
     booked: Option<Booked>,
-    booking_answers: Vec<(Reply<Result<(), BookingRefused>>, Result<(), BookingRefused>)>,
+    booking_answers: Vec<(Reply<BookingAnswer>, BookingAnswer)>,
     /// Nodes that may have something to be told.
     nodes: BTreeSet<NodeId>,
     /// Syncs that a newer one of the same node has overtaken.

@@ -62,6 +62,6 @@ async fn sync(coordinator: &Coordinator, node: NodeId, ended: Option<Receipt>) -
     let heard = CheckedSync { sync, receipts: ended.into_iter().map(sign).collect() };
     match coordinator.sync(node, heard).await.unwrap() {
         Orders::Work { assign, .. } => assign.first().map(|task| task.lease),
-        other => panic!("{other:?}"),
+        refused @ Orders::Refused(_) => panic!("{refused:?}"),
     }
 }

@@ -25,7 +25,7 @@ pub async fn commit(db: &Db, changes: &Changes, booked: &[Booked]) -> Result<(),
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -94,7 +94,7 @@ mod tests {
     }
 
     /// A market after one of three chunks is done and another is leased, with everything stored.
-    async fn half_done(db: &Db, workspace: WorkspaceId, run: RunId) -> (Market, NodeId) {
+    pub async fn half_done(db: &Db, workspace: WorkspaceId, run: RunId) -> (Market, NodeId) {
         let token = nodes::issue_token(db, workspace).await.unwrap();
         let node = nodes::join(db, "peer", &token).await.unwrap().unwrap();
         let mut market = Market::load(Policy::default(), load(db).await.unwrap(), clock::now());

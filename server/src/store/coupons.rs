@@ -114,11 +114,11 @@ pub async fn list(
         .limit(limit)
         .all(db)
         .await?;
-    Ok((rows.into_iter().map(read).collect::<Result<_, _>>()?, total))
+    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 
 pub async fn find(db: &impl ConnectionTrait, hash: Digest) -> Result<Option<Coupon>, DbErr> {
-    coupon::Entity::find_by_id(hash.to_string()).one(db).await?.map(read).transpose()
+    coupon::Entity::find_by_id(hash.to_string()).one(db).await?.as_ref().map(read).transpose()
 }
 
 /// What a workspace has redeemed a coupon as.
@@ -163,7 +163,7 @@ pub(super) async fn redeem(db: &impl ConnectionTrait, new: &Redemption) -> Resul
     Ok(used.rows_affected == 1)
 }
 
-fn read(row: coupon::Model) -> Result<Coupon, DbErr> {
+fn read(row: &coupon::Model) -> Result<Coupon, DbErr> {
     let count = |n: i32| u32::try_from(n).map_err(|_| corrupt("count of uses"));
     Ok(Coupon {
         hash: row.hash.parse().map_err(|_| corrupt("hash of a coupon"))?,

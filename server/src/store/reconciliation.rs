@@ -116,3 +116,6 @@ async fn count(db: &impl ConnectionTrait, query: &str) -> Result<u64, DbErr> {
     let found = Count::find_by_statement(statement).one(db).await?;
     Ok(found.map_or(0, |count| count.n.unsigned_abs()))
 }
+
+#[cfg(test)]
+mod tests;
