@@ -64,7 +64,7 @@ async fn account(call: Call) -> Result<AccountAnswer> {
     let db = &call.app().db;
     let workspace = accounts::find_workspace(db, caller.workspace).await?;
     let (name, created_at) = workspace.ok_or(Error::Unauthenticated)?;
-    let user = accounts::find_user(db, caller.workspace, caller.user).await?;
+    let user = accounts::find_user(db, caller.user).await?;
     let email = user.map(|user| user.email).unwrap_or_default();
     let account = AccountOut {
         id: caller.workspace,

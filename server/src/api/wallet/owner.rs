@@ -1,13 +1,16 @@
 //! Who may move other people's money: the server's owner.
 
+use common::rights::Scope;
+
 use crate::api::call::Call;
 use crate::api::error::{Error, Result};
 use crate::api::token::Caller;
 use crate::store::accounts;
 
-/// The caller, if the workspace is the server's own: the first that was made on it.
+/// The caller, if an admin of the server's own workspace: the first that was made on it.
 pub async fn server_owner(call: &Call) -> Result<Caller> {
     let caller = call.caller().await?;
+    caller.check(Scope::WalletWrite)?;
     if accounts::first_workspace(&call.app().db).await? == Some(caller.workspace) {
         Ok(caller)
     } else {
