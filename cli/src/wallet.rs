@@ -1,4 +1,9 @@
-//! `fanfold wallet`: what there is, and what moved.
+//! `fanfold wallet`: what there is, what moved, and how credits come in and go out.
+
+mod books;
+mod coupon;
+mod payout;
+mod top_up;
 
 use clap::Subcommand;
 use serde::Deserialize;
@@ -18,12 +23,48 @@ pub enum Command {
         #[arg(long, default_value_t = 0)]
         offset: u32,
     },
+    /// Redeem a coupon
+    Redeem { code: String },
+    /// Coupons: for the server's owner
+    #[command(subcommand)]
+    Coupon(coupon::Command),
+    /// Top-ups: credits that are bought
+    #[command(subcommand)]
+    TopUp(top_up::Command),
+    /// Payouts: earnings of nodes, turned into money
+    #[command(subcommand)]
+    Payout(payout::Command),
+    /// Show what credits cost
+    Rate {
+        /// So many credits
+        #[arg(long, default_value = "1")]
+        amount: String,
+        #[arg(long, default_value = "USD")]
+        currency: String,
+    },
+    /// Sum up ended runs by month and template
+    Usage {
+        /// The first month, as 2026-01
+        #[arg(long)]
+        from: Option<String>,
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Add up all money again from the tables; for the server's owner
+    Reconcile,
 }
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
         Command::Balance => balance(session).await,
         Command::Transactions { limit, offset } => transactions(limit, offset, session).await,
+        Command::Redeem { code } => coupon::redeem(&code, session).await,
+        Command::Coupon(command) => coupon::run(command, session).await,
+        Command::TopUp(command) => top_up::run(command, session).await,
+        Command::Payout(command) => payout::run(command, session).await,
+        Command::Rate { amount, currency } => books::rate(&amount, &currency, session).await,
+        Command::Usage { from, to } => books::usage(from, to, session).await,
+        Command::Reconcile => books::reconcile(session).await,
     }
 }
 

@@ -21,6 +21,7 @@ pub struct NotCredits;
 
 impl Credits {
     pub const ZERO: Self = Self(0);
+    pub const ONE: Self = Self(100_000_000);
     const PLACES: u32 = 8;
 
     /// An amount from its whole number of 1e-8 credits; refuses a negative one.

@@ -84,6 +84,16 @@ id!(
     "task"
 );
 id!(TransferId, "transfer");
+id!(
+    /// One redeeming of a coupon by a workspace.
+    RedemptionId,
+    "redemption"
+);
+id!(
+    /// A request that brings credits in or takes them out: a top-up or a payout.
+    RequestId,
+    "request"
+);
 
 #[cfg(test)]
 mod tests {

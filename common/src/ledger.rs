@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::credits::Credits;
 use crate::ids::{RunId, WorkspaceId};
@@ -14,14 +15,17 @@ use crate::task::TaskRef;
 /// Where credits can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Account {
-    /// Outside: what is granted comes from here, so its balance is what it owes.
+    /// Outside: what wallets are given comes from here and what is paid out goes there, so its
+    /// balance is what it owes.
     World,
     /// What a workspace's new runs can be paid from.
     Available(WorkspaceId),
     /// What a workspace's unfinished runs have reserved.
     Held(WorkspaceId),
-    /// What an operator's nodes have earned.
+    /// What an operator's nodes have earned and may not spend yet.
     Pending(WorkspaceId),
+    /// What a workspace has asked to be paid out and has not been paid yet.
+    Outgoing(WorkspaceId),
 }
 
 /// Why credits moved.
@@ -35,6 +39,18 @@ pub enum Kind {
     Capture,
     /// Held → available: what a run did not use.
     Void,
+    /// World → available: a coupon was redeemed.
+    Coupon,
+    /// World → available: a top-up was paid for.
+    TopUp,
+    /// Pending → available: what an operator has earned is its own to spend.
+    Earning,
+    /// Available → outgoing: a payout was asked for.
+    Payout,
+    /// Outgoing → available: a payout did not reach its owner.
+    Return,
+    /// Outgoing → world: a payout has reached its owner.
+    Paid,
 }
 
 impl Kind {
@@ -44,6 +60,12 @@ impl Kind {
             Self::Hold => "hold",
             Self::Capture => "capture",
             Self::Void => "void",
+            Self::Coupon => "coupon",
+            Self::TopUp => "top_up",
+            Self::Earning => "earning",
+            Self::Payout => "payout",
+            Self::Return => "return",
+            Self::Paid => "paid",
         }
     }
 }
@@ -60,6 +82,8 @@ pub struct Transfer {
     pub run: Option<RunId>,
     /// The accepted task that a capture pays, once.
     pub task: Option<TaskRef>,
+    /// The request that it answers: no request is answered twice by transfers of one kind.
+    pub request: Option<Uuid>,
     pub at: DateTime<Utc>,
 }
 
@@ -87,7 +111,7 @@ impl Ledger {
 
     /// Moves credits and gives the transfer to store. Nothing moves where the account lacks them.
     pub fn post(&mut self, posting: Posting, at: DateTime<Utc>) -> Result<Transfer, Insufficient> {
-        let Posting { from, to, amount, kind, run, task } = posting;
+        let Posting { from, to, amount, kind, run, task, request } = posting;
         let before = self.units(from);
         // What the world owes is what all others have: bounding the one bounds the others.
         let least = if from == Account::World { -i64::MAX } else { 0 };
@@ -99,7 +123,7 @@ impl Ledger {
         *self.balances.entry(to).or_default() += amount.units();
         let number = self.next;
         self.next += 1;
-        Ok(Transfer { number, from, to, amount, kind, run, task, at })
+        Ok(Transfer { number, from, to, amount, kind, run, task, request, at })
     }
 
     /// The balance in 1e-8 credits; below zero for the world alone.
@@ -137,12 +161,12 @@ pub struct Posting {
     pub kind: Kind,
     pub run: Option<RunId>,
     pub task: Option<TaskRef>,
+    pub request: Option<Uuid>,
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
 
@@ -153,6 +177,7 @@ mod tests {
             Just(Account::Available(workspace)),
             Just(Account::Held(workspace)),
             Just(Account::Pending(workspace)),
+            Just(Account::Outgoing(workspace)),
         ]
     }
 
@@ -164,7 +189,9 @@ mod tests {
             let mut ledger = Ledger::default();
             for (from, to, units) in moves {
                 let amount = Credits::from_units(units).unwrap();
-                let posting = Posting { from, to, amount, kind: Kind::Grant, run: None, task: None };
+                let kind = Kind::Grant;
+                let posting =
+                    Posting { from, to, amount, kind, run: None, task: None, request: None };
                 let before = ledger.clone();
                 if ledger.post(posting, DateTime::UNIX_EPOCH).is_err() {
                     prop_assert_eq!(&ledger, &before);

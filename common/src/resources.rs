@@ -68,6 +68,20 @@ impl Usage {
         }
     }
 
+    /// Of both together; the peak is the higher one.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_ms: self.cpu_ms.saturating_add(other.cpu_ms),
+            memory_mib_ms: self.memory_mib_ms.saturating_add(other.memory_mib_ms),
+            wall_ms: self.wall_ms.saturating_add(other.wall_ms),
+            memory_peak_bytes: self.memory_peak_bytes.max(other.memory_peak_bytes),
+            input_bytes: self.input_bytes.saturating_add(other.input_bytes),
+            output_bytes: self.output_bytes.saturating_add(other.output_bytes),
+            network_bytes: self.network_bytes.saturating_add(other.network_bytes),
+        }
+    }
+
     /// Each figure that is paid for, but no more than the bound's: a node's word is not taken
     /// beyond what its lease allowed.
     #[must_use]

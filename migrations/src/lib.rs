@@ -18,6 +18,7 @@ mod m20261122_000004_sign_in;
 mod m20261122_000005_create_once;
 mod m20261122_000006_members;
 mod m20261122_000007_share_packages;
+mod m20261122_000008_move_money;
 mod m20261122_000009_tell_of_tasks;
 
 pub struct Migrator;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_create_once::Migration),
             Box::new(m20261122_000006_members::Migration),
             Box::new(m20261122_000007_share_packages::Migration),
+            Box::new(m20261122_000008_move_money::Migration),
             Box::new(m20261122_000009_tell_of_tasks::Migration),
         ]
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use common::credits::Credits;
+use common::exchange::Rates;
 use common::market::Policy;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
@@ -28,6 +29,7 @@ pub struct Config {
     pub mail: Option<MailConfig>,
     pub data: DataConfig,
     pub nodes: NodesConfig,
+    pub wallet: WalletConfig,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -93,6 +95,17 @@ pub struct NodesConfig {
     estimate_secs: u32,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WalletConfig {
+    /// What a credit costs in each currency that is dealt in.
+    pub rates: Rates,
+    /// The least that is paid out at a time.
+    pub payout_min: Credits,
+    /// How long after it was captured an earning can be spent.
+    pub earnings_delay_secs: u32,
+}
+
 /// A text that no log shows.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -142,7 +155,7 @@ impl Config {
 
 /// Whether a variable, without its prefix, names a setting.
 fn is_setting(name: &UncasedStr) -> bool {
-    const SETTINGS: [&str; 12] = [
+    const SETTINGS: [&str; 13] = [
         "http_listen",
         "p2p_listen",
         "data_dir",
@@ -155,6 +168,7 @@ fn is_setting(name: &UncasedStr) -> bool {
         "mail",
         "data",
         "nodes",
+        "wallet",
     ];
     let section = name.as_str().split("__").next().unwrap_or_default();
     SETTINGS.iter().any(|setting| setting.eq_ignore_ascii_case(section))
@@ -185,6 +199,7 @@ mod tests {
         assert_eq!(config.promotional_credits.to_string(), "1000.00000000");
         assert_eq!(config.policy(), Policy::default());
         assert!(!config.data.allow_private_addresses);
+        assert_eq!(config.wallet.rates.names(), "USD");
         assert!(config.mail.is_none());
     }
 

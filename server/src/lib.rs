@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod data;
+mod earnings;
 mod keys;
 pub mod mail;
 pub mod p2p;

@@ -94,7 +94,7 @@ mod tests {
         let ledger = crate::store::load(db).await.unwrap().ledger;
         let stored = Stored { ledger, ..Stored::default() };
         let mut market = Market::load(Policy::default(), stored, then);
-        market.grant(workspace, Credits::from_units(500_000_000).unwrap(), "gift", then);
+        market.grant(workspace, Credits::from_units(500_000_000).unwrap(), "gift", then).unwrap();
         market.start_run(run, Arc::new(spec(workspace)), then).unwrap();
         market.abort(run, "enough".to_owned(), then).unwrap();
         commit(db, &market.drain(), &[]).await.unwrap();

@@ -4,6 +4,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
+use chrono::TimeDelta;
 use common::ids::WorkspaceId;
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
@@ -15,6 +16,7 @@ use crate::api::{self, App, Settings};
 use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
 use crate::data::{self, Bucket, Data};
+use crate::earnings;
 use crate::keys::{Keys, MasterKeys};
 use crate::mail::{self, Mail};
 use crate::p2p::{self, Hub};
@@ -113,6 +115,8 @@ impl Server {
         .await?;
         tasks.spawn(purge::run(db.clone(), data.clone(), stop.clone()));
         let mail = mail(&config, public_url, &tasks, &stop)?;
+        let delay = TimeDelta::seconds(config.wallet.earnings_delay_secs.into());
+        tasks.spawn(earnings::run(db.clone(), coordinator.clone(), delay, stop.clone()));
         let app = App {
             db: db.clone(),
             data,
@@ -126,6 +130,7 @@ impl Server {
                 welcome: config.promotional_credits,
                 trusted_proxies: config.trusted_proxies.clone(),
                 limits: config.limits,
+                wallet: config.wallet.clone(),
             },
         };
         tasks.spawn(api::serve(app, listener, stop.clone()));

@@ -14,7 +14,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("libp2p::", &["server/src/p2p/", "node/src/link/"]),
     ("libp2p_stream::", &["server/src/p2p/", "node/src/link/"]),
     ("lettre::", &["server/src/mail.rs"]),
-    ("rust_decimal::", &["common/src/credits.rs", "common/src/price.rs"]),
+    ("rust_decimal::", &["common/src/credits.rs", "common/src/exchange.rs", "common/src/price.rs"]),
     ("Utc::now(", &["server/src/clock.rs", "node/src/"]),
     ("SystemTime::now(", &["node/src/"]),
 ];

@@ -9,6 +9,7 @@ mod dispatch;
 mod gpus;
 mod life;
 mod money;
+mod movement;
 mod node;
 mod outbox;
 mod queue;
@@ -20,10 +21,11 @@ mod tests;
 mod waiting;
 
 pub use active::UnderLease;
+pub use movement::{Cause, Movement};
 pub use node::Node;
 pub use outbox::{
-    Changes, Ended, LeaseChange, Line, LogRecord, Notice, Owner, Progress, RunRecord, Step,
-    TableKind, TaskRecord, TaskState,
+    Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, Step, TableKind,
+    TaskRecord, TaskState,
 };
 pub use run::Run;
 pub use sync::CheckedSync;
@@ -37,6 +39,7 @@ use crate::credits::Credits;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::ledger::{Account, Ledger};
 use crate::resources::Resources;
+use crate::statement::Head;
 use crate::task::{Lease, TaskRef};
 use active::{Active, Tries};
 use outbox::Outbox;
@@ -96,6 +99,8 @@ pub struct Market {
     queue: Queue,
     /// Runs that have been accepted and begin later, first come first.
     scheduled: BTreeSet<(DateTime<Utc>, RunId)>,
+    /// How far each workspace's statement goes.
+    statements: BTreeMap<WorkspaceId, Head>,
     /// Runs whose wallet could not cover one more task. They wait for their own running tasks to
     /// give something back, or for credits.
     dry: BTreeSet<(WorkspaceId, RunId)>,
@@ -112,6 +117,7 @@ pub struct Stored {
     /// The operator of each node that holds a task.
     pub operators: BTreeMap<NodeId, WorkspaceId>,
     pub ledger: Ledger,
+    pub statements: BTreeMap<WorkspaceId, Head>,
 }
 
 impl Market {
@@ -125,6 +131,7 @@ impl Market {
             ledger: stored.ledger,
             queue: Queue::default(),
             scheduled: BTreeSet::new(),
+            statements: stored.statements,
             dry: BTreeSet::new(),
             open: BTreeSet::new(),
             outbox: Outbox::default(),

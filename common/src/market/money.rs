@@ -1,13 +1,15 @@
 //! Holds, captures and voids: how runs and the ledger meet.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::outbox::Line;
 use super::{Market, Refused};
 use crate::credits::Credits;
 use crate::ids::{RunId, WorkspaceId};
-use crate::ledger::{Account, Kind, Posting};
+use crate::ledger::{Account, Insufficient, Kind, Posting};
 use crate::run::RunState;
+use crate::statement::{Head, Line, LineKind, Related};
 use crate::task::TaskRef;
 
 /// A running task is reserved this far ahead, so that what it costs when its receipt comes is
@@ -15,30 +17,6 @@ use crate::task::TaskRef;
 const AHEAD: TimeDelta = TimeDelta::seconds(30);
 
 impl Market {
-    /// Gives a workspace promotional credits.
-    pub fn grant(&mut self, to: WorkspaceId, amount: Credits, what: &str, now: DateTime<Utc>) {
-        let posting = Posting {
-            from: Account::World,
-            to: Account::Available(to),
-            amount,
-            kind: Kind::Grant,
-            run: None,
-            task: None,
-        };
-        self.post(posting, now).expect("the world may owe");
-        let balance = self.total_balance(to);
-        self.outbox.lines.push(Line {
-            owner: to,
-            at: now,
-            credit: Some(amount),
-            debit: None,
-            run: None,
-            description: what.to_owned(),
-            balance,
-        });
-        self.wet(to);
-    }
-
     /// Reserves `more` of the customer's credits for a run.
     pub(super) fn hold(
         &mut self,
@@ -58,8 +36,12 @@ impl Market {
             kind: Kind::Hold,
             run: Some(id),
             task: None,
+            request: None,
         };
-        self.post(posting, now)?;
+        self.post(posting, now).map_err(|insufficient| Refused::Wallet {
+            needs: insufficient.wanted,
+            available: insufficient.available,
+        })?;
         if let Some(run) = self.runs.get_mut(&id) {
             run.held = run.held.saturating_add(more);
         }
@@ -110,6 +92,7 @@ impl Market {
             kind: Kind::Capture,
             run: Some(task.run),
             task: Some(task),
+            request: None,
         };
         self.post(posting, now).expect("the held account holds the sum of all runs' holds");
     }
@@ -119,7 +102,7 @@ impl Market {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let owner = run.spec.workspace;
         let rest = std::mem::take(&mut run.held);
-        let (spent, name) = (run.captured, run.spec.name.clone());
+        let (spent, spec) = (run.captured, Arc::clone(&run.spec));
         if !rest.is_zero() {
             let posting = Posting {
                 from: Account::Held(owner),
@@ -128,21 +111,18 @@ impl Market {
                 kind: Kind::Void,
                 run: Some(id),
                 task: None,
+                request: None,
             };
             self.post(posting, now).expect("the held account holds the sum of all runs' holds");
             self.wet(owner);
         }
         if !spent.is_zero() {
-            let balance = self.total_balance(owner);
-            self.outbox.lines.push(Line {
-                owner,
-                at: now,
-                credit: None,
-                debit: Some(spent),
-                run: Some(id),
-                description: name,
-                balance,
-            });
+            let related = Related {
+                id: Some(spec.job.uuid()),
+                template: Some(spec.template.clone()),
+                ..Related::default()
+            };
+            self.write_line(owner, LineKind::Payment, spent, Some(id), related, &spec.name, now);
         }
     }
 
@@ -193,11 +173,37 @@ impl Market {
             .saturating_add(self.ledger.balance(Account::Held(owner)))
     }
 
-    fn post(&mut self, posting: Posting, now: DateTime<Utc>) -> Result<(), Refused> {
-        let transfer = self.ledger.post(posting, now).map_err(|insufficient| Refused::Wallet {
-            needs: insufficient.wanted,
-            available: insufficient.available,
-        })?;
+    /// Writes the next line of a workspace's statement, after its transfer.
+    #[expect(clippy::too_many_arguments, reason = "they are the fields of a line")]
+    pub(super) fn write_line(
+        &mut self,
+        owner: WorkspaceId,
+        kind: LineKind,
+        amount: Credits,
+        run: Option<RunId>,
+        related: Related,
+        description: &str,
+        at: DateTime<Utc>,
+    ) {
+        let balance = self.total_balance(owner);
+        let head = self.statements.entry(owner).or_default();
+        let number = head.lines + 1;
+        // What is hashed is what can be stored, and no database takes NUL.
+        let description = description.replace('\0', "\u{fffd}");
+        let hash = head.hash;
+        let mut line =
+            Line { owner, number, at, kind, amount, run, related, description, balance, hash };
+        line.hash = line.chained(head.hash);
+        *head = Head { lines: number, hash: line.hash };
+        self.outbox.lines.push(line);
+    }
+
+    pub(super) fn post(
+        &mut self,
+        posting: Posting,
+        now: DateTime<Utc>,
+    ) -> Result<(), Insufficient> {
+        let transfer = self.ledger.post(posting, now)?;
         self.outbox.accounts.extend([posting.from, posting.to]);
         self.outbox.transfers.push(transfer);
         Ok(())

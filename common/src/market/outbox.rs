@@ -11,8 +11,10 @@ use crate::device::Device;
 use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
 use crate::ledger::{Account, Transfer};
 use crate::protocol::{LogLine, SignedReceipt};
+use crate::resources::Usage;
 use crate::run::RunState;
 use crate::spec::RunSpec;
+use crate::statement::Line;
 use crate::task::{Lease, TaskRef};
 
 /// Everything to be stored in one transaction, and then to be done.
@@ -69,6 +71,8 @@ pub struct RunRecord {
     pub chunks_done: u32,
     pub held: Credits,
     pub captured: Credits,
+    /// What its accepted tasks used.
+    pub usage: Usage,
     pub error: Option<String>,
 }
 
@@ -144,19 +148,6 @@ pub struct Progress {
     pub tasks_running: u32,
     pub nodes_busy: u32,
     pub spent: Credits,
-}
-
-/// A line of a workspace's statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    pub owner: WorkspaceId,
-    pub at: DateTime<Utc>,
-    pub credit: Option<Credits>,
-    pub debit: Option<Credits>,
-    pub run: Option<RunId>,
-    pub description: String,
-    /// Available and held together, after this line.
-    pub balance: Credits,
 }
 
 /// What a container wrote.

@@ -52,11 +52,10 @@ impl Market {
         let Some(run) = self.runs.get(&run_id) else { return };
         let Some(active) = run.active_lease(lease) else { return };
         let (leased_at, bound) = (active.leased_at, active.bound);
+        let ms = u64::try_from((now - leased_at).num_milliseconds()).unwrap_or(0);
+        let usage = usage.at_most(Usage::full(run.needs(), ms));
         let cost = match lease.task.stage {
-            Stage::Process => {
-                let ms = u64::try_from((now - leased_at).num_milliseconds()).unwrap_or(0);
-                price(usage.at_most(Usage::full(run.needs(), ms))).min(bound)
-            }
+            Stage::Process => price(usage).min(bound),
             Stage::Partition | Stage::Assemble => Credits::ZERO,
         };
         let Some((_, active)) = self.release(run_id, lease.task.index) else { return };
@@ -78,6 +77,7 @@ impl Market {
                 run.single = Single::Done;
             } else {
                 run.chunks_done += 1;
+                run.usage = run.usage.plus(usage);
             }
         }
         self.outbox.runs.insert(run_id);

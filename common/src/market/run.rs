@@ -46,6 +46,7 @@ pub struct Run {
     /// The part of it that running tasks may need.
     pub(super) committed: Credits,
     pub(super) captured: Credits,
+    pub(super) usage: Usage,
     pub(super) error: Option<String>,
     /// Where the run stands in the queue, if it has a task to hand out.
     pub(super) place: Option<Place>,
@@ -85,6 +86,7 @@ impl Run {
             chunks_done: 0,
             held: Credits::ZERO,
             captured: Credits::ZERO,
+            usage: Usage::default(),
             error: None,
             spec,
         })
@@ -108,6 +110,7 @@ impl Run {
             held: record.held,
             committed: Credits::ZERO,
             captured: record.captured,
+            usage: record.usage,
             error: record.error,
             place: None,
             turn: 0,
@@ -355,6 +358,7 @@ impl Run {
             chunks_done: self.chunks_done,
             held: self.held,
             captured: self.captured,
+            usage: self.usage,
             error: self.error.clone(),
         }
     }

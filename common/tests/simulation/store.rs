@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::chunks::ChunkTable;
 use common::credits::Credits;
-use common::ids::{NodeId, RunId};
+use common::ids::{NodeId, RunId, WorkspaceId};
 use common::ledger::{Account, Kind, Ledger, Transfer};
 use common::market::{Changes, Run, RunRecord, Stored, TableKind, TaskRecord, TaskState};
 use common::price::price;
 use common::protocol::{LogLine, Receipt};
 use common::resources::Usage;
 use common::run::RunState;
+use common::statement::{Head, Line};
 use common::task::{Lease, Stage, TaskRef};
 
 use crate::donor::operator_of;
@@ -26,6 +27,7 @@ pub struct Store {
     chunks: BTreeMap<RunId, ChunkTable>,
     balances: BTreeMap<Account, i64>,
     transfers: u64,
+    statements: BTreeMap<WorkspaceId, Head>,
     /// Added up again from the transfers.
     recounted: BTreeMap<Account, i64>,
     purses: BTreeMap<RunId, Purse>,
@@ -70,7 +72,8 @@ impl Store {
             self.put_task(task)?;
         }
         for line in &changes.lines {
-            if let (Some(run), Some(debit)) = (line.run, line.debit) {
+            self.put_line(line)?;
+            if let (Some(run), Some(debit)) = (line.run, line.debit()) {
                 self.purses.entry(run).or_default().billed += debit.units();
             }
         }
@@ -112,7 +115,13 @@ impl Store {
                 Kind::Hold => purse.ever_held += units,
                 Kind::Capture => purse.captured += units,
                 Kind::Void => purse.voided += units,
-                Kind::Grant => return Err("a run was granted credits".to_owned()),
+                Kind::Grant
+                | Kind::Coupon
+                | Kind::TopUp
+                | Kind::Earning
+                | Kind::Payout
+                | Kind::Return
+                | Kind::Paid => return Err(format!("a run made a {}", transfer.kind.as_str())),
             }
         }
         if transfer.kind == Kind::Capture {
@@ -121,6 +130,16 @@ impl Store {
                 return Err(format!("{task} was paid twice"));
             }
         }
+        Ok(())
+    }
+
+    /// A statement has every line once and in order, and its last one says what the wallet has.
+    fn put_line(&mut self, line: &Line) -> Checked {
+        let head = self.statements.entry(line.owner).or_default();
+        if line.number != head.lines + 1 || line.hash != line.chained(head.hash) {
+            return Err(format!("line {} of {} does not follow", line.number, line.owner));
+        }
+        *head = Head { lines: line.number, hash: line.hash };
         Ok(())
     }
 
@@ -266,7 +285,7 @@ impl Store {
             .collect();
         let runs = live.into_iter().map(|record| self.load_run(record)).collect();
         let ledger = Ledger::load(self.balances.clone(), self.transfers);
-        Stored { runs, tasks, operators, ledger }
+        Stored { runs, tasks, operators, ledger, statements: self.statements.clone() }
     }
 
     fn load_run(&self, record: &RunRecord) -> Run {

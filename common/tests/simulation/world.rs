@@ -221,7 +221,8 @@ impl World {
                 let units = customer::budget(&order).units() / 100;
                 let gift =
                     Credits::from_units(units).expect("not negative").saturating_mul(percent);
-                server.market.grant(order.spec.workspace, gift, "just enough", self.now);
+                let owner = order.spec.workspace;
+                server.market.grant(owner, gift, "just enough", self.now).expect("it may owe");
             }
             let refused = server.market.start_run(order.run, order.spec, self.now);
             if matches!(refused, Err(Refused::Wallet { .. })) {

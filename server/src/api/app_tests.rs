@@ -187,7 +187,7 @@ async fn answer(call: &Call, job: Job) -> Result<TestOut> {
         id: job.id,
         state: state_of(run.as_ref()),
         passed: ended.map(|run| run.state == RunState::Complete),
-        payment_amount: Amount::given(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
+        payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
         data_source: job.source().map(shown),
         error_message: run.and_then(|run| run.error).unwrap_or_default(),
         logs: lines,

@@ -3,6 +3,7 @@
 use common::package::loose::Invalid;
 use warp::http::StatusCode;
 
+use crate::coordinator::BookingRefused;
 use crate::{coordinator, data, secrets};
 
 /// Why a request is refused. The text is for the caller; what has a source is ours alone.
@@ -125,6 +126,19 @@ impl From<secrets::Error> for Error {
     }
 }
 
+impl From<BookingRefused> for Error {
+    fn from(refused: BookingRefused) -> Self {
+        let problem = match &refused {
+            BookingRefused::NoRequest(id) => return Self::not_found("request", &id.to_string()),
+            BookingRefused::Coupon => "COUPON_REFUSED",
+            BookingRefused::Redeemed => "COUPON_REDEEMED",
+            BookingRefused::Step { .. } => "WRONG_STATE",
+            BookingRefused::Earned { .. } | BookingRefused::Insufficient(_) => "WALLET_TOO_LOW",
+        };
+        Self::Blocked(problem, refused.to_string())
+    }
+}
+
 impl From<coordinator::Error> for Error {
     fn from(error: coordinator::Error) -> Self {
         match error {
@@ -133,6 +147,7 @@ impl From<coordinator::Error> for Error {
             }
             coordinator::Error::Wallet { .. } => Self::Blocked("WALLET_TOO_LOW", error.to_string()),
             coordinator::Error::NoRun => Self::NotNow(error.to_string()),
+            coordinator::Error::Booking(refused) => refused.into(),
             coordinator::Error::Stopping => Self::Unavailable,
             coordinator::Error::NoNode | coordinator::Error::Db(_) => {
                 Self::Internal(Box::new(error))

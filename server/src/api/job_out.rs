@@ -152,7 +152,7 @@ impl JobOut {
             state: run.as_ref().map_or(NEW, |run| state_name(run.state)),
             state_timestamps: times,
             duration: Seconds { millis },
-            payment_amount: Amount::given(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
+            payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
             num_units_estimation: "0",
             num_chunks: run.as_ref().and_then(|run| run.chunks).unwrap_or(0),
             error_message: run.and_then(|run| run.error).unwrap_or_default(),

@@ -65,6 +65,7 @@ use warp::Filter as _;
 use warp::http::Method;
 
 use crate::config::LimitsConfig;
+use crate::config::WalletConfig;
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
@@ -109,6 +110,7 @@ pub struct Settings {
     /// What these say of whom they speak for is believed.
     pub trusted_proxies: Vec<IpAddr>,
     pub limits: LimitsConfig,
+    pub wallet: WalletConfig,
 }
 
 /// The app, and what all requests share beside it.

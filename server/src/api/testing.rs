@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{App, Settings, serve};
 use crate::config::LimitsConfig;
+use crate::config::WalletConfig;
 use crate::coordinator::Coordinator;
 use crate::data::{self, Data};
 use crate::mail::Mail;
@@ -80,6 +81,11 @@ impl Door {
             welcome: Credits::from_units(500_000_000).unwrap(),
             trusted_proxies: Vec::new(),
             limits,
+            wallet: WalletConfig {
+                rates: serde_json::from_value(json!({"USD": "0.03311", "XTS": "1000000"})).unwrap(),
+                payout_min: Credits::from_units(1).unwrap(),
+                earnings_delay_secs: 0,
+            },
         };
         let registries = Registries::new(secrets.clone(), true);
         let app = App { db, data, coordinator, secrets, mail, registries, settings };

@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::leases::Leases;
 use super::steps::Steps;
 use super::watch::Watch;
-use super::{Command, Error, Reply};
+use super::{BookingRefused, Command, Error, Reply, bookings};
 use crate::clock;
-use crate::store::{Db, commit, grants, runs};
+use crate::store::booked::Booked;
+use crate::store::{Db, commit, runs};
 
 /// The most commands that one transaction covers.
 const BATCH_MAX: usize = 1_024;
@@ -52,13 +53,15 @@ struct Parked {
 
 /// What whoever starts or aborts a run is told.
 type Answer = Result<(), Refused>;
+type BookingAnswer = Result<(), BookingRefused>;
 
 /// What a batch owes to those who asked, once it is on disk.
 #[derive(Default)]
 struct Batch {
     answers: Vec<(Reply<Answer>, Answer)>,
-    granted: Vec<String>,
-    grant_answers: Vec<Reply<()>>,
+    /// At most one: the next is decided by what this one stores.
+    booked: Option<Booked>,
+    booking_answers: Vec<(Reply<BookingAnswer>, BookingAnswer)>,
     /// Nodes that may have something to be told.
     nodes: BTreeSet<NodeId>,
     /// Syncs that a newer one of the same node has overtaken.
@@ -117,6 +120,9 @@ impl Engine {
         let now = clock::now();
         let mut batch = Batch::default();
         for command in commands.drain(..) {
+            if matches!(command, Command::Book { .. }) && batch.booked.is_some() {
+                self.finish(std::mem::take(&mut batch)).await?;
+            }
             self.apply(command, now, &mut batch).await;
         }
         if ticked {
@@ -126,8 +132,13 @@ impl Engine {
             batch.nodes.extend(due.map(|(node, _)| *node));
         }
         batch.nodes.extend(self.market.dispatch(now));
+        self.finish(batch).await
+    }
+
+    /// Puts a batch on disk, then answers and acts.
+    async fn finish(&mut self, batch: Batch) -> Result<(), Error> {
         let mut changes = self.market.drain();
-        self.commit(&changes, &batch.granted).await?;
+        self.commit(&changes, batch.booked.as_slice()).await?;
         self.act(&mut changes, batch);
         Ok(())
     }
@@ -147,16 +158,15 @@ impl Engine {
             Command::Abort { run, reason, reply } => {
                 batch.answers.push((reply, market.abort(run, reason, now)));
             }
-            Command::Grant { to, amount, key, reply } => {
-                let known = match grants::exists(&self.parts.db, &key).await {
-                    Ok(exists) => exists || batch.granted.contains(&key),
-                    Err(error) => return not_looked_up(&error),
-                };
-                if !known {
-                    market.grant(to, amount, "promotional credits", now);
-                    batch.granted.push(key);
+            Command::Book { booking, reply } => {
+                match bookings::book(&self.parts.db, market, *booking, now).await {
+                    Ok(Ok(booked)) => {
+                        batch.booked = booked;
+                        batch.booking_answers.push((reply, Ok(())));
+                    }
+                    Ok(Err(refused)) => batch.booking_answers.push((reply, Err(refused))),
+                    Err(error) => not_looked_up(&error),
                 }
-                batch.grant_answers.push(reply);
             }
             Command::Sync { node, operator, heard, reply } => {
                 let until = Instant::now() + Duration::from_millis(heard.sync.wait_ms.into());
@@ -188,13 +198,13 @@ impl Engine {
 
     /// Puts a batch on disk. A database that is away for a moment is waited for; one that stays
     /// away ends the server, because memory is now ahead of what is stored.
-    async fn commit(&mut self, changes: &Changes, granted: &[String]) -> Result<(), Error> {
-        if changes.is_volatile() && granted.is_empty() {
+    async fn commit(&mut self, changes: &Changes, booked: &[Booked]) -> Result<(), Error> {
+        if changes.is_volatile() && booked.is_empty() {
             return Ok(());
         }
         let mut wait = COMMIT_WAIT;
         for attempt in 1.. {
-            match commit::commit(&self.parts.db, changes, granted).await {
+            match commit::commit(&self.parts.db, changes, booked).await {
                 Ok(()) => {
                     self.transactions += 1;
                     break;
@@ -240,8 +250,8 @@ impl Engine {
         for (reply, answer) in batch.answers {
             let _ = reply.send(answer);
         }
-        for reply in batch.grant_answers {
-            let _ = reply.send(());
+        for (reply, answer) in batch.booking_answers {
+            let _ = reply.send(answer);
         }
         self.log(changes);
         self.parts.watch.tell(changes);

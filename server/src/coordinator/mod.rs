@@ -3,9 +3,12 @@
 //! One task drains a queue of commands, applies them to the market in memory, commits everything
 //! that changed in one transaction, and only then answers and acts.
 
+mod bookings;
 mod engine;
 pub mod leases;
 mod steps;
+#[cfg(test)]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -14,6 +17,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use bookings::{Booking, Refused as BookingRefused};
 use common::chunks::ChunkTable;
 use common::credits::Credits;
 use common::ids::{NodeId, RunId, WorkspaceId};
@@ -58,6 +62,8 @@ pub enum Error {
     Wallet { needs: Credits, available: Credits },
     #[error("there is no such run, or it has ended")]
     NoRun,
+    #[error(transparent)]
+    Booking(#[from] BookingRefused),
     #[error("the node has not joined")]
     NoNode,
     #[error("the server is stopping")]
@@ -82,8 +88,8 @@ type Reply<T> = oneshot::Sender<T>;
 enum Command {
     Start { run: RunId, spec: Arc<RunSpec>, reply: Reply<Result<(), Refused>> },
     Abort { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
-    Grant { to: WorkspaceId, amount: Credits, key: String, reply: Reply<()> },
     Sync { node: NodeId, operator: WorkspaceId, heard: Box<CheckedSync>, reply: Reply<Orders> },
+    Book { booking: Box<Booking>, reply: Reply<Result<(), BookingRefused>> },
     Waiting { run: RunId, reply: Reply<Option<Waiting>> },
     UnderLease { run: RunId, tasks: RangeInclusive<u32>, reply: Reply<Vec<UnderLease>> },
     Looked { run: RunId, objects: Option<ChunkTable> },
@@ -134,8 +140,14 @@ impl Coordinator {
 
     /// Posts promotional credits to a workspace's wallet, once for each `key`.
     pub async fn grant(&self, to: WorkspaceId, amount: Credits, key: &str) -> Result<(), Error> {
-        let key = key.to_owned();
-        self.ask(|reply| Command::Grant { to, amount, key, reply }).await
+        self.book(Booking::Grant { to, amount, key: key.to_owned() }).await
+    }
+
+    /// Moves credits of a wallet that no run moves. On `Ok` it is on disk; made again, it is the
+    /// same as made once.
+    pub async fn book(&self, booking: Booking) -> Result<(), Error> {
+        let booking = Box::new(booking);
+        Ok(self.ask(|reply| Command::Book { booking, reply }).await??)
     }
 
     /// Takes what a node says and gives what it should do. Waits up to `sync.wait_ms`, and no

@@ -1,5 +1,7 @@
 //! The promises of the loop itself: what an answer means, and what no caller can break.
 
+mod bookings;
+
 use std::time::Duration;
 
 use common::device::Device;

@@ -259,6 +259,15 @@ pub(super) fn is_called(column: impl IntoColumnRef, owner: &str) -> SimpleExpr {
     column.in_subquery(named)
 }
 
+/// A workspace's name, and when it was made.
+pub async fn find_workspace(
+    db: &impl ConnectionTrait,
+    id: WorkspaceId,
+) -> Result<Option<(String, DateTime<Utc>)>, DbErr> {
+    let row = workspace::Entity::find_by_id(id.uuid()).one(db).await?;
+    Ok(row.map(|row| (row.name, time(row.created_us))))
+}
+
 /// Whether there is any workspace yet.
 pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     Ok(workspace::Entity::find().count(db).await? == 0)

@@ -1,15 +1,13 @@
 //! Group commit: all that a batch of events changed, in one transaction.
 
-use common::ids::JobId;
 use common::market::Changes;
 use sea_orm::DbErr;
 
-use super::{
-    Db, attempts, begin, chunk_tables, devices, grants, ledger, logs, runs, tasks, wallet,
-};
+use super::booked::{self, Booked};
+use super::{Db, attempts, begin, chunk_tables, devices, ledger, logs, runs, tasks, wallet};
 
-/// Stores the changes, and the keys of the grants among them, all or nothing.
-pub async fn commit(db: &Db, changes: &Changes, granted: &[String]) -> Result<(), DbErr> {
+/// Stores the changes, and what was booked among them, all or nothing.
+pub async fn commit(db: &Db, changes: &Changes, booked: &[Booked]) -> Result<(), DbErr> {
     let tx = begin(db).await?;
     runs::put(&tx, &changes.runs, &changes.new_runs).await?;
     for (run, kind, table) in &changes.tables {
@@ -20,19 +18,16 @@ pub async fn commit(db: &Db, changes: &Changes, granted: &[String]) -> Result<()
     devices::put(&tx, &changes.devices).await?;
     ledger::insert_transfers(&tx, &changes.transfers).await?;
     ledger::put_balances(&tx, &changes.balances).await?;
-    let job = |run| changes.runs.iter().find(|record| record.id == run).map(|r| r.spec.job);
-    let lines: Vec<(&_, Option<JobId>)> =
-        changes.lines.iter().map(|line| (line, line.run.and_then(job))).collect();
-    wallet::insert_lines(&tx, &lines).await?;
+    wallet::insert_lines(&tx, &changes.lines).await?;
     logs::insert(&tx, &changes.logs).await?;
-    for key in granted {
-        grants::insert(&tx, key).await?;
+    for booked in booked {
+        booked::put(&tx, booked).await?;
     }
     tx.commit().await
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -49,6 +44,7 @@ mod tests {
     use common::resources::{Resources, Usage};
     use common::run::RunState;
     use common::spec::{Partition, Partitioner, RunSpec};
+    use common::statement::Head;
     use common::task::{Lease, Stage, TaskRef};
     use sea_orm::{EntityTrait as _, QueryOrder as _};
     use uuid::Uuid;
@@ -104,11 +100,12 @@ mod tests {
     }
 
     /// A market after one of three chunks is done and another is leased, with everything stored.
-    async fn half_done(db: &Db, workspace: WorkspaceId, run: RunId) -> (Market, NodeId) {
+    pub async fn half_done(db: &Db, workspace: WorkspaceId, run: RunId) -> (Market, NodeId) {
         let token = nodes::issue_token(db, workspace).await.unwrap();
         let node = nodes::join(db, "peer", &token).await.unwrap().unwrap();
         let mut market = Market::load(Policy::default(), load(db).await.unwrap(), clock::now());
-        market.grant(workspace, Credits::from_units(500_000_000).unwrap(), "gift", clock::now());
+        let gift = Credits::from_units(500_000_000).unwrap();
+        market.grant(workspace, gift, "gift", clock::now()).unwrap();
         market.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
         market.looked(run, None, clock::now());
         market.partitioned(run, table(3), clock::now());
@@ -119,7 +116,7 @@ mod tests {
         let later = clock::now() + chrono::TimeDelta::seconds(10);
         market.sync(node, workspace, sync(vec![], logs), later);
         market.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
-        commit(db, &market.drain(), &["gift".to_owned()]).await.unwrap();
+        commit(db, &market.drain(), &[Booked::Grant("gift".to_owned())]).await.unwrap();
         (market, node)
     }
 
@@ -183,9 +180,12 @@ mod tests {
             let lines = wallet::lines(db, workspace, 0, 10).await.unwrap();
             assert_eq!(balance.held, Credits::ZERO);
             assert_eq!(lines.len(), 2);
-            assert_eq!(lines[0].debit, Some(view.price));
-            assert_eq!(lines[0].job, Some(job));
-            assert_eq!(lines[0].balance, balance.available);
+            let (last, first) = (&lines[0].line, &lines[1].line);
+            assert_eq!(last.debit(), Some(view.price));
+            assert_eq!(last.related.id, Some(job.uuid()));
+            assert_eq!(last.balance, balance.available);
+            assert_eq!(first.hash, first.chained(Head::default().hash));
+            assert_eq!(last.hash, last.chained(first.hash));
             assert_eq!(load(db).await.unwrap().runs.len(), 0);
         }
     }
@@ -228,7 +228,8 @@ mod tests {
             // A second coordinator that knows nothing of the first.
             let mut second = Market::load(Policy::default(), stale, clock::now());
             let node = nodes::find_by_peer(db, "peer").await.unwrap().unwrap();
-            second.grant(workspace, Credits::from_units(500_000_000).unwrap(), "x", clock::now());
+            let gift = Credits::from_units(500_000_000).unwrap();
+            second.grant(workspace, gift, "x", clock::now()).unwrap();
             second.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
             second.looked(run, None, clock::now());
             second.partitioned(run, table(3), clock::now());

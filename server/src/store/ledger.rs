@@ -47,6 +47,7 @@ pub(super) mod transfers {
         pub stage: Option<i16>,
         pub idx: Option<i64>,
         pub at_us: i64,
+        pub request: Option<Uuid>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -98,6 +99,7 @@ pub(super) async fn insert_transfers(
                 stage: Set(transfer.task.map(|task| task.stage.number())),
                 idx: Set(transfer.task.map(|task| task.index.into())),
                 at_us: Set(micros(transfer.at)),
+                request: Set(transfer.request),
             }
         });
         transfers::Entity::insert_many(rows).exec_without_returning(db).await?;
@@ -119,10 +121,16 @@ pub(super) async fn load(db: &impl ConnectionTrait) -> Result<Ledger, DbErr> {
     Ok(Ledger::load(balances, u64::try_from(last + 1).unwrap_or(0)))
 }
 
-/// The balance of one account, in 1e-8 credits.
-pub(super) async fn units(db: &impl ConnectionTrait, account: Account) -> Result<i64, DbErr> {
-    let row = accounts::Entity::find_by_id(key(account)).one(db).await?;
-    Ok(row.map_or(0, |row| row.units))
+/// What a workspace has in each of its accounts; one that it never had is not among them.
+pub(super) async fn accounts_of(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+) -> Result<BTreeMap<Account, i64>, DbErr> {
+    let own = accounts::Entity::find()
+        .filter(accounts::Column::Kind.is_in([1, 2, 3, 4]))
+        .filter(accounts::Column::Owner.eq(owner.uuid()));
+    let rows = own.all(db).await?;
+    rows.into_iter().map(|row| Ok((account(row.kind, row.owner)?, row.units))).collect()
 }
 
 fn key(account: Account) -> (i16, Uuid) {
@@ -131,6 +139,7 @@ fn key(account: Account) -> (i16, Uuid) {
         Account::Available(owner) => (1, owner.uuid()),
         Account::Held(owner) => (2, owner.uuid()),
         Account::Pending(owner) => (3, owner.uuid()),
+        Account::Outgoing(owner) => (4, owner.uuid()),
     }
 }
 
@@ -141,6 +150,7 @@ fn account(kind: i16, owner: Uuid) -> Result<Account, DbErr> {
         1 => Ok(Account::Available(owner)),
         2 => Ok(Account::Held(owner)),
         3 => Ok(Account::Pending(owner)),
+        4 => Ok(Account::Outgoing(owner)),
         _ => Err(corrupt("account kind")),
     }
 }

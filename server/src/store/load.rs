@@ -7,7 +7,7 @@ use common::ids::{NodeId, RunId};
 use common::market::{Run, Stored, TableKind};
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::{chunk_tables, ledger, nodes, runs, tasks};
+use super::{chunk_tables, ledger, nodes, runs, tasks, wallet};
 
 /// Reads what the market needs in memory. The cost grows with what is unfinished, not with what
 /// waits or has ended.
@@ -39,5 +39,6 @@ pub async fn load(db: &impl ConnectionTrait) -> Result<Stored, DbErr> {
     let tasks = tasks::unfinished(db, &ids).await?;
     let holders: BTreeSet<NodeId> = tasks.iter().filter_map(|task| task.node).collect();
     let operators = nodes::operators(db, &holders).await?;
-    Ok(Stored { runs, tasks, operators, ledger: ledger::load(db).await? })
+    let (ledger, statements) = (ledger::load(db).await?, wallet::load_heads(db).await?);
+    Ok(Stored { runs, tasks, operators, ledger, statements })
 }

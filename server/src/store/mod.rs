@@ -4,9 +4,11 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod attempts;
+pub mod booked;
 mod chunk_tables;
 pub mod codes;
 pub mod commit;
+pub mod coupons;
 pub mod creates;
 pub mod devices;
 mod document;
@@ -22,6 +24,9 @@ pub mod logs;
 pub mod members;
 pub mod nodes;
 pub mod packages;
+pub mod reconciliation;
+pub mod releases;
+pub mod requests;
 pub mod results;
 pub mod runs;
 pub mod secrets;
@@ -30,6 +35,7 @@ pub mod tasks;
 pub mod templates;
 #[cfg(test)]
 pub mod testing;
+pub mod usage;
 pub mod wallet;
 
 pub use load::load;

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::RunRecord;
+use common::resources::Usage;
 use common::run::RunState;
 use common::spec::RunSpec;
 use sea_orm::entity::prelude::*;
@@ -36,6 +37,9 @@ pub struct Model {
     pub ended_us: Option<i64>,
     /// Its data has been deleted from the bucket.
     pub purged: bool,
+    /// What its accepted tasks used.
+    pub cpu_ms: i64,
+    pub memory_mib_ms: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -138,6 +142,11 @@ pub(super) async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<RunRecor
                 chunks_done: view.chunks_done,
                 held: Credits::from_units(row.held).ok_or_else(|| corrupt("hold"))?,
                 captured: view.price,
+                usage: Usage {
+                    cpu_ms: row.cpu_ms.unsigned_abs(),
+                    memory_mib_ms: row.memory_mib_ms.unsigned_abs(),
+                    ..Usage::default()
+                },
                 error: view.error,
             })
         })
@@ -166,6 +175,8 @@ pub(super) async fn put(
                         Column::ChunksDone,
                         Column::Held,
                         Column::Captured,
+                        Column::CpuMs,
+                        Column::MemoryMibMs,
                         Column::Error,
                         Column::EndedUs,
                     ])
@@ -197,6 +208,8 @@ fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
         error: Set(record.error.as_deref().map(storable)),
         ended_us: Set(ended.copied().map(micros)),
         purged: Set(false),
+        cpu_ms: Set(i64::try_from(record.usage.cpu_ms).unwrap_or(i64::MAX)),
+        memory_mib_ms: Set(i64::try_from(record.usage.memory_mib_ms).unwrap_or(i64::MAX)),
     })
 }
 

@@ -1,16 +1,17 @@
-//! The wallet as its owner reads it: two balances and a statement.
+//! The wallet as its owner reads it: balances and a statement.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
 use common::credits::Credits;
-use common::ids::{JobId, RunId, TransferId, WorkspaceId};
+use common::ids::{RunId, TransferId, WorkspaceId};
 use common::ledger::Account;
-use common::market::Line as NewLine;
+use common::statement::{Head, Line, LineKind};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::SimpleExpr;
-use sea_orm::{ActiveValue::Set, DbBackend, Order};
+use sea_orm::sea_query::{OnConflict, SimpleExpr};
+use sea_orm::{ActiveValue::Set, DbBackend, Order, QuerySelect};
 
 use super::selection::{self, Field, Kind, Selection};
-use super::{batches, corrupt, ledger, micros, storable, time};
+use super::{batches, corrupt, document, ledger, micros, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "statement_lines")]
@@ -25,6 +26,11 @@ pub struct Model {
     pub job: Option<Uuid>,
     pub description: String,
     pub balance: i64,
+    pub number: i64,
+    pub kind: i16,
+    /// JSON of the `Related`.
+    pub related: String,
+    pub hash: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -32,37 +38,71 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// How far each statement goes.
+mod heads {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "statements")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub owner: Uuid,
+        pub lines: i64,
+        pub hash: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {
     /// What new runs can be paid from.
     pub available: Credits,
     /// What unfinished runs have reserved.
     pub held: Credits,
+    /// What nodes have earned and cannot be spent yet.
+    pub pending: Credits,
+    /// What is on its way out.
+    pub outgoing: Credits,
 }
 
-/// One line of the statement: a grant, or a run at its end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Line {
+/// A line of the statement, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
     pub id: TransferId,
-    pub at: DateTime<Utc>,
-    /// What came in; `None` for a line that took.
-    pub credit: Option<Credits>,
-    /// What was taken; `None` for a line that gave.
-    pub debit: Option<Credits>,
-    pub run: Option<RunId>,
-    pub job: Option<JobId>,
-    /// The job's name, or what the grant was for.
-    pub description: String,
-    /// Available and held together, after this line.
-    pub balance: Credits,
+    pub line: Line,
 }
 
 pub async fn balance(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Balance, DbErr> {
-    let credits = |units| Credits::from_units(units).ok_or_else(|| corrupt("balance"));
+    let accounts = ledger::accounts_of(db, owner).await?;
+    let of = |account| {
+        let units = accounts.get(&account).copied().unwrap_or(0);
+        Credits::from_units(units).ok_or_else(|| corrupt("balance"))
+    };
     Ok(Balance {
-        available: credits(ledger::units(db, Account::Available(owner)).await?)?,
-        held: credits(ledger::units(db, Account::Held(owner)).await?)?,
+        available: of(Account::Available(owner))?,
+        held: of(Account::Held(owner))?,
+        pending: of(Account::Pending(owner))?,
+        outgoing: of(Account::Outgoing(owner))?,
     })
+}
+
+/// What a workspace has earned and has not asked to be paid out, whether or not it has spent it.
+pub async fn earned(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Credits, DbErr> {
+    let kinds = [LineKind::Earning, LineKind::Payout, LineKind::PayoutReturn];
+    let sum = "CAST(COALESCE(SUM(COALESCE(credit, 0) - COALESCE(debit, 0)), 0) AS BIGINT)";
+    let units: Option<i64> = Entity::find()
+        .filter(Column::Owner.eq(owner.uuid()))
+        .filter(Column::Kind.is_in(kinds.map(LineKind::number)))
+        .select_only()
+        .expr_as(Expr::cust(sum), "units")
+        .into_tuple()
+        .one(db)
+        .await?;
+    Credits::from_units(units.unwrap_or(0)).ok_or_else(|| corrupt("sum of earnings"))
 }
 
 /// What lines of the statement are filtered and sorted by.
@@ -77,8 +117,16 @@ pub enum LineField {
     Balance,
 }
 
-/// A grant is a coupon, and a run is a payment.
-pub const KINDS: [&str; 2] = ["coupon", "payment"];
+/// The names of kinds of lines, in the order of their numbers.
+const KINDS: [&str; 6] = {
+    let mut names = [""; LineKind::ALL.len()];
+    let mut n = 0;
+    while n < names.len() {
+        names[n] = LineKind::ALL[n].as_str();
+        n += 1;
+    }
+    names
+};
 
 impl Field for LineField {
     const ALL: &'static [Self] = &[
@@ -119,7 +167,7 @@ impl Field for LineField {
             Self::CreatedAt => Expr::col(Column::AtUs),
             // What was taken is negative.
             Self::Amount => Expr::cust("(COALESCE(credit, 0) - COALESCE(debit, 0))"),
-            Self::Kind => Expr::cust("(CASE WHEN credit IS NULL THEN 1 ELSE 0 END)"),
+            Self::Kind => Expr::col(Column::Kind),
             Self::JobId => Expr::col(Column::Job),
             Self::Description => Expr::col(Column::Description),
             Self::Balance => Expr::col(Column::Balance),
@@ -133,11 +181,11 @@ pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
     selection: &Selection<LineField>,
-) -> Result<(Vec<Line>, u64), DbErr> {
+) -> Result<(Vec<Entry>, u64), DbErr> {
     let own = Entity::find().filter(Column::Owner.eq(owner.uuid()));
     let last = (Expr::col(Column::Id), Order::Desc);
     let (rows, total) = selection::fetch(db, own, selection, last).await?;
-    Ok((rows.into_iter().map(line).collect::<Result<_, _>>()?, total))
+    Ok((rows.into_iter().map(read).collect::<Result<_, _>>()?, total))
 }
 
 /// The statement, newest first.
@@ -146,43 +194,78 @@ pub async fn lines(
     owner: WorkspaceId,
     offset: u64,
     limit: u64,
-) -> Result<Vec<Line>, DbErr> {
+) -> Result<Vec<Entry>, DbErr> {
     let selection = Selection { tests: Vec::new(), order: Vec::new(), offset, limit };
     Ok(list(db, owner, &selection).await?.0)
 }
 
-pub(super) async fn insert_lines(
-    db: &impl ConnectionTrait,
-    lines: &[(&NewLine, Option<JobId>)],
-) -> Result<(), DbErr> {
+/// Stores new lines, which follow those that are there.
+pub(super) async fn insert_lines(db: &impl ConnectionTrait, lines: &[Line]) -> Result<(), DbErr> {
     for some in batches(lines) {
-        let rows = some.iter().map(|(line, job)| ActiveModel {
-            // Version 7 ids rise, so that the order of ids is the order of lines.
-            id: Set(Uuid::now_v7()),
-            owner: Set(line.owner.uuid()),
-            at_us: Set(micros(line.at)),
-            credit: Set(line.credit.map(Credits::units)),
-            debit: Set(line.debit.map(Credits::units)),
-            run: Set(line.run.map(RunId::uuid)),
-            job: Set(job.map(JobId::uuid)),
-            description: Set(storable(&line.description)),
-            balance: Set(line.balance.units()),
-        });
+        let rows = some.iter().map(row).collect::<Result<Vec<_>, _>>()?;
         Entity::insert_many(rows).exec_without_returning(db).await?;
+    }
+    let heads: BTreeMap<WorkspaceId, &Line> = lines.iter().map(|line| (line.owner, line)).collect();
+    for some in batches(&heads.into_values().collect::<Vec<_>>()) {
+        let rows = some.iter().map(|line| heads::ActiveModel {
+            owner: Set(line.owner.uuid()),
+            lines: Set(i64::try_from(line.number).unwrap_or(i64::MAX)),
+            hash: Set(line.hash.to_string()),
+        });
+        let update = OnConflict::column(heads::Column::Owner)
+            .update_columns([heads::Column::Lines, heads::Column::Hash])
+            .to_owned();
+        heads::Entity::insert_many(rows).on_conflict(update).exec_without_returning(db).await?;
     }
     Ok(())
 }
 
-fn line(row: Model) -> Result<Line, DbErr> {
+/// How far each statement goes.
+pub(super) async fn load_heads(
+    db: &impl ConnectionTrait,
+) -> Result<BTreeMap<WorkspaceId, Head>, DbErr> {
+    let rows = heads::Entity::find().all(db).await?;
+    let head = |row: heads::Model| {
+        let hash = row.hash.parse().map_err(|_| corrupt("hash of a line"))?;
+        Ok((WorkspaceId::new(row.owner), Head { lines: row.lines.unsigned_abs(), hash }))
+    };
+    rows.into_iter().map(head).collect()
+}
+
+fn row(line: &Line) -> Result<ActiveModel, DbErr> {
+    // What a run paid for is its job.
+    let job = line.run.and(line.related.id);
+    Ok(ActiveModel {
+        // Version 7 ids rise, so that the order of ids is the order of lines.
+        id: Set(Uuid::now_v7()),
+        owner: Set(line.owner.uuid()),
+        at_us: Set(micros(line.at)),
+        credit: Set(line.credit().map(Credits::units)),
+        debit: Set(line.debit().map(Credits::units)),
+        run: Set(line.run.map(RunId::uuid)),
+        job: Set(job),
+        description: Set(line.description.clone()),
+        balance: Set(line.balance.units()),
+        number: Set(i64::try_from(line.number).unwrap_or(i64::MAX)),
+        kind: Set(line.kind.number()),
+        related: Set(document::write(&line.related)?),
+        hash: Set(line.hash.to_string()),
+    })
+}
+
+fn read(row: Model) -> Result<Entry, DbErr> {
     let credits = |units| Credits::from_units(units).ok_or_else(|| corrupt("amount"));
-    Ok(Line {
-        id: TransferId::new(row.id),
+    let line = Line {
+        owner: WorkspaceId::new(row.owner),
+        number: row.number.unsigned_abs(),
         at: time(row.at_us),
-        credit: row.credit.map(credits).transpose()?,
-        debit: row.debit.map(credits).transpose()?,
+        kind: LineKind::from_number(row.kind).ok_or_else(|| corrupt("kind of a line"))?,
+        amount: credits(row.credit.or(row.debit).unwrap_or_default())?,
         run: row.run.map(RunId::new),
-        job: row.job.map(JobId::new),
+        related: document::read(&row.related)?,
         description: row.description,
         balance: credits(row.balance)?,
-    })
+        hash: row.hash.parse().map_err(|_| corrupt("hash of a line"))?,
+    };
+    Ok(Entry { id: TransferId::new(row.id), line })
 }

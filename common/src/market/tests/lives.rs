@@ -48,7 +48,7 @@ fn a_result_is_paid_once_and_the_rest_of_the_hold_comes_back() {
     assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1));
     assert_eq!(market.balance(Account::Held(CUSTOMER)), Credits::ZERO);
     let lines = market.drain().lines;
-    assert_eq!(lines.last().unwrap().debit, Some(cost(1)));
+    assert_eq!(lines.last().unwrap().debit(), Some(cost(1)));
 }
 
 #[test]

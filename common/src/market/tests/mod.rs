@@ -2,6 +2,7 @@
 
 mod gpus;
 mod lives;
+mod movements;
 mod order;
 mod placement;
 mod terms;
@@ -95,7 +96,7 @@ fn cost(secs: u64) -> Credits {
 
 fn funded(amount: &str) -> Market {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
-    market.grant(CUSTOMER, credits(amount), "gift", at(0));
+    market.grant(CUSTOMER, credits(amount), "gift", at(0)).unwrap();
     market
 }
 
@@ -184,5 +185,6 @@ fn stored(changes: Changes) -> Stored {
         operators: changes.tasks.iter().filter_map(|t| t.node).map(|n| (n, OPERATOR)).collect(),
         tasks: changes.tasks,
         ledger: Ledger::load(balances, changes.transfers.len() as u64),
+        statements: BTreeMap::new(),
     }
 }

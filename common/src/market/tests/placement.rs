@@ -34,7 +34,7 @@ fn no_capacity_gets_a_node_more_than_it_may_hold() {
     let mut greedy = holds(&[]);
     greedy.sync.capacity = Resources::new(u32::MAX, u32::MAX);
     greedy.sync.prefetch = u32::MAX;
-    market.grant(CUSTOMER, credits("1000000"), "more", at(0));
+    market.grant(CUSTOMER, credits("1000000"), "more", at(0)).unwrap();
 
     hear(&mut market, 0, greedy, 0);
 
@@ -158,7 +158,7 @@ fn a_silent_node_loses_its_tasks_to_others() {
 fn two_customers() -> (Market, RunId, WorkspaceId) {
     let (other, theirs) = (RunId::new(Uuid::from_u128(9)), WorkspaceId::new(Uuid::from_u128(8)));
     let mut market = processing(50, Limits::default());
-    market.grant(theirs, credits("1000"), "gift", at(0));
+    market.grant(theirs, credits("1000"), "gift", at(0)).unwrap();
     let spec = RunSpec { workspace: theirs, ..spec(Limits::default()) };
     market.start_run(other, Arc::new(spec), at(0)).unwrap();
     market.looked(other, None, at(0));

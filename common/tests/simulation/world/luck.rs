@@ -84,7 +84,8 @@ impl World {
             let units = i64::from(self.random.between(0, 300)) * 1_000_000;
             let amount = Credits::from_units(units).expect("not negative");
             if let Some(server) = &mut self.server {
-                server.market.grant(customer::workspace(n), amount, "a gift", self.now);
+                let owner = customer::workspace(n);
+                server.market.grant(owner, amount, "a gift", self.now).expect("it may owe");
             }
         }
         self.touch();

@@ -1,0 +1,99 @@
+//! `fanfold wallet rate`, `usage` and `reconcile`: what the books say.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::digits;
+use crate::failure::Failure;
+use crate::session::Session;
+
+pub async fn rate(amount: &str, currency: &str, session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Rate {
+        currency: String,
+        currency_amount: Box<RawValue>,
+        amount: Box<RawValue>,
+    }
+    let mut url = session.client.url("/v1/wallet/exchange_rate", &[]);
+    url.query_pairs_mut().append_pair("amount", amount).append_pair("currency", currency);
+    let answer = session.client.get(url).await?;
+    let rate: Rate = answer.read()?;
+    session.output.result(&answer.text, || {
+        let (amount, money) = (digits(&rate.amount), digits(&rate.currency_amount));
+        vec![format!("{amount} credits  {money} {}", rate.currency)]
+    })
+}
+
+pub async fn usage(
+    from: Option<String>,
+    to: Option<String>,
+    session: &Session,
+) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Usage {
+        data: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Row {
+        month: String,
+        template_id: String,
+        jobs: u64,
+        tasks: u64,
+        cpu_hours: Box<RawValue>,
+        memory_gib_hours: Box<RawValue>,
+        amount: Box<RawValue>,
+    }
+    let mut url = session.client.url("/v1/wallet/usage", &[]);
+    url.query_pairs_mut()
+        .append_pair("from", &from.unwrap_or_default())
+        .append_pair("to", &to.unwrap_or_default());
+    let answer = session.client.get(url).await?;
+    let usage: Usage = answer.read()?;
+    session.output.result(&answer.text, || {
+        let line = |row: &Row| {
+            let (cpu, memory) = (digits(&row.cpu_hours), digits(&row.memory_gib_hours));
+            let Row { month, template_id, jobs, tasks, .. } = row;
+            let amount = digits(&row.amount);
+            format!(
+                "{month}  {amount:>16} credits  {jobs} jobs  {tasks} tasks  {cpu} vCPU·h  \
+                 {memory} GiB·h  {template_id}"
+            )
+        };
+        usage.data.iter().map(line).collect()
+    })
+}
+
+pub async fn reconcile(session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Found {
+        differences: u64,
+        accounts: u64,
+        transfers: u64,
+        checks: Vec<Check>,
+    }
+    #[derive(Deserialize)]
+    struct Check {
+        claim: String,
+        differences: u64,
+    }
+    let answer = session.client.get(session.client.url("/v1/wallet/reconciliation", &[])).await?;
+    let found: Found = answer.read()?;
+    session.output.result(&answer.text, || {
+        let mut lines: Vec<String> = found
+            .checks
+            .iter()
+            .map(|check| format!("{:>6}  {}", check.differences, check.claim))
+            .collect();
+        let Found { differences, accounts, transfers, .. } = &found;
+        lines.push(format!(
+            "{differences:>6}  differences in {accounts} accounts and {transfers} transfers"
+        ));
+        lines
+    })?;
+    if found.differences == 0 {
+        return Ok(());
+    }
+    Err(Failure::Refused { message: "the books are wrong".to_owned() })
+}

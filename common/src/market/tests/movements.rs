@@ -1,0 +1,85 @@
+//! Whatever is asked of a wallet, in whatever order: nothing is made or lost, and the statement
+//! tells all of it.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::exchange::Terms;
+use crate::ids::{RedemptionId, RequestId};
+use crate::ledger::Account;
+use crate::market::{Cause, Movement};
+use crate::statement::{Head, Line};
+
+fn terms(amount: Credits) -> Terms {
+    let (currency, rate) = ("USD".parse().unwrap(), "0.03311".parse().unwrap());
+    Terms { amount, currency, money: "1".parse().unwrap(), rate }
+}
+
+fn cause(n: usize, amount: Credits) -> Cause {
+    let id = Uuid::from_u128(9);
+    match n {
+        0 => Cause::Grant("gift".to_owned()),
+        1 => Cause::Coupon(RedemptionId::new(id), "CODE".to_owned()),
+        2 => Cause::TopUp(RequestId::new(id), terms(amount)),
+        3 => Cause::Earning,
+        4 => Cause::Payout(RequestId::new(id), terms(amount)),
+        5 => Cause::Return(RequestId::new(id), terms(amount)),
+        _ => Cause::Paid(RequestId::new(id)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_movement_makes_or_loses_credits_or_hides_from_the_statement(
+        moves in proptest::collection::vec((0..7usize, 1..100i64), 0..60)
+    ) {
+        let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+        let mut head = Head::default();
+        let mut balance = Credits::ZERO;
+        for (n, units) in moves {
+            let amount = Credits::from_units(units).unwrap();
+            let movement = Movement { owner: CUSTOMER, amount, cause: cause(n, amount) };
+
+            let refused = market.book(movement, at(1)).is_err();
+
+            let changes = market.drain();
+            prop_assert_eq!(market.check(), Ok(()));
+            prop_assert_eq!(refused, changes.transfers.is_empty());
+            for line in &changes.lines {
+                prop_assert_eq!(line.number, head.lines + 1);
+                prop_assert_eq!(line.hash, line.chained(head.hash));
+                head = Head { lines: line.number, hash: line.hash };
+                balance = line.balance;
+            }
+            prop_assert_eq!(balance, market.balance(Account::Available(CUSTOMER)));
+        }
+    }
+}
+
+#[test]
+fn earnings_are_released_to_all_or_to_none() {
+    let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+
+    let refused = market.release_earnings(vec![(OPERATOR, credits("1"))], at(0));
+
+    assert!(refused.is_err());
+    assert!(market.drain().transfers.is_empty());
+}
+
+#[test]
+fn a_line_that_is_changed_breaks_the_chain() {
+    let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+    market.grant(CUSTOMER, credits("1"), "a \0 gift", at(0)).unwrap();
+    let line = market.drain().lines.remove(0);
+
+    assert_eq!(line.chained(Head::default().hash), line.hash);
+    assert_eq!(line.description, "a \u{fffd} gift");
+    for changed in [
+        Line { amount: credits("2"), ..line.clone() },
+        Line { balance: credits("2"), ..line.clone() },
+        Line { number: 2, ..line.clone() },
+        Line { owner: OPERATOR, ..line.clone() },
+    ] {
+        assert_ne!(changed.chained(Head::default().hash), line.hash);
+    }
+}

@@ -1,0 +1,19 @@
+//! Who may move other people's money: the server's owner.
+
+use common::rights::Scope;
+
+use crate::api::call::Call;
+use crate::api::error::{Error, Result};
+use crate::api::token::Caller;
+use crate::store::accounts;
+
+/// The caller, if an admin of the server's own workspace: the first that was made on it.
+pub async fn server_owner(call: &Call) -> Result<Caller> {
+    let caller = call.caller().await?;
+    caller.check(Scope::WalletWrite)?;
+    if accounts::owns_server(&call.app().db, caller.workspace).await? {
+        Ok(caller)
+    } else {
+        Err(Error::Forbidden("only the owner of the server may do this".to_owned()))
+    }
+}

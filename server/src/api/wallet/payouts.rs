@@ -1,0 +1,156 @@
+//! Payouts: what nodes have earned, turned into money. The server's owner sends it and says so.
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::ids::{RequestId, UserId, WorkspaceId};
+use common::wallet::{PayoutState, State as _};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::owner::server_owner;
+use super::top_ups::{LIST, STEP, TERMS, new_request, read_list, read_step, read_terms};
+use crate::api::call::{self, BODY_BYTES_MAX, Call, Segment};
+use crate::api::error::{Error, Result};
+use crate::api::idempotency;
+use crate::api::page::{Page, Paged};
+use crate::api::route::{Route, get, post};
+use crate::api::shape::integer;
+use crate::coordinator::Booking;
+use crate::store::requests::{self, Request, Whose};
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Wallet_Payout", "/payout", ask)
+            .summary("Asks for earnings to be paid out; their credits are set aside at once")
+            .body(TERMS),
+        get("Wallet_GetPayoutHistory", "/payout_history", history)
+            .summary("Lists the workspace's payouts, newest first")
+            .query(vec![
+                integer("limit", "At most so many; 50 where it is left out"),
+                integer("offset", "After so many"),
+            ]),
+        get("Wallet_ListPayouts", "/payouts", list)
+            .summary("Lists payouts, newest first")
+            .query(LIST),
+        post("Wallet_MovePayout", "/payouts/{id}/state", step)
+            .summary("Says where a payout stands; for the server's owner")
+            .body(STEP),
+    ]
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AskedOut {
+    payout_request: PayoutOut,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct HistoryOut {
+    #[schema(value_type = String)]
+    account_id: WorkspaceId,
+    payout_requests: Vec<PayoutOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PayoutOut {
+    #[schema(value_type = String)]
+    id: RequestId,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    /// The user who asked.
+    #[schema(value_type = String)]
+    owner_id: UserId,
+    #[schema(value_type = String)]
+    account_id: WorkspaceId,
+    payout_profile_id: &'static str,
+    /// Credits.
+    #[schema(value_type = String)]
+    amount: Credits,
+    currency: String,
+    currency_amount: String,
+    /// The price of one credit when it was asked for, which it keeps.
+    exchange_rate: String,
+    /// `NEW`, `PENDING_VERIFICATION`, `INFO_REQUIRED`, `SENT`, `CONFIRMED`, `BOUNCED` or
+    /// `FAILED`.
+    state: &'static str,
+    /// What was said with the last change of state.
+    note: String,
+    sent_at: Option<DateTime<Utc>>,
+    confirmed_at: Option<DateTime<Utc>>,
+}
+
+async fn ask(mut call: Call) -> Result<AskedOut> {
+    let caller = call.caller().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call::object(&bytes)?;
+    let terms = read_terms(call.app(), &mut body)?;
+    body.finish()?;
+    let app = call.app();
+    let least = app.settings.wallet.payout_min;
+    if terms.amount < least {
+        return Err(Error::field("amount", format!("must be at least {least} credits")));
+    }
+    let mut request = new_request(&caller, terms, PayoutState::New);
+    if let Some(id) = idempotency::named(&call, &caller, &bytes, request.id.uuid()).await? {
+        request.id = RequestId::new(id);
+    }
+    let id = request.id;
+    app.coordinator.book(Booking::Payout(request)).await?;
+    let made = requests::find_own::<PayoutState>(&app.db, caller.workspace, id).await?;
+    let made = made.ok_or_else(|| Error::not_found("payout", &id.to_string()))?;
+    Ok(AskedOut { payout_request: made.into() })
+}
+
+async fn history(call: Call) -> Result<HistoryOut> {
+    let caller = call.caller().await?;
+    let page = Page::read(&call.query()?)?;
+    let (whose, db) = (Whose::Own(caller.workspace), &call.app().db);
+    let (found, _) = requests::list(db, whose, &[], page.offset, page.limit).await?;
+    let payout_requests = found.into_iter().map(PayoutOut::from).collect();
+    Ok(HistoryOut { account_id: caller.workspace, payout_requests })
+}
+
+async fn list(call: Call) -> Result<Paged<PayoutOut>> {
+    let (whose, states, page) = read_list::<PayoutState>(&call).await?;
+    let db = &call.app().db;
+    let (found, total) = requests::list(db, whose, &states, page.offset, page.limit).await?;
+    let data = found.into_iter().map(PayoutOut::from).collect();
+    Ok(Paged { pagination: page.of(total), data })
+}
+
+async fn step(id: Segment, mut call: Call) -> Result<AskedOut> {
+    server_owner(&call).await?;
+    let id = id.id::<RequestId>("payout")?;
+    let (to, note) = read_step::<PayoutState>(&mut call).await?;
+    let app = call.app();
+    app.coordinator.book(Booking::PayoutStep { id, to, note }).await?;
+    let moved = requests::find::<PayoutState>(&app.db, id).await?;
+    let moved = moved.ok_or_else(|| Error::not_found("payout", &id.to_string()))?;
+    Ok(AskedOut { payout_request: moved.into() })
+}
+
+impl From<Request<PayoutState>> for PayoutOut {
+    fn from(request: Request<PayoutState>) -> Self {
+        Self {
+            id: request.id,
+            created_at: request.created_at,
+            updated_at: request.updated_at,
+            owner_id: request.asker,
+            account_id: request.workspace,
+            payout_profile_id: "",
+            amount: request.terms.amount,
+            currency: request.terms.currency.to_string(),
+            currency_amount: request.terms.money.to_string(),
+            exchange_rate: request.terms.rate.to_string(),
+            state: request.state.as_str(),
+            note: request.note,
+            sent_at: request.sent_at,
+            confirmed_at: request.confirmed_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+use chrono::TimeDelta;
+use common::credits::Credits;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::api::testing::Door;
+use crate::coordinator::testing::earn;
+use crate::earnings;
+use crate::store::accounts;
+
+/// A door whose workspace has earned something that can be paid out.
+async fn with_earnings() -> (Door, Credits) {
+    let door = Door::open().await;
+    let app = &door.app;
+    let customer = accounts::create_workspace(&app.db, "customer").await.unwrap();
+    let gift = "10".parse().unwrap();
+    app.coordinator.grant(customer, gift, "customer").await.unwrap();
+    let earned = earn(&app.coordinator, &app.db, customer, door.workspace).await;
+    earnings::pass(&app.db, &app.coordinator, TimeDelta::zero()).await.unwrap();
+    (door, earned)
+}
+
+async fn ask(door: &Door, amount: Credits) -> (u16, Value) {
+    // In a currency of which the smallest amount of credits buys some.
+    door.post("/v1/wallet/payout", json!({"amount": amount, "currency": "XTS"})).await
+}
+
+#[tokio::test]
+async fn earnings_are_asked_for_once_and_moved_along_by_the_owner() {
+    let (door, earned) = with_earnings().await;
+
+    let (status, asked) = ask(&door, earned).await;
+    let (again, _) = ask(&door, earned).await;
+
+    assert_eq!((status, again), (200, 400), "{asked}");
+    assert_eq!(asked["payoutRequest"]["state"], "NEW");
+    let (_, balance) = door.get("/v1/wallet/balance").await;
+    assert_eq!(balance["availableBalance"].to_string(), "0.0");
+    assert_eq!(balance["outgoingBalance"].to_string(), number(earned));
+    let path =
+        format!("/v1/wallet/payouts/{}/state", asked["payoutRequest"]["id"].as_str().unwrap());
+    let stranger = door.stranger().await;
+    let body = json!({"state": "SENT"});
+    assert_eq!(door.call_as(&stranger, Method::POST, &path, Some(body.clone())).await.0, 403);
+    assert_eq!(door.post(&path, json!({"state": "CONFIRMED"})).await.0, 400);
+    assert_eq!(door.post(&path, body).await.0, 200);
+    assert_eq!(door.post(&path, json!({"state": "bounced", "note": "no such bank"})).await.0, 200);
+    let (_, balance) = door.get("/v1/wallet/balance").await;
+    assert_eq!(balance["payableBalance"].to_string(), number(earned));
+    let (_, history) = door.get("/v1/wallet/payout_history?limit=5&offset=0").await;
+    let payout = &history["payoutRequests"][0];
+    assert_eq!((&payout["state"], &payout["note"]), (&json!("BOUNCED"), &json!("no such bank")));
+    assert!(payout["sentAt"].is_string());
+    let (_, lines) = door.get("/v1/wallet/transactions").await;
+    let kinds: Vec<_> =
+        lines["data"].as_array().unwrap().iter().map(|l| &l["transactionType"]).collect();
+    assert_eq!(kinds, ["payout_return", "payout", "earning"]);
+    assert_eq!(door.get("/v1/wallet/reconciliation").await.1["differences"], 0);
+}
+
+#[tokio::test]
+async fn what_is_asked_again_under_one_key_is_asked_once() {
+    let (door, earned) = with_earnings().await;
+    let coupon = json!({"code": "ONLY-ONCE", "amount": 1});
+    assert_eq!(door.post("/v1/wallet/coupons", coupon).await.0, 200);
+    for (path, body) in [
+        ("/v1/wallet/payout", json!({"amount": earned, "currency": "XTS"})),
+        ("/v1/wallet/top_up", json!({"amount": 200})),
+        ("/v1/wallet/redeem_coupon", json!({"couponCode": "ONLY-ONCE"})),
+    ] {
+        let ask = async || {
+            let url = format!("{}{path}", door.url);
+            let request = door.client.post(url).header("authorization", &door.key);
+            let request = request.header("idempotency-key", path).body(body.to_string());
+            request.send().await.unwrap().text().await.unwrap()
+        };
+
+        let (first, again) = (ask().await, ask().await);
+
+        assert_eq!(first, again, "{path}");
+        assert!(first.contains("\"id\""), "{first}");
+    }
+    assert_eq!(door.get("/v1/wallet/payouts").await.1["pagination"]["total"], 1);
+    assert_eq!(door.get("/v1/wallet/top_ups").await.1["pagination"]["total"], 1);
+}
+
+#[tokio::test]
+async fn strangers_see_none_of_it() {
+    let (door, earned) = with_earnings().await;
+    ask(&door, earned).await;
+    let stranger = door.stranger().await;
+    let get = async |path| door.call_as(&stranger, Method::GET, path, None).await;
+
+    assert_eq!(get("/v1/wallet/payout_history").await.1["payoutRequests"], json!([]));
+    assert_eq!(get("/v1/wallet/payouts").await.1["pagination"]["total"], 0);
+    assert_eq!(get("/v1/wallet/payouts?all=true").await.0, 403);
+    assert_eq!(get("/v1/wallet/reconciliation").await.0, 403);
+}
+
+/// As JSON numbers are printed when they have been read.
+fn number(credits: Credits) -> String {
+    serde_json::from_str::<Value>(&credits.to_string()).unwrap().to_string()
+}

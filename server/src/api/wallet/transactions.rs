@@ -1,0 +1,207 @@
+//! The lines of the wallet's statement.
+
+use chrono::{DateTime, Utc};
+use common::digest::Digest;
+use common::ids::{TransferId, WorkspaceId};
+use common::rights::Scope;
+use common::statement::{Line, LineKind};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::amount::Amount;
+use crate::api::call::Call;
+use crate::api::error::Result;
+use crate::api::page::{FILTER, PAGE, Page, Paged};
+use crate::api::route::{Route, get, post};
+use crate::api::{App, selection};
+use crate::store::selection::Selection;
+use crate::store::wallet::{self, Entry, LineField};
+
+/// The other side of a customer's payments and credits.
+const MARKET_ACCOUNT: &str = "fanfold-main";
+const CSV_LINES_MAX: u64 = 10_000;
+/// Newest first: ids rise.
+const ORDER: [(LineField, bool); 1] = [(LineField::Id, true)];
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TransactionOut {
+    #[schema(value_type = String)]
+    id: TransferId,
+    /// Its place in the statement, from 1.
+    number: u64,
+    created_at: DateTime<Utc>,
+    account_from: String,
+    account_to: String,
+    /// Negative where it was taken.
+    amount: Amount,
+    /// `payment`, `coupon`, `topup`, `earning`, `payout` or `payout_return`.
+    transaction_type: &'static str,
+    related_entity: EntityOut,
+    related_entity_data: EntityDataOut,
+    notes: &'static str,
+    transaction_data: &'static str,
+    /// SHA-256, in hex, of these texts joined by line feeds: the hash of the line before (64
+    /// zeros for the first), the account's id, `number`, `createdAt`, `transactionType`,
+    /// `amount` and `balance` with eight decimals, the related entity's id, `description`.
+    #[schema(value_type = String)]
+    hash: Digest,
+    description: String,
+    /// After this line.
+    balance: Amount,
+}
+
+#[derive(Serialize, ToSchema)]
+struct EntityOut {
+    /// `job`, or the transaction's type.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: String,
+    name: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct EntityDataOut {
+    /// The transaction's type.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: String,
+    name: String,
+    description: String,
+    job_id: Option<String>,
+    job_name: Option<String>,
+    job_template: Option<String>,
+    coupon_code: Option<String>,
+    currency: Option<String>,
+    currency_amount: Option<Amount>,
+    exchange_rate: Option<Amount>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CsvOut {
+    csv: String,
+}
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Wallet_GetTransactions", "/transactions", transactions)
+            .summary("Lists transactions")
+            .query(PAGE),
+        post("Wallet_FilterTransactions", "/transactions/filter", filter)
+            .summary("Finds transactions")
+            .body(FILTER)
+            .needs(Scope::WalletRead),
+        get("Wallet_GetTransactionsCsv", "/transactions/csv", csv)
+            .summary("Gives the newest transactions as comma-separated values"),
+    ]
+}
+
+async fn transactions(call: Call) -> Result<Paged<TransactionOut>> {
+    let caller = call.caller().await?;
+    let (page, selection) = selection::from_query(&call.query()?, &ORDER)?;
+    show(call.app(), caller.workspace, page, &selection).await
+}
+
+async fn filter(mut call: Call) -> Result<Paged<TransactionOut>> {
+    let caller = call.caller().await?;
+    let (page, selection) = selection::from_body(call.json().await?, &ORDER)?;
+    show(call.app(), caller.workspace, page, &selection).await
+}
+
+/// The newest lines of the statement as a table.
+async fn csv(call: Call) -> Result<CsvOut> {
+    let caller = call.caller().await?;
+    let selection =
+        Selection { tests: Vec::new(), order: ORDER.to_vec(), offset: 0, limit: CSV_LINES_MAX };
+    let (entries, _) = wallet::list(&call.app().db, caller.workspace, &selection).await?;
+    let mut csv = "id,createdAt,transactionType,amount,balance,jobId,description\n".to_owned();
+    for Entry { id, line } in entries {
+        let job = line.run.and(line.related.id).map_or_else(String::new, |job| job.to_string());
+        let (at, kind) = (line.at.to_rfc3339(), line.kind.as_str());
+        let (amount, balance) = (line.signed_amount(), line.balance);
+        let text = cell(&line.description);
+        csv.push_str(&format!("{id},{at},{kind},{amount},{balance},{job},{text}\n"));
+    }
+    Ok(CsvOut { csv })
+}
+
+/// A text as a cell. One that a spreadsheet would take for a formula is marked as text.
+pub fn cell(text: &str) -> String {
+    let mark = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    format!("\"{mark}{}\"", text.replace('"', "\"\""))
+}
+
+async fn show(
+    app: &App,
+    owner: WorkspaceId,
+    page: Page,
+    selection: &Selection<LineField>,
+) -> Result<Paged<TransactionOut>> {
+    let (entries, total) = wallet::list(&app.db, owner, selection).await?;
+    let data = entries.into_iter().map(TransactionOut::from).collect();
+    Ok(Paged { pagination: page.of(total), data })
+}
+
+impl From<Entry> for TransactionOut {
+    fn from(Entry { id, line }: Entry) -> Self {
+        let (from, to) = (line.owner.to_string(), MARKET_ACCOUNT.to_owned());
+        let (account_from, account_to) = if line.kind.takes() { (from, to) } else { (to, from) };
+        Self {
+            id,
+            number: line.number,
+            created_at: line.at,
+            account_from,
+            account_to,
+            amount: Amount::exact(line.signed_amount()),
+            transaction_type: line.kind.as_str(),
+            related_entity: EntityOut::of(&line),
+            related_entity_data: EntityDataOut::of(&line),
+            notes: "",
+            transaction_data: "",
+            hash: line.hash,
+            balance: Amount::of(line.balance),
+            description: line.description,
+        }
+    }
+}
+
+impl EntityOut {
+    fn of(line: &Line) -> Self {
+        let kind = match line.kind {
+            LineKind::Payment => "job",
+            LineKind::Coupon
+            | LineKind::TopUp
+            | LineKind::Earning
+            | LineKind::Payout
+            | LineKind::PayoutReturn => line.kind.as_str(),
+        };
+        let id = line.related.id.map_or_else(String::new, |id| id.to_string());
+        Self { kind, id, name: line.description.clone() }
+    }
+}
+
+impl EntityDataOut {
+    fn of(line: &Line) -> Self {
+        let EntityOut { id, name, .. } = EntityOut::of(line);
+        let job = line.kind == LineKind::Payment;
+        let related = &line.related;
+        let terms = related.terms;
+        Self {
+            kind: line.kind.as_str(),
+            description: name.clone(),
+            job_id: job.then(|| id.clone()),
+            job_name: job.then(|| name.clone()),
+            job_template: related.template.clone(),
+            coupon_code: related.coupon_code.clone(),
+            currency: terms.map(|terms| terms.currency.to_string()),
+            currency_amount: terms.map(|terms| Amount::exact(terms.money)),
+            exchange_rate: terms.map(|terms| Amount::exact(terms.rate)),
+            id,
+            name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+use common::credits::Credits;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::testing::Door;
+
+fn amounts(body: &Value) -> Vec<String> {
+    let lines = body["data"].as_array().unwrap_or_else(|| panic!("no list: {body}"));
+    lines.iter().map(|line| line["amount"].to_string()).collect()
+}
+
+#[tokio::test]
+async fn the_statement_is_filtered_and_sorted() {
+    let door = Door::open().await;
+    for (units, name) in [(200_000_000, "first"), (300_000_001, "second")] {
+        let amount = Credits::from_units(units).unwrap();
+        door.app.coordinator.grant(door.workspace, amount, name).await.unwrap();
+    }
+    for (field, condition, value, found) in [
+        ("amount", "EQ", json!("3.00000001"), vec!["3.00000001"]),
+        ("amount", "GT", json!(-1), vec!["3.00000001", "2.0"]),
+        ("transactionType", "EQ", json!("payment"), vec![]),
+        ("transactionType", "IN", json!(["coupon"]), vec!["3.00000001", "2.0"]),
+        ("balance", "GTE", json!(5), vec!["3.00000001"]),
+        ("related_entity_data.job_id", "EQ", Value::Null, vec!["3.00000001", "2.0"]),
+    ] {
+        let body = json!({"filters": [{"field": field, "condition": condition, "value": value}]});
+
+        let (status, lines) = door.post("/v1/wallet/transactions/filter", body).await;
+
+        assert_eq!(
+            (status, amounts(&lines)),
+            (200, found.iter().map(ToString::to_string).collect()),
+            "{field}"
+        );
+    }
+    let (_, lines) = door.get("/v1/wallet/transactions?orderBy=amount&limit=1").await;
+    assert_eq!(amounts(&lines), ["2.0"]);
+    let stranger = door.stranger().await;
+    let path = "/v1/wallet/transactions/filter";
+    let (_, lines) = door.call_as(&stranger, Method::POST, path, Some(json!({}))).await;
+    assert_eq!(lines["pagination"]["total"], 0);
+}
+
+#[tokio::test]
+async fn the_statement_is_a_table_too() {
+    let door = Door::open().await;
+    for (units, name) in [(200_000_000, "first"), (300_000_001, "second")] {
+        let amount = Credits::from_units(units).unwrap();
+        door.app.coordinator.grant(door.workspace, amount, name).await.unwrap();
+    }
+
+    let (_, csv) = door.get("/v1/wallet/transactions/csv").await;
+
+    let rows: Vec<_> = csv["csv"].as_str().unwrap().lines().skip(1).collect();
+    assert!(
+        rows[0].ends_with(",coupon,3.00000001,5.00000001,,\"promotional credits\""),
+        "{rows:?}"
+    );
+    assert!(
+        rows[1].ends_with(",coupon,2.00000000,2.00000000,,\"promotional credits\""),
+        "{rows:?}"
+    );
+    assert_eq!(cell("=1+\"x\""), "\"'=1+\"\"x\"\"\"");
+    let (_, old) = door.get("/v1/customer/wallet/balance").await;
+    assert_eq!(
+        old,
+        json!({"accountId": door.workspace, "totalBalance": "5", "availableBalance": "5"})
+    );
+}
+
+#[tokio::test]
+async fn anybody_can_check_the_chain_of_hashes_from_what_the_statement_shows() {
+    let door = Door::open().await;
+    for n in 0..3 {
+        let amount = Credits::from_units(100_000_001).unwrap();
+        door.app.coordinator.grant(door.workspace, amount, &n.to_string()).await.unwrap();
+    }
+
+    let (_, text) = door.get("/v1/wallet/transactions?orderBy=createdAt").await;
+
+    let mut previous = "0".repeat(64);
+    for (n, line) in text["data"].as_array().unwrap().iter().enumerate() {
+        let text = |name: &str| line[name].as_str().unwrap().to_owned();
+        let eight = |name: &str| format!("{:.8}", line[name].as_f64().unwrap());
+        let fields = [
+            previous,
+            door.workspace.to_string(),
+            (n + 1).to_string(),
+            text("createdAt"),
+            text("transactionType"),
+            eight("amount"),
+            eight("balance"),
+            line["relatedEntity"]["id"].as_str().unwrap().to_owned(),
+            text("description"),
+        ];
+        assert_eq!(text("hash"), Digest::of(fields.join("\n").as_bytes()).to_string());
+        previous = text("hash");
+    }
+}

@@ -1,0 +1,201 @@
+//! Bookings: movements of the wallet that somebody asked for. Each is decided by what the tables
+//! say, which nobody else writes, and by the ledger in memory.
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::digest::Digest;
+use common::ids::{RedemptionId, RequestId, WorkspaceId};
+use common::ledger::Insufficient;
+use common::market::{Cause, Market, Movement};
+use common::wallet::{PayoutState, State, TopUpState};
+
+use crate::store::booked::Booked;
+use crate::store::coupons::{self, Redemption};
+use crate::store::releases::{self, Release};
+use crate::store::requests::{self, Request, Step};
+use crate::store::{self, Db, grants, wallet};
+
+/// What is asked for. Asking for the same again is answered like the first time and moves
+/// nothing.
+#[derive(Debug, Clone)]
+pub enum Booking {
+    /// Promotional credits, once for each key.
+    Grant {
+        to: WorkspaceId,
+        amount: Credits,
+        key: String,
+    },
+    /// A coupon, of which only the hash is looked up; the code goes on the statement.
+    Redeem {
+        id: RedemptionId,
+        by: WorkspaceId,
+        coupon: Digest,
+        code: String,
+    },
+    /// A new payout.
+    Payout(Request<PayoutState>),
+    TopUpStep {
+        id: RequestId,
+        to: TopUpState,
+        note: String,
+    },
+    PayoutStep {
+        id: RequestId,
+        to: PayoutState,
+        note: String,
+    },
+    Release(Release),
+}
+
+/// Why a booking is turned down. Nothing has moved.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// One answer for all, so that nobody learns which codes there are.
+    #[error(
+        "couponCode: cannot be redeemed: there is no such coupon, or it has expired or is used up"
+    )]
+    Coupon,
+    #[error("couponCode: this workspace has redeemed the coupon already")]
+    Redeemed,
+    #[error("{0}")]
+    NoRequest(RequestId),
+    #[error("state: the request is {from} and cannot become {to}")]
+    Step { from: &'static str, to: &'static str },
+    #[error(
+        "amount: {earned} credits that nodes have earned can be paid out, less what has been \
+         spent; {wanted} were asked for"
+    )]
+    Earned { earned: Credits, wanted: Credits },
+    #[error("amount: {0}")]
+    Insufficient(#[from] Insufficient),
+}
+
+/// Decides a booking, moves the credits in memory, and gives what is to be stored with them:
+/// nothing, where it was made before. The outer error is the database's.
+pub(super) async fn book(
+    db: &Db,
+    market: &mut Market,
+    booking: Booking,
+    now: DateTime<Utc>,
+) -> Result<Result<Option<Booked>, Refused>, store::Error> {
+    match booking {
+        Booking::Grant { to, amount, key } => {
+            if grants::exists(db, &key).await? {
+                return Ok(Ok(None));
+            }
+            let moved = market.grant(to, amount, "promotional credits", now);
+            Ok(moved.map(|()| Some(Booked::Grant(key))).map_err(Refused::from))
+        }
+        Booking::Redeem { id, by, coupon, code } => {
+            let redemption =
+                Redemption { id, coupon, workspace: by, amount: Credits::ZERO, at: now };
+            redeem(db, market, redemption, code).await
+        }
+        Booking::Payout(request) => payout(db, market, request, now).await,
+        Booking::TopUpStep { id, to, note } => top_up_step(db, market, (id, to, note), now).await,
+        Booking::PayoutStep { id, to, note } => payout_step(db, market, (id, to, note), now).await,
+        Booking::Release(Release { after, through, shares }) => {
+            if releases::last(db).await? != after {
+                return Ok(Ok(None));
+            }
+            let moved = market.release_earnings(shares, now);
+            Ok(moved.map(|()| Some(Booked::Release { after, through })).map_err(Refused::from))
+        }
+    }
+}
+
+type Decided = Result<Result<Option<Booked>, Refused>, store::Error>;
+
+async fn redeem(db: &Db, market: &mut Market, new: Redemption, code: String) -> Decided {
+    if let Some(before) = coupons::redeemed(db, new.workspace, new.coupon).await? {
+        return Ok(if before.id == new.id { Ok(None) } else { Err(Refused::Redeemed) });
+    }
+    let coupon = coupons::find(db, new.coupon).await?.filter(|coupon| coupon.is_open(new.at));
+    let Some(coupon) = coupon else { return Ok(Err(Refused::Coupon)) };
+    let new = Redemption { amount: coupon.amount, ..new };
+    let cause = Cause::Coupon(new.id, code);
+    let movement = Movement { owner: new.workspace, amount: new.amount, cause };
+    let moved = market.book(movement, new.at);
+    Ok(moved.map(|()| Some(Booked::Redemption(new))).map_err(Refused::from))
+}
+
+/// Sets a payout's amount aside. Only what was earned can be paid out: what was given away can be
+/// spent and no more.
+async fn payout(
+    db: &Db,
+    market: &mut Market,
+    request: Request<PayoutState>,
+    now: DateTime<Utc>,
+) -> Decided {
+    if requests::find_own::<PayoutState>(db, request.workspace, request.id).await?.is_some() {
+        return Ok(Ok(None));
+    }
+    let (owner, terms) = (request.workspace, request.terms);
+    let earned = wallet::earned(db, owner).await?;
+    if terms.amount > earned {
+        return Ok(Err(Refused::Earned { earned, wanted: terms.amount }));
+    }
+    let cause = Cause::Payout(request.id, terms);
+    let moved = market.book(Movement { owner, amount: terms.amount, cause }, now);
+    Ok(moved.map(|()| Some(Booked::Payout(request))).map_err(Refused::from))
+}
+
+async fn top_up_step(
+    db: &Db,
+    market: &mut Market,
+    (id, to, note): (RequestId, TopUpState, String),
+    now: DateTime<Utc>,
+) -> Decided {
+    let request = requests::find::<TopUpState>(db, id).await?;
+    let Some(request) = request else { return Ok(Err(Refused::NoRequest(id))) };
+    let from = match step(request.state, to) {
+        Ok(Some(from)) => from,
+        Ok(None) => return Ok(Ok(None)),
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let (owner, terms) = (request.workspace, request.terms);
+    let cause = (to == TopUpState::Confirmed).then_some(Cause::TopUp(id, terms));
+    let moved = cause
+        .map_or(Ok(()), |cause| market.book(Movement { owner, amount: terms.amount, cause }, now));
+    let booked = Booked::TopUp(Step { id, from, to, note, at: now });
+    Ok(moved.map(|()| Some(booked)).map_err(Refused::from))
+}
+
+async fn payout_step(
+    db: &Db,
+    market: &mut Market,
+    (id, to, note): (RequestId, PayoutState, String),
+    now: DateTime<Utc>,
+) -> Decided {
+    let request = requests::find::<PayoutState>(db, id).await?;
+    let Some(request) = request else { return Ok(Err(Refused::NoRequest(id))) };
+    let from = match step(request.state, to) {
+        Ok(Some(from)) => from,
+        Ok(None) => return Ok(Ok(None)),
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let (owner, terms) = (request.workspace, request.terms);
+    let cause = match to {
+        PayoutState::Confirmed => Some(Cause::Paid(id)),
+        PayoutState::Bounced | PayoutState::Failed => Some(Cause::Return(id, terms)),
+        PayoutState::New
+        | PayoutState::PendingVerification
+        | PayoutState::InfoRequired
+        | PayoutState::Sent => None,
+    };
+    let moved = cause
+        .map_or(Ok(()), |cause| market.book(Movement { owner, amount: terms.amount, cause }, now));
+    let booked = Booked::PayoutStep(Step { id, from, to, note, at: now });
+    Ok(moved.map(|()| Some(booked)).map_err(Refused::from))
+}
+
+/// Where a step begins, or `None` where the request is there already.
+fn step<S: State>(from: S, to: S) -> Result<Option<S>, Refused> {
+    if from == to {
+        return Ok(None);
+    }
+    if from.may_become(to) {
+        return Ok(Some(from));
+    }
+    Err(Refused::Step { from: from.as_str(), to: to.as_str() })
+}

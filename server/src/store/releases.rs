@@ -1,0 +1,110 @@
+//! How far operators' earnings have been given to them, and what is due next.
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::ids::WorkspaceId;
+use common::ledger::Kind;
+use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect,
+};
+use uuid::Uuid;
+
+use super::ledger::transfers::{Column as T, Entity as Transfers};
+use super::{corrupt, micros};
+
+/// The most transfers that one release looks through.
+const TRANSFERS_MAX: i64 = 50_000;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    /// The table has one row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "releases")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub one: i32,
+        pub through: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// The captures of the transfers after one and up to another, by operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Of a transfer; -1 before the first.
+    pub after: i64,
+    pub through: i64,
+    pub shares: Vec<(WorkspaceId, Credits)>,
+}
+
+/// The number of the last transfer whose earning has been given.
+pub async fn last(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let row = row::Entity::find_by_id(1).one(db).await?;
+    row.map(|row| row.through).ok_or_else(|| corrupt("release"))
+}
+
+/// What was captured up to `then` and has not been given to its operators: a bounded part of it,
+/// or `None`.
+pub async fn due(db: &impl ConnectionTrait, then: DateTime<Utc>) -> Result<Option<Release>, DbErr> {
+    let after = last(db).await?;
+    let part = || {
+        Transfers::find()
+            .filter(T::Number.gt(after))
+            .filter(T::Number.lte(after.saturating_add(TRANSFERS_MAX)))
+    };
+    let number = |query: sea_orm::Select<Transfers>, expr| {
+        query.select_only().expr_as(expr, "number").into_tuple::<Option<i64>>()
+    };
+    let newest = number(part(), Expr::col(T::Number).max()).one(db).await?.flatten();
+    let young = part().filter(T::AtUs.gt(micros(then)));
+    let young = number(young, Expr::col(T::Number).min()).one(db).await?.flatten();
+    let Some(through) = young.map(|first| first - 1).or(newest).filter(|last| *last > after) else {
+        return Ok(None);
+    };
+    let captures = part().filter(T::Number.lte(through)).filter(T::Kind.eq(Kind::Capture.as_str()));
+    Ok(Some(Release { after, through, shares: shares(db, captures).await? }))
+}
+
+async fn shares(
+    db: &impl ConnectionTrait,
+    captures: sea_orm::Select<Transfers>,
+) -> Result<Vec<(WorkspaceId, Credits)>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        operator: Uuid,
+        units: i64,
+    }
+    let rows: Vec<Row> = captures
+        .select_only()
+        .column_as(T::ToOwner, "operator")
+        .expr_as(Expr::cust("CAST(SUM(units) AS BIGINT)"), "units")
+        .group_by(T::ToOwner)
+        .into_model()
+        .all(db)
+        .await?;
+    let share = |row: Row| {
+        let amount = Credits::from_units(row.units).ok_or_else(|| corrupt("sum of captures"))?;
+        Ok((WorkspaceId::new(row.operator), amount))
+    };
+    rows.into_iter().map(share).collect()
+}
+
+/// Notes that earnings have been given, unless they had been already.
+pub(super) async fn advance(
+    db: &impl ConnectionTrait,
+    after: i64,
+    through: i64,
+) -> Result<bool, DbErr> {
+    let moved = row::Entity::update_many()
+        .col_expr(row::Column::Through, Expr::value(through))
+        .filter(row::Column::Through.eq(after))
+        .exec(db)
+        .await?;
+    Ok(moved.rows_affected == 1)
+}

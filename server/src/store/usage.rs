@@ -1,0 +1,135 @@
+//! What a workspace's ended runs used and cost, by month and template.
+
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use common::credits::Credits;
+use common::ids::WorkspaceId;
+use sea_orm::entity::prelude::*;
+use sea_orm::{DbBackend, FromQueryResult, QueryOrder, QuerySelect};
+
+use super::runs::{Column, Entity};
+use super::{corrupt, micros, selection};
+
+/// The most rows of an answer.
+const ROWS_MAX: u64 = 10_000;
+
+/// A month in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Month(NaiveDate);
+
+/// Runs of one template that ended in one month.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// As `2026-01`.
+    pub month: String,
+    pub template: String,
+    pub jobs: i64,
+    pub tasks: i64,
+    pub cpu_ms: i64,
+    pub memory_mib_ms: i64,
+    pub amount: Credits,
+}
+
+impl Month {
+    pub fn of(at: DateTime<Utc>) -> Self {
+        Self(at.date_naive().with_day(1).unwrap_or_default())
+    }
+
+    /// Reads `2026-01`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (year, month) = text.split_once('-')?;
+        if year.len() != 4 || month.len() != 2 || !year.starts_with(['1', '2']) {
+            return None;
+        }
+        NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1).map(Self)
+    }
+
+    /// The month so many before.
+    #[must_use]
+    pub fn minus(self, months: u32) -> Self {
+        Self(self.0.checked_sub_months(chrono::Months::new(months)).unwrap_or_default())
+    }
+
+    fn next(self) -> Self {
+        Self(self.0.checked_add_months(chrono::Months::new(1)).unwrap_or_default())
+    }
+
+    fn begin_us(self) -> i64 {
+        micros(self.0.and_time(chrono::NaiveTime::MIN).and_utc())
+    }
+}
+
+/// The sums of the months from `first` to `last`, newest first. Money counts in the month in which
+/// the run ended, where the statement has its line too.
+pub async fn by_month(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    first: Month,
+    last: Month,
+) -> Result<Vec<Row>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Sums {
+        month: String,
+        template: String,
+        jobs: i64,
+        tasks: i64,
+        cpu_ms: i64,
+        memory_mib_ms: i64,
+        units: i64,
+    }
+    let backend = db.get_database_backend();
+    let month = if backend == DbBackend::Postgres {
+        "to_char(to_timestamp(ended_us / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM')"
+    } else {
+        "strftime('%Y-%m', ended_us / 1000000, 'unixepoch')"
+    };
+    let template = selection::json_text("spec", "template", backend);
+    let sum = |column: &str| Expr::cust(format!("CAST(SUM({column}) AS BIGINT)"));
+    let sums: Vec<Sums> = Entity::find()
+        .select_only()
+        .expr_as(Expr::cust(month), "month")
+        .expr_as(template.clone(), "template")
+        .expr_as(Expr::cust("COUNT(DISTINCT job)"), "jobs")
+        .expr_as(sum("chunks_done"), "tasks")
+        .expr_as(sum("cpu_ms"), "cpu_ms")
+        .expr_as(sum("memory_mib_ms"), "memory_mib_ms")
+        .expr_as(sum("captured"), "units")
+        .filter(Column::Workspace.eq(owner.uuid()))
+        .filter(Column::EndedUs.gte(first.begin_us()))
+        .filter(Column::EndedUs.lt(last.next().begin_us()))
+        .group_by(Expr::cust(month))
+        .group_by(template.clone())
+        .order_by_desc(Expr::cust(month))
+        .order_by_asc(template)
+        .limit(ROWS_MAX)
+        .into_model()
+        .all(db)
+        .await?;
+    let row = |sums: Sums| {
+        Ok(Row {
+            month: sums.month,
+            template: sums.template,
+            jobs: sums.jobs,
+            tasks: sums.tasks,
+            cpu_ms: sums.cpu_ms,
+            memory_mib_ms: sums.memory_mib_ms,
+            amount: Credits::from_units(sums.units).ok_or_else(|| corrupt("sum of payments"))?,
+        })
+    };
+    sums.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_are_read_and_counted_back_over_the_year() {
+        let month = Month::parse("2026-02").unwrap();
+
+        assert_eq!(month.minus(3), Month::parse("2025-11").unwrap());
+        assert_eq!(month.next(), Month::parse("2026-03").unwrap());
+        for text in ["", "2026", "2026-13", "2026-2", "-026-01", "2026-01-01", "9026-01"] {
+            assert_eq!(Month::parse(text), None, "{text}");
+        }
+    }
+}
