@@ -50,13 +50,14 @@ impl MigrationTrait for Migration {
     }
 }
 
-fn columns() -> [(&'static str, ColumnDef); 7] {
+fn columns() -> [(&'static str, ColumnDef); 8] {
     [
         ("transfers", uuid_null("request")),
         ("statement_lines", big_integer("number").default(0).take()),
         ("statement_lines", small_integer("kind").default(0).take()),
         ("statement_lines", text("related").default("{}").take()),
         ("statement_lines", string("hash").default("").take()),
+        ("runs", text("template").default("").take()),
         ("runs", big_integer("cpu_ms").default(0).take()),
         ("runs", big_integer("memory_mib_ms").default(0).take()),
     ]

@@ -37,6 +37,7 @@ pub struct Model {
     pub ended_us: Option<i64>,
     /// Its data has been deleted from the bucket.
     pub purged: bool,
+    pub template: String,
     /// What its accepted tasks used.
     pub cpu_ms: i64,
     pub memory_mib_ms: i64,
@@ -208,6 +209,7 @@ fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
         error: Set(record.error.as_deref().map(storable)),
         ended_us: Set(ended.copied().map(micros)),
         purged: Set(false),
+        template: Set(storable(&record.spec.template)),
         cpu_ms: Set(i64::try_from(record.usage.cpu_ms).unwrap_or(i64::MAX)),
         memory_mib_ms: Set(i64::try_from(record.usage.memory_mib_ms).unwrap_or(i64::MAX)),
     })

@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{DbBackend, FromQueryResult, QueryOrder, QuerySelect};
 
 use super::runs::{Column, Entity};
-use super::{corrupt, micros, selection};
+use super::{corrupt, micros};
 
 /// The most rows of an answer.
 const ROWS_MAX: u64 = 10_000;
@@ -82,12 +82,11 @@ pub async fn by_month(
     } else {
         "strftime('%Y-%m', ended_us / 1000000, 'unixepoch')"
     };
-    let template = selection::json_text("spec", "template", backend);
     let sum = |column: &str| Expr::cust(format!("CAST(SUM({column}) AS BIGINT)"));
     let sums: Vec<Sums> = Entity::find()
         .select_only()
         .expr_as(Expr::cust(month), "month")
-        .expr_as(template.clone(), "template")
+        .column(Column::Template)
         .expr_as(Expr::cust("COUNT(DISTINCT job)"), "jobs")
         .expr_as(sum("chunks_done"), "tasks")
         .expr_as(sum("cpu_ms"), "cpu_ms")
@@ -97,9 +96,9 @@ pub async fn by_month(
         .filter(Column::EndedUs.gte(first.begin_us()))
         .filter(Column::EndedUs.lt(last.next().begin_us()))
         .group_by(Expr::cust(month))
-        .group_by(template.clone())
+        .group_by(Column::Template)
         .order_by_desc(Expr::cust(month))
-        .order_by_asc(template)
+        .order_by_asc(Column::Template)
         .limit(ROWS_MAX)
         .into_model()
         .all(db)

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::RedemptionId;
 use common::package::loose::Loose;
+use common::rights::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -42,7 +43,8 @@ pub fn routes() -> Vec<Route> {
             ]),
         get("Wallet_ListCoupons", "/coupons", list)
             .summary("Lists coupons, without their codes; for the server's owner")
-            .query(PAGE),
+            .query(PAGE)
+            .needs(Scope::WalletWrite),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! The books, added up again.
 
+use common::rights::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,7 +13,8 @@ use crate::store::reconciliation;
 pub fn routes() -> Vec<Route> {
     vec![
         get("Wallet_Reconcile", "/reconciliation", reconcile)
-            .summary("Adds up all money again from the tables; for the server's owner"),
+            .summary("Adds up all money again from the tables; for the server's owner")
+            .needs(Scope::WalletWrite),
     ]
 }
 
