@@ -53,13 +53,16 @@ async fn a_secret_reaches_the_container_that_lists_it_and_nothing_else() -> Resu
 
         let refused = client.refused(Method::POST, &run, json!({})).await?;
         ensure!(refused.message.contains("\"TOKEN\"") && refused.message.contains("needy@1.0"));
-        for id in ["TOKEN", "OTHER"] {
-            let secret = json!({"secret": {"id": id, "secretType": "other"}, "secretKey": VALUE});
+        for name in ["TOKEN", "OTHER"] {
+            let secret = json!({"secret": {"id": name, "secretType": "other"}, "secretKey": VALUE});
             client.post("/v1/auth/secrets", secret).await?;
         }
-        ensure!(out(&client, &package).await? == format!("{VALUE} none"));
+        client.run(&id).await?;
+        client.reached(&id, COMPLETE).await?;
 
-        let logs = client.post("/v1/customer/logs", json!({})).await?.to_string();
+        let files = client.results(&id).await?;
+        ensure!(files["out"] == format!("{VALUE} none"), "{files:?}");
+        let logs = client.post("/v1/customer/logs", json!({"jobId": id})).await?.to_string();
         ensure!(logs.contains("I say ***") && logs.contains("dying ***"), "{logs}");
         ensure!(!logs.contains(VALUE), "{logs}");
         ensure!(!is_in(VALUE, &market.node_folder(0))?, "on the node's disk");

@@ -149,6 +149,11 @@ impl Docker {
         {
             return ready(found);
         }
+        if name.contains('@') {
+            // An engine that has the image from somebody's private pull hands it to whoever knows
+            // its digest, without asking the registry whether he may have it.
+            self.client.inspect_registry_image(&name, None).await.map_err(not_pulled)?;
+        }
         self.pull(&name, None).await?;
         let pulled = self.inspect(&name).await?.filter(|image| is_called(image, &name));
         ready(pulled.ok_or_else(|| gone("pull an image"))?)
