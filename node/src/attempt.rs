@@ -162,7 +162,7 @@ async fn live<R: Remote>(
         usage.output_bytes = stored.iter().map(|output| output.size).sum();
         Ok::<_, Stopped>(stored)
     };
-    stored.await.map_err(|stopped| stopped.redacted(&launch.redactor))
+    stored.await.map_err(|stopped: Stopped| stopped.redacted(&launch.redactor))
 }
 
 /// Waits for the attempt's share of the machine, and runs its container.
