@@ -29,7 +29,7 @@ use crate::transfer::{self, Expected};
 /// The most inputs of one attempt.
 const INPUTS_MAX: usize = 1_000_000;
 /// Inputs and results of one attempt that move at the same time.
-const FILES_AT_ONCE: usize = 4;
+const FILES_AT_ONCE: usize = 8;
 /// The most bytes of a message in a receipt.
 const MESSAGE_BYTES_MAX: usize = 2000;
 /// What a receipt has beside its outputs, with room to spare.
@@ -132,7 +132,8 @@ async fn live<R: Remote>(
     let (package, image) = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
     let app = package.app();
     let folders = Folders { app: &app, inputs: &inputs, results: &outputs };
-    let launch = runtime::launch(attempt.lease, &attempt.work, folders, tools.results_bytes_max)?;
+    let max = tools.results_bytes_max;
+    let launch = runtime::launch(attempt.lease, &attempt.work, &attempt.inputs, folders, max)?;
     make_executable(&app.join(&attempt.work.entrypoint))?;
 
     // Made before its turn and removed after it: the share of the machine is for running only.
@@ -188,7 +189,7 @@ async fn prepare<R: Remote>(
     let temporary = tools.home.temporary();
     let image = tools.engine.image(&work.image, &tools.remote, lease, &temporary).await?;
     let files = match attempt.inputs {
-        Inputs::Chunk { bytes } => {
+        Inputs::Chunk { bytes, .. } => {
             vec![InputFile { name: "data.bin".into(), size: bytes, digest: None }]
         }
         Inputs::Files => checked(transfer::inputs(&tools.remote, lease).await?)?,

@@ -75,7 +75,7 @@ impl Play {
             .iter()
             .map(|i| Assignment {
                 lease: lease(Stage::Process, *i),
-                inputs: Inputs::Chunk { bytes: 0 },
+                inputs: Inputs::Chunk { bytes: 0, name: "x".into() },
             })
             .collect();
         Orders::Work { works: vec![work], assign, cancel: Vec::new(), settled: Vec::new() }

@@ -9,6 +9,7 @@ use common::ids::{JobId, NodeId};
 use common::package::descriptor::DataPlace;
 use common::rights::Scope;
 use common::run::RunState;
+use common::spec::Provider;
 use common::task::Stage;
 use serde::Serialize;
 use serde_json::Value;
@@ -110,10 +111,16 @@ async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
 /// The address of the folder that results were delivered to, ending in a slash.
 fn delivered_to(job: &store::jobs::Job) -> Option<String> {
     let place = job.destination()?.place("dataDestination").ok()?;
-    let DataPlace::S3(s3) = place else { return None };
-    let folder = s3.path.trim_end_matches('/');
+    let DataPlace::Cloud { bucket, paths } = place else { return None };
+    let scheme = match bucket.provider {
+        Provider::Aws { .. } => "s3",
+        Provider::Gcp { .. } => "gs",
+        Provider::Storj { .. } => "sj",
+        Provider::Azure { .. } => "az",
+    };
+    let folder = paths.first()?.trim_matches('/');
     let slash = if folder.is_empty() { "" } else { "/" };
-    Some(format!("s3://{}/{folder}{slash}", s3.bucket))
+    Some(format!("{scheme}://{}/{folder}{slash}", bucket.name))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -4,8 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use common::chunks::{Object, Place};
 use common::ids::{NodeId, RunId};
+use common::objects::Object;
 use common::protocol::Orders;
 use common::spec::RunSpec;
 use common::task::{Lease, Stage};
@@ -13,7 +13,7 @@ use common::task::{Lease, Stage};
 use crate::coordinator::leases::{Leases, LiveLease};
 use crate::coordinator::{self, CheckedSync, Coordinator};
 use crate::data::key::BlobKey;
-use crate::data::{self, ByteStream, Data, Stored};
+use crate::data::{self, ByteStream, Data, Direct, Stored};
 use crate::store::tasks::TaskOutputs;
 use crate::store::{self, Db};
 
@@ -48,8 +48,8 @@ pub trait Port: Clone + Send + Sync + 'static {
     fn direct(
         &self,
         spec: &RunSpec,
-        place: &Place,
-    ) -> impl Future<Output = Result<Option<String>, data::Error>> + Send;
+        object: &Object,
+    ) -> impl Future<Output = Result<Option<Direct>, data::Error>> + Send;
 
     fn read(
         &self,
@@ -109,8 +109,8 @@ impl Port for Parts {
         store::tasks::outputs(&self.db, run, Stage::Process, after, tasks).await
     }
 
-    async fn direct(&self, spec: &RunSpec, place: &Place) -> Result<Option<String>, data::Error> {
-        self.data.direct(spec, place).await
+    async fn direct(&self, spec: &RunSpec, object: &Object) -> Result<Option<Direct>, data::Error> {
+        self.data.direct(spec, object).await
     }
 
     async fn read(

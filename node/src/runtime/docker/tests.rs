@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bollard::query_parameters::RemoveImageOptions;
 use common::digest::Digest;
-use common::protocol::Work;
+use common::protocol::{Inputs, Work};
 use common::resources::Usage;
 use common::spec::Image as From;
 use common::task::{Lease, Stage};
@@ -58,7 +58,7 @@ impl Bench {
         fs::set_permissions(app.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(BUSYBOX, app.join("busybox")).unwrap();
         let folders = Folders { app: &app, inputs: &inputs, results: &results };
-        runtime::launch(lease, &work(lease.task.stage), folders, 10 << 20).unwrap()
+        runtime::launch(lease, &work(lease.task.stage), &Inputs::Files, folders, 10 << 20).unwrap()
     }
 
     async fn run(&self, launch: &Launch) -> Result<Ended, Error> {
