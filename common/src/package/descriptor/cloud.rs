@@ -24,7 +24,7 @@ pub fn source(descriptor: &str, mut params: Loose) -> Result<Checked, Invalid> {
 }
 
 pub fn destination(descriptor: &str, mut params: Loose) -> Result<Checked, Invalid> {
-    let folder = path(&params.name("name"), params.text("name")?.unwrap_or_default())?;
+    let folder = path(&params.name("name"), &params.text("name")?.unwrap_or_default())?;
     read(descriptor, params, vec![folder])
 }
 
@@ -95,7 +95,7 @@ fn source_paths(params: &mut Loose) -> Result<Vec<String>, Invalid> {
     let others = others.into_iter().enumerate().map(|(i, name)| (format!("{field}[{i}]"), name));
     let (mut paths, mut listed) = (Vec::new(), 0);
     for (field, name) in first.into_iter().chain(others) {
-        let path = path(&field, name)?;
+        let path = path(&field, &name)?;
         if path.is_empty() {
             return Err(Invalid::new(field, "is missing: the path of an input file in the bucket"));
         }
@@ -115,8 +115,8 @@ fn source_paths(params: &mut Loose) -> Result<Vec<String>, Invalid> {
     Ok(paths)
 }
 
-fn path(field: &str, text: String) -> Result<String, Invalid> {
-    check_line(field, &text, NAME_CHARS_MAX)?;
+fn path(field: &str, text: &str) -> Result<String, Invalid> {
+    check_line(field, text, NAME_CHARS_MAX)?;
     let path = text.trim_start_matches('/').to_owned();
     if path.split('/').any(|part| matches!(part, "." | "..")) {
         return Err(Invalid::new(field, "must not contain . or .. as a folder"));
