@@ -52,15 +52,15 @@ impl CloudBucket {
             }
             Provider::Aws { region } => {
                 let usual = format!("https://s3.{region}.amazonaws.com");
-                s3(&cloud.name, region, endpoint.unwrap_or(usual), keys, connector)
+                s3(&cloud.name, region, &endpoint.unwrap_or(usual), keys, connector)
             }
             Provider::Gcp { region } => {
                 let usual = "https://storage.googleapis.com".to_owned();
-                s3(&cloud.name, region, endpoint.unwrap_or(usual), keys, connector)
+                s3(&cloud.name, region, &endpoint.unwrap_or(usual), keys, connector)
             }
             Provider::Storj { region } => {
                 let usual = "https://gateway.storjshare.io".to_owned();
-                s3(&cloud.name, region, endpoint.unwrap_or(usual), keys, connector)
+                s3(&cloud.name, region, &endpoint.unwrap_or(usual), keys, connector)
             }
         }
     }
@@ -69,7 +69,7 @@ impl CloudBucket {
 fn s3(
     name: &str,
     region: &str,
-    endpoint: String,
+    endpoint: &str,
     keys: Option<&KeyPair>,
     connector: Connector,
 ) -> Result<CloudBucket, Error> {
@@ -79,7 +79,7 @@ fn s3(
     let builder = AmazonS3Builder::new()
         .with_bucket_name(name)
         .with_region(region)
-        .with_endpoint(&endpoint)
+        .with_endpoint(endpoint)
         .with_allow_http(true)
         .with_retry(retries())
         .with_http_connector(connector);
