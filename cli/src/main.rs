@@ -13,6 +13,7 @@ use crate::session::Session;
 
 mod archive;
 mod bench;
+mod cache;
 mod client;
 mod credentials;
 mod daemon;
@@ -87,6 +88,9 @@ enum Command {
     Member(member::Command),
     /// Sign in with a code that is sent to an e-mail address, for an hour
     SignIn(sign_in::Args),
+    /// Files that containers find in their caches
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Issue a one-time token with which a node joins
     Token,
     /// Measure this binary on this machine; sets up and removes everything by itself
@@ -153,6 +157,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => key::run(command, &session()?).await,
         Command::Member(command) => member::run(command, &session()?).await,
         Command::SignIn(args) => sign_in::run(args, &cli.access, output).await,
+        Command::Cache(command) => cache::run(command, &session()?).await,
         Command::Token => token::run(&session()?).await,
         Command::Bench(command) => bench::run(command, output).await,
     }

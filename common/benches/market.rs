@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use common::chunks::ChunkTable;
 use common::credits::Credits;
+use common::device::Device;
 use common::digest::Digest;
 use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
 use common::market::{CheckedSync, Market, Policy, Stored};
@@ -21,6 +22,7 @@ use common::spec::{
     RunSpec, Source,
 };
 use common::task::Lease;
+use common::terms::Terms;
 use uuid::Uuid;
 
 const NODES: u32 = 1_000;
@@ -107,7 +109,7 @@ fn work(market: &mut Market) -> Work {
 fn report(leases: &[Lease]) -> CheckedSync {
     let receipt = |lease: &Lease| Receipt {
         lease: *lease,
-        usage: Usage { cpu_ms: 1, memory_mib_ms: 1, wall_ms: 1 },
+        usage: Usage { cpu_ms: 1, memory_mib_ms: 1, wall_ms: 1, ..Usage::default() },
         outcome: Outcome::Succeeded { outputs: Vec::new() },
     };
     let signed = || SignedReceipt { receipt: vec![0; 64], signature: vec![0; 64] };
@@ -117,6 +119,7 @@ fn report(leases: &[Lease]) -> CheckedSync {
             token: None,
             capacity: Resources::new(8_000, 16_384),
             prefetch: 8,
+            device: Device::default(),
             holding: Vec::new(),
             receipts: Vec::new(),
             logs: Vec::new(),
@@ -145,11 +148,14 @@ fn spec() -> RunSpec {
             },
             image: Image::Binary,
             entrypoint: "main".to_owned(),
+            secrets: Vec::new(),
             needs: Resources::new(1_000, 1_024),
+            gpus: Vec::new(),
             params: serde_json::Map::new(),
         },
         assemble: Assemble::Builtin(Assembler::Passthrough),
         limits: Limits::default(),
+        terms: Terms::default(),
     }
 }
 

@@ -13,6 +13,8 @@ use crate::objects::{Object, Objects};
 pub struct ChunkTable {
     objects: Objects,
     cut: Cut,
+    /// Chunks beyond so many are left out.
+    limit: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,15 +60,19 @@ pub enum CutError {
 }
 
 impl ChunkTable {
+    const fn new(objects: Objects, cut: Cut) -> Self {
+        Self { objects, cut, limit: u32::MAX }
+    }
+
     /// One chunk for each object, empty ones included.
     pub fn whole(objects: Objects) -> Self {
-        Self { objects, cut: Cut::Whole }
+        Self::new(objects, Cut::Whole)
     }
 
     /// `copies` chunks for each object, every one the whole of it.
     pub fn copies(objects: Objects, copies: u32) -> Result<Self, CutError> {
         objects.len().checked_mul(copies).ok_or(CutError::TooMany)?;
-        Ok(Self { objects, cut: Cut::Copies(copies) })
+        Ok(Self::new(objects, Cut::Copies(copies)))
     }
 
     /// Chunks of `bytes` bytes, the last of each object shorter; an empty object gives none.
@@ -75,7 +81,7 @@ impl ChunkTable {
             return Err(CutError::NoBytes);
         }
         let first = firsts(objects.iter().map(|object| object.size.div_ceil(bytes)))?;
-        Ok(Self { objects, cut: Cut::Every { bytes, first } })
+        Ok(Self::new(objects, Cut::Every { bytes, first }))
     }
 
     /// Chunks that begin at given offsets: for each object as many as `counts` says, rising from
@@ -89,7 +95,14 @@ impl ChunkTable {
         if !rising || !left.is_empty() || counts.len() != objects.len() as usize {
             return Err(CutError::Borders);
         }
-        Ok(Self { objects, cut: Cut::At { starts, first } })
+        Ok(Self::new(objects, Cut::At { starts, first }))
+    }
+
+    /// The first `chunks` chunks alone.
+    #[must_use]
+    pub fn head(mut self, chunks: u32) -> Self {
+        self.limit = self.limit.min(chunks);
+        self
     }
 
     /// The number of chunks.
@@ -99,6 +112,7 @@ impl ChunkTable {
             Cut::Copies(copies) => self.objects.len() * copies,
             Cut::Every { first, .. } | Cut::At { first, .. } => first.last().copied().unwrap_or(0),
         }
+        .min(self.limit)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -205,6 +219,17 @@ mod tests {
             prop_assert_eq!(covered, sizes);
             prop_assert_eq!(table.get(table.len()), None);
         }
+    }
+
+    #[test]
+    fn the_head_of_a_table_is_its_first_chunks() {
+        let table = ChunkTable::every(objects(&[10, 10]), 4).unwrap();
+
+        let head = table.clone().head(4);
+
+        assert_eq!((table.len(), head.len()), (6, 4));
+        assert_eq!((head.get(3), head.get(4)), (table.get(3), None));
+        assert_eq!(head.clone().head(9).len(), 4);
     }
 
     #[test]

@@ -10,8 +10,10 @@
 //! node signs when the attempt ends; a *hold* reserves credits and a *capture* takes them.
 
 pub mod address;
+pub mod cache;
 pub mod chunks;
 pub mod credits;
+pub mod device;
 pub mod digest;
 pub mod ids;
 pub mod ledger;
@@ -24,5 +26,7 @@ pub mod protocol;
 pub mod resources;
 pub mod rights;
 pub mod run;
+pub mod secret;
 pub mod spec;
 pub mod task;
+pub mod terms;

@@ -37,6 +37,7 @@ mod tests {
             cpu_ms: 1_620_000,
             memory_mib_ms: 89 * MIB_PER_GIB * MS_PER_HOUR / 100,
             wall_ms: 0,
+            ..Usage::default()
         };
 
         assert_eq!(price(usage).to_string(), "0.49351461");
@@ -51,7 +52,12 @@ mod tests {
 
     #[test]
     fn no_usage_overflows() {
-        let most = Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX };
+        let most = Usage {
+            cpu_ms: u64::MAX,
+            memory_mib_ms: u64::MAX,
+            wall_ms: u64::MAX,
+            ..Usage::default()
+        };
 
         assert!(price(most) > Credits::ZERO);
     }

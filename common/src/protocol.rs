@@ -11,8 +11,11 @@ pub mod frame;
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::Device;
 use crate::digest::Digest;
+use crate::ids::{RunId, WorkspaceId};
 use crate::resources::{Resources, Usage};
+use crate::secret::{Hidden, Secret};
 use crate::spec::Image;
 use crate::task::{Lease, Stage};
 
@@ -47,6 +50,7 @@ pub struct Sync {
     pub capacity: Resources,
     /// Tasks that the node will hold beyond its capacity, so that data arrives before its turn.
     pub prefetch: u32,
+    pub device: Device,
     /// Every attempt the node holds: waiting, running, or uploading its results.
     pub holding: Vec<Held>,
     /// Attempts that have ended and that the server has not settled yet.
@@ -87,12 +91,16 @@ pub enum Orders {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Work {
-    pub run: crate::ids::RunId,
+    pub run: RunId,
+    /// Whose run it is: what containers leave in a cache is for those of the same workspace.
+    pub workspace: WorkspaceId,
     pub stage: Stage,
     /// Of the package's tar archive.
     pub package: Digest,
     pub image: Image,
     pub entrypoint: String,
+    /// Whether there are secrets to be asked for right before a container starts.
+    pub secrets: bool,
     pub needs: Resources,
     /// A JSON object, never empty text.
     pub params: String,
@@ -103,6 +111,8 @@ pub struct Work {
 #[serde(deny_unknown_fields)]
 pub struct Assignment {
     pub lease: Lease,
+    /// The name, in lower case, of the GPU that the task gets.
+    pub gpu: Option<String>,
     pub inputs: Inputs,
 }
 
@@ -146,6 +156,46 @@ pub enum Outcome {
     NodeFault { message: String },
 }
 
+/// What the beginning of a receipt's bytes tells: all but the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiptHead {
+    pub usage: Usage,
+    /// How the container ended, where it ended by itself.
+    pub exit_code: Option<i64>,
+}
+
+impl ReceiptHead {
+    /// No more of a receipt is needed.
+    pub const BYTES_MAX: usize = 192;
+
+    /// Reads a receipt's first bytes.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        type Start = (Lease, Usage, OutcomeKind);
+        let ((_, usage, kind), rest) = postcard::take_from_bytes::<Start>(bytes).ok()?;
+        let exit_code = match kind {
+            OutcomeKind::Succeeded => Some(0),
+            OutcomeKind::Failed => match postcard::take_from_bytes(rest).ok()?.0 {
+                Failure::ExitCode(code) => Some(code),
+                Failure::Timeout
+                | Failure::OutOfMemory
+                | Failure::Results
+                | Failure::Package
+                | Failure::Input => None,
+            },
+            OutcomeKind::NodeFault => None,
+        };
+        Some(Self { usage, exit_code })
+    }
+}
+
+/// `Outcome` without what it carries, in the same order.
+#[derive(Deserialize)]
+enum OutcomeKind {
+    Succeeded,
+    Failed,
+    NodeFault,
+}
+
 /// A result file, stored under its digest for its lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
@@ -168,7 +218,7 @@ pub enum Failure {
     Input,
 }
 
-/// What a container wrote.
+/// What a container wrote, and its node around it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogBatch {
@@ -183,7 +233,18 @@ pub struct LogBatch {
 pub struct LogLine {
     /// Microseconds since 1970, by the node's clock.
     pub at_us: i64,
+    pub level: Level,
     pub text: String,
+}
+
+/// How grave a line is. What a container writes is `Unknown`: only the node's own lines have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Level {
+    #[default]
+    Unknown,
+    Debug,
+    Info,
+    Error,
 }
 
 /// What a node asks for on a blob stream.
@@ -197,14 +258,39 @@ pub enum BlobRequest {
     Package { lease: Lease, from: u64 },
     /// The stored image of a lease, from byte `from` on.
     Image { lease: Lease, from: u64 },
+    /// The secrets of a lease's package. Answered with `Secrets`.
+    Secrets { lease: Lease },
+    /// What opens a lease's private image at its registry. Answered with `PullToken`.
+    PullToken { lease: Lease },
+    /// The list of a cache's files. Answered with `Listing`.
+    Cached { lease: Lease, cache: Cache },
+    /// A file of a cache at exactly this version, from byte `from` on.
+    CacheFile { lease: Lease, cache: Cache, name: String, version: String, from: u64 },
     /// Stores a result file of a lease. Answered with `Ready` (then send `size` bytes and read a
     /// second reply), or at once with `Stored`.
     Put { lease: Lease, size: u64, digest: Digest },
 }
 
+impl BlobRequest {
+    /// The lease under which it is asked.
+    pub const fn lease(&self) -> Lease {
+        match self {
+            Self::Inputs { lease }
+            | Self::Input { lease, .. }
+            | Self::Package { lease, .. }
+            | Self::Image { lease, .. }
+            | Self::Secrets { lease }
+            | Self::PullToken { lease }
+            | Self::Cached { lease, .. }
+            | Self::CacheFile { lease, .. }
+            | Self::Put { lease, .. } => *lease,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlobReply {
-    /// So many entries follow, each a frame with an `InputFile`.
+    /// So many entries follow, each a frame with an `InputFile` or a `CacheFile`.
     Listing {
         files: u32,
     },
@@ -223,6 +309,11 @@ pub enum BlobReply {
         digest: Option<Digest>,
         version: Option<Version>,
     },
+    /// Of the lease's package, in the order of its manifest. They must not reach a disk.
+    Secrets(Vec<Secret>),
+    /// Good for pulling the lease's image and nothing else, for some minutes; `None` where the
+    /// registry asks for nothing.
+    PullToken(Option<Hidden>),
     Ready,
     Stored,
     /// No; asking again helps only where `again` says so.
@@ -246,4 +337,64 @@ pub struct InputFile {
     pub name: String,
     pub size: u64,
     pub digest: Option<Digest>,
+}
+
+/// Which of the two caches that a container finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Cache {
+    /// The workspace's own, which its containers can write to.
+    User,
+    /// The server's, which everybody reads.
+    Shared,
+}
+
+/// A file that somebody uploaded for a cache.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CacheFile {
+    /// A plain relative path: see `crate::cache::is_name`.
+    pub name: String,
+    pub size: u64,
+    /// Another one means other bytes.
+    pub version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ids::RunId;
+    use crate::task::TaskRef;
+
+    #[test]
+    fn the_head_of_a_receipt_is_in_its_first_bytes() {
+        let task =
+            TaskRef { run: RunId::new(Uuid::max()), stage: Stage::Assemble, index: u32::MAX };
+        let usage = Usage {
+            cpu_ms: u64::MAX,
+            memory_mib_ms: u64::MAX,
+            wall_ms: u64::MAX,
+            memory_peak_bytes: u64::MAX,
+            input_bytes: u64::MAX,
+            output_bytes: u64::MAX,
+            network_bytes: u64::MAX,
+        };
+        let output =
+            Output { name: "x".repeat(255), size: u64::MAX, digest: Digest::of(b"result") };
+        let failed = |failure| Outcome::Failed { failure, message: "m".repeat(2000) };
+        for (outcome, exit_code) in [
+            (Outcome::Succeeded { outputs: vec![output; 9] }, Some(0)),
+            (failed(Failure::ExitCode(i64::MIN)), Some(i64::MIN)),
+            (failed(Failure::Timeout), None),
+            (Outcome::NodeFault { message: "m".repeat(2000) }, None),
+        ] {
+            let lease = Lease { task, attempt: u32::MAX };
+            let bytes = postcard::to_stdvec(&Receipt { lease, usage, outcome }).unwrap();
+
+            let head = ReceiptHead::read(&bytes[..ReceiptHead::BYTES_MAX]);
+
+            assert_eq!(head, Some(ReceiptHead { usage, exit_code }));
+        }
+        assert_eq!(ReceiptHead::read(b""), None);
+    }
 }

@@ -48,6 +48,13 @@ pub struct Usage {
     pub memory_mib_ms: u64,
     /// Time from the container's start to its end, in milliseconds.
     pub wall_ms: u64,
+    /// The most memory that was in use at a time, as far as it was sampled.
+    pub memory_peak_bytes: u64,
+    /// What was fetched as the task's input, and stored as its results.
+    pub input_bytes: u64,
+    pub output_bytes: u64,
+    /// What went over the container's own network, both ways.
+    pub network_bytes: u64,
 }
 
 impl Usage {
@@ -57,17 +64,19 @@ impl Usage {
             cpu_ms: wall_ms.saturating_mul(resources.cpu_millis.into()) / 1000,
             memory_mib_ms: wall_ms.saturating_mul(resources.memory_mib.into()),
             wall_ms,
+            ..Self::default()
         }
     }
 
-    /// Each figure, but no more than the bound's: a node's word is not taken beyond what its
-    /// lease allowed.
+    /// Each figure that is paid for, but no more than the bound's: a node's word is not taken
+    /// beyond what its lease allowed.
     #[must_use]
     pub fn at_most(self, bound: Self) -> Self {
         Self {
             cpu_ms: self.cpu_ms.min(bound.cpu_ms),
             memory_mib_ms: self.memory_mib_ms.min(bound.memory_mib_ms),
             wall_ms: self.wall_ms.min(bound.wall_ms),
+            ..self
         }
     }
 }

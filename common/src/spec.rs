@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::ids::{JobId, PackageId, WorkspaceId};
 use crate::resources::Resources;
 use crate::task::Stage;
+use crate::terms::Terms;
 
 /// The params of one phase, as the container sees them: always a JSON object.
 pub type Params = Map<String, Value>;
@@ -28,6 +29,7 @@ pub struct RunSpec {
     pub process: Container,
     pub assemble: Assemble,
     pub limits: Limits,
+    pub terms: Terms,
 }
 
 impl RunSpec {
@@ -122,7 +124,7 @@ pub enum Partition {
     /// By ranges that the server computes; nothing is copied.
     Builtin(Partitioner),
     /// By the customer's container, on a node.
-    Custom(Container),
+    Custom(Box<Container>),
 }
 
 /// The partitioners that need no container.
@@ -148,7 +150,7 @@ pub enum Assemble {
     /// By the server, streaming.
     Builtin(Assembler),
     /// By the customer's container, on a node.
-    Custom(Container),
+    Custom(Box<Container>),
 }
 
 /// The assemblers that need no container.
@@ -171,7 +173,11 @@ pub struct Container {
     pub image: Image,
     /// The file in the package's `app` folder that is run.
     pub entrypoint: String,
+    /// The ids of the workspace's secrets that the container gets. Never their values.
+    pub secrets: Vec<String>,
     pub needs: Resources,
+    /// The task gets one GPU of one of these names, in any case; empty is none.
+    pub gpus: Vec<String>,
     pub params: Params,
 }
 
@@ -197,6 +203,9 @@ pub enum Image {
     Stored { reference: String, digest: Digest },
     /// An image that each node pulls from its registry.
     Registry { reference: String },
+    /// The same for an image that not everybody may pull: at a fixed digest, with the id of the
+    /// workspace's secret that opens it.
+    Private { reference: String, secret: String },
     /// No image: the package carries a static executable.
     Binary,
 }

@@ -17,6 +17,7 @@ mod m20261122_000003_describe_jobs;
 mod m20261122_000004_sign_in;
 mod m20261122_000005_create_once;
 mod m20261122_000006_members;
+mod m20261122_000009_tell_of_tasks;
 mod m20261122_000011_pin_uploads;
 
 pub struct Migrator;
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_sign_in::Migration),
             Box::new(m20261122_000005_create_once::Migration),
             Box::new(m20261122_000006_members::Migration),
+            Box::new(m20261122_000009_tell_of_tasks::Migration),
             Box::new(m20261122_000011_pin_uploads::Migration),
         ]
     }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::device::Device;
 use common::protocol::{
     Assignment, Orders, Outcome, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Sync, Work,
 };
@@ -20,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{self, Attempt, Event, Tools};
 use crate::backoff::Backoff;
+use crate::device::Gpu;
 use crate::link;
 use crate::remote::Remote;
-use crate::slots::{Refused, Slots};
+use crate::slots::{Needs, Refused, Slots};
 
 /// How long the server may hold an answer back.
 const WAIT_MS: u32 = 5000;
@@ -47,6 +49,8 @@ pub struct Lending {
     pub token: Option<String>,
     pub capacity: Resources,
     pub prefetch: u32,
+    pub device: Device,
+    pub gpus: Vec<Gpu>,
 }
 
 /// Runs until stopped; then kills what runs and waits until it is gone.
@@ -149,7 +153,7 @@ struct Agent<R> {
     events: mpsc::Sender<Event>,
     slots: Slots,
     /// Attempts that wait for their share of the machine.
-    waiting: HashMap<Lease, oneshot::Sender<()>>,
+    waiting: HashMap<Lease, oneshot::Sender<Option<Gpu>>>,
     cancels: HashMap<Lease, CancellationToken>,
     attempts: JoinSet<(Lease, Option<SignedReceipt>)>,
     leases: HashMap<tokio::task::Id, Lease>,
@@ -165,7 +169,7 @@ struct Agent<R> {
 impl<R: Remote> Agent<R> {
     fn new(lending: Lending, tools: Arc<Tools<R>>, events: mpsc::Sender<Event>) -> Self {
         Self {
-            slots: Slots::new(lending.capacity),
+            slots: Slots::new(lending.capacity, lending.gpus.clone()),
             lending,
             incarnation: rand::random(),
             started: Instant::now(),
@@ -209,6 +213,7 @@ impl<R: Remote> Agent<R> {
             token: self.lending.token.clone(),
             capacity: self.lending.capacity,
             prefetch: self.lending.prefetch,
+            device: self.lending.device.clone(),
             holding,
             receipts,
             logs,
@@ -248,13 +253,13 @@ impl<R: Remote> Agent<R> {
         }
     }
 
-    fn assign(&mut self, Assignment { lease, inputs }: Assignment, works: &[Arc<Work>]) {
+    fn assign(&mut self, Assignment { lease, gpu, inputs }: Assignment, works: &[Arc<Work>]) {
         let known = self.receipts.iter().any(|(receipt, _)| *receipt == lease)
             || self.settled.contains(&lease);
         let work =
             works.iter().find(|work| work.run == lease.task.run && work.stage == lease.task.stage);
         let (false, Some(work)) = (known, work) else { return };
-        match self.slots.add(lease, work.needs) {
+        match self.slots.add(lease, Needs { resources: work.needs, gpu: gpu.clone() }) {
             Ok(()) => {}
             Err(Refused::Held) => return,
             Err(refused) => return self.decline(lease, refused),
@@ -262,7 +267,7 @@ impl<R: Remote> Agent<R> {
         tracing::debug!(%lease, "attempt taken");
         let stop = CancellationToken::new();
         self.cancels.insert(lease, stop.clone());
-        let attempt = Attempt { lease, work: Arc::clone(work), inputs };
+        let attempt = Attempt { lease, work: Arc::clone(work), gpu, inputs };
         let (tools, events) = (Arc::clone(&self.tools), self.events.clone());
         let handle = self
             .attempts
@@ -355,10 +360,10 @@ impl<R: Remote> Agent<R> {
     }
 
     fn seat(&mut self) {
-        for lease in self.slots.seat() {
-            if let Some(seat) = self.waiting.remove(&lease) {
+        for seat in self.slots.seat() {
+            if let Some(waiting) = self.waiting.remove(&seat.lease) {
                 // One that was cancelled meanwhile gives its share back when it is buried.
-                let _ = seat.send(());
+                let _ = waiting.send(seat.gpu);
             }
         }
     }

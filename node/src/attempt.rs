@@ -7,31 +7,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::protocol::{
-    BlobRequest, Failure, InputFile, Inputs, NAME_BYTES_MAX, Outcome, Output, RECEIPTS_BYTES_MAX,
-    Receipt, SignedReceipt, Work,
+    BlobRequest, Failure, InputFile, Inputs, Level, NAME_BYTES_MAX, Outcome, Output,
+    RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Work,
 };
 use common::resources::Usage;
+use common::secret::Secret;
 use common::task::Lease;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{self, Packages, Scratch};
+use crate::cache::{Package, Packages, Scratch};
+use crate::caches::{Caches, Mounted};
+use crate::device::Gpu;
 use crate::home::{Home, dir_with_mode};
 use crate::link;
 use crate::logs::LogBook;
 use crate::remote::Remote;
 use crate::results::{self, ResultFile};
 use crate::runtime::docker::Docker;
-use crate::runtime::{self, Ended, Ending, Folders};
+use crate::runtime::{self, Ended, Folders, Launch};
 use crate::transfer::{self, Expected};
+use stopped::{Stopped, failed, judge, short};
+
+mod stopped;
 
 /// The most inputs of one attempt.
 const INPUTS_MAX: usize = 1_000_000;
 /// Inputs and results of one attempt that move at the same time.
 const FILES_AT_ONCE: usize = 8;
-/// The most bytes of a message in a receipt.
-const MESSAGE_BYTES_MAX: usize = 2000;
 /// What a receipt has beside its outputs, with room to spare.
 const RECEIPT_OVERHEAD: usize = 1024;
 
@@ -41,6 +45,7 @@ pub struct Tools<R> {
     pub remote: R,
     pub home: Home,
     pub packages: Packages,
+    pub caches: Caches,
     pub engine: Docker,
     pub logs: LogBook,
     /// Attempts that fetch at the same time; many may wait for one large image.
@@ -55,6 +60,8 @@ pub struct Tools<R> {
 pub struct Attempt {
     pub lease: Lease,
     pub work: Arc<Work>,
+    /// The name of the GPU that it gets.
+    pub gpu: Option<String>,
     pub inputs: Inputs,
 }
 
@@ -64,19 +71,12 @@ pub enum Event {
     /// Its data is here; it waits for its share of the machine.
     Prepared {
         lease: Lease,
-        seat: oneshot::Sender<()>,
+        /// Gives it the GPU that it needs, too.
+        seat: oneshot::Sender<Option<Gpu>>,
     },
     Started(Lease),
     /// Its container has ended: its share is free.
     Ended(Lease),
-}
-
-/// Why an attempt has no results.
-#[derive(Debug)]
-enum Stopped {
-    Cancelled,
-    Failed { failure: Failure, message: String },
-    NodeFault(String),
 }
 
 /// Lives an attempt to its end. `None` where it was cancelled: nobody waits for its receipt.
@@ -100,12 +100,18 @@ pub async fn run<R: Remote>(
         Err(error) => Err(error.into()),
     };
     let outcome = match lived {
-        Ok(outputs) => Outcome::Succeeded { outputs },
+        Ok(outputs) => {
+            let exited = format!("container exited with code 0 after {} ms", usage.wall_ms);
+            tools.logs.note(lease, Level::Info, exited);
+            Outcome::Succeeded { outputs }
+        }
         Err(Stopped::Failed { failure, message }) => {
+            tools.logs.note(lease, Level::Error, short(message.clone()));
             Outcome::Failed { failure, message: short(message) }
         }
         Err(Stopped::NodeFault(message)) => {
             tracing::warn!(%lease, message, "attempt given up: this node is at fault");
+            tools.logs.note(lease, Level::Error, "the attempt is given up: its node is at fault");
             Outcome::NodeFault { message: short(message) }
         }
         Err(Stopped::Cancelled) => return None,
@@ -129,32 +135,83 @@ async fn live<R: Remote>(
     usage: &mut Usage,
 ) -> Result<Vec<Output>, Stopped> {
     let (inputs, outputs) = (folder.join("inputs"), folder.join("results"));
-    let (package, image) = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
-    let app = package.app();
-    let folders = Folders { app: &app, inputs: &inputs, results: &outputs };
+    let ready = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
+    usage.input_bytes = ready.input_bytes;
+    let (lease, logs) = (attempt.lease, &tools.logs);
+    logs.note(lease, Level::Info, format!("task data downloaded: {} bytes", ready.input_bytes));
+    logs.note(lease, Level::Info, "image available");
+    let wanted = attempt.gpu.as_deref().unwrap_or("none");
+    logs.note(lease, Level::Debug, format!("gpus requested: {wanted}"));
+    let app = ready.package.app();
+    let folders = Folders { app: &app, inputs: &inputs, results: &outputs, caches: &ready.caches };
     let max = tools.results_bytes_max;
-    let launch = runtime::launch(attempt.lease, &attempt.work, &attempt.inputs, folders, max)?;
+    let mut launch = runtime::launch(lease, &attempt.work, &attempt.inputs, folders, max)?;
     make_executable(&app.join(&attempt.work.entrypoint))?;
 
-    // Made before its turn and removed after it: the share of the machine is for running only.
-    let mut container = tools.engine.make(&launch, &image).await?;
-    let ended = match until(stop, seated(attempt.lease, events)).await {
-        Ok(()) => {
-            let started = || {
-                // A full channel loses only the running time that is shown.
-                let _ = events.try_send(Event::Started(attempt.lease));
-            };
-            let ran = tools.engine.run(&mut container, &launch, &image, &tools.logs, started, stop);
-            let ended = ran.await;
-            tell(events, Event::Ended(attempt.lease)).await.and(ended.map_err(Stopped::from))
-        }
-        Err(stopped) => Err(stopped),
+    let mut container = None;
+    let ended = in_turn(attempt, tools, &ready.image, &mut launch, &mut container, events, stop);
+    let ended = ended.await;
+    if let Some(container) = container {
+        tools.engine.remove(&container).await;
+    }
+    let stored = async {
+        let ended = ended?;
+        *usage = Usage { input_bytes: ready.input_bytes, ..ended.usage };
+        judge(ended)?;
+        let stored = store_results(lease, tools, &outputs, stop).await?;
+        usage.output_bytes = stored.iter().map(|output| output.size).sum();
+        Ok(stored)
     };
-    tools.engine.remove(&container).await;
-    let ended = ended?;
-    *usage = ended.usage;
-    judge(ended)?;
-    store_results(attempt.lease, tools, &outputs, stop).await
+    stored.await.map_err(|stopped| stopped.redacted(&launch.redactor))
+}
+
+/// Waits for the attempt's share of the machine, and runs its container.
+async fn in_turn<R: Remote>(
+    attempt: &Attempt,
+    tools: &Tools<R>,
+    image: &runtime::docker::Image,
+    launch: &mut Launch,
+    container: &mut Option<runtime::docker::Made>,
+    events: &mpsc::Sender<Event>,
+    stop: &CancellationToken,
+) -> Result<Ended, Stopped> {
+    // Made before its turn and removed after it: the share of the machine is for running only. The
+    // engine keeps a container's variables on its disk, so one with secrets is made at the last
+    // moment, when the lease is known to be in force; and which GPU it gets is known with its turn.
+    let has_secrets = attempt.work.secrets;
+    let is_late = has_secrets || attempt.gpu.is_some();
+    if !is_late {
+        *container = Some(tools.engine.make(launch, image).await?);
+    }
+    let gpu = until(stop, seated(attempt.lease, events)).await?;
+    launch.gpu = gpu.map(|gpu| gpu.id);
+    let ran = async {
+        if has_secrets {
+            launch.give(until(stop, secrets(attempt.lease, tools)).await?);
+        }
+        if is_late {
+            *container = Some(tools.engine.make(launch, image).await?);
+        }
+        let Some(container) = container else { return Err(Stopped::Cancelled) };
+        tools.logs.note(attempt.lease, Level::Info, "container is starting");
+        let started = || {
+            tools.logs.note(attempt.lease, Level::Info, "container started");
+            // A full channel loses only the running time that is shown.
+            let _ = events.try_send(Event::Started(attempt.lease));
+        };
+        Ok(tools.engine.run(container, launch, image, &tools.logs, started, stop).await?)
+    };
+    let ended = ran.await;
+    tell(events, Event::Ended(attempt.lease)).await.and(ended)
+}
+
+async fn secrets<R: Remote>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret>, Stopped> {
+    transfer::secrets(&tools.remote, lease).await.map_err(|error| match &error {
+        transfer::Error::Link(link::Error::Refused { again: false, .. }) => {
+            failed(Failure::Package, &error)
+        }
+        _ => error.into(),
+    })
 }
 
 /// Stores what the container wrote.
@@ -173,13 +230,21 @@ async fn store_results<R: Remote>(
     Ok(files.into_iter().map(output).collect())
 }
 
+/// What a container needs, and the node has now.
+struct Prepared {
+    package: Arc<Package>,
+    image: runtime::docker::Image,
+    caches: Mounted,
+    input_bytes: u64,
+}
+
 /// Gets everything here that the container needs.
 async fn prepare<R: Remote>(
     attempt: &Attempt,
     tools: &Tools<R>,
     inputs: &Path,
     results: &Path,
-) -> Result<(Arc<cache::Package>, runtime::docker::Image), Stopped> {
+) -> Result<Prepared, Stopped> {
     let _turn = turn(&tools.downloads).await?;
     dir_with_mode(inputs, 0o755)?;
     // The container's user is another one; nobody else gets as far as this folder.
@@ -187,19 +252,21 @@ async fn prepare<R: Remote>(
     let (lease, work) = (attempt.lease, &attempt.work);
     let package = tools.packages.get(&tools.remote, lease, work.package).await?;
     let temporary = tools.home.temporary();
-    let image = tools.engine.image(&work.image, &tools.remote, lease, &temporary).await?;
+    let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
+    let caches = tools.caches.ready(&tools.remote, lease, work.workspace).await?;
     let files = match attempt.inputs {
         Inputs::Chunk { bytes, .. } => {
             vec![InputFile { name: "data.bin".into(), size: bytes, digest: None }]
         }
         Inputs::Files => checked(transfer::inputs(&tools.remote, lease).await?)?,
     };
+    let input_bytes = files.iter().map(|file| file.size).sum();
     stream::iter((0u32..).zip(files))
         .map(|(n, file)| fetch_input(&tools.remote, lease, n, file, inputs))
         .buffer_unordered(FILES_AT_ONCE)
         .try_collect::<()>()
         .await?;
-    Ok((package, image))
+    Ok(Prepared { package, image, caches, input_bytes })
 }
 
 async fn fetch_input<R: Remote>(
@@ -255,7 +322,7 @@ fn checked(files: Vec<InputFile>) -> Result<Vec<InputFile>, Stopped> {
 }
 
 /// Waits for the attempt's share of the machine.
-async fn seated(lease: Lease, events: &mpsc::Sender<Event>) -> Result<(), Stopped> {
+async fn seated(lease: Lease, events: &mpsc::Sender<Event>) -> Result<Option<Gpu>, Stopped> {
     let (seat, turn) = oneshot::channel();
     tell(events, Event::Prepared { lease, seat }).await?;
     turn.await.map_err(|_| Stopped::Cancelled)
@@ -297,29 +364,6 @@ async fn until<T>(
     stop.run_until_cancelled(work).await.unwrap_or(Err(Stopped::Cancelled))
 }
 
-/// What a container's end means for its task.
-fn judge(ended: Ended) -> Result<(), Stopped> {
-    let (failure, message) = match ended.ending {
-        Ending::Exited(0) => return Ok(()),
-        Ending::Stopped => return Err(Stopped::Cancelled),
-        Ending::Exited(code) => {
-            (Failure::ExitCode(code), format!("the container ended with code {code}"))
-        }
-        Ending::Timeout => (
-            Failure::Timeout,
-            format!("the task ran into its timeout after {} ms", ended.usage.wall_ms),
-        ),
-        Ending::OutOfMemory => (
-            Failure::OutOfMemory,
-            "the container used more memory than its package asks for".to_owned(),
-        ),
-        Ending::TooMuchWritten => {
-            (Failure::Results, "the container wrote more results than one task may".to_owned())
-        }
-    };
-    Err(Stopped::Failed { failure, message })
-}
-
 /// A receipt that no message can carry would be kept for ever.
 fn fits_a_receipt(files: &[ResultFile]) -> Result<(), Stopped> {
     let bytes: usize = files.iter().map(|file| file.name.len() + 32 + 16).sum();
@@ -336,62 +380,6 @@ fn output(file: ResultFile) -> Output {
 
 fn make_executable(file: &PathBuf) -> io::Result<()> {
     std::fs::set_permissions(file, Permissions::from_mode(0o755))
-}
-
-fn failed(failure: Failure, error: &dyn std::error::Error) -> Stopped {
-    Stopped::Failed { failure, message: chain(error) }
-}
-
-fn fault(error: &dyn std::error::Error) -> Stopped {
-    Stopped::NodeFault(chain(error))
-}
-
-/// An error and all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
-fn short(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
-    message
-}
-
-impl From<io::Error> for Stopped {
-    fn from(error: io::Error) -> Self {
-        Self::NodeFault(format!("the node's disk: {error}"))
-    }
-}
-
-impl From<transfer::Error> for Stopped {
-    fn from(error: transfer::Error) -> Self {
-        fault(&error)
-    }
-}
-
-impl From<cache::Error> for Stopped {
-    fn from(error: cache::Error) -> Self {
-        match error {
-            cache::Error::Archive(_) => failed(Failure::Package, &error),
-            cache::Error::Fetch(_) | cache::Error::Io(_) => fault(&error),
-        }
-    }
-}
-
-impl From<runtime::Error> for Stopped {
-    fn from(error: runtime::Error) -> Self {
-        match error {
-            runtime::Error::Unusable(_) => failed(Failure::Package, &error),
-            runtime::Error::Engine { .. } | runtime::Error::Fetch(_) | runtime::Error::Io(_) => {
-                fault(&error)
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -73,6 +73,11 @@ impl Home {
         self.root.join("packages")
     }
 
+    /// What containers find from one task to the next.
+    pub fn caches(&self) -> PathBuf {
+        self.root.join("caches")
+    }
+
     /// The node's identity.
     pub fn key_file(&self) -> PathBuf {
         self.root.join("node.key")

@@ -5,11 +5,15 @@ mod agent;
 mod archive;
 mod attempt;
 mod backoff;
+mod beneath;
 mod cache;
+mod caches;
+mod device;
 mod home;
 mod keyed;
 pub mod link;
 mod logs;
+mod redact;
 mod remote;
 mod results;
 mod runtime;
@@ -21,12 +25,15 @@ mod transfer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use common::device::{Device, is_region};
 use common::resources::Resources;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Tools;
 use crate::cache::Packages;
+use crate::caches::Caches;
+pub use crate::caches::Sizes as CacheSizes;
 use crate::home::Home;
 use crate::link::Link;
 use crate::logs::LogBook;
@@ -50,9 +57,15 @@ pub struct Options {
     pub capacity: Option<Resources>,
     /// Tasks held beyond the capacity, so that their data arrives before their turn.
     pub prefetch: u32,
+    /// Where the node is, such as `eu-central-1`; jobs may ask for a region. Empty is nowhere.
+    pub region: String,
+    /// The names of the GPUs that are lent, one for each; by default all that the driver knows.
+    pub gpus: Option<Vec<String>>,
     /// Whether the buckets that the server sends the node to may be at private and loopback
     /// addresses.
     pub allow_private_addresses: bool,
+    /// What the caches of containers may take of the disk.
+    pub caches: CacheSizes,
     /// What the owner calls this node, for the log.
     pub label: String,
 }
@@ -62,9 +75,11 @@ pub struct Options {
 pub enum Error {
     #[error(transparent)]
     Home(#[from] home::Error),
+    #[error("region: {0:?} must be letters, digits, -, _ and ., at most 64")]
+    Region(String),
     #[error("no container engine can be used")]
     Engine(#[from] runtime::Error),
-    #[error("the package cache cannot be opened")]
+    #[error("the caches cannot be opened")]
     Cache(#[source] std::io::Error),
     #[error("the link to the server cannot be started")]
     Link(#[from] link::Error),
@@ -74,20 +89,28 @@ pub enum Error {
 ///
 /// # Errors
 ///
-/// Only at the start: where the data folder is in use or not writable, where no container engine
+/// Only at the start: where the region is no name, where the data folder is in use or not writable, where no container engine
 /// answers, or where a server address is none.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
+    if !options.region.is_empty() && !is_region(&options.region) {
+        return Err(Error::Region(options.region));
+    }
     let home = Home::open(&options.data_dir)?;
     let engine = Docker::connect(home.label(), home.container_user()).await?;
     let left = engine.remove_leftovers().await?;
     if left > 0 {
         tracing::info!(left, "containers of an earlier process removed");
     }
-    let capacity = match options.capacity {
-        Some(capacity) => capacity,
-        None => lent(engine.machine().await?),
+    let machine = engine.machine().await?;
+    let capacity = options.capacity.unwrap_or_else(|| lent(&machine));
+    let found = device::found_gpus();
+    let gpus = match &options.gpus {
+        Some(names) => device::named_gpus(names, found),
+        None => found,
     };
+    let device = device::described(machine, options.region, &gpus);
     let packages = Packages::open(&home, cache::BYTES_MAX).map_err(Error::Cache)?;
+    let caches = Caches::open(&home, options.caches).map_err(Error::Cache)?;
     // Of its own, so that the link outlives the agent's last words.
     let link_stop = CancellationToken::new();
     let _link_stop = link_stop.clone().drop_guard();
@@ -103,19 +126,22 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         node = options.label,
         cpu_millis = capacity.cpu_millis,
         memory_mib = capacity.memory_mib,
+        gpus = gpus.len(),
         "node started"
     );
     let tools = Arc::new(Tools {
         remote: link,
         home,
         packages,
+        caches,
         engine,
         logs: LogBook::default(),
         downloads: Semaphore::new(TRANSFERS_AT_ONCE),
         uploads: Semaphore::new(TRANSFERS_AT_ONCE),
         results_bytes_max: RESULTS_BYTES_MAX,
     });
-    let lending = agent::Lending { token: options.token, capacity, prefetch: options.prefetch };
+    let lending =
+        agent::Lending { token: options.token, capacity, prefetch: options.prefetch, device, gpus };
     agent::run(lending, Arc::clone(&tools), stop).await;
     tools.engine.remove_leftovers().await?;
     tracing::info!(node = options.label, "node stopped");
@@ -123,6 +149,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
 }
 
 /// What a machine lends where its owner does not say.
-fn lent(machine: Resources) -> Resources {
-    Resources::new(machine.cpu_millis, machine.memory_mib / 4 * 3)
+fn lent(machine: &Device) -> Resources {
+    Resources::new(machine.cores.saturating_mul(1000), machine.memory_mib / 4 * 3)
 }

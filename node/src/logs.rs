@@ -1,18 +1,24 @@
-//! What containers write, cut into lines, bounded, and kept until the server has it.
+//! What containers write and what the node says of them, cut into lines, bounded, and kept until the server has it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::protocol::{LOGS_BYTES_MAX, LogBatch, LogLine};
+use common::protocol::{LOGS_BYTES_MAX, Level, LogBatch, LogLine};
 use common::task::Lease;
 use tokio::sync::Notify;
+
+mod lines;
+
+pub use lines::Lines;
 
 /// The most bytes of one line; the rest of it is dropped.
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
 /// The most lines and bytes of one attempt; one more line then says so.
 pub const LINES_MAX: u32 = 1000;
 pub const ATTEMPT_BYTES_MAX: usize = 256 * 1024;
+/// The most lines of an attempt that are the node's own.
+const NOTES_MAX: u32 = 16;
 /// What a line costs in a message beside its text.
 const LINE_OVERHEAD: usize = 32;
 
@@ -38,12 +44,20 @@ struct Log {
     /// The number of the first line that no message under way carries.
     unsent: u32,
     bytes: usize,
+    /// Lines of the node's own.
+    noted: u32,
     cut: bool,
     ended: bool,
 }
 
 impl LogBook {
-    /// Adds a line.
+    /// Adds a line of the node's own. It goes with the next message and asks for none: a tiny
+    /// task costs no message more for it.
+    pub fn note(&self, lease: Lease, level: Level, text: impl Into<String>) {
+        self.lock().entry(lease).or_default().note(level, text.into());
+    }
+
+    /// Adds a line that a container wrote.
     pub fn write(&self, lease: Lease, text: String) {
         self.lock().entry(lease).or_default().push(text);
         self.inner.written.notify_one();
@@ -141,11 +155,19 @@ impl Log {
             return;
         }
         self.bytes += text.len();
-        if self.end() >= LINES_MAX || self.bytes > ATTEMPT_BYTES_MAX {
+        if self.end() - self.noted >= LINES_MAX || self.bytes > ATTEMPT_BYTES_MAX {
             self.cut = true;
             text = CUT.to_owned();
         }
-        self.lines.push(LogLine { at_us: now_us(), text });
+        self.lines.push(LogLine { at_us: now_us(), level: Level::Unknown, text });
+    }
+
+    /// A flood of the container's own does not hide how it ended.
+    fn note(&mut self, level: Level, text: String) {
+        if !self.ended && self.noted < NOTES_MAX {
+            self.noted += 1;
+            self.lines.push(LogLine { at_us: now_us(), level, text });
+        }
     }
 
     /// The unsent lines that fit in `left`, which shrinks by what they take.
@@ -166,45 +188,6 @@ fn now_us() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Cuts a stream of bytes into lines.
-#[derive(Debug, Default)]
-pub struct Lines {
-    line: Vec<u8>,
-}
-
-impl Lines {
-    /// Takes the next bytes and gives the lines that end in them.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            self.keep(&bytes[..end]);
-            lines.push(self.take());
-            bytes = &bytes[end + 1..];
-        }
-        self.keep(bytes);
-        lines
-    }
-
-    /// The last line, if it was not ended.
-    pub fn rest(&mut self) -> Option<String> {
-        if self.line.is_empty() { None } else { Some(self.take()) }
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        let room = LINE_BYTES_MAX - self.line.len();
-        self.line.extend_from_slice(&bytes[..room.min(bytes.len())]);
-    }
-
-    fn take(&mut self) -> String {
-        let line = std::mem::take(&mut self.line);
-        let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
-        // What a database cannot keep as text would cost the whole batch.
-        let mut text = text.replace('\0', "\u{fffd}");
-        text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use common::ids::RunId;
@@ -219,28 +202,6 @@ mod tests {
 
     fn texts(batch: &LogBatch) -> Vec<&str> {
         batch.lines.iter().map(|line| line.text.as_str()).collect()
-    }
-
-    #[test]
-    fn lines_are_cut_wherever_the_pieces_end() {
-        let mut lines = Lines::default();
-
-        assert_eq!(lines.feed(b"one\ntw"), ["one"]);
-        assert_eq!(lines.feed(b"o\r\n\nthree \xff\0"), ["two", ""]);
-        assert_eq!(lines.rest().as_deref(), Some("three \u{fffd}\u{fffd}"));
-        assert_eq!(lines.rest(), None);
-    }
-
-    #[test]
-    fn a_line_without_end_is_bounded() {
-        let mut lines = Lines::default();
-        for _ in 0..10 {
-            assert!(lines.feed(&[0xff; 8000]).is_empty());
-        }
-
-        let line = &lines.feed(b"\nnext\n")[..];
-        assert!(line[0].len() <= LINE_BYTES_MAX);
-        assert_eq!(line[1], "next");
     }
 
     #[test]
@@ -287,6 +248,23 @@ mod tests {
         assert_eq!(lines[&lease(1)].len(), LINES_MAX as usize + 1);
         assert_eq!(lines[&lease(1)].last().unwrap(), CUT);
         assert_eq!(lines[&lease(2)].len(), 33);
+    }
+
+    #[test]
+    fn a_flood_does_not_hide_what_the_node_says() {
+        let book = LogBook::default();
+        book.note(lease(1), Level::Info, "container started");
+        for i in 0..5000 {
+            book.write(lease(1), i.to_string());
+        }
+        book.note(lease(1), Level::Error, "the end");
+
+        let lines: Vec<_> = book.batches().into_iter().flat_map(|batch| batch.lines).collect();
+
+        assert_eq!(lines.len(), LINES_MAX as usize + 3);
+        assert_eq!((lines[0].level, lines[1].level), (Level::Info, Level::Unknown));
+        let last = lines.last().unwrap();
+        assert_eq!((last.level, last.text.as_str()), (Level::Error, "the end"));
     }
 
     #[test]

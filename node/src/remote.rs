@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use common::digest::Digest;
-use common::protocol::{self, BlobRequest, InputFile, Orders};
+use common::protocol::{self, BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders};
 use common::task::Lease;
 
 use crate::link::{Error, Fetched, Link};
@@ -17,6 +17,16 @@ pub trait Remote: Clone + Send + Sync + 'static {
     fn sync(&self, message: protocol::Sync) -> impl Future<Output = Result<Orders, Error>> + Send;
 
     fn inputs(&self, lease: Lease) -> impl Future<Output = Result<Vec<InputFile>, Error>> + Send;
+
+    /// The files that were uploaded for a cache.
+    fn cached(
+        &self,
+        lease: Lease,
+        cache: Cache,
+    ) -> impl Future<Output = Result<Vec<CacheFile>, Error>> + Send;
+
+    /// Asks for what is no stream of bytes: secrets, or a pull token.
+    fn reply(&self, request: BlobRequest) -> impl Future<Output = Result<BlobReply, Error>> + Send;
 
     fn fetch(&self, request: BlobRequest) -> impl Future<Output = Result<Fetched, Error>> + Send;
 
@@ -40,6 +50,14 @@ impl Remote for Link {
 
     async fn inputs(&self, lease: Lease) -> Result<Vec<InputFile>, Error> {
         self.inputs(lease).await
+    }
+
+    async fn cached(&self, lease: Lease, cache: Cache) -> Result<Vec<CacheFile>, Error> {
+        self.cached(lease, cache).await
+    }
+
+    async fn reply(&self, request: BlobRequest) -> Result<BlobReply, Error> {
+        self.reply(request).await
     }
 
     async fn fetch(&self, request: BlobRequest) -> Result<Fetched, Error> {

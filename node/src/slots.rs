@@ -6,6 +6,8 @@ use common::protocol::Held;
 use common::resources::Resources;
 use common::task::Lease;
 
+use crate::device::Gpu;
+
 /// The most attempts a node holds, whatever the server assigns.
 pub const HELD_MAX: usize = 4096;
 
@@ -14,6 +16,9 @@ pub const HELD_MAX: usize = 4096;
 pub struct Slots {
     free: Resources,
     capacity: Resources,
+    /// Every GPU that is lent, and those of them that no task has.
+    gpus: Vec<Gpu>,
+    free_gpus: Vec<Gpu>,
     arrivals: u64,
     slots: BTreeMap<Lease, Slot>,
 }
@@ -22,8 +27,25 @@ pub struct Slots {
 struct Slot {
     /// Counts up: who came first runs first.
     arrival: u64,
-    needs: Resources,
+    needs: Needs,
+    /// The GPU that it has while it has its share of the machine.
+    gpu: Option<Gpu>,
     phase: Phase,
+}
+
+/// What an attempt takes of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    pub resources: Resources,
+    /// The name of the GPU that it needs, if it needs one.
+    pub gpu: Option<String>,
+}
+
+/// An attempt's share of the machine is its own from now on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seat {
+    pub lease: Lease,
+    pub gpu: Option<Gpu>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,28 +72,30 @@ pub enum Refused {
     Held,
     #[error("the node holds as many attempts as it can")]
     Full,
-    #[error("the task needs more than this node lends")]
+    #[error("the task needs more than this node lends, or another GPU")]
     TooLarge,
 }
 
 impl Slots {
-    pub const fn new(capacity: Resources) -> Self {
-        Self { free: capacity, capacity, arrivals: 0, slots: BTreeMap::new() }
+    pub fn new(capacity: Resources, gpus: Vec<Gpu>) -> Self {
+        let free_gpus = gpus.clone();
+        Self { free: capacity, capacity, gpus, free_gpus, arrivals: 0, slots: BTreeMap::new() }
     }
 
     /// Takes an attempt, whose data can be prepared from now on.
-    pub fn add(&mut self, lease: Lease, needs: Resources) -> Result<(), Refused> {
+    pub fn add(&mut self, lease: Lease, needs: Needs) -> Result<(), Refused> {
         if self.slots.contains_key(&lease) {
             return Err(Refused::Held);
         }
         if self.slots.len() >= HELD_MAX {
             return Err(Refused::Full);
         }
-        if !needs.fits_in(self.capacity) {
+        let lacks_gpu = needs.gpu.as_ref().is_some_and(|name| find(&self.gpus, name).is_none());
+        if !needs.resources.fits_in(self.capacity) || lacks_gpu {
             return Err(Refused::TooLarge);
         }
         self.arrivals += 1;
-        let slot = Slot { arrival: self.arrivals, needs, phase: Phase::Preparing };
+        let slot = Slot { arrival: self.arrivals, needs, gpu: None, phase: Phase::Preparing };
         self.slots.insert(lease, slot);
         Ok(())
     }
@@ -87,18 +111,20 @@ impl Slots {
 
     /// The attempts whose turn it is; each has its share of the machine from now on. In order of
     /// arrival, and none overtakes one that is ready but does not fit: large tasks do not starve.
-    pub fn seat(&mut self) -> Vec<Lease> {
+    pub fn seat(&mut self) -> Vec<Seat> {
         let mut ready: Vec<_> =
             self.slots.iter_mut().filter(|(_, slot)| slot.phase == Phase::Ready).collect();
         ready.sort_by_key(|(_, slot)| slot.arrival);
         let mut seated = Vec::new();
         for (lease, slot) in ready {
-            if !slot.needs.fits_in(self.free) {
+            let gpu = slot.needs.gpu.as_ref().map(|name| find(&self.free_gpus, name));
+            if !slot.needs.resources.fits_in(self.free) || gpu == Some(None) {
                 break;
             }
-            self.free = self.free.minus(slot.needs);
+            self.free = self.free.minus(slot.needs.resources);
+            slot.gpu = gpu.flatten().map(|at| self.free_gpus.remove(at));
             slot.phase = Phase::Seated;
-            seated.push(*lease);
+            seated.push(Seat { lease: *lease, gpu: slot.gpu.clone() });
         }
         seated
     }
@@ -116,7 +142,8 @@ impl Slots {
     pub fn ended(&mut self, lease: &Lease, now_ms: u64) {
         let Some(slot) = self.slots.get_mut(lease) else { return };
         if slot.occupies() {
-            self.free = self.free.plus(slot.needs);
+            self.free = self.free.plus(slot.needs.resources);
+            self.free_gpus.extend(slot.gpu.take());
         }
         slot.phase = Phase::Leaving { ran_ms: slot.phase.running_ms(now_ms) };
     }
@@ -126,7 +153,8 @@ impl Slots {
         if let Some(slot) = self.slots.remove(lease)
             && slot.occupies()
         {
-            self.free = self.free.plus(slot.needs);
+            self.free = self.free.plus(slot.needs.resources);
+            self.free_gpus.extend(slot.gpu);
         }
     }
 
@@ -137,6 +165,10 @@ impl Slots {
             .map(|(lease, slot)| Held { lease: *lease, running_ms: slot.phase.running_ms(now_ms) })
             .collect()
     }
+}
+
+fn find(gpus: &[Gpu], name: &str) -> Option<usize> {
+    gpus.iter().position(|gpu| gpu.name.eq_ignore_ascii_case(name))
 }
 
 impl Slot {
@@ -167,10 +199,18 @@ mod tests {
         Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt: 1 }
     }
 
+    fn plain(resources: Resources) -> Needs {
+        Needs { resources, gpu: None }
+    }
+
+    fn seated(slots: &mut Slots) -> Vec<Lease> {
+        slots.seat().into_iter().map(|seat| seat.lease).collect()
+    }
+
     fn slots(needs: &[u32]) -> Slots {
-        let mut slots = Slots::new(Resources::new(4000, 4096));
+        let mut slots = Slots::new(Resources::new(4000, 4096), Vec::new());
         for (i, cpu) in (0..).zip(needs) {
-            slots.add(lease(i), Resources::new(*cpu, 256)).unwrap();
+            slots.add(lease(i), plain(Resources::new(*cpu, 256))).unwrap();
         }
         slots
     }
@@ -180,10 +220,10 @@ mod tests {
         let mut slots = slots(&[2000, 2000, 2000]);
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
-        assert_eq!(slots.seat(), [lease(0), lease(1)]);
-        assert_eq!(slots.seat(), []);
+        assert_eq!(seated(&mut slots), [lease(0), lease(1)]);
+        assert_eq!(seated(&mut slots), []);
         slots.ended(&lease(0), 5);
-        assert_eq!(slots.seat(), [lease(2)]);
+        assert_eq!(seated(&mut slots), [lease(2)]);
     }
 
     #[test]
@@ -191,7 +231,7 @@ mod tests {
         let mut slots = slots(&[2000, 4000]);
         slots.prepared(&lease(1));
 
-        assert_eq!(slots.seat(), [lease(1)]);
+        assert_eq!(seated(&mut slots), [lease(1)]);
     }
 
     #[test]
@@ -199,21 +239,21 @@ mod tests {
         let mut slots = slots(&[2000, 4000, 1000]);
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
-        assert_eq!(slots.seat(), [lease(0)]);
+        assert_eq!(seated(&mut slots), [lease(0)]);
         slots.remove(&lease(0));
-        assert_eq!(slots.seat(), [lease(1)]);
+        assert_eq!(seated(&mut slots), [lease(1)]);
     }
 
     #[test]
     fn what_cannot_be_taken_is_refused() {
         let mut slots = slots(&[1000]);
 
-        assert_eq!(slots.add(lease(0), Resources::NONE), Err(Refused::Held));
-        assert_eq!(slots.add(lease(9), Resources::new(1, 5000)), Err(Refused::TooLarge));
+        assert_eq!(slots.add(lease(0), plain(Resources::NONE)), Err(Refused::Held));
+        assert_eq!(slots.add(lease(9), plain(Resources::new(1, 5000))), Err(Refused::TooLarge));
         for i in 1..u32::try_from(HELD_MAX).unwrap() {
-            slots.add(lease(i), Resources::NONE).unwrap();
+            slots.add(lease(i), plain(Resources::NONE)).unwrap();
         }
-        assert_eq!(slots.add(lease(5000), Resources::NONE), Err(Refused::Full));
+        assert_eq!(slots.add(lease(5000), plain(Resources::NONE)), Err(Refused::Full));
     }
 
     #[test]
@@ -221,13 +261,34 @@ mod tests {
         let mut slots = slots(&[4000, 4000, 4000]);
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
-        assert_eq!(slots.seat(), [lease(0)]);
+        assert_eq!(seated(&mut slots), [lease(0)]);
         slots.started(&lease(0), 0);
         slots.ended(&lease(0), 1);
         slots.ended(&lease(0), 2);
         slots.remove(&lease(0));
-        assert_eq!(slots.seat(), [lease(1)]);
+        assert_eq!(seated(&mut slots), [lease(1)]);
+        assert_eq!(seated(&mut slots), []);
+    }
+
+    #[test]
+    fn each_task_has_a_gpu_of_its_own_while_it_runs() {
+        let gpu = |id: &str| Gpu { name: "Tesla T4".into(), id: id.into() };
+        let mut slots = Slots::new(Resources::new(4000, 4096), vec![gpu("a"), gpu("b")]);
+        let needs = |name: &str| Needs { resources: Resources::NONE, gpu: Some(name.into()) };
+        for i in 0..3 {
+            slots.add(lease(i), needs("tesla t4")).unwrap();
+            slots.prepared(&lease(i));
+        }
+        assert_eq!(slots.add(lease(3), needs("a100")), Err(Refused::TooLarge));
+
+        let ids =
+            |seats: Vec<Seat>| seats.into_iter().filter_map(|seat| seat.gpu).map(|gpu| gpu.id);
+        assert_eq!(ids(slots.seat()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(slots.seat(), []);
+        slots.ended(&lease(1), 1);
+        slots.remove(&lease(1));
+
+        assert_eq!(ids(slots.seat()).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]

@@ -6,13 +6,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::digest::Digest;
-use common::ids::RunId;
-use common::protocol::{BlobRequest, InputFile, Orders, Receipt, SignedReceipt, Sync};
+use common::ids::{RunId, WorkspaceId};
+use common::protocol::{
+    BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync,
+};
+use common::secret::{Hidden, Secret};
 use common::task::{Lease, Stage, TaskRef};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::attempt::Tools;
 use crate::cache::{BYTES_MAX, Packages};
+use crate::caches::{Caches, Sizes};
 use crate::home::Home;
 use crate::link::{Error, Fetched};
 use crate::logs::LogBook;
@@ -24,6 +28,9 @@ pub const BUSYBOX: &str = "/bin/busybox";
 /// busybox's programs as one function, for there is nothing else in an image made from scratch.
 pub const PRELUDE: &str =
     "#!/opt/fanfold/app/busybox sh\nb() { /opt/fanfold/app/busybox \"$@\"; }\n";
+
+/// What the tests' caches may take.
+pub const SIZES: Sizes = Sizes { user_bytes: 4 << 20, shared_bytes: 1 << 20 };
 
 /// A message of the node, and where its answer goes.
 pub type Asked = (Sync, oneshot::Sender<Result<Orders, Error>>);
@@ -45,6 +52,12 @@ pub struct State {
     pub spoils: usize,
     pub fetches: usize,
     pub stored: HashMap<Digest, Vec<u8>>,
+    pub secrets: Vec<Secret>,
+    pub pull_token: Option<String>,
+    /// What was uploaded, by the name of the file: its version and bytes.
+    pub cached: BTreeMap<(Cache, String), (String, Vec<u8>)>,
+    /// Lists of caches that were asked for.
+    pub lists: usize,
     /// So many uploads fail.
     pub put_failures: usize,
 }
@@ -80,6 +93,27 @@ impl Remote for FakeServer {
         Ok(self.state().inputs.iter().map(file).collect())
     }
 
+    async fn cached(&self, _: Lease, cache: Cache) -> Result<Vec<CacheFile>, Error> {
+        let mut state = self.state();
+        state.lists += 1;
+        let of = state.cached.iter().filter(|((of, _), _)| *of == cache);
+        let file = |((_, name), (version, bytes)): (&(Cache, String), &(String, Vec<u8>))| {
+            let (name, version) = (name.clone(), version.clone());
+            CacheFile { name, size: bytes.len() as u64, version }
+        };
+        Ok(of.map(file).collect())
+    }
+
+    async fn reply(&self, request: BlobRequest) -> Result<BlobReply, Error> {
+        Ok(match request {
+            BlobRequest::Secrets { .. } => BlobReply::Secrets(self.state().secrets.clone()),
+            BlobRequest::PullToken { .. } => {
+                BlobReply::PullToken(self.state().pull_token.clone().map(Hidden))
+            }
+            other => panic!("{other:?} is answered with more than a reply"),
+        })
+    }
+
     async fn fetch(&self, request: BlobRequest) -> Result<Fetched, Error> {
         let mut state = self.state();
         state.fetches += 1;
@@ -89,7 +123,16 @@ impl Remote for FakeServer {
             BlobRequest::Input { n, from, .. } => {
                 (state.inputs.values().nth(n as usize).expect("an input of the list"), from)
             }
-            BlobRequest::Inputs { .. } | BlobRequest::Put { .. } => panic!("this is not fetched"),
+            BlobRequest::CacheFile { cache, name, version, from, .. } => {
+                match state.cached.get(&(cache, name)) {
+                    Some((current, bytes)) if *current == version => (bytes, from),
+                    _ => {
+                        let message = "the file has been replaced".to_owned();
+                        return Err(Error::Refused { message, again: false });
+                    }
+                }
+            }
+            other => panic!("{other:?} is not fetched"),
         };
         let mut part = bytes[usize::try_from(from).unwrap()..].to_vec();
         let bytes = part.len() as u64;
@@ -111,6 +154,21 @@ impl Remote for FakeServer {
         }
         state.stored.insert(digest, bytes);
         Ok(())
+    }
+}
+
+pub const WORKSPACE: WorkspaceId = WorkspaceId::new(uuid::Uuid::from_u128(2));
+
+/// A secret of type `other`.
+pub fn secret(id: &str, value: &str) -> Secret {
+    Secret {
+        id: id.to_owned(),
+        secret_type: "other".to_owned(),
+        expires_at: None,
+        access_key: Hidden(String::new()),
+        params: BTreeMap::new(),
+        name: String::new(),
+        secret_key: Hidden(value.to_owned()),
     }
 }
 
@@ -160,6 +218,7 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
     Some(Arc::new(Tools {
         remote: server.clone(),
         packages: Packages::open(&home, BYTES_MAX).unwrap(),
+        caches: Caches::open(&home, SIZES).unwrap(),
         home,
         engine,
         logs: LogBook::default(),

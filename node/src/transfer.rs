@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::digest::{Digest, Digester};
-use common::protocol::{BlobRequest, InputFile};
+use common::protocol::{BlobReply, BlobRequest, Cache, CacheFile, InputFile};
+use common::secret::{Hidden, Secret};
 use common::task::Lease;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -96,9 +97,42 @@ async fn fetch_with<R: Remote>(
 
 /// The files of a lease.
 pub async fn inputs<R: Remote>(remote: &R, lease: Lease) -> Result<Vec<InputFile>, Error> {
+    patiently(|| remote.inputs(lease)).await
+}
+
+/// The files that were uploaded for a cache.
+pub async fn cached<R: Remote>(
+    remote: &R,
+    lease: Lease,
+    cache: Cache,
+) -> Result<Vec<CacheFile>, Error> {
+    patiently(|| remote.cached(lease, cache)).await
+}
+
+/// The secrets of a lease's package.
+pub async fn secrets<R: Remote>(remote: &R, lease: Lease) -> Result<Vec<Secret>, Error> {
+    match patiently(|| remote.reply(BlobRequest::Secrets { lease })).await? {
+        BlobReply::Secrets(secrets) => Ok(secrets),
+        _ => Err(Error::Link(link::Error::Protocol("an answer without secrets".to_owned()))),
+    }
+}
+
+/// What pulls a lease's private image; `None` where nothing is needed.
+pub async fn pull_token<R: Remote>(remote: &R, lease: Lease) -> Result<Option<Hidden>, Error> {
+    match patiently(|| remote.reply(BlobRequest::PullToken { lease })).await? {
+        BlobReply::PullToken(token) => Ok(token),
+        _ => Err(Error::Link(link::Error::Protocol("an answer without a token".to_owned()))),
+    }
+}
+
+/// Asks until there is an answer that asking again does not change.
+async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, link::Error>>,
+{
     let mut backoff = Backoff::of_transfers();
     loop {
-        match remote.inputs(lease).await {
+        match ask().await {
             Err(error) if error.again() => sleep(backoff.step()).await,
             other => return other.map_err(Error::Link),
         }
@@ -203,6 +237,14 @@ mod tests {
         }
 
         async fn inputs(&self, _: Lease) -> Result<Vec<InputFile>, link::Error> {
+            Err(link::Error::Disconnected)
+        }
+
+        async fn cached(&self, _: Lease, _: Cache) -> Result<Vec<CacheFile>, link::Error> {
+            Err(link::Error::Disconnected)
+        }
+
+        async fn reply(&self, _: BlobRequest) -> Result<BlobReply, link::Error> {
             Err(link::Error::Disconnected)
         }
 

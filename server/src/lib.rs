@@ -10,6 +10,7 @@ mod keys;
 pub mod mail;
 pub mod p2p;
 mod purge;
+pub mod registry;
 pub mod seal;
 pub mod secrets;
 mod server;

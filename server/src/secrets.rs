@@ -3,9 +3,11 @@
 //! Everything that is sealed lies in the one table of secrets, so that changing the master key
 //! changes it everywhere: what else must be kept sealed is kept as a hidden secret.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use common::ids::WorkspaceId;
+use common::secret::Hidden;
 
 use crate::seal::{Broken, Sealer};
 use crate::store::secrets::{self, Secret};
@@ -56,9 +58,45 @@ impl Secrets {
         let Some((secret, sealed)) = secrets::find(&self.db, owner, id).await? else {
             return Err(Error::NotFound(id.to_owned()));
         };
-        let plain = self.sealer.open(&bound_to(owner, &secret), sealed)?;
-        let secret_key = String::from_utf8(plain).map_err(|_| Error::Key)?;
+        let secret_key = self.open(owner, &secret, sealed)?;
         Ok(KeyPair { access_key: secret.access_key, secret_key })
+    }
+
+    /// The secrets with these ids, in this order, as a container gets them.
+    ///
+    /// # Errors
+    /// `NotFound` names the first that is missing or has expired.
+    pub async fn reveal_all(
+        &self,
+        owner: WorkspaceId,
+        ids: &[String],
+    ) -> Result<Vec<common::secret::Secret>, Error> {
+        let mut found: HashMap<String, _> = match ids {
+            [] => HashMap::new(),
+            ids => {
+                let found = secrets::find_all(&self.db, owner, ids).await?;
+                found.into_iter().map(|found| (found.0.id.clone(), found)).collect()
+            }
+        };
+        let reveal = |id: &String| {
+            let (secret, sealed) = found.remove(id).ok_or_else(|| Error::NotFound(id.clone()))?;
+            let secret_key = self.open(owner, &secret, sealed)?;
+            Ok(common::secret::Secret {
+                id: secret.id,
+                secret_type: secret.kind,
+                expires_at: secret.expires_at,
+                access_key: Hidden(secret.access_key),
+                params: secret.params,
+                name: secret.name,
+                secret_key: Hidden(secret_key),
+            })
+        };
+        ids.iter().map(reveal).collect()
+    }
+
+    fn open(&self, owner: WorkspaceId, secret: &Secret, sealed: Vec<u8>) -> Result<String, Error> {
+        let plain = self.sealer.open(&bound_to(owner, secret), sealed)?;
+        String::from_utf8(plain).map_err(|_| Error::Key)
     }
 
     /// Writes a secret, in place of one with the same id.

@@ -19,6 +19,7 @@ use crate::keys::{Keys, MasterKeys};
 use crate::mail::{self, Mail};
 use crate::p2p::{self, Hub};
 use crate::purge;
+use crate::registry::Registries;
 use crate::secrets::{self, Resealed, Secrets};
 use crate::store::{self, Db, accounts, nodes};
 
@@ -85,6 +86,7 @@ impl Server {
             public_url: public_url.clone(),
             link_key: keys.link,
         };
+        let registries = Registries::new(secrets.clone(), options.allow_private_addresses);
         let data = Data::open(options, secrets.clone()).await?;
 
         let stop = CancellationToken::new();
@@ -103,6 +105,8 @@ impl Server {
                 coordinator: coordinator.clone(),
                 leases,
                 data: data.clone(),
+                secrets: secrets.clone(),
+                registries: registries.clone(),
             },
             stop.clone(),
         )
@@ -115,6 +119,7 @@ impl Server {
             coordinator: coordinator.clone(),
             secrets,
             mail,
+            registries,
             settings: Settings {
                 token_key: keys.token,
                 access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),
@@ -258,6 +263,37 @@ fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn secrets_open_under_the_new_key_alone_after_each_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None).unwrap();
+        config.data_dir = folder.path().to_owned();
+        let keys = || MasterKeys::load_or_make(&folder.path().join("keys")).unwrap();
+        std::fs::create_dir(folder.path().join("keys")).unwrap();
+        let owner = WorkspaceId::new(uuid::Uuid::now_v7());
+        let secret = store::secrets::Secret {
+            id: "s".to_owned(),
+            kind: "other".to_owned(),
+            name: String::new(),
+            access_key: String::new(),
+            params: std::collections::BTreeMap::new(),
+            hidden: false,
+            expires_at: None,
+        };
+        let db = store::open(&config.database()).await.unwrap();
+        let first = Secrets::new(db.clone(), keys().sealer());
+        first.keep(owner, &secret, "hush").await.unwrap();
+
+        for _ in 0..2 {
+            let resealed = rotate_secrets_key(&config).await.unwrap();
+
+            assert_eq!(resealed, Resealed { done: 1, broken: 0 });
+            let now = Secrets::new(db.clone(), keys().sealer());
+            assert_eq!(now.reveal(owner, "s").await.ok().unwrap().secret_key, "hush");
+            assert!(first.reveal(owner, "s").await.is_err());
+        }
+    }
 
     #[tokio::test]
     async fn a_coordinator_that_breaks_down_is_noticed() {

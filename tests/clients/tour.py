@@ -273,7 +273,7 @@ def app_tests():
 
 def cache():
     """Filling the user's cache (1.3)"""
-    answered("GET /cache/upload-url", me.get(f"{DEV}/cache/upload-url"))
+    answered("GET /cache/upload-url", me.get(f"{DEV}/cache/upload-url", name="models/a.bin"))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,9 @@ async fn a_task_that_fails_ends_the_job_and_says_with_which_code() -> Result<()>
         let refusal = client.refused(Method::GET, &results, json!({})).await?;
         assert!(refusal.message.contains("failed"), "{refusal:?}");
         until("its last words", async || {
-            let logs = client.post("/v1/customer/logs", json!({"jobId": id})).await?;
+            let logs = client
+                .post("/v1/customer/logs", json!({"jobId": id, "levels": ["UNKNOWN"]}))
+                .await?;
             Ok((logs["taskrunner"]["0"]["logs"][0]["log"] == "no such model").then_some(()))
         })
         .await

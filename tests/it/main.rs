@@ -1,7 +1,9 @@
 //! Tests of parts that only together make sense, in one binary.
 
+mod access;
 mod blobs;
 mod clients;
+mod containers;
 mod contract;
 mod durability;
 mod failures;

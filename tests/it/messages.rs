@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use common::digest::Digest;
-use common::protocol::{LogBatch, LogLine, Orders, Outcome, Output, Receipt, SignedReceipt};
+use common::protocol::{Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SignedReceipt};
 use common::resources::Usage;
 use common::task::{Lease, Stage};
 use libp2p::PeerId;
@@ -155,7 +155,7 @@ async fn a_message_that_is_too_large_costs_only_itself() -> Result<()> {
     let link = set.link("node.key")?;
     set.world.join_now(&link.peer_id());
     let mut huge = message();
-    let line = LogLine { at_us: 0, text: "x".repeat(2 << 20) };
+    let line = LogLine { at_us: 0, level: Level::Unknown, text: "x".repeat(2 << 20) };
     let lease = lease(Stage::Process, 0);
     huge.logs = vec![LogBatch { lease, first: 0, lines: vec![line] }];
 

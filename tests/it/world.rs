@@ -6,23 +6,29 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use common::chunks::ChunkTable;
+use common::device::Device;
 use common::digest::Digest;
 use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
 use common::objects::{Object, Objects, Place};
-use common::protocol::{Orders, Sync, Version};
+use common::protocol::{CacheFile, Orders, Sync, Version};
 use common::resources::Resources;
+use common::secret::{Hidden, Secret};
 use common::spec::{
     Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
     RunSpec, Source,
 };
 use common::task::{Lease, Stage, TaskRef};
+use common::terms::Terms;
 use futures::TryStreamExt as _;
 use sea_orm::DbErr;
 use server::coordinator::leases::{LiveInputs, LiveLease};
 use server::coordinator::{self, CheckedSync};
-use server::data::key::BlobKey;
+use server::data::caches::OpenedCached;
+use server::data::key::{BlobKey, Whose};
 use server::data::{self, ByteStream, Direct, Stored};
 use server::p2p::Port;
+use server::registry;
+use server::secrets;
 use server::store::tasks::TaskOutputs;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -46,6 +52,7 @@ pub struct State {
     /// Where the source can be read without the server.
     pub url: Option<String>,
     pub results: Vec<TaskOutputs>,
+    pub secrets: HashMap<(WorkspaceId, String), Secret>,
     pub syncs: Vec<CheckedSync>,
 }
 
@@ -62,8 +69,11 @@ impl World {
     }
 
     pub fn grant(&self, node: NodeId, lease: Lease, inputs: LiveInputs) {
-        let live =
-            Arc::new(LiveLease { spec: Arc::new(spec()), inputs, stored: Default::default() });
+        self.grant_with(node, lease, inputs, spec());
+    }
+
+    pub fn grant_with(&self, node: NodeId, lease: Lease, inputs: LiveInputs, spec: RunSpec) {
+        let live = Arc::new(LiveLease { spec: Arc::new(spec), inputs, stored: Default::default() });
         self.state().leases.insert((node, lease), live);
     }
 }
@@ -123,6 +133,53 @@ impl Port for World {
         Ok(part(&self.state().source, range))
     }
 
+    async fn secrets(
+        &self,
+        owner: WorkspaceId,
+        ids: &[String],
+    ) -> Result<Vec<Secret>, secrets::Error> {
+        let state = self.state();
+        let find = |id: &String| {
+            let secret = state.secrets.get(&(owner, id.clone())).cloned();
+            secret.ok_or_else(|| secrets::Error::NotFound(id.clone()))
+        };
+        ids.iter().map(find).collect()
+    }
+
+    async fn pull_token(
+        &self,
+        _: WorkspaceId,
+        secret: &str,
+        _: &str,
+    ) -> Result<Option<Hidden>, registry::Error> {
+        Err(secrets::Error::NotFound(secret.to_owned()).into())
+    }
+
+    async fn cached(&self, whose: Whose) -> Result<Vec<CacheFile>, data::Error> {
+        let state = self.state();
+        let of = |(key, bytes): (&BlobKey, &Bytes)| match key {
+            BlobKey::Cached { whose: of, name } if *of == whose => {
+                let version = Digest::of(bytes).to_string();
+                Some(CacheFile { name: name.clone(), size: bytes.len() as u64, version })
+            }
+            _ => None,
+        };
+        Ok(state.objects.iter().filter_map(of).collect())
+    }
+
+    async fn open_cached(
+        &self,
+        key: &BlobKey,
+        version: &str,
+        from: u64,
+    ) -> Result<OpenedCached, data::Error> {
+        let bytes = self.state().objects.get(key).cloned();
+        let bytes = bytes.filter(|bytes| Digest::of(bytes).to_string() == version);
+        let bytes = bytes.ok_or_else(|| data::Error::NotFound(key.path()))?;
+        let size = bytes.len() as u64;
+        Ok(OpenedCached::Bytes { size, bytes: part(&bytes, from..size) })
+    }
+
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>, data::Error> {
         Ok(self.state().objects.get(key).map(|bytes| bytes.len() as u64))
     }
@@ -176,6 +233,7 @@ pub fn message() -> Sync {
         token: None,
         capacity: Resources::new(1000, 1024),
         prefetch: 0,
+        device: Device::default(),
         holding: Vec::new(),
         receipts: Vec::new(),
         logs: Vec::new(),
@@ -183,7 +241,10 @@ pub fn message() -> Sync {
     }
 }
 
-fn spec() -> RunSpec {
+/// The workspace whose runs these are.
+pub const WORKSPACE: WorkspaceId = WorkspaceId::new(Uuid::from_u128(1));
+
+pub fn spec() -> RunSpec {
     let package = PackagePin {
         id: PackageId::new(Uuid::from_u128(1)),
         name: "app".to_owned(),
@@ -193,7 +254,7 @@ fn spec() -> RunSpec {
     };
     RunSpec {
         job: JobId::new(Uuid::from_u128(1)),
-        workspace: WorkspaceId::new(Uuid::from_u128(1)),
+        workspace: WORKSPACE,
         name: "job".to_owned(),
         template: "template".to_owned(),
         source: Source::Bypass,
@@ -203,10 +264,13 @@ fn spec() -> RunSpec {
             package,
             image: Image::Binary,
             entrypoint: "main".to_owned(),
+            secrets: Vec::new(),
             needs: Resources::new(1000, 128),
+            gpus: Vec::new(),
             params: serde_json::Map::new(),
         },
         assemble: Assemble::Builtin(Assembler::Passthrough),
         limits: Limits::default(),
+        terms: Terms::default(),
     }
 }

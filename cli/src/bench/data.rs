@@ -12,6 +12,7 @@ use common::spec::{
     Partitioner, RunSpec, Source, result_name,
 };
 use common::task::{Lease, Stage, TaskRef};
+use common::terms::Terms;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use server::data::key::BlobKey;
 use server::data::{Bucket, ByteStream, Data, Error, Options, ResultFile, Stat};
@@ -213,10 +214,13 @@ fn spec(upload: Stat) -> RunSpec {
             package,
             image: Image::Binary,
             entrypoint: "main".to_owned(),
+            secrets: Vec::new(),
             needs: Resources::new(1000, 1024),
+            gpus: Vec::new(),
             params: Params::new(),
         },
         assemble: Assemble::Builtin(Assembler::Concat { name: OUTPUT.to_owned() }),
         limits: Limits::default(),
+        terms: Terms::default(),
     }
 }

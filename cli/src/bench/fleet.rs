@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use common::device::Device;
 use common::digest::Digest;
 use common::protocol::{Assignment, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
 use common::resources::{Resources, Usage};
@@ -130,6 +131,7 @@ impl Node {
             token: Some(self.token.clone()),
             capacity: Resources::new(NEEDS.cpu_millis * slots, NEEDS.memory_mib * slots),
             prefetch: crate::daemon::PREFETCH,
+            device: Device::default(),
             holding: Vec::new(),
             receipts: self.ended.iter().map(|(_, receipt)| receipt.clone()).collect(),
             logs: Vec::new(),
@@ -158,7 +160,7 @@ impl Node {
             Ok(outputs) => Outcome::Succeeded { outputs },
             Err(error) => Outcome::NodeFault { message: error.to_string() },
         };
-        let usage = Usage { cpu_ms: 1, memory_mib_ms: 1024, wall_ms: 1 };
+        let usage = Usage { cpu_ms: 1, memory_mib_ms: 1024, wall_ms: 1, ..Usage::default() };
         let receipt = postcard::to_stdvec(&Receipt { lease, usage, outcome })
             .expect("a receipt always encodes");
         SignedReceipt { signature: self.link.sign(&receipt), receipt }

@@ -77,7 +77,10 @@ async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure>
         data_dir: folder.join("data"),
         capacity: Some(Resources::new(1000, 1024)),
         prefetch: crate::daemon::PREFETCH,
+        region: String::new(),
+        gpus: Some(Vec::new()),
         allow_private_addresses: false,
+        caches: node::CacheSizes::default(),
         label: "bench".to_owned(),
     })
 }

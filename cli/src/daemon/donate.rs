@@ -22,9 +22,28 @@ pub struct Args {
     /// Let the buckets that the server sends the node to be at private and loopback addresses
     #[arg(long, env = "FANFOLD_DATA__ALLOW_PRIVATE_ADDRESSES")]
     allow_private_addresses: bool,
+    /// The most that each workspace's cache may take of the disk, in GiB
+    #[arg(long, default_value_t = 10, value_name = "GIB", value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
+    user_cache: u64,
+    /// The most that the cache for everybody may take of the disk, in GiB
+    #[arg(long, default_value_t = 50, value_name = "GIB", value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
+    shared_cache: u64,
+    #[command(flatten)]
+    place: Place,
     /// What the node is called in lists
     #[arg(long, default_value = "")]
     label: String,
+}
+
+/// What a node says of itself, beside its size.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Place {
+    /// Where this machine is, such as eu-central-1: jobs may ask for a region
+    #[arg(long, env = "FANFOLD_NODE_REGION", default_value = "")]
+    pub region: String,
+    /// Name of a GPU to lend, once for each; by default all that NVIDIA's driver knows
+    #[arg(long = "gpu", env = "FANFOLD_NODE_GPUS", value_delimiter = ',', value_name = "NAME")]
+    pub gpus: Option<Vec<String>>,
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
@@ -35,7 +54,13 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         data_dir: args.data_dir,
         capacity: None,
         prefetch: PREFETCH,
+        region: args.place.region,
+        gpus: args.place.gpus,
         allow_private_addresses: args.allow_private_addresses,
+        caches: node::CacheSizes {
+            user_bytes: args.user_cache << 30,
+            shared_bytes: args.shared_cache << 30,
+        },
         label: args.label,
     };
     node::run(options, stop).await.map_err(|error| Failure::caused("the node stopped", &error))

@@ -31,6 +31,8 @@ pub struct Args {
     /// Number of nodes in this process
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=NODES_MAX))]
     nodes: u16,
+    #[command(flatten)]
+    place: donate::Place,
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
@@ -43,7 +45,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let server = serve::start(config).await?;
 
     let mut running = JoinSet::new();
-    let served = serve(&server, &folder, args.nodes, &mut running, &stop).await;
+    let nodes = Nodes { count: args.nodes, place: args.place };
+    let served = serve(&server, &folder, &nodes, &mut running, &stop).await;
     stop.cancel();
     let ended = async { while running.join_next().await.is_some() {} };
     if timeout(STOP_MAX, ended).await.is_err() {
@@ -53,22 +56,29 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     served
 }
 
+/// The nodes of this process.
+struct Nodes {
+    count: u16,
+    place: donate::Place,
+}
+
 /// Starts the nodes and waits until told to stop, or until a part dies.
 async fn serve(
     server: &Server,
     folder: &Folder,
-    nodes: u16,
+    nodes: &Nodes,
     running: &mut JoinSet<Result<(), node::Error>>,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let workspace = serve::introduce(server, folder).await?;
-    for number in 1..=nodes {
+    for number in 1..=nodes.count {
         let options = options(server, folder, workspace, number, nodes).await?;
         running.spawn(node::run(options, stop.clone()));
     }
     line(format_args!(
-        "fanfold is ready at {} with {nodes} nodes; credentials in {}",
+        "fanfold is ready at {} with {} nodes; credentials in {}",
         server.url(),
+        nodes.count,
         folder.path().join("credentials.json").display()
     ))?;
     tokio::select! {
@@ -89,7 +99,7 @@ async fn options(
     folder: &Folder,
     workspace: WorkspaceId,
     number: u16,
-    nodes: u16,
+    nodes: &Nodes,
 ) -> Result<node::Options, Failure> {
     let token = server
         .node_token(workspace)
@@ -99,9 +109,13 @@ async fn options(
         server: server.node_addresses(),
         token: Some(token),
         data_dir: folder.inside(&Path::new("nodes").join(number.to_string()))?,
-        capacity: machine::share(nodes),
+        capacity: machine::share(nodes.count),
         prefetch: donate::PREFETCH,
+        region: nodes.place.region.clone(),
+        // One GPU cannot be lent by two nodes.
+        gpus: if number == 1 { nodes.place.gpus.clone() } else { Some(Vec::new()) },
         allow_private_addresses: server.allows_private_addresses(),
+        caches: node::CacheSizes::default(),
         label: format!("up-{number}"),
     })
 }

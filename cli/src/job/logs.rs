@@ -28,6 +28,16 @@ struct Task {
 struct Line {
     log: String,
     timestamp: String,
+    #[serde(default)]
+    level: Option<String>,
+}
+
+impl Line {
+    /// The level and a space, where the line has one: containers' lines have none.
+    fn level(&self) -> String {
+        let level = self.level.as_deref().filter(|level| *level != "UNKNOWN");
+        level.map_or_else(String::new, |level| format!("{level} "))
+    }
 }
 
 impl Logs {
@@ -39,9 +49,10 @@ impl Logs {
             .chain(self.assembler.iter().map(|lines| ("assembler", lines)));
         phases
             .flat_map(|(who, lines)| {
-                lines
-                    .iter()
-                    .map(move |line| format!("{}  {who}  {}", line.timestamp, line.log.trim_end()))
+                lines.iter().map(move |line| {
+                    let text = line.log.trim_end();
+                    format!("{}  {who}  {}{text}", line.timestamp, line.level())
+                })
             })
             .collect()
     }
@@ -61,10 +72,11 @@ mod tests {
     #[test]
     fn phases_follow_one_another() {
         let text = r#"{"assembler":[{"log":"c\n","timestamp":"3"}],"partitioner":[],
-            "taskrunner":{"t1":{"logs":[{"log":"b","timestamp":"2","level":"UNKNOWN"}]}}}"#;
+            "taskrunner":{"t1":{"logs":[{"log":"b","timestamp":"2","level":"UNKNOWN"},
+                                         {"log":"d","timestamp":"2","level":"INFO"}]}}}"#;
 
         let logs: Logs = serde_json::from_str(text).unwrap();
 
-        assert_eq!(logs.lines(), ["2  t1  b", "3  assembler  c"]);
+        assert_eq!(logs.lines(), ["2  t1  b", "2  t1  INFO d", "3  assembler  c"]);
     }
 }

@@ -68,6 +68,15 @@ struct Job {
     error_message: Option<String>,
     #[serde(default)]
     data_source: Option<DataSource>,
+    #[serde(default)]
+    config: Option<Config>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    #[serde(default)]
+    is_test_job: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,7 +135,10 @@ async fn list(limit: u32, offset: u32, session: &Session) -> Result<(), Failure>
     let page: Page = answer.read()?;
     session.output.result(&answer.text, || {
         let name = |job: &Job| job.name.clone().unwrap_or_default();
-        let line = |job: &Job| format!("{}  {:12}  {}", job.id, state(&job.state), name(job));
+        let is_test = |job: &Job| job.config.as_ref().and_then(|config| config.is_test_job);
+        let mark = |job: &Job| if is_test(job) == Some(true) { " (test)" } else { "" };
+        let line =
+            |job: &Job| format!("{}  {:12}  {}{}", job.id, state(&job.state), name(job), mark(job));
         page.data.iter().map(line).collect()
     })
 }

@@ -1,16 +1,15 @@
 //! Placement: which task goes to which node, and why not.
 //!
 //! Greedy and in rounds: each round gives one task to every node that has room, so that a small
-//! run spreads over all nodes; the run with the fewest running tasks is served first.
-
-use std::ops::Bound;
+//! run spreads over all nodes. Which run is served first is told in `queue`.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::life::record;
-use super::outbox::{LeaseChange, TaskRecord, TaskState};
-use super::run::{Active, Logs, Run};
+use super::active::Active;
+use super::outbox::{LeaseChange, TaskState};
+use super::queue::Place;
+use super::run::Run;
 use super::{Market, Refused};
 use crate::ids::{NodeId, RunId, WorkspaceId};
 
@@ -19,7 +18,7 @@ impl Market {
     /// ahead of it. Gives the nodes that got something.
     pub fn dispatch(&mut self, now: DateTime<Utc>) -> Vec<NodeId> {
         let mut served = Vec::new();
-        if self.runnable.is_empty() {
+        if self.queue.is_empty() {
             return served;
         }
         for ahead in [false, true] {
@@ -27,7 +26,7 @@ impl Market {
             while !open.is_empty() {
                 open.retain(|node| self.place_one(*node, ahead, now));
                 served.extend_from_slice(&open);
-                if self.runnable.is_empty() {
+                if self.queue.is_empty() {
                     return served;
                 }
             }
@@ -40,7 +39,7 @@ impl Market {
             .copied()
             .collect();
         for id in present {
-            if self.runnable.is_empty() {
+            if self.queue.is_empty() {
                 break;
             }
             self.open.remove(&id);
@@ -54,12 +53,12 @@ impl Market {
         if !node.is_present(now) {
             return false;
         }
-        let mut after = Bound::Unbounded;
-        while let Some((rank, run)) = self.next_runnable(after, id, ahead, now) {
-            if self.lease(run, id, now) {
+        let mut after = None;
+        while let Some(place) = self.next_runnable(after, id, ahead, now) {
+            if self.lease(place.run, id, now) {
                 return true;
             }
-            after = Bound::Excluded((rank, run));
+            after = Some(place);
         }
         false
     }
@@ -67,20 +66,17 @@ impl Market {
     /// The next run whose tasks the node has room for.
     fn next_runnable(
         &self,
-        after: Bound<(usize, RunId)>,
+        after: Option<Place>,
         id: NodeId,
         ahead: bool,
         now: DateTime<Utc>,
-    ) -> Option<(usize, RunId)> {
+    ) -> Option<Place> {
         let node = self.nodes.get(&id)?;
-        self.runnable
-            .range((after, Bound::Unbounded))
-            .find(|(_, run)| {
-                self.runs.get(run).is_some_and(|run| {
-                    node.has_room(run.needs(), ahead) && !node.is_aside(run.spec.workspace, now)
-                })
+        self.queue.after(after).find(|place| {
+            self.runs.get(&place.run).is_some_and(|run| {
+                node.can_take(run, ahead) && !node.is_aside(run.spec.workspace, now)
             })
-            .copied()
+        })
     }
 
     /// Leases the run's next task to the node, if it has one for this node and its hold covers it.
@@ -98,26 +94,15 @@ impl Market {
         let Some((index, mut tries)) = run.take(choice) else { return false };
         tries.attempt += 1;
         let lease = run.lease(index, tries.attempt);
-        let task = TaskRecord {
-            node: Some(node_id),
-            leased_at: Some(now),
-            ..record(lease, TaskState::Leased, &tries)
-        };
-        run.hand_out(
-            index,
-            Active {
-                node: node_id,
-                leased_at: now,
-                running_since: None,
-                bound,
-                logs: Logs::default(),
-                tries,
-            },
-        );
+        let mut active = Active::new(node_id, now, bound, tries);
         if let Some(node) = self.nodes.get_mut(&node_id) {
             node.leased.insert(lease);
             node.used = node.used.plus(needs);
+            active.gpu = node.gpus.take(run.gpus());
         }
+        let task = active.record(lease, TaskState::Leased);
+        run.hand_out(index, active);
+        self.queue.serve(run);
         self.put_task(task);
         self.outbox.leases.push(LeaseChange::Granted { node: node_id, lease });
         self.outbox.runs.insert(run_id);
@@ -127,12 +112,12 @@ impl Market {
 
     /// Whether some node that is large enough could serve, other than these.
     pub(super) fn has_another(&self, run: &Run, than: &[NodeId], now: DateTime<Utc>) -> bool {
-        let (needs, customer) = (run.needs(), run.spec.workspace);
+        let customer = run.spec.workspace;
         self.nodes.iter().any(|(id, node)| {
             !than.contains(id)
                 && node.is_present(now)
                 && !node.is_aside(customer, now)
-                && needs.fits_in(node.capacity)
+                && node.is_fit(run)
         })
     }
 

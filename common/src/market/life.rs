@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::active::Active;
 use super::outbox::{LeaseChange, Notice, Step, TableKind, TaskRecord, TaskState};
-use super::run::{Run, Single, Tries};
+use super::run::{Run, Single};
 use super::{Market, Refused};
 use crate::chunks::ChunkTable;
-use crate::credits::Credits;
 use crate::ids::{NodeId, RunId};
 use crate::run::RunState;
 use crate::spec::{Assemble, Partition, Partitioner, RunSpec, Source};
 use crate::task::{Lease, Stage};
+use crate::terms::TEST_CHUNKS;
 
 impl Market {
     /// Accepts a run and holds what its first tasks are estimated to cost.
@@ -26,6 +27,7 @@ impl Market {
             return Err(Refused::AlreadyStarted);
         }
         let known = chunks_known_at_start(&spec);
+        let known = if spec.terms.is_test { known.min(TEST_CHUNKS) } else { known };
         let run = Run::new(id, spec, now);
         let estimate = run.estimate(&self.policy).saturating_mul(known.into());
         self.runs.insert(id, run);
@@ -35,11 +37,28 @@ impl Market {
         }
         self.outbox.new_runs.insert(id);
         self.outbox.runs.insert(id);
-        self.outbox.steps.push((id, Step::Cut));
-        // It begins in both at once, and who listens waits for each.
         self.notice_state(id, RunState::Started);
-        self.notice_state(id, RunState::Fetching);
+        match self.runs.get(&id).and_then(Run::begins_at) {
+            Some(at) => {
+                self.scheduled.insert((at, id));
+            }
+            None => {
+                self.outbox.steps.push((id, Step::Cut));
+                self.notice_state(id, RunState::Fetching);
+            }
+        }
         Ok(())
+    }
+
+    /// Begins the runs whose time has come.
+    fn begin_due(&mut self, now: DateTime<Utc>) {
+        while let Some((at, id)) = self.scheduled.first().copied()
+            && at <= now
+        {
+            self.scheduled.pop_first();
+            self.enter(id, RunState::Fetching, now);
+            self.outbox.steps.push((id, Step::Cut));
+        }
     }
 
     /// The source has been looked at. A custom partitioner gets its objects; with a built-in one
@@ -68,6 +87,7 @@ impl Market {
             self.fail(id, "the partitioner produced no chunks".to_owned(), now);
             return;
         }
+        let table = if run.spec.terms.is_test { table.head(TEST_CHUNKS) } else { table };
         let table = Arc::new(table);
         run.chunks = Some(Arc::clone(&table));
         run.single = Single::Fresh;
@@ -113,9 +133,10 @@ impl Market {
         Ok(())
     }
 
-    /// Ends runs that are past their limits, takes the leases of silent nodes, and keeps holds
+    /// Begins runs that are due, ends those that are past their limits, takes the leases of silent nodes, and keeps holds
     /// ahead of running tasks. To be called about once a second.
     pub fn tick(&mut self, now: DateTime<Utc>) {
+        self.begin_due(now);
         self.expire_nodes(now);
         let ids: Vec<RunId> = self.runs.keys().copied().collect();
         for id in ids {
@@ -151,7 +172,7 @@ impl Market {
         }
         for ((lease, node), reason) in overdue {
             self.strike(node, customer, now);
-            self.lose(lease, reason.to_owned(), now);
+            self.lose(lease, reason, now);
         }
     }
 
@@ -199,14 +220,18 @@ impl Market {
     }
 
     fn end(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
+        let begins_at = self.runs.get(&id).and_then(Run::begins_at);
         self.end_tasks(id, now);
         self.settle(id, now);
         self.enter(id, state, now);
         self.outbox.runs.remove(&id);
         if let Some(run) = self.runs.remove(&id) {
             self.dry.remove(&(run.spec.workspace, id));
-            if let Some(rank) = run.rank {
-                self.runnable.remove(&(rank, id));
+            if let Some(place) = run.place {
+                self.queue.remove(place);
+            }
+            if let Some(at) = begins_at {
+                self.scheduled.remove(&(at, id));
             }
             self.outbox.ended.push(run.record());
         }
@@ -218,26 +243,26 @@ impl Market {
         let waiting = std::mem::take(&mut run.waiting);
         let mut ended: Vec<_> = waiting
             .into_iter()
-            .map(|(index, tries)| (run.lease(index, tries.attempt), tries, None))
+            .map(|(index, tries)| {
+                let lease = run.lease(index, tries.attempt);
+                let node = tries.failed_on.last().copied();
+                TaskRecord { node, ..tries.record(lease, TaskState::Failed) }
+            })
             .collect();
         let active: Vec<u32> = run.active.keys().copied().collect();
         for index in active {
-            if let Some((lease, tries, node)) = self.release(id, index) {
-                ended.push((lease, tries, Some(node)));
+            if let Some((lease, active)) = self.release(id, index) {
+                ended.push(active.record(lease, TaskState::Failed));
             }
         }
-        for (lease, tries, node) in ended {
-            self.put_task(TaskRecord {
-                node: node.or_else(|| tries.failed_on.last().copied()),
-                ended_at: Some(now),
-                error: Some("the run ended before this task".to_owned()),
-                ..record(lease, TaskState::Failed, &tries)
-            });
+        for task in ended {
+            let error = Some("the run ended before this task".to_owned());
+            self.put_task(TaskRecord { ended_at: Some(now), error, ..task });
         }
     }
 
     /// Takes a task from its node. What becomes of the task is up to the caller.
-    pub(super) fn release(&mut self, id: RunId, index: u32) -> Option<(Lease, Tries, NodeId)> {
+    pub(super) fn release(&mut self, id: RunId, index: u32) -> Option<(Lease, Active)> {
         let run = self.runs.get_mut(&id)?;
         let needs = run.needs();
         let active = run.take_back(index)?;
@@ -246,11 +271,14 @@ impl Market {
         if let Some(node) = self.nodes.get_mut(&active.node) {
             node.leased.remove(&lease);
             node.used = node.used.minus(needs);
+            if let Some(gpu) = &active.gpu {
+                node.gpus.give_back(gpu);
+            }
             self.open.insert(active.node);
         }
         self.outbox.leases.push(LeaseChange::Ended { node: active.node, lease });
         self.note_runnable(id);
-        Some((lease, active.tries, active.node))
+        Some((lease, active))
     }
 
     fn enter(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
@@ -287,23 +315,6 @@ impl Market {
     }
 }
 
-/// A task's record with what its tries say; the rest is for the caller to fill in.
-pub(super) fn record(lease: Lease, state: TaskState, tries: &Tries) -> TaskRecord {
-    TaskRecord {
-        task: lease.task,
-        state,
-        attempt: tries.attempt,
-        failures: tries.failures,
-        losses: tries.losses,
-        node: None,
-        leased_at: None,
-        ended_at: None,
-        price: Credits::ZERO,
-        receipt: None,
-        error: None,
-    }
-}
-
 /// The number of chunks, as far as the spec alone tells.
 fn chunks_known_at_start(spec: &RunSpec) -> u32 {
     match (&spec.partition, &spec.source) {
@@ -318,9 +329,10 @@ fn chunks_known_at_start(spec: &RunSpec) -> u32 {
 
 fn past_job_timeout(run: &Run, now: DateTime<Utc>) -> bool {
     let Some(secs) = run.spec.limits.job_timeout_secs else { return false };
+    // From the start of its work: a run may have waited for a time that its customer chose.
     run.times
-        .get(&RunState::Started)
-        .is_some_and(|started| now - *started > TimeDelta::seconds(secs.into()))
+        .get(&RunState::Fetching)
+        .is_some_and(|began| now - *began > TimeDelta::seconds(secs.into()))
 }
 
 impl Run {

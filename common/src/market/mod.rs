@@ -4,17 +4,22 @@
 //! stored and done. The caller stores all of it in one transaction before it acts or answers; the
 //! memory here is only a cache of what is stored, so a restart is `Market::load` and nothing else.
 
+mod active;
 mod dispatch;
+mod gpus;
 mod life;
 mod money;
 mod node;
 mod outbox;
+mod queue;
+mod receipts;
 mod run;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod waiting;
 
+pub use active::UnderLease;
 pub use node::Node;
 pub use outbox::{
     Changes, Ended, LeaseChange, Line, LogRecord, Notice, Owner, Progress, RunRecord, Step,
@@ -22,7 +27,7 @@ pub use outbox::{
 };
 pub use run::Run;
 pub use sync::CheckedSync;
-pub use waiting::Waiting;
+pub use waiting::{Obstacles, Waiting};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,8 +38,9 @@ use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::ledger::{Account, Ledger};
 use crate::resources::Resources;
 use crate::task::{Lease, TaskRef};
+use active::{Active, Tries};
 use outbox::Outbox;
-use run::Active;
+use queue::Queue;
 
 /// The numbers that the market's owner may turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +92,10 @@ pub struct Market {
     runs: BTreeMap<RunId, Run>,
     nodes: BTreeMap<NodeId, Node>,
     ledger: Ledger,
-    /// Runs that have a task to hand out, fewest running tasks first.
-    runnable: BTreeSet<(usize, RunId)>,
+    /// Runs that have a task to hand out.
+    queue: Queue,
+    /// Runs that have been accepted and begin later, first come first.
+    scheduled: BTreeSet<(DateTime<Utc>, RunId)>,
     /// Runs whose wallet could not cover one more task. They wait for their own running tasks to
     /// give something back, or for credits.
     dry: BTreeSet<(WorkspaceId, RunId)>,
@@ -115,7 +123,8 @@ impl Market {
             runs: stored.runs.into_iter().map(|run| (run.id, run)).collect(),
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
-            runnable: BTreeSet::new(),
+            queue: Queue::default(),
+            scheduled: BTreeSet::new(),
             dry: BTreeSet::new(),
             open: BTreeSet::new(),
             outbox: Outbox::default(),
@@ -129,6 +138,7 @@ impl Market {
         let runs: Vec<RunId> = market.runs.keys().copied().collect();
         for id in runs {
             let run = &market.runs[&id];
+            market.scheduled.extend(run.begins_at().map(|at| (at, id)));
             if let Some(step) = run.step() {
                 market.outbox.steps.push((id, step));
             }
@@ -144,7 +154,7 @@ impl Market {
         else {
             return;
         };
-        let tries = run::Tries {
+        let tries = Tries {
             attempt: task.attempt,
             failures: task.failures,
             losses: task.losses,
@@ -160,17 +170,7 @@ impl Market {
                 let free = run.held.saturating_sub(run.committed);
                 let bound = run.estimate(&self.policy).min(free);
                 let leased_at = task.leased_at.unwrap_or(now);
-                run.hand_out(
-                    index,
-                    Active {
-                        node,
-                        leased_at,
-                        running_since: None,
-                        bound,
-                        logs: run::Logs::default(),
-                        tries,
-                    },
-                );
+                run.hand_out(index, Active::new(node, leased_at, bound, tries));
                 let lease = Lease { task: task.task, attempt: task.attempt };
                 if let Some(node) = self.nodes.get_mut(&node) {
                     node.leased.insert(lease);
@@ -210,6 +210,8 @@ impl Market {
             balances,
             lines: outbox.lines,
             logs: outbox.logs,
+            attempts: outbox.attempts,
+            devices: outbox.devices,
             ended: outbox.ended.iter().map(|run| Ended { run: run.id, state: run.state }).collect(),
             steps: outbox.steps,
             notices: outbox.notices,
@@ -231,24 +233,6 @@ impl Market {
 
     pub fn balance(&self, account: Account) -> Credits {
         self.ledger.balance(account)
-    }
-
-    /// Notes whether a run has a task to hand out, after anything about it has changed.
-    fn note_runnable(&mut self, id: RunId) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let before = run.rank.take();
-        if let Some(rank) = before {
-            self.runnable.remove(&(rank, id));
-        }
-        if run.has_waiting() && !self.dry.contains(&(run.spec.workspace, id)) {
-            if before.is_none() {
-                // Nodes that had nothing to offer to the others may have room for this one.
-                self.open.extend(self.nodes.keys());
-            }
-            let rank = run.active.len();
-            run.rank = Some(rank);
-            self.runnable.insert((rank, id));
-        }
     }
 
     /// The invariants: what must be true after every step. Its cost grows with what is running.
@@ -279,6 +263,17 @@ impl Market {
             });
             if used != node.used {
                 return Err(format!("{id:?} uses {:?}, counted {used:?}", node.used));
+            }
+            let mut gpus: BTreeMap<&str, u32> = BTreeMap::new();
+            for lease in &node.leased {
+                let active =
+                    self.runs.get(&lease.task.run).and_then(|run| run.active_lease(*lease));
+                if let Some(name) = active.and_then(|active| active.gpu.as_deref()) {
+                    *gpus.entry(name).or_default() += 1;
+                }
+            }
+            if gpus != node.gpus.used() {
+                return Err(format!("{id:?}: GPUs {:?}, counted {gpus:?}", node.gpus));
             }
             let run_holds = |lease: &&Lease| {
                 self.runs

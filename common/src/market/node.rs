@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::Market;
+use super::gpus::Gpus;
+use super::run::Run;
+use crate::device::Device;
 use crate::ids::{NodeId, WorkspaceId};
 use crate::resources::Resources;
 use crate::task::Lease;
@@ -21,6 +24,8 @@ pub struct Node {
     pub(super) former: Option<u64>,
     pub(super) capacity: Resources,
     pub(super) prefetch: u32,
+    pub(super) device: Device,
+    pub(super) gpus: Gpus,
     pub(super) leased: BTreeSet<Lease>,
     /// The needs of all leased tasks together.
     pub(super) used: Resources,
@@ -52,6 +57,8 @@ impl Node {
             former: None,
             capacity: Resources::NONE,
             prefetch: 0,
+            device: Device::default(),
+            gpus: Gpus::default(),
             leased: BTreeSet::new(),
             used: Resources::NONE,
             listed: BTreeSet::new(),
@@ -88,10 +95,27 @@ impl Node {
         self.leased.len()
     }
 
-    /// Whether a task with these needs can be added: within the capacity, or beyond it by as many
-    /// such tasks as the node fetches ahead.
-    pub(super) fn has_room(&self, needs: Resources, ahead: bool) -> bool {
+    /// Whether the run may be worked on where this node is.
+    pub(super) fn is_admitted(&self, run: &Run) -> bool {
+        run.spec.terms.regions.admit(&self.device.region)
+    }
+
+    /// Whether it could take a task of the run if it had nothing else to do.
+    pub(super) fn is_fit(&self, run: &Run) -> bool {
+        run.needs().fits_in(self.capacity) && self.gpus.has(run.gpus()) && self.is_admitted(run)
+    }
+
+    /// Whether it can take one more task of the run, of those that it runs or of those ahead.
+    pub(super) fn can_take(&self, run: &Run, ahead: bool) -> bool {
         let extra = if ahead { self.prefetch } else { 0 };
+        self.has_room(run.needs(), extra)
+            && self.gpus.has_free(run.gpus(), extra)
+            && self.is_admitted(run)
+    }
+
+    /// Whether a task with these needs can be added: within the capacity, or beyond it by so many
+    /// such tasks.
+    fn has_room(&self, needs: Resources, extra: u32) -> bool {
         let limit = Resources::new(
             self.capacity.cpu_millis.saturating_add(needs.cpu_millis.saturating_mul(extra)),
             self.capacity.memory_mib.saturating_add(needs.memory_mib.saturating_mul(extra)),
@@ -114,7 +138,7 @@ impl Market {
                 .map(|node| node.leased.iter().copied().collect())
                 .unwrap_or_default();
             for lease in leases {
-                self.lose(lease, "its node went silent".to_owned(), now);
+                self.lose(lease, "its node went silent", now);
             }
             self.nodes.remove(&id);
             self.open.remove(&id);

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
+use crate::device::Device;
 use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
 use crate::ledger::{Account, Transfer};
 use crate::protocol::{LogLine, SignedReceipt};
@@ -28,6 +29,10 @@ pub struct Changes {
     pub balances: Vec<(Account, i64)>,
     pub lines: Vec<Line>,
     pub logs: Vec<LogRecord>,
+    /// Attempts that have ended and after which their task goes on with another.
+    pub attempts: Vec<TaskRecord>,
+    /// What nodes say of their machines, where it is news.
+    pub devices: BTreeMap<NodeId, Device>,
 
     pub ended: Vec<Ended>,
     pub steps: Vec<(RunId, Step)>,
@@ -44,6 +49,8 @@ impl Changes {
             && self.tasks.is_empty()
             && self.transfers.is_empty()
             && self.logs.is_empty()
+            && self.attempts.is_empty()
+            && self.devices.is_empty()
             && self.tables.is_empty()
             && self.lines.is_empty()
     }
@@ -76,6 +83,10 @@ pub struct TaskRecord {
     /// Who holds it, or held it last.
     pub node: Option<NodeId>,
     pub leased_at: Option<DateTime<Utc>>,
+    /// When the node first said that it holds it. Like the next, it is stored when the attempt
+    /// ends, so that it costs no write of its own.
+    pub received_at: Option<DateTime<Utc>>,
+    pub running_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub price: Credits,
     /// The receipt that ended it, as it was sent.
@@ -206,6 +217,8 @@ pub(super) struct Outbox {
     pub accounts: BTreeSet<Account>,
     pub lines: Vec<Line>,
     pub logs: Vec<LogRecord>,
+    pub attempts: Vec<TaskRecord>,
+    pub devices: BTreeMap<NodeId, Device>,
     pub steps: Vec<(RunId, Step)>,
     pub notices: Vec<Notice>,
     pub leases: Vec<LeaseChange>,

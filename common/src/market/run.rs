@@ -1,12 +1,15 @@
 //! A run in memory: how far it is, what is handed out, what it holds.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Policy;
+use super::active::{Active, Tries, UnderLease};
 use super::outbox::{Owner, Progress, RunRecord, Step};
+use super::queue::Place;
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
 use crate::ids::{NodeId, RunId};
@@ -44,8 +47,10 @@ pub struct Run {
     pub(super) committed: Credits,
     pub(super) captured: Credits,
     pub(super) error: Option<String>,
-    /// Where the run stands in the order of runnable ones.
-    pub(super) rank: Option<usize>,
+    /// Where the run stands in the queue, if it has a task to hand out.
+    pub(super) place: Option<Place>,
+    /// When it is its turn there.
+    pub(super) turn: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,36 +58,6 @@ pub(super) enum Single {
     Fresh,
     HandedOut,
     Done,
-}
-
-/// A task under lease.
-#[derive(Debug)]
-pub(super) struct Active {
-    pub node: NodeId,
-    pub leased_at: DateTime<Utc>,
-    pub running_since: Option<DateTime<Utc>>,
-    /// The most it can cost by now and a little later.
-    pub bound: Credits,
-    pub logs: Logs,
-    pub tries: Tries,
-}
-
-/// How much of an attempt's log has been taken.
-#[derive(Debug, Default)]
-pub(super) struct Logs {
-    pub lines: u32,
-    pub bytes: usize,
-}
-
-/// What a task has been through.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Tries {
-    pub attempt: u32,
-    /// Attempts that failed by the customer's code.
-    pub failures: u32,
-    /// Attempts that their nodes lost.
-    pub losses: u32,
-    pub failed_on: Vec<NodeId>,
 }
 
 /// A task that can be handed out.
@@ -96,10 +71,14 @@ pub(super) enum Choice {
 
 impl Run {
     pub(super) fn new(id: RunId, spec: Arc<RunSpec>, now: DateTime<Utc>) -> Self {
-        let times = [(RunState::Started, now), (RunState::Fetching, now)].into();
+        let mut times = BTreeMap::from([(RunState::Started, now)]);
+        let later = spec.terms.start_at.is_some_and(|at| at > now);
+        if !later {
+            times.insert(RunState::Fetching, now);
+        }
         Self::load(RunRecord {
             id,
-            state: RunState::Fetching,
+            state: if later { RunState::Started } else { RunState::Fetching },
             times,
             total: None,
             next: 0,
@@ -130,7 +109,8 @@ impl Run {
             committed: Credits::ZERO,
             captured: record.captured,
             error: record.error,
-            rank: None,
+            place: None,
+            turn: 0,
         }
     }
 
@@ -170,6 +150,12 @@ impl Run {
         self.source.as_ref()
     }
 
+    /// When its work begins, where it has not.
+    pub(super) fn begins_at(&self) -> Option<DateTime<Utc>> {
+        let start_at = self.spec.terms.start_at.unwrap_or(DateTime::UNIX_EPOCH);
+        (self.state == RunState::Started).then_some(start_at)
+    }
+
     /// The stage whose tasks nodes work on now, if any.
     pub fn stage(&self) -> Option<Stage> {
         match self.state {
@@ -194,8 +180,9 @@ impl Run {
     /// it twice must give the same.
     pub fn step(&self) -> Option<Step> {
         match (self.state, &self.spec.partition, &self.spec.assemble) {
-            (RunState::Started | RunState::Fetching, _, _)
-            | (RunState::Partitioning, Partition::Builtin(_), _) => Some(Step::Cut),
+            (RunState::Fetching, _, _) | (RunState::Partitioning, Partition::Builtin(_), _) => {
+                Some(Step::Cut)
+            }
             (RunState::Partitioning, Partition::Custom(_), _) => {
                 (self.single == Single::Done).then_some(Step::Collect)
             }
@@ -206,7 +193,11 @@ impl Run {
             (RunState::Assembling, _, Assemble::Custom(_)) => {
                 (self.single == Single::Done).then_some(Step::Fold)
             }
-            (RunState::Processing | RunState::Complete | RunState::Failed, _, _) => None,
+            (
+                RunState::Started | RunState::Processing | RunState::Complete | RunState::Failed,
+                _,
+                _,
+            ) => None,
         }
     }
 
@@ -216,6 +207,10 @@ impl Run {
 
     pub(super) fn needs(&self) -> Resources {
         self.container().map_or(Resources::NONE, |container| container.needs)
+    }
+
+    pub(super) fn gpus(&self) -> &[String] {
+        self.container().map_or(&[], |container| &container.gpus)
     }
 
     pub fn progress(&self) -> Progress {
@@ -307,6 +302,17 @@ impl Run {
     pub(super) fn lease(&self, index: u32, attempt: u32) -> Lease {
         let stage = self.stage().unwrap_or(Stage::Process);
         Lease { task: TaskRef { run: self.id, stage, index }, attempt }
+    }
+
+    /// The tasks of these indexes that nodes hold.
+    pub fn under_lease(&self, tasks: RangeInclusive<u32>) -> Vec<UnderLease> {
+        let held = self.active.range(tasks);
+        held.map(|(index, active)| UnderLease {
+            lease: self.lease(*index, active.tries.attempt),
+            received_at: active.received_at,
+            running_at: active.running_since,
+        })
+        .collect()
     }
 
     /// The task under this very lease.

@@ -5,17 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Market;
-use super::life::record;
 use super::node::Node;
-use super::outbox::{LogRecord, TaskRecord, TaskState};
-use super::run::{Run, Single, Tries};
+use super::outbox::LogRecord;
+use super::run::Run;
 use crate::ids::{NodeId, RunId, WorkspaceId};
-use crate::price::price;
-use crate::protocol::{ASSIGN_MAX, LogBatch, LogLine};
 use crate::protocol::{
-    Assignment, Failure, Inputs, Orders, Outcome, Receipt, SignedReceipt, Sync, Work,
+    ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
+    Work,
 };
-use crate::resources::Usage;
 use crate::run::RunState;
 use crate::spec::{Assemble, Partition};
 use crate::task::{Lease, Stage};
@@ -61,15 +58,23 @@ impl Market {
         node.incarnation = Some(sync.incarnation);
         node.capacity = sync.capacity;
         node.prefetch = sync.prefetch;
+        let other = node.device != sync.device;
+        if other {
+            self.outbox.devices.insert(id, sync.device.clone());
+            node.device = sync.device;
+        }
         node.until = until;
         node.listed = sync.holding.iter().map(|held| held.lease).collect();
         node.listed.extend(receipts.iter().map(|(receipt, ..)| receipt.lease));
         self.open.insert(id);
+        if other {
+            self.recount_gpus(id);
+        }
         if restarted {
             self.lose_unlisted(id, now);
         }
         for held in &sync.holding {
-            self.note_running(id, held.lease, held.running_ms, now);
+            self.note_held(id, *held, now);
         }
         for batch in sync.logs {
             self.take_logs(id, batch);
@@ -119,7 +124,7 @@ impl Market {
         (works.into_values().collect(), assign)
     }
 
-    fn strike_for(&mut self, id: NodeId, run: RunId, now: DateTime<Utc>) {
+    pub(super) fn strike_for(&mut self, id: NodeId, run: RunId, now: DateTime<Utc>) {
         if let Some(customer) = self.runs.get(&run).map(|run| run.spec.workspace) {
             self.strike(id, customer, now);
         }
@@ -130,25 +135,28 @@ impl Market {
         let Some(node) = self.nodes.get(&id) else { return };
         let lost: Vec<Lease> = node.leased.difference(&node.listed).copied().collect();
         for lease in lost {
-            self.lose(lease, "its node started anew".to_owned(), now);
+            self.lose(lease, "its node started anew", now);
         }
     }
 
-    fn note_running(
+    /// Notes since when the node has held, and run, an attempt.
+    pub(super) fn note_held(
         &mut self,
         id: NodeId,
-        lease: Lease,
-        running_ms: Option<u64>,
+        Held { lease, running_ms }: Held,
         now: DateTime<Utc>,
     ) {
-        let Some(ms) = running_ms.and_then(|ms| i64::try_from(ms).ok()) else { return };
         let Some(run) = self.runs.get_mut(&lease.task.run) else { return };
-        if run.active_lease(lease).is_some_and(|active| active.node == id)
-            && let Some(active) = run.active.get_mut(&lease.task.index)
-        {
-            let since = now - TimeDelta::milliseconds(ms.min(i64::from(u32::MAX)));
-            active.running_since.get_or_insert(since.max(active.leased_at));
+        if run.active_lease(lease).is_none_or(|active| active.node != id) {
+            return;
         }
+        let Some(active) = run.active.get_mut(&lease.task.index) else { return };
+        active.received_at.get_or_insert(now);
+        let Some(ms) = running_ms.and_then(|ms| i64::try_from(ms).ok()) else { return };
+        let since = now - TimeDelta::milliseconds(ms.min(i64::from(u32::MAX)));
+        let since = *active.running_since.get_or_insert(since.max(active.leased_at));
+        // It may have begun between two messages, or before this server's start.
+        active.received_at = active.received_at.map(|received| received.min(since));
     }
 
     fn take_logs(&mut self, id: NodeId, mut batch: LogBatch) {
@@ -174,184 +182,18 @@ impl Market {
         logs.lines = first.saturating_add(u32::try_from(lines.len()).unwrap_or(LINES_MAX));
         self.outbox.logs.push(LogRecord { lease: batch.lease, first, lines });
     }
-
-    /// Settles a receipt. One for a lease that the node does not hold changes nothing.
-    fn take_receipt(
-        &mut self,
-        id: NodeId,
-        receipt: Receipt,
-        signed: SignedReceipt,
-        now: DateTime<Utc>,
-    ) {
-        let lease = receipt.lease;
-        let held = self
-            .runs
-            .get(&lease.task.run)
-            .and_then(|run| run.active_lease(lease))
-            .is_some_and(|active| active.node == id);
-        if !held {
-            return;
-        }
-        match receipt.outcome {
-            Outcome::Succeeded { .. } => self.accept(lease, receipt.usage, signed, now),
-            Outcome::Failed { failure, message } => {
-                self.fail_task(lease, failure, &message, signed, now);
-            }
-            Outcome::NodeFault { message } => {
-                self.strike_for(id, lease.task.run, now);
-                self.lose(lease, message, now);
-            }
-        }
-    }
-
-    /// Accepts a task's result and pays for it: both or neither.
-    fn accept(&mut self, lease: Lease, usage: Usage, signed: SignedReceipt, now: DateTime<Utc>) {
-        let run_id = lease.task.run;
-        let Some(run) = self.runs.get(&run_id) else { return };
-        let Some(active) = run.active_lease(lease) else { return };
-        let (leased_at, bound) = (active.leased_at, active.bound);
-        let cost = match lease.task.stage {
-            Stage::Process => {
-                let ms = u64::try_from((now - leased_at).num_milliseconds()).unwrap_or(0);
-                price(usage.at_most(Usage::full(run.needs(), ms))).min(bound)
-            }
-            Stage::Partition | Stage::Assemble => crate::credits::Credits::ZERO,
-        };
-        let Some((_, tries, node)) = self.release(run_id, lease.task.index) else { return };
-        let Some(operator) = self.nodes.get_mut(&node).map(|node| {
-            node.strikes = 0;
-            node.operator
-        }) else {
-            return;
-        };
-        self.capture(lease.task, operator, cost, now);
-        self.put_task(TaskRecord {
-            node: Some(node),
-            leased_at: Some(leased_at),
-            ended_at: Some(now),
-            price: cost,
-            receipt: Some(signed),
-            ..record(lease, TaskState::Done, &tries)
-        });
-        if let Some(run) = self.runs.get_mut(&run_id) {
-            if Run::is_single(lease.task.stage) {
-                run.single = Single::Done;
-            } else {
-                run.chunks_done += 1;
-            }
-        }
-        self.outbox.runs.insert(run_id);
-        self.advance(run_id, now);
-    }
-
-    /// The customer's code failed: again, if the job allows it, or the end of the run.
-    fn fail_task(
-        &mut self,
-        lease: Lease,
-        failure: Failure,
-        message: &str,
-        signed: SignedReceipt,
-        now: DateTime<Utc>,
-    ) {
-        let Some((_, mut tries, node)) = self.release(lease.task.run, lease.task.index) else {
-            return;
-        };
-        tries.failures += 1;
-        tries.failed_on.push(node);
-        let reason = describe(failure, message);
-        let retries = self.runs.get(&lease.task.run).map_or(0, |run| run.spec.limits.task_retries);
-        if tries.failures <= retries {
-            self.wait_again(lease, tries, node, reason, now);
-            return;
-        }
-        self.put_task(TaskRecord {
-            node: Some(node),
-            ended_at: Some(now),
-            receipt: Some(signed),
-            error: Some(reason.clone()),
-            ..record(lease, TaskState::Failed, &tries)
-        });
-        let what = match lease.task.stage {
-            Stage::Process => format!("chunk {}", lease.task.index),
-            Stage::Partition => "the partitioner".to_owned(),
-            Stage::Assemble => "the assembler".to_owned(),
-        };
-        let tried = tries.failures;
-        let times = if tried == 1 { String::new() } else { format!(" {tried} times") };
-        self.fail(lease.task.run, format!("{what} failed{times}: {reason}"), now);
-    }
-
-    /// The node lost the task: it goes elsewhere, unless too many nodes have lost it.
-    pub(super) fn lose(&mut self, lease: Lease, reason: String, now: DateTime<Utc>) {
-        let Some((_, mut tries, node)) = self.release(lease.task.run, lease.task.index) else {
-            return;
-        };
-        tries.losses += 1;
-        tries.failed_on.push(node);
-        if tries.losses < self.policy.losses_max {
-            self.wait_again(lease, tries, node, reason, now);
-            return;
-        }
-        self.put_task(TaskRecord {
-            node: Some(node),
-            ended_at: Some(now),
-            error: Some(reason.clone()),
-            ..record(lease, TaskState::Failed, &tries)
-        });
-        let losses = tries.losses;
-        self.fail(
-            lease.task.run,
-            format!(
-                "task {} was lost by nodes {losses} times; at last: {reason}",
-                lease.task.index
-            ),
-            now,
-        );
-    }
-
-    fn wait_again(
-        &mut self,
-        lease: Lease,
-        tries: Tries,
-        node: NodeId,
-        reason: String,
-        now: DateTime<Utc>,
-    ) {
-        self.put_task(TaskRecord {
-            node: Some(node),
-            ended_at: Some(now),
-            error: Some(reason),
-            ..record(lease, TaskState::Waiting, &tries)
-        });
-        if let Some(run) = self.runs.get_mut(&lease.task.run) {
-            run.waiting.insert(lease.task.index, tries);
-        }
-        self.note_runnable(lease.task.run);
-    }
-}
-
-fn describe(failure: Failure, message: &str) -> String {
-    let what = match failure {
-        Failure::ExitCode(code) => format!("it ended with exit code {code}"),
-        Failure::Timeout => "it ran into the task timeout".to_owned(),
-        Failure::OutOfMemory => "it needed more memory than its app asks for".to_owned(),
-        Failure::Results => "its results cannot be taken".to_owned(),
-        Failure::Package => "its package cannot be run".to_owned(),
-        Failure::Input => "its input cannot be read".to_owned(),
-    };
-    // The message is the node's: cut to a line's length.
-    let message: String = message.chars().take(500).collect();
-    if message.is_empty() { what } else { format!("{what} ({message})") }
 }
 
 fn work(run: &Run, stage: Stage) -> Option<Work> {
     let container = run.spec.container(stage)?;
     Some(Work {
         run: run.id,
+        workspace: run.spec.workspace,
         stage,
         package: container.package.digest,
         image: container.image.clone(),
         entrypoint: container.entrypoint.clone(),
+        secrets: !container.secrets.is_empty(),
         needs: container.needs,
         params: serde_json::Value::Object(container.params.clone()).to_string(),
         task_timeout_secs: run.spec.limits.task_timeout_secs,
@@ -366,7 +208,8 @@ fn assignment(run: &Run, lease: Lease) -> Option<Assignment> {
         }
         Stage::Partition | Stage::Assemble => Inputs::Files,
     };
-    Some(Assignment { lease, inputs })
+    let gpu = run.active_lease(lease)?.gpu.clone();
+    Some(Assignment { lease, gpu, inputs })
 }
 
 impl Run {

@@ -7,15 +7,27 @@ use super::node::Node;
 use super::run::Run;
 use crate::ids::{NodeId, RunId};
 
+/// What a run waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Its work begins then.
+    Start(DateTime<Utc>),
+    Node(Obstacles),
+}
+
 /// The nodes that a run's next task cannot go to now, each counted under its first obstacle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Waiting {
+pub struct Obstacles {
     pub nodes: usize,
     pub silent: usize,
     /// Set aside after faults in a row.
     pub aside: usize,
+    /// Where the job may not run.
+    pub elsewhere: usize,
     pub too_few_cpus: usize,
     pub too_little_memory: usize,
+    /// Without a GPU of the names that it asks for.
+    pub without_gpu: usize,
     pub busy: usize,
     /// Every task that waits has failed there, and may yet succeed on another.
     pub failed_there: usize,
@@ -26,31 +38,46 @@ pub struct Waiting {
 impl Waiting {
     /// Whether there is a reason; without one a task is about to be handed out.
     pub fn is_explained(&self) -> bool {
-        let obstructed = self.silent
-            + self.aside
-            + self.too_few_cpus
-            + self.too_little_memory
-            + self.busy
-            + self.failed_there;
+        match self {
+            Self::Start(_) => true,
+            Self::Node(obstacles) => obstacles.is_explained(),
+        }
+    }
+}
+
+impl Obstacles {
+    /// Nodes that could not take a task of this run even if they had nothing else to do.
+    pub fn unfit(&self) -> usize {
+        self.elsewhere + self.too_few_cpus + self.too_little_memory + self.without_gpu
+    }
+
+    fn is_explained(&self) -> bool {
+        let obstructed = self.silent + self.aside + self.unfit() + self.busy + self.failed_there;
         self.lacks_credits || obstructed == self.nodes
     }
 }
 
 impl Market {
-    /// Explains a run that has a task to hand out; `None` for one that waits for no node.
+    /// Explains a run that has a task to hand out, or has not begun; `None` for one that goes on.
     pub fn waiting(&self, id: RunId, now: DateTime<Utc>) -> Option<Waiting> {
-        let run = self.runs.get(&id).filter(|run| run.has_waiting())?;
-        let mut waiting = Waiting {
+        let run = self.runs.get(&id)?;
+        if let Some(at) = run.begins_at() {
+            return Some(Waiting::Start(at));
+        }
+        if !run.has_waiting() {
+            return None;
+        }
+        let mut obstacles = Obstacles {
             nodes: self.nodes.len(),
             lacks_credits: self.dry.contains(&(run.spec.workspace, id)),
-            ..Waiting::default()
+            ..Obstacles::default()
         };
         for (node_id, node) in &self.nodes {
-            if let Some(count) = self.obstacle(run, *node_id, node, now, &mut waiting) {
+            if let Some(count) = self.obstacle(run, *node_id, node, now, &mut obstacles) {
                 *count += 1;
             }
         }
-        Some(waiting)
+        Some(Waiting::Node(obstacles))
     }
 
     /// Where a node is counted that cannot take the run's next task.
@@ -60,22 +87,26 @@ impl Market {
         id: NodeId,
         node: &Node,
         now: DateTime<Utc>,
-        waiting: &'a mut Waiting,
+        obstacles: &'a mut Obstacles,
     ) -> Option<&'a mut usize> {
         let needs = run.needs();
         let stuck = |failed_on: &[NodeId]| !self.has_another(run, failed_on, now);
         if !node.is_present(now) {
-            Some(&mut waiting.silent)
+            Some(&mut obstacles.silent)
         } else if node.is_aside(run.spec.workspace, now) {
-            Some(&mut waiting.aside)
+            Some(&mut obstacles.aside)
+        } else if !node.is_admitted(run) {
+            Some(&mut obstacles.elsewhere)
         } else if needs.cpu_millis > node.capacity.cpu_millis {
-            Some(&mut waiting.too_few_cpus)
+            Some(&mut obstacles.too_few_cpus)
         } else if needs.memory_mib > node.capacity.memory_mib {
-            Some(&mut waiting.too_little_memory)
-        } else if !node.has_room(needs, true) {
-            Some(&mut waiting.busy)
+            Some(&mut obstacles.too_little_memory)
+        } else if !node.gpus.has(run.gpus()) {
+            Some(&mut obstacles.without_gpu)
+        } else if !node.can_take(run, true) {
+            Some(&mut obstacles.busy)
         } else if run.choose(id, stuck).is_none() {
-            Some(&mut waiting.failed_there)
+            Some(&mut obstacles.failed_there)
         } else {
             None
         }

@@ -5,8 +5,9 @@ use std::io::Read;
 
 use tar::EntryType;
 
+use super::login;
 use super::loose::Invalid;
-use super::manifest::Manifest;
+use super::manifest::{Login, Manifest};
 
 /// The most bytes of an archive.
 pub const ARCHIVE_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -34,15 +35,46 @@ pub enum Error {
     NoManifest,
     #[error("data: the entrypoint {0:?} of manifest.json is not in the archive")]
     NoEntrypoint(String),
+    #[error(
+        "manifest.json: the username and token of the private image cannot be taken out of the \
+         archive; pack it again with another tool"
+    )]
+    Login,
     #[error(transparent)]
     Manifest(#[from] Invalid),
 }
 
-/// Checks an archive and gives its manifest.
+/// An archive that has been checked.
+#[derive(Debug)]
+pub struct Checked {
+    pub manifest: Manifest,
+    /// What opened its private image, and is not in the archive any more.
+    pub login: Option<Login>,
+    /// The archive in place of the one that was given, where there was a login in that.
+    pub rewritten: Option<Vec<u8>>,
+}
+
+/// Checks an archive that is pushed, and takes the login for its image out of it: whatever is kept
+/// can be read by nodes.
+pub fn check(archive: &[u8]) -> Result<Checked, Error> {
+    let (manifest, login) = look(archive)?;
+    if login.is_none() {
+        return Ok(Checked { manifest, login, rewritten: None });
+    }
+    let rewritten = login::taken_out(archive).ok_or(Error::Login)?;
+    match look(&rewritten)? {
+        (again, None) if again.name == manifest.name => {
+            Ok(Checked { manifest, login, rewritten: Some(rewritten) })
+        }
+        _ => Err(Error::Login),
+    }
+}
+
+/// Looks through an archive and gives its manifest, with the login that stands in it.
 ///
 /// Refuses whatever could harm who unpacks it: paths that lead out, links, devices, sparse files,
 /// a file twice, and too much of anything.
-pub fn check(archive: &[u8]) -> Result<Manifest, Error> {
+fn look(archive: &[u8]) -> Result<(Manifest, Option<Login>), Error> {
     if archive.starts_with(&GZIP_MAGIC) {
         return Err(Error::Compressed);
     }
@@ -51,12 +83,12 @@ pub fn check(archive: &[u8]) -> Result<Manifest, Error> {
     }
     let contents = Contents::read(archive)?;
     let (root, json) = contents.manifest()?;
-    let manifest = Manifest::parse(json)?;
+    let (manifest, login) = Manifest::parse(json)?;
     let entrypoint = format!("{root}app/{}", manifest.entrypoint);
     if !contents.files.contains(&entrypoint) {
         return Err(Error::NoEntrypoint(entrypoint));
     }
-    Ok(manifest)
+    Ok((manifest, login))
 }
 
 /// What is in an archive: the paths of all files, and the manifests among them.
@@ -165,7 +197,7 @@ impl Contents {
 }
 
 /// `manifest.json` at the top or one folder down.
-fn is_manifest(path: &str) -> bool {
+pub(super) fn is_manifest(path: &str) -> bool {
     match path.split_once('/') {
         None => path == "manifest.json",
         Some((_, rest)) => rest == "manifest.json",
@@ -173,7 +205,7 @@ fn is_manifest(path: &str) -> bool {
 }
 
 /// The path without `.` parts and final slashes, or why it may not be unpacked.
-fn plain_path(raw: &[u8]) -> Result<String, &'static str> {
+pub(super) fn plain_path(raw: &[u8]) -> Result<String, &'static str> {
     let path = str::from_utf8(raw).map_err(|_| "has a name that is not UTF-8")?;
     if path.len() > PATH_BYTES_MAX {
         return Err("has a path that is too long");
@@ -232,7 +264,7 @@ mod tests {
             let (manifest, main) = (format!("{root}manifest.json"), format!("{root}app/main.py"));
             let bytes = archive(&[file(&manifest, MANIFEST), file(&main, "print()")]);
 
-            assert_eq!(check(&bytes).unwrap().name, "a", "{root}");
+            assert_eq!(check(&bytes).unwrap().manifest.name, "a", "{root}");
         }
     }
 

@@ -198,7 +198,8 @@ pub fn check_line(field: &str, text: &str, chars_max: usize) -> Result<(), Inval
     Ok(())
 }
 
-fn plain(key: &str) -> String {
+/// A key in the one spelling under which all are found.
+pub(super) fn plain(key: &str) -> String {
     key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 

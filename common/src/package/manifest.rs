@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::loose::{Invalid, Loose};
 use super::tag::{self, Version};
 use crate::resources::Resources;
+use crate::secret::{self, Hidden};
 
 const DESCRIPTION_CHARS_MAX: usize = 4000;
 const REFERENCE_CHARS_MAX: usize = 512;
+const LOGIN_CHARS_MAX: usize = 16 * 1024;
 const LIST_MAX: usize = 64;
 const CPUS_MAX: u64 = 1024;
 const MEMORY_GIB_MAX: u64 = 4096;
@@ -63,8 +65,17 @@ pub enum Platform {
     Binary,
 }
 
+/// What opens a private image at its registry. It comes inside a manifest, and must be taken out
+/// before anybody else sees the package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    pub username: String,
+    pub token: Hidden,
+}
+
 impl Manifest {
-    pub fn parse(json: &[u8]) -> Result<Self, Invalid> {
+    /// Reads a manifest, and what it says beside: the login for its image.
+    pub fn parse(json: &[u8]) -> Result<(Self, Option<Login>), Invalid> {
         let mut fields = Loose::parse("manifest.json", json)?;
         let name = fields.required_text("name")?;
         if !tag::is_name(&name) {
@@ -76,7 +87,7 @@ impl Manifest {
             .parse()
             .map_err(|e: tag::NotAVersion| Invalid::new("manifest.json.version", e.to_string()))?;
         let kind = kind(&mut fields)?;
-        let (platform, secrets) = platform(&mut fields)?;
+        let Parts { platform, secrets, login } = platform(&mut fields)?;
         let (needs, gpus) = needs(&mut fields)?;
         let description = fields.text("description")?.unwrap_or_default();
         if description.chars().count() > DESCRIPTION_CHARS_MAX {
@@ -85,7 +96,9 @@ impl Manifest {
         }
         let entrypoint = fields.text("entrypoint")?.unwrap_or_else(|| "main.py".to_owned());
         check_entrypoint(&fields.name("entrypoint"), &entrypoint)?;
-        Ok(Self { name, version, kind, description, platform, entrypoint, needs, gpus, secrets })
+        let manifest =
+            Self { name, version, kind, description, platform, entrypoint, needs, gpus, secrets };
+        Ok((manifest, login))
     }
 }
 
@@ -96,42 +109,72 @@ fn kind(fields: &mut Loose) -> Result<Kind, Invalid> {
         .ok_or_else(|| Invalid::new(field, "must be app, partitioner or assembler"))
 }
 
-/// The platform, and the secrets that its settings list.
-fn platform(fields: &mut Loose) -> Result<(Platform, Vec<String>), Invalid> {
+/// What the platform's settings say.
+struct Parts {
+    platform: Platform,
+    secrets: Vec<String>,
+    login: Option<Login>,
+}
+
+fn platform(fields: &mut Loose) -> Result<Parts, Invalid> {
     let name = fields.text("platform")?.map(|name| name.to_lowercase());
     let mut config = match fields.object("platform_config")? {
         Some(config) => config,
         None => Loose::new(fields.name("platform_config"), serde_json::json!({}))?,
     };
-    let secrets = config.texts("secrets", LIST_MAX)?;
+    let secrets = secrets(&mut config)?;
     let container = config.line("container", REFERENCE_CHARS_MAX)?;
     let private = config.flag("private_image")?.unwrap_or(false);
-    // The archive with this manifest goes to nodes, which must never see a credential.
-    for key in ["username", "token"] {
-        if config.has(key) {
-            let problem = "must not be in a package, since nodes can read it: push the image \
-                           itself instead (`fanfold image push`)";
-            return Err(Invalid::new(config.name(key), problem));
-        }
-    }
-    match name.as_deref() {
+    let login = login(&mut config)?;
+    let platform = match name.as_deref() {
         Some("docker") | None => {
             let container =
                 container.ok_or_else(|| Invalid::new(config.name("container"), "is missing"))?;
             if container.contains(char::is_whitespace) {
                 return Err(Invalid::new(config.name("container"), "must not contain spaces"));
             }
-            Ok((Platform::Docker { container, private }, secrets))
+            Platform::Docker { container, private: private || login.is_some() }
         }
         Some("binary") => match container {
-            None => Ok((Platform::Binary, secrets)),
+            None => Platform::Binary,
             Some(_) => {
                 let problem = "must be left out where platform is binary";
-                Err(Invalid::new(config.name("container"), problem))
+                return Err(Invalid::new(config.name("container"), problem));
             }
         },
-        Some(_) => Err(Invalid::new(fields.name("platform"), "must be docker or binary")),
+        Some(_) => return Err(Invalid::new(fields.name("platform"), "must be docker or binary")),
+    };
+    Ok(Parts { platform, secrets, login })
+}
+
+fn login(config: &mut Loose) -> Result<Option<Login>, Invalid> {
+    let fields = [config.name("username"), config.name("token")];
+    let username = config.line("username", LOGIN_CHARS_MAX)?;
+    let token = config.line("token", LOGIN_CHARS_MAX)?;
+    let [no_username, no_token] = fields;
+    match (username, token) {
+        (None, None) => Ok(None),
+        (Some(username), Some(token)) => Ok(Some(Login { username, token: Hidden(token) })),
+        (None, Some(_)) => Err(Invalid::new(no_username, "is missing, though there is a token")),
+        (Some(_), None) => Err(Invalid::new(no_token, "is missing, though there is a username")),
     }
+}
+
+/// The ids of the secrets to be injected, each of which becomes the name of a variable.
+fn secrets(config: &mut Loose) -> Result<Vec<String>, Invalid> {
+    let field = config.name("secrets");
+    let ids = config.texts("secrets", LIST_MAX)?;
+    for (i, id) in ids.iter().enumerate() {
+        if !secret::is_variable(id) {
+            let problem = "must be letters, digits and _, not begin with a digit, and be no name \
+                           that containers find anyway: it becomes an environment variable";
+            return Err(Invalid::new(format!("{field}[{i}]"), problem));
+        }
+        if ids[..i].contains(id) {
+            return Err(Invalid::new(format!("{field}[{i}]"), "is there twice"));
+        }
+    }
+    Ok(ids)
 }
 
 fn needs(fields: &mut Loose) -> Result<(Resources, Vec<String>), Invalid> {
@@ -168,7 +211,7 @@ mod tests {
     use super::*;
 
     fn parse(manifest: &Value) -> Result<Manifest, Invalid> {
-        Manifest::parse(manifest.to_string().as_bytes())
+        Manifest::parse(manifest.to_string().as_bytes()).map(|(manifest, _)| manifest)
     }
 
     #[test]
@@ -213,7 +256,11 @@ mod tests {
             ("entrypoint", json!("../main.py"), "manifest.json.entrypoint"),
             ("entrypoint", json!("/bin/sh"), "manifest.json.entrypoint"),
             ("entrypoint", json!("-rf"), "manifest.json.entrypoint"),
-            ("platform_config", json!({"container": "c", "token": "t"}), "platform_config.token"),
+            ("platform_config", json!({"container": "c", "token": "t"}), ".username"),
+            ("platform_config", json!({"container": "c", "username": "u"}), ".token"),
+            ("platform_config", json!({"container": "c", "secrets": ["my-s3"]}), ".secrets[0]"),
+            ("platform_config", json!({"container": "c", "secrets": ["TASK_DIR"]}), ".secrets[0]"),
+            ("platform_config", json!({"container": "c", "secrets": ["A", "A"]}), ".secrets[1]"),
             ("platform_config", json!({}), "platform_config.container"),
             ("device_requirements", json!({"min_cpu": 1.5}), "device_requirements.min_cpu"),
             ("device_requirements", json!({"min_cpu": 99999}), "device_requirements.min_cpu"),
@@ -224,5 +271,19 @@ mod tests {
             let refused = parse(&manifest).unwrap_err();
             assert!(refused.field.ends_with(named), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_login_makes_an_image_private_and_is_no_part_of_the_manifest() {
+        let json = json!({"name": "a", "version": "1.0", "platformConfig":
+            {"container": "r.example/a:1", "Username": "me", "token": "TOPSECRET"}});
+
+        let (manifest, login) = Manifest::parse(json.to_string().as_bytes()).unwrap();
+
+        let container = "r.example/a:1".to_owned();
+        assert_eq!(manifest.platform, Platform::Docker { container, private: true });
+        assert!(!serde_json::to_string(&manifest).unwrap().contains("TOPSECRET"));
+        assert!(!format!("{login:?}").contains("TOPSECRET"));
+        assert_eq!(login.unwrap().token.0, "TOPSECRET");
     }
 }

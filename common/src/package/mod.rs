@@ -5,6 +5,7 @@ pub mod archive;
 pub mod config;
 pub mod descriptor;
 pub mod engine;
+mod login;
 pub mod loose;
 pub mod manifest;
 pub mod tag;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use common::chunks::ChunkTable;
 use common::credits::Credits;
 use common::digest::Digest;
@@ -14,9 +15,11 @@ use common::spec::{
     RunSpec, Source,
 };
 use common::task::{Stage, TaskRef};
+use common::terms::{Priority, Regions, Terms};
 use uuid::Uuid;
 
 use crate::random::Random;
+use crate::world::CHAOS_SECS;
 
 /// A run that somebody will ask for.
 #[derive(Debug, Clone)]
@@ -54,13 +57,13 @@ pub fn order(n: u32, random: &mut Random) -> Order {
         source: Source::Bypass,
         destination: Destination::Bypass,
         partition: if random.chance(400) {
-            Partition::Custom(container(random))
+            Partition::Custom(Box::new(container(random)))
         } else {
             Partition::Builtin(Partitioner::Replicate { copies: chunks })
         },
         process,
         assemble: if random.chance(400) {
-            Assemble::Custom(container(random))
+            Assemble::Custom(Box::new(container(random)))
         } else {
             Assemble::Builtin(Assembler::Passthrough)
         },
@@ -69,6 +72,7 @@ pub fn order(n: u32, random: &mut Random) -> Order {
             job_timeout_secs: random.chance(150).then(|| random.between(20, 600)),
             task_retries: random.between(0, 3),
         },
+        terms: terms(random),
     };
     Order {
         run: RunId::new(Uuid::from_u128(0x3000 + u128::from(n))),
@@ -77,6 +81,26 @@ pub fn order(n: u32, random: &mut Random) -> Order {
         task_ms,
         is_front_loaded: task_ms > 60_000 && random.chance(600),
         poison: random.chance(100).then(|| random.between(0, 60)),
+    }
+}
+
+/// When the story begins.
+pub fn start() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
+}
+
+fn terms(random: &mut Random) -> Terms {
+    let whitelist = if random.chance(300) { vec!["eu".to_owned()] } else { Vec::new() };
+    let blacklist = if random.chance(200) { vec!["us-east-1".to_owned()] } else { Vec::new() };
+    let start_at = random.chance(250).then(|| {
+        let ms = random.between(1, CHAOS_SECS * 1500);
+        start() + TimeDelta::milliseconds(ms.into())
+    });
+    Terms {
+        start_at,
+        priority: random.pick(&Priority::ALL).copied().unwrap_or_default(),
+        regions: Regions { whitelist, blacklist },
+        is_test: random.chance(100),
     }
 }
 
@@ -112,7 +136,9 @@ fn container(random: &mut Random) -> Container {
         },
         image: Image::Binary,
         entrypoint: "main".to_owned(),
+        secrets: Vec::new(),
         needs: Resources::new(random.between(1, 8) * 250, random.between(1, 8) * 128),
+        gpus: if random.chance(80) { vec!["Tesla T4".to_owned()] } else { Vec::new() },
         params: serde_json::Map::new(),
     }
 }

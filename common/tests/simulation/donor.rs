@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use common::device::Device;
 use common::ids::{NodeId, WorkspaceId};
 use common::market::CheckedSync;
 use common::protocol::{
-    Failure, Held, LogBatch, LogLine, Orders, Outcome, Receipt, SignedReceipt, Sync,
+    Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Receipt, SignedReceipt, Sync,
 };
 use common::resources::{Resources, Usage};
 use common::task::{Lease, Stage};
@@ -14,6 +15,9 @@ use uuid::Uuid;
 
 use crate::customer::{Order, workspace};
 use crate::random::Random;
+
+/// Where all runs may be worked on.
+pub const HOME: &str = "eu-central-1";
 
 /// What is wrong with a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub struct Donor {
     pub temper: Temper,
     pub capacity: Resources,
     pub prefetch: u32,
+    region: &'static str,
+    gpus: usize,
     pub incarnation: u64,
     pub alive: bool,
     /// Cut off from the network until then.
@@ -75,16 +81,19 @@ impl Donor {
             _ => Temper::Honest,
         };
         // The first one can serve everything.
-        let capacity = if n == 0 {
-            Resources::new(4_000, 4_096)
+        let (capacity, region) = if n == 0 {
+            (Resources::new(4_000, 4_096), HOME)
         } else {
-            Resources::new(random.between(1, 16) * 250, random.between(1, 16) * 256)
+            let capacity = Resources::new(random.between(1, 16) * 250, random.between(1, 16) * 256);
+            (capacity, random.pick(&[HOME, "us-east-1", ""]).copied().unwrap_or_default())
         };
         Self {
             id: node_id(n),
             temper,
             capacity,
             prefetch: random.between(0, 3),
+            region,
+            gpus: if n == 0 { 2 } else { random.between(0, 1) as usize },
             incarnation: random.draw(),
             alive: true,
             silent_until: DateTime::UNIX_EPOCH,
@@ -127,6 +136,11 @@ impl Donor {
             token: None,
             capacity: self.capacity,
             prefetch: self.prefetch,
+            device: Device {
+                region: self.region.to_owned(),
+                gpus: vec!["tesla t4".to_owned(); self.gpus],
+                ..Device::default()
+            },
             holding,
             receipts: receipts.iter().map(|(_, signed)| signed.clone()).collect(),
             logs,
@@ -212,7 +226,12 @@ impl Donor {
             Outcome::Succeeded { outputs: Vec::new() }
         };
         let usage = match self.temper {
-            Temper::Liar => Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX },
+            Temper::Liar => Usage {
+                cpu_ms: u64::MAX,
+                memory_mib_ms: u64::MAX,
+                wall_ms: u64::MAX,
+                ..Usage::default()
+            },
             Temper::Honest | Temper::Faulty | Temper::Stuck => Usage::full(work.needs, ran),
         };
         self.sign(Receipt { lease, usage, outcome });
@@ -220,7 +239,7 @@ impl Donor {
 
     /// Claims a result that it may have nothing to do with.
     pub fn claim(&mut self, lease: Lease) {
-        let usage = Usage { cpu_ms: u64::MAX, memory_mib_ms: 0, wall_ms: 0 };
+        let usage = Usage { cpu_ms: u64::MAX, memory_mib_ms: 0, wall_ms: 0, ..Usage::default() };
         self.sign(Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: Vec::new() } });
     }
 
@@ -238,7 +257,7 @@ impl Work {
     fn write(&mut self, lease: Lease) -> LogBatch {
         let first = self.lines;
         self.lines += 2;
-        let line = |n| LogLine { at_us: 0, text: format!("line {n}") };
+        let line = |n| LogLine { at_us: 0, level: Level::Unknown, text: format!("line {n}") };
         LogBatch { lease, first, lines: vec![line(first), line(first + 1)] }
     }
 }

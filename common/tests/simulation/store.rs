@@ -179,6 +179,10 @@ impl Store {
             }
             Some(_) | None => {}
         }
+        let begun = run.times.get(&RunState::Fetching);
+        if run.spec.terms.start_at.is_some_and(|at| begun.is_some_and(|begun| *begun < at)) {
+            return Err(format!("{:?} began too early", run.id));
+        }
         let purse = self.purses.entry(run.id).or_default();
         let held = purse.ever_held - purse.captured - purse.voided;
         if run.held.units() != held || run.captured.units() != purse.captured {

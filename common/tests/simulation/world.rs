@@ -20,7 +20,7 @@ use crate::server::Server;
 use crate::store::Store;
 
 /// For so long everything goes wrong; then the world heals.
-const CHAOS_SECS: u32 = 400;
+pub const CHAOS_SECS: u32 = 400;
 /// By then every run must have ended.
 const PATIENCE: TimeDelta = TimeDelta::hours(12);
 /// A run that waits for a node for longer than this must be able to say why.
@@ -74,7 +74,7 @@ enum Event {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let now = customer::start();
         let donors: Vec<Donor> =
             (0..random.between(1, 7)).map(|n| Donor::new(n, &mut random)).collect();
         let orders = (0..random.between(1, 8)).map(|n| customer::order(n, &mut random)).collect();

@@ -1,7 +1,7 @@
 //! The loop against a server that the test plays, with real containers.
 
 use common::digest::Digest;
-use common::protocol::Inputs;
+use common::protocol::{Inputs, Level};
 use common::spec::Image;
 use common::task::Stage;
 use tokio::task::JoinHandle;
@@ -32,7 +32,13 @@ impl Play {
         let package = Digest::of(&archive);
         server.state().package = archive;
         let stop = CancellationToken::new();
-        let lending = Lending { token: None, capacity: Resources::new(1000, 128), prefetch: 1 };
+        let lending = Lending {
+            token: None,
+            capacity: Resources::new(1000, 128),
+            prefetch: 1,
+            device: Device::default(),
+            gpus: Vec::new(),
+        };
         let agent = tokio::spawn(run(lending, Arc::clone(&tools), stop.clone()));
         Some(Self { server, syncs, tools, agent, stop, package, _dir: dir })
     }
@@ -63,10 +69,12 @@ impl Play {
         let at = lease(Stage::Process, 0);
         let work = Work {
             run: at.task.run,
+            workspace: crate::testing::WORKSPACE,
             stage: Stage::Process,
             package: self.package,
             image: Image::Binary,
             entrypoint: "run".into(),
+            secrets: false,
             needs: Resources::new(cpu_millis, 64),
             params: "{}".into(),
             task_timeout_secs: Some(60),
@@ -75,6 +83,7 @@ impl Play {
             .iter()
             .map(|i| Assignment {
                 lease: lease(Stage::Process, *i),
+                gpu: None,
                 inputs: Inputs::Chunk { bytes: 0, name: "x".into() },
             })
             .collect();
@@ -107,12 +116,12 @@ async fn tasks_run_in_turn_and_are_reported_until_settled() {
     answer.send(Ok(play.assign(&[0, 1], 1000))).unwrap();
 
     let mut seen = Vec::new();
-    let mut lines = 0;
+    let mut lines = Vec::new();
     let mut settled = Vec::new();
     while seen.len() < 2 {
         let (sync, answer) = play.next().await;
         assert!(running(&sync) <= 1, "one task has the whole node");
-        lines += sync.logs.iter().map(|batch| batch.lines.len()).sum::<usize>();
+        lines.extend(sync.logs.iter().flat_map(|batch| batch.lines.clone()));
         for receipt in &sync.receipts {
             let receipt = opened(receipt);
             assert!(matches!(receipt.outcome, Outcome::Succeeded { .. }), "{receipt:?}");
@@ -122,7 +131,20 @@ async fn tasks_run_in_turn_and_are_reported_until_settled() {
         settled.clone_from(&seen);
         let _ = answer.send(Ok(orders(Vec::new(), Vec::new(), settled.clone())));
     }
-    assert_eq!(lines, 2, "the lines come no later than the receipts");
+    let count = |level, text| {
+        lines.iter().filter(|line| line.level == level && line.text.starts_with(text)).count()
+    };
+    assert_eq!(count(Level::Unknown, ""), 2, "the lines come no later than the receipts");
+    for (level, text) in [
+        (Level::Info, "task data downloaded"),
+        (Level::Info, "image available"),
+        (Level::Debug, "gpus requested"),
+        (Level::Info, "container is starting"),
+        (Level::Info, "container started"),
+        (Level::Info, "container exited with code 0"),
+    ] {
+        assert_eq!(count(level, text), 2, "{text}");
+    }
 
     // An order that was under way when the task was settled changes nothing.
     let (sync, answer) = play.until(|sync| sync.receipts.is_empty()).await;
@@ -181,7 +203,7 @@ async fn work_goes_on_while_the_server_is_away() {
     };
 
     assert_eq!(last.logs[0].first, 0);
-    assert_eq!(last.logs[0].lines[0].text, "line");
+    assert!(last.logs[0].lines.iter().any(|line| line.text == "line"));
     assert_eq!(last.incarnation, play.next_incarnation().await);
     play.end().await;
 }

@@ -1,46 +1,53 @@
 //! Whole attempts on a server in memory, in real containers.
 
 use common::digest::Digest;
+use common::protocol::Cache;
 use common::resources::Resources;
 use common::spec::Image;
 use common::task::Stage;
 
 use super::*;
-use crate::testing::{FakeServer, lease, opened, script_package, tools};
+use crate::testing::{FakeServer, lease, opened, script_package, secret, tools};
 
 /// Lives a whole assemble attempt of `script`; `None` where there is no engine.
 async fn lived(server: &FakeServer, script: &str) -> Option<Receipt> {
     let dir = tempfile::tempdir().unwrap();
     let tools = tools(server, dir.path()).await?;
+    Some(lived_with(&tools, server, script).await)
+}
+
+async fn lived_with(tools: &Arc<Tools<FakeServer>>, server: &FakeServer, script: &str) -> Receipt {
     let archive = script_package(script);
     let lease = lease(Stage::Assemble, 0);
     let work = Arc::new(Work {
         run: lease.task.run,
+        workspace: crate::testing::WORKSPACE,
         stage: Stage::Assemble,
         package: Digest::of(&archive),
         image: Image::Binary,
         entrypoint: "run".into(),
+        secrets: !server.state().secrets.is_empty(),
         needs: Resources::new(1000, 64),
         params: "{}".into(),
         task_timeout_secs: Some(60),
     });
     server.state().package = archive;
-    let attempt = Attempt { lease, work, inputs: Inputs::Files };
+    let attempt = Attempt { lease, work, gpu: None, inputs: Inputs::Files };
     let (events, mut heard) = mpsc::channel(8);
     let seating = tokio::spawn(async move {
         while let Some(event) = heard.recv().await {
             if let Event::Prepared { seat, .. } = event {
-                seat.send(()).unwrap();
+                seat.send(None).unwrap();
             }
         }
     });
 
-    let receipt = run(attempt, Arc::clone(&tools), events, CancellationToken::new()).await;
+    let receipt = run(attempt, Arc::clone(tools), events, CancellationToken::new()).await;
 
     seating.await.unwrap();
     assert_eq!(std::fs::read_dir(tools.home.work()).unwrap().count(), 0);
     assert_eq!(tools.engine.remove_leftovers().await.unwrap(), 0);
-    Some(opened(&receipt.unwrap()))
+    opened(&receipt.unwrap())
 }
 
 #[tokio::test]
@@ -98,4 +105,94 @@ async fn a_failing_script_is_reported_with_its_code() {
     let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
     assert_eq!(failure, Failure::ExitCode(3));
     assert!(server.state().stored.is_empty());
+}
+
+fn texts(tools: &Tools<FakeServer>) -> String {
+    let lines = tools.logs.batches().into_iter().flat_map(|batch| batch.lines);
+    lines.map(|line| line.text + "\n").collect()
+}
+
+#[tokio::test]
+async fn a_container_has_its_secrets_and_no_word_of_it_shows_them() {
+    const VALUE: &str = "TOP\"SECRET-0123456789";
+    let (server, _) = FakeServer::new();
+    let aws = Secret { secret_type: "aws".to_owned(), ..secret("S3", "AWSSECRET") };
+    server.state().secrets = vec![secret("TOKEN", VALUE), aws];
+    let dir = tempfile::tempdir().unwrap();
+    let Some(tools) = tools(&server, dir.path()).await else { return };
+    let script = "echo \"out $TOKEN\"; echo \"err $TOKEN\" >&2; echo $SECRETS
+        b printf 'cut TOP\"SEC'; b sleep 1; b printf 'RET-0123456789 end\\n'
+        echo \"$TOKEN $S3_SECRET_KEY\" > $OUTPUT_DIR/given
+        b printf \"dying $TOKEN\"; exit 0";
+
+    let receipt = lived_with(&tools, &server, script).await;
+    let text = texts(&tools);
+
+    let Outcome::Succeeded { outputs } = &receipt.outcome else { panic!("{receipt:?} {text}") };
+    let given = format!("{VALUE} AWSSECRET\n");
+    assert_eq!(server.state().stored[&outputs[0].digest], given.as_bytes());
+    for line in ["out ***", "err ***", "cut *** end", "dying ***"] {
+        assert!(text.lines().any(|l| l == line), "{line:?} is not in {text:?}");
+    }
+    assert!(text.contains(r#""id":"TOKEN""#) && text.contains(r#""secretKey":"***""#), "{text}");
+    assert!(!text.contains("SECRET-0123") && !text.contains("AWSSECRET"), "{text}");
+}
+
+#[tokio::test]
+async fn no_receipt_and_no_file_of_the_node_shows_a_secret() {
+    const VALUE: &str = "TOPSECRET-0123456789";
+    let (server, _) = FakeServer::new();
+    server.state().secrets = vec![secret("TOKEN", VALUE)];
+    let dir = tempfile::tempdir().unwrap();
+    let Some(tools) = tools(&server, dir.path()).await else { return };
+
+    // A result that cannot be taken is named in the receipt.
+    let script = "b ln -s /etc/passwd $OUTPUT_DIR/a-$TOKEN";
+    let receipt = lived_with(&tools, &server, script).await;
+
+    let Outcome::Failed { failure: Failure::Results, message } = &receipt.outcome else {
+        panic!("{receipt:?}")
+    };
+    assert!(message.contains("a-***") && !message.contains(VALUE), "{message}");
+    let found =
+        std::process::Command::new("grep").args(["-r", "-l", VALUE]).arg(dir.path()).output();
+    assert_eq!(String::from_utf8_lossy(&found.unwrap().stdout), "");
+}
+
+#[tokio::test]
+async fn containers_read_one_cache_and_write_to_the_other() {
+    let (server, _) = FakeServer::new();
+    for cache in [Cache::User, Cache::Shared] {
+        let file = ("1".to_owned(), b"brought".to_vec());
+        server.state().cached.insert((cache, "models/a".to_owned()), file);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let Some(tools) = tools(&server, dir.path()).await else { return };
+
+    let first = "b cat $USER_CACHE_DIR/models/a $SHARED_CACHE_DIR/models/a > $OUTPUT_DIR/a
+        echo mine > $USER_CACHE_DIR/own; echo mine > $USER_CACHE_DIR/models/own
+        if (echo x > $SHARED_CACHE_DIR/x) 2>/dev/null; then echo wrote; fi
+        if (b rm $SHARED_CACHE_DIR/models/a) 2>/dev/null; then echo removed; fi";
+    let receipt = lived_with(&tools, &server, first).await;
+    let text = texts(&tools);
+    let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?} {text}") };
+    assert_eq!(server.state().stored[&outputs[0].digest], b"broughtbrought");
+    assert_eq!(text, "");
+
+    let second = "b cat $USER_CACHE_DIR/own $USER_CACHE_DIR/models/own > $OUTPUT_DIR/b";
+    let receipt = lived_with(&tools, &server, second).await;
+    let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?}") };
+    assert_eq!(server.state().stored[&outputs[0].digest], b"mine\nmine\n");
+}
+
+#[tokio::test]
+async fn a_container_that_fills_its_cache_is_ended() {
+    let (server, _) = FakeServer::new();
+    let script = "b dd if=/dev/zero of=$USER_CACHE_DIR/x bs=1M count=8; b sleep 60";
+    let Some(receipt) = lived(&server, script).await else { return };
+
+    let Outcome::Failed { failure: Failure::Results, message } = receipt.outcome else {
+        panic!("{receipt:?}")
+    };
+    assert!(message.contains("USER_CACHE_DIR"), "{message}");
 }

@@ -6,12 +6,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use common::digest::Digest;
-use common::protocol::{BLOB_PROTOCOL, BlobReply, BlobRequest, InputFile, Version};
+use common::protocol::{
+    BLOB_PROTOCOL, BlobReply, BlobRequest, Cache, CacheFile, InputFile, Version,
+};
 use common::task::Lease;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, TryStreamExt as _};
 use libp2p::{Stream, StreamProtocol};
 use libp2p_stream::OpenStreamError;
 use reqwest::{StatusCode, header};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -50,7 +53,22 @@ struct Channel {
 impl Link {
     /// The list of a lease's input files.
     pub async fn inputs(&self, lease: Lease) -> Result<Vec<InputFile>, Error> {
-        let (channel, reply) = self.ask(&BlobRequest::Inputs { lease }).await?;
+        self.list(&BlobRequest::Inputs { lease }).await
+    }
+
+    /// The list of the files that were uploaded for a cache.
+    pub async fn cached(&self, lease: Lease, cache: Cache) -> Result<Vec<CacheFile>, Error> {
+        self.list(&BlobRequest::Cached { lease, cache }).await
+    }
+
+    /// Asks for what comes in the reply itself.
+    pub async fn reply(&self, request: BlobRequest) -> Result<BlobReply, Error> {
+        let (_channel, reply) = self.ask(&request).await?;
+        Ok(reply)
+    }
+
+    async fn list<T: DeserializeOwned>(&self, request: &BlobRequest) -> Result<Vec<T>, Error> {
+        let (channel, reply) = self.ask(request).await?;
         let BlobReply::Listing { files } = reply else {
             return Err(unexpected(reply));
         };
@@ -83,6 +101,8 @@ impl Link {
                 Ok(Fetched { bytes, digest, reader })
             }
             BlobReply::Listing { .. }
+            | BlobReply::Secrets(_)
+            | BlobReply::PullToken(_)
             | BlobReply::Ready
             | BlobReply::Stored
             | BlobReply::Refused { .. } => Err(unexpected(reply)),
@@ -104,6 +124,8 @@ impl Link {
             BlobReply::Listing { .. }
             | BlobReply::Bytes { .. }
             | BlobReply::Redirect { .. }
+            | BlobReply::Secrets(_)
+            | BlobReply::PullToken(_)
             | BlobReply::Refused { .. } => return Err(unexpected(reply)),
         }
         let (mut from, to) = channel.stream.split();
@@ -199,7 +221,10 @@ impl Link {
                 // A link that has ended (403) is replaced when the server is asked again.
                 again: !matches!(
                     response.status(),
-                    StatusCode::NOT_FOUND | StatusCode::OK | StatusCode::RANGE_NOT_SATISFIABLE
+                    StatusCode::NOT_FOUND
+                        | StatusCode::OK
+                        | StatusCode::PRECONDITION_FAILED
+                        | StatusCode::RANGE_NOT_SATISFIABLE
                 ),
             });
         }
@@ -260,6 +285,8 @@ fn unexpected(reply: BlobReply) -> Error {
         BlobReply::Listing { .. } => Error::Protocol("an unexpected listing".to_owned()),
         BlobReply::Bytes { .. } => Error::Protocol("unexpected bytes".to_owned()),
         BlobReply::Redirect { .. } => Error::Protocol("an unexpected redirect".to_owned()),
+        BlobReply::Secrets(_) => Error::Protocol("unexpected secrets".to_owned()),
+        BlobReply::PullToken(_) => Error::Protocol("an unexpected token".to_owned()),
         BlobReply::Ready => Error::Protocol("an unexpected go-ahead".to_owned()),
         BlobReply::Stored => Error::Protocol("an unexpected receipt".to_owned()),
     }

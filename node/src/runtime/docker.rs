@@ -7,6 +7,7 @@
 mod host;
 mod images;
 mod meter;
+mod private;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,12 +21,13 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
 };
-use common::resources::Resources;
+use common::device::Device;
 use futures::StreamExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::{Lines, LogBook};
+use crate::redact::Redactor;
 use crate::results;
 use crate::runtime::{Ended, Ending, Error, Launch};
 pub use images::Ready as Image;
@@ -35,6 +37,8 @@ use meter::Meter;
 const LABEL: &str = "fanfold.node";
 /// How often the results are measured while they grow.
 const WATCH: Duration = Duration::from_millis(500);
+/// The same for a workspace's cache, where there may be much more to measure.
+const WATCH_CACHE: Duration = Duration::from_secs(2);
 /// How long a killed container and its last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -64,11 +68,17 @@ impl Docker {
     }
 
     /// What the engine's machine has.
-    pub async fn machine(&self) -> Result<Resources, Error> {
+    pub async fn machine(&self) -> Result<Device, Error> {
         let info = self.client.info().await.map_err(engine("describe its machine"))?;
-        let cores = info.ncpu.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
         let mib = info.mem_total.map_or(1024, |bytes| bytes >> 20);
-        Ok(Resources::new(cores.saturating_mul(1000), u32::try_from(mib).unwrap_or(u32::MAX)))
+        let version = info.server_version.unwrap_or_default();
+        Ok(Device {
+            os: info.operating_system.unwrap_or_default(),
+            cores: info.ncpu.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+            memory_mib: u32::try_from(mib).unwrap_or(u32::MAX),
+            engine: format!("Docker {version}").trim_end().to_owned(),
+            ..Device::default()
+        })
     }
 
     /// Removes every container that this node made and that is still there: an earlier process
@@ -183,7 +193,7 @@ impl Docker {
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
         let start = Instant::now();
-        let pump = tokio::spawn(pump(output, logs.clone(), launch.lease));
+        let pump = tokio::spawn(pump(output, logs.clone(), launch.lease, launch.redactor.clone()));
         let meter = Meter::start(self.client.clone(), id.to_owned());
         let exit = self.exit(id);
         tokio::pin!(exit);
@@ -191,8 +201,11 @@ impl Docker {
             code = &mut exit => Err(code),
             () = stop.cancelled() => Ok(Ending::Stopped),
             () = elapsed(launch.timeout) => Ok(Ending::Timeout),
-            () = overflow(&launch.results.host, launch.results_bytes_max) => {
+            () = overflow(&launch.results.host, launch.results_bytes_max, WATCH) => {
                 Ok(Ending::TooMuchWritten)
+            }
+            () = overflow(&launch.user_cache.host, launch.user_cache_bytes_max, WATCH_CACHE) => {
+                Ok(Ending::CacheFull)
             }
         };
         let wall = start.elapsed();
@@ -285,15 +298,20 @@ fn not_started(error: EngineError) -> Error {
             return Error::Unusable(format!("the image cannot be used: {message}"));
         }
         if message.contains("argument list too long") {
-            return Error::Unusable("the params are too large for a container".into());
+            return Error::Unusable("the params and secrets are too large for a container".into());
         }
     }
     engine("start a container")(error)
 }
 
 /// Reads a container's output to its end, so that it never waits for a reader.
-async fn pump(mut output: AttachContainerResults, logs: LogBook, lease: common::task::Lease) {
-    let (mut stdout, mut stderr) = (Lines::default(), Lines::default());
+async fn pump(
+    mut output: AttachContainerResults,
+    logs: LogBook,
+    lease: common::task::Lease,
+    redactor: Redactor,
+) {
+    let (mut stdout, mut stderr) = (Lines::new(redactor.clone()), Lines::new(redactor));
     while let Some(Ok(piece)) = output.output.next().await {
         let lines = match &piece {
             LogOutput::StdErr { message } => stderr.feed(message),
@@ -314,8 +332,8 @@ async fn elapsed(limit: Option<Duration>) {
 }
 
 /// Ends when the folder has more in it than it may.
-async fn overflow(folder: &Path, bytes_max: u64) {
-    let mut ticks = interval(WATCH);
+async fn overflow(folder: &Path, bytes_max: u64, period: Duration) {
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {

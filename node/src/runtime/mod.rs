@@ -9,25 +9,47 @@ use std::time::Duration;
 
 use common::protocol::{Inputs, Work};
 use common::resources::{Resources, Usage};
+use common::secret::{self, Secret};
 use common::spec::Image;
 use common::task::{Lease, Stage};
 
+use crate::caches::Mounted;
+use crate::redact::Redactor;
+
 const APP: &str = "/opt/fanfold/app";
+const USER_CACHE: &str = "/opt/fanfold/cache/user";
+const SHARED_CACHE: &str = "/opt/fanfold/cache/shared";
 
 /// A container to be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Launch {
     pub lease: Lease,
     /// Commands for the same thing; the next is tried where the image lacks the one before.
     pub commands: Vec<Vec<String>>,
     pub env: Vec<String>,
-    /// Read-only, then the one folder that can be written to.
+    /// Takes the secrets among the variables out of what the container says.
+    pub redactor: Redactor,
+    /// Read-only, then the two folders that can be written to.
     pub mounts: Vec<Mount>,
     pub results: Mount,
+    pub user_cache: Mount,
+    /// The most bytes that the workspace's cache may have.
+    pub user_cache_bytes_max: u64,
     pub needs: Resources,
+    /// The engine's name of the GPU that it gets.
+    pub gpu: Option<String>,
     pub timeout: Option<Duration>,
     /// The most bytes that the results may have.
     pub results_bytes_max: u64,
+}
+
+impl Launch {
+    /// Gives secrets to the container. Whoever may ask this machine's engine can read them there
+    /// as long as the container lasts: a node's owner is trusted with what his node runs.
+    pub fn give(&mut self, secrets: Vec<Secret>) {
+        self.env.extend(secret::variables(&secrets));
+        self.redactor = Redactor::new(&secrets);
+    }
 }
 
 /// A folder of the host, as the container sees it.
@@ -51,6 +73,8 @@ pub enum Ending {
     OutOfMemory,
     /// It wrote more results than it may.
     TooMuchWritten,
+    /// Its workspace's cache has grown beyond what it may have.
+    CacheFull,
     /// It was told to.
     Stopped,
 }
@@ -76,6 +100,7 @@ pub struct Folders<'a> {
     pub app: &'a Path,
     pub inputs: &'a Path,
     pub results: &'a Path,
+    pub caches: &'a Mounted,
 }
 
 /// What the contract says about a stage: where things are inside, and the variables for them.
@@ -112,6 +137,8 @@ pub fn launch(
     let mut env = vec!["HOME=/tmp".to_owned(), format!("{params}={}", params_text(&work.params))];
     env.extend(inputs.1.iter().map(|name| format!("{name}={}", inputs.0)));
     env.push(format!("{}={}", results.1, results.0));
+    env.push(format!("USER_CACHE_DIR={USER_CACHE}"));
+    env.push(format!("SHARED_CACHE_DIR={SHARED_CACHE}"));
     if work.stage == Stage::Process {
         env.push(format!("CHUNK_NUMBER={}", lease.task.index));
         if let Inputs::Chunk { name, .. } = reads {
@@ -122,12 +149,17 @@ pub fn launch(
         lease,
         commands: commands(&work.image, &entrypoint),
         env,
+        redactor: Redactor::default(),
         mounts: vec![
             Mount { host: folders.app.to_owned(), inside: APP },
             Mount { host: folders.inputs.to_owned(), inside: inputs.0 },
+            Mount { host: folders.caches.shared.clone(), inside: SHARED_CACHE },
         ],
         results: Mount { host: folders.results.to_owned(), inside: results.0 },
+        user_cache: Mount { host: folders.caches.user.clone(), inside: USER_CACHE },
+        user_cache_bytes_max: folders.caches.user_bytes_max,
         needs: work.needs,
+        gpu: None,
         timeout: work.task_timeout_secs.map(|secs| Duration::from_secs(secs.into())),
         results_bytes_max,
     })
@@ -175,10 +207,12 @@ mod tests {
     fn work(stage: Stage, entrypoint: &str) -> Work {
         Work {
             run: RunId::new(uuid::Uuid::from_u128(1)),
+            workspace: crate::testing::WORKSPACE,
             stage,
             package: Digest::of(b""),
             image: Image::Registry { reference: "python:3".into() },
             entrypoint: entrypoint.into(),
+            secrets: false,
             needs: Resources::new(1000, 256),
             params: r#"{"a":1}"#.into(),
             task_timeout_secs: None,
@@ -189,8 +223,9 @@ mod tests {
         let app = tempfile::tempdir().unwrap();
         std::fs::write(app.path().join("main.py"), "").unwrap();
         let task = TaskRef { run: work.run, stage: work.stage, index: 7 };
-        let folders =
-            Folders { app: app.path(), inputs: Path::new("/i"), results: Path::new("/r") };
+        let caches = Mounted::of_tests(Path::new("/u"), Path::new("/s"), 1);
+        let (inputs, results) = (Path::new("/i"), Path::new("/r"));
+        let folders = Folders { app: app.path(), inputs, results, caches: &caches };
         let reads = match work.stage {
             Stage::Process => Inputs::Chunk { bytes: 1, name: "café.csv".into() },
             Stage::Partition | Stage::Assemble => Inputs::Files,
@@ -221,6 +256,8 @@ mod tests {
             let mut env = launched(&work(stage, "main.py")).unwrap().env;
             let mut expected: Vec<_> = expected.split(' ').map(str::to_owned).collect();
             expected.push("HOME=/tmp".into());
+            expected.push("USER_CACHE_DIR=/opt/fanfold/cache/user".into());
+            expected.push("SHARED_CACHE_DIR=/opt/fanfold/cache/shared".into());
             env.sort();
             expected.sort();
 

@@ -1,13 +1,17 @@
-//! What a customer says of a job beside its work: how urgent it is, where it may run, its tags.
+//! What a customer says of a job beside its work: how urgent it is, when and where it may run, its
+//! tags.
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use common::package::loose::{Loose, check_line};
+use common::terms::{Priority, Regions};
 
 use super::error::{Error, Result};
 use crate::clock;
-use crate::store::jobs::{Change, Priority, Regions};
+use crate::store::jobs::Change;
 
 const LABEL_CHARS_MAX: usize = 256;
+/// A run holds its credits while it waits for its start.
+const START_AHEAD_MAX: TimeDelta = TimeDelta::days(366);
 /// Tags, or regions of one list.
 const LABELS_MAX: usize = 50;
 
@@ -33,10 +37,8 @@ pub fn read(body: &mut Loose, changes: &mut Vec<Change>) -> Result<()> {
         let Ok(time) = DateTime::parse_from_rfc3339(&text) else {
             return Err(Error::field(field, "must be a time such as 2027-01-31T12:00:00Z"));
         };
-        if time.to_utc() > clock::now() {
-            let problem = "must not be in the future: jobs start when they are run, so run this \
-                           one then";
-            return Err(Error::field(field, problem));
+        if time.to_utc() > clock::now() + START_AHEAD_MAX {
+            return Err(Error::field(field, "must be within a year from now"));
         }
         changes.push(Change::StartAt(time.to_utc()));
     }
@@ -68,7 +70,7 @@ mod tests {
                 "/v1/customer/jobs",
                 json!({"templateId": "t", "priority": "EXECUTION_PRIORITY_FAST",
                        "regions": {"whitelist": ["eu"], "blacklist": []},
-                       "tags": ["nightly", "a"], "start_at": "2026-01-01T00:00:00Z"}),
+                       "tags": ["nightly", "a"], "start_at": "2027-01-01T00:00:00Z"}),
             )
             .await;
 
@@ -78,7 +80,7 @@ mod tests {
         assert_eq!(read["job"]["priority"], "EXECUTION_PRIORITY_FAST");
         assert_eq!(read["job"]["regions"], json!({"blacklist": [], "whitelist": ["eu"]}));
         assert_eq!(read["job"]["tags"], json!(["nightly", "a"]));
-        assert_eq!(read["job"]["startAt"], "2026-01-01T00:00:00Z");
+        assert_eq!(read["job"]["startAt"], "2027-01-01T00:00:00Z");
     }
 
     #[tokio::test]

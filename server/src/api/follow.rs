@@ -14,7 +14,7 @@ use super::job_out::{self, JobAnswer};
 use super::jobs;
 use super::route::{Route, get};
 use super::shape::{integer, text};
-use crate::coordinator::{Change, Waiting};
+use crate::coordinator::{Change, Obstacles, Waiting};
 
 /// Seconds.
 const WAIT_MAX: u64 = 60;
@@ -95,7 +95,7 @@ struct Explained {
     #[schema(value_type = String)]
     job_id: JobId,
     state: &'static str,
-    /// Whether it waits for a node.
+    /// Whether it waits for a node or for its start.
     waiting: bool,
     /// The nodes that were looked at.
     nodes: Option<usize>,
@@ -113,25 +113,28 @@ async fn explain(id: Segment, call: Call) -> Result<Explained> {
         Some(run) if !run.state.is_final() => app.coordinator.waiting(run.id).await?,
         _ => None,
     };
+    let nodes = match waiting {
+        Some(Waiting::Node(obstacles)) => Some(obstacles.nodes),
+        Some(Waiting::Start(_)) | None => None,
+    };
     let reasons = match (&run, &waiting) {
         (None, _) => vec!["the job is a draft: run it".to_owned()],
         (Some(run), _) if run.state.is_final() => vec!["the job has ended".to_owned()],
-        (Some(_), Some(waiting)) => reasons(waiting),
+        (Some(_), Some(Waiting::Start(at))) => {
+            vec![format!("its start is set for {}", at.format("%Y-%m-%dT%H:%M:%SZ"))]
+        }
+        (Some(_), Some(Waiting::Node(obstacles))) => reasons(obstacles),
         (Some(_), None) => vec!["the job waits for no node: it goes on".to_owned()],
     };
-    Ok(Explained {
-        job_id: job.id,
-        state,
-        waiting: waiting.is_some(),
-        nodes: waiting.map(|waiting| waiting.nodes),
-        reasons,
-    })
+    Ok(Explained { job_id: job.id, state, waiting: waiting.is_some(), nodes, reasons })
 }
 
-fn reasons(waiting: &Waiting) -> Vec<String> {
+fn reasons(waiting: &Obstacles) -> Vec<String> {
     let mut reasons = Vec::new();
     if waiting.nodes == 0 {
         reasons.push("no node has joined".to_owned());
+    } else if waiting.unfit() == waiting.nodes {
+        reasons.push("no known node can serve it: it waits for one that can".to_owned());
     }
     if waiting.lacks_credits {
         reasons.push("the wallet cannot cover one more task: top up".to_owned());
@@ -139,8 +142,10 @@ fn reasons(waiting: &Waiting) -> Vec<String> {
     for (nodes, what) in [
         (waiting.silent, "silent"),
         (waiting.aside, "set aside after faults in a row"),
+        (waiting.elsewhere, "outside the job's regions"),
         (waiting.too_few_cpus, "too small: too few vCPUs"),
         (waiting.too_little_memory, "too small: too little memory"),
+        (waiting.without_gpu, "without the GPU that it asks for"),
         (waiting.busy, "busy"),
         (waiting.failed_there, "where every waiting task has failed before"),
     ] {
@@ -178,6 +183,25 @@ mod tests {
         let stranger = door.stranger().await;
         let path = format!("{job}/explain");
         assert_eq!(door.call_as(&stranger, reqwest::Method::GET, &path, None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_job_waits_for_its_start_and_says_so() {
+        let door = Door::open().await;
+        let draft = json!({"startAt": "2027-01-31T12:00:00Z"});
+        let id = door.running_job_with(draft, json!({})).await;
+        let job = format!("/v1/customer/jobs/{id}");
+
+        let (_, body) = door.get(&format!("{job}/explain")).await;
+
+        assert_eq!((&body["state"], &body["waiting"]), (&json!("JOB_STATE_STARTED"), &json!(true)));
+        assert_eq!(body["reasons"], json!(["its start is set for 2027-01-31T12:00:00Z"]));
+        let (_, balance) = door.get("/v1/wallet/balance").await;
+        assert_ne!(balance["totalBalance"], balance["availableBalance"]);
+        assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 200);
+        assert_eq!(door.get(&job).await.1["job"]["state"], "JOB_STATE_FAILED");
+        let (_, balance) = door.get("/v1/wallet/balance").await;
+        assert_eq!(balance["totalBalance"], balance["availableBalance"]);
     }
 
     #[tokio::test]

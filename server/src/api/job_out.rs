@@ -81,8 +81,8 @@ pub struct TemplateInfo {
 }
 
 /// A span in seconds, as a number with three decimals that no float has held.
-struct Seconds {
-    millis: u64,
+pub struct Seconds {
+    pub millis: u64,
 }
 
 impl Serialize for Seconds {
@@ -126,7 +126,8 @@ impl JobOut {
         let time = |state| run.as_ref().and_then(|run| run.times.get(&state)).copied();
         let started_at = time(RunState::Started);
         let ended_at = time(RunState::Complete).or(time(RunState::Failed));
-        let millis = started_at
+        // Of its work: a scheduled job may have waited for long.
+        let millis = time(RunState::Fetching)
             .zip(ended_at)
             .map_or(0, |(from, to)| u64::try_from((to - from).num_milliseconds()).unwrap_or(0));
         Self {

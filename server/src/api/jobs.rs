@@ -4,6 +4,7 @@ use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
 use common::package::template::PhaseParams;
+use common::terms::{Priority, Regions};
 use uuid::Uuid;
 
 use super::App;
@@ -18,7 +19,7 @@ use super::route::{Route, delete, post};
 use super::shape::{Field, Shape, date, flag, integer, map, one, text, texts, word};
 use super::token::Caller;
 use crate::clock;
-use crate::store::jobs::{self, Change, Job, Priority, Regions};
+use crate::store::jobs::{self, Change, Job};
 use crate::store::templates;
 
 pub const NAME_CHARS_MAX: usize = 256;

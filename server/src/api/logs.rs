@@ -1,8 +1,9 @@
-//! What the containers of a job wrote.
+//! What the containers of a job wrote, and their nodes around them.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use common::protocol::Level;
 use common::rights::Scope;
 use common::task::Stage;
 use serde::Serialize;
@@ -54,7 +55,7 @@ struct LogOut {
     container: &'static str,
 }
 
-/// What the containers of a job wrote. Their lines carry no level: all are `UNKNOWN`.
+/// What the containers of a job wrote, at level `UNKNOWN`, and what their nodes say of them.
 async fn get_logs(mut call: Call) -> Result<LogsOut> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
@@ -73,18 +74,14 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
     let app = call.app();
     let job = jobs::find(app, &caller, &job_id).await?;
     let mut out = LogsOut::default();
-    let unknown_wanted = levels.is_empty() || levels.iter().any(|level| level == "UNKNOWN");
     let Some(run) = job_out::run_of(app, &job).await? else { return Ok(out) };
-    if !unknown_wanted {
-        return Ok(out);
-    }
     for line in logs::find(&app.db, run.id, &stages, &indexes, LOG_BATCHES_MAX).await? {
-        let shown = LogOut {
-            log: line.text,
-            timestamp: line.at,
-            level: "UNKNOWN",
-            container: line.stage.as_str(),
-        };
+        let level = level_name(line.level);
+        if !levels.is_empty() && !levels.iter().any(|wanted| wanted == level) {
+            continue;
+        }
+        let shown =
+            LogOut { log: line.text, timestamp: line.at, level, container: line.stage.as_str() };
         match line.stage {
             Stage::Partition => out.partitioner.push(shown),
             Stage::Assemble => out.assembler.push(shown),
@@ -94,6 +91,15 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
         }
     }
     Ok(out)
+}
+
+const fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Unknown => "UNKNOWN",
+        Level::Debug => "DEBUG",
+        Level::Info => "INFO",
+        Level::Error => "ERROR",
+    }
 }
 
 fn read_services(services: &[String]) -> Result<Vec<Stage>> {
@@ -123,16 +129,16 @@ mod tests {
         let job = [id.parse().unwrap()];
         let db = &door.app.db;
         let runs = crate::store::runs::find_by_jobs(db, door.workspace, &job).await.unwrap();
-        let record = |stage, index, text: &str| LogRecord {
+        let record = |stage, index, text: &str, level| LogRecord {
             lease: Lease { task: TaskRef { run: runs[0].id, stage, index }, attempt: 1 },
             first: 0,
-            lines: vec![LogLine { at_us: 1_700_000_000_000_000, text: text.to_owned() }],
+            lines: vec![LogLine { at_us: 1_700_000_000_000_000, level, text: text.to_owned() }],
         };
         let records = [
-            record(Stage::Partition, 0, "cut"),
-            record(Stage::Process, 0, "zero"),
-            record(Stage::Process, 7, "seven"),
-            record(Stage::Assemble, 0, "fold"),
+            record(Stage::Partition, 0, "cut", Level::Unknown),
+            record(Stage::Process, 0, "zero", Level::Unknown),
+            record(Stage::Process, 7, "seven", Level::Error),
+            record(Stage::Assemble, 0, "fold", Level::Info),
         ];
         logs::insert(db, &records).await.unwrap();
         let ask = async |mut body: serde_json::Value| {
@@ -142,19 +148,19 @@ mod tests {
 
         let (status, all) = ask(json!({"taskIds": [], "levels": [], "services": []})).await;
 
-        let line = |text: &str, container: &str| {
-            json!({"log": text, "timestamp": "2023-11-14T22:13:20Z", "level": "UNKNOWN",
+        let line = |text: &str, container: &str, level: &str| {
+            json!({"log": text, "timestamp": "2023-11-14T22:13:20Z", "level": level,
                    "container": container})
         };
         assert_eq!(status, 200);
         assert_eq!(
             all,
             json!({
-                "partitioner": [line("cut", "partition")],
-                "assembler": [line("fold", "assemble")],
+                "partitioner": [line("cut", "partition", "UNKNOWN")],
+                "assembler": [line("fold", "assemble", "INFO")],
                 "taskrunner": {
-                    "0": {"logs": [line("zero", "process")]},
-                    "7": {"logs": [line("seven", "process")]},
+                    "0": {"logs": [line("zero", "process", "UNKNOWN")]},
+                    "7": {"logs": [line("seven", "process", "ERROR")]},
                 },
             })
         );
@@ -162,7 +168,8 @@ mod tests {
         assert_eq!(one["taskrunner"].as_object().unwrap().len(), 1);
         assert_eq!(one["partitioner"], json!([]));
         let (_, warnings) = ask(json!({"levels": ["WARN", "ERROR"]})).await;
-        assert_eq!(warnings, json!({"partitioner": [], "assembler": [], "taskrunner": {}}));
+        let seven = json!({"7": {"logs": [line("seven", "process", "ERROR")]}});
+        assert_eq!(warnings, json!({"partitioner": [], "assembler": [], "taskrunner": seven}));
         for wrong in [
             json!({"levels": ["LOUD"]}),
             json!({"services": ["FEEDER"]}),

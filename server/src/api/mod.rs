@@ -4,6 +4,7 @@
 //! the table that they fill; `router` and `openapi` read it.
 
 mod auth;
+mod cache;
 mod call;
 mod client;
 mod datasource;
@@ -14,6 +15,7 @@ mod error;
 mod events;
 mod follow;
 mod idempotency;
+mod image_login;
 mod images;
 mod info;
 mod job_list;
@@ -39,6 +41,7 @@ mod selection;
 mod shape;
 mod sign_in;
 mod storage;
+mod tasks;
 mod templates;
 #[cfg(test)]
 pub mod testing;
@@ -62,6 +65,7 @@ use crate::config::LimitsConfig;
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
+use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::Db;
 use call::call;
@@ -87,6 +91,7 @@ pub struct App {
     pub coordinator: Coordinator,
     pub secrets: Secrets,
     pub mail: Mail,
+    pub registries: Registries,
     pub settings: Settings,
 }
 
@@ -172,6 +177,7 @@ fn apis() -> Vec<Api> {
                 job_list::routes(),
                 follow::routes(),
                 view::routes(),
+                tasks::routes(),
                 quote::routes(),
                 logs::routes(),
                 events::routes(),
@@ -194,6 +200,7 @@ fn apis() -> Vec<Api> {
                 packages::routes(),
                 templates::routes(),
                 images::routes(),
+                cache::routes(),
                 nodes::routes(),
             ]
             .into_iter()

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use common::package::archive::{self, ARCHIVE_BYTES_MAX};
+use common::package::archive::{self, ARCHIVE_BYTES_MAX, Checked};
 use common::package::manifest::Manifest;
 use common::package::tag::{NotATag, Tag};
 use serde_json::{Value, json};
@@ -18,10 +18,11 @@ use super::page::PAGE;
 use super::page::Pagination;
 use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
-use super::selection;
 use super::shape::text;
+use super::{image_login, selection};
 use crate::data::key::BlobKey;
 use crate::store::packages::{self, Family, Package, PackageField, Which};
+use crate::store::secrets;
 
 /// Base64 adds a third; the rest is JSON around it.
 const BODY_BYTES_MAX: u64 = ARCHIVE_BYTES_MAX / 3 * 4 + 64 * 1024;
@@ -97,7 +98,8 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     // Archives are read into memory: few at a time.
     let _turn = doors.pushes.acquire().await.map_err(|_| Error::Unavailable)?;
     let archive = read_archive(family, &mut call).await?;
-    let manifest = check(family, archive.clone()).await?;
+    let Checked { manifest, login, rewritten } = check(family, archive.clone()).await?;
+    let archive = rewritten.map_or(archive, Bytes::from);
     let digest = common::digest::Digest::of(&archive);
     let size = archive.len() as u64;
     let bytes = Box::pin(futures::stream::iter([Ok(archive)]));
@@ -106,6 +108,10 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let package = packages::push(&app.db, caller.workspace, &manifest, digest, size)
         .await
         .map_err(|error| other_kind(error, &manifest))?;
+    if let Some(login) = login {
+        let secret = image_login::secret(&manifest, login.username);
+        app.secrets.keep(caller.workspace, &secret, &login.token.0).await?;
+    }
     tracing::info!(package = %package.id, revision = package.revision, "package pushed");
     Ok(package.into())
 }
@@ -131,12 +137,12 @@ async fn read_archive(family: Family, call: &mut Call) -> Result<Bytes> {
 }
 
 /// Looks through the archive, away from the threads that serve others.
-async fn check(family: Family, archive: Bytes) -> Result<Manifest> {
-    let manifest = tokio::task::spawn_blocking(move || archive::check(&archive))
+async fn check(family: Family, archive: Bytes) -> Result<Checked> {
+    let checked = tokio::task::spawn_blocking(move || archive::check(&archive))
         .await
         .map_err(|error| Error::Internal(Box::new(error)))?
         .map_err(|error| Error::Invalid(error.to_string()))?;
-    match (family, Family::of(manifest.kind)) {
+    match (family, Family::of(checked.manifest.kind)) {
         (Family::App, Family::Engine) => Err(Error::field(
             "manifest.json.type",
             "names an engine: push it to /v1/dev/engines (`fanfold engine push`)",
@@ -144,7 +150,7 @@ async fn check(family: Family, archive: Bytes) -> Result<Manifest> {
         (Family::Engine, Family::App) => {
             Err(Error::field("manifest.json.type", "must be partitioner or assembler"))
         }
-        _ => Ok(manifest),
+        _ => Ok(checked),
     }
 }
 
@@ -190,6 +196,8 @@ async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
     if !packages::delete(&call.app().db, package.workspace, package.id).await? {
         return Err(Error::not_found(family.as_str(), &tag.0));
     }
+    let login = image_login::id(&package.manifest);
+    secrets::delete(&call.app().db, package.workspace, image_login::KIND, &login).await?;
     tracing::info!(package = %package.id, "package deleted");
     Ok(done())
 }

@@ -5,13 +5,17 @@ use common::package::descriptor::DataPlace;
 use common::package::engine;
 use common::package::manifest::{Kind, Platform};
 use common::package::tag::{NotATag, Tag};
+use common::secret::{SECRETS_BYTES_MAX, Secret};
 use common::spec::{
     Assemble, Container, Destination, Image, PackagePin, Params, Partition, RunSpec, Source,
 };
+use common::terms::Terms;
 
-use super::App;
 use super::error::{Error, Result};
+use super::{App, image_login};
 use crate::data::key::BlobKey;
+use crate::registry;
+use crate::secrets;
 use crate::store::images;
 use crate::store::jobs::{Job, Upload};
 use crate::store::packages::{self, Family, Package, Which};
@@ -35,6 +39,12 @@ pub async fn pin(app: &App, job: &Job, config: JobConfig) -> Result<RunSpec> {
         process,
         assemble: assemble(app, job, params.assembler).await?,
         limits: config.limits(),
+        terms: Terms {
+            start_at: job.start_at,
+            priority: job.priority,
+            regions: job.regions.clone(),
+            is_test: config.is_test.unwrap_or(false),
+        },
     })
 }
 
@@ -101,7 +111,7 @@ async fn check_secret(app: &App, job: &Job, place: &DataPlace, field: &str) -> R
     let Some(id) = place.secret() else { return Ok(()) };
     match app.secrets.reveal(job.workspace, id).await {
         Ok(_) => Ok(()),
-        Err(error @ crate::secrets::Error::NotFound(_)) => {
+        Err(error @ secrets::Error::NotFound(_)) => {
             Err(Error::field(format!("{field}.params.secret_id"), error.to_string()))
         }
         Err(error) => Err(error.into()),
@@ -111,7 +121,7 @@ async fn check_secret(app: &App, job: &Job, place: &DataPlace, field: &str) -> R
 async fn process(app: &App, job: &Job, params: Params) -> Result<Container> {
     let tag = tag("app", &job.template.app)?;
     let package = find(app, job, Family::App, "app", &tag).await?;
-    container(app, package, "app", params).await
+    container(app, job, package, "app", params).await
 }
 
 async fn partition(app: &App, job: &Job, params: Params) -> Result<Partition> {
@@ -126,7 +136,8 @@ async fn partition(app: &App, job: &Job, params: Params) -> Result<Partition> {
     }
     let package = find(app, job, Family::Engine, "partitioner", &tag).await?;
     check_kind(&package, Kind::Partitioner)?;
-    Ok(Partition::Custom(container(app, package, "partitioner", params).await?))
+    let container = container(app, job, package, "partitioner", params).await?;
+    Ok(Partition::Custom(Box::new(container)))
 }
 
 async fn assemble(app: &App, job: &Job, params: Params) -> Result<Assemble> {
@@ -141,7 +152,8 @@ async fn assemble(app: &App, job: &Job, params: Params) -> Result<Assemble> {
     }
     let package = find(app, job, Family::Engine, "assembler", &tag).await?;
     check_kind(&package, Kind::Assembler)?;
-    Ok(Assemble::Custom(container(app, package, "assembler", params).await?))
+    let container = container(app, job, package, "assembler", params).await?;
+    Ok(Assemble::Custom(Box::new(container)))
 }
 
 /// The workspace's own engine under a tag, active or not: it comes before a built-in of a
@@ -177,34 +189,27 @@ fn check_kind(package: &Package, kind: Kind) -> Result<()> {
     Err(Error::field(format!("template.{not}"), format!("{name:?} is no {not}, it is {is}")))
 }
 
-async fn container(app: &App, package: Package, phase: &str, params: Params) -> Result<Container> {
-    let manifest = package.manifest;
-    let name = format!("the package {}@{}", manifest.name, manifest.version);
-    if !manifest.gpus.is_empty() {
-        return Err(Error::NotNow(format!(
-            "template.{phase}: {name} asks for a GPU, and no node offers any yet"
-        )));
-    }
-    if !manifest.secrets.is_empty() {
-        return Err(Error::NotNow(format!(
-            "template.{phase}: {name} asks for secrets, which are not handed to containers yet"
-        )));
-    }
-    let image = match manifest.platform {
+async fn container(
+    app: &App,
+    job: &Job,
+    package: Package,
+    phase: &str,
+    params: Params,
+) -> Result<Container> {
+    let manifest = &package.manifest;
+    let name = format!("template.{phase}: the package {}@{}", manifest.name, manifest.version);
+    check_secrets(app, job, &manifest.secrets, &name).await?;
+    let image = match &manifest.platform {
         Platform::Binary => Image::Binary,
         Platform::Docker { container, private } => {
-            match images::find(&app.db, package.workspace, &container).await? {
+            match images::find(&app.db, package.workspace, container).await? {
                 Some(image) => Image::Stored { reference: image.reference, digest: image.digest },
-                None if private => {
-                    return Err(Error::NotNow(format!(
-                        "template.{phase}: the private image {container:?} of {name} is not \
-                         here: push it (`fanfold image push`)"
-                    )));
-                }
-                None => Image::Registry { reference: container },
+                None if *private => private_image(app, job, &package, container, &name).await?,
+                None => Image::Registry { reference: container.clone() },
             }
         }
     };
+    let manifest = package.manifest;
     Ok(Container {
         package: PackagePin {
             id: package.id,
@@ -215,9 +220,58 @@ async fn container(app: &App, package: Package, phase: &str, params: Params) -> 
         },
         image,
         entrypoint: manifest.entrypoint,
+        secrets: manifest.secrets,
         needs: manifest.needs,
+        gpus: manifest.gpus,
         params,
     })
+}
+
+/// The secrets that a package lists are those of the workspace that runs it. One that is missing
+/// is better told now than when a container starts.
+async fn check_secrets(app: &App, job: &Job, ids: &[String], name: &str) -> Result<()> {
+    let secrets = match app.secrets.reveal_all(job.workspace, ids).await {
+        Ok(secrets) => secrets,
+        Err(secrets::Error::NotFound(id)) => {
+            return Err(Error::NotNow(format!(
+                "{name} asks for the secret {id:?}, which this workspace does not have or which \
+                 has expired: store it (`fanfold secret add {id}`)"
+            )));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if secrets.iter().map(Secret::bytes).sum::<usize>() > SECRETS_BYTES_MAX {
+        return Err(Error::NotNow(format!(
+            "{name} asks for secrets of more than {SECRETS_BYTES_MAX} bytes together"
+        )));
+    }
+    Ok(())
+}
+
+/// A private image at its digest, pulled with the login that came with the package.
+async fn private_image(
+    app: &App,
+    job: &Job,
+    package: &Package,
+    container: &str,
+    name: &str,
+) -> Result<Image> {
+    let refused =
+        |why: String| Error::NotNow(format!("{name}: its private image {container:?}: {why}"));
+    if package.workspace != job.workspace {
+        return Err(refused("another workspace's login to it is not lent out".to_owned()));
+    }
+    let secret = image_login::id(&package.manifest);
+    match app.registries.pin(job.workspace, &secret, container).await {
+        Ok(reference) => Ok(Image::Private { reference, secret }),
+        Err(registry::Error::Secret(secrets::Error::NotFound(_))) => Err(refused(
+            "there is no login for it: push the package with a username and token, or push the \
+             image itself (`fanfold image push`)"
+                .to_owned(),
+        )),
+        Err(registry::Error::Secret(error)) => Err(error.into()),
+        Err(error) => Err(refused(error.to_string())),
+    }
 }
 
 fn tag(field: &str, text: &str) -> Result<Tag> {

@@ -124,7 +124,7 @@ mod tests {
     use common::credits::Credits;
     use serde_json::{Value, json};
 
-    use super::super::testing::{Door, package};
+    use super::super::testing::Door;
 
     async fn granted() -> Door {
         let door = Door::open().await;
@@ -238,11 +238,6 @@ mod tests {
         let mut params = bypass();
         params["params"] = json!({"partitioner": {"chunk_size": 1}});
         assert!(refused(params).await.starts_with("params.partitioner.chunk_size"));
-        let gpu = json!({"name": "a", "version": "9.0", "platform_config": {"container": "c"},
-                         "device_requirements": {"gpu": ["T4"]}});
-        door.post("/v1/dev/apps", json!({"data": package(&gpu)})).await;
-        door.post("/v1/dev/apps/a/activate", json!({})).await;
-        assert!(refused(bypass()).await.contains("GPU"));
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use crate::config::LimitsConfig;
 use crate::coordinator::Coordinator;
 use crate::data::{self, Data};
 use crate::mail::Mail;
+use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::members::{self, Changed};
 use crate::store::{self, Db, accounts, api_keys};
@@ -80,7 +81,8 @@ impl Door {
             trusted_proxies: Vec::new(),
             limits,
         };
-        let app = App { db, data, coordinator, secrets, mail, settings };
+        let registries = Registries::new(secrets.clone(), true);
+        let app = App { db, data, coordinator, secrets, mail, registries, settings };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {
             app,
@@ -96,15 +98,20 @@ impl Door {
 
     /// A job of one chunk that has been started and that no node takes.
     pub async fn running_job(&self) -> String {
+        self.running_job_with(json!({}), json!({})).await
+    }
+
+    /// The same, with these fields beside its own, and with this body for the start.
+    pub async fn running_job_with(&self, draft: Value, body: Value) -> String {
         let amount = Credits::from_units(100_000_000_000).unwrap();
         self.app.coordinator.grant(self.workspace, amount, "first").await.unwrap();
         self.template("passthrough", "passthrough").await;
-        let id = self
-            .job(json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
-                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
-            .await;
+        let mut job = json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
+                             "dataDestination": {"dataSourceDescriptor": "bucket"}});
+        job.as_object_mut().unwrap().extend(draft.as_object().unwrap().clone());
+        let id = self.job(job).await;
         let run = format!("/v1/customer/jobs/{id}/run");
-        assert_eq!(self.post(&run, json!({})).await.0, 200);
+        assert_eq!(self.post(&run, body).await.0, 200);
         id
     }
 

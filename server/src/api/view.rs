@@ -1,16 +1,14 @@
-//! Looking at a job's run: results, progress, tasks. And the templates to make jobs from.
+//! Looking at a job's run: results and progress. And the templates to make jobs from.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use common::credits::Credits;
-use common::ids::{JobId, NodeId};
+use common::ids::JobId;
 use common::package::descriptor::DataPlace;
 use common::rights::Scope;
 use common::run::RunState;
 use common::spec::Provider;
-use common::task::Stage;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -20,16 +18,15 @@ use super::error::{Error, Result};
 use super::page::PAGE;
 use super::page::Paged;
 use super::route::{Route, get, post};
-use super::shape::{integer, text, texts, word};
+use super::shape::{text, texts};
 use super::templates::TemplateOut;
 use super::{job_out, jobs, selection};
 use crate::data::key::BlobKey;
 use crate::store::runs::RunView;
-use crate::store::{self, results, tasks, templates};
+use crate::store::{self, results, templates};
 
 const LINK_LIVES: Duration = Duration::from_secs(48 * 3600);
 const RESULTS_MAX: u64 = 10_000;
-const TASKS_MAX: u64 = 1_000;
 const LIST_MAX: usize = 1_000;
 
 pub fn routes() -> Vec<Route> {
@@ -45,13 +42,6 @@ pub fn routes() -> Vec<Route> {
             .query(vec![text("after", "The next of the answer before")]),
         get("Customer_GetProgress", "/jobs/{jobId}/progress", progress)
             .summary("Counts chunks, tasks and credits"),
-        get("Customer_ListTasks", "/jobs/{jobId}/tasks", list_tasks)
-            .summary("Lists the tasks that were handed out")
-            .query(vec![
-                word("stage", &["partition", "process", "assemble"], ""),
-                integer("after", "The index of the last one known"),
-                integer("limit", ""),
-            ]),
         post("Customer_GetRunningTasks", "/jobs/runningTasks", running_tasks)
             .summary("Counts the running tasks of jobs")
             .body(vec![texts("jobsIds", "").required()])
@@ -157,63 +147,6 @@ async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
         },
         error: run.and_then(|run| run.error).unwrap_or_default(),
     })
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct TaskOut {
-    stage: &'static str,
-    index: u32,
-    attempt: u32,
-    state: &'static str,
-    #[schema(value_type = Option<String>)]
-    node: Option<NodeId>,
-    started_at: Option<DateTime<Utc>>,
-    completed_at: Option<DateTime<Utc>>,
-    #[schema(value_type = String)]
-    price: Credits,
-    error: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-struct TasksOut {
-    tasks: Vec<TaskOut>,
-}
-
-/// The tasks of a stage that were handed out: `stage` (process), `after`, `limit` in the query.
-async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
-    let caller = call.caller().await?;
-    let query = call.query()?;
-    let stage = query.get("stage").map_or("process", String::as_str);
-    let stage = [Stage::Partition, Stage::Process, Stage::Assemble]
-        .into_iter()
-        .find(|known| known.as_str() == stage)
-        .ok_or_else(|| Error::field("stage", "must be partition, process or assemble"))?;
-    let number = |name: &str| match query.get(name) {
-        None => Ok(None),
-        Some(text) => {
-            text.parse::<u32>().map(Some).map_err(|_| Error::field(name, "must be a whole number"))
-        }
-    };
-    let limit = number("limit")?.map_or(TASKS_MAX, |limit| u64::from(limit).clamp(1, TASKS_MAX));
-    let app = call.app();
-    let job = jobs::find(app, &caller, &id).await?;
-    let Some(run) = job_out::run_of(app, &job).await? else {
-        return Ok(TasksOut { tasks: Vec::new() });
-    };
-    let found = tasks::find(&app.db, run.id, stage, number("after")?, limit).await?;
-    let shown = found.into_iter().map(|task| TaskOut {
-        stage: stage.as_str(),
-        index: task.lease.task.index,
-        attempt: task.lease.attempt,
-        state: task.state.as_str(),
-        node: task.node,
-        started_at: task.leased_at,
-        completed_at: task.ended_at,
-        price: task.price,
-        error: task.error,
-    });
-    Ok(TasksOut { tasks: shown.collect() })
 }
 
 #[derive(Serialize, ToSchema)]

@@ -161,7 +161,7 @@ impl Engine {
             Command::Sync { node, operator, heard, reply } => {
                 let until = Instant::now() + Duration::from_millis(heard.sync.wait_ms.into());
                 let settled = heard.receipts.iter().map(|(receipt, _)| receipt.lease).collect();
-                market.sync(node, operator, heard, now);
+                market.sync(node, operator, *heard, now);
                 batch.nodes.insert(node);
                 let parked = Parked { reply, settled, until };
                 batch.overtaken.extend(self.parked.insert(node, parked));
@@ -169,6 +169,10 @@ impl Engine {
             Command::Waiting { run, reply } => {
                 // Whoever asked may have gone.
                 let _ = reply.send(market.waiting(run, now));
+            }
+            Command::UnderLease { run, tasks, reply } => {
+                let held = market.run(run).map_or_else(Vec::new, |run| run.under_lease(tasks));
+                let _ = reply.send(held);
             }
             Command::Looked { run, objects } => market.looked(run, objects, now),
             Command::Partitioned { run, table } => market.partitioned(run, table, now),

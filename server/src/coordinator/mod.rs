@@ -11,12 +11,13 @@ mod tests;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::chunks::ChunkTable;
 use common::credits::Credits;
 use common::ids::{NodeId, RunId, WorkspaceId};
-pub use common::market::{CheckedSync, Policy, Progress, Waiting};
+pub use common::market::{CheckedSync, Obstacles, Policy, Progress, UnderLease, Waiting};
 use common::market::{Market, Refused};
 use common::protocol::Orders;
 use common::spec::RunSpec;
@@ -82,8 +83,9 @@ enum Command {
     Start { run: RunId, spec: Arc<RunSpec>, reply: Reply<Result<(), Refused>> },
     Abort { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
     Grant { to: WorkspaceId, amount: Credits, key: String, reply: Reply<()> },
-    Sync { node: NodeId, operator: WorkspaceId, heard: CheckedSync, reply: Reply<Orders> },
+    Sync { node: NodeId, operator: WorkspaceId, heard: Box<CheckedSync>, reply: Reply<Orders> },
     Waiting { run: RunId, reply: Reply<Option<Waiting>> },
+    UnderLease { run: RunId, tasks: RangeInclusive<u32>, reply: Reply<Vec<UnderLease>> },
     Looked { run: RunId, objects: Option<ChunkTable> },
     Partitioned { run: RunId, table: ChunkTable },
     Folded { run: RunId },
@@ -143,6 +145,7 @@ impl Coordinator {
         heard.sync.wait_ms = heard.sync.wait_ms.min(self.wait_ms_max);
         let operator = self.operator(node).await?;
         let (reply, answer) = oneshot::channel();
+        let heard = Box::new(heard);
         let command = Command::Sync { node, operator, heard, reply };
         self.commands.send(command).await.map_err(|_| Error::Stopping)?;
         // Whatever the answer, it says that the message is on disk: only the engine can give it.
@@ -157,6 +160,15 @@ impl Coordinator {
     /// Why a run waits for a node, or `None` where it does not.
     pub async fn waiting(&self, run: RunId) -> Result<Option<Waiting>, Error> {
         self.ask(|reply| Command::Waiting { run, reply }).await
+    }
+
+    /// How far those of a run's tasks are that nodes hold now.
+    pub async fn under_lease(
+        &self,
+        run: RunId,
+        tasks: RangeInclusive<u32>,
+    ) -> Result<Vec<UnderLease>, Error> {
+        self.ask(|reply| Command::UnderLease { run, tasks, reply }).await
     }
 
     /// Everything that happens from now on, to all workspaces.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::device::Device;
 use common::protocol::{LogBatch, Outcome, Receipt, SignedReceipt, Sync};
 use common::resources::{Resources, Usage};
 use common::task::{Lease, Stage, TaskRef};
@@ -53,6 +54,7 @@ fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSyn
         token: None,
         capacity: Resources::new(2000, 4096),
         prefetch: 0,
+        device: Device::default(),
         holding: vec![],
         receipts: vec![],
         logs,

@@ -12,7 +12,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer as _};
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use reqwest::Method;
 
 use super::cloud::Connector;
@@ -78,16 +78,13 @@ impl Bucket {
 
     /// The size of an object, or `None` where there is none.
     pub async fn size(&self, key: &BlobKey) -> Result<Option<u64>, Error> {
-        Ok(self.stat(key).await?.map(|stat| stat.size))
+        Ok(self.head(key).await?.map(|meta| meta.size))
     }
 
     /// The size and version of an object, or `None` where there is none.
     pub async fn stat(&self, key: &BlobKey) -> Result<Option<Stat>, Error> {
-        match self.store.head(&path(key)?).await {
-            Ok(meta) => Ok(Some(Stat { size: meta.size, version: meta.e_tag })),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let meta = self.head(key).await?;
+        Ok(meta.map(|meta| Stat { size: meta.size, version: meta.e_tag }))
     }
 
     /// The bytes of a range; it must lie within the object.
@@ -130,6 +127,65 @@ impl Bucket {
         }
     }
 
+    /// What lies under a folder, up to so many objects, by path below it.
+    pub async fn list(
+        &self,
+        folder: &str,
+        most: usize,
+    ) -> Result<Vec<(String, ObjectMeta)>, Error> {
+        let folder = Path::from(folder);
+        let mut found = self.store.list(Some(&folder)).take(most);
+        let mut objects = Vec::new();
+        while let Some(meta) = found.try_next().await? {
+            let below = meta.location.prefix_match(&folder).map(|parts| {
+                parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
+            });
+            objects.extend(below.map(|below| (below, meta)));
+        }
+        Ok(objects)
+    }
+
+    /// What the store says of an object, or `None` where there is none.
+    pub async fn head(&self, key: &BlobKey) -> Result<Option<ObjectMeta>, Error> {
+        match self.store.head(&path(key)?).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The bytes of a range, while the object has this entity tag.
+    ///
+    /// # Errors
+    /// `NotFound` where it has another one.
+    pub async fn get_tagged(
+        &self,
+        key: &BlobKey,
+        etag: &str,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        let options = GetOptions {
+            range: Some(range.into()),
+            if_match: Some(etag.to_owned()),
+            ..GetOptions::default()
+        };
+        match self.store.get_opts(&path(key)?, options).await {
+            Ok(found) => download::stream(found).await,
+            Err(
+                object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. },
+            ) => Err(Error::NotFound(key.path())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes an object; what is already gone is no error.
+    pub async fn remove(&self, key: &BlobKey) -> Result<(), Error> {
+        match self.store.delete(&path(key)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// A link that the store itself serves, or `None` for a folder. `file_name` is what a browser
     /// saves the object as.
     pub async fn sign(
@@ -151,10 +207,7 @@ impl Bucket {
 
     /// Removes what was uploaded for a job; what is already gone is no error.
     pub async fn purge_upload(&self, job: JobId) -> Result<(), Error> {
-        match self.store.delete(&path(&BlobKey::Upload(job))?).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.remove(&BlobKey::Upload(job)).await
     }
 
     /// Removes everything of a run; what is already gone is no error.

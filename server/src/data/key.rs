@@ -1,7 +1,8 @@
 //! The names of objects in Fanfold's bucket: this is the only place that makes them.
 
+use common::cache;
 use common::digest::Digest;
-use common::ids::{JobId, RunId};
+use common::ids::{JobId, RunId, WorkspaceId};
 use common::task::{Lease, Stage, TaskRef};
 
 use super::names;
@@ -25,6 +26,25 @@ pub enum BlobKey {
     Result { lease: Lease, digest: Digest },
     /// A file that a built-in assembler wrote.
     Final { run: RunId, name: String },
+    /// A file that somebody uploaded for a cache; its name is one that `common::cache` takes.
+    Cached { whose: Whose, name: String },
+}
+
+/// Whose cache a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Whose {
+    User(WorkspaceId),
+    Everybody,
+}
+
+impl Whose {
+    /// The folder under which all files of the cache lie.
+    pub fn folder(self) -> String {
+        match self {
+            Self::User(workspace) => format!("caches/{workspace}"),
+            Self::Everybody => "caches/shared".to_owned(),
+        }
+    }
 }
 
 impl BlobKey {
@@ -40,6 +60,7 @@ impl BlobKey {
                 format!("runs/{run}/{stage}/{folder}/{index}.{}.{digest}", lease.attempt)
             }
             Self::Final { run, name } => format!("runs/{run}/final/{}", names::safe(name)),
+            Self::Cached { whose, name } => format!("{}/{name}", whose.folder()),
         }
     }
 
@@ -65,6 +86,17 @@ impl BlobKey {
                 let task = TaskRef { run: run.parse().ok()?, stage, index: index.parse().ok()? };
                 let lease = Lease { task, attempt: attempt.parse().ok()? };
                 Self::Result { lease, digest: digest.parse().ok()? }
+            }
+            ["caches", whose, ..] => {
+                let whose = match whose {
+                    "shared" => Whose::Everybody,
+                    workspace => Whose::User(workspace.parse().ok()?),
+                };
+                let name = parts[2..].join("/");
+                if !cache::is_name(&name) {
+                    return None;
+                }
+                Self::Cached { whose, name }
             }
             _ => return None,
         };
@@ -95,6 +127,11 @@ mod tests {
             BlobKey::Staged { run, n: 0 },
             BlobKey::Result { lease: Lease { task, attempt: 2 }, digest },
             BlobKey::Final { run, name: "results.zip".into() },
+            BlobKey::Cached { whose: Whose::Everybody, name: "models/a.bin".into() },
+            BlobKey::Cached {
+                whose: Whose::User(WorkspaceId::new(Uuid::from_u128(9))),
+                name: "a".into(),
+            },
         ] {
             assert_eq!(BlobKey::from_path(&key.path()), Some(key));
         }
@@ -116,6 +153,10 @@ mod tests {
             format!("runs/{run}/process/1/1.1.{}", Digest::of(b"x")),
             format!("runs/{run}/process/0/1.1.{}.x", Digest::of(b"x")),
             "../etc/passwd".into(),
+            "caches/shared".into(),
+            "caches/shared/".into(),
+            "caches/shared/../../packages/x".into(),
+            "caches/nobody/x".into(),
         ] {
             assert_eq!(BlobKey::from_path(&path), None, "{path}");
         }

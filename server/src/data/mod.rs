@@ -1,10 +1,11 @@
 //! The data plane: Fanfold's bucket, the customers' sources and destinations, cutting and
 //! folding. Everything streams; nothing is held whole in memory.
 
+pub mod address;
+pub mod caches;
 pub mod key;
 pub mod links;
 
-mod address;
 mod assemble;
 mod bucket;
 mod cloud;

@@ -11,8 +11,10 @@ use common::task::Lease;
 use futures::io::BufWriter;
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _};
 use libp2p::{PeerId, Stream};
+use serde::Serialize;
 use tokio::time::timeout;
 
+use super::access;
 use super::frame::{self, Error, SILENCE, within};
 use super::peers::Peers;
 use super::port::Port;
@@ -64,13 +66,7 @@ impl<P: Port> Blobs<P> {
         request: BlobRequest,
         stream: Stream,
     ) -> Result<(), Ended> {
-        let lease = match request {
-            BlobRequest::Inputs { lease }
-            | BlobRequest::Input { lease, .. }
-            | BlobRequest::Package { lease, .. }
-            | BlobRequest::Image { lease, .. }
-            | BlobRequest::Put { lease, .. } => lease,
-        };
+        let lease = request.lease();
         let live = match self.live(peer, lease).await {
             Ok(live) => live,
             Err(refusal) => return Err(Ended::Refused(refusal, stream)),
@@ -84,6 +80,20 @@ impl<P: Port> Blobs<P> {
                 reads::package(&self.port, &live, lease, from).await
             }
             BlobRequest::Image { from, .. } => reads::image(&self.port, &live, lease, from).await,
+            BlobRequest::Cached { cache, .. } => {
+                return match access::cached(&self.port, &live, cache).await {
+                    Ok(files) => {
+                        let n = u32::try_from(files.len()).unwrap_or(u32::MAX);
+                        Ok(send_list(n, files.into_iter(), stream).await?)
+                    }
+                    Err(refusal) => Err(Ended::Refused(refusal, stream)),
+                };
+            }
+            BlobRequest::CacheFile { cache, name, version, from, .. } => {
+                access::cache_file(&self.port, &live, (cache, name, version), from).await
+            }
+            BlobRequest::Secrets { .. } => access::secrets(&self.port, &live, lease).await,
+            BlobRequest::PullToken { .. } => access::pull_token(&self.port, &live, lease).await,
             BlobRequest::Input { n, from, .. } => self.input(&live, lease, n, from).await,
         };
         match found {
@@ -275,9 +285,9 @@ async fn close(stream: &mut (impl AsyncWrite + Unpin)) -> Result<(), Error> {
     within(async { Ok(stream.close().await?) }).await
 }
 
-async fn send_list(
+async fn send_list<T: Serialize>(
     files: u32,
-    list: impl Iterator<Item = InputFile>,
+    list: impl Iterator<Item = T>,
     stream: Stream,
 ) -> Result<(), Error> {
     let mut stream = BufWriter::new(stream);
@@ -290,7 +300,7 @@ async fn send_list(
 
 async fn send(found: Found, mut stream: Stream) -> Result<(), Error> {
     let (bytes, digest, source) = match found {
-        Found::Elsewhere(reply) => {
+        Found::Said(reply) => {
             say(&mut stream, &reply).await?;
             return close(&mut stream).await;
         }

@@ -43,6 +43,7 @@ impl<P: Port> Desk<P> {
         sync.token = None;
         sync.wait_ms = sync.wait_ms.min(WAIT_MS_MAX);
         tidy_logs(&mut sync);
+        sync.device = sync.device.tidied();
         let receipts = self.check(peer, node, &sync.receipts).await;
         match self.port.sync(node, CheckedSync { sync, receipts }).await {
             Ok(orders) => Some(orders),
@@ -116,8 +117,9 @@ fn tidy_logs(sync: &mut Sync) {
 
 #[cfg(test)]
 mod tests {
+    use common::device::Device;
     use common::ids::RunId;
-    use common::protocol::{LogBatch, LogLine};
+    use common::protocol::{Level, LogBatch, LogLine};
     use common::resources::Resources;
     use common::task::{Lease, Stage, TaskRef};
     use uuid::Uuid;
@@ -127,7 +129,8 @@ mod tests {
     #[test]
     fn logs_are_cut_at_their_limit() {
         let task = TaskRef { run: RunId::new(Uuid::from_u128(7)), stage: Stage::Process, index: 0 };
-        let line = |text: &str, at_us| LogLine { at_us, text: text.to_owned() };
+        let line =
+            |text: &str, at_us| LogLine { at_us, level: Level::Unknown, text: text.to_owned() };
         let lines =
             vec![line("a\0", -1), line(&"x".repeat(LOGS_BYTES_MAX), i64::MAX), line("y", 5)];
         let mut sync = Sync {
@@ -135,6 +138,7 @@ mod tests {
             token: None,
             capacity: Resources::NONE,
             prefetch: 0,
+            device: Device::default(),
             holding: Vec::new(),
             receipts: Vec::new(),
             logs: vec![LogBatch { lease: Lease { task, attempt: 1 }, first: 0, lines }],

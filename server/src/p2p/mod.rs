@@ -1,6 +1,7 @@
 //! The hub: where nodes call. It knows who is calling and what they may touch, and passes on to
 //! the coordinator and the data plane what has been checked. It takes no decision about work.
 
+mod access;
 mod blobs;
 mod desk;
 mod frame;

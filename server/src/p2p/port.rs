@@ -4,16 +4,20 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use common::ids::{NodeId, RunId};
+use common::ids::{NodeId, RunId, WorkspaceId};
 use common::objects::Object;
-use common::protocol::Orders;
+use common::protocol::{CacheFile, Orders};
+use common::secret::{Hidden, Secret};
 use common::spec::RunSpec;
 use common::task::{Lease, Stage};
 
 use crate::coordinator::leases::{Leases, LiveLease};
 use crate::coordinator::{self, CheckedSync, Coordinator};
-use crate::data::key::BlobKey;
+use crate::data::caches::OpenedCached;
+use crate::data::key::{BlobKey, Whose};
 use crate::data::{self, ByteStream, Data, Direct, Stored};
+use crate::registry::{self, Registries};
+use crate::secrets::{self, Secrets};
 use crate::store::tasks::TaskOutputs;
 use crate::store::{self, Db};
 
@@ -58,6 +62,35 @@ pub trait Port: Clone + Send + Sync + 'static {
         range: Range<u64>,
     ) -> impl Future<Output = Result<ByteStream, data::Error>> + Send;
 
+    /// The secrets of a workspace with these ids.
+    fn secrets(
+        &self,
+        owner: WorkspaceId,
+        ids: &[String],
+    ) -> impl Future<Output = Result<Vec<Secret>, secrets::Error>> + Send;
+
+    /// What pulls a private image with the login that a secret of the workspace holds.
+    fn pull_token(
+        &self,
+        owner: WorkspaceId,
+        secret: &str,
+        reference: &str,
+    ) -> impl Future<Output = Result<Option<Hidden>, registry::Error>> + Send;
+
+    /// The files that were uploaded for a cache.
+    fn cached(
+        &self,
+        whose: Whose,
+    ) -> impl Future<Output = Result<Vec<CacheFile>, data::Error>> + Send;
+
+    /// A file of a cache at this version, from byte `from` on.
+    fn open_cached(
+        &self,
+        key: &BlobKey,
+        version: &str,
+        from: u64,
+    ) -> impl Future<Output = Result<OpenedCached, data::Error>> + Send;
+
     fn size(&self, key: &BlobKey) -> impl Future<Output = Result<Option<u64>, data::Error>> + Send;
 
     fn get(
@@ -81,6 +114,8 @@ pub struct Parts {
     pub coordinator: Coordinator,
     pub leases: Leases,
     pub data: Data,
+    pub secrets: Secrets,
+    pub registries: Registries,
 }
 
 impl Port for Parts {
@@ -120,6 +155,36 @@ impl Port for Parts {
         range: Range<u64>,
     ) -> Result<ByteStream, data::Error> {
         self.data.read(spec, object, range).await
+    }
+
+    async fn secrets(
+        &self,
+        owner: WorkspaceId,
+        ids: &[String],
+    ) -> Result<Vec<Secret>, secrets::Error> {
+        self.secrets.reveal_all(owner, ids).await
+    }
+
+    async fn pull_token(
+        &self,
+        owner: WorkspaceId,
+        secret: &str,
+        reference: &str,
+    ) -> Result<Option<Hidden>, registry::Error> {
+        self.registries.pull_token(owner, secret, reference).await
+    }
+
+    async fn cached(&self, whose: Whose) -> Result<Vec<CacheFile>, data::Error> {
+        Ok(self.data.cached(whose).await?.into_iter().map(|cached| cached.file).collect())
+    }
+
+    async fn open_cached(
+        &self,
+        key: &BlobKey,
+        version: &str,
+        from: u64,
+    ) -> Result<OpenedCached, data::Error> {
+        self.data.open_cached(key, version, from).await
     }
 
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>, data::Error> {

@@ -19,8 +19,8 @@ use crate::data::{ByteStream, Direct};
 
 /// Bytes for a node.
 pub enum Found {
-    /// It reads them itself.
-    Elsewhere(BlobReply),
+    /// The reply says it all: as a rule where the node reads them itself.
+    Said(BlobReply),
     /// The server passes them on.
     Here { bytes: u64, digest: Option<Digest>, stream: ByteStream },
 }
@@ -47,13 +47,14 @@ pub async fn image<P: Port>(
         Image::Stored { digest, .. } => {
             stored(port, live, BlobKey::Image(*digest), *digest, from).await
         }
-        Image::Registry { .. } | Image::Binary => {
+        Image::Registry { .. } | Image::Private { .. } | Image::Binary => {
             Err(Refusal::never("the lease has no image in the server's bucket"))
         }
     }
 }
 
-fn container(live: &LiveLease, lease: Lease) -> Result<&Container, Refusal> {
+/// The container that a lease's task runs in.
+pub fn container(live: &LiveLease, lease: Lease) -> Result<&Container, Refusal> {
     let container = live.spec.container(lease.task.stage);
     container.ok_or_else(|| Refusal::never("the lease's stage has no container"))
 }
@@ -90,7 +91,7 @@ pub async fn result<P: Port>(
     let object = Object { name: String::new(), size, place, version: None };
     if let Some(Direct { url, version }) = port.direct(&live.spec, &object).await? {
         let (digest, to) = (Some(digest), size);
-        return Ok(Found::Elsewhere(BlobReply::Redirect { url, from, to, digest, version }));
+        return Ok(Found::Said(BlobReply::Redirect { url, from, to, digest, version }));
     }
     let stream = port.get(&key, from..size).await?;
     Ok(Found::Here { bytes: size - from, digest: Some(digest), stream })
@@ -119,7 +120,7 @@ pub async fn source<P: Port>(
     }
     if let Some(Direct { url, version }) = port.direct(&live.spec, &object).await? {
         let redirect = BlobReply::Redirect { url, from: begin, to: end, digest: None, version };
-        return Ok(Found::Elsewhere(redirect));
+        return Ok(Found::Said(redirect));
     }
     let stream = port.read(&live.spec, &object, begin..end).await?;
     Ok(Found::Here { bytes: end - begin, digest: None, stream })

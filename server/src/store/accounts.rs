@@ -107,6 +107,13 @@ pub async fn owner(db: &Db) -> Result<Owner, DbErr> {
     Ok(Owner { workspace, user, api_key })
 }
 
+/// Whether the server is this workspace's: that of the first user.
+pub async fn owns_server(db: &impl ConnectionTrait, workspace: WorkspaceId) -> Result<bool, DbErr> {
+    let first = user::Entity::find().order_by_asc(user::Column::Id).one(db).await?;
+    let Some(first) = first else { return Ok(false) };
+    Ok(members::own_workspace(db, UserId::new(first.id)).await? == Some(workspace))
+}
+
 pub async fn create_workspace(db: &impl ConnectionTrait, name: &str) -> Result<WorkspaceId, DbErr> {
     let id = Uuid::now_v7();
     workspace::ActiveModel {

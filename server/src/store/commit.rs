@@ -4,7 +4,9 @@ use common::ids::JobId;
 use common::market::Changes;
 use sea_orm::DbErr;
 
-use super::{Db, begin, chunk_tables, grants, ledger, logs, runs, tasks, wallet};
+use super::{
+    Db, attempts, begin, chunk_tables, devices, grants, ledger, logs, runs, tasks, wallet,
+};
 
 /// Stores the changes, and the keys of the grants among them, all or nothing.
 pub async fn commit(db: &Db, changes: &Changes, granted: &[String]) -> Result<(), DbErr> {
@@ -14,6 +16,8 @@ pub async fn commit(db: &Db, changes: &Changes, granted: &[String]) -> Result<()
         chunk_tables::insert(&tx, *run, *kind, table).await?;
     }
     tasks::put(&tx, &changes.tasks).await?;
+    attempts::insert(&tx, &changes.attempts).await?;
+    devices::put(&tx, &changes.devices).await?;
     ledger::insert_transfers(&tx, &changes.transfers).await?;
     ledger::put_balances(&tx, &changes.balances).await?;
     let job = |run| changes.runs.iter().find(|record| record.id == run).map(|r| r.spec.job);
@@ -34,12 +38,15 @@ mod tests {
 
     use common::chunks::ChunkTable;
     use common::credits::Credits;
+    use common::device::Device;
     use common::digest::Digest;
     use common::ids::{NodeId, RunId, WorkspaceId};
     use common::ledger::Account;
     use common::market::{CheckedSync, Market, Policy, TaskState};
     use common::objects::{Object, Objects, Place};
-    use common::protocol::{LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Sync};
+    use common::protocol::{
+        Level, LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Sync,
+    };
     use common::resources::{Resources, Usage};
     use common::run::RunState;
     use common::spec::{Partition, Partitioner, RunSpec};
@@ -73,6 +80,7 @@ mod tests {
             token: None,
             capacity: Resources::new(2000, 4096),
             prefetch: 0,
+            device: Device::default(),
             holding: vec![],
             receipts: vec![],
             logs,
@@ -83,7 +91,7 @@ mod tests {
 
     fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
         let output = Output { name: "out".to_owned(), size: 3, digest: Digest::of(b"out") };
-        let usage = Usage { cpu_ms: 100, memory_mib_ms: 100_000, wall_ms: 100 };
+        let usage = Usage { cpu_ms: 100, memory_mib_ms: 100_000, wall_ms: 100, ..Usage::default() };
         let receipt =
             Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: vec![output] } };
         let signed = SignedReceipt {
@@ -108,7 +116,7 @@ mod tests {
         market.partitioned(run, table(3), clock::now());
         market.sync(node, workspace, sync(vec![], vec![]), clock::now());
         market.dispatch(clock::now());
-        let lines = vec![LogLine { at_us: 1, text: "hello \0".to_owned() }];
+        let lines = vec![LogLine { at_us: 1, level: Level::Unknown, text: "hello \0".to_owned() }];
         let logs = vec![LogBatch { lease: process(run, 0), first: 0, lines }];
         let later = clock::now() + chrono::TimeDelta::seconds(10);
         market.sync(node, workspace, sync(vec![], logs), later);

@@ -5,6 +5,7 @@ use common::ids::{JobId, RunId, WorkspaceId};
 use common::package::config::JobConfig;
 use common::package::descriptor::Descriptor;
 use common::package::template::{PhaseParams, Template};
+use common::terms::{Priority, Regions};
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait, QueryFilter, Select,
@@ -14,10 +15,8 @@ use sea_orm::{
 use super::selection::{self, Selection};
 use super::{document, micros, time};
 use crate::clock;
-pub use described::{Priority, Regions};
 pub use field::JobField;
 
-mod described;
 mod field;
 
 mod row {
@@ -356,7 +355,7 @@ fn read(row: &row::Model) -> Result<Job, DbErr> {
         destination: row.destination.as_deref().map(document::read).transpose()?,
         params: document::read(&row.params)?,
         config: document::read(&row.config)?,
-        priority: Priority::from_number(row.priority),
+        priority: Priority::from_number(row.priority).unwrap_or_default(),
         regions: Regions {
             whitelist: document::read(&row.whitelist)?,
             blacklist: document::read(&row.blacklist)?,

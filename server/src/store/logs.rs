@@ -1,9 +1,9 @@
-//! What tasks' containers wrote: a row is a batch of lines.
+//! What tasks' containers and their nodes wrote: a row is a batch of lines.
 
 use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::market::LogRecord;
-use common::protocol::LogLine;
+use common::protocol::{Level, LogLine};
 use common::task::Stage;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
@@ -33,13 +33,14 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A line that a container wrote.
+/// A line that a container wrote, or its node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogView {
     pub stage: Stage,
     pub index: u32,
     pub attempt: u32,
     pub at: DateTime<Utc>,
+    pub level: Level,
     pub text: String,
 }
 
@@ -77,6 +78,7 @@ pub async fn find(
             index: u32::try_from(row.idx).unwrap_or(u32::MAX),
             attempt: u32::try_from(row.attempt).unwrap_or(0),
             at: time(line.at_us),
+            level: line.level,
             text: line.text,
         }));
     }

@@ -3,10 +3,12 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod attempts;
 mod chunk_tables;
 pub mod codes;
 pub mod commit;
 pub mod creates;
+pub mod devices;
 mod document;
 pub mod ended_tokens;
 pub mod grants;

@@ -95,11 +95,25 @@ pub async fn find(
     owner: WorkspaceId,
     id: &str,
 ) -> Result<Option<(Secret, Vec<u8>)>, DbErr> {
-    let row = row::Entity::find_by_id((owner.uuid(), id.to_owned())).one(db).await?;
+    Ok(find_all(db, owner, &[id.to_owned()]).await?.pop())
+}
+
+/// Those of the secrets that are there and have not expired, with their sealed halves.
+pub async fn find_all(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    ids: &[String],
+) -> Result<Vec<(Secret, Vec<u8>)>, DbErr> {
+    let rows = row::Entity::find()
+        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Id.is_in(ids.iter().map(String::as_str)))
+        .all(db)
+        .await?;
     let now = micros(clock::now());
-    row.filter(|row| row.expires_us.is_none_or(|end| end > now))
+    rows.into_iter()
+        .filter(|row| row.expires_us.is_none_or(|end| end > now))
         .map(|row| Ok((read(&row)?, row.sealed)))
-        .transpose()
+        .collect()
 }
 
 /// The workspace's secrets by id; `kind` narrows them.

@@ -5,11 +5,11 @@ use common::credits::Credits;
 use common::digest::Digest;
 use common::ids::{NodeId, RunId};
 use common::market::{TaskRecord, TaskState};
-use common::protocol::{Outcome, Receipt, SignedReceipt};
+use common::protocol::{Outcome, Receipt, ReceiptHead, SignedReceipt};
 use common::task::{Lease, Stage, TaskRef};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, Condition, QueryOrder, QuerySelect};
+use sea_orm::{ActiveValue::Set, Condition, FromQueryResult, QueryOrder, QuerySelect};
 
 use super::{batches, corrupt, micros, storable, time};
 
@@ -28,6 +28,8 @@ pub struct Model {
     pub losses: i32,
     pub node: Option<Uuid>,
     pub leased_us: Option<i64>,
+    pub received_us: Option<i64>,
+    pub running_us: Option<i64>,
     pub ended_us: Option<i64>,
     pub price: i64,
     pub receipt: Option<Vec<u8>>,
@@ -40,15 +42,20 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A task, without its receipt.
+/// A task or a former attempt of it, without its results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskView {
     pub lease: Lease,
     pub state: TaskState,
     pub node: Option<NodeId>,
     pub leased_at: Option<DateTime<Utc>>,
+    /// This and the next are known once the attempt has ended; until then the coordinator knows.
+    pub received_at: Option<DateTime<Utc>>,
+    pub running_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub price: Credits,
+    /// What its receipt says, where there is one.
+    pub head: Option<ReceiptHead>,
     pub error: Option<String>,
 }
 
@@ -69,21 +76,70 @@ pub async fn find(
     after: Option<u32>,
     limit: u64,
 ) -> Result<Vec<TaskView>, DbErr> {
-    let rows = page(run, stage, after).limit(limit).all(db).await?;
-    rows.into_iter()
-        .map(|row| {
-            let task = record(row)?;
-            Ok(TaskView {
-                lease: Lease { task: task.task, attempt: task.attempt },
-                state: task.state,
-                node: task.node,
-                leased_at: task.leased_at,
-                ended_at: task.ended_at,
-                price: task.price,
-                error: task.error,
-            })
+    let rows = heads(page(run, stage, after)).limit(limit).into_model::<Head>().all(db).await?;
+    rows.into_iter().map(|row| row.view(run, stage)).collect()
+}
+
+/// One task of a stage, if it was ever handed out.
+pub async fn find_one(
+    db: &impl ConnectionTrait,
+    TaskRef { run, stage, index }: TaskRef,
+) -> Result<Option<TaskView>, DbErr> {
+    let one = page(run, stage, None).filter(Column::Idx.eq(index));
+    let row = heads(one).into_model::<Head>().one(db).await?;
+    row.map(|row| row.view(run, stage)).transpose()
+}
+
+/// A row without the list of its results, which can be long.
+#[derive(Debug, FromQueryResult)]
+struct Head {
+    idx: i64,
+    state: i16,
+    attempt: i32,
+    node: Option<Uuid>,
+    leased_us: Option<i64>,
+    received_us: Option<i64>,
+    running_us: Option<i64>,
+    ended_us: Option<i64>,
+    price: i64,
+    head: Option<Vec<u8>>,
+    error: Option<String>,
+}
+
+fn heads(select: Select<Entity>) -> Select<Entity> {
+    let columns = [
+        Column::Idx,
+        Column::State,
+        Column::Attempt,
+        Column::Node,
+        Column::LeasedUs,
+        Column::ReceivedUs,
+        Column::RunningUs,
+        Column::EndedUs,
+        Column::Price,
+        Column::Error,
+    ];
+    let head = Expr::cust(format!("substr(receipt, 1, {})", ReceiptHead::BYTES_MAX));
+    select.select_only().columns(columns).expr_as(head, "head")
+}
+
+impl Head {
+    fn view(self, run: RunId, stage: Stage) -> Result<TaskView, DbErr> {
+        let index = u32::try_from(self.idx).map_err(|_| corrupt("task index"))?;
+        let attempt = u32::try_from(self.attempt).unwrap_or(0);
+        Ok(TaskView {
+            lease: Lease { task: TaskRef { run, stage, index }, attempt },
+            state: TaskState::from_number(self.state).ok_or_else(|| corrupt("task state"))?,
+            node: self.node.map(NodeId::new),
+            leased_at: self.leased_us.map(time),
+            received_at: self.received_us.map(time),
+            running_at: self.running_us.map(time),
+            ended_at: self.ended_us.map(time),
+            price: Credits::from_units(self.price).ok_or_else(|| corrupt("price"))?,
+            head: self.head.as_deref().and_then(ReceiptHead::read),
+            error: self.error,
         })
-        .collect()
+    }
 }
 
 /// The accepted result files of one task; it may have none.
@@ -158,6 +214,8 @@ pub(super) async fn put(db: &impl ConnectionTrait, tasks: &[TaskRecord]) -> Resu
                         Column::Losses,
                         Column::Node,
                         Column::LeasedUs,
+                        Column::ReceivedUs,
+                        Column::RunningUs,
                         Column::EndedUs,
                         Column::Price,
                         Column::Receipt,
@@ -194,6 +252,8 @@ fn row(task: &TaskRecord) -> ActiveModel {
         losses: Set(count(task.losses)),
         node: Set(task.node.map(NodeId::uuid)),
         leased_us: Set(task.leased_at.map(micros)),
+        received_us: Set(task.received_at.map(micros)),
+        running_us: Set(task.running_at.map(micros)),
         ended_us: Set(task.ended_at.map(micros)),
         price: Set(task.price.units()),
         receipt: Set(receipt),
@@ -217,6 +277,8 @@ fn record(row: Model) -> Result<TaskRecord, DbErr> {
         losses: count(row.losses),
         node: row.node.map(NodeId::new),
         leased_at: row.leased_us.map(time),
+        received_at: row.received_us.map(time),
+        running_at: row.running_us.map(time),
         ended_at: row.ended_us.map(time),
         price: Credits::from_units(row.price).ok_or_else(|| corrupt("price"))?,
         receipt: row

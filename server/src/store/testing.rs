@@ -8,6 +8,7 @@ use common::spec::{
     Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Params, Partition,
     Partitioner, RunSpec, Source,
 };
+use common::terms::Terms;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use uuid::Uuid;
 
@@ -64,10 +65,13 @@ pub fn spec(workspace: WorkspaceId) -> RunSpec {
             },
             image: Image::Binary,
             entrypoint: "main".to_owned(),
+            secrets: Vec::new(),
             needs: Resources::new(1000, 1024),
+            gpus: Vec::new(),
             params: Params::new(),
         },
         assemble: Assemble::Builtin(Assembler::Passthrough),
         limits: Limits::default(),
+        terms: Terms::default(),
     }
 }

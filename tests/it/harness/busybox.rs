@@ -64,6 +64,11 @@ pub fn docker(args: &[&str]) -> Result<String> {
 
 /// The root file system: busybox under all its names.
 fn root() -> Result<Vec<u8>> {
+    root_with(&[])
+}
+
+/// The same with these files at the top.
+pub fn root_with(files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
     let applets = Command::new(BUSYBOX).arg("--list").output()?.stdout;
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -76,6 +81,12 @@ fn root() -> Result<Vec<u8>> {
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
         tar.append_link(&mut header, format!("bin/{applet}"), "busybox")?;
+    }
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, name, *bytes)?;
     }
     Ok(tar.into_inner()?)
 }

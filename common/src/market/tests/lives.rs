@@ -55,7 +55,8 @@ fn a_result_is_paid_once_and_the_rest_of_the_hold_comes_back() {
 fn a_price_is_clamped_to_what_the_lease_allowed() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
-    let lie = Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX };
+    let lie =
+        Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX, ..Usage::default() };
 
     hear(&mut market, 0, ends(lease(0, 1), Outcome::Succeeded { outputs: vec![] }, lie), 5);
 
@@ -121,7 +122,7 @@ fn log_lines_that_come_again_are_taken_once_and_a_flood_is_cut() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let mut write = |first, n| {
-        let line = LogLine { at_us: 0, text: String::new() };
+        let line = LogLine { at_us: 0, level: Level::Unknown, text: String::new() };
         let mut heard = holds(&[(lease(0, 1), 1)]);
         heard.sync.logs.push(LogBatch { lease: lease(0, 1), first, lines: vec![line; n] });
         hear(&mut market, 0, heard, 1);
@@ -170,7 +171,7 @@ fn a_restart_begins_each_state_with_the_step_that_it_was_in() {
     hear(&mut again, 0, succeeds(lease(0, 1)), 1);
     assert_eq!(again.run(RUN).unwrap().state(), RunState::Assembling);
     let mut custom = spec(Limits::default());
-    custom.partition = Partition::Custom(container());
+    custom.partition = Partition::Custom(Box::new(container()));
     let mut collecting = funded("1");
     collecting.start_run(RUN, Arc::new(custom), at(0)).unwrap();
     collecting.looked(RUN, Some(table(1)), at(0));
@@ -199,7 +200,7 @@ fn a_dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
     market.tick(at(100));
     hear(&mut market, 1, small(&[]), 100);
     assert_eq!(leased(&market, 1), []);
-    assert!(market.waiting(RUN, at(100)).unwrap().lacks_credits);
+    assert!(obstacles(&market, 100).lacks_credits);
 
     hear(&mut market, 0, succeeds(lease(0, 1)), 101);
 

@@ -1,7 +1,10 @@
 //! What scenarios of a few lines are built from.
 
+mod gpus;
 mod lives;
+mod order;
 mod placement;
+mod terms;
 
 use std::sync::Arc;
 
@@ -10,12 +13,13 @@ use uuid::Uuid;
 
 use super::*;
 use crate::chunks::ChunkTable;
+use crate::device::Device;
 use crate::digest::Digest;
 use crate::ids::{JobId, PackageId};
 use crate::objects::{Object, Objects, Place};
 use crate::price::price;
 use crate::protocol::{
-    Failure, Held, LogBatch, LogLine, Orders, Outcome, Receipt, SignedReceipt, Sync,
+    Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Receipt, SignedReceipt, Sync,
 };
 use crate::resources::{Resources, Usage};
 use crate::run::RunState;
@@ -24,6 +28,7 @@ use crate::spec::{
     RunSpec, Source,
 };
 use crate::task::Stage;
+use crate::terms::Terms;
 
 const RUN: RunId = RunId::new(Uuid::from_u128(1));
 const CUSTOMER: WorkspaceId = WorkspaceId::new(Uuid::from_u128(2));
@@ -52,7 +57,9 @@ fn container() -> Container {
         },
         image: Image::Binary,
         entrypoint: "main".to_owned(),
+        secrets: Vec::new(),
         needs: Resources::new(1000, 1024),
+        gpus: Vec::new(),
         params: serde_json::Map::new(),
     }
 }
@@ -69,6 +76,7 @@ fn spec(limits: Limits) -> RunSpec {
         process: container(),
         assemble: Assemble::Builtin(Assembler::Passthrough),
         limits,
+        terms: Terms::default(),
     }
 }
 
@@ -108,6 +116,7 @@ fn holds(held: &[(Lease, u64)]) -> CheckedSync {
         token: None,
         capacity: Resources::new(2000, 4096),
         prefetch: 1,
+        device: Device::default(),
         holding: held
             .iter()
             .map(|(lease, secs)| Held { lease: *lease, running_ms: Some(secs * 1000) })
@@ -148,6 +157,14 @@ fn hear(market: &mut Market, n: u128, heard: CheckedSync, secs: i64) {
 
 fn leased(market: &Market, n: u128) -> Vec<Lease> {
     market.nodes[&node(n)].leased.iter().copied().collect()
+}
+
+/// What keeps nodes from the run's next task.
+fn obstacles(market: &Market, secs: i64) -> Obstacles {
+    match market.waiting(RUN, at(secs)) {
+        Some(Waiting::Node(obstacles)) => obstacles,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What a restart of the server would find.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    HostConfig, HostConfigLogConfig, Mount as BindMount, MountBindOptions,
+    DeviceRequest, HostConfig, HostConfigLogConfig, Mount as BindMount, MountBindOptions,
     MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, ResourcesUlimits,
 };
 
@@ -21,7 +21,7 @@ const MEMORY_BYTES_MIN: i64 = 6 << 20;
 pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
     let memory = (i64::from(launch.needs.memory_mib) << 20).max(MEMORY_BYTES_MIN);
     let mut mounts: Vec<_> = launch.mounts.iter().map(|mount| bind(mount, true)).collect();
-    mounts.push(bind(&launch.results, false));
+    mounts.extend([&launch.results, &launch.user_cache].map(|mount| bind(mount, false)));
     mounts.extend(image.volumes.iter().map(|inside| in_memory(inside)));
     let ulimit = |name: &str, most| ResourcesUlimits {
         name: Some(name.into()),
@@ -39,6 +39,7 @@ pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
         privileged: Some(false),
         memory: Some(memory),
         memory_swap: Some(memory),
+        device_requests: launch.gpu.as_deref().map(|id| vec![gpu(id)]),
         cpu_period: Some(100_000),
         cpu_quota: Some((i64::from(launch.needs.cpu_millis) * 100).max(1000)),
         pids_limit: Some(PIDS_MAX),
@@ -50,6 +51,16 @@ pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
         // The output is read as it comes; nothing of it stays on the engine's disk.
         log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
         ..HostConfig::default()
+    }
+}
+
+/// This very GPU and no other.
+fn gpu(id: &str) -> DeviceRequest {
+    DeviceRequest {
+        driver: Some("nvidia".into()),
+        device_ids: Some(vec![id.into()]),
+        capabilities: Some(vec![vec!["gpu".into()]]),
+        ..DeviceRequest::default()
     }
 }
 
@@ -79,5 +90,45 @@ fn in_memory(inside: &str) -> BindMount {
             ..MountTmpfsOptions::default()
         }),
         ..BindMount::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::resources::Resources;
+    use common::task::Stage;
+
+    use super::*;
+    use crate::redact::Redactor;
+    use crate::testing::lease;
+
+    fn made(gpu: Option<&str>) -> HostConfig {
+        let folder = |inside| Mount { host: "/h".into(), inside };
+        let launch = Launch {
+            lease: lease(Stage::Process, 0),
+            commands: Vec::new(),
+            env: Vec::new(),
+            redactor: Redactor::default(),
+            mounts: Vec::new(),
+            results: folder("/r"),
+            user_cache: folder("/u"),
+            user_cache_bytes_max: 1,
+            needs: Resources::new(1000, 64),
+            gpu: gpu.map(str::to_owned),
+            timeout: None,
+            results_bytes_max: 1,
+        };
+        config(&launch, &Ready { id: "image".into(), volumes: Vec::new() })
+    }
+
+    #[test]
+    fn a_container_sees_its_own_gpu_alone_and_without_one_none() {
+        let requests = made(Some("GPU-a")).device_requests.unwrap();
+
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].device_ids, Some(vec!["GPU-a".to_owned()]));
+        assert_eq!(requests[0].capabilities, Some(vec![vec!["gpu".to_owned()]]));
+        assert_eq!(requests[0].count, None);
+        assert_eq!(made(None).device_requests, None);
     }
 }

@@ -4,13 +4,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error as EngineError;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ImportImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use common::digest::Digest;
-use common::protocol::BlobRequest;
+use common::protocol::{BlobRequest, Work};
 use common::spec::Image;
 use common::task::Lease;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -31,11 +32,12 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 const SCRATCH: (&str, &str) = ("fanfold/scratch", "1");
 const STORED: &str = "fanfold/stored";
+pub(super) const PRIVATE: &str = "fanfold/private";
 
 /// One lock for each image that is being fetched.
 #[derive(Debug, Default)]
 pub struct Images {
-    fetching: Keyed<String>,
+    pub(super) fetching: Keyed<String>,
 }
 
 /// An image that is here.
@@ -50,15 +52,18 @@ impl Docker {
     /// Makes sure that an image is here; whoever else wants it meanwhile waits for that.
     pub async fn image<R: Remote>(
         &self,
-        image: &Image,
+        work: &Work,
         remote: &R,
         lease: Lease,
         temporary: &Path,
     ) -> Result<Ready, Error> {
-        match image {
+        match &work.image {
             Image::Binary => self.scratch().await,
             Image::Stored { digest, .. } => self.stored(*digest, remote, lease, temporary).await,
             Image::Registry { reference } => self.registry(reference).await,
+            Image::Private { reference, .. } => {
+                self.private(reference, work.workspace, remote, lease).await
+            }
         }
     }
 
@@ -144,17 +149,25 @@ impl Docker {
         {
             return ready(found);
         }
-        let options = CreateImageOptionsBuilder::new().from_image(&name).build();
-        self.client
-            .create_image(Some(options), None, None)
-            .try_for_each(|_| async { Ok(()) })
-            .await
-            .map_err(not_pulled)?;
+        self.pull(&name, None).await?;
         let pulled = self.inspect(&name).await?.filter(|image| is_called(image, &name));
         ready(pulled.ok_or_else(|| gone("pull an image"))?)
     }
 
-    async fn inspect(&self, name: &str) -> Result<Option<ImageInspect>, Error> {
+    pub(super) async fn pull(
+        &self,
+        name: &str,
+        credentials: Option<DockerCredentials>,
+    ) -> Result<(), Error> {
+        let options = CreateImageOptionsBuilder::new().from_image(name).build();
+        self.client
+            .create_image(Some(options), None, credentials)
+            .try_for_each(|_| async { Ok(()) })
+            .await
+            .map_err(not_pulled)
+    }
+
+    pub(super) async fn inspect(&self, name: &str) -> Result<Option<ImageInspect>, Error> {
         match self.client.inspect_image(name).await {
             Ok(image) => Ok(Some(image)),
             Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
@@ -172,7 +185,15 @@ fn not_pulled(error: EngineError) -> Error {
         EngineError::DockerStreamError { error } => (200, error),
         _ => return engine("pull an image")(error),
     };
-    let signs = ["manifest unknown", "not found", "pull access denied", "no matching manifest"];
+    let signs = [
+        "manifest unknown",
+        "not found",
+        "pull access denied",
+        "no matching manifest",
+        // Nobody may pull it without a login.
+        "unauthorized",
+        "authentication required",
+    ];
     // Names of hosts are not found either, where the node has no network.
     let of_host = ["lookup ", "dial "].iter().any(|sign| message.contains(sign));
     let never = !of_host && signs.iter().any(|sign| message.contains(sign));
@@ -183,11 +204,11 @@ fn not_pulled(error: EngineError) -> Error {
     }
 }
 
-fn gone(doing: &'static str) -> Error {
+pub(super) fn gone(doing: &'static str) -> Error {
     Error::Engine { doing, message: "it is not there afterwards".into() }
 }
 
-fn ready(image: ImageInspect) -> Result<Ready, Error> {
+pub(super) fn ready(image: ImageInspect) -> Result<Ready, Error> {
     let volumes = image.config.and_then(|config| config.volumes).unwrap_or_default();
     if volumes.len() > VOLUMES_MAX {
         return Err(Error::Unusable(format!("the image has more than {VOLUMES_MAX} volumes")));
@@ -222,10 +243,10 @@ fn empty_root() -> io::Result<Vec<u8>> {
 
 /// A registry's image with its tag or digest written out, so that never all tags are pulled.
 /// `None` for what is no such name, and for Fanfold's own local names.
-fn with_tag(reference: &str) -> Option<String> {
+pub(super) fn with_tag(reference: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     let name = familiar(reference);
-    let own = [SCRATCH.0, STORED].iter().any(|own| name.starts_with(own));
+    let own = [SCRATCH.0, STORED, PRIVATE].iter().any(|own| name.starts_with(own));
     // A name becomes part of a request's path.
     let leads_away = name.split('/').any(|part| part.is_empty() || part.contains(".."));
     if name.len() > 512 || !name.chars().all(plain) || leads_away || own {
@@ -293,6 +314,13 @@ mod tests {
             (server(404, "pull access denied for nosuch, repository does not exist"), true),
             (server(400, "invalid reference format"), true),
             (server(500, "manifest for a:9 not found: manifest unknown"), true),
+            (
+                server(
+                    500,
+                    "Head http://r/v2/a/manifests/1: unauthorized: authentication required",
+                ),
+                true,
+            ),
             (stream("no matching manifest for linux/arm64 in the manifest list entries"), true),
             (
                 server(500, "Get https://r.example/v2/: dial tcp: lookup r.example: not found"),

@@ -32,6 +32,9 @@ struct Seen {
     at_ms: u64,
     /// Memory × time up to the last sample.
     memory_mib_ms: u64,
+    memory_peak_bytes: u64,
+    /// Received and sent, up to the last sample.
+    network_bytes: u64,
 }
 
 impl Meter {
@@ -73,16 +76,25 @@ impl Seen {
             let whole = u128::from(amount) * u128::from(wall_ms) / u128::from(self.at_ms);
             u64::try_from(whole).unwrap_or(u64::MAX)
         };
-        Usage { cpu_ms: stretch(self.cpu_ms), memory_mib_ms: stretch(self.memory_mib_ms), wall_ms }
-            .at_most(full)
+        Usage {
+            cpu_ms: stretch(self.cpu_ms),
+            memory_mib_ms: stretch(self.memory_mib_ms),
+            wall_ms,
+            memory_peak_bytes: self.memory_peak_bytes,
+            network_bytes: self.network_bytes,
+            ..Usage::default()
+        }
+        .at_most(full)
     }
 
     /// Adds a sample: until it, memory was what it is now.
-    fn add(&mut self, at_ms: u64, cpu_ms: u64, memory_bytes: u64) {
+    fn add(&mut self, at_ms: u64, Figures { cpu_ms, memory_bytes, network_bytes }: Figures) {
         let passed = at_ms.saturating_sub(self.at_ms);
         let mib = memory_bytes.div_ceil(1 << 20);
         self.memory_mib_ms = self.memory_mib_ms.saturating_add(mib.saturating_mul(passed));
         self.cpu_ms = self.cpu_ms.max(cpu_ms);
+        self.memory_peak_bytes = self.memory_peak_bytes.max(memory_bytes);
+        self.network_bytes = self.network_bytes.max(network_bytes);
         self.at_ms = self.at_ms.max(at_ms);
     }
 }
@@ -91,13 +103,21 @@ async fn sample(client: &Client, id: &str, start: Instant, seen: &Mutex<Seen>) {
     let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
     let mut stats = client.stats(id, Some(options));
     let Ok(Some(Ok(stats))) = timeout(PATIENCE, stats.next()).await else { return };
-    let Some((cpu_ms, memory_bytes)) = figures(&stats) else { return };
+    let Some(figures) = figures(&stats) else { return };
     let at_ms = millis(start.elapsed());
-    seen.lock().unwrap_or_else(PoisonError::into_inner).add(at_ms, cpu_ms, memory_bytes);
+    seen.lock().unwrap_or_else(PoisonError::into_inner).add(at_ms, figures);
 }
 
-/// CPU time and memory; `None` where the container has ended and the engine reports nothing.
-fn figures(stats: &ContainerStatsResponse) -> Option<(u64, u64)> {
+/// One sample.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    cpu_ms: u64,
+    memory_bytes: u64,
+    network_bytes: u64,
+}
+
+/// What the engine says now; `None` where the container has ended and it reports nothing.
+fn figures(stats: &ContainerStatsResponse) -> Option<Figures> {
     let cpu_ns = stats.cpu_stats.as_ref()?.cpu_usage.as_ref()?.total_usage?;
     let memory = stats.memory_stats.as_ref()?;
     let usage = memory.usage.filter(|bytes| *bytes > 0)?;
@@ -107,7 +127,14 @@ fn figures(stats: &ContainerStatsResponse) -> Option<(u64, u64)> {
         .stats
         .as_ref()
         .and_then(|stats| stats.get("total_inactive_file").or_else(|| stats.get("inactive_file")));
-    Some((cpu_ns / 1_000_000, usage.saturating_sub(cache.copied().unwrap_or(0))))
+    let networks = stats.networks.iter().flat_map(|networks| networks.values());
+    let network_bytes =
+        networks.flat_map(|network| [network.rx_bytes, network.tx_bytes]).flatten().sum();
+    Some(Figures {
+        cpu_ms: cpu_ns / 1_000_000,
+        memory_bytes: usage.saturating_sub(cache.copied().unwrap_or(0)),
+        network_bytes,
+    })
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -120,15 +147,27 @@ mod tests {
 
     const NEEDS: Resources = Resources::new(2000, 100);
 
+    fn sampled(cpu_ms: u64, memory_bytes: u64) -> Figures {
+        Figures { cpu_ms, memory_bytes, network_bytes: 7 }
+    }
+
     #[test]
     fn samples_are_stretched_to_the_whole_time() {
         let mut seen = Seen::default();
-        seen.add(1000, 500, 10 << 20);
-        seen.add(2000, 1500, 30 << 20);
+        seen.add(1000, sampled(500, 30 << 20));
+        seen.add(2000, sampled(1500, 10 << 20));
 
         let usage = seen.usage(NEEDS, 3000);
 
-        assert_eq!(usage, Usage { cpu_ms: 2250, memory_mib_ms: 60_000, wall_ms: 3000 });
+        let expected = Usage {
+            cpu_ms: 2250,
+            memory_mib_ms: 60_000,
+            wall_ms: 3000,
+            memory_peak_bytes: 30 << 20,
+            network_bytes: 7,
+            ..Usage::default()
+        };
+        assert_eq!(usage, expected);
     }
 
     #[test]
@@ -139,8 +178,11 @@ mod tests {
     #[test]
     fn more_than_the_limits_is_never_counted() {
         let mut seen = Seen::default();
-        seen.add(100, 100_000, 1 << 40);
+        seen.add(100, sampled(100_000, 1 << 40));
 
-        assert_eq!(seen.usage(NEEDS, 100), Usage::full(NEEDS, 100));
+        let usage = seen.usage(NEEDS, 100);
+
+        let full = Usage::full(NEEDS, 100);
+        assert_eq!((usage.cpu_ms, usage.memory_mib_ms), (full.cpu_ms, full.memory_mib_ms));
     }
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use bollard::query_parameters::RemoveImageOptions;
 use common::digest::Digest;
 use common::protocol::{Inputs, Work};
-use common::resources::Usage;
+use common::resources::{Resources, Usage};
 use common::spec::Image as From;
 use common::task::{Lease, Stage};
 
 use super::*;
 use crate::attempt::Tools;
+use crate::caches::Mounted;
 use crate::runtime::{self, Folders};
 use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, tools};
 
@@ -38,7 +39,8 @@ impl Bench {
 
     async fn image(&self, image: &From) -> Result<Image, Error> {
         let at = lease(Stage::Process, 0);
-        self.docker().image(image, &self.tools.remote, at, self.dir.path()).await
+        let work = Work { image: image.clone(), ..work(Stage::Process) };
+        self.docker().image(&work, &self.tools.remote, at, self.dir.path()).await
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -57,7 +59,8 @@ impl Bench {
         fs::write(app.join("run"), format!("{PRELUDE}{script}")).unwrap();
         fs::set_permissions(app.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(BUSYBOX, app.join("busybox")).unwrap();
-        let folders = Folders { app: &app, inputs: &inputs, results: &results };
+        let caches = Mounted::of_tests(&self.folder("user"), &self.folder("shared"), 4 << 20);
+        let folders = Folders { app: &app, inputs: &inputs, results: &results, caches: &caches };
         runtime::launch(lease, &work(lease.task.stage), &Inputs::Files, folders, 10 << 20).unwrap()
     }
 
@@ -83,10 +86,12 @@ impl Bench {
 fn work(stage: Stage) -> Work {
     Work {
         run: lease(stage, 0).task.run,
+        workspace: crate::testing::WORKSPACE,
         stage,
         package: Digest::of(b""),
         image: From::Binary,
         entrypoint: "run".into(),
+        secrets: false,
         needs: Resources::new(1000, 64),
         params: r#"{"case":"upper"}"#.into(),
         task_timeout_secs: None,

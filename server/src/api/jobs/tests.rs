@@ -83,6 +83,7 @@ async fn another_workspaces_job_is_not_there() {
         (Method::GET, format!("{job}/results"), None),
         (Method::GET, format!("{job}/progress"), None),
         (Method::GET, format!("{job}/tasks"), None),
+        (Method::GET, format!("{job}/tasks/0"), None),
         (Method::POST, "/v1/customer/logs".to_owned(), Some(json!({"jobId": id}))),
     ] {
         let (status, _) = door.call_as(&stranger, method.clone(), &path, body).await;

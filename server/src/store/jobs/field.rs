@@ -1,10 +1,10 @@
 //! What jobs are filtered and sorted by.
 
 use common::run::RunState;
+use common::terms::Priority;
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, SimpleExpr};
 
-use super::described::Priority;
 use super::row::Column as C;
 use crate::store::selection::{Field, Kind, json_text};
 

@@ -1,0 +1,97 @@
+//! A task under lease, and what it has been through before.
+
+use chrono::{DateTime, Utc};
+
+use super::outbox::{TaskRecord, TaskState};
+use crate::credits::Credits;
+use crate::ids::NodeId;
+use crate::task::Lease;
+
+/// How far a task is that a node holds, for whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderLease {
+    pub lease: Lease,
+    pub received_at: Option<DateTime<Utc>>,
+    pub running_at: Option<DateTime<Utc>>,
+}
+
+/// A task under lease.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub node: NodeId,
+    pub leased_at: DateTime<Utc>,
+    /// When its node first said that it holds it.
+    pub received_at: Option<DateTime<Utc>>,
+    pub running_since: Option<DateTime<Utc>>,
+    /// The most it can cost by now and a little later.
+    pub bound: Credits,
+    /// The name of the GPU that it has.
+    pub gpu: Option<String>,
+    pub logs: Logs,
+    pub tries: Tries,
+}
+
+/// How much of an attempt's log has been taken.
+#[derive(Debug, Default)]
+pub(super) struct Logs {
+    pub lines: u32,
+    pub bytes: usize,
+}
+
+/// What a task has been through.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tries {
+    pub attempt: u32,
+    /// Attempts that failed by the customer's code.
+    pub failures: u32,
+    /// Attempts that their nodes lost.
+    pub losses: u32,
+    pub failed_on: Vec<NodeId>,
+}
+
+impl Active {
+    pub fn new(node: NodeId, leased_at: DateTime<Utc>, bound: Credits, tries: Tries) -> Self {
+        Self {
+            node,
+            leased_at,
+            received_at: None,
+            running_since: None,
+            bound,
+            gpu: None,
+            logs: Logs::default(),
+            tries,
+        }
+    }
+
+    /// The record of a task that this attempt is, or was, the last of.
+    pub fn record(&self, lease: Lease, state: TaskState) -> TaskRecord {
+        TaskRecord {
+            node: Some(self.node),
+            leased_at: Some(self.leased_at),
+            received_at: self.received_at,
+            running_at: self.running_since,
+            ..self.tries.record(lease, state)
+        }
+    }
+}
+
+impl Tries {
+    /// The record of a task that nobody holds.
+    pub fn record(&self, lease: Lease, state: TaskState) -> TaskRecord {
+        TaskRecord {
+            task: lease.task,
+            state,
+            attempt: self.attempt,
+            failures: self.failures,
+            losses: self.losses,
+            node: None,
+            leased_at: None,
+            received_at: None,
+            running_at: None,
+            ended_at: None,
+            price: Credits::ZERO,
+            receipt: None,
+            error: None,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What a customer says of a run beside its work: when it may begin, how urgent it is, where it
+//! may run, and whether it is only a test.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// What the documented names of priorities begin with.
+const PREFIX: &str = "EXECUTION_PRIORITY_";
+
+/// A test run processes so many chunks, the first ones: enough to see that results are folded.
+pub const TEST_CHUNKS: u32 = 2;
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// Its work begins no earlier; `None` is at once.
+    pub start_at: Option<DateTime<Utc>>,
+    pub priority: Priority,
+    pub regions: Regions,
+    /// Only its first `TEST_CHUNKS` chunks are processed, at the usual price.
+    pub is_test: bool,
+}
+
+/// How urgent a job is: how large a share of the nodes it gets while others wait too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    #[default]
+    Undefined,
+    Cheap,
+    Balanced,
+    Fast,
+}
+
+impl Priority {
+    pub const ALL: [Self; 4] = [Self::Undefined, Self::Cheap, Self::Balanced, Self::Fast];
+    /// The documented names, in the order of `ALL`.
+    pub const NAMES: [&'static str; 4] = [
+        "EXECUTION_PRIORITY_UNDEFINED",
+        "EXECUTION_PRIORITY_CHEAP",
+        "EXECUTION_PRIORITY_BALANCED",
+        "EXECUTION_PRIORITY_FAST",
+    ];
+    /// The largest weight.
+    pub const WEIGHT_MAX: u8 = 4;
+
+    /// Its share beside others that wait.
+    pub const fn weight(self) -> u8 {
+        match self {
+            Self::Fast => Self::WEIGHT_MAX,
+            Self::Balanced | Self::Undefined => 2,
+            Self::Cheap => 1,
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Undefined => Self::NAMES[0],
+            Self::Cheap => Self::NAMES[1],
+            Self::Balanced => Self::NAMES[2],
+            Self::Fast => Self::NAMES[3],
+        }
+    }
+
+    /// Reads the documented name, or its last word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let name = name.to_uppercase();
+        let word = name.strip_prefix(PREFIX).unwrap_or(&name);
+        Self::ALL.into_iter().find(|known| known.as_str().strip_prefix(PREFIX) == Some(word))
+    }
+
+    /// The number that stands for the priority in the database.
+    pub const fn number(self) -> i16 {
+        match self {
+            Self::Undefined => 0,
+            Self::Cheap => 1,
+            Self::Balanced => 2,
+            Self::Fast => 3,
+        }
+    }
+
+    pub fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.number() == number)
+    }
+}
+
+/// Where a job may run. A name stands for the region of that name and for those that begin with
+/// it and a dash: `eu` for `eu-central-1` too. Upper and lower case are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Regions {
+    /// Only there; empty is everywhere.
+    pub whitelist: Vec<String>,
+    /// Not there.
+    pub blacklist: Vec<String>,
+}
+
+impl Regions {
+    /// Whether a node in this region may serve. One that says nothing (empty) is in no region.
+    pub fn admit(&self, region: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|name| covers(name, region));
+        (self.whitelist.is_empty() || named(&self.whitelist)) && !named(&self.blacklist)
+    }
+}
+
+fn covers(name: &str, region: &str) -> bool {
+    let name = name.trim();
+    let (head, tail) = region.split_at_checked(name.len()).unwrap_or_default();
+    !name.is_empty()
+        && head.eq_ignore_ascii_case(name)
+        && (tail.is_empty() || tail.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_priority_reads_back_in_both_spellings() {
+        for priority in Priority::ALL {
+            assert_eq!(Priority::from_name(priority.as_str()), Some(priority));
+            assert_eq!(Priority::from_number(priority.number()), Some(priority));
+        }
+        assert_eq!(Priority::from_name("fast"), Some(Priority::Fast));
+        assert_eq!(Priority::from_name(""), None);
+        assert_eq!(Priority::from_name("PRIORITY_FAST"), None);
+    }
+
+    #[test]
+    fn regions_admit_by_name_and_by_its_beginning() {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let admit = |whitelist: &[&str], blacklist: &[&str], region: &str| {
+            Regions { whitelist: list(whitelist), blacklist: list(blacklist) }.admit(region)
+        };
+
+        for (whitelist, blacklist, region, expected) in [
+            (&[][..], &[][..], "", true),
+            (&[], &[], "eu-central-1", true),
+            (&["eu"], &[], "eu-central-1", true),
+            (&["EU-Central-1 "], &[], "eu-central-1", true),
+            (&["us", "eu-central-1"], &[], "eu-central-1", true),
+            (&["eu"], &[], "europe", false),
+            (&["eu-central-1"], &[], "eu", false),
+            (&["eu"], &[], "", false),
+            (&[""], &[], "eu", false),
+            (&["é"], &[], "e", false),
+            (&[], &["eu"], "eu-west-1", false),
+            (&[], &["eu"], "", true),
+            (&["eu"], &["eu-west"], "eu-west-1", false),
+        ] {
+            let found = admit(whitelist, blacklist, region);
+            assert_eq!(found, expected, "{whitelist:?} {blacklist:?} {region:?}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Why an attempt has no results, and who is at fault.
+
+use std::io;
+
+use common::protocol::Failure;
+
+use crate::redact::Redactor;
+use crate::runtime::{self, Ended, Ending};
+use crate::{cache, caches, transfer};
+
+/// The most bytes of a message in a receipt.
+const MESSAGE_BYTES_MAX: usize = 2000;
+
+/// Why an attempt has no results.
+#[derive(Debug)]
+pub enum Stopped {
+    Cancelled,
+    Failed { failure: Failure, message: String },
+    NodeFault(String),
+}
+
+impl Stopped {
+    /// The same without secrets in its message.
+    pub fn redacted(self, redactor: &Redactor) -> Self {
+        match self {
+            Self::Cancelled => Self::Cancelled,
+            Self::Failed { failure, message } => {
+                Self::Failed { failure, message: redactor.text(&message) }
+            }
+            Self::NodeFault(message) => Self::NodeFault(redactor.text(&message)),
+        }
+    }
+}
+
+/// What a container's end means for its task.
+pub fn judge(ended: Ended) -> Result<(), Stopped> {
+    let (failure, message) = match ended.ending {
+        Ending::Exited(0) => return Ok(()),
+        Ending::Stopped => return Err(Stopped::Cancelled),
+        Ending::Exited(code) => {
+            (Failure::ExitCode(code), format!("the container ended with code {code}"))
+        }
+        Ending::Timeout => (
+            Failure::Timeout,
+            format!("the task ran into its timeout after {} ms", ended.usage.wall_ms),
+        ),
+        Ending::OutOfMemory => (
+            Failure::OutOfMemory,
+            "the container used more memory than its package asks for".to_owned(),
+        ),
+        Ending::CacheFull => (
+            Failure::Results,
+            "the container filled USER_CACHE_DIR beyond what this node keeps for a workspace; \
+             what containers wrote there is cleared before the next one"
+                .to_owned(),
+        ),
+        Ending::TooMuchWritten => {
+            (Failure::Results, "the container wrote more results than one task may".to_owned())
+        }
+    };
+    Err(Stopped::Failed { failure, message })
+}
+
+pub fn failed(failure: Failure, error: &dyn std::error::Error) -> Stopped {
+    Stopped::Failed { failure, message: chain(error) }
+}
+
+fn fault(error: &dyn std::error::Error) -> Stopped {
+    Stopped::NodeFault(chain(error))
+}
+
+/// An error and all that caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+pub fn short(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+    message
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::NodeFault(format!("the node's disk: {error}"))
+    }
+}
+
+impl From<transfer::Error> for Stopped {
+    fn from(error: transfer::Error) -> Self {
+        fault(&error)
+    }
+}
+
+impl From<cache::Error> for Stopped {
+    fn from(error: cache::Error) -> Self {
+        match error {
+            cache::Error::Archive(_) => failed(Failure::Package, &error),
+            cache::Error::Fetch(_) | cache::Error::Io(_) => fault(&error),
+        }
+    }
+}
+
+impl From<caches::Error> for Stopped {
+    fn from(error: caches::Error) -> Self {
+        match error {
+            caches::Error::Unusable(_) => failed(Failure::Input, &error),
+            caches::Error::Fetch(_) | caches::Error::Io(_) => fault(&error),
+        }
+    }
+}
+
+impl From<runtime::Error> for Stopped {
+    fn from(error: runtime::Error) -> Self {
+        match error {
+            runtime::Error::Unusable(_) => failed(Failure::Package, &error),
+            runtime::Error::Engine { .. } | runtime::Error::Fetch(_) | runtime::Error::Io(_) => {
+                fault(&error)
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The caches that containers find: one for everybody, which they can read, and one for each
+//! workspace, which only its own containers see and can write to.
+//!
+//! What was uploaded for a cache is brought once for each version of a file. What containers leave
+//! in their workspace's cache stays, within bounds that the node's owner sets.
+
+mod folder;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
+
+use common::ids::{RunId, WorkspaceId};
+use common::protocol::{Cache, CacheFile};
+use common::task::Lease;
+
+use crate::home::{Home, dir_with_mode, private_dir, remove_tree};
+use crate::keyed::Keyed;
+use crate::link;
+use crate::remote::Remote;
+use crate::results;
+use crate::transfer;
+use folder::{Asking, Folder};
+
+/// Workspaces whose caches stay; the ones unused for longest go.
+const WORKSPACES_MAX: usize = 16;
+/// Runs whose lists of files are remembered.
+const LISTS_MAX: usize = 64;
+/// How often a list is asked for anew because a file of it has been replaced meanwhile.
+const LISTS_TRIED_MAX: u32 = 3;
+const SHARED_MODE: u32 = 0o755;
+/// The container's user is another one; nobody else gets as far as this folder.
+const USER_MODE: u32 = 0o777;
+
+/// What the caches may take of the node's disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// For each workspace.
+    pub user_bytes: u64,
+    pub shared_bytes: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { user_bytes: 10 << 30, shared_bytes: 50 << 30 }
+    }
+}
+
+/// The node's caches.
+#[derive(Debug)]
+pub struct Caches {
+    root: PathBuf,
+    temporary: PathBuf,
+    sizes: Sizes,
+    one_at_a_time: Keyed<Option<WorkspaceId>>,
+    lists: Mutex<HashMap<(RunId, Cache), Arc<Vec<CacheFile>>>>,
+    in_use: Mutex<HashMap<WorkspaceId, Weak<()>>>,
+}
+
+/// The folders that a container gets. The workspace's own is not cleared as long as this is held.
+#[derive(Debug)]
+pub struct Mounted {
+    pub user: PathBuf,
+    pub shared: PathBuf,
+    pub user_bytes_max: u64,
+    _in_use: Arc<()>,
+}
+
+#[cfg(test)]
+impl Mounted {
+    pub fn of_tests(user: &Path, shared: &Path, user_bytes_max: u64) -> Self {
+        let (user, shared) = (user.to_owned(), shared.to_owned());
+        Self { user, shared, user_bytes_max, _in_use: Arc::default() }
+    }
+}
+
+/// The caches are not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The workspace's own files are at fault.
+    #[error("the workspace's cache: {0}")]
+    Unusable(String),
+    #[error("a file of the cache cannot be fetched")]
+    Fetch(#[from] transfer::Error),
+    #[error("the node's caches")]
+    Io(#[from] io::Error),
+}
+
+impl Caches {
+    pub fn open(home: &Home, sizes: Sizes) -> io::Result<Self> {
+        let root = home.caches();
+        private_dir(&root.join("users"))?;
+        Ok(Self {
+            root,
+            temporary: home.temporary(),
+            sizes,
+            one_at_a_time: Keyed::default(),
+            lists: Mutex::default(),
+            in_use: Mutex::default(),
+        })
+    }
+
+    /// The caches for a container of this workspace, with all that was uploaded for them.
+    pub async fn ready<R: Remote>(
+        &self,
+        remote: &R,
+        lease: Lease,
+        workspace: WorkspaceId,
+    ) -> Result<Mounted, Error> {
+        let shared = {
+            let _only = self.one_at_a_time.lock(None).await;
+            let folder = self.folder(&self.root.join("shared"), SHARED_MODE)?;
+            self.bring(remote, lease, Cache::Shared, folder).await?
+        };
+        let _only = self.one_at_a_time.lock(Some(workspace)).await;
+        let (in_use, alone) = self.enter(workspace);
+        let place = self.root.join("users").join(workspace.to_string());
+        if alone {
+            self.clear_if_full(&place).await?;
+        }
+        let folder = self.folder(&place, USER_MODE)?;
+        // The folder's time says when it was used last.
+        fs::File::open(&place)?.set_modified(SystemTime::now())?;
+        let user = self.bring(remote, lease, Cache::User, folder).await?;
+        self.drop_old().await?;
+        Ok(Mounted { user, shared, user_bytes_max: self.sizes.user_bytes, _in_use: in_use })
+    }
+
+    /// Brings the files of a cache into its folder.
+    async fn bring<R: Remote>(
+        &self,
+        remote: &R,
+        lease: Lease,
+        cache: Cache,
+        mut folder: Folder,
+    ) -> Result<PathBuf, Error> {
+        let asking = Asking { remote, lease, cache, temporary: &self.temporary };
+        let mut tried = 0;
+        loop {
+            let files = self.list(remote, lease, cache).await?;
+            let fitting = self.fitting(cache, &files)?;
+            tried += 1;
+            match folder.bring(&asking, fitting).await {
+                Err(Error::Fetch(error)) if is_outdated(&error) && tried < LISTS_TRIED_MAX => {
+                    self.lists().remove(&(lease.task.run, cache));
+                }
+                brought => return brought.map(|()| folder.path()),
+            }
+        }
+    }
+
+    /// The list of a cache, asked for once for each run.
+    async fn list<R: Remote>(
+        &self,
+        remote: &R,
+        lease: Lease,
+        cache: Cache,
+    ) -> Result<Arc<Vec<CacheFile>>, Error> {
+        let key = (lease.task.run, cache);
+        if let Some(known) = self.lists().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let mut files = transfer::cached(remote, lease, cache).await?;
+        files.retain(|file| common::cache::is_name(&file.name));
+        files.sort_by(|one, two| one.name.cmp(&two.name));
+        let files = Arc::new(files);
+        let mut lists = self.lists();
+        if lists.len() >= LISTS_MAX {
+            lists.clear();
+        }
+        lists.insert(key, Arc::clone(&files));
+        Ok(files)
+    }
+
+    /// A workspace's files must all fit. Of the shared ones those come that do: a container has to
+    /// do without the others, but no node is useless because it is small.
+    fn fitting<'a>(&self, cache: Cache, files: &'a [CacheFile]) -> Result<&'a [CacheFile], Error> {
+        let most = match cache {
+            Cache::User => self.sizes.user_bytes,
+            Cache::Shared => self.sizes.shared_bytes,
+        };
+        let mut sum = 0u64;
+        let n = files.iter().take_while(|file| {
+            sum = sum.saturating_add(file.size);
+            sum <= most
+        });
+        let n = n.count();
+        match cache {
+            Cache::User if n < files.len() => Err(Error::Unusable(format!(
+                "more than {most} bytes were uploaded, which is what this node keeps for a \
+                 workspace: delete some (`fanfold cache delete`)"
+            ))),
+            Cache::Shared if n < files.len() => {
+                let left_out = files.len() - n;
+                tracing::warn!(left_out, most, "the shared cache does not fit on this node");
+                Ok(&files[..n])
+            }
+            Cache::User | Cache::Shared => Ok(files),
+        }
+    }
+
+    /// Notes that a container of the workspace uses its cache; says whether it is the only one.
+    fn enter(&self, workspace: WorkspaceId) -> (Arc<()>, bool) {
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        in_use.retain(|_, users| users.strong_count() > 0);
+        if let Some(users) = in_use.get(&workspace).and_then(Weak::upgrade) {
+            return (users, false);
+        }
+        let users = Arc::new(());
+        in_use.insert(workspace, Arc::downgrade(&users));
+        (users, true)
+    }
+
+    /// Empties a workspace's cache when what containers wrote leaves less than a quarter of their
+    /// room: the next one must not be ended for what others left behind.
+    async fn clear_if_full(&self, place: &Path) -> Result<(), Error> {
+        if !place.exists() {
+            return Ok(());
+        }
+        let folder = self.folder(place, USER_MODE)?;
+        let (files, brought) = (folder.path(), folder.brought_bytes());
+        let amount = tokio::task::spawn_blocking(move || results::amount(&files)).await;
+        let amount = amount.map_err(io::Error::other)?;
+        let room = self.sizes.user_bytes.saturating_sub(brought);
+        if amount.exceeds(brought.saturating_add(room / 4 * 3)) {
+            tracing::info!(place = %place.display(), "a workspace's full cache is emptied");
+            self.remove(place.to_owned()).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the caches that were not used for longest, if there are too many.
+    async fn drop_old(&self) -> Result<(), Error> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.root.join("users"))? {
+            let entry = entry?;
+            found.push((entry.metadata()?.modified()?, entry.path()));
+        }
+        found.sort();
+        let too_many = found.len().saturating_sub(WORKSPACES_MAX);
+        for (_, place) in found.into_iter().take(too_many) {
+            let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let users = |workspace: WorkspaceId| {
+                let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+                in_use.get(&workspace).is_some_and(|users| users.strong_count() > 0)
+            };
+            if !name.parse().is_ok_and(users) {
+                self.remove(place).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a cache: moved away first, so that half a cache never looks like a whole one.
+    async fn remove(&self, place: PathBuf) -> Result<(), Error> {
+        let away = self.temporary.join(uuid::Uuid::new_v4().to_string());
+        fs::rename(place, &away)?;
+        let removed = tokio::task::spawn_blocking(move || remove_tree(&away)).await;
+        Ok(removed.map_err(io::Error::other)??)
+    }
+
+    fn folder(&self, place: &Path, mode: u32) -> Result<Folder, Error> {
+        if !place.join("files").exists() {
+            private_dir(place)?;
+            dir_with_mode(&place.join("files"), mode)?;
+        }
+        Ok(Folder::open(place, mode)?)
+    }
+
+    fn lists(&self) -> MutexGuard<'_, HashMap<(RunId, Cache), Arc<Vec<CacheFile>>>> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a file is no longer what the list says.
+fn is_outdated(error: &transfer::Error) -> bool {
+    use transfer::Error as E;
+    match error {
+        E::Spoiled | E::TooLarge(_) | E::Link(link::Error::Refused { again: false, .. }) => true,
+        E::Link(_) | E::Disk(_) => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "caches/tests.rs"]
+mod tests;

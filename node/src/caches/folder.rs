@@ -1,0 +1,152 @@
+//! One cache on disk: the files that containers see, and beside them the record of what was
+//! brought, which no container sees.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use common::protocol::{BlobRequest, Cache, CacheFile};
+use common::task::Lease;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::beneath::{Beneath, Stamp};
+use crate::cache::Scratch;
+use crate::remote::Remote;
+use crate::transfer::{self, Expected};
+
+#[derive(Debug)]
+pub struct Folder {
+    place: PathBuf,
+    files: Beneath,
+    record: BTreeMap<String, Brought>,
+}
+
+/// A file as it was when it was brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Brought {
+    version: String,
+    size: u64,
+    stamp: Stamp,
+}
+
+/// How files are fetched.
+pub struct Asking<'a, R> {
+    pub remote: &'a R,
+    pub lease: Lease,
+    pub cache: Cache,
+    pub temporary: &'a Path,
+}
+
+impl Folder {
+    /// Folders that are made in it get this mode.
+    pub fn open(place: &Path, mode: u32) -> io::Result<Self> {
+        let files = Beneath::open(&place.join("files"), mode)?;
+        // A record that a crash has spoiled costs a download, and no more.
+        let record = match fs::read(place.join("record.json")) {
+            Ok(json) => serde_json::from_slice(&json).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { place: place.to_owned(), files, record })
+    }
+
+    /// What containers see.
+    pub fn path(&self) -> PathBuf {
+        self.place.join("files")
+    }
+
+    pub fn brought_bytes(&self) -> u64 {
+        self.record.values().fold(0, |sum, brought| sum.saturating_add(brought.size))
+    }
+
+    /// Brings what is missing, has changed, or was changed by a container; removes what was brought
+    /// and is no longer listed.
+    pub async fn bring<R: Remote>(
+        &mut self,
+        asking: &Asking<'_, R>,
+        files: &[CacheFile],
+    ) -> Result<(), Error> {
+        let mut changed = self.forget_all_but(files)?;
+        for file in files {
+            if !self.is_here(file)? {
+                // What was brought before a failure is worth keeping.
+                if let Err(error) = self.fetch(asking, file).await {
+                    self.save(asking.temporary)?;
+                    return Err(error);
+                }
+                changed = true;
+            }
+        }
+        if changed {
+            self.save(asking.temporary)?;
+        }
+        Ok(())
+    }
+
+    fn is_here(&self, file: &CacheFile) -> io::Result<bool> {
+        let Some(brought) = self.record.get(&file.name) else { return Ok(false) };
+        let same = brought.version == file.version && brought.size == file.size;
+        Ok(same && self.files.stamp(&file.name)? == Some(brought.stamp))
+    }
+
+    fn forget_all_but(&mut self, files: &[CacheFile]) -> io::Result<bool> {
+        let listed: std::collections::HashSet<&str> =
+            files.iter().map(|file| file.name.as_str()).collect();
+        let gone: Vec<String> =
+            self.record.keys().filter(|name| !listed.contains(name.as_str())).cloned().collect();
+        for name in &gone {
+            let brought = self.record.remove(name).map(|brought| brought.stamp);
+            // What a container has put in its place is the container's.
+            if self.files.stamp(name)? == brought {
+                self.files.remove(name)?;
+            }
+        }
+        Ok(!gone.is_empty())
+    }
+
+    async fn fetch<R: Remote>(
+        &mut self,
+        asking: &Asking<'_, R>,
+        file: &CacheFile,
+    ) -> Result<(), Error> {
+        let scratch = Scratch::new(asking.temporary)?;
+        let to = scratch.0.join("file");
+        let &Asking { remote, lease, cache, .. } = asking;
+        let request = |from| BlobRequest::CacheFile {
+            lease,
+            cache,
+            name: file.name.clone(),
+            version: file.version.clone(),
+            from,
+        };
+        let expected = Expected { bytes: Some(file.size), digest: None, bytes_max: file.size };
+        transfer::fetch(remote, request, &to, expected).await?;
+        fs::set_permissions(&to, Permissions::from_mode(0o644))?;
+        let stamp = self.files.place(&to, &file.name).map_err(|error| in_the_way(file, error))?;
+        tracing::info!(cache = ?cache, bytes = file.size, "a file was brought into a cache");
+        let (version, size) = (file.version.clone(), file.size);
+        self.record.insert(file.name.clone(), Brought { version, size, stamp });
+        Ok(())
+    }
+
+    fn save(&self, temporary: &Path) -> io::Result<()> {
+        let json = serde_json::to_vec(&self.record)?;
+        let beside = temporary.join(uuid::Uuid::new_v4().to_string());
+        fs::write(&beside, json)?;
+        fs::rename(beside, self.place.join("record.json"))
+    }
+}
+
+fn in_the_way(file: &CacheFile, error: io::Error) -> Error {
+    use io::ErrorKind as K;
+    if matches!(error.kind(), K::DirectoryNotEmpty | K::PermissionDenied | K::NotADirectory) {
+        return Error::Unusable(format!(
+            "a folder that a container made, or another uploaded file, is in the way of {:?}",
+            file.name
+        ));
+    }
+    error.into()
+}

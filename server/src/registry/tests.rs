@@ -1,0 +1,150 @@
+//! Against registries that answer as a test wants.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::api::testing::Door;
+use crate::data::testing::{WebServer, answer};
+use crate::store::secrets::Secret;
+
+const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000ff";
+
+async fn keep(door: &Door, username: &str, token: &str) {
+    let secret = Secret {
+        id: "login".to_owned(),
+        kind: "other".to_owned(),
+        name: String::new(),
+        access_key: username.to_owned(),
+        params: BTreeMap::new(),
+        hidden: true,
+        expires_at: None,
+    };
+    door.app.secrets.keep(door.workspace, &secret, token).await.unwrap();
+}
+
+/// A registry with an image `team/app` for `me` with `TOKEN`, and how often it made a token.
+async fn registry() -> WebServer {
+    WebServer::start(|head| {
+        let line = |name: &str| {
+            head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
+        };
+        let (authorization, host) = (line("authorization: "), line("host: "));
+        let basic = format!("Basic {}", STANDARD.encode("me:TOKEN"));
+        let ask = format!(r#"Bearer realm="http://{host}/token",service="test""#);
+        let scope = "/token?service=test&scope=repository%3Ateam%2Fapp%3Apull ";
+        let path = head.split_once(' ').map_or("", |(_, path)| path);
+        if path.starts_with(scope) && authorization == basic {
+            answer("200 OK", &[], br#"{"token":"pull-only","expires_in":300}"#)
+        } else if path.starts_with("/v2/team/app/manifests/1 ")
+            && authorization == "Bearer pull-only"
+        {
+            answer("200 OK", &[("docker-content-digest", DIGEST.to_owned())], b"")
+        } else if authorization == "Bearer pull-only" {
+            answer("404 Not Found", &[], b"")
+        } else {
+            answer("401 Unauthorized", &[("www-authenticate", ask)], b"")
+        }
+    })
+    .await
+}
+
+fn host(server: &WebServer) -> &str {
+    server.url.strip_prefix("http://").unwrap()
+}
+
+#[tokio::test]
+async fn a_login_becomes_a_token_for_one_image_made_once() {
+    let (door, server) = (Door::open().await, registry().await);
+    keep(&door, "me", "TOKEN").await;
+    let (registries, image) = (&door.app.registries, format!("{}/team/app", host(&server)));
+
+    let pinned = registries.pin(door.workspace, "login", &format!("{image}:1")).await.unwrap();
+    let token = registries.pull_token(door.workspace, "login", &pinned).await.unwrap();
+
+    assert_eq!(pinned, format!("{image}@{DIGEST}"));
+    assert_eq!(token, Some(Hidden("pull-only".to_owned())));
+    let seen = server.seen.lock().unwrap().clone();
+    let with_login: Vec<_> = seen.iter().filter(|head| head.contains("Basic ")).collect();
+    assert_eq!(with_login.len(), 1, "the login goes to the token service only, and once");
+    assert!(with_login[0].starts_with("GET /token"));
+    let missing = registries.pin(door.workspace, "login", &format!("{image}:2")).await;
+    assert!(matches!(missing, Err(Error::NoImage { .. })), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_login_and_another_workspace_get_nothing() {
+    let (door, server) = (Door::open().await, registry().await);
+    keep(&door, "me", "GUESSED").await;
+    let image = format!("{}/team/app:1", host(&server));
+    let stranger = WorkspaceId::new(uuid::Uuid::now_v7());
+
+    let wrong = door.app.registries.pin(door.workspace, "login", &image).await;
+    let theirs = door.app.registries.pull_token(stranger, "login", &image).await;
+
+    assert!(matches!(wrong, Err(Error::Login(_))), "{wrong:?}");
+    assert!(matches!(theirs, Err(Error::Secret(secrets::Error::NotFound(_)))), "{theirs:?}");
+}
+
+#[tokio::test]
+async fn a_registry_of_passwords_is_refused_with_what_to_do() {
+    let door = Door::open().await;
+    keep(&door, "me", "TOKEN").await;
+    let server = WebServer::start(|_| {
+        let ask = ("www-authenticate", r#"Basic realm="x""#.to_owned());
+        answer("401 Unauthorized", &[ask], b"")
+    })
+    .await;
+
+    let image = format!("{}/team/app:1", host(&server));
+    let refused = door.app.registries.pin(door.workspace, "login", &image).await.unwrap_err();
+
+    assert!(refused.to_string().contains("fanfold image push"), "{refused}");
+    assert!(server.seen.lock().unwrap().iter().all(|head| !head.contains("authorization")));
+}
+
+#[tokio::test]
+async fn no_registry_and_no_token_service_leads_inside() {
+    let (door, server) = (Door::open().await, registry().await);
+    keep(&door, "me", "TOKEN").await;
+    let closed = Registries::new(door.app.secrets.clone(), false);
+    for host in [host(&server), "10.0.0.1", "169.254.169.254", "localhost:1"] {
+        let refused = closed.pin(door.workspace, "login", &format!("{host}/team/app:1")).await;
+        assert!(matches!(refused, Err(Error::Address { .. })), "{host}: {refused:?}");
+    }
+    let image = Reference::parse("registry.example/team/app:1").unwrap();
+    let realm = |realm: &str| {
+        let challenge = Challenge { realm: realm.to_owned(), service: None };
+        closed.inner.realm(&image, &challenge)
+    };
+    assert!(matches!(realm("https://10.0.0.1/token"), Err(Error::Address { .. })));
+    for plain in ["http://auth.example/token", "http://10.0.0.1/", "file:///etc/passwd", "x"] {
+        assert!(matches!(realm(plain), Err(Error::Odd { .. })), "{plain}");
+    }
+    assert!(realm("https://auth.example/token").is_ok());
+}
+
+#[tokio::test]
+async fn the_login_follows_no_redirect() {
+    let door = Door::open().await;
+    keep(&door, "me", "TOKEN").await;
+    let trap = WebServer::start(|_| answer("200 OK", &[], br#"{"token":"x"}"#)).await;
+    let to = trap.url.clone();
+    let server = WebServer::start(move |head| {
+        let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        let ask = format!(r#"Bearer realm="http://{host}/token""#);
+        if head.starts_with("GET /token") {
+            answer("302 Found", &[("location", to.clone())], b"")
+        } else {
+            answer("401 Unauthorized", &[("www-authenticate", ask)], b"")
+        }
+    })
+    .await;
+
+    let image = format!("{}/team/app:1", host(&server));
+    let refused = door.app.registries.pin(door.workspace, "login", &image).await;
+
+    assert!(matches!(refused, Err(Error::Odd { .. })), "{refused:?}");
+    assert!(trap.seen.lock().unwrap().is_empty());
+}
