@@ -12,7 +12,7 @@ pub enum Source {
     /// A file here, uploaded when the job is made.
     File(PathBuf),
     Url(String),
-    S3(S3),
+    Cloud(Cloud),
     Bypass,
 }
 
@@ -20,33 +20,46 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     Bucket,
-    S3(S3),
+    Cloud(Cloud),
     Bypass,
 }
 
-/// `s3:BUCKET/PATH?region=R&endpoint=URL&secret=ID`
+/// `s3:BUCKET/PATH?region=R&endpoint=URL&secret=ID`, and the same with `gs:`, `sj:` and `az:`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct S3 {
+pub struct Cloud {
+    descriptor: &'static str,
     bucket: String,
     path: String,
-    region: Option<String>,
-    endpoint: Option<String>,
-    secret: Option<String>,
+    options: Map<String, Value>,
 }
+
+/// The schemes, and the descriptors that they stand for.
+const SCHEMES: [(&str, &str); 4] =
+    [("s3:", "aws"), ("gs:", "gcp"), ("sj:", "storj"), ("az:", "azure")];
+/// The options, and the params that they stand for.
+const OPTIONS: [(&str, &str); 4] = [
+    ("region", "cloudRegion"),
+    ("endpoint", "endpoint"),
+    ("account", "accountName"),
+    ("secret", "secret_id"),
+];
 
 /// The text names no place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAPlace {
-    #[error("{0:?} is no data source; use file:PATH, url:URL, s3:BUCKET/KEY or bypass")]
+    #[error(
+        "{0:?} is no data source; use file:PATH, url:URL, s3:BUCKET/KEY (or gs:, sj:, az:) or \
+         bypass"
+    )]
     Source(String),
-    #[error("{0:?} is no destination; use bucket, s3:BUCKET/FOLDER or bypass")]
+    #[error("{0:?} is no destination; use bucket, s3:BUCKET/FOLDER (or gs:, sj:, az:) or bypass")]
     Destination(String),
     #[error("{0:?} is not an http or https address")]
     Url(String),
     #[error("{0:?} lacks a bucket and a path: s3:BUCKET/PATH[?region=R&endpoint=URL&secret=ID]")]
-    S3(String),
-    #[error("{0:?} is no option of an s3 place; there are region, endpoint and secret")]
-    S3Option(String),
+    Cloud(String),
+    #[error("{0:?} is no option of a bucket; there are region, endpoint, account and secret")]
+    Option(String),
 }
 
 impl FromStr for Source {
@@ -59,8 +72,8 @@ impl FromStr for Source {
         if text == "bypass" {
             return Ok(Self::Bypass);
         }
-        if let Some(place) = text.strip_prefix("s3:") {
-            return place.parse().map(Self::S3);
+        if let Some(place) = Cloud::parse(text)? {
+            return Ok(Self::Cloud(place));
         }
         let url = text.strip_prefix("url:");
         if url.is_none() && !text.starts_with("http://") && !text.starts_with("https://") {
@@ -83,35 +96,48 @@ impl FromStr for Destination {
         match text {
             "bucket" => Ok(Self::Bucket),
             "bypass" => Ok(Self::Bypass),
-            _ => match text.strip_prefix("s3:") {
-                Some(place) => place.parse().map(Self::S3),
+            _ => match Cloud::parse(text)? {
+                Some(place) => Ok(Self::Cloud(place)),
                 None => Err(NotAPlace::Destination(text.to_owned())),
             },
         }
     }
 }
 
-impl FromStr for S3 {
-    type Err = NotAPlace;
-
-    fn from_str(text: &str) -> Result<Self, NotAPlace> {
-        let rest = text.strip_prefix("//").unwrap_or(text);
-        let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
+impl Cloud {
+    /// `None` where the text has none of the schemes.
+    fn parse(text: &str) -> Result<Option<Self>, NotAPlace> {
+        let found = SCHEMES
+            .iter()
+            .find_map(|(scheme, descriptor)| Some((text.strip_prefix(scheme)?, *descriptor)));
+        let Some((rest, descriptor)) = found else { return Ok(None) };
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        // A pattern may have question marks of its own.
+        let (place, options) = match rest.rsplit_once('?') {
+            Some((place, options)) if options.contains('=') => (place, options),
+            _ => (rest, ""),
+        };
         let Some((bucket, path)) = place.split_once('/').filter(|(bucket, _)| !bucket.is_empty())
         else {
-            return Err(NotAPlace::S3(text.to_owned()));
+            return Err(NotAPlace::Cloud(text.to_owned()));
         };
-        let mut s3 = Self { bucket: bucket.to_owned(), path: path.to_owned(), ..Self::default() };
+        let mut params = Map::new();
         for option in options.split('&').filter(|option| !option.is_empty()) {
-            let slot = match option.split_once('=') {
-                Some(("region", value)) => (&mut s3.region, value),
-                Some(("endpoint", value)) => (&mut s3.endpoint, value),
-                Some(("secret", value)) => (&mut s3.secret, value),
-                _ => return Err(NotAPlace::S3Option(option.to_owned())),
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            let Some((_, param)) = OPTIONS.iter().find(|(known, _)| *known == name) else {
+                return Err(NotAPlace::Option(option.to_owned()));
             };
-            *slot.0 = Some(slot.1.to_owned());
+            params.insert((*param).to_owned(), json!(value));
         }
-        Ok(s3)
+        let (bucket, path) = (bucket.to_owned(), path.to_owned());
+        Ok(Some(Self { descriptor, bucket, path, options: params }))
+    }
+
+    fn json(&self) -> Value {
+        let mut params = object(json!({ "name": self.path, "bucketName": self.bucket }));
+        params.extend(self.options.clone());
+        let kind = if self.descriptor == "azure" { "AzureDataSource" } else { "S3DataSource" };
+        described(self.descriptor, kind, params)
     }
 }
 
@@ -121,7 +147,7 @@ impl Source {
         match self {
             Self::File(_) => described("file", "LocalFileDataSource", Map::new()),
             Self::Url(url) => described("url", "HttpDataSource", object(json!({ "url": url }))),
-            Self::S3(s3) => s3.json(),
+            Self::Cloud(cloud) => cloud.json(),
             Self::Bypass => json!({ "dataSourceDescriptor": "bypass" }),
         }
     }
@@ -132,26 +158,9 @@ impl Destination {
     pub fn json(&self) -> Value {
         match self {
             Self::Bucket => json!({ "dataSourceDescriptor": "bucket" }),
-            Self::S3(s3) => s3.json(),
+            Self::Cloud(cloud) => cloud.json(),
             Self::Bypass => json!({ "dataSourceDescriptor": "bypass" }),
         }
-    }
-}
-
-impl S3 {
-    fn json(&self) -> Value {
-        let mut params = object(json!({ "name": self.path, "bucketName": self.bucket }));
-        let options = [
-            ("cloudRegion", &self.region),
-            ("endpoint", &self.endpoint),
-            ("secret_id", &self.secret),
-        ];
-        for (name, value) in options {
-            if let Some(value) = value {
-                params.insert(name.to_owned(), json!(value));
-            }
-        }
-        described("aws", "S3DataSource", params)
     }
 }
 
@@ -176,23 +185,19 @@ mod tests {
 
     #[test]
     fn sources_parse() {
-        let s3 = |region: Option<&str>, endpoint: Option<&str>| {
-            Source::S3(S3 {
-                bucket: "b".into(),
-                path: "in/a=b.txt".into(),
-                region: region.map(str::to_owned),
-                endpoint: endpoint.map(str::to_owned),
-                secret: None,
-            })
+        let s3 = |path: &str, options: Value| {
+            let (bucket, path, options) = ("b".to_owned(), path.to_owned(), object(options));
+            Source::Cloud(Cloud { descriptor: "aws", bucket, path, options })
         };
         let cases = [
             ("file:./a b.txt", Source::File("./a b.txt".into())),
             ("url:https://h/p?q=1", Source::Url("https://h/p?q=1".into())),
             ("http://h/p", Source::Url("http://h/p".into())),
             ("bypass", Source::Bypass),
-            ("s3:b/in/a=b.txt", s3(None, None)),
-            ("s3://b/in/a=b.txt?region=eu", s3(Some("eu"), None)),
-            ("s3:b/in/a=b.txt?endpoint=http://h:1/", s3(None, Some("http://h:1/"))),
+            ("s3:b/in/a=b.txt", s3("in/a=b.txt", json!({}))),
+            ("s3://b/in/?.txt", s3("in/?.txt", json!({}))),
+            ("s3://b/in/?.txt?region=eu", s3("in/?.txt", json!({"cloudRegion": "eu"}))),
+            ("s3:b/in/?endpoint=http://h:1/", s3("in/", json!({"endpoint": "http://h:1/"}))),
         ];
 
         for (text, source) in cases {
@@ -202,9 +207,18 @@ mod tests {
 
     #[test]
     fn what_is_no_place_is_refused() {
-        for text in
-            ["", "file:", "url:ftp://h/", "url:", "s3:", "s3:b", "s3:/p", "s3:b/p?x=1", "bucket"]
-        {
+        for text in [
+            "",
+            "file:",
+            "url:ftp://h/",
+            "url:",
+            "s3:",
+            "s3:b",
+            "s3:/p",
+            "s3:b/p?x=1",
+            "gs:",
+            "bucket",
+        ] {
             assert!(text.parse::<Source>().is_err(), "{text}");
         }
         for text in ["", "file:a", "http://h/", "s3:b", "BUCKET"] {
@@ -213,14 +227,20 @@ mod tests {
     }
 
     #[test]
-    fn an_s3_place_names_its_secret_by_id() {
-        let place: Destination = "s3:b/out?secret=mine&region=eu-west-1".parse().unwrap();
+    fn each_scheme_stands_for_a_descriptor() {
+        for (scheme, descriptor) in [("s3", "aws"), ("gs", "gcp"), ("sj", "storj"), ("az", "azure")]
+        {
+            let text = format!("{scheme}://b/out?secret=mine&region=eu-west-1&account=acc1");
+            let place: Destination = text.parse().unwrap();
 
-        let params = &place.json()["params"];
+            let json = place.json();
 
-        assert_eq!(params["bucketName"], "b");
-        assert_eq!(params["name"], "out");
-        assert_eq!(params["secret_id"], "mine");
-        assert_eq!(params["cloudRegion"], "eu-west-1");
+            assert_eq!(json["dataSourceDescriptor"], descriptor);
+            let params = &json["params"];
+            assert_eq!((&params["bucketName"], &params["name"]), (&json!("b"), &json!("out")));
+            assert_eq!(params["secret_id"], "mine");
+            assert_eq!(params["cloudRegion"], "eu-west-1");
+            assert_eq!(params["accountName"], "acc1");
+        }
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::chunks::{ChunkTable, Object, Place};
+use common::chunks::ChunkTable;
 use common::credits::Credits;
 use common::device::Device;
 use common::digest::Digest;
 use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
 use common::market::{CheckedSync, Market, Policy, Stored};
+use common::objects::{Object, Objects, Place};
 use common::protocol::{Orders, Outcome, Receipt, SignedReceipt, Sync};
 use common::resources::{Resources, Usage};
 use common::run::RunState;
@@ -68,8 +69,9 @@ fn accept(chunks: u32) -> Market {
     market.grant(CUSTOMER, grant, "gift", at(0)).expect("the world may owe");
     market.start_run(RUN, Arc::new(spec()), at(0)).expect("the wallet is full");
     market.looked(RUN, None, at(0));
-    let object = Object { name: "empty".to_owned(), size: 0, place: Place::Empty };
-    let table = ChunkTable::copies(vec![object], chunks).expect("within u32");
+    let object = Object { name: "empty".to_owned(), size: 0, place: Place::Empty, version: None };
+    let table = ChunkTable::copies(Objects::pack(&[object]).expect("one object"), chunks)
+        .expect("within u32");
     market.partitioned(RUN, table, at(0));
     market.drain();
     market

@@ -5,33 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where an object's bytes are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Place {
-    /// In the job's own data source, at this path (an S3 key, or the URL itself).
-    Source { path: String },
-    /// In Fanfold's bucket, under this key.
-    Bucket { key: String },
-    /// Nowhere: an object of no bytes, as a `bypass` source gives.
-    Empty,
-}
-
-/// An object that a run reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Object {
-    /// Its file name, without folders.
-    pub name: String,
-    pub size: u64,
-    pub place: Place,
-}
+use crate::objects::{Object, Objects};
 
 /// The chunks of a run: objects, and where they are cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChunkTable {
-    objects: Vec<Object>,
+    objects: Objects,
     cut: Cut,
     /// Chunks beyond so many are left out.
     limit: u32,
@@ -46,19 +26,19 @@ enum Cut {
     Copies(u32),
     /// Each object is cut every so many bytes; `first[i]` is the number of chunks before object i.
     Every { bytes: u64, first: Vec<u32> },
-    /// Object i is cut at `borders[i]`, rising offsets from 0 to its size.
-    At { borders: Vec<Vec<u64>>, first: Vec<u32> },
+    /// Chunk i begins at `starts[i]` of its object and ends where the next of it begins.
+    At { starts: Vec<u64>, first: Vec<u32> },
 }
 
 /// One chunk: the bytes `from..to` of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chunk<'a> {
-    pub object: &'a Object,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    pub object: Object,
     pub from: u64,
     pub to: u64,
 }
 
-impl Chunk<'_> {
+impl Chunk {
     pub const fn len(&self) -> u64 {
         self.to - self.from
     }
@@ -75,32 +55,28 @@ pub enum CutError {
     TooMany,
     #[error("a chunk must have at least one byte")]
     NoBytes,
-    #[error("the borders of {object:?} do not rise from 0 to its size")]
-    Borders { object: String },
+    #[error("the borders do not rise from 0 to the sizes of the objects")]
+    Borders,
 }
 
 impl ChunkTable {
-    const fn new(objects: Vec<Object>, cut: Cut) -> Self {
+    const fn new(objects: Objects, cut: Cut) -> Self {
         Self { objects, cut, limit: u32::MAX }
     }
 
     /// One chunk for each object, empty ones included.
-    pub fn whole(objects: Vec<Object>) -> Result<Self, CutError> {
-        u32::try_from(objects.len()).map_err(|_| CutError::TooMany)?;
-        Ok(Self::new(objects, Cut::Whole))
+    pub fn whole(objects: Objects) -> Self {
+        Self::new(objects, Cut::Whole)
     }
 
     /// `copies` chunks for each object, every one the whole of it.
-    pub fn copies(objects: Vec<Object>, copies: u32) -> Result<Self, CutError> {
-        u32::try_from(objects.len())
-            .ok()
-            .and_then(|n| n.checked_mul(copies))
-            .ok_or(CutError::TooMany)?;
+    pub fn copies(objects: Objects, copies: u32) -> Result<Self, CutError> {
+        objects.len().checked_mul(copies).ok_or(CutError::TooMany)?;
         Ok(Self::new(objects, Cut::Copies(copies)))
     }
 
     /// Chunks of `bytes` bytes, the last of each object shorter; an empty object gives none.
-    pub fn every(objects: Vec<Object>, bytes: u64) -> Result<Self, CutError> {
+    pub fn every(objects: Objects, bytes: u64) -> Result<Self, CutError> {
         if bytes == 0 {
             return Err(CutError::NoBytes);
         }
@@ -108,24 +84,18 @@ impl ChunkTable {
         Ok(Self::new(objects, Cut::Every { bytes, first }))
     }
 
-    /// Chunks between given borders: for each object, rising offsets that start with 0 and end
-    /// with its size. An empty object has the single border 0 and gives no chunk.
-    pub fn at(objects: Vec<Object>, borders: Vec<Vec<u64>>) -> Result<Self, CutError> {
-        let rising = |object: &Object, at: &[u64]| {
-            at.first() == Some(&0)
-                && at.last() == Some(&object.size)
-                && at.windows(2).all(|pair| pair[0] < pair[1])
-        };
-        if let Some(object) = objects
-            .iter()
-            .enumerate()
-            .find(|(i, object)| !borders.get(*i).is_some_and(|at| rising(object, at)))
-            .map(|(_, object)| object)
-        {
-            return Err(CutError::Borders { object: object.name.clone() });
+    /// Chunks that begin at given offsets: for each object as many as `counts` says, rising from
+    /// 0. An empty object has none.
+    pub fn at(objects: Objects, starts: Vec<u64>, counts: &[u32]) -> Result<Self, CutError> {
+        let first = firsts(counts.iter().map(|n| u64::from(*n)))?;
+        let mut left = starts.as_slice();
+        let rising = counts.iter().zip(&objects).all(|(n, object)| {
+            left.split_off(..*n as usize).is_some_and(|own| is_rising(own, object.size))
+        });
+        if !rising || !left.is_empty() || counts.len() != objects.len() as usize {
+            return Err(CutError::Borders);
         }
-        let first = firsts(borders.iter().map(|at| at.len() as u64 - 1))?;
-        Ok(Self::new(objects, Cut::At { borders, first }))
+        Ok(Self::new(objects, Cut::At { starts, first }))
     }
 
     /// The first `chunks` chunks alone.
@@ -138,8 +108,8 @@ impl ChunkTable {
     /// The number of chunks.
     pub fn len(&self) -> u32 {
         match &self.cut {
-            Cut::Whole => count(self.objects.len()),
-            Cut::Copies(copies) => count(self.objects.len()) * copies,
+            Cut::Whole => self.objects.len(),
+            Cut::Copies(copies) => self.objects.len() * copies,
             Cut::Every { first, .. } | Cut::At { first, .. } => first.last().copied().unwrap_or(0),
         }
         .min(self.limit)
@@ -149,33 +119,48 @@ impl ChunkTable {
         self.len() == 0
     }
 
-    pub fn objects(&self) -> &[Object] {
+    pub fn objects(&self) -> &Objects {
         &self.objects
     }
 
     /// Chunk `index`, or `None` past the last.
-    pub fn get(&self, index: u32) -> Option<Chunk<'_>> {
+    pub fn get(&self, index: u32) -> Option<Chunk> {
         if index >= self.len() {
             return None;
         }
-        let whole = |object: &'_ Object| (0, object.size);
-        let (at, (from, to)) = match &self.cut {
-            Cut::Whole => (index as usize, whole(&self.objects[index as usize])),
-            Cut::Copies(copies) => {
-                let at = (index / copies) as usize;
-                (at, whole(&self.objects[at]))
-            }
+        let whole = |n: u32| {
+            let object = self.objects.get(n)?;
+            Some(Chunk { from: 0, to: object.size, object })
+        };
+        match &self.cut {
+            Cut::Whole => whole(index),
+            Cut::Copies(copies) => whole(index / copies),
             Cut::Every { bytes, first } => {
                 let (at, nth) = locate(first, index);
-                let from = nth as u64 * bytes;
-                (at, (from, (from + bytes).min(self.objects[at].size)))
+                let object = self.objects.get(at)?;
+                let from = u64::from(nth) * bytes;
+                Some(Chunk { from, to: from.saturating_add(*bytes).min(object.size), object })
             }
-            Cut::At { borders, first } => {
-                let (at, nth) = locate(first, index);
-                (at, (borders[at][nth], borders[at][nth + 1]))
+            Cut::At { starts, first } => {
+                let (at, _) = locate(first, index);
+                let object = self.objects.get(at)?;
+                let from = *starts.get(index as usize)?;
+                let next = starts.get(index as usize + 1);
+                let is_last = first.get(at as usize + 1) == Some(&(index + 1));
+                let to = if is_last { object.size } else { *next? };
+                Some(Chunk { from, to, object })
             }
-        };
-        Some(Chunk { object: &self.objects[at], from, to })
+        }
+    }
+}
+
+/// Whether these are the starts of chunks that cover so many bytes.
+fn is_rising(starts: &[u64], size: u64) -> bool {
+    match (starts.first(), starts.last()) {
+        (Some(first), Some(last)) => {
+            *first == 0 && *last < size && starts.windows(2).all(|pair| pair[0] < pair[1])
+        }
+        (None, _) | (_, None) => size == 0,
     }
 }
 
@@ -192,13 +177,9 @@ fn firsts(counts: impl Iterator<Item = u64>) -> Result<Vec<u32>, CutError> {
 }
 
 /// The object that chunk `index` lies in, and its number within the object.
-fn locate(first: &[u32], index: u32) -> (usize, usize) {
+fn locate(first: &[u32], index: u32) -> (u32, u32) {
     let at = first.partition_point(|n| *n <= index) - 1;
-    (at, (index - first[at]) as usize)
-}
-
-fn count(n: usize) -> u32 {
-    u32::try_from(n).expect("the constructors count in u32")
+    (u32::try_from(at).unwrap_or(u32::MAX), index - first[at])
 }
 
 #[cfg(test)]
@@ -206,13 +187,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::objects::Place;
 
-    fn objects(sizes: &[u64]) -> Vec<Object> {
-        sizes
-            .iter()
-            .enumerate()
-            .map(|(i, size)| Object { name: format!("o{i}"), size: *size, place: Place::Empty })
-            .collect()
+    fn objects(sizes: &[u64]) -> Objects {
+        let object = |(i, size): (usize, &u64)| Object {
+            name: format!("o{i}"),
+            size: *size,
+            place: Place::Empty,
+            version: None,
+        };
+        let objects: Vec<_> = sizes.iter().enumerate().map(object).collect();
+        Objects::pack(&objects).unwrap()
     }
 
     proptest! {
@@ -249,18 +234,20 @@ mod tests {
 
     #[test]
     fn borders_cut_where_they_say() {
-        let table = ChunkTable::at(objects(&[10, 0, 5]), vec![vec![0, 4, 10], vec![0], vec![0, 5]])
-            .unwrap();
+        let table = ChunkTable::at(objects(&[10, 0, 5]), vec![0, 4, 0], &[2, 0, 1]).unwrap();
         let ranges: Vec<_> =
             (0..table.len()).map(|i| table.get(i).unwrap()).map(|c| (c.from, c.to)).collect();
 
         assert_eq!(ranges, [(0, 4), (4, 10), (0, 5)]);
+        assert_eq!(table.get(2).unwrap().object.name, "o2");
     }
 
     #[test]
     fn borders_that_do_not_rise_are_refused() {
-        for borders in [vec![], vec![vec![0, 9]], vec![vec![0, 6, 6, 10]], vec![vec![1, 10]]] {
-            assert!(ChunkTable::at(objects(&[10]), borders).is_err());
+        for (starts, count) in
+            [(vec![], 0), (vec![0, 10], 2), (vec![0, 6, 6], 3), (vec![1], 1), (vec![0], 2)]
+        {
+            assert!(ChunkTable::at(objects(&[10]), starts, &[count]).is_err());
         }
         assert_eq!(ChunkTable::every(objects(&[u64::MAX]), 1), Err(CutError::TooMany));
     }
@@ -268,7 +255,7 @@ mod tests {
     #[test]
     fn copies_repeat_each_object() {
         let table = ChunkTable::copies(objects(&[3, 4, 5]), 2).unwrap();
-        let names: Vec<_> = (0..table.len()).map(|i| &table.get(i).unwrap().object.name).collect();
+        let names: Vec<_> = (0..table.len()).map(|i| table.get(i).unwrap().object.name).collect();
 
         assert_eq!(names, ["o0", "o0", "o1", "o1", "o2", "o2"]);
     }

@@ -120,8 +120,9 @@ pub struct Assignment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Inputs {
-    /// One chunk of so many bytes: input 0, which the container sees as `data.bin`.
-    Chunk { bytes: u64 },
+    /// One chunk of so many bytes: input 0, which the container sees as `data.bin`. `name` is the
+    /// name of the file that it is of.
+    Chunk { bytes: u64, name: String },
     /// Files whose list is asked for with `BlobRequest::Inputs`: a partitioner's source, or all
     /// results for an assembler.
     Files,
@@ -299,14 +300,14 @@ pub enum BlobReply {
         bytes: u64,
         digest: Option<Digest>,
     },
-    /// The bytes `from..to` of this URL are what was asked for.
+    /// The bytes `from..to` of this URL are what was asked for, if they are still of the version
+    /// that is told.
     Redirect {
         url: String,
         from: u64,
         to: u64,
         digest: Option<Digest>,
-        /// The bytes are the right ones only while the object has this entity tag.
-        etag: Option<String>,
+        version: Option<Version>,
     },
     /// Of the lease's package, in the order of its manifest. They must not reach a disk.
     Secrets(Vec<Secret>),
@@ -320,6 +321,14 @@ pub enum BlobReply {
         message: String,
         again: bool,
     },
+}
+
+/// What a customer's file was when the run began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// What to call the file if it is another one by now.
+    pub path: String,
+    pub etag: String,
 }
 
 /// One input of a task; its number is its place in the list.

@@ -48,12 +48,13 @@ impl RunSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
-    /// One object of an S3-compatible bucket; `path` is its key.
-    S3(S3),
+    /// Objects of a customer's bucket; each path is read as a `pattern::Pattern`.
+    Cloud { bucket: Cloud, paths: Vec<String> },
     /// An http or https URL, read by ranges where its server can.
     Url { url: String, username: Option<String>, secret: Option<String> },
-    /// A file that the customer uploaded into Fanfold's bucket.
-    File { key: String, name: String, size: u64 },
+    /// A file that the customer uploaded into Fanfold's bucket, at the version that was called
+    /// complete.
+    File { key: String, name: String, size: u64, version: Option<String> },
     /// No data: one empty object, so that a partitioner has something to fan out.
     Bypass,
 }
@@ -62,25 +63,58 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Destination {
-    /// A folder of an S3-compatible bucket; `path` is its prefix.
-    S3(S3),
+    /// A folder of a customer's bucket; an empty one is its root.
+    Cloud { bucket: Cloud, folder: String },
     /// Fanfold's own bucket: signed links for 48 hours.
     Bucket,
     /// Nowhere: the results are dropped.
     Bypass,
 }
 
-/// A place in an S3-compatible bucket.
+/// A customer's bucket in somebody's cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct S3 {
-    pub bucket: String,
-    pub path: String,
-    pub region: String,
-    /// `None` is Amazon's own.
+pub struct Cloud {
+    pub provider: Provider,
+    /// The bucket's name; Azure calls it a container.
+    pub name: String,
+    /// `None` is the provider's own.
     pub endpoint: Option<String>,
     /// The id of the workspace's secret that opens the bucket; `None` for a public one.
     pub secret: Option<String>,
+}
+
+/// Whose cloud it is. All but Azure speak Amazon's language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Provider {
+    /// Amazon, or anybody's store of the same language at an endpoint of its own.
+    Aws {
+        region: String,
+    },
+    /// Google, with HMAC keys.
+    Gcp {
+        region: String,
+    },
+    Storj {
+        region: String,
+    },
+    /// The account may be named by the secret alone.
+    Azure {
+        account: Option<String>,
+    },
+}
+
+impl Provider {
+    /// The name of its descriptor.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Aws { .. } => "aws",
+            Self::Gcp { .. } => "gcp",
+            Self::Storj { .. } => "storj",
+            Self::Azure { .. } => "azure",
+        }
+    }
 }
 
 /// How a run's data is cut.

@@ -20,6 +20,7 @@ mod m20261122_000006_members;
 mod m20261122_000007_share_packages;
 mod m20261122_000008_move_money;
 mod m20261122_000009_tell_of_tasks;
+mod m20261122_000011_pin_uploads;
 
 pub struct Migrator;
 
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_share_packages::Migration),
             Box::new(m20261122_000008_move_money::Migration),
             Box::new(m20261122_000009_tell_of_tasks::Migration),
+            Box::new(m20261122_000011_pin_uploads::Migration),
         ]
     }
 }

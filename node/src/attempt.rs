@@ -35,7 +35,7 @@ mod stopped;
 /// The most inputs of one attempt.
 const INPUTS_MAX: usize = 1_000_000;
 /// Inputs and results of one attempt that move at the same time.
-const FILES_AT_ONCE: usize = 4;
+const FILES_AT_ONCE: usize = 8;
 /// What a receipt has beside its outputs, with room to spare.
 const RECEIPT_OVERHEAD: usize = 1024;
 
@@ -144,8 +144,8 @@ async fn live<R: Remote>(
     logs.note(lease, Level::Debug, format!("gpus requested: {wanted}"));
     let app = ready.package.app();
     let folders = Folders { app: &app, inputs: &inputs, results: &outputs, caches: &ready.caches };
-    let mut launch =
-        runtime::launch(attempt.lease, &attempt.work, folders, tools.results_bytes_max)?;
+    let max = tools.results_bytes_max;
+    let mut launch = runtime::launch(lease, &attempt.work, &attempt.inputs, folders, max)?;
     make_executable(&app.join(&attempt.work.entrypoint))?;
 
     let mut container = None;
@@ -255,7 +255,7 @@ async fn prepare<R: Remote>(
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
     let caches = tools.caches.ready(&tools.remote, lease, work.workspace).await?;
     let files = match attempt.inputs {
-        Inputs::Chunk { bytes } => {
+        Inputs::Chunk { bytes, .. } => {
             vec![InputFile { name: "data.bin".into(), size: bytes, digest: None }]
         }
         Inputs::Files => checked(transfer::inputs(&tools.remote, lease).await?)?,

@@ -195,7 +195,25 @@ async fn a_redirect_is_followed_by_range() -> Result<()> {
     let bytes = read(&link, BlobRequest::Input { lease, n: 0, from: 1 }).await?;
 
     assert_eq!(bytes, b"567");
-    assert!(asked.await?.to_ascii_lowercase().contains("range: bytes=5-7"));
+    let asked = asked.await?.to_ascii_lowercase();
+    assert!(asked.contains("range: bytes=5-7") && asked.contains("if-match: \"1\""), "{asked}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_whose_file_has_changed_is_not_read() -> Result<()> {
+    let set = Set::new().await?;
+    let lease = lease(Stage::Process, 1);
+    let link = set.holder(lease, chunk())?;
+    let input = BlobRequest::Input { lease, n: 0, from: 1 };
+    for status in ["412 Precondition Failed", "206 Partial Content\r\netag: \"2\""] {
+        set.world.state().url = Some(serve_once(status, b"567").await?.0);
+
+        let (message, again) = refusal(link.fetch(input.clone()).await)?;
+
+        assert!(message.contains("the file \"data.csv\" has changed"), "{message}");
+        assert!(!again);
+    }
     Ok(())
 }
 

@@ -77,6 +77,56 @@ async fn data_goes_from_bucket_to_bucket_with_a_stored_secret() -> Result<()> {
 }
 
 #[tokio::test]
+async fn many_files_are_chunks_whose_names_reach_the_app() -> Result<()> {
+    let s3 = S3::start().await?;
+    std::fs::create_dir_all(s3.path("in/deep"))?;
+    for (key, text) in [("b.txt", "two"), ("a.txt", "one"), ("deep/c.txt", "three"), ("d.md", "")] {
+        std::fs::write(s3.path(&format!("in/{key}")), text)?;
+    }
+    Market::open(Shape::nodes(2), async |_, client| {
+        let named = r#"echo "$CHUNK_NAME=$(cat "$TASK_DIR/data.bin")" > "$TASK_RESULTS_DIR/x""#;
+        client.push(&Package::app("copy", named)).await?;
+        let order =
+            |name: &str, destination: Value| copy(s3.place_with_keys(name), destination, json!({}));
+
+        client.template("file", "copy", "passthrough").await?;
+        let id = client.start(order("in/", s3.place_with_keys("out")), None).await?;
+        let job = client.reached(&id, COMPLETE).await?;
+        assert_eq!(job["numChunks"], 4);
+        let read = |name: &str| std::fs::read_to_string(s3.path(&format!("out/{name}")));
+        assert_eq!(
+            (read("0000000_x")?.as_str(), read("0000003_x")?.as_str()),
+            ("a.txt=one\n", "c.txt=three\n")
+        );
+
+        client.template("passthrough", "copy", "concat").await?;
+        let id = client.start(order("in/**/*.txt", plain("bucket")), None).await?;
+        client.reached(&id, COMPLETE).await?;
+        let folded = &client.results(&id).await?["result.txt"];
+        assert_eq!(folded, "a.txt=one\nb.txt=two\nc.txt=three\n");
+
+        // A container of one's own finds all files in one folder.
+        let cut =
+            r#"cd "$SOURCE_DIR"; ls > "$CHUNKS_DIR/data_0.bin"; cat * > "$CHUNKS_DIR/data_1.bin""#;
+        client.push(&Package::partitioner("ls", cut)).await?;
+        client.template("ls", "copy", "concat").await?;
+        let id = client.start(order("in/**/*.txt", plain("bucket")), None).await?;
+        client.reached(&id, COMPLETE).await?;
+        let folded = &client.results(&id).await?["result.txt"];
+        assert_eq!(folded, "data_0.bin=a.txt\nb.txt\nc.txt\ndata_1.bin=onetwothree\n");
+
+        let id = client.start(order("in/*.pdf", plain("bucket")), None).await?;
+        let message = client.failure(&id).await?;
+        assert!(
+            message.contains("there is no object") && message.contains("in/*.pdf"),
+            "{message}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn keys_inside_a_descriptor_work_and_are_never_shown_again() -> Result<()> {
     let s3 = S3::start().await?;
     std::fs::write(s3.path("in.txt"), "some words\n")?;

@@ -5,11 +5,12 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use common::chunks::{ChunkTable, Object, Place};
+use common::chunks::ChunkTable;
 use common::device::Device;
 use common::digest::Digest;
 use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
-use common::protocol::{CacheFile, Orders, Sync};
+use common::objects::{Object, Objects, Place};
+use common::protocol::{CacheFile, Orders, Sync, Version};
 use common::resources::Resources;
 use common::secret::{Hidden, Secret};
 use common::spec::{
@@ -24,7 +25,7 @@ use server::coordinator::leases::{LiveInputs, LiveLease};
 use server::coordinator::{self, CheckedSync};
 use server::data::caches::OpenedCached;
 use server::data::key::{BlobKey, Whose};
-use server::data::{self, ByteStream, Stored};
+use server::data::{self, ByteStream, Direct, Stored};
 use server::p2p::Port;
 use server::registry;
 use server::secrets;
@@ -116,8 +117,11 @@ impl Port for World {
         Ok(results.into_iter().filter(|task| page.contains(&u64::from(task.index))).collect())
     }
 
-    async fn direct(&self, _: &RunSpec, place: &Place) -> Result<Option<String>, data::Error> {
-        Ok(self.state().url.clone().filter(|_| matches!(place, Place::Source { .. })))
+    async fn direct(&self, _: &RunSpec, object: &Object) -> Result<Option<Direct>, data::Error> {
+        let is_source = matches!(object.place, Place::Source { .. });
+        let version = object.version.clone();
+        let version = version.map(|etag| Version { path: object.shown().to_owned(), etag });
+        Ok(self.state().url.clone().filter(|_| is_source).map(|url| Direct { url, version }))
     }
 
     async fn read(
@@ -216,8 +220,10 @@ pub fn lease(stage: Stage, index: u32) -> Lease {
 /// A source of one object, cut into chunks of so many bytes.
 pub fn table(size: u64, chunk: u64) -> Arc<ChunkTable> {
     let place = Place::Source { path: "data.csv".to_owned() };
-    let object = Object { name: "data.csv".to_owned(), size, place };
-    Arc::new(ChunkTable::every(vec![object], chunk).expect("the chunks are not empty"))
+    let version = Some("\"1\"".to_owned());
+    let object = Object { name: "data.csv".to_owned(), size, place, version };
+    let objects = Objects::pack(&[object]).expect("one object");
+    Arc::new(ChunkTable::every(objects, chunk).expect("the chunks are not empty"))
 }
 
 /// A message that says nothing and waits for nothing.

@@ -15,7 +15,7 @@ use common::task::{Lease, Stage, TaskRef};
 use common::terms::Terms;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use server::data::key::BlobKey;
-use server::data::{Bucket, ByteStream, Data, Error, Options, ResultFile};
+use server::data::{Bucket, ByteStream, Data, Error, Options, ResultFile, Stat};
 use server::secrets::Secrets;
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
@@ -57,7 +57,8 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
     let source = data.put(&BlobKey::Upload(JOB), bytes(File::open(&text).await?)).await?;
     let uploaded = start.elapsed();
 
-    let spec = spec(source.size);
+    let upload = data.stat(&BlobKey::Upload(JOB)).await?.ok_or(Error::Mismatch)?;
+    let spec = spec(upload);
     let start = Instant::now();
     let objects = data.resolve(RUN, spec.workspace, &spec.source).await?;
     let table = data.partition(&spec, Partitioner::Lines { bytes: CHUNK_BYTES }, objects).await?;
@@ -152,7 +153,7 @@ async fn process(
     let mut results = Vec::new();
     for index in 0..table.len() {
         let Some(chunk) = table.get(index) else { break };
-        let read = || data.read(spec, chunk.object, chunk.from..chunk.to);
+        let read = || data.read(spec, &chunk.object, chunk.from..chunk.to);
         // The names of results hold their digests, which nodes know before they store.
         let digest = digest(read().await?).await?;
         let task = TaskRef { run: RUN, stage: Stage::Process, index };
@@ -186,7 +187,7 @@ fn bytes(file: File) -> ByteStream {
     ReaderStream::with_capacity(file, PIECE_BYTES).map_err(Error::Io).boxed()
 }
 
-fn spec(size: u64) -> RunSpec {
+fn spec(upload: Stat) -> RunSpec {
     let workspace = WorkspaceId::new(Uuid::from_u128(3));
     let name = || "bench".to_owned();
     let package = PackagePin {
@@ -201,7 +202,12 @@ fn spec(size: u64) -> RunSpec {
         workspace,
         name: name(),
         template: name(),
-        source: Source::File { key: BlobKey::Upload(JOB).path(), name: name(), size },
+        source: Source::File {
+            key: BlobKey::Upload(JOB).path(),
+            name: name(),
+            size: upload.size,
+            version: upload.version,
+        },
         destination: Destination::Bucket,
         partition: Partition::Builtin(Partitioner::Lines { bytes: CHUNK_BYTES }),
         process: Container {

@@ -25,10 +25,11 @@ pub struct Args {
     pub template: String,
     #[arg(long)]
     pub name: Option<String>,
-    /// file:PATH, url:URL, s3:BUCKET/KEY[?region=R&endpoint=URL&secret=ID] or bypass
+    /// file:PATH, url:URL, s3:BUCKET/KEY[?region=R&endpoint=URL&secret=ID] (or gs:, sj:, az:), bypass;
+    /// a KEY may be a folder (`in/`) or a pattern (`in/**/*.csv`)
     #[arg(long)]
     pub source: Option<Source>,
-    /// bucket, s3:BUCKET/FOLDER[?region=R&endpoint=URL&secret=ID] or bypass
+    /// bucket, s3:BUCKET/FOLDER[?region=R&endpoint=URL&secret=ID] (or gs:, sj:, az:) or bypass
     #[arg(long)]
     pub destination: Option<Destination>,
     /// JSON such as {"app":{…},"partitioner":{…}}, or @FILE
@@ -49,7 +50,7 @@ pub async fn run(args: Args, session: &Session) -> Result<(), Failure> {
     // Opened first: a job whose file cannot be read is not made.
     let upload = match &args.source {
         Some(Source::File(path)) => Some(Upload::open(path.clone()).await?),
-        Some(Source::Url(_) | Source::S3(_) | Source::Bypass) | None => None,
+        Some(Source::Url(_) | Source::Cloud(_) | Source::Bypass) | None => None,
     };
     let answer = session.client.post(url(session, &[]), &draft(&args)).await?;
     let JobAnswer { job } = answer.read()?;

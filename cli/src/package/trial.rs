@@ -78,7 +78,7 @@ pub async fn run(kind: Kind, args: Args, session: &Session) -> Result<(), Failur
             );
             return Err(Failure::Usage(problem));
         }
-        Some(source @ (Source::Url(_) | Source::S3(_) | Source::Bypass)) => {
+        Some(source @ (Source::Url(_) | Source::Cloud(..) | Source::Bypass)) => {
             body["data"] = source.json();
         }
         None => {}

@@ -203,7 +203,8 @@ fn work(run: &Run, stage: Stage) -> Option<Work> {
 fn assignment(run: &Run, lease: Lease) -> Option<Assignment> {
     let inputs = match lease.task.stage {
         Stage::Process => {
-            Inputs::Chunk { bytes: run.chunks.as_ref()?.get(lease.task.index)?.len() }
+            let chunk = run.chunks.as_ref()?.get(lease.task.index)?;
+            Inputs::Chunk { bytes: chunk.len(), name: chunk.object.name }
         }
         Stage::Partition | Stage::Assemble => Inputs::Files,
     };

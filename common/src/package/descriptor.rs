@@ -1,16 +1,16 @@
 //! Data descriptors: where a job's data comes from and where its results go.
 
+mod cloud;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::loose::{Invalid, Loose};
-use crate::spec::{Params, S3};
+use crate::spec::{Cloud, Params};
 
-const NAME_CHARS_MAX: usize = 1024;
 const URL_CHARS_MAX: usize = 4096;
 const SECRET_CHARS_MAX: usize = 4096;
 const TYPE_PREFIX: &str = "type.googleapis.com/bytenite.data_source.";
-const S3_FIELDS: &str = "name, bucketName, cloudRegion, endpoint, secret_id, accessKey, secretKey";
 
 /// A descriptor in its one canonical form, as it is kept and shown. It never holds a secret's
 /// value.
@@ -24,7 +24,11 @@ pub struct Descriptor {
 /// A place that a descriptor names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataPlace {
-    S3(S3),
+    /// The paths in a source's bucket, or the one folder of a destination's.
+    Cloud {
+        bucket: Cloud,
+        paths: Vec<String>,
+    },
     Url {
         url: String,
         username: Option<String>,
@@ -60,12 +64,13 @@ impl Descriptor {
     pub fn check_source(fields: Loose) -> Result<Checked, Invalid> {
         let (name, field, params) = split(fields)?;
         match name.as_str() {
-            "aws" | "s3" => s3(params, true),
+            "aws" | "s3" | "gcp" | "storj" | "azure" => cloud::source(&name, params),
             "url" | "http" | "https" => url(params),
             "file" | "local" => file(params),
             "bypass" => simple(params, DataPlace::Bypass),
             _ => {
-                let problem = "must be aws (or s3), url, file or bypass for a source";
+                let problem =
+                    "must be aws (or s3), gcp, storj, azure, url, file or bypass for a source";
                 Err(Invalid::new(field, problem))
             }
         }
@@ -75,11 +80,12 @@ impl Descriptor {
     pub fn check_destination(fields: Loose) -> Result<Checked, Invalid> {
         let (name, field, params) = split(fields)?;
         match name.as_str() {
-            "aws" | "s3" => s3(params, false),
+            "aws" | "s3" | "gcp" | "storj" | "azure" => cloud::destination(&name, params),
             "bucket" => simple(params, DataPlace::Bucket),
             "bypass" => simple(params, DataPlace::Bypass),
             _ => {
-                let problem = "must be aws (or s3), bucket or bypass for a destination";
+                let problem =
+                    "must be aws (or s3), gcp, storj, azure, bucket or bypass for a destination";
                 Err(Invalid::new(field, problem))
             }
         }
@@ -101,17 +107,7 @@ impl DataPlace {
     /// The canonical descriptor of this place.
     pub fn descriptor(&self) -> Descriptor {
         let (name, kind, fields) = match self {
-            Self::S3(s3) => (
-                "aws",
-                Some("S3DataSource"),
-                vec![
-                    ("name", Some(s3.path.as_str())),
-                    ("bucketName", Some(s3.bucket.as_str())),
-                    ("cloudRegion", Some(s3.region.as_str())),
-                    ("endpoint", s3.endpoint.as_deref()),
-                    ("secret_id", s3.secret.as_deref()),
-                ],
-            ),
+            Self::Cloud { bucket, paths } => return cloud::descriptor(bucket, paths),
             Self::Url { url, username, secret } => (
                 "url",
                 Some("HttpDataSource"),
@@ -127,22 +123,13 @@ impl DataPlace {
             Self::Bucket => ("bucket", None, Vec::new()),
             Self::Bypass => ("bypass", None, Vec::new()),
         };
-        let mut params = Params::new();
-        if let Some(kind) = kind {
-            params.insert("@type".to_owned(), format!("{TYPE_PREFIX}{kind}").into());
-        }
-        for (key, value) in fields {
-            if let Some(value) = value {
-                params.insert(key.to_owned(), value.into());
-            }
-        }
-        Descriptor { name: name.to_owned(), params }
+        described(name, kind, fields)
     }
 
     /// The id of the secret that opens this place.
     pub fn secret(&self) -> Option<&str> {
         match self {
-            Self::S3(s3) => s3.secret.as_deref(),
+            Self::Cloud { bucket, .. } => bucket.secret.as_deref(),
             Self::Url { secret, .. } => secret.as_deref(),
             Self::File { .. } | Self::Bucket | Self::Bypass => None,
         }
@@ -152,11 +139,26 @@ impl DataPlace {
     #[must_use]
     pub fn with_secret(self, id: String) -> Self {
         match self {
-            Self::S3(s3) => Self::S3(S3 { secret: Some(id), ..s3 }),
+            Self::Cloud { bucket, paths } => {
+                Self::Cloud { bucket: Cloud { secret: Some(id), ..bucket }, paths }
+            }
             Self::Url { url, username, .. } => Self::Url { url, username, secret: Some(id) },
             Self::File { .. } | Self::Bucket | Self::Bypass => self,
         }
     }
+}
+
+fn described(name: &str, kind: Option<&str>, fields: Vec<(&str, Option<&str>)>) -> Descriptor {
+    let mut params = Params::new();
+    if let Some(kind) = kind {
+        params.insert("@type".to_owned(), format!("{TYPE_PREFIX}{kind}").into());
+    }
+    for (key, value) in fields {
+        if let Some(value) = value {
+            params.insert(key.to_owned(), value.into());
+        }
+    }
+    Descriptor { name: name.to_owned(), params }
 }
 
 /// The descriptor's name in plain form, the name's field for messages, and the params.
@@ -181,46 +183,6 @@ fn simple(mut params: Loose, place: DataPlace) -> Result<Checked, Invalid> {
     drop_shown(&mut params);
     params.finish()?;
     Ok(Checked { place, inline: None })
-}
-
-fn s3(mut params: Loose, is_source: bool) -> Result<Checked, Invalid> {
-    drop_shown(&mut params);
-    let bucket_field = params.name("bucketName");
-    let bucket = params
-        .line("bucketName", 255)?
-        .ok_or_else(|| Invalid::new(&bucket_field, "is missing: the bucket's name"))?;
-    if bucket.contains(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))) {
-        let problem = "must be letters, digits, - . and _";
-        return Err(Invalid::new(bucket_field, problem));
-    }
-    let name_field = params.name("name");
-    let path = params.line("name", NAME_CHARS_MAX)?.unwrap_or_default();
-    let path = path.trim_start_matches('/').to_owned();
-    if is_source && path.is_empty() {
-        let problem = "is missing: the path of the input file in the bucket";
-        return Err(Invalid::new(name_field, problem));
-    }
-    if path.split('/').any(|part| matches!(part, "." | "..")) {
-        return Err(Invalid::new(name_field, "must not contain . or .. as a folder"));
-    }
-    let region = params.line("cloudRegion", 64)?.unwrap_or_else(|| "us-east-1".to_owned());
-    let endpoint = endpoint(&mut params)?;
-    let secret = params.line("secret_id", 255)?;
-    let inline = inline(&mut params, "accessKey", "secretKey")?;
-    both_refused(&params, secret.is_some() && inline.is_some())?;
-    finish(params, S3_FIELDS)?;
-    Ok(Checked { place: DataPlace::S3(S3 { bucket, path, region, endpoint, secret }), inline })
-}
-
-fn endpoint(params: &mut Loose) -> Result<Option<String>, Invalid> {
-    for key in ["endpoint", "endpointUrl"] {
-        let field = params.name(key);
-        if let Some(url) = params.line(key, URL_CHARS_MAX)? {
-            check_url(&field, &url)?;
-            return Ok(Some(url.trim_end_matches('/').to_owned()));
-        }
-    }
-    Ok(None)
 }
 
 fn url(mut params: Loose) -> Result<Checked, Invalid> {
@@ -298,91 +260,5 @@ fn check_url(field: &str, url: &str) -> Result<(), Invalid> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    fn source(value: Value) -> Result<Checked, Invalid> {
-        Descriptor::check_source(Loose::new("dataSource", value)?)
-    }
-
-    fn refused(value: Value) -> String {
-        source(value).err().expect("must be refused").field
-    }
-
-    #[test]
-    fn an_s3_source_is_read_in_both_spellings_and_both_names() {
-        let camel = json!({"dataSourceDescriptor": "aws", "params": {
-            "@type": "type.googleapis.com/bytenite.data_source.S3DataSource",
-            "name": "/in/data.csv", "bucketName": "b", "cloudRegion": "us-east-2",
-            "secret_id": "s"}});
-        let snake = json!({"data_source_descriptor": "S3", "params": {
-            "name": "in/data.csv", "bucket_name": "b", "cloud_region": "us-east-2",
-            "secretId": "s"}});
-
-        let place = source(camel).ok().unwrap().place;
-
-        assert_eq!(place.secret(), Some("s"));
-        assert!(source(snake).ok().unwrap().place == place);
-    }
-
-    #[test]
-    fn kept_descriptors_read_back() {
-        for params in [
-            json!({"dataSourceDescriptor": "s3", "params": {"name": "n", "bucketName": "b",
-                   "endpointUrl": "http://127.0.0.1:9000/"}}),
-            json!({"dataSourceDescriptor": "url", "params": {"url": "https://h/x", "username": "u",
-                   "secret_id": "s"}}),
-            json!({"dataSourceDescriptor": "file", "params": {"name": "a.csv", "tempUrl": "x"}}),
-            json!({"dataSourceDescriptor": "bypass"}),
-        ] {
-            let place = source(params).ok().unwrap().place;
-
-            assert_eq!(place.descriptor().place("dataSource"), Ok(place));
-        }
-    }
-
-    #[test]
-    fn inline_keys_never_reach_the_descriptor() {
-        let checked = source(json!({"dataSourceDescriptor": "storj-like", "params": {}}));
-        assert!(checked.is_err());
-
-        let checked = source(json!({"dataSourceDescriptor": "s3", "params": {"name": "n",
-            "bucketName": "b", "accessKey": "AK", "secretKey": "TOPSECRET"}}))
-        .ok()
-        .unwrap();
-
-        let kept = checked.place.with_secret("id".to_owned()).descriptor();
-        assert!(checked.inline.is_some_and(|inline| inline.secret_key == "TOPSECRET"));
-        assert!(!serde_json::to_string(&kept).unwrap().contains("TOPSECRET"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let s3 = |params: Value| refused(json!({"dataSourceDescriptor": "aws", "params": params}));
-        let url =
-            |url: &str| refused(json!({"dataSourceDescriptor": "url", "params": {"url": url}}));
-
-        assert_eq!(refused(json!({"params": {}})), "dataSource.dataSourceDescriptor");
-        assert_eq!(
-            refused(json!({"dataSourceDescriptor": "bucket"})),
-            "dataSource.dataSourceDescriptor"
-        );
-        assert_eq!(s3(json!({"name": "n"})), "dataSource.params.bucketName");
-        assert_eq!(s3(json!({"bucketName": "b"})), "dataSource.params.name");
-        assert_eq!(s3(json!({"bucketName": "b/c", "name": "n"})), "dataSource.params.bucketName");
-        assert_eq!(s3(json!({"bucketName": "b", "name": "a/../b"})), "dataSource.params.name");
-        assert_eq!(
-            s3(json!({"bucketName": "b", "name": "n", "secretKey": "s"})),
-            "dataSource.params.accessKey"
-        );
-        assert_eq!(
-            s3(json!({"bucketName": "b", "name": "n", "endpont": "http://x"})),
-            "dataSource.params.endpont"
-        );
-        for bad in ["ftp://h/x", "file:///etc/passwd", "http://", "http://u:p@h/", "h/x"] {
-            assert_eq!(url(bad), "dataSource.params.url", "{bad}");
-        }
-    }
-}
+#[path = "descriptor/tests.rs"]
+mod tests;

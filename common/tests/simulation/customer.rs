@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::chunks::{ChunkTable, Object, Place};
+use common::chunks::ChunkTable;
 use common::credits::Credits;
 use common::digest::Digest;
 use common::ids::{JobId, PackageId, RunId, WorkspaceId};
+use common::objects::{Object, Objects, Place};
 use common::price::price;
 use common::resources::{Resources, Usage};
 use common::spec::{
@@ -119,8 +120,8 @@ pub fn budget(order: &Order) -> Credits {
 
 /// The table that cutting gives.
 pub fn table(chunks: u32) -> ChunkTable {
-    let object = Object { name: "nothing".to_owned(), size: 0, place: Place::Empty };
-    ChunkTable::copies(vec![object], chunks).expect("a few chunks")
+    let object = Object { name: "nothing".to_owned(), size: 0, place: Place::Empty, version: None };
+    ChunkTable::copies(Objects::pack(&[object]).expect("one object"), chunks).expect("a few chunks")
 }
 
 fn container(random: &mut Random) -> Container {

@@ -84,7 +84,7 @@ impl Play {
             .map(|i| Assignment {
                 lease: lease(Stage::Process, *i),
                 gpu: None,
-                inputs: Inputs::Chunk { bytes: 0 },
+                inputs: Inputs::Chunk { bytes: 0, name: "x".into() },
             })
             .collect();
         Orders::Work { works: vec![work], assign, cancel: Vec::new(), settled: Vec::new() }

@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use common::digest::Digest;
-use common::protocol::{BLOB_PROTOCOL, BlobReply, BlobRequest, Cache, CacheFile, InputFile};
+use common::protocol::{
+    BLOB_PROTOCOL, BlobReply, BlobRequest, Cache, CacheFile, InputFile, Version,
+};
 use common::task::Lease;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, TryStreamExt as _};
 use libp2p::{Stream, StreamProtocol};
@@ -90,12 +92,12 @@ impl Link {
                 };
                 Ok(Fetched { bytes, digest, reader: Box::pin(reader) })
             }
-            BlobReply::Redirect { url, from, to, digest, etag } => {
+            BlobReply::Redirect { url, from, to, digest, version } => {
                 drop(channel);
                 let bytes = to.checked_sub(from).ok_or_else(|| {
                     Error::Protocol(format!("a redirect to the bytes {from}..{to}"))
                 })?;
-                let reader = self.follow(&url, etag, from, to).await?;
+                let reader = self.follow(&url, from, to, version).await?;
                 Ok(Fetched { bytes, digest, reader })
             }
             BlobReply::Listing { .. }
@@ -191,9 +193,9 @@ impl Link {
     async fn follow(
         &self,
         url: &str,
-        etag: Option<String>,
         from: u64,
         to: u64,
+        version: Option<Version>,
     ) -> Result<Pin<Box<dyn AsyncRead + Send>>, Error> {
         if from == to {
             return Ok(Box::pin(tokio::io::empty()));
@@ -201,11 +203,17 @@ impl Link {
         let url = self.shared.guard.check(url)?;
         let request = self.shared.http.get(url);
         let mut request = request.header(header::RANGE, format!("bytes={from}-{}", to - 1));
-        if let Some(etag) = etag {
-            request = request.header(header::IF_MATCH, etag);
+        if let Some(version) = &version {
+            request = request.header(header::IF_MATCH, &version.etag);
         }
         let response =
             request.send().await.map_err(|error| io::Error::other(error.without_url()))?;
+        if let Some(version) = version.filter(|version| is_another(&response, version)) {
+            let path = version.path;
+            let message =
+                format!("the file {path:?} has changed since the run started; run the job again");
+            return Err(Error::Refused { message, again: false });
+        }
         let whole = response.status() == StatusCode::OK && from == 0;
         if response.status() != StatusCode::PARTIAL_CONTENT && !whole {
             return Err(Error::Refused {
@@ -223,6 +231,13 @@ impl Link {
         let bytes = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
         Ok(Box::pin(Exact::new(StreamReader::new(Box::pin(bytes)), to - from, SILENCE)))
     }
+}
+
+/// Whether a bucket gives another version than was asked for. Not every one heeds the condition.
+fn is_another(response: &reqwest::Response, version: &Version) -> bool {
+    let etag = response.headers().get(header::ETAG);
+    let other = etag.is_some_and(|etag| etag.as_bytes() != version.etag.as_bytes());
+    response.status() == StatusCode::PRECONDITION_FAILED || response.status().is_success() && other
 }
 
 /// Sends exactly `size` bytes of a file, and gives the stream back so that it stays open.

@@ -7,7 +7,7 @@ mod image_archive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use common::protocol::Work;
+use common::protocol::{Inputs, Work};
 use common::resources::{Resources, Usage};
 use common::secret::{self, Secret};
 use common::spec::Image;
@@ -107,6 +107,7 @@ pub struct Folders<'a> {
 pub fn launch(
     lease: Lease,
     work: &Work,
+    reads: &Inputs,
     folders: Folders<'_>,
     results_bytes_max: u64,
 ) -> Result<Launch, Error> {
@@ -140,6 +141,9 @@ pub fn launch(
     env.push(format!("SHARED_CACHE_DIR={SHARED_CACHE}"));
     if work.stage == Stage::Process {
         env.push(format!("CHUNK_NUMBER={}", lease.task.index));
+        if let Inputs::Chunk { name, .. } = reads {
+            env.push(format!("CHUNK_NAME={name}"));
+        }
     }
     Ok(Launch {
         lease,
@@ -222,7 +226,11 @@ mod tests {
         let caches = Mounted::of_tests(Path::new("/u"), Path::new("/s"), 1);
         let (inputs, results) = (Path::new("/i"), Path::new("/r"));
         let folders = Folders { app: app.path(), inputs, results, caches: &caches };
-        launch(Lease { task, attempt: 1 }, work, folders, 1)
+        let reads = match work.stage {
+            Stage::Process => Inputs::Chunk { bytes: 1, name: "café.csv".into() },
+            Stage::Partition | Stage::Assemble => Inputs::Files,
+        };
+        launch(Lease { task, attempt: 1 }, work, &reads, folders, 1)
     }
 
     #[test]
@@ -236,7 +244,7 @@ mod tests {
             (
                 Stage::Process,
                 "TASK_DIR=/opt/fanfold/task TASK_RESULTS_DIR=/opt/fanfold/results \
-                 APP_PARAMS={\"a\":1} CHUNK_NUMBER=7",
+                 APP_PARAMS={\"a\":1} CHUNK_NUMBER=7 CHUNK_NAME=café.csv",
             ),
             (
                 Stage::Assemble,

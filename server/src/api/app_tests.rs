@@ -27,7 +27,7 @@ use super::view::{ResultOut, results_of};
 use super::wallet::Amount;
 use super::{draft, jobs, packages, plan, run};
 use crate::data::key::BlobKey;
-use crate::store::jobs::Job;
+use crate::store::jobs::{Job, Upload};
 use crate::store::packages::{Family, Package};
 use crate::store::{self, logs};
 
@@ -132,9 +132,11 @@ async fn use_sample(call: &Call, job: &mut Job, package: &Package) -> Result<()>
     };
     let name = sample.path.rsplit('/').next().map(ToOwned::to_owned);
     job.source = Some(DataPlace::File { name }.descriptor());
-    job.upload_bytes = Some(sample.bytes.len() as u64);
+    let key = BlobKey::Upload(job.id);
     let bytes = futures::stream::iter([Ok(Bytes::from(sample.bytes))]);
-    app.data.put(&BlobKey::Upload(job.id), Box::pin(bytes)).await?;
+    app.data.put(&key, Box::pin(bytes)).await?;
+    job.upload =
+        app.data.stat(&key).await?.map(|stat| Upload { size: stat.size, version: stat.version });
     Ok(())
 }
 

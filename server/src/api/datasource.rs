@@ -11,8 +11,7 @@ use super::error::{Error, Result};
 use super::jobs::DATA;
 use super::route::{Route, post};
 use super::shape::{Field, flag, one};
-
-use crate::data::{Listed, Looked};
+use crate::data::{Listed, Looked, LookedKind};
 use crate::secrets::KeyPair;
 
 pub fn routes() -> Vec<Route> {
@@ -72,16 +71,22 @@ async fn test(mut call: Call) -> Result<LookedOut> {
         .inline
         .map(|inline| KeyPair { access_key: inline.access_key, secret_key: inline.secret_key });
     let app = call.app();
-    let looked = app.data.look(caller.workspace, &checked.place, keys, list).await?;
+    let looked = app.data.look(caller.workspace, &checked.place, keys).await?;
     Ok(LookedOut::new(looked, list))
 }
 
 impl LookedOut {
     fn new(looked: Looked, list: bool) -> Self {
-        let kind = if looked.size.is_some() { "file" } else { "folder" };
+        let kind = match looked.kind {
+            LookedKind::File => "file",
+            LookedKind::Files { .. } => "files",
+        };
         let mut properties = BTreeMap::from([("type", kind.to_owned())]);
-        if looked.cut {
-            properties.insert("listed", format!("the first {} files", looked.files.len()));
+        if let LookedKind::Files { more } = looked.kind {
+            properties.insert("files", looked.files.len().to_string());
+            if more {
+                properties.insert("more", "there is more than could be listed".to_owned());
+            }
         }
         Self {
             filename: looked.name,
@@ -155,6 +160,10 @@ mod tests {
         assert_eq!(listed["files"][0]["path"], "in/a.txt");
         assert_eq!(listed["directories"][0]["files"][0]["name"], "b.txt");
         assert_eq!(folder["files"]["files"], json!([]));
+        assert_eq!((&folder["size"], &folder["filename"]), (&json!("6"), &json!("in")));
+        assert_eq!(folder["properties"], json!({"type": "files", "files": "2"}));
+        let (_, matched) = ask("**/[ab].txt", &keys.secret_key, true).await;
+        assert_eq!(matched["files"], folder["files"]);
         let (status, body) = ask("nothing", &keys.secret_key, true).await;
         assert_eq!((status, body["code"].as_i64()), (400, Some(3)), "{body}");
         let (status, body) = ask("in/a.txt", "wrong", false).await;

@@ -18,7 +18,7 @@ use super::shape::{Field, one};
 use super::token::Caller;
 use super::{App, params};
 use crate::data::key::BlobKey;
-use crate::store::jobs::{self, Change, Job};
+use crate::store::jobs::{self, Change, Job, Upload};
 use crate::store::secrets::Secret;
 
 pub fn routes() -> Vec<Route> {
@@ -115,13 +115,14 @@ async fn upload_completed(id: Segment, call: Call) -> Result<Done> {
             "dataSource.dataSourceDescriptor: this job's source is not a file".to_owned(),
         ));
     }
-    let Some(size) = app.data.size(&BlobKey::Upload(job.id)).await? else {
+    let Some(stat) = app.data.stat(&BlobKey::Upload(job.id)).await? else {
         return Err(Error::NotNow(
             "nothing has been uploaded yet: PUT the file to dataSource.params.tempUrl first"
                 .to_owned(),
         ));
     };
-    change(app, &caller, job.id, vec![Change::Uploaded(size)]).await?;
+    let upload = Upload { size: stat.size, version: stat.version };
+    change(app, &caller, job.id, vec![Change::Uploaded(upload)]).await?;
     Ok(done())
 }
 
@@ -266,5 +267,11 @@ mod tests {
 
         assert_eq!(door.call(Method::PATCH, &format!("{job}/uploadcompleted"), None).await.0, 200);
         assert_eq!(door.call(Method::POST, &old, None).await.0, 200);
+        // The link is still good, but what it brings now is not what was called complete.
+        assert_eq!(door.client.put(link).body("x\ny\n").send().await.unwrap().status(), 200);
+        let run = door.post(&format!("{job}/run"), json!({})).await;
+        assert_eq!(run.0, 400);
+        let message = run.1["message"].as_str().unwrap();
+        assert!(message.contains("has changed since its upload"), "{message}");
     }
 }

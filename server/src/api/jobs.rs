@@ -59,10 +59,12 @@ const CREATE: &[Field] = &[
 pub const DATA: Shape = Shape {
     name: "DataSource",
     fields: &[
-        text("dataSourceDescriptor", "aws, url, file, bucket or bypass").required(),
+        text("dataSourceDescriptor", "aws, gcp, storj, azure, url, file, bucket or bypass")
+            .required(),
         map(
             "params",
-            "As the descriptor needs them: name, bucketName, cloudRegion, secret_id, url",
+            "As the descriptor needs them: name (a key, a folder or a pattern), names, bucketName, \
+             cloudRegion, endpoint, accountName, secret_id, url",
         ),
     ],
 };
@@ -219,7 +221,7 @@ async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let copy = Job {
         id: JobId::new(named.unwrap_or(fresh)),
         name: name.unwrap_or_else(|| from.name.clone()),
-        upload_bytes: None,
+        upload: None,
         draft: 0,
         run: None,
         created_at: clock::now(),

@@ -18,7 +18,7 @@ use crate::registry;
 use crate::secrets;
 use crate::store::images;
 use crate::store::imports::{self, Item};
-use crate::store::jobs::Job;
+use crate::store::jobs::{Job, Upload};
 use crate::store::packages::{self, Family, Package, Which};
 
 const UPLOAD_NAME: &str = "upload";
@@ -55,7 +55,7 @@ async fn source(app: &App, job: &Job) -> Result<Source> {
     let place = descriptor.place("dataSource")?;
     check_secret(app, job, &place, "dataSource").await?;
     Ok(match place {
-        DataPlace::S3(s3) => Source::S3(s3),
+        DataPlace::Cloud { bucket, paths } => Source::Cloud { bucket, paths },
         DataPlace::Url { url, username, secret } => Source::Url { url, username, secret },
         DataPlace::Bypass => Source::Bypass,
         DataPlace::File { name } => uploaded(app, job, name).await?,
@@ -67,7 +67,7 @@ async fn source(app: &App, job: &Job) -> Result<Source> {
 
 /// The uploaded file, which must still be the one that its owner called complete.
 async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> {
-    let noted = job.upload_bytes.ok_or_else(|| {
+    let noted = job.upload.clone().ok_or_else(|| {
         Error::NotNow(
             "dataSource: the file has not been uploaded: PUT it to dataSource.params.tempUrl, \
              then PATCH uploadcompleted"
@@ -75,7 +75,9 @@ async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> 
         )
     })?;
     let key = BlobKey::Upload(job.id);
-    if app.data.size(&key).await? != Some(noted) {
+    let Upload { size, version } = noted;
+    let there = app.data.stat(&key).await?;
+    if there.is_none_or(|stat| stat.size != size || stat.version != version) {
         return Err(Error::NotNow(
             "dataSource: the file has changed since its upload was completed: PATCH \
              uploadcompleted again"
@@ -83,7 +85,7 @@ async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> 
         ));
     }
     let name = name.unwrap_or_else(|| UPLOAD_NAME.to_owned());
-    Ok(Source::File { key: key.path(), name, size: noted })
+    Ok(Source::File { key: key.path(), name, size, version })
 }
 
 async fn destination(app: &App, job: &Job) -> Result<Destination> {
@@ -93,11 +95,14 @@ async fn destination(app: &App, job: &Job) -> Result<Destination> {
     let place = descriptor.place("dataDestination")?;
     check_secret(app, job, &place, "dataDestination").await?;
     match place {
-        DataPlace::S3(s3) => Ok(Destination::S3(s3)),
+        DataPlace::Cloud { bucket, paths } => {
+            let folder = paths.into_iter().next().unwrap_or_default();
+            Ok(Destination::Cloud { bucket, folder })
+        }
         DataPlace::Bucket => Ok(Destination::Bucket),
         DataPlace::Bypass => Ok(Destination::Bypass),
         DataPlace::Url { .. } | DataPlace::File { .. } => {
-            Err(Error::field("dataDestination", "must be aws, bucket or bypass"))
+            Err(Error::field("dataDestination", "must be aws, gcp, storj, azure, bucket or bypass"))
         }
     }
 }

@@ -1,10 +1,9 @@
 //! What a job will cost, said before it runs.
 
 use common::credits::Credits;
-use common::package::descriptor::{DataPlace, Descriptor};
 use common::price::price;
 use common::resources::Usage;
-use common::spec::{Partition, Partitioner, RunSpec};
+use common::spec::{Partition, Partitioner, RunSpec, Source};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,6 +12,7 @@ use super::error::Result;
 use super::route::{Route, get};
 use super::token::Caller;
 use super::{App, jobs, plan};
+use crate::data::LookedKind;
 use crate::store::jobs::Job;
 use crate::store::wallet;
 
@@ -104,21 +104,27 @@ pub async fn of(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result
     })
 }
 
-/// How many chunks the source will be cut in, as far as that can be told from its size.
+/// How many chunks the source will be cut in, as far as that can be told from its files' sizes.
 async fn chunks(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result<Option<u64>> {
-    let Partition::Builtin(partitioner) = &spec.partition else { return Ok(None) };
-    let by_bytes = match partitioner {
-        Partitioner::Passthrough | Partitioner::File => return Ok(Some(1)),
-        Partitioner::Replicate { copies } => return Ok(Some((*copies).into())),
-        Partitioner::Lines { bytes } | Partitioner::Bytes { bytes } => *bytes,
+    let Partition::Builtin(partitioner) = spec.partition else { return Ok(None) };
+    let of_file = |size: u64| match partitioner {
+        Partitioner::Passthrough | Partitioner::File => 1,
+        Partitioner::Replicate { copies } => copies.into(),
+        Partitioner::Lines { bytes } | Partitioner::Bytes { bytes } => size.div_ceil(bytes),
     };
-    let place = job.source().map(|source: &Descriptor| source.place("dataSource")).transpose()?;
-    let size = match place {
-        Some(DataPlace::File { .. }) => job.upload_bytes,
-        Some(place) => app.data.look(caller.workspace, &place, None, false).await?.size,
-        None => None,
-    };
-    Ok(size.map(|size| size.div_ceil(by_bytes).max(1)))
+    let by_size = matches!(partitioner, Partitioner::Lines { .. } | Partitioner::Bytes { .. });
+    match &spec.source {
+        Source::File { size, .. } => return Ok(Some(of_file(*size).max(1))),
+        Source::Url { .. } | Source::Bypass if !by_size => return Ok(Some(of_file(0))),
+        Source::Url { .. } | Source::Bypass | Source::Cloud { .. } => {}
+    }
+    let Some(descriptor) = job.source() else { return Ok(None) };
+    let place = descriptor.place("dataSource")?;
+    let looked = app.data.look(caller.workspace, &place, None).await?;
+    if looked.size.is_none() || looked.kind == (LookedKind::Files { more: true }) {
+        return Ok(None);
+    }
+    Ok(Some(looked.files.iter().map(|file| of_file(file.size)).sum::<u64>().max(1)))
 }
 
 #[cfg(test)]

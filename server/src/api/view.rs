@@ -8,6 +8,7 @@ use common::ids::JobId;
 use common::package::descriptor::DataPlace;
 use common::rights::Scope;
 use common::run::RunState;
+use common::spec::Provider;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -110,10 +111,16 @@ pub async fn results_of(
 /// The address of the folder that results were delivered to, ending in a slash.
 fn delivered_to(job: &store::jobs::Job) -> Option<String> {
     let place = job.destination()?.place("dataDestination").ok()?;
-    let DataPlace::S3(s3) = place else { return None };
-    let folder = s3.path.trim_end_matches('/');
+    let DataPlace::Cloud { bucket, paths } = place else { return None };
+    let scheme = match bucket.provider {
+        Provider::Aws { .. } => "s3",
+        Provider::Gcp { .. } => "gs",
+        Provider::Storj { .. } => "sj",
+        Provider::Azure { .. } => "az",
+    };
+    let folder = paths.first()?.trim_matches('/');
     let slash = if folder.is_empty() { "" } else { "/" };
-    Some(format!("s3://{}/{folder}{slash}", s3.bucket))
+    Some(format!("{scheme}://{}/{folder}{slash}", bucket.name))
 }
 
 #[derive(Serialize, ToSchema)]

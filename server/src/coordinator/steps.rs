@@ -7,9 +7,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::chunks::{ChunkTable, Object, Place};
+use common::chunks::ChunkTable;
 use common::ids::RunId;
 use common::market::{Run, Step};
+use common::objects::{Object, Objects, Place, TooMany};
 use common::spec::{Assemble, Destination, Partition, RunSpec, result_name};
 use common::task::Stage;
 use futures::{FutureExt as _, Stream, StreamExt, TryStreamExt, stream};
@@ -55,8 +56,8 @@ enum StepError {
     Data(#[from] DataError),
     #[error("database")]
     Db(#[from] crate::store::Error),
-    #[error("{0}")]
-    Cut(#[from] common::chunks::CutError),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
 }
 
 impl Steps {
@@ -130,7 +131,7 @@ impl Context {
             let Err(error) = done else { return };
             let reason = match &error {
                 StepError::Data(DataError::Customer(text)) => text.clone(),
-                StepError::Cut(error) => error.to_string(),
+                StepError::TooMany(error) => error.to_string(),
                 StepError::Data(_) | StepError::Db(_) if attempt < TRIES => {
                     let cause = describe(&error);
                     tracing::warn!(%run, ?step, attempt, cause, "step failed, trying again");
@@ -154,7 +155,7 @@ impl Context {
         let objects = self.data.resolve(*run, spec.workspace, &spec.source).await?;
         match &spec.partition {
             Partition::Custom(_) => {
-                let objects = Some(ChunkTable::whole(objects)?);
+                let objects = Some(ChunkTable::whole(objects));
                 self.send(Command::Looked { run: *run, objects }).await;
             }
             Partition::Builtin(partitioner) => {
@@ -175,15 +176,16 @@ impl Context {
             .filter_map(|output| chunk_number(&output.name).map(|n| (n, output)))
             .collect();
         numbered.sort_by_key(|(n, _)| *n);
-        let objects = numbered
+        let objects: Vec<Object> = numbered
             .into_iter()
             .map(|(_, output)| Object {
                 size: output.size,
                 place: Place::Bucket { key: key(&output).path() },
                 name: output.name,
+                version: None,
             })
             .collect();
-        let table = ChunkTable::whole(objects)?;
+        let table = ChunkTable::whole(Objects::pack(&objects)?);
         self.send(Command::Partitioned { run: job.run, table }).await;
         Ok(())
     }

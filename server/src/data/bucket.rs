@@ -15,9 +15,10 @@ use object_store::signer::{SignedUrlOptions, Signer as _};
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use reqwest::Method;
 
+use super::cloud::Connector;
 use super::key::BlobKey;
 use super::upload::{self, Expected, Target};
-use super::{ByteStream, Error, Stored, address, download, s3};
+use super::{ByteStream, Error, Stat, Stored, address, download};
 
 #[derive(Clone)]
 pub struct Bucket {
@@ -51,7 +52,7 @@ impl Bucket {
                     .with_access_key_id(access_key)
                     .with_secret_access_key(secret_key)
                     .with_allow_http(true)
-                    .with_http_connector(s3::Connector(client));
+                    .with_http_connector(Connector(client));
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
                 }
@@ -70,7 +71,7 @@ impl Bucket {
     ) -> Result<Stored, Error> {
         let target = match &self.kind {
             Kind::Folder(_) => Target::Folder,
-            Kind::S3(_) => Target::S3,
+            Kind::S3(_) => Target::Cloud,
         };
         upload::put(self.store.as_ref(), target, &path(key)?, expected, bytes).await
     }
@@ -80,20 +81,50 @@ impl Bucket {
         Ok(self.head(key).await?.map(|meta| meta.size))
     }
 
+    /// The size and version of an object, or `None` where there is none.
+    pub async fn stat(&self, key: &BlobKey) -> Result<Option<Stat>, Error> {
+        let meta = self.head(key).await?;
+        Ok(meta.map(|meta| Stat { size: meta.size, version: meta.e_tag }))
+    }
+
     /// The bytes of a range; it must lie within the object.
     pub async fn get(&self, key: &BlobKey, range: Range<u64>) -> Result<ByteStream, Error> {
+        self.get_version(key, range, None).await
+    }
+
+    /// The same of this very version.
+    ///
+    /// # Errors
+    /// `Mismatch` where the object is another one by now.
+    pub async fn get_version(
+        &self,
+        key: &BlobKey,
+        range: Range<u64>,
+        version: Option<&str>,
+    ) -> Result<ByteStream, Error> {
         if range.is_empty() {
             let size = self.size(key).await?.ok_or_else(|| Error::NotFound(key.path()))?;
             return if range.end <= size { Ok(download::no_bytes()) } else { Err(Error::Mismatch) };
         }
-        let options = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
+        let options = GetOptions {
+            range: Some(range.clone().into()),
+            if_match: version.map(ToOwned::to_owned),
+            ..GetOptions::default()
+        };
         let found = match self.store.get_opts(&path(key)?, options).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Err(Error::NotFound(key.path())),
+            Err(object_store::Error::Precondition { .. }) => return Err(Error::Mismatch),
             Err(error) => return Err(error.into()),
         };
+        // Not every store heeds the condition.
+        let same = version.is_none() || found.meta.e_tag.as_deref() == version;
         // A store cuts a range that goes beyond the end; nobody here asks for one on purpose.
-        if found.range == range { download::stream(found).await } else { Err(Error::Mismatch) }
+        if same && found.range == range {
+            download::stream(found).await
+        } else {
+            Err(Error::Mismatch)
+        }
     }
 
     /// What lies under a folder, up to so many objects, by path below it.

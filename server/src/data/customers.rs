@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::ids::WorkspaceId;
-use common::spec::{S3, Source};
+use common::spec::{Cloud, Source};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::Error;
 use super::address::Guard;
+use super::cloud::CloudBucket;
 use super::http::WebFile;
-use super::s3::CustomerBucket;
 use super::source::Opened;
 use crate::secrets::KeyPair;
 
@@ -62,10 +62,9 @@ impl Customers {
         keys: Option<&KeyPair>,
     ) -> Result<Opened, Error> {
         let opened = match source {
-            Source::S3(place) => Opened::S3 {
-                bucket: self.bucket(place, keys).await?,
-                key: place.path.trim_start_matches('/').to_owned(),
-            },
+            Source::Cloud { bucket, .. } => {
+                Opened::Cloud { bucket: self.bucket(bucket, keys).await? }
+            }
             Source::Url { url, username, .. } => {
                 Opened::Web { file: self.web(url, username.as_deref(), keys).await? }
             }
@@ -99,12 +98,12 @@ impl Customers {
     /// Opens a bucket with its owner's keys.
     pub async fn bucket(
         &self,
-        place: &S3,
+        cloud: &Cloud,
         keys: Option<&KeyPair>,
-    ) -> Result<CustomerBucket, Error> {
+    ) -> Result<CloudBucket, Error> {
         let client = self.stores.get_or_try_init(async || self.guard.store_client()).await;
         let client = client.map_err(std::io::Error::other)?.clone();
-        CustomerBucket::open(place, keys, self.guard, client)
+        CloudBucket::open(cloud, keys, self.guard, client)
     }
 }
 

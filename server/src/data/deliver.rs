@@ -3,7 +3,8 @@
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::bucket::Bucket;
-use super::s3::CustomerBucket;
+use super::cloud::CloudBucket;
+
 use super::upload::{self, Expected, Target};
 use super::{Error, ResultFile, Stored, assemble, names};
 
@@ -11,7 +12,7 @@ use super::{Error, ResultFile, Stored, assemble, names};
 /// it twice gives the same.
 pub async fn deliver(
     ours: &Bucket,
-    destination: &CustomerBucket,
+    destination: &CloudBucket,
     folder: &str,
     file: &ResultFile,
 ) -> Result<(), Error> {
@@ -27,7 +28,9 @@ pub async fn deliver(
         Error::Store(error) => Error::Io(std::io::Error::other(error)),
         error @ (Error::Customer(_) | Error::NotFound(_) | Error::Mismatch | Error::Io(_)) => error,
     });
-    match upload::put(&destination.store, Target::S3, &path, expected, bytes.boxed()).await {
+    match upload::put(destination.store.as_ref(), Target::Cloud, &path, expected, bytes.boxed())
+        .await
+    {
         Ok(_) => Ok(()),
         Err(Error::Store(error)) => Err(destination.explain_write(error, key)),
         Err(error) => Err(error),
@@ -36,7 +39,7 @@ pub async fn deliver(
 
 #[cfg(test)]
 mod tests {
-    use common::spec::S3;
+    use common::spec::Cloud;
 
     use super::*;
     use crate::data::address::Guard;
@@ -51,15 +54,15 @@ mod tests {
         let (_folder, ours) = folder().await;
         let customers = Customers::new(Guard::new(true));
         for (folder, len) in [("out/2026/", 10), ("/out/2026", (8 << 20) + 3), ("", 7)] {
-            let place = server.place(folder);
-            let bucket = customers.bucket(&place, Some(&S3Server::keys())).await.unwrap();
+            let keys = S3Server::keys();
+            let bucket = customers.bucket(&server.cloud(), Some(&keys)).await.unwrap();
             let bytes = noise(len);
             let file = result(&ours, 0, "a.bin", &bytes).await;
 
             for _ in 0..2 {
-                deliver(&ours, &bucket, &place.path, &file).await.unwrap();
+                deliver(&ours, &bucket, folder, &file).await.unwrap();
 
-                let path = [place.path.trim_matches('/'), "a.bin"].join("/");
+                let path = [folder.trim_matches('/'), "a.bin"].join("/");
                 let arrived = server.read(path.trim_start_matches('/'));
                 assert!(arrived.unwrap() == bytes);
             }
@@ -71,7 +74,7 @@ mod tests {
         let server = S3Server::start().await;
         let (_folder, ours) = folder().await;
         let bucket = Customers::new(Guard::new(true))
-            .bucket(&server.place("out"), Some(&S3Server::keys()))
+            .bucket(&server.cloud(), Some(&S3Server::keys()))
             .await
             .unwrap();
         let file = result(&ours, 0, "../../evil", b"x").await;
@@ -92,12 +95,11 @@ mod tests {
         let file = result(&ours, 0, "a", b"x").await;
         let large = result(&ours, 1, "b", &noise(9 << 20)).await;
         let wrong = KeyPair { secret_key: "wrong".into(), ..S3Server::keys() };
-        for (place, keys, field) in [
-            (server.place("out"), Some(wrong), "secret: the bucket \"main\""),
-            (server.place("out"), None, "secret: the bucket \"main\""),
-        ] {
+        for (keys, field) in
+            [(Some(wrong), "secret: the bucket \"main\""), (None, "secret: the bucket \"main\"")]
+        {
             for file in [&file, &large] {
-                let bucket = customers.bucket(&place, keys.as_ref()).await.unwrap();
+                let bucket = customers.bucket(&server.cloud(), keys.as_ref()).await.unwrap();
 
                 let text = customer(deliver(&ours, &bucket, "out", file).await);
 
@@ -113,10 +115,10 @@ mod tests {
             answer("404 Not Found", &[], b"<Error><Code>NoSuchBucket</Code></Error>")
         })
         .await;
-        let place = S3 { endpoint: Some(server.url.clone()), ..S3Server::start().await.place("") };
+        let cloud = Cloud { endpoint: Some(server.url.clone()), ..S3Server::start().await.cloud() };
         let (_folder, ours) = folder().await;
         let customers = Customers::new(Guard::new(true));
-        let bucket = customers.bucket(&place, Some(&S3Server::keys())).await.unwrap();
+        let bucket = customers.bucket(&cloud, Some(&S3Server::keys())).await.unwrap();
         let file = result(&ours, 0, "a", b"x").await;
 
         let text = customer(deliver(&ours, &bucket, "", &file).await);
@@ -129,7 +131,7 @@ mod tests {
         let server = S3Server::start().await;
         let (_folder, ours) = folder().await;
         let customers = Customers::new(Guard::new(true));
-        let bucket = customers.bucket(&server.place(""), Some(&S3Server::keys())).await.unwrap();
+        let bucket = customers.bucket(&server.cloud(), Some(&S3Server::keys())).await.unwrap();
         let mut file = result(&ours, 0, "a", b"x").await;
         file.key = BlobKey::Final { run: RUN, name: "gone".into() };
 

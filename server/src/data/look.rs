@@ -1,31 +1,38 @@
-//! Looking at a source before any job needs it: is it there, may it be read, what is in it?
+//! Looking at a source before any job needs it: is it there, may it be read, what is in it? A
+//! bucket's objects are chosen by the very code that a run uses.
 
 use common::ids::WorkspaceId;
+use common::objects::Place;
 use common::package::descriptor::DataPlace;
-use common::spec::S3;
-use futures::TryStreamExt as _;
-use object_store::path::Path;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use common::pattern::Pattern;
 
 use super::http::Probe;
-use super::s3::CustomerBucket;
+use super::listing::{self, Limits};
 use super::{Data, Error, names};
 use crate::secrets::KeyPair;
 
-/// The most objects of a listing.
-pub const LISTED_MAX: usize = 1_000;
+/// How much of a bucket is looked through.
+const LIMITS: Limits = Limits { objects: 10_000, pages: 20 };
 
 /// What a source holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Looked {
     pub name: String,
     pub path: String,
-    /// Bytes; `None` for a folder, or where the server does not say.
+    /// Of all files together, in bytes; `None` where the server does not say.
     pub size: Option<u64>,
-    /// The objects below a folder, or the one object; empty where no listing was asked for.
+    pub kind: LookedKind,
+    /// In the order of their paths.
     pub files: Vec<Listed>,
-    /// Whether there are more than could be listed.
-    pub cut: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookedKind {
+    File,
+    /// Folders, patterns or several keys; `more` where not all of them were looked through.
+    Files {
+        more: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,80 +53,57 @@ impl Data {
         owner: WorkspaceId,
         place: &DataPlace,
         keys: Option<KeyPair>,
-        list: bool,
     ) -> Result<Looked, Error> {
         let keys = match keys {
             Some(keys) => Some(keys),
             None => self.keys(owner, place.secret()).await?,
         };
         match place {
-            DataPlace::S3(place) => {
-                let bucket = self.customers.bucket(place, keys.as_ref()).await?;
-                look_s3(&bucket, place, list).await
+            DataPlace::Cloud { bucket, paths } => {
+                let bucket = self.customers.bucket(bucket, keys.as_ref()).await?;
+                let chosen = listing::choose(&bucket, paths, LIMITS).await?;
+                let files = chosen.objects.iter().filter_map(listed).collect();
+                Ok(looked_at(paths, chosen.objects.bytes(), files, chosen.more))
             }
             DataPlace::Url { url, username, .. } => {
                 let file = self.customers.web(url, username.as_deref(), keys.as_ref()).await?;
                 let size = match file.probe().await? {
-                    Probe::Ranges { size } => Some(size),
+                    Probe::Ranges { size, .. } => Some(size),
                     Probe::Whole { size, .. } => size,
                 };
-                let (name, path) = (names::of_url(file.url().path()), file.url().path().to_owned());
-                Ok(alone(name, path, size, list))
+                Ok(alone(names::of_url(file.url().path()), file.url().path().to_owned(), size))
             }
-            DataPlace::Bypass => Ok(alone("bypass".to_owned(), String::new(), Some(0), false)),
+            DataPlace::Bypass => Ok(alone("bypass".to_owned(), String::new(), Some(0))),
             DataPlace::File { .. } | DataPlace::Bucket => Err(Error::Customer(
-                "dataSource: only aws, url and bypass can be tested: a file is uploaded for a job"
+                "dataSource: a file is uploaded for a job; what can be tested is aws, gcp, storj, \
+                 azure, url and bypass"
                     .to_owned(),
             )),
         }
     }
 }
 
-/// One object, or everything below a folder.
-async fn look_s3(bucket: &CustomerBucket, place: &S3, list: bool) -> Result<Looked, Error> {
-    let key = place.path.trim_start_matches('/');
-    let folder = key.is_empty() || key.ends_with('/');
-    if !folder {
-        let head = bucket.store.head(&bucket.path(key)?).await;
-        match head {
-            Ok(meta) => {
-                return Ok(alone(names::of_key(key), key.to_owned(), Some(meta.size), list));
-            }
-            Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(bucket.explain_read(error, key)),
-        }
+fn listed(object: common::objects::Object) -> Option<Listed> {
+    match object.place {
+        Place::Source { path } => Some(Listed { path, size: object.size }),
+        Place::Bucket { .. } | Place::Empty => None,
     }
-    let prefix = Path::parse(key.trim_end_matches('/'))
-        .map_err(|_| Error::Customer(format!("path: {key:?} is not a key that can be used")))?;
-    let mut found = bucket.store.list(Some(&prefix).filter(|prefix| !prefix.is_root()));
-    let (mut files, mut cut) = (Vec::new(), false);
-    while let Some(meta) =
-        found.try_next().await.map_err(|error| bucket.explain_read(error, key))?
-    {
-        if files.len() == LISTED_MAX {
-            cut = true;
-            break;
-        }
-        files.push(Listed { path: meta.location.to_string(), size: meta.size });
-        if !list {
-            break;
-        }
-    }
-    if files.is_empty() && !key.is_empty() {
-        return Err(Error::Customer(format!(
-            "path: there is no object {key:?} in the bucket {:?}, and none below it",
-            bucket.name
-        )));
-    }
-    if !list {
-        files.clear();
-    }
-    let name = key.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
-    Ok(Looked { name, path: key.to_owned(), size: None, files, cut })
 }
 
-fn alone(name: String, path: String, size: Option<u64>, list: bool) -> Looked {
-    let listed = Listed { path: path.clone(), size: size.unwrap_or(0) };
-    let files = if list { vec![listed] } else { Vec::new() };
-    Looked { name, path, size, files, cut: false }
+fn looked_at(paths: &[String], bytes: u64, files: Vec<Listed>, more: bool) -> Looked {
+    let path = paths.first().map(|path| path.trim_start_matches('/')).unwrap_or_default();
+    let is_key = matches!(Pattern::parse(path), Ok(Pattern::Key(_)));
+    let is_file = paths.len() == 1 && files.len() == 1 && (is_key || files[0].path == path);
+    Looked {
+        name: path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
+        path: path.to_owned(),
+        size: Some(bytes),
+        kind: if is_file { LookedKind::File } else { LookedKind::Files { more } },
+        files,
+    }
+}
+
+fn alone(name: String, path: String, size: Option<u64>) -> Looked {
+    let files = vec![Listed { path: path.clone(), size: size.unwrap_or(0) }];
+    Looked { name, path, size, kind: LookedKind::File, files }
 }

@@ -8,14 +8,15 @@ pub mod links;
 
 mod assemble;
 mod bucket;
+mod cloud;
 mod customers;
 mod deliver;
 mod download;
 mod http;
+mod listing;
 mod look;
 mod names;
 mod partition;
-mod s3;
 mod source;
 #[cfg(test)]
 pub mod testing;
@@ -28,9 +29,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::chunks::{ChunkTable, Object, Place};
+use common::chunks::ChunkTable;
 use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
+use common::objects::{Object, Objects};
+use common::protocol::Version;
 use common::spec::{Assembler, Destination, Partitioner, RunSpec, Source};
 use futures::Stream;
 use reqwest::Method;
@@ -41,7 +44,7 @@ use address::Guard;
 use customers::Customers;
 use key::BlobKey;
 use links::{LinkError, Links, OpenedLink};
-pub use look::{Listed, Looked};
+pub use look::{Listed, Looked, LookedKind};
 use source::Reader;
 use upload::Expected;
 
@@ -56,8 +59,9 @@ pub struct Data {
     secrets: Secrets,
 }
 
-/// How long a node may read a source by itself after it was told where it is.
-const DIRECT_LIVES: Duration = Duration::from_secs(60 * 60);
+/// How long a node may begin to read an object by itself after it was told where it is. It begins
+/// at once, and asks again under its lease to go on; the rest is for clocks that differ.
+const DIRECT_LIVES: Duration = Duration::from_secs(5 * 60);
 
 /// Where Fanfold's own bucket is, and what the server may reach.
 #[derive(Debug, Clone)]
@@ -107,6 +111,22 @@ pub struct Stored {
     pub digest: Digest,
 }
 
+/// What is known of an object in Fanfold's bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    pub size: u64,
+    /// Another one once the object is written again.
+    pub version: Option<String>,
+}
+
+/// Where anybody can read an object for a short while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Direct {
+    pub url: String,
+    /// What must be found there, where that can be told.
+    pub version: Option<Version>,
+}
+
 /// A result file on its way to the assembler or the destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResultFile {
@@ -153,6 +173,11 @@ impl Data {
     /// The size of an object, or `None` where there is none.
     pub async fn size(&self, key: &BlobKey) -> Result<Option<u64>, Error> {
         self.bucket.size(key).await
+    }
+
+    /// The size and version of an object, or `None` where there is none.
+    pub async fn stat(&self, key: &BlobKey) -> Result<Option<Stat>, Error> {
+        self.bucket.stat(key).await
     }
 
     /// The bytes of a range.
@@ -213,14 +238,14 @@ impl Data {
 
     // --- Sources ---
 
-    /// Looks at a source: its objects and their sizes. One that cannot be read by ranges is staged
+    /// Looks at a source: its objects, their sizes and versions. One that cannot be read by ranges is staged
     /// in the bucket for `run`.
     pub async fn resolve(
         &self,
         run: RunId,
         owner: WorkspaceId,
         source: &Source,
-    ) -> Result<Vec<Object>, Error> {
+    ) -> Result<Objects, Error> {
         self.reader(owner, source).await?.resolve(run, source).await
     }
 
@@ -229,7 +254,7 @@ impl Data {
         &self,
         spec: &RunSpec,
         partitioner: Partitioner,
-        objects: Vec<Object>,
+        objects: Objects,
     ) -> Result<ChunkTable, Error> {
         let reader = self.reader(spec.workspace, &spec.source).await?;
         partition::partition(&reader, partitioner, objects).await
@@ -246,8 +271,8 @@ impl Data {
     }
 
     /// A URL from which a node can read the object itself, or `None` where it must be passed on.
-    pub async fn direct(&self, spec: &RunSpec, place: &Place) -> Result<Option<String>, Error> {
-        self.reader(spec.workspace, &spec.source).await?.direct(place, DIRECT_LIVES).await
+    pub async fn direct(&self, spec: &RunSpec, object: &Object) -> Result<Option<Direct>, Error> {
+        self.reader(spec.workspace, &spec.source).await?.direct(object, DIRECT_LIVES).await
     }
 
     // --- Folding ---
@@ -266,10 +291,10 @@ impl Data {
     /// Copies a final file to the run's destination (not called for the temporary bucket and
     /// bypass). Doing it twice gives the same.
     pub async fn deliver(&self, spec: &RunSpec, file: &ResultFile) -> Result<(), Error> {
-        let Destination::S3(place) = &spec.destination else { return Ok(()) };
-        let keys = self.keys(spec.workspace, place.secret.as_deref()).await?;
-        let destination = self.customers.bucket(place, keys.as_ref()).await?;
-        deliver::deliver(&self.bucket, &destination, &place.path, file).await
+        let Destination::Cloud { bucket, folder } = &spec.destination else { return Ok(()) };
+        let keys = self.keys(spec.workspace, bucket.secret.as_deref()).await?;
+        let destination = self.customers.bucket(bucket, keys.as_ref()).await?;
+        deliver::deliver(&self.bucket, &destination, folder, file).await
     }
 
     /// A source opened with its owner's keys.
@@ -278,7 +303,7 @@ impl Data {
             Some(opened) => opened,
             None => {
                 let secret = match source {
-                    Source::S3(place) => place.secret.as_deref(),
+                    Source::Cloud { bucket, .. } => bucket.secret.as_deref(),
                     Source::Url { secret, .. } => secret.as_deref(),
                     Source::File { .. } | Source::Bypass => None,
                 };

@@ -3,30 +3,33 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use common::chunks::{Object, Place};
 use common::ids::RunId;
+use common::objects::{OBJECTS_MAX, Object, Objects, Place};
+use common::protocol::Version;
 use common::spec::Source;
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::{GetOptions, ObjectStore as _, ObjectStoreExt as _};
+use object_store::{GetOptions, ObjectStore as _};
 
 use super::bucket::Bucket;
+use super::cloud::CloudBucket;
 use super::http::{Probe, WebFile};
 use super::key::BlobKey;
-use super::s3::CustomerBucket;
+use super::listing::{self, Limits};
 use super::upload::Expected;
-use super::{ByteStream, Error, download, names};
+use super::{ByteStream, Direct, Error, download, names};
 
 /// Longest file that is copied because its server gives no ranges: bounds an endless answer.
 const STAGED_BYTES_MAX: u64 = 128 << 30;
 /// The name of the one object of a source without data.
 const BYPASS_NAME: &str = "bypass";
+/// How much of a bucket is looked through for a run's objects.
+const LIMITS: Limits = Limits { objects: OBJECTS_MAX, pages: 20_000 };
 
 /// A run's source, opened with its owner's keys.
 #[derive(Clone)]
 pub enum Opened {
-    S3 {
-        bucket: CustomerBucket,
-        key: String,
+    Cloud {
+        bucket: CloudBucket,
     },
     Web {
         file: WebFile,
@@ -43,46 +46,39 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Looks at the source: its objects and their sizes. One that cannot be read by ranges is
-    /// copied into Fanfold's bucket.
-    pub async fn resolve(&self, run: RunId, source: &Source) -> Result<Vec<Object>, Error> {
+    /// Looks at the source: its objects, their sizes and versions. One that cannot be read by
+    /// ranges is copied into Fanfold's bucket.
+    pub async fn resolve(&self, run: RunId, source: &Source) -> Result<Objects, Error> {
         let object = match (&self.source, source) {
-            (Opened::S3 { bucket, key }, _) => {
-                let head = bucket.store.head(&bucket.path(key)?).await;
-                let meta = head.map_err(|error| bucket.explain_read(error, key))?;
-                Object {
-                    name: names::of_key(key),
-                    size: meta.size,
-                    place: Place::Source { path: key.clone() },
-                }
+            (Opened::Cloud { bucket }, Source::Cloud { paths, .. }) => {
+                let chosen = listing::choose(bucket, paths, LIMITS).await?;
+                return if chosen.more { Err(too_many()) } else { Ok(chosen.objects) };
             }
             (Opened::Web { file }, _) => self.resolve_web(run, file).await?,
-            (Opened::Ours, Source::File { key, name, .. }) => {
-                let gone = || {
-                    Error::Customer(
-                        "dataSource: the file has not been uploaded, or is no longer there; \
-                         upload it again"
-                            .to_owned(),
-                    )
-                };
-                let blob = BlobKey::from_path(key).ok_or_else(gone)?;
-                let size = self.ours.size(&blob).await?.ok_or_else(gone)?;
+            (Opened::Ours, Source::File { key, name, size, version }) => {
+                let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
+                let stat = self.ours.stat(&blob).await?;
+                if stat.is_none_or(|stat| stat.size != *size || stat.version != *version) {
+                    return Err(upload_changed(name));
+                }
                 let place = Place::Bucket { key: key.clone() };
-                Object { name: names::safe(name), size, place }
+                let version = version.clone();
+                Object { name: names::safe(name), size: *size, place, version }
             }
-            (Opened::Ours, _) => {
-                Object { name: BYPASS_NAME.to_owned(), size: 0, place: Place::Empty }
+            (Opened::Ours | Opened::Cloud { .. }, _) => {
+                let name = BYPASS_NAME.to_owned();
+                Object { name, size: 0, place: Place::Empty, version: None }
             }
         };
-        Ok(vec![object])
+        Objects::pack(&[object]).map_err(|error| Error::Customer(format!("dataSource: {error}")))
     }
 
     async fn resolve_web(&self, run: RunId, file: &WebFile) -> Result<Object, Error> {
         let name = names::of_url(file.url().path());
         let (size, bytes) = match file.probe().await? {
-            Probe::Ranges { size } => {
+            Probe::Ranges { size, version } => {
                 let place = Place::Source { path: file.url().to_string() };
-                return Ok(Object { name, size, place });
+                return Ok(Object { name, size, place, version });
             }
             Probe::Whole { size, bytes } => (size, bytes),
         };
@@ -92,7 +88,8 @@ impl Reader {
         let key = BlobKey::Staged { run, n: 0 };
         let expected = size.map_or(Expected::Nothing, Expected::Size);
         let stored = self.ours.put(&key, expected, at_most(STAGED_BYTES_MAX, bytes)).await?;
-        Ok(Object { name, size: stored.size, place: Place::Bucket { key: key.path() } })
+        let place = Place::Bucket { key: key.path() };
+        Ok(Object { name, size: stored.size, place, version: None })
     }
 
     /// The bytes of a range of an object.
@@ -111,49 +108,72 @@ impl Reader {
             (Place::Bucket { key }, _) => {
                 let blob =
                     BlobKey::from_path(key).ok_or_else(|| Error::NotFound(object.name.clone()))?;
-                self.ours.get(&blob, range).await
+                let version = object.version.as_deref();
+                match self.ours.get_version(&blob, range, version).await {
+                    Err(Error::NotFound(_) | Error::Mismatch) if version.is_some() => {
+                        Err(upload_changed(&object.name))
+                    }
+                    read => read,
+                }
             }
-            (Place::Source { path }, Opened::S3 { bucket, .. }) => {
-                read_s3(bucket, path, range, object.size).await
+            (Place::Source { path }, Opened::Cloud { bucket }) => {
+                read_cloud(bucket, path, range, object).await
             }
-            (Place::Source { .. }, Opened::Web { file }) => file.read(range, object.size).await,
+            (Place::Source { .. }, Opened::Web { file }) => file.read(range, object).await,
             (Place::Source { .. }, Opened::Ours) => Err(Error::NotFound(object.name.clone())),
         }
     }
 
     /// A URL from which anybody can read the object for so long, or `None` where its bytes must
     /// be passed on.
-    pub async fn direct(&self, place: &Place, lives: Duration) -> Result<Option<String>, Error> {
-        match (place, &self.source) {
-            (Place::Source { path }, Opened::S3 { bucket, .. }) => {
-                Ok(Some(bucket.link(path, lives).await?))
-            }
+    pub async fn direct(&self, object: &Object, lives: Duration) -> Result<Option<Direct>, Error> {
+        let url = match (&object.place, &self.source) {
+            (Place::Source { path }, Opened::Cloud { bucket }) => bucket.link(path, lives).await?,
             (Place::Bucket { key }, _) => match BlobKey::from_path(key) {
-                Some(blob) => self.ours.sign(reqwest::Method::GET, &blob, None, lives).await,
-                None => Ok(None),
+                Some(blob) => self.ours.sign(reqwest::Method::GET, &blob, None, lives).await?,
+                None => None,
             },
-            (Place::Source { .. } | Place::Empty, _) => Ok(None),
-        }
+            (Place::Source { .. } | Place::Empty, _) => None,
+        };
+        let version = object.version.clone();
+        let version = version.map(|etag| Version { path: object.shown().to_owned(), etag });
+        Ok(url.map(|url| Direct { url, version }))
     }
 }
 
-async fn read_s3(
-    bucket: &CustomerBucket,
+async fn read_cloud(
+    bucket: &CloudBucket,
     key: &str,
     range: Range<u64>,
-    size: u64,
+    object: &Object,
 ) -> Result<ByteStream, Error> {
-    let options = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
+    let options = GetOptions {
+        range: Some(range.clone().into()),
+        if_match: object.version.clone(),
+        ..GetOptions::default()
+    };
     let found = bucket.store.get_opts(&bucket.path(key)?, options).await;
     let found = found.map_err(|error| bucket.explain_read(error, key))?;
-    if found.meta.size != size || found.range != range {
-        return Err(Error::Customer(format!(
-            "path: the object {key:?} in the bucket {:?} has changed since the run started; run \
-             the job again",
-            bucket.name
-        )));
+    // Not every store heeds the condition.
+    let same = object.version.is_none() || found.meta.e_tag == object.version;
+    if !same || found.meta.size != object.size || found.range != range {
+        return Err(bucket.changed(key));
     }
     download::stream(found).await
+}
+
+fn upload_changed(name: &str) -> Error {
+    Error::Customer(format!(
+        "dataSource: the uploaded file {name:?} is no longer there, or is another one than was \
+         called complete; upload it again"
+    ))
+}
+
+fn too_many() -> Error {
+    Error::Customer(format!(
+        "path: there are more than {OBJECTS_MAX} files, or too many others to look through for \
+         them; give a narrower folder or pattern"
+    ))
 }
 
 fn at_most(max: u64, bytes: ByteStream) -> ByteStream {
@@ -175,164 +195,5 @@ fn too_large() -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::testing::{
-        RUN, S3Server, WebServer, answer, customer, folder, noise, reader, stream, text, url_source,
-    };
-    use crate::secrets::KeyPair;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    #[tokio::test]
-    async fn an_s3_object_is_looked_at_read_and_linked() {
-        let server = S3Server::start().await;
-        let bytes = noise(300_000);
-        server.write("in/a b+é.bin", &bytes);
-        let (_folder, ours) = folder().await;
-        let source = Source::S3(server.place("/in/a b+é.bin"));
-        let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
-
-        let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
-
-        assert_eq!((object.name.as_str(), object.size), ("a b+é.bin", 300_000));
-        for (from, to) in [(0, 300_000), (0, 1), (299_999, 300_000), (7, 7)] {
-            let read = reader.read(&object, from as u64..to as u64).await.unwrap();
-            assert!(text(read).await.unwrap() == bytes[from..to]);
-        }
-        assert!(reader.read(&object, 0..300_001).await.is_err());
-        let link = reader.direct(&object.place, HOUR).await.unwrap().unwrap();
-        let client = super::super::address::own_client().unwrap();
-        let answer = client.get(&link).header("range", "bytes=5-9").send().await.unwrap();
-        assert_eq!(answer.status(), 206);
-        assert_eq!(answer.bytes().await.unwrap()[..], bytes[5..10]);
-        let answer = client.get(link.replace("X-Amz-Expires=3600", "X-Amz-Expires=9999"));
-        assert_eq!(answer.send().await.unwrap().status(), 403);
-    }
-
-    #[tokio::test]
-    async fn a_changed_s3_object_is_noticed() {
-        let server = S3Server::start().await;
-        server.write("a", b"hello");
-        let (_folder, ours) = folder().await;
-        let source = Source::S3(server.place("a"));
-        let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
-        let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
-
-        server.write("a", b"hello, world");
-
-        assert!(customer(reader.read(&object, 0..5).await).contains("has changed"));
-    }
-
-    #[tokio::test]
-    async fn an_s3_source_that_cannot_be_read_names_the_field() {
-        let server = S3Server::start().await;
-        server.write("a", b"hello");
-        let (_folder, ours) = folder().await;
-        let wrong = KeyPair { secret_key: "hidden".into(), ..S3Server::keys() };
-        for (place, keys, field) in [
-            (server.place("b"), Some(S3Server::keys()), "path: there is no object \"b\""),
-            (server.place("a//b"), Some(S3Server::keys()), "path: "),
-            (server.place("../x"), Some(S3Server::keys()), "path: "),
-            (server.place(""), Some(S3Server::keys()), "path: "),
-            (server.place("a"), Some(wrong), "secret: the bucket \"main\""),
-            (server.place("a"), None, "secret: the bucket \"main\""),
-        ] {
-            let source = Source::S3(place);
-            let reader = reader(&ours, &source, keys.as_ref()).await;
-
-            let text = customer(reader.resolve(RUN, &source).await);
-
-            assert!(text.starts_with(field), "{text}");
-            assert!(!text.contains("hidden"), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_url_with_ranges_is_not_copied() {
-        let server = WebServer::with_ranges(b"hello".to_vec()).await;
-        let (_folder, ours) = folder().await;
-        let source = url_source(format!("{}/dir/my%20file.txt?x=1", server.url));
-        let reader = reader(&ours, &source, None).await;
-
-        let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
-
-        assert_eq!((object.name.as_str(), object.size), ("my file.txt", 5));
-        assert!(matches!(object.place, Place::Source { .. }));
-        assert_eq!(text(reader.read(&object, 1..3).await.unwrap()).await.unwrap(), b"el");
-        assert_eq!(reader.direct(&object.place, HOUR).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_url_without_ranges_is_copied_once() {
-        let sized = |_: &str| answer("200 OK", &[], &noise(200_000));
-        let unsized_ = |_: &str| {
-            [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..], &noise(200_000)].concat()
-        };
-        for server in [WebServer::start(sized).await, WebServer::start(unsized_).await] {
-            let (_folder, ours) = folder().await;
-            let source = url_source(server.url.clone());
-            let reader = reader(&ours, &source, None).await;
-
-            let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
-
-            let key = BlobKey::Staged { run: RUN, n: 0 }.path();
-            assert_eq!((object.size, &object.place), (200_000, &Place::Bucket { key }));
-            let read = text(reader.read(&object, 0..200_000).await.unwrap()).await.unwrap();
-            assert!(read == noise(200_000));
-            assert_eq!(server.seen.lock().unwrap().len(), 1);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_copy_that_breaks_off_leaves_nothing() {
-        let server =
-            WebServer::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello".to_vec())
-                .await;
-        let (_folder, ours) = folder().await;
-        let source = url_source(server.url.clone());
-        let reader = reader(&ours, &source, None).await;
-
-        assert!(matches!(reader.resolve(RUN, &source).await, Err(Error::Io(_))));
-        assert_eq!(ours.size(&BlobKey::Staged { run: RUN, n: 0 }).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn an_uploaded_file_is_read_from_our_bucket() {
-        let (_folder, ours) = folder().await;
-        let key = BlobKey::Upload(common::ids::JobId::new(uuid::Uuid::from_u128(1)));
-        let source = Source::File { key: key.path(), name: "../in.txt".into(), size: 5 };
-        let reader = reader(&ours, &source, None).await;
-        assert!(customer(reader.resolve(RUN, &source).await).contains("not been uploaded"));
-
-        ours.put(&key, Expected::Nothing, stream(b"hello", 2)).await.unwrap();
-
-        let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
-        assert_eq!((object.name.as_str(), object.size), (".._in.txt", 5));
-        assert_eq!(text(reader.read(&object, 0..5).await.unwrap()).await.unwrap(), b"hello");
-        assert_eq!(reader.direct(&object.place, HOUR).await.unwrap(), None);
-        let forged = Source::File { key: "../../etc/passwd".into(), name: "x".into(), size: 1 };
-        assert!(customer(reader.resolve(RUN, &forged).await).contains("not been uploaded"));
-    }
-
-    #[tokio::test]
-    async fn no_source_is_one_empty_object() {
-        let (_folder, ours) = folder().await;
-        let reader = reader(&ours, &Source::Bypass, None).await;
-
-        let object = reader.resolve(RUN, &Source::Bypass).await.unwrap().remove(0);
-
-        let expected = Object { name: "bypass".into(), size: 0, place: Place::Empty };
-        assert_eq!(object, expected);
-        assert!(text(reader.read(&object, 0..0).await.unwrap()).await.unwrap().is_empty());
-        assert_eq!(reader.direct(&object.place, HOUR).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_copy_has_a_limit() {
-        let read = text(at_most(5, stream(b"hello", 2))).await;
-        assert_eq!(read.unwrap(), b"hello");
-
-        assert!(customer(text(at_most(4, stream(b"hello", 2))).await).contains("longer than"));
-    }
-}
+#[path = "source/tests.rs"]
+mod tests;

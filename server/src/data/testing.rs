@@ -1,13 +1,15 @@
 //! What the tests of this folder run against: real buckets, a real S3 server that checks
 //! signatures, and a web server that answers whatever a test wants.
 
+pub mod azure;
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use common::chunks::Object;
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
-use common::spec::{S3, Source};
+use common::objects::Objects;
+use common::spec::{Cloud, Provider, Source};
 use common::task::{Lease, Stage, TaskRef};
 use futures::StreamExt as _;
 use hyper_util::rt::TokioIo;
@@ -22,7 +24,7 @@ use super::customers::Customers;
 use super::key::BlobKey;
 use super::source::Reader;
 use super::upload::Expected;
-use super::{ByteStream, Error, ResultFile, download};
+use super::{ByteStream, Error, ResultFile, Stat, download};
 use crate::secrets::KeyPair;
 
 pub const RUN: RunId = RunId::new(Uuid::from_u128(7));
@@ -77,14 +79,20 @@ pub fn url_source(url: String) -> Source {
     Source::Url { url, username: None, secret: None }
 }
 
-/// An uploaded file as a source, and the object it resolves to.
-pub async fn uploaded(ours: &Bucket, bytes: &[u8]) -> (Reader, Object) {
+/// An uploaded file as a source, and the one object that it resolves to.
+pub async fn uploaded(ours: &Bucket, bytes: &[u8]) -> (Reader, Objects) {
     let key = BlobKey::Staged { run: RUN, n: 9 };
     ours.put(&key, Expected::Nothing, stream(bytes, 100_000)).await.unwrap();
-    let source = Source::File { key: key.path(), name: "in.txt".into(), size: 0 };
+    let source = upload(ours, &key, "in.txt").await;
     let reader = reader(ours, &source, None).await;
-    let object = reader.resolve(RUN, &source).await.unwrap().remove(0);
-    (reader, object)
+    let objects = reader.resolve(RUN, &source).await.unwrap();
+    (reader, objects)
+}
+
+/// The source of an uploaded file as it is now.
+pub async fn upload(ours: &Bucket, key: &BlobKey, name: &str) -> Source {
+    let Stat { size, version } = ours.stat(key).await.unwrap().unwrap();
+    Source::File { key: key.path(), name: name.into(), size, version }
 }
 
 /// Stores a result file of chunk `index`.
@@ -129,14 +137,18 @@ impl S3Server {
         KeyPair { access_key: "AKFANFOLD".into(), secret_key: "very/secret+key".into() }
     }
 
-    pub fn place(&self, path: &str) -> S3 {
-        S3 {
-            bucket: "main".into(),
-            path: path.into(),
-            region: "us-east-1".into(),
+    pub fn cloud(&self) -> Cloud {
+        Cloud {
+            provider: Provider::Aws { region: "us-east-1".into() },
+            name: "main".into(),
             endpoint: Some(self.endpoint.clone()),
             secret: Some("its-id".into()),
         }
+    }
+
+    pub fn source(&self, paths: &[&str]) -> Source {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        Source::Cloud { bucket: self.cloud(), paths }
     }
 
     pub fn write(&self, path: &str, bytes: &[u8]) {
@@ -172,6 +184,13 @@ pub struct WebServer {
 
 impl WebServer {
     pub async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::start_with_bodies(move |head, _| answer(head)).await
+    }
+
+    /// The same where the answer depends on what was sent.
+    pub async fn start_with_bodies(
+        answer: impl Fn(&str, &[u8]) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -191,7 +210,7 @@ impl WebServer {
                         head.lines().find_map(|line| line.strip_prefix("content-length: "));
                     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
                     socket.read_exact(&mut body).await?;
-                    let bytes = answer(&head);
+                    let bytes = answer(&head, &body);
                     heads.lock().unwrap().push(head);
                     socket.write_all(&bytes).await?;
                     socket.shutdown().await

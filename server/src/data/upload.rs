@@ -25,7 +25,7 @@ const PART_BYTES_FOLDER: u64 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     Folder,
-    S3,
+    Cloud,
 }
 
 /// What is known about an object before its bytes have been seen.
@@ -58,8 +58,8 @@ impl Target {
     fn part_bytes(self, size: Option<u64>) -> usize {
         let bytes = match (self, size) {
             (Self::Folder, _) => PART_BYTES_FOLDER,
-            (Self::S3, None) => PART_BYTES_UNKNOWN,
-            (Self::S3, Some(size)) => {
+            (Self::Cloud, None) => PART_BYTES_UNKNOWN,
+            (Self::Cloud, Some(size)) => {
                 size.div_ceil(PARTS_MAX).clamp(PART_BYTES_MIN, PART_BYTES_MAX)
             }
         };
@@ -158,10 +158,10 @@ mod tests {
     #[test]
     fn parts_are_few_enough_and_never_too_large() {
         for size in [0, 1, 1 << 30, 100 << 30, 500 << 30] {
-            let part = Target::S3.part_bytes(Some(size)) as u64;
+            let part = Target::Cloud.part_bytes(Some(size)) as u64;
 
             assert!(size.div_ceil(part) <= 10_000, "{size}");
         }
-        assert_eq!(Target::S3.part_bytes(Some(u64::MAX)) as u64, PART_BYTES_MAX);
+        assert_eq!(Target::Cloud.part_bytes(Some(u64::MAX)) as u64, PART_BYTES_MAX);
     }
 }

@@ -1,7 +1,7 @@
 //! What a lease opens beside its data: the secrets of its package, its private image, and the
 //! caches.
 
-use common::protocol::{BlobReply, Cache, CacheFile};
+use common::protocol::{BlobReply, Cache, CacheFile, Version};
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 use common::spec::Image;
 use common::task::Lease;
@@ -58,10 +58,12 @@ pub async fn cache_file<P: Port>(
     if !common::cache::is_name(&name) {
         return Err(Refusal::never("there is no such file in the cache"));
     }
+    let path = name.clone();
     let key = BlobKey::Cached { whose: whose(live, cache), name };
     Ok(match port.open_cached(&key, &version, from).await? {
         OpenedCached::Link { url, size: to, etag } => {
-            Found::Said(BlobReply::Redirect { url, from, to, digest: None, etag: Some(etag) })
+            let version = Some(Version { path, etag });
+            Found::Said(BlobReply::Redirect { url, from, to, digest: None, version })
         }
         OpenedCached::Bytes { size, bytes } => {
             Found::Here { bytes: size - from, digest: None, stream: bytes }

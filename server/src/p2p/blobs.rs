@@ -82,7 +82,10 @@ impl<P: Port> Blobs<P> {
             BlobRequest::Image { from, .. } => reads::image(&self.port, &live, lease, from).await,
             BlobRequest::Cached { cache, .. } => {
                 return match access::cached(&self.port, &live, cache).await {
-                    Ok(files) => Ok(send_list(&files, stream).await?),
+                    Ok(files) => {
+                        let n = u32::try_from(files.len()).unwrap_or(u32::MAX);
+                        Ok(send_list(n, files.into_iter(), stream).await?)
+                    }
                     Err(refusal) => Err(Ended::Refused(refusal, stream)),
                 };
             }
@@ -131,7 +134,8 @@ impl<P: Port> Blobs<P> {
         match &live.inputs {
             LiveInputs::Results { tasks } => self.list_results(lease, *tasks, stream).await,
             LiveInputs::Source { table } => {
-                Ok(send_list(&reads::source_files(table.objects()), stream).await?)
+                let objects = table.objects();
+                Ok(send_list(objects.len(), reads::source_files(objects), stream).await?)
             }
             LiveInputs::Chunk { table, index } => {
                 let chunk = table.get(*index);
@@ -140,7 +144,7 @@ impl<P: Port> Blobs<P> {
                     size: chunk.len(),
                     digest: None,
                 });
-                Ok(send_list(file.as_slice(), stream).await?)
+                Ok(send_list(u32::from(file.is_some()), file.into_iter(), stream).await?)
             }
         }
     }
@@ -281,12 +285,15 @@ async fn close(stream: &mut (impl AsyncWrite + Unpin)) -> Result<(), Error> {
     within(async { Ok(stream.close().await?) }).await
 }
 
-async fn send_list<T: Serialize>(files: &[T], stream: Stream) -> Result<(), Error> {
+async fn send_list<T: Serialize>(
+    files: u32,
+    list: impl Iterator<Item = T>,
+    stream: Stream,
+) -> Result<(), Error> {
     let mut stream = BufWriter::new(stream);
-    let n = u32::try_from(files.len()).expect("a chunk table has fewer objects than 2^32");
-    frame::write(&mut stream, &BlobReply::Listing { files: n }).await?;
-    for file in files {
-        frame::write(&mut stream, file).await?;
+    frame::write(&mut stream, &BlobReply::Listing { files }).await?;
+    for file in list {
+        frame::write(&mut stream, &file).await?;
     }
     close(&mut stream).await
 }

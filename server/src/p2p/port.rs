@@ -4,8 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use common::chunks::{Object, Place};
 use common::ids::{NodeId, RunId, WorkspaceId};
+use common::objects::Object;
 use common::protocol::{CacheFile, Orders};
 use common::secret::{Hidden, Secret};
 use common::spec::RunSpec;
@@ -15,7 +15,7 @@ use crate::coordinator::leases::{Leases, LiveLease};
 use crate::coordinator::{self, CheckedSync, Coordinator};
 use crate::data::caches::OpenedCached;
 use crate::data::key::{BlobKey, Whose};
-use crate::data::{self, ByteStream, Data, Stored};
+use crate::data::{self, ByteStream, Data, Direct, Stored};
 use crate::registry::{self, Registries};
 use crate::secrets::{self, Secrets};
 use crate::store::tasks::TaskOutputs;
@@ -52,8 +52,8 @@ pub trait Port: Clone + Send + Sync + 'static {
     fn direct(
         &self,
         spec: &RunSpec,
-        place: &Place,
-    ) -> impl Future<Output = Result<Option<String>, data::Error>> + Send;
+        object: &Object,
+    ) -> impl Future<Output = Result<Option<Direct>, data::Error>> + Send;
 
     fn read(
         &self,
@@ -144,8 +144,8 @@ impl Port for Parts {
         store::tasks::outputs(&self.db, run, Stage::Process, after, tasks).await
     }
 
-    async fn direct(&self, spec: &RunSpec, place: &Place) -> Result<Option<String>, data::Error> {
-        self.data.direct(spec, place).await
+    async fn direct(&self, spec: &RunSpec, object: &Object) -> Result<Option<Direct>, data::Error> {
+        self.data.direct(spec, object).await
     }
 
     async fn read(

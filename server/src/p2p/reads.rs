@@ -1,9 +1,10 @@
 //! What a lease may read, and where it is.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use common::chunks::{Object, Place};
 use common::digest::Digest;
+use common::objects::{Object, Objects, Place};
 use common::protocol::{BlobReply, InputFile, NAME_BYTES_MAX};
 use common::spec::{Container, Image};
 use common::task::Lease;
@@ -13,8 +14,8 @@ use super::receipts::is_flat;
 use super::refusal::Refusal;
 use super::text;
 use crate::coordinator::leases::{LiveInputs, LiveLease};
-use crate::data::ByteStream;
 use crate::data::key::BlobKey;
+use crate::data::{ByteStream, Direct};
 
 /// Bytes for a node.
 pub enum Found {
@@ -86,9 +87,11 @@ pub async fn result<P: Port>(
     if from == size {
         return Ok(nothing(Some(digest)));
     }
-    if let Some(url) = port.direct(&live.spec, &Place::Bucket { key: key.path() }).await? {
-        let digest = Some(digest);
-        return Ok(Found::Said(BlobReply::Redirect { url, from, to: size, digest, etag: None }));
+    let place = Place::Bucket { key: key.path() };
+    let object = Object { name: String::new(), size, place, version: None };
+    if let Some(Direct { url, version }) = port.direct(&live.spec, &object).await? {
+        let (digest, to) = (Some(digest), size);
+        return Ok(Found::Said(BlobReply::Redirect { url, from, to, digest, version }));
     }
     let stream = port.get(&key, from..size).await?;
     Ok(Found::Here { bytes: size - from, digest: Some(digest), stream })
@@ -101,12 +104,12 @@ pub async fn source<P: Port>(
     n: u32,
     from: u64,
 ) -> Result<Found, Refusal> {
-    let (object, start, end) = match &live.inputs {
+    let (start, end, object) = match &live.inputs {
         LiveInputs::Chunk { table, index } if n == 0 => {
-            table.get(*index).map(|chunk| (chunk.object, chunk.from, chunk.to))
+            table.get(*index).map(|chunk| (chunk.from, chunk.to, chunk.object))
         }
         LiveInputs::Source { table } => {
-            table.objects().get(n as usize).map(|object| (object, 0, object.size))
+            table.objects().get(n).map(|object| (0, object.size, object))
         }
         LiveInputs::Chunk { .. } | LiveInputs::Results { .. } => None,
     }
@@ -115,11 +118,11 @@ pub async fn source<P: Port>(
     if begin == end {
         return Ok(nothing(None));
     }
-    if let Some(url) = port.direct(&live.spec, &object.place).await? {
-        let redirect = BlobReply::Redirect { url, from: begin, to: end, digest: None, etag: None };
+    if let Some(Direct { url, version }) = port.direct(&live.spec, &object).await? {
+        let redirect = BlobReply::Redirect { url, from: begin, to: end, digest: None, version };
         return Ok(Found::Said(redirect));
     }
-    let stream = port.read(&live.spec, object, begin..end).await?;
+    let stream = port.read(&live.spec, &object, begin..end).await?;
     Ok(Found::Here { bytes: end - begin, digest: None, stream })
 }
 
@@ -131,23 +134,25 @@ fn beyond_the_end() -> Refusal {
     Refusal::never("the offset is beyond the end")
 }
 
-/// The objects of a source as files of one folder: names flat and unique.
-pub fn source_files(objects: &[Object]) -> Vec<InputFile> {
-    let mut names = HashSet::with_capacity(objects.len());
-    objects
-        .iter()
-        .enumerate()
-        .map(|(n, object)| {
-            let flat = flat(&object.name);
-            let numbered = || format!("{n:07}_{}", text::tidy(&flat, NAME_BYTES_MAX - 24));
-            let name = [flat.clone(), numbered(), format!("{n:07}")]
-                .into_iter()
-                .find(|name| !names.contains(name))
-                .unwrap_or_else(|| format!("{n:07}_{}", names.len()));
-            names.insert(name.clone());
-            InputFile { name, size: object.size, digest: None }
-        })
-        .collect()
+/// The objects of a source as files of one folder: under their own names where these are all
+/// different, else each with its number in front, so that they sort as their paths do.
+pub fn source_files(objects: &Objects) -> impl Iterator<Item = InputFile> {
+    let mut seen = HashSet::new();
+    // Two names of one hash are as good as the same: both then have numbers.
+    let hash = |object: Object| {
+        let mut hasher = DefaultHasher::new();
+        flat(&object.name).hash(&mut hasher);
+        hasher.finish()
+    };
+    let plain = objects.iter().all(|object| seen.insert(hash(object)));
+    objects.iter().enumerate().map(move |(n, object)| {
+        let name = flat(&object.name);
+        let name = match plain {
+            true => name,
+            false => format!("{n:07}_{}", text::tidy(&name, NAME_BYTES_MAX - 24)),
+        };
+        InputFile { name, size: object.size, digest: None }
+    })
 }
 
 fn flat(name: &str) -> String {
@@ -161,21 +166,27 @@ mod tests {
 
     use super::*;
 
-    fn object(name: &str) -> Object {
-        Object { name: name.to_owned(), size: 1, place: Place::Empty }
-    }
-
-    fn names(objects: &[&str]) -> Vec<String> {
-        let objects: Vec<_> = objects.iter().map(|name| object(name)).collect();
-        source_files(&objects).into_iter().map(|file| file.name).collect()
+    fn names(given: &[&str]) -> Vec<String> {
+        let object = |name: &&str| Object {
+            name: (*name).to_owned(),
+            size: 1,
+            place: Place::Empty,
+            version: None,
+        };
+        let objects: Vec<_> = given.iter().map(object).collect();
+        source_files(&Objects::pack(&objects).unwrap()).map(|file| file.name).collect()
     }
 
     #[test]
-    fn the_files_of_a_source_have_flat_names() {
-        assert_eq!(
-            names(&["a.txt", "a.txt", "../b", "..", ""]),
-            ["a.txt", "0000001_a.txt", ".._b", "data", "0000004_data"]
-        );
+    fn the_files_of_a_source_keep_names_that_are_all_different() {
+        assert_eq!(names(&["a.txt", "../b", "..", "b.txt"]), ["a.txt", ".._b", "data", "b.txt"]);
+    }
+
+    #[test]
+    fn files_of_the_same_name_are_told_apart_by_their_numbers() {
+        let names = names(&["b.txt", "a.txt", "b.txt", ""]);
+
+        assert_eq!(names, ["0000000_b.txt", "0000001_a.txt", "0000002_b.txt", "0000003_data"]);
     }
 
     proptest! {

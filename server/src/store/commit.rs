@@ -31,13 +31,14 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use common::chunks::{ChunkTable, Object, Place};
+    use common::chunks::ChunkTable;
     use common::credits::Credits;
     use common::device::Device;
     use common::digest::Digest;
     use common::ids::{NodeId, RunId, WorkspaceId};
     use common::ledger::Account;
     use common::market::{CheckedSync, Market, Policy, TaskState};
+    use common::objects::{Object, Objects, Place};
     use common::protocol::{
         Level, LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Sync,
     };
@@ -64,8 +65,9 @@ pub(super) mod tests {
     }
 
     fn table(chunks: u64) -> ChunkTable {
-        let object = Object { name: "o".to_owned(), size: chunks * 10, place: Place::Empty };
-        ChunkTable::every(vec![object], 10).unwrap()
+        let object =
+            Object { name: "o".to_owned(), size: chunks * 10, place: Place::Empty, version: None };
+        ChunkTable::every(Objects::pack(&[object]).unwrap(), 10).unwrap()
     }
 
     fn sync(receipts: Vec<(Receipt, SignedReceipt)>, logs: Vec<LogBatch>) -> CheckedSync {

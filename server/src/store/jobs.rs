@@ -36,6 +36,7 @@ mod row {
         pub params: String,
         pub config: String,
         pub upload_bytes: Option<i64>,
+        pub upload_version: Option<String>,
         pub draft: i64,
         pub run_id: Option<Uuid>,
         pub created_us: i64,
@@ -74,8 +75,8 @@ pub struct Job {
     pub tags: Vec<String>,
     /// Not before this may it run.
     pub start_at: Option<DateTime<Utc>>,
-    /// The size of the uploaded file, once the customer has said that it is complete.
-    pub upload_bytes: Option<u64>,
+    /// The uploaded file, once the customer has said that it is complete.
+    pub upload: Option<Upload>,
     /// Counts the changes, so that a run is made from the draft that was read.
     pub draft: i64,
     /// The run that the job is claimed for.
@@ -83,6 +84,14 @@ pub struct Job {
     pub created_at: DateTime<Utc>,
     pub submitted_at: Option<DateTime<Utc>>,
     pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// An uploaded file as it was when it was called complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    pub size: u64,
+    /// What the bucket calls these very bytes.
+    pub version: Option<String>,
 }
 
 /// One change of a draft.
@@ -100,7 +109,7 @@ pub enum Change {
     Regions(Regions),
     Tags(Vec<String>),
     StartAt(DateTime<Utc>),
-    Uploaded(u64),
+    Uploaded(Upload),
 }
 
 impl Job {
@@ -120,7 +129,7 @@ impl Job {
             regions: Regions::default(),
             tags: Vec::new(),
             start_at: None,
-            upload_bytes: None,
+            upload: None,
             draft: 0,
             run: None,
             created_at: clock::now(),
@@ -153,7 +162,7 @@ impl Job {
             Change::Template(template) => self.template = *template,
             Change::Source(source) => {
                 self.source = Some(source);
-                self.upload_bytes = None;
+                self.upload = None;
             }
             Change::Destination(to) => self.destination = Some(to),
             Change::Params(params) => self.params = params,
@@ -162,7 +171,7 @@ impl Job {
             Change::Regions(regions) => self.regions = regions,
             Change::Tags(tags) => self.tags = tags,
             Change::StartAt(at) => self.start_at = Some(at),
-            Change::Uploaded(bytes) => self.upload_bytes = Some(bytes),
+            Change::Uploaded(upload) => self.upload = Some(upload),
         }
     }
 
@@ -187,7 +196,8 @@ pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<bool, DbErr>
         destination: Set(job.destination.as_ref().map(document::write).transpose()?),
         params: Set(document::write(&job.params)?),
         config: Set(document::write(&job.config)?),
-        upload_bytes: Set(job.upload_bytes.map(u64::cast_signed)),
+        upload_bytes: Set(job.upload.as_ref().map(|upload| upload.size.cast_signed())),
+        upload_version: Set(job.upload.as_ref().and_then(|upload| upload.version.clone())),
         draft: Set(job.draft),
         run_id: Set(job.run.map(RunId::uuid)),
         created_us: Set(micros(job.created_at)),
@@ -275,9 +285,9 @@ pub async fn change(
                 .col_expr(C::Blacklist, Expr::value(document::write(&regions.blacklist)?)),
             Change::Tags(tags) => update.col_expr(C::Tags, Expr::value(document::write(&tags)?)),
             Change::StartAt(at) => update.col_expr(C::StartUs, Expr::value(micros(at))),
-            Change::Uploaded(bytes) => {
-                update.col_expr(C::UploadBytes, Expr::value(bytes.cast_signed()))
-            }
+            Change::Uploaded(upload) => update
+                .col_expr(C::UploadBytes, Expr::value(upload.size.cast_signed()))
+                .col_expr(C::UploadVersion, Expr::value(upload.version)),
         };
     }
     Ok(update.exec(db).await?.rows_affected == 1)
@@ -380,7 +390,9 @@ fn read(row: &row::Model) -> Result<Job, DbErr> {
         },
         tags: document::read(&row.tags)?,
         start_at: row.start_us.map(time),
-        upload_bytes: row.upload_bytes.map(i64::unsigned_abs),
+        upload: row
+            .upload_bytes
+            .map(|size| Upload { size: size.unsigned_abs(), version: row.upload_version.clone() }),
         draft: row.draft,
         run: row.run_id.map(RunId::new),
         created_at: time(row.created_us),

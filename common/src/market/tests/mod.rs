@@ -13,10 +13,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::*;
-use crate::chunks::{ChunkTable, Object, Place};
+use crate::chunks::ChunkTable;
 use crate::device::Device;
 use crate::digest::Digest;
 use crate::ids::{JobId, PackageId};
+use crate::objects::{Object, Objects, Place};
 use crate::price::price;
 use crate::protocol::{
     Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Receipt, SignedReceipt, Sync,
@@ -81,8 +82,8 @@ fn spec(limits: Limits) -> RunSpec {
 }
 
 fn table(chunks: u32) -> ChunkTable {
-    let object = Object { name: "empty".to_owned(), size: 0, place: Place::Empty };
-    ChunkTable::copies(vec![object], chunks).unwrap()
+    let object = Object { name: "empty".to_owned(), size: 0, place: Place::Empty, version: None };
+    ChunkTable::copies(Objects::pack(&[object]).unwrap(), chunks).unwrap()
 }
 
 fn credits(text: &str) -> Credits {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bollard::query_parameters::RemoveImageOptions;
 use common::digest::Digest;
-use common::protocol::Work;
+use common::protocol::{Inputs, Work};
 use common::resources::{Resources, Usage};
 use common::spec::Image as From;
 use common::task::{Lease, Stage};
@@ -61,7 +61,7 @@ impl Bench {
         fs::copy(BUSYBOX, app.join("busybox")).unwrap();
         let caches = Mounted::of_tests(&self.folder("user"), &self.folder("shared"), 4 << 20);
         let folders = Folders { app: &app, inputs: &inputs, results: &results, caches: &caches };
-        runtime::launch(lease, &work(lease.task.stage), folders, 10 << 20).unwrap()
+        runtime::launch(lease, &work(lease.task.stage), &Inputs::Files, folders, 10 << 20).unwrap()
     }
 
     async fn run(&self, launch: &Launch) -> Result<Ended, Error> {

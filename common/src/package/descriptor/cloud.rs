@@ -1,0 +1,160 @@
+//! Descriptors of customers' buckets: one shape for all clouds, with small differences.
+
+use super::{
+    Checked, DataPlace, Descriptor, SECRET_CHARS_MAX, URL_CHARS_MAX, both_refused, check_url,
+    described, drop_shown, finish, inline,
+};
+use crate::package::loose::{Invalid, Loose, check_line};
+use crate::pattern::Pattern;
+use crate::spec::{Cloud, Provider};
+
+const NAME_CHARS_MAX: usize = 1024;
+/// The most paths of one source.
+const NAMES_MAX: usize = 1_000;
+/// The most of them that are folders or patterns: for each of these the bucket is listed.
+const LISTED_MAX: usize = 32;
+const FIELDS: &str =
+    "name, names, bucketName, cloudRegion, endpoint, secret_id, accessKey, secretKey";
+const AZURE_FIELDS: &str =
+    "name, names, containerName, accountName, endpoint, secret_id, accessKey, secretKey";
+
+pub fn source(descriptor: &str, mut params: Loose) -> Result<Checked, Invalid> {
+    let paths = source_paths(&mut params)?;
+    read(descriptor, params, paths)
+}
+
+pub fn destination(descriptor: &str, mut params: Loose) -> Result<Checked, Invalid> {
+    let folder = path(&params.name("name"), &params.text("name")?.unwrap_or_default())?;
+    read(descriptor, params, vec![folder])
+}
+
+/// The canonical descriptor.
+pub fn descriptor(bucket: &Cloud, paths: &[String]) -> Descriptor {
+    let (kind, name_field, region, account) = match &bucket.provider {
+        Provider::Aws { region } | Provider::Gcp { region } | Provider::Storj { region } => {
+            ("S3DataSource", "bucketName", Some(region.as_str()), None)
+        }
+        Provider::Azure { account } => {
+            ("AzureDataSource", "containerName", None, account.as_deref())
+        }
+    };
+    let fields = vec![
+        ("name", paths.first().map(String::as_str)),
+        (name_field, Some(bucket.name.as_str())),
+        ("cloudRegion", region),
+        ("accountName", account),
+        ("endpoint", bucket.endpoint.as_deref()),
+        ("secret_id", bucket.secret.as_deref()),
+    ];
+    let mut descriptor = described(bucket.provider.name(), Some(kind), fields);
+    if paths.len() > 1 {
+        descriptor.params.insert("names".to_owned(), paths[1..].into());
+    }
+    descriptor
+}
+
+fn read(descriptor: &str, mut params: Loose, paths: Vec<String>) -> Result<Checked, Invalid> {
+    drop_shown(&mut params);
+    let is_azure = descriptor == "azure";
+    let name = bucket_name(&mut params, is_azure)?;
+    let endpoint = endpoint(&mut params)?;
+    let secret = params.line("secret_id", 255)?;
+    let account_field = params.name("accountName");
+    let account = if is_azure { account(&mut params)? } else { None };
+    let inline = match (&account, params.has("accessKey")) {
+        (Some(account), false) => {
+            let secret_key = params.line("secretKey", SECRET_CHARS_MAX)?;
+            secret_key.map(|key| super::Inline { access_key: account.clone(), secret_key: key })
+        }
+        _ => inline(&mut params, "accessKey", "secretKey")?,
+    };
+    both_refused(&params, secret.is_some() && inline.is_some())?;
+    if is_azure && account.is_none() && secret.is_none() && inline.is_none() {
+        let problem = "is missing: the name of the storage account";
+        return Err(Invalid::new(account_field, problem));
+    }
+    let region = |params: &mut Loose, usual: &str| {
+        Ok(params.line("cloudRegion", 64)?.unwrap_or_else(|| usual.to_owned()))
+    };
+    let provider = match descriptor {
+        "gcp" => Provider::Gcp { region: region(&mut params, "auto")? },
+        "storj" => Provider::Storj { region: region(&mut params, "global")? },
+        "azure" => Provider::Azure { account },
+        _ => Provider::Aws { region: region(&mut params, "us-east-1")? },
+    };
+    finish(params, if is_azure { AZURE_FIELDS } else { FIELDS })?;
+    let bucket = Cloud { provider, name, endpoint, secret };
+    Ok(Checked { place: DataPlace::Cloud { bucket, paths }, inline })
+}
+
+/// `name`, then `names`, each a key, a folder that ends in `/`, or a pattern.
+fn source_paths(params: &mut Loose) -> Result<Vec<String>, Invalid> {
+    let (first_field, field) = (params.name("name"), params.name("names"));
+    let first = params.text("name")?.map(|name| (first_field.clone(), name));
+    let others = params.texts("names", NAMES_MAX)?;
+    let others = others.into_iter().enumerate().map(|(i, name)| (format!("{field}[{i}]"), name));
+    let (mut paths, mut listed) = (Vec::new(), 0);
+    for (field, name) in first.into_iter().chain(others) {
+        let path = path(&field, &name)?;
+        if path.is_empty() {
+            return Err(Invalid::new(field, "is missing: the path of an input file in the bucket"));
+        }
+        let pattern = Pattern::parse(&path).map_err(|bad| Invalid::new(&field, bad.to_string()))?;
+        listed += usize::from(!matches!(pattern, Pattern::Key(_)));
+        paths.push(path);
+    }
+    if listed > LISTED_MAX {
+        let problem = format!("must have at most {LISTED_MAX} folders and patterns");
+        return Err(Invalid::new(field, problem));
+    }
+    if paths.is_empty() {
+        let problem = "is missing: the path of the input file in the bucket, a folder ending in /, \
+                       or a pattern such as in/*.csv";
+        return Err(Invalid::new(first_field, problem));
+    }
+    Ok(paths)
+}
+
+fn path(field: &str, text: &str) -> Result<String, Invalid> {
+    check_line(field, text, NAME_CHARS_MAX)?;
+    let path = text.trim_start_matches('/').to_owned();
+    if path.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(Invalid::new(field, "must not contain . or .. as a folder"));
+    }
+    Ok(path)
+}
+
+fn bucket_name(params: &mut Loose, is_azure: bool) -> Result<String, Invalid> {
+    let key = if is_azure && params.has("containerName") { "containerName" } else { "bucketName" };
+    let field = params.name(key);
+    let name = params
+        .line(key, 255)?
+        .ok_or_else(|| Invalid::new(&field, "is missing: the bucket's name"))?;
+    // Azure's own containers begin with a dollar.
+    let plain = name.strip_prefix('$').filter(|_| is_azure).unwrap_or(&name);
+    if plain.contains(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))) {
+        return Err(Invalid::new(field, "must be letters, digits, - . and _"));
+    }
+    Ok(name)
+}
+
+/// An account's name becomes part of an address.
+fn account(params: &mut Loose) -> Result<Option<String>, Invalid> {
+    let field = params.name("accountName");
+    let account = params.line("accountName", 64)?;
+    if account.as_deref().is_some_and(|name| !name.bytes().all(|b| b.is_ascii_alphanumeric())) {
+        return Err(Invalid::new(field, "must be letters and digits"));
+    }
+    Ok(account)
+}
+
+fn endpoint(params: &mut Loose) -> Result<Option<String>, Invalid> {
+    for key in ["endpoint", "endpointUrl"] {
+        let field = params.name(key);
+        if let Some(url) = params.line(key, URL_CHARS_MAX)? {
+            check_url(&field, &url)?;
+            return Ok(Some(url.trim_end_matches('/').to_owned()));
+        }
+    }
+    Ok(None)
+}

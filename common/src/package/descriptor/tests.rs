@@ -1,0 +1,167 @@
+use serde_json::Value;
+
+use super::*;
+use crate::spec::Provider;
+
+fn source(value: Value) -> Result<Checked, Invalid> {
+    Descriptor::check_source(Loose::new("dataSource", value)?)
+}
+
+fn refused(value: Value) -> String {
+    source(value).err().expect("must be refused").field
+}
+
+#[test]
+fn an_s3_source_is_read_in_both_spellings_and_both_names() {
+    let camel = json!({"dataSourceDescriptor": "aws", "params": {
+        "@type": "type.googleapis.com/bytenite.data_source.S3DataSource",
+        "name": "/in/data.csv", "bucketName": "b", "cloudRegion": "us-east-2",
+        "secret_id": "s"}});
+    let snake = json!({"data_source_descriptor": "S3", "params": {
+        "name": "in/data.csv", "bucket_name": "b", "cloud_region": "us-east-2",
+        "secretId": "s"}});
+
+    let place = source(camel).ok().unwrap().place;
+
+    assert_eq!(place.secret(), Some("s"));
+    assert!(source(snake).ok().unwrap().place == place);
+}
+
+#[test]
+fn kept_descriptors_read_back() {
+    for params in [
+        json!({"dataSourceDescriptor": "s3", "params": {"name": "n", "bucketName": "b",
+               "endpointUrl": "http://127.0.0.1:9000/"}}),
+        json!({"dataSourceDescriptor": "gcp", "params": {"names": ["a/", "b/*.csv", "c"],
+               "bucketName": "b", "cloudRegion": "us-west2-b", "secret_id": "g"}}),
+        json!({"dataSourceDescriptor": "storj", "params": {"name": "a", "names": ["a", "b"],
+               "bucketName": "b"}}),
+        json!({"dataSourceDescriptor": "azure", "params": {"name": "n", "containerName": "$web",
+               "secret_id": "s"}}),
+        json!({"dataSourceDescriptor": "azure", "params": {"name": "n", "bucketName": "c",
+               "accountName": "store7", "endpoint": "http://127.0.0.1:10000/store7"}}),
+        json!({"dataSourceDescriptor": "url", "params": {"url": "https://h/x", "username": "u",
+               "secret_id": "s"}}),
+        json!({"dataSourceDescriptor": "file", "params": {"name": "a.csv", "tempUrl": "x"}}),
+        json!({"dataSourceDescriptor": "bypass"}),
+    ] {
+        let place = source(params).ok().unwrap().place;
+
+        assert_eq!(place.descriptor().place("dataSource"), Ok(place));
+    }
+}
+
+#[test]
+fn inline_keys_never_reach_the_descriptor() {
+    let checked = source(json!({"dataSourceDescriptor": "ftp", "params": {}}));
+    assert!(checked.is_err());
+
+    let checked = source(json!({"dataSourceDescriptor": "s3", "params": {"name": "n",
+        "bucketName": "b", "accessKey": "AK", "secretKey": "TOPSECRET"}}))
+    .ok()
+    .unwrap();
+
+    let kept = checked.place.with_secret("id".to_owned()).descriptor();
+    assert!(checked.inline.is_some_and(|inline| inline.secret_key == "TOPSECRET"));
+    assert!(!serde_json::to_string(&kept).unwrap().contains("TOPSECRET"));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let s3 = |params: Value| refused(json!({"dataSourceDescriptor": "aws", "params": params}));
+    let url = |url: &str| refused(json!({"dataSourceDescriptor": "url", "params": {"url": url}}));
+
+    assert_eq!(refused(json!({"params": {}})), "dataSource.dataSourceDescriptor");
+    assert_eq!(
+        refused(json!({"dataSourceDescriptor": "bucket"})),
+        "dataSource.dataSourceDescriptor"
+    );
+    assert_eq!(s3(json!({"name": "n"})), "dataSource.params.bucketName");
+    assert_eq!(s3(json!({"bucketName": "b"})), "dataSource.params.name");
+    assert_eq!(s3(json!({"bucketName": "b/c", "name": "n"})), "dataSource.params.bucketName");
+    assert_eq!(s3(json!({"bucketName": "b", "name": "a/../b"})), "dataSource.params.name");
+    assert_eq!(
+        s3(json!({"bucketName": "b", "name": "n", "secretKey": "s"})),
+        "dataSource.params.accessKey"
+    );
+    assert_eq!(
+        s3(json!({"bucketName": "b", "name": "n", "endpont": "http://x"})),
+        "dataSource.params.endpont"
+    );
+    for bad in ["ftp://h/x", "file:///etc/passwd", "http://", "http://u:p@h/", "h/x"] {
+        assert_eq!(url(bad), "dataSource.params.url", "{bad}");
+    }
+}
+
+#[test]
+fn a_descriptor_keeps_the_name_it_was_given() {
+    for (given, kept, kind) in [
+        ("S3", "aws", "S3DataSource"),
+        ("aws", "aws", "S3DataSource"),
+        ("gcp", "gcp", "S3DataSource"),
+        ("Storj", "storj", "S3DataSource"),
+        ("azure", "azure", "AzureDataSource"),
+    ] {
+        let place = source(json!({"dataSourceDescriptor": given, "params": {
+            "@type": "type.googleapis.com/bytenite.data_source.StorjDataSource",
+            "name": "n", "bucketName": "bbb", "secret_id": "s"}}));
+
+        let shown = place.ok().unwrap().place.descriptor();
+
+        assert_eq!(shown.name, kept);
+        assert_eq!(shown.params["@type"], format!("{TYPE_PREFIX}{kind}"));
+    }
+}
+
+#[test]
+fn the_form_of_2023_is_read() {
+    let checked = source(json!({"dataSourceDescriptor": "storj", "params": {
+        "@type": "type.googleapis.com/bytenite.data_source.StorjDataSource", "name": "/in/x.mp4",
+        "bucketName": "demo", "cloudRegion": "us1", "accessKey": "AK", "secretKey": "SK"}}))
+    .ok()
+    .unwrap();
+
+    let inline = checked.inline.unwrap();
+    assert_eq!((inline.access_key.as_str(), inline.secret_key.as_str()), ("AK", "SK"));
+    let DataPlace::Cloud { bucket, paths } = checked.place else { panic!("not a bucket") };
+    assert_eq!(bucket.provider, Provider::Storj { region: "us1".to_owned() });
+    assert_eq!(paths, ["in/x.mp4"]);
+}
+
+#[test]
+fn an_azure_account_comes_from_its_field_or_its_key() {
+    let azure = |params: Value| source(json!({"dataSourceDescriptor": "azure", "params": params}));
+    let inline = |params: Value| azure(params).ok().unwrap().inline.unwrap().access_key;
+
+    let named = json!({"name": "n", "containerName": "ccc", "accountName": "acc1",
+                       "secretKey": "k"});
+    let keyed = json!({"name": "n", "containerName": "ccc", "accessKey": "acc2",
+                       "secretKey": "k"});
+
+    assert_eq!((inline(named).as_str(), inline(keyed).as_str()), ("acc1", "acc2"));
+    let nobodys = azure(json!({"name": "n", "containerName": "ccc"}));
+    assert_eq!(nobodys.err().unwrap().field, "dataSource.params.accountName");
+    let evil = json!({"name": "n", "containerName": "ccc", "accountName": "x.evil.com/"});
+    assert_eq!(azure(evil).err().unwrap().field, "dataSource.params.accountName");
+}
+
+#[test]
+fn names_that_cannot_be_read_are_named() {
+    let aws = |params: Value| {
+        let mut with_bucket = json!({"bucketName": "bbb"});
+        with_bucket.as_object_mut().unwrap().extend(params.as_object().unwrap().clone());
+        refused(json!({"dataSourceDescriptor": "aws", "params": with_bucket}))
+    };
+
+    assert_eq!(aws(json!({"name": "in/[a"})), "dataSource.params.name");
+    assert_eq!(aws(json!({"names": ["a", "in/[z-a]"]})), "dataSource.params.names[1]");
+    assert_eq!(aws(json!({"names": ["a", ""]})), "dataSource.params.names[1]");
+    assert_eq!(aws(json!({"names": ["a", "b/../c"]})), "dataSource.params.names[1]");
+    assert_eq!(aws(json!({"names": ["a\nb"]})), "dataSource.params.names[0]");
+    assert_eq!(aws(json!({"names": vec!["a/"; 33]})), "dataSource.params.names");
+    assert_eq!(aws(json!({"names": vec!["a"; 1001]})), "dataSource.params.names");
+    let destination = json!({"dataSourceDescriptor": "aws", "params": {"names": ["a"],
+                             "bucketName": "bbb"}});
+    let fields = Loose::new("dataDestination", destination).unwrap();
+    assert!(Descriptor::check_destination(fields).is_err());
+}

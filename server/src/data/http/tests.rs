@@ -1,0 +1,207 @@
+use common::objects::Place;
+
+use super::*;
+use crate::data::testing::{WebServer, answer, customer, text};
+
+fn file(url: &str, guard: Guard) -> Result<WebFile, Error> {
+    WebFile::new(guard.web_client().unwrap(), guard, url, None)
+}
+
+fn probed(size: u64, version: Option<&str>) -> Object {
+    let version = version.map(ToOwned::to_owned);
+    Object { name: "x".into(), size, place: Place::Empty, version }
+}
+
+fn open(url: &str) -> WebFile {
+    file(url, Guard::new(true)).unwrap()
+}
+
+#[tokio::test]
+async fn a_server_with_ranges_is_read_by_ranges() {
+    let server = WebServer::with_ranges(b"hello".to_vec()).await;
+    let file = open(&server.url);
+
+    assert!(matches!(file.probe().await, Ok(Probe::Ranges { size: 5, .. })));
+    assert_eq!(text(file.read(1..4, &probed(5, None)).await.unwrap()).await.unwrap(), b"ell");
+    assert!(customer(file.read(0..2, &probed(6, None)).await).contains("has changed"));
+    assert!(customer(file.read(7..9, &probed(9, None)).await).contains("has changed"));
+}
+
+#[tokio::test]
+async fn an_empty_file_has_no_bytes() {
+    let server = WebServer::with_ranges(Vec::new()).await;
+
+    assert!(matches!(open(&server.url).probe().await, Ok(Probe::Ranges { size: 0, .. })));
+}
+
+#[tokio::test]
+async fn a_server_that_stops_giving_ranges_is_noticed() {
+    let server = WebServer::start(|_| answer("200 OK", &[], b"hello")).await;
+
+    assert!(customer(open(&server.url).read(0..2, &probed(5, None)).await).contains("no longer"));
+}
+
+#[tokio::test]
+async fn a_file_that_changes_and_keeps_its_size_is_noticed() {
+    for header in ["etag", "last-modified"] {
+        let server = WebServer::start(move |_| {
+            let version = (header, "\"new\"".to_owned());
+            let range = ("content-range", "bytes 0-1/5".to_owned());
+            answer("206 Partial Content", &[version, range], b"he")
+        })
+        .await;
+        let file = open(&server.url);
+
+        assert!(file.read(0..2, &probed(5, Some("\"new\""))).await.is_ok());
+        assert!(file.read(0..2, &probed(5, None)).await.is_ok());
+        let changed = file.read(0..2, &probed(5, Some("\"old\""))).await;
+        assert!(customer(changed).contains("has changed"));
+        let Ok(Probe::Ranges { version, .. }) = file.probe().await else { panic!() };
+        assert_eq!(version.as_deref(), Some("\"new\""));
+    }
+}
+
+#[tokio::test]
+async fn odd_answers_are_not_taken_for_bytes() {
+    for header in ["bytes 1-1/5", "bytes */5", "bytes 0-0/*", "lines 0-0/5", "x", "bytes -/"] {
+        let header = ("content-range", header.to_owned());
+        let server = WebServer::start(move |_| {
+            answer("206 Partial Content", std::slice::from_ref(&header), b"h")
+        })
+        .await;
+
+        assert!(customer(open(&server.url).probe().await).contains("wrongly"));
+        assert!(file_read_fails(&server).await);
+    }
+}
+
+async fn file_read_fails(server: &WebServer) -> bool {
+    matches!(open(&server.url).read(0..1, &probed(5, None)).await, Err(Error::Customer(_)))
+}
+
+#[tokio::test]
+async fn short_and_long_answers_fail() {
+    for body in [&b"he"[..], b"hello world"] {
+        let server = WebServer::start(move |_| {
+            let header = ("content-range", "bytes 0-4/5".to_owned());
+            answer("206 Partial Content", &[header], body)
+        })
+        .await;
+
+        let read = open(&server.url).read(0..5, &probed(5, None)).await.unwrap();
+        assert!(text(read).await.is_err());
+    }
+    // The connection ends before what was announced.
+    let server = WebServer::start(|_| {
+        b"HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-4/5\r\n\
+          content-length: 5\r\n\r\nhel"
+            .to_vec()
+    })
+    .await;
+    let read = open(&server.url).read(0..5, &probed(5, None)).await.unwrap();
+    assert!(matches!(text(read).await, Err(Error::Io(_))));
+}
+
+#[tokio::test]
+async fn huge_headers_and_noise_end_the_request() {
+    let huge = answer("200 OK", &[("x", "y".repeat(8 << 20))], b"hello");
+    let many = answer("200 OK", &vec![("x", "y".to_owned()); 10_000], b"hello");
+    for bytes in [huge, many, b"\0\0\0\0\r\n\r\n".to_vec(), Vec::new()] {
+        let server = WebServer::start(move |_| bytes.clone()).await;
+
+        assert!(matches!(open(&server.url).probe().await, Err(Error::Io(_))));
+    }
+}
+
+#[tokio::test]
+async fn refusals_say_who_must_act_and_keep_secrets() {
+    for (status, is_customers, words) in [
+        ("401 Unauthorized", true, "user name and password"),
+        ("403 Forbidden", true, "user name and password"),
+        ("404 Not Found", true, "there is nothing at"),
+        ("418 I'm a teapot", true, "instead of the file"),
+        ("429 Too Many Requests", false, "429"),
+        ("503 Service Unavailable", false, "503"),
+    ] {
+        let server = WebServer::start(move |_| answer(status, &[], b"")).await;
+        let url = server.url.replace("//", "//user:hidden@") + "/a?signature=hidden#hidden";
+
+        let Err(error) = open(&url).probe().await else { panic!("{status}") };
+
+        assert_eq!(matches!(error, Error::Customer(_)), is_customers, "{status}");
+        let text = format!("{error:?}");
+        assert!(text.contains(words), "{text}");
+        assert!(!text.contains("hidden"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_sent_and_not_taken_to_another_host() {
+    let other = WebServer::with_ranges(b"hello".to_vec()).await;
+    let target = other.url.replace("127.0.0.1", "localhost");
+    let server =
+        WebServer::start(move |_| answer("302 Found", &[("location", target.clone())], b"")).await;
+    let basic = Some(("ann".to_owned(), "secret".to_owned()));
+    let guard = Guard::new(true);
+    let client = guard.web_client().unwrap();
+    let file = WebFile::new(client, guard, &server.url, basic).unwrap();
+
+    assert!(matches!(file.probe().await, Ok(Probe::Ranges { size: 5, .. })));
+
+    let first = server.seen.lock().unwrap().concat();
+    assert!(first.contains("authorization: Basic YW5uOnNlY3JldA=="), "{first}");
+    let second = other.seen.lock().unwrap().concat();
+    assert!(!second.contains("authorization"), "{second}");
+}
+
+#[tokio::test]
+async fn private_addresses_are_refused_in_every_spelling() {
+    let server = WebServer::with_ranges(b"hello".to_vec()).await;
+    let port = server.url.rsplit(':').next().unwrap().to_owned();
+    for host in ["127.0.0.1", "127.1", "2130706433", "[::ffff:127.0.0.1]", "0.0.0.0"] {
+        let url = format!("http://{host}:{port}/x");
+        assert!(customer(file(&url, Guard::new(false)).map(drop)).contains("private address"));
+    }
+    let named = file(&format!("http://localhost:{port}/x"), Guard::new(false)).unwrap();
+    assert!(customer(named.probe().await.map(drop)).contains("private address"));
+    assert!(server.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn each_hop_of_a_redirect_is_checked() {
+    let inside = WebServer::with_ranges(b"inside".to_vec()).await;
+    for target in [
+        inside.url.clone(),
+        inside.url.replace("127.0.0.1", "localhost"),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+        "file:///etc/passwd".to_owned(),
+    ] {
+        // The first hop may be private: what is checked here is the second one, by a client
+        // whose guard is strict, asked through a file whose guard is not.
+        let server =
+            WebServer::start(move |_| answer("302 Found", &[("location", target.clone())], b""))
+                .await;
+        let strict = Guard::new(false).web_client().unwrap();
+        let file = WebFile::new(strict, Guard::new(true), &server.url, None).unwrap();
+
+        assert!(matches!(file.probe().await, Err(Error::Customer(_))));
+        assert_eq!(server.seen.lock().unwrap().len(), 1);
+    }
+    assert!(inside.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_circle_of_redirects_ends() {
+    let server =
+        WebServer::start(|_| answer("302 Found", &[("location", "/again".into())], b"")).await;
+
+    assert!(customer(open(&server.url).probe().await).contains("redirects more than"));
+    assert_eq!(server.seen.lock().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn what_is_not_a_web_address_is_refused() {
+    for url in ["", "x", "/etc/passwd", "file:///etc/passwd", "ftp://h/x", "http://"] {
+        assert!(customer(file(url, Guard::new(true)).map(drop)).starts_with("url: "), "{url}");
+    }
+}

@@ -1,0 +1,122 @@
+use std::fmt::Write as _;
+
+use common::spec::{Cloud, Provider};
+
+use super::*;
+use crate::data::address::Guard;
+use crate::data::testing::{S3Server, WebServer, answer, customer};
+
+const LIMITS: Limits = Limits { objects: 100, pages: 10 };
+
+fn open(endpoint: &str, keys: bool) -> CloudBucket {
+    let provider = Provider::Aws { region: "us-east-1".into() };
+    let endpoint = Some(endpoint.to_owned());
+    let cloud = Cloud { provider, name: "main".into(), endpoint, secret: None };
+    let guard = Guard::new(true);
+    let keys = keys.then(S3Server::keys);
+    CloudBucket::open(&cloud, keys.as_ref(), guard, guard.store_client().unwrap()).unwrap()
+}
+
+async fn chosen(bucket: &CloudBucket, paths: &[&str]) -> Vec<String> {
+    let paths: Vec<_> = paths.iter().map(|path| (*path).to_owned()).collect();
+    let chosen = choose(bucket, &paths, LIMITS).await.unwrap();
+    assert!(!chosen.more);
+    chosen.objects.iter().map(|object| object.shown().to_owned()).collect()
+}
+
+/// A page of a listing: keys and ETags, and whether it is the last.
+fn page(objects: &[(&str, &str)], next: Option<&str>) -> Vec<u8> {
+    let mut xml = "<?xml version=\"1.0\"?><ListBucketResult>".to_owned();
+    for (key, etag) in objects {
+        let size = if key.ends_with('/') { 0 } else { 5 };
+        write!(
+            xml,
+            "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+             <ETag>{etag}</ETag><Size>{size}</Size></Contents>"
+        )
+        .unwrap();
+    }
+    if let Some(next) = next {
+        write!(xml, "<NextContinuationToken>{next}</NextContinuationToken>").unwrap();
+    }
+    xml += "</ListBucketResult>";
+    answer("200 OK", &[], xml.as_bytes())
+}
+
+#[tokio::test]
+async fn keys_folders_and_patterns_choose_objects_in_the_order_of_their_keys() {
+    let server = S3Server::start().await;
+    for key in
+        ["in/b.csv", "in/a.csv", "in/c.txt", "in/deep/d.csv", "in-2/e.csv", "f*.csv", "fg.csv"]
+    {
+        server.write(key, b"x");
+    }
+    let bucket = open(&server.endpoint, true);
+
+    let folder = ["in/a.csv", "in/b.csv", "in/c.txt", "in/deep/d.csv"];
+    assert_eq!(chosen(&bucket, &["/in/"]).await, folder);
+    assert_eq!(chosen(&bucket, &["in/*.csv"]).await, ["in/a.csv", "in/b.csv"]);
+    let all = ["in-2/e.csv", "in/a.csv", "in/b.csv", "in/deep/d.csv"];
+    assert_eq!(chosen(&bucket, &["in*/**/*.csv"]).await, all);
+    assert_eq!(chosen(&bucket, &["in/c.txt", "in/b.csv", "in/*.csv"]).await, folder[..3]);
+    assert_eq!(chosen(&bucket, &["f*.csv"]).await, ["f*.csv"], "an object of this very key");
+    assert_eq!(chosen(&bucket, &["f?.csv"]).await, ["f*.csv", "fg.csv"]);
+    let missing = choose(&bucket, &["in/".into(), "gone".into()], LIMITS).await;
+    assert!(customer(missing).contains("\"gone\""));
+}
+
+#[tokio::test]
+async fn a_listing_pins_versions_and_leaves_out_what_only_marks_a_folder() {
+    let server = WebServer::start(|head| {
+        if head.starts_with("HEAD") {
+            return answer("404 Not Found", &[], b"");
+        }
+        if head.contains("continuation-token=two") {
+            return page(&[("in/sub/b", "\"v2\""), ("in/z", "v3")], None);
+        }
+        page(&[("in/", "\"m\""), ("in/a", "\"v1\""), ("in/sub/", "\"m\"")], Some("two"))
+    })
+    .await;
+
+    let listed = choose(&open(&server.url, false), &["in/**".into()], LIMITS).await.unwrap();
+
+    let seen: Vec<_> = listed.objects.iter().map(|o| (o.name, o.version.unwrap())).collect();
+    let quoted = |name: &str, v: &str| (name.to_owned(), format!("\"{v}\""));
+    assert_eq!(seen, [quoted("a", "v1"), quoted("b", "v2"), quoted("z", "v3")]);
+}
+
+#[tokio::test]
+async fn a_listing_out_of_order_is_sorted() {
+    let server = WebServer::start(|_| {
+        page(&[("in/b", "x"), ("in/c", "x"), ("in/a", "x"), ("in/b", "x")], None)
+    })
+    .await;
+
+    assert_eq!(chosen(&open(&server.url, false), &["in/"]).await, ["in/a", "in/b", "in/c"]);
+}
+
+#[tokio::test]
+async fn a_bucket_that_never_ends_is_left_after_some_pages() {
+    let empty = WebServer::start(|_| page(&[], Some("again"))).await;
+    let full =
+        WebServer::start(|_| page(&[("in/a", "x"), ("in/b", "x"), ("in/c", "x")], Some("again")))
+            .await;
+
+    for (server, objects) in [(&empty, 0), (&full, 2)] {
+        let limits = Limits { objects: 2, pages: 10 };
+        let chosen = choose(&open(&server.url, false), &["in/".into()], limits).await.unwrap();
+
+        assert!(chosen.more);
+        assert_eq!(chosen.objects.len(), objects);
+        assert!(server.seen.lock().unwrap().len() <= 10);
+    }
+}
+
+#[tokio::test]
+async fn names_that_cannot_be_used_are_the_customers_error() {
+    let server = WebServer::start(|_| page(&[("in//a", "x")], None)).await;
+
+    let text = customer(choose(&open(&server.url, false), &["in/".into()], LIMITS).await);
+
+    assert!(text.contains("has a name that cannot be used"), "{text}");
+}

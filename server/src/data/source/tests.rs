@@ -1,0 +1,190 @@
+use super::*;
+use crate::data::testing::{
+    RUN, S3Server, WebServer, answer, customer, folder, noise, reader, stream, text, upload,
+    url_source,
+};
+use crate::secrets::KeyPair;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn an_s3_object_is_looked_at_read_and_linked() {
+    let server = S3Server::start().await;
+    let bytes = noise(300_000);
+    server.write("in/a b+é.bin", &bytes);
+    let (_folder, ours) = folder().await;
+    let source = server.source(&["/in/a b+é.bin"]);
+    let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
+
+    let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+
+    assert_eq!((object.name.as_str(), object.size), ("a b+é.bin", 300_000));
+    for (from, to) in [(0, 300_000), (0, 1), (299_999, 300_000), (7, 7)] {
+        let read = reader.read(&object, from as u64..to as u64).await.unwrap();
+        assert!(text(read).await.unwrap() == bytes[from..to]);
+    }
+    assert!(reader.read(&object, 0..300_001).await.is_err());
+    let direct = reader.direct(&object, HOUR).await.unwrap().unwrap();
+    let (link, version) = (direct.url, direct.version.unwrap());
+    assert_eq!((version.path.as_str(), Some(version.etag)), ("in/a b+é.bin", object.version));
+    let client = super::super::address::own_client().unwrap();
+    let answer = client.get(&link).header("range", "bytes=5-9").send().await.unwrap();
+    assert_eq!(answer.status(), 206);
+    assert_eq!(answer.bytes().await.unwrap()[..], bytes[5..10]);
+    let answer = client.get(link.replace("X-Amz-Expires=3600", "X-Amz-Expires=9999"));
+    assert_eq!(answer.send().await.unwrap().status(), 403);
+}
+
+#[tokio::test]
+async fn a_changed_s3_object_is_noticed() {
+    for changed in [&b"hello, world"[..], b"world"] {
+        let server = S3Server::start().await;
+        server.write("a", b"hello");
+        let (_folder, ours) = folder().await;
+        let source = server.source(&["a"]);
+        let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
+        let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+        assert!(reader.read(&object, 0..5).await.is_ok());
+
+        server.write("a", changed);
+
+        assert!(customer(reader.read(&object, 0..5).await).contains("\"a\""));
+        assert!(customer(reader.read(&object, 0..5).await).contains("has changed"));
+    }
+}
+
+#[tokio::test]
+async fn an_s3_source_that_cannot_be_read_names_the_field() {
+    let server = S3Server::start().await;
+    server.write("a", b"hello");
+    let (_folder, ours) = folder().await;
+    let wrong = KeyPair { secret_key: "hidden".into(), ..S3Server::keys() };
+    for (path, keys, field) in [
+        ("b", Some(S3Server::keys()), "path: there is no object \"b\""),
+        ("a//b", Some(S3Server::keys()), "path: "),
+        ("../x", Some(S3Server::keys()), "path: "),
+        ("", Some(S3Server::keys()), "path: "),
+        ("in/", Some(S3Server::keys()), "path: there is no object in the bucket \"main\""),
+        ("in/*.csv", Some(S3Server::keys()), "path: there is no object in the bucket \"main\""),
+        ("in/[", Some(S3Server::keys()), "path: \"in/[\" is not a pattern"),
+        ("a", Some(wrong.clone()), "secret: the bucket \"main\""),
+        ("*", Some(wrong), "secret: the bucket \"main\""),
+        ("a", None, "secret: the bucket \"main\""),
+        ("/", None, "path: "),
+    ] {
+        let source = server.source(&[path]);
+        let reader = reader(&ours, &source, keys.as_ref()).await;
+
+        let text = customer(reader.resolve(RUN, &source).await);
+
+        assert!(text.starts_with(field), "{text}");
+        assert!(!text.contains("hidden"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_with_ranges_is_not_copied() {
+    let server = WebServer::with_ranges(b"hello".to_vec()).await;
+    let (_folder, ours) = folder().await;
+    let source = url_source(format!("{}/dir/my%20file.txt?x=1", server.url));
+    let reader = reader(&ours, &source, None).await;
+
+    let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+
+    assert_eq!((object.name.as_str(), object.size), ("my file.txt", 5));
+    assert!(matches!(object.place, Place::Source { .. }));
+    assert_eq!(text(reader.read(&object, 1..3).await.unwrap()).await.unwrap(), b"el");
+    assert_eq!(reader.direct(&object, HOUR).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_url_without_ranges_is_copied_once() {
+    let sized = |_: &str| answer("200 OK", &[], &noise(200_000));
+    let unsized_ =
+        |_: &str| [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..], &noise(200_000)].concat();
+    for server in [WebServer::start(sized).await, WebServer::start(unsized_).await] {
+        let (_folder, ours) = folder().await;
+        let source = url_source(server.url.clone());
+        let reader = reader(&ours, &source, None).await;
+
+        let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+
+        let key = BlobKey::Staged { run: RUN, n: 0 }.path();
+        assert_eq!((object.size, &object.place), (200_000, &Place::Bucket { key }));
+        let read = text(reader.read(&object, 0..200_000).await.unwrap()).await.unwrap();
+        assert!(read == noise(200_000));
+        assert_eq!(server.seen.lock().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_breaks_off_leaves_nothing() {
+    let server =
+        WebServer::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello".to_vec()).await;
+    let (_folder, ours) = folder().await;
+    let source = url_source(server.url.clone());
+    let reader = reader(&ours, &source, None).await;
+
+    assert!(matches!(reader.resolve(RUN, &source).await, Err(Error::Io(_))));
+    assert_eq!(ours.size(&BlobKey::Staged { run: RUN, n: 0 }).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_uploaded_file_is_read_from_our_bucket() {
+    let (_folder, ours) = folder().await;
+    let key = BlobKey::Upload(common::ids::JobId::new(uuid::Uuid::from_u128(1)));
+    ours.put(&key, Expected::Nothing, stream(b"hello", 2)).await.unwrap();
+    let source = upload(&ours, &key, "../in.txt").await;
+    let reader = reader(&ours, &source, None).await;
+
+    let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+
+    assert_eq!((object.name.as_str(), object.size), (".._in.txt", 5));
+    assert_eq!(text(reader.read(&object, 0..5).await.unwrap()).await.unwrap(), b"hello");
+    assert_eq!(reader.direct(&object, HOUR).await.unwrap(), None);
+    let path = "../../etc/passwd".to_owned();
+    let forged = Source::File { key: path, name: "x".into(), size: 1, version: None };
+    assert!(customer(reader.resolve(RUN, &forged).await).contains("upload it again"));
+}
+
+#[tokio::test]
+async fn an_uploaded_file_stays_the_one_that_was_called_complete() {
+    let (_folder, folder) = folder().await;
+    let server = S3Server::start().await;
+    for ours in [folder, server.bucket().await] {
+        let key = BlobKey::Upload(common::ids::JobId::new(uuid::Uuid::from_u128(1)));
+        ours.put(&key, Expected::Nothing, stream(b"hello", 2)).await.unwrap();
+        let source = upload(&ours, &key, "in.txt").await;
+        let reader = reader(&ours, &source, None).await;
+        let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+
+        ours.put(&key, Expected::Nothing, stream(b"other", 2)).await.unwrap();
+
+        let read = customer(reader.read(&object, 0..5).await);
+        assert!(read.contains("\"in.txt\"") && read.contains("another one"), "{read}");
+        assert!(customer(reader.resolve(RUN, &source).await).contains("another one"));
+        ours.purge_upload(common::ids::JobId::new(uuid::Uuid::from_u128(1))).await.unwrap();
+        assert!(customer(reader.read(&object, 0..5).await).contains("no longer there"));
+    }
+}
+
+#[tokio::test]
+async fn no_source_is_one_empty_object() {
+    let (_folder, ours) = folder().await;
+    let reader = reader(&ours, &Source::Bypass, None).await;
+
+    let object = reader.resolve(RUN, &Source::Bypass).await.unwrap().get(0).unwrap();
+
+    let expected = Object { name: "bypass".into(), size: 0, place: Place::Empty, version: None };
+    assert_eq!(object, expected);
+    assert!(text(reader.read(&object, 0..0).await.unwrap()).await.unwrap().is_empty());
+    assert_eq!(reader.direct(&object, HOUR).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_copy_has_a_limit() {
+    let read = text(at_most(5, stream(b"hello", 2))).await;
+    assert_eq!(read.unwrap(), b"hello");
+
+    assert!(customer(text(at_most(4, stream(b"hello", 2))).await).contains("longer than"));
+}
