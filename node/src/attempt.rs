@@ -187,7 +187,7 @@ async fn in_turn<R: Remote>(
     launch.gpu = gpu.map(|gpu| gpu.id);
     let ran = async {
         if has_secrets {
-            launch.give(until(stop, secrets(attempt.lease, tools)).await?);
+            launch.give(&until(stop, secrets(attempt.lease, tools)).await?);
         }
         if is_late {
             *container = Some(tools.engine.make(launch, image).await?);
@@ -206,11 +206,8 @@ async fn in_turn<R: Remote>(
 }
 
 async fn secrets<R: Remote>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret>, Stopped> {
-    transfer::secrets(&tools.remote, lease).await.map_err(|error| match &error {
-        transfer::Error::Link(link::Error::Refused { again: false, .. }) => {
-            failed(Failure::Package, &error)
-        }
-        _ => error.into(),
+    transfer::secrets(&tools.remote, lease).await.map_err(|error| {
+        if error.refusal().is_some() { failed(Failure::Package, &error) } else { error.into() }
     })
 }
 

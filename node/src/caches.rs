@@ -19,7 +19,6 @@ use common::task::Lease;
 
 use crate::home::{Home, dir_with_mode, private_dir, remove_tree};
 use crate::keyed::Keyed;
-use crate::link;
 use crate::remote::Remote;
 use crate::results;
 use crate::transfer;
@@ -49,6 +48,9 @@ impl Default for Sizes {
     }
 }
 
+/// What a run's first task was told of a cache.
+type Lists = HashMap<(RunId, Cache), Arc<Vec<CacheFile>>>;
+
 /// The node's caches.
 #[derive(Debug)]
 pub struct Caches {
@@ -56,7 +58,7 @@ pub struct Caches {
     temporary: PathBuf,
     sizes: Sizes,
     one_at_a_time: Keyed<Option<WorkspaceId>>,
-    lists: Mutex<HashMap<(RunId, Cache), Arc<Vec<CacheFile>>>>,
+    lists: Mutex<Lists>,
     in_use: Mutex<HashMap<WorkspaceId, Weak<()>>>,
 }
 
@@ -270,7 +272,7 @@ impl Caches {
         Ok(Folder::open(place, mode)?)
     }
 
-    fn lists(&self) -> MutexGuard<'_, HashMap<(RunId, Cache), Arc<Vec<CacheFile>>>> {
+    fn lists(&self) -> MutexGuard<'_, Lists> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -279,8 +281,8 @@ impl Caches {
 fn is_outdated(error: &transfer::Error) -> bool {
     use transfer::Error as E;
     match error {
-        E::Spoiled | E::TooLarge(_) | E::Link(link::Error::Refused { again: false, .. }) => true,
-        E::Link(_) | E::Disk(_) => false,
+        E::Spoiled | E::TooLarge(_) => true,
+        E::Link(_) | E::Disk(_) => error.refusal().is_some(),
     }
 }
 

@@ -105,19 +105,18 @@ impl Remote for FakeServer {
     }
 
     async fn reply(&self, request: BlobRequest) -> Result<BlobReply, Error> {
-        Ok(match request {
-            BlobRequest::Secrets { .. } => BlobReply::Secrets(self.state().secrets.clone()),
-            BlobRequest::PullToken { .. } => {
-                BlobReply::PullToken(self.state().pull_token.clone().map(Hidden))
-            }
-            other => panic!("{other:?} is answered with more than a reply"),
-        })
+        let state = self.state();
+        if let BlobRequest::Secrets { .. } = request {
+            return Ok(BlobReply::Secrets(state.secrets.clone()));
+        }
+        assert!(matches!(request, BlobRequest::PullToken { .. }), "{request:?} is no such request");
+        Ok(BlobReply::PullToken(state.pull_token.clone().map(Hidden)))
     }
 
     async fn fetch(&self, request: BlobRequest) -> Result<Fetched, Error> {
         let mut state = self.state();
         state.fetches += 1;
-        let (bytes, from) = match request {
+        let (bytes, from) = match request.clone() {
             BlobRequest::Package { from, .. } => (&state.package, from),
             BlobRequest::Image { from, .. } => (&state.image, from),
             BlobRequest::Input { n, from, .. } => {
@@ -132,7 +131,11 @@ impl Remote for FakeServer {
                     }
                 }
             }
-            other => panic!("{other:?} is not fetched"),
+            BlobRequest::Inputs { .. }
+            | BlobRequest::Secrets { .. }
+            | BlobRequest::PullToken { .. }
+            | BlobRequest::Cached { .. }
+            | BlobRequest::Put { .. } => panic!("{request:?} is not fetched"),
         };
         let mut part = bytes[usize::try_from(from).unwrap()..].to_vec();
         let bytes = part.len() as u64;

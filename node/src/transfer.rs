@@ -38,6 +38,16 @@ pub enum Error {
     Disk(#[source] std::io::Error),
 }
 
+impl Error {
+    /// Why the server refuses for good, if it does.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Link(link::Error::Refused { message, again: false }) => Some(message),
+            Self::Link(_) | Self::Spoiled | Self::TooLarge(_) | Self::Disk(_) => None,
+        }
+    }
+}
+
 /// What is known of a file before it is fetched.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected {
@@ -111,18 +121,18 @@ pub async fn cached<R: Remote>(
 
 /// The secrets of a lease's package.
 pub async fn secrets<R: Remote>(remote: &R, lease: Lease) -> Result<Vec<Secret>, Error> {
-    match patiently(|| remote.reply(BlobRequest::Secrets { lease })).await? {
-        BlobReply::Secrets(secrets) => Ok(secrets),
-        _ => Err(Error::Link(link::Error::Protocol("an answer without secrets".to_owned()))),
-    }
+    let reply = patiently(|| remote.reply(BlobRequest::Secrets { lease })).await?;
+    if let BlobReply::Secrets(secrets) = reply { Ok(secrets) } else { Err(other("secrets")) }
 }
 
 /// What pulls a lease's private image; `None` where nothing is needed.
 pub async fn pull_token<R: Remote>(remote: &R, lease: Lease) -> Result<Option<Hidden>, Error> {
-    match patiently(|| remote.reply(BlobRequest::PullToken { lease })).await? {
-        BlobReply::PullToken(token) => Ok(token),
-        _ => Err(Error::Link(link::Error::Protocol("an answer without a token".to_owned()))),
-    }
+    let reply = patiently(|| remote.reply(BlobRequest::PullToken { lease })).await?;
+    if let BlobReply::PullToken(token) = reply { Ok(token) } else { Err(other("a token")) }
+}
+
+fn other(wanted: &str) -> Error {
+    Error::Link(link::Error::Protocol(format!("an answer without {wanted}")))
 }
 
 /// Asks until there is an answer that asking again does not change.

@@ -124,14 +124,7 @@ impl Server {
             secrets,
             mail,
             registries,
-            settings: Settings {
-                token_key: keys.token,
-                access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),
-                welcome: config.promotional_credits,
-                trusted_proxies: config.trusted_proxies.clone(),
-                limits: config.limits,
-                wallet: config.wallet.clone(),
-            },
+            settings: settings(&config, keys.token),
         };
         tasks.spawn(api::serve(app, listener, stop.clone()));
         Ok(Self {
@@ -250,6 +243,17 @@ pub async fn rotate_secrets_key(config: &Config) -> Result<Resealed, Error> {
     }
     db.close().await?;
     Ok(resealed)
+}
+
+fn settings(config: &Config, token_key: [u8; 32]) -> Settings {
+    Settings {
+        token_key,
+        access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),
+        welcome: config.promotional_credits,
+        trusted_proxies: config.trusted_proxies.clone(),
+        limits: config.limits,
+        wallet: config.wallet.clone(),
+    }
 }
 
 fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {

@@ -157,12 +157,11 @@ impl Port for World {
 
     async fn cached(&self, whose: Whose) -> Result<Vec<CacheFile>, data::Error> {
         let state = self.state();
-        let of = |(key, bytes): (&BlobKey, &Bytes)| match key {
-            BlobKey::Cached { whose: of, name } if *of == whose => {
-                let version = Digest::of(bytes).to_string();
-                Some(CacheFile { name: name.clone(), size: bytes.len() as u64, version })
-            }
-            _ => None,
+        let of = |(key, bytes): (&BlobKey, &Bytes)| {
+            let BlobKey::Cached { whose: of, name } = key else { return None };
+            let version = Digest::of(bytes).to_string();
+            let file = CacheFile { name: name.clone(), size: bytes.len() as u64, version };
+            (*of == whose).then_some(file)
         };
         Ok(state.objects.iter().filter_map(of).collect())
     }

@@ -8,7 +8,7 @@ use crate::testing::{FakeServer, SIZES, WORKSPACE, lease};
 struct Bench {
     server: FakeServer,
     caches: Caches,
-    _home: Home,
+    home: Home,
     dir: tempfile::TempDir,
 }
 
@@ -17,7 +17,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(&dir.path().join("home")).unwrap();
         let caches = Caches::open(&home, SIZES).unwrap();
-        Self { server: FakeServer::new().0, caches, _home: home, dir }
+        Self { server: FakeServer::new().0, caches, home, dir }
     }
 
     fn upload(&self, cache: Cache, name: &str, version: &str, bytes: &[u8]) {
@@ -215,8 +215,8 @@ async fn what_was_brought_is_known_after_a_restart() {
     bench.upload(Cache::User, "a", "1", b"x");
     bench.ready(1).await.unwrap();
 
-    let Bench { server, caches, _home, dir } = bench;
-    drop((caches, _home));
+    let Bench { server, caches, home, dir } = bench;
+    drop((caches, home));
     let home = Home::open(&dir.path().join("home")).unwrap();
     let caches = Caches::open(&home, SIZES).unwrap();
     caches.ready(&server, lease(Stage::Process, 0), WORKSPACE).await.unwrap();

@@ -46,9 +46,9 @@ pub struct Launch {
 impl Launch {
     /// Gives secrets to the container. Whoever may ask this machine's engine can read them there
     /// as long as the container lasts: a node's owner is trusted with what his node runs.
-    pub fn give(&mut self, secrets: Vec<Secret>) {
-        self.env.extend(secret::variables(&secrets));
-        self.redactor = Redactor::new(&secrets);
+    pub fn give(&mut self, secrets: &[Secret]) {
+        self.env.extend(secret::variables(secrets));
+        self.redactor = Redactor::new(secrets);
     }
 }
 

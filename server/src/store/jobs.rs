@@ -16,8 +16,10 @@ use super::selection::{self, Selection};
 use super::{document, micros, time};
 use crate::clock;
 pub use field::JobField;
+pub use upload::{Upload, takes_upload};
 
 mod field;
+mod upload;
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -84,14 +86,6 @@ pub struct Job {
     pub created_at: DateTime<Utc>,
     pub submitted_at: Option<DateTime<Utc>>,
     pub deleted_at: Option<DateTime<Utc>>,
-}
-
-/// An uploaded file as it was when it was called complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upload {
-    pub size: u64,
-    /// What the bucket calls these very bytes.
-    pub version: Option<String>,
 }
 
 /// One change of a draft.
@@ -347,16 +341,6 @@ pub async fn delete_ended(
         .exec(db)
         .await?;
     Ok(deleted.rows_affected == 1)
-}
-
-/// Whether a file may still be uploaded for this job.
-pub async fn takes_upload(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbErr> {
-    let open = row::Entity::find_by_id(id.uuid())
-        .filter(C::RunId.is_null())
-        .filter(C::DeletedUs.is_null())
-        .count(db)
-        .await?;
-    Ok(open > 0)
 }
 
 fn of(owner: WorkspaceId) -> Select<row::Entity> {

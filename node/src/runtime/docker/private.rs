@@ -10,7 +10,6 @@ use common::task::Lease;
 
 use super::images::{PRIVATE, Ready, gone, ready, with_tag};
 use super::{Docker, engine};
-use crate::link;
 use crate::remote::Remote;
 use crate::runtime::Error;
 use crate::transfer;
@@ -53,10 +52,8 @@ impl Docker {
 
 /// A token that the server refuses for good is the customer's business: the login has changed.
 fn not_granted(error: transfer::Error) -> Error {
-    match error {
-        transfer::Error::Link(link::Error::Refused { message, again: false }) => {
-            Error::Unusable(format!("the private image cannot be pulled: {message}"))
-        }
-        other => Error::Fetch(other),
+    match error.refusal() {
+        Some(why) => Error::Unusable(format!("the private image cannot be pulled: {why}")),
+        None => Error::Fetch(error),
     }
 }
