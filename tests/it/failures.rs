@@ -52,7 +52,8 @@ async fn a_task_that_fails_ends_the_job_and_says_with_which_code() -> Result<()>
             let logs = client
                 .post("/v1/customer/logs", json!({"jobId": id, "levels": ["UNKNOWN"]}))
                 .await?;
-            Ok((logs["taskrunner"]["0"]["logs"][0]["log"] == "no such model").then_some(()))
+            let task = logs["taskrunner"].as_object().and_then(|tasks| tasks.values().next());
+            Ok(task.filter(|task| task["logs"][0]["log"] == "no such model").map(|_| ()))
         })
         .await
     })

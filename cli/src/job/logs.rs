@@ -19,9 +19,12 @@ struct Logs {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Task {
     #[serde(default)]
     logs: Vec<Line>,
+    #[serde(default)]
+    chunk_number: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,11 +45,15 @@ impl Line {
 
 impl Logs {
     fn lines(&self) -> Vec<String> {
-        let tasks =
-            self.taskrunner.iter().flatten().map(|(task, logs)| (task.as_str(), &logs.logs));
-        let phases = (self.partitioner.iter().map(|lines| ("partitioner", lines)))
+        let mut tasks: Vec<_> = self.taskrunner.iter().flatten().collect();
+        tasks.sort_by_key(|(_, task)| task.chunk_number);
+        let tasks = tasks.into_iter().map(|(id, task)| {
+            let who = task.chunk_number.map_or_else(|| id.clone(), |n| format!("chunk {n}"));
+            (who, &task.logs)
+        });
+        let phases = (self.partitioner.iter().map(|lines| ("partitioner".to_owned(), lines)))
             .chain(tasks)
-            .chain(self.assembler.iter().map(|lines| ("assembler", lines)));
+            .chain(self.assembler.iter().map(|lines| ("assembler".to_owned(), lines)));
         phases
             .flat_map(|(who, lines)| {
                 lines.iter().map(move |line| {
@@ -72,11 +79,11 @@ mod tests {
     #[test]
     fn phases_follow_one_another() {
         let text = r#"{"assembler":[{"log":"c\n","timestamp":"3"}],"partitioner":[],
-            "taskrunner":{"t1":{"logs":[{"log":"b","timestamp":"2","level":"UNKNOWN"},
+            "taskrunner":{"t1":{"chunkNumber":1,"logs":[{"log":"b","timestamp":"2","level":"UNKNOWN"},
                                          {"log":"d","timestamp":"2","level":"INFO"}]}}}"#;
 
         let logs: Logs = serde_json::from_str(text).unwrap();
 
-        assert_eq!(logs.lines(), ["2  t1  b", "2  t1  INFO d", "3  assembler  c"]);
+        assert_eq!(logs.lines(), ["2  chunk 1  b", "2  chunk 1  INFO d", "3  assembler  c"]);
     }
 }

@@ -178,8 +178,24 @@ pub enum Step {
 /// What whoever watches a run is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    State { run: RunId, owner: Owner, state: RunState, error: Option<String> },
-    Task { task: TaskRef, owner: Owner, attempt: u32, state: TaskState },
+    State {
+        run: RunId,
+        owner: Owner,
+        state: RunState,
+        error: Option<String>,
+    },
+    Task {
+        task: TaskRef,
+        owner: Owner,
+        attempt: u32,
+        state: TaskState,
+    },
+    /// Lines of a log, which are stored: those of the batch that begins with line `first`.
+    Log {
+        lease: Lease,
+        owner: Owner,
+        first: u32,
+    },
 }
 
 /// Whose run it is.

@@ -180,6 +180,8 @@ impl Market {
             return;
         }
         logs.lines = first.saturating_add(u32::try_from(lines.len()).unwrap_or(LINES_MAX));
+        let owner = run.owner();
+        self.outbox.notices.push(Notice::Log { lease: batch.lease, owner, first });
         self.outbox.logs.push(LogRecord { lease: batch.lease, first, lines });
     }
 }

@@ -129,7 +129,7 @@ impl Listener {
         }
         while let Some(event) = self.first.pop_front() {
             if self.hears(&event) {
-                return Some(self.write(&event));
+                return Some(self.write(&event).await);
             }
         }
         let alive = tokio::time::sleep(KEEP_ALIVE);
@@ -141,7 +141,7 @@ impl Listener {
                 heard = self.events.recv() => heard,
             };
             match heard {
-                Ok(event) if self.hears(&event) => return Some(self.write(&event)),
+                Ok(event) if self.hears(&event) => return Some(self.write(&event).await),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
                 Err(broadcast::error::RecvError::Lagged(_)) => {
@@ -192,8 +192,8 @@ impl Listener {
         event.workspace == self.workspace && self.job.is_none_or(|job| job == event.job)
     }
 
-    fn write(&self, event: &RunEvent) -> Vec<u8> {
-        let (name, data) = describe(event);
+    async fn write(&self, event: &RunEvent) -> Vec<u8> {
+        let (name, data) = event_out::describe(&self.app, event).await;
         let mut text = self.format.event(Some(event.id), name, &data);
         // Progress has no event of its own: it is told with each change of a task.
         if let Change::Task { .. } = event.change
@@ -211,32 +211,6 @@ impl Listener {
             text.extend(self.format.event(Some(event.id), "job.progress", &data));
         }
         text
-    }
-}
-
-fn describe(event: &RunEvent) -> (&'static str, Value) {
-    match &event.change {
-        Change::State { state, error } => (
-            "job.state",
-            json!({
-                "jobId": event.job,
-                "runId": event.run,
-                "state": job_out::state_name(*state),
-                "errorMessage": error,
-            }),
-        ),
-        Change::Task { task, attempt, state } => (
-            "task.state",
-            json!({
-                "jobId": event.job,
-                "runId": event.run,
-                "taskId": task.id(),
-                "stage": task.stage.as_str(),
-                "index": task.index,
-                "attempt": attempt,
-                "state": state.as_str(),
-            }),
-        ),
     }
 }
 

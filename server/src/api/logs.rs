@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use common::ids::RunId;
 use common::protocol::Level;
 use common::rights::Scope;
-use common::task::Stage;
+use common::task::{Stage, TaskRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -38,13 +39,15 @@ pub fn routes() -> Vec<Route> {
 struct LogsOut {
     partitioner: Vec<LogOut>,
     assembler: Vec<LogOut>,
-    /// By the task's id: its chunk number.
+    /// By the task's id.
     taskrunner: BTreeMap<String, TaskLogs>,
 }
 
 #[derive(Serialize, Default, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct TaskLogs {
     logs: Vec<LogOut>,
+    chunk_number: u32,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -60,11 +63,7 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
     let job_id = Segment(body.required_text("jobId")?);
-    let mut indexes = Vec::new();
-    for id in body.texts("taskIds", LIST_MAX)? {
-        let number = id.parse::<u32>();
-        indexes.push(number.map_err(|_| Error::field("taskIds", "must be chunk numbers"))?);
-    }
+    let ids = body.texts("taskIds", LIST_MAX)?;
     let levels = body.texts("levels", LIST_MAX)?;
     if let Some(other) = levels.iter().find(|level| !LEVELS.contains(&level.as_str())) {
         let problem = format!("{other:?} is not one of {}", LEVELS.join(", "));
@@ -75,6 +74,7 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
     let job = jobs::find(app, &caller, &job_id).await?;
     let mut out = LogsOut::default();
     let Some(run) = job_out::run_of(app, &job).await? else { return Ok(out) };
+    let indexes = ids.iter().map(|id| read_task(run.id, id)).collect::<Result<Vec<_>>>()?;
     for line in logs::find(&app.db, run.id, &stages, &indexes, LOG_BATCHES_MAX).await? {
         let level = level_name(line.level);
         if !levels.is_empty() && !levels.iter().any(|wanted| wanted == level) {
@@ -86,20 +86,33 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
             Stage::Partition => out.partitioner.push(shown),
             Stage::Assemble => out.assembler.push(shown),
             Stage::Process => {
-                out.taskrunner.entry(line.index.to_string()).or_default().logs.push(shown);
+                let task = TaskRef { run: run.id, stage: line.stage, index: line.index };
+                let logs = out.taskrunner.entry(task.id().to_string()).or_default();
+                logs.chunk_number = line.index;
+                logs.logs.push(shown);
             }
         }
     }
     Ok(out)
 }
 
-const fn level_name(level: Level) -> &'static str {
+pub const fn level_name(level: Level) -> &'static str {
     match level {
         Level::Unknown => "UNKNOWN",
         Level::Debug => "DEBUG",
         Level::Info => "INFO",
         Level::Error => "ERROR",
     }
+}
+
+/// The index of a task, by its id or chunk number.
+fn read_task(run: RunId, text: &str) -> Result<u32> {
+    if let Ok(index) = text.parse() {
+        return Ok(index);
+    }
+    let id = text.parse().ok().and_then(|id| TaskRef::find(run, id));
+    id.map(|task| task.index)
+        .ok_or_else(|| Error::field("taskIds", "must be ids of the job's tasks, or chunk numbers"))
 }
 
 fn read_services(services: &[String]) -> Result<Vec<Stage>> {
@@ -116,7 +129,7 @@ fn read_services(services: &[String]) -> Result<Vec<Stage>> {
 mod tests {
     use common::market::LogRecord;
     use common::protocol::LogLine;
-    use common::task::{Lease, TaskRef};
+    use common::task::Lease;
     use serde_json::json;
 
     use super::super::testing::Door;
@@ -148,6 +161,8 @@ mod tests {
 
         let (status, all) = ask(json!({"taskIds": [], "levels": [], "services": []})).await;
 
+        let task =
+            |index| TaskRef { run: runs[0].id, stage: Stage::Process, index }.id().to_string();
         let line = |text: &str, container: &str, level: &str| {
             json!({"log": text, "timestamp": "2023-11-14T22:13:20Z", "level": level,
                    "container": container})
@@ -159,16 +174,19 @@ mod tests {
                 "partitioner": [line("cut", "partition", "UNKNOWN")],
                 "assembler": [line("fold", "assemble", "INFO")],
                 "taskrunner": {
-                    "0": {"logs": [line("zero", "process", "UNKNOWN")]},
-                    "7": {"logs": [line("seven", "process", "ERROR")]},
+                    task(0): {"chunkNumber": 0, "logs": [line("zero", "process", "UNKNOWN")]},
+                    task(7): {"chunkNumber": 7, "logs": [line("seven", "process", "ERROR")]},
                 },
             })
         );
-        let (_, one) = ask(json!({"services": ["taskrunner"], "taskIds": ["7"]})).await;
-        assert_eq!(one["taskrunner"].as_object().unwrap().len(), 1);
-        assert_eq!(one["partitioner"], json!([]));
+        for id in ["7".to_owned(), task(7)] {
+            let (_, one) = ask(json!({"services": ["taskrunner"], "taskIds": [id]})).await;
+            assert_eq!(one["taskrunner"].as_object().unwrap().len(), 1);
+            assert_eq!(one["partitioner"], json!([]));
+        }
         let (_, warnings) = ask(json!({"levels": ["WARN", "ERROR"]})).await;
-        let seven = json!({"7": {"logs": [line("seven", "process", "ERROR")]}});
+        let seven =
+            json!({task(7): {"chunkNumber": 7, "logs": [line("seven", "process", "ERROR")]}});
         assert_eq!(warnings, json!({"partitioner": [], "assembler": [], "taskrunner": seven}));
         for wrong in [
             json!({"levels": ["LOUD"]}),

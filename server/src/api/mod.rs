@@ -13,6 +13,7 @@ mod described;
 mod docs;
 mod draft;
 mod error;
+mod event_out;
 mod events;
 mod follow;
 mod idempotency;
@@ -43,7 +44,9 @@ mod selection;
 mod shape;
 mod sharing;
 mod sign_in;
+mod stats;
 mod storage;
+mod table;
 mod tasks;
 mod templates;
 #[cfg(test)]
@@ -57,7 +60,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::credits::Credits;
-use common::rights::Scope;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +76,8 @@ use crate::secrets::Secrets;
 use crate::store::Db;
 use call::call;
 use limits::Limits;
-use router::{Api, Router};
+use router::Router;
+use table::apis;
 
 type Answer = warp::reply::Response;
 
@@ -163,96 +166,6 @@ fn filter(
         let router = router.clone();
         async move { router.answer(&method, call).await }
     })
-}
-
-/// The table of routes.
-fn apis() -> Vec<Api> {
-    vec![
-        Api {
-            name: "customer",
-            title: "Fanfold customer API",
-            prefixes: &["/v1/customer", "/v1/computing"],
-            reads: Scope::JobsRead,
-            writes: Scope::JobsWrite,
-            routes: [
-                info::routes("Customer"),
-                jobs::routes(),
-                draft::routes(),
-                run::routes(),
-                job_list::routes(),
-                follow::routes(),
-                view::routes(),
-                tasks::routes(),
-                quote::routes(),
-                logs::routes(),
-                params::routes(),
-                events::routes(),
-                datasource::routes(),
-                wallet::old_routes(),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-        },
-        auth(),
-        Api {
-            name: "dev",
-            title: "Fanfold developer API",
-            prefixes: &["/v1/dev"],
-            reads: Scope::PackagesRead,
-            writes: Scope::PackagesWrite,
-            routes: [
-                info::routes("Developer"),
-                packages::routes(),
-                sharing::routes(),
-                templates::routes(),
-                app_tests::routes(),
-                images::routes(),
-                cache::routes(),
-                nodes::routes(),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-        },
-        Api {
-            name: "wallet",
-            title: "Fanfold wallet API",
-            prefixes: &["/v1/wallet"],
-            reads: Scope::WalletRead,
-            writes: Scope::WalletWrite,
-            routes: [info::routes("Wallet"), wallet::routes()].into_iter().flatten().collect(),
-        },
-        Api {
-            name: "server",
-            title: "Fanfold server",
-            prefixes: &[""],
-            reads: Scope::JobsRead,
-            writes: Scope::JobsWrite,
-            routes: [info::health(), storage::routes()].into_iter().flatten().collect(),
-        },
-    ]
-}
-
-fn auth() -> Api {
-    Api {
-        name: "auth",
-        title: "Fanfold auth API",
-        prefixes: &["/v1/auth"],
-        reads: Scope::MembersRead,
-        writes: Scope::MembersWrite,
-        routes: [
-            info::routes("Auth"),
-            auth::routes(),
-            sign_in::routes(),
-            keys::routes(),
-            members::routes(),
-            secrets::routes(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
 use super::shape::{Shape, date, map, one, text};
 
+use crate::clock;
 use crate::store::secrets::{self, Secret};
 
 const SECRETS_MAX: u64 = 1000;
@@ -128,6 +129,9 @@ fn read(mut fields: Loose) -> Result<Secret> {
     let expires_at = match fields.text("expiresAt")? {
         None => None,
         Some(text) => match DateTime::parse_from_rfc3339(&text) {
+            Ok(time) if time <= clock::now() => {
+                return Err(Error::field(field, "has passed already"));
+            }
             Ok(time) => Some(time.to_utc()),
             Err(_) => {
                 let problem = "must be a time such as 2027-01-31T12:00:00Z";

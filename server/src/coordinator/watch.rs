@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{Changes, Notice, Owner, Progress, TaskState};
 use common::run::RunState;
-use common::task::TaskRef;
+use common::task::{Lease, TaskRef};
 use tokio::sync::broadcast;
 
 use crate::clock;
@@ -60,8 +60,20 @@ impl FromStr for EventId {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    State { state: RunState, error: Option<String> },
-    Task { task: TaskRef, attempt: u32, state: TaskState },
+    State {
+        state: RunState,
+        error: Option<String>,
+    },
+    Task {
+        task: TaskRef,
+        attempt: u32,
+        state: TaskState,
+    },
+    /// A task has written: the stored batch of lines that begins with line `first`.
+    Log {
+        lease: Lease,
+        first: u32,
+    },
 }
 
 #[derive(Clone)]
@@ -129,6 +141,9 @@ impl Watch {
                 }
                 Notice::Task { task, owner, attempt, state } => {
                     (task.run, owner, Change::Task { task, attempt, state })
+                }
+                Notice::Log { lease, owner, first } => {
+                    (lease.task.run, owner, Change::Log { lease, first })
                 }
             };
             let event = RunEvent { id: recent.next, workspace, job, run, change };

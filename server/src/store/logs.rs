@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::market::LogRecord;
 use common::protocol::{Level, LogLine};
-use common::task::Stage;
+use common::task::{Lease, Stage};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
@@ -70,19 +70,43 @@ pub async fn find(
         .await?;
     let mut views = Vec::new();
     for row in rows {
-        let lines: Vec<LogLine> =
-            postcard::from_bytes(&row.lines).map_err(|_| corrupt("log batch"))?;
-        let stage = Stage::from_number(row.stage).ok_or_else(|| corrupt("stage"))?;
-        views.extend(lines.into_iter().map(|line| LogView {
-            stage,
-            index: u32::try_from(row.idx).unwrap_or(u32::MAX),
-            attempt: u32::try_from(row.attempt).unwrap_or(0),
-            at: time(line.at_us),
-            level: line.level,
-            text: line.text,
-        }));
+        views.extend(read(&row)?);
     }
     Ok(views)
+}
+
+/// The batch of an attempt's lines that begins with line `first`.
+pub async fn find_batch(
+    db: &impl ConnectionTrait,
+    lease: Lease,
+    first: u32,
+) -> Result<Vec<LogView>, DbErr> {
+    let Lease { task, attempt } = lease;
+    let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let key = (
+        task.run.uuid(),
+        task.stage.number(),
+        i64::from(task.index),
+        number(attempt),
+        number(first),
+    );
+    let row = Entity::find_by_id(key).one(db).await?;
+    row.map_or_else(|| Ok(Vec::new()), |row| Ok(read(&row)?.collect()))
+}
+
+fn read(row: &Model) -> Result<impl Iterator<Item = LogView> + use<>, DbErr> {
+    let lines: Vec<LogLine> = postcard::from_bytes(&row.lines).map_err(|_| corrupt("log batch"))?;
+    let stage = Stage::from_number(row.stage).ok_or_else(|| corrupt("stage"))?;
+    let index = u32::try_from(row.idx).unwrap_or(u32::MAX);
+    let attempt = u32::try_from(row.attempt).unwrap_or(0);
+    Ok(lines.into_iter().map(move |line| LogView {
+        stage,
+        index,
+        attempt,
+        at: time(line.at_us),
+        level: line.level,
+        text: line.text,
+    }))
 }
 
 pub(crate) async fn insert(db: &impl ConnectionTrait, logs: &[LogRecord]) -> Result<(), DbErr> {
