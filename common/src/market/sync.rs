@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Market;
 use super::node::Node;
-use super::outbox::LogRecord;
+use super::outbox::{LogRecord, Notice};
 use super::run::Run;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::protocol::{

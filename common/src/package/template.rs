@@ -7,7 +7,7 @@ use super::config::JobConfig;
 use super::descriptor::Descriptor;
 use super::loose::{Invalid, Loose};
 use super::tag::{NotATag, Tag};
-use crate::ids::WorkspaceId;
+use crate::ids::{PackageId, WorkspaceId};
 use crate::spec::Params;
 
 const ID_CHARS_MAX: usize = 128;
@@ -24,6 +24,8 @@ pub struct Template {
     pub description: String,
     pub partitioner: String,
     pub app: String,
+    /// The app that the tag named when a job was made of the template, if there was one.
+    pub app_id: Option<PackageId>,
     pub assembler: String,
     pub source: Option<Descriptor>,
     pub destination: Option<Descriptor>,
@@ -96,6 +98,7 @@ impl Template {
             description,
             partitioner,
             app,
+            app_id: None,
             assembler,
             source,
             destination,
@@ -131,6 +134,7 @@ impl Template {
             description: String::new(),
             partitioner,
             app,
+            app_id: None,
             assembler,
             source: None,
             destination: None,

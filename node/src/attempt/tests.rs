@@ -177,7 +177,7 @@ async fn containers_read_one_cache_and_write_to_the_other() {
     let text = texts(&tools);
     let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?} {text}") };
     assert_eq!(server.state().stored[&outputs[0].digest], b"broughtbrought");
-    assert_eq!(text, "");
+    assert!(!text.contains("wrote") && !text.contains("removed"), "{text}");
 
     let second = "b cat $USER_CACHE_DIR/own $USER_CACHE_DIR/models/own > $OUTPUT_DIR/b";
     let receipt = lived_with(&tools, &server, second).await;

@@ -27,8 +27,9 @@ use super::view::{ResultOut, results_of};
 use super::wallet::Amount;
 use super::{draft, jobs, packages, plan, run};
 use crate::data::key::BlobKey;
-use crate::store::jobs::{Job, Upload};
+use crate::store::jobs::{Job, JobField, Upload};
 use crate::store::packages::{Family, Package};
+use crate::store::selection::{Comparison, Operand, Selection, Test};
 use crate::store::{self, logs};
 
 const PASSTHROUGH: &str = "passthrough";
@@ -95,7 +96,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let app = call.app();
     let id = JobId::new(Uuid::now_v7());
     let mut job = Job::new(id, caller.workspace, template(&package, caller.workspace));
-    job.name = format!("test of {}", job.template.app);
+    job.name = name_of(&job.template.app);
     job.params = params.unwrap_or_default();
     job.destination = Some(DataPlace::Bucket.descriptor());
     job.config = JobConfig { task_timeout_secs: Some(TASK_SECS), ..JobConfig::default() }
@@ -119,7 +120,8 @@ async fn start(mut call: Call) -> Result<TestOut> {
 /// The app alone; what is another's means its owner's.
 fn template(package: &Package, user: WorkspaceId) -> Template {
     let app = format!("{}@{}", package.manifest.name, package.manifest.version);
-    let template = Template::of(app, PASSTHROUGH.to_owned(), PASSTHROUGH.to_owned());
+    let mut template = Template::of(app, PASSTHROUGH.to_owned(), PASSTHROUGH.to_owned());
+    template.app_id = Some(package.id);
     if package.workspace == user { template } else { template.lent(package.workspace) }
 }
 
@@ -164,13 +166,40 @@ async fn begin(call: &Call, job: &Job) -> Result<()> {
     begun
 }
 
+/// The test of this id, or the latest of the app that the id or tag names.
 async fn read(id: Segment, call: Call) -> Result<TestOut> {
     let caller = call.caller().await?;
-    let job = jobs::find(call.app(), &caller, &id).await?;
-    if job.config().is_test != Some(true) {
-        return Err(Error::not_found("test", &id.0));
-    }
+    let db = &call.app().db;
+    let found = match id.0.parse() {
+        Ok(job) => store::jobs::find(db, caller.workspace, job).await?,
+        Err(_) => None,
+    };
+    let job = match found.filter(|job| job.config().is_test == Some(true)) {
+        Some(job) => job,
+        None => latest(&call, &packages::find(Family::App, &id, &call).await?)
+            .await?
+            .ok_or_else(|| Error::not_found("test", &id.0))?,
+    };
     answer(&call, job).await
+}
+
+async fn latest(call: &Call, package: &Package) -> Result<Option<Job>> {
+    let caller = call.caller().await?;
+    let app = format!("{}@{}", package.manifest.name, package.manifest.version);
+    let name = Test::Compare(Comparison::Equal, Operand::Text(name_of(&app)));
+    let selection = Selection {
+        tests: vec![(JobField::Name, name)],
+        order: vec![(JobField::CreatedAt, true)],
+        offset: 0,
+        limit: 1,
+    };
+    let (found, _) = store::jobs::list(&call.app().db, caller.workspace, &selection).await?;
+    Ok(found.into_iter().next())
+}
+
+/// What a test of this app is called.
+fn name_of(app: &str) -> String {
+    format!("test of {app}")
 }
 
 async fn answer(call: &Call, job: Job) -> Result<TestOut> {

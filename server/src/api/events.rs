@@ -18,7 +18,7 @@ use super::call::Call;
 use super::error::{Error, Result};
 use super::route::{Route, raw};
 use super::shape::text;
-use super::{Answer, App, job_out, token};
+use super::{Answer, App, event_out, job_out, token};
 use crate::coordinator::{Change, EventId, RunEvent};
 use crate::store;
 use crate::store::jobs::{self, JobField};

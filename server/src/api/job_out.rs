@@ -38,7 +38,8 @@ pub struct JobOut {
     id: JobId,
     template_id: String,
     template_info: TemplateInfo,
-    app_id: &'static str,
+    /// Empty where the tag named nothing when the job was made.
+    app_id: String,
     name: String,
     description: String,
     config: ConfigOut,
@@ -134,7 +135,7 @@ impl JobOut {
             id: job.id,
             template_id: job.template.id.clone(),
             template_info: TemplateInfo::new(job.workspace, &job.template),
-            app_id: "",
+            app_id: job.template.app_id.map_or_else(String::new, |id| id.to_string()),
             config: job.config().into(),
             params: job.params(),
             data_destination: job.destination().map(shown),

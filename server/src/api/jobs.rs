@@ -16,7 +16,7 @@ use super::reply::{Done, done};
 use super::route::{Route, delete, post};
 use super::shape::{Field, Shape, date, flag, integer, map, one, text, texts, word};
 use super::token::Caller;
-use super::{App, params};
+use super::{App, params, plan};
 use crate::clock;
 use crate::store::jobs::{self, Change, Job};
 use crate::store::templates;
@@ -106,7 +106,8 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let mut body = call::object(&bytes)?;
     let app = call.app();
-    let template = read_template(app, &caller, &mut body).await?;
+    let mut template = read_template(app, &caller, &mut body).await?;
+    template.app_id = plan::app_of(app, caller.workspace, &template).await?;
     let id = match body.text("jobId")? {
         None => JobId::new(Uuid::now_v7()),
         Some(text) => text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?,

@@ -131,18 +131,25 @@ struct Doors {
 }
 
 /// Serves the API until `stop`, then lets what is under way end within a few seconds.
-pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
+pub fn serve(
+    app: App,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send {
+    // The table of routes is put together here and not in the task, where nobody would notice that
+    // it cannot be.
     let server = warp::serve(filter(app, stop.clone()))
         .incoming(listener)
-        .graceful(stop.clone().cancelled_owned())
-        .run();
-    let cap = async {
-        stop.cancelled().await;
-        tokio::time::sleep(STOP_GRACE).await;
-    };
-    tokio::select! {
-        () = server => {}
-        () = cap => tracing::warn!("requests were still under way at the stop"),
+        .graceful(stop.clone().cancelled_owned());
+    async move {
+        let cap = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            () = server.run() => {}
+            () = cap => tracing::warn!("requests were still under way at the stop"),
+        }
     }
 }
 

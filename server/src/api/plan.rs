@@ -1,10 +1,12 @@
 //! From a draft to a run's spec: tags become packages at fixed bytes, descriptors become places.
 
+use common::ids::{PackageId, WorkspaceId};
 use common::package::config::JobConfig;
 use common::package::descriptor::DataPlace;
 use common::package::engine;
 use common::package::manifest::{Kind, Platform};
 use common::package::tag::{NotATag, Tag};
+use common::package::template::Template;
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 use common::spec::{
     Assemble, Container, Destination, Image, PackagePin, Params, Partition, RunSpec, Source,
@@ -163,6 +165,18 @@ async fn own_engine(app: &App, job: &Job, tag: &Tag) -> Result<Option<Package>> 
     let names = job.template.owner.unwrap_or(job.workspace);
     let (engine, any) = (Family::Engine, Which::Any);
     Ok(packages::resolve(&app.db, names, job.workspace, engine, tag, any).await?)
+}
+
+/// The app that a template's tag names for this workspace now, active or not.
+pub async fn app_of(
+    app: &App,
+    user: WorkspaceId,
+    template: &Template,
+) -> Result<Option<PackageId>> {
+    let Ok(tag) = template.app.parse() else { return Ok(None) };
+    let names = template.owner.unwrap_or(user);
+    let found = packages::resolve(&app.db, names, user, Family::App, &tag, Which::Any).await?;
+    Ok(found.map(|package| package.id))
 }
 
 /// The newest package under a tag that may run: an active one, unless the job is a test.

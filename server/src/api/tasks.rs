@@ -78,7 +78,7 @@ struct TryOut {
     /// Where the container ended by itself.
     exit_code: Option<i64>,
     /// What its node has signed for.
-    usage: Option<UsageOut>,
+    usage: Option<TaskUsageOut>,
     #[schema(value_type = String)]
     price: Credits,
     error: Option<String>,
@@ -86,7 +86,7 @@ struct TryOut {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct UsageOut {
+struct TaskUsageOut {
     #[schema(value_type = f64)]
     cpu_seconds: Seconds,
     #[schema(value_type = f64)]
@@ -282,7 +282,7 @@ impl TryOut {
             running_at: task.running_at,
             completed_at: task.ended_at,
             exit_code: task.head.and_then(|head| head.exit_code),
-            usage: usage.map(|usage| UsageOut {
+            usage: usage.map(|usage| TaskUsageOut {
                 cpu_seconds: Seconds { millis: usage.cpu_ms },
                 wall_seconds: Seconds { millis: usage.wall_ms },
                 memory_peak_bytes: usage.memory_peak_bytes,

@@ -50,8 +50,9 @@ struct AccountOut {
     tier: Option<String>,
     revenue_share: Option<f64>,
     grace_period_end_at: Option<DateTime<Utc>>,
-    number_of_apps_allowed: Option<u32>,
-    external_id: Option<String>,
+    /// 0 stands for no limit.
+    number_of_apps_allowed: u32,
+    external_id: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -82,8 +83,8 @@ async fn account(call: Call) -> Result<AccountAnswer> {
         tier: None,
         revenue_share: None,
         grace_period_end_at: None,
-        number_of_apps_allowed: None,
-        external_id: None,
+        number_of_apps_allowed: 0,
+        external_id: "",
     };
     Ok(AccountAnswer { account })
 }
