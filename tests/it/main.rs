@@ -2,6 +2,7 @@
 
 mod access;
 mod blobs;
+mod checklist;
 mod clients;
 mod containers;
 mod contract;

@@ -40,10 +40,16 @@ pub struct PackageOut {
     #[schema(value_type = Object)]
     platform_config: Value,
     entrypoint: String,
-    /// A text for apps and a number for engines.
-    #[schema(value_type = Object)]
-    revision: Value,
+    revision: Revision,
     description: String,
+}
+
+/// A text for apps and a number for engines.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Revision {
+    App(String),
+    Engine(u32),
 }
 
 /// One package: an app stands inside `app`, an engine by itself.
@@ -148,8 +154,8 @@ impl PackageOut {
                 "secrets": manifest.secrets,
             }),
             revision: match manifest.kind {
-                Kind::App => json!(package.revision.to_string()),
-                Kind::Partitioner | Kind::Assembler => json!(package.revision),
+                Kind::App => Revision::App(package.revision.to_string()),
+                Kind::Partitioner | Kind::Assembler => Revision::Engine(package.revision),
             },
             name: manifest.name,
             entrypoint: manifest.entrypoint,

@@ -1,0 +1,41 @@
+//! The list of features says the truth: every test that it names is there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+fn read_all(folder: &Path, text: &mut String) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            read_all(&path, text)?;
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            text.push_str(&fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_test_on_the_checklist_exists() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let list = fs::read_to_string(root.join("CHECKLIST.md"))?;
+    let mut code = String::new();
+    for folder in ["../common", "../server/src", "../node/src", "../cli/src", "it"] {
+        read_all(&root.join(folder), &mut code)?;
+    }
+    let is_name = |text: &&str| {
+        text.contains('_')
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b"_0123456789".contains(&b))
+    };
+
+    let named: BTreeSet<&str> = list.split('`').skip(1).step_by(2).filter(is_name).collect();
+
+    assert!(named.len() > 60, "{}", named.len());
+    for name in named {
+        assert!(code.contains(&format!("fn {name}()")), "{name} is on the list and nowhere else");
+    }
+    Ok(())
+}
