@@ -129,22 +129,11 @@ where
     H::Out: Serialize + ToSchema + 'static,
 {
     let shape = JsonShape { schema: H::Out::schema, parts: H::Out::schemas };
-    Route {
-        method,
-        path: path.into(),
-        operation: operation.into(),
-        summary: "",
-        access: None,
-        query: Cow::Borrowed(&[]),
-        body: Body::Nothing,
-        answer: AnswerShape::Json(shape),
-        failures: &[],
-        deprecated: false,
-        handler: Box::new(move |call| {
-            let answering = handler.run(call);
-            Box::pin(async move { reply::json_reply(answering.await) })
-        }),
-    }
+    let answer = AnswerShape::Json(shape);
+    Route::new(method, operation.into(), path.into(), answer, move |call| {
+        let answering = handler.run(call);
+        Box::pin(async move { reply::json_reply(answering.await) })
+    })
 }
 
 macro_rules! methods {
@@ -176,25 +165,36 @@ pub fn raw<A, H>(
 where
     H: Handler<A, Out = Answer>,
 {
-    Route {
-        method,
-        path: path.into(),
-        operation: operation.into(),
-        summary: "",
-        access: None,
-        query: Cow::Borrowed(&[]),
-        body: Body::Nothing,
-        answer: AnswerShape::Raw(media),
-        failures: &[],
-        deprecated: false,
-        handler: Box::new(move |call| {
-            let answering = handler.run(call);
-            Box::pin(async move { reply::raw_reply(answering.await) })
-        }),
-    }
+    let answer = AnswerShape::Raw(media);
+    Route::new(method, operation.into(), path.into(), answer, move |call| {
+        let answering = handler.run(call);
+        Box::pin(async move { reply::raw_reply(answering.await) })
+    })
 }
 
 impl Route {
+    fn new(
+        method: Method,
+        operation: Cow<'static, str>,
+        path: Cow<'static, str>,
+        answer: AnswerShape,
+        handler: impl Fn(Call) -> Answering + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            operation,
+            summary: "",
+            access: None,
+            query: Cow::Borrowed(&[]),
+            body: Body::Nothing,
+            answer,
+            failures: &[],
+            deprecated: false,
+            handler: Box::new(handler),
+        }
+    }
+
     /// What it does, in one line.
     pub fn summary(self, summary: &'static str) -> Self {
         Self { summary, ..self }

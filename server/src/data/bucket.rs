@@ -154,30 +154,6 @@ impl Bucket {
         }
     }
 
-    /// The bytes of a range, while the object has this entity tag.
-    ///
-    /// # Errors
-    /// `NotFound` where it has another one.
-    pub async fn get_tagged(
-        &self,
-        key: &BlobKey,
-        etag: &str,
-        range: Range<u64>,
-    ) -> Result<ByteStream, Error> {
-        let options = GetOptions {
-            range: Some(range.into()),
-            if_match: Some(etag.to_owned()),
-            ..GetOptions::default()
-        };
-        match self.store.get_opts(&path(key)?, options).await {
-            Ok(found) => download::stream(found).await,
-            Err(
-                object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. },
-            ) => Err(Error::NotFound(key.path())),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Removes an object; what is already gone is no error.
     pub async fn remove(&self, key: &BlobKey) -> Result<(), Error> {
         match self.store.delete(&path(key)?).await {

@@ -72,7 +72,10 @@ impl Data {
         let bytes = if from == size {
             super::download::no_bytes()
         } else {
-            self.bucket.get_tagged(key, &etag, from..size).await?
+            match self.bucket.get_version(key, from..size, Some(&etag)).await {
+                Err(Error::Mismatch) => return Err(gone()),
+                read => read?,
+            }
         };
         Ok(OpenedCached::Bytes { size, bytes })
     }
