@@ -16,7 +16,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::call::{Call, Segment};
+use super::call::{self, BODY_BYTES_MAX, Call, Segment};
 use super::error::{Error, Result};
 use super::job_out::{run_of, state_of};
 use super::jobs::{CONFIG, DATA, PARAMS};
@@ -25,7 +25,7 @@ use super::shape::{Field, one, text};
 use super::templates::shown;
 use super::view::{ResultOut, results_of};
 use super::wallet::Amount;
-use super::{draft, jobs, packages, plan, run};
+use super::{draft, idempotency, jobs, packages, plan, run};
 use crate::data::key::BlobKey;
 use crate::store::jobs::{Job, JobField, Upload};
 use crate::store::packages::{Family, Package};
@@ -86,7 +86,8 @@ const TEST: &[Field] = &[
 
 async fn start(mut call: Call) -> Result<TestOut> {
     let caller = call.caller().await?;
-    let mut body = call.json().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call::object(&bytes)?;
     let tag = Segment(body.required_text("id")?);
     let params = body.object("params")?.map(PhaseParams::read).transpose()?;
     let config = body.object("config")?.map(JobConfig::read).transpose()?.unwrap_or_default();
@@ -94,7 +95,12 @@ async fn start(mut call: Call) -> Result<TestOut> {
     body.finish()?;
     let package = packages::find(Family::App, &tag, &call).await?;
     let app = call.app();
-    let id = JobId::new(Uuid::now_v7());
+    let fresh = Uuid::now_v7();
+    let named = idempotency::named(&call, &caller, &bytes, fresh).await?;
+    let id = JobId::new(named.unwrap_or(fresh));
+    if let Some(made) = store::jobs::find(&app.db, caller.workspace, id).await? {
+        return answer(&call, made).await;
+    }
     let mut job = Job::new(id, caller.workspace, template(&package, caller.workspace));
     job.name = name_of(&job.template.app);
     job.params = params.unwrap_or_default();

@@ -11,6 +11,7 @@ use common::ids::WorkspaceId;
 use common::package::archive::{self, ARCHIVE_BYTES_MAX, Checked};
 use common::package::manifest::Manifest;
 use common::package::tag::{NotATag, Pointer, Tag};
+use uuid::Uuid;
 
 use super::call::{Call, Segment};
 use super::error::{Error, Result};
@@ -19,7 +20,8 @@ use super::page::PAGE;
 use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
 use super::shape::{Field, flag, text};
-use super::{App, image_login, selection};
+use super::token::Caller;
+use super::{App, idempotency, image_login, selection};
 use crate::data::key::BlobKey;
 use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
 use crate::store::{accounts, secrets};
@@ -108,8 +110,16 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let (archive, tag) = read_archive(family, &mut call).await?;
     let Checked { manifest, schema, login, rewritten } = check(family, archive.clone()).await?;
     check_tag(tag.as_deref(), &manifest)?;
+    let fresh = Uuid::now_v7();
+    let named = idempotency::named(&call, &caller, &archive, fresh).await?;
     let archive = rewritten.map_or(archive, Bytes::from);
     let digest = common::digest::Digest::of(&archive);
+    if named.is_some_and(|id| id != fresh)
+        && let Some(made) = pushed_before(family, &caller, &manifest, call.app()).await?
+        && made.digest == digest
+    {
+        return shown(call.app(), made).await;
+    }
     let size = archive.len() as u64;
     let bytes = Box::pin(futures::stream::iter([Ok(archive)]));
     let app = call.app();
@@ -124,6 +134,20 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     }
     tracing::info!(package = %package.id, revision = package.revision, "package pushed");
     shown(app, package).await
+}
+
+/// The caller's own package of this name and version, as it is.
+async fn pushed_before(
+    family: Family,
+    caller: &Caller,
+    manifest: &Manifest,
+    app: &App,
+) -> Result<Option<Package>> {
+    let owner = caller.workspace;
+    let whole = format!("{}@{}", manifest.name, manifest.version);
+    let tag = whole.parse().map_err(|e: NotATag| Error::field("tag", e.to_string()))?;
+    let found = packages::resolve(&app.db, owner, owner, family, &tag, Which::Any).await?;
+    Ok(found.filter(|package| package.workspace == owner))
 }
 
 /// The archive from the body's `data`. For engines it may be `engineData` too, there or in the

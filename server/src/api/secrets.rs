@@ -9,8 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::call::{Call, Segment};
+use super::call::{self, BODY_BYTES_MAX, Call, Segment};
 use super::error::{Error, Result};
+use super::idempotency;
 use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
 use super::shape::{Shape, date, map, one, text};
@@ -72,10 +73,13 @@ const SECRET: Shape = Shape {
 
 async fn create(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    let mut body = call.json().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call::object(&bytes)?;
     let field = body.name("secret");
     let secret = body.object("secret")?.ok_or_else(|| Invalid::new(field, "is missing"))?;
-    let secret = read(secret)?;
+    let fresh = Uuid::now_v7();
+    let named = idempotency::named(&call, &caller, &bytes, fresh).await?;
+    let secret = read(secret, named.unwrap_or(fresh))?;
     let secret_key = body.required_text("secretKey")?;
     if secret_key.len() > KEY_CHARS_MAX {
         return Err(Error::field("secretKey", format!("must have at most {KEY_CHARS_MAX} bytes")));
@@ -109,7 +113,8 @@ async fn remove(kind: Segment, id: Segment, call: Call) -> Result<Done> {
     Ok(done())
 }
 
-fn read(mut fields: Loose) -> Result<Secret> {
+/// `fresh` becomes the id of a secret that names none.
+fn read(mut fields: Loose, fresh: Uuid) -> Result<Secret> {
     let field = fields.name("secretType");
     let kind = read_kind(&field, &fields.required_text("secretType")?)?;
     let access_key = match fields.line("accessKey", KEY_CHARS_MAX)? {
@@ -120,7 +125,7 @@ fn read(mut fields: Loose) -> Result<Secret> {
     };
     let field = fields.name("id");
     let id = match fields.line("id", ID_CHARS_MAX)? {
-        None => Uuid::now_v7().to_string(),
+        None => fresh.to_string(),
         // Ids become names of environment variables and parts of paths.
         Some(id) if id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => id,
         Some(_) => return Err(Error::field(field, "must be letters, digits, - _ and .")),
@@ -196,6 +201,22 @@ mod tests {
         assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
         assert_eq!(door.call(Method::DELETE, path, None).await.0, 200);
         assert_eq!(door.call(Method::DELETE, path, None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_repeated_create_of_one_name_keeps_one_secret() {
+        let door = Door::open().await;
+        let body = json!({"secret": {"secretType": "aws", "accessKey": "AK"}, "secretKey": "K"});
+        for _ in 0..2 {
+            let request = door.client.post(format!("{}/v1/auth/secrets", door.url));
+            let request = request.header("authorization", &door.key);
+            let answer = request.header("idempotency-key", "k").json(&body).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+
+        let (_, list) = door.get("/v1/auth/secrets").await;
+
+        assert_eq!(list["secrets"].as_array().unwrap().len(), 1, "{list}");
     }
 
     #[tokio::test]

@@ -46,6 +46,22 @@ async fn a_test_is_a_test_job_over_the_packages_own_sample() {
 }
 
 #[tokio::test]
+async fn a_repeated_test_of_one_name_runs_once() {
+    let door = pushed(100_000_000_000).await;
+    let test = async || {
+        let request = door.client.post(format!("{}/v1/dev/tests", door.url));
+        let request = request.header("authorization", &door.key).header("idempotency-key", "k");
+        let answer = request.json(&json!({"id": "a"})).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["id"].clone()
+    };
+
+    let (first, second) = (test().await, test().await);
+
+    assert!(first.is_string());
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
 async fn a_test_takes_data_params_and_config_of_the_callers() {
     let door = pushed(100_000_000_000).await;
     let body = json!({"id": "a@0.1", "params": {"app": {"n": 1}},
