@@ -29,7 +29,7 @@ use super::{draft, idempotency, jobs, packages, plan, run};
 use crate::data::key::BlobKey;
 use crate::store::jobs::{Job, JobField, Upload};
 use crate::store::packages::{Family, Package};
-use crate::store::selection::{Comparison, Operand, Selection, Test};
+use crate::store::selection::{Comparison, Operand, Selection, Start, Test};
 use crate::store::{self, logs};
 
 const PASSTHROUGH: &str = "passthrough";
@@ -196,11 +196,11 @@ async fn latest(call: &Call, package: &Package) -> Result<Option<Job>> {
     let selection = Selection {
         tests: vec![(JobField::Name, name)],
         order: vec![(JobField::CreatedAt, true)],
-        offset: 0,
+        start: Start::Place(None),
         limit: 1,
     };
-    let (found, _) = store::jobs::list(&call.app().db, caller.workspace, &selection).await?;
-    Ok(found.into_iter().next())
+    let found = store::jobs::list(&call.app().db, caller.workspace, &selection).await?;
+    Ok(found.rows.into_iter().next())
 }
 
 /// What a test of this app is called.

@@ -23,7 +23,7 @@ use crate::coordinator::{Change, EventId, RunEvent};
 use crate::store;
 use crate::store::jobs::{self, JobField};
 use crate::store::runs;
-use crate::store::selection::{Comparison, Operand, Selection, Test};
+use crate::store::selection::{Comparison, Operand, Selection, Start, Test};
 
 /// Says that the stream is alive while nothing happens, and finds out who has gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -168,11 +168,11 @@ impl Listener {
         let selection = Selection {
             tests: self.job.map(|job| (JobField::Id, id(job))).into_iter().collect(),
             order: vec![(JobField::CreatedAt, true)],
-            offset: 0,
+            start: Start::Place(None),
             limit: RESET_JOBS_MAX,
         };
         let db = &self.app.db;
-        let (found, _) = jobs::list(db, self.workspace, &selection).await?;
+        let found = jobs::list(db, self.workspace, &selection).await?.rows;
         let ids: Vec<_> = found.iter().map(|job| job.id).collect();
         let runs = runs::find_by_jobs(db, self.workspace, &ids).await?;
         let by_job: HashMap<_, _> = runs.iter().map(|run| (run.job, run)).collect();

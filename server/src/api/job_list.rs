@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use common::rights::Scope;
 
+use super::App;
 use super::call::Call;
 use super::error::Result;
 use super::job_out::JobOut;
-use super::page::{FILTER, PAGE};
-use super::page::{Page, Paged};
+use super::page::Paged;
 use super::route::{Route, get, post};
+use super::selection::{self, FILTER, LIST};
 use super::token::Caller;
-use super::{App, selection};
 use crate::store::jobs::{self, Job, JobField};
 use crate::store::runs;
 use crate::store::selection::Selection;
@@ -21,7 +21,7 @@ const ORDER: [(JobField, bool); 1] = [(JobField::CreatedAt, true)];
 
 pub fn routes() -> Vec<Route> {
     vec![
-        get("Customer_GetAllJobs", "/jobs", list).summary("Lists jobs").query(PAGE),
+        get("Customer_GetAllJobs", "/jobs", list).summary("Lists jobs").query(LIST),
         post("Customer_FilterJobs", "/jobs/filter", filter)
             .summary("Finds jobs")
             .body(FILTER)
@@ -31,24 +31,25 @@ pub fn routes() -> Vec<Route> {
 
 async fn list(call: Call) -> Result<Paged<JobOut>> {
     let caller = call.caller().await?;
-    let (page, selection) = selection::from_query(&call.query()?, &ORDER)?;
-    show(call.app(), &caller, page, selection).await
+    let selection = selection::from_query(&call.query()?, &ORDER)?;
+    show(call.app(), &caller, &selection).await
 }
 
 async fn filter(mut call: Call) -> Result<Paged<JobOut>> {
     let caller = call.caller().await?;
-    let (page, selection) = selection::from_body(call.json().await?, &ORDER)?;
-    show(call.app(), &caller, page, selection).await
+    let selection = selection::from_body(call.json().await?, &ORDER)?;
+    show(call.app(), &caller, &selection).await
 }
 
 async fn show(
     app: &App,
     caller: &Caller,
-    page: Page,
-    selection: Selection<JobField>,
+    selection: &Selection<JobField>,
 ) -> Result<Paged<JobOut>> {
-    let (found, total) = jobs::list(&app.db, caller.workspace, &selection).await?;
-    let started: Vec<_> = found.iter().filter(|job| job.run.is_some()).map(|job| job.id).collect();
+    let found = jobs::list(&app.db, caller.workspace, selection).await?;
+    let pagination = selection::pagination(selection, &found.rest);
+    let started: Vec<_> =
+        found.rows.iter().filter(|job| job.run.is_some()).map(|job| job.id).collect();
     let mut by_job: HashMap<_, _> = runs::find_by_jobs(&app.db, caller.workspace, &started)
         .await?
         .into_iter()
@@ -58,7 +59,7 @@ async fn show(
         let run = by_job.remove(&job.id);
         JobOut::new(job, run, None)
     };
-    Ok(Paged { pagination: page.of(total), data: found.into_iter().map(shown).collect() })
+    Ok(Paged { pagination, data: found.rows.into_iter().map(shown).collect() })
 }
 
 #[cfg(test)]
@@ -229,6 +230,58 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn cursors_lead_through_all_pages_of_an_order() {
+        let door = four_jobs().await;
+        let (_, list) = door.get("/v1/customer/jobs").await;
+        assert_eq!(list["pagination"]["nextCursor"], Value::Null);
+        for (order, expected) in [
+            ("", ["delta", "gamma", "Beta_1", "alpha"]),
+            ("endedAt,createdAt", ["gamma", "delta", "alpha", "Beta_1"]),
+            ("-startedAt,name", ["delta", "gamma", "Beta_1", "alpha"]),
+            ("state", ["Beta_1", "alpha", "delta", "gamma"]),
+        ] {
+            let (mut seen, mut cursor) = (Vec::new(), json!("*"));
+            let mut before = false;
+            while let Some(text) = cursor.as_str() {
+                let query = format!("orderBy={order}&limit=1&cursor={text}");
+                let (_, list) = door.get(&format!("/v1/customer/jobs?{query}")).await;
+                let page = json!({"cursor": text, "limit": 1});
+                let body = json!({"pagination": page, "orderBy": order});
+                let (_, filtered) = door.post("/v1/customer/jobs/filter", body).await;
+
+                assert_eq!(list, filtered);
+                seen.extend(names(&list).into_iter().map(str::to_owned));
+                cursor = list["pagination"]["nextCursor"].clone();
+                let page = &list["pagination"];
+                assert_eq!((&page["total"], &page["offset"]), (&Value::Null, &Value::Null));
+                assert_eq!(page["hasPrevious"], before);
+                assert_eq!(page["hasNext"], cursor.is_string());
+                before = true;
+            }
+            assert_eq!(seen, expected, "{order}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cursor_skips_and_repeats_nothing_while_jobs_come_and_go() {
+        let door = four_jobs().await;
+        let page = async |cursor: &str| {
+            let path = format!("/v1/customer/jobs?pagination.limit=2&pagination.cursor={cursor}");
+            door.get(&path).await.1
+        };
+        let first = page("*").await;
+        assert_eq!(names(&first), ["delta", "gamma"]);
+
+        door.job(json!({"templateId": "t", "name": "new"})).await;
+        let last = format!("/v1/customer/jobs/{}", first["data"][1]["id"].as_str().unwrap());
+        assert_eq!(door.call(reqwest::Method::DELETE, &last, None).await.0, 200);
+
+        let second = page(first["pagination"]["nextCursor"].as_str().unwrap()).await;
+        assert_eq!(names(&second), ["Beta_1", "alpha"]);
+        assert_eq!(second["pagination"], json!({"hasPrevious": true, "hasNext": false}));
+    }
+
+    #[tokio::test]
     async fn another_workspaces_jobs_are_never_found() {
         let door = four_jobs().await;
         let stranger = door.stranger().await;
@@ -240,6 +293,11 @@ mod tests {
             door.call_as(&stranger, reqwest::Method::POST, path, Some(body)).await;
 
         assert_eq!((status, &found["pagination"]["total"]), (200, &json!(0)));
+        let (_, own) = door.get("/v1/customer/jobs?limit=1&cursor=*").await;
+        let cursor = own["pagination"]["nextCursor"].as_str().unwrap();
+        let path = format!("/v1/customer/jobs?cursor={cursor}");
+        let (status, found) = door.call_as(&stranger, reqwest::Method::GET, &path, None).await;
+        assert_eq!((status, &found["data"]), (200, &json!([])));
     }
 
     #[tokio::test]
@@ -266,6 +324,9 @@ mod tests {
             (json!({"orderBy": "name up"}), "orderBy"),
             (json!({"orderBy": "name;drop"}), "orderBy"),
             (json!({"pagination": {"limit": -1}}), "pagination.limit"),
+            (json!({"pagination": {"cursor": "x"}}), "pagination.cursor"),
+            (json!({"pagination": {"cursor": 7}}), "pagination.cursor"),
+            (json!({"pagination": {"cursor": "*", "offset": 1}}), "pagination.offset"),
         ] {
             let (status, answer) = door.post("/v1/customer/jobs/filter", body.clone()).await;
 

@@ -16,12 +16,12 @@ use uuid::Uuid;
 use super::call::{Call, Segment};
 use super::error::{Error, Result};
 use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
-use super::page::PAGE;
 use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
+use super::selection::{self, LIST};
 use super::shape::{Field, flag, text};
 use super::token::Caller;
-use super::{App, idempotency, image_login, selection};
+use super::{App, idempotency, image_login};
 use crate::data::key::BlobKey;
 use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
 use crate::store::{accounts, secrets};
@@ -81,20 +81,20 @@ fn family(family: Family) -> Vec<Route> {
 pub fn list_query() -> Vec<Field> {
     let public = "true: what everybody has published; false: the own that is not; else all that \
                   own tags can name";
-    [PAGE, &[flag("isPublic", public)]].concat()
+    [LIST, &[flag("isPublic", public)]].concat()
 }
 
 async fn list(family: Family, call: Call) -> Result<PackagesOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
-    let (page, selection) = selection::from_query(&query, &ORDER)?;
+    let selection = selection::from_query(&query, &ORDER)?;
     let shelf = shelf(&query)?;
     let db = &call.app().db;
-    let (found, total) = packages::list(db, caller.workspace, family, shelf, &selection).await?;
-    let owners = found.iter().map(|package| package.workspace);
+    let found = packages::list(db, caller.workspace, family, shelf, &selection).await?;
+    let pagination = selection::pagination(&selection, &found.rest);
+    let owners = found.rows.iter().map(|package| package.workspace);
     let names = accounts::workspace_names(db, owners).await?;
-    let shown = found.into_iter().map(|one| PackageOut::new(one, &names)).collect();
-    let pagination = page.of(total);
+    let shown = found.rows.into_iter().map(|one| PackageOut::new(one, &names)).collect();
     Ok(match family {
         Family::App => PackagesOut::Apps { apps: shown, pagination },
         Family::Engine => PackagesOut::Engines { engines: shown, pagination },

@@ -7,50 +7,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{Error, Result};
-use super::shape::{Field, Kind, Shape, integer, one, text, word};
+use super::shape::{Field, integer};
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 1000;
 
-/// What a list's query may ask.
-pub const PAGE: &[Field] = &[
-    integer("pagination.limit", "At most so many; 50 where it is left out"),
-    integer("pagination.offset", "After so many"),
-    text("orderBy", "As `createdAt desc, name`"),
-];
+/// What the query of a list by offsets may ask.
+pub const PAGE: &[Field] = &[LIMIT.called("pagination.limit"), OFFSET.called("pagination.offset")];
 
-/// What a filter call may ask.
-pub const FILTER: &[Field] = &[
-    one("pagination", &PAGINATION, ""),
-    Field::new("filters", Kind::Many(&FILTERS), "All of them must be met"),
-    text("orderBy", "As `createdAt desc, name`"),
-];
-
-const PAGINATION: Shape =
-    Shape { name: "PaginationIn", fields: &[integer("limit", ""), integer("offset", "")] };
-
-const FILTERS: Shape = Shape {
-    name: "CommonFilter",
-    fields: &[
-        text("field", "").required(),
-        word("condition", &CONDITIONS, "").required(),
-        Field::new("value", Kind::Any, "Plain, or a protobuf Any"),
-    ],
-};
-
-const CONDITIONS: [&str; 11] = [
-    "FILTER_CONDITION_EQ",
-    "FILTER_CONDITION_NEQ",
-    "FILTER_CONDITION_GT",
-    "FILTER_CONDITION_GTE",
-    "FILTER_CONDITION_LT",
-    "FILTER_CONDITION_LTE",
-    "FILTER_CONDITION_ARRAY_CONTAINS",
-    "FILTER_CONDITION_ARRAY_CONTAINS_ANY",
-    "FILTER_CONDITION_IN",
-    "FILTER_CONDITION_NOT_IN",
-    "FILTER_CONDITION_LIKE",
-];
+pub const LIMIT: Field = integer("limit", "At most so many; 50 where it is left out");
+pub const OFFSET: Field = integer("offset", "After so many");
 
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,10 +29,17 @@ pub struct Page {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pagination {
-    total: u64,
-    offset: u64,
+    /// How many there are in all; left out with a cursor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    /// Left out with a cursor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
     has_previous: bool,
     has_next: bool,
+    /// Where a cursor was asked with: the one that asks for the next page, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
 }
 
 impl Page {
@@ -106,11 +79,19 @@ impl Page {
 
     pub const fn of(self, total: u64) -> Pagination {
         Pagination {
-            total,
-            offset: self.offset,
+            total: Some(total),
+            offset: Some(self.offset),
             has_previous: self.offset > 0 && total > 0,
             has_next: self.offset.saturating_add(self.limit) < total,
+            next_cursor: None,
         }
+    }
+}
+
+impl Pagination {
+    pub const fn by_cursor(has_previous: bool, next: Option<String>) -> Self {
+        let has_next = next.is_some();
+        Self { total: None, offset: None, has_previous, has_next, next_cursor: next }
     }
 }
 

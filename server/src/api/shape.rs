@@ -49,6 +49,11 @@ impl Field {
     pub const fn required(self) -> Self {
         Self { required: true, ..self }
     }
+
+    /// The same under another name.
+    pub const fn called(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
 }
 
 pub const fn text(name: &'static str, about: &'static str) -> Field {

@@ -16,7 +16,7 @@ use super::call::{Call, Segment};
 use super::error::{Error, Result};
 use super::jobs::{CONFIG, DATA, PARAMS};
 use super::packages::{list_query, only, shelf};
-use super::page::Pagination;
+use super::page::{Paged, Pagination};
 use super::reply::{Done, done};
 use super::route::{Route, delete, get, post};
 use super::selection;
@@ -103,9 +103,9 @@ struct TemplatesOut {
 async fn list(call: Call) -> Result<TemplatesOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
-    let (page, selection) = selection::from_query(&query, &[])?;
-    let (templates, total) = listed(&call, &caller, shelf(&query)?, &selection).await?;
-    Ok(TemplatesOut { templates, pagination: page.of(total) })
+    let selection = selection::from_query(&query, &[])?;
+    let Paged { pagination, data } = listed(&call, &caller, shelf(&query)?, &selection).await?;
+    Ok(TemplatesOut { templates: data, pagination })
 }
 
 async fn read(id: Segment, call: Call) -> Result<TemplateOut> {
@@ -136,11 +136,13 @@ pub async fn listed(
     caller: &Caller,
     shelf: Shelf,
     selection: &Selection<TemplateField>,
-) -> Result<(Vec<TemplateOut>, u64)> {
+) -> Result<Paged<TemplateOut>> {
     let db = &call.app().db;
-    let (found, total) = templates::list(db, caller.workspace, shelf, selection).await?;
-    let names = accounts::workspace_names(db, found.iter().map(|kept| kept.owner)).await?;
-    Ok((found.into_iter().map(|kept| TemplateOut::new(kept, &names)).collect(), total))
+    let found = templates::list(db, caller.workspace, shelf, selection).await?;
+    let pagination = selection::pagination(selection, &found.rest);
+    let names = accounts::workspace_names(db, found.rows.iter().map(|kept| kept.owner)).await?;
+    let shown = |kept| TemplateOut::new(kept, &names);
+    Ok(Paged { pagination, data: found.rows.into_iter().map(shown).collect() })
 }
 
 /// The template that an id names: the reader's own, an imported one, or, with its owner before it

@@ -15,12 +15,12 @@ use utoipa::ToSchema;
 
 use super::call::{Call, Segment};
 use super::error::{Error, Result};
-use super::page::PAGE;
 use super::page::Paged;
 use super::route::{Route, get, post};
+use super::selection::{self, LIST};
 use super::shape::{text, texts};
 use super::templates::{TemplateOut, listed};
-use super::{App, job_out, jobs, selection};
+use super::{App, job_out, jobs};
 use crate::data::key::BlobKey;
 use crate::store::packages::Shelf;
 use crate::store::runs::RunView;
@@ -34,7 +34,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         get("Customer_GetJobTemplates", "/jobs/templates", list_templates)
             .summary("Lists the templates that jobs can be made of")
-            .query(PAGE),
+            .query(LIST),
         get("Customer_GetPresets", "/jobs/templates/{jobTemplateId}/presets", list_presets)
             .summary("Old clients ask for presets: there are none")
             .deprecated(),
@@ -203,7 +203,6 @@ async fn list_presets(id: Segment, call: Call) -> Result<PresetsOut> {
 
 async fn list_templates(call: Call) -> Result<Paged<TemplateOut>> {
     let caller = call.caller().await?;
-    let (page, selection) = selection::from_query(&call.query()?, &[])?;
-    let (data, total) = listed(&call, &caller, Shelf::Usable, &selection).await?;
-    Ok(Paged { pagination: page.of(total), data })
+    let selection = selection::from_query(&call.query()?, &[])?;
+    listed(&call, &caller, Shelf::Usable, &selection).await
 }

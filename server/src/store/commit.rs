@@ -52,7 +52,9 @@ pub(super) mod tests {
 
     use super::*;
     use crate::clock;
-    use crate::store::testing::{self, databases};
+    use crate::store::selection::{Selection, Start};
+    use crate::store::testing::{self, databases, every_order_is_led_through};
+    use crate::store::wallet::LineField;
     use crate::store::{load, nodes, wallet};
 
     /// A run that cuts by bytes, under a name that PostgreSQL does not take.
@@ -179,9 +181,15 @@ pub(super) mod tests {
             market.abort(run, "enough".to_owned(), clock::now()).unwrap();
             commit(db, &market.drain(), &[]).await.unwrap();
             let balance = wallet::balance(db, workspace).await.unwrap();
-            let lines = wallet::lines(db, workspace, 0, 10).await.unwrap();
+            let (start, order) = (Start::Place(None), vec![(LineField::Id, true)]);
+            let newest = Selection { tests: Vec::new(), order, start, limit: 10 };
+            let lines = wallet::list(db, workspace, &newest).await.unwrap().rows;
             assert_eq!(balance.held, Credits::ZERO);
             assert_eq!(lines.len(), 2);
+            every_order_is_led_through(2, async |selection: Selection<LineField>| {
+                wallet::list(db, workspace, &selection).await.unwrap()
+            })
+            .await;
             let (last, first) = (&lines[0].line, &lines[1].line);
             assert_eq!(last.debit(), Some(view.price));
             assert_eq!(last.related.id, Some(job.uuid()));

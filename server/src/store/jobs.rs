@@ -8,11 +8,11 @@ use common::package::template::{PhaseParams, Template};
 use common::terms::{Priority, Regions};
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait, QueryFilter, Select,
-    Set, UpdateMany,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select, Set,
+    UpdateMany,
 };
 
-use super::selection::{self, Selection};
+use super::selection::{self, Found, Selection};
 use super::{document, micros, time};
 use crate::clock;
 pub use field::JobField;
@@ -233,15 +233,13 @@ pub async fn is_taken(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbEr
     Ok(row::Entity::find_by_id(id.uuid()).count(db).await? > 0)
 }
 
-/// A page of jobs, newest first where nothing else is asked for, and how many there are in all.
+/// A part of the jobs.
 pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
     selection: &Selection<JobField>,
-) -> Result<(Vec<Job>, u64), DbErr> {
-    let (rows, total) =
-        selection::fetch(db, of(owner), selection, (Expr::col(C::Id), Order::Desc)).await?;
-    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+) -> Result<Found<Job>, DbErr> {
+    selection::fetch(db, of(owner), selection).await?.try_map(|row| read(&row))
 }
 
 /// Changes a draft; false where the job is gone or has been claimed for its run.

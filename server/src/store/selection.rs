@@ -3,19 +3,25 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, LikeExpr, NullOrdering, Order, SimpleExpr};
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult as _, PaginatorTrait,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait as _, Select,
 };
 use uuid::Uuid;
 
 /// Something that a list can be filtered and sorted by.
-pub trait Field: Copy + 'static {
+pub trait Field: Copy + PartialEq + 'static {
     const ALL: &'static [Self];
+
+    /// What no two rows of a list have alike: it breaks the ties that an order leaves.
+    const TIES: &'static [(Self, bool)];
 
     /// As the API calls it.
     fn name(self) -> &'static str;
 
     fn kind(self) -> Kind;
+
+    /// Whether rows may have no value of it.
+    fn is_optional(self) -> bool;
 
     /// Its value in a row.
     fn expr(self, backend: DbBackend) -> SimpleExpr;
@@ -79,35 +85,168 @@ pub struct Selection<F> {
     pub tests: Vec<(F, Test)>,
     /// The first decides, the next where it leaves a tie; `true` is descending.
     pub order: Vec<(F, bool)>,
-    pub offset: u64,
+    pub start: Start,
     pub limit: u64,
 }
 
-/// The rows of a selection among `all`, and how many there are beyond its page. `last` breaks the
-/// ties that are left.
+/// Where a part of a list starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// After so many rows, which the database has to count.
+    Offset(u64),
+    /// After this place, or at the beginning: as quick at the end of a list as at its start, and
+    /// no row is seen twice or left out because others came or went.
+    Place(Option<Place>),
+}
+
+/// A row's place in an order: its value of each of the order's fields, `None` where it has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(pub Vec<Option<Operand>>);
+
+/// The rows of a selection, and what is known of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found<T> {
+    pub rows: Vec<T>,
+    pub rest: Rest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rest {
+    /// So many rows in all, for a selection by offset.
+    Total(u64),
+    /// The place after which there are more, for one by place.
+    After(Option<Place>),
+}
+
+impl<F: Field> Selection<F> {
+    /// The order with what breaks its ties.
+    pub fn strict_order(&self) -> Vec<(F, bool)> {
+        let mut order = self.order.clone();
+        let untied = |tie: &&(F, bool)| !self.order.iter().any(|(field, _)| *field == tie.0);
+        order.extend(F::TIES.iter().filter(untied));
+        order
+    }
+}
+
+impl<T> Found<T> {
+    pub fn try_map<U, E>(self, read: impl FnMut(T) -> Result<U, E>) -> Result<Found<U>, E> {
+        let rows = self.rows.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Found { rows, rest: self.rest })
+    }
+}
+
+/// The rows of a selection among `all`.
 pub async fn fetch<E: EntityTrait<Model: Send + Sync>, F: Field>(
     db: &impl ConnectionTrait,
     all: Select<E>,
     selection: &Selection<F>,
-    last: (SimpleExpr, Order),
-) -> Result<(Vec<E::Model>, u64), DbErr> {
+) -> Result<Found<E::Model>, DbErr> {
     let backend = db.get_database_backend();
     let mut query = all;
     for (field, test) in &selection.tests {
         query = query.filter(holds(field.expr(backend), test, backend));
     }
-    let total = query.clone().count(db).await?;
-    for (field, descending) in &selection.order {
-        let order = if *descending { Order::Desc } else { Order::Asc };
-        query = query.order_by_with_nulls(field.expr(backend), order, NullOrdering::Last);
+    let order = selection.strict_order();
+    let limit = selection.limit;
+    match &selection.start {
+        Start::Offset(offset) => {
+            let total = query.clone().count(db).await?;
+            let query = sorted(query, &order, backend).offset(*offset).limit(limit);
+            Ok(Found { rows: query.all(db).await?, rest: Rest::Total(total) })
+        }
+        Start::Place(place) => {
+            if let Some(Place(values)) = place {
+                query = query.filter(is_after(&order, values, backend));
+            }
+            query = sorted(query, &order, backend);
+            for (n, (field, _)) in order.iter().enumerate() {
+                query = query.expr_as(read_as(*field, backend), place_column(n));
+            }
+            // One more tells whether there are more.
+            let mut rows = db.query_all(query.limit(limit + 1).as_query()).await?;
+            let more = rows.len() as u64 > limit;
+            rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            let last = rows.last().filter(|_| more);
+            let after = last.map(|row| place_of(row, &order)).transpose()?;
+            let rows = rows.iter().map(|row| E::Model::from_query_result(row, ""));
+            Ok(Found { rows: rows.collect::<Result<_, _>>()?, rest: Rest::After(after) })
+        }
     }
-    let rows = query
-        .order_by(last.0, last.1)
-        .offset(selection.offset)
-        .limit(selection.limit)
-        .all(db)
-        .await?;
-    Ok((rows, total))
+}
+
+fn sorted<E: EntityTrait, F: Field>(
+    mut query: Select<E>,
+    order: &[(F, bool)],
+    backend: DbBackend,
+) -> Select<E> {
+    for (field, descending) in order {
+        let (field, expr) = (*field, field.expr(backend));
+        let order = if *descending { Order::Desc } else { Order::Asc };
+        query = if field.is_optional() {
+            query.order_by_with_nulls(expr, order, NullOrdering::Last)
+        } else {
+            query.order_by(expr, order)
+        };
+    }
+    query
+}
+
+/// Whether a row comes after these values of the order's fields. The first comparison of each
+/// field follows from the others, and is what an index can start at.
+fn is_after<F: Field>(
+    order: &[(F, bool)],
+    values: &[Option<Operand>],
+    backend: DbBackend,
+) -> SimpleExpr {
+    let (Some(((field, descending), order)), Some((operand, values))) =
+        (order.split_first(), values.split_first())
+    else {
+        return Expr::value(false);
+    };
+    let rest = is_after(order, values, backend);
+    let expr = || field.expr(backend);
+    // Rows without a value are last.
+    let Some(operand) = operand else { return expr().is_null().and(rest) };
+    let (from, beyond) = if *descending {
+        (Comparison::LessOrEqual, Comparison::Less)
+    } else {
+        (Comparison::GreaterOrEqual, Comparison::Greater)
+    };
+    let holds = |how| {
+        let test = compare(expr(), how, value(operand));
+        if field.is_optional() { test.or(expr().is_null()) } else { test }
+    };
+    holds(from).and(holds(beyond).or(rest))
+}
+
+fn place_column(n: usize) -> String {
+    format!("place_{n}")
+}
+
+/// A field in the one type that its kind is read as.
+fn read_as<F: Field>(field: F, backend: DbBackend) -> SimpleExpr {
+    let expr = field.expr(backend);
+    match field.kind() {
+        Kind::Uuid => expr,
+        Kind::Text | Kind::WrittenTime | Kind::Texts => expr.cast_as("text"),
+        Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => expr.cast_as("bigint"),
+    }
+}
+
+fn place_of<F: Field>(row: &QueryResult, order: &[(F, bool)]) -> Result<Place, DbErr> {
+    let value = |(n, (field, _)): (usize, &(F, bool))| {
+        let column = place_column(n);
+        Ok(match field.kind() {
+            Kind::Uuid => row.try_get::<Option<_>>("", &column)?.map(Operand::Uuid),
+            Kind::Text | Kind::WrittenTime | Kind::Texts => {
+                row.try_get::<Option<_>>("", &column)?.map(Operand::Text)
+            }
+            Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => {
+                row.try_get::<Option<_>>("", &column)?.map(Operand::Number)
+            }
+        })
+    };
+    order.iter().enumerate().map(value).collect::<Result<_, _>>().map(Place)
 }
 
 fn holds(field: SimpleExpr, test: &Test, backend: DbBackend) -> SimpleExpr {

@@ -11,7 +11,7 @@ use sea_orm::{
 
 use super::imports::{self, Item, is_imported};
 use super::packages::Shelf;
-use super::selection::{self, Field, Kind, Selection};
+use super::selection::{self, Field, Found, Kind, Selection};
 use super::{Db, accounts, begin, document, micros, time};
 use crate::clock;
 
@@ -127,16 +127,20 @@ pub async fn set_public(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplateField {
     Id,
+    Owner,
     CreatedAt,
     UpdatedAt,
 }
 
 impl Field for TemplateField {
-    const ALL: &'static [Self] = &[Self::Id, Self::CreatedAt, Self::UpdatedAt];
+    const ALL: &'static [Self] = &[Self::Id, Self::Owner, Self::CreatedAt, Self::UpdatedAt];
+
+    const TIES: &'static [(Self, bool)] = &[(Self::Id, false), (Self::Owner, false)];
 
     fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
+            Self::Owner => "owner",
             Self::CreatedAt => "createdAt",
             Self::UpdatedAt => "updatedAt",
         }
@@ -145,35 +149,39 @@ impl Field for TemplateField {
     fn kind(self) -> Kind {
         match self {
             Self::Id => Kind::Text,
+            Self::Owner => Kind::Uuid,
             Self::CreatedAt | Self::UpdatedAt => Kind::Time,
         }
+    }
+
+    fn is_optional(self) -> bool {
+        false
     }
 
     fn expr(self, _: DbBackend) -> SimpleExpr {
         match self {
             Self::Id => Expr::col(row::Column::Id),
+            Self::Owner => Expr::col(row::Column::WorkspaceId),
             Self::CreatedAt => Expr::col(row::Column::CreatedUs),
             Self::UpdatedAt => Expr::col(row::Column::UpdatedUs),
         }
     }
 }
 
-/// A page of templates, and how many there are in all.
+/// A part of the templates.
 pub async fn list(
     db: &impl ConnectionTrait,
     reader: WorkspaceId,
     shelf: Shelf,
     selection: &Selection<TemplateField>,
-) -> Result<(Vec<Kept>, u64), DbErr> {
+) -> Result<Found<Kept>, DbErr> {
     let all = row::Entity::find();
     let all = match shelf {
         Shelf::Usable => all.filter(usable(reader)),
         Shelf::Published => all.filter(row::Column::Public.eq(true)),
         Shelf::Unpublished => all.filter(own(reader)).filter(row::Column::Public.eq(false)),
     };
-    let last = (Expr::col(row::Column::Id), Order::Asc);
-    let (rows, total) = selection::fetch(db, all, selection, last).await?;
-    Ok((rows.iter().map(|row| read(row, reader)).collect::<Result<_, _>>()?, total))
+    selection::fetch(db, all, selection).await?.try_map(|row| read(&row, reader))
 }
 
 /// Deletes a template; false where the workspace has none of this id. Jobs keep theirs.

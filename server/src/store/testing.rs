@@ -1,6 +1,8 @@
 //! Databases for tests: SQLite always, PostgreSQL too where `FANFOLD_TEST_POSTGRES` names a
 //! server on which databases may be made.
 
+use std::fmt::Debug;
+
 use common::digest::Digest;
 use common::ids::{JobId, PackageId, WorkspaceId};
 use common::resources::Resources;
@@ -12,6 +14,7 @@ use common::terms::Terms;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use uuid::Uuid;
 
+use super::selection::{Field, Found, Rest, Selection, Start};
 use super::{Db, open};
 
 /// An empty database of its own, with what keeps it.
@@ -43,6 +46,37 @@ async fn postgres(server: &str) -> Fresh {
     let (base, _) = server.rsplit_once('/').unwrap();
     let db = open(&format!("{base}/{name}")).await.unwrap();
     Fresh { name: "postgres", db, _folder: None }
+}
+
+/// Reads a list of `total` rows in each of its orders, at once by offset and in pages of one by
+/// place: both must give the same.
+pub async fn every_order_is_led_through<F, T>(
+    total: u64,
+    list: impl AsyncFn(Selection<F>) -> Found<T>,
+) where
+    F: Field + Debug,
+    T: PartialEq + Debug,
+{
+    for (field, descending) in F::ALL.iter().flat_map(|field| [(*field, false), (*field, true)]) {
+        let selection = Selection {
+            tests: Vec::new(),
+            order: vec![(field, descending)],
+            start: Start::Offset(0),
+            limit: total + 1,
+        };
+        let all = list(selection.clone()).await;
+        assert_eq!(all.rest, Rest::Total(total));
+
+        let (mut walked, mut start) = (Vec::new(), Start::Place(None));
+        for page in 1..=total {
+            let part = list(Selection { start, limit: 1, ..selection.clone() }).await;
+            let Rest::After(next) = part.rest else { panic!("{field:?}: {:?}", part.rest) };
+            assert_eq!(next.is_some(), page < total, "{field:?}");
+            walked.extend(part.rows);
+            start = Start::Place(next);
+        }
+        assert_eq!(walked, all.rows, "{field:?} {descending}");
+    }
 }
 
 /// A run of one chunk that reads nothing and delivers nothing.

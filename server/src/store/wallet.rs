@@ -8,9 +8,9 @@ use common::ledger::Account;
 use common::statement::{Head, Line, LineKind};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{OnConflict, SimpleExpr};
-use sea_orm::{ActiveValue::Set, DbBackend, Order, QuerySelect};
+use sea_orm::{ActiveValue::Set, DbBackend, QuerySelect};
 
-use super::selection::{self, Field, Kind, Selection};
+use super::selection::{self, Field, Found, Kind, Selection};
 use super::{batches, corrupt, document, ledger, micros, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -139,6 +139,8 @@ impl Field for LineField {
         Self::Balance,
     ];
 
+    const TIES: &'static [(Self, bool)] = &[(Self::Id, true)];
+
     fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -161,6 +163,10 @@ impl Field for LineField {
         }
     }
 
+    fn is_optional(self) -> bool {
+        self == Self::JobId
+    }
+
     fn expr(self, _: DbBackend) -> SimpleExpr {
         match self {
             Self::Id => Expr::col(Column::Id),
@@ -175,28 +181,14 @@ impl Field for LineField {
     }
 }
 
-/// A part of the statement, newest first where nothing else is asked for, and how many lines
-/// there are in all.
+/// A part of the statement.
 pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
     selection: &Selection<LineField>,
-) -> Result<(Vec<Entry>, u64), DbErr> {
+) -> Result<Found<Entry>, DbErr> {
     let own = Entity::find().filter(Column::Owner.eq(owner.uuid()));
-    let last = (Expr::col(Column::Id), Order::Desc);
-    let (rows, total) = selection::fetch(db, own, selection, last).await?;
-    Ok((rows.into_iter().map(read).collect::<Result<_, _>>()?, total))
-}
-
-/// The statement, newest first.
-pub async fn lines(
-    db: &impl ConnectionTrait,
-    owner: WorkspaceId,
-    offset: u64,
-    limit: u64,
-) -> Result<Vec<Entry>, DbErr> {
-    let selection = Selection { tests: Vec::new(), order: Vec::new(), offset, limit };
-    Ok(list(db, owner, &selection).await?.0)
+    selection::fetch(db, own, selection).await?.try_map(read)
 }
 
 /// Stores new lines, which follow those that are there.

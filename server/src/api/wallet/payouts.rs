@@ -12,9 +12,8 @@ use super::top_ups::{LIST, STEP, TERMS, new_request, read_list, read_step, read_
 use crate::api::call::{self, BODY_BYTES_MAX, Call, Segment};
 use crate::api::error::{Error, Result};
 use crate::api::idempotency;
-use crate::api::page::{Page, Paged};
+use crate::api::page::{LIMIT, OFFSET, Page, Paged};
 use crate::api::route::{Route, get, post};
-use crate::api::shape::integer;
 use crate::coordinator::Booking;
 use crate::store::requests::{self, Request, Whose};
 
@@ -25,10 +24,7 @@ pub fn routes() -> Vec<Route> {
             .body(TERMS),
         get("Wallet_GetPayoutHistory", "/payout_history", history)
             .summary("Lists the workspace's payouts, newest first")
-            .query(vec![
-                integer("limit", "At most so many; 50 where it is left out"),
-                integer("offset", "After so many"),
-            ]),
+            .query(vec![LIMIT, OFFSET]),
         get("Wallet_ListPayouts", "/payouts", list)
             .summary("Lists payouts, newest first")
             .query(LIST),

@@ -17,10 +17,10 @@ use crate::api::App;
 use crate::api::call::{self, BODY_BYTES_MAX, Call, Segment};
 use crate::api::error::{Error, Result};
 use crate::api::idempotency;
-use crate::api::page::{Page, Paged};
+use crate::api::page::{LIMIT, OFFSET, Page, Paged};
 use crate::api::reply::{Done, done};
 use crate::api::route::{Route, get, post};
-use crate::api::shape::{Field, flag, integer, text};
+use crate::api::shape::{Field, flag, text};
 use crate::api::token::Caller;
 use crate::clock;
 use crate::coordinator::Booking;
@@ -32,8 +32,8 @@ const OPEN_MAX: u64 = 20;
 
 /// What a list of requests can be asked.
 pub const LIST: &[Field] = &[
-    integer("pagination.limit", "At most so many; 50 where it is left out"),
-    integer("pagination.offset", "After so many"),
+    LIMIT.called("pagination.limit"),
+    OFFSET.called("pagination.offset"),
     text("state", "Those in this state only"),
     flag("all", "Those of all workspaces; for the server's owner"),
 ];

@@ -9,12 +9,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount::Amount;
+use crate::api::App;
 use crate::api::call::Call;
 use crate::api::error::Result;
-use crate::api::page::{FILTER, PAGE, Page, Paged};
+use crate::api::page::Paged;
 use crate::api::route::{Route, get, post};
-use crate::api::{App, selection};
-use crate::store::selection::Selection;
+use crate::api::selection::{self, FILTER, LIST};
+use crate::store::selection::{Selection, Start};
 use crate::store::wallet::{self, Entry, LineField};
 
 /// The other side of a customer's payments and credits.
@@ -87,7 +88,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         get("Wallet_GetTransactions", "/transactions", transactions)
             .summary("Lists transactions")
-            .query(PAGE),
+            .query(LIST),
         post("Wallet_FilterTransactions", "/transactions/filter", filter)
             .summary("Finds transactions")
             .body(FILTER)
@@ -99,22 +100,22 @@ pub fn routes() -> Vec<Route> {
 
 async fn transactions(call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
-    let (page, selection) = selection::from_query(&call.query()?, &ORDER)?;
-    show(call.app(), caller.workspace, page, &selection).await
+    let selection = selection::from_query(&call.query()?, &ORDER)?;
+    show(call.app(), caller.workspace, &selection).await
 }
 
 async fn filter(mut call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
-    let (page, selection) = selection::from_body(call.json().await?, &ORDER)?;
-    show(call.app(), caller.workspace, page, &selection).await
+    let selection = selection::from_body(call.json().await?, &ORDER)?;
+    show(call.app(), caller.workspace, &selection).await
 }
 
 /// The newest lines of the statement as a table.
 async fn csv(call: Call) -> Result<CsvOut> {
     let caller = call.caller().await?;
-    let selection =
-        Selection { tests: Vec::new(), order: ORDER.to_vec(), offset: 0, limit: CSV_LINES_MAX };
-    let (entries, _) = wallet::list(&call.app().db, caller.workspace, &selection).await?;
+    let (order, start) = (ORDER.to_vec(), Start::Place(None));
+    let selection = Selection { tests: Vec::new(), order, start, limit: CSV_LINES_MAX };
+    let entries = wallet::list(&call.app().db, caller.workspace, &selection).await?.rows;
     let mut csv = "id,createdAt,transactionType,amount,balance,jobId,description\n".to_owned();
     for Entry { id, line } in entries {
         let job = line.run.and(line.related.id).map_or_else(String::new, |job| job.to_string());
@@ -135,12 +136,11 @@ pub fn cell(text: &str) -> String {
 async fn show(
     app: &App,
     owner: WorkspaceId,
-    page: Page,
     selection: &Selection<LineField>,
 ) -> Result<Paged<TransactionOut>> {
-    let (entries, total) = wallet::list(&app.db, owner, selection).await?;
-    let data = entries.into_iter().map(TransactionOut::from).collect();
-    Ok(Paged { pagination: page.of(total), data })
+    let found = wallet::list(&app.db, owner, selection).await?;
+    let pagination = selection::pagination(selection, &found.rest);
+    Ok(Paged { pagination, data: found.rows.into_iter().map(TransactionOut::from).collect() })
 }
 
 impl From<Entry> for TransactionOut {

@@ -65,6 +65,8 @@ impl Field for JobField {
         Self::Blacklist,
     ];
 
+    const TIES: &'static [(Self, bool)] = &[(Self::Id, true)];
+
     fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -98,6 +100,28 @@ impl Field for JobField {
             Self::PaymentAmount => Kind::Amount,
             Self::NumChunks => Kind::Count,
             Self::Tags | Self::Whitelist | Self::Blacklist => Kind::Texts,
+        }
+    }
+
+    fn is_optional(self) -> bool {
+        match self {
+            Self::TemplateId
+            | Self::SubmittedAt
+            | Self::StartedAt
+            | Self::EndedAt
+            | Self::StartAt => true,
+            Self::Id
+            | Self::Name
+            | Self::Description
+            | Self::State
+            | Self::Priority
+            | Self::CreatedAt
+            | Self::PaymentAmount
+            | Self::NumChunks
+            | Self::ErrorMessage
+            | Self::Tags
+            | Self::Whitelist
+            | Self::Blacklist => false,
         }
     }
 
@@ -152,11 +176,17 @@ fn state() -> SimpleExpr {
 
 #[cfg(test)]
 mod tests {
-    use super::super::list;
+    use chrono::TimeDelta;
+    use common::ids::{JobId, WorkspaceId};
+    use common::package::template::Template;
+    use uuid::Uuid;
+
+    use super::super::{Job, insert, list};
     use super::*;
-    use crate::store::accounts;
-    use crate::store::selection::{Comparison, Operand, Selection, Test};
-    use crate::store::testing::databases;
+    use crate::clock;
+    use crate::store::selection::{Comparison, Found, Operand, Rest, Selection, Start, Test};
+    use crate::store::testing::{databases, every_order_is_led_through};
+    use crate::store::{Db, accounts};
 
     /// Something to compare the field with, in each way that it allows.
     fn tests(field: JobField) -> Vec<Test> {
@@ -167,7 +197,7 @@ mod tests {
             }
             Kind::Text => Operand::Text("a".to_owned()),
             Kind::WrittenTime => Operand::Text("2026-01-01T00:00:00".to_owned()),
-            Kind::Uuid => Operand::Uuid(uuid::Uuid::nil()),
+            Kind::Uuid => Operand::Uuid(Uuid::nil()),
             Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => Operand::Number(1),
         };
         let mut tests = vec![
@@ -193,14 +223,46 @@ mod tests {
             for field in JobField::ALL.iter().copied() {
                 for test in tests(field) {
                     let order = vec![(field, true), (field, false)];
-                    let tests = vec![(field, test.clone())];
-                    let selection = Selection { tests, order, offset: 0, limit: 10 };
+                    let (tests, start) = (vec![(field, test.clone())], Start::Offset(0));
+                    let selection = Selection { tests, order, start, limit: 10 };
 
                     let found = list(&fresh.db, owner, &selection).await;
 
-                    assert_eq!(found, Ok((Vec::new(), 0)), "{}: {field:?} {test:?}", fresh.name);
+                    let nothing = Found { rows: Vec::new(), rest: Rest::Total(0) };
+                    assert_eq!(found, Ok(nothing), "{}: {field:?} {test:?}", fresh.name);
                 }
             }
+        }
+    }
+
+    /// Seven drafts that have much alike, and lack much.
+    async fn seven_jobs(db: &Db, owner: WorkspaceId) {
+        let template = Template::of("app".to_owned(), "lines".to_owned(), "zip".to_owned());
+        let made_at = clock::now();
+        for n in 0..7u8 {
+            let time = made_at + TimeDelta::seconds((n / 3).into());
+            let some = (n % 3 == 0).then_some(time);
+            let job = Job {
+                name: ["b", "a", ""][usize::from(n % 3)].to_owned(),
+                tags: vec![(n % 2).to_string()],
+                start_at: some,
+                submitted_at: some,
+                created_at: time,
+                ..Job::new(JobId::new(Uuid::now_v7()), owner, template.clone())
+            };
+            assert!(insert(db, &job).await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn places_lead_through_every_order() {
+        for fresh in databases().await {
+            let owner = accounts::create_workspace(&fresh.db, "w").await.unwrap();
+            seven_jobs(&fresh.db, owner).await;
+            every_order_is_led_through(7, async |selection: Selection<JobField>| {
+                list(&fresh.db, owner, &selection).await.unwrap()
+            })
+            .await;
         }
     }
 }

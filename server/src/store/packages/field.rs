@@ -22,6 +22,8 @@ impl Field for PackageField {
     const ALL: &'static [Self] =
         &[Self::Id, Self::Name, Self::Version, Self::Status, Self::CreatedAt, Self::UpdatedAt];
 
+    const TIES: &'static [(Self, bool)] = &[(Self::Id, false)];
+
     fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -41,6 +43,10 @@ impl Field for PackageField {
             Self::Status => Kind::Choice(&STATUS),
             Self::CreatedAt | Self::UpdatedAt => Kind::Time,
         }
+    }
+
+    fn is_optional(self) -> bool {
+        false
     }
 
     fn expr(self, _: DbBackend) -> SimpleExpr {

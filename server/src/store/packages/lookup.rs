@@ -13,7 +13,7 @@ use super::row::{Column as C, Entity};
 use super::{Family, Package, PackageField, integer, of, read};
 use crate::store::accounts;
 use crate::store::imports::{Item, is_imported};
-use crate::store::selection::{self, Selection};
+use crate::store::selection::{self, Found, Selection};
 
 const PUBLISHERS_MAX: u64 = 5;
 
@@ -110,14 +110,14 @@ pub async fn publishers(
     Ok(ids.into_iter().map(WorkspaceId::new).collect())
 }
 
-/// A page of packages, and how many there are in all.
+/// A part of the packages.
 pub async fn list(
     db: &impl ConnectionTrait,
     reader: WorkspaceId,
     family: Family,
     shelf: Shelf,
     selection: &Selection<PackageField>,
-) -> Result<(Vec<Package>, u64), DbErr> {
+) -> Result<Found<Package>, DbErr> {
     let all = Entity::find().filter(C::Family.eq(family.as_str()));
     let own = C::WorkspaceId.eq(reader.uuid());
     let all = match shelf {
@@ -125,9 +125,7 @@ pub async fn list(
         Shelf::Published => all.filter(C::Public.eq(true)),
         Shelf::Unpublished => all.filter(own).filter(C::Public.eq(false)),
     };
-    let last = (Expr::col(C::Id), Order::Asc);
-    let (rows, total) = selection::fetch(db, all, selection, last).await?;
-    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+    selection::fetch(db, all, selection).await?.try_map(|row| read(&row))
 }
 
 fn tagged(family: Family, tag: &Tag) -> Result<Select<Entity>, DbErr> {

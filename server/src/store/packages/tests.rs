@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::*;
 use crate::store::imports::Import;
-use crate::store::selection::Selection;
-use crate::store::testing::databases;
+use crate::store::selection::{Rest, Selection, Start};
+use crate::store::templates::TemplateField;
+use crate::store::testing::{databases, every_order_is_led_through};
 use crate::store::{accounts, templates};
 
 async fn pushed(db: &Db, owner: WorkspaceId, version: &str) -> Package {
@@ -56,15 +57,16 @@ async fn a_name_stands_for_own_packages_or_for_imported_ones_while_they_are_publ
         }
         assert_eq!(publishers(db, app, &tag, Some("paul")).await.unwrap(), [], "{}", fresh.name);
         let counted = async |shelf| {
-            let all = Selection { tests: vec![], order: vec![], offset: 0, limit: 10 };
-            list(db, paul, app, shelf, &all).await.unwrap().1
+            let all =
+                Selection { tests: vec![], order: vec![], start: Start::Offset(0), limit: 10 };
+            list(db, paul, app, shelf, &all).await.unwrap().rest
         };
-        assert_eq!(counted(Shelf::Usable).await, 2, "{}", fresh.name);
-        assert_eq!(counted(Shelf::Published).await, 2, "{}", fresh.name);
+        assert_eq!(counted(Shelf::Usable).await, Rest::Total(2), "{}", fresh.name);
+        assert_eq!(counted(Shelf::Published).await, Rest::Total(2), "{}", fresh.name);
         let own = pushed(db, paul, "0.1").await;
         assert_eq!(resolved(Which::Any).await, Some(own.id), "{}", fresh.name);
-        assert_eq!(counted(Shelf::Usable).await, 1, "{}", fresh.name);
-        assert_eq!(counted(Shelf::Unpublished).await, 1, "{}", fresh.name);
+        assert_eq!(counted(Shelf::Usable).await, Rest::Total(1), "{}", fresh.name);
+        assert_eq!(counted(Shelf::Unpublished).await, Rest::Total(1), "{}", fresh.name);
     }
 }
 
@@ -93,5 +95,33 @@ async fn an_id_stands_for_an_own_template_or_an_imported_one() {
         assert_eq!(published.len(), 1, "{}", fresh.name);
         templates::put(db, paul, &template("his")).await.unwrap();
         assert_eq!(found().await, Some(("his".to_owned(), None)), "{}", fresh.name);
+    }
+}
+
+#[tokio::test]
+async fn places_lead_through_the_catalogue_in_every_order() {
+    for fresh in databases().await {
+        let db = &fresh.db;
+        for name in ["maria", "paul"] {
+            let owner = accounts::create_workspace(db, name).await.unwrap();
+            for version in ["0.9", "0.10"] {
+                let package = pushed(db, owner, version).await;
+                set_public(db, owner, package.id, true).await.unwrap();
+            }
+            let template = Template::of("app".to_owned(), "lines".to_owned(), "zip".to_owned());
+            let template = Template { id: "a".to_owned(), ..template };
+            templates::put(db, owner, &template).await.unwrap();
+            assert!(templates::set_public(db, owner, "a", true).await.unwrap());
+        }
+        let reader = accounts::create_workspace(db, "reader").await.unwrap();
+
+        every_order_is_led_through(4, async |selection: Selection<PackageField>| {
+            list(db, reader, Family::App, Shelf::Published, &selection).await.unwrap()
+        })
+        .await;
+        every_order_is_led_through(2, async |selection: Selection<TemplateField>| {
+            templates::list(db, reader, Shelf::Published, &selection).await.unwrap()
+        })
+        .await;
     }
 }

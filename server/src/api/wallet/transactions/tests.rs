@@ -37,6 +37,14 @@ async fn the_statement_is_filtered_and_sorted() {
     }
     let (_, lines) = door.get("/v1/wallet/transactions?orderBy=amount&limit=1").await;
     assert_eq!(amounts(&lines), ["2.0"]);
+    let mut cursor = "*".to_owned();
+    for (amount, more) in [("3.00000001", true), ("2.0", false)] {
+        let path = format!("/v1/wallet/transactions?limit=1&cursor={cursor}");
+        let (_, lines) = door.get(&path).await;
+        assert_eq!(amounts(&lines), [amount]);
+        assert_eq!(lines["pagination"]["hasNext"], more);
+        cursor = lines["pagination"]["nextCursor"].as_str().unwrap_or_default().to_owned();
+    }
     let stranger = door.stranger().await;
     let path = "/v1/wallet/transactions/filter";
     let (_, lines) = door.call_as(&stranger, Method::POST, path, Some(json!({}))).await;
