@@ -14,7 +14,6 @@ use futures::TryStreamExt as _;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::call::{self, BODY_BYTES_MAX, Call, Segment};
 use super::error::{Error, Result};
@@ -70,6 +69,7 @@ pub fn routes() -> Vec<Route> {
         post("Developer_TestApp", "/tests", start)
             .summary("Runs an app on one chunk, active or not")
             .needs(Scope::JobsWrite)
+            .creates()
             .body(TEST),
         get("Developer_GetAppTest", "/tests/{id}", read)
             .summary("Says how a test goes, what it wrote, and what came out")
@@ -95,9 +95,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
     body.finish()?;
     let package = packages::find(Family::App, &tag, &call).await?;
     let app = call.app();
-    let fresh = Uuid::now_v7();
-    let named = idempotency::named(&call, &caller, &bytes, fresh).await?;
-    let id = JobId::new(named.unwrap_or(fresh));
+    let id = JobId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
     if let Some(made) = store::jobs::find(&app.db, caller.workspace, id).await? {
         return answer(&call, made).await;
     }

@@ -8,22 +8,121 @@ use super::error::{Error, Result};
 use super::token::Caller;
 use crate::store::creates::{self, Named};
 
+pub const HEADER: &str = "Idempotency-Key";
+pub const ABOUT: &str = "The caller's name for this request, 1 to 255 plain characters: what is \
+    asked again under it within two days makes nothing more. Another request needs another name.";
 const KEY_CHARS_MAX: usize = 255;
 
-/// The id that a create under an `Idempotency-Key` is to give, or `None` without one. It is `fresh`
-/// for the first call, and what that call had for each that asks for the same again: whoever makes
-/// the thing must then find it made.
-pub async fn named(call: &Call, caller: &Caller, body: &[u8], fresh: Uuid) -> Result<Option<Uuid>> {
-    let Some(key) = call.headers.get("idempotency-key") else { return Ok(None) };
+/// The id of what a create makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewId {
+    pub id: Uuid,
+    /// The create has an `Idempotency-Key`: whoever makes the thing may find it made.
+    pub named: bool,
+    /// A call before this one asked for the same under that key.
+    pub again: bool,
+}
+
+pub async fn new_id(call: &Call, caller: &Caller, body: &[u8]) -> Result<NewId> {
+    given_id(call, caller, body, Uuid::now_v7()).await
+}
+
+/// As `new_id`, where the caller may have chosen the id. A repeated create has the first one's.
+pub async fn given_id(call: &Call, caller: &Caller, body: &[u8], id: Uuid) -> Result<NewId> {
+    let Some(key) = call.headers.get(HEADER) else {
+        return Ok(NewId { id, named: false, again: false });
+    };
     let key = key.to_str().ok().filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len()));
     let problem = || format!("must be 1 to {KEY_CHARS_MAX} plain characters");
-    let key = key.ok_or_else(|| Error::field("Idempotency-Key", problem()))?;
+    let key = key.ok_or_else(|| Error::field(HEADER, problem()))?;
     let asked = Digest::of(&[call.path.as_str().as_bytes(), b"\n", body].concat());
-    match creates::bind(&call.app().db, caller.workspace, key, asked, fresh).await? {
-        Named::Made(id) => Ok(Some(id)),
+    match creates::bind(&call.app().db, caller.workspace, key, asked, id).await? {
+        Named::First => Ok(NewId { id, named: true, again: false }),
+        Named::Again(id) => Ok(NewId { id, named: true, again: true }),
         Named::Other => Err(Error::Blocked(
             "IDEMPOTENCY_KEY_REUSED",
-            "Idempotency-Key: was used with another request: take a new one".to_owned(),
+            format!("{HEADER}: was used with another request: take a new one"),
         )),
+    }
+}
+
+/// Refuses to show once more what is shown once; `made` says what was, and what becomes of it.
+pub fn shown_already(made: &str) -> Error {
+    let text = format!("{HEADER}: {made}: take a new one to make another");
+    Error::Blocked("SHOWN_ALREADY", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::testing::{Door, package};
+
+    #[tokio::test]
+    async fn every_create_that_is_documented_to_take_a_name_reads_it() {
+        let door = Door::open().await;
+        door.template("lines", "concat").await;
+        let id = door.job(json!({"templateId": "t"})).await;
+        let manifest = json!({"name": "b", "version": "0.1", "platform": "binary",
+                              "entrypoint": "main"});
+        let archive = json!({"data": package(&manifest)});
+        let engine = json!({"name": "c", "version": "0.1", "type": "partitioner",
+                            "platform": "binary", "entrypoint": "main"});
+        let secret = json!({"secretType": "aws", "accessKey": "AK"});
+        let creates = [
+            ("/v1/auth/api_key", json!({"name": "n"})),
+            ("/v1/auth/secrets", json!({"secret": secret, "secretKey": "K"})),
+            ("/v1/customer/jobs", json!({"templateId": "t"})),
+            ("/v1/customer/jobs/{jobId}/clone", json!({})),
+            ("/v1/dev/apps", archive),
+            ("/v1/dev/engines", json!({"data": package(&engine)})),
+            ("/v1/dev/nodes/tokens", json!({})),
+            ("/v1/dev/tests", json!({"id": "a"})),
+            ("/v1/wallet/coupons", json!({"code": "ONE-OF-ONE", "amount": 1})),
+            ("/v1/wallet/payout", json!({"amount": 10_000})),
+            ("/v1/wallet/redeem_coupon", json!({"couponCode": "ONE-OF-ONE"})),
+            ("/v1/wallet/top_up", json!({"amount": 10_000})),
+        ];
+        let (_, document) = door.get("/docs/openapi.json").await;
+        let takes_name = |item: &Value| {
+            let parameters = item["post"]["parameters"].as_array();
+            parameters.is_some_and(|all| all.iter().any(|one| one["name"] == HEADER))
+        };
+        let paths = document["paths"].as_object().unwrap().iter();
+        let documented: BTreeSet<_> =
+            paths.filter(|(_, item)| takes_name(item)).map(|(path, _)| path.as_str()).collect();
+        assert_eq!(documented, creates.iter().map(|(path, _)| *path).collect());
+
+        for (path, body) in creates {
+            let path = path.replace("{jobId}", &id);
+            let name = "n".repeat(KEY_CHARS_MAX + 1);
+
+            let (status, refused) = door.post_named(&name, &path, &body).await;
+
+            assert_eq!(status, 400, "{path}: {refused}");
+            assert!(refused["message"].as_str().unwrap().starts_with(HEADER), "{path}: {refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_shown_once_is_made_once_and_not_shown_again() {
+        let door = Door::open().await;
+        for (path, body) in
+            [("/v1/auth/api_key", json!({"name": "ci"})), ("/v1/dev/nodes/tokens", json!({}))]
+        {
+            let (status, made) = door.post_named(path, path, &body).await;
+            let (again, refused) = door.post_named(path, path, &body).await;
+
+            assert_eq!((status, again), (200, 400), "{made} {refused}");
+            assert_eq!(refused["details"][0]["reason"], "SHOWN_ALREADY");
+            assert!(!refused.to_string().contains(made["token"].as_str().unwrap()));
+            let shown = made["apiKey"]["id"].as_str().unwrap_or("token");
+            assert!(refused["message"].as_str().unwrap().contains(shown), "{refused}");
+        }
+        let (_, list) = door.get("/v1/auth/api_keys").await;
+        assert_eq!(list["apiKeys"].as_array().unwrap().len(), 2);
     }
 }

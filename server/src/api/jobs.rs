@@ -10,7 +10,7 @@ use super::call::{self, BODY_BYTES_MAX, Call, Segment};
 use super::described;
 use super::draft::{change, read_data, refuse_started};
 use super::error::{Error, Result};
-use super::idempotency;
+use super::idempotency::{self, NewId};
 use super::job_out::{self, JobAnswer};
 use super::reply::{Done, done};
 use super::route::{Route, delete, post};
@@ -27,9 +27,11 @@ const DESCRIPTION_CHARS_MAX: usize = 4000;
 pub fn routes() -> Vec<Route> {
     vec![
         post("Customer_CreateJob", "/jobs", create)
+            .creates()
             .summary("Makes a job, or changes the draft of the given id")
             .body(CREATE),
         post("Customer_CloneJob", "/jobs/{jobId}/clone", clone)
+            .creates()
             .summary("Makes a draft like an existing job")
             .body(vec![text("name", "Of the draft")]),
         delete("Customer_DeleteJob", "/jobs/{jobId}", remove)
@@ -109,17 +111,20 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
     let mut template = read_template(app, &caller, &mut body).await?;
     template.app_id = plan::app_of(app, caller.workspace, &template).await?;
     let id = match body.text("jobId")? {
-        None => JobId::new(Uuid::now_v7()),
-        Some(text) => text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?,
+        None => Uuid::now_v7(),
+        Some(text) => {
+            let id: JobId =
+                text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?;
+            id.uuid()
+        }
     };
-    let named = idempotency::named(&call, &caller, &bytes, id.uuid()).await?.map(JobId::new);
-    let id = named.unwrap_or(id);
+    let NewId { id, named, again } = idempotency::given_id(&call, &caller, &bytes, id).await?;
+    let id = JobId::new(id);
     let existing = jobs::find(&app.db, caller.workspace, id).await?;
-    if let (Some(_), Some(made)) = (named, &existing) {
-        return made_before(app, made.clone()).await;
-    }
-    if let Some(existing) = &existing {
-        refuse_started(existing)?;
+    match &existing {
+        Some(made) if again => return made_before(app, made.clone()).await,
+        Some(existing) => refuse_started(existing)?,
+        None => {}
     }
     let mut job = Job::new(id, caller.workspace, template.clone());
     let mut changes = read_changes(app, &caller, id, &mut body).await?;
@@ -133,13 +138,13 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
         return change(app, &caller, id, changes).await;
     }
     if jobs::is_taken(&app.db, id).await? {
-        return taken(app, &caller, id, named.is_some()).await;
+        return taken(app, &caller, id, named).await;
     }
     for change in changes {
         job.change(change);
     }
     if !jobs::insert(&app.db, &job).await? {
-        return taken(app, &caller, id, named.is_some()).await;
+        return taken(app, &caller, id, named).await;
     }
     job_out::answer(app, job, None).await
 }
@@ -217,10 +222,9 @@ async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
     body.finish()?;
     let app = call.app();
     let from = find(app, &caller, &id).await?;
-    let fresh = Uuid::now_v7();
-    let named = idempotency::named(&call, &caller, &bytes, fresh).await?;
+    let NewId { id, named, .. } = idempotency::new_id(&call, &caller, &bytes).await?;
     let copy = Job {
-        id: JobId::new(named.unwrap_or(fresh)),
+        id: JobId::new(id),
         name: name.unwrap_or_else(|| from.name.clone()),
         upload: None,
         draft: 0,
@@ -230,7 +234,7 @@ async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
         ..from
     };
     if !jobs::insert(&app.db, &copy).await? {
-        return taken(app, &caller, copy.id, named.is_some()).await;
+        return taken(app, &caller, copy.id, named).await;
     }
     job_out::answer(app, copy, None).await
 }

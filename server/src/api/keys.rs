@@ -7,8 +7,9 @@ use common::rights::{NotAScope, Scope, Scopes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::call::{Call, Segment};
+use super::call::{self, BODY_BYTES_MAX, Call, Segment};
 use super::error::{Error, Result};
+use super::idempotency;
 use super::reply::{Done, done};
 use super::route::{Route, get, post};
 use super::shape::{integer, text, texts};
@@ -26,6 +27,7 @@ const KEYS_MAX: u64 = 1_000;
 pub fn routes() -> Vec<Route> {
     vec![
         post("Auth_CreateApiKey", "/api_key", create)
+            .creates()
             .summary("Makes an API key, which this answer alone shows")
             .body(vec![
                 text("name", "").required(),
@@ -80,7 +82,8 @@ struct KeysOut {
 /// only the owner of a server, who may have no address, needs none.
 async fn create(mut call: Call) -> Result<MadeOut> {
     let caller = call.caller().await?;
-    let mut body = call.json().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call::object(&bytes)?;
     let field = body.name("name");
     let name = body.line("name", NAME_CHARS_MAX)?;
     let name = name.ok_or_else(|| Error::field(field, "is missing"))?;
@@ -90,6 +93,11 @@ async fn create(mut call: Call) -> Result<MadeOut> {
     body.finish()?;
     let app = call.app();
     let user = accounts::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
+    let id = ApiKeyId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
+    let shown_already = || idempotency::shown_already(&format!("made the key {id}; revoke it"));
+    if api_keys::is_made(&app.db, id).await? {
+        return Err(shown_already());
+    }
     if !user.email.is_empty() {
         call.doors().codes.take(&format!("tried {}", user.email))?;
         let (Some(nonce), Some(code)) = (nonce, code) else {
@@ -100,8 +108,10 @@ async fn create(mut call: Call) -> Result<MadeOut> {
         }
     }
     let expires_at = Some(clock::now() + TimeDelta::seconds(life.cast_signed()));
-    let new = New { name: &name, expires_at, scopes };
-    let (token, key) = api_keys::issue_new(&app.db, caller.workspace, caller.user, new).await?;
+    let new = New { id, name: &name, expires_at, scopes };
+    let (token, key) = api_keys::issue_new(&app.db, caller.workspace, caller.user, new)
+        .await?
+        .ok_or_else(shown_already)?;
     Ok(MadeOut { token, api_key: key.into() })
 }
 

@@ -4,10 +4,10 @@ use common::rights::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::call::Call;
+use super::call::{BODY_BYTES_MAX, Call};
 use super::error::Result;
+use super::idempotency;
 use super::route::{Route, post};
-
 use crate::store::nodes;
 
 #[derive(Serialize, ToSchema)]
@@ -18,14 +18,19 @@ struct TokenOut {
 pub fn routes() -> Vec<Route> {
     vec![
         post("Developer_CreateNodeToken", "/nodes/tokens", issue)
+            .creates()
             .summary("Makes a token with which one node joins the workspace")
             .needs(Scope::NodesWrite),
     ]
 }
 
 /// Makes a one-time token, good for an hour.
-async fn issue(call: Call) -> Result<TokenOut> {
+async fn issue(mut call: Call) -> Result<TokenOut> {
     let caller = call.caller().await?;
+    let body = call.bytes(BODY_BYTES_MAX).await?;
+    if idempotency::new_id(&call, &caller, &body).await?.again {
+        return Err(idempotency::shown_already("made a token, which ends by itself"));
+    }
     let token = nodes::issue_token(&call.app().db, caller.workspace).await?;
     Ok(TokenOut { token })
 }

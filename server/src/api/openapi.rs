@@ -14,6 +14,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema as _, ToSchema as _};
 use warp::http::Method;
 
+use super::idempotency;
 use super::reply::Failure;
 use super::route::{Access, AnswerShape, Body, Route};
 use super::router::Api;
@@ -106,6 +107,14 @@ fn operation(api: &Api, route: &Route) -> OperationBuilder {
             .required(if field.required { Required::True } else { Required::False })
             .description(Some(field.about))
             .schema(Some(field.kind.schema()));
+        operation = operation.parameter(parameter);
+    }
+    if route.creates {
+        let parameter = ParameterBuilder::new()
+            .name(idempotency::HEADER)
+            .parameter_in(ParameterIn::Header)
+            .description(Some(idempotency::ABOUT))
+            .schema(Some(Kind::Text.schema()));
         operation = operation.parameter(parameter);
     }
     if access != Access::Open {

@@ -11,7 +11,6 @@ use common::ids::WorkspaceId;
 use common::package::archive::{self, ARCHIVE_BYTES_MAX, Checked};
 use common::package::manifest::Manifest;
 use common::package::tag::{NotATag, Pointer, Tag};
-use uuid::Uuid;
 
 use super::call::{Call, Segment};
 use super::error::{Error, Result};
@@ -49,6 +48,7 @@ fn family(family: Family) -> Vec<Route> {
             .summary("Lists the workspace's packages, the newest version first")
             .query(list_query()),
         post(name("Push"), many, move |call| push(family, call))
+            .creates()
             .summary("Takes a package in; the version that it names is written over")
             .body(match family {
                 Family::App => vec![text("data", "The tar archive in base64").required()],
@@ -110,11 +110,10 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let (archive, tag) = read_archive(family, &mut call).await?;
     let Checked { manifest, schema, login, rewritten } = check(family, archive.clone()).await?;
     check_tag(tag.as_deref(), &manifest)?;
-    let fresh = Uuid::now_v7();
-    let named = idempotency::named(&call, &caller, &archive, fresh).await?;
+    let again = idempotency::new_id(&call, &caller, &archive).await?.again;
     let archive = rewritten.map_or(archive, Bytes::from);
     let digest = common::digest::Digest::of(&archive);
-    if named.is_some_and(|id| id != fresh)
+    if again
         && let Some(made) = pushed_before(family, &caller, &manifest, call.app()).await?
         && made.digest == digest
     {

@@ -30,6 +30,8 @@ pub struct Route {
     /// What the API asks for where the route says nothing.
     pub access: Option<Access>,
     pub query: Fields,
+    /// Takes an `Idempotency-Key`.
+    pub creates: bool,
     pub body: Body,
     pub answer: AnswerShape,
     /// Statuses beside those that every route has, and why.
@@ -187,6 +189,7 @@ impl Route {
             summary: "",
             access: None,
             query: Cow::Borrowed(&[]),
+            creates: false,
             body: Body::Nothing,
             answer,
             failures: &[],
@@ -217,6 +220,11 @@ impl Route {
 
     pub fn query(self, fields: impl Into<Fields>) -> Self {
         Self { query: fields.into(), ..self }
+    }
+
+    /// Makes something, and one thing only where an `Idempotency-Key` names the request.
+    pub fn creates(self) -> Self {
+        Self { creates: true, ..self }
     }
 
     /// Takes a JSON object of these fields.

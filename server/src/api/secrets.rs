@@ -43,6 +43,7 @@ struct SecretOut {
 pub fn routes() -> Vec<Route> {
     vec![
         post("Auth_CreateSecret", "/secrets", create)
+            .creates()
             .summary("Keeps a secret, or replaces it; its value is never shown again")
             .body(vec![
                 one("secret", &SECRET, "").required(),
@@ -77,9 +78,7 @@ async fn create(mut call: Call) -> Result<Done> {
     let mut body = call::object(&bytes)?;
     let field = body.name("secret");
     let secret = body.object("secret")?.ok_or_else(|| Invalid::new(field, "is missing"))?;
-    let fresh = Uuid::now_v7();
-    let named = idempotency::named(&call, &caller, &bytes, fresh).await?;
-    let secret = read(secret, named.unwrap_or(fresh))?;
+    let secret = read(secret, idempotency::new_id(&call, &caller, &bytes).await?.id)?;
     let secret_key = body.required_text("secretKey")?;
     if secret_key.len() > KEY_CHARS_MAX {
         return Err(Error::field("secretKey", format!("must have at most {KEY_CHARS_MAX} bytes")));
@@ -208,10 +207,7 @@ mod tests {
         let door = Door::open().await;
         let body = json!({"secret": {"secretType": "aws", "accessKey": "AK"}, "secretKey": "K"});
         for _ in 0..2 {
-            let request = door.client.post(format!("{}/v1/auth/secrets", door.url));
-            let request = request.header("authorization", &door.key);
-            let answer = request.header("idempotency-key", "k").json(&body).send().await.unwrap();
-            assert_eq!(answer.status(), 200);
+            assert_eq!(door.post_named("k", "/v1/auth/secrets", &body).await.0, 200);
         }
 
         let (_, list) = door.get("/v1/auth/secrets").await;

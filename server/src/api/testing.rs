@@ -153,10 +153,14 @@ impl Door {
         if let Some(body) = body {
             request = request.body(body.to_string());
         }
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let text = answer.text().await.unwrap();
-        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        read(request).await
+    }
+
+    /// Posts under an `Idempotency-Key`.
+    pub async fn post_named(&self, name: &str, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.client.post(format!("{}{path}", self.url));
+        let request = request.header("authorization", &self.key).header("idempotency-key", name);
+        read(request.body(body.to_string())).await
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
@@ -190,6 +194,13 @@ impl Door {
         assert_eq!(status, 200, "{body}");
         body["job"]["id"].as_str().unwrap().to_owned()
     }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
 /// A package of this manifest, as pushes carry it.

@@ -7,9 +7,10 @@ use common::digest::Digest;
 use common::ids::{ApiKeyId, UserId, WorkspaceId};
 use common::rights::Scopes;
 use rand::Rng as _;
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Set,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel as _, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -82,6 +83,7 @@ pub struct ApiKey {
 /// What a key is made with.
 #[derive(Debug, Clone, Copy)]
 pub struct New<'a> {
+    pub id: ApiKeyId,
     pub name: &'a str,
     pub expires_at: Option<DateTime<Utc>>,
     pub scopes: Scopes,
@@ -94,19 +96,26 @@ pub async fn issue(
     user: UserId,
     name: &str,
 ) -> Result<String, DbErr> {
-    let new = New { name, expires_at: None, scopes: Scopes::ALL };
-    Ok(issue_new(db, workspace, user, new).await?.0)
+    let id = ApiKeyId::new(Uuid::now_v7());
+    let new = New { id, name, expires_at: None, scopes: Scopes::ALL };
+    let made = issue_new(db, workspace, user, new).await?;
+    made.map(|(text, _)| text).ok_or(DbErr::RecordNotInserted)
 }
 
-/// Makes a key, and gives its text.
+/// Whether there is, or was, a key of this id.
+pub async fn is_made(db: &impl ConnectionTrait, id: ApiKeyId) -> Result<bool, DbErr> {
+    Ok(row::Entity::find_by_id(id.uuid()).count(db).await? > 0)
+}
+
+/// Makes a key, and gives its text; `None` where its id is taken.
 pub async fn issue_new(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
     user: UserId,
     new: New<'_>,
-) -> Result<(String, ApiKey), DbErr> {
-    let (text, row) = make(db, workspace, user, new, false).await?;
-    Ok((text, read(row)?))
+) -> Result<Option<(String, ApiKey)>, DbErr> {
+    let made = make(db, workspace, user, new, false).await?;
+    made.map(|(text, row)| Ok((text, read(row)?))).transpose()
 }
 
 /// What stands behind the access tokens of one sign-in: a key whose text nobody knows. It takes
@@ -124,9 +133,10 @@ pub async fn open_session(
         .filter(row::Column::ExpiresUs.lte(micros(clock::now())))
         .exec(db)
         .await?;
-    let new = New { name: "sign-in", expires_at: Some(expires_at), scopes: Scopes::ALL };
-    let (_, row) = make(db, workspace, user, new, true).await?;
-    holder(&row)
+    let id = ApiKeyId::new(Uuid::now_v7());
+    let new = New { id, name: "sign-in", expires_at: Some(expires_at), scopes: Scopes::ALL };
+    let made = make(db, workspace, user, new, true).await?;
+    holder(&made.ok_or(DbErr::RecordNotInserted)?.1)
 }
 
 async fn make(
@@ -135,27 +145,28 @@ async fn make(
     user: UserId,
     new: New<'_>,
     session: bool,
-) -> Result<(String, row::Model), DbErr> {
+) -> Result<Option<(String, row::Model)>, DbErr> {
     let mut random = [0u8; 32];
     rand::rng().fill(&mut random);
     let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-    let row = row::ActiveModel {
-        id: Set(Uuid::now_v7()),
-        workspace_id: Set(workspace.uuid()),
-        user_id: Set(user.uuid()),
-        name: Set(new.name.to_owned()),
-        hash: Set(Digest::of(text.as_bytes()).to_string()),
-        issued_us: Set(micros(clock::now())),
-        expires_us: Set(new.expires_at.map(micros)),
-        revoked: Set(false),
-        session: Set(session),
+    let row = row::Model {
+        id: new.id.uuid(),
+        workspace_id: workspace.uuid(),
+        user_id: user.uuid(),
+        name: new.name.to_owned(),
+        hash: Digest::of(text.as_bytes()).to_string(),
+        issued_us: micros(clock::now()),
+        expires_us: new.expires_at.map(micros),
+        revoked: false,
+        session,
         // A key that may everything may also what is thought of later.
-        scopes: Set((new.scopes != Scopes::ALL).then(|| new.scopes.to_string())),
-        last_used_us: Set(None),
-    }
-    .insert(db)
-    .await?;
-    Ok((text, row))
+        scopes: (new.scopes != Scopes::ALL).then(|| new.scopes.to_string()),
+        last_used_us: None,
+    };
+    let first = OnConflict::column(row::Column::Id).do_nothing().to_owned();
+    let columns = row.clone().into_active_model();
+    let made = row::Entity::insert(columns).on_conflict(first).exec_without_returning(db).await?;
+    Ok((made == 1).then_some((text, row)))
 }
 
 /// The workspace's keys, newest first; those of one member, or of all.

@@ -39,8 +39,10 @@ use row::Column as C;
 /// What a named create is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
-    /// The first of its name, or one that asks for the same again: what it makes has this id.
-    Made(Uuid),
+    /// The first of its name.
+    First,
+    /// One that asks for the same again: what it makes has this id.
+    Again(Uuid),
     /// The name was used to ask for something else.
     Other,
 }
@@ -69,10 +71,12 @@ pub async fn bind(
     };
     // Who is first stays: of two side by side, both then read the same row.
     let first = OnConflict::columns([C::WorkspaceId, C::Name]).do_nothing().to_owned();
-    row::Entity::insert(row).on_conflict(first).exec_without_returning(db).await?;
+    if row::Entity::insert(row).on_conflict(first).exec_without_returning(db).await? == 1 {
+        return Ok(Named::First);
+    }
     let row = row::Entity::find_by_id((owner.uuid(), name.to_owned())).one(db).await?;
     let row = row.ok_or_else(|| corrupt("name of a create"))?;
-    if row.digest == asked.to_string() { Ok(Named::Made(row.made)) } else { Ok(Named::Other) }
+    if row.digest == asked.to_string() { Ok(Named::Again(row.made)) } else { Ok(Named::Other) }
 }
 
 #[cfg(test)]
@@ -92,10 +96,10 @@ mod tests {
                 bind(db, owner, "name", Digest::of(asked), id(n)).await.unwrap()
             };
 
-            assert_eq!(bound(one, b"a", 1).await, Named::Made(id(1)), "{}", fresh.name);
-            assert_eq!(bound(one, b"a", 2).await, Named::Made(id(1)));
+            assert_eq!(bound(one, b"a", 1).await, Named::First, "{}", fresh.name);
+            assert_eq!(bound(one, b"a", 2).await, Named::Again(id(1)));
             assert_eq!(bound(one, b"b", 3).await, Named::Other);
-            assert_eq!(bound(two, b"b", 4).await, Named::Made(id(4)));
+            assert_eq!(bound(two, b"b", 4).await, Named::First);
         }
     }
 }

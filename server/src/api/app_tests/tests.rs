@@ -49,10 +49,8 @@ async fn a_test_is_a_test_job_over_the_packages_own_sample() {
 async fn a_repeated_test_of_one_name_runs_once() {
     let door = pushed(100_000_000_000).await;
     let test = async || {
-        let request = door.client.post(format!("{}/v1/dev/tests", door.url));
-        let request = request.header("authorization", &door.key).header("idempotency-key", "k");
-        let answer = request.json(&json!({"id": "a"})).send().await.unwrap();
-        answer.json::<Value>().await.unwrap()["id"].clone()
+        let (_, test) = door.post_named("k", "/v1/dev/tests", &json!({"id": "a"})).await;
+        test["id"].clone()
     };
 
     let (first, second) = (test().await, test().await);

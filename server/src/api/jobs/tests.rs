@@ -1,7 +1,7 @@
 //! What customers do with drafts.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::api::testing::Door;
@@ -158,20 +158,16 @@ async fn a_clone_is_a_draft_of_its_own() {
 async fn a_repeated_clone_of_one_name_makes_one_draft() {
     let door = Door::open().await;
     let id = door.running_job().await;
-    let clone = |name: &str| {
-        let url = format!("{}/v1/customer/jobs/{id}/clone", door.url);
-        let request = door.client.post(url).header("authorization", &door.key);
-        let request = request.header("idempotency-key", "k").json(&json!({"name": name}));
-        async { request.send().await.unwrap() }
-    };
+    let path = format!("/v1/customer/jobs/{id}/clone");
+    let clone = async |name: &str| door.post_named("k", &path, &json!({"name": name})).await;
 
-    let first: Value = clone("again").await.json().await.unwrap();
-    let second: Value = clone("again").await.json().await.unwrap();
-    let other = clone("else").await;
+    let (_, first) = clone("again").await;
+    let (_, second) = clone("again").await;
+    let (other, _) = clone("else").await;
 
     assert_eq!(first["job"]["id"], second["job"]["id"]);
     assert_ne!(first["job"]["id"], id);
-    assert_eq!(other.status(), 400);
+    assert_eq!(other, 400);
 }
 
 #[tokio::test]
@@ -203,14 +199,9 @@ async fn the_flow_of_2023_works() {
 async fn a_repeated_create_of_one_name_makes_one_job() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
-    let url = format!("{}/v1/customer/jobs", door.url);
     let create = async |key: &str, name: &str| {
-        let body = json!({"templateId": "t", "name": name}).to_string();
-        let asked = door.client.post(&url).header("authorization", &door.key).body(body);
-        let answer = asked.header("idempotency-key", key).send().await.unwrap();
-        let status = answer.status().as_u16();
-        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-        (status, body)
+        let body = json!({"templateId": "t", "name": name});
+        door.post_named(key, "/v1/customer/jobs", &body).await
     };
 
     let (first, again) = tokio::join!(create("k", "one"), create("k", "one"));
@@ -223,4 +214,19 @@ async fn a_repeated_create_of_one_name_makes_one_job() {
     assert_ne!(fresh.1["job"]["id"], first.1["job"]["id"]);
     assert_eq!(door.get("/v1/customer/jobs").await.1["pagination"]["total"], 2);
     assert_eq!(create("", "x").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_draft_is_changed_by_a_named_create_once() {
+    let door = Door::open().await;
+    door.template("lines", "concat").await;
+    let id = door.job(json!({"templateId": "t", "name": "old"})).await;
+    let change = json!({"templateId": "t", "jobId": id, "name": "new"});
+
+    let (_, first) = door.post_named("k", "/v1/customer/jobs", &change).await;
+    door.post("/v1/customer/jobs", json!({"templateId": "t", "jobId": id, "name": "newer"})).await;
+    let (status, again) = door.post_named("k", "/v1/customer/jobs", &change).await;
+
+    assert_eq!((&first["job"]["id"], &first["job"]["name"]), (&json!(id), &json!("new")));
+    assert_eq!((status, &again["job"]["name"]), (200, &json!("newer")));
 }

@@ -52,12 +52,8 @@ async fn the_same_version_is_written_over_under_its_old_id() {
 #[tokio::test]
 async fn a_repeated_push_of_one_name_is_one_revision() {
     let door = Door::open().await;
-    let push = async || {
-        let request = door.client.post(format!("{}/v1/dev/apps", door.url));
-        let request = request.header("authorization", &door.key).header("idempotency-key", "k");
-        let body = json!({"data": package(&manifest("0.1"))});
-        request.json(&body).send().await.unwrap().json::<Value>().await.unwrap()
-    };
+    let body = json!({"data": package(&manifest("0.1"))});
+    let push = async || door.post_named("k", "/v1/dev/apps", &body).await.1;
 
     let (first, second) = (push().await, push().await);
 

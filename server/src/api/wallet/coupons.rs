@@ -7,7 +7,6 @@ use common::package::loose::Loose;
 use common::rights::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::amount;
 use super::owner::server_owner;
@@ -31,9 +30,11 @@ const USES_MAX: u64 = 1_000_000;
 pub fn routes() -> Vec<Route> {
     vec![
         post("Wallet_RedeemCoupon", "/redeem_coupon", redeem)
+            .creates()
             .summary("Redeems a coupon; each workspace can do so once")
             .body(vec![text("couponCode", "").required()]),
         post("Wallet_CreateCoupon", "/coupons", create)
+            .creates()
             .summary("Makes a coupon; for the server's owner")
             .body(vec![
                 text("code", "8 to 64 letters, digits, - and _; of any case").required(),
@@ -84,9 +85,8 @@ async fn redeem(mut call: Call) -> Result<RedeemedOut> {
     body.finish()?;
     call.doors().codes.take(&format!("coupon {}", caller.workspace))?;
     let (app, coupon) = (call.app(), coupons::hash(&code));
-    let fresh = Uuid::now_v7();
-    let named = idempotency::named(&call, &caller, &bytes, fresh).await?;
-    let (id, by) = (RedemptionId::new(named.unwrap_or(fresh)), caller.workspace);
+    let id = idempotency::new_id(&call, &caller, &bytes).await?.id;
+    let (id, by) = (RedemptionId::new(id), caller.workspace);
     app.coordinator.book(Booking::Redeem { id, by, coupon, code: code.clone() }).await?;
     let redeemed = coupons::redeemed(&app.db, by, coupon).await?;
     let amount = redeemed.ok_or(Error::Unavailable)?.amount;
@@ -94,8 +94,9 @@ async fn redeem(mut call: Call) -> Result<RedeemedOut> {
 }
 
 async fn create(mut call: Call) -> Result<CreatedOut> {
-    server_owner(&call).await?;
-    let mut body = call.json().await?;
+    let caller = server_owner(&call).await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call::object(&bytes)?;
     let code = read_code(&mut body, "code")?;
     let amount = amount::take::<Credits>(&mut body, "amount")?;
     let amount = amount.filter(|amount| amount.units() <= UNITS_MAX);
@@ -116,11 +117,16 @@ async fn create(mut call: Call) -> Result<CreatedOut> {
     let uses_max = u32::try_from(uses_max).unwrap_or(u32::MAX);
     let hash = coupons::hash(&code);
     let coupon = Coupon { hash, amount, uses: 0, uses_max, expires_at, created_at: now };
-    if !coupons::create(&call.app().db, &coupon).await? {
-        return Err(Error::Blocked(
-            "COUPON_EXISTS",
-            "code: there is a coupon of this code already".to_owned(),
-        ));
+    let again = idempotency::new_id(&call, &caller, &bytes).await?.again;
+    let db = &call.app().db;
+    if !coupons::create(db, &coupon).await? {
+        return match coupons::find(db, hash).await? {
+            Some(made) if again => Ok(CreatedOut { coupon: made.into() }),
+            _ => Err(Error::Blocked(
+                "COUPON_EXISTS",
+                "code: there is a coupon of this code already".to_owned(),
+            )),
+        };
     }
     Ok(CreatedOut { coupon: coupon.into() })
 }

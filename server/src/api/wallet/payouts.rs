@@ -20,6 +20,7 @@ use crate::store::requests::{self, Request, Whose};
 pub fn routes() -> Vec<Route> {
     vec![
         post("Wallet_Payout", "/payout", ask)
+            .creates()
             .summary("Asks for earnings to be paid out; their credits are set aside at once")
             .body(TERMS),
         get("Wallet_GetPayoutHistory", "/payout_history", history)
@@ -88,11 +89,8 @@ async fn ask(mut call: Call) -> Result<AskedOut> {
     if terms.amount < least {
         return Err(Error::field("amount", format!("must be at least {least} credits")));
     }
-    let mut request = new_request(&caller, terms, PayoutState::New);
-    if let Some(id) = idempotency::named(&call, &caller, &bytes, request.id.uuid()).await? {
-        request.id = RequestId::new(id);
-    }
-    let id = request.id;
+    let id = RequestId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
+    let request = new_request(id, &caller, terms, PayoutState::New);
     app.coordinator.book(Booking::Payout(request)).await?;
     let made = requests::find_own::<PayoutState>(&app.db, caller.workspace, id).await?;
     let made = made.ok_or_else(|| Error::not_found("payout", &id.to_string()))?;

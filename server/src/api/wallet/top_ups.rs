@@ -9,7 +9,6 @@ use common::package::loose::Loose;
 use common::wallet::{State, TopUpState};
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::owner::server_owner;
 use super::{amount, exchange};
@@ -52,6 +51,7 @@ pub const TERMS: &[Field] = &[
 pub fn routes() -> Vec<Route> {
     vec![
         post("Wallet_TopUp", "/top_up", ask)
+            .creates()
             .summary("Asks for credits, which come when they are paid for")
             .body(TERMS),
         post("Wallet_CancelTopUp", "/cancel_top_up", cancel)
@@ -118,11 +118,9 @@ async fn ask(mut call: Call) -> Result<AskedOut> {
     let mut body = call::object(&bytes)?;
     let terms = read_terms(call.app(), &mut body)?;
     body.finish()?;
-    let mut request = new_request(&caller, terms, TopUpState::New);
+    let id = RequestId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
+    let request = new_request(id, &caller, terms, TopUpState::New);
     let db = &call.app().db;
-    if let Some(id) = idempotency::named(&call, &caller, &bytes, request.id.uuid()).await? {
-        request.id = RequestId::new(id);
-    }
     let open = [TopUpState::New, TopUpState::Pending];
     let (_, waiting) = requests::list(db, Whose::Own(caller.workspace), &open, 0, 1).await?;
     if waiting < OPEN_MAX {
@@ -180,10 +178,10 @@ pub fn read_terms(app: &App, body: &mut Loose) -> Result<Terms> {
         .map_err(|none| Error::field(none.field(), none.to_string()))
 }
 
-pub fn new_request<S>(caller: &Caller, terms: Terms, state: S) -> Request<S> {
+pub fn new_request<S>(id: RequestId, caller: &Caller, terms: Terms, state: S) -> Request<S> {
     let now = clock::now();
     Request {
-        id: RequestId::new(Uuid::now_v7()),
+        id,
         workspace: caller.workspace,
         asker: caller.user,
         terms,

@@ -61,19 +61,13 @@ async fn earnings_are_asked_for_once_and_moved_along_by_the_owner() {
 #[tokio::test]
 async fn what_is_asked_again_under_one_key_is_asked_once() {
     let (door, earned) = with_earnings().await;
-    let coupon = json!({"code": "ONLY-ONCE", "amount": 1});
-    assert_eq!(door.post("/v1/wallet/coupons", coupon).await.0, 200);
     for (path, body) in [
+        ("/v1/wallet/coupons", json!({"code": "ONLY-ONCE", "amount": 1})),
         ("/v1/wallet/payout", json!({"amount": earned, "currency": "XTS"})),
         ("/v1/wallet/top_up", json!({"amount": 200})),
         ("/v1/wallet/redeem_coupon", json!({"couponCode": "ONLY-ONCE"})),
     ] {
-        let ask = async || {
-            let url = format!("{}{path}", door.url);
-            let request = door.client.post(url).header("authorization", &door.key);
-            let request = request.header("idempotency-key", path).body(body.to_string());
-            request.send().await.unwrap().text().await.unwrap()
-        };
+        let ask = async || door.post_named(path, path, &body).await.1.to_string();
 
         let (first, again) = (ask().await, ask().await);
 
