@@ -3,9 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::call::Call;
-use super::error::Result;
-use super::route::{Route, get};
+use crate::api::http::call::Call;
+use crate::api::http::error::Result;
+use crate::api::http::route::{Route, get};
 
 #[derive(Serialize, ToSchema)]
 struct Info {

@@ -1,61 +1,21 @@
 //! The doors: the HTTP API of customers and developers, translated into our own words.
 //!
-//! One file per resource: its routes, its handlers, and the shapes that go in and out. `route` is
-//! the table that they fill; `router` and `openapi` read it.
+//! A folder for each API, in it a file for each resource: its routes, its handlers, and the shapes
+//! that go in and out. `table` puts the routes together; `http` is what all of them are made of,
+//! and `lists` what their lists have in common.
 
-mod app_tests;
 mod auth;
-mod cache;
-mod call;
-mod client;
-mod cursor;
-mod datasource;
-mod described;
-mod docs;
-mod draft;
-mod error;
-mod event_out;
-mod events;
-mod filter;
-mod follow;
-mod idempotency;
-mod image_login;
-mod images;
+mod customer;
+mod dev;
+mod http;
 mod info;
-mod job_list;
-mod job_out;
-mod jobs;
-mod keys;
-mod limits;
-mod logs;
-mod members;
-mod nodes;
-mod openapi;
-mod package_out;
-mod packages;
-mod page;
-mod params;
-mod plan;
-mod quote;
-mod reply;
-mod route;
-mod router;
-mod run;
-mod secrets;
-mod selection;
-mod shape;
-mod sharing;
-mod sign_in;
-mod stats;
+mod lists;
 mod storage;
 mod table;
-mod tasks;
-mod templates;
 #[cfg(test)]
 pub mod testing;
-mod token;
-mod view;
 mod wallet;
+mod work;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -76,9 +36,10 @@ use crate::mail::Mail;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::Db;
-use call::call;
-use limits::Limits;
-use router::Router;
+use http::call::call;
+use http::docs;
+use http::limits::Limits;
+use http::router::Router;
 use table::apis;
 
 type Answer = warp::reply::Response;
@@ -185,7 +146,7 @@ mod tests {
     use reqwest::Method;
     use serde_json::json;
 
-    use super::route::Access;
+    use super::http::route::Access;
     use super::testing::Door;
     use crate::mail::Mail;
 

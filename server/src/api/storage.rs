@@ -13,11 +13,11 @@ use warp::http::header::{
 };
 use warp::http::{Method, StatusCode};
 
-use super::Answer;
-use super::call::{Call, Segment};
-use super::error::{Error, Result};
-use super::route::{Body, Route, raw};
-use super::shape::{Field, text};
+use crate::api::Answer;
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::error::{Error, Result};
+use crate::api::http::route::{Body, Route, raw};
+use crate::api::http::shape::{Field, text};
 use crate::data::key::BlobKey;
 use crate::data::links::{self, LinkError};
 use crate::data::{self, ByteStream};
@@ -185,8 +185,8 @@ fn parse_range(header: &str, size: u64) -> Asked {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::Door;
     use super::*;
+    use crate::api::testing::Door;
 
     #[test]
     fn ranges_are_read_as_the_standard_says() {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{App, Settings, serve};
+use crate::api::{App, Settings, serve};
 use crate::config::LimitsConfig;
 use crate::config::WalletConfig;
 use crate::coordinator::Coordinator;

@@ -5,10 +5,10 @@ use common::ids::{UserId, WorkspaceId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::call::Call;
-use crate::api::error::{Error, Result};
-use crate::api::reply::{Done, done_with};
-use crate::api::route::{Route, get, post};
+use crate::api::http::call::Call;
+use crate::api::http::error::{Error, Result};
+use crate::api::http::reply::{Done, done_with};
+use crate::api::http::route::{Route, get, post};
 use crate::store::accounts;
 
 pub fn routes() -> Vec<Route> {

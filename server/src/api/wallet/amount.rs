@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::api::error::{Error, Result};
+use crate::api::http::error::{Error, Result};
 
 /// An exact decimal as a JSON number, written from its text.
 #[derive(Debug, Clone, ToSchema)]

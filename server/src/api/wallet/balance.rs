@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount::Amount;
-use crate::api::call::Call;
-use crate::api::error::Result;
-use crate::api::route::{Route, get};
+use crate::api::http::call::Call;
+use crate::api::http::error::Result;
+use crate::api::http::route::{Route, get};
 use crate::store::wallet;
 
 pub fn routes() -> Vec<Route> {

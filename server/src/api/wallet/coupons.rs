@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 
 use super::amount;
 use super::owner::server_owner;
-use crate::api::call::{self, BODY_BYTES_MAX, Call};
-use crate::api::error::{Error, Result};
-use crate::api::idempotency;
-use crate::api::page::{PAGE, Page, Paged};
-use crate::api::route::{Route, get, post};
-use crate::api::shape::{date, integer, text};
+use crate::api::http::call::{self, BODY_BYTES_MAX, Call};
+use crate::api::http::error::{Error, Result};
+use crate::api::http::idempotency;
+use crate::api::http::route::{Route, get, post};
+use crate::api::http::shape::{date, integer, text};
+use crate::api::lists::page::{PAGE, Page, Paged};
 use crate::clock;
 use crate::coordinator::Booking;
 use crate::store::coupons::{self, Coupon};

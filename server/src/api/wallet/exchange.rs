@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 
 use super::amount::{self, Amount};
 use crate::api::App;
-use crate::api::call::Call;
-use crate::api::error::{Error, Result};
-use crate::api::route::{Route, get};
-use crate::api::shape::text;
+use crate::api::http::call::Call;
+use crate::api::http::error::{Error, Result};
+use crate::api::http::route::{Route, get};
+use crate::api::http::shape::text;
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -15,10 +15,14 @@ mod usage;
 pub use amount::Amount;
 pub use balance::old_routes;
 
-use super::route::Route;
+use common::rights::Scope;
 
-pub fn routes() -> Vec<Route> {
-    [
+use super::http::router::Api;
+use super::info;
+
+pub fn api() -> Api {
+    let routes = [
+        info::routes("Wallet"),
         balance::routes(),
         transactions::routes(),
         exchange::routes(),
@@ -28,8 +32,13 @@ pub fn routes() -> Vec<Route> {
         account::routes(),
         usage::routes(),
         reconciliation::routes(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    Api {
+        name: "wallet",
+        title: "Fanfold wallet API",
+        prefixes: &["/v1/wallet"],
+        reads: Scope::WalletRead,
+        writes: Scope::WalletWrite,
+        routes: routes.into_iter().flatten().collect(),
+    }
 }

@@ -2,9 +2,9 @@
 
 use common::rights::Scope;
 
-use crate::api::call::Call;
-use crate::api::error::{Error, Result};
-use crate::api::token::Caller;
+use crate::api::http::call::Call;
+use crate::api::http::error::{Error, Result};
+use crate::api::http::token::Caller;
 use crate::store::accounts;
 
 /// The caller, if an admin of the server's own workspace: the first that was made on it.

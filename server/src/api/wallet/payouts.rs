@@ -9,11 +9,11 @@ use utoipa::ToSchema;
 
 use super::owner::server_owner;
 use super::top_ups::{LIST, STEP, TERMS, new_request, read_list, read_step, read_terms};
-use crate::api::call::{self, BODY_BYTES_MAX, Call, Segment};
-use crate::api::error::{Error, Result};
-use crate::api::idempotency;
-use crate::api::page::{LIMIT, OFFSET, Page, Paged};
-use crate::api::route::{Route, get, post};
+use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::error::{Error, Result};
+use crate::api::http::idempotency;
+use crate::api::http::route::{Route, get, post};
+use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
 use crate::coordinator::Booking;
 use crate::store::requests::{self, Request, Whose};
 

@@ -5,9 +5,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::owner::server_owner;
-use crate::api::call::Call;
-use crate::api::error::Result;
-use crate::api::route::{Route, get};
+use crate::api::http::call::Call;
+use crate::api::http::error::Result;
+use crate::api::http::route::{Route, get};
 use crate::store::reconciliation;
 
 pub fn routes() -> Vec<Route> {

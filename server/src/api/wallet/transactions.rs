@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 
 use super::amount::Amount;
 use crate::api::App;
-use crate::api::call::Call;
-use crate::api::error::Result;
-use crate::api::page::Paged;
-use crate::api::route::{Route, get, post};
-use crate::api::selection::{self, FILTER, LIST};
+use crate::api::http::call::Call;
+use crate::api::http::error::Result;
+use crate::api::http::route::{Route, get, post};
+use crate::api::lists::page::Paged;
+use crate::api::lists::selection::{self, FILTER, LIST};
 use crate::store::selection::{Selection, Start};
 use crate::store::wallet::{self, Entry, LineField};
 

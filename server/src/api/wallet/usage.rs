@@ -5,10 +5,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount::Amount;
-use crate::api::call::Call;
-use crate::api::error::{Error, Result};
-use crate::api::route::{Route, get};
-use crate::api::shape::{Field, text};
+use crate::api::http::call::Call;
+use crate::api::http::error::{Error, Result};
+use crate::api::http::route::{Route, get};
+use crate::api::http::shape::{Field, text};
 use crate::clock;
 use crate::store::usage::{self, Month, Row};
 

@@ -1,0 +1,31 @@
+//! Who people are and what they may: signing in, tokens, keys, members, secrets.
+
+mod caller;
+mod keys;
+mod members;
+mod secrets;
+mod sign_in;
+
+use common::rights::Scope;
+
+use super::http::router::Api;
+use super::info;
+
+pub fn api() -> Api {
+    let routes = [
+        info::routes("Auth"),
+        caller::routes(),
+        sign_in::routes(),
+        keys::routes(),
+        members::routes(),
+        secrets::routes(),
+    ];
+    Api {
+        name: "auth",
+        title: "Fanfold auth API",
+        prefixes: &["/v1/auth"],
+        reads: Scope::MembersRead,
+        writes: Scope::MembersWrite,
+        routes: routes.into_iter().flatten().collect(),
+    }
+}

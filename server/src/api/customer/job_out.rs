@@ -1,0 +1,198 @@
+//! A job as it is shown, with its run where it has one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::ids::{JobId, WorkspaceId};
+use common::package::template::{PhaseParams, Template};
+use common::run::RunState;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::api::App;
+use crate::api::http::error::Result;
+use crate::api::wallet::Amount;
+use crate::api::work::{ConfigOut, data_out};
+use crate::data::key::BlobKey;
+use crate::store::jobs::Job;
+use crate::store::runs::{self, RunView};
+
+const NEW: &str = "JOB_STATE_NEW";
+const UPLOAD_LIVES: Duration = Duration::from_secs(48 * 3600);
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobAnswer {
+    job: JobOut,
+    template_info: TemplateInfo,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobOut {
+    #[schema(value_type = String)]
+    id: JobId,
+    template_id: String,
+    template_info: TemplateInfo,
+    /// Empty where the tag named nothing when the job was made.
+    app_id: String,
+    name: String,
+    description: String,
+    config: ConfigOut,
+    priority: &'static str,
+    start_at: Option<DateTime<Utc>>,
+    submitted_at: Option<DateTime<Utc>>,
+    started_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    deleted_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Object)]
+    regions: Value,
+    tags: Vec<String>,
+    state: &'static str,
+    state_timestamps: BTreeMap<&'static str, DateTime<Utc>>,
+    #[schema(value_type = Option<Object>)]
+    data_source: Option<Value>,
+    #[schema(value_type = Option<Object>)]
+    data_destination: Option<Value>,
+    #[schema(value_type = Object)]
+    params: PhaseParams,
+    #[schema(value_type = f64)]
+    duration: Seconds,
+    #[schema(value_type = f64)]
+    payment_amount: Amount,
+    num_units_estimation: &'static str,
+    num_chunks: u32,
+    error_message: String,
+}
+
+#[derive(Serialize, Clone, ToSchema)]
+pub struct TemplateInfo {
+    id: String,
+    #[schema(value_type = String)]
+    owner: WorkspaceId,
+    description: String,
+    app: String,
+    partitioner: String,
+    assembler: String,
+}
+
+/// A span in seconds, as a number with three decimals that no float has held.
+pub struct Seconds {
+    pub millis: u64,
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let text = format!("{}.{:03}", self.millis / 1000, self.millis % 1000);
+        RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// The run of a job, if it has been accepted.
+pub async fn run_of(app: &App, job: &Job) -> Result<Option<RunView>> {
+    if job.run.is_none() {
+        return Ok(None);
+    }
+    Ok(runs::find_by_job(&app.db, job.workspace, job.id).await?)
+}
+
+/// A job alone: a draft with a file to come also shows where to upload it.
+pub async fn answer(app: &App, job: Job, run: Option<RunView>) -> Result<JobAnswer> {
+    let upload = match job.source() {
+        Some(source) if source.name == "file" && run.is_none() => {
+            Some(app.data.upload_link(&BlobKey::Upload(job.id), UPLOAD_LIVES).await?)
+        }
+        _ => None,
+    };
+    let job = JobOut::new(job, run, upload);
+    let template_info = job.template_info.clone();
+    Ok(JobAnswer { job, template_info })
+}
+
+impl JobOut {
+    pub fn new(job: Job, run: Option<RunView>, upload: Option<String>) -> Self {
+        let mut data_source = job.source().map(data_out);
+        if let (Some(source), Some(link)) = (&mut data_source, upload) {
+            source["params"]["tempUrl"] = json!(link);
+        }
+        let mut times = BTreeMap::from([(NEW, job.created_at)]);
+        if let Some(run) = &run {
+            times.extend(run.times.iter().map(|(state, at)| (state_name(*state), *at)));
+        }
+        let time = |state| run.as_ref().and_then(|run| run.times.get(&state)).copied();
+        let started_at = time(RunState::Started);
+        let ended_at = time(RunState::Complete).or(time(RunState::Failed));
+        // Of its work: a scheduled job may have waited for long.
+        let millis = time(RunState::Fetching)
+            .zip(ended_at)
+            .map_or(0, |(from, to)| u64::try_from((to - from).num_milliseconds()).unwrap_or(0));
+        Self {
+            id: job.id,
+            template_id: job.template.id.clone(),
+            template_info: TemplateInfo::new(job.workspace, &job.template),
+            app_id: job.template.app_id.map_or_else(String::new, |id| id.to_string()),
+            config: job.config().into(),
+            params: job.params(),
+            data_destination: job.destination().map(data_out),
+            data_source,
+            priority: job.priority.as_str(),
+            start_at: job.start_at,
+            submitted_at: job.submitted_at,
+            started_at,
+            ended_at,
+            created_at: job.created_at,
+            deleted_at: job.deleted_at,
+            regions: json!({"blacklist": job.regions.blacklist,
+                            "whitelist": job.regions.whitelist}),
+            tags: job.tags,
+            state: run.as_ref().map_or(NEW, |run| state_name(run.state)),
+            state_timestamps: times,
+            duration: Seconds { millis },
+            payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
+            num_units_estimation: "0",
+            num_chunks: run.as_ref().and_then(|run| run.chunks).unwrap_or(0),
+            error_message: run.and_then(|run| run.error).unwrap_or_default(),
+            name: job.name,
+            description: job.description,
+        }
+    }
+}
+
+impl TemplateInfo {
+    fn new(owner: WorkspaceId, template: &Template) -> Self {
+        Self {
+            id: template.id.clone(),
+            owner: template.owner.unwrap_or(owner),
+            description: template.description.clone(),
+            app: template.app.clone(),
+            partitioner: template.partitioner.clone(),
+            assembler: template.assembler.clone(),
+        }
+    }
+}
+
+/// A run's state under its documented name.
+pub const fn state_name(state: RunState) -> &'static str {
+    match state {
+        RunState::Started => "JOB_STATE_STARTED",
+        RunState::Fetching => "JOB_STATE_UPLOADING",
+        RunState::Partitioning => "JOB_STATE_PARTITIONING",
+        RunState::Processing => "JOB_STATE_PARTITIONED",
+        RunState::Processed => "JOB_STATE_TASKS_COMPLETED",
+        RunState::Assembling => "JOB_STATE_MERGING",
+        RunState::Assembled => "JOB_STATE_MERGED",
+        RunState::Delivering => "JOB_STATE_DOWNLOADING",
+        RunState::Complete => "JOB_STATE_COMPLETE",
+        RunState::Failed => "JOB_STATE_FAILED",
+    }
+}
+
+/// The documented state of a job: that of its run, or new.
+pub fn state_of(run: Option<&RunView>) -> &'static str {
+    run.map_or(NEW, |run| state_name(run.state))
+}

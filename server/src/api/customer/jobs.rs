@@ -1,0 +1,234 @@
+//! Jobs as drafts: made from a template, changed until they run.
+
+use common::ids::{JobId, NotAnId};
+use common::package::config::JobConfig;
+use common::package::loose::Loose;
+use common::package::template::{PhaseParams, Template};
+use uuid::Uuid;
+
+use super::draft::{change, read_data, refuse_started};
+use super::job_out::{self, JobAnswer};
+use super::{described, params, plan};
+use crate::api::App;
+use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::error::{Error, Result};
+use crate::api::http::idempotency::{self, NewId};
+use crate::api::http::reply::{Done, done};
+use crate::api::http::route::{Route, delete, post};
+use crate::api::http::shape::{Field, Shape, date, one, text, texts, word};
+use crate::api::http::token::Caller;
+use crate::api::work::{CONFIG, DATA, PARAMS};
+use crate::clock;
+use crate::store::jobs::{self, Change, Job};
+use crate::store::templates;
+
+pub const NAME_CHARS_MAX: usize = 256;
+const DESCRIPTION_CHARS_MAX: usize = 4000;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Customer_CreateJob", "/jobs", create)
+            .creates()
+            .summary("Makes a job, or changes the draft of the given id")
+            .body(CREATE),
+        post("Customer_CloneJob", "/jobs/{jobId}/clone", clone)
+            .creates()
+            .summary("Makes a draft like an existing job")
+            .body(vec![text("name", "Of the draft")]),
+        delete("Customer_DeleteJob", "/jobs/{jobId}", remove)
+            .summary("Deletes a draft, or hides a job that has ended"),
+    ]
+}
+
+const CREATE: &[Field] = &[
+    text("templateId", "Or app, partitioner and assembler in its place"),
+    text("app", "A tag; in place of a template"),
+    text("partitioner", "A tag; passthrough where it is left out"),
+    text("assembler", "A tag; passthrough where it is left out"),
+    text("jobId", "A UUID; made where it is left out"),
+    text("name", ""),
+    text("description", ""),
+    one("dataSource", &DATA, ""),
+    one("dataDestination", &DATA, ""),
+    one("params", &PARAMS, ""),
+    one("config", &CONFIG, ""),
+    word("priority", &PRIORITIES, ""),
+    date("startAt", ""),
+    one("regions", &REGIONS, ""),
+    texts("tags", ""),
+];
+
+const PRIORITIES: [&str; 4] = [
+    "EXECUTION_PRIORITY_UNDEFINED",
+    "EXECUTION_PRIORITY_CHEAP",
+    "EXECUTION_PRIORITY_BALANCED",
+    "EXECUTION_PRIORITY_FAST",
+];
+
+const REGIONS: Shape =
+    Shape { name: "Regions", fields: &[texts("whitelist", ""), texts("blacklist", "")] };
+
+/// Makes a job, or changes the draft of the given id.
+async fn create(mut call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call::object(&bytes)?;
+    let app = call.app();
+    let mut template = read_template(app, &caller, &mut body).await?;
+    template.app_id = plan::app_of(app, caller.workspace, &template).await?;
+    let id = match body.text("jobId")? {
+        None => Uuid::now_v7(),
+        Some(text) => {
+            let id: JobId =
+                text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?;
+            id.uuid()
+        }
+    };
+    let NewId { id, named, again } = idempotency::given_id(&call, &caller, &bytes, id).await?;
+    let id = JobId::new(id);
+    let existing = jobs::find(&app.db, caller.workspace, id).await?;
+    match &existing {
+        Some(made) if again => return made_before(app, made.clone()).await,
+        Some(existing) => refuse_started(existing)?,
+        None => {}
+    }
+    let mut job = Job::new(id, caller.workspace, template.clone());
+    let mut changes = read_changes(app, &caller, id, &mut body).await?;
+    for change in &changes {
+        if let Change::Params(given) = change {
+            params::check_given(app, caller.workspace, &template, given).await?;
+        }
+    }
+    changes.push(Change::Template(Box::new(template)));
+    if existing.is_some() {
+        return change(app, &caller, id, changes).await;
+    }
+    if jobs::is_taken(&app.db, id).await? {
+        return taken(app, &caller, id, named).await;
+    }
+    for change in changes {
+        job.change(change);
+    }
+    if !jobs::insert(&app.db, &job).await? {
+        return taken(app, &caller, id, named).await;
+    }
+    job_out::answer(app, job, None).await
+}
+
+/// The template that a create call names, or the packages that it names in its place.
+async fn read_template(app: &App, caller: &Caller, body: &mut Loose) -> Result<Template> {
+    let id = body.text("templateId")?;
+    let unnamed = Template::unnamed(body)?;
+    match (id, unnamed) {
+        (Some(id), None) => Ok(templates::find(&app.db, caller.workspace, &id)
+            .await?
+            .ok_or_else(|| Error::not_found("template", &id))?
+            .template),
+        (None, Some(template)) => Ok(template),
+        (Some(_), Some(_)) => {
+            let problem = "names the packages already: leave out app, partitioner and assembler";
+            Err(Error::field("templateId", problem))
+        }
+        (None, None) => Err(Error::field("templateId", "is missing, and so is app")),
+    }
+}
+
+/// The id turned out to be taken: by another call that was faster, by a deleted job, or by a
+/// stranger's.
+async fn taken(app: &App, caller: &Caller, id: JobId, named: bool) -> Result<JobAnswer> {
+    match jobs::find(&app.db, caller.workspace, id).await? {
+        Some(made) if named => made_before(app, made).await,
+        Some(_) => Err(Error::NotNow("jobId: is just being made by another call".to_owned())),
+        None => Err(Error::not_found("job", &id.to_string())),
+    }
+}
+
+async fn made_before(app: &App, job: Job) -> Result<JobAnswer> {
+    let run = job_out::run_of(app, &job).await?;
+    job_out::answer(app, job, run).await
+}
+
+/// The changes that a create call asks for.
+async fn read_changes(
+    app: &App,
+    caller: &Caller,
+    id: JobId,
+    body: &mut Loose,
+) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    if let Some(name) = body.line("name", NAME_CHARS_MAX)? {
+        changes.push(Change::Name(name));
+    }
+    let field = body.name("description");
+    if let Some(text) = body.text("description")? {
+        if text.chars().count() > DESCRIPTION_CHARS_MAX {
+            let problem = format!("must have at most {DESCRIPTION_CHARS_MAX} characters");
+            return Err(Error::field(field, problem));
+        }
+        changes.push(Change::Description(text));
+    }
+    if let Some(params) = body.object("params")? {
+        changes.push(Change::Params(PhaseParams::read(params)?));
+    }
+    if let Some(config) = body.object("config")? {
+        changes.push(Change::Config(JobConfig::read(config)?));
+    }
+    described::read(body, &mut changes)?;
+    changes.extend(read_data(app, caller, id, body).await?);
+    Ok(changes)
+}
+
+/// Makes a draft like an existing job, under a name of its own where one is given. A file must be
+/// uploaded anew.
+async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call::object(&bytes)?;
+    let name = body.line("name", NAME_CHARS_MAX)?;
+    body.finish()?;
+    let app = call.app();
+    let from = find(app, &caller, &id).await?;
+    let NewId { id, named, .. } = idempotency::new_id(&call, &caller, &bytes).await?;
+    let copy = Job {
+        id: JobId::new(id),
+        name: name.unwrap_or_else(|| from.name.clone()),
+        upload: None,
+        draft: 0,
+        run: None,
+        created_at: clock::now(),
+        submitted_at: None,
+        ..from
+    };
+    if !jobs::insert(&app.db, &copy).await? {
+        return taken(app, &caller, copy.id, named).await;
+    }
+    job_out::answer(app, copy, None).await
+}
+
+/// Deletes a draft, or hides a job whose run has ended.
+async fn remove(id: Segment, call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let app = call.app();
+    let job = find(app, &caller, &id).await?;
+    let deleted = match job_out::run_of(app, &job).await? {
+        None => jobs::delete_draft(&app.db, caller.workspace, job.id).await?,
+        Some(run) if run.state.is_final() => {
+            jobs::delete_ended(&app.db, caller.workspace, job.id).await?
+        }
+        Some(_) => false,
+    };
+    if !deleted {
+        return Err(Error::NotNow("this job is running: abort it first".to_owned()));
+    }
+    Ok(done())
+}
+
+/// The caller's own job of this id.
+pub async fn find(app: &App, caller: &Caller, id: &Segment) -> Result<Job> {
+    jobs::find(&app.db, caller.workspace, id.id("job")?)
+        .await?
+        .ok_or_else(|| Error::not_found("job", &id.0))
+}
+
+#[cfg(test)]
+mod tests;

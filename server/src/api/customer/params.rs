@@ -1,0 +1,112 @@
+//! The schemas that packages carry, and the params that are held against them.
+
+use common::ids::{PackageId, WorkspaceId};
+use common::package::engine::{reserved_assembler, reserved_partitioner};
+use common::package::schema::Schema;
+use common::package::tag::{NotATag, Tag};
+use common::package::template::{PhaseParams, Template};
+use common::spec::Params;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::api::App;
+use crate::api::dev::packages::find;
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::error::{Error, Result};
+use crate::api::http::route::{Route, get};
+use crate::api::http::shape::text;
+use crate::store::packages::{self, Family, Which};
+
+#[derive(Serialize, ToSchema)]
+struct SchemaOut {
+    #[schema(value_type = String)]
+    id: PackageId,
+    name: String,
+    version: String,
+    /// `null` where the package has none.
+    #[schema(value_type = Option<Object>)]
+    schema: Option<Value>,
+}
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_GetSchema", "/schema/{id}", read)
+            .summary("Gives the JSON Schema of a package's params")
+            .query(vec![text("version", "M or M.m, where the id is a name")])
+            .deprecated(),
+    ]
+}
+
+/// The schema of an app, or of an engine, by its id or its tag.
+async fn read(id: Segment, call: Call) -> Result<SchemaOut> {
+    let version = call.query()?.remove("version").filter(|version| !version.is_empty());
+    let is_id = id.0.parse::<PackageId>().is_ok();
+    let tag = match version {
+        Some(version) if !is_id && !id.0.contains('@') => Segment(format!("{}@{version}", id.0)),
+        _ => id,
+    };
+    let app = find(Family::App, &tag, &call).await;
+    let package = if matches!(app, Err(Error::NotFound(_))) {
+        find(Family::Engine, &tag, &call).await?
+    } else {
+        app?
+    };
+    Ok(SchemaOut {
+        id: package.id,
+        name: package.manifest.name,
+        version: package.manifest.version.to_string(),
+        schema: package.schema,
+    })
+}
+
+/// Checks the params of one phase, away from the threads that serve others.
+pub async fn check(schema: Option<Value>, phase: &str, params: Params) -> Result<()> {
+    let Some(schema) = schema else { return Ok(()) };
+    let field = format!("params.{phase}");
+    tokio::task::spawn_blocking(move || Schema::new(&schema)?.check(&field, &params))
+        .await
+        .map_err(|error| Error::Internal(Box::new(error)))?
+        .map_err(Error::from)
+}
+
+/// Checks the phases for which a caller gives params, laid over the template's, as far as their
+/// packages are there already. The run checks all of them.
+pub async fn check_given(
+    app: &App,
+    user: WorkspaceId,
+    template: &Template,
+    given: &PhaseParams,
+) -> Result<()> {
+    let whole = template.params.overlaid(given);
+    for (phase, family, tag, given, whole) in [
+        (
+            "partitioner",
+            Family::Engine,
+            &template.partitioner,
+            &given.partitioner,
+            whole.partitioner,
+        ),
+        ("app", Family::App, &template.app, &given.app, whole.app),
+        ("assembler", Family::Engine, &template.assembler, &given.assembler, whole.assembler),
+    ] {
+        let tag: Tag = tag.parse().map_err(|e: NotATag| Error::field(phase, e.to_string()))?;
+        let builtin = match phase {
+            "partitioner" => reserved_partitioner(&tag.name).is_some(),
+            "assembler" => reserved_assembler(&tag.name).is_some(),
+            _ => false,
+        };
+        if given.is_empty() || builtin {
+            continue;
+        }
+        let names = template.owner.unwrap_or(user);
+        let found = packages::resolve(&app.db, names, user, family, &tag, Which::Active).await?;
+        if let Some(package) = found {
+            check(package.schema, phase, whole).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! What a job will cost, said before it runs.
+
+use common::credits::Credits;
+use common::price::price;
+use common::resources::Usage;
+use common::spec::{Partition, Partitioner, RunSpec, Source};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{jobs, plan};
+use crate::api::App;
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::error::Result;
+use crate::api::http::route::{Route, get};
+use crate::api::http::token::Caller;
+use crate::data::LookedKind;
+use crate::store::jobs::Job;
+use crate::store::wallet;
+
+/// How long a task is taken to run where the job sets it no limit.
+const TASK_SECS_ASSUMED: u32 = 3600;
+const MS_PER_SEC: u64 = 1000;
+const MS_PER_HOUR: u64 = 3_600_000;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_QuoteJob", "/jobs/{jobId}/quote", quote)
+            .summary("Says what a job is estimated to cost"),
+        get("Customer_EstimateJob2023", "/jobs/estimation/{jobId}", estimation)
+            .summary("Says what a job is estimated to cost, in whole units")
+            .deprecated(),
+    ]
+}
+
+/// The price of a job's tasks, each using all that it may for as long as it may. What is charged
+/// in the end is what was used, and only for tasks whose results were accepted.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Quote {
+    /// `None` where only the run will tell: a partitioner of the customer's own.
+    chunks: Option<u64>,
+    /// What one task's vCPUs and memory cost in an hour.
+    #[schema(value_type = String)]
+    task_hour_price: Credits,
+    task_secs: u32,
+    /// Whether the job's own limit was taken, and not an assumption.
+    task_secs_is_limit: bool,
+    #[schema(value_type = String)]
+    task_price: Credits,
+    /// For all chunks; `None` where they are not known.
+    #[schema(value_type = Option<String>)]
+    total: Option<Credits>,
+    #[schema(value_type = String)]
+    available: Credits,
+    /// Whether the wallet covers the total, or one task where that is not known.
+    affordable: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct EstimationOut {
+    estimation: Estimation,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Estimation {
+    /// Whole credits, as a text.
+    total_estimation: String,
+}
+
+async fn quote(id: Segment, call: Call) -> Result<Quote> {
+    let caller = call.caller().await?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    let spec = plan::pin(app, &job, job.config()).await?;
+    of(app, &caller, &job, &spec).await
+}
+
+/// The quote in whole credits, rounded up; chunks that are not known count as one.
+async fn estimation(id: Segment, call: Call) -> Result<EstimationOut> {
+    let quote = quote(id, call).await?;
+    let units = quote.total.unwrap_or(quote.task_price).units().unsigned_abs();
+    let total_estimation = units.div_ceil(100_000_000).to_string();
+    Ok(EstimationOut { estimation: Estimation { total_estimation } })
+}
+
+/// The quote of a job that is ready to run.
+pub async fn of(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result<Quote> {
+    let chunks = chunks(app, caller, job, spec).await?;
+    let needs = spec.process.needs;
+    let limit = spec.limits.task_timeout_secs;
+    let task_secs = limit.unwrap_or(TASK_SECS_ASSUMED);
+    let task_price = price(Usage::full(needs, u64::from(task_secs) * MS_PER_SEC));
+    let total = chunks.map(|chunks| task_price.saturating_mul(chunks));
+    let available = wallet::balance(&app.db, caller.workspace).await?.available;
+    Ok(Quote {
+        chunks,
+        task_hour_price: price(Usage::full(needs, MS_PER_HOUR)),
+        task_secs,
+        task_secs_is_limit: limit.is_some(),
+        task_price,
+        total,
+        available,
+        affordable: total.unwrap_or(task_price) <= available,
+    })
+}
+
+/// How many chunks the source will be cut in, as far as that can be told from its files' sizes.
+async fn chunks(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result<Option<u64>> {
+    let Partition::Builtin(partitioner) = spec.partition else { return Ok(None) };
+    let of_file = |size: u64| match partitioner {
+        Partitioner::Passthrough | Partitioner::File => 1,
+        Partitioner::Replicate { copies } => copies.into(),
+        Partitioner::Lines { bytes } | Partitioner::Bytes { bytes } => size.div_ceil(bytes),
+    };
+    let by_size = matches!(partitioner, Partitioner::Lines { .. } | Partitioner::Bytes { .. });
+    match &spec.source {
+        Source::File { size, .. } => return Ok(Some(of_file(*size).max(1))),
+        Source::Url { .. } | Source::Bypass if !by_size => return Ok(Some(of_file(0))),
+        Source::Url { .. } | Source::Bypass | Source::Cloud { .. } => {}
+    }
+    let Some(descriptor) = job.source() else { return Ok(None) };
+    let place = descriptor.place("dataSource")?;
+    let looked = app.data.look(caller.workspace, &place, None).await?;
+    if looked.size.is_none() || looked.kind == (LookedKind::Files { more: true }) {
+        return Ok(None);
+    }
+    Ok(Some(looked.files.iter().map(|file| of_file(file.size)).sum::<u64>().max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::testing::Door;
+    use crate::data::testing::WebServer;
+
+    #[tokio::test]
+    async fn a_quote_is_the_price_of_all_chunks_at_their_limit() {
+        let door = Door::open().await;
+        door.template("bytes", "concat").await;
+        let server = WebServer::with_ranges(vec![b'x'; 25]).await;
+        let id = door
+            .job(json!({"templateId": "t", "config": {"taskTimeout": 7200},
+                        "params": {"partitioner": {"chunk_bytes": 10}},
+                        "dataSource": {"dataSourceDescriptor": "url",
+                                       "params": {"url": server.url}},
+                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+            .await;
+
+        let (status, quote) = door.get(&format!("/v1/customer/jobs/{id}/quote")).await;
+
+        assert_eq!(status, 200, "{quote}");
+        let credits = |field: &str| -> Credits { quote[field].as_str().unwrap().parse().unwrap() };
+        assert_eq!((&quote["chunks"], &quote["taskSecsIsLimit"]), (&json!(3), &json!(true)));
+        assert_eq!(credits("taskPrice"), credits("taskHourPrice").saturating_mul(2));
+        assert_eq!(credits("total"), credits("taskPrice").saturating_mul(3));
+        assert_eq!(quote["affordable"], false);
+        let whole = credits("total").units().unsigned_abs().div_ceil(100_000_000);
+        let (status, body) = door.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
+        assert_eq!(status, 200);
+        assert_eq!(body, json!({"estimation": {"totalEstimation": whole.to_string()}}));
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_says_what_would_happen_and_starts_nothing() {
+        let door = Door::open().await;
+        door.template("replicate", "zip").await;
+        let id = door
+            .job(json!({"templateId": "t", "params": {"partitioner": {"num_replicas": 5}},
+                        "dataSource": {"dataSourceDescriptor": "bypass"},
+                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+            .await;
+        let run = format!("/v1/customer/jobs/{id}/run?dryRun=true");
+
+        let (status, body) = door.post(&run, json!({"config": {"taskTimeout": 60}})).await;
+
+        assert_eq!((status, &body["ok"]), (200, &json!(true)), "{body}");
+        assert_eq!((&body["quote"]["chunks"], &body["quote"]["taskSecs"]), (&json!(5), &json!(60)));
+        let (_, job) = door.get(&format!("/v1/customer/jobs/{id}")).await;
+        assert_eq!(job["job"]["state"], "JOB_STATE_NEW");
+        assert_eq!(job["job"]["config"]["taskTimeout"], 0);
+        let broken = door.job(json!({"templateId": "t"})).await;
+        let run = format!("/v1/customer/jobs/{broken}/run?dryRun=true");
+        assert_eq!(door.post(&run, json!({})).await.0, 400);
+    }
+}

@@ -1,0 +1,328 @@
+//! A job's tasks as its customer sees them: how far each is, on which machine, and what it used.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::device::Device;
+use common::ids::{NodeId, RunId, TaskId};
+use common::market::TaskState;
+use common::run::RunState;
+use common::task::{Lease, Stage, TaskRef};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::job_out::{self, Seconds};
+use super::jobs;
+use crate::api::App;
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::error::{Error, Result};
+use crate::api::http::route::{Route, get};
+use crate::api::http::shape::{Field, integer, word};
+use crate::coordinator::UnderLease;
+use crate::store::runs::RunView;
+use crate::store::tasks::TaskView;
+use crate::store::{attempts, devices, tasks};
+
+const LIST_MAX: u32 = 1_000;
+const STAGE: Field = word("stage", &["partition", "process", "assemble"], "process by default");
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_ListTasks", "/jobs/{jobId}/tasks", list_tasks)
+            .summary("Lists a job's tasks, one for each chunk")
+            .query(vec![
+                STAGE,
+                integer("after", "The index of the last one known"),
+                integer("limit", ""),
+            ]),
+        get("Customer_GetTask", "/jobs/{jobId}/tasks/{task}", get_task)
+            .summary("Reads a task with all its attempts")
+            .query(vec![STAGE]),
+    ]
+}
+
+#[derive(Serialize, ToSchema)]
+struct TasksOut {
+    tasks: Vec<TaskOut>,
+}
+
+/// A task with its last attempt.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TaskOut {
+    #[schema(value_type = String)]
+    id: TaskId,
+    stage: &'static str,
+    /// The chunk's number, from 0.
+    index: u32,
+    /// Scheduled, Assigned, Received, Running, Completed or Failed.
+    state: &'static str,
+    /// When its stage began.
+    scheduled_at: Option<DateTime<Utc>>,
+    /// The number of its last attempt; 0 before the first.
+    attempt: u32,
+    #[serde(flatten)]
+    last: TryOut,
+}
+
+/// What is known of one attempt.
+#[derive(Serialize, ToSchema, Default)]
+#[serde(rename_all = "camelCase")]
+struct TryOut {
+    #[schema(value_type = Option<String>)]
+    node: Option<NodeId>,
+    assigned_at: Option<DateTime<Utc>>,
+    received_at: Option<DateTime<Utc>>,
+    running_at: Option<DateTime<Utc>>,
+    completed_at: Option<DateTime<Utc>>,
+    /// Where the container ended by itself.
+    exit_code: Option<i64>,
+    /// What its node has signed for.
+    usage: Option<TaskUsageOut>,
+    #[schema(value_type = String)]
+    price: Credits,
+    error: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TaskUsageOut {
+    #[schema(value_type = f64)]
+    cpu_seconds: Seconds,
+    #[schema(value_type = f64)]
+    wall_seconds: Seconds,
+    memory_peak_bytes: u64,
+    input_bytes: u64,
+    output_bytes: u64,
+    /// Over the container's own network, both ways.
+    network_bytes: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TaskAnswer {
+    #[serde(flatten)]
+    task: TaskOut,
+    /// All of them, first first.
+    attempts: Vec<AttemptOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AttemptOut {
+    attempt: u32,
+    state: &'static str,
+    #[serde(flatten)]
+    told: TryOut,
+    device: Option<DeviceOut>,
+}
+
+/// The machine, in its owner's words.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeviceOut {
+    region: String,
+    os: String,
+    cpu: String,
+    cores: u32,
+    memory_mib: u32,
+    gpus: Vec<String>,
+    engine: String,
+}
+
+/// The tasks of a stage by index: those that were handed out, and then the chunks that wait.
+async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let stage = read_stage(&query)?;
+    let number = |name: &str| match query.get(name) {
+        None => Ok(None),
+        Some(text) => {
+            text.parse::<u32>().map(Some).map_err(|_| Error::field(name, "must be a whole number"))
+        }
+    };
+    let limit = number("limit")?.map_or(LIST_MAX, |limit| limit.clamp(1, LIST_MAX));
+    let after = number("after")?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    let Some(run) = job_out::run_of(app, &job).await? else {
+        return Ok(TasksOut { tasks: Vec::new() });
+    };
+    let mut found = tasks::find(&app.db, run.id, stage, after, limit.into()).await?;
+    add_live(app, &run, &mut found).await?;
+    let mut next = found.last().map(|task| task.lease.task.index).or(after).map_or(0, after_it);
+    let mut shown: Vec<_> = found.iter().map(|task| TaskOut::new(&run, task)).collect();
+    let total = if stage == Stage::Process && !run.state.is_final() { chunks(&run) } else { 0 };
+    while shown.len() < limit as usize && next < total {
+        shown.push(TaskOut::waiting(&run, stage, next));
+        next += 1;
+    }
+    Ok(TasksOut { tasks: shown })
+}
+
+/// One task with all its attempts, and the machines that they were on. It is named by its index
+/// in its stage, or by its own id.
+async fn get_task(id: Segment, name: Segment, call: Call) -> Result<TaskAnswer> {
+    let caller = call.caller().await?;
+    let stage = read_stage(&call.query()?)?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    let unknown = || Error::not_found("task", &name.0);
+    let run = job_out::run_of(app, &job).await?.ok_or_else(unknown)?;
+    let named = named(&name.0, run.id, stage).ok_or_else(unknown)?;
+    let TaskRef { stage, index, .. } = named;
+    let Some(task) = tasks::find_one(&app.db, named).await? else {
+        if stage != Stage::Process || index >= chunks(&run) {
+            return Err(unknown());
+        }
+        return Ok(TaskAnswer { task: TaskOut::waiting(&run, stage, index), attempts: vec![] });
+    };
+    let mut all = attempts::find(&app.db, named).await?;
+    // A task that waits to be tried again has nothing in its own row that is not there.
+    let is_told = all.last().is_some_and(|last| last.lease == task.lease);
+    if !is_told {
+        all.push(task.clone());
+    }
+    let mut task = [task];
+    add_live(app, &run, &mut task).await?;
+    add_live(app, &run, &mut all).await?;
+    let nodes: BTreeSet<NodeId> = all.iter().filter_map(|attempt| attempt.node).collect();
+    let machines = devices::find(&app.db, &nodes).await?;
+    Ok(TaskAnswer {
+        task: TaskOut::new(&run, &task[0]),
+        attempts: all.iter().map(|attempt| AttemptOut::new(attempt, &machines)).collect(),
+    })
+}
+
+fn read_stage(query: &BTreeMap<String, String>) -> Result<Stage> {
+    let name = query.get("stage").map_or("process", String::as_str);
+    [Stage::Partition, Stage::Process, Stage::Assemble]
+        .into_iter()
+        .find(|known| known.as_str() == name)
+        .ok_or_else(|| Error::field("stage", "must be partition, process or assemble"))
+}
+
+fn named(name: &str, run: RunId, stage: Stage) -> Option<TaskRef> {
+    match name.parse::<u32>() {
+        Ok(index) => Some(TaskRef { run, stage, index }),
+        Err(_) => TaskRef::find(run, name.parse().ok()?),
+    }
+}
+
+fn chunks(run: &RunView) -> u32 {
+    run.chunks.unwrap_or(0)
+}
+
+const fn after_it(index: u32) -> u32 {
+    index.saturating_add(1)
+}
+
+/// Adds what only the coordinator knows: how far the attempts are that have not ended.
+async fn add_live(app: &App, run: &RunView, found: &mut [TaskView]) -> Result<()> {
+    let (Some(first), Some(last)) = (found.first(), found.last()) else { return Ok(()) };
+    if run.state.is_final() {
+        return Ok(());
+    }
+    let range = first.lease.task.index..=last.lease.task.index;
+    let held = app.coordinator.under_lease(run.id, range).await?;
+    let held: BTreeMap<Lease, UnderLease> =
+        held.into_iter().map(|held| (held.lease, held)).collect();
+    for task in found.iter_mut().filter(|task| task.state == TaskState::Leased) {
+        if let Some(held) = held.get(&task.lease) {
+            (task.received_at, task.running_at) = (held.received_at, held.running_at);
+        }
+    }
+    Ok(())
+}
+
+impl TaskOut {
+    fn new(run: &RunView, task: &TaskView) -> Self {
+        let TaskRef { stage, index, .. } = task.lease.task;
+        let waiting = Self::waiting(run, stage, index);
+        let last = TryOut::new(task);
+        Self { state: state(task), attempt: task.lease.attempt, last, ..waiting }
+    }
+
+    /// A task that was never handed out.
+    fn waiting(run: &RunView, stage: Stage, index: u32) -> Self {
+        let began = match stage {
+            Stage::Partition => RunState::Partitioning,
+            Stage::Process => RunState::Processing,
+            Stage::Assemble => RunState::Assembling,
+        };
+        Self {
+            id: TaskRef { run: run.id, stage, index }.id(),
+            stage: stage.as_str(),
+            index,
+            state: "Scheduled",
+            scheduled_at: run.times.get(&began).copied(),
+            attempt: 0,
+            last: TryOut::default(),
+        }
+    }
+}
+
+fn state(task: &TaskView) -> &'static str {
+    match (task.state, task.received_at, task.running_at) {
+        (TaskState::Waiting, _, _) => "Scheduled",
+        (TaskState::Leased, _, Some(_)) => "Running",
+        (TaskState::Leased, Some(_), None) => "Received",
+        (TaskState::Leased, None, None) => "Assigned",
+        (TaskState::Done, _, _) => "Completed",
+        (TaskState::Failed, _, _) => "Failed",
+    }
+}
+
+impl TryOut {
+    fn new(task: &TaskView) -> Self {
+        let usage = task.head.map(|head| head.usage);
+        Self {
+            node: task.node,
+            assigned_at: task.leased_at,
+            received_at: task.received_at,
+            running_at: task.running_at,
+            completed_at: task.ended_at,
+            exit_code: task.head.and_then(|head| head.exit_code),
+            usage: usage.map(|usage| TaskUsageOut {
+                cpu_seconds: Seconds { millis: usage.cpu_ms },
+                wall_seconds: Seconds { millis: usage.wall_ms },
+                memory_peak_bytes: usage.memory_peak_bytes,
+                input_bytes: usage.input_bytes,
+                output_bytes: usage.output_bytes,
+                network_bytes: usage.network_bytes,
+            }),
+            price: task.price,
+            error: task.error.clone(),
+        }
+    }
+}
+
+impl AttemptOut {
+    fn new(task: &TaskView, machines: &BTreeMap<NodeId, Device>) -> Self {
+        let device = task.node.and_then(|node| machines.get(&node));
+        Self {
+            attempt: task.lease.attempt,
+            state: state(task),
+            told: TryOut::new(task),
+            device: device.cloned().map(DeviceOut::from),
+        }
+    }
+}
+
+impl From<Device> for DeviceOut {
+    fn from(device: Device) -> Self {
+        Self {
+            region: device.region,
+            os: device.os,
+            cpu: device.cpu,
+            cores: device.cores,
+            memory_mib: device.memory_mib,
+            gpus: device.gpus,
+            engine: device.engine,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tasks/tests.rs"]
+mod tests;

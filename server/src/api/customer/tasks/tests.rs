@@ -1,0 +1,168 @@
+//! Tasks through the door, with a node that the test plays.
+
+use common::ids::NodeId;
+use common::market::CheckedSync;
+use common::protocol::{Failure, Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
+use common::resources::{Resources, Usage};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::testing::{Door, package};
+use crate::store::nodes;
+
+/// A node in a region that has said nothing yet.
+async fn joined(door: &Door) -> NodeId {
+    let token = nodes::issue_token(&door.app.db, door.workspace).await.unwrap();
+    nodes::join(&door.app.db, "peer", &token).await.unwrap().unwrap()
+}
+
+fn says(held: Vec<Held>, ended: Option<Receipt>) -> CheckedSync {
+    let device = Device {
+        region: "eu-central-1".to_owned(),
+        os: "Linux".to_owned(),
+        cores: 4,
+        gpus: vec!["Tesla T4".to_owned()],
+        ..Device::default()
+    };
+    let sync = Sync {
+        incarnation: 1,
+        token: None,
+        capacity: Resources::new(4000, 4096),
+        prefetch: 0,
+        device,
+        holding: held,
+        receipts: Vec::new(),
+        logs: Vec::new(),
+        wait_ms: 0,
+    };
+    let sign = |receipt: Receipt| {
+        let bytes = postcard::to_stdvec(&receipt).unwrap();
+        (receipt, SignedReceipt { receipt: bytes, signature: vec![7; 64] })
+    };
+    CheckedSync { sync, receipts: ended.into_iter().map(sign).collect() }
+}
+
+/// Waits until the node is given a task.
+async fn given(door: &Door, node: NodeId) -> Lease {
+    loop {
+        let Orders::Work { assign, .. } =
+            door.app.coordinator.sync(node, says(vec![], None)).await.unwrap()
+        else {
+            panic!("the node is known");
+        };
+        if let Some(assignment) = assign.first() {
+            return assignment.lease;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn task(door: &Door, path: &str) -> Value {
+    let (status, body) = door.get(path).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+#[tokio::test]
+async fn a_task_goes_through_its_states_and_tells_of_every_attempt() {
+    let door = Door::open().await;
+    let id = door.running_job_with(json!({}), json!({"config": {"maxTaskRetries": 1}})).await;
+    let (list, one) =
+        (format!("/v1/customer/jobs/{id}/tasks"), format!("/v1/customer/jobs/{id}/tasks/0"));
+    let node = joined(&door).await;
+    let lease = given(&door, node).await;
+    let coordinator = &door.app.coordinator;
+    let say = async |running_ms, ended| {
+        let held = if ended { vec![] } else { vec![Held { lease, running_ms }] };
+        let usage = Usage { cpu_ms: 1500, wall_ms: 2000, input_bytes: 7, ..Usage::default() };
+        let outcome =
+            Outcome::Failed { failure: Failure::ExitCode(3), message: "no luck".to_owned() };
+        let receipt = ended.then_some(Receipt { lease, usage, outcome });
+        coordinator.sync(node, says(held, receipt)).await.unwrap();
+    };
+
+    assert_eq!(task(&door, &one).await["state"], "Assigned");
+    say(None, false).await;
+    assert_eq!(task(&door, &one).await["state"], "Received");
+    say(Some(0), false).await;
+    let running = task(&door, &one).await;
+    assert_eq!((&running["state"], &running["exitCode"]), (&json!("Running"), &Value::Null));
+    assert_eq!(task(&door, &list).await["tasks"][0]["state"], "Running");
+    say(None, true).await;
+
+    let body = task(&door, &one).await;
+    let first = &body["attempts"][0];
+    assert_eq!((&first["exitCode"], &first["state"]), (&json!(3), &json!("Failed")), "{body}");
+    assert_eq!(first["usage"]["cpuSeconds"], 1.5);
+    assert_eq!(first["usage"]["inputBytes"], 7);
+    assert!(first["error"].as_str().unwrap().contains("no luck"));
+    assert_eq!(first["node"], json!(node));
+    assert_eq!(first["device"]["region"], "eu-central-1");
+    assert_eq!(first["device"]["gpus"], json!(["Tesla T4"]));
+    for time in ["assignedAt", "receivedAt", "runningAt", "completedAt"] {
+        assert!(first[time].is_string(), "{time}: {body}");
+    }
+    assert!(body["scheduledAt"].is_string());
+    // It is tried again, on the only node that there is.
+    assert_eq!((&body["attempt"], &body["attempts"][1]["attempt"]), (&json!(2), &json!(2)));
+    assert_eq!(body["attempts"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_chunk_that_waits_is_a_scheduled_task_and_no_other_is_there() {
+    let door = Door::open().await;
+    let id = door.running_job().await;
+    let tasks = format!("/v1/customer/jobs/{id}/tasks");
+    for state in ["JOB_STATE_STARTED", "JOB_STATE_UPLOADING", "JOB_STATE_PARTITIONING"] {
+        door.get(&format!("/v1/customer/jobs/{id}?wait=20&state={state}")).await;
+    }
+
+    let body = task(&door, &tasks).await;
+
+    let states: Vec<_> =
+        body["tasks"].as_array().unwrap().iter().map(|task| task["state"].clone()).collect();
+    assert_eq!(states, ["Scheduled"]);
+    let one = task(&door, &format!("{tasks}/0")).await;
+    let by_id = task(&door, &format!("{tasks}/{}", one["id"].as_str().unwrap())).await;
+    assert_eq!(by_id, one);
+    assert_eq!((&one["state"], &one["attempts"]), (&json!("Scheduled"), &json!([])));
+    assert_eq!(task(&door, &format!("{tasks}?after=0")).await["tasks"], json!([]));
+    for path in ["1", "x", "-1", "4294967295", "0?stage=assemble"] {
+        assert_eq!(door.get(&format!("{tasks}/{path}")).await.0, 404, "{path}");
+    }
+    assert_eq!(door.get(&format!("{tasks}/0?stage=all")).await.0, 400);
+    let stranger = door.stranger().await;
+    let path = format!("{tasks}/0");
+    assert_eq!(door.call_as(&stranger, reqwest::Method::GET, &path, None).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_job_that_no_node_can_serve_says_what_is_in_the_way() {
+    let door = Door::open().await;
+    let manifest = json!({"name": "a", "version": "0.2", "platform": "binary",
+                          "entrypoint": "main",
+                          "device_requirements": {"gpu": ["NVIDIA A100", "NVIDIA L4"]}});
+    door.post("/v1/dev/apps", json!({"data": package(&manifest)})).await;
+    assert_eq!(door.post("/v1/dev/apps/a@0.2/activate", json!({})).await.0, 200);
+    let node = joined(&door).await;
+    door.app.coordinator.sync(node, says(vec![], None)).await.unwrap();
+
+    for (draft, expected) in [
+        (json!({"regions": {"whitelist": ["us"]}}), "1 of 1 nodes are outside the job's regions"),
+        (
+            json!({"regions": {"whitelist": ["EU"]}}),
+            "1 of 1 nodes are without the GPU that it asks for",
+        ),
+    ] {
+        let id = door.running_job_with(draft, json!({})).await;
+        let job = format!("/v1/customer/jobs/{id}");
+        for state in ["JOB_STATE_STARTED", "JOB_STATE_UPLOADING", "JOB_STATE_PARTITIONING"] {
+            door.get(&format!("{job}?wait=20&state={state}")).await;
+        }
+
+        let body = task(&door, &format!("{job}/explain")).await;
+
+        let no_node = "no known node can serve it: it waits for one that can";
+        assert_eq!(body["reasons"], json!([no_node, expected]));
+    }
+}

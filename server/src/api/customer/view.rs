@@ -1,0 +1,209 @@
+//! Looking at a job's run: results and progress. And the templates to make jobs from.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::credits::Credits;
+use common::ids::JobId;
+use common::package::descriptor::DataPlace;
+use common::rights::Scope;
+use common::run::RunState;
+use common::spec::Provider;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{job_out, jobs};
+use crate::api::App;
+use crate::api::dev::templates::{TemplateOut, listed};
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::error::{Error, Result};
+use crate::api::http::route::{Route, get, post};
+use crate::api::http::shape::{text, texts};
+use crate::api::lists::page::Paged;
+use crate::api::lists::selection::{self, LIST};
+use crate::data::key::BlobKey;
+use crate::store::packages::Shelf;
+use crate::store::runs::RunView;
+use crate::store::{self, results, templates};
+
+const LINK_LIVES: Duration = Duration::from_secs(48 * 3600);
+const RESULTS_MAX: u64 = 10_000;
+const LIST_MAX: usize = 1_000;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_GetJobTemplates", "/jobs/templates", list_templates)
+            .summary("Lists the templates that jobs can be made of")
+            .query(LIST),
+        get("Customer_GetPresets", "/jobs/templates/{jobTemplateId}/presets", list_presets)
+            .summary("Old clients ask for presets: there are none")
+            .deprecated(),
+        get("Customer_GetJobResults", "/jobs/{jobId}/results", get_results)
+            .summary("Lists a finished job's files, with links")
+            .query(vec![text("after", "The next of the answer before")]),
+        get("Customer_GetProgress", "/jobs/{jobId}/progress", progress)
+            .summary("Counts chunks, tasks and credits"),
+        post("Customer_GetRunningTasks", "/jobs/runningTasks", running_tasks)
+            .summary("Counts the running tasks of jobs")
+            .body(vec![texts("jobsIds", "").required()])
+            .needs(Scope::JobsRead),
+    ]
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ResultsOut {
+    pub results: Vec<ResultOut>,
+    /// Where there are more: the `after` that asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ResultOut {
+    name: String,
+    link: String,
+    size: String,
+}
+
+/// The output files: links where Fanfold keeps them, addresses where they were delivered.
+async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    let run = match job_out::run_of(app, &job).await? {
+        Some(run) if run.state == RunState::Complete => run,
+        Some(run) if run.state == RunState::Failed => {
+            let why = run.error.unwrap_or_default();
+            let text = format!("job has failed and has no results: {why}");
+            return Err(Error::Blocked("JOB_FAILED", text));
+        }
+        _ => {
+            let text = "job has not yet been completed".to_owned();
+            return Err(Error::Blocked("JOB_NOT_COMPLETED", text));
+        }
+    };
+    results_of(app, &job, &run, query.get("after").map(String::as_str)).await
+}
+
+/// The output files of a run that is complete.
+pub async fn results_of(
+    app: &App,
+    job: &store::jobs::Job,
+    run: &RunView,
+    after: Option<&str>,
+) -> Result<ResultsOut> {
+    let found = results::find(&app.db, run.id, after, RESULTS_MAX).await?;
+    let full = found.len() as u64 == RESULTS_MAX;
+    let next = found.last().filter(|_| full).map(|last| last.name.clone());
+    let place = delivered_to(job);
+    let mut shown = Vec::with_capacity(found.len());
+    for file in found {
+        let link = match file.key.as_deref().and_then(BlobKey::from_path) {
+            Some(key) => app.data.download_link(&key, &file.name, LINK_LIVES).await?,
+            None => place.as_ref().map_or_else(String::new, |to| format!("{to}{}", file.name)),
+        };
+        shown.push(ResultOut { name: file.name, link, size: file.size.to_string() });
+    }
+    Ok(ResultsOut { results: shown, next })
+}
+
+/// The address of the folder that results were delivered to, ending in a slash.
+fn delivered_to(job: &store::jobs::Job) -> Option<String> {
+    let place = job.destination()?.place("dataDestination").ok()?;
+    let DataPlace::Cloud { bucket, paths } = place else { return None };
+    let scheme = match bucket.provider {
+        Provider::Aws { .. } => "s3",
+        Provider::Gcp { .. } => "gs",
+        Provider::Storj { .. } => "sj",
+        Provider::Azure { .. } => "az",
+    };
+    let folder = paths.first()?.trim_matches('/');
+    let slash = if folder.is_empty() { "" } else { "/" };
+    Some(format!("{scheme}://{}/{folder}{slash}", bucket.name))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ProgressOut {
+    state: &'static str,
+    chunks: u32,
+    chunks_done: u32,
+    tasks_running: u32,
+    nodes_busy: u32,
+    /// A decimal with eight places, as a text.
+    #[schema(value_type = String)]
+    spent: Credits,
+    error: String,
+}
+
+async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
+    let caller = call.caller().await?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    let run = job_out::run_of(app, &job).await?;
+    let live = run.as_ref().and_then(|run| app.coordinator.progress(run.id));
+    let stored = |of: fn(&RunView) -> u32| run.as_ref().map_or(0, of);
+    Ok(ProgressOut {
+        state: job_out::state_of(run.as_ref()),
+        chunks: live.map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),
+        chunks_done: live.map_or(stored(|run| run.chunks_done), |live| live.chunks_done),
+        tasks_running: live.map_or(0, |live| live.tasks_running),
+        nodes_busy: live.map_or(0, |live| live.nodes_busy),
+        spent: match (live, &run) {
+            (Some(live), _) => live.spent,
+            (None, Some(run)) => run.price,
+            (None, None) => Credits::ZERO,
+        },
+        error: run.and_then(|run| run.error).unwrap_or_default(),
+    })
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RunningOut {
+    /// By the job's id.
+    jobs_running_tasks: BTreeMap<String, u32>,
+}
+
+/// How many tasks of each job are running. A job that is not the caller's own is left out.
+async fn running_tasks(mut call: Call) -> Result<RunningOut> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let ids = body.texts("jobsIds", LIST_MAX)?;
+    if ids.is_empty() {
+        return Err(Error::field("jobsIds", "is missing: a list of job ids"));
+    }
+    let ids: Vec<JobId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+    let app = call.app();
+    let found = store::jobs::find_many(&app.db, caller.workspace, &ids).await?;
+    let running: BTreeMap<_, _> = found
+        .iter()
+        .map(|job| {
+            let live = job.run.and_then(|run| app.coordinator.progress(run));
+            (job.id.to_string(), live.map_or(0, |live| live.tasks_running))
+        })
+        .collect();
+    Ok(RunningOut { jobs_running_tasks: running })
+}
+
+#[derive(Serialize, ToSchema)]
+struct PresetsOut {
+    #[schema(value_type = Vec<Object>)]
+    presets: Vec<Value>,
+}
+
+/// Old clients ask for a template's presets; templates have had defaults in their place for long.
+async fn list_presets(id: Segment, call: Call) -> Result<PresetsOut> {
+    let caller = call.caller().await?;
+    let found = templates::find(&call.app().db, caller.workspace, &id.0).await?;
+    found.ok_or_else(|| Error::not_found("template", &id.0))?;
+    Ok(PresetsOut { presets: Vec::new() })
+}
+
+async fn list_templates(call: Call) -> Result<Paged<TemplateOut>> {
+    let caller = call.caller().await?;
+    let selection = selection::from_query(&call.query()?, &[])?;
+    listed(&call, &caller, Shelf::Usable, &selection).await
+}

@@ -1,0 +1,124 @@
+//! Container images that travel with their apps: stored by digest, found by reference.
+
+use common::digest::{Digest, NotADigest};
+use common::package::loose::check_line;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::http::call::Call;
+use crate::api::http::error::{Error, Result};
+use crate::api::http::route::{Body, Route, get, post};
+use crate::api::http::shape::{Field, text};
+
+use crate::data::Stored;
+use crate::data::key::BlobKey;
+use crate::store::images::{self, StoredImage};
+
+/// 64 GiB.
+const IMAGE_BYTES_MAX: u64 = 64 << 30;
+const REFERENCE_CHARS_MAX: usize = 512;
+
+#[derive(Serialize, ToSchema)]
+struct ImageOut {
+    reference: String,
+    #[schema(value_type = String)]
+    digest: Digest,
+    size: u64,
+}
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Developer_PushImage", "/images", push)
+            .summary("Keeps a container image, as the engine's save command writes it")
+            .query(REFERENCE)
+            .takes(Body::Bytes("The image archive")),
+        get("Developer_GetImage", "/images", read).summary("Finds a kept image").query(REFERENCE),
+    ]
+}
+
+const REFERENCE: &[Field] = &[text("reference", "As name:tag").required()];
+
+/// Takes in an image: the archive that the engine's save gives, whose digest (and size, where the
+/// body comes in pieces) the query announces.
+async fn push(call: Call) -> Result<ImageOut> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let reference = reference(&query)?;
+    let digest = query.get("digest").ok_or_else(|| Error::field("digest", "is missing"))?;
+    let digest: Digest =
+        digest.parse().map_err(|e: NotADigest| Error::field("digest", e.to_string()))?;
+    let size = match query.get("size") {
+        Some(size) => {
+            let number = size.parse().ok();
+            number.ok_or_else(|| Error::field("size", "must be a whole number of bytes"))?
+        }
+        None => call
+            .content_length()
+            .ok_or_else(|| Error::field("size", "is missing, and there is no Content-Length"))?,
+    };
+    if size > IMAGE_BYTES_MAX {
+        return Err(Error::TooLarge(IMAGE_BYTES_MAX));
+    }
+    let app = call.app().clone();
+    let expected = Stored { size, digest };
+    app.data.put_verified(&BlobKey::Image(digest), expected, call.into_stream()).await?;
+    let image = StoredImage { reference, digest, size };
+    images::put(&app.db, caller.workspace, &image).await?;
+    tracing::info!(%digest, size, "image pushed");
+    Ok(image.into())
+}
+
+async fn read(call: Call) -> Result<ImageOut> {
+    let caller = call.caller().await?;
+    let reference = reference(&call.query()?)?;
+    let image = images::find(&call.app().db, caller.workspace, &reference)
+        .await?
+        .ok_or_else(|| Error::not_found("image", &reference))?;
+    Ok(image.into())
+}
+
+fn reference(query: &std::collections::BTreeMap<String, String>) -> Result<String> {
+    let reference = query
+        .get("reference")
+        .filter(|reference| !reference.is_empty())
+        .ok_or_else(|| Error::field("reference", "is missing: the image's name"))?;
+    check_line("reference", reference, REFERENCE_CHARS_MAX)?;
+    Ok(reference.clone())
+}
+
+impl From<StoredImage> for ImageOut {
+    fn from(image: StoredImage) -> Self {
+        Self { reference: image.reference, digest: image.digest, size: image.size }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+
+    use super::*;
+    use crate::api::testing::Door;
+
+    #[tokio::test]
+    async fn an_image_is_kept_only_if_its_digest_is_right() {
+        let door = Door::open().await;
+        let push = |digest: Digest| {
+            let url = format!("{}/v1/dev/images?reference=a%2Fb:1&digest={digest}", door.url);
+            door.client.post(url).header("authorization", &door.key).body("image").send()
+        };
+
+        let wrong = push(Digest::of(b"other")).await.unwrap().status();
+        let before = door.get("/v1/dev/images?reference=a/b:1").await.0;
+        let right = push(Digest::of(b"image")).await.unwrap().status();
+        let (after, body) = door.get("/v1/dev/images?reference=a/b:1").await;
+
+        assert_eq!((wrong.as_u16(), before, right.as_u16(), after), (400, 404, 200, 200));
+        assert_eq!(
+            (&body["digest"], &body["size"]),
+            (&Digest::of(b"image").to_string().into(), &5.into())
+        );
+        let stranger = door.stranger().await;
+        let path = "/v1/dev/images?reference=a/b:1";
+        assert_eq!(door.call_as(&stranger, Method::HEAD, path, None).await.0, 404);
+    }
+}

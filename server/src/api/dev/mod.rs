@@ -1,0 +1,37 @@
+//! What developers and node operators bring: packages, templates, images, cached files, nodes.
+
+mod app_tests;
+mod cache;
+pub mod image_login;
+mod images;
+mod nodes;
+mod package_out;
+pub mod packages;
+mod sharing;
+pub mod templates;
+
+use common::rights::Scope;
+
+use super::http::router::Api;
+use super::info;
+
+pub fn api() -> Api {
+    let routes = [
+        info::routes("Developer"),
+        packages::routes(),
+        sharing::routes(),
+        templates::routes(),
+        app_tests::routes(),
+        images::routes(),
+        cache::routes(),
+        nodes::routes(),
+    ];
+    Api {
+        name: "dev",
+        title: "Fanfold developer API",
+        prefixes: &["/v1/dev"],
+        reads: Scope::PackagesRead,
+        writes: Scope::PackagesWrite,
+        routes: routes.into_iter().flatten().collect(),
+    }
+}

@@ -1,0 +1,224 @@
+//! A request as handlers see it: who calls, what was asked, and a body that is read on demand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use common::package::loose::Loose;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use sync_wrapper::SyncStream;
+use warp::Filter;
+use warp::http::HeaderMap;
+use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use warp::path::FullPath;
+
+use super::client;
+use super::error::{Error, Result};
+use super::route::Access;
+use super::token::{self, Caller};
+use crate::api::{App, Doors};
+use crate::data::ByteStream;
+
+/// The most bytes of an ordinary body.
+pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
+/// A body that pauses for longer is given up.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+type Pieces = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, warp::Error>> + Send + Sync>>;
+
+/// One request.
+pub struct Call {
+    doors: Arc<Doors>,
+    access: Access,
+    /// The path's, the next one last.
+    segments: Vec<Segment>,
+    /// As it came, percent-encoded.
+    pub path: FullPath,
+    /// The other end of the connection.
+    remote: Option<SocketAddr>,
+    pub headers: HeaderMap,
+    /// As it came, without the question mark.
+    pub raw_query: String,
+    body: Pieces,
+}
+
+/// A segment of the path, percent-decoded.
+pub struct Segment(pub String);
+
+impl FromStr for Segment {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let decoded = percent_encoding::percent_decode_str(text).decode_utf8().map_err(drop)?;
+        if decoded.chars().any(char::is_control) {
+            return Err(());
+        }
+        Ok(Self(decoded.into_owned()))
+    }
+}
+
+impl Segment {
+    /// Reads the segment as an id. One that is none names nothing, as an unknown one does.
+    pub fn id<T: FromStr>(&self, what: &str) -> Result<T> {
+        self.0.parse().map_err(|_| Error::not_found(what, &self.0))
+    }
+}
+
+/// Takes the request apart; never refuses it.
+pub fn call(
+    doors: &Arc<Doors>,
+) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone + use<> {
+    let doors = doors.clone();
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::addr::remote()
+        .and(warp::path::full())
+        .and(warp::header::headers_cloned())
+        .and(query)
+        .and(warp::body::stream())
+        .map(move |remote, path, headers, raw_query, body| Call {
+            doors: doors.clone(),
+            access: Access::AnyRole,
+            segments: Vec::new(),
+            path,
+            remote,
+            headers,
+            raw_query,
+            body: pieces(body),
+        })
+}
+
+fn pieces<S, B>(body: S) -> Pieces
+where
+    S: Stream<Item = std::result::Result<B, warp::Error>> + Send + 'static,
+    B: Buf,
+{
+    Box::pin(SyncStream::new(body.map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()))))
+}
+
+impl Call {
+    /// Says whom the route that took the request lets in, and its segments of the path.
+    pub fn enter(&mut self, access: Access, mut segments: Vec<Segment>) {
+        segments.reverse();
+        self.segments = segments;
+        self.access = access;
+    }
+
+    /// The next segment of the path that stands for something.
+    ///
+    /// # Panics
+    ///
+    /// Where the route's path has fewer than its handler takes; the tests call every one.
+    pub fn segment(&mut self) -> Segment {
+        self.segments.pop().expect("the path has as many segments as the handler takes")
+    }
+
+    pub fn app(&self) -> &App {
+        &self.doors.app
+    }
+
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
+    }
+
+    /// Who calls, by the access token or API key in the Authorization header.
+    ///
+    /// # Errors
+    /// `Forbidden` where they may not do what the route is for: this is the one place that asks.
+    pub async fn caller(&self) -> Result<Caller> {
+        let header = self.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let caller = self.stranger_unless(token::caller(self.app(), header).await)?;
+        self.doors.requests.take(&caller.workspace.to_string())?;
+        if let Access::Scope(needed) = self.access {
+            caller.check(needed)?;
+        }
+        Ok(caller)
+    }
+
+    /// Counts a request that proves nothing of who makes it.
+    pub fn stranger(&self) -> Result<()> {
+        let proxies = &self.app().settings.trusted_proxies;
+        self.doors.strangers.take(&client::name(self.remote, &self.headers, proxies))
+    }
+
+    /// Counts one whose token or key turned out to be wrong.
+    pub fn stranger_unless(&self, caller: Result<Caller>) -> Result<Caller> {
+        if let Err(Error::Unauthenticated) = caller {
+            self.stranger()?;
+        }
+        caller
+    }
+
+    /// The query's fields; of one given twice, the first.
+    pub fn query(&self) -> Result<BTreeMap<String, String>> {
+        let mut fields = BTreeMap::new();
+        for (key, value) in url::form_urlencoded::parse(self.raw_query.as_bytes()) {
+            if value.contains('\0') {
+                return Err(Error::field(key, "must not contain NUL"));
+            }
+            fields.entry(key.into_owned()).or_insert(value.into_owned());
+        }
+        Ok(fields)
+    }
+
+    /// What the request says about its body's size.
+    pub fn content_length(&self) -> Option<u64> {
+        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+
+    /// The whole body.
+    pub async fn bytes(&mut self, max: u64) -> Result<Bytes> {
+        if self.content_length().is_some_and(|length| length > max) {
+            return Err(Error::TooLarge(max));
+        }
+        let mut whole = BytesMut::new();
+        while let Some(piece) = next_piece(&mut self.body).await {
+            whole.extend_from_slice(&piece.map_err(|_| cut_off())?);
+            if whole.len() as u64 > max {
+                return Err(Error::TooLarge(max));
+            }
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The body as a JSON object; an empty body is an empty one.
+    pub async fn json(&mut self) -> Result<Loose> {
+        self.json_up_to(BODY_BYTES_MAX).await
+    }
+
+    pub async fn json_up_to(&mut self, max: u64) -> Result<Loose> {
+        object(&self.bytes(max).await?)
+    }
+
+    /// The body as it arrives.
+    pub fn into_stream(self) -> ByteStream {
+        Box::pin(futures::stream::unfold(Some(self.body), |body| async {
+            let mut body = body?;
+            match next_piece(&mut body).await? {
+                Ok(piece) => Some((Ok(piece), Some(body))),
+                Err(error) => Some((Err(error.into()), None)),
+            }
+        }))
+    }
+}
+
+/// A body as a JSON object; an empty body is an empty one.
+pub fn object(body: &[u8]) -> Result<Loose> {
+    Ok(Loose::parse("", if body.is_empty() { b"{}" } else { body })?)
+}
+
+/// The next piece of a body, unless it pauses for too long.
+async fn next_piece(body: &mut Pieces) -> Option<std::io::Result<Bytes>> {
+    match tokio::time::timeout(PAUSE_MAX, body.next()).await {
+        Ok(None) => None,
+        Ok(Some(piece)) => Some(piece.map_err(std::io::Error::other)),
+        Err(_) => Some(Err(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+fn cut_off() -> Error {
+    Error::field("body", "was cut off before its end")
+}

@@ -1,0 +1,15 @@
+//! What every door is made of: how requests come in, who calls, how answers and failures go out,
+//! and how the table of routes becomes the router and the OpenAPI documents.
+
+pub mod call;
+mod client;
+pub mod docs;
+pub mod error;
+pub mod idempotency;
+pub mod limits;
+mod openapi;
+pub mod reply;
+pub mod route;
+pub mod router;
+pub mod shape;
+pub mod token;

@@ -1,0 +1,6 @@
+//! Lists as callers ask for them: pages, cursors, orders and filters.
+
+mod cursor;
+mod filter;
+pub mod page;
+pub mod selection;

@@ -1,0 +1,70 @@
+//! What jobs and templates both say of the work: where its data is, the params, the config.
+
+use common::package::config::JobConfig;
+use common::package::descriptor::Descriptor;
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::http::shape::{Shape, flag, integer, map, text};
+
+/// Where data comes from or goes to.
+pub const DATA: Shape = Shape {
+    name: "DataSource",
+    fields: &[
+        text("dataSourceDescriptor", "aws, gcp, storj, azure, url, file, bucket or bypass")
+            .required(),
+        map(
+            "params",
+            "As the descriptor needs them: name (a key, a folder or a pattern), names, bucketName, \
+             cloudRegion, endpoint, accountName, secret_id, url",
+        ),
+    ],
+};
+
+/// The params of the three phases.
+pub const PARAMS: Shape = Shape {
+    name: "AppParams",
+    fields: &[
+        text("preset", "Not used any more"),
+        map("partitioner", ""),
+        map("assembler", ""),
+        map("app", ""),
+    ],
+};
+
+pub const CONFIG: Shape = Shape {
+    name: "JobConfig",
+    fields: &[
+        integer("taskTimeout", "Seconds; 0 is none"),
+        integer("jobTimeout", "Seconds; 0 is none"),
+        flag("isTestJob", ""),
+        integer("maxTaskRetries", "Further tries of a task that failed"),
+    ],
+};
+
+/// A config as it is shown: unset is 0.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigOut {
+    task_timeout: u32,
+    job_timeout: u32,
+    is_test_job: bool,
+    max_task_retries: u32,
+}
+
+impl From<JobConfig> for ConfigOut {
+    fn from(config: JobConfig) -> Self {
+        Self {
+            task_timeout: config.task_timeout_secs.unwrap_or(0),
+            job_timeout: config.job_timeout_secs.unwrap_or(0),
+            is_test_job: config.is_test.unwrap_or(false),
+            max_task_retries: config.task_retries.unwrap_or(0),
+        }
+    }
+}
+
+/// A descriptor in the shape it is shown in.
+pub fn data_out(descriptor: &Descriptor) -> Value {
+    json!({"dataSourceDescriptor": descriptor.name, "params": descriptor.params})
+}
