@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::digest::Digest;
+use common::exchange::Terms;
 use common::ids::{RedemptionId, RequestId, WorkspaceId};
 use common::ledger::Insufficient;
 use common::market::{Cause, Market, Movement};
@@ -92,8 +93,14 @@ pub(super) async fn book(
             redeem(db, market, redemption, code).await
         }
         Booking::Payout(request) => payout(db, market, request, now).await,
-        Booking::TopUpStep { id, to, note } => top_up_step(db, market, (id, to, note), now).await,
-        Booking::PayoutStep { id, to, note } => payout_step(db, market, (id, to, note), now).await,
+        Booking::TopUpStep { id, to, note } => {
+            let cause = |terms| of_top_up(id, to, terms);
+            advance(db, market, (id, to, note), cause, Booked::TopUp, now).await
+        }
+        Booking::PayoutStep { id, to, note } => {
+            let cause = |terms| of_payout(id, to, terms);
+            advance(db, market, (id, to, note), cause, Booked::PayoutStep, now).await
+        }
         Booking::Release(Release { after, through, shares }) => {
             if releases::last(db).await? != after {
                 return Ok(Ok(None));
@@ -140,13 +147,16 @@ async fn payout(
     Ok(moved.map(|()| Some(Booked::Payout(request))).map_err(Refused::from))
 }
 
-async fn top_up_step(
+/// Moves a request along; `cause` is what moves credits with it.
+async fn advance<S: State>(
     db: &Db,
     market: &mut Market,
-    (id, to, note): (RequestId, TopUpState, String),
+    (id, to, note): (RequestId, S, String),
+    cause: impl FnOnce(Terms) -> Option<Cause>,
+    booked: impl FnOnce(Step<S>) -> Booked,
     now: DateTime<Utc>,
 ) -> Decided {
-    let request = requests::find::<TopUpState>(db, id).await?;
+    let request = requests::find::<S>(db, id).await?;
     let Some(request) = request else { return Ok(Err(Refused::NoRequest(id))) };
     let from = match step(request.state, to) {
         Ok(Some(from)) => from,
@@ -154,39 +164,25 @@ async fn top_up_step(
         Err(refused) => return Ok(Err(refused)),
     };
     let (owner, terms) = (request.workspace, request.terms);
-    let cause = (to == TopUpState::Confirmed).then_some(Cause::TopUp(id, terms));
-    let moved = cause
+    let moved = cause(terms)
         .map_or(Ok(()), |cause| market.book(Movement { owner, amount: terms.amount, cause }, now));
-    let booked = Booked::TopUp(Step { id, from, to, note, at: now });
+    let booked = booked(Step { id, from, to, note, at: now });
     Ok(moved.map(|()| Some(booked)).map_err(Refused::from))
 }
 
-async fn payout_step(
-    db: &Db,
-    market: &mut Market,
-    (id, to, note): (RequestId, PayoutState, String),
-    now: DateTime<Utc>,
-) -> Decided {
-    let request = requests::find::<PayoutState>(db, id).await?;
-    let Some(request) = request else { return Ok(Err(Refused::NoRequest(id))) };
-    let from = match step(request.state, to) {
-        Ok(Some(from)) => from,
-        Ok(None) => return Ok(Ok(None)),
-        Err(refused) => return Ok(Err(refused)),
-    };
-    let (owner, terms) = (request.workspace, request.terms);
-    let cause = match to {
+fn of_top_up(id: RequestId, to: TopUpState, terms: Terms) -> Option<Cause> {
+    (to == TopUpState::Confirmed).then_some(Cause::TopUp(id, terms))
+}
+
+fn of_payout(id: RequestId, to: PayoutState, terms: Terms) -> Option<Cause> {
+    match to {
         PayoutState::Confirmed => Some(Cause::Paid(id)),
         PayoutState::Bounced | PayoutState::Failed => Some(Cause::Return(id, terms)),
         PayoutState::New
         | PayoutState::PendingVerification
         | PayoutState::InfoRequired
         | PayoutState::Sent => None,
-    };
-    let moved = cause
-        .map_or(Ok(()), |cause| market.book(Movement { owner, amount: terms.amount, cause }, now));
-    let booked = Booked::PayoutStep(Step { id, from, to, note, at: now });
-    Ok(moved.map(|()| Some(booked)).map_err(Refused::from))
+    }
 }
 
 /// Where a step begins, or `None` where the request is there already.

@@ -8,6 +8,7 @@ mod exchange;
 mod owner;
 mod payouts;
 mod reconciliation;
+mod requests;
 mod top_ups;
 mod transactions;
 mod usage;

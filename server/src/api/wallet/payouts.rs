@@ -8,14 +8,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::owner::server_owner;
-use super::top_ups::{LIST, STEP, TERMS, new_request, read_list, read_step, read_terms};
+use super::requests::{self, LIST, STEP, TERMS, new_request, read_step, read_terms};
 use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
 use crate::coordinator::Booking;
-use crate::store::requests::{self, Request, Whose};
+use crate::store::requests::{self as kept, Request, Whose};
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -92,7 +92,7 @@ async fn ask(mut call: Call) -> Result<AskedOut> {
     let id = RequestId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
     let request = new_request(id, &caller, terms, PayoutState::New);
     app.coordinator.book(Booking::Payout(request)).await?;
-    let made = requests::find_own::<PayoutState>(&app.db, caller.workspace, id).await?;
+    let made = kept::find_own::<PayoutState>(&app.db, caller.workspace, id).await?;
     let made = made.ok_or_else(|| Error::not_found("payout", &id.to_string()))?;
     Ok(AskedOut { payout_request: made.into() })
 }
@@ -101,17 +101,13 @@ async fn history(call: Call) -> Result<HistoryOut> {
     let caller = call.caller().await?;
     let page = Page::read(&call.query()?)?;
     let (whose, db) = (Whose::Own(caller.workspace), &call.app().db);
-    let (found, _) = requests::list(db, whose, &[], page.offset, page.limit).await?;
+    let (found, _) = kept::list(db, whose, &[], page.offset, page.limit).await?;
     let payout_requests = found.into_iter().map(PayoutOut::from).collect();
     Ok(HistoryOut { account_id: caller.workspace, payout_requests })
 }
 
 async fn list(call: Call) -> Result<Paged<PayoutOut>> {
-    let (whose, states, page) = read_list::<PayoutState>(&call).await?;
-    let db = &call.app().db;
-    let (found, total) = requests::list(db, whose, &states, page.offset, page.limit).await?;
-    let data = found.into_iter().map(PayoutOut::from).collect();
-    Ok(Paged { pagination: page.of(total), data })
+    requests::listed::<PayoutState, _>(&call).await
 }
 
 async fn step(id: Segment, mut call: Call) -> Result<AskedOut> {
@@ -120,7 +116,7 @@ async fn step(id: Segment, mut call: Call) -> Result<AskedOut> {
     let (to, note) = read_step::<PayoutState>(&mut call).await?;
     let app = call.app();
     app.coordinator.book(Booking::PayoutStep { id, to, note }).await?;
-    let moved = requests::find::<PayoutState>(&app.db, id).await?;
+    let moved = kept::find::<PayoutState>(&app.db, id).await?;
     let moved = moved.ok_or_else(|| Error::not_found("payout", &id.to_string()))?;
     Ok(AskedOut { payout_request: moved.into() })
 }
