@@ -3,6 +3,7 @@
 mod books;
 mod coupon;
 mod payout;
+mod request;
 mod top_up;
 
 use clap::Subcommand;

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::harness::client::{COMPLETE, Client};
 use crate::harness::market::{Market, Shape};
@@ -261,6 +263,51 @@ async fn a_server_and_its_nodes_stop_cleanly_when_asked() -> Result<()> {
         client.reached(&id, COMPLETE).await?;
         assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
         paid_once(&client).await
+    })
+    .await
+}
+
+/// The state of a top-up that has been asked for under this name, once more or for the first time.
+async fn topped_up(client: &Client, name: &str) -> Result<Value> {
+    let request = client.request(Method::POST, "/v1/wallet/top_up");
+    let request = request.header("Idempotency-Key", name).json(&json!({"amount": 100}));
+    let asked: Value = request.send().await?.error_for_status()?.json().await?;
+    let id = asked["topUpRequest"]["id"].as_str().context("id")?;
+    let path = format!("/v1/wallet/top_ups/{id}/state");
+    Ok(client.post(&path, json!({"state": "CONFIRMED"})).await?["topUpRequest"].take())
+}
+
+#[tokio::test]
+async fn credits_that_come_in_while_the_server_dies_come_in_once() -> Result<()> {
+    Market::open(Shape::nodes(0), async |market, client| {
+        let before = client.balance().await?.total;
+        for round in 0..5 {
+            let names: Vec<_> = (0..8).map(|n| format!("{round}-{n}")).collect();
+            let client = market.client().await?;
+            let mut asking = JoinSet::new();
+            for name in names.clone() {
+                let client = client.clone();
+                asking.spawn(async move { topped_up(&client, &name).await });
+            }
+            // The others are then in the middle of it.
+            asking.join_next().await.context("one answers")??.context("before the kill")?;
+            market.kill_server()?;
+            asking.join_all().await.into_iter().for_each(drop);
+            market.start_server().await?;
+
+            let client = market.client().await?;
+            for name in names {
+                assert_eq!(topped_up(&client, &name).await?["state"], "CONFIRMED");
+            }
+        }
+        let client = market.client().await?;
+        let came = client.lines().await?.iter().filter(|line| line.units == 100_0000_0000).count();
+        assert_eq!(came, 40);
+        let after = client.balance().await?.total;
+        assert_eq!(after.units() - before.units(), 40 * 100_0000_0000);
+        let books = client.get("/v1/wallet/reconciliation").await?;
+        assert_eq!(books["differences"], 0, "{books}");
+        Ok(())
     })
     .await
 }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::top_up::{Request, Which, line, list, step};
+use super::request::{Request, Which, line, list, step};
 use crate::failure::Failure;
 use crate::session::Session;
 

@@ -1,0 +1,68 @@
+//! What top-ups and payouts have alike on the command line.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Which requests are listed.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// Those in this state only
+    #[arg(long, default_value = "")]
+    state: String,
+    /// Those of all workspaces; for the server's owner
+    #[arg(long)]
+    all: bool,
+}
+
+/// A top-up or a payout.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    id: String,
+    created_at: String,
+    account_id: String,
+    amount: String,
+    currency: String,
+    currency_amount: String,
+    state: String,
+    note: String,
+}
+
+/// Lists the requests at a path.
+pub async fn list(path: &str, which: &Which, session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Page {
+        data: Vec<Request>,
+    }
+    let mut url = session.client.url(path, &[]);
+    url.query_pairs_mut()
+        .append_pair("state", &which.state)
+        .append_pair("all", if which.all { "true" } else { "false" });
+    let answer = session.client.get(url).await?;
+    let page: Page = answer.read()?;
+    session.output.result(&answer.text, || page.data.iter().map(line).collect())
+}
+
+/// Moves a request at a path along.
+pub async fn step(
+    path: &str,
+    id: &str,
+    state: &str,
+    note: &str,
+    session: &Session,
+) -> Result<(), Failure> {
+    let url = session.client.url(path, &[id, "state"]);
+    let answer = session.client.post(url, &json!({"state": state, "note": note})).await?;
+    session.output.result(&answer.text, || vec![format!("{id} is {}", state.to_uppercase())])
+}
+
+pub fn line(r: &Request) -> String {
+    let Request { id, created_at, account_id, amount, currency, currency_amount, state, note } = r;
+    format!(
+        "{id}  {created_at}  {account_id}  {amount:>20} credits  {currency_amount} {currency}  \
+         {state}  {note}"
+    )
+}
