@@ -182,10 +182,6 @@ impl Scopes {
         Self(self.0 & other.0)
     }
 
-    pub const fn is_within(self, other: Self) -> bool {
-        self.and(other).0 == self.0
-    }
-
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
     }
@@ -250,7 +246,7 @@ mod tests {
         assert_eq!(Role::None.scopes(), Scopes::NONE);
         assert_eq!(Role::Admin.scopes(), Scopes::ALL);
         for pair in Role::ALL.windows(2) {
-            assert!(pair[0].scopes().is_within(pair[1].scopes()));
+            assert_eq!(pair[0].scopes().and(pair[1].scopes()), pair[0].scopes());
             assert_ne!(pair[0].scopes(), pair[1].scopes());
         }
     }

@@ -13,8 +13,6 @@ use crate::protocol::{
     ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
     Work,
 };
-use crate::run::RunState;
-use crate::spec::{Assemble, Partition};
 use crate::task::{Lease, Stage};
 
 /// Lines taken from one attempt; what a node sends beyond is dropped.
@@ -212,22 +210,4 @@ fn assignment(run: &Run, lease: Lease) -> Option<Assignment> {
     };
     let gpu = run.active_lease(lease)?.gpu.clone();
     Some(Assignment { lease, gpu, inputs })
-}
-
-impl Run {
-    /// Whether nodes are wanted at all: used by tests and by whoever explains a wait.
-    pub fn wants_nodes(&self) -> bool {
-        match self.state() {
-            RunState::Processing => true,
-            RunState::Partitioning => matches!(self.spec.partition, Partition::Custom(_)),
-            RunState::Assembling => matches!(self.spec.assemble, Assemble::Custom(_)),
-            RunState::Started
-            | RunState::Fetching
-            | RunState::Processed
-            | RunState::Assembled
-            | RunState::Delivering
-            | RunState::Complete
-            | RunState::Failed => false,
-        }
-    }
 }
