@@ -63,6 +63,11 @@ impl Credits {
         self.checked_mul(times).unwrap_or(Self(i64::MAX))
     }
 
+    /// Whole credits, rounded up.
+    pub fn rounded_up(self) -> u64 {
+        self.0.unsigned_abs().div_ceil(Self::ONE.0.unsigned_abs())
+    }
+
     /// The same amount as a decimal.
     pub fn decimal(self) -> Decimal {
         Decimal::new(self.0, Self::PLACES)

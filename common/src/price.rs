@@ -3,11 +3,12 @@
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::credits::Credits;
-use crate::resources::Usage;
+use crate::resources::{Resources, Usage};
 
 /// Credits for one vCPU·h and for one GiB·h; together they make one credit.
 const CPU_HOUR: Decimal = Decimal::from_parts(90_110_316, 0, 0, false, 8);
 const MEMORY_HOUR: Decimal = Decimal::from_parts(9_889_684, 0, 0, false, 8);
+const MS_PER_SEC: u64 = 1000;
 const MS_PER_HOUR: u64 = 3_600_000;
 const MIB_PER_GIB: u64 = 1024;
 
@@ -25,10 +26,18 @@ pub fn price(usage: Usage) -> Credits {
         .unwrap_or(Credits::from_units(i64::MAX).expect("the largest amount is not negative"))
 }
 
+/// How long a task is taken to run where nothing limits it, in seconds.
+pub const TASK_SECS_ASSUMED: u32 = 3600;
+
+/// What a task is estimated to cost: it uses all that it may for as long as it may.
+pub fn estimate(needs: Resources, limit_secs: Option<u32>) -> Credits {
+    let secs = limit_secs.unwrap_or(TASK_SECS_ASSUMED);
+    price(Usage::full(needs, u64::from(secs) * MS_PER_SEC))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::Resources;
 
     #[test]
     fn the_published_example_costs_what_was_published() {

@@ -7,12 +7,14 @@ use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::RunRecord;
-use common::resources::Usage;
+use common::price;
+use common::resources::{Resources, Usage};
 use common::run::RunState;
-use common::spec::RunSpec;
+use common::spec::{Limits, RunSpec};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, PaginatorTrait, QueryOrder, QuerySelect};
+use serde::Deserialize;
 
 use super::{batches, corrupt, micros, storable};
 
@@ -60,6 +62,8 @@ pub struct RunView {
     /// `None` until the chunks are known.
     pub chunks: Option<u32>,
     pub chunks_done: u32,
+    /// What one of its tasks was estimated to cost.
+    pub task_estimate: Credits,
     /// The exact sum of the prices of its accepted tasks.
     pub price: Credits,
     pub error: Option<String>,
@@ -215,7 +219,21 @@ fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
     })
 }
 
+/// What of a `RunSpec` tells its tasks' price.
+#[derive(Deserialize)]
+struct Priced {
+    process: Needing,
+    limits: Limits,
+}
+
+#[derive(Deserialize)]
+struct Needing {
+    needs: Resources,
+}
+
 fn view(row: &Model) -> Result<RunView, DbErr> {
+    let Priced { process, limits } =
+        serde_json::from_str(&row.spec).map_err(|_| corrupt("run's spec"))?;
     let count = |n: i64| u32::try_from(n).map_err(|_| corrupt("count of chunks"));
     Ok(RunView {
         id: RunId::new(row.id),
@@ -225,6 +243,7 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
         times: serde_json::from_str(&row.times).map_err(|_| corrupt("run's times"))?,
         chunks: row.total.map(count).transpose()?,
         chunks_done: count(row.chunks_done)?,
+        task_estimate: price::estimate(process.needs, limits.task_timeout_secs),
         price: Credits::from_units(row.captured).ok_or_else(|| corrupt("price"))?,
         error: row.error.clone(),
     })

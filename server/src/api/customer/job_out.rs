@@ -65,7 +65,8 @@ pub struct JobOut {
     duration: Seconds,
     #[schema(value_type = f64)]
     payment_amount: Amount,
-    num_units_estimation: &'static str,
+    /// Whole credits, rounded up, if each task uses all that it may; 0 until the chunks are known.
+    num_units_estimation: String,
     num_chunks: u32,
     error_message: String,
 }
@@ -131,6 +132,9 @@ impl JobOut {
         let millis = time(RunState::Fetching)
             .zip(ended_at)
             .map_or(0, |(from, to)| u64::try_from((to - from).num_milliseconds()).unwrap_or(0));
+        let estimate =
+            run.as_ref().and_then(|run| Some(run.task_estimate.saturating_mul(run.chunks?.into())));
+        let estimate = estimate.unwrap_or(Credits::ZERO);
         Self {
             id: job.id,
             template_id: job.template.id.clone(),
@@ -154,7 +158,7 @@ impl JobOut {
             state_timestamps: times,
             duration: Seconds { millis },
             payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
-            num_units_estimation: "0",
+            num_units_estimation: estimate.rounded_up().to_string(),
             num_chunks: run.as_ref().and_then(|run| run.chunks).unwrap_or(0),
             error_message: run.and_then(|run| run.error).unwrap_or_default(),
             name: job.name,

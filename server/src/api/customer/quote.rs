@@ -1,7 +1,7 @@
 //! What a job will cost, said before it runs.
 
 use common::credits::Credits;
-use common::price::price;
+use common::price::{TASK_SECS_ASSUMED, estimate, price};
 use common::resources::Usage;
 use common::spec::{Partition, Partitioner, RunSpec, Source};
 use serde::Serialize;
@@ -17,9 +17,6 @@ use crate::data::LookedKind;
 use crate::store::jobs::Job;
 use crate::store::wallet;
 
-/// How long a task is taken to run where the job sets it no limit.
-const TASK_SECS_ASSUMED: u32 = 3600;
-const MS_PER_SEC: u64 = 1000;
 const MS_PER_HOUR: u64 = 3_600_000;
 
 pub fn routes() -> Vec<Route> {
@@ -79,8 +76,7 @@ async fn quote(id: Segment, call: Call) -> Result<Quote> {
 /// The quote in whole credits, rounded up; chunks that are not known count as one.
 async fn estimation(id: Segment, call: Call) -> Result<EstimationOut> {
     let quote = quote(id, call).await?;
-    let units = quote.total.unwrap_or(quote.task_price).units().unsigned_abs();
-    let total_estimation = units.div_ceil(100_000_000).to_string();
+    let total_estimation = quote.total.unwrap_or(quote.task_price).rounded_up().to_string();
     Ok(EstimationOut { estimation: Estimation { total_estimation } })
 }
 
@@ -89,14 +85,13 @@ pub async fn of(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result
     let chunks = chunks(app, caller, job, spec).await?;
     let needs = spec.process.needs;
     let limit = spec.limits.task_timeout_secs;
-    let task_secs = limit.unwrap_or(TASK_SECS_ASSUMED);
-    let task_price = price(Usage::full(needs, u64::from(task_secs) * MS_PER_SEC));
+    let task_price = estimate(needs, limit);
     let total = chunks.map(|chunks| task_price.saturating_mul(chunks));
     let available = wallet::balance(&app.db, caller.workspace).await?.available;
     Ok(Quote {
         chunks,
         task_hour_price: price(Usage::full(needs, MS_PER_HOUR)),
-        task_secs,
+        task_secs: limit.unwrap_or(TASK_SECS_ASSUMED),
         task_secs_is_limit: limit.is_some(),
         task_price,
         total,
@@ -161,6 +156,36 @@ mod tests {
         let (status, body) = door.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
         assert_eq!(status, 200);
         assert_eq!(body, json!({"estimation": {"totalEstimation": whole.to_string()}}));
+    }
+
+    #[tokio::test]
+    async fn a_job_shows_its_estimate_once_its_chunks_are_known() {
+        let door = Door::open().await;
+        let amount = Credits::from_units(100_000_000_000).unwrap();
+        door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
+        door.template("replicate", "zip").await;
+        let id = door
+            .job(json!({"templateId": "t", "config": {"taskTimeout": 5400},
+                        "params": {"partitioner": {"num_replicas": 3}},
+                        "dataSource": {"dataSourceDescriptor": "bypass"},
+                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+            .await;
+        let path = format!("/v1/customer/jobs/{id}");
+        assert_eq!(door.get(&path).await.1["job"]["numUnitsEstimation"], "0");
+        let (_, estimation) = door.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
+        let total = &estimation["estimation"]["totalEstimation"];
+
+        assert_eq!(door.post(&format!("{path}/run"), json!({})).await.0, 200);
+        let (_, mut job) = door.get(&path).await;
+        while job["job"]["state"] != "JOB_STATE_PARTITIONED" {
+            let state = job["job"]["state"].as_str().unwrap();
+            assert_ne!(state, "JOB_STATE_FAILED", "{job}");
+            job = door.get(&format!("{path}?wait=20&state={state}")).await.1;
+        }
+
+        assert_eq!(job["job"]["numChunks"], 3, "{job}");
+        assert_eq!(&job["job"]["numUnitsEstimation"], total);
+        assert_ne!(total, "0");
     }
 
     #[tokio::test]
