@@ -1,6 +1,7 @@
 //! A server and its nodes as processes of their own, on folders that outlive them.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use common::digest::Digest;
@@ -16,6 +17,8 @@ use super::{books, busybox};
 
 /// A server that another process robbed of its port tries again, so often.
 const STARTS_MAX: usize = 5;
+/// Within this everything stops that is asked to.
+const STOP: Duration = Duration::from_secs(20);
 
 /// What a test wants to be there.
 #[derive(Debug, Clone, Default)]
@@ -92,7 +95,13 @@ impl Market {
             self.add_node().await?;
         }
         test(self, client).await?;
-        books::check(&self.database()).await
+        books::check(&self.database()).await?;
+        // One that is killed while the engine makes a container for it leaves that behind.
+        let inside = self.server.as_mut().filter(|_| self.inside > 0);
+        for process in self.nodes.iter_mut().flatten().chain(inside) {
+            process.end(STOP).await?;
+        }
+        Ok(())
     }
 
     pub async fn client(&self) -> Result<Client> {

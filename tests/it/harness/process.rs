@@ -79,6 +79,14 @@ impl Process {
         super::wait::until_for(within, "a clean stop", async || Ok(self.child.try_wait()?)).await
     }
 
+    /// The same, of one that may have ended already.
+    pub async fn end(&mut self, within: Duration) -> Result<()> {
+        if self.child.try_wait()?.is_none() {
+            self.terminate(within).await?;
+        }
+        Ok(())
+    }
+
     /// A line of `/proc/PID/status` in KiB, such as `VmHWM`: the most memory it ever had.
     pub fn memory_kib(&self, line: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
