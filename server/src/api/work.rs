@@ -13,7 +13,8 @@ pub const DATA: Shape = Shape {
     name: "DataSource",
     fields: &[
         text("dataSourceDescriptor", "aws, gcp, storj, azure, url, file, bucket or bypass")
-            .required(),
+            .required()
+            .example("bypass"),
         map(
             "params",
             "As the descriptor needs them: name (a key, a folder or a pattern), names, bucketName, \

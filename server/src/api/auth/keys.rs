@@ -30,7 +30,7 @@ pub fn routes() -> Vec<Route> {
             .creates()
             .summary("Makes an API key, which this answer alone shows")
             .body(vec![
-                text("name", "").required(),
+                text("name", "").required().example("ci"),
                 text("code", "From the e-mail that signin sends"),
                 text("nonce", "From signin"),
                 integer("duration", "Seconds that the key is valid; a year where left out"),
@@ -94,7 +94,8 @@ async fn create(mut call: Call) -> Result<MadeOut> {
     let app = call.app();
     let user = accounts::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
     let id = ApiKeyId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
-    let shown_already = || idempotency::shown_already(&format!("made the key {id}; revoke it"));
+    let shown_already =
+        || idempotency::shown_already(&format!("the API key {id} (revoke it if it is lost)"));
     if api_keys::is_made(&app.db, id).await? {
         return Err(shown_already());
     }

@@ -60,8 +60,9 @@ struct MemberOut {
     since: DateTime<Utc>,
 }
 
-const ROLE: Field =
-    word("role", &["ROLE_NONE", "ROLE_USER", "ROLE_DEVELOPER", "ROLE_ADMIN"], "").required();
+const ROLE: Field = word("role", &["ROLE_NONE", "ROLE_USER", "ROLE_DEVELOPER", "ROLE_ADMIN"], "")
+    .required()
+    .example("ROLE_DEVELOPER");
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -73,7 +74,7 @@ pub fn routes() -> Vec<Route> {
             .needs(Scope::MembersRead),
         post("Auth_InviteMember", "/members", invite)
             .summary("Invites an e-mail address into the workspace")
-            .body(vec![text("email", "").required(), ROLE])
+            .body(vec![text("email", "").required().example("maria@example.org"), ROLE])
             .needs(Scope::MembersWrite),
         patch("Auth_ChangeMember", "/members/{userId}", change)
             .summary("Gives a member or an invitation another role")

@@ -47,7 +47,7 @@ pub fn routes() -> Vec<Route> {
             .summary("Keeps a secret, or replaces it; its value is never shown again")
             .body(vec![
                 one("secret", &SECRET, "").required(),
-                text("secretKey", "The value to keep secret").required(),
+                text("secretKey", "The value to keep secret").required().example("..."),
             ])
             .needs(Scope::SecretsWrite),
         get("Auth_ListSecrets", "/secrets", list)
@@ -64,8 +64,8 @@ const SECRET: Shape = Shape {
     name: "Secret",
     fields: &[
         text("id", "Made where it is left out"),
-        text("secretType", "aws, gcp, storj, azure or other").required(),
-        text("accessKey", "").required(),
+        text("secretType", "aws, gcp, storj, azure or other").required().example("aws"),
+        text("accessKey", "").required().example("AKIAIOSFODNN7EXAMPLE"),
         date("expiresAt", ""),
         map("params", "Texts"),
         text("name", ""),

@@ -46,7 +46,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 const SIGN_IN: &[Field] = &[
-    text("email", "").required(),
+    text("email", "").required().example("maria@example.org"),
     flag("isNewUser", "To sign up"),
     text("firstName", ""),
     text("lastName", ""),
@@ -55,7 +55,7 @@ const SIGN_IN: &[Field] = &[
 ];
 
 const AUTHENTICATE: &[Field] = &[
-    text("email", "").required(),
+    text("email", "").required().example("maria@example.org"),
     text("code", "From the e-mail").required(),
     text("nonce", "From signin").required(),
     text("workspaceId", "Of several, the one to act in; the first joined where left out"),

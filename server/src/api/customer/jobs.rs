@@ -41,12 +41,12 @@ pub fn routes() -> Vec<Route> {
 }
 
 const CREATE: &[Field] = &[
-    text("templateId", "Or app, partitioner and assembler in its place"),
+    text("templateId", "Or app, partitioner and assembler in its place").example("code-stats"),
     text("app", "A tag; in place of a template"),
     text("partitioner", "A tag; passthrough where it is left out"),
     text("assembler", "A tag; passthrough where it is left out"),
     text("jobId", "A UUID; made where it is left out"),
-    text("name", ""),
+    text("name", "").example("first job"),
     text("description", ""),
     one("dataSource", &DATA, ""),
     one("dataDestination", &DATA, ""),

@@ -79,7 +79,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 const TEST: &[Field] = &[
-    text("id", "The app's id or tag").required(),
+    text("id", "The app's id or tag").required().example("code-stats"),
     one("data", &DATA, "Else the first file in the package's test/source, or nothing"),
     one("params", &PARAMS, ""),
     one("config", &CONFIG, "The task timeout is 600 where nothing else is said"),

@@ -29,7 +29,7 @@ async fn issue(mut call: Call) -> Result<TokenOut> {
     let caller = call.caller().await?;
     let body = call.bytes(BODY_BYTES_MAX).await?;
     if idempotency::new_id(&call, &caller, &body).await?.again {
-        return Err(idempotency::shown_already("made a token, which ends by itself"));
+        return Err(idempotency::shown_already("a token (good for an hour)"));
     }
     let token = nodes::issue_token(&call.app().db, caller.workspace).await?;
     Ok(TokenOut { token })

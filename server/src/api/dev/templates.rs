@@ -64,11 +64,11 @@ pub fn routes() -> Vec<Route> {
 }
 
 const TEMPLATE: &[Field] = &[
-    text("id", "").required(),
+    text("id", "").required().example("code-stats"),
     text("description", ""),
-    text("app", "A tag").required(),
-    text("partitioner", "A tag, or the name of a built-in one").required(),
-    text("assembler", "A tag, or the name of a built-in one").required(),
+    text("app", "A tag").required().example("code-stats"),
+    text("partitioner", "A tag, or the name of a built-in one").required().example("lines"),
+    text("assembler", "A tag, or the name of a built-in one").required().example("concat"),
     one("dataSource", &DATA, "Of jobs that name none"),
     one("dataDestination", &DATA, "Of jobs that name none"),
     one("params", &PARAMS, "Of jobs that name none"),

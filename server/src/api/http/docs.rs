@@ -169,6 +169,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_the_page_begins_with_works_as_it_is() {
+        let door = Door::open().await;
+        let (_, document) = door.get("/docs/openapi.json").await;
+        // Some use what those before them have made.
+        for path in [
+            "/v1/customer/jobs/filter",
+            "/v1/customer/datasource/test",
+            "/v1/dev/templates",
+            "/v1/customer/jobs",
+            "/v1/auth/api_key",
+            "/v1/auth/secrets",
+            "/v1/auth/members",
+            "/v1/wallet/coupons",
+            "/v1/wallet/redeem_coupon",
+            "/v1/wallet/top_up",
+            "/v1/wallet/transactions/filter",
+        ] {
+            let content = &document["paths"][path]["post"]["requestBody"]["content"];
+            let example = content["application/json"]["example"].clone();
+
+            let (status, body) = door.post(path, example.clone()).await;
+
+            assert_eq!(status, 200, "{path}: {example}: {body}");
+        }
+    }
+
+    #[tokio::test]
     async fn operations_have_names_of_their_own_and_words() {
         let mut seen = BTreeSet::new();
         for api in crate::api::apis() {

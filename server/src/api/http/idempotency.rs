@@ -46,9 +46,12 @@ pub async fn given_id(call: &Call, caller: &Caller, body: &[u8], id: Uuid) -> Re
     }
 }
 
-/// Refuses to show once more what is shown once; `made` says what was, and what becomes of it.
+/// Refuses to show once more what is shown once: `made` says what.
 pub fn shown_already(made: &str) -> Error {
-    let text = format!("{HEADER}: {made}: take a new one to make another");
+    let text = format!(
+        "{HEADER}: this request has made {made} already, and showed it then: ask for another \
+         under a new {HEADER}"
+    );
     Error::Blocked("SHOWN_ALREADY", text)
 }
 

@@ -167,9 +167,13 @@ fn failure(why: &str) -> ResponseBuilder {
 }
 
 fn body(body: &Body) -> Option<RequestBody> {
+    let mut example = None;
     let (media, schema, about) = match body {
         Body::Nothing => return None,
-        Body::Json(fields) => ("application/json", shape::object(fields), ""),
+        Body::Json(fields) => {
+            example = shape::example(fields);
+            ("application/json", shape::object(fields), "")
+        }
         Body::Text(about) => {
             let text = ObjectBuilder::new().schema_type(Type::String);
             ("application/json", Schema::Object(text.build()), *about)
@@ -179,7 +183,7 @@ fn body(body: &Body) -> Option<RequestBody> {
             ("application/octet-stream", Schema::Object(text.build()), *about)
         }
     };
-    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let content = ContentBuilder::new().schema(Some(schema)).example(example).build();
     let about = Some(about).filter(|about| !about.is_empty());
     Some(RequestBodyBuilder::new().description(about).content(media, content).build())
 }

@@ -3,6 +3,7 @@
 //! Bodies are read more tolerantly than they are documented: any spelling of a key, and texts for
 //! numbers, as old clients send them.
 
+use serde_json::{Map, Value};
 use utoipa::openapi::schema::{
     AdditionalProperties, ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type,
 };
@@ -15,6 +16,9 @@ pub struct Field {
     pub kind: Kind,
     pub required: bool,
     pub about: &'static str,
+    /// A value that the page to try things on begins with; empty for none. JSON, unless the kind
+    /// is a text's.
+    pub example: &'static str,
 }
 
 /// What a field holds.
@@ -43,11 +47,15 @@ pub struct Shape {
 
 impl Field {
     pub const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
-        Self { name, kind, required: false, about }
+        Self { name, kind, required: false, about, example: "" }
     }
 
     pub const fn required(self) -> Self {
         Self { required: true, ..self }
+    }
+
+    pub const fn example(self, example: &'static str) -> Self {
+        Self { example, ..self }
     }
 
     /// The same under another name.
@@ -131,6 +139,24 @@ pub fn object(fields: &[Field]) -> Schema {
         }
     }
     Schema::Object(object.build())
+}
+
+/// An object of the fields that have an example.
+///
+/// # Panics
+///
+/// Where an example is not JSON; the tests make every document.
+pub fn example(fields: &[Field]) -> Option<Value> {
+    let of = |field: &Field| match (field.kind, field.example) {
+        (Kind::One(shape), "") => example(shape.fields),
+        (Kind::Many(shape), "") => example(shape.fields).map(|one| Value::Array(vec![one])),
+        (_, "") => None,
+        (Kind::Text | Kind::Date | Kind::Word(_), text) => Some(Value::String(text.to_owned())),
+        (_, json) => Some(serde_json::from_str(json).expect("an example is JSON")),
+    };
+    let found = fields.iter().filter_map(|field| Some((field.name.to_owned(), of(field)?)));
+    let found: Map<_, _> = found.collect();
+    (!found.is_empty()).then_some(Value::Object(found))
 }
 
 /// The field's schema with its words.

@@ -19,9 +19,10 @@ const DEPTH_MAX: usize = 4;
 pub const SHAPE: Shape = Shape {
     name: "CommonFilter",
     fields: &[
-        text("field", "").required(),
-        word("condition", &CONDITIONS, "").required(),
-        ShapeField::new("value", ShapeKind::Any, "Plain, or a protobuf Any"),
+        text("field", "").required().example("createdAt"),
+        word("condition", &CONDITIONS, "").required().example("FILTER_CONDITION_GT"),
+        ShapeField::new("value", ShapeKind::Any, "Plain, or a protobuf Any")
+            .example("\"2026-01-31T12:00:00Z\""),
     ],
 };
 

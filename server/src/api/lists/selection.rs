@@ -37,7 +37,7 @@ const CURSOR: ShapeField = text(
      same order. Nothing is counted, so that the last page comes as quickly as the first.",
 );
 
-const ORDER_BY: ShapeField = text("orderBy", "As `createdAt desc, name`");
+const ORDER_BY: ShapeField = text("orderBy", "As `createdAt desc, id`").example("createdAt desc");
 
 /// Reads a list's query; `order` is the one where none is asked for.
 pub fn from_query<F: Field>(

@@ -32,13 +32,15 @@ pub fn routes() -> Vec<Route> {
         post("Wallet_RedeemCoupon", "/redeem_coupon", redeem)
             .creates()
             .summary("Redeems a coupon; each workspace can do so once")
-            .body(vec![text("couponCode", "").required()]),
+            .body(vec![text("couponCode", "").required().example("WELCOME-2026")]),
         post("Wallet_CreateCoupon", "/coupons", create)
             .creates()
             .summary("Makes a coupon; for the server's owner")
             .body(vec![
-                text("code", "8 to 64 letters, digits, - and _; of any case").required(),
-                text("amount", "Credits for each who redeems it").required(),
+                text("code", "8 to 64 letters, digits, - and _; of any case")
+                    .required()
+                    .example("WELCOME-2026"),
+                text("amount", "Credits for each who redeems it").required().example("100"),
                 integer("uses", "How many workspaces can redeem it; 1 where it is left out"),
                 date("expiresAt", "Never, where it is left out"),
             ]),

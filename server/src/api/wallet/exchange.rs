@@ -18,7 +18,7 @@ pub fn routes() -> Vec<Route> {
             .summary("Converts credits to money, or money to credits")
             .query(vec![
                 text("currency", "Three letters; USD where it is left out"),
-                text("amount", "Credits; give these or the money"),
+                text("amount", "Credits; give these or the money").example("100"),
                 text("currencyAmount", "Money"),
             ]),
     ]

@@ -33,7 +33,7 @@ pub const STEP: &[Field] =
 
 /// How an amount is asked for: in credits, in money, or in both where they agree.
 pub const TERMS: &[Field] = &[
-    text("amount", "Credits"),
+    text("amount", "Credits").example("100"),
     text("currency", "Three letters; USD where it is left out"),
     text("currencyAmount", "Money"),
 ];
