@@ -16,6 +16,7 @@ pub mod seal;
 pub mod secrets;
 mod server;
 pub mod store;
+pub mod vitals;
 
 pub use config::Config;
 pub use server::{Credentials, Error, Server, rotate_secrets_key};

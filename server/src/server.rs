@@ -1,14 +1,11 @@
 //! A whole server: its parts, put together.
 
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 use chrono::TimeDelta;
 use common::ids::WorkspaceId;
-use futures::FutureExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +21,7 @@ use crate::purge;
 use crate::registry::Registries;
 use crate::secrets::{self, Resealed, Secrets};
 use crate::store::{self, Db, accounts, nodes};
+use crate::vitals::Vitals;
 
 /// A running server. Dropping it stops nothing; call `stop`.
 pub struct Server {
@@ -34,9 +32,7 @@ pub struct Server {
     promotional: common::credits::Credits,
     allow_private_addresses: bool,
     tasks: TaskTracker,
-    stop: CancellationToken,
-    /// What the coordinator died of, if it did.
-    died: watch::Receiver<Option<String>>,
+    vitals: Vitals,
 }
 
 /// Who may use a server that has just been made. It has no `Debug`, so that no log shows the key.
@@ -63,7 +59,7 @@ pub enum Error {
     Mail(#[from] mail::Error),
     #[error(transparent)]
     Coordinator(#[from] coordinator::Error),
-    #[error("the coordinator stopped: {0}")]
+    #[error("a part of it has died: {0}")]
     Died(String),
 }
 
@@ -95,8 +91,8 @@ impl Server {
         let tasks = TaskTracker::new();
         let (coordinator, leases, engine) =
             Coordinator::start(db.clone(), data.clone(), config.policy(), stop.clone()).await?;
-        let (dying, died) = watch::channel(None);
-        tasks.spawn(attend(engine, dying));
+        let vitals = Vitals::new(stop.clone());
+        tasks.spawn(vitals.clone().attend_fallible("the coordinator", engine));
         let hub = Hub::start(
             p2p::Options {
                 listen: config.p2p_listen.clone(),
@@ -110,7 +106,7 @@ impl Server {
                 secrets: secrets.clone(),
                 registries: registries.clone(),
             },
-            stop.clone(),
+            vitals.clone(),
         )
         .await?;
         tasks.spawn(purge::run(db.clone(), data.clone(), stop.clone()));
@@ -126,7 +122,8 @@ impl Server {
             registries,
             settings: settings(&config, keys.token),
         };
-        tasks.spawn(api::serve(app, listener, stop.clone()));
+        let serving = api::serve(app, listener, stop);
+        tasks.spawn(vitals.clone().attend("the HTTP API", serving));
         Ok(Self {
             url,
             hub,
@@ -135,8 +132,7 @@ impl Server {
             promotional: config.promotional_credits,
             allow_private_addresses: config.data.allow_private_addresses,
             tasks,
-            stop,
-            died,
+            vitals,
         })
     }
 
@@ -171,17 +167,12 @@ impl Server {
 
     /// Waits until a part of the server has died, and says of what.
     pub async fn failed(&self) -> Error {
-        let mut died = self.died.clone();
-        match died.wait_for(Option::is_some).await {
-            Ok(cause) => Error::Died(cause.clone().unwrap_or_default()),
-            // The coordinator ended because it was told to.
-            Err(_) => std::future::pending().await,
-        }
+        Error::Died(self.vitals.died().await)
     }
 
     /// Stops cleanly: nothing new is taken, what is under way is answered.
     pub async fn stop(self) {
-        self.stop.cancel();
+        self.vitals.stop().cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.hub.stopped().await;
@@ -189,30 +180,6 @@ impl Server {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database did not close");
         }
     }
-}
-
-/// Sees the coordinator to its end, and says why if that was none it was told to make. A process
-/// that went on without it would take requests and answer none.
-async fn attend(
-    engine: impl Future<Output = Result<(), coordinator::Error>>,
-    dying: watch::Sender<Option<String>>,
-) {
-    let cause = match AssertUnwindSafe(engine).catch_unwind().await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "the coordinator has stopped");
-            match error.source() {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
-            }
-        }
-        Err(_) => {
-            tracing::error!("the coordinator broke down");
-            "it broke down; its last words are in the log".to_owned()
-        }
-    };
-    dying.send_replace(Some(cause));
 }
 
 /// What sends letters, if the owner has named a mail server.
@@ -302,23 +269,5 @@ mod tests {
             assert_eq!(now.reveal(owner, "s").await.ok().unwrap().secret_key, "hush");
             assert!(first.reveal(owner, "s").await.is_err());
         }
-    }
-
-    #[tokio::test]
-    async fn a_coordinator_that_breaks_down_is_noticed() {
-        let (dying, died) = watch::channel(None);
-
-        attend(async { panic!("on purpose") }, dying).await;
-
-        assert!(died.borrow().as_deref().unwrap().contains("broke down"));
-    }
-
-    #[tokio::test]
-    async fn one_that_was_told_to_stop_has_not_died() {
-        let (dying, died) = watch::channel(None);
-
-        attend(async { Ok(()) }, dying).await;
-
-        assert_eq!(*died.borrow(), None);
     }
 }

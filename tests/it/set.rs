@@ -8,6 +8,7 @@ use common::task::Lease;
 use node::link::{self, Link};
 use server::coordinator::leases::LiveInputs;
 use server::p2p::{self, Hub};
+use server::vitals::Vitals;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::world::{World, table};
@@ -64,7 +65,7 @@ pub async fn hub(
 ) -> Result<Hub> {
     let options =
         p2p::Options { listen: vec![listen.to_owned()], key_file: folder.join("server.key") };
-    Ok(Hub::start_on(options, world.clone(), stop.clone()).await?)
+    Ok(Hub::start_on(options, world.clone(), Vitals::new(stop.clone())).await?)
 }
 
 pub fn chunk() -> LiveInputs {

@@ -24,9 +24,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libp2p::{Multiaddr, PeerId};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::vitals::Vitals;
 pub use port::{Parts, Port};
 
 /// Where a server listens unless it is told otherwise.
@@ -65,19 +65,15 @@ pub struct Hub {
 
 impl Hub {
     /// Starts to listen and to serve.
-    pub async fn start(
-        options: Options,
-        parts: Parts,
-        stop: CancellationToken,
-    ) -> Result<Self, Error> {
-        Self::start_on(options, parts, stop).await
+    pub async fn start(options: Options, parts: Parts, vitals: Vitals) -> Result<Self, Error> {
+        Self::start_on(options, parts, vitals).await
     }
 
     /// The same on any port to the rest of the server.
     pub async fn start_on<P: Port>(
         options: Options,
         port: P,
-        stop: CancellationToken,
+        vitals: Vitals,
     ) -> Result<Self, Error> {
         let listen: Vec<Multiaddr> = options
             .listen
@@ -98,7 +94,7 @@ impl Hub {
             addresses: addresses.clone(),
             tasks: tasks.clone(),
         };
-        swarm::Host { swarm, desk, blobs, addresses, tasks, stop }.start();
+        swarm::Host { swarm, desk, blobs, addresses, tasks, vitals }.start();
         for address in hub.addresses() {
             tracing::info!(address, "listening for nodes");
         }

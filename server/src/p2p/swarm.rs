@@ -23,6 +23,7 @@ use super::desk::Desk;
 use super::gate::Gate;
 use super::port::Port;
 use super::{Addresses, Error};
+use crate::vitals::Vitals;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Well above the pause between two messages of a node.
@@ -142,7 +143,7 @@ pub struct Host<P> {
     pub blobs: Blobs<P>,
     pub addresses: Addresses,
     pub tasks: TaskTracker,
-    pub stop: CancellationToken,
+    pub vitals: Vitals,
 }
 
 /// An answer on its way back.
@@ -151,7 +152,8 @@ type Answer = (ResponseChannel<Orders>, Orders);
 impl<P: Port> Host<P> {
     /// Starts the swarm's task and the one that takes blob streams.
     pub fn start(self) {
-        let Self { swarm, desk, blobs, addresses, tasks, stop } = self;
+        let Self { swarm, desk, blobs, addresses, tasks, vitals } = self;
+        let stop = vitals.stop().clone();
         let incoming = swarm
             .behaviour()
             .streams
@@ -160,9 +162,10 @@ impl<P: Port> Host<P> {
             .expect("a new swarm has no stream protocols yet");
         let (answers, answered) = mpsc::channel(ANSWERS_MAX);
         let gate = Gate::new(SYNCS_PER_PEER_MAX, SYNCS_MAX);
-        tasks.spawn(take_streams(incoming, blobs, tasks.clone(), stop.clone()));
+        let taking = take_streams(incoming, blobs, tasks.clone(), stop.clone());
+        tasks.spawn(vitals.clone().attend("the transfers to nodes", taking));
         let carrier = Carrier { swarm, desk, addresses, gate, answers, tasks: tasks.clone(), stop };
-        tasks.spawn(carrier.run(answered));
+        tasks.spawn(vitals.attend("the link to nodes", carrier.run(answered)));
         tasks.close();
     }
 }
