@@ -64,6 +64,12 @@ pub struct Coupon {
 }
 
 impl Coupon {
+    /// Whether both give the same, whoever has redeemed them.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let terms = |coupon: &Self| (coupon.amount, coupon.uses_max, coupon.expires_at.map(micros));
+        terms(self) == terms(other)
+    }
+
     /// Whether one more workspace can redeem it.
     pub fn is_open(&self, now: DateTime<Utc>) -> bool {
         self.uses < self.uses_max && self.expires_at.is_none_or(|end| now < end)

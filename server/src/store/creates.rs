@@ -74,9 +74,25 @@ pub async fn bind(
     if row::Entity::insert(row).on_conflict(first).exec_without_returning(db).await? == 1 {
         return Ok(Named::First);
     }
+    match find(db, owner, name, asked).await? {
+        Named::First => Err(corrupt("name of a create")),
+        bound @ (Named::Again(_) | Named::Other) => Ok(bound),
+    }
+}
+
+/// What a create of this name would be; binds nothing.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    name: &str,
+    asked: Digest,
+) -> Result<Named, DbErr> {
     let row = row::Entity::find_by_id((owner.uuid(), name.to_owned())).one(db).await?;
-    let row = row.ok_or_else(|| corrupt("name of a create"))?;
-    if row.digest == asked.to_string() { Ok(Named::Again(row.made)) } else { Ok(Named::Other) }
+    Ok(match row {
+        None => Named::First,
+        Some(row) if row.digest == asked.to_string() => Named::Again(row.made),
+        Some(_) => Named::Other,
+    })
 }
 
 #[cfg(test)]

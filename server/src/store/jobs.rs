@@ -315,6 +315,21 @@ pub async fn unclaim(db: &impl ConnectionTrait, job: JobId, run: RunId) -> Resul
     Ok(())
 }
 
+/// Removes a draft as if it had never been, so that its id is free again.
+pub async fn forget_draft(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: JobId,
+) -> Result<(), DbErr> {
+    row::Entity::delete_many()
+        .filter(C::Id.eq(id.uuid()))
+        .filter(C::WorkspaceId.eq(owner.uuid()))
+        .filter(C::RunId.is_null())
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
 /// Deletes a draft; false where the job is gone or has been claimed for its run.
 pub async fn delete_draft(
     db: &impl ConnectionTrait,

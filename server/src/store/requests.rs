@@ -50,6 +50,30 @@ pub struct Request<S> {
     pub confirmed_at: Option<DateTime<Utc>>,
 }
 
+impl<S> Request<S> {
+    pub const fn new(
+        id: RequestId,
+        workspace: WorkspaceId,
+        asker: UserId,
+        terms: Terms,
+        state: S,
+        at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            workspace,
+            asker,
+            terms,
+            state,
+            note: String::new(),
+            created_at: at,
+            updated_at: at,
+            sent_at: None,
+            confirmed_at: None,
+        }
+    }
+}
+
 /// A step that a request takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step<S> {

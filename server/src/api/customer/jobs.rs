@@ -76,43 +76,51 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
     let app = call.app();
     let mut template = read_template(app, &caller, &mut body).await?;
     template.app_id = plan::app_of(app, caller.workspace, &template).await?;
-    let id = match body.text("jobId")? {
-        None => Uuid::now_v7(),
-        Some(text) => {
-            let id: JobId =
-                text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?;
-            id.uuid()
-        }
-    };
-    let NewId { id, named, again } = idempotency::given_id(&call, &caller, &bytes, id).await?;
+    let chosen = body.text("jobId")?;
+    let chosen: Option<JobId> = chosen
+        .map(|text| text.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string())))
+        .transpose()?;
+    if let Some(id) = chosen
+        && let Some(draft) = jobs::find(&app.db, caller.workspace, id).await?
+    {
+        return update(&call, &caller, &bytes, draft, template, body).await;
+    }
+    let id = chosen.map_or_else(Uuid::now_v7, JobId::uuid);
+    let NewId { id, named, .. } = idempotency::given_id(&call, &caller, &bytes, id).await?;
     let id = JobId::new(id);
-    let existing = jobs::find(&app.db, caller.workspace, id).await?;
-    match &existing {
-        Some(made) if again => return made_before(app, made.clone()).await,
-        Some(existing) => refuse_started(existing)?,
-        None => {}
-    }
-    let mut job = Job::new(id, caller.workspace, template.clone());
-    let mut changes = read_changes(app, &caller, id, &mut body).await?;
-    for change in &changes {
-        if let Change::Params(given) = change {
-            params::check_given(app, caller.workspace, &template, given).await?;
-        }
-    }
-    changes.push(Change::Template(Box::new(template)));
-    if existing.is_some() {
-        return change(app, &caller, id, changes).await;
-    }
     if jobs::is_taken(&app.db, id).await? {
         return taken(app, &caller, id, named).await;
     }
-    for change in changes {
+    let mut job = Job::new(id, caller.workspace, template.clone());
+    for change in read_changes(app, &caller, id, template, &mut body).await? {
         job.change(change);
     }
     if !jobs::insert(&app.db, &job).await? {
         return taken(app, &caller, id, named).await;
     }
     job_out::answer(app, job, None).await
+}
+
+/// Changes a draft by a create call. Its `Idempotency-Key` is bound when the draft is changed: a
+/// call that was refused or cut off before has done nothing.
+async fn update(
+    call: &Call,
+    caller: &Caller,
+    bytes: &[u8],
+    draft: Job,
+    template: Template,
+    mut body: Loose,
+) -> Result<JobAnswer> {
+    let app = call.app();
+    if idempotency::asked_before(call, caller, bytes).await? {
+        return made_before(app, draft).await;
+    }
+    refuse_started(&draft)?;
+    let id = draft.id;
+    let changes = read_changes(app, caller, id, template, &mut body).await?;
+    let changed = change(app, caller, id, changes).await?;
+    idempotency::given_id(call, caller, bytes, id.uuid()).await?;
+    Ok(changed)
 }
 
 /// The template that a create call names, or the packages that it names in its place.
@@ -153,6 +161,7 @@ async fn read_changes(
     app: &App,
     caller: &Caller,
     id: JobId,
+    template: Template,
     body: &mut Loose,
 ) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
@@ -168,13 +177,16 @@ async fn read_changes(
         changes.push(Change::Description(text));
     }
     if let Some(params) = body.object("params")? {
-        changes.push(Change::Params(PhaseParams::read(params)?));
+        let given = PhaseParams::read(params)?;
+        params::check_given(app, caller.workspace, &template, &given).await?;
+        changes.push(Change::Params(given));
     }
     if let Some(config) = body.object("config")? {
         changes.push(Change::Config(JobConfig::read(config)?));
     }
     described::read(body, &mut changes)?;
     changes.extend(read_data(app, caller, id, body).await?);
+    changes.push(Change::Template(Box::new(template)));
     Ok(changes)
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::packages;
+use crate::api::App;
 use crate::api::customer::job_out::{run_of, state_of};
 use crate::api::customer::view::{ResultOut, results_of};
 use crate::api::customer::{draft, jobs, plan, run};
@@ -24,6 +25,7 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, one, text};
+use crate::api::http::token::Caller;
 use crate::api::wallet::Amount;
 use crate::api::work::{CONFIG, DATA, PARAMS, data_out};
 use crate::data::key::BlobKey;
@@ -97,7 +99,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let package = packages::find(Family::App, &tag, &call).await?;
     let app = call.app();
     let id = JobId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
-    if let Some(made) = store::jobs::find(&app.db, caller.workspace, id).await? {
+    if let Some(made) = begun(app, &caller, id).await? {
         return answer(&call, made).await;
     }
     let mut job = Job::new(id, caller.workspace, template(&package, caller.workspace));
@@ -115,11 +117,22 @@ async fn start(mut call: Call) -> Result<TestOut> {
         None => use_sample(&call, &mut job, &package).await?,
     }
     if let Err(refused) = begin(&call, &job).await {
+        // A call of the same name may have been faster.
+        if let Some(made) = begun(app, &caller, id).await? {
+            return answer(&call, made).await;
+        }
         app.data.purge_upload(id).await?;
         return Err(refused);
     }
     let job = jobs::find(app, &caller, &Segment(id.to_string())).await?;
     answer(&call, job).await
+}
+
+/// The test of this id, if it has begun. One that was cut off before is begun by the call that
+/// asks for it again.
+async fn begun(app: &App, caller: &Caller, id: JobId) -> Result<Option<Job>> {
+    let made = store::jobs::find(&app.db, caller.workspace, id).await?;
+    Ok(made.filter(|job| job.run.is_some()))
 }
 
 /// The app alone; what is another's means its owner's.
@@ -166,7 +179,7 @@ async fn begin(call: &Call, job: &Job) -> Result<()> {
     store::jobs::insert(&app.db, job).await?;
     let begun = run::begin(app, job, job.config, spec).await;
     if begun.is_err() {
-        store::jobs::delete_draft(&app.db, job.workspace, job.id).await?;
+        store::jobs::forget_draft(&app.db, job.workspace, job.id).await?;
     }
     begun
 }

@@ -123,7 +123,8 @@ async fn create(mut call: Call) -> Result<CreatedOut> {
     let db = &call.app().db;
     if !coupons::create(db, &coupon).await? {
         return match coupons::find(db, hash).await? {
-            Some(made) if again => Ok(CreatedOut { coupon: made.into() }),
+            // Where the first call was refused, the coupon is another's.
+            Some(made) if again && made.is_like(&coupon) => Ok(CreatedOut { coupon: made.into() }),
             _ => Err(Error::Blocked(
                 "COUPON_EXISTS",
                 "code: there is a coupon of this code already".to_owned(),

@@ -8,12 +8,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::owner::server_owner;
-use super::requests::{self, LIST, STEP, TERMS, new_request, read_step, read_terms};
+use super::requests::{self, LIST, STEP, TERMS, read_step, read_terms};
 use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
+use crate::clock;
 use crate::coordinator::Booking;
 use crate::store::requests::{self as kept, Request, Whose};
 
@@ -90,7 +91,8 @@ async fn ask(mut call: Call) -> Result<AskedOut> {
         return Err(Error::field("amount", format!("must be at least {least} credits")));
     }
     let id = RequestId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
-    let request = new_request(id, &caller, terms, PayoutState::New);
+    let request =
+        Request::new(id, caller.workspace, caller.user, terms, PayoutState::New, clock::now());
     app.coordinator.book(Booking::Payout(request)).await?;
     let made = kept::find_own::<PayoutState>(&app.db, caller.workspace, id).await?;
     let made = made.ok_or_else(|| Error::not_found("payout", &id.to_string()))?;

@@ -2,7 +2,6 @@
 
 use common::credits::Credits;
 use common::exchange::{Money, Terms};
-use common::ids::RequestId;
 use common::package::loose::Loose;
 use common::wallet::State;
 
@@ -12,9 +11,7 @@ use crate::api::App;
 use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::shape::{Field, flag, text};
-use crate::api::http::token::Caller;
 use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
-use crate::clock;
 use crate::store::requests::{self as kept, Request, Whose};
 
 pub const NOTE_CHARS_MAX: usize = 1_000;
@@ -46,22 +43,6 @@ pub fn read_terms(app: &App, body: &mut Loose) -> Result<Terms> {
     let money = amount::take::<Money>(body, "currencyAmount")?;
     Terms::new(currency, rate, credits, money)
         .map_err(|none| Error::field(none.field(), none.to_string()))
-}
-
-pub fn new_request<S>(id: RequestId, caller: &Caller, terms: Terms, state: S) -> Request<S> {
-    let now = clock::now();
-    Request {
-        id,
-        workspace: caller.workspace,
-        asker: caller.user,
-        terms,
-        state,
-        note: String::new(),
-        created_at: now,
-        updated_at: now,
-        sent_at: None,
-        confirmed_at: None,
-    }
 }
 
 /// A page of requests, as `LIST` asks for them; the requests of all workspaces are the server's owner's to see.

@@ -9,9 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::owner::server_owner;
-use super::requests::{
-    self, LIST, NOTE_CHARS_MAX, STEP, TERMS, new_request, read_step, read_terms,
-};
+use super::requests::{self, LIST, NOTE_CHARS_MAX, STEP, TERMS, read_step, read_terms};
 use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
@@ -19,6 +17,7 @@ use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::text;
 use crate::api::lists::page::Paged;
+use crate::clock;
 use crate::coordinator::Booking;
 use crate::store::requests::{self as kept, Request, Whose};
 
@@ -96,7 +95,8 @@ async fn ask(mut call: Call) -> Result<AskedOut> {
     let terms = read_terms(call.app(), &mut body)?;
     body.finish()?;
     let id = RequestId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
-    let request = new_request(id, &caller, terms, TopUpState::New);
+    let request =
+        Request::new(id, caller.workspace, caller.user, terms, TopUpState::New, clock::now());
     let db = &call.app().db;
     let open = [TopUpState::New, TopUpState::Pending];
     let (_, waiting) = kept::list(db, Whose::Own(caller.workspace), &open, 0, 1).await?;

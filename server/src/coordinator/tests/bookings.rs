@@ -24,19 +24,8 @@ fn request<S>(room: &Room, amount: Credits, state: S) -> Request<S> {
         money: "1".parse().unwrap(),
         rate: "1".parse().unwrap(),
     };
-    let now = clock::now();
-    Request {
-        id: RequestId::new(Uuid::now_v7()),
-        workspace: room.workspace,
-        asker: UserId::new(Uuid::now_v7()),
-        terms,
-        state,
-        note: String::new(),
-        created_at: now,
-        updated_at: now,
-        sent_at: None,
-        confirmed_at: None,
-    }
+    let (id, asker) = (RequestId::new(Uuid::now_v7()), UserId::new(Uuid::now_v7()));
+    Request::new(id, room.workspace, asker, terms, state, clock::now())
 }
 
 async fn available(room: &Room) -> Credits {

@@ -22,19 +22,9 @@ use crate::store::{releases, wallet};
 
 fn request<S: State>(owner: WorkspaceId, amount: Credits, state: S) -> Request<S> {
     let (currency, rate) = ("USD".parse().unwrap(), "0.03311".parse().unwrap());
-    let now = clock::now();
-    Request {
-        id: RequestId::new(Uuid::now_v7()),
-        workspace: owner,
-        asker: UserId::new(Uuid::now_v7()),
-        terms: Terms { amount, currency, money: "1.50".parse().unwrap(), rate },
-        state,
-        note: String::new(),
-        created_at: now,
-        updated_at: now,
-        sent_at: None,
-        confirmed_at: None,
-    }
+    let terms = Terms { amount, currency, money: "1.50".parse().unwrap(), rate };
+    let (id, asker) = (RequestId::new(Uuid::now_v7()), UserId::new(Uuid::now_v7()));
+    Request::new(id, owner, asker, terms, state, clock::now())
 }
 
 fn credits(text: &str) -> Credits {

@@ -223,6 +223,10 @@ async fn a_draft_is_changed_by_a_named_create_once() {
     let id = door.job(json!({"templateId": "t", "name": "old"})).await;
     let change = json!({"templateId": "t", "jobId": id, "name": "new"});
 
+    let wrong = json!({"templateId": "t", "jobId": id, "name": 7});
+    for _ in 0..2 {
+        assert_eq!(door.post_named("wrong", "/v1/customer/jobs", &wrong).await.0, 400);
+    }
     let (_, first) = door.post_named("k", "/v1/customer/jobs", &change).await;
     door.post("/v1/customer/jobs", json!({"templateId": "t", "jobId": id, "name": "newer"})).await;
     let (status, again) = door.post_named("k", "/v1/customer/jobs", &change).await;

@@ -53,10 +53,26 @@ async fn a_repeated_test_of_one_name_runs_once() {
         test["id"].clone()
     };
 
-    let (first, second) = (test().await, test().await);
+    let ((first, second), third) = (tokio::join!(test(), test()), test().await);
 
     assert!(first.is_string());
-    assert_eq!(first, second);
+    assert_eq!((&first, &first), (&second, &third));
+    let (_, list) = door.get("/v1/customer/jobs").await;
+    assert_eq!(list["pagination"]["total"], 1);
+}
+
+#[tokio::test]
+async fn a_named_test_that_was_refused_runs_when_it_is_asked_for_again() {
+    let door = pushed(0).await;
+    let body = json!({"id": "a"});
+    assert_eq!(door.post_named("k", "/v1/dev/tests", &body).await.0, 400);
+    let amount = Credits::from_units(100_000_000_000).unwrap();
+    door.app.coordinator.grant(door.workspace, amount, "late").await.unwrap();
+
+    let (status, test) = door.post_named("k", "/v1/dev/tests", &body).await;
+
+    assert_eq!(status, 200, "{test}");
+    assert_ne!(test["state"], "JOB_STATE_NEW");
 }
 
 #[tokio::test]

@@ -41,6 +41,19 @@ async fn a_coupon_is_redeemed_once_in_any_case_and_shown_on_the_statement() {
 }
 
 #[tokio::test]
+async fn a_repeated_create_never_passes_off_another_coupon_as_its_own() {
+    let door = Door::open().await;
+    make(&door, json!({"code": "WELCOME-2026", "amount": 1})).await;
+    let other = json!({"code": "WELCOME-2026", "amount": 2});
+
+    for _ in 0..2 {
+        let (status, body) = door.post_named("k", "/v1/wallet/coupons", &other).await;
+
+        assert_eq!((status, &body["details"][0]["reason"]), (400, &json!("COUPON_EXISTS")));
+    }
+}
+
+#[tokio::test]
 async fn nobody_learns_which_codes_there_are() {
     let door = Door::open().await;
     make(&door, json!({"code": "USED-UP-1", "amount": 1})).await;
