@@ -23,7 +23,7 @@ fn every_test_on_the_checklist_exists() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list = fs::read_to_string(root.join("CHECKLIST.md"))?;
     let mut code = String::new();
-    for folder in ["../common", "../server/src", "../node/src", "../cli/src", "it"] {
+    for folder in ["../common", "../server/src", "../node/src", "../cli/src", "it", "security"] {
         read_all(&root.join(folder), &mut code)?;
     }
     let is_name = |text: &&str| {

@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::harness::busybox;
-use crate::harness::client::text;
-use crate::harness::market::{Market, Shape};
+use harness::busybox;
+use harness::client::text;
+use harness::market::{Market, Shape};
 
 /// A script waits for jobs of its own for minutes at most; it never runs for ever.
 const SCRIPT_MAX: Duration = Duration::from_secs(300);

@@ -5,11 +5,11 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::busybox::docker;
-use crate::harness::client::{COMPLETE, Client};
-use crate::harness::market::{Market, Shape};
-use crate::harness::package::Package;
-use crate::harness::registry::{Registry, TOKEN, USERNAME};
+use harness::busybox::docker;
+use harness::client::{COMPLETE, Client};
+use harness::market::{Market, Shape};
+use harness::package::Package;
+use harness::registry::{Registry, TOKEN, USERNAME};
 
 const VALUE: &str = "CONTAINER-SECRET-0123456789";
 
@@ -44,7 +44,7 @@ async fn a_secret_reaches_the_container_that_lists_it_and_nothing_else() -> Resu
         let script = "echo \"I say $TOKEN\"; echo \"$TOKEN\" >&2
             printf '%s %s' \"$TOKEN\" \"${OTHER:-none}\" > $TASK_RESULTS_DIR/out
             printf \"dying $TOKEN\"";
-        let config = json!({"container": crate::harness::busybox::IMAGE, "secrets": ["TOKEN"]});
+        let config = json!({"container": harness::busybox::IMAGE, "secrets": ["TOKEN"]});
         let package = Package::app("needy", script).with("platform_config", config);
         client.push(&package).await?;
         client.template("passthrough", "needy", "passthrough").await?;

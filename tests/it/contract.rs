@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::harness::busybox::{self, IMAGE, docker};
-use crate::harness::client::{COMPLETE, Client};
-use crate::harness::market::{Market, Shape};
-use crate::harness::package::Package;
+use harness::busybox::{self, IMAGE, docker};
+use harness::client::{COMPLETE, Client};
+use harness::market::{Market, Shape};
+use harness::package::Package;
 
 /// An order without data whose results are kept.
 fn order(template: &str, params: &Value) -> Value {

@@ -9,12 +9,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::harness::client::{COMPLETE, Client};
-use crate::harness::market::{Market, Shape};
-use crate::harness::package::Package;
-use crate::harness::s3::S3;
-use crate::harness::wait::until;
 use crate::main_job::{counted, push_word_count, sample, word_count};
+use harness::client::{COMPLETE, Client};
+use harness::market::{Market, Shape};
+use harness::package::Package;
+use harness::s3::S3;
+use harness::wait::until;
 
 /// Forty lines to a chunk. Slow, so that it can be caught at work.
 const SLOW_CUT: &str = r#"

@@ -4,12 +4,12 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::books;
-use crate::harness::client::{COMPLETE, Client, FAILED};
-use crate::harness::market::{Market, Shape};
-use crate::harness::package::Package;
-use crate::harness::wait::until;
 use crate::main_job::{counted, push_word_count, sample, word_count};
+use harness::books;
+use harness::client::{COMPLETE, Client, FAILED};
+use harness::market::{Market, Shape};
+use harness::package::Package;
+use harness::wait::until;
 
 /// Pushes an app of one chunk.
 async fn push_app(client: &Client, name: &'static str, script: &str) -> Result<()> {

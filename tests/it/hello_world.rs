@@ -6,10 +6,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::harness::client::{COMPLETE, Client};
-use crate::harness::market::{Market, Shape};
-use crate::harness::say::say;
-use crate::harness::{busybox, web};
+use harness::client::{COMPLETE, Client};
+use harness::market::{Market, Shape};
+use harness::say::say;
+use harness::{busybox, web};
 
 const IMAGE: &str = "fanfold/python:3";
 const TEXT: &str = "hello, world: read me, change my case.\n";

@@ -8,7 +8,6 @@ mod containers;
 mod contract;
 mod durability;
 mod failures;
-mod harness;
 mod hello_world;
 mod house;
 mod main_job;

@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::harness::client::{Balance, COMPLETE, Client, text};
-use crate::harness::market::{Market, Shape};
-use crate::harness::package::Package;
-use crate::harness::wait::{PATIENCE, until};
+use harness::client::{Balance, COMPLETE, Client, text};
+use harness::market::{Market, Shape};
+use harness::package::Package;
+use harness::wait::{PATIENCE, until};
 
 const STATES: [&str; 10] = [
     "JOB_STATE_NEW",

@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::harness::client::{COMPLETE, Client};
-use crate::harness::market::{Market, Shape};
-use crate::harness::package::Package;
-use crate::harness::process::Process;
-use crate::harness::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
-use crate::harness::web;
 use crate::main_job::{counted, push_word_count, sample, word_count};
+use harness::client::{COMPLETE, Client};
+use harness::market::{Market, Shape};
+use harness::package::Package;
+use harness::process::Process;
+use harness::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
+use harness::web;
 
 const MIB: usize = 1 << 20;
 

@@ -1,1 +1,13 @@
-//! tests
+//! A whole market for a test: the real binary as processes, real containers, real HTTP.
+
+pub mod books;
+pub mod busybox;
+pub mod client;
+pub mod market;
+pub mod package;
+pub mod process;
+pub mod registry;
+pub mod s3;
+pub mod say;
+pub mod wait;
+pub mod web;

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::say::say;
+use crate::say::say;
 
 /// What the image is called in the local engine and in manifests.
 pub const IMAGE: &str = "fanfold-test/busybox:1";

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::package::Package;
-use super::wait::until;
+use crate::package::Package;
+use crate::wait::until;
 
 pub const COMPLETE: &str = "JOB_STATE_COMPLETE";
 pub const FAILED: &str = "JOB_STATE_FAILED";

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::client::{Client, text};
-use super::process::{self, Process};
-use super::say::say;
-use super::wait::until;
-use super::{books, busybox};
+use crate::client::{Client, text};
+use crate::process::{self, Process};
+use crate::say::say;
+use crate::wait::until;
+use crate::{books, busybox};
 
 /// A server that another process robbed of its port tries again, so often.
 const STARTS_MAX: usize = 5;

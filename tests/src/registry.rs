@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::busybox;
+use crate::busybox;
 
 pub const USERNAME: &str = "robot";
 pub const TOKEN: &str = "REGISTRY-TOKEN-0123456789";

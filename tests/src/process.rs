@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::wait::until;
+use crate::wait::until;
 
 const TAIL_LINES: usize = 60;
 
@@ -76,7 +76,7 @@ impl Process {
     pub async fn terminate(&mut self, within: Duration) -> Result<ExitStatus> {
         let pid = self.id().to_string();
         ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "kill -TERM");
-        super::wait::until_for(within, "a clean stop", async || Ok(self.child.try_wait()?)).await
+        crate::wait::until_for(within, "a clean stop", async || Ok(self.child.try_wait()?)).await
     }
 
     /// The same, of one that may have ended already.

@@ -1,0 +1,1 @@
+//! Attacks: what strangers, customers and operators must not be able to do, tried on the real product.
