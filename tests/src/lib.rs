@@ -9,5 +9,6 @@ pub mod process;
 pub mod registry;
 pub mod s3;
 pub mod say;
+pub mod tenant;
 pub mod wait;
 pub mod web;
