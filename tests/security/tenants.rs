@@ -82,3 +82,45 @@ async fn slow_sources_of_one_tenant_leave_anothers_job_at_calm_time() -> Result<
     })
     .await
 }
+
+/// Tasks whose containers write as much as is kept of each.
+const LOUD_TASKS: usize = 24;
+/// How much the server's memory may grow for answers that are asked for all at once.
+const ANSWERS_KIB_MAX: u64 = 64 << 10;
+
+#[tokio::test]
+async fn logs_of_a_job_are_answered_in_pages_whatever_their_size() -> Result<()> {
+    Market::open(Shape::nodes(2), async |market, client| {
+        let loud = r#"yes 'a line that says nothing, as long as most lines are' | head -c 250000
+            echo x > "$TASK_RESULTS_DIR/part.txt""#;
+        client.push(&Package::app("loud", loud)).await?;
+        client.template("replicate", "loud", "passthrough").await?;
+        let mut job = order(&json!({"dataSourceDescriptor": "bypass"}));
+        job["templateId"] = json!("loud");
+        job["params"] = json!({"partitioner": {"num_replicas": LOUD_TASKS}});
+        let id = client.start(job, None).await?;
+        client.reached(&id, COMPLETE).await?;
+        let (mut bytes, mut cursor) = (0, Value::Null);
+        loop {
+            let body = json!({"jobId": id, "cursor": cursor});
+            let page = client.post("/v1/customer/logs", body).await?;
+            let text = page.to_string();
+            assert!(text.len() < 2 << 20, "a page of {} bytes", text.len());
+            bytes += text.len();
+            cursor = page["nextCursor"].clone();
+            if cursor.is_null() {
+                break;
+            }
+        }
+        assert!(bytes > LOUD_TASKS * 200_000, "only {bytes} bytes of logs");
+
+        let before = market.server()?.memory_kib("VmHWM")?;
+        let ask = || client.post("/v1/customer/logs", json!({"jobId": id}));
+        let answers = futures::future::join_all((0..64).map(|_| ask())).await;
+        assert!(answers.iter().all(Result::is_ok));
+        let after = market.server()?.memory_kib("VmHWM")?;
+        assert!(after < before + ANSWERS_KIB_MAX, "{before} KiB grew to {after} KiB");
+        Ok(())
+    })
+    .await
+}

@@ -20,6 +20,8 @@ use crate::secrets::KeyPair;
 const LIMITS: Limits = Limits { objects: 10_000, pages: 20 };
 /// Somebody waits for the answer.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// The most bytes of paths that are told: each stands in the answer a few times.
+const LISTED_BYTES_MAX: usize = 1 << 20;
 /// Looks at once: of one workspace, and in all.
 const LOOKS_MAX: (usize, usize) = (2, 16);
 
@@ -97,8 +99,15 @@ impl Data {
                 let bucket = self.customers.bucket(bucket, keys.as_ref()).await?;
                 let pace = Pace::new(Side::Source);
                 let chosen = listing::choose(&bucket, paths, LIMITS, &pace).await?;
-                let files = chosen.objects.iter().filter_map(listed).collect();
-                Ok(looked_at(paths, chosen.objects.bytes(), files, chosen.more))
+                let mut room = LISTED_BYTES_MAX;
+                let fits = |file: &Listed| {
+                    room = room.saturating_sub(file.path.len());
+                    room > 0
+                };
+                let files: Vec<_> =
+                    chosen.objects.iter().filter_map(listed).take_while(fits).collect();
+                let more = chosen.more || files.len() < chosen.objects.len() as usize;
+                Ok(looked_at(paths, chosen.objects.bytes(), files, more))
             }
             DataPlace::Url { url, username, .. } => {
                 let file = self.customers.web(url, username.as_deref(), keys.as_ref()).await?;

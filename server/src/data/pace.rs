@@ -356,13 +356,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_passes_and_its_silence_ends_it() {
-        let pace = Pace::new(Side::Source);
-        pace.name("slow.example.com");
         let pieces = [Bytes::from_static(b"he"), Bytes::from_static(b"llo")].map(Ok);
 
-        let whole = pace.stream(futures::stream::iter(pieces).boxed());
+        let whole = Pace::new(Side::Source).stream(futures::stream::iter(pieces).boxed());
         assert_eq!(text(whole).await.unwrap(), b"hello");
 
+        let pace = Pace::new(Side::Source);
+        pace.name("slow.example.com");
         pace.clock().behind = SOURCE_GRACE - Duration::from_millis(20);
         let silent = pace.stream(futures::stream::pending().boxed());
         assert!(customer(text(silent).await).contains("slow.example.com sends 0 bytes"));

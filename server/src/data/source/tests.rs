@@ -98,7 +98,7 @@ async fn a_url_with_ranges_is_not_copied() {
 }
 
 #[tokio::test]
-async fn a_url_without_ranges_is_copied_once() {
+async fn a_url_without_ranges_is_looked_at_and_copied_once() {
     let sized = |_: &str| answer("200 OK", &[], &noise(200_000));
     let unsized_ =
         |_: &str| [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..], &noise(200_000)].concat();
@@ -113,7 +113,7 @@ async fn a_url_without_ranges_is_copied_once() {
         assert_eq!((object.size, &object.place), (200_000, &Place::Bucket { key }));
         let read = text(reader.read(&object, 0..200_000).await.unwrap()).await.unwrap();
         assert!(read == noise(200_000));
-        assert_eq!(server.seen.lock().unwrap().len(), 1);
+        assert_eq!(server.seen.lock().unwrap().len(), 2);
     }
 }
 
