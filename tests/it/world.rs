@@ -12,7 +12,7 @@ use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
 use common::objects::{Object, Objects, Place};
 use common::protocol::{CacheFile, Orders, Sync, Version};
 use common::resources::Resources;
-use common::secret::{Hidden, Secret};
+use common::secret::{Hidden, Secret, SecretId};
 use common::spec::{
     Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
     RunSpec, Source,
@@ -141,7 +141,7 @@ impl Port for World {
         let state = self.state();
         let find = |id: &String| {
             let secret = state.secrets.get(&(owner, id.clone())).cloned();
-            secret.ok_or_else(|| secrets::Error::NotFound(id.clone()))
+            secret.ok_or_else(|| secrets::Error::NotFound(SecretId::stored(id.clone())))
         };
         ids.iter().map(find).collect()
     }
@@ -149,10 +149,10 @@ impl Port for World {
     async fn pull_token(
         &self,
         _: WorkspaceId,
-        secret: &str,
+        secret: &SecretId,
         _: &str,
     ) -> Result<Option<Hidden>, registry::Error> {
-        Err(secrets::Error::NotFound(secret.to_owned()).into())
+        Err(secrets::Error::NotFound(secret.clone()).into())
     }
 
     async fn cached(&self, whose: Whose) -> Result<Vec<CacheFile>, data::Error> {
