@@ -34,8 +34,8 @@ fn faults_with_several_customers_ask_for_a_probe_and_set_nobody_aside() {
     hear(&mut market, 0, says(Some(Probe::Running)), 4);
     assert!(!is_asked(&market), "it is under way");
     hear(&mut market, 0, says(Some(Probe::Passed)), 5);
-    market.tick(at(500));
-    assert!(!is_asked(&market) && !market.nodes[&node(0)].is_aside(CUSTOMER, at(500)));
+    market.tick(at(20));
+    assert!(!is_asked(&market) && !market.nodes[&node(0)].is_aside(CUSTOMER, at(20)));
 }
 
 #[test]
