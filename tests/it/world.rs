@@ -98,7 +98,13 @@ impl Port for World {
         if wait {
             newest.wait_for(|newest| *newest > own).await.expect("the world has its sender");
         }
-        Ok(Orders::Work { works: Vec::new(), assign: Vec::new(), cancel: Vec::new(), settled })
+        Ok(Orders::Work {
+            works: Vec::new(),
+            assign: Vec::new(),
+            cancel: Vec::new(),
+            settled,
+            probe: false,
+        })
     }
 
     fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>> {
@@ -236,6 +242,7 @@ pub fn message() -> Sync {
         holding: Vec::new(),
         receipts: Vec::new(),
         logs: Vec::new(),
+        probe: None,
         wait_ms: 0,
     }
 }

@@ -61,6 +61,7 @@ fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSyn
         holding: vec![],
         receipts: vec![],
         logs,
+        probe: None,
         wait_ms,
     };
     let sign = |receipt: Receipt| {
