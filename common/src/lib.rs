@@ -20,6 +20,7 @@ pub mod ids;
 pub mod ledger;
 pub mod market;
 pub mod objects;
+pub mod origin;
 pub mod package;
 pub mod pattern;
 pub mod price;

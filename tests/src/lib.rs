@@ -6,6 +6,7 @@ pub mod client;
 pub mod market;
 pub mod package;
 pub mod process;
+pub mod recorder;
 pub mod registry;
 pub mod s3;
 pub mod say;

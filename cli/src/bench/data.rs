@@ -14,6 +14,7 @@ use common::spec::{
 use common::task::{Lease, Stage, TaskRef};
 use common::terms::Terms;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use server::data::address::Guard;
 use server::data::key::BlobKey;
 use server::data::pace::{Pace, Side};
 use server::data::{Bucket, ByteStream, Data, Error, Options, Resolved, ResultFile, Stat};
@@ -104,7 +105,7 @@ async fn open(folder: &Path) -> Result<Data, Error> {
     let db = server::store::open(&url).await.map_err(std::io::Error::other)?;
     let options = Options {
         bucket: Bucket::Folder(folder.join("bucket")),
-        allow_private_addresses: false,
+        guard: Guard::new(false),
         public_url: String::new(),
         link_key: [0; 32],
     };

@@ -10,6 +10,7 @@ mod dev;
 mod http;
 mod info;
 mod lists;
+mod secret_use;
 mod storage;
 mod table;
 #[cfg(test)]

@@ -90,9 +90,9 @@ impl Data {
         place: &DataPlace,
         keys: Option<KeyPair>,
     ) -> Result<Looked, Error> {
-        let keys = match keys {
-            Some(keys) => Some(keys),
-            None => self.keys(owner, place.secret()).await?,
+        let keys = match (keys, place.target()) {
+            (None, Some(target)) => self.keys(owner, place.secret(), &target).await?,
+            (keys, _) => keys,
         };
         match place {
             DataPlace::Cloud { bucket, paths } => {

@@ -35,6 +35,7 @@ use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::objects::{Object, Objects};
 use common::protocol::Version;
+use common::secret::{SecretId, Target};
 use common::spec::{Assembler, Destination, Partitioner, RunSpec, Source};
 use futures::Stream;
 use reqwest::Method;
@@ -72,8 +73,8 @@ const DIRECT_LIVES: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug, Clone)]
 pub struct Options {
     pub bucket: Bucket,
-    /// Whether URLs and endpoints of customers may lead to private and loopback addresses.
-    pub allow_private_addresses: bool,
+    /// Where URLs and endpoints of customers may lead.
+    pub guard: Guard,
     /// The server's address as its users see it, without a final slash: links start with it.
     pub public_url: String,
     /// Signs the links of a bucket that cannot sign its own.
@@ -150,7 +151,7 @@ impl Data {
         Ok(Self {
             bucket: bucket::Bucket::open(&options.bucket).await?,
             links: Arc::new(Links::new(&options.public_url, &options.link_key)),
-            customers: Customers::new(Guard::new(options.allow_private_addresses)),
+            customers: Customers::new(options.guard),
             secrets,
             looks: look::places(),
         })
@@ -321,7 +322,8 @@ impl Data {
         pace: &Pace,
     ) -> Result<(), Error> {
         let Destination::Cloud { bucket, folder } = &spec.destination else { return Ok(()) };
-        let keys = self.keys(spec.workspace, bucket.secret.as_deref()).await?;
+        let target = Target::Bucket(bucket);
+        let keys = self.keys(spec.workspace, bucket.secret.as_ref(), &target).await?;
         let destination = self.customers.bucket(bucket, keys.as_ref()).await?;
         deliver::deliver(&self.bucket, &destination, folder, file, pace).await
     }
@@ -336,12 +338,15 @@ impl Data {
         let opened = match self.customers.kept(owner, source) {
             Some(opened) => opened,
             None => {
-                let secret = match source {
-                    Source::Cloud { bucket, .. } => bucket.secret.as_deref(),
-                    Source::Url { secret, .. } => secret.as_deref(),
+                let keys = match source {
+                    Source::Cloud { bucket, .. } => {
+                        self.keys(owner, bucket.secret.as_ref(), &Target::Bucket(bucket)).await?
+                    }
+                    Source::Url { url, secret, .. } => {
+                        self.keys(owner, secret.as_ref(), &Target::Url(url)).await?
+                    }
                     Source::File { .. } | Source::Bypass => None,
                 };
-                let keys = self.keys(owner, secret).await?;
                 self.customers.open(owner, source, keys.as_ref()).await?
             }
         };
@@ -351,12 +356,21 @@ impl Data {
         Ok(Reader { ours: self.bucket.clone(), source: opened, pace: pace.clone() })
     }
 
-    async fn keys(&self, owner: WorkspaceId, id: Option<&str>) -> Result<Option<KeyPair>, Error> {
+    /// The keys in a secret, to be sent to this place.
+    async fn keys(
+        &self,
+        owner: WorkspaceId,
+        id: Option<&SecretId>,
+        target: &Target<'_>,
+    ) -> Result<Option<KeyPair>, Error> {
         let Some(id) = id else { return Ok(None) };
-        match self.secrets.reveal(owner, id).await {
+        match self.secrets.open(owner, id, target).await {
             Ok(keys) => Ok(Some(keys)),
             Err(error @ secrets::Error::NotFound(_)) => {
                 Err(Error::Customer(format!("secret: {error}; store it again")))
+            }
+            Err(error @ secrets::Error::Misuse { .. }) => {
+                Err(Error::Customer(format!("secret: {error}")))
             }
             Err(error @ (secrets::Error::Key | secrets::Error::Db(_))) => {
                 Err(Error::Io(std::io::Error::other(error)))

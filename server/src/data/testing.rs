@@ -9,6 +9,7 @@ use bytes::Bytes;
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
 use common::objects::Objects;
+use common::secret::SecretId;
 use common::spec::{Cloud, Provider, Source};
 use common::task::{Lease, Stage, TaskRef};
 use futures::StreamExt as _;
@@ -155,7 +156,7 @@ impl S3Server {
             provider: Provider::Aws { region: "us-east-1".into() },
             name: "main".into(),
             endpoint: Some(self.endpoint.clone()),
-            secret: Some("its-id".into()),
+            secret: SecretId::named("its-id").ok(),
         }
     }
 

@@ -82,6 +82,7 @@ pub(super) mod tests {
             holding: vec![],
             receipts: vec![],
             logs,
+            probe: None,
             wait_ms: 0,
         };
         CheckedSync { sync, receipts }

@@ -169,7 +169,8 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
     }
     for (nodes, what) in [
         (waiting.silent, "silent"),
-        (waiting.aside, "set aside after faults in a row"),
+        (waiting.aside, "set aside for this workspace after faults in a row with its tasks"),
+        (waiting.failed_probe, "set aside because the server's probe of them failed"),
         (waiting.elsewhere, "outside the job's regions"),
         (waiting.too_few_cpus, "too small: too few vCPUs"),
         (waiting.too_little_memory, "too small: too little memory"),

@@ -11,6 +11,7 @@ use common::ids::WorkspaceId;
 use common::package::archive::{self, ARCHIVE_BYTES_MAX, Checked};
 use common::package::manifest::Manifest;
 use common::package::tag::{NotATag, Pointer, Tag};
+use common::secret::SecretKind;
 
 use super::image_login;
 use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
@@ -23,6 +24,7 @@ use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, flag, text};
 use crate::api::http::token::Caller;
 use crate::api::lists::selection::{self, LIST};
+use crate::api::secret_use;
 use crate::data::key::BlobKey;
 use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
 use crate::store::{accounts, secrets};
@@ -113,6 +115,8 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let (archive, tag) = read_archive(family, &mut call).await?;
     let Checked { manifest, schema, login, rewritten } = check(family, archive.clone()).await?;
     check_tag(tag.as_deref(), &manifest)?;
+    secret_use::check_listed(&caller, "platform_config.secrets", &manifest.secrets)?;
+    let login = login.map(|login| image_login::secret(&manifest, login)).transpose()?;
     let again = idempotency::new_id(&call, &caller, &archive).await?.again;
     let archive = rewritten.map_or(archive, Bytes::from);
     let digest = common::digest::Digest::of(&archive);
@@ -130,9 +134,8 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let package = packages::push(&app.db, caller.workspace, pushed)
         .await
         .map_err(|error| other_kind(error, &manifest))?;
-    if let Some(login) = login {
-        let secret = image_login::secret(&manifest, login.username);
-        app.secrets.keep(caller.workspace, &secret, &login.token.0).await?;
+    if let Some((secret, token)) = login {
+        app.secrets.keep(caller.workspace, &secret, &token.0).await?;
     }
     tracing::info!(package = %package.id, revision = package.revision, "package pushed");
     shown(app, package).await
@@ -260,7 +263,7 @@ async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
         return Err(Error::not_found(family.as_str(), &tag.0));
     }
     let login = image_login::id(&package.manifest);
-    secrets::delete(&call.app().db, package.workspace, image_login::KIND, &login).await?;
+    secrets::delete(&call.app().db, package.workspace, SecretKind::Registry, &login).await?;
     tracing::info!(package = %package.id, "package deleted");
     Ok(done())
 }

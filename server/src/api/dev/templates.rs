@@ -19,6 +19,7 @@ use crate::api::http::shape::{Field, one, text};
 use crate::api::http::token::Caller;
 use crate::api::lists::page::{Paged, Pagination};
 use crate::api::lists::selection;
+use crate::api::secret_use;
 use crate::api::work::{CONFIG, ConfigOut, DATA, PARAMS, data_out};
 use crate::store::accounts;
 use crate::store::packages::Shelf;
@@ -78,6 +79,7 @@ const TEMPLATE: &[Field] = &[
 async fn push(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let template = Template::read(call.json().await?)?;
+    secret_use::check_places(&caller, template.source.as_ref(), template.destination.as_ref())?;
     templates::put(&call.app().db, caller.workspace, &template).await?;
     Ok(done())
 }

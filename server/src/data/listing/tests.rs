@@ -14,7 +14,7 @@ fn open(endpoint: &str, keys: bool) -> CloudBucket {
     let cloud = Cloud { provider, name: "main".into(), endpoint, secret: None };
     let guard = Guard::new(true);
     let keys = keys.then(S3Server::keys);
-    CloudBucket::open(&cloud, keys.as_ref(), guard, guard.store_client().unwrap()).unwrap()
+    CloudBucket::open(&cloud, keys.as_ref(), guard, guard.client().unwrap()).unwrap()
 }
 
 async fn chosen(bucket: &CloudBucket, paths: &[&str]) -> Vec<String> {
