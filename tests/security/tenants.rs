@@ -91,7 +91,8 @@ const ANSWERS_KIB_MAX: u64 = 64 << 10;
 #[tokio::test]
 async fn logs_of_a_job_are_answered_in_pages_whatever_their_size() -> Result<()> {
     Market::open(Shape::nodes(2), async |market, client| {
-        let loud = r#"yes 'a line that says nothing, as long as most lines are' | head -c 250000
+        let loud = r#"line=$(head -c 1000 /dev/zero | tr '\0' x)
+            yes "$line" | head -c 250000
             echo x > "$TASK_RESULTS_DIR/part.txt""#;
         client.push(&Package::app("loud", loud)).await?;
         client.template("replicate", "loud", "passthrough").await?;
