@@ -51,6 +51,8 @@ pub enum Kind {
     Return,
     /// Outgoing → world: a payout has reached its owner.
     Paid,
+    /// Available → world: what a workspace keeps in the bucket, for a day.
+    Storage,
 }
 
 impl Kind {
@@ -66,6 +68,7 @@ impl Kind {
             Self::Payout => "payout",
             Self::Return => "return",
             Self::Paid => "paid",
+            Self::Storage => "storage",
         }
     }
 }

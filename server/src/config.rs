@@ -30,6 +30,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub mail: Option<MailConfig>,
     pub data: DataConfig,
+    pub storage: StorageConfig,
     pub nodes: NodesConfig,
     pub wallet: WalletConfig,
 }
@@ -52,6 +53,29 @@ pub struct S3Config {
     pub endpoint: Option<String>,
     pub access_key: String,
     pub secret_key: Hidden,
+}
+
+/// How much and how long is kept.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// The most that one workspace may keep in the bucket.
+    pub quota_gib: NonZeroU32,
+    /// What is kept for nothing.
+    pub free_gib: u32,
+    /// What a GiB beyond that costs for 30 days.
+    pub gib_month_price: Credits,
+    /// How long the file of a draft is kept that is not run.
+    pub draft_days: NonZeroU32,
+    /// How long logs are kept after their run has ended.
+    pub log_days: NonZeroU32,
+}
+
+impl StorageConfig {
+    /// The quota in bytes.
+    pub fn quota_bytes(self) -> u64 {
+        u64::from(self.quota_gib.get()) << 30
+    }
 }
 
 /// How often may be asked.
@@ -159,7 +183,7 @@ impl Config {
 
 /// Whether a variable, without its prefix, names a setting.
 fn is_setting(name: &UncasedStr) -> bool {
-    const SETTINGS: [&str; 13] = [
+    const SETTINGS: [&str; 14] = [
         "http_listen",
         "p2p_listen",
         "data_dir",
@@ -171,6 +195,7 @@ fn is_setting(name: &UncasedStr) -> bool {
         "limits",
         "mail",
         "data",
+        "storage",
         "nodes",
         "wallet",
     ];

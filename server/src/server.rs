@@ -18,9 +18,11 @@ use crate::earnings;
 use crate::keys::{Keys, MasterKeys};
 use crate::mail::{self, Mail};
 use crate::p2p::{self, Hub};
-use crate::purge;
+use crate::purge::{self, Ages};
+use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::{self, Resealed, Secrets};
+use crate::storage_fees::{self, Fee};
 use crate::store::{self, Db, accounts, nodes};
 use crate::vitals::Vitals;
 
@@ -88,7 +90,8 @@ impl Server {
             link_key: keys.link,
         };
         let registries = Registries::new(secrets.clone(), guard);
-        let data = Data::open(options, secrets.clone()).await?;
+        let quotas = Quotas::new(db.clone(), config.storage.quota_bytes());
+        let data = Data::open(options, secrets.clone(), quotas).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -112,7 +115,10 @@ impl Server {
             vitals.clone(),
         )
         .await?;
-        tasks.spawn(purge::run(db.clone(), data.clone(), stop.clone()));
+        let ages = Ages::of(config.storage);
+        tasks.spawn(purge::run(db.clone(), data.clone(), ages, stop.clone()));
+        let fee = Fee::of(config.storage);
+        tasks.spawn(storage_fees::run(db.clone(), coordinator.clone(), fee, stop.clone()));
         let mail = mail(&config, public_url, &tasks, &stop)?;
         let delay = TimeDelta::seconds(config.wallet.earnings_delay_secs.into());
         tasks.spawn(earnings::run(db.clone(), coordinator.clone(), delay, stop.clone()));

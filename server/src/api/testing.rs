@@ -21,10 +21,14 @@ use crate::coordinator::Coordinator;
 use crate::data::address::Guard;
 use crate::data::{self, Data};
 use crate::mail::Mail;
+use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::members::{self, Changed};
 use crate::store::{self, Db, accounts, api_keys};
+
+/// What a workspace may keep behind a test's door.
+pub const QUOTA_BYTES: u64 = 64 << 20;
 
 /// A fresh database in a folder that goes with the second value.
 pub async fn database() -> (Db, TempDir) {
@@ -66,7 +70,8 @@ impl Door {
             public_url: url.clone(),
             link_key: [8; 32],
         };
-        let data = Data::open(options, secrets.clone()).await.unwrap();
+        let quotas = Quotas::new(db.clone(), QUOTA_BYTES);
+        let data = Data::open(options, secrets.clone(), quotas).await.unwrap();
         let stop = CancellationToken::new();
         let (coordinator, _, engine) =
             Coordinator::start(db.clone(), data.clone(), Policy::default(), stop.clone())

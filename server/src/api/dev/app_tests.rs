@@ -154,6 +154,8 @@ async fn use_sample(call: &Call, job: &mut Job, package: &Package) -> Result<()>
     let name = sample.path.rsplit('/').next().map(ToOwned::to_owned);
     job.source = Some(DataPlace::File { name }.descriptor());
     let key = BlobKey::Upload(job.id);
+    let size = sample.bytes.len() as u64;
+    app.data.quotas().reserve(job.workspace, &key, size).await?;
     let bytes = futures::stream::iter([Ok(Bytes::from(sample.bytes))]);
     app.data.put(&key, Box::pin(bytes)).await?;
     job.upload =

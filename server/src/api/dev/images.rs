@@ -1,13 +1,16 @@
 //! Container images that travel with their apps: stored by digest, found by reference.
 
 use common::digest::{Digest, NotADigest};
+use common::ids::WorkspaceId;
 use common::package::loose::check_line;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::App;
 use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
-use crate::api::http::route::{Body, Route, get, post};
+use crate::api::http::reply::{Done, done};
+use crate::api::http::route::{Body, Route, delete, get, post};
 use crate::api::http::shape::{Field, text};
 
 use crate::data::Stored;
@@ -33,6 +36,9 @@ pub fn routes() -> Vec<Route> {
             .query(REFERENCE)
             .takes(Body::Bytes("The image archive")),
         get("Developer_GetImage", "/images", read).summary("Finds a kept image").query(REFERENCE),
+        delete("Developer_DeleteImage", "/images", remove)
+            .summary("Forgets a kept image")
+            .query(REFERENCE),
     ]
 }
 
@@ -61,11 +67,41 @@ async fn push(call: Call) -> Result<ImageOut> {
     }
     let app = call.app().clone();
     let expected = Stored { size, digest };
-    app.data.put_verified(&BlobKey::Image(digest), expected, call.into_stream()).await?;
+    let (owner, key) = (caller.workspace, BlobKey::Image(digest));
+    app.data.quotas().reserve(owner, &key, size).await?;
+    if let Err(error) = app.data.put_verified(&key, expected, call.into_stream()).await {
+        release(&app, owner, digest).await?;
+        return Err(error.into());
+    }
+    let before = images::find(&app.db, owner, &reference).await?;
     let image = StoredImage { reference, digest, size };
-    images::put(&app.db, caller.workspace, &image).await?;
+    images::put(&app.db, owner, &image).await?;
+    if let Some(before) = before {
+        release(&app, owner, before.digest).await?;
+    }
     tracing::info!(%digest, size, "image pushed");
     Ok(image.into())
+}
+
+/// Counts an image no more that no reference of the workspace leads to.
+async fn release(app: &App, owner: WorkspaceId, digest: Digest) -> Result<()> {
+    if !images::has(&app.db, owner, digest).await? {
+        app.data.quotas().settle(owner, &BlobKey::Image(digest), None).await?;
+    }
+    Ok(())
+}
+
+/// Forgets an image. Runs that have begun keep it; its bytes go a day later, if nobody else has
+/// the same.
+async fn remove(call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let reference = reference(&call.query()?)?;
+    let (app, owner) = (call.app(), caller.workspace);
+    let gone = images::delete(&app.db, owner, &reference).await?;
+    let gone = gone.ok_or_else(|| Error::not_found("image", &reference))?;
+    release(app, owner, gone.digest).await?;
+    tracing::info!(digest = %gone.digest, "image removed");
+    Ok(done())
 }
 
 async fn read(call: Call) -> Result<ImageOut> {
@@ -120,5 +156,33 @@ mod tests {
         let stranger = door.stranger().await;
         let path = "/v1/dev/images?reference=a/b:1";
         assert_eq!(door.call_as(&stranger, Method::HEAD, path, None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn an_image_is_counted_until_its_last_reference_goes() {
+        let door = Door::open().await;
+        let push = async |reference: &str, image: &'static str| {
+            let digest = Digest::of(image.as_bytes());
+            let url = format!("{}/v1/dev/images?reference={reference}&digest={digest}", door.url);
+            let post = door.client.post(url).header("authorization", &door.key).body(image);
+            post.send().await.unwrap().status().as_u16()
+        };
+        let remove = async |reference: &str| {
+            let path = format!("/v1/dev/images?reference={reference}");
+            door.call(Method::DELETE, &path, None).await.0
+        };
+        let stored =
+            async || crate::store::holdings::total(&door.app.db, door.workspace).await.unwrap();
+
+        assert_eq!((push("a:1", "image").await, push("b:1", "image").await), (200, 200));
+        assert_eq!(stored().await, 5);
+        assert_eq!(push("b:1", "another").await, 200);
+        assert_eq!(stored().await, 12);
+        let stranger = door.stranger().await;
+        let path = "/v1/dev/images?reference=a:1";
+        assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
+        assert_eq!((remove("a:1").await, remove("a:1").await), (200, 404));
+        assert_eq!(stored().await, 7);
+        assert_eq!(door.get("/v1/dev/images?reference=b:1").await.0, 200);
     }
 }

@@ -129,7 +129,9 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let size = archive.len() as u64;
     let bytes = Box::pin(futures::stream::iter([Ok(archive)]));
     let app = call.app();
-    app.data.put(&BlobKey::Package(digest), bytes).await?;
+    let key = BlobKey::Package(digest);
+    app.data.quotas().reserve(caller.workspace, &key, size).await?;
+    app.data.put(&key, bytes).await?;
     let pushed = Pushed { manifest: &manifest, schema: schema.as_ref(), digest, size };
     let package = packages::push(&app.db, caller.workspace, pushed)
         .await

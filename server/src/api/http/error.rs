@@ -4,6 +4,7 @@ use common::package::loose::Invalid;
 use warp::http::StatusCode;
 
 use crate::coordinator::BookingRefused;
+use crate::quotas::{self, Full};
 use crate::{coordinator, data, secrets};
 
 /// Why a request is refused. The text is for the caller; what has a source is ours alone.
@@ -29,6 +30,8 @@ pub enum Error {
     Method,
     #[error("the body is larger than {0} bytes")]
     TooLarge(u64),
+    #[error(transparent)]
+    StorageFull(#[from] Full),
     /// Seconds after which one more try is allowed.
     #[error("too many tries: come back in {0} s")]
     TooOften(u64),
@@ -60,7 +63,7 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_) | Self::StorageFull(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -73,7 +76,7 @@ impl Error {
             Self::Invalid(_) | Self::Field(_) => 3,
             Self::NotFound(_) => 5,
             Self::Forbidden(_) => 7,
-            Self::TooLarge(_) | Self::TooOften(_) => 8,
+            Self::TooLarge(_) | Self::StorageFull(_) | Self::TooOften(_) => 8,
             Self::Blocked(..) | Self::NotNow(_) => 9,
             Self::Method => 12,
             Self::Internal(_) => 13,
@@ -89,6 +92,7 @@ impl Error {
             Self::NotFound(_) => "NOT_FOUND",
             Self::Forbidden(_) => "FORBIDDEN",
             Self::TooLarge(_) => "TOO_LARGE",
+            Self::StorageFull(_) => "STORAGE_FULL",
             Self::TooOften(_) => "TOO_OFTEN",
             Self::Blocked(problem, _) => problem,
             Self::NotNow(_) => "NOT_NOW",
@@ -141,6 +145,15 @@ impl From<BookingRefused> for Error {
     }
 }
 
+impl From<quotas::Error> for Error {
+    fn from(error: quotas::Error) -> Self {
+        match error {
+            quotas::Error::Full(full) => Self::StorageFull(full),
+            quotas::Error::Db(error) => error.into(),
+        }
+    }
+}
+
 impl From<coordinator::Error> for Error {
     fn from(error: coordinator::Error) -> Self {
         match error {
@@ -162,6 +175,7 @@ impl From<data::Error> for Error {
     fn from(error: data::Error) -> Self {
         match error {
             data::Error::Customer(text) => Self::Invalid(text),
+            data::Error::Full(full) => Self::StorageFull(full),
             data::Error::Mismatch => Self::Invalid(error.to_string()),
             data::Error::NotFound(_) => Self::NotFound("object".to_owned()),
             data::Error::Store(_) | data::Error::Io(_) => Self::Internal(Box::new(error)),
