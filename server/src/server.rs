@@ -20,7 +20,7 @@ use crate::p2p::{self, Hub};
 use crate::purge;
 use crate::registry::Registries;
 use crate::secrets::{self, Resealed, Secrets};
-use crate::store::{self, Db, accounts, nodes};
+use crate::store::{self, Db, UnreadableRow, accounts, nodes};
 use crate::vitals::Vitals;
 
 /// A running server. Dropping it stops nothing; call `stop`.
@@ -210,6 +210,14 @@ pub async fn rotate_secrets_key(config: &Config) -> Result<Resealed, Error> {
     }
     db.close().await?;
     Ok(resealed)
+}
+
+/// Finds the stored rows that cannot be read. The server must not be running.
+pub async fn check(config: &Config) -> Result<Vec<UnreadableRow>, Error> {
+    let db = store::open(&config.database()).await?;
+    let found = store::check(&db).await?;
+    db.close().await?;
+    Ok(found)
 }
 
 fn settings(config: &Config, token_key: [u8; 32]) -> Settings {

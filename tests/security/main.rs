@@ -1,1 +1,3 @@
 //! Attacks: what strangers, customers and operators must not be able to do, tried on the real product.
+
+mod unreadable;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::signals;
+use super::{folder, signals};
 use crate::failure::Failure;
 
 /// Tasks whose data a node fetches before it is their turn.
@@ -48,6 +48,7 @@ pub struct Place {
 
 pub async fn run(args: Args) -> Result<(), Failure> {
     let stop = signals::stop()?;
+    folder::make_private(&args.data_dir)?;
     let options = node::Options {
         server: args.servers,
         token: args.token,

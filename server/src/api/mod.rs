@@ -7,6 +7,8 @@
 mod auth;
 mod customer;
 mod dev;
+#[cfg(test)]
+mod hostile;
 mod http;
 mod info;
 mod lists;

@@ -22,7 +22,7 @@ use crate::data::key::BlobKey;
 use crate::data::{Data, Error as DataError, ResultFile, ResultFiles};
 use crate::store::results::ResultView;
 use crate::store::tasks::OutputView;
-use crate::store::{Db, results, tasks};
+use crate::store::{self, Db, results, tasks};
 
 /// Steps that are worked on at once; the others wait their turn.
 const STEPS_MAX: usize = 16;
@@ -55,7 +55,7 @@ enum StepError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error("database")]
-    Db(#[from] crate::store::Error),
+    Db(#[from] store::Error),
     #[error(transparent)]
     TooMany(#[from] TooMany),
 }
@@ -155,12 +155,15 @@ impl Context {
         let objects = self.data.resolve(*run, spec.workspace, &spec.source).await?;
         match &spec.partition {
             Partition::Custom(_) => {
-                let objects = Some(ChunkTable::whole(objects));
+                let objects = ChunkTable::whole(objects);
+                store::prove_table(&objects)?;
+                let objects = Some(objects);
                 self.send(Command::Looked { run: *run, objects }).await;
             }
             Partition::Builtin(partitioner) => {
                 self.send(Command::Looked { run: *run, objects: None }).await;
                 let table = self.data.partition(spec, *partitioner, objects).await?;
+                store::prove_table(&table)?;
                 self.send(Command::Partitioned { run: *run, table }).await;
             }
         }
@@ -186,6 +189,7 @@ impl Context {
             })
             .collect();
         let table = ChunkTable::whole(Objects::pack(&objects)?);
+        store::prove_table(&table)?;
         self.send(Command::Partitioned { run: job.run, table }).await;
         Ok(())
     }

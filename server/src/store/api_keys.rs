@@ -23,7 +23,7 @@ const FINGERPRINT_CHARS: usize = 16;
 /// How exactly it is kept when a key was last used: not every request is worth a write.
 const USE_NOTED: TimeDelta = TimeDelta::minutes(10);
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -186,7 +186,7 @@ pub async fn list(
     rows.into_iter().map(read).collect()
 }
 
-fn read(row: row::Model) -> Result<ApiKey, DbErr> {
+pub(super) fn read(row: row::Model) -> Result<ApiKey, DbErr> {
     Ok(ApiKey {
         id: ApiKeyId::new(row.id),
         user: UserId::new(row.user_id),

@@ -18,7 +18,7 @@ const CODE_LIVES: TimeDelta = TimeDelta::minutes(10);
 /// A code of six digits is guessed in so many tries with a chance of 1 in 200,000.
 const TRIES_MAX: i32 = 5;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

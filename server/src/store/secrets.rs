@@ -13,7 +13,7 @@ use sea_orm::{
 use super::{document, micros, time};
 use crate::clock;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -193,7 +193,7 @@ pub async fn delete(
     Ok(gone.rows_affected == 1)
 }
 
-fn read(row: &row::Model) -> Result<Secret, DbErr> {
+pub(super) fn read(row: &row::Model) -> Result<Secret, DbErr> {
     Ok(Secret {
         id: row.id.clone(),
         kind: row.kind.clone(),

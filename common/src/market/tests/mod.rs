@@ -5,6 +5,7 @@ mod lives;
 mod movements;
 mod order;
 mod placement;
+mod set_aside;
 mod terms;
 
 use std::sync::Arc;
@@ -187,5 +188,6 @@ fn stored(changes: Changes) -> Stored {
         tasks: changes.tasks,
         ledger: Ledger::load(balances, changes.transfers.len() as u64),
         statements: BTreeMap::new(),
+        unreadable: Vec::new(),
     }
 }

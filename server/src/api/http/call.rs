@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use common::package::loose::Loose;
+use common::text::is_plain;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use sync_wrapper::SyncStream;
 use warp::Filter;
@@ -54,7 +55,7 @@ impl FromStr for Segment {
 
     fn from_str(text: &str) -> std::result::Result<Self, ()> {
         let decoded = percent_encoding::percent_decode_str(text).decode_utf8().map_err(drop)?;
-        if decoded.chars().any(char::is_control) {
+        if !decoded.chars().all(is_plain) {
             return Err(());
         }
         Ok(Self(decoded.into_owned()))
