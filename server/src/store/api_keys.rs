@@ -257,6 +257,12 @@ pub async fn revoke(
     Ok(query.exec(db).await?.rows_affected == 1)
 }
 
+/// Whether a key was revoked. One that has ended by itself, as a sign-in does, was not.
+pub async fn is_revoked(db: &impl ConnectionTrait, id: ApiKeyId) -> Result<bool, DbErr> {
+    let row = row::Entity::find_by_id(id.uuid()).one(db).await?;
+    Ok(row.is_some_and(|row| row.revoked))
+}
+
 /// Ends all keys that a member has in the workspace.
 pub(super) async fn revoke_all(
     db: &impl ConnectionTrait,

@@ -14,7 +14,6 @@ use common::package::tag::{NotATag, Pointer, Tag};
 
 use super::image_login;
 use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
-use crate::api::App;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
@@ -23,6 +22,7 @@ use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, flag, text};
 use crate::api::http::token::Caller;
 use crate::api::lists::selection::{self, LIST};
+use crate::api::{App, storage};
 use crate::data::key::BlobKey;
 use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
 use crate::store::{accounts, secrets};
@@ -266,9 +266,10 @@ async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
 
 async fn download(family: Family, tag: Segment, call: Call) -> Result<Told> {
     let package = find(family, &tag, &call).await?;
+    let holder = storage::holder(&call.caller().await?);
     let file_name = format!("{}-{}.tar", package.manifest.name, package.manifest.version);
     let key = BlobKey::Package(package.digest);
-    let link = call.app().data.download_link(&key, &file_name, LINK_LIVES).await?;
+    let link = call.app().data.download_link(&key, &file_name, holder, LINK_LIVES);
     Ok(Told::link(&package, link))
 }
 
