@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, App, Settings};
+use crate::api::{self, AccessCode, App, Settings};
 use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
 use crate::data::{self, Bucket, Data};
@@ -223,7 +223,7 @@ pub async fn check(config: &Config) -> Result<Vec<UnreadableRow>, Error> {
 fn settings(config: &Config, token_key: [u8; 32]) -> Settings {
     Settings {
         token_key,
-        access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),
+        access_codes: config.sign_up_codes.iter().map(AccessCode::from).collect(),
         welcome: config.promotional_credits,
         trusted_proxies: config.trusted_proxies.clone(),
         limits: config.limits,

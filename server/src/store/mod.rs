@@ -1,6 +1,7 @@
 //! The tables. Nothing above this module sees sea-orm's types, but for the connection it passes
 //! down.
 
+pub mod access_codes;
 pub mod accounts;
 pub mod api_keys;
 pub mod attempts;

@@ -141,8 +141,12 @@ impl Call {
 
     /// Counts a request that proves nothing of who makes it.
     pub fn stranger(&self) -> Result<()> {
-        let proxies = &self.app().settings.trusted_proxies;
-        self.doors.strangers.take(&client::name(self.remote, &self.headers, proxies))
+        self.doors.strangers.take(&self.network())
+    }
+
+    /// Where the request comes from: an address, or the network of it that is one person's.
+    pub fn network(&self) -> String {
+        client::name(self.remote, &self.headers, &self.app().settings.trusted_proxies)
     }
 
     /// Counts one whose token or key turned out to be wrong.
