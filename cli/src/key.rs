@@ -16,7 +16,7 @@ pub enum Command {
     Create {
         name: String,
         /// What the key may do, such as jobs:read; may be said several times [default: all that
-        /// you may]
+        /// you may]. A key whose jobs name secrets needs secrets:use beside jobs:write
         #[arg(long = "scope", value_name = "SCOPE")]
         scopes: Vec<String>,
         /// Days that it lasts

@@ -1,4 +1,4 @@
-//! `fanfold secret`: the keys to customers' own buckets.
+//! `fanfold secret`: the keys to customers' own buckets and servers.
 
 use std::io::Read;
 
@@ -18,11 +18,16 @@ pub enum Command {
     Add {
         /// Its name in data sources
         id: String,
-        /// What it opens: aws, gcp, storj or other
+        /// What it is for: aws, gcp, storj, azure, url (a user and a password for one server), or
+        /// other (for containers)
         #[arg(long = "type", default_value = "aws")]
         secret_type: String,
+        /// The public half: the access key, Azure's account, or the user's name
         #[arg(long, default_value = "")]
         access_key: String,
+        /// The one server that it is sent to, such as https://host; for url and azure
+        #[arg(long)]
+        endpoint: Option<String>,
     },
     /// List secrets, without their secret keys
     List,
@@ -36,8 +41,13 @@ pub enum Command {
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
-        Command::Add { id, secret_type, access_key } => {
-            let secret = json!({ "id": id, "secretType": secret_type, "accessKey": access_key });
+        Command::Add { id, secret_type, access_key, endpoint } => {
+            let secret = json!({
+                "id": id,
+                "secretType": secret_type,
+                "accessKey": access_key,
+                "endpoint": endpoint,
+            });
             let body = json!({ "secret": secret, "secretKey": secret_key()? });
             let answer = session.client.post(session.client.url(PATH, &[]), &body).await?;
             session.output.result(&answer.text, || vec![format!("stored secret {id}")])
@@ -77,11 +87,16 @@ async fn list(session: &Session) -> Result<(), Failure> {
         id: String,
         secret_type: String,
         access_key: String,
+        #[serde(default)]
+        endpoint: String,
     }
     let answer = session.client.get(session.client.url(PATH, &[])).await?;
     let list: List = answer.read()?;
     session.output.result(&answer.text, || {
-        let line = |s: &Secret| format!("{}  {}  {}", s.id, s.secret_type, s.access_key);
+        let line = |s: &Secret| {
+            let line = format!("{}  {}  {}  {}", s.id, s.secret_type, s.access_key, s.endpoint);
+            line.trim_end().to_owned()
+        };
         list.secrets.iter().map(line).collect()
     })
 }

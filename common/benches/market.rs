@@ -123,6 +123,7 @@ fn report(leases: &[Lease]) -> CheckedSync {
             holding: Vec::new(),
             receipts: Vec::new(),
             logs: Vec::new(),
+            probe: None,
             wait_ms: 0,
         },
         receipts: leases.iter().map(|lease| (receipt(lease), signed())).collect(),

@@ -21,6 +21,7 @@ pub mod json;
 pub mod ledger;
 pub mod market;
 pub mod objects;
+pub mod origin;
 pub mod package;
 pub mod pattern;
 pub mod price;

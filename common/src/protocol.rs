@@ -56,6 +56,8 @@ pub struct Sync {
     /// Attempts that have ended and that the server has not settled yet.
     pub receipts: Vec<SignedReceipt>,
     pub logs: Vec<LogBatch>,
+    /// How the probe stands that the server asked for, until the server has heard its result.
+    pub probe: Option<Probe>,
     /// How long the server may keep the answer back while it has nothing to say.
     pub wait_ms: u32,
 }
@@ -67,6 +69,18 @@ pub struct Held {
     pub lease: Lease,
     /// Milliseconds since the container started; `None` while it has not.
     pub running_ms: Option<u64>,
+}
+
+/// A check of the node itself, without any customer's image or data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Probe {
+    Running,
+    Passed,
+    /// The message is for the server's log.
+    Failed {
+        message: String,
+    },
 }
 
 /// Everything a server has to say to a node.
@@ -84,6 +98,8 @@ pub enum Orders {
         cancel: Vec<Lease>,
         /// Receipts that need not be sent again: accepted and on disk, or refused for good.
         settled: Vec<Lease>,
+        /// The node should run a probe and say its result.
+        probe: bool,
     },
 }
 

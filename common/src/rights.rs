@@ -70,6 +70,8 @@ pub enum Scope {
     NodesWrite,
     SecretsRead,
     SecretsWrite,
+    /// Names secrets where a job, a template or a package uses them.
+    SecretsUse,
     WalletRead,
     WalletWrite,
     /// One's own API keys; those of others belong to their members.
@@ -82,7 +84,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::JobsRead,
         Self::JobsWrite,
         Self::PackagesRead,
@@ -91,6 +93,7 @@ impl Scope {
         Self::NodesWrite,
         Self::SecretsRead,
         Self::SecretsWrite,
+        Self::SecretsUse,
         Self::WalletRead,
         Self::WalletWrite,
         Self::KeysRead,
@@ -110,6 +113,7 @@ impl Scope {
             Self::NodesWrite => "nodes:write",
             Self::SecretsRead => "secrets:read",
             Self::SecretsWrite => "secrets:write",
+            Self::SecretsUse => "secrets:use",
             Self::WalletRead => "wallet:read",
             Self::WalletWrite => "wallet:write",
             Self::KeysRead => "keys:read",
@@ -129,6 +133,7 @@ impl Scope {
             | Self::NodesRead
             | Self::SecretsRead
             | Self::SecretsWrite
+            | Self::SecretsUse
             | Self::WalletRead
             | Self::KeysRead
             | Self::KeysWrite

@@ -1,10 +1,16 @@
-//! Secrets on their way into a container: who may have which, and under what names.
+//! Secrets: what they are for, and how a container gets them.
+
+mod id;
+mod purpose;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+pub use id::{DataEnd, NotAName, SecretId};
+pub use purpose::{Misuse, NotAKind, Purpose, SecretKind, Target, Unbound};
 
 /// The most bytes of all secrets of one container: they travel in one frame, and the variable that
 /// holds them all must stay below what a kernel takes.
@@ -48,8 +54,7 @@ impl fmt::Debug for Hidden {
 #[serde(rename_all = "camelCase")]
 pub struct Secret {
     pub id: String,
-    /// `other`, or the provider whose keys they are.
-    pub secret_type: String,
+    pub secret_type: SecretKind,
     pub expires_at: Option<DateTime<Utc>>,
     pub access_key: Hidden,
     pub params: BTreeMap<String, String>,
@@ -72,7 +77,7 @@ pub fn variables(secrets: &[Secret]) -> Vec<String> {
     let list = serde_json::to_string(secrets).expect("secrets are plain data");
     let mut variables = vec![format!("{LIST}={list}")];
     for Secret { id, secret_type, access_key, secret_key, .. } in secrets {
-        if secret_type == "other" {
+        if *secret_type == SecretKind::Other {
             variables.push(format!("{id}={}", secret_key.0));
         } else {
             variables.push(format!("{id}_ACCESS_KEY={}", access_key.0));
@@ -87,8 +92,13 @@ impl Secret {
     pub fn bytes(&self) -> usize {
         let params: usize =
             self.params.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
-        let texts =
-            [&self.id, &self.secret_type, &self.name, &self.access_key.0, &self.secret_key.0];
+        let texts = [
+            self.id.as_str(),
+            self.secret_type.name(),
+            &self.name,
+            &self.access_key.0,
+            &self.secret_key.0,
+        ];
         texts.iter().map(|text| text.len() + 8).sum::<usize>() + params + 32
     }
 }
@@ -97,10 +107,10 @@ impl Secret {
 mod tests {
     use super::*;
 
-    fn secret(id: &str, secret_type: &str) -> Secret {
+    fn secret(id: &str, secret_type: SecretKind) -> Secret {
         Secret {
             id: id.to_owned(),
-            secret_type: secret_type.to_owned(),
+            secret_type,
             expires_at: DateTime::from_timestamp(1_800_000_000, 0),
             access_key: Hidden("ACCESS".to_owned()),
             params: BTreeMap::from([("region".to_owned(), "eu".to_owned())]),
@@ -111,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_secret_has_the_documented_variables() {
-        let variables = variables(&[secret("S3", "aws"), secret("token", "other")]);
+        let variables =
+            variables(&[secret("S3", SecretKind::Aws), secret("token", SecretKind::Other)]);
 
         assert_eq!(
             variables[1..],
@@ -140,7 +151,7 @@ mod tests {
 
     #[test]
     fn no_log_shows_a_secret() {
-        let shown = format!("{:?}", secret("S3", "aws"));
+        let shown = format!("{:?}", secret("S3", SecretKind::Aws));
 
         assert!(!shown.contains("SEC=RET") && !shown.contains("ACCESS"), "{shown}");
     }

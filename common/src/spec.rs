@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::digest::Digest;
 use crate::ids::{JobId, PackageId, WorkspaceId};
 use crate::resources::Resources;
+use crate::secret::{SecretId, SecretKind};
 use crate::task::Stage;
 use crate::terms::Terms;
 
@@ -51,7 +52,7 @@ pub enum Source {
     /// Objects of a customer's bucket; each path is read as a `pattern::Pattern`.
     Cloud { bucket: Cloud, paths: Vec<String> },
     /// An http or https URL, read by ranges where its server can.
-    Url { url: String, username: Option<String>, secret: Option<String> },
+    Url { url: String, username: Option<String>, secret: Option<SecretId> },
     /// A file that the customer uploaded into Fanfold's bucket, at the version that was called
     /// complete.
     File { key: String, name: String, size: u64, version: Option<String> },
@@ -81,7 +82,7 @@ pub struct Cloud {
     /// `None` is the provider's own.
     pub endpoint: Option<String>,
     /// The id of the workspace's secret that opens the bucket; `None` for a public one.
-    pub secret: Option<String>,
+    pub secret: Option<SecretId>,
 }
 
 /// Whose cloud it is. All but Azure speak Amazon's language.
@@ -113,6 +114,16 @@ impl Provider {
             Self::Gcp { .. } => "gcp",
             Self::Storj { .. } => "storj",
             Self::Azure { .. } => "azure",
+        }
+    }
+
+    /// The kind of secret that opens its buckets.
+    pub const fn keys(&self) -> SecretKind {
+        match self {
+            Self::Aws { .. } => SecretKind::Aws,
+            Self::Gcp { .. } => SecretKind::Gcp,
+            Self::Storj { .. } => SecretKind::Storj,
+            Self::Azure { .. } => SecretKind::Azure,
         }
     }
 }
@@ -205,7 +216,7 @@ pub enum Image {
     Registry { reference: String },
     /// The same for an image that not everybody may pull: at a fixed digest, with the id of the
     /// workspace's secret that opens it.
-    Private { reference: String, secret: String },
+    Private { reference: String, secret: SecretId },
     /// No image: the package carries a static executable.
     Binary,
 }

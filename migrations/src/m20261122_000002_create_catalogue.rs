@@ -95,6 +95,7 @@ fn secrets() -> TableCreateStatement {
         .col(col("workspace_id").uuid())
         .col(col("id").text())
         .col(col("kind").text())
+        .col(optional("bound_to").text())
         .col(col("name").text())
         .col(col("access_key").text())
         .col(col("sealed").binary())

@@ -3,13 +3,15 @@
 //! One task owns the state; attempts are tasks of their own that report to it. Every message is a
 //! whole statement, so a lost one costs time and nothing else.
 
+mod pause;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::device::Device;
 use common::protocol::{
-    Assignment, Orders, Outcome, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Sync, Work,
+    Assignment, Orders, Outcome, Probe, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Sync, Work,
 };
 use common::resources::{Resources, Usage};
 use common::task::Lease;
@@ -20,11 +22,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{self, Attempt, Event, Tools};
-use crate::backoff::Backoff;
 use crate::device::Gpu;
 use crate::link;
 use crate::remote::Remote;
 use crate::slots::{Needs, Refused, Slots};
+use pause::{Heard, Pause};
 
 /// How long the server may hold an answer back.
 const WAIT_MS: u32 = 5000;
@@ -32,14 +34,10 @@ const WAIT_MS: u32 = 5000;
 const IN_FLIGHT_MAX: usize = 2;
 /// Settled attempts that are remembered, against orders that were under way at the time.
 const SETTLED_MAX: usize = 4096;
-/// How long after the last message mere log lines wait for company.
-const LOGS_PAUSE: Duration = Duration::from_secs(1);
-/// The least time between two messages, so that a server in a hurry makes no busy loop.
-const GAP: Duration = Duration::from_millis(2);
-/// The same where the server can only repeat itself: what it wants ended takes time to end.
-const ECHO_GAP: Duration = Duration::from_millis(200);
 /// How long containers may take to be gone when the node stops.
 const FAREWELL: Duration = Duration::from_secs(20);
+/// How long a probe of the engine may take.
+const PROBE_MAX: Duration = Duration::from_secs(30);
 /// What a receipt costs in a message beside its bytes.
 const RECEIPT_OVERHEAD: usize = 128;
 
@@ -75,6 +73,7 @@ pub async fn run<R: Remote>(lending: Lending, tools: Arc<Tools<R>>, stop: Cancel
             () = stop.cancelled() => break,
             Some(event) = events.recv() => agent.hear(event),
             Some(ended) = agent.attempts.join_next_with_id() => agent.bury(ended),
+            Some(probed) = agent.probes.join_next() => agent.probed(probed),
             Some((answer, sent)) = in_flight.next() => pause.after(agent.obey(answer, &sent)),
             () = sleep_until(pause.until()), if !over => {}
             () = logs.written(), if !agent.urgent && !agent.chatter => agent.chatter = true,
@@ -87,62 +86,13 @@ pub async fn run<R: Remote>(lending: Lending, tools: Arc<Tools<R>>, stop: Cancel
     agent.farewell().await;
 }
 
-/// When the next message may go.
-struct Pause {
-    backoff: Backoff,
-    until: Instant,
-    last: Instant,
-}
-
-impl Pause {
-    fn new() -> Self {
-        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let now = Instant::now();
-        Self { backoff, until: now, last: now }
-    }
-
-    fn is_over(&self) -> bool {
-        Instant::now() >= self.until
-    }
-
-    const fn until(&self) -> Instant {
-        self.until
-    }
-
-    fn logs(&self) -> Instant {
-        self.last + LOGS_PAUSE
-    }
-
-    fn sent(&mut self) {
-        self.last = Instant::now();
-        self.until = self.last + GAP;
-    }
-
-    fn after(&mut self, heard: Heard) {
-        match heard {
-            Heard::Orders => self.backoff.reset(),
-            Heard::Echo => {
-                self.backoff.reset();
-                self.until = Instant::now() + ECHO_GAP;
-            }
-            Heard::Nothing => self.until = Instant::now() + self.backoff.step(),
-        }
-    }
-}
-
-/// What came of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    Orders,
-    /// Only what is being done already.
-    Echo,
-    Nothing,
-}
-
-/// What a message carried: the end of each log in it.
+/// What a message carried.
 #[derive(Debug, Default)]
 struct Sent {
+    /// The end of each log in it.
     logs: Vec<(Lease, u32)>,
+    /// The result of a probe.
+    probed: bool,
 }
 
 struct Agent<R> {
@@ -160,6 +110,10 @@ struct Agent<R> {
     /// Oldest first, each until the server has settled it.
     receipts: Vec<(Lease, SignedReceipt)>,
     settled: VecDeque<Lease>,
+    /// How the probe stands that the server asked for.
+    probe: Option<Probe>,
+    /// At most one.
+    probes: JoinSet<Probe>,
     /// Something should be said without waiting for the answer that the server holds.
     urgent: bool,
     /// There are new log lines, and nothing that is more urgent.
@@ -181,6 +135,8 @@ impl<R: Remote> Agent<R> {
             leases: HashMap::new(),
             receipts: Vec::new(),
             settled: VecDeque::new(),
+            probe: None,
+            probes: JoinSet::new(),
             urgent: false,
             chatter: false,
         }
@@ -207,7 +163,8 @@ impl<R: Remote> Agent<R> {
             let n = u32::try_from(batch.lines.len()).expect("a batch is bounded");
             (batch.lease, batch.first + n)
         };
-        let sent = Sent { logs: logs.iter().map(end).collect() };
+        let probed = matches!(self.probe, Some(Probe::Passed | Probe::Failed { .. }));
+        let sent = Sent { logs: logs.iter().map(end).collect(), probed };
         let message = Sync {
             incarnation: self.incarnation,
             token: self.lending.token.clone(),
@@ -217,6 +174,7 @@ impl<R: Remote> Agent<R> {
             holding,
             receipts,
             logs,
+            probe: self.probe.clone(),
             // With more to say, the answer should not keep us waiting.
             wait_ms: if more { 0 } else { WAIT_MS },
         };
@@ -226,7 +184,13 @@ impl<R: Remote> Agent<R> {
     /// Takes in what the server answered.
     fn obey(&mut self, answer: Result<Orders, link::Error>, sent: &Sent) -> Heard {
         match answer {
-            Ok(Orders::Work { works, assign, cancel, settled }) => {
+            Ok(Orders::Work { works, assign, cancel, settled, probe }) => {
+                if sent.probed {
+                    self.probe = None;
+                }
+                if probe {
+                    self.start_probe();
+                }
                 for (lease, end) in &sent.logs {
                     self.tools.logs.confirmed(*lease, *end);
                 }
@@ -251,6 +215,34 @@ impl<R: Remote> Agent<R> {
                 Heard::Nothing
             }
         }
+    }
+
+    /// Checks the engine, unless that is under way.
+    fn start_probe(&mut self) {
+        if self.probe.is_some() {
+            return;
+        }
+        tracing::info!("the server asks for a probe of this node");
+        self.probe = Some(Probe::Running);
+        self.urgent = true;
+        let tools = Arc::clone(&self.tools);
+        self.probes.spawn(async move {
+            match timeout(PROBE_MAX, tools.engine.probe()).await {
+                Ok(Ok(())) => Probe::Passed,
+                Ok(Err(error)) => Probe::Failed { message: error.to_string() },
+                Err(_) => Probe::Failed { message: format!("no answer within {PROBE_MAX:?}") },
+            }
+        });
+    }
+
+    fn probed(&mut self, probed: Result<Probe, tokio::task::JoinError>) {
+        let probe = probed.unwrap_or_else(|error| Probe::Failed { message: error.to_string() });
+        match &probe {
+            Probe::Failed { message } => tracing::error!(message, "the probe failed"),
+            Probe::Passed | Probe::Running => tracing::info!("the probe passed"),
+        }
+        self.probe = Some(probe);
+        self.urgent = true;
     }
 
     fn assign(&mut self, Assignment { lease, gpu, inputs }: Assignment, works: &[Arc<Work>]) {

@@ -9,6 +9,7 @@ mod beneath;
 mod cache;
 mod caches;
 mod device;
+pub mod guest;
 mod home;
 mod keyed;
 pub mod link;

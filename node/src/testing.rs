@@ -10,7 +10,7 @@ use common::ids::{RunId, WorkspaceId};
 use common::protocol::{
     BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync,
 };
-use common::secret::{Hidden, Secret};
+use common::secret::{Hidden, Secret, SecretKind};
 use common::task::{Lease, Stage, TaskRef};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -166,7 +166,7 @@ pub const WORKSPACE: WorkspaceId = WorkspaceId::new(uuid::Uuid::from_u128(2));
 pub fn secret(id: &str, value: &str) -> Secret {
     Secret {
         id: id.to_owned(),
-        secret_type: "other".to_owned(),
+        secret_type: SecretKind::Other,
         expires_at: None,
         access_key: Hidden(String::new()),
         params: BTreeMap::new(),

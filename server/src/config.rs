@@ -14,6 +14,8 @@ use figment::providers::{Env, Format as _, Toml};
 use figment::value::UncasedStr;
 use serde::Deserialize;
 
+use crate::data::address::Ports;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -36,6 +38,8 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     pub allow_private_addresses: bool,
+    /// To which the server connects at customers' URLs, endpoints and registries.
+    pub allowed_ports: Ports,
     pub s3: Option<S3Config>,
 }
 
@@ -216,6 +220,7 @@ mod tests {
         assert_eq!(config.promotional_credits.to_string(), "1000.00000000");
         assert_eq!(config.policy(), Policy::default());
         assert!(!config.data.allow_private_addresses);
+        assert_eq!(config.data.allowed_ports, Ports::WEB);
         assert_eq!(config.wallet.rates.names(), "USD");
         assert!(config.mail.is_none());
     }

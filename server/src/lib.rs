@@ -10,6 +10,7 @@ mod earnings;
 mod keys;
 pub mod mail;
 pub mod p2p;
+pub mod places;
 mod purge;
 pub mod registry;
 pub mod seal;

@@ -81,6 +81,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::data::address::Guard;
     use crate::data::key::BlobKey;
     use crate::secrets::Secrets;
     use crate::store::commit::commit;
@@ -110,7 +111,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let options = data::Options {
                 bucket: data::Bucket::Folder(folder.path().to_owned()),
-                allow_private_addresses: false,
+                guard: Guard::new(false),
                 public_url: "http://localhost".to_owned(),
                 link_key: [8; 32],
             };

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use common::digest::Digest;
 use common::ids::WorkspaceId;
-use common::secret::Hidden;
+use common::secret::{Hidden, SecretId, Target};
 use reqwest::header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -84,14 +84,14 @@ pub enum Error {
     Secret(#[from] secrets::Error),
 }
 
+/// The registry that an image is pulled from: its host, and its port if there is one.
+pub fn host_of(reference: &str) -> Result<String, Error> {
+    Ok(Reference::parse(reference)?.host)
+}
+
 impl Registries {
-    pub fn new(secrets: Secrets, allow_private_addresses: bool) -> Self {
-        let inner = Inner {
-            secrets,
-            guard: Guard::new(allow_private_addresses),
-            client: OnceCell::new(),
-            tokens: Mutex::default(),
-        };
+    pub fn new(secrets: Secrets, guard: Guard) -> Self {
+        let inner = Inner { secrets, guard, client: OnceCell::new(), tokens: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -100,11 +100,11 @@ impl Registries {
     pub async fn pin(
         &self,
         owner: WorkspaceId,
-        secret: &str,
+        secret: &SecretId,
         reference: &str,
     ) -> Result<String, Error> {
         let image = Reference::parse(reference)?;
-        let login = self.inner.secrets.reveal(owner, secret).await?;
+        let login = self.inner.secrets.open(owner, secret, &Target::Registry(&image.host)).await?;
         let token = self.inner.token(&login, &image).await?;
         let digest = self.inner.digest(&image, token.as_ref()).await?;
         Ok(format!("{}@{digest}", image.name))
@@ -114,11 +114,11 @@ impl Registries {
     pub async fn pull_token(
         &self,
         owner: WorkspaceId,
-        secret: &str,
+        secret: &SecretId,
         reference: &str,
     ) -> Result<Option<Hidden>, Error> {
         let image = Reference::parse(reference)?;
-        let login = self.inner.secrets.reveal(owner, secret).await?;
+        let login = self.inner.secrets.open(owner, secret, &Target::Registry(&image.host)).await?;
         self.inner.token(&login, &image).await
     }
 }
@@ -260,7 +260,7 @@ impl Inner {
 
     async fn client(&self, image: &Reference) -> Result<&reqwest::Client, Error> {
         // No redirects: the login must not follow one.
-        let made = self.client.get_or_try_init(|| async { self.guard.store_client() }).await;
+        let made = self.client.get_or_try_init(|| async { self.guard.client() }).await;
         made.map_err(|error| silent(&image.host, &error))
     }
 

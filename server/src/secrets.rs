@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use common::ids::WorkspaceId;
-use common::secret::Hidden;
+use common::secret::{Hidden, Misuse, SecretId, Target};
 
 use crate::seal::{Broken, Sealer};
 use crate::store::secrets::{self, Secret};
@@ -32,8 +32,10 @@ pub struct KeyPair {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("there is no secret {0:?} in this workspace, or it has expired")]
-    NotFound(String),
+    #[error("there is no secret {:?} in this workspace, or it has expired", .0.as_str())]
+    NotFound(SecretId),
+    #[error("the secret {:?} {why}", .id.as_str())]
+    Misuse { id: SecretId, why: Misuse },
     #[error("a secret was sealed under another master key, or was tampered with")]
     Key,
     #[error("database")]
@@ -53,37 +55,54 @@ impl Secrets {
         Self { db, sealer: Arc::new(sealer.into()) }
     }
 
-    /// The secret with this id in the workspace, unless it has expired.
-    pub async fn reveal(&self, owner: WorkspaceId, id: &str) -> Result<KeyPair, Error> {
+    /// The secret with this id in the workspace, to be sent to this place.
+    ///
+    /// Nothing else gives a secret's value, so that no caller can forget to say where it goes.
+    ///
+    /// # Errors
+    /// `NotFound` also where it has expired; `Misuse` where it is not for this place.
+    pub async fn open(
+        &self,
+        owner: WorkspaceId,
+        id: &SecretId,
+        target: &Target<'_>,
+    ) -> Result<KeyPair, Error> {
         let Some((secret, sealed)) = secrets::find(&self.db, owner, id).await? else {
-            return Err(Error::NotFound(id.to_owned()));
+            return Err(Error::NotFound(id.clone()));
         };
-        let secret_key = self.open(owner, &secret, sealed)?;
+        check(&secret, target)?;
+        let secret_key = self.unseal(owner, &secret, sealed)?;
         Ok(KeyPair { access_key: secret.access_key, secret_key })
     }
 
     /// The secrets with these ids, in this order, as a container gets them.
     ///
     /// # Errors
-    /// `NotFound` names the first that is missing or has expired.
-    pub async fn reveal_all(
+    /// The first that is missing, has expired or is not for containers.
+    pub async fn for_container(
         &self,
         owner: WorkspaceId,
         ids: &[String],
     ) -> Result<Vec<common::secret::Secret>, Error> {
-        let mut found: HashMap<String, _> = match ids {
+        // What is no name cannot be the id of a secret that a package lists.
+        let named = |id: &String| {
+            SecretId::named(id).map_err(|_| Error::NotFound(SecretId::stored(id.clone())))
+        };
+        let ids = ids.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+        let mut found: HashMap<SecretId, _> = match ids.as_slice() {
             [] => HashMap::new(),
             ids => {
                 let found = secrets::find_all(&self.db, owner, ids).await?;
                 found.into_iter().map(|found| (found.0.id.clone(), found)).collect()
             }
         };
-        let reveal = |id: &String| {
+        let reveal = |id: &SecretId| {
             let (secret, sealed) = found.remove(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-            let secret_key = self.open(owner, &secret, sealed)?;
+            check(&secret, &Target::Container)?;
+            let secret_key = self.unseal(owner, &secret, sealed)?;
             Ok(common::secret::Secret {
-                id: secret.id,
-                secret_type: secret.kind,
+                id: secret.id.as_str().to_owned(),
+                secret_type: secret.purpose.kind(),
                 expires_at: secret.expires_at,
                 access_key: Hidden(secret.access_key),
                 params: secret.params,
@@ -94,7 +113,12 @@ impl Secrets {
         ids.iter().map(reveal).collect()
     }
 
-    fn open(&self, owner: WorkspaceId, secret: &Secret, sealed: Vec<u8>) -> Result<String, Error> {
+    fn unseal(
+        &self,
+        owner: WorkspaceId,
+        secret: &Secret,
+        sealed: Vec<u8>,
+    ) -> Result<String, Error> {
         let plain = self.sealer.open(&bound_to(owner, secret), sealed)?;
         String::from_utf8(plain).map_err(|_| Error::Key)
     }
@@ -111,6 +135,21 @@ impl Secrets {
         Ok(())
     }
 
+    /// Keeps a secret under another id too; false where there is none.
+    pub async fn copy(
+        &self,
+        owner: WorkspaceId,
+        from: &SecretId,
+        to: SecretId,
+    ) -> Result<bool, Error> {
+        let Some((secret, sealed)) = secrets::find(&self.db, owner, from).await? else {
+            return Ok(false);
+        };
+        let secret_key = self.unseal(owner, &secret, sealed)?;
+        self.keep(owner, &Secret { id: to, ..secret }, &secret_key).await?;
+        Ok(true)
+    }
+
     /// Seals everything under the newest key that is not yet. Asking again goes on where an
     /// earlier call was broken off.
     pub async fn reseal(&self) -> Result<Resealed, Error> {
@@ -125,9 +164,9 @@ impl Secrets {
     /// Seals the next few secrets anew; gives the last it looked at, and `None` at the end.
     async fn reseal_some(
         &self,
-        after: Option<&(WorkspaceId, String)>,
+        after: Option<&(WorkspaceId, SecretId)>,
         all: &mut Resealed,
-    ) -> Result<Option<(WorkspaceId, String)>, Error> {
+    ) -> Result<Option<(WorkspaceId, SecretId)>, Error> {
         let transaction = store::begin(&self.db).await?;
         let page = secrets::page(&transaction, after, RESEALED_AT_ONCE).await?;
         let last = page.last().map(|(owner, secret, _)| (*owner, secret.id.clone()));
@@ -137,7 +176,7 @@ impl Secrets {
             }
             let bound_to = bound_to(owner, &secret);
             let Ok(plain) = self.sealer.open(&bound_to, sealed) else {
-                tracing::warn!(workspace = %owner, secret = secret.id, "a secret does not open");
+                tracing::warn!(workspace = %owner, secret = %secret.id, "a secret does not open");
                 all.broken += 1;
                 continue;
             };
@@ -158,29 +197,47 @@ impl From<Broken> for Error {
 
 /// What a seal belongs to: the row with all that decides on its use. None of the texts has a NUL.
 fn bound_to(owner: WorkspaceId, secret: &Secret) -> String {
-    let Secret { id, kind, access_key, .. } = secret;
+    let Secret { id, purpose, access_key, .. } = secret;
+    let (kind, bound) = (purpose.kind(), purpose.bound_to().unwrap_or_default());
     let ends = secret.expires_at.map_or(0, |end| end.timestamp_micros());
-    format!("{owner}\0{id}\0{kind}\0{access_key}\0{ends}")
+    format!("{owner}\0{id}\0{kind}\0{bound}\0{access_key}\0{ends}")
+}
+
+fn check(secret: &Secret, target: &Target<'_>) -> Result<(), Error> {
+    let checked = secret.purpose.check(&secret.access_key, target);
+    checked.map_err(|why| Error::Misuse { id: secret.id.clone(), why })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use common::origin::Origin;
+    use common::secret::Purpose;
+    use common::spec::{Cloud, Provider};
     use uuid::Uuid;
 
     use super::*;
     use crate::api::testing;
     use crate::seal::MasterKey;
 
+    fn named(id: &str) -> SecretId {
+        SecretId::named(id).unwrap()
+    }
+
+    async fn open(secrets: &Secrets, owner: WorkspaceId, id: &str) -> Result<KeyPair, Error> {
+        let provider = Provider::Aws { region: "r".to_owned() };
+        let bucket = Cloud { provider, name: "b".to_owned(), endpoint: None, secret: None };
+        secrets.open(owner, &named(id), &Target::Bucket(&bucket)).await
+    }
+
     fn secret(id: &str) -> Secret {
         Secret {
-            id: id.to_owned(),
-            kind: "aws".to_owned(),
+            id: named(id),
+            purpose: Purpose::Aws,
             name: String::new(),
             access_key: "AK".to_owned(),
             params: BTreeMap::new(),
-            hidden: false,
             expires_at: None,
         }
     }
@@ -193,11 +250,11 @@ mod tests {
 
         secrets.keep(owner, &secret("s"), "TOPSECRET").await.unwrap();
 
-        let pair = secrets.reveal(owner, "s").await.ok().unwrap();
+        let pair = open(&secrets, owner, "s").await.ok().unwrap();
         assert_eq!((pair.access_key.as_str(), pair.secret_key.as_str()), ("AK", "TOPSECRET"));
-        assert!(matches!(secrets.reveal(other, "s").await, Err(Error::NotFound(_))));
+        assert!(matches!(open(&secrets, other, "s").await, Err(Error::NotFound(_))));
         let stranger = Secrets::new(db.clone(), [8; 32]);
-        assert!(matches!(stranger.reveal(owner, "s").await, Err(Error::Key)));
+        assert!(matches!(open(&stranger, owner, "s").await, Err(Error::Key)));
     }
 
     #[tokio::test]
@@ -207,23 +264,55 @@ mod tests {
         let thief = WorkspaceId::new(Uuid::now_v7());
         let keeper = Secrets::new(db.clone(), [7; 32]);
         keeper.keep(owner, &secret("s"), "TOPSECRET").await.unwrap();
-        let (_, sealed) = secrets::find(&db, owner, "s").await.unwrap().unwrap();
+        let (_, sealed) = secrets::find(&db, owner, &named("s")).await.unwrap().unwrap();
         assert!(!sealed.windows(9).any(|bytes| bytes == b"TOPSECRET"));
 
+        let elsewhere = Purpose::Azure { endpoint: Some(Origin::parse("https://e").unwrap()) };
         let later = Some(crate::clock::now() + chrono::TimeDelta::days(9));
         for (whose, row) in [
             (owner, secret("t")),
             (thief, secret("s")),
-            (owner, Secret { kind: "other".to_owned(), ..secret("s") }),
+            (owner, Secret { purpose: Purpose::Other, ..secret("s") }),
+            (owner, Secret { purpose: elsewhere, ..secret("s") }),
             (owner, Secret { access_key: "AK2".to_owned(), ..secret("s") }),
             (owner, Secret { expires_at: later, ..secret("s") }),
         ] {
             secrets::put(&db, whose, &row, sealed.clone()).await.unwrap();
 
-            assert!(matches!(keeper.reveal(whose, &row.id).await, Err(Error::Key)), "{row:?}");
+            let copied = keeper.copy(whose, &row.id, named("copy")).await;
+            assert!(matches!(copied, Err(Error::Key)), "{row:?}");
         }
         secrets::put(&db, owner, &secret("s"), sealed).await.unwrap();
-        assert!(keeper.reveal(owner, "s").await.is_ok());
+        assert!(open(&keeper, owner, "s").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_secret_opens_for_what_it_is_for_only() {
+        let (db, _folder) = testing::database().await;
+        let owner = WorkspaceId::new(Uuid::now_v7());
+        let secrets = Secrets::new(db, [7; 32]);
+        let purpose = Purpose::Url { origin: Origin::parse("https://host.example").unwrap() };
+        let password = Secret { purpose, ..secret("password") };
+        secrets.keep(owner, &password, "TOPSECRET").await.unwrap();
+        secrets.keep(owner, &secret("keys"), "TOPSECRET").await.unwrap();
+        let to_url =
+            async |id: &str, url: &str| secrets.open(owner, &named(id), &Target::Url(url)).await;
+
+        assert!(to_url("password", "https://host.example/a").await.is_ok());
+        for (id, url) in [("password", "https://evil.example/a"), ("keys", "https://host.example/")]
+        {
+            assert!(matches!(to_url(id, url).await, Err(Error::Misuse { .. })), "{id} to {url}");
+        }
+        assert!(matches!(open(&secrets, owner, "password").await, Err(Error::Misuse { .. })));
+        let listed = |id: &str| vec![id.to_owned()];
+        let in_container = secrets.for_container(owner, &listed("password")).await;
+        assert!(matches!(in_container, Err(Error::Misuse { .. })));
+        assert!(secrets.for_container(owner, &listed("keys")).await.is_ok());
+        let derived = SecretId::of_image("app", "a", "1.0");
+        let login = Secret { id: derived.clone(), purpose: Purpose::Other, ..secret("x") };
+        secrets.keep(owner, &login, "TOPSECRET").await.unwrap();
+        let in_container = secrets.for_container(owner, &listed(derived.as_str())).await;
+        assert!(matches!(in_container, Err(Error::NotFound(_))));
     }
 
     #[tokio::test]
@@ -238,7 +327,7 @@ mod tests {
         }
         let all_open = async |with: &Secrets| {
             for i in 0..n {
-                let pair = with.reveal(owner, &format!("s{i:03}")).await.ok().unwrap();
+                let pair = open(with, owner, &format!("s{i:03}")).await.ok().unwrap();
                 assert_eq!(pair.secret_key, format!("key {i}"));
             }
         };
@@ -253,7 +342,7 @@ mod tests {
         let rest = again.reseal().await.unwrap();
         assert_eq!((some.done, rest.done, rest.broken), (RESEALED_AT_ONCE, 20, 0));
         all_open(&Secrets::new(db.clone(), Sealer::new(&new, &[]))).await;
-        assert!(matches!(before.reveal(owner, "s000").await, Err(Error::Key)));
+        assert!(matches!(open(&before, owner, "s000").await, Err(Error::Key)));
     }
 
     #[tokio::test]
@@ -279,6 +368,6 @@ mod tests {
 
         secrets.keep(owner, &expired, "x").await.unwrap();
 
-        assert!(matches!(secrets.reveal(owner, "s").await, Err(Error::NotFound(_))));
+        assert!(matches!(open(&secrets, owner, "s").await, Err(Error::NotFound(_))));
     }
 }

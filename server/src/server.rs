@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, AccessCode, App, Settings};
 use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
+use crate::data::address::Guard;
 use crate::data::{self, Bucket, Data};
 use crate::earnings;
 use crate::keys::{Keys, MasterKeys};
@@ -78,13 +79,15 @@ impl Server {
 
         let db = store::open(&config.database()).await?;
         let secrets = Secrets::new(db.clone(), keys.master.sealer());
+        let guard = Guard::new(config.data.allow_private_addresses);
+        let guard = guard.with_ports(config.data.allowed_ports);
         let options = data::Options {
             bucket: bucket(&config.data_dir, config.data.s3.clone()),
-            allow_private_addresses: config.data.allow_private_addresses,
+            guard,
             public_url: public_url.clone(),
             link_key: keys.link,
         };
-        let registries = Registries::new(secrets.clone(), options.allow_private_addresses);
+        let registries = Registries::new(secrets.clone(), guard);
         let data = Data::open(options, secrets.clone()).await?;
 
         let stop = CancellationToken::new();
@@ -246,6 +249,8 @@ fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {
 
 #[cfg(test)]
 mod tests {
+    use common::secret::{Purpose, SecretId};
+
     use super::*;
 
     #[tokio::test]
@@ -256,13 +261,13 @@ mod tests {
         let keys = || MasterKeys::load_or_make(&folder.path().join("keys")).unwrap();
         std::fs::create_dir(folder.path().join("keys")).unwrap();
         let owner = WorkspaceId::new(uuid::Uuid::now_v7());
+        let id = SecretId::named("s").unwrap();
         let secret = store::secrets::Secret {
-            id: "s".to_owned(),
-            kind: "other".to_owned(),
+            id: id.clone(),
+            purpose: Purpose::Other,
             name: String::new(),
             access_key: String::new(),
             params: std::collections::BTreeMap::new(),
-            hidden: false,
             expires_at: None,
         };
         let db = store::open(&config.database()).await.unwrap();
@@ -274,8 +279,10 @@ mod tests {
 
             assert_eq!(resealed, Resealed { done: 1, broken: 0 });
             let now = Secrets::new(db.clone(), keys().sealer());
-            assert_eq!(now.reveal(owner, "s").await.ok().unwrap().secret_key, "hush");
-            assert!(first.reveal(owner, "s").await.is_err());
+            let listed = [id.as_str().to_owned()];
+            let opened = now.for_container(owner, &listed).await.ok().unwrap();
+            assert_eq!(opened[0].secret_key.0, "hush");
+            assert!(first.for_container(owner, &listed).await.is_err());
         }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use common::ids::WorkspaceId;
 use common::protocol::{BlobReply, BlobRequest, Cache};
-use common::secret::{Hidden, Secret};
+use common::secret::{Hidden, Secret, SecretKind};
 use common::task::Stage;
 use server::data::key::{BlobKey, Whose};
 use tokio::io::AsyncReadExt as _;
@@ -18,7 +18,7 @@ use crate::world::{WORKSPACE, lease, spec};
 fn secret(id: &str, value: &str) -> Secret {
     Secret {
         id: id.to_owned(),
-        secret_type: "other".to_owned(),
+        secret_type: SecretKind::Other,
         expires_at: None,
         access_key: Hidden(String::new()),
         params: BTreeMap::new(),

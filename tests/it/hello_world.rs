@@ -87,11 +87,13 @@ async fn a_private_address_is_not_fetched_unless_the_owner_allows_it() -> Result
     if !has_python() {
         return Ok(());
     }
-    let shape = Shape::nodes(0).set("DATA__ALLOW_PRIVATE_ADDRESSES", "false");
+    let url = web::serve(TEXT).await?;
+    let port = url.rsplit(':').next().context("port")?;
+    let shape = Shape::nodes(0)
+        .set("DATA__ALLOW_PRIVATE_ADDRESSES", "false")
+        .set("DATA__ALLOWED_PORTS", &format!("[80, {port}]"));
     Market::open(shape, async |market, client| {
         push(market).await?;
-        let url = web::serve(TEXT).await?;
-        let port = url.rsplit(':').next().context("port")?;
 
         for host in ["127.0.0.1", "localhost", "[::1]", "2130706433", "0.0.0.0"] {
             let id = start(&client, &format!("http://{host}:{port}/"), json!({})).await?;

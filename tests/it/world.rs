@@ -12,7 +12,7 @@ use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
 use common::objects::{Object, Objects, Place};
 use common::protocol::{CacheFile, Orders, Sync, Version};
 use common::resources::Resources;
-use common::secret::{Hidden, Secret};
+use common::secret::{Hidden, Secret, SecretId};
 use common::spec::{
     Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
     RunSpec, Source,
@@ -98,7 +98,13 @@ impl Port for World {
         if wait {
             newest.wait_for(|newest| *newest > own).await.expect("the world has its sender");
         }
-        Ok(Orders::Work { works: Vec::new(), assign: Vec::new(), cancel: Vec::new(), settled })
+        Ok(Orders::Work {
+            works: Vec::new(),
+            assign: Vec::new(),
+            cancel: Vec::new(),
+            settled,
+            probe: false,
+        })
     }
 
     fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>> {
@@ -141,7 +147,7 @@ impl Port for World {
         let state = self.state();
         let find = |id: &String| {
             let secret = state.secrets.get(&(owner, id.clone())).cloned();
-            secret.ok_or_else(|| secrets::Error::NotFound(id.clone()))
+            secret.ok_or_else(|| secrets::Error::NotFound(SecretId::stored(id.clone())))
         };
         ids.iter().map(find).collect()
     }
@@ -149,10 +155,10 @@ impl Port for World {
     async fn pull_token(
         &self,
         _: WorkspaceId,
-        secret: &str,
+        secret: &SecretId,
         _: &str,
     ) -> Result<Option<Hidden>, registry::Error> {
-        Err(secrets::Error::NotFound(secret.to_owned()).into())
+        Err(secrets::Error::NotFound(secret.clone()).into())
     }
 
     async fn cached(&self, whose: Whose) -> Result<Vec<CacheFile>, data::Error> {
@@ -236,6 +242,7 @@ pub fn message() -> Sync {
         holding: Vec::new(),
         receipts: Vec::new(),
         logs: Vec::new(),
+        probe: None,
         wait_ms: 0,
     }
 }

@@ -135,6 +135,7 @@ impl Node {
             holding: Vec::new(),
             receipts: self.ended.iter().map(|(_, receipt)| receipt.clone()).collect(),
             logs: Vec::new(),
+            probe: None,
             wait_ms: WAIT_MS,
         }
     }

@@ -35,7 +35,7 @@ impl Market {
         let present: Vec<NodeId> = self
             .open
             .iter()
-            .filter(|id| self.nodes.get(id).is_some_and(|node| !node.is_aside_for_some(now)))
+            .filter(|id| self.nodes.get(id).is_some_and(|node| !node.health.is_aside_for_some(now)))
             .copied()
             .collect();
         for id in present {

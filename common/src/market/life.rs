@@ -138,6 +138,7 @@ impl Market {
     pub fn tick(&mut self, now: DateTime<Utc>) {
         self.begin_due(now);
         self.expire_nodes(now);
+        self.follow_probes(now);
         let ids: Vec<RunId> = self.runs.keys().copied().collect();
         for id in ids {
             if self.runs.get(&id).is_some_and(|run| past_job_timeout(run, now)) {

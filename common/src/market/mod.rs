@@ -7,6 +7,7 @@
 mod active;
 mod dispatch;
 mod gpus;
+mod health;
 mod life;
 mod money;
 mod movement;
@@ -59,10 +60,13 @@ pub struct Policy {
     pub start: TimeDelta,
     /// A task that so many nodes have lost is given up.
     pub losses_max: u32,
-    /// So many faults in a row set a node aside.
+    /// So many faults in a row with one customer's tasks set a node aside for this customer; so
+    /// many with several customers' make the server ask the node for a probe.
     pub strikes_max: u32,
-    /// For so long.
+    /// How long a node is set aside.
     pub aside: TimeDelta,
+    /// A node that does not answer a probe within this time has failed it.
+    pub probe: TimeDelta,
 }
 
 impl Default for Policy {
@@ -74,6 +78,7 @@ impl Default for Policy {
             losses_max: 8,
             strikes_max: 3,
             aside: TimeDelta::seconds(60),
+            probe: TimeDelta::seconds(60),
         }
     }
 }

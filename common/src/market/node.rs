@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::Market;
 use super::gpus::Gpus;
+use super::health::Health;
 use super::run::Run;
 use crate::device::Device;
 use crate::ids::{NodeId, WorkspaceId};
@@ -33,19 +34,9 @@ pub struct Node {
     pub(super) listed: BTreeSet<Lease>,
     /// It has answered for its leases until then.
     pub(super) until: DateTime<Utc>,
-    /// Faults in a row.
-    pub(super) strikes: u32,
-    /// Whose tasks all of them were; `None` where they were of several customers.
-    struck_by: Option<WorkspaceId>,
-    aside: Option<Aside>,
-}
-
-/// A node gets no tasks for a while.
-#[derive(Debug, Clone, Copy)]
-struct Aside {
-    until: DateTime<Utc>,
-    /// Of this customer: its data or image may be what is at fault. `None` is of nobody.
-    customer: Option<WorkspaceId>,
+    pub(super) health: Health,
+    /// It said with its last message how its probe stands.
+    pub(super) tells_of_probe: bool,
 }
 
 impl Node {
@@ -63,9 +54,8 @@ impl Node {
             used: Resources::NONE,
             listed: BTreeSet::new(),
             until,
-            strikes: 0,
-            struck_by: None,
-            aside: None,
+            health: Health::default(),
+            tells_of_probe: false,
         }
     }
 
@@ -75,16 +65,7 @@ impl Node {
 
     /// Whether it gets no tasks of this customer.
     pub fn is_aside(&self, customer: WorkspaceId, now: DateTime<Utc>) -> bool {
-        self.aside_now(now).is_some_and(|aside| aside.customer.is_none_or(|of| of == customer))
-    }
-
-    /// Whether there are customers whose tasks it does not get.
-    pub(super) fn is_aside_for_some(&self, now: DateTime<Utc>) -> bool {
-        self.aside_now(now).is_some()
-    }
-
-    fn aside_now(&self, now: DateTime<Utc>) -> Option<Aside> {
-        self.aside.filter(|aside| aside.until > now)
+        self.health.is_aside(customer, now)
     }
 
     pub fn capacity(&self) -> Resources {
@@ -142,26 +123,6 @@ impl Market {
             }
             self.nodes.remove(&id);
             self.open.remove(&id);
-        }
-    }
-
-    /// Counts a fault of the node's own with a customer's task; too many in a row set it aside
-    /// for a while. Faults with one customer's tasks alone set it aside for that one alone, so
-    /// that nobody's bad data or image takes the nodes away from the others.
-    pub(super) fn strike(&mut self, id: NodeId, customer: WorkspaceId, now: DateTime<Utc>) {
-        let policy = self.policy;
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        if node.strikes == 0 {
-            node.struck_by = Some(customer);
-        } else if node.struck_by != Some(customer) {
-            node.struck_by = None;
-        }
-        node.strikes += 1;
-        if node.strikes >= policy.strikes_max {
-            let before = node.aside_now(now).map(|aside| aside.customer);
-            let customer = node.struck_by.filter(|of| before.is_none_or(|b| b == Some(*of)));
-            node.aside = Some(Aside { until: now + policy.aside, customer });
-            node.strikes = 0;
         }
     }
 }

@@ -59,12 +59,10 @@ impl Market {
             Stage::Partition | Stage::Assemble => Credits::ZERO,
         };
         let Some((_, active)) = self.release(run_id, lease.task.index) else { return };
-        let Some(operator) = self.nodes.get_mut(&active.node).map(|node| {
-            node.strikes = 0;
-            node.operator
-        }) else {
-            return;
-        };
+        let Some(customer) = self.runs.get(&run_id).map(|run| run.spec.workspace) else { return };
+        let Some(node) = self.nodes.get_mut(&active.node) else { return };
+        node.health.succeed(customer);
+        let operator = node.operator;
         self.capture(lease.task, operator, cost, now);
         self.put_task(TaskRecord {
             ended_at: Some(now),

@@ -62,6 +62,10 @@ impl Market {
             node.device = sync.device;
         }
         node.until = until;
+        node.tells_of_probe = sync.probe.is_some();
+        if let Some(probe) = sync.probe {
+            node.health.take_probe(&probe, self.policy, now);
+        }
         node.listed = sync.holding.iter().map(|held| held.lease).collect();
         node.listed.extend(receipts.iter().map(|(receipt, ..)| receipt.lease));
         self.open.insert(id);
@@ -95,11 +99,12 @@ impl Market {
             .filter(|lease| !spoken.contains(lease))
             .copied()
             .collect();
-        if assigned.is_empty() && cancel.is_empty() && settled.is_empty() {
+        let probe = node.health.wants_probe() && !node.tells_of_probe;
+        if assigned.is_empty() && cancel.is_empty() && settled.is_empty() && !probe {
             return None;
         }
         let (works, assign) = self.assignments(assigned);
-        Some(Orders::Work { works, assign, cancel, settled })
+        Some(Orders::Work { works, assign, cancel, settled, probe })
     }
 
     /// The leases as a node gets them, as many as one message carries, with each one's work.

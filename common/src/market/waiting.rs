@@ -20,8 +20,10 @@ pub enum Waiting {
 pub struct Obstacles {
     pub nodes: usize,
     pub silent: usize,
-    /// Set aside after faults in a row.
+    /// Set aside for this customer, after faults in a row with its tasks.
     pub aside: usize,
+    /// Set aside for everybody, after a failed probe.
+    pub failed_probe: usize,
     /// Where the job may not run.
     pub elsewhere: usize,
     pub too_few_cpus: usize,
@@ -52,7 +54,8 @@ impl Obstacles {
     }
 
     fn is_explained(&self) -> bool {
-        let obstructed = self.silent + self.aside + self.unfit() + self.busy + self.failed_there;
+        let set_aside = self.aside + self.failed_probe;
+        let obstructed = self.silent + set_aside + self.unfit() + self.busy + self.failed_there;
         self.lacks_credits || obstructed == self.nodes
     }
 }
@@ -93,6 +96,8 @@ impl Market {
         let stuck = |failed_on: &[NodeId]| !self.has_another(run, failed_on, now);
         if !node.is_present(now) {
             Some(&mut obstacles.silent)
+        } else if node.health.has_failed_probe() {
+            Some(&mut obstacles.failed_probe)
         } else if node.is_aside(run.spec.workspace, now) {
             Some(&mut obstacles.aside)
         } else if !node.is_admitted(run) {

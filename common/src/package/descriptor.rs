@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::loose::{Invalid, Loose};
-use crate::spec::{Cloud, Params};
+use crate::origin::Origin;
+use crate::secret::{Purpose, SecretId, Target};
+use crate::spec::{Cloud, Params, Provider};
 
 const URL_CHARS_MAX: usize = 4096;
 const SECRET_CHARS_MAX: usize = 4096;
+const ID_CHARS_MAX: usize = 255;
 const TYPE_PREFIX: &str = "type.googleapis.com/bytenite.data_source.";
 
 /// A descriptor in its one canonical form, as it is kept and shown. It never holds a secret's
@@ -19,6 +22,10 @@ const TYPE_PREFIX: &str = "type.googleapis.com/bytenite.data_source.";
 pub struct Descriptor {
     pub name: String,
     pub params: Params,
+    /// The secret that keeps the keys which were given in the descriptor itself. It is no param:
+    /// nobody can name it, and nobody is shown it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_secret: Option<SecretId>,
 }
 
 /// A place that a descriptor names.
@@ -32,7 +39,7 @@ pub enum DataPlace {
     Url {
         url: String,
         username: Option<String>,
-        secret: Option<String>,
+        secret: Option<SecretId>,
     },
     /// A file to be uploaded into Fanfold's bucket.
     File {
@@ -99,13 +106,21 @@ impl Descriptor {
             "dataDestination" => Self::check_destination(fields)?,
             _ => Self::check_source(fields)?,
         };
-        Ok(checked.place)
+        Ok(match &self.own_secret {
+            Some(own) => checked.place.with_secret(Some(own.clone())),
+            None => checked.place,
+        })
     }
 }
 
 impl DataPlace {
     /// The canonical descriptor of this place.
     pub fn descriptor(&self) -> Descriptor {
+        let own_secret = self.secret().filter(|id| !id.is_named()).cloned();
+        Descriptor { own_secret, ..self.shown() }
+    }
+
+    fn shown(&self) -> Descriptor {
         let (name, kind, fields) = match self {
             Self::Cloud { bucket, paths } => return cloud::descriptor(bucket, paths),
             Self::Url { url, username, secret } => (
@@ -114,7 +129,7 @@ impl DataPlace {
                 vec![
                     ("url", Some(url.as_str())),
                     ("username", username.as_deref()),
-                    ("secret_id", secret.as_deref()),
+                    ("secret_id", named(secret.as_ref())),
                 ],
             ),
             Self::File { name } => {
@@ -127,24 +142,53 @@ impl DataPlace {
     }
 
     /// The id of the secret that opens this place.
-    pub fn secret(&self) -> Option<&str> {
+    pub fn secret(&self) -> Option<&SecretId> {
         match self {
-            Self::Cloud { bucket, .. } => bucket.secret.as_deref(),
-            Self::Url { secret, .. } => secret.as_deref(),
+            Self::Cloud { bucket, .. } => bucket.secret.as_ref(),
+            Self::Url { secret, .. } => secret.as_ref(),
             Self::File { .. } | Self::Bucket | Self::Bypass => None,
         }
     }
 
-    /// The same place, opened by this secret.
+    /// The same place, opened by this secret or by none.
     #[must_use]
-    pub fn with_secret(self, id: String) -> Self {
+    pub fn with_secret(self, secret: Option<SecretId>) -> Self {
         match self {
             Self::Cloud { bucket, paths } => {
-                Self::Cloud { bucket: Cloud { secret: Some(id), ..bucket }, paths }
+                Self::Cloud { bucket: Cloud { secret, ..bucket }, paths }
             }
-            Self::Url { url, username, .. } => Self::Url { url, username, secret: Some(id) },
+            Self::Url { url, username, .. } => Self::Url { url, username, secret },
             Self::File { .. } | Self::Bucket | Self::Bypass => self,
         }
+    }
+
+    /// Where a secret that opens this place is sent; `None` where none is needed.
+    pub fn target(&self) -> Option<Target<'_>> {
+        match self {
+            Self::Cloud { bucket, .. } => Some(Target::Bucket(bucket)),
+            Self::Url { url, .. } => Some(Target::Url(url)),
+            Self::File { .. } | Self::Bucket | Self::Bypass => None,
+        }
+    }
+
+    /// What keys are for that were given in the descriptor of this place: for it alone.
+    pub fn purpose(&self) -> Option<Purpose> {
+        let bucket = match self {
+            Self::Cloud { bucket, .. } => bucket,
+            Self::Url { url, .. } => {
+                return Origin::of(url).ok().map(|origin| Purpose::Url { origin });
+            }
+            Self::File { .. } | Self::Bucket | Self::Bypass => return None,
+        };
+        Some(match &bucket.provider {
+            Provider::Aws { .. } => Purpose::Aws,
+            Provider::Gcp { .. } => Purpose::Gcp,
+            Provider::Storj { .. } => Purpose::Storj,
+            Provider::Azure { .. } => {
+                let endpoint = bucket.endpoint.as_deref().and_then(|url| Origin::of(url).ok());
+                Purpose::Azure { endpoint }
+            }
+        })
     }
 }
 
@@ -158,7 +202,20 @@ fn described(name: &str, kind: Option<&str>, fields: Vec<(&str, Option<&str>)>) 
             params.insert(key.to_owned(), value.into());
         }
     }
-    Descriptor { name: name.to_owned(), params }
+    Descriptor { name: name.to_owned(), params, own_secret: None }
+}
+
+/// An id that may be shown.
+fn named(secret: Option<&SecretId>) -> Option<&str> {
+    secret.filter(|id| id.is_named()).map(SecretId::as_str)
+}
+
+/// The secret that a caller names.
+fn secret_id(params: &mut Loose) -> Result<Option<SecretId>, Invalid> {
+    let field = params.name("secret_id");
+    let id = params.line("secret_id", ID_CHARS_MAX)?;
+    id.map(|id| SecretId::named(&id).map_err(|bad| Invalid::new(field, bad.to_string())))
+        .transpose()
 }
 
 /// The descriptor's name in plain form, the name's field for messages, and the params.
@@ -193,7 +250,7 @@ fn url(mut params: Loose) -> Result<Checked, Invalid> {
         .ok_or_else(|| Invalid::new(&field, "is missing: an http or https address"))?;
     check_url(&field, &url)?;
     params.value("name");
-    let secret = params.line("secret_id", 255)?;
+    let secret = secret_id(&mut params)?;
     let inline = inline(&mut params, "username", "password")?;
     let username = inline.as_ref().map(|inline| inline.access_key.clone());
     // A user name alone stands in a kept descriptor, beside the secret that holds its password.
@@ -249,7 +306,7 @@ fn finish(params: Loose, known: &str) -> Result<(), Invalid> {
 fn check_url(field: &str, url: &str) -> Result<(), Invalid> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    if host.is_empty() || url.contains(char::is_whitespace) {
+    if host.is_empty() || url.contains(char::is_whitespace) || Origin::of(url).is_err() {
         return Err(Invalid::new(field, "must be an http:// or https:// address"));
     }
     if host.contains('@') {

@@ -7,7 +7,7 @@ use common::device::Device;
 use common::ids::{NodeId, WorkspaceId};
 use common::market::CheckedSync;
 use common::protocol::{
-    Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Receipt, SignedReceipt, Sync,
+    Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Probe, Receipt, SignedReceipt, Sync,
 };
 use common::resources::{Resources, Usage};
 use common::task::{Lease, Stage};
@@ -47,6 +47,8 @@ pub struct Donor {
     pub timer: u64,
     pub holding: BTreeMap<Lease, Work>,
     receipts: BTreeMap<Lease, (Receipt, SignedReceipt)>,
+    /// The answer to a probe that it was asked for.
+    probe: Option<Probe>,
     archive: Vec<(Receipt, SignedReceipt)>,
 }
 
@@ -100,6 +102,7 @@ impl Donor {
             timer: 0,
             holding: BTreeMap::new(),
             receipts: BTreeMap::new(),
+            probe: None,
             archive: Vec::new(),
         }
     }
@@ -110,6 +113,7 @@ impl Donor {
         self.incarnation = random.draw();
         self.holding.clear();
         self.receipts.clear();
+        self.probe = None;
     }
 
     pub fn statement(&mut self, now: DateTime<Utc>, random: &mut Random) -> CheckedSync {
@@ -144,6 +148,7 @@ impl Donor {
             holding,
             receipts: receipts.iter().map(|(_, signed)| signed.clone()).collect(),
             logs,
+            probe: self.probe.take(),
             wait_ms: random.between(0, 8_000),
         };
         CheckedSync { sync, receipts }
@@ -151,7 +156,14 @@ impl Donor {
 
     /// Does as it is told; true where there is news to tell.
     pub fn obey(&mut self, orders: Orders) -> bool {
-        let Orders::Work { works, assign, cancel, settled } = orders else { return false };
+        let Orders::Work { works, assign, cancel, settled, probe } = orders else { return false };
+        if probe {
+            self.probe = Some(match self.temper {
+                Temper::Honest | Temper::Liar => Probe::Passed,
+                Temper::Faulty => Probe::Failed { message: "no space".to_owned() },
+                Temper::Stuck => Probe::Running,
+            });
+        }
         for lease in &settled {
             self.receipts.remove(lease);
         }

@@ -86,6 +86,7 @@ impl Server {
                 assign: Vec::new(),
                 cancel: Vec::new(),
                 settled: request.settled.clone(),
+                probe: false,
             };
             let orders = match orders {
                 Some(orders) => orders,

@@ -6,6 +6,7 @@ use common::spec::Image;
 use common::task::Stage;
 use tokio::task::JoinHandle;
 
+use super::pause::ECHO_GAP;
 use super::*;
 use crate::testing::{Asked, FakeServer, lease, opened, script_package, tools};
 
@@ -87,7 +88,13 @@ impl Play {
                 inputs: Inputs::Chunk { bytes: 0, name: "x".into() },
             })
             .collect();
-        Orders::Work { works: vec![work], assign, cancel: Vec::new(), settled: Vec::new() }
+        Orders::Work {
+            works: vec![work],
+            assign,
+            cancel: Vec::new(),
+            settled: Vec::new(),
+            probe: false,
+        }
     }
 
     async fn end(self) {
@@ -98,7 +105,7 @@ impl Play {
 }
 
 fn orders(assign: Vec<Assignment>, cancel: Vec<Lease>, settled: Vec<Lease>) -> Orders {
-    Orders::Work { works: Vec::new(), assign, cancel, settled }
+    Orders::Work { works: Vec::new(), assign, cancel, settled, probe: false }
 }
 
 fn running(sync: &Sync) -> usize {
@@ -246,5 +253,29 @@ async fn an_order_that_is_only_repeated_makes_no_busy_loop() {
 
     let pauses = start.elapsed().as_millis() / ECHO_GAP.as_millis();
     assert!(repeated <= pauses + 2, "{repeated} messages in {:?}", start.elapsed());
+    play.end().await;
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_once_and_said_until_it_is_heard() {
+    let Some(mut play) = Play::start("true").await else { return };
+    let asks = || Orders::Work {
+        works: Vec::new(),
+        assign: Vec::new(),
+        cancel: Vec::new(),
+        settled: Vec::new(),
+        probe: true,
+    };
+    let (first, answer) = play.next().await;
+    assert_eq!(first.probe, None);
+    answer.send(Ok(asks())).unwrap();
+
+    let (_, lost) = play.until(|sync| sync.probe == Some(Probe::Passed)).await;
+    lost.send(Err(link::Error::Disconnected)).unwrap();
+    let (again, answer) = play.next().await;
+    answer.send(Ok(orders(Vec::new(), Vec::new(), Vec::new()))).unwrap();
+    let (after, _) = play.next().await;
+
+    assert_eq!((again.probe, after.probe), (Some(Probe::Passed), None));
     play.end().await;
 }

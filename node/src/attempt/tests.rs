@@ -3,6 +3,7 @@
 use common::digest::Digest;
 use common::protocol::Cache;
 use common::resources::Resources;
+use common::secret::SecretKind;
 use common::spec::Image;
 use common::task::Stage;
 
@@ -116,7 +117,7 @@ fn texts(tools: &Tools<FakeServer>) -> String {
 async fn a_container_has_its_secrets_and_no_word_of_it_shows_them() {
     const VALUE: &str = "TOP\"SECRET-0123456789";
     let (server, _) = FakeServer::new();
-    let aws = Secret { secret_type: "aws".to_owned(), ..secret("S3", "AWSSECRET") };
+    let aws = Secret { secret_type: SecretKind::Aws, ..secret("S3", "AWSSECRET") };
     server.state().secrets = vec![secret("TOKEN", VALUE), aws];
     let dir = tempfile::tempdir().unwrap();
     let Some(tools) = tools(&server, dir.path()).await else { return };

@@ -81,6 +81,16 @@ impl Docker {
         })
     }
 
+    /// Checks that the engine works, with nothing of a customer's.
+    ///
+    /// # Errors
+    /// The engine does not answer: the node cannot run anything.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.client.ping().await.map_err(engine("answer a ping"))?;
+        self.client.version().await.map_err(engine("say its version"))?;
+        Ok(())
+    }
+
     /// Removes every container that this node made and that is still there: an earlier process
     /// of it was killed.
     pub async fn remove_leftovers(&self) -> Result<usize, Error> {

@@ -12,6 +12,7 @@ mod hostile;
 mod http;
 mod info;
 mod lists;
+mod secret_use;
 mod storage;
 mod table;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use common::credits::Credits;
 use common::digest::Digest;
+use common::ids::WorkspaceId;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,7 @@ use crate::config::{LimitsConfig, SignUpCode, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
+use crate::places::KeyedPlaces;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::Db;
@@ -52,6 +55,8 @@ type Answer = warp::reply::Response;
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Archives that are read into memory at the same time.
 const PUSHES_MAX: usize = 2;
+/// Answers that grow with what a workspace has, made at the same time: for one, and in all.
+const ANSWERS_MAX: (usize, usize) = (2, 12);
 /// Event streams at the same time.
 const STREAMS_MAX: usize = 256;
 const CODES_MAX: u32 = 10;
@@ -108,6 +113,8 @@ struct Doors {
     stop: CancellationToken,
     pushes: Semaphore,
     streams: Arc<Semaphore>,
+    /// For lists and logs: each can take several MiB.
+    answers: KeyedPlaces<WorkspaceId>,
     /// Codes sent to an address for a network, and coupons tried by a workspace.
     codes: Limits,
     /// Wrong codes for an address from a network.
@@ -152,6 +159,7 @@ fn filter(
         stop,
         pushes: Semaphore::new(PUSHES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        answers: KeyedPlaces::new(ANSWERS_MAX.0, ANSWERS_MAX.1),
         codes: Limits::new(CODES_MAX, CODES_REFILL),
         guesses: Pauses::default(),
         requests: Limits::per_minute(limits.requests_per_minute),

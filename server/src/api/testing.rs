@@ -20,6 +20,7 @@ use crate::api::{AccessCode, App, Settings, serve};
 use crate::config::LimitsConfig;
 use crate::config::WalletConfig;
 use crate::coordinator::Coordinator;
+use crate::data::address::Guard;
 use crate::data::{self, Data};
 use crate::mail::Mail;
 use crate::registry::Registries;
@@ -63,7 +64,7 @@ impl Door {
         let secrets = Secrets::new(db.clone(), [7; 32]);
         let options = data::Options {
             bucket: data::Bucket::Folder(folder.path().join("bucket")),
-            allow_private_addresses: true,
+            guard: Guard::new(true),
             public_url: url.clone(),
             link_key: [8; 32],
         };
@@ -93,7 +94,7 @@ impl Door {
                 earnings_delay_secs: 0,
             },
         };
-        let registries = Registries::new(secrets.clone(), true);
+        let registries = Registries::new(secrets.clone(), Guard::new(true));
         let app = App { db, data, coordinator, secrets, mail, registries, settings };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {

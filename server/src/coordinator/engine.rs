@@ -70,7 +70,7 @@ struct Batch {
 
 /// An answer to a node that changes nothing.
 fn nothing_to_say() -> Orders {
-    Orders::Work { works: vec![], assign: vec![], cancel: vec![], settled: vec![] }
+    Orders::Work { works: vec![], assign: vec![], cancel: vec![], settled: vec![], probe: false }
 }
 
 /// The caller sees its reply dropped and asks again.

@@ -54,6 +54,7 @@ async fn sync(coordinator: &Coordinator, node: NodeId, ended: Option<Receipt>) -
         holding: Vec::<Held>::new(),
         receipts: vec![],
         logs: vec![],
+        probe: None,
         wait_ms: 50,
     };
     let sign = |receipt: Receipt| {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::data;
+use crate::data::address::Guard;
 use crate::secrets::Secrets;
 use crate::store::accounts;
 use crate::store::testing::spec;
@@ -35,7 +36,7 @@ async fn granted() -> Room {
     let db = store::open(&url).await.unwrap();
     let options = data::Options {
         bucket: data::Bucket::Folder(folder.path().join("bucket")),
-        allow_private_addresses: false,
+        guard: Guard::new(false),
         public_url: "http://localhost".to_owned(),
         link_key: [8; 32],
     };
@@ -60,6 +61,7 @@ fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSyn
         holding: vec![],
         receipts: vec![],
         logs,
+        probe: None,
         wait_ms,
     };
     let sign = |receipt: Receipt| {

@@ -12,17 +12,57 @@ use std::time::Duration;
 
 use common::address::is_public;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use url::{Host, Url};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest silence of a server in the middle of an answer, and before its first byte.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const REDIRECTS_MAX: usize = 5;
+/// How many ports the server's owner can allow.
+const PORTS_MAX: usize = 32;
 
 /// Says where customers may send the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Guard {
+    /// Everything may be reached then, on any port.
     allow_private: bool,
+    ports: Ports,
+}
+
+/// The ports that are connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    ports: [u16; PORTS_MAX],
+    len: usize,
+}
+
+impl Ports {
+    /// Those of the web.
+    pub const WEB: Self = {
+        let mut ports = [0; PORTS_MAX];
+        ports[0] = 80;
+        ports[1] = 443;
+        Self { ports, len: 2 }
+    };
+
+    /// `None` where there are none, or more than can be allowed.
+    pub fn new(allowed: &[u16]) -> Option<Self> {
+        let mut ports = [0; PORTS_MAX];
+        ports.get_mut(..allowed.len())?.copy_from_slice(allowed);
+        (!allowed.is_empty()).then_some(Self { ports, len: allowed.len() })
+    }
+
+    fn has(&self, port: u16) -> bool {
+        self.ports[..self.len].contains(&port)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ports {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ports = Vec::<u16>::deserialize(deserializer)?;
+        Self::new(&ports).ok_or_else(|| D::Error::custom(format!("must be 1 to {PORTS_MAX} ports")))
+    }
 }
 
 /// Why an address is not connected to.
@@ -32,54 +72,51 @@ pub enum Refused {
     Scheme(String),
     #[error("the address names no host")]
     NoHost,
-    #[error("{0} is or leads to a private address, which cannot be reached from here")]
+    #[error("{0} is a private address, which cannot be reached from here")]
     Private(String),
-    #[error("there is no host {0}")]
+    /// Which of the two it is would tell what names the server's own network has.
+    #[error("there is no host {0}, or it leads to a private address")]
     Unknown(String),
-    #[error("it redirects more than {REDIRECTS_MAX} times")]
+    #[error("the port {0} cannot be reached from here: use the usual one of http or https")]
+    Port(u16),
+    #[error("it redirects too often")]
     Redirects,
 }
 
 impl Guard {
+    /// Reaches the ports of the web.
     pub const fn new(allow_private: bool) -> Self {
-        Self { allow_private }
+        Self { allow_private, ports: Ports::WEB }
     }
 
-    /// Checks what can be told without resolving: the scheme, and a host written as a number.
+    /// Reaches these ports too, and no others.
+    #[must_use]
+    pub const fn with_ports(self, ports: Ports) -> Self {
+        Self { ports, ..self }
+    }
+
+    /// Checks what can be told without resolving: the scheme, the port, and a host written as a
+    /// number. It is asked before each connection.
     pub fn check(self, url: &Url) -> Result<(), Refused> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Refused::Scheme(url.scheme().to_owned()));
         }
         let ip = match url.host() {
             None | Some(Host::Domain("")) => return Err(Refused::NoHost),
-            Some(Host::Domain(_)) => return Ok(()),
-            Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-            Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
+            Some(Host::Domain(_)) => None,
+            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
         };
-        if self.allows(ip) { Ok(()) } else { Err(Refused::Private(ip.to_string())) }
+        if let Some(ip) = ip.filter(|ip| !self.allows(*ip)) {
+            return Err(Refused::Private(ip.to_string()));
+        }
+        let port = url.port_or_known_default().unwrap_or_default();
+        if self.allow_private || self.ports.has(port) { Ok(()) } else { Err(Refused::Port(port)) }
     }
 
-    /// A client for whole URLs of customers; each hop of a redirect is checked.
-    pub fn web_client(self) -> reqwest::Result<reqwest::Client> {
-        let policy = reqwest::redirect::Policy::custom(move |attempt| {
-            if attempt.previous().len() > REDIRECTS_MAX {
-                return attempt.error(Refused::Redirects);
-            }
-            match self.check(attempt.url()) {
-                Ok(()) => attempt.follow(),
-                Err(refused) => attempt.error(refused),
-            }
-        });
-        self.client(policy)
-    }
-
-    /// A client for customers' object stores, whose protocol needs no redirects.
-    pub fn store_client(self) -> reqwest::Result<reqwest::Client> {
-        self.client(reqwest::redirect::Policy::none())
-    }
-
-    fn client(self, policy: reqwest::redirect::Policy) -> reqwest::Result<reqwest::Client> {
-        builder().redirect(policy).dns_resolver(Arc::new(self)).build()
+    /// A client for customers' addresses. It follows no redirects: whoever does checks each hop.
+    pub fn client(self) -> reqwest::Result<reqwest::Client> {
+        builder().redirect(reqwest::redirect::Policy::none()).dns_resolver(Arc::new(self)).build()
     }
 
     fn allows(self, ip: IpAddr) -> bool {
@@ -123,7 +160,7 @@ impl Resolve for Guard {
             }
             // One bad address refuses the name: which of them is connected to is chance.
             if found.iter().any(|address| !guard.allows(address.ip())) {
-                return Err(Refused::Private(host).into());
+                return Err(Refused::Unknown(host).into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
@@ -201,6 +238,25 @@ mod tests {
     }
 
     #[test]
+    fn only_the_allowed_ports_can_be_reached() {
+        let refused = |guard: Guard, url: &str| guard.check(&url.parse().unwrap()).err();
+        let (usual, open) = (Guard::new(false), Guard::new(true));
+        let wide = usual.with_ports(Ports::new(&[443, 9000]).unwrap());
+
+        for url in ["http://h.example/", "https://h.example:443/", "https://h.example:80/"] {
+            assert_eq!(refused(usual, url), None, "{url}");
+        }
+        for (url, port) in [("http://h.example:22/", 22), ("https://h.example:9000/", 9000)] {
+            assert_eq!(refused(usual, url), Some(Refused::Port(port)));
+            assert_eq!(refused(open, url), None);
+        }
+        assert_eq!(refused(wide, "https://h.example:9000/"), None);
+        assert_eq!(refused(wide, "http://h.example/"), Some(Refused::Port(80)));
+        assert_eq!(Ports::new(&[]), None);
+        assert_eq!(Ports::new(&[1; PORTS_MAX + 1]), None);
+    }
+
+    #[test]
     fn only_the_web_can_be_reached() {
         for url in ["file:///etc/passwd", "ftp://example.com/x", "gopher://example.com/"] {
             assert!(matches!(check(url), Err(Refused::Scheme(_))), "{url}");
@@ -212,7 +268,7 @@ mod tests {
         let resolved = Guard::new(false).resolve("localhost".parse().unwrap()).await;
 
         let error = resolved.err().unwrap();
-        assert_eq!(refusal(error.as_ref()), Some(&Refused::Private("localhost".into())));
+        assert_eq!(refusal(error.as_ref()), Some(&Refused::Unknown("localhost".into())));
         assert!(Guard::new(true).resolve("localhost".parse().unwrap()).await.is_ok());
     }
 }

@@ -22,9 +22,8 @@ const KEPT_MAX: usize = 64;
 /// Opens customers' places, all behind one guard.
 pub struct Customers {
     guard: Guard,
-    // The clients read the machine's certificates, which a server without remote sources lacks.
-    web: OnceCell<reqwest::Client>,
-    stores: OnceCell<reqwest::Client>,
+    // It reads the machine's certificates, which a server without remote sources lacks.
+    client: OnceCell<reqwest::Client>,
     kept: Mutex<Vec<Kept>>,
 }
 
@@ -37,12 +36,7 @@ struct Kept {
 
 impl Customers {
     pub fn new(guard: Guard) -> Arc<Self> {
-        Arc::new(Self {
-            guard,
-            web: OnceCell::new(),
-            stores: OnceCell::new(),
-            kept: Mutex::default(),
-        })
+        Arc::new(Self { guard, client: OnceCell::new(), kept: Mutex::default() })
     }
 
     /// A source that was opened a short while ago.
@@ -90,9 +84,7 @@ impl Customers {
         username: Option<&str>,
         keys: Option<&KeyPair>,
     ) -> Result<WebFile, Error> {
-        let client = self.web.get_or_try_init(async || self.guard.web_client()).await;
-        let client = client.map_err(std::io::Error::other)?.clone();
-        WebFile::new(client, self.guard, url, basic(username, keys))
+        WebFile::new(self.client().await?, self.guard, url, basic(username, keys))
     }
 
     /// Opens a bucket with its owner's keys.
@@ -101,9 +93,12 @@ impl Customers {
         cloud: &Cloud,
         keys: Option<&KeyPair>,
     ) -> Result<CloudBucket, Error> {
-        let client = self.stores.get_or_try_init(async || self.guard.store_client()).await;
-        let client = client.map_err(std::io::Error::other)?.clone();
-        CloudBucket::open(cloud, keys, self.guard, client)
+        CloudBucket::open(cloud, keys, self.guard, self.client().await?)
+    }
+
+    async fn client(&self) -> Result<reqwest::Client, Error> {
+        let client = self.client.get_or_try_init(async || self.guard.client()).await;
+        Ok(client.map_err(std::io::Error::other)?.clone())
     }
 }
 

@@ -5,13 +5,15 @@ use std::ops::Range;
 use common::objects::Object;
 use futures::{StreamExt as _, TryStreamExt as _};
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, LOCATION, RANGE,
 };
 use reqwest::{Response, StatusCode};
 use url::Url;
 
-use super::address::{self, Guard};
+use super::address::{self, Guard, Refused};
 use super::{ByteStream, Error, download};
+
+const REDIRECTS_MAX: usize = 5;
 
 /// A file behind a URL.
 #[derive(Clone)]
@@ -19,7 +21,7 @@ pub struct WebFile {
     client: reqwest::Client,
     guard: Guard,
     url: Url,
-    /// User name and password.
+    /// User name and password, which are sent to the URL's own origin only.
     basic: Option<(String, String)>,
 }
 
@@ -32,6 +34,8 @@ pub enum Probe {
 }
 
 impl WebFile {
+    /// The client must follow no redirects: this does, so that each hop is checked.
+    ///
     /// # Errors
     /// `Customer` where the URL cannot be used.
     pub fn new(
@@ -108,24 +112,43 @@ impl WebFile {
         }
     }
 
+    /// Asks for a range, and follows redirects.
     async fn request(&self, range: &Range<u64>) -> Result<Response, Error> {
-        // The client's resolver sees names only: a host written as a number is checked here.
-        self.guard
-            .check(&self.url)
-            .map_err(|refused| Error::Customer(format!("url: {refused}")))?;
+        let mut url = self.url.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = self.request_once(&url, range).await?;
+            if !is_redirect(answer.status()) {
+                return Ok(answer);
+            }
+            let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            url = location.and_then(|text| url.join(text).ok()).ok_or_else(|| self.odd())?;
+        }
+        Err(self.unreachable(&Refused::Redirects))
+    }
+
+    async fn request_once(&self, url: &Url, range: &Range<u64>) -> Result<Response, Error> {
+        // The client's resolver sees names only: the port, and a host written as a number, are
+        // checked here.
+        self.guard.check(url).map_err(|refused| self.unreachable(&refused))?;
         let mut request = self
             .client
-            .get(self.url.clone())
+            .get(url.clone())
             .header(RANGE, format!("bytes={}-{}", range.start, range.end - 1))
             // Ranges of a packed file would be of no use.
             .header(ACCEPT_ENCODING, "identity");
-        if let Some((user, password)) = &self.basic {
+        if let Some((user, password)) = &self.basic
+            && url.origin() == self.url.origin()
+        {
             request = request.basic_auth(user, Some(password));
         }
         request.send().await.map_err(|error| match address::refusal(&error) {
-            Some(refused) => Error::Customer(format!("url: {}: {refused}", self.shown())),
+            Some(refused) => self.unreachable(refused),
             None => broken(error),
         })
+    }
+
+    fn unreachable(&self, refused: &Refused) -> Error {
+        Error::Customer(format!("url: {}: {refused}", self.shown()))
     }
 
     /// An answer that is neither the file nor a range of it.
@@ -163,6 +186,10 @@ impl WebFile {
         let _ = url.set_password(None);
         url.into()
     }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 fn parse(text: &str, guard: Guard) -> Result<Url, Error> {

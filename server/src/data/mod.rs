@@ -5,6 +5,7 @@ pub mod address;
 pub mod caches;
 pub mod key;
 pub mod links;
+pub mod pace;
 
 mod assemble;
 mod bucket;
@@ -34,18 +35,22 @@ use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::objects::{Object, Objects};
 use common::protocol::Version;
+use common::secret::{SecretId, Target};
 use common::spec::{Assembler, Destination, Partitioner, RunSpec, Source};
 use futures::Stream;
 use reqwest::Method;
 
 use crate::clock;
+use crate::places::KeyedPlaces;
 use crate::secrets::{self, KeyPair, Secrets};
 use address::Guard;
 use customers::Customers;
 use key::BlobKey;
 use links::{Holder, LinkError, Links, OpenedLink};
 pub use look::{Listed, Looked, LookedKind};
+use pace::{Pace, Side};
 use source::Reader;
+pub use source::Resolved;
 use upload::Expected;
 
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
@@ -57,6 +62,7 @@ pub struct Data {
     links: Arc<Links>,
     customers: Arc<Customers>,
     secrets: Secrets,
+    looks: KeyedPlaces<WorkspaceId>,
 }
 
 /// How long a node may begin to read an object by itself after it was told where it is. It begins
@@ -67,8 +73,8 @@ const DIRECT_LIVES: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug, Clone)]
 pub struct Options {
     pub bucket: Bucket,
-    /// Whether URLs and endpoints of customers may lead to private and loopback addresses.
-    pub allow_private_addresses: bool,
+    /// Where URLs and endpoints of customers may lead.
+    pub guard: Guard,
     /// The server's address as its users see it, without a final slash: links start with it.
     pub public_url: String,
     /// Signs the links of a bucket that cannot sign its own.
@@ -145,8 +151,9 @@ impl Data {
         Ok(Self {
             bucket: bucket::Bucket::open(&options.bucket).await?,
             links: Arc::new(Links::new(&options.public_url, &options.link_key)),
-            customers: Customers::new(Guard::new(options.allow_private_addresses)),
+            customers: Customers::new(options.guard),
             secrets,
+            looks: look::places(),
         })
     }
 
@@ -245,15 +252,29 @@ impl Data {
 
     // --- Sources ---
 
-    /// Looks at a source: its objects, their sizes and versions. One that cannot be read by ranges is staged
-    /// in the bucket for `run`.
+    /// Looks at a source: its objects, their sizes and versions.
+    ///
+    /// # Errors
+    /// `Customer` where it cannot be read, or its server is slower than `pace` allows; the same
+    /// holds for all that read a source.
     pub async fn resolve(
+        &self,
+        owner: WorkspaceId,
+        source: &Source,
+        pace: &Pace,
+    ) -> Result<Resolved, Error> {
+        self.reader(owner, source, pace).await?.resolve(source).await
+    }
+
+    /// Copies a source that cannot be read by ranges into the bucket for `run`.
+    pub async fn stage(
         &self,
         run: RunId,
         owner: WorkspaceId,
         source: &Source,
+        pace: &Pace,
     ) -> Result<Objects, Error> {
-        self.reader(owner, source).await?.resolve(run, source).await
+        self.reader(owner, source, pace).await?.stage(run).await
     }
 
     /// Cuts objects with a built-in partitioner: small range reads, no copies.
@@ -262,8 +283,9 @@ impl Data {
         spec: &RunSpec,
         partitioner: Partitioner,
         objects: Objects,
+        pace: &Pace,
     ) -> Result<ChunkTable, Error> {
-        let reader = self.reader(spec.workspace, &spec.source).await?;
+        let reader = self.reader(spec.workspace, &spec.source, pace).await?;
         partition::partition(&reader, partitioner, objects).await
     }
 
@@ -274,12 +296,15 @@ impl Data {
         object: &Object,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        self.reader(spec.workspace, &spec.source).await?.read(object, range).await
+        let pace = Pace::new(Side::Source);
+        self.reader(spec.workspace, &spec.source, &pace).await?.read(object, range).await
     }
 
     /// A URL from which a node can read the object itself, or `None` where it must be passed on.
     pub async fn direct(&self, spec: &RunSpec, object: &Object) -> Result<Option<Direct>, Error> {
-        self.reader(spec.workspace, &spec.source).await?.direct(object, DIRECT_LIVES).await
+        let pace = Pace::new(Side::Source);
+        let reader = self.reader(spec.workspace, &spec.source, &pace).await?;
+        reader.direct(object, DIRECT_LIVES).await
     }
 
     // --- Folding ---
@@ -297,36 +322,62 @@ impl Data {
 
     /// Copies a final file to the run's destination (not called for the temporary bucket and
     /// bypass). Doing it twice gives the same.
-    pub async fn deliver(&self, spec: &RunSpec, file: &ResultFile) -> Result<(), Error> {
+    pub async fn deliver(
+        &self,
+        spec: &RunSpec,
+        file: &ResultFile,
+        pace: &Pace,
+    ) -> Result<(), Error> {
         let Destination::Cloud { bucket, folder } = &spec.destination else { return Ok(()) };
-        let keys = self.keys(spec.workspace, bucket.secret.as_deref()).await?;
+        let target = Target::Bucket(bucket);
+        let keys = self.keys(spec.workspace, bucket.secret.as_ref(), &target).await?;
         let destination = self.customers.bucket(bucket, keys.as_ref()).await?;
-        deliver::deliver(&self.bucket, &destination, folder, file).await
+        deliver::deliver(&self.bucket, &destination, folder, file, pace).await
     }
 
     /// A source opened with its owner's keys.
-    async fn reader(&self, owner: WorkspaceId, source: &Source) -> Result<Reader, Error> {
+    async fn reader(
+        &self,
+        owner: WorkspaceId,
+        source: &Source,
+        pace: &Pace,
+    ) -> Result<Reader, Error> {
         let opened = match self.customers.kept(owner, source) {
             Some(opened) => opened,
             None => {
-                let secret = match source {
-                    Source::Cloud { bucket, .. } => bucket.secret.as_deref(),
-                    Source::Url { secret, .. } => secret.as_deref(),
+                let keys = match source {
+                    Source::Cloud { bucket, .. } => {
+                        self.keys(owner, bucket.secret.as_ref(), &Target::Bucket(bucket)).await?
+                    }
+                    Source::Url { url, secret, .. } => {
+                        self.keys(owner, secret.as_ref(), &Target::Url(url)).await?
+                    }
                     Source::File { .. } | Source::Bypass => None,
                 };
-                let keys = self.keys(owner, secret).await?;
                 self.customers.open(owner, source, keys.as_ref()).await?
             }
         };
-        Ok(Reader { ours: self.bucket.clone(), source: opened })
+        if let Some(server) = opened.server() {
+            pace.name(server);
+        }
+        Ok(Reader { ours: self.bucket.clone(), source: opened, pace: pace.clone() })
     }
 
-    async fn keys(&self, owner: WorkspaceId, id: Option<&str>) -> Result<Option<KeyPair>, Error> {
+    /// The keys in a secret, to be sent to this place.
+    async fn keys(
+        &self,
+        owner: WorkspaceId,
+        id: Option<&SecretId>,
+        target: &Target<'_>,
+    ) -> Result<Option<KeyPair>, Error> {
         let Some(id) = id else { return Ok(None) };
-        match self.secrets.reveal(owner, id).await {
+        match self.secrets.open(owner, id, target).await {
             Ok(keys) => Ok(Some(keys)),
             Err(error @ secrets::Error::NotFound(_)) => {
                 Err(Error::Customer(format!("secret: {error}; store it again")))
+            }
+            Err(error @ secrets::Error::Misuse { .. }) => {
+                Err(Error::Customer(format!("secret: {error}")))
             }
             Err(error @ (secrets::Error::Key | secrets::Error::Db(_))) => {
                 Err(Error::Io(std::io::Error::other(error)))

@@ -81,7 +81,9 @@ fn whose(live: &LiveLease, cache: Cache) -> Whose {
 impl From<secrets::Error> for Refusal {
     fn from(error: secrets::Error) -> Self {
         match error {
-            secrets::Error::NotFound(_) => Self::never(error.to_string()),
+            secrets::Error::NotFound(_) | secrets::Error::Misuse { .. } => {
+                Self::never(error.to_string())
+            }
             secrets::Error::Key | secrets::Error::Db(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "secrets not read");
                 Self::later("the server cannot read its secrets")

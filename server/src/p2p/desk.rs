@@ -1,7 +1,7 @@
 //! Where messages are answered: who says it, is it true, and then the coordinator has the word.
 
 use common::ids::NodeId;
-use common::protocol::{LOGS_BYTES_MAX, Orders, Receipt, SignedReceipt, Sync};
+use common::protocol::{LOGS_BYTES_MAX, Orders, Probe, Receipt, SignedReceipt, Sync};
 use libp2p::PeerId;
 
 use super::peers::Peers;
@@ -14,6 +14,8 @@ use crate::coordinator::CheckedSync;
 const WAIT_MS_MAX: u32 = 30_000;
 /// Signatures checked between two looks at what else there is to do.
 const SIGNATURES_AT_ONCE: usize = 16;
+/// The most bytes of what a node says about a failed probe.
+const PROBE_BYTES_MAX: usize = 512;
 /// The year 2100, in microseconds since 1970: no clock that is worth a log line is beyond.
 const AT_US_MAX: i64 = 4_102_444_800_000_000;
 
@@ -44,6 +46,7 @@ impl<P: Port> Desk<P> {
         sync.wait_ms = sync.wait_ms.min(WAIT_MS_MAX);
         tidy_logs(&mut sync);
         sync.device = sync.device.tidied();
+        tidy_probe(node, &mut sync);
         let receipts = self.check(peer, node, &sync.receipts).await;
         match self.port.sync(node, CheckedSync { sync, receipts }).await {
             Ok(orders) => Some(orders),
@@ -103,6 +106,14 @@ fn refusal(had_token: bool) -> String {
     format!("{why}: make a new token in the operator's workspace and start the node with --token")
 }
 
+/// Logs why a probe failed, which is all that the message is for.
+fn tidy_probe(node: NodeId, sync: &mut Sync) {
+    if let Some(Probe::Failed { message }) = &mut sync.probe {
+        let message = text::tidy(&std::mem::take(message), PROBE_BYTES_MAX);
+        tracing::warn!(%node, message, "the node's probe failed");
+    }
+}
+
 /// Keeps the log lines of a message within their limit and fit for the database.
 fn tidy_logs(sync: &mut Sync) {
     let mut left = LOGS_BYTES_MAX;
@@ -142,6 +153,7 @@ mod tests {
             holding: Vec::new(),
             receipts: Vec::new(),
             logs: vec![LogBatch { lease: Lease { task, attempt: 1 }, first: 0, lines }],
+            probe: None,
             wait_ms: 0,
         };
 

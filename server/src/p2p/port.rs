@@ -7,7 +7,7 @@ use std::sync::Arc;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::objects::Object;
 use common::protocol::{CacheFile, Orders};
-use common::secret::{Hidden, Secret};
+use common::secret::{Hidden, Secret, SecretId};
 use common::spec::RunSpec;
 use common::task::{Lease, Stage};
 
@@ -73,7 +73,7 @@ pub trait Port: Clone + Send + Sync + 'static {
     fn pull_token(
         &self,
         owner: WorkspaceId,
-        secret: &str,
+        secret: &SecretId,
         reference: &str,
     ) -> impl Future<Output = Result<Option<Hidden>, registry::Error>> + Send;
 
@@ -162,13 +162,13 @@ impl Port for Parts {
         owner: WorkspaceId,
         ids: &[String],
     ) -> Result<Vec<Secret>, secrets::Error> {
-        self.secrets.reveal_all(owner, ids).await
+        self.secrets.for_container(owner, ids).await
     }
 
     async fn pull_token(
         &self,
         owner: WorkspaceId,
-        secret: &str,
+        secret: &SecretId,
         reference: &str,
     ) -> Result<Option<Hidden>, registry::Error> {
         self.registries.pull_token(owner, secret, reference).await

@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 
+use common::secret::Purpose;
+
 use super::*;
 use crate::api::testing::Door;
 use crate::data::testing::{WebServer, answer};
@@ -11,14 +13,18 @@ use crate::store::secrets::Secret;
 
 const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000ff";
 
-async fn keep(door: &Door, username: &str, token: &str) {
+fn login() -> SecretId {
+    SecretId::of_image("app", "a", "1.0")
+}
+
+/// Stores a login to the registry of this host.
+async fn keep(door: &Door, host: &str, username: &str, token: &str) {
     let secret = Secret {
-        id: "login".to_owned(),
-        kind: "other".to_owned(),
+        id: login(),
+        purpose: Purpose::Registry { host: host.to_owned() },
         name: String::new(),
         access_key: username.to_owned(),
         params: BTreeMap::new(),
-        hidden: true,
         expires_at: None,
     };
     door.app.secrets.keep(door.workspace, &secret, token).await.unwrap();
@@ -57,11 +63,11 @@ fn host(server: &WebServer) -> &str {
 #[tokio::test]
 async fn a_login_becomes_a_token_for_one_image_made_once() {
     let (door, server) = (Door::open().await, registry().await);
-    keep(&door, "me", "TOKEN").await;
+    keep(&door, host(&server), "me", "TOKEN").await;
     let (registries, image) = (&door.app.registries, format!("{}/team/app", host(&server)));
 
-    let pinned = registries.pin(door.workspace, "login", &format!("{image}:1")).await.unwrap();
-    let token = registries.pull_token(door.workspace, "login", &pinned).await.unwrap();
+    let pinned = registries.pin(door.workspace, &login(), &format!("{image}:1")).await.unwrap();
+    let token = registries.pull_token(door.workspace, &login(), &pinned).await.unwrap();
 
     assert_eq!(pinned, format!("{image}@{DIGEST}"));
     assert_eq!(token, Some(Hidden("pull-only".to_owned())));
@@ -69,19 +75,19 @@ async fn a_login_becomes_a_token_for_one_image_made_once() {
     let with_login: Vec<_> = seen.iter().filter(|head| head.contains("Basic ")).collect();
     assert_eq!(with_login.len(), 1, "the login goes to the token service only, and once");
     assert!(with_login[0].starts_with("GET /token"));
-    let missing = registries.pin(door.workspace, "login", &format!("{image}:2")).await;
+    let missing = registries.pin(door.workspace, &login(), &format!("{image}:2")).await;
     assert!(matches!(missing, Err(Error::NoImage { .. })), "{missing:?}");
 }
 
 #[tokio::test]
 async fn a_wrong_login_and_another_workspace_get_nothing() {
     let (door, server) = (Door::open().await, registry().await);
-    keep(&door, "me", "GUESSED").await;
+    keep(&door, host(&server), "me", "GUESSED").await;
     let image = format!("{}/team/app:1", host(&server));
     let stranger = WorkspaceId::new(uuid::Uuid::now_v7());
 
-    let wrong = door.app.registries.pin(door.workspace, "login", &image).await;
-    let theirs = door.app.registries.pull_token(stranger, "login", &image).await;
+    let wrong = door.app.registries.pin(door.workspace, &login(), &image).await;
+    let theirs = door.app.registries.pull_token(stranger, &login(), &image).await;
 
     assert!(matches!(wrong, Err(Error::Login(_))), "{wrong:?}");
     assert!(matches!(theirs, Err(Error::Secret(secrets::Error::NotFound(_)))), "{theirs:?}");
@@ -90,15 +96,15 @@ async fn a_wrong_login_and_another_workspace_get_nothing() {
 #[tokio::test]
 async fn a_registry_of_passwords_is_refused_with_what_to_do() {
     let door = Door::open().await;
-    keep(&door, "me", "TOKEN").await;
     let server = WebServer::start(|_| {
         let ask = ("www-authenticate", r#"Basic realm="x""#.to_owned());
         answer("401 Unauthorized", &[ask], b"")
     })
     .await;
+    keep(&door, host(&server), "me", "TOKEN").await;
 
     let image = format!("{}/team/app:1", host(&server));
-    let refused = door.app.registries.pin(door.workspace, "login", &image).await.unwrap_err();
+    let refused = door.app.registries.pin(door.workspace, &login(), &image).await.unwrap_err();
 
     assert!(refused.to_string().contains("fanfold image push"), "{refused}");
     assert!(server.seen.lock().unwrap().iter().all(|head| !head.contains("authorization")));
@@ -107,10 +113,10 @@ async fn a_registry_of_passwords_is_refused_with_what_to_do() {
 #[tokio::test]
 async fn no_registry_and_no_token_service_leads_inside() {
     let (door, server) = (Door::open().await, registry().await);
-    keep(&door, "me", "TOKEN").await;
-    let closed = Registries::new(door.app.secrets.clone(), false);
-    for host in [host(&server), "10.0.0.1", "169.254.169.254", "localhost:1"] {
-        let refused = closed.pin(door.workspace, "login", &format!("{host}/team/app:1")).await;
+    let closed = Registries::new(door.app.secrets.clone(), Guard::new(false));
+    for host in [host(&server), "10.0.0.1", "169.254.169.254", "localhost:1", "1.1.1.1:22"] {
+        keep(&door, host, "me", "TOKEN").await;
+        let refused = closed.pin(door.workspace, &login(), &format!("{host}/team/app:1")).await;
         assert!(matches!(refused, Err(Error::Address { .. })), "{host}: {refused:?}");
     }
     let image = Reference::parse("registry.example/team/app:1").unwrap();
@@ -128,7 +134,6 @@ async fn no_registry_and_no_token_service_leads_inside() {
 #[tokio::test]
 async fn the_login_follows_no_redirect() {
     let door = Door::open().await;
-    keep(&door, "me", "TOKEN").await;
     let trap = WebServer::start(|_| answer("200 OK", &[], br#"{"token":"x"}"#)).await;
     let to = trap.url.clone();
     let server = WebServer::start(move |head| {
@@ -141,10 +146,29 @@ async fn the_login_follows_no_redirect() {
         }
     })
     .await;
+    keep(&door, host(&server), "me", "TOKEN").await;
 
     let image = format!("{}/team/app:1", host(&server));
-    let refused = door.app.registries.pin(door.workspace, "login", &image).await;
+    let refused = door.app.registries.pin(door.workspace, &login(), &image).await;
 
     assert!(matches!(refused, Err(Error::Odd { .. })), "{refused:?}");
     assert!(trap.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_login_goes_to_its_own_registry_only() {
+    let (door, server) = (Door::open().await, registry().await);
+    keep(&door, "registry.example", "me", "TOKEN").await;
+    let image = format!("{}/team/app:1", host(&server));
+
+    let pinned = door.app.registries.pin(door.workspace, &login(), &image).await;
+    let token = door.app.registries.pull_token(door.workspace, &login(), &image).await;
+
+    for refused in [pinned.map(drop), token.map(drop)] {
+        assert!(
+            matches!(refused, Err(Error::Secret(secrets::Error::Misuse { .. }))),
+            "{refused:?}"
+        );
+    }
+    assert!(server.seen.lock().unwrap().is_empty());
 }

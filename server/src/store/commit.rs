@@ -85,6 +85,7 @@ pub(in crate::store) mod tests {
             holding: vec![],
             receipts: vec![],
             logs,
+            probe: None,
             wait_ms: 0,
         };
         CheckedSync { sync, receipts }
@@ -170,7 +171,7 @@ pub(in crate::store) mod tests {
             let stranger = WorkspaceId::new(Uuid::now_v7());
             let tasks = tasks::find(db, run, Stage::Process, None, 10).await.unwrap();
             let outputs = tasks::outputs(db, run, Stage::Process, None, 10).await.unwrap();
-            let lines = logs::find(db, run, &[Stage::Process], &[0], 10).await.unwrap();
+            let lines = logs::find(db, run, 10).await.unwrap();
 
             assert_eq!((view.chunks, view.chunks_done), (Some(3), 1));
             assert_eq!(runs::find_by_job(db, stranger, job).await.unwrap(), None);

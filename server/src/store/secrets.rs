@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
+use common::secret::{Purpose, SecretId, SecretKind};
 use sea_orm::sea_query::{ExprTrait as _, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Set,
 };
 
-use super::{document, micros, time};
+use super::{corrupt, document, micros, time};
 use crate::clock;
 
 pub(super) mod row {
@@ -24,6 +25,7 @@ pub(super) mod row {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: String,
         pub kind: String,
+        pub bound_to: Option<String>,
         pub name: String,
         pub access_key: String,
         pub sealed: Vec<u8>,
@@ -42,14 +44,12 @@ pub(super) mod row {
 /// A secret without its secret half.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
-    pub id: String,
-    /// `aws`, `gcp`, `storj`, `azure` or `other`.
-    pub kind: String,
+    /// A derived one is left out of lists.
+    pub id: SecretId,
+    pub purpose: Purpose,
     pub name: String,
     pub access_key: String,
     pub params: BTreeMap<String, String>,
-    /// Made from keys that came inside a job's descriptor; lists leave it out.
-    pub hidden: bool,
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -63,19 +63,21 @@ pub async fn put(
     use row::Column as C;
     let row = row::ActiveModel {
         workspace_id: Set(owner.uuid()),
-        id: Set(secret.id.clone()),
-        kind: Set(secret.kind.clone()),
+        id: Set(secret.id.as_str().to_owned()),
+        kind: Set(secret.purpose.kind().name().to_owned()),
+        bound_to: Set(secret.purpose.bound_to().map(ToOwned::to_owned)),
         name: Set(secret.name.clone()),
         access_key: Set(secret.access_key.clone()),
         sealed: Set(sealed),
         params: Set(document::write(&secret.params)?),
-        hidden: Set(secret.hidden),
+        hidden: Set(!secret.id.is_named()),
         expires_us: Set(secret.expires_at.map(micros)),
         created_us: Set(micros(clock::now())),
     };
     let replace = OnConflict::columns([C::WorkspaceId, C::Id])
         .update_columns([
             C::Kind,
+            C::BoundTo,
             C::Name,
             C::AccessKey,
             C::Sealed,
@@ -93,20 +95,20 @@ pub async fn put(
 pub async fn find(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
-    id: &str,
+    id: &SecretId,
 ) -> Result<Option<(Secret, Vec<u8>)>, DbErr> {
-    Ok(find_all(db, owner, &[id.to_owned()]).await?.pop())
+    Ok(find_all(db, owner, std::slice::from_ref(id)).await?.pop())
 }
 
 /// Those of the secrets that are there and have not expired, with their sealed halves.
 pub async fn find_all(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
-    ids: &[String],
+    ids: &[SecretId],
 ) -> Result<Vec<(Secret, Vec<u8>)>, DbErr> {
     let rows = row::Entity::find()
         .filter(row::Column::WorkspaceId.eq(owner.uuid()))
-        .filter(row::Column::Id.is_in(ids.iter().map(String::as_str)))
+        .filter(row::Column::Id.is_in(ids.iter().map(SecretId::as_str)))
         .all(db)
         .await?;
     let now = micros(clock::now());
@@ -120,14 +122,14 @@ pub async fn find_all(
 pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
-    kind: Option<&str>,
+    kind: Option<SecretKind>,
     limit: u64,
 ) -> Result<Vec<Secret>, DbErr> {
     let mut query = row::Entity::find()
         .filter(row::Column::WorkspaceId.eq(owner.uuid()))
         .filter(row::Column::Hidden.eq(false));
     if let Some(kind) = kind {
-        query = query.filter(row::Column::Kind.eq(kind));
+        query = query.filter(row::Column::Kind.eq(kind.name()));
     }
     let rows = query.order_by_asc(row::Column::Id).limit(limit).all(db).await?;
     rows.iter().map(read).collect()
@@ -136,7 +138,7 @@ pub async fn list(
 /// Secrets of all workspaces after this one, by their keys, with their sealed halves.
 pub async fn page(
     db: &impl ConnectionTrait,
-    after: Option<&(WorkspaceId, String)>,
+    after: Option<&(WorkspaceId, SecretId)>,
     limit: u64,
 ) -> Result<Vec<(WorkspaceId, Secret, Vec<u8>)>, DbErr> {
     use row::Column as C;
@@ -157,13 +159,13 @@ pub async fn page(
 pub async fn reseal(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
-    id: &str,
+    id: &SecretId,
     sealed: Vec<u8>,
 ) -> Result<(), DbErr> {
     row::Entity::update_many()
         .col_expr(row::Column::Sealed, sealed.into())
         .filter(row::Column::WorkspaceId.eq(owner.uuid()))
-        .filter(row::Column::Id.eq(id))
+        .filter(row::Column::Id.eq(id.as_str()))
         .exec(db)
         .await?;
     Ok(())
@@ -181,26 +183,28 @@ pub async fn count(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<u64,
 pub async fn delete(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
-    kind: &str,
-    id: &str,
+    kind: SecretKind,
+    id: &SecretId,
 ) -> Result<bool, DbErr> {
     let gone = row::Entity::delete_many()
         .filter(row::Column::WorkspaceId.eq(owner.uuid()))
-        .filter(row::Column::Id.eq(id))
-        .filter(row::Column::Kind.eq(kind))
+        .filter(row::Column::Id.eq(id.as_str()))
+        .filter(row::Column::Kind.eq(kind.name()))
         .exec(db)
         .await?;
     Ok(gone.rows_affected == 1)
 }
 
 pub(super) fn read(row: &row::Model) -> Result<Secret, DbErr> {
+    let kind = SecretKind::stored(&row.kind);
+    let purpose = kind.and_then(|kind| Purpose::read(kind, row.bound_to.as_deref()).ok());
+    let purpose = purpose.ok_or_else(|| corrupt("a secret's kind"))?;
     Ok(Secret {
-        id: row.id.clone(),
-        kind: row.kind.clone(),
+        id: SecretId::stored(row.id.clone()),
+        purpose,
         name: row.name.clone(),
         access_key: row.access_key.clone(),
         params: document::read(&row.params)?,
-        hidden: row.hidden,
         expires_at: row.expires_us.map(time),
     })
 }

@@ -1,6 +1,7 @@
 //! What scenarios of a few lines are built from.
 
 mod gpus;
+mod health;
 mod lives;
 mod movements;
 mod order;
@@ -125,6 +126,7 @@ fn holds(held: &[(Lease, u64)]) -> CheckedSync {
             .collect(),
         receipts: Vec::new(),
         logs: Vec::new(),
+        probe: None,
         wait_ms: 0,
     };
     CheckedSync { sync, receipts: Vec::new() }

@@ -155,7 +155,7 @@ fn a_silent_node_loses_its_tasks_to_others() {
 }
 
 /// Runs of one vCPU each for two customers.
-fn two_customers() -> (Market, RunId, WorkspaceId) {
+pub(super) fn two_customers() -> (Market, RunId, WorkspaceId) {
     let (other, theirs) = (RunId::new(Uuid::from_u128(9)), WorkspaceId::new(Uuid::from_u128(8)));
     let mut market = processing(50, Limits::default());
     market.grant(theirs, credits("1000"), "gift", at(0)).unwrap();
@@ -166,7 +166,7 @@ fn two_customers() -> (Market, RunId, WorkspaceId) {
     (market, other, theirs)
 }
 
-fn fault_of(market: &mut Market, run: RunId, secs: i64) {
+pub(super) fn fault_of(market: &mut Market, run: RunId, secs: i64) {
     let mine = leased(market, 0).into_iter().find(|lease| lease.task.run == run).unwrap();
     hear(market, 0, faults(mine), secs);
 }
@@ -186,25 +186,6 @@ fn one_customers_bad_data_does_not_take_a_node_away_from_the_others() {
     hear(&mut market, 0, holds(&[]), 4);
     let of_other = leased(&market, 0).iter().filter(|lease| lease.task.run == other).count();
     assert_eq!((leased(&market, 0).len(), of_other), (3, 3));
-}
-
-#[test]
-fn a_node_that_fails_several_customers_is_set_aside_for_all() {
-    let (mut market, other, theirs) = two_customers();
-    hear(&mut market, 0, holds(&[]), 0);
-    for (secs, run) in [(1, RUN), (2, other), (3, RUN)] {
-        fault_of(&mut market, run, secs);
-    }
-    let node_now = &market.nodes[&node(0)];
-    assert!(node_now.is_aside(CUSTOMER, at(4)) && node_now.is_aside(theirs, at(4)));
-
-    let (mut market, other, theirs) = two_customers();
-    hear(&mut market, 0, holds(&[]), 0);
-    for (secs, run) in [(1, RUN), (2, RUN), (3, RUN), (4, other), (5, other), (6, other)] {
-        fault_of(&mut market, run, secs);
-    }
-    let node_now = &market.nodes[&node(0)];
-    assert!(node_now.is_aside(CUSTOMER, at(7)) && node_now.is_aside(theirs, at(7)));
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use super::{
     Checked, DataPlace, Descriptor, SECRET_CHARS_MAX, URL_CHARS_MAX, both_refused, check_url,
-    described, drop_shown, finish, inline,
+    described, drop_shown, finish, inline, named, secret_id,
 };
 use crate::package::loose::{Invalid, Loose, check_line};
 use crate::pattern::Pattern;
 use crate::spec::{Cloud, Provider};
 
 const NAME_CHARS_MAX: usize = 1024;
+const ACCOUNT_CHARS_MAX: usize = 64;
 /// The most paths of one source.
 const NAMES_MAX: usize = 1_000;
 /// The most of them that are folders or patterns: for each of these the bucket is listed.
@@ -44,7 +45,7 @@ pub fn descriptor(bucket: &Cloud, paths: &[String]) -> Descriptor {
         ("cloudRegion", region),
         ("accountName", account),
         ("endpoint", bucket.endpoint.as_deref()),
-        ("secret_id", bucket.secret.as_deref()),
+        ("secret_id", named(bucket.secret.as_ref())),
     ];
     let mut descriptor = described(bucket.provider.name(), Some(kind), fields);
     if paths.len() > 1 {
@@ -58,8 +59,8 @@ fn read(descriptor: &str, mut params: Loose, paths: Vec<String>) -> Result<Check
     let is_azure = descriptor == "azure";
     let name = bucket_name(&mut params, is_azure)?;
     let endpoint = endpoint(&mut params)?;
-    let secret = params.line("secret_id", 255)?;
-    let account_field = params.name("accountName");
+    let secret = secret_id(&mut params)?;
+    let (account_field, key_field) = (params.name("accountName"), params.name("accessKey"));
     let account = if is_azure { account(&mut params)? } else { None };
     let inline = match (&account, params.has("accessKey")) {
         (Some(account), false) => {
@@ -73,6 +74,17 @@ fn read(descriptor: &str, mut params: Loose, paths: Vec<String>) -> Result<Check
         let problem = "is missing: the name of the storage account";
         return Err(Invalid::new(account_field, problem));
     }
+    // The keys are bound to their account, which the kept descriptor names.
+    let account = match (account, &inline) {
+        (Some(account), Some(inline)) if account != inline.access_key => {
+            return Err(Invalid::new(key_field, "must be the same as accountName"));
+        }
+        (None, Some(inline)) if is_azure => {
+            check_account(&key_field, &inline.access_key)?;
+            Some(inline.access_key.clone())
+        }
+        (account, _) => account,
+    };
     let region = |params: &mut Loose, usual: &str| {
         Ok(params.line("cloudRegion", 64)?.unwrap_or_else(|| usual.to_owned()))
     };
@@ -141,11 +153,20 @@ fn bucket_name(params: &mut Loose, is_azure: bool) -> Result<String, Invalid> {
 /// An account's name becomes part of an address.
 fn account(params: &mut Loose) -> Result<Option<String>, Invalid> {
     let field = params.name("accountName");
-    let account = params.line("accountName", 64)?;
-    if account.as_deref().is_some_and(|name| !name.bytes().all(|b| b.is_ascii_alphanumeric())) {
-        return Err(Invalid::new(field, "must be letters and digits"));
+    let account = params.line("accountName", ACCOUNT_CHARS_MAX)?;
+    if let Some(account) = &account {
+        check_account(&field, account)?;
     }
     Ok(account)
+}
+
+fn check_account(field: &str, account: &str) -> Result<(), Invalid> {
+    let plain = account.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !plain || account.len() > ACCOUNT_CHARS_MAX {
+        let problem = format!("must be letters and digits, at most {ACCOUNT_CHARS_MAX} of them");
+        return Err(Invalid::new(field, problem));
+    }
+    Ok(())
 }
 
 fn endpoint(params: &mut Loose) -> Result<Option<String>, Invalid> {

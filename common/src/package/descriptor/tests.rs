@@ -1,7 +1,8 @@
 use serde_json::Value;
 
 use super::*;
-use crate::spec::Provider;
+use crate::ids::JobId;
+use crate::secret::DataEnd;
 
 fn source(value: Value) -> Result<Checked, Invalid> {
     Descriptor::check_source(Loose::new("dataSource", value)?)
@@ -23,7 +24,7 @@ fn an_s3_source_is_read_in_both_spellings_and_both_names() {
 
     let place = source(camel).ok().unwrap().place;
 
-    assert_eq!(place.secret(), Some("s"));
+    assert_eq!(place.secret().map(SecretId::as_str), Some("s"));
     assert!(source(snake).ok().unwrap().place == place);
 }
 
@@ -61,9 +62,51 @@ fn inline_keys_never_reach_the_descriptor() {
     .ok()
     .unwrap();
 
-    let kept = checked.place.with_secret("id".to_owned()).descriptor();
+    let own = SecretId::of_job(JobId::new(uuid::Uuid::from_u128(7)), DataEnd::Source);
+    let place = checked.place.with_secret(Some(own.clone()));
+    let kept = place.descriptor();
     assert!(checked.inline.is_some_and(|inline| inline.secret_key == "TOPSECRET"));
     assert!(!serde_json::to_string(&kept).unwrap().contains("TOPSECRET"));
+    assert!(!kept.params.contains_key("secret_id"), "{kept:?}");
+    let read: Descriptor = serde_json::from_value(serde_json::to_value(&kept).unwrap()).unwrap();
+    assert_eq!(read.place("dataSource"), Ok(place));
+}
+
+#[test]
+fn an_id_that_is_derived_is_refused_wherever_it_is_written() {
+    let own = SecretId::of_job(JobId::new(uuid::Uuid::from_u128(7)), DataEnd::Source);
+    for id in [own.as_str(), "image/app/priv@1.0", "a/b", "../a", "a b"] {
+        for place in [
+            json!({"dataSourceDescriptor": "url",
+                   "params": {"url": "https://h/x", "secret_id": id}}),
+            json!({"dataSourceDescriptor": "aws",
+                   "params": {"name": "n", "bucketName": "b", "Secret-ID": id}}),
+        ] {
+            assert_eq!(refused(place), "dataSource.params.secret_id", "{id}");
+        }
+    }
+    let own = json!({"dataSourceDescriptor": "url", "own_secret": "x",
+                     "params": {"url": "https://h/x", "own_secret": "x"}});
+    assert_eq!(refused(own), "dataSource.params.own_secret");
+}
+
+#[test]
+fn keys_in_a_descriptor_are_for_its_place_alone() {
+    let purpose = |value: Value| source(value).ok().unwrap().place.purpose();
+    let url = json!({"dataSourceDescriptor": "url", "params": {"url": "https://H:8443/a",
+                     "username": "u", "password": "p"}});
+    let azure = json!({"dataSourceDescriptor": "azure", "params": {"name": "n",
+        "containerName": "ccc", "accessKey": "acc", "secretKey": "k", "endpoint": "http://h/acc"}});
+    let aws = json!({"dataSourceDescriptor": "aws", "params": {"name": "n", "bucketName": "b",
+                     "accessKey": "a", "secretKey": "k"}});
+
+    assert_eq!(
+        purpose(url),
+        Some(Purpose::Url { origin: Origin::parse("https://h:8443").unwrap() })
+    );
+    let endpoint = Some(Origin::parse("http://h").unwrap());
+    assert_eq!(purpose(azure), Some(Purpose::Azure { endpoint }));
+    assert_eq!(purpose(aws), Some(Purpose::Aws));
 }
 
 #[test]
@@ -143,6 +186,9 @@ fn an_azure_account_comes_from_its_field_or_its_key() {
     assert_eq!(nobodys.err().unwrap().field, "dataSource.params.accountName");
     let evil = json!({"name": "n", "containerName": "ccc", "accountName": "x.evil.com/"});
     assert_eq!(azure(evil).err().unwrap().field, "dataSource.params.accountName");
+    let other = json!({"name": "n", "containerName": "ccc", "accountName": "acc1",
+                       "accessKey": "acc2", "secretKey": "k"});
+    assert_eq!(azure(other).err().unwrap().field, "dataSource.params.accessKey");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use common::package::loose::{Invalid, Loose};
 use common::rights::Scope;
+use common::secret::{NotAKind, Purpose, SecretId, SecretKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ use crate::store::secrets::{self, Secret};
 const SECRETS_MAX: u64 = 1000;
 const KEY_CHARS_MAX: usize = 64 * 1024;
 const ID_CHARS_MAX: usize = 128;
-const KINDS: [&str; 5] = ["aws", "gcp", "storj", "azure", "other"];
+const ADDRESS_CHARS_MAX: usize = 1024;
 
 #[derive(Serialize, ToSchema)]
 struct ListOut {
@@ -33,11 +34,14 @@ struct ListOut {
 #[serde(rename_all = "camelCase")]
 struct SecretOut {
     id: String,
-    secret_type: String,
+    secret_type: &'static str,
     access_key: String,
     expires_at: Option<DateTime<Utc>>,
     params: BTreeMap<String, String>,
     name: String,
+    /// The only server that it is sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
 }
 
 pub fn routes() -> Vec<Route> {
@@ -64,11 +68,18 @@ const SECRET: Shape = Shape {
     name: "Secret",
     fields: &[
         text("id", "Made where it is left out"),
-        text("secretType", "aws, gcp, storj, azure or other").required().example("aws"),
+        text("secretType", "aws, gcp, storj, azure, url (a user and a password) or other")
+            .required()
+            .example("aws"),
         text("accessKey", "").required().example("AKIAIOSFODNN7EXAMPLE"),
         date("expiresAt", ""),
         map("params", "Texts"),
         text("name", ""),
+        text(
+            "endpoint",
+            "The one server that it is sent to, such as https://host: needed for url, and for azure \
+             where the account is not at Azure itself",
+        ),
     ],
 };
 
@@ -106,8 +117,10 @@ async fn list(call: Call) -> Result<ListOut> {
 async fn remove(kind: Segment, id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let known = read_kind("secretType", &kind.0)?;
-    if !secrets::delete(&call.app().db, caller.workspace, known, &id.0).await? {
-        return Err(Error::not_found("secret", &id.0));
+    let unknown = || Error::not_found("secret", &id.0);
+    let named = SecretId::named(&id.0).map_err(|_| unknown())?;
+    if !secrets::delete(&call.app().db, caller.workspace, known, &named).await? {
+        return Err(unknown());
     }
     Ok(done())
 }
@@ -118,17 +131,20 @@ fn read(mut fields: Loose, fresh: Uuid) -> Result<Secret> {
     let kind = read_kind(&field, &fields.required_text("secretType")?)?;
     let access_key = match fields.line("accessKey", KEY_CHARS_MAX)? {
         // A secret of type `other` has one half only.
-        None if kind == "other" => String::new(),
+        None if kind == SecretKind::Other => String::new(),
         None => return Err(Error::field(fields.name("accessKey"), "is missing")),
         Some(access_key) => access_key,
     };
     let field = fields.name("id");
     let id = match fields.line("id", ID_CHARS_MAX)? {
         None => fresh.to_string(),
-        // Ids become names of environment variables and parts of paths.
-        Some(id) if id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => id,
-        Some(_) => return Err(Error::field(field, "must be letters, digits, - _ and .")),
+        Some(id) => id,
     };
+    let id = SecretId::named(&id).map_err(|bad| Error::field(field, bad.to_string()))?;
+    let field = fields.name("endpoint");
+    let endpoint = fields.line("endpoint", ADDRESS_CHARS_MAX)?;
+    let purpose = Purpose::read(kind, endpoint.as_deref())
+        .map_err(|unbound| Error::field(field, unbound.to_string()))?;
     let field = fields.name("expiresAt");
     let expires_at = match fields.text("expiresAt")? {
         None => None,
@@ -151,23 +167,19 @@ fn read(mut fields: Loose, fresh: Uuid) -> Result<Secret> {
         params.insert(key, text);
     }
     let name = fields.line("name", 256)?.unwrap_or_default();
-    Ok(Secret { id, kind: kind.to_owned(), name, access_key, params, hidden: false, expires_at })
+    Ok(Secret { id, purpose, name, access_key, params, expires_at })
 }
 
-fn read_kind(field: &str, text: &str) -> Result<&'static str> {
-    // `s3` was the old name of `aws`.
-    let text = if text.eq_ignore_ascii_case("s3") { "aws" } else { text };
-    KINDS
-        .into_iter()
-        .find(|kind| kind.eq_ignore_ascii_case(text))
-        .ok_or_else(|| Error::field(field, "must be aws, gcp, storj, azure or other"))
+fn read_kind(field: &str, text: &str) -> Result<SecretKind> {
+    text.parse().map_err(|unknown: NotAKind| Error::field(field, unknown.to_string()))
 }
 
 impl From<Secret> for SecretOut {
     fn from(secret: Secret) -> Self {
         Self {
-            id: secret.id,
-            secret_type: secret.kind,
+            secret_type: secret.purpose.kind().name(),
+            endpoint: secret.purpose.bound_to().map(ToOwned::to_owned),
+            id: secret.id.to_string(),
             access_key: secret.access_key,
             expires_at: secret.expires_at,
             params: secret.params,
@@ -224,6 +236,13 @@ mod tests {
             (json!({"secretType": "aws"}), "secret.accessKey"),
             (json!({"secretType": "aws", "accessKey": "a", "id": "../x"}), "secret.id"),
             (json!({"secretType": "aws", "accessKey": "a", "expiresAt": "x"}), "secret.expiresAt"),
+            (json!({"secretType": "registry", "accessKey": "a"}), "secret.secretType"),
+            (json!({"secretType": "url", "accessKey": "a"}), "secret.endpoint"),
+            (json!({"secretType": "url", "accessKey": "a", "endpoint": "h"}), "secret.endpoint"),
+            (
+                json!({"secretType": "aws", "accessKey": "a", "endpoint": "https://h"}),
+                "secret.endpoint",
+            ),
             (json!({"secretType": "aws", "accessKey": "a\u{0}"}), "secret.accessKey"),
         ] {
             let body = json!({"secret": secret, "secretKey": "s"});

@@ -10,6 +10,7 @@ use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{Field, flag, one};
+use crate::api::secret_use;
 use crate::api::work::DATA;
 use crate::data::{Listed, Looked, LookedKind};
 use crate::secrets::KeyPair;
@@ -67,6 +68,7 @@ async fn test(mut call: Call) -> Result<LookedOut> {
     };
     body.finish()?;
     let checked = Descriptor::check_source(source)?;
+    secret_use::check_place(&caller, "dataSource", &checked.place)?;
     let keys = checked
         .inline
         .map(|inline| KeyPair { access_key: inline.access_key, secret_key: inline.secret_key });

@@ -1,11 +1,12 @@
 //! Changing drafts: the data, the params, the name, the config, and the uploaded file.
 
-use common::ids::{JobId, WorkspaceId};
+use common::ids::JobId;
 use common::json;
 use common::package::config::JobConfig;
-use common::package::descriptor::{Checked, Descriptor};
+use common::package::descriptor::{Checked, DataPlace, Descriptor};
 use common::package::loose::{Loose, check_line};
 use common::package::template::PhaseParams;
+use common::secret::{DataEnd, SecretId};
 use serde_json::Value;
 
 use super::job_out::{self, JobAnswer};
@@ -18,8 +19,10 @@ use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Body, Route, patch, post};
 use crate::api::http::shape::{Field, one};
 use crate::api::http::token::Caller;
+use crate::api::secret_use;
 use crate::api::work::{CONFIG, DATA, PARAMS};
 use crate::data::key::BlobKey;
+use crate::secrets;
 use crate::store::jobs::{self, Change, Job, Upload};
 use crate::store::secrets::Secret;
 
@@ -60,11 +63,11 @@ async fn set_data(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let mut body = call.json().await?;
     let job = find(call.app(), &caller, &id).await?;
     refuse_started(&job)?;
-    let changes = read_data(call.app(), &caller, job.id, &mut body).await?;
+    let changes = read_data(call.app(), &caller, job.id, Some(&job), &mut body).await?;
     if changes.is_empty() {
         return Err(Error::field("dataSource", "is missing, and so is dataDestination"));
     }
-    change(call.app(), &caller, job.id, changes).await
+    change(call.app(), &caller, &job, changes).await
 }
 
 async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
@@ -78,7 +81,7 @@ async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let given = PhaseParams::read(body)?;
     let job = find(call.app(), &caller, &id).await?;
     params::check_given(call.app(), job.workspace, &job.template, &given).await?;
-    change(call.app(), &caller, job.id, vec![Change::Params(given)]).await
+    change(call.app(), &caller, &job, vec![Change::Params(given)]).await
 }
 
 /// Takes a bare JSON string.
@@ -94,7 +97,7 @@ async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
     };
     check_line("name", &name, NAME_CHARS_MAX)?;
     let job = find(call.app(), &caller, &id).await?;
-    change(call.app(), &caller, job.id, vec![Change::Name(name)]).await
+    change(call.app(), &caller, &job, vec![Change::Name(name)]).await
 }
 
 async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
@@ -106,7 +109,7 @@ async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
     };
     let config = JobConfig::read(body)?;
     let job = find(call.app(), &caller, &id).await?;
-    change(call.app(), &caller, job.id, vec![Change::Config(config)]).await
+    change(call.app(), &caller, &job, vec![Change::Config(config)]).await
 }
 
 /// Notes that the file has been uploaded, once it is really there.
@@ -126,22 +129,28 @@ async fn upload_completed(id: Segment, call: Call) -> Result<Done> {
         ));
     };
     let upload = Upload { size: stat.size, version: stat.version };
-    change(app, &caller, job.id, vec![Change::Uploaded(upload)]).await?;
+    change(app, &caller, &job, vec![Change::Uploaded(upload)]).await?;
     Ok(done())
 }
 
+/// Changes a job, as it was read, where the caller may use the secrets that it names then.
 pub async fn change(
     app: &App,
     caller: &Caller,
-    id: JobId,
+    job: &Job,
     changes: Vec<Change>,
 ) -> Result<JobAnswer> {
-    if !jobs::change(&app.db, caller.workspace, id, changes).await? {
+    let mut changed = job.clone();
+    for change in &changes {
+        changed.change(change.clone());
+    }
+    secret_use::check_job(caller, &changed)?;
+    if !jobs::change(&app.db, caller.workspace, job.id, changes).await? {
         return Err(started());
     }
-    let job = jobs::find(&app.db, caller.workspace, id)
+    let job = jobs::find(&app.db, caller.workspace, job.id)
         .await?
-        .ok_or_else(|| Error::not_found("job", &id.to_string()))?;
+        .ok_or_else(|| Error::not_found("job", &job.id.to_string()))?;
     job_out::answer(app, job, None).await
 }
 
@@ -156,47 +165,88 @@ fn started() -> Error {
     )
 }
 
-/// The changes of source and destination. Keys that came inside them go where secrets are.
+/// The changes of source and destination. Keys that came inside them go where secrets are; the
+/// place that `before` has already keeps its own.
 pub async fn read_data(
     app: &App,
     caller: &Caller,
     id: JobId,
+    before: Option<&Job>,
     body: &mut Loose,
 ) -> Result<Vec<Change>> {
     let source = body.object("dataSource")?.map(Descriptor::check_source).transpose()?;
     let destination =
         body.object("dataDestination")?.map(Descriptor::check_destination).transpose()?;
     let mut changes = Vec::new();
-    if let Some(source) = source {
-        let kept = keep(app, caller.workspace, format!("job-{id}-source"), source).await?;
-        changes.push(Change::Source(kept));
+    if let Some(mut source) = source {
+        if let Some(kept) = before.and_then(|job| job.source.as_ref()) {
+            source.place = with_own_keys(source.place, &kept.place("dataSource")?);
+        }
+        let own = SecretId::of_job(id, DataEnd::Source);
+        changes.push(Change::Source(keep(app, caller, "dataSource", own, source).await?));
     }
-    if let Some(destination) = destination {
-        let secret = format!("job-{id}-destination");
-        let kept = keep(app, caller.workspace, secret, destination).await?;
+    if let Some(mut destination) = destination {
+        if let Some(kept) = before.and_then(|job| job.destination.as_ref()) {
+            let kept = kept.place("dataDestination")?;
+            destination.place = with_own_keys(destination.place, &kept);
+        }
+        let own = SecretId::of_job(id, DataEnd::Destination);
+        let kept = keep(app, caller, "dataDestination", own, destination).await?;
         changes.push(Change::Destination(kept));
     }
     Ok(changes)
 }
 
+/// A place as it is given, with the keys of the same place as it is kept: a client that sends back
+/// what it was shown cannot send them.
+fn with_own_keys(given: DataPlace, kept: &DataPlace) -> DataPlace {
+    let own = kept.secret().filter(|id| !id.is_named());
+    if own.is_some() && given == kept.clone().with_secret(None) { kept.clone() } else { given }
+}
+
+/// The descriptor of a place as it is kept. Keys that came inside it become the secret `own`.
 pub async fn keep(
     app: &App,
-    owner: WorkspaceId,
-    secret_id: String,
+    caller: &Caller,
+    field: &str,
+    own: SecretId,
     checked: Checked,
 ) -> Result<Descriptor> {
-    let Some(inline) = checked.inline else { return Ok(checked.place.descriptor()) };
+    let Checked { place, inline } = checked;
+    secret_use::check_place(caller, field, &place)?;
+    let (Some(inline), Some(purpose)) = (inline, place.purpose()) else {
+        return Ok(place.descriptor());
+    };
     let secret = Secret {
-        id: secret_id.clone(),
-        kind: "other".to_owned(),
+        id: own.clone(),
+        purpose,
         name: String::new(),
         access_key: inline.access_key,
         params: std::collections::BTreeMap::new(),
-        hidden: true,
         expires_at: None,
     };
-    app.secrets.keep(owner, &secret, &inline.secret_key).await?;
-    Ok(checked.place.with_secret(secret_id).descriptor())
+    app.secrets.keep(caller.workspace, &secret, &inline.secret_key).await?;
+    Ok(place.with_secret(Some(own)).descriptor())
+}
+
+/// The descriptor of another job's place for a new job: its own keys are copied.
+///
+/// # Errors
+/// `Forbidden` where the caller may not use secrets.
+pub async fn copied(
+    app: &App,
+    caller: &Caller,
+    field: &str,
+    from: Option<Descriptor>,
+    own: SecretId,
+) -> Result<Option<Descriptor>> {
+    let Some(descriptor) = from else { return Ok(None) };
+    let Some(kept) = &descriptor.own_secret else { return Ok(Some(descriptor)) };
+    secret_use::check(caller, &format!("{field}.params"))?;
+    if !app.secrets.copy(caller.workspace, kept, own.clone()).await? {
+        return Err(secrets::Error::NotFound(kept.clone()).into());
+    }
+    Ok(Some(Descriptor { own_secret: Some(own), ..descriptor }))
 }
 
 #[cfg(test)]
@@ -205,6 +255,18 @@ mod tests {
     use serde_json::json;
 
     use crate::api::testing::Door;
+    use crate::store::jobs;
+
+    /// What opens a job's source, if it has keys of its own.
+    async fn kept(door: &Door, id: &str) -> Option<String> {
+        let job = jobs::find(&door.app.db, door.workspace, id.parse().unwrap()).await.unwrap();
+        let place = job.unwrap().source().unwrap().place("dataSource").unwrap();
+        let own = place.secret()?;
+        assert!(!own.is_named(), "{own}");
+        let target = place.target().unwrap();
+        let keys = door.app.secrets.open(door.workspace, own, &target).await.ok().unwrap();
+        Some(keys.secret_key)
+    }
 
     #[tokio::test]
     async fn every_patch_changes_its_part() {
@@ -246,11 +308,23 @@ mod tests {
         let id = door.job(json!({"templateId": "t", "dataSource": source})).await;
 
         let (_, body) = door.get(&format!("/v1/customer/jobs/{id}")).await;
-        let secret = body["job"]["dataSource"]["params"]["secret_id"].as_str().unwrap();
         assert!(!body.to_string().contains("TOPSECRET"));
-        let pair = door.app.secrets.reveal(door.workspace, secret).await.ok().unwrap();
-        assert_eq!(pair.secret_key, "TOPSECRET");
+        let shown = body["job"]["dataSource"].clone();
+        assert_eq!(shown["params"]["secret_id"], json!(null), "{shown}");
+        assert_eq!(kept(&door, &id).await, Some("TOPSECRET".to_owned()));
         assert_eq!(door.get("/v1/auth/secrets").await.1["secrets"], json!([]));
+
+        // What was shown can be sent back; another place has no keys.
+        let path = format!("/v1/customer/jobs/{id}/datasource");
+        assert_eq!(door.patch(&path, json!({"dataSource": shown})).await.0, 200);
+        assert_eq!(kept(&door, &id).await, Some("TOPSECRET".to_owned()));
+        let (_, copy) = door.post(&format!("/v1/customer/jobs/{id}/clone"), json!({})).await;
+        let mut other = shown;
+        other["params"]["bucketName"] = json!("other");
+        assert_eq!(door.patch(&path, json!({"dataSource": other})).await.0, 200);
+        assert_eq!(kept(&door, &id).await, None);
+        let copy = copy["job"]["id"].as_str().unwrap();
+        assert_eq!(kept(&door, copy).await, Some("TOPSECRET".to_owned()));
     }
 
     #[tokio::test]

@@ -4,9 +4,10 @@ use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
 use common::package::template::{PhaseParams, Template};
+use common::secret::{DataEnd, SecretId};
 use uuid::Uuid;
 
-use super::draft::{change, read_data, refuse_started};
+use super::draft::{change, copied, read_data, refuse_started};
 use super::job_out::{self, JobAnswer};
 use super::{described, params, plan};
 use crate::api::App;
@@ -17,6 +18,7 @@ use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, delete, post};
 use crate::api::http::shape::{Field, Shape, date, one, text, texts, word};
 use crate::api::http::token::Caller;
+use crate::api::secret_use;
 use crate::api::work::{CONFIG, DATA, PARAMS};
 use crate::clock;
 use crate::store::jobs::{self, Change, Job};
@@ -92,9 +94,10 @@ async fn create(mut call: Call) -> Result<JobAnswer> {
         return taken(app, &caller, id, named).await;
     }
     let mut job = Job::new(id, caller.workspace, template.clone());
-    for change in read_changes(app, &caller, id, template, &mut body).await? {
+    for change in read_changes(app, &caller, id, None, template, &mut body).await? {
         job.change(change);
     }
+    secret_use::check_job(&caller, &job)?;
     if !jobs::insert(&app.db, &job).await? {
         return taken(app, &caller, id, named).await;
     }
@@ -117,8 +120,8 @@ async fn update(
     }
     refuse_started(&draft)?;
     let id = draft.id;
-    let changes = read_changes(app, caller, id, template, &mut body).await?;
-    let changed = change(app, caller, id, changes).await?;
+    let changes = read_changes(app, caller, id, Some(&draft), template, &mut body).await?;
+    let changed = change(app, caller, &draft, changes).await?;
     idempotency::given_id(call, caller, bytes, id.uuid()).await?;
     Ok(changed)
 }
@@ -161,6 +164,7 @@ async fn read_changes(
     app: &App,
     caller: &Caller,
     id: JobId,
+    before: Option<&Job>,
     template: Template,
     body: &mut Loose,
 ) -> Result<Vec<Change>> {
@@ -185,7 +189,7 @@ async fn read_changes(
         changes.push(Change::Config(JobConfig::read(config)?));
     }
     described::read(body, &mut changes)?;
-    changes.extend(read_data(app, caller, id, body).await?);
+    changes.extend(read_data(app, caller, id, before, body).await?);
     changes.push(Change::Template(Box::new(template)));
     Ok(changes)
 }
@@ -200,9 +204,15 @@ async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
     body.finish()?;
     let app = call.app();
     let from = find(app, &caller, &id).await?;
+    secret_use::check_job(&caller, &from)?;
     let NewId { id, named, .. } = idempotency::new_id(&call, &caller, &bytes).await?;
+    let id = JobId::new(id);
+    let source = SecretId::of_job(id, DataEnd::Source);
+    let destination = SecretId::of_job(id, DataEnd::Destination);
     let copy = Job {
-        id: JobId::new(id),
+        id,
+        source: copied(app, &caller, "dataSource", from.source, source).await?,
+        destination: copied(app, &caller, "dataDestination", from.destination, destination).await?,
         name: name.unwrap_or_else(|| from.name.clone()),
         upload: None,
         draft: 0,

@@ -17,6 +17,8 @@ use super::params;
 use crate::api::App;
 use crate::api::dev::image_login;
 use crate::api::http::error::{Error, Result};
+use crate::api::http::token::Caller;
+use crate::api::secret_use;
 use crate::data::key::BlobKey;
 use crate::registry;
 use crate::secrets;
@@ -28,11 +30,17 @@ use crate::store::packages::{self, Family, Package, Which};
 const UPLOAD_NAME: &str = "upload";
 
 /// Everything that a run needs, pinned as it is now.
-pub async fn pin(app: &App, job: &Job, config: JobConfig) -> Result<RunSpec> {
+///
+/// # Errors
+/// `Forbidden` also where it takes secrets and the caller may not use them.
+pub async fn pin(app: &App, caller: &Caller, job: &Job, config: JobConfig) -> Result<RunSpec> {
+    secret_use::check_job(caller, job)?;
     let params = job.params();
     let source = source(app, job).await?;
     let destination = destination(app, job).await?;
-    let process = process(app, job, params.app).await?;
+    let process = process(app, caller, job, params.app).await?;
+    let partition = partition(app, caller, job, params.partitioner).await?;
+    let assemble = assemble(app, caller, job, params.assembler).await?;
     Ok(RunSpec {
         job: job.id,
         workspace: job.workspace,
@@ -40,9 +48,9 @@ pub async fn pin(app: &App, job: &Job, config: JobConfig) -> Result<RunSpec> {
         template: job.template.id.clone(),
         source,
         destination,
-        partition: partition(app, job, params.partitioner).await?,
+        partition,
         process,
-        assemble: assemble(app, job, params.assembler).await?,
+        assemble,
         limits: config.limits(),
         terms: Terms {
             start_at: job.start_at,
@@ -111,25 +119,26 @@ async fn destination(app: &App, job: &Job) -> Result<Destination> {
     }
 }
 
-/// A secret that is missing is better told now than when the data is looked at.
+/// A secret that is missing or for something else is better told now than when the data is looked
+/// at.
 async fn check_secret(app: &App, job: &Job, place: &DataPlace, field: &str) -> Result<()> {
-    let Some(id) = place.secret() else { return Ok(()) };
-    match app.secrets.reveal(job.workspace, id).await {
+    let (Some(id), Some(target)) = (place.secret(), place.target()) else { return Ok(()) };
+    match app.secrets.open(job.workspace, id, &target).await {
         Ok(_) => Ok(()),
-        Err(error @ secrets::Error::NotFound(_)) => {
+        Err(error @ (secrets::Error::NotFound(_) | secrets::Error::Misuse { .. })) => {
             Err(Error::field(format!("{field}.params.secret_id"), error.to_string()))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-async fn process(app: &App, job: &Job, params: Params) -> Result<Container> {
+async fn process(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Container> {
     let tag = tag("app", &job.template.app)?;
     let package = find(app, job, Family::App, "app", &tag).await?;
-    container(app, job, package, "app", params).await
+    container(app, caller, job, package, "app", params).await
 }
 
-async fn partition(app: &App, job: &Job, params: Params) -> Result<Partition> {
+async fn partition(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Partition> {
     let tag = tag("partitioner", &job.template.partitioner)?;
     if let Some(builtin) = engine::reserved_partitioner(&tag.name) {
         return Ok(Partition::Builtin(engine::partitioner(builtin, &params)?));
@@ -141,11 +150,11 @@ async fn partition(app: &App, job: &Job, params: Params) -> Result<Partition> {
     }
     let package = find(app, job, Family::Engine, "partitioner", &tag).await?;
     check_kind(&package, Kind::Partitioner)?;
-    let container = container(app, job, package, "partitioner", params).await?;
+    let container = container(app, caller, job, package, "partitioner", params).await?;
     Ok(Partition::Custom(Box::new(container)))
 }
 
-async fn assemble(app: &App, job: &Job, params: Params) -> Result<Assemble> {
+async fn assemble(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Assemble> {
     let tag = tag("assembler", &job.template.assembler)?;
     if let Some(builtin) = engine::reserved_assembler(&tag.name) {
         return Ok(Assemble::Builtin(engine::assembler(builtin, &params)?));
@@ -157,7 +166,7 @@ async fn assemble(app: &App, job: &Job, params: Params) -> Result<Assemble> {
     }
     let package = find(app, job, Family::Engine, "assembler", &tag).await?;
     check_kind(&package, Kind::Assembler)?;
-    let container = container(app, job, package, "assembler", params).await?;
+    let container = container(app, caller, job, package, "assembler", params).await?;
     Ok(Assemble::Custom(Box::new(container)))
 }
 
@@ -243,6 +252,7 @@ fn check_kind(package: &Package, kind: Kind) -> Result<()> {
 
 async fn container(
     app: &App,
+    caller: &Caller,
     job: &Job,
     package: Package,
     phase: &str,
@@ -251,6 +261,7 @@ async fn container(
     params::check(package.schema.clone(), phase, params.clone()).await?;
     let manifest = &package.manifest;
     let name = format!("template.{phase}: the package {}@{}", manifest.name, manifest.version);
+    secret_use::check_listed(caller, &name, &manifest.secrets)?;
     check_secrets(app, job, &manifest.secrets, &name).await?;
     let image = match &manifest.platform {
         Platform::Binary => Image::Binary,
@@ -283,13 +294,17 @@ async fn container(
 /// The secrets that a package lists are those of the workspace that runs it. One that is missing
 /// is better told now than when a container starts.
 async fn check_secrets(app: &App, job: &Job, ids: &[String], name: &str) -> Result<()> {
-    let secrets = match app.secrets.reveal_all(job.workspace, ids).await {
+    let secrets = match app.secrets.for_container(job.workspace, ids).await {
         Ok(secrets) => secrets,
         Err(secrets::Error::NotFound(id)) => {
             return Err(Error::NotNow(format!(
-                "{name} asks for the secret {id:?}, which this workspace does not have or which \
-                 has expired: store it (`fanfold secret add {id}`)"
+                "{name} asks for the secret {:?}, which this workspace does not have or which \
+                 has expired: store it (`fanfold secret add {id}`)",
+                id.as_str()
             )));
+        }
+        Err(error @ secrets::Error::Misuse { .. }) => {
+            return Err(Error::NotNow(format!("{name} asks for a secret, but {error}")));
         }
         Err(error) => return Err(error.into()),
     };
@@ -321,6 +336,9 @@ async fn private_image(
             "there is no login for it: push the package with a username and token, or push the \
              image itself (`fanfold image push`)"
                 .to_owned(),
+        )),
+        Err(registry::Error::Secret(error @ secrets::Error::Misuse { .. })) => Err(refused(
+            format!("{error}; push the package with a username and token for this registry"),
         )),
         Err(registry::Error::Secret(error)) => Err(error.into()),
         Err(error) => Err(refused(error.to_string())),

@@ -69,7 +69,7 @@ async fn quote(id: Segment, call: Call) -> Result<Quote> {
     let caller = call.caller().await?;
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
-    let spec = plan::pin(app, &job, job.config()).await?;
+    let spec = plan::pin(app, &caller, &job, job.config()).await?;
     of(app, &caller, &job, &spec).await
 }
 

@@ -68,7 +68,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Started> {
         return Err(crate::coordinator::Error::AlreadyStarted.into());
     }
     let config = job.config.overlaid(over);
-    let spec = plan::pin(app, &job, job.config().overlaid(over)).await?;
+    let spec = plan::pin(app, &caller, &job, job.config().overlaid(over)).await?;
     if dry {
         let quote = quote::of(app, &caller, &job, &spec).await?;
         return Ok(Started { done: done(), quote: Some(quote) });

@@ -10,6 +10,7 @@ use common::package::descriptor::{DataPlace, Descriptor};
 use common::package::template::{PhaseParams, Template};
 use common::rights::Scope;
 use common::run::RunState;
+use common::secret::{DataEnd, SecretId};
 use futures::TryStreamExt as _;
 use serde::Serialize;
 use serde_json::Value;
@@ -38,8 +39,8 @@ use crate::store::{self, logs};
 const PASSTHROUGH: &str = "passthrough";
 /// A test that hangs ends by itself.
 const TASK_SECS: u32 = 600;
-/// Each is a few lines.
-const LOG_BATCHES_MAX: u64 = 100;
+/// Each has up to some 100 KiB.
+const LOG_BATCHES_MAX: u64 = 32;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -112,12 +113,12 @@ async fn start(mut call: Call) -> Result<TestOut> {
         .overlaid(JobConfig { is_test: Some(true), ..JobConfig::default() });
     match data {
         Some(data) => {
-            let secret = format!("job-{id}-source");
-            job.source = Some(draft::keep(app, caller.workspace, secret, data).await?);
+            let own = SecretId::of_job(id, DataEnd::Source);
+            job.source = Some(draft::keep(app, &caller, "data", own, data).await?);
         }
         None => use_sample(&call, &mut job, &package).await?,
     }
-    if let Err(refused) = begin(&call, &job).await {
+    if let Err(refused) = begin(&call, &caller, &job).await {
         // A call of the same name may have been faster.
         if let Some(made) = begun(app, &caller, id).await? {
             return answer(&call, &caller, made).await;
@@ -174,9 +175,9 @@ async fn find_sample(call: &Call, package: &Package) -> Result<Option<Sample>> {
 }
 
 /// Starts the job; nothing is left of one that is refused.
-async fn begin(call: &Call, job: &Job) -> Result<()> {
+async fn begin(call: &Call, caller: &Caller, job: &Job) -> Result<()> {
     let app = call.app();
-    let spec = plan::pin(app, job, job.config).await?;
+    let spec = plan::pin(app, caller, job, job.config).await?;
     store::jobs::insert(&app.db, job).await?;
     let begun = run::begin(app, job, job.config, spec).await;
     if begun.is_err() {
@@ -226,7 +227,7 @@ async fn answer(call: &Call, caller: &Caller, job: Job) -> Result<TestOut> {
     let run = run_of(app, &job).await?;
     let (mut lines, mut files) = (Vec::new(), Vec::new());
     if let Some(run) = &run {
-        let found = logs::find(&app.db, run.id, &[], &[], LOG_BATCHES_MAX).await?;
+        let found = logs::find(&app.db, run.id, LOG_BATCHES_MAX).await?;
         lines.extend(found.into_iter().map(|line| LineOut { timestamp: line.at, log: line.text }));
         if run.state == RunState::Complete {
             files = results_of(app, &job, run, holder(caller), None).await?.results;

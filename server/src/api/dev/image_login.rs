@@ -1,29 +1,40 @@
-//! Where the login for a package's private image is kept: as a secret that no list shows.
+//! Where the login for a package's private image is kept: as a secret that no list shows, bound to
+//! the image's registry.
 
 use std::collections::BTreeMap;
 
-use common::package::manifest::Manifest;
+use common::package::manifest::{Login, Manifest, Platform};
+use common::secret::{Hidden, Purpose, SecretId};
 
+use crate::api::http::error::{Error, Result};
+use crate::registry;
 use crate::store::packages::Family;
 use crate::store::secrets::Secret;
 
-pub const KIND: &str = "other";
-
-/// The secret's id. It has a slash, which the ids of other secrets cannot have.
-pub fn id(manifest: &Manifest) -> String {
+/// The secret's id.
+pub fn id(manifest: &Manifest) -> SecretId {
     let family = Family::of(manifest.kind).as_str();
-    format!("image/{family}/{}@{}", manifest.name, manifest.version)
+    SecretId::of_image(family, &manifest.name, manifest.version)
 }
 
-/// The secret without its secret half, the token. A later push of the same version replaces it.
-pub fn secret(manifest: &Manifest, username: String) -> Secret {
-    Secret {
+/// The secret without its secret half, and that half: the token. A later push of the same version
+/// replaces it.
+///
+/// # Errors
+/// Names the field where the package has no image of a registry.
+pub fn secret(manifest: &Manifest, login: Login) -> Result<(Secret, Hidden)> {
+    let field = "platform_config.container";
+    let Platform::Docker { container, .. } = &manifest.platform else {
+        return Err(Error::field(field, "is missing: there is nothing to log in to"));
+    };
+    let host = registry::host_of(container).map_err(|bad| Error::field(field, bad.to_string()))?;
+    let secret = Secret {
         id: id(manifest),
-        kind: KIND.to_owned(),
+        purpose: Purpose::Registry { host },
         name: String::new(),
-        access_key: username,
+        access_key: login.username,
         params: BTreeMap::new(),
-        hidden: true,
         expires_at: None,
-    }
+    };
+    Ok((secret, login.token))
 }

@@ -11,6 +11,7 @@ use common::ids::WorkspaceId;
 use common::package::archive::{self, ARCHIVE_BYTES_MAX, Checked};
 use common::package::manifest::Manifest;
 use common::package::tag::{NotATag, Pointer, Tag};
+use common::secret::SecretKind;
 
 use super::image_login;
 use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
@@ -22,7 +23,7 @@ use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, flag, text};
 use crate::api::http::token::Caller;
 use crate::api::lists::selection::{self, LIST};
-use crate::api::{App, storage};
+use crate::api::{App, secret_use, storage};
 use crate::data::key::BlobKey;
 use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
 use crate::store::{accounts, secrets};
@@ -91,9 +92,10 @@ async fn list(family: Family, call: Call) -> Result<PackagesOut> {
     let query = call.query()?;
     let selection = selection::from_query(&query, &ORDER)?;
     let shelf = shelf(&query)?;
+    let _place = call.answer_place(&caller).await;
     let db = &call.app().db;
     let found = packages::list(db, caller.workspace, family, shelf, &selection).await?;
-    let pagination = selection::pagination(&selection, &found.rest);
+    let pagination = selection::pagination(&selection, &found);
     let owners = found.rows.iter().map(|package| package.workspace);
     let names = accounts::workspace_names(db, owners).await?;
     let shown = found.rows.into_iter().map(|one| PackageOut::new(one, &names)).collect();
@@ -112,6 +114,8 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let (archive, tag) = read_archive(family, &mut call).await?;
     let Checked { manifest, schema, login, rewritten } = check(family, archive.clone()).await?;
     check_tag(tag.as_deref(), &manifest)?;
+    secret_use::check_listed(&caller, "platform_config.secrets", &manifest.secrets)?;
+    let login = login.map(|login| image_login::secret(&manifest, login)).transpose()?;
     let again = idempotency::new_id(&call, &caller, &archive).await?.again;
     let archive = rewritten.map_or(archive, Bytes::from);
     let digest = common::digest::Digest::of(&archive);
@@ -129,9 +133,8 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let package = packages::push(&app.db, caller.workspace, pushed)
         .await
         .map_err(|error| other_kind(error, &manifest))?;
-    if let Some(login) = login {
-        let secret = image_login::secret(&manifest, login.username);
-        app.secrets.keep(caller.workspace, &secret, &login.token.0).await?;
+    if let Some((secret, token)) = login {
+        app.secrets.keep(caller.workspace, &secret, &token.0).await?;
     }
     tracing::info!(package = %package.id, revision = package.revision, "package pushed");
     shown(app, package).await
@@ -259,7 +262,7 @@ async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
         return Err(Error::not_found(family.as_str(), &tag.0));
     }
     let login = image_login::id(&package.manifest);
-    secrets::delete(&call.app().db, package.workspace, image_login::KIND, &login).await?;
+    secrets::delete(&call.app().db, package.workspace, SecretKind::Registry, &login).await?;
     tracing::info!(package = %package.id, "package deleted");
     Ok(done())
 }

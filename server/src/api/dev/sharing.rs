@@ -14,6 +14,7 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done, done_with};
 use crate::api::http::route::{Route, delete, post};
+use crate::api::secret_use;
 use crate::store::imports::{self, Import, Item};
 use crate::store::packages::{self, Family, Package, Which};
 use crate::store::{accounts, templates};
@@ -99,9 +100,11 @@ async fn publish_template(id: Segment, call: Call, public: bool) -> Result<Done>
 
 /// Links a name to another workspace's package, and notes the secrets that it asks for.
 async fn import(family: Family, tag: Segment, call: Call) -> Result<ImportOut> {
-    let user = call.caller().await?.workspace;
+    let caller = call.caller().await?;
+    let user = caller.workspace;
     let db = &call.app().db;
     let package = published(family, &tag, &call, user).await?;
+    secret_use::check_listed(&caller, "import", &package.manifest.secrets)?;
     let (name, owner) = (package.manifest.name, package.workspace);
     if packages::owns(db, user, family, &name).await? {
         return Err(own_already(family.as_str(), &name));

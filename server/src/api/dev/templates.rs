@@ -19,6 +19,7 @@ use crate::api::http::shape::{Field, one, text};
 use crate::api::http::token::Caller;
 use crate::api::lists::page::{Paged, Pagination};
 use crate::api::lists::selection;
+use crate::api::secret_use;
 use crate::api::work::{CONFIG, ConfigOut, DATA, PARAMS, data_out};
 use crate::store::accounts;
 use crate::store::packages::Shelf;
@@ -78,6 +79,7 @@ const TEMPLATE: &[Field] = &[
 async fn push(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let template = Template::read(call.json().await?)?;
+    secret_use::check_places(&caller, template.source.as_ref(), template.destination.as_ref())?;
     templates::put(&call.app().db, caller.workspace, &template).await?;
     Ok(done())
 }
@@ -125,9 +127,10 @@ pub async fn listed(
     shelf: Shelf,
     selection: &Selection<TemplateField>,
 ) -> Result<Paged<TemplateOut>> {
+    let _place = call.answer_place(caller).await;
     let db = &call.app().db;
     let found = templates::list(db, caller.workspace, shelf, selection).await?;
-    let pagination = selection::pagination(selection, &found.rest);
+    let pagination = selection::pagination(selection, &found);
     let names = accounts::workspace_names(db, found.rows.iter().map(|kept| kept.owner)).await?;
     let shown = |kept| TemplateOut::new(kept, &names);
     Ok(Paged { pagination, data: found.rows.into_iter().map(shown).collect() })

@@ -120,7 +120,9 @@ impl From<crate::store::Error> for Error {
 impl From<secrets::Error> for Error {
     fn from(error: secrets::Error) -> Self {
         match error {
-            secrets::Error::NotFound(_) => Self::NotNow(error.to_string()),
+            secrets::Error::NotFound(_) | secrets::Error::Misuse { .. } => {
+                Self::NotNow(error.to_string())
+            }
             secrets::Error::Key | secrets::Error::Db(_) => Self::Internal(Box::new(error)),
         }
     }

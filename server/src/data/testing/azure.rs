@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::digest::Digest;
+use common::secret::SecretId;
 use common::spec::{Cloud, Provider};
 use ring::hmac;
 use url::Url;
@@ -54,7 +55,7 @@ impl AzureServer {
             provider: Provider::Azure { account: None },
             name: "data".into(),
             endpoint: Some(format!("{}/{ACCOUNT}", self.web.url)),
-            secret: Some("its-id".into()),
+            secret: SecretId::named("its-id").ok(),
         }
     }
 

@@ -33,6 +33,7 @@ fn says(held: Vec<Held>, ended: Option<Receipt>) -> CheckedSync {
         holding: held,
         receipts: Vec::new(),
         logs: Vec::new(),
+        probe: None,
         wait_ms: 0,
     };
     let sign = |receipt: Receipt| {

@@ -1,0 +1,103 @@
+//! The ids of secrets: those that members choose, and those that nobody can write.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::JobId;
+
+const NAME_CHARS_MAX: usize = 128;
+
+/// The id of a secret, as it is stored.
+///
+/// A derived one has a slash, which no name has: what a caller writes is read with [`Self::named`],
+/// so no request can mean a derived one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretId(String);
+
+/// Which end of a job's data the keys inside a descriptor are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataEnd {
+    Source,
+    Destination,
+}
+
+/// The text is not a name that a member can give to a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be the id of a secret: letters, digits, - _ and ., at most {NAME_CHARS_MAX} of them")]
+pub struct NotAName;
+
+impl SecretId {
+    /// An id as members write it: it becomes the name of a variable and a part of paths.
+    pub fn named(text: &str) -> Result<Self, NotAName> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        if text.is_empty() || text.len() > NAME_CHARS_MAX || !text.bytes().all(plain) {
+            return Err(NotAName);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The keys that came inside a job's descriptor.
+    pub fn of_job(job: JobId, end: DataEnd) -> Self {
+        let end = match end {
+            DataEnd::Source => "source",
+            DataEnd::Destination => "destination",
+        };
+        Self(format!("job/{job}/{end}"))
+    }
+
+    /// The login for the private image of a package.
+    pub fn of_image(family: &str, name: &str, version: impl fmt::Display) -> Self {
+        Self(format!("image/{family}/{name}@{version}"))
+    }
+
+    /// An id as the store has it.
+    pub const fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Whether a member has chosen it; no list shows the others.
+    pub fn is_named(&self) -> bool {
+        Self::named(&self.0).is_ok()
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn no_derived_id_can_be_named() {
+        let job = JobId::new(uuid::Uuid::from_u128(7));
+        for derived in [
+            SecretId::of_job(job, DataEnd::Source),
+            SecretId::of_job(job, DataEnd::Destination),
+            SecretId::of_image("app", "priv", "1.0"),
+        ] {
+            assert!(!derived.is_named(), "{derived}");
+            assert_eq!(SecretId::named(derived.as_str()), Err(NotAName));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_never_is_a_derived_id(text in "\\PC{0,40}|(job|image)[/%.-][a-z0-9/%.@-]{0,60}") {
+            if let Ok(id) = SecretId::named(&text) {
+                prop_assert!(id.is_named() && !id.as_str().contains('/'));
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! When the agent speaks again.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+
+/// How long after the last message mere log lines wait for company.
+const LOGS_PAUSE: Duration = Duration::from_secs(1);
+/// The least time between two messages, so that a server in a hurry makes no busy loop.
+const GAP: Duration = Duration::from_millis(2);
+/// The same where the server can only repeat itself: what it wants ended takes time to end.
+pub(super) const ECHO_GAP: Duration = Duration::from_millis(200);
+
+/// When the next message may go.
+pub(super) struct Pause {
+    backoff: Backoff,
+    until: Instant,
+    last: Instant,
+}
+
+impl Pause {
+    pub fn new() -> Self {
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let now = Instant::now();
+        Self { backoff, until: now, last: now }
+    }
+
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    pub const fn until(&self) -> Instant {
+        self.until
+    }
+
+    pub fn logs(&self) -> Instant {
+        self.last + LOGS_PAUSE
+    }
+
+    pub fn sent(&mut self) {
+        self.last = Instant::now();
+        self.until = self.last + GAP;
+    }
+
+    pub fn after(&mut self, heard: Heard) {
+        match heard {
+            Heard::Orders => self.backoff.reset(),
+            Heard::Echo => {
+                self.backoff.reset();
+                self.until = Instant::now() + ECHO_GAP;
+            }
+            Heard::Nothing => self.until = Instant::now() + self.backoff.step(),
+        }
+    }
+}
+
+/// What came of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    Orders,
+    /// Only what is being done already.
+    Echo,
+    Nothing,
+}
