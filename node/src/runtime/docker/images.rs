@@ -227,9 +227,11 @@ pub(super) fn ready(image: ImageInspect) -> Result<Ready, Error> {
 
 fn strip_names(fetched: &Path, clean: &Path) -> Result<std::fs::File, Error> {
     let measured = unpacked::measure(io::BufReader::new(std::fs::File::open(fetched)?));
-    measured.map_err(|error| match error {
-        unpacked::Error::Io(error) => Error::Io(error),
-        refused => Error::Unusable(refused.to_string()),
+    measured.map_err(|error| {
+        if let unpacked::Error::Io(error) = error {
+            return Error::Io(error);
+        }
+        Error::Unusable(error.to_string())
     })?;
     let from = std::fs::File::open(fetched)?;
     let to = std::fs::File::create(clean)?;
