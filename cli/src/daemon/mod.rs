@@ -5,6 +5,7 @@ use rustix::fs::Mode;
 
 use crate::failure::Failure;
 
+mod disk;
 mod donate;
 mod folder;
 mod machine;
