@@ -1,7 +1,7 @@
 //! How much each workspace may keep in the bucket. What it keeps is counted before its bytes are
 //! taken, in the table of holdings, so that neither many uploads at once nor a crash gets past it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::{RunId, WorkspaceId};
@@ -26,6 +26,20 @@ pub struct Quotas {
     /// One reservation at a time: what it finds must still hold when it writes.
     turn: Arc<Semaphore>,
     runs: Arc<Mutex<HashMap<RunId, RunBytes>>>,
+    /// Objects that are on their way.
+    coming: Arc<Mutex<HashSet<String>>>,
+}
+
+/// The only one who sends an object now.
+pub struct Sender {
+    coming: Arc<Mutex<HashSet<String>>>,
+    path: String,
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+    }
 }
 
 /// What the unfinished runs have stored. After a start it is what had been counted ahead.
@@ -81,7 +95,18 @@ pub enum Error {
 
 impl Quotas {
     pub fn new(db: Db, most: u64) -> Self {
-        Self { db, most, turn: Arc::new(Semaphore::new(1)), runs: Arc::default() }
+        let turn = Arc::new(Semaphore::new(1));
+        Self { db, most, turn, runs: Arc::default(), coming: Arc::default() }
+    }
+
+    /// Makes the caller the only one who sends an object, or `None` where somebody does: each of
+    /// several would take its room on the disk, and they are counted once.
+    pub fn alone(&self, owner: WorkspaceId, key: &BlobKey) -> Option<Sender> {
+        // Two workspaces may send the same image.
+        let path = format!("{owner} {}", key.path());
+        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = coming.insert(path.clone());
+        first.then(|| Sender { coming: Arc::clone(&self.coming), path })
     }
 
     /// The most bytes that one workspace may keep.
@@ -263,6 +288,18 @@ mod tests {
 
     fn upload(n: u128) -> BlobKey {
         BlobKey::Upload(common::ids::JobId::new(Uuid::from_u128(n)))
+    }
+
+    #[tokio::test]
+    async fn one_object_has_one_sender_at_a_time() {
+        let (db, _folder) = database().await;
+        let quotas = Quotas::new(db, 100);
+        let first = quotas.alone(OWNER, &upload(1));
+
+        assert!(first.is_some() && quotas.alone(OWNER, &upload(1)).is_none());
+        assert!(quotas.alone(OWNER, &upload(2)).is_some());
+        drop(first);
+        assert!(quotas.alone(OWNER, &upload(1)).is_some());
     }
 
     #[tokio::test]

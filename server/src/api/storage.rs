@@ -156,6 +156,7 @@ async fn put_counted(
     bytes: ByteStream,
 ) -> Result<Stored> {
     let quotas = data.quotas();
+    let _alone = quotas.alone(owner, key).ok_or_else(already_coming)?;
     let bytes = match announced {
         Some(length) => {
             quotas.reserve(owner, key, length).await?;
@@ -171,6 +172,10 @@ async fn put_counted(
     };
     quotas.settle(owner, key, there).await?;
     Ok(put?)
+}
+
+pub fn already_coming() -> Error {
+    Error::NotNow("this file is being uploaded already: wait until that has ended".to_owned())
 }
 
 fn too_late() -> Error {

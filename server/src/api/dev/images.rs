@@ -13,6 +13,7 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Body, Route, delete, get, post};
 use crate::api::http::shape::{Field, text};
+use crate::api::storage::already_coming;
 
 use crate::data::Stored;
 use crate::data::key::BlobKey;
@@ -69,6 +70,7 @@ async fn push(call: Call) -> Result<ImageOut> {
     let app = call.app().clone();
     let expected = Stored { size, digest };
     let (owner, key) = (caller.workspace, BlobKey::Image(digest));
+    let _alone = app.data.quotas().alone(owner, &key).ok_or_else(already_coming)?;
     app.data.quotas().reserve(owner, &key, size).await?;
     let bytes = image_check::checked(call.into_stream());
     if let Err(error) = app.data.put_verified(&key, expected, bytes).await {
