@@ -2,4 +2,5 @@
 
 mod disk;
 mod secrets;
+mod strangers;
 mod tenants;
