@@ -4,3 +4,4 @@ mod disk;
 mod secrets;
 mod strangers;
 mod tenants;
+mod unreadable;
