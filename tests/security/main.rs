@@ -2,5 +2,6 @@
 
 mod disk;
 mod secrets;
+mod strangers;
 mod tenants;
 mod unreadable;
