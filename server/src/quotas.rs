@@ -163,27 +163,22 @@ impl Quotas {
     /// Passes on an object's bytes, counted before they are. One that is longer than the
     /// workspace has room for breaks off.
     pub fn counted(&self, owner: WorkspaceId, key: &BlobKey, bytes: ByteStream) -> ByteStream {
-        let (quotas, key) = (self.clone(), key.clone());
-        let (mut seen, mut reserved) = (0u64, 0u64);
-        bytes
-            .and_then(move |piece| {
-                seen += piece.len() as u64;
-                let ahead = (seen > reserved).then(|| {
-                    reserved = seen.saturating_add(STEP_BYTES);
-                    (seen, reserved)
-                });
-                let (quotas, key) = (quotas.clone(), key.clone());
-                async move {
-                    if let Some((needed, ahead)) = ahead {
-                        // Near the limit every step is as small as it can be.
-                        if quotas.reserve(owner, &key, ahead).await.is_err() {
-                            quotas.reserve(owner, &key, needed).await?;
-                        }
-                    }
-                    Ok(piece)
+        let start = (bytes, self.clone(), key.clone(), 0u64, 0u64);
+        let counted = futures::stream::try_unfold(start, move |state| async move {
+            let (mut bytes, quotas, key, mut seen, mut reserved) = state;
+            let Some(piece) = bytes.try_next().await? else { return Ok(None) };
+            seen += piece.len() as u64;
+            if seen > reserved {
+                reserved = seen.saturating_add(STEP_BYTES);
+                // Near the limit every step is as small as it can be.
+                if quotas.reserve(owner, &key, reserved).await.is_err() {
+                    reserved = seen;
+                    quotas.reserve(owner, &key, reserved).await?;
                 }
-            })
-            .boxed()
+            }
+            Ok(Some((piece, (bytes, quotas, key, seen, reserved))))
+        });
+        counted.boxed()
     }
 
     /// Counts what is about to be stored for a run.

@@ -410,8 +410,10 @@ mod tests {
         assert_eq!(door.client.put(link).body("x").send().await.unwrap().status(), 403);
     }
 
+    /// Without the packages that tests push.
     async fn stored(door: &Door) -> u64 {
-        crate::store::holdings::total(&door.app.db, door.workspace).await.unwrap()
+        let kinds = crate::store::holdings::by_kind(&door.app.db, door.workspace).await.unwrap();
+        kinds["uploads"]
     }
 
     #[tokio::test]
@@ -431,10 +433,7 @@ mod tests {
         assert_eq!(door.client.put(&link).body("0123456789").send().await.unwrap().status(), 200);
         assert_eq!(stored(&door).await, 10);
         let (_, usage) = door.get("/v1/wallet/usage").await;
-        assert_eq!(
-            (&usage["storage"]["bytes"], &usage["storage"]["byKind"]["uploads"]),
-            (&json!(10), &json!(10))
-        );
+        assert_eq!(usage["storage"]["byKind"]["uploads"], 10);
         let job = format!("/v1/customer/jobs/{id}");
         assert_eq!(door.call(Method::DELETE, &job, None).await.0, 200);
         let key = BlobKey::Upload(id.parse().unwrap());

@@ -199,10 +199,11 @@ mod tests {
     #[tokio::test]
     async fn an_image_is_counted_until_its_last_reference_goes() {
         let door = Door::open().await;
-        let push = async |reference: &str, image: &'static str| {
-            let digest = Digest::of(image.as_bytes());
+        let (small, large) = (archive(b"layer"), archive(&[7; 4_000]));
+        let push = async |reference: &str, image: &Vec<u8>| {
+            let digest = Digest::of(image);
             let url = format!("{}/v1/dev/images?reference={reference}&digest={digest}", door.url);
-            let post = door.client.post(url).header("authorization", &door.key).body(image);
+            let post = door.client.post(url).header("authorization", &door.key).body(image.clone());
             post.send().await.unwrap().status().as_u16()
         };
         let remove = async |reference: &str| {
@@ -212,15 +213,15 @@ mod tests {
         let stored =
             async || crate::store::holdings::total(&door.app.db, door.workspace).await.unwrap();
 
-        assert_eq!((push("a:1", "image").await, push("b:1", "image").await), (200, 200));
-        assert_eq!(stored().await, 5);
-        assert_eq!(push("b:1", "another").await, 200);
-        assert_eq!(stored().await, 12);
+        assert_eq!((push("a:1", &small).await, push("b:1", &small).await), (200, 200));
+        assert_eq!(stored().await, small.len() as u64);
+        assert_eq!(push("b:1", &large).await, 200);
+        assert_eq!(stored().await, (small.len() + large.len()) as u64);
         let stranger = door.stranger().await;
         let path = "/v1/dev/images?reference=a:1";
         assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
         assert_eq!((remove("a:1").await, remove("a:1").await), (200, 404));
-        assert_eq!(stored().await, 7);
+        assert_eq!(stored().await, large.len() as u64);
         assert_eq!(door.get("/v1/dev/images?reference=b:1").await.0, 200);
     }
 }
