@@ -28,6 +28,7 @@ pub struct Config {
     pub sign_up_codes: Vec<SignUpCode>,
     pub trusted_proxies: Vec<IpAddr>,
     pub limits: LimitsConfig,
+    pub http: HttpConfig,
     pub mail: Option<MailConfig>,
     pub data: DataConfig,
     pub nodes: NodesConfig,
@@ -79,6 +80,19 @@ pub struct LimitsConfig {
     pub requests_per_minute: NonZeroU32,
     /// From one address, without a valid token or key.
     pub stranger_requests_per_minute: NonZeroU32,
+}
+
+/// How long requests and connections may take, and how many connections there may be.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    pub header_timeout_secs: NonZeroU32,
+    pub idle_timeout_secs: NonZeroU32,
+    pub request_timeout_secs: NonZeroU32,
+    pub stall_timeout_secs: NonZeroU32,
+    pub bytes_per_sec_min: NonZeroU32,
+    pub connections_max: NonZeroU32,
+    pub connections_per_address_max: NonZeroU32,
 }
 
 /// The mail server through which letters go.
@@ -176,7 +190,7 @@ impl Config {
 
 /// Whether a variable, without its prefix, names a setting.
 fn is_setting(name: &UncasedStr) -> bool {
-    const SETTINGS: [&str; 13] = [
+    const SETTINGS: [&str; 14] = [
         "http_listen",
         "p2p_listen",
         "data_dir",
@@ -186,6 +200,7 @@ fn is_setting(name: &UncasedStr) -> bool {
         "sign_up_codes",
         "trusted_proxies",
         "limits",
+        "http",
         "mail",
         "data",
         "nodes",

@@ -7,6 +7,7 @@ pub mod config;
 pub mod coordinator;
 pub mod data;
 mod earnings;
+pub mod files;
 mod keys;
 pub mod mail;
 pub mod p2p;

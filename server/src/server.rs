@@ -1,7 +1,7 @@
 //! A whole server: its parts, put together.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use common::ids::WorkspaceId;
@@ -77,6 +77,7 @@ impl Server {
         let public_url =
             if config.public_url.is_empty() { url.clone() } else { config.public_url.clone() };
 
+        std::fs::create_dir_all(spool(&config.data_dir)).map_err(Error::Folder)?;
         let db = store::open(&config.database()).await?;
         let secrets = Secrets::new(db.clone(), keys.master.sealer());
         let guard = Guard::new(config.data.allow_private_addresses);
@@ -235,8 +236,15 @@ fn settings(config: &Config, token_key: [u8; 32]) -> Settings {
         welcome: config.promotional_credits,
         trusted_proxies: config.trusted_proxies.clone(),
         limits: config.limits,
+        http: config.http,
+        spool: spool(&config.data_dir),
         wallet: config.wallet.clone(),
     }
+}
+
+/// Where bodies wait for their turn, in files without a name.
+fn spool(data_dir: &Path) -> PathBuf {
+    data_dir.join("spool")
 }
 
 fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use common::ids::JobId;
+use common::ids::{JobId, WorkspaceId};
 use common::rights::Role;
 use futures::StreamExt as _;
 use sync_wrapper::SyncStream;
@@ -20,7 +20,7 @@ use crate::api::http::route::{Body, Route, raw};
 use crate::api::http::shape::{Field, text};
 use crate::api::http::token::Caller;
 use crate::api::{Answer, App};
-use crate::data::key::BlobKey;
+use crate::data::key::{BlobKey, Whose};
 use crate::data::links::{self, Holder, LinkError};
 use crate::data::{self, ByteStream};
 use crate::store::{Db, api_keys, jobs, members};
@@ -60,6 +60,7 @@ async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answer> {
     let data = &call.app().data;
     let link = data.open_link(&method, &segment.0, &call.raw_query).map_err(refused)?;
     check_holder(call.app(), link.holder).await?;
+    call.authenticated();
     let size = data.size(&link.key).await?.ok_or_else(|| Error::NotFound("file".to_owned()))?;
     if method == Method::GET
         && let Some(direct) = data.direct_link(&link.key, &link.file_name).await?
@@ -119,11 +120,14 @@ async fn check_holder(app: &App, holder: Option<Holder>) -> Result<()> {
 async fn put(segment: Segment, call: Call) -> Result<Answer> {
     let app = call.app().clone();
     let link = app.data.open_link(&Method::PUT, &segment.0, &call.raw_query).map_err(refused)?;
+    call.authenticated();
     let announced = call.content_length();
+    let doors = call.doors().clone();
+    let _place = match uploader(&app.db, &link.key).await? {
+        Some(workspace) => Some(doors.places.uploads.take(workspace).await?),
+        None => None,
+    };
     let bytes = if let BlobKey::Upload(job) = link.key {
-        if !jobs::takes_upload(&app.db, job).await? {
-            return Err(too_late());
-        }
         still_open(app.db.clone(), job, call.into_stream())
     } else {
         call.into_stream()
@@ -133,6 +137,23 @@ async fn put(segment: Segment, call: Call) -> Result<Answer> {
         return Err(Error::field("body", "was cut off before its end"));
     }
     Ok(StatusCode::OK.into_response())
+}
+
+/// Whose upload it is; the cache for everybody is the server's own.
+async fn uploader(db: &Db, key: &BlobKey) -> Result<Option<WorkspaceId>> {
+    match key {
+        BlobKey::Upload(job) => {
+            let owner = jobs::upload_owner(db, *job).await?;
+            owner.map(Some).ok_or_else(too_late)
+        }
+        BlobKey::Cached { whose: Whose::User(workspace), .. } => Ok(Some(*workspace)),
+        BlobKey::Cached { whose: Whose::Everybody, .. }
+        | BlobKey::Package(_)
+        | BlobKey::Image(_)
+        | BlobKey::Staged { .. }
+        | BlobKey::Result { .. }
+        | BlobKey::Final { .. } => Ok(None),
+    }
 }
 
 fn too_late() -> Error {

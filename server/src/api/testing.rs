@@ -17,8 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::api::{AccessCode, App, Settings, serve};
-use crate::config::LimitsConfig;
-use crate::config::WalletConfig;
+use crate::config::{Config, LimitsConfig, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::address::Guard;
 use crate::data::{self, Data};
@@ -88,6 +87,8 @@ impl Door {
             // Tests say where they come from, as a proxy does.
             trusted_proxies: vec![Ipv4Addr::LOCALHOST.into()],
             limits,
+            http: Config::load(None).unwrap().http,
+            spool: folder.path().to_owned(),
             wallet: WalletConfig {
                 rates: serde_json::from_value(json!({"USD": "0.03311", "XTS": "1000000"})).unwrap(),
                 payout_min: Credits::from_units(1).unwrap(),

@@ -60,6 +60,8 @@ async fn push(call: Call) -> Result<ImageOut> {
     if size > IMAGE_BYTES_MAX {
         return Err(Error::TooLarge(IMAGE_BYTES_MAX));
     }
+    let doors = call.doors().clone();
+    let _place = doors.places.uploads.take(caller.workspace).await?;
     let app = call.app().clone();
     let expected = Stored { size, digest };
     let bytes = image_check::checked(call.into_stream());

@@ -1,6 +1,6 @@
 //! The file that a customer uploads for a job.
 
-use common::ids::JobId;
+use common::ids::{JobId, WorkspaceId};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
 
 use super::row::{self, Column as C};
@@ -11,6 +11,19 @@ pub struct Upload {
     pub size: u64,
     /// What the bucket calls these very bytes.
     pub version: Option<String>,
+}
+
+/// Whose job it is, where a file may still be uploaded for it.
+pub async fn upload_owner(
+    db: &impl ConnectionTrait,
+    id: JobId,
+) -> Result<Option<WorkspaceId>, DbErr> {
+    let job = row::Entity::find_by_id(id.uuid())
+        .filter(C::RunId.is_null())
+        .filter(C::DeletedUs.is_null())
+        .one(db)
+        .await?;
+    Ok(job.map(|job| WorkspaceId::new(job.workspace_id)))
 }
 
 /// Whether a file may still be uploaded for this job.
