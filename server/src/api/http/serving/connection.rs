@@ -92,6 +92,9 @@ impl Connection {
             state.writes.waited(since.elapsed());
         }
         state.writes.moved(bytes);
+        if state.phase == Phase::Idle {
+            state.since = Instant::now();
+        }
     }
 
     /// The head of a request is complete.
@@ -146,6 +149,8 @@ impl Connection {
             Phase::Idle => Some((state.since + self.limits.idle, Overdue::Idle)),
             Phase::Request => None,
         };
+        // The end of an answer may still be on its way: the speed of writing limits that.
+        let phase = phase.filter(|_| state.phase != Phase::Idle || state.blocked.is_none());
         let write = state.blocked.map(|since| (since + state.writes.left(), Overdue::Write));
         phase.into_iter().chain(write).min_by_key(|(at, _)| *at)
     }
@@ -199,7 +204,9 @@ mod tests {
         connection.write_blocked();
 
         assert_eq!(due_in(&connection), Some((30, Overdue::Write)));
+        connection.end_request();
+        assert_eq!(due_in(&connection), Some((30, Overdue::Write)), "and not idle");
         connection.wrote(1);
-        assert_eq!(due_in(&connection), None);
+        assert_eq!(due_in(&connection), Some((75, Overdue::Idle)));
     }
 }
