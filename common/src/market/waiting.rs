@@ -24,6 +24,10 @@ pub struct Obstacles {
     pub aside: usize,
     /// Set aside for everybody, after a failed probe.
     pub failed_probe: usize,
+    /// Of operators that have given false results.
+    pub barred: usize,
+    /// Whose results for this run differ from another node's, until a third decides.
+    pub disputed: usize,
     /// Where the job may not run.
     pub elsewhere: usize,
     pub too_few_cpus: usize,
@@ -31,6 +35,8 @@ pub struct Obstacles {
     /// Without a GPU of the names that it asks for.
     pub without_gpu: usize,
     pub busy: usize,
+    /// Of operators that are new and have their share of the run.
+    pub new: usize,
     /// Every task that waits has failed there, and may yet succeed on another.
     pub failed_there: usize,
     /// The wallet cannot cover one more task until running ones give back what they do not use.
@@ -54,8 +60,9 @@ impl Obstacles {
     }
 
     fn is_explained(&self) -> bool {
-        let set_aside = self.aside + self.failed_probe;
-        let obstructed = self.silent + set_aside + self.unfit() + self.busy + self.failed_there;
+        let set_aside = self.aside + self.failed_probe + self.barred + self.disputed;
+        let unable = self.silent + set_aside + self.unfit();
+        let obstructed = unable + self.busy + self.new + self.failed_there;
         self.lacks_credits || obstructed == self.nodes
     }
 }
@@ -96,6 +103,10 @@ impl Market {
         let stuck = |failed_on: &[NodeId]| !self.has_another(run, failed_on, now);
         if !node.is_present(now) {
             Some(&mut obstacles.silent)
+        } else if node.is_barred(now) {
+            Some(&mut obstacles.barred)
+        } else if run.is_disputed(id) {
+            Some(&mut obstacles.disputed)
         } else if node.health.has_failed_probe() {
             Some(&mut obstacles.failed_probe)
         } else if node.is_aside(run.spec.workspace, now) {
@@ -110,7 +121,9 @@ impl Market {
             Some(&mut obstacles.without_gpu)
         } else if !node.can_take(run, true) {
             Some(&mut obstacles.busy)
-        } else if run.choose(id, stuck).is_none() {
+        } else if !self.has_share(run, node.operator, now) {
+            Some(&mut obstacles.new)
+        } else if run.choose(id, stuck, |_| false).is_none() {
             Some(&mut obstacles.failed_there)
         } else {
             None

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::ids::{RunId, WorkspaceId};
 use common::ledger::{Account, Ledger, Transfer};
+use common::task::Lease;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, QueryOrder};
@@ -46,6 +47,7 @@ pub(super) mod transfers {
         pub run: Option<Uuid>,
         pub stage: Option<i16>,
         pub idx: Option<i64>,
+        pub attempt: Option<i32>,
         pub at_us: i64,
         pub request: Option<Uuid>,
     }
@@ -96,8 +98,9 @@ pub(super) async fn insert_transfers(
                 units: Set(transfer.amount.units()),
                 kind: Set(transfer.kind.as_str().to_owned()),
                 run: Set(transfer.run.map(RunId::uuid)),
-                stage: Set(transfer.task.map(|task| task.stage.number())),
-                idx: Set(transfer.task.map(|task| task.index.into())),
+                stage: Set(transfer.lease.map(|lease| lease.task.stage.number())),
+                idx: Set(transfer.lease.map(|lease| lease.task.index.into())),
+                attempt: Set(transfer.lease.map(attempt)),
                 at_us: Set(micros(transfer.at)),
                 request: Set(transfer.request),
             }
@@ -131,6 +134,10 @@ pub(super) async fn accounts_of(
         .filter(accounts::Column::Owner.eq(owner.uuid()));
     let rows = own.all(db).await?;
     rows.into_iter().map(|row| Ok((account(row.kind, row.owner)?, row.units))).collect()
+}
+
+fn attempt(lease: Lease) -> i32 {
+    i32::try_from(lease.attempt).unwrap_or(i32::MAX)
 }
 
 fn key(account: Account) -> (i16, Uuid) {

@@ -7,7 +7,7 @@ use common::ids::{NodeId, RunId};
 use common::market::{Run, Stored, TableKind};
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::{chunk_tables, ledger, nodes, runs, tasks, wallet};
+use super::{chunk_tables, ledger, nodes, runs, tasks, trust, wallet};
 
 /// Reads what the market needs in memory. The cost grows with what is unfinished, not with what
 /// waits or has ended.
@@ -40,5 +40,6 @@ pub async fn load(db: &impl ConnectionTrait) -> Result<Stored, DbErr> {
     let holders: BTreeSet<NodeId> = tasks.iter().filter_map(|task| task.node).collect();
     let operators = nodes::operators(db, &holders).await?;
     let (ledger, statements) = (ledger::load(db).await?, wallet::load_heads(db).await?);
-    Ok(Stored { runs, tasks, operators, ledger, statements })
+    let (records, windows) = (trust::records(db).await?, trust::windows(db).await?);
+    Ok(Stored { runs, tasks, operators, ledger, statements, records, windows })
 }

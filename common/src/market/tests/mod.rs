@@ -1,5 +1,7 @@
 //! What scenarios of a few lines are built from.
 
+mod bills;
+mod checks;
 mod gpus;
 mod health;
 mod lives;
@@ -7,6 +9,7 @@ mod movements;
 mod order;
 mod placement;
 mod terms;
+mod trust;
 
 use std::sync::Arc;
 
@@ -98,6 +101,7 @@ fn cost(secs: u64) -> Credits {
 
 fn funded(amount: &str) -> Market {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+    market.trust(OPERATOR);
     market.grant(CUSTOMER, credits(amount), "gift", at(0)).unwrap();
     market
 }
@@ -188,6 +192,6 @@ fn stored(changes: Changes) -> Stored {
         operators: changes.tasks.iter().filter_map(|t| t.node).map(|n| (n, OPERATOR)).collect(),
         tasks: changes.tasks,
         ledger: Ledger::load(balances, changes.transfers.len() as u64),
-        statements: BTreeMap::new(),
+        ..Stored::default()
     }
 }
