@@ -39,7 +39,7 @@ pub enum Kind {
     Capture,
     /// Held → available: what a run did not use.
     Void,
-    /// Pending → held: what an operator earned by a run with false results.
+    /// Pending → world: what an operator earned by a run with false results.
     Reversal,
     /// World → available: a coupon was redeemed.
     Coupon,

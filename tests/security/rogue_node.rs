@@ -77,7 +77,7 @@ impl Rogue {
         Sync {
             incarnation: 1,
             token: Some(self.token.clone()),
-            capacity: Resources::new(4_000_000_000, u32::MAX),
+            capacity: Resources::new(4_000_000_000, u32::MAX).with_disk(u32::MAX),
             prefetch: u32::MAX,
             device: Device::default(),
             holding: self.held.keys().map(running).collect(),

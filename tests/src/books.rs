@@ -76,9 +76,7 @@ async fn check_tasks(db: &DatabaseConnection) -> Result<()> {
 async fn check_runs(db: &DatabaseConnection) -> Result<()> {
     let sums = "SELECT r.state, r.captured, r.held, \
         coalesce((SELECT sum(price) FROM tasks t WHERE t.run = r.id), 0) \
-            + coalesce((SELECT sum(price) FROM attempts a WHERE a.run = r.id), 0) \
-            - coalesce((SELECT sum(units) FROM transfers x WHERE x.run = r.id \
-                AND x.kind = 'reversal'), 0) AS prices, \
+            + coalesce((SELECT sum(price) FROM attempts a WHERE a.run = r.id), 0) AS prices, \
         coalesce((SELECT sum(debit) FROM statement_lines l WHERE l.run = r.id), 0) AS debits, \
         coalesce((SELECT sum(CASE WHEN to_kind = 2 THEN units ELSE -units END) \
             FROM transfers x WHERE x.run = r.id AND (to_kind = 2 OR from_kind = 2)), 0) AS holds \

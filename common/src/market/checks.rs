@@ -22,6 +22,8 @@ const UNPROVEN_TIMES: u32 = 10;
 /// What a check may take beyond twice the time of the first attempt before a run that is done
 /// otherwise goes on without it.
 const PATIENCE: TimeDelta = TimeDelta::seconds(2);
+/// An operator has lied that lost so many disputes of a run, and more than it won.
+const LOST_MAX: u32 = 2;
 /// Templates whose results were found to differ by themselves.
 const UNSTABLE_MAX: usize = 10_000;
 
@@ -71,6 +73,13 @@ enum Verdict {
     Lie([WorkspaceId; 2], WorkspaceId),
     /// All three differ: the work itself gives different results.
     Unstable,
+}
+
+/// How an operator's results of a run compared with those of others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Compared {
+    agreed: u32,
+    lost: u32,
 }
 
 impl Checks {
@@ -129,6 +138,19 @@ impl Run {
     /// The results of the process stage are all there.
     pub(super) fn is_processed(&self) -> bool {
         self.stage() == Some(Stage::Process) && self.chunks_done == self.total()
+    }
+
+    fn note_agreed(&mut self, operators: [WorkspaceId; 2]) {
+        for operator in operators {
+            self.compared.entry(operator).or_default().agreed += 1;
+        }
+    }
+
+    /// Notes that an operator stood alone against two; true where that can be no accident.
+    fn note_lost(&mut self, operator: WorkspaceId) -> bool {
+        let compared = self.compared.entry(operator).or_default();
+        compared.lost += 1;
+        compared.lost >= LOST_MAX && compared.lost > compared.agreed
     }
 
     fn checks_due(&self, now: DateTime<Utc>) -> Vec<u32> {
@@ -198,8 +220,12 @@ impl Market {
             let (node, operator) = (active.node, active.operator);
             let last = Opinion { node, operator, results: digest(outputs) };
             match check.judge(last) {
-                Verdict::Agreed(_) if outputs.is_empty() => {}
-                Verdict::Agreed(operators) => self.note_agreed(operators),
+                Verdict::Agreed(operators) => {
+                    run.note_agreed(operators);
+                    if !outputs.is_empty() {
+                        self.note_agreed(operators);
+                    }
+                }
                 Verdict::Open => {
                     check.opinions.push(last);
                     (check.waits, check.until) = (true, now + PATIENCE);
@@ -209,9 +235,12 @@ impl Market {
                         run.checks.insert(index, check);
                     }
                 }
-                Verdict::Lie(agreed, liar) => {
-                    if agreed.iter().any(|operator| self.trust.is_checked(*operator)) {
-                        self.convict(id, liar, now);
+                Verdict::Lie(agreed, alone) => {
+                    run.note_agreed(agreed);
+                    let has_lied = run.note_lost(alone);
+                    let is_believed = agreed.iter().any(|of| self.trust.is_checked(*of));
+                    if has_lied && is_believed {
+                        self.convict(id, alone, now);
                     }
                 }
                 Verdict::Unstable => self.note_unstable(id),
@@ -266,27 +295,37 @@ impl Market {
         }
     }
 
-    /// An operator gave results that two others contradict: it loses what it earned by the run and
-    /// may still be taken back, everything it holds, and what it has shown.
+    /// An operator gave results that others contradict, again and again: it loses what it earned
+    /// by the run, and gets no more tasks of this customer. A customer's code can be made to give
+    /// other results on somebody's nodes, so only jobs of the server's owner bar an operator for
+    /// everybody, and nobody but the server's owner gets what is taken.
     fn convict(&mut self, id: RunId, operator: WorkspaceId, now: DateTime<Utc>) {
+        let Some(customer) = self.runs.get(&id).map(|run| run.spec.workspace) else { return };
         if self.trust.is_owner(operator) {
             return;
         }
-        let until = self.trust.bar(operator, now);
-        if let Some(record) = self.trust.operators.get(&operator) {
+        let until = self.trust.is_owner(customer).then(|| self.trust.bar(operator, now));
+        if let Some(record) = self.trust.operators.get(&operator).filter(|_| until.is_some()) {
             self.outbox.operators.insert(operator, *record);
         }
+        self.trust.bar_for(operator, customer);
         let mut held = Vec::new();
         for (node_id, node) in self.nodes.iter_mut().filter(|(_, node)| node.operator == operator) {
-            node.barred_until = Some(until);
+            node.barred_for.insert(customer);
             node.window = self.trust.forget_window(*node_id);
             self.outbox.windows.insert(*node_id, node.window.size());
+            node.barred_until = until.or(node.barred_until);
             held.extend(node.leased.iter().copied());
         }
+        let is_barred = |lease: &Lease| {
+            let run = self.runs.get(&lease.task.run);
+            until.is_some() || run.is_some_and(|run| run.spec.workspace == customer)
+        };
+        held.retain(is_barred);
         for lease in held {
             self.lose(lease, "its operator has given false results", now);
         }
-        self.reverse_earnings(id, operator, now);
+        self.take_earnings(id, operator, now);
     }
 }
 

@@ -55,7 +55,7 @@ impl Market {
     /// Gives the node one task of the first run that has one for it.
     fn place_one(&mut self, id: NodeId, ahead: bool, now: DateTime<Utc>) -> bool {
         let Some(node) = self.nodes.get(&id) else { return false };
-        if !node.is_present(now) || node.is_barred(now) {
+        if !node.is_present(now) {
             return false;
         }
         let mut after = None;
@@ -91,6 +91,7 @@ impl Market {
             self.runs.get(&place.run).is_some_and(|run| {
                 node.can_take(run, ahead)
                     && !node.is_aside(run.spec.workspace, now)
+                    && !node.is_barred(run.spec.workspace, now)
                     && !run.is_disputed(id)
             })
         })

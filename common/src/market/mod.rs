@@ -14,6 +14,7 @@ mod health;
 mod life;
 mod money;
 mod movement;
+mod needs;
 mod node;
 mod outbox;
 mod queue;

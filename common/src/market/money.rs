@@ -100,37 +100,26 @@ impl Market {
         self.post(posting, now).expect("the held account holds the sum of all runs' holds");
     }
 
-    /// Takes back what an operator has earned by a run since the server started, for the run's
-    /// customer. What the operator could spend already is gone.
-    pub(super) fn reverse_earnings(
-        &mut self,
-        id: RunId,
-        operator: WorkspaceId,
-        now: DateTime<Utc>,
-    ) {
+    /// Takes what an operator has earned by a run since the server started, for the server's
+    /// owner. What the operator could spend already is gone.
+    pub(super) fn take_earnings(&mut self, id: RunId, operator: WorkspaceId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Some((tasks, amount)) = run.paid.remove(&operator) else { return };
-        let owner = run.spec.workspace;
+        run.warning = Some(format!(
+            "checks found false results of a node operator that did {tasks} tasks of this run"
+        ));
+        self.outbox.runs.insert(id);
         let posting = Posting {
             from: Account::Pending(operator),
-            to: Account::Held(owner),
+            to: Account::World,
             amount,
             kind: Kind::Reversal,
             run: Some(id),
             lease: None,
             request: None,
         };
-        let given_back = self.post(posting, now).is_ok();
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let back = if given_back { "their price was given back" } else { "they had been paid out" };
-        run.warning = Some(format!(
-            "a check found false results of a node operator that did {tasks} tasks of this run; {back}"
-        ));
-        if given_back {
-            run.held = run.held.saturating_add(amount);
-            run.captured = run.captured.saturating_sub(amount);
-        }
-        self.outbox.runs.insert(id);
+        // Nothing is left to take where the earnings have been released.
+        let _ = self.post(posting, now);
     }
 
     /// Settles a run that ends: gives back what it did not use, and writes its line.

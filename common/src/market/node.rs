@@ -36,6 +36,8 @@ pub struct Node {
     pub(super) window: Window,
     /// Its operator has given false results: it gets no tasks until then.
     pub(super) barred_until: Option<DateTime<Utc>>,
+    /// Customers to whom its operator has given false results.
+    pub(super) barred_for: BTreeSet<WorkspaceId>,
     /// When its last message came, and the one before.
     pub(super) heard: [Option<DateTime<Utc>>; 2],
     /// It said with its last message how its probe stands.
@@ -60,6 +62,7 @@ impl Node {
             health: Health::default(),
             window,
             barred_until: None,
+            barred_for: BTreeSet::new(),
             heard: [None; 2],
             tells_of_probe: false,
         }
@@ -74,9 +77,9 @@ impl Node {
         self.health.is_aside(customer, now)
     }
 
-    /// Whether it gets no tasks of anybody, because its operator has given false results.
-    pub fn is_barred(&self, now: DateTime<Utc>) -> bool {
-        self.barred_until.is_some_and(|until| until > now)
+    /// Whether it gets no tasks of this customer, because its operator has given false results.
+    pub fn is_barred(&self, customer: WorkspaceId, now: DateTime<Utc>) -> bool {
+        self.barred_until.is_some_and(|until| until > now) || self.barred_for.contains(&customer)
     }
 
     pub fn capacity(&self) -> Resources {
@@ -100,7 +103,7 @@ impl Node {
     /// Whether tasks of the run can be given to it, now or when it has room.
     pub(super) fn could_serve(&self, run: &Run, now: DateTime<Utc>) -> bool {
         self.is_present(now)
-            && !self.is_barred(now)
+            && !self.is_barred(run.spec.workspace, now)
             && !self.is_aside(run.spec.workspace, now)
             && self.is_fit(run)
     }
@@ -119,7 +122,9 @@ impl Node {
         let limit = Resources::new(
             self.capacity.cpu_millis.saturating_add(needs.cpu_millis.saturating_mul(extra)),
             self.capacity.memory_mib.saturating_add(needs.memory_mib.saturating_mul(extra)),
-        );
+        )
+        // Data that arrives before its task's turn is on the disk already.
+        .with_disk(self.capacity.disk_mib);
         self.window.has_room(self.leased.len())
             && needs.fits_in(self.capacity)
             && self.used.plus(needs).fits_in(limit)
@@ -133,7 +138,8 @@ impl Market {
         nodes.entry(id).or_insert_with(|| {
             *present.entry(operator).or_default() += 1;
             let node = Node::absent(operator, trust.window(id, operator), until);
-            Node { barred_until: trust.barred_until(operator), ..node }
+            let barred_for = trust.barred_for(operator);
+            Node { barred_until: trust.barred_until(operator), barred_for, ..node }
         });
     }
 

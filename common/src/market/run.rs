@@ -7,14 +7,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::active::{Active, Tries, UnderLease};
-use super::checks::Check;
+use super::checks::{Check, Compared};
 use super::outbox::{Owner, Progress, RunRecord, Step};
 use super::queue::Place;
 use super::trust::Taken;
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
 use crate::ids::{NodeId, RunId, WorkspaceId};
-use crate::resources::{Resources, Usage};
+use crate::resources::Usage;
 use crate::run::RunState;
 use crate::spec::{Assemble, Container, Partition, RunSpec};
 use crate::task::{Lease, Stage, TaskRef};
@@ -53,6 +53,8 @@ pub struct Run {
     pub(super) taken: BTreeMap<WorkspaceId, Taken>,
     /// Done tasks whose results are being checked.
     pub(super) checks: BTreeMap<u32, Check>,
+    /// How each operator's results compared with those of others.
+    pub(super) compared: BTreeMap<WorkspaceId, Compared>,
     /// The tasks that each operator was paid for since the server started, and for how much.
     pub(super) paid: BTreeMap<WorkspaceId, (u32, Credits)>,
     /// What its customer should know, though it goes on.
@@ -117,6 +119,7 @@ impl Run {
             empty: record.empty,
             taken: BTreeMap::new(),
             checks: BTreeMap::new(),
+            compared: BTreeMap::new(),
             paid: BTreeMap::new(),
             warning: record.warning,
             error: record.error,
@@ -214,10 +217,6 @@ impl Run {
 
     pub fn container(&self) -> Option<&Container> {
         self.stage().and_then(|stage| self.spec.container(stage))
-    }
-
-    pub(super) fn needs(&self) -> Resources {
-        self.container().map_or(Resources::NONE, |container| container.needs)
     }
 
     pub(super) fn gpus(&self) -> &[String] {

@@ -44,6 +44,8 @@ pub(super) struct Trust {
     /// The server's owner, who needs no proof.
     owners: BTreeSet<WorkspaceId>,
     pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
+    /// Operators that have given false results, each with to whom.
+    barred: BTreeMap<WorkspaceId, BTreeSet<WorkspaceId>>,
     /// How many leases each node may have at once, where that is more than the first.
     pub windows: BTreeMap<NodeId, u32>,
 }
@@ -100,7 +102,7 @@ impl Trust {
         operators: BTreeMap<WorkspaceId, OperatorRecord>,
         windows: BTreeMap<NodeId, u32>,
     ) -> Self {
-        Self { owners: BTreeSet::new(), operators, windows }
+        Self { owners: BTreeSet::new(), operators, barred: BTreeMap::new(), windows }
     }
 
     pub fn is_owner(&self, operator: WorkspaceId) -> bool {
@@ -129,6 +131,15 @@ impl Trust {
         let record = OperatorRecord { barred_until: Some(until), ..OperatorRecord::default() };
         self.operators.insert(operator, record);
         until
+    }
+
+    /// Bars an operator for one customer, until the server starts again.
+    pub fn bar_for(&mut self, operator: WorkspaceId, customer: WorkspaceId) {
+        self.barred.entry(operator).or_default().insert(customer);
+    }
+
+    pub fn barred_for(&self, operator: WorkspaceId) -> BTreeSet<WorkspaceId> {
+        self.barred.get(&operator).cloned().unwrap_or_default()
     }
 
     /// Lets a node begin with as few leases as a new one.

@@ -36,7 +36,9 @@ pub struct Store {
     captures: BTreeMap<Lease, Credits>,
     /// Attempts that have ended and after which their task went on.
     attempts: BTreeSet<Lease>,
-    pub records: BTreeMap<WorkspaceId, OperatorRecord>,
+    records: BTreeMap<WorkspaceId, OperatorRecord>,
+    /// Operators whose earnings of a run were taken.
+    pub reversals: BTreeSet<(RunId, WorkspaceId)>,
     windows: BTreeMap<NodeId, u32>,
     /// Tasks of each node that were accepted.
     accepted: BTreeMap<NodeId, u32>,
@@ -48,8 +50,6 @@ pub struct Store {
 struct Purse {
     ever_held: i64,
     captured: i64,
-    /// What was taken back of it.
-    reversed: i64,
     voided: i64,
     /// The prices of its attempts.
     prices: i64,
@@ -133,7 +133,11 @@ impl Store {
                 Kind::Hold => purse.ever_held += units,
                 Kind::Capture => purse.captured += units,
                 Kind::Void => purse.voided += units,
-                Kind::Reversal => purse.reversed += units,
+                Kind::Reversal => {
+                    if let Account::Pending(operator) = transfer.from {
+                        self.reversals.insert((run, operator));
+                    }
+                }
                 Kind::Grant
                 | Kind::Coupon
                 | Kind::TopUp
@@ -256,12 +260,12 @@ impl Store {
             return Err(format!("{:?} began too early", run.id));
         }
         let purse = self.purses.entry(run.id).or_default();
-        let cost = purse.captured - purse.reversed;
+        let cost = purse.captured;
         let held = purse.ever_held - cost - purse.voided;
         if run.held.units() != held || run.captured.units() != cost {
             return Err(format!("{:?} holds {:?}, its transfers {purse:?}", run.id, run.held));
         }
-        if cost < 0 || cost > purse.ever_held || purse.captured != purse.prices {
+        if cost > purse.ever_held || cost != purse.prices {
             return Err(format!("{:?} cost what it should not: {purse:?}", run.id));
         }
         if run.state.is_final() {

@@ -50,7 +50,7 @@ pub struct Tally {
     pub kills: u64,
     pub complete: u64,
     pub failed: u64,
-    /// Operators that were found to have given false results.
+    /// How often an operator was found to have given false results.
     pub convicted: u64,
 }
 

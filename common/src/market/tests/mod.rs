@@ -2,6 +2,7 @@
 
 mod bills;
 mod checks;
+mod disk;
 mod gpus;
 mod health;
 mod lives;
