@@ -4,3 +4,4 @@ mod disk;
 mod rogue_node;
 mod secrets;
 mod tenants;
+mod unreadable;

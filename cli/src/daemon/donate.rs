@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{disk, signals};
+use super::{disk, folder, signals};
 use crate::failure::Failure;
 
 /// Tasks whose data a node fetches before it is their turn.
@@ -50,6 +50,7 @@ pub struct Place {
 
 pub async fn run(args: Args) -> Result<(), Failure> {
     let stop = signals::stop()?;
+    folder::make_private(&args.data_dir)?;
     let options = node::Options {
         server: args.servers,
         token: args.token,

@@ -364,6 +364,7 @@ impl Store {
             statements: self.statements.clone(),
             records: self.records.clone(),
             windows: self.windows.clone(),
+            unreadable: Vec::new(),
         }
     }
 

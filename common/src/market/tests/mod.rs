@@ -9,6 +9,7 @@ mod lives;
 mod movements;
 mod order;
 mod placement;
+mod set_aside;
 mod terms;
 mod trust;
 
