@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
+use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
 use common::protocol::{Cache, CacheFile};
 use common::task::Lease;
@@ -119,7 +120,7 @@ impl Caches {
         };
         let _only = self.one_at_a_time.lock(Some(workspace)).await;
         let (in_use, alone) = self.enter(workspace);
-        let place = self.root.join("users").join(workspace.to_string());
+        let place = self.root.join("users").join(place_name(workspace));
         if alone {
             self.clear_if_full(&place).await?;
         }
@@ -245,11 +246,13 @@ impl Caches {
         let too_many = found.len().saturating_sub(WORKSPACES_MAX);
         for (_, place) in found.into_iter().take(too_many) {
             let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let users = |workspace: WorkspaceId| {
+            let is_used = {
                 let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-                in_use.get(&workspace).is_some_and(|users| users.strong_count() > 0)
+                in_use.iter().any(|(workspace, users)| {
+                    users.strong_count() > 0 && place_name(*workspace) == name
+                })
             };
-            if !name.parse().is_ok_and(users) {
+            if !is_used {
                 self.remove(place).await?;
             }
         }
@@ -275,6 +278,11 @@ impl Caches {
     fn lists(&self) -> MutexGuard<'_, Lists> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a workspace's folder is called: containers can read its path, and must not learn the id.
+fn place_name(workspace: WorkspaceId) -> String {
+    Digest::of(workspace.uuid().as_bytes()).to_string()[..32].to_owned()
 }
 
 /// Whether a file is no longer what the list says.
