@@ -1,4 +1,5 @@
 //! Attacks: what strangers, customers and operators must not be able to do, tried on the real product.
 
+mod escape;
 mod secrets;
 mod tenants;

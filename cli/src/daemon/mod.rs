@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use crate::failure::Failure;
 
+mod doctor;
 mod donate;
 mod folder;
 mod machine;

@@ -7,6 +7,7 @@ mod image_archive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use common::ids::WorkspaceId;
 use common::protocol::{Inputs, Work};
 use common::resources::{Resources, Usage};
 use common::secret::{self, Secret};
@@ -24,6 +25,7 @@ const SHARED_CACHE: &str = "/opt/fanfold/cache/shared";
 #[derive(Debug, Clone)]
 pub struct Launch {
     pub lease: Lease,
+    pub workspace: WorkspaceId,
     /// Commands for the same thing; the next is tried where the image lacks the one before.
     pub commands: Vec<Vec<String>>,
     pub env: Vec<String>,
@@ -71,6 +73,8 @@ pub enum Ending {
     Exited(i64),
     Timeout,
     OutOfMemory,
+    /// It wrote to its output faster than any log can take, for too long.
+    TooMuchOutput,
     /// It wrote more results than it may.
     TooMuchWritten,
     /// Its workspace's cache has grown beyond what it may have.
@@ -147,6 +151,7 @@ pub fn launch(
     }
     Ok(Launch {
         lease,
+        workspace: work.workspace,
         commands: commands(&work.image, &entrypoint),
         env,
         redactor: Redactor::default(),
