@@ -5,6 +5,7 @@
 //! in their workspace's cache stays, within bounds that the node's owner sets.
 
 mod folder;
+mod kept;
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,12 +19,13 @@ use common::ids::{RunId, WorkspaceId};
 use common::protocol::{Cache, CacheFile};
 use common::task::Lease;
 
+use crate::disk::count;
 use crate::home::{Home, dir_with_mode, private_dir, remove_tree};
 use crate::keyed::Keyed;
 use crate::remote::Remote;
-use crate::results;
 use crate::transfer;
 use folder::{Asking, Folder};
+use kept::Kept;
 
 /// Workspaces whose caches stay; the ones unused for longest go.
 const WORKSPACES_MAX: usize = 16;
@@ -58,9 +60,10 @@ pub struct Caches {
     root: PathBuf,
     temporary: PathBuf,
     sizes: Sizes,
-    one_at_a_time: Keyed<Option<WorkspaceId>>,
+    one_at_a_time: Keyed<Option<Digest>>,
     lists: Mutex<Lists>,
-    in_use: Mutex<HashMap<WorkspaceId, Weak<()>>>,
+    in_use: Mutex<HashMap<Digest, Weak<()>>>,
+    kept: Arc<Kept>,
 }
 
 /// The folders that a container gets. The workspace's own is not cleared as long as this is held.
@@ -96,6 +99,12 @@ impl Caches {
     pub fn open(home: &Home, sizes: Sizes) -> io::Result<Self> {
         let root = home.caches();
         private_dir(&root.join("users"))?;
+        let kept = Kept::default();
+        for entry in fs::read_dir(root.join("users"))? {
+            let entry = entry?;
+            kept.count(&entry.path(), entry.metadata()?.modified()?, sizes.user_bytes);
+        }
+        kept.count(&root.join("shared"), SystemTime::now(), sizes.shared_bytes);
         Ok(Self {
             root,
             temporary: home.temporary(),
@@ -103,7 +112,59 @@ impl Caches {
             one_at_a_time: Keyed::default(),
             lists: Mutex::default(),
             in_use: Mutex::default(),
+            kept: Arc::new(kept),
         })
+    }
+
+    /// What all caches take of the disk.
+    pub fn bytes(&self) -> u64 {
+        self.kept.bytes()
+    }
+
+    /// When the cache of a workspace was used last that nobody has used for longest.
+    pub fn oldest_idle(&self) -> Option<SystemTime> {
+        self.kept.oldest(|place| self.is_idle(place)).map(|(used, _)| used)
+    }
+
+    /// Removes that cache; gives whether there was one.
+    pub async fn evict_oldest(&self) -> bool {
+        let Some((_, place)) = self.kept.oldest(|place| self.is_idle(place)) else { return false };
+        let Some(owner) = owner_of(&place) else { return false };
+        let _only = self.one_at_a_time.lock(Some(owner)).await;
+        let (_in_use, alone) = self.enter(owner);
+        if alone && let Err(error) = self.remove(place.clone()).await {
+            tracing::warn!(%error, place = %place.display(), "an old cache cannot be removed");
+            self.kept.forget(&place);
+        }
+        true
+    }
+
+    /// A container of the workspace has ended: what it left is counted, and too much is cleared.
+    pub async fn left(&self, workspace: WorkspaceId, mounted: Mounted) {
+        drop(mounted);
+        let owner = owner(workspace);
+        let _only = self.one_at_a_time.lock(Some(owner)).await;
+        let (_in_use, alone) = self.enter(owner);
+        let place = self.root.join("users").join(owner.to_string());
+        if alone && let Err(error) = self.clear_if_full(&place).await {
+            tracing::warn!(%error, place = %place.display(), "a full cache cannot be cleared");
+        }
+        let shared = (self.root.join("shared"), self.sizes.shared_bytes);
+        let (kept, user) = (Arc::clone(&self.kept), (place, self.sizes.user_bytes));
+        let counting = tokio::task::spawn_blocking(move || {
+            for (place, most) in [user, shared].iter().filter(|(place, _)| place.exists()) {
+                kept.count(place, SystemTime::now(), *most);
+            }
+        });
+        if let Err(error) = counting.await {
+            tracing::warn!(%error, "the caches cannot be counted");
+        }
+    }
+
+    fn is_idle(&self, place: &Path) -> bool {
+        let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        owner_of(place)
+            .is_some_and(|owner| in_use.get(&owner).is_none_or(|users| users.strong_count() == 0))
     }
 
     /// The caches for a container of this workspace, with all that was uploaded for them.
@@ -118,9 +179,10 @@ impl Caches {
             let folder = self.folder(&self.root.join("shared"), SHARED_MODE)?;
             self.bring(remote, lease, Cache::Shared, folder).await?
         };
-        let _only = self.one_at_a_time.lock(Some(workspace)).await;
-        let (in_use, alone) = self.enter(workspace);
-        let place = self.root.join("users").join(place_name(workspace));
+        let owner = owner(workspace);
+        let _only = self.one_at_a_time.lock(Some(owner)).await;
+        let (in_use, alone) = self.enter(owner);
+        let place = self.root.join("users").join(owner.to_string());
         if alone {
             self.clear_if_full(&place).await?;
         }
@@ -206,14 +268,14 @@ impl Caches {
     }
 
     /// Notes that a container of the workspace uses its cache; says whether it is the only one.
-    fn enter(&self, workspace: WorkspaceId) -> (Arc<()>, bool) {
+    fn enter(&self, owner: Digest) -> (Arc<()>, bool) {
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
         in_use.retain(|_, users| users.strong_count() > 0);
-        if let Some(users) = in_use.get(&workspace).and_then(Weak::upgrade) {
+        if let Some(users) = in_use.get(&owner).and_then(Weak::upgrade) {
             return (users, false);
         }
         let users = Arc::new(());
-        in_use.insert(workspace, Arc::downgrade(&users));
+        in_use.insert(owner, Arc::downgrade(&users));
         (users, true)
     }
 
@@ -225,7 +287,7 @@ impl Caches {
         }
         let folder = self.folder(place, USER_MODE)?;
         let (files, brought) = (folder.path(), folder.brought_bytes());
-        let amount = tokio::task::spawn_blocking(move || results::amount(&files)).await;
+        let amount = tokio::task::spawn_blocking(move || count::amount(&files)).await;
         let amount = amount.map_err(io::Error::other)?;
         let room = self.sizes.user_bytes.saturating_sub(brought);
         if amount.exceeds(brought.saturating_add(room / 4 * 3)) {
@@ -245,14 +307,7 @@ impl Caches {
         found.sort();
         let too_many = found.len().saturating_sub(WORKSPACES_MAX);
         for (_, place) in found.into_iter().take(too_many) {
-            let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_used = {
-                let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-                in_use.iter().any(|(workspace, users)| {
-                    users.strong_count() > 0 && place_name(*workspace) == name
-                })
-            };
-            if !is_used {
+            if owner_of(&place).is_none() || self.is_idle(&place) {
                 self.remove(place).await?;
             }
         }
@@ -262,6 +317,7 @@ impl Caches {
     /// Removes a cache: moved away first, so that half a cache never looks like a whole one.
     async fn remove(&self, place: PathBuf) -> Result<(), Error> {
         let away = self.temporary.join(uuid::Uuid::new_v4().to_string());
+        self.kept.forget(&place);
         fs::rename(place, &away)?;
         let removed = tokio::task::spawn_blocking(move || remove_tree(&away)).await;
         Ok(removed.map_err(io::Error::other)??)
@@ -280,9 +336,14 @@ impl Caches {
     }
 }
 
-/// What a workspace's folder is called: containers can read its path, and must not learn the id.
-fn place_name(workspace: WorkspaceId) -> String {
-    Digest::of(workspace.uuid().as_bytes()).to_string()[..32].to_owned()
+/// What stands for a workspace in paths: containers can read them, and must not learn its id.
+fn owner(workspace: WorkspaceId) -> Digest {
+    Digest::of(workspace.uuid().as_bytes())
+}
+
+/// Whose cache lies there.
+fn owner_of(place: &Path) -> Option<Digest> {
+    place.file_name()?.to_str()?.parse().ok()
 }
 
 /// Whether a file is no longer what the list says.

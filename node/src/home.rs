@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use common::digest::Digest;
 
+use crate::DiskShare;
+use crate::disk::{self, count};
 use crate::users::User;
 
 /// Homes of people. What containers see must not lie there, for they can read its path.
@@ -87,6 +89,20 @@ impl Home {
     /// What containers find from one task to the next.
     pub fn caches(&self) -> PathBuf {
         self.seen.join("caches")
+    }
+
+    /// The bounds of what the node takes of the disk.
+    pub fn limits(&self, share: DiskShare) -> io::Result<disk::Limits> {
+        let budget = match share.bytes {
+            Some(bytes) => bytes,
+            None => {
+                let own = count::tree(&self.seen);
+                disk::free_bytes(&self.seen)?.saturating_add(own)
+                    / 2
+                    / u64::from(share.nodes.max(1))
+            }
+        };
+        Ok(disk::Limits { budget, keep_free: share.keep_free })
     }
 
     /// The node's identity.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{doctor, signals};
+use super::{disk, doctor, signals};
 use crate::failure::Failure;
 
 /// Tasks whose data a node fetches before it is their turn.
@@ -39,6 +39,8 @@ pub struct Args {
     /// Without root's rights, run all containers as your own user: only for jobs that you trust
     #[arg(long)]
     run_as_own_user: bool,
+    #[command(flatten)]
+    disk: disk::Lent,
     #[command(flatten)]
     place: Place,
     /// What the node is called in lists
@@ -81,6 +83,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         allow_private_addresses: args.allow_private_addresses,
         container_uids: args.container_uids,
         jobs: if args.run_as_own_user { node::Jobs::OfOne } else { node::Jobs::OfStrangers },
+        disk: args.disk.share(1),
         caches: node::CacheSizes {
             user_bytes: args.user_cache << 30,
             shared_bytes: args.shared_cache << 30,

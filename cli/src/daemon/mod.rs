@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use crate::failure::Failure;
 
+mod disk;
 mod doctor;
 mod donate;
 mod folder;

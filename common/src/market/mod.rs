@@ -11,6 +11,7 @@ mod health;
 mod life;
 mod money;
 mod movement;
+mod needs;
 mod node;
 mod outbox;
 mod queue;

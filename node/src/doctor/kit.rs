@@ -11,6 +11,7 @@ use common::resources::Resources;
 use common::task::{Lease, Stage, TaskRef};
 use tokio_util::sync::CancellationToken;
 
+use crate::disk::{self, Disk};
 use crate::guest::ESCAPE_KIT;
 use crate::home::{self, Home, dir_with_mode};
 use crate::logs::LogBook;
@@ -23,6 +24,8 @@ use crate::users::{self, IdRange, Jobs, Users};
 const NEEDS: Resources = Resources::new(1000, 512);
 const PATIENCE: Duration = Duration::from_secs(120);
 const RESULTS_BYTES_MAX: u64 = 1 << 30;
+/// Bounds of the disk that the kit never reaches.
+const DISK: disk::Limits = disk::Limits { budget: 8 << 30, keep_free: 0 };
 
 /// What came of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub async fn escape_kit() -> Result<Vec<Outcome>, Error> {
 }
 
 fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
+    let share = Disk::open(folder, DISK)?.share(0, 0, RESULTS_BYTES_MAX);
+    let share = share.ok_or(io::ErrorKind::StorageFull)?;
     let workspace = WorkspaceId::new(uuid::Uuid::new_v4());
     let task = TaskRef { run: RunId::new(uuid::Uuid::new_v4()), stage: Stage::Process, index: 0 };
     let inside = |name: &str, inside: &'static str| Mount { host: folder.join(name), inside };
@@ -110,7 +115,7 @@ fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
         needs: NEEDS,
         gpu: None,
         timeout: Some(PATIENCE),
-        results_bytes_max: RESULTS_BYTES_MAX,
+        share,
     })
 }
 

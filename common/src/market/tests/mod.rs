@@ -1,5 +1,6 @@
 //! What scenarios of a few lines are built from.
 
+mod disk;
 mod gpus;
 mod health;
 mod lives;
