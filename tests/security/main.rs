@@ -4,3 +4,4 @@ mod disk;
 mod escape;
 mod secrets;
 mod tenants;
+mod unreadable;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{disk, doctor, signals};
+use super::{disk, doctor, folder, signals};
 use crate::failure::Failure;
 
 /// Tasks whose data a node fetches before it is their turn.
@@ -72,10 +72,12 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return doctor::run(args).await;
     }
     let stop = signals::stop()?;
+    let data_dir = args.data_dir.unwrap_or_default();
+    folder::make_private(&data_dir)?;
     let options = node::Options {
         server: args.servers,
         token: args.token,
-        data_dir: args.data_dir.unwrap_or_default(),
+        data_dir,
         capacity: None,
         prefetch: PREFETCH,
         region: args.place.region,
