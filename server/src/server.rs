@@ -97,10 +97,7 @@ impl Server {
         let vitals = Vitals::new(stop.clone());
         tasks.spawn(vitals.clone().attend_fallible("the coordinator", engine));
         let hub = Hub::start(
-            p2p::Options {
-                listen: config.p2p_listen.clone(),
-                key_file: config.data_dir.join("keys").join("p2p.key"),
-            },
+            hub_options(&config),
             p2p::Parts {
                 db: db.clone(),
                 coordinator: coordinator.clone(),
@@ -182,6 +179,14 @@ impl Server {
         if let Err(error) = self.db.close().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database did not close");
         }
+    }
+}
+
+fn hub_options(config: &Config) -> p2p::Options {
+    p2p::Options {
+        listen: config.p2p_listen.clone(),
+        key_file: config.data_dir.join("keys").join("p2p.key"),
+        limits: p2p::Limits::default(),
     }
 }
 

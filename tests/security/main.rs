@@ -3,5 +3,6 @@
 mod disk;
 mod escape;
 mod secrets;
+mod strangers;
 mod tenants;
 mod unreadable;
