@@ -10,12 +10,14 @@ mod cache;
 mod caches;
 mod device;
 mod disk;
+mod guard;
 pub mod guest;
 mod home;
 mod keyed;
 pub mod link;
 mod logs;
 mod redact;
+mod registry;
 mod remote;
 mod results;
 mod runtime;
@@ -37,10 +39,11 @@ use crate::cache::Packages;
 use crate::caches::Caches;
 pub use crate::caches::Sizes as CacheSizes;
 use crate::disk::Disk;
+use crate::guard::Guard;
 use crate::home::Home;
 use crate::link::Link;
 use crate::logs::LogBook;
-use crate::runtime::docker::Docker;
+use crate::runtime::docker::{Docker, Images};
 
 /// Attempts that fetch at the same time, and as many that store.
 const TRANSFERS_AT_ONCE: usize = 8;
@@ -62,9 +65,11 @@ pub struct Options {
     pub region: String,
     /// The names of the GPUs that are lent, one for each; by default all that the driver knows.
     pub gpus: Option<Vec<String>>,
-    /// Whether the buckets that the server sends the node to may be at private and loopback
-    /// addresses.
+    /// Whether the buckets and registries that the server sends the node to may be at private and
+    /// loopback addresses.
     pub allow_private_addresses: bool,
+    /// Whether packages of every customer may run in the images of this machine's engine.
+    pub local_images: bool,
     /// What the node may take of the disk.
     pub disk: DiskShare,
     /// What the caches of containers may take of it.
@@ -113,7 +118,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         return Err(Error::Region(options.region));
     }
     let home = Home::open(&options.data_dir)?;
-    let engine = Docker::connect(home.label(), home.container_user()).await?;
+    let images = Images::new(Guard::new(options.allow_private_addresses), options.local_images);
+    let engine = Docker::connect(home.label(), home.container_user(), images).await?;
     let left = engine.remove_leftovers().await?;
     if left > 0 {
         tracing::info!(left, "containers of an earlier process removed");

@@ -119,6 +119,7 @@ async fn options(
         gpus: if number == 1 { nodes.place.gpus.clone() } else { Some(Vec::new()) },
         allow_private_addresses: server.allows_private_addresses(),
         disk: nodes.disk.share(nodes.count),
+        local_images: nodes.place.local_images,
         caches: node::CacheSizes::default(),
         label: format!("up-{number}"),
     })

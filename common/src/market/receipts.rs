@@ -13,6 +13,10 @@ use crate::protocol::{Failure, Held, Outcome, Receipt, SignedReceipt};
 use crate::resources::Usage;
 use crate::task::{Lease, Stage};
 
+/// Further attempts of a task whose image a node could not pull. The server found the image when
+/// the run started, so one node's network may be the reason.
+const PULL_RETRIES: u32 = 2;
+
 impl Market {
     /// Settles a receipt. One for a lease that the node does not hold changes nothing.
     pub(super) fn take_receipt(
@@ -96,7 +100,9 @@ impl Market {
         active.tries.failed_on.push(active.node);
         let tried = active.tries.failures;
         let reason = describe(failure, message);
-        let retries = self.runs.get(&lease.task.run).map_or(0, |run| run.spec.limits.task_retries);
+        let allowed = self.runs.get(&lease.task.run).map_or(0, |run| run.spec.limits.task_retries);
+        let retries =
+            if failure == Failure::Registry { allowed.max(PULL_RETRIES) } else { allowed };
         let ended = TaskRecord {
             ended_at: Some(now),
             receipt: Some(signed),
@@ -162,6 +168,7 @@ fn describe(failure: Failure, message: &str) -> String {
         Failure::OutOfMemory => "it needed more memory than its app asks for".to_owned(),
         Failure::Results => "its results cannot be taken".to_owned(),
         Failure::Package => "its package cannot be run".to_owned(),
+        Failure::Registry => "its image cannot be pulled".to_owned(),
         Failure::Input => "its input cannot be read".to_owned(),
     };
     // The message is the node's: cut to a line's length.
