@@ -259,9 +259,8 @@ async fn prepare<R: Remote>(
     results: &Path,
 ) -> Result<Prepared, Stopped> {
     dir_with_mode(folder, 0o755)?;
-    // The container's user is another one; nobody else gets as far as this folder.
-    dir_with_mode(results, 0o777)?;
     let (lease, work) = (attempt.lease, &attempt.work);
+    tools.engine.writable_dir(results, work.workspace)?;
     // Before its turn: a registry may be slow, and images have places for each workspace.
     let temporary = tools.home.temporary();
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;

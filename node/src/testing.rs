@@ -24,6 +24,7 @@ use crate::link::{Error, Fetched};
 use crate::logs::LogBook;
 use crate::remote::Remote;
 use crate::runtime::docker::{Docker, Images};
+use crate::users::{IdRange, Jobs, Users};
 
 /// A static program that is a whole system.
 pub const BUSYBOX: &str = "/bin/busybox";
@@ -223,7 +224,8 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
     }
     let home = Home::open(&dir.join("home")).unwrap();
     let images = Images::new(Guard::new(false), true);
-    let engine = match Docker::connect(home.label(), home.container_user(), images).await {
+    let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
+    let engine = match Docker::connect(home.label(), users, images).await {
         Ok(engine) => engine,
         Err(error) => {
             println!("skipped: {error}");

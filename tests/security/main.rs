@@ -1,6 +1,7 @@
 //! Attacks: what strangers, customers and operators must not be able to do, tried on the real product.
 
 mod disk;
+mod escape;
 mod images;
 mod secrets;
 mod tenants;

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use common::ids::RunId;
+use common::ids::{RunId, WorkspaceId};
 use common::resources::Resources;
 use common::task::{Lease, Stage, TaskRef};
 use tokio::time::timeout;
@@ -66,10 +66,14 @@ impl Docker {
     /// An engine or a disk that is at fault.
     pub async fn probe(&self, temporary: &Path) -> Result<(), Error> {
         let scratch = Scratch::new(temporary)?;
-        let mount = |name: &str, inside, mode| {
-            let host = scratch.0.join(name);
-            dir_with_mode(&host, mode).map(|()| Mount { host, inside })
-        };
+        let mount = |name: &str, inside| Mount { host: scratch.0.join(name), inside };
+        let (results, user_cache) =
+            (mount("results", "/opt/fanfold/results"), mount("cache", runtime::USER_CACHE));
+        let app = mount("app", runtime::APP);
+        dir_with_mode(&app.host, 0o755)?;
+        let workspace = WorkspaceId::new(uuid::Uuid::nil());
+        self.writable_dir(&results.host, workspace)?;
+        self.writable_dir(&user_cache.host, workspace)?;
         // Apart from what tasks get: the probe runs on a full disk, too.
         let limits = Limits { budget: 8 * BYTES_MAX, keep_free: 0 };
         let share = Disk::open(&scratch.0, limits)?.share(0, 0, BYTES_MAX);
@@ -77,12 +81,13 @@ impl Docker {
         let task = TaskRef { run: RunId::new(uuid::Uuid::nil()), stage: Stage::Process, index: 0 };
         let launch = Launch {
             lease: Lease { task, attempt: 0 },
+            workspace,
             commands: Vec::new(),
             env: Vec::new(),
             redactor: Redactor::default(),
-            mounts: vec![mount("app", runtime::APP, 0o755)?],
-            results: mount("results", "/opt/fanfold/results", 0o777)?,
-            user_cache: mount("cache", runtime::USER_CACHE, 0o777)?,
+            mounts: vec![app],
+            results,
+            user_cache,
             user_cache_bytes_max: BYTES_MAX,
             needs: Resources::new(1000, 64),
             gpu: None,

@@ -102,7 +102,7 @@ impl Docker {
     }
 
     /// An image with nothing in it but a folder.
-    async fn scratch(&self) -> Result<Ready, Error> {
+    pub async fn scratch(&self) -> Result<Ready, Error> {
         self.made(SCRATCH, root(None)?).await
     }
 

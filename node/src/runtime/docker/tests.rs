@@ -18,6 +18,10 @@ use crate::attempt::Tools;
 use crate::caches::Mounted;
 use crate::runtime::{self, Folders};
 use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, tools};
+use crate::users::{IdRange, Jobs};
+
+#[path = "tests/tenants.rs"]
+mod tenants;
 
 /// A node, and the pieces of one container.
 struct Bench {
@@ -372,7 +376,9 @@ async fn an_image_of_the_machines_owner_is_used_only_where_he_lends_it() {
     let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
     import(&bench.docker().client, &own, r#""/data""#).await;
     let images = Images::new(crate::guard::Guard::new(true), false);
-    let closed = Docker::connect("closed".into(), "1:1".into(), images).await.unwrap();
+    let home = crate::home::Home::open(&bench.dir.path().join("closed")).unwrap();
+    let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
+    let closed = Docker::connect(home.label(), users, images).await.unwrap();
 
     let lent = bench.image(&From::Local { name: own.clone() }).await;
     let refused = closed.local(&own).await;
@@ -388,12 +394,16 @@ async fn forget(client: &Client, name: &str) {
 }
 
 async fn import(client: &Client, name: &str, volumes: &str) {
+    import_with(client, name, &format!("VOLUME [{volumes}]")).await;
+}
+
+async fn import_with(client: &Client, name: &str, change: &str) {
     let (repo, tag) = name.rsplit_once(':').unwrap();
     let options = bollard::query_parameters::CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(repo)
         .tag(tag)
-        .changes(vec![format!("VOLUME [{volumes}]")])
+        .changes(vec![change.to_owned()])
         .build();
     // Not empty, so that the image is not the scratch image under another name.
     let mut tar = tar::Builder::new(Vec::new());
