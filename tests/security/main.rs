@@ -3,6 +3,7 @@
 mod disk;
 mod escape;
 mod images;
+mod rogue_node;
 mod secrets;
 mod tenants;
 mod unreadable;

@@ -84,10 +84,14 @@ fn a_hold_grows_with_a_task_that_runs_long_and_not_with_one_that_waits() {
     market.tick(at(49));
     assert_eq!(market.run(RUN).unwrap().held(), cost(60));
 
+    // It has not run before the last message in which it did not.
     hear(&mut market, 0, holds(&[(lease(0, 1), 49)]), 49);
     market.tick(at(49));
+    assert_eq!(market.run(RUN).unwrap().held(), cost(60));
+    hear(&mut market, 0, holds(&[(lease(0, 1), 70)]), 70);
+    market.tick(at(70));
 
-    assert!(market.run(RUN).unwrap().held() > cost(49 + 30));
+    assert!(market.run(RUN).unwrap().held() > cost(50 + 30));
 }
 
 #[test]
@@ -103,7 +107,8 @@ fn a_run_ends_when_its_wallet_cannot_pay_for_a_longer_task() {
 
     let ended = market.drain().runs.pop().unwrap();
     assert!(ended.error.unwrap().contains("longer than the wallet can pay for"));
-    assert_eq!(market.balance(Account::Available(CUSTOMER)), credits("0.02"));
+    let left = credits("0.02").checked_sub(cost(50)).unwrap();
+    assert_eq!(market.balance(Account::Available(CUSTOMER)), left);
 }
 
 #[test]

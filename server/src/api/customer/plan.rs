@@ -52,7 +52,7 @@ pub async fn pin(app: &App, caller: &Caller, job: &Job, config: JobConfig) -> Re
         partition,
         process,
         assemble,
-        limits: config.limits(),
+        limits: config.limits(app.coordinator.task_timeout_secs()),
         terms: Terms {
             start_at: job.start_at,
             priority: job.priority,
