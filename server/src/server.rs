@@ -98,10 +98,7 @@ impl Server {
         let vitals = Vitals::new(stop.clone());
         tasks.spawn(vitals.clone().attend_fallible("the coordinator", engine));
         let hub = Hub::start(
-            p2p::Options {
-                listen: config.p2p_listen.clone(),
-                key_file: config.data_dir.join("keys").join("p2p.key"),
-            },
+            hub_options(&config),
             p2p::Parts {
                 db: db.clone(),
                 coordinator: coordinator.clone(),
@@ -190,6 +187,14 @@ impl Server {
 fn policy(config: &Config) -> Policy {
     let policy = config.policy();
     Policy { checks: Checks { key: rand::random(), ..policy.checks }, ..policy }
+}
+
+fn hub_options(config: &Config) -> p2p::Options {
+    p2p::Options {
+        listen: config.p2p_listen.clone(),
+        key_file: config.data_dir.join("keys").join("p2p.key"),
+        limits: p2p::Limits::default(),
+    }
 }
 
 /// What sends letters, if the owner has named a mail server.

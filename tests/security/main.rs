@@ -5,5 +5,6 @@ mod escape;
 mod images;
 mod rogue_node;
 mod secrets;
+mod strangers;
 mod tenants;
 mod unreadable;
