@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::ids::{JobId, PackageId, WorkspaceId};
+use crate::image::Pinned;
 use crate::price::TASK_TIMEOUT_SECS;
 use crate::resources::Resources;
 use crate::secret::{SecretId, SecretKind};
@@ -213,11 +214,12 @@ pub enum Image {
     /// An image in Fanfold's bucket: the archive that the engine's save gives. `reference` is
     /// what its owner calls it.
     Stored { reference: String, digest: Digest },
-    /// An image that each node pulls from its registry.
-    Registry { reference: String },
-    /// The same for an image that not everybody may pull: at a fixed digest, with the id of the
-    /// workspace's secret that opens it.
-    Private { reference: String, secret: SecretId },
+    /// An image that each node pulls from its registry. `secret` is the id of the workspace's
+    /// secret that opens it; `None` for one that anybody may pull.
+    Registry { image: Pinned, secret: Option<SecretId> },
+    /// An image that a node's own engine has under this name. Only for nodes whose owners allow
+    /// it.
+    Local { name: String },
     /// No image: the package carries a static executable.
     Binary,
 }

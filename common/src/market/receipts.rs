@@ -12,11 +12,17 @@ use crate::protocol::{Failure, Held, Outcome, Output, Receipt, SignedReceipt};
 use crate::resources::Usage;
 use crate::task::{Lease, Stage};
 
+/// Further attempts of a task whose image a node could not pull. The server found the image when
+/// the run started, so one node's network may be the reason.
+const PULL_RETRIES: u32 = 2;
+
 /// What a receipt says of an attempt that was no success.
 struct Setback {
     reason: String,
     /// What it used, where that is paid for.
     usage: Option<Usage>,
+    /// Further attempts that there are, whatever the job allows.
+    retries: u32,
     signed: SignedReceipt,
 }
 
@@ -49,12 +55,13 @@ impl Market {
             Outcome::Succeeded { outputs } if outputs.is_empty() && must_give => {
                 let reason =
                     "it gave no results, which the job's requireResults asks for".to_owned();
-                self.fail_task(lease, Setback { reason, usage: None, signed }, now);
+                self.fail_task(lease, Setback { reason, usage: None, retries: 0, signed }, now);
             }
             Outcome::Succeeded { outputs } => self.accept(lease, usage, &outputs, signed, now),
             Outcome::Failed { failure, message } => {
                 let reason = describe(failure, &message);
-                self.fail_task(lease, Setback { reason, usage: Some(usage), signed }, now);
+                let retries = if failure == Failure::Registry { PULL_RETRIES } else { 0 };
+                self.fail_task(lease, Setback { reason, usage: Some(usage), retries, signed }, now);
             }
             Outcome::NodeFault { message } => {
                 self.strike_for(id, lease.task.run, now);
@@ -106,7 +113,7 @@ impl Market {
         let Some((_, mut active)) = self.release(run_id, lease.task.index) else { return };
         let Some(run) = self.runs.get(&run_id) else { return };
         active.tries.failed_on.push(active.node);
-        let Setback { reason, usage, signed } = setback;
+        let Setback { reason, usage, retries: least, signed } = setback;
         let ended = TaskRecord {
             ended_at: Some(now),
             receipt: Some(signed),
@@ -123,7 +130,7 @@ impl Market {
             return self.wait_again(ended, active);
         }
         active.tries.failures += 1;
-        let (tried, retries) = (active.tries.failures, run.spec.limits.task_retries);
+        let (tried, retries) = (active.tries.failures, run.spec.limits.task_retries.max(least));
         let bill = usage.map(|usage| self.bill_fruitless(run, &active, usage, now));
         let price = bill.map_or(Credits::ZERO, |bill| self.charge(lease, &active, bill, now));
         let ended = TaskRecord { price, failures: tried, ..ended };
@@ -191,6 +198,7 @@ fn describe(failure: Failure, message: &str) -> String {
         Failure::OutOfMemory => "it needed more memory than its app asks for".to_owned(),
         Failure::Results => "its results cannot be taken".to_owned(),
         Failure::Package => "its package cannot be run".to_owned(),
+        Failure::Registry => "its image cannot be pulled".to_owned(),
         Failure::Input => "its input cannot be read".to_owned(),
     };
     // The message is the node's: cut to a line's length.

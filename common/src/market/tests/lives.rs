@@ -211,3 +211,23 @@ fn a_dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
 
     assert_eq!(market.run(RUN).unwrap().active.len(), 2);
 }
+
+#[test]
+fn an_image_that_one_node_cannot_pull_is_tried_on_others_and_not_for_ever() {
+    let mut market = processing(1, Limits::default());
+    (0..4).for_each(|n| hear(&mut market, n, holds(&[]), 0));
+    let mut tried = Vec::new();
+    for attempt in 1..=3 {
+        let held = lease(0, attempt);
+        let holder = (0..4).find(|n| leased(&market, *n) == [held]).unwrap();
+        assert!(!tried.contains(&holder), "{tried:?}");
+        tried.push(holder);
+        let message = "the registry r.example cannot be reached".to_owned();
+        let outcome = Outcome::Failed { failure: Failure::Registry, message };
+        hear(&mut market, holder, ends(held, outcome, Usage::default()), 1);
+    }
+
+    let changes = market.drain();
+    assert_eq!(changes.ended, [Ended { run: RUN, state: RunState::Failed }]);
+    assert!(changes.runs[0].error.as_ref().unwrap().contains("its image cannot be pulled"));
+}
