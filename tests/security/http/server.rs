@@ -32,6 +32,8 @@ impl Server {
 
     /// The same, with this limit of open files.
     pub async fn start_with_files(settings: &[(&str, &str)], files: Option<u32>) -> Result<Self> {
+        // Another test of this process may have done so.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir()?;
         let mut env: Vec<(String, String)> = settings
             .iter()
