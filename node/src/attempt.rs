@@ -250,7 +250,8 @@ async fn prepare<R: Remote>(
     let package = tools.packages.get(&tools.remote, lease, work.package).await?;
     let temporary = tools.home.temporary();
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
-    let caches = tools.caches.ready(&tools.remote, lease, work.workspace).await?;
+    let (workspace, owner) = (work.workspace, work.package_owner);
+    let caches = tools.caches.ready(&tools.remote, lease, workspace, owner).await?;
     let files = match attempt.inputs {
         Inputs::Chunk { bytes, .. } => {
             vec![InputFile { name: "data.bin".into(), size: bytes, digest: None }]

@@ -1,10 +1,15 @@
-//! The caches that containers find: one for everybody, which they can read, and one for each
+//! The caches that containers find: one for everybody, which they can read, and those of each
 //! workspace, which only its own containers see and can write to.
 //!
-//! What was uploaded for a cache is brought once for each version of a file. What containers leave
-//! in their workspace's cache stays, within bounds that the node's owner sets.
+//! A workspace has one folder for each owner of the packages that it runs, so that an imported
+//! package cannot leave files that the workspace's own packages load. All of them together count
+//! against the workspace's bytes, of what was uploaded one copy.
+//!
+//! What was uploaded for a cache is brought once for each version of a file and folder. What
+//! containers leave in their folder stays, within bounds that the node's owner sets.
 
 mod folder;
+mod place;
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,9 +28,12 @@ use crate::remote::Remote;
 use crate::results;
 use crate::transfer;
 use folder::{Asking, Folder};
+use place::Place;
 
 /// Workspaces whose caches stay; the ones unused for longest go.
 const WORKSPACES_MAX: usize = 16;
+/// Owners of packages whose folders a workspace keeps; beyond it the workspace's cache is emptied.
+const OWNERS_MAX: usize = 8;
 /// Runs whose lists of files are remembered.
 const LISTS_MAX: usize = 64;
 /// How often a list is asked for anew because a file of it has been replaced meanwhile.
@@ -67,6 +75,8 @@ pub struct Caches {
 pub struct Mounted {
     pub user: PathBuf,
     pub shared: PathBuf,
+    /// What counts against `user_bytes_max`: the folders of all owners of packages.
+    pub counted: PathBuf,
     pub user_bytes_max: u64,
     _in_use: Arc<()>,
 }
@@ -75,7 +85,7 @@ pub struct Mounted {
 impl Mounted {
     pub fn of_tests(user: &Path, shared: &Path, user_bytes_max: u64) -> Self {
         let (user, shared) = (user.to_owned(), shared.to_owned());
-        Self { user, shared, user_bytes_max, _in_use: Arc::default() }
+        Self { counted: user.clone(), user, shared, user_bytes_max, _in_use: Arc::default() }
     }
 }
 
@@ -105,30 +115,35 @@ impl Caches {
         })
     }
 
-    /// The caches for a container of this workspace, with all that was uploaded for them.
+    /// The caches for a container of this workspace with a package of this owner, with all that
+    /// was uploaded for them.
     pub async fn ready<R: Remote>(
         &self,
         remote: &R,
         lease: Lease,
         workspace: WorkspaceId,
+        package_owner: WorkspaceId,
     ) -> Result<Mounted, Error> {
         let shared = {
             let _only = self.one_at_a_time.lock(None).await;
-            let folder = self.folder(&self.root.join("shared"), SHARED_MODE)?;
+            let folder = self.shared_folder()?;
             self.bring(remote, lease, Cache::Shared, folder).await?
         };
         let _only = self.one_at_a_time.lock(Some(workspace)).await;
         let (in_use, alone) = self.enter(workspace);
-        let place = self.root.join("users").join(workspace.to_string());
-        if alone {
-            self.clear_if_full(&place).await?;
+        let place = Place(self.root.join("users").join(workspace.to_string()));
+        if alone && place.is_new(package_owner) && place.owners()? >= OWNERS_MAX {
+            self.remove(place.0.clone()).await?;
+        } else if alone {
+            self.clear_if_full(&place.0).await?;
         }
-        let folder = self.folder(&place, USER_MODE)?;
+        let folder = place.open(package_owner, USER_MODE)?;
         // The folder's time says when it was used last.
-        fs::File::open(&place)?.set_modified(SystemTime::now())?;
+        fs::File::open(&place.0)?.set_modified(SystemTime::now())?;
         let user = self.bring(remote, lease, Cache::User, folder).await?;
         self.drop_old().await?;
-        Ok(Mounted { user, shared, user_bytes_max: self.sizes.user_bytes, _in_use: in_use })
+        let user_bytes_max = self.sizes.user_bytes.saturating_add(place.brought()?.copies());
+        Ok(Mounted { user, shared, counted: place.files(), user_bytes_max, _in_use: in_use })
     }
 
     /// Brings the files of a cache into its folder.
@@ -149,7 +164,7 @@ impl Caches {
                 Err(Error::Fetch(error)) if is_outdated(&error) && tried < LISTS_TRIED_MAX => {
                     self.lists().remove(&(lease.task.run, cache));
                 }
-                brought => return brought.map(|()| folder.path()),
+                brought => return brought.map(|()| folder.path),
             }
         }
     }
@@ -222,12 +237,12 @@ impl Caches {
         if !place.exists() {
             return Ok(());
         }
-        let folder = self.folder(place, USER_MODE)?;
-        let (files, brought) = (folder.path(), folder.brought_bytes());
+        let own = Place(place.to_owned());
+        let (files, brought) = (own.files(), own.brought()?);
         let amount = tokio::task::spawn_blocking(move || results::amount(&files)).await;
         let amount = amount.map_err(io::Error::other)?;
-        let room = self.sizes.user_bytes.saturating_sub(brought);
-        if amount.exceeds(brought.saturating_add(room / 4 * 3)) {
+        let room = self.sizes.user_bytes.saturating_sub(brought.largest);
+        if amount.exceeds(brought.all.saturating_add(room / 4 * 3)) {
             tracing::info!(place = %place.display(), "a workspace's full cache is emptied");
             self.remove(place.to_owned()).await?;
         }
@@ -264,12 +279,14 @@ impl Caches {
         Ok(removed.map_err(io::Error::other)??)
     }
 
-    fn folder(&self, place: &Path, mode: u32) -> Result<Folder, Error> {
-        if !place.join("files").exists() {
-            private_dir(place)?;
-            dir_with_mode(&place.join("files"), mode)?;
+    fn shared_folder(&self) -> Result<Folder, Error> {
+        let place = self.root.join("shared");
+        let files = place.join("files");
+        if !files.exists() {
+            private_dir(&place)?;
+            dir_with_mode(&files, SHARED_MODE)?;
         }
-        Ok(Folder::open(place, mode)?)
+        Ok(Folder::open(&files, &place.join("record.json"), SHARED_MODE)?)
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {

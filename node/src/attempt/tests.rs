@@ -23,6 +23,7 @@ async fn lived_with(tools: &Arc<Tools<FakeServer>>, server: &FakeServer, script:
     let work = Arc::new(Work {
         run: lease.task.run,
         workspace: crate::testing::WORKSPACE,
+        package_owner: crate::testing::WORKSPACE,
         stage: Stage::Assemble,
         package: Digest::of(&archive),
         image: Image::Binary,

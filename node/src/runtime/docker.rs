@@ -214,7 +214,7 @@ impl Docker {
             () = overflow(&launch.results.host, launch.results_bytes_max, WATCH) => {
                 Ok(Ending::TooMuchWritten)
             }
-            () = overflow(&launch.user_cache.host, launch.user_cache_bytes_max, WATCH_CACHE) => {
+            () = overflow(&launch.user_cache_counted, launch.user_cache_bytes_max, WATCH_CACHE) => {
                 Ok(Ending::CacheFull)
             }
         };

@@ -112,6 +112,7 @@ mod tests {
             mounts: Vec::new(),
             results: folder("/r"),
             user_cache: folder("/u"),
+            user_cache_counted: "/u".into(),
             user_cache_bytes_max: 1,
             needs: Resources::new(1000, 64),
             gpu: gpu.map(str::to_owned),

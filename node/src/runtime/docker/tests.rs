@@ -87,6 +87,7 @@ fn work(stage: Stage) -> Work {
     Work {
         run: lease(stage, 0).task.run,
         workspace: crate::testing::WORKSPACE,
+        package_owner: crate::testing::WORKSPACE,
         stage,
         package: Digest::of(b""),
         image: From::Binary,
