@@ -1,3 +1,4 @@
 //! Attacks: what strangers, customers and operators must not be able to do, tried on the real product.
 
 mod secrets;
+mod tenants;

@@ -10,5 +10,6 @@ pub mod recorder;
 pub mod registry;
 pub mod s3;
 pub mod say;
+pub mod tenant;
 pub mod wait;
 pub mod web;

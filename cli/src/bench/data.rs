@@ -16,7 +16,8 @@ use common::terms::Terms;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use server::data::address::Guard;
 use server::data::key::BlobKey;
-use server::data::{Bucket, ByteStream, Data, Error, Options, ResultFile, Stat};
+use server::data::pace::{Pace, Side};
+use server::data::{Bucket, ByteStream, Data, Error, Options, Resolved, ResultFile, Stat};
 use server::secrets::Secrets;
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
@@ -61,8 +62,11 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
     let upload = data.stat(&BlobKey::Upload(JOB)).await?.ok_or(Error::Mismatch)?;
     let spec = spec(upload);
     let start = Instant::now();
-    let objects = data.resolve(RUN, spec.workspace, &spec.source).await?;
-    let table = data.partition(&spec, Partitioner::Lines { bytes: CHUNK_BYTES }, objects).await?;
+    let pace = Pace::new(Side::Source);
+    let resolved = data.resolve(spec.workspace, &spec.source, &pace).await?;
+    let Resolved::Objects(objects) = resolved else { return Err(Error::Mismatch) };
+    let partitioner = Partitioner::Lines { bytes: CHUNK_BYTES };
+    let table = data.partition(&spec, partitioner, objects, &pace).await?;
     let cut = start.elapsed();
 
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! `fanfold job logs`: what the job's containers wrote, phase by phase.
+//! `fanfold job logs`: what the job's containers wrote, phase by phase and page by page; with
+//! `--json` an object for each page.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Logs {
     #[serde(default)]
     partitioner: Option<Vec<Line>>,
@@ -16,6 +18,8 @@ struct Logs {
     taskrunner: Option<BTreeMap<String, Task>>,
     #[serde(default)]
     assembler: Option<Vec<Line>>,
+    #[serde(default)]
+    next_cursor: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,10 +70,20 @@ impl Logs {
 }
 
 pub async fn run(id: &str, session: &Session) -> Result<(), Failure> {
-    let body = json!({ "jobId": id, "taskIds": [], "levels": [], "services": [] });
-    let answer = session.client.post(session.client.url("/v1/customer/logs", &[]), &body).await?;
-    let logs: Logs = answer.read()?;
-    session.output.result(&answer.text, || logs.lines())
+    let url = session.client.url("/v1/customer/logs", &[]);
+    let mut cursor = String::new();
+    loop {
+        let body = json!({
+            "jobId": id, "taskIds": [], "levels": [], "services": [], "cursor": cursor,
+        });
+        let answer = session.client.post(url.clone(), &body).await?;
+        let logs: Logs = answer.read()?;
+        session.output.result(&answer.text, || logs.lines())?;
+        match logs.next_cursor {
+            Some(next) => cursor = next,
+            None => return Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::credits::Credits;
+use common::ids::WorkspaceId;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ use crate::config::WalletConfig;
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
+use crate::places::KeyedPlaces;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::Db;
@@ -49,6 +51,8 @@ type Answer = warp::reply::Response;
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Archives that are read into memory at the same time.
 const PUSHES_MAX: usize = 2;
+/// Answers that grow with what a workspace has, made at the same time: for one, and in all.
+const ANSWERS_MAX: (usize, usize) = (2, 12);
 /// Event streams at the same time.
 const STREAMS_MAX: usize = 256;
 const CODES_MAX: u32 = 10;
@@ -86,6 +90,8 @@ struct Doors {
     stop: CancellationToken,
     pushes: Semaphore,
     streams: Arc<Semaphore>,
+    /// For lists and logs: each can take several MiB.
+    answers: KeyedPlaces<WorkspaceId>,
     /// Codes sent to an address, and codes tried for it.
     codes: Limits,
     /// Requests of each workspace.
@@ -130,6 +136,7 @@ fn filter(
         stop,
         pushes: Semaphore::new(PUSHES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        answers: KeyedPlaces::new(ANSWERS_MAX.0, ANSWERS_MAX.1),
         codes: Limits::new(CODES_MAX, CODES_REFILL),
         requests: Limits::per_minute(limits.requests_per_minute),
         strangers: Limits::per_minute(limits.stranger_requests_per_minute),

@@ -11,6 +11,7 @@ mod steps;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,6 +28,7 @@ use common::protocol::Orders;
 use common::spec::RunSpec;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+pub use turns::{Hindrance, Kind as PlaceKind};
 pub use watch::{Change, EventId, RunEvent};
 
 use crate::clock;
@@ -34,6 +36,7 @@ use crate::data::Data;
 use crate::store::{self, Db, nodes};
 use engine::Engine;
 use leases::Leases;
+use turns::Turns;
 use watch::Watch;
 
 /// Commands that may wait for the coordinator; beyond that, senders wait.
@@ -44,6 +47,7 @@ const QUEUE_MAX: usize = 4_096;
 pub struct Coordinator {
     commands: mpsc::Sender<Command>,
     watch: Watch,
+    turns: Turns,
     db: Db,
     /// A node that waits for an answer says nothing, and must not fall silent by it.
     wait_ms_max: u32,
@@ -111,19 +115,20 @@ impl Coordinator {
         let stored = store::load(&db).await?;
         let market = Market::load(policy, stored, clock::now());
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
-        let (watch, leases) = (Watch::new(), Leases::default());
+        let (watch, leases, turns) = (Watch::new(), Leases::default(), Turns::new());
         let mut engine = Engine::new(
             market,
             engine::Parts {
                 db: db.clone(),
                 leases: leases.clone(),
                 watch: watch.clone(),
-                steps: steps::Steps::new(db.clone(), data, commands.downgrade()),
+                steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
             },
         );
         engine.resume();
         let wait_ms_max = u32::try_from(policy.lease.num_milliseconds() / 3).unwrap_or(u32::MAX);
-        let coordinator = Self { commands, watch, db, wait_ms_max, operators: Arc::default() };
+        let operators = Arc::default();
+        let coordinator = Self { commands, watch, turns, db, wait_ms_max, operators };
         Ok((coordinator, leases, engine.run(queue, stop)))
     }
 
@@ -172,6 +177,11 @@ impl Coordinator {
     /// Why a run waits for a node, or `None` where it does not.
     pub async fn waiting(&self, run: RunId) -> Result<Option<Waiting>, Error> {
         self.ask(|reply| Command::Waiting { run, reply }).await
+    }
+
+    /// What holds up the step that the server does for a run, where there is one.
+    pub fn hindrance(&self, run: RunId) -> Option<Hindrance> {
+        self.turns.hindrance(run)
     }
 
     /// How far those of a run's tasks are that nodes hold now.

@@ -14,18 +14,18 @@ use common::objects::{Object, Objects, Place, TooMany};
 use common::spec::{Assemble, Destination, Partition, RunSpec, result_name};
 use common::task::Stage;
 use futures::{FutureExt as _, Stream, StreamExt, TryStreamExt, stream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::Command;
+use super::turns::{Kind, Turn, Turns};
 use crate::data::key::BlobKey;
-use crate::data::{Data, Error as DataError, ResultFile, ResultFiles};
+use crate::data::pace::{Pace, Side};
+use crate::data::{Data, Error as DataError, Resolved, ResultFile, ResultFiles};
 use crate::store::results::ResultView;
 use crate::store::tasks::OutputView;
 use crate::store::{Db, results, tasks};
 
-/// Steps that are worked on at once; the others wait their turn.
-const STEPS_MAX: usize = 16;
 /// Tasks whose outputs are read from the database at a time.
 const PAGE: u64 = 1_000;
 /// Files delivered at a time.
@@ -46,7 +46,7 @@ struct Context {
     data: Data,
     /// Weak, so that the coordinator ends when all its handles have gone.
     commands: mpsc::WeakSender<Command>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
 }
 
 /// Why a step failed.
@@ -61,8 +61,7 @@ enum StepError {
 }
 
 impl Steps {
-    pub fn new(db: Db, data: Data, commands: mpsc::WeakSender<Command>) -> Self {
-        let turns = Arc::new(Semaphore::new(STEPS_MAX));
+    pub fn new(db: Db, data: Data, commands: mpsc::WeakSender<Command>, turns: Turns) -> Self {
         Self { context: Context { db, data, commands, turns }, running: HashMap::new() }
     }
 
@@ -72,6 +71,10 @@ impl Steps {
             run: run.id,
             spec: Arc::clone(&run.spec),
             chunks: run.chunks().map_or(0, |table| table.len()),
+            pace: Pace::new(match step {
+                Step::Cut | Step::Collect => Side::Source,
+                Step::Fold => Side::Destination,
+            }),
         };
         let context = self.context.clone();
         let task = tokio::spawn(context.clone().survive(run.id, context.work(job, step)));
@@ -102,6 +105,8 @@ struct Job {
     run: RunId,
     spec: Arc<RunSpec>,
     chunks: u32,
+    /// Of the customer's server, over all tries.
+    pace: Pace,
 }
 
 impl Context {
@@ -120,14 +125,12 @@ impl Context {
         let run = job.run;
         let mut wait = FIRST_WAIT;
         for attempt in 1.. {
-            // Given back for the pause: others' steps need not wait for this one's luck.
-            let Ok(turn) = self.turns.acquire().await else { return };
+            // No place is held in the pause: others' steps need not wait for this one's luck.
             let done = match step {
                 Step::Cut => self.cut(&job).await,
                 Step::Collect => self.collect(&job).await,
                 Step::Fold => self.fold(&job).await,
             };
-            drop(turn);
             let Err(error) = done else { return };
             let reason = match &error {
                 StepError::Data(DataError::Customer(text)) => text.clone(),
@@ -150,9 +153,21 @@ impl Context {
         }
     }
 
+    async fn turn(&self, kind: Kind, job: &Job) -> Turn {
+        self.turns.take(kind, job.spec.workspace, job.run, &job.pace).await
+    }
+
     async fn cut(&self, job: &Job) -> Result<(), StepError> {
-        let Job { run, spec, .. } = job;
-        let objects = self.data.resolve(*run, spec.workspace, &spec.source).await?;
+        let Job { run, spec, pace, .. } = job;
+        let mut turn = self.turn(Kind::Step, job).await;
+        let objects = match self.data.resolve(spec.workspace, &spec.source, pace).await? {
+            Resolved::Objects(objects) => objects,
+            Resolved::ToStage => {
+                drop(turn);
+                turn = self.turn(Kind::Copy, job).await;
+                self.data.stage(*run, spec.workspace, &spec.source, pace).await?
+            }
+        };
         match &spec.partition {
             Partition::Custom(_) => {
                 let objects = Some(ChunkTable::whole(objects));
@@ -160,15 +175,17 @@ impl Context {
             }
             Partition::Builtin(partitioner) => {
                 self.send(Command::Looked { run: *run, objects: None }).await;
-                let table = self.data.partition(spec, *partitioner, objects).await?;
+                let table = self.data.partition(spec, *partitioner, objects, pace).await?;
                 self.send(Command::Partitioned { run: *run, table }).await;
             }
         }
+        drop(turn);
         Ok(())
     }
 
     /// Makes chunks of `data_0.bin`, `data_1.bin`, …; other files are not chunks.
     async fn collect(&self, job: &Job) -> Result<(), StepError> {
+        let _turn = self.turn(Kind::Step, job).await;
         let outputs = tasks::outputs(&self.db, job.run, Stage::Partition, None, 1).await?;
         let mut numbered: Vec<(u64, OutputView)> = outputs
             .into_iter()
@@ -192,6 +209,7 @@ impl Context {
 
     async fn fold(&self, job: &Job) -> Result<(), StepError> {
         let Job { run, spec, .. } = job;
+        let _turn = self.turn(Kind::Step, job).await;
         if spec.destination != Destination::Bypass {
             let files = match &spec.assemble {
                 Assemble::Builtin(assembler) => {
@@ -215,7 +233,7 @@ impl Context {
         let delivered = files.map(|file| async {
             let file = file?;
             if away {
-                self.data.deliver(&job.spec, &file).await?;
+                self.data.deliver(&job.spec, &file, &job.pace).await?;
             }
             let key = (!away).then(|| file.key.path());
             Ok::<_, StepError>(ResultView { name: file.name, size: file.size, key })
@@ -307,7 +325,7 @@ mod tests {
             db: door.app.db.clone(),
             data: door.app.data.clone(),
             commands: commands.downgrade(),
-            turns: Arc::new(Semaphore::new(1)),
+            turns: Turns::new(),
         };
         let run = RunId::new(Uuid::from_u128(1));
 

@@ -5,6 +5,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::bucket::Bucket;
 use super::cloud::CloudBucket;
 
+use super::pace::Pace;
 use super::upload::{self, Expected, Target};
 use super::{Error, ResultFile, Stored, assemble, names};
 
@@ -15,6 +16,7 @@ pub async fn deliver(
     destination: &CloudBucket,
     folder: &str,
     file: &ResultFile,
+    pace: &Pace,
 ) -> Result<(), Error> {
     let key = [folder.trim_matches('/'), &names::distinct(&file.name)].join("/");
     let key = key.trim_start_matches('/');
@@ -28,9 +30,11 @@ pub async fn deliver(
         Error::Store(error) => Error::Io(std::io::Error::other(error)),
         error @ (Error::Customer(_) | Error::NotFound(_) | Error::Mismatch | Error::Io(_)) => error,
     });
-    match upload::put(destination.store.as_ref(), Target::Cloud, &path, expected, bytes.boxed())
-        .await
-    {
+    let counted = pace.clone();
+    let bytes = bytes.inspect_ok(move |piece| counted.passed(piece.len() as u64)).boxed();
+    pace.name(&destination.server);
+    let put = upload::put(destination.store.as_ref(), Target::Cloud, &path, expected, bytes);
+    match pace.answer(put).await? {
         Ok(_) => Ok(()),
         Err(Error::Store(error)) => Err(destination.explain_write(error, key)),
         Err(error) => Err(error),
@@ -45,7 +49,9 @@ mod tests {
     use crate::data::address::Guard;
     use crate::data::customers::Customers;
     use crate::data::key::BlobKey;
-    use crate::data::testing::{RUN, S3Server, WebServer, answer, customer, folder, noise, result};
+    use crate::data::testing::{
+        RUN, S3Server, WebServer, answer, customer, folder, noise, pace, result,
+    };
     use crate::secrets::KeyPair;
 
     #[tokio::test]
@@ -60,7 +66,7 @@ mod tests {
             let file = result(&ours, 0, "a.bin", &bytes).await;
 
             for _ in 0..2 {
-                deliver(&ours, &bucket, folder, &file).await.unwrap();
+                deliver(&ours, &bucket, folder, &file, &pace()).await.unwrap();
 
                 let path = [folder.trim_matches('/'), "a.bin"].join("/");
                 let arrived = server.read(path.trim_start_matches('/'));
@@ -79,12 +85,14 @@ mod tests {
             .unwrap();
         let file = result(&ours, 0, "../../evil", b"x").await;
 
-        deliver(&ours, &bucket, "out", &file).await.unwrap();
+        deliver(&ours, &bucket, "out", &file, &pace()).await.unwrap();
 
         let name = names::distinct("../../evil");
         assert!(name.starts_with(".._.") && name.ends_with("_evil"));
         assert_eq!(server.read(&format!("out/{name}")).unwrap(), b"x");
-        assert!(customer(deliver(&ours, &bucket, "../out", &file).await).starts_with("path:"));
+        assert!(
+            customer(deliver(&ours, &bucket, "../out", &file, &pace()).await).starts_with("path:")
+        );
     }
 
     #[tokio::test]
@@ -101,7 +109,7 @@ mod tests {
             for file in [&file, &large] {
                 let bucket = customers.bucket(&server.cloud(), keys.as_ref()).await.unwrap();
 
-                let text = customer(deliver(&ours, &bucket, "out", file).await);
+                let text = customer(deliver(&ours, &bucket, "out", file, &pace()).await);
 
                 assert!(text.starts_with(field), "{text}");
                 assert!(!text.contains("wrong") && !text.contains("very/secret"), "{text}");
@@ -121,7 +129,7 @@ mod tests {
         let bucket = customers.bucket(&cloud, Some(&S3Server::keys())).await.unwrap();
         let file = result(&ours, 0, "a", b"x").await;
 
-        let text = customer(deliver(&ours, &bucket, "", &file).await);
+        let text = customer(deliver(&ours, &bucket, "", &file, &pace()).await);
 
         assert!(text.starts_with("bucket: there is no bucket \"main\""), "{text}");
     }
@@ -135,7 +143,7 @@ mod tests {
         let mut file = result(&ours, 0, "a", b"x").await;
         file.key = BlobKey::Final { run: RUN, name: "gone".into() };
 
-        let delivered = deliver(&ours, &bucket, "", &file).await;
+        let delivered = deliver(&ours, &bucket, "", &file, &pace()).await;
 
         assert!(matches!(delivered, Err(Error::NotFound(_))), "{delivered:?}");
     }

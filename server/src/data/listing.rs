@@ -7,6 +7,7 @@ use object_store::list::PaginatedListOptions;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 
 use super::cloud::CloudBucket;
+use super::pace::Pace;
 use super::{Error, names};
 
 /// Keys that are looked at together.
@@ -31,11 +32,13 @@ pub struct Chosen {
 /// Chooses the objects that the paths mean.
 ///
 /// # Errors
-/// `Customer` where a key or everything that a path means is not there, or may not be read.
+/// `Customer` where a key or everything that a path means is not there, or may not be read, and
+/// where its server is too slow.
 pub async fn choose(
     bucket: &CloudBucket,
     paths: &[String],
     limits: Limits,
+    pace: &Pace,
 ) -> Result<Chosen, Error> {
     let (mut keys, mut listed) = (Vec::new(), Vec::new());
     for path in paths {
@@ -44,9 +47,10 @@ pub async fn choose(
             pattern @ (Pattern::Folder(_) | Pattern::Glob(_)) => listed.push(pattern),
         }
     }
-    let mut list = List { bucket, limits, packer: Packer::default(), last: None, sorted: true };
+    let packer = Packer::default();
+    let mut list = List { bucket, pace, limits, packer, last: None, sorted: true };
     let mut heads =
-        futures::stream::iter(keys).map(|key| look_at(bucket, key)).buffered(KEYS_AT_ONCE);
+        futures::stream::iter(keys).map(|key| look_at(bucket, key, pace)).buffered(KEYS_AT_ONCE);
     while let Some(meta) = heads.try_next().await? {
         list.add(&meta)?;
     }
@@ -57,14 +61,15 @@ pub async fn choose(
     Ok(Chosen { objects: list.finish()?, more })
 }
 
-async fn look_at(bucket: &CloudBucket, key: String) -> Result<ObjectMeta, Error> {
-    let meta = bucket.store.head(&bucket.path(&key)?).await;
+async fn look_at(bucket: &CloudBucket, key: String, pace: &Pace) -> Result<ObjectMeta, Error> {
+    let meta = pace.answer(bucket.store.head(&bucket.path(&key)?)).await?;
     meta.map_err(|error| bucket.explain_read(error, &key))
 }
 
 /// Objects that are being chosen.
 struct List<'a> {
     bucket: &'a CloudBucket,
+    pace: &'a Pace,
     limits: Limits,
     packer: Packer,
     last: Option<String>,
@@ -86,7 +91,7 @@ impl List<'_> {
         for _ in 0..self.limits.pages {
             let options = PaginatedListOptions { page_token: token, ..Default::default() };
             let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
-            let page = self.bucket.store.list_paginated(prefix, options).await;
+            let page = self.pace.answer(self.bucket.store.list_paginated(prefix, options)).await?;
             let page = page.map_err(|error| self.bucket.explain_read(error, pattern.text()))?;
             for meta in page.result.objects {
                 let key = meta.location.as_ref();
@@ -118,7 +123,7 @@ impl List<'_> {
         let Pattern::Glob(_) = pattern else { return Ok(None) };
         // A text that no key can be is a pattern all the same.
         let Ok(path) = self.bucket.path(pattern.text()) else { return Ok(None) };
-        match self.bucket.store.head(&path).await {
+        match self.pace.answer(self.bucket.store.head(&path)).await? {
             Ok(meta) => Ok(Some(meta)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.bucket.explain_read(error, pattern.text())),

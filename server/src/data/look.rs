@@ -1,18 +1,34 @@
 //! Looking at a source before any job needs it: is it there, may it be read, what is in it? A
 //! bucket's objects are chosen by the very code that a run uses.
 
+use std::time::Duration;
+
 use common::ids::WorkspaceId;
 use common::objects::Place;
 use common::package::descriptor::DataPlace;
 use common::pattern::Pattern;
+use tokio::time::timeout;
 
 use super::http::Probe;
 use super::listing::{self, Limits};
+use super::pace::{Pace, Side};
 use super::{Data, Error, names};
+use crate::places::KeyedPlaces;
 use crate::secrets::KeyPair;
 
 /// How much of a bucket is looked through.
 const LIMITS: Limits = Limits { objects: 10_000, pages: 20 };
+/// Somebody waits for the answer.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// The most bytes of paths that are told: each stands in the answer a few times.
+const LISTED_BYTES_MAX: usize = 1 << 20;
+/// Looks at once: of one workspace, and in all.
+const LOOKS_MAX: (usize, usize) = (2, 16);
+
+/// Places for looks, so that one workspace's slow servers keep nobody else waiting.
+pub fn places() -> KeyedPlaces<WorkspaceId> {
+    KeyedPlaces::new(LOOKS_MAX.0, LOOKS_MAX.1)
+}
 
 /// What a source holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +63,28 @@ impl Data {
     /// is kept open, and nothing is copied.
     ///
     /// # Errors
-    /// `Customer` where it cannot be read.
+    /// `Customer` where it cannot be read, or not soon enough.
     pub async fn look(
+        &self,
+        owner: WorkspaceId,
+        place: &DataPlace,
+        keys: Option<KeyPair>,
+    ) -> Result<Looked, Error> {
+        let late = |what: &str| {
+            let secs = WAIT_MAX.as_secs();
+            Error::Customer(format!("dataSource: {what} within {secs} s; try again later"))
+        };
+        let _place = timeout(WAIT_MAX, self.looks.take(owner))
+            .await
+            .map_err(|_| late("the servers of other sources being tested did not answer"))?;
+        let looked = timeout(WAIT_MAX, self.look_now(owner, place, keys)).await;
+        looked.unwrap_or_else(|_| {
+            let server = server(place);
+            Err(late(&format!("{server} did not answer")))
+        })
+    }
+
+    async fn look_now(
         &self,
         owner: WorkspaceId,
         place: &DataPlace,
@@ -61,9 +97,17 @@ impl Data {
         match place {
             DataPlace::Cloud { bucket, paths } => {
                 let bucket = self.customers.bucket(bucket, keys.as_ref()).await?;
-                let chosen = listing::choose(&bucket, paths, LIMITS).await?;
-                let files = chosen.objects.iter().filter_map(listed).collect();
-                Ok(looked_at(paths, chosen.objects.bytes(), files, chosen.more))
+                let pace = Pace::new(Side::Source);
+                let chosen = listing::choose(&bucket, paths, LIMITS, &pace).await?;
+                let mut room = LISTED_BYTES_MAX;
+                let fits = |file: &Listed| {
+                    room = room.saturating_sub(file.path.len());
+                    room > 0
+                };
+                let files: Vec<_> =
+                    chosen.objects.iter().filter_map(listed).take_while(fits).collect();
+                let more = chosen.more || files.len() < chosen.objects.len() as usize;
+                Ok(looked_at(paths, chosen.objects.bytes(), files, more))
             }
             DataPlace::Url { url, username, .. } => {
                 let file = self.customers.web(url, username.as_deref(), keys.as_ref()).await?;
@@ -81,6 +125,18 @@ impl Data {
             )),
         }
     }
+}
+
+/// The host that a place is on, as far as its descriptor says.
+fn server(place: &DataPlace) -> String {
+    let url = match place {
+        DataPlace::Cloud { bucket, .. } => bucket.endpoint.as_deref(),
+        DataPlace::Url { url, .. } => Some(url.as_str()),
+        DataPlace::Bypass | DataPlace::File { .. } | DataPlace::Bucket => None,
+    };
+    let url = url.and_then(|url| url.parse::<url::Url>().ok());
+    let host = url.and_then(|url| url.host_str().map(ToOwned::to_owned));
+    host.unwrap_or_else(|| "the bucket's server".to_owned())
 }
 
 fn listed(object: common::objects::Object) -> Option<Listed> {

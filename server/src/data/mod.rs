@@ -5,6 +5,7 @@ pub mod address;
 pub mod caches;
 pub mod key;
 pub mod links;
+pub mod pace;
 
 mod assemble;
 mod bucket;
@@ -40,13 +41,16 @@ use futures::Stream;
 use reqwest::Method;
 
 use crate::clock;
+use crate::places::KeyedPlaces;
 use crate::secrets::{self, KeyPair, Secrets};
 use address::Guard;
 use customers::Customers;
 use key::BlobKey;
 use links::{LinkError, Links, OpenedLink};
 pub use look::{Listed, Looked, LookedKind};
+use pace::{Pace, Side};
 use source::Reader;
+pub use source::Resolved;
 use upload::Expected;
 
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
@@ -58,6 +62,7 @@ pub struct Data {
     links: Arc<Links>,
     customers: Arc<Customers>,
     secrets: Secrets,
+    looks: KeyedPlaces<WorkspaceId>,
 }
 
 /// How long a node may begin to read an object by itself after it was told where it is. It begins
@@ -148,6 +153,7 @@ impl Data {
             links: Arc::new(Links::new(&options.public_url, &options.link_key)),
             customers: Customers::new(options.guard),
             secrets,
+            looks: look::places(),
         })
     }
 
@@ -239,15 +245,29 @@ impl Data {
 
     // --- Sources ---
 
-    /// Looks at a source: its objects, their sizes and versions. One that cannot be read by ranges is staged
-    /// in the bucket for `run`.
+    /// Looks at a source: its objects, their sizes and versions.
+    ///
+    /// # Errors
+    /// `Customer` where it cannot be read, or its server is slower than `pace` allows; the same
+    /// holds for all that read a source.
     pub async fn resolve(
+        &self,
+        owner: WorkspaceId,
+        source: &Source,
+        pace: &Pace,
+    ) -> Result<Resolved, Error> {
+        self.reader(owner, source, pace).await?.resolve(source).await
+    }
+
+    /// Copies a source that cannot be read by ranges into the bucket for `run`.
+    pub async fn stage(
         &self,
         run: RunId,
         owner: WorkspaceId,
         source: &Source,
+        pace: &Pace,
     ) -> Result<Objects, Error> {
-        self.reader(owner, source).await?.resolve(run, source).await
+        self.reader(owner, source, pace).await?.stage(run).await
     }
 
     /// Cuts objects with a built-in partitioner: small range reads, no copies.
@@ -256,8 +276,9 @@ impl Data {
         spec: &RunSpec,
         partitioner: Partitioner,
         objects: Objects,
+        pace: &Pace,
     ) -> Result<ChunkTable, Error> {
-        let reader = self.reader(spec.workspace, &spec.source).await?;
+        let reader = self.reader(spec.workspace, &spec.source, pace).await?;
         partition::partition(&reader, partitioner, objects).await
     }
 
@@ -268,12 +289,15 @@ impl Data {
         object: &Object,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
-        self.reader(spec.workspace, &spec.source).await?.read(object, range).await
+        let pace = Pace::new(Side::Source);
+        self.reader(spec.workspace, &spec.source, &pace).await?.read(object, range).await
     }
 
     /// A URL from which a node can read the object itself, or `None` where it must be passed on.
     pub async fn direct(&self, spec: &RunSpec, object: &Object) -> Result<Option<Direct>, Error> {
-        self.reader(spec.workspace, &spec.source).await?.direct(object, DIRECT_LIVES).await
+        let pace = Pace::new(Side::Source);
+        let reader = self.reader(spec.workspace, &spec.source, &pace).await?;
+        reader.direct(object, DIRECT_LIVES).await
     }
 
     // --- Folding ---
@@ -291,16 +315,26 @@ impl Data {
 
     /// Copies a final file to the run's destination (not called for the temporary bucket and
     /// bypass). Doing it twice gives the same.
-    pub async fn deliver(&self, spec: &RunSpec, file: &ResultFile) -> Result<(), Error> {
+    pub async fn deliver(
+        &self,
+        spec: &RunSpec,
+        file: &ResultFile,
+        pace: &Pace,
+    ) -> Result<(), Error> {
         let Destination::Cloud { bucket, folder } = &spec.destination else { return Ok(()) };
         let target = Target::Bucket(bucket);
         let keys = self.keys(spec.workspace, bucket.secret.as_ref(), &target).await?;
         let destination = self.customers.bucket(bucket, keys.as_ref()).await?;
-        deliver::deliver(&self.bucket, &destination, folder, file).await
+        deliver::deliver(&self.bucket, &destination, folder, file, pace).await
     }
 
     /// A source opened with its owner's keys.
-    async fn reader(&self, owner: WorkspaceId, source: &Source) -> Result<Reader, Error> {
+    async fn reader(
+        &self,
+        owner: WorkspaceId,
+        source: &Source,
+        pace: &Pace,
+    ) -> Result<Reader, Error> {
         let opened = match self.customers.kept(owner, source) {
             Some(opened) => opened,
             None => {
@@ -316,7 +350,10 @@ impl Data {
                 self.customers.open(owner, source, keys.as_ref()).await?
             }
         };
-        Ok(Reader { ours: self.bucket.clone(), source: opened })
+        if let Some(server) = opened.server() {
+            pace.name(server);
+        }
+        Ok(Reader { ours: self.bucket.clone(), source: opened, pace: pace.clone() })
     }
 
     /// The keys in a secret, to be sent to this place.

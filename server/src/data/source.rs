@@ -15,6 +15,7 @@ use super::cloud::CloudBucket;
 use super::http::{Probe, WebFile};
 use super::key::BlobKey;
 use super::listing::{self, Limits};
+use super::pace::Pace;
 use super::upload::Expected;
 use super::{ByteStream, Direct, Error, download, names};
 
@@ -38,23 +39,52 @@ pub enum Opened {
     Ours,
 }
 
+impl Opened {
+    /// The server that is asked, where it is somebody else's.
+    pub fn server(&self) -> Option<&str> {
+        match self {
+            Self::Cloud { bucket } => Some(&bucket.server),
+            Self::Web { file } => file.url().host_str(),
+            Self::Ours => None,
+        }
+    }
+}
+
 /// A run's source beside Fanfold's bucket, which holds what was uploaded or staged.
 #[derive(Clone)]
 pub struct Reader {
     pub ours: Bucket,
     pub source: Opened,
+    /// Measures the customer's server.
+    pub pace: Pace,
+}
+
+/// What a look at a source says.
+#[derive(Debug, PartialEq)]
+pub enum Resolved {
+    Objects(Objects),
+    /// It gives no ranges: it must be copied as a whole, which takes as long as its server likes.
+    ToStage,
 }
 
 impl Reader {
-    /// Looks at the source: its objects, their sizes and versions. One that cannot be read by
-    /// ranges is copied into Fanfold's bucket.
-    pub async fn resolve(&self, run: RunId, source: &Source) -> Result<Objects, Error> {
+    /// Looks at the source: its objects, their sizes and versions.
+    pub async fn resolve(&self, source: &Source) -> Result<Resolved, Error> {
         let object = match (&self.source, source) {
             (Opened::Cloud { bucket }, Source::Cloud { paths, .. }) => {
-                let chosen = listing::choose(bucket, paths, LIMITS).await?;
-                return if chosen.more { Err(too_many()) } else { Ok(chosen.objects) };
+                let chosen = listing::choose(bucket, paths, LIMITS, &self.pace).await?;
+                if chosen.more {
+                    return Err(too_many());
+                }
+                return Ok(Resolved::Objects(chosen.objects));
             }
-            (Opened::Web { file }, _) => self.resolve_web(run, file).await?,
+            (Opened::Web { file }, _) => match self.pace.answer(file.probe()).await?? {
+                Probe::Ranges { size, version } => {
+                    let place = Place::Source { path: file.url().to_string() };
+                    Object { name: names::of_url(file.url().path()), size, place, version }
+                }
+                Probe::Whole { .. } => return Ok(Resolved::ToStage),
+            },
             (Opened::Ours, Source::File { key, name, size, version }) => {
                 let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
                 let stat = self.ours.stat(&blob).await?;
@@ -70,26 +100,34 @@ impl Reader {
                 Object { name, size: 0, place: Place::Empty, version: None }
             }
         };
-        Objects::pack(&[object]).map_err(|error| Error::Customer(format!("dataSource: {error}")))
+        Ok(Resolved::Objects(alone(&object)?))
     }
 
-    async fn resolve_web(&self, run: RunId, file: &WebFile) -> Result<Object, Error> {
+    /// Copies a source that gives no ranges into Fanfold's bucket.
+    pub async fn stage(&self, run: RunId) -> Result<Objects, Error> {
+        let Opened::Web { file } = &self.source else {
+            return Err(Error::NotFound("source to copy".to_owned()));
+        };
         let name = names::of_url(file.url().path());
-        let (size, bytes) = match file.probe().await? {
+        let object = match self.pace.answer(file.probe()).await?? {
+            // It has changed its ways since it was looked at.
             Probe::Ranges { size, version } => {
                 let place = Place::Source { path: file.url().to_string() };
-                return Ok(Object { name, size, place, version });
+                Object { name, size, place, version }
             }
-            Probe::Whole { size, bytes } => (size, bytes),
+            Probe::Whole { size, bytes } => {
+                if size.is_some_and(|size| size > STAGED_BYTES_MAX) {
+                    return Err(too_large());
+                }
+                let key = BlobKey::Staged { run, n: 0 };
+                let expected = size.map_or(Expected::Nothing, Expected::Size);
+                let bytes = at_most(STAGED_BYTES_MAX, self.pace.stream(bytes));
+                let stored = self.ours.put(&key, expected, bytes).await?;
+                let place = Place::Bucket { key: key.path() };
+                Object { name, size: stored.size, place, version: None }
+            }
         };
-        if size.is_some_and(|size| size > STAGED_BYTES_MAX) {
-            return Err(too_large());
-        }
-        let key = BlobKey::Staged { run, n: 0 };
-        let expected = size.map_or(Expected::Nothing, Expected::Size);
-        let stored = self.ours.put(&key, expected, at_most(STAGED_BYTES_MAX, bytes)).await?;
-        let place = Place::Bucket { key: key.path() };
-        Ok(Object { name, size: stored.size, place, version: None })
+        alone(&object)
     }
 
     /// The bytes of a range of an object.
@@ -117,9 +155,13 @@ impl Reader {
                 }
             }
             (Place::Source { path }, Opened::Cloud { bucket }) => {
-                read_cloud(bucket, path, range, object).await
+                let read = self.pace.answer(read_cloud(bucket, path, range, object)).await??;
+                Ok(self.pace.stream(read))
             }
-            (Place::Source { .. }, Opened::Web { file }) => file.read(range, object).await,
+            (Place::Source { .. }, Opened::Web { file }) => {
+                let read = self.pace.answer(file.read(range, object)).await??;
+                Ok(self.pace.stream(read))
+            }
             (Place::Source { .. }, Opened::Ours) => Err(Error::NotFound(object.name.clone())),
         }
     }
@@ -160,6 +202,11 @@ async fn read_cloud(
         return Err(bucket.changed(key));
     }
     download::stream(found).await
+}
+
+fn alone(object: &Object) -> Result<Objects, Error> {
+    let packed = Objects::pack(std::slice::from_ref(object));
+    packed.map_err(|error| Error::Customer(format!("dataSource: {error}")))
 }
 
 fn upload_changed(name: &str) -> Error {

@@ -23,7 +23,8 @@ use super::address::Guard;
 use super::bucket::Bucket;
 use super::customers::Customers;
 use super::key::BlobKey;
-use super::source::Reader;
+use super::pace::{Pace, Side};
+use super::source::{Reader, Resolved};
 use super::upload::Expected;
 use super::{ByteStream, Error, ResultFile, Stat, download};
 use crate::secrets::KeyPair;
@@ -73,7 +74,19 @@ pub async fn folder() -> (TempDir, Bucket) {
 pub async fn reader(ours: &Bucket, source: &Source, keys: Option<&KeyPair>) -> Reader {
     let customers = Customers::new(Guard::new(true));
     let source = customers.open(OWNER, source, keys).await.unwrap();
-    Reader { ours: ours.clone(), source }
+    Reader { ours: ours.clone(), source, pace: pace() }
+}
+
+pub fn pace() -> Pace {
+    Pace::new(Side::Source)
+}
+
+/// Resolves a source as a run does: what gives no ranges is staged.
+pub async fn resolve(reader: &Reader, source: &Source) -> Result<Objects, Error> {
+    match reader.resolve(source).await? {
+        Resolved::Objects(objects) => Ok(objects),
+        Resolved::ToStage => reader.stage(RUN).await,
+    }
 }
 
 pub fn url_source(url: String) -> Source {
@@ -86,7 +99,7 @@ pub async fn uploaded(ours: &Bucket, bytes: &[u8]) -> (Reader, Objects) {
     ours.put(&key, Expected::Nothing, stream(bytes, 100_000)).await.unwrap();
     let source = upload(ours, &key, "in.txt").await;
     let reader = reader(ours, &source, None).await;
-    let objects = reader.resolve(RUN, &source).await.unwrap();
+    let objects = resolve(&reader, &source).await.unwrap();
     (reader, objects)
 }
 

@@ -168,7 +168,7 @@ pub(super) mod tests {
             let stranger = WorkspaceId::new(Uuid::now_v7());
             let tasks = tasks::find(db, run, Stage::Process, None, 10).await.unwrap();
             let outputs = tasks::outputs(db, run, Stage::Process, None, 10).await.unwrap();
-            let lines = logs::find(db, run, &[Stage::Process], &[0], 10).await.unwrap();
+            let lines = logs::find(db, run, 10).await.unwrap();
 
             assert_eq!((view.chunks, view.chunks_done), (Some(3), 1));
             assert_eq!(runs::find_by_job(db, stranger, job).await.unwrap(), None);

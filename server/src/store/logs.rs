@@ -6,8 +6,9 @@ use common::market::LogRecord;
 use common::protocol::{Level, LogLine};
 use common::task::{Lease, Stage};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
 
 use super::{batches, corrupt, time};
 
@@ -44,16 +45,47 @@ pub struct LogView {
     pub text: String,
 }
 
-/// A run's log lines in the order of stage, task and line; an empty `tasks` or `stages` means all.
-/// Reads at most `batches` rows, each a few lines.
+/// Which batch of a run's logs: its stage, task, attempt and first line. They are in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchPlace(i16, i64, i32, i32);
+
+/// Lines that came together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    pub place: BatchPlace,
+    /// As they are stored.
+    pub bytes: usize,
+    pub lines: Vec<LogView>,
+}
+
+/// The lines of the first batches of a run.
 pub async fn find(
+    db: &impl ConnectionTrait,
+    run: RunId,
+    batches: u64,
+) -> Result<Vec<LogView>, DbErr> {
+    let found = find_after(db, run, &[], &[], None, batches).await?;
+    Ok(found.into_iter().flat_map(|batch| batch.lines).collect())
+}
+
+/// At most `batches` batches of a run's log lines after one; an empty `tasks` or `stages` means
+/// all. Each has at most some 100 KiB.
+pub async fn find_after(
     db: &impl ConnectionTrait,
     run: RunId,
     stages: &[Stage],
     tasks: &[u32],
+    after: Option<BatchPlace>,
     batches: u64,
-) -> Result<Vec<LogView>, DbErr> {
+) -> Result<Vec<Batch>, DbErr> {
     let mut query = Entity::find().filter(Column::Run.eq(run.uuid()));
+    if let Some(BatchPlace(stage, index, attempt, first)) = after {
+        // Compared part by part, as the primary key's index is sorted.
+        let columns = [Column::Stage, Column::Idx, Column::Attempt, Column::First];
+        let place =
+            [Expr::value(stage), Expr::value(index), Expr::value(attempt), Expr::value(first)];
+        query = query.filter(Expr::tuple(columns.map(Expr::col)).gt(Expr::tuple(place)));
+    }
     if !stages.is_empty() {
         query = query.filter(Column::Stage.is_in(stages.iter().map(|stage| stage.number())));
     }
@@ -68,11 +100,11 @@ pub async fn find(
         .limit(batches)
         .all(db)
         .await?;
-    let mut views = Vec::new();
-    for row in rows {
-        views.extend(read(&row)?);
-    }
-    Ok(views)
+    let batch = |row: &Model| {
+        let place = BatchPlace(row.stage, row.idx, row.attempt, row.first);
+        Ok(Batch { place, bytes: row.lines.len(), lines: read(row)?.collect() })
+    };
+    rows.iter().map(batch).collect()
 }
 
 /// The batch of an attempt's lines that begins with line `first`.

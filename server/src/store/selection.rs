@@ -8,12 +8,19 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+/// The most that the texts of one page's rows are, in characters as stored; one row is always
+/// given.
+const PAGE_BYTES_MAX: u64 = 4 << 20;
+
 /// Something that a list can be filtered and sorted by.
 pub trait Field: Copy + PartialEq + 'static {
     const ALL: &'static [Self];
 
     /// What no two rows of a list have alike: it breaks the ties that an order leaves.
     const TIES: &'static [(Self, bool)];
+
+    /// How much a row's texts are, as an SQL expression of a BIGINT: it bounds a page.
+    const WEIGHT: &'static str;
 
     /// As the API calls it.
     fn name(self) -> &'static str;
@@ -151,27 +158,55 @@ pub async fn fetch<E: EntityTrait<Model: Send + Sync>, F: Field>(
     match &selection.start {
         Start::Offset(offset) => {
             let total = query.clone().count(db).await?;
-            let query = sorted(query, &order, backend).offset(*offset).limit(limit);
-            Ok(Found { rows: query.all(db).await?, rest: Rest::Total(total) })
+            let query = sorted(query, &order, backend).offset(*offset);
+            let n = fitting::<E, F>(db, &query, limit).await?.n;
+            Ok(Found { rows: query.limit(n).all(db).await?, rest: Rest::Total(total) })
         }
         Start::Place(place) => {
             if let Some(Place(values)) = place {
                 query = query.filter(is_after(&order, values, backend));
             }
             query = sorted(query, &order, backend);
+            let Fitting { n, more } = fitting::<E, F>(db, &query, limit).await?;
             for (n, (field, _)) in order.iter().enumerate() {
                 query = query.expr_as(read_as(*field, backend), place_column(n));
             }
-            // One more tells whether there are more.
-            let mut rows = db.query_all(query.limit(limit + 1).as_query()).await?;
-            let more = rows.len() as u64 > limit;
-            rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            let rows = db.query_all(query.limit(n).as_query()).await?;
             let last = rows.last().filter(|_| more);
             let after = last.map(|row| place_of(row, &order)).transpose()?;
             let rows = rows.iter().map(|row| E::Model::from_query_result(row, ""));
             Ok(Found { rows: rows.collect::<Result<_, _>>()?, rest: Rest::After(after) })
         }
     }
+}
+
+/// How many rows of a page are given.
+struct Fitting {
+    n: u64,
+    /// Whether there are more behind them.
+    more: bool,
+}
+
+/// Finds how many rows fit on a page, before any of them is read: a row can have a MiB.
+async fn fitting<E: EntityTrait<Model: Send + Sync>, F: Field>(
+    db: &impl ConnectionTrait,
+    sorted: &Select<E>,
+    limit: u64,
+) -> Result<Fitting, DbErr> {
+    let weights = sorted.clone().select_only().expr_as(Expr::cust(F::WEIGHT), "weight");
+    // One more tells whether there are more.
+    let rows = db.query_all(weights.limit(limit.saturating_add(1)).as_query()).await?;
+    let (mut n, mut bytes) = (0, 0u64);
+    for row in &rows {
+        let weight: i64 = row.try_get("", "weight")?;
+        bytes = bytes.saturating_add(weight.unsigned_abs());
+        // A page of one is always given, so that there is a way past every row.
+        if n == limit || (n > 0 && bytes > PAGE_BYTES_MAX) {
+            break;
+        }
+        n += 1;
+    }
+    Ok(Fitting { n, more: rows.len() as u64 > n })
 }
 
 fn sorted<E: EntityTrait, F: Field>(

@@ -137,6 +137,8 @@ impl Field for TemplateField {
 
     const TIES: &'static [(Self, bool)] = &[(Self::Id, false), (Self::Owner, false)];
 
+    const WEIGHT: &'static str = "CAST(LENGTH(document) AS BIGINT)";
+
     fn name(self) -> &'static str {
         match self {
             Self::Id => "id",

@@ -141,6 +141,8 @@ impl Field for LineField {
 
     const TIES: &'static [(Self, bool)] = &[(Self::Id, true)];
 
+    const WEIGHT: &'static str = "CAST(LENGTH(description) AS BIGINT)";
+
     fn name(self) -> &'static str {
         match self {
             Self::Id => "id",

@@ -25,7 +25,7 @@ use crate::coordinator::{Change, EventId, RunEvent};
 use crate::store;
 use crate::store::jobs::{self, JobField};
 use crate::store::runs;
-use crate::store::selection::{Comparison, Operand, Selection, Start, Test};
+use crate::store::selection::{Comparison, Operand, Rest, Selection, Start, Test};
 
 /// Says that the stream is alive while nothing happens, and finds out who has gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -167,18 +167,36 @@ impl Listener {
 
     async fn states(&self) -> std::result::Result<Vec<Value>, store::Error> {
         let id = |job: JobId| Test::Compare(Comparison::Equal, Operand::Uuid(job.uuid()));
-        let selection = Selection {
+        let mut selection = Selection {
             tests: self.job.map(|job| (JobField::Id, id(job))).into_iter().collect(),
             order: vec![(JobField::CreatedAt, true)],
             start: Start::Place(None),
             limit: RESET_JOBS_MAX,
         };
+        let mut states = Vec::new();
+        // Jobs with large documents come on pages of few.
+        loop {
+            let found = jobs::list(&self.app.db, self.workspace, &selection).await?;
+            states.extend(self.states_of(&found.rows).await?);
+            selection.limit = selection.limit.saturating_sub(found.rows.len() as u64);
+            match found.rest {
+                Rest::After(Some(place)) if selection.limit > 0 => {
+                    selection.start = Start::Place(Some(place));
+                }
+                Rest::After(_) | Rest::Total(_) => return Ok(states),
+            }
+        }
+    }
+
+    async fn states_of(
+        &self,
+        found: &[jobs::Job],
+    ) -> std::result::Result<Vec<Value>, store::Error> {
         let db = &self.app.db;
-        let found = jobs::list(db, self.workspace, &selection).await?.rows;
         let ids: Vec<_> = found.iter().map(|job| job.id).collect();
         let runs = runs::find_by_jobs(db, self.workspace, &ids).await?;
         let by_job: HashMap<_, _> = runs.iter().map(|run| (run.job, run)).collect();
-        let state = |job: jobs::Job| {
+        let state = |job: &jobs::Job| {
             let run = by_job.get(&job.id).copied();
             json!({
                 "jobId": job.id,
@@ -187,7 +205,7 @@ impl Listener {
                 "errorMessage": run.and_then(|run| run.error.as_deref()),
             })
         };
-        Ok(found.into_iter().map(state).collect())
+        Ok(found.iter().map(state).collect())
     }
 
     fn hears(&self, event: &RunEvent) -> bool {

@@ -14,7 +14,7 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{integer, text};
-use crate::coordinator::{Change, Obstacles, Waiting};
+use crate::coordinator::{Change, Hindrance, Obstacles, PlaceKind, Waiting};
 
 /// Seconds.
 const WAIT_MAX: u64 = 60;
@@ -95,7 +95,7 @@ struct Explained {
     #[schema(value_type = String)]
     job_id: JobId,
     state: &'static str,
-    /// Whether it waits for a node or for its start.
+    /// Whether it waits for a node, for its start, or for a place among the server's steps.
     waiting: bool,
     /// The nodes that were looked at.
     nodes: Option<usize>,
@@ -113,6 +113,10 @@ async fn explain(id: Segment, call: Call) -> Result<Explained> {
         Some(run) if !run.state.is_final() => app.coordinator.waiting(run.id).await?,
         _ => None,
     };
+    let hindrance = match (&run, &waiting) {
+        (Some(run), None) if !run.state.is_final() => app.coordinator.hindrance(run.id),
+        _ => None,
+    };
     let nodes = match waiting {
         Some(Waiting::Node(obstacles)) => Some(obstacles.nodes),
         Some(Waiting::Start(_)) | None => None,
@@ -124,9 +128,33 @@ async fn explain(id: Segment, call: Call) -> Result<Explained> {
             vec![format!("its start is set for {}", at.format("%Y-%m-%dT%H:%M:%SZ"))]
         }
         (Some(_), Some(Waiting::Node(obstacles))) => reasons(obstacles),
-        (Some(_), None) => vec!["the job waits for no node: it goes on".to_owned()],
+        (Some(_), None) => vec![
+            hindrance
+                .as_ref()
+                .map_or_else(|| "the job waits for no node: it goes on".to_owned(), hindered),
+        ],
     };
-    Ok(Explained { job_id: job.id, state, waiting: waiting.is_some(), nodes, reasons })
+    let for_place = matches!(hindrance, Some(Hindrance::Own { .. } | Hindrance::All { .. }));
+    let waiting = waiting.is_some() || for_place;
+    Ok(Explained { job_id: job.id, state, waiting, nodes, reasons })
+}
+
+fn hindered(hindrance: &Hindrance) -> String {
+    let to_copy = |kind: &PlaceKind| match kind {
+        PlaceKind::Step => "",
+        PlaceKind::Copy => " to copy its source, whose server gives no ranges",
+    };
+    match hindrance {
+        Hindrance::Own { kind, held, most } => {
+            let why = to_copy(kind);
+            format!("it waits for a place{why}: your other runs use {held} of {most}")
+        }
+        Hindrance::All { kind, most } => {
+            let why = to_copy(kind);
+            format!("it waits for a place{why}: all workspaces together use {most} of {most}")
+        }
+        Hindrance::Slow(slow) => slow.to_string(),
+    }
 }
 
 fn reasons(waiting: &Obstacles) -> Vec<String> {

@@ -32,12 +32,14 @@ pub fn routes() -> Vec<Route> {
 async fn list(call: Call) -> Result<Paged<JobOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_query(&call.query()?, &ORDER)?;
+    let _place = call.answer_place(&caller).await;
     show(call.app(), &caller, &selection).await
 }
 
 async fn filter(mut call: Call) -> Result<Paged<JobOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_body(call.json().await?, &ORDER)?;
+    let _place = call.answer_place(&caller).await;
     show(call.app(), &caller, &selection).await
 }
 
@@ -47,7 +49,7 @@ async fn show(
     selection: &Selection<JobField>,
 ) -> Result<Paged<JobOut>> {
     let found = jobs::list(&app.db, caller.workspace, selection).await?;
-    let pagination = selection::pagination(selection, &found.rest);
+    let pagination = selection::pagination(selection, &found);
     let started: Vec<_> =
         found.rows.iter().filter(|job| job.run.is_some()).map(|job| job.id).collect();
     let mut by_job: HashMap<_, _> = runs::find_by_jobs(&app.db, caller.workspace, &started)

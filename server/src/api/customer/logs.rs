@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::protocol::Level;
@@ -15,32 +17,44 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{text, texts};
-use crate::store::logs;
+use crate::store::logs::{self, BatchPlace, LogView};
 
-const LOG_BATCHES_MAX: u64 = 5_000;
+/// An answer ends with the batch of lines that takes it to so many bytes.
+const ANSWER_BYTES: usize = 1 << 20;
+/// What is looked through for an answer, where levels leave most of it out.
+const SCANNED_BYTES: usize = 8 << 20;
+/// What a line's fields take beside its text.
+const LINE_BYTES: usize = 128;
+/// Batches that are read at a time.
+const BATCHES: u64 = 8;
 const LIST_MAX: usize = 1_000;
 const LEVELS: [&str; 8] = ["UNKNOWN", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"];
 
 pub fn routes() -> Vec<Route> {
     vec![
         post("Customer_GetLogs", "/logs", get_logs)
-            .summary("Reads a job's logs")
+            .summary("Reads a job's logs, a page at a time: about 1 MiB")
             .needs(Scope::JobsRead)
             .body(vec![
                 text("jobId", "").required(),
                 texts("taskIds", "None stands for all"),
                 texts("levels", "None stands for all"),
                 texts("services", "PARTITIONER, ASSEMBLER, TASKRUNNER; none stands for all"),
+                text("cursor", "The nextCursor of the page before, with all else the same"),
             ]),
     ]
 }
 
 #[derive(Serialize, Default, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct LogsOut {
     partitioner: Vec<LogOut>,
     assembler: Vec<LogOut>,
     /// By the task's id.
     taskrunner: BTreeMap<String, TaskLogs>,
+    /// Where there may be more: the `cursor` that asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
 }
 
 #[derive(Serialize, Default, ToSchema)]
@@ -70,30 +84,70 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
         return Err(Error::field("levels", problem));
     }
     let stages = read_services(&body.texts("services", LIST_MAX)?)?;
+    let cursor = body.text("cursor")?.filter(|text| !text.is_empty());
+    let mut after = cursor.as_deref().map(read_cursor).transpose()?;
+    let _place = call.answer_place(&caller).await;
     let app = call.app();
     let job = jobs::find(app, &caller, &job_id).await?;
     let mut out = LogsOut::default();
     let Some(run) = job_out::run_of(app, &job).await? else { return Ok(out) };
     let indexes = ids.iter().map(|id| read_task(run.id, id)).collect::<Result<Vec<_>>>()?;
-    for line in logs::find(&app.db, run.id, &stages, &indexes, LOG_BATCHES_MAX).await? {
-        let level = level_name(line.level);
-        if !levels.is_empty() && !levels.iter().any(|wanted| wanted == level) {
-            continue;
+    let (mut bytes, mut scanned) = (0, 0);
+    loop {
+        let found = logs::find_after(&app.db, run.id, &stages, &indexes, after, BATCHES).await?;
+        let is_last = (found.len() as u64) < BATCHES;
+        for batch in found {
+            after = Some(batch.place);
+            scanned += batch.bytes;
+            for line in batch.lines {
+                let level = level_name(line.level);
+                if levels.is_empty() || levels.iter().any(|wanted| wanted == level) {
+                    bytes += LINE_BYTES + written_bytes(&line.text);
+                    out.add(run.id, line, level);
+                }
+            }
+            if bytes >= ANSWER_BYTES || scanned >= SCANNED_BYTES {
+                out.next_cursor = Some(write_cursor(batch.place)?);
+                return Ok(out);
+            }
         }
-        let shown =
-            LogOut { log: line.text, timestamp: line.at, level, container: line.stage.as_str() };
-        match line.stage {
-            Stage::Partition => out.partitioner.push(shown),
-            Stage::Assemble => out.assembler.push(shown),
+        if is_last {
+            return Ok(out);
+        }
+    }
+}
+
+impl LogsOut {
+    fn add(&mut self, run: RunId, line: LogView, level: &'static str) {
+        let (stage, index) = (line.stage, line.index);
+        let shown = LogOut { log: line.text, timestamp: line.at, level, container: stage.as_str() };
+        match stage {
+            Stage::Partition => self.partitioner.push(shown),
+            Stage::Assemble => self.assembler.push(shown),
             Stage::Process => {
-                let task = TaskRef { run: run.id, stage: line.stage, index: line.index };
-                let logs = out.taskrunner.entry(task.id().to_string()).or_default();
-                logs.chunk_number = line.index;
+                let task = TaskRef { run, stage, index };
+                let logs = self.taskrunner.entry(task.id().to_string()).or_default();
+                logs.chunk_number = index;
                 logs.logs.push(shown);
             }
         }
     }
-    Ok(out)
+}
+
+/// What a text takes in JSON, at most.
+fn written_bytes(text: &str) -> usize {
+    let escaped = text.bytes().filter(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'));
+    text.len() + 5 * escaped.count()
+}
+
+fn write_cursor(place: BatchPlace) -> Result<String> {
+    let text = serde_json::to_vec(&place).map_err(|error| Error::Internal(Box::new(error)))?;
+    Ok(BASE64.encode(text))
+}
+
+fn read_cursor(text: &str) -> Result<BatchPlace> {
+    let place = BASE64.decode(text).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    place.ok_or_else(|| Error::field("cursor", "must be the nextCursor of the page before"))
 }
 
 pub const fn level_name(level: Level) -> &'static str {
@@ -195,6 +249,56 @@ mod tests {
             json!({"taskIds": "7"}),
         ] {
             assert_eq!(ask(wrong).await.0, 400);
+        }
+    }
+
+    /// A batch of lines of one task, about 64 KiB.
+    fn large(run: RunId, index: u32, first: u32) -> LogRecord {
+        let line = LogLine { at_us: 0, level: Level::Unknown, text: "x".repeat(1_000) };
+        let task = TaskRef { run, stage: Stage::Process, index };
+        LogRecord { lease: Lease { task, attempt: 1 }, first, lines: vec![line; 64] }
+    }
+
+    #[tokio::test]
+    async fn pages_are_bounded_in_bytes_and_give_every_line_once() {
+        let door = Door::open().await;
+        let id = door.running_job().await;
+        let job = [id.parse().unwrap()];
+        let db = &door.app.db;
+        let runs = crate::store::runs::find_by_jobs(db, door.workspace, &job).await.unwrap();
+        let records: Vec<_> = (0..10)
+            .flat_map(|task| [0, 64, 128, 192].map(|at| large(runs[0].id, task, at)))
+            .collect();
+        logs::insert(db, &records).await.unwrap();
+
+        let (mut lines, mut pages) = (BTreeMap::<u64, usize>::new(), 0);
+        let mut cursor = serde_json::Value::Null;
+        loop {
+            let body = json!({"jobId": id, "cursor": cursor});
+            let (status, page) = door.post("/v1/customer/logs", body).await;
+            assert_eq!(status, 200, "{page}");
+            assert!(page.to_string().len() < ANSWER_BYTES + (256 << 10));
+            for task in page["taskrunner"].as_object().unwrap().values() {
+                let n = lines.entry(task["chunkNumber"].as_u64().unwrap()).or_default();
+                *n += task["logs"].as_array().unwrap().len();
+            }
+            pages += 1;
+            cursor = page["nextCursor"].clone();
+            if cursor.is_null() {
+                break;
+            }
+        }
+
+        assert_eq!(lines, (0..10).map(|task| (task, 256)).collect());
+        assert!(pages >= 3, "{pages}");
+        let one = json!({"jobId": id, "taskIds": ["3"], "cursor": ""});
+        let (_, page) = door.post("/v1/customer/logs", one).await;
+        assert_eq!(page["taskrunner"].as_object().unwrap().len(), 1);
+        assert_eq!(page["nextCursor"], serde_json::Value::Null);
+        for wrong in ["x", "W10", "WzEsMl0"] {
+            let body = json!({"jobId": id, "cursor": wrong});
+            let (status, body) = door.post("/v1/customer/logs", body).await;
+            assert_eq!((status, &body["details"][0]["metadata"]["field"]), (400, &json!("cursor")));
         }
     }
 }

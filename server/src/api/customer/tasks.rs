@@ -143,6 +143,7 @@ async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
     };
     let limit = number("limit")?.map_or(LIST_MAX, |limit| limit.clamp(1, LIST_MAX));
     let after = number("after")?;
+    let _place = call.answer_place(&caller).await;
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
     let Some(run) = job_out::run_of(app, &job).await? else {

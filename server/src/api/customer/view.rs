@@ -29,6 +29,8 @@ use crate::store::{self, results, templates};
 
 const LINK_LIVES: Duration = Duration::from_secs(48 * 3600);
 const RESULTS_MAX: u64 = 10_000;
+/// The most bytes of names and links of one answer, or a little more.
+const RESULTS_BYTES_MAX: usize = 4 << 20;
 const LIST_MAX: usize = 1_000;
 
 pub fn routes() -> Vec<Route> {
@@ -70,6 +72,7 @@ pub struct ResultOut {
 async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
+    let _place = call.answer_place(&caller).await;
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
     let run = match job_out::run_of(app, &job).await? {
@@ -95,17 +98,22 @@ pub async fn results_of(
     after: Option<&str>,
 ) -> Result<ResultsOut> {
     let found = results::find(&app.db, run.id, after, RESULTS_MAX).await?;
-    let full = found.len() as u64 == RESULTS_MAX;
-    let next = found.last().filter(|_| full).map(|last| last.name.clone());
+    let (full, n) = (found.len() as u64 == RESULTS_MAX, found.len());
     let place = delivered_to(job);
-    let mut shown = Vec::with_capacity(found.len());
+    let (mut shown, mut bytes) = (Vec::<ResultOut>::with_capacity(n), 0);
     for file in found {
+        if bytes > RESULTS_BYTES_MAX {
+            break;
+        }
         let link = match file.key.as_deref().and_then(BlobKey::from_path) {
             Some(key) => app.data.download_link(&key, &file.name, LINK_LIVES).await?,
             None => place.as_ref().map_or_else(String::new, |to| format!("{to}{}", file.name)),
         };
+        bytes += file.name.len() + link.len();
         shown.push(ResultOut { name: file.name, link, size: file.size.to_string() });
     }
+    let more = full || shown.len() < n;
+    let next = shown.last().filter(|_| more).map(|last| last.name.clone());
     Ok(ResultsOut { results: shown, next })
 }
 

@@ -38,8 +38,8 @@ use crate::store::{self, logs};
 const PASSTHROUGH: &str = "passthrough";
 /// A test that hangs ends by itself.
 const TASK_SECS: u32 = 600;
-/// Each is a few lines.
-const LOG_BATCHES_MAX: u64 = 100;
+/// Each has up to some 100 KiB.
+const LOG_BATCHES_MAX: u64 = 32;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -226,7 +226,7 @@ async fn answer(call: &Call, job: Job) -> Result<TestOut> {
     let run = run_of(app, &job).await?;
     let (mut lines, mut files) = (Vec::new(), Vec::new());
     if let Some(run) = &run {
-        let found = logs::find(&app.db, run.id, &[], &[], LOG_BATCHES_MAX).await?;
+        let found = logs::find(&app.db, run.id, LOG_BATCHES_MAX).await?;
         lines.extend(found.into_iter().map(|line| LineOut { timestamp: line.at, log: line.text }));
         if run.state == RunState::Complete {
             files = results_of(app, &job, run, None).await?.results;

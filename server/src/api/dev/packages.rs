@@ -93,9 +93,10 @@ async fn list(family: Family, call: Call) -> Result<PackagesOut> {
     let query = call.query()?;
     let selection = selection::from_query(&query, &ORDER)?;
     let shelf = shelf(&query)?;
+    let _place = call.answer_place(&caller).await;
     let db = &call.app().db;
     let found = packages::list(db, caller.workspace, family, shelf, &selection).await?;
-    let pagination = selection::pagination(&selection, &found.rest);
+    let pagination = selection::pagination(&selection, &found);
     let owners = found.rows.iter().map(|package| package.workspace);
     let names = accounts::workspace_names(db, owners).await?;
     let shown = found.rows.into_iter().map(|one| PackageOut::new(one, &names)).collect();

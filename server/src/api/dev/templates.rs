@@ -127,9 +127,10 @@ pub async fn listed(
     shelf: Shelf,
     selection: &Selection<TemplateField>,
 ) -> Result<Paged<TemplateOut>> {
+    let _place = call.answer_place(caller).await;
     let db = &call.app().db;
     let found = templates::list(db, caller.workspace, shelf, selection).await?;
-    let pagination = selection::pagination(selection, &found.rest);
+    let pagination = selection::pagination(selection, &found);
     let names = accounts::workspace_names(db, found.rows.iter().map(|kept| kept.owner)).await?;
     let shown = |kept| TemplateOut::new(kept, &names);
     Ok(Paged { pagination, data: found.rows.into_iter().map(shown).collect() })

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use common::ids::WorkspaceId;
 use common::package::loose::Loose;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use sync_wrapper::SyncStream;
@@ -22,6 +23,7 @@ use super::route::Access;
 use super::token::{self, Caller};
 use crate::api::{App, Doors};
 use crate::data::ByteStream;
+use crate::places::Place;
 
 /// The most bytes of an ordinary body.
 pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
@@ -136,6 +138,12 @@ impl Call {
             caller.check(needed)?;
         }
         Ok(caller)
+    }
+
+    /// Waits for a place to make an answer that grows with what the caller has. It is held until
+    /// the answer is made.
+    pub async fn answer_place(&self, caller: &Caller) -> Place<WorkspaceId> {
+        self.doors.answers.take(caller.workspace).await
     }
 
     /// Counts a request that proves nothing of who makes it.

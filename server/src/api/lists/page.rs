@@ -77,12 +77,13 @@ impl Page {
         Self { offset: offset.unwrap_or(0), limit }
     }
 
-    pub const fn of(self, total: u64) -> Pagination {
+    /// Of a page that has so many rows, which may be fewer than its limit: large rows fill it.
+    pub const fn of(self, total: u64, rows: u64) -> Pagination {
         Pagination {
             total: Some(total),
             offset: Some(self.offset),
             has_previous: self.offset > 0 && total > 0,
-            has_next: self.offset.saturating_add(self.limit) < total,
+            has_next: rows > 0 && self.offset.saturating_add(rows) < total,
             next_cursor: None,
         }
     }

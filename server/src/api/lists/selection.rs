@@ -9,7 +9,7 @@ use super::page::{LIMIT, OFFSET, Page, Pagination};
 use super::{cursor, filter};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::shape::{Field as ShapeField, Kind as ShapeKind, Shape, one, text};
-use crate::store::selection::{Field, Rest, Selection, Start, Test};
+use crate::store::selection::{Field, Found, Rest, Selection, Start, Test};
 
 const FILTERS_MAX: usize = 50;
 const ORDERS_MAX: usize = 5;
@@ -78,14 +78,14 @@ pub fn from_body<F: Field>(mut body: Loose, order: &[(F, bool)]) -> Result<Selec
 }
 
 /// What an answer says about its part of the list.
-pub fn pagination<F: Field>(selection: &Selection<F>, rest: &Rest) -> Pagination {
-    match rest {
+pub fn pagination<F: Field, T>(selection: &Selection<F>, found: &Found<T>) -> Pagination {
+    match &found.rest {
         Rest::Total(total) => {
             let offset = match selection.start {
                 Start::Offset(offset) => offset,
                 Start::Place(_) => 0,
             };
-            Page { offset, limit: selection.limit }.of(*total)
+            Page { offset, limit: selection.limit }.of(*total, found.rows.len() as u64)
         }
         Rest::After(after) => {
             let next = after.as_ref().map(|place| cursor::write(&selection.strict_order(), place));

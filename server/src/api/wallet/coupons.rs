@@ -138,8 +138,8 @@ async fn list(call: Call) -> Result<Paged<CouponOut>> {
     server_owner(&call).await?;
     let page = Page::read(&call.query()?)?;
     let (coupons, total) = coupons::list(&call.app().db, page.offset, page.limit).await?;
-    let data = coupons.into_iter().map(CouponOut::from).collect();
-    Ok(Paged { pagination: page.of(total), data })
+    let data: Vec<_> = coupons.into_iter().map(CouponOut::from).collect();
+    Ok(Paged { pagination: page.of(total, data.len() as u64), data })
 }
 
 /// Reads a code, in capitals.

@@ -63,7 +63,8 @@ pub async fn listed<S: State, Out: From<Request<S>>>(call: &Call) -> Result<Page
     let page = Page::read(&query)?;
     let db = &call.app().db;
     let (found, total) = kept::list(db, whose, &states, page.offset, page.limit).await?;
-    Ok(Paged { pagination: page.of(total), data: found.into_iter().map(Out::from).collect() })
+    let pagination = page.of(total, found.len() as u64);
+    Ok(Paged { pagination, data: found.into_iter().map(Out::from).collect() })
 }
 
 /// Reads `STEP`.

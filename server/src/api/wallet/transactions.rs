@@ -101,20 +101,24 @@ pub fn routes() -> Vec<Route> {
 async fn transactions(call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_query(&call.query()?, &ORDER)?;
+    let _place = call.answer_place(&caller).await;
     show(call.app(), caller.workspace, &selection).await
 }
 
 async fn filter(mut call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_body(call.json().await?, &ORDER)?;
+    let _place = call.answer_place(&caller).await;
     show(call.app(), caller.workspace, &selection).await
 }
 
 /// The newest lines of the statement as a table.
 async fn csv(call: Call) -> Result<CsvOut> {
     let caller = call.caller().await?;
+    let _place = call.answer_place(&caller).await;
     let (order, start) = (ORDER.to_vec(), Start::Place(None));
     let selection = Selection { tests: Vec::new(), order, start, limit: CSV_LINES_MAX };
+    // Lines are short, so that all fit on one page but where every description is of the longest.
     let entries = wallet::list(&call.app().db, caller.workspace, &selection).await?.rows;
     let mut csv = "id,createdAt,transactionType,amount,balance,jobId,description\n".to_owned();
     for Entry { id, line } in entries {
@@ -139,7 +143,7 @@ async fn show(
     selection: &Selection<LineField>,
 ) -> Result<Paged<TransactionOut>> {
     let found = wallet::list(&app.db, owner, selection).await?;
-    let pagination = selection::pagination(selection, &found.rest);
+    let pagination = selection::pagination(selection, &found);
     Ok(Paged { pagination, data: found.rows.into_iter().map(TransactionOut::from).collect() })
 }
 

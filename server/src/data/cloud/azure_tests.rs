@@ -9,7 +9,7 @@ use crate::data::address::{self, Guard};
 use crate::data::customers::Customers;
 use crate::data::deliver::deliver;
 use crate::data::testing::azure::AzureServer;
-use crate::data::testing::{RUN, customer, folder, noise, reader, result, text};
+use crate::data::testing::{customer, folder, noise, pace, reader, resolve, result, text};
 use crate::secrets::KeyPair;
 
 fn source(server: &AzureServer, path: &str) -> Source {
@@ -26,7 +26,7 @@ async fn a_container_is_listed_read_and_linked() {
     let source = source(&server, "in/*.csv");
     let reader = reader(&ours, &source, Some(&AzureServer::keys())).await;
 
-    let objects: Vec<Object> = reader.resolve(RUN, &source).await.unwrap().iter().collect();
+    let objects: Vec<Object> = resolve(&reader, &source).await.unwrap().iter().collect();
 
     let names: Vec<_> = objects.iter().map(|object| object.name.as_str()).collect();
     assert_eq!(names, ["a.csv", "b c.csv"]);
@@ -49,7 +49,7 @@ async fn a_changed_blob_and_wrong_keys_are_noticed() {
     let (_folder, ours) = folder().await;
     let source = source(&server, "a");
     let opened = reader(&ours, &source, Some(&AzureServer::keys())).await;
-    let object = opened.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+    let object = resolve(&opened, &source).await.unwrap().get(0).unwrap();
 
     server.write("a", b"world");
 
@@ -59,7 +59,7 @@ async fn a_changed_blob_and_wrong_keys_are_noticed() {
     );
     let wrong = KeyPair { secret_key: "d3Jvbmc=".into(), ..AzureServer::keys() };
     let closed = reader(&ours, &source, Some(&wrong)).await;
-    let text = customer(closed.resolve(RUN, &source).await);
+    let text = customer(resolve(&closed, &source).await);
     assert!(text.starts_with("secret: ") && !text.contains("d3Jvbmc"), "{text}");
 }
 
@@ -74,7 +74,7 @@ async fn results_arrive_whole_in_a_container() {
         let file = result(&ours, 0, "a.bin", &bytes).await;
 
         for _ in 0..2 {
-            deliver(&ours, &bucket, "/out/", &file).await.unwrap();
+            deliver(&ours, &bucket, "/out/", &file, &pace()).await.unwrap();
 
             assert!(server.read("out/a.bin").unwrap() == bytes, "{len}");
         }

@@ -26,6 +26,8 @@ pub struct CloudBucket {
     pub store: Arc<dyn Store>,
     /// What error texts call it.
     pub name: String,
+    /// The host that it is on.
+    pub server: String,
     links: Links,
 }
 

@@ -97,7 +97,8 @@ fn s3(
         Some(_) => Links::Signed,
         None => Links::Public(format!("{endpoint}/{name}")),
     };
-    Ok(CloudBucket { store: Arc::new(builder.build()?), name: name.to_owned(), links })
+    let (store, server) = (Arc::new(builder.build()?), host(endpoint));
+    Ok(CloudBucket { store, name: name.to_owned(), server, links })
 }
 
 fn azure(
@@ -118,6 +119,7 @@ fn azure(
         .with_allow_http(true)
         .with_retry(retries())
         .with_http_connector(connector);
+    let server = host(&endpoint);
     let (builder, links) = match keys.map(|keys| keys.secret_key.as_str()) {
         // A key is base64, which has no such letters.
         Some(sas) if sas.contains('&') || sas.contains("sig=") => {
@@ -137,7 +139,13 @@ fn azure(
              shared access signature"
         ))
     })?;
-    Ok(CloudBucket { store: Arc::new(store), name: name.to_owned(), links })
+    Ok(CloudBucket { store: Arc::new(store), name: name.to_owned(), server, links })
+}
+
+/// The host of a checked endpoint.
+fn host(endpoint: &str) -> String {
+    let url: Option<Url> = endpoint.parse().ok();
+    url.and_then(|url| url.host_str().map(ToOwned::to_owned)).unwrap_or_default()
 }
 
 fn retries() -> RetryConfig {

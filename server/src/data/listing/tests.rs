@@ -4,7 +4,7 @@ use common::spec::{Cloud, Provider};
 
 use super::*;
 use crate::data::address::Guard;
-use crate::data::testing::{S3Server, WebServer, answer, customer};
+use crate::data::testing::{S3Server, WebServer, answer, customer, pace};
 
 const LIMITS: Limits = Limits { objects: 100, pages: 10 };
 
@@ -19,7 +19,7 @@ fn open(endpoint: &str, keys: bool) -> CloudBucket {
 
 async fn chosen(bucket: &CloudBucket, paths: &[&str]) -> Vec<String> {
     let paths: Vec<_> = paths.iter().map(|path| (*path).to_owned()).collect();
-    let chosen = choose(bucket, &paths, LIMITS).await.unwrap();
+    let chosen = choose(bucket, &paths, LIMITS, &pace()).await.unwrap();
     assert!(!chosen.more);
     chosen.objects.iter().map(|object| object.shown().to_owned()).collect()
 }
@@ -61,7 +61,7 @@ async fn keys_folders_and_patterns_choose_objects_in_the_order_of_their_keys() {
     assert_eq!(chosen(&bucket, &["in/c.txt", "in/b.csv", "in/*.csv"]).await, folder[..3]);
     assert_eq!(chosen(&bucket, &["f*.csv"]).await, ["f*.csv"], "an object of this very key");
     assert_eq!(chosen(&bucket, &["f?.csv"]).await, ["f*.csv", "fg.csv"]);
-    let missing = choose(&bucket, &["in/".into(), "gone".into()], LIMITS).await;
+    let missing = choose(&bucket, &["in/".into(), "gone".into()], LIMITS, &pace()).await;
     assert!(customer(missing).contains("\"gone\""));
 }
 
@@ -78,7 +78,8 @@ async fn a_listing_pins_versions_and_leaves_out_what_only_marks_a_folder() {
     })
     .await;
 
-    let listed = choose(&open(&server.url, false), &["in/**".into()], LIMITS).await.unwrap();
+    let listed =
+        choose(&open(&server.url, false), &["in/**".into()], LIMITS, &pace()).await.unwrap();
 
     let seen: Vec<_> = listed.objects.iter().map(|o| (o.name, o.version.unwrap())).collect();
     let quoted = |name: &str, v: &str| (name.to_owned(), format!("\"{v}\""));
@@ -104,7 +105,8 @@ async fn a_bucket_that_never_ends_is_left_after_some_pages() {
 
     for (server, objects) in [(&empty, 0), (&full, 2)] {
         let limits = Limits { objects: 2, pages: 10 };
-        let chosen = choose(&open(&server.url, false), &["in/".into()], limits).await.unwrap();
+        let chosen =
+            choose(&open(&server.url, false), &["in/".into()], limits, &pace()).await.unwrap();
 
         assert!(chosen.more);
         assert_eq!(chosen.objects.len(), objects);
@@ -116,7 +118,7 @@ async fn a_bucket_that_never_ends_is_left_after_some_pages() {
 async fn names_that_cannot_be_used_are_the_customers_error() {
     let server = WebServer::start(|_| page(&[("in//a", "x")], None)).await;
 
-    let text = customer(choose(&open(&server.url, false), &["in/".into()], LIMITS).await);
+    let text = customer(choose(&open(&server.url, false), &["in/".into()], LIMITS, &pace()).await);
 
     assert!(text.contains("has a name that cannot be used"), "{text}");
 }

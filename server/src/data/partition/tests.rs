@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::data::testing::{
-    RUN, S3Server, WebServer, customer, folder, noise, range, reader, text, uploaded, url_source,
+    S3Server, WebServer, customer, folder, noise, range, reader, resolve, text, uploaded,
+    url_source,
 };
 
 /// Where `bytes` must be cut: at the first start of a line at or after each multiple.
@@ -137,7 +138,7 @@ async fn only_what_is_near_the_borders_is_read() {
     let (_folder, bucket) = folder().await;
     let source = url_source(format!("{}/in.txt", server.url));
     let reader = reader(&bucket, &source, None).await;
-    let objects = reader.resolve(RUN, &source).await.unwrap();
+    let objects = resolve(&reader, &source).await.unwrap();
 
     let table = partition(&reader, Partitioner::Lines { bytes: 1_000_050 }, objects).await;
 
@@ -193,7 +194,7 @@ async fn many_files_are_cut_each_for_itself() {
     let source = server.source(&["in/"]);
     let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
     let cut = async |partitioner: Partitioner| {
-        let objects = reader.resolve(RUN, &source).await.unwrap();
+        let objects = resolve(&reader, &source).await.unwrap();
         let table = partition(&reader, partitioner, objects).await.unwrap();
         let mut chunks = Vec::new();
         for chunk in (0..table.len()).map(|n| table.get(n).unwrap()) {

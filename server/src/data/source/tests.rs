@@ -1,7 +1,7 @@
 use super::*;
 use crate::data::testing::{
-    RUN, S3Server, WebServer, answer, customer, folder, noise, reader, stream, text, upload,
-    url_source,
+    RUN, S3Server, WebServer, answer, customer, folder, noise, reader, resolve, stream, text,
+    upload, url_source,
 };
 use crate::secrets::KeyPair;
 
@@ -16,7 +16,7 @@ async fn an_s3_object_is_looked_at_read_and_linked() {
     let source = server.source(&["/in/a b+é.bin"]);
     let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
 
-    let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+    let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
 
     assert_eq!((object.name.as_str(), object.size), ("a b+é.bin", 300_000));
     for (from, to) in [(0, 300_000), (0, 1), (299_999, 300_000), (7, 7)] {
@@ -43,7 +43,7 @@ async fn a_changed_s3_object_is_noticed() {
         let (_folder, ours) = folder().await;
         let source = server.source(&["a"]);
         let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
-        let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+        let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
         assert!(reader.read(&object, 0..5).await.is_ok());
 
         server.write("a", changed);
@@ -75,7 +75,7 @@ async fn an_s3_source_that_cannot_be_read_names_the_field() {
         let source = server.source(&[path]);
         let reader = reader(&ours, &source, keys.as_ref()).await;
 
-        let text = customer(reader.resolve(RUN, &source).await);
+        let text = customer(resolve(&reader, &source).await);
 
         assert!(text.starts_with(field), "{text}");
         assert!(!text.contains("hidden"), "{text}");
@@ -89,7 +89,7 @@ async fn a_url_with_ranges_is_not_copied() {
     let source = url_source(format!("{}/dir/my%20file.txt?x=1", server.url));
     let reader = reader(&ours, &source, None).await;
 
-    let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+    let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
 
     assert_eq!((object.name.as_str(), object.size), ("my file.txt", 5));
     assert!(matches!(object.place, Place::Source { .. }));
@@ -98,7 +98,7 @@ async fn a_url_with_ranges_is_not_copied() {
 }
 
 #[tokio::test]
-async fn a_url_without_ranges_is_copied_once() {
+async fn a_url_without_ranges_is_looked_at_and_copied_once() {
     let sized = |_: &str| answer("200 OK", &[], &noise(200_000));
     let unsized_ =
         |_: &str| [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..], &noise(200_000)].concat();
@@ -107,13 +107,13 @@ async fn a_url_without_ranges_is_copied_once() {
         let source = url_source(server.url.clone());
         let reader = reader(&ours, &source, None).await;
 
-        let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+        let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
 
         let key = BlobKey::Staged { run: RUN, n: 0 }.path();
         assert_eq!((object.size, &object.place), (200_000, &Place::Bucket { key }));
         let read = text(reader.read(&object, 0..200_000).await.unwrap()).await.unwrap();
         assert!(read == noise(200_000));
-        assert_eq!(server.seen.lock().unwrap().len(), 1);
+        assert_eq!(server.seen.lock().unwrap().len(), 2);
     }
 }
 
@@ -125,7 +125,7 @@ async fn a_copy_that_breaks_off_leaves_nothing() {
     let source = url_source(server.url.clone());
     let reader = reader(&ours, &source, None).await;
 
-    assert!(matches!(reader.resolve(RUN, &source).await, Err(Error::Io(_))));
+    assert!(matches!(resolve(&reader, &source).await, Err(Error::Io(_))));
     assert_eq!(ours.size(&BlobKey::Staged { run: RUN, n: 0 }).await.unwrap(), None);
 }
 
@@ -137,14 +137,14 @@ async fn an_uploaded_file_is_read_from_our_bucket() {
     let source = upload(&ours, &key, "../in.txt").await;
     let reader = reader(&ours, &source, None).await;
 
-    let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+    let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
 
     assert_eq!((object.name.as_str(), object.size), (".._in.txt", 5));
     assert_eq!(text(reader.read(&object, 0..5).await.unwrap()).await.unwrap(), b"hello");
     assert_eq!(reader.direct(&object, HOUR).await.unwrap(), None);
     let path = "../../etc/passwd".to_owned();
     let forged = Source::File { key: path, name: "x".into(), size: 1, version: None };
-    assert!(customer(reader.resolve(RUN, &forged).await).contains("upload it again"));
+    assert!(customer(resolve(&reader, &forged).await).contains("upload it again"));
 }
 
 #[tokio::test]
@@ -156,13 +156,13 @@ async fn an_uploaded_file_stays_the_one_that_was_called_complete() {
         ours.put(&key, Expected::Nothing, stream(b"hello", 2)).await.unwrap();
         let source = upload(&ours, &key, "in.txt").await;
         let reader = reader(&ours, &source, None).await;
-        let object = reader.resolve(RUN, &source).await.unwrap().get(0).unwrap();
+        let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
 
         ours.put(&key, Expected::Nothing, stream(b"other", 2)).await.unwrap();
 
         let read = customer(reader.read(&object, 0..5).await);
         assert!(read.contains("\"in.txt\"") && read.contains("another one"), "{read}");
-        assert!(customer(reader.resolve(RUN, &source).await).contains("another one"));
+        assert!(customer(resolve(&reader, &source).await).contains("another one"));
         ours.purge_upload(common::ids::JobId::new(uuid::Uuid::from_u128(1))).await.unwrap();
         assert!(customer(reader.read(&object, 0..5).await).contains("no longer there"));
     }
@@ -173,7 +173,7 @@ async fn no_source_is_one_empty_object() {
     let (_folder, ours) = folder().await;
     let reader = reader(&ours, &Source::Bypass, None).await;
 
-    let object = reader.resolve(RUN, &Source::Bypass).await.unwrap().get(0).unwrap();
+    let object = resolve(&reader, &Source::Bypass).await.unwrap().get(0).unwrap();
 
     let expected = Object { name: "bypass".into(), size: 0, place: Place::Empty, version: None };
     assert_eq!(object, expected);

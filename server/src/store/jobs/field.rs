@@ -67,6 +67,10 @@ impl Field for JobField {
 
     const TIES: &'static [(Self, bool)] = &[(Self::Id, true)];
 
+    const WEIGHT: &'static str = "CAST(LENGTH(name) + LENGTH(description) + LENGTH(template) \
+         + LENGTH(COALESCE(source, '')) + LENGTH(COALESCE(destination, '')) + LENGTH(params) \
+         + LENGTH(config) + LENGTH(whitelist) + LENGTH(blacklist) + LENGTH(tags) AS BIGINT)";
+
     fn name(self) -> &'static str {
         match self {
             Self::Id => "id",

@@ -24,6 +24,9 @@ impl Field for PackageField {
 
     const TIES: &'static [(Self, bool)] = &[(Self::Id, false)];
 
+    const WEIGHT: &'static str =
+        "CAST(LENGTH(manifest) + LENGTH(COALESCE(params_schema, '')) AS BIGINT)";
+
     fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
