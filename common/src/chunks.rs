@@ -27,7 +27,7 @@ enum Cut {
     /// Each object is cut every so many bytes; `first[i]` is the number of chunks before object i.
     Every { bytes: u64, first: Vec<u32> },
     /// Chunk i begins at `starts[i]` of its object and ends where the next of it begins.
-    At { starts: Vec<u64>, first: Vec<u32> },
+    At { starts: Vec<u64>, first: Vec<u32>, longest: u64 },
 }
 
 /// One chunk: the bytes `from..to` of an object.
@@ -88,14 +88,19 @@ impl ChunkTable {
     /// 0. An empty object has none.
     pub fn at(objects: Objects, starts: Vec<u64>, counts: &[u32]) -> Result<Self, CutError> {
         let first = firsts(counts.iter().map(|n| u64::from(*n)))?;
-        let mut left = starts.as_slice();
+        let (mut left, mut longest) = (starts.as_slice(), 0);
         let rising = counts.iter().zip(&objects).all(|(n, object)| {
-            left.split_off(..*n as usize).is_some_and(|own| is_rising(own, object.size))
+            left.split_off(..*n as usize).is_some_and(|own| {
+                let ends = own.iter().skip(1).chain([&object.size]);
+                let lengths = own.iter().zip(ends).map(|(from, to)| to.saturating_sub(*from));
+                longest = longest.max(lengths.max().unwrap_or(0));
+                is_rising(own, object.size)
+            })
         });
         if !rising || !left.is_empty() || counts.len() != objects.len() as usize {
             return Err(CutError::Borders);
         }
-        Ok(Self::new(objects, Cut::At { starts, first }))
+        Ok(Self::new(objects, Cut::At { starts, first, longest }))
     }
 
     /// The first `chunks` chunks alone.
@@ -123,6 +128,15 @@ impl ChunkTable {
         &self.objects
     }
 
+    /// No chunk has more bytes.
+    pub fn longest(&self) -> u64 {
+        match &self.cut {
+            Cut::Whole | Cut::Copies(_) => self.objects.largest(),
+            Cut::Every { bytes, .. } => self.objects.largest().min(*bytes),
+            Cut::At { longest, .. } => *longest,
+        }
+    }
+
     /// Chunk `index`, or `None` past the last.
     pub fn get(&self, index: u32) -> Option<Chunk> {
         if index >= self.len() {
@@ -141,7 +155,7 @@ impl ChunkTable {
                 let from = u64::from(nth) * bytes;
                 Some(Chunk { from, to: from.saturating_add(*bytes).min(object.size), object })
             }
-            Cut::At { starts, first } => {
+            Cut::At { starts, first, .. } => {
                 let (at, _) = locate(first, index);
                 let object = self.objects.get(at)?;
                 let from = *starts.get(index as usize)?;
@@ -216,6 +230,8 @@ mod tests {
                 covered[at] = chunk.to;
             }
 
+            let lengths = (0..table.len()).filter_map(|i| table.get(i)).map(|chunk| chunk.len());
+            prop_assert_eq!(table.longest(), lengths.max().unwrap_or(0));
             prop_assert_eq!(covered, sizes);
             prop_assert_eq!(table.get(table.len()), None);
         }
@@ -239,6 +255,7 @@ mod tests {
             (0..table.len()).map(|i| table.get(i).unwrap()).map(|c| (c.from, c.to)).collect();
 
         assert_eq!(ranges, [(0, 4), (4, 10), (0, 5)]);
+        assert_eq!(table.longest(), 6);
         assert_eq!(table.get(2).unwrap().object.name, "o2");
     }
 
@@ -258,5 +275,6 @@ mod tests {
         let names: Vec<_> = (0..table.len()).map(|i| table.get(i).unwrap().object.name).collect();
 
         assert_eq!(names, ["o0", "o0", "o1", "o1", "o2", "o2"]);
+        assert_eq!(table.longest(), 5);
     }
 }

@@ -50,6 +50,8 @@ pub struct Objects {
     len: u32,
     /// Of all objects together.
     bytes: u64,
+    /// Of the largest object.
+    largest: u64,
     /// Where rows 0, 16, 32, … begin.
     marks: Vec<u32>,
     #[serde(with = "serde_bytes")]
@@ -136,6 +138,7 @@ impl Packer {
         }
         self.packed.len += 1;
         self.packed.bytes = self.packed.bytes.saturating_add(object.size);
+        self.packed.largest = self.packed.largest.max(object.size);
         path.clone_into(&mut self.last);
         Ok(())
     }
@@ -172,6 +175,11 @@ impl Objects {
     /// The bytes of all objects together.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The bytes of the largest object.
+    pub fn largest(&self) -> u64 {
+        self.largest
     }
 
     /// Object `n`, or `None` past the last.
@@ -295,7 +303,7 @@ mod tests {
 
         #[test]
         fn noise_is_no_list(rows in prop::collection::vec(any::<u8>(), 0..60), len in 0..9u32) {
-            let noise = Objects { len, bytes: 0, marks: vec![0, 3], rows };
+            let noise = Objects { len, bytes: 0, largest: 0, marks: vec![0, 3], rows };
 
             let seen = noise.iter().count() + (0..9).filter_map(|n| noise.get(n)).count();
 

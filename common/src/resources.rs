@@ -2,23 +2,37 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An amount of machine: thousandths of a vCPU and mebibytes of memory.
+/// An amount of machine: thousandths of a vCPU, mebibytes of memory and of disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resources {
     pub cpu_millis: u32,
     pub memory_mib: u32,
+    /// For files of tasks: inputs and results.
+    pub disk_mib: u32,
 }
 
 impl Resources {
-    pub const NONE: Self = Self { cpu_millis: 0, memory_mib: 0 };
+    pub const NONE: Self = Self { cpu_millis: 0, memory_mib: 0, disk_mib: 0 };
 
+    /// An amount without disk.
     pub const fn new(cpu_millis: u32, memory_mib: u32) -> Self {
-        Self { cpu_millis, memory_mib }
+        Self { cpu_millis, memory_mib, disk_mib: 0 }
+    }
+
+    #[must_use]
+    pub const fn with_disk(self, disk_mib: u32) -> Self {
+        Self { disk_mib, ..self }
+    }
+
+    pub const fn disk_bytes(self) -> u64 {
+        (self.disk_mib as u64) << 20
     }
 
     pub const fn fits_in(self, free: Self) -> bool {
-        self.cpu_millis <= free.cpu_millis && self.memory_mib <= free.memory_mib
+        self.cpu_millis <= free.cpu_millis
+            && self.memory_mib <= free.memory_mib
+            && self.disk_mib <= free.disk_mib
     }
 
     #[must_use]
@@ -26,6 +40,7 @@ impl Resources {
         Self {
             cpu_millis: self.cpu_millis.saturating_add(other.cpu_millis),
             memory_mib: self.memory_mib.saturating_add(other.memory_mib),
+            disk_mib: self.disk_mib.saturating_add(other.disk_mib),
         }
     }
 
@@ -34,6 +49,7 @@ impl Resources {
         Self {
             cpu_millis: self.cpu_millis.saturating_sub(other.cpu_millis),
             memory_mib: self.memory_mib.saturating_sub(other.memory_mib),
+            disk_mib: self.disk_mib.saturating_sub(other.disk_mib),
         }
     }
 }

@@ -123,7 +123,8 @@ struct Agent<R> {
 impl<R: Remote> Agent<R> {
     fn new(lending: Lending, tools: Arc<Tools<R>>, events: mpsc::Sender<Event>) -> Self {
         Self {
-            slots: Slots::new(lending.capacity, lending.gpus.clone()),
+            // Each attempt asks for its disk by itself, once it knows how large its input is.
+            slots: Slots::new(lending.capacity.with_disk(u32::MAX), lending.gpus.clone()),
             lending,
             incarnation: rand::random(),
             started: Instant::now(),
@@ -168,7 +169,7 @@ impl<R: Remote> Agent<R> {
         let message = Sync {
             incarnation: self.incarnation,
             token: self.lending.token.clone(),
-            capacity: self.lending.capacity,
+            capacity: self.lending.capacity.with_disk(attempt::disk_mib(&self.tools)),
             prefetch: self.lending.prefetch,
             device: self.lending.device.clone(),
             holding,

@@ -7,33 +7,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::protocol::{
-    BlobRequest, Failure, InputFile, Inputs, Level, NAME_BYTES_MAX, Outcome, Output,
-    RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Work,
+    Failure, InputFile, Inputs, Level, Outcome, Output, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt,
+    Work,
 };
 use common::resources::Usage;
 use common::secret::Secret;
 use common::task::Lease;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Package, Packages, Scratch};
 use crate::caches::{Caches, Mounted};
 use crate::device::Gpu;
+use crate::disk::{Disk, Share};
 use crate::home::{Home, dir_with_mode};
-use crate::link;
 use crate::logs::LogBook;
 use crate::remote::Remote;
 use crate::results::{self, ResultFile};
 use crate::runtime::docker::Docker;
 use crate::runtime::{self, Ended, Folders, Launch};
-use crate::transfer::{self, Expected};
+use crate::transfer;
 use stopped::{Stopped, failed, judge, short};
 
+mod inputs;
+mod room;
 mod stopped;
 
-/// The most inputs of one attempt.
-const INPUTS_MAX: usize = 1_000_000;
 /// Inputs and results of one attempt that move at the same time.
 const FILES_AT_ONCE: usize = 8;
 /// What a receipt has beside its outputs, with room to spare.
@@ -52,7 +53,7 @@ pub struct Tools<R> {
     pub downloads: Semaphore,
     /// Attempts that store at the same time.
     pub uploads: Semaphore,
-    pub results_bytes_max: u64,
+    pub disk: Arc<Disk>,
 }
 
 /// A task that the node was given.
@@ -87,10 +88,11 @@ pub async fn run<R: Remote>(
     stop: CancellationToken,
 ) -> Option<SignedReceipt> {
     let lease = attempt.lease;
-    let mut usage = Usage::default();
+    let (mut usage, mut share) = (Usage::default(), None);
     let lived = match Scratch::new(&tools.home.work()) {
         Ok(folder) => {
-            let lived = live(&attempt, &tools, &folder.0, &events, &stop, &mut usage).await;
+            let held = (&mut usage, &mut share);
+            let lived = live(&attempt, &tools, &folder.0, &events, &stop, held).await;
             // Gigabytes take a while to go.
             let gone = tokio::task::spawn_blocking(move || drop(folder)).await;
             lived.and_then(|outputs| {
@@ -99,6 +101,8 @@ pub async fn run<R: Remote>(
         }
         Err(error) => Err(error.into()),
     };
+    // Its folder is gone.
+    drop(share);
     let outcome = match lived {
         Ok(outputs) => {
             let exited = format!("container exited with code 0 after {} ms", usage.wall_ms);
@@ -119,6 +123,11 @@ pub async fn run<R: Remote>(
     Some(sign(&tools.remote, &Receipt { lease, usage, outcome }))
 }
 
+/// The MiB of disk that the node lends to tasks now.
+pub fn disk_mib<R>(tools: &Tools<R>) -> u32 {
+    u32::try_from(tools.disk.lends(room::kept(tools)) >> 20).unwrap_or(u32::MAX)
+}
+
 /// Signs a receipt with the node's key.
 pub fn sign<R: Remote>(remote: &R, receipt: &Receipt) -> SignedReceipt {
     let receipt = postcard::to_stdvec(receipt).expect("a receipt is plain data");
@@ -132,10 +141,14 @@ async fn live<R: Remote>(
     folder: &Path,
     events: &mpsc::Sender<Event>,
     stop: &CancellationToken,
-    usage: &mut Usage,
+    (usage, held): (&mut Usage, &mut Option<Arc<Share>>),
 ) -> Result<Vec<Output>, Stopped> {
     let (inputs, outputs) = (folder.join("inputs"), folder.join("results"));
-    let ready = until(stop, prepare(attempt, tools, &inputs, &outputs)).await?;
+    let files = until(stop, inputs::list(attempt, tools)).await?;
+    let share = until(stop, room::share(tools, &attempt.work, &files)).await?;
+    *held = Some(Arc::clone(&share));
+    let ready = until(stop, prepare(attempt, tools, files, &inputs, &outputs)).await?;
+    share.note(0, Instant::now());
     usage.input_bytes = ready.input_bytes;
     let (lease, logs) = (attempt.lease, &tools.logs);
     logs.note(lease, Level::Info, format!("task data downloaded: {} bytes", ready.input_bytes));
@@ -144,8 +157,8 @@ async fn live<R: Remote>(
     logs.note(lease, Level::Debug, format!("gpus requested: {wanted}"));
     let app = ready.package.app();
     let folders = Folders { app: &app, inputs: &inputs, results: &outputs, caches: &ready.caches };
-    let max = tools.results_bytes_max;
-    let mut launch = runtime::launch(lease, &attempt.work, &attempt.inputs, folders, max)?;
+    let writes_max = share.writes_max();
+    let mut launch = runtime::launch(lease, &attempt.work, &attempt.inputs, folders, share)?;
     make_executable(&app.join(&attempt.work.entrypoint))?;
 
     let mut container = None;
@@ -154,11 +167,12 @@ async fn live<R: Remote>(
     if let Some(container) = container {
         tools.engine.remove(&container).await;
     }
+    tools.caches.left(attempt.work.workspace, ready.caches).await;
     let stored = async {
         let ended = ended?;
         *usage = Usage { input_bytes: ready.input_bytes, ..ended.usage };
         judge(ended)?;
-        let stored = store_results(lease, tools, &outputs, stop).await?;
+        let stored = store_results(lease, tools, (&outputs, writes_max), stop).await?;
         usage.output_bytes = stored.iter().map(|output| output.size).sum();
         Ok::<_, Stopped>(stored)
     };
@@ -186,6 +200,7 @@ async fn in_turn<R: Remote>(
     let gpu = until(stop, seated(attempt.lease, events)).await?;
     launch.gpu = gpu.map(|gpu| gpu.id);
     let ran = async {
+        until(stop, async { Ok(tools.disk.above_floor().await?) }).await?;
         if has_secrets {
             launch.give(&until(stop, secrets(attempt.lease, tools)).await?);
         }
@@ -215,10 +230,10 @@ async fn secrets<R: Remote>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret
 async fn store_results<R: Remote>(
     lease: Lease,
     tools: &Tools<R>,
-    folder: &Path,
+    (folder, bytes_max): (&Path, u64),
     stop: &CancellationToken,
 ) -> Result<Vec<Output>, Stopped> {
-    let (found, bytes_max) = (folder.to_owned(), tools.results_bytes_max);
+    let found = folder.to_owned();
     let collected = tokio::task::spawn_blocking(move || results::collect(&found, bytes_max)).await;
     let files =
         collected.map_err(io::Error::other)?.map_err(|error| failed(Failure::Results, &error))?;
@@ -239,11 +254,12 @@ struct Prepared {
 async fn prepare<R: Remote>(
     attempt: &Attempt,
     tools: &Tools<R>,
-    inputs: &Path,
+    files: Vec<InputFile>,
+    folder: &Path,
     results: &Path,
 ) -> Result<Prepared, Stopped> {
     let _turn = turn(&tools.downloads).await?;
-    dir_with_mode(inputs, 0o755)?;
+    dir_with_mode(folder, 0o755)?;
     // The container's user is another one; nobody else gets as far as this folder.
     dir_with_mode(results, 0o777)?;
     let (lease, work) = (attempt.lease, &attempt.work);
@@ -252,71 +268,14 @@ async fn prepare<R: Remote>(
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
     let (workspace, owner) = (work.workspace, work.package_owner);
     let caches = tools.caches.ready(&tools.remote, lease, workspace, owner).await?;
-    let files = match attempt.inputs {
-        Inputs::Chunk { bytes, .. } => {
-            vec![InputFile { name: "data.bin".into(), size: bytes, digest: None }]
-        }
-        Inputs::Files => checked(transfer::inputs(&tools.remote, lease).await?)?,
-    };
+    room::trim(tools).await;
     let input_bytes = files.iter().map(|file| file.size).sum();
     stream::iter((0u32..).zip(files))
-        .map(|(n, file)| fetch_input(&tools.remote, lease, n, file, inputs))
+        .map(|(n, file)| inputs::fetch(&tools.remote, lease, n, file, folder))
         .buffer_unordered(FILES_AT_ONCE)
         .try_collect::<()>()
         .await?;
     Ok(Prepared { package, image, caches, input_bytes })
-}
-
-async fn fetch_input<R: Remote>(
-    remote: &R,
-    lease: Lease,
-    n: u32,
-    file: InputFile,
-    folder: &Path,
-) -> Result<(), Stopped> {
-    let path = folder.join(&file.name);
-    if file.size == 0 {
-        tokio::fs::File::create_new(&path).await?;
-    } else {
-        let expected =
-            Expected { bytes: Some(file.size), digest: file.digest, bytes_max: file.size };
-        let request = |from| BlobRequest::Input { lease, n, from };
-        transfer::fetch(remote, request, &path, expected).await.map_err(not_read)?;
-    }
-    tokio::fs::set_permissions(&path, Permissions::from_mode(0o644)).await?;
-    Ok(())
-}
-
-/// An input that is refused for good is the customer's: a source that has changed or gone.
-fn not_read(error: transfer::Error) -> Stopped {
-    match &error {
-        transfer::Error::Link(link::Error::Refused { again: false, .. }) => {
-            failed(Failure::Input, &error)
-        }
-        transfer::Error::Link(_)
-        | transfer::Error::Spoiled
-        | transfer::Error::TooLarge(_)
-        | transfer::Error::Disk(_) => error.into(),
-    }
-}
-
-/// Refuses names that lead out of the inputs' folder, and more than one file of a name.
-fn checked(files: Vec<InputFile>) -> Result<Vec<InputFile>, Stopped> {
-    let flat = |name: &str| {
-        !name.is_empty()
-            && name != "."
-            && name != ".."
-            && name.len() <= NAME_BYTES_MAX
-            && !name.contains(['/', '\\', '\0'])
-    };
-    let mut names = std::collections::HashSet::new();
-    let fine = files.len() <= INPUTS_MAX
-        && files.iter().all(|file| flat(&file.name) && names.insert(file.name.as_str()));
-    if fine {
-        Ok(files)
-    } else {
-        Err(Stopped::NodeFault("the list of inputs has names that no file can have".into()))
-    }
 }
 
 /// Waits for the attempt's share of the machine.
@@ -380,6 +339,9 @@ fn make_executable(file: &PathBuf) -> io::Result<()> {
     std::fs::set_permissions(file, Permissions::from_mode(0o755))
 }
 
+#[cfg(test)]
+#[path = "attempt/disk_tests.rs"]
+mod disk_tests;
 #[cfg(test)]
 #[path = "attempt/tests.rs"]
 mod tests;

@@ -15,6 +15,7 @@ use common::protocol::BlobRequest;
 use common::task::Lease;
 
 use crate::archive;
+use crate::disk::count;
 use crate::home::{Home, remove_file, remove_tree};
 use crate::keyed::Keyed;
 use crate::remote::Remote;
@@ -79,7 +80,7 @@ impl Packages {
             };
             let package = Arc::new(Package { folder: entry.path() });
             let used = entry.metadata()?.modified()?;
-            let bytes = tree_bytes(&entry.path())?;
+            let bytes = count::tree(&entry.path());
             entries.insert(digest, Entry { package, bytes, used });
         }
         Ok(Self {
@@ -136,16 +137,33 @@ impl Packages {
         entries.insert(digest, entry);
         let mut total: u64 = entries.values().map(|entry| entry.bytes).sum();
         while total > self.bytes_max {
-            let idle = entries
-                .iter()
-                .filter(|(_, entry)| Arc::strong_count(&entry.package) == 1)
-                .min_by_key(|(_, entry)| entry.used)
-                .map(|(digest, _)| *digest);
-            let Some(entry) = idle.and_then(|digest| entries.remove(&digest)) else { break };
+            let Some(entry) = idle(&entries).and_then(|(_, digest)| entries.remove(&digest)) else {
+                break;
+            };
             total -= entry.bytes;
             self.evict(&entry.package.folder);
         }
         package
+    }
+
+    /// What all packages take of the disk.
+    pub fn bytes(&self) -> u64 {
+        self.lock().values().map(|entry| entry.bytes).sum()
+    }
+
+    /// When the package was used last that nobody has used for longest.
+    pub fn oldest_idle(&self) -> Option<SystemTime> {
+        idle(&self.lock()).map(|(used, _)| used)
+    }
+
+    /// Removes that package; gives whether there was one.
+    pub fn evict_oldest(&self) -> bool {
+        let mut entries = self.lock();
+        let entry = idle(&entries).and_then(|(_, digest)| entries.remove(&digest));
+        if let Some(entry) = &entry {
+            self.evict(&entry.package.folder);
+        }
+        entry.is_some()
     }
 
     /// Removes a package: renamed first, so that half a package never has a whole one's name.
@@ -159,6 +177,12 @@ impl Packages {
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The package that nobody uses, and nobody has used for longest.
+fn idle(entries: &HashMap<Digest, Entry>) -> Option<(SystemTime, Digest)> {
+    let idle = entries.iter().filter(|(_, entry)| Arc::strong_count(&entry.package) == 1);
+    idle.map(|(digest, entry)| (entry.used, *digest)).min()
 }
 
 /// A folder that goes when its owner goes.
@@ -191,7 +215,7 @@ fn unpack(scratch: &Scratch, file: &Path, to: &Path) -> Result<u64, Error> {
             if let archive::Error::Io(error) = error { error.into() } else { Error::Archive(error) }
         })?;
     remove_file(file)?;
-    let bytes = tree_bytes(&root)?;
+    let bytes = count::tree(&root);
     match fs::rename(&root, to) {
         Ok(()) => Ok(bytes),
         // An eviction that failed half way may have left an unknown folder here.
@@ -202,22 +226,6 @@ fn unpack(scratch: &Scratch, file: &Path, to: &Path) -> Result<u64, Error> {
         }
         Err(e) => Err(e.into()),
     }
-}
-
-fn tree_bytes(folder: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let meta = entry.metadata()?;
-            if meta.is_dir() {
-                folders.push(entry.path());
-            }
-            bytes += meta.len();
-        }
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -294,11 +302,11 @@ mod tests {
     async fn what_is_unused_for_longest_goes_and_what_is_used_stays() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(dir.path()).unwrap();
-        let packages = Packages::open(&home, 60_000).unwrap();
+        let packages = Packages::open(&home, 200_000).unwrap();
 
-        let used = get(&packages, &with_main(&[1; 25_000])).await.unwrap();
-        let idle = get(&packages, &with_main(&[2; 25_000])).await.unwrap().app();
-        let last = get(&packages, &with_main(&[3; 25_000])).await.unwrap();
+        let used = get(&packages, &with_main(&[1; 80_000])).await.unwrap();
+        let idle = get(&packages, &with_main(&[2; 80_000])).await.unwrap().app();
+        let last = get(&packages, &with_main(&[3; 80_000])).await.unwrap();
 
         assert!(used.app().is_dir() && last.app().is_dir());
         assert!(!idle.exists());

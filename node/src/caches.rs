@@ -9,6 +9,7 @@
 //! containers leave in their folder stays, within bounds that the node's owner sets.
 
 mod folder;
+mod kept;
 mod place;
 
 use std::collections::HashMap;
@@ -22,12 +23,13 @@ use common::ids::{RunId, WorkspaceId};
 use common::protocol::{Cache, CacheFile};
 use common::task::Lease;
 
+use crate::disk::count;
 use crate::home::{Home, dir_with_mode, private_dir, remove_tree};
 use crate::keyed::Keyed;
 use crate::remote::Remote;
-use crate::results;
 use crate::transfer;
 use folder::{Asking, Folder};
+use kept::Kept;
 use place::Place;
 
 /// Workspaces whose caches stay; the ones unused for longest go.
@@ -68,6 +70,7 @@ pub struct Caches {
     one_at_a_time: Keyed<Option<WorkspaceId>>,
     lists: Mutex<Lists>,
     in_use: Mutex<HashMap<WorkspaceId, Weak<()>>>,
+    kept: Arc<Kept>,
 }
 
 /// The folders that a container gets. The workspace's own is not cleared as long as this is held.
@@ -105,6 +108,13 @@ impl Caches {
     pub fn open(home: &Home, sizes: Sizes) -> io::Result<Self> {
         let root = home.caches();
         private_dir(&root.join("users"))?;
+        let kept = Kept::default();
+        for entry in fs::read_dir(root.join("users"))? {
+            let entry = entry?;
+            let place = Place(entry.path());
+            kept.count(&place.0, entry.metadata()?.modified()?, place.most(sizes.user_bytes)?);
+        }
+        kept.count(&root.join("shared"), SystemTime::now(), sizes.shared_bytes);
         Ok(Self {
             root,
             temporary: home.temporary(),
@@ -112,6 +122,60 @@ impl Caches {
             one_at_a_time: Keyed::default(),
             lists: Mutex::default(),
             in_use: Mutex::default(),
+            kept: Arc::new(kept),
+        })
+    }
+
+    /// What all caches take of the disk.
+    pub fn bytes(&self) -> u64 {
+        self.kept.bytes()
+    }
+
+    /// When the cache of a workspace was used last that nobody has used for longest.
+    pub fn oldest_idle(&self) -> Option<SystemTime> {
+        self.kept.oldest(|place| self.is_idle(place)).map(|(used, _)| used)
+    }
+
+    /// Removes that cache; gives whether there was one.
+    pub async fn evict_oldest(&self) -> bool {
+        let Some((_, place)) = self.kept.oldest(|place| self.is_idle(place)) else { return false };
+        let Some(workspace) = workspace_of(&place) else { return false };
+        let _only = self.one_at_a_time.lock(Some(workspace)).await;
+        let (_in_use, alone) = self.enter(workspace);
+        if alone && let Err(error) = self.remove(place.clone()).await {
+            tracing::warn!(%error, place = %place.display(), "an old cache cannot be removed");
+            self.kept.forget(&place);
+        }
+        true
+    }
+
+    /// A container of the workspace has ended: what it left is counted, and too much is cleared.
+    pub async fn left(&self, workspace: WorkspaceId, mounted: Mounted) {
+        drop(mounted);
+        let _only = self.one_at_a_time.lock(Some(workspace)).await;
+        let (_in_use, alone) = self.enter(workspace);
+        let place = self.root.join("users").join(workspace.to_string());
+        let most = Place(place.clone()).most(self.sizes.user_bytes);
+        let most = most.unwrap_or(self.sizes.user_bytes);
+        if alone && let Err(error) = self.clear_if_full(&place).await {
+            tracing::warn!(%error, place = %place.display(), "a full cache cannot be cleared");
+        }
+        let shared = (self.root.join("shared"), self.sizes.shared_bytes);
+        let (kept, user) = (Arc::clone(&self.kept), (place, most));
+        let counting = tokio::task::spawn_blocking(move || {
+            for (place, most) in [user, shared].iter().filter(|(place, _)| place.exists()) {
+                kept.count(place, SystemTime::now(), *most);
+            }
+        });
+        if let Err(error) = counting.await {
+            tracing::warn!(%error, "the caches cannot be counted");
+        }
+    }
+
+    fn is_idle(&self, place: &Path) -> bool {
+        let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        workspace_of(place).is_some_and(|workspace| {
+            in_use.get(&workspace).is_none_or(|users| users.strong_count() == 0)
         })
     }
 
@@ -142,7 +206,7 @@ impl Caches {
         fs::File::open(&place.0)?.set_modified(SystemTime::now())?;
         let user = self.bring(remote, lease, Cache::User, folder).await?;
         self.drop_old().await?;
-        let user_bytes_max = self.sizes.user_bytes.saturating_add(place.brought()?.copies());
+        let user_bytes_max = place.most(self.sizes.user_bytes)?;
         Ok(Mounted { user, shared, counted: place.files(), user_bytes_max, _in_use: in_use })
     }
 
@@ -239,7 +303,7 @@ impl Caches {
         }
         let own = Place(place.to_owned());
         let (files, brought) = (own.files(), own.brought()?);
-        let amount = tokio::task::spawn_blocking(move || results::amount(&files)).await;
+        let amount = tokio::task::spawn_blocking(move || count::amount(&files)).await;
         let amount = amount.map_err(io::Error::other)?;
         let room = self.sizes.user_bytes.saturating_sub(brought.largest);
         if amount.exceeds(brought.all.saturating_add(room / 4 * 3)) {
@@ -259,12 +323,7 @@ impl Caches {
         found.sort();
         let too_many = found.len().saturating_sub(WORKSPACES_MAX);
         for (_, place) in found.into_iter().take(too_many) {
-            let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let users = |workspace: WorkspaceId| {
-                let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-                in_use.get(&workspace).is_some_and(|users| users.strong_count() > 0)
-            };
-            if !name.parse().is_ok_and(users) {
+            if workspace_of(&place).is_none() || self.is_idle(&place) {
                 self.remove(place).await?;
             }
         }
@@ -274,6 +333,7 @@ impl Caches {
     /// Removes a cache: moved away first, so that half a cache never looks like a whole one.
     async fn remove(&self, place: PathBuf) -> Result<(), Error> {
         let away = self.temporary.join(uuid::Uuid::new_v4().to_string());
+        self.kept.forget(&place);
         fs::rename(place, &away)?;
         let removed = tokio::task::spawn_blocking(move || remove_tree(&away)).await;
         Ok(removed.map_err(io::Error::other)??)
@@ -292,6 +352,11 @@ impl Caches {
     fn lists(&self) -> MutexGuard<'_, Lists> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whose cache lies there.
+fn workspace_of(place: &Path) -> Option<WorkspaceId> {
+    place.file_name()?.to_str()?.parse().ok()
 }
 
 /// Whether a file is no longer what the list says.

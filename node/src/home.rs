@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 use common::digest::Digest;
 
+use crate::DiskShare;
+use crate::disk::{self, count};
+
 /// A locked data folder. The lock ends with the process, however it ends.
 #[derive(Debug)]
 pub struct Home {
@@ -76,6 +79,20 @@ impl Home {
     /// What containers find from one task to the next.
     pub fn caches(&self) -> PathBuf {
         self.root.join("caches")
+    }
+
+    /// The bounds of what the node takes of the disk.
+    pub fn limits(&self, share: DiskShare) -> io::Result<disk::Limits> {
+        let budget = match share.bytes {
+            Some(bytes) => bytes,
+            None => {
+                let own = count::tree(&self.root);
+                disk::free_bytes(&self.root)?.saturating_add(own)
+                    / 2
+                    / u64::from(share.nodes.max(1))
+            }
+        };
+        Ok(disk::Limits { budget, keep_free: share.keep_free })
     }
 
     /// The node's identity.

@@ -9,6 +9,7 @@ mod beneath;
 mod cache;
 mod caches;
 mod device;
+mod disk;
 pub mod guest;
 mod home;
 mod keyed;
@@ -35,13 +36,12 @@ use crate::attempt::Tools;
 use crate::cache::Packages;
 use crate::caches::Caches;
 pub use crate::caches::Sizes as CacheSizes;
+use crate::disk::Disk;
 use crate::home::Home;
 use crate::link::Link;
 use crate::logs::LogBook;
 use crate::runtime::docker::Docker;
 
-/// The most bytes that the results of one attempt may have.
-const RESULTS_BYTES_MAX: u64 = 10 << 30;
 /// Attempts that fetch at the same time, and as many that store.
 const TRANSFERS_AT_ONCE: usize = 8;
 
@@ -65,10 +65,24 @@ pub struct Options {
     /// Whether the buckets that the server sends the node to may be at private and loopback
     /// addresses.
     pub allow_private_addresses: bool,
-    /// What the caches of containers may take of the disk.
+    /// What the node may take of the disk.
+    pub disk: DiskShare,
+    /// What the caches of containers may take of it.
     pub caches: CacheSizes,
     /// What the owner calls this node, for the log.
     pub label: String,
+}
+
+/// What a node may take of the file system that its folder is on.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskShare {
+    /// The most bytes for everything that the node keeps and that tasks write. By default half of
+    /// what is free, and of what the node has already, divided by `nodes`.
+    pub bytes: Option<u64>,
+    /// With less than so many free bytes no task starts, and the one that has written most ends.
+    pub keep_free: u64,
+    /// Nodes that share this machine.
+    pub nodes: u16,
 }
 
 /// The node cannot run, or cannot go on.
@@ -82,6 +96,8 @@ pub enum Error {
     Engine(#[from] runtime::Error),
     #[error("the caches cannot be opened")]
     Cache(#[source] std::io::Error),
+    #[error("the data folder's file system does not tell how much is free")]
+    Disk(#[source] std::io::Error),
     #[error("the link to the server cannot be started")]
     Link(#[from] link::Error),
 }
@@ -110,8 +126,15 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         None => found,
     };
     let device = device::described(machine, options.region, &gpus);
-    let packages = Packages::open(&home, cache::BYTES_MAX).map_err(Error::Cache)?;
-    let caches = Caches::open(&home, options.caches).map_err(Error::Cache)?;
+    let limits = home.limits(options.disk).map_err(Error::Disk)?;
+    let disk = Disk::open(&home.work(), limits).map_err(Error::Disk)?;
+    let most = limits.kept();
+    let packages = Packages::open(&home, cache::BYTES_MAX.min(most)).map_err(Error::Cache)?;
+    let sizes = CacheSizes {
+        user_bytes: options.caches.user_bytes.min(most),
+        shared_bytes: options.caches.shared_bytes.min(most),
+    };
+    let caches = Caches::open(&home, sizes).map_err(Error::Cache)?;
     // Of its own, so that the link outlives the agent's last words.
     let link_stop = CancellationToken::new();
     let _link_stop = link_stop.clone().drop_guard();
@@ -128,7 +151,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         cpu_millis = capacity.cpu_millis,
         memory_mib = capacity.memory_mib,
         gpus = gpus.len(),
-        "node started"
+        folder = %options.data_dir.display(),
+        disk_mib = limits.budget >> 20,
+        keep_free_mib = limits.keep_free >> 20,
+        "node started: it keeps inputs, results, packages and caches in its folder, within its disk"
     );
     let tools = Arc::new(Tools {
         remote: link,
@@ -139,7 +165,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         logs: LogBook::default(),
         downloads: Semaphore::new(TRANSFERS_AT_ONCE),
         uploads: Semaphore::new(TRANSFERS_AT_ONCE),
-        results_bytes_max: RESULTS_BYTES_MAX,
+        disk,
     });
     let lending =
         agent::Lending { token: options.token, capacity, prefetch: options.prefetch, device, gpus };

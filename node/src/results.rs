@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use common::digest::{Digest, Digester};
 use common::protocol::{NAME_BYTES_MAX, OUTPUTS_MAX};
+use common::text::is_plain;
 
-const DEPTH_MAX: usize = 32;
-/// The most folders and files that are looked at.
-const ENTRIES_MAX: usize = 4 * OUTPUTS_MAX;
+use crate::disk::count::{DEPTH_MAX, ENTRIES_MAX};
 
 /// A result file on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,50 +36,6 @@ pub enum Error {
     Twice(String),
     #[error("the result {name:?} cannot be read")]
     Unreadable { name: String, source: io::Error },
-}
-
-/// How much there is, while the container still writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Amount {
-    pub bytes: u64,
-    pub entries: usize,
-}
-
-impl Amount {
-    /// More than may be: `bytes_max`, or more entries than would ever be looked at.
-    pub const fn exceeds(self, bytes_max: u64) -> bool {
-        self.bytes > bytes_max || self.entries > ENTRIES_MAX
-    }
-}
-
-/// Measures a folder that somebody else writes to: what vanishes meanwhile is not counted. What
-/// cannot be looked into, or lies too deep to be taken, counts as more than may be: bytes could
-/// hide there.
-pub fn amount(folder: &Path) -> Amount {
-    const HIDDEN: Amount = Amount { bytes: u64::MAX, entries: usize::MAX };
-
-    let mut amount = Amount::default();
-    let mut folders = vec![(folder.to_owned(), 0)];
-    while let Some((folder, depth)) = folders.pop() {
-        let entries = match fs::read_dir(folder) {
-            Ok(entries) if depth <= DEPTH_MAX => entries,
-            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => continue,
-            Ok(_) | Err(_) => return HIDDEN,
-        };
-        for entry in entries.flatten() {
-            amount.entries += 1;
-            if amount.entries > ENTRIES_MAX {
-                return amount;
-            }
-            let Ok(meta) = entry.metadata() else { continue };
-            if meta.is_dir() {
-                folders.push((entry.path(), depth + 1));
-            } else {
-                amount.bytes = amount.bytes.saturating_add(meta.len());
-            }
-        }
-    }
-    amount
 }
 
 /// Lists a folder that nobody writes to any more, in the order of names, and reads every file
@@ -125,7 +80,7 @@ pub fn collect(folder: &Path, bytes_max: u64) -> Result<Vec<ResultFile>, Error> 
 
 fn name(prefix: &str, file: &std::ffi::OsStr) -> Result<String, Error> {
     let name = format!("{prefix}{}", file.to_string_lossy());
-    let odd = |c: char| c.is_control() || c == '\\' || c == char::REPLACEMENT_CHARACTER;
+    let odd = |c: char| !is_plain(c) || c == '\\' || c == char::REPLACEMENT_CHARACTER;
     if name.len() > NAME_BYTES_MAX || name.contains(odd) {
         return Err(Error::Name(name.chars().take(NAME_BYTES_MAX).collect()));
     }
@@ -206,12 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn bytes_cannot_hide_in_the_depth() {
+    fn what_lies_too_deep_is_refused() {
         let dir = folder(&[(&format!("{}x", "d/".repeat(DEPTH_MAX)), b"")]);
-        assert!(!amount(dir.path()).exceeds(100));
+        collect(dir.path(), 100).unwrap();
 
         let dir = folder(&[(&format!("{}x", "d/".repeat(DEPTH_MAX + 1)), b"")]);
-        assert!(amount(dir.path()).exceeds(u64::MAX - 1));
         assert!(matches!(collect(dir.path(), 100), Err(Error::TooMany)));
     }
 
@@ -219,8 +173,6 @@ mod tests {
     fn too_much_is_refused() {
         let dir = folder(&[("a", &[0; 60]), ("b", &[0; 60])]);
         assert!(matches!(collect(dir.path(), 100), Err(Error::TooLarge(100))));
-        assert!(amount(dir.path()).exceeds(100));
-        assert_eq!(amount(dir.path()), Amount { bytes: 120, entries: 2 });
 
         let dir = folder(&[]);
         for i in 0..=OUTPUTS_MAX {

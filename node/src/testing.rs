@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::attempt::Tools;
 use crate::cache::{BYTES_MAX, Packages};
 use crate::caches::{Caches, Sizes};
+use crate::disk::{Disk, Limits, Share};
 use crate::home::Home;
 use crate::link::{Error, Fetched};
 use crate::logs::LogBook;
@@ -32,6 +33,9 @@ pub const PRELUDE: &str =
 /// What the tests' caches may take.
 pub const SIZES: Sizes = Sizes { user_bytes: 4 << 20, shared_bytes: 1 << 20 };
 
+/// What the tests' nodes may take of the disk.
+pub const DISK: Limits = Limits { budget: 1 << 30, keep_free: 0 };
+
 /// A message of the node, and where its answer goes.
 pub type Asked = (Sync, oneshot::Sender<Result<Orders, Error>>);
 
@@ -46,6 +50,8 @@ pub struct State {
     pub package: Vec<u8>,
     pub image: Vec<u8>,
     pub inputs: BTreeMap<String, Vec<u8>>,
+    /// Announced in place of the inputs: one of so many bytes.
+    pub input_size: Option<u64>,
     /// Each connection breaks after so many bytes.
     pub breaks_after: Option<usize>,
     /// So many requests are answered with the wrong bytes.
@@ -90,7 +96,11 @@ impl Remote for FakeServer {
             size: bytes.len() as u64,
             digest: Some(Digest::of(bytes)),
         };
-        Ok(self.state().inputs.iter().map(file).collect())
+        let state = self.state();
+        if let Some(size) = state.input_size {
+            return Ok(vec![InputFile { name: "large".to_owned(), size, digest: None }]);
+        }
+        Ok(state.inputs.iter().map(file).collect())
     }
 
     async fn cached(&self, _: Lease, cache: Cache) -> Result<Vec<CacheFile>, Error> {
@@ -227,6 +237,12 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
         logs: LogBook::default(),
         downloads: Semaphore::new(2),
         uploads: Semaphore::new(2),
-        results_bytes_max: 10 << 20,
+        disk: Disk::open(dir, DISK).unwrap(),
     }))
+}
+
+/// A task's part of a disk of its own.
+pub fn share(writes_max: u64) -> Arc<Share> {
+    let disk = Disk::open(&std::env::temp_dir(), DISK).unwrap();
+    disk.share(0, 0, writes_max).unwrap()
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, App, Settings};
+use crate::api::{self, AccessCode, App, Settings};
 use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
 use crate::data::address::Guard;
@@ -21,7 +21,7 @@ use crate::p2p::{self, Hub};
 use crate::purge;
 use crate::registry::Registries;
 use crate::secrets::{self, Resealed, Secrets};
-use crate::store::{self, Db, accounts, nodes};
+use crate::store::{self, Db, UnreadableRow, accounts, nodes};
 use crate::vitals::Vitals;
 
 /// A running server. Dropping it stops nothing; call `stop`.
@@ -215,10 +215,18 @@ pub async fn rotate_secrets_key(config: &Config) -> Result<Resealed, Error> {
     Ok(resealed)
 }
 
+/// Finds the stored rows that cannot be read. The server must not be running.
+pub async fn check(config: &Config) -> Result<Vec<UnreadableRow>, Error> {
+    let db = store::open(&config.database()).await?;
+    let found = store::check(&db).await?;
+    db.close().await?;
+    Ok(found)
+}
+
 fn settings(config: &Config, token_key: [u8; 32]) -> Settings {
     Settings {
         token_key,
-        access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),
+        access_codes: config.sign_up_codes.iter().map(AccessCode::from).collect(),
         welcome: config.promotional_credits,
         trusted_proxies: config.trusted_proxies.clone(),
         limits: config.limits,

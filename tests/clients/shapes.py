@@ -42,7 +42,7 @@ VERSION = {"major": "int", "minor": "int", "tag": "text"}
 LOG = {"log": "text", "timestamp": "time", "level": "level", "container": "text"}
 RESULT = {"name": "filled", "link": "link"}
 
-REQUIREMENTS = {"minCpu": "int", "minMemory": "int", "gpu": ["text"]}
+REQUIREMENTS = {"minCpu": "int", "minMemory": "int", "minDisk": "int", "gpu": ["text"]}
 PLATFORM_CONFIG = {"container": "filled", "privateImage": "bool", "secrets": ["text"]}
 PACKAGE = {
     "id": "uuid", "name": "filled", "version": "version", "owner": "uuid", "userName": "text",

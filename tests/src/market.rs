@@ -34,6 +34,9 @@ impl Shape {
         Self { nodes, ..Self::default() }
             .set("NODES__LEASE_SECS", "3")
             .set("DATA__ALLOW_PRIVATE_ADDRESSES", "true")
+            // However full the machine that tests run on is.
+            .set("NODE_DISK", "20")
+            .set("NODE_KEEP_FREE", "0.5")
     }
 
     /// `fanfold up` with so many nodes, all in one process.

@@ -129,7 +129,8 @@ impl Node {
         Sync {
             incarnation: self.incarnation,
             token: Some(self.token.clone()),
-            capacity: Resources::new(NEEDS.cpu_millis * slots, NEEDS.memory_mib * slots),
+            capacity: Resources::new(NEEDS.cpu_millis * slots, NEEDS.memory_mib * slots)
+                .with_disk(u32::MAX),
             prefetch: crate::daemon::PREFETCH,
             device: Device::default(),
             holding: Vec::new(),

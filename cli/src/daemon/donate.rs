@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::signals;
+use super::{disk, folder, signals};
 use crate::failure::Failure;
 
 /// Tasks whose data a node fetches before it is their turn.
@@ -29,6 +29,8 @@ pub struct Args {
     #[arg(long, default_value_t = 50, value_name = "GIB", value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
     shared_cache: u64,
     #[command(flatten)]
+    disk: disk::Lent,
+    #[command(flatten)]
     place: Place,
     /// What the node is called in lists
     #[arg(long, default_value = "")]
@@ -48,6 +50,7 @@ pub struct Place {
 
 pub async fn run(args: Args) -> Result<(), Failure> {
     let stop = signals::stop()?;
+    folder::make_private(&args.data_dir)?;
     let options = node::Options {
         server: args.servers,
         token: args.token,
@@ -57,6 +60,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         region: args.place.region,
         gpus: args.place.gpus,
         allow_private_addresses: args.allow_private_addresses,
+        disk: args.disk.share(1),
         caches: node::CacheSizes {
             user_bytes: args.user_cache << 30,
             shared_bytes: args.shared_cache << 30,

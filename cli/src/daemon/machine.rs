@@ -11,10 +11,8 @@ const MEMORY_PERCENT: u64 = 75;
 pub fn share(nodes: u16) -> Option<Resources> {
     let cores = std::thread::available_parallelism().ok()?.get();
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    Some(Resources {
-        cpu_millis: u32::try_from(cores).ok()?.checked_mul(1000)?,
-        memory_mib: share_mib(&meminfo, nodes)?,
-    })
+    let cpu_millis = u32::try_from(cores).ok()?.checked_mul(1000)?;
+    Some(Resources::new(cpu_millis, share_mib(&meminfo, nodes)?))
 }
 
 fn share_mib(meminfo: &str, nodes: u16) -> Option<u32> {

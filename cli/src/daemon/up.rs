@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::folder::Folder;
 use super::serve::{self, STOP_MAX};
-use super::{donate, machine, signals};
+use super::{disk, donate, machine, signals};
 use crate::failure::Failure;
 use crate::output::line;
 
@@ -32,6 +32,8 @@ pub struct Args {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=NODES_MAX))]
     nodes: u16,
     #[command(flatten)]
+    disk: disk::Lent,
+    #[command(flatten)]
     place: donate::Place,
 }
 
@@ -45,7 +47,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let server = serve::start(config).await?;
 
     let mut running = JoinSet::new();
-    let nodes = Nodes { count: args.nodes, place: args.place };
+    let nodes = Nodes { count: args.nodes, place: args.place, disk: args.disk };
     let served = serve(&server, &folder, &nodes, &mut running, &stop).await;
     stop.cancel();
     let ended = async { while running.join_next().await.is_some() {} };
@@ -60,6 +62,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 struct Nodes {
     count: u16,
     place: donate::Place,
+    disk: disk::Lent,
 }
 
 /// Starts the nodes and waits until told to stop, or until a part dies.
@@ -115,6 +118,7 @@ async fn options(
         // One GPU cannot be lent by two nodes.
         gpus: if number == 1 { nodes.place.gpus.clone() } else { Some(Vec::new()) },
         allow_private_addresses: server.allows_private_addresses(),
+        disk: nodes.disk.share(nodes.count),
         caches: node::CacheSizes::default(),
         label: format!("up-{number}"),
     })

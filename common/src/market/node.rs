@@ -100,7 +100,9 @@ impl Node {
         let limit = Resources::new(
             self.capacity.cpu_millis.saturating_add(needs.cpu_millis.saturating_mul(extra)),
             self.capacity.memory_mib.saturating_add(needs.memory_mib.saturating_mul(extra)),
-        );
+        )
+        // Data that arrives before its task's turn is on the disk already.
+        .with_disk(self.capacity.disk_mib);
         self.leased.len() < LEASES_MAX
             && needs.fits_in(self.capacity)
             && self.used.plus(needs).fits_in(limit)

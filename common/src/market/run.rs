@@ -14,7 +14,7 @@ use crate::chunks::ChunkTable;
 use crate::credits::Credits;
 use crate::ids::{NodeId, RunId};
 use crate::price::price;
-use crate::resources::{Resources, Usage};
+use crate::resources::Usage;
 use crate::run::RunState;
 use crate::spec::{Assemble, Container, Partition, RunSpec};
 use crate::task::{Lease, Stage, TaskRef};
@@ -206,10 +206,6 @@ impl Run {
 
     pub fn container(&self) -> Option<&Container> {
         self.stage().and_then(|stage| self.spec.container(stage))
-    }
-
-    pub(super) fn needs(&self) -> Resources {
-        self.container().map_or(Resources::NONE, |container| container.needs)
     }
 
     pub(super) fn gpus(&self) -> &[String] {

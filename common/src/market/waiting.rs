@@ -28,9 +28,12 @@ pub struct Obstacles {
     pub elsewhere: usize,
     pub too_few_cpus: usize,
     pub too_little_memory: usize,
+    pub too_little_disk: usize,
     /// Without a GPU of the names that it asks for.
     pub without_gpu: usize,
     pub busy: usize,
+    /// The disk that a task of it needs, in MiB.
+    pub disk_mib: u32,
     /// Every task that waits has failed there, and may yet succeed on another.
     pub failed_there: usize,
     /// The wallet cannot cover one more task until running ones give back what they do not use.
@@ -50,7 +53,11 @@ impl Waiting {
 impl Obstacles {
     /// Nodes that could not take a task of this run even if they had nothing else to do.
     pub fn unfit(&self) -> usize {
-        self.elsewhere + self.too_few_cpus + self.too_little_memory + self.without_gpu
+        self.elsewhere
+            + self.too_few_cpus
+            + self.too_little_memory
+            + self.too_little_disk
+            + self.without_gpu
     }
 
     fn is_explained(&self) -> bool {
@@ -72,6 +79,7 @@ impl Market {
         }
         let mut obstacles = Obstacles {
             nodes: self.nodes.len(),
+            disk_mib: run.needs().disk_mib,
             lacks_credits: self.dry.contains(&(run.spec.workspace, id)),
             ..Obstacles::default()
         };
@@ -106,6 +114,8 @@ impl Market {
             Some(&mut obstacles.too_few_cpus)
         } else if needs.memory_mib > node.capacity.memory_mib {
             Some(&mut obstacles.too_little_memory)
+        } else if needs.disk_mib > node.capacity.disk_mib {
+            Some(&mut obstacles.too_little_disk)
         } else if !node.gpus.has(run.gpus()) {
             Some(&mut obstacles.without_gpu)
         } else if !node.can_take(run, true) {

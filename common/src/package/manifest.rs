@@ -6,6 +6,7 @@ use super::loose::{Invalid, Loose};
 use super::tag::{self, Version};
 use crate::resources::Resources;
 use crate::secret::{self, Hidden};
+use crate::text::is_plain;
 
 const DESCRIPTION_CHARS_MAX: usize = 4000;
 const REFERENCE_CHARS_MAX: usize = 512;
@@ -13,6 +14,10 @@ const LOGIN_CHARS_MAX: usize = 16 * 1024;
 const LIST_MAX: usize = 64;
 const CPUS_MAX: u64 = 1024;
 const MEMORY_GIB_MAX: u64 = 4096;
+/// The most disk that a package may ask for: more results than this no server takes of one task.
+const DISK_GIB_MAX: u64 = 16;
+/// The disk of a task whose package does not ask for any.
+const DISK_GIB_DEFAULT: u64 = 2;
 
 /// A manifest that has been checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,14 +184,23 @@ fn secrets(config: &mut Loose) -> Result<Vec<String>, Invalid> {
 
 fn needs(fields: &mut Loose) -> Result<(Resources, Vec<String>), Invalid> {
     let Some(mut device) = fields.object("device_requirements")? else {
-        return Ok((Resources::new(1000, 1024), Vec::new()));
+        return Ok((Resources::new(1000, 1024).with_disk(disk(0)), Vec::new()));
     };
     // 0 stands for unset, as in every number of this API.
     let cpus = device.number("min_cpu", 0..=CPUS_MAX)?.unwrap_or(0).max(1);
     let gib = device.number("min_memory", 0..=MEMORY_GIB_MAX)?.unwrap_or(0).max(1);
+    let disk = disk(device.number("min_disk", 0..=DISK_GIB_MAX)?.unwrap_or(0));
     let gpus = device.texts("gpu", LIST_MAX)?;
-    let small = |n: u64| u32::try_from(n).expect("the bounds fit");
-    Ok((Resources::new(small(cpus * 1000), small(gib * 1024)), gpus))
+    Ok((Resources::new(small(cpus * 1000), small(gib * 1024)).with_disk(disk), gpus))
+}
+
+/// The MiB of disk that a task may fill with results; its input comes on top.
+fn disk(gib: u64) -> u32 {
+    small(if gib == 0 { DISK_GIB_DEFAULT } else { gib } * 1024)
+}
+
+fn small(n: u64) -> u32 {
+    u32::try_from(n).expect("the bounds fit")
 }
 
 /// Refuses an entrypoint that is not a plain path below `app`.
@@ -196,7 +210,7 @@ fn check_entrypoint(field: &str, path: &str) -> Result<(), Invalid> {
             && part != "."
             && part != ".."
             && !part.starts_with('-')
-            && !part.chars().any(|c| c.is_control() || c == '\\')
+            && !part.chars().any(|c| !is_plain(c) || c == '\\')
     };
     if path.len() <= 255 && path.split('/').all(plain) {
         return Ok(());
@@ -225,12 +239,13 @@ mod tests {
         let pascal = parse(&json!({
             "Name": "img-gen", "Version": "0.2", "Platform": "docker", "Entrypoint": "main.py",
             "PlatformConfig": {"Container": "python:3", "PrivateImage": false, "username": ""},
-            "DeviceRequirements": {"MinCpu": 4, "MinMemory": 8}, "requirements": ["numpy"],
+            "DeviceRequirements": {"MinCpu": 4, "MinMemory": 8, "MinDisk": 0},
+            "requirements": ["numpy"],
         }))
         .unwrap();
 
         assert_eq!(snake, pascal);
-        assert_eq!(snake.needs, Resources::new(4000, 8192));
+        assert_eq!(snake.needs, Resources::new(4000, 8192).with_disk(2048));
     }
 
     #[test]
@@ -241,7 +256,17 @@ mod tests {
 
         assert_eq!(manifest.kind, Kind::App);
         assert_eq!(manifest.entrypoint, "main.py");
-        assert_eq!(manifest.needs, Resources::new(1000, 1024));
+        assert_eq!(manifest.needs, Resources::new(1000, 1024).with_disk(2048));
+    }
+
+    #[test]
+    fn a_package_asks_for_disk_in_gib() {
+        let manifest = parse(&json!({
+            "name": "a", "version": "1.0", "platform_config": {"container": "c"},
+            "device_requirements": {"min_disk": 7},
+        }));
+
+        assert_eq!(manifest.unwrap().needs.disk_mib, 7 * 1024);
     }
 
     #[test]
@@ -264,6 +289,7 @@ mod tests {
             ("platform_config", json!({}), "platform_config.container"),
             ("device_requirements", json!({"min_cpu": 1.5}), "device_requirements.min_cpu"),
             ("device_requirements", json!({"min_cpu": 99999}), "device_requirements.min_cpu"),
+            ("device_requirements", json!({"min_disk": 17}), "device_requirements.min_disk"),
         ] {
             let mut manifest = good.clone();
             manifest[field] = value;

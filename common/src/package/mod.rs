@@ -11,3 +11,4 @@ pub mod manifest;
 pub mod schema;
 pub mod tag;
 pub mod template;
+pub mod unpacked;

@@ -77,7 +77,7 @@ impl Play {
             image: Image::Binary,
             entrypoint: "run".into(),
             secrets: false,
-            needs: Resources::new(cpu_millis, 64),
+            needs: Resources::new(cpu_millis, 64).with_disk(10),
             params: "{}".into(),
             task_timeout_secs: Some(60),
         };

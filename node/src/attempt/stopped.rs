@@ -6,7 +6,7 @@ use common::protocol::Failure;
 
 use crate::redact::Redactor;
 use crate::runtime::{self, Ended, Ending};
-use crate::{cache, caches, transfer};
+use crate::{cache, caches, disk, transfer};
 
 /// The most bytes of a message in a receipt.
 const MESSAGE_BYTES_MAX: usize = 2000;
@@ -54,8 +54,16 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
              what containers wrote there is cleared before the next one"
                 .to_owned(),
         ),
-        Ending::TooMuchWritten => {
-            (Failure::Results, "the container wrote more results than one task may".to_owned())
+        Ending::TooMuchWritten => (
+            Failure::Results,
+            "the container wrote more than its package asks for in \
+             device_requirements.min_disk, or more files than one task may; files that it keeps \
+             open after it has removed them count too"
+                .to_owned(),
+        ),
+        Ending::DiskLow => {
+            let message = "the node's disk ran low, and this task had written most";
+            return Err(Stopped::NodeFault(message.to_owned()));
         }
     };
     Err(Stopped::Failed { failure, message })
@@ -88,6 +96,12 @@ pub fn short(mut message: String) -> String {
 impl From<io::Error> for Stopped {
     fn from(error: io::Error) -> Self {
         Self::NodeFault(format!("the node's disk: {error}"))
+    }
+}
+
+impl From<disk::TooLow> for Stopped {
+    fn from(error: disk::TooLow) -> Self {
+        fault(&error)
     }
 }
 

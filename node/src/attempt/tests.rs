@@ -17,7 +17,11 @@ async fn lived(server: &FakeServer, script: &str) -> Option<Receipt> {
     Some(lived_with(&tools, server, script).await)
 }
 
-async fn lived_with(tools: &Arc<Tools<FakeServer>>, server: &FakeServer, script: &str) -> Receipt {
+pub async fn lived_with(
+    tools: &Arc<Tools<FakeServer>>,
+    server: &FakeServer,
+    script: &str,
+) -> Receipt {
     let archive = script_package(script);
     let lease = lease(Stage::Assemble, 0);
     let work = Arc::new(Work {
@@ -29,7 +33,7 @@ async fn lived_with(tools: &Arc<Tools<FakeServer>>, server: &FakeServer, script:
         image: Image::Binary,
         entrypoint: "run".into(),
         secrets: !server.state().secrets.is_empty(),
-        needs: Resources::new(1000, 64),
+        needs: Resources::new(1000, 64).with_disk(10),
         params: "{}".into(),
         task_timeout_secs: Some(60),
     });

@@ -23,7 +23,7 @@ pub struct Brought {
 
 impl Brought {
     /// What does not count against the workspace: it uploaded these files once.
-    pub const fn copies(self) -> u64 {
+    const fn copies(self) -> u64 {
         self.all.saturating_sub(self.largest)
     }
 }
@@ -57,6 +57,12 @@ impl Place {
     /// How many owners of packages have a folder.
     pub fn owners(&self) -> io::Result<usize> {
         entries(&self.files()).map(|found| found.len())
+    }
+
+    /// The most bytes that the folders may have together: `user_bytes`, of which copies of uploads
+    /// are no part.
+    pub fn most(&self, user_bytes: u64) -> io::Result<u64> {
+        Ok(user_bytes.saturating_add(self.brought()?.copies()))
     }
 
     pub fn brought(&self) -> io::Result<Brought> {

@@ -8,9 +8,9 @@ mod host;
 mod images;
 mod meter;
 mod private;
+mod watch;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker as Client;
@@ -23,22 +23,18 @@ use bollard::query_parameters::{
 };
 use common::device::Device;
 use futures::StreamExt as _;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::{Lines, LogBook};
 use crate::redact::Redactor;
-use crate::results;
 use crate::runtime::{Ended, Ending, Error, Launch};
 pub use images::Ready as Image;
 use images::Ready;
 use meter::Meter;
+use watch::watch;
 
 const LABEL: &str = "fanfold.node";
-/// How often the results are measured while they grow.
-const WATCH: Duration = Duration::from_millis(500);
-/// The same for a workspace's cache, where there may be much more to measure.
-const WATCH_CACHE: Duration = Duration::from_secs(2);
 /// How long a killed container and its last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -211,12 +207,7 @@ impl Docker {
             code = &mut exit => Err(code),
             () = stop.cancelled() => Ok(Ending::Stopped),
             () = elapsed(launch.timeout) => Ok(Ending::Timeout),
-            () = overflow(&launch.results.host, launch.results_bytes_max, WATCH) => {
-                Ok(Ending::TooMuchWritten)
-            }
-            () = overflow(&launch.user_cache_counted, launch.user_cache_bytes_max, WATCH_CACHE) => {
-                Ok(Ending::CacheFull)
-            }
+            ending = watch(&self.client, id, launch) => Ok(ending),
         };
         let wall = start.elapsed();
         let ending = match cut_short {
@@ -338,21 +329,6 @@ async fn elapsed(limit: Option<Duration>) {
     match limit {
         Some(limit) => sleep(limit).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Ends when the folder has more in it than it may.
-async fn overflow(folder: &Path, bytes_max: u64, period: Duration) {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        let folder = folder.to_owned();
-        let amount = tokio::task::spawn_blocking(move || results::amount(&folder)).await;
-        if amount.is_ok_and(|amount| amount.exceeds(bytes_max)) {
-            return;
-        }
     }
 }
 

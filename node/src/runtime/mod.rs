@@ -5,6 +5,7 @@ pub mod docker;
 mod image_archive;
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::protocol::{Inputs, Work};
@@ -14,6 +15,7 @@ use common::spec::Image;
 use common::task::{Lease, Stage};
 
 use crate::caches::Mounted;
+use crate::disk::Share;
 use crate::redact::Redactor;
 
 const APP: &str = "/opt/fanfold/app";
@@ -41,8 +43,8 @@ pub struct Launch {
     /// The engine's name of the GPU that it gets.
     pub gpu: Option<String>,
     pub timeout: Option<Duration>,
-    /// The most bytes that the results may have.
-    pub results_bytes_max: u64,
+    /// What it may write.
+    pub share: Arc<Share>,
 }
 
 impl Launch {
@@ -73,8 +75,10 @@ pub enum Ending {
     Exited(i64),
     Timeout,
     OutOfMemory,
-    /// It wrote more results than it may.
+    /// It wrote more than its package asks for.
     TooMuchWritten,
+    /// The node's disk had too little free space left, and it had written most.
+    DiskLow,
     /// Its workspace's cache has grown beyond what it may have.
     CacheFull,
     /// It was told to.
@@ -111,7 +115,7 @@ pub fn launch(
     work: &Work,
     reads: &Inputs,
     folders: Folders<'_>,
-    results_bytes_max: u64,
+    share: Arc<Share>,
 ) -> Result<Launch, Error> {
     let entrypoint = entrypoint(&work.entrypoint)
         .filter(|path| {
@@ -164,7 +168,7 @@ pub fn launch(
         needs: work.needs,
         gpu: None,
         timeout: work.task_timeout_secs.map(|secs| Duration::from_secs(secs.into())),
-        results_bytes_max,
+        share,
     })
 }
 
@@ -234,7 +238,8 @@ mod tests {
             Stage::Process => Inputs::Chunk { bytes: 1, name: "café.csv".into() },
             Stage::Partition | Stage::Assemble => Inputs::Files,
         };
-        launch(Lease { task, attempt: 1 }, work, &reads, folders, 1)
+        let share = crate::testing::share(1);
+        launch(Lease { task, attempt: 1 }, work, &reads, folders, share)
     }
 
     #[test]

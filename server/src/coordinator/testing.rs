@@ -48,7 +48,7 @@ async fn sync(coordinator: &Coordinator, node: NodeId, ended: Option<Receipt>) -
     let sync = Sync {
         incarnation: 1,
         token: None,
-        capacity: Resources::new(1000, 1024),
+        capacity: Resources::new(1000, 1024).with_disk(u32::MAX),
         device: common::device::Device::default(),
         prefetch: 0,
         holding: Vec::<Held>::new(),

@@ -55,7 +55,7 @@ fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSyn
     let sync = Sync {
         incarnation: 1,
         token: None,
-        capacity: Resources::new(2000, 4096),
+        capacity: Resources::new(2000, 4096).with_disk(u32::MAX),
         prefetch: 0,
         device: Device::default(),
         holding: vec![],

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use common::digest::Digest;
 use common::ids::{NodeId, WorkspaceId};
 use sea_orm::ActiveValue::Set;
+use sea_orm::QuerySelect as _;
 use sea_orm::entity::prelude::*;
 
 use super::{Db, begin, micros};
@@ -61,11 +62,20 @@ pub async fn operators(
     db: &impl ConnectionTrait,
     nodes: &BTreeSet<NodeId>,
 ) -> Result<BTreeMap<NodeId, WorkspaceId>, DbErr> {
-    let rows = Entity::find()
-        .filter(Column::Id.is_in(nodes.iter().map(|node| node.uuid())))
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(|row| (NodeId::new(row.id), WorkspaceId::new(row.operator))).collect())
+    let mut found = BTreeMap::new();
+    let nodes: Vec<_> = nodes.iter().map(|node| node.uuid()).collect();
+    // A statement takes some ten thousand values.
+    for some in nodes.chunks(1_000) {
+        let rows: Vec<(Uuid, Uuid)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::Operator])
+            .filter(Column::Id.is_in(some.iter().copied()))
+            .into_tuple()
+            .all(db)
+            .await?;
+        found.extend(rows.into_iter().map(|(id, of)| (NodeId::new(id), WorkspaceId::new(of))));
+    }
+    Ok(found)
 }
 
 /// Makes a one-time token, good for an hour, with which a node joins this workspace.

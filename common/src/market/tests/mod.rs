@@ -1,11 +1,13 @@
 //! What scenarios of a few lines are built from.
 
+mod disk;
 mod gpus;
 mod health;
 mod lives;
 mod movements;
 mod order;
 mod placement;
+mod set_aside;
 mod terms;
 
 use std::sync::Arc;
@@ -190,5 +192,6 @@ fn stored(changes: Changes) -> Stored {
         tasks: changes.tasks,
         ledger: Ledger::load(balances, changes.transfers.len() as u64),
         statements: BTreeMap::new(),
+        unreadable: Vec::new(),
     }
 }

@@ -28,7 +28,9 @@ pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
         soft: Some(most),
         hard: Some(most),
     };
-    let file_bytes = i64::try_from(launch.results_bytes_max).unwrap_or(i64::MAX);
+    // No single file is larger than what may be written where it lies.
+    let file_bytes = launch.share.writes_max().max(launch.user_cache_bytes_max);
+    let file_bytes = i64::try_from(file_bytes).unwrap_or(i64::MAX);
     HostConfig {
         mounts: Some(mounts),
         tmpfs: Some(HashMap::from([("/tmp".into(), TMP_OPTIONS.into())])),
@@ -117,7 +119,7 @@ mod tests {
             needs: Resources::new(1000, 64),
             gpu: gpu.map(str::to_owned),
             timeout: None,
-            results_bytes_max: 1,
+            share: crate::testing::share(1),
         };
         config(&launch, &Ready { id: "image".into(), volumes: Vec::new() })
     }

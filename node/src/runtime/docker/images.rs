@@ -11,6 +11,7 @@ use bollard::query_parameters::{
     CreateImageOptionsBuilder, ImportImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use common::digest::Digest;
+use common::package::unpacked;
 use common::protocol::{BlobRequest, Work};
 use common::spec::Image;
 use common::task::Lease;
@@ -225,6 +226,13 @@ pub(super) fn ready(image: ImageInspect) -> Result<Ready, Error> {
 }
 
 fn strip_names(fetched: &Path, clean: &Path) -> Result<std::fs::File, Error> {
+    let measured = unpacked::measure(io::BufReader::new(std::fs::File::open(fetched)?));
+    measured.map_err(|error| {
+        if let unpacked::Error::Io(error) = error {
+            return Error::Io(error);
+        }
+        Error::Unusable(error.to_string())
+    })?;
     let from = std::fs::File::open(fetched)?;
     let to = std::fs::File::create(clean)?;
     image_archive::without_names(&from, &to).map_err(|error| match error {

@@ -61,7 +61,8 @@ impl Bench {
         fs::copy(BUSYBOX, app.join("busybox")).unwrap();
         let caches = Mounted::of_tests(&self.folder("user"), &self.folder("shared"), 4 << 20);
         let folders = Folders { app: &app, inputs: &inputs, results: &results, caches: &caches };
-        runtime::launch(lease, &work(lease.task.stage), &Inputs::Files, folders, 10 << 20).unwrap()
+        let share = crate::testing::share(10 << 20);
+        runtime::launch(lease, &work(lease.task.stage), &Inputs::Files, folders, share).unwrap()
     }
 
     async fn run(&self, launch: &Launch) -> Result<Ended, Error> {

@@ -167,6 +167,7 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
     if waiting.lacks_credits {
         reasons.push("the wallet cannot cover one more task: top up".to_owned());
     }
+    let disk = format!("without {} GiB of disk free for tasks", waiting.disk_mib.div_ceil(1024));
     for (nodes, what) in [
         (waiting.silent, "silent"),
         (waiting.aside, "set aside for this workspace after faults in a row with its tasks"),
@@ -174,6 +175,7 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
         (waiting.elsewhere, "outside the job's regions"),
         (waiting.too_few_cpus, "too small: too few vCPUs"),
         (waiting.too_little_memory, "too small: too little memory"),
+        (waiting.too_little_disk, disk.as_str()),
         (waiting.without_gpu, "without the GPU that it asks for"),
         (waiting.busy, "busy"),
         (waiting.failed_there, "where every waiting task has failed before"),

@@ -5,6 +5,7 @@ use common::package::loose::check_line;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::image_check;
 use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Body, Route, get, post};
@@ -61,7 +62,8 @@ async fn push(call: Call) -> Result<ImageOut> {
     }
     let app = call.app().clone();
     let expected = Stored { size, digest };
-    app.data.put_verified(&BlobKey::Image(digest), expected, call.into_stream()).await?;
+    let bytes = image_check::checked(call.into_stream());
+    app.data.put_verified(&BlobKey::Image(digest), expected, bytes).await?;
     let image = StoredImage { reference, digest, size };
     images::put(&app.db, caller.workspace, &image).await?;
     tracing::info!(%digest, size, "image pushed");
@@ -99,23 +101,57 @@ mod tests {
     use super::*;
     use crate::api::testing::Door;
 
+    fn archive(layer: &[u8]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, bytes) in [("layer.tar", layer), ("manifest.json", b"[]")] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, bytes).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    async fn push(door: &Door, archive: Vec<u8>, digest: Digest) -> (u16, String) {
+        let url = format!("{}/v1/dev/images?reference=a%2Fb:1&digest={digest}", door.url);
+        let sent = door.client.post(url).header("authorization", &door.key).body(archive).send();
+        let answer = sent.await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_image_that_no_node_may_unpack_is_refused() {
+        let door = Door::open().await;
+        let packed = archive(b"BZh9");
+        let pieces = [archive(&vec![7; 3 << 20]), vec![0; 4 << 20]].concat();
+        for (archive, why) in [(packed, "gzip"), (b"image".to_vec(), "tar archive")] {
+            let digest = Digest::of(&archive);
+
+            let (status, body) = push(&door, archive, digest).await;
+
+            assert_eq!(status, 400, "{body}");
+            assert!(body.contains(why), "{body}");
+            assert_eq!(door.get("/v1/dev/images?reference=a/b:1").await.0, 404);
+        }
+        // What comes after the archive's end is nobody's business.
+        let digest = Digest::of(&pieces);
+        assert_eq!(push(&door, pieces, digest).await.0, 200);
+    }
+
     #[tokio::test]
     async fn an_image_is_kept_only_if_its_digest_is_right() {
         let door = Door::open().await;
-        let push = |digest: Digest| {
-            let url = format!("{}/v1/dev/images?reference=a%2Fb:1&digest={digest}", door.url);
-            door.client.post(url).header("authorization", &door.key).body("image").send()
-        };
+        let image = archive(b"layer");
+        let digest = Digest::of(&image);
 
-        let wrong = push(Digest::of(b"other")).await.unwrap().status();
+        let (wrong, _) = push(&door, image.clone(), Digest::of(b"other")).await;
         let before = door.get("/v1/dev/images?reference=a/b:1").await.0;
-        let right = push(Digest::of(b"image")).await.unwrap().status();
+        let (right, _) = push(&door, image.clone(), digest).await;
         let (after, body) = door.get("/v1/dev/images?reference=a/b:1").await;
 
-        assert_eq!((wrong.as_u16(), before, right.as_u16(), after), (400, 404, 200, 200));
+        assert_eq!((wrong, before, right, after), (400, 404, 200, 200));
         assert_eq!(
             (&body["digest"], &body["size"]),
-            (&Digest::of(b"image").to_string().into(), &5.into())
+            (&digest.to_string().into(), &image.len().into())
         );
         let stranger = door.stranger().await;
         let path = "/v1/dev/images?reference=a/b:1";

@@ -2,6 +2,7 @@
 
 mod app_tests;
 mod cache;
+mod image_check;
 pub mod image_login;
 mod images;
 mod nodes;

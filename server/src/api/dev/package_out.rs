@@ -138,6 +138,7 @@ impl PackageOut {
             device_requirements: json!({
                 "minCpu": manifest.needs.cpu_millis / 1000,
                 "minMemory": manifest.needs.memory_mib / 1024,
+                "minDisk": manifest.needs.disk_mib / 1024,
                 "gpu": manifest.gpus,
             }),
             created_at: package.created_at,

@@ -27,7 +27,7 @@ fn says(held: Vec<Held>, ended: Option<Receipt>) -> CheckedSync {
     let sync = Sync {
         incarnation: 1,
         token: None,
-        capacity: Resources::new(4000, 4096),
+        capacity: Resources::new(4000, 4096).with_disk(u32::MAX),
         prefetch: 0,
         device,
         holding: held,

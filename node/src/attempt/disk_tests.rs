@@ -1,0 +1,114 @@
+//! Attacks on the node's disk, in real containers.
+
+use std::fs;
+use std::time::Instant;
+
+use super::tests::lived_with;
+use super::*;
+use crate::testing::{FakeServer, tools};
+
+/// Lives an attempt that may write 10 MiB; `None` where there is no engine.
+async fn lived(script: &str) -> Option<(Receipt, Arc<Tools<FakeServer>>, tempfile::TempDir)> {
+    let (server, _) = FakeServer::new();
+    let dir = tempfile::tempdir().unwrap();
+    let tools = tools(&server, dir.path()).await?;
+    let receipt = lived_with(&tools, &server, script).await;
+    assert!(!tools.disk.is_shared());
+    Some((receipt, tools, dir))
+}
+
+#[tokio::test]
+async fn files_that_are_removed_and_kept_open_count_as_written() {
+    let script = "for n in 1 2 3; do
+          eval \"exec $((n + 2))> $OUTPUT_DIR/x\"; b rm $OUTPUT_DIR/x
+          eval \"b dd if=/dev/zero bs=1M count=8 >&$((n + 2))\" || exit 9
+        done
+        b sleep 50";
+    let Some((receipt, ..)) = lived(script).await else { return };
+
+    let Outcome::Failed { failure, message } = receipt.outcome else { panic!("{receipt:?}") };
+    assert_eq!(failure, Failure::Results);
+    assert!(message.contains("min_disk"), "{message}");
+}
+
+#[tokio::test]
+async fn no_file_is_longer_than_what_may_be_written() {
+    let script = "b truncate -s 11M $OUTPUT_DIR/x && exit 0; exit 8";
+    let Some((receipt, ..)) = lived(script).await else { return };
+
+    let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
+    // Whoever goes on after the signal is refused.
+    assert!(matches!(failure, Failure::ExitCode(8)), "{failure:?}");
+}
+
+#[tokio::test]
+async fn results_of_just_what_is_asked_for_are_stored() {
+    let script =
+        "b dd if=/dev/zero of=$OUTPUT_DIR/x bs=1M count=9; b ln $OUTPUT_DIR/x $OUTPUT_DIR/y
+        b rm $OUTPUT_DIR/y; b sleep 1";
+    let Some((receipt, ..)) = lived(script).await else { return };
+
+    assert!(matches!(receipt.outcome, Outcome::Succeeded { .. }), "{receipt:?}");
+}
+
+#[tokio::test]
+async fn a_cache_that_is_left_too_full_is_cleared_when_its_container_ends() {
+    // 4 MiB are for a workspace, and a quarter of it stays for the next container.
+    let script = "b dd if=/dev/zero of=$USER_CACHE_DIR/x bs=1M count=3
+        echo kept > $USER_CACHE_DIR/y; b dd if=/dev/zero of=$USER_CACHE_DIR/z bs=1k count=512";
+    let Some((_, tools, _dir)) = lived(script).await else { return };
+
+    let left = crate::disk::count::tree(&tools.home.caches());
+    assert!(left < 1 << 20, "{left} bytes");
+    assert!(tools.caches.bytes() < 1 << 20);
+}
+
+#[tokio::test]
+async fn a_cache_that_is_filled_in_the_meantime_ends_its_container() {
+    let script =
+        "for n in 1 2 3 4 5; do b dd if=/dev/zero of=$USER_CACHE_DIR/$n bs=1M count=1; done
+        b sleep 50";
+    let Some((receipt, tools, _dir)) = lived(script).await else { return };
+
+    let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
+    assert_eq!(failure, Failure::Results);
+    assert!(crate::disk::count::tree(&tools.home.caches()) < 1 << 20);
+}
+
+#[tokio::test]
+async fn an_input_larger_than_the_node_lends_is_refused_before_it_is_fetched() {
+    let (server, _) = FakeServer::new();
+    let dir = tempfile::tempdir().unwrap();
+    let Some(tools) = tools(&server, dir.path()).await else { return };
+    server.state().input_size = Some(1 << 40);
+    let began = Instant::now();
+
+    let receipt = lived_with(&tools, &server, "exit 0").await;
+
+    let Outcome::NodeFault { message } = receipt.outcome else { panic!("{receipt:?}") };
+    assert!(message.contains("1048586 MiB"), "{message}");
+    assert_eq!(server.state().fetches, 0);
+    assert!(began.elapsed().as_secs() < 30);
+}
+
+#[tokio::test]
+async fn packages_and_caches_make_room_for_a_task() {
+    let (server, _) = FakeServer::new();
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut tools) = tools(&server, dir.path()).await else { return };
+    let fill = "b dd if=/dev/zero of=$USER_CACHE_DIR/x bs=1M count=2";
+    let first = lived_with(&tools, &server, fill).await;
+    assert!(matches!(first.outcome, Outcome::Succeeded { .. }), "{first:?}");
+    let kept = room::kept(&tools);
+    assert!(kept > 0 && fs::read_dir(tools.home.packages()).unwrap().count() == 1);
+    // Room for a task and one package.
+    let limits = crate::disk::Limits { budget: (10 << 20) + kept, keep_free: 0 };
+    let disk = Disk::open(dir.path(), limits).unwrap();
+    Arc::get_mut(&mut tools).unwrap().disk = disk;
+
+    let second = lived_with(&tools, &server, "exit 0 # second").await;
+
+    assert!(!matches!(second.outcome, Outcome::Failed { .. }), "{second:?}");
+    assert!(room::kept(&tools) + (10 << 20) <= limits.budget);
+    assert_eq!(fs::read_dir(tools.home.packages()).unwrap().count(), 1);
+}

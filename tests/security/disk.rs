@@ -1,0 +1,125 @@
+//! The disk of a node's owner: what tasks write, fetch and hold stays within what was lent.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use harness::client::{COMPLETE, Client};
+use harness::market::{Market, Shape};
+use harness::package::Package;
+use harness::wait::until;
+
+fn order(template: &str) -> Value {
+    json!({
+        "templateId": template, "name": template,
+        "dataSource": {"dataSourceDescriptor": "bypass"},
+        "dataDestination": {"dataSourceDescriptor": "bucket"},
+    })
+}
+
+/// A package that asks for one GiB of disk.
+fn package(name: &'static str, script: &str) -> Package {
+    let needs = json!({"min_cpu": 1, "min_memory": 1, "min_disk": 1});
+    Package::app(name, script).with("device_requirements", needs)
+}
+
+/// Runs one task of a package and gives its job.
+async fn start(client: &Client, package: &Package) -> Result<String> {
+    client.push(package).await?;
+    client.template("passthrough", package.name, "passthrough").await?;
+    client.start(order(package.name), None).await
+}
+
+#[tokio::test]
+async fn space_without_a_name_counts_as_written() -> Result<()> {
+    Market::open(Shape::nodes(1), async |_, client| {
+        let hoard = package(
+            "hoard",
+            "for n in 3 4 5; do
+               eval \"exec $n<> $TASK_RESULTS_DIR/x\"; rm $TASK_RESULTS_DIR/x
+               fallocate -l 450000000 /proc/self/fd/$n
+             done
+             sleep 6; echo held",
+        );
+
+        let id = start(&client, &hoard).await?;
+        let message = client.failure(&id).await?;
+
+        ensure!(message.contains("min_disk"), "{message}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_cache_holds_no_more_than_the_node_keeps_for_it() -> Result<()> {
+    // A quarter of the node's disk is for what is kept.
+    Market::open(Shape::nodes(1).set("NODE_DISK", "2"), async |market, client| {
+        let hoard = package(
+            "hoard",
+            "for n in 1 2 3; do fallocate -l 300000000 $USER_CACHE_DIR/$n; done; sleep 8",
+        );
+
+        let id = start(&client, &hoard).await?;
+        let message = client.failure(&id).await?;
+
+        ensure!(message.contains("USER_CACHE_DIR"), "{message}");
+        let caches = market.node_folder(0).join("caches/users");
+        until("the cache to be cleared", async || {
+            let output = std::process::Command::new("du").arg("-sk").arg(&caches).output()?;
+            let said = String::from_utf8(output.stdout)?;
+            let kib: u64 = said.split_whitespace().next().unwrap_or("0").parse()?;
+            Ok((kib < 1024).then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
+/// Starts a job and waits until `explain` says this of it.
+async fn is_explained(client: &Client, package: &Package, why: &str) -> Result<()> {
+    let id = start(client, package).await?;
+    until(why, async || {
+        let explained = client.get(&format!("/v1/customer/jobs/{id}/explain")).await?;
+        Ok(explained["reasons"].to_string().contains(why).then_some(()))
+    })
+    .await?;
+    ensure!(client.job(&id).await?["errorMessage"].as_str().unwrap_or_default().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_that_lends_too_little_disk_gets_no_task() -> Result<()> {
+    Market::open(Shape::nodes(1).set("NODE_DISK", "1"), async |_, client| {
+        is_explained(&client, &package("large", "true"), "1 of 1 nodes are without 1 GiB of disk")
+            .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn no_task_starts_where_less_is_free_than_the_owner_keeps_free() -> Result<()> {
+    let full = Shape::nodes(1).set("NODE_KEEP_FREE", "1000000");
+    Market::open(full, async |_, client| {
+        is_explained(&client, &package("any", "true"), "1 of 1 nodes are without 1 GiB of disk")
+            .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_task_within_what_it_asks_for_is_left_alone() -> Result<()> {
+    Market::open(Shape::nodes(1).set("NODE_DISK", "2"), async |_, client| {
+        let modest = package(
+            "modest",
+            "fallocate -l 300000000 $TASK_RESULTS_DIR/scratch; rm $TASK_RESULTS_DIR/scratch
+             fallocate -l 300000000 $USER_CACHE_DIR/own; echo done > $TASK_RESULTS_DIR/out; sleep 3",
+        );
+
+        let id = start(&client, &modest).await?;
+        client.reached(&id, COMPLETE).await?;
+
+        ensure!(client.results(&id).await?["out"] == "done\n");
+        Ok(())
+    })
+    .await
+}
