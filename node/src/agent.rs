@@ -208,7 +208,7 @@ impl<R: Remote> Agent<R> {
             Ok(Orders::Refused(why)) => {
                 tracing::error!(why, "the server does not know this node");
                 self.tools.logs.failed();
-                Heard::Nothing
+                Heard::Refusal
             }
             Err(error) => {
                 tracing::warn!(%error, "the server was not reached; what runs goes on");
@@ -228,7 +228,8 @@ impl<R: Remote> Agent<R> {
         self.urgent = true;
         let tools = Arc::clone(&self.tools);
         self.probes.spawn(async move {
-            match timeout(PROBE_MAX, tools.engine.probe()).await {
+            let temporary = tools.home.temporary();
+            match timeout(PROBE_MAX, tools.engine.probe(&temporary)).await {
                 Ok(Ok(())) => Probe::Passed,
                 Ok(Err(error)) => Probe::Failed { message: error.to_string() },
                 Err(_) => Probe::Failed { message: format!("no answer within {PROBE_MAX:?}") },

@@ -49,7 +49,7 @@ pub struct Tools<R> {
     pub caches: Caches,
     pub engine: Docker,
     pub logs: LogBook,
-    /// Attempts that fetch at the same time; many may wait for one large image.
+    /// Attempts that fetch at the same time, when they have their images.
     pub downloads: Semaphore,
     /// Attempts that store at the same time.
     pub uploads: Semaphore,
@@ -258,14 +258,14 @@ async fn prepare<R: Remote>(
     folder: &Path,
     results: &Path,
 ) -> Result<Prepared, Stopped> {
-    let _turn = turn(&tools.downloads).await?;
     dir_with_mode(folder, 0o755)?;
-    // The container's user is another one; nobody else gets as far as this folder.
-    dir_with_mode(results, 0o777)?;
     let (lease, work) = (attempt.lease, &attempt.work);
-    let package = tools.packages.get(&tools.remote, lease, work.package).await?;
+    tools.engine.writable_dir(results, work.workspace)?;
+    // Before its turn: a registry may be slow, and images have places for each workspace.
     let temporary = tools.home.temporary();
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
+    let _turn = turn(&tools.downloads).await?;
+    let package = tools.packages.get(&tools.remote, lease, work.package).await?;
     let (workspace, owner) = (work.workspace, work.package_owner);
     let caches = tools.caches.ready(&tools.remote, lease, workspace, owner).await?;
     room::trim(tools).await;

@@ -1,6 +1,10 @@
 //! Attacks: what strangers, customers and operators must not be able to do, tried on the real product.
 
 mod disk;
+mod escape;
+mod images;
+mod rogue_node;
 mod secrets;
+mod strangers;
 mod tenants;
 mod unreadable;

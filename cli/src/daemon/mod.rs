@@ -6,6 +6,7 @@ use rustix::fs::Mode;
 use crate::failure::Failure;
 
 mod disk;
+mod doctor;
 mod donate;
 mod folder;
 mod machine;

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use common::ids::WorkspaceId;
+use common::digest::Digest;
 
 use super::folder::{self, Folder};
 use crate::home::{dir_with_mode, private_dir};
@@ -38,8 +38,9 @@ impl Place {
         self.0.join("records")
     }
 
-    /// Opens the folder for the packages of this owner, which is made where there is none.
-    pub fn open(&self, owner: WorkspaceId, mode: u32) -> io::Result<Folder> {
+    /// Opens the folder for the packages of this owner, which is made where there is none. What
+    /// stands for the owner is no id: containers can read the path.
+    pub fn open(&self, owner: &Digest, mode: u32) -> io::Result<Folder> {
         private_dir(&self.files())?;
         private_dir(&self.records())?;
         let files = self.files().join(owner.to_string());
@@ -50,7 +51,7 @@ impl Place {
     }
 
     /// Whether there is no folder for the packages of this owner yet.
-    pub fn is_new(&self, owner: WorkspaceId) -> bool {
+    pub fn is_new(&self, owner: &Digest) -> bool {
         !self.files().join(owner.to_string()).exists()
     }
 

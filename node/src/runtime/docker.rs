@@ -1,42 +1,56 @@
 //! Containers through the Docker engine's API.
 //!
 //! Everything a container is not needed to do it is not able to do: no network, a read-only root,
-//! no capabilities, no way to gain privileges, not root, and a limit on CPU, memory, processes,
-//! open files, results and temporary files.
+//! no capabilities, no way to gain privileges, few system calls, not root, and a limit on CPU,
+//! memory, processes, open files, results and temporary files.
 
+mod blame;
+mod checks;
+mod confinement;
+mod fitness;
 mod host;
 mod images;
 mod meter;
-mod private;
+mod output;
 mod watch;
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker as Client;
-use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::container::AttachContainerResults;
 use bollard::errors::Error as EngineError;
-use bollard::models::{ContainerCreateBody, HealthConfig};
+use bollard::models::{ContainerCreateBody, HealthConfig, SystemInfo};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
 };
 use common::device::Device;
+use common::ids::WorkspaceId;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::logs::{Lines, LogBook};
-use crate::redact::Redactor;
-use crate::runtime::{Ended, Ending, Error, Launch};
-pub use images::Ready as Image;
+use crate::doctor::{self, Check};
+use crate::logs::LogBook;
+use crate::runtime::{Ended, Ending, Error, Launch, Said};
+use crate::users::Users;
+use blame::Stuck;
+use confinement::Confinement;
 use images::Ready;
+pub use images::{Images, Ready as Image};
 use meter::Meter;
+use output::{Pace, Signals, pump};
 use watch::watch;
 
 const LABEL: &str = "fanfold.node";
 /// How long a killed container and its last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Linux's own limits: 32 pages for one variable, a quarter of the stack for all.
+const VARIABLE_BYTES_MAX: usize = (128 << 10) - 1;
+const VARIABLES_BYTES_MAX: usize = 1 << 20;
 
 /// The container engine of this machine, as one node uses it.
 #[derive(Debug)]
@@ -44,9 +58,9 @@ pub struct Docker {
     client: Client,
     /// What the node's containers are labelled with.
     label: String,
-    /// `uid:gid` in every container.
-    user: String,
-    images: images::Images,
+    users: Users,
+    confinement: Confinement,
+    images: Images,
 }
 
 /// A container that is there, started or not.
@@ -56,11 +70,21 @@ pub struct Made {
 }
 
 impl Docker {
-    /// Connects to the local engine.
-    pub async fn connect(label: String, user: String) -> Result<Self, Error> {
-        let client = Client::connect_with_local_defaults().map_err(engine("be reached"))?;
-        let client = client.negotiate_version().await.map_err(engine("be reached"))?;
-        Ok(Self { client, label, user, images: images::Images::default() })
+    /// Connects to the local engine, which must be able to confine containers.
+    pub async fn connect(
+        label: String,
+        users: Users,
+        images: Images,
+    ) -> Result<Self, NotConnected> {
+        let (client, info) = reach().await?;
+        let confinement = Confinement::of(&info).map_err(NotConnected::Unconfined)?;
+        let users = if confinement.maps_users { Users::Mapped } else { users };
+        Ok(Self { client, label, users, confinement, images })
+    }
+
+    /// Makes a folder that containers of this workspace can write to, in one that is private.
+    pub fn writable_dir(&self, path: &Path, workspace: WorkspaceId) -> io::Result<()> {
+        self.users.writable_dir(path, workspace)
     }
 
     /// What the engine's machine has.
@@ -75,16 +99,6 @@ impl Docker {
             engine: format!("Docker {version}").trim_end().to_owned(),
             ..Device::default()
         })
-    }
-
-    /// Checks that the engine works, with nothing of a customer's.
-    ///
-    /// # Errors
-    /// The engine does not answer: the node cannot run anything.
-    pub async fn probe(&self) -> Result<(), Error> {
-        self.client.ping().await.map_err(engine("answer a ping"))?;
-        self.client.version().await.map_err(engine("say its version"))?;
-        Ok(())
     }
 
     /// Removes every container that this node made and that is still there: an earlier process
@@ -110,7 +124,11 @@ impl Docker {
         let Some(command) = launch.commands.first() else {
             return Err(Error::Unusable("the package gives nothing to run".into()));
         };
-        Ok(Made { id: self.create(launch, image, command).await? })
+        check_variables(launch)?;
+        match self.create(launch, image, command).await {
+            Ok(id) => Ok(Made { id }),
+            Err(error) => Err(self.blamed(launch, Stuck::NotMade, error).await),
+        }
     }
 
     /// Runs a container to its end, and again with the next command where the image lacks the
@@ -124,7 +142,8 @@ impl Docker {
         started: impl FnOnce() + Send,
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
-        let mut next = launch.commands.iter().skip(1);
+        let mut commands = launch.commands.iter();
+        let mut command = commands.next();
         loop {
             let error = match self.begin(&made.id).await {
                 Ok(output) => {
@@ -133,11 +152,18 @@ impl Docker {
                 }
                 Err(error) => error,
             };
-            let Some(command) = next.next().filter(|_| matches!(error, Error::Unusable(_))) else {
-                return Err(error);
+            let Some(next) = commands.next() else {
+                let program =
+                    command.and_then(|command| command.first()).map_or("", String::as_str);
+                let stuck = Stuck::at_start(self.code(&made.id).await, program);
+                return Err(self.blamed(launch, stuck, error).await);
             };
+            command = Some(next);
             self.remove(made).await;
-            made.id = self.create(launch, image, command).await?;
+            made.id = match self.create(launch, image, next).await {
+                Ok(id) => id,
+                Err(error) => return Err(self.blamed(launch, Stuck::NotMade, error).await),
+            };
         }
     }
 
@@ -151,8 +177,8 @@ impl Docker {
             image: Some(image.id.clone()),
             entrypoint: Some(command.to_vec()),
             cmd: Some(Vec::new()),
-            env: Some(launch.env.clone()),
-            user: Some(self.user.clone()),
+            env: Some(confinement::environment(launch)),
+            user: Some(self.users.of(launch.workspace).to_string()),
             working_dir: Some(super::APP.into()),
             labels: Some(HashMap::from([
                 (LABEL.to_owned(), self.label.clone()),
@@ -161,19 +187,20 @@ impl Docker {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             network_disabled: Some(true),
+            // An image's own may be no signal at all.
+            stop_signal: Some("SIGKILL".into()),
             // An image's own check would be a second program in the container.
             healthcheck: Some(HealthConfig {
                 test: Some(vec!["NONE".into()]),
                 ..HealthConfig::default()
             }),
-            host_config: Some(host::config(launch, image)),
+            host_config: Some(self.confinement.applied(host::config(launch, image))),
             ..ContainerCreateBody::default()
         };
         let name = format!("fanfold-{}", uuid::Uuid::new_v4().simple());
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let created =
-            self.client.create_container(Some(options), body).await.map_err(not_created)?;
-        Ok(created.id)
+        let created = self.client.create_container(Some(options), body).await;
+        Ok(created.map_err(engine("create a container"))?.id)
     }
 
     /// Starts a container with its output attached, so that not a line is missed.
@@ -185,7 +212,7 @@ impl Docker {
             .attach_container(id, Some(options))
             .await
             .map_err(engine("attach to a container"))?;
-        self.client.start_container(id, None).await.map_err(not_started)?;
+        self.client.start_container(id, None).await.map_err(engine("start a container"))?;
         Ok(output)
     }
 
@@ -199,7 +226,16 @@ impl Docker {
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
         let start = Instant::now();
-        let pump = tokio::spawn(pump(output, logs.clone(), launch.lease, launch.redactor.clone()));
+        let signals = Signals::default();
+        let pump = pump(
+            output,
+            logs.clone(),
+            launch.lease,
+            launch.redactor.clone(),
+            Pace::default(),
+            signals.clone(),
+        );
+        let pump = tokio::spawn(pump);
         let meter = Meter::start(self.client.clone(), id.to_owned());
         let exit = self.exit(id);
         tokio::pin!(exit);
@@ -207,9 +243,11 @@ impl Docker {
             code = &mut exit => Err(code),
             () = stop.cancelled() => Ok(Ending::Stopped),
             () = elapsed(launch.timeout) => Ok(Ending::Timeout),
+            () = signals.flooded.cancelled() => Ok(Ending::TooMuchOutput),
             ending = watch(&self.client, id, launch) => Ok(ending),
         };
         let wall = start.elapsed();
+        signals.ended.cancel();
         let ending = match cut_short {
             Err(code) => self.judge(id, code?).await,
             Ok(ending) => {
@@ -233,9 +271,7 @@ impl Docker {
             Some(Ok(response)) => Ok(response.status_code),
             Some(Err(EngineError::DockerContainerWaitError { code, .. })) => Ok(code),
             Some(Err(error)) => Err(engine("wait for a container")(error)),
-            None => {
-                Err(Error::Engine { doing: "wait for a container", message: "it hung up".into() })
-            }
+            None => Err(failed("wait for a container", "it hung up")),
         }
     }
 
@@ -249,6 +285,12 @@ impl Docker {
             Some(true) => Ending::OutOfMemory,
             _ => Ending::Exited(code),
         }
+    }
+
+    /// The exit code of a container that did not start.
+    async fn code(&self, id: &str) -> Option<i64> {
+        let container = self.client.inspect_container(id, None).await.ok()?;
+        container.state?.exit_code
     }
 
     async fn kill(&self, id: &str) {
@@ -270,59 +312,45 @@ impl Docker {
     }
 }
 
+/// What the local engine lacks to confine containers, and what it has.
+pub async fn examine() -> Result<Vec<Check>, Error> {
+    Ok(checks::engine(&reach().await?.1))
+}
+
+/// The local engine, and what it says of itself.
+async fn reach() -> Result<(Client, SystemInfo), Error> {
+    let client = Client::connect_with_local_defaults().map_err(engine("be reached"))?;
+    let client = client.negotiate_version().await.map_err(engine("be reached"))?;
+    let info = client.info().await.map_err(engine("describe its machine"))?;
+    Ok((client, info))
+}
+
+/// The local engine cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NotConnected {
+    #[error("no container engine can be used")]
+    Engine(#[from] Error),
+    #[error("the container engine cannot confine containers: {}", doctor::listed(.0))]
+    Unconfined(Vec<Check>),
+}
+
 /// Names what failed, for `map_err`.
 fn engine(doing: &'static str) -> impl FnOnce(EngineError) -> Error {
-    move |error| Error::Engine { doing, message: error.to_string() }
+    move |error| failed(doing, error.to_string())
 }
 
-/// All that differs between containers is the customer's, but for the folders on the node's disk:
-/// what the engine calls a bad request is the customer's fault.
-fn not_created(error: EngineError) -> Error {
-    if let EngineError::DockerResponseServerError { status_code: 400, message } = &error
-        && !message.contains("bind source path")
-    {
-        return Error::Unusable(format!("the image cannot be used: {message}"));
-    }
-    engine("create a container")(error)
+fn failed(doing: &'static str, said: impl Into<String>) -> Error {
+    Error::Engine { doing, source: Said(said.into()) }
 }
 
-/// A container that does not start because of what it should run is the customer's fault.
-fn not_started(error: EngineError) -> Error {
-    if let EngineError::DockerResponseServerError { message, .. } = &error {
-        let command = ["exec: \"", "executable file not found", "exec format error"];
-        if command.iter().any(|text| message.contains(text)) {
-            let why = message.rsplit("exec: ").next().unwrap_or(message);
-            return Error::Unusable(format!("the entrypoint cannot be started: {why}"));
-        }
-        // Something in the image is in the way of a folder of the contract.
-        if message.contains("to rootfs at") {
-            return Error::Unusable(format!("the image cannot be used: {message}"));
-        }
-        if message.contains("argument list too long") {
-            return Error::Unusable("the params and secrets are too large for a container".into());
-        }
+/// The kernel takes no longer variables, and not more of them, into a process.
+fn check_variables(launch: &Launch) -> Result<(), Error> {
+    let bytes: usize = launch.env.iter().map(|text| text.len() + 1).sum();
+    let longest = launch.env.iter().map(String::len).max().unwrap_or(0);
+    if longest > VARIABLE_BYTES_MAX || bytes > VARIABLES_BYTES_MAX {
+        return Err(Error::Unusable("the params and secrets are too large for a container".into()));
     }
-    engine("start a container")(error)
-}
-
-/// Reads a container's output to its end, so that it never waits for a reader.
-async fn pump(
-    mut output: AttachContainerResults,
-    logs: LogBook,
-    lease: common::task::Lease,
-    redactor: Redactor,
-) {
-    let (mut stdout, mut stderr) = (Lines::new(redactor.clone()), Lines::new(redactor));
-    while let Some(Ok(piece)) = output.output.next().await {
-        let lines = match &piece {
-            LogOutput::StdErr { message } => stderr.feed(message),
-            LogOutput::StdOut { message }
-            | LogOutput::StdIn { message }
-            | LogOutput::Console { message } => stdout.feed(message),
-        };
-        lines.into_iter().for_each(|line| logs.write(lease, line));
-    }
-    [stdout.rest(), stderr.rest()].into_iter().flatten().for_each(|line| logs.write(lease, line));
+    Ok(())
 }
 
 async fn elapsed(limit: Option<Duration>) {

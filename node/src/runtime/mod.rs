@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::ids::WorkspaceId;
 use common::protocol::{Inputs, Work};
 use common::resources::{Resources, Usage};
 use common::secret::{self, Secret};
@@ -18,6 +19,8 @@ use crate::caches::Mounted;
 use crate::disk::Share;
 use crate::redact::Redactor;
 
+/// Where everything of the contract is.
+const CONTRACT: &str = "/opt/fanfold";
 const APP: &str = "/opt/fanfold/app";
 const USER_CACHE: &str = "/opt/fanfold/cache/user";
 const SHARED_CACHE: &str = "/opt/fanfold/cache/shared";
@@ -26,6 +29,7 @@ const SHARED_CACHE: &str = "/opt/fanfold/cache/shared";
 #[derive(Debug, Clone)]
 pub struct Launch {
     pub lease: Lease,
+    pub workspace: WorkspaceId,
     /// Commands for the same thing; the next is tried where the image lacks the one before.
     pub commands: Vec<Vec<String>>,
     pub env: Vec<String>,
@@ -75,6 +79,8 @@ pub enum Ending {
     Exited(i64),
     Timeout,
     OutOfMemory,
+    /// It wrote to its output faster than any log can take, for too long.
+    TooMuchOutput,
     /// It wrote more than its package asks for.
     TooMuchWritten,
     /// The node's disk had too little free space left, and it had written most.
@@ -91,14 +97,26 @@ pub enum Error {
     /// The customer's package or image is at fault.
     #[error("{0}")]
     Unusable(String),
-    /// The node is at fault.
-    #[error("the container engine cannot {doing}: {message}")]
-    Engine { doing: &'static str, message: String },
+    /// The image cannot be pulled with what its server gave for it.
+    #[error("{0}")]
+    Unpullable(String),
+    /// The image cannot be pulled.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
+    /// The node is at fault. What the engine says may be a stranger's words: it is for the node's
+    /// owner alone.
+    #[error("the container engine cannot {doing}")]
+    Engine { doing: &'static str, source: Said },
     #[error("the image cannot be fetched")]
     Fetch(#[from] crate::transfer::Error),
     #[error("the node's disk")]
     Io(#[from] std::io::Error),
 }
+
+/// What a container engine says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Said(pub String);
 
 /// The folders of an attempt on the host.
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +171,7 @@ pub fn launch(
     }
     Ok(Launch {
         lease,
+        workspace: work.workspace,
         commands: commands(&work.image, &entrypoint),
         env,
         redactor: Redactor::default(),
@@ -211,6 +230,11 @@ mod tests {
 
     use super::*;
 
+    fn image() -> Image {
+        let image = format!("python@sha256:{}", Digest::of(b"")).parse().unwrap();
+        Image::Registry { image, secret: None }
+    }
+
     fn work(stage: Stage, entrypoint: &str) -> Work {
         Work {
             run: RunId::new(uuid::Uuid::from_u128(1)),
@@ -218,7 +242,7 @@ mod tests {
             package_owner: crate::testing::WORKSPACE,
             stage,
             package: Digest::of(b""),
-            image: Image::Registry { reference: "python:3".into() },
+            image: image(),
             entrypoint: entrypoint.into(),
             secrets: false,
             needs: Resources::new(1000, 256),
@@ -293,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_suffix_chooses_the_interpreter() {
-        let registry = Image::Registry { reference: "x".into() };
+        let registry = image();
         let first = |image: &Image, name: &str| {
             commands(image, Path::new(name)).into_iter().map(|c| c.join(" ")).collect::<Vec<_>>()
         };

@@ -78,9 +78,32 @@ pub async fn operators(
     Ok(found)
 }
 
+/// The most nodes of one workspace, tokens that may still join one included: each may hold
+/// connections and streams.
+pub const NODES_MAX: u64 = 1_000;
+
+/// Whether the workspace may have one more node.
+pub async fn has_room(db: &impl ConnectionTrait, operator: WorkspaceId) -> Result<bool, DbErr> {
+    let joined = Entity::find().filter(Column::Operator.eq(operator.uuid())).count(db).await?;
+    let invited = tokens::Entity::find()
+        .filter(tokens::Column::Operator.eq(operator.uuid()))
+        .filter(tokens::Column::Peer.is_null())
+        .filter(tokens::Column::ExpiresUs.gt(micros(clock::now())))
+        .count(db)
+        .await?;
+    Ok(joined + invited < NODES_MAX)
+}
+
 /// Makes a one-time token, good for an hour, with which a node joins this workspace.
 pub async fn issue_token(db: &Db, operator: WorkspaceId) -> Result<String, DbErr> {
     let token = format!("fn_{}", hex::encode(rand::random::<[u8; 32]>()));
+    // What was never used goes when the next is made, so that no workspace fills the table.
+    tokens::Entity::delete_many()
+        .filter(tokens::Column::Operator.eq(operator.uuid()))
+        .filter(tokens::Column::Peer.is_null())
+        .filter(tokens::Column::ExpiresUs.lte(micros(clock::now())))
+        .exec(db)
+        .await?;
     let row = tokens::ActiveModel {
         hash: Set(Digest::of(token.as_bytes()).to_string()),
         operator: Set(operator.uuid()),
