@@ -112,6 +112,7 @@ fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
         redactor: Redactor::default(),
         mounts: vec![app, shared],
         results,
+        user_cache_counted: user_cache.host.clone(),
         user_cache,
         user_cache_bytes_max: RESULTS_BYTES_MAX,
         needs: NEEDS,
