@@ -1,5 +1,5 @@
 //! Builds the small programs of `guest/`, which run inside containers: one static executable for
-//! each file, in `OUT_DIR`, for `include_bytes!`.
+//! each `NAME.rs` or `NAME/main.rs`, called `NAME`, in `OUT_DIR`, for `include_bytes!`.
 
 use std::env;
 use std::fs;
@@ -25,15 +25,18 @@ fn main() {
     println!("cargo::rerun-if-changed=guest");
     let out = env::var_os("OUT_DIR").expect("Cargo sets it");
     for entry in fs::read_dir("guest").expect("guest is a folder of this crate") {
-        let source = entry.expect("guest can be listed").path();
-        if source.extension().is_some_and(|kind| kind == "rs") {
-            build(&source, Path::new(&out));
+        let path = entry.expect("guest can be listed").path();
+        let name = path.file_stem().expect("an entry has a name");
+        let program = Path::new(&out).join(name);
+        if path.is_dir() {
+            build(&path.join("main.rs"), &program);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            build(&path, &program);
         }
     }
 }
 
-fn build(source: &Path, out: &Path) {
-    let name = source.file_stem().expect("a Rust file has a name");
+fn build(source: &Path, program: &Path) {
     let mut rustc = Command::new(env::var_os("RUSTC").expect("Cargo sets it"));
     rustc.args(OPTIONS).arg("--target").arg(env::var_os("TARGET").expect("Cargo sets it"));
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
@@ -41,7 +44,7 @@ fn build(source: &Path, out: &Path) {
         option.push(linker);
         rustc.arg(option);
     }
-    let status = rustc.arg("-o").arg(out.join(name)).arg(source).status();
+    let status = rustc.arg("-o").arg(program).arg(source).status();
     let built = status.is_ok_and(|status| status.success());
     assert!(
         built,

@@ -1,11 +1,13 @@
 //! What a command prints: results on stdout, everything else on stderr.
 //!
 //! Text that came from elsewhere (a job's name, a log line) may carry terminal commands, so text
-//! is printed without control characters. JSON is printed as the server sent it.
+//! is printed without control characters and invisible ones. JSON is printed as the server sent
+//! it, but for those characters, which are escaped.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use common::text::{escaped, shown};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -25,7 +27,7 @@ impl Output {
         lines: impl FnOnce() -> Vec<L>,
     ) -> Result<(), Failure> {
         match self {
-            Self::Json => print(json.trim_end()),
+            Self::Json => print(&escaped(json.trim_end())),
             Self::Text => lines().iter().try_for_each(line),
         }
     }
@@ -33,12 +35,12 @@ impl Output {
 
 /// Prints one line on stdout.
 pub fn line(text: impl Display) -> Result<(), Failure> {
-    print(&plain(&text.to_string()))
+    print(&shown(&text.to_string()))
 }
 
 /// Tells the person at the terminal something; a closed stderr is no reason to stop.
 pub fn note(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{}", plain(&text.to_string()));
+    let _ = writeln!(io::stderr().lock(), "{}", shown(&text.to_string()));
 }
 
 /// JSON text as indented lines, for eyes.
@@ -53,11 +55,6 @@ pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// The text without control characters; tabs stay.
-pub fn plain(text: &str) -> String {
-    text.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
-}
-
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| {
@@ -66,14 +63,4 @@ fn print(text: &str) -> Result<(), Failure> {
         }
         Failure::local("cannot write the output", error)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn terminal_commands_are_taken_out() {
-        assert_eq!(plain("a\u{1b}[2Jb\r\n\tc\u{9b}"), "a[2Jb\tc");
-    }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::is_plain;
+
 /// The most characters of one text about a machine.
 const TEXT_CHARS_MAX: usize = 128;
 const REGION_CHARS_MAX: usize = 64;
@@ -26,7 +28,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// The same, cut to what is taken from a stranger: short texts without control characters.
+    /// The same, cut to what is taken from a stranger: short texts of visible characters.
     #[must_use]
     pub fn tidied(mut self) -> Self {
         if !self.region.is_empty() && !is_region(&self.region) {
@@ -51,7 +53,7 @@ pub fn is_region(name: &str) -> bool {
 }
 
 fn tidy(text: &str) -> String {
-    let plain: String = text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect();
+    let plain: String = text.chars().filter(|c| is_plain(*c)).take(TEXT_CHARS_MAX).collect();
     plain.trim().to_owned()
 }
 
@@ -64,7 +66,7 @@ mod tests {
         let device = Device {
             region: "eu\0".to_owned(),
             os: "x".repeat(1 << 20),
-            cpu: " Xeon\n\0 ".to_owned(),
+            cpu: " Xeon\n\0\u{202e} ".to_owned(),
             gpus: vec!["T4\r".to_owned(); 1000],
             ..Device::default()
         };

@@ -38,6 +38,10 @@ const CONTRACT: [&str; 16] = [
     "USER_CACHE_DIR",
 ];
 
+/// Variables that the loader of every program heeds, and those of NVIDIA's tools: a donor's own
+/// programs read them when they prepare a container.
+const HOST_PREFIXES: [&str; 4] = ["GCONV_", "GLIBC_", "LD_", "NVIDIA_"];
+
 /// A text that no log shows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -66,7 +70,9 @@ pub struct Secret {
 pub fn is_variable(id: &str) -> bool {
     let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_';
     let first = id.bytes().next().is_some_and(letter);
-    first && id.bytes().all(|b| letter(b) || b.is_ascii_digit()) && !CONTRACT.contains(&id)
+    let is_taken =
+        CONTRACT.contains(&id) || HOST_PREFIXES.iter().any(|prefix| id.starts_with(prefix));
+    first && id.bytes().all(|b| letter(b) || b.is_ascii_digit()) && !is_taken
 }
 
 /// The variables of a container that hold these secrets.
@@ -143,6 +149,9 @@ mod tests {
     fn ids_that_no_variable_can_have_are_none() {
         for id in ["A", "_a1", "openai_KEY"] {
             assert!(is_variable(id), "{id}");
+        }
+        for id in ["LD_PRELOAD", "LD_AUDIT", "NVIDIA_VISIBLE_DEVICES", "GLIBC_TUNABLES"] {
+            assert!(!is_variable(id), "{id}");
         }
         for id in ["", "1A", "my-s3", "a.b", "A=B", "ä", "TASK_DIR", "SECRETS", "HOME", "A B"] {
             assert!(!is_variable(id), "{id}");

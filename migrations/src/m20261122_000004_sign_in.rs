@@ -22,7 +22,7 @@ impl MigrationTrait for Migration {
         for (table, column) in columns {
             manager.alter_table(Table::alter().table(table).add_column(column).take()).await?;
         }
-        for table in [codes(), ended_tokens()] {
+        for table in [codes(), ended_tokens(), access_codes()] {
             manager.create_table(table).await?;
         }
         // The first user of a server may have no e-mail address.
@@ -33,7 +33,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.get_connection().execute_unprepared("DROP INDEX users_by_email").await?;
-        for table in ["codes", "ended_tokens"] {
+        for table in ["codes", "ended_tokens", "access_codes"] {
             manager.drop_table(Table::drop().table(table).take()).await?;
         }
         for (table, column) in [
@@ -57,8 +57,18 @@ fn codes() -> TableCreateStatement {
         .col(ColumnDef::new("hash").text().not_null())
         // A profile in JSON, where the code also signs up.
         .col(ColumnDef::new("profile").text())
+        // The hash of the access code with which it was asked for, where its uses are counted.
+        .col(ColumnDef::new("access").text())
         .col(ColumnDef::new("tries").integer().not_null())
         .col(ColumnDef::new("expires_us").big_integer().not_null())
+        .take()
+}
+
+fn access_codes() -> TableCreateStatement {
+    Table::create()
+        .table("access_codes")
+        .col(ColumnDef::new("hash").text().not_null().primary_key())
+        .col(ColumnDef::new("uses").integer().not_null())
         .take()
 }
 

@@ -208,7 +208,7 @@ impl<R: Remote> Agent<R> {
             Ok(Orders::Refused(why)) => {
                 tracing::error!(why, "the server does not know this node");
                 self.tools.logs.failed();
-                Heard::Nothing
+                Heard::Refusal
             }
             Err(error) => {
                 tracing::warn!(%error, "the server was not reached; what runs goes on");

@@ -260,9 +260,8 @@ async fn prepare<R: Remote>(
 ) -> Result<Prepared, Stopped> {
     let _turn = turn(&tools.downloads).await?;
     dir_with_mode(folder, 0o755)?;
-    // The container's user is another one; nobody else gets as far as this folder.
-    dir_with_mode(results, 0o777)?;
     let (lease, work) = (attempt.lease, &attempt.work);
+    tools.engine.writable_dir(results, work.workspace)?;
     let package = tools.packages.get(&tools.remote, lease, work.package).await?;
     let temporary = tools.home.temporary();
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
+use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
 use common::protocol::{Cache, CacheFile};
 use common::task::Lease;
@@ -59,9 +60,9 @@ pub struct Caches {
     root: PathBuf,
     temporary: PathBuf,
     sizes: Sizes,
-    one_at_a_time: Keyed<Option<WorkspaceId>>,
+    one_at_a_time: Keyed<Option<Digest>>,
     lists: Mutex<Lists>,
-    in_use: Mutex<HashMap<WorkspaceId, Weak<()>>>,
+    in_use: Mutex<HashMap<Digest, Weak<()>>>,
     kept: Arc<Kept>,
 }
 
@@ -128,9 +129,9 @@ impl Caches {
     /// Removes that cache; gives whether there was one.
     pub async fn evict_oldest(&self) -> bool {
         let Some((_, place)) = self.kept.oldest(|place| self.is_idle(place)) else { return false };
-        let Some(workspace) = workspace_of(&place) else { return false };
-        let _only = self.one_at_a_time.lock(Some(workspace)).await;
-        let (_in_use, alone) = self.enter(workspace);
+        let Some(owner) = owner_of(&place) else { return false };
+        let _only = self.one_at_a_time.lock(Some(owner)).await;
+        let (_in_use, alone) = self.enter(owner);
         if alone && let Err(error) = self.remove(place.clone()).await {
             tracing::warn!(%error, place = %place.display(), "an old cache cannot be removed");
             self.kept.forget(&place);
@@ -141,9 +142,10 @@ impl Caches {
     /// A container of the workspace has ended: what it left is counted, and too much is cleared.
     pub async fn left(&self, workspace: WorkspaceId, mounted: Mounted) {
         drop(mounted);
-        let _only = self.one_at_a_time.lock(Some(workspace)).await;
-        let (_in_use, alone) = self.enter(workspace);
-        let place = self.root.join("users").join(workspace.to_string());
+        let owner = owner(workspace);
+        let _only = self.one_at_a_time.lock(Some(owner)).await;
+        let (_in_use, alone) = self.enter(owner);
+        let place = self.root.join("users").join(owner.to_string());
         if alone && let Err(error) = self.clear_if_full(&place).await {
             tracing::warn!(%error, place = %place.display(), "a full cache cannot be cleared");
         }
@@ -161,9 +163,8 @@ impl Caches {
 
     fn is_idle(&self, place: &Path) -> bool {
         let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        workspace_of(place).is_some_and(|workspace| {
-            in_use.get(&workspace).is_none_or(|users| users.strong_count() == 0)
-        })
+        owner_of(place)
+            .is_some_and(|owner| in_use.get(&owner).is_none_or(|users| users.strong_count() == 0))
     }
 
     /// The caches for a container of this workspace, with all that was uploaded for them.
@@ -178,9 +179,10 @@ impl Caches {
             let folder = self.folder(&self.root.join("shared"), SHARED_MODE)?;
             self.bring(remote, lease, Cache::Shared, folder).await?
         };
-        let _only = self.one_at_a_time.lock(Some(workspace)).await;
-        let (in_use, alone) = self.enter(workspace);
-        let place = self.root.join("users").join(workspace.to_string());
+        let owner = owner(workspace);
+        let _only = self.one_at_a_time.lock(Some(owner)).await;
+        let (in_use, alone) = self.enter(owner);
+        let place = self.root.join("users").join(owner.to_string());
         if alone {
             self.clear_if_full(&place).await?;
         }
@@ -266,14 +268,14 @@ impl Caches {
     }
 
     /// Notes that a container of the workspace uses its cache; says whether it is the only one.
-    fn enter(&self, workspace: WorkspaceId) -> (Arc<()>, bool) {
+    fn enter(&self, owner: Digest) -> (Arc<()>, bool) {
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
         in_use.retain(|_, users| users.strong_count() > 0);
-        if let Some(users) = in_use.get(&workspace).and_then(Weak::upgrade) {
+        if let Some(users) = in_use.get(&owner).and_then(Weak::upgrade) {
             return (users, false);
         }
         let users = Arc::new(());
-        in_use.insert(workspace, Arc::downgrade(&users));
+        in_use.insert(owner, Arc::downgrade(&users));
         (users, true)
     }
 
@@ -305,7 +307,7 @@ impl Caches {
         found.sort();
         let too_many = found.len().saturating_sub(WORKSPACES_MAX);
         for (_, place) in found.into_iter().take(too_many) {
-            if workspace_of(&place).is_none() || self.is_idle(&place) {
+            if owner_of(&place).is_none() || self.is_idle(&place) {
                 self.remove(place).await?;
             }
         }
@@ -334,8 +336,13 @@ impl Caches {
     }
 }
 
+/// What stands for a workspace in paths: containers can read them, and must not learn its id.
+fn owner(workspace: WorkspaceId) -> Digest {
+    Digest::of(workspace.uuid().as_bytes())
+}
+
 /// Whose cache lies there.
-fn workspace_of(place: &Path) -> Option<WorkspaceId> {
+fn owner_of(place: &Path) -> Option<Digest> {
     place.file_name()?.to_str()?.parse().ok()
 }
 

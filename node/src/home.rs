@@ -11,12 +11,20 @@ use common::digest::Digest;
 
 use crate::DiskShare;
 use crate::disk::{self, count};
+use crate::users::User;
+
+/// Homes of people. What containers see must not lie there, for they can read its path.
+const HOMES: [&str; 3] = ["/home", "/root", "/Users"];
+/// Where it lies instead, if that is the same disk.
+const NEUTRAL: &str = "/var/lib/fanfold";
 
 /// A locked data folder. The lock ends with the process, however it ends.
 #[derive(Debug)]
 pub struct Home {
     root: PathBuf,
-    user: (u32, u32),
+    /// What containers see of it: the same folder, or one whose path names nobody.
+    seen: PathBuf,
+    owner: User,
     _lock: File,
 }
 
@@ -53,7 +61,9 @@ impl Home {
         remove_file(&probe).map_err(failed)?;
         File::create(&probe).map_err(failed)?;
         let owner = fs::metadata(&probe).map_err(failed)?;
-        let home = Self { root, user: (owner.uid(), owner.gid()), _lock: lock };
+        let owner = User { uid: owner.uid(), gid: owner.gid() };
+        let seen = seen(&root, owner).map_err(failed)?;
+        let home = Self { root, seen, owner, _lock: lock };
         for dir in [home.work(), home.temporary()] {
             remove_tree(&dir).map_err(failed)?;
             private_dir(&dir).map_err(failed)?;
@@ -64,21 +74,21 @@ impl Home {
 
     /// Where attempts have their working folders; empty at each start.
     pub fn work(&self) -> PathBuf {
-        self.root.join("work")
+        self.seen.join("work")
     }
 
     /// Where things are made before they are moved into place; empty at each start.
     pub fn temporary(&self) -> PathBuf {
-        self.root.join("temporary")
+        self.seen.join("temporary")
     }
 
     pub fn packages(&self) -> PathBuf {
-        self.root.join("packages")
+        self.seen.join("packages")
     }
 
     /// What containers find from one task to the next.
     pub fn caches(&self) -> PathBuf {
-        self.root.join("caches")
+        self.seen.join("caches")
     }
 
     /// The bounds of what the node takes of the disk.
@@ -86,8 +96,8 @@ impl Home {
         let budget = match share.bytes {
             Some(bytes) => bytes,
             None => {
-                let own = count::tree(&self.root);
-                disk::free_bytes(&self.root)?.saturating_add(own)
+                let own = count::tree(&self.seen);
+                disk::free_bytes(&self.seen)?.saturating_add(own)
                     / 2
                     / u64::from(share.nodes.max(1))
             }
@@ -102,18 +112,41 @@ impl Home {
 
     /// What containers of this folder's node are labelled with: the same after a restart.
     pub fn label(&self) -> String {
-        Digest::of(self.root.as_os_str().as_encoded_bytes()).to_string()[..32].to_owned()
+        label(&self.root)
     }
 
-    /// The user that containers run as, as the engine writes it: never root.
-    pub fn container_user(&self) -> String {
-        let (uid, gid) = match self.user {
-            (0, _) => (65534, 65534),
-            (uid, 0) => (uid, uid),
-            other => other,
-        };
-        format!("{uid}:{gid}")
+    /// The node's own user.
+    pub const fn owner(&self) -> User {
+        self.owner
     }
+}
+
+/// What containers of a folder's node are labelled with.
+fn label(root: &Path) -> String {
+    Digest::of(root.as_os_str().as_encoded_bytes()).to_string()[..32].to_owned()
+}
+
+/// Whether a folder's path names a user of this machine.
+pub fn names_somebody(path: &Path) -> bool {
+    HOMES.iter().any(|home| path.starts_with(home))
+}
+
+/// The folder for what containers see; `containers` in the data folder leads to it.
+fn seen(root: &Path, owner: User) -> io::Result<PathBuf> {
+    if !names_somebody(root) || owner.uid != 0 {
+        return Ok(root.to_owned());
+    }
+    let base = Path::new(NEUTRAL);
+    let seen = base.join(label(root));
+    private_dir(base)?;
+    if fs::metadata(base)?.dev() != fs::metadata(root)?.dev() {
+        return Ok(root.to_owned());
+    }
+    private_dir(&seen)?;
+    let link = root.join("containers");
+    remove_file(&link)?;
+    std::os::unix::fs::symlink(&seen, link)?;
+    Ok(seen)
 }
 
 /// Makes a folder that only the node's own user may enter.
@@ -208,6 +241,27 @@ mod tests {
     }
 
     #[test]
+    fn containers_see_no_path_that_names_somebody() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        assert_eq!(home.work(), dir.path().canonicalize().unwrap().join("work"));
+        if home.owner().uid != 0 {
+            println!("skipped: only root can choose another folder");
+            return;
+        }
+
+        let somebody = tempfile::tempdir_in("/root").unwrap();
+        let home = Home::open(somebody.path()).unwrap();
+
+        let seen = somebody.path().join("containers").canonicalize().unwrap();
+        for folder in [home.work(), home.temporary(), home.packages(), home.caches()] {
+            assert!(!names_somebody(&folder) && folder.starts_with(&seen), "{folder:?}");
+        }
+        assert!(home.key_file().starts_with(somebody.path()));
+        fs::remove_dir_all(seen).unwrap();
+    }
+
+    #[test]
     fn leftovers_are_removed_and_packages_stay() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(dir.path()).unwrap();
@@ -223,6 +277,5 @@ mod tests {
         assert!(!home.temporary().join("old").exists());
         assert!(home.packages().join("old").exists());
         assert_eq!(home.label(), label);
-        assert!(!home.container_user().starts_with("0:"));
     }
 }

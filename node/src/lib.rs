@@ -10,6 +10,7 @@ mod cache;
 mod caches;
 mod device;
 mod disk;
+pub mod doctor;
 pub mod guest;
 mod home;
 mod keyed;
@@ -23,8 +24,9 @@ mod slots;
 #[cfg(test)]
 mod testing;
 mod transfer;
+mod users;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::device::{Device, is_region};
@@ -37,10 +39,13 @@ use crate::cache::Packages;
 use crate::caches::Caches;
 pub use crate::caches::Sizes as CacheSizes;
 use crate::disk::Disk;
+use crate::doctor::{Check, Severity};
 use crate::home::Home;
 use crate::link::Link;
 use crate::logs::LogBook;
-use crate::runtime::docker::Docker;
+use crate::runtime::docker::{Docker, NotConnected};
+use crate::users::Users;
+pub use crate::users::{IdRange, Jobs};
 
 /// Attempts that fetch at the same time, and as many that store.
 const TRANSFERS_AT_ONCE: usize = 8;
@@ -65,6 +70,10 @@ pub struct Options {
     /// Whether the buckets that the server sends the node to may be at private and loopback
     /// addresses.
     pub allow_private_addresses: bool,
+    /// The users that containers run as, one for each workspace.
+    pub container_uids: IdRange,
+    /// Whose jobs the node runs: those of strangers need users of their own.
+    pub jobs: Jobs,
     /// What the node may take of the disk.
     pub disk: DiskShare,
     /// What the caches of containers may take of it.
@@ -92,7 +101,11 @@ pub enum Error {
     Home(#[from] home::Error),
     #[error("region: {0:?} must be letters, digits, -, _ and ., at most 64")]
     Region(String),
-    #[error("no container engine can be used")]
+    #[error(transparent)]
+    Users(#[from] users::Error),
+    #[error(transparent)]
+    Unusable(#[from] NotConnected),
+    #[error("the container engine fails")]
     Engine(#[from] runtime::Error),
     #[error("the caches cannot be opened")]
     Cache(#[source] std::io::Error),
@@ -106,14 +119,17 @@ pub enum Error {
 ///
 /// # Errors
 ///
-/// Only at the start: where the region is no name, where the data folder is in use or not writable, where no container engine
-/// answers, or where a server address is none.
+/// Only at the start: where the region is no name, where the data folder is in use or not writable,
+/// where no container engine answers or it cannot confine containers, or where a server address is
+/// none.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
     if !options.region.is_empty() && !is_region(&options.region) {
         return Err(Error::Region(options.region));
     }
     let home = Home::open(&options.data_dir)?;
-    let engine = Docker::connect(home.label(), home.container_user()).await?;
+    let users = Users::new(&home, options.container_uids, options.jobs)?;
+    let engine = Docker::connect(home.label(), users).await?;
+    warn_of(&options.data_dir, users).await;
     let left = engine.remove_leftovers().await?;
     if left > 0 {
         tracing::info!(left, "containers of an earlier process removed");
@@ -173,6 +189,19 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     tools.engine.remove_leftovers().await?;
     tracing::info!(node = options.label, "node stopped");
     Ok(())
+}
+
+/// Tells the owner what would protect the machine better.
+async fn warn_of(data_dir: &Path, users: Users) {
+    let mut checks = doctor::examine().await;
+    checks.push(doctor::data_dir(data_dir));
+    checks.retain(|check| check.severity == Severity::Warning);
+    for Check { name, found, advice, .. } in checks {
+        tracing::warn!(name, found, advice, "this machine can be protected better");
+    }
+    if let Users::Own(user) = users {
+        tracing::warn!(%user, "containers run as the node's own user: only for jobs that you trust");
+    }
 }
 
 /// What a machine lends where its owner does not say.

@@ -57,10 +57,11 @@ impl LogBook {
         self.lock().entry(lease).or_default().note(level, text.into());
     }
 
-    /// Adds a line that a container wrote.
-    pub fn write(&self, lease: Lease, text: String) {
-        self.lock().entry(lease).or_default().push(text);
+    /// Adds a line that a container wrote; says whether more of them are wanted.
+    pub fn write(&self, lease: Lease, text: String) -> bool {
+        let wanted = self.lock().entry(lease).or_default().push(text);
         self.inner.written.notify_one();
+        wanted
     }
 
     /// Waits until something was written since the last wait.
@@ -150,9 +151,9 @@ impl Log {
         self.unsent < self.end()
     }
 
-    fn push(&mut self, mut text: String) {
+    fn push(&mut self, mut text: String) -> bool {
         if self.cut || self.ended {
-            return;
+            return false;
         }
         self.bytes += text.len();
         if self.end() - self.noted >= LINES_MAX || self.bytes > ATTEMPT_BYTES_MAX {
@@ -160,6 +161,7 @@ impl Log {
             text = CUT.to_owned();
         }
         self.lines.push(LogLine { at_us: now_us(), level: Level::Unknown, text });
+        !self.cut
     }
 
     /// A flood of the container's own does not hide how it ended.

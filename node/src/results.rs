@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::digest::{Digest, Digester};
 use common::protocol::{NAME_BYTES_MAX, OUTPUTS_MAX};
+use common::text::is_plain;
 
 use crate::disk::count::{DEPTH_MAX, ENTRIES_MAX};
 
@@ -79,7 +80,7 @@ pub fn collect(folder: &Path, bytes_max: u64) -> Result<Vec<ResultFile>, Error> 
 
 fn name(prefix: &str, file: &std::ffi::OsStr) -> Result<String, Error> {
     let name = format!("{prefix}{}", file.to_string_lossy());
-    let odd = |c: char| c.is_control() || c == '\\' || c == char::REPLACEMENT_CHARACTER;
+    let odd = |c: char| !is_plain(c) || c == '\\' || c == char::REPLACEMENT_CHARACTER;
     if name.len() > NAME_BYTES_MAX || name.contains(odd) {
         return Err(Error::Name(name.chars().take(NAME_BYTES_MAX).collect()));
     }

@@ -23,6 +23,7 @@ use crate::link::{Error, Fetched};
 use crate::logs::LogBook;
 use crate::remote::Remote;
 use crate::runtime::docker::Docker;
+use crate::users::{IdRange, Jobs, Users};
 
 /// A static program that is a whole system.
 pub const BUSYBOX: &str = "/bin/busybox";
@@ -221,7 +222,8 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
         return None;
     }
     let home = Home::open(&dir.join("home")).unwrap();
-    let engine = match Docker::connect(home.label(), home.container_user()).await {
+    let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
+    let engine = match Docker::connect(home.label(), users).await {
         Ok(engine) => engine,
         Err(error) => {
             println!("skipped: {error}");

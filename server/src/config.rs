@@ -25,7 +25,7 @@ pub struct Config {
     pub database_url: Hidden,
     pub public_url: String,
     pub promotional_credits: Credits,
-    pub sign_up_codes: Vec<Hidden>,
+    pub sign_up_codes: Vec<SignUpCode>,
     pub trusted_proxies: Vec<IpAddr>,
     pub limits: LimitsConfig,
     pub mail: Option<MailConfig>,
@@ -52,6 +52,23 @@ pub struct S3Config {
     pub endpoint: Option<String>,
     pub access_key: String,
     pub secret_key: Hidden,
+}
+
+/// What lets people sign up.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum SignUpCode {
+    /// As often as anybody likes.
+    Unlimited(Hidden),
+    Limited(LimitedCode),
+}
+
+/// A code that so many new accounts can be made with.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitedCode {
+    pub code: Hidden,
+    pub uses: NonZeroU32,
 }
 
 /// How often may be asked.
@@ -219,6 +236,25 @@ mod tests {
 
         assert_eq!(mail.unwrap().tls, MailTls::Starttls);
         assert!(with("[mail]\nhost = \"h\"").unwrap_err().to_string().contains("from"));
+    }
+
+    #[test]
+    fn a_sign_up_code_may_have_a_number_of_uses() {
+        let with = |codes: &str| {
+            let figment = Figment::new().merge(Toml::string(include_str!("default.toml")));
+            figment.merge(Toml::string(codes)).extract::<Config>().map_err(Box::new)
+        };
+
+        let config =
+            with("sign_up_codes = [\"a\", { code = \"b\", uses = 2 }]").unwrap().sign_up_codes;
+
+        let uses = NonZeroU32::new(2).unwrap();
+        let limited = LimitedCode { code: Hidden("b".to_owned()), uses };
+        assert_eq!(
+            config,
+            [SignUpCode::Unlimited(Hidden("a".to_owned())), SignUpCode::Limited(limited)]
+        );
+        assert!(with("sign_up_codes = [{ code = \"b\", uses = 0 }]").is_err());
     }
 
     #[test]

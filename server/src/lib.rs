@@ -20,4 +20,5 @@ pub mod store;
 pub mod vitals;
 
 pub use config::Config;
-pub use server::{Credentials, Error, Server, rotate_secrets_key};
+pub use server::{Credentials, Error, Server, check, rotate_secrets_key};
+pub use store::UnreadableRow;

@@ -3,12 +3,14 @@
 //! Letters wait in a short queue, so that no answer waits for a mail server, or tells by its delay
 //! whether a letter was sent. A server without SMTP writes the codes to its log, for its owner.
 
+pub mod email;
+
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +128,9 @@ fn transport(config: &MailConfig) -> Result<Transport, lettre::transport::smtp::
 }
 
 async fn send(transport: &Transport, from: &Mailbox, letter: Letter) {
-    let message = letter.to.parse::<Mailbox>().ok().and_then(|to| {
+    // Read as an address alone: with a name beside it the letter would go elsewhere.
+    let message = letter.to.parse::<Address>().ok().and_then(|to| {
+        let to = Mailbox::new(None, to);
         let message = Message::builder().from(from.clone()).to(to).subject(letter.subject);
         message.body(letter.text).ok()
     });
@@ -251,6 +255,7 @@ mod tests {
         tokio::spawn(sending);
 
         mail.code("no address at all", &issued());
+        mail.code("x<victim@example.com>", &issued());
         mail.code("ada@example.com", &issued());
 
         let letter = post.letter().await;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, App, Settings};
+use crate::api::{self, AccessCode, App, Settings};
 use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
 use crate::data::address::Guard;
@@ -21,7 +21,7 @@ use crate::p2p::{self, Hub};
 use crate::purge;
 use crate::registry::Registries;
 use crate::secrets::{self, Resealed, Secrets};
-use crate::store::{self, Db, accounts, nodes};
+use crate::store::{self, Db, UnreadableRow, accounts, nodes};
 use crate::vitals::Vitals;
 
 /// A running server. Dropping it stops nothing; call `stop`.
@@ -97,10 +97,7 @@ impl Server {
         let vitals = Vitals::new(stop.clone());
         tasks.spawn(vitals.clone().attend_fallible("the coordinator", engine));
         let hub = Hub::start(
-            p2p::Options {
-                listen: config.p2p_listen.clone(),
-                key_file: config.data_dir.join("keys").join("p2p.key"),
-            },
+            hub_options(&config),
             p2p::Parts {
                 db: db.clone(),
                 coordinator: coordinator.clone(),
@@ -185,6 +182,14 @@ impl Server {
     }
 }
 
+fn hub_options(config: &Config) -> p2p::Options {
+    p2p::Options {
+        listen: config.p2p_listen.clone(),
+        key_file: config.data_dir.join("keys").join("p2p.key"),
+        limits: p2p::Limits::default(),
+    }
+}
+
 /// What sends letters, if the owner has named a mail server.
 fn mail(
     config: &Config,
@@ -215,10 +220,18 @@ pub async fn rotate_secrets_key(config: &Config) -> Result<Resealed, Error> {
     Ok(resealed)
 }
 
+/// Finds the stored rows that cannot be read. The server must not be running.
+pub async fn check(config: &Config) -> Result<Vec<UnreadableRow>, Error> {
+    let db = store::open(&config.database()).await?;
+    let found = store::check(&db).await?;
+    db.close().await?;
+    Ok(found)
+}
+
 fn settings(config: &Config, token_key: [u8; 32]) -> Settings {
     Settings {
         token_key,
-        access_codes: config.sign_up_codes.iter().map(|code| code.0.clone()).collect(),
+        access_codes: config.sign_up_codes.iter().map(AccessCode::from).collect(),
         welcome: config.promotional_credits,
         trusted_proxies: config.trusted_proxies.clone(),
         limits: config.limits,

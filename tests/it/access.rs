@@ -12,8 +12,8 @@ use server::data::key::{BlobKey, Whose};
 use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
-use crate::set::{Set, chunk, refusal};
-use crate::world::{WORKSPACE, lease, spec};
+use harness::set::{Set, chunk, refusal};
+use harness::world::{WORKSPACE, lease, spec};
 
 fn secret(id: &str, value: &str) -> Secret {
     Secret {

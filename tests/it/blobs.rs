@@ -1,25 +1,23 @@
 //! Bytes between nodes and the hub: real swarms over loopback.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use common::digest::Digest;
-use common::protocol::{BLOB_PROTOCOL, BlobReply, BlobRequest, FRAME_BYTES_MAX, frame};
+use common::protocol::{BlobReply, BlobRequest, FRAME_BYTES_MAX, frame};
 use common::spec::result_name;
 use common::task::Stage;
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use node::link::Link;
 use server::coordinator::leases::LiveInputs;
 use server::data::key::BlobKey;
-use server::p2p::Hub;
 use server::store::tasks::{OutputView, TaskOutputs};
 use tokio::io::AsyncReadExt as _;
 
-use crate::set::{Set, chunk, refusal};
-use crate::world::{lease, table};
+use harness::peer::Peer;
+use harness::set::{Set, chunk, refusal};
+use harness::world::{lease, table};
 
 #[tokio::test]
 async fn a_chunk_is_read_from_any_offset() -> Result<()> {
@@ -240,14 +238,15 @@ async fn frames_that_make_no_sense_cost_only_their_stream() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(Stage::Process, 1);
     let link = set.holder(lease, chunk())?;
-    let (mut control, server) = stranger(&set.hub).await?;
+    let mut peer = Peer::call(&set.hub).await?;
+    set.world.join_now(&peer.id.to_string());
     let too_long = u32::try_from(FRAME_BYTES_MAX)? + 1;
     let mut trailing = frame::encode(&BlobRequest::Inputs { lease })?;
     trailing.push(0);
     trailing[3] += 1;
 
     for sent in [&too_long.to_be_bytes()[..], &[0, 0, 0, 2, 0xff, 0xff], &trailing] {
-        let mut stream = control.open_stream(server, StreamProtocol::new(BLOB_PROTOCOL)).await?;
+        let mut stream = peer.stream().await?;
         stream.write_all(sent).await?;
         stream.flush().await?;
         let mut answer = Vec::new();
@@ -264,12 +263,13 @@ async fn a_flood_of_streams_is_turned_away_and_others_are_served() -> Result<()>
     let set = Set::new().await?;
     let lease = lease(Stage::Process, 1);
     let link = set.holder(lease, chunk())?;
-    let (mut control, server) = stranger(&set.hub).await?;
+    let mut peer = Peer::call(&set.hub).await?;
+    set.world.join_now(&peer.id.to_string());
     // Eight silent streams take all places of their peer.
     let mut silent = Vec::new();
     let mut answer = None;
     while answer.is_none() && silent.len() < 40 {
-        let mut stream = control.open_stream(server, StreamProtocol::new(BLOB_PROTOCOL)).await?;
+        let mut stream = peer.stream().await?;
         if silent.len() >= 8 {
             stream.write_all(&frame::encode(&BlobRequest::Inputs { lease })?).await?;
             stream.flush().await?;
@@ -294,37 +294,6 @@ async fn read(link: &Link, request: BlobRequest) -> Result<Vec<u8>> {
     fetched.reader.read_to_end(&mut bytes).await?;
     ensure!(bytes.len() as u64 == fetched.bytes, "as many bytes as announced");
     Ok(bytes)
-}
-
-#[derive(libp2p::swarm::NetworkBehaviour)]
-struct Stranger {
-    ping: libp2p::ping::Behaviour,
-    streams: libp2p_stream::Behaviour,
-}
-
-/// A peer of no manners, connected to the hub. It answers pings, or it would be cut off.
-async fn stranger(hub: &Hub) -> Result<(libp2p_stream::Control, PeerId)> {
-    let behaviour = Stranger {
-        ping: libp2p::ping::Behaviour::default(),
-        streams: libp2p_stream::Behaviour::new(),
-    };
-    let control = behaviour.streams.new_control();
-    let mut swarm: Swarm<Stranger> = libp2p::SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_tcp(Default::default(), libp2p::noise::Config::new, libp2p::yamux::Config::default)?
-        .with_behaviour(|_| behaviour)?
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
-        .build();
-    swarm.dial(hub.addresses()[0].parse::<Multiaddr>()?)?;
-    let server = loop {
-        if let libp2p::swarm::SwarmEvent::ConnectionEstablished { peer_id, .. } =
-            swarm.select_next_some().await
-        {
-            break peer_id;
-        }
-    };
-    tokio::spawn(swarm.for_each(|_| std::future::ready(())));
-    Ok((control, server))
 }
 
 /// An http server for one request: its URL, and what it was asked.

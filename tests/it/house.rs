@@ -13,7 +13,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("bollard::", &["node/src/runtime/", "cli/src/image.rs", "cli/src/bench/container.rs"]),
     ("libp2p::", &["server/src/p2p/", "node/src/link/"]),
     ("libp2p_stream::", &["server/src/p2p/", "node/src/link/"]),
-    ("lettre::", &["server/src/mail.rs"]),
+    ("lettre::", &["server/src/mail.rs", "server/src/mail/"]),
     ("rust_decimal::", &["common/src/credits.rs", "common/src/exchange.rs", "common/src/price.rs"]),
     ("Utc::now(", &["server/src/clock.rs", "node/src/"]),
     ("SystemTime::now(", &["node/src/"]),

@@ -12,6 +12,4 @@ mod hello_world;
 mod house;
 mod main_job;
 mod messages;
-mod set;
 mod sources;
-mod world;

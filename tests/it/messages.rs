@@ -9,8 +9,8 @@ use libp2p::PeerId;
 use node::link::Link;
 use tokio_util::sync::CancellationToken;
 
-use crate::set::{Set, chunk, hub, refusal};
-use crate::world::{World, lease, message};
+use harness::set::{Set, chunk, hub, refusal};
+use harness::world::{World, lease, message};
 
 #[tokio::test]
 async fn a_node_joins_by_its_token_and_its_good_receipts_arrive() -> Result<()> {

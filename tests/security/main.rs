@@ -1,5 +1,8 @@
 //! Attacks: what strangers, customers and operators must not be able to do, tried on the real product.
 
 mod disk;
+mod escape;
 mod secrets;
+mod strangers;
 mod tenants;
+mod unreadable;

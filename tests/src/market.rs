@@ -193,7 +193,9 @@ impl Market {
     fn run_node(&mut self, number: usize, token: &str) -> Result<()> {
         let address = text(&self.endpoint()?["nodes"][0])?;
         let folder = self.node_folder(number).display().to_string();
-        let mut args = vec!["node", "--server", &address, "--data-dir", &folder];
+        // For whoever runs the tests without root's rights.
+        let mut args =
+            vec!["node", "--server", &address, "--data-dir", &folder, "--run-as-own-user"];
         if !token.is_empty() {
             args.extend(["--token", token]);
         }

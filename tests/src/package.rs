@@ -43,6 +43,12 @@ impl Package {
         self
     }
 
+    /// The same with another file.
+    pub fn with_file(mut self, path: &str, bytes: &[u8]) -> Self {
+        self.files.push((path.to_owned(), bytes.to_vec()));
+        self
+    }
+
     /// Which of the two families it is pushed to.
     pub fn family(&self) -> &'static str {
         if self.kind == "app" { "apps" } else { "engines" }

@@ -80,6 +80,8 @@ async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure>
         region: String::new(),
         gpus: Some(Vec::new()),
         allow_private_addresses: false,
+        container_uids: node::IdRange::default(),
+        jobs: node::Jobs::OfOne,
         disk: node::DiskShare { bytes: Some(16 << 30), keep_free: 0, nodes: 1 },
         caches: node::CacheSizes::default(),
         label: "bench".to_owned(),

@@ -2,14 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::{disk, signals};
+use clap::Subcommand;
+
+use super::{disk, doctor, folder, signals};
 use crate::failure::Failure;
 
 /// Tasks whose data a node fetches before it is their turn.
 pub const PREFETCH: u32 = 2;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    chore: Option<Chore>,
     /// Where the server listens for nodes, such as /ip4/203.0.113.7/tcp/8701; may be repeated
     #[arg(long = "server", required = true, value_name = "MULTIADDR")]
     servers: Vec<String>,
@@ -17,8 +22,8 @@ pub struct Args {
     #[arg(long, env = "FANFOLD_NODE_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Folder for the node's key and cache
-    #[arg(long)]
-    data_dir: PathBuf,
+    #[arg(long, required = true)]
+    data_dir: Option<PathBuf>,
     /// Let the buckets that the server sends the node to be at private and loopback addresses
     #[arg(long, env = "FANFOLD_DATA__ALLOW_PRIVATE_ADDRESSES")]
     allow_private_addresses: bool,
@@ -28,6 +33,12 @@ pub struct Args {
     /// The most that the cache for everybody may take of the disk, in GiB
     #[arg(long, default_value_t = 50, value_name = "GIB", value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
     shared_cache: u64,
+    /// Users and groups that containers run as, one for each workspace: numbers that nobody has
+    #[arg(long, env = "FANFOLD_NODE_CONTAINER_UIDS", default_value_t, value_name = "FIRST-LAST")]
+    container_uids: node::IdRange,
+    /// Without root's rights, run all containers as your own user: only for jobs that you trust
+    #[arg(long)]
+    run_as_own_user: bool,
     #[command(flatten)]
     disk: disk::Lent,
     #[command(flatten)]
@@ -35,6 +46,14 @@ pub struct Args {
     /// What the node is called in lists
     #[arg(long, default_value = "")]
     label: String,
+}
+
+/// What is done on a machine, whether a node runs there or not.
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Say what this machine lacks for running strangers' code; exit code 5 where a node would
+    /// refuse to start
+    Doctor(doctor::Args),
 }
 
 /// What a node says of itself, beside its size.
@@ -49,16 +68,23 @@ pub struct Place {
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
+    if let Some(Chore::Doctor(args)) = args.chore {
+        return doctor::run(args).await;
+    }
     let stop = signals::stop()?;
+    let data_dir = args.data_dir.unwrap_or_default();
+    folder::make_private(&data_dir)?;
     let options = node::Options {
         server: args.servers,
         token: args.token,
-        data_dir: args.data_dir,
+        data_dir,
         capacity: None,
         prefetch: PREFETCH,
         region: args.place.region,
         gpus: args.place.gpus,
         allow_private_addresses: args.allow_private_addresses,
+        container_uids: args.container_uids,
+        jobs: if args.run_as_own_user { node::Jobs::OfOne } else { node::Jobs::OfStrangers },
         disk: args.disk.share(1),
         caches: node::CacheSizes {
             user_bytes: args.user_cache << 30,

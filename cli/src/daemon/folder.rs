@@ -1,7 +1,7 @@
 //! The folder of a server or a node: whose it is, and what it tells its neighbours.
 
 use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -19,8 +19,7 @@ impl Folder {
     /// node key would fight.
     pub fn take(path: &Path) -> Result<Self, Failure> {
         let failed = |error| Failure::local(format_args!("cannot use {}", path.display()), error);
-        // Customers' data and the keys are in it.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        make_private(path)?;
         let path = path.canonicalize().map_err(failed)?;
         let mut options = File::options();
         let lock = options.write(true).create(true).truncate(false).open(path.join("lock"));
@@ -58,11 +57,65 @@ impl Folder {
     }
 }
 
+/// Makes the folder where there is none, and closes it to the other users of this machine:
+/// customers' data and the keys are in it.
+///
+/// # Errors
+/// Where it is somebody else's folder that others can look into.
+pub fn make_private(path: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::local(format_args!("cannot use {}", path.display()), error);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let found = fs::metadata(path).map_err(failed)?;
+    if found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(Failure::local(
+            format_args!("cannot use {}", path.display()),
+            "other users of this machine can look into it, and it belongs to one of them: make it \
+             the folder of the user that runs fanfold (chown), or name another with --data-dir",
+        ));
+    }
+    tracing::warn!(folder = %path.display(), "the folder was open to other users; it is closed now");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+
+    #[test]
+    fn an_open_folder_is_closed_and_a_missing_one_is_made_closed() {
+        let base = tempfile::tempdir().unwrap();
+        let (open, missing) = (base.path().join("open"), base.path().join("a/b"));
+        fs::create_dir(&open).unwrap();
+        for mode in [0o755, 0o750, 0o707, 0o700] {
+            fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
+
+            drop(Folder::take(&open).unwrap());
+
+            assert_eq!(fs::metadata(&open).unwrap().mode() & 0o777, 0o700, "{mode:o}");
+        }
+        drop(Folder::take(&missing).unwrap());
+        assert_eq!(fs::metadata(&missing).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn somebody_elses_open_folder_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let theirs = base.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o755)).unwrap();
+        if std::os::unix::fs::chown(&theirs, Some(12_345), None).is_err() {
+            println!("skipped: only root may give a folder away");
+            return;
+        }
+
+        let refused = make_private(&theirs).unwrap_err();
+
+        assert!(refused.to_string().contains("belongs to"), "{refused}");
+        assert_eq!(fs::metadata(&theirs).unwrap().mode() & 0o777, 0o755);
+    }
 
     #[test]
     fn a_folder_serves_one_process_at_a_time() {

@@ -1,10 +1,12 @@
 //! The parts that stay: a server, nodes, or both in one process.
 
 use clap::Subcommand;
+use rustix::fs::Mode;
 
 use crate::failure::Failure;
 
 mod disk;
+mod doctor;
 mod donate;
 mod folder;
 mod machine;
@@ -25,6 +27,8 @@ pub enum Command {
 }
 
 pub async fn run(command: Command) -> Result<(), Failure> {
+    // Whatever is written from here on is nobody else's: databases, buckets, caches, keys.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     match command {
         Command::Up(args) => up::run(args).await,
         Command::Server(args) => serve::run(args).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use common::ids::WorkspaceId;
-use server::{Config, Server};
+use server::{Config, Server, UnreadableRow};
 use tokio::time::timeout;
 
 use super::folder::Folder;
@@ -33,6 +33,9 @@ enum Chore {
     /// Seal all secrets under a new key, and forget the old one; asked again, goes on where it
     /// was broken off
     RotateSecretsKey,
+    /// List the stored rows that cannot be read: their table, their id, and why; fails where there
+    /// is one
+    Check,
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
@@ -40,8 +43,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let config =
         Config::load(args.config.as_deref()).map_err(|error| Failure::Usage(error.to_string()))?;
     let folder = Folder::take(&config.data_dir)?;
-    if let Some(Chore::RotateSecretsKey) = args.chore {
-        return rotate_secrets_key(&config).await;
+    match args.chore {
+        Some(Chore::RotateSecretsKey) => return rotate_secrets_key(&config).await,
+        Some(Chore::Check) => return check(&config).await,
+        None => {}
     }
     let server = start(config).await?;
 
@@ -71,6 +76,21 @@ async fn rotate_secrets_key(config: &Config) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+async fn check(config: &Config) -> Result<(), Failure> {
+    let found = server::check(config)
+        .await
+        .map_err(|error| Failure::caused("cannot look through the database", &error))?;
+    for UnreadableRow { table, id, why } in &found {
+        line(format_args!("{table}\t{id}\t{why}"))?;
+    }
+    if found.is_empty() {
+        return line(format_args!("every stored row can be read"));
+    }
+    let problem = "runs that have not ended are set aside at the next start; restore the other \
+                   rows from a backup, or delete them";
+    Err(Failure::local(format_args!("{} rows cannot be read", found.len()), problem))
 }
 
 pub async fn start(config: Config) -> Result<Server, Failure> {

@@ -118,6 +118,8 @@ async fn options(
         // One GPU cannot be lent by two nodes.
         gpus: if number == 1 { nodes.place.gpus.clone() } else { Some(Vec::new()) },
         allow_private_addresses: server.allows_private_addresses(),
+        container_uids: node::IdRange::default(),
+        jobs: node::Jobs::OfOne,
         disk: nodes.disk.share(nodes.count),
         caches: node::CacheSizes::default(),
         label: format!("up-{number}"),

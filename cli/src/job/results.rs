@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use common::text::is_plain;
 use serde::Deserialize;
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
@@ -65,7 +66,7 @@ async fn download(item: &Item, folder: &Path, session: &Session) -> Result<PathB
 fn relative(name: &str) -> Result<PathBuf, Failure> {
     let path = PathBuf::from(name);
     let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
-    if name.is_empty() || name.contains('\0') || !inside {
+    if name.is_empty() || !name.chars().all(is_plain) || !inside {
         let message = format!("the result's name {name:?} is not a path inside a folder");
         return Err(Failure::Refused { message });
     }
@@ -79,7 +80,7 @@ mod tests {
     #[test]
     fn names_stay_below_the_output_folder() {
         assert_eq!(relative("out_0/a b.txt").unwrap(), Path::new("out_0/a b.txt"));
-        for name in ["", "/etc/passwd", "../up", "a/../../up", "a\0b", "."] {
+        for name in ["", "/etc/passwd", "../up", "a/../../up", "a\0b", "a\u{202e}b", "."] {
             assert!(relative(name).is_err(), "{name:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::text::shown;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{JobAnswer, state, url};
 use crate::failure::Failure;
-use crate::output::{is_watched, note, plain};
+use crate::output::{is_watched, note};
 use crate::session::Session;
 use crate::wallet::digits;
 
@@ -112,10 +113,10 @@ impl View {
     fn show(&self, progress: &Progress, last: &mut String) {
         match self {
             Self::Bar(bar) => {
-                bar.set_prefix(plain(&state(&progress.state)));
+                bar.set_prefix(shown(&state(&progress.state)));
                 bar.set_length(progress.chunks.unwrap_or(0));
                 bar.set_position(progress.chunks_done);
-                bar.set_message(plain(&progress.message()));
+                bar.set_message(shown(&progress.message()));
             }
             Self::Lines => {
                 let line = format!("{:12} {}", state(&progress.state), progress.message());

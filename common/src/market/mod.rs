@@ -17,6 +17,7 @@ mod outbox;
 mod queue;
 mod receipts;
 mod run;
+mod set_aside;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -26,10 +27,11 @@ pub use active::UnderLease;
 pub use movement::{Cause, Movement};
 pub use node::Node;
 pub use outbox::{
-    Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, Step, TableKind,
-    TaskRecord, TaskState,
+    Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, SetAside, Step,
+    TableKind, TaskRecord, TaskState,
 };
 pub use run::Run;
+pub use set_aside::Unreadable;
 pub use sync::CheckedSync;
 pub use waiting::{Obstacles, Waiting};
 
@@ -119,6 +121,8 @@ pub struct Market {
 #[derive(Debug, Default)]
 pub struct Stored {
     pub runs: Vec<Run>,
+    /// Unfinished runs of which something cannot be read.
+    pub unreadable: Vec<Unreadable>,
     pub tasks: Vec<TaskRecord>,
     /// The operator of each node that holds a task.
     pub operators: BTreeMap<NodeId, WorkspaceId>,
@@ -128,7 +132,8 @@ pub struct Stored {
 
 impl Market {
     /// Goes on from what was stored. Nodes get a whole lease's time to come back, and the steps
-    /// that the server was in are begun again.
+    /// that the server was in are begun again. Runs that cannot go on end as failed; that is in
+    /// the outbox, to be stored before anything else.
     pub fn load(policy: Policy, stored: Stored, now: DateTime<Utc>) -> Self {
         let mut market = Self {
             policy,
@@ -148,6 +153,10 @@ impl Market {
         for task in stored.tasks {
             market.restore(&task, now);
         }
+        for run in &stored.unreadable {
+            market.set_aside(run, now);
+        }
+        market.end_contradictory(now);
         let runs: Vec<RunId> = market.runs.keys().copied().collect();
         for id in runs {
             let run = &market.runs[&id];
@@ -217,6 +226,7 @@ impl Market {
             runs,
             progress,
             new_runs: outbox.new_runs,
+            set_aside: outbox.set_aside,
             tasks: outbox.tasks.into_values().collect(),
             tables: outbox.tables,
             transfers: outbox.transfers,

@@ -23,6 +23,8 @@ pub struct Changes {
     /// Runs as they stand now; those in `new_runs` for the first time.
     pub runs: Vec<RunRecord>,
     pub new_runs: BTreeSet<RunId>,
+    /// Runs that end because what is stored of them cannot be read.
+    pub set_aside: Vec<SetAside>,
     /// Tasks as they stand now.
     pub tasks: Vec<TaskRecord>,
     pub tables: Vec<(RunId, TableKind, Arc<ChunkTable>)>,
@@ -55,6 +57,7 @@ impl Changes {
             && self.devices.is_empty()
             && self.tables.is_empty()
             && self.lines.is_empty()
+            && self.set_aside.is_empty()
     }
 }
 
@@ -74,6 +77,17 @@ pub struct RunRecord {
     /// What its accepted tasks used.
     pub usage: Usage,
     pub error: Option<String>,
+}
+
+/// The end of a run whose row cannot be read, and so cannot be written as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    pub run: RunId,
+    /// What its accepted tasks cost, by the ledger.
+    pub captured: Credits,
+    /// What its customer is told.
+    pub error: String,
+    pub at: DateTime<Utc>,
 }
 
 /// A task as it is stored: from the moment it is first handed out.
@@ -218,6 +232,7 @@ pub(super) struct Outbox {
     pub runs: BTreeSet<RunId>,
     pub new_runs: BTreeSet<RunId>,
     pub ended: Vec<RunRecord>,
+    pub set_aside: Vec<SetAside>,
     pub tasks: BTreeMap<TaskRef, TaskRecord>,
     pub tables: Vec<(RunId, TableKind, Arc<ChunkTable>)>,
     pub transfers: Vec<Transfer>,

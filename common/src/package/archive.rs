@@ -11,6 +11,7 @@ use super::login;
 use super::loose::Invalid;
 use super::manifest::{Login, Manifest};
 use super::schema::{SCHEMA_BYTES_MAX, Schema};
+use crate::text::is_invisible;
 
 /// The most bytes of an archive.
 pub const ARCHIVE_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -295,13 +296,6 @@ pub(super) fn plain_path(raw: &[u8]) -> Result<String, &'static str> {
         return Err("lies in too many folders");
     }
     Ok(parts.join("/"))
-}
-
-/// Characters that make a name look like another one: they turn the direction of writing, join,
-/// or have no width.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::loose::{Invalid, Loose};
 use crate::spec::{Assembler, Params, Partitioner};
+use crate::text::is_plain;
 
 /// 8 MiB.
 const CHUNK_BYTES_DEFAULT: u64 = 8 * 1024 * 1024;
@@ -71,7 +72,7 @@ pub fn assembler(builtin: &'static str, params: &Params) -> Result<Assembler, In
 fn file_name(params: &mut Loose, default: &str) -> Result<String, Invalid> {
     let field = params.name("name");
     let name = params.text("name")?.unwrap_or_else(|| default.to_owned());
-    let bad = |c: char| c.is_control() || matches!(c, '/' | '\\');
+    let bad = |c: char| !is_plain(c) || matches!(c, '/' | '\\');
     if name.len() > NAME_BYTES_MAX || name.contains(bad) || matches!(name.as_str(), "." | "..") {
         let problem = "must be a file name without folders, at most 255 bytes";
         return Err(Invalid::new(field, problem));

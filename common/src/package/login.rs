@@ -1,8 +1,7 @@
 //! Takes the login for a private image out of a package's archive.
 
-use serde_json::Value;
-
 use super::archive::{is_manifest, plain_path};
+use crate::json;
 
 const BLOCK: usize = 512;
 
@@ -41,7 +40,7 @@ fn position(n: u64) -> Option<usize> {
 }
 
 fn without_login(json: &[u8]) -> Option<Vec<u8>> {
-    let mut manifest: Value = serde_json::from_slice(json).ok()?;
+    let mut manifest = json::read("manifest.json", json).ok()?;
     for (key, config) in manifest.as_object_mut()? {
         if let (true, Some(config)) = (is(key, "platformconfig"), config.as_object_mut()) {
             config.retain(|key, _| !is(key, "username") && !is(key, "token"));

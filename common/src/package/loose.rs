@@ -8,7 +8,9 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use crate::json;
 use crate::spec::Params;
+use crate::text::is_invisible;
 
 /// A field that is missing or not what it must be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,13 +59,10 @@ impl Loose {
         Ok(Self { path, fields })
     }
 
-    /// Reads an object from JSON text.
+    /// Reads an object from JSON text, within the bounds of `json`.
     pub fn parse(path: impl Into<String>, json: &[u8]) -> Result<Self, Invalid> {
         let path = path.into();
-        let value = serde_json::from_slice(json).map_err(|error| {
-            let field = if path.is_empty() { "body" } else { path.as_str() };
-            Invalid::new(field, format!("is not JSON: {error}"))
-        })?;
+        let value = json::read(&path, json)?;
         Self::new(path, value)
     }
 
@@ -97,7 +96,7 @@ impl Loose {
         self.text(key)?.ok_or_else(|| Invalid::new(field, "is missing"))
     }
 
-    /// A text of at most `chars_max` characters, none of them a control character.
+    /// A text of at most `chars_max` characters, all of them visible.
     pub fn line(&mut self, key: &str, chars_max: usize) -> Result<Option<String>, Invalid> {
         let field = self.name(key);
         let text = self.text(key)?;
@@ -187,10 +186,14 @@ impl Loose {
     }
 }
 
-/// Refuses a text that is too long or has control characters.
+/// Refuses a text that is too long, or has control characters or invisible ones.
 pub fn check_line(field: &str, text: &str, chars_max: usize) -> Result<(), Invalid> {
     if text.chars().any(char::is_control) {
         return Err(Invalid::new(field, "must not contain control characters"));
+    }
+    if text.chars().any(is_invisible) {
+        let problem = "must not contain invisible characters, such as marks of direction";
+        return Err(Invalid::new(field, problem));
     }
     if text.chars().count() > chars_max {
         return Err(Invalid::new(field, format!("must have at most {chars_max} characters")));
@@ -245,6 +248,16 @@ mod tests {
 
         assert!(twice.problem.contains("twice"));
         assert_eq!(unknown.to_string(), "p.nmae: is not a known field");
+    }
+
+    #[test]
+    fn a_line_that_looks_like_another_is_refused() {
+        for (text, is_fine) in [("Bücher 日本", true), ("a\u{202e}b", false), ("a\u{200b}", false)]
+        {
+            let mut loose = Loose::new("", json!({"name": text})).unwrap();
+
+            assert_eq!(loose.line("name", 20).is_ok(), is_fine, "{text:?}");
+        }
     }
 
     #[test]

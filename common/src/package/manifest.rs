@@ -6,6 +6,7 @@ use super::loose::{Invalid, Loose};
 use super::tag::{self, Version};
 use crate::resources::Resources;
 use crate::secret::{self, Hidden};
+use crate::text::is_plain;
 
 const DESCRIPTION_CHARS_MAX: usize = 4000;
 const REFERENCE_CHARS_MAX: usize = 512;
@@ -209,7 +210,7 @@ fn check_entrypoint(field: &str, path: &str) -> Result<(), Invalid> {
             && part != "."
             && part != ".."
             && !part.starts_with('-')
-            && !part.chars().any(|c| c.is_control() || c == '\\')
+            && !part.chars().any(|c| !is_plain(c) || c == '\\')
     };
     if path.len() <= 255 && path.split('/').all(plain) {
         return Ok(());

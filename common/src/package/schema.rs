@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::loose::Invalid;
 use super::template::PhaseParams;
+use crate::json;
 use crate::spec::Params;
 
 /// The most bytes of a `schema.json`.
@@ -48,8 +49,7 @@ impl Schema {
     /// # Errors
     /// Names the place in the schema that is none, or that could cost too much.
     pub fn parse(json: &[u8]) -> Result<Value, Invalid> {
-        let schema = serde_json::from_slice(json)
-            .map_err(|error| Invalid::new(FILE, format!("is not JSON: {error}")))?;
+        let schema = json::read(FILE, json)?;
         Self::new(&schema)?;
         Ok(schema)
     }

@@ -285,7 +285,14 @@ impl Store {
             .collect();
         let runs = live.into_iter().map(|record| self.load_run(record)).collect();
         let ledger = Ledger::load(self.balances.clone(), self.transfers);
-        Stored { runs, tasks, operators, ledger, statements: self.statements.clone() }
+        Stored {
+            runs,
+            tasks,
+            operators,
+            ledger,
+            statements: self.statements.clone(),
+            unreadable: Vec::new(),
+        }
     }
 
     fn load_run(&self, record: &RunRecord) -> Run {

@@ -54,6 +54,12 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
              what containers wrote there is cleared before the next one"
                 .to_owned(),
         ),
+        Ending::TooMuchOutput => (
+            Failure::Results,
+            "the container wrote more than 1 MB a second to its output for more than a minute: \
+             write data to the results' folder, and less to the log"
+                .to_owned(),
+        ),
         Ending::TooMuchWritten => (
             Failure::Results,
             "the container wrote more than its package asks for in \

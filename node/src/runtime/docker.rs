@@ -1,37 +1,46 @@
 //! Containers through the Docker engine's API.
 //!
 //! Everything a container is not needed to do it is not able to do: no network, a read-only root,
-//! no capabilities, no way to gain privileges, not root, and a limit on CPU, memory, processes,
-//! open files, results and temporary files.
+//! no capabilities, no way to gain privileges, few system calls, not root, and a limit on CPU,
+//! memory, processes, open files, results and temporary files.
 
+mod checks;
+mod confinement;
 mod host;
 mod images;
 mod meter;
+mod output;
 mod private;
 mod watch;
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker as Client;
-use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::container::AttachContainerResults;
 use bollard::errors::Error as EngineError;
-use bollard::models::{ContainerCreateBody, HealthConfig};
+use bollard::models::{ContainerCreateBody, HealthConfig, SystemInfo};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
 };
 use common::device::Device;
+use common::ids::WorkspaceId;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::logs::{Lines, LogBook};
-use crate::redact::Redactor;
+use crate::doctor::{self, Check};
+use crate::logs::LogBook;
 use crate::runtime::{Ended, Ending, Error, Launch};
+use crate::users::Users;
+use confinement::Confinement;
 pub use images::Ready as Image;
 use images::Ready;
 use meter::Meter;
+use output::{Pace, Signals, pump};
 use watch::watch;
 
 const LABEL: &str = "fanfold.node";
@@ -44,8 +53,8 @@ pub struct Docker {
     client: Client,
     /// What the node's containers are labelled with.
     label: String,
-    /// `uid:gid` in every container.
-    user: String,
+    users: Users,
+    confinement: Confinement,
     images: images::Images,
 }
 
@@ -56,11 +65,17 @@ pub struct Made {
 }
 
 impl Docker {
-    /// Connects to the local engine.
-    pub async fn connect(label: String, user: String) -> Result<Self, Error> {
-        let client = Client::connect_with_local_defaults().map_err(engine("be reached"))?;
-        let client = client.negotiate_version().await.map_err(engine("be reached"))?;
-        Ok(Self { client, label, user, images: images::Images::default() })
+    /// Connects to the local engine, which must be able to confine containers.
+    pub async fn connect(label: String, users: Users) -> Result<Self, NotConnected> {
+        let (client, info) = reach().await?;
+        let confinement = Confinement::of(&info).map_err(NotConnected::Unconfined)?;
+        let users = if confinement.maps_users { Users::Mapped } else { users };
+        Ok(Self { client, label, users, confinement, images: images::Images::default() })
+    }
+
+    /// Makes a folder that containers of this workspace can write to, in one that is private.
+    pub fn writable_dir(&self, path: &Path, workspace: WorkspaceId) -> io::Result<()> {
+        self.users.writable_dir(path, workspace)
     }
 
     /// What the engine's machine has.
@@ -151,8 +166,8 @@ impl Docker {
             image: Some(image.id.clone()),
             entrypoint: Some(command.to_vec()),
             cmd: Some(Vec::new()),
-            env: Some(launch.env.clone()),
-            user: Some(self.user.clone()),
+            env: Some(confinement::environment(launch)),
+            user: Some(self.users.of(launch.workspace).to_string()),
             working_dir: Some(super::APP.into()),
             labels: Some(HashMap::from([
                 (LABEL.to_owned(), self.label.clone()),
@@ -166,7 +181,7 @@ impl Docker {
                 test: Some(vec!["NONE".into()]),
                 ..HealthConfig::default()
             }),
-            host_config: Some(host::config(launch, image)),
+            host_config: Some(self.confinement.applied(host::config(launch, image))),
             ..ContainerCreateBody::default()
         };
         let name = format!("fanfold-{}", uuid::Uuid::new_v4().simple());
@@ -199,7 +214,16 @@ impl Docker {
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
         let start = Instant::now();
-        let pump = tokio::spawn(pump(output, logs.clone(), launch.lease, launch.redactor.clone()));
+        let signals = Signals::default();
+        let pump = pump(
+            output,
+            logs.clone(),
+            launch.lease,
+            launch.redactor.clone(),
+            Pace::default(),
+            signals.clone(),
+        );
+        let pump = tokio::spawn(pump);
         let meter = Meter::start(self.client.clone(), id.to_owned());
         let exit = self.exit(id);
         tokio::pin!(exit);
@@ -207,9 +231,11 @@ impl Docker {
             code = &mut exit => Err(code),
             () = stop.cancelled() => Ok(Ending::Stopped),
             () = elapsed(launch.timeout) => Ok(Ending::Timeout),
+            () = signals.flooded.cancelled() => Ok(Ending::TooMuchOutput),
             ending = watch(&self.client, id, launch) => Ok(ending),
         };
         let wall = start.elapsed();
+        signals.ended.cancel();
         let ending = match cut_short {
             Err(code) => self.judge(id, code?).await,
             Ok(ending) => {
@@ -270,6 +296,28 @@ impl Docker {
     }
 }
 
+/// What the local engine lacks to confine containers, and what it has.
+pub async fn examine() -> Result<Vec<Check>, Error> {
+    Ok(checks::engine(&reach().await?.1))
+}
+
+/// The local engine, and what it says of itself.
+async fn reach() -> Result<(Client, SystemInfo), Error> {
+    let client = Client::connect_with_local_defaults().map_err(engine("be reached"))?;
+    let client = client.negotiate_version().await.map_err(engine("be reached"))?;
+    let info = client.info().await.map_err(engine("describe its machine"))?;
+    Ok((client, info))
+}
+
+/// The local engine cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NotConnected {
+    #[error("no container engine can be used")]
+    Engine(#[from] Error),
+    #[error("the container engine cannot confine containers: {}", doctor::listed(.0))]
+    Unconfined(Vec<Check>),
+}
+
 /// Names what failed, for `map_err`.
 fn engine(doing: &'static str) -> impl FnOnce(EngineError) -> Error {
     move |error| Error::Engine { doing, message: error.to_string() }
@@ -303,26 +351,6 @@ fn not_started(error: EngineError) -> Error {
         }
     }
     engine("start a container")(error)
-}
-
-/// Reads a container's output to its end, so that it never waits for a reader.
-async fn pump(
-    mut output: AttachContainerResults,
-    logs: LogBook,
-    lease: common::task::Lease,
-    redactor: Redactor,
-) {
-    let (mut stdout, mut stderr) = (Lines::new(redactor.clone()), Lines::new(redactor));
-    while let Some(Ok(piece)) = output.output.next().await {
-        let lines = match &piece {
-            LogOutput::StdErr { message } => stderr.feed(message),
-            LogOutput::StdOut { message }
-            | LogOutput::StdIn { message }
-            | LogOutput::Console { message } => stdout.feed(message),
-        };
-        lines.into_iter().for_each(|line| logs.write(lease, line));
-    }
-    [stdout.rest(), stderr.rest()].into_iter().flatten().for_each(|line| logs.write(lease, line));
 }
 
 async fn elapsed(limit: Option<Duration>) {

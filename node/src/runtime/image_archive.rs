@@ -53,7 +53,7 @@ pub fn without_names(mut from: &File, to: &File) -> Result<(), Error> {
         }
         let mut text = Vec::new();
         entry.read_to_end(&mut text)?;
-        let value: Value = serde_json::from_slice(&text)
+        let value = common::json::read("", &text)
             .map_err(|_| Error::Refused("has a list that is no JSON"))?;
         *list = Some(value);
     }

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::ids::WorkspaceId;
 use common::protocol::{Inputs, Work};
 use common::resources::{Resources, Usage};
 use common::secret::{self, Secret};
@@ -26,6 +27,7 @@ const SHARED_CACHE: &str = "/opt/fanfold/cache/shared";
 #[derive(Debug, Clone)]
 pub struct Launch {
     pub lease: Lease,
+    pub workspace: WorkspaceId,
     /// Commands for the same thing; the next is tried where the image lacks the one before.
     pub commands: Vec<Vec<String>>,
     pub env: Vec<String>,
@@ -73,6 +75,8 @@ pub enum Ending {
     Exited(i64),
     Timeout,
     OutOfMemory,
+    /// It wrote to its output faster than any log can take, for too long.
+    TooMuchOutput,
     /// It wrote more than its package asks for.
     TooMuchWritten,
     /// The node's disk had too little free space left, and it had written most.
@@ -151,6 +155,7 @@ pub fn launch(
     }
     Ok(Launch {
         lease,
+        workspace: work.workspace,
         commands: commands(&work.image, &entrypoint),
         env,
         redactor: Redactor::default(),

@@ -7,6 +7,8 @@
 mod auth;
 mod customer;
 mod dev;
+#[cfg(test)]
+mod hostile;
 mod http;
 mod info;
 mod lists;
@@ -19,10 +21,12 @@ mod wallet;
 mod work;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::credits::Credits;
+use common::digest::Digest;
 use common::ids::WorkspaceId;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -30,8 +34,7 @@ use tokio_util::sync::CancellationToken;
 use warp::Filter as _;
 use warp::http::Method;
 
-use crate::config::LimitsConfig;
-use crate::config::WalletConfig;
+use crate::config::{LimitsConfig, SignUpCode, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
@@ -42,6 +45,7 @@ use crate::store::Db;
 use http::call::call;
 use http::docs;
 use http::limits::Limits;
+use http::pauses::Pauses;
 use http::router::Router;
 use table::apis;
 
@@ -75,13 +79,32 @@ pub struct Settings {
     /// Signs access tokens; 32 random bytes that the server keeps on its disk.
     pub token_key: [u8; 32],
     /// Signing up takes one of these; where there is none, nobody can.
-    pub access_codes: Vec<String>,
+    pub access_codes: Vec<AccessCode>,
     /// What a new workspace is given.
     pub welcome: Credits,
     /// What these say of whom they speak for is believed.
     pub trusted_proxies: Vec<IpAddr>,
     pub limits: LimitsConfig,
     pub wallet: WalletConfig,
+}
+
+/// What lets people sign up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessCode {
+    /// Codes are compared by their hashes, so that how long it takes tells nothing about a code.
+    pub hash: Digest,
+    /// How many accounts can be made with it; `None` is any number.
+    pub uses_max: Option<NonZeroU32>,
+}
+
+impl From<&SignUpCode> for AccessCode {
+    fn from(code: &SignUpCode) -> Self {
+        let (text, uses_max) = match code {
+            SignUpCode::Unlimited(text) => (text, None),
+            SignUpCode::Limited(limited) => (&limited.code, Some(limited.uses)),
+        };
+        Self { hash: Digest::of(text.0.as_bytes()), uses_max }
+    }
 }
 
 /// The app, and what all requests share beside it.
@@ -92,8 +115,10 @@ struct Doors {
     streams: Arc<Semaphore>,
     /// For lists and logs: each can take several MiB.
     answers: KeyedPlaces<WorkspaceId>,
-    /// Codes sent to an address, and codes tried for it.
+    /// Codes sent to an address for a network, and coupons tried by a workspace.
     codes: Limits,
+    /// Wrong codes for an address from a network.
+    guesses: Pauses,
     /// Requests of each workspace.
     requests: Limits,
     /// Requests from each address without a right key.
@@ -136,6 +161,7 @@ fn filter(
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         answers: KeyedPlaces::new(ANSWERS_MAX.0, ANSWERS_MAX.1),
         codes: Limits::new(CODES_MAX, CODES_REFILL),
+        guesses: Pauses::default(),
         requests: Limits::per_minute(limits.requests_per_minute),
         strangers: Limits::per_minute(limits.stranger_requests_per_minute),
     });

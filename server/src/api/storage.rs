@@ -4,24 +4,26 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use common::ids::JobId;
+use common::rights::Role;
 use futures::StreamExt as _;
 use sync_wrapper::SyncStream;
 use warp::Reply as _;
 use warp::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName,
-    HeaderValue, RANGE, X_CONTENT_TYPE_OPTIONS,
+    HeaderValue, LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use warp::http::{Method, StatusCode};
 
-use crate::api::Answer;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Body, Route, raw};
 use crate::api::http::shape::{Field, text};
+use crate::api::http::token::Caller;
+use crate::api::{Answer, App};
 use crate::data::key::BlobKey;
-use crate::data::links::{self, LinkError};
+use crate::data::links::{self, Holder, LinkError};
 use crate::data::{self, ByteStream};
-use crate::store::{Db, jobs};
+use crate::store::{Db, api_keys, jobs, members};
 
 pub fn routes() -> Vec<Route> {
     let get = |segment, call| serve(Method::GET, segment, call);
@@ -51,12 +53,21 @@ pub fn routes() -> Vec<Route> {
 const LINK_FAILURES: &[(u16, &str)] =
     &[(403, "The link is not valid, or not any more"), (416, "The range is beyond the file")];
 
-const SIGNATURE: &[Field] = &[text("expires", ""), text("name", ""), text("signature", "")];
+const SIGNATURE: &[Field] =
+    &[text("expires", ""), text("holder", ""), text("name", ""), text("signature", "")];
 
 async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answer> {
     let data = &call.app().data;
     let link = data.open_link(&method, &segment.0, &call.raw_query).map_err(refused)?;
+    check_holder(call.app(), link.holder).await?;
     let size = data.size(&link.key).await?.ok_or_else(|| Error::NotFound("file".to_owned()))?;
+    if method == Method::GET
+        && let Some(direct) = data.direct_link(&link.key, &link.file_name).await?
+    {
+        let mut answer = StatusCode::TEMPORARY_REDIRECT.into_response();
+        set(answer.headers_mut(), LOCATION, &direct);
+        return Ok(answer);
+    }
     let asked = call.headers.get(RANGE).and_then(|value| value.to_str().ok());
     let (status, range) = match asked.map_or(Asked::Whole, |header| parse_range(header, size)) {
         Asked::Whole => (StatusCode::OK, 0..size),
@@ -83,6 +94,25 @@ async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answer> {
         set(headers, CONTENT_RANGE, &part);
     }
     Ok(answer)
+}
+
+/// Who the links in an answer to this caller are made for.
+pub fn holder(caller: &Caller) -> Holder {
+    Holder { workspace: caller.workspace, user: caller.user, key: caller.key }
+}
+
+/// Refuses a link whose holder is no longer a member, or whose key has been revoked. A sign-in
+/// that has ended is no reason: its user may still come in.
+async fn check_holder(app: &App, holder: Option<Holder>) -> Result<()> {
+    let Some(Holder { workspace, user, key }) = holder else { return Ok(()) };
+    let role = members::role(&app.db, workspace, user).await?;
+    if role.is_none_or(|role| role == Role::None) || api_keys::is_revoked(&app.db, key).await? {
+        return Err(Error::Forbidden(
+            "this link has ended with the access of whom it was made for: ask for a new one"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Takes in an uploaded file. Once the job has started its source stays as it is.
@@ -186,6 +216,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::http::token;
     use crate::api::testing::Door;
 
     #[test]
@@ -226,7 +257,8 @@ mod tests {
         assert_eq!(door.client.put(link).body("0123456789").send().await.unwrap().status(), 200);
         let key = BlobKey::Upload(id.parse().unwrap());
         let hour = std::time::Duration::from_secs(3600);
-        let link = door.app.data.download_link(&key, "ä.txt", hour).await.unwrap();
+        let holder = holder(&token::caller(&door.app, Some(&door.key)).await.unwrap());
+        let link = door.app.data.download_link(&key, "ä.txt", holder, hour);
 
         let whole = door.client.get(&link).send().await.unwrap();
         let part = door.client.get(&link).header("range", "bytes=2-4").send().await.unwrap();
@@ -241,6 +273,49 @@ mod tests {
         assert_eq!(part.text().await.unwrap(), "234");
         assert_eq!((head.status().as_u16(), &head.headers()["content-length"]), (200, &10.into()));
         assert_eq!(beyond.status(), 416);
+    }
+
+    /// A link that was made for whoever has this key.
+    async fn link_of(door: &Door, key: &str, file: &BlobKey) -> String {
+        let holder = holder(&token::caller(&door.app, Some(key)).await.unwrap());
+        let hours = std::time::Duration::from_secs(48 * 3600);
+        door.app.data.download_link(file, "x", holder, hours)
+    }
+
+    #[tokio::test]
+    async fn a_link_ends_with_the_membership_or_the_key_of_whom_it_was_made_for() {
+        let door = Door::open().await;
+        let (id, link) = upload(&door).await;
+        assert_eq!(door.client.put(link).body("0123456789").send().await.unwrap().status(), 200);
+        let file = BlobKey::Upload(id.parse().unwrap());
+        let (member, first) = door.member(Role::User).await;
+        let second = {
+            let user = common::ids::UserId::new(member.parse().unwrap());
+            api_keys::issue(&door.app.db, door.workspace, user, "second").await.unwrap()
+        };
+        let links = [
+            link_of(&door, &first, &file).await,
+            link_of(&door, &second, &file).await,
+            link_of(&door, &door.key, &file).await,
+        ];
+        let served = async || {
+            let mut statuses = Vec::new();
+            for link in &links {
+                statuses.push(door.client.get(link).send().await.unwrap().status().as_u16());
+            }
+            statuses
+        };
+        assert_eq!(served().await, [200, 200, 200]);
+
+        let (_, keys) = door.call_as(&first, Method::GET, "/v1/auth/api_keys", None).await;
+        let oldest = keys["apiKeys"].as_array().unwrap().last().unwrap()["id"].clone();
+        let revoke = format!("/v1/auth/api_keys/{}/revoke", oldest.as_str().unwrap());
+        assert_eq!(door.post(&revoke, json!({})).await.0, 200);
+        assert_eq!(served().await, [403, 200, 200]);
+        let remove = format!("/v1/auth/members/{member}");
+        assert_eq!(door.call(Method::DELETE, &remove, None).await.0, 200);
+
+        assert_eq!(served().await, [403, 403, 200]);
     }
 
     #[tokio::test]

@@ -1,10 +1,12 @@
 //! A whole app behind a real socket, for the tests of the doors.
 
+use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::credits::Credits;
+use common::digest::Digest;
 use common::ids::WorkspaceId;
 use common::market::Policy;
 use common::rights::Role;
@@ -14,7 +16,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::api::{App, Settings, serve};
+use crate::api::{AccessCode, App, Settings, serve};
 use crate::config::LimitsConfig;
 use crate::config::WalletConfig;
 use crate::coordinator::Coordinator;
@@ -78,9 +80,13 @@ impl Door {
         let first = accounts::owner(&db).await.unwrap();
         let settings = Settings {
             token_key: [9; 32],
-            access_codes: vec!["beta".to_owned()],
+            access_codes: vec![
+                AccessCode { hash: Digest::of(b"beta"), uses_max: None },
+                AccessCode { hash: Digest::of(b"one"), uses_max: NonZeroU32::new(1) },
+            ],
             welcome: Credits::from_units(500_000_000).unwrap(),
-            trusted_proxies: Vec::new(),
+            // Tests say where they come from, as a proxy does.
+            trusted_proxies: vec![Ipv4Addr::LOCALHOST.into()],
             limits,
             wallet: WalletConfig {
                 rates: serde_json::from_value(json!({"USD": "0.03311", "XTS": "1000000"})).unwrap(),

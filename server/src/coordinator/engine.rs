@@ -83,10 +83,10 @@ impl Engine {
         Self { market, parts, parked: BTreeMap::new(), transactions: 0 }
     }
 
-    /// Takes up what was under way when the server stopped. After this, nodes may come.
-    pub fn resume(&mut self) {
-        let mut changes = self.market.drain();
-        self.act(&mut changes, Batch::default());
+    /// Takes up what was under way when the server stopped, and stores the end of what cannot go
+    /// on. After this, nodes may come.
+    pub async fn resume(&mut self) -> Result<(), Error> {
+        self.finish(Batch::default()).await
     }
 
     /// Runs until `stop` or until the database fails for good.

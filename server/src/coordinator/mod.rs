@@ -125,7 +125,7 @@ impl Coordinator {
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
             },
         );
-        engine.resume();
+        engine.resume().await?;
         let wait_ms_max = u32::try_from(policy.lease.num_milliseconds() / 3).unwrap_or(u32::MAX);
         let operators = Arc::default();
         let coordinator = Self { commands, watch, turns, db, wait_ms_max, operators };
@@ -134,6 +134,7 @@ impl Coordinator {
 
     /// Accepts a run: holds its credits and queues its work. On `Ok` it is on disk.
     pub async fn start_run(&self, run: RunId, spec: RunSpec) -> Result<(), Error> {
+        store::prove_spec(&spec)?;
         let spec = Arc::new(spec);
         Ok(self.ask(|reply| Command::Start { run, spec, reply }).await??)
     }

@@ -24,7 +24,7 @@ use crate::data::pace::{Pace, Side};
 use crate::data::{Data, Error as DataError, Resolved, ResultFile, ResultFiles};
 use crate::store::results::ResultView;
 use crate::store::tasks::OutputView;
-use crate::store::{Db, results, tasks};
+use crate::store::{self, Db, results, tasks};
 
 /// Tasks whose outputs are read from the database at a time.
 const PAGE: u64 = 1_000;
@@ -55,7 +55,7 @@ enum StepError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error("database")]
-    Db(#[from] crate::store::Error),
+    Db(#[from] store::Error),
     #[error(transparent)]
     TooMany(#[from] TooMany),
 }
@@ -170,12 +170,15 @@ impl Context {
         };
         match &spec.partition {
             Partition::Custom(_) => {
-                let objects = Some(ChunkTable::whole(objects));
+                let objects = ChunkTable::whole(objects);
+                store::prove_table(&objects)?;
+                let objects = Some(objects);
                 self.send(Command::Looked { run: *run, objects }).await;
             }
             Partition::Builtin(partitioner) => {
                 self.send(Command::Looked { run: *run, objects: None }).await;
                 let table = self.data.partition(spec, *partitioner, objects, pace).await?;
+                store::prove_table(&table)?;
                 self.send(Command::Partitioned { run: *run, table }).await;
             }
         }
@@ -203,6 +206,7 @@ impl Context {
             })
             .collect();
         let table = ChunkTable::whole(Objects::pack(&objects)?);
+        store::prove_table(&table)?;
         self.send(Command::Partitioned { run: job.run, table }).await;
         Ok(())
     }

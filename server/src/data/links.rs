@@ -1,10 +1,13 @@
 //! Links into a bucket that cannot sign its own: the server signs them and serves them itself.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use common::ids::{ApiKeyId, UserId, WorkspaceId};
 use reqwest::Method;
 use ring::hmac;
 
@@ -15,6 +18,35 @@ use super::names;
 pub const PATH: &str = "/v1/storage/";
 /// Longest query of a link; ours are far shorter.
 const QUERY_BYTES_MAX: usize = 4096;
+
+/// Who a link was made for: it ends with their membership, and with the key they had it made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    pub workspace: WorkspaceId,
+    pub user: UserId,
+    pub key: ApiKeyId,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.workspace, self.user, self.key)
+    }
+}
+
+impl FromStr for Holder {
+    type Err = LinkError;
+
+    fn from_str(text: &str) -> Result<Self, LinkError> {
+        let mut ids = text.splitn(3, '.');
+        let mut next = || ids.next().ok_or(LinkError::Invalid);
+        let (workspace, user, key) = (next()?, next()?, next()?);
+        Ok(Self {
+            workspace: workspace.parse().map_err(|_| LinkError::Invalid)?,
+            user: user.parse().map_err(|_| LinkError::Invalid)?,
+            key: key.parse().map_err(|_| LinkError::Invalid)?,
+        })
+    }
+}
 
 /// Makes and checks links.
 pub struct Links {
@@ -28,6 +60,9 @@ pub struct OpenedLink {
     pub key: BlobKey,
     /// What a browser should save it as.
     pub file_name: String,
+    /// Who it was made for, and whoever serves it makes sure that they still may; a link to upload
+    /// a draft's file belongs to the draft alone.
+    pub holder: Option<Holder>,
 }
 
 /// Why a link is not served. A forged link and a mistyped one look the same.
@@ -51,14 +86,17 @@ impl Links {
         method: &Method,
         key: &BlobKey,
         file_name: &str,
+        holder: Option<Holder>,
         expires: DateTime<Utc>,
     ) -> String {
         let (path, expires) = (key.path(), expires.timestamp());
-        let message = message(method.as_str(), &path, expires, file_name);
+        let holder = holder.map(|holder| holder.to_string()).unwrap_or_default();
+        let message = message(method.as_str(), &path, expires, &holder, file_name);
         let signature = hex::encode(hmac::sign(&self.key, message.as_bytes()));
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("method", method.as_str())
             .append_pair("expires", &expires.to_string())
+            .append_pair("holder", &holder)
             .append_pair("name", file_name)
             .append_pair("signature", &signature)
             .finish();
@@ -79,14 +117,17 @@ impl Links {
         if parsed.method != wanted.as_str() {
             return Err(LinkError::Invalid);
         }
-        let message = message(&parsed.method, &parsed.path, parsed.expires, &parsed.name);
+        let Parsed { path, method, expires, holder, name, .. } = &parsed;
+        let message = message(method, path, *expires, holder, name);
         hmac::verify(&self.key, message.as_bytes(), &parsed.signature)
             .map_err(|_| LinkError::Invalid)?;
         if parsed.expires <= now.timestamp() {
             return Err(LinkError::Expired);
         }
         let key = BlobKey::from_path(&parsed.path).ok_or(LinkError::Invalid)?;
-        Ok(OpenedLink { key, file_name: parsed.name })
+        let holder = Some(parsed.holder).filter(|holder| !holder.is_empty());
+        let holder = holder.map(|holder| holder.parse()).transpose()?;
+        Ok(OpenedLink { key, file_name: parsed.name, holder })
     }
 }
 
@@ -95,6 +136,7 @@ struct Parsed {
     path: String,
     method: String,
     expires: i64,
+    holder: String,
     name: String,
     signature: Vec<u8>,
 }
@@ -106,23 +148,27 @@ impl Parsed {
         }
         let path = String::from_utf8(URL_SAFE_NO_PAD.decode(segment).ok()?).ok()?;
         let (mut method, mut expires, mut name, mut signature) = (None, None, None, None);
+        let mut holder = String::new();
         for (field, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match field.as_ref() {
                 "method" => method = Some(value.into_owned()),
                 "expires" => expires = Some(value.parse().ok()?),
+                "holder" => holder = value.into_owned(),
                 "name" => name = Some(value.into_owned()),
                 "signature" => signature = Some(hex::decode(value.as_ref()).ok()?),
                 // Proxies and trackers add their own.
                 _ => {}
             }
         }
-        Some(Self { path, method: method?, expires: expires?, name: name?, signature: signature? })
+        let (method, expires, name) = (method?, expires?, name?);
+        Some(Self { path, method, expires, holder, name, signature: signature? })
     }
 }
 
 /// What is signed. The name comes last, because only it may contain any character.
-fn message(method: &str, path: &str, expires: i64, name: &str) -> String {
-    format!("fanfold link\n{method}\n{path}\n{expires}\n{name}")
+fn message(method: &str, path: &str, expires: i64, holder: &str, name: &str) -> String {
+    // A holder is read as ids, so it has no line of its own to add either.
+    format!("fanfold link\n{method}\n{path}\n{expires}\n{}\n{name}", holder.replace('\n', ""))
 }
 
 /// The value of a `Content-Disposition` header that makes a browser save an answer as a file.
@@ -155,6 +201,14 @@ mod tests {
         BlobKey::Upload(JobId::new(Uuid::from_u128(7)))
     }
 
+    fn holder() -> Holder {
+        Holder {
+            workspace: WorkspaceId::new(Uuid::from_u128(1)),
+            user: UserId::new(Uuid::from_u128(2)),
+            key: ApiKeyId::new(Uuid::from_u128(3)),
+        }
+    }
+
     fn links() -> Links {
         Links::new("http://localhost:8700/", &[7; 32])
     }
@@ -166,7 +220,8 @@ mod tests {
     }
 
     fn link(method: &Method, name: &str) -> (String, String) {
-        split(&links().make(method, &upload(), name, expiry(NOW, Duration::from_secs(60))))
+        let expires = expiry(NOW, Duration::from_secs(60));
+        split(&links().make(method, &upload(), name, Some(holder()), expires))
     }
 
     #[test]
@@ -176,7 +231,7 @@ mod tests {
 
         let opened = links().open(&Method::GET, &segment, &query, NOW);
 
-        let expected = OpenedLink { key: upload(), file_name: name.into() };
+        let expected = OpenedLink { key: upload(), file_name: name.into(), holder: Some(holder()) };
         assert_eq!(opened, Ok(expected.clone()));
         assert_eq!(links().open(&Method::HEAD, &segment, &query, NOW), Ok(expected));
     }
@@ -213,6 +268,8 @@ mod tests {
             (&other, &query),
             (&segment, &longer),
             (&segment, &query.replace("name=x", "name=y")),
+            (&segment, &query.replace("000003&", "000004&")),
+            (&segment, &query.replace("holder=", "held=")),
             (&segment, &query.replace("signature=", "signature=00")),
             (&segment, &query.split("&signature").next().unwrap().to_owned()),
             (&segment, &String::new()),

@@ -46,7 +46,7 @@ use crate::secrets::{self, KeyPair, Secrets};
 use address::Guard;
 use customers::Customers;
 use key::BlobKey;
-use links::{LinkError, Links, OpenedLink};
+use links::{Holder, LinkError, Links, OpenedLink};
 pub use look::{Listed, Looked, LookedKind};
 use pace::{Pace, Side};
 use source::Reader;
@@ -195,20 +195,27 @@ impl Data {
         self.bucket.get(key, range).await
     }
 
-    /// A URL from which anybody can download the object until the link ends.
-    pub async fn download_link(
+    /// A URL of this server from which anybody can download the object until the link ends, or
+    /// its holder's access does.
+    pub fn download_link(
         &self,
         key: &BlobKey,
         file_name: &str,
+        holder: Holder,
         lives: Duration,
-    ) -> Result<String, Error> {
-        match self.bucket.sign(Method::GET, key, Some(file_name), lives).await? {
-            Some(link) => Ok(link),
-            None => {
-                let expires = links::expiry(clock::now(), lives);
-                Ok(self.links.make(&Method::GET, key, file_name, expires))
-            }
-        }
+    ) -> String {
+        let expires = links::expiry(clock::now(), lives);
+        self.links.make(&Method::GET, key, file_name, Some(holder), expires)
+    }
+
+    /// A URL of the store itself from which the object can be downloaded at once; `None` where the
+    /// store cannot sign. Nobody can take it back, so it lives for minutes.
+    pub async fn direct_link(
+        &self,
+        key: &BlobKey,
+        file_name: &str,
+    ) -> Result<Option<String>, Error> {
+        self.bucket.sign(Method::GET, key, Some(file_name), DIRECT_LIVES).await
     }
 
     /// A URL to which anybody can PUT the object until the link ends.
@@ -217,7 +224,7 @@ impl Data {
             Some(link) => Ok(link),
             None => {
                 let expires = links::expiry(clock::now(), lives);
-                Ok(self.links.make(&Method::PUT, key, "", expires))
+                Ok(self.links.make(&Method::PUT, key, "", None, expires))
             }
         }
     }

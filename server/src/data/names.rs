@@ -1,6 +1,7 @@
 //! File names that come from outside: out of URLs, keys and containers.
 
 use common::digest::Digest;
+use common::text::is_plain;
 
 /// Longest name in bytes that every file system and archive takes, with room for a chunk's number.
 const NAME_BYTES_MAX: usize = 200;
@@ -18,14 +19,14 @@ pub fn of_key(key: &str) -> String {
     safe(key.rsplit(['/', '\\']).find(|segment| !segment.is_empty()).unwrap_or_default())
 }
 
-/// A name that is one plain segment of a path anywhere: no separators, no control characters,
+/// A name that is one plain segment of a path anywhere: no separators, visible characters alone,
 /// neither empty nor made of dots only, and not too long. A safe name stays as it is.
 pub fn safe(name: &str) -> String {
     let mut safe: String = name
         .chars()
         .map(|c| match c {
             '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' | '#' | '%' => '_',
-            c if c.is_control() || c == char::REPLACEMENT_CHARACTER => '_',
+            c if !is_plain(c) || c == char::REPLACEMENT_CHARACTER => '_',
             c => c,
         })
         .collect();
@@ -68,6 +69,7 @@ mod tests {
             ("a\\b", "a_b"),
             ("x#1", "x_1"),
             ("a\0b\nc", "a_b_c"),
+            ("invoice\u{202e}fdp.exe", "invoice_fdp.exe"),
         ] {
             assert_eq!(safe(name), expected);
             assert_eq!(safe(expected), expected);

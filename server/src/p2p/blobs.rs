@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::access;
 use super::frame::{self, Error, SILENCE, within};
+use super::gate::Gate;
 use super::peers::Peers;
 use super::port::Port;
 use super::reads::{self, Found};
@@ -28,6 +29,11 @@ use crate::data::key::BlobKey;
 use crate::data::{self, ByteStream};
 
 const PIECE_BYTES: usize = 32 * 1024;
+/// A request is a few hundred bytes: a peer that takes longer to send it wants only the place.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Transfers of one node, and of all.
+const TRANSFERS_PER_PEER_MAX: usize = 8;
+const TRANSFERS_MAX: usize = 256;
 /// A transfer that is slower than this over its whole length is given up: its place is wanted.
 const BYTES_PER_SEC_MIN: u64 = 8 * 1024;
 const TRANSFER_MIN: Duration = Duration::from_secs(600);
@@ -38,13 +44,20 @@ pub struct Blobs<P> {
     pub peers: Peers<P>,
     pub stored: Stored,
     pub results: Results<P>,
+    /// Only those who hold a lease are let in here.
+    transfers: Gate,
 }
 
 impl<P: Port> Blobs<P> {
-    /// Serves one stream to its end.
+    pub fn new(port: P, peers: Peers<P>, stored: Stored, results: Results<P>) -> Self {
+        let transfers = Gate::new(TRANSFERS_PER_PEER_MAX, TRANSFERS_MAX);
+        Self { port, peers, stored, results, transfers }
+    }
+
+    /// Serves one stream of a node to its end.
     pub async fn serve(&self, peer: PeerId, mut stream: Stream) {
         let served = async {
-            let request = frame::read(&mut stream).await?;
+            let request = read_request(&mut stream).await?;
             match self.answer(peer, request, stream).await {
                 Ok(()) => Ok(()),
                 Err(Ended::Stream(error)) => Err(error),
@@ -70,6 +83,9 @@ impl<P: Port> Blobs<P> {
         let live = match self.live(peer, lease).await {
             Ok(live) => live,
             Err(refusal) => return Err(Ended::Refused(refusal, stream)),
+        };
+        let Some(_place) = self.transfers.enter(peer) else {
+            return Err(Ended::Refused(crowded(), stream));
         };
         let found = match request {
             BlobRequest::Inputs { .. } => return self.list(&live, lease, stream).await,
@@ -105,7 +121,7 @@ impl<P: Port> Blobs<P> {
     /// The lease, if the peer is a node that holds it.
     async fn live(&self, peer: PeerId, lease: Lease) -> Result<Arc<LiveLease>, Refusal> {
         let node: Option<NodeId> = self.peers.find(peer).await?;
-        let node = node.ok_or_else(|| Refusal::never("this node has not joined"))?;
+        let node = node.ok_or_else(unknown)?;
         let live = self.port.lease(node, lease);
         live.ok_or_else(|| Refusal::never("this node does not hold the lease"))
     }
@@ -264,16 +280,29 @@ fn broken(refusal: Refusal) -> Error {
     Error::Io(io::Error::other(refusal))
 }
 
-/// Tells a peer that it asks for too much at once.
-pub async fn turn_away(mut stream: Stream) {
-    let reply = Refusal::later("too many streams at once").into();
+pub fn crowded() -> Refusal {
+    Refusal::later("too many streams at once")
+}
+
+pub fn unknown() -> Refusal {
+    Refusal::never("this node has not joined")
+}
+
+/// Answers whatever a peer asks with a refusal.
+pub async fn turn_away(mut stream: Stream, refusal: Refusal) {
     let said = async {
-        let _: BlobRequest = frame::read(&mut stream).await?;
-        say(&mut stream, &reply).await?;
+        read_request(&mut stream).await?;
+        say(&mut stream, &refusal.into()).await?;
         close(&mut stream).await
     };
     // A peer that does not listen has lost nothing.
     let _ = said.await;
+}
+
+async fn read_request(stream: &mut Stream) -> Result<BlobRequest, Error> {
+    timeout(REQUEST_TIMEOUT, frame::read(stream))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
 async fn say(stream: &mut (impl AsyncWrite + Unpin), reply: &BlobReply) -> Result<(), Error> {

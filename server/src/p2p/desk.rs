@@ -4,6 +4,7 @@ use common::ids::NodeId;
 use common::protocol::{LOGS_BYTES_MAX, Orders, Probe, Receipt, SignedReceipt, Sync};
 use libp2p::PeerId;
 
+use super::admission::Network;
 use super::peers::Peers;
 use super::port::Port;
 use super::stored::Stored;
@@ -27,20 +28,27 @@ pub struct Desk<P> {
 }
 
 impl<P: Port> Desk<P> {
-    /// The answer to a message, or `None` where the server has none to give now: the node's next
-    /// message says everything again.
-    pub async fn answer(&self, peer: PeerId, mut sync: Sync) -> Option<Orders> {
-        let node = match self.peers.find_or_join(peer, sync.token.as_deref()).await {
-            Ok(Some(node)) => node,
-            Ok(None) => {
-                tracing::info!(%peer, "unknown node refused");
-                return Some(Orders::Refused(refusal(sync.token.is_some())));
-            }
+    /// Which node says this, or what it is told instead of orders. `None` where that cannot be
+    /// looked up now.
+    pub async fn identify(
+        &self,
+        peer: PeerId,
+        from: Network,
+        sync: &Sync,
+    ) -> Option<Result<NodeId, Orders>> {
+        match self.peers.find_or_join(peer, from, sync.token.as_deref()).await {
+            Ok(Some(node)) => Some(Ok(node)),
+            Ok(None) => Some(Err(Orders::Refused(refusal(sync.token.is_some())))),
             Err(error) => {
                 tracing::error!(%peer, %error, "node not looked up");
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    /// The answer to a node's message, or `None` where the server has none to give now: the node's
+    /// next message says everything again.
+    pub async fn answer(&self, peer: PeerId, node: NodeId, mut sync: Sync) -> Option<Orders> {
         // It has done its work, and must not go where messages are logged or kept.
         sync.token = None;
         sync.wait_ms = sync.wait_ms.min(WAIT_MS_MAX);

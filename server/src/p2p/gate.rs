@@ -1,5 +1,8 @@
 //! How much the server does at once, for one peer and for all: what is beyond is refused at the
 //! gate, so that a flood costs only its sender.
+//!
+//! While more than half of all places are taken, a peer that is inside already gets only a quarter
+//! of what it may have otherwise: the last places are for those who have few.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,7 +39,9 @@ impl Gate {
     pub fn enter(&self, peer: PeerId) -> Option<Pass> {
         let mut inside = self.lock();
         let each = inside.each.get(&peer).copied().unwrap_or(0);
-        if each >= self.each_max || inside.all >= self.all_max {
+        let crowded = inside.all > self.all_max / 2;
+        let each_max = if crowded { (self.each_max / 4).max(1) } else { self.each_max };
+        if each >= each_max || inside.all >= self.all_max {
             return None;
         }
         inside.all += 1;
@@ -68,21 +73,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_peer_cannot_take_the_places_of_the_others() {
-        let gate = Gate::new(2, 3);
+    fn gate_keeps_places_of_the_others_from_one_peer() {
+        let gate = Gate::new(2, 4);
         let (greedy, other, late) = (PeerId::random(), PeerId::random(), PeerId::random());
 
-        let first = gate.enter(greedy);
-        let second = gate.enter(greedy);
-
-        assert!(first.is_some() && second.is_some());
+        let mut inside = vec![gate.enter(greedy), gate.enter(greedy)];
         assert!(gate.enter(greedy).is_none(), "it has its two");
-        let third = gate.enter(other);
-        assert!(third.is_some());
-        assert!(gate.enter(late).is_none(), "all three are taken");
-        drop(first);
-        assert!(gate.enter(late).is_some());
-        drop((second, third));
+        inside.extend([gate.enter(other), gate.enter(late)]);
+
+        assert!(inside.iter().all(Option::is_some));
+        assert!(gate.enter(PeerId::random()).is_none(), "all four are taken");
+        inside.remove(0);
+        assert!(gate.enter(PeerId::random()).is_some());
+        inside.clear();
         assert!(gate.lock().each.is_empty());
+    }
+
+    #[test]
+    fn crowded_gate_lets_in_those_who_have_few_places() {
+        let gate = Gate::new(8, 16);
+        let (first, second, late) = (PeerId::random(), PeerId::random(), PeerId::random());
+        let mut inside: Vec<Pass> = (0..8).filter_map(|_| gate.enter(first)).collect();
+        inside.extend((0..8).filter_map(|_| gate.enter(second)));
+
+        assert_eq!(inside.len(), 8 + 2, "the second came when half of the places were taken");
+        assert!(gate.enter(second).is_none());
+        assert!(gate.enter(late).is_some());
     }
 }

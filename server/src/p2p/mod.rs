@@ -2,6 +2,7 @@
 //! the coordinator and the data plane what has been checked. It takes no decision about work.
 
 mod access;
+mod admission;
 mod blobs;
 mod desk;
 mod frame;
@@ -15,6 +16,7 @@ mod recent;
 mod refusal;
 mod results;
 mod stored;
+mod streams;
 mod swarm;
 mod text;
 
@@ -27,6 +29,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio_util::task::TaskTracker;
 
 use crate::vitals::Vitals;
+pub use admission::Limits;
 pub use port::{Parts, Port};
 
 /// Where a server listens unless it is told otherwise.
@@ -38,6 +41,7 @@ pub struct Options {
     pub listen: Vec<String>,
     /// Where the server's key is kept; made where it is missing.
     pub key_file: PathBuf,
+    pub limits: Limits,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +85,14 @@ impl Hub {
             .map(|text| text.parse().map_err(|_| Error::Address(text.clone())))
             .collect::<Result<_, _>>()?;
         let key = key::load_or_make(&options.key_file)?;
-        let mut swarm = swarm::build(&key)?;
+        let mut swarm = swarm::build(&key, options.limits)?;
         let addresses = swarm::known(swarm::listen(&mut swarm, &listen).await?);
         let tasks = TaskTracker::new();
         let peers = peers::Peers::new(port.clone());
         let stored = stored::Stored::default();
         let desk = desk::Desk { port: port.clone(), peers: peers.clone(), stored: stored.clone() };
         let results = results::Results::new(port.clone());
-        let blobs = blobs::Blobs { port, peers, stored, results };
+        let blobs = blobs::Blobs::new(port, peers, stored, results);
         let hub = Self {
             peer: key.public().to_peer_id(),
             addresses: addresses.clone(),

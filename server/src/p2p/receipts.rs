@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use common::ids::NodeId;
 use common::protocol::{NAME_BYTES_MAX, OUTPUTS_MAX, Outcome, Output, Receipt, SignedReceipt};
 use common::task::Lease;
+use common::text::is_plain;
 use futures::{StreamExt as _, TryStreamExt as _};
 use libp2p::PeerId;
 use libp2p::identity::PublicKey;
@@ -150,11 +151,12 @@ fn list_fault(outputs: &[Output]) -> Option<String> {
     None
 }
 
-/// Whether this names a file and nothing else: no folder, no way up.
+/// Whether this names a file and nothing else: no folder, no way up, nothing invisible.
 pub fn is_flat(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
         && name.len() <= NAME_BYTES_MAX
-        && !name.contains(['/', '\\', '\0'])
+        && name.chars().all(is_plain)
+        && !name.contains(['/', '\\'])
 }
 
 #[cfg(test)]

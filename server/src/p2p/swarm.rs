@@ -7,43 +7,43 @@ use std::time::Duration;
 
 use common::protocol::{BLOB_PROTOCOL, Orders, SYNC_PROTOCOL, Sync};
 use futures::{FutureExt as _, StreamExt as _};
-use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self as messages, Message, ProtocolSupport, ResponseChannel};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, noise, ping, tcp, yamux};
-use libp2p_stream::IncomingStreams;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::blobs::{self, Blobs};
+use super::admission::{self, Limits};
+use super::blobs::Blobs;
 use super::desk::Desk;
 use super::gate::Gate;
 use super::port::Port;
+use super::streams;
 use super::{Addresses, Error};
 use crate::vitals::Vitals;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Well above the pause between two messages of a node.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-const CONNECTIONS_MAX: u32 = 4096;
-const CONNECTIONS_PENDING_MAX: u32 = 256;
-/// More than one, because the old connection of a node that lost its network ends late.
-const CONNECTIONS_PER_PEER_MAX: u32 = 4;
-const SUBSTREAMS_MAX: usize = 64;
-const NEGOTIATING_MAX: usize = 32;
+/// A peer that has not proven its key by then is disconnected.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Blob streams, messages, and a few of libp2p's own. Each may hold a window of received bytes.
+const SUBSTREAMS_MAX: usize = 32;
+const NEGOTIATING_MAX: usize = 16;
 const SYNCS_PER_PEER_MAX: usize = 4;
 const SYNCS_MAX: usize = 8192;
-const STREAMS_PER_PEER_MAX: usize = 8;
-const STREAMS_MAX: usize = 256;
-/// Answers waiting for the swarm.
-const ANSWERS_MAX: usize = 256;
+/// Messages of peers that have not joined, looked up at once: of one peer, and of all.
+const SYNCS_PER_STRANGER_MAX: usize = 2;
+const STRANGERS_MAX: usize = 64;
+/// Answers that wait for the swarm.
+const HEARD_MAX: usize = 256;
 
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    limits: connection_limits::Behaviour,
+    admission: admission::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     sync: messages::cbor::Behaviour<Sync, Orders>,
@@ -51,18 +51,14 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    fn new(key: &Keypair) -> Self {
-        let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(CONNECTIONS_PENDING_MAX))
-            .with_max_established_incoming(Some(CONNECTIONS_MAX))
-            .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
+    fn new(key: &Keypair, limits: Limits) -> Self {
         let about = identify::Config::new("/fanfold/1".to_owned(), key.public());
         let config = messages::Config::default()
             .with_request_timeout(REQUEST_TIMEOUT)
             .with_max_concurrent_streams(SYNCS_PER_PEER_MAX * 2);
         let sync = (StreamProtocol::new(SYNC_PROTOCOL), ProtocolSupport::Inbound);
         Self {
-            limits: connection_limits::Behaviour::new(limits),
+            admission: admission::Behaviour::new(limits),
             identify: identify::Behaviour::new(about),
             ping: ping::Behaviour::default(),
             sync: messages::cbor::Behaviour::new([sync], config),
@@ -71,7 +67,7 @@ impl Behaviour {
     }
 }
 
-pub fn build(key: &Keypair) -> Result<Swarm<Behaviour>, Error> {
+pub fn build(key: &Keypair, limits: Limits) -> Result<Swarm<Behaviour>, Error> {
     let multiplexer = || {
         let mut config = yamux::Config::default();
         config.set_max_num_streams(SUBSTREAMS_MAX);
@@ -81,13 +77,14 @@ pub fn build(key: &Keypair) -> Result<Swarm<Behaviour>, Error> {
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, multiplexer)
         .map_err(|error| Error::Transport(error.to_string()))?
-        .with_behaviour(Behaviour::new)
+        .with_behaviour(|key| Behaviour::new(key, limits))
         .map_err(|error| Error::Transport(error.to_string()))?
         .with_swarm_config(|config| {
             config
                 .with_idle_connection_timeout(IDLE_TIMEOUT)
                 .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
         })
+        .with_connection_timeout(HANDSHAKE_TIMEOUT)
         .build();
     Ok(swarm)
 }
@@ -146,8 +143,14 @@ pub struct Host<P> {
     pub vitals: Vitals,
 }
 
-/// An answer on its way back.
-type Answer = (ResponseChannel<Orders>, Orders);
+/// What a message led to.
+enum Heard {
+    /// Its sender is a node.
+    Joined(PeerId),
+    /// Its sender is none, and is told so.
+    Refused(PeerId, ResponseChannel<Orders>, Orders),
+    Answered(ResponseChannel<Orders>, Orders),
+}
 
 impl<P: Port> Host<P> {
     /// Starts the swarm's task and the one that takes blob streams.
@@ -160,12 +163,15 @@ impl<P: Port> Host<P> {
             .new_control()
             .accept(StreamProtocol::new(BLOB_PROTOCOL))
             .expect("a new swarm has no stream protocols yet");
-        let (answers, answered) = mpsc::channel(ANSWERS_MAX);
+        let (heard, said) = mpsc::channel(HEARD_MAX);
         let gate = Gate::new(SYNCS_PER_PEER_MAX, SYNCS_MAX);
-        let taking = take_streams(incoming, blobs, tasks.clone(), stop.clone());
+        let strangers = Gate::new(SYNCS_PER_STRANGER_MAX, STRANGERS_MAX);
+        let taking = streams::take(incoming, blobs, tasks.clone(), stop.clone());
         tasks.spawn(vitals.clone().attend("the transfers to nodes", taking));
-        let carrier = Carrier { swarm, desk, addresses, gate, answers, tasks: tasks.clone(), stop };
-        tasks.spawn(vitals.attend("the link to nodes", carrier.run(answered)));
+        let tracker = tasks.clone();
+        let carrier =
+            Carrier { swarm, desk, addresses, gate, strangers, heard, tasks: tracker, stop };
+        tasks.spawn(vitals.attend("the link to nodes", carrier.run(said)));
         tasks.close();
     }
 }
@@ -175,21 +181,20 @@ struct Carrier<P> {
     desk: Desk<P>,
     addresses: Addresses,
     gate: Gate,
-    answers: mpsc::Sender<Answer>,
+    /// The same for peers that have not joined.
+    strangers: Gate,
+    heard: mpsc::Sender<Heard>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl<P: Port> Carrier<P> {
-    async fn run(mut self, mut answered: mpsc::Receiver<Answer>) {
+    async fn run(mut self, mut said: mpsc::Receiver<Heard>) {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 event = self.swarm.select_next_some() => self.on_event(event),
-                Some((channel, orders)) = answered.recv() => {
-                    // The node may have gone; its next message says everything again.
-                    let _ = self.swarm.behaviour_mut().sync.send_response(channel, orders);
-                }
+                Some(heard) = said.recv() => self.act(heard),
             }
         }
     }
@@ -199,9 +204,9 @@ impl<P: Port> Carrier<P> {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Sync(messages::Event::Message {
                 peer,
+                connection_id,
                 message: Message::Request { request, channel, .. },
-                ..
-            })) => self.on_sync(peer, request, channel),
+            })) => self.on_sync(peer, connection_id, request, channel),
             SwarmEvent::Behaviour(BehaviourEvent::Sync(messages::Event::InboundFailure {
                 peer,
                 error,
@@ -234,50 +239,58 @@ impl<P: Port> Carrier<P> {
         }
     }
 
-    fn on_sync(&self, peer: PeerId, sync: Sync, channel: ResponseChannel<Orders>) {
-        let Some(pass) = self.gate.enter(peer) else {
+    fn on_sync(
+        &self,
+        peer: PeerId,
+        connection: ConnectionId,
+        sync: Sync,
+        channel: ResponseChannel<Orders>,
+    ) {
+        let admission = &self.swarm.behaviour().admission;
+        // The connection may have ended while its last message was on the way.
+        let Some(from) = admission.network(connection) else { return };
+        let stranger = !admission.has_joined(&peer);
+        let Some(pass) = if stranger { &self.strangers } else { &self.gate }.enter(peer) else {
             tracing::debug!(%peer, "too many messages at once");
             return;
         };
-        let (desk, answers, stop) = (self.desk.clone(), self.answers.clone(), self.stop.clone());
+        let (desk, heard, stop) = (self.desk.clone(), self.heard.clone(), self.stop.clone());
+        let gate = self.gate.clone();
         self.tasks.spawn(async move {
-            let _pass = pass;
+            // Nobody receives once the swarm has stopped.
             let answered = async {
-                if let Some(orders) = desk.answer(peer, sync).await {
-                    // Nobody receives once the swarm has stopped.
-                    let _ = answers.send((channel, orders)).await;
-                }
+                let node = match desk.identify(peer, from, &sync).await? {
+                    Ok(node) => node,
+                    Err(orders) => {
+                        return heard.send(Heard::Refused(peer, channel, orders)).await.ok();
+                    }
+                };
+                let _pass = if stranger {
+                    heard.send(Heard::Joined(peer)).await.ok()?;
+                    drop(pass);
+                    gate.enter(peer)?
+                } else {
+                    pass
+                };
+                let orders = desk.answer(peer, node, sync).await?;
+                heard.send(Heard::Answered(channel, orders)).await.ok()
             };
             stop.run_until_cancelled(answered).await;
         });
     }
-}
 
-/// Takes streams as fast as they come: libp2p drops those that are not taken at once.
-async fn take_streams<P: Port>(
-    mut incoming: IncomingStreams,
-    blobs: Blobs<P>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-) {
-    let open = Gate::new(STREAMS_PER_PEER_MAX, STREAMS_MAX);
-    let away = Gate::new(STREAMS_PER_PEER_MAX, STREAMS_MAX);
-    while let Some(Some((peer, stream))) = stop.run_until_cancelled(incoming.next()).await {
-        let stop = stop.clone();
-        if let Some(pass) = open.enter(peer) {
-            let blobs = blobs.clone();
-            tasks.spawn(async move {
-                let _pass = pass;
-                stop.run_until_cancelled(blobs.serve(peer, stream)).await;
-            });
-        } else if let Some(pass) = away.enter(peer) {
-            tasks.spawn(async move {
-                let _pass = pass;
-                stop.run_until_cancelled(blobs::turn_away(stream)).await;
-            });
-        } else {
-            tracing::debug!(%peer, "blob stream dropped");
-        }
+    fn act(&mut self, heard: Heard) {
+        let behaviour = self.swarm.behaviour_mut();
+        let (channel, orders) = match heard {
+            Heard::Joined(peer) => return behaviour.admission.join(peer),
+            Heard::Refused(peer, channel, orders) => {
+                behaviour.admission.refuse(peer);
+                (channel, orders)
+            }
+            Heard::Answered(channel, orders) => (channel, orders),
+        };
+        // The node may have gone; its next message says everything again.
+        let _ = behaviour.sync.send_response(channel, orders);
     }
 }
 

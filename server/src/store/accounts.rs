@@ -34,7 +34,7 @@ mod workspace {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-mod user {
+pub(super) mod user {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -318,7 +318,7 @@ pub(super) async fn lock_workspace(
     Ok(())
 }
 
-fn read(row: user::Model) -> Result<User, DbErr> {
+pub(super) fn read(row: user::Model) -> Result<User, DbErr> {
     let contact = match row.contact.as_str() {
         "" => BTreeMap::new(),
         contact => document::read(contact)?,

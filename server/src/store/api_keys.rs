@@ -23,7 +23,7 @@ const FINGERPRINT_CHARS: usize = 16;
 /// How exactly it is kept when a key was last used: not every request is worth a write.
 const USE_NOTED: TimeDelta = TimeDelta::minutes(10);
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -186,7 +186,7 @@ pub async fn list(
     rows.into_iter().map(read).collect()
 }
 
-fn read(row: row::Model) -> Result<ApiKey, DbErr> {
+pub(super) fn read(row: row::Model) -> Result<ApiKey, DbErr> {
     Ok(ApiKey {
         id: ApiKeyId::new(row.id),
         user: UserId::new(row.user_id),
@@ -255,6 +255,12 @@ pub async fn revoke(
         query = query.filter(row::Column::UserId.eq(member.uuid()));
     }
     Ok(query.exec(db).await?.rows_affected == 1)
+}
+
+/// Whether a key was revoked. One that has ended by itself, as a sign-in does, was not.
+pub async fn is_revoked(db: &impl ConnectionTrait, id: ApiKeyId) -> Result<bool, DbErr> {
+    let row = row::Entity::find_by_id(id.uuid()).one(db).await?;
+    Ok(row.is_some_and(|row| row.revoked))
 }
 
 /// Ends all keys that a member has in the workspace.

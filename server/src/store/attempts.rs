@@ -80,7 +80,7 @@ fn row(ended: &TaskRecord) -> Result<ActiveModel, DbErr> {
     })
 }
 
-fn view(row: Model) -> Result<TaskView, DbErr> {
+pub(super) fn view(row: Model) -> Result<TaskView, DbErr> {
     let stage = Stage::from_number(row.stage).ok_or_else(|| corrupt("stage"))?;
     let index = u32::try_from(row.idx).map_err(|_| corrupt("task index"))?;
     let attempt = u32::try_from(row.attempt).unwrap_or(0);

@@ -6,7 +6,8 @@ use common::market::TableKind;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, sea_query::OnConflict};
 
-use super::corrupt;
+use super::rows::{self, UnreadableRow};
+use super::{Db, corrupt_by, document, runs};
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "chunk_tables")]
@@ -30,7 +31,7 @@ pub(super) async fn insert(
     kind: TableKind,
     table: &ChunkTable,
 ) -> Result<(), DbErr> {
-    let chunks = postcard::to_stdvec(table).map_err(|_| corrupt("chunk table"))?;
+    let chunks = document::pack(table)?;
     let row = ActiveModel { run: Set(run.uuid()), kind: Set(number(kind)), chunks: Set(chunks) };
     Entity::insert(row)
         .on_conflict(
@@ -43,20 +44,23 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// The tables of these runs.
-pub(super) async fn find(
+/// The tables of the runs that have not ended, each read by itself.
+pub(super) async fn unfinished(
     db: &impl ConnectionTrait,
-    runs: &[RunId],
-) -> Result<Vec<(RunId, TableKind, ChunkTable)>, DbErr> {
-    let rows =
-        Entity::find().filter(Column::Run.is_in(runs.iter().map(|run| run.uuid()))).all(db).await?;
-    rows.into_iter()
-        .map(|row| {
-            let table = postcard::from_bytes(&row.chunks).map_err(|_| corrupt("chunk table"))?;
-            let kind = if row.kind == 0 { TableKind::Source } else { TableKind::Chunks };
-            Ok((RunId::new(row.run), kind, table))
-        })
-        .collect()
+) -> Result<Vec<Result<(RunId, TableKind, ChunkTable), UnreadableRow>>, DbErr> {
+    let open = Entity::find().filter(Column::Run.in_subquery(runs::unfinished_ids()));
+    rows::each(db, open, |row| read(&row)).await
+}
+
+/// Finds the tables that cannot be read.
+pub(super) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
+    rows::check::<Entity, _>(db, found, |row| read(&row)).await
+}
+
+fn read(row: &Model) -> Result<(RunId, TableKind, ChunkTable), DbErr> {
+    let table = document::unpack(&row.chunks).map_err(|error| corrupt_by("chunk table", &error))?;
+    let kind = if row.kind == 0 { TableKind::Source } else { TableKind::Chunks };
+    Ok((RunId::new(row.run), kind, table))
 }
 
 const fn number(kind: TableKind) -> i16 {

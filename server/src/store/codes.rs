@@ -15,10 +15,13 @@ use super::{document, micros};
 use crate::clock;
 
 const CODE_LIVES: TimeDelta = TimeDelta::minutes(10);
-/// A code of six digits is guessed in so many tries with a chance of 1 in 200,000.
 const TRIES_MAX: i32 = 5;
+/// Letters and digits that nobody takes for one another.
+const ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// 6.5e11 codes: guessing has no chance, whoever guesses for however many addresses.
+const LETTERS: usize = 8;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -29,6 +32,7 @@ mod row {
         pub email: String,
         pub hash: String,
         pub profile: Option<String>,
+        pub access: Option<String>,
         pub tries: i32,
         pub expires_us: i64,
     }
@@ -55,19 +59,30 @@ pub async fn issue(
     email: &str,
     profile: Option<&Profile>,
 ) -> Result<Issued, DbErr> {
+    issue_for(db, email, profile, None).await
+}
+
+/// The same, with the access code that signing up uses once.
+pub async fn issue_for(
+    db: &impl ConnectionTrait,
+    email: &str,
+    profile: Option<&Profile>,
+    access: Option<Digest>,
+) -> Result<Issued, DbErr> {
     let sent_at = clock::now();
     let over = row::Entity::delete_many().filter(C::ExpiresUs.lte(micros(sent_at)));
     over.exec(db).await?;
     let mut random = [0u8; 18];
     rand::rng().fill(&mut random);
     let nonce = URL_SAFE_NO_PAD.encode(random);
-    let code = format!("{:06}", rand::rng().random_range(0..1_000_000u32));
+    let code = made_up();
     let expires_at = sent_at + CODE_LIVES;
     row::ActiveModel {
         nonce: Set(nonce.clone()),
         email: Set(email.to_owned()),
         hash: Set(hash(&nonce, &code)),
         profile: Set(profile.map(document::write).transpose()?),
+        access: Set(access.map(|code| code.to_string())),
         tries: Set(0),
         expires_us: Set(micros(expires_at)),
     }
@@ -82,15 +97,29 @@ pub struct Proof {
     pub email: String,
     /// Where the code was asked for to sign up.
     pub profile: Option<Profile>,
+    /// The access code that signing up uses once.
+    pub access: Option<Digest>,
 }
 
-/// Uses a code up; `None` where it is wrong, too late, used, or tried too often.
+/// What a code turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redeemed {
+    Right(Proof),
+    /// The nonce was issued for the address, and the code is not the one that went with it.
+    Wrong,
+    /// No such nonce was issued for the address, or it is too old, used, or was tried too often:
+    /// who tries need not have anything to do with the address.
+    Unknown,
+}
+
+/// Uses a code up, if it is the right one. It may be written in small letters, and with spaces
+/// and dashes or without.
 pub async fn redeem(
     db: &impl ConnectionTrait,
     email: &str,
     nonce: &str,
     code: &str,
-) -> Result<Option<Proof>, DbErr> {
+) -> Result<Redeemed, DbErr> {
     // The try is counted before the code is looked at, so that tries side by side count too.
     let counted = row::Entity::update_many()
         .col_expr(C::Tries, Expr::col(C::Tries).add(1))
@@ -101,26 +130,37 @@ pub async fn redeem(
         .exec(db)
         .await?;
     if counted.rows_affected != 1 {
-        return Ok(None);
+        return Ok(Redeemed::Unknown);
     }
     // The hash is compared by the database: how long that takes tells nothing about the code,
     // since the nonce in it is secret to all but the one who asked.
     let Some(row) = row::Entity::find_by_id(nonce.to_owned()).one(db).await? else {
-        return Ok(None);
+        return Ok(Redeemed::Unknown);
     };
     if row.hash != hash(nonce, code) {
-        return Ok(None);
+        return Ok(Redeemed::Wrong);
     }
     let used = row::Entity::delete_many().filter(C::Nonce.eq(nonce)).exec(db).await?;
     if used.rows_affected != 1 {
-        return Ok(None);
+        return Ok(Redeemed::Unknown);
     }
     let profile = row.profile.as_deref().map(document::read).transpose()?;
-    Ok(Some(Proof { email: row.email, profile }))
+    let access = row.access.as_deref().and_then(|hash| hash.parse().ok());
+    Ok(Redeemed::Right(Proof { email: row.email, profile, access }))
+}
+
+/// A new code, in two halves for eyes.
+fn made_up() -> String {
+    let mut random = rand::rng();
+    let mut letter = || char::from(ALPHABET[random.random_range(0..ALPHABET.len())]);
+    let mut half = || (0..LETTERS / 2).map(|_| letter()).collect::<String>();
+    format!("{}-{}", half(), half())
 }
 
 fn hash(nonce: &str, code: &str) -> String {
-    Digest::of(format!("{nonce}/{code}").as_bytes()).to_string()
+    let letters = code.chars().filter(char::is_ascii_alphanumeric);
+    let plain: String = letters.map(|c| c.to_ascii_uppercase()).collect();
+    Digest::of(format!("{nonce}/{plain}").as_bytes()).to_string()
 }
 
 #[cfg(test)]
@@ -136,11 +176,11 @@ mod tests {
             let (nonce, code) = (issued.nonce.as_str(), issued.code.as_str());
             let redeemed = async |email, nonce| redeem(db, email, nonce, code).await.unwrap();
 
-            assert_eq!(redeemed("x@y.z", nonce).await, None);
-            assert_eq!(redeemed("a@b.c", "other").await, None);
-            let proof = Proof { email: "a@b.c".to_owned(), profile: None };
-            assert_eq!(redeemed("a@b.c", nonce).await, Some(proof));
-            assert_eq!(redeemed("a@b.c", nonce).await, None);
+            assert_eq!(redeemed("x@y.z", nonce).await, Redeemed::Unknown);
+            assert_eq!(redeemed("a@b.c", "other").await, Redeemed::Unknown);
+            let proof = Proof { email: "a@b.c".to_owned(), profile: None, access: None };
+            assert_eq!(redeemed("a@b.c", nonce).await, Redeemed::Right(proof));
+            assert_eq!(redeemed("a@b.c", nonce).await, Redeemed::Unknown);
         }
     }
 
@@ -150,12 +190,27 @@ mod tests {
             let issued = issue(&fresh.db, "a@b.c", None).await.unwrap();
             for _ in 0..TRIES_MAX {
                 let guess = redeem(&fresh.db, "a@b.c", &issued.nonce, "guess").await;
-                assert_eq!(guess, Ok(None));
+                assert_eq!(guess, Ok(Redeemed::Wrong));
             }
 
             let right = redeem(&fresh.db, "a@b.c", &issued.nonce, &issued.code).await;
 
-            assert_eq!(right, Ok(None), "{}", fresh.name);
+            assert_eq!(right, Ok(Redeemed::Unknown), "{}", fresh.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_code_is_eight_letters_and_may_be_written_in_any_way() {
+        for fresh in databases().await {
+            let issued = issue(&fresh.db, "a@b.c", None).await.unwrap();
+            let letters = issued.code.replace('-', "");
+            assert_eq!((letters.len(), issued.code.len()), (LETTERS, LETTERS + 1));
+            assert!(letters.bytes().all(|letter| ALPHABET.contains(&letter)));
+
+            let typed = format!(" {} {} ", &letters[..3].to_lowercase(), &letters[3..]);
+            let redeemed = redeem(&fresh.db, "a@b.c", &issued.nonce, &typed).await.unwrap();
+
+            assert!(matches!(redeemed, Redeemed::Right(_)), "{}", fresh.name);
         }
     }
 }

@@ -4,12 +4,15 @@ use common::market::Changes;
 use sea_orm::DbErr;
 
 use super::booked::{self, Booked};
-use super::{Db, attempts, begin, chunk_tables, devices, ledger, logs, runs, tasks, wallet};
+use super::{
+    Db, attempts, begin, chunk_tables, devices, ledger, logs, runs, set_aside, tasks, wallet,
+};
 
 /// Stores the changes, and what was booked among them, all or nothing.
 pub async fn commit(db: &Db, changes: &Changes, booked: &[Booked]) -> Result<(), DbErr> {
     let tx = begin(db).await?;
     runs::put(&tx, &changes.runs, &changes.new_runs).await?;
+    set_aside::put(&tx, &changes.set_aside).await?;
     for (run, kind, table) in &changes.tables {
         chunk_tables::insert(&tx, *run, *kind, table).await?;
     }
@@ -27,7 +30,7 @@ pub async fn commit(db: &Db, changes: &Changes, booked: &[Booked]) -> Result<(),
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::store) mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 

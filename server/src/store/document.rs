@@ -1,13 +1,75 @@
-//! JSON documents in text columns.
+//! Documents in columns: JSON in text, and postcard in bytes.
+//!
+//! What is acknowledged must be readable after a restart, so whatever is written here is read back
+//! first. What the coordinator commits is proven before the coordinator hears of it: a commit that
+//! fails ends the server.
 
+use common::chunks::ChunkTable;
+use common::spec::RunSpec;
 use sea_orm::DbErr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub fn write<T: Serialize>(document: &T) -> Result<String, DbErr> {
-    serde_json::to_string(document).map_err(|error| DbErr::Json(error.to_string()))
+/// The most bytes of a document. Far more than a request can bring in.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Writes a document that is known to be readable.
+pub fn write<T: Serialize + DeserializeOwned>(document: &T) -> Result<String, DbErr> {
+    let text = unproven(document)?;
+    if text.len() > BYTES_MAX {
+        return Err(DbErr::Json(format!("a document of more than {BYTES_MAX} bytes")));
+    }
+    read::<T>(&text)?;
+    Ok(text)
 }
 
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, DbErr> {
     serde_json::from_str(text).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+/// Writes what was proven before.
+pub(super) fn unproven<T: Serialize>(document: &T) -> Result<String, DbErr> {
+    serde_json::to_string(document).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+/// Makes sure that a run's spec can be read back, before the run is accepted.
+pub fn prove_spec(spec: &RunSpec) -> Result<(), DbErr> {
+    write(spec).map(drop)
+}
+
+/// The same for a chunk table.
+pub fn prove_table(table: &ChunkTable) -> Result<(), DbErr> {
+    unpack::<ChunkTable>(&pack(table)?).map(drop)
+}
+
+pub(super) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, DbErr> {
+    postcard::to_stdvec(value).map_err(|error| DbErr::Type(error.to_string()))
+}
+
+pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DbErr> {
+    postcard::from_bytes(bytes).map_err(|error| DbErr::Type(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use common::ids::WorkspaceId;
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::store::testing;
+
+    fn spec(levels: usize) -> RunSpec {
+        let deep = (1..levels).fold(Value::from(1), |inner, _| Value::from(vec![inner]));
+        let mut spec = testing::spec(WorkspaceId::new(Uuid::nil()));
+        spec.process.params.insert("a".to_owned(), deep);
+        spec
+    }
+
+    #[test]
+    fn a_spec_that_could_not_be_read_back_is_refused() {
+        assert!(prove_spec(&spec(common::json::DEPTH_MAX)).is_ok());
+        assert!(prove_spec(&spec(126)).is_err());
+        assert!(write(&Value::from("x".repeat(BYTES_MAX))).is_err());
+    }
 }

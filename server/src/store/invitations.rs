@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{corrupt, micros, time};
 use crate::clock;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -141,7 +141,7 @@ pub(super) async fn take(db: &impl ConnectionTrait, email: &str) -> Result<Vec<I
     rows.into_iter().map(read).collect()
 }
 
-fn read(row: row::Model) -> Result<Invitation, DbErr> {
+pub(super) fn read(row: row::Model) -> Result<Invitation, DbErr> {
     Ok(Invitation {
         id: InvitationId::new(row.id),
         workspace: WorkspaceId::new(row.workspace_id),

@@ -21,7 +21,7 @@ pub use upload::{Upload, takes_upload};
 mod field;
 mod upload;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -369,7 +369,7 @@ fn draft(owner: WorkspaceId, id: JobId) -> UpdateMany<row::Entity> {
         .filter(C::DeletedUs.is_null())
 }
 
-fn read(row: &row::Model) -> Result<Job, DbErr> {
+pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
     Ok(Job {
         id: JobId::new(row.id),
         workspace: WorkspaceId::new(row.workspace_id),

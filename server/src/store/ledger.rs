@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use common::credits::Credits;
 use common::ids::{RunId, WorkspaceId};
-use common::ledger::{Account, Ledger, Transfer};
+use common::ledger::{Account, Kind, Ledger, Transfer};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, QueryOrder};
+use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
 
-use super::{batches, corrupt, micros};
+use super::rows::{self, UnreadableRow};
+use super::{Db, batches, corrupt, micros};
 
 pub(super) mod accounts {
     use sea_orm::entity::prelude::*;
@@ -110,15 +112,64 @@ pub(super) async fn insert_transfers(
 /// The ledger as it stands.
 pub(super) async fn load(db: &impl ConnectionTrait) -> Result<Ledger, DbErr> {
     let mut balances = BTreeMap::new();
-    for row in accounts::Entity::find().all(db).await? {
-        balances.insert(account(row.kind, row.owner)?, row.units);
+    for row in rows::each(db, accounts::Entity::find(), |row| balance(&row)).await? {
+        match row {
+            Ok((account, units)) => {
+                balances.insert(account, units);
+            }
+            Err(row) => tracing::error!(?row, "an account cannot be read and is left out"),
+        }
     }
-    let last = transfers::Entity::find()
+    let last: Option<i64> = transfers::Entity::find()
+        .select_only()
+        .column(transfers::Column::Number)
         .order_by_desc(transfers::Column::Number)
+        .into_tuple()
         .one(db)
-        .await?
-        .map_or(-1, |row| row.number);
-    Ok(Ledger::load(balances, u64::try_from(last + 1).unwrap_or(0)))
+        .await?;
+    Ok(Ledger::load(balances, last.map_or(0, |last| u64::try_from(last + 1).unwrap_or(0))))
+}
+
+/// What the transfers say of one run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct RunBooks {
+    /// Whose run it is, where anything was ever held for it.
+    pub owner: Option<WorkspaceId>,
+    pub held: Credits,
+    pub captured: Credits,
+}
+
+/// Adds up what was held for a run and taken from that. Looks through all transfers: for runs
+/// that cannot be read otherwise.
+pub(super) async fn of_run(db: &impl ConnectionTrait, run: RunId) -> Result<RunBooks, DbErr> {
+    let sums: Vec<(String, Uuid, i64)> = transfers::Entity::find()
+        .select_only()
+        .column(transfers::Column::Kind)
+        .column(transfers::Column::FromOwner)
+        .expr_as(Expr::cust("CAST(SUM(units) AS BIGINT)"), "sum")
+        .filter(transfers::Column::Run.eq(run.uuid()))
+        .group_by(transfers::Column::Kind)
+        .group_by(transfers::Column::FromOwner)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let sum = |kind: Kind| sums.iter().filter(|sum| sum.0 == kind.as_str()).map(|sum| sum.2).sum();
+    let (held, captured, voided): (i64, i64, i64) =
+        (sum(Kind::Hold), sum(Kind::Capture), sum(Kind::Void));
+    Ok(RunBooks {
+        owner: sums.first().map(|(_, owner, _)| WorkspaceId::new(*owner)),
+        held: Credits::from_units(held - captured - voided).unwrap_or_default(),
+        captured: Credits::from_units(captured).unwrap_or_default(),
+    })
+}
+
+/// Finds the accounts that cannot be read.
+pub(super) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
+    rows::check::<accounts::Entity, _>(db, found, |row| balance(&row)).await
+}
+
+fn balance(row: &accounts::Model) -> Result<(Account, i64), DbErr> {
+    Ok((account(row.kind, row.owner)?, row.units))
 }
 
 /// What a workspace has in each of its accounts; one that it never had is not among them.
@@ -130,7 +181,7 @@ pub(super) async fn accounts_of(
         .filter(accounts::Column::Kind.is_in([1, 2, 3, 4]))
         .filter(accounts::Column::Owner.eq(owner.uuid()));
     let rows = own.all(db).await?;
-    rows.into_iter().map(|row| Ok((account(row.kind, row.owner)?, row.units))).collect()
+    rows.iter().map(balance).collect()
 }
 
 fn key(account: Account) -> (i16, Uuid) {

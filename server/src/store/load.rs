@@ -1,29 +1,39 @@
-//! Everything that has not ended, to go on from.
+//! Everything that has not ended, to go on from. One row that cannot be read ends its own run and
+//! nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::chunks::ChunkTable;
-use common::ids::{NodeId, RunId};
-use common::market::{Run, Stored, TableKind};
+use common::credits::Credits;
+use common::ids::{NodeId, RunId, WorkspaceId};
+use common::ledger::{Account, Ledger};
+use common::market::{Run, RunRecord, Stored, TableKind, TaskRecord, Unreadable};
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::{chunk_tables, ledger, nodes, runs, tasks, wallet};
+use super::rows::UnreadableRow;
+use super::{chunk_tables, ledger, nodes, runs, set_aside, tasks, wallet};
 
 /// Reads what the market needs in memory. The cost grows with what is unfinished, not with what
 /// waits or has ended.
 pub async fn load(db: &impl ConnectionTrait) -> Result<Stored, DbErr> {
-    let records = runs::unfinished(db).await?;
-    let ids: Vec<RunId> = records.iter().map(|run| run.id).collect();
+    let mut broken = Broken::default();
+    let records: Vec<RunRecord> = broken.sift(runs::unfinished(db).await?);
     let mut sources: BTreeMap<RunId, ChunkTable> = BTreeMap::new();
     let mut chunks: BTreeMap<RunId, ChunkTable> = BTreeMap::new();
-    for (run, kind, table) in chunk_tables::find(db, &ids).await? {
+    for (run, kind, table) in broken.sift(chunk_tables::unfinished(db).await?) {
         match kind {
             TableKind::Source => sources.insert(run, table),
             TableKind::Chunks => chunks.insert(run, table),
         };
     }
+    let mut tasks: Vec<TaskRecord> = broken.sift(tasks::unfinished(db).await?);
+    let (ledger, statements) = (ledger::load(db).await?, wallet::load_heads(db).await?);
+    let unreadable = broken.settle(db, &records, &ledger).await?;
+
+    tasks.retain(|task| !broken.runs.contains(&task.task.run));
     let runs = records
         .into_iter()
+        .filter(|record| !broken.runs.contains(&record.id))
         .map(|record| {
             let id = record.id;
             let mut run = Run::load(record);
@@ -36,9 +46,67 @@ pub async fn load(db: &impl ConnectionTrait) -> Result<Stored, DbErr> {
             run
         })
         .collect();
-    let tasks = tasks::unfinished(db, &ids).await?;
     let holders: BTreeSet<NodeId> = tasks.iter().filter_map(|task| task.node).collect();
     let operators = nodes::operators(db, &holders).await?;
-    let (ledger, statements) = (ledger::load(db).await?, wallet::load_heads(db).await?);
-    Ok(Stored { runs, tasks, operators, ledger, statements })
+    Ok(Stored { runs, unreadable, tasks, operators, ledger, statements })
 }
+
+/// The unfinished runs of which something cannot be read.
+#[derive(Default)]
+struct Broken {
+    runs: BTreeSet<RunId>,
+}
+
+impl Broken {
+    /// Keeps what could be read, and notes the runs of what could not.
+    fn sift<T>(&mut self, rows: Vec<Result<T, UnreadableRow>>) -> Vec<T> {
+        let readable = |row: Result<T, UnreadableRow>| {
+            row.inspect_err(|UnreadableRow { table, id, why }| {
+                tracing::error!(table, id, why, "a row cannot be read; its run is set aside");
+                // The first part of each of these keys is the run's id.
+                let run: Option<RunId> = id.split('/').next().and_then(|id| id.parse().ok());
+                self.runs.extend(run);
+            })
+            .ok()
+        };
+        rows.into_iter().filter_map(readable).collect()
+    }
+
+    /// What the ledger says of the broken runs. Where a workspace's runs do not hold together what
+    /// it has on hold, those whose own number is wrong are broken too.
+    async fn settle(
+        &mut self,
+        db: &impl ConnectionTrait,
+        records: &[RunRecord],
+        ledger: &Ledger,
+    ) -> Result<Vec<Unreadable>, DbErr> {
+        let mut unreadable = BTreeMap::new();
+        for run in &self.runs {
+            unreadable.insert(*run, set_aside::find(db, *run).await?);
+        }
+        let mut held: BTreeMap<WorkspaceId, Credits> = BTreeMap::new();
+        let own = records.iter().filter(|record| !self.runs.contains(&record.id));
+        let own = own.map(|record| (record.spec.workspace, record.held));
+        let lost = unreadable.values().filter_map(|run| Some((run.workspace?, run.held)));
+        for (workspace, amount) in own.chain(lost) {
+            let sum = held.entry(workspace).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+        held.retain(|workspace, sum| ledger.balance(Account::Held(*workspace)) != *sum);
+        for record in records {
+            if !held.contains_key(&record.spec.workspace) || self.runs.contains(&record.id) {
+                continue;
+            }
+            let found = set_aside::find(db, record.id).await?;
+            if found.held != record.held {
+                tracing::error!(run = %record.id, "a run's hold is not what the ledger says");
+                self.runs.insert(record.id);
+                unreadable.insert(record.id, found);
+            }
+        }
+        Ok(unreadable.into_values().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

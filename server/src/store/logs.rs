@@ -126,7 +126,7 @@ pub async fn find_batch(
     row.map_or_else(|| Ok(Vec::new()), |row| Ok(read(&row)?.collect()))
 }
 
-fn read(row: &Model) -> Result<impl Iterator<Item = LogView> + use<>, DbErr> {
+pub(super) fn read(row: &Model) -> Result<impl Iterator<Item = LogView> + use<>, DbErr> {
     let lines: Vec<LogLine> = postcard::from_bytes(&row.lines).map_err(|_| corrupt("log batch"))?;
     let stage = Stage::from_number(row.stage).ok_or_else(|| corrupt("stage"))?;
     let index = u32::try_from(row.idx).unwrap_or(u32::MAX);

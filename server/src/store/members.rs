@@ -13,7 +13,7 @@ use super::accounts::{self, User};
 use super::{Db, api_keys, batches, begin, corrupt, micros, time};
 use crate::clock;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -232,7 +232,7 @@ async fn may_stop_being(
     Ok(if stops && role == Role::Admin && admins < 2 { Changed::LastAdmin } else { Changed::Done })
 }
 
-fn read_role(row: &row::Model) -> Result<Role, DbErr> {
+pub(super) fn read_role(row: &row::Model) -> Result<Role, DbErr> {
     row.role.parse().map_err(|_| corrupt("role"))
 }
 

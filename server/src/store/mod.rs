@@ -1,10 +1,12 @@
 //! The tables. Nothing above this module sees sea-orm's types, but for the connection it passes
 //! down.
 
+pub mod access_codes;
 pub mod accounts;
 pub mod api_keys;
 pub mod attempts;
 pub mod booked;
+mod check;
 mod chunk_tables;
 pub mod codes;
 pub mod commit;
@@ -28,9 +30,11 @@ pub mod reconciliation;
 pub mod releases;
 pub mod requests;
 pub mod results;
+mod rows;
 pub mod runs;
 pub mod secrets;
 pub mod selection;
+mod set_aside;
 pub mod tasks;
 pub mod templates;
 #[cfg(test)]
@@ -38,7 +42,10 @@ pub mod testing;
 pub mod usage;
 pub mod wallet;
 
+pub use check::check;
+pub use document::{prove_spec, prove_table};
 pub use load::load;
+pub use rows::UnreadableRow;
 
 use chrono::{DateTime, Utc};
 use migrations::{Migrator, MigratorTrait};
@@ -109,6 +116,11 @@ fn storable(text: &str) -> String {
 /// A stored value that its own writer cannot have written.
 fn corrupt(what: &str) -> DbErr {
     DbErr::Query(RuntimeErr::Internal(format!("a row has an unreadable {what}")))
+}
+
+/// The same, with what is wrong about it.
+fn corrupt_by(what: &str, error: &DbErr) -> DbErr {
+    DbErr::Query(RuntimeErr::Internal(format!("a row has an unreadable {what}: {error}")))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use common::digest::Digest;
 use common::ids::{NodeId, WorkspaceId};
 use sea_orm::ActiveValue::Set;
+use sea_orm::QuerySelect as _;
 use sea_orm::entity::prelude::*;
 
 use super::{Db, begin, micros};
@@ -61,16 +62,48 @@ pub async fn operators(
     db: &impl ConnectionTrait,
     nodes: &BTreeSet<NodeId>,
 ) -> Result<BTreeMap<NodeId, WorkspaceId>, DbErr> {
-    let rows = Entity::find()
-        .filter(Column::Id.is_in(nodes.iter().map(|node| node.uuid())))
-        .all(db)
+    let mut found = BTreeMap::new();
+    let nodes: Vec<_> = nodes.iter().map(|node| node.uuid()).collect();
+    // A statement takes some ten thousand values.
+    for some in nodes.chunks(1_000) {
+        let rows: Vec<(Uuid, Uuid)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::Operator])
+            .filter(Column::Id.is_in(some.iter().copied()))
+            .into_tuple()
+            .all(db)
+            .await?;
+        found.extend(rows.into_iter().map(|(id, of)| (NodeId::new(id), WorkspaceId::new(of))));
+    }
+    Ok(found)
+}
+
+/// The most nodes of one workspace, tokens that may still join one included: each may hold
+/// connections and streams.
+pub const NODES_MAX: u64 = 1_000;
+
+/// Whether the workspace may have one more node.
+pub async fn has_room(db: &impl ConnectionTrait, operator: WorkspaceId) -> Result<bool, DbErr> {
+    let joined = Entity::find().filter(Column::Operator.eq(operator.uuid())).count(db).await?;
+    let invited = tokens::Entity::find()
+        .filter(tokens::Column::Operator.eq(operator.uuid()))
+        .filter(tokens::Column::Peer.is_null())
+        .filter(tokens::Column::ExpiresUs.gt(micros(clock::now())))
+        .count(db)
         .await?;
-    Ok(rows.into_iter().map(|row| (NodeId::new(row.id), WorkspaceId::new(row.operator))).collect())
+    Ok(joined + invited < NODES_MAX)
 }
 
 /// Makes a one-time token, good for an hour, with which a node joins this workspace.
 pub async fn issue_token(db: &Db, operator: WorkspaceId) -> Result<String, DbErr> {
     let token = format!("fn_{}", hex::encode(rand::random::<[u8; 32]>()));
+    // What was never used goes when the next is made, so that no workspace fills the table.
+    tokens::Entity::delete_many()
+        .filter(tokens::Column::Operator.eq(operator.uuid()))
+        .filter(tokens::Column::Peer.is_null())
+        .filter(tokens::Column::ExpiresUs.lte(micros(clock::now())))
+        .exec(db)
+        .await?;
     let row = tokens::ActiveModel {
         hash: Set(Digest::of(token.as_bytes()).to_string()),
         operator: Set(operator.uuid()),

@@ -19,7 +19,7 @@ pub use lookup::{Shelf, Which, find, list, owns, publishers, resolve};
 mod field;
 mod lookup;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -225,7 +225,7 @@ fn integer(n: u32) -> Result<i32, DbErr> {
     i32::try_from(n).map_err(|_| DbErr::Type("a version's number is too large".to_owned()))
 }
 
-fn read(row: &row::Model) -> Result<Package, DbErr> {
+pub(super) fn read(row: &row::Model) -> Result<Package, DbErr> {
     Ok(Package {
         id: PackageId::new(row.id),
         workspace: WorkspaceId::new(row.workspace_id),

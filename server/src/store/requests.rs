@@ -180,7 +180,7 @@ fn of_kind<S: State>() -> Select<Entity> {
     Entity::find().filter(Column::Kind.eq(S::REQUEST))
 }
 
-fn read<S: State>(row: Model) -> Result<Request<S>, DbErr> {
+pub(super) fn read<S: State>(row: Model) -> Result<Request<S>, DbErr> {
     Ok(Request {
         id: RequestId::new(row.id),
         workspace: WorkspaceId::new(row.workspace),

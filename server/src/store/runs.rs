@@ -12,11 +12,12 @@ use common::resources::{Resources, Usage};
 use common::run::RunState;
 use common::spec::{Limits, RunSpec};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, PaginatorTrait, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{OnConflict, SelectStatement};
+use sea_orm::{ActiveValue::Set, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as _};
 use serde::Deserialize;
 
-use super::{batches, corrupt, micros, storable};
+use super::rows::{self, UnreadableRow};
+use super::{Db, batches, corrupt, corrupt_by, document, micros, storable};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "runs")]
@@ -62,7 +63,7 @@ pub struct RunView {
     /// `None` until the chunks are known.
     pub chunks: Option<u32>,
     pub chunks_done: u32,
-    /// What one of its tasks was estimated to cost.
+    /// What one of its tasks was estimated to cost; zero where its spec cannot be read.
     pub task_estimate: Credits,
     /// The exact sum of the prices of its accepted tasks.
     pub price: Credits,
@@ -109,14 +110,17 @@ pub async fn ended_before(
     then: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<(RunId, JobId)>, DbErr> {
-    let rows = Entity::find()
+    let rows: Vec<(Uuid, Uuid)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Job])
         .filter(Column::Purged.eq(false))
         .filter(Column::EndedUs.lt(micros(then)))
         .order_by_asc(Column::EndedUs)
         .limit(limit)
+        .into_tuple()
         .all(db)
         .await?;
-    Ok(rows.into_iter().map(|row| (RunId::new(row.id), JobId::new(row.job))).collect())
+    Ok(rows.into_iter().map(|(id, job)| (RunId::new(id), JobId::new(job))).collect())
 }
 
 /// Notes that a run's data has been deleted from the bucket.
@@ -129,33 +133,50 @@ pub async fn set_purged(db: &impl ConnectionTrait, run: RunId) -> Result<(), DbE
     Ok(())
 }
 
-/// The runs that have not ended.
-pub(super) async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<RunRecord>, DbErr> {
-    let rows = Entity::find().filter(Column::EndedUs.is_null()).all(db).await?;
-    rows.iter()
-        .map(|row| {
-            let spec: RunSpec =
-                serde_json::from_str(&row.spec).map_err(|_| corrupt("run's spec"))?;
-            let view = view(row)?;
-            Ok(RunRecord {
-                id: view.id,
-                spec: Arc::new(spec),
-                state: view.state,
-                times: view.times,
-                total: view.chunks,
-                next: u32::try_from(row.next).map_err(|_| corrupt("chunk number"))?,
-                chunks_done: view.chunks_done,
-                held: Credits::from_units(row.held).ok_or_else(|| corrupt("hold"))?,
-                captured: view.price,
-                usage: Usage {
-                    cpu_ms: row.cpu_ms.unsigned_abs(),
-                    memory_mib_ms: row.memory_mib_ms.unsigned_abs(),
-                    ..Usage::default()
-                },
-                error: view.error,
-            })
-        })
-        .collect()
+/// The runs that have not ended, each read by itself.
+pub(super) async fn unfinished(
+    db: &impl ConnectionTrait,
+) -> Result<Vec<Result<RunRecord, UnreadableRow>>, DbErr> {
+    let open = Entity::find().filter(Column::EndedUs.is_null());
+    rows::each(db, open, |row| record(&row)).await
+}
+
+/// The ids of the runs that have not ended, as a subquery: there can be more than a statement
+/// takes values.
+pub(super) fn unfinished_ids() -> SelectStatement {
+    let open = Entity::find().filter(Column::EndedUs.is_null());
+    open.select_only().column(Column::Id).into_query()
+}
+
+/// Finds the runs that cannot be read.
+pub(super) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
+    rows::check::<Entity, _>(db, found, |row| match row.ended_us {
+        None => record(&row).map(drop),
+        Some(_) => view(&row).map(drop),
+    })
+    .await
+}
+
+fn record(row: &Model) -> Result<RunRecord, DbErr> {
+    let spec: RunSpec = document::read(&row.spec).map_err(|error| corrupt_by("spec", &error))?;
+    let view = view(row)?;
+    Ok(RunRecord {
+        id: view.id,
+        spec: Arc::new(spec),
+        state: view.state,
+        times: view.times,
+        total: view.chunks,
+        next: u32::try_from(row.next).map_err(|_| corrupt("chunk number"))?,
+        chunks_done: view.chunks_done,
+        held: Credits::from_units(row.held).ok_or_else(|| corrupt("hold"))?,
+        captured: view.price,
+        usage: Usage {
+            cpu_ms: row.cpu_ms.unsigned_abs(),
+            memory_mib_ms: row.memory_mib_ms.unsigned_abs(),
+            ..Usage::default()
+        },
+        error: view.error,
+    })
 }
 
 /// Stores runs as they stand now. The spec is written with the first version only.
@@ -194,9 +215,7 @@ pub(super) async fn put(
 }
 
 fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
-    let json = |_| corrupt("run");
-    let spec =
-        if is_new { serde_json::to_string(&*record.spec).map_err(json)? } else { String::new() };
+    let spec = if is_new { document::unproven(&*record.spec)? } else { String::new() };
     let ended = record.state.is_final().then(|| record.times.get(&record.state)).flatten();
     Ok(ActiveModel {
         id: Set(record.id.uuid()),
@@ -204,7 +223,7 @@ fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
         workspace: Set(record.spec.workspace.uuid()),
         spec: Set(spec),
         state: Set(record.state.as_str().to_owned()),
-        times: Set(serde_json::to_string(&record.times).map_err(json)?),
+        times: Set(document::unproven(&record.times)?),
         total: Set(record.total.map(i64::from)),
         next: Set(record.next.into()),
         chunks_done: Set(record.chunks_done.into()),
@@ -232,18 +251,21 @@ struct Needing {
 }
 
 fn view(row: &Model) -> Result<RunView, DbErr> {
-    let Priced { process, limits } =
-        serde_json::from_str(&row.spec).map_err(|_| corrupt("run's spec"))?;
+    // A run that was set aside may have a spec that cannot be read.
+    let task_estimate = match document::read(&row.spec) {
+        Ok(Priced { process, limits }) => price::estimate(process.needs, limits.task_timeout_secs),
+        Err(_) => Credits::ZERO,
+    };
     let count = |n: i64| u32::try_from(n).map_err(|_| corrupt("count of chunks"));
     Ok(RunView {
         id: RunId::new(row.id),
         job: JobId::new(row.job),
         workspace: WorkspaceId::new(row.workspace),
         state: RunState::from_name(&row.state).ok_or_else(|| corrupt("run state"))?,
-        times: serde_json::from_str(&row.times).map_err(|_| corrupt("run's times"))?,
+        times: document::read(&row.times).map_err(|error| corrupt_by("times", &error))?,
         chunks: row.total.map(count).transpose()?,
         chunks_done: count(row.chunks_done)?,
-        task_estimate: price::estimate(process.needs, limits.task_timeout_secs),
+        task_estimate,
         price: Credits::from_units(row.captured).ok_or_else(|| corrupt("price"))?,
         error: row.error.clone(),
     })

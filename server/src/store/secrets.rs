@@ -14,7 +14,7 @@ use sea_orm::{
 use super::{corrupt, document, micros, time};
 use crate::clock;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -195,7 +195,7 @@ pub async fn delete(
     Ok(gone.rows_affected == 1)
 }
 
-fn read(row: &row::Model) -> Result<Secret, DbErr> {
+pub(super) fn read(row: &row::Model) -> Result<Secret, DbErr> {
     let kind = SecretKind::stored(&row.kind);
     let purpose = kind.and_then(|kind| Purpose::read(kind, row.bound_to.as_deref()).ok());
     let purpose = purpose.ok_or_else(|| corrupt("a secret's kind"))?;

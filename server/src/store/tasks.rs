@@ -11,7 +11,8 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, Condition, FromQueryResult, QueryOrder, QuerySelect};
 
-use super::{batches, corrupt, micros, storable, time};
+use super::rows::{self, UnreadableRow};
+use super::{Db, batches, corrupt, corrupt_by, document, micros, runs, storable, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "tasks")]
@@ -184,21 +185,44 @@ pub async fn outputs(
         .collect()
 }
 
-/// The tasks of these runs that are waiting or leased, and the done ones of their partition and
-/// assemble stages.
+/// The tasks of unfinished runs that are waiting or leased, and the done ones of their partition
+/// and assemble stages, each read by itself.
 pub(super) async fn unfinished(
     db: &impl ConnectionTrait,
-    runs: &[RunId],
-) -> Result<Vec<TaskRecord>, DbErr> {
+) -> Result<Vec<Result<TaskRecord, UnreadableRow>>, DbErr> {
     let open = Condition::any()
-        .add(Column::State.is_in([TaskState::Waiting.number(), TaskState::Leased.number()]))
+        // A state that is none is not left out: its run cannot go on.
+        .add(Column::State.is_not_in([TaskState::Done.number(), TaskState::Failed.number()]))
         .add(Column::Stage.ne(Stage::Process.number()));
-    let rows = Entity::find()
-        .filter(Column::Run.is_in(runs.iter().map(|run| run.uuid())))
-        .filter(open)
-        .all(db)
+    let open = Entity::find().filter(Column::Run.in_subquery(runs::unfinished_ids())).filter(open);
+    rows::each(db, open, record).await
+}
+
+/// Finds the tasks that cannot be read.
+pub(super) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
+    rows::check::<Entity, _>(db, found, |row| {
+        let receipt = row.receipt.as_deref().map(document::unpack::<Receipt>).transpose();
+        receipt.map_err(|error| corrupt_by("receipt", &error))?;
+        record(row)
+    })
+    .await
+}
+
+/// Ends the open tasks of a run that is set aside.
+pub(super) async fn end_open(
+    db: &impl ConnectionTrait,
+    run: RunId,
+    at: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::State, Expr::value(TaskState::Failed.number()))
+        .col_expr(Column::EndedUs, Expr::value(micros(at)))
+        .col_expr(Column::Error, Expr::value("the run ended before this task"))
+        .filter(Column::Run.eq(run.uuid()))
+        .filter(Column::EndedUs.is_null())
+        .exec(db)
         .await?;
-    rows.into_iter().map(record).collect()
+    Ok(())
 }
 
 /// Stores tasks as they stand now.

@@ -17,7 +17,7 @@ use crate::clock;
 
 const PUBLISHERS_MAX: u64 = 5;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use common::credits::Credits;
+use common::digest::Digest;
 use common::ids::{RunId, TransferId, WorkspaceId};
 use common::ledger::Account;
 use common::statement::{Head, Line, LineKind};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{OnConflict, SimpleExpr};
-use sea_orm::{ActiveValue::Set, DbBackend, QuerySelect};
+use sea_orm::{ActiveValue::Set, DbBackend, QueryOrder, QuerySelect};
 
+use super::rows::{self, UnreadableRow};
 use super::selection::{self, Field, Found, Kind, Selection};
-use super::{batches, corrupt, document, ledger, micros, time};
+use super::{Db, batches, corrupt, document, ledger, micros, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "statement_lines")]
@@ -214,16 +216,51 @@ pub(super) async fn insert_lines(db: &impl ConnectionTrait, lines: &[Line]) -> R
     Ok(())
 }
 
-/// How far each statement goes.
+/// How far each statement goes. A statement whose end cannot be read goes on from its last line.
 pub(super) async fn load_heads(
     db: &impl ConnectionTrait,
 ) -> Result<BTreeMap<WorkspaceId, Head>, DbErr> {
-    let rows = heads::Entity::find().all(db).await?;
-    let head = |row: heads::Model| {
-        let hash = row.hash.parse().map_err(|_| corrupt("hash of a line"))?;
-        Ok((WorkspaceId::new(row.owner), Head { lines: row.lines.unsigned_abs(), hash }))
-    };
-    rows.into_iter().map(head).collect()
+    let mut found = BTreeMap::new();
+    for row in rows::each(db, heads::Entity::find(), |row| head(&row)).await? {
+        let (owner, head) = match row {
+            Ok(head) => head,
+            Err(row) => {
+                tracing::error!(?row, "the end of a statement cannot be read");
+                let Ok(owner) = row.id.parse() else { continue };
+                (owner, last_line(db, owner).await?)
+            }
+        };
+        found.insert(owner, head);
+    }
+    Ok(found)
+}
+
+fn head(row: &heads::Model) -> Result<(WorkspaceId, Head), DbErr> {
+    let hash = row.hash.parse().map_err(|_| corrupt("hash of a line"))?;
+    Ok((WorkspaceId::new(row.owner), Head { lines: row.lines.unsigned_abs(), hash }))
+}
+
+/// The end of a statement by its lines. Where the last line's hash cannot be read either, the
+/// chain goes on from what is there, and whoever checks it finds the break.
+async fn last_line(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Head, DbErr> {
+    let last: Option<(i64, String)> = Entity::find()
+        .select_only()
+        .columns([Column::Number, Column::Hash])
+        .filter(Column::Owner.eq(owner.uuid()))
+        .order_by_desc(Column::Number)
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(last.map_or_else(Head::default, |(lines, hash)| Head {
+        lines: lines.unsigned_abs(),
+        hash: hash.parse().unwrap_or_else(|_| Digest::of(hash.as_bytes())),
+    }))
+}
+
+/// Finds the lines and ends of statements that cannot be read.
+pub(super) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
+    rows::check::<heads::Entity, _>(db, found, |row| head(&row)).await?;
+    rows::check::<Entity, _>(db, found, read).await
 }
 
 fn row(line: &Line) -> Result<ActiveModel, DbErr> {

@@ -7,6 +7,7 @@ mod lives;
 mod movements;
 mod order;
 mod placement;
+mod set_aside;
 mod terms;
 
 use std::sync::Arc;
@@ -190,5 +191,6 @@ fn stored(changes: Changes) -> Stored {
         tasks: changes.tasks,
         ledger: Ledger::load(balances, changes.transfers.len() as u64),
         statements: BTreeMap::new(),
+        unreadable: Vec::new(),
     }
 }

@@ -14,10 +14,15 @@ const TMP_OPTIONS: &str = "rw,exec,nosuid,nodev,size=256m,mode=1777";
 const PIDS_MAX: i64 = 512;
 /// No more than what nearly every engine may give itself: it cannot raise its own limit.
 const OPEN_FILES_MAX: i64 = 4096;
+/// Too little for any core file. With 0, the kernel would still run a handler of the host's that
+/// cores are piped to; 1 is what it heeds there.
+const CORE_BYTES_MAX: i64 = 1;
+/// What every engine may give itself; locked memory cannot be taken from a container that is idle.
+const LOCKED_BYTES_MAX: i64 = 64 << 10;
 /// The engine accepts no less.
 const MEMORY_BYTES_MIN: i64 = 6 << 20;
 
-/// How a container is kept in.
+/// What a container has of its host, beside how it is confined.
 pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
     let memory = (i64::from(launch.needs.memory_mib) << 20).max(MEMORY_BYTES_MIN);
     let mut mounts: Vec<_> = launch.mounts.iter().map(|mount| bind(mount, true)).collect();
@@ -34,11 +39,6 @@ pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
     HostConfig {
         mounts: Some(mounts),
         tmpfs: Some(HashMap::from([("/tmp".into(), TMP_OPTIONS.into())])),
-        network_mode: Some("none".into()),
-        readonly_rootfs: Some(true),
-        cap_drop: Some(vec!["ALL".into()]),
-        security_opt: Some(vec!["no-new-privileges".into()]),
-        privileged: Some(false),
         memory: Some(memory),
         memory_swap: Some(memory),
         device_requests: launch.gpu.as_deref().map(|id| vec![gpu(id)]),
@@ -46,8 +46,9 @@ pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
         cpu_quota: Some((i64::from(launch.needs.cpu_millis) * 100).max(1000)),
         pids_limit: Some(PIDS_MAX),
         ulimits: Some(vec![
-            ulimit("core", 0),
+            ulimit("core", CORE_BYTES_MAX),
             ulimit("fsize", file_bytes),
+            ulimit("memlock", LOCKED_BYTES_MAX),
             ulimit("nofile", OPEN_FILES_MAX),
         ]),
         // The output is read as it comes; nothing of it stays on the engine's disk.
@@ -96,7 +97,7 @@ fn in_memory(inside: &str) -> BindMount {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use common::resources::Resources;
     use common::task::Stage;
 
@@ -104,10 +105,11 @@ mod tests {
     use crate::redact::Redactor;
     use crate::testing::lease;
 
-    fn made(gpu: Option<&str>) -> HostConfig {
+    pub fn launch(gpu: Option<&str>) -> Launch {
         let folder = |inside| Mount { host: "/h".into(), inside };
-        let launch = Launch {
+        Launch {
             lease: lease(Stage::Process, 0),
+            workspace: crate::testing::WORKSPACE,
             commands: Vec::new(),
             env: Vec::new(),
             redactor: Redactor::default(),
@@ -119,8 +121,11 @@ mod tests {
             gpu: gpu.map(str::to_owned),
             timeout: None,
             share: crate::testing::share(1),
-        };
-        config(&launch, &Ready { id: "image".into(), volumes: Vec::new() })
+        }
+    }
+
+    fn made(gpu: Option<&str>) -> HostConfig {
+        config(&launch(gpu), &Ready { id: "image".into(), volumes: Vec::new() })
     }
 
     #[test]

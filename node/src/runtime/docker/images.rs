@@ -69,7 +69,7 @@ impl Docker {
     }
 
     /// An image with nothing in it but a folder.
-    async fn scratch(&self) -> Result<Ready, Error> {
+    pub async fn scratch(&self) -> Result<Ready, Error> {
         let name = format!("{}:{}", SCRATCH.0, SCRATCH.1);
         let _only = self.images.fetching.lock(name.clone()).await;
         if let Some(found) = self.inspect(&name).await? {

@@ -19,6 +19,9 @@ use crate::caches::Mounted;
 use crate::runtime::{self, Folders};
 use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, tools};
 
+#[path = "tests/tenants.rs"]
+mod tenants;
+
 /// A node, and the pieces of one container.
 struct Bench {
     tools: Arc<Tools<FakeServer>>,
@@ -341,12 +344,16 @@ async fn forget(client: &Client, name: &str) {
 }
 
 async fn import(client: &Client, name: &str, volumes: &str) {
+    import_with(client, name, &format!("VOLUME [{volumes}]")).await;
+}
+
+async fn import_with(client: &Client, name: &str, change: &str) {
     let (repo, tag) = name.rsplit_once(':').unwrap();
     let options = bollard::query_parameters::CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(repo)
         .tag(tag)
-        .changes(vec![format!("VOLUME [{volumes}]")])
+        .changes(vec![change.to_owned()])
         .build();
     // Not empty, so that the image is not the scratch image under another name.
     let mut tar = tar::Builder::new(Vec::new());

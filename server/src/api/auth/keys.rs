@@ -15,8 +15,9 @@ use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{integer, text, texts};
 use crate::api::http::token::Caller;
 use crate::clock;
+use crate::store::accounts;
 use crate::store::api_keys::{self, ApiKey, New};
-use crate::store::{accounts, codes};
+use crate::store::codes::{self, Redeemed};
 
 const NAME_CHARS_MAX: usize = 128;
 /// A year, in seconds.
@@ -100,13 +101,16 @@ async fn create(mut call: Call) -> Result<MadeOut> {
         return Err(shown_already());
     }
     if !user.email.is_empty() {
-        call.doors().codes.take(&format!("tried {}", user.email))?;
+        let guesser = format!("{} for a key", caller.user);
+        call.doors().guesses.check(&guesser)?;
         let (Some(nonce), Some(code)) = (nonce, code) else {
             return Err(Error::field("code", "is missing, or its nonce: POST /signin sends one"));
         };
-        if codes::redeem(&app.db, &user.email, &nonce, code.trim()).await?.is_none() {
+        let Redeemed::Right(_) = codes::redeem(&app.db, &user.email, &nonce, &code).await? else {
+            call.doors().guesses.wrong(&guesser);
             return Err(Error::Forbidden("code: is wrong, or too old, or was used".to_owned()));
-        }
+        };
+        call.doors().guesses.right(&guesser);
     }
     let expires_at = Some(clock::now() + TimeDelta::seconds(life.cast_signed()));
     let new = New { id, name: &name, expires_at, scopes };

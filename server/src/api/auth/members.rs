@@ -118,7 +118,7 @@ async fn invite(mut call: Call) -> Result<MemberOut> {
     let role = read_role(&mut body)?;
     body.finish()?;
     let app = call.app();
-    if let Some(known) = accounts::find_by_email(&app.db, &email).await?
+    if let Some(known) = accounts::find_by_email(&app.db, email.as_str()).await?
         && members::role(&app.db, caller.workspace, known.id).await?.is_some()
     {
         return Err(Error::NotNow("email: is a member's already".to_owned()));
@@ -130,10 +130,10 @@ async fn invite(mut call: Call) -> Result<MemberOut> {
             "a workspace has at most {MEMBERS_MAX} members and invitations: remove one first"
         )));
     }
-    call.doors().codes.take(&format!("sent {email}"))?;
-    let invitation = invitations::invite(&app.db, caller.workspace, &email, role).await?;
+    call.doors().codes.take(&format!("invited {email} into {}", caller.workspace))?;
+    let invitation = invitations::invite(&app.db, caller.workspace, email.as_str(), role).await?;
     let workspace = accounts::workspace_name(&app.db, caller.workspace).await?;
-    app.mail.invitation(&email, &workspace);
+    app.mail.invitation(email.as_str(), &workspace);
     Ok(invitation.into())
 }
 
@@ -265,7 +265,7 @@ mod tests {
         let asked = json!({"email": "ada@example.com", "isNewUser": false});
         let (_, sent) = door.call_as("", Method::POST, "/v1/auth/signin", Some(asked)).await;
         let letter = post.letter().await;
-        let code = letter.lines().map(str::trim).find(|line| line.len() == 6).unwrap();
+        let code = letter.lines().map(str::trim).find(|line| line.len() == 9).unwrap();
         let body = json!({"email": "ada@example.com", "nonce": sent["nonce"], "code": code});
         let (status, signed_in) =
             door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await;

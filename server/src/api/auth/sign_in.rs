@@ -9,18 +9,19 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::{TokenOut, read_profile, read_workspace, signed_in};
-use crate::api::App;
 use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, flag, map, text};
 use crate::api::http::token;
+use crate::api::{AccessCode, App};
 use crate::clock;
+use crate::mail::email::{Email, mailbox};
 use crate::store::accounts::{self, Profile};
-use crate::store::{api_keys, codes, ended_tokens, invitations, members};
+use crate::store::codes::{self, Proof, Redeemed};
+use crate::store::{access_codes, api_keys, ended_tokens, invitations, members};
 
-const EMAIL_CHARS_MAX: usize = 254;
 const CODE_CHARS_MAX: usize = 64;
 
 pub fn routes() -> Vec<Route> {
@@ -76,32 +77,58 @@ struct SentOut {
 async fn sign_in(mut call: Call) -> Result<SentOut> {
     let mut body = call.json().await?;
     let email = read_email(&mut body)?;
+    let email = email.as_str();
     let is_new = body.flag("isNewUser")?.unwrap_or(false);
     let access_code = body.line("accessCode", CODE_CHARS_MAX)?;
     let profile = read_profile(body, Profile::default())?;
     call.stranger()?;
-    call.doors().codes.take(&format!("sent {email}"))?;
-    if is_new {
-        check_access(call.app(), access_code.as_deref())?;
-    }
+    // For each network apart: nobody can use up the letters of somebody else.
+    call.doors().codes.take(&format!("sent {email} for {}", call.network()))?;
     let app = call.app();
-    let sent = codes::issue(&app.db, &email, is_new.then_some(&profile)).await?;
-    let known = accounts::find_by_email(&app.db, &email).await?.is_some();
-    let invited = invitations::exist_for(&app.db, &email).await?;
+    let access = match is_new {
+        true => Some(check_access(app, access_code.as_deref()).await?),
+        false => None,
+    };
+    let counted = access.filter(|code| code.uses_max.is_some()).map(|code| code.hash);
+    let profile = is_new.then_some(&profile);
+    let sent = codes::issue_for(&app.db, email, profile, counted).await?;
+    let known = accounts::find_by_email(&app.db, email).await?.is_some();
+    let invited = invitations::exist_for(&app.db, email).await?;
     if is_new || known || invited {
-        app.mail.code(&email, &sent);
+        app.mail.code(email, &sent);
     }
     Ok(SentOut { ok: true, sent_at: sent.sent_at, expire_at: sent.expires_at, nonce: sent.nonce })
 }
 
-fn check_access(app: &App, given: Option<&str>) -> Result<()> {
-    // Compared by hash, so that how long it takes tells nothing about a code.
-    let hash = |code: &str| Digest::of(code.as_bytes());
-    let given = given.map(hash);
-    if app.settings.access_codes.iter().any(|code| Some(hash(code)) == given) {
+async fn check_access(app: &App, given: Option<&str>) -> Result<AccessCode> {
+    let given = given.map(|code| Digest::of(code.as_bytes()));
+    let found = app.settings.access_codes.iter().find(|code| Some(code.hash) == given);
+    let found = found.ok_or_else(|| {
+        Error::Forbidden("accessCode: signing up here takes a valid access code".to_owned())
+    })?;
+    match found.uses_max {
+        Some(most) if !access_codes::is_left(&app.db, found.hash, most.get()).await? => {
+            Err(used_up())
+        }
+        Some(_) | None => Ok(*found),
+    }
+}
+
+fn used_up() -> Error {
+    Error::Forbidden("accessCode: this access code has been used up: ask for another".to_owned())
+}
+
+/// Takes a use of the access code with which somebody new signs up. A crash after it costs that
+/// use and nothing else.
+async fn take_access(app: &App, proof: &Proof) -> Result<()> {
+    let code = app.settings.access_codes.iter().find(|code| Some(code.hash) == proof.access);
+    let Some(AccessCode { hash, uses_max: Some(most) }) = code else { return Ok(()) };
+    if accounts::find_by_email(&app.db, &proof.email).await?.is_some()
+        || access_codes::take(&app.db, *hash, most.get()).await?
+    {
         return Ok(());
     }
-    Err(Error::Forbidden("accessCode: signing up here takes a valid access code".to_owned()))
+    Err(used_up())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -116,19 +143,30 @@ struct AuthenticatedOut {
 async fn authenticate(mut call: Call) -> Result<AuthenticatedOut> {
     let mut body = call.json().await?;
     let email = read_email(&mut body)?;
+    let email = email.as_str();
     let (nonce, code) = (body.required_text("nonce")?, body.required_text("code")?);
     let workspace = read_workspace(&mut body)?;
     let doors = call.doors();
     call.stranger()?;
-    doors.codes.take(&format!("tried {email}"))?;
+    let guesser = format!("{email} from {}", call.network());
+    doors.guesses.check(&guesser)?;
     let app = call.app();
-    let proof = codes::redeem(&app.db, &email, &nonce, code.trim()).await?;
-    let proof = proof.ok_or(Error::Unauthenticated)?;
+    let proof = match codes::redeem(&app.db, email, &nonce, &code).await? {
+        Redeemed::Right(proof) => proof,
+        Redeemed::Wrong => {
+            doors.guesses.wrong(&guesser);
+            return Err(Error::Unauthenticated);
+        }
+        // Not counted: who knows no nonce proves nothing against who does.
+        Redeemed::Unknown => return Err(Error::Unauthenticated),
+    };
+    doors.guesses.right(&guesser);
+    take_access(app, &proof).await?;
     let arrival = accounts::arrive(&app.db, &proof.email, proof.profile.as_ref()).await?;
     let arrival = arrival.ok_or(Error::Unauthenticated)?;
     if let Some(own) = arrival.own {
-        // Once for each user, however often they sign up.
-        let key = format!("welcome {}", arrival.user);
+        // Once for each mailbox, however it is spelt and however often it signs up.
+        let key = format!("welcome {}", Digest::of(mailbox(&proof.email).as_bytes()));
         app.coordinator.grant(own, app.settings.welcome, &key).await?;
     }
     let workspace = match workspace.or(arrival.own) {
@@ -179,138 +217,13 @@ async fn sign_out(call: Call) -> Result<Done> {
 }
 
 /// An address in its one spelling.
-pub fn read_email(body: &mut Loose) -> Result<String> {
-    let email = body.required_text("email")?.trim().to_lowercase();
-    let (name, host) = email.rsplit_once('@').unwrap_or_default();
-    let plain = !email.chars().any(|c| c.is_control() || c.is_whitespace());
-    if name.is_empty() || host.is_empty() || !plain || email.chars().count() > EMAIL_CHARS_MAX {
-        return Err(Error::field("email", "must be an e-mail address"));
-    }
-    Ok(email)
+pub fn read_email(body: &mut Loose) -> Result<Email> {
+    Email::parse(&body.required_text("email")?).ok_or_else(|| {
+        let problem = "must be one e-mail address such as maria@example.org, without a name or \
+                       brackets around it";
+        Error::field("email", problem)
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use reqwest::Method;
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::api::testing::Door;
-
-    async fn authenticate(door: &Door, email: &str, sent: &codes::Issued) -> (u16, Value) {
-        let body = json!({"email": email, "nonce": sent.nonce, "code": sent.code,
-                          "deviceId": "d", "loginChallenge": ""});
-        door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await
-    }
-
-    #[tokio::test]
-    async fn who_signs_up_gets_a_workspace_and_comes_back_to_it() {
-        let door = Door::open().await;
-        let profile = Profile { first_name: "Ada".to_owned(), ..Profile::default() };
-        let sent = codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
-
-        let (status, body) = authenticate(&door, "Ada@Example.com ", &sent).await;
-
-        assert_eq!((status, &body["expiresIn"]), (200, &json!("3600")), "{body}");
-        let token = body["token"].as_str().unwrap();
-        let (_, user) = door.call_as(token, Method::GET, "/v1/auth/user", None).await;
-        assert_eq!(user["user"]["email"], "ada@example.com");
-        assert_eq!(user["user"]["firstName"], "Ada");
-        assert_eq!(user["user"]["emailVerified"], true);
-        assert!(user["user"]["lastLogin"].is_string());
-        let (_, wallet) = door.call_as(token, Method::GET, "/v1/wallet/balance", None).await;
-        assert_eq!(wallet["totalBalance"].to_string(), "5.0");
-        assert_ne!(wallet["accountId"], json!(door.workspace));
-        let again = codes::issue(&door.app.db, "ada@example.com", None).await.unwrap();
-        let (_, body) = authenticate(&door, "ada@example.com", &again).await;
-        let token = body["token"].as_str().unwrap();
-        let (_, same) = door.call_as(token, Method::GET, "/v1/auth/user", None).await;
-        assert_eq!(same["user"]["id"], user["user"]["id"]);
-        assert_eq!(authenticate(&door, "ada@example.com", &again).await.0, 401);
-    }
-
-    #[tokio::test]
-    async fn signing_up_takes_an_access_code_and_tells_nothing_of_others() {
-        let door = Door::open().await;
-        let ask =
-            async |body: Value| door.call_as("", Method::POST, "/v1/auth/signin", Some(body)).await;
-
-        let (unknown, sent) = ask(json!({"email": "no@body.com", "isNewUser": false})).await;
-        let new = json!({"email": "new@body.com", "isNewUser": true, "firstName": "N"});
-
-        assert_eq!((unknown, &sent["ok"]), (200, &json!(true)));
-        assert!(sent["nonce"].is_string() && sent["expireAt"].is_string());
-        assert!(sent.get("code").is_none());
-        assert_eq!(ask(new.clone()).await.0, 403);
-        let mut coded = new;
-        coded["accessCode"] = json!("beta");
-        assert_eq!(ask(coded).await.0, 200);
-        for email in ["", "x", "@x", "a b@c", "a@b\nc"] {
-            assert_eq!(ask(json!({"email": email, "isNewUser": false})).await.0, 400, "{email}");
-        }
-        let nobody = codes::issue(&door.app.db, "no@body.com", None).await.unwrap();
-        assert_eq!(authenticate(&door, "no@body.com", &nobody).await.0, 401);
-    }
-
-    #[tokio::test]
-    async fn too_many_codes_are_refused_until_later() {
-        let door = Door::open().await;
-        let url = format!("{}/v1/auth/signin", door.url);
-        let body = json!({"email": "a@b.c", "isNewUser": false}).to_string();
-        let ask = || door.client.post(&url).body(body.clone()).send();
-        for _ in 0..crate::api::CODES_MAX {
-            assert_eq!(ask().await.unwrap().status(), 200);
-        }
-
-        let refused = ask().await.unwrap();
-
-        assert_eq!(refused.status(), 429);
-        let after: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
-        assert!((1..=31).contains(&after));
-    }
-
-    #[tokio::test]
-    async fn a_token_ends_when_its_holder_signs_out_and_others_do_not() {
-        let door = Door::open().await;
-        let token = async || {
-            let body = json!({"apiKey": door.key});
-            let (_, body) =
-                door.call_as("", Method::POST, "/v1/auth/access_token", Some(body)).await;
-            body["token"].as_str().unwrap().to_owned()
-        };
-        let (first, second) = (token().await, token().await);
-        let user =
-            async |token: &str| door.call_as(token, Method::GET, "/v1/auth/user", None).await.0;
-
-        let out = door.call_as(&first, Method::POST, "/v1/auth/signout", Some(json!({}))).await;
-
-        assert_eq!((out.0, &out.1["ok"]), (200, &json!(true)));
-        assert_eq!((user(&first).await, user(&second).await), (401, 200));
-        assert_eq!(door.post("/v1/auth/signout", json!({})).await.0, 400);
-        assert_eq!(door.get("/v1/auth/user").await.0, 200);
-    }
-
-    #[tokio::test]
-    async fn people_change_what_they_say_of_themselves() {
-        let door = Door::open().await;
-        let body = json!({"firstName": "Ada", "contactInfo": {"city": "London", "zip": "1"}});
-        door.patch("/v1/auth/user", body).await;
-
-        let (status, body) = door.post("/v1/auth/user", json!({"last_name": "L"})).await;
-
-        let user = &body["user"];
-        assert_eq!(
-            (status, &user["firstName"], &user["lastName"]),
-            (200, &json!("Ada"), &json!("L"))
-        );
-        assert_eq!(user["contactInfo"]["city"], "London");
-        assert_eq!(user["contactInfo"]["company"], "");
-        assert_eq!(door.get("/v1/auth/user").await.1, body);
-        let (status, body) =
-            door.patch("/v1/auth/user", json!({"contactInfo": {"planet": "x"}})).await;
-        assert_eq!(
-            (status, body["message"].as_str()),
-            (400, Some("contactInfo.planet: is not a known field"))
-        );
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Changing drafts: the data, the params, the name, the config, and the uploaded file.
 
 use common::ids::JobId;
+use common::json;
 use common::package::config::JobConfig;
 use common::package::descriptor::{Checked, DataPlace, Descriptor};
 use common::package::loose::{Loose, check_line};
@@ -87,10 +88,12 @@ async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
 async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let name = match serde_json::from_slice(&bytes) {
-        Ok(Value::String(name)) => name,
-        Ok(wrapped @ Value::Object(_)) => Loose::new("", wrapped)?.required_text("name")?,
-        _ => return Err(Error::field("body", "must be a JSON string: the job's name")),
+    let name = match json::read("", &bytes)? {
+        Value::String(name) => name,
+        wrapped @ Value::Object(_) => Loose::new("", wrapped)?.required_text("name")?,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+            return Err(Error::field("body", "must be a JSON string: the job's name"));
+        }
     };
     check_line("name", &name, NAME_CHARS_MAX)?;
     let job = find(call.app(), &caller, &id).await?;

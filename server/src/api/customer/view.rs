@@ -22,7 +22,9 @@ use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{text, texts};
 use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, LIST};
+use crate::api::storage::holder;
 use crate::data::key::BlobKey;
+use crate::data::links::Holder;
 use crate::store::packages::Shelf;
 use crate::store::runs::RunView;
 use crate::store::{self, results, templates};
@@ -87,14 +89,16 @@ async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
             return Err(Error::Blocked("JOB_NOT_COMPLETED", text));
         }
     };
-    results_of(app, &job, &run, query.get("after").map(String::as_str)).await
+    let after = query.get("after").map(String::as_str);
+    results_of(app, &job, &run, holder(&caller), after).await
 }
 
-/// The output files of a run that is complete.
+/// The output files of a run that is complete, with links for this holder.
 pub async fn results_of(
     app: &App,
     job: &store::jobs::Job,
     run: &RunView,
+    holder: Holder,
     after: Option<&str>,
 ) -> Result<ResultsOut> {
     let found = results::find(&app.db, run.id, after, RESULTS_MAX).await?;
@@ -106,7 +110,7 @@ pub async fn results_of(
             break;
         }
         let link = match file.key.as_deref().and_then(BlobKey::from_path) {
-            Some(key) => app.data.download_link(&key, &file.name, LINK_LIVES).await?,
+            Some(key) => app.data.download_link(&key, &file.name, holder, LINK_LIVES),
             None => place.as_ref().map_or_else(String::new, |to| format!("{to}{}", file.name)),
         };
         bytes += file.name.len() + link.len();

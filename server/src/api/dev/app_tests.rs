@@ -27,6 +27,7 @@ use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, one, text};
 use crate::api::http::token::Caller;
+use crate::api::storage::holder;
 use crate::api::wallet::Amount;
 use crate::api::work::{CONFIG, DATA, PARAMS, data_out};
 use crate::data::key::BlobKey;
@@ -101,7 +102,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let app = call.app();
     let id = JobId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
     if let Some(made) = begun(app, &caller, id).await? {
-        return answer(&call, made).await;
+        return answer(&call, &caller, made).await;
     }
     let mut job = Job::new(id, caller.workspace, template(&package, caller.workspace));
     job.name = name_of(&job.template.app);
@@ -120,13 +121,13 @@ async fn start(mut call: Call) -> Result<TestOut> {
     if let Err(refused) = begin(&call, &caller, &job).await {
         // A call of the same name may have been faster.
         if let Some(made) = begun(app, &caller, id).await? {
-            return answer(&call, made).await;
+            return answer(&call, &caller, made).await;
         }
         app.data.purge_upload(id).await?;
         return Err(refused);
     }
     let job = jobs::find(app, &caller, &Segment(id.to_string())).await?;
-    answer(&call, job).await
+    answer(&call, &caller, job).await
 }
 
 /// The test of this id, if it has begun. One that was cut off before is begun by the call that
@@ -199,7 +200,7 @@ async fn read(id: Segment, call: Call) -> Result<TestOut> {
             .await?
             .ok_or_else(|| Error::not_found("test", &id.0))?,
     };
-    answer(&call, job).await
+    answer(&call, &caller, job).await
 }
 
 async fn latest(call: &Call, package: &Package) -> Result<Option<Job>> {
@@ -221,7 +222,7 @@ fn name_of(app: &str) -> String {
     format!("test of {app}")
 }
 
-async fn answer(call: &Call, job: Job) -> Result<TestOut> {
+async fn answer(call: &Call, caller: &Caller, job: Job) -> Result<TestOut> {
     let app = call.app();
     let run = run_of(app, &job).await?;
     let (mut lines, mut files) = (Vec::new(), Vec::new());
@@ -229,7 +230,7 @@ async fn answer(call: &Call, job: Job) -> Result<TestOut> {
         let found = logs::find(&app.db, run.id, LOG_BATCHES_MAX).await?;
         lines.extend(found.into_iter().map(|line| LineOut { timestamp: line.at, log: line.text }));
         if run.state == RunState::Complete {
-            files = results_of(app, &job, run, None).await?.results;
+            files = results_of(app, &job, run, holder(caller), None).await?.results;
         }
     }
     let ended = run.as_ref().filter(|run| run.state.is_final());

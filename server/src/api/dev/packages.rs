@@ -15,7 +15,6 @@ use common::secret::SecretKind;
 
 use super::image_login;
 use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
-use crate::api::App;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
@@ -24,7 +23,7 @@ use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, flag, text};
 use crate::api::http::token::Caller;
 use crate::api::lists::selection::{self, LIST};
-use crate::api::secret_use;
+use crate::api::{App, secret_use, storage};
 use crate::data::key::BlobKey;
 use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
 use crate::store::{accounts, secrets};
@@ -270,9 +269,10 @@ async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
 
 async fn download(family: Family, tag: Segment, call: Call) -> Result<Told> {
     let package = find(family, &tag, &call).await?;
+    let holder = storage::holder(&call.caller().await?);
     let file_name = format!("{}-{}.tar", package.manifest.name, package.manifest.version);
     let key = BlobKey::Package(package.digest);
-    let link = call.app().data.download_link(&key, &file_name, LINK_LIVES).await?;
+    let link = call.app().data.download_link(&key, &file_name, holder, LINK_LIVES);
     Ok(Told::link(&package, link))
 }
 

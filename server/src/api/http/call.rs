@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use common::ids::WorkspaceId;
 use common::package::loose::Loose;
+use common::text::is_plain;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use sync_wrapper::SyncStream;
 use warp::Filter;
@@ -56,7 +57,7 @@ impl FromStr for Segment {
 
     fn from_str(text: &str) -> std::result::Result<Self, ()> {
         let decoded = percent_encoding::percent_decode_str(text).decode_utf8().map_err(drop)?;
-        if decoded.chars().any(char::is_control) {
+        if !decoded.chars().all(is_plain) {
             return Err(());
         }
         Ok(Self(decoded.into_owned()))
@@ -148,8 +149,12 @@ impl Call {
 
     /// Counts a request that proves nothing of who makes it.
     pub fn stranger(&self) -> Result<()> {
-        let proxies = &self.app().settings.trusted_proxies;
-        self.doors.strangers.take(&client::name(self.remote, &self.headers, proxies))
+        self.doors.strangers.take(&self.network())
+    }
+
+    /// Where the request comes from: an address, or the network of it that is one person's.
+    pub fn network(&self) -> String {
+        client::name(self.remote, &self.headers, &self.app().settings.trusted_proxies)
     }
 
     /// Counts one whose token or key turned out to be wrong.

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::error::{Error, Result};
 
-/// Names remembered at a time: whoever asks under more of them waits with all the others.
+/// Names remembered at a time. Where there are more, those that have taken least are forgotten, so
+/// that whoever asks under many names shuts nobody out and frees nobody who has taken much.
 const NAMES_MAX: usize = 10_000;
 
 /// A bucket for each name.
@@ -45,7 +46,10 @@ impl Limits {
         if full_at.len() >= NAMES_MAX && !full_at.contains_key(name) {
             full_at.retain(|_, at| *at > now);
             if full_at.len() >= NAMES_MAX {
-                return Err(Error::TooOften(self.refill.as_secs().max(1)));
+                let mut ends: Vec<Instant> = full_at.values().copied().collect();
+                let (_, middle, _) = ends.select_nth_unstable(NAMES_MAX / 2);
+                let middle = *middle;
+                full_at.retain(|_, at| *at > middle);
             }
         }
         let full = full_at.get(name).copied().filter(|at| *at > now).unwrap_or(now);
@@ -80,13 +84,17 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bounded() {
-        let (limits, now) = (Limits::new(1, REFILL), Instant::now());
-        for name in 0..NAMES_MAX {
+    fn many_names_shut_out_nobody_and_free_nobody_who_has_taken_much() {
+        let (limits, now) = (Limits::new(3, REFILL), Instant::now());
+        for _ in 0..3 {
+            limits.take_at("greedy", now).unwrap();
+        }
+        for name in 0..3 * NAMES_MAX {
             limits.take_at(&name.to_string(), now).unwrap();
         }
 
-        assert!(limits.take_at("one more", now).is_err());
-        limits.take_at("one more", now + REFILL * 2).unwrap();
+        limits.take_at("one more", now).unwrap();
+        assert!(limits.take_at("greedy", now).is_err());
+        assert!(limits.full_at.lock().unwrap().len() <= NAMES_MAX);
     }
 }

@@ -8,6 +8,7 @@ pub mod error;
 pub mod idempotency;
 pub mod limits;
 mod openapi;
+pub mod pauses;
 pub mod reply;
 pub mod route;
 pub mod router;

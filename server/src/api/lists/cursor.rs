@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use common::json;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -25,7 +26,8 @@ pub fn write<F: Field>(order: &[(F, bool)], place: &Place) -> String {
 
 /// Reads a cursor of a list in this order; `None` where it is none, or of another one.
 pub fn read<F: Field>(order: &[(F, bool)], text: &str) -> Option<Place> {
-    let terms: Vec<(String, Value)> = serde_json::from_slice(&BASE64.decode(text).ok()?).ok()?;
+    let terms = json::read("cursor", &BASE64.decode(text).ok()?).ok()?;
+    let terms: Vec<(String, Value)> = serde_json::from_value(terms).ok()?;
     if terms.len() != order.len() {
         return None;
     }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use common::task::Lease;
 use node::link::{self, Link};
 use server::coordinator::leases::LiveInputs;
-use server::p2p::{self, Hub};
+use server::p2p::{self, Hub, Limits};
 use server::vitals::Vitals;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -24,11 +24,15 @@ pub struct Set {
 
 impl Set {
     pub async fn new() -> Result<Self> {
+        Self::with(Limits::default()).await
+    }
+
+    pub async fn with(limits: Limits) -> Result<Self> {
         // The second test in the same process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (folder, world) = (tempfile::tempdir()?, World::default());
         let stop = CancellationToken::new();
-        let hub = hub(folder.path(), "/ip4/127.0.0.1/tcp/0", &world, &stop).await?;
+        let hub = hub_with(folder.path(), "/ip4/127.0.0.1/tcp/0", &world, &stop, limits).await?;
         Ok(Self { world, hub, folder, _guard: stop.clone().drop_guard(), stop })
     }
 
@@ -63,8 +67,22 @@ pub async fn hub(
     world: &World,
     stop: &CancellationToken,
 ) -> Result<Hub> {
-    let options =
-        p2p::Options { listen: vec![listen.to_owned()], key_file: folder.join("server.key") };
+    hub_with(folder, listen, world, stop, Limits::default()).await
+}
+
+/// The same with other limits of connections.
+pub async fn hub_with(
+    folder: &Path,
+    listen: &str,
+    world: &World,
+    stop: &CancellationToken,
+    limits: Limits,
+) -> Result<Hub> {
+    let options = p2p::Options {
+        listen: vec![listen.to_owned()],
+        key_file: folder.join("server.key"),
+        limits,
+    };
     Ok(Hub::start_on(options, world.clone(), Vitals::new(stop.clone())).await?)
 }
 

@@ -44,6 +44,8 @@ pub struct World {
 #[derive(Default)]
 pub struct State {
     pub token: Option<String>,
+    /// How often it was asked which node a peer is.
+    pub lookups: usize,
     pub nodes: HashMap<String, NodeId>,
     pub leases: HashMap<(NodeId, Lease), Arc<LiveLease>>,
     pub objects: HashMap<BlobKey, Bytes>,
@@ -80,7 +82,9 @@ impl World {
 
 impl Port for World {
     async fn find(&self, peer: &str) -> Result<Option<NodeId>, DbErr> {
-        Ok(self.state().nodes.get(peer).copied())
+        let mut state = self.state();
+        state.lookups += 1;
+        Ok(state.nodes.get(peer).copied())
     }
 
     async fn join(&self, peer: &str, token: &str) -> Result<Option<NodeId>, DbErr> {

@@ -1,0 +1,66 @@
+//! What strangers send, given to what reads it. Whatever the bytes are, nothing panics, hangs or
+//! takes more memory than its limit; what is accepted reads back as it was.
+#![allow(dead_code, reason = "each fuzz target uses one of them, the replay of the corpus all")]
+
+use common::chunks::ChunkTable;
+use common::package::archive;
+use common::package::descriptor::Descriptor;
+use common::package::loose::Loose;
+use common::package::manifest::Manifest;
+use common::protocol::frame::{self, HEAD_BYTES};
+use common::protocol::{BlobReply, BlobRequest, InputFile, Receipt};
+
+/// Frames of the blob protocol, as both sides read them.
+pub fn frames(bytes: &[u8]) {
+    let Some((head, body)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return };
+    let _ = frame::length(*head);
+    if let Ok(request) = frame::decode::<BlobRequest>(body) {
+        let again = frame::encode(&request).expect("what was read from a frame fits one");
+        let read = frame::decode::<BlobRequest>(&again[HEAD_BYTES..]);
+        assert_eq!(read.as_ref().ok(), Some(&request));
+    }
+    let _ = frame::decode::<BlobReply>(body);
+    let _ = frame::decode::<InputFile>(body);
+}
+
+/// Receipts, once their signature is good.
+pub fn receipts(bytes: &[u8]) {
+    let Ok((receipt, [])) = postcard::take_from_bytes::<Receipt>(bytes) else { return };
+    let again = postcard::to_stdvec(&receipt).expect("what was read can be written");
+    assert_eq!(postcard::from_bytes::<Receipt>(&again).as_ref(), Ok(&receipt));
+}
+
+/// A package's manifest.json.
+pub fn manifests(bytes: &[u8]) {
+    let _ = Manifest::parse(bytes);
+}
+
+/// A package's archive, as it is checked at the push.
+pub fn archives(bytes: &[u8]) {
+    let Ok(checked) = archive::check(bytes) else { return };
+    if let Some(rewritten) = checked.rewritten {
+        let again = archive::check(&rewritten).expect("what is kept is an archive");
+        assert!(again.login.is_none(), "no login is kept");
+    }
+    let _ = archive::sample(bytes);
+}
+
+/// Chunk tables, as the database gives them back.
+pub fn chunk_tables(bytes: &[u8]) {
+    let Ok(table) = postcard::from_bytes::<ChunkTable>(bytes) else { return };
+    let chunks = table.len();
+    for index in (0..chunks.min(64)).chain(chunks.saturating_sub(64)..=chunks) {
+        let _ = table.get(index);
+    }
+}
+
+/// Descriptors of sources and destinations.
+pub fn descriptors(bytes: &[u8]) {
+    let (source, destination) = (Descriptor::check_source, Descriptor::check_destination);
+    for (field, check) in [("dataSource", source as fn(_) -> _), ("dataDestination", destination)] {
+        let Ok(fields) = Loose::parse(field, bytes) else { return };
+        let Ok(checked) = check(fields) else { continue };
+        let kept = checked.place.descriptor();
+        assert_eq!(kept.place(field).as_ref(), Ok(&checked.place), "what is kept reads back");
+    }
+}

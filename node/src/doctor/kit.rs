@@ -1,0 +1,154 @@
+//! Runs the escape kit in a container exactly as a task of a stranger's.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use common::ids::{RunId, WorkspaceId};
+use common::resources::Resources;
+use common::task::{Lease, Stage, TaskRef};
+use tokio_util::sync::CancellationToken;
+
+use crate::disk::{self, Disk};
+use crate::guest::ESCAPE_KIT;
+use crate::home::{self, Home, dir_with_mode};
+use crate::logs::LogBook;
+use crate::redact::Redactor;
+use crate::runtime::docker::{Docker, NotConnected};
+use crate::runtime::{self, Ending, Launch, Mount};
+use crate::users::{self, IdRange, Jobs, Users};
+
+/// More than the kit needs.
+const NEEDS: Resources = Resources::new(1000, 512);
+const PATIENCE: Duration = Duration::from_secs(120);
+const RESULTS_BYTES_MAX: u64 = 1 << 30;
+/// Bounds of the disk that the kit never reaches.
+const DISK: disk::Limits = disk::Limits { budget: 8 << 30, keep_free: 0 };
+
+/// What came of one try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub name: String,
+    /// What the try got, where it was not held.
+    pub out: Option<String>,
+}
+
+/// The kit did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("a temporary folder cannot be used")]
+    Folder(#[from] io::Error),
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    #[error(transparent)]
+    Users(#[from] users::Error),
+    #[error(transparent)]
+    Engine(#[from] NotConnected),
+    #[error("the kit cannot be run")]
+    Container(#[from] runtime::Error),
+    #[error("the kit did not come to its end: {0}")]
+    Ended(String),
+}
+
+/// Runs the escape kit in a container of its own, and gives what came of each try.
+///
+/// # Errors
+///
+/// Where the container cannot be made, or ends before all was tried.
+pub async fn escape_kit() -> Result<Vec<Outcome>, Error> {
+    let folder = tempfile::tempdir()?;
+    let home = Home::open(folder.path())?;
+    let users = Users::new(&home, IdRange::default(), Jobs::OfOne)?;
+    let engine = Docker::connect(home.label(), users).await?;
+    let launch = launch(&engine, &home.work())?;
+    let image = engine.scratch().await?;
+    let (logs, stop) = (LogBook::default(), CancellationToken::new());
+
+    let mut made = engine.make(&launch, &image).await?;
+    let ended = engine.run(&mut made, &launch, &image, &logs, || {}, &stop).await;
+    engine.remove(&made).await;
+
+    let text = said(&logs);
+    let tried: Vec<_> = text.iter().map(|line| outcome(line)).collect();
+    let any_out = tried.iter().any(|outcome| outcome.out.is_some());
+    let ending = ended?.ending;
+    // One of the tries wants too much memory, and only a failure is judged by that.
+    let is_whole =
+        matches!(ending, Ending::Exited(0 | 1)) || (ending == Ending::OutOfMemory && any_out);
+    if is_whole {
+        return Ok(tried);
+    }
+    Err(Error::Ended(format!("{ending:?} after {:?}", text.last())))
+}
+
+fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
+    let share = Disk::open(folder, DISK)?.share(0, 0, RESULTS_BYTES_MAX);
+    let share = share.ok_or(io::ErrorKind::StorageFull)?;
+    let workspace = WorkspaceId::new(uuid::Uuid::new_v4());
+    let task = TaskRef { run: RunId::new(uuid::Uuid::new_v4()), stage: Stage::Process, index: 0 };
+    let inside = |name: &str, inside: &'static str| Mount { host: folder.join(name), inside };
+    let (app, shared) =
+        (inside("app", "/opt/fanfold/app"), inside("shared", "/opt/fanfold/cache/shared"));
+    for mount in [&app, &shared] {
+        dir_with_mode(&mount.host, 0o755)?;
+    }
+    let program = app.host.join("escape");
+    fs::write(&program, ESCAPE_KIT)?;
+    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+    let (results, user_cache) =
+        (inside("results", "/opt/fanfold/results"), inside("user", "/opt/fanfold/cache/user"));
+    for mount in [&results, &user_cache] {
+        engine.writable_dir(&mount.host, workspace)?;
+    }
+    Ok(Launch {
+        lease: Lease { task, attempt: 1 },
+        workspace,
+        commands: vec![vec!["/opt/fanfold/app/escape".into()]],
+        env: vec!["HOME=/tmp".into(), "TASK_RESULTS_DIR=/opt/fanfold/results".into()],
+        redactor: Redactor::default(),
+        mounts: vec![app, shared],
+        results,
+        user_cache,
+        user_cache_bytes_max: RESULTS_BYTES_MAX,
+        needs: NEEDS,
+        gpu: None,
+        timeout: Some(PATIENCE),
+        share,
+    })
+}
+
+/// Everything that the kit printed.
+fn said(logs: &LogBook) -> Vec<String> {
+    let mut lines = Vec::new();
+    while logs.any_unsent() {
+        let batches = logs.batches();
+        lines.extend(batches.into_iter().flat_map(|batch| batch.lines).map(|line| line.text));
+    }
+    lines
+}
+
+/// A line of the kit's: `held NAME`, or `out NAME WHY`.
+fn outcome(line: &str) -> Outcome {
+    if let Some(name) = line.strip_prefix("held ") {
+        return Outcome { name: name.to_owned(), out: None };
+    }
+    let rest = line.strip_prefix("out ").unwrap_or(line);
+    let (name, why) = rest.split_once(' ').unwrap_or((rest, "it does not say why"));
+    Outcome { name: name.to_owned(), out: Some(why.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_line_that_says_so_is_held() {
+        assert_eq!(outcome("held mount"), Outcome { name: "mount".into(), out: None });
+        for (line, why) in [("out bpf it is made", "it is made"), ("panic", "it does not say why")]
+        {
+            assert_eq!(outcome(line).out.as_deref(), Some(why), "{line}");
+        }
+    }
+}

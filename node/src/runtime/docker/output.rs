@@ -1,0 +1,198 @@
+//! A container's output: its lines go to the log; what is beyond the log's limit is dropped, and
+//! one that floods is slowed down and then ended.
+
+use std::time::Duration;
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use common::task::Lease;
+use futures::StreamExt as _;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::logs::{Lines, LogBook};
+use crate::redact::Redactor;
+
+/// What reading a piece costs beside its bytes.
+const PIECE_OVERHEAD: usize = 512;
+/// Shorter pauses are saved up.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// How fast a container may write, at one byte a microsecond in the long run.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How far it may be ahead of that.
+    ahead_max: Duration,
+    /// How long it may be held up without a break before it is ended.
+    flood_max: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { ahead_max: Duration::from_secs(4), flood_max: Duration::from_secs(60) }
+    }
+}
+
+/// What a container and whoever attends it tell each other about its output.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// It has flooded for too long.
+    pub flooded: CancellationToken,
+    /// It has ended: what is left is read at once.
+    pub ended: CancellationToken,
+}
+
+/// Reads a container's output to its end. One that writes faster than its pace waits for its reader.
+pub async fn pump(
+    mut output: AttachContainerResults,
+    logs: LogBook,
+    lease: Lease,
+    redactor: Redactor,
+    pace: Pace,
+    signals: Signals,
+) {
+    let (mut stdout, mut stderr) = (Lines::new(redactor.clone()), Lines::new(redactor));
+    let mut wanted = true;
+    let mut meter = Meter::new(pace, Instant::now());
+    while let Some(Ok(piece)) = output.output.next().await {
+        let (lines, message) = match &piece {
+            LogOutput::StdErr { message } => (&mut stderr, message),
+            LogOutput::StdOut { message }
+            | LogOutput::StdIn { message }
+            | LogOutput::Console { message } => (&mut stdout, message),
+        };
+        if wanted {
+            wanted = lines.feed(message).into_iter().all(|line| logs.write(lease, line));
+        }
+        let pause = meter.add(message.len(), Instant::now());
+        if meter.is_flooded(Instant::now()) {
+            signals.flooded.cancel();
+        }
+        if pause >= PAUSE_MIN {
+            signals.ended.run_until_cancelled(sleep(pause)).await;
+        }
+    }
+    if wanted {
+        let rest = [stdout.rest(), stderr.rest()].into_iter().flatten();
+        for line in rest {
+            logs.write(lease, line);
+        }
+    }
+}
+
+/// Measures output against its pace.
+#[derive(Debug)]
+struct Meter {
+    pace: Pace,
+    /// When all that was written would have been written at the pace.
+    due: Instant,
+    held_up_since: Option<Instant>,
+}
+
+impl Meter {
+    const fn new(pace: Pace, now: Instant) -> Self {
+        Self { pace, due: now, held_up_since: None }
+    }
+
+    /// Adds a piece, and gives how long to wait before the next is read.
+    fn add(&mut self, bytes: usize, now: Instant) -> Duration {
+        let cost = u64::try_from(bytes + PIECE_OVERHEAD).unwrap_or(u64::MAX);
+        self.due = self.due.max(now) + Duration::from_micros(cost);
+        let ahead = self.due - now;
+        if ahead < self.pace.ahead_max / 2 {
+            self.held_up_since = None;
+        }
+        let pause = ahead.saturating_sub(self.pace.ahead_max);
+        if !pause.is_zero() {
+            self.held_up_since.get_or_insert(now);
+        }
+        pause
+    }
+
+    fn is_flooded(&self, now: Instant) -> bool {
+        self.held_up_since.is_some_and(|since| now - since > self.pace.flood_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use common::task::Stage;
+    use futures::stream;
+
+    use super::*;
+    use crate::logs::LINES_MAX;
+    use crate::testing::lease;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn container(
+        pieces: impl Iterator<Item = &'static [u8]> + Send + 'static,
+    ) -> AttachContainerResults {
+        let pieces = pieces.map(|piece| {
+            Ok::<_, bollard::errors::Error>(LogOutput::StdOut {
+                message: Bytes::from_static(piece),
+            })
+        });
+        AttachContainerResults {
+            output: Box::pin(stream::iter(pieces)),
+            input: Box::pin(tokio::io::sink()),
+        }
+    }
+
+    #[test]
+    fn a_pace_is_held_on_the_average_and_not_by_the_second() {
+        let start = Instant::now();
+        let mut meter = Meter::new(Pace::default(), start);
+
+        assert_eq!(meter.add(3_000_000, start), Duration::ZERO);
+        let pause = meter.add(3_000_000, start);
+        assert!(pause > SECOND && pause < 3 * SECOND, "{pause:?}");
+        assert_eq!(meter.add(1_000_000, start + 5 * SECOND), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_one_that_is_held_up_without_a_break_floods() {
+        let start = Instant::now();
+        let mut meter = Meter::new(Pace::default(), start);
+        for second in 0..60 {
+            meter.add(2_000_000, start + second * SECOND);
+        }
+        assert!(!meter.is_flooded(start + 60 * SECOND));
+        assert!(meter.is_flooded(start + 70 * SECOND));
+
+        // It says nothing for so long that it is within its pace again.
+        meter.add(1, start + 200 * SECOND);
+        assert!(!meter.is_flooded(start + 300 * SECOND));
+    }
+
+    #[tokio::test]
+    async fn output_beyond_the_log_is_read_to_its_end_and_dropped() {
+        let (logs, at) = (LogBook::default(), lease(Stage::Process, 0));
+        let pieces = (0..100_000).map(|_| &b"line\n"[..]);
+        let signals = Signals::default();
+        signals.ended.cancel();
+
+        pump(container(pieces), logs.clone(), at, Redactor::default(), Pace::default(), signals)
+            .await;
+
+        let lines: usize = logs.batches().iter().map(|batch| batch.lines.len()).sum();
+        assert_eq!(lines, LINES_MAX as usize + 1);
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_reported_and_held_back() {
+        let (logs, at) = (LogBook::default(), lease(Stage::Process, 0));
+        let pieces = std::iter::repeat(&[b'\n'; 60_000][..]);
+        let pace = Pace { ahead_max: SECOND / 10, flood_max: SECOND / 5 };
+        let signals = Signals::default();
+
+        let pump = pump(container(pieces), logs, at, Redactor::default(), pace, signals.clone());
+        let start = Instant::now();
+        tokio::select! {
+            () = pump => panic!("the stream has no end"),
+            () = signals.flooded.cancelled() => {}
+        }
+
+        assert!(start.elapsed() >= SECOND / 5);
+    }
+}

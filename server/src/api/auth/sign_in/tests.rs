@@ -1,0 +1,120 @@
+//! How people sign up, in and out.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::testing::Door;
+
+mod attacks;
+
+async fn authenticate(door: &Door, email: &str, sent: &codes::Issued) -> (u16, Value) {
+    let body = json!({"email": email, "nonce": sent.nonce, "code": sent.code,
+                      "deviceId": "d", "loginChallenge": ""});
+    door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await
+}
+
+#[tokio::test]
+async fn who_signs_up_gets_a_workspace_and_comes_back_to_it() {
+    let door = Door::open().await;
+    let profile = Profile { first_name: "Ada".to_owned(), ..Profile::default() };
+    let sent = codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
+
+    let (status, body) = authenticate(&door, "Ada@Example.com ", &sent).await;
+
+    assert_eq!((status, &body["expiresIn"]), (200, &json!("3600")), "{body}");
+    let token = body["token"].as_str().unwrap();
+    let (_, user) = door.call_as(token, Method::GET, "/v1/auth/user", None).await;
+    assert_eq!(user["user"]["email"], "ada@example.com");
+    assert_eq!(user["user"]["firstName"], "Ada");
+    assert_eq!(user["user"]["emailVerified"], true);
+    assert!(user["user"]["lastLogin"].is_string());
+    let (_, wallet) = door.call_as(token, Method::GET, "/v1/wallet/balance", None).await;
+    assert_eq!(wallet["totalBalance"].to_string(), "5.0");
+    assert_ne!(wallet["accountId"], json!(door.workspace));
+    let again = codes::issue(&door.app.db, "ada@example.com", None).await.unwrap();
+    let (_, body) = authenticate(&door, "ada@example.com", &again).await;
+    let token = body["token"].as_str().unwrap();
+    let (_, same) = door.call_as(token, Method::GET, "/v1/auth/user", None).await;
+    assert_eq!(same["user"]["id"], user["user"]["id"]);
+    assert_eq!(authenticate(&door, "ada@example.com", &again).await.0, 401);
+}
+
+#[tokio::test]
+async fn signing_up_takes_an_access_code_and_tells_nothing_of_others() {
+    let door = Door::open().await;
+    let ask =
+        async |body: Value| door.call_as("", Method::POST, "/v1/auth/signin", Some(body)).await;
+
+    let (unknown, sent) = ask(json!({"email": "no@body.com", "isNewUser": false})).await;
+    let new = json!({"email": "new@body.com", "isNewUser": true, "firstName": "N"});
+
+    assert_eq!((unknown, &sent["ok"]), (200, &json!(true)));
+    assert!(sent["nonce"].is_string() && sent["expireAt"].is_string());
+    assert!(sent.get("code").is_none());
+    assert_eq!(ask(new.clone()).await.0, 403);
+    let mut coded = new;
+    coded["accessCode"] = json!("beta");
+    assert_eq!(ask(coded).await.0, 200);
+    for email in ["", "x", "@x", "a b@c", "a@b\nc", "x<victim@example.com>", "a@b.c,d@e.f"] {
+        assert_eq!(ask(json!({"email": email, "isNewUser": false})).await.0, 400, "{email}");
+    }
+    let nobody = codes::issue(&door.app.db, "no@body.com", None).await.unwrap();
+    assert_eq!(authenticate(&door, "no@body.com", &nobody).await.0, 401);
+}
+
+#[tokio::test]
+async fn too_many_codes_are_refused_until_later() {
+    let door = Door::open().await;
+    let url = format!("{}/v1/auth/signin", door.url);
+    let body = json!({"email": "a@b.c", "isNewUser": false}).to_string();
+    let ask = || door.client.post(&url).body(body.clone()).send();
+    for _ in 0..crate::api::CODES_MAX {
+        assert_eq!(ask().await.unwrap().status(), 200);
+    }
+
+    let refused = ask().await.unwrap();
+
+    assert_eq!(refused.status(), 429);
+    let after: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=31).contains(&after));
+}
+
+#[tokio::test]
+async fn a_token_ends_when_its_holder_signs_out_and_others_do_not() {
+    let door = Door::open().await;
+    let token = async || {
+        let body = json!({"apiKey": door.key});
+        let (_, body) = door.call_as("", Method::POST, "/v1/auth/access_token", Some(body)).await;
+        body["token"].as_str().unwrap().to_owned()
+    };
+    let (first, second) = (token().await, token().await);
+    let user = async |token: &str| door.call_as(token, Method::GET, "/v1/auth/user", None).await.0;
+
+    let out = door.call_as(&first, Method::POST, "/v1/auth/signout", Some(json!({}))).await;
+
+    assert_eq!((out.0, &out.1["ok"]), (200, &json!(true)));
+    assert_eq!((user(&first).await, user(&second).await), (401, 200));
+    assert_eq!(door.post("/v1/auth/signout", json!({})).await.0, 400);
+    assert_eq!(door.get("/v1/auth/user").await.0, 200);
+}
+
+#[tokio::test]
+async fn people_change_what_they_say_of_themselves() {
+    let door = Door::open().await;
+    let body = json!({"firstName": "Ada", "contactInfo": {"city": "London", "zip": "1"}});
+    door.patch("/v1/auth/user", body).await;
+
+    let (status, body) = door.post("/v1/auth/user", json!({"last_name": "L"})).await;
+
+    let user = &body["user"];
+    assert_eq!((status, &user["firstName"], &user["lastName"]), (200, &json!("Ada"), &json!("L")));
+    assert_eq!(user["contactInfo"]["city"], "London");
+    assert_eq!(user["contactInfo"]["company"], "");
+    assert_eq!(door.get("/v1/auth/user").await.1, body);
+    let (status, body) = door.patch("/v1/auth/user", json!({"contactInfo": {"planet": "x"}})).await;
+    assert_eq!(
+        (status, body["message"].as_str()),
+        (400, Some("contactInfo.planet: is not a known field"))
+    );
+}

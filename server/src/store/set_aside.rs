@@ -1,0 +1,65 @@
+//! Runs whose rows cannot be read: found by their id, and ended column by column.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use common::credits::Credits;
+use common::ids::{JobId, RunId, WorkspaceId};
+use common::market::{SetAside, Unreadable};
+use common::run::RunState;
+use sea_orm::entity::prelude::*;
+use sea_orm::{QueryResult, QueryTrait as _};
+
+use super::runs::{Column, Entity};
+use super::{document, ledger, micros, storable, tasks};
+
+/// What is known of a run without reading its row as a whole.
+pub(super) async fn find(db: &impl ConnectionTrait, run: RunId) -> Result<Unreadable, DbErr> {
+    let books = ledger::of_run(db, run).await?;
+    let row = row(db, run).await?;
+    let uuid = |column: &str| row.as_ref()?.try_get::<Uuid>("", column).ok();
+    Ok(Unreadable {
+        run,
+        workspace: books.owner.or_else(|| uuid("workspace").map(WorkspaceId::new)),
+        job: uuid("job").map(JobId::new),
+        held: books.held,
+        captured: books.captured,
+    })
+}
+
+/// Ends runs that are set aside. What can be read of them stays; their specs stay as they are, for
+/// whoever looks into it.
+pub(super) async fn put(db: &impl ConnectionTrait, ended: &[SetAside]) -> Result<(), DbErr> {
+    for SetAside { run, captured, error, at } in ended {
+        let row = row(db, *run).await?;
+        let text = |column: &str| row.as_ref()?.try_get::<String>("", column).ok();
+        let count = |column: &str| {
+            let number = row.as_ref()?.try_get::<i64>("", column).ok()?;
+            u32::try_from(number).ok().map(i64::from)
+        };
+        let times = text("times").and_then(|times| document::read(&times).ok());
+        let mut times: BTreeMap<RunState, DateTime<Utc>> = times.unwrap_or_default();
+        times.insert(RunState::Failed, *at);
+        Entity::update_many()
+            .col_expr(Column::State, Expr::value(RunState::Failed.as_str()))
+            .col_expr(Column::Times, Expr::value(document::write(&times)?))
+            .col_expr(Column::Total, Expr::value(count("total")))
+            .col_expr(Column::Next, Expr::value(count("next").unwrap_or(0)))
+            .col_expr(Column::ChunksDone, Expr::value(count("chunks_done").unwrap_or(0)))
+            .col_expr(Column::Held, Expr::value(Credits::ZERO.units()))
+            .col_expr(Column::Captured, Expr::value(captured.units()))
+            .col_expr(Column::Error, Expr::value(storable(error)))
+            .col_expr(Column::EndedUs, Expr::value(micros(*at)))
+            .filter(Column::Id.eq(run.uuid()))
+            .exec(db)
+            .await?;
+        tasks::end_open(db, *run, *at).await?;
+        tracing::error!(%run, "a run that cannot be read is set aside as failed");
+    }
+    Ok(())
+}
+
+async fn row(db: &impl ConnectionTrait, run: RunId) -> Result<Option<QueryResult>, DbErr> {
+    let one = Entity::find_by_id(run.uuid());
+    db.query_one_raw(one.build(db.get_database_backend())).await
+}
