@@ -239,7 +239,10 @@ impl Docker {
         let ending = match cut_short {
             Err(code) => self.judge(id, code?).await,
             Ok(ending) => {
-                meter.sample().await;
+                // What fills the disk is stopped first: a sample takes a while.
+                if !ending.is_by_disk() {
+                    meter.sample().await;
+                }
                 self.kill(id).await;
                 // It has ended by itself, or ends now; if not even that, removing it is next.
                 let _ = timeout(LAST_WORDS, exit).await;
