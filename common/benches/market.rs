@@ -66,6 +66,7 @@ fn at(ms: i64) -> DateTime<Utc> {
 fn accept(chunks: u32) -> Market {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
     let grant = Credits::from_units(i64::MAX / 2).expect("not negative");
+    market.trust(OPERATOR);
     market.grant(CUSTOMER, grant, "gift", at(0)).expect("the world may owe");
     market.start_run(RUN, Arc::new(spec()), at(0)).expect("the wallet is full");
     market.looked(RUN, None, at(0));

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::credits::Credits;
 use crate::ids::{RunId, WorkspaceId};
-use crate::task::TaskRef;
+use crate::task::Lease;
 
 /// Where credits can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,10 +35,12 @@ pub enum Kind {
     Grant,
     /// Available → held, for a run.
     Hold,
-    /// Held → pending, for an accepted task.
+    /// Held → pending, for an attempt that is paid for.
     Capture,
     /// Held → available: what a run did not use.
     Void,
+    /// Pending → world: what an operator earned by a run with false results.
+    Reversal,
     /// World → available: a coupon was redeemed.
     Coupon,
     /// World → available: a top-up was paid for.
@@ -60,6 +62,7 @@ impl Kind {
             Self::Hold => "hold",
             Self::Capture => "capture",
             Self::Void => "void",
+            Self::Reversal => "reversal",
             Self::Coupon => "coupon",
             Self::TopUp => "top_up",
             Self::Earning => "earning",
@@ -80,8 +83,8 @@ pub struct Transfer {
     pub amount: Credits,
     pub kind: Kind,
     pub run: Option<RunId>,
-    /// The accepted task that a capture pays, once.
-    pub task: Option<TaskRef>,
+    /// The attempt that a capture pays, once.
+    pub lease: Option<Lease>,
     /// The request that it answers: no request is answered twice by transfers of one kind.
     pub request: Option<Uuid>,
     pub at: DateTime<Utc>,
@@ -111,7 +114,7 @@ impl Ledger {
 
     /// Moves credits and gives the transfer to store. Nothing moves where the account lacks them.
     pub fn post(&mut self, posting: Posting, at: DateTime<Utc>) -> Result<Transfer, Insufficient> {
-        let Posting { from, to, amount, kind, run, task, request } = posting;
+        let Posting { from, to, amount, kind, run, lease, request } = posting;
         let before = self.units(from);
         // What the world owes is what all others have: bounding the one bounds the others.
         let least = if from == Account::World { -i64::MAX } else { 0 };
@@ -123,7 +126,7 @@ impl Ledger {
         *self.balances.entry(to).or_default() += amount.units();
         let number = self.next;
         self.next += 1;
-        Ok(Transfer { number, from, to, amount, kind, run, task, request, at })
+        Ok(Transfer { number, from, to, amount, kind, run, lease, request, at })
     }
 
     /// The balance in 1e-8 credits; below zero for the world alone.
@@ -160,7 +163,7 @@ pub struct Posting {
     pub amount: Credits,
     pub kind: Kind,
     pub run: Option<RunId>,
-    pub task: Option<TaskRef>,
+    pub lease: Option<Lease>,
     pub request: Option<Uuid>,
 }
 
@@ -191,7 +194,7 @@ mod tests {
                 let amount = Credits::from_units(units).unwrap();
                 let kind = Kind::Grant;
                 let posting =
-                    Posting { from, to, amount, kind, run: None, task: None, request: None };
+                    Posting { from, to, amount, kind, run: None, lease: None, request: None };
                 let before = ledger.clone();
                 if ledger.post(posting, DateTime::UNIX_EPOCH).is_err() {
                     prop_assert_eq!(&ledger, &before);

@@ -17,6 +17,7 @@ pub mod device;
 pub mod digest;
 pub mod exchange;
 pub mod ids;
+pub mod image;
 pub mod json;
 pub mod ledger;
 pub mod market;

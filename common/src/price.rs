@@ -26,13 +26,13 @@ pub fn price(usage: Usage) -> Credits {
         .unwrap_or(Credits::from_units(i64::MAX).expect("the largest amount is not negative"))
 }
 
-/// How long a task is taken to run where nothing limits it, in seconds.
-pub const TASK_SECS_ASSUMED: u32 = 3600;
+/// The task timeout, in seconds, of a job that gives none, where the server's owner has set no
+/// other.
+pub const TASK_TIMEOUT_SECS: u32 = 3600;
 
 /// What a task is estimated to cost: it uses all that it may for as long as it may.
-pub fn estimate(needs: Resources, limit_secs: Option<u32>) -> Credits {
-    let secs = limit_secs.unwrap_or(TASK_SECS_ASSUMED);
-    price(Usage::full(needs, u64::from(secs) * MS_PER_SEC))
+pub fn estimate(needs: Resources, timeout_secs: u32) -> Credits {
+    price(Usage::full(needs, u64::from(timeout_secs) * MS_PER_SEC))
 }
 
 #[cfg(test)]

@@ -196,6 +196,7 @@ impl ReceiptHead {
                 | Failure::OutOfMemory
                 | Failure::Results
                 | Failure::Package
+                | Failure::Registry
                 | Failure::Input => None,
             },
             OutcomeKind::NodeFault => None,
@@ -230,6 +231,8 @@ pub enum Failure {
     Results,
     /// The package or its image cannot be used: the entrypoint is missing, for one.
     Package,
+    /// The image's registry does not give it, or gives it too slowly.
+    Registry,
     /// The data is not what the run was started with: it has changed or gone.
     Input,
 }
@@ -276,7 +279,7 @@ pub enum BlobRequest {
     Image { lease: Lease, from: u64 },
     /// The secrets of a lease's package. Answered with `Secrets`.
     Secrets { lease: Lease },
-    /// What opens a lease's private image at its registry. Answered with `PullToken`.
+    /// What opens a lease's image at its registry. Answered with `PullToken`.
     PullToken { lease: Lease },
     /// The list of a cache's files. Answered with `Listing`.
     Cached { lease: Lease, cache: Cache },

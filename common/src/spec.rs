@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::ids::{JobId, PackageId, WorkspaceId};
+use crate::image::Pinned;
+use crate::price::TASK_TIMEOUT_SECS;
 use crate::resources::Resources;
 use crate::secret::{SecretId, SecretKind};
 use crate::task::Stage;
@@ -212,25 +214,42 @@ pub enum Image {
     /// An image in Fanfold's bucket: the archive that the engine's save gives. `reference` is
     /// what its owner calls it.
     Stored { reference: String, digest: Digest },
-    /// An image that each node pulls from its registry.
-    Registry { reference: String },
-    /// The same for an image that not everybody may pull: at a fixed digest, with the id of the
-    /// workspace's secret that opens it.
-    Private { reference: String, secret: SecretId },
+    /// An image that each node pulls from its registry. `secret` is the id of the workspace's
+    /// secret that opens it; `None` for one that anybody may pull.
+    Registry { image: Pinned, secret: Option<SecretId> },
+    /// An image that a node's own engine has under this name. Only for nodes whose owners allow
+    /// it.
+    Local { name: String },
     /// No image: the package carries a static executable.
     Binary,
 }
 
-/// When a run stops trying.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// When a run stops trying, and which results it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Seconds that one attempt's container may run; `None` is no limit.
-    pub task_timeout_secs: Option<u32>,
+    /// Seconds that one attempt's container may run.
+    pub task_timeout_secs: u32,
     /// Seconds from the run's start to its end; `None` is no limit.
     pub job_timeout_secs: Option<u32>,
     /// Further attempts after a task's first failed.
     pub task_retries: u32,
+    /// A process task that gives no results has failed.
+    pub require_results: bool,
+    /// The same input gives the same results, so that a second node can check the first.
+    pub deterministic: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            task_timeout_secs: TASK_TIMEOUT_SECS,
+            job_timeout_secs: None,
+            task_retries: 0,
+            require_results: false,
+            deterministic: true,
+        }
+    }
 }
 
 /// The name under which a process task's result file `name` is handed on: unique over the run and

@@ -2,8 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
-    big_integer, big_integer_null, binary, binary_null, boolean, integer, small_integer,
-    small_integer_null, string, string_null, text, text_null, uuid, uuid_null,
+    big_integer, big_integer_null, binary, binary_null, boolean, integer, integer_null,
+    small_integer, small_integer_null, string, string_null, text, text_null, uuid, uuid_null,
 };
 
 #[derive(DeriveMigrationName)]
@@ -34,6 +34,8 @@ impl MigrationTrait for Migration {
             "grants",
             "nodes",
             "node_tokens",
+            "node_windows",
+            "operators",
         ];
         for table in tables {
             manager.drop_table(Table::drop().table(table).to_owned()).await?;
@@ -64,6 +66,8 @@ fn runs() -> Vec<TableCreateStatement> {
         .col(big_integer("chunks_done"))
         .col(big_integer("held"))
         .col(big_integer("captured"))
+        .col(big_integer("empty"))
+        .col(text_null("warning"))
         .col(text_null("error"))
         .col(big_integer_null("ended_us"))
         .col(boolean("purged"))
@@ -134,6 +138,7 @@ fn ledger() -> Vec<TableCreateStatement> {
         .col(uuid_null("run"))
         .col(small_integer_null("stage"))
         .col(big_integer_null("idx"))
+        .col(integer_null("attempt"))
         .col(big_integer("at_us"))
         .take();
     let lines = Table::create()
@@ -167,20 +172,34 @@ fn nodes() -> Vec<TableCreateStatement> {
         .col(big_integer("expires_us"))
         .col(string_null("peer"))
         .take();
-    vec![nodes, tokens]
+    let windows = Table::create()
+        .table("node_windows")
+        .col(uuid("node").primary_key())
+        .col(integer("leases"))
+        .take();
+    let operators = Table::create()
+        .table("operators")
+        .col(uuid("operator").primary_key())
+        .col(integer("accepted"))
+        .col(integer("agreed"))
+        .col(big_integer_null("barred_us"))
+        .take();
+    vec![nodes, tokens, windows, operators]
 }
 
 fn indexes() -> Vec<IndexCreateStatement> {
     vec![
         Index::create().name("runs_job").table("runs").col("job").take(),
         Index::create().name("runs_ended").table("runs").col("purged").col("ended_us").take(),
-        // A task is paid once: the database says so too.
+        // An attempt is paid once: the database says so too.
         Index::create()
-            .name("transfers_task")
+            .name("transfers_attempt")
             .table("transfers")
             .col("run")
             .col("stage")
             .col("idx")
+            .col("attempt")
+            .col("kind")
             .unique()
             .take(),
         Index::create()

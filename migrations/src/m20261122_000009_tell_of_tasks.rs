@@ -30,6 +30,7 @@ impl MigrationTrait for Migration {
             .col(big_integer_null("received_us"))
             .col(big_integer_null("running_us"))
             .col(big_integer("ended_us"))
+            .col(big_integer("price"))
             .col(binary_null("receipt"))
             .col(binary_null("signature"))
             .col(text_null("error"))

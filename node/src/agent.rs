@@ -228,7 +228,8 @@ impl<R: Remote> Agent<R> {
         self.urgent = true;
         let tools = Arc::clone(&self.tools);
         self.probes.spawn(async move {
-            match timeout(PROBE_MAX, tools.engine.probe()).await {
+            let temporary = tools.home.temporary();
+            match timeout(PROBE_MAX, tools.engine.probe(&temporary)).await {
                 Ok(Ok(())) => Probe::Passed,
                 Ok(Err(error)) => Probe::Failed { message: error.to_string() },
                 Err(_) => Probe::Failed { message: format!("no answer within {PROBE_MAX:?}") },

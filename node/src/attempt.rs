@@ -49,7 +49,7 @@ pub struct Tools<R> {
     pub caches: Caches,
     pub engine: Docker,
     pub logs: LogBook,
-    /// Attempts that fetch at the same time; many may wait for one large image.
+    /// Attempts that fetch at the same time, when they have their images.
     pub downloads: Semaphore,
     /// Attempts that store at the same time.
     pub uploads: Semaphore,
@@ -258,13 +258,14 @@ async fn prepare<R: Remote>(
     folder: &Path,
     results: &Path,
 ) -> Result<Prepared, Stopped> {
-    let _turn = turn(&tools.downloads).await?;
     dir_with_mode(folder, 0o755)?;
     let (lease, work) = (attempt.lease, &attempt.work);
     tools.engine.writable_dir(results, work.workspace)?;
-    let package = tools.packages.get(&tools.remote, lease, work.package).await?;
+    // Before its turn: a registry may be slow, and images have places for each workspace.
     let temporary = tools.home.temporary();
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
+    let _turn = turn(&tools.downloads).await?;
+    let package = tools.packages.get(&tools.remote, lease, work.package).await?;
     let caches = tools.caches.ready(&tools.remote, lease, work.workspace).await?;
     room::trim(tools).await;
     let input_bytes = files.iter().map(|file| file.size).sum();

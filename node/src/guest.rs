@@ -3,6 +3,9 @@
 
 /// Tries to get out of its container; see `guest/escape.rs`.
 pub const ESCAPE_KIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/escape"));
+/// Ends with [`PROBE_CODE`]; see `guest/probe.rs`.
+pub const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe"));
+pub const PROBE_CODE: i64 = 42;
 
 #[cfg(test)]
 mod tests {

@@ -11,12 +11,14 @@ mod caches;
 mod device;
 mod disk;
 pub mod doctor;
+mod guard;
 pub mod guest;
 mod home;
 mod keyed;
 pub mod link;
 mod logs;
 mod redact;
+mod registry;
 mod remote;
 mod results;
 mod runtime;
@@ -40,10 +42,11 @@ use crate::caches::Caches;
 pub use crate::caches::Sizes as CacheSizes;
 use crate::disk::Disk;
 use crate::doctor::{Check, Severity};
+use crate::guard::Guard;
 use crate::home::Home;
 use crate::link::Link;
 use crate::logs::LogBook;
-use crate::runtime::docker::{Docker, NotConnected};
+use crate::runtime::docker::{Docker, Images, NotConnected};
 use crate::users::Users;
 pub use crate::users::{IdRange, Jobs};
 
@@ -67,9 +70,11 @@ pub struct Options {
     pub region: String,
     /// The names of the GPUs that are lent, one for each; by default all that the driver knows.
     pub gpus: Option<Vec<String>>,
-    /// Whether the buckets that the server sends the node to may be at private and loopback
-    /// addresses.
+    /// Whether the buckets and registries that the server sends the node to may be at private and
+    /// loopback addresses.
     pub allow_private_addresses: bool,
+    /// Whether packages of every customer may run in the images of this machine's engine.
+    pub local_images: bool,
     /// The users that containers run as, one for each workspace.
     pub container_uids: IdRange,
     /// Whose jobs the node runs: those of strangers need users of their own.
@@ -127,8 +132,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         return Err(Error::Region(options.region));
     }
     let home = Home::open(&options.data_dir)?;
+    let images = Images::new(Guard::new(options.allow_private_addresses), options.local_images);
     let users = Users::new(&home, options.container_uids, options.jobs)?;
-    let engine = Docker::connect(home.label(), users).await?;
+    let engine = Docker::connect(home.label(), users, images).await?;
     warn_of(&options.data_dir, users).await;
     let left = engine.remove_leftovers().await?;
     if left > 0 {

@@ -18,11 +18,12 @@ use crate::attempt::Tools;
 use crate::cache::{BYTES_MAX, Packages};
 use crate::caches::{Caches, Sizes};
 use crate::disk::{Disk, Limits, Share};
+use crate::guard::Guard;
 use crate::home::Home;
 use crate::link::{Error, Fetched};
 use crate::logs::LogBook;
 use crate::remote::Remote;
-use crate::runtime::docker::Docker;
+use crate::runtime::docker::{Docker, Images};
 use crate::users::{IdRange, Jobs, Users};
 
 /// A static program that is a whole system.
@@ -222,8 +223,9 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
         return None;
     }
     let home = Home::open(&dir.join("home")).unwrap();
+    let images = Images::new(Guard::new(false), true);
     let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
-    let engine = match Docker::connect(home.label(), users).await {
+    let engine = match Docker::connect(home.label(), users, images).await {
         Ok(engine) => engine,
         Err(error) => {
             println!("skipped: {error}");

@@ -23,6 +23,8 @@ const SPOILED_MAX: u32 = 3;
 /// Somebody else's bucket must not keep an attempt here for ever. With pauses of up to 15 seconds
 /// this is some minutes.
 const FRUITLESS_MAX: u32 = 40;
+/// How often a token to pull an image is asked for, where the server has none now.
+const TOKENS_REFUSED_MAX: u32 = 4;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// The transfer will not succeed by trying longer.
@@ -125,10 +127,26 @@ pub async fn secrets<R: Remote>(remote: &R, lease: Lease) -> Result<Vec<Secret>,
     if let BlobReply::Secrets(secrets) = reply { Ok(secrets) } else { Err(other("secrets")) }
 }
 
-/// What pulls a lease's private image; `None` where nothing is needed.
+/// What pulls a lease's image; `None` where nothing is needed. A registry that gives the server no
+/// token is not waited for.
 pub async fn pull_token<R: Remote>(remote: &R, lease: Lease) -> Result<Option<Hidden>, Error> {
-    let reply = patiently(|| remote.reply(BlobRequest::PullToken { lease })).await?;
-    if let BlobReply::PullToken(token) = reply { Ok(token) } else { Err(other("a token")) }
+    let mut backoff = Backoff::of_transfers();
+    let mut refused = 0;
+    loop {
+        match remote.reply(BlobRequest::PullToken { lease }).await {
+            Ok(BlobReply::PullToken(token)) => return Ok(token),
+            Ok(_) => return Err(other("a token")),
+            Err(link::Error::Refused { message, again }) => {
+                refused += 1;
+                if !again || refused == TOKENS_REFUSED_MAX {
+                    return Err(Error::Link(link::Error::Refused { message, again: false }));
+                }
+            }
+            Err(error) if error.again() => {}
+            Err(error) => return Err(Error::Link(error)),
+        }
+        sleep(backoff.step()).await;
+    }
 }
 
 fn other(wanted: &str) -> Error {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use chrono::TimeDelta;
 use common::credits::Credits;
 use common::exchange::Rates;
-use common::market::Policy;
+use common::market::{Checks, Policy};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
 use figment::value::UncasedStr;
@@ -114,6 +114,8 @@ pub enum MailTls {
 pub struct NodesConfig {
     lease_secs: u32,
     estimate_secs: u32,
+    task_timeout_secs: NonZeroU32,
+    spot_check_percent: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -160,6 +162,8 @@ impl Config {
         Policy {
             lease: TimeDelta::seconds(self.nodes.lease_secs.into()),
             estimate: TimeDelta::seconds(self.nodes.estimate_secs.into()),
+            task_timeout_secs: self.nodes.task_timeout_secs.get(),
+            checks: Checks { percent: self.nodes.spot_check_percent.min(100), ..Checks::default() },
             ..Policy::default()
         }
     }

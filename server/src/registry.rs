@@ -1,11 +1,11 @@
-//! Registries of private images: a login is exchanged for a token that pulls one repository for
-//! some minutes, so that no node ever sees the login.
+//! Registries of images: what a tag means now is resolved here, and a login is exchanged for a
+//! token that pulls one repository for some minutes, so that no node ever sees the login. Where
+//! anybody may pull, the token is made without a login.
 //!
 //! Customers choose the registry, and the registry chooses where tokens are made: both addresses
-//! are strangers' and stay behind the guard.
+//! are strangers' and stay behind the guard. What a registry says is never passed on.
 
 mod challenge;
-mod reference;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,27 +14,30 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use common::digest::Digest;
 use common::ids::WorkspaceId;
+use common::image::{self, NotAnImage, Pinned, Reference, is_on_this_machine};
 use common::secret::{Hidden, SecretId, Target};
 use reqwest::header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
-use serde::Deserialize;
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::data::address::{self, Guard};
+use crate::places::KeyedPlaces;
 use crate::secrets::{self, KeyPair, Secrets};
-use challenge::Challenge;
-use reference::Reference;
+use challenge::{Challenge, LIFE};
 
-/// What a token lives where its maker does not say, as the protocol has it.
-const LIFE: Duration = Duration::from_secs(60);
 const LIFE_MAX: Duration = Duration::from_secs(3600);
 const TOKENS_MAX: usize = 1024;
 /// A token must fit in a frame on its way to a node.
 const ANSWER_BYTES_MAX: usize = 32 * 1024;
 /// Each request, from its beginning to the end of its answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// All requests for one image together.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(45);
+/// Images that are asked for at a time, for one workspace and in all: registries may be slow.
+const PLACES_EACH: usize = 4;
+const PLACES_TOTAL: usize = 64;
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -49,8 +52,9 @@ pub struct Registries {
 struct Inner {
     secrets: Secrets,
     guard: Guard,
-    // It reads the machine's certificates, which a server without private images lacks.
+    // It reads the machine's certificates, which a server without registries lacks.
     client: OnceCell<reqwest::Client>,
+    places: KeyedPlaces<WorkspaceId>,
     /// By the digest of the login and the repository.
     tokens: Mutex<HashMap<Digest, Kept>>,
 }
@@ -63,8 +67,8 @@ struct Kept {
 /// Why an image cannot be pulled; the text is for its owner.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0:?} is no image of a registry")]
-    Reference(String),
+    #[error(transparent)]
+    Reference(#[from] NotAnImage),
     #[error(
         "the registry {0} takes only the password itself, which no node may see: push the image \
          to Fanfold instead (`fanfold image push`)"
@@ -72,13 +76,25 @@ pub enum Error {
     PasswordsOnly(String),
     #[error("the registry {0} does not accept the package's username and token for this image")]
     Login(String),
-    #[error("the registry {host} has no image {image:?}")]
+    #[error(
+        "the registry {host} has no image {image:?} that can be pulled without a login: correct \
+         its name, give the package private_image, username and token, or push the image to \
+         Fanfold (`fanfold image push`)"
+    )]
+    NotPublic { host: String, image: String },
+    #[error(
+        "the registry {host} has no image {image:?}: correct its name, or push the image to \
+         Fanfold (`fanfold image push`)"
+    )]
     NoImage { host: String, image: String },
     #[error("the registry {host} {problem}")]
     Odd { host: String, problem: &'static str },
     #[error("the registry {host} cannot be used: {why}")]
     Address { host: String, why: address::Refused },
-    #[error("the registry {0} does not answer")]
+    #[error(
+        "the registry {0} cannot be reached: run the job again later, or push the image to \
+         Fanfold (`fanfold image push`)"
+    )]
     Silent(String),
     #[error(transparent)]
     Secret(#[from] secrets::Error),
@@ -86,53 +102,83 @@ pub enum Error {
 
 /// The registry that an image is pulled from: its host, and its port if there is one.
 pub fn host_of(reference: &str) -> Result<String, Error> {
-    Ok(Reference::parse(reference)?.host)
+    Ok(reference.parse::<Reference>()?.host)
 }
 
 impl Registries {
     pub fn new(secrets: Secrets, guard: Guard) -> Self {
-        let inner = Inner { secrets, guard, client: OnceCell::new(), tokens: Mutex::default() };
+        let inner = Inner {
+            secrets,
+            guard,
+            client: OnceCell::new(),
+            places: KeyedPlaces::new(PLACES_EACH, PLACES_TOTAL),
+            tokens: Mutex::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
-    /// The image at the digest that its reference means now, pulled with the login that this
-    /// secret of the workspace holds.
+    /// The image at the digest that its reference means now. `secret` is the id of the workspace's
+    /// secret that holds the login; `None` for an image that anybody may pull.
     pub async fn pin(
         &self,
         owner: WorkspaceId,
-        secret: &SecretId,
+        secret: Option<&SecretId>,
         reference: &str,
-    ) -> Result<String, Error> {
-        let image = Reference::parse(reference)?;
-        let login = self.inner.secrets.open(owner, secret, &Target::Registry(&image.host)).await?;
-        let token = self.inner.token(&login, &image).await?;
-        let digest = self.inner.digest(&image, token.as_ref()).await?;
-        Ok(format!("{}@{digest}", image.name))
+    ) -> Result<Pinned, Error> {
+        let image: Reference = reference.parse()?;
+        let login = self.login(owner, secret, &image).await?;
+        let pinned = async {
+            let _place = self.inner.places.take(owner).await;
+            let token = self.inner.token(login.as_ref(), &image).await?;
+            self.inner.digest(&image, login.is_some(), token.as_ref()).await
+        };
+        let pinned = timeout(PATIENCE_IN_ALL, pinned).await;
+        let digest = pinned.map_err(|_| Error::Silent(image.host.clone()))??;
+        Ok(image.at(digest))
     }
 
     /// A token that pulls the image and nothing else; `None` where the registry asks for nothing.
     pub async fn pull_token(
         &self,
         owner: WorkspaceId,
-        secret: &SecretId,
-        reference: &str,
+        secret: Option<&SecretId>,
+        image: &Pinned,
     ) -> Result<Option<Hidden>, Error> {
-        let image = Reference::parse(reference)?;
-        let login = self.inner.secrets.open(owner, secret, &Target::Registry(&image.host)).await?;
-        self.inner.token(&login, &image).await
+        let image: Reference = image.to_string().parse()?;
+        let login = self.login(owner, secret, &image).await?;
+        let token = async {
+            let _place = self.inner.places.take(owner).await;
+            self.inner.token(login.as_ref(), &image).await
+        };
+        let token = timeout(PATIENCE_IN_ALL, token).await;
+        token.map_err(|_| Error::Silent(image.host.clone()))?
+    }
+
+    async fn login(
+        &self,
+        owner: WorkspaceId,
+        secret: Option<&SecretId>,
+        image: &Reference,
+    ) -> Result<Option<KeyPair>, Error> {
+        let Some(secret) = secret else { return Ok(None) };
+        Ok(Some(self.inner.secrets.open(owner, secret, &Target::Registry(&image.host)).await?))
     }
 }
 
 impl Inner {
-    async fn token(&self, login: &KeyPair, image: &Reference) -> Result<Option<Hidden>, Error> {
-        let KeyPair { access_key, secret_key } = login;
+    async fn token(
+        &self,
+        login: Option<&KeyPair>,
+        image: &Reference,
+    ) -> Result<Option<Hidden>, Error> {
         let Reference { host, repository, .. } = image;
-        let key =
-            Digest::of(format!("{access_key}\0{secret_key}\0{host}\0{repository}").as_bytes());
+        let login_text =
+            login.map(|KeyPair { access_key, secret_key }| format!("{access_key}\0{secret_key}"));
+        let key = Digest::of(format!("{login_text:?}\0{host}\0{repository}").as_bytes());
         if let Some(kept) = self.tokens().get(&key).filter(|kept| kept.until > Instant::now()) {
             return Ok(kept.token.clone());
         }
-        let (token, life) = match self.challenge(image).await? {
+        let (token, life) = match self.challenge(image, login.is_some()).await? {
             None => (None, LIFE),
             Some(challenge) => self.exchange(login, image, &challenge).await?,
         };
@@ -148,56 +194,62 @@ impl Inner {
     }
 
     /// What the registry asks for; `None` where it is open.
-    async fn challenge(&self, image: &Reference) -> Result<Option<Challenge>, Error> {
+    async fn challenge(
+        &self,
+        image: &Reference,
+        has_login: bool,
+    ) -> Result<Option<Challenge>, Error> {
         let url = self.url(image, "")?;
         let answer = self.send(image, self.client(image).await?.get(url)).await?;
         match answer.status() {
             StatusCode::OK => Ok(None),
-            StatusCode::UNAUTHORIZED => challenge(answer.headers(), &image.host).map(Some),
+            StatusCode::UNAUTHORIZED => match challenge(answer.headers(), &image.host) {
+                Err(Error::PasswordsOnly(_)) if !has_login => Err(not_public(image)),
+                challenge => challenge.map(Some),
+            },
             status => Err(odd(&image.host, status, "is none, or speaks no version 2")),
         }
     }
 
-    /// Has the token's maker make one for the login.
+    /// Has the token's maker make one, for the login where there is one.
     async fn exchange(
         &self,
-        login: &KeyPair,
+        login: Option<&KeyPair>,
         image: &Reference,
         challenge: &Challenge,
     ) -> Result<(Option<Hidden>, Duration), Error> {
-        #[derive(Deserialize)]
-        struct Made {
-            #[serde(alias = "access_token")]
-            token: Hidden,
-            expires_in: Option<u64>,
-        }
         let host = &image.host;
         let realm = self.realm(image, challenge)?;
-        let request = self.client(image).await?.get(realm);
-        let request = request.basic_auth(&login.access_key, Some(&login.secret_key));
+        let mut request = self.client(image).await?.get(realm);
+        if let Some(KeyPair { access_key, secret_key }) = login {
+            request = request.basic_auth(access_key, Some(secret_key));
+        }
         let answer = self.send(image, request).await?;
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if login.is_some() => {
                 return Err(Error::Login(host.clone()));
             }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(not_public(image)),
             status => return Err(odd(host, status, "has a token service that makes no token")),
         }
-        let made: Made = serde_json::from_slice(&body(answer, host).await?).map_err(|_| {
-            Error::Odd { host: host.clone(), problem: "has a token service that makes no token" }
-        })?;
-        Ok((Some(made.token), made.expires_in.map_or(LIFE, Duration::from_secs)))
+        challenge::made(&body(answer, host).await?).ok_or_else(|| Error::Odd {
+            host: host.clone(),
+            problem: "has a token service that makes no token",
+        })
     }
 
     /// Where the token is made, and what for. The login goes there: never in plain text, unless
-    /// the registry itself is on this machine.
+    /// the token service is on this machine.
     fn realm(&self, image: &Reference, challenge: &Challenge) -> Result<Url, Error> {
         let problem = |problem| Error::Odd { host: image.host.clone(), problem };
         let mut realm: Url = challenge
             .realm
             .parse()
             .map_err(|_| problem("names a token service whose address cannot be read"))?;
-        if realm.scheme() != "https" && !self.is_on_this_machine(&realm) {
+        let host = realm.host_str().unwrap_or_default();
+        let is_plain = self.guard.allows_private() && is_on_this_machine(host);
+        if realm.scheme() != "https" && !is_plain {
             return Err(problem("names a token service without https"));
         }
         self.check(image, &realm)?;
@@ -208,7 +260,12 @@ impl Inner {
     }
 
     /// The digest that the image's tag means now.
-    async fn digest(&self, image: &Reference, token: Option<&Hidden>) -> Result<String, Error> {
+    async fn digest(
+        &self,
+        image: &Reference,
+        has_login: bool,
+        token: Option<&Hidden>,
+    ) -> Result<Digest, Error> {
         let host = image.host.clone();
         let url = self.url(image, &format!("{}/manifests/{}", image.repository, image.version))?;
         let mut request = self.client(image).await?.head(url).header(ACCEPT, MANIFESTS);
@@ -218,39 +275,30 @@ impl Inner {
         let answer = self.send(image, request).await?;
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(Error::Login(host)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if has_login => {
+                return Err(Error::Login(host));
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(not_public(image)),
             StatusCode::NOT_FOUND => {
                 return Err(Error::NoImage { host, image: image.whole.clone() });
             }
             status => return Err(odd(&host, status, "does not describe the image")),
         }
         let digest = answer.headers().get("docker-content-digest").and_then(|it| it.to_str().ok());
-        let digest = digest.filter(|digest| reference::is_digest(digest)).map(ToOwned::to_owned);
         let problem = "does not tell the image's digest: push the image to Fanfold instead \
                        (`fanfold image push`)";
-        digest.ok_or(Error::Odd { host, problem })
+        digest.and_then(image::digest).ok_or(Error::Odd { host, problem })
     }
 
     /// An address of the registry's API. A registry on this machine needs no TLS, as engines have
     /// it.
     fn url(&self, image: &Reference, path: &str) -> Result<Url, Error> {
-        let no_image = || Error::Reference(image.whole.clone());
-        let mut url: Url =
-            format!("https://{}/v2/{path}", image.host).parse().map_err(|_| no_image())?;
-        let plain: Url =
-            format!("http://{}/v2/{path}", image.host).parse().map_err(|_| no_image())?;
-        if self.is_on_this_machine(&plain) {
-            url = plain;
-        }
+        let is_plain = self.guard.allows_private() && is_on_this_machine(&image.host);
+        let scheme = if is_plain { "http" } else { "https" };
+        let url = format!("{scheme}://{}/v2/{path}", image.host).parse();
+        let url = url.map_err(|_| NotAnImage::of(&image.whole))?;
         self.check(image, &url)?;
         Ok(url)
-    }
-
-    fn is_on_this_machine(&self, url: &Url) -> bool {
-        let host = url.host_str().unwrap_or_default();
-        let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        let loopback = host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback());
-        loopback && self.guard.check(url).is_ok()
     }
 
     fn check(&self, image: &Reference, url: &Url) -> Result<(), Error> {
@@ -279,6 +327,10 @@ impl Inner {
     fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Kept>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn not_public(image: &Reference) -> Error {
+    Error::NotPublic { host: image.host.clone(), image: image.whole.clone() }
 }
 
 fn challenge(headers: &HeaderMap, host: &str) -> Result<Challenge, Error> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 use common::ids::WorkspaceId;
+use common::market::{Checks, Policy};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -93,7 +94,7 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (coordinator, leases, engine) =
-            Coordinator::start(db.clone(), data.clone(), config.policy(), stop.clone()).await?;
+            Coordinator::start(db.clone(), data.clone(), policy(&config), stop.clone()).await?;
         let vitals = Vitals::new(stop.clone());
         tasks.spawn(vitals.clone().attend_fallible("the coordinator", engine));
         let hub = Hub::start(
@@ -180,6 +181,12 @@ impl Server {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database did not close");
         }
     }
+}
+
+/// The market's rules, with a new secret that draws which tasks are checked.
+fn policy(config: &Config) -> Policy {
+    let policy = config.policy();
+    Policy { checks: Checks { key: rand::random(), ..policy.checks }, ..policy }
 }
 
 fn hub_options(config: &Config) -> p2p::Options {

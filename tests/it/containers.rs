@@ -5,7 +5,6 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use harness::busybox::docker;
 use harness::client::{COMPLETE, Client};
 use harness::market::{Market, Shape};
 use harness::package::Package;
@@ -78,8 +77,7 @@ async fn a_private_image_is_pulled_by_nodes_that_never_see_its_login() -> Result
     Market::open(Shape::nodes(1), async |market, client| {
         let registry = Registry::start().await?;
         let tested = private_image(market, &client, &registry).await;
-        // By its id: under all names that it has here.
-        let _ = docker(&["image", "rm", "--force", &registry.id]);
+        registry.forget();
         tested
     })
     .await
@@ -119,8 +117,10 @@ async fn private_image(market: &Market, client: &Client, registry: &Registry) ->
             Package::app("thief", script).with("platform_config", json!({"container": container}));
         client.push(&thief).await?;
         client.template("passthrough", "thief", "passthrough").await?;
-        let id = client.start(order("thief"), None).await?;
-        client.failure(&id).await?;
+        let id = client.create(order("thief")).await?;
+        let run = format!("/v1/customer/jobs/{id}/run");
+        let refused = client.refused(Method::POST, &run, json!({})).await?;
+        ensure!(refused.message.contains("without a login"), "{}", refused.message);
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 mod disk;
 mod escape;
+mod images;
+mod rogue_node;
 mod secrets;
 mod strangers;
 mod tenants;

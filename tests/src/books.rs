@@ -15,8 +15,8 @@ pub async fn open(database: &Path) -> Result<DatabaseConnection> {
 }
 
 /// Checks that the money adds up, however the server got here: transfers make the balances, only
-/// the world owes, each task is paid once and as its row says, and a run's line is the sum of its
-/// tasks.
+/// the world owes, each attempt is paid once and as its row says, and a run's line is the sum of
+/// its attempts.
 pub async fn check(database: &Path) -> Result<()> {
     let db = open(database).await?;
     check_balances(&db).await?;
@@ -51,26 +51,32 @@ async fn check_balances(db: &DatabaseConnection) -> Result<()> {
     Ok(())
 }
 
-/// Each accepted task of the process stage has one capture of its price, and nothing else has.
+/// Each attempt has one capture of its price, and nothing else has.
 async fn check_tasks(db: &DatabaseConnection) -> Result<()> {
-    let wrong = "SELECT count(*) AS n FROM transfers c LEFT JOIN tasks t \
-        ON t.run = c.run AND t.stage = c.stage AND t.idx = c.idx \
-        WHERE c.kind = 'capture' AND (t.run IS NULL OR t.price <> c.units)";
-    ensure!(count(db, wrong).await? == 0, "captures that no task accounts for");
+    let priced = "SELECT run, stage, idx, attempt, price FROM tasks \
+        UNION ALL SELECT run, stage, idx, attempt, price FROM attempts";
+    let same = "p.run = c.run AND p.stage = c.stage AND p.idx = c.idx AND p.attempt = c.attempt";
+    let wrong = format!(
+        "SELECT count(*) AS n FROM transfers c WHERE c.kind = 'capture' AND NOT EXISTS \
+        (SELECT 1 FROM ({priced}) p WHERE {same} AND p.price = c.units)"
+    );
+    ensure!(count(db, &wrong).await? == 0, "captures that no attempt accounts for");
     let twice = "SELECT count(*) AS n FROM (SELECT run FROM transfers WHERE kind = 'capture' \
-        GROUP BY run, stage, idx HAVING count(*) > 1)";
-    ensure!(count(db, twice).await? == 0, "tasks that were paid twice");
-    let unpaid = "SELECT count(*) AS n FROM tasks t WHERE t.price > 0 AND NOT EXISTS \
-        (SELECT 1 FROM transfers c WHERE c.kind = 'capture' AND c.run = t.run \
-        AND c.stage = t.stage AND c.idx = t.idx)";
-    ensure!(count(db, unpaid).await? == 0, "tasks with a price that was not paid");
+        GROUP BY run, stage, idx, attempt HAVING count(*) > 1)";
+    ensure!(count(db, twice).await? == 0, "attempts that were paid twice");
+    let unpaid = format!(
+        "SELECT count(*) AS n FROM ({priced}) p WHERE p.price > 0 AND NOT EXISTS \
+        (SELECT 1 FROM transfers c WHERE c.kind = 'capture' AND {same})"
+    );
+    ensure!(count(db, &unpaid).await? == 0, "attempts with a price that was not paid");
     Ok(())
 }
 
 /// What an ended run took is what its tasks cost and what its line says; it holds nothing.
 async fn check_runs(db: &DatabaseConnection) -> Result<()> {
     let sums = "SELECT r.state, r.captured, r.held, \
-        coalesce((SELECT sum(price) FROM tasks t WHERE t.run = r.id), 0) AS prices, \
+        coalesce((SELECT sum(price) FROM tasks t WHERE t.run = r.id), 0) \
+            + coalesce((SELECT sum(price) FROM attempts a WHERE a.run = r.id), 0) AS prices, \
         coalesce((SELECT sum(debit) FROM statement_lines l WHERE l.run = r.id), 0) AS debits, \
         coalesce((SELECT sum(CASE WHEN to_kind = 2 THEN units ELSE -units END) \
             FROM transfers x WHERE x.run = r.id AND (to_kind = 2 OR from_kind = 2)), 0) AS holds \
@@ -79,7 +85,7 @@ async fn check_runs(db: &DatabaseConnection) -> Result<()> {
     for row in rows(db, sums).await? {
         let number = |name: &str| row.try_get::<i64>("", name);
         let state: String = row.try_get("", "state")?;
-        ensure!(number("captured")? == number("prices")?, "a run took more than its tasks cost");
+        ensure!(number("captured")? == number("prices")?, "a run took more than its attempts cost");
         ensure!(number("held")? == number("holds")?, "a run holds what no transfer explains");
         if state == "complete" || state == "failed" {
             ensure!(number("held")? == 0, "an ended run holds {} units", number("held")?);

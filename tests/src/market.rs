@@ -27,6 +27,8 @@ pub struct Shape {
     /// Nodes in the server's own process, as `fanfold up` has them.
     inside: usize,
     env: Vec<(String, String)>,
+    /// For nodes alone.
+    node_env: Vec<(String, String)>,
 }
 
 impl Shape {
@@ -44,6 +46,12 @@ impl Shape {
         Self { inside: nodes, ..Self::nodes(0) }
     }
 
+    /// Sets a variable for nodes alone; the last word counts.
+    pub fn set_nodes(mut self, name: &str, value: &str) -> Self {
+        self.node_env.push((format!("FANFOLD_{name}"), value.to_owned()));
+        self
+    }
+
     /// Sets one of the server's settings; the last word counts.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.push((format!("FANFOLD_{name}"), value.to_owned()));
@@ -55,6 +63,7 @@ impl Shape {
 pub struct Market {
     folder: TempDir,
     env: Vec<(String, String)>,
+    node_env: Vec<(String, String)>,
     inside: usize,
     server: Option<Process>,
     nodes: Vec<Option<Process>>,
@@ -76,6 +85,7 @@ impl Market {
         let mut market = Self {
             folder,
             env: shape.env,
+            node_env: shape.node_env,
             inside: shape.inside,
             server: None,
             nodes: Vec::new(),
@@ -200,7 +210,8 @@ impl Market {
             args.extend(["--token", token]);
         }
         let log = self.log(&format!("node-{number}"));
-        self.nodes[number] = Some(Process::start(&args, &self.env, &log)?);
+        let env = [&self.env[..], &self.node_env[..]].concat();
+        self.nodes[number] = Some(Process::start(&args, &env, &log)?);
         Ok(())
     }
 

@@ -83,6 +83,7 @@ async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure>
         container_uids: node::IdRange::default(),
         jobs: node::Jobs::OfOne,
         disk: node::DiskShare { bytes: Some(16 << 30), keep_free: 0, nodes: 1 },
+        local_images: false,
         caches: node::CacheSizes::default(),
         label: "bench".to_owned(),
     })

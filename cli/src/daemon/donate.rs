@@ -24,7 +24,8 @@ pub struct Args {
     /// Folder for the node's key and cache
     #[arg(long, required = true)]
     data_dir: Option<PathBuf>,
-    /// Let the buckets that the server sends the node to be at private and loopback addresses
+    /// Let the buckets and registries that the server sends the node to be at private and loopback
+    /// addresses
     #[arg(long, env = "FANFOLD_DATA__ALLOW_PRIVATE_ADDRESSES")]
     allow_private_addresses: bool,
     /// The most that each workspace's cache may take of the disk, in GiB
@@ -65,6 +66,10 @@ pub struct Place {
     /// Name of a GPU to lend, once for each; by default all that NVIDIA's driver knows
     #[arg(long = "gpu", env = "FANFOLD_NODE_GPUS", value_delimiter = ',', value_name = "NAME")]
     pub gpus: Option<Vec<String>>,
+    /// Let packages of every customer of the server run in images of this machine's engine, named
+    /// localhost/NAME; only for a server of your own
+    #[arg(long, env = "FANFOLD_NODE_LOCAL_IMAGES")]
+    pub local_images: bool,
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
@@ -86,6 +91,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         container_uids: args.container_uids,
         jobs: if args.run_as_own_user { node::Jobs::OfOne } else { node::Jobs::OfStrangers },
         disk: args.disk.share(1),
+        local_images: args.place.local_images,
         caches: node::CacheSizes {
             user_bytes: args.user_cache << 30,
             shared_bytes: args.shared_cache << 30,

@@ -121,6 +121,7 @@ async fn options(
         container_uids: node::IdRange::default(),
         jobs: node::Jobs::OfOne,
         disk: nodes.disk.share(nodes.count),
+        local_images: nodes.place.local_images,
         caches: node::CacheSizes::default(),
         label: format!("up-{number}"),
     })

@@ -69,6 +69,12 @@ struct Job {
     #[serde(default)]
     error_message: Option<String>,
     #[serde(default)]
+    num_chunks: u64,
+    #[serde(default)]
+    tasks_without_results: u64,
+    #[serde(default)]
+    warning: Option<String>,
+    #[serde(default)]
     data_source: Option<DataSource>,
     #[serde(default)]
     config: Option<Config>,
@@ -97,6 +103,16 @@ struct DataSourceParams {
 #[derive(Debug, Deserialize)]
 struct JobAnswer {
     job: Job,
+}
+
+impl Job {
+    /// What its customer should know beside its state.
+    fn remarks(&self) -> Vec<String> {
+        let (empty, chunks) = (self.tasks_without_results, self.num_chunks);
+        let empty = (empty > 0).then(|| format!("{empty} of {chunks} tasks gave no results"));
+        let warning = self.warning.clone().filter(|warning| !warning.is_empty());
+        empty.into_iter().chain(warning).collect()
+    }
 }
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {

@@ -58,7 +58,9 @@ pub async fn run(id: &str, session: &Session) -> Result<(), Failure> {
     let JobAnswer { job } = answer.read()?;
     let price = job.payment_amount.as_deref().map_or("0", digits);
     session.output.result(&answer.text, || {
-        vec![format!("job {id}: {}, {price} credits", state(&job.state))]
+        let mut lines = vec![format!("job {id}: {}, {price} credits", state(&job.state))];
+        lines.extend(job.remarks());
+        lines
     })?;
     if state(&job.state) == "failed" {
         let reason = job.error_message.unwrap_or_else(|| "no reason given".to_owned());

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::outbox::{TaskRecord, TaskState};
 use crate::credits::Credits;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, WorkspaceId};
 use crate::task::Lease;
 
 /// How far a task is that a node holds, for whoever asks.
@@ -19,9 +19,11 @@ pub struct UnderLease {
 #[derive(Debug)]
 pub(super) struct Active {
     pub node: NodeId,
+    pub operator: WorkspaceId,
     pub leased_at: DateTime<Utc>,
     /// When its node first said that it holds it.
     pub received_at: Option<DateTime<Utc>>,
+    /// As its node says, but no earlier than the last message in which it did not run.
     pub running_since: Option<DateTime<Utc>>,
     /// The most it can cost by now and a little later.
     pub bound: Credits,
@@ -29,6 +31,8 @@ pub(super) struct Active {
     pub gpu: Option<String>,
     pub logs: Logs,
     pub tries: Tries,
+    /// It checks a task that is done.
+    pub is_check: bool,
 }
 
 /// How much of an attempt's log has been taken.
@@ -47,12 +51,20 @@ pub(super) struct Tries {
     /// Attempts that their nodes lost.
     pub losses: u32,
     pub failed_on: Vec<NodeId>,
+    /// It has failed on a node whose word was not taken for it.
+    pub is_doubted: bool,
 }
 
 impl Active {
-    pub fn new(node: NodeId, leased_at: DateTime<Utc>, bound: Credits, tries: Tries) -> Self {
+    pub fn new(
+        (node, operator): (NodeId, WorkspaceId),
+        leased_at: DateTime<Utc>,
+        bound: Credits,
+        tries: Tries,
+    ) -> Self {
         Self {
             node,
+            operator,
             leased_at,
             received_at: None,
             running_since: None,
@@ -60,6 +72,7 @@ impl Active {
             gpu: None,
             logs: Logs::default(),
             tries,
+            is_check: false,
         }
     }
 

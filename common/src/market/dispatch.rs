@@ -7,10 +7,13 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::active::Active;
+use super::checks::Check;
+use super::choice::Choice;
 use super::outbox::{LeaseChange, TaskState};
 use super::queue::Place;
 use super::run::Run;
 use super::{Market, Refused};
+use crate::credits::Credits;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 
 impl Market {
@@ -18,6 +21,7 @@ impl Market {
     /// ahead of it. Gives the nodes that got something.
     pub fn dispatch(&mut self, now: DateTime<Utc>) -> Vec<NodeId> {
         let mut served = Vec::new();
+        self.capped.clear();
         if self.queue.is_empty() {
             return served;
         }
@@ -35,6 +39,7 @@ impl Market {
         let present: Vec<NodeId> = self
             .open
             .iter()
+            .filter(|id| !self.capped.contains(id))
             .filter(|id| self.nodes.get(id).is_some_and(|node| !node.health.is_aside_for_some(now)))
             .copied()
             .collect();
@@ -55,12 +60,22 @@ impl Market {
         }
         let mut after = None;
         while let Some(place) = self.next_runnable(after, id, ahead, now) {
-            if self.lease(place.run, id, now) {
+            if !self.run_has_share(place.run, id, now) {
+                self.capped.insert(id);
+            } else if self.lease(place.run, id, now) {
                 return true;
             }
             after = Some(place);
         }
         false
+    }
+
+    /// Whether the node's operator may have one more task of the run.
+    fn run_has_share(&self, run: RunId, node: NodeId, now: DateTime<Utc>) -> bool {
+        self.runs
+            .get(&run)
+            .zip(self.nodes.get(&node))
+            .is_some_and(|(run, node)| self.has_share(run, node.operator, now))
     }
 
     /// The next run whose tasks the node has room for.
@@ -74,7 +89,10 @@ impl Market {
         let node = self.nodes.get(&id)?;
         self.queue.after(after).find(|place| {
             self.runs.get(&place.run).is_some_and(|run| {
-                node.can_take(run, ahead) && !node.is_aside(run.spec.workspace, now)
+                node.can_take(run, ahead)
+                    && !node.is_aside(run.spec.workspace, now)
+                    && !node.is_barred(run.spec.workspace, now)
+                    && !run.is_disputed(id)
             })
         })
     }
@@ -84,41 +102,45 @@ impl Market {
         let Some(run) = self.runs.get(&run_id) else { return false };
         let needs = run.needs();
         let stuck = |failed_on: &[NodeId]| !self.has_another(run, failed_on, now);
-        let Some(choice) = run.choose(node_id, stuck) else { return false };
-        let bound = run.estimate(&self.policy);
+        let operator = self.nodes.get(&node_id).map(|node| node.operator);
+        let may_check =
+            |check: &Check| operator.is_some_and(|of| self.may_check(check, node_id, of));
+        let Some(choice) = run.choose(node_id, stuck, may_check) else { return false };
+        let is_check = matches!(choice, Choice::Check(_));
+        // A check costs the run nothing.
+        let bound = if is_check { Credits::ZERO } else { run.estimate(&self.policy) };
         if let Err(refused) = self.cover(run_id, bound, now) {
             self.stay_dry(run_id, refused, now);
             return false;
         }
         let Some(run) = self.runs.get_mut(&run_id) else { return false };
+        let Some(node) = self.nodes.get_mut(&node_id) else { return false };
         let Some((index, mut tries)) = run.take(choice) else { return false };
         tries.attempt += 1;
         let lease = run.lease(index, tries.attempt);
-        let mut active = Active::new(node_id, now, bound, tries);
-        if let Some(node) = self.nodes.get_mut(&node_id) {
-            node.leased.insert(lease);
-            node.used = node.used.plus(needs);
-            active.gpu = node.gpus.take(run.gpus());
-        }
+        let mut active = Active::new((node_id, node.operator), now, bound, tries);
+        node.leased.insert(lease);
+        node.window.note(node.leased.len());
+        node.used = node.used.plus(needs);
+        active.gpu = node.gpus.take(run.gpus());
+        active.is_check = is_check;
         let task = active.record(lease, TaskState::Leased);
         run.hand_out(index, active);
         self.queue.serve(run);
-        self.put_task(task);
         self.outbox.leases.push(LeaseChange::Granted { node: node_id, lease });
-        self.outbox.runs.insert(run_id);
+        if is_check {
+            Self::check_leased(run, index, lease.attempt, now);
+        } else {
+            self.put_task(task);
+            self.outbox.runs.insert(run_id);
+        }
         self.note_runnable(run_id);
         true
     }
 
     /// Whether some node that is large enough could serve, other than these.
     pub(super) fn has_another(&self, run: &Run, than: &[NodeId], now: DateTime<Utc>) -> bool {
-        let customer = run.spec.workspace;
-        self.nodes.iter().any(|(id, node)| {
-            !than.contains(id)
-                && node.is_present(now)
-                && !node.is_aside(customer, now)
-                && node.is_fit(run)
-        })
+        self.nodes.iter().any(|(id, node)| !than.contains(id) && node.could_serve(run, now))
     }
 
     /// The wallet cannot cover one more task: the run waits for its running tasks to give back

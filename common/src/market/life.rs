@@ -29,7 +29,7 @@ impl Market {
         let known = chunks_known_at_start(&spec);
         let known = if spec.terms.is_test { known.min(TEST_CHUNKS) } else { known };
         let run = Run::new(id, spec, now);
-        let estimate = run.estimate(&self.policy).saturating_mul(known.into());
+        let estimate = run.estimate_whole(known, &self.policy);
         self.runs.insert(id, run);
         if let Err(refused) = self.hold(id, estimate, now) {
             self.runs.remove(&id);
@@ -91,10 +91,11 @@ impl Market {
         let table = Arc::new(table);
         run.chunks = Some(Arc::clone(&table));
         run.single = Single::Fresh;
+        run.taken.clear();
         self.outbox.tables.push((id, TableKind::Chunks, Arc::clone(&table)));
         self.enter(id, RunState::Processing, now);
         let Some(run) = self.runs.get(&id) else { return };
-        let estimate = run.estimate(&self.policy).saturating_mul(table.len().into());
+        let estimate = run.estimate_of(table.len(), &self.policy);
         let more = estimate.saturating_sub(run.held);
         if let Err(refused) = self.hold(id, more, now) {
             let chunks = table.len();
@@ -124,7 +125,8 @@ impl Market {
         }
     }
 
-    /// Ends a run that has not ended, with a reason for its customer.
+    /// Ends a run that has not ended, with a reason for its customer. Nodes are paid for the time
+    /// that its tasks ran.
     pub fn abort(&mut self, id: RunId, reason: String, now: DateTime<Utc>) -> Result<(), Refused> {
         if !self.runs.contains_key(&id) {
             return Err(Refused::NoRun);
@@ -146,6 +148,7 @@ impl Market {
                 continue;
             }
             self.lose_overdue(id, now);
+            self.end_late_checks(id, now);
             self.meter(id, now);
         }
     }
@@ -155,17 +158,19 @@ impl Market {
     /// ever that it holds them.
     fn lose_overdue(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
-        let (customer, start) = (run.spec.workspace, self.policy.start);
-        let limit = run.task_timeout().map(|timeout| timeout + self.policy.lease);
+        let customer = run.spec.workspace;
+        let limit = run.task_timeout() + self.policy.lease;
         let mut overdue = Vec::new();
         for (index, active) in &run.active {
             let held = (run.lease(*index, active.tries.attempt), active.node);
             match active.running_since {
-                Some(since) if limit.is_some_and(|limit| now - since > limit) => {
+                Some(since) if now - since > limit => {
                     overdue.push((held, "its node did not end it at the task timeout"));
                 }
                 // A node that was not heard since a restart has not said yet what runs.
-                None if now - active.leased_at > start && self.is_heard(active.node) => {
+                None if now - active.leased_at > self.patience(active)
+                    && self.is_heard(active.node) =>
+                {
                     overdue.push((held, "its node did not begin to run it"));
                 }
                 Some(_) | None => {}
@@ -175,6 +180,12 @@ impl Market {
             self.strike(node, customer, now);
             self.lose(lease, reason, now);
         }
+    }
+
+    /// How long a task may wait for its turn on its node.
+    fn patience(&self, active: &Active) -> TimeDelta {
+        let is_proven = self.trust.is_proven(active.operator);
+        if is_proven { self.policy.start } else { self.policy.start_unproven }
     }
 
     fn is_heard(&self, id: NodeId) -> bool {
@@ -188,7 +199,7 @@ impl Market {
             RunState::Partitioning if run.single == Single::Done => {
                 self.outbox.steps.push((id, Step::Collect));
             }
-            RunState::Processing if run.chunks_done == run.total() => {
+            RunState::Processing if run.is_processed() && run.checks.is_empty() => {
                 let custom = matches!(run.spec.assemble, Assemble::Custom(_));
                 self.enter(id, RunState::Processed, now);
                 self.enter(id, RunState::Assembling, now);
@@ -213,16 +224,33 @@ impl Market {
         }
     }
 
+    /// Ends a run for a reason that is its customer's: what still runs is paid for.
     pub(super) fn fail(&mut self, id: RunId, reason: String, now: DateTime<Utc>) {
+        let ended = self.cut_off(id, now);
+        self.end_failed(id, reason, ended, now);
+    }
+
+    /// Ends a run for a reason that is not its customer's: what still runs is not paid for.
+    pub(super) fn give_up(&mut self, id: RunId, reason: String, now: DateTime<Utc>) {
+        self.end_failed(id, reason, Vec::new(), now);
+    }
+
+    fn end_failed(
+        &mut self,
+        id: RunId,
+        reason: String,
+        ended: Vec<TaskRecord>,
+        now: DateTime<Utc>,
+    ) {
         if let Some(run) = self.runs.get_mut(&id) {
             run.error = Some(reason);
+            self.end_tasks(id, ended, now);
             self.end(id, RunState::Failed, now);
         }
     }
 
     fn end(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
         let begins_at = self.runs.get(&id).and_then(Run::begins_at);
-        self.end_tasks(id, now);
         self.settle(id, now);
         self.enter(id, state, now);
         self.outbox.runs.remove(&id);
@@ -238,21 +266,35 @@ impl Market {
         }
     }
 
-    /// Ends what a run has handed out and not got back.
-    fn end_tasks(&mut self, id: RunId, now: DateTime<Utc>) {
+    /// Takes a run's tasks from their nodes, and pays for the time that they ran.
+    fn cut_off(&mut self, id: RunId, now: DateTime<Utc>) -> Vec<TaskRecord> {
+        let Some(run) = self.runs.get(&id) else { return Vec::new() };
+        let indexes: Vec<u32> = run.active.keys().copied().collect();
+        let mut ended = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            let Some((lease, active)) = self.release(id, index) else { continue };
+            let Some(run) = self.runs.get(&id).filter(|_| !active.is_check) else { continue };
+            let bill = self.bill_cut_off(run, &active, now);
+            let price = self.charge(lease, &active, bill, now);
+            ended.push(TaskRecord { price, ..active.record(lease, TaskState::Failed) });
+        }
+        ended
+    }
+
+    /// Ends what a run has handed out and not got back, beside what was cut off.
+    fn end_tasks(&mut self, id: RunId, mut ended: Vec<TaskRecord>, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut run.waiting);
-        let mut ended: Vec<_> = waiting
-            .into_iter()
-            .map(|(index, tries)| {
-                let lease = run.lease(index, tries.attempt);
-                let node = tries.failed_on.last().copied();
-                TaskRecord { node, ..tries.record(lease, TaskState::Failed) }
-            })
-            .collect();
+        ended.extend(waiting.into_iter().map(|(index, tries)| {
+            let lease = run.lease(index, tries.attempt);
+            let node = tries.failed_on.last().copied();
+            TaskRecord { node, ..tries.record(lease, TaskState::Failed) }
+        }));
         let active: Vec<u32> = run.active.keys().copied().collect();
         for index in active {
-            if let Some((lease, active)) = self.release(id, index) {
+            if let Some((lease, active)) = self.release(id, index)
+                && !active.is_check
+            {
                 ended.push(active.record(lease, TaskState::Failed));
             }
         }

@@ -5,6 +5,9 @@
 //! memory here is only a cache of what is stored, so a restart is `Market::load` and nothing else.
 
 mod active;
+mod bill;
+mod checks;
+mod choice;
 mod dispatch;
 mod gpus;
 mod health;
@@ -21,9 +24,11 @@ mod set_aside;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod waiting;
 
 pub use active::UnderLease;
+pub use checks::Checks;
 pub use movement::{Cause, Movement};
 pub use node::Node;
 pub use outbox::{
@@ -33,6 +38,7 @@ pub use outbox::{
 pub use run::Run;
 pub use set_aside::Unreadable;
 pub use sync::CheckedSync;
+pub use trust::OperatorRecord;
 pub use waiting::{Obstacles, Waiting};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,12 +48,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::credits::Credits;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::ledger::{Account, Ledger};
+use crate::price::TASK_TIMEOUT_SECS;
 use crate::resources::Resources;
 use crate::statement::Head;
 use crate::task::{Lease, TaskRef};
 use active::{Active, Tries};
 use outbox::Outbox;
 use queue::Queue;
+use trust::Trust;
 
 /// The numbers that the market's owner may turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +67,11 @@ pub struct Policy {
     pub estimate: TimeDelta,
     /// A task that has not begun to run on its node for so long goes elsewhere.
     pub start: TimeDelta,
+    /// The same on a node of an operator that is not proven.
+    pub start_unproven: TimeDelta,
+    /// The task timeout of jobs that give none, in seconds.
+    pub task_timeout_secs: u32,
+    pub checks: Checks,
     /// A task that so many nodes have lost is given up.
     pub losses_max: u32,
     /// So many faults in a row with one customer's tasks set a node aside for this customer; so
@@ -76,6 +89,9 @@ impl Default for Policy {
             lease: TimeDelta::seconds(30),
             estimate: TimeDelta::seconds(60),
             start: TimeDelta::hours(2),
+            start_unproven: TimeDelta::minutes(10),
+            task_timeout_secs: TASK_TIMEOUT_SECS,
+            checks: Checks { percent: 2, key: [0; 32] },
             losses_max: 8,
             strikes_max: 3,
             aside: TimeDelta::seconds(60),
@@ -114,6 +130,13 @@ pub struct Market {
     dry: BTreeSet<(WorkspaceId, RunId)>,
     /// Nodes that may have room.
     open: BTreeSet<NodeId>,
+    /// Those of them whose operator has its share of a run that waits.
+    capped: BTreeSet<NodeId>,
+    trust: Trust,
+    /// How many nodes of each operator there are.
+    present: BTreeMap<WorkspaceId, u32>,
+    /// Templates, with their owners, whose results differ by themselves.
+    unstable: BTreeSet<(WorkspaceId, String)>,
     outbox: Outbox,
 }
 
@@ -128,6 +151,10 @@ pub struct Stored {
     pub operators: BTreeMap<NodeId, WorkspaceId>,
     pub ledger: Ledger,
     pub statements: BTreeMap<WorkspaceId, Head>,
+    /// What operators have shown.
+    pub records: BTreeMap<WorkspaceId, OperatorRecord>,
+    /// How many leases nodes may have at once.
+    pub windows: BTreeMap<NodeId, u32>,
 }
 
 impl Market {
@@ -145,10 +172,14 @@ impl Market {
             statements: stored.statements,
             dry: BTreeSet::new(),
             open: BTreeSet::new(),
+            capped: BTreeSet::new(),
+            trust: Trust::new(stored.records, stored.windows),
+            present: BTreeMap::new(),
+            unstable: BTreeSet::new(),
             outbox: Outbox::default(),
         };
         for (node, operator) in stored.operators {
-            market.nodes.insert(node, Node::absent(operator, now + policy.lease));
+            market.meet(node, operator, now + policy.lease);
         }
         for task in stored.tasks {
             market.restore(&task, now);
@@ -180,25 +211,25 @@ impl Market {
             attempt: task.attempt,
             failures: task.failures,
             losses: task.losses,
-            failed_on: Vec::new(),
+            ..Tries::default()
         };
         if Run::is_single(task.task.stage) {
             run.single = run::Single::HandedOut;
         }
         match (task.state, task.node) {
-            (TaskState::Leased, Some(node)) if self.nodes.contains_key(&node) => {
+            (TaskState::Leased, Some(id)) if self.nodes.contains_key(&id) => {
+                let Some(node) = self.nodes.get_mut(&id) else { return };
                 let needs = run.needs();
                 // The hold covers it, even if the policy has changed since.
                 let free = run.held.saturating_sub(run.committed);
                 let bound = run.estimate(&self.policy).min(free);
                 let leased_at = task.leased_at.unwrap_or(now);
-                run.hand_out(index, Active::new(node, leased_at, bound, tries));
+                let holder = (id, node.operator);
+                run.hand_out(index, Active::new(holder, leased_at, bound, tries));
                 let lease = Lease { task: task.task, attempt: task.attempt };
-                if let Some(node) = self.nodes.get_mut(&node) {
-                    node.leased.insert(lease);
-                    node.used = node.used.plus(needs);
-                }
-                self.outbox.leases.push(LeaseChange::Granted { node, lease });
+                node.leased.insert(lease);
+                node.used = node.used.plus(needs);
+                self.outbox.leases.push(LeaseChange::Granted { node: id, lease });
             }
             (TaskState::Waiting | TaskState::Leased, _) => {
                 run.waiting.insert(index, tries);
@@ -235,6 +266,8 @@ impl Market {
             logs: outbox.logs,
             attempts: outbox.attempts,
             devices: outbox.devices,
+            windows: outbox.windows,
+            operators: outbox.operators,
             ended: outbox.ended.iter().map(|run| Ended { run: run.id, state: run.state }).collect(),
             steps: outbox.steps,
             notices: outbox.notices,

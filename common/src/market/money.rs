@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::active::Active;
 use super::{Market, Refused};
 use crate::credits::Credits;
 use crate::ids::{RunId, WorkspaceId};
 use crate::ledger::{Account, Insufficient, Kind, Posting};
-use crate::run::RunState;
 use crate::statement::{Head, Line, LineKind, Related};
-use crate::task::TaskRef;
+use crate::task::Lease;
 
 /// A running task is reserved this far ahead, so that what it costs when its receipt comes is
 /// always covered.
@@ -35,7 +35,7 @@ impl Market {
             amount: more,
             kind: Kind::Hold,
             run: Some(id),
-            task: None,
+            lease: None,
             request: None,
         };
         self.post(posting, now).map_err(|insufficient| Refused::Wallet {
@@ -67,15 +67,16 @@ impl Market {
         self.hold(id, generous, now).or_else(|_| self.hold(id, lacking, now))
     }
 
-    /// Pays the operator for an accepted task out of the run's hold.
+    /// Pays the operator for an attempt out of the run's hold.
     pub(super) fn capture(
         &mut self,
-        task: TaskRef,
+        lease: Lease,
         operator: WorkspaceId,
         amount: Credits,
         now: DateTime<Utc>,
     ) {
-        let Some(run) = self.runs.get_mut(&task.run) else { return };
+        let run_id = lease.task.run;
+        let Some(run) = self.runs.get_mut(&run_id) else { return };
         if amount.is_zero() {
             return;
         }
@@ -85,16 +86,40 @@ impl Market {
             .checked_sub(amount)
             .expect("a task's price is at most its bound, and the hold covers all bounds");
         run.captured = run.captured.saturating_add(amount);
+        let (tasks, sum) = run.paid.entry(operator).or_default();
+        (*tasks, *sum) = (*tasks + 1, sum.saturating_add(amount));
         let posting = Posting {
             from: Account::Held(owner),
             to: Account::Pending(operator),
             amount,
             kind: Kind::Capture,
-            run: Some(task.run),
-            task: Some(task),
+            run: Some(run_id),
+            lease: Some(lease),
             request: None,
         };
         self.post(posting, now).expect("the held account holds the sum of all runs' holds");
+    }
+
+    /// Takes what an operator has earned by a run since the server started, for the server's
+    /// owner. What the operator could spend already is gone.
+    pub(super) fn take_earnings(&mut self, id: RunId, operator: WorkspaceId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some((tasks, amount)) = run.paid.remove(&operator) else { return };
+        run.warning = Some(format!(
+            "checks found false results of a node operator that did {tasks} tasks of this run"
+        ));
+        self.outbox.runs.insert(id);
+        let posting = Posting {
+            from: Account::Pending(operator),
+            to: Account::World,
+            amount,
+            kind: Kind::Reversal,
+            run: Some(id),
+            lease: None,
+            request: None,
+        };
+        // Nothing is left to take where the earnings have been released.
+        let _ = self.post(posting, now);
     }
 
     /// Settles a run that ends: gives back what it did not use, and writes its line.
@@ -110,7 +135,7 @@ impl Market {
                 amount: rest,
                 kind: Kind::Void,
                 run: Some(id),
-                task: None,
+                lease: None,
                 request: None,
             };
             self.post(posting, now).expect("the held account holds the sum of all runs' holds");
@@ -130,14 +155,11 @@ impl Market {
     /// later. A run whose wallet cannot cover that ends here.
     pub(super) fn meter(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.state() != RunState::Processing {
-            return;
-        }
         let mut raised = Vec::new();
         let mut growth = Credits::ZERO;
         for (index, active) in &run.active {
             // A task that waits for its turn on its node costs nothing.
-            let Some(since) = active.running_since else { continue };
+            let Some(since) = active.running_since.filter(|_| !active.is_check) else { continue };
             let ran = now - since;
             if run.price_of(ran + AHEAD) > active.bound {
                 // Half as much again, so that this is not done every second.
@@ -150,6 +172,9 @@ impl Market {
             return;
         }
         if let Err(refused) = self.cover(id, growth, now) {
+            if self.lose_unproven(id, &raised, now) {
+                return;
+            }
             self.fail(
                 id,
                 format!("its tasks take longer than the wallet can pay for: {refused}"),
@@ -164,6 +189,26 @@ impl Market {
             }
         }
         run.committed = run.committed.saturating_add(growth);
+    }
+
+    /// Takes the tasks back that nobody but an operator that is not proven says to run, where
+    /// others could do them: no such word ends a run. Gives whether there were any.
+    fn lose_unproven(&mut self, id: RunId, raised: &[(u32, Credits)], now: DateTime<Utc>) -> bool {
+        let Some(run) = self.runs.get(&id) else { return false };
+        let is_doubtful = |active: &Active| {
+            !self.trust.is_proven(active.operator)
+                && self.has_other_operator(run, active.operator, &active.tries.failed_on, now)
+        };
+        let doubtful: Vec<Lease> = raised
+            .iter()
+            .filter_map(|(index, _)| Some((index, run.active.get(index)?)))
+            .filter(|(_, active)| is_doubtful(active))
+            .map(|(index, active)| run.lease(*index, active.tries.attempt))
+            .collect();
+        for lease in &doubtful {
+            self.lose(*lease, "it took longer there than the wallet can pay for", now);
+        }
+        !doubtful.is_empty()
     }
 
     /// What a workspace has, reserved or not.

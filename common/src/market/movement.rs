@@ -106,7 +106,7 @@ impl Market {
         let Movement { owner, amount, cause } = movement;
         let (from, to) = cause.ways(owner);
         let (kind, request) = (cause.kind(), cause.request());
-        self.post(Posting { from, to, amount, kind, run: None, task: None, request }, now)?;
+        self.post(Posting { from, to, amount, kind, run: None, lease: None, request }, now)?;
         if let Some((kind, description, related)) = cause.line() {
             self.write_line(owner, kind, amount, None, related, &description, now);
         }

@@ -8,13 +8,11 @@ use super::Market;
 use super::gpus::Gpus;
 use super::health::Health;
 use super::run::Run;
+use super::trust::Window;
 use crate::device::Device;
 use crate::ids::{NodeId, WorkspaceId};
 use crate::resources::Resources;
 use crate::task::Lease;
-
-/// The most tasks that a node may hold, whatever it says it can do.
-const LEASES_MAX: usize = 1_024;
 
 #[derive(Debug)]
 pub struct Node {
@@ -35,13 +33,20 @@ pub struct Node {
     /// It has answered for its leases until then.
     pub(super) until: DateTime<Utc>,
     pub(super) health: Health,
+    pub(super) window: Window,
+    /// Its operator has given false results: it gets no tasks until then.
+    pub(super) barred_until: Option<DateTime<Utc>>,
+    /// Customers to whom its operator has given false results.
+    pub(super) barred_for: BTreeSet<WorkspaceId>,
+    /// When its last message came, and the one before.
+    pub(super) heard: [Option<DateTime<Utc>>; 2],
     /// It said with its last message how its probe stands.
     pub(super) tells_of_probe: bool,
 }
 
 impl Node {
     /// A node that held tasks when the server stopped, and has time until then to come back.
-    pub(super) fn absent(operator: WorkspaceId, until: DateTime<Utc>) -> Self {
+    pub(super) fn absent(operator: WorkspaceId, window: Window, until: DateTime<Utc>) -> Self {
         Self {
             operator,
             incarnation: None,
@@ -55,6 +60,10 @@ impl Node {
             listed: BTreeSet::new(),
             until,
             health: Health::default(),
+            window,
+            barred_until: None,
+            barred_for: BTreeSet::new(),
+            heard: [None; 2],
             tells_of_probe: false,
         }
     }
@@ -66,6 +75,11 @@ impl Node {
     /// Whether it gets no tasks of this customer.
     pub fn is_aside(&self, customer: WorkspaceId, now: DateTime<Utc>) -> bool {
         self.health.is_aside(customer, now)
+    }
+
+    /// Whether it gets no tasks of this customer, because its operator has given false results.
+    pub fn is_barred(&self, customer: WorkspaceId, now: DateTime<Utc>) -> bool {
+        self.barred_until.is_some_and(|until| until > now) || self.barred_for.contains(&customer)
     }
 
     pub fn capacity(&self) -> Resources {
@@ -86,6 +100,14 @@ impl Node {
         run.needs().fits_in(self.capacity) && self.gpus.has(run.gpus()) && self.is_admitted(run)
     }
 
+    /// Whether tasks of the run can be given to it, now or when it has room.
+    pub(super) fn could_serve(&self, run: &Run, now: DateTime<Utc>) -> bool {
+        self.is_present(now)
+            && !self.is_barred(run.spec.workspace, now)
+            && !self.is_aside(run.spec.workspace, now)
+            && self.is_fit(run)
+    }
+
     /// Whether it can take one more task of the run, of those that it runs or of those ahead.
     pub(super) fn can_take(&self, run: &Run, ahead: bool) -> bool {
         let extra = if ahead { self.prefetch } else { 0 };
@@ -103,13 +125,35 @@ impl Node {
         )
         // Data that arrives before its task's turn is on the disk already.
         .with_disk(self.capacity.disk_mib);
-        self.leased.len() < LEASES_MAX
+        self.window.has_room(self.leased.len())
             && needs.fits_in(self.capacity)
             && self.used.plus(needs).fits_in(limit)
     }
 }
 
 impl Market {
+    /// Gets to know a node, which has time until then to say something.
+    pub(super) fn meet(&mut self, id: NodeId, operator: WorkspaceId, until: DateTime<Utc>) {
+        let Self { nodes, present, trust, .. } = self;
+        nodes.entry(id).or_insert_with(|| {
+            *present.entry(operator).or_default() += 1;
+            let node = Node::absent(operator, trust.window(id, operator), until);
+            let barred_for = trust.barred_for(operator);
+            Node { barred_until: trust.barred_until(operator), barred_for, ..node }
+        });
+    }
+
+    fn forget(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.remove(&id) else { return };
+        self.open.remove(&id);
+        if let Some(nodes) = self.present.get_mut(&node.operator) {
+            *nodes -= 1;
+            if *nodes == 0 {
+                self.present.remove(&node.operator);
+            }
+        }
+    }
+
     /// Takes the tasks of nodes that have been silent for a lease's time.
     pub(super) fn expire_nodes(&mut self, now: DateTime<Utc>) {
         let silent: Vec<NodeId> =
@@ -123,8 +167,7 @@ impl Market {
             for lease in leases {
                 self.lose(lease, "its node went silent", now);
             }
-            self.nodes.remove(&id);
-            self.open.remove(&id);
+            self.forget(id);
         }
     }
 }

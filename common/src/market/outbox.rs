@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::trust::OperatorRecord;
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
 use crate::device::Device;
@@ -37,6 +38,10 @@ pub struct Changes {
     pub attempts: Vec<TaskRecord>,
     /// What nodes say of their machines, where it is news.
     pub devices: BTreeMap<NodeId, Device>,
+    /// How many leases nodes may have at once, where that has changed.
+    pub windows: BTreeMap<NodeId, u32>,
+    /// What operators have shown, where that has changed.
+    pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
 
     pub ended: Vec<Ended>,
     pub steps: Vec<(RunId, Step)>,
@@ -55,6 +60,8 @@ impl Changes {
             && self.logs.is_empty()
             && self.attempts.is_empty()
             && self.devices.is_empty()
+            && self.windows.is_empty()
+            && self.operators.is_empty()
             && self.tables.is_empty()
             && self.lines.is_empty()
             && self.set_aside.is_empty()
@@ -74,8 +81,12 @@ pub struct RunRecord {
     pub chunks_done: u32,
     pub held: Credits,
     pub captured: Credits,
-    /// What its accepted tasks used.
+    /// What its paid attempts used.
     pub usage: Usage,
+    /// Accepted process tasks that gave no results.
+    pub empty: u32,
+    /// What its customer should know, though it went on.
+    pub warning: Option<String>,
     pub error: Option<String>,
 }
 
@@ -162,6 +173,8 @@ pub struct Progress {
     pub tasks_running: u32,
     pub nodes_busy: u32,
     pub spent: Credits,
+    /// Tasks that were accepted and gave no results.
+    pub tasks_without_results: u32,
 }
 
 /// What a container wrote.
@@ -241,6 +254,8 @@ pub(super) struct Outbox {
     pub logs: Vec<LogRecord>,
     pub attempts: Vec<TaskRecord>,
     pub devices: BTreeMap<NodeId, Device>,
+    pub windows: BTreeMap<NodeId, u32>,
+    pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
     pub steps: Vec<(RunId, Step)>,
     pub notices: Vec<Notice>,
     pub leases: Vec<LeaseChange>,

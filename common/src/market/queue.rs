@@ -77,7 +77,8 @@ impl Market {
         if let Some(place) = before {
             self.queue.remove(place);
         }
-        if run.has_waiting() && !self.dry.contains(&(run.spec.workspace, id)) {
+        let can_go = run.has_waiting() && !self.dry.contains(&(run.spec.workspace, id));
+        if can_go || run.has_check() {
             if before.is_none() {
                 // Nodes that had nothing to offer to the others may have room for this one.
                 self.open.extend(self.nodes.keys());

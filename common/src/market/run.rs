@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use super::Policy;
 use super::active::{Active, Tries, UnderLease};
+use super::checks::{Check, Compared};
 use super::outbox::{Owner, Progress, RunRecord, Step};
 use super::queue::Place;
+use super::trust::Taken;
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
-use crate::ids::{NodeId, RunId};
-use crate::price::price;
+use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::resources::Usage;
 use crate::run::RunState;
 use crate::spec::{Assemble, Container, Partition, RunSpec};
@@ -47,6 +47,18 @@ pub struct Run {
     pub(super) committed: Credits,
     pub(super) captured: Credits,
     pub(super) usage: Usage,
+    /// Accepted process tasks that gave no results.
+    pub(super) empty: u32,
+    /// What each operator has taken since the stage began, or the server started.
+    pub(super) taken: BTreeMap<WorkspaceId, Taken>,
+    /// Done tasks whose results are being checked.
+    pub(super) checks: BTreeMap<u32, Check>,
+    /// How each operator's results compared with those of others.
+    pub(super) compared: BTreeMap<WorkspaceId, Compared>,
+    /// The tasks that each operator was paid for since the server started, and for how much.
+    pub(super) paid: BTreeMap<WorkspaceId, (u32, Credits)>,
+    /// What its customer should know, though it goes on.
+    pub(super) warning: Option<String>,
     pub(super) error: Option<String>,
     /// Where the run stands in the queue, if it has a task to hand out.
     pub(super) place: Option<Place>,
@@ -59,15 +71,6 @@ pub(super) enum Single {
     Fresh,
     HandedOut,
     Done,
-}
-
-/// A task that can be handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Choice {
-    /// It has been handed out before.
-    Again(u32),
-    /// The next one that never was.
-    Fresh,
 }
 
 impl Run {
@@ -87,6 +90,8 @@ impl Run {
             held: Credits::ZERO,
             captured: Credits::ZERO,
             usage: Usage::default(),
+            empty: 0,
+            warning: None,
             error: None,
             spec,
         })
@@ -111,6 +116,12 @@ impl Run {
             committed: Credits::ZERO,
             captured: record.captured,
             usage: record.usage,
+            empty: record.empty,
+            taken: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            compared: BTreeMap::new(),
+            paid: BTreeMap::new(),
+            warning: record.warning,
             error: record.error,
             place: None,
             turn: 0,
@@ -219,6 +230,7 @@ impl Run {
             tasks_running: u32::try_from(self.active.len()).unwrap_or(u32::MAX),
             nodes_busy: u32::try_from(self.busy.len()).unwrap_or(u32::MAX),
             spent: self.captured,
+            tasks_without_results: self.empty,
         }
     }
 
@@ -232,46 +244,6 @@ impl Run {
         self.times.insert(state, now);
     }
 
-    /// Whether a task can be handed out.
-    pub(super) fn has_waiting(&self) -> bool {
-        self.stage().is_some_and(|stage| !self.waiting.is_empty() || self.has_fresh(stage))
-    }
-
-    fn has_fresh(&self, stage: Stage) -> bool {
-        match stage {
-            Stage::Process => self.next < self.total(),
-            Stage::Partition | Stage::Assemble => self.single == Single::Fresh,
-        }
-    }
-
-    /// Chooses a task to hand out to a node: one that must be tried again before a fresh one, and
-    /// last one that has failed there before, if `stuck` says that it has nowhere else to go.
-    pub(super) fn choose(&self, node: NodeId, stuck: impl Fn(&[NodeId]) -> bool) -> Option<Choice> {
-        let elsewhere = |tries: &Tries| !tries.failed_on.contains(&node);
-        let first = |(index, _): (&u32, &Tries)| Choice::Again(*index);
-        self.waiting
-            .iter()
-            .find(|(_, tries)| elsewhere(tries))
-            .map(first)
-            .or_else(|| self.has_fresh(self.stage()?).then_some(Choice::Fresh))
-            .or_else(|| self.waiting.iter().find(|(_, tries)| stuck(&tries.failed_on)).map(first))
-    }
-
-    /// Takes the chosen task.
-    pub(super) fn take(&mut self, choice: Choice) -> Option<(u32, Tries)> {
-        match (choice, self.stage()?) {
-            (Choice::Again(index), _) => self.waiting.remove(&index).map(|tries| (index, tries)),
-            (Choice::Fresh, Stage::Process) => {
-                self.next += 1;
-                Some((self.next - 1, Tries::default()))
-            }
-            (Choice::Fresh, Stage::Partition | Stage::Assemble) => {
-                self.single = Single::HandedOut;
-                Some((0, Tries::default()))
-            }
-        }
-    }
-
     /// A stored task of the present stage was done: only a custom partitioner's or assembler's
     /// can be without the run having moved on.
     pub(super) fn finish_single(&mut self) {
@@ -283,12 +255,16 @@ impl Run {
     pub(super) fn hand_out(&mut self, index: u32, active: Active) {
         self.committed = self.committed.saturating_add(active.bound);
         *self.busy.entry(active.node).or_default() += 1;
+        self.count_taken(active.operator, active.leased_at);
         self.active.insert(index, active);
     }
 
     pub(super) fn take_back(&mut self, index: u32) -> Option<Active> {
         let active = self.active.remove(&index)?;
         self.committed = self.committed.saturating_sub(active.bound);
+        if let Some(taken) = self.taken.get_mut(&active.operator) {
+            taken.tasks = taken.tasks.saturating_sub(1);
+        }
         if let Some(held) = self.busy.get_mut(&active.node) {
             *held -= 1;
             if *held == 0 {
@@ -322,25 +298,10 @@ impl Run {
             .filter(|_| self.stage() == Some(lease.task.stage))
     }
 
-    /// The most that a task of the present stage can cost in `time`. Cutting and folding are free.
-    pub(super) fn price_of(&self, time: TimeDelta) -> Credits {
-        match self.stage() {
-            Some(Stage::Partition | Stage::Assemble) => Credits::ZERO,
-            Some(Stage::Process) | None => {
-                let ms = u64::try_from(time.num_milliseconds()).unwrap_or(0);
-                price(Usage::full(self.spec.process.needs, ms))
-            }
-        }
-    }
-
-    /// What is reserved for a task when it is handed out.
-    pub(super) fn estimate(&self, policy: &Policy) -> Credits {
-        let timeout = self.task_timeout();
-        self.price_of(timeout.map_or(policy.estimate, |timeout| timeout.min(policy.estimate)))
-    }
-
-    pub(super) fn task_timeout(&self) -> Option<TimeDelta> {
-        self.spec.limits.task_timeout_secs.map(|secs| TimeDelta::seconds(secs.into()))
+    /// Counts a task that the operator has, or has done.
+    pub(super) fn count_taken(&mut self, operator: WorkspaceId, at: DateTime<Utc>) {
+        let taken = self.taken.entry(operator).or_insert(Taken { tasks: 0, last: at });
+        *taken = Taken { tasks: taken.tasks.saturating_add(1), last: taken.last.max(at) };
     }
 
     pub(super) fn record(&self) -> RunRecord {
@@ -355,6 +316,8 @@ impl Run {
             held: self.held,
             captured: self.captured,
             usage: self.usage,
+            empty: self.empty,
+            warning: self.warning.clone(),
             error: self.error.clone(),
         }
     }
@@ -373,7 +336,8 @@ impl Run {
         if self.busy.values().map(|held| *held as usize).sum::<usize>() != self.active.len() {
             return Err(format!("{:?}: busy {:?}, active {:?}", self.id, self.busy, self.active));
         }
-        let out = self.active.len() + self.waiting.len();
+        let checks = self.active.values().filter(|active| active.is_check).count();
+        let out = self.active.len() - checks + self.waiting.len();
         let known = self.next as usize;
         if self.stage() == Some(Stage::Process) && self.chunks_done as usize + out != known {
             return Err(format!(

@@ -39,7 +39,7 @@ impl Market {
                     amount: held,
                     kind: Kind::Void,
                     run: Some(run),
-                    task: None,
+                    lease: None,
                     request: None,
                 };
                 self.post(posting, now).expect("it was made no more than what is held");
@@ -59,7 +59,7 @@ impl Market {
         let broken: Vec<RunId> =
             self.runs.values().filter(|run| !is_whole(run)).map(|run| run.id).collect();
         for run in broken {
-            self.fail(run, REASON.to_owned(), now);
+            self.give_up(run, REASON.to_owned(), now);
         }
     }
 }

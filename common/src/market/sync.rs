@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Market;
-use super::node::Node;
 use super::outbox::{LogRecord, Notice};
 use super::run::Run;
 use crate::ids::{NodeId, RunId, WorkspaceId};
@@ -40,8 +39,10 @@ impl Market {
         now: DateTime<Utc>,
     ) {
         let CheckedSync { sync, receipts } = heard;
-        let until = now + self.policy.lease;
-        let node = self.nodes.entry(id).or_insert_with(|| Node::absent(operator, until));
+        let policy = self.policy;
+        let until = now + policy.lease;
+        self.meet(id, operator, until);
+        let Some(node) = self.nodes.get_mut(&id) else { return };
         if node.former == Some(sync.incarnation) {
             // A dead process's last words, come late: only its signature still counts.
             for (receipt, signed) in receipts {
@@ -62,9 +63,10 @@ impl Market {
             node.device = sync.device;
         }
         node.until = until;
+        node.heard = [node.heard[1], Some(now)];
         node.tells_of_probe = sync.probe.is_some();
         if let Some(probe) = sync.probe {
-            node.health.take_probe(&probe, self.policy, now);
+            node.health.take_probe(&probe, policy, now);
         }
         node.listed = sync.holding.iter().map(|held| held.lease).collect();
         node.listed.extend(receipts.iter().map(|(receipt, ..)| receipt.lease));
@@ -142,22 +144,26 @@ impl Market {
         }
     }
 
-    /// Notes since when the node has held, and run, an attempt.
+    /// Notes since when the node has held, and run, an attempt. What its messages said before
+    /// stands: it cannot have begun before the last of them that did not tell of it.
     pub(super) fn note_held(
         &mut self,
         id: NodeId,
         Held { lease, running_ms }: Held,
         now: DateTime<Utc>,
     ) {
+        let before = self.nodes.get(&id).and_then(|node| node.heard[0]);
         let Some(run) = self.runs.get_mut(&lease.task.run) else { return };
         if run.active_lease(lease).is_none_or(|active| active.node != id) {
             return;
         }
         let Some(active) = run.active.get_mut(&lease.task.index) else { return };
         active.received_at.get_or_insert(now);
-        let Some(ms) = running_ms.and_then(|ms| i64::try_from(ms).ok()) else { return };
-        let since = now - TimeDelta::milliseconds(ms.min(i64::from(u32::MAX)));
-        let since = *active.running_since.get_or_insert(since.max(active.leased_at));
+        let Some(ms) = running_ms else { return };
+        let ms = u32::try_from(ms).unwrap_or(u32::MAX);
+        let claimed = now - TimeDelta::milliseconds(ms.into());
+        let earliest = before.map_or(active.leased_at, |before| before.max(active.leased_at));
+        let since = *active.running_since.get_or_insert(claimed.max(earliest));
         // It may have begun between two messages, or before this server's start.
         active.received_at = active.received_at.map(|received| received.min(since));
     }
@@ -201,7 +207,7 @@ fn work(run: &Run, stage: Stage) -> Option<Work> {
         secrets: !container.secrets.is_empty(),
         needs: container.needs,
         params: serde_json::Value::Object(container.params.clone()).to_string(),
-        task_timeout_secs: run.spec.limits.task_timeout_secs,
+        task_timeout_secs: Some(run.spec.limits.task_timeout_secs),
     })
 }
 

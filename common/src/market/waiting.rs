@@ -24,6 +24,10 @@ pub struct Obstacles {
     pub aside: usize,
     /// Set aside for everybody, after a failed probe.
     pub failed_probe: usize,
+    /// Of operators that have given false results.
+    pub barred: usize,
+    /// Whose results for this run differ from another node's, until a third decides.
+    pub disputed: usize,
     /// Where the job may not run.
     pub elsewhere: usize,
     pub too_few_cpus: usize,
@@ -32,6 +36,8 @@ pub struct Obstacles {
     /// Without a GPU of the names that it asks for.
     pub without_gpu: usize,
     pub busy: usize,
+    /// Of operators that are new and have their share of the run.
+    pub new: usize,
     /// The disk that a task of it needs, in MiB.
     pub disk_mib: u32,
     /// Every task that waits has failed there, and may yet succeed on another.
@@ -61,8 +67,9 @@ impl Obstacles {
     }
 
     fn is_explained(&self) -> bool {
-        let set_aside = self.aside + self.failed_probe;
-        let obstructed = self.silent + set_aside + self.unfit() + self.busy + self.failed_there;
+        let set_aside = self.aside + self.failed_probe + self.barred + self.disputed;
+        let unable = self.silent + set_aside + self.unfit();
+        let obstructed = unable + self.busy + self.new + self.failed_there;
         self.lacks_credits || obstructed == self.nodes
     }
 }
@@ -104,6 +111,10 @@ impl Market {
         let stuck = |failed_on: &[NodeId]| !self.has_another(run, failed_on, now);
         if !node.is_present(now) {
             Some(&mut obstacles.silent)
+        } else if node.is_barred(run.spec.workspace, now) {
+            Some(&mut obstacles.barred)
+        } else if run.is_disputed(id) {
+            Some(&mut obstacles.disputed)
         } else if node.health.has_failed_probe() {
             Some(&mut obstacles.failed_probe)
         } else if node.is_aside(run.spec.workspace, now) {
@@ -120,7 +131,9 @@ impl Market {
             Some(&mut obstacles.without_gpu)
         } else if !node.can_take(run, true) {
             Some(&mut obstacles.busy)
-        } else if run.choose(id, stuck).is_none() {
+        } else if !self.has_share(run, node.operator, now) {
+            Some(&mut obstacles.new)
+        } else if run.choose(id, stuck, |_| false).is_none() {
             Some(&mut obstacles.failed_there)
         } else {
             None

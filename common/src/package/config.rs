@@ -13,12 +13,14 @@ const RETRIES_MAX: u64 = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobConfig {
-    /// 0 is no limit.
+    /// 0 is the server's default.
     pub task_timeout_secs: Option<u32>,
     /// 0 is no limit.
     pub job_timeout_secs: Option<u32>,
     pub is_test: Option<bool>,
     pub task_retries: Option<u32>,
+    pub require_results: Option<bool>,
+    pub deterministic: Option<bool>,
 }
 
 impl JobConfig {
@@ -29,6 +31,8 @@ impl JobConfig {
             job_timeout_secs: fields.number("jobTimeout", timeout)?.map(small),
             is_test: fields.flag("isTestJob")?,
             task_retries: fields.number("maxTaskRetries", 0..=RETRIES_MAX)?.map(small),
+            require_results: fields.flag("requireResults")?,
+            deterministic: fields.flag("deterministic")?,
         })
     }
 
@@ -40,14 +44,22 @@ impl JobConfig {
             job_timeout_secs: over.job_timeout_secs.or(self.job_timeout_secs),
             is_test: over.is_test.or(self.is_test),
             task_retries: over.task_retries.or(self.task_retries),
+            require_results: over.require_results.or(self.require_results),
+            deterministic: over.deterministic.or(self.deterministic),
         }
     }
 
-    pub fn limits(self) -> Limits {
+    /// The limits of a run, with the server's default for a task timeout that is not given.
+    pub fn limits(self, task_timeout_secs: u32) -> Limits {
         Limits {
-            task_timeout_secs: self.task_timeout_secs.filter(|secs| *secs > 0),
+            task_timeout_secs: self
+                .task_timeout_secs
+                .filter(|secs| *secs > 0)
+                .unwrap_or(task_timeout_secs),
             job_timeout_secs: self.job_timeout_secs.filter(|secs| *secs > 0),
             task_retries: self.task_retries.unwrap_or(0),
+            require_results: self.require_results.unwrap_or(false),
+            deterministic: self.deterministic.unwrap_or(true),
         }
     }
 }
@@ -68,9 +80,10 @@ mod tests {
         let base = read(json!({"taskTimeout": "3600", "jobTimeout": 3600, "maxTaskRetries": 3}));
         let over = read(json!({"job_timeout": 0, "isTestJob": false}));
 
-        let limits = base.overlaid(over).limits();
+        let limits = base.overlaid(over).limits(1800);
 
-        assert_eq!(limits.task_timeout_secs, Some(3600));
+        assert_eq!(limits.task_timeout_secs, 3600);
+        assert_eq!(JobConfig::default().limits(1800).task_timeout_secs, 1800);
         assert_eq!(limits.job_timeout_secs, None);
         assert_eq!(limits.task_retries, 3);
     }

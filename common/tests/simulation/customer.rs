@@ -33,6 +33,8 @@ pub struct Order {
     is_front_loaded: bool,
     /// A chunk that no attempt survives.
     pub poison: Option<u32>,
+    /// Its results differ by themselves now and then, though the job says otherwise.
+    pub is_unstable: bool,
 }
 
 pub fn workspace(n: u32) -> WorkspaceId {
@@ -68,9 +70,11 @@ pub fn order(n: u32, random: &mut Random) -> Order {
             Assemble::Builtin(Assembler::Passthrough)
         },
         limits: Limits {
-            task_timeout_secs: random.chance(500).then(|| random.between(5, 200)),
+            task_timeout_secs: if random.chance(500) { random.between(5, 200) } else { 3600 },
             job_timeout_secs: random.chance(150).then(|| random.between(20, 600)),
             task_retries: random.between(0, 3),
+            require_results: false,
+            deterministic: random.chance(900),
         },
         terms: terms(random),
     };
@@ -81,6 +85,7 @@ pub fn order(n: u32, random: &mut Random) -> Order {
         task_ms,
         is_front_loaded: task_ms > 60_000 && random.chance(600),
         poison: random.chance(100).then(|| random.between(0, 60)),
+        is_unstable: random.chance(150),
     }
 }
 
@@ -113,9 +118,17 @@ impl Order {
 
 /// About what a run needs to be held when it starts.
 pub fn budget(order: &Order) -> Credits {
-    let secs = order.spec.limits.task_timeout_secs.map_or(60, |secs| secs.min(60));
-    price(Usage::full(order.spec.process.needs, u64::from(secs) * 1000))
+    let secs = order.spec.limits.task_timeout_secs.min(60);
+    let estimate = |stage| {
+        let container = order.spec.container(stage);
+        container.map_or(Credits::ZERO, |container| {
+            price(Usage::full(container.needs, u64::from(secs) * 1000))
+        })
+    };
+    estimate(Stage::Process)
         .saturating_mul(order.chunks.into())
+        .saturating_add(estimate(Stage::Partition))
+        .saturating_add(estimate(Stage::Assemble))
 }
 
 /// The table that cutting gives.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::device::Device;
+use common::digest::Digest;
 use common::ids::{NodeId, WorkspaceId};
 use common::market::CheckedSync;
 use common::protocol::{
-    Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Probe, Receipt, SignedReceipt, Sync,
+    Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Output, Probe, Receipt,
+    SignedReceipt, Sync,
 };
 use common::resources::{Resources, Usage};
 use common::task::{Lease, Stage};
@@ -29,12 +31,16 @@ pub enum Temper {
     Faulty,
     /// Never ends a task.
     Stuck,
+    /// Claims a machine of 4,000,000 vCPUs, and to have done at once whatever it is given.
+    Thief,
 }
 
 #[derive(Debug)]
 pub struct Donor {
     pub id: NodeId,
     pub temper: Temper,
+    /// It has been a thief, whatever it is now.
+    pub has_stolen: bool,
     pub capacity: Resources,
     pub prefetch: u32,
     region: &'static str,
@@ -74,24 +80,38 @@ pub fn operator_of(node: NodeId) -> WorkspaceId {
     workspace(100 + u32::try_from(n).expect("made by node_id") / 2)
 }
 
+/// Whether the node is the server's owner's, who needs no proof.
+pub fn is_owners(node: NodeId) -> bool {
+    operator_of(node) == owner()
+}
+
+pub fn owner() -> WorkspaceId {
+    operator_of(node_id(0))
+}
+
 impl Donor {
     pub fn new(n: u32, random: &mut Random) -> Self {
         let temper = match random.between(0, 9) {
             0 => Temper::Liar,
             1 => Temper::Faulty,
             2 => Temper::Stuck,
+            // The owner's own nodes are not its enemies.
+            3 if n > 1 => Temper::Thief,
             _ => Temper::Honest,
         };
+        let claimed = Resources::new(4_000_000_000, u32::MAX);
         // The first one can serve everything.
         let (capacity, region) = if n == 0 {
             (Resources::new(4_000, 4_096), HOME)
         } else {
             let capacity = Resources::new(random.between(1, 16) * 250, random.between(1, 16) * 256);
+            let capacity = if temper == Temper::Thief { claimed } else { capacity };
             (capacity, random.pick(&[HOME, "us-east-1", ""]).copied().unwrap_or_default())
         };
         Self {
             id: node_id(n),
             temper,
+            has_stolen: temper == Temper::Thief,
             capacity,
             prefetch: random.between(0, 3),
             region,
@@ -105,6 +125,14 @@ impl Donor {
             probe: None,
             archive: Vec::new(),
         }
+    }
+
+    /// From now on it says what is true. Whatever it claimed before, it is a small machine.
+    pub fn become_honest(&mut self) {
+        if self.temper == Temper::Thief {
+            self.capacity = Resources::new(1_000, 1_024);
+        }
+        self.temper = Temper::Honest;
     }
 
     /// Its process is killed and started again: only its key is left.
@@ -159,7 +187,7 @@ impl Donor {
         let Orders::Work { works, assign, cancel, settled, probe } = orders else { return false };
         if probe {
             self.probe = Some(match self.temper {
-                Temper::Honest | Temper::Liar => Probe::Passed,
+                Temper::Honest | Temper::Liar | Temper::Thief => Probe::Passed,
                 Temper::Faulty => Probe::Failed { message: "no space".to_owned() },
                 Temper::Stuck => Probe::Running,
             });
@@ -208,9 +236,10 @@ impl Donor {
             work.since = Some(now);
             let order = orders.iter().find(|order| order.run == lease.task.run);
             let full = order.map_or(1, |order| order.task_ms(lease.task));
-            let timeout = order.and_then(|order| order.spec.limits.task_timeout_secs);
+            let timeout = order.map(|order| order.spec.limits.task_timeout_secs);
             let most = timeout.map_or(u32::MAX, |secs| secs * 1000);
             let time = random.between(full - full / 5, full).min(most);
+            let time = if self.temper == Temper::Thief { 1 } else { time };
             if self.temper != Temper::Stuck {
                 let ends = now + TimeDelta::milliseconds(time.into());
                 begun.push(Begun { lease: *lease, ends });
@@ -224,8 +253,7 @@ impl Donor {
         let Some(work) = self.holding.remove(&lease) else { return };
         let Some(since) = work.since else { return };
         let ran = ms(now - since);
-        let late =
-            order.spec.limits.task_timeout_secs.is_some_and(|secs| ran >= u64::from(secs) * 1000);
+        let late = ran >= u64::from(order.spec.limits.task_timeout_secs) * 1000;
         let poisoned = lease.task.stage == Stage::Process && order.poison == Some(lease.task.index);
         let failed = |failure| Outcome::Failed { failure, message: String::new() };
         let outcome = if self.temper == Temper::Faulty && random.chance(500) {
@@ -235,10 +263,10 @@ impl Donor {
         } else if poisoned || random.chance(15) {
             failed(Failure::ExitCode(1))
         } else {
-            Outcome::Succeeded { outputs: Vec::new() }
+            Outcome::Succeeded { outputs: self.results(lease, order, random) }
         };
         let usage = match self.temper {
-            Temper::Liar => Usage {
+            Temper::Liar | Temper::Thief => Usage {
                 cpu_ms: u64::MAX,
                 memory_mib_ms: u64::MAX,
                 wall_ms: u64::MAX,
@@ -247,6 +275,19 @@ impl Donor {
             Temper::Honest | Temper::Faulty | Temper::Stuck => Usage::full(work.needs, ran),
         };
         self.sign(Receipt { lease, usage, outcome });
+    }
+
+    /// What its work gives: the same on every node, unless the node lies or the job is not
+    /// deterministic.
+    fn results(&self, lease: Lease, order: &Order, random: &mut Random) -> Vec<Output> {
+        if self.temper == Temper::Thief {
+            return Vec::new();
+        }
+        let mut text = lease.task.to_string();
+        if order.is_unstable && random.chance(500) {
+            text.push_str(&random.draw().to_string());
+        }
+        vec![Output { name: "out".to_owned(), size: 3, digest: Digest::of(text.as_bytes()) }]
     }
 
     /// Claims a result that it may have nothing to do with.

@@ -8,7 +8,7 @@ use common::market::{Changes, CheckedSync, LeaseChange, Market, Policy, TaskStat
 use common::protocol::Orders;
 use common::task::Lease;
 
-use crate::donor::{node_id, operator_of};
+use crate::donor::{node_id, operator_of, owner};
 use crate::store::Store;
 
 pub struct Server {
@@ -37,7 +37,8 @@ pub struct Answer {
 
 impl Server {
     pub fn start(store: &Store, now: DateTime<Utc>) -> Self {
-        let market = Market::load(Policy::default(), store.load(), now);
+        let mut market = Market::load(Policy::default(), store.load(), now);
+        market.trust(owner());
         Self { market, requests: Vec::new(), live: BTreeMap::new(), dirty: true }
     }
 
@@ -66,8 +67,12 @@ impl Server {
                 LeaseChange::Ended { lease, .. } => self.live.remove(lease),
             };
         }
-        if self.live != store.leased {
-            return Err(format!("live are {:?}, stored {:?}", self.live, store.leased));
+        // A check of a task that is done is not stored.
+        let stored = |lease: &Lease| !store.is_done(lease.task);
+        let live: BTreeMap<_, _> =
+            self.live.iter().filter(|(lease, _)| stored(lease)).map(|(l, n)| (*l, *n)).collect();
+        if live != store.leased {
+            return Err(format!("live are {live:?}, stored {:?}", store.leased));
         }
         self.dirty = false;
         Ok(changes)
@@ -128,7 +133,10 @@ fn check_told(store: &Store, node: u32, orders: &Orders) -> Result<(), String> {
                 && task.node == Some(node_id(node))
         })
     };
-    if let Some(assignment) = assign.iter().find(|assignment| !holds(&assignment.lease)) {
+    if let Some(assignment) = assign
+        .iter()
+        .find(|assignment| !holds(&assignment.lease) && !store.is_done(assignment.lease.task))
+    {
         return Err(format!("{} was assigned before it was stored", assignment.lease));
     }
     if let Some(lease) = cancel.iter().chain(settled).find(|lease| holds(lease)) {

@@ -7,7 +7,9 @@ use common::chunks::ChunkTable;
 use common::credits::Credits;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::ledger::{Account, Kind, Ledger, Transfer};
-use common::market::{Changes, Run, RunRecord, Stored, TableKind, TaskRecord, TaskState};
+use common::market::{
+    Changes, OperatorRecord, Run, RunRecord, Stored, TableKind, TaskRecord, TaskState,
+};
 use common::price::price;
 use common::protocol::{LogLine, Receipt};
 use common::resources::Usage;
@@ -15,7 +17,7 @@ use common::run::RunState;
 use common::statement::{Head, Line};
 use common::task::{Lease, Stage, TaskRef};
 
-use crate::donor::operator_of;
+use crate::donor::{is_owners, operator_of};
 
 #[derive(Debug, Default)]
 pub struct Store {
@@ -31,7 +33,15 @@ pub struct Store {
     /// Added up again from the transfers.
     recounted: BTreeMap<Account, i64>,
     purses: BTreeMap<RunId, Purse>,
-    captures: BTreeMap<TaskRef, Credits>,
+    captures: BTreeMap<Lease, Credits>,
+    /// Attempts that have ended and after which their task went on.
+    attempts: BTreeSet<Lease>,
+    records: BTreeMap<WorkspaceId, OperatorRecord>,
+    /// Operators whose earnings of a run were taken.
+    pub reversals: BTreeSet<(RunId, WorkspaceId)>,
+    windows: BTreeMap<NodeId, u32>,
+    /// Tasks of each node that were accepted.
+    accepted: BTreeMap<NodeId, u32>,
     logs: BTreeMap<(Lease, u32), LogLine>,
 }
 
@@ -41,7 +51,7 @@ struct Purse {
     ever_held: i64,
     captured: i64,
     voided: i64,
-    /// The prices of its accepted tasks.
+    /// The prices of its attempts.
     prices: i64,
     /// The lines of its owner's statement.
     billed: i64,
@@ -71,6 +81,14 @@ impl Store {
         for task in &changes.tasks {
             self.put_task(task)?;
         }
+        for attempt in &changes.attempts {
+            self.check_bill(attempt)?;
+            self.attempts.insert(Lease { task: attempt.task, attempt: attempt.attempt });
+            self.purses.entry(attempt.task.run).or_default().prices += attempt.price.units();
+        }
+        self.records.extend(&changes.operators);
+        self.windows.extend(&changes.windows);
+        self.check_windows()?;
         for line in &changes.lines {
             self.put_line(line)?;
             if let (Some(run), Some(debit)) = (line.run, line.debit()) {
@@ -115,6 +133,11 @@ impl Store {
                 Kind::Hold => purse.ever_held += units,
                 Kind::Capture => purse.captured += units,
                 Kind::Void => purse.voided += units,
+                Kind::Reversal => {
+                    if let Account::Pending(operator) = transfer.from {
+                        self.reversals.insert((run, operator));
+                    }
+                }
                 Kind::Grant
                 | Kind::Coupon
                 | Kind::TopUp
@@ -125,9 +148,9 @@ impl Store {
             }
         }
         if transfer.kind == Kind::Capture {
-            let task = transfer.task.ok_or("a capture without its task")?;
-            if self.captures.insert(task, transfer.amount).is_some() {
-                return Err(format!("{task} was paid twice"));
+            let lease = transfer.lease.ok_or("a capture without its attempt")?;
+            if self.captures.insert(lease, transfer.amount).is_some() {
+                return Err(format!("{lease} was paid twice"));
             }
         }
         Ok(())
@@ -155,6 +178,11 @@ impl Store {
         }
         if task.state == TaskState::Done {
             self.check_receipt(task)?;
+            let done = task.node.map(|node| self.accepted.entry(node).or_default());
+            *done.ok_or("done by nobody")? += 1;
+        }
+        if is_final(task) {
+            self.check_bill(task)?;
             self.purses.entry(task.task.run).or_default().prices += task.price.units();
         }
         if let (TaskState::Leased, Some(node)) = (task.state, task.node) {
@@ -175,14 +203,43 @@ impl Store {
         if receipt.lease != lease || signed.signature != node.uuid().as_bytes() {
             return Err(format!("{name} is done by the receipt of {}", receipt.lease));
         }
-        let (Some(leased_at), Some(ended_at)) = (task.leased_at, task.ended_at) else {
-            return Err(format!("{name} is done at no time"));
+        Ok(())
+    }
+
+    /// An attempt costs no more than the server knows it to have run, nor than its timeout.
+    fn check_bill(&self, attempt: &TaskRecord) -> Checked {
+        if attempt.price.is_zero() {
+            return Ok(());
+        }
+        let name = attempt.task;
+        let (Some(began), Some(ended_at)) = (attempt.running_at, attempt.ended_at) else {
+            return Err(format!("{name} is paid and never ran"));
         };
-        let ms = u64::try_from((ended_at - leased_at).num_milliseconds()).unwrap_or(0);
-        let needs = self.runs.get(&name.run).ok_or("a task without a run")?.spec.process.needs;
+        if attempt.leased_at.is_none_or(|leased_at| began < leased_at) {
+            return Err(format!("{name} ran before it was leased"));
+        }
+        let spec = &self.runs.get(&name.run).ok_or("a task without a run")?.spec;
+        let needs = spec.container(name.stage).ok_or("a task without a container")?.needs;
+        let ms = u64::try_from((ended_at - began).num_milliseconds()).unwrap_or(0);
+        let ms = ms.min(u64::from(spec.limits.task_timeout_secs) * 1000);
         let most = price(Usage::full(needs, ms));
-        if task.price > most {
-            return Err(format!("{name} costs {}, its lease allows {most}", task.price));
+        if attempt.price > most {
+            return Err(format!("{name} costs {}, its lease allows {most}", attempt.price));
+        }
+        Ok(())
+    }
+
+    /// A node has no more leases at once than it has shown that it deserves.
+    fn check_windows(&self) -> Checked {
+        let mut leased: BTreeMap<NodeId, u32> = BTreeMap::new();
+        for node in self.leased.values().filter(|node| !is_owners(**node)) {
+            *leased.entry(*node).or_default() += 1;
+        }
+        for (node, leases) in leased {
+            let accepted = self.accepted.get(&node).copied().unwrap_or(0);
+            if leases > accepted + 2 {
+                return Err(format!("{node:?} has {leases} leases, did {accepted} tasks"));
+            }
         }
         Ok(())
     }
@@ -203,15 +260,16 @@ impl Store {
             return Err(format!("{:?} began too early", run.id));
         }
         let purse = self.purses.entry(run.id).or_default();
-        let held = purse.ever_held - purse.captured - purse.voided;
-        if run.held.units() != held || run.captured.units() != purse.captured {
+        let cost = purse.captured;
+        let held = purse.ever_held - cost - purse.voided;
+        if run.held.units() != held || run.captured.units() != cost {
             return Err(format!("{:?} holds {:?}, its transfers {purse:?}", run.id, run.held));
         }
-        if purse.captured > purse.ever_held || purse.captured != purse.prices {
+        if cost > purse.ever_held || cost != purse.prices {
             return Err(format!("{:?} cost what it should not: {purse:?}", run.id));
         }
         if run.state.is_final() {
-            if held != 0 || purse.billed != purse.captured {
+            if held != 0 || purse.billed != cost {
                 return Err(format!("{:?} ended unsettled: {purse:?}", run.id));
             }
             self.check_ended(run)?;
@@ -240,25 +298,38 @@ impl Store {
         Ok(())
     }
 
-    /// An accepted task is paid in the transaction that accepts it, and nothing else is.
+    /// An attempt is paid in the transaction that ends it, and nothing else is.
     fn check_captures(&self, changes: &Changes) -> Checked {
-        for task in &changes.tasks {
-            let paid = self.captures.get(&task.task).copied().unwrap_or_default();
-            if paid != task.price || (task.state != TaskState::Done && !paid.is_zero()) {
-                return Err(format!("{} costs {} and was paid {paid}", task.task, task.price));
+        let final_tasks = changes.tasks.iter().filter(|task| is_final(task));
+        let mut payees = BTreeMap::new();
+        let attempts = changes.attempts.iter().map(|attempt| (attempt, false));
+        for (ended, may_repeat) in final_tasks.map(|task| (task, true)).chain(attempts) {
+            let lease = Lease { task: ended.task, attempt: ended.attempt };
+            let paid = self.captures.get(&lease).copied().unwrap_or_default();
+            // A task that waited when its run ended names its last attempt once more.
+            let is_told = may_repeat && self.attempts.contains(&lease) && ended.price.is_zero();
+            if paid != ended.price && !is_told {
+                return Err(format!("{lease} costs {} and was paid {paid}", ended.price));
             }
+            payees.insert(lease, ended.node);
         }
         for transfer in &changes.transfers {
-            let Some(name) = transfer.task else { continue };
-            let done = self.tasks.get(&name).filter(|task| task.state == TaskState::Done);
-            let Some(node) = done.and_then(|task| task.node) else {
-                return Err(format!("{name} was paid and is not done"));
+            let Some(lease) = transfer.lease else { continue };
+            let Some(node) = payees.get(&lease).copied().flatten() else {
+                return Err(format!("{lease} was paid and has not ended"));
             };
             if transfer.to != Account::Pending(operator_of(node)) {
-                return Err(format!("{name} was done by {node:?} and paid to {:?}", transfer.to));
+                return Err(format!("{lease} was of {node:?} and paid to {:?}", transfer.to));
             }
         }
-        Ok(())
+        match changes.tasks.iter().find(|task| !is_final(task) && !task.price.is_zero()) {
+            Some(task) => Err(format!("{} goes on and costs {}", task.task, task.price)),
+            None => Ok(()),
+        }
+    }
+
+    pub fn is_done(&self, task: TaskRef) -> bool {
+        self.tasks.get(&task).is_some_and(|task| task.state == TaskState::Done)
     }
 
     pub fn tasks_of(&self, run: RunId) -> impl Iterator<Item = &TaskRecord> {
@@ -291,6 +362,8 @@ impl Store {
             operators,
             ledger,
             statements: self.statements.clone(),
+            records: self.records.clone(),
+            windows: self.windows.clone(),
             unreadable: Vec::new(),
         }
     }
@@ -306,4 +379,8 @@ impl Store {
         }
         run
     }
+}
+
+fn is_final(task: &TaskRecord) -> bool {
+    matches!(task.state, TaskState::Done | TaskState::Failed)
 }

@@ -1,6 +1,7 @@
 //! Everything around the server: time, the network, donors, customers, and bad luck.
 
 mod luck;
+mod stock;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,6 @@ use common::credits::Credits;
 use common::ids::RunId;
 use common::market::{CheckedSync, Refused, Run, Step, TaskState};
 use common::protocol::Orders;
-use common::run::RunState;
 use common::spec::Partition;
 use common::task::Lease;
 
@@ -50,6 +50,8 @@ pub struct Tally {
     pub kills: u64,
     pub complete: u64,
     pub failed: u64,
+    /// How often an operator was found to have given false results.
+    pub convicted: u64,
 }
 
 enum Event {
@@ -133,26 +135,6 @@ impl World {
 
     fn is_over(&self, server: &Server) -> bool {
         server.runs().is_empty() && !self.queue.values().any(|event| matches!(event, Event::Ask(_)))
-    }
-
-    fn take_stock(&mut self) -> Result<(), String> {
-        for run in self.store.runs.values() {
-            match run.state {
-                RunState::Complete => self.tally.complete += 1,
-                RunState::Failed => self.tally.failed += 1,
-                RunState::Started
-                | RunState::Fetching
-                | RunState::Partitioning
-                | RunState::Processing
-                | RunState::Processed
-                | RunState::Assembling
-                | RunState::Assembled
-                | RunState::Delivering => {
-                    return Err(format!("{:?} is forgotten in {:?}", run.id, run.state));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {

@@ -6,7 +6,7 @@ use common::protocol::Failure;
 
 use crate::redact::Redactor;
 use crate::runtime::{self, Ended, Ending};
-use crate::{cache, caches, disk, transfer};
+use crate::{cache, caches, disk, registry, transfer};
 
 /// The most bytes of a message in a receipt.
 const MESSAGE_BYTES_MAX: usize = 2000;
@@ -137,11 +137,56 @@ impl From<caches::Error> for Stopped {
 
 impl From<runtime::Error> for Stopped {
     fn from(error: runtime::Error) -> Self {
-        match error {
-            runtime::Error::Unusable(_) => failed(Failure::Package, &error),
-            runtime::Error::Engine { .. } | runtime::Error::Fetch(_) | runtime::Error::Io(_) => {
-                fault(&error)
+        use runtime::Error as E;
+        match &error {
+            E::Unusable(_) | E::Registry(registry::Error::Unusable(_)) => {
+                failed(Failure::Package, &error)
             }
+            E::Registry(registry::Error::Io(_)) | E::Fetch(_) | E::Io(_) => fault(&error),
+            E::Unpullable(_) | E::Registry(_) => failed(Failure::Registry, &error),
+            E::Engine { doing, source } => {
+                tracing::warn!(doing, %source, "the container engine failed");
+                // Without what caused it: that is in the engine's words.
+                Self::NodeFault(error.to_string())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::{Error, Said};
+
+    #[test]
+    fn what_an_engine_says_stays_with_the_node() {
+        let said = Said("GET http://10.0.0.1/: INTRANET-SECRET".to_owned());
+
+        let stopped = Stopped::from(Error::Engine { doing: "load an image", source: said });
+
+        let Stopped::NodeFault(message) = stopped else { panic!("{stopped:?}") };
+        assert_eq!(message, "the container engine cannot load an image");
+    }
+
+    #[test]
+    fn a_registry_is_the_customers_and_the_disk_the_nodes_affair() {
+        use registry::Error as R;
+        let host = || "r.example".to_owned();
+        for (error, expected) in [
+            (Error::Registry(R::Silent(host())), Some(Failure::Registry)),
+            (Error::Registry(R::Slow(host())), Some(Failure::Registry)),
+            (Error::Registry(R::NoImage(host())), Some(Failure::Registry)),
+            (Error::Unpullable("no token".to_owned()), Some(Failure::Registry)),
+            (Error::Registry(R::Unusable("is zstd".to_owned())), Some(Failure::Package)),
+            (Error::Unusable("has a volume".to_owned()), Some(Failure::Package)),
+            (Error::Registry(R::Io(io::Error::other("full"))), None),
+            (Error::Io(io::Error::other("full")), None),
+        ] {
+            let failure = match Stopped::from(error) {
+                Stopped::Failed { failure, .. } => Some(failure),
+                Stopped::NodeFault(_) | Stopped::Cancelled => None,
+            };
+            assert_eq!(failure, expected);
         }
     }
 }

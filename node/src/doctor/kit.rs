@@ -12,11 +12,12 @@ use common::task::{Lease, Stage, TaskRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::{self, Disk};
+use crate::guard::Guard;
 use crate::guest::ESCAPE_KIT;
 use crate::home::{self, Home, dir_with_mode};
 use crate::logs::LogBook;
 use crate::redact::Redactor;
-use crate::runtime::docker::{Docker, NotConnected};
+use crate::runtime::docker::{Docker, Images, NotConnected};
 use crate::runtime::{self, Ending, Launch, Mount};
 use crate::users::{self, IdRange, Jobs, Users};
 
@@ -61,7 +62,8 @@ pub async fn escape_kit() -> Result<Vec<Outcome>, Error> {
     let folder = tempfile::tempdir()?;
     let home = Home::open(folder.path())?;
     let users = Users::new(&home, IdRange::default(), Jobs::OfOne)?;
-    let engine = Docker::connect(home.label(), users).await?;
+    let images = Images::new(Guard::new(false), false);
+    let engine = Docker::connect(home.label(), users, images).await?;
     let launch = launch(&engine, &home.work())?;
     let image = engine.scratch().await?;
     let (logs, stop) = (LogBook::default(), CancellationToken::new());

@@ -200,7 +200,10 @@ impl Link {
         if from == to {
             return Ok(Box::pin(tokio::io::empty()));
         }
-        let url = self.shared.guard.check(url)?;
+        let url = self.shared.guard.check(url).map_err(|refused| Error::Refused {
+            message: format!("the redirect {refused}"),
+            again: false,
+        })?;
         let request = self.shared.http.get(url);
         let mut request = request.header(header::RANGE, format!("bytes={from}-{}", to - 1));
         if let Some(version) = &version {

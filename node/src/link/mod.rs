@@ -5,7 +5,6 @@ mod address;
 mod blob;
 mod exact;
 mod frame;
-mod guard;
 mod key;
 mod swarm;
 
@@ -21,8 +20,8 @@ use libp2p::identity::Keypair;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::guard::Guard;
 pub use blob::Fetched;
-use guard::Guard;
 
 /// How long a call waits for a connection.
 const CONNECTION_WAIT: Duration = Duration::from_secs(60);
@@ -100,7 +99,7 @@ impl Link {
         let addresses = address::parse(&server)?;
         let key = key::load_or_make(&key_file)?;
         let guard = Guard::new(allow_private_addresses);
-        let http = guard.client()?;
+        let http = guard.client().map_err(io::Error::other)?;
         let line = swarm::start(&key, addresses, stop)?;
         Ok(Self {
             shared: Arc::new(Shared {

@@ -4,13 +4,14 @@
 //! no capabilities, no way to gain privileges, few system calls, not root, and a limit on CPU,
 //! memory, processes, open files, results and temporary files.
 
+mod blame;
 mod checks;
 mod confinement;
+mod fitness;
 mod host;
 mod images;
 mod meter;
 mod output;
-mod private;
 mod watch;
 
 use std::collections::HashMap;
@@ -34,11 +35,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::doctor::{self, Check};
 use crate::logs::LogBook;
-use crate::runtime::{Ended, Ending, Error, Launch};
+use crate::runtime::{Ended, Ending, Error, Launch, Said};
 use crate::users::Users;
+use blame::Stuck;
 use confinement::Confinement;
-pub use images::Ready as Image;
 use images::Ready;
+pub use images::{Images, Ready as Image};
 use meter::Meter;
 use output::{Pace, Signals, pump};
 use watch::watch;
@@ -46,6 +48,9 @@ use watch::watch;
 const LABEL: &str = "fanfold.node";
 /// How long a killed container and its last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Linux's own limits: 32 pages for one variable, a quarter of the stack for all.
+const VARIABLE_BYTES_MAX: usize = (128 << 10) - 1;
+const VARIABLES_BYTES_MAX: usize = 1 << 20;
 
 /// The container engine of this machine, as one node uses it.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ pub struct Docker {
     label: String,
     users: Users,
     confinement: Confinement,
-    images: images::Images,
+    images: Images,
 }
 
 /// A container that is there, started or not.
@@ -66,11 +71,15 @@ pub struct Made {
 
 impl Docker {
     /// Connects to the local engine, which must be able to confine containers.
-    pub async fn connect(label: String, users: Users) -> Result<Self, NotConnected> {
+    pub async fn connect(
+        label: String,
+        users: Users,
+        images: Images,
+    ) -> Result<Self, NotConnected> {
         let (client, info) = reach().await?;
         let confinement = Confinement::of(&info).map_err(NotConnected::Unconfined)?;
         let users = if confinement.maps_users { Users::Mapped } else { users };
-        Ok(Self { client, label, users, confinement, images: images::Images::default() })
+        Ok(Self { client, label, users, confinement, images })
     }
 
     /// Makes a folder that containers of this workspace can write to, in one that is private.
@@ -90,16 +99,6 @@ impl Docker {
             engine: format!("Docker {version}").trim_end().to_owned(),
             ..Device::default()
         })
-    }
-
-    /// Checks that the engine works, with nothing of a customer's.
-    ///
-    /// # Errors
-    /// The engine does not answer: the node cannot run anything.
-    pub async fn probe(&self) -> Result<(), Error> {
-        self.client.ping().await.map_err(engine("answer a ping"))?;
-        self.client.version().await.map_err(engine("say its version"))?;
-        Ok(())
     }
 
     /// Removes every container that this node made and that is still there: an earlier process
@@ -125,7 +124,11 @@ impl Docker {
         let Some(command) = launch.commands.first() else {
             return Err(Error::Unusable("the package gives nothing to run".into()));
         };
-        Ok(Made { id: self.create(launch, image, command).await? })
+        check_variables(launch)?;
+        match self.create(launch, image, command).await {
+            Ok(id) => Ok(Made { id }),
+            Err(error) => Err(self.blamed(launch, Stuck::NotMade, error).await),
+        }
     }
 
     /// Runs a container to its end, and again with the next command where the image lacks the
@@ -139,7 +142,8 @@ impl Docker {
         started: impl FnOnce() + Send,
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
-        let mut next = launch.commands.iter().skip(1);
+        let mut commands = launch.commands.iter();
+        let mut command = commands.next();
         loop {
             let error = match self.begin(&made.id).await {
                 Ok(output) => {
@@ -148,11 +152,18 @@ impl Docker {
                 }
                 Err(error) => error,
             };
-            let Some(command) = next.next().filter(|_| matches!(error, Error::Unusable(_))) else {
-                return Err(error);
+            let Some(next) = commands.next() else {
+                let program =
+                    command.and_then(|command| command.first()).map_or("", String::as_str);
+                let stuck = Stuck::at_start(self.code(&made.id).await, program);
+                return Err(self.blamed(launch, stuck, error).await);
             };
+            command = Some(next);
             self.remove(made).await;
-            made.id = self.create(launch, image, command).await?;
+            made.id = match self.create(launch, image, next).await {
+                Ok(id) => id,
+                Err(error) => return Err(self.blamed(launch, Stuck::NotMade, error).await),
+            };
         }
     }
 
@@ -176,6 +187,8 @@ impl Docker {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             network_disabled: Some(true),
+            // An image's own may be no signal at all.
+            stop_signal: Some("SIGKILL".into()),
             // An image's own check would be a second program in the container.
             healthcheck: Some(HealthConfig {
                 test: Some(vec!["NONE".into()]),
@@ -186,9 +199,8 @@ impl Docker {
         };
         let name = format!("fanfold-{}", uuid::Uuid::new_v4().simple());
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let created =
-            self.client.create_container(Some(options), body).await.map_err(not_created)?;
-        Ok(created.id)
+        let created = self.client.create_container(Some(options), body).await;
+        Ok(created.map_err(engine("create a container"))?.id)
     }
 
     /// Starts a container with its output attached, so that not a line is missed.
@@ -200,7 +212,7 @@ impl Docker {
             .attach_container(id, Some(options))
             .await
             .map_err(engine("attach to a container"))?;
-        self.client.start_container(id, None).await.map_err(not_started)?;
+        self.client.start_container(id, None).await.map_err(engine("start a container"))?;
         Ok(output)
     }
 
@@ -262,9 +274,7 @@ impl Docker {
             Some(Ok(response)) => Ok(response.status_code),
             Some(Err(EngineError::DockerContainerWaitError { code, .. })) => Ok(code),
             Some(Err(error)) => Err(engine("wait for a container")(error)),
-            None => {
-                Err(Error::Engine { doing: "wait for a container", message: "it hung up".into() })
-            }
+            None => Err(failed("wait for a container", "it hung up")),
         }
     }
 
@@ -278,6 +288,12 @@ impl Docker {
             Some(true) => Ending::OutOfMemory,
             _ => Ending::Exited(code),
         }
+    }
+
+    /// The exit code of a container that did not start.
+    async fn code(&self, id: &str) -> Option<i64> {
+        let container = self.client.inspect_container(id, None).await.ok()?;
+        container.state?.exit_code
     }
 
     async fn kill(&self, id: &str) {
@@ -323,37 +339,21 @@ pub enum NotConnected {
 
 /// Names what failed, for `map_err`.
 fn engine(doing: &'static str) -> impl FnOnce(EngineError) -> Error {
-    move |error| Error::Engine { doing, message: error.to_string() }
+    move |error| failed(doing, error.to_string())
 }
 
-/// All that differs between containers is the customer's, but for the folders on the node's disk:
-/// what the engine calls a bad request is the customer's fault.
-fn not_created(error: EngineError) -> Error {
-    if let EngineError::DockerResponseServerError { status_code: 400, message } = &error
-        && !message.contains("bind source path")
-    {
-        return Error::Unusable(format!("the image cannot be used: {message}"));
-    }
-    engine("create a container")(error)
+fn failed(doing: &'static str, said: impl Into<String>) -> Error {
+    Error::Engine { doing, source: Said(said.into()) }
 }
 
-/// A container that does not start because of what it should run is the customer's fault.
-fn not_started(error: EngineError) -> Error {
-    if let EngineError::DockerResponseServerError { message, .. } = &error {
-        let command = ["exec: \"", "executable file not found", "exec format error"];
-        if command.iter().any(|text| message.contains(text)) {
-            let why = message.rsplit("exec: ").next().unwrap_or(message);
-            return Error::Unusable(format!("the entrypoint cannot be started: {why}"));
-        }
-        // Something in the image is in the way of a folder of the contract.
-        if message.contains("to rootfs at") {
-            return Error::Unusable(format!("the image cannot be used: {message}"));
-        }
-        if message.contains("argument list too long") {
-            return Error::Unusable("the params and secrets are too large for a container".into());
-        }
+/// The kernel takes no longer variables, and not more of them, into a process.
+fn check_variables(launch: &Launch) -> Result<(), Error> {
+    let bytes: usize = launch.env.iter().map(|text| text.len() + 1).sum();
+    let longest = launch.env.iter().map(String::len).max().unwrap_or(0);
+    if longest > VARIABLE_BYTES_MAX || bytes > VARIABLES_BYTES_MAX {
+        return Err(Error::Unusable("the params and secrets are too large for a container".into()));
     }
-    engine("start a container")(error)
+    Ok(())
 }
 
 async fn elapsed(limit: Option<Duration>) {

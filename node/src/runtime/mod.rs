@@ -19,6 +19,8 @@ use crate::caches::Mounted;
 use crate::disk::Share;
 use crate::redact::Redactor;
 
+/// Where everything of the contract is.
+const CONTRACT: &str = "/opt/fanfold";
 const APP: &str = "/opt/fanfold/app";
 const USER_CACHE: &str = "/opt/fanfold/cache/user";
 const SHARED_CACHE: &str = "/opt/fanfold/cache/shared";
@@ -100,14 +102,26 @@ pub enum Error {
     /// The customer's package or image is at fault.
     #[error("{0}")]
     Unusable(String),
-    /// The node is at fault.
-    #[error("the container engine cannot {doing}: {message}")]
-    Engine { doing: &'static str, message: String },
+    /// The image cannot be pulled with what its server gave for it.
+    #[error("{0}")]
+    Unpullable(String),
+    /// The image cannot be pulled.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
+    /// The node is at fault. What the engine says may be a stranger's words: it is for the node's
+    /// owner alone.
+    #[error("the container engine cannot {doing}")]
+    Engine { doing: &'static str, source: Said },
     #[error("the image cannot be fetched")]
     Fetch(#[from] crate::transfer::Error),
     #[error("the node's disk")]
     Io(#[from] std::io::Error),
 }
+
+/// What a container engine says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Said(pub String);
 
 /// The folders of an attempt on the host.
 #[derive(Debug, Clone, Copy)]
@@ -220,13 +234,18 @@ mod tests {
 
     use super::*;
 
+    fn image() -> Image {
+        let image = format!("python@sha256:{}", Digest::of(b"")).parse().unwrap();
+        Image::Registry { image, secret: None }
+    }
+
     fn work(stage: Stage, entrypoint: &str) -> Work {
         Work {
             run: RunId::new(uuid::Uuid::from_u128(1)),
             workspace: crate::testing::WORKSPACE,
             stage,
             package: Digest::of(b""),
-            image: Image::Registry { reference: "python:3".into() },
+            image: image(),
             entrypoint: entrypoint.into(),
             secrets: false,
             needs: Resources::new(1000, 256),
@@ -301,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_suffix_chooses_the_interpreter() {
-        let registry = Image::Registry { reference: "x".into() };
+        let registry = image();
         let first = |image: &Image, name: &str| {
             commands(image, Path::new(name)).into_iter().map(|c| c.join(" ")).collect::<Vec<_>>()
         };

@@ -37,10 +37,16 @@ pub const PARAMS: Shape = Shape {
 pub const CONFIG: Shape = Shape {
     name: "JobConfig",
     fields: &[
-        integer("taskTimeout", "Seconds; 0 is none"),
+        integer("taskTimeout", "Seconds; 0 is the server's default, which a quote shows"),
         integer("jobTimeout", "Seconds; 0 is none"),
         flag("isTestJob", ""),
         integer("maxTaskRetries", "Further tries of a task that failed"),
+        flag("requireResults", "A task that gives no results has failed and is not paid"),
+        flag(
+            "deterministic",
+            "Whether the same input always gives the same results (the default), so that a second \
+             node can check the first",
+        ),
     ],
 };
 
@@ -52,6 +58,8 @@ pub struct ConfigOut {
     job_timeout: u32,
     is_test_job: bool,
     max_task_retries: u32,
+    require_results: bool,
+    deterministic: bool,
 }
 
 impl From<JobConfig> for ConfigOut {
@@ -61,6 +69,8 @@ impl From<JobConfig> for ConfigOut {
             job_timeout: config.job_timeout_secs.unwrap_or(0),
             is_test_job: config.is_test.unwrap_or(false),
             max_task_retries: config.task_retries.unwrap_or(0),
+            require_results: config.require_results.unwrap_or(false),
+            deterministic: config.deterministic.unwrap_or(true),
         }
     }
 }

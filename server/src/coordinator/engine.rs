@@ -176,6 +176,7 @@ impl Engine {
                 let parked = Parked { reply, settled, until };
                 batch.overtaken.extend(self.parked.insert(node, parked));
             }
+            Command::Trust { owner } => market.trust(owner),
             Command::Waiting { run, reply } => {
                 // Whoever asked may have gone.
                 let _ = reply.send(market.waiting(run, now));

@@ -33,7 +33,7 @@ pub use watch::{Change, EventId, RunEvent};
 
 use crate::clock;
 use crate::data::Data;
-use crate::store::{self, Db, nodes};
+use crate::store::{self, Db, accounts, nodes};
 use engine::Engine;
 use leases::Leases;
 use turns::Turns;
@@ -51,6 +51,7 @@ pub struct Coordinator {
     db: Db,
     /// A node that waits for an answer says nothing, and must not fall silent by it.
     wait_ms_max: u32,
+    task_timeout_secs: u32,
     /// Whose each node is; it never changes.
     operators: Arc<Mutex<HashMap<NodeId, WorkspaceId>>>,
 }
@@ -94,6 +95,7 @@ enum Command {
     Abort { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
     Sync { node: NodeId, operator: WorkspaceId, heard: Box<CheckedSync>, reply: Reply<Orders> },
     Book { booking: Box<Booking>, reply: Reply<Result<(), BookingRefused>> },
+    Trust { owner: WorkspaceId },
     Waiting { run: RunId, reply: Reply<Option<Waiting>> },
     UnderLease { run: RunId, tasks: RangeInclusive<u32>, reply: Reply<Vec<UnderLease>> },
     Looked { run: RunId, objects: Option<ChunkTable> },
@@ -127,8 +129,15 @@ impl Coordinator {
         );
         engine.resume().await?;
         let wait_ms_max = u32::try_from(policy.lease.num_milliseconds() / 3).unwrap_or(u32::MAX);
-        let operators = Arc::default();
-        let coordinator = Self { commands, watch, turns, db, wait_ms_max, operators };
+        let coordinator = Self {
+            commands,
+            watch,
+            turns,
+            db,
+            wait_ms_max,
+            task_timeout_secs: policy.task_timeout_secs,
+            operators: Arc::default(),
+        };
         Ok((coordinator, leases, engine.run(queue, stop)))
     }
 
@@ -168,6 +177,11 @@ impl Coordinator {
         self.commands.send(command).await.map_err(|_| Error::Stopping)?;
         // Whatever the answer, it says that the message is on disk: only the engine can give it.
         answer.await.map_err(|_| Error::Stopping)
+    }
+
+    /// The task timeout of a job that gives none.
+    pub fn task_timeout_secs(&self) -> u32 {
+        self.task_timeout_secs
     }
 
     /// A run's progress, or `None` when it has ended or is unknown.
@@ -220,6 +234,11 @@ impl Coordinator {
         }
         let found = nodes::operators(&self.db, &BTreeSet::from([node])).await?;
         let operator = found.get(&node).copied().ok_or(Error::NoNode)?;
+        if accounts::owns_server(&self.db, operator).await? {
+            // The queue keeps the order: it is heard before the node's message.
+            let command = Command::Trust { owner: operator };
+            self.commands.send(command).await.map_err(|_| Error::Stopping)?;
+        }
         self.known_operators().insert(node, operator);
         Ok(operator)
     }

@@ -89,6 +89,11 @@ impl Guard {
         Self { allow_private, ports: Ports::WEB }
     }
 
+    /// Whether the server's owner lets it reach private and loopback addresses.
+    pub const fn allows_private(self) -> bool {
+        self.allow_private
+    }
+
     /// Reaches these ports too, and no others.
     #[must_use]
     pub const fn with_ports(self, ports: Ports) -> Self {

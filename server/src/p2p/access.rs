@@ -26,16 +26,16 @@ pub async fn secrets<P: Port>(port: &P, live: &LiveLease, lease: Lease) -> Resul
     Ok(Found::Said(BlobReply::Secrets(secrets)))
 }
 
-/// What pulls the private image of a lease, and nothing else.
+/// What pulls the image of a lease from its registry, and nothing else.
 pub async fn pull_token<P: Port>(
     port: &P,
     live: &LiveLease,
     lease: Lease,
 ) -> Result<Found, Refusal> {
-    let Image::Private { reference, secret } = &container(live, lease)?.image else {
-        return Err(Refusal::never("the lease has no private image"));
+    let Image::Registry { image, secret } = &container(live, lease)?.image else {
+        return Err(Refusal::never("the lease has no image of a registry"));
     };
-    let token = port.pull_token(live.spec.workspace, secret, reference).await?;
+    let token = port.pull_token(live.spec.workspace, secret.as_ref(), image).await?;
     Ok(Found::Said(BlobReply::PullToken(token)))
 }
 
@@ -104,6 +104,7 @@ impl From<registry::Error> for Refusal {
             E::Reference(_)
             | E::PasswordsOnly(_)
             | E::Login(_)
+            | E::NotPublic { .. }
             | E::NoImage { .. }
             | E::Odd { .. }
             | E::Address { .. } => Self::never(error.to_string()),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use common::ids::{NodeId, RunId, WorkspaceId};
+use common::image::Pinned;
 use common::objects::Object;
 use common::protocol::{CacheFile, Orders};
 use common::secret::{Hidden, Secret, SecretId};
@@ -73,8 +74,8 @@ pub trait Port: Clone + Send + Sync + 'static {
     fn pull_token(
         &self,
         owner: WorkspaceId,
-        secret: &SecretId,
-        reference: &str,
+        secret: Option<&SecretId>,
+        image: &Pinned,
     ) -> impl Future<Output = Result<Option<Hidden>, registry::Error>> + Send;
 
     /// The files that were uploaded for a cache.
@@ -168,10 +169,10 @@ impl Port for Parts {
     async fn pull_token(
         &self,
         owner: WorkspaceId,
-        secret: &SecretId,
-        reference: &str,
+        secret: Option<&SecretId>,
+        image: &Pinned,
     ) -> Result<Option<Hidden>, registry::Error> {
-        self.registries.pull_token(owner, secret, reference).await
+        self.registries.pull_token(owner, secret, image).await
     }
 
     async fn cached(&self, whose: Whose) -> Result<Vec<CacheFile>, data::Error> {

@@ -47,7 +47,7 @@ pub async fn image<P: Port>(
         Image::Stored { digest, .. } => {
             stored(port, live, BlobKey::Image(*digest), *digest, from).await
         }
-        Image::Registry { .. } | Image::Private { .. } | Image::Binary => {
+        Image::Registry { .. } | Image::Local { .. } | Image::Binary => {
             Err(Refusal::never("the lease has no image in the server's bucket"))
         }
     }

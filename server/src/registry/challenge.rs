@@ -1,4 +1,13 @@
-//! What a registry asks of who comes without a token: `WWW-Authenticate: Bearer realm="…",…`.
+//! What a registry asks of who comes without a token: `WWW-Authenticate: Bearer realm="…",…`,
+//! and what its token service answers.
+
+use std::time::Duration;
+
+use common::secret::Hidden;
+use serde::Deserialize;
+
+/// What a token lives where its maker does not say, as the protocol has it.
+pub const LIFE: Duration = Duration::from_secs(60);
 
 /// Where tokens are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +35,19 @@ impl Challenge {
 
 pub fn is_basic(header: &str) -> bool {
     parameters(header, "basic").is_some()
+}
+
+/// Reads a token service's answer: the token under either name, or under both.
+pub fn made(answer: &[u8]) -> Option<(Option<Hidden>, Duration)> {
+    #[derive(Deserialize)]
+    struct Made {
+        token: Option<Hidden>,
+        access_token: Option<Hidden>,
+        expires_in: Option<u64>,
+    }
+    let made: Made = serde_json::from_slice(answer).ok()?;
+    let token = made.token.or(made.access_token)?;
+    Some((Some(token), made.expires_in.map_or(LIFE, Duration::from_secs)))
 }
 
 /// What follows the scheme.

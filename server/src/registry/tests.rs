@@ -66,17 +66,75 @@ async fn a_login_becomes_a_token_for_one_image_made_once() {
     keep(&door, host(&server), "me", "TOKEN").await;
     let (registries, image) = (&door.app.registries, format!("{}/team/app", host(&server)));
 
-    let pinned = registries.pin(door.workspace, &login(), &format!("{image}:1")).await.unwrap();
-    let token = registries.pull_token(door.workspace, &login(), &pinned).await.unwrap();
+    let pinned =
+        registries.pin(door.workspace, Some(&login()), &format!("{image}:1")).await.unwrap();
+    let token = registries.pull_token(door.workspace, Some(&login()), &pinned).await.unwrap();
 
-    assert_eq!(pinned, format!("{image}@{DIGEST}"));
+    assert_eq!(pinned.to_string(), format!("{image}@{DIGEST}"));
     assert_eq!(token, Some(Hidden("pull-only".to_owned())));
     let seen = server.seen.lock().unwrap().clone();
     let with_login: Vec<_> = seen.iter().filter(|head| head.contains("Basic ")).collect();
     assert_eq!(with_login.len(), 1, "the login goes to the token service only, and once");
     assert!(with_login[0].starts_with("GET /token"));
-    let missing = registries.pin(door.workspace, &login(), &format!("{image}:2")).await;
+    let missing = registries.pin(door.workspace, Some(&login()), &format!("{image}:2")).await;
     assert!(matches!(missing, Err(Error::NoImage { .. })), "{missing:?}");
+}
+
+/// A registry whose token service asks for nobody's name, with an image `team/app`.
+async fn public_registry(made: &'static [u8]) -> WebServer {
+    WebServer::start(move |head| {
+        let line = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let ask = format!(
+            r#"Bearer realm="http://{}/token",service="test""#,
+            line("host: ").unwrap_or_default()
+        );
+        if head.starts_with("GET /token?") {
+            answer("200 OK", &[], made)
+        } else if line("authorization: ") != Some("Bearer anybody") {
+            answer("401 Unauthorized", &[("www-authenticate", ask)], b"INTRANET-SECRET")
+        } else if head.contains("/v2/team/app/manifests/1 ") {
+            answer("200 OK", &[("docker-content-digest", DIGEST.to_owned())], b"")
+        } else {
+            answer("404 Not Found", &[], b"INTRANET-SECRET")
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_image_for_anybody_is_pinned_without_a_login() {
+    let door = Door::open().await;
+    for made in [
+        &br#"{"token":"anybody"}"#[..],
+        br#"{"access_token":"anybody"}"#,
+        br#"{"token":"anybody","access_token":"anybody","expires_in":60}"#,
+    ] {
+        let server = public_registry(made).await;
+        let (registries, image) = (&door.app.registries, format!("{}/team/app", host(&server)));
+
+        let pinned = registries.pin(door.workspace, None, &format!("{image}:1")).await.unwrap();
+        let token = registries.pull_token(door.workspace, None, &pinned).await.unwrap();
+
+        assert_eq!(pinned.to_string(), format!("{image}@{DIGEST}"));
+        assert_eq!(token, Some(Hidden("anybody".to_owned())));
+        assert!(!server.seen.lock().unwrap().iter().any(|head| head.contains("Basic")));
+        let missing = format!("{image}:2");
+        let missing = registries.pin(door.workspace, None, &missing).await.unwrap_err();
+        assert!(matches!(missing, Error::NoImage { .. }), "{missing:?}");
+        let text = missing.to_string();
+        assert!(text.contains("team/app:2") && !text.contains("SECRET"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_needs_a_login_says_so() {
+    let (door, server) = (Door::open().await, registry().await);
+
+    let image = format!("{}/team/app:1", host(&server));
+    let refused = door.app.registries.pin(door.workspace, None, &image).await.unwrap_err();
+
+    assert!(matches!(refused, Error::NotPublic { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("private_image"), "{refused}");
 }
 
 #[tokio::test]
@@ -86,8 +144,9 @@ async fn a_wrong_login_and_another_workspace_get_nothing() {
     let image = format!("{}/team/app:1", host(&server));
     let stranger = WorkspaceId::new(uuid::Uuid::now_v7());
 
-    let wrong = door.app.registries.pin(door.workspace, &login(), &image).await;
-    let theirs = door.app.registries.pull_token(stranger, &login(), &image).await;
+    let wrong = door.app.registries.pin(door.workspace, Some(&login()), &image).await;
+    let pinned = format!("{}/team/app@{DIGEST}", host(&server)).parse().unwrap();
+    let theirs = door.app.registries.pull_token(stranger, Some(&login()), &pinned).await;
 
     assert!(matches!(wrong, Err(Error::Login(_))), "{wrong:?}");
     assert!(matches!(theirs, Err(Error::Secret(secrets::Error::NotFound(_)))), "{theirs:?}");
@@ -104,7 +163,8 @@ async fn a_registry_of_passwords_is_refused_with_what_to_do() {
     keep(&door, host(&server), "me", "TOKEN").await;
 
     let image = format!("{}/team/app:1", host(&server));
-    let refused = door.app.registries.pin(door.workspace, &login(), &image).await.unwrap_err();
+    let refused =
+        door.app.registries.pin(door.workspace, Some(&login()), &image).await.unwrap_err();
 
     assert!(refused.to_string().contains("fanfold image push"), "{refused}");
     assert!(server.seen.lock().unwrap().iter().all(|head| !head.contains("authorization")));
@@ -116,10 +176,13 @@ async fn no_registry_and_no_token_service_leads_inside() {
     let closed = Registries::new(door.app.secrets.clone(), Guard::new(false));
     for host in [host(&server), "10.0.0.1", "169.254.169.254", "localhost:1", "1.1.1.1:22"] {
         keep(&door, host, "me", "TOKEN").await;
-        let refused = closed.pin(door.workspace, &login(), &format!("{host}/team/app:1")).await;
-        assert!(matches!(refused, Err(Error::Address { .. })), "{host}: {refused:?}");
+        for secret in [Some(&login()), None] {
+            let refused = closed.pin(door.workspace, secret, &format!("{host}/team/app:1")).await;
+            assert!(matches!(refused, Err(Error::Address { .. })), "{host}: {refused:?}");
+        }
     }
-    let image = Reference::parse("registry.example/team/app:1").unwrap();
+    assert!(server.seen.lock().unwrap().is_empty());
+    let image = "registry.example/team/app:1".parse().unwrap();
     let realm = |realm: &str| {
         let challenge = Challenge { realm: realm.to_owned(), service: None };
         closed.inner.realm(&image, &challenge)
@@ -149,7 +212,7 @@ async fn the_login_follows_no_redirect() {
     keep(&door, host(&server), "me", "TOKEN").await;
 
     let image = format!("{}/team/app:1", host(&server));
-    let refused = door.app.registries.pin(door.workspace, &login(), &image).await;
+    let refused = door.app.registries.pin(door.workspace, Some(&login()), &image).await;
 
     assert!(matches!(refused, Err(Error::Odd { .. })), "{refused:?}");
     assert!(trap.seen.lock().unwrap().is_empty());
@@ -161,8 +224,9 @@ async fn a_login_goes_to_its_own_registry_only() {
     keep(&door, "registry.example", "me", "TOKEN").await;
     let image = format!("{}/team/app:1", host(&server));
 
-    let pinned = door.app.registries.pin(door.workspace, &login(), &image).await;
-    let token = door.app.registries.pull_token(door.workspace, &login(), &image).await;
+    let pinned = door.app.registries.pin(door.workspace, Some(&login()), &image).await;
+    let at = format!("{}/team/app@{DIGEST}", host(&server)).parse().unwrap();
+    let token = door.app.registries.pull_token(door.workspace, Some(&login()), &at).await;
 
     for refused in [pinned.map(drop), token.map(drop)] {
         assert!(

@@ -29,6 +29,7 @@ pub struct Model {
     pub received_us: Option<i64>,
     pub running_us: Option<i64>,
     pub ended_us: i64,
+    pub price: i64,
     /// Where the node has sent one; it names no results.
     pub receipt: Option<Vec<u8>>,
     pub signature: Option<Vec<u8>>,
@@ -74,6 +75,7 @@ fn row(ended: &TaskRecord) -> Result<ActiveModel, DbErr> {
         received_us: Set(ended.received_at.map(micros)),
         running_us: Set(ended.running_at.map(micros)),
         ended_us: Set(micros(ended.ended_at.ok_or_else(missing)?)),
+        price: Set(ended.price.units()),
         receipt: Set(receipt),
         signature: Set(signature),
         error: Set(ended.error.as_deref().map(storable)),
@@ -92,7 +94,7 @@ pub(super) fn view(row: Model) -> Result<TaskView, DbErr> {
         received_at: row.received_us.map(time),
         running_at: row.running_us.map(time),
         ended_at: Some(time(row.ended_us)),
-        price: Credits::ZERO,
+        price: Credits::from_units(row.price).ok_or_else(|| corrupt("price"))?,
         head: row.receipt.as_deref().and_then(ReceiptHead::read),
         error: row.error,
     })

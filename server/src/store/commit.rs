@@ -5,7 +5,7 @@ use sea_orm::DbErr;
 
 use super::booked::{self, Booked};
 use super::{
-    Db, attempts, begin, chunk_tables, devices, ledger, logs, runs, set_aside, tasks, wallet,
+    Db, attempts, begin, chunk_tables, devices, ledger, logs, runs, set_aside, tasks, trust, wallet,
 };
 
 /// Stores the changes, and what was booked among them, all or nothing.
@@ -19,6 +19,8 @@ pub async fn commit(db: &Db, changes: &Changes, booked: &[Booked]) -> Result<(),
     tasks::put(&tx, &changes.tasks).await?;
     attempts::insert(&tx, &changes.attempts).await?;
     devices::put(&tx, &changes.devices).await?;
+    trust::put_windows(&tx, &changes.windows).await?;
+    trust::put_records(&tx, &changes.operators).await?;
     ledger::insert_transfers(&tx, &changes.transfers).await?;
     ledger::put_balances(&tx, &changes.balances).await?;
     wallet::insert_lines(&tx, &changes.lines).await?;
@@ -69,13 +71,13 @@ pub(in crate::store) mod tests {
         }
     }
 
-    fn table(chunks: u64) -> ChunkTable {
+    pub fn table(chunks: u64) -> ChunkTable {
         let object =
             Object { name: "o".to_owned(), size: chunks * 10, place: Place::Empty, version: None };
         ChunkTable::every(Objects::pack(&[object]).unwrap(), 10).unwrap()
     }
 
-    fn sync(receipts: Vec<(Receipt, SignedReceipt)>, logs: Vec<LogBatch>) -> CheckedSync {
+    pub fn sync(receipts: Vec<(Receipt, SignedReceipt)>, logs: Vec<LogBatch>) -> CheckedSync {
         let sync = Sync {
             incarnation: 1,
             token: None,

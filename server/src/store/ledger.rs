@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use common::credits::Credits;
 use common::ids::{RunId, WorkspaceId};
 use common::ledger::{Account, Kind, Ledger, Transfer};
+use common::task::Lease;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
@@ -48,6 +49,7 @@ pub(super) mod transfers {
         pub run: Option<Uuid>,
         pub stage: Option<i16>,
         pub idx: Option<i64>,
+        pub attempt: Option<i32>,
         pub at_us: i64,
         pub request: Option<Uuid>,
     }
@@ -98,8 +100,9 @@ pub(super) async fn insert_transfers(
                 units: Set(transfer.amount.units()),
                 kind: Set(transfer.kind.as_str().to_owned()),
                 run: Set(transfer.run.map(RunId::uuid)),
-                stage: Set(transfer.task.map(|task| task.stage.number())),
-                idx: Set(transfer.task.map(|task| task.index.into())),
+                stage: Set(transfer.lease.map(|lease| lease.task.stage.number())),
+                idx: Set(transfer.lease.map(|lease| lease.task.index.into())),
+                attempt: Set(transfer.lease.map(attempt)),
                 at_us: Set(micros(transfer.at)),
                 request: Set(transfer.request),
             }
@@ -157,7 +160,10 @@ pub(super) async fn of_run(db: &impl ConnectionTrait, run: RunId) -> Result<RunB
     let (held, captured, voided): (i64, i64, i64) =
         (sum(Kind::Hold), sum(Kind::Capture), sum(Kind::Void));
     Ok(RunBooks {
-        owner: sums.first().map(|(_, owner, _)| WorkspaceId::new(*owner)),
+        owner: sums
+            .iter()
+            .find(|(kind, ..)| kind == Kind::Hold.as_str())
+            .map(|(_, owner, _)| WorkspaceId::new(*owner)),
         held: Credits::from_units(held - captured - voided).unwrap_or_default(),
         captured: Credits::from_units(captured).unwrap_or_default(),
     })
@@ -182,6 +188,10 @@ pub(super) async fn accounts_of(
         .filter(accounts::Column::Owner.eq(owner.uuid()));
     let rows = own.all(db).await?;
     rows.iter().map(balance).collect()
+}
+
+fn attempt(lease: Lease) -> i32 {
+    i32::try_from(lease.attempt).unwrap_or(i32::MAX)
 }
 
 fn key(account: Account) -> (i16, Uuid) {

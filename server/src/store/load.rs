@@ -11,7 +11,7 @@ use common::market::{Run, RunRecord, Stored, TableKind, TaskRecord, Unreadable};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::rows::UnreadableRow;
-use super::{chunk_tables, ledger, nodes, runs, set_aside, tasks, wallet};
+use super::{chunk_tables, ledger, nodes, runs, set_aside, tasks, trust, wallet};
 
 /// Reads what the market needs in memory. The cost grows with what is unfinished, not with what
 /// waits or has ended.
@@ -48,7 +48,8 @@ pub async fn load(db: &impl ConnectionTrait) -> Result<Stored, DbErr> {
         .collect();
     let holders: BTreeSet<NodeId> = tasks.iter().filter_map(|task| task.node).collect();
     let operators = nodes::operators(db, &holders).await?;
-    Ok(Stored { runs, unreadable, tasks, operators, ledger, statements })
+    let (records, windows) = (trust::records(db).await?, trust::windows(db).await?);
+    Ok(Stored { runs, unreadable, tasks, operators, ledger, statements, records, windows })
 }
 
 /// The unfinished runs of which something cannot be read.

@@ -39,6 +39,7 @@ pub mod tasks;
 pub mod templates;
 #[cfg(test)]
 pub mod testing;
+mod trust;
 pub mod usage;
 pub mod wallet;
 

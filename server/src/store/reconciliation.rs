@@ -16,7 +16,7 @@ pub struct Reconciliation {
 }
 
 /// What must be so, and a query that counts what is not.
-const CHECKS: [(&str, &str); 10] = [
+const CHECKS: [(&str, &str); 11] = [
     (
         "every balance is the sum of its transfers",
         "SELECT COUNT(*) AS n FROM (SELECT kind, owner, SUM(units) AS rest FROM (\
@@ -41,11 +41,20 @@ const CHECKS: [(&str, &str); 10] = [
          GROUP BY owner) AS sums WHERE rest <> 0",
     ),
     (
-        "every accepted task was paid its price, once, and nothing else was",
-        "SELECT COUNT(*) AS n FROM (SELECT run, stage, idx, SUM(units) AS rest FROM (\
-         SELECT run, stage, idx, price AS units FROM tasks WHERE price <> 0 \
-         UNION ALL SELECT run, stage, idx, -units FROM transfers WHERE kind = 'capture') AS paid \
-         GROUP BY run, stage, idx) AS sums WHERE rest <> 0",
+        "every attempt was paid its price, once, and nothing else was",
+        "SELECT COUNT(*) AS n FROM (SELECT run, stage, idx, attempt, SUM(units) AS rest FROM (\
+         SELECT run, stage, idx, attempt, price AS units FROM tasks WHERE price <> 0 \
+         UNION ALL SELECT run, stage, idx, attempt, price FROM attempts WHERE price <> 0 \
+         UNION ALL SELECT run, stage, idx, attempt, -units FROM transfers \
+         WHERE kind = 'capture') AS paid \
+         GROUP BY run, stage, idx, attempt) AS sums WHERE rest <> 0",
+    ),
+    (
+        "every run cost what its attempts were paid",
+        "SELECT COUNT(*) AS n FROM (SELECT run, SUM(units) AS rest FROM (\
+         SELECT id AS run, captured AS units FROM runs \
+         UNION ALL SELECT run, -units FROM transfers WHERE kind = 'capture') AS cost \
+         GROUP BY run) AS sums WHERE rest <> 0",
     ),
     (
         "every ended run cost what its line of the statement says",

@@ -68,7 +68,41 @@ pub async fn due(db: &impl ConnectionTrait, then: DateTime<Utc>) -> Result<Optio
         return Ok(None);
     };
     let captures = part().filter(T::Number.lte(through)).filter(T::Kind.eq(Kind::Capture.as_str()));
-    Ok(Some(Release { after, through, shares: shares(db, captures).await? }))
+    let mut shares = shares(db, captures.clone()).await?;
+    for reversal in reversals(db, after).await? {
+        let reversed = captures
+            .clone()
+            .filter(T::Number.lt(reversal.number))
+            .filter(T::Run.eq(reversal.run))
+            .filter(T::ToOwner.eq(reversal.from_owner));
+        for (operator, amount) in self::shares(db, reversed).await? {
+            if let Some((_, share)) = shares.iter_mut().find(|(of, _)| *of == operator) {
+                *share = share.saturating_sub(amount);
+            }
+        }
+    }
+    shares.retain(|(_, share)| !share.is_zero());
+    Ok(Some(Release { after, through, shares }))
+}
+
+#[derive(FromQueryResult)]
+struct Reversal {
+    number: i64,
+    run: Option<Uuid>,
+    from_owner: Uuid,
+}
+
+/// What was taken back after this transfer: the captures of a run and an operator before it are
+/// not given any more.
+async fn reversals(db: &impl ConnectionTrait, after: i64) -> Result<Vec<Reversal>, DbErr> {
+    Transfers::find()
+        .select_only()
+        .columns([T::Number, T::Run, T::FromOwner])
+        .filter(T::Number.gt(after))
+        .filter(T::Kind.eq(Kind::Reversal.as_str()))
+        .into_model()
+        .all(db)
+        .await
 }
 
 async fn shares(

@@ -41,9 +41,12 @@ pub struct Model {
     /// Its data has been deleted from the bucket.
     pub purged: bool,
     pub template: String,
-    /// What its accepted tasks used.
+    /// What its paid attempts used.
     pub cpu_ms: i64,
     pub memory_mib_ms: i64,
+    /// Accepted process tasks without results.
+    pub empty: i64,
+    pub warning: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -65,8 +68,12 @@ pub struct RunView {
     pub chunks_done: u32,
     /// What one of its tasks was estimated to cost; zero where its spec cannot be read.
     pub task_estimate: Credits,
-    /// The exact sum of the prices of its accepted tasks.
+    /// The exact sum of the prices of its attempts.
     pub price: Credits,
+    /// Accepted process tasks without results.
+    pub empty: u32,
+    /// What its customer should know, though it went on.
+    pub warning: Option<String>,
     pub error: Option<String>,
 }
 
@@ -175,6 +182,8 @@ fn record(row: &Model) -> Result<RunRecord, DbErr> {
             memory_mib_ms: row.memory_mib_ms.unsigned_abs(),
             ..Usage::default()
         },
+        empty: view.empty,
+        warning: view.warning,
         error: view.error,
     })
 }
@@ -203,6 +212,8 @@ pub(super) async fn put(
                         Column::Captured,
                         Column::CpuMs,
                         Column::MemoryMibMs,
+                        Column::Empty,
+                        Column::Warning,
                         Column::Error,
                         Column::EndedUs,
                     ])
@@ -235,6 +246,8 @@ fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
         template: Set(storable(&record.spec.template)),
         cpu_ms: Set(i64::try_from(record.usage.cpu_ms).unwrap_or(i64::MAX)),
         memory_mib_ms: Set(i64::try_from(record.usage.memory_mib_ms).unwrap_or(i64::MAX)),
+        empty: Set(record.empty.into()),
+        warning: Set(record.warning.clone()),
     })
 }
 
@@ -267,6 +280,8 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
         chunks_done: count(row.chunks_done)?,
         task_estimate,
         price: Credits::from_units(row.captured).ok_or_else(|| corrupt("price"))?,
+        empty: count(row.empty)?,
+        warning: row.warning.clone(),
         error: row.error.clone(),
     })
 }

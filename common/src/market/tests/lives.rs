@@ -84,10 +84,14 @@ fn a_hold_grows_with_a_task_that_runs_long_and_not_with_one_that_waits() {
     market.tick(at(49));
     assert_eq!(market.run(RUN).unwrap().held(), cost(60));
 
+    // It has not run before the last message in which it did not.
     hear(&mut market, 0, holds(&[(lease(0, 1), 49)]), 49);
     market.tick(at(49));
+    assert_eq!(market.run(RUN).unwrap().held(), cost(60));
+    hear(&mut market, 0, holds(&[(lease(0, 1), 70)]), 70);
+    market.tick(at(70));
 
-    assert!(market.run(RUN).unwrap().held() > cost(49 + 30));
+    assert!(market.run(RUN).unwrap().held() > cost(50 + 30));
 }
 
 #[test]
@@ -103,7 +107,8 @@ fn a_run_ends_when_its_wallet_cannot_pay_for_a_longer_task() {
 
     let ended = market.drain().runs.pop().unwrap();
     assert!(ended.error.unwrap().contains("longer than the wallet can pay for"));
-    assert_eq!(market.balance(Account::Available(CUSTOMER)), credits("0.02"));
+    let left = credits("0.02").checked_sub(cost(50)).unwrap();
+    assert_eq!(market.balance(Account::Available(CUSTOMER)), left);
 }
 
 #[test]
@@ -205,4 +210,24 @@ fn a_dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
     hear(&mut market, 0, succeeds(lease(0, 1)), 101);
 
     assert_eq!(market.run(RUN).unwrap().active.len(), 2);
+}
+
+#[test]
+fn an_image_that_one_node_cannot_pull_is_tried_on_others_and_not_for_ever() {
+    let mut market = processing(1, Limits::default());
+    (0..4).for_each(|n| hear(&mut market, n, holds(&[]), 0));
+    let mut tried = Vec::new();
+    for attempt in 1..=3 {
+        let held = lease(0, attempt);
+        let holder = (0..4).find(|n| leased(&market, *n) == [held]).unwrap();
+        assert!(!tried.contains(&holder), "{tried:?}");
+        tried.push(holder);
+        let message = "the registry r.example cannot be reached".to_owned();
+        let outcome = Outcome::Failed { failure: Failure::Registry, message };
+        hear(&mut market, holder, ends(held, outcome, Usage::default()), 1);
+    }
+
+    let changes = market.drain();
+    assert_eq!(changes.ended, [Ended { run: RUN, state: RunState::Failed }]);
+    assert!(changes.runs[0].error.as_ref().unwrap().contains("its image cannot be pulled"));
 }

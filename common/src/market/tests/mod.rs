@@ -1,5 +1,7 @@
 //! What scenarios of a few lines are built from.
 
+mod bills;
+mod checks;
 mod disk;
 mod gpus;
 mod health;
@@ -9,6 +11,7 @@ mod order;
 mod placement;
 mod set_aside;
 mod terms;
+mod trust;
 
 use std::sync::Arc;
 
@@ -100,6 +103,7 @@ fn cost(secs: u64) -> Credits {
 
 fn funded(amount: &str) -> Market {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+    market.trust(OPERATOR);
     market.grant(CUSTOMER, credits(amount), "gift", at(0)).unwrap();
     market
 }
@@ -190,7 +194,6 @@ fn stored(changes: Changes) -> Stored {
         operators: changes.tasks.iter().filter_map(|t| t.node).map(|n| (n, OPERATOR)).collect(),
         tasks: changes.tasks,
         ledger: Ledger::load(balances, changes.transfers.len() as u64),
-        statements: BTreeMap::new(),
-        unreadable: Vec::new(),
+        ..Stored::default()
     }
 }

@@ -97,7 +97,7 @@ fn faults_in_a_row_set_a_node_aside_for_a_while() {
 
 #[test]
 fn a_task_past_its_timeout_is_taken_from_a_node_that_does_not_end_it() {
-    let mut market = processing(1, Limits { task_timeout_secs: Some(5), ..Limits::default() });
+    let mut market = processing(1, Limits { task_timeout_secs: 5, ..Limits::default() });
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 1);
     hear(&mut market, 0, holds(&[(lease(0, 1), 29)]), 29);
@@ -219,7 +219,7 @@ fn a_restart_of_the_server_takes_no_long_task_from_its_node() {
 
     let mut market = Market::load(Policy::default(), stored(market.drain()), at(later));
     market.tick(at(later));
-    hear(&mut market, 0, holds(&[(lease(0, 1), 10_000)]), later + 1);
+    hear(&mut market, 0, holds(&[(lease(0, 1), 3_000)]), later + 1);
     market.tick(at(later + 2));
 
     assert_eq!(leased(&market, 0), [lease(0, 1)]);

@@ -4,7 +4,6 @@ use common::credits::Credits;
 
 use super::{CHAOS_SECS, Event, World};
 use crate::customer;
-use crate::donor::Temper;
 
 impl World {
     /// Writes down the misfortunes to come.
@@ -72,7 +71,7 @@ impl World {
         self.healed = true;
         for node in 0..u32::try_from(self.donors.len()).expect("a few") {
             let donor = &mut self.donors[node as usize];
-            donor.temper = Temper::Honest;
+            donor.become_honest();
             donor.silent_until = self.now;
             donor.start_anew(&mut self.random);
             self.set_timer(node, 1);

@@ -18,6 +18,7 @@ use crate::attempt::Tools;
 use crate::caches::Mounted;
 use crate::runtime::{self, Folders};
 use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, tools};
+use crate::users::{IdRange, Jobs};
 
 #[path = "tests/tenants.rs"]
 mod tenants;
@@ -323,20 +324,69 @@ async fn a_stored_image_is_loaded_once_and_brings_no_names() {
 }
 
 #[tokio::test]
-async fn an_image_in_the_way_of_the_contract_is_the_customers_fault() {
+async fn a_volume_in_the_way_of_the_contract_is_refused_before_a_container_is_made() {
     let Some(bench) = Bench::new().await else { return };
-    for volumes in [r#""/opt/fanfold/app""#, r#""/opt/fanfold/app/x""#] {
+    for volumes in [r#""/opt/fanfold/app""#, r#""/opt/fanfold/app/x""#, r#""/proc""#, r#""/dev""#] {
         let own = format!("fanfold-test/odd:{}", uuid::Uuid::new_v4().simple());
         import(&bench.docker().client, &own, volumes).await;
-        let launch = bench.launch(lease(Stage::Process, 0), "");
-        let image = bench.image(&From::Registry { reference: own.clone() }).await.unwrap();
 
-        let result =
-            bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await;
+        let result = bench.image(&From::Local { name: own.clone() }).await;
 
         forget(&bench.docker().client, &own).await;
         assert!(matches!(result, Err(Error::Unusable(_))), "{volumes}: {result:?}");
     }
+}
+
+#[tokio::test]
+async fn what_only_the_engine_finds_wrong_with_an_image_is_the_customers_fault() {
+    let Some(bench) = Bench::new().await else { return };
+    let launch = bench.launch(lease(Stage::Process, 0), "");
+    let mut image = bench.image(&From::Binary).await.unwrap();
+    // As if the check before had let it through.
+    image.volumes = vec!["/proc".to_owned()];
+
+    let result = bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await;
+
+    assert!(matches!(result, Err(Error::Unusable(_))), "{result:?}");
+    let missing = Launch { commands: vec![vec!["no-such-program".into()]], ..launch };
+    image.volumes.clear();
+    let result =
+        bench.docker().whole(&missing, &image, &bench.tools.logs, || {}, &bench.stop).await;
+    let Err(Error::Unusable(message)) = result else { panic!("{result:?}") };
+    assert!(message.contains("no program \"no-such-program\""), "{message}");
+}
+
+#[tokio::test]
+async fn what_no_container_can_have_is_the_nodes_fault() {
+    let Some(bench) = Bench::new().await else { return };
+    bench.docker().probe(bench.dir.path()).await.unwrap();
+    let mut launch = bench.launch(lease(Stage::Process, 0), "");
+    let image = bench.image(&From::Binary).await.unwrap();
+    launch.mounts[0].host = bench.dir.path().join("gone");
+
+    let result = bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await;
+
+    assert!(matches!(result, Err(Error::Engine { .. })), "{result:?}");
+    assert_eq!(bench.docker().remove_leftovers().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_image_of_the_machines_owner_is_used_only_where_he_lends_it() {
+    let Some(bench) = Bench::new().await else { return };
+    let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
+    import(&bench.docker().client, &own, r#""/data""#).await;
+    let images = Images::new(crate::guard::Guard::new(true), false);
+    let home = crate::home::Home::open(&bench.dir.path().join("closed")).unwrap();
+    let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
+    let closed = Docker::connect(home.label(), users, images).await.unwrap();
+
+    let lent = bench.image(&From::Local { name: own.clone() }).await;
+    let refused = closed.local(&own).await;
+
+    forget(&bench.docker().client, &own).await;
+    lent.unwrap();
+    let Err(Error::Unusable(message)) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("fanfold image push"), "{message}");
 }
 
 async fn forget(client: &Client, name: &str) {

@@ -224,6 +224,7 @@ impl Listener {
                 "runId": event.run,
                 "chunks": progress.chunks,
                 "chunksDone": progress.chunks_done,
+                "tasksWithoutResults": progress.tasks_without_results,
                 "tasksRunning": progress.tasks_running,
                 "nodesBusy": progress.nodes_busy,
                 "spent": progress.spent,

@@ -172,12 +172,18 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
         (waiting.silent, "silent"),
         (waiting.aside, "set aside for this workspace after faults in a row with its tasks"),
         (waiting.failed_probe, "set aside because the server's probe of them failed"),
+        (
+            waiting.barred,
+            "set aside because their operators have given false results to this workspace",
+        ),
+        (waiting.disputed, "set aside until a third node has checked their results for this job"),
         (waiting.elsewhere, "outside the job's regions"),
         (waiting.too_few_cpus, "too small: too few vCPUs"),
         (waiting.too_little_memory, "too small: too little memory"),
         (waiting.too_little_disk, disk.as_str()),
         (waiting.without_gpu, "without the GPU that it asks for"),
         (waiting.busy, "busy"),
+        (waiting.new, "of operators that are new here and have their share of the job"),
         (waiting.failed_there, "where every waiting task has failed before"),
     ] {
         if nodes > 0 {

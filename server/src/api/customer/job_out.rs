@@ -68,6 +68,10 @@ pub struct JobOut {
     /// Whole credits, rounded up, if each task uses all that it may; 0 until the chunks are known.
     num_units_estimation: String,
     num_chunks: u32,
+    /// Tasks that were accepted and gave no results.
+    tasks_without_results: u32,
+    /// What its customer should know of a run that went on; empty where there is nothing.
+    warning: String,
     error_message: String,
 }
 
@@ -160,6 +164,8 @@ impl JobOut {
             payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
             num_units_estimation: estimate.rounded_up().to_string(),
             num_chunks: run.as_ref().and_then(|run| run.chunks).unwrap_or(0),
+            tasks_without_results: run.as_ref().map_or(0, |run| run.empty),
+            warning: run.as_ref().and_then(|run| run.warning.clone()).unwrap_or_default(),
             error_message: run.and_then(|run| run.error).unwrap_or_default(),
             name: job.name,
             description: job.description,

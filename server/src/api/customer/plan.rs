@@ -1,6 +1,7 @@
 //! From a draft to a run's spec: tags become packages at fixed bytes, descriptors become places.
 
 use common::ids::{PackageId, WorkspaceId};
+use common::image;
 use common::package::config::JobConfig;
 use common::package::descriptor::DataPlace;
 use common::package::engine;
@@ -51,7 +52,7 @@ pub async fn pin(app: &App, caller: &Caller, job: &Job, config: JobConfig) -> Re
         partition,
         process,
         assemble,
-        limits: config.limits(),
+        limits: config.limits(app.coordinator.task_timeout_secs()),
         terms: Terms {
             start_at: job.start_at,
             priority: job.priority,
@@ -268,8 +269,7 @@ async fn container(
         Platform::Docker { container, private } => {
             match images::find(&app.db, package.workspace, container).await? {
                 Some(image) => Image::Stored { reference: image.reference, digest: image.digest },
-                None if *private => private_image(app, job, &package, container, &name).await?,
-                None => Image::Registry { reference: container.clone() },
+                None => registry_image(app, job, &package, container, *private, &name).await?,
             }
         }
     };
@@ -316,22 +316,26 @@ async fn check_secrets(app: &App, job: &Job, ids: &[String], name: &str) -> Resu
     Ok(())
 }
 
-/// A private image at its digest, pulled with the login that came with the package.
-async fn private_image(
+/// An image at the digest that its name means now; a private one with the login that came with
+/// the package.
+async fn registry_image(
     app: &App,
     job: &Job,
     package: &Package,
     container: &str,
+    private: bool,
     name: &str,
 ) -> Result<Image> {
-    let refused =
-        |why: String| Error::NotNow(format!("{name}: its private image {container:?}: {why}"));
-    if package.workspace != job.workspace {
+    if let (false, Some(local)) = (private, image::local_name(container)) {
+        return Ok(Image::Local { name: local.to_owned() });
+    }
+    let refused = |why: String| Error::NotNow(format!("{name}: its image {container:?}: {why}"));
+    if private && package.workspace != job.workspace {
         return Err(refused("another workspace's login to it is not lent out".to_owned()));
     }
-    let secret = image_login::id(&package.manifest);
-    match app.registries.pin(job.workspace, &secret, container).await {
-        Ok(reference) => Ok(Image::Private { reference, secret }),
+    let secret = private.then(|| image_login::id(&package.manifest));
+    match app.registries.pin(job.workspace, secret.as_ref(), container).await {
+        Ok(image) => Ok(Image::Registry { image, secret }),
         Err(registry::Error::Secret(secrets::Error::NotFound(_))) => Err(refused(
             "there is no login for it: push the package with a username and token, or push the \
              image itself (`fanfold image push`)"

@@ -1,9 +1,10 @@
 //! What a job will cost, said before it runs.
 
 use common::credits::Credits;
-use common::price::{TASK_SECS_ASSUMED, estimate, price};
+use common::price::{estimate, price};
 use common::resources::Usage;
 use common::spec::{Partition, Partitioner, RunSpec, Source};
+use common::task::Stage;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,7 +31,8 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// The price of a job's tasks, each using all that it may for as long as it may. What is charged
-/// in the end is what was used, and only for tasks whose results were accepted.
+/// in the end is what was used: by tasks whose results were accepted, and by attempts that failed
+/// through the job's own code, data or limits.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quote {
@@ -40,11 +42,14 @@ pub struct Quote {
     #[schema(value_type = String)]
     task_hour_price: Credits,
     task_secs: u32,
-    /// Whether the job's own limit was taken, and not an assumption.
+    /// Whether the job's own task timeout was taken, and not the server's default.
     task_secs_is_limit: bool,
     #[schema(value_type = String)]
     task_price: Credits,
-    /// For all chunks; `None` where they are not known.
+    /// For a partitioner and an assembler of the customer's own; built-in ones are free.
+    #[schema(value_type = String)]
+    single_price: Credits,
+    /// For all chunks, the partitioner and the assembler; `None` where the chunks are not known.
     #[schema(value_type = Option<String>)]
     total: Option<Credits>,
     #[schema(value_type = String)]
@@ -84,19 +89,26 @@ async fn estimation(id: Segment, call: Call) -> Result<EstimationOut> {
 pub async fn of(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result<Quote> {
     let chunks = chunks(app, caller, job, spec).await?;
     let needs = spec.process.needs;
-    let limit = spec.limits.task_timeout_secs;
-    let task_price = estimate(needs, limit);
-    let total = chunks.map(|chunks| task_price.saturating_mul(chunks));
+    let task_secs = spec.limits.task_timeout_secs;
+    let task_price = estimate(needs, task_secs);
+    let single_price = [Stage::Partition, Stage::Assemble]
+        .into_iter()
+        .filter_map(|stage| spec.container(stage))
+        .map(|container| estimate(container.needs, task_secs))
+        .fold(Credits::ZERO, Credits::saturating_add);
+    let of_chunks = |chunks| task_price.saturating_mul(chunks).saturating_add(single_price);
+    let total = chunks.map(of_chunks);
     let available = wallet::balance(&app.db, caller.workspace).await?.available;
     Ok(Quote {
         chunks,
         task_hour_price: price(Usage::full(needs, MS_PER_HOUR)),
-        task_secs: limit.unwrap_or(TASK_SECS_ASSUMED),
-        task_secs_is_limit: limit.is_some(),
+        task_secs,
+        task_secs_is_limit: job.config().task_timeout_secs.is_some_and(|secs| secs > 0),
         task_price,
+        single_price,
         total,
         available,
-        affordable: total.unwrap_or(task_price) <= available,
+        affordable: total.unwrap_or(of_chunks(1)) <= available,
     })
 }
 

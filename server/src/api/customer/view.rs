@@ -142,6 +142,8 @@ struct ProgressOut {
     state: &'static str,
     chunks: u32,
     chunks_done: u32,
+    /// Tasks that were accepted and gave no results.
+    tasks_without_results: u32,
     tasks_running: u32,
     nodes_busy: u32,
     /// A decimal with eight places, as a text.
@@ -161,6 +163,8 @@ async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
         state: job_out::state_of(run.as_ref()),
         chunks: live.map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),
         chunks_done: live.map_or(stored(|run| run.chunks_done), |live| live.chunks_done),
+        tasks_without_results: live
+            .map_or(stored(|run| run.empty), |live| live.tasks_without_results),
         tasks_running: live.map_or(0, |live| live.tasks_running),
         nodes_busy: live.map_or(0, |live| live.nodes_busy),
         spent: match (live, &run) {

@@ -1,11 +1,16 @@
 //! Every way that money moves, on every database: the books are right, and what is changed behind
 //! their back is found.
 
+use std::sync::Arc;
+
+use chrono::TimeDelta;
 use common::credits::Credits;
 use common::digest::Digest;
 use common::exchange::Terms;
-use common::ids::{RedemptionId, RequestId, RunId, UserId, WorkspaceId};
-use common::market::{Cause, Market, Movement};
+use common::ids::{NodeId, RedemptionId, RequestId, RunId, UserId, WorkspaceId};
+use common::market::{Cause, Checks, Market, Movement, Policy};
+use common::protocol::{Orders, Outcome, Output, Receipt, SignedReceipt};
+use common::resources::Usage;
 use common::wallet::{PayoutState, State, TopUpState};
 use uuid::Uuid;
 
@@ -13,12 +18,12 @@ use super::*;
 use crate::clock;
 use crate::store::booked::Booked;
 use crate::store::commit::commit;
-use crate::store::commit::tests::half_done;
+use crate::store::commit::tests::{half_done, sync, table};
 use crate::store::coupons::{self, Coupon, Redemption};
 use crate::store::requests::{self, Request, Step, Whose};
-use crate::store::testing::databases;
+use crate::store::testing::{databases, spec};
 use crate::store::usage::{self, Month};
-use crate::store::{releases, wallet};
+use crate::store::{load, nodes, releases, wallet};
 
 fn request<S: State>(owner: WorkspaceId, amount: Credits, state: S) -> Request<S> {
     let (currency, rate) = ("USD".parse().unwrap(), "0.03311".parse().unwrap());
@@ -96,7 +101,7 @@ async fn the_books_of_every_kind_of_movement_add_up() {
         book(db, &mut market, owner, credits("200"), cause, Booked::TopUp(step)).await.unwrap();
 
         // What was earned comes in once, and goes out.
-        let due = releases::due(db, clock::now() + chrono::TimeDelta::hours(1)).await.unwrap();
+        let due = releases::due(db, clock::now() + TimeDelta::hours(1)).await.unwrap();
         let due = due.unwrap();
         assert_eq!(due.shares, [(owner, spent)], "{}", fresh.name);
         assert_eq!(releases::due(db, due_before()).await.unwrap(), None);
@@ -137,7 +142,7 @@ async fn the_books_of_every_kind_of_movement_add_up() {
 }
 
 fn due_before() -> chrono::DateTime<chrono::Utc> {
-    clock::now() - chrono::TimeDelta::hours(1)
+    clock::now() - TimeDelta::hours(1)
 }
 
 /// The month's sums say what the run's one accepted task used and cost.
@@ -174,5 +179,74 @@ async fn the_database_itself_answers_no_request_twice() {
         assert!(same.await.is_err(), "{}", fresh.name);
         let used_up = redeem(db, &mut market, owner, coupons::hash("no such coupon")).await;
         assert!(used_up.is_err(), "{}", fresh.name);
+    }
+}
+
+async fn join(db: &Db, operator: WorkspaceId, peer: &str) -> NodeId {
+    let token = nodes::issue_token(db, operator).await.unwrap();
+    nodes::join(db, peer, &token).await.unwrap().unwrap()
+}
+
+/// The node does the task that it has, with this result.
+fn does(market: &mut Market, node: NodeId, operator: WorkspaceId, result: &str, secs: i64) {
+    let now = clock::now() + TimeDelta::seconds(secs);
+    let Some(Orders::Work { assign, .. }) = market.orders(node, vec![]) else { panic!("no task") };
+    let lease = assign[0].lease;
+    let digest = Digest::of(result.as_bytes());
+    let outputs = vec![Output { name: "out".to_owned(), size: 1, digest }];
+    let usage = Usage { cpu_ms: 1000, memory_mib_ms: 1000, wall_ms: 1000, ..Usage::default() };
+    let receipt = Receipt { lease, usage, outcome: Outcome::Succeeded { outputs } };
+    let bytes = postcard::to_stdvec(&receipt).unwrap();
+    let signed = SignedReceipt { receipt: bytes, signature: vec![7; 64] };
+    market.sync(node, operator, sync(vec![(receipt, signed)], vec![]), now);
+    market.dispatch(now);
+}
+
+#[tokio::test]
+async fn earnings_by_false_results_are_taken_back_and_never_given() {
+    for fresh in databases().await {
+        let db = &fresh.db;
+        let [owner, liar] = [(); 2].map(|()| WorkspaceId::new(Uuid::now_v7()));
+        let rogue = join(db, liar, "rogue").await;
+        let honest = [join(db, owner, "one").await, join(db, owner, "two").await];
+        let checks = Checks { percent: 100, key: [1; 32] };
+        let policy = Policy { checks, ..Policy::default() };
+        let mut market = Market::load(policy, load(db).await.unwrap(), clock::now());
+        market.trust(owner);
+        market.grant(owner, credits("10"), "gift", clock::now()).unwrap();
+        let run = RunId::new(Uuid::now_v7());
+        market.start_run(run, Arc::new(spec(owner)), clock::now()).unwrap();
+        market.looked(run, None, clock::now());
+        market.partitioned(run, table(9), clock::now());
+        let nodes =
+            [(rogue, liar, "lie"), (honest[0], owner, "truth"), (honest[1], owner, "truth")];
+        for (node, operator, _) in nodes {
+            market.sync(node, operator, sync(vec![], vec![]), clock::now());
+            market.dispatch(clock::now());
+        }
+        does(&mut market, rogue, liar, "lie", 2);
+        let gift = Booked::Grant("gift".to_owned());
+        commit(db, &market.drain(), &[gift]).await.unwrap();
+        let later = clock::now() + TimeDelta::hours(1);
+        let due = releases::due(db, later).await.unwrap().unwrap();
+        assert_eq!(due.shares.len(), 1, "{}", fresh.name);
+        for secs in 3..20 {
+            for (node, operator, result) in nodes {
+                if market.node(node).is_some_and(|node| node.leased() > 0) {
+                    does(&mut market, node, operator, result, secs);
+                }
+            }
+        }
+        market.abort(run, "enough".to_owned(), clock::now()).unwrap();
+        commit(db, &market.drain(), &[]).await.unwrap();
+
+        let due = releases::due(db, later).await.unwrap().unwrap();
+        let paid: Vec<_> = due.shares.iter().map(|(operator, _)| *operator).collect();
+        assert_eq!(paid, [owner], "{}", fresh.name);
+        let found = reconcile(db).await.unwrap();
+        let wrong: Vec<_> = found.checks.iter().filter(|(_, n)| *n != 0).collect();
+        assert!(wrong.is_empty(), "{}: {wrong:?}", fresh.name);
+        let stored = load(db).await.unwrap();
+        assert!(stored.records[&liar].barred_until.is_some(), "{}", fresh.name);
     }
 }

@@ -1,7 +1,8 @@
-//! Where redirects may lead. A link to a bucket comes from the server, but the bucket's name may be
-//! a stranger's, who could have it answer with an address of the node's own network.
+//! Where a node may be sent. Redirects to buckets come from the server, but the bucket's name may be
+//! a stranger's, who could have it answer with an address of the node's own network; so may the
+//! name of an image's registry.
 
-use std::io;
+use std::error::Error as StdError;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,6 @@ use std::time::Duration;
 use common::address::is_public;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-
-use super::Error;
 
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -20,36 +19,47 @@ pub struct Guard {
     allow_private: bool,
 }
 
+/// Why an address is not connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("leads to no URL")]
+    NotAUrl,
+    #[error("does not lead to the web")]
+    NotTheWeb,
+    #[error("leads to a private address, which this node's owner does not allow")]
+    Private,
+}
+
 impl Guard {
     pub const fn new(allow_private: bool) -> Self {
         Self { allow_private }
     }
 
-    /// The client that follows redirects to buckets; these need no further ones.
-    pub fn client(self) -> Result<reqwest::Client, Error> {
+    /// Whether the node's owner lets it reach private and loopback addresses.
+    pub const fn allows_private(self) -> bool {
+        self.allow_private
+    }
+
+    /// A client that resolves names behind the guard, and leaves redirects to its user.
+    pub fn client(self) -> reqwest::Result<reqwest::Client> {
         reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(CONNECT)
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Arc::new(self))
             .build()
-            .map_err(|error| Error::Io(io::Error::other(error)))
     }
 
     /// Checks what no resolver is asked about: the scheme, and addresses that stand in the URL.
-    pub fn check(self, url: &str) -> Result<Url, Error> {
-        let refused = |message: &str| Error::Refused { message: message.to_owned(), again: false };
-        let url: Url = url.parse().map_err(|_| refused("the redirect leads to no URL"))?;
+    pub fn check(self, url: &str) -> Result<Url, Refused> {
+        let url: Url = url.parse().map_err(|_| Refused::NotAUrl)?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(refused("the redirect does not lead to the web"));
+            return Err(Refused::NotTheWeb);
         }
         let host = url.host_str().unwrap_or_default();
         let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
         if literal.is_ok_and(|ip| !self.allows(ip)) {
-            return Err(refused(
-                "the redirect leads to a private address, which this node's owner \
-                 does not allow",
-            ));
+            return Err(Refused::Private);
         }
         Ok(url)
     }
@@ -67,11 +77,23 @@ impl Resolve for Guard {
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             // One bad address refuses the name: which of them is connected to is chance.
             if found.iter().any(|address| !guard.allows(address.ip())) {
-                return Err("the name leads to a private address".into());
+                return Err(Refused::Private.into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
+}
+
+/// The guard's refusal among the causes of an error, if that is what it was.
+pub fn refusal(error: &(dyn StdError + 'static)) -> Option<Refused> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref::<Refused>() {
+            return Some(*refused);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 #[cfg(test)]
@@ -99,7 +121,8 @@ mod tests {
     async fn a_name_that_leads_inside_is_refused_after_it_is_resolved() {
         let name = || "localhost".parse::<Name>().unwrap();
 
-        assert!(Guard::new(false).resolve(name()).await.is_err());
+        let refused = Guard::new(false).resolve(name()).await.err().unwrap();
+        assert_eq!(refusal(refused.as_ref()), Some(Refused::Private));
         assert!(Guard::new(true).resolve(name()).await.is_ok());
     }
 }

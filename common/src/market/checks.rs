@@ -1,0 +1,366 @@
+//! Spot checks: some accepted tasks are given to a second node, of another operator, and what both
+//! gave is compared. Where they differ, a third decides.
+//!
+//! A check is one more attempt of its task, so that no node can tell it from the first. It is
+//! neither stored nor paid for: whoever paid for checks would pay two operators who check each
+//! other. A restart of the server drops the checks that are under way, and nobody loses by it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Market;
+use super::active::Active;
+use super::run::Run;
+use crate::digest::Digest;
+use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::protocol::{Outcome, Output};
+use crate::task::{Lease, Stage, TaskRef};
+
+/// Checks of one run at a time.
+const CHECKS_MAX: usize = 4;
+/// The tasks of an operator that is not proven are checked so many times as often.
+const UNPROVEN_TIMES: u32 = 10;
+/// What a check may take beyond twice the time of the first attempt before a run that is done
+/// otherwise goes on without it.
+const PATIENCE: TimeDelta = TimeDelta::seconds(2);
+/// An operator has lied that lost so many disputes of a run, and more than it won.
+const LOST_MAX: u32 = 2;
+/// Templates whose results were found to differ by themselves.
+const UNSTABLE_MAX: usize = 10_000;
+
+/// Which tasks are checked.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checks {
+    /// Of accepted tasks; 0 is none.
+    pub percent: u32,
+    /// Random, and never told to anybody: who knows it knows which tasks are checked.
+    pub key: [u8; 32],
+}
+
+/// The key stays out of logs.
+impl std::fmt::Debug for Checks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checks").field("percent", &self.percent).finish_non_exhaustive()
+    }
+}
+
+/// A task whose results are checked.
+#[derive(Debug)]
+pub(super) struct Check {
+    /// The first is of who was paid; a second one differs from it.
+    opinions: Vec<Opinion>,
+    /// The task's last attempt.
+    pub attempt: u32,
+    /// It is to be handed out.
+    pub waits: bool,
+    took: TimeDelta,
+    /// A run that is done otherwise waits for it until then.
+    until: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Opinion {
+    node: NodeId,
+    operator: WorkspaceId,
+    results: Digest,
+}
+
+enum Verdict {
+    /// The same results, or both none: that shows nothing.
+    Agreed([WorkspaceId; 2]),
+    /// Two differ, and nobody has decided yet.
+    Open,
+    /// The first two agree against the last.
+    Lie([WorkspaceId; 2], WorkspaceId),
+    /// All three differ: the work itself gives different results.
+    Unstable,
+}
+
+/// How an operator's results of a run compared with those of others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Compared {
+    agreed: u32,
+    lost: u32,
+}
+
+impl Checks {
+    fn selects(self, task: TaskRef, is_proven: bool) -> bool {
+        let times = if is_proven { 1 } else { UNPROVEN_TIMES };
+        let percent = self.percent.saturating_mul(times);
+        if percent == 0 {
+            return false;
+        }
+        let mut secret = self.key.to_vec();
+        secret.extend(task.run.uuid().as_bytes());
+        secret.extend(task.index.to_be_bytes());
+        let drawn = Digest::of(&secret)
+            .bytes()
+            .iter()
+            .take(4)
+            .fold(0, |n: u32, byte| n << 8 | u32::from(*byte));
+        drawn % 100 < percent
+    }
+}
+
+impl Check {
+    /// Whether two differ and wait for a third.
+    fn is_disputed(&self) -> bool {
+        self.opinions.len() > 1
+    }
+
+    fn is_of(&self, node: NodeId) -> bool {
+        self.opinions.iter().any(|opinion| opinion.node == node)
+    }
+
+    fn judge(&self, last: Opinion) -> Verdict {
+        match self.opinions.as_slice() {
+            [first] if first.results == last.results => {
+                Verdict::Agreed([first.operator, last.operator])
+            }
+            [first, second] if first.results == last.results => {
+                Verdict::Lie([first.operator, last.operator], second.operator)
+            }
+            [first, second] if second.results == last.results => {
+                Verdict::Lie([second.operator, last.operator], first.operator)
+            }
+            [_, _] => Verdict::Unstable,
+            _ => Verdict::Open,
+        }
+    }
+}
+
+impl Run {
+    /// Whether the node's results are in dispute: it gets no more of the run until a third has
+    /// decided.
+    pub(super) fn is_disputed(&self, node: NodeId) -> bool {
+        self.checks.values().any(|check| check.is_disputed() && check.is_of(node))
+    }
+
+    /// The results of the process stage are all there.
+    pub(super) fn is_processed(&self) -> bool {
+        self.stage() == Some(Stage::Process) && self.chunks_done == self.total()
+    }
+
+    fn note_agreed(&mut self, operators: [WorkspaceId; 2]) {
+        for operator in operators {
+            self.compared.entry(operator).or_default().agreed += 1;
+        }
+    }
+
+    /// Notes that an operator stood alone against two; true where that can be no accident.
+    fn note_lost(&mut self, operator: WorkspaceId) -> bool {
+        let compared = self.compared.entry(operator).or_default();
+        compared.lost += 1;
+        compared.lost >= LOST_MAX && compared.lost > compared.agreed
+    }
+
+    fn checks_due(&self, now: DateTime<Utc>) -> Vec<u32> {
+        self.checks.iter().filter(|(_, check)| check.until <= now).map(|(n, _)| *n).collect()
+    }
+}
+
+impl Market {
+    /// Begins to check a task that was accepted, if it is drawn.
+    pub(super) fn begin_check(
+        &mut self,
+        lease: Lease,
+        active: &Active,
+        outputs: &[Output],
+        now: DateTime<Utc>,
+    ) {
+        let Some(run) = self.runs.get(&lease.task.run) else { return };
+        let template = (run.spec.workspace, run.spec.template.clone());
+        let may = self.has_several_operators()
+            && lease.task.stage == Stage::Process
+            && run.spec.limits.deterministic
+            && run.checks.len() < CHECKS_MAX
+            && !self.unstable.contains(&template)
+            && self.policy.checks.selects(lease.task, self.trust.is_proven(active.operator))
+            && self.has_other_operator(run, active.operator, &[], now);
+        let Some(run) = self.runs.get_mut(&lease.task.run).filter(|_| may) else { return };
+        let Active { node, operator, .. } = *active;
+        let took = active.running_since.map_or(TimeDelta::zero(), |since| now - since);
+        let first = Opinion { node, operator, results: digest(outputs) };
+        let check = Check {
+            opinions: vec![first],
+            attempt: lease.attempt,
+            waits: true,
+            took,
+            until: now + PATIENCE,
+        };
+        run.checks.insert(lease.task.index, check);
+        self.note_runnable(lease.task.run);
+    }
+
+    /// Whether the node may check: it is of none of the operators whose results are compared. Where
+    /// two differ, a second node of the server's owner may decide.
+    pub(super) fn may_check(&self, check: &Check, node: NodeId, operator: WorkspaceId) -> bool {
+        let decides = check.is_disputed() && self.trust.is_owner(operator);
+        check
+            .opinions
+            .iter()
+            .all(|opinion| opinion.node != node && (opinion.operator != operator || decides))
+    }
+
+    /// Notes that a check was handed out.
+    pub(super) fn check_leased(run: &mut Run, index: u32, attempt: u32, now: DateTime<Utc>) {
+        if let Some(check) = run.checks.get_mut(&index) {
+            check.attempt = attempt;
+            check.waits = false;
+            check.until = now + check.took * 2 + PATIENCE;
+        }
+    }
+
+    /// A check has ended. What gave no result decides nothing.
+    pub(super) fn end_check(&mut self, lease: Lease, outcome: &Outcome, now: DateTime<Utc>) {
+        let (id, index) = (lease.task.run, lease.task.index);
+        let Some((_, active)) = self.release(id, index) else { return };
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(mut check) = run.checks.remove(&index) else { return };
+        if let Outcome::Succeeded { outputs } = outcome {
+            let (node, operator) = (active.node, active.operator);
+            let last = Opinion { node, operator, results: digest(outputs) };
+            match check.judge(last) {
+                Verdict::Agreed(operators) => {
+                    run.note_agreed(operators);
+                    if !outputs.is_empty() {
+                        self.note_agreed(operators);
+                    }
+                }
+                Verdict::Open => {
+                    check.opinions.push(last);
+                    (check.waits, check.until) = (true, now + PATIENCE);
+                    if self.has_third(id, &check, now)
+                        && let Some(run) = self.runs.get_mut(&id)
+                    {
+                        run.checks.insert(index, check);
+                    }
+                }
+                Verdict::Lie(agreed, alone) => {
+                    run.note_agreed(agreed);
+                    let has_lied = run.note_lost(alone);
+                    let is_believed = agreed.iter().any(|of| self.trust.is_checked(*of));
+                    if has_lied && is_believed {
+                        self.convict(id, alone, now);
+                    }
+                }
+                Verdict::Unstable => self.note_unstable(id),
+            }
+        }
+        self.note_runnable(id);
+        self.advance(id, now);
+    }
+
+    fn has_third(&self, id: RunId, check: &Check, now: DateTime<Utc>) -> bool {
+        let Some(run) = self.runs.get(&id) else { return false };
+        self.nodes.iter().any(|(node_id, node)| {
+            node.could_serve(run, now) && self.may_check(check, *node_id, node.operator)
+        })
+    }
+
+    /// Goes on with a run that is done but for its checks, once their time has passed.
+    pub(super) fn end_late_checks(&mut self, id: RunId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get(&id).filter(|run| run.is_processed()) else { return };
+        for index in run.checks_due(now) {
+            self.drop_check(id, index);
+        }
+        self.advance(id, now);
+    }
+
+    fn drop_check(&mut self, id: RunId, index: u32) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.checks.remove(&index);
+        if run.active.get(&index).is_some_and(|active| active.is_check) {
+            self.release(id, index);
+        }
+    }
+
+    /// The same work gives different results on different nodes: nothing can be concluded from
+    /// that, so it is no longer checked, and nobody loses by it.
+    fn note_unstable(&mut self, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let template = (run.spec.workspace, run.spec.template.clone());
+        run.warning = Some(
+            "three nodes gave three different results for one task: it is not deterministic, and \
+             its results are not checked"
+                .to_owned(),
+        );
+        self.outbox.runs.insert(id);
+        if self.unstable.len() < UNSTABLE_MAX {
+            self.unstable.insert(template);
+        }
+        let indexes: Vec<u32> =
+            self.runs.get(&id).map(|run| run.checks.keys().copied().collect()).unwrap_or_default();
+        for index in indexes {
+            self.drop_check(id, index);
+        }
+    }
+
+    /// An operator gave results that others contradict, again and again: it loses what it earned
+    /// by the run, and gets no more tasks of this customer. A customer's code can be made to give
+    /// other results on somebody's nodes, so only jobs of the server's owner bar an operator for
+    /// everybody, and nobody but the server's owner gets what is taken.
+    fn convict(&mut self, id: RunId, operator: WorkspaceId, now: DateTime<Utc>) {
+        let Some(customer) = self.runs.get(&id).map(|run| run.spec.workspace) else { return };
+        if self.trust.is_owner(operator) {
+            return;
+        }
+        let until = self.trust.is_owner(customer).then(|| self.trust.bar(operator, now));
+        if let Some(record) = self.trust.operators.get(&operator).filter(|_| until.is_some()) {
+            self.outbox.operators.insert(operator, *record);
+        }
+        self.trust.bar_for(operator, customer);
+        let mut held = Vec::new();
+        for (node_id, node) in self.nodes.iter_mut().filter(|(_, node)| node.operator == operator) {
+            node.barred_for.insert(customer);
+            node.window = self.trust.forget_window(*node_id);
+            self.outbox.windows.insert(*node_id, node.window.size());
+            node.barred_until = until.or(node.barred_until);
+            held.extend(node.leased.iter().copied());
+        }
+        let is_barred = |lease: &Lease| {
+            let run = self.runs.get(&lease.task.run);
+            until.is_some() || run.is_some_and(|run| run.spec.workspace == customer)
+        };
+        held.retain(is_barred);
+        for lease in held {
+            self.lose(lease, "its operator has given false results", now);
+        }
+        self.take_earnings(id, operator, now);
+    }
+}
+
+/// What stands for all results of an attempt, in whatever order they were named.
+fn digest(outputs: &[Output]) -> Digest {
+    let mut lines: Vec<String> = outputs
+        .iter()
+        .map(|output| format!("{} {} {:?}\n", output.digest, output.size, output.name))
+        .collect();
+    lines.sort_unstable();
+    Digest::of(lines.concat().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn checks_are_drawn_by_a_secret_in_their_share() {
+        let run = RunId::new(Uuid::from_u128(7));
+        let drawn = |key, percent, is_proven| -> Vec<u32> {
+            let checks = Checks { percent, key: [key; 32] };
+            let task = |index| TaskRef { run, stage: Stage::Process, index };
+            (0..10_000).filter(|index| checks.selects(task(*index), is_proven)).collect()
+        };
+
+        assert!((150..250).contains(&drawn(1, 2, true).len()));
+        assert!((1_800..2_200).contains(&drawn(1, 2, false).len()));
+        assert_eq!((drawn(1, 0, false).len(), drawn(1, 100, true).len()), (0, 10_000));
+        assert_ne!(drawn(1, 2, true), drawn(2, 2, true));
+        assert_eq!(
+            format!("{:?}", Checks { percent: 2, key: [9; 32] }),
+            "Checks { percent: 2, .. }"
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! What must be true when all is over.
+
+use common::run::RunState;
+
+use super::World;
+use crate::customer::Order;
+use crate::donor::{Donor, operator_of};
+
+impl World {
+    pub(super) fn take_stock(&mut self) -> Result<(), String> {
+        for (run, operator) in &self.store.reversals {
+            self.tally.convicted += 1;
+            let is_thief = |donor: &Donor| donor.has_stolen && operator_of(donor.id) == *operator;
+            let is_unstable = |order: &Order| order.is_unstable && order.run == *run;
+            // Work that is not what its customer says of it can make anybody look like a thief.
+            if !self.donors.iter().any(is_thief) && !self.orders.iter().any(is_unstable) {
+                return Err(format!("{operator} is honest and lost its earnings of {run}"));
+            }
+        }
+        for run in self.store.runs.values() {
+            match run.state {
+                RunState::Complete => self.tally.complete += 1,
+                RunState::Failed => self.tally.failed += 1,
+                RunState::Started
+                | RunState::Fetching
+                | RunState::Partitioning
+                | RunState::Processing
+                | RunState::Processed
+                | RunState::Assembling
+                | RunState::Assembled
+                | RunState::Delivering => {
+                    return Err(format!("{:?} is forgotten in {:?}", run.id, run.state));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Whose fault it is that a container of an image was not made or did not start. All that differs
+//! between containers is the customer's, so one question decides: does a container of our own run
+//! under the same settings? What the engine says stays in the node's log.
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::ids::{RunId, WorkspaceId};
+use common::resources::Resources;
+use common::task::{Lease, Stage, TaskRef};
+use tokio::time::timeout;
+
+use super::{Docker, Made, failed};
+use crate::cache::Scratch;
+use crate::disk::{Disk, Limits};
+use crate::guest;
+use crate::home::dir_with_mode;
+use crate::redact::Redactor;
+use crate::runtime::{self, Error, Launch, Mount};
+
+/// From making the probe to its end.
+const PROBE_WAIT: Duration = Duration::from_secs(20);
+/// The most that the probe may write.
+const BYTES_MAX: u64 = 1 << 20;
+const DOING: &str = "run a container of the node's own";
+
+/// How far a container came that does not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Stuck {
+    #[error(
+        "no container can be made of the image: its configuration is not one that engines take"
+    )]
+    NotMade,
+    #[error(
+        "the entrypoint cannot be started: the image has no program {0:?}, lacks what it needs, or \
+         has a file where containers have a folder"
+    )]
+    NoProgram(String),
+    #[error("the entrypoint cannot be started: the image does not let {0:?} be executed")]
+    NotExecutable(String),
+    #[error(
+        "the container cannot be started: {0:?} may be for another platform, params and secrets \
+         may be too large, or something in the image is in the way of /opt/fanfold, /tmp, /proc, \
+         /sys or /dev"
+    )]
+    NotStarted(String),
+}
+
+impl Stuck {
+    /// Reads the code that engines give to a container that did not start.
+    pub(super) fn at_start(code: Option<i64>, program: &str) -> Self {
+        let program = program.to_owned();
+        match code {
+            Some(127) => Self::NoProgram(program),
+            Some(126) => Self::NotExecutable(program),
+            _ => Self::NotStarted(program),
+        }
+    }
+}
+
+impl Docker {
+    /// Finds out whether this machine can run containers at all, with nothing of a customer's.
+    ///
+    /// # Errors
+    ///
+    /// An engine or a disk that is at fault.
+    pub async fn probe(&self, temporary: &Path) -> Result<(), Error> {
+        let scratch = Scratch::new(temporary)?;
+        let mount = |name: &str, inside| Mount { host: scratch.0.join(name), inside };
+        let (results, user_cache) =
+            (mount("results", "/opt/fanfold/results"), mount("cache", runtime::USER_CACHE));
+        let app = mount("app", runtime::APP);
+        dir_with_mode(&app.host, 0o755)?;
+        let workspace = WorkspaceId::new(uuid::Uuid::nil());
+        self.writable_dir(&results.host, workspace)?;
+        self.writable_dir(&user_cache.host, workspace)?;
+        // Apart from what tasks get: the probe runs on a full disk, too.
+        let limits = Limits { budget: 8 * BYTES_MAX, keep_free: 0 };
+        let share = Disk::open(&scratch.0, limits)?.share(0, 0, BYTES_MAX);
+        let share = share.ok_or_else(|| failed(DOING, "there is no room"))?;
+        let task = TaskRef { run: RunId::new(uuid::Uuid::nil()), stage: Stage::Process, index: 0 };
+        let launch = Launch {
+            lease: Lease { task, attempt: 0 },
+            workspace,
+            commands: Vec::new(),
+            env: Vec::new(),
+            redactor: Redactor::default(),
+            mounts: vec![app],
+            results,
+            user_cache,
+            user_cache_bytes_max: BYTES_MAX,
+            needs: Resources::new(1000, 64),
+            gpu: None,
+            timeout: Some(PROBE_WAIT),
+            share,
+        };
+        self.probe_like(&launch).await
+    }
+
+    /// The error of a container that did not run: the customer's or the node's.
+    pub(super) async fn blamed(&self, launch: &Launch, stuck: Stuck, error: Error) -> Error {
+        let lease = launch.lease;
+        match self.probe_like(launch).await {
+            Ok(()) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::info!(%lease, error, "an image cannot be used: a probe runs");
+                Error::Unusable(stuck.to_string())
+            }
+            Err(probed) => {
+                let probed = &probed as &dyn std::error::Error;
+                tracing::warn!(%lease, probed, "no container runs, not even a probe");
+                error
+            }
+        }
+    }
+
+    /// Runs the probe under a container's settings.
+    async fn probe_like(&self, launch: &Launch) -> Result<(), Error> {
+        let launch = Launch { env: Vec::new(), ..launch.clone() };
+        let image = self.probe_image().await?;
+        let command = [super::images::PROBE_PROGRAM.to_owned()];
+        let made = Made { id: self.create(&launch, &image, &command).await? };
+        let ran = timeout(PROBE_WAIT, self.run_probe(&made)).await;
+        self.remove(&made).await;
+        ran.unwrap_or_else(|_| Err(failed(DOING, "it did not end")))
+    }
+
+    async fn run_probe(&self, made: &Made) -> Result<(), Error> {
+        let _output = self.begin(&made.id).await?;
+        match self.exit(&made.id).await? {
+            guest::PROBE_CODE => Ok(()),
+            code => Err(failed(DOING, format!("it ended with code {code}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_a_container_that_did_not_start_tells_why() {
+        let program = || "python3".to_owned();
+        for (code, stuck) in [
+            (Some(127), Stuck::NoProgram(program())),
+            (Some(126), Stuck::NotExecutable(program())),
+            (Some(128), Stuck::NotStarted(program())),
+            (Some(0), Stuck::NotStarted(program())),
+            (None, Stuck::NotStarted(program())),
+        ] {
+            assert_eq!(Stuck::at_start(code, "python3"), stuck);
+        }
+    }
+}
