@@ -62,7 +62,7 @@ pub async fn escape_kit() -> Result<Vec<Outcome>, Error> {
     let folder = tempfile::tempdir()?;
     let home = Home::open(folder.path())?;
     let users = Users::new(&home, IdRange::default(), Jobs::OfOne)?;
-    let images = Images::new(Guard::new(false), false);
+    let images = Images::new(Guard::new(false), false, u64::MAX);
     let engine = Docker::connect(home.label(), users, images).await?;
     let launch = launch(&engine, &home.work())?;
     let image = engine.scratch().await?;

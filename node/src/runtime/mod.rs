@@ -91,6 +91,13 @@ pub enum Ending {
     Stopped,
 }
 
+impl Ending {
+    /// Whether it was ended for what it wrote.
+    pub const fn is_by_disk(self) -> bool {
+        matches!(self, Self::TooMuchWritten | Self::DiskLow | Self::CacheFull)
+    }
+}
+
 /// A container did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -98,6 +98,8 @@ fn in_memory(inside: &str) -> BindMount {
 
 #[cfg(test)]
 pub mod tests {
+    use std::sync::Arc;
+
     use common::resources::Resources;
     use common::task::Stage;
 
@@ -126,7 +128,10 @@ pub mod tests {
     }
 
     fn made(gpu: Option<&str>) -> HostConfig {
-        config(&launch(gpu), &Ready { id: "image".into(), volumes: Vec::new() })
+        config(
+            &launch(gpu),
+            &Ready { id: "image".into(), volumes: Vec::new(), held: Arc::default() },
+        )
     }
 
     #[test]
