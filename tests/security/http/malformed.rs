@@ -23,7 +23,7 @@ async fn malformed_requests_are_refused_and_never_reach_the_log() -> Result<()> 
         ("GET http:// HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[400]),
         ("GET health HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[400]),
         (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), &[414]),
-        (format!("GET /{}{long}{long}{long} HTTP/1.1\r\n\r\n", long), &[414, 431, CLOSED]),
+        (format!("GET /{long}{long}{long}{long} HTTP/1.1\r\n\r\n"), &[414, 431, CLOSED]),
         (format!("GET / HTTP/1.1\r\n{headers}\r\n"), &[431]),
         (format!("GET / HTTP/1.1\r\n{huge}\r\n"), &[431, CLOSED]),
         ("GET / HTTP/9.9\r\n\r\n".to_owned(), &[400, 505]),
