@@ -143,6 +143,7 @@ fn spec() -> RunSpec {
         process: Container {
             package: PackagePin {
                 id: PackageId::new(Uuid::nil()),
+                owner: WorkspaceId::new(Uuid::from_u128(1)),
                 name: "app".to_owned(),
                 version: "0.1".to_owned(),
                 revision: 1,

@@ -108,8 +108,11 @@ pub enum Orders {
 #[serde(deny_unknown_fields)]
 pub struct Work {
     pub run: RunId,
-    /// Whose run it is: what containers leave in a cache is for those of the same workspace.
+    /// Whose run it is.
     pub workspace: WorkspaceId,
+    /// Whose package it is: what containers leave in a cache is for those of the same workspace
+    /// and package owner.
+    pub package_owner: WorkspaceId,
     pub stage: Stage,
     /// Of the package's tar archive.
     pub package: Digest,

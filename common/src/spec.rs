@@ -199,6 +199,8 @@ pub struct Container {
 #[serde(deny_unknown_fields)]
 pub struct PackagePin {
     pub id: PackageId,
+    /// Whose package it is: an imported one has another owner than the run.
+    pub owner: WorkspaceId,
     pub name: String,
     /// `major.minor`.
     pub version: String,

@@ -266,7 +266,8 @@ async fn prepare<R: Remote>(
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
     let _turn = turn(&tools.downloads).await?;
     let package = tools.packages.get(&tools.remote, lease, work.package).await?;
-    let caches = tools.caches.ready(&tools.remote, lease, work.workspace).await?;
+    let (workspace, owner) = (work.workspace, work.package_owner);
+    let caches = tools.caches.ready(&tools.remote, lease, workspace, owner).await?;
     room::trim(tools).await;
     let input_bytes = files.iter().map(|file| file.size).sum();
     stream::iter((0u32..).zip(files))

@@ -1,11 +1,16 @@
-//! The caches that containers find: one for everybody, which they can read, and one for each
+//! The caches that containers find: one for everybody, which they can read, and those of each
 //! workspace, which only its own containers see and can write to.
 //!
-//! What was uploaded for a cache is brought once for each version of a file. What containers leave
-//! in their workspace's cache stays, within bounds that the node's owner sets.
+//! A workspace has one folder for each owner of the packages that it runs, so that an imported
+//! package cannot leave files that the workspace's own packages load. All of them together count
+//! against the workspace's bytes, of what was uploaded one copy.
+//!
+//! What was uploaded for a cache is brought once for each version of a file and folder. What
+//! containers leave in their folder stays, within bounds that the node's owner sets.
 
 mod folder;
 mod kept;
+mod place;
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,9 +31,12 @@ use crate::remote::Remote;
 use crate::transfer;
 use folder::{Asking, Folder};
 use kept::Kept;
+use place::Place;
 
 /// Workspaces whose caches stay; the ones unused for longest go.
 const WORKSPACES_MAX: usize = 16;
+/// Owners of packages whose folders a workspace keeps; beyond it the workspace's cache is emptied.
+const OWNERS_MAX: usize = 8;
 /// Runs whose lists of files are remembered.
 const LISTS_MAX: usize = 64;
 /// How often a list is asked for anew because a file of it has been replaced meanwhile.
@@ -71,6 +79,8 @@ pub struct Caches {
 pub struct Mounted {
     pub user: PathBuf,
     pub shared: PathBuf,
+    /// What counts against `user_bytes_max`: the folders of all owners of packages.
+    pub counted: PathBuf,
     pub user_bytes_max: u64,
     _in_use: Arc<()>,
 }
@@ -79,7 +89,7 @@ pub struct Mounted {
 impl Mounted {
     pub fn of_tests(user: &Path, shared: &Path, user_bytes_max: u64) -> Self {
         let (user, shared) = (user.to_owned(), shared.to_owned());
-        Self { user, shared, user_bytes_max, _in_use: Arc::default() }
+        Self { counted: user.clone(), user, shared, user_bytes_max, _in_use: Arc::default() }
     }
 }
 
@@ -102,7 +112,8 @@ impl Caches {
         let kept = Kept::default();
         for entry in fs::read_dir(root.join("users"))? {
             let entry = entry?;
-            kept.count(&entry.path(), entry.metadata()?.modified()?, sizes.user_bytes);
+            let place = Place(entry.path());
+            kept.count(&place.0, entry.metadata()?.modified()?, place.most(sizes.user_bytes)?);
         }
         kept.count(&root.join("shared"), SystemTime::now(), sizes.shared_bytes);
         Ok(Self {
@@ -146,11 +157,13 @@ impl Caches {
         let _only = self.one_at_a_time.lock(Some(owner)).await;
         let (_in_use, alone) = self.enter(owner);
         let place = self.root.join("users").join(owner.to_string());
+        let most = Place(place.clone()).most(self.sizes.user_bytes);
+        let most = most.unwrap_or(self.sizes.user_bytes);
         if alone && let Err(error) = self.clear_if_full(&place).await {
             tracing::warn!(%error, place = %place.display(), "a full cache cannot be cleared");
         }
         let shared = (self.root.join("shared"), self.sizes.shared_bytes);
-        let (kept, user) = (Arc::clone(&self.kept), (place, self.sizes.user_bytes));
+        let (kept, user) = (Arc::clone(&self.kept), (place, most));
         let counting = tokio::task::spawn_blocking(move || {
             for (place, most) in [user, shared].iter().filter(|(place, _)| place.exists()) {
                 kept.count(place, SystemTime::now(), *most);
@@ -167,31 +180,36 @@ impl Caches {
             .is_some_and(|owner| in_use.get(&owner).is_none_or(|users| users.strong_count() == 0))
     }
 
-    /// The caches for a container of this workspace, with all that was uploaded for them.
+    /// The caches for a container of this workspace with a package of this owner, with all that
+    /// was uploaded for them.
     pub async fn ready<R: Remote>(
         &self,
         remote: &R,
         lease: Lease,
         workspace: WorkspaceId,
+        package_owner: WorkspaceId,
     ) -> Result<Mounted, Error> {
         let shared = {
             let _only = self.one_at_a_time.lock(None).await;
-            let folder = self.folder(&self.root.join("shared"), SHARED_MODE)?;
+            let folder = self.shared_folder()?;
             self.bring(remote, lease, Cache::Shared, folder).await?
         };
-        let owner = owner(workspace);
+        let (owner, package_owner) = (owner(workspace), owner(package_owner));
         let _only = self.one_at_a_time.lock(Some(owner)).await;
         let (in_use, alone) = self.enter(owner);
-        let place = self.root.join("users").join(owner.to_string());
-        if alone {
-            self.clear_if_full(&place).await?;
+        let place = Place(self.root.join("users").join(owner.to_string()));
+        if alone && place.is_new(&package_owner) && place.owners()? >= OWNERS_MAX {
+            self.remove(place.0.clone()).await?;
+        } else if alone {
+            self.clear_if_full(&place.0).await?;
         }
-        let folder = self.folder(&place, USER_MODE)?;
+        let folder = place.open(&package_owner, USER_MODE)?;
         // The folder's time says when it was used last.
-        fs::File::open(&place)?.set_modified(SystemTime::now())?;
+        fs::File::open(&place.0)?.set_modified(SystemTime::now())?;
         let user = self.bring(remote, lease, Cache::User, folder).await?;
         self.drop_old().await?;
-        Ok(Mounted { user, shared, user_bytes_max: self.sizes.user_bytes, _in_use: in_use })
+        let user_bytes_max = place.most(self.sizes.user_bytes)?;
+        Ok(Mounted { user, shared, counted: place.files(), user_bytes_max, _in_use: in_use })
     }
 
     /// Brings the files of a cache into its folder.
@@ -212,7 +230,7 @@ impl Caches {
                 Err(Error::Fetch(error)) if is_outdated(&error) && tried < LISTS_TRIED_MAX => {
                     self.lists().remove(&(lease.task.run, cache));
                 }
-                brought => return brought.map(|()| folder.path()),
+                brought => return brought.map(|()| folder.path),
             }
         }
     }
@@ -285,12 +303,12 @@ impl Caches {
         if !place.exists() {
             return Ok(());
         }
-        let folder = self.folder(place, USER_MODE)?;
-        let (files, brought) = (folder.path(), folder.brought_bytes());
+        let own = Place(place.to_owned());
+        let (files, brought) = (own.files(), own.brought()?);
         let amount = tokio::task::spawn_blocking(move || count::amount(&files)).await;
         let amount = amount.map_err(io::Error::other)?;
-        let room = self.sizes.user_bytes.saturating_sub(brought);
-        if amount.exceeds(brought.saturating_add(room / 4 * 3)) {
+        let room = self.sizes.user_bytes.saturating_sub(brought.largest);
+        if amount.exceeds(brought.all.saturating_add(room / 4 * 3)) {
             tracing::info!(place = %place.display(), "a workspace's full cache is emptied");
             self.remove(place.to_owned()).await?;
         }
@@ -323,12 +341,14 @@ impl Caches {
         Ok(removed.map_err(io::Error::other)??)
     }
 
-    fn folder(&self, place: &Path, mode: u32) -> Result<Folder, Error> {
-        if !place.join("files").exists() {
-            private_dir(place)?;
-            dir_with_mode(&place.join("files"), mode)?;
+    fn shared_folder(&self) -> Result<Folder, Error> {
+        let place = self.root.join("shared");
+        let files = place.join("files");
+        if !files.exists() {
+            private_dir(&place)?;
+            dir_with_mode(&files, SHARED_MODE)?;
         }
-        Ok(Folder::open(place, mode)?)
+        Ok(Folder::open(&files, &place.join("record.json"), SHARED_MODE)?)
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {

@@ -132,10 +132,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         return Err(Error::Region(options.region));
     }
     let home = Home::open(&options.data_dir)?;
-    let images = Images::new(Guard::new(options.allow_private_addresses), options.local_images);
+    let limits = home.limits(options.disk).map_err(Error::Disk)?;
+    let guard = Guard::new(options.allow_private_addresses);
+    let images = Images::new(guard, options.local_images, limits.kept());
     let users = Users::new(&home, options.container_uids, options.jobs)?;
     let engine = Docker::connect(home.label(), users, images).await?;
     warn_of(&options.data_dir, users).await;
+    engine.find_images().await?;
     let left = engine.remove_leftovers().await?;
     if left > 0 {
         tracing::info!(left, "containers of an earlier process removed");
@@ -148,7 +151,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         None => found,
     };
     let device = device::described(machine, options.region, &gpus);
-    let limits = home.limits(options.disk).map_err(Error::Disk)?;
     let disk = Disk::open(&home.work(), limits).map_err(Error::Disk)?;
     let most = limits.kept();
     let packages = Packages::open(&home, cache::BYTES_MAX.min(most)).map_err(Error::Cache)?;
@@ -176,7 +178,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         folder = %options.data_dir.display(),
         disk_mib = limits.budget >> 20,
         keep_free_mib = limits.keep_free >> 20,
-        "node started: it keeps inputs, results, packages and caches in its folder, within its disk"
+        "node started: inputs, results, packages and caches lie in its folder, images with the engine"
     );
     let tools = Arc::new(Tools {
         remote: link,

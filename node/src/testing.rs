@@ -223,7 +223,7 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
         return None;
     }
     let home = Home::open(&dir.join("home")).unwrap();
-    let images = Images::new(Guard::new(false), true);
+    let images = Images::new(Guard::new(false), true, DISK.kept());
     let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
     let engine = match Docker::connect(home.label(), users, images).await {
         Ok(engine) => engine,

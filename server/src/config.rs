@@ -79,6 +79,8 @@ pub struct LimitsConfig {
     pub requests_per_minute: NonZeroU32,
     /// From one address, without a valid token or key.
     pub stranger_requests_per_minute: NonZeroU32,
+    /// Tests of data sources by one workspace: each connects to an address of its choice.
+    pub source_tests_per_minute: NonZeroU32,
 }
 
 /// The mail server through which letters go.

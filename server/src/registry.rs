@@ -89,7 +89,10 @@ pub enum Error {
     NoImage { host: String, image: String },
     #[error("the registry {host} {problem}")]
     Odd { host: String, problem: &'static str },
-    #[error("the registry {host} cannot be used: {why}")]
+    #[error(
+        "the registry {host} cannot be used: {why}; correct the image's name, or push the image to \
+         Fanfold (`fanfold image push`)"
+    )]
     Address { host: String, why: address::Refused },
     #[error(
         "the registry {0} cannot be reached: run the job again later, or push the image to \

@@ -1,11 +1,14 @@
 //! The disk of a node's owner: what tasks write, fetch and hold stays within what was lent.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use harness::client::{COMPLETE, Client};
+use harness::client::{COMPLETE, Client, FAILED};
 use harness::market::{Market, Shape};
 use harness::package::Package;
+use harness::say::say;
 use harness::wait::until;
 
 fn order(template: &str) -> Value {
@@ -119,6 +122,50 @@ async fn a_task_within_what_it_asks_for_is_left_alone() -> Result<()> {
         client.reached(&id, COMPLETE).await?;
 
         ensure!(client.results(&id).await?["out"] == "done\n");
+        Ok(())
+    })
+    .await
+}
+
+/// The bytes of all files below a folder, as the disk counts them.
+fn written(folder: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let (mut bytes, mut folders) = (0, vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => folders.push(entry.path()),
+                Ok(meta) => bytes += meta.blocks() * 512,
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn a_fast_writer_does_not_get_far_beyond_what_it_may_write() -> Result<()> {
+    const GIB: u64 = 1 << 30;
+    Market::open(Shape::nodes(1), async |market, client| {
+        let flood = package(
+            "flood",
+            "i=0; while :; do
+               dd if=/dev/zero of=$TASK_RESULTS_DIR/$i bs=1M count=100 2>/dev/null; i=$((i + 1))
+             done",
+        );
+
+        let id = start(&client, &flood).await?;
+        let mut most = 0;
+        while client.job(&id).await?["state"] != FAILED {
+            most = most.max(written(&market.node_folder(0).join("work")));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+
+        let message = client.failure(&id).await?;
+        ensure!(message.contains("min_disk"), "{message}");
+        say(format_args!("{} MiB of 1024 were written", most >> 20));
+        ensure!(most < 3 * GIB, "{most} bytes were written");
         Ok(())
     })
     .await

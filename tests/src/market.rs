@@ -293,6 +293,7 @@ impl Drop for Market {
         self.server = None;
         for folder in folders {
             remove_containers(&folder);
+            remove_images(&folder);
         }
     }
 }
@@ -305,9 +306,24 @@ fn ports(endpoint: &Value) -> Result<(String, String)> {
     Ok((http, p2p))
 }
 
+/// What a node's containers and images are labelled with.
+fn label(node_folder: &Path) -> String {
+    Digest::of(node_folder.as_os_str().as_encoded_bytes()).to_string()[..32].to_owned()
+}
+
+/// Removes the images that a node has brought.
+fn remove_images(node_folder: &Path) {
+    let own = format!("reference=fanfold/*:{}-*", label(node_folder));
+    let format = "{{.Repository}}:{{.Tag}}";
+    let listed = busybox::docker(&["image", "ls", "--filter", &own, "--format", format]);
+    for name in listed.unwrap_or_default().lines() {
+        let _ = busybox::docker(&["image", "rm", name]);
+    }
+}
+
 /// The containers of a node, found by the label that it gives.
 fn containers(node_folder: &Path) -> Result<Vec<String>> {
-    let label = &Digest::of(node_folder.as_os_str().as_encoded_bytes()).to_string()[..32];
+    let label = label(node_folder);
     let filter = format!("label=fanfold.node={label}");
     let found = busybox::docker(&["ps", "--all", "--quiet", "--filter", &filter])?;
     Ok(found.lines().map(str::to_owned).collect())

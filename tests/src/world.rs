@@ -258,6 +258,7 @@ pub const WORKSPACE: WorkspaceId = WorkspaceId::new(Uuid::from_u128(1));
 pub fn spec() -> RunSpec {
     let package = PackagePin {
         id: PackageId::new(Uuid::from_u128(1)),
+        owner: WorkspaceId::new(Uuid::from_u128(1)),
         name: "app".to_owned(),
         version: "1.0".to_owned(),
         revision: 1,

@@ -197,6 +197,7 @@ fn spec(upload: Stat) -> RunSpec {
     let name = || "bench".to_owned();
     let package = PackagePin {
         id: PackageId::new(Uuid::from_u128(4)),
+        owner: WorkspaceId::new(Uuid::from_u128(1)),
         name: name(),
         version: "1.0".to_owned(),
         revision: 1,

@@ -200,6 +200,7 @@ fn work(run: &Run, stage: Stage) -> Option<Work> {
     Some(Work {
         run: run.id,
         workspace: run.spec.workspace,
+        package_owner: container.package.owner,
         stage,
         package: container.package.digest,
         image: container.image.clone(),

@@ -142,6 +142,7 @@ fn container(random: &mut Random) -> Container {
     Container {
         package: PackagePin {
             id: PackageId::new(Uuid::from_u128(1)),
+            owner: WorkspaceId::new(Uuid::from_u128(1)),
             name: "package".to_owned(),
             version: "0.1".to_owned(),
             revision: 1,

@@ -71,6 +71,7 @@ impl Play {
         let work = Work {
             run: at.task.run,
             workspace: crate::testing::WORKSPACE,
+            package_owner: crate::testing::WORKSPACE,
             stage: Stage::Process,
             package: self.package,
             image: Image::Binary,

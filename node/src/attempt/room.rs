@@ -54,21 +54,29 @@ pub async fn trim<R: Remote>(tools: &Tools<R>) {
 
 /// The bytes that are kept between tasks.
 pub fn kept<R>(tools: &Tools<R>) -> u64 {
-    tools.packages.bytes().saturating_add(tools.caches.bytes())
+    let folders = tools.packages.bytes().saturating_add(tools.caches.bytes());
+    folders.saturating_add(tools.engine.image_bytes())
 }
 
 /// Removes what was unused for longest; gives whether there was anything.
 async fn evict<R>(tools: &Tools<R>) -> bool {
-    let package = tools.packages.oldest_idle();
-    let cache = tools.caches.oldest_idle();
-    match (package, cache) {
-        (None, None) => false,
-        (Some(package), cache) if cache.is_none_or(|cache| package <= cache) => {
-            tools.packages.evict_oldest()
-        }
-        (_, Some(_)) => tools.caches.evict_oldest().await,
-        (Some(_), None) => false,
+    let package = tools.packages.oldest_idle().map(|used| (used, Kind::Package));
+    let cache = tools.caches.oldest_idle().map(|used| (used, Kind::Cache));
+    let image = tools.engine.oldest_idle_image().map(|used| (used, Kind::Image));
+    match [package, cache, image].into_iter().flatten().min() {
+        None => false,
+        Some((_, Kind::Package)) => tools.packages.evict_oldest(),
+        Some((_, Kind::Cache)) => tools.caches.evict_oldest().await,
+        Some((_, Kind::Image)) => tools.engine.evict_oldest_image().await,
     }
+}
+
+/// What is kept between tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Package,
+    Cache,
+    Image,
 }
 
 fn too_small(needed: u64, lent: u64) -> Stopped {

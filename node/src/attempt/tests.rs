@@ -27,6 +27,7 @@ pub async fn lived_with(
     let work = Arc::new(Work {
         run: lease.task.run,
         workspace: crate::testing::WORKSPACE,
+        package_owner: crate::testing::WORKSPACE,
         stage: Stage::Assemble,
         package: Digest::of(&archive),
         image: Image::Binary,

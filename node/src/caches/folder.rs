@@ -19,7 +19,9 @@ use crate::transfer::{self, Expected};
 
 #[derive(Debug)]
 pub struct Folder {
-    place: PathBuf,
+    /// What containers see.
+    pub path: PathBuf,
+    record_file: PathBuf,
     files: Beneath,
     record: BTreeMap<String, Brought>,
 }
@@ -41,25 +43,12 @@ pub struct Asking<'a, R> {
 }
 
 impl Folder {
-    /// Folders that are made in it get this mode.
-    pub fn open(place: &Path, mode: u32) -> io::Result<Self> {
-        let files = Beneath::open(&place.join("files"), mode)?;
-        // A record that a crash has spoiled costs a download, and no more.
-        let record = match fs::read(place.join("record.json")) {
-            Ok(json) => serde_json::from_slice(&json).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
-        };
-        Ok(Self { place: place.to_owned(), files, record })
-    }
-
-    /// What containers see.
-    pub fn path(&self) -> PathBuf {
-        self.place.join("files")
-    }
-
-    pub fn brought_bytes(&self) -> u64 {
-        self.record.values().fold(0, |sum, brought| sum.saturating_add(brought.size))
+    /// Opens the folder with the record of what was brought into it. Folders that are made in it
+    /// get this mode.
+    pub fn open(path: &Path, record_file: &Path, mode: u32) -> io::Result<Self> {
+        let files = Beneath::open(path, mode)?;
+        let (path, record_file) = (path.to_owned(), record_file.to_owned());
+        Ok(Self { record: read_record(&record_file)?, path, record_file, files })
     }
 
     /// Brings what is missing, has changed, or was changed by a container; removes what was brought
@@ -136,7 +125,22 @@ impl Folder {
         let json = serde_json::to_vec(&self.record)?;
         let beside = temporary.join(uuid::Uuid::new_v4().to_string());
         fs::write(&beside, json)?;
-        fs::rename(beside, self.place.join("record.json"))
+        fs::rename(beside, &self.record_file)
+    }
+}
+
+/// The bytes that were brought into a folder, by its record.
+pub fn brought_bytes(record_file: &Path) -> io::Result<u64> {
+    let record = read_record(record_file)?;
+    Ok(record.values().fold(0, |sum, brought| sum.saturating_add(brought.size)))
+}
+
+fn read_record(file: &Path) -> io::Result<BTreeMap<String, Brought>> {
+    match fs::read(file) {
+        // A record that a crash has spoiled costs a download, and no more.
+        Ok(json) => Ok(serde_json::from_slice(&json).unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
     }
 }
 

@@ -31,9 +31,18 @@ impl Bench {
     }
 
     async fn ready_of(&self, run: u128, workspace: WorkspaceId) -> Result<Mounted, Error> {
+        self.ready_with(run, workspace, workspace).await
+    }
+
+    async fn ready_with(
+        &self,
+        run: u128,
+        workspace: WorkspaceId,
+        package_owner: WorkspaceId,
+    ) -> Result<Mounted, Error> {
         let mut lease = lease(Stage::Process, 0);
         lease.task.run = RunId::new(uuid::Uuid::from_u128(run));
-        self.caches.ready(&self.server, lease, workspace).await
+        self.caches.ready(&self.server, lease, workspace, package_owner).await
     }
 
     fn fetches(&self) -> usize {
@@ -160,6 +169,65 @@ async fn no_workspace_sees_the_cache_of_another() {
     assert_eq!(fs::read_dir(&theirs.user).unwrap().count(), 0);
 }
 
+/// Somebody else, whose packages the workspace imports.
+fn owner(n: usize) -> WorkspaceId {
+    WorkspaceId::new(uuid::Uuid::from_u128(500 + n as u128))
+}
+
+#[tokio::test]
+async fn an_imported_package_leaves_nothing_for_the_workspaces_own() {
+    let bench = Bench::new();
+    bench.upload(Cache::User, "models/a", "1", b"uploaded");
+    let imported = bench.ready_with(1, WORKSPACE, owner(1)).await.unwrap();
+    fs::write(imported.user.join("planted.so"), "evil").unwrap();
+    fs::write(imported.user.join("models/a"), "evil").unwrap();
+
+    let own = bench.ready(2).await.unwrap();
+    let others = bench.ready_with(3, WORKSPACE, owner(2)).await.unwrap();
+
+    for mounted in [&own, &others] {
+        assert_ne!(mounted.user, imported.user);
+        assert!(!mounted.user.starts_with(&imported.user));
+        assert!(!imported.user.starts_with(&mounted.user));
+        assert_eq!(text(&mounted.user, "planted.so"), None);
+        assert_eq!(text(&mounted.user, "models/a").as_deref(), Some("uploaded"));
+    }
+    let again = bench.ready_with(4, WORKSPACE, owner(1)).await.unwrap();
+    assert_eq!(text(&again.user, "planted.so").as_deref(), Some("evil"), "its own stays");
+}
+
+#[tokio::test]
+async fn all_folders_of_a_workspace_count_together_and_uploads_once() {
+    let bench = Bench::new();
+    bench.upload(Cache::User, "a", "1", &[1; 1000]);
+    let imported = bench.ready_with(1, WORKSPACE, owner(1)).await.unwrap();
+    let own = bench.ready(2).await.unwrap();
+
+    assert_eq!(imported.counted, own.counted);
+    assert!(own.user.starts_with(&own.counted) && imported.user.starts_with(&own.counted));
+    assert_eq!(imported.user_bytes_max, SIZES.user_bytes);
+    assert_eq!(own.user_bytes_max, SIZES.user_bytes + 1000);
+
+    let half = vec![0; usize::try_from(SIZES.user_bytes / 2).unwrap()];
+    for user in [&imported.user, &own.user] {
+        fs::write(user.join("half"), &half).unwrap();
+    }
+    let (first, second) = (imported.user.clone(), own.user.clone());
+    drop((imported, own));
+    bench.ready(3).await.unwrap();
+    assert!(!first.join("half").exists() && !second.join("half").exists(), "both are emptied");
+}
+
+#[tokio::test]
+async fn a_workspace_keeps_the_folders_of_few_owners() {
+    let bench = Bench::new();
+    for n in 0..OWNERS_MAX + 3 {
+        let counted = bench.ready_with(1, WORKSPACE, owner(n)).await.unwrap().counted;
+
+        assert!(fs::read_dir(counted).unwrap().count() <= OWNERS_MAX, "{n}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_cache_is_emptied_before_the_next_container_and_not_under_one() {
     let bench = Bench::new();
@@ -219,7 +287,7 @@ async fn what_was_brought_is_known_after_a_restart() {
     drop((caches, home));
     let home = Home::open(&dir.path().join("home")).unwrap();
     let caches = Caches::open(&home, SIZES).unwrap();
-    caches.ready(&server, lease(Stage::Process, 0), WORKSPACE).await.unwrap();
+    caches.ready(&server, lease(Stage::Process, 0), WORKSPACE, WORKSPACE).await.unwrap();
 
     assert_eq!(server.state().fetches, 1);
 }

@@ -62,7 +62,7 @@ pub async fn escape_kit() -> Result<Vec<Outcome>, Error> {
     let folder = tempfile::tempdir()?;
     let home = Home::open(folder.path())?;
     let users = Users::new(&home, IdRange::default(), Jobs::OfOne)?;
-    let images = Images::new(Guard::new(false), false);
+    let images = Images::new(Guard::new(false), false, u64::MAX);
     let engine = Docker::connect(home.label(), users, images).await?;
     let launch = launch(&engine, &home.work())?;
     let image = engine.scratch().await?;
@@ -112,6 +112,7 @@ fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
         redactor: Redactor::default(),
         mounts: vec![app, shared],
         results,
+        user_cache_counted: user_cache.host.clone(),
         user_cache,
         user_cache_bytes_max: RESULTS_BYTES_MAX,
         needs: NEEDS,

@@ -12,6 +12,7 @@ mod host;
 mod images;
 mod meter;
 mod output;
+mod shelf;
 mod watch;
 
 use std::collections::HashMap;
@@ -43,6 +44,7 @@ use images::Ready;
 pub use images::{Images, Ready as Image};
 use meter::Meter;
 use output::{Pace, Signals, pump};
+use shelf::Shelf;
 use watch::watch;
 
 const LABEL: &str = "fanfold.node";
@@ -61,6 +63,7 @@ pub struct Docker {
     users: Users,
     confinement: Confinement,
     images: Images,
+    shelf: Shelf,
 }
 
 /// A container that is there, started or not.
@@ -79,7 +82,7 @@ impl Docker {
         let (client, info) = reach().await?;
         let confinement = Confinement::of(&info).map_err(NotConnected::Unconfined)?;
         let users = if confinement.maps_users { Users::Mapped } else { users };
-        Ok(Self { client, label, users, confinement, images })
+        Ok(Self { client, label, users, confinement, images, shelf: Shelf::default() })
     }
 
     /// Makes a folder that containers of this workspace can write to, in one that is private.
@@ -251,7 +254,10 @@ impl Docker {
         let ending = match cut_short {
             Err(code) => self.judge(id, code?).await,
             Ok(ending) => {
-                meter.sample().await;
+                // What fills the disk is stopped first: a sample takes a while.
+                if !ending.is_by_disk() {
+                    meter.sample().await;
+                }
                 self.kill(id).await;
                 // It has ended by itself, or ends now; if not even that, removing it is next.
                 let _ = timeout(LAST_WORDS, exit).await;

@@ -39,6 +39,8 @@ pub struct Launch {
     pub mounts: Vec<Mount>,
     pub results: Mount,
     pub user_cache: Mount,
+    /// What counts against `user_cache_bytes_max`.
+    pub user_cache_counted: PathBuf,
     /// The most bytes that the workspace's cache may have.
     pub user_cache_bytes_max: u64,
     pub needs: Resources,
@@ -87,6 +89,13 @@ pub enum Ending {
     CacheFull,
     /// It was told to.
     Stopped,
+}
+
+impl Ending {
+    /// Whether it was ended for what it wrote.
+    pub const fn is_by_disk(self) -> bool {
+        matches!(self, Self::TooMuchWritten | Self::DiskLow | Self::CacheFull)
+    }
 }
 
 /// A container did not run.
@@ -180,6 +189,7 @@ pub fn launch(
         ],
         results: Mount { host: folders.results.to_owned(), inside: results.0 },
         user_cache: Mount { host: folders.caches.user.clone(), inside: USER_CACHE },
+        user_cache_counted: folders.caches.counted.clone(),
         user_cache_bytes_max: folders.caches.user_bytes_max,
         needs: work.needs,
         gpu: None,
@@ -236,6 +246,7 @@ mod tests {
         Work {
             run: RunId::new(uuid::Uuid::from_u128(1)),
             workspace: crate::testing::WORKSPACE,
+            package_owner: crate::testing::WORKSPACE,
             stage,
             package: Digest::of(b""),
             image: image(),

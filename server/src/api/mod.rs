@@ -123,6 +123,8 @@ struct Doors {
     requests: Limits,
     /// Requests from each address without a right key.
     strangers: Limits,
+    /// Tests of data sources by each workspace.
+    source_tests: Limits,
 }
 
 /// Serves the API until `stop`, then lets what is under way end within a few seconds.
@@ -164,6 +166,7 @@ fn filter(
         guesses: Pauses::default(),
         requests: Limits::per_minute(limits.requests_per_minute),
         strangers: Limits::per_minute(limits.stranger_requests_per_minute),
+        source_tests: Limits::per_minute(limits.source_tests_per_minute),
     });
     let router = Arc::new(Router::new(docs::with_documents(apis())));
     warp::method().and(call(&doors)).then(move |method: Method, call| {

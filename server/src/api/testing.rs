@@ -57,6 +57,7 @@ impl Door {
         let limits = LimitsConfig {
             requests_per_minute: per_minute,
             stranger_requests_per_minute: per_minute,
+            source_tests_per_minute: NonZeroU32::new(60).unwrap(),
         };
         let (db, folder) = database().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -92,6 +92,7 @@ pub fn spec(workspace: WorkspaceId) -> RunSpec {
         process: Container {
             package: PackagePin {
                 id: PackageId::new(Uuid::now_v7()),
+                owner: WorkspaceId::new(Uuid::from_u128(1)),
                 name: "app".to_owned(),
                 version: "0.1".to_owned(),
                 revision: 1,

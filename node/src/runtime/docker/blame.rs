@@ -87,6 +87,7 @@ impl Docker {
             redactor: Redactor::default(),
             mounts: vec![app],
             results,
+            user_cache_counted: user_cache.host.clone(),
             user_cache,
             user_cache_bytes_max: BYTES_MAX,
             needs: Resources::new(1000, 64),

@@ -98,6 +98,8 @@ fn in_memory(inside: &str) -> BindMount {
 
 #[cfg(test)]
 pub mod tests {
+    use std::sync::Arc;
+
     use common::resources::Resources;
     use common::task::Stage;
 
@@ -116,6 +118,7 @@ pub mod tests {
             mounts: Vec::new(),
             results: folder("/r"),
             user_cache: folder("/u"),
+            user_cache_counted: "/u".into(),
             user_cache_bytes_max: 1,
             needs: Resources::new(1000, 64),
             gpu: gpu.map(str::to_owned),
@@ -125,7 +128,10 @@ pub mod tests {
     }
 
     fn made(gpu: Option<&str>) -> HostConfig {
-        config(&launch(gpu), &Ready { id: "image".into(), volumes: Vec::new() })
+        config(
+            &launch(gpu),
+            &Ready { id: "image".into(), volumes: Vec::new(), held: Arc::default() },
+        )
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
@@ -44,6 +45,8 @@ const PROBE: (&str, &str) = ("fanfold/probe", "1");
 pub(super) const PROBE_PROGRAM: &str = "/probe";
 const STORED: &str = "fanfold/stored";
 const REGISTRY: &str = "fanfold/registry";
+/// What the node brings, and may remove to make room.
+pub(super) const OWN: [&str; 2] = [STORED, REGISTRY];
 /// Images that come for one workspace at a time: however slow its registries are, the others'
 /// images come.
 const PLACES: u8 = 2;
@@ -56,16 +59,20 @@ pub struct Images {
     places: Keyed<(WorkspaceId, u8)>,
     puller: Puller,
     lends_local: bool,
+    /// The most bytes that one image may take.
+    bytes_max: u64,
 }
 
 impl Images {
     /// `lends_local` lets every customer's packages run in the images of this machine's engine.
-    pub fn new(guard: Guard, lends_local: bool) -> Self {
+    /// None may take more than `bytes_max`.
+    pub fn new(guard: Guard, lends_local: bool, bytes_max: u64) -> Self {
         Self {
             fetching: Keyed::default(),
             places: Keyed::default(),
             puller: Puller::new(guard),
             lends_local,
+            bytes_max,
         }
     }
 }
@@ -76,6 +83,8 @@ pub struct Ready {
     pub id: String,
     /// Folders that the image wants to be volumes.
     pub volumes: Vec<String>,
+    /// It is not removed to make room as long as this is held.
+    pub held: Arc<()>,
 }
 
 impl Docker {
@@ -94,7 +103,7 @@ impl Docker {
             }
             Image::Registry { image, secret } => {
                 let owner = secret.is_some().then_some(work.workspace);
-                let name = registry_name(image, owner);
+                let name = self.own_name(REGISTRY, &registry_tag(image, owner));
                 self.registry(image, &name, work, remote, lease, temporary).await
             }
             Image::Local { name } => self.local(name).await,
@@ -136,21 +145,22 @@ impl Docker {
         lease: Lease,
         temporary: &Path,
     ) -> Result<Ready, Error> {
-        let name = format!("{STORED}:{}", &digest.to_string()[..32]);
-        if let Some(found) = self.inspect(&name).await? {
-            return ready(found);
+        let name = self.own_name(STORED, &digest.to_string()[..32]);
+        if let Some(found) = self.on_shelf(&name).await? {
+            return Ok(found);
         }
         let _place = self.place(work.workspace, digest).await;
         let _only = self.images.fetching.lock(name.clone()).await;
-        if let Some(found) = self.inspect(&name).await? {
-            return ready(found);
+        if let Some(found) = self.on_shelf(&name).await? {
+            return Ok(found);
         }
         let scratch = Scratch::new(temporary)?;
         let (fetched, clean) = (scratch.0.join("fetched.tar"), scratch.0.join("clean.tar"));
-        let expected = Expected { bytes: None, digest: Some(digest), bytes_max: ARCHIVE_BYTES_MAX };
+        let bytes_max = ARCHIVE_BYTES_MAX.min(self.images.bytes_max);
+        let expected = Expected { bytes: None, digest: Some(digest), bytes_max };
         let request = |from| BlobRequest::Image { lease, from };
         transfer::fetch(remote, request, &fetched, expected).await?;
-        let clean = tokio::task::spawn_blocking(move || strip_names(&fetched, &clean))
+        let clean = tokio::task::spawn_blocking(move || strip_names(&fetched, &clean, bytes_max))
             .await
             .map_err(io::Error::other)??;
         let archive = ReaderStream::with_capacity(tokio::fs::File::from_std(clean), 256 * 1024);
@@ -168,13 +178,13 @@ impl Docker {
         lease: Lease,
         temporary: &Path,
     ) -> Result<Ready, Error> {
-        if let Some(found) = self.inspect(name).await? {
-            return ready(found);
+        if let Some(found) = self.on_shelf(name).await? {
+            return Ok(found);
         }
         let _place = self.place(work.workspace, image.digest()).await;
         let _only = self.images.fetching.lock(name.to_owned()).await;
-        if let Some(found) = self.inspect(name).await? {
-            return ready(found);
+        if let Some(found) = self.on_shelf(name).await? {
+            return Ok(found);
         }
         let token = transfer::pull_token(remote, lease).await.map_err(not_granted)?;
         let scratch = Scratch::new(temporary)?;
@@ -231,7 +241,23 @@ impl Docker {
         let (repo, tag) = name.rsplit_once(':').unwrap_or((name, "1"));
         let options = TagImageOptionsBuilder::new().repo(repo).tag(tag).build();
         self.client.tag_image(&id, Some(options)).await.map_err(engine("name an image"))?;
-        ready(self.inspect(name).await?.ok_or_else(|| gone("load an image"))?)
+        let ready = self.on_shelf(name).await?.ok_or_else(|| gone("load an image"))?;
+        let bytes = self.shelf.bytes_of(name);
+        if bytes > self.images.bytes_max {
+            drop(ready);
+            self.remove_image(name).await;
+            return Err(too_large(bytes));
+        }
+        Ok(ready)
+    }
+
+    /// An image that this node has brought, held from now on.
+    async fn on_shelf(&self, name: &str) -> Result<Option<Ready>, Error> {
+        // Before it is looked for: what is found stays.
+        let held = self.shelf.hold(name);
+        let Some(found) = self.inspect(name).await? else { return Ok(None) };
+        self.shelf.note(name, found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0));
+        Ok(Some(Ready { held, ..ready(found)? }))
     }
 
     async fn inspect(&self, name: &str) -> Result<Option<ImageInspect>, Error> {
@@ -263,6 +289,13 @@ fn not_granted(error: transfer::Error) -> Error {
     }
 }
 
+/// Another node may have more room.
+fn too_large(bytes: u64) -> Error {
+    let mib = bytes >> 20;
+    tracing::warn!(mib, "an image is larger than what this node keeps");
+    failed("keep an image", "it takes more disk than this node keeps between tasks")
+}
+
 fn gone(doing: &'static str) -> Error {
     failed(doing, "it is not there afterwards")
 }
@@ -270,25 +303,28 @@ fn gone(doing: &'static str) -> Error {
 fn ready(image: ImageInspect) -> Result<Ready, Error> {
     let volumes = fitness::volumes(image.config.unwrap_or_default())?;
     let id = image.id.ok_or_else(|| gone("look for an image"))?;
-    Ok(Ready { id, volumes })
+    Ok(Ready { id, volumes, held: Arc::default() })
 }
 
 /// What a node calls an image of a registry. One that needs a login has another name for each
 /// workspace, so that none comes by it without.
-fn registry_name(image: &Pinned, owner: Option<WorkspaceId>) -> String {
+fn registry_tag(image: &Pinned, owner: Option<WorkspaceId>) -> String {
     let whose = owner.map(|owner| owner.to_string());
     let what = format!("{} {}", whose.as_deref().unwrap_or("anybody"), image);
-    format!("{REGISTRY}:{}", &Digest::of(what.as_bytes()).to_string()[..32])
+    Digest::of(what.as_bytes()).to_string()[..32].to_owned()
 }
 
-fn strip_names(fetched: &Path, clean: &Path) -> Result<std::fs::File, Error> {
+fn strip_names(fetched: &Path, clean: &Path, bytes_max: u64) -> Result<std::fs::File, Error> {
     let measured = unpacked::measure(io::BufReader::new(std::fs::File::open(fetched)?));
-    measured.map_err(|error| {
+    let bytes = measured.map_err(|error| {
         if let unpacked::Error::Io(error) = error {
             return Error::Io(error);
         }
         Error::Unusable(error.to_string())
     })?;
+    if bytes > bytes_max {
+        return Err(too_large(bytes));
+    }
     let from = std::fs::File::open(fetched)?;
     let to = std::fs::File::create(clean)?;
     image_archive::without_names(&from, &to).map_err(|error| match error {
@@ -327,9 +363,8 @@ mod tests {
         let image: Pinned = format!("r.example/a@sha256:{}", Digest::of(b"")).parse().unwrap();
         let other = WorkspaceId::new(uuid::Uuid::from_u128(99));
 
-        let names = [None, Some(WORKSPACE), Some(other)].map(|owner| registry_name(&image, owner));
+        let names = [None, Some(WORKSPACE), Some(other)].map(|owner| registry_tag(&image, owner));
 
-        assert!(names.iter().all(|name| name.starts_with("fanfold/registry:")));
         assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2]);
     }
 }

@@ -92,6 +92,7 @@ fn work(stage: Stage) -> Work {
     Work {
         run: lease(stage, 0).task.run,
         workspace: crate::testing::WORKSPACE,
+        package_owner: crate::testing::WORKSPACE,
         stage,
         package: Digest::of(b""),
         image: From::Binary,
@@ -317,8 +318,13 @@ async fn a_stored_image_is_loaded_once_and_brings_no_names() {
     let ended =
         bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await.unwrap();
     let text = bench.text();
-    let name = format!("fanfold/stored:{}", &digest.to_string()[..32]);
-    forget(&bench.docker().client, &name).await;
+    let name = bench.docker().own_name("fanfold/stored", &digest.to_string()[..32]);
+    assert!(bench.docker().image_bytes() > 0);
+    assert!(!bench.docker().evict_oldest_image().await, "it is held");
+    drop(image);
+    assert!(bench.docker().evict_oldest_image().await);
+    assert!(bench.docker().client.inspect_image(&name).await.is_err());
+    assert_eq!(bench.docker().image_bytes(), 0);
     assert_eq!(ended.ending, Ending::Exited(0), "{text}");
     assert!(text.starts_with("tmpfs /data "), "{text}");
 }
@@ -375,7 +381,7 @@ async fn an_image_of_the_machines_owner_is_used_only_where_he_lends_it() {
     let Some(bench) = Bench::new().await else { return };
     let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
     import(&bench.docker().client, &own, r#""/data""#).await;
-    let images = Images::new(crate::guard::Guard::new(true), false);
+    let images = Images::new(crate::guard::Guard::new(true), false, u64::MAX);
     let home = crate::home::Home::open(&bench.dir.path().join("closed")).unwrap();
     let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
     let closed = Docker::connect(home.label(), users, images).await.unwrap();

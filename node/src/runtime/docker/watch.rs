@@ -38,7 +38,7 @@ pub async fn watch(client: &Client, id: &str, launch: &Launch) -> Ending {
             return Ending::DiskLow;
         }
         if cache_pace.is_due(now, free) {
-            let amount = measured(launch.user_cache.host.clone()).await;
+            let amount = measured(launch.user_cache_counted.clone()).await;
             if amount.exceeds(cache_max) {
                 return Ending::CacheFull;
             }
@@ -47,13 +47,16 @@ pub async fn watch(client: &Client, id: &str, launch: &Launch) -> Ending {
             cache_pace.counted((now, Instant::now()), free, cache_max - cached);
         }
         if pace.is_due(now, free) || floor == Floor::Count {
+            let results = measured(launch.results.host.clone()).await;
+            if results.exceeds(most) {
+                return Ending::TooMuchWritten;
+            }
             if process.is_none() {
                 process = first_process(client, id).await;
             }
-            let results = measured(launch.results.host.clone()).await;
             let unnamed = unnamed(process, share.device()).await;
             let written = results.bytes.saturating_add(unnamed);
-            if results.exceeds(most) || written > most {
+            if written > most {
                 return Ending::TooMuchWritten;
             }
             let ended = Instant::now();

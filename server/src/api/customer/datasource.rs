@@ -12,7 +12,7 @@ use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{Field, flag, one};
 use crate::api::secret_use;
 use crate::api::work::DATA;
-use crate::data::{Listed, Looked, LookedKind};
+use crate::data::{self, Listed, Looked, LookedKind};
 use crate::secrets::KeyPair;
 
 pub fn routes() -> Vec<Route> {
@@ -72,9 +72,22 @@ async fn test(mut call: Call) -> Result<LookedOut> {
     let keys = checked
         .inline
         .map(|inline| KeyPair { access_key: inline.access_key, secret_key: inline.secret_key });
-    let app = call.app();
-    let looked = app.data.look(caller.workspace, &checked.place, keys).await?;
-    Ok(LookedOut::new(looked, list))
+    call.doors().source_tests.take(&caller.workspace.to_string())?;
+    let looked = call.app().data.look(caller.workspace, &checked.place, keys).await;
+    Ok(LookedOut::new(looked.map_err(unreachable)?, list))
+}
+
+/// What befell a connection is for the log alone: it would tell a scanner which ports are open.
+fn unreachable(error: data::Error) -> Error {
+    match error {
+        data::Error::Store(_) | data::Error::Io(_) => {
+            tracing::info!(error = &error as &dyn std::error::Error, "source not reached");
+            let what = "dataSource: its server cannot be reached, or does not answer as it should: \
+                        check the address, and try again";
+            Error::NotNow(what.to_owned())
+        }
+        data::Error::Customer(_) | data::Error::NotFound(_) | data::Error::Mismatch => error.into(),
+    }
 }
 
 impl LookedOut {
@@ -132,7 +145,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::api::testing::Door;
-    use crate::data::testing::{S3Server, WebServer};
+    use crate::data::testing::{S3Server, WebServer, answer};
 
     #[tokio::test]
     async fn a_bucket_is_tested_and_listed_in_folders() {
@@ -196,5 +209,44 @@ mod tests {
                             "params": {"url": url, "secret_id": "nope"}});
         assert_eq!(test(secret).await.0, 400);
         assert_eq!(door.post("/v1/customer/datasource/test", json!({})).await.0, 400);
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_and_a_server_of_something_else_look_the_same() {
+        let door = Door::open().await;
+        let closed = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            format!("http://{}", listener.local_addr().unwrap())
+        };
+        let ssh = WebServer::start(|_| b"SSH-2.0-OpenSSH_9.2p1\r\n".to_vec()).await;
+        let mute = WebServer::start(|_| Vec::new()).await;
+        let busy = WebServer::start(|_| answer("503 Service Unavailable", &[], b"")).await;
+
+        for url in [&closed, &ssh.url, &mute.url, &busy.url] {
+            let source = json!({"dataSourceDescriptor": "url", "params": {"url": url}});
+            let test = json!({"dataSource": source});
+            let (status, body) = door.post("/v1/customer/datasource/test", test).await;
+
+            let what = "dataSource: its server cannot be reached, or does not answer as it \
+                        should: check the address, and try again";
+            assert_eq!((status, body["message"].as_str()), (400, Some(what)), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_workspace_tests_few_sources_in_a_minute() {
+        let door = Door::open().await;
+        let test = json!({"dataSource": {"dataSourceDescriptor": "bypass"}});
+        let path = "/v1/customer/datasource/test";
+
+        for _ in 0..60 {
+            assert_eq!(door.post(path, test.clone()).await.0, 200);
+        }
+
+        let (status, body) = door.post(path, test.clone()).await;
+        assert_eq!(status, 429, "{body}");
+        let stranger = door.stranger().await;
+        let method = reqwest::Method::POST;
+        assert_eq!(door.call_as(&stranger, method, path, Some(test)).await.0, 200);
     }
 }

@@ -277,6 +277,7 @@ async fn container(
     Ok(Container {
         package: PackagePin {
             id: package.id,
+            owner: package.workspace,
             name: manifest.name,
             version: manifest.version.to_string(),
             revision: package.revision,

@@ -72,7 +72,7 @@ async fn an_image_does_not_set_the_loaders_variables() {
     import_with(&bench.docker().client, &name, variables).await;
     let launch = bench.launch(lease(Stage::Process, 0), "b env");
     let id = bench.docker().client.inspect_image(&name).await.unwrap().id.unwrap();
-    let image = Ready { id, volumes: Vec::new() };
+    let image = Ready { id, volumes: Vec::new(), held: Arc::default() };
 
     let ended = bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await;
 
