@@ -1,5 +1,5 @@
-//! `fanfold image push`: takes a container image from the local engine to the server, so that
-//! nodes need no registry.
+//! `fanfold image`: takes a container image from the local engine to the server, so that nodes
+//! need no registry, and removes it there.
 
 use bollard::Docker;
 use clap::Subcommand;
@@ -17,6 +17,8 @@ use crate::session::Session;
 pub enum Command {
     /// Upload an image of the local container engine under its reference
     Push { reference: String },
+    /// Remove an image from the server
+    Rm { reference: String },
 }
 
 /// An image's archive on disk, and what it is called by.
@@ -27,7 +29,20 @@ struct Spooled {
 }
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
-    let Command::Push { reference } = command;
+    match command {
+        Command::Push { reference } => push(reference, session).await,
+        Command::Rm { reference } => remove(&reference, session).await,
+    }
+}
+
+async fn remove(reference: &str, session: &Session) -> Result<(), Failure> {
+    let mut url = session.client.url("/v1/dev/images", &[]);
+    url.query_pairs_mut().append_pair("reference", reference);
+    let answer = session.client.delete(url).await?;
+    session.output.result(&answer.text, || vec![format!("{reference} is removed")])
+}
+
+async fn push(reference: String, session: &Session) -> Result<(), Failure> {
     let spooled = spool(&reference).await?;
     let digest = spooled.digest.to_string();
     note(format_args!("pushing {reference} ({} bytes)", spooled.size));

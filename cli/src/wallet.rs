@@ -43,7 +43,7 @@ pub enum Command {
         #[arg(long, default_value = "USD")]
         currency: String,
     },
-    /// Sum up ended runs by month and template
+    /// Sum up ended runs by month and template, and show what is stored
     Usage {
         /// The first month, as 2026-01
         #[arg(long)]

@@ -53,6 +53,8 @@ pub enum Kind {
     Return,
     /// Outgoing → world: a payout has reached its owner.
     Paid,
+    /// Available → world: what a workspace keeps in the bucket, for a day.
+    Storage,
 }
 
 impl Kind {
@@ -69,6 +71,7 @@ impl Kind {
             Self::Payout => "payout",
             Self::Return => "return",
             Self::Paid => "paid",
+            Self::Storage => "storage",
         }
     }
 }

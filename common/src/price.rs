@@ -30,6 +30,23 @@ pub fn price(usage: Usage) -> Credits {
 /// other.
 pub const TASK_TIMEOUT_SECS: u32 = 3600;
 
+/// The days by which a month's price is divided.
+const DAYS_PER_MONTH: u64 = 30;
+
+/// What keeping so many bytes for a day costs, rounded half-even to eight decimals.
+pub fn stored_for_a_day(bytes: u64, per_gib_month: Credits) -> Credits {
+    let divisor = u128::from(DAYS_PER_MONTH) << 30;
+    let units = u128::from(bytes) * u128::from(per_gib_month.units().unsigned_abs());
+    let (whole, rest) = (units / divisor, units % divisor);
+    let up = match (rest * 2).cmp(&divisor) {
+        std::cmp::Ordering::Less => 0,
+        std::cmp::Ordering::Equal => whole % 2,
+        std::cmp::Ordering::Greater => 1,
+    };
+    let largest = Credits::from_units(i64::MAX).expect("the largest amount is not negative");
+    i64::try_from(whole + up).ok().and_then(Credits::from_units).unwrap_or(largest)
+}
+
 /// What a task is estimated to cost: it uses all that it may for as long as it may.
 pub fn estimate(needs: Resources, timeout_secs: u32) -> Credits {
     price(Usage::full(needs, u64::from(timeout_secs) * MS_PER_SEC))
@@ -69,5 +86,23 @@ mod tests {
         };
 
         assert!(price(most) > Credits::ZERO);
+    }
+
+    #[test]
+    fn storage_costs_a_thirtieth_of_a_month_each_day() {
+        let price = Credits::from_units(30 * 1_024).unwrap();
+        for (bytes, units) in [
+            (0, 0),
+            (1 << 30, 1_024),
+            (10 << 30, 10_240),
+            // Halves go to the even neighbour.
+            (1 << 19, 0),
+            ((1 << 20) + (1 << 19), 2),
+            (1 << 21, 2),
+        ] {
+            assert_eq!(stored_for_a_day(bytes, price).units(), units, "{bytes}");
+        }
+        let largest = Credits::from_units(i64::MAX).unwrap();
+        assert_eq!(stored_for_a_day(u64::MAX, largest), largest);
     }
 }

@@ -24,11 +24,20 @@ pub enum LineKind {
     Payout,
     /// A payout did not arrive; its amount came back.
     PayoutReturn,
+    /// What was stored on a day, beyond what is free.
+    Storage,
 }
 
 impl LineKind {
-    pub const ALL: [Self; 6] =
-        [Self::Payment, Self::Coupon, Self::TopUp, Self::Earning, Self::Payout, Self::PayoutReturn];
+    pub const ALL: [Self; 7] = [
+        Self::Payment,
+        Self::Coupon,
+        Self::TopUp,
+        Self::Earning,
+        Self::Payout,
+        Self::PayoutReturn,
+        Self::Storage,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,6 +47,7 @@ impl LineKind {
             Self::Earning => "earning",
             Self::Payout => "payout",
             Self::PayoutReturn => "payout_return",
+            Self::Storage => "storage",
         }
     }
 
@@ -50,6 +60,7 @@ impl LineKind {
             Self::Earning => 3,
             Self::Payout => 4,
             Self::PayoutReturn => 5,
+            Self::Storage => 6,
         }
     }
 
@@ -59,7 +70,7 @@ impl LineKind {
 
     /// Whether the line takes from the wallet; the others give.
     pub const fn takes(self) -> bool {
-        matches!(self, Self::Payment | Self::Payout)
+        matches!(self, Self::Payment | Self::Payout | Self::Storage)
     }
 }
 

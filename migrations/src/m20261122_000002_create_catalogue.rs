@@ -19,6 +19,7 @@ impl MigrationTrait for Migration {
             templates(),
             images(),
             jobs(),
+            holdings(),
         ] {
             manager.create_table(table).await?;
         }
@@ -30,6 +31,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for name in [
+            "holdings",
             "jobs",
             "images",
             "templates",
@@ -147,6 +149,18 @@ fn images() -> TableCreateStatement {
         .col(col("size").big_integer())
         .col(col("updated_us").big_integer())
         .primary_key(Index::create().col("workspace_id").col("reference"))
+        .to_owned()
+}
+
+/// What a workspace keeps in the bucket.
+fn holdings() -> TableCreateStatement {
+    Table::create()
+        .table("holdings")
+        .col(col("workspace_id").uuid())
+        .col(col("path").text())
+        .col(col("bytes").big_integer())
+        .col(col("updated_us").big_integer())
+        .primary_key(Index::create().col("workspace_id").col("path"))
         .to_owned()
 }
 

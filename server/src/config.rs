@@ -28,8 +28,10 @@ pub struct Config {
     pub sign_up_codes: Vec<SignUpCode>,
     pub trusted_proxies: Vec<IpAddr>,
     pub limits: LimitsConfig,
+    pub http: HttpConfig,
     pub mail: Option<MailConfig>,
     pub data: DataConfig,
+    pub storage: StorageConfig,
     pub nodes: NodesConfig,
     pub wallet: WalletConfig,
 }
@@ -52,6 +54,29 @@ pub struct S3Config {
     pub endpoint: Option<String>,
     pub access_key: String,
     pub secret_key: Hidden,
+}
+
+/// How much and how long is kept.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// The most that one workspace may keep in the bucket.
+    pub quota_gib: NonZeroU32,
+    /// What is kept for nothing.
+    pub free_gib: u32,
+    /// What a GiB beyond that costs for 30 days.
+    pub gib_month_price: Credits,
+    /// How long the file of a draft is kept that is not run.
+    pub draft_days: NonZeroU32,
+    /// How long logs are kept after their run has ended.
+    pub log_days: NonZeroU32,
+}
+
+impl StorageConfig {
+    /// The quota in bytes.
+    pub fn quota_bytes(self) -> u64 {
+        u64::from(self.quota_gib.get()) << 30
+    }
 }
 
 /// What lets people sign up.
@@ -81,6 +106,19 @@ pub struct LimitsConfig {
     pub stranger_requests_per_minute: NonZeroU32,
     /// Tests of data sources by one workspace: each connects to an address of its choice.
     pub source_tests_per_minute: NonZeroU32,
+}
+
+/// How long requests and connections may take, and how many connections there may be.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    pub header_timeout_secs: NonZeroU32,
+    pub idle_timeout_secs: NonZeroU32,
+    pub request_timeout_secs: NonZeroU32,
+    pub stall_timeout_secs: NonZeroU32,
+    pub bytes_per_sec_min: NonZeroU32,
+    pub connections_max: NonZeroU32,
+    pub connections_per_address_max: NonZeroU32,
 }
 
 /// The mail server through which letters go.
@@ -182,7 +220,7 @@ impl Config {
 
 /// Whether a variable, without its prefix, names a setting.
 fn is_setting(name: &UncasedStr) -> bool {
-    const SETTINGS: [&str; 13] = [
+    const SETTINGS: [&str; 15] = [
         "http_listen",
         "p2p_listen",
         "data_dir",
@@ -192,8 +230,10 @@ fn is_setting(name: &UncasedStr) -> bool {
         "sign_up_codes",
         "trusted_proxies",
         "limits",
+        "http",
         "mail",
         "data",
+        "storage",
         "nodes",
         "wallet",
     ];

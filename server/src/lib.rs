@@ -7,15 +7,18 @@ pub mod config;
 pub mod coordinator;
 pub mod data;
 mod earnings;
+pub mod files;
 mod keys;
 pub mod mail;
 pub mod p2p;
 pub mod places;
 mod purge;
+pub mod quotas;
 pub mod registry;
 pub mod seal;
 pub mod secrets;
 mod server;
+mod storage_fees;
 pub mod store;
 pub mod vitals;
 

@@ -1,7 +1,7 @@
 //! A whole server: its parts, put together.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use common::ids::WorkspaceId;
@@ -19,9 +19,11 @@ use crate::earnings;
 use crate::keys::{Keys, MasterKeys};
 use crate::mail::{self, Mail};
 use crate::p2p::{self, Hub};
-use crate::purge;
+use crate::purge::{self, Ages};
+use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::{self, Resealed, Secrets};
+use crate::storage_fees::{self, Fee};
 use crate::store::{self, Db, UnreadableRow, accounts, nodes};
 use crate::vitals::Vitals;
 
@@ -78,10 +80,10 @@ impl Server {
         let public_url =
             if config.public_url.is_empty() { url.clone() } else { config.public_url.clone() };
 
+        std::fs::create_dir_all(spool(&config.data_dir)).map_err(Error::Folder)?;
         let db = store::open(&config.database()).await?;
         let secrets = Secrets::new(db.clone(), keys.master.sealer());
-        let guard = Guard::new(config.data.allow_private_addresses);
-        let guard = guard.with_ports(config.data.allowed_ports);
+        let guard = guard(&config);
         let options = data::Options {
             bucket: bucket(&config.data_dir, config.data.s3.clone()),
             guard,
@@ -89,7 +91,8 @@ impl Server {
             link_key: keys.link,
         };
         let registries = Registries::new(secrets.clone(), guard);
-        let data = Data::open(options, secrets.clone()).await?;
+        let quotas = Quotas::new(db.clone(), config.storage.quota_bytes());
+        let data = Data::open(options, secrets.clone(), quotas).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -110,7 +113,9 @@ impl Server {
             vitals.clone(),
         )
         .await?;
-        tasks.spawn(purge::run(db.clone(), data.clone(), stop.clone()));
+        let (ages, fee) = (Ages::of(config.storage), Fee::of(config.storage));
+        tasks.spawn(purge::run(db.clone(), data.clone(), ages, stop.clone()));
+        tasks.spawn(storage_fees::run(db.clone(), coordinator.clone(), fee, stop.clone()));
         let mail = mail(&config, public_url, &tasks, &stop)?;
         let delay = TimeDelta::seconds(config.wallet.earnings_delay_secs.into());
         tasks.spawn(earnings::run(db.clone(), coordinator.clone(), delay, stop.clone()));
@@ -189,6 +194,11 @@ fn policy(config: &Config) -> Policy {
     Policy { checks: Checks { key: rand::random(), ..policy.checks }, ..policy }
 }
 
+/// Which of customers' addresses the server connects to.
+fn guard(config: &Config) -> Guard {
+    Guard::new(config.data.allow_private_addresses).with_ports(config.data.allowed_ports)
+}
+
 fn hub_options(config: &Config) -> p2p::Options {
     p2p::Options {
         listen: config.p2p_listen.clone(),
@@ -242,8 +252,15 @@ fn settings(config: &Config, token_key: [u8; 32]) -> Settings {
         welcome: config.promotional_credits,
         trusted_proxies: config.trusted_proxies.clone(),
         limits: config.limits,
+        http: config.http,
+        spool: spool(&config.data_dir),
         wallet: config.wallet.clone(),
     }
+}
+
+/// Where bodies wait for their turn, in files without a name.
+fn spool(data_dir: &Path) -> PathBuf {
+    data_dir.join("spool")
 }
 
 fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {

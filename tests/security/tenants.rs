@@ -125,3 +125,54 @@ async fn logs_of_a_job_are_answered_in_pages_whatever_their_size() -> Result<()>
     })
     .await
 }
+
+/// Announced and never sent: more than half of the test's quota.
+const ANNOUNCED_BYTES: u64 = 700 << 20;
+
+#[tokio::test]
+async fn drafts_and_sparse_results_of_one_tenant_do_not_fill_the_disk() -> Result<()> {
+    let shape = Shape::nodes(1).set("STORAGE__QUOTA_GIB", "1");
+    Market::open(shape, async |_, client| {
+        push_copy(&client).await?;
+        let source = json!({"dataSourceDescriptor": "file"});
+        let mut links = Vec::new();
+        for _ in 0..2 {
+            let id = client.create(order(&source)).await?;
+            links.push(text(&client.job(&id).await?["dataSource"]["params"]["tempUrl"])?);
+        }
+        let http = reqwest::Client::new();
+        let announce = |link: &str| {
+            let never = futures::stream::pending::<std::io::Result<&'static [u8]>>();
+            let put = http.put(link).header("content-length", ANNOUNCED_BYTES);
+            put.body(reqwest::Body::wrap_stream(never)).send()
+        };
+
+        // The first holds its place while it says nothing.
+        let first = tokio::spawn(announce(&links[0]));
+        until("the first upload to be counted", async || {
+            let stored = client.get("/v1/wallet/usage").await?["storage"]["bytes"].as_u64();
+            Ok((stored.context("bytes")? >= ANNOUNCED_BYTES).then_some(()))
+        })
+        .await?;
+        let refused = announce(&links[1]).await?;
+        assert_eq!(refused.status(), 413);
+        assert!(refused.text().await?.contains("STORAGE_FULL"));
+        first.abort();
+        until("the first to be counted no more", async || {
+            let stored = client.get("/v1/wallet/usage").await?["storage"]["bytes"].as_u64();
+            Ok((stored.context("bytes")? < ANNOUNCED_BYTES).then_some(()))
+        })
+        .await?;
+
+        let sparse = r#"truncate -s 2147483648 "$TASK_RESULTS_DIR/nothing""#;
+        client.push(&Package::app("sparse", sparse)).await?;
+        client.template("passthrough", "sparse", "passthrough").await?;
+        let mut job = order(&json!({"dataSourceDescriptor": "bypass"}));
+        job["templateId"] = json!("sparse");
+        let id = client.start(job, None).await?;
+        let message = client.failure(&id).await?;
+        assert!(message.contains("storage is full"), "{message}");
+        Ok(())
+    })
+    .await
+}

@@ -34,8 +34,28 @@ pub struct Process {
 impl Process {
     /// Starts the binary; both its outputs go to the log file.
     pub fn start(args: &[&str], env: &[(String, String)], log: &Path) -> Result<Self> {
+        Self::spawn(Command::new(fanfold()?), args, env, log)
+    }
+
+    /// The same, with this limit of open files, which the process cannot raise.
+    pub fn start_with_files(
+        files: u32,
+        args: &[&str],
+        env: &[(String, String)],
+        log: &Path,
+    ) -> Result<Self> {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(fanfold()?);
+        Self::spawn(command, args, env, log)
+    }
+
+    fn spawn(
+        mut command: Command,
+        args: &[&str],
+        env: &[(String, String)],
+        log: &Path,
+    ) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
-        let mut command = Command::new(fanfold()?);
         command.args(args).env("RUST_LOG", "info,node=debug,server=debug");
         command.envs(env.iter().map(|(name, value)| (name, value)));
         let child = command

@@ -201,16 +201,18 @@ impl Port for World {
 
     async fn put(
         &self,
-        key: &BlobKey,
+        _: WorkspaceId,
+        lease: Lease,
         expected: Stored,
         bytes: ByteStream,
     ) -> Result<(), data::Error> {
+        let key = BlobKey::Result { lease, digest: expected.digest };
         let bytes: Vec<Bytes> = bytes.try_collect().await?;
         let bytes = bytes.concat();
         if (bytes.len() as u64, Digest::of(&bytes)) != (expected.size, expected.digest) {
             return Err(data::Error::Mismatch);
         }
-        self.state().objects.insert(key.clone(), bytes.into());
+        self.state().objects.insert(key, bytes.into());
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use server::data::address::Guard;
 use server::data::key::BlobKey;
 use server::data::pace::{Pace, Side};
 use server::data::{Bucket, ByteStream, Data, Error, Options, Resolved, ResultFile, Stat};
+use server::quotas::Quotas;
 use server::secrets::Secrets;
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
@@ -77,7 +78,7 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
     let files = stream::iter(results.into_iter().map(Ok)).boxed();
     let assembler = Assembler::Concat { name: OUTPUT.to_owned() };
     let folded: Vec<ResultFile> =
-        data.assemble(RUN, &assembler, files).await?.try_collect().await?;
+        data.assemble(spec.workspace, RUN, &assembler, files).await?.try_collect().await?;
     let assembled = start.elapsed();
     check(&data, &folded, source.digest).await?;
 
@@ -109,7 +110,8 @@ async fn open(folder: &Path) -> Result<Data, Error> {
         public_url: String::new(),
         link_key: [0; 32],
     };
-    Data::open(options, Secrets::new(db, [0; 32])).await
+    let quotas = Quotas::new(db.clone(), u64::MAX >> 1);
+    Data::open(options, Secrets::new(db, [0; 32]), quotas).await
 }
 
 /// Lines of many lengths, the same each time.

@@ -33,6 +33,13 @@ pub async fn usage(
     #[derive(Deserialize)]
     struct Usage {
         data: Vec<Row>,
+        storage: Option<Storage>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Storage {
+        bytes: u64,
+        quota_bytes: u64,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -61,7 +68,11 @@ pub async fn usage(
                  {memory} GiB·h  {template_id}"
             )
         };
-        usage.data.iter().map(line).collect()
+        let stored = usage.storage.as_ref().map(|storage| {
+            let (mib, most) = (storage.bytes.div_ceil(1 << 20), storage.quota_bytes >> 20);
+            format!("stored  {mib} of {most} MiB")
+        });
+        usage.data.iter().map(line).chain(stored).collect()
     })
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Check {
     /// It is to be handed out.
     pub waits: bool,
     took: TimeDelta,
-    /// A run that is done otherwise waits for it until then.
+    /// Whatever waits for it waits until then.
     until: DateTime<Utc>,
 }
 
@@ -153,8 +153,9 @@ impl Run {
         compared.lost >= LOST_MAX && compared.lost > compared.agreed
     }
 
-    fn checks_due(&self, now: DateTime<Utc>) -> Vec<u32> {
-        self.checks.iter().filter(|(_, check)| check.until <= now).map(|(n, _)| *n).collect()
+    fn checks_due(&self, is_processed: bool, now: DateTime<Utc>) -> Vec<u32> {
+        let is_due = |check: &Check| check.until <= now && (is_processed || check.is_disputed());
+        self.checks.iter().filter(|(_, check)| is_due(check)).map(|(n, _)| *n).collect()
     }
 }
 
@@ -228,7 +229,7 @@ impl Market {
                 }
                 Verdict::Open => {
                     check.opinions.push(last);
-                    (check.waits, check.until) = (true, now + PATIENCE);
+                    (check.waits, check.until) = (true, now + check.took * 2 + PATIENCE);
                     if self.has_third(id, &check, now)
                         && let Some(run) = self.runs.get_mut(&id)
                     {
@@ -257,13 +258,22 @@ impl Market {
         })
     }
 
-    /// Goes on with a run that is done but for its checks, once their time has passed.
+    /// Drops the checks whose time has passed, where something waits for them: a run that is done
+    /// otherwise, or nodes whose results are in dispute.
     pub(super) fn end_late_checks(&mut self, id: RunId, now: DateTime<Utc>) {
-        let Some(run) = self.runs.get(&id).filter(|run| run.is_processed()) else { return };
-        for index in run.checks_due(now) {
-            self.drop_check(id, index);
+        let Some(run) = self.runs.get(&id) else { return };
+        let is_processed = run.is_processed();
+        let due = run.checks_due(is_processed, now);
+        if !due.is_empty() {
+            for index in due {
+                self.drop_check(id, index);
+            }
+            self.open.extend(self.nodes.keys());
+            self.note_runnable(id);
         }
-        self.advance(id, now);
+        if is_processed {
+            self.advance(id, now);
+        }
     }
 
     fn drop_check(&mut self, id: RunId, index: u32) {

@@ -92,7 +92,6 @@ impl Market {
                 node.can_take(run, ahead)
                     && !node.is_aside(run.spec.workspace, now)
                     && !node.is_barred(run.spec.workspace, now)
-                    && !run.is_disputed(id)
             })
         })
     }
@@ -107,6 +106,11 @@ impl Market {
             |check: &Check| operator.is_some_and(|of| self.may_check(check, node_id, of));
         let Some(choice) = run.choose(node_id, stuck, may_check) else { return false };
         let is_check = matches!(choice, Choice::Check(_));
+        // Of a run in which its results are in dispute a node gets checks alone: were it to get
+        // nothing, two disputes could wait for one another's nodes.
+        if run.is_disputed(node_id) && !is_check {
+            return false;
+        }
         // A check costs the run nothing.
         let bound = if is_check { Credits::ZERO } else { run.estimate(&self.policy) };
         if let Err(refused) = self.cover(run_id, bound, now) {

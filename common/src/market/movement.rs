@@ -32,6 +32,8 @@ pub enum Cause {
     Return(RequestId, Terms),
     /// A payout has arrived.
     Paid(RequestId),
+    /// Something was stored for a day; the text says how much and when.
+    Storage(String),
 }
 
 impl Cause {
@@ -44,6 +46,7 @@ impl Cause {
             Self::Payout(..) => Kind::Payout,
             Self::Return(..) => Kind::Return,
             Self::Paid(_) => Kind::Paid,
+            Self::Storage(_) => Kind::Storage,
         }
     }
 
@@ -55,12 +58,13 @@ impl Cause {
             Self::Payout(..) => (wallet, outgoing),
             Self::Return(..) => (outgoing, wallet),
             Self::Paid(_) => (outgoing, Account::World),
+            Self::Storage(_) => (wallet, Account::World),
         }
     }
 
     fn request(&self) -> Option<Uuid> {
         match self {
-            Self::Grant(_) | Self::Earning => None,
+            Self::Grant(_) | Self::Earning | Self::Storage(_) => None,
             Self::Coupon(id, _) => Some(id.uuid()),
             Self::TopUp(id, _) => Some(id.uuid()),
             Self::Payout(id, _) | Self::Return(id, _) | Self::Paid(id) => Some(id.uuid()),
@@ -91,6 +95,7 @@ impl Cause {
                 let text = format!("payout of {} came back", sum(terms));
                 (LineKind::PayoutReturn, text, of(terms))
             }
+            Self::Storage(what) => (LineKind::Storage, what, Related::default()),
             // The wallet was debited when the payout was asked for.
             Self::Paid(_) => return None,
         })
@@ -125,6 +130,22 @@ impl Market {
         now: DateTime<Utc>,
     ) -> Result<(), Insufficient> {
         self.book(Movement { owner: to, amount, cause: Cause::Grant(why.to_owned()) }, now)
+    }
+
+    /// Takes the price of a day's storage from a wallet, or what the wallet has where that is
+    /// less: the rest is not owed. Gives what was taken.
+    pub fn charge_storage(
+        &mut self,
+        owner: WorkspaceId,
+        price: Credits,
+        what: String,
+        now: DateTime<Utc>,
+    ) -> Result<Credits, Insufficient> {
+        let amount = price.min(self.ledger.balance(Account::Available(owner)));
+        if !amount.is_zero() {
+            self.book(Movement { owner, amount, cause: Cause::Storage(what) }, now)?;
+        }
+        Ok(amount)
     }
 
     /// Gives operators what they have earned to spend: all of them or, where one has not earned

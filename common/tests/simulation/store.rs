@@ -144,6 +144,7 @@ impl Store {
                 | Kind::Earning
                 | Kind::Payout
                 | Kind::Return
+                | Kind::Storage
                 | Kind::Paid => return Err(format!("a run made a {}", transfer.kind.as_str())),
             }
         }

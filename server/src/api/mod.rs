@@ -22,6 +22,7 @@ mod work;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,12 +30,11 @@ use common::credits::Credits;
 use common::digest::Digest;
 use common::ids::WorkspaceId;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use warp::Filter as _;
 use warp::http::Method;
 
-use crate::config::{LimitsConfig, SignUpCode, WalletConfig};
+use crate::config::{HttpConfig, LimitsConfig, SignUpCode, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
@@ -46,19 +46,15 @@ use http::call::call;
 use http::docs;
 use http::limits::Limits;
 use http::pauses::Pauses;
+use http::places::AllPlaces;
 use http::router::Router;
+use http::serving::{self, Options, Pace};
 use table::apis;
 
 type Answer = warp::reply::Response;
 
-/// How long requests may go on after the stop.
-const STOP_GRACE: Duration = Duration::from_secs(5);
-/// Archives that are read into memory at the same time.
-const PUSHES_MAX: usize = 2;
 /// Answers that grow with what a workspace has, made at the same time: for one, and in all.
 const ANSWERS_MAX: (usize, usize) = (2, 12);
-/// Event streams at the same time.
-const STREAMS_MAX: usize = 256;
 const CODES_MAX: u32 = 10;
 const CODES_REFILL: Duration = Duration::from_secs(30);
 
@@ -85,6 +81,9 @@ pub struct Settings {
     /// What these say of whom they speak for is believed.
     pub trusted_proxies: Vec<IpAddr>,
     pub limits: LimitsConfig,
+    pub http: HttpConfig,
+    /// A folder for bodies that wait for their turn.
+    pub spool: PathBuf,
     pub wallet: WalletConfig,
 }
 
@@ -111,8 +110,9 @@ impl From<&SignUpCode> for AccessCode {
 struct Doors {
     app: App,
     stop: CancellationToken,
-    pushes: Semaphore,
-    streams: Arc<Semaphore>,
+    places: AllPlaces,
+    /// How slow bodies and answers may be.
+    limits: serving::Limits,
     /// For lists and logs: each can take several MiB.
     answers: KeyedPlaces<WorkspaceId>,
     /// Codes sent to an address for a network, and coupons tried by a workspace.
@@ -127,27 +127,25 @@ struct Doors {
     source_tests: Limits,
 }
 
+impl Doors {
+    /// The pace of a body that begins to arrive.
+    fn pace(&self) -> Pace {
+        self.limits.pace()
+    }
+}
+
 /// Serves the API until `stop`, then lets what is under way end within a few seconds.
 pub fn serve(
     app: App,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
+    let settings = &app.settings;
+    let options = Options::new(&settings.http, settings.trusted_proxies.clone());
     // The table of routes is put together here and not in the task, where nobody would notice that
     // it cannot be.
-    let server = warp::serve(filter(app, stop.clone()))
-        .incoming(listener)
-        .graceful(stop.clone().cancelled_owned());
-    async move {
-        let cap = async {
-            stop.cancelled().await;
-            tokio::time::sleep(STOP_GRACE).await;
-        };
-        tokio::select! {
-            () = server.run() => {}
-            () = cap => tracing::warn!("requests were still under way at the stop"),
-        }
-    }
+    let routes = filter(app, stop.clone());
+    serving::serve(routes, listener, options, stop)
 }
 
 /// Every request goes through here: warp takes it apart, the table of routes answers it.
@@ -155,12 +153,12 @@ fn filter(
     app: App,
     stop: CancellationToken,
 ) -> impl warp::Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
-    let limits = app.settings.limits;
+    let (limits, http) = (app.settings.limits, app.settings.http);
     let doors = Arc::new(Doors {
         app,
         stop,
-        pushes: Semaphore::new(PUSHES_MAX),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        places: AllPlaces::new(),
+        limits: serving::Limits::new(&http),
         answers: KeyedPlaces::new(ANSWERS_MAX.0, ANSWERS_MAX.1),
         codes: Limits::new(CODES_MAX, CODES_REFILL),
         guesses: Pauses::default(),

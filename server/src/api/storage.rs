@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use common::ids::JobId;
+use common::ids::{JobId, WorkspaceId};
 use common::rights::Role;
 use futures::StreamExt as _;
 use sync_wrapper::SyncStream;
@@ -20,9 +20,9 @@ use crate::api::http::route::{Body, Route, raw};
 use crate::api::http::shape::{Field, text};
 use crate::api::http::token::Caller;
 use crate::api::{Answer, App};
-use crate::data::key::BlobKey;
+use crate::data::key::{BlobKey, Whose};
 use crate::data::links::{self, Holder, LinkError};
-use crate::data::{self, ByteStream};
+use crate::data::{self, ByteStream, Data, Stored};
 use crate::store::{Db, api_keys, jobs, members};
 
 pub fn routes() -> Vec<Route> {
@@ -60,6 +60,7 @@ async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answer> {
     let data = &call.app().data;
     let link = data.open_link(&method, &segment.0, &call.raw_query).map_err(refused)?;
     check_holder(call.app(), link.holder).await?;
+    call.authenticated();
     let size = data.size(&link.key).await?.ok_or_else(|| Error::NotFound("file".to_owned()))?;
     if method == Method::GET
         && let Some(direct) = data.direct_link(&link.key, &link.file_name).await?
@@ -119,20 +120,74 @@ async fn check_holder(app: &App, holder: Option<Holder>) -> Result<()> {
 async fn put(segment: Segment, call: Call) -> Result<Answer> {
     let app = call.app().clone();
     let link = app.data.open_link(&Method::PUT, &segment.0, &call.raw_query).map_err(refused)?;
+    call.authenticated();
     let announced = call.content_length();
-    let bytes = if let BlobKey::Upload(job) = link.key {
-        if !jobs::takes_upload(&app.db, job).await? {
-            return Err(too_late());
+    let owner = match &link.key {
+        BlobKey::Upload(job) => {
+            Some(jobs::takes_upload(&app.db, *job).await?.ok_or_else(too_late)?)
         }
+        BlobKey::Cached { whose: Whose::User(owner), .. } => Some(*owner),
+        // The shared cache is the server's owner's; the others have no upload link.
+        BlobKey::Cached { whose: Whose::Everybody, .. }
+        | BlobKey::Package(_)
+        | BlobKey::Image(_)
+        | BlobKey::Staged { .. }
+        | BlobKey::Result { .. }
+        | BlobKey::Final { .. } => None,
+    };
+    let _place = match owner {
+        Some(owner) => Some(call.doors().places.uploads.take(owner).await?),
+        None => None,
+    };
+    let bytes = if let BlobKey::Upload(job) = link.key {
         still_open(app.db.clone(), job, call.into_stream())
     } else {
         call.into_stream()
     };
-    let stored = app.data.put(&link.key, bytes).await?;
+    // On its own, so that what was counted is settled after a caller who has gone, too.
+    let put = tokio::spawn(async move {
+        match owner {
+            Some(owner) => put_counted(&app.data, owner, &link.key, announced, bytes).await,
+            None => Ok(app.data.put(&link.key, bytes).await?),
+        }
+    });
+    let stored = put.await.map_err(|error| Error::Internal(Box::new(error)))??;
     if announced.is_some_and(|length| length != stored.size) {
         return Err(Error::field("body", "was cut off before its end"));
     }
     Ok(StatusCode::OK.into_response())
+}
+
+/// Stores an object that counts against its workspace's quota: before the first byte where its
+/// size is announced, else while it comes.
+async fn put_counted(
+    data: &Data,
+    owner: WorkspaceId,
+    key: &BlobKey,
+    announced: Option<u64>,
+    bytes: ByteStream,
+) -> Result<Stored> {
+    let quotas = data.quotas();
+    let _alone = quotas.alone(owner, key).ok_or_else(already_coming)?;
+    let bytes = match announced {
+        Some(length) => {
+            quotas.reserve(owner, key, length).await?;
+            bytes
+        }
+        None => quotas.counted(owner, key, bytes),
+    };
+    let put = data.put(key, bytes).await;
+    let there = match &put {
+        Ok(stored) => Some(stored.size),
+        // An older file may have stayed.
+        Err(_) => data.size(key).await?,
+    };
+    quotas.settle(owner, key, there).await?;
+    Ok(put?)
+}
+
+pub fn already_coming() -> Error {
+    Error::NotNow("this file is being uploaded already: wait until that has ended".to_owned())
 }
 
 fn too_late() -> Error {
@@ -146,8 +201,8 @@ fn too_late() -> Error {
 fn still_open(db: Db, job: JobId, bytes: ByteStream) -> ByteStream {
     let end = futures::stream::once(async move {
         match jobs::takes_upload(&db, job).await {
-            Ok(true) => Ok(Bytes::new()),
-            Ok(false) => Err(data::Error::Customer(
+            Ok(Some(_)) => Ok(Bytes::new()),
+            Ok(None) => Err(data::Error::Customer(
                 "this job has been started or deleted while its file was uploaded".to_owned(),
             )),
             Err(error) => Err(std::io::Error::other(error).into()),
@@ -217,7 +272,7 @@ mod tests {
 
     use super::*;
     use crate::api::http::token;
-    use crate::api::testing::Door;
+    use crate::api::testing::{Door, QUOTA_BYTES};
 
     #[test]
     fn ranges_are_read_as_the_standard_says() {
@@ -353,7 +408,8 @@ mod tests {
 
         assert!(!answer.unwrap().status().is_success());
         let key = BlobKey::Upload(id.parse().unwrap());
-        assert_eq!(door.app.data.size(&key).await.unwrap(), Some(5));
+        // The first file went with its draft.
+        assert_eq!(door.app.data.size(&key).await.unwrap(), None);
     }
 
     #[tokio::test]
@@ -364,5 +420,58 @@ mod tests {
         assert_eq!(door.call(Method::DELETE, &job, None).await.0, 200);
 
         assert_eq!(door.client.put(link).body("x").send().await.unwrap().status(), 403);
+    }
+
+    /// Without the packages that tests push.
+    async fn stored(door: &Door) -> u64 {
+        let kinds = crate::store::holdings::by_kind(&door.app.db, door.workspace).await.unwrap();
+        kinds["uploads"]
+    }
+
+    #[tokio::test]
+    async fn an_upload_beyond_the_quota_is_refused_before_it_is_taken() {
+        let door = Door::open().await;
+        let (id, link) = upload(&door).await;
+        let put = door.client.put(&link).header("content-length", QUOTA_BYTES + 1);
+        let never = futures::stream::pending::<std::io::Result<Bytes>>();
+
+        let answer = put.body(reqwest::Body::wrap_stream(never)).send().await.unwrap();
+
+        assert_eq!(answer.status(), 413);
+        let body: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!(body["details"][0]["reason"], "STORAGE_FULL", "{body}");
+        assert!(body["message"].as_str().unwrap().contains("delete drafts"), "{body}");
+        assert_eq!(stored(&door).await, 0);
+        assert_eq!(door.client.put(&link).body("0123456789").send().await.unwrap().status(), 200);
+        assert_eq!(stored(&door).await, 10);
+        let (_, usage) = door.get("/v1/wallet/usage").await;
+        assert_eq!(usage["storage"]["byKind"]["uploads"], 10);
+        let job = format!("/v1/customer/jobs/{id}");
+        assert_eq!(door.call(Method::DELETE, &job, None).await.0, 200);
+        let key = BlobKey::Upload(id.parse().unwrap());
+        assert_eq!((stored(&door).await, door.app.data.size(&key).await.unwrap()), (0, None));
+    }
+
+    #[tokio::test]
+    async fn an_upload_without_a_length_breaks_off_at_the_quota() {
+        let door = Door::open().await;
+        let (id, link) = upload(&door).await;
+        let piece = Bytes::from(vec![7; 1 << 20]);
+        let pieces = std::iter::repeat_n(piece, 65).map(Ok::<_, std::io::Error>);
+        let body = reqwest::Body::wrap_stream(futures::stream::iter(pieces));
+
+        // The server may close before the last piece is sent.
+        if let Ok(answer) = door.client.put(&link).body(body).send().await {
+            assert_eq!(answer.status(), 413);
+        }
+
+        let key = BlobKey::Upload(id.parse().unwrap());
+        let settled = async || {
+            while stored(&door).await > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        settled().await;
+        assert_eq!(door.app.data.size(&key).await.unwrap(), None);
     }
 }

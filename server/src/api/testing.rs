@@ -17,16 +17,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::api::{AccessCode, App, Settings, serve};
-use crate::config::LimitsConfig;
-use crate::config::WalletConfig;
+use crate::config::{Config, LimitsConfig, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::address::Guard;
 use crate::data::{self, Data};
 use crate::mail::Mail;
+use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::members::{self, Changed};
 use crate::store::{self, Db, accounts, api_keys};
+
+/// What a workspace may keep behind a test's door.
+pub const QUOTA_BYTES: u64 = 64 << 20;
 
 /// A fresh database in a folder that goes with the second value.
 pub async fn database() -> (Db, TempDir) {
@@ -69,7 +72,8 @@ impl Door {
             public_url: url.clone(),
             link_key: [8; 32],
         };
-        let data = Data::open(options, secrets.clone()).await.unwrap();
+        let quotas = Quotas::new(db.clone(), QUOTA_BYTES);
+        let data = Data::open(options, secrets.clone(), quotas).await.unwrap();
         let stop = CancellationToken::new();
         let (coordinator, _, engine) =
             Coordinator::start(db.clone(), data.clone(), Policy::default(), stop.clone())
@@ -89,6 +93,8 @@ impl Door {
             // Tests say where they come from, as a proxy does.
             trusted_proxies: vec![Ipv4Addr::LOCALHOST.into()],
             limits,
+            http: Config::load(None).unwrap().http,
+            spool: folder.path().to_owned(),
             wallet: WalletConfig {
                 rates: serde_json::from_value(json!({"USD": "0.03311", "XTS": "1000000"})).unwrap(),
                 payout_min: Credits::from_units(1).unwrap(),

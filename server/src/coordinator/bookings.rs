@@ -46,6 +46,13 @@ pub enum Booking {
         note: String,
     },
     Release(Release),
+    /// A day's storage, once for each key; the text says how much and when.
+    Storage {
+        of: WorkspaceId,
+        price: Credits,
+        what: String,
+        key: String,
+    },
 }
 
 /// Why a booking is turned down. Nothing has moved.
@@ -100,6 +107,13 @@ pub(super) async fn book(
         Booking::PayoutStep { id, to, note } => {
             let cause = |terms| of_payout(id, to, terms);
             advance(db, market, (id, to, note), cause, Booked::PayoutStep, now).await
+        }
+        Booking::Storage { of, price, what, key } => {
+            if grants::exists(db, &key).await? {
+                return Ok(Ok(None));
+            }
+            let taken = market.charge_storage(of, price, what, now);
+            Ok(taken.map(|_| Some(Booked::Grant(key))).map_err(Refused::from))
         }
         Booking::Release(Release { after, through, shares }) => {
             if releases::last(db).await? != after {

@@ -134,6 +134,7 @@ impl Context {
             let Err(error) = done else { return };
             let reason = match &error {
                 StepError::Data(DataError::Customer(text)) => text.clone(),
+                StepError::Data(DataError::Full(full)) => full.to_string(),
                 StepError::TooMany(error) => error.to_string(),
                 StepError::Data(_) | StepError::Db(_) if attempt < TRIES => {
                     let cause = describe(&error);
@@ -218,7 +219,7 @@ impl Context {
             let files = match &spec.assemble {
                 Assemble::Builtin(assembler) => {
                     let files = self.result_files(job, Stage::Process);
-                    self.data.assemble(*run, assembler, files).await?
+                    self.data.assemble(spec.workspace, *run, assembler, files).await?
                 }
                 Assemble::Custom(_) => self.result_files(job, Stage::Assemble),
             };

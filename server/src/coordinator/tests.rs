@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::*;
 use crate::data;
 use crate::data::address::Guard;
+use crate::quotas::Quotas;
 use crate::secrets::Secrets;
 use crate::store::accounts;
 use crate::store::testing::spec;
@@ -40,7 +41,8 @@ async fn granted() -> Room {
         public_url: "http://localhost".to_owned(),
         link_key: [8; 32],
     };
-    let data = Data::open(options, Secrets::new(db.clone(), [7; 32])).await.unwrap();
+    let quotas = Quotas::new(db.clone(), 1 << 30);
+    let data = Data::open(options, Secrets::new(db.clone(), [7; 32]), quotas).await.unwrap();
     let stop = CancellationToken::new();
     let (coordinator, _, engine) =
         Coordinator::start(db.clone(), data, Policy::default(), stop.clone()).await.unwrap();

@@ -20,12 +20,14 @@ const FETCHED_AHEAD: usize = 16;
 /// Pieces of an archive between who makes and who stores them.
 const PIECES_MAX: usize = 4;
 
-/// Folds the files of a run and gives the final ones. Doing it twice gives the same.
+/// Folds the files of a run and gives the final ones; `count` counts what is written against the
+/// workspace's quota. Doing it twice gives the same.
 pub async fn assemble(
     bucket: &Bucket,
     run: RunId,
     assembler: &Assembler,
     files: ResultFiles,
+    count: impl FnOnce(ByteStream) -> ByteStream,
 ) -> Result<ResultFiles, Error> {
     let (name, bytes) = match assembler {
         Assembler::Passthrough => return Ok(files),
@@ -34,7 +36,7 @@ pub async fn assemble(
     };
     let name = names::safe(name);
     let key = BlobKey::Final { run, name: name.clone() };
-    let stored = bucket.put(&key, Expected::Nothing, bytes).await?;
+    let stored = bucket.put(&key, Expected::Nothing, count(bytes)).await?;
     let file = ResultFile { name, size: stored.size, digest: Some(stored.digest), key };
     Ok(futures::stream::iter([Ok(file)]).boxed())
 }
@@ -174,7 +176,7 @@ mod tests {
     }
 
     async fn fold(bucket: &Bucket, how: &Assembler, files: &[ResultFile]) -> ResultFile {
-        let folded = assemble(bucket, RUN, how, stream(files)).await.unwrap();
+        let folded = assemble(bucket, RUN, how, stream(files), |bytes| bytes).await.unwrap();
         let folded: Vec<_> = folded.try_collect().await.unwrap();
         let [file] = folded.try_into().unwrap();
         file
@@ -239,7 +241,9 @@ mod tests {
         let (_folder, bucket) = folder().await;
         let files = results(&bucket).await;
 
-        let passed = assemble(&bucket, RUN, &Assembler::Passthrough, stream(&files)).await.unwrap();
+        let passed = assemble(&bucket, RUN, &Assembler::Passthrough, stream(&files), |bytes| bytes)
+            .await
+            .unwrap();
 
         assert_eq!(passed.try_collect::<Vec<_>>().await.unwrap(), files);
     }
@@ -256,7 +260,7 @@ mod tests {
                 for how in
                     [Assembler::Concat { name: "n".into() }, Assembler::Zip { name: "n".into() }]
                 {
-                    let folded = assemble(&bucket, RUN, &how, stream(&files)).await;
+                    let folded = assemble(&bucket, RUN, &how, stream(&files), |bytes| bytes).await;
 
                     assert!(folded.is_err());
                     let key = BlobKey::Final { run: RUN, name: "n".into() };

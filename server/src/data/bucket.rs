@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use common::ids::{JobId, RunId};
-use futures::StreamExt as _;
-use futures::TryStreamExt as _;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -19,6 +20,9 @@ use super::cloud::Connector;
 use super::key::BlobKey;
 use super::upload::{self, Expected, Target};
 use super::{ByteStream, Error, Stat, Stored, address, download};
+
+/// Keys, and when they were written.
+pub type Written = BoxStream<'static, Result<(String, DateTime<Utc>), Error>>;
 
 #[derive(Clone)]
 pub struct Bucket {
@@ -143,6 +147,15 @@ impl Bucket {
             objects.extend(below.map(|below| (below, meta)));
         }
         Ok(objects)
+    }
+
+    /// All keys below a folder, in no order, with the time when each was written.
+    pub fn objects(&self, folder: &str) -> Written {
+        let found = self.store.list(Some(&Path::from(folder)));
+        found
+            .map_ok(|meta| (meta.location.to_string(), meta.last_modified))
+            .map_err(Error::from)
+            .boxed()
     }
 
     /// What the store says of an object, or `None` where there is none.

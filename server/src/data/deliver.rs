@@ -28,7 +28,11 @@ pub async fn deliver(
     // A failure of our own bucket must not be taken for one of the customer's.
     let bytes = assemble::open(ours, file).await?.map_err(|error| match error {
         Error::Store(error) => Error::Io(std::io::Error::other(error)),
-        error @ (Error::Customer(_) | Error::NotFound(_) | Error::Mismatch | Error::Io(_)) => error,
+        error @ (Error::Customer(_)
+        | Error::Full(_)
+        | Error::NotFound(_)
+        | Error::Mismatch
+        | Error::Io(_)) => error,
     });
     let counted = pace.clone();
     let bytes = bytes.inspect_ok(move |piece| counted.passed(piece.len() as u64)).boxed();

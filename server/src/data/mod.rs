@@ -42,8 +42,10 @@ use reqwest::Method;
 
 use crate::clock;
 use crate::places::KeyedPlaces;
+use crate::quotas::{Full, Quotas};
 use crate::secrets::{self, KeyPair, Secrets};
 use address::Guard;
+use bucket::Written;
 use customers::Customers;
 use key::BlobKey;
 use links::{Holder, LinkError, Links, OpenedLink};
@@ -63,6 +65,7 @@ pub struct Data {
     customers: Arc<Customers>,
     secrets: Secrets,
     looks: KeyedPlaces<WorkspaceId>,
+    quotas: Quotas,
 }
 
 /// How long a node may begin to read an object by itself after it was told where it is. It begins
@@ -104,10 +107,18 @@ pub enum Error {
     NotFound(String),
     #[error("the bytes do not have the digest or size that was announced")]
     Mismatch,
+    #[error(transparent)]
+    Full(#[from] Full),
     #[error("the object store failed")]
     Store(#[from] object_store::Error),
     #[error("reading failed")]
     Io(#[from] std::io::Error),
+}
+
+impl From<crate::store::Error> for Error {
+    fn from(error: crate::store::Error) -> Self {
+        Self::Io(std::io::Error::other(error))
+    }
 }
 
 /// What was written.
@@ -147,14 +158,20 @@ pub type ResultFiles = Pin<Box<dyn Stream<Item = Result<ResultFile, Error>> + Se
 
 impl Data {
     /// Opens the bucket; a folder is created.
-    pub async fn open(options: Options, secrets: Secrets) -> Result<Self, Error> {
+    pub async fn open(options: Options, secrets: Secrets, quotas: Quotas) -> Result<Self, Error> {
         Ok(Self {
             bucket: bucket::Bucket::open(&options.bucket).await?,
             links: Arc::new(Links::new(&options.public_url, &options.link_key)),
             customers: Customers::new(options.guard),
             secrets,
             looks: look::places(),
+            quotas,
         })
+    }
+
+    /// What each workspace may keep in the bucket.
+    pub const fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     // --- Fanfold's bucket ---
@@ -175,6 +192,25 @@ impl Data {
         bytes: ByteStream,
     ) -> Result<(), Error> {
         self.bucket.put(key, Expected::Stored(expected), bytes).await.map(drop)
+    }
+
+    /// Writes a run's result, which counts against its workspace's quota, if it has the announced
+    /// size and digest.
+    ///
+    /// # Errors
+    /// `Full` where there is no room for it, and `Mismatch` as above.
+    pub async fn put_result(
+        &self,
+        owner: WorkspaceId,
+        run: RunId,
+        key: &BlobKey,
+        expected: Stored,
+        bytes: ByteStream,
+    ) -> Result<(), Error> {
+        let room = self.quotas.reserve_run(owner, run, expected.size).await?;
+        self.put_verified(key, expected, bytes).await?;
+        room.keep();
+        Ok(())
     }
 
     /// The size of an object, or `None` where there is none.
@@ -242,12 +278,24 @@ impl Data {
 
     /// Removes what was uploaded for a job.
     pub async fn purge_upload(&self, job: JobId) -> Result<(), Error> {
-        self.bucket.purge_upload(job).await
+        self.bucket.purge_upload(job).await?;
+        Ok(self.quotas.forget(&BlobKey::Upload(job)).await?)
     }
 
     /// Removes everything of a run.
     pub async fn purge_run(&self, run: RunId) -> Result<(), Error> {
-        self.bucket.purge_run(run).await
+        self.bucket.purge_run(run).await?;
+        Ok(self.quotas.forget_run(run).await?)
+    }
+
+    /// Removes an object that no row names.
+    pub async fn purge(&self, key: &BlobKey) -> Result<(), Error> {
+        self.bucket.remove(key).await
+    }
+
+    /// All keys below a folder of the bucket, in no order, with the time when each was written.
+    pub fn objects(&self, folder: &str) -> Written {
+        self.bucket.objects(folder)
     }
 
     // --- Sources ---
@@ -274,7 +322,8 @@ impl Data {
         source: &Source,
         pace: &Pace,
     ) -> Result<Objects, Error> {
-        self.reader(owner, source, pace).await?.stage(run).await
+        let count = |bytes| self.quotas.counted_run(owner, run, bytes);
+        self.reader(owner, source, pace).await?.stage(run, count).await
     }
 
     /// Cuts objects with a built-in partitioner: small range reads, no copies.
@@ -313,11 +362,13 @@ impl Data {
     /// its input; the others write one object. Doing it twice gives the same.
     pub async fn assemble(
         &self,
+        owner: WorkspaceId,
         run: RunId,
         assembler: &Assembler,
         files: ResultFiles,
     ) -> Result<ResultFiles, Error> {
-        assemble::assemble(&self.bucket, run, assembler, files).await
+        let count = |bytes| self.quotas.counted_run(owner, run, bytes);
+        assemble::assemble(&self.bucket, run, assembler, files, count).await
     }
 
     /// Copies a final file to the run's destination (not called for the temporary bucket and

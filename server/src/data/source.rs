@@ -103,8 +103,13 @@ impl Reader {
         Ok(Resolved::Objects(alone(&object)?))
     }
 
-    /// Copies a source that gives no ranges into Fanfold's bucket.
-    pub async fn stage(&self, run: RunId) -> Result<Objects, Error> {
+    /// Copies a source that gives no ranges into Fanfold's bucket; `count` counts its bytes
+    /// against the workspace's quota.
+    pub async fn stage(
+        &self,
+        run: RunId,
+        count: impl FnOnce(ByteStream) -> ByteStream,
+    ) -> Result<Objects, Error> {
         let Opened::Web { file } = &self.source else {
             return Err(Error::NotFound("source to copy".to_owned()));
         };
@@ -121,7 +126,7 @@ impl Reader {
                 }
                 let key = BlobKey::Staged { run, n: 0 };
                 let expected = size.map_or(Expected::Nothing, Expected::Size);
-                let bytes = at_most(STAGED_BYTES_MAX, self.pace.stream(bytes));
+                let bytes = count(at_most(STAGED_BYTES_MAX, self.pace.stream(bytes)));
                 let stored = self.ours.put(&key, expected, bytes).await?;
                 let place = Place::Bucket { key: key.path() };
                 Object { name, size: stored.size, place, version: None }

@@ -85,7 +85,7 @@ pub fn pace() -> Pace {
 pub async fn resolve(reader: &Reader, source: &Source) -> Result<Objects, Error> {
     match reader.resolve(source).await? {
         Resolved::Objects(objects) => Ok(objects),
-        Resolved::ToStage => reader.stage(RUN).await,
+        Resolved::ToStage => reader.stage(RUN, |bytes| bytes).await,
     }
 }
 

@@ -210,7 +210,7 @@ impl<P: Port> Blobs<P> {
         };
         say(&mut stream, &BlobReply::Ready).await?;
         let (from, mut to) = stream.split();
-        let put = self.port.put(&key, expected, incoming(from, size));
+        let put = self.port.put(live.spec.workspace, lease, expected, incoming(from, size));
         let reply = match timeout(patience(size), put).await {
             Ok(Ok(())) => {
                 room.keep();

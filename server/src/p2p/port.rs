@@ -100,9 +100,11 @@ pub trait Port: Clone + Send + Sync + 'static {
         range: Range<u64>,
     ) -> impl Future<Output = Result<ByteStream, data::Error>> + Send;
 
+    /// Stores a result of a workspace's run.
     fn put(
         &self,
-        key: &BlobKey,
+        owner: WorkspaceId,
+        lease: Lease,
         expected: Stored,
         bytes: ByteStream,
     ) -> impl Future<Output = Result<(), data::Error>> + Send;
@@ -198,10 +200,19 @@ impl Port for Parts {
 
     async fn put(
         &self,
-        key: &BlobKey,
+        owner: WorkspaceId,
+        lease: Lease,
         expected: Stored,
         bytes: ByteStream,
     ) -> Result<(), data::Error> {
-        self.data.put_verified(key, expected, bytes).await
+        let (run, key) = (lease.task.run, BlobKey::Result { lease, digest: expected.digest });
+        let put = self.data.put_result(owner, run, &key, expected, bytes).await;
+        if let Err(data::Error::Full(full)) = &put
+            && let Err(error) = self.coordinator.abort_run(run, full.to_string()).await
+        {
+            // It is the customer's, not the node's, and no other node would fare better.
+            tracing::debug!(%run, %error, "a run without room for its results had ended");
+        }
+        put
     }
 }

@@ -44,6 +44,7 @@ impl From<data::Error> for Refusal {
 
         match error {
             E::Customer(text) => Self::never(text),
+            E::Full(full) => Self::never(full.to_string()),
             E::NotFound(_) => Self::never("the object is no longer there"),
             E::Mismatch => Self::never("the bytes do not have the announced size and digest"),
             E::Store(_) | E::Io(_) => {

@@ -10,7 +10,7 @@ use super::{grants, releases};
 /// Written in the transaction of the transfer it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Booked {
-    /// By its key, which no other grant has.
+    /// Of a grant or a charge: its key, which no other has.
     Grant(String),
     Redemption(Redemption),
     TopUp(Step<TopUpState>),

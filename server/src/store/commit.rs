@@ -124,7 +124,7 @@ pub(in crate::store) mod tests {
         let lines = vec![LogLine { at_us: 1, level: Level::Unknown, text: "hello \0".to_owned() }];
         let logs = vec![LogBatch { lease: process(run, 0), first: 0, lines }];
         let later = clock::now() + chrono::TimeDelta::seconds(10);
-        market.sync(node, workspace, sync(vec![], logs), later);
+        market.sync(node, workspace, sync(vec![], logs), later - chrono::TimeDelta::seconds(5));
         market.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
         commit(db, &market.drain(), &[Booked::Grant("gift".to_owned())]).await.unwrap();
         (market, node)

@@ -1,4 +1,4 @@
-//! Grants that were made, so that none is made twice.
+//! Grants and charges that were made, so that none is made twice.
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;

@@ -3,7 +3,9 @@
 use common::digest::Digest;
 use common::ids::WorkspaceId;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Set};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select, Set,
+};
 
 use super::micros;
 use crate::clock;
@@ -56,6 +58,36 @@ pub async fn put(
         .to_owned();
     row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
     Ok(())
+}
+
+/// Takes a reference away; gives what it led to.
+pub async fn delete(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    reference: &str,
+) -> Result<Option<StoredImage>, DbErr> {
+    let found = find(db, owner, reference).await?;
+    row::Entity::delete_by_id((owner.uuid(), reference.to_owned())).exec(db).await?;
+    Ok(found)
+}
+
+/// Whether a reference of a workspace leads to this image.
+pub async fn has(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    digest: Digest,
+) -> Result<bool, DbErr> {
+    let own = named(digest).filter(row::Column::WorkspaceId.eq(owner.uuid()));
+    Ok(own.count(db).await? > 0)
+}
+
+/// Whether a reference of anybody leads to this image.
+pub async fn is_named(db: &impl ConnectionTrait, digest: Digest) -> Result<bool, DbErr> {
+    Ok(named(digest).count(db).await? > 0)
+}
+
+fn named(digest: Digest) -> Select<row::Entity> {
+    row::Entity::find().filter(row::Column::Digest.eq(digest.to_string()))
 }
 
 pub async fn find(

@@ -16,7 +16,7 @@ use super::selection::{self, Found, Selection};
 use super::{document, micros, time};
 use crate::clock;
 pub use field::JobField;
-pub use upload::{Upload, takes_upload};
+pub use upload::{Upload, needs_upload, takes_upload};
 
 mod field;
 mod upload;

@@ -34,6 +34,9 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// Runs whose lines are deleted in one statement: it holds up the coordinator's.
+const RUNS_PURGED: u64 = 16;
+
 /// A line that a container wrote, or its node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogView {
@@ -124,6 +127,13 @@ pub async fn find_batch(
     );
     let row = Entity::find_by_id(key).one(db).await?;
     row.map_or_else(|| Ok(Vec::new()), |row| Ok(read(&row)?.collect()))
+}
+
+/// Deletes the lines of some runs that ended before `then`; false where there are none left.
+pub async fn purge(db: &impl ConnectionTrait, then: DateTime<Utc>) -> Result<bool, DbErr> {
+    let ended = super::runs::with_logs_ended_before(then, RUNS_PURGED);
+    let gone = Entity::delete_many().filter(Column::Run.in_subquery(ended)).exec(db).await?;
+    Ok(gone.rows_affected > 0)
 }
 
 pub(super) fn read(row: &Model) -> Result<impl Iterator<Item = LogView> + use<>, DbErr> {

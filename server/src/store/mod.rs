@@ -16,6 +16,7 @@ pub mod devices;
 mod document;
 pub mod ended_tokens;
 pub mod grants;
+pub mod holdings;
 pub mod images;
 pub mod imports;
 pub mod invitations;

@@ -5,7 +5,8 @@ use common::digest::Digest;
 use common::ids::{PackageId, WorkspaceId};
 use common::package::manifest::{Kind, Manifest};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Select, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
+    QueryFilter, Select, Set,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -198,6 +199,19 @@ pub async fn set_public(
         .exec(db)
         .await?;
     Ok(changed.rows_affected == 1)
+}
+
+/// Whether a version of anybody's is this archive; of one workspace's, where it is given.
+pub async fn is_named(
+    db: &impl ConnectionTrait,
+    owner: Option<WorkspaceId>,
+    digest: Digest,
+) -> Result<bool, DbErr> {
+    let mut query = row::Entity::find().filter(row::Column::Digest.eq(digest.to_string()));
+    if let Some(owner) = owner {
+        query = query.filter(row::Column::WorkspaceId.eq(owner.uuid()));
+    }
+    Ok(query.count(db).await? > 0)
 }
 
 /// Takes a package away from new runs for good; false where the workspace has no such package.

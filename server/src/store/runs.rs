@@ -130,6 +130,23 @@ pub async fn ended_before(
     Ok(rows.into_iter().map(|(id, job)| (RunId::new(id), JobId::new(job))).collect())
 }
 
+/// The ids of runs that ended before `then` and whose logs are there.
+pub(super) fn with_logs_ended_before(then: DateTime<Utc>, limit: u64) -> SelectStatement {
+    Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::EndedUs.lt(micros(then)))
+        .filter(Expr::cust("EXISTS (SELECT 1 FROM task_logs WHERE task_logs.run = runs.id)"))
+        .limit(limit)
+        .into_query()
+}
+
+/// Whether a run that has not ended names this text in what it is pinned to.
+pub async fn pins(db: &impl ConnectionTrait, text: &str) -> Result<bool, DbErr> {
+    let unfinished = Entity::find().filter(Column::EndedUs.is_null());
+    Ok(unfinished.filter(Column::Spec.contains(text)).count(db).await? > 0)
+}
+
 /// Notes that a run's data has been deleted from the bucket.
 pub async fn set_purged(db: &impl ConnectionTrait, run: RunId) -> Result<(), DbErr> {
     Entity::update_many()

@@ -120,7 +120,7 @@ pub enum LineField {
 }
 
 /// The names of kinds of lines, in the order of their numbers.
-const KINDS: [&str; 6] = {
+const KINDS: [&str; LineKind::ALL.len()] = {
     let mut names = [""; LineKind::ALL.len()];
     let mut n = 0;
     while n < names.len() {

@@ -88,6 +88,7 @@ fn a_check_that_agrees_is_a_proof_and_costs_nobody_anything() {
 /// Three nodes, the first of a stranger, end what they have until the run is processed.
 fn play(market: &mut Market, result: impl Fn(u128, i64) -> &'static str) {
     for secs in 1..60 {
+        market.tick(at(secs));
         for n in 0..3 {
             let operator = if n == 0 { STRANGER } else { OPERATOR };
             if leased(market, n).is_empty() {

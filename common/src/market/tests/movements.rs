@@ -24,14 +24,15 @@ fn cause(n: usize, amount: Credits) -> Cause {
         3 => Cause::Earning,
         4 => Cause::Payout(RequestId::new(id), terms(amount)),
         5 => Cause::Return(RequestId::new(id), terms(amount)),
-        _ => Cause::Paid(RequestId::new(id)),
+        6 => Cause::Paid(RequestId::new(id)),
+        _ => Cause::Storage("3 GiB".to_owned()),
     }
 }
 
 proptest! {
     #[test]
     fn no_movement_makes_or_loses_credits_or_hides_from_the_statement(
-        moves in proptest::collection::vec((0..7usize, 1..100i64), 0..60)
+        moves in proptest::collection::vec((0..8usize, 1..100i64), 0..60)
     ) {
         let mut market = Market::load(Policy::default(), Stored::default(), at(0));
         let mut head = Head::default();

@@ -86,7 +86,10 @@ fn unreachable(error: data::Error) -> Error {
                         check the address, and try again";
             Error::NotNow(what.to_owned())
         }
-        data::Error::Customer(_) | data::Error::NotFound(_) | data::Error::Mismatch => error.into(),
+        data::Error::Customer(_)
+        | data::Error::NotFound(_)
+        | data::Error::Mismatch
+        | data::Error::Full(_) => error.into(),
     }
 }
 

@@ -122,12 +122,18 @@ async fn upload_completed(id: Segment, call: Call) -> Result<Done> {
             "dataSource.dataSourceDescriptor: this job's source is not a file".to_owned(),
         ));
     }
-    let Some(stat) = app.data.stat(&BlobKey::Upload(job.id)).await? else {
+    let key = BlobKey::Upload(job.id);
+    let Some(stat) = app.data.stat(&key).await? else {
         return Err(Error::NotNow(
             "nothing has been uploaded yet: PUT the file to dataSource.params.tempUrl first"
                 .to_owned(),
         ));
     };
+    // Where the bucket took it directly, it is counted only now.
+    if let Err(full) = app.data.quotas().reserve(caller.workspace, &key, stat.size).await {
+        app.data.purge_upload(job.id).await?;
+        return Err(full.into());
+    }
     let upload = Upload { size: stat.size, version: stat.version };
     change(app, &caller, &job, vec![Change::Uploaded(upload)]).await?;
     Ok(done())

@@ -8,7 +8,7 @@ use common::ids::{JobId, NotAnId, WorkspaceId};
 use futures::Stream;
 use serde_json::{Value, json};
 use sync_wrapper::SyncStream;
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use warp::Reply as _;
 use warp::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -22,6 +22,7 @@ use crate::api::http::shape::text;
 use crate::api::http::token;
 use crate::api::{Answer, App};
 use crate::coordinator::{Change, EventId, RunEvent};
+use crate::places::Place;
 use crate::store;
 use crate::store::jobs::{self, JobField};
 use crate::store::runs;
@@ -65,7 +66,7 @@ struct Listener {
     first: VecDeque<RunEvent>,
     /// Events are lost: the state of things is told in their place.
     reset: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place<WorkspaceId>,
 }
 
 /// Streams what happens. `Last-Event-ID` (or `lastEventId` in the query) asks for what came after
@@ -91,7 +92,7 @@ async fn events(call: Call) -> Result<Answer> {
         Some(Err(_)) => (None, call.app().coordinator.events()),
     };
     let doors = call.doors();
-    let place = doors.streams.clone().try_acquire_owned().map_err(|_| Error::Unavailable)?;
+    let place = doors.places.streams.try_take(caller.workspace)?;
     let listener = Listener {
         app: call.app().clone(),
         events: heard,

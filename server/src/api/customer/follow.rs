@@ -51,7 +51,7 @@ async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
     let mut events = app.coordinator.events();
     let _place = match secs {
         0 => None,
-        _ => Some(call.doors().streams.try_acquire().map_err(|_| Error::Unavailable)?),
+        _ => Some(call.doors().places.waits.try_take(caller.workspace)?),
     };
     loop {
         let job = jobs::find(app, &caller, &id).await?;

@@ -233,7 +233,13 @@ async fn remove(id: Segment, call: Call) -> Result<Done> {
     let app = call.app();
     let job = find(app, &caller, &id).await?;
     let deleted = match job_out::run_of(app, &job).await? {
-        None => jobs::delete_draft(&app.db, caller.workspace, job.id).await?,
+        None => {
+            let deleted = jobs::delete_draft(&app.db, caller.workspace, job.id).await?;
+            if deleted {
+                app.data.purge_upload(job.id).await?;
+            }
+            deleted
+        }
         Some(run) if run.state.is_final() => {
             jobs::delete_ended(&app.db, caller.workspace, job.id).await?
         }

@@ -148,13 +148,15 @@ fn template(package: &Package, user: WorkspaceId) -> Template {
 /// Makes the package's own sample the job's source; without one the app gets an empty chunk.
 async fn use_sample(call: &Call, job: &mut Job, package: &Package) -> Result<()> {
     let app = call.app();
-    let Some(sample) = find_sample(call, package).await? else {
+    let Some(sample) = find_sample(call, job.workspace, package).await? else {
         job.source = Some(DataPlace::Bypass.descriptor());
         return Ok(());
     };
     let name = sample.path.rsplit('/').next().map(ToOwned::to_owned);
     job.source = Some(DataPlace::File { name }.descriptor());
     let key = BlobKey::Upload(job.id);
+    let size = sample.bytes.len() as u64;
+    app.data.quotas().reserve(job.workspace, &key, size).await?;
     let bytes = futures::stream::iter([Ok(Bytes::from(sample.bytes))]);
     app.data.put(&key, Box::pin(bytes)).await?;
     job.upload =
@@ -162,9 +164,9 @@ async fn use_sample(call: &Call, job: &mut Job, package: &Package) -> Result<()>
     Ok(())
 }
 
-async fn find_sample(call: &Call, package: &Package) -> Result<Option<Sample>> {
+async fn find_sample(call: &Call, user: WorkspaceId, package: &Package) -> Result<Option<Sample>> {
     // Archives are read into memory: few at a time.
-    let _turn = call.doors().pushes.acquire().await.map_err(|_| Error::Unavailable)?;
+    let _turn = call.doors().places.pushes.take(user).await?;
     let key = BlobKey::Package(package.digest);
     let bytes = call.app().data.get(&key, 0..package.size).await?;
     let archive: BytesMut = bytes.try_collect().await.map_err(|e| Error::Internal(Box::new(e)))?;

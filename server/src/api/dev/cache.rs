@@ -67,7 +67,13 @@ async fn upload_url(call: Call) -> Result<CacheUploadOut> {
     let key = key(whose_to_change(&call, &caller).await?, name)?;
     let data = &call.app().data;
     let BlobKey::Cached { whose, .. } = key else { return Err(Error::not_found("file", name)) };
-    if data.cached(whose).await?.len() >= FILES_MAX {
+    let files = data.cached(whose).await?;
+    if let Whose::User(owner) = whose {
+        // The bucket may take files directly, and then nobody has counted them yet.
+        let bytes = files.iter().map(|cached| cached.file.size).sum();
+        data.quotas().check_folder(owner, &whose.folder(), bytes).await?;
+    }
+    if files.len() >= FILES_MAX {
         let problem = format!("a cache has at most {FILES_MAX} files: delete one");
         return Err(Error::NotNow(problem));
     }
@@ -84,9 +90,11 @@ async fn list(call: Call) -> Result<CacheOut> {
 async fn remove(name: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let key = key(whose_to_change(&call, &caller).await?, &name.0)?;
-    if !call.app().data.remove_cached(&key).await? {
+    let data = &call.app().data;
+    if !data.remove_cached(&key).await? {
         return Err(Error::not_found("file", &name.0));
     }
+    data.quotas().forget(&key).await?;
     Ok(done())
 }
 

@@ -1,15 +1,19 @@
 //! Container images that travel with their apps: stored by digest, found by reference.
 
 use common::digest::{Digest, NotADigest};
+use common::ids::WorkspaceId;
 use common::package::loose::check_line;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::image_check;
+use crate::api::App;
 use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
-use crate::api::http::route::{Body, Route, get, post};
+use crate::api::http::reply::{Done, done};
+use crate::api::http::route::{Body, Route, delete, get, post};
 use crate::api::http::shape::{Field, text};
+use crate::api::storage::already_coming;
 
 use crate::data::Stored;
 use crate::data::key::BlobKey;
@@ -34,6 +38,9 @@ pub fn routes() -> Vec<Route> {
             .query(REFERENCE)
             .takes(Body::Bytes("The image archive")),
         get("Developer_GetImage", "/images", read).summary("Finds a kept image").query(REFERENCE),
+        delete("Developer_DeleteImage", "/images", remove)
+            .summary("Forgets a kept image")
+            .query(REFERENCE),
     ]
 }
 
@@ -60,14 +67,47 @@ async fn push(call: Call) -> Result<ImageOut> {
     if size > IMAGE_BYTES_MAX {
         return Err(Error::TooLarge(IMAGE_BYTES_MAX));
     }
+    let doors = call.doors().clone();
+    let _place = doors.places.uploads.take(caller.workspace).await?;
     let app = call.app().clone();
     let expected = Stored { size, digest };
+    let (owner, key) = (caller.workspace, BlobKey::Image(digest));
+    let _alone = app.data.quotas().alone(owner, &key).ok_or_else(already_coming)?;
+    app.data.quotas().reserve(owner, &key, size).await?;
     let bytes = image_check::checked(call.into_stream());
-    app.data.put_verified(&BlobKey::Image(digest), expected, bytes).await?;
+    if let Err(error) = app.data.put_verified(&key, expected, bytes).await {
+        release(&app, owner, digest).await?;
+        return Err(error.into());
+    }
+    let before = images::find(&app.db, owner, &reference).await?;
     let image = StoredImage { reference, digest, size };
-    images::put(&app.db, caller.workspace, &image).await?;
+    images::put(&app.db, owner, &image).await?;
+    if let Some(before) = before {
+        release(&app, owner, before.digest).await?;
+    }
     tracing::info!(%digest, size, "image pushed");
     Ok(image.into())
+}
+
+/// Counts an image no more that no reference of the workspace leads to.
+async fn release(app: &App, owner: WorkspaceId, digest: Digest) -> Result<()> {
+    if !images::has(&app.db, owner, digest).await? {
+        app.data.quotas().settle(owner, &BlobKey::Image(digest), None).await?;
+    }
+    Ok(())
+}
+
+/// Forgets an image. Runs that have begun keep it; its bytes go a day later, if nobody else has
+/// the same.
+async fn remove(call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let reference = reference(&call.query()?)?;
+    let (app, owner) = (call.app(), caller.workspace);
+    let gone = images::delete(&app.db, owner, &reference).await?;
+    let gone = gone.ok_or_else(|| Error::not_found("image", &reference))?;
+    release(app, owner, gone.digest).await?;
+    tracing::info!(digest = %gone.digest, "image removed");
+    Ok(done())
 }
 
 async fn read(call: Call) -> Result<ImageOut> {
@@ -156,5 +196,34 @@ mod tests {
         let stranger = door.stranger().await;
         let path = "/v1/dev/images?reference=a/b:1";
         assert_eq!(door.call_as(&stranger, Method::HEAD, path, None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn an_image_is_counted_until_its_last_reference_goes() {
+        let door = Door::open().await;
+        let (small, large) = (archive(b"layer"), archive(&[7; 4_000]));
+        let push = async |reference: &str, image: &Vec<u8>| {
+            let digest = Digest::of(image);
+            let url = format!("{}/v1/dev/images?reference={reference}&digest={digest}", door.url);
+            let post = door.client.post(url).header("authorization", &door.key).body(image.clone());
+            post.send().await.unwrap().status().as_u16()
+        };
+        let remove = async |reference: &str| {
+            let path = format!("/v1/dev/images?reference={reference}");
+            door.call(Method::DELETE, &path, None).await.0
+        };
+        let stored =
+            async || crate::store::holdings::total(&door.app.db, door.workspace).await.unwrap();
+
+        assert_eq!((push("a:1", &small).await, push("b:1", &small).await), (200, 200));
+        assert_eq!(stored().await, small.len() as u64);
+        assert_eq!(push("b:1", &large).await, 200);
+        assert_eq!(stored().await, (small.len() + large.len()) as u64);
+        let stranger = door.stranger().await;
+        let path = "/v1/dev/images?reference=a:1";
+        assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
+        assert_eq!((remove("a:1").await, remove("a:1").await), (200, 404));
+        assert_eq!(stored().await, large.len() as u64);
+        assert_eq!(door.get("/v1/dev/images?reference=b:1").await.0, 200);
     }
 }

@@ -15,7 +15,7 @@ use common::secret::SecretKind;
 
 use super::image_login;
 use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
-use crate::api::http::call::{Call, Segment};
+use crate::api::http::call::{Call, Segment, object};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::reply::{Done, done};
@@ -109,9 +109,14 @@ async fn list(family: Family, call: Call) -> Result<PackagesOut> {
 async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let caller = call.caller().await?;
     let doors = call.doors().clone();
-    // Archives are read into memory: few at a time.
-    let _turn = doors.pushes.acquire().await.map_err(|_| Error::Unavailable)?;
-    let (archive, tag) = read_archive(family, &mut call).await?;
+    let waiting = doors.places.spools.take(caller.workspace).await?;
+    let body = call.spool(BODY_BYTES_MAX).await?;
+    // Archives are read into memory: few at a time, and none of them waits for its client.
+    let _turn = doors.places.pushes.take(caller.workspace).await?;
+    let body = body.read().await?;
+    drop(waiting);
+    let (archive, tag) = read_archive(family, &call, &body)?;
+    drop(body);
     let Checked { manifest, schema, login, rewritten } = check(family, archive.clone()).await?;
     check_tag(tag.as_deref(), &manifest)?;
     secret_use::check_listed(&caller, "platform_config.secrets", &manifest.secrets)?;
@@ -128,7 +133,9 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let size = archive.len() as u64;
     let bytes = Box::pin(futures::stream::iter([Ok(archive)]));
     let app = call.app();
-    app.data.put(&BlobKey::Package(digest), bytes).await?;
+    let key = BlobKey::Package(digest);
+    app.data.quotas().reserve(caller.workspace, &key, size).await?;
+    app.data.put(&key, bytes).await?;
     let pushed = Pushed { manifest: &manifest, schema: schema.as_ref(), digest, size };
     let package = packages::push(&app.db, caller.workspace, pushed)
         .await
@@ -156,8 +163,8 @@ async fn pushed_before(
 
 /// The archive from the body's `data`. For engines it may be `engineData` too, there or in the
 /// query, with an `engineTag` beside it.
-async fn read_archive(family: Family, call: &mut Call) -> Result<(Bytes, Option<String>)> {
-    let mut body = call.json_up_to(BODY_BYTES_MAX).await?;
+fn read_archive(family: Family, call: &Call, body: &[u8]) -> Result<(Bytes, Option<String>)> {
+    let mut body = object(body)?;
     let (mut text, mut tag) = (body.text("data")?, None);
     if family == Family::Engine {
         let mut query = call.query()?;

@@ -1,11 +1,9 @@
 //! A request as handlers see it: who calls, what was asked, and a body that is read on demand.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use common::ids::WorkspaceId;
@@ -13,6 +11,7 @@ use common::package::loose::Loose;
 use common::text::is_plain;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use sync_wrapper::SyncStream;
+use tokio::time::Instant;
 use warp::Filter;
 use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
@@ -21,15 +20,14 @@ use warp::path::FullPath;
 use super::client;
 use super::error::{Error, Result};
 use super::route::Access;
+use super::serving::{Pace, Peer};
 use super::token::{self, Caller};
 use crate::api::{App, Doors};
-use crate::data::ByteStream;
+use crate::data::{self, ByteStream};
 use crate::places::Place;
 
 /// The most bytes of an ordinary body.
 pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
-/// A body that pauses for longer is given up.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 type Pieces = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, warp::Error>> + Send + Sync>>;
 
@@ -42,11 +40,18 @@ pub struct Call {
     /// As it came, percent-encoded.
     pub path: FullPath,
     /// The other end of the connection.
-    remote: Option<SocketAddr>,
+    peer: Option<Peer>,
     pub headers: HeaderMap,
     /// As it came, without the question mark.
     pub raw_query: String,
-    body: Pieces,
+    body: Arriving,
+}
+
+/// A body on its way, and how slow it may be.
+struct Arriving {
+    pieces: Pieces,
+    pace: Pace,
+    peer: Option<Peer>,
 }
 
 /// A segment of the path, percent-decoded.
@@ -77,20 +82,20 @@ pub fn call(
 ) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone + use<> {
     let doors = doors.clone();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::addr::remote()
+    warp::ext::optional::<Peer>()
         .and(warp::path::full())
         .and(warp::header::headers_cloned())
         .and(query)
         .and(warp::body::stream())
-        .map(move |remote, path, headers, raw_query, body| Call {
+        .map(move |peer: Option<Peer>, path, headers, raw_query, body| Call {
             doors: doors.clone(),
             access: Access::AnyRole,
             segments: Vec::new(),
             path,
-            remote,
+            peer: peer.clone(),
             headers,
             raw_query,
-            body: pieces(body),
+            body: Arriving { pieces: pieces(body), pace: doors.pace(), peer },
         })
 }
 
@@ -138,7 +143,15 @@ impl Call {
         if let Access::Scope(needed) = self.access {
             caller.check(needed)?;
         }
+        self.authenticated();
         Ok(caller)
+    }
+
+    /// The request has proven who makes it: its connection need not make room for strangers.
+    pub fn authenticated(&self) {
+        if let Some(peer) = &self.peer {
+            peer.authenticated();
+        }
     }
 
     /// Waits for a place to make an answer that grows with what the caller has. It is held until
@@ -154,7 +167,8 @@ impl Call {
 
     /// Where the request comes from: an address, or the network of it that is one person's.
     pub fn network(&self) -> String {
-        client::name(self.remote, &self.headers, &self.app().settings.trusted_proxies)
+        let remote = self.peer.as_ref().map(|peer| peer.remote);
+        client::name(remote, &self.headers, &self.app().settings.trusted_proxies)
     }
 
     /// Counts one whose token or key turned out to be wrong.
@@ -188,8 +202,8 @@ impl Call {
             return Err(Error::TooLarge(max));
         }
         let mut whole = BytesMut::new();
-        while let Some(piece) = next_piece(&mut self.body).await {
-            whole.extend_from_slice(&piece.map_err(|_| cut_off())?);
+        while let Some(piece) = self.next_piece().await {
+            whole.extend_from_slice(&piece?);
             if whole.len() as u64 > max {
                 return Err(Error::TooLarge(max));
             }
@@ -199,20 +213,25 @@ impl Call {
 
     /// The body as a JSON object; an empty body is an empty one.
     pub async fn json(&mut self) -> Result<Loose> {
-        self.json_up_to(BODY_BYTES_MAX).await
+        object(&self.bytes(BODY_BYTES_MAX).await?)
     }
 
-    pub async fn json_up_to(&mut self, max: u64) -> Result<Loose> {
-        object(&self.bytes(max).await?)
+    /// The next piece of the body.
+    ///
+    /// # Errors
+    /// Where the body breaks off, or arrives too slowly.
+    pub async fn next_piece(&mut self) -> Option<Result<Bytes>> {
+        self.body.next().await
     }
 
     /// The body as it arrives.
     pub fn into_stream(self) -> ByteStream {
         Box::pin(futures::stream::unfold(Some(self.body), |body| async {
             let mut body = body?;
-            match next_piece(&mut body).await? {
+            match body.next().await? {
                 Ok(piece) => Some((Ok(piece), Some(body))),
-                Err(error) => Some((Err(error.into()), None)),
+                // It is the client's fault, and the client is told.
+                Err(error) => Some((Err(data::Error::Customer(error.to_string())), None)),
             }
         }))
     }
@@ -223,12 +242,23 @@ pub fn object(body: &[u8]) -> Result<Loose> {
     Ok(Loose::parse("", if body.is_empty() { b"{}" } else { body })?)
 }
 
-/// The next piece of a body, unless it pauses for too long.
-async fn next_piece(body: &mut Pieces) -> Option<std::io::Result<Bytes>> {
-    match tokio::time::timeout(PAUSE_MAX, body.next()).await {
-        Ok(None) => None,
-        Ok(Some(piece)) => Some(piece.map_err(std::io::Error::other)),
-        Err(_) => Some(Err(std::io::ErrorKind::TimedOut.into())),
+impl Arriving {
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        let begin = Instant::now();
+        let piece = tokio::time::timeout(self.pace.left(), self.pieces.next()).await;
+        self.pace.waited(begin.elapsed());
+        match piece {
+            Ok(None) => None,
+            Ok(Some(Ok(piece))) => {
+                self.pace.moved(piece.len());
+                if let Some(peer) = &self.peer {
+                    peer.progress();
+                }
+                Some(Ok(piece))
+            }
+            Ok(Some(Err(_))) => Some(Err(cut_off())),
+            Err(_) => Some(Err(Error::TooSlow)),
+        }
     }
 }
 

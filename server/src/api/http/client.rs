@@ -30,7 +30,7 @@ pub fn name(remote: Option<SocketAddr>, headers: &HeaderMap, proxies: &[IpAddr])
 }
 
 /// Who has one IPv6 address has all of its /64.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

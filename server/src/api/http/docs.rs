@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::rights::Scope;
 use utoipa_swagger_ui::Config;
 use warp::Reply as _;
-use warp::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use warp::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION};
 use warp::http::{Method, Response, StatusCode};
 
 use super::call::{Call, Segment};
@@ -17,6 +17,12 @@ use crate::api::Answer;
 
 /// The document of all APIs.
 const WHOLE: &str = "/docs/openapi.json";
+
+/// What the page may do: run its own scripts and ask this server. Swagger UI sets styles on its
+/// elements and carries its pictures in itself.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                           img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
+                           form-action 'none'; frame-ancestors 'none'";
 
 /// Adds the documents and the pages to the table: `docs/swagger.json` and `docs/` of each API, and
 /// of all together. They do not document themselves.
@@ -95,7 +101,9 @@ fn routes(document: &Document, all: &[Document]) -> [Route; 4] {
 fn file(name: &str, page: &Arc<Config<'static>>) -> Result<Answer> {
     let missing = || Error::NotFound("page".to_owned());
     let file = utoipa_swagger_ui::serve(name, page.clone()).ok().flatten().ok_or_else(missing)?;
-    Ok(text(&file.content_type, file.bytes.into_owned()))
+    let mut answer = text(&file.content_type, file.bytes.into_owned());
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    Ok(answer)
 }
 
 fn text(media: &str, body: Vec<u8>) -> Answer {

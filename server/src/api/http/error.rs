@@ -4,7 +4,12 @@ use common::package::loose::Invalid;
 use warp::http::StatusCode;
 
 use crate::coordinator::BookingRefused;
+use crate::places;
+use crate::quotas::{self, Full};
 use crate::{coordinator, data, secrets};
+
+/// Seconds until a busy server is worth another try.
+const AGAIN_SECS: u64 = 5;
 
 /// Why a request is refused. The text is for the caller; what has a source is ours alone.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +34,20 @@ pub enum Error {
     Method,
     #[error("the body is larger than {0} bytes")]
     TooLarge(u64),
+    #[error(transparent)]
+    StorageFull(#[from] Full),
     /// Seconds after which one more try is allowed.
     #[error("too many tries: come back in {0} s")]
     TooOften(u64),
+    /// Too many of these are under way.
+    #[error("too many {0} at the same time: {1}; try again in {AGAIN_SECS} s")]
+    Busy(&'static str, places::Full),
+    #[error("the body arrived too slowly, or stopped before its end")]
+    TooSlow,
+    #[error("the request's target cannot be used: {0}")]
+    Target(&'static str),
+    #[error("the request's target is longer than {0} bytes")]
+    TargetTooLong(usize),
     #[error("the server is busy or stopping: try again in a moment")]
     Unavailable,
     #[error("an error on the server occurred")]
@@ -41,6 +57,28 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// Seconds after which a program may try again, where that is all that is needed.
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooOften(secs) => Some(*secs),
+            Self::Busy(..) | Self::Unavailable => Some(AGAIN_SECS),
+            Self::Unauthenticated
+            | Self::Invalid(_)
+            | Self::Field(_)
+            | Self::Blocked(..)
+            | Self::NotNow(_)
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::Method
+            | Self::TooLarge(_)
+            | Self::StorageFull(_)
+            | Self::TooSlow
+            | Self::Target(_)
+            | Self::TargetTooLong(_)
+            | Self::Internal(_) => None,
+        }
+    }
+
     /// A refusal that names the field.
     pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Invalid::new(field, problem).into()
@@ -54,14 +92,18 @@ impl Error {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Invalid(_) | Self::Field(_) | Self::Blocked(..) | Self::NotNow(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Invalid(_)
+            | Self::Field(_)
+            | Self::Blocked(..)
+            | Self::NotNow(_)
+            | Self::Target(_) => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge(_) | Self::StorageFull(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooOften(_) | Self::Busy(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -70,10 +112,11 @@ impl Error {
     /// The code of the answer's `rpcStatus`, as gRPC numbers them.
     pub const fn rpc_code(&self) -> i32 {
         match self {
-            Self::Invalid(_) | Self::Field(_) => 3,
+            Self::Invalid(_) | Self::Field(_) | Self::Target(_) | Self::TargetTooLong(_) => 3,
+            Self::TooSlow => 4,
             Self::NotFound(_) => 5,
             Self::Forbidden(_) => 7,
-            Self::TooLarge(_) | Self::TooOften(_) => 8,
+            Self::TooLarge(_) | Self::StorageFull(_) | Self::TooOften(_) | Self::Busy(..) => 8,
             Self::Blocked(..) | Self::NotNow(_) => 9,
             Self::Method => 12,
             Self::Internal(_) => 13,
@@ -85,11 +128,16 @@ impl Error {
     /// What is wrong, for programs: a word that never changes.
     pub const fn problem(&self) -> &'static str {
         match self {
-            Self::Invalid(_) | Self::Field(_) => "INVALID",
+            Self::Invalid(_) | Self::Field(_) | Self::Target(_) | Self::TargetTooLong(_) => {
+                "INVALID"
+            }
             Self::NotFound(_) => "NOT_FOUND",
             Self::Forbidden(_) => "FORBIDDEN",
             Self::TooLarge(_) => "TOO_LARGE",
+            Self::StorageFull(_) => "STORAGE_FULL",
             Self::TooOften(_) => "TOO_OFTEN",
+            Self::Busy(..) => "TOO_MANY_AT_ONCE",
+            Self::TooSlow => "TOO_SLOW",
             Self::Blocked(problem, _) => problem,
             Self::NotNow(_) => "NOT_NOW",
             Self::Method => "METHOD_NOT_ALLOWED",
@@ -141,6 +189,15 @@ impl From<BookingRefused> for Error {
     }
 }
 
+impl From<quotas::Error> for Error {
+    fn from(error: quotas::Error) -> Self {
+        match error {
+            quotas::Error::Full(full) => Self::StorageFull(full),
+            quotas::Error::Db(error) => error.into(),
+        }
+    }
+}
+
 impl From<coordinator::Error> for Error {
     fn from(error: coordinator::Error) -> Self {
         match error {
@@ -162,6 +219,7 @@ impl From<data::Error> for Error {
     fn from(error: data::Error) -> Self {
         match error {
             data::Error::Customer(text) => Self::Invalid(text),
+            data::Error::Full(full) => Self::StorageFull(full),
             data::Error::Mismatch => Self::Invalid(error.to_string()),
             data::Error::NotFound(_) => Self::NotFound("object".to_owned()),
             data::Error::Store(_) | data::Error::Io(_) => Self::Internal(Box::new(error)),

@@ -145,7 +145,10 @@ fn failures(route: &Route, access: Access) -> Vec<(u16, &'static str)> {
     let mut failures = vec![
         (400, "The request cannot be used, or not now; the message names the field"),
         (404, "There is no such thing in the caller's workspace"),
-        (429, "Too often: the header Retry-After says when to come back"),
+        (
+            429,
+            "Too often, or too many at the same time: the header Retry-After says when to come back",
+        ),
         (500, "An error on the server"),
         (503, "The server is busy or stopping"),
     ];
@@ -154,6 +157,7 @@ fn failures(route: &Route, access: Access) -> Vec<(u16, &'static str)> {
         failures.push((403, "The caller's role or the key's scope does not allow it"));
     }
     if !matches!(route.body, Body::Nothing) {
+        failures.push((408, "The body arrived too slowly"));
         failures.push((413, "The body is too large"));
     }
     failures.extend(route.failures);

@@ -92,8 +92,8 @@ pub fn refusal(error: &Error) -> Answer {
     }
     let body = serde_json::to_vec(&Failure::new(error)).expect("a number and texts are JSON");
     let mut answer = json_answer(error.status(), body);
-    if let Error::TooOften(secs) = error {
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*secs));
+    if let Some(secs) = error.retry_after() {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(secs));
     }
     answer
 }

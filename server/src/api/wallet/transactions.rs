@@ -36,7 +36,7 @@ struct TransactionOut {
     account_to: String,
     /// Negative where it was taken.
     amount: Amount,
-    /// `payment`, `coupon`, `topup`, `earning`, `payout` or `payout_return`.
+    /// `payment`, `coupon`, `topup`, `earning`, `payout`, `payout_return` or `storage`.
     transaction_type: &'static str,
     related_entity: EntityOut,
     related_entity_data: EntityDataOut,
@@ -178,7 +178,8 @@ impl EntityOut {
             | LineKind::TopUp
             | LineKind::Earning
             | LineKind::Payout
-            | LineKind::PayoutReturn => line.kind.as_str(),
+            | LineKind::PayoutReturn
+            | LineKind::Storage => line.kind.as_str(),
         };
         let id = line.related.id.map_or_else(String::new, |id| id.to_string());
         Self { kind, id, name: line.description.clone() }

@@ -1,5 +1,7 @@
 //! What was used and paid, by month and template.
 
+use std::collections::BTreeMap;
+
 use common::credits::Credits;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,6 +12,7 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{Field, text};
 use crate::clock;
+use crate::store::holdings;
 use crate::store::usage::{self, Month, Row};
 
 /// Ten years.
@@ -24,7 +27,7 @@ const SPAN: &[Field] = &[
 pub fn routes() -> Vec<Route> {
     vec![
         get("Wallet_GetUsage", "/usage", list)
-            .summary("Sums up ended runs by month and template")
+            .summary("Sums up ended runs by month and template, and what is stored now")
             .query(SPAN),
         get("Wallet_GetUsageCsv", "/usage/csv", csv)
             .summary("Gives the same as comma-separated values")
@@ -33,8 +36,21 @@ pub fn routes() -> Vec<Route> {
 }
 
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct UsageAnswer {
     data: Vec<UsageOut>,
+    storage: StorageOut,
+}
+
+/// What the workspace keeps in the bucket now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct StorageOut {
+    bytes: u64,
+    /// The most that it may keep.
+    quota_bytes: u64,
+    /// Of caches, images, packages, runs and uploads.
+    by_kind: BTreeMap<&'static str, u64>,
 }
 
 /// Ended runs of one template in one month, in UTC.
@@ -56,7 +72,12 @@ struct CsvOut {
 }
 
 async fn list(call: Call) -> Result<UsageAnswer> {
-    Ok(UsageAnswer { data: find(&call).await? })
+    let data = find(&call).await?;
+    let (app, owner) = (call.app(), call.caller().await?.workspace);
+    let by_kind = holdings::by_kind(&app.db, owner).await?;
+    let bytes = by_kind.values().sum();
+    let storage = StorageOut { bytes, quota_bytes: app.data.quotas().most(), by_kind };
+    Ok(UsageAnswer { data, storage })
 }
 
 async fn csv(call: Call) -> Result<CsvOut> {

@@ -1,7 +1,9 @@
 //! The file that a customer uploads for a job.
 
-use common::ids::JobId;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
+use chrono::{DateTime, Utc};
+use common::ids::{JobId, WorkspaceId};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
 
 use super::row::{self, Column as C};
 
@@ -13,12 +15,34 @@ pub struct Upload {
     pub version: Option<String>,
 }
 
-/// Whether a file may still be uploaded for this job.
-pub async fn takes_upload(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbErr> {
-    let open = row::Entity::find_by_id(id.uuid())
+/// Whose job this is, if a file may still be uploaded for it.
+pub async fn takes_upload(
+    db: &impl ConnectionTrait,
+    id: JobId,
+) -> Result<Option<WorkspaceId>, DbErr> {
+    let owner: Option<Uuid> = row::Entity::find_by_id(id.uuid())
         .filter(C::RunId.is_null())
         .filter(C::DeletedUs.is_null())
-        .count(db)
+        .select_only()
+        .column(C::WorkspaceId)
+        .into_tuple()
+        .one(db)
         .await?;
-    Ok(open > 0)
+    Ok(owner.map(WorkspaceId::new))
+}
+
+/// Whether a job's file is still of use at this time: to its run, or to a draft whose file was
+/// uploaded or replaced after `then`.
+pub async fn needs_upload(
+    db: &impl ConnectionTrait,
+    id: JobId,
+    uploaded_at: DateTime<Utc>,
+    then: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let row = row::Entity::find_by_id(id.uuid()).one(db).await?;
+    Ok(row.is_some_and(|row| match row.run_id {
+        // It goes with the run's own data.
+        Some(_) => true,
+        None => row.deleted_us.is_none() && uploaded_at >= then,
+    }))
 }

@@ -231,6 +231,7 @@ async fn earnings_by_false_results_are_taken_back_and_never_given() {
         let due = releases::due(db, later).await.unwrap().unwrap();
         assert_eq!(due.shares.len(), 1, "{}", fresh.name);
         for secs in 3..20 {
+            market.tick(clock::now() + TimeDelta::seconds(secs));
             for (node, operator, result) in nodes {
                 if market.node(node).is_some_and(|node| node.leased() > 0) {
                     does(&mut market, node, operator, result, secs);

@@ -1,0 +1,113 @@
+//! What every request passes before warp gets it, and every answer after.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::FutureExt as _;
+use hyper::Request;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::service::Service;
+use tokio::time::Instant;
+use warp::http::{Response, StatusCode};
+
+use super::connection::Connection;
+use super::headers::secure;
+use super::table::{Peer, Seat};
+use super::target::path_of;
+use crate::api::Answer;
+use crate::api::http::error::Error;
+use crate::api::http::reply::refusal;
+
+/// A body that tells its connection when it is over.
+pub struct Told<B> {
+    body: Pin<Box<B>>,
+    connection: Arc<Connection>,
+}
+
+/// Answers one request. Nothing that it does or says ends the connection without an answer.
+pub async fn answer<S>(
+    routes: S,
+    seat: Arc<Seat>,
+    request: Request<Incoming>,
+) -> Result<Response<Told<impl Body<Data = bytes::Bytes, Error = warp::Error>>>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+{
+    let connection = seat.connection.clone();
+    connection.begin_request();
+    let mut answer = match path_of(request.method(), request.uri()) {
+        Ok(target) => {
+            let (mut parts, body) = request.into_parts();
+            parts.uri = target;
+            parts.extensions.insert(Peer::new(&seat));
+            let request = Request::from_parts(parts, body);
+            tokio::select! {
+                answer = routed(routes, request) => answer,
+                () = no_progress(&connection) => {
+                    tracing::warn!("request given up: it took too long");
+                    refusal(&Error::Unavailable)
+                }
+            }
+        }
+        Err(error) => refusal(&error),
+    };
+    secure(answer.headers_mut());
+    Ok(answer.map(|body| Told { body: Box::pin(body), connection }))
+}
+
+/// The routes' answer. A panic is an error of ours and not the end of the connection; the hook for
+/// panics has logged where it was.
+async fn routed<S>(routes: S, request: Request<Incoming>) -> Answer
+where
+    S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+{
+    let answering = AssertUnwindSafe(async { routes.call(request).await }).catch_unwind();
+    match answering.await {
+        Ok(Ok(answer)) => answer,
+        Err(_) => {
+            let mut answer = refusal(&Error::Internal("a handler panicked".into()));
+            *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            answer
+        }
+    }
+}
+
+/// Waits until a request has neither been answered nor taken in a part of its body for too long.
+async fn no_progress(connection: &Connection) {
+    loop {
+        let end = connection.last_progress() + connection.limits.request;
+        if end <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(end).await;
+    }
+}
+
+impl<B: Body> Body for Told<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.body.as_mut().poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for Told<B> {
+    fn drop(&mut self) {
+        self.connection.end_request();
+    }
+}
