@@ -9,7 +9,7 @@ use super::outbox::{LeaseChange, Notice, Step, TableKind, TaskRecord, TaskState}
 use super::run::{Run, Single};
 use super::{Market, Refused};
 use crate::chunks::ChunkTable;
-use crate::ids::{NodeId, RunId};
+use crate::ids::RunId;
 use crate::run::RunState;
 use crate::spec::{Assemble, Partition, Partitioner, RunSpec, Source};
 use crate::task::{Lease, Stage};
@@ -151,45 +151,6 @@ impl Market {
             self.end_late_checks(id, now);
             self.meter(id, now);
         }
-    }
-
-    /// Takes back tasks that run although their timeout has passed: a healthy node would have
-    /// ended them. And those that have not begun to run for a long time: their node may say for
-    /// ever that it holds them.
-    fn lose_overdue(&mut self, id: RunId, now: DateTime<Utc>) {
-        let Some(run) = self.runs.get(&id) else { return };
-        let customer = run.spec.workspace;
-        let limit = run.task_timeout() + self.policy.lease;
-        let mut overdue = Vec::new();
-        for (index, active) in &run.active {
-            let held = (run.lease(*index, active.tries.attempt), active.node);
-            match active.running_since {
-                Some(since) if now - since > limit => {
-                    overdue.push((held, "its node did not end it at the task timeout"));
-                }
-                // A node that was not heard since a restart has not said yet what runs.
-                None if now - active.leased_at > self.patience(active)
-                    && self.is_heard(active.node) =>
-                {
-                    overdue.push((held, "its node did not begin to run it"));
-                }
-                Some(_) | None => {}
-            }
-        }
-        for ((lease, node), reason) in overdue {
-            self.strike(node, customer, now);
-            self.lose(lease, reason, now);
-        }
-    }
-
-    /// How long a task may wait for its turn on its node.
-    fn patience(&self, active: &Active) -> TimeDelta {
-        let is_proven = self.trust.is_proven(active.operator);
-        if is_proven { self.policy.start } else { self.policy.start_unproven }
-    }
-
-    fn is_heard(&self, id: NodeId) -> bool {
-        self.nodes.get(&id).is_some_and(|node| node.incarnation.is_some())
     }
 
     /// Goes on to the next stage when the present one has nothing left to do.

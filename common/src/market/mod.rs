@@ -17,6 +17,7 @@ mod movement;
 mod needs;
 mod node;
 mod outbox;
+mod overdue;
 mod queue;
 mod receipts;
 mod run;
@@ -69,6 +70,11 @@ pub struct Policy {
     pub start: TimeDelta,
     /// The same on a node of an operator that is not proven.
     pub start_unproven: TimeDelta,
+    /// A task of an operator that is not proven goes elsewhere when it runs longer than this, and
+    /// than eight times what the run's tasks take on average.
+    pub straggler: TimeDelta,
+    /// The same where it has not begun, once its run has nothing else to hand out.
+    pub straggler_start: TimeDelta,
     /// The task timeout of jobs that give none, in seconds.
     pub task_timeout_secs: u32,
     pub checks: Checks,
@@ -90,6 +96,8 @@ impl Default for Policy {
             estimate: TimeDelta::seconds(60),
             start: TimeDelta::hours(2),
             start_unproven: TimeDelta::minutes(10),
+            straggler: TimeDelta::seconds(5),
+            straggler_start: TimeDelta::seconds(60),
             task_timeout_secs: TASK_TIMEOUT_SECS,
             checks: Checks { percent: 2, key: [0; 32] },
             losses_max: 8,

@@ -155,8 +155,13 @@ impl Market {
             let outcome = Outcome::NodeFault { message: reason.to_owned() };
             return self.end_check(lease, &outcome, now);
         }
+        // An operator's many nodes must not end a run that others could do.
+        let counts = match (self.runs.get(&lease.task.run), active) {
+            (Some(run), Some(active)) => !self.may_wait_elsewhere(run, active, now),
+            (_, _) => true,
+        };
         let Some((_, mut active)) = self.release(lease.task.run, lease.task.index) else { return };
-        active.tries.losses += 1;
+        active.tries.losses += u32::from(counts);
         active.tries.failed_on.push(active.node);
         let losses = active.tries.losses;
         let ended = TaskRecord {

@@ -261,3 +261,77 @@ fn a_new_operators_node_that_does_not_begin_loses_its_task_soon() {
 
     assert_eq!(leased(&market, 0), []);
 }
+
+/// A run of which an honest node has done four tasks of a second each, and a stranger holds two.
+fn straggling(chunks: u32) -> Market {
+    let mut market = processing(chunks, Limits::default());
+    hear_stranger(&mut market, 0, holds(&[]), 0);
+    let mut secs = 0;
+    for _ in 0..2 {
+        hear(&mut market, 1, holds(&[]), secs);
+        secs += 1;
+        let second = Usage::full(container().needs, 1_000);
+        let done = leased(&market, 1).into_iter().take(2);
+        let receipts =
+            done.flat_map(|l| ends(l, Outcome::Succeeded { outputs: vec![] }, second).receipts);
+        let heard = CheckedSync { receipts: receipts.collect(), ..holds(&[]) };
+        hear(&mut market, 1, heard, secs);
+    }
+    assert_eq!((market.run(RUN).unwrap().chunks_done, leased(&market, 0).len()), (4, 2));
+    market
+}
+
+#[test]
+fn straggling_task_of_a_new_operator_goes_to_another_unpaid() {
+    let mut market = straggling(100);
+    let held: Vec<_> = leased(&market, 0).into_iter().map(|lease| (lease, 1 << 30)).collect();
+    hear_stranger(&mut market, 0, holds(&held), 3);
+
+    market.tick(at(8));
+    assert_eq!(leased(&market, 0).len(), 2, "eight times the mean is not over");
+    hear_stranger(&mut market, 0, holds(&held), 12);
+    market.tick(at(12));
+
+    assert_eq!(leased(&market, 0), []);
+    assert_eq!(market.run(RUN).unwrap().waiting.len(), 2);
+    assert!(market.run(RUN).unwrap().waiting.values().all(|tries| tries.losses == 0));
+    assert_eq!(market.balance(Account::Pending(STRANGER)), Credits::ZERO);
+}
+
+#[test]
+fn slow_task_stays_where_nobody_else_could_do_it_and_with_proven_operators() {
+    let mut market = straggling(100);
+    let mine: Vec<_> = leased(&market, 1).into_iter().map(|lease| (lease, 1 << 30)).collect();
+    let held: Vec<_> = leased(&market, 0).into_iter().map(|lease| (lease, 1 << 30)).collect();
+    for secs in (3..30).step_by(5) {
+        hear(&mut market, 1, holds(&mine), secs);
+    }
+    market.tick(at(29));
+    assert_eq!(leased(&market, 1).len(), mine.len(), "a proven operator has until the timeout");
+
+    hear_stranger(&mut market, 0, holds(&held), 50);
+    market.tick(at(60));
+    hear_stranger(&mut market, 0, holds(&held), 70);
+    market.tick(at(75));
+
+    assert_eq!(market.node(node(1)).map(Node::leased), None, "it has gone");
+    assert!(!leased(&market, 0).is_empty(), "the only one left keeps its tasks");
+}
+
+#[test]
+fn last_tasks_of_a_run_do_not_wait_for_a_new_operator_that_does_not_begin() {
+    let mut market = processing(2, Limits::default());
+    hear_stranger(&mut market, 0, holds(&[]), 0);
+    assert_eq!(leased(&market, 0).len(), 2);
+    for secs in (0..=60).step_by(20) {
+        hear_stranger(&mut market, 0, holds(&[]), secs);
+        hear(&mut market, 1, holds(&[]), secs);
+        market.tick(at(secs));
+    }
+    assert_eq!(leased(&market, 0).len(), 2);
+
+    market.tick(at(61));
+    market.dispatch(at(61));
+
+    assert_eq!(leased(&market, 1).len(), 2);
+}

@@ -1,0 +1,88 @@
+//! Tasks that their nodes hold for too long, and which go elsewhere.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::active::Active;
+use super::run::Run;
+use super::{Market, Policy};
+use crate::ids::{NodeId, RunId};
+use crate::task::Stage;
+
+impl Market {
+    /// Takes back tasks that run although their timeout has passed: a healthy node would have
+    /// ended them. And those that have not begun to run for a long time: their node may say for
+    /// ever that it holds them.
+    pub(super) fn lose_overdue(&mut self, id: RunId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let customer = run.spec.workspace;
+        let limit = run.task_timeout() + self.policy.lease;
+        let mut overdue = Vec::new();
+        for (index, active) in &run.active {
+            let held = (run.lease(*index, active.tries.attempt), active.node);
+            match active.running_since {
+                Some(since) if now - since > limit => {
+                    overdue.push((held, "its node did not end it at the task timeout"));
+                }
+                Some(since) if run.is_straggling(now - since, &self.policy) => {
+                    if self.may_wait_elsewhere(run, active, now) {
+                        overdue.push((held, "it took far longer than the run's other tasks"));
+                    }
+                }
+                // A node that was not heard since a restart has not said yet what runs.
+                None if now - active.leased_at > self.patience(run, active, now)
+                    && self.is_heard(active.node) =>
+                {
+                    overdue.push((held, "its node did not begin to run it"));
+                }
+                Some(_) | None => {}
+            }
+        }
+        for ((lease, node), reason) in overdue {
+            self.strike(node, customer, now);
+            self.lose(lease, reason, now);
+        }
+    }
+
+    /// How long a task may wait for its turn on its node.
+    fn patience(&self, run: &Run, active: &Active, now: DateTime<Utc>) -> TimeDelta {
+        if self.trust.is_proven(active.operator) {
+            self.policy.start
+        } else if !run.has_waiting() && self.may_wait_elsewhere(run, active, now) {
+            self.policy.straggler_start
+        } else {
+            self.policy.start_unproven
+        }
+    }
+
+    /// Whether the task's operator is not proven, and another one could do the task.
+    pub(super) fn may_wait_elsewhere(
+        &self,
+        run: &Run,
+        active: &Active,
+        now: DateTime<Utc>,
+    ) -> bool {
+        !self.trust.is_proven(active.operator)
+            && self.has_other_operator(run, active.operator, &active.tries.failed_on, now)
+    }
+
+    fn is_heard(&self, id: NodeId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.incarnation.is_some())
+    }
+}
+
+impl Run {
+    /// Whether a task that has run for this long takes far longer than those that are done.
+    fn is_straggling(&self, ran: TimeDelta, policy: &Policy) -> bool {
+        /// Fewer tasks say nothing about the others.
+        const KNOWN_MIN: u32 = 4;
+        /// Beyond the differences that chunks have.
+        const TIMES: u64 = 8;
+
+        if self.stage() != Some(Stage::Process) || self.chunks_done < KNOWN_MIN {
+            return false;
+        }
+        let mean = self.usage.wall_ms / u64::from(self.chunks_done);
+        let most = i64::try_from(mean.saturating_mul(TIMES)).unwrap_or(i64::MAX);
+        ran.num_milliseconds() > most.max(policy.straggler.num_milliseconds())
+    }
+}
