@@ -1,5 +1,7 @@
 //! Tests of apps: a job of one chunk, run and paid for like any other.
 
+use std::time::{Duration, Instant};
+
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use common::credits::Credits;
@@ -39,6 +41,9 @@ use crate::store::{self, logs};
 const PASSTHROUGH: &str = "passthrough";
 /// A test that hangs ends by itself.
 const TASK_SECS: u32 = 600;
+/// A test is begun well within this, unless its call was cut off.
+const BEGINNING_MAX: Duration = Duration::from_secs(5);
+const BEGINNING_POLL: Duration = Duration::from_millis(50);
 /// Each has up to some 100 KiB.
 const LOG_BATCHES_MAX: u64 = 32;
 
@@ -119,8 +124,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
         None => use_sample(&call, &mut job, &package).await?,
     }
     if let Err(refused) = begin(&call, &caller, &job).await {
-        // A call of the same name may have been faster.
-        if let Some(made) = begun(app, &caller, id).await? {
+        if let Some(made) = begun_by_another(app, &caller, id).await? {
             return answer(&call, &caller, made).await;
         }
         app.data.purge_upload(id).await?;
@@ -135,6 +139,24 @@ async fn start(mut call: Call) -> Result<TestOut> {
 async fn begun(app: &App, caller: &Caller, id: JobId) -> Result<Option<Job>> {
     let made = store::jobs::find(&app.db, caller.workspace, id).await?;
     Ok(made.filter(|job| job.run.is_some()))
+}
+
+/// The test of this id as a faster call of the same name begins it; `None` where there is no such
+/// call, or its test was refused too.
+async fn begun_by_another(app: &App, caller: &Caller, id: JobId) -> Result<Option<Job>> {
+    let until = Instant::now() + BEGINNING_MAX;
+    loop {
+        match store::jobs::find(&app.db, caller.workspace, id).await? {
+            Some(job) if job.run.is_some() => return Ok(Some(job)),
+            Some(_) if Instant::now() < until => tokio::time::sleep(BEGINNING_POLL).await,
+            Some(_) => {
+                // That call was cut off: the next finds its id free.
+                store::jobs::forget_draft(&app.db, caller.workspace, id).await?;
+                return Err(Error::Unavailable);
+            }
+            None => return Ok(None),
+        }
+    }
 }
 
 /// The app alone; what is another's means its owner's.
@@ -180,7 +202,10 @@ async fn find_sample(call: &Call, user: WorkspaceId, package: &Package) -> Resul
 async fn begin(call: &Call, caller: &Caller, job: &Job) -> Result<()> {
     let app = call.app();
     let spec = plan::pin(app, caller, job, job.config).await?;
-    store::jobs::insert(&app.db, job).await?;
+    if !store::jobs::insert(&app.db, job).await? {
+        // Another call's draft, which is not this one's to start or to remove.
+        return Err(Error::Unavailable);
+    }
     let begun = run::begin(app, job, job.config, spec).await;
     if begun.is_err() {
         store::jobs::forget_draft(&app.db, job.workspace, job.id).await?;
