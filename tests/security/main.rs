@@ -2,6 +2,7 @@
 
 mod disk;
 mod escape;
+mod hostile_market;
 mod http;
 mod images;
 mod rogue_node;

@@ -9,6 +9,7 @@ pub mod peer;
 pub mod process;
 pub mod recorder;
 pub mod registry;
+pub mod rogue;
 pub mod s3;
 pub mod say;
 pub mod set;
