@@ -1,7 +1,5 @@
 //! Tests of apps: a job of one chunk, run and paid for like any other.
 
-use std::time::{Duration, Instant};
-
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use common::credits::Credits;
@@ -41,9 +39,6 @@ use crate::store::{self, logs};
 const PASSTHROUGH: &str = "passthrough";
 /// A test that hangs ends by itself.
 const TASK_SECS: u32 = 600;
-/// A test is begun well within this, unless its call was cut off.
-const BEGINNING_MAX: Duration = Duration::from_secs(5);
-const BEGINNING_POLL: Duration = Duration::from_millis(50);
 /// Each has up to some 100 KiB.
 const LOG_BATCHES_MAX: u64 = 32;
 
@@ -106,6 +101,9 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let package = packages::find(Family::App, &tag, &call).await?;
     let app = call.app();
     let id = JobId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
+    // Archives are read into memory: few at a time. And of two calls of one name the second finds
+    // what the first has begun.
+    let _turn = call.doors().places.pushes.take(caller.workspace).await?;
     if let Some(made) = begun(app, &caller, id).await? {
         return answer(&call, &caller, made).await;
     }
@@ -124,9 +122,6 @@ async fn start(mut call: Call) -> Result<TestOut> {
         None => use_sample(&call, &mut job, &package).await?,
     }
     if let Err(refused) = begin(&call, &caller, &job).await {
-        if let Some(made) = begun_by_another(app, &caller, id).await? {
-            return answer(&call, &caller, made).await;
-        }
         app.data.purge_upload(id).await?;
         return Err(refused);
     }
@@ -141,24 +136,6 @@ async fn begun(app: &App, caller: &Caller, id: JobId) -> Result<Option<Job>> {
     Ok(made.filter(|job| job.run.is_some()))
 }
 
-/// The test of this id as a faster call of the same name begins it; `None` where there is no such
-/// call, or its test was refused too.
-async fn begun_by_another(app: &App, caller: &Caller, id: JobId) -> Result<Option<Job>> {
-    let until = Instant::now() + BEGINNING_MAX;
-    loop {
-        match store::jobs::find(&app.db, caller.workspace, id).await? {
-            Some(job) if job.run.is_some() => return Ok(Some(job)),
-            Some(_) if Instant::now() < until => tokio::time::sleep(BEGINNING_POLL).await,
-            Some(_) => {
-                // That call was cut off: the next finds its id free.
-                store::jobs::forget_draft(&app.db, caller.workspace, id).await?;
-                return Err(Error::Unavailable);
-            }
-            None => return Ok(None),
-        }
-    }
-}
-
 /// The app alone; what is another's means its owner's.
 fn template(package: &Package, user: WorkspaceId) -> Template {
     let app = format!("{}@{}", package.manifest.name, package.manifest.version);
@@ -170,7 +147,7 @@ fn template(package: &Package, user: WorkspaceId) -> Template {
 /// Makes the package's own sample the job's source; without one the app gets an empty chunk.
 async fn use_sample(call: &Call, job: &mut Job, package: &Package) -> Result<()> {
     let app = call.app();
-    let Some(sample) = find_sample(call, job.workspace, package).await? else {
+    let Some(sample) = find_sample(call, package).await? else {
         job.source = Some(DataPlace::Bypass.descriptor());
         return Ok(());
     };
@@ -186,9 +163,7 @@ async fn use_sample(call: &Call, job: &mut Job, package: &Package) -> Result<()>
     Ok(())
 }
 
-async fn find_sample(call: &Call, user: WorkspaceId, package: &Package) -> Result<Option<Sample>> {
-    // Archives are read into memory: few at a time.
-    let _turn = call.doors().places.pushes.take(user).await?;
+async fn find_sample(call: &Call, package: &Package) -> Result<Option<Sample>> {
     let key = BlobKey::Package(package.digest);
     let bytes = call.app().data.get(&key, 0..package.size).await?;
     let archive: BytesMut = bytes.try_collect().await.map_err(|e| Error::Internal(Box::new(e)))?;
@@ -202,10 +177,7 @@ async fn find_sample(call: &Call, user: WorkspaceId, package: &Package) -> Resul
 async fn begin(call: &Call, caller: &Caller, job: &Job) -> Result<()> {
     let app = call.app();
     let spec = plan::pin(app, caller, job, job.config).await?;
-    if !store::jobs::insert(&app.db, job).await? {
-        // Another call's draft, which is not this one's to start or to remove.
-        return Err(Error::Unavailable);
-    }
+    store::jobs::insert(&app.db, job).await?;
     let begun = run::begin(app, job, job.config, spec).await;
     if begun.is_err() {
         store::jobs::forget_draft(&app.db, job.workspace, job.id).await?;
