@@ -103,10 +103,12 @@ fn sortable(time: &str) -> String {
 
 /// One line for the run: the exact sum of its tasks' prices, and nothing is held any more.
 async fn check_wallet(client: &Client, id: &str, before: Balance) -> Result<()> {
-    let tasks = client.get(&format!("/v1/customer/jobs/{id}/tasks")).await?;
     let mut sum = 0;
-    for task in tasks["tasks"].as_array().context("tasks")? {
-        sum += text(&task["price"])?.parse::<common::credits::Credits>()?.units();
+    for stage in ["partition", "process", "assemble"] {
+        let tasks = client.get(&format!("/v1/customer/jobs/{id}/tasks?stage={stage}")).await?;
+        for task in tasks["tasks"].as_array().context("tasks")? {
+            sum += text(&task["price"])?.parse::<common::credits::Credits>()?.units();
+        }
     }
     let after = client.balance().await?;
     let lines = client.lines().await?;

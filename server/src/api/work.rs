@@ -50,7 +50,8 @@ pub const CONFIG: Shape = Shape {
     ],
 };
 
-/// A config as it is shown: unset is 0.
+/// A config as it is shown: unset is 0. What older clients do not know is shown where the job
+/// says it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigOut {
@@ -58,8 +59,10 @@ pub struct ConfigOut {
     job_timeout: u32,
     is_test_job: bool,
     max_task_retries: u32,
-    require_results: bool,
-    deterministic: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    require_results: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deterministic: Option<bool>,
 }
 
 impl From<JobConfig> for ConfigOut {
@@ -69,8 +72,8 @@ impl From<JobConfig> for ConfigOut {
             job_timeout: config.job_timeout_secs.unwrap_or(0),
             is_test_job: config.is_test.unwrap_or(false),
             max_task_retries: config.task_retries.unwrap_or(0),
-            require_results: config.require_results.unwrap_or(false),
-            deterministic: config.deterministic.unwrap_or(true),
+            require_results: config.require_results,
+            deterministic: config.deterministic,
         }
     }
 }
