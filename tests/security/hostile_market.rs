@@ -70,11 +70,11 @@ async fn hostile_workspaces_and_a_hostile_node_change_neither_time_nor_price() -
         let work = r#"sleep 0.5; echo "$CHUNK_NUMBER" > "$TASK_RESULTS_DIR/n""#;
         push(&client, &Package::app("honest", work), "replicate").await?;
         let (first, second) = (market.tenant("first").await?, market.tenant("second").await?);
-        push(&first, &Package::app("copy", "true"), "passthrough").await?;
+        push(&first, &Package::app("copy", "true"), "replicate").await?;
         let registry = Registry::public(json!({"Volumes": {"/proc": {}}})).await?;
         let odd = Package::app("odd", "true")
             .with("platform_config", json!({"container": registry.image()}));
-        push(&second, &odd, "passthrough").await?;
+        push(&second, &odd, "replicate").await?;
         honest(&client).await?;
         let (calm, fair) = honest(&client).await?;
 
