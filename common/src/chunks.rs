@@ -114,7 +114,7 @@ impl ChunkTable {
     pub fn len(&self) -> u32 {
         match &self.cut {
             Cut::Whole => self.objects.len(),
-            Cut::Copies(copies) => self.objects.len() * copies,
+            Cut::Copies(copies) => self.objects.len().saturating_mul(*copies),
             Cut::Every { first, .. } | Cut::At { first, .. } => first.last().copied().unwrap_or(0),
         }
         .min(self.limit)
@@ -150,19 +150,20 @@ impl ChunkTable {
             Cut::Whole => whole(index),
             Cut::Copies(copies) => whole(index / copies),
             Cut::Every { bytes, first } => {
-                let (at, nth) = locate(first, index);
+                let (at, nth) = locate(first, index)?;
                 let object = self.objects.get(at)?;
-                let from = u64::from(nth) * bytes;
-                Some(Chunk { from, to: from.saturating_add(*bytes).min(object.size), object })
+                let from = u64::from(nth).checked_mul(*bytes)?;
+                let to = from.saturating_add(*bytes).min(object.size);
+                (from <= to).then_some(Chunk { from, to, object })
             }
             Cut::At { starts, first, .. } => {
-                let (at, _) = locate(first, index);
+                let (at, _) = locate(first, index)?;
                 let object = self.objects.get(at)?;
                 let from = *starts.get(index as usize)?;
                 let next = starts.get(index as usize + 1);
                 let is_last = first.get(at as usize + 1) == Some(&(index + 1));
                 let to = if is_last { object.size } else { *next? };
-                Some(Chunk { from, to, object })
+                (from <= to).then_some(Chunk { from, to, object })
             }
         }
     }
@@ -191,9 +192,10 @@ fn firsts(counts: impl Iterator<Item = u64>) -> Result<Vec<u32>, CutError> {
 }
 
 /// The object that chunk `index` lies in, and its number within the object.
-fn locate(first: &[u32], index: u32) -> (u32, u32) {
-    let at = first.partition_point(|n| *n <= index) - 1;
-    (u32::try_from(at).unwrap_or(u32::MAX), index - first[at])
+/// `None` only of a table that was damaged where it is stored.
+fn locate(first: &[u32], index: u32) -> Option<(u32, u32)> {
+    let at = first.partition_point(|n| *n <= index).checked_sub(1)?;
+    Some((u32::try_from(at).ok()?, index.checked_sub(first[at])?))
 }
 
 #[cfg(test)]
