@@ -12,12 +12,13 @@ use super::{job_out, plan, quote};
 use crate::api::App;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
-use crate::api::http::reply::{Done, done};
+use crate::api::http::reply::{Done, done, done_with};
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{Field, flag, one};
 use crate::api::work::CONFIG;
 use crate::store;
 use crate::store::jobs::Job;
+use crate::store::runs::RunView;
 
 const ABORTED: &str = "aborted by user";
 
@@ -70,7 +71,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Started> {
     let config = job.config.overlaid(over);
     let spec = plan::pin(app, &caller, &job, job.config().overlaid(over)).await?;
     if dry {
-        let quote = quote::of(app, &caller, &job, &spec).await?;
+        let quote = quote::of(app, &caller, &job, &spec, None).await?;
         return Ok(Started { done: done(), quote: Some(quote) });
     }
     begin(app, &job, config, spec).await?;
@@ -107,7 +108,16 @@ pub async fn begin(app: &App, job: &Job, config: JobConfig, spec: RunSpec) -> Re
     }
 }
 
-/// Ends a running job as failed; deletes one that has not started.
+/// How far a run got, and for how much.
+pub fn done_and_paid(run: &RunView) -> String {
+    let (done, price) = (run.chunks_done, run.price);
+    match run.chunks {
+        Some(chunks) => format!("{done} of {chunks} chunks, {price} credits paid"),
+        None => format!("before it was cut into chunks, {price} credits paid"),
+    }
+}
+
+/// Ends a running job; deletes one that has not started.
 async fn abort(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let app = call.app();
@@ -118,7 +128,9 @@ async fn abort(id: Segment, call: Call) -> Result<Done> {
         }
         Some(run) => {
             app.coordinator.abort_run(run.id, ABORTED.to_owned()).await?;
-            Ok(done())
+            // The answer came after the commit.
+            let ended = job_out::run_of(app, &job).await?.unwrap_or(run);
+            Ok(done_with(done_and_paid(&ended)))
         }
         None => {
             if !store::jobs::delete_draft(&app.db, caller.workspace, job.id).await? {
@@ -192,10 +204,13 @@ mod tests {
         assert_eq!(door.call(reqwest::Method::DELETE, &job, None).await.0, 400);
         assert_eq!(door.get(&format!("{job}/progress")).await.0, 200);
 
-        assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 200);
+        let (status, aborted) = door.post(&format!("{job}/abort"), json!({})).await;
+        assert_eq!(status, 200);
+        assert!(aborted["message"].as_str().unwrap().ends_with("0.00000000 credits paid"));
 
         let (_, body) = door.get(&job).await;
         assert_eq!(body["job"]["state"], "JOB_STATE_FAILED");
+        assert_eq!(body["job"]["status"], "aborted");
         assert_eq!(body["job"]["errorMessage"], "aborted by user");
         assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 400);
         let (_, balance) = door.get("/v1/wallet/balance").await;

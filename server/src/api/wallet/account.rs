@@ -16,6 +16,9 @@ pub fn routes() -> Vec<Route> {
         get("Wallet_GetAccount", "/account", account).summary("Describes the wallet's account"),
         get("Wallet_GetBillingPortal", "/billing_portal", billing_portal)
             .summary("Refuses, and says how credits are added: no payment provider is connected"),
+        get("Wallet_GetPlans", "/plans", plans)
+            .summary("Old clients ask for plans: there are none")
+            .deprecated(),
         post("Wallet_ForcefulBalanceRecovery", "/triggers/forceful_balance_recovery", recovery)
             .summary("Collects what is due, which is always nothing"),
     ]
@@ -58,6 +61,18 @@ struct AccountOut {
 #[derive(Serialize, ToSchema)]
 struct PortalOut {
     url: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PlansOut {
+    /// Always empty.
+    plans: Vec<String>,
+}
+
+/// Credits are bought by the piece.
+async fn plans(call: Call) -> Result<PlansOut> {
+    call.caller().await?;
+    Ok(PlansOut { plans: Vec::new() })
 }
 
 async fn account(call: Call) -> Result<AccountAnswer> {
@@ -131,5 +146,6 @@ mod tests {
         assert_eq!((status, body["code"].as_i64()), (400, Some(9)));
         assert!(body["message"].as_str().unwrap().contains("/v1/wallet/top_up"));
         assert_eq!(due["ok"], true);
+        assert_eq!(door.get("/v1/wallet/plans").await, (200, json!({"plans": []})));
     }
 }

@@ -1,5 +1,7 @@
 //! The lines of the wallet's statement.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
 use common::ids::{TransferId, WorkspaceId};
@@ -41,14 +43,17 @@ struct TransactionOut {
     related_entity: EntityOut,
     related_entity_data: EntityDataOut,
     notes: &'static str,
-    transaction_data: &'static str,
+    /// Always empty: `relatedEntityData` has what there is.
+    #[schema(value_type = Object)]
+    transaction_data: BTreeMap<&'static str, &'static str>,
     /// SHA-256, in hex, of these texts joined by line feeds: the hash of the line before (64
     /// zeros for the first), the account's id, `number`, `createdAt`, `transactionType`,
     /// `amount` and `balance` with eight decimals, the related entity's id, `description`.
     #[schema(value_type = String)]
     hash: Digest,
     description: String,
-    /// After this line.
+    /// The sum of all lines up to this one. What runs that go on have been charged is taken by
+    /// their lines, when they end.
     balance: Amount,
 }
 
@@ -75,7 +80,7 @@ struct EntityDataOut {
     job_template: Option<String>,
     coupon_code: Option<String>,
     currency: Option<String>,
-    currency_amount: Option<Amount>,
+    currency_amount: Option<String>,
     exchange_rate: Option<Amount>,
 }
 
@@ -162,7 +167,7 @@ impl From<Entry> for TransactionOut {
             related_entity: EntityOut::of(&line),
             related_entity_data: EntityDataOut::of(&line),
             notes: "",
-            transaction_data: "",
+            transaction_data: BTreeMap::new(),
             hash: line.hash,
             balance: Amount::of(line.balance),
             description: line.description,
@@ -200,7 +205,7 @@ impl EntityDataOut {
             job_template: related.template.clone(),
             coupon_code: related.coupon_code.clone(),
             currency: terms.map(|terms| terms.currency.to_string()),
-            currency_amount: terms.map(|terms| Amount::exact(terms.money)),
+            currency_amount: terms.map(|terms| terms.money.to_string()),
             exchange_rate: terms.map(|terms| Amount::exact(terms.rate)),
             id,
             name,
@@ -208,5 +213,7 @@ impl EntityDataOut {
     }
 }
 
+#[cfg(test)]
+mod recomputed;
 #[cfg(test)]
 mod tests;
