@@ -83,7 +83,7 @@ impl Worker {
             .iter()
             .filter(|(_, runs)| **runs)
             .enumerate()
-            .filter(|(n, _)| few || (n + self.turns) % 3 == 0)
+            .filter(|(n, _)| few || (n + self.turns).is_multiple_of(3))
             .map(|(_, (lease, _))| *lease)
             .collect();
         self.held.retain(|lease, _| !ended.contains(lease));

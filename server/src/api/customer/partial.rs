@@ -40,7 +40,7 @@ pub async fn results(
     after: Option<&str>,
 ) -> Result<ResultsOut> {
     let mut after = after
-        .map(|text| text.parse::<u32>())
+        .map(str::parse::<u32>)
         .transpose()
         .map_err(|_| Error::field("after", "must be the next of the answer before"))?;
     let total = run.chunks.unwrap_or(0);
