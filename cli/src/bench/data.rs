@@ -8,8 +8,8 @@ use common::digest::Digest;
 use common::ids::{JobId, PackageId, RunId, WorkspaceId};
 use common::resources::Resources;
 use common::spec::{
-    Assemble, Assembler, Container, Destination, Identity, Image, Limits, PackagePin, Params, Partition,
-    Partitioner, RunSpec, Source, result_name,
+    Assemble, Assembler, Container, Destination, Identity, Image, Limits, PackagePin, Params,
+    Partition, Partitioner, RunSpec, Source, result_name,
 };
 use common::task::{Lease, Stage, TaskRef};
 use common::terms::Terms;
@@ -230,7 +230,10 @@ fn spec(upload: Stored) -> RunSpec {
             gpus: Vec::new(),
             params: Params::new(),
         },
-        assemble: Assemble::Builtin(Assembler::Concat { name: OUTPUT.to_owned(), separator: String::new() }),
+        assemble: Assemble::Builtin(Assembler::Concat {
+            name: OUTPUT.to_owned(),
+            separator: String::new(),
+        }),
         limits: Limits::default(),
         terms: Terms::default(),
     }

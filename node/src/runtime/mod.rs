@@ -267,11 +267,9 @@ mod tests {
         let (inputs, results) = (Path::new("/i"), Path::new("/r"));
         let folders = Folders { app: app.path(), inputs, results, caches: &caches };
         let reads = match work.stage {
-            Stage::Process => Inputs::Chunk {
-                bytes: 1,
-                name: "café.csv".into(),
-                key: "in/café.csv".into(),
-            },
+            Stage::Process => {
+                Inputs::Chunk { bytes: 1, name: "café.csv".into(), key: "in/café.csv".into() }
+            }
             Stage::Partition | Stage::Assemble => Inputs::Files,
         };
         let share = crate::testing::share(1);

@@ -305,9 +305,7 @@ mod tests {
             let mut missing = results(&bucket).await;
             missing[at].key = BlobKey::Staged { run: RUN, n: 9 };
             for files in [wrong, missing] {
-                for how in
-                    [concat("n", ""), Assembler::Zip { name: "n".into() }]
-                {
+                for how in [concat("n", ""), Assembler::Zip { name: "n".into() }] {
                     let folded = assemble(&bucket, RUN, &how, stream(&files), |bytes| bytes).await;
 
                     assert!(folded.is_err());

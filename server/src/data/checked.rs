@@ -87,11 +87,7 @@ impl Data {
         }
         let whole = range == (0..stat.size);
         let bytes = self.get(key, range).await?;
-        Ok(if whole {
-            download::held_back(download::verified(digest, name, bytes))
-        } else {
-            bytes
-        })
+        Ok(if whole { download::held_back(download::verified(digest, name, bytes)) } else { bytes })
     }
 
     async fn check(

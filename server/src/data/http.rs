@@ -65,7 +65,7 @@ impl WebFile {
         let first = self.request(Some(&(0..1))).await?;
         let size = match first.status() {
             StatusCode::PARTIAL_CONTENT => match part(first.headers()) {
-                Some(Part { range: Some(range), size }) if range == (0..1) => size,
+                Some(Part { range: Some(range), size }) if range == (0..1) && size > 0 => size,
                 Some(_) | None => return self.whole().await,
             },
             // An empty file has no first byte.
@@ -79,7 +79,7 @@ impl WebFile {
             status => return Err(self.refused(status)),
         };
         let version = Version::of(first.headers(), clock::now());
-        let range = size.saturating_sub(1)..size;
+        let range = size - 1..size;
         let last = self.request(Some(&range)).await?;
         let fits = last.status() == StatusCode::PARTIAL_CONTENT
             && part(last.headers()) == Some(Part { range: Some(range), size })
@@ -199,11 +199,7 @@ impl WebFile {
         Err(self.unreachable(&Refused::Redirects))
     }
 
-    async fn request_once(
-        &self,
-        url: &Url,
-        range: Option<&Range<u64>>,
-    ) -> Result<Response, Error> {
+    async fn request_once(&self, url: &Url, range: Option<&Range<u64>>) -> Result<Response, Error> {
         // The client's resolver sees names only: the port, and a host written as a number, are
         // checked here.
         self.guard.check(url).map_err(|refused| self.unreachable(&refused))?;

@@ -102,8 +102,18 @@ mod tests {
     #[test]
     fn no_name_takes_the_place_of_another() {
         let long = |end: &str| format!("0000001_{}{end}.txt", "x".repeat(250));
-        let names =
-            ["a.txt", "a/b.txt", "a\\b.txt", "a_b.txt", "a\nb.txt", "..", "...", "", &long("1"), &long("2")];
+        let names = [
+            "a.txt",
+            "a/b.txt",
+            "a\\b.txt",
+            "a_b.txt",
+            "a\nb.txt",
+            "..",
+            "...",
+            "",
+            &long("1"),
+            &long("2"),
+        ];
 
         let distinct: Vec<String> = names.into_iter().map(of_result).collect();
 

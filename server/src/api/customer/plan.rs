@@ -10,7 +10,8 @@ use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 use common::spec::{
-    Assemble, Container, Destination, Identity, Image, PackagePin, Params, Partition, RunSpec, Source,
+    Assemble, Container, Destination, Identity, Image, PackagePin, Params, Partition, RunSpec,
+    Source,
 };
 use common::terms::Terms;
 

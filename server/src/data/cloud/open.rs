@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::spec::{Cloud, Provider};
+use object_store::RetryConfig;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::RetryConfig;
 use url::Url;
 
 use super::connector::Connector;

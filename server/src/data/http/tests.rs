@@ -102,8 +102,9 @@ async fn a_server_whose_ranges_are_of_no_use_is_asked_for_the_whole() {
     fn ranged(range: &str, body: &[u8]) -> Vec<u8> {
         answer("206 Partial Content", &[("content-range", range.to_owned())], body)
     }
-    let cases: [Answer; 8] = [
+    let cases: [Answer; 9] = [
         |_, _, _| ranged("bytes 0-0/*", b"h"),
+        |_, _, _| ranged("bytes 0-0/0", b"h"),
         |_, _, _| answer("206 Partial Content", &[], b"h"),
         |_, _, _| ranged("bytes 0-4/5", b"hello"),
         |_, _, _| answer("416 Range Not Satisfiable", &[], b""),

@@ -41,7 +41,8 @@ impl Version {
     /// The version as one text, or `None` where nothing is known.
     pub fn text(&self) -> Option<String> {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
-        (*self != Self::default()).then(|| format!("{}\n{}", part(&self.etag), part(&self.modified)))
+        (*self != Self::default())
+            .then(|| format!("{}\n{}", part(&self.etag), part(&self.modified)))
     }
 
     /// Reads back what [`Self::text`] writes.

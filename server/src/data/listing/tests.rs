@@ -198,7 +198,9 @@ async fn signed_links_and_reads_of_odd_keys_are_of_these_keys() {
     let server = S3Server::start().await;
     for keys in [true, false] {
         let bucket = open(&server.endpoint, keys);
-        for (key, path) in [("/in/a", "/main//in/a"), ("in//b/", "/main/in//b/"), ("a?#%", "/main/a%3F%23%25")] {
+        for (key, path) in
+            [("/in/a", "/main//in/a"), ("in//b/", "/main/in//b/"), ("a?#%", "/main/a%3F%23%25")]
+        {
             let link = bucket.link(key, std::time::Duration::from_secs(60)).await.unwrap().unwrap();
 
             let link: url::Url = link.parse().unwrap();

@@ -123,7 +123,8 @@ async fn chunks(bytes: &[u8], every: u64) -> Result<Vec<Vec<u8>>, Error> {
 async fn lines_of_wide_characters_are_cut_between_characters() {
     let lines: String = (0..20_000).map(|n| format!("{n};上海\u{0a00}x\n")).collect();
     let marked = format!("\u{feff}{lines}");
-    let utf16 = |order: fn(u16) -> [u8; 2]| marked.encode_utf16().flat_map(order).collect::<Vec<_>>();
+    let utf16 =
+        |order: fn(u16) -> [u8; 2]| marked.encode_utf16().flat_map(order).collect::<Vec<_>>();
     let utf32 = |order: fn(u32) -> [u8; 4]| {
         marked.chars().map(u32::from).flat_map(order).collect::<Vec<_>>()
     };
