@@ -49,11 +49,8 @@ pub async fn assemble(
 
 /// The bytes of a result file. The stream fails at its end where they were not the right ones.
 pub async fn open(bucket: &Bucket, file: &ResultFile) -> Result<ByteStream, Error> {
-    let damaged = |error| match error {
-        Error::NotFound(_) | Error::Mismatch => Error::Damaged(file.name.clone()),
-        error => error,
-    };
-    let bytes = bucket.get(&file.key, 0..file.size).await.map_err(damaged)?;
+    let bytes = bucket.get(&file.key, 0..file.size).await;
+    let bytes = bytes.map_err(|e| e.map_missing(|| Error::Damaged(file.name.clone())))?;
     Ok(match file.digest {
         Some(digest) => download::verified(digest, &file.name, bytes),
         None => bytes,

@@ -25,23 +25,16 @@ pub async fn deliver(
         None => Expected::Size(file.size),
     };
     // A failure of our own bucket must not be taken for one of the customer's.
-    let bytes = assemble::open(ours, file).await?.map_err(|error| match error {
-        Error::Store(error) => Error::Io(std::io::Error::other(error)),
-        error @ (Error::Customer(_)
-        | Error::Full(_)
-        | Error::NotFound(_)
-        | Error::Elsewhere(_)
-        | Error::Damaged(_)
-        | Error::Mismatch
-        | Error::Io(_)) => error,
-    });
+    let bytes = assemble::open(ours, file)
+        .await?
+        .map_err(|error| error.map_store(|error| Error::Io(std::io::Error::other(error))));
     let counted = pace.clone();
     let bytes = bytes.inspect_ok(move |piece| counted.passed(piece.len() as u64)).boxed();
     pace.name(&destination.server);
     let put = upload::put(store.as_ref(), Target::Cloud, &path, expected, bytes);
     match pace.answer(put).await? {
         Ok(_) => Ok(()),
-        Err(Error::Store(error)) => Err(destination.explain_write(error, key)),
+        Err(Error::Store(error)) => Err(destination.explain_write(&error, key)),
         Err(error) => Err(error),
     }
 }

@@ -65,7 +65,7 @@ impl WebFile {
         let first = self.request(Some(&(0..1))).await?;
         let size = match first.status() {
             StatusCode::PARTIAL_CONTENT => match part(first.headers()) {
-                Some(Part { range: Some(range), size }) if range == (0..1) && size > 0 => size,
+                Some(Part { range: Some(Range { start: 0, end: 1 }), size: size @ 1.. }) => size,
                 Some(_) | None => return self.whole().await,
             },
             // An empty file has no first byte.

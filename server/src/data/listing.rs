@@ -76,7 +76,7 @@ fn without_slash(path: &str) -> Option<&str> {
 async fn look_at(bucket: &CloudBucket, key: String, pace: &Pace) -> Result<Found, Error> {
     let head = async |key: &str| match pace.answer(bucket.head(key)).await?? {
         Ok(found) => Ok(found),
-        Err(error) => Err(bucket.explain_read(error, key)),
+        Err(error) => Err(bucket.explain_read(&error, key)),
     };
     match (head(&key).await, without_slash(&key)) {
         (Err(Error::Customer(_)), Some(plain)) => head(plain).await,
@@ -165,7 +165,7 @@ impl List<'_> {
         match self.pace.answer(self.bucket.head(pattern.text())).await?? {
             Ok(found) => Ok(Some(found)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.bucket.explain_read(error, pattern.text())),
+            Err(error) => Err(self.bucket.explain_read(&error, pattern.text())),
         }
     }
 

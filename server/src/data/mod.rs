@@ -128,6 +128,18 @@ pub enum Error {
     Io(#[from] std::io::Error),
 }
 
+impl Error {
+    /// The same, and `other` in the place of the store's own.
+    fn map_store(self, other: impl FnOnce(object_store::Error) -> Self) -> Self {
+        if let Self::Store(error) = self { other(error) } else { self }
+    }
+
+    /// The same, and `other` where a file is not there, or not as long as it was.
+    fn map_missing(self, other: impl FnOnce() -> Self) -> Self {
+        if matches!(self, Self::NotFound(_) | Self::Mismatch) { other() } else { self }
+    }
+}
+
 impl From<crate::store::Error> for Error {
     fn from(error: crate::store::Error) -> Self {
         Self::Io(std::io::Error::other(error))

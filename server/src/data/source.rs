@@ -120,10 +120,8 @@ impl Reader {
             return Ok(());
         };
         let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
-        let bytes = self.ours.get(&blob, 0..*size).await.map_err(|error| match error {
-            Error::NotFound(_) | Error::Mismatch => upload_changed(name),
-            error => error,
-        })?;
+        let bytes = self.ours.get(&blob, 0..*size).await;
+        let bytes = bytes.map_err(|error| error.map_missing(|| upload_changed(name)))?;
         let mut bytes = download::verified(*digest, name, bytes);
         while bytes.try_next().await?.is_some() {}
         Ok(())
@@ -227,16 +225,15 @@ async fn read_cloud(
     };
     let At { store, path } = bucket.at(key)?;
     let found = store.get_opts(&path, options).await;
-    let found = found.map_err(|error| bucket.explain_read(error, key))?;
+    let found = found.map_err(|error| bucket.explain_read(&error, key))?;
     // Not every store heeds the condition.
     let same = object.version.is_none() || found.meta.e_tag == object.version;
     if !same || found.meta.size != object.size || found.range != range {
         return Err(bucket.changed(key));
     }
     let (bucket, key) = (bucket.clone(), key.to_owned());
-    let bytes = download::stream(found).await?.map_err(move |error| match error {
-        Error::Store(error) => bucket.explain_read(error, &key),
-        error => error,
+    let bytes = download::stream(found).await?.map_err(move |error| {
+        error.map_store(|error| bucket.explain_read(&error, &key))
     });
     Ok(bytes.boxed())
 }

@@ -228,7 +228,8 @@ async fn downloads_carry_their_digest_and_can_be_resumed() {
     assert_eq!(resume(&modified).await, (206, "456789".to_owned()));
     assert_eq!(resume("\"other\"").await, (200, "0123456789".to_owned()));
     let again = door.client.get(&link).header("if-none-match", &etag).send().await.unwrap();
-    assert_eq!((again.status().as_u16(), &again.headers()["etag"]), (304, &*etag));
+    assert_eq!(again.status(), 304);
+    assert_eq!(again.headers()["etag"], etag);
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ impl CloudBucket {
     ) -> Result<Page, Error> {
         let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
         let page = self.store.list_paginated(prefix, connector::with_keys(page)).await;
-        let mut page = page.map_err(|error| self.explain_read(error, text))?;
+        let mut page = page.map_err(|error| self.explain_read(&error, text))?;
         let found = connector::keyed(&mut page).ok_or_else(|| {
             customer(format!(
                 "path: the server of the bucket {:?} lists its objects in a way that cannot be \
@@ -130,7 +130,7 @@ impl CloudBucket {
             }
             Links::Signed | Links::SignedByAzure => {
                 let signed = store.signed_url(reqwest::Method::GET, &path, lives).await;
-                let url = signed.map_err(|error| self.explain_read(error, key))?;
+                let url = signed.map_err(|error| self.explain_read(&error, key))?;
                 // Azure signs the plain key and our library the escaped one: they must be the same.
                 let good = matches!(self.links, Links::Signed) || url.path().ends_with(key);
                 Ok(good.then(|| url.into()))
@@ -139,12 +139,12 @@ impl CloudBucket {
     }
 
     /// Tells a customer's mistake from a failure of the world, where `key` was to be read.
-    pub fn explain_read(&self, error: object_store::Error, key: &str) -> Error {
+    pub fn explain_read(&self, error: &object_store::Error, key: &str) -> Error {
         let bucket = &self.name;
         if matches!(error, object_store::Error::Precondition { .. }) {
             return self.changed(key);
         }
-        if matches!(error, object_store::Error::NotFound { .. }) && !names_no_bucket(&error) {
+        if matches!(error, object_store::Error::NotFound { .. }) && !names_no_bucket(error) {
             return customer(format!(
                 "path: there is no object {key:?} in the bucket {bucket:?}, or these keys must \
                  not see it"
@@ -163,15 +163,15 @@ impl CloudBucket {
     }
 
     /// The same where `key` was to be written.
-    pub fn explain_write(&self, error: object_store::Error, key: &str) -> Error {
+    pub fn explain_write(&self, error: &object_store::Error, key: &str) -> Error {
         self.explain(error, &format!("lets nobody with these keys write {key:?}"))
     }
 
-    fn explain(&self, error: object_store::Error, refusal: &str) -> Error {
+    fn explain(&self, error: &object_store::Error, refusal: &str) -> Error {
         use object_store::Error as E;
 
         let bucket = &self.name;
-        if let Some(refused) = address::refusal(&error) {
+        if let Some(refused) = address::refusal(error) {
             return customer(format!("endpoint: {refused}"));
         }
         if matches!(error, E::NotFound { .. }) {
@@ -183,22 +183,24 @@ impl CloudBucket {
             return customer(format!(
                 "secret: the bucket {bucket:?} {refusal} ({}): check the access key, its secret \
                  key and what they are allowed to do",
-                said(&error)
+                said(error)
             ));
         }
         // The client gives no access to the status behind these.
-        if matches!(&error, E::Generic { source, .. } if is_refusal(&source.to_string())) {
+        if matches!(error, E::Generic { source, .. } if is_refusal(&source.to_string())) {
             return customer(format!(
                 "region: the store refuses requests for the bucket {bucket:?} ({}): check its \
                  name, region and endpoint",
-                said(&error)
+                said(error)
             ));
         }
-        let (server, said) = (&self.server, said(&error));
-        tracing::info!(error = &error as &dyn std::error::Error, bucket, "a bucket fails");
+        let (server, said) = (&self.server, said(error));
+        tracing::info!(error = error as &dyn std::error::Error, bucket, "a bucket fails");
         Error::Elsewhere(format!("the bucket {bucket:?} at {server} does not work: {said}"))
     }
 }
+
+const SAID_CHARS_MAX: usize = 120;
 
 /// What a store answered, in a few words. The whole error has addresses and requests in it.
 fn said(error: &object_store::Error) -> String {
@@ -217,8 +219,6 @@ fn said(error: &object_store::Error) -> String {
     }
     "it cannot be reached, or breaks off".to_owned()
 }
-
-const SAID_CHARS_MAX: usize = 120;
 
 fn names_no_bucket(error: &object_store::Error) -> bool {
     let text = error.to_string();

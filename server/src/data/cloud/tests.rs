@@ -124,7 +124,7 @@ async fn an_endpoint_whose_name_leads_inside_is_refused() {
 
     let error = bucket.head("x").await.unwrap().unwrap_err();
 
-    let text = text_of::<()>(Err(bucket.explain_read(error, "x")));
+    let text = text_of::<()>(Err(bucket.explain_read(&error, "x")));
     assert!(
         text.starts_with("endpoint: there is no host localhost, or it leads to a private"),
         "{text}"
