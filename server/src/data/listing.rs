@@ -63,6 +63,9 @@ pub async fn choose(
 }
 
 fn parse(path: &str) -> Result<Pattern, Error> {
+    if path.trim_matches('/').is_empty() {
+        return Err(Error::Customer("path: it must name an object of the bucket".to_owned()));
+    }
     Pattern::parse(path).map_err(|bad| Error::Customer(format!("path: {bad}")))
 }
 

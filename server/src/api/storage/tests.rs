@@ -1,3 +1,4 @@
+use common::credits::Credits;
 use common::digest::Digest;
 use serde_json::json;
 
@@ -312,6 +313,8 @@ async fn an_upload_that_is_too_large_gets_its_answer_before_the_connection_ends(
 
 /// A draft whose uploaded file is called complete, and the file in the bucket.
 async fn complete(door: &Door, bytes: &str) -> (String, std::path::PathBuf) {
+    let amount = Credits::from_units(100_000_000_000).unwrap();
+    door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
     door.template("lines", "concat").await;
     let source = json!({"dataSourceDescriptor": "file", "params": {"name": "sales.csv"}});
     let draft = json!({"templateId": "t", "dataSource": source,

@@ -174,27 +174,29 @@ impl CloudBucket {
         if let Some(refused) = address::refusal(error) {
             return customer(format!("endpoint: {refused}"));
         }
-        if matches!(error, E::NotFound { .. }) {
+        // A listing's error has no kind of its own.
+        let said = said(error);
+        if matches!(error, E::NotFound { .. }) || said.starts_with("it answered 404") {
             return customer(format!(
                 "bucket: there is no bucket {bucket:?}; check its name, region and endpoint"
             ));
         }
-        if matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. }) {
+        let forbidden = matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. })
+            || ["it answered 401", "it answered 403"].iter().any(|text| said.starts_with(text));
+        if forbidden {
             return customer(format!(
-                "secret: the bucket {bucket:?} {refusal} ({}): check the access key, its secret \
-                 key and what they are allowed to do",
-                said(error)
+                "secret: the bucket {bucket:?} {refusal} ({said}): check the access key, its \
+                 secret key and what they are allowed to do"
             ));
         }
         // The client gives no access to the status behind these.
         if matches!(error, E::Generic { source, .. } if is_refusal(&source.to_string())) {
             return customer(format!(
-                "region: the store refuses requests for the bucket {bucket:?} ({}): check its \
-                 name, region and endpoint",
-                said(error)
+                "region: the store refuses requests for the bucket {bucket:?} ({said}): check its \
+                 name, region and endpoint"
             ));
         }
-        let (server, said) = (&self.server, said(error));
+        let server = &self.server;
         tracing::info!(error = error as &dyn std::error::Error, bucket, "a bucket fails");
         Error::Elsewhere(format!("the bucket {bucket:?} at {server} does not work: {said}"))
     }

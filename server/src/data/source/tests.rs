@@ -70,7 +70,8 @@ async fn an_s3_source_that_cannot_be_read_names_the_field() {
         ("in/*.csv", Some(S3Server::keys()), "path: there is no object in the bucket \"main\""),
         ("in/[", Some(S3Server::keys()), "path: \"in/[\" is not a pattern"),
         ("a", Some(wrong.clone()), "secret: the bucket \"main\""),
-        ("*", Some(wrong), "secret: the bucket \"main\""),
+        ("*", Some(wrong.clone()), "secret: the bucket \"main\""),
+        ("in/", Some(wrong), "secret: the bucket \"main\""),
         ("a", None, "secret: the bucket \"main\""),
         ("/", None, "path: "),
     ] {
