@@ -232,9 +232,9 @@ async fn read_cloud(
         return Err(bucket.changed(key));
     }
     let (bucket, key) = (bucket.clone(), key.to_owned());
-    let bytes = download::stream(found).await?.map_err(move |error| {
-        error.map_store(|error| bucket.explain_read(&error, &key))
-    });
+    let bytes = download::stream(found)
+        .await?
+        .map_err(move |error| error.map_store(|error| bucket.explain_read(&error, &key)));
     Ok(bytes.boxed())
 }
 
