@@ -16,6 +16,7 @@ pub mod credits;
 pub mod device;
 pub mod digest;
 pub mod exchange;
+pub mod exit;
 pub mod ids;
 pub mod image;
 pub mod json;

@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::hold::HoldOut;
 use super::quote::Forecast;
+use super::why;
 use crate::api::App;
 use crate::api::http::error::Result;
 use crate::api::wallet::Amount;
@@ -80,6 +81,7 @@ pub struct JobOut {
     tasks_without_results: u32,
     /// What its customer should know of a run that went on; empty where there is nothing.
     warning: String,
+    /// Why it failed; of a job that waits, why it waits or is tried again. Lists show only the first.
     error_message: String,
 }
 
@@ -122,7 +124,11 @@ pub async fn answer(app: &App, job: Job, run: Option<RunView>) -> Result<JobAnsw
         }
         _ => None,
     };
-    let job = JobOut::new(app, job, run, upload);
+    let waits = why::message(app, run.as_ref()).await?;
+    let mut job = JobOut::new(app, job, run, upload);
+    if job.error_message.is_empty() {
+        job.error_message = waits;
+    }
     let template_info = job.template_info.clone();
     Ok(JobAnswer { job, template_info })
 }
