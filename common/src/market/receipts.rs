@@ -205,6 +205,7 @@ fn describe(failure: Failure, message: &str) -> String {
         Failure::Package => "its package cannot be run".to_owned(),
         Failure::Registry => "its image cannot be pulled".to_owned(),
         Failure::Input => "its input cannot be read".to_owned(),
+        Failure::Damaged => "what it runs is damaged".to_owned(),
     };
     // The message is the node's: cut to a line's length.
     let message: String = message.chars().take(500).collect();

@@ -121,6 +121,7 @@ impl From<cache::Error> for Stopped {
     fn from(error: cache::Error) -> Self {
         match error {
             cache::Error::Archive(_) => failed(Failure::Package, &error),
+            cache::Error::Fetch(transfer::Error::Spoiled) => failed(Failure::Damaged, &error),
             cache::Error::Fetch(_) | cache::Error::Io(_) => fault(&error),
         }
     }
@@ -142,6 +143,7 @@ impl From<runtime::Error> for Stopped {
             E::Unusable(_) | E::Registry(registry::Error::Unusable(_)) => {
                 failed(Failure::Package, &error)
             }
+            E::Fetch(transfer::Error::Spoiled) => failed(Failure::Damaged, &error),
             E::Registry(registry::Error::Io(_)) | E::Fetch(_) | E::Io(_) => fault(&error),
             E::Unpullable(_) | E::Registry(_) => failed(Failure::Registry, &error),
             E::Engine { doing, source } => {
