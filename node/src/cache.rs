@@ -310,17 +310,19 @@ mod tests {
         let main = get(&packages, &server).await.unwrap().app().join("main.py");
         let package = main.parent().unwrap().parent().unwrap().to_owned();
         let seal = package.with_file_name(SEAL);
-        let damages: [(&str, Box<dyn Fn()>); 6] = [
-            ("a bit", Box::new(|| fs::write(&main, b"print(3)").unwrap())),
-            ("emptied", Box::new(|| fs::write(&main, b"").unwrap())),
-            ("gone", Box::new(|| fs::remove_file(&main).unwrap())),
-            ("more", Box::new(|| fs::write(main.with_file_name("x.py"), b"").unwrap())),
-            ("the seal", Box::new(|| fs::write(&seal, b"").unwrap())),
-            ("everything", Box::new(|| fs::remove_dir_all(&package).unwrap())),
-        ];
+        let damage = |what: &str| match what {
+            "a bit" => fs::write(&main, b"print(3)").unwrap(),
+            "emptied" => fs::write(&main, b"").unwrap(),
+            "gone" => fs::remove_file(&main).unwrap(),
+            "more" => fs::write(main.with_file_name("x.py"), b"").unwrap(),
+            "the seal" => fs::write(&seal, b"").unwrap(),
+            "everything" => fs::remove_dir_all(&package).unwrap(),
+            _ => unreachable!(),
+        };
+        let damages = ["a bit", "emptied", "gone", "more", "the seal", "everything"];
 
-        for (n, (what, damage)) in damages.iter().enumerate() {
-            damage();
+        for (n, what) in damages.into_iter().enumerate() {
+            damage(what);
             // Both a node that runs and one that has just started notice.
             let restarted = Packages::open(&home, BYTES_MAX).unwrap();
             let packages = if n % 2 == 0 { &restarted } else { &packages };

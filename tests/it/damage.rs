@@ -102,10 +102,11 @@ async fn a_damaged_package_on_a_nodes_disk_is_fetched_anew() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_partitioner_may_write_more_than_ten_thousand_chunks() -> Result<()> {
+async fn a_partitioner_may_write_tens_of_thousands_of_chunks() -> Result<()> {
     let cut =
-        "i=0; while [ $i -lt 12000 ]; do echo x > \"$CHUNKS_DIR/data_$i.bin\"; i=$((i+1)); done";
-    Market::open(Shape::nodes(1), async |_, client| {
+        "i=0; while [ $i -lt 30000 ]; do echo x > \"$CHUNKS_DIR/data_$i.bin\"; i=$((i+1)); done";
+    let shape = Shape::nodes(1).set("PROMOTIONAL_CREDITS", "\"100000\"");
+    Market::open(shape, async |_, client| {
         client.push(&Package::partitioner("cut", cut)).await?;
         client.push(&Package::app("app", "sleep 1000")).await?;
         client.template("cut", "app", "passthrough").await?;
@@ -121,7 +122,7 @@ async fn a_partitioner_may_write_more_than_ten_thousand_chunks() -> Result<()> {
         })
         .await?;
 
-        ensure!(chunks == 12_000, "{chunks}");
+        ensure!(chunks == 30_000, "{chunks}");
         client.post(&format!("/v1/customer/jobs/{id}/abort"), json!({})).await?;
         Ok(())
     })

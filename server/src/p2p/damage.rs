@@ -40,14 +40,12 @@ impl Damage {
     ) -> Result<Option<&'static str>, data::Error> {
         let package = container.package.digest;
         if !self.is_sound(port, BlobKey::Package(package), package).await? {
-            return Ok(Some("the package is damaged in the server's bucket: push it again"));
+            return Ok(Some("the package is damaged: push it again"));
         }
         if let Image::Stored { digest, .. } = &container.image
             && !self.is_sound(port, BlobKey::Image(*digest), *digest).await?
         {
-            return Ok(Some(
-                "the image is damaged in the server's bucket: push it again (`fanfold image push`)",
-            ));
+            return Ok(Some("the image is damaged: push it again (`fanfold image push`)"));
         }
         Ok(None)
     }

@@ -35,9 +35,9 @@ pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
         soft: Some(most),
         hard: Some(most),
     };
-    // No single file is larger than what may be written where it lies.
+    // No single file is larger than what may be written where it lies: on the disk, or in memory.
     let file_bytes = launch.share.writes_max().max(launch.user_cache_bytes_max);
-    let file_bytes = i64::try_from(file_bytes).unwrap_or(i64::MAX);
+    let file_bytes = i64::try_from(file_bytes).unwrap_or(i64::MAX).max(memory);
     HostConfig {
         mounts: Some(mounts),
         // What lies in memory counts as memory: that is limit enough.

@@ -82,7 +82,7 @@ fn check_size(phase: &str, params: &Params) -> Result<()> {
         "are {bytes} bytes as JSON, and at most {PARAMS_BYTES_MAX} fit into a container's variable: \
          put what is large into the data source or the package"
     );
-    Err(Error::field(&format!("params.{phase}"), problem))
+    Err(Error::field(format!("params.{phase}"), problem))
 }
 
 /// Checks the phases for which a caller gives params, laid over the template's, as far as their
