@@ -147,8 +147,9 @@ pub struct Assignment {
 #[serde(deny_unknown_fields)]
 pub enum Inputs {
     /// One chunk of so many bytes: input 0, which the container sees as `data.bin`. `name` is the
-    /// name of the file that it is of.
-    Chunk { bytes: u64, name: String },
+    /// name of the file that it is of, and `key` says which of the source's files that is: the
+    /// whole key in its bucket, or its URL without what may be secret.
+    Chunk { bytes: u64, name: String, key: String },
     /// Files whose list is asked for with `BlobRequest::Inputs`: a partitioner's source, or all
     /// results for an assembler.
     Files,

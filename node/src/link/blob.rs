@@ -217,7 +217,8 @@ impl Link {
                 format!("the file {path:?} has changed since the run started; run the job again");
             return Err(Error::Refused { message, again: false });
         }
-        let whole = response.status() == StatusCode::OK && from == 0;
+        let whole = response.status() == StatusCode::OK
+            && (from == 0 || is_part(response.headers(), from, to));
         if response.status() != StatusCode::PARTIAL_CONTENT && !whole {
             return Err(Error::Refused {
                 message: format!("the bucket answered {}", response.status()),
@@ -234,6 +235,14 @@ impl Link {
         let bytes = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
         Ok(Box::pin(Exact::new(StreamReader::new(Box::pin(bytes)), to - from, SILENCE)))
     }
+}
+
+/// Whether an answer says that it is just this part. Some stores (rclone) give a part as if it
+/// were the whole.
+fn is_part(headers: &header::HeaderMap, from: u64, to: u64) -> bool {
+    let range = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let part = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('/'));
+    part.is_some_and(|(part, _)| part.trim() == format!("{from}-{}", to - 1))
 }
 
 /// Whether a bucket gives another version than was asked for. Not every one heeds the condition.
@@ -308,5 +317,27 @@ impl<R: AsyncRead + Unpin> AsyncRead for Kept<R> {
         buf: &mut tokio::io::ReadBuf<'_>,
     ) -> std::task::Poll<io::Result<()>> {
         Pin::new(&mut self.reader).poll_read(cx, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_the_part_that_it_says_it_is() {
+        for (range, good) in [
+            ("bytes 5-9/100", true),
+            ("bytes 5-9/*", true),
+            ("bytes 5-10/100", false),
+            ("bytes 0-9/100", false),
+            ("bytes */100", false),
+            ("lines 5-9/100", false),
+        ] {
+            let headers = [(header::CONTENT_RANGE, range.parse().unwrap())].into_iter().collect();
+
+            assert_eq!(is_part(&headers, 5, 10), good, "{range}");
+        }
+        assert!(!is_part(&header::HeaderMap::new(), 5, 10));
     }
 }

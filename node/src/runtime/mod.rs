@@ -170,8 +170,9 @@ pub fn launch(
     env.push(format!("SHARED_CACHE_DIR={SHARED_CACHE}"));
     if work.stage == Stage::Process {
         env.push(format!("CHUNK_NUMBER={}", lease.task.index));
-        if let Inputs::Chunk { name, .. } = reads {
+        if let Inputs::Chunk { name, key, .. } = reads {
             env.push(format!("CHUNK_NAME={name}"));
+            env.push(format!("CHUNK_KEY={key}"));
         }
     }
     Ok(Launch {
@@ -266,7 +267,9 @@ mod tests {
         let (inputs, results) = (Path::new("/i"), Path::new("/r"));
         let folders = Folders { app: app.path(), inputs, results, caches: &caches };
         let reads = match work.stage {
-            Stage::Process => Inputs::Chunk { bytes: 1, name: "café.csv".into() },
+            Stage::Process => {
+                Inputs::Chunk { bytes: 1, name: "café.csv".into(), key: "in/café.csv".into() }
+            }
             Stage::Partition | Stage::Assemble => Inputs::Files,
         };
         let share = crate::testing::share(1);
@@ -284,7 +287,8 @@ mod tests {
             (
                 Stage::Process,
                 "TASK_DIR=/opt/fanfold/task TASK_RESULTS_DIR=/opt/fanfold/results \
-                 APP_PARAMS={\"a\":1} CHUNK_NUMBER=7 CHUNK_NAME=café.csv",
+                 APP_PARAMS={\"a\":1} CHUNK_NUMBER=7 CHUNK_NAME=café.csv \
+                 CHUNK_KEY=in/café.csv",
             ),
             (
                 Stage::Assemble,

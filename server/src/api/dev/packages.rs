@@ -25,6 +25,7 @@ use crate::api::http::token::Caller;
 use crate::api::lists::selection::{self, LIST};
 use crate::api::{App, secret_use, storage};
 use crate::data::key::BlobKey;
+use crate::data::links::Linked;
 use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
 use crate::store::{accounts, secrets};
 
@@ -281,7 +282,8 @@ async fn download(family: Family, tag: Segment, call: Call) -> Result<Told> {
     let holder = storage::holder(&call.caller().await?);
     let file_name = format!("{}-{}.tar", package.manifest.name, package.manifest.version);
     let key = BlobKey::Package(package.digest);
-    let link = call.app().data.download_link(&key, &file_name, holder, LINK_LIVES);
+    let linked = Linked { name: &file_name, digest: Some(package.digest) };
+    let link = call.app().data.download_link(&key, linked, holder, LINK_LIVES);
     Ok(Told::link(&package, link))
 }
 
