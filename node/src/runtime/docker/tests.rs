@@ -223,7 +223,7 @@ async fn processes_are_limited() {
 
     let script = "i=0; while [ $i -lt $N ]; do b sleep 60 & i=$((i+1)); done; echo all started";
     // Each is a shell and its program.
-    for (n, all) in [(700, true), (800, false)] {
+    for (n, all) in [(700, true), (1600, false)] {
         let mut launch = bench.launch(lease(Stage::Process, n), script);
         launch.needs = Resources::new(1000, 1024);
         launch.env.push(format!("N={n}"));
