@@ -77,13 +77,26 @@ fn without_slash(path: &str) -> Option<&str> {
 }
 
 async fn look_at(bucket: &CloudBucket, key: String, pace: &Pace) -> Result<Found, Error> {
-    let head = async |key: &str| match pace.answer(bucket.head(key)).await?? {
-        Ok(found) => Ok(found),
-        Err(error) => Err(bucket.explain_read(&error, key)),
-    };
-    match (head(&key).await, without_slash(&key)) {
-        (Err(Error::Customer(_)), Some(plain)) => head(plain).await,
-        (found, _) => found,
+    let plain = without_slash(&key);
+    if plain.is_some()
+        && let Some(found) = listed(bucket, &key, pace).await?
+    {
+        return Ok(found);
+    }
+    let key = plain.unwrap_or(&key);
+    let found = pace.answer(bucket.head(key)).await??;
+    found.map_err(|error| bucket.explain_read(&error, key))
+}
+
+/// The object of exactly this key, if the bucket lists it. Stores that are folders know no key that
+/// begins with a slash, and answer a question for one with a failure; they can all list.
+async fn listed(bucket: &CloudBucket, key: &str, pace: &Pace) -> Result<Option<Found>, Error> {
+    match pace.answer(bucket.list(key, None, key)).await? {
+        // It is the first of all that begin so.
+        Ok(page) => Ok(page.found.into_iter().find(|found| found.key == key)),
+        // Keys may be good for some folders only.
+        Err(Error::Customer(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -161,6 +174,9 @@ impl List<'_> {
     /// The object whose key is a pattern's very text.
     async fn exactly(&self, pattern: &Pattern) -> Result<Option<Found>, Error> {
         let Pattern::Glob(_) = pattern else { return Ok(None) };
+        if pattern.text().starts_with('/') {
+            return listed(self.bucket, pattern.text(), self.pace).await;
+        }
         // A text that no request can be made for is a pattern all the same.
         if self.bucket.at(pattern.text()).is_err() {
             return Ok(None);

@@ -55,9 +55,12 @@ fn family(family: Family) -> Vec<Route> {
             .creates()
             .summary("Takes a package in; the version that it names is written over")
             .body(match family {
-                Family::App => vec![text("data", "The tar archive in base64").required()],
+                Family::App => vec![
+                    text("data", "The tar archive in base64; gzip or zstd around it is taken off")
+                        .required(),
+                ],
                 Family::Engine => vec![
-                    text("data", "The tar archive in base64"),
+                    text("data", "The tar archive in base64; gzip or zstd around it is taken off"),
                     text("engineData", "The same; it may stand in the query too"),
                     text("engineTag", "Must be what the manifest says, where it is given"),
                 ],
@@ -195,13 +198,12 @@ async fn check(family: Family, archive: Bytes) -> Result<Checked> {
         .map_err(|error| Error::Internal(Box::new(error)))?
         .map_err(|error| match error {
             archive::Error::Document(invalid) => Error::from(invalid),
-            archive::Error::Compressed
+            archive::Error::Packing(_)
+            | archive::Error::Damaged(_)
             | archive::Error::TooLarge
-            | archive::Error::TooMany
-            | archive::Error::NotATar(_)
-            | archive::Error::Entry { .. }
-            | archive::Error::NoManifest
+            | archive::Error::Contents(_)
             | archive::Error::NoEntrypoint(_)
+            | archive::Error::EmptyEntrypoint(_)
             | archive::Error::Login => Error::Invalid(error.to_string()),
         })?;
     match (family, Family::of(checked.manifest.kind)) {

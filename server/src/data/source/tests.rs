@@ -15,7 +15,7 @@ async fn an_s3_object_is_looked_at_read_and_linked() {
     let bytes = noise(300_000);
     server.write("in/a b+é.bin", &bytes);
     let (_folder, ours) = folder().await;
-    let source = server.source(&["in/a b+é.bin"]);
+    let source = server.source(&["/in/a b+é.bin"]);
     let reader = reader(&ours, &source, Some(&S3Server::keys())).await;
 
     let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
