@@ -21,6 +21,7 @@ mod m20261122_000007_share_packages;
 mod m20261122_000008_move_money;
 mod m20261122_000009_tell_of_tasks;
 mod m20261122_000011_pin_uploads;
+mod m20261128_000012_number_batches;
 
 pub struct Migrator;
 
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000008_move_money::Migration),
             Box::new(m20261122_000009_tell_of_tasks::Migration),
             Box::new(m20261122_000011_pin_uploads::Migration),
+            Box::new(m20261128_000012_number_batches::Migration),
         ]
     }
 }

@@ -212,8 +212,7 @@ mod tests {
     use crate::data::address::Guard;
     use crate::quotas::Quotas;
     use crate::secrets::Secrets;
-    use crate::store::commit::commit;
-    use crate::store::testing::{databases, spec};
+    use crate::store::testing::{commit_next, databases, spec};
 
     /// A run that ended so long ago, with a file of its own in the bucket.
     async fn ended(db: &Db, data: &Data, ago: TimeDelta) -> (RunId, BlobKey) {
@@ -226,7 +225,7 @@ mod tests {
         market.grant(workspace, Credits::from_units(500_000_000).unwrap(), "gift", then).unwrap();
         market.start_run(run, Arc::new(spec(workspace)), then).unwrap();
         market.abort(run, "enough".to_owned(), then).unwrap();
-        commit(db, &market.drain(), &[]).await.unwrap();
+        commit_next(db, &market.drain(), &[]).await.unwrap();
         let key = BlobKey::Final { run, name: "result.txt".to_owned() };
         let bytes = stream::iter([Ok(Bytes::from_static(b"result"))]);
         data.put(&key, Box::pin(bytes)).await.unwrap();

@@ -54,6 +54,11 @@ pub enum Error {
     Db(#[from] store::Error),
     #[error("the bucket cannot be used")]
     Data(#[from] data::Error),
+    #[error(
+        "the bucket does not let the server in ({0}): check bucket, region, endpoint, access_key \
+         and secret_key under [data.s3] in the configuration"
+    )]
+    Bucket(String),
     #[error("the hub for nodes cannot start")]
     Hub(#[from] p2p::Error),
     #[error("the secrets cannot be sealed anew")]
@@ -92,6 +97,7 @@ impl Server {
         let registries = Registries::new(secrets.clone(), guard);
         let quotas = Quotas::new(db.clone(), config.storage.quota_bytes());
         let data = Data::open(options, secrets.clone(), quotas).await?;
+        admitted(&data).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -185,6 +191,17 @@ impl Server {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database did not close");
         }
     }
+}
+
+/// Finds wrong keys of the bucket before the server says that it is ready. A bucket that is away
+/// is waited for by what needs it.
+async fn admitted(data: &Data) -> Result<(), Error> {
+    let Err(error) = data.probe().await else { return Ok(()) };
+    if let Some(said) = error.refusal() {
+        return Err(Error::Bucket(said));
+    }
+    tracing::warn!(error = &error as &dyn std::error::Error, "the bucket cannot be reached yet");
+    Ok(())
 }
 
 /// The market's rules, with a new secret that draws which tasks are checked.

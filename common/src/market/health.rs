@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Market, Policy};
 use crate::ids::{NodeId, WorkspaceId};
@@ -124,6 +124,13 @@ impl Health {
             }
             State::NotAsked | State::Asked { .. } | State::Failed { .. } | State::Passed { .. } => {
             }
+        }
+    }
+
+    /// Gives the node more time for its probe, up to `most`.
+    pub fn extend_probe(&mut self, gap: TimeDelta, most: DateTime<Utc>) {
+        if let State::Asked { until, .. } = &mut self.probe {
+            *until = (*until + gap).min(most);
         }
     }
 

@@ -136,12 +136,13 @@ impl Market {
         Ok(())
     }
 
-    /// Begins runs that are due, ends those that are past their limits, takes the leases of silent nodes, and keeps holds
-    /// as large as running tasks need them. To be called about once a second.
+    /// Begins runs that are due, ends those that are past their limits, offers the tasks of silent
+    /// nodes to others, and keeps holds as large as running tasks need them. To be called about
+    /// once a second.
     pub fn tick(&mut self, now: DateTime<Utc>) {
         self.begin_due(now);
         self.end_pauses(now);
-        self.expire_nodes(now);
+        self.offer_silent(now);
         self.follow_probes(now);
         let ids: Vec<RunId> = self.runs.keys().copied().collect();
         for id in ids {

@@ -24,6 +24,7 @@ mod queue;
 mod receipts;
 mod run;
 mod set_aside;
+mod silence;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -63,7 +64,7 @@ use trust::Trust;
 /// The numbers that the market's owner may turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// A node that is silent for so long loses its leases.
+    /// The tasks of a node that is silent for so long are offered to others.
     pub lease: TimeDelta,
     /// The time for which a task without a shorter timeout is reserved when it is handed out; the
     /// reservation grows with a task that takes longer.
@@ -133,6 +134,8 @@ pub struct Market {
     queue: Queue,
     /// When the pauses of tasks between two tries end.
     pauses: BTreeSet<(DateTime<Utc>, RunId, u32)>,
+    /// When the server came back that was away.
+    resumed: Option<DateTime<Utc>>,
     /// Nodes that have been silent for too long, and since when. They are remembered for a day.
     gone: BTreeMap<NodeId, DateTime<Utc>>,
     /// Runs that have been accepted and begin later, first come first.
@@ -183,6 +186,7 @@ impl Market {
             ledger: stored.ledger,
             queue: Queue::default(),
             pauses: BTreeSet::new(),
+            resumed: None,
             gone: BTreeMap::new(),
             scheduled: BTreeSet::new(),
             statements: stored.statements,

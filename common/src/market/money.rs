@@ -179,12 +179,17 @@ impl Market {
     /// Raises the bounds of a run's running tasks to what they can have cost by now and a little
     /// later. A run whose wallet cannot cover that ends here.
     pub(super) fn meter(&mut self, id: RunId, now: DateTime<Utc>) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(run) = self.runs.get(&id) else { return };
         let mut raised = Vec::new();
         let mut growth = Credits::ZERO;
         for (index, active) in &run.active {
             // A task that waits for its turn on its node costs nothing.
             let Some(since) = active.running_since.filter(|_| !active.is_check) else { continue };
+            // Nor does one go on to cost that nobody hears of.
+            let heard = self.nodes.get(&active.node).is_some_and(|node| node.is_present(now));
+            if !heard {
+                continue;
+            }
             let ran = now - since;
             if run.price_of(ran + AHEAD) > active.bound {
                 // Half as much again, so that this is not done every second.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::Market;
-use super::blame::Cause;
 use super::gpus::Gpus;
 use super::health::Health;
 use super::run::Run;
@@ -14,9 +13,6 @@ use crate::device::Device;
 use crate::ids::{NodeId, WorkspaceId};
 use crate::resources::Resources;
 use crate::task::Lease;
-
-/// How long a node that is gone is remembered.
-const GONE: TimeDelta = TimeDelta::days(1);
 
 #[derive(Debug)]
 pub struct Node {
@@ -148,7 +144,7 @@ impl Market {
         });
     }
 
-    fn forget(&mut self, id: NodeId, now: DateTime<Utc>) {
+    pub(super) fn forget(&mut self, id: NodeId, now: DateTime<Utc>) {
         let Some(node) = self.nodes.remove(&id) else { return };
         self.gone.insert(id, now);
         self.open.remove(&id);
@@ -157,24 +153,6 @@ impl Market {
             if *nodes == 0 {
                 self.present.remove(&node.operator);
             }
-        }
-    }
-
-    /// Takes the tasks of nodes that have been silent for a lease's time.
-    pub(super) fn expire_nodes(&mut self, now: DateTime<Utc>) {
-        self.gone.retain(|_, since| now - *since < GONE);
-        let silent: Vec<NodeId> =
-            self.nodes.iter().filter(|(_, node)| node.until <= now).map(|(id, _)| *id).collect();
-        for id in silent {
-            let leases: Vec<Lease> = self
-                .nodes
-                .get(&id)
-                .map(|node| node.leased.iter().copied().collect())
-                .unwrap_or_default();
-            for lease in leases {
-                self.lose(lease, Cause::Gone, "its node went silent", now);
-            }
-            self.forget(id, now);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::active::Active;
 use super::blame::Cause;
 use super::run::Run;
 use super::{Market, Policy};
-use crate::ids::{NodeId, RunId};
+use crate::ids::RunId;
 use crate::task::Stage;
 
 impl Market {
@@ -17,7 +17,10 @@ impl Market {
         let Some(run) = self.runs.get(&id) else { return };
         let limit = run.task_timeout() + self.policy.lease;
         let mut overdue = Vec::new();
-        for (index, active) in &run.active {
+        // Of a node that is not heard nobody knows what runs: that is silence, and not this.
+        for (index, active) in
+            run.active.iter().filter(|(_, active)| self.is_heard(active.node, now))
+        {
             let held = run.lease(*index, active.tries.attempt);
             match active.running_since {
                 Some(since) if now - since > limit => {
@@ -28,10 +31,7 @@ impl Market {
                         overdue.push((held, "it took far longer than the run's other tasks"));
                     }
                 }
-                // A node that was not heard since a restart has not said yet what runs.
-                None if now - active.leased_at > self.patience(run, active, now)
-                    && self.is_heard(active.node) =>
-                {
+                None if now - active.leased_at > self.patience(run, active, now) => {
                     overdue.push((held, "its node did not begin to run it"));
                 }
                 Some(_) | None => {}
@@ -62,10 +62,6 @@ impl Market {
     ) -> bool {
         !self.trust.is_proven(active.operator)
             && self.has_other_operator(run, active.operator, &active.tries.failed_on, now)
-    }
-
-    fn is_heard(&self, id: NodeId) -> bool {
-        self.nodes.get(&id).is_some_and(|node| node.incarnation.is_some())
     }
 }
 

@@ -14,8 +14,12 @@ pub enum Waiting {
     Start(DateTime<Utc>),
     /// What has to be done next has failed, and is tried again then.
     Retry(DateTime<Utc>),
-    /// So many tasks, all that are handed out, are with nodes that have said nothing for a while.
-    Unheard(usize),
+    /// So many of the tasks, of all that are handed out, are with nodes that have said nothing for
+    /// a while.
+    Unheard {
+        tasks: usize,
+        of: usize,
+    },
     Node(Obstacles),
 }
 
@@ -54,7 +58,7 @@ impl Waiting {
     /// Whether there is a reason; without one a task is about to be handed out.
     pub fn is_explained(&self) -> bool {
         match self {
-            Self::Start(_) | Self::Retry(_) | Self::Unheard(_) => true,
+            Self::Start(_) | Self::Retry(_) | Self::Unheard { .. } => true,
             Self::Node(obstacles) => obstacles.is_explained(),
         }
     }
@@ -88,7 +92,10 @@ impl Market {
         if !run.has_waiting() {
             return match run.active.len() {
                 0 => run.next_try().map(Waiting::Retry),
-                held => self.all_unheard(run, now).then_some(Waiting::Unheard(held)),
+                of => match self.unheard(run, now) {
+                    0 => None,
+                    tasks => Some(Waiting::Unheard { tasks, of }),
+                },
             };
         }
         let mut obstacles = Obstacles {
@@ -104,15 +111,6 @@ impl Market {
             }
         }
         Some(Waiting::Node(obstacles))
-    }
-
-    /// Whether none of the nodes that hold the run's tasks has been heard for half a lease.
-    fn all_unheard(&self, run: &Run, now: DateTime<Utc>) -> bool {
-        let since = now - self.policy.lease / 2;
-        run.active.values().all(|active| {
-            let heard = self.nodes.get(&active.node).and_then(|node| node.heard[1]);
-            heard.is_none_or(|heard| heard < since)
-        })
     }
 
     /// Where a node is counted that cannot take the run's next task.

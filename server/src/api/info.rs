@@ -29,6 +29,9 @@ pub fn health() -> Vec<Route> {
         get("Server_GetHealth", "/health", healthy)
             .summary("Answers as soon as the server serves; for load balancers and scripts")
             .open(),
+        get("Server_GetLiveness", "/healthz", healthy)
+            .summary("The same under the name that orchestrators expect")
+            .open(),
     ]
 }
 

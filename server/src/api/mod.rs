@@ -12,6 +12,7 @@ mod hostile;
 mod http;
 mod info;
 mod lists;
+mod ready;
 mod secret_use;
 mod storage;
 mod table;
@@ -125,6 +126,7 @@ struct Doors {
     strangers: Limits,
     /// Tests of data sources by each workspace.
     source_tests: Limits,
+    readiness: ready::Readiness,
 }
 
 impl Doors {
@@ -165,6 +167,7 @@ fn filter(
         requests: Limits::per_minute(limits.requests_per_minute),
         strangers: Limits::per_minute(limits.stranger_requests_per_minute),
         source_tests: Limits::per_minute(limits.source_tests_per_minute),
+        readiness: ready::Readiness::default(),
     });
     let router = Arc::new(Router::new(docs::with_documents(apis())));
     warp::method().and(call(&doors)).then(move |method: Method, call| {

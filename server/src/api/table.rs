@@ -3,7 +3,7 @@
 use common::rights::Scope;
 
 use super::http::router::Api;
-use super::{auth, customer, dev, info, storage, wallet};
+use super::{auth, customer, dev, info, ready, storage, wallet};
 
 /// Every API with its routes.
 pub fn apis() -> Vec<Api> {
@@ -18,6 +18,9 @@ fn server() -> Api {
         prefixes: &[""],
         reads: Scope::JobsRead,
         writes: Scope::JobsWrite,
-        routes: [info::health(), storage::routes()].into_iter().flatten().collect(),
+        routes: [info::health(), ready::routes(), storage::routes()]
+            .into_iter()
+            .flatten()
+            .collect(),
     }
 }

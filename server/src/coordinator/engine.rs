@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use common::ids::NodeId;
 use common::market::{Changes, LeaseChange, Market, Refused};
 use common::protocol::Orders;
@@ -18,21 +18,32 @@ use super::watch::Watch;
 use super::{BookingRefused, Command, Error, Reply, bookings};
 use crate::clock;
 use crate::store::booked::Booked;
-use crate::store::{Db, commit, runs};
+use crate::store::{self, Db, batches, commit, runs};
 
 /// The most commands that one transaction covers.
 const BATCH_MAX: usize = 1_024;
 const TICK: Duration = Duration::from_secs(1);
-/// Tries of a transaction before the server gives up; the waits between them double.
+/// Tries of a transaction that the database refuses before the server gives up. One that is away
+/// is waited for, however long it takes.
 const COMMIT_TRIES: u32 = 6;
+/// The waits between tries double.
 const COMMIT_WAIT: Duration = Duration::from_millis(100);
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// A database that takes so long for one transaction has gone without closing its connection.
+const COMMIT_MAX: Duration = Duration::from_secs(60);
+/// A turn that begins so long after the one before says that the server itself was away.
+const LATE: TimeDelta = TimeDelta::seconds(5);
 
 pub(super) struct Engine {
     market: Market,
     parts: Parts,
     parked: BTreeMap<NodeId, Parked>,
+    /// The number of the last batch that is stored.
+    batch: i64,
     /// Committed since the start.
     transactions: u64,
+    /// When the last turn began.
+    turned: Option<DateTime<Utc>>,
 }
 
 /// What the engine acts through.
@@ -41,6 +52,8 @@ pub(super) struct Parts {
     pub leases: Leases,
     pub watch: Watch,
     pub steps: Steps,
+    /// Asks the engine to end.
+    pub stop: CancellationToken,
 }
 
 /// A node that waits for an answer.
@@ -79,8 +92,9 @@ fn not_looked_up(error: &(dyn std::error::Error + 'static)) {
 }
 
 impl Engine {
-    pub fn new(market: Market, parts: Parts) -> Self {
-        Self { market, parts, parked: BTreeMap::new(), transactions: 0 }
+    /// `batch` is the number of the last one that is stored.
+    pub fn new(market: Market, batch: i64, parts: Parts) -> Self {
+        Self { market, parts, parked: BTreeMap::new(), batch, transactions: 0, turned: None }
     }
 
     /// Takes up what was under way when the server stopped, and stores the end of what cannot go
@@ -89,12 +103,9 @@ impl Engine {
         self.finish(Batch::default()).await
     }
 
-    /// Runs until `stop` or until the database fails for good.
-    pub async fn run(
-        mut self,
-        mut queue: mpsc::Receiver<Command>,
-        stop: CancellationToken,
-    ) -> Result<(), Error> {
+    /// Runs until it is asked to stop, or the database refuses what must be stored.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Command>) -> Result<(), Error> {
+        let stop = self.parts.stop.clone();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commands = Vec::with_capacity(BATCH_MAX);
@@ -111,13 +122,22 @@ impl Engine {
                     true
                 }
             };
-            self.turn(&mut commands, ticked).await?;
+            match self.turn(&mut commands, ticked).await {
+                // It waited for the database; nothing of the batch has been acknowledged.
+                Err(_) if stop.is_cancelled() => return Ok(()),
+                done => done?,
+            }
         }
     }
 
     /// One batch: applied, committed, answered.
     async fn turn(&mut self, commands: &mut Vec<Command>, ticked: bool) -> Result<(), Error> {
         let now = clock::now();
+        let gap = self.turned.replace(now).map_or(TimeDelta::zero(), |before| now - before);
+        if gap > LATE {
+            tracing::warn!(seconds = gap.num_seconds(), "the server was away: all deadlines move");
+            self.market.was_away(gap, now);
+        }
         let mut batch = Batch::default();
         for command in commands.drain(..) {
             if matches!(command, Command::Book { .. }) && batch.booked.is_some() {
@@ -200,32 +220,44 @@ impl Engine {
         }
     }
 
-    /// Puts a batch on disk. A database that is away for a moment is waited for; one that stays
-    /// away ends the server, because memory is now ahead of what is stored.
+    /// Puts a batch on disk. A database that is away is waited for: memory is ahead of what is
+    /// stored, so nothing new is taken or acknowledged meanwhile. One that refuses a batch ends
+    /// the server.
     async fn commit(&mut self, changes: &Changes, booked: &[Booked]) -> Result<(), Error> {
         if changes.is_volatile() && booked.is_empty() {
             return Ok(());
         }
-        let mut wait = COMMIT_WAIT;
-        for attempt in 1.. {
-            match commit::commit(&self.parts.db, changes, booked).await {
-                Ok(()) => {
-                    self.transactions += 1;
-                    break;
-                }
-                Err(error) if attempt == COMMIT_TRIES => return Err(error.into()),
-                Err(error) => {
-                    tracing::warn!(
-                        attempt,
-                        error = &error as &dyn std::error::Error,
-                        "commit failed"
-                    );
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                }
+        let number = self.batch + 1;
+        let (mut wait, mut refused) = (COMMIT_WAIT, 0);
+        while let Err(error) = self.try_commit(number, changes, booked).await {
+            refused += u32::from(!store::is_away(&error));
+            tracing::warn!(number, error = &error as &dyn std::error::Error, "commit failed");
+            if refused == COMMIT_TRIES {
+                return Err(error.into());
+            }
+            tokio::select! {
+                () = self.parts.stop.cancelled() => return Err(error.into()),
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = COMMIT_WAIT_MAX.min(wait * 2);
+            // It may have been stored, and its answer lost.
+            if batches::last(&self.parts.db).await.is_ok_and(|last| last == number) {
+                break;
             }
         }
+        self.batch = number;
+        self.transactions += 1;
         Ok(())
+    }
+
+    async fn try_commit(
+        &self,
+        number: i64,
+        changes: &Changes,
+        booked: &[Booked],
+    ) -> Result<(), store::Error> {
+        let done = commit::commit(&self.parts.db, number, changes, booked);
+        tokio::time::timeout(COMMIT_MAX, done).await.unwrap_or_else(|_| Err(store::no_answer()))
     }
 
     /// Does what the batch asked for, now that it is on disk. A reply whose receiver has gone is

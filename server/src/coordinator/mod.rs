@@ -17,6 +17,7 @@ mod watch;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use bookings::{Booking, Refused as BookingRefused};
 use common::chunks::ChunkTable;
@@ -41,6 +42,9 @@ use watch::Watch;
 
 /// Commands that may wait for the coordinator; beyond that, senders wait.
 const QUEUE_MAX: usize = 4_096;
+
+/// How long a caller waits for an answer; only a database that is away keeps it waiting.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A cheap handle; clones speak to the same coordinator.
 #[derive(Clone)]
@@ -74,6 +78,9 @@ pub enum Error {
     NoNode,
     #[error("the server is stopping")]
     Stopping,
+    /// What was asked for may yet be done.
+    #[error("the coordinator waits for the database")]
+    Waiting,
     #[error("database")]
     Db(#[from] store::Error),
 }
@@ -108,8 +115,8 @@ enum Command {
 }
 
 impl Coordinator {
-    /// Loads what is unfinished and goes on with it. The future runs until `stop` or until the
-    /// database fails for good; after that, starting anew is the only way on.
+    /// Loads what is unfinished and goes on with it. The future runs until `stop`, or until the
+    /// database refuses what must be stored; after that, starting anew is the only way on.
     pub async fn start(
         db: Db,
         data: Data,
@@ -118,15 +125,18 @@ impl Coordinator {
     ) -> Result<(Self, Leases, impl Future<Output = Result<(), Error>> + Send), Error> {
         let stored = store::load(&db).await?;
         let market = Market::load(policy, stored, clock::now());
+        let batch = store::batches::last(&db).await?;
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
         let (watch, leases, turns) = (Watch::new(), Leases::default(), Turns::new());
         let mut engine = Engine::new(
             market,
+            batch,
             engine::Parts {
                 db: db.clone(),
                 leases: leases.clone(),
                 watch: watch.clone(),
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
+                stop,
             },
         );
         engine.resume().await?;
@@ -141,7 +151,7 @@ impl Coordinator {
             reserved_secs: u32::try_from(policy.estimate.num_seconds()).unwrap_or(u32::MAX),
             operators: Arc::default(),
         };
-        Ok((coordinator, leases, engine.run(queue, stop)))
+        Ok((coordinator, leases, engine.run(queue)))
     }
 
     /// Accepts a run: holds its credits and queues its work. On `Ok` it is on disk.
@@ -237,8 +247,10 @@ impl Coordinator {
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Error::Stopping)?;
-        answer.await.map_err(|_| Error::Stopping)
+        let sent = tokio::time::timeout(ANSWER, self.commands.send(command(reply))).await;
+        sent.map_err(|_| Error::Waiting)?.map_err(|_| Error::Stopping)?;
+        let answer = tokio::time::timeout(ANSWER, answer).await.map_err(|_| Error::Waiting)?;
+        answer.map_err(|_| Error::Stopping)
     }
 
     async fn operator(&self, node: NodeId) -> Result<WorkspaceId, Error> {

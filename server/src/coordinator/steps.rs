@@ -16,6 +16,7 @@ use common::task::Stage;
 use futures::{FutureExt as _, Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::Command;
 use super::turns::{Kind, Turn, Turns};
@@ -30,9 +31,14 @@ use crate::store::{self, Db, results, tasks};
 const PAGE: u64 = 1_000;
 /// Files delivered at a time.
 const DELIVERIES: usize = 8;
-/// Tries of a step whose failure is not the customer's; the waits between them double.
-const TRIES: u32 = 6;
+/// The waits between the tries of a step whose failure is not the customer's double up to a most.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Tries where stored data is not what it should be.
+const TRIES: u32 = 6;
+/// How long a customer's server is waited for. Our own bucket and database are waited for until
+/// the job's timeout.
+const ELSEWHERE: Duration = Duration::from_secs(3600);
 
 /// Begins and cancels steps.
 pub(super) struct Steps {
@@ -123,7 +129,7 @@ impl Context {
     /// Does the step, again after a pause where the world was at fault, and reports the end.
     async fn work(self, job: Job, step: Step) {
         let run = job.run;
-        let mut wait = FIRST_WAIT;
+        let (began, mut wait, mut waits) = (Instant::now(), FIRST_WAIT, None);
         for attempt in 1.. {
             // No place is held in the pause: others' steps need not wait for this one's luck.
             let done = match step {
@@ -132,29 +138,35 @@ impl Context {
                 Step::Fold => self.fold(&job).await,
             };
             let Err(error) = done else { return };
-            let reason = match &error {
-                StepError::Data(DataError::Customer(text)) => text.clone(),
-                StepError::Data(DataError::Full(full)) => full.to_string(),
-                StepError::Data(error @ DataError::Damaged(_)) => {
-                    tracing::error!(%run, ?step, %error, "stored data is damaged");
+            let cause = describe(&error);
+            let reason = match patience(&error) {
+                Patience::None => {
+                    if matches!(error, StepError::Data(DataError::Damaged(_))) {
+                        tracing::error!(%run, ?step, cause, "stored data is damaged");
+                    }
                     error.to_string()
                 }
-                StepError::TooMany(error) => error.to_string(),
-                StepError::Data(_) | StepError::Db(_) if attempt < TRIES => {
-                    let cause = describe(&error);
-                    tracing::warn!(%run, ?step, attempt, cause, "step failed, trying again");
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                    continue;
+                Patience::Elsewhere(_) if began.elapsed() >= ELSEWHERE => {
+                    format!("{}: {error}; it was tried for an hour", side(step))
                 }
-                StepError::Data(DataError::Elsewhere(text)) => {
-                    let side = if step == Step::Fold { "dataDestination" } else { "dataSource" };
-                    format!("{side}: {text}; it was tried {TRIES} times")
-                }
-                StepError::Data(_) | StepError::Db(_) => {
-                    tracing::error!(%run, ?step, cause = describe(&error), "step given up");
+                Patience::Few if attempt >= TRIES => {
+                    tracing::error!(%run, ?step, cause, "step given up");
                     "the server could not read or write the run's data; run the job again"
                         .to_owned()
+                }
+                passing => {
+                    tracing::warn!(%run, ?step, attempt, cause, "step failed, trying again");
+                    let what = match passing {
+                        Patience::Elsewhere(text) => format!("{}: {text}", side(step)),
+                        Patience::Ours(what) => format!("the server's {what} cannot be reached"),
+                        Patience::None | Patience::Few => "the server failed".to_owned(),
+                    };
+                    // What is said of it before must not be taken back afterwards.
+                    drop(waits.take());
+                    waits = Some(self.turns.waits(run, format!("{what}; it is tried again")));
+                    tokio::time::sleep(wait).await;
+                    wait = WAIT_MAX.min(wait * 2);
+                    continue;
                 }
             };
             self.send(Command::StepFailed { run, reason }).await;
@@ -292,15 +304,51 @@ fn outputs(
     let pages = stream::try_unfold(None, move |after: Option<u32>| {
         let db = db.clone();
         async move {
-            let page = tasks::outputs(&db, run, stage, after, PAGE)
-                .await
-                .map_err(|error| DataError::Io(std::io::Error::other(error)))?;
+            let page =
+                tasks::outputs(&db, run, stage, after, PAGE).await.map_err(DataError::from)?;
             let Some(last) = page.last().map(|task| task.index) else { return Ok(None) };
             let files: Vec<_> = page.into_iter().flat_map(|task| task.files).collect();
             Ok::<_, DataError>(Some((stream::iter(files.into_iter().map(Ok)), Some(last))))
         }
     });
     pages.try_flatten()
+}
+
+/// How long a step is tried again.
+enum Patience<'a> {
+    /// The customer must change something.
+    None,
+    /// Stored data is not as it should be; rarely does that pass.
+    Few,
+    /// A customer's server fails for now.
+    Elsewhere(&'a str),
+    /// A part of the server's own is away, and the customer cannot do anything about it.
+    Ours(&'static str),
+}
+
+fn patience(error: &StepError) -> Patience<'_> {
+    let of_database = |error| {
+        if store::is_away(error) { Patience::Ours("database") } else { Patience::Few }
+    };
+    match error {
+        StepError::TooMany(_) => Patience::None,
+        StepError::Db(error) => of_database(error),
+        StepError::Data(error) => match error {
+            DataError::Customer(_) | DataError::Full(_) | DataError::Damaged(_) => Patience::None,
+            DataError::NotFound(_) | DataError::Mismatch => Patience::Few,
+            DataError::Elsewhere(text) => Patience::Elsewhere(text),
+            DataError::Store(_) => Patience::Ours("bucket"),
+            DataError::Io(_) => match error.of_database() {
+                Some(error) => of_database(error),
+                None => Patience::Ours("bucket"),
+            },
+        },
+    }
+}
+
+/// The field of the job that the step reads or writes.
+fn side(step: Step) -> &'static str {
+    if step == Step::Fold { "dataDestination" } else { "dataSource" }
 }
 
 /// An error with all its sources, as one line.

@@ -35,6 +35,8 @@ pub enum Hindrance {
     All { kind: Kind, most: usize },
     /// It has a place, and somebody else's server is slow.
     Slow(Slow),
+    /// It has failed, and is tried again: what it waits for.
+    Away(String),
 }
 
 /// The places; clones share them.
@@ -50,6 +52,8 @@ pub struct Turns {
 struct Board {
     next: u64,
     entries: HashMap<u64, Entry>,
+    /// What each run's step waits for that is away.
+    away: HashMap<RunId, String>,
 }
 
 struct Entry {
@@ -64,6 +68,12 @@ struct Entry {
 pub struct Turn {
     _place: Place<WorkspaceId>,
     _notice: Notice,
+}
+
+/// What a step waits for that is away, as long as it waits.
+pub struct Waits {
+    board: Arc<Mutex<Board>>,
+    run: RunId,
 }
 
 /// An entry of the board, for as long as it is true.
@@ -102,9 +112,18 @@ impl Turns {
         Turn { _place: place, _notice: notice }
     }
 
+    /// Notes what a run's step waits for.
+    pub fn waits(&self, run: RunId, what: String) -> Waits {
+        lock(&self.board).away.insert(run, what);
+        Waits { board: Arc::clone(&self.board), run }
+    }
+
     /// What a run's step waits for, where something holds it up.
     pub fn hindrance(&self, run: RunId) -> Option<Hindrance> {
         let board = lock(&self.board);
+        if let Some(what) = board.away.get(&run) {
+            return Some(Hindrance::Away(what.clone()));
+        }
         let entry = board.entries.values().find(|entry| entry.run == run)?;
         if entry.holds {
             return entry.pace.slow().map(Hindrance::Slow);
@@ -122,6 +141,12 @@ impl Turns {
             Kind::Copy => COPIES_MAX,
         };
         Some(Hindrance::All { kind, most })
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        lock(&self.board).away.remove(&self.run);
     }
 }
 

@@ -13,13 +13,19 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer as _};
-use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig};
 use reqwest::Method;
 
 use super::cloud::Connector;
 use super::key::BlobKey;
 use super::upload::{self, Expected, Target};
 use super::{ByteStream, Error, Stat, Stored, address, download};
+
+/// A folder of the bucket in which nothing is kept.
+const PROBED: &str = "readyz";
+/// Callers hear of a bucket that is away within seconds. What can wait longer asks again.
+const RETRIES_MAX: usize = 3;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keys, and when they were written.
 pub type Written = BoxStream<'static, Result<(String, DateTime<Utc>), Error>>;
@@ -56,6 +62,11 @@ impl Bucket {
                     .with_access_key_id(access_key)
                     .with_secret_access_key(secret_key)
                     .with_allow_http(true)
+                    .with_retry(RetryConfig {
+                        max_retries: RETRIES_MAX,
+                        retry_timeout: RETRY_TIMEOUT,
+                        ..RetryConfig::default()
+                    })
                     .with_http_connector(Connector(client));
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
@@ -64,6 +75,15 @@ impl Bucket {
                 Ok(Self { store: store.clone(), kind: Kind::S3(store) })
             }
         }
+    }
+
+    /// Asks the store for something that is not there.
+    ///
+    /// # Errors
+    /// `Store` where it does not answer, or does not let us in.
+    pub async fn probe(&self) -> Result<(), Error> {
+        let found = self.store.list(Some(&Path::from(PROBED))).next().await;
+        found.transpose().map(drop).map_err(Error::from)
     }
 
     /// Writes an object, whole or not at all.

@@ -129,6 +129,53 @@ pub enum Error {
 }
 
 impl Error {
+    /// The database's error that this one stands for.
+    pub fn of_database(&self) -> Option<&crate::store::Error> {
+        let Self::Io(error) = self else { return None };
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// Whether the bucket is away or has no room, so that asking again can help.
+    pub fn is_away(&self) -> bool {
+        use std::io::ErrorKind as K;
+
+        match self {
+            Self::Store(error) => !matches!(
+                error,
+                object_store::Error::PermissionDenied { .. }
+                    | object_store::Error::Unauthenticated { .. }
+                    | object_store::Error::InvalidPath { .. }
+                    | object_store::Error::NotSupported { .. }
+                    | object_store::Error::NotImplemented { .. }
+            ),
+            Self::Io(error) => match self.of_database() {
+                Some(error) => crate::store::is_away(error),
+                None => matches!(
+                    error.kind(),
+                    K::StorageFull
+                        | K::QuotaExceeded
+                        | K::TimedOut
+                        | K::ConnectionRefused
+                        | K::ConnectionReset
+                        | K::ConnectionAborted
+                        | K::NotConnected
+                        | K::HostUnreachable
+                        | K::NetworkUnreachable
+                        | K::NetworkDown
+                ),
+            },
+            _ => false,
+        }
+    }
+
+    /// What the bucket answers where it lets the server in nowhere, or is not there.
+    pub fn refusal(&self) -> Option<String> {
+        let Self::Store(error) = self else { return None };
+        let said = cloud::said(error);
+        let refused = ["401", "403", "404"].map(|code| format!("it answered {code}"));
+        refused.iter().any(|text| said.starts_with(text)).then_some(said)
+    }
+
     /// The same, and `other` in the place of the store's own.
     fn map_store(self, other: impl FnOnce(object_store::Error) -> Self) -> Self {
         if let Self::Store(error) = self { other(error) } else { self }
@@ -209,6 +256,11 @@ impl Data {
     }
 
     // --- Fanfold's bucket ---
+
+    /// Whether the bucket answers, and lets the server in.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.bucket.probe().await
+    }
 
     /// Writes an object, whole or not at all.
     pub async fn put(&self, key: &BlobKey, bytes: ByteStream) -> Result<Stored, Error> {

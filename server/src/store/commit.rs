@@ -5,12 +5,24 @@ use sea_orm::DbErr;
 
 use super::booked::{self, Booked};
 use super::{
-    Db, attempts, begin, chunk_tables, devices, ledger, logs, runs, set_aside, tasks, trust, wallet,
+    Db, attempts, batches, begin, chunk_tables, devices, ledger, logs, runs, set_aside, tasks,
+    trust, wallet,
 };
 
-/// Stores the changes, and what was booked among them, all or nothing.
-pub async fn commit(db: &Db, changes: &Changes, booked: &[Booked]) -> Result<(), DbErr> {
+/// Stores the changes, and what was booked among them, all or nothing, as the batch of this
+/// number.
+///
+/// # Errors
+/// The batch may have been stored all the same, where the answer to the commit was lost:
+/// [`batches::last`] tells.
+pub async fn commit(
+    db: &Db,
+    number: i64,
+    changes: &Changes,
+    booked: &[Booked],
+) -> Result<(), DbErr> {
     let tx = begin(db).await?;
+    batches::advance(&tx, number).await?;
     runs::put(&tx, &changes.runs, &changes.new_runs).await?;
     set_aside::put(&tx, &changes.set_aside).await?;
     for (run, kind, table) in &changes.tables {
@@ -58,7 +70,7 @@ pub(in crate::store) mod tests {
     use super::*;
     use crate::clock;
     use crate::store::selection::{Selection, Start};
-    use crate::store::testing::{self, databases, every_order_is_led_through};
+    use crate::store::testing::{self, commit_next, databases, every_order_is_led_through};
     use crate::store::wallet::LineField;
     use crate::store::{load, nodes, wallet};
 
@@ -126,7 +138,7 @@ pub(in crate::store) mod tests {
         let later = clock::now() + chrono::TimeDelta::seconds(10);
         market.sync(node, workspace, sync(vec![], logs), later - chrono::TimeDelta::seconds(5));
         market.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
-        commit(db, &market.drain(), &[Booked::Grant("gift".to_owned())]).await.unwrap();
+        commit_next(db, &market.drain(), &[Booked::Grant("gift".to_owned())]).await.unwrap();
         (market, node)
     }
 
@@ -185,7 +197,7 @@ pub(in crate::store) mod tests {
             assert_eq!(lines[0].text, "hello \0");
 
             market.abort(run, "enough".to_owned(), clock::now()).unwrap();
-            commit(db, &market.drain(), &[]).await.unwrap();
+            commit_next(db, &market.drain(), &[]).await.unwrap();
             let balance = wallet::balance(db, workspace).await.unwrap();
             let (start, order) = (Start::Place(None), vec![(LineField::Id, true)]);
             let newest = Selection { tests: Vec::new(), order, start, limit: 10 };
@@ -254,7 +266,7 @@ pub(in crate::store) mod tests {
             let later = clock::now() + chrono::TimeDelta::seconds(10);
             second.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
 
-            assert!(commit(db, &second.drain(), &[]).await.is_err(), "{}", fresh.name);
+            assert!(commit_next(db, &second.drain(), &[]).await.is_err(), "{}", fresh.name);
         }
     }
 }

@@ -5,6 +5,8 @@ pub mod access_codes;
 pub mod accounts;
 pub mod api_keys;
 pub mod attempts;
+mod away;
+pub mod batches;
 pub mod booked;
 mod check;
 mod chunk_tables;
@@ -44,10 +46,13 @@ mod trust;
 pub mod usage;
 pub mod wallet;
 
+pub use away::{is_away, no_answer};
 pub use check::check;
 pub use document::{prove_spec, prove_table};
 pub use load::load;
 pub use rows::UnreadableRow;
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use migrations::{Migrator, MigratorTrait};
@@ -60,6 +65,11 @@ use sea_orm::{
 pub use sea_orm::DbErr as Error;
 
 pub type Db = DatabaseConnection;
+
+/// How long a caller waits for a connection before the database counts as away.
+const ACQUIRE: Duration = Duration::from_secs(3);
+/// How long a statement waits for SQLite's write lock.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// How many rows one statement writes. With few lengths there are few statements, so that the
 /// database prepares each once: unprepared ones of any length cost time and a lot of memory.
@@ -79,12 +89,13 @@ pub async fn begin(db: &Db) -> Result<DatabaseTransaction, DbErr> {
 /// date. What is committed survives the loss of power.
 pub async fn open(url: &str) -> Result<Db, DbErr> {
     let mut options = ConnectOptions::new(url);
-    options.sqlx_logging(false).max_connections(8).map_sqlx_sqlite_opts(|sqlite| {
+    options.sqlx_logging(false).max_connections(8).acquire_timeout(ACQUIRE);
+    options.map_sqlx_sqlite_opts(|sqlite| {
         sqlite
             .create_if_missing(true)
             .journal_mode(sea_orm::sqlx::sqlite::SqliteJournalMode::Wal)
             .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Full)
-            .busy_timeout(std::time::Duration::from_secs(30))
+            .busy_timeout(BUSY)
     });
     let db = Database::connect(options).await?;
     Migrator::up(&db, None).await?;

@@ -110,3 +110,13 @@ pub fn spec(workspace: WorkspaceId) -> RunSpec {
         terms: Terms::default(),
     }
 }
+
+/// Stores the changes as the next batch.
+pub async fn commit_next(
+    db: &Db,
+    changes: &common::market::Changes,
+    booked: &[super::booked::Booked],
+) -> Result<(), super::Error> {
+    let number = super::batches::last(db).await? + 1;
+    super::commit::commit(db, number, changes, booked).await
+}

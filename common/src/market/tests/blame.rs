@@ -168,14 +168,17 @@ fn tasks_on_nodes_that_are_not_heard_are_told_of_before_their_leases_end() {
     hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 1);
 
     assert_eq!(market.waiting(RUN, at(10)), None);
-    assert_eq!(market.waiting(RUN, at(20)), Some(Waiting::Unheard(1)));
+    assert_eq!(market.waiting(RUN, at(20)), Some(Waiting::Unheard { tasks: 1, of: 1 }));
 }
 
 #[test]
 fn nodes_that_have_gone_silent_are_still_told_of() {
-    let mut market = processing(1, Limits::default());
+    let mut market = funded("1000");
     hear(&mut market, 0, holds(&[]), 0);
     market.tick(at(60));
+    market.start_run(RUN, Arc::new(spec(Limits::default())), at(60)).unwrap();
+    market.looked(RUN, None, at(60));
+    market.partitioned(RUN, table(1), at(60));
     market.dispatch(at(61));
 
     let found = obstacles(&market, 61);

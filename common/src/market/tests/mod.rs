@@ -12,6 +12,7 @@ mod movements;
 mod order;
 mod placement;
 mod set_aside;
+mod silence;
 mod statements;
 mod terms;
 mod trust;

@@ -27,17 +27,20 @@ pub async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
     let mut why = match app.coordinator.waiting(run.id).await? {
         Some(Waiting::Start(at)) => waits(format!("its start is set for {}", time(at))),
         Some(Waiting::Retry(at)) => waits(format!("the next try is at {}", time(at))),
-        Some(Waiting::Unheard(tasks)) => waits(format!(
-            "its {tasks} tasks are with nodes that have not been heard for a while: they go \
-             elsewhere when these stay silent"
-        )),
+        Some(Waiting::Unheard { tasks, of }) => Why {
+            waiting: tasks == of,
+            ..waits(format!(
+                "{tasks} of its {of} tasks under way are with nodes that have not been heard for a \
+                 while: they go elsewhere when these stay silent and another node can take them"
+            ))
+        },
         Some(Waiting::Node(obstacles)) => {
             Why { waiting: true, nodes: Some(obstacles.nodes), reasons: reasons(&obstacles) }
         }
         None => match app.coordinator.hindrance(run.id) {
-            Some(hindrance @ (Hindrance::Own { .. } | Hindrance::All { .. })) => {
-                waits(hindered(&hindrance))
-            }
+            Some(
+                hindrance @ (Hindrance::Own { .. } | Hindrance::All { .. } | Hindrance::Away(_)),
+            ) => waits(hindered(&hindrance)),
             Some(hindrance) => told(&hindered(&hindrance)),
             None => told("the job waits for no node: it goes on"),
         },
@@ -86,6 +89,7 @@ fn hindered(hindrance: &Hindrance) -> String {
             format!("it waits for a place{why}: all workspaces together use {most} of {most}")
         }
         Hindrance::Slow(slow) => slow.to_string(),
+        Hindrance::Away(what) => what.clone(),
     }
 }
 

@@ -50,6 +50,9 @@ pub enum Error {
     TargetTooLong(usize),
     #[error("the server is busy or stopping: try again in a moment")]
     Unavailable,
+    /// A part of the server's own that cannot be reached, or has no room.
+    #[error("the server cannot reach its {0}, or has no room there: try again in {AGAIN_SECS} s")]
+    Away(&'static str),
     /// What the server keeps is no longer what was stored.
     #[error("{0}")]
     Damaged(String),
@@ -64,7 +67,7 @@ impl Error {
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooOften(secs) => Some(*secs),
-            Self::Busy(..) | Self::Unavailable => Some(AGAIN_SECS),
+            Self::Busy(..) | Self::Unavailable | Self::Away(_) => Some(AGAIN_SECS),
             Self::Unauthenticated
             | Self::Invalid(_)
             | Self::Field(_)
@@ -108,7 +111,7 @@ impl Error {
             Self::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooOften(_) | Self::Busy(..) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Damaged(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -124,7 +127,7 @@ impl Error {
             Self::Blocked(..) | Self::NotNow(_) => 9,
             Self::Method => 12,
             Self::Internal(_) => 13,
-            Self::Unavailable => 14,
+            Self::Unavailable | Self::Away(_) => 14,
             Self::Damaged(_) => 15,
             Self::Unauthenticated => 16,
         }
@@ -148,7 +151,7 @@ impl Error {
             Self::Method => "METHOD_NOT_ALLOWED",
             Self::Damaged(_) => "DATA_LOSS",
             Self::Internal(_) => "INTERNAL",
-            Self::Unavailable => "UNAVAILABLE",
+            Self::Unavailable | Self::Away(_) => "UNAVAILABLE",
             Self::Unauthenticated => "UNAUTHENTICATED",
         }
     }
@@ -167,6 +170,10 @@ impl From<Invalid> for Error {
 
 impl From<crate::store::Error> for Error {
     fn from(error: crate::store::Error) -> Self {
+        if crate::store::is_away(&error) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the database is away");
+            return Self::Away("database");
+        }
         Self::Internal(Box::new(error))
     }
 }
@@ -177,7 +184,8 @@ impl From<secrets::Error> for Error {
             secrets::Error::NotFound(_) | secrets::Error::Misuse { .. } => {
                 Self::NotNow(error.to_string())
             }
-            secrets::Error::Key | secrets::Error::Db(_) => Self::Internal(Box::new(error)),
+            secrets::Error::Db(error) => error.into(),
+            secrets::Error::Key => Self::Internal(Box::new(error)),
         }
     }
 }
@@ -214,9 +222,9 @@ impl From<coordinator::Error> for Error {
             coordinator::Error::NoRun => Self::NotNow(error.to_string()),
             coordinator::Error::Booking(refused) => refused.into(),
             coordinator::Error::Stopping => Self::Unavailable,
-            coordinator::Error::NoNode | coordinator::Error::Db(_) => {
-                Self::Internal(Box::new(error))
-            }
+            coordinator::Error::Waiting => Self::Away("database"),
+            coordinator::Error::Db(error) => error.into(),
+            coordinator::Error::NoNode => Self::Internal(Box::new(error)),
         }
     }
 }
@@ -233,6 +241,10 @@ impl From<data::Error> for Error {
             }
             data::Error::Elsewhere(text) => Self::NotNow(text),
             data::Error::NotFound(_) => Self::NotFound("object".to_owned()),
+            data::Error::Store(_) | data::Error::Io(_) if error.is_away() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the bucket is away");
+                Self::Away(if error.of_database().is_some() { "database" } else { "bucket" })
+            }
             data::Error::Store(_) | data::Error::Io(_) => Self::Internal(Box::new(error)),
         }
     }

@@ -205,7 +205,7 @@ impl CloudBucket {
 const SAID_CHARS_MAX: usize = 120;
 
 /// What a store answered, in a few words. The whole error has addresses and requests in it.
-fn said(error: &object_store::Error) -> String {
+pub fn said(error: &object_store::Error) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         let text = error.to_string();

@@ -8,10 +8,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::clock;
-use crate::store::commit::commit;
 use crate::store::commit::tests::half_done;
 use crate::store::reconciliation::reconcile;
-use crate::store::testing::{self, databases};
+use crate::store::testing::{self, commit_next, databases};
 use crate::store::{Db, check};
 
 /// A database with a run at work, and another of the same workspace that waits.
@@ -28,7 +27,7 @@ async fn two_runs(db: &Db) -> Two {
     let (mut market, _) = half_done(db, workspace, broken).await;
     let job = market.run(broken).unwrap().spec.job;
     market.start_run(other, testing::spec(workspace).into(), clock::now()).unwrap();
-    commit(db, &market.drain(), &[]).await.unwrap();
+    commit_next(db, &market.drain(), &[]).await.unwrap();
     Two { workspace, broken, job, other }
 }
 
@@ -60,7 +59,7 @@ async fn goes_on_without_it(sql: &str) {
         let unreadable = stored.unreadable.clone();
         let mut market = Market::load(Policy::default(), stored, clock::now());
         market.check().unwrap();
-        commit(db, &market.drain(), &[]).await.unwrap();
+        commit_next(db, &market.drain(), &[]).await.unwrap();
 
         assert_eq!(unreadable.iter().map(|run| run.run).collect::<Vec<_>>(), [broken], "{name}");
         assert_eq!(market.runs().map(|run| run.id).collect::<Vec<_>>(), [other], "{name}");
@@ -133,7 +132,7 @@ async fn a_start_takes_more_runs_than_a_statement_takes_values() {
             let run = RunId::new(Uuid::now_v7());
             market.start_run(run, spec.clone(), clock::now()).unwrap();
         }
-        commit(db, &market.drain(), &[]).await.unwrap();
+        commit_next(db, &market.drain(), &[]).await.unwrap();
 
         assert_eq!(load(db).await.unwrap().runs.len(), 70_000, "{}", fresh.name);
     }

@@ -17,11 +17,10 @@ use uuid::Uuid;
 use super::*;
 use crate::clock;
 use crate::store::booked::Booked;
-use crate::store::commit::commit;
 use crate::store::commit::tests::{half_done, sync, table};
 use crate::store::coupons::{self, Coupon, Redemption};
 use crate::store::requests::{self, Request, Step, Whose};
-use crate::store::testing::{databases, spec};
+use crate::store::testing::{commit_next, databases, spec};
 use crate::store::usage::{self, Month};
 use crate::store::{load, nodes, releases, wallet};
 
@@ -46,7 +45,7 @@ async fn book(
     booked: Booked,
 ) -> Result<(), DbErr> {
     market.book(Movement { owner, amount, cause }, clock::now()).unwrap();
-    commit(db, &market.drain(), &[booked]).await
+    commit_next(db, &market.drain(), &[booked]).await
 }
 
 async fn redeem(db: &Db, market: &mut Market, by: WorkspaceId, hash: Digest) -> Result<(), DbErr> {
@@ -78,7 +77,7 @@ async fn the_books_of_every_kind_of_movement_add_up() {
         let (mut market, _) = half_done(db, owner, run).await;
         let spent = market.run(run).unwrap().captured();
         market.abort(run, "enough".to_owned(), clock::now()).unwrap();
-        commit(db, &market.drain(), &[]).await.unwrap();
+        commit_next(db, &market.drain(), &[]).await.unwrap();
 
         // A coupon and a top-up.
         let hash = coupons::hash("some-code");
@@ -109,7 +108,7 @@ async fn the_books_of_every_kind_of_movement_add_up() {
         assert_eq!(releases::due(db, due_before()).await.unwrap(), None);
         market.release_earnings(&due.shares, clock::now()).unwrap();
         let booked = Booked::Release { after: due.after, through: due.through };
-        commit(db, &market.drain(), &[booked]).await.unwrap();
+        commit_next(db, &market.drain(), &[booked]).await.unwrap();
         assert_eq!(wallet::earned(db, owner).await.unwrap(), spent);
         let payout = request(owner, spent, PayoutState::New);
         let (id, terms) = (payout.id, payout.terms);
@@ -232,7 +231,7 @@ async fn earnings_by_false_results_are_taken_back_and_never_given() {
         }
         does(&mut market, rogue, liar, "lie", 2);
         let gift = Booked::Grant("gift".to_owned());
-        commit(db, &market.drain(), &[gift]).await.unwrap();
+        commit_next(db, &market.drain(), &[gift]).await.unwrap();
         let later = clock::now() + TimeDelta::hours(1);
         let due = releases::due(db, later).await.unwrap().unwrap();
         assert_eq!(due.shares.len(), 1, "{}", fresh.name);
@@ -245,7 +244,7 @@ async fn earnings_by_false_results_are_taken_back_and_never_given() {
             }
         }
         market.abort(run, "enough".to_owned(), clock::now()).unwrap();
-        commit(db, &market.drain(), &[]).await.unwrap();
+        commit_next(db, &market.drain(), &[]).await.unwrap();
 
         let due = releases::due(db, later).await.unwrap().unwrap();
         let paid: Vec<_> = due.shares.iter().map(|share| share.operator).collect();

@@ -1,0 +1,107 @@
+//! Nodes that are not heard, and a server that was not there to hear them.
+//!
+//! A silent node may still be at work. Its tasks stay its own until another node can take them:
+//! where nobody can, nothing is won by taking them away, and a finished result would be lost.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Market;
+use super::blame::Cause;
+use super::run::Run;
+use crate::ids::{NodeId, RunId};
+use crate::task::Lease;
+
+/// How long a node that is gone is remembered.
+const GONE: TimeDelta = TimeDelta::days(1);
+/// After so many times a lease's time, a silent node's task queues up with all others, although
+/// no node has room for it.
+const PATIENCE: i32 = 4;
+
+impl Market {
+    /// The server itself did nothing for this long: it was paused, its database was away, or its
+    /// clock was set. Nobody was heard meanwhile, so no node counts as silent for it.
+    pub fn was_away(&mut self, gap: TimeDelta, now: DateTime<Utc>) {
+        self.resumed = Some(now);
+        let most = now + self.policy.lease.max(self.policy.probe);
+        for node in self.nodes.values_mut() {
+            if node.until > now - gap {
+                node.until = (node.until + gap).min(now + self.policy.lease);
+            }
+            node.health.extend_probe(gap, most);
+        }
+    }
+
+    /// Offers the tasks of nodes that have been silent for a lease's time to those that can take
+    /// them, and forgets silent nodes that hold none.
+    pub(super) fn offer_silent(&mut self, now: DateTime<Utc>) {
+        self.gone.retain(|_, since| now - *since < GONE);
+        let silent: Vec<NodeId> =
+            self.nodes.iter().filter(|(_, node)| node.until <= now).map(|(id, _)| *id).collect();
+        let mut by_run: BTreeMap<RunId, Vec<(Lease, DateTime<Utc>)>> = BTreeMap::new();
+        for node in silent.iter().filter_map(|id| self.nodes.get(id)) {
+            for lease in &node.leased {
+                by_run.entry(lease.task.run).or_default().push((*lease, node.until));
+            }
+        }
+        for (run, leases) in by_run {
+            let lost = self.offered(run, leases, now);
+            for lease in lost {
+                self.lose(lease, Cause::Gone, "its node went silent", now);
+            }
+        }
+        for id in silent {
+            if self.nodes.get(&id).is_some_and(|node| node.leased.is_empty()) {
+                self.forget(id, now);
+            }
+        }
+    }
+
+    /// Those of a run's leases on silent nodes that end, because others can take the tasks.
+    fn offered(
+        &self,
+        run: RunId,
+        leases: Vec<(Lease, DateTime<Utc>)>,
+        now: DateTime<Utc>,
+    ) -> Vec<Lease> {
+        let Some(run) = self.runs.get(&run) else { return Vec::new() };
+        let (mut able, mut free) = (false, 0);
+        for node in self.nodes.values().filter(|node| node.could_serve(run, now)) {
+            able = true;
+            free += u32::from(node.can_take(run, false) && self.has_share(run, node.operator, now));
+        }
+        let long_ago = now - self.policy.lease * PATIENCE;
+        let ends = |(lease, since): (Lease, DateTime<Utc>)| {
+            // Nobody waits for a check, and it is paid to nobody.
+            let is_check = run.active_lease(lease).is_none_or(|active| active.is_check);
+            let is_taken = free > 0;
+            if !is_check && is_taken {
+                free -= 1;
+            }
+            (is_check || is_taken || able && since < long_ago).then_some(lease)
+        };
+        leases.into_iter().filter_map(ends).collect()
+    }
+
+    /// Whether what is known of the node's tasks is what it says now: it is present, and was heard
+    /// since the server itself is back.
+    pub(super) fn is_heard(&self, id: NodeId, now: DateTime<Utc>) -> bool {
+        self.nodes.get(&id).is_some_and(|node| {
+            node.is_present(now)
+                && self.resumed.is_none_or(|resumed| node.heard[1] >= Some(resumed))
+        })
+    }
+
+    /// How many of the run's tasks are with nodes that have not been heard for half a lease.
+    pub(super) fn unheard(&self, run: &Run, now: DateTime<Utc>) -> usize {
+        let since = now - self.policy.lease / 2;
+        run.active
+            .values()
+            .filter(|active| {
+                let heard = self.nodes.get(&active.node).and_then(|node| node.heard[1]);
+                heard.is_none_or(|heard| heard < since)
+            })
+            .count()
+    }
+}

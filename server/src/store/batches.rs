@@ -1,0 +1,44 @@
+//! The number of the last batch that was committed. A commit whose answer was lost is known by
+//! it, and a second coordinator on the same database is noticed.
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _};
+
+use super::Db;
+
+/// The id of the table's only row.
+const ROW: i16 = 1;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "batches")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: i16,
+        pub number: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// The number of the last batch.
+pub async fn last(db: &Db) -> Result<i64, DbErr> {
+    let row = row::Entity::find_by_id(ROW).one(db).await?;
+    row.map(|row| row.number).ok_or_else(|| DbErr::RecordNotFound("batches".to_owned()))
+}
+
+/// Notes that the batch is this one; fails where the one before is not the last.
+pub(super) async fn advance(db: &impl ConnectionTrait, number: i64) -> Result<(), DbErr> {
+    let updated = row::Entity::update_many()
+        .col_expr(row::Column::Number, Expr::val(number))
+        .filter(row::Column::Id.eq(ROW))
+        .filter(row::Column::Number.eq(number - 1))
+        .exec(db)
+        .await?;
+    if updated.rows_affected == 1 { Ok(()) } else { Err(DbErr::RecordNotUpdated) }
+}
