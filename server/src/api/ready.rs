@@ -64,3 +64,53 @@ async fn ready(call: Call) -> Result<Ready> {
         Some(part) => Err(Error::Away(part)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use crate::api::testing::Door;
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_told_apart_from_a_dead_server() {
+        let door = Door::open().await;
+        assert_eq!(door.get("/readyz").await.0, 200);
+
+        door.app.db.close_by_ref().await.unwrap();
+
+        let asked = Instant::now();
+        let jobs = format!("{}/v1/customer/jobs", door.url);
+        let answer = door.client.get(jobs).header("authorization", &door.key).send().await.unwrap();
+        assert_eq!(
+            (answer.status(), &answer.headers()["retry-after"]),
+            (503.try_into().unwrap(), &"5".try_into().unwrap())
+        );
+        // Its last answer counts for a second.
+        let away = async {
+            loop {
+                let (status, body) = door.get("/readyz").await;
+                if status == 503 {
+                    return body.to_string();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(away.await.contains("cannot reach its database"));
+        assert!(asked.elapsed().as_secs() < 30, "{:?}", asked.elapsed());
+        for alive in ["/healthz", "/health"] {
+            assert_eq!(door.get(alive).await.0, 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_is_away_makes_the_server_not_ready() {
+        let door = Door::open().await;
+        tokio::fs::remove_dir_all(door.bucket()).await.unwrap();
+        tokio::fs::write(door.bucket(), b"no folder").await.unwrap();
+
+        let (status, body) = door.get("/readyz").await;
+
+        assert_eq!(status, 503, "{body}");
+        assert!(body.to_string().contains("bucket"), "{body}");
+    }
+}

@@ -397,6 +397,26 @@ mod tests {
     }
 
     #[test]
+    fn a_step_waits_for_what_is_away_and_not_for_what_is_refused() {
+        let full = std::io::ErrorKind::StorageFull;
+        for error in [
+            DataError::Io(std::io::ErrorKind::ConnectionRefused.into()),
+            DataError::Io(full.into()),
+            DataError::from(store::no_answer()),
+        ] {
+            let error = StepError::Data(error);
+            assert!(matches!(patience(&error), Patience::Ours(_)), "{error:?}");
+        }
+        assert!(matches!(patience(&StepError::Db(store::no_answer())), Patience::Ours("database")));
+        let elsewhere = StepError::Data(DataError::Elsewhere("503".to_owned()));
+        assert!(matches!(patience(&elsewhere), Patience::Elsewhere("503")));
+        let refused = StepError::Data(DataError::Customer("403".to_owned()));
+        assert!(matches!(patience(&refused), Patience::None));
+        let missing = StepError::Data(DataError::NotFound("x".to_owned()));
+        assert!(matches!(patience(&missing), Patience::Few));
+    }
+
+    #[test]
     fn only_numbered_files_are_chunks() {
         assert_eq!(chunk_number("data_0.bin"), Some(0));
         assert_eq!(chunk_number("data_12.bin"), Some(12));

@@ -18,7 +18,7 @@ use crate::data::address::Guard;
 use crate::quotas::Quotas;
 use crate::secrets::Secrets;
 use crate::store::accounts;
-use crate::store::testing::spec;
+use crate::store::testing::{count_batch, spec};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -118,5 +118,17 @@ async fn an_answer_with_nothing_in_it_comes_when_the_wait_is_over() {
 
         let Orders::Work { assign, cancel, settled, .. } = orders else { panic!("{orders:?}") };
         assert!(assign.is_empty() && cancel.is_empty() && settled.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_recognised() {
+    let room = granted().await;
+    // What is there when a batch was stored and nobody said so.
+    count_batch(&room.db).await;
+    let amount = Credits::from_units(1).unwrap();
+
+    for key in ["stored, and the answer lost", "next"] {
+        timeout(SOON, room.coordinator.grant(room.workspace, amount, key)).await.unwrap().unwrap();
     }
 }

@@ -193,6 +193,17 @@ mod tests {
         assert!(take(Kind::Copy, 1, 5).now_or_never().is_some());
     }
 
+    #[test]
+    fn a_step_that_waits_for_what_is_away_says_so_while_it_waits() {
+        let turns = Turns::new();
+        let waits = turns.waits(run(1), "the bucket".to_owned());
+
+        assert_eq!(turns.hindrance(run(1)), Some(Hindrance::Away("the bucket".to_owned())));
+        assert_eq!(turns.hindrance(run(2)), None);
+        drop(waits);
+        assert_eq!(turns.hindrance(run(1)), None);
+    }
+
     #[tokio::test]
     async fn who_gives_up_leaves_the_board() {
         let (turns, pace) = (Turns::new(), Pace::new(Side::Source));

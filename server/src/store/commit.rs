@@ -245,6 +245,25 @@ pub(in crate::store) mod tests {
     }
 
     #[tokio::test]
+    async fn a_batch_that_is_stored_is_known_by_its_number_and_not_stored_again() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            half_done(db, workspace, RunId::new(Uuid::now_v7())).await;
+            let number = batches::last(db).await.unwrap();
+            let booked = [Booked::Grant("another".to_owned())];
+
+            for wrong in [number, number + 2] {
+                let refused = commit(db, wrong, &Changes::default(), &booked).await;
+                assert_eq!(refused, Err(DbErr::RecordNotUpdated), "{}", fresh.name);
+            }
+            assert_eq!(batches::last(db).await.unwrap(), number);
+            commit(db, number + 1, &Changes::default(), &booked).await.unwrap();
+            assert_eq!(batches::last(db).await.unwrap(), number + 1);
+        }
+    }
+
+    #[tokio::test]
     async fn the_database_refuses_to_pay_a_task_twice() {
         for fresh in databases().await {
             let db = &fresh.db;

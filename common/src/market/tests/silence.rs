@@ -27,7 +27,7 @@ fn silence_of_everybody_loses_no_finished_work() {
         tick(&mut market, secs);
     }
     assert_eq!(market.waiting(RUN, at(8_000)), Some(Waiting::Unheard { tasks: 2, of: 2 }));
-    assert_eq!(market.run(RUN).unwrap().held(), bound);
+    assert!(market.run(RUN).unwrap().held() <= bound);
 
     market.sync(node(0), OPERATOR, succeeds(lease(0, 1)), at(8_001));
     market.sync(node(1), OPERATOR, succeeds(lease(1, 1)), at(8_001));
