@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
+use super::digits;
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -24,7 +26,7 @@ pub struct Request {
     id: String,
     created_at: String,
     account_id: String,
-    amount: String,
+    amount: Box<RawValue>,
     currency: String,
     currency_amount: String,
     state: String,
@@ -61,6 +63,7 @@ pub async fn step(
 
 pub fn line(r: &Request) -> String {
     let Request { id, created_at, account_id, amount, currency, currency_amount, state, note } = r;
+    let amount = digits(amount);
     format!(
         "{id}  {created_at}  {account_id}  {amount:>20} credits  {currency_amount} {currency}  \
          {state}  {note}"

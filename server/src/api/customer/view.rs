@@ -23,6 +23,7 @@ use crate::api::http::shape::{text, texts};
 use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, LIST};
 use crate::api::storage::holder;
+use crate::api::words;
 use crate::data::key::BlobKey;
 use crate::data::links::Holder;
 use crate::store::packages::Shelf;
@@ -139,6 +140,7 @@ fn delivered_to(job: &store::jobs::Job) -> Option<String> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ProgressOut {
+    #[schema(value_type = words::JobState)]
     state: &'static str,
     chunks: u32,
     chunks_done: u32,

@@ -9,6 +9,7 @@ use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done_with};
 use crate::api::http::route::{Route, get, post};
+use crate::api::words;
 use crate::store::accounts;
 
 pub fn routes() -> Vec<Route> {
@@ -16,6 +17,9 @@ pub fn routes() -> Vec<Route> {
         get("Wallet_GetAccount", "/account", account).summary("Describes the wallet's account"),
         get("Wallet_GetBillingPortal", "/billing_portal", billing_portal)
             .summary("Refuses, and says how credits are added: no payment provider is connected"),
+        get("Wallet_GetPlans", "/plans", plans)
+            .summary("Old clients ask for plans: there are none, every credit costs the same")
+            .deprecated(),
         post("Wallet_ForcefulBalanceRecovery", "/triggers/forceful_balance_recovery", recovery)
             .summary("Collects what is due, which is always nothing"),
     ]
@@ -37,6 +41,7 @@ struct AccountOut {
     updated_at: DateTime<Utc>,
     #[schema(value_type = String)]
     owner_id: UserId,
+    #[schema(value_type = words::AccountType)]
     account_type: &'static str,
     /// Whether the caller's e-mail address is known, and so proven by a code.
     verified: bool,
@@ -58,6 +63,17 @@ struct AccountOut {
 #[derive(Serialize, ToSchema)]
 struct PortalOut {
     url: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PlansOut {
+    /// Always empty.
+    plans: Vec<String>,
+}
+
+async fn plans(call: Call) -> Result<PlansOut> {
+    call.caller().await?;
+    Ok(PlansOut { plans: Vec::new() })
 }
 
 async fn account(call: Call) -> Result<AccountAnswer> {

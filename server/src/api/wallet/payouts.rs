@@ -1,12 +1,12 @@
 //! Payouts: what nodes have earned, turned into money. The server's owner sends it and says so.
 
 use chrono::{DateTime, Utc};
-use common::credits::Credits;
 use common::ids::{RequestId, UserId, WorkspaceId};
 use common::wallet::{PayoutState, State as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::amount::Amount;
 use super::owner::server_owner;
 use super::requests::{self, LIST, STEP, TERMS, read_step, read_terms};
 use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
@@ -14,6 +14,7 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
+use crate::api::words;
 use crate::clock;
 use crate::coordinator::Booking;
 use crate::store::requests::{self as kept, Request, Whose};
@@ -64,14 +65,12 @@ struct PayoutOut {
     account_id: WorkspaceId,
     payout_profile_id: &'static str,
     /// Credits.
-    #[schema(value_type = String)]
-    amount: Credits,
+    amount: Amount,
     currency: String,
     currency_amount: String,
     /// The price of one credit when it was asked for, which it keeps.
-    exchange_rate: String,
-    /// `NEW`, `PENDING_VERIFICATION`, `INFO_REQUIRED`, `SENT`, `CONFIRMED`, `BOUNCED` or
-    /// `FAILED`.
+    exchange_rate: Amount,
+    #[schema(value_type = words::PayoutState)]
     state: &'static str,
     /// What was said with the last change of state.
     note: String,
@@ -132,10 +131,10 @@ impl From<Request<PayoutState>> for PayoutOut {
             owner_id: request.asker,
             account_id: request.workspace,
             payout_profile_id: "",
-            amount: request.terms.amount,
+            amount: Amount::of(request.terms.amount),
             currency: request.terms.currency.to_string(),
             currency_amount: request.terms.money.to_string(),
-            exchange_rate: request.terms.rate.to_string(),
+            exchange_rate: Amount::exact(request.terms.rate),
             state: request.state.as_str(),
             note: request.note,
             sent_at: request.sent_at,

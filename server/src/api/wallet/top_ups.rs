@@ -2,12 +2,12 @@
 //! confirms what has been paid.
 
 use chrono::{DateTime, Utc};
-use common::credits::Credits;
 use common::ids::{RequestId, UserId, WorkspaceId};
 use common::wallet::{State, TopUpState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::amount::Amount;
 use super::owner::server_owner;
 use super::requests::{self, LIST, NOTE_CHARS_MAX, STEP, TERMS, read_step, read_terms};
 use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
@@ -17,6 +17,7 @@ use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::text;
 use crate::api::lists::page::Paged;
+use crate::api::words;
 use crate::clock;
 use crate::coordinator::Booking;
 use crate::store::requests::{self as kept, Request, Whose};
@@ -72,13 +73,12 @@ struct TopUpOut {
     account_id: WorkspaceId,
     billing_profile_id: &'static str,
     /// Credits.
-    #[schema(value_type = String)]
-    amount: Credits,
+    amount: Amount,
     currency: String,
     currency_amount: String,
     /// The price of one credit when it was asked for, which it keeps.
-    exchange_rate: String,
-    /// `NEW`, `PENDING`, `CONFIRMED`, `CANCELED` or `FAILED`.
+    exchange_rate: Amount,
+    #[schema(value_type = words::TopUpState)]
     state: &'static str,
     /// What was said with the last change of state.
     note: String,
@@ -150,10 +150,10 @@ impl From<Request<TopUpState>> for TopUpOut {
             owner_id: request.asker,
             account_id: request.workspace,
             billing_profile_id: "",
-            amount: request.terms.amount,
+            amount: Amount::of(request.terms.amount),
             currency: request.terms.currency.to_string(),
             currency_amount: request.terms.money.to_string(),
-            exchange_rate: request.terms.rate.to_string(),
+            exchange_rate: Amount::exact(request.terms.rate),
             state: request.state.as_str(),
             note: request.note,
             confirm_immediately: false,

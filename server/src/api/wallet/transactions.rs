@@ -1,5 +1,7 @@
 //! The lines of the wallet's statement.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
 use common::ids::{TransferId, WorkspaceId};
@@ -15,6 +17,7 @@ use crate::api::http::error::Result;
 use crate::api::http::route::{Route, get, post};
 use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, FILTER, LIST};
+use crate::api::words;
 use crate::store::selection::{Selection, Start};
 use crate::store::wallet::{self, Entry, LineField};
 
@@ -36,12 +39,14 @@ struct TransactionOut {
     account_to: String,
     /// Negative where it was taken.
     amount: Amount,
-    /// `payment`, `coupon`, `topup`, `earning`, `payout`, `payout_return` or `storage`.
+    #[schema(value_type = words::TransactionType)]
     transaction_type: &'static str,
     related_entity: EntityOut,
     related_entity_data: EntityDataOut,
     notes: &'static str,
-    transaction_data: &'static str,
+    /// Always empty.
+    #[schema(value_type = Object)]
+    transaction_data: BTreeMap<String, String>,
     /// SHA-256, in hex, of these texts joined by line feeds: the hash of the line before (64
     /// zeros for the first), the account's id, `number`, `createdAt`, `transactionType`,
     /// `amount` and `balance` with eight decimals, the related entity's id, `description`.
@@ -54,8 +59,8 @@ struct TransactionOut {
 
 #[derive(Serialize, ToSchema)]
 struct EntityOut {
-    /// `job`, or the transaction's type.
     #[serde(rename = "type")]
+    #[schema(value_type = words::RelatedType)]
     kind: &'static str,
     id: String,
     name: String,
@@ -64,8 +69,8 @@ struct EntityOut {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct EntityDataOut {
-    /// The transaction's type.
     #[serde(rename = "type")]
+    #[schema(value_type = words::TransactionType)]
     kind: &'static str,
     id: String,
     name: String,
@@ -75,7 +80,8 @@ struct EntityDataOut {
     job_template: Option<String>,
     coupon_code: Option<String>,
     currency: Option<String>,
-    currency_amount: Option<Amount>,
+    /// Money, as a text.
+    currency_amount: Option<String>,
     exchange_rate: Option<Amount>,
 }
 
@@ -162,7 +168,7 @@ impl From<Entry> for TransactionOut {
             related_entity: EntityOut::of(&line),
             related_entity_data: EntityDataOut::of(&line),
             notes: "",
-            transaction_data: "",
+            transaction_data: BTreeMap::new(),
             hash: line.hash,
             balance: Amount::of(line.balance),
             description: line.description,
@@ -200,7 +206,7 @@ impl EntityDataOut {
             job_template: related.template.clone(),
             coupon_code: related.coupon_code.clone(),
             currency: terms.map(|terms| terms.currency.to_string()),
-            currency_amount: terms.map(|terms| Amount::exact(terms.money)),
+            currency_amount: terms.map(|terms| terms.money.to_string()),
             exchange_rate: terms.map(|terms| Amount::exact(terms.rate)),
             id,
             name,
