@@ -8,6 +8,7 @@ use common::exact::Exact;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reqwest::Method;
+use serde_json::json;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 

@@ -120,7 +120,7 @@ mod tests {
             ("name", "LIKE", json!("a_1"), vec!["Beta_1"]),
             ("name", "LIKE", json!("a%"), vec!["alpha"]),
             ("state", "LIKE", json!("fail"), vec!["gamma", "delta"]),
-            ("numChunks", "EQ", json!(0.0), vec!["alpha", "Beta_1", "gamma", "delta"]),
+            ("numChunks", "LT", json!(2.0), vec!["alpha", "Beta_1", "gamma", "delta"]),
             ("numChunks", "LT", json!("2e0"), vec!["alpha", "Beta_1", "gamma", "delta"]),
             ("paymentAmount", "LT", json!(1e-8), vec!["alpha", "Beta_1", "gamma", "delta"]),
             ("name", "LIKE", json!("alph\\_"), vec![]),

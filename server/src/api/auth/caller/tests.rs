@@ -45,7 +45,8 @@ async fn a_username_is_chosen_once_and_leads_to_what_is_published() {
     let taken =
         door.call_as(&other, Method::PATCH, "/v1/auth/user", Some(json!({"username": "ACME"})));
     assert_eq!(taken.await.0, 400);
-    for name in ["a/b", "-a", "a b", "ä", &"x".repeat(65), &door.workspace.to_string()] {
+    let (long, id) = ("x".repeat(65), door.workspace.to_string());
+    for name in ["a/b", "-a", "a b", "ä", long.as_str(), id.as_str()] {
         let (status, body) = door.patch("/v1/auth/user", json!({"username": name})).await;
         assert!(status == 400 && body["message"].as_str().unwrap().starts_with("username"));
     }
