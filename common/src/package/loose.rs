@@ -44,7 +44,9 @@ pub struct Loose {
 impl Loose {
     /// Reads an object; `path` is its own name in messages, empty for the outermost.
     pub fn new(path: impl Into<String>, value: Value) -> Result<Self, Invalid> {
-        Self::read(path.into(), value.to_string().as_bytes())
+        let path = path.into();
+        let Value::Object(map) = value else { return Err(no_object(path)) };
+        Self::collect(path, map.into_iter().map(|(key, value)| (key, value.into())).collect())
     }
 
     /// Reads an object from JSON text, within the bounds of `json`.
@@ -61,11 +63,10 @@ impl Loose {
 
     /// Reads an object from text that is known to be JSON.
     fn read(path: String, json: &[u8]) -> Result<Self, Invalid> {
-        let Ok(fields) = serde_json::from_slice::<BTreeMap<String, Exact>>(json) else {
-            let field = if path.is_empty() { "body".to_owned() } else { path };
-            return Err(Invalid::new(field, "must be a JSON object"));
-        };
-        Self::collect(path, fields)
+        match serde_json::from_slice(json) {
+            Ok(fields) => Self::collect(path, fields),
+            Err(_) => Err(no_object(path)),
+        }
     }
 
     fn collect(path: String, given: BTreeMap<String, Exact>) -> Result<Self, Invalid> {
@@ -222,6 +223,11 @@ pub fn check_line(field: &str, text: &str, chars_max: usize) -> Result<(), Inval
         return Err(Invalid::new(field, format!("must have at most {chars_max} characters")));
     }
     Ok(())
+}
+
+fn no_object(path: String) -> Invalid {
+    let field = if path.is_empty() { "body".to_owned() } else { path };
+    Invalid::new(field, "must be a JSON object")
 }
 
 /// A key in the one spelling under which all are found.

@@ -229,10 +229,11 @@ pub async fn set_profile(
 pub async fn set_username(db: &Db, id: UserId, name: &str) -> Result<bool, DbErr> {
     let transaction = begin(db).await?;
     if let Some(own) = members::own_workspace(&transaction, id).await? {
-        let lower = |expr: Expr| Func::lower(expr);
         let taken = workspace::Entity::find()
             .filter(workspace::Column::Id.ne(own.uuid()))
-            .filter(Expr::expr(lower(Expr::col(workspace::Column::Name))).eq(name.to_lowercase()))
+            .filter(
+                Expr::expr(Func::lower(Expr::col(workspace::Column::Name))).eq(name.to_lowercase()),
+            )
             .count(&transaction)
             .await?;
         if taken > 0 {

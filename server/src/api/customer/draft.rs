@@ -97,6 +97,7 @@ async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
     check_line("name", &name, NAME_CHARS_MAX)?;
     let app = call.app();
     let mut job = find(app, &caller, &id).await?;
+    secret_use::check_job(&caller, &job)?;
     if !jobs::rename(&app.db, job.workspace, job.id, &name).await? {
         return Err(Error::not_found("job", &id.0));
     }

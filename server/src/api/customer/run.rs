@@ -106,8 +106,7 @@ fn remarks(job: &Job, spec: &RunSpec) -> String {
         ("partitioner", partitioner, &params.partitioner),
         ("assembler", assembler, &params.assembler),
     ] {
-        let passed_over = builtin.map_or(Vec::new(), |name| engine::passed_over(name, params));
-        for key in passed_over {
+        for key in builtin.iter().flat_map(|name| engine::passed_over(name, params)) {
             remarks
                 .push(format!("params.{phase}.{key} is ignored: this {phase} has no such param"));
         }

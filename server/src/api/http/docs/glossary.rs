@@ -252,6 +252,7 @@ const WORDS: &[(&str, &str)] = &[
     ("topupType", "Always empty"),
     ("totalBalance", "Credits with what runs hold"),
     ("transactionData", "Always empty"),
+    ("transactionType", "What moved the credits"),
     ("transfers", "Transfers that were added up"),
     ("type", "What it is"),
     ("updatedAt", "When it was last changed"),
