@@ -10,6 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +30,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two log lines about that.
 const ACCEPT_LOG_PAUSE: Duration = Duration::from_secs(10);
+/// Connections that may still be open after they were evicted, while others are accepted.
+const CLOSING_MAX: usize = 8;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// What is read ahead, or written behind, for one connection.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
@@ -77,17 +80,24 @@ where
     let server =
         Arc::new(Server { routes, http, stop: stop.clone(), cut: CancellationToken::new() });
     let connections = TaskTracker::new();
+    // An evicted connection is open until its task has run, which may be late on a busy machine.
+    // The table never fills all of these places, so each wait is for such a connection.
+    let places = Arc::new(Semaphore::new(options.caps.total + CLOSING_MAX));
     let mut logged = None;
     loop {
+        let accepting = async {
+            let place = places.clone().acquire_owned().await.expect("the semaphore is not closed");
+            listener.accept().await.map(|(stream, remote)| (stream, remote, place))
+        };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accepting => accepted,
         };
         match accepted {
-            Ok((stream, remote)) => {
+            Ok((stream, remote, place)) => {
                 // A connection without a seat is closed at once.
                 if let Some(seat) = table.admit(remote) {
-                    connections.spawn(server.clone().drive(stream, seat));
+                    connections.spawn(server.clone().drive(stream, seat, place));
                 }
             }
             Err(error) if is_of_the_client(&error) => {}
@@ -112,8 +122,13 @@ where
     F: Filter<Extract = (Answer,), Error = Rejection> + Clone + Send + Sync + 'static,
     F::Future: Send,
 {
-    /// Drives one connection to its end.
-    async fn drive(self: Arc<Self>, stream: TcpStream, seat: Arc<Seat>) {
+    /// Drives one connection to its end, and gives its place back when it is closed.
+    async fn drive(
+        self: Arc<Self>,
+        stream: TcpStream,
+        seat: Arc<Seat>,
+        _place: OwnedSemaphorePermit,
+    ) {
         let connection = seat.connection.clone();
         let stream = TokioIo::new(Watched { stream, connection: connection.clone() });
         let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
