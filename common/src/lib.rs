@@ -17,6 +17,7 @@ pub mod device;
 pub mod digest;
 pub mod exact;
 pub mod exchange;
+pub mod exit;
 pub mod ids;
 pub mod image;
 pub mod json;

@@ -169,7 +169,7 @@ pub struct Receipt {
 pub enum Outcome {
     /// The container ended with 0 and its result files are stored.
     Succeeded { outputs: Vec<Output> },
-    /// The customer's code or data is at fault: counts against the task's retries.
+    /// It gave no result. What follows, and who is to blame, is told by `market::blame`.
     Failed { failure: Failure, message: String },
     /// The node is at fault: the task goes elsewhere and the node loses trust.
     NodeFault { message: String },
@@ -200,7 +200,10 @@ impl ReceiptHead {
                 | Failure::Results
                 | Failure::Package
                 | Failure::Registry
-                | Failure::Input => None,
+                | Failure::Input
+                | Failure::Source
+                | Failure::Platform
+                | Failure::Killed => None,
             },
             OutcomeKind::NodeFault => None,
         };
@@ -236,8 +239,15 @@ pub enum Failure {
     Package,
     /// The image's registry does not give it, or gives it too slowly.
     Registry,
-    /// The data is not what the run was started with: it has changed or gone.
+    /// The data is not what the run was started with, or its store refuses it for good: it has
+    /// changed, has gone, or may not be read.
     Input,
+    /// The customer's data does not come: its store fails, or does not answer.
+    Source,
+    /// The server, or its bucket, does not give what belongs to the task.
+    Platform,
+    /// The container was ended from outside, or ended itself as if it were: the node cannot tell.
+    Killed,
 }
 
 /// What a container wrote, and its node around it.
@@ -330,6 +340,8 @@ pub enum BlobReply {
         to: u64,
         digest: Option<Digest>,
         version: Option<Version>,
+        /// What the customer calls the object; `None` where it lies in the server's own bucket.
+        object: Option<String>,
     },
     /// Of the lease's package, in the order of its manifest. They must not reach a disk.
     Secrets(Vec<Secret>),
@@ -338,6 +350,9 @@ pub enum BlobReply {
     PullToken(Option<Hidden>),
     Ready,
     Stored,
+    /// The node does not hold the lease: as a rule the task was given to another node, or its run
+    /// has ended.
+    Outdated,
     /// No; asking again helps only where `again` says so.
     Refused {
         message: String,
@@ -386,6 +401,7 @@ mod tests {
 
     use super::*;
     use crate::ids::RunId;
+    use crate::resources::Metering;
     use crate::task::TaskRef;
 
     #[test]
@@ -400,6 +416,7 @@ mod tests {
             input_bytes: u64::MAX,
             output_bytes: u64::MAX,
             network_bytes: u64::MAX,
+            metering: Metering::Counters,
         };
         let output =
             Output { name: "x".repeat(255), size: u64::MAX, digest: Digest::of(b"result") };

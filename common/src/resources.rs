@@ -54,6 +54,29 @@ impl Resources {
     }
 }
 
+/// How the figures of a usage are known; the least exact first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metering {
+    /// Nothing could be measured but the time: the figures are a lower bound.
+    #[default]
+    Floor,
+    /// From samples while the container ran.
+    Samples,
+    /// From the kernel's counters of the container, read after its end.
+    Counters,
+}
+
+impl Metering {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Samples => "samples",
+            Self::Counters => "counters",
+        }
+    }
+}
+
 /// What one attempt used, as metered by its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,16 +87,28 @@ pub struct Usage {
     pub memory_mib_ms: u64,
     /// Time from the container's start to its end, in milliseconds.
     pub wall_ms: u64,
-    /// The most memory that was in use at a time, as far as it was sampled.
+    /// The most memory that was in use at a time, as far as it is known.
     pub memory_peak_bytes: u64,
     /// What was fetched as the task's input, and stored as its results.
     pub input_bytes: u64,
     pub output_bytes: u64,
     /// What went over the container's own network, both ways.
     pub network_bytes: u64,
+    /// How CPU time and memory are known.
+    pub metering: Metering,
 }
 
+/// The cores and the memory that count for a container of which nothing was measured: those of a
+/// small program with one thread.
+const FLOOR: Resources = Resources::new(1000, 64);
+
 impl Usage {
+    /// What counts for a container that ran for `wall_ms` and of which nothing else was measured:
+    /// a lower bound, and no more than what it could use.
+    pub fn floor(resources: Resources, wall_ms: u64) -> Self {
+        Self::full(FLOOR, wall_ms).at_most(Self::full(resources, wall_ms))
+    }
+
     /// The most that `resources` can be used for in `wall_ms`.
     pub fn full(resources: Resources, wall_ms: u64) -> Self {
         Self {
@@ -84,7 +119,8 @@ impl Usage {
         }
     }
 
-    /// Of both together; the peak is the higher one.
+    /// Of both together; the peak is the higher one, and the whole is known as well as the part
+    /// that is known less.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -95,6 +131,7 @@ impl Usage {
             input_bytes: self.input_bytes.saturating_add(other.input_bytes),
             output_bytes: self.output_bytes.saturating_add(other.output_bytes),
             network_bytes: self.network_bytes.saturating_add(other.network_bytes),
+            metering: self.metering.min(other.metering),
         }
     }
 
@@ -108,5 +145,19 @@ impl Usage {
             wall_ms: self.wall_ms.min(bound.wall_ms),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_floor_is_small_and_never_more_than_what_was_reserved() {
+        let large = Usage::floor(Resources::new(16_000, 32 << 10), 10);
+        assert_eq!((large.cpu_ms, large.memory_mib_ms, large.wall_ms), (10, 640, 10));
+
+        let small = Resources::new(250, 32);
+        assert_eq!(Usage::floor(small, 1000), Usage::full(small, 1000));
     }
 }

@@ -26,6 +26,15 @@ impl Stage {
         }
     }
 
+    /// What a customer reads of a task of this stage.
+    pub fn task_name(self, index: u32) -> String {
+        match self {
+            Self::Process => format!("chunk {index}"),
+            Self::Partition => "the partitioner".to_owned(),
+            Self::Assemble => "the assembler".to_owned(),
+        }
+    }
+
     /// The number that stands for the stage in the database.
     pub const fn number(self) -> i16 {
         match self {

@@ -286,7 +286,7 @@ impl<R: Remote> Agent<R> {
     fn cancel(&mut self, lease: &Lease) -> bool {
         let known = self.cancels.get(lease).is_some_and(CancellationToken::is_cancelled);
         if let Some(stop) = self.cancels.get(lease).filter(|_| !known) {
-            tracing::info!(%lease, "attempt cancelled");
+            tracing::info!(%lease, "attempt dropped: the task was given to another node, or its job has ended");
             stop.cancel();
         }
         self.receipts.retain(|(receipt, _)| receipt != lease);

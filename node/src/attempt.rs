@@ -49,7 +49,7 @@ pub struct Tools<R> {
     pub caches: Caches,
     pub engine: Docker,
     pub logs: LogBook,
-    /// Attempts that fetch at the same time, when they have their images.
+    /// Transfers to attempts at the same time, when they have their images.
     pub downloads: Semaphore,
     /// Attempts that store at the same time.
     pub uploads: Semaphore,
@@ -115,8 +115,13 @@ pub async fn run<R: Remote>(
         }
         Err(Stopped::NodeFault(message)) => {
             tracing::warn!(%lease, message, "attempt given up: this node is at fault");
-            tools.logs.note(lease, Level::Error, "the attempt is given up: its node is at fault");
+            let text = format!("the attempt is given up, its node is at fault: {message}");
+            tools.logs.note(lease, Level::Error, short(text));
             Outcome::NodeFault { message: short(message) }
+        }
+        Err(Stopped::Outdated) => {
+            tracing::info!(%lease, "the task was given to another node, or its job has ended");
+            Outcome::NodeFault { message: "the node no longer holds the lease".to_owned() }
         }
         Err(Stopped::Cancelled) => return None,
     };
@@ -264,14 +269,16 @@ async fn prepare<R: Remote>(
     // Before its turn: a registry may be slow, and images have places for each workspace.
     let temporary = tools.home.temporary();
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
-    let _turn = turn(&tools.downloads).await?;
-    let package = tools.packages.get(&tools.remote, lease, work.package).await?;
-    let (workspace, owner) = (work.workspace, work.package_owner);
-    let caches = tools.caches.ready(&tools.remote, lease, workspace, owner).await?;
+    let (package, caches) = {
+        let _turn = turn(&tools.downloads).await?;
+        let package = tools.packages.get(&tools.remote, lease, work.package).await?;
+        let (workspace, owner) = (work.workspace, work.package_owner);
+        (package, tools.caches.ready(&tools.remote, lease, workspace, owner).await?)
+    };
     room::trim(tools).await;
     let input_bytes = files.iter().map(|file| file.size).sum();
     stream::iter((0u32..).zip(files))
-        .map(|(n, file)| inputs::fetch(&tools.remote, lease, n, file, folder))
+        .map(|(n, file)| inputs::fetch(tools, lease, n, file, folder))
         .buffer_unordered(FILES_AT_ONCE)
         .try_collect::<()>()
         .await?;

@@ -27,6 +27,7 @@ use common::task::Lease;
 use crate::disk::count;
 use crate::home::{Home, dir_with_mode, private_dir, remove_tree};
 use crate::keyed::Keyed;
+use crate::link;
 use crate::remote::Remote;
 use crate::transfer;
 use folder::{Asking, Folder};
@@ -371,6 +372,8 @@ fn is_outdated(error: &transfer::Error) -> bool {
     use transfer::Error as E;
     match error {
         E::Spoiled | E::TooLarge(_) => true,
+        E::Link(link::Error::Bucket(error)) => error.is_final(),
+        E::Slow => false,
         E::Link(_) | E::Disk(_) => error.refusal().is_some(),
     }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use tokio::time::{Instant, sleep};
 
 /// How long an ended task may take to give its space back before another one is ended.
 const VICTIM_PATIENCE: Duration = Duration::from_secs(10);
+/// A file system with so little free space is as good as full.
+const FULL: u64 = 1 << 20;
 /// How long a new task waits for the free space to come back.
 const LOW_PATIENCE: Duration = Duration::from_secs(30);
 const LOW_POLL: Duration = Duration::from_millis(250);
@@ -121,7 +124,7 @@ impl Disk {
         match &self.gauge {
             Gauge::FileSystem(folder) => free_bytes(folder).unwrap_or(0),
             #[cfg(test)]
-            Gauge::Told(free) => free.load(std::sync::atomic::Ordering::Relaxed),
+            Gauge::Told(free) => free.load(Ordering::Relaxed),
         }
     }
 
@@ -164,7 +167,8 @@ impl Disk {
         state.next += 1;
         let number = state.next;
         state.shares.insert(number, Held { reserved: bytes, used: 0, running: None });
-        Some(Arc::new(Share { disk: Arc::clone(self), number, input, writes_max }))
+        let was_full = AtomicBool::new(false);
+        Some(Arc::new(Share { disk: Arc::clone(self), number, input, writes_max, was_full }))
     }
 
     /// Whether any task has a share.
@@ -207,6 +211,7 @@ pub struct Share {
     number: u64,
     input: u64,
     writes_max: u64,
+    was_full: AtomicBool,
 }
 
 impl Share {
@@ -222,6 +227,21 @@ impl Share {
 
     pub fn free(&self) -> u64 {
         self.disk.free()
+    }
+
+    /// Takes note of the free space while the task runs.
+    pub fn note_free(&self, free: u64) {
+        if free < FULL {
+            self.was_full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the file system was full while the task ran, or has too little free space now: its
+    /// writes may have failed for that.
+    pub fn was_full(&self) -> bool {
+        let free = self.free();
+        self.note_free(free);
+        self.was_full.load(Ordering::Relaxed) || free < self.disk.limits.keep_free
     }
 
     /// The task's container runs as long as this is held.

@@ -50,7 +50,7 @@ use crate::runtime::docker::{Docker, Images, NotConnected};
 use crate::users::Users;
 pub use crate::users::{IdRange, Jobs};
 
-/// Attempts that fetch at the same time, and as many that store.
+/// Transfers to attempts at the same time, and as many attempts that store.
 const TRANSFERS_AT_ONCE: usize = 8;
 
 /// What a node is told by its owner.

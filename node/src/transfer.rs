@@ -9,7 +9,8 @@ use common::secret::{Hidden, Secret};
 use common::task::Lease;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::link;
@@ -19,10 +20,15 @@ use crate::remote::Remote;
 const STALL: Duration = Duration::from_secs(60);
 /// How often bytes that are not what they should be are fetched anew.
 const SPOILED_MAX: u32 = 3;
-/// How often a connected server, or the bucket it points to, may fail to give one byte more.
-/// Somebody else's bucket must not keep an attempt here for ever. With pauses of up to 15 seconds
-/// this is some minutes.
-const FRUITLESS_MAX: u32 = 40;
+/// How long a connected server, or the bucket it points to, may give no byte more. Longer waits are
+/// the market's, where the attempt holds nobody's place.
+const FRUITLESS_MAX: Duration = Duration::from_secs(30);
+/// How often a refusal that is final must be heard, each time with a new link: a bucket's rights
+/// may have been changed just now.
+const FINAL_HEARD: u32 = 3;
+/// What a transfer may take in all, beside a time for its bytes.
+const GRACE: Duration = Duration::from_secs(600);
+const BYTES_PER_SEC_MIN: u64 = 16 << 10;
 /// How often a token to pull an image is asked for, where the server has none now.
 const TOKENS_REFUSED_MAX: u32 = 4;
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -36,6 +42,8 @@ pub enum Error {
     Spoiled,
     #[error("it has more than {0} bytes")]
     TooLarge(u64),
+    #[error("its bytes come too slowly")]
+    Slow,
     #[error("the node's disk")]
     Disk(#[source] std::io::Error),
 }
@@ -45,7 +53,7 @@ impl Error {
     pub fn refusal(&self) -> Option<&str> {
         match self {
             Self::Link(link::Error::Refused { message, again: false }) => Some(message),
-            Self::Link(_) | Self::Spoiled | Self::TooLarge(_) | Self::Disk(_) => None,
+            Self::Link(_) | Self::Spoiled | Self::TooLarge(_) | Self::Slow | Self::Disk(_) => None,
         }
     }
 }
@@ -58,6 +66,16 @@ pub struct Expected {
     pub bytes_max: u64,
 }
 
+/// How a fetch goes on where it breaks off.
+struct Tries<'a> {
+    backoff: Backoff,
+    fruitless_max: Duration,
+    /// A turn is taken for each try and given back before a pause.
+    turns: Option<&'a Semaphore>,
+    /// Is told why the bytes do not come.
+    trouble: &'a (dyn Fn(String) + Sync),
+}
+
 /// Fetches what `request(from)` asks for into a new file. A lost connection to the server is
 /// waited for as long as the caller waits.
 pub async fn fetch<R: Remote>(
@@ -66,44 +84,99 @@ pub async fn fetch<R: Remote>(
     to: &Path,
     expected: Expected,
 ) -> Result<(), Error> {
-    fetch_with(Backoff::of_transfers(), remote, request, to, expected).await
+    let tries = Tries {
+        backoff: Backoff::of_transfers(),
+        fruitless_max: FRUITLESS_MAX,
+        turns: None,
+        trouble: &|_| {},
+    };
+    fetch_with(tries, remote, request, to, expected).await
+}
+
+/// The same, holding a turn only while it gets on, and telling what is in the way.
+pub async fn fetch_in_turn<R: Remote>(
+    remote: &R,
+    request: impl Fn(u64) -> BlobRequest,
+    to: &Path,
+    expected: Expected,
+    turns: &Semaphore,
+    trouble: &(dyn Fn(String) + Sync),
+) -> Result<(), Error> {
+    let (backoff, fruitless_max) = (Backoff::of_transfers(), FRUITLESS_MAX);
+    let tries = Tries { backoff, fruitless_max, turns: Some(turns), trouble };
+    fetch_with(tries, remote, request, to, expected).await
 }
 
 async fn fetch_with<R: Remote>(
-    mut backoff: Backoff,
+    mut tries: Tries<'_>,
     remote: &R,
     request: impl Fn(u64) -> BlobRequest,
     to: &Path,
     expected: Expected,
 ) -> Result<(), Error> {
-    let (mut spoiled, mut fruitless) = (0, 0);
+    let mut spoiled = 0;
     loop {
-        let mut download = Download::create(to, expected).await?;
-        let error = loop {
-            let before = download.bytes;
-            match download.go_on(remote, &request).await {
-                Ok(()) => return Ok(()),
-                Err(Error::Link(error)) if error.again() => {
-                    tracing::debug!(%error, bytes = download.bytes, "a download broke off");
-                    if download.bytes > before {
-                        backoff.reset();
-                        fruitless = 0;
-                    } else if !matches!(error, link::Error::Disconnected) {
-                        fruitless += 1;
-                        if fruitless == FRUITLESS_MAX {
-                            break Error::Link(error);
-                        }
-                    }
-                    sleep(backoff.step()).await;
-                }
-                Err(error) => break error,
-            }
+        let error = match fetch_once(&mut tries, remote, &request, to, expected).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
         };
         spoiled += 1;
         if !matches!(error, Error::Spoiled) || spoiled == SPOILED_MAX {
             return Err(error);
         }
-        sleep(backoff.step()).await;
+        sleep(tries.backoff.step()).await;
+    }
+}
+
+/// Fetches a whole file, in as many parts as it breaks into.
+async fn fetch_once<R: Remote>(
+    tries: &mut Tries<'_>,
+    remote: &R,
+    request: &impl Fn(u64) -> BlobRequest,
+    to: &Path,
+    expected: Expected,
+) -> Result<(), Error> {
+    let mut download = Download::create(to, expected).await?;
+    let mut start = Instant::now();
+    let (mut stuck, mut refused): (Option<Instant>, u32) = (None, 0);
+    loop {
+        let before = download.bytes;
+        let turn = match tries.turns {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
+        let error = match download.go_on(remote, request).await {
+            Ok(()) => return Ok(()),
+            Err(Error::Link(error)) => error,
+            Err(error) => return Err(error),
+        };
+        drop(turn);
+        tracing::debug!(%error, bytes = download.bytes, "a download broke off");
+        if download.bytes > before {
+            tries.backoff.reset();
+            (stuck, refused) = (None, 0);
+        }
+        let is_final = matches!(&error, link::Error::Bucket(error) if error.is_final());
+        refused += u32::from(is_final);
+        let heard_enough = !error.again() && (!is_final || refused >= FINAL_HEARD);
+        // The server may be away for as long as it wants: that is between it and its nodes.
+        let is_away = matches!(error, link::Error::Disconnected);
+        if is_away {
+            start = Instant::now();
+        }
+        let since = (!is_away).then(|| *stuck.get_or_insert_with(Instant::now));
+        if heard_enough || since.is_some_and(|since| since.elapsed() >= tries.fruitless_max) {
+            return Err(Error::Link(error));
+        }
+        if start.elapsed() > GRACE + Duration::from_secs(download.bytes / BYTES_PER_SEC_MIN)
+            && since.is_some()
+        {
+            return Err(Error::Slow);
+        }
+        if since.is_some() {
+            (tries.trouble)(error.to_string());
+        }
+        sleep(tries.backoff.step()).await;
     }
 }
 
@@ -153,17 +226,24 @@ fn other(wanted: &str) -> Error {
     Error::Link(link::Error::Protocol(format!("an answer without {wanted}")))
 }
 
-/// Asks until there is an answer that asking again does not change.
+/// Asks until there is an answer that asking again does not change, or none comes for too long.
 async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, link::Error>>,
 {
     let mut backoff = Backoff::of_transfers();
+    let mut stuck = None;
     loop {
-        match ask().await {
-            Err(error) if error.again() => sleep(backoff.step()).await,
-            other => return other.map_err(Error::Link),
+        let error = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let is_stuck = !matches!(error, link::Error::Disconnected)
+            && stuck.get_or_insert_with(Instant::now).elapsed() >= FRUITLESS_MAX;
+        if !error.again() || is_stuck {
+            return Err(Error::Link(error));
         }
+        sleep(backoff.step()).await;
     }
 }
 
@@ -216,7 +296,12 @@ impl Download {
             return Err(Error::Spoiled);
         }
         let mut buffer = vec![0; BUFFER_BYTES];
+        let (start, had) = (Instant::now(), self.bytes);
         while self.bytes < whole {
+            if start.elapsed() > GRACE + Duration::from_secs((self.bytes - had) / BYTES_PER_SEC_MIN)
+            {
+                return Err(Error::Slow);
+            }
             let n = match timeout(STALL, fetched.reader.read(&mut buffer)).await {
                 Ok(Ok(0)) => return Err(broken(std::io::ErrorKind::UnexpectedEof)),
                 Err(_) => return Err(broken(std::io::ErrorKind::TimedOut)),
@@ -242,18 +327,21 @@ fn broken(kind: std::io::ErrorKind) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use common::protocol::{self, Orders};
     use common::task::Stage;
 
     use super::*;
-    use crate::link::Fetched;
+    use crate::link::{BucketError, Fetched};
 
     /// A bucket that never gives anything.
     #[derive(Clone, Default)]
-    struct Stubborn(Arc<AtomicU32>);
+    struct Stubborn {
+        asked: Arc<AtomicU32>,
+        refusal: Option<BucketError>,
+    }
 
     impl Remote for Stubborn {
         fn sign(&self, _: &[u8]) -> Vec<u8> {
@@ -277,7 +365,10 @@ mod tests {
         }
 
         async fn fetch(&self, _: BlobRequest) -> Result<Fetched, link::Error> {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if let Some(refusal) = &self.refusal {
+                return Err(link::Error::Bucket(refusal.clone()));
+            }
             let message = "the bucket answered 403".to_owned();
             Err(link::Error::Refused { message, again: true })
         }
@@ -287,19 +378,47 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_bucket_that_never_gives_a_byte_is_given_up() {
-        let (folder, bucket) = (tempfile::tempdir().unwrap(), Stubborn::default());
+    async fn fetched_from(bucket: &Stubborn) -> (Result<(), Error>, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
         let lease = crate::testing::lease(Stage::Process, 0);
         let request = |from| BlobRequest::Input { lease, n: 0, from };
         let expected = Expected { bytes: Some(5), digest: None, bytes_max: 5 };
+        let (told, turns) = (Mutex::new(Vec::new()), Semaphore::new(1));
+        let tries = Tries {
+            backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(2)),
+            fruitless_max: Duration::from_millis(50),
+            turns: Some(&turns),
+            trouble: &|text| {
+                assert_eq!(turns.available_permits(), 1, "nobody waits for one that pauses");
+                told.lock().unwrap().push(text);
+            },
+        };
 
-        let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
-        let to = folder.path().join("x");
+        let fetched = fetch_with(tries, bucket, request, &folder.path().join("x"), expected).await;
 
-        let fetched = fetch_with(backoff, &bucket, request, &to, expected).await;
+        (fetched, told.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_never_gives_a_byte_is_given_up_and_keeps_no_turn_meanwhile() {
+        let bucket = Stubborn::default();
+
+        let (fetched, told) = fetched_from(&bucket).await;
 
         assert!(matches!(fetched, Err(Error::Link(link::Error::Refused { .. }))), "{fetched:?}");
-        assert_eq!(bucket.0.load(Ordering::Relaxed), FRUITLESS_MAX);
+        assert!(told[0].contains("the bucket answered 403"), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn a_final_refusal_is_believed_when_a_new_link_does_not_change_it() {
+        let barred = BucketError::barred(None, crate::guard::Refused::Private);
+        for (error, asked) in [(BucketError::forbidden(), FINAL_HEARD), (barred, 1)] {
+            let bucket = Stubborn { refusal: Some(error), ..Stubborn::default() };
+
+            let (fetched, _) = fetched_from(&bucket).await;
+
+            assert!(matches!(fetched, Err(Error::Link(link::Error::Bucket(_)))), "{fetched:?}");
+            assert_eq!(bucket.asked.load(Ordering::Relaxed), asked);
+        }
     }
 }

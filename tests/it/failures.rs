@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use crate::main_job::{counted, push_word_count, sample, word_count};
 use harness::books;
+use harness::busybox::docker;
 use harness::client::{COMPLETE, Client, FAILED};
 use harness::market::{Market, Shape};
 use harness::package::Package;
+use harness::s3::S3;
 use harness::wait::until;
 
 /// Pushes an app of one chunk.
@@ -320,6 +322,70 @@ async fn two_jobs_at_once_share_the_nodes() -> Result<()> {
 
         // In turns: the second is nearly through as well when the first is.
         assert!(done >= 12, "the second job had only {done} of 24 chunks");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_bucket_that_refuses_a_read_fails_the_job_in_seconds_and_names_the_object() -> Result<()>
+{
+    let s3 = S3::start().await?;
+    std::fs::create_dir(s3.path("in"))?;
+    for n in 0..12 {
+        std::fs::write(s3.path(&format!("in/{n:02}.txt")), "words")?;
+    }
+    s3.archive();
+    Market::open(Shape::nodes(1), async |_, client| {
+        push_app(&client, "good", "echo fine > \"$TASK_RESULTS_DIR/x\"").await?;
+        client.push(&Package::app("read", "cat \"$TASK_DIR/data.bin\"")).await?;
+        client.template("file", "read", "passthrough").await?;
+        let bad = json!({
+            "templateId": "read", "name": "read", "dataSource": s3.place_with_keys("in/"),
+            "dataDestination": {"dataSourceDescriptor": "bucket"},
+        });
+
+        let refused = client.start(bad, None).await?;
+        let good = client.start(order("good", 1, &json!({})), None).await?;
+        client.reached(&good, COMPLETE).await?;
+        let message = client.failure(&refused).await?;
+
+        for part in ["in/", ".txt", "403", "InvalidObjectState"] {
+            assert!(message.contains(part), "{message}");
+        }
+        holds_nothing(&client).await
+    })
+    .await
+}
+
+/// The engine's short id of the container that a job's app has written to its log.
+async fn written_id(client: &Client, job: &str) -> Result<String> {
+    until("the container's id", async || {
+        let body = json!({"jobId": job, "levels": ["UNKNOWN"]});
+        let logs = client.post("/v1/customer/logs", body).await?;
+        let task = logs["taskrunner"].as_object().and_then(|tasks| tasks.values().next());
+        let line = task.and_then(|task| task["logs"][0]["log"].as_str());
+        Ok(line.map(str::to_owned))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_container_that_is_killed_from_outside_runs_again_and_costs_no_attempt() -> Result<()> {
+    Market::open(Shape::nodes(2), async |_, client| {
+        let script = "cat /etc/hostname; sleep 8; echo done > \"$TASK_RESULTS_DIR/x\"";
+        push_app(&client, "slow", script).await?;
+
+        let id = client.start(order("slow", 1, &json!({})), None).await?;
+        docker(&["kill", &written_id(&client, &id).await?])?;
+        let job = client.reached(&id, COMPLETE).await?;
+
+        assert_eq!(job["errorMessage"], "");
+        let task = client.get(&format!("/v1/customer/jobs/{id}/tasks/0")).await?;
+        let attempts = task["attempts"].as_array().context("attempts")?;
+        assert_eq!(attempts.len(), 2);
+        let told = attempts[0]["error"].as_str().unwrap_or_default();
+        assert!(told.contains("SIGKILL") && attempts[0]["price"] == "0.00000000", "{task}");
         Ok(())
     })
     .await

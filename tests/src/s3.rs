@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Result;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,6 +24,7 @@ pub struct S3 {
     gate: watch::Sender<bool>,
     writes: Arc<AtomicUsize>,
     signed_reads: Arc<AtomicUsize>,
+    archived: Arc<AtomicBool>,
 }
 
 impl S3 {
@@ -42,12 +43,16 @@ impl S3 {
         let (gate, open) = watch::channel(true);
         let (writes, signed_reads) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let counters = (Arc::clone(&writes), Arc::clone(&signed_reads));
+        let archived = Arc::<AtomicBool>::default();
+        let refuses = Arc::clone(&archived);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let (service, open, counters) = (service.clone(), open.clone(), counters.clone());
+                let refuses = Arc::clone(&refuses);
                 let answer = service_fn(move |request: Request<Incoming>| {
                     let (service, mut open) = (service.clone(), open.clone());
                     let (writes, reads) = counters.clone();
+                    let refuses = refuses.load(Ordering::SeqCst);
                     async move {
                         if request.method() == Method::PUT {
                             writes.fetch_add(1, Ordering::SeqCst);
@@ -55,6 +60,9 @@ impl S3 {
                             let _ = open.wait_for(|open| *open).await;
                         } else if request.uri().query().is_some_and(is_signed) {
                             reads.fetch_add(1, Ordering::SeqCst);
+                            if refuses {
+                                return Ok(in_archive());
+                            }
                         }
                         Service::call(&service, request).await
                     }
@@ -64,7 +72,7 @@ impl S3 {
                 tokio::spawn(serve);
             }
         });
-        Ok(Self { root, endpoint, gate, writes, signed_reads })
+        Ok(Self { root, endpoint, gate, writes, signed_reads, archived })
     }
 
     /// From now on writes wait.
@@ -84,6 +92,11 @@ impl S3 {
     /// Reads by a pre-signed URL.
     pub fn signed_reads(&self) -> usize {
         self.signed_reads.load(Ordering::SeqCst)
+    }
+
+    /// From now on objects can be listed and looked at, and not be read: they are in an archive.
+    pub fn archive(&self) {
+        self.archived.store(true, Ordering::SeqCst);
     }
 
     /// Where an object of the bucket is on disk.
@@ -107,6 +120,13 @@ impl S3 {
             "endpoint": self.endpoint, "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY,
         }})
     }
+}
+
+fn in_archive() -> Response<s3s::Body> {
+    let text = "<?xml version=\"1.0\"?><Error><Code>InvalidObjectState</Code></Error>".to_owned();
+    let mut response = Response::new(s3s::Body::from(text));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response
 }
 
 fn is_signed(query: &str) -> bool {

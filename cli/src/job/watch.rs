@@ -28,6 +28,8 @@ struct Progress {
     #[serde(default)]
     nodes_busy: u64,
     spent: Option<Box<RawValue>>,
+    /// Why it waits, or has failed.
+    error: Option<String>,
 }
 
 impl Progress {
@@ -44,7 +46,11 @@ impl Progress {
 
     fn message(&self) -> String {
         let spent = self.spent.as_deref().map_or("0", digits);
-        format!("{}  {} nodes busy  {spent} credits", self.chunks(), self.nodes_busy)
+        let counts = format!("{}  {} nodes busy  {spent} credits", self.chunks(), self.nodes_busy);
+        match self.error.as_deref().filter(|why| !why.is_empty() && !self.is_final()) {
+            Some(why) => format!("{counts}  waits: {why}"),
+            None => counts,
+        }
     }
 }
 
@@ -157,6 +163,17 @@ mod tests {
 
         assert_eq!(progress.message(), "12/40 chunks  2 nodes busy  0.10000000 credits");
         assert!(!progress.is_final());
+    }
+
+    #[test]
+    fn a_job_that_waits_says_why() {
+        let text = r#"{"state":"JOB_STATE_PARTITIONED","chunks":1,"spent":0.0,
+            "error":"2 of 2 nodes are too small: too few vCPUs"}"#;
+
+        let progress: Progress = serde_json::from_str(text).unwrap();
+
+        let message = progress.message();
+        assert!(message.ends_with("waits: 2 of 2 nodes are too small: too few vCPUs"), "{message}");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(super) struct Tries {
     pub failed_on: Vec<NodeId>,
     /// It has failed on a node whose word was not taken for it.
     pub is_doubted: bool,
+    /// Nodes, with their operators, that say that its container was ended from outside.
+    pub killed_on: Vec<(NodeId, WorkspaceId)>,
 }
 
 impl Active {

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Market;
 use super::active::Active;
+use super::blame::Cause;
 use super::run::Run;
 use crate::digest::Digest;
 use crate::ids::{NodeId, RunId, WorkspaceId};
@@ -333,7 +334,7 @@ impl Market {
         };
         held.retain(is_barred);
         for lease in held {
-            self.lose(lease, "its operator has given false results", now);
+            self.lose(lease, Cause::Gone, "its operator has given false results", now);
         }
         self.take_earnings(id, operator, now);
     }

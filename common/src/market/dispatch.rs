@@ -21,6 +21,7 @@ impl Market {
     /// ahead of it. Gives the nodes that got something.
     pub fn dispatch(&mut self, now: DateTime<Utc>) -> Vec<NodeId> {
         let mut served = Vec::new();
+        self.end_pauses(now);
         self.capped.clear();
         if self.queue.is_empty() {
             return served;

@@ -140,6 +140,7 @@ impl Market {
     /// ahead of running tasks. To be called about once a second.
     pub fn tick(&mut self, now: DateTime<Utc>) {
         self.begin_due(now);
+        self.end_pauses(now);
         self.expire_nodes(now);
         self.follow_probes(now);
         let ids: Vec<RunId> = self.runs.keys().copied().collect();
@@ -246,7 +247,9 @@ impl Market {
     /// Ends what a run has handed out and not got back, beside what was cut off.
     fn end_tasks(&mut self, id: RunId, mut ended: Vec<TaskRecord>, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let waiting = std::mem::take(&mut run.waiting);
+        let mut waiting = std::mem::take(&mut run.waiting);
+        let pausing = std::mem::take(&mut run.pausing);
+        waiting.extend(pausing.into_iter().map(|(index, (_, tries))| (index, tries)));
         ended.extend(waiting.into_iter().map(|(index, tries)| {
             let lease = run.lease(index, tries.attempt);
             let node = tries.failed_on.last().copied();

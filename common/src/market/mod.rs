@@ -6,6 +6,7 @@
 
 mod active;
 mod bill;
+mod blame;
 mod checks;
 mod choice;
 mod dispatch;
@@ -18,6 +19,7 @@ mod needs;
 mod node;
 mod outbox;
 mod overdue;
+mod pauses;
 mod queue;
 mod receipts;
 mod run;
@@ -129,6 +131,10 @@ pub struct Market {
     ledger: Ledger,
     /// Runs that have a task to hand out.
     queue: Queue,
+    /// When the pauses of tasks between two tries end.
+    pauses: BTreeSet<(DateTime<Utc>, RunId, u32)>,
+    /// Nodes that have been silent for too long, and since when. They are remembered for a day.
+    gone: BTreeMap<NodeId, DateTime<Utc>>,
     /// Runs that have been accepted and begin later, first come first.
     scheduled: BTreeSet<(DateTime<Utc>, RunId)>,
     /// How far each workspace's statement goes.
@@ -176,6 +182,8 @@ impl Market {
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
             queue: Queue::default(),
+            pauses: BTreeSet::new(),
+            gone: BTreeMap::new(),
             scheduled: BTreeSet::new(),
             statements: stored.statements,
             dry: BTreeSet::new(),
@@ -240,6 +248,9 @@ impl Market {
                 self.outbox.leases.push(LeaseChange::Granted { node: id, lease });
             }
             (TaskState::Waiting | TaskState::Leased, _) => {
+                if let Some(reason) = &task.error {
+                    run.note_trouble(index, reason);
+                }
                 run.waiting.insert(index, tries);
             }
             (TaskState::Done, _) => run.finish_single(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::active::Active;
+use super::blame::Cause;
 use super::{Market, Refused};
 use crate::credits::Credits;
 use crate::ids::{RunId, WorkspaceId};
@@ -206,7 +207,7 @@ impl Market {
             .map(|(index, active)| run.lease(*index, active.tries.attempt))
             .collect();
         for lease in &doubtful {
-            self.lose(*lease, "it took longer there than the wallet can pay for", now);
+            self.lose(*lease, Cause::Gone, "it took longer there than the wallet can pay for", now);
         }
         !doubtful.is_empty()
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Market;
+use super::blame::Cause;
 use super::gpus::Gpus;
 use super::health::Health;
 use super::run::Run;
@@ -13,6 +14,9 @@ use crate::device::Device;
 use crate::ids::{NodeId, WorkspaceId};
 use crate::resources::Resources;
 use crate::task::Lease;
+
+/// How long a node that is gone is remembered.
+const GONE: TimeDelta = TimeDelta::days(1);
 
 #[derive(Debug)]
 pub struct Node {
@@ -134,7 +138,8 @@ impl Node {
 impl Market {
     /// Gets to know a node, which has time until then to say something.
     pub(super) fn meet(&mut self, id: NodeId, operator: WorkspaceId, until: DateTime<Utc>) {
-        let Self { nodes, present, trust, .. } = self;
+        let Self { nodes, present, trust, gone, .. } = self;
+        gone.remove(&id);
         nodes.entry(id).or_insert_with(|| {
             *present.entry(operator).or_default() += 1;
             let node = Node::absent(operator, trust.window(id, operator), until);
@@ -143,8 +148,9 @@ impl Market {
         });
     }
 
-    fn forget(&mut self, id: NodeId) {
+    fn forget(&mut self, id: NodeId, now: DateTime<Utc>) {
         let Some(node) = self.nodes.remove(&id) else { return };
+        self.gone.insert(id, now);
         self.open.remove(&id);
         if let Some(nodes) = self.present.get_mut(&node.operator) {
             *nodes -= 1;
@@ -156,6 +162,7 @@ impl Market {
 
     /// Takes the tasks of nodes that have been silent for a lease's time.
     pub(super) fn expire_nodes(&mut self, now: DateTime<Utc>) {
+        self.gone.retain(|_, since| now - *since < GONE);
         let silent: Vec<NodeId> =
             self.nodes.iter().filter(|(_, node)| node.until <= now).map(|(id, _)| *id).collect();
         for id in silent {
@@ -165,9 +172,9 @@ impl Market {
                 .map(|node| node.leased.iter().copied().collect())
                 .unwrap_or_default();
             for lease in leases {
-                self.lose(lease, "its node went silent", now);
+                self.lose(lease, Cause::Gone, "its node went silent", now);
             }
-            self.forget(id);
+            self.forget(id, now);
         }
     }
 }

@@ -167,7 +167,7 @@ pub enum TableKind {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// 0 until the chunks are known.
     pub chunks: u32,
@@ -177,6 +177,8 @@ pub struct Progress {
     pub spent: Credits,
     /// Tasks that were accepted and gave no results.
     pub tasks_without_results: u32,
+    /// Why a task of it is being tried again.
+    pub trouble: Option<Arc<str>>,
 }
 
 /// What a container wrote.

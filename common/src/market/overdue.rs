@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::active::Active;
+use super::blame::Cause;
 use super::run::Run;
 use super::{Market, Policy};
 use crate::ids::{NodeId, RunId};
@@ -14,11 +15,10 @@ impl Market {
     /// ever that it holds them.
     pub(super) fn lose_overdue(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
-        let customer = run.spec.workspace;
         let limit = run.task_timeout() + self.policy.lease;
         let mut overdue = Vec::new();
         for (index, active) in &run.active {
-            let held = (run.lease(*index, active.tries.attempt), active.node);
+            let held = run.lease(*index, active.tries.attempt);
             match active.running_since {
                 Some(since) if now - since > limit => {
                     overdue.push((held, "its node did not end it at the task timeout"));
@@ -37,9 +37,8 @@ impl Market {
                 Some(_) | None => {}
             }
         }
-        for ((lease, node), reason) in overdue {
-            self.strike(node, customer, now);
-            self.lose(lease, reason, now);
+        for (lease, reason) in overdue {
+            self.lose(lease, Cause::Overdue, reason, now);
         }
     }
 

@@ -43,6 +43,10 @@ pub struct Run {
     busy: BTreeMap<NodeId, u32>,
     /// Tasks that were handed out and must be handed out again.
     pub(super) waiting: BTreeMap<u32, Tries>,
+    /// The same, but not before a time.
+    pub(super) pausing: BTreeMap<u32, (DateTime<Utc>, Tries)>,
+    /// The last attempt that gave no result, until its task has one.
+    pub(super) trouble: Option<Trouble>,
     /// What is still reserved of the customer's credits.
     pub(super) held: Credits,
     /// The part of it that running tasks may need.
@@ -66,6 +70,13 @@ pub struct Run {
     pub(super) place: Option<Place>,
     /// When it is its turn there.
     pub(super) turn: u64,
+}
+
+/// What keeps a task from its result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    index: u32,
+    text: Arc<str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +127,8 @@ impl Run {
             active: BTreeMap::new(),
             busy: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            pausing: BTreeMap::new(),
+            trouble: None,
             held: record.held,
             committed: Credits::ZERO,
             captured: record.captured,
@@ -235,6 +248,7 @@ impl Run {
             nodes_busy: u32::try_from(self.busy.len()).unwrap_or(u32::MAX),
             spent: self.captured,
             tasks_without_results: self.empty,
+            trouble: self.trouble.as_ref().map(|trouble| Arc::clone(&trouble.text)),
         }
     }
 
@@ -276,6 +290,18 @@ impl Run {
             }
         }
         Some(active)
+    }
+
+    /// Notes why an attempt gave no result, for the customer to read while its task is tried again.
+    pub(super) fn note_trouble(&mut self, index: u32, reason: &str) {
+        let what = self.stage().map_or_else(String::new, |stage| stage.task_name(index));
+        let text = format!("{what} is tried again: {reason}").into();
+        self.trouble = Some(Trouble { index, text });
+    }
+
+    /// The task has its result.
+    pub(super) fn end_trouble(&mut self, index: u32) {
+        self.trouble.take_if(|trouble| trouble.index == index);
     }
 
     pub(super) fn lease(&self, index: u32, attempt: u32) -> Lease {
@@ -342,7 +368,7 @@ impl Run {
             return Err(format!("{:?}: busy {:?}, active {:?}", self.id, self.busy, self.active));
         }
         let checks = self.active.values().filter(|active| active.is_check).count();
-        let out = self.active.len() - checks + self.waiting.len();
+        let out = self.active.len() - checks + self.waiting.len() + self.pausing.len();
         let known = self.next as usize;
         if self.stage() == Some(Stage::Process) && self.chunks_done as usize + out != known {
             return Err(format!(

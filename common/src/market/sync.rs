@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Market;
+use super::blame::Cause;
 use super::outbox::{LogRecord, Notice};
 use super::run::Run;
 use crate::ids::{NodeId, RunId, WorkspaceId};
@@ -141,7 +142,7 @@ impl Market {
         let Some(node) = self.nodes.get(&id) else { return };
         let lost: Vec<Lease> = node.leased.difference(&node.listed).copied().collect();
         for lease in lost {
-            self.lose(lease, "its node started anew", now);
+            self.lose(lease, Cause::Gone, "its node started anew", now);
         }
     }
 

@@ -12,6 +12,10 @@ use crate::ids::{NodeId, RunId};
 pub enum Waiting {
     /// Its work begins then.
     Start(DateTime<Utc>),
+    /// What has to be done next has failed, and is tried again then.
+    Retry(DateTime<Utc>),
+    /// So many tasks, all that are handed out, are with nodes that have said nothing for a while.
+    Unheard(usize),
     Node(Obstacles),
 }
 
@@ -50,7 +54,7 @@ impl Waiting {
     /// Whether there is a reason; without one a task is about to be handed out.
     pub fn is_explained(&self) -> bool {
         match self {
-            Self::Start(_) => true,
+            Self::Start(_) | Self::Retry(_) | Self::Unheard(_) => true,
             Self::Node(obstacles) => obstacles.is_explained(),
         }
     }
@@ -82,10 +86,14 @@ impl Market {
             return Some(Waiting::Start(at));
         }
         if !run.has_waiting() {
-            return None;
+            return match run.active.len() {
+                0 => run.next_try().map(Waiting::Retry),
+                held => self.all_unheard(run, now).then_some(Waiting::Unheard(held)),
+            };
         }
         let mut obstacles = Obstacles {
-            nodes: self.nodes.len(),
+            nodes: self.nodes.len() + self.gone.len(),
+            silent: self.gone.len(),
             disk_mib: run.needs().disk_mib,
             lacks_credits: self.dry.contains(&(run.spec.workspace, id)),
             ..Obstacles::default()
@@ -96,6 +104,15 @@ impl Market {
             }
         }
         Some(Waiting::Node(obstacles))
+    }
+
+    /// Whether none of the nodes that hold the run's tasks has been heard for half a lease.
+    fn all_unheard(&self, run: &Run, now: DateTime<Utc>) -> bool {
+        let since = now - self.policy.lease / 2;
+        run.active.values().all(|active| {
+            let heard = self.nodes.get(&active.node).and_then(|node| node.heard[1]);
+            heard.is_none_or(|heard| heard < since)
+        })
     }
 
     /// Where a node is counted that cannot take the run's next task.

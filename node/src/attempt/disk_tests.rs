@@ -1,6 +1,7 @@
 //! Attacks on the node's disk, in real containers.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::tests::lived_with;
@@ -111,4 +112,28 @@ async fn packages_and_caches_make_room_for_a_task() {
     assert!(!matches!(second.outcome, Outcome::Failed { .. }), "{second:?}");
     assert!(room::kept(&tools) + (10 << 20) <= limits.budget);
     assert_eq!(fs::read_dir(tools.home.packages()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_container_that_fails_while_the_disk_is_full_is_not_at_fault() {
+    let (server, _) = FakeServer::new();
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut tools) = tools(&server, dir.path()).await else { return };
+    let free = Arc::new(AtomicU64::new(1 << 30));
+    let disk = Disk::told(dir.path(), crate::testing::DISK, Arc::clone(&free)).unwrap();
+    Arc::get_mut(&mut tools).unwrap().disk = disk;
+    let logs = tools.logs.clone();
+    let filling = tokio::spawn(async move {
+        let runs = || logs.batches().iter().any(|b| b.lines.iter().any(|l| l.text == "up"));
+        while !runs() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        free.store(0, Ordering::Relaxed);
+    });
+
+    let receipt = lived_with(&tools, &server, "echo up; b sleep 4; exit 1").await;
+
+    filling.await.unwrap();
+    let Outcome::NodeFault { message } = receipt.outcome else { panic!("{receipt:?}") };
+    assert!(message.contains("disk"), "{message}");
 }

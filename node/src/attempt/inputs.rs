@@ -3,16 +3,19 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::protocol::{BlobRequest, Failure, InputFile, Inputs, NAME_BYTES_MAX};
+use common::protocol::{BlobRequest, Failure, InputFile, Inputs, Level, NAME_BYTES_MAX};
 use common::task::Lease;
 
-use super::stopped::{Stopped, failed};
+use super::stopped::{Stopped, failed, short};
 use super::{Attempt, Tools};
 use crate::link;
 use crate::remote::Remote;
 use crate::transfer::{self, Expected};
 
+/// Of so many tries that fail the first is told.
+const TRIES_TOLD: u32 = 4;
 /// The most inputs of one attempt.
 const INPUTS_MAX: usize = 1_000_000;
 
@@ -29,8 +32,9 @@ pub async fn list<R: Remote>(
     }
 }
 
+/// Fetches an input. Why it does not come stands in the task's log.
 pub async fn fetch<R: Remote>(
-    remote: &R,
+    tools: &Tools<R>,
     lease: Lease,
     n: u32,
     file: InputFile,
@@ -43,22 +47,35 @@ pub async fn fetch<R: Remote>(
         let expected =
             Expected { bytes: Some(file.size), digest: file.digest, bytes_max: file.size };
         let request = |from| BlobRequest::Input { lease, n, from };
-        transfer::fetch(remote, request, &path, expected).await.map_err(not_read)?;
+        let told = AtomicU32::new(0);
+        let trouble = |why: String| {
+            // Tries come further and further apart, and so do the lines.
+            if told.fetch_add(1, Ordering::Relaxed).is_multiple_of(TRIES_TOLD) {
+                let text = format!("the input {:?} does not come yet: {why}", file.name);
+                tools.logs.note(lease, Level::Error, short(text));
+            }
+        };
+        let (remote, turns) = (&tools.remote, &tools.downloads);
+        transfer::fetch_in_turn(remote, request, &path, expected, turns, &trouble)
+            .await
+            .map_err(not_read)?;
     }
     tokio::fs::set_permissions(&path, Permissions::from_mode(0o644)).await?;
     Ok(())
 }
 
-/// An input that is refused for good is the customer's: a source that has changed or gone.
+/// An input that is refused for good is the customer's: a source that has changed or gone, or that
+/// may not be read. One whose store fails, or is too slow, may come at another time.
 fn not_read(error: transfer::Error) -> Stopped {
+    use transfer::Error as E;
     match &error {
-        transfer::Error::Link(link::Error::Refused { again: false, .. }) => {
-            failed(Failure::Input, &error)
+        E::Link(link::Error::Refused { again: false, .. }) => failed(Failure::Input, &error),
+        E::Link(link::Error::Bucket(bucket)) if bucket.object.is_some() => {
+            let failure = if bucket.is_final() { Failure::Input } else { Failure::Source };
+            Stopped::Failed { failure, message: bucket.to_string() }
         }
-        transfer::Error::Link(_)
-        | transfer::Error::Spoiled
-        | transfer::Error::TooLarge(_)
-        | transfer::Error::Disk(_) => error.into(),
+        E::Slow | E::Link(link::Error::Io(_)) => failed(Failure::Source, &error),
+        E::Link(_) | E::Spoiled | E::TooLarge(_) | E::Disk(_) => error.into(),
     }
 }
 
@@ -78,5 +95,43 @@ fn checked(files: Vec<InputFile>) -> Result<Vec<InputFile>, Stopped> {
         Ok(files)
     } else {
         Err(Stopped::NodeFault("the list of inputs has names that no file can have".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::Refused;
+    use crate::link::BucketError;
+
+    #[test]
+    fn an_input_that_does_not_come_is_blamed_on_who_keeps_it() {
+        let named = |mut error: BucketError| {
+            error.object = Some("in/a".to_owned());
+            error
+        };
+        let bucket = |error| link::Error::Bucket(error);
+        let refused = |again| link::Error::Refused { message: "no".to_owned(), again };
+        for (error, expected) in [
+            (bucket(named(BucketError::forbidden())), Some(Failure::Input)),
+            (bucket(named(BucketError::silent(None, None))), Some(Failure::Source)),
+            (bucket(named(BucketError::barred(None, Refused::Private))), Some(Failure::Source)),
+            // Of the server's own bucket nothing is the customer's fault.
+            (bucket(BucketError::forbidden()), Some(Failure::Platform)),
+            (refused(false), Some(Failure::Input)),
+            (refused(true), Some(Failure::Platform)),
+            (link::Error::Disconnected, None),
+        ] {
+            let failure = match not_read(transfer::Error::Link(error)) {
+                Stopped::Failed { failure, message } => {
+                    assert!(!message.contains("in/a") || message.starts_with("the object"));
+                    Some(failure)
+                }
+                Stopped::NodeFault(_) | Stopped::Cancelled | Stopped::Outdated => None,
+            };
+            assert_eq!(failure, expected);
+        }
+        let outdated = not_read(transfer::Error::Link(link::Error::Outdated));
+        assert!(matches!(outdated, Stopped::Outdated), "{outdated:?}");
     }
 }

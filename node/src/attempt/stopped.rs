@@ -2,11 +2,12 @@
 
 use std::io;
 
+use common::exit;
 use common::protocol::Failure;
 
 use crate::redact::Redactor;
 use crate::runtime::{self, Ended, Ending};
-use crate::{cache, caches, disk, registry, transfer};
+use crate::{cache, caches, disk, link, registry, transfer};
 
 /// The most bytes of a message in a receipt.
 const MESSAGE_BYTES_MAX: usize = 2000;
@@ -15,7 +16,12 @@ const MESSAGE_BYTES_MAX: usize = 2000;
 #[derive(Debug)]
 pub enum Stopped {
     Cancelled,
-    Failed { failure: Failure, message: String },
+    /// The task is no longer the node's.
+    Outdated,
+    Failed {
+        failure: Failure,
+        message: String,
+    },
     NodeFault(String),
 }
 
@@ -24,6 +30,7 @@ impl Stopped {
     pub fn redacted(self, redactor: &Redactor) -> Self {
         match self {
             Self::Cancelled => Self::Cancelled,
+            Self::Outdated => Self::Outdated,
             Self::Failed { failure, message } => {
                 Self::Failed { failure, message: redactor.text(&message) }
             }
@@ -38,8 +45,10 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
         Ending::Exited(0) => return Ok(()),
         Ending::Stopped => return Err(Stopped::Cancelled),
         Ending::Exited(code) => {
-            (Failure::ExitCode(code), format!("the container ended with code {code}"))
+            (Failure::ExitCode(code), format!("the container {}", exit::told(code)))
         }
+        Ending::Killed(code) => (Failure::Killed, format!("the container {}", exit::told(code))),
+        Ending::Lost(how) => return Err(Stopped::NodeFault(how.to_owned())),
         Ending::Timeout => (
             Failure::Timeout,
             format!("the task ran into its timeout after {} ms", ended.usage.wall_ms),
@@ -68,7 +77,7 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
                 .to_owned(),
         ),
         Ending::DiskLow => {
-            let message = "the node's disk ran low, and this task had written most";
+            let message = "the node's disk ran low while this task wrote to it";
             return Err(Stopped::NodeFault(message.to_owned()));
         }
     };
@@ -111,26 +120,40 @@ impl From<disk::TooLow> for Stopped {
     }
 }
 
+/// What belongs to the task and lies with the server does not come.
+fn not_fetched(error: &transfer::Error, told: &dyn std::error::Error) -> Stopped {
+    use transfer::Error as E;
+    match error {
+        E::Link(link::Error::Outdated) => Stopped::Outdated,
+        E::Link(link::Error::Refused { .. } | link::Error::Bucket(_)) | E::Spoiled => {
+            failed(Failure::Platform, told)
+        }
+        E::Link(_) | E::Slow | E::TooLarge(_) | E::Disk(_) => fault(told),
+    }
+}
+
 impl From<transfer::Error> for Stopped {
     fn from(error: transfer::Error) -> Self {
-        fault(&error)
+        not_fetched(&error, &error)
     }
 }
 
 impl From<cache::Error> for Stopped {
     fn from(error: cache::Error) -> Self {
-        match error {
+        match &error {
             cache::Error::Archive(_) => failed(Failure::Package, &error),
-            cache::Error::Fetch(_) | cache::Error::Io(_) => fault(&error),
+            cache::Error::Fetch(cause) => not_fetched(cause, &error),
+            cache::Error::Io(_) => fault(&error),
         }
     }
 }
 
 impl From<caches::Error> for Stopped {
     fn from(error: caches::Error) -> Self {
-        match error {
+        match &error {
             caches::Error::Unusable(_) => failed(Failure::Input, &error),
-            caches::Error::Fetch(_) | caches::Error::Io(_) => fault(&error),
+            caches::Error::Fetch(cause) => not_fetched(cause, &error),
+            caches::Error::Io(_) => fault(&error),
         }
     }
 }
@@ -139,10 +162,11 @@ impl From<runtime::Error> for Stopped {
     fn from(error: runtime::Error) -> Self {
         use runtime::Error as E;
         match &error {
+            E::Fetch(cause) => not_fetched(cause, &error),
             E::Unusable(_) | E::Registry(registry::Error::Unusable(_)) => {
                 failed(Failure::Package, &error)
             }
-            E::Registry(registry::Error::Io(_)) | E::Fetch(_) | E::Io(_) => fault(&error),
+            E::Registry(registry::Error::Io(_)) | E::Io(_) | E::Removed(_) => fault(&error),
             E::Unpullable(_) | E::Registry(_) => failed(Failure::Registry, &error),
             E::Engine { doing, source } => {
                 tracing::warn!(doing, %source, "the container engine failed");
@@ -184,7 +208,7 @@ mod tests {
         ] {
             let failure = match Stopped::from(error) {
                 Stopped::Failed { failure, .. } => Some(failure),
-                Stopped::NodeFault(_) | Stopped::Cancelled => None,
+                Stopped::NodeFault(_) | Stopped::Cancelled | Stopped::Outdated => None,
             };
             assert_eq!(failure, expected);
         }

@@ -22,7 +22,7 @@ use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::io::StreamReader;
 
 use super::exact::Exact;
-use super::{Error, Link, frame};
+use super::{BucketError, Error, Link, bucket, frame};
 
 /// No byte for so long is a failure.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -92,12 +92,12 @@ impl Link {
                 };
                 Ok(Fetched { bytes, digest, reader: Box::pin(reader) })
             }
-            BlobReply::Redirect { url, from, to, digest, version } => {
+            BlobReply::Redirect { url, from, to, digest, version, object } => {
                 drop(channel);
                 let bytes = to.checked_sub(from).ok_or_else(|| {
                     Error::Protocol(format!("a redirect to the bytes {from}..{to}"))
                 })?;
-                let reader = self.follow(&url, from, to, version).await?;
+                let reader = self.follow(&url, from, to, version, object).await?;
                 Ok(Fetched { bytes, digest, reader })
             }
             BlobReply::Listing { .. }
@@ -105,6 +105,7 @@ impl Link {
             | BlobReply::PullToken(_)
             | BlobReply::Ready
             | BlobReply::Stored
+            | BlobReply::Outdated
             | BlobReply::Refused { .. } => Err(unexpected(reply)),
         }
     }
@@ -126,6 +127,7 @@ impl Link {
             | BlobReply::Redirect { .. }
             | BlobReply::Secrets(_)
             | BlobReply::PullToken(_)
+            | BlobReply::Outdated
             | BlobReply::Refused { .. } => return Err(unexpected(reply)),
         }
         let (mut from, to) = channel.stream.split();
@@ -157,8 +159,8 @@ impl Link {
             };
             opens += 1;
             match within(SILENCE, asked).await {
-                Ok(BlobReply::Refused { message, again }) => {
-                    return Err(Error::Refused { message, again });
+                Ok(reply @ (BlobReply::Refused { .. } | BlobReply::Outdated)) => {
+                    return Err(unexpected(reply));
                 }
                 Ok(reply) => return Ok((channel, reply)),
                 Err(Error::Io(error)) if was_dropped(&error) && opens < OPENS_MAX => {
@@ -196,40 +198,33 @@ impl Link {
         from: u64,
         to: u64,
         version: Option<Version>,
+        object: Option<String>,
     ) -> Result<Pin<Box<dyn AsyncRead + Send>>, Error> {
         if from == to {
             return Ok(Box::pin(tokio::io::empty()));
         }
-        let url = self.shared.guard.check(url).map_err(|refused| Error::Refused {
-            message: format!("the redirect {refused}"),
-            again: false,
-        })?;
+        let url = match self.shared.guard.check(url) {
+            Ok(url) => url,
+            Err(refused) => return Err(Error::Bucket(BucketError::barred(object, refused))),
+        };
         let request = self.shared.http.get(url);
         let mut request = request.header(header::RANGE, format!("bytes={from}-{}", to - 1));
         if let Some(version) = &version {
             request = request.header(header::IF_MATCH, &version.etag);
         }
-        let response =
-            request.send().await.map_err(|error| io::Error::other(error.without_url()))?;
+        let response = timeout(SILENCE, request.send()).await;
+        let response = match response.map_err(|_| None).and_then(|sent| sent.map_err(Some)) {
+            Ok(response) => response,
+            Err(error) => return Err(Error::Bucket(BucketError::silent(object, error))),
+        };
         if let Some(version) = version.filter(|version| is_another(&response, version)) {
             let path = version.path;
             let message =
                 format!("the file {path:?} has changed since the run started; run the job again");
             return Err(Error::Refused { message, again: false });
         }
-        let whole = response.status() == StatusCode::OK && from == 0;
-        if response.status() != StatusCode::PARTIAL_CONTENT && !whole {
-            return Err(Error::Refused {
-                message: format!("the bucket answered {}", response.status()),
-                // A link that has ended (403) is replaced when the server is asked again.
-                again: !matches!(
-                    response.status(),
-                    StatusCode::NOT_FOUND
-                        | StatusCode::OK
-                        | StatusCode::PRECONDITION_FAILED
-                        | StatusCode::RANGE_NOT_SATISFIABLE
-                ),
-            });
+        if !bucket::gives(response.status(), response.headers(), from, to) {
+            return Err(Error::Bucket(BucketError::refused(object, response).await));
         }
         let bytes = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
         Ok(Box::pin(Exact::new(StreamReader::new(Box::pin(bytes)), to - from, SILENCE)))
@@ -285,6 +280,7 @@ fn was_dropped(error: &io::Error) -> bool {
 fn unexpected(reply: BlobReply) -> Error {
     match reply {
         BlobReply::Refused { message, again } => Error::Refused { message, again },
+        BlobReply::Outdated => Error::Outdated,
         BlobReply::Listing { .. } => Error::Protocol("an unexpected listing".to_owned()),
         BlobReply::Bytes { .. } => Error::Protocol("unexpected bytes".to_owned()),
         BlobReply::Redirect { .. } => Error::Protocol("an unexpected redirect".to_owned()),

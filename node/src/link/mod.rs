@@ -3,6 +3,7 @@
 
 mod address;
 mod blob;
+mod bucket;
 mod exact;
 mod frame;
 mod key;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guard::Guard;
 pub use blob::Fetched;
+pub use bucket::BucketError;
 
 /// How long a call waits for a connection.
 const CONNECTION_WAIT: Duration = Duration::from_secs(60);
@@ -46,6 +48,10 @@ pub enum Error {
     Disconnected,
     #[error("the server refused: {message}")]
     Refused { message: String, again: bool },
+    #[error("the task was given to another node, or its job has ended")]
+    Outdated,
+    #[error(transparent)]
+    Bucket(BucketError),
     #[error("the server does not speak as expected: {0}")]
     Protocol(String),
     #[error("reading or writing failed")]
@@ -58,11 +64,12 @@ pub enum Error {
 
 impl Error {
     /// Whether the same call may succeed later.
-    pub const fn again(&self) -> bool {
+    pub fn again(&self) -> bool {
         match self {
             Self::Disconnected | Self::Io(_) => true,
             Self::Refused { again, .. } => *again,
-            Self::Protocol(_) | Self::Key { .. } | Self::Address { .. } => false,
+            Self::Bucket(error) => error.again(),
+            Self::Outdated | Self::Protocol(_) | Self::Key { .. } | Self::Address { .. } => false,
         }
     }
 }

@@ -21,7 +21,7 @@ impl Pull<'_> {
         loop {
             tries += 1;
             match self.try_layer(blob, to).await {
-                Err(error) if error.may_pass() && tries < TRIES_MAX => sleep(PAUSE).await,
+                Err(error) if error.may_pass() && tries < TRIES_MAX => sleep(PAUSE * tries).await,
                 done => return done,
             }
         }

@@ -27,6 +27,7 @@ use pace::Pace;
 
 /// How often a request is made that fails in a way which may pass.
 const TRIES_MAX: u32 = 3;
+/// After the first try; the next pause is longer.
 const PAUSE: Duration = Duration::from_secs(2);
 /// From a request to the head of its answer.
 const HEAD_WAIT: Duration = Duration::from_secs(15);
@@ -162,7 +163,7 @@ impl Pull<'_> {
             match self.try_small(path, accept).await {
                 Ok(bytes) if Digest::of(&bytes) == digest => return Ok(bytes),
                 Ok(_) => return Err(self.odd("gives other bytes than their digest says")),
-                Err(error) if error.may_pass() && tries < TRIES_MAX => sleep(PAUSE).await,
+                Err(error) if error.may_pass() && tries < TRIES_MAX => sleep(PAUSE * tries).await,
                 Err(error) => return Err(error),
             }
         }

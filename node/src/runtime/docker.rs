@@ -5,8 +5,10 @@
 //! memory, processes, open files, results and temporary files.
 
 mod blame;
+mod cgroup;
 mod checks;
 mod confinement;
+mod finish;
 mod fitness;
 mod host;
 mod images;
@@ -18,12 +20,13 @@ mod watch;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker as Client;
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error as EngineError;
-use bollard::models::{ContainerCreateBody, HealthConfig, SystemInfo};
+use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, SystemInfo};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
@@ -39,10 +42,11 @@ use crate::logs::LogBook;
 use crate::runtime::{Ended, Ending, Error, Launch, Said};
 use crate::users::Users;
 use blame::Stuck;
+use cgroup::{Cgroups, Group};
 use confinement::Confinement;
 use images::Ready;
 pub use images::{Images, Ready as Image};
-use meter::Meter;
+use meter::{Baseline, Meter};
 use output::{Pace, Signals, pump};
 use shelf::Shelf;
 use watch::watch;
@@ -50,6 +54,8 @@ use watch::watch;
 const LABEL: &str = "fanfold.node";
 /// How long a killed container and its last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How often a container that is being started is looked at.
+const LOOK: Duration = Duration::from_millis(2);
 /// Linux's own limits: 32 pages for one variable, a quarter of the stack for all.
 const VARIABLE_BYTES_MAX: usize = (128 << 10) - 1;
 const VARIABLES_BYTES_MAX: usize = 1 << 20;
@@ -62,6 +68,7 @@ pub struct Docker {
     label: String,
     users: Users,
     confinement: Confinement,
+    cgroups: Cgroups,
     images: Images,
     shelf: Shelf,
 }
@@ -70,6 +77,13 @@ pub struct Docker {
 #[derive(Debug)]
 pub struct Made {
     id: String,
+    group: Option<Arc<Group>>,
+}
+
+/// A container that has been started.
+struct Begun {
+    output: AttachContainerResults,
+    baseline: Baseline,
 }
 
 impl Docker {
@@ -82,7 +96,9 @@ impl Docker {
         let (client, info) = reach().await?;
         let confinement = Confinement::of(&info).map_err(NotConnected::Unconfined)?;
         let users = if confinement.maps_users { Users::Mapped } else { users };
-        Ok(Self { client, label, users, confinement, images, shelf: Shelf::default() })
+        let cgroups = Cgroups::of(&info, &label);
+        let shelf = Shelf::default();
+        Ok(Self { client, label, users, confinement, cgroups, images, shelf })
     }
 
     /// Makes a folder that containers of this workspace can write to, in one that is private.
@@ -116,8 +132,9 @@ impl Docker {
             .map_err(engine("list its containers"))?;
         for container in &left {
             let id = container.id.clone().unwrap_or_default();
-            self.remove(&Made { id }).await;
+            self.remove(&Made { id, group: None }).await;
         }
+        self.cgroups.sweep();
         Ok(left.len())
     }
 
@@ -129,8 +146,19 @@ impl Docker {
         };
         check_variables(launch)?;
         match self.create(launch, image, command).await {
-            Ok(id) => Ok(Made { id }),
-            Err(error) => Err(self.blamed(launch, Stuck::NotMade, error).await),
+            Ok(made) => Ok(made),
+            Err(error) => Err(self.not_made(launch, image, error).await),
+        }
+    }
+
+    /// The error of a container that cannot be made of an image. One that has been removed from
+    /// the engine is nobody's but the node's affair.
+    async fn not_made(&self, launch: &Launch, image: &Ready, error: Error) -> Error {
+        match self.client.inspect_image(&image.id).await {
+            Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => {
+                Error::Removed("the image")
+            }
+            Ok(_) | Err(_) => self.blamed(launch, Stuck::NotMade, error).await,
         }
     }
 
@@ -148,24 +176,27 @@ impl Docker {
         let mut commands = launch.commands.iter();
         let mut command = commands.next();
         loop {
-            let error = match self.begin(&made.id).await {
-                Ok(output) => {
+            let error = match self.begin(made).await {
+                Ok(begun) => {
                     started();
-                    return self.attend(&made.id, launch, output, logs, stop).await;
+                    return self.attend(made, launch, begun, logs, stop).await;
                 }
                 Err(error) => error,
+            };
+            let Some(state) = self.state(&made.id).await? else {
+                return Err(Error::Removed("the container"));
             };
             let Some(next) = commands.next() else {
                 let program =
                     command.and_then(|command| command.first()).map_or("", String::as_str);
-                let stuck = Stuck::at_start(self.code(&made.id).await, program);
+                let stuck = Stuck::at_start(state.exit_code, program);
                 return Err(self.blamed(launch, stuck, error).await);
             };
             command = Some(next);
             self.remove(made).await;
-            made.id = match self.create(launch, image, next).await {
-                Ok(id) => id,
-                Err(error) => return Err(self.blamed(launch, Stuck::NotMade, error).await),
+            *made = match self.create(launch, image, next).await {
+                Ok(made) => made,
+                Err(error) => return Err(self.not_made(launch, image, error).await),
             };
         }
     }
@@ -175,7 +206,12 @@ impl Docker {
         launch: &Launch,
         image: &Ready,
         command: &[String],
-    ) -> Result<String, Error> {
+    ) -> Result<Made, Error> {
+        let group = self.cgroups.group().map(Arc::new);
+        let host = HostConfig {
+            cgroup_parent: group.as_ref().map(|group| group.parent()),
+            ..host::config(launch, image)
+        };
         let body = ContainerCreateBody {
             image: Some(image.id.clone()),
             entrypoint: Some(command.to_vec()),
@@ -197,17 +233,18 @@ impl Docker {
                 test: Some(vec!["NONE".into()]),
                 ..HealthConfig::default()
             }),
-            host_config: Some(self.confinement.applied(host::config(launch, image))),
+            host_config: Some(self.confinement.applied(host)),
             ..ContainerCreateBody::default()
         };
         let name = format!("fanfold-{}", uuid::Uuid::new_v4().simple());
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let created = self.client.create_container(Some(options), body).await;
-        Ok(created.map_err(engine("create a container"))?.id)
+        Ok(Made { id: created.map_err(engine("create a container"))?.id, group })
     }
 
     /// Starts a container with its output attached, so that not a line is missed.
-    async fn begin(&self, id: &str) -> Result<AttachContainerResults, Error> {
+    async fn begin(&self, made: &Made) -> Result<Begun, Error> {
+        let id = &made.id;
         let options =
             AttachContainerOptionsBuilder::new().stdout(true).stderr(true).stream(true).build();
         let output = self
@@ -215,16 +252,29 @@ impl Docker {
             .attach_container(id, Some(options))
             .await
             .map_err(engine("attach to a container"))?;
-        self.client.start_container(id, None).await.map_err(engine("start a container"))?;
-        Ok(output)
+        let mut baseline = Baseline::default();
+        let starting = self.client.start_container(id, None);
+        tokio::pin!(starting);
+        loop {
+            tokio::select! {
+                biased;
+                started = &mut starting => {
+                    started.map_err(engine("start a container"))?;
+                    return Ok(Begun { output, baseline });
+                }
+                () = sleep(LOOK), if made.group.is_some() && baseline.began.is_none() => {
+                    made.group.iter().for_each(|group| baseline.look(group));
+                }
+            }
+        }
     }
 
     /// Stays with a running container until it has ended.
     async fn attend(
         &self,
-        id: &str,
+        Made { id, group }: &Made,
         launch: &Launch,
-        output: AttachContainerResults,
+        Begun { output, baseline }: Begun,
         logs: &LogBook,
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
@@ -239,7 +289,7 @@ impl Docker {
             signals.clone(),
         );
         let pump = tokio::spawn(pump);
-        let meter = Meter::start(self.client.clone(), id.to_owned());
+        let meter = Meter::start(self.client.clone(), id.clone(), group.clone(), baseline);
         let exit = self.exit(id);
         tokio::pin!(exit);
         let cut_short = tokio::select! {
@@ -249,21 +299,24 @@ impl Docker {
             () = signals.flooded.cancelled() => Ok(Ending::TooMuchOutput),
             ending = watch(&self.client, id, launch) => Ok(ending),
         };
-        let wall = start.elapsed();
+        let attended = start.elapsed();
         signals.ended.cancel();
-        let ending = match cut_short {
-            Err(code) => self.judge(id, code?).await,
+        let (ending, state) = match cut_short {
+            Err(code) => self.judge(id, code?, launch, group.as_deref()).await?,
             Ok(ending) => {
                 // What fills the disk is stopped first: a sample takes a while.
                 if !ending.is_by_disk() {
                     meter.sample().await;
                 }
+                let was_paused = ending == Ending::Timeout && self.is_paused(id).await;
+                let ending = if was_paused { finish::PAUSED } else { ending };
                 self.kill(id).await;
                 // It has ended by itself, or ends now; if not even that, removing it is next.
                 let _ = timeout(LAST_WORDS, exit).await;
-                ending
+                (ending, self.state(id).await.ok().flatten())
             }
         };
+        let wall = finish::wall(state.as_ref(), &baseline, attended);
         if timeout(LAST_WORDS, pump).await.is_err() {
             tracing::warn!(lease = %launch.lease, "the container's output did not end");
         }
@@ -279,24 +332,6 @@ impl Docker {
             Some(Err(error)) => Err(engine("wait for a container")(error)),
             None => Err(failed("wait for a container", "it hung up")),
         }
-    }
-
-    /// What an exit code means: the kernel's kill for lack of memory has no code of its own.
-    async fn judge(&self, id: &str, code: i64) -> Ending {
-        if code == 0 {
-            return Ending::Exited(0);
-        }
-        let state = self.client.inspect_container(id, None).await.ok().and_then(|c| c.state);
-        match state.and_then(|state| state.oom_killed) {
-            Some(true) => Ending::OutOfMemory,
-            _ => Ending::Exited(code),
-        }
-    }
-
-    /// The exit code of a container that did not start.
-    async fn code(&self, id: &str) -> Option<i64> {
-        let container = self.client.inspect_container(id, None).await.ok()?;
-        container.state?.exit_code
     }
 
     async fn kill(&self, id: &str) {

@@ -77,6 +77,10 @@ pub struct Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Exited(i64),
+    /// It was ended from outside, or by itself as if it were: its code tells no more.
+    Killed(i64),
+    /// Something on this machine has taken it away.
+    Lost(&'static str),
     Timeout,
     OutOfMemory,
     /// It wrote to its output faster than any log can take, for too long.
@@ -114,6 +118,8 @@ pub enum Error {
     /// owner alone.
     #[error("the container engine cannot {doing}")]
     Engine { doing: &'static str, source: Said },
+    #[error("{0} was removed from the container engine before it could run")]
+    Removed(&'static str),
     #[error("the image cannot be fetched")]
     Fetch(#[from] crate::transfer::Error),
     #[error("the node's disk")]

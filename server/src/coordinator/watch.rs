@@ -121,7 +121,7 @@ impl Watch {
 
     pub fn progress(&self, run: RunId) -> Option<Progress> {
         let known = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&run).copied()
+        known.get(&run).cloned()
     }
 
     /// Tells what has been stored.

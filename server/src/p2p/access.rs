@@ -63,7 +63,8 @@ pub async fn cache_file<P: Port>(
     Ok(match port.open_cached(&key, &version, from).await? {
         OpenedCached::Link { url, size: to, etag } => {
             let version = Some(Version { path, etag });
-            Found::Said(BlobReply::Redirect { url, from, to, digest: None, version })
+            let (digest, object) = (None, None);
+            Found::Said(BlobReply::Redirect { url, from, to, digest, version, object })
         }
         OpenedCached::Bytes { size, bytes } => {
             Found::Here { bytes: size - from, digest: None, stream: bytes }

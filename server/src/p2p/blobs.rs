@@ -123,7 +123,7 @@ impl<P: Port> Blobs<P> {
         let node: Option<NodeId> = self.peers.find(peer).await?;
         let node = node.ok_or_else(unknown)?;
         let live = self.port.lease(node, lease);
-        live.ok_or_else(|| Refusal::never("this node does not hold the lease"))
+        live.ok_or(Refusal::Outdated)
     }
 
     async fn input(

@@ -17,6 +17,9 @@ use crate::coordinator::leases::{LiveInputs, LiveLease};
 use crate::data::key::BlobKey;
 use crate::data::{ByteStream, Direct};
 
+/// The most bytes of an object's name in a message.
+const SHOWN_BYTES_MAX: usize = 1024;
+
 /// Bytes for a node.
 pub enum Found {
     /// The reply says it all: as a rule where the node reads them itself.
@@ -91,7 +94,9 @@ pub async fn result<P: Port>(
     let object = Object { name: String::new(), size, place, version: None };
     if let Some(Direct { url, version }) = port.direct(&live.spec, &object).await? {
         let (digest, to) = (Some(digest), size);
-        return Ok(Found::Said(BlobReply::Redirect { url, from, to, digest, version }));
+        let object = None;
+        let redirect = BlobReply::Redirect { url, from, to, digest, version, object };
+        return Ok(Found::Said(redirect));
     }
     let stream = port.get(&key, from..size).await?;
     Ok(Found::Here { bytes: size - from, digest: Some(digest), stream })
@@ -119,7 +124,10 @@ pub async fn source<P: Port>(
         return Ok(nothing(None));
     }
     if let Some(Direct { url, version }) = port.direct(&live.spec, &object).await? {
-        let redirect = BlobReply::Redirect { url, from: begin, to: end, digest: None, version };
+        let is_customers = matches!(object.place, Place::Source { .. });
+        let name = is_customers.then(|| text::tidy(object.shown(), SHOWN_BYTES_MAX));
+        let redirect =
+            BlobReply::Redirect { url, from: begin, to: end, digest: None, version, object: name };
         return Ok(Found::Said(redirect));
     }
     let stream = port.read(&live.spec, &object, begin..end).await?;

@@ -6,27 +6,34 @@ use crate::data;
 use crate::store;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    message: String,
-    again: bool,
+pub enum Refusal {
+    #[error("{0}")]
+    Never(String),
+    #[error("{0}")]
+    Later(String),
+    #[error("this node does not hold the lease")]
+    Outdated,
 }
 
 impl Refusal {
     /// Asking again gives the same answer.
     pub fn never(message: impl Into<String>) -> Self {
-        Self { message: message.into(), again: false }
+        Self::Never(message.into())
     }
 
     /// Asking again may give a better answer.
     pub fn later(message: impl Into<String>) -> Self {
-        Self { message: message.into(), again: true }
+        Self::Later(message.into())
     }
 }
 
 impl From<Refusal> for BlobReply {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused { message: refusal.message, again: refusal.again }
+        match refusal {
+            Refusal::Never(message) => Self::Refused { message, again: false },
+            Refusal::Later(message) => Self::Refused { message, again: true },
+            Refusal::Outdated => Self::Outdated,
+        }
     }
 }
 

@@ -218,13 +218,15 @@ fn an_image_that_one_node_cannot_pull_is_tried_on_others_and_not_for_ever() {
     (0..4).for_each(|n| hear(&mut market, n, holds(&[]), 0));
     let mut tried = Vec::new();
     for attempt in 1..=3 {
-        let held = lease(0, attempt);
+        let (held, secs) = (lease(0, attempt), i64::from(attempt) * 60);
+        (0..4).for_each(|n| market.sync(node(n), OPERATOR, holds(&[]), at(secs)));
+        market.dispatch(at(secs));
         let holder = (0..4).find(|n| leased(&market, *n) == [held]).unwrap();
         assert!(!tried.contains(&holder), "{tried:?}");
         tried.push(holder);
         let message = "the registry r.example cannot be reached".to_owned();
         let outcome = Outcome::Failed { failure: Failure::Registry, message };
-        hear(&mut market, holder, ends(held, outcome, Usage::default()), 1);
+        hear(&mut market, holder, ends(held, outcome, Usage::default()), secs);
     }
 
     let changes = market.drain();

@@ -1,6 +1,7 @@
 //! What scenarios of a few lines are built from.
 
 mod bills;
+mod blame;
 mod checks;
 mod disk;
 mod gpus;

@@ -60,6 +60,8 @@ fn a_task_that_has_failed_everywhere_is_tried_again_anyway() {
     hear(&mut market, 1, holds(&[]), 0);
     hear(&mut market, 0, fails(lease(0, 1)), 1);
     hear(&mut market, 1, fails(lease(0, 2)), 2);
+    assert_eq!(leased(&market, 0), [], "not at once");
+    hear(&mut market, 0, holds(&[]), 3);
 
     assert_eq!(market.run(RUN).unwrap().active[&0].tries.attempt, 3);
 }
@@ -69,13 +71,16 @@ fn a_task_that_nodes_lose_too_often_ends_the_run() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     for incarnation in 2..=u64::from(Policy::default().losses_max) {
-        let mut anew = holds(&[]);
-        anew.sync.incarnation = incarnation;
-        hear(&mut market, 0, anew, 0);
-        assert!(market.run(RUN).is_some());
+        let secs = i64::try_from(incarnation).unwrap() * 100;
+        for secs in [secs, secs + 70] {
+            let mut anew = holds(&[]);
+            anew.sync.incarnation = incarnation;
+            hear(&mut market, 0, anew, secs);
+        }
+        assert_eq!(leased(&market, 0).len(), 1);
     }
 
-    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 0, holds(&[]), 1000);
 
     assert!(market.run(RUN).is_none());
 }

@@ -107,6 +107,13 @@ impl Docker {
                 tracing::info!(%lease, error, "an image cannot be used: a probe runs");
                 Error::Unusable(stuck.to_string())
             }
+            Err(_) if self.cgroups.give_up() && self.probe_like(launch).await.is_ok() => {
+                tracing::warn!(
+                    "the engine runs no container in a control group that the node has \
+                                made for it: what tasks use is sampled from now on"
+                );
+                error
+            }
             Err(probed) => {
                 let probed = &probed as &dyn std::error::Error;
                 tracing::warn!(%lease, probed, "no container runs, not even a probe");
@@ -120,14 +127,14 @@ impl Docker {
         let launch = Launch { env: Vec::new(), ..launch.clone() };
         let image = self.probe_image().await?;
         let command = [super::images::PROBE_PROGRAM.to_owned()];
-        let made = Made { id: self.create(&launch, &image, &command).await? };
+        let made = self.create(&launch, &image, &command).await?;
         let ran = timeout(PROBE_WAIT, self.run_probe(&made)).await;
         self.remove(&made).await;
         ran.unwrap_or_else(|_| Err(failed(DOING, "it did not end")))
     }
 
     async fn run_probe(&self, made: &Made) -> Result<(), Error> {
-        let _output = self.begin(&made.id).await?;
+        let _begun = self.begin(made).await?;
         match self.exit(&made.id).await? {
             guest::PROBE_CODE => Ok(()),
             code => Err(failed(DOING, format!("it ended with code {code}"))),

@@ -1,97 +1,178 @@
-//! What a container uses, sampled while it runs: the engine forgets it at the container's end.
+//! What a container used: by the kernel's counters of its control group where the node has one for
+//! it, else by samples of the engine's, which forgets all at the container's end.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bollard::Docker as Client;
 use bollard::models::ContainerStatsResponse;
 use bollard::query_parameters::StatsOptionsBuilder;
-use common::resources::{Resources, Usage};
+use chrono::{DateTime, Utc};
+use common::resources::{Metering, Resources, Usage};
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-/// The first sample comes soon, the others at this distance.
+use super::cgroup::Group;
+
+/// The engine's first sample comes soon, the others at this distance.
 const FIRST: Duration = Duration::from_millis(250);
 const PERIOD: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The memory in a group costs little to read: first at this distance, then at larger ones.
+const GROUP_FIRST: Duration = Duration::from_millis(20);
+const GROUP_PERIOD: Duration = Duration::from_millis(500);
+/// What the runtimes' own programs are called, which set a container up from within.
+const RUNTIMES: [&str; 2] = ["runc", "crun"];
 
-/// Samples one container until it is dropped.
+/// What a container's group had used when the runtime gave way to the container's own program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Baseline {
+    cpu_ns: u64,
+    /// When the program was first seen.
+    pub began: Option<DateTime<Utc>>,
+}
+
+impl Baseline {
+    #[cfg(test)]
+    pub const fn seen_at(began: Option<DateTime<Utc>>) -> Self {
+        Self { cpu_ns: 0, began }
+    }
+
+    /// Looks at a container that is being started.
+    pub fn look(&mut self, group: &Group) {
+        let Some(program) = group.program().filter(|_| self.began.is_none()) else { return };
+        let program = program.to_string_lossy();
+        if RUNTIMES.iter().any(|runtime| program.contains(runtime)) {
+            self.cpu_ns = group.cpu_ns().unwrap_or(0);
+        } else {
+            self.began = Some(SystemTime::now().into());
+        }
+    }
+}
+
+/// Meters one container until it is dropped.
 pub struct Meter {
     client: Client,
     id: String,
+    group: Option<Arc<Group>>,
+    baseline: Baseline,
     start: Instant,
     seen: Arc<Mutex<Seen>>,
     _sampling: AbortOnDropHandle<()>,
 }
 
+/// What samples have shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Seen {
     /// CPU time at the last sample, and when that was.
     cpu_ms: u64,
     at_ms: u64,
-    /// Memory × time up to the last sample.
+    /// Memory × time up to the last sample, and the memory then.
     memory_mib_ms: u64,
+    memory_mib: u64,
     memory_peak_bytes: u64,
     /// Received and sent, up to the last sample.
     network_bytes: u64,
 }
 
+/// What a group's counters say at the end.
+#[derive(Debug, Clone, Copy)]
+struct Counters {
+    cpu_ns: u64,
+    memory_peak_bytes: Option<u64>,
+}
+
 impl Meter {
-    pub fn start(client: Client, id: String) -> Self {
+    pub fn start(
+        client: Client,
+        id: String,
+        group: Option<Arc<Group>>,
+        baseline: Baseline,
+    ) -> Self {
         let (start, seen) = (Instant::now(), Arc::new(Mutex::default()));
         let sampling = tokio::spawn({
-            let (client, id, seen) = (client.clone(), id.clone(), Arc::clone(&seen));
+            let (client, id, group) = (client.clone(), id.clone(), group.clone());
+            let seen = Arc::clone(&seen);
             async move {
-                sleep(FIRST).await;
-                loop {
-                    sample(&client, &id, start, &seen).await;
-                    sleep(PERIOD).await;
+                match group {
+                    Some(group) => watch_group(&group, start, &seen).await,
+                    None => watch_engine(&client, &id, start, &seen).await,
                 }
             }
         });
-        Self { client, id, start, seen, _sampling: AbortOnDropHandle::new(sampling) }
+        let sampling = AbortOnDropHandle::new(sampling);
+        Self { client, id, group, baseline, start, seen, _sampling: sampling }
     }
 
-    /// Takes one more sample now.
+    /// Takes one more sample now, where a container that is about to be ended needs one.
     pub async fn sample(&self) {
-        sample(&self.client, &self.id, self.start, &self.seen).await;
+        if self.group.is_none() {
+            sample(&self.client, &self.id, self.start, &self.seen).await;
+        }
     }
 
-    /// What the container used in `wall`. The time after the last sample counts as the time
-    /// before it; a container too short for any sample counts with all it could have used.
+    /// What the container used in `wall`, once it has ended.
     pub fn usage(&self, needs: Resources, wall: Duration) -> Usage {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.usage(needs, millis(wall))
+        seen.usage(self.counters(), needs, millis(wall))
+    }
+
+    /// Nothing runs without any CPU time: a group that has counted none is not the container's.
+    fn counters(&self) -> Option<Counters> {
+        let group = self.group.as_ref()?;
+        let cpu_ns = group.cpu_ns().filter(|ns| *ns > 0)?.saturating_sub(self.baseline.cpu_ns);
+        let memory_peak_bytes = group.memory().and_then(|memory| memory.peak_bytes);
+        Some(Counters { cpu_ns, memory_peak_bytes })
     }
 }
 
 impl Seen {
-    fn usage(self, needs: Resources, wall_ms: u64) -> Usage {
-        let full = Usage::full(needs, wall_ms);
-        if self.at_ms == 0 {
-            return full;
-        }
-        let stretch = |amount: u64| {
-            let whole = u128::from(amount) * u128::from(wall_ms) / u128::from(self.at_ms);
-            u64::try_from(whole).unwrap_or(u64::MAX)
+    fn usage(self, counters: Option<Counters>, needs: Resources, wall_ms: u64) -> Usage {
+        let usage = match counters {
+            Some(counters) => self.counted(counters, wall_ms),
+            None if self.at_ms > 0 => self.sampled(wall_ms),
+            None => return Usage::floor(needs, wall_ms),
         };
+        usage.at_most(Usage::full(needs, wall_ms))
+    }
+
+    /// By counters. Memory stays what it was at the last sample; before there is any, it counts as
+    /// the most that it was.
+    fn counted(self, counters: Counters, wall_ms: u64) -> Usage {
+        let peak = counters.memory_peak_bytes.unwrap_or(0).max(self.memory_peak_bytes);
+        let (until, since) = (self.at_ms.min(wall_ms), wall_ms.saturating_sub(self.at_ms));
+        let last_mib = if self.at_ms == 0 { mib(peak) } else { self.memory_mib };
         Usage {
-            cpu_ms: stretch(self.cpu_ms),
-            memory_mib_ms: stretch(self.memory_mib_ms),
+            cpu_ms: counters.cpu_ns.div_ceil(1_000_000),
+            memory_mib_ms: part(self.memory_mib_ms, until, self.at_ms)
+                .saturating_add(last_mib.saturating_mul(since)),
+            wall_ms,
+            memory_peak_bytes: peak,
+            metering: Metering::Counters,
+            ..Usage::default()
+        }
+    }
+
+    /// By samples alone: the time after the last one counts as the time before it.
+    fn sampled(self, wall_ms: u64) -> Usage {
+        Usage {
+            cpu_ms: part(self.cpu_ms, wall_ms, self.at_ms),
+            memory_mib_ms: part(self.memory_mib_ms, wall_ms, self.at_ms),
             wall_ms,
             memory_peak_bytes: self.memory_peak_bytes,
             network_bytes: self.network_bytes,
+            metering: Metering::Samples,
             ..Usage::default()
         }
-        .at_most(full)
     }
 
     /// Adds a sample: until it, memory was what it is now.
     fn add(&mut self, at_ms: u64, Figures { cpu_ms, memory_bytes, network_bytes }: Figures) {
         let passed = at_ms.saturating_sub(self.at_ms);
-        let mib = memory_bytes.div_ceil(1 << 20);
-        self.memory_mib_ms = self.memory_mib_ms.saturating_add(mib.saturating_mul(passed));
+        self.memory_mib = mib(memory_bytes);
+        let added = self.memory_mib.saturating_mul(passed);
+        self.memory_mib_ms = self.memory_mib_ms.saturating_add(added);
         self.cpu_ms = self.cpu_ms.max(cpu_ms);
         self.memory_peak_bytes = self.memory_peak_bytes.max(memory_bytes);
         self.network_bytes = self.network_bytes.max(network_bytes);
@@ -99,11 +180,37 @@ impl Seen {
     }
 }
 
+async fn watch_engine(client: &Client, id: &str, start: Instant, seen: &Mutex<Seen>) {
+    sleep(FIRST).await;
+    loop {
+        sample(client, id, start, seen).await;
+        sleep(PERIOD).await;
+    }
+}
+
+async fn watch_group(group: &Group, start: Instant, seen: &Mutex<Seen>) {
+    let mut pause = GROUP_FIRST;
+    loop {
+        sleep(pause).await;
+        pause = (pause * 2).min(GROUP_PERIOD);
+        // A group without anything in it is one whose container has ended.
+        if let Some(memory) = group.memory().filter(|memory| memory.bytes > 0) {
+            let figures = Figures { cpu_ms: 0, memory_bytes: memory.bytes, network_bytes: 0 };
+            add(seen, start, figures);
+        }
+    }
+}
+
 async fn sample(client: &Client, id: &str, start: Instant, seen: &Mutex<Seen>) {
     let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
     let mut stats = client.stats(id, Some(options));
     let Ok(Some(Ok(stats))) = timeout(PATIENCE, stats.next()).await else { return };
-    let Some(figures) = figures(&stats) else { return };
+    if let Some(figures) = figures(&stats) {
+        add(seen, start, figures);
+    }
+}
+
+fn add(seen: &Mutex<Seen>, start: Instant, figures: Figures) {
     let at_ms = millis(start.elapsed());
     seen.lock().unwrap_or_else(PoisonError::into_inner).add(at_ms, figures);
 }
@@ -137,6 +244,16 @@ fn figures(stats: &ContainerStatsResponse) -> Option<Figures> {
     })
 }
 
+/// An amount that came up in `of`, for `time`.
+fn part(amount: u64, time: u64, of: u64) -> u64 {
+    let whole = u128::from(amount) * u128::from(time) / u128::from(of.max(1));
+    u64::try_from(whole).unwrap_or(u64::MAX)
+}
+
+const fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -151,13 +268,17 @@ mod tests {
         Figures { cpu_ms, memory_bytes, network_bytes: 7 }
     }
 
+    fn counters(cpu_ns: u64, peak: u64) -> Option<Counters> {
+        Some(Counters { cpu_ns, memory_peak_bytes: Some(peak) })
+    }
+
     #[test]
     fn samples_are_stretched_to_the_whole_time() {
         let mut seen = Seen::default();
         seen.add(1000, sampled(500, 30 << 20));
         seen.add(2000, sampled(1500, 10 << 20));
 
-        let usage = seen.usage(NEEDS, 3000);
+        let usage = seen.usage(None, NEEDS, 3000);
 
         let expected = Usage {
             cpu_ms: 2250,
@@ -165,14 +286,45 @@ mod tests {
             wall_ms: 3000,
             memory_peak_bytes: 30 << 20,
             network_bytes: 7,
+            metering: Metering::Samples,
             ..Usage::default()
         };
         assert_eq!(usage, expected);
     }
 
     #[test]
-    fn without_a_sample_the_most_counts() {
-        assert_eq!(Seen::default().usage(NEEDS, 100), Usage::full(NEEDS, 100));
+    fn counters_meter_work_that_no_sample_has_seen() {
+        let usage = Seen::default().usage(counters(3_200_000, 5 << 20), NEEDS, 10);
+
+        let expected = Usage {
+            cpu_ms: 4,
+            memory_mib_ms: 50,
+            wall_ms: 10,
+            memory_peak_bytes: 5 << 20,
+            metering: Metering::Counters,
+            ..Usage::default()
+        };
+        assert_eq!(usage, expected);
+    }
+
+    #[test]
+    fn counters_tell_the_cpu_time_and_samples_how_long_memory_was_used() {
+        let mut seen = Seen::default();
+        seen.add(1000, sampled(0, 10 << 20));
+        seen.add(2000, sampled(0, 30 << 20));
+
+        let usage = seen.usage(counters(700_000_000, 90 << 20), NEEDS, 2500);
+
+        assert_eq!((usage.cpu_ms, usage.memory_mib_ms), (700, 10_000 + 30_000 + 15_000));
+        assert_eq!(usage.memory_peak_bytes, 90 << 20);
+    }
+
+    #[test]
+    fn without_any_measure_a_lower_bound_counts_and_the_usage_says_so() {
+        let usage = Seen::default().usage(None, Resources::new(16_000, 32 << 10), 100);
+
+        assert_eq!(usage.metering, Metering::Floor);
+        assert_eq!((usage.cpu_ms, usage.memory_mib_ms, usage.wall_ms), (100, 6400, 100));
     }
 
     #[test]
@@ -180,9 +332,11 @@ mod tests {
         let mut seen = Seen::default();
         seen.add(100, sampled(100_000, 1 << 40));
 
-        let usage = seen.usage(NEEDS, 100);
-
         let full = Usage::full(NEEDS, 100);
-        assert_eq!((usage.cpu_ms, usage.memory_mib_ms), (full.cpu_ms, full.memory_mib_ms));
+        for counters in [None, counters(u64::MAX, u64::MAX)] {
+            let usage = seen.usage(counters, NEEDS, 100);
+
+            assert_eq!((usage.cpu_ms, usage.memory_mib_ms), (full.cpu_ms, full.memory_mib_ms));
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bollard::query_parameters::RemoveImageOptions;
 use common::digest::Digest;
 use common::protocol::{Inputs, Work};
-use common::resources::{Resources, Usage};
+use common::resources::{Metering, Resources, Usage};
 use common::spec::Image as From;
 use common::task::{Lease, Stage};
 
@@ -185,7 +185,98 @@ async fn exit_codes_come_through() {
     let Some(bench) = Bench::new().await else { return };
 
     assert_eq!(bench.script("exit 41").await.0, Ending::Exited(41));
-    assert_eq!(bench.script("exit 137").await.0, Ending::Exited(137));
+    assert_eq!(bench.script("exit 139").await.0, Ending::Exited(139));
+    // Nobody can tell this from a kill.
+    assert_eq!(bench.script("exit 137").await.0, Ending::Killed(137));
+}
+
+/// Runs a container until its first line, then does something to it from outside.
+async fn interfered(timeout_secs: u64, command: &[&str]) -> Option<Result<Ended, Error>> {
+    let bench = Bench::new().await?;
+    let mut launch = bench.launch(lease(Stage::Process, 0), "b cat /etc/hostname; b sleep 600");
+    launch.timeout = Some(Duration::from_secs(timeout_secs));
+    let outside = async {
+        let id = loop {
+            match bench.text().lines().next() {
+                Some(id) => break id.to_owned(),
+                None => sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let docker = tokio::process::Command::new("docker").args(command).arg(&id).output().await;
+        assert!(docker.unwrap().status.success());
+    };
+
+    Some(tokio::join!(bench.run(&launch), outside).0)
+}
+
+#[tokio::test]
+async fn a_container_ended_from_outside_is_not_said_to_have_ended_by_itself() {
+    for (command, endings) in [
+        (&["kill"][..], &[Ending::Killed(137)][..]),
+        (&["stop", "-t", "0"], &[Ending::Killed(137)]),
+        // The engine may answer before or after it has forgotten the container.
+        (
+            &["rm", "-f"],
+            &[Ending::Killed(137), Ending::Lost("its container was removed from outside")],
+        ),
+    ] {
+        let Some(ended) = interfered(300, command).await else { return };
+        let ending = ended.unwrap().ending;
+
+        assert!(endings.contains(&ending), "{command:?}: {ending:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_is_paused_from_outside_until_its_timeout_is_the_nodes_affair() {
+    let Some(ended) = interfered(4, &["pause"]).await else { return };
+
+    assert_eq!(ended.unwrap().ending, Ending::Lost("its container was paused from outside"));
+}
+
+#[tokio::test]
+async fn what_is_removed_before_it_runs_is_the_nodes_affair() {
+    let Some(bench) = Bench::new().await else { return };
+    let launch = bench.launch(lease(Stage::Process, 0), "");
+    let image = bench.image(&From::Binary).await.unwrap();
+    let mut made = bench.docker().make(&launch, &image).await.unwrap();
+    bench.docker().remove(&made).await;
+
+    let (logs, stop) = (&bench.tools.logs, &bench.stop);
+    let ran = bench.docker().run(&mut made, &launch, &image, logs, || {}, stop).await;
+
+    assert!(matches!(ran, Err(Error::Removed("the container"))), "{ran:?}");
+    let gone = Image { id: format!("sha256:{}", Digest::of(b"gone")), ..image };
+    let result = bench.docker().make(&launch, &gone).await;
+    assert!(matches!(result, Err(Error::Removed("the image"))), "{result:?}");
+}
+
+#[tokio::test]
+async fn work_of_any_length_is_metered_by_counters() {
+    let Some(bench) = Bench::new().await else { return };
+    if bench.docker().cgroups.group().is_none() {
+        println!("skipped: this node can make no control groups");
+        return;
+    }
+    let burn = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+    for (script, busy) in [("", false), (burn, true), ("b sleep 1", false)] {
+        let launch = bench.launch(lease(Stage::Process, 0), script);
+        let start = Instant::now();
+
+        let Ended { ending, usage } = bench.run(&launch).await.unwrap();
+
+        assert_eq!((ending, usage.metering), (Ending::Exited(0), Metering::Counters), "{usage:?}");
+        assert!(usage.wall_ms > 0 && u128::from(usage.wall_ms) < start.elapsed().as_millis());
+        assert!(usage.memory_peak_bytes > 0 && usage.memory_peak_bytes <= 64 << 20, "{usage:?}");
+        let full = Usage::full(launch.needs, usage.wall_ms);
+        assert!(usage.cpu_ms <= full.cpu_ms, "{usage:?}");
+        assert!(usage.memory_mib_ms < full.memory_mib_ms, "{usage:?}");
+        if script.contains("sleep") {
+            assert!(usage.wall_ms >= 1000 && usage.cpu_ms < 500, "{usage:?}");
+        }
+        assert!(!busy || usage.cpu_ms > 20, "{usage:?}");
+    }
+    assert_eq!(bench.docker().remove_leftovers().await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -280,8 +371,8 @@ async fn leftovers_of_a_killed_node_are_removed_and_others_stay() {
     let launch = bench.launch(lease(Stage::Process, 0), "b sleep 600");
     let image = bench.image(&From::Binary).await.unwrap();
     for node in [&bench, &other] {
-        let id = node.docker().create(&launch, &image, &launch.commands[0]).await.unwrap();
-        node.docker().begin(&id).await.unwrap();
+        let made = node.docker().create(&launch, &image, &launch.commands[0]).await.unwrap();
+        node.docker().begin(&made).await.unwrap();
     }
 
     assert_eq!(bench.docker().remove_leftovers().await.unwrap(), 1);

@@ -32,6 +32,7 @@ pub async fn watch(client: &Client, id: &str, launch: &Launch) -> Ending {
     loop {
         sleep(TICK).await;
         free = share.free();
+        share.note_free(free);
         let now = Instant::now();
         let floor = running.floor(free, now);
         if floor == Floor::End {

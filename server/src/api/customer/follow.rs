@@ -10,12 +10,13 @@ use utoipa::ToSchema;
 
 use super::job_out::{self, JobAnswer};
 use super::jobs;
+use super::why::{self, Why};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{integer, word};
 use crate::api::words;
-use crate::coordinator::{Change, Hindrance, Obstacles, PlaceKind, Waiting};
+use crate::coordinator::Change;
 use crate::store::jobs::STATES;
 
 /// Seconds.
@@ -117,91 +118,8 @@ async fn explain(id: Segment, call: Call) -> Result<Explained> {
     let job = jobs::find(app, &caller, &id).await?;
     let run = job_out::run_of(app, &job).await?;
     let state = job_out::state_of(run.as_ref());
-    let waiting = match &run {
-        Some(run) if !run.state.is_final() => app.coordinator.waiting(run.id).await?,
-        _ => None,
-    };
-    let hindrance = match (&run, &waiting) {
-        (Some(run), None) if !run.state.is_final() => app.coordinator.hindrance(run.id),
-        _ => None,
-    };
-    let nodes = match waiting {
-        Some(Waiting::Node(obstacles)) => Some(obstacles.nodes),
-        Some(Waiting::Start(_)) | None => None,
-    };
-    let reasons = match (&run, &waiting) {
-        (None, _) => vec!["the job is a draft: run it".to_owned()],
-        (Some(run), _) if run.state.is_final() => vec!["the job has ended".to_owned()],
-        (Some(_), Some(Waiting::Start(at))) => {
-            vec![format!("its start is set for {}", at.format("%Y-%m-%dT%H:%M:%SZ"))]
-        }
-        (Some(_), Some(Waiting::Node(obstacles))) => reasons(obstacles),
-        (Some(_), None) => vec![
-            hindrance
-                .as_ref()
-                .map_or_else(|| "the job waits for no node: it goes on".to_owned(), hindered),
-        ],
-    };
-    let for_place = matches!(hindrance, Some(Hindrance::Own { .. } | Hindrance::All { .. }));
-    let waiting = waiting.is_some() || for_place;
+    let Why { waiting, nodes, reasons } = why::of(app, run.as_ref()).await?;
     Ok(Explained { job_id: job.id, state, waiting, nodes, reasons })
-}
-
-fn hindered(hindrance: &Hindrance) -> String {
-    let to_copy = |kind: &PlaceKind| match kind {
-        PlaceKind::Step => "",
-        PlaceKind::Copy => " to copy its source, whose server gives no ranges",
-    };
-    match hindrance {
-        Hindrance::Own { kind, held, most } => {
-            let why = to_copy(kind);
-            format!("it waits for a place{why}: your other runs use {held} of {most}")
-        }
-        Hindrance::All { kind, most } => {
-            let why = to_copy(kind);
-            format!("it waits for a place{why}: all workspaces together use {most} of {most}")
-        }
-        Hindrance::Slow(slow) => slow.to_string(),
-    }
-}
-
-fn reasons(waiting: &Obstacles) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if waiting.nodes == 0 {
-        reasons.push("no node has joined".to_owned());
-    } else if waiting.unfit() == waiting.nodes {
-        reasons.push("no known node can serve it: it waits for one that can".to_owned());
-    }
-    if waiting.lacks_credits {
-        reasons.push("the wallet cannot cover one more task: top up".to_owned());
-    }
-    let disk = format!("without {} GiB of disk free for tasks", waiting.disk_mib.div_ceil(1024));
-    for (nodes, what) in [
-        (waiting.silent, "silent"),
-        (waiting.aside, "set aside for this workspace after faults in a row with its tasks"),
-        (waiting.failed_probe, "set aside because the server's probe of them failed"),
-        (
-            waiting.barred,
-            "set aside because their operators have given false results to this workspace",
-        ),
-        (waiting.disputed, "set aside until a third node has checked their results for this job"),
-        (waiting.elsewhere, "outside the job's regions"),
-        (waiting.too_few_cpus, "too small: too few vCPUs"),
-        (waiting.too_little_memory, "too small: too little memory"),
-        (waiting.too_little_disk, disk.as_str()),
-        (waiting.without_gpu, "without the GPU that it asks for"),
-        (waiting.busy, "busy"),
-        (waiting.new, "of operators that are new here and have their share of the job"),
-        (waiting.failed_there, "where every waiting task has failed before"),
-    ] {
-        if nodes > 0 {
-            reasons.push(format!("{nodes} of {} nodes are {what}", waiting.nodes));
-        }
-    }
-    if reasons.is_empty() {
-        reasons.push("nothing: the next task is about to be handed out".to_owned());
-    }
-    reasons
 }
 
 #[cfg(test)]
@@ -225,6 +143,10 @@ mod tests {
 
         assert_eq!((status, &body["state"]), (200, &json!("JOB_STATE_PARTITIONED")), "{body}");
         assert_eq!(body["reasons"], json!(["no node has joined"]));
+        let (_, shown) = door.get(&job).await;
+        assert_eq!(shown["job"]["errorMessage"], "no node has joined");
+        let (_, progress) = door.get(&format!("{job}/progress")).await;
+        assert_eq!(progress["error"], "no node has joined");
         let stranger = door.stranger().await;
         let path = format!("{job}/explain");
         assert_eq!(door.call_as(&stranger, reqwest::Method::GET, &path, None).await.0, 404);
@@ -241,6 +163,8 @@ mod tests {
 
         assert_eq!((&body["state"], &body["waiting"]), (&json!("JOB_STATE_STARTED"), &json!(true)));
         assert_eq!(body["reasons"], json!(["its start is set for 2027-01-31T12:00:00Z"]));
+        let (_, shown) = door.get(&job).await;
+        assert_eq!(shown["job"]["errorMessage"], "its start is set for 2027-01-31T12:00:00Z");
         let (_, balance) = door.get("/v1/wallet/balance").await;
         assert_ne!(balance["totalBalance"], balance["availableBalance"]);
         assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 200);

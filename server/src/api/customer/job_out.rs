@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::why;
 use crate::api::App;
 use crate::api::http::error::Result;
 use crate::api::wallet::Amount;
@@ -81,6 +82,7 @@ pub struct JobOut {
     tasks_without_results: u32,
     /// What its customer should know of a run that went on; empty where there is nothing.
     warning: String,
+    /// Why it failed; of a job that waits, why it waits or is tried again. Lists show only the first.
     error_message: String,
 }
 
@@ -123,7 +125,11 @@ pub async fn answer(app: &App, job: Job, run: Option<RunView>) -> Result<JobAnsw
         }
         _ => None,
     };
-    let job = JobOut::new(job, run, upload);
+    let waits = why::message(app, run.as_ref()).await?;
+    let mut job = JobOut::new(job, run, upload);
+    if job.error_message.is_empty() {
+        job.error_message = waits;
+    }
     let template_info = job.template_info.clone();
     Ok(JobAnswer { job, template_info })
 }

@@ -17,6 +17,7 @@ pub mod run;
 mod stats;
 mod tasks;
 pub mod view;
+mod why;
 
 use common::rights::Scope;
 

@@ -99,6 +99,9 @@ struct TaskUsageOut {
     output_bytes: u64,
     /// Over the container's own network, both ways.
     network_bytes: u64,
+    /// How CPU time and memory are known: by the kernel's `counters`, by `samples`, or not, and
+    /// then they are a lower bound (`floor`).
+    metering: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -294,6 +297,7 @@ impl TryOut {
                 input_bytes: usage.input_bytes,
                 output_bytes: usage.output_bytes,
                 network_bytes: usage.network_bytes,
+                metering: usage.metering.as_str(),
             }),
             price: task.price,
             error: task.error.clone(),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{job_out, jobs};
+use super::{job_out, jobs, why};
 use crate::api::App;
 use crate::api::dev::templates::{TemplateOut, listed};
 use crate::api::http::call::{Call, Segment};
@@ -151,6 +151,7 @@ struct ProgressOut {
     /// A decimal with eight places, as a text.
     #[schema(value_type = String)]
     spent: Credits,
+    /// Why it failed, or why it waits.
     error: String,
 }
 
@@ -160,21 +161,23 @@ async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
     let job = jobs::find(app, &caller, &id).await?;
     let run = job_out::run_of(app, &job).await?;
     let live = run.as_ref().and_then(|run| app.coordinator.progress(run.id));
+    let waits = why::message(app, run.as_ref()).await?;
     let stored = |of: fn(&RunView) -> u32| run.as_ref().map_or(0, of);
     Ok(ProgressOut {
         state: job_out::state_of(run.as_ref()),
-        chunks: live.map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),
-        chunks_done: live.map_or(stored(|run| run.chunks_done), |live| live.chunks_done),
+        chunks: live.as_ref().map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),
+        chunks_done: live.as_ref().map_or(stored(|run| run.chunks_done), |live| live.chunks_done),
         tasks_without_results: live
+            .as_ref()
             .map_or(stored(|run| run.empty), |live| live.tasks_without_results),
-        tasks_running: live.map_or(0, |live| live.tasks_running),
-        nodes_busy: live.map_or(0, |live| live.nodes_busy),
-        spent: match (live, &run) {
+        tasks_running: live.as_ref().map_or(0, |live| live.tasks_running),
+        nodes_busy: live.as_ref().map_or(0, |live| live.nodes_busy),
+        spent: match (&live, &run) {
             (Some(live), _) => live.spent,
             (None, Some(run)) => run.price,
             (None, None) => Credits::ZERO,
         },
-        error: run.and_then(|run| run.error).unwrap_or_default(),
+        error: run.and_then(|run| run.error).unwrap_or(waits),
     })
 }
 

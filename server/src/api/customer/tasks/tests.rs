@@ -3,7 +3,7 @@
 use common::ids::NodeId;
 use common::market::CheckedSync;
 use common::protocol::{Failure, Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
-use common::resources::{Resources, Usage};
+use common::resources::{Metering, Resources, Usage};
 use serde_json::{Value, json};
 
 use super::*;
@@ -75,7 +75,9 @@ async fn a_task_goes_through_its_states_and_tells_of_every_attempt() {
     let coordinator = &door.app.coordinator;
     let say = async |running_ms, ended| {
         let held = if ended { vec![] } else { vec![Held { lease, running_ms }] };
-        let usage = Usage { cpu_ms: 1500, wall_ms: 2000, input_bytes: 7, ..Usage::default() };
+        let (input_bytes, metering) = (7, Metering::Counters);
+        let usage =
+            Usage { cpu_ms: 1500, wall_ms: 2000, input_bytes, metering, ..Usage::default() };
         let outcome =
             Outcome::Failed { failure: Failure::ExitCode(3), message: "no luck".to_owned() };
         let receipt = ended.then_some(Receipt { lease, usage, outcome });
@@ -96,6 +98,7 @@ async fn a_task_goes_through_its_states_and_tells_of_every_attempt() {
     assert_eq!((&first["exitCode"], &first["state"]), (&json!(3), &json!("Failed")), "{body}");
     assert_eq!(first["usage"]["cpuSeconds"], 1.5);
     assert_eq!(first["usage"]["inputBytes"], 7);
+    assert_eq!(first["usage"]["metering"], "counters");
     assert!(first["error"].as_str().unwrap().contains("no luck"));
     assert_eq!(first["node"], json!(node));
     assert_eq!(first["device"]["region"], "eu-central-1");

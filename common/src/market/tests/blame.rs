@@ -1,0 +1,187 @@
+//! Who bears an attempt without a result, and when its task is tried again.
+
+use super::*;
+
+const OTHER: WorkspaceId = WorkspaceId::new(Uuid::from_u128(33));
+
+fn told(lease: Lease, failure: Failure, message: &str) -> CheckedSync {
+    let usage = Usage::full(container().needs, 1000);
+    ends(lease, Outcome::Failed { failure, message: message.to_owned() }, usage)
+}
+
+fn killed(lease: Lease) -> CheckedSync {
+    told(lease, Failure::Killed, "the container was ended by SIGKILL (signal 9)")
+}
+
+fn hear_of(market: &mut Market, n: u128, operator: WorkspaceId, heard: CheckedSync, secs: i64) {
+    market.sync(node(n), operator, heard, at(secs));
+    market.dispatch(at(secs));
+    assert_eq!(market.check(), Ok(()));
+}
+
+fn trouble(market: &Market) -> String {
+    let trouble = market.run(RUN).unwrap().progress().trouble;
+    trouble.map_or_else(String::new, |trouble| trouble.to_string())
+}
+
+/// A run of one chunk on two nodes, the first of which has it.
+fn on_two_nodes() -> Market {
+    let mut market = processing(1, Limits::default());
+    market.trust(OTHER);
+    hear_of(&mut market, 0, OPERATOR, holds(&[]), 0);
+    hear_of(&mut market, 1, OTHER, holds(&[]), 0);
+    assert_eq!(leased(&market, 0), [lease(0, 1)]);
+    market
+}
+
+#[test]
+fn a_container_killed_from_outside_costs_the_customer_nothing_and_goes_elsewhere() {
+    let mut market = on_two_nodes();
+
+    hear_of(&mut market, 0, OPERATOR, killed(lease(0, 1)), 5);
+
+    assert_eq!(leased(&market, 1), [lease(0, 2)]);
+    assert!(trouble(&market).contains("SIGKILL"), "{}", trouble(&market));
+    hear_of(&mut market, 1, OTHER, succeeds(lease(0, 2)), 9);
+    assert_eq!(market.run(RUN).unwrap().state(), RunState::Assembling);
+    assert_eq!(trouble(&market), "");
+    assert_eq!(market.balance(Account::Pending(OPERATOR)), Credits::ZERO);
+}
+
+#[test]
+fn a_container_that_is_killed_on_two_operators_nodes_has_killed_itself() {
+    let mut market = on_two_nodes();
+    hear_of(&mut market, 0, OPERATOR, killed(lease(0, 1)), 5);
+
+    hear_of(&mut market, 1, OTHER, killed(lease(0, 2)), 9);
+
+    let ended = market.drain().runs.pop().unwrap();
+    let error = ended.error.unwrap();
+    assert!(error.starts_with("chunk 0 failed: its container was killed from outside"), "{error}");
+    assert!(market.balance(Account::Pending(OTHER)) > Credits::ZERO, "it used what it used");
+}
+
+#[test]
+fn a_container_that_kills_itself_on_the_only_node_is_not_run_for_ever() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    for attempt in 1..=3 {
+        let secs = i64::from(attempt) * 10;
+        assert_eq!(leased(&market, 0), [lease(0, attempt)]);
+        hear(&mut market, 0, killed(lease(0, attempt)), secs);
+        hear(&mut market, 0, holds(&[]), secs + 9);
+    }
+
+    assert!(market.run(RUN).is_none());
+}
+
+#[test]
+fn a_node_that_kills_what_succeeds_elsewhere_is_set_aside() {
+    let mut market = processing(9, Limits::default());
+    market.trust(OTHER);
+    let small = || {
+        let mut heard = holds(&[]);
+        heard.sync.capacity = Resources::new(1000, 1024);
+        heard.sync.prefetch = 0;
+        heard
+    };
+    let as_small = |heard: CheckedSync| CheckedSync { receipts: heard.receipts, ..small() };
+    hear_of(&mut market, 0, OPERATOR, small(), 0);
+    for secs in 1..=3 {
+        let lost = leased(&market, 0)[0];
+        hear_of(&mut market, 0, OPERATOR, as_small(killed(lost)), secs);
+        hear_of(&mut market, 1, OTHER, small(), secs);
+        while let Some(held) = leased(&market, 1).first().copied() {
+            let done = held.task.index == lost.task.index;
+            hear_of(&mut market, 1, OTHER, as_small(succeeds(held)), secs);
+            if done {
+                break;
+            }
+        }
+    }
+
+    assert!(market.nodes[&node(0)].is_aside(CUSTOMER, at(4)));
+    assert!(!market.nodes[&node(1)].is_aside(CUSTOMER, at(4)));
+}
+
+#[test]
+fn a_source_that_fails_holds_no_place_while_its_task_waits_and_the_waits_grow() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let (mut now, mut waits) = (60, Vec::new());
+    for attempt in 1..=3 {
+        let failed = told(lease(0, attempt), Failure::Source, "the bucket answered 503");
+        hear(&mut market, 0, failed, now);
+        assert_eq!(leased(&market, 0), [], "it holds no place");
+        let Some(Waiting::Retry(then)) = market.waiting(RUN, at(now)) else {
+            panic!("{:?}", market.waiting(RUN, at(now)))
+        };
+        assert!(trouble(&market).contains("the bucket answered 503"), "{}", trouble(&market));
+        waits.push(then - at(now));
+        now += 60;
+        hear(&mut market, 0, holds(&[]), now);
+        assert_eq!(leased(&market, 0), [lease(0, attempt + 1)]);
+    }
+
+    assert!(waits.is_sorted() && waits[0] >= TimeDelta::seconds(5), "{waits:?}");
+    assert!(!market.nodes[&node(0)].is_aside(CUSTOMER, at(now)), "no node is at fault");
+    assert_eq!(market.balance(Account::Pending(OPERATOR)), Credits::ZERO);
+}
+
+#[test]
+fn an_input_that_is_refused_for_good_ends_the_run_at_once() {
+    let mut market = on_two_nodes();
+
+    let refused = "the object \"in/a\": the bucket answered 403 Forbidden (InvalidObjectState)";
+    hear_of(&mut market, 0, OPERATOR, told(lease(0, 1), Failure::Input, refused), 1);
+
+    let error = market.drain().runs.pop().unwrap().error.unwrap();
+    assert!(error.contains("its input cannot be read") && error.contains(refused), "{error}");
+}
+
+#[test]
+fn what_keeps_a_task_from_its_result_is_still_known_after_a_restart() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 0, told(lease(0, 1), Failure::Source, "no route"), 1);
+
+    let again = Market::load(Policy::default(), stored(market.drain()), at(2));
+
+    assert_eq!(again.check(), Ok(()));
+    assert!(trouble(&again).contains("no route"), "{}", trouble(&again));
+}
+
+#[test]
+fn an_exit_by_a_signal_names_it() {
+    let mut market = on_two_nodes();
+
+    hear_of(&mut market, 0, OPERATOR, told(lease(0, 1), Failure::ExitCode(139), ""), 1);
+
+    let error = market.drain().runs.pop().unwrap().error.unwrap();
+    assert_eq!(error, "chunk 0 failed: it was ended by SIGSEGV (signal 11)");
+}
+
+#[test]
+fn tasks_on_nodes_that_are_not_heard_are_told_of_before_their_leases_end() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 1);
+
+    assert_eq!(market.waiting(RUN, at(10)), None);
+    assert_eq!(market.waiting(RUN, at(20)), Some(Waiting::Unheard(1)));
+}
+
+#[test]
+fn nodes_that_have_gone_silent_are_still_told_of() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    market.tick(at(60));
+    market.dispatch(at(61));
+
+    let found = obstacles(&market, 61);
+    assert_eq!((found.nodes, found.silent), (1, 1));
+
+    hear(&mut market, 0, holds(&[]), 62);
+    market.tick(at(62));
+    assert!(market.gone.is_empty());
+}
