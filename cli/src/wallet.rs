@@ -1,5 +1,6 @@
 //! `fanfold wallet`: what there is, what moved, and how credits come in and go out.
 
+mod balance;
 mod books;
 mod coupon;
 mod payout;
@@ -15,7 +16,7 @@ use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the balance: in all, and what is not held for running jobs
+    /// Show the balance, and what nodes have earned
     Balance,
     /// List the wallet's lines, newest first
     Transactions {
@@ -57,7 +58,7 @@ pub enum Command {
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
-        Command::Balance => balance(session).await,
+        Command::Balance => balance::run(session).await,
         Command::Transactions { limit, offset } => transactions(limit, offset, session).await,
         Command::Redeem { code } => coupon::redeem(&code, session).await,
         Command::Coupon(command) => coupon::run(command, session).await,
@@ -67,23 +68,6 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Usage { from, to } => books::usage(from, to, session).await,
         Command::Reconcile => books::reconcile(session).await,
     }
-}
-
-async fn balance(session: &Session) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Balance {
-        total_balance: Box<RawValue>,
-        available_balance: Box<RawValue>,
-    }
-    let answer = session.client.get(session.client.url("/v1/wallet/balance", &[])).await?;
-    let balance: Balance = answer.read()?;
-    session.output.result(&answer.text, || {
-        vec![
-            format!("total      {} credits", digits(&balance.total_balance)),
-            format!("available  {} credits", digits(&balance.available_balance)),
-        ]
-    })
 }
 
 async fn transactions(limit: u32, offset: u32, session: &Session) -> Result<(), Failure> {

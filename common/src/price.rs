@@ -1,13 +1,16 @@
 //! Usage → money. The one rounding rule stands here: half-even, to eight decimals.
 
+use std::num::NonZeroU64;
+
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::credits::Credits;
 use crate::resources::{Resources, Usage};
 
-/// Credits for one vCPU·h and for one GiB·h; together they make one credit.
-const CPU_HOUR: Decimal = Decimal::from_parts(90_110_316, 0, 0, false, 8);
-const MEMORY_HOUR: Decimal = Decimal::from_parts(9_889_684, 0, 0, false, 8);
+/// The price of one vCPU·h. With that of one GiB·h it makes one credit.
+pub const CPU_HOUR: Credits = Credits::from_units(90_110_316).expect("a price is not negative");
+/// The price of one GiB·h.
+pub const MEMORY_HOUR: Credits = Credits::from_units(9_889_684).expect("a price is not negative");
 const MS_PER_SEC: u64 = 1000;
 const MS_PER_HOUR: u64 = 3_600_000;
 const MIB_PER_GIB: u64 = 1024;
@@ -20,7 +23,7 @@ pub fn price(usage: Usage) -> Credits {
     let cpu_hours = Decimal::from(usage.cpu_ms) / Decimal::from(MS_PER_HOUR);
     let memory_hours =
         Decimal::from(usage.memory_mib_ms) / Decimal::from(MS_PER_HOUR * MIB_PER_GIB);
-    let amount = (cpu_hours * CPU_HOUR + memory_hours * MEMORY_HOUR)
+    let amount = (cpu_hours * CPU_HOUR.decimal() + memory_hours * MEMORY_HOUR.decimal())
         .round_dp_with_strategy(8, RoundingStrategy::MidpointNearestEven);
     Credits::from_decimal(amount)
         .unwrap_or(Credits::from_units(i64::MAX).expect("the largest amount is not negative"))
@@ -47,9 +50,30 @@ pub fn stored_for_a_day(bytes: u64, per_gib_month: Credits) -> Credits {
     i64::try_from(whole + up).ok().and_then(Credits::from_units).unwrap_or(largest)
 }
 
-/// What a task is estimated to cost: it uses all that it may for as long as it may.
-pub fn estimate(needs: Resources, timeout_secs: u32) -> Credits {
-    price(Usage::full(needs, u64::from(timeout_secs) * MS_PER_SEC))
+/// What a task costs at most: it uses all that it may for as long as it may.
+pub fn most(needs: Resources, secs: u32) -> Credits {
+    price(Usage::full(needs, u64::from(secs) * MS_PER_SEC))
+}
+
+/// What some tasks have cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    pub paid: Credits,
+    pub tasks: NonZeroU64,
+}
+
+impl Sample {
+    pub fn new(paid: Credits, tasks: u64) -> Option<Self> {
+        Some(Self { paid, tasks: NonZeroU64::new(tasks)? })
+    }
+
+    /// What so many tasks cost if they are like these, rounded up to eight decimals.
+    pub fn of(self, tasks: u64) -> Credits {
+        let units = u128::from(self.paid.units().unsigned_abs()) * u128::from(tasks);
+        let units = units.div_ceil(u128::from(self.tasks.get()));
+        let largest = Credits::from_units(i64::MAX).expect("the largest amount is not negative");
+        i64::try_from(units).ok().and_then(Credits::from_units).unwrap_or(largest)
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +98,42 @@ mod tests {
         let hour = Usage::full(Resources::new(1000, 1024), MS_PER_HOUR);
 
         assert_eq!(price(hour).to_string(), "1.00000000");
+    }
+
+    #[test]
+    fn the_documents_example_is_computed_right() {
+        let page = include_str!("../../docs/prices.md");
+        // 2 vCPUs and 2 GiB; 12.5 s of CPU time; 512 MiB for 10 s.
+        let needs = Resources::new(2000, 2048);
+        let used = Usage {
+            cpu_ms: 12_500,
+            memory_mib_ms: 512 * 10_000,
+            wall_ms: 10_000,
+            ..Usage::default()
+        };
+        let paid = price(used);
+        let sample = Sample::new(paid.saturating_mul(40), 40).unwrap();
+        for (what, amount) in [
+            ("a vCPU·h", CPU_HOUR),
+            ("a GiB·h", MEMORY_HOUR),
+            ("the example task", paid),
+            ("its reservation for a minute", most(needs, 60)),
+            ("all that it may use in an hour", most(needs, 3600)),
+            ("500 chunks like it", sample.of(500)),
+        ] {
+            assert!(page.contains(&amount.to_string()), "{what} costs {amount}");
+        }
+    }
+
+    #[test]
+    fn a_sample_is_scaled_and_rounded_up() {
+        let paid = Credits::from_units(10).unwrap();
+        let sample = Sample::new(paid, 3).unwrap();
+
+        assert_eq!([0, 1, 3, 6].map(|tasks| sample.of(tasks).units()), [0, 4, 10, 20]);
+        assert_eq!(Sample::new(paid, 0), None);
+        let large = Sample::new(Credits::from_units(i64::MAX).unwrap(), 1).unwrap();
+        assert_eq!(large.of(u64::MAX).units(), i64::MAX);
     }
 
     #[test]

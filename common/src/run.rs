@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a run is doing. The order is the order of a run's life; `Failed` can follow any of the
-/// others but `Complete`.
+/// What a run is doing. The order is the order of a run's life; `Failed` and `Aborted` can follow
+/// any of those before `Complete`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
@@ -21,10 +21,12 @@ pub enum RunState {
     Delivering,
     Complete,
     Failed,
+    /// Its customer has ended it.
+    Aborted,
 }
 
 impl RunState {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Started,
         Self::Fetching,
         Self::Partitioning,
@@ -35,6 +37,7 @@ impl RunState {
         Self::Delivering,
         Self::Complete,
         Self::Failed,
+        Self::Aborted,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl RunState {
             Self::Delivering => "delivering",
             Self::Complete => "complete",
             Self::Failed => "failed",
+            Self::Aborted => "aborted",
         }
     }
 
@@ -58,6 +62,6 @@ impl RunState {
 
     /// Nothing follows this state.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Complete | Self::Failed)
+        matches!(self, Self::Complete | Self::Failed | Self::Aborted)
     }
 }

@@ -98,7 +98,8 @@ pub struct Line {
     pub run: Option<RunId>,
     pub related: Related,
     pub description: String,
-    /// Available and held together, after this line.
+    /// The sum of all lines up to this one. It has what unfinished runs have been charged: that
+    /// is taken by their lines, when they end.
     pub balance: Credits,
     pub hash: Digest,
 }
@@ -108,16 +109,40 @@ pub struct Line {
 pub struct Head {
     pub lines: u64,
     pub hash: Digest,
+    /// The sum of all lines.
+    pub balance: Credits,
 }
 
 impl Default for Head {
     /// Before the first line.
     fn default() -> Self {
-        Self { lines: 0, hash: Digest::new([0; 32]) }
+        Self { lines: 0, hash: Digest::new([0; 32]), balance: Credits::ZERO }
+    }
+}
+
+impl Head {
+    /// The end of a statement whose last line this is.
+    pub fn at(line: &Line) -> Self {
+        Self { lines: line.number, hash: line.hash, balance: line.balance }
+    }
+
+    /// The balance after one more line.
+    pub fn balance_after(&self, kind: LineKind, amount: Credits) -> Credits {
+        if kind.takes() {
+            self.balance.saturating_sub(amount)
+        } else {
+            self.balance.saturating_add(amount)
+        }
     }
 }
 
 impl Line {
+    /// Whether it is the next line after this end, and its balance the one before with its amount.
+    pub fn continues(&self, before: &Head) -> bool {
+        self.number == before.lines + 1
+            && self.balance == before.balance_after(self.kind, self.amount)
+    }
+
     /// The amount, if it was taken.
     pub fn debit(&self) -> Option<Credits> {
         self.kind.takes().then_some(self.amount)

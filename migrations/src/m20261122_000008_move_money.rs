@@ -24,7 +24,13 @@ impl MigrationTrait for Migration {
             // What was earned and paid out, of one owner.
             "CREATE INDEX statement_lines_payouts ON statement_lines (owner) \
              WHERE kind IN (3, 4, 5)",
+            "CREATE UNIQUE INDEX statement_lines_number ON statement_lines (owner, number)",
             "CREATE INDEX runs_workspace ON runs (workspace, ended_us)",
+            // What the latest runs of a template have cost.
+            "CREATE INDEX runs_template ON runs (workspace, template, ended_us)",
+            // What an operator has earned and not been given.
+            "CREATE INDEX transfers_earnings ON transfers (to_owner, number) \
+             WHERE kind = 'capture'",
             "CREATE INDEX requests_workspace ON requests (workspace, id)",
             "CREATE UNIQUE INDEX redemptions_once ON redemptions (coupon, workspace)",
             // Before the first transfer.
@@ -36,7 +42,14 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for index in ["transfers_request", "statement_lines_payouts", "runs_workspace"] {
+        for index in [
+            "transfers_request",
+            "transfers_earnings",
+            "statement_lines_number",
+            "statement_lines_payouts",
+            "runs_workspace",
+            "runs_template",
+        ] {
             manager.get_connection().execute_unprepared(&format!("DROP INDEX {index}")).await?;
         }
         for table in ["statements", "coupons", "redemptions", "requests", "releases"] {
@@ -69,6 +82,7 @@ fn tables() -> [TableCreateStatement; 5] {
         .col(uuid("owner").primary_key())
         .col(big_integer("lines"))
         .col(string("hash"))
+        .col(big_integer("balance"))
         .take();
     let coupons = Table::create()
         .table("coupons")

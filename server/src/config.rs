@@ -169,6 +169,12 @@ pub struct WalletConfig {
     pub earnings_delay_secs: u32,
 }
 
+impl WalletConfig {
+    pub fn earnings_delay(&self) -> TimeDelta {
+        TimeDelta::seconds(self.earnings_delay_secs.into())
+    }
+}
+
 /// A text that no log shows.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]

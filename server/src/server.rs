@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chrono::TimeDelta;
 use common::ids::WorkspaceId;
 use common::market::{Checks, Policy};
 use tokio::net::TcpListener;
@@ -117,7 +116,7 @@ impl Server {
         tasks.spawn(purge::run(db.clone(), data.clone(), ages, stop.clone()));
         tasks.spawn(storage_fees::run(db.clone(), coordinator.clone(), fee, stop.clone()));
         let mail = mail(&config, public_url, &tasks, &stop)?;
-        let delay = TimeDelta::seconds(config.wallet.earnings_delay_secs.into());
+        let delay = config.wallet.earnings_delay();
         tasks.spawn(earnings::run(db.clone(), coordinator.clone(), delay, stop.clone()));
         let app = App {
             db: db.clone(),

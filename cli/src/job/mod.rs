@@ -14,6 +14,7 @@ use crate::session::Session;
 
 mod create;
 mod logs;
+mod quote;
 mod results;
 mod watch;
 
@@ -37,6 +38,9 @@ pub enum Command {
     /// List what came out, or download it
     Results {
         id: String,
+        /// Of a job that failed or was aborted: what its accepted tasks gave
+        #[arg(long)]
+        partial: bool,
         /// Download into this folder
         #[arg(long, short)]
         output: Option<PathBuf>,
@@ -54,6 +58,8 @@ pub enum Command {
     },
     /// Show one job
     Get { id: String },
+    /// Show what a job is expected to cost, and why
+    Quote { id: String },
 }
 
 /// What the commands need to know of a job.
@@ -63,7 +69,8 @@ struct Job {
     id: String,
     #[serde(default)]
     name: Option<String>,
-    state: String,
+    /// Our own word for its state.
+    status: String,
     #[serde(default)]
     payment_amount: Option<Box<RawValue>>,
     #[serde(default)]
@@ -101,6 +108,11 @@ struct DataSourceParams {
 }
 
 #[derive(Debug, Deserialize)]
+struct Done {
+    message: String,
+}
+
+#[derive(Debug, Deserialize)]
 struct JobAnswer {
     job: Job,
 }
@@ -126,17 +138,24 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
             session.output.result(&answer.text, || vec![format!("job {id} is started")])
         }
         Command::Watch { id } => watch::run(&id, session).await,
-        Command::Results { id, output } => results::run(&id, output.as_deref(), session).await,
+        Command::Results { id, partial, output } => {
+            results::run(&id, partial, output.as_deref(), session).await
+        }
         Command::Logs { id } => logs::run(&id, session).await,
         Command::Abort { id } => {
             let answer = session.client.post(url(session, &[&id, "abort"]), &json!({})).await?;
-            session.output.result(&answer.text, || vec![format!("job {id} is aborted")])
+            let Done { message } = answer.read()?;
+            session.output.result(&answer.text, || {
+                let rest = if message.is_empty() { message } else { format!(": {message}") };
+                vec![format!("job {id} is aborted{rest}")]
+            })
         }
         Command::List { limit, offset } => list(limit, offset, session).await,
         Command::Get { id } => {
             let answer = session.client.get(url(session, &[&id])).await?;
             session.output.result(&answer.text, || pretty(&answer.text))
         }
+        Command::Quote { id } => quote::run(&id, session).await,
     }
 }
 
@@ -155,8 +174,7 @@ async fn list(limit: u32, offset: u32, session: &Session) -> Result<(), Failure>
         let name = |job: &Job| job.name.clone().unwrap_or_default();
         let is_test = |job: &Job| job.config.as_ref().and_then(|config| config.is_test_job);
         let mark = |job: &Job| if is_test(job) == Some(true) { " (test)" } else { "" };
-        let line =
-            |job: &Job| format!("{}  {:12}  {}{}", job.id, state(&job.state), name(job), mark(job));
+        let line = |job: &Job| format!("{}  {:12}  {}{}", job.id, job.status, name(job), mark(job));
         page.data.iter().map(line).collect()
     })
 }
@@ -167,30 +185,4 @@ async fn start(id: &str, session: &Session) -> Result<crate::client::Answer, Fai
 
 fn url(session: &Session, names: &[&str]) -> Url {
     session.client.url(PATH, names)
-}
-
-/// A job's state in a word: the API's `JOB_STATE_PARTITIONED` is the phase in which nodes work.
-fn state(name: &str) -> String {
-    match name.strip_prefix("JOB_STATE_").unwrap_or(name) {
-        "PARTITIONED" => "processing".to_owned(),
-        other => other.to_lowercase().replace('_', " "),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn states_read_as_words() {
-        let cases = [
-            ("JOB_STATE_PARTITIONED", "processing"),
-            ("JOB_STATE_TASKS_COMPLETED", "tasks completed"),
-            ("complete", "complete"),
-        ];
-
-        for (name, word) in cases {
-            assert_eq!(state(name), word);
-        }
-    }
 }

@@ -17,6 +17,10 @@ use crate::session::Session;
 #[derive(Debug, Deserialize)]
 struct Results {
     results: Vec<Item>,
+    #[serde(default)]
+    partial: bool,
+    #[serde(default)]
+    next: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -25,19 +29,49 @@ struct Item {
     link: String,
 }
 
-pub async fn run(id: &str, output: Option<&Path>, session: &Session) -> Result<(), Failure> {
-    let answer = session.client.get(url(session, &[id, "results"])).await?;
-    let Results { results } = answer.read()?;
+pub async fn run(
+    id: &str,
+    partial: bool,
+    output: Option<&Path>,
+    session: &Session,
+) -> Result<(), Failure> {
+    let mut after = None::<String>;
+    loop {
+        let mut url = url(session, &[id, "results"]);
+        if partial {
+            url.query_pairs_mut().append_pair("partial", "true");
+        }
+        if let Some(after) = &after {
+            url.query_pairs_mut().append_pair("after", after);
+        }
+        let answer = session.client.get(url).await?;
+        let page: Results = answer.read()?;
+        if page.partial && after.is_none() {
+            note("partial: the job did not complete; these are the results of its accepted tasks");
+        }
+        show(&answer.text, &page.results, output, session).await?;
+        let Some(next) = page.next else { return Ok(()) };
+        after = Some(next);
+    }
+}
+
+/// Downloads what one answer lists or, without a folder, shows it.
+async fn show(
+    text: &str,
+    results: &[Item],
+    output: Option<&Path>,
+    session: &Session,
+) -> Result<(), Failure> {
     let Some(folder) = output else {
-        return session.output.result(&answer.text, || {
+        return session.output.result(text, || {
             results.iter().map(|item| format!("{}  {}", item.name, item.link)).collect()
         });
     };
     let mut paths = Vec::with_capacity(results.len());
-    for item in &results {
+    for item in results {
         paths.push(download(item, folder, session).await?);
     }
-    session.output.result(&answer.text, || paths.iter().map(|path| path.display()).collect())
+    session.output.result(text, || paths.iter().map(|path| path.display()).collect())
 }
 
 /// Fetches one result; the file appears when it is whole.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{JobAnswer, state, url};
+use super::{JobAnswer, url};
 use crate::failure::Failure;
 use crate::output::{is_watched, note};
 use crate::session::Session;
@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Progress {
-    state: String,
+    /// Our own word for the job's state.
+    status: String,
     chunks: Option<u64>,
     #[serde(default)]
     chunks_done: u64,
@@ -34,7 +35,7 @@ struct Progress {
 
 impl Progress {
     fn is_final(&self) -> bool {
-        matches!(state(&self.state).as_str(), "complete" | "failed")
+        matches!(self.status.as_str(), "complete" | "failed" | "aborted")
     }
 
     fn chunks(&self) -> String {
@@ -64,11 +65,11 @@ pub async fn run(id: &str, session: &Session) -> Result<(), Failure> {
     let JobAnswer { job } = answer.read()?;
     let price = job.payment_amount.as_deref().map_or("0", digits);
     session.output.result(&answer.text, || {
-        let mut lines = vec![format!("job {id}: {}, {price} credits", state(&job.state))];
+        let mut lines = vec![format!("job {id}: {}, {price} credits", job.status)];
         lines.extend(job.remarks());
         lines
     })?;
-    if state(&job.state) == "failed" {
+    if job.status != "complete" {
         let reason = job.error_message.unwrap_or_else(|| "no reason given".to_owned());
         return Err(Failure::JobFailed { job: id.to_owned(), reason });
     }
@@ -121,13 +122,13 @@ impl View {
     fn show(&self, progress: &Progress, last: &mut String) {
         match self {
             Self::Bar(bar) => {
-                bar.set_prefix(shown(&state(&progress.state)));
+                bar.set_prefix(shown(&progress.status));
                 bar.set_length(progress.chunks.unwrap_or(0));
                 bar.set_position(progress.chunks_done);
                 bar.set_message(shown(&progress.message()));
             }
             Self::Lines => {
-                let line = format!("{:12} {}", state(&progress.state), progress.message());
+                let line = format!("{:12} {}", progress.status, progress.message());
                 if line != *last {
                     note(&line);
                     *last = line;
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn progress_reads_amounts_without_touching_their_digits() {
-        let text = r#"{"state":"JOB_STATE_PARTITIONED","chunks":40,"chunksDone":12,
+        let text = r#"{"status":"processing","chunks":40,"chunksDone":12,
             "tasksRunning":2,"nodesBusy":2,"spent":0.10000000,"error":null}"#;
 
         let progress: Progress = serde_json::from_str(text).unwrap();
@@ -178,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_job_that_has_no_chunks_yet_shows_none() {
-        let text = r#"{"state":"JOB_STATE_NEW","chunks":null,"spent":null}"#;
+        let text = r#"{"status":"new","chunks":null,"spent":null}"#;
 
         let progress: Progress = serde_json::from_str(text).unwrap();
 

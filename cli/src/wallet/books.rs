@@ -14,6 +14,8 @@ pub async fn rate(amount: &str, currency: &str, session: &Session) -> Result<(),
         currency: String,
         currency_amount: Box<RawValue>,
         amount: Box<RawValue>,
+        cpu_hour_price: Box<RawValue>,
+        memory_gib_hour_price: Box<RawValue>,
     }
     let mut url = session.client.url("/v1/wallet/exchange_rate", &[]);
     url.query_pairs_mut().append_pair("amount", amount).append_pair("currency", currency);
@@ -21,7 +23,12 @@ pub async fn rate(amount: &str, currency: &str, session: &Session) -> Result<(),
     let rate: Rate = answer.read()?;
     session.output.result(&answer.text, || {
         let (amount, money) = (digits(&rate.amount), digits(&rate.currency_amount));
-        vec![format!("{amount} credits  {money} {}", rate.currency)]
+        let cpu = digits(&rate.cpu_hour_price);
+        let memory = digits(&rate.memory_gib_hour_price);
+        vec![
+            format!("{amount} credits  {money} {}", rate.currency),
+            format!("a vCPU·h costs {cpu} credits, a GiB·h {memory} credits"),
+        ]
     })
 }
 

@@ -62,8 +62,8 @@ pub async fn step(
 }
 
 pub fn line(r: &Request) -> String {
-    let Request { id, created_at, account_id, amount, currency, currency_amount, state, note } = r;
-    let amount = digits(amount);
+    let Request { id, created_at, account_id, currency, currency_amount, state, note, .. } = r;
+    let amount = digits(&r.amount);
     format!(
         "{id}  {created_at}  {account_id}  {amount:>20} credits  {currency_amount} {currency}  \
          {state}  {note}"

@@ -8,6 +8,7 @@ use super::{Market, Policy};
 use crate::credits::Credits;
 use crate::price::price;
 use crate::resources::Usage;
+use crate::run::RunState;
 use crate::task::{Lease, Stage};
 
 /// What an attempt used, and what that costs.
@@ -36,18 +37,24 @@ impl Run {
         self.price_of(policy.estimate)
     }
 
-    /// What the process tasks of so many chunks, and the assembler, are estimated to cost.
-    pub(super) fn estimate_of(&self, chunks: u32, policy: &Policy) -> Credits {
-        let time = policy.estimate.min(self.task_timeout());
-        self.price_in(Stage::Process, time)
-            .saturating_mul(chunks.into())
-            .saturating_add(self.price_in(Stage::Assemble, time))
+    /// What is held when the run starts: the reservation of its first task, be it the partitioner
+    /// or a process task, and what is kept for the assembler.
+    pub(super) fn first_hold(&self, policy: &Policy) -> Credits {
+        let [partition, process, assemble] = [Stage::Partition, Stage::Process, Stage::Assemble]
+            .map(|stage| self.price_in(stage, self.reserved_for(policy)));
+        partition.max(process).saturating_add(assemble)
     }
 
-    /// The same with the partitioner.
-    pub(super) fn estimate_whole(&self, chunks: u32, policy: &Policy) -> Credits {
-        let time = policy.estimate.min(self.task_timeout());
-        self.estimate_of(chunks, policy).saturating_add(self.price_in(Stage::Partition, time))
+    /// What is kept for the assembler until its turn, so that a run does not end without money
+    /// for it when everything else has been paid.
+    pub(super) fn kept(&self, policy: &Policy) -> Credits {
+        let comes = self.state() < RunState::Assembling;
+        let time = self.reserved_for(policy);
+        if comes { self.price_in(Stage::Assemble, time) } else { Credits::ZERO }
+    }
+
+    fn reserved_for(&self, policy: &Policy) -> TimeDelta {
+        policy.estimate.min(self.task_timeout())
     }
 
     pub(super) fn task_timeout(&self) -> TimeDelta {

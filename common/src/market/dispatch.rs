@@ -15,6 +15,7 @@ use super::run::Run;
 use super::{Market, Refused};
 use crate::credits::Credits;
 use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::ledger::Account;
 
 impl Market {
     /// Hands out tasks until no node has room for any, first within the nodes' capacity and then
@@ -114,7 +115,8 @@ impl Market {
         }
         // A check costs the run nothing.
         let bound = if is_check { Credits::ZERO } else { run.estimate(&self.policy) };
-        if let Err(refused) = self.cover(run_id, bound, now) {
+        let kept = if is_check { Credits::ZERO } else { run.kept(&self.policy) };
+        if let Err(refused) = self.cover(run_id, bound.saturating_add(kept), now) {
             self.stay_dry(run_id, refused, now);
             return false;
         }
@@ -148,15 +150,22 @@ impl Market {
         self.nodes.iter().any(|(id, node)| !than.contains(id) && node.could_serve(run, now))
     }
 
-    /// The wallet cannot cover one more task: the run waits for its running tasks to give back
-    /// what they do not use. With none running, nothing would change, and it ends.
+    /// The wallet cannot cover one more task: the run waits for running tasks, its own or other
+    /// runs', to give back what they do not use. With nothing else held, nothing would come back,
+    /// and it ends.
     fn stay_dry(&mut self, id: RunId, refused: Refused, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
+        let owner = run.spec.workspace;
         if run.active.is_empty() {
-            self.fail(id, format!("the wallet cannot pay for its next task: {refused}"), now);
-            return;
+            // A run that only waits holds nothing, so that no two wait for one another.
+            let rest = run.held;
+            self.give_back(id, rest, now);
+            if self.ledger.balance(Account::Held(owner)).is_zero() {
+                let reason = format!("the wallet cannot pay for its next task: {refused}");
+                return self.fail(id, reason, now);
+            }
         }
-        self.dry.insert((run.spec.workspace, id));
+        self.dry.insert((owner, id));
         self.note_runnable(id);
     }
 

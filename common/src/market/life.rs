@@ -11,12 +11,12 @@ use super::{Market, Refused};
 use crate::chunks::ChunkTable;
 use crate::ids::RunId;
 use crate::run::RunState;
-use crate::spec::{Assemble, Partition, Partitioner, RunSpec, Source};
+use crate::spec::{Assemble, RunSpec};
 use crate::task::{Lease, Stage};
 use crate::terms::TEST_CHUNKS;
 
 impl Market {
-    /// Accepts a run and holds what its first tasks are estimated to cost.
+    /// Accepts a run and holds what its first task is reserved.
     pub fn start_run(
         &mut self,
         id: RunId,
@@ -26,12 +26,10 @@ impl Market {
         if self.runs.contains_key(&id) {
             return Err(Refused::AlreadyStarted);
         }
-        let known = chunks_known_at_start(&spec);
-        let known = if spec.terms.is_test { known.min(TEST_CHUNKS) } else { known };
         let run = Run::new(id, spec, now);
-        let estimate = run.estimate_whole(known, &self.policy);
+        let first = run.first_hold(&self.policy);
         self.runs.insert(id, run);
-        if let Err(refused) = self.hold(id, estimate, now) {
+        if let Err(refused) = self.hold(id, first, now) {
             self.runs.remove(&id);
             return Err(refused);
         }
@@ -76,8 +74,7 @@ impl Market {
         self.enter(id, RunState::Partitioning, now);
     }
 
-    /// The chunks are known: the hold grows to what all of them are estimated to cost, and nodes
-    /// may begin.
+    /// The chunks are known: nodes may begin. The hold grows as tasks are handed out.
     pub fn partitioned(&mut self, id: RunId, table: ChunkTable, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if run.state() != RunState::Partitioning {
@@ -95,17 +92,6 @@ impl Market {
         run.taken.clear();
         self.outbox.tables.push((id, TableKind::Chunks, Arc::clone(&table)));
         self.enter(id, RunState::Processing, now);
-        let Some(run) = self.runs.get(&id) else { return };
-        let estimate = run.estimate_of(table.len(), &self.policy);
-        let more = estimate.saturating_sub(run.held);
-        if let Err(refused) = self.hold(id, more, now) {
-            let chunks = table.len();
-            self.fail(
-                id,
-                format!("its {chunks} chunks need {estimate} credits to be held: {refused}"),
-                now,
-            );
-        }
     }
 
     /// The results have been folded; delivery begins.
@@ -126,9 +112,24 @@ impl Market {
         }
     }
 
-    /// Ends a run that has not ended, with a reason for its customer. Nodes are paid for the time
-    /// that its tasks ran.
+    /// Ends a run because its customer wants it. Nodes are paid for the time that its tasks ran.
     pub fn abort(&mut self, id: RunId, reason: String, now: DateTime<Utc>) -> Result<(), Refused> {
+        if !self.runs.contains_key(&id) {
+            return Err(Refused::NoRun);
+        }
+        let ended = self.cut_off(id, now);
+        self.end_early(id, RunState::Aborted, reason, ended, now);
+        Ok(())
+    }
+
+    /// Ends a run that cannot go on, with a reason for its customer. Nodes are paid for the time
+    /// that its tasks ran.
+    pub fn break_off(
+        &mut self,
+        id: RunId,
+        reason: String,
+        now: DateTime<Utc>,
+    ) -> Result<(), Refused> {
         if !self.runs.contains_key(&id) {
             return Err(Refused::NoRun);
         }
@@ -137,7 +138,7 @@ impl Market {
     }
 
     /// Begins runs that are due, ends those that are past their limits, takes the leases of silent nodes, and keeps holds
-    /// ahead of running tasks. To be called about once a second.
+    /// as large as running tasks need them. To be called about once a second.
     pub fn tick(&mut self, now: DateTime<Utc>) {
         self.begin_due(now);
         self.end_pauses(now);
@@ -152,6 +153,7 @@ impl Market {
             self.lose_overdue(id, now);
             self.end_late_checks(id, now);
             self.meter(id, now);
+            self.trim(id, now);
         }
     }
 
@@ -183,24 +185,26 @@ impl Market {
             | RunState::Assembled
             | RunState::Delivering
             | RunState::Complete
-            | RunState::Failed => {}
+            | RunState::Failed
+            | RunState::Aborted => {}
         }
     }
 
     /// Ends a run for a reason that is its customer's: what still runs is paid for.
     pub(super) fn fail(&mut self, id: RunId, reason: String, now: DateTime<Utc>) {
         let ended = self.cut_off(id, now);
-        self.end_failed(id, reason, ended, now);
+        self.end_early(id, RunState::Failed, reason, ended, now);
     }
 
     /// Ends a run for a reason that is not its customer's: what still runs is not paid for.
     pub(super) fn give_up(&mut self, id: RunId, reason: String, now: DateTime<Utc>) {
-        self.end_failed(id, reason, Vec::new(), now);
+        self.end_early(id, RunState::Failed, reason, Vec::new(), now);
     }
 
-    fn end_failed(
+    fn end_early(
         &mut self,
         id: RunId,
+        state: RunState,
         reason: String,
         ended: Vec<TaskRecord>,
         now: DateTime<Utc>,
@@ -208,7 +212,7 @@ impl Market {
         if let Some(run) = self.runs.get_mut(&id) {
             run.error = Some(reason);
             self.end_tasks(id, ended, now);
-            self.end(id, RunState::Failed, now);
+            self.end(id, state, now);
         }
     }
 
@@ -320,18 +324,6 @@ impl Market {
             });
         }
         self.outbox.tasks.insert(task.task, task);
-    }
-}
-
-/// The number of chunks, as far as the spec alone tells.
-fn chunks_known_at_start(spec: &RunSpec) -> u32 {
-    match (&spec.partition, &spec.source) {
-        (Partition::Builtin(Partitioner::Replicate { copies }), _) => *copies,
-        (
-            Partition::Builtin(Partitioner::Bytes { bytes } | Partitioner::Lines { bytes }),
-            Source::File { size, .. },
-        ) if *bytes > 0 => u32::try_from(size.div_ceil(*bytes)).unwrap_or(u32::MAX),
-        (Partition::Builtin(_) | Partition::Custom(_), _) => 1,
     }
 }
 

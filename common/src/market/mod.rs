@@ -32,7 +32,7 @@ mod waiting;
 
 pub use active::UnderLease;
 pub use checks::Checks;
-pub use movement::{Cause, Movement};
+pub use movement::{Cause, Movement, Share};
 pub use node::Node;
 pub use outbox::{
     Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, SetAside, Step,
@@ -65,8 +65,8 @@ use trust::Trust;
 pub struct Policy {
     /// A node that is silent for so long loses its leases.
     pub lease: TimeDelta,
-    /// The time for which a task without a shorter timeout is reserved when its run starts; the
-    /// hold grows with a task that takes longer.
+    /// The time for which a task without a shorter timeout is reserved when it is handed out; the
+    /// reservation grows with a task that takes longer.
     pub estimate: TimeDelta,
     /// A task that has not begun to run on its node for so long goes elsewhere.
     pub start: TimeDelta,

@@ -10,6 +10,7 @@ use super::{Market, Refused};
 use crate::credits::Credits;
 use crate::ids::{RunId, WorkspaceId};
 use crate::ledger::{Account, Insufficient, Kind, Posting};
+use crate::run::RunState;
 use crate::statement::{Head, Line, LineKind, Related};
 use crate::task::Lease;
 
@@ -62,9 +63,11 @@ impl Market {
         if lacking.is_zero() {
             return Ok(());
         }
-        // A quarter more than needed where the wallet has it, so that a long run posts few holds.
-        let generous =
-            lacking.saturating_add(Credits::from_units(run.held.units() / 4).unwrap_or_default());
+        // A quarter more than needed where the wallet has it and more tasks come, so that a long run
+        // posts few holds.
+        let quarter = Credits::from_units(run.held.units() / 4).unwrap_or_default();
+        let more = if run.has_waiting() { quarter } else { Credits::ZERO };
+        let generous = lacking.saturating_add(more);
         self.hold(id, generous, now).or_else(|_| self.hold(id, lacking, now))
     }
 
@@ -123,25 +126,46 @@ impl Market {
         let _ = self.post(posting, now);
     }
 
+    /// Gives back what a run has reserved beyond what it needs now, once that is as much again: a
+    /// run that goes on posts few holds. One that has nothing to hand out gives back all of it.
+    pub(super) fn trim(&mut self, id: RunId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let needed = run.committed.saturating_add(run.kept(&self.policy));
+        let spare = run.held.saturating_sub(needed);
+        let goes_on = run.state() < RunState::Processing || run.has_waiting();
+        let keep = if goes_on { needed.max(run.first_hold(&self.policy)) } else { Credits::ZERO };
+        if spare > keep.saturating_mul(2) {
+            self.give_back(id, spare.saturating_sub(keep), now);
+        }
+    }
+
+    /// Gives back a part of what a run has reserved.
+    pub(super) fn give_back(&mut self, id: RunId, amount: Credits, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get_mut(&id).filter(|_| !amount.is_zero()) else { return };
+        run.held = run.held.checked_sub(amount).expect("a run gives back no more than it holds");
+        let owner = run.spec.workspace;
+        let posting = Posting {
+            from: Account::Held(owner),
+            to: Account::Available(owner),
+            amount,
+            kind: Kind::Void,
+            run: Some(id),
+            lease: None,
+            request: None,
+        };
+        self.post(posting, now).expect("the held account holds the sum of all runs' holds");
+        self.outbox.runs.insert(id);
+        self.wet(owner);
+    }
+
     /// Settles a run that ends: gives back what it did not use, and writes its line.
     pub(super) fn settle(&mut self, id: RunId, now: DateTime<Utc>) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let owner = run.spec.workspace;
-        let rest = std::mem::take(&mut run.held);
+        let Some(run) = self.runs.get(&id) else { return };
+        let (owner, rest) = (run.spec.workspace, run.held);
         let (spent, spec) = (run.captured, Arc::clone(&run.spec));
-        if !rest.is_zero() {
-            let posting = Posting {
-                from: Account::Held(owner),
-                to: Account::Available(owner),
-                amount: rest,
-                kind: Kind::Void,
-                run: Some(id),
-                lease: None,
-                request: None,
-            };
-            self.post(posting, now).expect("the held account holds the sum of all runs' holds");
-            self.wet(owner);
-        }
+        self.give_back(id, rest, now);
+        // Other runs may have waited for something to come back, and nothing else will.
+        self.wet(owner);
         if !spent.is_zero() {
             let related = Related {
                 id: Some(spec.job.uuid()),
@@ -212,13 +236,6 @@ impl Market {
         !doubtful.is_empty()
     }
 
-    /// What a workspace has, reserved or not.
-    fn total_balance(&self, owner: WorkspaceId) -> Credits {
-        self.ledger
-            .balance(Account::Available(owner))
-            .saturating_add(self.ledger.balance(Account::Held(owner)))
-    }
-
     /// Writes the next line of a workspace's statement, after its transfer.
     #[expect(clippy::too_many_arguments, reason = "they are the fields of a line")]
     pub(super) fn write_line(
@@ -231,16 +248,15 @@ impl Market {
         description: &str,
         at: DateTime<Utc>,
     ) {
-        let balance = self.total_balance(owner);
         let head = self.statements.entry(owner).or_default();
-        let number = head.lines + 1;
+        let (number, balance) = (head.lines + 1, head.balance_after(kind, amount));
         // What is hashed is what can be stored, and no database takes NUL.
         let description = description.replace('\0', "\u{fffd}");
         let hash = head.hash;
         let mut line =
             Line { owner, number, at, kind, amount, run, related, description, balance, hash };
         line.hash = line.chained(head.hash);
-        *head = Head { lines: number, hash: line.hash };
+        *head = Head::at(&line);
         self.outbox.lines.push(line);
     }
 

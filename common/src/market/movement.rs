@@ -1,6 +1,6 @@
 //! Credits that move because somebody asked, and not for a run.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
 use super::Market;
@@ -24,8 +24,8 @@ pub enum Cause {
     Grant(String),
     Coupon(RedemptionId, String),
     TopUp(RequestId, Terms),
-    /// What the owner's nodes have earned becomes its own to spend.
-    Earning,
+    /// What the owner's nodes have earned becomes its own to spend; the text says for what.
+    Earning(String),
     /// A payout is asked for: its amount is set aside.
     Payout(RequestId, Terms),
     /// A payout did not arrive: its amount comes back.
@@ -36,13 +36,34 @@ pub enum Cause {
     Storage(String),
 }
 
+/// What an operator's nodes have earned in a time, and are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub operator: WorkspaceId,
+    pub amount: Credits,
+    pub tasks: u64,
+    pub jobs: u64,
+    /// When the first and the last of these tasks was paid.
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+}
+
+impl Share {
+    pub(super) fn what(&self) -> String {
+        let Self { tasks, jobs, .. } = self;
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let (from, to) = (time(self.from), time(self.to));
+        format!("earned by your nodes from {from} to {to} (tasks: {tasks}, jobs: {jobs})")
+    }
+}
+
 impl Cause {
     fn kind(&self) -> Kind {
         match self {
             Self::Grant(_) => Kind::Grant,
             Self::Coupon(..) => Kind::Coupon,
             Self::TopUp(..) => Kind::TopUp,
-            Self::Earning => Kind::Earning,
+            Self::Earning(_) => Kind::Earning,
             Self::Payout(..) => Kind::Payout,
             Self::Return(..) => Kind::Return,
             Self::Paid(_) => Kind::Paid,
@@ -54,7 +75,7 @@ impl Cause {
         let (wallet, outgoing) = (Account::Available(owner), Account::Outgoing(owner));
         match self {
             Self::Grant(_) | Self::Coupon(..) | Self::TopUp(..) => (Account::World, wallet),
-            Self::Earning => (Account::Pending(owner), wallet),
+            Self::Earning(_) => (Account::Pending(owner), wallet),
             Self::Payout(..) => (wallet, outgoing),
             Self::Return(..) => (outgoing, wallet),
             Self::Paid(_) => (outgoing, Account::World),
@@ -64,7 +85,7 @@ impl Cause {
 
     fn request(&self) -> Option<Uuid> {
         match self {
-            Self::Grant(_) | Self::Earning | Self::Storage(_) => None,
+            Self::Grant(_) | Self::Earning(_) | Self::Storage(_) => None,
             Self::Coupon(id, _) => Some(id.uuid()),
             Self::TopUp(id, _) => Some(id.uuid()),
             Self::Payout(id, _) | Self::Return(id, _) | Self::Paid(id) => Some(id.uuid()),
@@ -85,9 +106,7 @@ impl Cause {
             Self::TopUp(_, terms) => {
                 (LineKind::TopUp, format!("top-up of {}", sum(terms)), of(terms))
             }
-            Self::Earning => {
-                (LineKind::Earning, "earned by your nodes".to_owned(), Related::default())
-            }
+            Self::Earning(what) => (LineKind::Earning, what, Related::default()),
             Self::Payout(_, terms) => {
                 (LineKind::Payout, format!("payout of {}", sum(terms)), of(terms))
             }
@@ -152,17 +171,18 @@ impl Market {
     /// as much, none.
     pub fn release_earnings(
         &mut self,
-        shares: Vec<(WorkspaceId, Credits)>,
+        shares: &[Share],
         now: DateTime<Utc>,
     ) -> Result<(), Insufficient> {
-        for (owner, wanted) in &shares {
-            let available = self.ledger.balance(Account::Pending(*owner));
-            if available < *wanted {
-                return Err(Insufficient { available, wanted: *wanted });
+        for share in shares {
+            let available = self.ledger.balance(Account::Pending(share.operator));
+            if available < share.amount {
+                return Err(Insufficient { available, wanted: share.amount });
             }
         }
-        for (owner, amount) in shares {
-            self.book(Movement { owner, amount, cause: Cause::Earning }, now)?;
+        for share in shares {
+            let (owner, amount) = (share.operator, share.amount);
+            self.book(Movement { owner, amount, cause: Cause::Earning(share.what()) }, now)?;
         }
         Ok(())
     }

@@ -203,7 +203,8 @@ impl Run {
             | RunState::Assembled
             | RunState::Delivering
             | RunState::Complete
-            | RunState::Failed => None,
+            | RunState::Failed
+            | RunState::Aborted => None,
         }
     }
 
@@ -225,7 +226,11 @@ impl Run {
                 (self.single == Single::Done).then_some(Step::Fold)
             }
             (
-                RunState::Started | RunState::Processing | RunState::Complete | RunState::Failed,
+                RunState::Started
+                | RunState::Processing
+                | RunState::Complete
+                | RunState::Failed
+                | RunState::Aborted,
                 _,
                 _,
             ) => None,

@@ -74,7 +74,8 @@ fn is_whole(run: &Run) -> bool {
         | RunState::Assembled
         | RunState::Delivering
         | RunState::Complete
-        | RunState::Failed => run.chunks.is_some(),
+        | RunState::Failed
+        | RunState::Aborted => run.chunks.is_some(),
     };
     has_tables && run.check().is_ok() && run.next <= run.total()
 }

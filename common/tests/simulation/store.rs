@@ -157,13 +157,13 @@ impl Store {
         Ok(())
     }
 
-    /// A statement has every line once and in order, and its last one says what the wallet has.
+    /// A statement has every line once and in order, each with the balance before and its amount.
     fn put_line(&mut self, line: &Line) -> Checked {
         let head = self.statements.entry(line.owner).or_default();
-        if line.number != head.lines + 1 || line.hash != line.chained(head.hash) {
+        if !line.continues(head) || line.hash != line.chained(head.hash) {
             return Err(format!("line {} of {} does not follow", line.number, line.owner));
         }
-        *head = Head { lines: line.number, hash: line.hash };
+        *head = Head::at(line);
         Ok(())
     }
 
@@ -293,7 +293,8 @@ impl Store {
         if done != run.chunks_done as usize || (run.state == RunState::Complete && done != total) {
             return Err(format!("{:?} ended with {done} of {total} chunks", run.id));
         }
-        if (run.state == RunState::Failed) != run.error.is_some() {
+        let is_complete = run.state == RunState::Complete;
+        if is_complete == run.error.is_some() {
             return Err(format!("{:?} ended {:?}: {:?}", run.id, run.state, run.error));
         }
         Ok(())

@@ -27,6 +27,7 @@ macro_rules! sets {
 
 sets! {
     JobState, "How far a job is.", JOB_STATES;
+    JobStatus, "How far a job is, with a word for those that were aborted.", JOB_STATUSES;
     ExecutionPriority, "How soon a job gets nodes, against other jobs.", PRIORITIES;
     TaskState, "How far a task is.", TASK_STATES;
     TaskStage, "What the task works on.", STAGES;
@@ -57,6 +58,22 @@ const JOB_STATES: Words = &[
     ("JOB_STATE_DOWNLOADING", "the output is being written to the destination"),
     ("JOB_STATE_COMPLETE", "ended: the results are there"),
     ("JOB_STATE_FAILED", "ended without a result, or aborted: errorMessage says why"),
+];
+
+/// In the same order.
+const JOB_STATUSES: Words = &[
+    ("new", "a draft"),
+    ("started", "accepted"),
+    ("fetching", "the source is being looked at or fetched"),
+    ("partitioning", "the source is being cut into chunks"),
+    ("processing", "nodes work on the chunks"),
+    ("processed", "all chunks are done"),
+    ("assembling", "the results are being put together"),
+    ("assembled", "the output is ready"),
+    ("delivering", "the output is being written to the destination"),
+    ("complete", "ended: the results are there"),
+    ("failed", "ended without a result"),
+    ("aborted", "ended by a member of the workspace"),
 ];
 
 const PRIORITIES: Words = &[
@@ -189,7 +206,8 @@ mod tests {
 
     #[test]
     fn documented_words_are_those_that_answers_carry() {
-        assert_eq!(JOB_STATES.len(), RunState::ALL.len() + 1);
+        let statuses = RunState::ALL.into_iter().map(RunState::as_str).chain(["new"]);
+        assert_eq!(names(JOB_STATUSES), statuses.collect());
         assert_eq!(names(JOB_STATES), STATES.into_iter().collect());
         assert_eq!(names(PRIORITIES), Priority::NAMES.into_iter().collect());
         assert_eq!(names(ROLES), Role::ALL.into_iter().map(Role::name).collect());

@@ -6,7 +6,7 @@ use common::credits::Credits;
 use common::digest::Digest;
 use common::exchange::Terms;
 use common::ids::{RedemptionId, RequestId, WorkspaceId};
-use common::ledger::Insufficient;
+use common::ledger::{Account, Insufficient};
 use common::market::{Cause, Market, Movement};
 use common::wallet::{PayoutState, State, TopUpState};
 
@@ -70,10 +70,11 @@ pub enum Refused {
     #[error("state: the request is {from} and cannot become {to}")]
     Step { from: &'static str, to: &'static str },
     #[error(
-        "amount: {earned} credits that nodes have earned can be paid out, less what has been \
-         spent; {wanted} were asked for"
+        "amount: {wanted} credits were asked for and {} can be paid out now, the lesser of what \
+         nodes have earned ({earned}) and what is available ({available})",
+        .earned.min(.available)
     )]
-    Earned { earned: Credits, wanted: Credits },
+    Payout { earned: Credits, available: Credits, wanted: Credits },
     #[error("amount: {0}")]
     Insufficient(#[from] Insufficient),
 }
@@ -119,7 +120,7 @@ pub(super) async fn book(
             if releases::last(db).await? != after {
                 return Ok(Ok(None));
             }
-            let moved = market.release_earnings(shares, now);
+            let moved = market.release_earnings(&shares, now);
             Ok(moved.map(|()| Some(Booked::Release { after, through })).map_err(Refused::from))
         }
     }
@@ -152,9 +153,10 @@ async fn payout(
         return Ok(Ok(None));
     }
     let (owner, terms) = (request.workspace, request.terms);
-    let earned = wallet::earned(db, owner).await?;
-    if terms.amount > earned {
-        return Ok(Err(Refused::Earned { earned, wanted: terms.amount }));
+    let (earned, wanted) = (wallet::earned(db, owner).await?, terms.amount);
+    let available = market.balance(Account::Available(owner));
+    if wanted > earned.min(available) {
+        return Ok(Err(Refused::Payout { earned, available, wanted }));
     }
     let cause = Cause::Payout(request.id, terms);
     let moved = market.book(Movement { owner, amount: terms.amount, cause }, now);

@@ -51,7 +51,7 @@ struct Parked {
     until: Instant,
 }
 
-/// What whoever starts or aborts a run is told.
+/// What whoever starts or ends a run is told.
 type Answer = Result<(), Refused>;
 type BookingAnswer = Result<(), BookingRefused>;
 
@@ -158,6 +158,9 @@ impl Engine {
             Command::Abort { run, reason, reply } => {
                 batch.answers.push((reply, market.abort(run, reason, now)));
             }
+            Command::BreakOff { run, reason, reply } => {
+                batch.answers.push((reply, market.break_off(run, reason, now)));
+            }
             Command::Book { booking, reply } => {
                 match bookings::book(&self.parts.db, market, *booking, now).await {
                     Ok(Ok(booked)) => {
@@ -190,7 +193,7 @@ impl Engine {
             Command::Folded { run } => market.folded(run, now),
             Command::Delivered { run } => market.delivered(run, now),
             Command::StepFailed { run, reason } => {
-                if market.abort(run, reason, now).is_err() {
+                if market.break_off(run, reason, now).is_err() {
                     tracing::debug!(%run, "a step failed after its run had ended");
                 }
             }

@@ -52,6 +52,7 @@ pub struct Coordinator {
     /// A node that waits for an answer says nothing, and must not fall silent by it.
     wait_ms_max: u32,
     task_timeout_secs: u32,
+    reserved_secs: u32,
     /// Whose each node is; it never changes.
     operators: Arc<Mutex<HashMap<NodeId, WorkspaceId>>>,
 }
@@ -93,6 +94,7 @@ type Reply<T> = oneshot::Sender<T>;
 enum Command {
     Start { run: RunId, spec: Arc<RunSpec>, reply: Reply<Result<(), Refused>> },
     Abort { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
+    BreakOff { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
     Sync { node: NodeId, operator: WorkspaceId, heard: Box<CheckedSync>, reply: Reply<Orders> },
     Book { booking: Box<Booking>, reply: Reply<Result<(), BookingRefused>> },
     Trust { owner: WorkspaceId },
@@ -136,6 +138,7 @@ impl Coordinator {
             db,
             wait_ms_max,
             task_timeout_secs: policy.task_timeout_secs,
+            reserved_secs: u32::try_from(policy.estimate.num_seconds()).unwrap_or(u32::MAX),
             operators: Arc::default(),
         };
         Ok((coordinator, leases, engine.run(queue, stop)))
@@ -148,9 +151,14 @@ impl Coordinator {
         Ok(self.ask(|reply| Command::Start { run, spec, reply }).await??)
     }
 
-    /// Ends a run as failed with this reason; nothing is paid for what was not accepted.
+    /// Ends a run because its customer wants it.
     pub async fn abort_run(&self, run: RunId, reason: String) -> Result<(), Error> {
         Ok(self.ask(|reply| Command::Abort { run, reason, reply }).await??)
+    }
+
+    /// Ends a run as failed with this reason.
+    pub async fn break_off_run(&self, run: RunId, reason: String) -> Result<(), Error> {
+        Ok(self.ask(|reply| Command::BreakOff { run, reason, reply }).await??)
     }
 
     /// Posts promotional credits to a workspace's wallet, once for each `key`.
@@ -182,6 +190,11 @@ impl Coordinator {
     /// The task timeout of a job that gives none.
     pub fn task_timeout_secs(&self) -> u32 {
         self.task_timeout_secs
+    }
+
+    /// The time for which a task of this timeout is reserved when it is handed out.
+    pub fn reserved_secs(&self, task_timeout_secs: u32) -> u32 {
+        self.reserved_secs.min(task_timeout_secs)
     }
 
     /// A run's progress, or `None` when it has ended or is unknown.

@@ -1,9 +1,11 @@
 //! A node that earns, for tests of what becomes of its earnings.
 
+use std::collections::BTreeMap;
+
 use common::credits::Credits;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::ledger::Account;
-use common::protocol::{Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
+use common::protocol::{Held, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
 use common::resources::{Resources, Usage};
 use common::task::Lease;
 use uuid::Uuid;
@@ -43,9 +45,70 @@ pub async fn earn(
     earned
 }
 
-/// Says one thing to the coordinator, and hears of a task.
-async fn sync(coordinator: &Coordinator, node: NodeId, ended: Option<Receipt>) -> Option<Lease> {
-    let sync = Sync {
+/// A large node that does what it is given, in no hurry.
+pub struct Worker {
+    node: NodeId,
+    /// What it has, and whether it has said that it runs.
+    held: BTreeMap<Lease, bool>,
+    turns: usize,
+}
+
+impl Worker {
+    pub async fn join(db: &Db, operator: WorkspaceId) -> Self {
+        let token = nodes::issue_token(db, operator).await.unwrap();
+        let node = nodes::join(db, &Uuid::now_v7().to_string(), &token).await.unwrap().unwrap();
+        Self { node, held: BTreeMap::new(), turns: 0 }
+    }
+
+    /// One of the tasks that it has.
+    pub fn first(&self) -> Option<Lease> {
+        self.held.keys().next().copied()
+    }
+
+    /// Ends a task with these results, which have been stored.
+    pub async fn gives(&mut self, coordinator: &Coordinator, lease: Lease, outputs: Vec<Output>) {
+        self.held.remove(&lease);
+        let usage = Usage::full(Resources::new(1000, 1024), 1_000_000);
+        let receipt = Receipt { lease, usage, outcome: Outcome::Succeeded { outputs } };
+        sync(coordinator, self.node, Some(receipt)).await;
+    }
+
+    /// Ends some of the tasks that it runs, says that the others run, and takes what there is.
+    pub async fn turn(&mut self, coordinator: &Coordinator) {
+        self.turns += 1;
+        let usage = Usage::full(Resources::new(1000, 1024), 1_000_000);
+        let few = self.held.len() < 4;
+        let ended: Vec<Lease> = self
+            .held
+            .iter()
+            .filter(|(_, runs)| **runs)
+            .enumerate()
+            .filter(|(n, _)| few || (n + self.turns).is_multiple_of(3))
+            .map(|(_, (lease, _))| *lease)
+            .collect();
+        self.held.retain(|lease, _| !ended.contains(lease));
+        let outcome = || Outcome::Succeeded { outputs: vec![] };
+        let receipt = |lease: &Lease| Receipt { lease: *lease, usage, outcome: outcome() };
+        let receipts = ended.iter().map(|lease| sign(receipt(lease))).collect();
+        let running = |lease: &Lease| Held { lease: *lease, running_ms: Some(1) };
+        let sync = Sync {
+            capacity: Resources::new(1_000_000, 1 << 20).with_disk(u32::MAX),
+            holding: self.held.keys().map(running).collect(),
+            ..idle()
+        };
+        self.held.values_mut().for_each(|runs| *runs = true);
+        let heard = CheckedSync { sync, receipts };
+        let Orders::Work { assign, cancel, .. } = coordinator.sync(self.node, heard).await.unwrap()
+        else {
+            panic!("the node was refused");
+        };
+        self.held.retain(|lease, _| !cancel.contains(lease));
+        self.held.extend(assign.iter().map(|task| (task.lease, false)));
+    }
+}
+
+fn idle() -> Sync {
+    Sync {
         incarnation: 1,
         token: None,
         capacity: Resources::new(1000, 1024).with_disk(u32::MAX),
@@ -55,12 +118,18 @@ async fn sync(coordinator: &Coordinator, node: NodeId, ended: Option<Receipt>) -
         receipts: vec![],
         logs: vec![],
         probe: None,
-        wait_ms: 50,
-    };
-    let sign = |receipt: Receipt| {
-        let bytes = postcard::to_stdvec(&receipt).unwrap();
-        (receipt, SignedReceipt { receipt: bytes, signature: vec![7; 64] })
-    };
+        wait_ms: 5,
+    }
+}
+
+fn sign(receipt: Receipt) -> (Receipt, SignedReceipt) {
+    let bytes = postcard::to_stdvec(&receipt).unwrap();
+    (receipt, SignedReceipt { receipt: bytes, signature: vec![7; 64] })
+}
+
+/// Says one thing to the coordinator, and hears of a task.
+async fn sync(coordinator: &Coordinator, node: NodeId, ended: Option<Receipt>) -> Option<Lease> {
+    let sync = Sync { wait_ms: 50, ..idle() };
     let heard = CheckedSync { sync, receipts: ended.into_iter().map(sign).collect() };
     match coordinator.sync(node, heard).await.unwrap() {
         Orders::Work { assign, .. } => assign.first().map(|task| task.lease),

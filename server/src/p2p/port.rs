@@ -208,7 +208,7 @@ impl Port for Parts {
         let (run, key) = (lease.task.run, BlobKey::Result { lease, digest: expected.digest });
         let put = self.data.put_result(owner, run, &key, expected, bytes).await;
         if let Err(data::Error::Full(full)) = &put
-            && let Err(error) = self.coordinator.abort_run(run, full.to_string()).await
+            && let Err(error) = self.coordinator.break_off_run(run, full.to_string()).await
         {
             // It is the customer's, not the node's, and no other node would fare better.
             tracing::debug!(%run, %error, "a run without room for its results had ended");

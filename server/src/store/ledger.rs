@@ -7,11 +7,11 @@ use common::ids::{RunId, WorkspaceId};
 use common::ledger::{Account, Kind, Ledger, Transfer};
 use common::task::Lease;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{OnConflict, UnionType};
+use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, QueryTrait as _};
 
 use super::rows::{self, UnreadableRow};
-use super::{Db, batches, corrupt, micros};
+use super::{Db, batches, corrupt, micros, runs};
 
 pub(super) mod accounts {
     use sea_orm::entity::prelude::*;
@@ -178,16 +178,37 @@ fn balance(row: &accounts::Model) -> Result<(Account, i64), DbErr> {
     Ok((account(row.kind, row.owner)?, row.units))
 }
 
-/// What a workspace has in each of its accounts; one that it never had is not among them.
-pub(super) async fn accounts_of(
+/// What a workspace has in each of its accounts (one that it never had is not among them), and
+/// what its unfinished runs have been charged: both at one instant, so in one statement.
+pub(super) async fn of_workspace(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
-) -> Result<BTreeMap<Account, i64>, DbErr> {
-    let own = accounts::Entity::find()
+) -> Result<(BTreeMap<Account, i64>, i64), DbErr> {
+    const CHARGED: i64 = -1;
+    let mut query = accounts::Entity::find()
+        .select_only()
+        .expr_as(Expr::cust("CAST(kind AS BIGINT)"), "kind")
+        .expr_as(Expr::cust("CAST(units AS BIGINT)"), "units")
         .filter(accounts::Column::Kind.is_in([1, 2, 3, 4]))
         .filter(accounts::Column::Owner.eq(owner.uuid()));
-    let rows = own.all(db).await?;
-    rows.iter().map(balance).collect()
+    let charged = runs::Entity::find()
+        .select_only()
+        .expr_as(Expr::cust(format!("CAST({CHARGED} AS BIGINT)")), "kind")
+        .expr_as(Expr::cust("CAST(COALESCE(SUM(captured), 0) AS BIGINT)"), "units")
+        .filter(runs::Column::Workspace.eq(owner.uuid()))
+        .filter(runs::Column::EndedUs.is_null());
+    QuerySelect::query(&mut query).union(UnionType::All, charged.into_query());
+    let rows: Vec<(i64, i64)> = query.into_tuple().all(db).await?;
+    let (mut balances, mut charged) = (BTreeMap::new(), 0);
+    for (kind, units) in rows {
+        if kind == CHARGED {
+            charged = units;
+        } else {
+            let kind = i16::try_from(kind).map_err(|_| corrupt("account kind"))?;
+            balances.insert(account(kind, owner.uuid())?, units);
+        }
+    }
+    Ok((balances, charged))
 }
 
 fn attempt(lease: Lease) -> i32 {

@@ -1,5 +1,7 @@
 //! The books, added up again from the rows that they are made of.
 
+mod lines;
+
 use sea_orm::{
     AccessMode, ConnectionTrait, DbBackend, DbErr, FromQueryResult, IsolationLevel, Statement,
     TransactionOptions, TransactionTrait,
@@ -16,7 +18,7 @@ pub struct Reconciliation {
 }
 
 /// What must be so, and a query that counts what is not.
-const CHECKS: [(&str, &str); 11] = [
+const CHECKS: [(&str, &str); 12] = [
     (
         "every balance is the sum of its transfers",
         "SELECT COUNT(*) AS n FROM (SELECT kind, owner, SUM(units) AS rest FROM (\
@@ -64,12 +66,20 @@ const CHECKS: [(&str, &str); 11] = [
          GROUP BY run) AS sums WHERE rest <> 0",
     ),
     (
-        "every statement adds up to what it says last",
-        "SELECT COUNT(*) AS n FROM (SELECT owner, \
-         SUM(COALESCE(credit, 0) - COALESCE(debit, 0)) AS total FROM statement_lines \
-         GROUP BY owner) AS sums JOIN statements s ON s.owner = sums.owner \
-         LEFT JOIN statement_lines l ON l.owner = s.owner AND l.number = s.lines \
-         WHERE l.balance IS NULL OR l.balance <> sums.total",
+        "every statement ends with its last line",
+        "SELECT COUNT(*) AS n FROM (SELECT owner, MAX(number) AS lines FROM statement_lines \
+         GROUP BY owner) AS last LEFT JOIN statements s ON s.owner = last.owner \
+         LEFT JOIN statement_lines l ON l.owner = last.owner AND l.number = last.lines \
+         WHERE s.owner IS NULL OR s.lines <> last.lines OR s.hash <> l.hash \
+         OR s.balance <> l.balance",
+    ),
+    (
+        "every statement ends with what its wallet has and unfinished runs have been charged",
+        "SELECT COUNT(*) AS n FROM (SELECT owner, SUM(units) AS rest FROM (\
+         SELECT owner, units FROM accounts WHERE kind IN (1, 2) \
+         UNION ALL SELECT workspace, captured FROM runs WHERE ended_us IS NULL \
+         UNION ALL SELECT owner, -balance FROM statements) AS known \
+         GROUP BY owner) AS sums WHERE rest <> 0",
     ),
     (
         "what is on its way out is what open payouts ask for",
@@ -104,10 +114,11 @@ pub async fn reconcile(db: &Db) -> Result<Reconciliation, DbErr> {
         options.access_mode = Some(AccessMode::ReadOnly);
     }
     let tx = db.begin_with_options(options).await?;
-    let mut checks = Vec::with_capacity(CHECKS.len());
+    let mut checks = Vec::with_capacity(CHECKS.len() + 2);
     for (claim, query) in CHECKS {
         checks.push((claim, count(&tx, query).await?));
     }
+    checks.extend(lines::look(&tx).await?);
     let accounts = count(&tx, "SELECT COUNT(*) AS n FROM accounts").await?;
     let transfers = count(&tx, "SELECT COUNT(*) AS n FROM transfers").await?;
     tx.commit().await?;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::WorkspaceId;
 use common::ledger::Kind;
+use common::market::Share;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect,
@@ -11,7 +12,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::ledger::transfers::{Column as T, Entity as Transfers};
-use super::{corrupt, micros};
+use super::{corrupt, micros, time};
 
 /// The most transfers that one release looks through.
 const TRANSFERS_MAX: i64 = 50_000;
@@ -40,7 +41,7 @@ pub struct Release {
     /// Of a transfer; -1 before the first.
     pub after: i64,
     pub through: i64,
-    pub shares: Vec<(WorkspaceId, Credits)>,
+    pub shares: Vec<Share>,
 }
 
 /// The number of the last transfer whose earning has been given.
@@ -75,13 +76,15 @@ pub async fn due(db: &impl ConnectionTrait, then: DateTime<Utc>) -> Result<Optio
             .filter(T::Number.lt(reversal.number))
             .filter(T::Run.eq(reversal.run))
             .filter(T::ToOwner.eq(reversal.from_owner));
-        for (operator, amount) in self::shares(db, reversed).await? {
-            if let Some((_, share)) = shares.iter_mut().find(|(of, _)| *of == operator) {
-                *share = share.saturating_sub(amount);
+        for taken in self::shares(db, reversed).await? {
+            if let Some(share) = shares.iter_mut().find(|share| share.operator == taken.operator) {
+                share.amount = share.amount.saturating_sub(taken.amount);
+                share.tasks = share.tasks.saturating_sub(taken.tasks);
+                share.jobs = share.jobs.saturating_sub(taken.jobs);
             }
         }
     }
-    shares.retain(|(_, share)| !share.is_zero());
+    shares.retain(|share| !share.amount.is_zero());
     Ok(Some(Release { after, through, shares }))
 }
 
@@ -108,23 +111,37 @@ async fn reversals(db: &impl ConnectionTrait, after: i64) -> Result<Vec<Reversal
 async fn shares(
     db: &impl ConnectionTrait,
     captures: sea_orm::Select<Transfers>,
-) -> Result<Vec<(WorkspaceId, Credits)>, DbErr> {
+) -> Result<Vec<Share>, DbErr> {
     #[derive(FromQueryResult)]
     struct Row {
         operator: Uuid,
         units: i64,
+        tasks: i64,
+        jobs: i64,
+        first_us: i64,
+        last_us: i64,
     }
     let rows: Vec<Row> = captures
         .select_only()
         .column_as(T::ToOwner, "operator")
         .expr_as(Expr::cust("CAST(SUM(units) AS BIGINT)"), "units")
+        .expr_as(Expr::cust("COUNT(*)"), "tasks")
+        .expr_as(Expr::cust("COUNT(DISTINCT run)"), "jobs")
+        .expr_as(Expr::col(T::AtUs).min(), "first_us")
+        .expr_as(Expr::col(T::AtUs).max(), "last_us")
         .group_by(T::ToOwner)
         .into_model()
         .all(db)
         .await?;
     let share = |row: Row| {
-        let amount = Credits::from_units(row.units).ok_or_else(|| corrupt("sum of captures"))?;
-        Ok((WorkspaceId::new(row.operator), amount))
+        Ok(Share {
+            operator: WorkspaceId::new(row.operator),
+            amount: Credits::from_units(row.units).ok_or_else(|| corrupt("sum of captures"))?,
+            tasks: row.tasks.unsigned_abs(),
+            jobs: row.jobs.unsigned_abs(),
+            from: time(row.first_us),
+            to: time(row.last_us),
+        })
     };
     rows.into_iter().map(share).collect()
 }

@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::RunRecord;
-use common::price;
 use common::resources::{Resources, Usage};
 use common::run::RunState;
 use common::spec::{Limits, RunSpec};
@@ -70,8 +69,11 @@ pub struct RunView {
     /// How many chunks the source has; a test run works on the first of them.
     pub found: Option<u32>,
     pub chunks_done: u32,
-    /// What one of its tasks was estimated to cost; zero where its spec cannot be read.
-    pub task_estimate: Credits,
+    /// What its process tasks may use; nothing where its spec cannot be read.
+    pub needs: Resources,
+    pub task_timeout_secs: u32,
+    /// What it has reserved.
+    pub held: Credits,
     /// The exact sum of the prices of its attempts.
     pub price: Credits,
     /// Accepted process tasks without results.
@@ -113,6 +115,12 @@ pub async fn find_by_jobs(
         .all(db)
         .await?;
     rows.iter().map(view).collect()
+}
+
+/// What a run is pinned to; `None` where there is no such run, or it cannot be read.
+pub async fn spec(db: &impl ConnectionTrait, run: RunId) -> Result<Option<RunSpec>, DbErr> {
+    let row = Entity::find_by_id(run.uuid()).one(db).await?;
+    Ok(row.and_then(|row| document::read(&row.spec).ok()))
 }
 
 /// Runs that ended before `then` and whose data is still in the bucket, oldest first.
@@ -197,7 +205,7 @@ fn record(row: &Model) -> Result<RunRecord, DbErr> {
         found: view.found,
         next: u32::try_from(row.next).map_err(|_| corrupt("chunk number"))?,
         chunks_done: view.chunks_done,
-        held: Credits::from_units(row.held).ok_or_else(|| corrupt("hold"))?,
+        held: view.held,
         captured: view.price,
         usage: Usage {
             cpu_ms: row.cpu_ms.unsigned_abs(),
@@ -275,7 +283,7 @@ fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
     })
 }
 
-/// What of a `RunSpec` tells its tasks' price.
+/// What of a `RunSpec` tells what its tasks may cost.
 #[derive(Deserialize)]
 struct Priced {
     process: Needing,
@@ -289,9 +297,9 @@ struct Needing {
 
 fn view(row: &Model) -> Result<RunView, DbErr> {
     // A run that was set aside may have a spec that cannot be read.
-    let task_estimate = match document::read(&row.spec) {
-        Ok(Priced { process, limits }) => price::estimate(process.needs, limits.task_timeout_secs),
-        Err(_) => Credits::ZERO,
+    let (needs, task_timeout_secs) = match document::read(&row.spec) {
+        Ok(Priced { process, limits }) => (process.needs, limits.task_timeout_secs),
+        Err(_) => (Resources::NONE, 0),
     };
     let count = |n: i64| u32::try_from(n).map_err(|_| corrupt("count of chunks"));
     Ok(RunView {
@@ -303,7 +311,9 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
         chunks: row.total.map(count).transpose()?,
         found: row.found.map(count).transpose()?,
         chunks_done: count(row.chunks_done)?,
-        task_estimate,
+        needs,
+        task_timeout_secs,
+        held: Credits::from_units(row.held).ok_or_else(|| corrupt("hold"))?,
         price: Credits::from_units(row.captured).ok_or_else(|| corrupt("price"))?,
         empty: count(row.empty)?,
         warning: row.warning.clone(),

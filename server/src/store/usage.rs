@@ -3,11 +3,12 @@
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use common::credits::Credits;
 use common::ids::WorkspaceId;
+use common::price::Sample;
 use sea_orm::entity::prelude::*;
 use sea_orm::{DbBackend, FromQueryResult, QueryOrder, QuerySelect};
 
 use super::runs::{Column, Entity};
-use super::{corrupt, micros};
+use super::{corrupt, micros, storable};
 
 /// The most rows of an answer.
 const ROWS_MAX: u64 = 10_000;
@@ -115,6 +116,43 @@ pub async fn by_month(
         })
     };
     sums.into_iter().map(row).collect()
+}
+
+/// What the latest ended runs of a workspace's template have cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// Those of them that got as far as to have a chunk done.
+    pub runs: u64,
+    pub sample: Sample,
+}
+
+/// The most runs that one look at the past reads.
+const HISTORY_MAX: u64 = 20;
+
+/// Sums up the latest runs of a template; `None` where none of them tells anything.
+pub async fn history(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    template: &str,
+) -> Result<Option<History>, DbErr> {
+    let rows: Vec<(i64, i64)> = Entity::find()
+        .select_only()
+        .columns([Column::Captured, Column::ChunksDone])
+        .filter(Column::Workspace.eq(workspace.uuid()))
+        .filter(Column::Template.eq(storable(template)))
+        .filter(Column::EndedUs.is_not_null())
+        .order_by_desc(Column::EndedUs)
+        .limit(HISTORY_MAX)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let (mut runs, mut paid, mut tasks) = (0, 0i64, 0);
+    for (captured, chunks) in rows.into_iter().filter(|(_, chunks)| *chunks > 0) {
+        (runs, paid, tasks) =
+            (runs + 1, paid.saturating_add(captured), tasks + chunks.unsigned_abs());
+    }
+    let paid = Credits::from_units(paid).ok_or_else(|| corrupt("price"))?;
+    Ok(Sample::new(paid, tasks).map(|sample| History { runs, sample }))
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
-//! The wallet as its owner reads it: balances and a statement.
+//! The wallet as its owner reads it: a statement, and balances.
+
+mod balance;
+
+pub use balance::{Balance, Pending, balance, earned, pending};
 
 use std::collections::BTreeMap;
 
 use common::credits::Credits;
 use common::digest::Digest;
 use common::ids::{RunId, TransferId, WorkspaceId};
-use common::ledger::Account;
 use common::statement::{Head, Line, LineKind};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{OnConflict, SimpleExpr};
-use sea_orm::{ActiveValue::Set, DbBackend, QueryOrder, QuerySelect};
+use sea_orm::{ActiveValue::Set, Condition, DbBackend, QueryOrder, QuerySelect};
 
 use super::rows::{self, UnreadableRow};
 use super::selection::{self, Field, Found, Kind, Selection};
-use super::{Db, batches, corrupt, document, ledger, micros, time};
+use super::{Db, batches, corrupt, document, micros, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "statement_lines")]
@@ -51,6 +54,7 @@ mod heads {
         pub owner: Uuid,
         pub lines: i64,
         pub hash: String,
+        pub balance: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -59,52 +63,11 @@ mod heads {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Balance {
-    /// What new runs can be paid from.
-    pub available: Credits,
-    /// What unfinished runs have reserved.
-    pub held: Credits,
-    /// What nodes have earned and cannot be spent yet.
-    pub pending: Credits,
-    /// What is on its way out.
-    pub outgoing: Credits,
-}
-
 /// A line of the statement, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub id: TransferId,
     pub line: Line,
-}
-
-pub async fn balance(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Balance, DbErr> {
-    let accounts = ledger::accounts_of(db, owner).await?;
-    let of = |account| {
-        let units = accounts.get(&account).copied().unwrap_or(0);
-        Credits::from_units(units).ok_or_else(|| corrupt("balance"))
-    };
-    Ok(Balance {
-        available: of(Account::Available(owner))?,
-        held: of(Account::Held(owner))?,
-        pending: of(Account::Pending(owner))?,
-        outgoing: of(Account::Outgoing(owner))?,
-    })
-}
-
-/// What a workspace has earned and has not asked to be paid out, whether or not it has spent it.
-pub async fn earned(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Credits, DbErr> {
-    let kinds = [LineKind::Earning, LineKind::Payout, LineKind::PayoutReturn];
-    let sum = "CAST(COALESCE(SUM(COALESCE(credit, 0) - COALESCE(debit, 0)), 0) AS BIGINT)";
-    let units: Option<i64> = Entity::find()
-        .filter(Column::Owner.eq(owner.uuid()))
-        .filter(Column::Kind.is_in(kinds.map(LineKind::number)))
-        .select_only()
-        .expr_as(Expr::cust(sum), "units")
-        .into_tuple()
-        .one(db)
-        .await?;
-    Credits::from_units(units.unwrap_or(0)).ok_or_else(|| corrupt("sum of earnings"))
 }
 
 /// What lines of the statement are filtered and sorted by.
@@ -207,9 +170,10 @@ pub(super) async fn insert_lines(db: &impl ConnectionTrait, lines: &[Line]) -> R
             owner: Set(line.owner.uuid()),
             lines: Set(i64::try_from(line.number).unwrap_or(i64::MAX)),
             hash: Set(line.hash.to_string()),
+            balance: Set(line.balance.units()),
         });
         let update = OnConflict::column(heads::Column::Owner)
-            .update_columns([heads::Column::Lines, heads::Column::Hash])
+            .update_columns([heads::Column::Lines, heads::Column::Hash, heads::Column::Balance])
             .to_owned();
         heads::Entity::insert_many(rows).on_conflict(update).exec_without_returning(db).await?;
     }
@@ -237,24 +201,44 @@ pub(super) async fn load_heads(
 
 fn head(row: &heads::Model) -> Result<(WorkspaceId, Head), DbErr> {
     let hash = row.hash.parse().map_err(|_| corrupt("hash of a line"))?;
-    Ok((WorkspaceId::new(row.owner), Head { lines: row.lines.unsigned_abs(), hash }))
+    let balance = Credits::from_units(row.balance).ok_or_else(|| corrupt("balance"))?;
+    Ok((WorkspaceId::new(row.owner), Head { lines: row.lines.unsigned_abs(), hash, balance }))
 }
 
 /// The end of a statement by its lines. Where the last line's hash cannot be read either, the
 /// chain goes on from what is there, and whoever checks it finds the break.
 async fn last_line(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Head, DbErr> {
-    let last: Option<(i64, String)> = Entity::find()
+    let last: Option<(i64, String, i64)> = Entity::find()
         .select_only()
-        .columns([Column::Number, Column::Hash])
+        .columns([Column::Number, Column::Hash, Column::Balance])
         .filter(Column::Owner.eq(owner.uuid()))
         .order_by_desc(Column::Number)
         .into_tuple()
         .one(db)
         .await?;
-    Ok(last.map_or_else(Head::default, |(lines, hash)| Head {
+    Ok(last.map_or_else(Head::default, |(lines, hash, balance)| Head {
         lines: lines.unsigned_abs(),
         hash: hash.parse().unwrap_or_else(|_| Digest::of(hash.as_bytes())),
+        balance: Credits::from_units(balance).unwrap_or_default(),
     }))
+}
+
+/// The lines of all statements in the order of their owners and numbers, at most `limit` after
+/// one of them, each with its place. A line that cannot be read is `None`.
+pub(super) async fn lines_after(
+    db: &impl ConnectionTrait,
+    after: Option<(Uuid, i64)>,
+    limit: u64,
+) -> Result<Vec<((Uuid, i64), Option<Line>)>, DbErr> {
+    let mut query = Entity::find();
+    if let Some((owner, number)) = after {
+        let same = Condition::all().add(Column::Owner.eq(owner)).add(Column::Number.gt(number));
+        query = query.filter(Condition::any().add(Column::Owner.gt(owner)).add(same));
+    }
+    let query = query.order_by_asc(Column::Owner).order_by_asc(Column::Number);
+    let rows = query.limit(limit).all(db).await?;
+    let line = |row: Model| ((row.owner, row.number), read(row).ok().map(|entry| entry.line));
+    Ok(rows.into_iter().map(line).collect())
 }
 
 /// Finds the lines and ends of statements that cannot be read.

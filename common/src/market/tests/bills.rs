@@ -88,7 +88,7 @@ fn a_partitioner_and_an_assembler_of_the_customers_own_are_held_for_and_paid() {
     own.partition = Partition::Custom(Box::new(container()));
     own.assemble = Assemble::Custom(Box::new(container()));
     market.start_run(RUN, Arc::new(own), at(0)).unwrap();
-    assert_eq!(market.run(RUN).unwrap().held(), cost(60).saturating_mul(3));
+    assert_eq!(market.run(RUN).unwrap().held(), cost(60).saturating_mul(2));
     market.looked(RUN, Some(table(1)), at(0));
     hear(&mut market, 0, holds(&[]), 0);
     let does = |market: &mut Market, from: i64| {

@@ -6,11 +6,13 @@ mod checks;
 mod disk;
 mod gpus;
 mod health;
+mod holds;
 mod lives;
 mod movements;
 mod order;
 mod placement;
 mod set_aside;
+mod statements;
 mod terms;
 mod trust;
 

@@ -21,7 +21,7 @@ fn cause(n: usize, amount: Credits) -> Cause {
         0 => Cause::Grant("gift".to_owned()),
         1 => Cause::Coupon(RedemptionId::new(id), "CODE".to_owned()),
         2 => Cause::TopUp(RequestId::new(id), terms(amount)),
-        3 => Cause::Earning,
+        3 => Cause::Earning("earned".to_owned()),
         4 => Cause::Payout(RequestId::new(id), terms(amount)),
         5 => Cause::Return(RequestId::new(id), terms(amount)),
         6 => Cause::Paid(RequestId::new(id)),
@@ -36,7 +36,6 @@ proptest! {
     ) {
         let mut market = Market::load(Policy::default(), Stored::default(), at(0));
         let mut head = Head::default();
-        let mut balance = Credits::ZERO;
         for (n, units) in moves {
             let amount = Credits::from_units(units).unwrap();
             let movement = Movement { owner: CUSTOMER, amount, cause: cause(n, amount) };
@@ -47,12 +46,11 @@ proptest! {
             prop_assert_eq!(market.check(), Ok(()));
             prop_assert_eq!(refused, changes.transfers.is_empty());
             for line in &changes.lines {
-                prop_assert_eq!(line.number, head.lines + 1);
+                prop_assert!(line.continues(&head));
                 prop_assert_eq!(line.hash, line.chained(head.hash));
-                head = Head { lines: line.number, hash: line.hash };
-                balance = line.balance;
+                head = Head::at(line);
             }
-            prop_assert_eq!(balance, market.balance(Account::Available(CUSTOMER)));
+            prop_assert_eq!(head.balance, market.balance(Account::Available(CUSTOMER)));
         }
     }
 }
@@ -61,10 +59,22 @@ proptest! {
 fn earnings_are_released_to_all_or_to_none() {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
 
-    let refused = market.release_earnings(vec![(OPERATOR, credits("1"))], at(0));
+    let share = Share {
+        operator: OPERATOR,
+        amount: credits("1"),
+        tasks: 12,
+        jobs: 3,
+        from: at(0),
+        to: at(3599),
+    };
+
+    let refused = market.release_earnings(&[share], at(0));
 
     assert!(refused.is_err());
     assert!(market.drain().transfers.is_empty());
+    let what = "earned by your nodes from 1970-01-01T00:00:00Z to 1970-01-01T00:59:59Z \
+                (tasks: 12, jobs: 3)";
+    assert_eq!(share.what(), what);
 }
 
 #[test]

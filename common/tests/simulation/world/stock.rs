@@ -20,7 +20,7 @@ impl World {
         for run in self.store.runs.values() {
             match run.state {
                 RunState::Complete => self.tally.complete += 1,
-                RunState::Failed => self.tally.failed += 1,
+                RunState::Failed | RunState::Aborted => self.tally.failed += 1,
                 RunState::Started
                 | RunState::Fetching
                 | RunState::Partitioning

@@ -59,7 +59,7 @@ async fn show(
         .collect();
     let shown = |job: Job| {
         let run = by_job.remove(&job.id);
-        JobOut::new(job, run, None)
+        JobOut::new(app, job, run, None)
     };
     Ok(Paged { pagination, data: found.rows.into_iter().map(shown).collect() })
 }

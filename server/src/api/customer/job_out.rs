@@ -8,12 +8,15 @@ use common::credits::Credits;
 use common::ids::{JobId, WorkspaceId};
 use common::package::descriptor::DataPlace;
 use common::package::template::{PhaseParams, Template};
+use common::price;
 use common::run::RunState;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::hold::HoldOut;
+use super::quote::Forecast;
 use super::why;
 use crate::api::App;
 use crate::api::http::error::Result;
@@ -61,6 +64,8 @@ pub struct JobOut {
     tags: Vec<String>,
     #[schema(value_type = words::JobState)]
     state: &'static str,
+    #[schema(value_type = words::JobStatus)]
+    status: &'static str,
     state_timestamps: BTreeMap<&'static str, DateTime<Utc>>,
     #[schema(value_type = Option<Object>)]
     data_source: Option<Value>,
@@ -73,8 +78,11 @@ pub struct JobOut {
     duration: Seconds,
     #[schema(value_type = f64)]
     payment_amount: Amount,
-    /// Whole credits, rounded up, if each task uses all that it may; 0 until the chunks are known.
+    /// What the whole run is expected to cost, by its tasks that are done or, before, by what is
+    /// reserved for each; in whole credits, rounded up. 0 until the chunks are known.
     num_units_estimation: String,
+    /// What is held for it until it ends.
+    hold: Option<HoldOut>,
     num_chunks: u32,
     /// Chunks of the whole source. A test job works on the first two of them, `numChunks`.
     num_chunks_total: u32,
@@ -126,7 +134,7 @@ pub async fn answer(app: &App, job: Job, run: Option<RunView>) -> Result<JobAnsw
         _ => None,
     };
     let waits = why::message(app, run.as_ref()).await?;
-    let mut job = JobOut::new(job, run, upload);
+    let mut job = JobOut::new(app, job, run, upload);
     if job.error_message.is_empty() {
         job.error_message = waits;
     }
@@ -135,7 +143,7 @@ pub async fn answer(app: &App, job: Job, run: Option<RunView>) -> Result<JobAnsw
 }
 
 impl JobOut {
-    pub fn new(job: Job, run: Option<RunView>, upload: Option<String>) -> Self {
+    pub fn new(app: &App, job: Job, run: Option<RunView>, upload: Option<String>) -> Self {
         let mut data_source = job.source().map(data_out);
         if let (Some(source), Some(link)) = (&mut data_source, upload) {
             source["params"]["tempUrl"] = json!(link);
@@ -146,14 +154,15 @@ impl JobOut {
         }
         let time = |state| run.as_ref().and_then(|run| run.times.get(&state)).copied();
         let started_at = time(RunState::Started);
-        let ended_at = time(RunState::Complete).or(time(RunState::Failed));
+        let ends = [RunState::Complete, RunState::Failed, RunState::Aborted];
+        let ended_at = ends.into_iter().find_map(time);
         // Of its work: a scheduled job may have waited for long.
         let millis = time(RunState::Fetching)
             .zip(ended_at)
             .map_or(0, |(from, to)| u64::try_from((to - from).num_milliseconds()).unwrap_or(0));
-        let estimate =
-            run.as_ref().and_then(|run| Some(run.task_estimate.saturating_mul(run.chunks?.into())));
-        let estimate = estimate.unwrap_or(Credits::ZERO);
+        let hold =
+            run.as_ref().filter(|run| !run.state.is_final()).map(|run| HoldOut::of_run(app, run));
+        let estimate = run.as_ref().and_then(|run| estimate(app, run)).unwrap_or_default();
         Self {
             id: job.id,
             template_id: job.template.id.clone(),
@@ -175,10 +184,12 @@ impl JobOut {
                             "whitelist": job.regions.whitelist}),
             tags: job.tags,
             state: run.as_ref().map_or(NEW, |run| state_name(run.state)),
+            status: run.as_ref().map_or("new", |run| run.state.as_str()),
             state_timestamps: times,
             duration: Seconds { millis },
             payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
             num_units_estimation: estimate.rounded_up().to_string(),
+            hold,
             num_chunks: run.as_ref().and_then(|run| run.chunks).unwrap_or(0),
             num_chunks_total: run.as_ref().and_then(|run| run.found).unwrap_or(0),
             tasks_without_results: run.as_ref().map_or(0, |run| run.empty),
@@ -201,6 +212,16 @@ fn warning(run: &RunView) -> String {
         format!("this is a test job: it works on the first {chunks} of its {found} chunks")
     });
     cut.into_iter().chain(run.warning.clone()).collect::<Vec<_>>().join("; ")
+}
+
+/// What a run is expected to cost in all, by what is known of it alone.
+fn estimate(app: &App, run: &RunView) -> Option<Credits> {
+    let chunks = run.chunks?.into();
+    let forecast = Forecast::of_run(run).unwrap_or_else(|| {
+        let secs = app.coordinator.reserved_secs(run.task_timeout_secs);
+        Forecast::assumed(price::most(run.needs, secs), Credits::ZERO)
+    });
+    Some(forecast.total(chunks))
 }
 
 impl TemplateInfo {
@@ -228,7 +249,8 @@ pub const fn state_name(state: RunState) -> &'static str {
         RunState::Assembled => "JOB_STATE_MERGED",
         RunState::Delivering => "JOB_STATE_DOWNLOADING",
         RunState::Complete => "JOB_STATE_COMPLETE",
-        RunState::Failed => "JOB_STATE_FAILED",
+        // The documented states know no other end.
+        RunState::Failed | RunState::Aborted => "JOB_STATE_FAILED",
     }
 }
 

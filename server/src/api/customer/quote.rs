@@ -1,14 +1,15 @@
-//! What a job will cost, said before it runs.
+//! What a job is expected to cost, and on what that is based.
 
 use common::credits::Credits;
-use common::price::{estimate, price};
-use common::resources::Usage;
+use common::price::{self, Sample};
 use common::spec::{Partition, Partitioner, RunSpec, Source};
 use common::task::Stage;
+use common::terms::TEST_CHUNKS;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{jobs, plan};
+use super::hold::{HoldOut, PricesOut};
+use super::{job_out, jobs, plan};
 use crate::api::App;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::Result;
@@ -16,46 +17,114 @@ use crate::api::http::route::{Route, get};
 use crate::api::http::token::Caller;
 use crate::data::LookedKind;
 use crate::store::jobs::Job;
-use crate::store::wallet;
+use crate::store::runs::{self, RunView};
+use crate::store::{usage, wallet};
 
-const MS_PER_HOUR: u64 = 3_600_000;
+const SECS_PER_HOUR: u32 = 3600;
 
 pub fn routes() -> Vec<Route> {
     vec![
         get("Customer_QuoteJob", "/jobs/{jobId}/quote", quote)
-            .summary("Says what a job is estimated to cost"),
+            .summary("Says what a job is expected to cost, and on what that is based"),
         get("Customer_EstimateJob2023", "/jobs/estimation/{jobId}", estimation)
-            .summary("Says what a job is estimated to cost, in whole units")
+            .summary("Says what a job is expected to cost, in whole units")
             .deprecated(),
     ]
 }
 
-/// The price of a job's tasks, each using all that it may for as long as it may. What is charged
-/// in the end is what was used: by tasks whose results were accepted, and by attempts that failed
-/// through the job's own code, data or limits.
+/// What a job is expected to cost. What is charged in the end is what was used: by tasks whose
+/// results were accepted, and by attempts that failed through the job's own code, data or limits.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quote {
     /// `None` where only the run will tell: a partitioner of the customer's own.
     chunks: Option<u64>,
-    /// What one task's vCPUs and memory cost in an hour.
-    #[schema(value_type = String)]
-    task_hour_price: Credits,
-    task_secs: u32,
-    /// Whether the job's own task timeout was taken, and not the server's default.
-    task_secs_is_limit: bool,
-    #[schema(value_type = String)]
-    task_price: Credits,
-    /// For a partitioner and an assembler of the customer's own; built-in ones are free.
-    #[schema(value_type = String)]
-    single_price: Credits,
+    #[serde(flatten)]
+    forecast: Forecast,
     /// For all chunks, the partitioner and the assembler; `None` where the chunks are not known.
     #[schema(value_type = Option<String>)]
     total: Option<Credits>,
+    /// The same if every task used all that it may until its timeout.
+    #[schema(value_type = Option<String>)]
+    total_at_most: Option<Credits>,
+    /// The timeout of a task.
+    task_secs: u32,
+    /// Whether the job's own task timeout was taken, and not the server's default.
+    task_secs_is_limit: bool,
+    /// What all of one task's vCPUs and memory cost in an hour.
+    #[schema(value_type = String)]
+    task_hour_price: Credits,
+    prices: PricesOut,
+    /// What is held now or, before the run, when it starts.
+    hold: HoldOut,
     #[schema(value_type = String)]
     available: Credits,
-    /// Whether the wallet covers the total, or one task where that is not known.
+    /// Whether the wallet covers what must be held to start and, where the basis is no
+    /// assumption, the rest of the total.
     affordable: bool,
+}
+
+/// What the price of a task is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// What the latest runs of the same template have cost.
+    History,
+    /// What the tasks of this run that are done have cost.
+    Sample,
+    /// That each task uses all that it may for the time that it is reserved for.
+    Assumption,
+}
+
+/// What a task is expected to cost, and why.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    basis: Basis,
+    /// Earlier runs that it is based on.
+    basis_runs: u64,
+    /// Paid tasks that it is based on.
+    basis_tasks: u64,
+    #[schema(value_type = String)]
+    task_price: Credits,
+    /// For a partitioner and an assembler of the customer's own, where their cost is not in that
+    /// of the tasks; built-in ones are free.
+    #[schema(value_type = String)]
+    single_price: Credits,
+    #[serde(skip)]
+    sample: Option<Sample>,
+}
+
+impl Forecast {
+    fn sampled(basis: Basis, runs: u64, sample: Sample) -> Self {
+        Self {
+            basis,
+            basis_runs: runs,
+            basis_tasks: sample.tasks.get(),
+            task_price: sample.of(1),
+            single_price: Credits::ZERO,
+            sample: Some(sample),
+        }
+    }
+
+    /// The tasks of a run that are done, if any are.
+    pub fn of_run(run: &RunView) -> Option<Self> {
+        let sample = Sample::new(run.price, run.chunks_done.into())?;
+        Some(Self::sampled(Basis::Sample, 0, sample))
+    }
+
+    pub fn assumed(task_price: Credits, single_price: Credits) -> Self {
+        let basis = Basis::Assumption;
+        Self { basis, basis_runs: 0, basis_tasks: 0, task_price, single_price, sample: None }
+    }
+
+    /// What a run of so many chunks is expected to cost.
+    pub fn total(&self, chunks: u64) -> Credits {
+        match self.sample {
+            Some(sample) => sample.of(chunks),
+            None => self.task_price.saturating_mul(chunks).saturating_add(self.single_price),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -70,50 +139,107 @@ struct Estimation {
     total_estimation: String,
 }
 
+/// A started job's quote is that of its run.
 async fn quote(id: Segment, call: Call) -> Result<Quote> {
     let caller = call.caller().await?;
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
+    if let Some(run) = job_out::run_of(app, &job).await?
+        && let Some(spec) = runs::spec(&app.db, run.id).await?
+    {
+        return of(app, &caller, &job, &spec, Some(&run)).await;
+    }
     let spec = plan::pin(app, &caller, &job, job.config()).await?;
-    of(app, &caller, &job, &spec).await
+    of(app, &caller, &job, &spec, None).await
 }
 
 /// The quote in whole credits, rounded up; chunks that are not known count as one.
 async fn estimation(id: Segment, call: Call) -> Result<EstimationOut> {
     let quote = quote(id, call).await?;
-    let total_estimation = quote.total.unwrap_or(quote.task_price).rounded_up().to_string();
+    let total = quote.total.unwrap_or(quote.forecast.total(1));
+    let total_estimation = total.rounded_up().to_string();
     Ok(EstimationOut { estimation: Estimation { total_estimation } })
 }
 
-/// The quote of a job that is ready to run.
-pub async fn of(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result<Quote> {
-    let chunks = chunks(app, caller, job, spec).await?;
+/// The quote of a job that is ready to run, or of its run.
+pub async fn of(
+    app: &App,
+    caller: &Caller,
+    job: &Job,
+    spec: &RunSpec,
+    run: Option<&RunView>,
+) -> Result<Quote> {
+    let chunks = match run.and_then(|run| run.chunks) {
+        Some(chunks) => Some(chunks.into()),
+        None => chunks(app, caller, job, spec).await?,
+    };
     let needs = spec.process.needs;
     let task_secs = spec.limits.task_timeout_secs;
-    let task_price = estimate(needs, task_secs);
-    let single_price = [Stage::Partition, Stage::Assemble]
-        .into_iter()
-        .filter_map(|stage| spec.container(stage))
-        .map(|container| estimate(container.needs, task_secs))
-        .fold(Credits::ZERO, Credits::saturating_add);
-    let of_chunks = |chunks| task_price.saturating_mul(chunks).saturating_add(single_price);
-    let total = chunks.map(of_chunks);
+    let forecast = forecast(app, spec, run).await?;
+    let (task_most, single_most) = (price::most(needs, task_secs), singles(spec, task_secs));
+    let most = |chunks| task_most.saturating_mul(chunks).saturating_add(single_most);
+    let total = chunks.map(|chunks| forecast.total(chunks));
+    let hold = match run {
+        Some(run) => HoldOut::of_run(app, run),
+        None => HoldOut::at_start(app, spec),
+    };
     let available = wallet::balance(&app.db, caller.workspace).await?.available;
+    let proven = total.filter(|_| forecast.basis != Basis::Assumption);
+    let affordable = match run {
+        None => hold.amount().max(proven.unwrap_or_default()) <= available,
+        Some(run) => {
+            let has = available.saturating_add(run.held).saturating_add(run.price);
+            proven.unwrap_or_default() <= has
+        }
+    };
     Ok(Quote {
         chunks,
-        task_hour_price: price(Usage::full(needs, MS_PER_HOUR)),
+        total,
+        total_at_most: chunks.map(most),
+        forecast,
         task_secs,
         task_secs_is_limit: job.config().task_timeout_secs.is_some_and(|secs| secs > 0),
-        task_price,
-        single_price,
-        total,
+        task_hour_price: price::most(needs, SECS_PER_HOUR),
+        prices: PricesOut::default(),
+        hold,
         available,
-        affordable: total.unwrap_or(of_chunks(1)) <= available,
+        affordable,
     })
 }
 
-/// How many chunks the source will be cut in, as far as that can be told from its files' sizes.
+/// From the run itself or, before any of its tasks is done, from the past.
+async fn forecast(app: &App, spec: &RunSpec, run: Option<&RunView>) -> Result<Forecast> {
+    if let Some(sampled) = run.and_then(Forecast::of_run) {
+        return Ok(sampled);
+    }
+    // Jobs without a template have nothing in common.
+    if !spec.template.is_empty()
+        && let Some(past) = usage::history(&app.db, spec.workspace, &spec.template).await?
+    {
+        return Ok(Forecast::sampled(Basis::History, past.runs, past.sample));
+    }
+    let secs = app.coordinator.reserved_secs(spec.limits.task_timeout_secs);
+    Ok(Forecast::assumed(price::most(spec.process.needs, secs), singles(spec, secs)))
+}
+
+/// What a partitioner and an assembler of the customer's own cost in so many seconds at most.
+fn singles(spec: &RunSpec, secs: u32) -> Credits {
+    [Stage::Partition, Stage::Assemble]
+        .into_iter()
+        .filter_map(|stage| spec.container(stage))
+        .map(|container| price::most(container.needs, secs))
+        .fold(Credits::ZERO, Credits::saturating_add)
+}
+
+/// How many chunks will be processed, as far as that can be told.
 async fn chunks(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result<Option<u64>> {
+    let chunks = cut_in(app, caller, job, spec).await?;
+    let most = if spec.terms.is_test { TEST_CHUNKS.into() } else { u64::MAX };
+    Ok(chunks.map(|chunks| chunks.min(most)))
+}
+
+/// How many chunks the source will be cut in, as far as that can be told from its files' sizes.
+async fn cut_in(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result<Option<u64>> {
     let Partition::Builtin(partitioner) = spec.partition else { return Ok(None) };
     let of_file = |size: u64| match partitioner {
         Partitioner::Passthrough | Partitioner::File => 1,
@@ -141,10 +267,11 @@ mod tests {
 
     use super::*;
     use crate::api::testing::Door;
+    use crate::coordinator::testing::Worker;
     use crate::data::testing::WebServer;
 
     #[tokio::test]
-    async fn a_quote_is_the_price_of_all_chunks_at_their_limit() {
+    async fn a_quote_without_a_past_assumes_what_is_reserved_and_says_so() {
         let door = Door::open().await;
         door.template("bytes", "concat").await;
         let server = WebServer::with_ranges(vec![b'x'; 25]).await;
@@ -161,13 +288,63 @@ mod tests {
         assert_eq!(status, 200, "{quote}");
         let credits = |field: &str| -> Credits { quote[field].as_str().unwrap().parse().unwrap() };
         assert_eq!((&quote["chunks"], &quote["taskSecsIsLimit"]), (&json!(3), &json!(true)));
-        assert_eq!(credits("taskPrice"), credits("taskHourPrice").saturating_mul(2));
+        assert_eq!((&quote["basis"], &quote["basisRuns"]), (&json!("assumption"), &json!(0)));
+        let minute = credits("taskHourPrice").units() / 60;
+        assert!((credits("taskPrice").units() - minute).abs() <= 1, "{quote}");
         assert_eq!(credits("total"), credits("taskPrice").saturating_mul(3));
+        assert_eq!(credits("totalAtMost"), credits("taskHourPrice").saturating_mul(6));
+        assert_eq!(
+            quote["prices"],
+            json!({"cpuHour": "0.90110316", "memoryGibHour": "0.09889684"})
+        );
+        assert_eq!(quote["hold"]["amount"], quote["taskPrice"]);
         assert_eq!(quote["affordable"], false);
         let whole = credits("total").units().unsigned_abs().div_ceil(100_000_000);
         let (status, body) = door.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
         assert_eq!(status, 200);
         assert_eq!(body, json!({"estimation": {"totalEstimation": whole.to_string()}}));
+    }
+
+    #[tokio::test]
+    async fn a_quote_is_what_earlier_runs_of_the_template_have_paid() {
+        let door = Door::open().await;
+        let app = &door.app;
+        app.coordinator.grant(door.workspace, "0.5".parse().unwrap(), "first").await.unwrap();
+        door.template("replicate", "zip").await;
+        let draft = async |replicas: u32| {
+            door.job(json!({"templateId": "t",
+                            "params": {"partitioner": {"num_replicas": replicas}},
+                            "dataSource": {"dataSourceDescriptor": "bypass"},
+                            "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+                .await
+        };
+        let ran = draft(3).await;
+        let path = format!("/v1/customer/jobs/{ran}");
+        assert_eq!(door.post(&format!("{path}/run"), json!({})).await.0, 200);
+        let (_, job) = door.get(&path).await;
+        assert_eq!(job["job"]["hold"]["taskSecs"], 60, "{job}");
+        assert_eq!(job["job"]["hold"]["amount"], job["job"]["hold"]["perTask"], "{job}");
+        let mut worker = Worker::join(&app.db, door.workspace).await;
+        let paid: Credits = loop {
+            worker.turn(&app.coordinator).await;
+            let (_, job) = door.get(&path).await;
+            if job["job"]["status"] == "complete" {
+                assert_eq!(job["job"]["hold"], json!(null));
+                break job["job"]["paymentAmount"].as_f64().unwrap().to_string().parse().unwrap();
+            }
+        };
+
+        let (_, sample) = door.get(&format!("{path}/quote")).await;
+        let (_, quote) = door.get(&format!("/v1/customer/jobs/{}/quote", draft(1_000).await)).await;
+
+        assert_eq!((&sample["basis"], &sample["basisTasks"]), (&json!("sample"), &json!(3)));
+        assert_eq!(sample["total"], json!(paid));
+        assert_eq!((&quote["basis"], &quote["basisRuns"]), (&json!("history"), &json!(1)));
+        let total: Credits = quote["total"].as_str().unwrap().parse().unwrap();
+        assert_eq!(total, Sample::new(paid, 3).unwrap().of(1_000));
+        // A minute of each chunk would be 16 credits.
+        let available: Credits = quote["available"].as_str().unwrap().parse().unwrap();
+        assert_eq!(quote["affordable"], total <= available, "{quote}");
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ use crate::api::http::shape::{Field, flag, one};
 use crate::api::work::CONFIG;
 use crate::store;
 use crate::store::jobs::Job;
+use crate::store::runs::RunView;
 
 const ABORTED: &str = "aborted by user";
 
@@ -75,7 +76,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Started> {
     let spec = plan::pin(app, &caller, &job, job.config().overlaid(over)).await?;
     let done = done_with(remarks(&job, &spec));
     if dry {
-        let quote = quote::of(app, &caller, &job, &spec).await?;
+        let quote = quote::of(app, &caller, &job, &spec, None).await?;
         return Ok(Started { done, quote: Some(quote) });
     }
     begin(app, &job, config, spec).await?;
@@ -148,7 +149,16 @@ pub async fn begin(app: &App, job: &Job, config: JobConfig, spec: RunSpec) -> Re
     }
 }
 
-/// Ends a running job as failed; deletes one that has not started.
+/// How far a run got, and for how much.
+pub fn done_and_paid(run: &RunView) -> String {
+    let (done, price) = (run.chunks_done, run.price);
+    match run.chunks {
+        Some(chunks) => format!("{done} of {chunks} chunks, {price} credits paid"),
+        None => format!("before it was cut into chunks, {price} credits paid"),
+    }
+}
+
+/// Ends a running job; deletes one that has not started.
 async fn abort(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let app = call.app();
@@ -159,7 +169,9 @@ async fn abort(id: Segment, call: Call) -> Result<Done> {
         }
         Some(run) => {
             app.coordinator.abort_run(run.id, ABORTED.to_owned()).await?;
-            Ok(done())
+            // The answer came after the commit.
+            let ended = job_out::run_of(app, &job).await?.unwrap_or(run);
+            Ok(done_with(done_and_paid(&ended)))
         }
         None => {
             if !store::jobs::delete_draft(&app.db, caller.workspace, job.id).await? {

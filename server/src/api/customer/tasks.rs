@@ -12,6 +12,7 @@ use common::task::{Lease, Stage, TaskRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::hold::PricesOut;
 use super::job_out::{self, Seconds};
 use super::jobs;
 use crate::api::App;
@@ -46,6 +47,8 @@ pub fn routes() -> Vec<Route> {
 #[derive(Serialize, ToSchema)]
 struct TasksOut {
     tasks: Vec<TaskOut>,
+    /// What `usage` is paid by.
+    prices: PricesOut,
 }
 
 /// A task with its last attempt.
@@ -110,6 +113,8 @@ struct TaskAnswer {
     task: TaskOut,
     /// All of them, first first.
     attempts: Vec<AttemptOut>,
+    /// What `usage` is paid by.
+    prices: PricesOut,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -153,7 +158,7 @@ async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
     let Some(run) = job_out::run_of(app, &job).await? else {
-        return Ok(TasksOut { tasks: Vec::new() });
+        return Ok(TasksOut { tasks: Vec::new(), prices: PricesOut::default() });
     };
     let mut found = tasks::find(&app.db, run.id, stage, after, limit.into()).await?;
     add_live(app, &run, &mut found).await?;
@@ -164,7 +169,7 @@ async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
         shown.push(TaskOut::waiting(&run, stage, next));
         next += 1;
     }
-    Ok(TasksOut { tasks: shown })
+    Ok(TasksOut { tasks: shown, prices: PricesOut::default() })
 }
 
 /// One task with all its attempts, and the machines that they were on. It is named by its index
@@ -182,7 +187,8 @@ async fn get_task(id: Segment, name: Segment, call: Call) -> Result<TaskAnswer> 
         if stage != Stage::Process || index >= chunks(&run) {
             return Err(unknown());
         }
-        return Ok(TaskAnswer { task: TaskOut::waiting(&run, stage, index), attempts: vec![] });
+        let (task, prices) = (TaskOut::waiting(&run, stage, index), PricesOut::default());
+        return Ok(TaskAnswer { task, attempts: vec![], prices });
     };
     let mut all = attempts::find(&app.db, named).await?;
     // A task that waits to be tried again has nothing in its own row that is not there.
@@ -198,6 +204,7 @@ async fn get_task(id: Segment, name: Segment, call: Call) -> Result<TaskAnswer> 
     Ok(TaskAnswer {
         task: TaskOut::new(&run, &task[0]),
         attempts: all.iter().map(|attempt| AttemptOut::new(attempt, &machines)).collect(),
+        prices: PricesOut::default(),
     })
 }
 

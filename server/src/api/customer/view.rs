@@ -13,13 +13,13 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{job_out, jobs, why};
+use super::{job_out, jobs, partial, why};
 use crate::api::App;
 use crate::api::dev::templates::{TemplateOut, listed};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get, post};
-use crate::api::http::shape::{text, texts};
+use crate::api::http::shape::{flag, text, texts};
 use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, LIST};
 use crate::api::storage::holder;
@@ -30,10 +30,10 @@ use crate::store::packages::Shelf;
 use crate::store::runs::RunView;
 use crate::store::{self, results, templates};
 
-const LINK_LIVES: Duration = Duration::from_secs(48 * 3600);
+pub const LINK_LIVES: Duration = Duration::from_secs(48 * 3600);
 const RESULTS_MAX: u64 = 10_000;
 /// The most bytes of names and links of one answer, or a little more.
-const RESULTS_BYTES_MAX: usize = 4 << 20;
+pub const RESULTS_BYTES_MAX: usize = 4 << 20;
 const LIST_MAX: usize = 1_000;
 
 pub fn routes() -> Vec<Route> {
@@ -46,7 +46,10 @@ pub fn routes() -> Vec<Route> {
             .deprecated(),
         get("Customer_GetJobResults", "/jobs/{jobId}/results", get_results)
             .summary("Lists a finished job's files, with links")
-            .query(vec![text("after", "The next of the answer before")]),
+            .query(vec![
+                text("after", "The next of the answer before"),
+                flag("partial", "Of a job that failed or was aborted: lists what was accepted"),
+            ]),
         get("Customer_GetProgress", "/jobs/{jobId}/progress", progress)
             .summary("Counts chunks, tasks and credits"),
         post("Customer_GetRunningTasks", "/jobs/runningTasks", running_tasks)
@@ -59,6 +62,8 @@ pub fn routes() -> Vec<Route> {
 #[derive(Serialize, ToSchema)]
 pub struct ResultsOut {
     pub results: Vec<ResultOut>,
+    /// The job did not complete: these are its accepted tasks' own results, not folded.
+    partial: bool,
     /// Where there are more: the `after` that asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -66,9 +71,15 @@ pub struct ResultsOut {
 
 #[derive(Serialize, ToSchema)]
 pub struct ResultOut {
-    name: String,
-    link: String,
-    size: String,
+    pub name: String,
+    pub link: String,
+    pub size: String,
+}
+
+impl ResultsOut {
+    pub fn partial(results: Vec<ResultOut>, next: Option<String>) -> Self {
+        Self { results, partial: true, next }
+    }
 }
 
 /// The output files: links where Fanfold keeps them, addresses where they were delivered.
@@ -80,10 +91,12 @@ async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
     let job = jobs::find(app, &caller, &id).await?;
     let run = match job_out::run_of(app, &job).await? {
         Some(run) if run.state == RunState::Complete => run,
-        Some(run) if run.state == RunState::Failed => {
-            let why = run.error.unwrap_or_default();
-            let text = format!("job has failed and has no results: {why}");
-            return Err(Error::Blocked("JOB_FAILED", text));
+        Some(run) if run.state.is_final() => {
+            if query.get("partial").is_none_or(|flag| flag != "true") {
+                return Err(partial::refusal(&run));
+            }
+            let after = query.get("after").map(String::as_str);
+            return partial::results(app, &run, holder(&caller), after).await;
         }
         _ => {
             let text = "job has not yet been completed".to_owned();
@@ -119,7 +132,7 @@ pub async fn results_of(
     }
     let more = full || shown.len() < n;
     let next = shown.last().filter(|_| more).map(|last| last.name.clone());
-    Ok(ResultsOut { results: shown, next })
+    Ok(ResultsOut { results: shown, partial: false, next })
 }
 
 /// The address of the folder that results were delivered to, ending in a slash.
@@ -142,6 +155,8 @@ fn delivered_to(job: &store::jobs::Job) -> Option<String> {
 struct ProgressOut {
     #[schema(value_type = words::JobState)]
     state: &'static str,
+    #[schema(value_type = words::JobStatus)]
+    status: &'static str,
     chunks: u32,
     chunks_done: u32,
     /// Tasks that were accepted and gave no results.
@@ -151,6 +166,9 @@ struct ProgressOut {
     /// A decimal with eight places, as a text.
     #[schema(value_type = String)]
     spent: Credits,
+    /// What is reserved for it now.
+    #[schema(value_type = String)]
+    held: Credits,
     /// Why it failed, or why it waits.
     error: String,
 }
@@ -167,6 +185,8 @@ async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
         state: job_out::state_of(run.as_ref()),
         chunks: live.as_ref().map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),
         chunks_done: live.as_ref().map_or(stored(|run| run.chunks_done), |live| live.chunks_done),
+        status: run.as_ref().map_or("new", |run| run.state.as_str()),
+        held: run.as_ref().map_or(Credits::ZERO, |run| run.held),
         tasks_without_results: live
             .as_ref()
             .map_or(stored(|run| run.empty), |live| live.tasks_without_results),

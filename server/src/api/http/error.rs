@@ -183,7 +183,7 @@ impl From<BookingRefused> for Error {
             BookingRefused::Coupon => "COUPON_REFUSED",
             BookingRefused::Redeemed => "COUPON_REDEEMED",
             BookingRefused::Step { .. } => "WRONG_STATE",
-            BookingRefused::Earned { .. } | BookingRefused::Insufficient(_) => "WALLET_TOO_LOW",
+            BookingRefused::Payout { .. } | BookingRefused::Insufficient(_) => "WALLET_TOO_LOW",
         };
         Self::Blocked(problem, refused.to_string())
     }

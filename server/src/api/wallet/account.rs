@@ -18,7 +18,7 @@ pub fn routes() -> Vec<Route> {
         get("Wallet_GetBillingPortal", "/billing_portal", billing_portal)
             .summary("Refuses, and says how credits are added: no payment provider is connected"),
         get("Wallet_GetPlans", "/plans", plans)
-            .summary("Old clients ask for plans: there are none, every credit costs the same")
+            .summary("Old clients ask for plans: there are none")
             .deprecated(),
         post("Wallet_ForcefulBalanceRecovery", "/triggers/forceful_balance_recovery", recovery)
             .summary("Collects what is due, which is always nothing"),
@@ -71,6 +71,7 @@ struct PlansOut {
     plans: Vec<String>,
 }
 
+/// Credits are bought by the piece.
 async fn plans(call: Call) -> Result<PlansOut> {
     call.caller().await?;
     Ok(PlansOut { plans: Vec::new() })
@@ -147,5 +148,6 @@ mod tests {
         assert_eq!((status, body["code"].as_i64()), (400, Some(9)));
         assert!(body["message"].as_str().unwrap().contains("/v1/wallet/top_up"));
         assert_eq!(due["ok"], true);
+        assert_eq!(door.get("/v1/wallet/plans").await, (200, json!({"plans": []})));
     }
 }

@@ -2,6 +2,7 @@
 
 use common::credits::Credits;
 use common::exchange::{Currency, Money, Rate};
+use common::price::{CPU_HOUR, MEMORY_HOUR};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -33,6 +34,10 @@ struct ExchangeRateOut {
     exchange_rate: Amount,
     /// Credits.
     amount: Amount,
+    /// What a vCPU costs in an hour, in credits.
+    cpu_hour_price: Amount,
+    /// What a GiB of memory costs in an hour, in credits.
+    memory_gib_hour_price: Amount,
 }
 
 /// Converts either way, exactly, rounded half-even to eight decimals; without an amount, one
@@ -64,6 +69,8 @@ async fn exchange_rate(call: Call) -> Result<ExchangeRateOut> {
         currency_amount: Amount::exact(money),
         exchange_rate: Amount::exact(rate),
         amount: Amount::of(amount),
+        cpu_hour_price: Amount::of(CPU_HOUR),
+        memory_gib_hour_price: Amount::of(MEMORY_HOUR),
     })
 }
 

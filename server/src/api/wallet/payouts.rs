@@ -1,6 +1,6 @@
 //! Payouts: what nodes have earned, turned into money. The server's owner sends it and says so.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use common::ids::{RequestId, UserId, WorkspaceId};
 use common::wallet::{PayoutState, State as _};
 use serde::Serialize;
@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::amount::Amount;
 use super::owner::server_owner;
 use super::requests::{self, LIST, STEP, TERMS, read_step, read_terms};
+use crate::api::App;
 use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
@@ -16,8 +17,10 @@ use crate::api::http::route::{Route, get, post};
 use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
 use crate::api::words;
 use crate::clock;
-use crate::coordinator::Booking;
+use crate::coordinator::{self, Booking, BookingRefused};
+use crate::earnings::payable_at;
 use crate::store::requests::{self as kept, Request, Whose};
+use crate::store::wallet;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -87,15 +90,35 @@ async fn ask(mut call: Call) -> Result<AskedOut> {
     let app = call.app();
     let least = app.settings.wallet.payout_min;
     if terms.amount < least {
-        return Err(Error::field("amount", format!("must be at least {least} credits")));
+        let problem = format!("must be at least {least} credits");
+        return Err(Error::field("amount", problem + &pending(app, caller.workspace).await?));
     }
     let id = RequestId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
     let request =
         Request::new(id, caller.workspace, caller.user, terms, PayoutState::New, clock::now());
-    app.coordinator.book(Booking::Payout(request)).await?;
+    match app.coordinator.book(Booking::Payout(request)).await {
+        Err(coordinator::Error::Booking(refused @ BookingRefused::Payout { .. })) => {
+            let problem = refused.to_string() + &pending(app, caller.workspace).await?;
+            return Err(Error::Blocked("WALLET_TOO_LOW", problem));
+        }
+        booked => booked?,
+    }
     let made = kept::find_own::<PayoutState>(&app.db, caller.workspace, id).await?;
     let made = made.ok_or_else(|| Error::not_found("payout", &id.to_string()))?;
     Ok(AskedOut { payout_request: made.into() })
+}
+
+/// What a refusal says of earnings that are still to come; empty where none are.
+async fn pending(app: &App, owner: WorkspaceId) -> Result<String> {
+    let amount = wallet::balance(&app.db, owner).await?.pending;
+    let Some(pending) = wallet::pending(&app.db, owner).await?.filter(|_| !amount.is_zero()) else {
+        return Ok(String::new());
+    };
+    let delay = app.settings.wallet.earnings_delay();
+    let time = |at| payable_at(at, delay).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let (first, last) = (time(pending.first), time(pending.last));
+    let when = if first == last { first } else { format!("{first}, all of it by {last}") };
+    Ok(format!("; {amount} credits are pending: they can be paid out from {when}"))
 }
 
 async fn history(call: Call) -> Result<HistoryOut> {

@@ -44,16 +44,17 @@ struct TransactionOut {
     related_entity: EntityOut,
     related_entity_data: EntityDataOut,
     notes: &'static str,
-    /// Always empty.
+    /// Always empty: `relatedEntityData` has what there is.
     #[schema(value_type = Object)]
-    transaction_data: BTreeMap<String, String>,
+    transaction_data: BTreeMap<&'static str, &'static str>,
     /// SHA-256, in hex, of these texts joined by line feeds: the hash of the line before (64
     /// zeros for the first), the account's id, `number`, `createdAt`, `transactionType`,
     /// `amount` and `balance` with eight decimals, the related entity's id, `description`.
     #[schema(value_type = String)]
     hash: Digest,
     description: String,
-    /// After this line.
+    /// The sum of all lines up to this one. What runs that go on have been charged is taken by
+    /// their lines, when they end.
     balance: Amount,
 }
 
@@ -214,5 +215,7 @@ impl EntityDataOut {
     }
 }
 
+#[cfg(test)]
+mod recomputed;
 #[cfg(test)]
 mod tests;

@@ -116,7 +116,7 @@ async fn credits_that_were_given_away_cannot_be_paid_out() {
         room.coordinator.book(Booking::Payout(request(&room, credits("1"), PayoutState::New)));
 
     let answer = answer.await;
-    assert!(matches!(answer, Err(Error::Booking(BookingRefused::Earned { .. }))), "{answer:?}");
+    assert!(matches!(answer, Err(Error::Booking(BookingRefused::Payout { .. }))), "{answer:?}");
 }
 
 #[tokio::test]

@@ -169,11 +169,14 @@ fn of_run(column: &'static str) -> SimpleExpr {
     Expr::cust(format!("(SELECT {column} FROM runs WHERE runs.id = jobs.run_id)"))
 }
 
-/// The place of the job's state in `STATES`.
+/// The place of the job's state in `STATES`, which knows aborted jobs as failed ones.
 fn state() -> SimpleExpr {
     let mut cases = CaseStatement::new();
-    for (before, state) in (1i64..).zip(RunState::ALL) {
-        cases = cases.case(of_run("state").eq(state.as_str()), Expr::value(before));
+    for state in RunState::ALL {
+        let known = if state == RunState::Aborted { RunState::Failed } else { state };
+        let place = (1i64..).zip(RunState::ALL).find(|(_, other)| *other == known);
+        let place = place.map_or(0, |(place, _)| place);
+        cases = cases.case(of_run("state").eq(state.as_str()), Expr::value(place));
     }
     cases.finally(Expr::value(0i64)).into()
 }

@@ -103,9 +103,11 @@ async fn the_books_of_every_kind_of_movement_add_up() {
         // What was earned comes in once, and goes out.
         let due = releases::due(db, clock::now() + TimeDelta::hours(1)).await.unwrap();
         let due = due.unwrap();
-        assert_eq!(due.shares, [(owner, spent)], "{}", fresh.name);
+        let [share] = due.shares[..] else { panic!("{}: {:?}", fresh.name, due.shares) };
+        assert_eq!((share.operator, share.amount), (owner, spent), "{}", fresh.name);
+        assert_eq!((share.tasks, share.jobs), (1, 1), "{}", fresh.name);
         assert_eq!(releases::due(db, due_before()).await.unwrap(), None);
-        market.release_earnings(due.shares.clone(), clock::now()).unwrap();
+        market.release_earnings(&due.shares, clock::now()).unwrap();
         let booked = Booked::Release { after: due.after, through: due.through };
         commit(db, &market.drain(), &[booked]).await.unwrap();
         assert_eq!(wallet::earned(db, owner).await.unwrap(), spent);
@@ -132,6 +134,10 @@ async fn the_books_of_every_kind_of_movement_add_up() {
             "UPDATE statement_lines SET credit = credit + 1 WHERE kind = 2",
             "UPDATE requests SET state = 'NEW' WHERE kind = 'top_up'",
             "UPDATE coupons SET uses = 0",
+            "UPDATE statement_lines SET description = 'another' WHERE number = 3",
+            "UPDATE statement_lines SET balance = balance + 1 WHERE number = 2",
+            "UPDATE statements SET balance = balance - 1",
+            "DELETE FROM statement_lines WHERE number = 1",
         ] {
             let before: u64 = reconcile(db).await.unwrap().checks.iter().map(|(_, n)| n).sum();
             db.execute_unprepared(sql).await.unwrap();
@@ -242,7 +248,7 @@ async fn earnings_by_false_results_are_taken_back_and_never_given() {
         commit(db, &market.drain(), &[]).await.unwrap();
 
         let due = releases::due(db, later).await.unwrap().unwrap();
-        let paid: Vec<_> = due.shares.iter().map(|(operator, _)| *operator).collect();
+        let paid: Vec<_> = due.shares.iter().map(|share| share.operator).collect();
         assert_eq!(paid, [owner], "{}", fresh.name);
         let found = reconcile(db).await.unwrap();
         let wrong: Vec<_> = found.checks.iter().filter(|(_, n)| *n != 0).collect();

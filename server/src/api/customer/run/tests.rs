@@ -60,10 +60,13 @@ async fn a_started_job_is_locked_has_no_results_yet_and_can_be_aborted() {
     assert_eq!(door.call(reqwest::Method::DELETE, &job, None).await.0, 400);
     assert_eq!(door.get(&format!("{job}/progress")).await.0, 200);
 
-    assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 200);
+    let (status, aborted) = door.post(&format!("{job}/abort"), json!({})).await;
+    assert_eq!(status, 200);
+    assert!(aborted["message"].as_str().unwrap().ends_with("0.00000000 credits paid"));
 
     let (_, body) = door.get(&job).await;
     assert_eq!(body["job"]["state"], "JOB_STATE_FAILED");
+    assert_eq!(body["job"]["status"], "aborted");
     assert_eq!(body["job"]["errorMessage"], "aborted by user");
     assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 400);
     let (_, balance) = door.get("/v1/wallet/balance").await;

@@ -95,3 +95,31 @@ async fn strangers_see_none_of_it() {
 fn number(credits: Credits) -> String {
     serde_json::from_str::<Value>(&credits.to_string()).unwrap().to_string()
 }
+
+#[tokio::test]
+async fn a_refused_payout_names_what_is_pending_and_until_when() {
+    let door = Door::open().await;
+    let app = &door.app;
+    let customer = accounts::create_workspace(&app.db, "customer").await.unwrap();
+    app.coordinator.grant(customer, "10".parse().unwrap(), "customer").await.unwrap();
+    let earned = earn(&app.coordinator, &app.db, customer, door.workspace).await;
+
+    let (status, refused) = ask(&door, "1".parse().unwrap()).await;
+    let (_, balance) = door.get("/v1/wallet/balance").await;
+
+    let message = refused["message"].as_str().unwrap();
+    let from = balance["pendingPayableFrom"].as_str().unwrap();
+    assert_eq!((status, balance["pendingEarnings"].to_string()), (400, number(earned)));
+    assert!(message.contains("1.00000000 credits were asked for and 0.00000000 can"), "{message}");
+    assert!(message.contains(&format!("{earned} credits are pending")), "{message}");
+    assert!(message.contains(&format!("paid out from {from}")), "{message}");
+    assert!(from.ends_with(":00:00Z"), "{from}");
+
+    earnings::pass(&app.db, &app.coordinator, TimeDelta::zero()).await.unwrap();
+    let (_, balance) = door.get("/v1/wallet/balance").await;
+    assert_eq!(balance["pendingPayableFrom"], json!(null));
+    assert_eq!(balance["payableBalance"].to_string(), number(earned));
+    let (_, lines) = door.get("/v1/wallet/transactions").await;
+    let line = lines["data"][0]["description"].as_str().unwrap();
+    assert!(line.contains("(tasks: 1, jobs: 1)"), "{line}");
+}
