@@ -95,14 +95,14 @@ impl Router {
     /// A refusal of a list's query that also says where the list can be filtered.
     fn with_filter(&self, call: &Call, refused: Error) -> Error {
         let path = format!("{}/filter", call.path.as_str().trim_end_matches('/'));
-        match refused {
-            Error::Field(invalid)
-                if self.paths.at(&path).is_ok_and(|found| found.params.is_empty()) =>
-            {
-                Error::field(invalid.field, format!("{}; POST {path} filters", invalid.problem))
-            }
-            other => other,
+        let Error::Field(invalid) = refused else { return refused };
+        if self.paths.at(&path).is_ok_and(|found| found.params.is_empty()) {
+            return Error::field(
+                invalid.field,
+                format!("{}; POST {path} filters", invalid.problem),
+            );
         }
+        Error::Field(invalid)
     }
 }
 

@@ -86,7 +86,7 @@ fn properties(at: &str, schema: &Value, found: &mut Vec<(String, String, Value)>
             }
         }
         Value::Array(items) => items.iter().for_each(|item| properties(at, item, found)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
