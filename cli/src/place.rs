@@ -145,7 +145,13 @@ impl Source {
     /// The `dataSource` that the API takes.
     pub fn json(&self) -> Value {
         match self {
-            Self::File(_) => described("file", "LocalFileDataSource", Map::new()),
+            Self::File(path) => {
+                // What an app sees as CHUNK_NAME.
+                let name = path.file_name().and_then(|name| name.to_str());
+                let name = name.filter(|name| name.len() <= 255 && !name.contains('\\'));
+                let params = name.map(|name| object(json!({ "name": name }))).unwrap_or_default();
+                described("file", "LocalFileDataSource", params)
+            }
             Self::Url(url) => described("url", "HttpDataSource", object(json!({ "url": url }))),
             Self::Cloud(cloud) => cloud.json(),
             Self::Bypass => json!({ "dataSourceDescriptor": "bypass" }),

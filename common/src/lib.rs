@@ -15,6 +15,7 @@ pub mod chunks;
 pub mod credits;
 pub mod device;
 pub mod digest;
+pub mod environment;
 pub mod exact;
 pub mod exchange;
 pub mod exit;

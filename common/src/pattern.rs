@@ -2,7 +2,7 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// A path of a source, read.
+/// A path of a source, read. It means keys as they are: no slash is added or left out.
 #[derive(Debug, Clone)]
 pub enum Pattern {
     /// The object of this key.
@@ -30,7 +30,7 @@ pub struct BadPattern {
 
 impl Pattern {
     pub fn parse(path: &str) -> Result<Self, BadPattern> {
-        let text = path.trim_start_matches('/').to_owned();
+        let text = path.to_owned();
         if !text.contains(is_wild) {
             return Ok(if text.ends_with('/') { Self::Folder(text) } else { Self::Key(text) });
         }
@@ -68,7 +68,7 @@ impl Pattern {
     pub fn matches(&self, key: &str) -> bool {
         match self {
             Self::Key(text) => key == text,
-            Self::Folder(text) => key.len() > text.len() && key.starts_with(text.as_str()),
+            Self::Folder(text) => key.starts_with(text.as_str()),
             Self::Glob(glob) => glob.matcher.is_match(key),
         }
     }
@@ -84,7 +84,9 @@ mod tests {
 
     use super::*;
 
-    const KEYS: [&str; 9] = [
+    const KEYS: [&str; 11] = [
+        "/in/a.csv",
+        "/in//b.csv",
         "in/a.csv",
         "in/b.csv",
         "in/b.txt",
@@ -103,7 +105,11 @@ mod tests {
 
     #[test]
     fn a_path_is_a_key_a_folder_or_a_pattern() {
-        assert_eq!(matched("/in/a.csv"), ["in/a.csv"]);
+        assert_eq!(matched("in/a.csv"), ["in/a.csv"]);
+        assert_eq!(matched("/in/a.csv"), ["/in/a.csv"]);
+        assert_eq!(matched("/in/"), ["/in/a.csv", "/in//b.csv"]);
+        assert_eq!(matched("/in//*"), ["/in//b.csv"]);
+        assert_eq!(matched("/in/*"), ["/in/a.csv"]);
         assert_eq!(matched("in/deep/"), ["in/deep/c.csv", "in/deep/er/d.csv"]);
         assert_eq!(matched("in/*.csv"), ["in/a.csv", "in/b.csv", "in/{x}.csv"]);
         assert_eq!(matched("in/?.csv"), ["in/a.csv", "in/b.csv"]);

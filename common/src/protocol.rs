@@ -26,12 +26,19 @@ pub const BLOB_PROTOCOL: &str = "/fanfold/blob/1";
 
 /// The most bytes of one blob frame.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
-/// The most result files of one attempt.
-pub const OUTPUTS_MAX: usize = 10_000;
 /// The most bytes of a file's name.
 pub const NAME_BYTES_MAX: usize = 255;
 /// The most bytes of receipts in one `Sync`; a node keeps the rest for the next.
 pub const RECEIPTS_BYTES_MAX: usize = 600 * 1024;
+/// The most bytes of one receipt. One of more than `RECEIPTS_BYTES_MAX` comes alone. Each result
+/// takes its name and up to `OUTPUT_BYTES_MAX` of it.
+pub const RECEIPT_BYTES_MAX: usize = 7 << 19;
+/// The most bytes of a result in a receipt beside its name: lengths, and the digest.
+pub const OUTPUT_BYTES_MAX: usize = 2 + 10 + 32;
+/// More result files than any receipt of one attempt can list.
+pub const OUTPUTS_MAX: usize = RECEIPT_BYTES_MAX / 32;
+/// The most bytes of a `Sync`.
+pub const SYNC_BYTES_MAX: u64 = 4 << 20;
 /// The most bytes of log text in one `Sync`.
 pub const LOGS_BYTES_MAX: usize = 128 * 1024;
 /// The most assignments in one `Orders`.
@@ -140,8 +147,9 @@ pub struct Assignment {
 #[serde(deny_unknown_fields)]
 pub enum Inputs {
     /// One chunk of so many bytes: input 0, which the container sees as `data.bin`. `name` is the
-    /// name of the file that it is of.
-    Chunk { bytes: u64, name: String },
+    /// name of the file that it is of, and `key` says which of the source's files that is: the
+    /// whole key in its bucket, or its URL without what may be secret.
+    Chunk { bytes: u64, name: String, key: String },
     /// Files whose list is asked for with `BlobRequest::Inputs`: a partitioner's source, or all
     /// results for an assembler.
     Files,
@@ -203,7 +211,8 @@ impl ReceiptHead {
                 | Failure::Input
                 | Failure::Source
                 | Failure::Platform
-                | Failure::Killed => None,
+                | Failure::Killed
+                | Failure::Damaged => None,
             },
             OutcomeKind::NodeFault => None,
         };
@@ -248,6 +257,9 @@ pub enum Failure {
     Platform,
     /// The container was ended from outside, or ended itself as if it were: the node cannot tell.
     Killed,
+    /// The bytes of the package, or of an image that lies with it, are not those of its digest.
+    /// Where the server finds the same, the run ends; else it is the node's trouble.
+    Damaged,
 }
 
 /// What a container wrote, and its node around it.

@@ -63,11 +63,38 @@ pub enum Source {
     Cloud { bucket: Cloud, paths: Vec<String> },
     /// An http or https URL, read by ranges where its server can.
     Url { url: String, username: Option<String>, secret: Option<SecretId> },
-    /// A file that the customer uploaded into Fanfold's bucket, at the version that was called
-    /// complete.
-    File { key: String, name: String, size: u64, version: Option<String> },
+    /// A file that the customer uploaded into Fanfold's bucket, as it was called complete.
+    File { key: String, name: String, size: u64, identity: Option<Identity> },
     /// No data: one empty object, so that a partitioner has something to fan out.
     Bypass,
+}
+
+/// What tells an uploaded file from another one of its size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Identity {
+    /// Of its bytes, which the server has taken in itself. It survives a move of the bucket.
+    Digest(Digest),
+    /// What the bucket calls it, which has taken the bytes in itself.
+    Etag(String),
+}
+
+impl Identity {
+    const DIGEST: &str = "sha-256:";
+
+    /// The identity as one text.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Digest(digest) => format!("{}{digest}", Self::DIGEST),
+            Self::Etag(etag) => etag.clone(),
+        }
+    }
+
+    /// Reads back what [`Self::text`] writes.
+    pub fn read(text: &str) -> Self {
+        let digest = text.strip_prefix(Self::DIGEST).and_then(|hex| hex.parse().ok());
+        digest.map_or_else(|| Self::Etag(text.to_owned()), Self::Digest)
+    }
 }
 
 /// Where a run's results go.
@@ -154,7 +181,7 @@ pub enum Partition {
 pub enum Partitioner {
     /// The whole source is one chunk. Several objects are one chunk each.
     Passthrough,
-    /// Chunks of about `bytes`, each ending where a line ends.
+    /// Chunks of about `bytes`, each ending where a line ends. What is no text is one chunk.
     Lines { bytes: u64 },
     /// Chunks of exactly `bytes`, the last of an object shorter.
     Bytes { bytes: u64 },
@@ -180,8 +207,10 @@ pub enum Assemble {
 pub enum Assembler {
     /// Every result file goes to the destination under its unique name.
     Passthrough,
-    /// All result files one after the other, in chunk order, as one file of this name.
-    Concat { name: String },
+    /// All result files one after the other, in chunk order, as one file of this name. The
+    /// separator stands between two files, except where the first ends with it already or is
+    /// empty.
+    Concat { name: String, separator: String },
     /// All result files in one archive of this name.
     Zip { name: String },
 }
@@ -271,6 +300,14 @@ pub fn result_name(index: u32, total: u32, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn identities_of_uploads_are_read_back_from_their_text() {
+        let digest = Identity::Digest(Digest::of(b"x"));
+        for identity in [digest, Identity::Etag("\"sha-256:1\"".into())] {
+            assert_eq!(Identity::read(&identity.text()), identity);
+        }
+    }
 
     #[test]
     fn result_names_sort_by_chunk() {

@@ -114,6 +114,7 @@ fn runs() -> Vec<TableCreateStatement> {
         .col(string("name"))
         .col(big_integer("size"))
         .col(text_null("blob"))
+        .col(text_null("digest"))
         .primary_key(&mut key(&["run", "name"]))
         .take();
     vec![runs, chunk_tables, tasks, task_logs, results]

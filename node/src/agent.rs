@@ -152,7 +152,9 @@ impl<R: Remote> Agent<R> {
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         for (lease, receipt) in &self.receipts {
             bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
-            if bytes <= RECEIPTS_BYTES_MAX && !self.tools.logs.has_unsent(lease) {
+            // A large one goes alone.
+            let fits = bytes <= RECEIPTS_BYTES_MAX || receipts.is_empty();
+            if fits && !self.tools.logs.has_unsent(lease) {
                 receipts.push(receipt.clone());
             } else {
                 holding.push(common::protocol::Held { lease: *lease, running_ms: None });

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::protocol::{
-    Failure, InputFile, Inputs, Level, Outcome, Output, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt,
-    Work,
+    Failure, InputFile, Inputs, Level, OUTPUT_BYTES_MAX, Outcome, Output, RECEIPT_BYTES_MAX,
+    Receipt, SignedReceipt, Work,
 };
 use common::resources::Usage;
 use common::secret::Secret;
@@ -177,7 +177,7 @@ async fn live<R: Remote>(
         let ended = ended?;
         *usage = Usage { input_bytes: ready.input_bytes, ..ended.usage };
         judge(ended)?;
-        let stored = store_results(lease, tools, (&outputs, writes_max), stop).await?;
+        let stored = store_results(&launch, tools, writes_max, stop).await?;
         usage.output_bytes = stored.iter().map(|output| output.size).sum();
         Ok::<_, Stopped>(stored)
     };
@@ -233,15 +233,21 @@ async fn secrets<R: Remote>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret
 
 /// Stores what the container wrote.
 async fn store_results<R: Remote>(
-    lease: Lease,
+    launch: &Launch,
     tools: &Tools<R>,
-    (folder, bytes_max): (&Path, u64),
+    bytes_max: u64,
     stop: &CancellationToken,
 ) -> Result<Vec<Output>, Stopped> {
-    let found = folder.to_owned();
-    let collected = tokio::task::spawn_blocking(move || results::collect(&found, bytes_max)).await;
-    let files =
-        collected.map_err(io::Error::other)?.map_err(|error| failed(Failure::Results, &error))?;
+    let (lease, at) = (launch.lease, launch.results.clone());
+    let collecting = tokio::task::spawn_blocking(move || {
+        results::collect(&at.host, Path::new(at.inside), bytes_max)
+    });
+    let collected = collecting.await.map_err(io::Error::other)?;
+    let results = collected.map_err(|error| failed(Failure::Results, &error))?;
+    if let Some(warning) = results.warning() {
+        tools.logs.note(lease, Level::Info, launch.redactor.text(&warning));
+    }
+    let files = results.files;
     fits_a_receipt(&files)?;
     until(stop, store(lease, tools, &files)).await?;
     Ok(files.into_iter().map(output).collect())
@@ -330,11 +336,16 @@ async fn until<T>(
 
 /// A receipt that no message can carry would be kept for ever.
 fn fits_a_receipt(files: &[ResultFile]) -> Result<(), Stopped> {
-    let bytes: usize = files.iter().map(|file| file.name.len() + 32 + 16).sum();
-    if bytes + RECEIPT_OVERHEAD <= RECEIPTS_BYTES_MAX {
+    let bytes: usize = files.iter().map(|file| file.name.len() + OUTPUT_BYTES_MAX).sum();
+    if bytes + RECEIPT_OVERHEAD <= RECEIPT_BYTES_MAX {
         return Ok(());
     }
-    let message = "the names of the results are too long for so many files".to_owned();
+    let message = format!(
+        "there are {} result files, more than one task can give with names of this length (about \
+         {} are): write fewer or larger files",
+        files.len(),
+        (RECEIPT_BYTES_MAX - RECEIPT_OVERHEAD) * files.len() / bytes
+    );
     Err(Stopped::Failed { failure: Failure::Results, message })
 }
 

@@ -1,7 +1,8 @@
 //! Packages on disk, by digest: fetched once, verified, unpacked once, bounded in size.
 //!
-//! A folder under its digest's name is whole, for it gets that name in one step; everything else
-//! is removed when the node starts.
+//! A folder under its digest's name is whole: its files are on the disk before it gets that name,
+//! in one step; everything else is removed when the node starts. Its files are checked when it is
+//! used, because disks lose bytes too: a damaged package is fetched anew.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,17 +15,23 @@ use common::digest::Digest;
 use common::protocol::BlobRequest;
 use common::task::Lease;
 
+use self::seal::Seal;
 use crate::archive;
 use crate::disk::count;
-use crate::home::{Home, remove_file, remove_tree};
+use crate::home::{self, Home, remove_file, remove_tree};
 use crate::keyed::Keyed;
 use crate::remote::Remote;
 use crate::transfer::{self, Expected};
+
+mod seal;
 
 /// What the unpacked packages may take before the ones unused for longest are removed.
 pub const BYTES_MAX: u64 = 8 << 30;
 /// The most bytes of a package's archive.
 const ARCHIVE_BYTES_MAX: u64 = 2 << 30;
+/// The package in its folder, and beside it what its files were when it was unpacked.
+const UNPACKED: &str = "unpacked";
+const SEAL: &str = "seal";
 
 /// The node's packages.
 #[derive(Debug)]
@@ -40,6 +47,7 @@ pub struct Packages {
 #[derive(Debug)]
 pub struct Package {
     folder: PathBuf,
+    seal: Seal,
 }
 
 #[derive(Debug)]
@@ -63,7 +71,12 @@ pub enum Error {
 impl Package {
     /// The folder that a container sees.
     pub fn app(&self) -> PathBuf {
-        self.folder.join("app")
+        self.folder.join(UNPACKED).join("app")
+    }
+
+    fn at(folder: PathBuf) -> Self {
+        let seal = Seal::new(folder.join(UNPACKED), folder.join(SEAL));
+        Self { folder, seal }
     }
 }
 
@@ -78,7 +91,7 @@ impl Packages {
                 remove_tree(&entry.path())?;
                 continue;
             };
-            let package = Arc::new(Package { folder: entry.path() });
+            let package = Arc::new(Package::at(entry.path()));
             let used = entry.metadata()?.modified()?;
             let bytes = count::tree(&entry.path());
             entries.insert(digest, Entry { package, bytes, used });
@@ -100,11 +113,11 @@ impl Packages {
         lease: Lease,
         digest: Digest,
     ) -> Result<Arc<Package>, Error> {
-        if let Some(package) = self.find(digest) {
+        if let Some(package) = self.sound(digest).await? {
             return Ok(package);
         }
         let _only = self.fetching.lock(digest).await;
-        if let Some(package) = self.find(digest) {
+        if let Some(package) = self.sound(digest).await? {
             return Ok(package);
         }
         let scratch = Scratch::new(&self.temporary)?;
@@ -123,6 +136,23 @@ impl Packages {
         Ok(self.insert(digest, folder, bytes))
     }
 
+    /// The package, if it is here and its files are what they were. A damaged one is removed.
+    async fn sound(&self, digest: Digest) -> io::Result<Option<Arc<Package>>> {
+        let Some(package) = self.find(digest) else { return Ok(None) };
+        let checked = Arc::clone(&package);
+        let checking = tokio::task::spawn_blocking(move || checked.seal.is_intact());
+        if checking.await.map_err(io::Error::other)? {
+            return Ok(Some(package));
+        }
+        tracing::warn!(%digest, "a package on this node's disk is damaged; it is fetched anew");
+        let mut entries = self.lock();
+        if entries.get(&digest).is_some_and(|entry| Arc::ptr_eq(&entry.package, &package)) {
+            entries.remove(&digest);
+            self.evict(&package.folder);
+        }
+        Ok(None)
+    }
+
     fn find(&self, digest: Digest) -> Option<Arc<Package>> {
         let mut entries = self.lock();
         let entry = entries.get_mut(&digest)?;
@@ -131,7 +161,7 @@ impl Packages {
     }
 
     fn insert(&self, digest: Digest, folder: PathBuf, bytes: u64) -> Arc<Package> {
-        let package = Arc::new(Package { folder });
+        let package = Arc::new(Package::at(folder));
         let mut entries = self.lock();
         let entry = Entry { package: package.clone(), bytes, used: SystemTime::now() };
         entries.insert(digest, entry);
@@ -192,7 +222,7 @@ pub struct Scratch(pub PathBuf);
 impl Scratch {
     pub fn new(below: &Path) -> io::Result<Self> {
         let folder = below.join(uuid::Uuid::new_v4().to_string());
-        crate::home::private_dir(&folder)?;
+        home::private_dir(&folder)?;
         Ok(Self(folder))
     }
 }
@@ -205,27 +235,32 @@ impl Drop for Scratch {
     }
 }
 
-/// Unpacks beside, then moves into place. Gives the package's size on disk.
+/// Unpacks beside, then moves into place once all of it is on the disk. Gives the package's size on
+/// disk.
 fn unpack(scratch: &Scratch, file: &Path, to: &Path) -> Result<u64, Error> {
-    let beside = scratch.0.join("unpacked");
-    crate::home::dir_with_mode(&beside, 0o755)?;
+    let (loose, whole) = (scratch.0.join("loose"), scratch.0.join("whole"));
+    home::dir_with_mode(&loose, 0o755)?;
+    home::dir_with_mode(&whole, 0o755)?;
     let mut archive = fs::File::open(file)?;
-    let root =
-        archive::unpack(&mut archive, &beside, archive::Limits::PACKAGE).map_err(|error| {
-            if let archive::Error::Io(error) = error { error.into() } else { Error::Archive(error) }
-        })?;
+    let root = archive::unpack(&mut archive, &loose, archive::LIMITS).map_err(|error| {
+        if let archive::Error::Io(error) = error { error.into() } else { Error::Archive(error) }
+    })?;
     remove_file(file)?;
-    let bytes = count::tree(&root);
-    match fs::rename(&root, to) {
-        Ok(()) => Ok(bytes),
+    let unpacked = whole.join(UNPACKED);
+    fs::rename(&root, &unpacked)?;
+    Seal::write(&unpacked, &whole.join(SEAL))?;
+    home::sync_tree(&whole)?;
+    let bytes = count::tree(&whole);
+    match fs::rename(&whole, to) {
         // An eviction that failed half way may have left an unknown folder here.
         Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
             remove_tree(to)?;
-            fs::rename(&root, to)?;
-            Ok(bytes)
+            fs::rename(&whole, to)?;
         }
-        Err(e) => Err(e.into()),
+        other => other?,
     }
+    to.parent().map_or(Ok(()), home::sync_folder)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -264,6 +299,41 @@ mod tests {
         assert_eq!(server.state().fetches, 1);
         assert_eq!(fs::read(app.join("main.py")).unwrap(), b"print(1)");
         assert_eq!(fs::read_dir(home.temporary()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_package_is_fetched_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let server = with_main(b"print(1)");
+        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        let main = get(&packages, &server).await.unwrap().app().join("main.py");
+        let package = main.parent().unwrap().parent().unwrap().to_owned();
+        let seal = package.with_file_name(SEAL);
+        let damage = |what: &str| match what {
+            "a bit" => fs::write(&main, b"print(3)").unwrap(),
+            "emptied" => fs::write(&main, b"").unwrap(),
+            "gone" => fs::remove_file(&main).unwrap(),
+            "more" => fs::write(main.with_file_name("x.py"), b"").unwrap(),
+            "the seal" => fs::write(&seal, b"").unwrap(),
+            "everything" => fs::remove_dir_all(&package).unwrap(),
+            _ => unreachable!(),
+        };
+        let damages = ["a bit", "emptied", "gone", "more", "the seal", "everything"];
+
+        for (n, what) in damages.into_iter().enumerate() {
+            damage(what);
+            // Both a node that runs and one that has just started notice.
+            let restarted = Packages::open(&home, BYTES_MAX).unwrap();
+            let packages = if n % 2 == 0 { &restarted } else { &packages };
+
+            get(packages, &server).await.unwrap();
+
+            assert_eq!(fs::read(&main).unwrap(), b"print(1)", "{what}");
+            assert_eq!(server.state().fetches, n + 2, "{what}");
+        }
+        get(&packages, &server).await.unwrap();
+        assert_eq!(server.state().fetches, damages.len() + 1);
     }
 
     #[tokio::test]

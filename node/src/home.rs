@@ -18,6 +18,10 @@ const HOMES: [&str; 3] = ["/home", "/root", "/Users"];
 /// Where it lies instead, if that is the same disk.
 const NEUTRAL: &str = "/var/lib/fanfold";
 
+/// With more files than this, the whole file system is synced at once: that waits for what others
+/// have written, too.
+const SYNCED_ONE_BY_ONE_MAX: usize = 100;
+
 /// A locked data folder. The lock ends with the process, however it ends.
 #[derive(Debug)]
 pub struct Home {
@@ -160,6 +164,29 @@ pub fn dir_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
+/// Waits until all that was written below a folder is on the disk.
+pub fn sync_tree(top: &Path) -> io::Result<()> {
+    let mut all = vec![top.to_owned()];
+    let mut n = 0;
+    while let Some(path) = all.get(n).cloned() {
+        n += 1;
+        if all.len() > SYNCED_ONE_BY_ONE_MAX {
+            return Ok(rustix::fs::syncfs(File::open(top)?)?);
+        }
+        if path.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                all.push(entry?.path());
+            }
+        }
+    }
+    all.iter().try_for_each(|path| File::open(path)?.sync_all())
+}
+
+/// Waits until the names in a folder are on the disk.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
 /// Removes a folder and all that is in it; it may be missing. Nothing that a container makes there
 /// can keep it: folders that are closed against their owner are opened first, and ones that lie
 /// too deep for a path or for the open files of a process are raised to the top.
@@ -238,6 +265,20 @@ mod tests {
         remove_tree(&tree).unwrap();
 
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn few_files_and_many_are_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        for n in 0..2 * SYNCED_ONE_BY_ONE_MAX {
+            fs::write(dir.path().join(format!("folder/{n}")), "x").unwrap();
+            if n < 2 || n + 1 == 2 * SYNCED_ONE_BY_ONE_MAX {
+                sync_tree(dir.path()).unwrap();
+            }
+        }
+        sync_folder(dir.path()).unwrap();
+        assert!(sync_tree(&dir.path().join("missing")).is_err());
     }
 
     #[test]

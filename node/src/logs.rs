@@ -1,6 +1,6 @@
 //! What containers write and what the node says of them, cut into lines, bounded, and kept until the server has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,17 +12,16 @@ mod lines;
 
 pub use lines::Lines;
 
-/// The most bytes of one line; the rest of it is dropped.
+/// The most bytes of one line; the rest of it is continued in the next.
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
-/// The most lines and bytes of one attempt; one more line then says so.
-pub const LINES_MAX: u32 = 1000;
-pub const ATTEMPT_BYTES_MAX: usize = 256 * 1024;
+/// The most lines and bytes that are kept of the beginning of an attempt's output, and of its end,
+/// where the reason stands if it fails. One more line says what is not there between them.
+pub const END_LINES_MAX: usize = 500;
+const END_BYTES_MAX: usize = 128 * 1024;
 /// The most lines of an attempt that are the node's own.
 const NOTES_MAX: u32 = 16;
 /// What a line costs in a message beside its text.
 const LINE_OVERHEAD: usize = 32;
-
-const CUT: &str = "the log was cut here: an attempt may write 1000 lines or 256 KiB";
 
 /// The lines of all attempts that the server has not confirmed. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -43,11 +42,38 @@ struct Log {
     lines: Vec<LogLine>,
     /// The number of the first line that no message under way carries.
     unsent: u32,
-    bytes: usize,
+    /// The beginning of the container's output: what of it is in `lines`, or was.
+    head: Amount,
+    /// Its end, which goes into `lines` when there is no more output.
+    tail: VecDeque<LogLine>,
+    in_tail: Amount,
+    left_out: u64,
     /// Lines of the node's own.
     noted: u32,
-    cut: bool,
     ended: bool,
+}
+
+/// How much of a log there is.
+#[derive(Debug, Default)]
+struct Amount {
+    lines: usize,
+    bytes: usize,
+}
+
+impl Amount {
+    fn add(&mut self, text: &str) {
+        self.lines += 1;
+        self.bytes += text.len();
+    }
+
+    fn take(&mut self, text: &str) {
+        self.lines -= 1;
+        self.bytes -= text.len();
+    }
+
+    const fn is_too_much(&self) -> bool {
+        self.lines > END_LINES_MAX || self.bytes > END_BYTES_MAX
+    }
 }
 
 impl LogBook {
@@ -57,11 +83,19 @@ impl LogBook {
         self.lock().entry(lease).or_default().note(level, text.into());
     }
 
-    /// Adds a line that a container wrote; says whether more of them are wanted.
-    pub fn write(&self, lease: Lease, text: String) -> bool {
-        let wanted = self.lock().entry(lease).or_default().push(text);
-        self.inner.written.notify_one();
-        wanted
+    /// Adds a line that a container wrote.
+    pub fn write(&self, lease: Lease, text: String) {
+        if self.lock().entry(lease).or_default().push(text) {
+            self.inner.written.notify_one();
+        }
+    }
+
+    /// The container writes no more: the end of its output can be sent.
+    pub fn output_ended(&self, lease: &Lease) {
+        if let Some(log) = self.lock().get_mut(lease) {
+            log.show_tail();
+            self.inner.written.notify_one();
+        }
     }
 
     /// Waits until something was written since the last wait.
@@ -77,7 +111,7 @@ impl LogBook {
         for (lease, log) in self.lock().iter_mut() {
             let lines = log.take(&mut left);
             if !lines.is_empty() {
-                let first = log.unsent - u32::try_from(lines.len()).expect("bounded by LINES_MAX");
+                let first = log.unsent - u32::try_from(lines.len()).expect("a log is bounded");
                 batches.push(LogBatch { lease: *lease, first, lines });
             }
         }
@@ -122,6 +156,7 @@ impl LogBook {
     pub fn ended(&self, lease: &Lease) {
         let mut logs = self.lock();
         let Some(log) = logs.get_mut(lease) else { return };
+        log.show_tail();
         log.ended = true;
         if log.lines.is_empty() {
             logs.remove(lease);
@@ -140,7 +175,7 @@ impl LogBook {
 
 impl Log {
     fn length(&self) -> u32 {
-        u32::try_from(self.lines.len()).expect("bounded by LINES_MAX")
+        u32::try_from(self.lines.len()).expect("a log is bounded")
     }
 
     fn end(&self) -> u32 {
@@ -151,17 +186,44 @@ impl Log {
         self.unsent < self.end()
     }
 
-    fn push(&mut self, mut text: String) -> bool {
-        if self.cut || self.ended {
+    /// Adds a line of the container's; gives whether it can be sent now.
+    fn push(&mut self, text: String) -> bool {
+        if self.ended {
             return false;
         }
-        self.bytes += text.len();
-        if self.end() - self.noted >= LINES_MAX || self.bytes > ATTEMPT_BYTES_MAX {
-            self.cut = true;
-            text = CUT.to_owned();
+        let line = LogLine { at_us: now_us(), level: Level::Unknown, text };
+        if self.tail.is_empty() {
+            self.head.add(&line.text);
+            if !self.head.is_too_much() {
+                self.lines.push(line);
+                return true;
+            }
         }
-        self.lines.push(LogLine { at_us: now_us(), level: Level::Unknown, text });
-        !self.cut
+        self.in_tail.add(&line.text);
+        self.tail.push_back(line);
+        while self.in_tail.is_too_much()
+            && let Some(oldest) = self.tail.pop_front()
+        {
+            self.in_tail.take(&oldest.text);
+            self.left_out += 1;
+        }
+        false
+    }
+
+    fn show_tail(&mut self) {
+        let left_out = std::mem::take(&mut self.left_out);
+        if left_out > 0
+            && let Some(first) = self.tail.front()
+        {
+            let text = format!(
+                "… {left_out} lines are left out here: a log keeps the first and the last \
+                 {END_LINES_MAX} lines, and {} KiB of each …",
+                END_BYTES_MAX / 1024
+            );
+            self.lines.push(LogLine { at_us: first.at_us, level: Level::Unknown, text });
+        }
+        self.lines.extend(self.tail.drain(..));
+        self.in_tail = Amount::default();
     }
 
     /// A flood of the container's own does not hide how it ended.
@@ -180,7 +242,7 @@ impl Log {
             *left = rest;
             taken.push(line.clone());
         }
-        self.unsent += u32::try_from(taken.len()).expect("bounded by LINES_MAX");
+        self.unsent += u32::try_from(taken.len()).expect("a log is bounded");
         taken
     }
 }
@@ -226,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chatty_container_is_cut() {
+    fn a_log_keeps_both_ends_and_says_what_is_left_out() {
         let book = LogBook::default();
         for i in 0..5000 {
             book.write(lease(1), i.to_string());
@@ -234,6 +296,10 @@ mod tests {
         for _ in 0..100 {
             book.write(lease(2), "x".repeat(LINE_BYTES_MAX));
         }
+        for i in 0..1000 {
+            book.write(lease(3), i.to_string());
+        }
+        (1..=3).for_each(|n| book.output_ended(&lease(n)));
 
         let mut lines = BTreeMap::<Lease, Vec<String>>::new();
         while book.any_unsent() {
@@ -247,9 +313,15 @@ mod tests {
             }
         }
 
-        assert_eq!(lines[&lease(1)].len(), LINES_MAX as usize + 1);
-        assert_eq!(lines[&lease(1)].last().unwrap(), CUT);
-        assert_eq!(lines[&lease(2)].len(), 33);
+        let cut = &lines[&lease(1)];
+        assert_eq!((cut.len(), cut[0].as_str(), cut[499].as_str()), (1001, "0", "499"));
+        assert!(cut[500].contains("4000 lines are left out"), "{}", cut[500]);
+        assert_eq!((cut[501].as_str(), cut[1000].as_str()), ("4500", "4999"));
+        let cut = &lines[&lease(2)];
+        assert_eq!(cut.len(), 16 + 1 + 16);
+        assert!(cut[16].contains("68 lines are left out"), "{}", cut[16]);
+        let whole: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
+        assert_eq!(lines[&lease(3)], whole);
     }
 
     #[test]
@@ -259,14 +331,28 @@ mod tests {
         for i in 0..5000 {
             book.write(lease(1), i.to_string());
         }
+        assert_eq!(book.batches()[0].lines.len(), 1 + END_LINES_MAX);
+        book.output_ended(&lease(1));
         book.note(lease(1), Level::Error, "the end");
 
         let lines: Vec<_> = book.batches().into_iter().flat_map(|batch| batch.lines).collect();
 
-        assert_eq!(lines.len(), LINES_MAX as usize + 3);
-        assert_eq!((lines[0].level, lines[1].level), (Level::Info, Level::Unknown));
+        assert_eq!(lines.len(), 1 + END_LINES_MAX + 1);
+        assert_eq!(lines[END_LINES_MAX].text, "4999");
         let last = lines.last().unwrap();
         assert_eq!((last.level, last.text.as_str()), (Level::Error, "the end"));
+    }
+
+    #[test]
+    fn a_log_whose_output_did_not_end_shows_its_end_when_the_attempt_does() {
+        let book = LogBook::default();
+        for i in 0..700 {
+            book.write(lease(1), i.to_string());
+        }
+        book.ended(&lease(1));
+        book.write(lease(1), "late".to_owned());
+
+        assert_eq!(book.batches()[0].lines.last().unwrap().text, "699");
     }
 
     #[test]

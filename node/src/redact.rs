@@ -53,8 +53,9 @@ impl Redactor {
         self.found.as_ref().map_or(0, |found| found.longest)
     }
 
-    /// The first `bytes_max` bytes without the values that are in them or begin in them.
-    pub fn bytes(&self, text: &[u8], bytes_max: usize) -> Vec<u8> {
+    /// The first `bytes_max` bytes without the values that are in them or begin in them, and how many
+    /// bytes that was: a value that begins in them is taken whole.
+    pub fn bytes(&self, text: &[u8], bytes_max: usize) -> (Vec<u8>, usize) {
         let end = text.len().min(bytes_max);
         let (mut clean, mut done) = (Vec::with_capacity(end), 0);
         for (from, to) in self.ranges(text) {
@@ -63,14 +64,17 @@ impl Redactor {
             }
             clean.extend_from_slice(&text[done..from]);
             clean.extend_from_slice(MARK);
-            done = to.min(end);
+            done = to;
         }
-        clean.extend_from_slice(&text[done..end]);
-        clean
+        if done < end {
+            clean.extend_from_slice(&text[done..end]);
+            done = end;
+        }
+        (clean, done)
     }
 
     pub fn text(&self, text: &str) -> String {
-        String::from_utf8_lossy(&self.bytes(text.as_bytes(), text.len())).into_owned()
+        String::from_utf8_lossy(&self.bytes(text.as_bytes(), text.len()).0).into_owned()
     }
 
     /// Where values are, in order; those that touch are one.
@@ -137,7 +141,7 @@ mod tests {
     fn a_value_that_is_cut_off_leaves_no_half() {
         let redactor = redactor(&["SECRET"]);
 
-        assert_eq!(redactor.bytes(b"12345SECRET", 8), b"12345***");
-        assert_eq!(redactor.bytes(b"SECRETSECRET12345", 13), b"***1");
+        assert_eq!(redactor.bytes(b"12345SECRET6", 8), (b"12345***".to_vec(), 11));
+        assert_eq!(redactor.bytes(b"SECRETSECRET12345", 13), (b"***1".to_vec(), 13));
     }
 }

@@ -6,6 +6,7 @@ mod checklist;
 mod clients;
 mod containers;
 mod contract;
+mod damage;
 mod durability;
 mod failures;
 mod hello_world;

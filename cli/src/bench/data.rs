@@ -8,8 +8,8 @@ use common::digest::Digest;
 use common::ids::{JobId, PackageId, RunId, WorkspaceId};
 use common::resources::Resources;
 use common::spec::{
-    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Params, Partition,
-    Partitioner, RunSpec, Source, result_name,
+    Assemble, Assembler, Container, Destination, Identity, Image, Limits, PackagePin, Params,
+    Partition, Partitioner, RunSpec, Source, result_name,
 };
 use common::task::{Lease, Stage, TaskRef};
 use common::terms::Terms;
@@ -17,7 +17,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use server::data::address::Guard;
 use server::data::key::BlobKey;
 use server::data::pace::{Pace, Side};
-use server::data::{Bucket, ByteStream, Data, Error, Options, Resolved, ResultFile, Stat};
+use server::data::{Bucket, ByteStream, Data, Error, Options, Resolved, ResultFile, Stored};
 use server::quotas::Quotas;
 use server::secrets::Secrets;
 use tokio::fs::File;
@@ -60,10 +60,12 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
     let source = data.put(&BlobKey::Upload(JOB), bytes(File::open(&text).await?)).await?;
     let uploaded = start.elapsed();
 
-    let upload = data.stat(&BlobKey::Upload(JOB)).await?.ok_or(Error::Mismatch)?;
-    let spec = spec(upload);
-    let start = Instant::now();
+    let spec = spec(source);
     let pace = Pace::new(Side::Source);
+    let start = Instant::now();
+    data.verify(spec.workspace, &spec.source, &pace).await?;
+    let verified = start.elapsed();
+    let start = Instant::now();
     let resolved = data.resolve(spec.workspace, &spec.source, &pace).await?;
     let Resolved::Objects(objects) = resolved else { return Err(Error::Mismatch) };
     let partitioner = Partitioner::Lines { bytes: CHUNK_BYTES };
@@ -76,7 +78,7 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
 
     let start = Instant::now();
     let files = stream::iter(results.into_iter().map(Ok)).boxed();
-    let assembler = Assembler::Concat { name: OUTPUT.to_owned() };
+    let assembler = Assembler::Concat { name: OUTPUT.to_owned(), separator: String::new() };
     let folded: Vec<ResultFile> =
         data.assemble(spec.workspace, RUN, &assembler, files).await?.try_collect().await?;
     let assembled = start.elapsed();
@@ -87,6 +89,7 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
         |what: &str, time| report.row(what, Figure::megabytes(source.size, time), "MB/s");
     rate("plain copy, not synced", copied);
     rate("upload: hashed, synced", uploaded);
+    rate("upload read through before the cut: hashed", verified);
     rate("partition and assemble", cut + assembled);
     rate("assemble (concat): hashed, synced", assembled);
     rate("chunks read, results hashed and stored", processed);
@@ -194,7 +197,7 @@ fn bytes(file: File) -> ByteStream {
     ReaderStream::with_capacity(file, PIECE_BYTES).map_err(Error::Io).boxed()
 }
 
-fn spec(upload: Stat) -> RunSpec {
+fn spec(upload: Stored) -> RunSpec {
     let workspace = WorkspaceId::new(Uuid::from_u128(3));
     let name = || "bench".to_owned();
     let package = PackagePin {
@@ -214,7 +217,7 @@ fn spec(upload: Stat) -> RunSpec {
             key: BlobKey::Upload(JOB).path(),
             name: name(),
             size: upload.size,
-            version: upload.version,
+            identity: Some(Identity::Digest(upload.digest)),
         },
         destination: Destination::Bucket,
         partition: Partition::Builtin(Partitioner::Lines { bytes: CHUNK_BYTES }),
@@ -227,7 +230,10 @@ fn spec(upload: Stat) -> RunSpec {
             gpus: Vec::new(),
             params: Params::new(),
         },
-        assemble: Assemble::Builtin(Assembler::Concat { name: OUTPUT.to_owned() }),
+        assemble: Assemble::Builtin(Assembler::Concat {
+            name: OUTPUT.to_owned(),
+            separator: String::new(),
+        }),
         limits: Limits::default(),
         terms: Terms::default(),
     }

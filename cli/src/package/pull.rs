@@ -1,9 +1,12 @@
 //! `fanfold app pull`: a package's archive, unpacked into a new folder.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use common::package::archive::{ARCHIVE_BYTES_MAX, check};
+use common::package::archive::contents::{self, Item};
+use common::package::archive::{ARCHIVE_BYTES_MAX, LIMITS, check};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -48,14 +51,28 @@ fn unpack(archive: &[u8], output: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let folder = output.unwrap_or_else(|| PathBuf::from(&checked.manifest.name));
     let failed = |error| Failure::local(format_args!("cannot write {}", folder.display()), error);
     fs::create_dir(&folder).map_err(failed)?;
-    fill(archive, &folder).map_err(failed)?;
+    let archive = checked.rewritten.as_deref().unwrap_or(archive);
+    contents::walk(archive, LIMITS, |item| write(&folder, item).map_err(failed))?;
     Ok(folder)
 }
 
-fn fill(archive: &[u8], folder: &Path) -> std::io::Result<()> {
-    let mut tar = tar::Archive::new(archive);
-    tar.set_preserve_mtime(false);
-    tar.unpack(folder)
+impl From<contents::Error> for Failure {
+    fn from(error: contents::Error) -> Self {
+        Self::Refused { message: error.to_string() }
+    }
+}
+
+fn write(folder: &Path, item: Item<'_>) -> io::Result<()> {
+    match item {
+        Item::Folder { path } => fs::create_dir_all(folder.join(path)),
+        Item::File { path, executable, bytes } => {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap_or(folder))?;
+            let mode = if executable { 0o755 } else { 0o644 };
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+            io::copy(bytes, &mut file).map(drop)
+        }
+    }
 }
 
 #[cfg(test)]

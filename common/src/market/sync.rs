@@ -9,11 +9,12 @@ use super::blame::Cause;
 use super::outbox::{LogRecord, Notice};
 use super::run::Run;
 use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::objects::Object;
 use crate::protocol::{
     ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
     Work,
 };
-use crate::spec::params_text;
+use crate::spec::{Source, params_text};
 use crate::task::{Lease, Stage};
 
 /// Lines taken from one attempt; what a node sends beyond is dropped.
@@ -22,6 +23,9 @@ const LOG_BYTES_MAX: usize = 1 << 20;
 /// The most bytes of params in one `Orders`, beside the first work's: a reader takes no message
 /// of more than a few MiB. What is left out is said in the next.
 const PARAMS_BYTES_MAX: usize = 4 << 20;
+
+/// The longest key that an app is told; stores have no longer ones.
+const KEY_BYTES_MAX: usize = 1024;
 
 /// A node's message whose receipts have been verified and decoded.
 #[derive(Debug)]
@@ -218,10 +222,51 @@ fn assignment(run: &Run, lease: Lease) -> Option<Assignment> {
     let inputs = match lease.task.stage {
         Stage::Process => {
             let chunk = run.chunks.as_ref()?.get(lease.task.index)?;
-            Inputs::Chunk { bytes: chunk.len(), name: chunk.object.name }
+            let key = chunk_key(&run.spec.source, &chunk.object).to_owned();
+            Inputs::Chunk { bytes: chunk.len(), name: chunk.object.name, key }
         }
         Stage::Partition | Stage::Assemble => Inputs::Files,
     };
     let gpu = run.active_lease(lease)?.gpu.clone();
     Some(Assignment { lease, gpu, inputs })
+}
+
+/// Which of the source's files a chunk is of. Users, passwords and signatures stay out of it: a
+/// node has no need of them.
+fn chunk_key<'a>(source: &Source, object: &'a Object) -> &'a str {
+    let key = object.shown();
+    let key = match source {
+        Source::Url { .. } => {
+            let end = key.find(['?', '#']).unwrap_or(key.len());
+            let plain = &key[..end];
+            let host = plain.find("://").map_or(0, |at| at + 3);
+            let path = plain[host..].find('/').map_or(end, |at| host + at);
+            // What has a user in it is named by its path alone.
+            if plain[host..path].contains('@') { &plain[path..] } else { plain }
+        }
+        Source::Cloud { .. } | Source::File { .. } | Source::Bypass => key,
+    };
+    &key[..key.floor_char_boundary(KEY_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::Place;
+
+    #[test]
+    fn a_chunks_key_is_whole_and_has_nothing_secret_in_it() {
+        let url = Source::Url { url: String::new(), username: None, secret: None };
+        for (source, path, expected) in [
+            (&Source::Bypass, "in//a?b#c.txt", "in//a?b#c.txt"),
+            (&url, "https://h.example/a/b.csv?sig=x#y", "https://h.example/a/b.csv"),
+            (&url, "https://u:p@h.example/a@b.csv", "/a@b.csv"),
+            (&url, "https://h.example", "https://h.example"),
+        ] {
+            let place = Place::Source { path: path.to_owned() };
+            let object = Object { name: "x".to_owned(), size: 1, place, version: None };
+
+            assert_eq!(chunk_key(source, &object), expected);
+        }
+    }
 }

@@ -9,6 +9,7 @@ const CHUNK_BYTES_DEFAULT: u64 = 8 * 1024 * 1024;
 const CHUNK_BYTES_MAX: u64 = 1 << 40;
 const COPIES_MAX: u64 = 1_000_000;
 const NAME_BYTES_MAX: usize = 255;
+const SEPARATOR_BYTES_MAX: usize = 1024;
 
 const PARTITIONERS: [&str; 5] = ["passthrough", "lines", "bytes", "file", "replicate"];
 const ASSEMBLERS: [&str; 3] = ["passthrough", "concat", "zip"];
@@ -102,12 +103,26 @@ fn chunk_bytes(params: &mut Loose) -> Result<u64, Invalid> {
 pub fn assembler(builtin: &'static str, params: &Params) -> Result<Assembler, Invalid> {
     let mut params = Loose::of_params("params.assembler", params)?;
     let made = match builtin {
-        "concat" => Assembler::Concat { name: file_name(&mut params, "result.txt")? },
+        "concat" => Assembler::Concat {
+            name: file_name(&mut params, "result.txt")?,
+            separator: separator(&mut params)?,
+        },
         "zip" | "zipper" => Assembler::Zip { name: file_name(&mut params, "results_archive.zip")? },
         _ => Assembler::Passthrough,
     };
     finish(builtin, params)?;
     Ok(made)
+}
+
+/// What `concat` puts between two files; nothing by default, so that any bytes can be joined.
+fn separator(params: &mut Loose) -> Result<String, Invalid> {
+    let field = params.name("separator");
+    let separator = params.text("separator")?.unwrap_or_default();
+    if separator.len() > SEPARATOR_BYTES_MAX {
+        let problem = format!("must have at most {SEPARATOR_BYTES_MAX} bytes");
+        return Err(Invalid::new(field, problem));
+    }
+    Ok(separator)
 }
 
 fn file_name(params: &mut Loose, default: &str) -> Result<String, Invalid> {
@@ -140,6 +155,13 @@ mod tests {
         }
         let zip = assembler("zip", &params(json!({}))).unwrap();
         assert_eq!(zip, Assembler::Zip { name: "results_archive.zip".to_owned() });
+        let concat = |value| assembler("concat", &params(value)).unwrap();
+        let made = |separator: &str| Assembler::Concat {
+            name: "result.txt".to_owned(),
+            separator: separator.to_owned(),
+        };
+        assert_eq!(concat(json!({})), made(""));
+        assert_eq!(concat(json!({"separator": "\r\n"})), made("\r\n"));
     }
 
     #[test]
@@ -155,6 +177,9 @@ mod tests {
         for name in ["../x", "a/b", ".."] {
             assert!(assembler("concat", &params(json!({ "name": name }))).is_err(), "{name}");
         }
+        let long = json!({"separator": "-".repeat(SEPARATOR_BYTES_MAX + 1)});
+        let field = assembler("concat", &params(long)).unwrap_err().field;
+        assert_eq!(field, "params.assembler.separator");
     }
 
     #[test]
@@ -168,10 +193,10 @@ mod tests {
             assert_eq!(refused.field, "params.partitioner.chunk_lines");
             assert!(refused.problem.ends_with(known), "{refused}");
         }
-        for builtin in ["concat", "zip"] {
+        for (builtin, known) in [("concat", "give name, separator"), ("zip", "give name")] {
             let refused = assembler(builtin, &unknown).unwrap_err();
 
-            assert!(refused.problem.ends_with("give name"), "{refused}");
+            assert!(refused.problem.ends_with(known), "{refused}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Takes the login for a private image out of a package's archive.
 
-use super::archive::{is_manifest, plain_path};
+use super::archive::contents::{is_manifest, plain_path};
 use crate::json;
 
 const BLOCK: usize = 512;

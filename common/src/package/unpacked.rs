@@ -1,35 +1,30 @@
-//! What the layers of an image archive unpack to, measured before an engine unpacks them.
+//! What a file of an image archive unpacks to, measured before an engine unpacks it.
 //!
 //! A layer may be packed, and its files may be sparse: few bytes of an archive can thus fill a
 //! disk.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use super::packing::{self, Packing};
+use super::tarball;
 use tar::EntryType;
 
 /// The most bytes that an image may have unpacked.
 pub const UNPACKED_BYTES_MAX: u64 = 64 << 30;
-/// An image of more bytes may not be packed more tightly than this; usual ones are packed to a
+/// What has more bytes may not be packed more tightly than this; usual layers are packed to a
 /// third.
 const SUSPECT_BYTES: u64 = 256 << 20;
 const RATIO_MAX: u64 = 100;
 const ENTRIES_MAX: u64 = 20_000_000;
-const BUFFER_BYTES: usize = 64 * 1024;
 /// The most bytes of a header that says more of the next entry.
-const EXTRA_BYTES_MAX: u64 = 64 * 1024;
-const GZIP: &[u8] = &[0x1f, 0x8b];
-/// How other packers' files begin: bzip2, xz, zstd.
-const OTHERS: [&[u8]; 3] = [b"BZh", b"\xfd7zXZ\0", &[0x28, 0xb5, 0x2f, 0xfd]];
-/// Where a tar header has its magic number.
-const MAGIC_AT: usize = 257;
-const MAGIC: &[u8] = b"ustar";
+const EXTRA_BYTES_MAX: u64 = 1 << 20;
+const BLOCK_BYTES: u64 = 512;
+/// Where a tar header has its sum.
+const SUM_AT: std::ops::Range<usize> = 148..156;
 
-/// The archive is refused.
+/// The image is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the image archive is no tar archive")]
-    NotATar,
     #[error("the image has more than {} GiB once it is unpacked", UNPACKED_BYTES_MAX >> 30)]
     TooLarge,
     #[error(
@@ -41,9 +36,9 @@ pub enum Error {
         "the image has a layer with a sparse file: copy the file whole when building the image"
     )]
     Sparse,
-    #[error("the image has a layer that is packed with something else than gzip")]
-    Packing,
-    #[error("the image has a layer that cannot be read")]
+    #[error("the image has a layer that {0}")]
+    Packing(#[from] packing::Unknown),
+    #[error("the image has a layer that cannot be read: it is damaged or cut off")]
     Layer,
     #[error("the image has more than {ENTRIES_MAX} files")]
     TooMany,
@@ -51,71 +46,103 @@ pub enum Error {
     Io(#[source] io::Error),
 }
 
-/// Measures an archive as an engine's save command writes it. Reads it to its end, where nothing
-/// is wrong with it.
-///
-/// # Errors
-/// With what is wrong, as soon as it is seen.
-pub fn measure(archive: impl Read) -> Result<u64, Error> {
-    measure_with(archive, SUSPECT_BYTES)
+/// What is left of what an image may have.
+#[derive(Debug)]
+pub struct Budget {
+    entries: u64,
+    bytes: u64,
+    suspect_bytes: u64,
 }
 
-fn measure_with(archive: impl Read, suspect_bytes: u64) -> Result<u64, Error> {
-    let mut archive = tar::Archive::new(archive);
-    let (mut left, mut bytes, mut any) = (ENTRIES_MAX, 0u64, false);
-    for entry in archive.entries().map_err(|_| Error::NotATar)?.raw(true) {
-        let entry = entry.map_err(|_| Error::NotATar)?;
-        any = true;
-        if entry.header().entry_type().is_gnu_sparse() {
-            return Err(Error::Sparse);
-        }
-        let size = entry.size();
-        let measured = part(entry, &mut left, UNPACKED_BYTES_MAX - bytes)?;
-        if measured > suspect_bytes && measured / RATIO_MAX > size {
+impl Default for Budget {
+    fn default() -> Self {
+        Self { entries: ENTRIES_MAX, bytes: UNPACKED_BYTES_MAX, suspect_bytes: SUSPECT_BYTES }
+    }
+}
+
+/// A file of the archive, measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    pub packing: Packing,
+    /// Without compression.
+    pub bytes: u64,
+    /// Whether it can be a layer.
+    pub is_tar: bool,
+}
+
+impl Budget {
+    /// Measures one file of the archive: a layer, or a list that is as small as it looks.
+    pub fn measure(&mut self, size: u64, file: impl Read) -> Result<Measured, Error> {
+        let opened = packing::opened(file).map_err(unreadable)??;
+        let packing = opened.packing;
+        let (bytes, is_tar) = self.layer(opened.bytes)?;
+        self.check_ratio(bytes, size)?;
+        self.bytes -= bytes;
+        Ok(Measured { packing, bytes, is_tar })
+    }
+
+    /// Refuses what is packed too tightly.
+    pub fn check_ratio(&self, bytes: u64, packed: u64) -> Result<(), Error> {
+        if bytes > self.suspect_bytes && bytes / RATIO_MAX > packed {
             return Err(Error::TooTight);
         }
-        bytes += measured;
+        Ok(())
     }
-    if any { Ok(bytes) } else { Err(Error::NotATar) }
-}
 
-/// One file of the archive: a layer, or a list that is as small as it looks.
-fn part(entry: impl Read, left: &mut u64, bytes_max: u64) -> Result<u64, Error> {
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, entry);
-    let start = reader.fill_buf().map_err(Error::Io)?;
-    if OTHERS.iter().any(|magic| start.starts_with(magic)) {
-        return Err(Error::Packing);
+    /// What all files together have unpacked, until now.
+    pub const fn used(&self) -> u64 {
+        UNPACKED_BYTES_MAX - self.bytes
     }
-    if start.starts_with(GZIP) {
-        let unpacked = MultiGzDecoder::new(reader);
-        return layer(BufReader::with_capacity(BUFFER_BYTES, unpacked), left, bytes_max);
-    }
-    layer(reader, left, bytes_max)
-}
 
-/// A layer's bytes: the whole stream, which an engine's unpacker reads, and no sparse files in it.
-fn layer(reader: impl BufRead, left: &mut u64, bytes_max: u64) -> Result<u64, Error> {
-    let mut counted = Counted { reader, bytes: 0, bytes_max };
-    let start = counted.reader.fill_buf().map_err(|_| Error::Layer)?;
-    if start.get(MAGIC_AT..).is_some_and(|rest| rest.starts_with(MAGIC)) {
-        let looked = look(&mut counted, left);
-        // The reader's own refusal comes out of it as any other failure.
-        if counted.is_over() {
-            return Err(Error::TooLarge);
+    /// A layer's bytes: the whole stream, which an engine's unpacker reads, and no sparse files
+    /// in it.
+    fn layer(&mut self, reader: impl Read) -> Result<(u64, bool), Error> {
+        let (start, reader) = packing::peek(reader, BLOCK_BYTES).map_err(unreadable)?;
+        let is_tar = is_tar(&start);
+        let mut counted = Counted { reader, bytes: 0, bytes_max: self.bytes };
+        if is_tar {
+            let looked = look(&mut counted, &mut self.entries);
+            // The reader's own refusal comes out of it as any other failure.
+            if counted.is_over() {
+                return Err(Error::TooLarge);
+            }
+            looked?;
         }
-        looked?;
+        match io::copy(&mut counted, &mut io::sink()) {
+            _ if counted.is_over() => Err(Error::TooLarge),
+            Ok(_) => Ok((counted.bytes, is_tar)),
+            Err(error) => Err(unreadable(error)),
+        }
     }
-    match io::copy(&mut counted, &mut io::sink()) {
-        _ if counted.is_over() => Err(Error::TooLarge),
-        Ok(_) => Ok(counted.bytes),
-        Err(_) => Err(Error::Layer),
+}
+
+fn unreadable(error: io::Error) -> Error {
+    if let tarball::Error::Io(error) = tarball::failed(error) {
+        Error::Io(error)
+    } else {
+        Error::Layer
     }
+}
+
+/// Whether bytes begin as a tar archive does: with a header whose sum is right, or with its end.
+fn is_tar(block: &[u8]) -> bool {
+    if block.len() as u64 != BLOCK_BYTES {
+        return false;
+    }
+    if block.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let Ok(sum) = tar::Header::from_byte_slice(block).cksum() else { return false };
+    // The sum itself counts as spaces.
+    let bytes = block.iter().enumerate();
+    let bytes = bytes.map(|(n, byte)| if SUM_AT.contains(&n) { 32 } else { u32::from(*byte) });
+    sum == bytes.sum::<u32>()
 }
 
 fn look(layer: &mut impl Read, left: &mut u64) -> Result<(), Error> {
     let mut layer = tar::Archive::new(layer);
-    for entry in layer.entries().map_err(|_| Error::Layer)?.raw(true) {
-        let mut entry = entry.map_err(|_| Error::Layer)?;
+    for entry in layer.entries().map_err(unreadable)?.raw(true) {
+        let mut entry = entry.map_err(unreadable)?;
         *left = left.checked_sub(1).ok_or(Error::TooMany)?;
         let kind = entry.header().entry_type();
         if kind.is_gnu_sparse() || is_sparse(&mut entry, kind)? {
@@ -131,7 +158,7 @@ fn is_sparse(entry: &mut impl Read, kind: EntryType) -> Result<bool, Error> {
         return Ok(false);
     }
     let mut extra = Vec::new();
-    entry.take(EXTRA_BYTES_MAX + 1).read_to_end(&mut extra).map_err(|_| Error::Layer)?;
+    entry.take(EXTRA_BYTES_MAX + 1).read_to_end(&mut extra).map_err(unreadable)?;
     if extra.len() as u64 > EXTRA_BYTES_MAX {
         return Err(Error::Layer);
     }
@@ -164,94 +191,76 @@ impl<R: Read> Read for Counted<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
     use proptest::prelude::*;
 
+    use super::super::packing::tests::{gzip, zstd};
+    use super::super::tarball::tests::{archive, record};
     use super::*;
 
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn tar_of(entries: &[(EntryType, &str, &[u8])]) -> Vec<u8> {
-        let mut tar = tar::Builder::new(Vec::new());
-        for (kind, name, bytes) in entries {
-            let mut header = tar::Header::new_gnu();
-            header.set_path(name).unwrap();
-            header.set_entry_type(*kind);
-            header.set_size(bytes.len() as u64);
-            header.set_cksum();
-            tar.append(&header, *bytes).unwrap();
-        }
-        tar.into_inner().unwrap()
-    }
-
-    fn saved(layer: &[u8]) -> Vec<u8> {
-        tar_of(&[
-            (EntryType::Regular, "a.json", b"{}"),
-            (EntryType::Directory, "abc", b""),
-            (EntryType::Regular, "abc/layer.tar", layer),
-            (EntryType::Regular, "manifest.json", b"[]"),
-        ])
+    fn measure(file: &[u8]) -> Result<Measured, Error> {
+        Budget::default().measure(file.len() as u64, file)
     }
 
     #[test]
     fn layers_are_measured_unpacked() {
-        let layer = tar_of(&[(EntryType::Regular, "file", &[7; 100_000])]);
-        let lists = 4;
+        let layer = archive(&[("file", EntryType::Regular, &[7; 100_000])]);
+        let bytes = layer.len() as u64;
 
-        for packed in [layer.clone(), gzip(&layer)] {
-            assert_eq!(measure(&saved(&packed)[..]).unwrap(), layer.len() as u64 + lists);
+        for (packed, packing) in [
+            (layer.clone(), Packing::Plain),
+            (gzip(&layer), Packing::Gzip),
+            (zstd(&layer), Packing::Zstd),
+        ] {
+            assert_eq!(measure(&packed).unwrap(), Measured { packing, bytes, is_tar: true });
+        }
+        assert!(measure(&[0; 1024]).unwrap().is_tar);
+        assert!(!measure(b"{}").unwrap().is_tar);
+        assert!(!measure(&[b'x'; 2000]).unwrap().is_tar);
+    }
+
+    #[test]
+    fn layers_of_zeros_are_refused() {
+        for bomb in [gzip(&vec![0; 1 << 20]), zstd(&vec![0; 1 << 20])] {
+            let size = bomb.len() as u64;
+            let mut careful = Budget { suspect_bytes: 1 << 19, ..Budget::default() };
+            let mut small = Budget { bytes: 1 << 19, ..Budget::default() };
+
+            assert!(matches!(careful.measure(size, &bomb[..]), Err(Error::TooTight)));
+            assert!(matches!(small.measure(size, &bomb[..]), Err(Error::TooLarge)));
+            assert!(measure(&bomb).is_ok());
         }
     }
 
     #[test]
-    fn a_layer_of_zeros_is_refused() {
-        let packed = gzip(&vec![0; 1 << 20]);
-        let bomb = saved(&packed);
-
-        assert!(matches!(measure_with(&bomb[..], 1 << 19), Err(Error::TooTight)));
-        assert!(measure(&bomb[..]).is_ok());
-        let mut left = ENTRIES_MAX;
-        assert!(matches!(part(&packed[..], &mut left, 1 << 19), Err(Error::TooLarge)));
-    }
-
-    #[test]
-    fn sparse_files_are_refused() {
-        let sparse = tar_of(&[(EntryType::GNUSparse, "file", b"")]);
-        let pax = b"22 GNU.sparse.major=1\n";
-        let extended = tar_of(&[(EntryType::XHeader, "x", pax), (EntryType::Regular, "file", b"")]);
+    fn layers_with_sparse_files_are_refused() {
+        let sparse = archive(&[("file", EntryType::GNUSparse, b"")]);
+        let pax = record("GNU.sparse.major", "1");
+        let extended =
+            archive(&[("x", EntryType::XHeader, &pax), ("file", EntryType::Regular, b"")]);
 
         for layer in [&sparse, &extended] {
-            for packed in [layer.clone(), gzip(layer)] {
-                assert!(matches!(measure(&saved(&packed)[..]), Err(Error::Sparse)));
+            for packed in [layer.clone(), gzip(layer), zstd(layer)] {
+                assert!(matches!(measure(&packed), Err(Error::Sparse)));
             }
         }
-        assert!(matches!(measure(&sparse[..]), Err(Error::Sparse)));
     }
 
     #[test]
-    fn other_packers_and_other_files_are_refused() {
-        for magic in OTHERS {
-            assert!(matches!(measure(&saved(magic)[..]), Err(Error::Packing)));
+    fn layers_of_other_packers_and_damaged_ones_are_refused() {
+        let layer = archive(&[("file", EntryType::Regular, &[7; 5000])]);
+
+        assert!(matches!(measure(b"BZh9"), Err(Error::Packing(_))));
+        for damaged in [&layer[..4000], &gzip(&layer)[..12], &zstd(&layer)[..12]] {
+            assert!(matches!(measure(damaged), Err(Error::Layer)));
         }
-        for archive in [&b""[..], b"image", &[7; 2000]] {
-            assert!(matches!(measure(archive), Err(Error::NotATar)), "{archive:?}");
-        }
-        assert!(matches!(measure(&saved(&gzip(b"cut off")[..12])[..]), Err(Error::Layer)));
     }
 
     proptest! {
         #[test]
-        fn no_bytes_break_it(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-            let _ = measure(&bytes[..]);
-            let _ = measure(&saved(&bytes)[..]);
-            let _ = measure(&saved(&gzip(&bytes))[..]);
+        fn no_bytes_break_a_measure(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
+            for file in [&bytes, &gzip(&bytes), &zstd(&bytes)] {
+                let _ = measure(file);
+            }
         }
     }
 }

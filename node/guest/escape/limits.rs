@@ -13,11 +13,9 @@ const CORE: usize = 4;
 const LOCKED: usize = 8;
 
 /// More than any limit of the contract allows.
-const PROCESSES_TRIED: usize = 600;
+const PROCESSES_TRIED: usize = 1600;
 const FILES_TRIED: usize = 5000;
 const MEMORY_TRIED: usize = 1536 << 20;
-const TMP_TRIED: usize = 300 << 20;
-const SHARED_MEMORY_TRIED: usize = 80 << 20;
 
 pub const TRIES: &[Try] = &[
     ("limit-processes", processes),
@@ -28,8 +26,8 @@ pub const TRIES: &[Try] = &[
     ("limit-file-size", file_size),
     ("limit-core-dumps", core_dumps),
     ("limit-core-dumps-raise", || raise(CORE)),
-    ("limit-temporary-files", || fills(scratch_file()?.to_str().unwrap_or("/tmp/x"), TMP_TRIED)),
-    ("limit-shared-memory", || fills("/dev/shm/escape-kit", SHARED_MEMORY_TRIED)),
+    ("limit-temporary-files", || fills(scratch_file()?.to_str().unwrap_or("/tmp/x"))),
+    ("limit-shared-memory", || fills("/dev/shm/escape-kit")),
     ("limit-memory", memory),
     ("limit-watches-of-others", watches_of_others),
 ];
@@ -119,15 +117,15 @@ fn core_dumps() -> Held {
     }
 }
 
-fn fills(path: &str, bytes: usize) -> Held {
+fn fills(path: &str) -> Held {
     let mut file = File::create(path).map_err(|error| format!("could not be tried: {error}"))?;
     let piece = vec![1u8; 1 << 20];
-    for _ in 0..bytes / piece.len() {
+    for _ in 0..MEMORY_TRIED / piece.len() {
         if file.write_all(&piece).is_err() {
             return Ok(());
         }
     }
-    Err(format!("{path} takes {bytes} bytes"))
+    Err(format!("{path} takes {MEMORY_TRIED} bytes"))
 }
 
 fn memory() -> Held {

@@ -86,7 +86,7 @@ impl Play {
             .map(|i| Assignment {
                 lease: lease(Stage::Process, *i),
                 gpu: None,
-                inputs: Inputs::Chunk { bytes: 0, name: "x".into() },
+                inputs: Inputs::Chunk { bytes: 0, name: "x".into(), key: "x".into() },
             })
             .collect();
         Orders::Work {

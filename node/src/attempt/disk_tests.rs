@@ -34,7 +34,7 @@ async fn files_that_are_removed_and_kept_open_count_as_written() {
 
 #[tokio::test]
 async fn no_file_is_longer_than_what_may_be_written() {
-    let script = "b truncate -s 11M $OUTPUT_DIR/x && exit 0; exit 8";
+    let script = "b truncate -s 100M $OUTPUT_DIR/x && exit 0; exit 8";
     let Some((receipt, ..)) = lived(script).await else { return };
 
     let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };

@@ -142,6 +142,7 @@ impl From<cache::Error> for Stopped {
     fn from(error: cache::Error) -> Self {
         match &error {
             cache::Error::Archive(_) => failed(Failure::Package, &error),
+            cache::Error::Fetch(transfer::Error::Spoiled) => failed(Failure::Damaged, &error),
             cache::Error::Fetch(cause) => not_fetched(cause, &error),
             cache::Error::Io(_) => fault(&error),
         }
@@ -162,6 +163,7 @@ impl From<runtime::Error> for Stopped {
     fn from(error: runtime::Error) -> Self {
         use runtime::Error as E;
         match &error {
+            E::Fetch(transfer::Error::Spoiled) => failed(Failure::Damaged, &error),
             E::Fetch(cause) => not_fetched(cause, &error),
             E::Unusable(_) | E::Registry(registry::Error::Unusable(_)) => {
                 failed(Failure::Package, &error)

@@ -114,6 +114,8 @@ impl Folder {
         let expected = Expected { bytes: Some(file.size), digest: None, bytes_max: file.size };
         transfer::fetch(remote, request, &to, expected).await?;
         fs::set_permissions(&to, Permissions::from_mode(0o644))?;
+        // On the disk before it has its name: the record would vouch for what a power cut has lost.
+        tokio::fs::File::open(&to).await?.sync_all().await?;
         let stamp = self.files.place(&to, &file.name).map_err(|error| in_the_way(file, error))?;
         tracing::info!(cache = ?cache, bytes = file.size, "a file was brought into a cache");
         let (version, size) = (file.version.clone(), file.size);
@@ -125,6 +127,7 @@ impl Folder {
         let json = serde_json::to_vec(&self.record)?;
         let beside = temporary.join(uuid::Uuid::new_v4().to_string());
         fs::write(&beside, json)?;
+        fs::File::open(&beside)?.sync_all()?;
         fs::rename(beside, &self.record_file)
     }
 }

@@ -9,8 +9,8 @@ use std::path::Path;
 use common::protocol::OUTPUTS_MAX;
 
 pub const DEPTH_MAX: usize = 32;
-/// The most folders and files that are looked at.
-pub const ENTRIES_MAX: usize = 4 * OUTPUTS_MAX;
+/// The most folders and files that are looked at: there may be folders and links beside results.
+pub const ENTRIES_MAX: usize = 2 * OUTPUTS_MAX;
 /// What the system counts blocks in, whatever the file system's own are.
 const BLOCK_BYTES: u64 = 512;
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use common::protocol::{Orders, SYNC_PROTOCOL, Sync};
+use common::protocol::{Orders, SYNC_BYTES_MAX, SYNC_PROTOCOL, Sync};
 use futures::StreamExt as _;
 use libp2p::identity::Keypair;
 use libp2p::request_response::{
@@ -57,11 +57,13 @@ impl Behaviour {
     fn new(key: &Keypair) -> Self {
         let about = identify::Config::new("/fanfold/1".to_owned(), key.public());
         let config = messages::Config::default().with_request_timeout(REQUEST_TIMEOUT);
+        let codec =
+            messages::cbor::codec::Codec::default().set_request_size_maximum(SYNC_BYTES_MAX);
         let sync = (StreamProtocol::new(SYNC_PROTOCOL), ProtocolSupport::Outbound);
         Self {
             identify: identify::Behaviour::new(about),
             ping: ping::Behaviour::default(),
-            sync: messages::cbor::Behaviour::new([sync], config),
+            sync: messages::cbor::Behaviour::with_codec(codec, [sync], config),
             streams: libp2p_stream::Behaviour::new(),
         }
     }

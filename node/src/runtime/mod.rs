@@ -2,7 +2,7 @@
 //! engine behind `docker` knows nothing of it.
 
 pub mod docker;
-mod image_archive;
+mod interpreter;
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -148,12 +148,7 @@ pub fn launch(
     folders: Folders<'_>,
     share: Arc<Share>,
 ) -> Result<Launch, Error> {
-    let entrypoint = entrypoint(&work.entrypoint)
-        .filter(|path| {
-            // The package's own files: plain ones only, as the archive's reader made sure.
-            folders.app.join(path).is_file()
-        })
-        .ok_or_else(|| Error::Unusable(no_entrypoint(&work.entrypoint)))?;
+    let commands = commands(&work.image, &work.entrypoint, folders.app)?;
     let (inputs, results, params) = match work.stage {
         Stage::Partition => (
             ("/opt/fanfold/source", &["SOURCE_DIR"][..]),
@@ -171,21 +166,25 @@ pub fn launch(
             "ASSEMBLER_PARAMS",
         ),
     };
-    let mut env = vec!["HOME=/tmp".to_owned(), format!("{params}={}", params_text(&work.params))];
+    // Programs ask for their user's name, and the user has no entry in the image's list.
+    let user = ["HOME=/tmp", "USER=fanfold", "LOGNAME=fanfold"].map(str::to_owned);
+    let mut env = Vec::from(user);
+    env.push(format!("{params}={}", params_text(&work.params)));
     env.extend(inputs.1.iter().map(|name| format!("{name}={}", inputs.0)));
     env.push(format!("{}={}", results.1, results.0));
     env.push(format!("USER_CACHE_DIR={USER_CACHE}"));
     env.push(format!("SHARED_CACHE_DIR={SHARED_CACHE}"));
     if work.stage == Stage::Process {
         env.push(format!("CHUNK_NUMBER={}", lease.task.index));
-        if let Inputs::Chunk { name, .. } = reads {
+        if let Inputs::Chunk { name, key, .. } = reads {
             env.push(format!("CHUNK_NAME={name}"));
+            env.push(format!("CHUNK_KEY={key}"));
         }
     }
     Ok(Launch {
         lease,
         workspace: work.workspace,
-        commands: commands(&work.image, &entrypoint),
+        commands,
         env,
         redactor: Redactor::default(),
         mounts: vec![
@@ -216,23 +215,23 @@ pub fn entrypoint(name: &str) -> Option<PathBuf> {
     (plain && !name.is_empty() && !name.contains('\0')).then(|| path.to_owned())
 }
 
-fn no_entrypoint(name: &str) -> String {
-    format!("the package has no file {name:?} in its app folder, its entrypoint")
-}
-
-fn commands(image: &Image, entrypoint: &Path) -> Vec<Vec<String>> {
-    let file = Path::new(APP).join(entrypoint).to_string_lossy().into_owned();
-    let with: &[&str] = match (image, entrypoint.extension().and_then(|e| e.to_str())) {
-        (Image::Binary, _) => &[],
-        (_, Some("py")) => &["python3", "python"],
-        (_, Some("sh")) => &["sh"],
-        (_, Some("js")) => &["node"],
-        _ => &[],
+/// What runs an entrypoint. It must be one of the package's own files, which are plain ones, as the
+/// archive's reader made sure, and have something to run: no bytes are what a lost disk leaves.
+fn commands(image: &Image, name: &str, app: &Path) -> Result<Vec<Vec<String>>, Error> {
+    let unusable = |problem: &str| {
+        Error::Unusable(format!(
+            "the package has {problem} {name:?} in its app folder, its entrypoint"
+        ))
     };
-    match with {
-        [] => vec![vec![file]],
-        programs => programs.iter().map(|p| vec![(*p).to_owned(), file.clone()]).collect(),
+    let path = entrypoint(name).filter(|path| app.join(path).is_file());
+    let path = path.ok_or_else(|| unusable("no file"))?;
+    let file = app.join(&path);
+    if file.metadata()?.len() == 0 {
+        return Err(unusable("an empty file"));
     }
+    let inside = Path::new(APP).join(path).to_string_lossy().into_owned();
+    let by_suffix = !matches!(image, Image::Binary);
+    Ok(interpreter::commands(&interpreter::first_line(&file)?, &inside, by_suffix))
 }
 
 #[cfg(test)]
@@ -266,13 +265,17 @@ mod tests {
 
     fn launched(work: &Work) -> Result<Launch, Error> {
         let app = tempfile::tempdir().unwrap();
-        std::fs::write(app.path().join("main.py"), "").unwrap();
+        std::fs::write(app.path().join("main.py"), "print()").unwrap();
+        std::fs::write(app.path().join("empty.py"), "").unwrap();
+        std::fs::write(app.path().join("run.sh"), "#!/bin/bash\r\nset -o pipefail\r\n").unwrap();
         let task = TaskRef { run: work.run, stage: work.stage, index: 7 };
         let caches = Mounted::of_tests(Path::new("/u"), Path::new("/s"), 1);
         let (inputs, results) = (Path::new("/i"), Path::new("/r"));
         let folders = Folders { app: app.path(), inputs, results, caches: &caches };
         let reads = match work.stage {
-            Stage::Process => Inputs::Chunk { bytes: 1, name: "café.csv".into() },
+            Stage::Process => {
+                Inputs::Chunk { bytes: 1, name: "café.csv".into(), key: "in/café.csv".into() }
+            }
             Stage::Partition | Stage::Assemble => Inputs::Files,
         };
         let share = crate::testing::share(1);
@@ -290,7 +293,8 @@ mod tests {
             (
                 Stage::Process,
                 "TASK_DIR=/opt/fanfold/task TASK_RESULTS_DIR=/opt/fanfold/results \
-                 APP_PARAMS={\"a\":1} CHUNK_NUMBER=7 CHUNK_NAME=café.csv",
+                 APP_PARAMS={\"a\":1} CHUNK_NUMBER=7 CHUNK_NAME=café.csv \
+                 CHUNK_KEY=in/café.csv",
             ),
             (
                 Stage::Assemble,
@@ -301,7 +305,7 @@ mod tests {
         for (stage, expected) in cases {
             let mut env = launched(&work(stage, "main.py")).unwrap().env;
             let mut expected: Vec<_> = expected.split(' ').map(str::to_owned).collect();
-            expected.push("HOME=/tmp".into());
+            expected.extend(["HOME=/tmp", "USER=fanfold", "LOGNAME=fanfold"].map(str::to_owned));
             expected.push("USER_CACHE_DIR=/opt/fanfold/cache/user".into());
             expected.push("SHARED_CACHE_DIR=/opt/fanfold/cache/shared".into());
             env.sort();
@@ -321,7 +325,7 @@ mod tests {
 
     #[test]
     fn an_entrypoint_is_a_file_of_the_app_folder() {
-        for name in ["", "other.py", "../main.py", "/etc/passwd", ".", "a/../../b"] {
+        for name in ["", "other.py", "empty.py", "../main.py", "/etc/passwd", ".", "a/../../b"] {
             let result = launched(&work(Stage::Process, name));
 
             assert!(matches!(result, Err(Error::Unusable(_))), "{name}");
@@ -329,20 +333,11 @@ mod tests {
     }
 
     #[test]
-    fn the_suffix_chooses_the_interpreter() {
-        let registry = image();
-        let first = |image: &Image, name: &str| {
-            commands(image, Path::new(name)).into_iter().map(|c| c.join(" ")).collect::<Vec<_>>()
-        };
+    fn an_entrypoint_is_run_by_what_its_first_line_names() {
+        let command =
+            |name: &str| launched(&work(Stage::Process, name)).unwrap().commands[0].join(" ");
 
-        let main = "/opt/fanfold/app/main.py";
-        assert_eq!(
-            first(&registry, "main.py"),
-            [format!("python3 {main}"), format!("python {main}")]
-        );
-        assert_eq!(first(&registry, "run.sh"), ["sh /opt/fanfold/app/run.sh"]);
-        assert_eq!(first(&registry, "run.js"), ["node /opt/fanfold/app/run.js"]);
-        assert_eq!(first(&registry, "bin/run"), ["/opt/fanfold/app/bin/run"]);
-        assert_eq!(first(&Image::Binary, "main.py"), [main]);
+        assert_eq!(command("run.sh"), "/bin/bash /opt/fanfold/app/run.sh");
+        assert_eq!(command("main.py"), "python3 /opt/fanfold/app/main.py");
     }
 }

@@ -47,10 +47,15 @@ pub struct Door {
     pub client: reqwest::Client,
     pub stop: CancellationToken,
     _stop: DropGuard,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Door {
+    /// The folder that is the server's bucket.
+    pub fn bucket(&self) -> std::path::PathBuf {
+        self.folder.path().join("bucket")
+    }
+
     pub async fn open() -> Self {
         Self::open_with(Mail::to_log(), NonZeroU32::MAX).await
     }
@@ -112,7 +117,7 @@ impl Door {
             client: reqwest::Client::new(),
             _stop: stop.clone().drop_guard(),
             stop,
-            _folder: folder,
+            folder,
         }
     }
 

@@ -33,7 +33,10 @@ pub const PARAMS: Shape = Shape {
     name: "AppParams",
     fields: &[
         map("partitioner", "As the partitioner needs them; lines and bytes take chunk_bytes"),
-        map("assembler", "As the assembler needs them; concat and zip take name"),
+        map(
+            "assembler",
+            "As the assembler needs them; concat takes name and separator, zip takes name",
+        ),
         map("app", "What the app finds in APP_PARAMS, to the last digit"),
         map("data", "The name that app had in 2023"),
         text("preset", "Told to the app as its param preset; clients of 2023 send it"),

@@ -135,6 +135,10 @@ impl Context {
             let reason = match &error {
                 StepError::Data(DataError::Customer(text)) => text.clone(),
                 StepError::Data(DataError::Full(full)) => full.to_string(),
+                StepError::Data(error @ DataError::Damaged(_)) => {
+                    tracing::error!(%run, ?step, %error, "stored data is damaged");
+                    error.to_string()
+                }
                 StepError::TooMany(error) => error.to_string(),
                 StepError::Data(_) | StepError::Db(_) if attempt < TRIES => {
                     let cause = describe(&error);
@@ -142,6 +146,10 @@ impl Context {
                     tokio::time::sleep(wait).await;
                     wait *= 2;
                     continue;
+                }
+                StepError::Data(DataError::Elsewhere(text)) => {
+                    let side = if step == Step::Fold { "dataDestination" } else { "dataSource" };
+                    format!("{side}: {text}; it was tried {TRIES} times")
                 }
                 StepError::Data(_) | StepError::Db(_) => {
                     tracing::error!(%run, ?step, cause = describe(&error), "step given up");
@@ -161,6 +169,7 @@ impl Context {
     async fn cut(&self, job: &Job) -> Result<(), StepError> {
         let Job { run, spec, pace, .. } = job;
         let mut turn = self.turn(Kind::Step, job).await;
+        self.data.verify(spec.workspace, &spec.source, pace).await?;
         let objects = match self.data.resolve(spec.workspace, &spec.source, pace).await? {
             Resolved::Objects(objects) => objects,
             Resolved::ToStage => {
@@ -241,7 +250,8 @@ impl Context {
                 self.data.deliver(&job.spec, &file, &job.pace).await?;
             }
             let key = (!away).then(|| file.key.path());
-            Ok::<_, StepError>(ResultView { name: file.name, size: file.size, key })
+            let ResultFile { name, size, digest, .. } = file;
+            Ok::<_, StepError>(ResultView { name, size, digest, key })
         });
         let mut pages = delivered.buffered(DELIVERIES).try_chunks(1_000);
         while let Some(page) = pages.next().await {
@@ -258,11 +268,9 @@ impl Context {
             Stage::Process => result_name(output.lease.task.index, total, &output.name),
             Stage::Partition | Stage::Assemble => output.name.clone(),
         };
-        let files = outputs(db, run, stage).map_ok(move |output| ResultFile {
-            name: name(&output),
-            size: output.size,
-            digest: Some(output.digest),
-            key: key(&output),
+        let files = outputs(db, run, stage).map_ok(move |output| {
+            let digest = Some(output.digest);
+            ResultFile::new(&name(&output), output.size, digest, key(&output))
         });
         Box::pin(files)
     }

@@ -1,7 +1,6 @@
 //! The built-in assemblers: result files become one file, in order, streaming.
 
 use bytes::Bytes;
-use common::digest::Digester;
 use common::ids::RunId;
 use common::spec::Assembler;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -31,10 +30,17 @@ pub async fn assemble(
 ) -> Result<ResultFiles, Error> {
     let (name, bytes) = match assembler {
         Assembler::Passthrough => return Ok(files),
-        Assembler::Concat { name } => (name, concat(bucket, files)),
-        Assembler::Zip { name } => (name, zip(bucket, files)),
+        Assembler::Concat { name, separator } => {
+            let (bucket, separator) = (bucket.clone(), Bytes::from(separator.clone()));
+            let make = async move |pieces| write_concat(&bucket, files, separator, &pieces).await;
+            (name, made(make))
+        }
+        Assembler::Zip { name } => {
+            let bucket = bucket.clone();
+            (name, made(async move |pieces| write_zip(&bucket, files, &pieces).await))
+        }
     };
-    let name = names::safe(name);
+    let name = names::of_result(name);
     let key = BlobKey::Final { run, name: name.clone() };
     let stored = bucket.put(&key, Expected::Nothing, count(bytes)).await?;
     let file = ResultFile { name, size: stored.size, digest: Some(stored.digest), key };
@@ -43,21 +49,12 @@ pub async fn assemble(
 
 /// The bytes of a result file. The stream fails at its end where they were not the right ones.
 pub async fn open(bucket: &Bucket, file: &ResultFile) -> Result<ByteStream, Error> {
-    let bytes = bucket.get(&file.key, 0..file.size).await?;
-    let Some(digest) = file.digest else { return Ok(bytes) };
-    let start = (bytes, Digester::default());
-    let verified =
-        futures::stream::try_unfold(start, move |(mut bytes, mut digester)| async move {
-            match bytes.try_next().await? {
-                Some(piece) => {
-                    digester.update(&piece);
-                    Ok(Some((piece, (bytes, digester))))
-                }
-                None if digester.finish() == digest => Ok(None),
-                None => Err(Error::Mismatch),
-            }
-        });
-    Ok(verified.boxed())
+    let bytes = bucket.get(&file.key, 0..file.size).await;
+    let bytes = bytes.map_err(|e| e.map_missing(|| Error::Damaged(file.name.clone())))?;
+    Ok(match file.digest {
+        Some(digest) => download::verified(digest, &file.name, bytes),
+        None => bytes,
+    })
 }
 
 /// A result file on its way into a larger one.
@@ -85,34 +82,61 @@ fn parts(bucket: &Bucket, files: ResultFiles) -> impl Stream<Item = Result<Part,
         .buffered(FETCHED_AHEAD)
 }
 
-fn concat(bucket: &Bucket, files: ResultFiles) -> ByteStream {
-    let ours = bucket.clone();
-    parts(bucket, files)
-        .and_then(move |part| {
-            let bucket = ours.clone();
-            async move {
-                match part {
-                    Part::Small(_, bytes) => Ok(futures::stream::iter([Ok(bytes)]).boxed()),
-                    Part::Large(file) => open(&bucket, &file).await,
-                }
-            }
-        })
-        .try_flatten()
-        .boxed()
-}
-
-fn zip(bucket: &Bucket, files: ResultFiles) -> ByteStream {
-    let (pieces, archive) = mpsc::channel(PIECES_MAX);
-    let bucket = bucket.clone();
-    // The archive is made beside its reader; when the reader goes, the next piece ends this.
-    let made = async move {
-        if let Err(error) = write_zip(&bucket, files, &pieces).await {
+/// What is made of result files, piece by piece, beside its reader; when the reader goes, the next
+/// piece ends it.
+fn made<M: Future<Output = Result<(), Error>> + Send + 'static>(
+    make: impl FnOnce(mpsc::Sender<Result<Bytes, Error>>) -> M + Send + 'static,
+) -> ByteStream {
+    let (pieces, made) = mpsc::channel(PIECES_MAX);
+    let making = async move {
+        if let Err(error) = make(pieces.clone()).await {
             // Without a reader nobody misses the error.
             let _ = pieces.send(Err(error)).await;
         }
     };
-    let made = futures::stream::once(made).filter_map(|()| std::future::ready(None));
-    futures::stream::select(ReceiverStream::new(archive), made).boxed()
+    let making = futures::stream::once(making).filter_map(|()| std::future::ready(None));
+    futures::stream::select(ReceiverStream::new(made), making).boxed()
+}
+
+async fn send(pieces: &mpsc::Sender<Result<Bytes, Error>>, piece: Bytes) -> Result<(), Error> {
+    let gone = |_| Error::Io(std::io::ErrorKind::BrokenPipe.into());
+    pieces.send(Ok(piece)).await.map_err(gone)
+}
+
+async fn write_concat(
+    bucket: &Bucket,
+    files: ResultFiles,
+    separator: Bytes,
+    pieces: &mpsc::Sender<Result<Bytes, Error>>,
+) -> Result<(), Error> {
+    // The last bytes so far, as many as the separator has.
+    let mut tail = Vec::new();
+    let mut parts = std::pin::pin!(parts(bucket, files));
+    while let Some(part) = parts.try_next().await? {
+        let mut bytes = match part {
+            Part::Small(_, bytes) => futures::stream::iter([Ok(bytes)]).boxed(),
+            Part::Large(file) => open(bucket, &file).await?,
+        };
+        let mut begun = false;
+        while let Some(piece) = bytes.try_next().await? {
+            if piece.is_empty() {
+                continue;
+            }
+            if !begun && !tail.is_empty() && tail != separator {
+                send(pieces, separator.clone()).await?;
+            }
+            if !begun {
+                // A file's end counts for itself alone.
+                tail.clear();
+                begun = true;
+            }
+            let last = piece.len().saturating_sub(separator.len());
+            tail.extend_from_slice(&piece[last..]);
+            tail.drain(..tail.len().saturating_sub(separator.len()));
+            send(pieces, piece).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn write_zip(
@@ -120,19 +144,16 @@ async fn write_zip(
     files: ResultFiles,
     pieces: &mpsc::Sender<Result<Bytes, Error>>,
 ) -> Result<(), Error> {
-    let send = async |piece: Bytes| {
-        let gone = |_| Error::Io(std::io::ErrorKind::BrokenPipe.into());
-        pieces.send(Ok(piece)).await.map_err(gone)
-    };
+    let send = async |piece: Bytes| send(pieces, piece).await;
     let mut zip = Zip::default();
     let mut parts = std::pin::pin!(parts(bucket, files));
     while let Some(part) = parts.try_next().await? {
         match part {
             Part::Small(file, bytes) => {
-                send(zip.whole(&names::distinct(&file.name), &bytes).into()).await?;
+                send(zip.whole(&file.name, &bytes).into()).await?;
             }
             Part::Large(file) => {
-                let (header, entry) = zip.begin(&names::distinct(&file.name), file.size);
+                let (header, entry) = zip.begin(&file.name, file.size);
                 send(header.into()).await?;
                 let mut crc = crc32fast::Hasher::new();
                 let mut bytes = open(bucket, &file).await?;
@@ -182,6 +203,10 @@ mod tests {
         file
     }
 
+    fn concat(name: &str, separator: &str) -> Assembler {
+        Assembler::Concat { name: name.into(), separator: separator.into() }
+    }
+
     async fn content(bucket: &Bucket, file: &ResultFile) -> Vec<u8> {
         text(open(bucket, file).await.unwrap()).await.unwrap()
     }
@@ -189,9 +214,9 @@ mod tests {
     async fn folds(bucket: &Bucket) {
         let files = results(bucket).await;
 
-        let how = Assembler::Concat { name: "../all.txt".into() };
+        let how = concat("../all.txt", "");
         let joined = fold(bucket, &how, &files).await;
-        assert_eq!(joined.name, ".._all.txt");
+        assert_eq!(joined.name, names::of_result("../all.txt"));
         assert!(content(bucket, &joined).await == contents().concat());
         assert_eq!(fold(bucket, &how, &files).await, joined);
 
@@ -230,10 +255,30 @@ mod tests {
     async fn nothing_folds_into_an_empty_file() {
         let (_folder, bucket) = folder().await;
 
-        let joined = fold(&bucket, &Assembler::Concat { name: "x".into() }, &[]).await;
+        let joined = fold(&bucket, &concat("x", "\n"), &[]).await;
         let packed = fold(&bucket, &Assembler::Zip { name: "y".into() }, &[]).await;
 
         assert_eq!((joined.size, packed.size), (0, 22));
+    }
+
+    #[tokio::test]
+    async fn concat_puts_its_separator_where_it_is_missing() {
+        let (_folder, bucket) = folder().await;
+        let large = noise((1 << 20) + 1);
+        let parts: [&[u8]; 6] = [b"", b"1;a", b"2;b\r\n", b"", &large, b"\n"];
+        let mut files = Vec::new();
+        for (index, (name, bytes)) in (0..).zip(["a", "b", "c", "d", "e", "f"].iter().zip(parts)) {
+            files.push(result(&bucket, index, name, bytes).await);
+        }
+        for (separator, expected) in [
+            ("", parts.concat()),
+            ("\n", [b"1;a\n2;b\r\n", &large[..], b"\n\n"].concat()),
+            ("\r\n", [b"1;a\r\n2;b\r\n", &large[..], b"\r\n\n"].concat()),
+        ] {
+            let joined = fold(&bucket, &concat("x", separator), &files).await;
+
+            assert!(content(&bucket, &joined).await == expected, "{separator:?}");
+        }
     }
 
     #[tokio::test]
@@ -257,9 +302,7 @@ mod tests {
             let mut missing = results(&bucket).await;
             missing[at].key = BlobKey::Staged { run: RUN, n: 9 };
             for files in [wrong, missing] {
-                for how in
-                    [Assembler::Concat { name: "n".into() }, Assembler::Zip { name: "n".into() }]
-                {
+                for how in [concat("n", ""), Assembler::Zip { name: "n".into() }] {
                     let folded = assemble(&bucket, RUN, &how, stream(&files), |bytes| bytes).await;
 
                     assert!(folded.is_err());

@@ -88,7 +88,11 @@ impl Bucket {
     /// The size and version of an object, or `None` where there is none.
     pub async fn stat(&self, key: &BlobKey) -> Result<Option<Stat>, Error> {
         let meta = self.head(key).await?;
-        Ok(meta.map(|meta| Stat { size: meta.size, version: meta.e_tag }))
+        Ok(meta.map(|meta| Stat {
+            size: meta.size,
+            modified: meta.last_modified,
+            version: meta.e_tag,
+        }))
     }
 
     /// The bytes of a range; it must lie within the object.

@@ -3,11 +3,10 @@
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::bucket::Bucket;
-use super::cloud::CloudBucket;
-
+use super::cloud::{At, CloudBucket};
 use super::pace::Pace;
 use super::upload::{self, Expected, Target};
-use super::{Error, ResultFile, Stored, assemble, names};
+use super::{Error, ResultFile, Stored, assemble};
 
 /// Writes a file under the destination's folder. An object of the same name is replaced, so doing
 /// it twice gives the same.
@@ -18,29 +17,24 @@ pub async fn deliver(
     file: &ResultFile,
     pace: &Pace,
 ) -> Result<(), Error> {
-    let key = [folder.trim_matches('/'), &names::distinct(&file.name)].join("/");
+    let key = [folder.trim_matches('/'), &file.name].join("/");
     let key = key.trim_start_matches('/');
-    let path = destination.path(key)?;
+    let At { store, path } = destination.at(key)?;
     let expected = match file.digest {
         Some(digest) => Expected::Stored(Stored { size: file.size, digest }),
         None => Expected::Size(file.size),
     };
     // A failure of our own bucket must not be taken for one of the customer's.
-    let bytes = assemble::open(ours, file).await?.map_err(|error| match error {
-        Error::Store(error) => Error::Io(std::io::Error::other(error)),
-        error @ (Error::Customer(_)
-        | Error::Full(_)
-        | Error::NotFound(_)
-        | Error::Mismatch
-        | Error::Io(_)) => error,
-    });
+    let bytes = assemble::open(ours, file)
+        .await?
+        .map_err(|error| error.map_store(|error| Error::Io(std::io::Error::other(error))));
     let counted = pace.clone();
     let bytes = bytes.inspect_ok(move |piece| counted.passed(piece.len() as u64)).boxed();
     pace.name(&destination.server);
-    let put = upload::put(destination.store.as_ref(), Target::Cloud, &path, expected, bytes);
+    let put = upload::put(store.as_ref(), Target::Cloud, &path, expected, bytes);
     match pace.answer(put).await? {
         Ok(_) => Ok(()),
-        Err(Error::Store(error)) => Err(destination.explain_write(error, key)),
+        Err(Error::Store(error)) => Err(destination.explain_write(&error, key)),
         Err(error) => Err(error),
     }
 }
@@ -53,6 +47,7 @@ mod tests {
     use crate::data::address::Guard;
     use crate::data::customers::Customers;
     use crate::data::key::BlobKey;
+    use crate::data::names;
     use crate::data::testing::{
         RUN, S3Server, WebServer, answer, customer, folder, noise, pace, result,
     };
@@ -80,6 +75,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_arrives_under_the_very_name_that_the_results_show() {
+        let server = S3Server::start().await;
+        let (_folder, ours) = folder().await;
+        let bucket = Customers::new(Guard::new(true))
+            .bucket(&server.cloud(), Some(&S3Server::keys()))
+            .await
+            .unwrap();
+        for name in ["2026-11-28T08:15:00.json", "100% #1 *?.txt", "é~[1]{2}|<>.x"] {
+            let file = result(&ours, 0, name, b"x").await;
+            assert_eq!(file.name, name);
+
+            deliver(&ours, &bucket, "out", &file, &pace()).await.unwrap();
+
+            assert_eq!(server.read(&format!("out/{name}")).unwrap(), b"x");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_destination_that_fails_is_named_with_its_answer() {
+        let busy = WebServer::start(|_| {
+            answer("501 Not Implemented", &[], b"<Error><Code>SlowDown</Code></Error>")
+        })
+        .await;
+        let cloud = Cloud { endpoint: Some(busy.url.clone()), ..S3Server::start().await.cloud() };
+        let (_folder, ours) = folder().await;
+        let customers = Customers::new(Guard::new(true));
+        let bucket = customers.bucket(&cloud, Some(&S3Server::keys())).await.unwrap();
+        let file = result(&ours, 0, "a", b"x").await;
+
+        let delivered = deliver(&ours, &bucket, "out", &file, &pace()).await;
+
+        let Err(Error::Elsewhere(text)) = delivered else { panic!("{delivered:?}") };
+        assert!(text.contains("\"main\" at 127.0.0.1"), "{text}");
+        assert!(text.contains("501 Not Implemented (SlowDown)"), "{text}");
+    }
+
+    #[tokio::test]
     async fn a_name_cannot_leave_the_folder() {
         let server = S3Server::start().await;
         let (_folder, ours) = folder().await;
@@ -91,7 +123,7 @@ mod tests {
 
         deliver(&ours, &bucket, "out", &file, &pace()).await.unwrap();
 
-        let name = names::distinct("../../evil");
+        let name = names::of_result("../../evil");
         assert!(name.starts_with(".._.") && name.ends_with("_evil"));
         assert_eq!(server.read(&format!("out/{name}")).unwrap(), b"x");
         assert!(
@@ -149,6 +181,6 @@ mod tests {
 
         let delivered = deliver(&ours, &bucket, "", &file, &pace()).await;
 
-        assert!(matches!(delivered, Err(Error::NotFound(_))), "{delivered:?}");
+        assert!(matches!(delivered, Err(Error::Damaged(_))), "{delivered:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::io::SeekFrom;
 
 use bytes::{Bytes, BytesMut};
+use common::digest::{Digest, Digester};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{GetResult, GetResultPayload};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -43,6 +44,40 @@ pub fn exactly(expected: u64, bytes: ByteStream) -> ByteStream {
         }
     });
     counted.boxed()
+}
+
+/// Passes on the bytes of a file, which must have this digest. The stream fails at its end where
+/// they have not.
+pub fn verified(digest: Digest, name: &str, bytes: ByteStream) -> ByteStream {
+    let start = (bytes, Digester::default(), name.to_owned());
+    let checked =
+        futures::stream::try_unfold(start, move |(mut bytes, mut digester, name)| async move {
+            match bytes.try_next().await? {
+                Some(piece) => {
+                    digester.update(&piece);
+                    Ok(Some((piece, (bytes, digester, name))))
+                }
+                None if digester.finish() == digest => Ok(None),
+                None => Err(Error::Damaged(name)),
+            }
+        });
+    checked.boxed()
+}
+
+/// The same bytes, the last piece only once the stream has ended well: who reads them is never
+/// given all of a wrong file.
+pub fn held_back(bytes: ByteStream) -> ByteStream {
+    let held = futures::stream::try_unfold((bytes, None), |(mut bytes, mut last)| async move {
+        loop {
+            match (bytes.try_next().await?, last.take()) {
+                (Some(next), None) => last = Some(next),
+                (Some(next), Some(piece)) => return Ok(Some((piece, (bytes, Some(next))))),
+                (None, Some(piece)) => return Ok(Some((piece, (no_bytes(), None)))),
+                (None, None) => return Ok(None),
+            }
+        }
+    });
+    held.boxed()
 }
 
 /// A stream of nothing.

@@ -1,19 +1,26 @@
 //! Files behind a customer's URL: what the server there says of them, and their bytes.
 
+mod gunzip;
+mod version;
+
 use std::ops::Range;
 
 use common::objects::Object;
 use futures::{StreamExt as _, TryStreamExt as _};
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, LOCATION, RANGE,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION, RANGE,
 };
 use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::address::{self, Guard, Refused};
 use super::{ByteStream, Error, download};
+use crate::clock;
+use version::Version;
 
 const REDIRECTS_MAX: usize = 5;
+/// Times that a range is asked for where the answers are not of the file that was probed.
+const READS_MAX: usize = 5;
 
 /// A file behind a URL.
 #[derive(Clone)]
@@ -29,7 +36,7 @@ pub struct WebFile {
 pub enum Probe {
     /// It gives ranges of a file of this size, and may tell its version.
     Ranges { size: u64, version: Option<String> },
-    /// It gives the file as a whole only; this is the file, and its size if it was told.
+    /// It gives the file as a whole only; this is the file, unpacked, and its size if it was told.
     Whole { size: Option<u64>, bytes: ByteStream },
 }
 
@@ -52,68 +59,134 @@ impl WebFile {
         &self.url
     }
 
-    /// Asks for the first byte.
+    /// Asks for the first byte and for the last. Where the two answers do not fit each other, the
+    /// server's ranges are of no use, and it is asked for the whole file.
     pub async fn probe(&self) -> Result<Probe, Error> {
-        let answer = self.request(&(0..1)).await?;
-        match answer.status() {
-            StatusCode::PARTIAL_CONTENT => {
-                let (start, size) = content_range(answer.headers()).ok_or_else(|| self.odd())?;
-                let version = version(answer.headers());
-                if start == Some(0) { Ok(Probe::Ranges { size, version }) } else { Err(self.odd()) }
-            }
-            // An empty file has no first byte.
-            StatusCode::RANGE_NOT_SATISFIABLE => match content_range(answer.headers()) {
-                Some((None, 0)) => Ok(Probe::Ranges { size: 0, version: None }),
-                _ => Err(self.odd()),
+        let first = self.request(Some(&(0..1))).await?;
+        let size = match first.status() {
+            StatusCode::PARTIAL_CONTENT => match part(first.headers()) {
+                Some(Part { range: Some(Range { start: 0, end: 1 }), size: size @ 1.. }) => size,
+                Some(_) | None => return self.whole().await,
             },
-            StatusCode::OK => {
-                let size = length(answer.headers());
-                let bytes = answer.bytes_stream().map_err(broken).boxed();
-                let bytes = match size {
-                    Some(size) => download::exactly(size, bytes),
-                    None => bytes,
-                };
-                Ok(Probe::Whole { size, bytes })
-            }
+            // An empty file has no first byte.
+            StatusCode::RANGE_NOT_SATISFIABLE => match part(first.headers()) {
+                Some(Part { range: None, size: 0 }) => {
+                    return Ok(Probe::Ranges { size: 0, version: None });
+                }
+                Some(_) | None => return self.whole().await,
+            },
+            StatusCode::OK => return self.body(first),
+            status => return Err(self.refused(status)),
+        };
+        let version = Version::of(first.headers(), clock::now());
+        let range = size - 1..size;
+        let last = self.request(Some(&range)).await?;
+        let fits = last.status() == StatusCode::PARTIAL_CONTENT
+            && part(last.headers()) == Some(Part { range: Some(range), size })
+            && version.allows(&Version::of(last.headers(), clock::now()));
+        if fits { Ok(Probe::Ranges { size, version: version.text() }) } else { self.whole().await }
+    }
+
+    /// Asks for the whole file, in the plainest way there is.
+    async fn whole(&self) -> Result<Probe, Error> {
+        let answer = self.request(None).await?;
+        match answer.status() {
+            StatusCode::OK => self.body(answer),
+            // Nobody has asked for a part; some say so of the whole all the same.
+            StatusCode::PARTIAL_CONTENT => match part(answer.headers()) {
+                Some(Part { range: Some(range), size }) if range == (0..size) => self.body(answer),
+                Some(_) | None => Err(self.odd()),
+            },
+            StatusCode::RANGE_NOT_SATISFIABLE => Err(self.odd()),
             status => Err(self.refused(status)),
+        }
+    }
+
+    /// The file in an answer that has all of it.
+    fn body(&self, answer: Response) -> Result<Probe, Error> {
+        let size = length(answer.headers());
+        let coding = coding(answer.headers());
+        let bytes = answer.bytes_stream().map_err(broken).boxed();
+        let bytes = match size {
+            Some(size) => download::exactly(size, bytes),
+            None => bytes,
+        };
+        match coding {
+            None => Ok(Probe::Whole { size, bytes }),
+            Some(coding) if matches!(coding.as_str(), "gzip" | "x-gzip") => {
+                let shown = self.shown();
+                let damaged = move || {
+                    Error::Customer(format!(
+                        "url: the server of {shown} says that the file is packed with gzip, and \
+                         it is not, or is damaged"
+                    ))
+                };
+                Ok(Probe::Whole { size: None, bytes: gunzip::gunzip(bytes, damaged) })
+            }
+            Some(coding) => Err(Error::Customer(format!(
+                "url: the server of {} sends the file packed (Content-Encoding: {coding:?}), which \
+                 it was asked not to do, and only gzip can be unpacked here; upload the file \
+                 instead",
+                self.shown()
+            ))),
         }
     }
 
     /// The bytes of a range, which must not be empty, of the file as it was when it was probed.
+    ///
+    /// A server that stands for several with different files or ways may give the right one when
+    /// it is asked again.
     pub async fn read(&self, range: Range<u64>, probed: &Object) -> Result<ByteStream, Error> {
-        let answer = self.request(&range).await?;
-        let changed = || {
-            Error::Customer(format!(
+        let mut answer = self.read_once(&range, probed).await?;
+        for _ in 1..READS_MAX {
+            if answer.is_ok() {
+                break;
+            }
+            answer = self.read_once(&range, probed).await?;
+        }
+        answer.map_err(|odd| match odd {
+            OddRead::Changed => Error::Customer(format!(
                 "url: the file at {} has changed since the run started; run the job again",
                 self.shown()
-            ))
-        };
-        match answer.status() {
-            StatusCode::PARTIAL_CONTENT => {
-                let (start, total) = content_range(answer.headers()).ok_or_else(|| self.odd())?;
-                let now = version(answer.headers());
-                let other = now.is_some() && probed.version.is_some() && now != probed.version;
-                if total != probed.size || other {
-                    return Err(changed());
-                }
-                if start != Some(range.start) {
-                    return Err(self.odd());
-                }
-                let bytes = answer.bytes_stream().map_err(broken).boxed();
-                Ok(download::exactly(range.end - range.start, bytes))
-            }
-            StatusCode::RANGE_NOT_SATISFIABLE => Err(changed()),
-            StatusCode::OK => Err(Error::Customer(format!(
+            )),
+            OddRead::Whole => Error::Customer(format!(
                 "url: the server of {} gave ranges of the file before and no longer does; run \
                  the job again, or upload the file",
                 self.shown()
-            ))),
-            status => Err(self.refused(status)),
-        }
+            )),
+            OddRead::Wrong => self.odd(),
+        })
     }
 
-    /// Asks for a range, and follows redirects.
-    async fn request(&self, range: &Range<u64>) -> Result<Response, Error> {
+    async fn read_once(
+        &self,
+        range: &Range<u64>,
+        probed: &Object,
+    ) -> Result<Result<ByteStream, OddRead>, Error> {
+        let answer = self.request(Some(range)).await?;
+        Ok(match answer.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let now = Version::of(answer.headers(), clock::now());
+                let then = probed.version.as_deref().map(Version::read).unwrap_or_default();
+                match part(answer.headers()) {
+                    Some(part) if part.size != probed.size => Err(OddRead::Changed),
+                    Some(part) if part.range.as_ref() != Some(range) => Err(OddRead::Wrong),
+                    None => Err(OddRead::Wrong),
+                    Some(_) if !then.allows(&now) => Err(OddRead::Changed),
+                    Some(_) => {
+                        let bytes = answer.bytes_stream().map_err(broken).boxed();
+                        Ok(download::exactly(range.end - range.start, bytes))
+                    }
+                }
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => Err(OddRead::Changed),
+            StatusCode::OK => Err(OddRead::Whole),
+            status => return Err(self.refused(status)),
+        })
+    }
+
+    /// Asks for a range or for all, and follows redirects.
+    async fn request(&self, range: Option<&Range<u64>>) -> Result<Response, Error> {
         let mut url = self.url.clone();
         for _ in 0..=REDIRECTS_MAX {
             let answer = self.request_once(&url, range).await?;
@@ -126,16 +199,18 @@ impl WebFile {
         Err(self.unreachable(&Refused::Redirects))
     }
 
-    async fn request_once(&self, url: &Url, range: &Range<u64>) -> Result<Response, Error> {
+    async fn request_once(&self, url: &Url, range: Option<&Range<u64>>) -> Result<Response, Error> {
         // The client's resolver sees names only: the port, and a host written as a number, are
         // checked here.
         self.guard.check(url).map_err(|refused| self.unreachable(&refused))?;
         let mut request = self
             .client
             .get(url.clone())
-            .header(RANGE, format!("bytes={}-{}", range.start, range.end - 1))
             // Ranges of a packed file would be of no use.
             .header(ACCEPT_ENCODING, "identity");
+        if let Some(range) = range {
+            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
+        }
         if let Some((user, password)) = &self.basic
             && url.origin() == self.url.origin()
         {
@@ -161,9 +236,7 @@ impl WebFile {
             )),
             404 | 410 => Error::Customer(format!("url: there is nothing at {shown} ({status})")),
             // It is the server's word that it is busy or broken: another try may help.
-            408 | 425 | 429 | 500.. => {
-                Error::Io(std::io::Error::other(format!("{shown} answers {status}")))
-            }
+            408 | 425 | 429 | 500.. => Error::Elsewhere(format!("url: {shown} answers {status}")),
             _ => Error::Customer(format!("url: {shown} answers {status} instead of the file")),
         }
     }
@@ -200,22 +273,51 @@ fn parse(text: &str, guard: Guard) -> Result<Url, Error> {
     Ok(url)
 }
 
-/// The start of the range, where there is one, and the size of the whole file:
-/// `bytes 0-0/123` or `bytes */0`.
-fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, u64)> {
-    let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, size) = value.strip_prefix("bytes ")?.trim().split_once('/')?;
-    let start = match range {
-        "*" => None,
-        range => Some(range.split_once('-')?.0.trim().parse().ok()?),
-    };
-    Some((start, size.trim().parse().ok()?))
+/// Why an answer to a request for a range is not that range.
+enum OddRead {
+    /// It is of another file.
+    Changed,
+    /// It is no range.
+    Whole,
+    /// It says that it is another range, or nothing that can be read.
+    Wrong,
 }
 
-/// What the server calls these very bytes: their ETag, else when they last changed.
-fn version(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(ETAG).or_else(|| headers.get(LAST_MODIFIED))?;
-    value.to_str().ok().map(ToOwned::to_owned)
+/// Which part of a file an answer has: `bytes 0-0/123`, or none as in `bytes */0`.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    range: Option<Range<u64>>,
+    size: u64,
+}
+
+/// The part that an answer has; one of a packed file is none of the file.
+fn part(headers: &HeaderMap) -> Option<Part> {
+    if coding(headers).is_some() {
+        return None;
+    }
+    let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let (range, size) = value.strip_prefix("bytes ")?.trim().split_once('/')?;
+    let size = size.trim().parse().ok()?;
+    let range = match range.trim() {
+        "*" => None,
+        range => {
+            let (first, last) = range.split_once('-')?;
+            let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            Some(first..last.checked_add(1)?)
+        }
+    };
+    Some(Part { range, size })
+}
+
+/// How the bytes of an answer are packed, if they are.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(CONTENT_ENCODING).iter();
+    let all = all.flat_map(|value| value.to_str().unwrap_or("?").split(','));
+    let packed: Vec<_> = all
+        .map(|coding| coding.trim().to_ascii_lowercase())
+        .filter(|coding| !matches!(coding.as_str(), "" | "identity"))
+        .collect();
+    (!packed.is_empty()).then(|| packed.join(", "))
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

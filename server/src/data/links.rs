@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use common::digest::Digest;
 use common::ids::{ApiKeyId, UserId, WorkspaceId};
 use reqwest::Method;
 use ring::hmac;
@@ -54,12 +55,23 @@ pub struct Links {
     key: hmac::Key,
 }
 
+/// What is told of the object behind a link.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Linked<'a> {
+    /// What a browser should save it as.
+    pub name: &'a str,
+    /// Of its bytes, where that is known.
+    pub digest: Option<Digest>,
+}
+
 /// What a valid link gives access to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedLink {
     pub key: BlobKey,
     /// What a browser should save it as.
     pub file_name: String,
+    /// Of its bytes, where that is known.
+    pub digest: Option<Digest>,
     /// Who it was made for, and whoever serves it makes sure that they still may; a link to upload
     /// a draft's file belongs to the draft alone.
     pub holder: Option<Holder>,
@@ -85,19 +97,22 @@ impl Links {
         &self,
         method: &Method,
         key: &BlobKey,
-        file_name: &str,
+        file: Linked<'_>,
         holder: Option<Holder>,
         expires: DateTime<Utc>,
     ) -> String {
         let (path, expires) = (key.path(), expires.timestamp());
         let holder = holder.map(|holder| holder.to_string()).unwrap_or_default();
-        let message = message(method.as_str(), &path, expires, &holder, file_name);
+        let Linked { name, digest } = file;
+        let digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
+        let message = message(method.as_str(), &path, expires, &holder, &digest, name);
         let signature = hex::encode(hmac::sign(&self.key, message.as_bytes()));
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("method", method.as_str())
             .append_pair("expires", &expires.to_string())
             .append_pair("holder", &holder)
-            .append_pair("name", file_name)
+            .append_pair("digest", &digest)
+            .append_pair("name", name)
             .append_pair("signature", &signature)
             .finish();
         format!("{}{PATH}{}?{query}", self.public_url, URL_SAFE_NO_PAD.encode(path))
@@ -117,8 +132,8 @@ impl Links {
         if parsed.method != wanted.as_str() {
             return Err(LinkError::Invalid);
         }
-        let Parsed { path, method, expires, holder, name, .. } = &parsed;
-        let message = message(method, path, *expires, holder, name);
+        let Parsed { path, method, expires, holder, digest, name, .. } = &parsed;
+        let message = message(method, path, *expires, holder, digest, name);
         hmac::verify(&self.key, message.as_bytes(), &parsed.signature)
             .map_err(|_| LinkError::Invalid)?;
         if parsed.expires <= now.timestamp() {
@@ -127,7 +142,10 @@ impl Links {
         let key = BlobKey::from_path(&parsed.path).ok_or(LinkError::Invalid)?;
         let holder = Some(parsed.holder).filter(|holder| !holder.is_empty());
         let holder = holder.map(|holder| holder.parse()).transpose()?;
-        Ok(OpenedLink { key, file_name: parsed.name, holder })
+        let digest = Some(parsed.digest).filter(|digest| !digest.is_empty());
+        let digest = digest.map(|digest| digest.parse()).transpose();
+        let digest = digest.map_err(|_| LinkError::Invalid)?;
+        Ok(OpenedLink { key, file_name: parsed.name, digest, holder })
     }
 }
 
@@ -137,6 +155,7 @@ struct Parsed {
     method: String,
     expires: i64,
     holder: String,
+    digest: String,
     name: String,
     signature: Vec<u8>,
 }
@@ -148,12 +167,13 @@ impl Parsed {
         }
         let path = String::from_utf8(URL_SAFE_NO_PAD.decode(segment).ok()?).ok()?;
         let (mut method, mut expires, mut name, mut signature) = (None, None, None, None);
-        let mut holder = String::new();
+        let (mut holder, mut digest) = (String::new(), String::new());
         for (field, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match field.as_ref() {
                 "method" => method = Some(value.into_owned()),
                 "expires" => expires = Some(value.parse().ok()?),
                 "holder" => holder = value.into_owned(),
+                "digest" => digest = value.into_owned(),
                 "name" => name = Some(value.into_owned()),
                 "signature" => signature = Some(hex::decode(value.as_ref()).ok()?),
                 // Proxies and trackers add their own.
@@ -161,21 +181,30 @@ impl Parsed {
             }
         }
         let (method, expires, name) = (method?, expires?, name?);
-        Some(Self { path, method, expires, holder, name, signature: signature? })
+        Some(Self { path, method, expires, holder, digest, name, signature: signature? })
     }
 }
 
 /// What is signed. The name comes last, because only it may contain any character.
-fn message(method: &str, path: &str, expires: i64, holder: &str, name: &str) -> String {
-    // A holder is read as ids, so it has no line of its own to add either.
-    format!("fanfold link\n{method}\n{path}\n{expires}\n{}\n{name}", holder.replace('\n', ""))
+fn message(
+    method: &str,
+    path: &str,
+    expires: i64,
+    holder: &str,
+    digest: &str,
+    name: &str,
+) -> String {
+    // A holder is read as ids and a digest as one, so they have no line of their own to add.
+    let (holder, digest) = (holder.replace('\n', ""), digest.replace('\n', ""));
+    format!("fanfold link\n{method}\n{path}\n{expires}\n{holder}\n{digest}\n{name}")
 }
 
 /// The value of a `Content-Disposition` header that makes a browser save an answer as a file.
 pub fn disposition(file_name: &str) -> String {
-    let name = names::safe(file_name);
-    let plain: String =
-        name.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '_' }).collect();
+    let name = names::of_result(file_name);
+    // For clients that know nothing better; some decode a percent sign in it.
+    let is_plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '%');
+    let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
     let encoded = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC);
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
 }
@@ -221,7 +250,8 @@ mod tests {
 
     fn link(method: &Method, name: &str) -> (String, String) {
         let expires = expiry(NOW, Duration::from_secs(60));
-        split(&links().make(method, &upload(), name, Some(holder()), expires))
+        let file = Linked { name, digest: Some(Digest::of(b"x")) };
+        split(&links().make(method, &upload(), file, Some(holder()), expires))
     }
 
     #[test]
@@ -231,7 +261,12 @@ mod tests {
 
         let opened = links().open(&Method::GET, &segment, &query, NOW);
 
-        let expected = OpenedLink { key: upload(), file_name: name.into(), holder: Some(holder()) };
+        let expected = OpenedLink {
+            key: upload(),
+            file_name: name.into(),
+            digest: Some(Digest::of(b"x")),
+            holder: Some(holder()),
+        };
         assert_eq!(opened, Ok(expected.clone()));
         assert_eq!(links().open(&Method::HEAD, &segment, &query, NOW), Ok(expected));
     }
@@ -270,6 +305,8 @@ mod tests {
             (&segment, &query.replace("name=x", "name=y")),
             (&segment, &query.replace("000003&", "000004&")),
             (&segment, &query.replace("holder=", "held=")),
+            (&segment, &query.replace("digest=2", "digest=3")),
+            (&segment, &query.replace("digest=", "nodigest=")),
             (&segment, &query.replace("signature=", "signature=00")),
             (&segment, &query.split("&signature").next().unwrap().to_owned()),
             (&segment, &String::new()),
@@ -289,5 +326,15 @@ mod tests {
 
         assert!(header.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{header}");
         assert_eq!(header.matches('"').count(), 2);
+    }
+
+    #[test]
+    fn a_file_name_is_saved_as_it_is() {
+        let header = disposition("2026-11-28T08:15 100%.json");
+
+        let (plain, encoded) = header.split_once("; filename*=UTF-8''").unwrap();
+        assert_eq!(plain, "attachment; filename=\"2026-11-28T08:15 100_.json\"");
+        let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8().unwrap();
+        assert_eq!(decoded, "2026-11-28T08:15 100%.json");
     }
 }

@@ -1,12 +1,13 @@
 //! Choosing the objects of a source: keys are looked at, folders and patterns are listed.
+//!
+//! Keys are keys: an object is chosen by its very key, and one that matches and cannot be read is
+//! named in a refusal. Only what marks a folder is left out.
 
 use common::objects::{Object, Objects, Packer, Place};
 use common::pattern::Pattern;
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::list::PaginatedListOptions;
-use object_store::{ObjectMeta, ObjectStoreExt as _};
 
-use super::cloud::CloudBucket;
+use super::cloud::{CloudBucket, Found};
 use super::pace::Pace;
 use super::{Error, names};
 
@@ -42,7 +43,7 @@ pub async fn choose(
 ) -> Result<Chosen, Error> {
     let (mut keys, mut listed) = (Vec::new(), Vec::new());
     for path in paths {
-        match Pattern::parse(path).map_err(|bad| Error::Customer(format!("path: {bad}")))? {
+        match parse(path)? {
             Pattern::Key(key) => keys.push(key),
             pattern @ (Pattern::Folder(_) | Pattern::Glob(_)) => listed.push(pattern),
         }
@@ -51,19 +52,61 @@ pub async fn choose(
     let mut list = List { bucket, pace, limits, packer, last: None, sorted: true };
     let mut heads =
         futures::stream::iter(keys).map(|key| look_at(bucket, key, pace)).buffered(KEYS_AT_ONCE);
-    while let Some(meta) = heads.try_next().await? {
-        list.add(&meta)?;
+    while let Some(found) = heads.try_next().await? {
+        list.add(found)?;
     }
     let mut more = false;
     for pattern in &listed {
-        more |= list.add_matching(pattern).await?;
+        more |= list.add_all(pattern).await?;
     }
     Ok(Chosen { objects: list.finish()?, more })
 }
 
-async fn look_at(bucket: &CloudBucket, key: String, pace: &Pace) -> Result<ObjectMeta, Error> {
-    let meta = pace.answer(bucket.store.head(&bucket.path(&key)?)).await?;
-    meta.map_err(|error| bucket.explain_read(error, &key))
+fn parse(path: &str) -> Result<Pattern, Error> {
+    if path.trim_matches('/').is_empty() {
+        return Err(Error::Customer("path: it must name an object of the bucket".to_owned()));
+    }
+    Pattern::parse(path).map_err(|bad| Error::Customer(format!("path: {bad}")))
+}
+
+/// A path that begins with a slash as it is meant where the bucket has nothing under it: without
+/// that slash.
+fn without_slash(path: &str) -> Option<&str> {
+    let plain = path.trim_start_matches('/');
+    (plain.len() < path.len() && !plain.is_empty()).then_some(plain)
+}
+
+async fn look_at(bucket: &CloudBucket, key: String, pace: &Pace) -> Result<Found, Error> {
+    let plain = without_slash(&key);
+    if plain.is_some()
+        && let Some(found) = listed(bucket, &key, pace).await?
+    {
+        return Ok(found);
+    }
+    let key = plain.unwrap_or(&key);
+    let found = pace.answer(bucket.head(key)).await??;
+    found.map_err(|error| bucket.explain_read(&error, key))
+}
+
+/// The object of exactly this key, if the bucket lists it. Stores that are folders know no key that
+/// begins with a slash, and answer a question for one with a failure; they can all list.
+async fn listed(bucket: &CloudBucket, key: &str, pace: &Pace) -> Result<Option<Found>, Error> {
+    match pace.answer(bucket.list(key, None, key)).await? {
+        // It is the first of all that begin so.
+        Ok(page) => Ok(page.found.into_iter().find(|found| found.key == key)),
+        // Keys may be good for some folders only.
+        Err(Error::Customer(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a folder or a pattern has matched.
+enum Matched {
+    All,
+    /// A limit was reached before the end.
+    Some,
+    /// And why.
+    Nothing(Error),
 }
 
 /// Objects that are being chosen.
@@ -80,63 +123,80 @@ struct List<'a> {
 impl List<'_> {
     /// Adds everything that a folder or a pattern means; whether there was more than the limits
     /// allow.
-    async fn add_matching(&mut self, pattern: &Pattern) -> Result<bool, Error> {
+    async fn add_all(&mut self, pattern: &Pattern) -> Result<bool, Error> {
+        let mut matched = self.add_matching(pattern).await?;
+        if let (Matched::Nothing(_), Some(plain)) = (&matched, without_slash(pattern.text())) {
+            matched = self.add_matching(&parse(plain)?).await?;
+        }
+        match matched {
+            Matched::All => Ok(false),
+            Matched::Some => Ok(true),
+            Matched::Nothing(why) => Err(why),
+        }
+    }
+
+    async fn add_matching(&mut self, pattern: &Pattern) -> Result<Matched, Error> {
         if let Some(exact) = self.exactly(pattern).await? {
-            self.add(&exact)?;
-            return Ok(false);
+            self.add(exact)?;
+            return Ok(Matched::All);
         }
-        let (prefix, before) = (pattern.prefix(), self.packer.len());
-        let mut token = None;
-        let mut held: Option<ObjectMeta> = None;
+        let (mut seen, mut markers, mut next) = (false, false, None);
         for _ in 0..self.limits.pages {
-            let options = PaginatedListOptions { page_token: token, ..Default::default() };
-            let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
-            let page = self.pace.answer(self.bucket.store.list_paginated(prefix, options)).await?;
-            let page = page.map_err(|error| self.bucket.explain_read(error, pattern.text()))?;
-            for meta in page.result.objects {
-                let key = meta.location.as_ref();
-                if let Some(last) = held.take().filter(|last| !is_folder(last, key)) {
-                    self.add(&last)?;
+            let page = self.bucket.list(pattern.prefix(), next, pattern.text());
+            let page = match self.pace.answer(page).await? {
+                Ok(page) => page,
+                // Keys may be good for some folders only.
+                Err(refused @ Error::Customer(_)) if !seen => return Ok(Matched::Nothing(refused)),
+                Err(error) => return Err(error),
+            };
+            for found in page.found.into_iter().filter(|found| pattern.matches(&found.key)) {
+                if found.marks_a_folder() {
+                    markers = true;
+                    continue;
                 }
-                if pattern.matches(key) {
-                    if self.packer.len() >= self.limits.objects {
-                        return Ok(true);
-                    }
-                    held = Some(meta);
+                if self.packer.len() >= self.limits.objects {
+                    return Ok(Matched::Some);
                 }
+                seen = true;
+                self.add(found)?;
             }
-            token = page.page_token;
-            if token.is_none() {
-                held.as_ref().map_or(Ok(()), |last| self.add(last))?;
-                if self.packer.len() == before {
-                    return Err(self.nothing(pattern));
-                }
-                return Ok(false);
+            next = page.next;
+            if next.is_none() {
+                return Ok(match seen {
+                    true => Matched::All,
+                    false => Matched::Nothing(self.nothing(pattern, markers)),
+                });
             }
         }
-        held.as_ref().map_or(Ok(()), |last| self.add(last))?;
-        Ok(true)
+        Ok(Matched::Some)
     }
 
     /// The object whose key is a pattern's very text.
-    async fn exactly(&self, pattern: &Pattern) -> Result<Option<ObjectMeta>, Error> {
+    async fn exactly(&self, pattern: &Pattern) -> Result<Option<Found>, Error> {
         let Pattern::Glob(_) = pattern else { return Ok(None) };
-        // A text that no key can be is a pattern all the same.
-        let Ok(path) = self.bucket.path(pattern.text()) else { return Ok(None) };
-        match self.pace.answer(self.bucket.store.head(&path)).await? {
-            Ok(meta) => Ok(Some(meta)),
+        if pattern.text().starts_with('/') {
+            return listed(self.bucket, pattern.text(), self.pace).await;
+        }
+        // A text that no request can be made for is a pattern all the same.
+        if self.bucket.at(pattern.text()).is_err() {
+            return Ok(None);
+        }
+        match self.pace.answer(self.bucket.head(pattern.text())).await?? {
+            Ok(found) => Ok(Some(found)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.bucket.explain_read(error, pattern.text())),
+            Err(error) => Err(self.bucket.explain_read(&error, pattern.text())),
         }
     }
 
-    fn add(&mut self, meta: &ObjectMeta) -> Result<(), Error> {
-        let key = meta.location.to_string();
+    fn add(&mut self, found: Found) -> Result<(), Error> {
+        // Better than a task that fails later.
+        self.bucket.check(&found.key)?;
+        let Found { key, size, etag } = found;
         self.sorted &= self.last.as_ref().is_none_or(|last| *last < key);
         let object = Object {
             name: names::of_key(&key),
-            size: meta.size,
-            version: meta.e_tag.as_deref().map(quoted),
+            size,
+            version: etag.as_deref().map(quoted),
             place: Place::Source { path: key.clone() },
         };
         self.last = Some(key);
@@ -154,17 +214,13 @@ impl List<'_> {
         Objects::pack(&sorted).map_err(|error| Error::Customer(format!("dataSource: {error}")))
     }
 
-    fn nothing(&self, pattern: &Pattern) -> Error {
+    fn nothing(&self, pattern: &Pattern, markers: bool) -> Error {
         let (bucket, text) = (&self.bucket.name, pattern.text());
-        Error::Customer(format!("path: there is no object in the bucket {bucket:?} for {text:?}"))
+        let only = if markers { ", only empty objects that mark folders" } else { "" };
+        Error::Customer(format!(
+            "path: there is no object in the bucket {bucket:?} for {text:?}{only}"
+        ))
     }
-}
-
-/// Whether `meta` only marks a folder: consoles make an empty object `a/` for one, whose slash is
-/// lost here, and the next key lies below it.
-fn is_folder(meta: &ObjectMeta, next: &str) -> bool {
-    let below = next.strip_prefix(meta.location.as_ref());
-    meta.size == 0 && below.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// An ETag as it stands in a header: some listings leave its quotes out.

@@ -147,12 +147,14 @@ fn listed(object: common::objects::Object) -> Option<Listed> {
 }
 
 fn looked_at(paths: &[String], bytes: u64, files: Vec<Listed>, more: bool) -> Looked {
-    let path = paths.first().map(|path| path.trim_start_matches('/')).unwrap_or_default();
+    let asked = paths.first().map_or("", String::as_str);
+    let path = asked.trim_start_matches('/');
     let is_key = matches!(Pattern::parse(path), Ok(Pattern::Key(_)));
-    let is_file = paths.len() == 1 && files.len() == 1 && (is_key || files[0].path == path);
+    let is_this = files.first().is_some_and(|file| file.path == path || file.path == asked);
+    let is_file = paths.len() == 1 && files.len() == 1 && (is_key || is_this);
     Looked {
         name: path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
-        path: path.to_owned(),
+        path: if is_file { files[0].path.clone() } else { path.to_owned() },
         size: Some(bytes),
         kind: if is_file { LookedKind::File } else { LookedKind::Files { more } },
         files,

@@ -9,6 +9,7 @@ pub mod pace;
 
 mod assemble;
 mod bucket;
+mod checked;
 mod cloud;
 mod customers;
 mod deliver;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use common::chunks::ChunkTable;
 use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
@@ -46,9 +48,10 @@ use crate::quotas::{Full, Quotas};
 use crate::secrets::{self, KeyPair, Secrets};
 use address::Guard;
 use bucket::Written;
+use checked::Checked;
 use customers::Customers;
 use key::BlobKey;
-use links::{Holder, LinkError, Links, OpenedLink};
+use links::{Holder, LinkError, Linked, Links, OpenedLink};
 pub use look::{Listed, Looked, LookedKind};
 use pace::{Pace, Side};
 use source::Reader;
@@ -66,6 +69,7 @@ pub struct Data {
     secrets: Secrets,
     looks: KeyedPlaces<WorkspaceId>,
     quotas: Quotas,
+    checked: Arc<Checked>,
 }
 
 /// How long a node may begin to read an object by itself after it was told where it is. It begins
@@ -107,12 +111,33 @@ pub enum Error {
     NotFound(String),
     #[error("the bytes do not have the digest or size that was announced")]
     Mismatch,
+    /// A file in Fanfold's own bucket is no longer the one that was stored.
+    #[error(
+        "the file {0:?} is damaged in the server's storage: upload it again, or run the job again \
+         if it is a result"
+    )]
+    Damaged(String),
+    /// A customer's server fails for now; the text names it and what it says.
+    #[error("{0}")]
+    Elsewhere(String),
     #[error(transparent)]
     Full(#[from] Full),
     #[error("the object store failed")]
     Store(#[from] object_store::Error),
     #[error("reading failed")]
     Io(#[from] std::io::Error),
+}
+
+impl Error {
+    /// The same, and `other` in the place of the store's own.
+    fn map_store(self, other: impl FnOnce(object_store::Error) -> Self) -> Self {
+        if let Self::Store(error) = self { other(error) } else { self }
+    }
+
+    /// The same, and `other` where a file is not there, or not as long as it was.
+    fn map_missing(self, other: impl FnOnce() -> Self) -> Self {
+        if matches!(self, Self::NotFound(_) | Self::Mismatch) { other() } else { self }
+    }
 }
 
 impl From<crate::store::Error> for Error {
@@ -132,6 +157,7 @@ pub struct Stored {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
     pub size: u64,
+    pub modified: DateTime<Utc>,
     /// Another one once the object is written again.
     pub version: Option<String>,
 }
@@ -154,6 +180,13 @@ pub struct ResultFile {
     pub key: BlobKey,
 }
 
+impl ResultFile {
+    /// A file under the one name that it has from here on.
+    pub fn new(name: &str, size: u64, digest: Option<Digest>, key: BlobKey) -> Self {
+        Self { name: names::of_result(name), size, digest, key }
+    }
+}
+
 pub type ResultFiles = Pin<Box<dyn Stream<Item = Result<ResultFile, Error>> + Send>>;
 
 impl Data {
@@ -166,6 +199,7 @@ impl Data {
             secrets,
             looks: look::places(),
             quotas,
+            checked: Arc::default(),
         })
     }
 
@@ -236,12 +270,12 @@ impl Data {
     pub fn download_link(
         &self,
         key: &BlobKey,
-        file_name: &str,
+        file: Linked<'_>,
         holder: Holder,
         lives: Duration,
     ) -> String {
         let expires = links::expiry(clock::now(), lives);
-        self.links.make(&Method::GET, key, file_name, Some(holder), expires)
+        self.links.make(&Method::GET, key, file, Some(holder), expires)
     }
 
     /// A URL of the store itself from which the object can be downloaded at once; `None` where the
@@ -260,7 +294,7 @@ impl Data {
             Some(link) => Ok(link),
             None => {
                 let expires = links::expiry(clock::now(), lives);
-                Ok(self.links.make(&Method::PUT, key, "", None, expires))
+                Ok(self.links.make(&Method::PUT, key, Linked::default(), None, expires))
             }
         }
     }
@@ -312,6 +346,20 @@ impl Data {
         pace: &Pace,
     ) -> Result<Resolved, Error> {
         self.reader(owner, source, pace).await?.resolve(source).await
+    }
+
+    /// Reads an uploaded file through before a run makes anything of it: a file that has rotted is
+    /// better found now than in a result.
+    ///
+    /// # Errors
+    /// `Damaged` where it is not the one that was uploaded.
+    pub async fn verify(
+        &self,
+        owner: WorkspaceId,
+        source: &Source,
+        pace: &Pace,
+    ) -> Result<(), Error> {
+        self.reader(owner, source, pace).await?.verify(source).await
     }
 
     /// Copies a source that cannot be read by ranges into the bucket for `run`.

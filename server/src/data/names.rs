@@ -5,6 +5,8 @@ use common::text::is_plain;
 
 /// Longest name in bytes that every file system and archive takes, with room for a chunk's number.
 const NAME_BYTES_MAX: usize = 200;
+/// Longest name in bytes of a result; a file system takes no longer one.
+const RESULT_BYTES_MAX: usize = 255;
 
 /// The file name of a URL's or key's path: its last segment, percent-decoded and made safe.
 pub fn of_url(path: &str) -> String {
@@ -36,11 +38,22 @@ pub fn safe(name: &str) -> String {
     if safe.trim_matches(['.', ' ']).is_empty() { "data".to_owned() } else { safe }
 }
 
-/// A safe name that is still another one for every name: what had to be changed gets a mark of
-/// what it was, so that no file takes the place of another.
-pub fn distinct(name: &str) -> String {
-    let safe = safe(name);
-    if safe == name {
+/// The one name of a result file: in the destination, in lists, links and archives. It is the
+/// name that the app gave, as long as a file can have it anywhere; what had to be changed gets a
+/// mark of what it was, so that no file takes the place of another.
+pub fn of_result(name: &str) -> String {
+    let mut safe: String = name
+        .chars()
+        .map(|c| match c {
+            '/' | '\\' => '_',
+            c if !is_plain(c) || c == char::REPLACEMENT_CHARACTER => '_',
+            c => c,
+        })
+        .collect();
+    if safe.trim_matches(['.', ' ']).is_empty() {
+        "data".clone_into(&mut safe);
+    }
+    if safe == name && name.len() <= RESULT_BYTES_MAX {
         return safe;
     }
     let mark = &Digest::of(name.as_bytes()).to_string()[..12];
@@ -49,7 +62,7 @@ pub fn distinct(name: &str) -> String {
         _ => (safe.as_str(), ""),
     };
     let dot = if suffix.is_empty() { "" } else { "." };
-    let room = NAME_BYTES_MAX - mark.len() - suffix.len() - 2;
+    let room = RESULT_BYTES_MAX - mark.len() - suffix.len() - 2;
     format!("{}-{mark}{dot}{suffix}", &stem[..stem.floor_char_boundary(room)])
 }
 
@@ -78,16 +91,35 @@ mod tests {
     }
 
     #[test]
-    fn no_name_takes_the_place_of_another() {
-        let long = |end: &str| format!("0000001_{}{end}.txt", "x".repeat(220));
-        let names =
-            ["a.txt", "a:b.txt", "a?b.txt", "a_b.txt", "..", "...", "", &long("1"), &long("2")];
+    fn a_result_keeps_its_name_wherever_a_file_can_have_it() {
+        for name in ["a.txt", "2026-11-28T08:15:00.json", "100%#*?<>|\".x", "Bücher ~1", ".env"] {
+            assert_eq!(of_result(name), name);
+        }
+        let long = format!("0000001_{}.txt", "x".repeat(243));
+        assert_eq!(of_result(&long), long);
+    }
 
-        let distinct: Vec<String> = names.into_iter().map(distinct).collect();
+    #[test]
+    fn no_name_takes_the_place_of_another() {
+        let long = |end: &str| format!("0000001_{}{end}.txt", "x".repeat(250));
+        let names = [
+            "a.txt",
+            "a/b.txt",
+            "a\\b.txt",
+            "a_b.txt",
+            "a\nb.txt",
+            "..",
+            "...",
+            "",
+            &long("1"),
+            &long("2"),
+        ];
+
+        let distinct: Vec<String> = names.into_iter().map(of_result).collect();
 
         assert_eq!((distinct[0].as_str(), distinct[3].as_str()), ("a.txt", "a_b.txt"));
         assert!(distinct[1].starts_with("a_b-") && distinct[1].ends_with(".txt"));
-        assert!(distinct.iter().all(|name| safe(name) == *name && name.len() <= NAME_BYTES_MAX));
+        assert!(distinct.iter().all(|name| of_result(name) == *name));
         let unique: std::collections::HashSet<_> = distinct.iter().collect();
         assert_eq!(unique.len(), names.len());
     }

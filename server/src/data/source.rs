@@ -6,18 +6,18 @@ use std::time::Duration;
 use common::ids::RunId;
 use common::objects::{OBJECTS_MAX, Object, Objects, Place};
 use common::protocol::Version;
-use common::spec::Source;
+use common::spec::{Identity, Source};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{GetOptions, ObjectStore as _};
 
 use super::bucket::Bucket;
-use super::cloud::CloudBucket;
+use super::cloud::{At, CloudBucket};
 use super::http::{Probe, WebFile};
 use super::key::BlobKey;
 use super::listing::{self, Limits};
 use super::pace::Pace;
 use super::upload::Expected;
-use super::{ByteStream, Direct, Error, download, names};
+use super::{ByteStream, Direct, Error, Stat, download, names};
 
 /// Longest file that is copied because its server gives no ranges: bounds an endless answer.
 const STAGED_BYTES_MAX: u64 = 128 << 30;
@@ -85,14 +85,21 @@ impl Reader {
                 }
                 Probe::Whole { .. } => return Ok(Resolved::ToStage),
             },
-            (Opened::Ours, Source::File { key, name, size, version }) => {
+            (Opened::Ours, Source::File { key, name, size, identity }) => {
                 let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
+                let version = match identity {
+                    Some(Identity::Etag(etag)) => Some(etag.clone()),
+                    // A bucket that was restored has other ETags for the same bytes.
+                    Some(Identity::Digest(_)) | None => None,
+                };
                 let stat = self.ours.stat(&blob).await?;
-                if stat.is_none_or(|stat| stat.size != *size || stat.version != *version) {
+                let same = |stat: Stat| {
+                    stat.size == *size && (version.is_none() || stat.version == version)
+                };
+                if !stat.is_some_and(same) {
                     return Err(upload_changed(name));
                 }
                 let place = Place::Bucket { key: key.clone() };
-                let version = version.clone();
                 Object { name: names::safe(name), size: *size, place, version }
             }
             (Opened::Ours | Opened::Cloud { .. }, _) => {
@@ -101,6 +108,23 @@ impl Reader {
             }
         };
         Ok(Resolved::Objects(alone(&object)?))
+    }
+
+    /// Reads an uploaded file whose digest is known through, before anything is made of it.
+    ///
+    /// # Errors
+    /// `Damaged` where the bytes are no longer those that were uploaded.
+    pub async fn verify(&self, source: &Source) -> Result<(), Error> {
+        let Source::File { key, name, size, identity: Some(Identity::Digest(digest)) } = source
+        else {
+            return Ok(());
+        };
+        let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
+        let bytes = self.ours.get(&blob, 0..*size).await;
+        let bytes = bytes.map_err(|error| error.map_missing(|| upload_changed(name)))?;
+        let mut bytes = download::verified(*digest, name, bytes);
+        while bytes.try_next().await?.is_some() {}
+        Ok(())
     }
 
     /// Copies a source that gives no ranges into Fanfold's bucket; `count` counts its bytes
@@ -199,14 +223,19 @@ async fn read_cloud(
         if_match: object.version.clone(),
         ..GetOptions::default()
     };
-    let found = bucket.store.get_opts(&bucket.path(key)?, options).await;
-    let found = found.map_err(|error| bucket.explain_read(error, key))?;
+    let At { store, path } = bucket.at(key)?;
+    let found = store.get_opts(&path, options).await;
+    let found = found.map_err(|error| bucket.explain_read(&error, key))?;
     // Not every store heeds the condition.
     let same = object.version.is_none() || found.meta.e_tag == object.version;
     if !same || found.meta.size != object.size || found.range != range {
         return Err(bucket.changed(key));
     }
-    download::stream(found).await
+    let (bucket, key) = (bucket.clone(), key.to_owned());
+    let bytes = download::stream(found)
+        .await?
+        .map_err(move |error| error.map_store(|error| bucket.explain_read(&error, &key)));
+    Ok(bytes.boxed())
 }
 
 fn alone(object: &Object) -> Result<Objects, Error> {

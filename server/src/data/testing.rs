@@ -10,7 +10,7 @@ use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
 use common::objects::Objects;
 use common::secret::SecretId;
-use common::spec::{Cloud, Provider, Source};
+use common::spec::{Cloud, Identity, Provider, Source};
 use common::task::{Lease, Stage, TaskRef};
 use futures::StreamExt as _;
 use hyper_util::rt::TokioIo;
@@ -105,8 +105,9 @@ pub async fn uploaded(ours: &Bucket, bytes: &[u8]) -> (Reader, Objects) {
 
 /// The source of an uploaded file as it is now.
 pub async fn upload(ours: &Bucket, key: &BlobKey, name: &str) -> Source {
-    let Stat { size, version } = ours.stat(key).await.unwrap().unwrap();
-    Source::File { key: key.path(), name: name.into(), size, version }
+    let Stat { size, version, .. } = ours.stat(key).await.unwrap().unwrap();
+    let identity = version.map(Identity::Etag);
+    Source::File { key: key.path(), name: name.into(), size, identity }
 }
 
 /// Stores a result file of chunk `index`.
@@ -115,7 +116,7 @@ pub async fn result(ours: &Bucket, index: u32, name: &str, bytes: &[u8]) -> Resu
     let task = TaskRef { run: RUN, stage: Stage::Process, index };
     let key = BlobKey::Result { lease: Lease { task, attempt: 1 }, digest };
     ours.put(&key, Expected::Nothing, stream(bytes, 1 << 16)).await.unwrap();
-    ResultFile { name: name.into(), size: bytes.len() as u64, digest: Some(digest), key }
+    ResultFile::new(name, bytes.len() as u64, Some(digest), key)
 }
 
 /// An S3 server on loopback with one bucket, `main`; it checks signatures.

@@ -5,6 +5,7 @@ use common::protocol::{LOGS_BYTES_MAX, Orders, Probe, Receipt, SignedReceipt, Sy
 use libp2p::PeerId;
 
 use super::admission::Network;
+use super::damage::Damage;
 use super::peers::Peers;
 use super::port::Port;
 use super::stored::Stored;
@@ -25,6 +26,7 @@ pub struct Desk<P> {
     pub port: P,
     pub peers: Peers<P>,
     pub stored: Stored,
+    pub damage: Damage,
 }
 
 impl<P: Port> Desk<P> {
@@ -93,7 +95,7 @@ impl<P: Port> Desk<P> {
                 }
             };
             let lease = receipt.lease;
-            match receipts::judge(&self.port, &self.stored, node, receipt).await {
+            match receipts::judge(&self.port, (&self.stored, &self.damage), node, receipt).await {
                 Ok(receipt) => checked.push((receipt, signed.clone())),
                 Err(error) => {
                     tracing::warn!(%node, %lease, %error, "receipt not judged yet");

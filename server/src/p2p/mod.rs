@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod blobs;
+mod damage;
 mod desk;
 mod frame;
 mod gate;
@@ -90,7 +91,12 @@ impl Hub {
         let tasks = TaskTracker::new();
         let peers = peers::Peers::new(port.clone());
         let stored = stored::Stored::default();
-        let desk = desk::Desk { port: port.clone(), peers: peers.clone(), stored: stored.clone() };
+        let desk = desk::Desk {
+            port: port.clone(),
+            peers: peers.clone(),
+            stored: stored.clone(),
+            damage: damage::Damage::default(),
+        };
         let results = results::Results::new(port.clone());
         let blobs = blobs::Blobs::new(port, peers, stored, results);
         let hub = Self {

@@ -4,14 +4,18 @@
 use std::collections::HashSet;
 
 use common::ids::NodeId;
-use common::protocol::{NAME_BYTES_MAX, OUTPUTS_MAX, Outcome, Output, Receipt, SignedReceipt};
+use common::protocol::{
+    Failure, NAME_BYTES_MAX, OUTPUTS_MAX, Outcome, Output, Receipt, SignedReceipt,
+};
 use common::task::Lease;
 use common::text::is_plain;
 use futures::{StreamExt as _, TryStreamExt as _};
 use libp2p::PeerId;
 use libp2p::identity::PublicKey;
 
+use super::damage::Damage;
 use super::port::Port;
+use super::reads;
 use super::stored::Stored;
 use super::text;
 use crate::data;
@@ -62,7 +66,7 @@ pub fn open(key: &PublicKey, signed: &SignedReceipt) -> Result<Receipt, Dropped>
 /// its task goes elsewhere. An error is of our own bucket: the receipt can be judged later.
 pub async fn judge<P: Port>(
     port: &P,
-    stored: &Stored,
+    (stored, damage): (&Stored, &Damage),
     node: NodeId,
     receipt: Receipt,
 ) -> Result<Receipt, data::Error> {
@@ -81,6 +85,9 @@ pub async fn judge<P: Port>(
                 Outcome::NodeFault { message }
             }
         },
+        Outcome::Failed { failure: Failure::Damaged, .. } => {
+            judge_damage(port, damage, node, lease).await?
+        }
         Outcome::Failed { failure, message } => {
             Outcome::Failed { failure, message: text::tidy(&message, MESSAGE_BYTES_MAX) }
         }
@@ -89,6 +96,31 @@ pub async fn judge<P: Port>(
         }
     };
     Ok(Receipt { outcome, ..receipt })
+}
+
+/// What it means that a node got wrong bytes for a package or an image.
+async fn judge_damage<P: Port>(
+    port: &P,
+    damage: &Damage,
+    node: NodeId,
+    lease: Lease,
+) -> Result<Outcome, data::Error> {
+    let fault = |message: &str| Outcome::NodeFault { message: message.to_owned() };
+    let Some(live) = port.lease(node, lease) else {
+        return Ok(fault("the node no longer holds the lease"));
+    };
+    let Ok(container) = reads::container(&live, lease) else {
+        return Ok(fault("the task has no package"));
+    };
+    Ok(match damage.of(port, container).await? {
+        Some(message) => {
+            tracing::error!(%lease, package = %container.package.digest, message);
+            Outcome::Failed { failure: Failure::Damaged, message: message.to_owned() }
+        }
+        None => {
+            fault("the bytes that the node got of the package or image were not the right ones")
+        }
+    })
 }
 
 /// What is wrong with the outputs of a success.
@@ -163,7 +195,6 @@ pub fn is_flat(name: &str) -> bool {
 mod tests {
     use common::digest::Digest;
     use common::ids::RunId;
-    use common::protocol::Failure;
     use common::resources::Usage;
     use common::task::{Stage, TaskRef};
     use libp2p::identity::Keypair;
@@ -222,7 +253,9 @@ mod tests {
             assert!(list_fault(&[output(name, 1)]).is_some(), "{name:?}");
         }
         let many = vec![output("a", 1); OUTPUTS_MAX + 1];
-        assert!(list_fault(&many).is_some_and(|fault| fault.contains("10001")));
+        assert!(
+            list_fault(&many).is_some_and(|fault| fault.contains(&(OUTPUTS_MAX + 1).to_string()))
+        );
         assert!(list_fault(&[output("a", 1), output("a", 1)]).is_some());
         assert!(list_fault(&[output("a", RESULTS_BYTES_MAX + 1)]).is_some());
         let half = RESULTS_BYTES_MAX / 2;

@@ -53,6 +53,11 @@ impl From<data::Error> for Refusal {
             E::Customer(text) => Self::never(text),
             E::Full(full) => Self::never(full.to_string()),
             E::NotFound(_) => Self::never("the object is no longer there"),
+            E::Damaged(_) => {
+                tracing::error!(%error, "stored data is damaged");
+                Self::never(error.to_string())
+            }
+            E::Elsewhere(text) => Self::later(text),
             E::Mismatch => Self::never("the bytes do not have the announced size and digest"),
             E::Store(_) | E::Io(_) => {
                 tracing::warn!(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use common::protocol::{BLOB_PROTOCOL, Orders, SYNC_PROTOCOL, Sync};
+use common::protocol::{BLOB_PROTOCOL, Orders, SYNC_BYTES_MAX, SYNC_PROTOCOL, Sync};
 use futures::{FutureExt as _, StreamExt as _};
 use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
@@ -55,13 +55,15 @@ impl Behaviour {
         let about = identify::Config::new("/fanfold/1".to_owned(), key.public());
         let config = messages::Config::default()
             .with_request_timeout(REQUEST_TIMEOUT)
-            .with_max_concurrent_streams(SYNCS_PER_PEER_MAX * 2);
+            .with_max_concurrent_streams(SYNCS_PER_PEER_MAX);
+        let codec =
+            messages::cbor::codec::Codec::default().set_request_size_maximum(SYNC_BYTES_MAX);
         let sync = (StreamProtocol::new(SYNC_PROTOCOL), ProtocolSupport::Inbound);
         Self {
             admission: admission::Behaviour::new(limits),
             identify: identify::Behaviour::new(about),
             ping: ping::Behaviour::default(),
-            sync: messages::cbor::Behaviour::new([sync], config),
+            sync: messages::cbor::Behaviour::with_codec(codec, [sync], config),
             streams: libp2p_stream::Behaviour::new(),
         }
     }

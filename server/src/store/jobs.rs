@@ -1,6 +1,7 @@
 //! Jobs: the customer's orders. A job is a draft until it is claimed for its run.
 
 use chrono::{DateTime, Utc};
+use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::package::config::JobConfig;
 use common::package::descriptor::Descriptor;
@@ -16,7 +17,7 @@ use super::selection::{self, Found, Selection};
 use super::{document, micros, time};
 use crate::clock;
 pub use field::{JobField, STATES};
-pub use upload::{Upload, needs_upload, takes_upload};
+pub use upload::{Upload, needs_upload, note_received, takes_upload};
 
 mod field;
 mod upload;
@@ -39,6 +40,7 @@ pub(super) mod row {
         pub config: String,
         pub upload_bytes: Option<i64>,
         pub upload_version: Option<String>,
+        pub received: Option<String>,
         pub draft: i64,
         pub run_id: Option<Uuid>,
         pub created_us: i64,
@@ -79,6 +81,8 @@ pub struct Job {
     pub start_at: Option<DateTime<Utc>>,
     /// The uploaded file, once the customer has said that it is complete.
     pub upload: Option<Upload>,
+    /// Of the file that the server took in last; `None` where the bucket took it directly.
+    pub received: Option<Digest>,
     /// Counts the changes, so that a run is made from the draft that was read.
     pub draft: i64,
     /// The run that the job is claimed for.
@@ -124,6 +128,7 @@ impl Job {
             tags: Vec::new(),
             start_at: None,
             upload: None,
+            received: None,
             draft: 0,
             run: None,
             created_at: clock::now(),
@@ -191,7 +196,8 @@ pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<bool, DbErr>
         params: Set(document::write(&job.params)?),
         config: Set(document::write(&job.config)?),
         upload_bytes: Set(job.upload.as_ref().map(|upload| upload.size.cast_signed())),
-        upload_version: Set(job.upload.as_ref().and_then(|upload| upload.version.clone())),
+        upload_version: Set(job.upload.as_ref().and_then(Upload::version)),
+        received: Set(job.received.map(|digest| digest.to_string())),
         draft: Set(job.draft),
         run_id: Set(job.run.map(RunId::uuid)),
         created_us: Set(micros(job.created_at)),
@@ -279,7 +285,7 @@ pub async fn change(
             Change::StartAt(at) => update.col_expr(C::StartUs, Expr::value(micros(at))),
             Change::Uploaded(upload) => update
                 .col_expr(C::UploadBytes, Expr::value(upload.size.cast_signed()))
-                .col_expr(C::UploadVersion, Expr::value(upload.version)),
+                .col_expr(C::UploadVersion, Expr::value(upload.version())),
         };
     }
     Ok(update.exec(db).await?.rows_affected == 1)
@@ -406,7 +412,8 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
         start_at: row.start_us.map(time),
         upload: row
             .upload_bytes
-            .map(|size| Upload { size: size.unsigned_abs(), version: row.upload_version.clone() }),
+            .map(|size| Upload::read(size.unsigned_abs(), row.upload_version.as_deref())),
+        received: row.received.as_deref().and_then(|digest| digest.parse().ok()),
         draft: row.draft,
         run: row.run_id.map(RunId::new),
         created_at: time(row.created_us),

@@ -1,5 +1,6 @@
 //! The files of a run's final output.
 
+use common::digest::Digest;
 use common::ids::RunId;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
@@ -16,6 +17,7 @@ pub struct Model {
     pub name: String,
     pub size: i64,
     pub blob: Option<String>,
+    pub digest: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -28,6 +30,7 @@ impl ActiveModelBehavior for ActiveModel {}
 pub struct ResultView {
     pub name: String,
     pub size: u64,
+    pub digest: Option<Digest>,
     /// Its key in Fanfold's bucket; `None` where it was delivered elsewhere.
     pub key: Option<String>,
 }
@@ -50,6 +53,7 @@ pub async fn find(
             name: row.name,
             size: u64::try_from(row.size).unwrap_or(0),
             key: row.blob,
+            digest: row.digest.and_then(|digest| digest.parse().ok()),
         })
         .collect())
 }
@@ -66,11 +70,12 @@ pub async fn insert(
             name: Set(file.name.clone()),
             size: Set(i64::try_from(file.size).unwrap_or(i64::MAX)),
             blob: Set(file.key.clone()),
+            digest: Set(file.digest.map(|digest| digest.to_string())),
         });
         Entity::insert_many(rows)
             .on_conflict(
                 OnConflict::columns([Column::Run, Column::Name])
-                    .update_columns([Column::Size, Column::Blob])
+                    .update_columns([Column::Size, Column::Blob, Column::Digest])
                     .to_owned(),
             )
             .exec_without_returning(db)

@@ -14,6 +14,9 @@ use sea_orm::{ActiveValue::Set, Condition, FromQueryResult, QueryOrder, QuerySel
 use super::rows::{self, UnreadableRow};
 use super::{Db, batches, corrupt, corrupt_by, document, micros, runs, storable, time};
 
+/// Receipts that are read at once have no more bytes together, unless one alone has.
+const PAGE_BYTES_MAX: i64 = 8 << 20;
+
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "tasks")]
 pub struct Model {
@@ -151,7 +154,7 @@ pub struct TaskOutputs {
 }
 
 /// The accepted outputs of a stage in task order: those of up to `limit` done tasks after task
-/// `after`, each task with all of its own.
+/// `after`, each task with all of its own; of fewer tasks where they have very many.
 pub async fn outputs(
     db: &impl ConnectionTrait,
     run: RunId,
@@ -159,11 +162,18 @@ pub async fn outputs(
     after: Option<u32>,
     limit: u64,
 ) -> Result<Vec<TaskOutputs>, DbErr> {
-    let rows = page(run, stage, after)
-        .filter(Column::State.eq(TaskState::Done.number()))
+    let done = page(run, stage, after).filter(Column::State.eq(TaskState::Done.number()));
+    let sizes: Vec<(i64, Option<i64>)> = done
+        .clone()
         .limit(limit)
+        .select_only()
+        .column(Column::Idx)
+        .expr_as(Expr::cust("CAST(length(receipt) AS BIGINT)"), "bytes")
+        .into_tuple()
         .all(db)
         .await?;
+    let Some(last) = last_of_page(&sizes) else { return Ok(Vec::new()) };
+    let rows = done.filter(Column::Idx.lte(last)).all(db).await?;
     rows.into_iter()
         .map(|row| {
             let bytes = row.receipt.ok_or_else(|| corrupt("receipt"))?;
@@ -183,6 +193,17 @@ pub async fn outputs(
             Ok(TaskOutputs { index: receipt.lease.task.index, files })
         })
         .collect()
+}
+
+/// The last task whose receipt is read with those before it.
+fn last_of_page(sizes: &[(i64, Option<i64>)]) -> Option<i64> {
+    let mut bytes = 0i64;
+    let fits = |(_, size): &&(i64, Option<i64>)| {
+        bytes = bytes.saturating_add(size.unwrap_or(0));
+        bytes <= PAGE_BYTES_MAX
+    };
+    let last = sizes.iter().take_while(fits).last().or(sizes.first());
+    last.map(|(index, _)| *index)
 }
 
 /// The tasks of unfinished runs that are waiting or leased, and the done ones of their partition
@@ -311,4 +332,23 @@ fn record(row: Model) -> Result<TaskRecord, DbErr> {
             .map(|(receipt, signature)| SignedReceipt { receipt, signature }),
         error: row.error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_outputs_is_bounded_by_bytes_and_has_one_task_at_least() {
+        let size = |bytes| Some(bytes);
+        let of = |sizes: &[i64]| {
+            let rows: Vec<_> = (10..).zip(sizes.iter().copied().map(size)).collect();
+            last_of_page(&rows)
+        };
+
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[100; 1000]), Some(1009));
+        assert_eq!(of(&[PAGE_BYTES_MAX - 100, 100, 1]), Some(11));
+        assert_eq!(of(&[PAGE_BYTES_MAX + 1, 1]), Some(10));
+    }
 }

@@ -1,32 +1,16 @@
 //! What is let in, and what is not.
 
-use std::path::Component;
+use std::path::{Component, Path};
 
 use proptest::prelude::*;
-use tar::Header;
+use tar::EntryType;
 
+use super::super::packing::tests::{gzip, zstd};
+use super::super::tarball::tests::{archive, record};
 use super::*;
 
 const MANIFEST: &str =
     r#"{"name": "a", "version": "0.1", "platform_config": {"container": "python:3"}}"#;
-
-/// An archive of entries; names are written as they are, hostile ones included.
-fn archive(entries: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, kind, bytes) in entries {
-        let mut header = Header::new_gnu();
-        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_entry_type(*kind);
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        if matches!(kind, EntryType::Symlink | EntryType::Link) {
-            header.set_link_name("/etc/passwd").unwrap();
-        }
-        header.set_cksum();
-        builder.append(&header, *bytes).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
 
 fn file<'a>(name: &'a str, text: &'a str) -> (&'a str, EntryType, &'a [u8]) {
     (name, EntryType::Regular, text.as_bytes())
@@ -57,14 +41,14 @@ fn hostile_entries_are_refused_by_name() {
         (file("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/a/b/c/d/e/f/g", ""), "many"),
         (file("app/main.py/x", ""), "at once"),
         (file("app", ""), "at once"),
-        (("app/l", EntryType::Symlink, &b""[..]), "link"),
-        (("app/h", EntryType::Link, &b""[..]), "link"),
+        (("app/l", EntryType::Symlink, &b"/etc/passwd"[..]), "link"),
+        (("app/h", EntryType::Link, &b"/etc/passwd"[..]), "link"),
         (("app/c", EntryType::Char, &b""[..]), "neither"),
         (("app/b", EntryType::Block, &b""[..]), "neither"),
         (("app/f", EntryType::Fifo, &b""[..]), "neither"),
-        (("app/s", EntryType::GNUSparse, &b""[..]), ""),
+        (("app/s", EntryType::GNUSparse, &b""[..]), "sparse"),
     ] {
-        let bytes = archive(&[file("manifest.json", MANIFEST), file("app/main.py", ""), entry]);
+        let bytes = archive(&[file("manifest.json", MANIFEST), file("app/main.py", "x"), entry]);
 
         let refused = check(&bytes).unwrap_err().to_string();
         assert!(refused.contains(says), "{refused}");
@@ -99,12 +83,82 @@ fn too_much_is_refused() {
     let deep: Vec<_> = deep.iter().map(|name| file(name, "")).collect();
     let manifest = " ".repeat(usize::try_from(MANIFEST_BYTES_MAX).unwrap() + 1);
 
-    assert!(matches!(check(&archive(&many)), Err(Error::TooMany)));
-    assert!(matches!(check(&archive(&deep)), Err(Error::TooMany)));
+    for entries in [many, deep] {
+        let refused = check(&archive(&entries)).unwrap_err().to_string();
+        assert!(refused.contains("more than 10000 files and folders"), "{refused}");
+    }
     let large = check(&archive(&[file("manifest.json", &manifest)])).unwrap_err();
     assert!(large.to_string().contains("too large"), "{large}");
     assert!(matches!(check(&huge), Err(Error::TooLarge)));
-    assert!(matches!(check(&[0x1f, 0x8b, 8, 0]), Err(Error::Compressed)));
+    let refused = check(&gzip(&huge)).unwrap_err().to_string();
+    assert!(refused.contains("unpacks to more than 32 MiB"), "{refused}");
+}
+
+#[test]
+fn a_compressed_package_is_kept_without_compression() {
+    let plain = archive(&[file("manifest.json", MANIFEST), file("app/main.py", "print()")]);
+
+    for packed in [gzip(&plain), zstd(&plain)] {
+        let checked = check(&packed).unwrap();
+
+        assert_eq!(checked.manifest.name, "a");
+        assert_eq!(checked.rewritten.as_ref(), Some(&plain));
+    }
+    assert_eq!(check(&plain).unwrap().rewritten, None);
+    for (broken, says) in [
+        (gzip(&plain)[..60].to_vec(), "damaged or cut off"),
+        (zstd(&plain)[..60].to_vec(), "damaged or cut off"),
+        (b"PK\x03\x04 a zip".to_vec(), "zip"),
+        (b"BZh91AY".to_vec(), "bzip2"),
+        (b"a text".to_vec(), "not a tar archive"),
+    ] {
+        let refused = check(&broken).unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
+}
+
+#[test]
+fn a_package_is_read_as_git_and_macos_write_it() {
+    let (comment, long) =
+        (record("comment", "0123abcd"), "a-folder-with-a-long-name/".repeat(8) + "a.py");
+    let path = record("path", &format!("hello/{long}"));
+    let git = archive(&[
+        ("pax_global_header", EntryType::XGlobalHeader, &comment),
+        ("hello/", EntryType::Directory, b""),
+        file("hello/manifest.json", MANIFEST),
+        file("hello/app/main.py", "print()"),
+        ("hello/a.data", EntryType::XHeader, &path),
+        file("hello/a.data", "long"),
+    ]);
+    let (quarantine, mac) =
+        (record("LIBARCHIVE.xattr.com.apple.quarantine", "MDA4"), "\0\x05\x16\x07");
+    let macos = archive(&[
+        file("._hello", mac),
+        ("hello/", EntryType::Directory, b""),
+        file("hello/._manifest.json", mac),
+        ("PaxHeader/manifest.json", EntryType::XHeader, &quarantine),
+        file("hello/manifest.json", MANIFEST),
+        file("hello/.DS_Store", "x"),
+        file("hello/app/._main.py", mac),
+        ("hello/app/main.py", EntryType::Continuous, b"print()"),
+        file("hello/test/source/._one", mac),
+        file("hello/test/source/one", "1"),
+        file(".DS_Store", "x"),
+    ]);
+
+    for archive in [&git, &macos] {
+        assert_eq!(check(archive).unwrap().manifest.name, "a");
+    }
+    assert_eq!(sample(&macos).unwrap().unwrap().path, "test/source/one");
+}
+
+#[test]
+fn an_empty_entrypoint_is_refused() {
+    let bytes = archive(&[file("manifest.json", MANIFEST), file("app/main.py", "")]);
+
+    let refused = check(&bytes).unwrap_err().to_string();
+
+    assert!(refused.contains("\"app/main.py\" of manifest.json is an empty file"), "{refused}");
 }
 
 #[test]
@@ -112,7 +166,7 @@ fn a_schema_is_read_and_one_that_is_none_is_refused() {
     let package = |schema: &str| {
         let files = [
             file("p/manifest.json", MANIFEST),
-            file("p/app/main.py", ""),
+            file("p/app/main.py", "x"),
             file("p/schema.json", schema),
         ];
         check(&archive(&files))
@@ -126,7 +180,7 @@ fn a_schema_is_read_and_one_that_is_none_is_refused() {
 #[test]
 fn a_sample_is_the_first_file_to_test_with() {
     let package = |more: &[_]| {
-        let mut files = vec![file("p/manifest.json", MANIFEST), file("p/app/main.py", "")];
+        let mut files = vec![file("p/manifest.json", MANIFEST), file("p/app/main.py", "x")];
         files.extend_from_slice(more);
         sample(&archive(&files)).unwrap()
     };
@@ -175,16 +229,13 @@ proptest! {
         bytes.truncate(bytes.len() - cut.index(512));
 
         if check(&bytes).is_ok() {
-            let mut tar = tar::Archive::new(bytes.as_slice());
-            for entry in tar.entries().unwrap() {
-                let entry = entry.unwrap();
-                let kind = entry.header().entry_type();
-                prop_assert!(kind.is_file() || kind.is_dir() || kind.is_contiguous()
-                    || kind == EntryType::XGlobalHeader);
-                let path = entry.path().unwrap();
-                prop_assert!(kind == EntryType::XGlobalHeader || path.components().all(|part|
-                    matches!(part, Component::Normal(_) | Component::CurDir)));
-            }
+            contents::walk(&bytes[..], LIMITS, |item| {
+                let (Item::Folder { path } | Item::File { path, .. }) = item;
+                let plain = |part| matches!(part, Component::Normal(_));
+                assert!(Path::new(path).components().all(plain), "{path}");
+                Ok::<_, Error>(())
+            })
+            .unwrap();
         }
         let _ = sample(&bytes);
     }

@@ -25,7 +25,9 @@ pub fn source(descriptor: &str, mut params: Loose) -> Result<Checked, Invalid> {
 }
 
 pub fn destination(descriptor: &str, mut params: Loose) -> Result<Checked, Invalid> {
-    let folder = path(&params.name("name"), &params.text("name")?.unwrap_or_default())?;
+    let folder = params.text("name")?.unwrap_or_default();
+    let folder = folder.trim_start_matches('/').to_owned();
+    check_path(&params.name("name"), &folder)?;
     read(descriptor, params, vec![folder])
 }
 
@@ -106,9 +108,9 @@ fn source_paths(params: &mut Loose) -> Result<Vec<String>, Invalid> {
     let others = params.texts("names", NAMES_MAX)?;
     let others = others.into_iter().enumerate().map(|(i, name)| (format!("{field}[{i}]"), name));
     let (mut paths, mut listed) = (Vec::new(), 0);
-    for (field, name) in first.into_iter().chain(others) {
-        let path = path(&field, &name)?;
-        if path.is_empty() {
+    for (field, path) in first.into_iter().chain(others) {
+        check_path(&field, &path)?;
+        if path.trim_matches('/').is_empty() {
             return Err(Invalid::new(field, "is missing: the path of an input file in the bucket"));
         }
         let pattern = Pattern::parse(&path).map_err(|bad| Invalid::new(&field, bad.to_string()))?;
@@ -127,13 +129,13 @@ fn source_paths(params: &mut Loose) -> Result<Vec<String>, Invalid> {
     Ok(paths)
 }
 
-fn path(field: &str, text: &str) -> Result<String, Invalid> {
-    check_line(field, text, NAME_CHARS_MAX)?;
-    let path = text.trim_start_matches('/').to_owned();
+fn check_path(field: &str, path: &str) -> Result<(), Invalid> {
+    check_line(field, path, NAME_CHARS_MAX)?;
     if path.split('/').any(|part| matches!(part, "." | "..")) {
+        // Every client on the way takes them out of a URL.
         return Err(Invalid::new(field, "must not contain . or .. as a folder"));
     }
-    Ok(path)
+    Ok(())
 }
 
 fn bucket_name(params: &mut Loose, is_azure: bool) -> Result<String, Invalid> {

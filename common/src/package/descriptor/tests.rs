@@ -16,7 +16,7 @@ fn refused(value: Value) -> String {
 fn an_s3_source_is_read_in_both_spellings_and_both_names() {
     let camel = json!({"dataSourceDescriptor": "aws", "params": {
         "@type": "type.googleapis.com/bytenite.data_source.S3DataSource",
-        "name": "/in/data.csv", "bucketName": "b", "cloudRegion": "us-east-2",
+        "name": "in/data.csv", "bucketName": "b", "cloudRegion": "us-east-2",
         "secret_id": "s"}});
     let snake = json!({"data_source_descriptor": "S3", "params": {
         "name": "in/data.csv", "bucket_name": "b", "cloud_region": "us-east-2",
@@ -168,7 +168,7 @@ fn the_form_of_2023_is_read() {
     assert_eq!((inline.access_key.as_str(), inline.secret_key.as_str()), ("AK", "SK"));
     let DataPlace::Cloud { bucket, paths } = checked.place else { panic!("not a bucket") };
     assert_eq!(bucket.provider, Provider::Storj { region: "us1".to_owned() });
-    assert_eq!(paths, ["in/x.mp4"]);
+    assert_eq!(paths, ["/in/x.mp4"]);
 }
 
 #[test]

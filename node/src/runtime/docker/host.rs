@@ -10,8 +10,9 @@ use bollard::models::{
 use super::images::Ready;
 use crate::runtime::{Launch, Mount};
 
-const TMP_OPTIONS: &str = "rw,exec,nosuid,nodev,size=256m,mode=1777";
-const PIDS_MAX: i64 = 512;
+/// Processes and threads of a container, and as many more for each vCPU.
+const PIDS_BASE: i64 = 1024;
+const PIDS_PER_CPU: i64 = 512;
 /// No more than what nearly every engine may give itself: it cannot raise its own limit.
 const OPEN_FILES_MAX: i64 = 4096;
 /// Too little for any core file. With 0, the kernel would still run a handler of the host's that
@@ -25,26 +26,32 @@ const MEMORY_BYTES_MIN: i64 = 6 << 20;
 /// What a container has of its host, beside how it is confined.
 pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
     let memory = (i64::from(launch.needs.memory_mib) << 20).max(MEMORY_BYTES_MIN);
+    let cpu_millis = i64::from(launch.needs.cpu_millis);
     let mut mounts: Vec<_> = launch.mounts.iter().map(|mount| bind(mount, true)).collect();
     mounts.extend([&launch.results, &launch.user_cache].map(|mount| bind(mount, false)));
-    mounts.extend(image.volumes.iter().map(|inside| in_memory(inside)));
+    mounts.extend(image.volumes.iter().map(|inside| in_memory(inside, memory)));
     let ulimit = |name: &str, most| ResourcesUlimits {
         name: Some(name.into()),
         soft: Some(most),
         hard: Some(most),
     };
-    // No single file is larger than what may be written where it lies.
+    // No single file is larger than what may be written where it lies: on the disk, or in memory.
     let file_bytes = launch.share.writes_max().max(launch.user_cache_bytes_max);
-    let file_bytes = i64::try_from(file_bytes).unwrap_or(i64::MAX);
+    let file_bytes = i64::try_from(file_bytes).unwrap_or(i64::MAX).max(memory);
     HostConfig {
         mounts: Some(mounts),
-        tmpfs: Some(HashMap::from([("/tmp".into(), TMP_OPTIONS.into())])),
+        // What lies in memory counts as memory: that is limit enough.
+        tmpfs: Some(HashMap::from([(
+            "/tmp".into(),
+            format!("rw,exec,nosuid,nodev,size={memory},mode=1777"),
+        )])),
+        shm_size: Some(memory),
         memory: Some(memory),
         memory_swap: Some(memory),
         device_requests: launch.gpu.as_deref().map(|id| vec![gpu(id)]),
         cpu_period: Some(100_000),
-        cpu_quota: Some((i64::from(launch.needs.cpu_millis) * 100).max(1000)),
-        pids_limit: Some(PIDS_MAX),
+        cpu_quota: Some((cpu_millis * 100).max(1000)),
+        pids_limit: Some(PIDS_BASE + PIDS_PER_CPU * cpu_millis.max(0) / 1000),
         ulimits: Some(vec![
             ulimit("core", CORE_BYTES_MAX),
             ulimit("fsize", file_bytes),
@@ -83,12 +90,12 @@ fn bind(mount: &Mount, read_only: bool) -> BindMount {
 
 /// A volume that an image asks for: in memory, which is limited, and not on the engine's disk,
 /// which is not.
-fn in_memory(inside: &str) -> BindMount {
+fn in_memory(inside: &str, bytes: i64) -> BindMount {
     BindMount {
         typ: Some(MountType::TMPFS),
         target: Some(inside.into()),
         tmpfs_options: Some(MountTmpfsOptions {
-            size_bytes: Some(64 << 20),
+            size_bytes: Some(bytes),
             mode: Some(0o1777),
             ..MountTmpfsOptions::default()
         }),
@@ -132,6 +139,27 @@ pub mod tests {
             &launch(gpu),
             &Ready { id: "image".into(), volumes: Vec::new(), held: Arc::default() },
         )
+    }
+
+    #[test]
+    fn memory_and_cpu_decide_what_a_container_has_of_the_rest() {
+        let of = |cpu_millis, memory_mib| {
+            let needs = Resources::new(cpu_millis, memory_mib);
+            let volumes = vec!["/data".to_owned()];
+            let ready = Ready { id: "image".into(), volumes, held: Arc::default() };
+            config(&Launch { needs, ..launch(None) }, &ready)
+        };
+
+        let (small, large) = (of(500, 256), of(8000, 16 << 10));
+
+        for (host, bytes) in [(&small, 256i64 << 20), (&large, 16 << 30)] {
+            assert_eq!((host.memory, host.shm_size), (Some(bytes), Some(bytes)));
+            let tmp = &host.tmpfs.as_ref().unwrap()["/tmp"];
+            assert!(tmp.contains(&format!("size={bytes},")), "{tmp}");
+            let volume = host.mounts.as_ref().unwrap().last().unwrap();
+            assert_eq!(volume.tmpfs_options.as_ref().unwrap().size_bytes, Some(bytes));
+        }
+        assert_eq!((small.pids_limit, large.pids_limit), (Some(1280), Some(5120)));
     }
 
     #[test]

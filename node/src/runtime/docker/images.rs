@@ -18,7 +18,7 @@ use bytes::Bytes;
 use common::digest::Digest;
 use common::ids::WorkspaceId;
 use common::image::Pinned;
-use common::package::unpacked;
+use common::package::saved::{self, Saved};
 use common::protocol::{BlobRequest, Work};
 use common::spec::Image;
 use common::task::Lease;
@@ -32,7 +32,7 @@ use crate::guest;
 use crate::keyed::Keyed;
 use crate::registry::Puller;
 use crate::remote::Remote;
-use crate::runtime::{Error, image_archive};
+use crate::runtime::Error;
 use crate::transfer::{self, Expected};
 
 /// The most bytes of an image's archive.
@@ -314,25 +314,24 @@ fn registry_tag(image: &Pinned, owner: Option<WorkspaceId>) -> String {
     Digest::of(what.as_bytes()).to_string()[..32].to_owned()
 }
 
+/// Writes the archive's one image anew, in the form that every engine loads, and without names.
 fn strip_names(fetched: &Path, clean: &Path, bytes_max: u64) -> Result<std::fs::File, Error> {
-    let measured = unpacked::measure(io::BufReader::new(std::fs::File::open(fetched)?));
-    let bytes = measured.map_err(|error| {
-        if let unpacked::Error::Io(error) = error {
-            return Error::Io(error);
-        }
-        Error::Unusable(error.to_string())
-    })?;
-    if bytes > bytes_max {
-        return Err(too_large(bytes));
+    let image = Saved::read(std::fs::File::open(fetched)?).map_err(unusable)?;
+    if image.bytes > bytes_max {
+        return Err(too_large(image.bytes));
     }
-    let from = std::fs::File::open(fetched)?;
-    let to = std::fs::File::create(clean)?;
-    image_archive::without_names(&from, &to).map_err(|error| match error {
-        image_archive::Error::Refused(_) => Error::Unusable(error.to_string()),
-        image_archive::Error::Io(error) => Error::Io(error),
-    })?;
+    let to = io::BufWriter::new(std::fs::File::create(clean)?);
+    image.rewrite(std::fs::File::open(fetched)?, to).map_err(unusable)?;
     crate::home::remove_file(fetched)?;
     Ok(std::fs::File::open(clean)?)
+}
+
+fn unusable(error: saved::Error) -> Error {
+    if let saved::Error::Io(error) = error {
+        Error::Io(error)
+    } else {
+        Error::Unusable(error.to_string())
+    }
 }
 
 /// A root file system with a folder for temporary files, and perhaps a program.

@@ -1,12 +1,12 @@
-//! A container's output: its lines go to the log; what is beyond the log's limit is dropped, and
-//! one that floods is slowed down and then ended.
+//! A container's output: its lines go to the log, and one that floods is slowed down and then
+//! ended.
 
 use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use common::task::Lease;
 use futures::StreamExt as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::{Lines, LogBook};
@@ -17,6 +17,9 @@ const PIECE_OVERHEAD: usize = 512;
 /// Shorter pauses are saved up.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
+/// The longest time between two states of a line that is written again and again.
+const PROGRESS_MAX: Duration = Duration::from_secs(60);
+
 /// How fast a container may write, at one byte a microsecond in the long run.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -24,11 +27,18 @@ pub struct Pace {
     ahead_max: Duration,
     /// How long it may be held up without a break before it is ended.
     flood_max: Duration,
+    /// After what time the state is first shown of a line that is written again and again; each
+    /// next time takes twice as long.
+    progress_first: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { ahead_max: Duration::from_secs(4), flood_max: Duration::from_secs(60) }
+        Self {
+            ahead_max: Duration::from_secs(4),
+            flood_max: Duration::from_secs(60),
+            progress_first: Duration::from_secs(1),
+        }
     }
 }
 
@@ -51,18 +61,31 @@ pub async fn pump(
     signals: Signals,
 ) {
     let (mut stdout, mut stderr) = (Lines::new(redactor.clone()), Lines::new(redactor));
-    let mut wanted = true;
+    let write = |lines: Vec<String>| lines.into_iter().for_each(|line| logs.write(lease, line));
     let mut meter = Meter::new(pace, Instant::now());
-    while let Some(Ok(piece)) = output.output.next().await {
+    let mut period = pace.progress_first;
+    let mut due = Instant::now() + period;
+    loop {
+        let piece = tokio::select! {
+            piece = output.output.next() => piece,
+            () = sleep_until(due) => {
+                let progress = [stdout.progress(), stderr.progress()].concat();
+                if !progress.is_empty() {
+                    period = PROGRESS_MAX.min(period * 2);
+                }
+                due = Instant::now() + period;
+                write(progress);
+                continue;
+            }
+        };
+        let Some(Ok(piece)) = piece else { break };
         let (lines, message) = match &piece {
             LogOutput::StdErr { message } => (&mut stderr, message),
             LogOutput::StdOut { message }
             | LogOutput::StdIn { message }
             | LogOutput::Console { message } => (&mut stdout, message),
         };
-        if wanted {
-            wanted = lines.feed(message).into_iter().all(|line| logs.write(lease, line));
-        }
+        write(lines.feed(message));
         let pause = meter.add(message.len(), Instant::now());
         if meter.is_flooded(Instant::now()) {
             signals.flooded.cancel();
@@ -71,12 +94,8 @@ pub async fn pump(
             signals.ended.run_until_cancelled(sleep(pause)).await;
         }
     }
-    if wanted {
-        let rest = [stdout.rest(), stderr.rest()].into_iter().flatten();
-        for line in rest {
-            logs.write(lease, line);
-        }
-    }
+    write([stdout.rest(), stderr.rest()].concat());
+    logs.output_ended(&lease);
 }
 
 /// Measures output against its pace.
@@ -120,7 +139,7 @@ mod tests {
     use futures::stream;
 
     use super::*;
-    use crate::logs::LINES_MAX;
+    use crate::logs::END_LINES_MAX;
     use crate::testing::lease;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -166,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn output_beyond_the_log_is_read_to_its_end_and_dropped() {
+    async fn output_beyond_the_log_is_read_to_its_end() {
         let (logs, at) = (LogBook::default(), lease(Stage::Process, 0));
         let pieces = (0..100_000).map(|_| &b"line\n"[..]);
         let signals = Signals::default();
@@ -176,14 +195,40 @@ mod tests {
             .await;
 
         let lines: usize = logs.batches().iter().map(|batch| batch.lines.len()).sum();
-        assert_eq!(lines, LINES_MAX as usize + 1);
+        assert_eq!(lines, 2 * END_LINES_MAX + 1);
+    }
+
+    #[tokio::test]
+    async fn output_that_replaces_its_line_shows_how_far_it_is() {
+        let (logs, at) = (LogBook::default(), lease(Stage::Process, 0));
+        let pieces = ["\rstep 1", "\rstep 2", "\rstep 3", "\rstep 4", "\n"];
+        let watched = logs.clone();
+        let slow = stream::iter(pieces).enumerate().then(move |(n, piece)| {
+            let logs = watched.clone();
+            async move {
+                // Only the second and the last state are there for long enough to be seen.
+                if n == 2 {
+                    logs.written().await;
+                }
+                Ok(LogOutput::StdErr { message: Bytes::from_static(piece.as_bytes()) })
+            }
+        });
+        let output =
+            AttachContainerResults { output: Box::pin(slow), input: Box::pin(tokio::io::sink()) };
+        let pace = Pace { progress_first: SECOND / 10, ..Pace::default() };
+
+        pump(output, logs.clone(), at, Redactor::default(), pace, Signals::default()).await;
+
+        let lines = logs.batches().into_iter().flat_map(|batch| batch.lines);
+        let texts: Vec<_> = lines.map(|line| line.text).collect();
+        assert_eq!(texts, ["step 2", "step 4"]);
     }
 
     #[tokio::test]
     async fn a_flood_is_reported_and_held_back() {
         let (logs, at) = (LogBook::default(), lease(Stage::Process, 0));
         let pieces = std::iter::repeat(&[b'\n'; 60_000][..]);
-        let pace = Pace { ahead_max: SECOND / 10, flood_max: SECOND / 5 };
+        let pace = Pace { ahead_max: SECOND / 10, flood_max: SECOND / 5, ..Pace::default() };
         let signals = Signals::default();
 
         let pump = pump(container(pieces), logs, at, Redactor::default(), pace, signals.clone());

@@ -312,11 +312,31 @@ async fn a_told_container_stops_and_nothing_is_left_of_it() {
 async fn processes_are_limited() {
     let Some(bench) = Bench::new().await else { return };
 
-    let (_, text) = bench
-        .script("i=0; while [ $i -lt 600 ]; do b sleep 60 & i=$((i+1)); done; echo all started")
-        .await;
+    let script = "i=0; while [ $i -lt $N ]; do b sleep 60 & i=$((i+1)); done; echo all started";
+    // Each is a shell and its program.
+    for (n, all) in [(700, true), (1600, false)] {
+        let mut launch = bench.launch(lease(Stage::Process, n), script);
+        launch.needs = Resources::new(1000, 1024);
+        launch.env.push(format!("N={n}"));
 
-    assert!(!text.contains("all started"), "{text}");
+        bench.run(&launch).await.unwrap();
+
+        let text = bench.text();
+        assert_eq!(text.contains("all started"), all, "{n}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn memory_may_be_shared_memory_and_temporary_files() {
+    let Some(bench) = Bench::new().await else { return };
+    let script = "b dd if=/dev/zero of=/dev/shm/x bs=1M count=300 && b rm /dev/shm/x && \
+                  b dd if=/dev/zero of=/tmp/x bs=1M count=300";
+    let mut launch = bench.launch(lease(Stage::Process, 0), script);
+    launch.needs = Resources::new(1000, 400);
+
+    let ended = bench.run(&launch).await.unwrap();
+
+    assert_eq!(ended.ending, Ending::Exited(0), "{}", bench.text());
 }
 
 #[tokio::test]
@@ -334,7 +354,12 @@ async fn too_many_results_stop_the_container() {
 async fn one_huge_file_is_cut_off_by_the_kernel() {
     let Some(bench) = Bench::new().await else { return };
 
-    let (ending, _) = bench.script("b dd if=/dev/zero of=$TASK_RESULTS_DIR/x bs=1M count=50").await;
+    let script = "b dd if=/dev/zero of=$TASK_RESULTS_DIR/x bs=1M count=50";
+    let mut launch = bench.launch(lease(Stage::Process, 0), script);
+    // A file of its memory may be as large as that.
+    launch.needs = Resources::new(1000, 8);
+
+    let ending = bench.run(&launch).await.unwrap().ending;
 
     assert!(!matches!(ending, Ending::Exited(0)), "{ending:?}");
     assert!(fs::metadata(bench.folder("results").join("x")).unwrap().len() <= 10 << 20);
@@ -418,6 +443,35 @@ async fn a_stored_image_is_loaded_once_and_brings_no_names() {
     assert_eq!(bench.docker().image_bytes(), 0);
     assert_eq!(ended.ending, Ending::Exited(0), "{text}");
     assert!(text.starts_with("tmpfs /data "), "{text}");
+}
+
+#[tokio::test]
+async fn a_stored_image_may_be_compressed_and_one_that_is_none_is_the_customers_fault() {
+    use std::io::Write as _;
+    let Some(bench) = Bench::new().await else { return };
+    let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
+    import(&bench.docker().client, &own, r#""/data""#).await;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = Box::pin(bench.docker().client.export_image(&own));
+    while let Some(piece) = archive.next().await {
+        packed.write_all(&piece.unwrap()).unwrap();
+    }
+    forget(&bench.docker().client, &own).await;
+    let packed = packed.finish().unwrap();
+    let stored = |bytes: &[u8]| {
+        bench.tools.remote.state().image = bytes.to_vec();
+        From::Stored { reference: "mine".into(), digest: Digest::of(bytes) }
+    };
+
+    let whole = bench.image(&stored(&packed)).await;
+    let cut = bench.image(&stored(&packed[..packed.len() * 2 / 3])).await;
+    let text = bench.image(&stored(b"a text")).await;
+
+    drop(whole.unwrap());
+    assert!(bench.docker().evict_oldest_image().await);
+    for refused in [cut, text] {
+        assert!(matches!(refused, Err(Error::Unusable(_))), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ async fn test(mut call: Call) -> Result<LookedOut> {
 /// What befell a connection is for the log alone: it would tell a scanner which ports are open.
 fn unreachable(error: data::Error) -> Error {
     match error {
-        data::Error::Store(_) | data::Error::Io(_) => {
+        data::Error::Store(_) | data::Error::Io(_) | data::Error::Elsewhere(_) => {
             tracing::info!(error = &error as &dyn std::error::Error, "source not reached");
             let what = "dataSource: its server cannot be reached, or does not answer as it should: \
                         check the address, and try again";
@@ -89,6 +89,7 @@ fn unreachable(error: data::Error) -> Error {
         data::Error::Customer(_)
         | data::Error::NotFound(_)
         | data::Error::Mismatch
+        | data::Error::Damaged(_)
         | data::Error::Full(_) => error.into(),
     }
 }

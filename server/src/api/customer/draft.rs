@@ -6,6 +6,7 @@ use common::package::config::JobConfig;
 use common::package::descriptor::{Checked, DataPlace, Descriptor};
 use common::package::loose::{Loose, check_line};
 use common::secret::{DataEnd, SecretId};
+use common::spec::Identity;
 use serde_json::Value;
 
 use super::job_out::{self, JobAnswer};
@@ -141,7 +142,9 @@ async fn upload_completed(id: Segment, call: Call) -> Result<Done> {
         app.data.purge_upload(job.id).await?;
         return Err(full.into());
     }
-    let upload = Upload { size: stat.size, version: stat.version };
+    // The bytes' own name outlives a move of the bucket; a bucket's names do not.
+    let identity = job.received.map(Identity::Digest).or(stat.version.map(Identity::Etag));
+    let upload = Upload { size: stat.size, identity };
     change(app, &caller, &job, vec![Change::Uploaded(upload)]).await?;
     Ok(done())
 }

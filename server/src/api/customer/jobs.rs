@@ -216,6 +216,7 @@ async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
         destination: copied(app, &caller, "dataDestination", from.destination, destination).await?,
         name: name.unwrap_or_else(|| from.name.clone()),
         upload: None,
+        received: None,
         draft: 0,
         run: None,
         created_at: clock::now(),

@@ -1,5 +1,6 @@
 //! The schemas that packages carry, and the params that are held against them.
 
+use common::environment::PARAMS_BYTES_MAX;
 use common::ids::{PackageId, WorkspaceId};
 use common::package::engine;
 use common::package::schema::Schema;
@@ -62,12 +63,26 @@ async fn read(id: Segment, call: Call) -> Result<SchemaOut> {
 
 /// Checks the params of one phase, away from the threads that serve others.
 pub async fn check(schema: Option<Value>, phase: &str, params: Params) -> Result<()> {
+    check_size(phase, &params)?;
     let Some(schema) = schema else { return Ok(()) };
     let field = format!("params.{phase}");
     tokio::task::spawn_blocking(move || Schema::new(&schema)?.check(&field, &params))
         .await
         .map_err(|error| Error::Internal(Box::new(error)))?
         .map_err(Error::from)
+}
+
+/// Refuses params that no container can be started with: they are one variable there.
+fn check_size(phase: &str, params: &Params) -> Result<()> {
+    let bytes = serde_json::to_string(params).map_or(usize::MAX, |text| text.len());
+    if bytes <= PARAMS_BYTES_MAX {
+        return Ok(());
+    }
+    let problem = format!(
+        "are {bytes} bytes as JSON, and at most {PARAMS_BYTES_MAX} fit into a container's variable: \
+         put what is large into the data source or the package"
+    );
+    Err(Error::field(format!("params.{phase}"), problem))
 }
 
 /// Checks the phases for which a caller gives params, laid over the template's, as far as their
@@ -94,6 +109,7 @@ pub async fn check_given(
         if given.is_empty() || check_builtin(phase, &tag.name, &whole)? {
             continue;
         }
+        check_size(phase, &whole)?;
         let names = template.owner.unwrap_or(user);
         let found = packages::resolve(&app.db, names, user, family, &tag, Which::Active).await?;
         if let Some(package) = found {

@@ -10,7 +10,8 @@ use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 use common::spec::{
-    Assemble, Container, Destination, Image, PackagePin, Params, Partition, RunSpec, Source,
+    Assemble, Container, Destination, Identity, Image, PackagePin, Params, Partition, RunSpec,
+    Source,
 };
 use common::terms::Terms;
 
@@ -20,6 +21,7 @@ use crate::api::dev::image_login;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::token::Caller;
 use crate::api::secret_use;
+use crate::data::Stat;
 use crate::data::key::BlobKey;
 use crate::registry;
 use crate::secrets;
@@ -88,9 +90,17 @@ async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> 
         )
     })?;
     let key = BlobKey::Upload(job.id);
-    let Upload { size, version } = noted;
+    let Upload { size, identity } = noted;
     let there = app.data.stat(&key).await?;
-    if there.is_none_or(|stat| stat.size != size || stat.version != version) {
+    let same = |stat: Stat| {
+        let same = match &identity {
+            Some(Identity::Digest(digest)) => job.received == Some(*digest),
+            Some(Identity::Etag(etag)) => stat.version.as_ref() == Some(etag),
+            None => true,
+        };
+        stat.size == size && same
+    };
+    if !there.is_some_and(same) {
         return Err(Error::NotNow(
             "dataSource: the file has changed since its upload was completed: PATCH \
              uploadcompleted again"
@@ -98,7 +108,7 @@ async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> 
         ));
     }
     let name = name.unwrap_or_else(|| UPLOAD_NAME.to_owned());
-    Ok(Source::File { key: key.path(), name, size, version })
+    Ok(Source::File { key: key.path(), name, size, identity })
 }
 
 async fn destination(app: &App, job: &Job) -> Result<Destination> {

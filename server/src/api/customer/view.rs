@@ -25,7 +25,7 @@ use crate::api::lists::selection::{self, LIST};
 use crate::api::storage::holder;
 use crate::api::words;
 use crate::data::key::BlobKey;
-use crate::data::links::Holder;
+use crate::data::links::{Holder, Linked};
 use crate::store::packages::Shelf;
 use crate::store::runs::RunView;
 use crate::store::{self, results, templates};
@@ -124,7 +124,10 @@ pub async fn results_of(
             break;
         }
         let link = match file.key.as_deref().and_then(BlobKey::from_path) {
-            Some(key) => app.data.download_link(&key, &file.name, holder, LINK_LIVES),
+            Some(key) => {
+                let linked = Linked { name: &file.name, digest: file.digest };
+                app.data.download_link(&key, linked, holder, LINK_LIVES)
+            }
             None => place.as_ref().map_or_else(String::new, |to| format!("{to}{}", file.name)),
         };
         bytes += file.name.len() + link.len();

@@ -11,6 +11,7 @@ use common::package::template::{PhaseParams, Template};
 use common::rights::Scope;
 use common::run::RunState;
 use common::secret::{DataEnd, SecretId};
+use common::spec::Identity;
 use futures::TryStreamExt as _;
 use serde::Serialize;
 use serde_json::Value;
@@ -159,9 +160,10 @@ async fn use_sample(call: &Call, job: &mut Job, package: &Package) -> Result<()>
     let size = sample.bytes.len() as u64;
     app.data.quotas().reserve(job.workspace, &key, size).await?;
     let bytes = futures::stream::iter([Ok(Bytes::from(sample.bytes))]);
-    app.data.put(&key, Box::pin(bytes)).await?;
-    job.upload =
-        app.data.stat(&key).await?.map(|stat| Upload { size: stat.size, version: stat.version });
+    let stored = app.data.put(&key, Box::pin(bytes)).await?;
+    let identity = Some(Identity::Digest(stored.digest));
+    job.upload = Some(Upload { size: stored.size, identity });
+    job.received = Some(stored.digest);
     Ok(())
 }
 

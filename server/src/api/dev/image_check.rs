@@ -1,23 +1,23 @@
-//! Measures an image while it comes in: nodes would unpack what is kept here.
+//! Reads an image while it comes in, as nodes will: what no engine could load is not kept.
 
 use std::io::{self, Read};
 
 use bytes::{Buf as _, Bytes};
-use common::package::unpacked::{self, measure};
+use common::package::saved::{self, Saved};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::data::{ByteStream, Error};
 
-/// Pieces that wait to be measured.
+/// Pieces that wait to be read.
 const PIECES_MAX: usize = 16;
 
 /// The same bytes; they end with a refusal where an engine could not or must not unpack them.
 pub fn checked(bytes: ByteStream) -> ByteStream {
     let (pieces, waiting) = mpsc::channel(PIECES_MAX);
-    let measuring = spawn_blocking(move || measure(Pieces { waiting, piece: Bytes::new() }));
-    let check = Check { bytes, measuring: Some((pieces, measuring)) };
+    let reading = spawn_blocking(move || Saved::read(Pieces { waiting, piece: Bytes::new() }));
+    let check = Check { bytes, reading: Some((pieces, reading)) };
     Box::pin(futures::stream::unfold(Some(check), |check| async {
         let mut check = check?;
         match check.next().await? {
@@ -30,10 +30,10 @@ pub fn checked(bytes: ByteStream) -> ByteStream {
 struct Check {
     bytes: ByteStream,
     /// `None` once it has ended well.
-    measuring: Option<Measuring>,
+    reading: Option<Reading>,
 }
 
-type Measuring = (mpsc::Sender<Bytes>, JoinHandle<Result<u64, unpacked::Error>>);
+type Reading = (mpsc::Sender<Bytes>, JoinHandle<Result<Saved, saved::Error>>);
 
 impl Check {
     async fn next(&mut self) -> Option<Result<Bytes, Error>> {
@@ -44,7 +44,7 @@ impl Check {
             Ok(piece) => piece,
             Err(error) => return Some(Err(error)),
         };
-        if let Some((pieces, _)) = &self.measuring
+        if let Some((pieces, _)) = &self.reading
             && pieces.send(piece.clone()).await.is_err()
             && let Err(refused) = self.finish().await
         {
@@ -55,10 +55,10 @@ impl Check {
 
     /// What came of it.
     async fn finish(&mut self) -> Result<(), Error> {
-        let Some((pieces, measuring)) = self.measuring.take() else { return Ok(()) };
+        let Some((pieces, reading)) = self.reading.take() else { return Ok(()) };
         drop(pieces);
-        let measured = measuring.await.map_err(io::Error::other)?;
-        measured.map(drop).map_err(|refused| Error::Customer(refused.to_string()))
+        let read = reading.await.map_err(io::Error::other)?;
+        read.map(drop).map_err(|refused| Error::Customer(refused.to_string()))
     }
 }
 

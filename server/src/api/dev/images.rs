@@ -34,7 +34,7 @@ struct ImageOut {
 pub fn routes() -> Vec<Route> {
     vec![
         post("Developer_PushImage", "/images", push)
-            .summary("Keeps a container image, as the engine's save command writes it")
+            .summary("Keeps a container image, as `docker save`, podman or skopeo write it, compressed or not")
             .query(PUSHED)
             .takes(Body::Bytes("The image archive")),
         get("Developer_GetImage", "/images", read).summary("Finds a kept image").query(REFERENCE),
@@ -147,14 +147,27 @@ mod tests {
     use super::*;
     use crate::api::testing::Door;
 
-    fn archive(layer: &[u8]) -> Vec<u8> {
+    fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
-        for (name, bytes) in [("layer.tar", layer), ("manifest.json", b"[]")] {
+        for (name, bytes) in files {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
-            tar.append_data(&mut header, name, bytes).unwrap();
+            tar.append_data(&mut header, name, *bytes).unwrap();
         }
         tar.into_inner().unwrap()
+    }
+
+    /// An image of one layer.
+    fn archive(layer: &[u8]) -> Vec<u8> {
+        tar(&[
+            ("layer.tar", layer),
+            ("c.json", br#"{"rootfs": {"diff_ids": ["sha256:1"]}}"#),
+            ("manifest.json", br#"[{"Config": "c.json", "Layers": ["layer.tar"]}]"#),
+        ])
+    }
+
+    fn layer(bytes: &[u8]) -> Vec<u8> {
+        tar(&[("file", bytes)])
     }
 
     async fn push(door: &Door, archive: Vec<u8>, digest: Digest) -> (u16, String) {
@@ -167,9 +180,17 @@ mod tests {
     #[tokio::test]
     async fn an_image_that_no_node_may_unpack_is_refused() {
         let door = Door::open().await;
-        let packed = archive(b"BZh9");
-        let pieces = [archive(&vec![7; 3 << 20]), vec![0; 4 << 20]].concat();
-        for (archive, why) in [(packed, "gzip"), (b"image".to_vec(), "tar archive")] {
+        let whole = archive(&layer(&[7; 3 << 20]));
+        let (cut, pieces) = (whole[..2 << 20].to_vec(), [whole, vec![0; 4 << 20]].concat());
+        let empty = tar(&[("manifest.json", b"[]")]);
+        for (archive, why) in [
+            (archive(b"BZh9"), "bzip2"),
+            (archive(b"a text"), "no tar archive"),
+            (b"image".to_vec(), "not a tar archive"),
+            (b"PK\x03\x04 zip".to_vec(), "zip"),
+            (cut, "cut off"),
+            (empty, "holds no image"),
+        ] {
             let digest = Digest::of(&archive);
 
             let (status, body) = push(&door, archive, digest).await;
@@ -186,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn an_image_is_kept_only_if_its_digest_is_right() {
         let door = Door::open().await;
-        let image = archive(b"layer");
+        let image = archive(&layer(b"layer"));
         let digest = Digest::of(&image);
 
         let (wrong, _) = push(&door, image.clone(), Digest::of(b"other")).await;
@@ -207,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn an_image_is_counted_until_its_last_reference_goes() {
         let door = Door::open().await;
-        let (small, large) = (archive(b"layer"), archive(&[7; 4_000]));
+        let (small, large) = (archive(&layer(b"small")), archive(&layer(&[7; 4_000])));
         let push = async |reference: &str, image: &Vec<u8>| {
             let digest = Digest::of(image);
             let url = format!("{}/v1/dev/images?reference={reference}&digest={digest}", door.url);

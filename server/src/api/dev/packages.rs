@@ -25,6 +25,7 @@ use crate::api::http::token::Caller;
 use crate::api::lists::selection::{self, LIST};
 use crate::api::{App, secret_use, storage};
 use crate::data::key::BlobKey;
+use crate::data::links::Linked;
 use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
 use crate::store::{accounts, secrets};
 
@@ -67,9 +68,12 @@ fn family(family: Family) -> Vec<Route> {
             })
             .summary("Takes a package in; the version that it names is written over")
             .body(match family {
-                Family::App => vec![text("data", "The tar archive in base64").required()],
+                Family::App => vec![
+                    text("data", "The tar archive in base64; gzip or zstd around it is taken off")
+                        .required(),
+                ],
                 Family::Engine => vec![
-                    text("data", "The tar archive in base64"),
+                    text("data", "The tar archive in base64; gzip or zstd around it is taken off"),
                     text("engineData", "The same; it may stand in the query too"),
                     text("engineTag", "Must be what the manifest says, where it is given"),
                 ],
@@ -207,13 +211,12 @@ async fn check(family: Family, archive: Bytes) -> Result<Checked> {
         .map_err(|error| Error::Internal(Box::new(error)))?
         .map_err(|error| match error {
             archive::Error::Document(invalid) => Error::from(invalid),
-            archive::Error::Compressed
+            archive::Error::Packing(_)
+            | archive::Error::Damaged(_)
             | archive::Error::TooLarge
-            | archive::Error::TooMany
-            | archive::Error::NotATar(_)
-            | archive::Error::Entry { .. }
-            | archive::Error::NoManifest
+            | archive::Error::Contents(_)
             | archive::Error::NoEntrypoint(_)
+            | archive::Error::EmptyEntrypoint(_)
             | archive::Error::Login => Error::Invalid(error.to_string()),
         })?;
     match (family, Family::of(checked.manifest.kind)) {
@@ -292,7 +295,8 @@ async fn download(family: Family, tag: Segment, call: Call) -> Result<Told> {
     let holder = storage::holder(&call.caller().await?);
     let file_name = format!("{}-{}.tar", package.manifest.name, package.manifest.version);
     let key = BlobKey::Package(package.digest);
-    let link = call.app().data.download_link(&key, &file_name, holder, LINK_LIVES);
+    let linked = Linked { name: &file_name, digest: Some(package.digest) };
+    let link = call.app().data.download_link(&key, linked, holder, LINK_LIVES);
     Ok(Told::link(&package, link))
 }
 

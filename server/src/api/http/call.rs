@@ -1,27 +1,24 @@
 //! A request as handlers see it: who calls, what was asked, and a body that is read on demand.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use common::ids::WorkspaceId;
 use common::package::loose::Loose;
 use common::text::is_plain;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use sync_wrapper::SyncStream;
-use tokio::time::Instant;
 use warp::Filter;
 use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use warp::path::FullPath;
 
+use super::body::Arriving;
 use super::client;
 use super::error::{Error, Result};
 use super::query;
 use super::route::{Access, Fields};
-use super::serving::{Pace, Peer};
+use super::serving::Peer;
 use super::token::{self, Caller};
 use crate::api::{App, Doors};
 use crate::data::{self, ByteStream};
@@ -29,8 +26,6 @@ use crate::places::Place;
 
 /// The most bytes of an ordinary body.
 pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
-
-type Pieces = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, warp::Error>> + Send + Sync>>;
 
 /// One request.
 pub struct Call {
@@ -48,13 +43,6 @@ pub struct Call {
     /// As it came, without the question mark.
     pub raw_query: String,
     body: Arriving,
-}
-
-/// A body on its way, and how slow it may be.
-struct Arriving {
-    pieces: Pieces,
-    pace: Pace,
-    peer: Option<Peer>,
 }
 
 /// A segment of the path, percent-decoded.
@@ -90,25 +78,17 @@ pub fn call(
         .and(warp::header::headers_cloned())
         .and(query)
         .and(warp::body::stream())
-        .map(move |peer: Option<Peer>, path, headers, raw_query, body| Call {
+        .map(move |peer: Option<Peer>, path, headers: HeaderMap, raw_query, body| Call {
             doors: doors.clone(),
             access: Access::AnyRole,
             query: None,
             segments: Vec::new(),
             path,
-            peer: peer.clone(),
+            body: Arriving::new(body, &headers, doors.pace(), peer.clone()),
+            peer,
             headers,
             raw_query,
-            body: Arriving { pieces: pieces(body), pace: doors.pace(), peer },
         })
-}
-
-fn pieces<S, B>(body: S) -> Pieces
-where
-    S: Stream<Item = std::result::Result<B, warp::Error>> + Send + 'static,
-    B: Buf,
-{
-    Box::pin(SyncStream::new(body.map_ok(|mut piece| piece.copy_to_bytes(piece.remaining()))))
 }
 
 impl Call {
@@ -251,28 +231,4 @@ impl Call {
 /// A body as a JSON object; an empty body is an empty one.
 pub fn object(body: &[u8]) -> Result<Loose> {
     Ok(Loose::parse("", if body.is_empty() { b"{}" } else { body })?)
-}
-
-impl Arriving {
-    async fn next(&mut self) -> Option<Result<Bytes>> {
-        let begin = Instant::now();
-        let piece = tokio::time::timeout(self.pace.left(), self.pieces.next()).await;
-        self.pace.waited(begin.elapsed());
-        match piece {
-            Ok(None) => None,
-            Ok(Some(Ok(piece))) => {
-                self.pace.moved(piece.len());
-                if let Some(peer) = &self.peer {
-                    peer.progress();
-                }
-                Some(Ok(piece))
-            }
-            Ok(Some(Err(_))) => Some(Err(cut_off())),
-            Err(_) => Some(Err(Error::TooSlow)),
-        }
-    }
-}
-
-fn cut_off() -> Error {
-    Error::field("body", "was cut off before its end")
 }

@@ -50,6 +50,9 @@ pub enum Error {
     TargetTooLong(usize),
     #[error("the server is busy or stopping: try again in a moment")]
     Unavailable,
+    /// What the server keeps is no longer what was stored.
+    #[error("{0}")]
+    Damaged(String),
     #[error("an error on the server occurred")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -75,6 +78,7 @@ impl Error {
             | Self::TooSlow
             | Self::Target(_)
             | Self::TargetTooLong(_)
+            | Self::Damaged(_)
             | Self::Internal(_) => None,
         }
     }
@@ -105,7 +109,7 @@ impl Error {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooOften(_) | Self::Busy(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Damaged(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -121,6 +125,7 @@ impl Error {
             Self::Method => 12,
             Self::Internal(_) => 13,
             Self::Unavailable => 14,
+            Self::Damaged(_) => 15,
             Self::Unauthenticated => 16,
         }
     }
@@ -141,6 +146,7 @@ impl Error {
             Self::Blocked(problem, _) => problem,
             Self::NotNow(_) => "NOT_NOW",
             Self::Method => "METHOD_NOT_ALLOWED",
+            Self::Damaged(_) => "DATA_LOSS",
             Self::Internal(_) => "INTERNAL",
             Self::Unavailable => "UNAVAILABLE",
             Self::Unauthenticated => "UNAUTHENTICATED",
@@ -221,6 +227,11 @@ impl From<data::Error> for Error {
             data::Error::Customer(text) => Self::Invalid(text),
             data::Error::Full(full) => Self::StorageFull(full),
             data::Error::Mismatch => Self::Invalid(error.to_string()),
+            data::Error::Damaged(_) => {
+                tracing::error!(%error, "stored data is damaged");
+                Self::Damaged(error.to_string())
+            }
+            data::Error::Elsewhere(text) => Self::NotNow(text),
             data::Error::NotFound(_) => Self::NotFound("object".to_owned()),
             data::Error::Store(_) | data::Error::Io(_) => Self::Internal(Box::new(error)),
         }

@@ -1,6 +1,7 @@
 //! What every door is made of: how requests come in, who calls, how answers and failures go out,
 //! and how the table of routes becomes the router and the OpenAPI documents.
 
+mod body;
 pub mod call;
 mod client;
 pub mod docs;

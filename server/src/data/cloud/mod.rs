@@ -1,19 +1,27 @@
 //! Customers' buckets at Amazon, Google, Storj, Azure and their likes, behind the guard.
 
+mod connector;
+mod key;
 mod open;
+mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStore;
 use object_store::list::PaginatedListStore;
-use object_store::path::Path;
 use object_store::signer::Signer;
-use url::Url;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Error;
 use super::address;
-pub use open::Connector;
+pub use connector::Connector;
+pub use key::At;
+use key::Language;
+
+/// What stands in a URL's path as it is.
+const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// What is asked of a customer's store.
 pub trait Store: ObjectStore + PaginatedListStore + Signer {}
@@ -23,7 +31,8 @@ impl<T: ObjectStore + PaginatedListStore + Signer> Store for T {}
 /// A customer's bucket, opened with the customer's keys or without any.
 #[derive(Clone)]
 pub struct CloudBucket {
-    pub store: Arc<dyn Store>,
+    store: Arc<dyn Store>,
+    language: Language,
     /// What error texts call it.
     pub name: String,
     /// The host that it is on.
@@ -43,48 +52,99 @@ enum Links {
     None,
 }
 
+/// What a bucket says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// As it is: nothing is normalised.
+    pub key: String,
+    pub size: u64,
+    pub etag: Option<String>,
+}
+
+impl Found {
+    fn new(key: String, meta: ObjectMeta) -> Self {
+        Self { key, size: meta.size, etag: meta.e_tag }
+    }
+
+    /// Consoles make an empty object `a/` so that a folder `a` is shown.
+    pub fn marks_a_folder(&self) -> bool {
+        self.size == 0 && self.key.ends_with('/')
+    }
+}
+
+/// A part of a listing, and what asks for the next.
+pub struct Page {
+    pub found: Vec<Found>,
+    pub next: Option<String>,
+}
+
 impl CloudBucket {
+    /// Where the object of a key is.
+    ///
+    /// # Errors
+    /// `Customer`, which names the key, where no request can be made for it.
+    pub fn at(&self, key: &str) -> Result<At, Error> {
+        self.language.at(&self.store, key)
+    }
+
+    /// Fails as [`Self::at`] does.
+    pub fn check(&self, key: &str) -> Result<(), Error> {
+        self.language.check(key)
+    }
+
+    /// What the bucket says of the object of this key; the inner error is the store's.
+    pub async fn head(&self, key: &str) -> Result<object_store::Result<Found>, Error> {
+        let At { store, path } = self.at(key)?;
+        Ok(store.head(&path).await.map(|meta| Found::new(key.to_owned(), meta)))
+    }
+
+    /// A page of the objects whose keys begin so; `text` is what messages call them.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        page: Option<String>,
+        text: &str,
+    ) -> Result<Page, Error> {
+        let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
+        let page = self.store.list_paginated(prefix, connector::with_keys(page)).await;
+        let mut page = page.map_err(|error| self.explain_read(&error, text))?;
+        let found = connector::keyed(&mut page).ok_or_else(|| {
+            customer(format!(
+                "path: the server of the bucket {:?} lists its objects in a way that cannot be \
+                 read",
+                self.name
+            ))
+        })?;
+        let found = found.into_iter().map(|(key, meta)| Found::new(key, meta)).collect();
+        Ok(Page { found, next: page.page_token })
+    }
+
     /// A URL that reads an object for so long, if there can be one; for a public bucket simply its
     /// address.
     pub async fn link(&self, key: &str, lives: Duration) -> Result<Option<String>, Error> {
-        let path = self.path(key)?;
-        let public = match &self.links {
-            Links::None => return Ok(None),
-            Links::Public(address) => address,
+        let At { store, path } = self.at(key)?;
+        match &self.links {
+            Links::None => Ok(None),
+            Links::Public(address) => {
+                Ok(Some(format!("{address}/{}", utf8_percent_encode(key, PATH))))
+            }
             Links::Signed | Links::SignedByAzure => {
-                let signed = self.store.signed_url(reqwest::Method::GET, &path, lives).await;
-                let url = signed.map_err(|error| self.explain_read(error, key))?;
+                let signed = store.signed_url(reqwest::Method::GET, &path, lives).await;
+                let url = signed.map_err(|error| self.explain_read(&error, key))?;
                 // Azure signs the plain key and our library the escaped one: they must be the same.
                 let good = matches!(self.links, Links::Signed) || url.path().ends_with(key);
-                return Ok(good.then(|| url.into()));
+                Ok(good.then(|| url.into()))
             }
-        };
-        let mut url: Url = public.parse().map_err(std::io::Error::other)?;
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.extend(path.as_ref().split('/'));
         }
-        Ok(Some(url.into()))
-    }
-
-    /// # Errors
-    /// `Customer` where no object can have this key.
-    #[expect(clippy::unused_self, reason = "a key means something in its bucket only")]
-    pub fn path(&self, key: &str) -> Result<Path, Error> {
-        let path = Path::parse(key)
-            .map_err(|_| customer(format!("path: {key:?} is not a key that can be used")))?;
-        if path.is_root() {
-            return Err(customer("path: it must name an object of the bucket".to_owned()));
-        }
-        Ok(path)
     }
 
     /// Tells a customer's mistake from a failure of the world, where `key` was to be read.
-    pub fn explain_read(&self, error: object_store::Error, key: &str) -> Error {
+    pub fn explain_read(&self, error: &object_store::Error, key: &str) -> Error {
         let bucket = &self.name;
         if matches!(error, object_store::Error::Precondition { .. }) {
             return self.changed(key);
         }
-        if matches!(error, object_store::Error::NotFound { .. }) && !names_no_bucket(&error) {
+        if matches!(error, object_store::Error::NotFound { .. }) && !names_no_bucket(error) {
             return customer(format!(
                 "path: there is no object {key:?} in the bucket {bucket:?}, or these keys must \
                  not see it"
@@ -103,43 +163,63 @@ impl CloudBucket {
     }
 
     /// The same where `key` was to be written.
-    pub fn explain_write(&self, error: object_store::Error, key: &str) -> Error {
+    pub fn explain_write(&self, error: &object_store::Error, key: &str) -> Error {
         self.explain(error, &format!("lets nobody with these keys write {key:?}"))
     }
 
-    fn explain(&self, error: object_store::Error, refusal: &str) -> Error {
+    fn explain(&self, error: &object_store::Error, refusal: &str) -> Error {
         use object_store::Error as E;
 
         let bucket = &self.name;
-        if let Some(refused) = address::refusal(&error) {
+        if let Some(refused) = address::refusal(error) {
             return customer(format!("endpoint: {refused}"));
         }
-        if matches!(error, E::InvalidPath { .. }) {
-            return customer(format!(
-                "path: a file in the bucket {bucket:?} has a name that cannot be used, with an \
-                 empty folder, . or .. in it: {error}"
-            ));
-        }
-        if matches!(error, E::NotFound { .. }) {
+        // A listing's error has no kind of its own.
+        let said = said(error);
+        if matches!(error, E::NotFound { .. }) || said.starts_with("it answered 404") {
             return customer(format!(
                 "bucket: there is no bucket {bucket:?}; check its name, region and endpoint"
             ));
         }
-        if matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. }) {
+        let forbidden = matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. })
+            || ["it answered 401", "it answered 403"].iter().any(|text| said.starts_with(text));
+        if forbidden {
             return customer(format!(
-                "secret: the bucket {bucket:?} {refusal}: check the access key, its secret key \
-                 and what they are allowed to do"
+                "secret: the bucket {bucket:?} {refusal} ({said}): check the access key, its \
+                 secret key and what they are allowed to do"
             ));
         }
         // The client gives no access to the status behind these.
-        if matches!(&error, E::Generic { source, .. } if is_refusal(&source.to_string())) {
+        if matches!(error, E::Generic { source, .. } if is_refusal(&source.to_string())) {
             return customer(format!(
-                "region: the store refuses requests for the bucket {bucket:?}: check its name, \
-                 region and endpoint"
+                "region: the store refuses requests for the bucket {bucket:?} ({said}): check its \
+                 name, region and endpoint"
             ));
         }
-        error.into()
+        let server = &self.server;
+        tracing::info!(error = error as &dyn std::error::Error, bucket, "a bucket fails");
+        Error::Elsewhere(format!("the bucket {bucket:?} at {server} does not work: {said}"))
     }
+}
+
+const SAID_CHARS_MAX: usize = 120;
+
+/// What a store answered, in a few words. The whole error has addresses and requests in it.
+fn said(error: &object_store::Error) -> String {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // `Server returned non-2xx status code: 503 Service Unavailable: <body>`
+        if let Some((_, status)) = text.split_once("status code: ") {
+            let (status, body) = status.split_once(": ").unwrap_or((status, ""));
+            let word = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+            let word = word.map(|(word, _)| format!(" ({word})")).unwrap_or_default();
+            let status: String = format!("it answered {status}{word}");
+            return common::text::shown(&status).chars().take(SAID_CHARS_MAX).collect();
+        }
+        cause = error.source();
+    }
+    "it cannot be reached, or breaks off".to_owned()
 }
 
 fn names_no_bucket(error: &object_store::Error) -> bool {

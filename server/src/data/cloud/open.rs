@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::spec::{Cloud, Provider};
+use object_store::RetryConfig;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::client::{HttpClient, HttpConnector};
-use object_store::{ClientOptions, RetryConfig};
 use url::Url;
 
+use super::connector::Connector;
+use super::key::Language;
 use super::{CloudBucket, Error, Links, customer};
 use crate::data::address::Guard;
 use crate::secrets::KeyPair;
@@ -17,16 +18,6 @@ use crate::secrets::KeyPair;
 /// A customer's own store gets fewer tries than ours: what fails longer is the run's to retry.
 const RETRIES_MAX: usize = 3;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Makes object_store use a client of ours.
-#[derive(Debug)]
-pub struct Connector(pub reqwest::Client);
-
-impl HttpConnector for Connector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.clone()))
-    }
-}
 
 impl CloudBucket {
     /// # Errors
@@ -97,8 +88,9 @@ fn s3(
         Some(_) => Links::Signed,
         None => Links::Public(format!("{endpoint}/{name}")),
     };
-    let (store, server) = (Arc::new(builder.build()?), host(endpoint));
-    Ok(CloudBucket { store, name: name.to_owned(), server, links })
+    let (store, server) = (Arc::new(builder.clone().build()?), host(endpoint));
+    let language = Language::S3(Box::new(builder), name.to_owned());
+    Ok(CloudBucket { store, language, name: name.to_owned(), server, links })
 }
 
 fn azure(
@@ -139,7 +131,8 @@ fn azure(
              shared access signature"
         ))
     })?;
-    Ok(CloudBucket { store: Arc::new(store), name: name.to_owned(), server, links })
+    let (store, language) = (Arc::new(store), Language::Azure);
+    Ok(CloudBucket { store, language, name: name.to_owned(), server, links })
 }
 
 /// The host of a checked endpoint.

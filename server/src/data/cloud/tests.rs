@@ -122,10 +122,9 @@ async fn an_endpoint_whose_name_leads_inside_is_refused() {
     let endpoint = Some("http://localhost".to_owned());
     let bucket = open(&Cloud { endpoint, ..aws("us-east-1") }).unwrap();
 
-    let path = bucket.path("x").unwrap();
-    let error = object_store::ObjectStoreExt::head(bucket.store.as_ref(), &path).await.unwrap_err();
+    let error = bucket.head("x").await.unwrap().unwrap_err();
 
-    let text = text_of::<()>(Err(bucket.explain_read(error, "x")));
+    let text = text_of::<()>(Err(bucket.explain_read(&error, "x")));
     assert!(
         text.starts_with("endpoint: there is no host localhost, or it leads to a private"),
         "{text}"

@@ -1,7 +1,9 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use common::objects::Place;
 
 use super::*;
-use crate::data::testing::{WebServer, answer, customer, text};
+use crate::data::testing::{WebServer, answer, customer, range, text};
 
 fn file(url: &str, guard: Guard) -> Result<WebFile, Error> {
     WebFile::new(guard.client().unwrap(), guard, url, None)
@@ -41,23 +43,133 @@ async fn a_server_that_stops_giving_ranges_is_noticed() {
     assert!(customer(open(&server.url).read(0..2, &probed(5, None)).await).contains("no longer"));
 }
 
+/// The part of `hello` that a request asks for, with these headers.
+fn hello(head: &str, headers: &[(&str, String)]) -> Vec<u8> {
+    let Some((from, to)) = range(head) else { return answer("200 OK", headers, b"hello") };
+    let part = ("content-range", format!("bytes {from}-{to}/5"));
+    let headers: Vec<_> = headers.iter().cloned().chain([part]).collect();
+    answer("206 Partial Content", &headers, &b"hello"[from..=to])
+}
+
 #[tokio::test]
 async fn a_file_that_changes_and_keeps_its_size_is_noticed() {
     for header in ["etag", "last-modified"] {
-        let server = WebServer::start(move |_| {
-            let version = (header, "\"new\"".to_owned());
-            let range = ("content-range", "bytes 0-1/5".to_owned());
-            answer("206 Partial Content", &[version, range], b"he")
+        let server =
+            WebServer::start(move |head| hello(head, &[(header, "\"new\"".to_owned())])).await;
+        let file = open(&server.url);
+
+        let Ok(Probe::Ranges { version: Some(version), .. }) = file.probe().await else { panic!() };
+
+        assert!(file.read(0..2, &probed(5, Some(&version))).await.is_ok());
+        assert!(file.read(0..2, &probed(5, None)).await.is_ok());
+        let changed = file.read(0..2, &probed(5, Some(&version.replace("new", "old")))).await;
+        assert!(customer(changed).contains("has changed"));
+    }
+}
+
+#[tokio::test]
+async fn a_url_of_several_servers_is_read_by_the_tag_that_was_probed_or_the_time() {
+    let requests = AtomicUsize::new(0);
+    let old = || ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
+    for same_time in [true, false] {
+        let server = WebServer::start({
+            let n = AtomicUsize::new(0);
+            move |head| {
+                // Each third answer comes from the other one; the probe meets the first alone.
+                let other = n.fetch_add(1, Ordering::Relaxed) % 3 == 2;
+                let etag = ("etag", if other { "\"b\"" } else { "\"a\"" }.to_owned());
+                let headers = if same_time { vec![etag, old()] } else { vec![etag] };
+                hello(head, &headers)
+            }
         })
         .await;
         let file = open(&server.url);
+        let Ok(Probe::Ranges { version: Some(version), .. }) = file.probe().await else { panic!() };
 
-        assert!(file.read(0..2, &probed(5, Some("\"new\""))).await.is_ok());
-        assert!(file.read(0..2, &probed(5, None)).await.is_ok());
-        let changed = file.read(0..2, &probed(5, Some("\"old\""))).await;
-        assert!(customer(changed).contains("has changed"));
-        let Ok(Probe::Ranges { version, .. }) = file.probe().await else { panic!() };
-        assert_eq!(version.as_deref(), Some("\"new\""));
+        for _ in 0..4 {
+            let read = file.read(1..3, &probed(5, Some(&version))).await.unwrap();
+            assert_eq!(text(read).await.unwrap(), b"el");
+        }
+        requests.fetch_add(server.seen.lock().unwrap().len(), Ordering::Relaxed);
+    }
+    // Only where the time says nothing was anything asked for again.
+    assert!(requests.into_inner() > 12);
+}
+
+#[tokio::test]
+async fn a_server_whose_ranges_are_of_no_use_is_asked_for_the_whole() {
+    type Answer = fn(&str, (usize, usize), usize) -> Vec<u8>;
+    fn ranged(range: &str, body: &[u8]) -> Vec<u8> {
+        answer("206 Partial Content", &[("content-range", range.to_owned())], body)
+    }
+    let cases: [Answer; 9] = [
+        |_, _, _| ranged("bytes 0-0/*", b"h"),
+        |_, _, _| ranged("bytes 0-0/0", b"h"),
+        |_, _, _| answer("206 Partial Content", &[], b"h"),
+        |_, _, _| ranged("bytes 0-4/5", b"hello"),
+        |_, _, _| answer("416 Range Not Satisfiable", &[], b""),
+        // It gives the first byte whatever it is asked for.
+        |_, _, _| ranged("bytes 0-0/5", b"h"),
+        |_, (from, _), _| match from {
+            0 => ranged("bytes 0-0/5", b"h"),
+            _ => answer("200 OK", &[], b"hello"),
+        },
+        |head, _, n| hello(head, &[("etag", format!("\"{n}\""))]),
+        |head, _, _| hello(head, &[("content-encoding", "br".to_owned())]),
+    ];
+    for (case, odd) in cases.into_iter().enumerate() {
+        let n = AtomicUsize::new(0);
+        let server = WebServer::start(move |head| {
+            let n = n.fetch_add(1, Ordering::Relaxed);
+            match range(head) {
+                Some(asked) => odd(head, asked, n),
+                None => answer("200 OK", &[], b"hello"),
+            }
+        })
+        .await;
+
+        let Ok(Probe::Whole { bytes, .. }) = open(&server.url).probe().await else {
+            panic!("{case}")
+        };
+
+        assert_eq!(text(bytes).await.unwrap(), b"hello", "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_packed_answer_is_unpacked_or_refused_by_name() {
+    let packed = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, b"hello").unwrap();
+        encoder.finish().unwrap()
+    };
+    for (coding, good) in [("gzip", true), ("x-gzip", true), ("br", false), ("gzip, gzip", false)] {
+        // With a range of the packed bytes, and without.
+        for ranges in [true, false] {
+            let packed = packed.clone();
+            let server = WebServer::start(move |head| {
+                let coding = ("content-encoding", coding.to_owned());
+                match range(head).filter(|_| ranges) {
+                    Some((from, to)) => {
+                        let part = format!("bytes {from}-{to}/{}", packed.len());
+                        let headers = [coding, ("content-range", part)];
+                        answer("206 Partial Content", &headers, &packed[from..=to])
+                    }
+                    None => answer("200 OK", &[coding], &packed),
+                }
+            })
+            .await;
+
+            let probe = open(&server.url).probe().await;
+
+            match (good, probe) {
+                (true, Ok(Probe::Whole { size: None, bytes })) => {
+                    assert_eq!(text(bytes).await.unwrap(), b"hello");
+                }
+                (false, probe) => assert!(customer(probe.map(drop)).contains(coding)),
+                (true, _) => panic!("{coding}"),
+            }
+        }
     }
 }
 
@@ -218,7 +330,7 @@ async fn a_hop_to_a_forbidden_address_or_port_makes_no_request() {
     let open = Guard::new(true).client().unwrap();
     let file = WebFile::new(open, Guard::new(false), "http://host.example/", None).unwrap();
     for target in [inside.url.as_str(), "http://169.254.169.254/", "http://1.1.1.1:22/"] {
-        let hop = file.request_once(&target.parse().unwrap(), &(0..1)).await;
+        let hop = file.request_once(&target.parse().unwrap(), Some(&(0..1))).await;
 
         assert!(matches!(hop, Err(Error::Customer(_))), "{target}");
     }

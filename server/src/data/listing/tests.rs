@@ -114,11 +114,107 @@ async fn a_bucket_that_never_ends_is_left_after_some_pages() {
     }
 }
 
+/// A store with these objects, each of which has its very key as content.
+async fn odd_store(keys: &'static [&'static str]) -> WebServer {
+    WebServer::start(move |head| {
+        let target = head.split(' ').nth(1).unwrap();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if query.contains("list-type") {
+            let prefix = url::form_urlencoded::parse(query.as_bytes())
+                .find_map(|(name, value)| (name == "prefix").then(|| value.into_owned()))
+                .unwrap_or_default();
+            let escaped: Vec<_> = keys
+                .iter()
+                .filter(|key| key.starts_with(&prefix))
+                .map(|key| key.replace('&', "&amp;").replace('\t', "&#x9;"))
+                .collect();
+            let objects: Vec<_> = escaped.iter().map(|key| (key.as_str(), "\"v\"")).collect();
+            return page(&objects, None);
+        }
+        let key = percent_encoding::percent_decode_str(path.strip_prefix("/main/").unwrap());
+        let key = key.decode_utf8().unwrap();
+        let etag = ("etag", "\"v\"".to_owned());
+        let dated = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
+        if !keys.contains(&&*key) {
+            return answer("404 Not Found", &[], b"");
+        }
+        let body: &[u8] = if key.ends_with('/') { b"" } else { b"12345" };
+        answer("200 OK", &[etag, dated], body)
+    })
+    .await
+}
+
 #[tokio::test]
-async fn names_that_cannot_be_used_are_the_customers_error() {
-    let server = WebServer::start(|_| page(&[("in//a", "x")], None)).await;
+async fn keys_are_listed_and_addressed_as_they_are() {
+    let keys = ["/in/a", "/in/b/", "in/", "in//b", "in/a", "in/c&d ~%2F", "in/sub/", "in/sub/e"];
+    let server = odd_store(Box::leak(Box::new(keys))).await;
+    let bucket = open(&server.url, false);
+
+    assert_eq!(chosen(&bucket, &["in/"]).await, ["in//b", "in/a", "in/c&d ~%2F", "in/sub/e"]);
+    assert_eq!(chosen(&bucket, &["in/*"]).await, ["in/a", "in/c&d ~%2F"]);
+    // Under the very key where there is one, else without the slash.
+    assert_eq!(chosen(&bucket, &["/in/a"]).await, ["/in/a"]);
+    assert_eq!(chosen(&bucket, &["/in/"]).await, ["/in/a"]);
+    assert_eq!(chosen(&bucket, &["/in/sub/e"]).await, ["in/sub/e"]);
+    assert_eq!(chosen(&bucket, &["/in/sub/"]).await, ["in/sub/e"]);
+    assert_eq!(chosen(&bucket, &["/in/[c]*"]).await, ["in/c&d ~%2F"]);
+    for key in ["in//b", "/in/a", "in/c&d ~%2F"] {
+        assert_eq!(chosen(&bucket, &[key]).await, [key]);
+        let link = bucket.link(key, std::time::Duration::from_secs(60)).await.unwrap().unwrap();
+        let answer = crate::data::address::own_client().unwrap().get(&link).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{link}");
+    }
+}
+
+#[tokio::test]
+async fn folders_of_markers_alone_hold_nothing() {
+    let server = odd_store(&["in/", "in/sub/"]).await;
 
     let text = customer(choose(&open(&server.url, false), &["in/".into()], LIMITS, &pace()).await);
 
-    assert!(text.contains("has a name that cannot be used"), "{text}");
+    assert!(text.contains("only empty objects that mark folders"), "{text}");
+}
+
+#[tokio::test]
+async fn keys_that_no_request_can_name_are_named() {
+    for (key, shown, why) in [
+        ("in/../x", "in/../x", ". or .."),
+        ("in/./x", "in/./x", ". or .."),
+        ("in/a\tb", "in/a\\tb", "control characters"),
+    ] {
+        let server = odd_store(Box::leak(Box::new([key, "other/x"]))).await;
+        let bucket = open(&server.url, false);
+
+        let text = customer(choose(&bucket, &["in/".into()], LIMITS, &pace()).await);
+
+        assert!(text.contains(shown) && text.contains(why), "{text}");
+        // Beside others it does no harm.
+        assert_eq!(chosen(&bucket, &["other/"]).await, ["other/x"]);
+    }
+}
+
+#[tokio::test]
+async fn signed_links_and_reads_of_odd_keys_are_of_these_keys() {
+    let server = S3Server::start().await;
+    for keys in [true, false] {
+        let bucket = open(&server.endpoint, keys);
+        for (key, path) in
+            [("/in/a", "/main//in/a"), ("in//b/", "/main/in//b/"), ("a?#%", "/main/a%3F%23%25")]
+        {
+            let link = bucket.link(key, std::time::Duration::from_secs(60)).await.unwrap().unwrap();
+
+            let link: url::Url = link.parse().unwrap();
+            assert_eq!(link.path(), path);
+            assert_eq!(link.query().is_some(), keys);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_cannot_be_read_is_named() {
+    let server = WebServer::start(|_| page(&[("in/a&nope;b", "x")], None)).await;
+
+    let text = choose(&open(&server.url, false), &["in/".into()], LIMITS, &pace()).await;
+
+    assert!(matches!(text, Err(Error::Customer(_) | Error::Elsewhere(_))), "{text:?}");
 }

@@ -1,7 +1,9 @@
+use common::spec::{Cloud, Provider};
+
 use super::*;
 use crate::data::testing::{
-    RUN, S3Server, WebServer, answer, customer, folder, noise, reader, resolve, stream, text,
-    upload, url_source,
+    RUN, S3Server, WebServer, answer, customer, folder, noise, range, reader, resolve, stream,
+    text, upload, url_source,
 };
 use crate::secrets::KeyPair;
 
@@ -68,7 +70,8 @@ async fn an_s3_source_that_cannot_be_read_names_the_field() {
         ("in/*.csv", Some(S3Server::keys()), "path: there is no object in the bucket \"main\""),
         ("in/[", Some(S3Server::keys()), "path: \"in/[\" is not a pattern"),
         ("a", Some(wrong.clone()), "secret: the bucket \"main\""),
-        ("*", Some(wrong), "secret: the bucket \"main\""),
+        ("*", Some(wrong.clone()), "secret: the bucket \"main\""),
+        ("in/", Some(wrong), "secret: the bucket \"main\""),
         ("a", None, "secret: the bucket \"main\""),
         ("/", None, "path: "),
     ] {
@@ -143,7 +146,7 @@ async fn an_uploaded_file_is_read_from_our_bucket() {
     assert_eq!(text(reader.read(&object, 0..5).await.unwrap()).await.unwrap(), b"hello");
     assert_eq!(reader.direct(&object, HOUR).await.unwrap(), None);
     let path = "../../etc/passwd".to_owned();
-    let forged = Source::File { key: path, name: "x".into(), size: 1, version: None };
+    let forged = Source::File { key: path, name: "x".into(), size: 1, identity: None };
     assert!(customer(resolve(&reader, &forged).await).contains("upload it again"));
 }
 
@@ -187,4 +190,34 @@ async fn a_copy_has_a_limit() {
     assert_eq!(read.unwrap(), b"hello");
 
     assert!(customer(text(at_most(4, stream(b"hello", 2))).await).contains("longer than"));
+}
+
+#[tokio::test]
+async fn a_store_that_gives_parts_as_if_they_were_the_whole_is_read() {
+    let server = WebServer::start(|head| {
+        let etag = ("etag", "\"v\"".to_owned());
+        let dated = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
+        match range(head) {
+            Some((from, to)) => {
+                let part = ("content-range", format!("bytes {from}-{to}/10"));
+                answer("200 OK", &[etag, dated, part], &b"0123456789"[from..=to])
+            }
+            None => answer("200 OK", &[etag, dated], b"0123456789"),
+        }
+    })
+    .await;
+    let (_folder, ours) = folder().await;
+    let cloud = Cloud {
+        provider: Provider::Aws { region: "us-east-1".into() },
+        name: "main".into(),
+        endpoint: Some(server.url.clone()),
+        secret: None,
+    };
+    let source = Source::Cloud { bucket: cloud, paths: vec!["a".into()] };
+    let reader = reader(&ours, &source, None).await;
+    let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
+
+    let read = reader.read(&object, 3..6).await.unwrap();
+
+    assert_eq!(text(read).await.unwrap(), b"345");
 }

@@ -1,7 +1,10 @@
 //! The file that a customer uploads for a job.
 
 use chrono::{DateTime, Utc};
+use common::digest::Digest;
 use common::ids::{JobId, WorkspaceId};
+use common::spec::Identity;
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
@@ -11,8 +14,32 @@ use super::row::{self, Column as C};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
     pub size: u64,
-    /// What the bucket calls these very bytes.
-    pub version: Option<String>,
+    /// What tells it from another one; `None` where the bucket says nothing.
+    pub identity: Option<Identity>,
+}
+
+impl Upload {
+    pub(super) fn version(&self) -> Option<String> {
+        self.identity.as_ref().map(Identity::text)
+    }
+
+    pub(super) fn read(size: u64, version: Option<&str>) -> Self {
+        Self { size, identity: version.map(Identity::read) }
+    }
+}
+
+/// Notes the digest of the file that has just been taken in for a job.
+pub async fn note_received(
+    db: &impl ConnectionTrait,
+    id: JobId,
+    digest: Digest,
+) -> Result<(), DbErr> {
+    row::Entity::update_many()
+        .col_expr(C::Received, Expr::value(digest.to_string()))
+        .filter(C::Id.eq(id.uuid()))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 /// Whose job this is, if a file may still be uploaded for it.

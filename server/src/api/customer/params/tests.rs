@@ -42,6 +42,30 @@ async fn params_are_checked_when_they_are_given_and_when_the_job_runs() {
 }
 
 #[tokio::test]
+async fn params_that_no_container_can_be_started_with_are_refused() {
+    let door = Door::open().await;
+    let job = json!({"app": "hello", "dataSource": {"dataSourceDescriptor": "bypass"},
+                     "dataDestination": {"dataSourceDescriptor": "bucket"}});
+    let large = |bytes| json!({"app": {"text": "x".repeat(bytes)}});
+    let refused = |(status, body): (u16, Value)| {
+        assert_eq!((status, body["code"].as_i64()), (400, Some(3)), "{body}");
+        let message = body["message"].as_str().unwrap();
+        assert!(message.starts_with("params.app: are 134"), "{message}");
+    };
+    assert_eq!(pushed(&door, "{}").await.0, 200);
+    let id = door.job(job.clone()).await;
+    let params = format!("/v1/customer/jobs/{id}/params");
+
+    let mut with_params = job;
+    with_params["params"] = large(134_850);
+    refused(door.post("/v1/customer/jobs", with_params).await);
+    refused(door.patch(&params, large(134_850)).await);
+    assert_eq!(door.patch(&params, large(130_000)).await.0, 200);
+    // The limit holds for what the container gets: the escapes of JSON count.
+    refused(door.patch(&params, json!({"app": {"text": "\n".repeat(67_200)}})).await);
+}
+
+#[tokio::test]
 async fn a_schema_is_read_by_id_and_by_name() {
     let door = Door::open().await;
     let (_, package) = pushed(&door, SCHEMA).await;

@@ -1,0 +1,137 @@
+//! Which program runs an entrypoint: the one that its first line names, as the kernel reads it,
+//! else the usual one for its suffix.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+/// As much of a first line as the kernel reads.
+const LINE_BYTES_MAX: u64 = 255;
+/// What editors of other systems put before a text.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+/// Images often have another python here than the one that their packages are installed for: as
+/// with `env`, the first one of PATH is meant.
+const PYTHONS: [&str; 3] = ["/usr/bin/python", "/usr/local/bin/python", "/bin/python"];
+
+/// The first line of a file, as far as it matters.
+pub fn first_line(path: &Path) -> io::Result<String> {
+    let mut start = Vec::new();
+    File::open(path)?.take(LINE_BYTES_MAX).read_to_end(&mut start)?;
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(line).into_owned())
+}
+
+/// Commands that run the entrypoint `file`; the next is tried where the image lacks the one
+/// before.
+pub fn commands(first_line: &str, file: &str, by_suffix: bool) -> Vec<Vec<String>> {
+    let programs = match named(first_line) {
+        Some(programs) => programs,
+        None if by_suffix => usual(file),
+        None => Vec::new(),
+    };
+    if programs.is_empty() {
+        return vec![vec![file.to_owned()]];
+    }
+    let with = |mut command: Vec<String>| {
+        command.push(file.to_owned());
+        command
+    };
+    programs.into_iter().map(with).collect()
+}
+
+/// The program that a line such as `#!/bin/bash -e` names, with the one argument that it may have.
+fn named(line: &str) -> Option<Vec<Vec<String>>> {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).strip_prefix("#!")?;
+    // A file from Windows has a carriage return at the line's end, which is no part of the name.
+    let line = line.trim_matches([' ', '\t', '\r']);
+    let (program, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    if program.is_empty() {
+        return None;
+    }
+    let argument = argument.trim_matches([' ', '\t']);
+    let argument = (!argument.is_empty()).then(|| argument.to_owned());
+    let command = |program: &str| {
+        std::iter::once(program.to_owned()).chain(argument.clone()).collect::<Vec<_>>()
+    };
+    let name = program.rsplit('/').next().unwrap_or(program);
+    if PYTHONS.iter().any(|python| program.starts_with(python)) {
+        return Some(vec![command(name), command(program)]);
+    }
+    // Where it is not at that place, one of the same name does.
+    let mut commands = vec![command(program)];
+    if name != program && !name.is_empty() && name != "env" {
+        commands.push(command(name));
+    }
+    Some(commands)
+}
+
+/// The programs that usually run files with this suffix.
+fn usual(file: &str) -> Vec<Vec<String>> {
+    let suffix = Path::new(file).extension().and_then(|suffix| suffix.to_str());
+    let programs: &[&str] = match suffix {
+        Some("py") => &["python3", "python"],
+        Some("sh") => &["sh"],
+        Some("js") => &["node"],
+        _ => &[],
+    };
+    programs.iter().map(|program| vec![(*program).to_owned()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first_line: &str, file: &str, by_suffix: bool) -> Vec<String> {
+        let commands = commands(first_line, file, by_suffix);
+        commands.into_iter().map(|command| command.join(" ")).collect()
+    }
+
+    #[test]
+    fn the_interpreter_is_the_one_that_the_first_line_names() {
+        for (line, expected) in [
+            ("#!/bin/bash", &["/bin/bash run.sh", "bash run.sh"][..]),
+            ("#!/bin/bash\r", &["/bin/bash run.sh", "bash run.sh"]),
+            ("\u{feff}#! /bin/sh -eu \r", &["/bin/sh -eu run.sh", "sh -eu run.sh"]),
+            ("#!/usr/bin/env bash", &["/usr/bin/env bash run.sh"]),
+            ("#!/usr/bin/env -S perl -w", &["/usr/bin/env -S perl -w run.sh"]),
+            ("#!/opt/conda/bin/python", &["/opt/conda/bin/python run.sh", "python run.sh"]),
+            (
+                "#!/usr/bin/python3.11 -u",
+                &["python3.11 -u run.sh", "/usr/bin/python3.11 -u run.sh"],
+            ),
+            ("#!busybox", &["busybox run.sh"]),
+        ] {
+            for by_suffix in [true, false] {
+                assert_eq!(run(line, "run.sh", by_suffix), expected, "{line:?}");
+            }
+        }
+        // The kernel takes all that follows as one argument.
+        let command = &commands("#!/usr/bin/env -S perl -w", "x", true)[0];
+        assert_eq!(command[1], "-S perl -w");
+    }
+
+    #[test]
+    fn the_interpreter_of_a_file_that_names_none_is_the_usual_one_for_its_suffix() {
+        for line in ["", "import os", "#!", "#! \r", "# !/bin/bash"] {
+            assert_eq!(run(line, "main.py", true), ["python3 main.py", "python main.py"], "{line}");
+            assert_eq!(run(line, "run.sh", true), ["sh run.sh"]);
+            assert_eq!(run(line, "run.js", true), ["node run.js"]);
+            assert_eq!(run(line, "bin/run", true), ["bin/run"]);
+            assert_eq!(run(line, "main.py", false), ["main.py"]);
+        }
+    }
+
+    #[test]
+    fn the_interpreter_of_a_program_is_not_sought_in_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        for (bytes, expected) in [
+            (&b"\x7fELF\x02\x01#!/bin/sh"[..], "\u{7f}ELF\u{2}\u{1}#!/bin/sh"),
+            (b"#!/bin/sh\nexit", "#!/bin/sh"),
+            (b"", ""),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(first_line(&path).unwrap(), expected);
+        }
+    }
+}

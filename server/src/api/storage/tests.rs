@@ -1,0 +1,372 @@
+use common::credits::Credits;
+use common::digest::Digest;
+use serde_json::json;
+
+use super::*;
+use crate::api::http::token;
+use crate::api::testing::{Door, QUOTA_BYTES};
+use crate::data::links::Linked;
+
+fn name(name: &str) -> Linked<'_> {
+    Linked { name, digest: None }
+}
+
+async fn upload(door: &Door) -> (String, String) {
+    door.template("lines", "concat").await;
+    let source = json!({"dataSourceDescriptor": "file"});
+    let id = door.job(json!({"templateId": "t", "dataSource": source})).await;
+    let (_, body) = door.get(&format!("/v1/customer/jobs/{id}")).await;
+    (id, body["job"]["dataSource"]["params"]["tempUrl"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn files_are_served_whole_in_parts_and_by_their_head() {
+    let door = Door::open().await;
+    let (id, link) = upload(&door).await;
+    assert_eq!(door.client.put(link).body("0123456789").send().await.unwrap().status(), 200);
+    let key = BlobKey::Upload(id.parse().unwrap());
+    let hour = std::time::Duration::from_secs(3600);
+    let holder = holder(&token::caller(&door.app, Some(&door.key)).await.unwrap());
+    let link = door.app.data.download_link(&key, name("ä.txt"), holder, hour);
+
+    let whole = door.client.get(&link).send().await.unwrap();
+    let part = door.client.get(&link).header("range", "bytes=2-4").send().await.unwrap();
+    let head = door.client.head(&link).send().await.unwrap();
+    let beyond = door.client.get(&link).header("range", "bytes=10-").send().await.unwrap();
+
+    assert_eq!(whole.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(whole.headers()["content-length"], "10");
+    assert_eq!(whole.text().await.unwrap(), "0123456789");
+    assert_eq!(part.status(), 206);
+    assert_eq!(part.headers()["content-range"], "bytes 2-4/10");
+    assert_eq!(part.text().await.unwrap(), "234");
+    assert_eq!((head.status().as_u16(), &head.headers()["content-length"]), (200, &10.into()));
+    assert_eq!(beyond.status(), 416);
+}
+
+/// A link that was made for whoever has this key.
+async fn link_of(door: &Door, key: &str, file: &BlobKey) -> String {
+    let holder = holder(&token::caller(&door.app, Some(key)).await.unwrap());
+    let hours = std::time::Duration::from_secs(48 * 3600);
+    door.app.data.download_link(file, name("x"), holder, hours)
+}
+
+#[tokio::test]
+async fn a_link_ends_with_the_membership_or_the_key_of_whom_it_was_made_for() {
+    let door = Door::open().await;
+    let (id, link) = upload(&door).await;
+    assert_eq!(door.client.put(link).body("0123456789").send().await.unwrap().status(), 200);
+    let file = BlobKey::Upload(id.parse().unwrap());
+    let (member, first) = door.member(Role::User).await;
+    let second = {
+        let user = common::ids::UserId::new(member.parse().unwrap());
+        api_keys::issue(&door.app.db, door.workspace, user, "second").await.unwrap()
+    };
+    let links = [
+        link_of(&door, &first, &file).await,
+        link_of(&door, &second, &file).await,
+        link_of(&door, &door.key, &file).await,
+    ];
+    let served = async || {
+        let mut statuses = Vec::new();
+        for link in &links {
+            statuses.push(door.client.get(link).send().await.unwrap().status().as_u16());
+        }
+        statuses
+    };
+    assert_eq!(served().await, [200, 200, 200]);
+
+    let (_, keys) = door.call_as(&first, Method::GET, "/v1/auth/api_keys", None).await;
+    let oldest = keys["apiKeys"].as_array().unwrap().last().unwrap()["id"].clone();
+    let revoke = format!("/v1/auth/api_keys/{}/revoke", oldest.as_str().unwrap());
+    assert_eq!(door.post(&revoke, json!({})).await.0, 200);
+    assert_eq!(served().await, [403, 200, 200]);
+    let remove = format!("/v1/auth/members/{member}");
+    assert_eq!(door.call(Method::DELETE, &remove, None).await.0, 200);
+
+    assert_eq!(served().await, [403, 403, 200]);
+}
+
+#[tokio::test]
+async fn a_link_is_good_for_its_method_and_object_only() {
+    let door = Door::open().await;
+    let (_, link) = upload(&door).await;
+    let forged = link.replace("expires=1", "expires=2");
+
+    assert_eq!(door.client.get(&link).send().await.unwrap().status(), 403);
+    assert_eq!(door.client.put(&forged).body("x").send().await.unwrap().status(), 403);
+    let bare = format!("{}/v1/storage/cGFja2FnZXM", door.url);
+    assert_eq!(door.client.get(&bare).send().await.unwrap().status(), 403);
+    assert_eq!(door.client.put(&bare).body("x").send().await.unwrap().status(), 403);
+}
+
+#[tokio::test]
+async fn an_upload_that_was_overtaken_by_the_start_changes_nothing() {
+    let door = Door::open().await;
+    let (id, link) = upload(&door).await;
+    let put = |body: reqwest::Body| door.client.put(&link).body(body).send();
+    assert_eq!(put("first".into()).await.unwrap().status(), 200);
+    let (pieces, body) = tokio::sync::mpsc::channel::<std::io::Result<&'static str>>(1);
+    let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(body));
+    let meanwhile = async {
+        pieces.send(Ok("sec")).await.unwrap();
+        pieces.send(Ok("o")).await.unwrap();
+        // The server has taken the first piece, so the upload has begun.
+        pieces.send(Ok("nd")).await.unwrap();
+        let job = format!("/v1/customer/jobs/{id}");
+        assert_eq!(door.call(Method::DELETE, &job, None).await.0, 200);
+        drop(pieces);
+    };
+
+    let (answer, ()) = tokio::join!(put(body), meanwhile);
+
+    assert!(!answer.unwrap().status().is_success());
+    let key = BlobKey::Upload(id.parse().unwrap());
+    // The first file went with its draft.
+    assert_eq!(door.app.data.size(&key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_deleted_jobs_file_cannot_be_uploaded() {
+    let door = Door::open().await;
+    let (id, link) = upload(&door).await;
+    let job = format!("/v1/customer/jobs/{id}");
+    assert_eq!(door.call(Method::DELETE, &job, None).await.0, 200);
+
+    assert_eq!(door.client.put(link).body("x").send().await.unwrap().status(), 403);
+}
+
+/// Without the packages that tests push.
+async fn stored(door: &Door) -> u64 {
+    let kinds = crate::store::holdings::by_kind(&door.app.db, door.workspace).await.unwrap();
+    kinds["uploads"]
+}
+
+#[tokio::test]
+async fn an_upload_beyond_the_quota_is_refused_before_it_is_taken() {
+    let door = Door::open().await;
+    let (id, link) = upload(&door).await;
+    let put = door.client.put(&link).header("content-length", QUOTA_BYTES + 1);
+    let never = futures::stream::pending::<std::io::Result<Bytes>>();
+
+    let answer = put.body(reqwest::Body::wrap_stream(never)).send().await.unwrap();
+
+    assert_eq!(answer.status(), 413);
+    let body: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(body["details"][0]["reason"], "STORAGE_FULL", "{body}");
+    assert!(body["message"].as_str().unwrap().contains("delete drafts"), "{body}");
+    assert_eq!(stored(&door).await, 0);
+    assert_eq!(door.client.put(&link).body("0123456789").send().await.unwrap().status(), 200);
+    assert_eq!(stored(&door).await, 10);
+    let (_, usage) = door.get("/v1/wallet/usage").await;
+    assert_eq!(usage["storage"]["byKind"]["uploads"], 10);
+    let job = format!("/v1/customer/jobs/{id}");
+    assert_eq!(door.call(Method::DELETE, &job, None).await.0, 200);
+    let key = BlobKey::Upload(id.parse().unwrap());
+    assert_eq!((stored(&door).await, door.app.data.size(&key).await.unwrap()), (0, None));
+}
+
+#[tokio::test]
+async fn an_upload_without_a_length_breaks_off_at_the_quota() {
+    let door = Door::open().await;
+    let (id, link) = upload(&door).await;
+    let piece = Bytes::from(vec![7; 1 << 20]);
+    let pieces = std::iter::repeat_n(piece, 65).map(Ok::<_, std::io::Error>);
+    let body = reqwest::Body::wrap_stream(futures::stream::iter(pieces));
+
+    // The server may close before the last piece is sent.
+    if let Ok(answer) = door.client.put(&link).body(body).send().await {
+        assert_eq!(answer.status(), 413);
+    }
+
+    let key = BlobKey::Upload(id.parse().unwrap());
+    let settled = async || {
+        while stored(&door).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    settled().await;
+    assert_eq!(door.app.data.size(&key).await.unwrap(), None);
+}
+
+/// Uploads a file and gives a link to it that knows its digest.
+async fn known(door: &Door, bytes: &str) -> (std::path::PathBuf, String) {
+    let (id, link) = upload(door).await;
+    let put = door.client.put(link).body(bytes.to_owned()).send().await.unwrap();
+    assert_eq!(put.status(), 200);
+    let key = BlobKey::Upload(id.parse().unwrap());
+    let holder = holder(&token::caller(&door.app, Some(&door.key)).await.unwrap());
+    let hour = std::time::Duration::from_secs(3600);
+    let digest = Some(Digest::of(bytes.as_bytes()));
+    let linked = Linked { name: "out:1.csv", digest };
+    let link = door.app.data.download_link(&key, linked, holder, hour);
+    (door.bucket().join(key.path()), link)
+}
+
+#[tokio::test]
+async fn downloads_carry_their_digest_and_can_be_resumed() {
+    let door = Door::open().await;
+    let (_, link) = known(&door, "0123456789").await;
+
+    let whole = door.client.get(&link).send().await.unwrap();
+
+    let header = |name: &str| whole.headers()[name].to_str().unwrap().to_owned();
+    let digest = Digest::of(b"0123456789");
+    assert_eq!(header("etag"), format!("\"{digest}\""));
+    assert_eq!(
+        header("repr-digest"),
+        // printf 0123456789 | openssl dgst -sha256 -binary | base64
+        "sha-256=:hNiYd/DUBB77a/kaFvAkjy/Vc+avBcGflr7bn4gveII=:"
+    );
+    assert!(header("content-disposition").contains("out%3A1%2Ecsv"));
+    let (etag, modified) = (header("etag"), header("last-modified"));
+    let resume = async |validator: &str| {
+        let request = door.client.get(&link).header("range", "bytes=4-");
+        let answer = request.header("if-range", validator).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(resume(&etag).await, (206, "456789".to_owned()));
+    assert_eq!(resume(&modified).await, (206, "456789".to_owned()));
+    assert_eq!(resume("\"other\"").await, (200, "0123456789".to_owned()));
+    let again = door.client.get(&link).header("if-none-match", &etag).send().await.unwrap();
+    assert_eq!(again.status(), 304);
+    assert_eq!(again.headers()["etag"], etag);
+}
+
+#[tokio::test]
+async fn downloads_of_a_rotten_file_are_an_error_that_names_it() {
+    let door = Door::open().await;
+    let (file, link) = known(&door, "0123456789").await;
+    assert_eq!(door.client.get(&link).send().await.unwrap().status(), 200);
+    for rotten in ["0123456780", "012345678"] {
+        std::fs::write(&file, rotten).unwrap();
+        for range in [None, Some("bytes=0-1")] {
+            let request = door.client.get(&link);
+            let request = match range {
+                Some(range) => request.header("range", range),
+                None => request,
+            };
+
+            let answer = request.send().await.unwrap();
+
+            assert_eq!(answer.status(), 500);
+            let body: serde_json::Value = answer.json().await.unwrap();
+            assert_eq!(body["details"][0]["reason"], "DATA_LOSS", "{body}");
+            assert!(body["message"].as_str().unwrap().contains("out:1.csv"), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_is_the_clients_error() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let door = Door::open().await;
+    let (id, link) = upload(&door).await;
+    let url: url::Url = link.parse().unwrap();
+    let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let head = format!("PUT {target} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n0123");
+
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.shutdown().await.unwrap();
+
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let key = BlobKey::Upload(id.parse().unwrap());
+    while stored(&door).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(door.app.data.size(&key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_too_large_gets_its_answer_before_the_connection_ends() {
+    let door = Door::open().await;
+    let (_, link) = upload(&door).await;
+    // A client that reads nothing before it has sent everything.
+    let url: url::Url = link.parse().unwrap();
+    let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let target = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
+    let answer = tokio::task::spawn_blocking(move || {
+        use std::io::{Read as _, Write as _};
+
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        let length = QUOTA_BYTES + (1 << 20);
+        let head = format!("PUT {target} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+        socket.write_all(head.as_bytes()).unwrap();
+        let piece = vec![7; 1 << 20];
+        for _ in 0..length >> 20 {
+            socket.write_all(&piece).unwrap();
+        }
+        let mut answer = vec![0; 4096];
+        let n = socket.read(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..n]).into_owned()
+    });
+
+    let answer = answer.await.unwrap();
+
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+/// A draft whose uploaded file is called complete, and the file in the bucket.
+async fn complete(door: &Door, bytes: &str) -> (String, std::path::PathBuf) {
+    let amount = Credits::from_units(100_000_000_000).unwrap();
+    door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
+    door.template("lines", "concat").await;
+    let source = json!({"dataSourceDescriptor": "file", "params": {"name": "sales.csv"}});
+    let draft = json!({"templateId": "t", "dataSource": source,
+                       "dataDestination": {"dataSourceDescriptor": "bucket"}});
+    let id = door.job(draft).await;
+    let job = format!("/v1/customer/jobs/{id}");
+    let (_, body) = door.get(&job).await;
+    let link = body["job"]["dataSource"]["params"]["tempUrl"].as_str().unwrap().to_owned();
+    let put = door.client.put(link).body(bytes.to_owned()).send().await.unwrap();
+    assert_eq!(put.status(), 200);
+    assert_eq!(door.call(Method::PATCH, &format!("{job}/uploadcompleted"), None).await.0, 200);
+    let file = door.bucket().join(BlobKey::Upload(id.parse().unwrap()).path());
+    (job, file)
+}
+
+#[tokio::test]
+async fn an_upload_with_a_wrong_byte_ends_its_run_with_its_name() {
+    let door = Door::open().await;
+    let (job, file) = complete(&door, "a\nb\nc\n").await;
+    std::fs::write(&file, "a\nB\nc\n").unwrap();
+
+    let (status, body) = door.post(&format!("{job}/run"), json!({})).await;
+
+    assert_eq!(status, 200, "{body}");
+    let (_, body) = door.get(&format!("{job}?wait=60")).await;
+    assert_eq!(body["job"]["state"], "JOB_STATE_FAILED");
+    let message = body["job"]["errorMessage"].as_str().unwrap();
+    assert!(message.contains("sales.csv") && message.contains("is damaged"), "{message}");
+    let (_, balance) = door.get("/v1/wallet/balance").await;
+    assert_eq!(balance["totalBalance"], balance["availableBalance"]);
+}
+
+#[tokio::test]
+async fn an_upload_in_a_bucket_that_was_copied_is_still_the_same() {
+    let door = Door::open().await;
+    let (job, file) = complete(&door, "a\nb\nc\n").await;
+    // Another inode, and another time.
+    let copy = file.with_extension("copy");
+    std::fs::copy(&file, &copy).unwrap();
+    std::fs::rename(&copy, &file).unwrap();
+
+    let (status, body) = door.post(&format!("{job}/run"), json!({})).await;
+
+    assert_eq!(status, 200, "{body}");
+    // There is no node: it gets as far as its chunks.
+    loop {
+        let (_, body) = door.get(&job).await;
+        let state = body["job"]["state"].as_str().unwrap();
+        assert_ne!(state, "JOB_STATE_FAILED", "{body}");
+        if state == "JOB_STATE_PARTITIONED" {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
