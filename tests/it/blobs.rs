@@ -220,7 +220,8 @@ async fn a_bucket_that_breaks_its_word_is_an_error() -> Result<()> {
     let lease = lease(Stage::Process, 1);
     let link = set.holder(lease, chunk())?;
     let input = BlobRequest::Input { lease, n: 0, from: 1 };
-    for (status, good_to_ask_again) in [("200 OK", false), ("403 Forbidden", true)] {
+    let statuses = [("200 OK", false), ("403 Forbidden", false), ("503 Service Unavailable", true)];
+    for (status, good_to_ask_again) in statuses {
         set.world.state().url = Some(serve_once(status, b"0123456789").await?.0);
 
         let (message, again) = refusal(link.fetch(input.clone()).await)?;

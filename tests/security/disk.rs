@@ -86,7 +86,8 @@ async fn is_explained(client: &Client, package: &Package, why: &str) -> Result<(
         Ok(explained["reasons"].to_string().contains(why).then_some(()))
     })
     .await?;
-    ensure!(client.job(&id).await?["errorMessage"].as_str().unwrap_or_default().is_empty());
+    let job = client.job(&id).await?;
+    ensure!(job["errorMessage"].as_str().is_some_and(|told| told.contains(why)), "{job}");
     Ok(())
 }
 

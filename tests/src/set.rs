@@ -93,6 +93,7 @@ pub fn chunk() -> LiveInputs {
 pub fn refusal<T>(answer: Result<T, link::Error>) -> Result<(String, bool)> {
     match answer {
         Err(link::Error::Refused { message, again }) => Ok((message, again)),
+        Err(link::Error::Bucket(error)) => Ok((error.to_string(), error.again())),
         Err(error) => bail!("not a refusal: {error}"),
         Ok(_) => bail!("not refused"),
     }

@@ -99,6 +99,7 @@ impl Cause {
             }
             Self::Told(F::Source) => (Nobody, Loss, false, false, Long),
             Self::Told(F::Platform) => (Platform, Loss, false, false, Long),
+            Self::Told(F::Damaged) => (Platform, ONE, false, false, Short),
             Self::Told(F::Killed) => (Nobody, LossUntilAgreed, false, false, Short),
             Self::NoResults => (Package, ONE, false, false, Short),
             Self::NodeFault | Self::Overdue => (Node, Loss, false, true, Short),
@@ -172,6 +173,7 @@ pub(super) fn describe(failure: Failure, message: &str) -> String {
         Failure::Input => "its input cannot be read".to_owned(),
         Failure::Source => "its input does not come".to_owned(),
         Failure::Platform => "the server did not give what it needs".to_owned(),
+        Failure::Damaged => "what it runs is damaged".to_owned(),
         Failure::Killed => "its container was killed from outside, or killed itself".to_owned(),
     };
     // Cut to a line's length.

@@ -268,8 +268,8 @@ mod tests {
         Figures { cpu_ms, memory_bytes, network_bytes: 7 }
     }
 
-    fn counters(cpu_ns: u64, peak: u64) -> Option<Counters> {
-        Some(Counters { cpu_ns, memory_peak_bytes: Some(peak) })
+    const fn counters(cpu_ns: u64, peak: u64) -> Counters {
+        Counters { cpu_ns, memory_peak_bytes: Some(peak) }
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn counters_meter_work_that_no_sample_has_seen() {
-        let usage = Seen::default().usage(counters(3_200_000, 5 << 20), NEEDS, 10);
+        let usage = Seen::default().usage(Some(counters(3_200_000, 5 << 20)), NEEDS, 10);
 
         let expected = Usage {
             cpu_ms: 4,
@@ -313,7 +313,7 @@ mod tests {
         seen.add(1000, sampled(0, 10 << 20));
         seen.add(2000, sampled(0, 30 << 20));
 
-        let usage = seen.usage(counters(700_000_000, 90 << 20), NEEDS, 2500);
+        let usage = seen.usage(Some(counters(700_000_000, 90 << 20)), NEEDS, 2500);
 
         assert_eq!((usage.cpu_ms, usage.memory_mib_ms), (700, 10_000 + 30_000 + 15_000));
         assert_eq!(usage.memory_peak_bytes, 90 << 20);
@@ -333,7 +333,7 @@ mod tests {
         seen.add(100, sampled(100_000, 1 << 40));
 
         let full = Usage::full(NEEDS, 100);
-        for counters in [None, counters(u64::MAX, u64::MAX)] {
+        for counters in [None, Some(counters(u64::MAX, u64::MAX))] {
             let usage = seen.usage(counters, NEEDS, 100);
 
             assert_eq!((usage.cpu_ms, usage.memory_mib_ms), (full.cpu_ms, full.memory_mib_ms));

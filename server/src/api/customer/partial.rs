@@ -9,7 +9,7 @@ use super::view::{LINK_LIVES, RESULTS_BYTES_MAX, ResultOut, ResultsOut};
 use crate::api::App;
 use crate::api::http::error::{Error, Result};
 use crate::data::key::BlobKey;
-use crate::data::links::Holder;
+use crate::data::links::{Holder, Linked};
 use crate::store::runs::RunView;
 use crate::store::tasks;
 
@@ -54,7 +54,8 @@ pub async fn results(
             for file in task.files {
                 let name = result_name(task.index, total, &file.name);
                 let key = BlobKey::Result { lease: file.lease, digest: file.digest };
-                let link = app.data.download_link(&key, &name, holder, LINK_LIVES);
+                let linked = Linked { name: &name, digest: Some(file.digest) };
+                let link = app.data.download_link(&key, linked, holder, LINK_LIVES);
                 bytes += name.len() + link.len();
                 shown.push(ResultOut { name, link, size: file.size.to_string() });
             }

@@ -186,10 +186,10 @@ async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
     let stored = |of: fn(&RunView) -> u32| run.as_ref().map_or(0, of);
     Ok(ProgressOut {
         state: job_out::state_of(run.as_ref()),
-        chunks: live.as_ref().map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),
-        chunks_done: live.as_ref().map_or(stored(|run| run.chunks_done), |live| live.chunks_done),
         status: run.as_ref().map_or("new", |run| run.state.as_str()),
         held: run.as_ref().map_or(Credits::ZERO, |run| run.held),
+        chunks: live.as_ref().map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),
+        chunks_done: live.as_ref().map_or(stored(|run| run.chunks_done), |live| live.chunks_done),
         tasks_without_results: live
             .as_ref()
             .map_or(stored(|run| run.empty), |live| live.tasks_without_results),

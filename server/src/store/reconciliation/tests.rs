@@ -137,7 +137,7 @@ async fn the_books_of_every_kind_of_movement_add_up() {
             "UPDATE statement_lines SET description = 'another' WHERE number = 3",
             "UPDATE statement_lines SET balance = balance + 1 WHERE number = 2",
             "UPDATE statements SET balance = balance - 1",
-            "DELETE FROM statement_lines WHERE number = 1",
+            "DELETE FROM statement_lines WHERE number = 6",
         ] {
             let before: u64 = reconcile(db).await.unwrap().checks.iter().map(|(_, n)| n).sum();
             db.execute_unprepared(sql).await.unwrap();
