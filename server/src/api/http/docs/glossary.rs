@@ -135,6 +135,7 @@ const WORDS: &[(&str, &str)] = &[
     ("hasNext", "Whether there are rows after these"),
     ("hasPrevious", "Whether there are rows before these"),
     ("hash", "SHA-256 of the archive, in base64"),
+    ("hold", "What is held for it until it ends"),
     ("holder", "Whom the link was made for"),
     ("id", "Its id"),
     ("inputBytes", "Bytes that the task read"),
