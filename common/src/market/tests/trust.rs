@@ -69,7 +69,7 @@ fn what_a_node_has_shown_survives_its_silence_and_a_restart() {
         ends_all(&mut market, 0, secs);
     }
     market.tick(at(100));
-    assert!(market.node(node(0)).is_none());
+    assert!(!market.nodes[&node(0)].is_present(at(100)));
     let changes = market.drain();
     let windows = changes.windows.clone();
     assert_eq!(windows[&node(0)], 16);
@@ -314,7 +314,7 @@ fn slow_task_stays_where_nobody_else_could_do_it_and_with_proven_operators() {
     hear_stranger(&mut market, 0, holds(&held), 70);
     market.tick(at(75));
 
-    assert_eq!(market.node(node(1)).map(Node::leased), None, "it has gone");
+    assert!(!market.nodes[&node(1)].is_present(at(75)), "it has gone");
     assert!(!leased(&market, 0).is_empty(), "the only one left keeps its tasks");
 }
 
