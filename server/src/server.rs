@@ -96,8 +96,7 @@ impl Server {
         };
         let registries = Registries::new(secrets.clone(), guard);
         let quotas = Quotas::new(db.clone(), config.storage.quota_bytes());
-        let data = Data::open(options, secrets.clone(), quotas).await?;
-        admitted(&data).await?;
+        let data = admitted(Data::open(options, secrets.clone(), quotas).await?).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -195,13 +194,13 @@ impl Server {
 
 /// Finds wrong keys of the bucket before the server says that it is ready. A bucket that is away
 /// is waited for by what needs it.
-async fn admitted(data: &Data) -> Result<(), Error> {
-    let Err(error) = data.probe().await else { return Ok(()) };
+async fn admitted(data: Data) -> Result<Data, Error> {
+    let Err(error) = data.probe().await else { return Ok(data) };
     if let Some(said) = error.refusal() {
         return Err(Error::Bucket(said));
     }
     tracing::warn!(error = &error as &dyn std::error::Error, "the bucket cannot be reached yet");
-    Ok(())
+    Ok(data)
 }
 
 /// The market's rules, with a new secret that draws which tasks are checked.

@@ -154,7 +154,7 @@ impl Context {
                     "the server could not read or write the run's data; run the job again"
                         .to_owned()
                 }
-                passing => {
+                passing @ (Patience::Few | Patience::Elsewhere(_) | Patience::Ours(_)) => {
                     tracing::warn!(%run, ?step, attempt, cause, "step failed, trying again");
                     let what = match passing {
                         Patience::Elsewhere(text) => format!("{}: {text}", side(step)),

@@ -164,7 +164,12 @@ impl Error {
                         | K::NetworkDown
                 ),
             },
-            _ => false,
+            Self::Customer(_)
+            | Self::NotFound(_)
+            | Self::Mismatch
+            | Self::Damaged(_)
+            | Self::Elsewhere(_)
+            | Self::Full(_) => false,
         }
     }
 

@@ -12,13 +12,12 @@ const POSTGRES: [&str; 4] = ["08", "53", "57", "58"];
 /// Whether the database cannot be reached, is shutting down, is locked, or has no room: all that
 /// passes by itself or by its operator's hand, and says nothing of what was asked.
 pub fn is_away(error: &DbErr) -> bool {
-    match error {
-        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
-        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
-            is_away_for_sqlx(error)
-        }
-        _ => false,
+    if let DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) =
+        error
+    {
+        return is_away_for_sqlx(error);
     }
+    matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
 }
 
 /// The error of a database that was asked and does not answer.
@@ -27,16 +26,18 @@ pub fn no_answer() -> DbErr {
 }
 
 fn is_away_for_sqlx(error: &Sqlx) -> bool {
-    match error {
-        Sqlx::Io(_)
-        | Sqlx::Tls(_)
-        | Sqlx::Protocol(_)
-        | Sqlx::PoolTimedOut
-        | Sqlx::PoolClosed
-        | Sqlx::WorkerCrashed => true,
-        Sqlx::Database(error) => error.code().is_some_and(|code| is_passing(&code)),
-        _ => false,
+    if let Sqlx::Database(error) = error {
+        return error.code().is_some_and(|code| is_passing(&code));
     }
+    matches!(
+        error,
+        Sqlx::Io(_)
+            | Sqlx::Tls(_)
+            | Sqlx::Protocol(_)
+            | Sqlx::PoolTimedOut
+            | Sqlx::PoolClosed
+            | Sqlx::WorkerCrashed
+    )
 }
 
 /// PostgreSQL's codes have five characters, and SQLite's are numbers of fewer digits whose lowest
