@@ -19,6 +19,8 @@ const SKIPPED: [&str; 2] = [".git", "__pycache__"];
 /// Why a folder cannot be packed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("there is no folder {0}")]
+    NoFolder(PathBuf),
     #[error("{0} has no manifest.json; name the package's own folder")]
     NoManifest(PathBuf),
     #[error("{0} is a link or a special file; a package holds only files and folders")]
@@ -39,6 +41,9 @@ impl From<Error> for Failure {
 
 /// Packs a folder: entries sorted by path, no times, no owners, two kinds of permission.
 pub fn pack(folder: &Path) -> Result<Vec<u8>, Error> {
+    if !folder.is_dir() {
+        return Err(Error::NoFolder(folder.to_owned()));
+    }
     if !folder.join("manifest.json").is_file() {
         return Err(Error::NoManifest(folder.to_owned()));
     }

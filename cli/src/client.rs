@@ -58,6 +58,11 @@ impl Client {
         Ok(Self { http, base, api_key: login.api_key })
     }
 
+    /// The server's own address.
+    pub fn address(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
     /// The address of a resource: a fixed path, then names that may hold any character.
     pub fn url(&self, path: &str, names: &[&str]) -> Url {
         let mut url = self.base.clone();

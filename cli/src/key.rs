@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::output::{Table, moment};
 use crate::session::Session;
 use crate::sign_in;
 
@@ -12,7 +13,7 @@ const DAY_SECS: u64 = 24 * 3600;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a key, which is shown this once; asks for a code that is sent by e-mail
+    /// Make a key, which is shown this once; whoever has an e-mail address is sent a code first
     Create {
         name: String,
         /// What the key may do, such as jobs:read; may be said several times [default: all that
@@ -92,15 +93,19 @@ async fn list(session: &Session) -> Result<(), Failure> {
     }
     let answer = session.client.get(session.client.url("/v1/auth/api_keys", &[])).await?;
     let list: List = answer.read()?;
-    session.output.result(&answer.text, || {
-        let line = |key: &Key| {
-            let ends =
-                if key.revoked { "revoked" } else { key.expires_at.as_deref().unwrap_or("no end") };
-            let used = key.last_used_at.as_deref().unwrap_or("never");
-            let scopes =
-                if key.scopes.is_empty() { "all".to_owned() } else { key.scopes.join(",") };
-            format!("{}  {ends}  {used}  {scopes}  {}", key.id, key.name)
+    let row = |key: Key| {
+        let ends = if key.revoked {
+            "revoked".to_owned()
+        } else {
+            key.expires_at.map_or_else(|| "never".to_owned(), |time| moment(&time))
         };
-        list.api_keys.iter().map(line).collect()
+        let used = key.last_used_at.map_or_else(|| "never".to_owned(), |time| moment(&time));
+        let scopes = if key.scopes.is_empty() { "all".to_owned() } else { key.scopes.join(",") };
+        vec![key.id, ends, used, scopes, key.name]
+    };
+    session.output.table(&answer.text, || Table {
+        header: &["id", "ends", "last used", "scopes", "name"],
+        rows: list.api_keys.into_iter().map(row).collect(),
+        empty: "no keys yet: fanfold key create NAME",
     })
 }

@@ -112,7 +112,7 @@ fn main() -> ExitCode {
         "error"
     } else {
         // A stranger's broken request is no event of ours.
-        "info,warp=off"
+        "info,warp=off,sea_orm_migration=warn"
     };
     tracing_subscriber::fmt()
         .with_env_filter(

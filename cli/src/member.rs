@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::output::{Table, note};
 use crate::session::Session;
 
 const PATH: &str = "/v1/auth/members";
@@ -21,10 +22,10 @@ pub enum Command {
         #[arg(long, default_value = "user")]
         role: String,
     },
-    /// Give a member another role: none, user, developer or admin
-    Role { id: String, role: String },
-    /// End a membership, with its keys, or take an invitation back
-    Remove { id: String },
+    /// Give a member, by id or e-mail address, another role: none, user, developer or admin
+    Role { member: String, role: String },
+    /// End a membership, by id or e-mail address, with its keys, or take an invitation back
+    Remove { member: String },
 }
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
@@ -34,40 +35,63 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Invite { email, role } => {
             let body = json!({ "email": email, "role": role });
             let answer = client.post(client.url(PATH, &[]), &body).await?;
-            session.output.result(&answer.text, || vec![format!("invited {email}")])
+            session.output.result(&answer.text, || vec![format!("invited {email}")])?;
+            note(format_args!(
+                "they join with: fanfold sign-in {email} --url {}",
+                client.address()
+            ));
+            Ok(())
         }
-        Command::Role { id, role } => {
+        Command::Role { member, role } => {
+            let id = find(&member, session).await?;
             let body = json!({ "role": role });
             let answer = client.send(Method::PATCH, client.url(PATH, &[&id]), &body).await?;
-            session.output.result(&answer.text, || vec![format!("{id} is now {role}")])
+            session.output.result(&answer.text, || vec![format!("{member} is now {role}")])
         }
-        Command::Remove { id } => {
+        Command::Remove { member } => {
+            let id = find(&member, session).await?;
             let answer = client.delete(client.url(PATH, &[&id])).await?;
-            session.output.result(&answer.text, || vec![format!("removed {id}")])
+            session.output.result(&answer.text, || vec![format!("removed {member}")])
         }
     }
 }
 
+#[derive(Deserialize)]
+struct List {
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    id: String,
+    state: String,
+    role: String,
+    email: String,
+    username: String,
+}
+
 async fn list(session: &Session) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    struct List {
-        members: Vec<Member>,
-    }
-    #[derive(Deserialize)]
-    struct Member {
-        id: String,
-        state: String,
-        role: String,
-        email: String,
-        username: String,
-    }
     let answer = session.client.get(session.client.url(PATH, &[])).await?;
     let list: List = answer.read()?;
-    session.output.result(&answer.text, || {
-        let line = |member: &Member| {
-            let name = if member.email.is_empty() { &member.username } else { &member.email };
-            format!("{}  {:<7}  {:<14}  {name}", member.id, member.state, member.role)
-        };
-        list.members.iter().map(line).collect()
+    let row = |member: Member| {
+        let name = if member.email.is_empty() { member.username } else { member.email };
+        vec![member.id, member.state, member.role, name]
+    };
+    session.output.table(&answer.text, || Table {
+        header: &["id", "state", "role", "member"],
+        rows: list.members.into_iter().map(row).collect(),
+        empty: "no members yet: fanfold member invite EMAIL",
+    })
+}
+
+/// The id of a member or an invitation, which may be named by its e-mail address.
+async fn find(member: &str, session: &Session) -> Result<String, Failure> {
+    if !member.contains('@') {
+        return Ok(member.to_owned());
+    }
+    let list: List = session.client.get(session.client.url(PATH, &[])).await?.read()?;
+    let found = list.members.into_iter().find(|known| known.email.eq_ignore_ascii_case(member));
+    found.map(|found| found.id).ok_or_else(|| Failure::Refused {
+        message: format!("nobody with the address {member} is a member or invited"),
     })
 }

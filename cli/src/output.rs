@@ -33,6 +33,54 @@ impl Output {
     }
 }
 
+/// What a list is: a header, rows of as many cells, and a word for when there are none.
+pub struct Table<'a> {
+    pub header: &'a [&'a str],
+    pub rows: Vec<Vec<String>>,
+    pub empty: &'a str,
+}
+
+impl Output {
+    /// Prints a list, as the JSON text or in columns.
+    pub fn table(self, json: &str, table: impl FnOnce() -> Table<'static>) -> Result<(), Failure> {
+        if self == Self::Json {
+            return self.result::<String>(json, Vec::new);
+        }
+        let table = table();
+        if table.rows.is_empty() {
+            note(table.empty);
+            return Ok(());
+        }
+        table.lines().iter().try_for_each(line)
+    }
+}
+
+impl Table<'_> {
+    /// Each column as wide as its widest cell.
+    fn lines(&self) -> Vec<String> {
+        let header: Vec<String> = self.header.iter().map(|name| name.to_uppercase()).collect();
+        let rows: Vec<Vec<String>> = std::iter::once(&header)
+            .chain(&self.rows)
+            .map(|row| row.iter().map(|cell| shown(cell)).collect())
+            .collect();
+        let width = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..header.len()).map(width).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        rows.iter().map(line).collect()
+    }
+}
+
+/// A time of the server's to the second, without its zone, which is UTC.
+pub fn moment(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
+}
+
 /// Prints one line on stdout.
 pub fn line(text: impl Display) -> Result<(), Failure> {
     print(&shown(&text.to_string()))
@@ -63,4 +111,27 @@ fn print(text: &str) -> Result<(), Failure> {
         }
         Failure::local("cannot write the output", error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_has_a_header_and_columns() {
+        let rows = vec![
+            vec!["a".to_owned(), "long name".to_owned()],
+            vec!["bcd".to_owned(), String::new()],
+        ];
+
+        let lines = Table { header: &["id", "name"], rows, empty: "" }.lines();
+
+        assert_eq!(lines, ["ID   NAME", "a    long name", "bcd"]);
+    }
+
+    #[test]
+    fn moment_is_a_time_to_the_second() {
+        assert_eq!(moment("2026-11-28T15:26:48.123Z"), "2026-11-28 15:26:48");
+        assert_eq!(moment("x"), "x");
+    }
 }

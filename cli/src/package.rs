@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::archive;
 use crate::client::Answer;
 use crate::failure::Failure;
-use crate::output::{note, pretty};
+use crate::output::{Table, note, pretty};
 use crate::session::Session;
 use crate::template;
 
@@ -85,9 +85,22 @@ struct Package {
 }
 
 impl Package {
+    fn is_active(&self) -> bool {
+        self.status.eq_ignore_ascii_case("active")
+    }
+
+    fn revision(&self) -> String {
+        self.revision.to_string().trim_matches('"').to_owned()
+    }
+
+    fn row(&self) -> Vec<String> {
+        let owner = if self.is_public { self.user_name.clone() } else { String::new() };
+        let tag = format!("{}@{}", self.name, self.version);
+        vec![tag, self.revision(), self.status.clone(), owner]
+    }
+
     fn line(&self) -> String {
-        let revision = self.revision.to_string();
-        let revision = revision.trim_matches('"');
+        let revision = self.revision();
         let public = match self.is_public {
             true => format!("  published by {}", self.user_name),
             false => String::new(),
@@ -138,7 +151,14 @@ async fn push(kind: Kind, folder: PathBuf, session: &Session) -> Result<(), Fail
         let id = template::push(&document, session).await?;
         note(format_args!("pushed template {id}"));
     }
-    session.output.result(&answer.text, || vec![package.line()])
+    session.output.result(&answer.text, || vec![package.line()])?;
+    let tag = format!("{}@{}", package.name, package.version);
+    if package.is_active() {
+        note(format_args!("{tag} is active: new runs use what was pushed now"));
+    } else {
+        note(format_args!("jobs may use it after: fanfold {} activate {tag}", kind.word()));
+    }
+    Ok(())
 }
 
 async fn switch(kind: Kind, tag: &str, how: &str, session: &Session) -> Result<(), Failure> {
@@ -185,10 +205,30 @@ async fn list(kind: Kind, public: bool, session: &Session) -> Result<(), Failure
     }
     let answer = session.client.get(url).await?;
     let list: List = answer.read()?;
-    session.output.result(&answer.text, || list.apps.iter().map(Package::line).collect())
+    session.output.table(&answer.text, || Table {
+        header: &["package", "revision", "status", "published by"],
+        rows: list.apps.iter().map(Package::row).collect(),
+        empty: kind.none(),
+    })
 }
 
 impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Engine => "engine",
+        }
+    }
+
+    const fn none(self) -> &'static str {
+        match self {
+            Self::App => {
+                "no apps yet: fanfold app new NAME makes one, fanfold app push FOLDER brings it"
+            }
+            Self::Engine => "no engines yet: fanfold engine new NAME --type assembler makes one",
+        }
+    }
+
     fn url(self, session: &Session, names: &[&str]) -> Url {
         let path = match self {
             Self::App => "/v1/dev/apps",

@@ -2,11 +2,13 @@
 
 use std::io::Read;
 
+use chrono::{DateTime, NaiveDate, Utc};
 use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::output::{Table, moment};
 use crate::session::Session;
 
 const PATH: &str = "/v1/auth/secrets";
@@ -28,6 +30,9 @@ pub enum Command {
         /// The one server that it is sent to, such as https://host; for url and azure
         #[arg(long)]
         endpoint: Option<String>,
+        /// When it ends, such as 2027-01-31 or 2027-01-31T12:00:00Z [default: never]
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        expires: Option<DateTime<Utc>>,
     },
     /// List secrets, without their secret keys
     List,
@@ -41,12 +46,13 @@ pub enum Command {
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
-        Command::Add { id, secret_type, access_key, endpoint } => {
+        Command::Add { id, secret_type, access_key, endpoint, expires } => {
             let secret = json!({
                 "id": id,
                 "secretType": secret_type,
                 "accessKey": access_key,
                 "endpoint": endpoint,
+                "expiresAt": expires,
             });
             let body = json!({ "secret": secret, "secretKey": secret_key()? });
             let answer = session.client.post(session.client.url(PATH, &[]), &body).await?;
@@ -89,14 +95,41 @@ async fn list(session: &Session) -> Result<(), Failure> {
         access_key: String,
         #[serde(default)]
         endpoint: String,
+        #[serde(default)]
+        expires_at: Option<String>,
     }
     let answer = session.client.get(session.client.url(PATH, &[])).await?;
     let list: List = answer.read()?;
-    session.output.result(&answer.text, || {
-        let line = |s: &Secret| {
-            let line = format!("{}  {}  {}  {}", s.id, s.secret_type, s.access_key, s.endpoint);
-            line.trim_end().to_owned()
-        };
-        list.secrets.iter().map(line).collect()
+    let row = |s: Secret| {
+        let expires = s.expires_at.map_or_else(|| "never".to_owned(), |time| moment(&time));
+        vec![s.id, s.secret_type, s.access_key, s.endpoint, expires]
+    };
+    session.output.table(&answer.text, || Table {
+        header: &["id", "type", "access key", "endpoint", "expires"],
+        rows: list.secrets.into_iter().map(row).collect(),
+        empty: "no secrets yet: fanfold secret add ID --access-key A < key-file",
     })
+}
+
+/// A day, which stands for its beginning in UTC, or a time.
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    let start = day.and_then(|day| day.and_hms_opt(0, 0, 0)).map(|time| time.and_utc());
+    start.or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())).ok_or_else(
+        || format!("{text:?} is not a time, such as 2027-01-31 or 2027-01-31T12:00:00Z"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_expires_on_a_day_or_at_a_time() {
+        let day = time("2027-01-31").unwrap();
+
+        assert_eq!(day.to_rfc3339(), "2027-01-31T00:00:00+00:00");
+        assert_eq!(time("2027-01-31T02:00:00+02:00"), Ok(day));
+        assert!(time("tomorrow").is_err() && time("").is_err());
+    }
 }

@@ -68,12 +68,19 @@ pub async fn run(args: Args, access: &Access, output: Output) -> Result<(), Fail
 /// Has a code sent, and reads it from stdin.
 pub async fn code(session: &Session, ask: &serde_json::Value) -> Result<Sent, Failure> {
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Answer {
         nonce: String,
+        #[serde(default)]
+        sent_by_mail: bool,
     }
     let answer = session.client.post(session.client.url("/v1/auth/signin", &[]), ask).await?;
-    let Answer { nonce } = answer.read()?;
-    note("a code is on its way by e-mail; type it here:");
+    let Answer { nonce, sent_by_mail } = answer.read()?;
+    note(if sent_by_mail {
+        "a code is on its way by e-mail; type it here:"
+    } else {
+        "mail is not set up on this server: the code is in the server's log; type it here:"
+    });
     let mut line = String::new();
     std::io::stdin()
         .lock()

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::file;
-use crate::output::pretty;
+use crate::output::{Table, pretty};
 use crate::package::told;
 use crate::session::Session;
 
@@ -102,6 +102,57 @@ pub async fn push(path: &Path, session: &Session) -> Result<String, Failure> {
     Ok(id)
 }
 
+/// Which templates there are that are called like one that is not found; empty where none is.
+pub async fn hint(id: &str, session: &Session) -> String {
+    #[derive(Deserialize)]
+    struct List {
+        templates: Vec<Named>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    // A hint that cannot be had is none.
+    let Ok(answer) = session.client.get(session.client.url(PATH, &[])).await else {
+        return String::new();
+    };
+    let Ok(list) = answer.read::<List>() else { return String::new() };
+    let ids: Vec<&str> = list.templates.iter().map(|template| template.id.as_str()).collect();
+    match alike(id, &ids) {
+        Some(other) => format!(": did you mean {other:?}?"),
+        None if ids.is_empty() => {
+            ": there are no templates yet: fanfold template push FILE".to_owned()
+        }
+        None => ": fanfold template list shows those there are".to_owned(),
+    }
+}
+
+/// The name that is most like this one, if any is much like it.
+fn alike<'a>(name: &str, others: &[&'a str]) -> Option<&'a str> {
+    let distance = |other: &str| {
+        let part = !name.is_empty() && (other.contains(name) || name.contains(other));
+        if part { 1 } else { edits(name, other) }
+    };
+    let best = others.iter().copied().min_by_key(|other| distance(other))?;
+    (distance(best) <= 3.min(name.len() / 2).max(1)).then_some(best)
+}
+
+/// How many letters must be changed, added or removed to make one text of the other.
+fn edits(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut costs: Vec<usize> = (0..=other.len()).collect();
+    for (row, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut costs[0], row + 1);
+        for (column, known) in other.iter().enumerate() {
+            let above = costs[column + 1];
+            let change = diagonal + usize::from(letter != *known);
+            costs[column + 1] = change.min(above + 1).min(costs[column] + 1);
+            diagonal = above;
+        }
+    }
+    costs[other.len()]
+}
+
 async fn share(id: &str, how: &str, session: &Session) -> Result<(), Failure> {
     let answer = session.client.post(session.client.url(PATH, &[id, how]), &json!({})).await?;
     told(&answer, session)
@@ -142,9 +193,31 @@ async fn list(public: bool, session: &Session) -> Result<(), Failure> {
     }
     let answer = session.client.get(url).await?;
     let list: List = answer.read()?;
-    session.output.result(&answer.text, || {
-        let line =
-            |t: &Template| format!("{}  {} -> {} -> {}", t.id, t.partitioner, t.app, t.assembler);
-        list.templates.iter().map(line).collect()
+    let row = |t: Template| vec![t.id, t.partitioner, t.app, t.assembler];
+    session.output.table(&answer.text, || Table {
+        header: &["id", "partitioner", "app", "assembler"],
+        rows: list.templates.into_iter().map(row).collect(),
+        empty: "no templates yet: fanfold app push FOLDER brings the template.json in it",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hint_names_what_is_called_alike() {
+        let ids = ["hello-world-template", "code-stats", "sum-template"];
+
+        for (wrong, right) in [
+            ("hello-world", Some("hello-world-template")),
+            ("code-stat", Some("code-stats")),
+            ("codestats", Some("code-stats")),
+            ("sum", Some("sum-template")),
+            ("transcode", None),
+            ("", None),
+        ] {
+            assert_eq!(alike(wrong, &ids), right, "{wrong}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
+use crate::output::{Table, moment};
 use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
@@ -91,18 +92,20 @@ async fn transactions(limit: u32, offset: u32, session: &Session) -> Result<(), 
         .append_pair("pagination.offset", &offset.to_string());
     let answer = session.client.get(url).await?;
     let page: Page = answer.read()?;
-    session.output.result(&answer.text, || {
-        let line = |line: &Line| {
-            format!(
-                "{}  {:>16}  {:>16}  {}  {}",
-                line.created_at,
-                digits(&line.amount),
-                digits(&line.balance),
-                line.transaction_type,
-                line.description.as_deref().unwrap_or_default(),
-            )
-        };
-        page.data.iter().map(line).collect()
+    let row = |line: Line| {
+        let (amount, balance) = (digits(&line.amount), digits(&line.balance));
+        vec![
+            moment(&line.created_at),
+            format!("{amount:>16}"),
+            format!("{balance:>16}"),
+            line.transaction_type,
+            line.description.unwrap_or_default(),
+        ]
+    };
+    session.output.table(&answer.text, || Table {
+        header: &["time", "          amount", "         balance", "kind", "description"],
+        rows: page.data.into_iter().map(row).collect(),
+        empty: "no transactions yet",
     })
 }
 

@@ -14,6 +14,9 @@ const GPUS_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Device {
+    /// What its owner calls it; only they see it.
+    #[serde(default)]
+    pub label: String,
     /// Where it is, such as `eu-central-1`; empty where its owner does not say.
     pub region: String,
     pub os: String,
@@ -34,7 +37,7 @@ impl Device {
         if !self.region.is_empty() && !is_region(&self.region) {
             self.region.clear();
         }
-        for text in [&mut self.os, &mut self.cpu, &mut self.engine] {
+        for text in [&mut self.label, &mut self.os, &mut self.cpu, &mut self.engine] {
             *text = tidy(text);
         }
         self.gpus.truncate(GPUS_MAX);

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::digest::Digest;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $noun:literal) => {
         $(#[$doc])*
@@ -95,6 +97,17 @@ id!(
     "request"
 );
 
+impl NodeId {
+    /// The node with this libp2p peer id: the same each time it joins, and known to the node
+    /// before it does.
+    pub fn of_peer(peer: &str) -> Self {
+        let digest = Digest::of(format!("fanfold node {peer}").as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest.bytes()[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +118,12 @@ mod tests {
 
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!("job-7".parse::<JobId>().is_err());
+    }
+
+    #[test]
+    fn node_id_follows_from_the_peer_id() {
+        assert_eq!(NodeId::of_peer("12D3a"), NodeId::of_peer("12D3a"));
+        assert_ne!(NodeId::of_peer("12D3a"), NodeId::of_peer("12D3b"));
+        assert_eq!(NodeId::of_peer("12D3a").uuid().get_version_num(), 8);
     }
 }

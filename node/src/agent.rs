@@ -51,13 +51,22 @@ pub struct Lending {
     pub gpus: Vec<Gpu>,
 }
 
-/// Runs until stopped; then kills what runs and waits until it is gone.
-pub async fn run<R: Remote>(lending: Lending, tools: Arc<Tools<R>>, stop: CancellationToken) {
+/// The server does not know this node and takes no token of its; the text says what to do.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server refuses this node: {0}")]
+pub struct NotJoined(pub String);
+
+/// Runs until stopped or refused; then kills what runs and waits until it is gone.
+pub async fn run<R: Remote>(
+    lending: Lending,
+    tools: Arc<Tools<R>>,
+    stop: CancellationToken,
+) -> Result<(), NotJoined> {
     let (sender, mut events) = mpsc::channel(256);
     let mut agent = Agent::new(lending, tools, sender);
     let mut in_flight = FuturesUnordered::new();
     let mut pause = Pause::new();
-    loop {
+    let end = loop {
         let idle = in_flight.is_empty();
         // Asked once: were it over only by the time of the wait, nothing would end the wait.
         let over = pause.is_over();
@@ -70,20 +79,24 @@ pub async fn run<R: Remote>(lending: Lending, tools: Arc<Tools<R>>, stop: Cancel
         }
         let logs = agent.tools.logs.clone();
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => break Ok(()),
             Some(event) = events.recv() => agent.hear(event),
             Some(ended) = agent.attempts.join_next_with_id() => agent.bury(ended),
             Some(probed) = agent.probes.join_next() => agent.probed(probed),
-            Some((answer, sent)) = in_flight.next() => pause.after(agent.obey(answer, &sent)),
+            Some((answer, sent)) = in_flight.next() => match agent.obey(answer, &sent) {
+                Ok(heard) => pause.after(heard),
+                Err(refused) => break Err(refused),
+            },
             () = sleep_until(pause.until()), if !over => {}
             () = logs.written(), if !agent.urgent && !agent.chatter => agent.chatter = true,
             () = sleep_until(pause.logs()), if agent.chatter && !agent.urgent => {
                 (agent.urgent, agent.chatter) = (true, false);
             }
         }
-    }
+    };
     drop((in_flight, events));
     agent.farewell().await;
+    end
 }
 
 /// What a message carried.
@@ -118,6 +131,8 @@ struct Agent<R> {
     urgent: bool,
     /// There are new log lines, and nothing that is more urgent.
     chatter: bool,
+    /// The server has taken this process's word once.
+    joined: bool,
 }
 
 impl<R: Remote> Agent<R> {
@@ -140,6 +155,7 @@ impl<R: Remote> Agent<R> {
             probes: JoinSet::new(),
             urgent: false,
             chatter: false,
+            joined: false,
         }
     }
 
@@ -185,9 +201,17 @@ impl<R: Remote> Agent<R> {
     }
 
     /// Takes in what the server answered.
-    fn obey(&mut self, answer: Result<Orders, link::Error>, sent: &Sent) -> Heard {
+    fn obey(
+        &mut self,
+        answer: Result<Orders, link::Error>,
+        sent: &Sent,
+    ) -> Result<Heard, NotJoined> {
         match answer {
             Ok(Orders::Work { works, assign, cancel, settled, probe }) => {
+                if !self.joined {
+                    self.joined = true;
+                    tracing::info!(label = self.lending.device.label, "joined the server");
+                }
                 if sent.probed {
                     self.probe = None;
                 }
@@ -205,17 +229,19 @@ impl<R: Remote> Agent<R> {
                 settled.iter().for_each(|lease| self.settle(*lease));
                 let works: Vec<_> = works.into_iter().map(Arc::new).collect();
                 assign.into_iter().for_each(|assignment| self.assign(assignment, &works));
-                if echo { Heard::Echo } else { Heard::Orders }
+                Ok(if echo { Heard::Echo } else { Heard::Orders })
             }
             Ok(Orders::Refused(why)) => {
-                tracing::error!(why, "the server does not know this node");
                 self.tools.logs.failed();
-                Heard::Refusal
+                Err(NotJoined(why))
             }
             Err(error) => {
-                tracing::warn!(%error, "the server was not reached; what runs goes on");
+                // Of a connection that is missing the link speaks.
+                if !matches!(error, link::Error::Disconnected) {
+                    tracing::warn!(%error, "a message was not answered; what runs goes on");
+                }
                 self.tools.logs.failed();
-                Heard::Nothing
+                Ok(Heard::Nothing)
             }
         }
     }

@@ -49,10 +49,10 @@ fn read_gpu(number: usize, information: &str) -> Option<Gpu> {
 }
 
 /// The machine with what the engine does not know of it.
-pub fn described(engine: Device, region: String, gpus: &[Gpu]) -> Device {
+pub fn described(engine: Device, label: String, region: String, gpus: &[Gpu]) -> Device {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let gpus = gpus.iter().map(|gpu| gpu.name.clone()).collect();
-    Device { region, cpu: cpu_model(&cpuinfo), gpus, ..engine }.tidied()
+    Device { label, region, cpu: cpu_model(&cpuinfo), gpus, ..engine }.tidied()
 }
 
 fn cpu_model(cpuinfo: &str) -> String {

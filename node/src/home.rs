@@ -109,6 +109,19 @@ impl Home {
         Ok(disk::Limits { budget, keep_free: share.keep_free })
     }
 
+    /// What the owner calls the node, kept for the starts at which they do not say.
+    pub fn named(&self, label: Option<&str>) -> io::Result<String> {
+        let file = self.root.join("label");
+        if let Some(label) = label {
+            fs::write(&file, label)?;
+            return Ok(label.to_owned());
+        }
+        match fs::read_to_string(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        }
+    }
+
     /// The node's identity.
     pub fn key_file(&self) -> PathBuf {
         self.root.join("node.key")
@@ -318,5 +331,17 @@ mod tests {
         assert!(!home.temporary().join("old").exists());
         assert!(home.packages().join("old").exists());
         assert_eq!(home.label(), label);
+    }
+
+    #[test]
+    fn home_keeps_the_label_for_later_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+
+        assert_eq!(home.named(None).unwrap(), "");
+        home.named(Some("attic")).unwrap();
+        drop(home);
+
+        assert_eq!(Home::open(dir.path()).unwrap().named(None).unwrap(), "attic");
     }
 }

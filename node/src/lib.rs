@@ -17,6 +17,7 @@ mod home;
 mod keyed;
 pub mod link;
 mod logs;
+mod offers;
 mod redact;
 mod registry;
 mod remote;
@@ -32,10 +33,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::device::{Device, is_region};
+use common::ids::NodeId;
 use common::resources::Resources;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::agent::NotJoined;
 use crate::attempt::Tools;
 use crate::cache::Packages;
 use crate::caches::Caches;
@@ -46,6 +49,7 @@ use crate::guard::Guard;
 use crate::home::Home;
 use crate::link::Link;
 use crate::logs::LogBook;
+use crate::offers::{Offer, Wish};
 use crate::runtime::docker::{Docker, Images, NotConnected};
 use crate::users::Users;
 pub use crate::users::{IdRange, Jobs};
@@ -62,8 +66,15 @@ pub struct Options {
     pub token: Option<String>,
     /// The node's identity, its cache and its working folders. One node per folder.
     pub data_dir: PathBuf,
-    /// What is lent. By default all cores and three quarters of the memory.
-    pub capacity: Option<Resources>,
+    /// What is lent of the CPUs. By default all that other nodes of this machine do not lend.
+    pub cpu_millis: Option<u32>,
+    /// The same of the memory: by default three quarters of it, less what others lend.
+    pub memory_mib: Option<u32>,
+    /// Nodes of this owner that all lend the same CPUs.
+    pub cpu_sharers: u16,
+    /// Where the nodes of this machine tell each other what they lend. By default a folder of the
+    /// user's.
+    pub runtime_dir: Option<PathBuf>,
     /// Tasks held beyond the capacity, so that their data arrives before their turn.
     pub prefetch: u32,
     /// Where the node is, such as `eu-central-1`; jobs may ask for a region. Empty is nowhere.
@@ -83,8 +94,8 @@ pub struct Options {
     pub disk: DiskShare,
     /// What the caches of containers may take of it.
     pub caches: CacheSizes,
-    /// What the owner calls this node, for the log.
-    pub label: String,
+    /// What the owner calls this node. By default what they called it before.
+    pub label: Option<String>,
 }
 
 /// What a node may take of the file system that its folder is on.
@@ -116,15 +127,21 @@ pub enum Error {
     Cache(#[source] std::io::Error),
     #[error("the data folder's file system does not tell how much is free")]
     Disk(#[source] std::io::Error),
+    #[error("the label cannot be kept in the data folder")]
+    Label(#[source] std::io::Error),
+    #[error(transparent)]
+    Offer(#[from] offers::Error),
     #[error("the link to the server cannot be started")]
     Link(#[from] link::Error),
+    #[error(transparent)]
+    Refused(#[from] NotJoined),
 }
 
-/// Does everything a donor node does until it is stopped; reconnects for ever.
+/// Does everything a donor node does until it is stopped or refused; reconnects for ever.
 ///
 /// # Errors
 ///
-/// Only at the start: where the region is no name, where the data folder is in use or not writable,
+/// Where the server refuses the node, and at the start: where the region is no name, where the data folder is in use or not writable,
 /// where no container engine answers or it cannot confine containers, or where a server address is
 /// none.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
@@ -132,6 +149,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         return Err(Error::Region(options.region));
     }
     let home = Home::open(&options.data_dir)?;
+    let label = home.named(options.label.as_deref()).map_err(Error::Label)?;
     let limits = home.limits(options.disk).map_err(Error::Disk)?;
     let guard = Guard::new(options.allow_private_addresses);
     let images = Images::new(guard, options.local_images, limits.kept());
@@ -144,13 +162,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         tracing::info!(left, "containers of an earlier process removed");
     }
     let machine = engine.machine().await?;
-    let capacity = options.capacity.unwrap_or_else(|| lent(&machine));
+    let offer = take_offer(&options, &machine)?;
+    let capacity = offer.capacity();
     let found = device::found_gpus();
     let gpus = match &options.gpus {
         Some(names) => device::named_gpus(names, found),
         None => found,
     };
-    let device = device::described(machine, options.region, &gpus);
+    let device = device::described(machine, label, options.region, &gpus);
     let disk = Disk::open(&home.work(), limits).map_err(Error::Disk)?;
     let most = limits.kept();
     let packages = Packages::open(&home, cache::BYTES_MAX.min(most)).map_err(Error::Cache)?;
@@ -170,16 +189,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         },
         link_stop,
     )?;
-    tracing::info!(
-        node = options.label,
-        cpu_millis = capacity.cpu_millis,
-        memory_mib = capacity.memory_mib,
-        gpus = gpus.len(),
-        folder = %options.data_dir.display(),
-        disk_mib = limits.budget >> 20,
-        keep_free_mib = limits.keep_free >> 20,
-        "node started: inputs, results, packages and caches lie in its folder, images with the engine"
-    );
+    let node = NodeId::of_peer(&link.peer_id());
+    announce(node, &device, capacity, &options.data_dir, limits);
     let tools = Arc::new(Tools {
         remote: link,
         home,
@@ -193,10 +204,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     });
     let lending =
         agent::Lending { token: options.token, capacity, prefetch: options.prefetch, device, gpus };
-    agent::run(lending, Arc::clone(&tools), stop).await;
+    let end = agent::run(lending, Arc::clone(&tools), stop).await;
     tools.engine.remove_leftovers().await?;
-    tracing::info!(node = options.label, "node stopped");
-    Ok(())
+    tracing::info!(%node, "node stopped");
+    Ok(end?)
 }
 
 /// Tells the owner what would protect the machine better.
@@ -210,6 +221,48 @@ async fn warn_of(data_dir: &Path, users: Users) {
     if let Users::Own(user) = users {
         tracing::warn!(%user, "containers run as the node's own user: only for jobs that you trust");
     }
+}
+
+fn announce(
+    node: NodeId,
+    device: &Device,
+    capacity: Resources,
+    folder: &Path,
+    limits: disk::Limits,
+) {
+    tracing::info!(
+        %node,
+        label = device.label,
+        cpu_millis = capacity.cpu_millis,
+        memory_mib = capacity.memory_mib,
+        gpus = device.gpus.len(),
+        folder = %folder.display(),
+        disk_mib = limits.budget >> 20,
+        keep_free_mib = limits.keep_free >> 20,
+        "node started: inputs, results, packages and caches lie in its folder, images with the engine"
+    );
+}
+
+/// Takes this node's place among the nodes of this machine.
+fn take_offer(options: &Options, machine: &Device) -> Result<Offer, Error> {
+    let wish = Wish {
+        cpu_millis: options.cpu_millis,
+        memory_mib: options.memory_mib,
+        cpu_sharers: options.cpu_sharers,
+        machine: lent(machine),
+    };
+    let runtime_dir = options.runtime_dir.clone().unwrap_or_else(offers::runtime_dir);
+    let offer = Offer::take(&runtime_dir, &options.data_dir, wish)?;
+    let all = Resources::new(machine.cores.saturating_mul(1000), machine.memory_mib);
+    if options.cpu_sharers <= 1
+        && let Some(others) = offer.conflict(all)
+    {
+        tracing::warn!(
+            others = others.nodes,
+            "the nodes of this machine offer more than it has together: --cpus and --memory say less"
+        );
+    }
+    Ok(offer)
 }
 
 /// What a machine lends where its owner does not say.

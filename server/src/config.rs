@@ -1,5 +1,7 @@
 //! The server's settings: `default.toml`, which is the manual, then a file, then the environment.
 
+mod sources;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -10,8 +12,6 @@ use common::credits::Credits;
 use common::exchange::Rates;
 use common::market::{Checks, Policy};
 use figment::Figment;
-use figment::providers::{Env, Format as _, Toml};
-use figment::value::UncasedStr;
 use serde::Deserialize;
 
 use crate::data::address::Ports;
@@ -193,15 +193,14 @@ pub struct Error(#[from] Box<figment::Error>);
 
 impl Config {
     /// Reads the settings: the defaults, then the file, then `FANFOLD_SECTION__KEY`.
-    ///
-    /// Only variables that name a setting are looked at, since the clients' own start alike.
     pub fn load(file: Option<&Path>) -> Result<Self, Error> {
-        let mut figment = Figment::new().merge(Toml::string(include_str!("default.toml")));
-        if let Some(file) = file {
-            figment = figment.merge(Toml::file_exact(file));
-        }
-        let variables = Env::prefixed("FANFOLD_").filter(is_setting).split("__");
-        figment.merge(variables).extract().map_err(|error| Error(Box::new(error)))
+        settings(file).extract().map_err(|error| Error(Box::new(error)))
+    }
+
+    /// Every setting as a line, with its value and where that comes from; secrets are not shown.
+    pub fn printed(file: Option<&Path>) -> Result<Vec<String>, Error> {
+        Self::load(file)?;
+        Ok(sources::printed(&settings(file)))
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -224,45 +223,18 @@ impl Config {
     }
 }
 
-/// Whether a variable, without its prefix, names a setting.
-fn is_setting(name: &UncasedStr) -> bool {
-    const SETTINGS: [&str; 15] = [
-        "http_listen",
-        "p2p_listen",
-        "data_dir",
-        "database_url",
-        "public_url",
-        "promotional_credits",
-        "sign_up_codes",
-        "trusted_proxies",
-        "limits",
-        "http",
-        "mail",
-        "data",
-        "storage",
-        "nodes",
-        "wallet",
-    ];
-    let section = name.as_str().split("__").next().unwrap_or_default();
-    SETTINGS.iter().any(|setting| setting.eq_ignore_ascii_case(section))
+fn settings(file: Option<&Path>) -> Figment {
+    // A variable that is no text is none of ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    sources::figment(file, variables)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use figment::providers::{Format as _, Toml};
 
-    #[test]
-    fn only_variables_of_settings_are_looked_at() {
-        for (name, expected) in [
-            ("DATA__ALLOW_PRIVATE_ADDRESSES", true),
-            ("NODES__LEASE_SECS", true),
-            ("HTTP_LISTEN", true),
-            ("CREDENTIALS", false),
-            ("URL", false),
-        ] {
-            assert_eq!(is_setting(name.into()), expected, "{name}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn the_manual_is_a_valid_configuration() {

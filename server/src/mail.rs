@@ -56,6 +56,11 @@ impl Mail {
         Self { letters: None, url: String::new() }
     }
 
+    /// Whether letters are sent, and not written to the log.
+    pub fn sends(&self) -> bool {
+        self.letters.is_some()
+    }
+
     /// The sender, and what sends until `stop`.
     pub fn start(
         config: &MailConfig,

@@ -168,7 +168,8 @@ impl Market {
         env.extend([
             ("FANFOLD_DATA_DIR".to_owned(), folder.clone()),
             ("FANFOLD_HTTP_LISTEN".to_owned(), http.clone()),
-            ("FANFOLD_P2P_LISTEN".to_owned(), json!([p2p]).to_string()),
+            ("FANFOLD_P2P_LISTEN".to_owned(), p2p.clone()),
+            ("FANFOLD_NODE_RUNTIME_DIR".to_owned(), self.runtime_folder("server")),
         ]);
         let log = self.log("server");
         // What an earlier process wrote would look like this one's word.
@@ -210,7 +211,9 @@ impl Market {
             args.extend(["--token", token]);
         }
         let log = self.log(&format!("node-{number}"));
-        let env = [&self.env[..], &self.node_env[..]].concat();
+        let mut env = [&self.env[..], &self.node_env[..]].concat();
+        let runtime = self.runtime_folder(&number.to_string());
+        env.push(("FANFOLD_NODE_RUNTIME_DIR".to_owned(), runtime));
         self.nodes[number] = Some(Process::start(&args, &env, &log)?);
         Ok(())
     }
@@ -246,6 +249,11 @@ impl Market {
     /// The server's database, for whoever wants to look behind the API.
     pub fn database(&self) -> PathBuf {
         self.server_folder().join("fanfold.sqlite")
+    }
+
+    /// Of each node its own: the machine's other nodes are of other tests.
+    fn runtime_folder(&self, of: &str) -> String {
+        self.folder.path().join(format!("runtime-{of}")).display().to_string()
     }
 
     pub fn server_folder(&self) -> PathBuf {

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use common::resources::Resources;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -75,7 +74,10 @@ async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure>
         server: world.addresses.clone(),
         token: Some(fleet::token(&world.session).await?),
         data_dir: folder.join("data"),
-        capacity: Some(Resources::new(1000, 1024)),
+        cpu_millis: Some(1000),
+        memory_mib: Some(1024),
+        cpu_sharers: 1,
+        runtime_dir: Some(folder.join("machine")),
         prefetch: crate::daemon::PREFETCH,
         region: String::new(),
         gpus: Some(Vec::new()),
@@ -85,7 +87,7 @@ async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure>
         disk: node::DiskShare { bytes: Some(16 << 30), keep_free: 0, nodes: 1 },
         local_images: false,
         caches: node::CacheSizes::default(),
-        label: "bench".to_owned(),
+        label: Some("bench".to_owned()),
     })
 }
 

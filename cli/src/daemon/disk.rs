@@ -27,7 +27,7 @@ impl Lent {
 }
 
 /// GiB, with up to three decimals, in bytes.
-fn gib(text: &str) -> Result<u64, String> {
+pub(super) fn gib(text: &str) -> Result<u64, String> {
     let refused = || format!("{text:?} is no number of GiB, such as 20 or 0.5");
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{disk, doctor, folder, signals};
+use super::{capacity, disk, doctor, folder, signals};
 use crate::failure::Failure;
 
 /// Tasks whose data a node fetches before it is their turn.
@@ -16,7 +16,7 @@ pub struct Args {
     #[command(subcommand)]
     chore: Option<Chore>,
     /// Where the server listens for nodes, such as /ip4/203.0.113.7/tcp/8701; may be repeated
-    #[arg(long = "server", required = true, value_name = "MULTIADDR")]
+    #[arg(long = "server", required = true, value_name = "MULTIADDR", value_parser = multiaddr)]
     servers: Vec<String>,
     /// One-time token from `fanfold token`; needed only to join
     #[arg(long, env = "FANFOLD_NODE_TOKEN", hide_env_values = true)]
@@ -41,12 +41,14 @@ pub struct Args {
     #[arg(long)]
     run_as_own_user: bool,
     #[command(flatten)]
+    capacity: capacity::Lent,
+    #[command(flatten)]
     disk: disk::Lent,
     #[command(flatten)]
     place: Place,
-    /// What the node is called in lists
-    #[arg(long, default_value = "")]
-    label: String,
+    /// What the node is called in lists [default: what it was called before]
+    #[arg(long)]
+    label: Option<String>,
 }
 
 /// What is done on a machine, whether a node runs there or not.
@@ -83,7 +85,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         server: args.servers,
         token: args.token,
         data_dir,
-        capacity: None,
+        cpu_millis: args.capacity.cpu_millis,
+        memory_mib: args.capacity.memory_mib,
+        cpu_sharers: 1,
+        runtime_dir: args.capacity.runtime_dir,
         prefetch: PREFETCH,
         region: args.place.region,
         gpus: args.place.gpus,
@@ -98,5 +103,16 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         },
         label: args.label,
     };
-    node::run(options, stop).await.map_err(|error| Failure::caused("the node stopped", &error))
+    node::run(options, stop).await.map_err(|error| {
+        if let node::Error::Refused(refused) = error {
+            return Failure::Unauthorised(refused.to_string());
+        }
+        Failure::caused("the node stopped", &error)
+    })
+}
+
+/// Where a server listens for nodes; what is wrong with another text.
+fn multiaddr(text: &str) -> Result<String, String> {
+    node::link::check_address(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }

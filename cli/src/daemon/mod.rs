@@ -5,6 +5,7 @@ use rustix::fs::Mode;
 
 use crate::failure::Failure;
 
+mod capacity;
 mod disk;
 mod doctor;
 mod donate;

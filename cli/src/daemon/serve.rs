@@ -23,6 +23,9 @@ pub struct Args {
     /// Configuration file (TOML); FANFOLD_… variables go before it
     #[arg(long, global = true)]
     config: Option<PathBuf>,
+    /// Print every setting with its value and where that comes from, and start nothing
+    #[arg(long)]
+    print_config: bool,
     #[command(subcommand)]
     chore: Option<Chore>,
 }
@@ -39,9 +42,13 @@ enum Chore {
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
+    let file = args.config.as_deref();
+    let unusable = |error: server::config::Error| Failure::Usage(error.to_string());
+    if args.print_config {
+        return Config::printed(file).map_err(unusable)?.iter().try_for_each(line);
+    }
     let stop = signals::stop()?;
-    let config =
-        Config::load(args.config.as_deref()).map_err(|error| Failure::Usage(error.to_string()))?;
+    let config = Config::load(file).map_err(unusable)?;
     let folder = Folder::take(&config.data_dir)?;
     match args.chore {
         Some(Chore::RotateSecretsKey) => return rotate_secrets_key(&config).await,
@@ -50,9 +57,13 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     }
     let server = start(config).await?;
 
-    let ready = introduce(&server, &folder)
-        .await
-        .and_then(|_| line(format_args!("fanfold server is ready at {}", server.url())));
+    let ready = introduce(&server, &folder).await.and_then(|_| {
+        line(format_args!(
+            "fanfold server is ready at {}; documents at {0}/docs/; nodes join at {}",
+            server.url(),
+            entrance(&server)
+        ))
+    });
     let served = match ready {
         Ok(()) => tokio::select! {
             () = stop.cancelled() => Ok(()),
@@ -62,6 +73,20 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     };
     end(server).await;
     served
+}
+
+/// Where nodes join, with what keeps others away where it is.
+pub fn entrance(server: &Server) -> String {
+    let addresses = server.node_addresses();
+    let is_local = |address: &String| {
+        ["/ip4/127.", "/ip6/::1/"].iter().any(|local| address.starts_with(local))
+    };
+    let only = if addresses.iter().all(is_local) {
+        " (from this machine only: for others, listen at /ip4/0.0.0.0/tcp/8701)"
+    } else {
+        ""
+    };
+    format!("{}{only}", addresses.join(" "))
 }
 
 async fn rotate_secrets_key(config: &Config) -> Result<(), Failure> {

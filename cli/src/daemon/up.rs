@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::folder::Folder;
 use super::serve::{self, STOP_MAX};
-use super::{disk, donate, machine, signals};
+use super::{capacity, disk, donate, machine, signals};
 use crate::failure::Failure;
 use crate::output::line;
 
@@ -26,11 +26,13 @@ pub struct Args {
     #[arg(long, default_value = "127.0.0.1:8700")]
     listen: SocketAddr,
     /// Multiaddr that nodes call; port 0 picks a free one
-    #[arg(long, default_value = "/ip4/127.0.0.1/tcp/0", value_name = "MULTIADDR")]
+    #[arg(long, default_value = "/ip4/127.0.0.1/tcp/8701", value_name = "MULTIADDR")]
     node_listen: String,
     /// Number of nodes in this process
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=NODES_MAX))]
     nodes: u16,
+    #[command(flatten)]
+    capacity: capacity::Lent,
     #[command(flatten)]
     disk: disk::Lent,
     #[command(flatten)]
@@ -47,7 +49,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let server = serve::start(config).await?;
 
     let mut running = JoinSet::new();
-    let nodes = Nodes { count: args.nodes, place: args.place, disk: args.disk };
+    let nodes =
+        Nodes { count: args.nodes, place: args.place, disk: args.disk, capacity: args.capacity };
     let served = serve(&server, &folder, &nodes, &mut running, &stop).await;
     stop.cancel();
     let ended = async { while running.join_next().await.is_some() {} };
@@ -63,6 +66,7 @@ struct Nodes {
     count: u16,
     place: donate::Place,
     disk: disk::Lent,
+    capacity: capacity::Lent,
 }
 
 /// Starts the nodes and waits until told to stop, or until a part dies.
@@ -79,20 +83,29 @@ async fn serve(
         running.spawn(node::run(options, stop.clone()));
     }
     line(format_args!(
-        "fanfold is ready at {} with {} nodes; credentials in {}",
+        "fanfold is ready at {} with {} nodes; documents at {0}/docs/; credentials in {}; more nodes \
+         join at {}",
         server.url(),
         nodes.count,
-        folder.path().join("credentials.json").display()
+        folder.path().join("credentials.json").display(),
+        serve::entrance(server),
     ))?;
-    tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        error = server.failed() => Err(Failure::caused("the server stopped", &error)),
-        Some(ended) = running.join_next() => match ended {
-            _ if stop.is_cancelled() => Ok(()),
-            Ok(Ok(())) => Err(Failure::local("a node stopped", "it ended by itself")),
-            Ok(Err(error)) => Err(Failure::caused("a node stopped", &error)),
-            Err(error) => Err(Failure::caused("a node stopped", &error)),
-        },
+    loop {
+        let ended = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            error = server.failed() => {
+                return Err(Failure::caused("the server stopped", &error));
+            }
+            Some(ended) = running.join_next() => ended,
+        };
+        match ended {
+            _ if stop.is_cancelled() => return Ok(()),
+            // Its owner has removed it: the server and the other nodes go on.
+            Ok(Err(node::Error::Refused(refused))) => tracing::warn!("{refused}"),
+            Ok(Ok(())) => return Err(Failure::local("a node stopped", "it ended by itself")),
+            Ok(Err(error)) => return Err(Failure::caused("a node stopped", &error)),
+            Err(error) => return Err(Failure::caused("a node stopped", &error)),
+        }
     }
 }
 
@@ -108,11 +121,15 @@ async fn options(
         .node_token(workspace)
         .await
         .map_err(|error| Failure::caused("cannot issue a token for a node", &error))?;
+    let share = machine::share(nodes.count);
     Ok(node::Options {
         server: server.node_addresses(),
         token: Some(token),
         data_dir: folder.inside(&Path::new("nodes").join(number.to_string()))?,
-        capacity: machine::share(nodes.count),
+        cpu_millis: nodes.capacity.cpu_millis.or(share.map(|share| share.cpu_millis)),
+        memory_mib: nodes.capacity.memory_mib.or(share.map(|share| share.memory_mib)),
+        cpu_sharers: if nodes.capacity.cpu_millis.is_some() { 1 } else { nodes.count },
+        runtime_dir: nodes.capacity.runtime_dir.clone(),
         prefetch: donate::PREFETCH,
         region: nodes.place.region.clone(),
         // One GPU cannot be lent by two nodes.
@@ -123,6 +140,6 @@ async fn options(
         disk: nodes.disk.share(nodes.count),
         local_images: nodes.place.local_images,
         caches: node::CacheSizes::default(),
-        label: format!("up-{number}"),
+        label: Some(format!("up-{number}")),
     })
 }

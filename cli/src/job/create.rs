@@ -12,12 +12,13 @@ use serde_json::json;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
-use super::{Job, JobAnswer, start, url, watch};
+use super::{Job, JobAnswer, start, url, watch, words};
 use crate::failure::Failure;
 use crate::file;
 use crate::output::{is_watched, note};
 use crate::place::{Destination, Source};
 use crate::session::Session;
+use crate::template;
 
 const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 
@@ -54,19 +55,45 @@ pub async fn run(args: Args, session: &Session) -> Result<(), Failure> {
         Some(Source::File(path)) => Some(Upload::open(path.clone()).await?),
         Some(Source::Url(_) | Source::Cloud(_) | Source::Bypass) | None => None,
     };
-    let answer = session.client.post(url(session, &[]), &draft(&args)).await?;
+    let made = session.client.post(url(session, &[]), &draft(&args)).await;
+    let answer = match made.map_err(words::own) {
+        Err(Failure::Refused { message }) if message.contains("not found") => {
+            let hint = template::hint(&args.template, session).await;
+            return Err(Failure::Refused { message: format!("{message}{hint}") });
+        }
+        other => other?,
+    };
     let JobAnswer { job } = answer.read()?;
-    if let Some(upload) = upload {
-        upload.send(&job, session).await?;
-    }
-    if args.run || args.watch {
-        start(&job.id, session).await?;
+    if let Err(failure) = begin(&args, upload, &job, session).await {
+        // What was refused leaves nothing; without an answer it may have begun.
+        if !matches!(failure, Failure::Unreachable { .. })
+            && let Err(error) = session.client.delete(url(session, &[&job.id])).await
+        {
+            note(format_args!("the draft {} stays: {error}", job.id));
+        }
+        return Err(failure);
     }
     if args.watch {
         note(format_args!("job {}", job.id));
         return watch::run(&job.id, session).await;
     }
     session.output.result(&answer.text, || vec![job.id])
+}
+
+/// Uploads the job's file and, where that is wished, starts the job.
+async fn begin(
+    args: &Args,
+    upload: Option<Upload>,
+    job: &Job,
+    session: &Session,
+) -> Result<(), Failure> {
+    if let Some(upload) = upload {
+        upload.send(job, session).await?;
+    }
+    if args.run || args.watch {
+        start(&job.id, session).await?;
+    }
+    Ok(())
 }
 
 /// The body of the create call; what is not given is left to the template.

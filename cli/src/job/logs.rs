@@ -1,13 +1,19 @@
 //! `fanfold job logs`: what the job's containers wrote, phase by phase and page by page; with
 //! `--json` an object for each page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
 
+use super::{JobAnswer, url};
 use crate::failure::Failure;
+use crate::output::{Output, line};
 use crate::session::Session;
+
+/// How long `--follow` waits before it looks again.
+const PERIOD: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,19 +75,104 @@ impl Logs {
     }
 }
 
-pub async fn run(id: &str, session: &Session) -> Result<(), Failure> {
-    let url = session.client.url("/v1/customer/logs", &[]);
+/// Which lines are shown.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    id: String,
+    /// Those of one chunk
+    #[arg(long, value_name = "NUMBER")]
+    chunk: Option<u32>,
+    /// Go on with new lines until the job has ended
+    #[arg(long, short)]
+    follow: bool,
+}
+
+pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
+    if args.follow {
+        return follow(args, session).await;
+    }
     let mut cursor = String::new();
     loop {
-        let body = json!({
-            "jobId": id, "taskIds": [], "levels": [], "services": [], "cursor": cursor,
-        });
-        let answer = session.client.post(url.clone(), &body).await?;
-        let logs: Logs = answer.read()?;
-        session.output.result(&answer.text, || logs.lines())?;
+        let (text, logs) = page(&args.id, args.chunk, &cursor, session).await?;
+        session.output.result(&text, || logs.lines())?;
         match logs.next_cursor {
             Some(next) => cursor = next,
             None => return Ok(()),
+        }
+    }
+}
+
+/// Shows lines as they come. Pages are ordered by chunk and not by time, so all are looked through
+/// each time for what is new.
+async fn follow(args: &Args, session: &Session) -> Result<(), Failure> {
+    if session.output == Output::Json {
+        return Err(Failure::Usage("--follow prints lines: leave --json out".to_owned()));
+    }
+    let mut shown = HashMap::new();
+    loop {
+        // Looked at first: what was written until then is read after it.
+        let job: JobAnswer = session.client.get(url(session, &[&args.id])).await?.read()?;
+        let (mut cursor, mut found) = (String::new(), HashMap::new());
+        loop {
+            let (_, logs) = page(&args.id, args.chunk, &cursor, session).await?;
+            fresh(logs.lines(), &mut found, &shown).iter().try_for_each(line)?;
+            match logs.next_cursor {
+                Some(next) => cursor = next,
+                None => break,
+            }
+        }
+        shown = found;
+        if job.job.is_final() {
+            return Ok(());
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// The lines that have not been shown yet. A line that was written twice is found twice.
+fn fresh(
+    lines: Vec<String>,
+    found: &mut HashMap<String, usize>,
+    shown: &HashMap<String, usize>,
+) -> Vec<String> {
+    let mut is_fresh = |line: &String| {
+        let times = found.entry(line.clone()).or_default();
+        *times += 1;
+        *times > shown.get(line).copied().unwrap_or(0)
+    };
+    lines.into_iter().filter(|line| is_fresh(line)).collect()
+}
+
+async fn page(
+    id: &str,
+    chunk: Option<u32>,
+    cursor: &str,
+    session: &Session,
+) -> Result<(String, Logs), Failure> {
+    let url = session.client.url("/v1/customer/logs", &[]);
+    let chunks: Vec<String> = chunk.iter().map(ToString::to_string).collect();
+    let services: &[&str] = if chunk.is_some() { &["TASKRUNNER"] } else { &[] };
+    let body = json!({
+        "jobId": id, "taskIds": chunks, "levels": [], "services": services, "cursor": cursor,
+    });
+    let answer = session.client.post(url, &body).await?;
+    let logs = answer.read()?;
+    Ok((answer.text, logs))
+}
+
+/// The last line that a chunk's container wrote, where it wrote any.
+pub async fn last_line(id: &str, chunk: u32, session: &Session) -> Option<String> {
+    let (mut cursor, mut last) = (String::new(), None);
+    loop {
+        let (_, logs) = page(id, Some(chunk), &cursor, session).await.ok()?;
+        let lines = logs.taskrunner.iter().flatten().flat_map(|(_, task)| &task.logs);
+        // The node's own lines have levels.
+        let mut written =
+            lines.filter(|line| line.level().is_empty() && !line.log.trim().is_empty());
+        last = written.next_back().map(|line| line.log.trim().to_owned()).or(last);
+        match logs.next_cursor {
+            Some(next) => cursor = next,
+            None => return last,
         }
     }
 }
@@ -99,5 +190,16 @@ mod tests {
         let logs: Logs = serde_json::from_str(text).unwrap();
 
         assert_eq!(logs.lines(), ["2  chunk 1  b", "2  chunk 1  INFO d", "3  assembler  c"]);
+    }
+
+    #[test]
+    fn followed_logs_show_each_line_once() {
+        let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut first = HashMap::new();
+        assert_eq!(fresh(lines("a b b"), &mut first, &HashMap::new()), ["a", "b", "b"]);
+
+        let new = fresh(lines("a c b b b"), &mut HashMap::new(), &first);
+
+        assert_eq!(new, ["c", "b"]);
     }
 }

@@ -12,11 +12,14 @@ use crate::failure::Failure;
 use crate::output::pretty;
 use crate::session::Session;
 
+mod chores;
 mod create;
+mod list;
 mod logs;
 mod quote;
 mod results;
 mod watch;
+mod words;
 
 pub use create::json_object;
 
@@ -46,7 +49,7 @@ pub enum Command {
         output: Option<PathBuf>,
     },
     /// Show what the job's containers wrote
-    Logs { id: String },
+    Logs(logs::Args),
     /// Stop a job; one that never ran is deleted
     Abort { id: String },
     /// List jobs, newest first
@@ -60,6 +63,14 @@ pub enum Command {
     Get { id: String },
     /// Show what a job is expected to cost, and why
     Quote { id: String },
+    /// Say why a job waits, or what it does
+    Explain { id: String },
+    /// List a job's tasks: on which node each is, and how it ended
+    Tasks { id: String },
+    /// Make a new job like this one
+    Clone { id: String },
+    /// Delete a job that does not run
+    Delete { id: String },
 }
 
 /// What the commands need to know of a job.
@@ -71,6 +82,10 @@ struct Job {
     name: Option<String>,
     /// Our own word for its state.
     status: String,
+    #[serde(default)]
+    template_id: String,
+    #[serde(default)]
+    created_at: String,
     #[serde(default)]
     payment_amount: Option<Box<RawValue>>,
     #[serde(default)]
@@ -95,7 +110,10 @@ struct Config {
 }
 
 #[derive(Debug, Deserialize)]
-struct DataSource {
+#[serde(rename_all = "camelCase")]
+pub struct DataSource {
+    #[serde(default)]
+    pub data_source_descriptor: String,
     #[serde(default)]
     params: Option<DataSourceParams>,
 }
@@ -118,6 +136,10 @@ struct JobAnswer {
 }
 
 impl Job {
+    fn is_final(&self) -> bool {
+        watch::is_final(&self.status)
+    }
+
     /// What its customer should know beside its state.
     fn remarks(&self) -> Vec<String> {
         let (empty, chunks) = (self.tasks_without_results, self.num_chunks);
@@ -141,7 +163,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Results { id, partial, output } => {
             results::run(&id, partial, output.as_deref(), session).await
         }
-        Command::Logs { id } => logs::run(&id, session).await,
+        Command::Logs(args) => logs::run(&args, session).await,
         Command::Abort { id } => {
             let answer = session.client.post(url(session, &[&id, "abort"]), &json!({})).await?;
             let Done { message } = answer.read()?;
@@ -150,37 +172,22 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
                 vec![format!("job {id} is aborted{rest}")]
             })
         }
-        Command::List { limit, offset } => list(limit, offset, session).await,
+        Command::List { limit, offset } => list::run(limit, offset, session).await,
         Command::Get { id } => {
             let answer = session.client.get(url(session, &[&id])).await?;
             session.output.result(&answer.text, || pretty(&answer.text))
         }
         Command::Quote { id } => quote::run(&id, session).await,
+        Command::Explain { id } => chores::explain(&id, session).await,
+        Command::Tasks { id } => chores::tasks(&id, session).await,
+        Command::Clone { id } => chores::clone(&id, session).await,
+        Command::Delete { id } => chores::delete(&id, session).await,
     }
-}
-
-async fn list(limit: u32, offset: u32, session: &Session) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    struct Page {
-        data: Vec<Job>,
-    }
-    let mut url = url(session, &[]);
-    url.query_pairs_mut()
-        .append_pair("pagination.limit", &limit.to_string())
-        .append_pair("pagination.offset", &offset.to_string());
-    let answer = session.client.get(url).await?;
-    let page: Page = answer.read()?;
-    session.output.result(&answer.text, || {
-        let name = |job: &Job| job.name.clone().unwrap_or_default();
-        let is_test = |job: &Job| job.config.as_ref().and_then(|config| config.is_test_job);
-        let mark = |job: &Job| if is_test(job) == Some(true) { " (test)" } else { "" };
-        let line = |job: &Job| format!("{}  {:12}  {}{}", job.id, job.status, name(job), mark(job));
-        page.data.iter().map(line).collect()
-    })
 }
 
 async fn start(id: &str, session: &Session) -> Result<crate::client::Answer, Failure> {
-    session.client.post(url(session, &[id, "run"]), &json!({})).await
+    let started = session.client.post(url(session, &[id, "run"]), &json!({})).await;
+    started.map_err(words::own)
 }
 
 fn url(session: &Session, names: &[&str]) -> Url {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{JobAnswer, url};
+use super::{JobAnswer, logs, url};
 use crate::failure::Failure;
 use crate::output::{is_watched, note};
 use crate::session::Session;
@@ -35,7 +35,7 @@ struct Progress {
 
 impl Progress {
     fn is_final(&self) -> bool {
-        matches!(self.status.as_str(), "complete" | "failed" | "aborted")
+        is_final(&self.status)
     }
 
     fn chunks(&self) -> String {
@@ -55,6 +55,11 @@ impl Progress {
     }
 }
 
+/// Whether a job in this state has ended.
+pub fn is_final(status: &str) -> bool {
+    matches!(status, "complete" | "failed" | "aborted")
+}
+
 /// Follows a job to its end; a failed job is a failure.
 pub async fn run(id: &str, session: &Session) -> Result<(), Failure> {
     let view = View::open();
@@ -71,9 +76,23 @@ pub async fn run(id: &str, session: &Session) -> Result<(), Failure> {
     })?;
     if job.status != "complete" {
         let reason = job.error_message.unwrap_or_else(|| "no reason given".to_owned());
+        let reason = match failed_chunk(&reason) {
+            Some(chunk) => {
+                let last = logs::last_line(id, chunk, session).await;
+                let last = last.map(|line| format!("; its last line: {line}")).unwrap_or_default();
+                format!("{reason}{last}; see: fanfold job logs {id} --chunk {chunk}")
+            }
+            None => reason,
+        };
         return Err(Failure::JobFailed { job: id.to_owned(), reason });
     }
     Ok(())
+}
+
+/// The chunk that a job failed by, as its message names it: `chunk 9 failed: …`.
+fn failed_chunk(reason: &str) -> Option<u32> {
+    let (chunk, rest) = reason.strip_prefix("chunk ")?.split_once(' ')?;
+    rest.starts_with("failed").then(|| chunk.parse().ok())?
 }
 
 async fn follow(id: &str, session: &Session, view: &View) -> Result<(), Failure> {
@@ -175,6 +194,13 @@ mod tests {
 
         let message = progress.message();
         assert!(message.ends_with("waits: 2 of 2 nodes are too small: too few vCPUs"), "{message}");
+    }
+
+    #[test]
+    fn failed_chunk_is_the_one_that_the_message_names() {
+        assert_eq!(failed_chunk("chunk 9 failed: it ended with exit code 1"), Some(9));
+        assert_eq!(failed_chunk("the partitioner failed: chunk 9 failed"), None);
+        assert_eq!(failed_chunk("chunk x failed: y"), None);
     }
 
     #[test]

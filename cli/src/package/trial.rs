@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::Kind;
 use crate::failure::Failure;
-use crate::job::json_object;
+use crate::job::{DataSource, json_object};
 use crate::output::note;
 use crate::place::Source;
 use crate::session::Session;
@@ -17,6 +17,10 @@ use crate::wallet::digits;
 const PATH: &str = "/v1/dev/tests";
 /// Seconds that one question waits for the test's end.
 const WAIT_SECS: &str = "50";
+
+const NO_DATA: &str = "the app ran, but on no data, which shows little: put a file into the package's \
+                       test/source folder and push it again, or name a place with --source (bypass \
+                       for an app that needs no data)";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,6 +47,18 @@ struct Test {
 }
 
 #[derive(Debug, Deserialize)]
+struct JobAnswer {
+    job: Job,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Job {
+    #[serde(default)]
+    data_source: Option<DataSource>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Line {
     log: String,
 }
@@ -54,10 +70,11 @@ struct Item {
 }
 
 impl Test {
-    fn lines(&self) -> Vec<String> {
+    fn lines(&self, is_empty: bool) -> Vec<String> {
         let logs = self.logs.iter().map(|line| line.log.trim_end().to_owned());
         let results = self.results.iter().map(|item| format!("{}  {}", item.name, item.link));
         let end = match self.passed {
+            Some(true) if is_empty => "ran on no data".to_owned(),
             Some(true) => "passed".to_owned(),
             _ => format!("failed: {}", self.error_message),
         };
@@ -99,9 +116,14 @@ pub async fn run(kind: Kind, args: Args, session: &Session) -> Result<(), Failur
         answer = client.get(client.url(PATH, &[&test.id])).await?;
         test = answer.read()?;
     }
-    session.output.result(&answer.text, || test.lines())?;
-    if test.passed == Some(true) {
-        return Ok(());
+    let job: JobAnswer = client.get(client.url("/v1/customer/jobs", &[&test.id])).await?.read()?;
+    let source = job.job.data_source.map(|source| source.data_source_descriptor);
+    let is_empty = args.source.is_none() && source.as_deref() == Some("bypass");
+    session.output.result(&answer.text, || test.lines(is_empty))?;
+    match test.passed {
+        Some(true) if is_empty => return Err(Failure::Usage(NO_DATA.to_owned())),
+        Some(true) => return Ok(()),
+        Some(false) | None => {}
     }
     Err(Failure::JobFailed { job: test.id, reason: test.error_message })
 }

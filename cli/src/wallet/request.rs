@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::digits;
 use crate::failure::Failure;
+use crate::output::{Table, moment};
 use crate::session::Session;
 
 /// Which requests are listed.
@@ -45,7 +46,11 @@ pub async fn list(path: &str, which: &Which, session: &Session) -> Result<(), Fa
         .append_pair("all", if which.all { "true" } else { "false" });
     let answer = session.client.get(url).await?;
     let page: Page = answer.read()?;
-    session.output.result(&answer.text, || page.data.iter().map(line).collect())
+    session.output.table(&answer.text, || Table {
+        header: &["id", "created", "workspace", "credits", "money", "state", "note"],
+        rows: page.data.into_iter().map(row).collect(),
+        empty: "none yet",
+    })
 }
 
 /// Moves a request at a path along.
@@ -59,6 +64,12 @@ pub async fn step(
     let url = session.client.url(path, &[id, "state"]);
     let answer = session.client.post(url, &json!({"state": state, "note": note})).await?;
     session.output.result(&answer.text, || vec![format!("{id} is {}", state.to_uppercase())])
+}
+
+fn row(r: Request) -> Vec<String> {
+    let amount = format!("{:>20}", digits(&r.amount));
+    let money = format!("{} {}", r.currency_amount, r.currency);
+    vec![r.id, moment(&r.created_at), r.account_id, amount, money, r.state, r.note]
 }
 
 pub fn line(r: &Request) -> String {

@@ -17,7 +17,7 @@ struct Play {
     server: FakeServer,
     syncs: mpsc::Receiver<Asked>,
     tools: Arc<Tools<FakeServer>>,
-    agent: JoinHandle<()>,
+    agent: JoinHandle<Result<(), NotJoined>>,
     stop: CancellationToken,
     package: Digest,
     _dir: tempfile::TempDir,
@@ -100,7 +100,7 @@ impl Play {
 
     async fn end(self) {
         self.stop.cancel();
-        timeout(PATIENCE, self.agent).await.expect("an end in time").expect("a clean end");
+        timeout(PATIENCE, self.agent).await.expect("an end in time").expect("a clean end").unwrap();
         assert_eq!(self.tools.engine.remove_leftovers().await.unwrap(), 0);
     }
 }
@@ -214,6 +214,17 @@ async fn work_goes_on_while_the_server_is_away() {
     assert!(last.logs[0].lines.iter().any(|line| line.text == "line"));
     assert_eq!(last.incarnation, play.next_incarnation().await);
     play.end().await;
+}
+
+#[tokio::test]
+async fn agent_that_the_server_refuses_ends_and_says_why() {
+    let Some(mut play) = Play::start("").await else { return };
+    let (_, answer) = play.next().await;
+
+    answer.send(Ok(Orders::Refused("make a new token".to_owned()))).unwrap();
+
+    let end = timeout(PATIENCE, play.agent).await.expect("an end in time").expect("a clean end");
+    assert_eq!(end, Err(NotJoined("make a new token".to_owned())));
 }
 
 impl Play {

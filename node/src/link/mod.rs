@@ -8,6 +8,7 @@ mod exact;
 mod frame;
 mod key;
 mod swarm;
+mod trouble;
 
 use std::io;
 use std::path::PathBuf;
@@ -97,6 +98,15 @@ struct Shared {
     streams: Arc<Semaphore>,
     http: reqwest::Client,
     guard: Guard,
+}
+
+/// Whether a server may be at this multiaddr.
+///
+/// # Errors
+///
+/// Where it may not: the text says why.
+pub fn check_address(address: &str) -> Result<(), Error> {
+    address::parse(&[address.to_owned()]).map(|_| ())
 }
 
 impl Link {

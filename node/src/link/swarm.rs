@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::{self, Trouble};
 use super::{Error, address};
 
 /// Messages waiting for the swarm.
@@ -94,6 +95,7 @@ pub fn start(
         tries: 0,
         failures: 0,
         refused: false,
+        trouble: Trouble::default(),
         connected,
         resolved,
         pending: HashMap::new(),
@@ -120,6 +122,7 @@ struct Keeper {
     failures: u32,
     /// Whether its last answer was that it does not know this node.
     refused: bool,
+    trouble: Trouble,
     connected: watch::Sender<Option<PeerId>>,
     resolved: mpsc::Sender<io::Result<Vec<Multiaddr>>>,
     pending: HashMap<OutboundRequestId, Reply>,
@@ -175,8 +178,8 @@ impl Keeper {
         self.tries = self.tries.wrapping_add(1);
         let address = match found {
             Ok(found) if !found.is_empty() => found[round % found.len()].clone(),
-            Ok(_) => return self.pause("the server's name has no address"),
-            Err(error) => return self.pause(&error.to_string()),
+            Ok(_) => return self.fail("the server's name has no address"),
+            Err(error) => return self.fail(&error.to_string()),
         };
         if matches!(self.phase, Phase::Connected(_)) {
             return;
@@ -185,8 +188,15 @@ impl Keeper {
         let id = options.connection_id();
         match self.swarm.dial(options) {
             Ok(()) => self.phase = Phase::Dialing(id),
-            Err(error) => self.pause(&error.to_string()),
+            Err(error) => self.fail(&trouble::reason(&error)),
         }
+    }
+
+    /// A dial has failed.
+    fn fail(&mut self, why: &str) {
+        let tried = self.tries.wrapping_sub(1) % self.addresses.len();
+        self.trouble.failed(&self.addresses[tried], why);
+        self.pause(why);
     }
 
     /// Waits a little before the next dial, longer after each failure.
@@ -208,6 +218,7 @@ impl Keeper {
                 Phase::Connected(_) => {}
                 Phase::Waiting(_) | Phase::Resolving | Phase::Dialing(_) => {
                     tracing::info!(server = %peer_id, "connected");
+                    self.trouble.over();
                     self.phase = Phase::Connected(peer_id);
                     self.connected.send_replace(Some(peer_id));
                 }
@@ -220,7 +231,7 @@ impl Keeper {
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } if matches!(self.phase, Phase::Dialing(id) if id == connection_id) =>
             {
-                self.pause(&error.to_string());
+                self.fail(&trouble::reason(&error));
             }
             SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => self.on_message(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {

@@ -71,6 +71,8 @@ struct SentOut {
     sent_at: DateTime<Utc>,
     expire_at: DateTime<Utc>,
     nonce: String,
+    /// False where the server has no mail server: the code is in its log.
+    sent_by_mail: bool,
 }
 
 /// Sends a code. The answer is the same whether the address is known or not.
@@ -97,7 +99,13 @@ async fn sign_in(mut call: Call) -> Result<SentOut> {
     if is_new || known || invited {
         app.mail.code(email, &sent);
     }
-    Ok(SentOut { ok: true, sent_at: sent.sent_at, expire_at: sent.expires_at, nonce: sent.nonce })
+    Ok(SentOut {
+        ok: true,
+        sent_at: sent.sent_at,
+        expire_at: sent.expires_at,
+        nonce: sent.nonce,
+        sent_by_mail: app.mail.sends(),
+    })
 }
 
 async fn check_access(app: &App, given: Option<&str>) -> Result<AccessCode> {
