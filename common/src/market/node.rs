@@ -166,15 +166,20 @@ impl Market {
         let silent: Vec<NodeId> =
             self.nodes.iter().filter(|(_, node)| node.until <= now).map(|(id, _)| *id).collect();
         for id in silent {
-            let leases: Vec<Lease> = self
-                .nodes
-                .get(&id)
-                .map(|node| node.leased.iter().copied().collect())
-                .unwrap_or_default();
-            for lease in leases {
-                self.lose(lease, Cause::Gone, "its node went silent", now);
-            }
-            self.forget(id, now);
+            self.end_node(id, "its node went silent", now);
         }
+    }
+
+    /// Takes all tasks of a node, and forgets it.
+    pub(super) fn end_node(&mut self, id: NodeId, why: &str, now: DateTime<Utc>) {
+        let leases: Vec<Lease> = self
+            .nodes
+            .get(&id)
+            .map(|node| node.leased.iter().copied().collect())
+            .unwrap_or_default();
+        for lease in leases {
+            self.lose(lease, Cause::Gone, why, now);
+        }
+        self.forget(id, now);
     }
 }
