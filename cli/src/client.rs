@@ -6,9 +6,8 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 use crate::credentials::Login;
 use crate::failure::Failure;
@@ -93,11 +92,16 @@ impl Client {
     }
 
     /// Sends a JSON body.
-    pub async fn send(&self, method: Method, url: Url, body: &Value) -> Result<Answer, Failure> {
+    pub async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Answer, Failure> {
         self.ask(self.http.request(method, url).json(body)).await
     }
 
-    pub async fn post(&self, url: Url, body: &Value) -> Result<Answer, Failure> {
+    pub async fn post(&self, url: Url, body: &(impl Serialize + Sync)) -> Result<Answer, Failure> {
         self.send(Method::POST, url, body).await
     }
 

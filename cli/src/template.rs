@@ -5,9 +5,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use common::exact::Exact;
 use common::package::tag::split_owner;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::failure::Failure;
 use crate::file;
@@ -92,13 +93,13 @@ pub async fn push(path: &Path, session: &Session) -> Result<String, Failure> {
     let name = path.display();
     let text = file::read_text(path, DOCUMENT_BYTES_MAX)
         .map_err(|error| Failure::Usage(format!("cannot read {name}: {error}")))?;
-    let document: Value = serde_json::from_str(&text)
+    let document: Exact = serde_json::from_str(&text)
         .map_err(|error| Failure::Usage(format!("{name} is not JSON: {error}")))?;
-    let Some(id) = document.get("id").and_then(Value::as_str) else {
+    let Some(id) = document.value()["id"].as_str().map(ToOwned::to_owned) else {
         return Err(Failure::Usage(format!("{name} has no \"id\"")));
     };
     session.client.post(session.client.url(PATH, &[]), &document).await?;
-    Ok(id.to_owned())
+    Ok(id)
 }
 
 /// Which templates there are that are called like one that is not found; empty where none is.

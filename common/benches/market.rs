@@ -154,7 +154,7 @@ fn spec() -> RunSpec {
             secrets: Vec::new(),
             needs: Resources::new(1_000, 1_024),
             gpus: Vec::new(),
-            params: serde_json::Map::new(),
+            params: common::spec::Params::new(),
         },
         assemble: Assemble::Builtin(Assembler::Passthrough),
         limits: Limits::default(),

@@ -16,6 +16,7 @@ pub mod credits;
 pub mod device;
 pub mod digest;
 pub mod environment;
+pub mod exact;
 pub mod exchange;
 pub mod exit;
 pub mod ids;

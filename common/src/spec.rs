@@ -3,10 +3,12 @@
 //! A `RunSpec` is complete: later edits of the job, the template or a package touch the next run
 //! only.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::digest::Digest;
+use crate::exact::Exact;
 use crate::ids::{JobId, PackageId, WorkspaceId};
 use crate::image::Pinned;
 use crate::price::TASK_TIMEOUT_SECS;
@@ -15,8 +17,14 @@ use crate::secret::{SecretId, SecretKind};
 use crate::task::Stage;
 use crate::terms::Terms;
 
-/// The params of one phase, as the container sees them: always a JSON object.
-pub type Params = Map<String, Value>;
+/// The params of one phase, as the container sees them: always a JSON object, with numbers as they
+/// were written.
+pub type Params = BTreeMap<String, Exact>;
+
+/// Params as JSON text.
+pub fn params_text(params: &Params) -> String {
+    serde_json::to_string(params).expect("JSON is written as JSON")
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -63,6 +63,7 @@ fn runs() -> Vec<TableCreateStatement> {
         .col(string("state"))
         .col(text("times"))
         .col(big_integer_null("total"))
+        .col(big_integer_null("found"))
         .col(big_integer("next"))
         .col(big_integer("chunks_done"))
         .col(big_integer("held"))

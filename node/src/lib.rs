@@ -190,17 +190,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         link_stop,
     )?;
     let node = NodeId::of_peer(&link.peer_id());
-    tracing::info!(
-        %node,
-        label = device.label,
-        cpu_millis = capacity.cpu_millis,
-        memory_mib = capacity.memory_mib,
-        gpus = gpus.len(),
-        folder = %options.data_dir.display(),
-        disk_mib = limits.budget >> 20,
-        keep_free_mib = limits.keep_free >> 20,
-        "node started: inputs, results, packages and caches lie in its folder, images with the engine"
-    );
+    announce(node, &device, capacity, &options.data_dir, limits);
     let tools = Arc::new(Tools {
         remote: link,
         home,
@@ -231,6 +221,26 @@ async fn warn_of(data_dir: &Path, users: Users) {
     if let Users::Own(user) = users {
         tracing::warn!(%user, "containers run as the node's own user: only for jobs that you trust");
     }
+}
+
+fn announce(
+    node: NodeId,
+    device: &Device,
+    capacity: Resources,
+    folder: &Path,
+    limits: disk::Limits,
+) {
+    tracing::info!(
+        %node,
+        label = device.label,
+        cpu_millis = capacity.cpu_millis,
+        memory_mib = capacity.memory_mib,
+        gpus = device.gpus.len(),
+        folder = %folder.display(),
+        disk_mib = limits.budget >> 20,
+        keep_free_mib = limits.keep_free >> 20,
+        "node started: inputs, results, packages and caches lie in its folder, images with the engine"
+    );
 }
 
 /// Takes this node's place among the nodes of this machine.

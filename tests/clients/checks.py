@@ -105,6 +105,10 @@ def types():
     for value in ("soon", -1, 1.5, [], 10**30):
         refused(f"config.taskTimeout = {value!r}", me.post(
             f"{CUSTOMER}/jobs", {**base, "config": {"taskTimeout": value}}), BAD, word="taskTimeout")
+    for value in (3600.0, "3600.0", "3.6e3"):
+        kept = answered(f"config.taskTimeout = {value!r} is 3600", me.post(
+            f"{CUSTOMER}/jobs", {**base, "config": {"taskTimeout": value}}))
+        check("exactly", kept["job"]["config"]["taskTimeout"] == 3600, me.last)
     refused("config.isTestJob = 'maybe'", me.post(
         f"{CUSTOMER}/jobs", {**base, "config": {"isTestJob": "maybe"}}), BAD, word="isTestJob")
     refused("params.app = 5", me.post(f"{CUSTOMER}/jobs", {**base, "params": {"app": 5}}), BAD, word="app")
@@ -211,6 +215,8 @@ def queries():
     for key, value in (("pagination.limit", "many"), ("pagination.limit", "-1"), ("pagination.offset", "-1"),
                        ("orderBy", "no_such_field"), ("orderBy", "name; drop table job")):
         refused(f"{key}={value}", me.call("GET", f"{CUSTOMER}/jobs", query={key: value}), BAD, word=key.split(".")[-1])
+    refused("a filter in the query, which would be ignored", me.get(
+        f"{CUSTOMER}/jobs", state="JOB_STATE_FAILED"), BAD, word="orderBy")
     text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "x"}
     for name, one, word in (
         ("an unknown condition", {"field": "name", "condition": "FILTER_CONDITION_NEAR", "value": text}, "condition"),

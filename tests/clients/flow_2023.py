@@ -80,6 +80,17 @@ def params():
     check("the app's params are set", job["params"]["app"] == {"word": "encode"}, me.last)
 
 
+def old_params():
+    """The params of the notebooks: data and a preset, which the app gets"""
+    job = job_call("POST /jobs/params/{id} with data and preset", me.post(
+        f"{CUSTOMER}/jobs/params/{seen['id']}", {"data": {"word": "notebook"}, "preset": "hd"}))
+    check("they are the app's", job["params"]["app"] == {"word": "notebook", "preset": "hd"}, me.last)
+    typo = me.post(f"{CUSTOMER}/jobs/params/{seen['id']}", {"dat": {"word": "lost"}})
+    check("an unknown name is refused", typo.status == 400 and "dat" in typo.body["message"], typo)
+    kept = answered("the job", me.get(f"{CUSTOMER}/jobs/{seen['id']}"))["job"]
+    check("and changes nothing", kept["params"] == job["params"], me.last)
+
+
 def estimate():
     """GET /jobs/estimation/{id}"""
     body = answered("GET /jobs/estimation/{id}", me.get(f"{CUSTOMER}/jobs/estimation/{seen['id']}"))
@@ -92,6 +103,7 @@ def execute():
     generic_ok("POST /jobs/run/{id}", me.post(f"{CUSTOMER}/jobs/run/{seen['id']}", {}))
     job = until("the job ends", lambda: ended(me.get(f"{CUSTOMER}/jobs/{seen['id']}").body["job"]))
     need("the job is complete", job["state"] == "JOB_STATE_COMPLETE", job)
+    check("completedAt is when it ended", job["completedAt"] == job["endedAt"] != None, job)
     check("a passthrough makes one chunk", job["numChunks"] == 1, job)
 
 
@@ -129,4 +141,4 @@ def without_type():
 
 
 if __name__ == "__main__":
-    run(prepare, money, create, upload, params, estimate, execute, results, upload_2025, without_type)
+    run(prepare, money, create, upload, params, old_params, estimate, execute, results, upload_2025, without_type)

@@ -66,6 +66,10 @@ def person():
         "firstName": "Ada", "lastName": "L", "contactInfo": {"company": "Engines", "zip": "1815"}}), {"user": USER})
     check("what was sent is there", body["user"]["firstName"] == "Ada"
           and (body["user"]["contactInfo"] or {}).get("company") == "Engines", me.last)
+    name = f"tour-{shop.mark}"
+    body = told("PATCH /user chooses the username", me.patch(f"{AUTH}/user", {"username": name}),
+                {"user": USER})
+    check("it is chosen", body["user"]["username"] == name, me.last)
     told("POST /user, as the old page did", me.post(f"{AUTH}/user", {"firstName": "Ada"}), {"user": USER})
 
 
@@ -126,12 +130,18 @@ def portal():
 
 def top_up():
     """Topping up, and not (1.4)"""
-    request = {"id": "filled", "state": "filled", "currency": "filled"}
+    request = {"id": "filled", "state": "filled", "currency": "filled", "amount": "number",
+               "exchangeRate": "number", "currencyAmount": "text"}
     body = told("POST /top_up", me.post(f"{WALLET}/top_up", {
         "currencyAmount": "10", "currency": "USD", "amount": ""}),
         {"topUpRequest": request, "clientSecret": "text", "cardDetails": "list"})
     told("POST /cancel_top_up", me.post(f"{WALLET}/cancel_top_up", {
         "id": body["topUpRequest"]["id"], "cancelMessage": "changed my mind"}), GENERIC)
+
+
+def plans():
+    """Plans: a list, be it empty (1.4)"""
+    told("GET /plans", me.get(f"{WALLET}/plans"), {"plans": "list"})
 
 
 def payouts():
@@ -286,5 +296,5 @@ def cache():
 
 if __name__ == "__main__":
     run(info, documents, document_pages, renamed, person, keys, sign_in_by_mail, skip, sign_out,
-        account, rate, portal, top_up, payouts, payout, recovery, templates, schema, stats, tags,
+        account, rate, portal, top_up, plans, payouts, payout, recovery, templates, schema, stats, tags,
         public, places, private_image, schema_check, app_tests, cache)

@@ -66,11 +66,46 @@ def passthrough():
     need("without params, APP_PARAMS is {} and not empty", done["state"] == "JOB_STATE_COMPLETE", done)
     files = shop.files(job)
     check("the one chunk's file has its own name", list(files) == ["output.txt"], files)
+    job = shop.create(seen["plain"], dataSource=BYPASS)
+    done = shop.finish(job, {})
+    check("no destination is the temporary bucket", done["state"] == "JOB_STATE_COMPLETE"
+          and done["dataDestination"]["dataSourceDescriptor"] == "bucket", done)
+    check("with the results", list(shop.files(job)) == ["output.txt"], job)
     job = shop.create(seen["plain"], dataSource=BYPASS, dataDestination=BYPASS)
     done = shop.finish(job, {})
     check("bypass as destination", done["state"] == "JOB_STATE_COMPLETE", done)
     results = answered("its results are an empty list", me.get(f"{CUSTOMER}/jobs/{job['id']}/results"))
     check("indeed", results == {"results": []}, me.last)
+
+
+def test_job():
+    """A test job says that it works on two chunks, and how many there are (2.4)"""
+    job = shop.create(seen["template"], params={"partitioner": {"num_replicas": 5}},
+                      config={"isTestJob": True})
+    told = shop.start(job)
+    check("the run says so", "test job" in told["message"], told)
+    done = shop.wait(job)
+    check("two chunks", done["numChunks"] == 2, done)
+    check("of five", done["numChunksTotal"] == 5 and "2 of its 5" in done["warning"], done)
+
+
+def lenient():
+    """Passthrough takes no notice of params that another template's partitioner has (3.4)"""
+    job = shop.create(seen["plain"], dataSource=BYPASS, params={"partitioner": {"numImages": 20}})
+    told = shop.start(job)
+    check("but the run says so", "numImages" in told["message"], told)
+    check("it completes", shop.wait(job)["state"] == "JOB_STATE_COMPLETE", me.last)
+
+
+def digits():
+    """Numbers reach the containers as they were written"""
+    job = shop.create(seen["template"])
+    given = b'{"assembler": {"big": 123456789012345678901234567890, "p": 3.14159265358979323846}}'
+    answered("they are set", me.call("PATCH", f"{CUSTOMER}/jobs/{job['id']}/params", given))
+    check("it completes", shop.finish(job)["state"] == "JOB_STATE_COMPLETE", me.last)
+    seen_by_it = shop.files(job)["params.json"]
+    check("to the last digit", b"123456789012345678901234567890" in seen_by_it
+          and b"3.14159265358979323846" in seen_by_it, seen_by_it)
 
 
 def failing():
@@ -238,5 +273,5 @@ def named_secrets():
 
 
 if __name__ == "__main__":
-    run(prepare, snake_case, defaults, passthrough, failing, timeouts, abort, filters, pages,
+    run(prepare, snake_case, defaults, passthrough, test_job, lenient, digits, failing, timeouts, abort, filters, pages,
         caches, named_secrets)

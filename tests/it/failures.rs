@@ -160,7 +160,6 @@ async fn what_is_missing_is_named_before_the_run() -> Result<()> {
     Market::open(Shape::nodes(0), async |_, client| {
         push_word_count(&client).await?;
         let file = client.create(word_count(1000)).await?;
-        let bypass = client.create(order("count", 1, &json!({}))).await?;
         let run = |id: &str| format!("/v1/customer/jobs/{id}/run");
 
         // A file that has not been uploaded, and one that is only said to be.
@@ -170,8 +169,9 @@ async fn what_is_missing_is_named_before_the_run() -> Result<()> {
         let refusal = client.refused(Method::PATCH, &done, json!({})).await?;
         assert!(refusal.message.contains("nothing has been uploaded"), "{refusal:?}");
 
-        // Params that the engine does not know.
-        let refusal = client.refused(Method::POST, &run(&bypass), json!({})).await?;
+        // Params that the engine does not know: at once.
+        let bypass = order("count", 1, &json!({}));
+        let refusal = client.refused(Method::POST, "/v1/customer/jobs", bypass).await?;
         assert!(refusal.message.contains("num_replicas"), "{refusal:?}");
 
         // Results of a job that has not run.

@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, Result, bail};
 use common::digest::Digest;
-use common::protocol::{Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SignedReceipt};
+use common::protocol::{
+    Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SYNC_BYTES_MAX, SignedReceipt,
+};
 use common::resources::Usage;
 use common::task::{Lease, Stage};
 use libp2p::PeerId;
@@ -155,7 +157,8 @@ async fn a_message_that_is_too_large_costs_only_itself() -> Result<()> {
     let link = set.link("node.key")?;
     set.world.join_now(&link.peer_id());
     let mut huge = message();
-    let line = LogLine { at_us: 0, level: Level::Unknown, text: "x".repeat(2 << 20) };
+    let text = "x".repeat(usize::try_from(SYNC_BYTES_MAX)? + 1);
+    let line = LogLine { at_us: 0, level: Level::Unknown, text };
     let lease = lease(Stage::Process, 0);
     huge.logs = vec![LogBatch { lease, first: 0, lines: vec![line] }];
 

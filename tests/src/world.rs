@@ -281,7 +281,7 @@ pub fn spec() -> RunSpec {
             secrets: Vec::new(),
             needs: Resources::new(1000, 128),
             gpus: Vec::new(),
-            params: serde_json::Map::new(),
+            params: common::spec::Params::new(),
         },
         assemble: Assemble::Builtin(Assembler::Passthrough),
         limits: Limits::default(),

@@ -122,9 +122,11 @@ pub async fn run(
         },
         label: args.label,
     };
-    node::run(options, stop).await.map_err(|error| match error {
-        node::Error::Refused(refused) => Failure::Unauthorised(refused.to_string()),
-        error => Failure::caused("the node stopped", &error),
+    node::run(options, stop).await.map_err(|error| {
+        if let node::Error::Refused(refused) = error {
+            return Failure::Unauthorised(refused.to_string());
+        }
+        Failure::caused("the node stopped", &error)
     })
 }
 

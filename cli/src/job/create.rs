@@ -1,12 +1,14 @@
 //! `fanfold job create`: a draft, its upload, and at wish its start.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use common::exact::Exact;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
@@ -35,10 +37,10 @@ pub struct Args {
     pub destination: Option<Destination>,
     /// JSON such as {"app":{…},"partitioner":{…}}, or @FILE
     #[arg(long, value_name = "JSON", value_parser = json_object)]
-    pub params: Option<Map<String, Value>>,
+    pub params: Option<Exact>,
     /// JSON such as {"taskTimeout":60,"maxTaskRetries":3}, or @FILE
     #[arg(long, value_name = "JSON", value_parser = json_object)]
-    pub config: Option<Map<String, Value>>,
+    pub config: Option<Exact>,
     /// Start the job
     #[arg(long)]
     pub run: bool,
@@ -95,31 +97,31 @@ async fn begin(
 }
 
 /// The body of the create call; what is not given is left to the template.
-fn draft(args: &Args) -> Value {
-    let mut draft = Map::from_iter([("templateId".to_owned(), json!(args.template))]);
+fn draft(args: &Args) -> BTreeMap<&'static str, Exact> {
     let parts = [
-        ("name", args.name.as_ref().map(|name| json!(name))),
-        ("dataSource", args.source.as_ref().map(Source::json)),
-        ("dataDestination", args.destination.as_ref().map(Destination::json)),
-        ("params", args.params.clone().map(Value::Object)),
-        ("config", args.config.clone().map(Value::Object)),
+        ("templateId", Some(args.template.as_str().into())),
+        ("name", args.name.as_deref().map(Exact::from)),
+        ("dataSource", args.source.as_ref().map(|source| source.json().into())),
+        ("dataDestination", args.destination.as_ref().map(|place| place.json().into())),
+        ("params", args.params.clone()),
+        ("config", args.config.clone()),
     ];
-    for (name, part) in parts {
-        if let Some(part) = part {
-            draft.insert(name.to_owned(), part);
-        }
-    }
-    Value::Object(draft)
+    parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect()
 }
 
 /// Reads an argument that is a JSON object, or `@` and the name of a file with one.
-pub fn json_object(text: &str) -> Result<Map<String, Value>, String> {
+pub fn json_object(text: &str) -> Result<Exact, String> {
     let content = match text.strip_prefix('@') {
         Some(path) => file::read_text(Path::new(path), DOCUMENT_BYTES_MAX)
             .map_err(|error| format!("cannot read {path}: {error}"))?,
         None => text.to_owned(),
     };
-    serde_json::from_str(&content).map_err(|error| format!("not a JSON object: {error}"))
+    let object: Exact =
+        serde_json::from_str(&content).map_err(|error| format!("not a JSON object: {error}"))?;
+    if !object.text().starts_with('{') {
+        return Err("not a JSON object".to_owned());
+    }
+    Ok(object)
 }
 
 /// A file on its way to the server.
@@ -190,19 +192,18 @@ mod tests {
             name: None,
             source: Some(Source::Bypass),
             destination: None,
-            params: Some(json_object(r#"{"app":{"case":"upper"}}"#).unwrap()),
+            params: Some(json_object(r#"{"app":{"n":12345678901234567890123}}"#).unwrap()),
             config: None,
             run: false,
             watch: false,
         };
 
         assert_eq!(
-            draft(&args),
-            json!({
-                "templateId": "t",
-                "dataSource": { "dataSourceDescriptor": "bypass" },
-                "params": { "app": { "case": "upper" } },
-            })
+            serde_json::to_string(&draft(&args)).unwrap(),
+            concat!(
+                r#"{"dataSource":{"dataSourceDescriptor":"bypass"},"#,
+                r#""params":{"app":{"n":12345678901234567890123}},"templateId":"t"}"#
+            )
         );
     }
 

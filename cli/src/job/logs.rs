@@ -167,8 +167,9 @@ pub async fn last_line(id: &str, chunk: u32, session: &Session) -> Option<String
         let (_, logs) = page(id, Some(chunk), &cursor, session).await.ok()?;
         let lines = logs.taskrunner.iter().flatten().flat_map(|(_, task)| &task.logs);
         // The node's own lines have levels.
-        let written = lines.filter(|line| line.level().is_empty() && !line.log.trim().is_empty());
-        last = written.last().map(|line| line.log.trim().to_owned()).or(last);
+        let mut written =
+            lines.filter(|line| line.level().is_empty() && !line.log.trim().is_empty());
+        last = written.next_back().map(|line| line.log.trim().to_owned()).or(last);
         match logs.next_cursor {
             Some(next) => cursor = next,
             None => return last,

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_job_that_waits_says_why() {
-        let text = r#"{"state":"JOB_STATE_PARTITIONED","chunks":1,"spent":0.0,
+        let text = r#"{"status":"processing","chunks":1,"spent":0.0,
             "error":"2 of 2 nodes are too small: too few vCPUs"}"#;
 
         let progress: Progress = serde_json::from_str(text).unwrap();

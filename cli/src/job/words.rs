@@ -16,10 +16,10 @@ const MISSING: &str = "is missing: set it first";
 
 /// The same failure with options in place of the API's fields.
 pub fn own(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused { message } => Failure::Refused { message: told(&message) },
-        other => other,
+    if let Failure::Refused { message } = &failure {
+        return Failure::Refused { message: told(message) };
     }
+    failure
 }
 
 fn told(message: &str) -> String {

@@ -115,7 +115,7 @@ mod tests {
             [("app", Is::App), ("partitioner", Is::Partitioner), ("assembler", Is::Assembler)]
         {
             let folder = root.path().join(is);
-            write(&folder, "mine", is, "").unwrap();
+            write(&folder, "mine", is, "print()").unwrap();
 
             let manifest = check(&pack(&folder).unwrap()).unwrap().manifest;
 
@@ -124,6 +124,6 @@ mod tests {
         let template = fs::read(root.path().join("app/template.json")).unwrap();
         let template = Template::read(Loose::parse("", &template).unwrap()).unwrap();
         assert_eq!(template.app, "mine");
-        assert!(write(&root.path().join("app"), "mine", "app", "").is_err());
+        assert!(write(&root.path().join("app"), "mine", "app", "print()").is_err());
     }
 }

@@ -1,8 +1,10 @@
 //! `fanfold app test`: the app run on one chunk, with all that it wrote.
 
+use std::collections::BTreeMap;
+
+use common::exact::Exact;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 
 use super::Kind;
 use crate::failure::Failure;
@@ -30,7 +32,7 @@ pub struct Args {
     pub source: Option<Source>,
     /// JSON such as {"app":{…}}, or @FILE
     #[arg(long, value_name = "JSON", value_parser = json_object)]
-    pub params: Option<Map<String, Value>>,
+    pub params: Option<Exact>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,7 +88,7 @@ pub async fn run(kind: Kind, args: Args, session: &Session) -> Result<(), Failur
         let problem = "only apps can be tested by themselves: test an engine in a job of its own";
         return Err(Failure::Usage(problem.to_owned()));
     }
-    let mut body = json!({ "id": args.tag });
+    let mut body = BTreeMap::from([("id", Exact::from(args.tag))]);
     match &args.source {
         Some(Source::File(path)) => {
             let problem = format!(
@@ -96,12 +98,12 @@ pub async fn run(kind: Kind, args: Args, session: &Session) -> Result<(), Failur
             return Err(Failure::Usage(problem));
         }
         Some(source @ (Source::Url(_) | Source::Cloud(..) | Source::Bypass)) => {
-            body["data"] = source.json();
+            body.insert("data", source.json().into());
         }
         None => {}
     }
     if let Some(params) = args.params {
-        body["params"] = Value::Object(params);
+        body.insert("params", params);
     }
     let client = &session.client;
     let mut answer = client.post(client.url(PATH, &[]), &body).await?;

@@ -84,6 +84,7 @@ impl Market {
             self.fail(id, "the partitioner produced no chunks".to_owned(), now);
             return;
         }
+        run.found = Some(table.len());
         let table = if run.spec.terms.is_test { table.head(TEST_CHUNKS) } else { table };
         let table = Arc::new(table);
         run.chunks = Some(Arc::clone(&table));

@@ -87,6 +87,8 @@ pub struct RunRecord {
     pub times: BTreeMap<RunState, DateTime<Utc>>,
     /// The number of chunks, once it is known.
     pub total: Option<u32>,
+    /// How many chunks the source has; a test run works on the first of them.
+    pub found: Option<u32>,
     pub next: u32,
     pub chunks_done: u32,
     pub held: Credits,

@@ -31,6 +31,8 @@ pub struct Run {
     pub(super) source: Option<Arc<ChunkTable>>,
     /// The chunks, once they are known.
     pub(super) chunks: Option<Arc<ChunkTable>>,
+    /// How many chunks the source has; a test run works on the first of them.
+    pub(super) found: Option<u32>,
     /// The first chunk that was never handed out.
     pub(super) next: u32,
     pub(super) chunks_done: u32,
@@ -96,6 +98,7 @@ impl Run {
             state: if later { RunState::Started } else { RunState::Fetching },
             times,
             total: None,
+            found: None,
             next: 0,
             chunks_done: 0,
             held: Credits::ZERO,
@@ -117,6 +120,7 @@ impl Run {
             times: record.times,
             source: None,
             chunks: None,
+            found: record.found,
             next: record.next,
             chunks_done: record.chunks_done,
             single: Single::Fresh,
@@ -342,6 +346,7 @@ impl Run {
             state: self.state,
             times: self.times.clone(),
             total: self.chunks.as_ref().map(|table| table.len()),
+            found: self.found,
             next: self.next,
             chunks_done: self.chunks_done,
             held: self.held,

@@ -14,7 +14,7 @@ use crate::protocol::{
     ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
     Work,
 };
-use crate::spec::Source;
+use crate::spec::{Source, params_text};
 use crate::task::{Lease, Stage};
 
 /// Lines taken from one attempt; what a node sends beyond is dropped.
@@ -213,7 +213,7 @@ fn work(run: &Run, stage: Stage) -> Option<Work> {
         entrypoint: container.entrypoint.clone(),
         secrets: !container.secrets.is_empty(),
         needs: container.needs,
-        params: serde_json::Value::Object(container.params.clone()).to_string(),
+        params: params_text(&container.params),
         task_timeout_secs: Some(run.spec.limits.task_timeout_secs),
     })
 }

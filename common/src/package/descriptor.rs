@@ -3,12 +3,12 @@
 mod cloud;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::loose::{Invalid, Loose};
 use crate::origin::Origin;
 use crate::secret::{Purpose, SecretId, Target};
-use crate::spec::{Cloud, Params, Provider};
+use crate::spec::{Cloud, Provider};
 
 const URL_CHARS_MAX: usize = 4096;
 const SECRET_CHARS_MAX: usize = 4096;
@@ -21,7 +21,7 @@ const TYPE_PREFIX: &str = "type.googleapis.com/bytenite.data_source.";
 #[serde(deny_unknown_fields)]
 pub struct Descriptor {
     pub name: String,
-    pub params: Params,
+    pub params: Map<String, Value>,
     /// The secret that keeps the keys which were given in the descriptor itself. It is no param:
     /// nobody can name it, and nobody is shown it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,7 +193,7 @@ impl DataPlace {
 }
 
 fn described(name: &str, kind: Option<&str>, fields: Vec<(&str, Option<&str>)>) -> Descriptor {
-    let mut params = Params::new();
+    let mut params = Map::new();
     if let Some(kind) = kind {
         params.insert("@type".to_owned(), format!("{TYPE_PREFIX}{kind}").into());
     }
@@ -232,7 +232,7 @@ fn split(mut fields: Loose) -> Result<(String, String, Loose), Invalid> {
 /// Drops the params that only servers write.
 fn drop_shown(params: &mut Loose) {
     for key in ["@type", "tempUrl", "size", "filename"] {
-        params.value(key);
+        params.ignore(key);
     }
 }
 
@@ -249,7 +249,7 @@ fn url(mut params: Loose) -> Result<Checked, Invalid> {
         .line("url", URL_CHARS_MAX)?
         .ok_or_else(|| Invalid::new(&field, "is missing: an http or https address"))?;
     check_url(&field, &url)?;
-    params.value("name");
+    params.ignore("name");
     let secret = secret_id(&mut params)?;
     let inline = inline(&mut params, "username", "password")?;
     let username = inline.as_ref().map(|inline| inline.access_key.clone());

@@ -1,6 +1,6 @@
 //! The engines that need no package: their names, aliases and params.
 
-use super::loose::{Invalid, Loose};
+use super::loose::{Invalid, Loose, plain};
 use crate::spec::{Assembler, Params, Partitioner};
 use crate::text::is_plain;
 
@@ -31,12 +31,49 @@ pub fn reserved_assembler(name: &str) -> Option<&'static str> {
 }
 
 pub fn assembler_alias(name: &str) -> Option<&'static str> {
-    (name == "zipper").then_some("zip")
+    (name == "zipper").then_some("zipper")
 }
 
-/// A built-in partitioner with a job's params, which must hold nothing else.
+/// The built-in partitioner of this name, its own or a well-known engine's.
+pub fn builtin_partitioner(name: &str) -> Option<&'static str> {
+    reserved_partitioner(name).or_else(|| partitioner_alias(name))
+}
+
+/// The built-in assembler of this name, its own or a well-known engine's.
+pub fn builtin_assembler(name: &str) -> Option<&'static str> {
+    reserved_assembler(name).or_else(|| assembler_alias(name))
+}
+
+/// The params that an engine reads whose original takes no notice of others, so that clients have
+/// one body for several templates. `None` for the engines of our own: they refuse what they do not
+/// know.
+fn lenient(builtin: &str) -> Option<&'static [&'static str]> {
+    match builtin {
+        "passthrough" => Some(&[]),
+        "replicate" => Some(&["num_replicas"]),
+        "zipper" => Some(&["name"]),
+        _ => None,
+    }
+}
+
+/// Those of the params that a built-in engine takes no notice of.
+pub fn passed_over<'a>(builtin: &str, params: &'a Params) -> Vec<&'a str> {
+    let Some(known) = lenient(builtin) else { return Vec::new() };
+    let is_known = |key: &str| known.iter().any(|known| plain(known) == plain(key));
+    params.keys().map(String::as_str).filter(|key| !is_known(key)).collect()
+}
+
+/// Checks the params that a template or a draft gives to a built-in partitioner; what is missing
+/// can still come.
+pub fn check_partitioner(builtin: &'static str, params: &Params) -> Result<(), Invalid> {
+    let is_whole = builtin != "replicate"
+        || Loose::of_params("params.partitioner", params)?.has("num_replicas");
+    if is_whole { partitioner(builtin, params).map(drop) } else { Ok(()) }
+}
+
+/// A built-in partitioner with a job's params.
 pub fn partitioner(builtin: &'static str, params: &Params) -> Result<Partitioner, Invalid> {
-    let mut params = Loose::new("params.partitioner", params.clone().into())?;
+    let mut params = Loose::of_params("params.partitioner", params)?;
     let made = match builtin {
         "lines" => Partitioner::Lines { bytes: chunk_bytes(&mut params)? },
         "bytes" => Partitioner::Bytes { bytes: chunk_bytes(&mut params)? },
@@ -50,26 +87,30 @@ pub fn partitioner(builtin: &'static str, params: &Params) -> Result<Partitioner
         }
         _ => Partitioner::Passthrough,
     };
-    params.finish()?;
+    finish(builtin, params)?;
     Ok(made)
+}
+
+fn finish(builtin: &str, params: Loose) -> Result<(), Invalid> {
+    if lenient(builtin).is_some() { Ok(()) } else { params.finish() }
 }
 
 fn chunk_bytes(params: &mut Loose) -> Result<u64, Invalid> {
     Ok(params.number("chunk_bytes", 1..=CHUNK_BYTES_MAX)?.unwrap_or(CHUNK_BYTES_DEFAULT))
 }
 
-/// A built-in assembler with a job's params, which must hold nothing else.
+/// A built-in assembler with a job's params.
 pub fn assembler(builtin: &'static str, params: &Params) -> Result<Assembler, Invalid> {
-    let mut params = Loose::new("params.assembler", params.clone().into())?;
+    let mut params = Loose::of_params("params.assembler", params)?;
     let made = match builtin {
         "concat" => Assembler::Concat {
             name: file_name(&mut params, "result.txt")?,
             separator: separator(&mut params)?,
         },
-        "zip" => Assembler::Zip { name: file_name(&mut params, "results_archive.zip")? },
+        "zip" | "zipper" => Assembler::Zip { name: file_name(&mut params, "results_archive.zip")? },
         _ => Assembler::Passthrough,
     };
-    params.finish()?;
+    finish(builtin, params)?;
     Ok(made)
 }
 
@@ -139,5 +180,45 @@ mod tests {
         let long = json!({"separator": "-".repeat(SEPARATOR_BYTES_MAX + 1)});
         let field = assembler("concat", &params(long)).unwrap_err().field;
         assert_eq!(field, "params.assembler.separator");
+    }
+
+    #[test]
+    fn an_engine_of_our_own_names_the_params_that_it_knows() {
+        let unknown = params(json!({"chunk_lines": 5}));
+        for (builtin, known) in
+            [("lines", "give chunk_bytes"), ("bytes", "give chunk_bytes"), ("file", "none here")]
+        {
+            let refused = check_partitioner(builtin, &unknown).unwrap_err();
+
+            assert_eq!(refused.field, "params.partitioner.chunk_lines");
+            assert!(refused.problem.ends_with(known), "{refused}");
+        }
+        for (builtin, known) in [("concat", "give name, separator"), ("zip", "give name")] {
+            let refused = assembler(builtin, &unknown).unwrap_err();
+
+            assert!(refused.problem.ends_with(known), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_engine_of_the_first_product_passes_over_what_it_does_not_know() {
+        let given = params(json!({"numImages": 20, "numReplicas": 3, "name": "a.zip"}));
+        for builtin in ["passthrough", "replicate"] {
+            assert!(partitioner(builtin, &given).is_ok(), "{builtin}");
+        }
+        for builtin in ["passthrough", "zipper"] {
+            assert!(assembler(builtin, &given).is_ok(), "{builtin}");
+        }
+        assert_eq!(passed_over("passthrough", &given), ["name", "numImages", "numReplicas"]);
+        assert_eq!(passed_over("replicate", &given), ["name", "numImages"]);
+        assert_eq!(passed_over("zipper", &given), ["numImages", "numReplicas"]);
+        assert!(passed_over("zip", &given).is_empty());
+    }
+
+    #[test]
+    fn what_a_draft_leaves_out_can_still_come() {
+        assert!(check_partitioner("replicate", &params(json!({"x": 1}))).is_ok());
+        let wrong = check_partitioner("replicate", &params(json!({"num_replicas": 0})));
+        assert_eq!(wrong.unwrap_err().field, "params.partitioner.num_replicas");
     }
 }

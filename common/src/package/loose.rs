@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::exact::{Exact, whole};
 use crate::json;
 use crate::spec::Params;
 use crate::text::is_invisible;
@@ -35,20 +36,43 @@ impl Invalid {
 pub struct Loose {
     path: String,
     /// By the key's plain form; the value keeps the key as it was written.
-    fields: BTreeMap<String, (String, Value)>,
+    fields: BTreeMap<String, (String, Exact)>,
+    /// The keys that were asked for, in that order: those that the object may have.
+    known: Vec<String>,
 }
 
 impl Loose {
     /// Reads an object; `path` is its own name in messages, empty for the outermost.
     pub fn new(path: impl Into<String>, value: Value) -> Result<Self, Invalid> {
         let path = path.into();
-        let Value::Object(map) = value else {
-            let field = if path.is_empty() { "body".to_owned() } else { path };
-            return Err(Invalid::new(field, "must be a JSON object"));
-        };
+        let Value::Object(map) = value else { return Err(no_object(path)) };
+        Self::collect(path, map.into_iter().map(|(key, value)| (key, value.into())).collect())
+    }
+
+    /// Reads an object from JSON text, within the bounds of `json`.
+    pub fn parse(path: impl Into<String>, json: &[u8]) -> Result<Self, Invalid> {
+        let path = path.into();
+        json::read(&path, json)?;
+        Self::read(path, json)
+    }
+
+    /// Reads params; `path` is their name in messages.
+    pub fn of_params(path: impl Into<String>, params: &Params) -> Result<Self, Invalid> {
+        Self::collect(path.into(), params.clone())
+    }
+
+    /// Reads an object from text that is known to be JSON.
+    fn read(path: String, json: &[u8]) -> Result<Self, Invalid> {
+        match serde_json::from_slice(json) {
+            Ok(fields) => Self::collect(path, fields),
+            Err(_) => Err(no_object(path)),
+        }
+    }
+
+    fn collect(path: String, given: BTreeMap<String, Exact>) -> Result<Self, Invalid> {
         let mut fields = BTreeMap::new();
-        for (key, value) in map {
-            if value.is_null() || value.as_str() == Some("") {
+        for (key, value) in given {
+            if value.is_unset() {
                 continue;
             }
             if let Some((first, _)) = fields.insert(plain(&key), (key.clone(), value)) {
@@ -56,14 +80,7 @@ impl Loose {
                 return Err(Invalid::new(join(&path, &key), problem));
             }
         }
-        Ok(Self { path, fields })
-    }
-
-    /// Reads an object from JSON text, within the bounds of `json`.
-    pub fn parse(path: impl Into<String>, json: &[u8]) -> Result<Self, Invalid> {
-        let path = path.into();
-        let value = json::read(&path, json)?;
-        Self::new(path, value)
+        Ok(Self { path, fields, known: Vec::new() })
     }
 
     /// The full name of a field of this object.
@@ -76,6 +93,16 @@ impl Loose {
     }
 
     pub fn value(&mut self, key: &str) -> Option<Value> {
+        self.exact(key).map(|value| value.value())
+    }
+
+    fn exact(&mut self, key: &str) -> Option<Exact> {
+        self.known.push(key.to_owned());
+        self.ignore(key)
+    }
+
+    /// Takes out a field that may be there and says nothing.
+    pub fn ignore(&mut self, key: &str) -> Option<Exact> {
         self.fields.remove(&plain(key)).map(|(_, value)| value)
     }
 
@@ -106,20 +133,21 @@ impl Loose {
         Ok(text)
     }
 
-    /// A whole number, which may be written as a text.
+    /// A whole number, which may be written as a text, with an exponent, or with zeros behind its
+    /// point.
     pub fn number(
         &mut self,
         key: &str,
         range: RangeInclusive<u64>,
     ) -> Result<Option<u64>, Invalid> {
         let field = self.name(key);
-        let Some(value) = self.value(key) else { return Ok(None) };
-        let number = match &value {
-            Value::Number(number) => number.as_u64(),
-            Value::String(text) => text.parse().ok(),
+        let Some(exact) = self.exact(key) else { return Ok(None) };
+        let number = match exact.value() {
+            Value::Number(_) => whole(exact.text()),
+            Value::String(text) => whole(&text),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
-        match number {
+        match number.and_then(|number| u64::try_from(number).ok()) {
             Some(number) if range.contains(&number) => Ok(Some(number)),
             _ => {
                 let (least, most) = (range.start(), range.end());
@@ -159,30 +187,26 @@ impl Loose {
 
     pub fn object(&mut self, key: &str) -> Result<Option<Self>, Invalid> {
         let field = self.name(key);
-        self.value(key).map(|value| Self::new(field, value)).transpose()
+        self.exact(key).map(|value| Self::read(field, value.text().as_bytes())).transpose()
     }
 
-    /// An object that is passed on as it is.
+    /// An object that is passed on as it is, to the last digit.
     pub fn params(&mut self, key: &str) -> Result<Option<Params>, Invalid> {
         let field = self.name(key);
-        match self.value(key) {
-            None => Ok(None),
-            Some(Value::Object(map)) => Ok(Some(map)),
-            Some(_) => Err(Invalid::new(field, "must be a JSON object")),
-        }
+        let Some(exact) = self.exact(key) else { return Ok(None) };
+        let params = serde_json::from_str(exact.text());
+        params.map(Some).map_err(|_| Invalid::new(field, "must be a JSON object"))
     }
 
-    /// Everything that has not been taken out, under the keys as they were written.
-    pub fn rest(self) -> Map<String, Value> {
-        self.fields.into_values().collect()
-    }
-
-    /// Refuses what has not been taken out: a misspelt field must not pass in silence.
+    /// Refuses what has not been taken out: a misspelt field must not pass in silence. What has
+    /// been asked for is named.
     pub fn finish(self) -> Result<(), Invalid> {
-        match self.fields.into_values().next() {
-            None => Ok(()),
-            Some((key, _)) => Err(Invalid::new(join(&self.path, &key), "is not a known field")),
-        }
+        let Some((key, _)) = self.fields.into_values().next() else { return Ok(()) };
+        let problem = match self.known.as_slice() {
+            [] => "is not a known field: there are none here".to_owned(),
+            known => format!("is not a known field: give {}", known.join(", ")),
+        };
+        Err(Invalid::new(join(&self.path, &key), problem))
     }
 }
 
@@ -199,6 +223,11 @@ pub fn check_line(field: &str, text: &str, chars_max: usize) -> Result<(), Inval
         return Err(Invalid::new(field, format!("must have at most {chars_max} characters")));
     }
     Ok(())
+}
+
+fn no_object(path: String) -> Invalid {
+    let field = if path.is_empty() { "body".to_owned() } else { path };
+    Invalid::new(field, "must be a JSON object")
 }
 
 /// A key in the one spelling under which all are found.
@@ -247,7 +276,43 @@ mod tests {
         let unknown = Loose::new("p", json!({"nmae": 1})).unwrap().finish().unwrap_err();
 
         assert!(twice.problem.contains("twice"));
-        assert_eq!(unknown.to_string(), "p.nmae: is not a known field");
+        assert_eq!(unknown.to_string(), "p.nmae: is not a known field: there are none here");
+        let mut loose = Loose::new("p", json!({"nmae": 1, "size": 1})).unwrap();
+        let _ = (loose.text("name"), loose.number("size", 0..=9));
+        let unknown = loose.finish().unwrap_err();
+        assert_eq!(unknown.to_string(), "p.nmae: is not a known field: give name, size");
+    }
+
+    #[test]
+    fn whole_numbers_may_have_a_point_or_an_exponent() {
+        for (text, number) in [
+            ("3600.0", Some(3600)),
+            ("3.6e3", Some(3600)),
+            ("\"3600.0\"", Some(3600)),
+            ("\"3.6e3\"", Some(3600)),
+            ("9007199254740993.0", Some(9_007_199_254_740_993)),
+            ("3600.5", None),
+            ("\"1e99\"", None),
+            ("true", None),
+        ] {
+            let body = format!("{{\"n\": {text}}}");
+            let read = Loose::parse("", body.as_bytes()).unwrap().number("n", 0..=1 << 60);
+
+            assert_eq!(read.ok().flatten(), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn params_are_passed_on_to_the_last_digit() {
+        let body = br#"{"params": {"app": {"big": 123456789012345678901234567890,
+                        "p": [3.14159265358979323846, 1.0, 1e2]}}}"#;
+        let mut body = Loose::parse("", body).unwrap();
+        let params = body.object("params").unwrap().unwrap().params("app").unwrap();
+
+        assert_eq!(
+            serde_json::to_string(&params).unwrap(),
+            r#"{"big":123456789012345678901234567890,"p":[3.14159265358979323846,1.0,1e2]}"#
+        );
     }
 
     #[test]

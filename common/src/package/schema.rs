@@ -66,7 +66,8 @@ impl Schema {
 
     /// Checks the params of one phase; `field` is their name, such as `params.app`.
     pub fn check(&self, field: &str, params: &Params) -> Result<(), Invalid> {
-        let params = Value::Object(params.clone());
+        let params = params.iter().map(|(key, value)| (key.clone(), value.value()));
+        let params = Value::Object(params.collect());
         let (values, bytes) = (count(&params), params.to_string().len());
         if values.saturating_mul(self.values) > COST_MAX
             || bytes.saturating_mul(self.values) > COST_BYTES_MAX

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::config::JobConfig;
 use super::descriptor::Descriptor;
+use super::engine;
 use super::loose::{Invalid, Loose};
 use super::tag::{NotATag, Tag};
+use crate::exact::Exact;
 use crate::ids::{PackageId, WorkspaceId};
 use crate::spec::Params;
 
@@ -43,11 +45,34 @@ pub struct PhaseParams {
 }
 
 impl PhaseParams {
-    pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
+    pub fn read(fields: Loose) -> Result<Self, Invalid> {
+        Self::default().changed_by(fields)
+    }
+
+    /// These params, with those of the phases that are given in place of their own.
+    ///
+    /// Clients of 2023 write `data` for `app`, and beside it the name of a preset, which the app
+    /// is told as its param `preset`.
+    pub fn changed_by(self, mut fields: Loose) -> Result<Self, Invalid> {
+        let partitioner = fields.params("partitioner")?;
+        let app = fields.params("app")?;
+        let assembler = fields.params("assembler")?;
+        let old = fields.name("data");
+        let data = fields.params("data")?;
+        let preset = fields.text("preset")?;
+        fields.finish()?;
+        if app.is_some() && data.is_some() {
+            return Err(Invalid::new(old, "is an old name of app, and both are given: keep app"));
+        }
+        let mut app = app.or(data);
+        if let Some(preset) = preset {
+            let params = app.get_or_insert_with(|| self.app.clone());
+            params.entry("preset".to_owned()).or_insert_with(|| Exact::from(preset));
+        }
         Ok(Self {
-            partitioner: fields.params("partitioner")?.unwrap_or_default(),
-            app: fields.params("app")?.unwrap_or_default(),
-            assembler: fields.params("assembler")?.unwrap_or_default(),
+            partitioner: partitioner.unwrap_or(self.partitioner),
+            app: app.unwrap_or(self.app),
+            assembler: assembler.unwrap_or(self.assembler),
         })
     }
 
@@ -90,7 +115,8 @@ impl Template {
             let problem = "is an old name of params, and both are given: keep params";
             return Err(Invalid::new(fields.name("default_params"), problem));
         }
-        let params = params.or(old);
+        let params = params.or(old).unwrap_or_default();
+        check_builtins(&partitioner, &assembler, &params)?;
         let config = fields.object("config")?.map(JobConfig::read).transpose()?;
         Ok(Self {
             id,
@@ -102,7 +128,7 @@ impl Template {
             assembler,
             source,
             destination,
-            params: params.unwrap_or_default(),
+            params,
             config: config.unwrap_or_default(),
         })
     }
@@ -159,6 +185,18 @@ impl Template {
     }
 }
 
+/// Checks the params of the engines that need no package.
+fn check_builtins(partitioner: &str, assembler: &str, params: &PhaseParams) -> Result<(), Invalid> {
+    let name = |tag: &str| tag.split('@').next().unwrap_or_default().to_owned();
+    if let Some(builtin) = engine::reserved_partitioner(&name(partitioner)) {
+        engine::check_partitioner(builtin, &params.partitioner)?;
+    }
+    if let Some(builtin) = engine::reserved_assembler(&name(assembler)) {
+        engine::assembler(builtin, &params.assembler)?;
+    }
+    Ok(())
+}
+
 fn required_tag(fields: &mut Loose, key: &str) -> Result<String, Invalid> {
     let field = fields.name(key);
     tag(fields, key)?.ok_or_else(|| Invalid::new(field, "is missing"))
@@ -211,112 +249,4 @@ fn check_id(field: &str, id: &str) -> Result<(), Invalid> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn read(template: Value) -> Result<Template, Invalid> {
-        Template::read(Loose::new("", template)?)
-    }
-
-    #[test]
-    fn a_published_template_is_read() {
-        let template = read(json!({
-            "id": "img-template", "description": "", "app": "img@0.1",
-            "partitioner": "fanout-replica", "assembler": "zipper",
-            "dataSource": {"dataSourceDescriptor": "bypass"},
-            "dataDestination": {"data_source_descriptor": "bucket", "params": {}},
-            "params": {"partitioner": {"num_replicas": 5}, "app": {}},
-            "config": {"taskTimeout": 7200, "jobTimeout": 7200, "maxTaskRetries": 3},
-            "createdAt": "2025-10-30T00:00:00Z", "isPublic": false,
-        }))
-        .unwrap();
-
-        assert_eq!(template.params.partitioner["num_replicas"], 5);
-        assert_eq!(template.config.task_retries, Some(3));
-        assert_eq!(template.source.unwrap().name, "bypass");
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let good = json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s"});
-        for (field, value, named) in [
-            ("id", json!("a/b"), "id"),
-            ("app", json!("a@x"), "app"),
-            ("partitioner", json!(null), "partitioner"),
-            (
-                "dataSource",
-                json!({"dataSourceDescriptor": "ftp"}),
-                "dataSource.dataSourceDescriptor",
-            ),
-            ("params", json!({"app": []}), "params.app"),
-            (
-                "dataSource",
-                json!({"dataSourceDescriptor": "s3", "params": {"bucketName": "b", "name": "n",
-                       "accessKey": "a", "secretKey": "s"}}),
-                "dataSource.params",
-            ),
-        ] {
-            let mut template = good.clone();
-            template[field] = value;
-
-            assert_eq!(read(template).unwrap_err().field, named);
-        }
-    }
-
-    #[test]
-    fn old_default_params_are_params() {
-        let old = json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s",
-            "default_params": {"partitioner": {"app_id": "fanout", "version": "0.1",
-                                               "parameters": {"chunk_size": 2}},
-                               "app": {}}});
-        let mut both = old.clone();
-        both["params"] = json!({});
-
-        let params = read(old).unwrap().params;
-
-        assert_eq!(params.partitioner["chunk_size"], 2);
-        assert!(params.app.is_empty());
-        assert_eq!(read(both).unwrap_err().field, "default_params");
-    }
-
-    #[test]
-    fn a_job_may_name_its_packages_itself() {
-        let unnamed = |value| Template::unnamed(&mut Loose::new("", value).unwrap());
-
-        let named = unnamed(json!({"app": "a@0.1", "assembler": "zip"})).unwrap().unwrap();
-
-        assert_eq!((named.app, named.partitioner.as_str()), ("a@0.1".into(), "passthrough"));
-        assert_eq!(unnamed(json!({"name": "x"})).unwrap(), None);
-        assert_eq!(unnamed(json!({"assembler": "zip"})).unwrap_err().field, "app");
-        assert_eq!(unnamed(json!({"app": "a b"})).unwrap_err().field, "app");
-    }
-
-    #[test]
-    fn a_lent_template_names_no_secret() {
-        let place = |secret| {
-            json!({"dataSourceDescriptor": "s3",
-                   "params": {"bucketName": "b", "name": "n", "secret_id": secret}})
-        };
-        let template = read(json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s",
-            "dataSource": place("mine"), "dataDestination": place("")}))
-        .unwrap();
-        let owner = WorkspaceId::new(uuid::Uuid::from_u128(7));
-
-        let lent = template.lent(owner);
-
-        assert_eq!((lent.owner, lent.source), (Some(owner), None));
-        assert!(lent.destination.is_some());
-    }
-
-    #[test]
-    fn params_are_laid_over_key_by_key() {
-        let params = |value| PhaseParams::read(Loose::new("params", value).unwrap()).unwrap();
-        let base = params(json!({"app": {"a": 1, "b": 2}}));
-
-        let both = base.overlaid(&params(json!({"app": {"b": 3}})));
-
-        assert_eq!(both, params(json!({"app": {"a": 1, "b": 3}})));
-    }
-}
+mod tests;

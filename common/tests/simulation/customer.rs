@@ -153,6 +153,6 @@ fn container(random: &mut Random) -> Container {
         secrets: Vec::new(),
         needs: Resources::new(random.between(1, 8) * 250, random.between(1, 8) * 128),
         gpus: if random.chance(80) { vec!["Tesla T4".to_owned()] } else { Vec::new() },
-        params: serde_json::Map::new(),
+        params: common::spec::Params::new(),
     }
 }

@@ -58,7 +58,7 @@ enum Event {
     Ask(usize),
     Abort(RunId),
     Grant,
-    Heard { node: u32, heard: CheckedSync },
+    Heard { node: u32, heard: Box<CheckedSync> },
     Told { node: u32, incarnation: u64, orders: Orders },
     Timer { node: u32, timer: u64 },
     Ends { node: u32, incarnation: u64, lease: Lease },
@@ -149,7 +149,7 @@ impl World {
             Event::Grant => self.grant(),
             Event::Heard { node, heard } => {
                 if let Some(server) = &mut self.server {
-                    server.hear(node, heard, self.now);
+                    server.hear(node, *heard, self.now);
                     self.touch();
                 }
             }
@@ -238,7 +238,7 @@ impl World {
             let CheckedSync { sync, receipts } = heard;
             self.send(|| Event::Heard {
                 node,
-                heard: CheckedSync { sync: sync.clone(), receipts: receipts.clone() },
+                heard: Box::new(CheckedSync { sync: sync.clone(), receipts: receipts.clone() }),
             });
         }
         // Without an answer it speaks again.

@@ -3,9 +3,16 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use serde_json::json;
+use warp::Reply as _;
+use warp::http::header::{ACCEPT, HeaderValue, VARY};
+use warp::http::{Method, StatusCode};
+
+use crate::api::Answer;
 use crate::api::http::call::Call;
+use crate::api::http::docs;
 use crate::api::http::error::Result;
-use crate::api::http::route::{Route, get};
+use crate::api::http::route::{Route, get, raw};
 
 #[derive(Serialize, ToSchema)]
 struct Info {
@@ -26,10 +33,34 @@ pub fn routes(api: &str) -> Vec<Route> {
 
 pub fn health() -> Vec<Route> {
     vec![
+        raw(Method::GET, "Server_GetStart", "/", "application/json", start)
+            .summary("Leads browsers to /docs/, and tells programs where things are")
+            .any_query()
+            .open(),
         get("Server_GetHealth", "/health", healthy)
             .summary("Answers as soon as the server serves; for load balancers and scripts")
+            .any_query()
             .open(),
     ]
+}
+
+/// Where everything begins.
+async fn start(call: Call) -> Result<Answer> {
+    let accept = call.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let mut answer = if accept.is_some_and(|accept| accept.contains("text/html")) {
+        docs::go_to("/docs/", StatusCode::TEMPORARY_REDIRECT)?
+    } else {
+        let start = json!({
+            "name": "Fanfold",
+            "version": env!("CARGO_PKG_VERSION"),
+            "docs": "/docs/",
+            "openapi": docs::WHOLE,
+            "health": "/health",
+        });
+        warp::reply::json(&start).into_response()
+    };
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    std::future::ready(Ok(answer)).await
 }
 
 #[derive(Serialize, ToSchema)]

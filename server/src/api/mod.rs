@@ -18,6 +18,7 @@ mod table;
 #[cfg(test)]
 pub mod testing;
 mod wallet;
+mod words;
 mod work;
 
 use std::net::IpAddr;
@@ -302,6 +303,45 @@ mod tests {
         assert!(asked.headers()["access-control-allow-headers"].to_str().unwrap().contains("auth"));
         assert_eq!(got.status(), 401);
         assert_eq!(got.headers()["access-control-allow-origin"], "*");
+    }
+
+    #[tokio::test]
+    async fn the_start_leads_people_to_the_docs_and_programs_to_the_document() {
+        let door = Door::open().await;
+
+        let (status, start) = door.get("/").await;
+        let browser = door.client.get(format!("{}/?utm=x", door.url)).header("accept", "text/html");
+        let browser = browser.send().await.unwrap();
+
+        assert_eq!((status, &start["openapi"]), (200, &json!("/docs/openapi.json")), "{start}");
+        assert!(browser.url().path() == "/docs/" && browser.status() == 200, "{browser:?}");
+        assert_eq!(door.get("/docs/openapi.json").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_query_that_a_route_does_not_know_is_refused() {
+        let door = Door::open().await;
+
+        let (status, refused) = door.get("/v1/customer/jobs?state=JOB_STATE_FAILED").await;
+
+        assert_eq!((status, &refused["details"][0]["metadata"]["field"]), (400, &json!("state")));
+        let message = refused["message"].as_str().unwrap();
+        for part in ["pagination.limit", "orderBy", "/v1/customer/jobs/filter"] {
+            assert!(message.contains(part), "{message}");
+        }
+        for path in [
+            "/v1/dev/apps?name=x",
+            "/v1/auth/user?x=1",
+            "/v1/wallet/balance?currency=USD",
+            "/v1/customer/jobs/not-an-id?wait=1&stat=x",
+        ] {
+            assert_eq!(door.get(path).await.0, 400, "{path}");
+        }
+        let run = "/v1/customer/jobs/not-an-id/run?dry_runs=true";
+        assert_eq!(door.post(run, json!({})).await.0, 400);
+        for path in ["/v1/customer/jobs?limit=1&order_by=name", "/v1/dev/apps?is_public=true"] {
+            assert_eq!(door.get(path).await.0, 200, "{path}");
+        }
     }
 
     #[tokio::test]

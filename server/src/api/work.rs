@@ -6,15 +6,20 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::http::shape::{Shape, flag, integer, map, text};
+use super::http::shape::{Shape, flag, integer, map, text, word};
 
 /// Where data comes from or goes to.
 pub const DATA: Shape = Shape {
     name: "DataSource",
     fields: &[
-        text("dataSourceDescriptor", "aws, gcp, storj, azure, url, file, bucket or bypass")
-            .required()
-            .example("bypass"),
+        word(
+            "dataSourceDescriptor",
+            &["aws", "s3", "gcp", "storj", "azure", "url", "file", "bucket", "bypass"],
+            "s3 is an old name of aws; url and file give data only, bucket (temporary links to \
+             the results) takes it only; bypass is no data",
+        )
+        .required()
+        .example("bypass"),
         map(
             "params",
             "As the descriptor needs them: name (a key, a folder or a pattern), names, bucketName, \
@@ -27,10 +32,14 @@ pub const DATA: Shape = Shape {
 pub const PARAMS: Shape = Shape {
     name: "AppParams",
     fields: &[
-        text("preset", "Not used any more"),
-        map("partitioner", ""),
-        map("assembler", ""),
-        map("app", ""),
+        map("partitioner", "As the partitioner needs them; lines and bytes take chunk_bytes"),
+        map(
+            "assembler",
+            "As the assembler needs them; concat takes name and separator, zip takes name",
+        ),
+        map("app", "What the app finds in APP_PARAMS, to the last digit"),
+        map("data", "The name that app had in 2023"),
+        text("preset", "Told to the app as its param preset; clients of 2023 send it"),
     ],
 };
 
@@ -39,7 +48,11 @@ pub const CONFIG: Shape = Shape {
     fields: &[
         integer("taskTimeout", "Seconds; 0 is the server's default, which a quote shows"),
         integer("jobTimeout", "Seconds; 0 is none"),
-        flag("isTestJob", ""),
+        flag(
+            "isTestJob",
+            "Works on the first two chunks only (numChunksTotal says how many there are), and also \
+             with packages that are not active",
+        ),
         integer("maxTaskRetries", "Further tries of a task that failed"),
         flag("requireResults", "A task that gives no results has failed and is not paid"),
         flag(

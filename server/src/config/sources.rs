@@ -43,7 +43,7 @@ pub fn figment(file: Option<&Path>, variables: impl Iterator<Item = (String, Str
 pub fn printed(figment: &Figment) -> Vec<String> {
     let mut settings = Vec::new();
     if let Ok(Value::Dict(_, all)) = figment.find_value("") {
-        flatten(String::new(), &all, &mut settings);
+        flatten("", &all, &mut settings);
     }
     let unset = OPTIONAL.iter().map(|(name, _)| *name);
     let unset: Vec<&str> =
@@ -60,12 +60,13 @@ pub fn printed(figment: &Figment) -> Vec<String> {
 }
 
 /// The settings below a section, each with its full name.
-fn flatten(section: String, dict: &Dict, settings: &mut Vec<(String, Value)>) {
+fn flatten(section: &str, dict: &Dict, settings: &mut Vec<(String, Value)>) {
     for (key, value) in dict {
         let name = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
-        match value {
-            Value::Dict(_, inner) => flatten(name, inner, settings),
-            other => settings.push((name, other.clone())),
+        if let Value::Dict(_, inner) = value {
+            flatten(&name, inner, settings);
+        } else {
+            settings.push((name, value.clone()));
         }
     }
 }
@@ -121,7 +122,7 @@ impl Variables {
     fn of(defaults: &Figment, variables: impl Iterator<Item = (String, String)>) -> Self {
         let mut known = Vec::new();
         if let Ok(Value::Dict(_, all)) = defaults.find_value("") {
-            flatten(String::new(), &all, &mut known);
+            flatten("", &all, &mut known);
         }
         let sections: Vec<&str> = (known.iter().map(|(name, _)| name.as_str()))
             .chain(OPTIONAL.iter().map(|(name, _)| *name))

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use common::exact::whole;
 use common::secret::Hidden;
-use serde::Deserialize;
+use serde_json::Value;
 
 /// What a token lives where its maker does not say, as the protocol has it.
 pub const LIFE: Duration = Duration::from_secs(60);
@@ -37,17 +38,19 @@ pub fn is_basic(header: &str) -> bool {
     parameters(header, "basic").is_some()
 }
 
-/// Reads a token service's answer: the token under either name, or under both.
+/// Reads a token service's answer: the token under either name, or under both, and a life that some
+/// write as a text.
 pub fn made(answer: &[u8]) -> Option<(Option<Hidden>, Duration)> {
-    #[derive(Deserialize)]
-    struct Made {
-        token: Option<Hidden>,
-        access_token: Option<Hidden>,
-        expires_in: Option<u64>,
-    }
-    let made: Made = serde_json::from_slice(answer).ok()?;
-    let token = made.token.or(made.access_token)?;
-    Some((Some(token), made.expires_in.map_or(LIFE, Duration::from_secs)))
+    let made: Value = serde_json::from_slice(answer).ok()?;
+    let text = |key: &str| made[key].as_str().filter(|token| !token.is_empty());
+    let token = text("token").or_else(|| text("access_token"))?;
+    let life = match &made["expires_in"] {
+        Value::Number(number) => whole(&number.to_string()),
+        Value::String(text) => whole(text),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    let life = life.and_then(|secs| u64::try_from(secs).ok()).filter(|secs| *secs > 0);
+    Some((Some(Hidden(token.to_owned())), life.map_or(LIFE, Duration::from_secs)))
 }
 
 /// What follows the scheme.
@@ -95,6 +98,26 @@ mod tests {
             assert_eq!(Challenge::parse(header), None, "{header}");
         }
         assert!(is_basic(r#"Basic realm="x""#) && !is_basic(r#"Bearer realm="x""#));
+    }
+
+    #[test]
+    fn token_answers_are_read_as_services_write_them() {
+        for (answer, secs) in [
+            (r#"{"token":"t"}"#, 60),
+            (r#"{"access_token":"t","expires_in":300.0}"#, 300),
+            (r#"{"token":"t","access_token":"t","expires_in":"300","issued_at":"x"}"#, 300),
+            (r#"{"token":"","access_token":"t","refresh_token":null,"expires_in":0}"#, 60),
+            (r#"{"token":null,"access_token":"t","expires_in":null}"#, 60),
+            (r#"{"access_token":"t","token":"t","expires_in":-5}"#, 60),
+        ] {
+            let made = made(answer.as_bytes());
+
+            let expected = (Some(Hidden("t".to_owned())), Duration::from_secs(secs));
+            assert_eq!(made, Some(expected), "{answer}");
+        }
+        for answer in ["", "[]", "{}", r#"{"token":7}"#, r#"{"token":""}"#] {
+            assert_eq!(made(answer.as_bytes()), None, "{answer}");
+        }
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use common::ids::{UserId, WorkspaceId};
 use common::rights::Role;
-use sea_orm::sea_query::{Expr, ExprTrait as _, IntoColumnRef, Query, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, IntoColumnRef, Query, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
     QueryFilter, QueryOrder, Set,
@@ -221,6 +221,37 @@ pub async fn set_profile(
         .exec(db)
         .await?;
     Ok(())
+}
+
+/// Gives a user another name, and with it the user's own workspace: there it is the OWNER in front
+/// of what is published. Imports know the workspace by its id, so they stay. False where another
+/// workspace has the name.
+pub async fn set_username(db: &Db, id: UserId, name: &str) -> Result<bool, DbErr> {
+    let transaction = begin(db).await?;
+    if let Some(own) = members::own_workspace(&transaction, id).await? {
+        let taken = workspace::Entity::find()
+            .filter(workspace::Column::Id.ne(own.uuid()))
+            .filter(
+                Expr::expr(Func::lower(Expr::col(workspace::Column::Name))).eq(name.to_lowercase()),
+            )
+            .count(&transaction)
+            .await?;
+        if taken > 0 {
+            return Ok(false);
+        }
+        workspace::Entity::update_many()
+            .col_expr(workspace::Column::Name, Expr::value(name))
+            .filter(workspace::Column::Id.eq(own.uuid()))
+            .exec(&transaction)
+            .await?;
+    }
+    user::Entity::update_many()
+        .col_expr(user::Column::Username, Expr::value(name))
+        .filter(user::Column::Id.eq(id.uuid()))
+        .exec(&transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(true)
 }
 
 async fn insert_user(

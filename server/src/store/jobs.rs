@@ -16,7 +16,7 @@ use sea_orm::{
 use super::selection::{self, Found, Selection};
 use super::{document, micros, time};
 use crate::clock;
-pub use field::JobField;
+pub use field::{JobField, STATES};
 pub use upload::{Upload, needs_upload, note_received, takes_upload};
 
 mod field;
@@ -289,6 +289,23 @@ pub async fn change(
         };
     }
     Ok(update.exec(db).await?.rows_affected == 1)
+}
+
+/// Gives a job another name, whether it has run or not; false where it is gone.
+pub async fn rename(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: JobId,
+    name: &str,
+) -> Result<bool, DbErr> {
+    let renamed = row::Entity::update_many()
+        .col_expr(C::Name, Expr::value(name))
+        .filter(C::WorkspaceId.eq(owner.uuid()))
+        .filter(C::Id.eq(id.uuid()))
+        .filter(C::DeletedUs.is_null())
+        .exec(db)
+        .await?;
+    Ok(renamed.rows_affected == 1)
 }
 
 /// Claims the job, as it was read, for a run; false where it has changed, gone or been claimed

@@ -31,6 +31,8 @@ pub struct Model {
     /// JSON: state → when it was entered.
     pub times: String,
     pub total: Option<i64>,
+    /// How many chunks the source has.
+    pub found: Option<i64>,
     pub next: i64,
     pub chunks_done: i64,
     pub held: i64,
@@ -64,6 +66,8 @@ pub struct RunView {
     pub times: BTreeMap<RunState, DateTime<Utc>>,
     /// `None` until the chunks are known.
     pub chunks: Option<u32>,
+    /// How many chunks the source has; a test run works on the first of them.
+    pub found: Option<u32>,
     pub chunks_done: u32,
     /// What its process tasks may use; nothing where its spec cannot be read.
     pub needs: Resources,
@@ -198,6 +202,7 @@ fn record(row: &Model) -> Result<RunRecord, DbErr> {
         state: view.state,
         times: view.times,
         total: view.chunks,
+        found: view.found,
         next: u32::try_from(row.next).map_err(|_| corrupt("chunk number"))?,
         chunks_done: view.chunks_done,
         held: view.held,
@@ -231,6 +236,7 @@ pub(super) async fn put(
                         Column::State,
                         Column::Times,
                         Column::Total,
+                        Column::Found,
                         Column::Next,
                         Column::ChunksDone,
                         Column::Held,
@@ -261,6 +267,7 @@ fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
         state: Set(record.state.as_str().to_owned()),
         times: Set(document::unproven(&record.times)?),
         total: Set(record.total.map(i64::from)),
+        found: Set(record.found.map(i64::from)),
         next: Set(record.next.into()),
         chunks_done: Set(record.chunks_done.into()),
         held: Set(record.held.units()),
@@ -302,6 +309,7 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
         state: RunState::from_name(&row.state).ok_or_else(|| corrupt("run state"))?,
         times: document::read(&row.times).map_err(|error| corrupt_by("times", &error))?,
         chunks: row.total.map(count).transpose()?,
+        found: row.found.map(count).transpose()?,
         chunks_done: count(row.chunks_done)?,
         needs,
         task_timeout_secs,

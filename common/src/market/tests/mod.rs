@@ -72,7 +72,7 @@ fn container() -> Container {
         secrets: Vec::new(),
         needs: Resources::new(1000, 1024),
         gpus: Vec::new(),
-        params: serde_json::Map::new(),
+        params: crate::spec::Params::new(),
     }
 }
 

@@ -145,6 +145,7 @@ fn a_test_run_is_its_first_chunks_and_holds_no_more_than_they_need() {
 
     assert_eq!(state(&market), RunState::Assembling);
     assert_eq!(market.run(RUN).unwrap().progress().chunks, TEST_CHUNKS);
+    assert_eq!(market.run(RUN).unwrap().record().found, Some(1_000));
 }
 
 #[test]

@@ -16,12 +16,22 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get, patch, post};
 use crate::api::http::shape::{Field, Shape, one, text};
 use crate::api::http::token::{self, Caller};
+use crate::api::words;
 use crate::clock;
 use crate::store::accounts::{self, Profile, User};
 
 const NAME_CHARS_MAX: usize = 256;
-const PROFILE: &[Field] =
-    &[text("firstName", ""), text("lastName", ""), one("contactInfo", &CONTACT, "")];
+const USERNAME_CHARS_MAX: usize = 64;
+const PROFILE: &[Field] = &[
+    text(
+        "username",
+        "Letters, digits, - _ and . : what the user is called, and their own workspace with them, \
+         which is the OWNER of OWNER/NAME. What others have imported stays imported",
+    ),
+    text("firstName", ""),
+    text("lastName", ""),
+    one("contactInfo", &CONTACT, ""),
+];
 const CONTACT: Shape = Shape {
     name: "ContactInfo",
     fields: &[
@@ -82,6 +92,7 @@ struct UserOut {
     email_verified: bool,
     custom_claims: Option<()>,
     /// In the workspace that the caller acts in.
+    #[schema(value_type = words::UserRole)]
     role: &'static str,
     #[schema(value_type = String)]
     workspace_id: WorkspaceId,
@@ -159,12 +170,39 @@ async fn user(call: Call) -> Result<UserAnswer> {
 /// Changes what the caller says of themselves; what is not given stays as it is.
 async fn set_user(mut call: Call) -> Result<UserAnswer> {
     let caller = call.caller().await?;
-    let body = call.json().await?;
+    let mut body = call.json().await?;
     let app = call.app();
-    let user = accounts::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
+    let mut user =
+        accounts::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
+    let username = read_username(&mut body)?.filter(|name| *name != user.username);
     let profile = read_profile(body, user.profile.clone())?;
+    if let Some(name) = username {
+        if !accounts::set_username(&app.db, user.id, &name).await? {
+            return Err(Error::field("username", "is taken: choose another one"));
+        }
+        user.username = name;
+    }
     accounts::set_profile(&app.db, user.id, &profile).await?;
     Ok(answer(User { profile, ..user }, &caller))
+}
+
+/// A name that can stand in front of a slash and is no id.
+fn read_username(body: &mut Loose) -> Result<Option<String>> {
+    let field = body.name("username");
+    let Some(name) = body.text("username")? else { return Ok(None) };
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let begins = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if !begins || name.len() > USERNAME_CHARS_MAX || !name.bytes().all(allowed) {
+        let problem = format!(
+            "must begin with a letter or a digit and have letters, digits, - _ and . only, at \
+             most {USERNAME_CHARS_MAX}"
+        );
+        return Err(Error::field(field, problem));
+    }
+    if name.parse::<WorkspaceId>().is_ok() {
+        return Err(Error::field(field, "must not look like an id"));
+    }
+    Ok(Some(name))
 }
 
 /// A profile with the fields of a body in place of its own; other fields are passed over.
@@ -220,52 +258,4 @@ fn answer(user: User, caller: &Caller) -> UserAnswer {
 }
 
 #[cfg(test)]
-mod tests {
-    use reqwest::Method;
-    use serde_json::json;
-
-    use crate::api::testing::Door;
-    use crate::store::api_keys;
-
-    #[tokio::test]
-    async fn a_key_is_exchanged_for_a_token_that_works_bare_and_as_bearer() {
-        let door = Door::open().await;
-
-        let (status, body) = door
-            .call_as("", Method::POST, "/v1/auth/access_token", Some(json!({"apiKey": door.key})))
-            .await;
-        let token = body["token"].as_str().unwrap();
-
-        assert_eq!((status, body["expiresIn"].as_str()), (200, Some("3600")));
-        for key in [token.to_owned(), format!("Bearer {token}"), format!("Bearer {}", door.key)] {
-            let (status, body) = door.call_as(&key, Method::GET, "/v1/auth/user", None).await;
-
-            assert_eq!((status, body["user"]["username"].as_str()), (200, Some("owner")));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_wrong_key_and_a_missing_one_are_refused() {
-        let door = Door::open().await;
-        let ask = |body| door.call_as("", Method::POST, "/v1/auth/access_token", Some(body));
-
-        assert_eq!(ask(json!({"apiKey": "ff_wrong"})).await.0, 401);
-        let (status, body) = ask(json!({})).await;
-        assert_eq!((status, body["message"].as_str()), (400, Some("apiKey: is missing")));
-    }
-
-    #[tokio::test]
-    async fn a_revoked_key_ends_its_tokens_too() {
-        let door = Door::open().await;
-        let (_, body) = door
-            .call_as("", Method::POST, "/v1/auth/access_token", Some(json!({"apiKey": door.key})))
-            .await;
-        let token = body["token"].as_str().unwrap();
-        let holder = api_keys::find_by_text(&door.app.db, &door.key).await.unwrap().unwrap();
-
-        assert!(api_keys::revoke(&door.app.db, door.workspace, None, holder.key).await.unwrap());
-
-        assert_eq!(door.call_as(token, Method::GET, "/v1/auth/user", None).await.0, 401);
-        assert_eq!(door.get("/v1/auth/user").await.0, 401);
-    }
-}
+mod tests;

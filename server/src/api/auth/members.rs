@@ -14,6 +14,7 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, delete, get, patch, post};
 use crate::api::http::shape::{Field, text, word};
+use crate::api::words;
 use crate::store::accounts;
 use crate::store::invitations::{self, Invitation};
 use crate::store::members::{self, Changed, Member, Membership};
@@ -33,6 +34,7 @@ struct WorkspaceOut {
     #[schema(value_type = String)]
     id: WorkspaceId,
     name: String,
+    #[schema(value_type = words::UserRole)]
     role: &'static str,
     since: DateTime<Utc>,
     /// The one that the caller's key or token acts in.
@@ -51,7 +53,9 @@ struct MemberOut {
     /// The user's id; as long as they are only invited, the invitation's.
     #[schema(value_type = String)]
     id: Uuid,
+    #[schema(value_type = words::MemberState)]
     state: &'static str,
+    #[schema(value_type = words::UserRole)]
     role: &'static str,
     email: String,
     username: String,
@@ -60,9 +64,13 @@ struct MemberOut {
     since: DateTime<Utc>,
 }
 
-const ROLE: Field = word("role", &["ROLE_NONE", "ROLE_USER", "ROLE_DEVELOPER", "ROLE_ADMIN"], "")
-    .required()
-    .example("ROLE_DEVELOPER");
+const ROLE: Field = word(
+    "role",
+    &["ROLE_NONE", "ROLE_USER", "ROLE_DEVELOPER", "ROLE_ADMIN"],
+    "What the member may do",
+)
+.required()
+.example("ROLE_DEVELOPER");
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -13,12 +13,12 @@ use super::info;
 
 pub fn api() -> Api {
     let routes = [
-        info::routes("Auth"),
         caller::routes(),
         sign_in::routes(),
         keys::routes(),
         members::routes(),
         secrets::routes(),
+        info::routes("Auth"),
     ];
     Api {
         name: "auth",

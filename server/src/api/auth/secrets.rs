@@ -15,11 +15,14 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, delete, get, post};
-use crate::api::http::shape::{Shape, date, map, one, text};
+use crate::api::http::shape::{Shape, date, map, one, text, word};
+use crate::api::words;
 
 use crate::clock;
 use crate::store::secrets::{self, Secret};
 
+/// The name that the type aws had before.
+const S3: &str = "s3";
 const SECRETS_MAX: u64 = 1000;
 const KEY_CHARS_MAX: usize = 64 * 1024;
 const ID_CHARS_MAX: usize = 128;
@@ -34,6 +37,7 @@ struct ListOut {
 #[serde(rename_all = "camelCase")]
 struct SecretOut {
     id: String,
+    #[schema(value_type = words::SecretType)]
     secret_type: &'static str,
     access_key: String,
     expires_at: Option<DateTime<Utc>>,
@@ -56,7 +60,7 @@ pub fn routes() -> Vec<Route> {
             .needs(Scope::SecretsWrite),
         get("Auth_ListSecrets", "/secrets", list)
             .summary("Lists secrets, without their values")
-            .query(vec![text("secretType", "")])
+            .query(vec![word("secretType", &TYPES, "Those of this type only")])
             .needs(Scope::SecretsRead),
         delete("Auth_DeleteSecret", "/secrets/{secretType}/{id}", remove)
             .summary("Deletes a secret")
@@ -64,11 +68,13 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
+const TYPES: [&str; 7] = ["aws", "s3", "gcp", "storj", "azure", "url", "other"];
+
 const SECRET: Shape = Shape {
     name: "Secret",
     fields: &[
         text("id", "Made where it is left out"),
-        text("secretType", "aws, gcp, storj, azure, url (a user and a password) or other")
+        word("secretType", &TYPES, "url is a user and a password; s3 is an old name of aws")
             .required()
             .example("aws"),
         text("accessKey", "").required().example("AKIAIOSFODNN7EXAMPLE"),
@@ -106,12 +112,16 @@ async fn create(mut call: Call) -> Result<Done> {
 
 async fn list(call: Call) -> Result<ListOut> {
     let caller = call.caller().await?;
-    let kind = match call.query()?.get("secretType").filter(|kind| !kind.is_empty()) {
-        None => None,
-        Some(kind) => Some(read_kind("secretType", kind)?),
-    };
+    let asked = call.query()?.remove("secretType").filter(|kind| !kind.is_empty());
+    let kind = asked.as_ref().map(|kind| read_kind("secretType", kind)).transpose()?;
     let kept = secrets::list(&call.app().db, caller.workspace, kind, SECRETS_MAX).await?;
-    Ok(ListOut { secrets: kept.into_iter().map(SecretOut::from).collect() })
+    // Clients that ask by the old name look for it in the answer.
+    let old = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(S3));
+    let shown = |secret: Secret| {
+        let shown = SecretOut::from(secret);
+        if old { SecretOut { secret_type: S3, ..shown } } else { shown }
+    };
+    Ok(ListOut { secrets: kept.into_iter().map(shown).collect() })
 }
 
 async fn remove(kind: Segment, id: Segment, call: Call) -> Result<Done> {
@@ -161,7 +171,7 @@ fn read(mut fields: Loose, fresh: Uuid) -> Result<Secret> {
     };
     let mut params = BTreeMap::new();
     for (key, value) in fields.params("params")?.unwrap_or_default() {
-        let serde_json::Value::String(text) = value else {
+        let serde_json::Value::String(text) = value.value() else {
             return Err(Error::field(format!("secret.params.{key}"), "must be a text"));
         };
         params.insert(key, text);
@@ -206,6 +216,9 @@ mod tests {
 
         assert_eq!((status, body["ok"].as_bool()), (200, Some(true)));
         assert_eq!(list["secrets"][0]["id"], "my-s3");
+        assert_eq!(list["secrets"][0]["secretType"], "aws");
+        let (_, old) = door.get("/v1/auth/secrets?secretType=s3").await;
+        assert_eq!(old["secrets"][0]["secretType"], "s3");
         assert!(!list.to_string().contains("TOPSECRET"));
         let stranger = door.stranger().await;
         let path = "/v1/auth/secrets/aws/my-s3";

@@ -5,7 +5,6 @@ use common::json;
 use common::package::config::JobConfig;
 use common::package::descriptor::{Checked, DataPlace, Descriptor};
 use common::package::loose::{Loose, check_line};
-use common::package::template::PhaseParams;
 use common::secret::{DataEnd, SecretId};
 use common::spec::Identity;
 use serde_json::Value;
@@ -33,13 +32,13 @@ pub fn routes() -> Vec<Route> {
             .summary("Sets a draft's source and destination")
             .body(PLACES),
         patch("Customer_SetJobParams", "/jobs/{jobId}/params", set_params)
-            .summary("Sets a draft's params")
+            .summary("Sets a draft's params; phases that are left out keep theirs")
             .body(PARAMS.fields),
         patch("Customer_SetJobName", "/jobs/{jobId}/jobname", set_name)
-            .summary("Renames a job")
+            .summary("Renames a job, also one that has started or ended")
             .takes(Body::Text("The new name")),
         patch("Customer_SetJobConfig", "/jobs/{jobId}/configs", set_config)
-            .summary("Sets a draft's timeouts and retries")
+            .summary("Sets a draft's timeouts and retries; fields that are left out stay")
             .body(CONFIG.fields),
         patch("Customer_UploadCompleted", "/jobs/{jobId}/uploadcompleted", upload_completed)
             .summary("Says that the source file has been uploaded"),
@@ -79,13 +78,13 @@ async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
         Some(inner) => inner,
         None => body,
     };
-    let given = PhaseParams::read(body)?;
     let job = find(call.app(), &caller, &id).await?;
-    params::check_given(call.app(), job.workspace, &job.template, &given).await?;
-    change(call.app(), &caller, &job, vec![Change::Params(given)]).await
+    let params = job.params.clone().changed_by(body)?;
+    params::check_given(call.app(), job.workspace, &job.template, &params).await?;
+    change(call.app(), &caller, &job, vec![Change::Params(params)]).await
 }
 
-/// Takes a bare JSON string.
+/// Takes a bare JSON string. The statement's line of a run keeps the name that it began with.
 async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
@@ -97,8 +96,15 @@ async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
         }
     };
     check_line("name", &name, NAME_CHARS_MAX)?;
-    let job = find(call.app(), &caller, &id).await?;
-    change(call.app(), &caller, &job, vec![Change::Name(name)]).await
+    let app = call.app();
+    let mut job = find(app, &caller, &id).await?;
+    secret_use::check_job(&caller, &job)?;
+    if !jobs::rename(&app.db, job.workspace, job.id, &name).await? {
+        return Err(Error::not_found("job", &id.0));
+    }
+    job.name = name;
+    let run = job_out::run_of(app, &job).await?;
+    job_out::answer(app, job, run).await
 }
 
 async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
@@ -108,8 +114,9 @@ async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
         Some(inner) => inner,
         None => body,
     };
-    let config = JobConfig::read(body)?;
+    let over = JobConfig::read(body)?;
     let job = find(call.app(), &caller, &id).await?;
+    let config = job.config.overlaid(over);
     change(call.app(), &caller, &job, vec![Change::Config(config)]).await
 }
 
@@ -259,106 +266,4 @@ pub async fn copied(
 }
 
 #[cfg(test)]
-mod tests {
-    use reqwest::Method;
-    use serde_json::json;
-
-    use crate::api::testing::Door;
-    use crate::store::jobs;
-
-    /// What opens a job's source, if it has keys of its own.
-    async fn kept(door: &Door, id: &str) -> Option<String> {
-        let job = jobs::find(&door.app.db, door.workspace, id.parse().unwrap()).await.unwrap();
-        let place = job.unwrap().source().unwrap().place("dataSource").unwrap();
-        let own = place.secret()?;
-        assert!(!own.is_named(), "{own}");
-        let target = place.target().unwrap();
-        let keys = door.app.secrets.open(door.workspace, own, &target).await.ok().unwrap();
-        Some(keys.secret_key)
-    }
-
-    #[tokio::test]
-    async fn every_patch_changes_its_part() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
-        let id = door.job(json!({"templateId": "t"})).await;
-        let job = format!("/v1/customer/jobs/{id}");
-        let url = json!({"dataSource": {"dataSourceDescriptor": "url",
-                                        "params": {"url": "https://example.com/a"}}});
-
-        for (part, body) in [
-            ("datasource", url),
-            ("params", json!({"app": {"case": "title"}})),
-            ("jobname", json!("renamed")),
-            ("configs", json!({"jobTimeout": 7, "isTestJob": true})),
-        ] {
-            let (status, body) = door.patch(&format!("{job}/{part}"), body).await;
-            assert_eq!(status, 200, "{part}: {body}");
-        }
-
-        let (_, body) = door.get(&job).await;
-        let job = &body["job"];
-        assert_eq!(job["dataSource"]["params"]["url"], "https://example.com/a");
-        assert_eq!(job["params"]["app"]["case"], "title");
-        assert_eq!(job["name"], "renamed");
-        assert_eq!(
-            (&job["config"]["jobTimeout"], &job["config"]["isTestJob"]),
-            (&json!(7), &json!(true))
-        );
-    }
-
-    #[tokio::test]
-    async fn inline_keys_become_a_secret_and_are_never_shown() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
-        let source = json!({"dataSourceDescriptor": "s3", "params": {"name": "n",
-            "bucketName": "b", "accessKey": "AK", "secretKey": "TOPSECRET"}});
-
-        let id = door.job(json!({"templateId": "t", "dataSource": source})).await;
-
-        let (_, body) = door.get(&format!("/v1/customer/jobs/{id}")).await;
-        assert!(!body.to_string().contains("TOPSECRET"));
-        let shown = body["job"]["dataSource"].clone();
-        assert_eq!(shown["params"]["secret_id"], json!(null), "{shown}");
-        assert_eq!(kept(&door, &id).await, Some("TOPSECRET".to_owned()));
-        assert_eq!(door.get("/v1/auth/secrets").await.1["secrets"], json!([]));
-
-        // What was shown can be sent back; another place has no keys.
-        let path = format!("/v1/customer/jobs/{id}/datasource");
-        assert_eq!(door.patch(&path, json!({"dataSource": shown})).await.0, 200);
-        assert_eq!(kept(&door, &id).await, Some("TOPSECRET".to_owned()));
-        let (_, copy) = door.post(&format!("/v1/customer/jobs/{id}/clone"), json!({})).await;
-        let mut other = shown;
-        other["params"]["bucketName"] = json!("other");
-        assert_eq!(door.patch(&path, json!({"dataSource": other})).await.0, 200);
-        assert_eq!(kept(&door, &id).await, None);
-        let copy = copy["job"]["id"].as_str().unwrap();
-        assert_eq!(kept(&door, copy).await, Some("TOPSECRET".to_owned()));
-    }
-
-    #[tokio::test]
-    async fn a_file_is_uploaded_to_its_link_and_noted_when_it_is_there() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
-        let source = json!({"dataSourceDescriptor": "file", "params": {}});
-        let id = door.job(json!({"templateId": "t", "dataSource": source})).await;
-        let job = format!("/v1/customer/jobs/{id}");
-
-        let (_, body) = door.get(&job).await;
-        let link = body["job"]["dataSource"]["params"]["tempUrl"].as_str().unwrap();
-        let (early, body) = door.call(Method::PATCH, &format!("{job}/uploadcompleted"), None).await;
-        assert_eq!((early, body["code"].as_i64()), (400, Some(9)));
-        let put = door.client.put(link).header("content-disposition", "attachment").body("a\nb\n");
-        assert_eq!(put.send().await.unwrap().status(), 200);
-        let old = format!("/v1/customer/jobs/uploadcompleted/{id}");
-
-        assert_eq!(door.call(Method::PATCH, &format!("{job}/uploadcompleted"), None).await.0, 200);
-        assert_eq!(door.call(Method::POST, &old, None).await.0, 200);
-        // The link is still good, but what it brings now is not what was called complete.
-        assert_eq!(door.client.put(link).body("x\ny\n").send().await.unwrap().status(), 200);
-        let run = door.post(&format!("{job}/run"), json!({})).await;
-        assert_eq!(run.0, 400);
-        let message = run.1["message"].as_str().unwrap();
-        assert!(message.contains("has changed since its upload"), "{message}");
-    }
-}
+mod tests;

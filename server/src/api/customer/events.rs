@@ -18,7 +18,7 @@ use super::{event_out, job_out};
 use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, raw};
-use crate::api::http::shape::text;
+use crate::api::http::shape::{Field, Shape, map, one, text, word};
 use crate::api::http::token;
 use crate::api::{Answer, App};
 use crate::coordinator::{Change, EventId, RunEvent};
@@ -43,9 +43,24 @@ pub fn routes() -> Vec<Route> {
             .query(vec![
                 text("jobId", "Of this job only"),
                 text("lastEventId", "As the header Last-Event-ID: goes on after it"),
-            ]),
+            ])
+            .endless(LINE),
     ]
 }
+
+/// A line of JSON. A server-sent event has the event's name and its data by themselves.
+const LINE: &[Field] = &[one("result", &EVENT, "What happened")];
+const EVENT: Shape = Shape {
+    name: "Event",
+    fields: &[
+        word(
+            "event",
+            &["job.state", "job.progress", "task.state", "task.log", "reset"],
+            "reset says that events were lost, and gives the state of all jobs in their place",
+        ),
+        map("data", "What is known of it: jobId, runId, state, and what belongs to the event"),
+    ],
+};
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

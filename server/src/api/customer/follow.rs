@@ -14,8 +14,10 @@ use super::why::{self, Why};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
-use crate::api::http::shape::{integer, text};
+use crate::api::http::shape::{integer, word};
+use crate::api::words;
 use crate::coordinator::Change;
+use crate::store::jobs::STATES;
 
 /// Seconds.
 const WAIT_MAX: u64 = 60;
@@ -26,7 +28,7 @@ pub fn routes() -> Vec<Route> {
             .summary("Reads a job; with wait, once its state is another")
             .query(vec![
                 integer("wait", "Seconds to wait for a change"),
-                text("state", "The state to wait for the end of"),
+                word("state", &STATES, "With wait: the state to wait for the end of"),
             ]),
         get("Customer_ExplainJob", "/jobs/{jobId}/explain", explain)
             .summary("Says what a job waits for"),
@@ -46,6 +48,11 @@ async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
             secs.ok_or_else(problem)?
         }
     };
+    let state = query.get("state").filter(|state| !state.is_empty());
+    if let Some(unknown) = state.filter(|state| !STATES.contains(&state.as_str())) {
+        let problem = format!("{unknown:?} is not one of {}", STATES.join(", "));
+        return Err(Error::field("state", problem));
+    }
     let app = call.app();
     let until = Instant::now() + Duration::from_secs(secs);
     // Listens before it looks, so that no change falls in between.
@@ -57,7 +64,7 @@ async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
     loop {
         let job = jobs::find(app, &caller, &id).await?;
         let run = job_out::run_of(app, &job).await?;
-        let enough = match query.get("state") {
+        let enough = match state {
             Some(state) => job_out::state_of(run.as_ref()) != state,
             None => run.as_ref().is_some_and(|run| run.state.is_final()),
         };
@@ -95,6 +102,7 @@ async fn changed(
 struct Explained {
     #[schema(value_type = String)]
     job_id: JobId,
+    #[schema(value_type = words::JobState)]
     state: &'static str,
     /// Whether it waits for a node, for its start, or for a place among the server's steps.
     waiting: bool,

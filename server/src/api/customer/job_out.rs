@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::{JobId, WorkspaceId};
+use common::package::descriptor::DataPlace;
 use common::package::template::{PhaseParams, Template};
 use common::price;
 use common::run::RunState;
@@ -20,6 +21,7 @@ use super::why;
 use crate::api::App;
 use crate::api::http::error::Result;
 use crate::api::wallet::Amount;
+use crate::api::words;
 use crate::api::work::{ConfigOut, data_out};
 use crate::data::key::BlobKey;
 use crate::store::jobs::Job;
@@ -47,24 +49,29 @@ pub struct JobOut {
     name: String,
     description: String,
     config: ConfigOut,
+    #[schema(value_type = words::ExecutionPriority)]
     priority: &'static str,
     start_at: Option<DateTime<Utc>>,
     submitted_at: Option<DateTime<Utc>>,
     started_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
+    /// The same as `endedAt`, for clients of 2023.
+    completed_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     deleted_at: Option<DateTime<Utc>>,
     #[schema(value_type = Object)]
     regions: Value,
     tags: Vec<String>,
+    #[schema(value_type = words::JobState)]
     state: &'static str,
-    /// The state in a word of our own, such as `processing` or `aborted`.
+    #[schema(value_type = words::JobStatus)]
     status: &'static str,
     state_timestamps: BTreeMap<&'static str, DateTime<Utc>>,
     #[schema(value_type = Option<Object>)]
     data_source: Option<Value>,
-    #[schema(value_type = Option<Object>)]
-    data_destination: Option<Value>,
+    /// The temporary bucket where the job and its template name none.
+    #[schema(value_type = Object)]
+    data_destination: Value,
     #[schema(value_type = Object)]
     params: PhaseParams,
     #[schema(value_type = f64)]
@@ -77,6 +84,8 @@ pub struct JobOut {
     /// What is held for it until it ends.
     hold: Option<HoldOut>,
     num_chunks: u32,
+    /// Chunks of the whole source. A test job works on the first two of them, `numChunks`.
+    num_chunks_total: u32,
     /// Tasks that were accepted and gave no results.
     tasks_without_results: u32,
     /// What its customer should know of a run that went on; empty where there is nothing.
@@ -161,13 +170,14 @@ impl JobOut {
             app_id: job.template.app_id.map_or_else(String::new, |id| id.to_string()),
             config: job.config().into(),
             params: job.params(),
-            data_destination: job.destination().map(data_out),
+            data_destination: job.destination().map_or_else(default_destination, data_out),
             data_source,
             priority: job.priority.as_str(),
             start_at: job.start_at,
             submitted_at: job.submitted_at,
             started_at,
             ended_at,
+            completed_at: ended_at,
             created_at: job.created_at,
             deleted_at: job.deleted_at,
             regions: json!({"blacklist": job.regions.blacklist,
@@ -181,13 +191,27 @@ impl JobOut {
             num_units_estimation: estimate.rounded_up().to_string(),
             hold,
             num_chunks: run.as_ref().and_then(|run| run.chunks).unwrap_or(0),
+            num_chunks_total: run.as_ref().and_then(|run| run.found).unwrap_or(0),
             tasks_without_results: run.as_ref().map_or(0, |run| run.empty),
-            warning: run.as_ref().and_then(|run| run.warning.clone()).unwrap_or_default(),
+            warning: run.as_ref().map(warning).unwrap_or_default(),
             error_message: run.and_then(|run| run.error).unwrap_or_default(),
             name: job.name,
             description: job.description,
         }
     }
+}
+
+fn default_destination() -> Value {
+    data_out(&DataPlace::Bucket.descriptor())
+}
+
+/// What the customer of a run should know though it goes on.
+fn warning(run: &RunView) -> String {
+    let cut = run.chunks.zip(run.found).filter(|(chunks, found)| chunks < found);
+    let cut = cut.map(|(chunks, found)| {
+        format!("this is a test job: it works on the first {chunks} of its {found} chunks")
+    });
+    cut.into_iter().chain(run.warning.clone()).collect::<Vec<_>>().join("; ")
 }
 
 /// What a run is expected to cost in all, by what is known of it alone.

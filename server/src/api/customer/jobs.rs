@@ -3,8 +3,9 @@
 use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
-use common::package::template::{PhaseParams, Template};
+use common::package::template::Template;
 use common::secret::{DataEnd, SecretId};
+use common::terms::Priority;
 use uuid::Uuid;
 
 use super::draft::{change, copied, read_data, refuse_started};
@@ -43,28 +44,26 @@ pub fn routes() -> Vec<Route> {
 }
 
 const CREATE: &[Field] = &[
-    text("templateId", "Or app, partitioner and assembler in its place").example("code-stats"),
-    text("app", "A tag; in place of a template"),
+    text("templateId", "Or app, partitioner and assembler in its place"),
+    text("app", "A tag; in place of a template").example("hello-world"),
     text("partitioner", "A tag; passthrough where it is left out"),
     text("assembler", "A tag; passthrough where it is left out"),
     text("jobId", "A UUID; made where it is left out"),
-    text("name", "").example("first job"),
-    text("description", ""),
-    one("dataSource", &DATA, ""),
-    one("dataDestination", &DATA, ""),
-    one("params", &PARAMS, ""),
-    one("config", &CONFIG, ""),
-    word("priority", &PRIORITIES, ""),
+    text("name", "At most 256 characters").example("first job"),
+    text("description", "At most 4000 characters"),
+    one("dataSource", &DATA, "Where the data comes from; the template's where it is left out"),
+    one(
+        "dataDestination",
+        &DATA,
+        "Where the results go; the template's where it is left out, and else the temporary bucket, \
+         from which links lead to them for 48 hours",
+    ),
+    one("params", &PARAMS, "Laid over the template's"),
+    one("config", &CONFIG, "Laid over the template's"),
+    word("priority", &Priority::NAMES, "How soon the job gets nodes, against other jobs"),
     date("startAt", ""),
     one("regions", &REGIONS, ""),
     texts("tags", ""),
-];
-
-const PRIORITIES: [&str; 4] = [
-    "EXECUTION_PRIORITY_UNDEFINED",
-    "EXECUTION_PRIORITY_CHEAP",
-    "EXECUTION_PRIORITY_BALANCED",
-    "EXECUTION_PRIORITY_FAST",
 ];
 
 const REGIONS: Shape =
@@ -181,12 +180,14 @@ async fn read_changes(
         changes.push(Change::Description(text));
     }
     if let Some(params) = body.object("params")? {
-        let given = PhaseParams::read(params)?;
+        let kept = before.map(|job| job.params.clone()).unwrap_or_default();
+        let given = kept.changed_by(params)?;
         params::check_given(app, caller.workspace, &template, &given).await?;
         changes.push(Change::Params(given));
     }
     if let Some(config) = body.object("config")? {
-        changes.push(Change::Config(JobConfig::read(config)?));
+        let kept = before.map(|job| job.config).unwrap_or_default();
+        changes.push(Change::Config(kept.overlaid(JobConfig::read(config)?)));
     }
     described::read(body, &mut changes)?;
     changes.extend(read_data(app, caller, id, before, body).await?);

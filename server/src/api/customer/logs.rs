@@ -17,6 +17,7 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{text, texts};
+use crate::api::words;
 use crate::store::logs::{self, BatchPlace, LogView};
 
 /// An answer ends with the batch of lines that takes it to so many bytes.
@@ -68,6 +69,7 @@ struct TaskLogs {
 struct LogOut {
     log: String,
     timestamp: DateTime<Utc>,
+    #[schema(value_type = words::LogLevel)]
     level: &'static str,
     container: &'static str,
 }

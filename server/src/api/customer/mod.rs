@@ -28,21 +28,21 @@ use super::{info, wallet};
 
 pub fn api() -> Api {
     let routes = [
-        info::routes("Customer"),
         jobs::routes(),
         draft::routes(),
+        datasource::routes(),
+        quote::routes(),
         run::routes(),
-        job_list::routes(),
         follow::routes(),
         view::routes(),
         tasks::routes(),
-        quote::routes(),
-        stats::routes(),
         logs::routes(),
-        params::routes(),
         events::routes(),
-        datasource::routes(),
+        job_list::routes(),
+        params::routes(),
+        stats::routes(),
         wallet::old_routes(),
+        info::routes("Customer"),
     ];
     Api {
         name: "customer",

@@ -2,7 +2,7 @@
 
 use common::environment::PARAMS_BYTES_MAX;
 use common::ids::{PackageId, WorkspaceId};
-use common::package::engine::{reserved_assembler, reserved_partitioner};
+use common::package::engine;
 use common::package::schema::Schema;
 use common::package::tag::{NotATag, Tag};
 use common::package::template::{PhaseParams, Template};
@@ -106,12 +106,7 @@ pub async fn check_given(
         ("assembler", Family::Engine, &template.assembler, &given.assembler, whole.assembler),
     ] {
         let tag: Tag = tag.parse().map_err(|e: NotATag| Error::field(phase, e.to_string()))?;
-        let builtin = match phase {
-            "partitioner" => reserved_partitioner(&tag.name).is_some(),
-            "assembler" => reserved_assembler(&tag.name).is_some(),
-            _ => false,
-        };
-        if given.is_empty() || builtin {
+        if given.is_empty() || check_builtin(phase, &tag.name, &whole)? {
             continue;
         }
         check_size(phase, &whole)?;
@@ -122,6 +117,22 @@ pub async fn check_given(
         }
     }
     Ok(())
+}
+
+/// Checks the params of a phase that a built-in engine does; false where a package does it.
+fn check_builtin(phase: &str, name: &str, params: &Params) -> Result<bool> {
+    match phase {
+        "partitioner" => {
+            let Some(builtin) = engine::reserved_partitioner(name) else { return Ok(false) };
+            engine::check_partitioner(builtin, params)?;
+        }
+        "assembler" => {
+            let Some(builtin) = engine::reserved_assembler(name) else { return Ok(false) };
+            engine::assembler(builtin, params)?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -112,9 +112,7 @@ async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> 
 }
 
 async fn destination(app: &App, job: &Job) -> Result<Destination> {
-    let descriptor = job
-        .destination()
-        .ok_or_else(|| Error::field("dataDestination", "is missing: set it first"))?;
+    let Some(descriptor) = job.destination() else { return Ok(Destination::Bucket) };
     let place = descriptor.place("dataDestination")?;
     check_secret(app, job, &place, "dataDestination").await?;
     match place {

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use common::ids::JobId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::job_out::{self, JobAnswer};
 use super::jobs;
 use crate::api::http::call::{Call, Segment};
-use crate::api::http::error::Result;
+use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
+use crate::api::http::token::Caller;
 use crate::clock;
+use crate::store::templates;
 use crate::store::usage::{self, Month};
 
 const MONTHS: u32 = 11;
@@ -20,8 +23,8 @@ pub fn routes() -> Vec<Route> {
         get("Customer_GetJobTypes", "/stats/job_types", job_types)
             .summary("Counts a year's ended jobs by template")
             .deprecated(),
-        get("Customer_GetStatsDetail", "/stats/detail/{jobId}", detail)
-            .summary("Shows a job's figures")
+        get("Customer_GetStatsDetail", "/stats/detail/{id}", detail)
+            .summary("Shows the figures of a job, by its id, or of a template, by its own")
             .deprecated(),
     ]
 }
@@ -40,8 +43,21 @@ struct JobTypeOut {
     tasks: u64,
 }
 
+/// A job's figures, or those of a template, which older clients call a job type.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Detail {
+    Job(Box<JobAnswer>),
+    JobType(JobTypeOut),
+}
+
 async fn job_types(call: Call) -> Result<JobTypesOut> {
     let caller = call.caller().await?;
+    Ok(JobTypesOut { job_types: by_template(&call, &caller).await? })
+}
+
+/// A year's figures of each template.
+async fn by_template(call: &Call, caller: &Caller) -> Result<Vec<JobTypeOut>> {
     let last = Month::of(clock::now());
     let rows = usage::by_month(&call.app().db, caller.workspace, last.minus(MONTHS), last).await?;
     let mut by_template = BTreeMap::<String, (u64, u64)>::new();
@@ -51,15 +67,26 @@ async fn job_types(call: Call) -> Result<JobTypesOut> {
         *tasks += row.tasks.unsigned_abs();
     }
     let one = |(template_id, (jobs, tasks))| JobTypeOut { template_id, jobs, tasks };
-    Ok(JobTypesOut { job_types: by_template.into_iter().map(one).collect() })
+    Ok(by_template.into_iter().map(one).collect())
 }
 
-async fn detail(id: Segment, call: Call) -> Result<JobAnswer> {
+async fn detail(id: Segment, call: Call) -> Result<Detail> {
     let caller = call.caller().await?;
     let app = call.app();
+    if id.0.parse::<JobId>().is_err() {
+        let mut all = by_template(&call, &caller).await?.into_iter();
+        let found = all.find(|one| one.template_id == id.0);
+        return match found {
+            Some(found) => Ok(Detail::JobType(found)),
+            None if templates::find(&app.db, caller.workspace, &id.0).await?.is_some() => {
+                Ok(Detail::JobType(JobTypeOut { template_id: id.0, jobs: 0, tasks: 0 }))
+            }
+            None => Err(Error::not_found("template", &id.0)),
+        };
+    }
     let job = jobs::find(app, &caller, &id).await?;
     let run = job_out::run_of(app, &job).await?;
-    job_out::answer(app, job, run).await
+    Ok(Detail::Job(Box::new(job_out::answer(app, job, run).await?)))
 }
 
 #[cfg(test)]
@@ -76,5 +103,10 @@ mod tests {
 
         assert_eq!((status, types["jobTypes"].is_array()), (200, true));
         assert_eq!(detail["job"]["id"], id);
+        let (status, of_type) = door.get("/v1/customer/stats/detail/t").await;
+        assert_eq!((status, &of_type["templateId"]), (200, &serde_json::json!("t")), "{of_type}");
+        assert_eq!(door.get("/v1/customer/stats/detail/no-such").await.0, 404);
+        let plans = door.get("/v1/wallet/plans").await;
+        assert_eq!(plans, (200, serde_json::json!({"plans": []})));
     }
 }

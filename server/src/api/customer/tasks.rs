@@ -20,6 +20,7 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{Field, integer, word};
+use crate::api::words;
 use crate::coordinator::UnderLease;
 use crate::store::runs::RunView;
 use crate::store::tasks::TaskView;
@@ -56,10 +57,11 @@ struct TasksOut {
 struct TaskOut {
     #[schema(value_type = String)]
     id: TaskId,
+    #[schema(value_type = words::TaskStage)]
     stage: &'static str,
     /// The chunk's number, from 0.
     index: u32,
-    /// Scheduled, Assigned, Received, Running, Completed or Failed.
+    #[schema(value_type = words::TaskState)]
     state: &'static str,
     /// When its stage began.
     scheduled_at: Option<DateTime<Utc>>,
@@ -119,6 +121,7 @@ struct TaskAnswer {
 #[serde(rename_all = "camelCase")]
 struct AttemptOut {
     attempt: u32,
+    #[schema(value_type = words::TaskState)]
     state: &'static str,
     #[serde(flatten)]
     told: TryOut,

@@ -18,11 +18,13 @@ use crate::api::App;
 use crate::api::dev::templates::{TemplateOut, listed};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
+use crate::api::http::query;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{flag, text, texts};
 use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, LIST};
 use crate::api::storage::holder;
+use crate::api::words;
 use crate::data::key::BlobKey;
 use crate::data::links::{Holder, Linked};
 use crate::store::packages::Shelf;
@@ -61,8 +63,10 @@ pub fn routes() -> Vec<Route> {
 #[derive(Serialize, ToSchema)]
 pub struct ResultsOut {
     pub results: Vec<ResultOut>,
-    /// The job did not complete: these are its accepted tasks' own results, not folded.
-    partial: bool,
+    /// True where the job did not complete: these are its accepted tasks' own results, not folded.
+    /// Left out of ordinary results, which published clients compare as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partial: Option<bool>,
     /// Where there are more: the `after` that asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -77,7 +81,7 @@ pub struct ResultOut {
 
 impl ResultsOut {
     pub fn partial(results: Vec<ResultOut>, next: Option<String>) -> Self {
-        Self { results, partial: true, next }
+        Self { results, partial: Some(true), next }
     }
 }
 
@@ -91,7 +95,7 @@ async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
     let run = match job_out::run_of(app, &job).await? {
         Some(run) if run.state == RunState::Complete => run,
         Some(run) if run.state.is_final() => {
-            if query.get("partial").is_none_or(|flag| flag != "true") {
+            if query::flag(&query, "partial")? != Some(true) {
                 return Err(partial::refusal(&run));
             }
             let after = query.get("after").map(String::as_str);
@@ -134,7 +138,7 @@ pub async fn results_of(
     }
     let more = full || shown.len() < n;
     let next = shown.last().filter(|_| more).map(|last| last.name.clone());
-    Ok(ResultsOut { results: shown, partial: false, next })
+    Ok(ResultsOut { results: shown, partial: None, next })
 }
 
 /// The address of the folder that results were delivered to, ending in a slash.
@@ -155,8 +159,9 @@ fn delivered_to(job: &store::jobs::Job) -> Option<String> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ProgressOut {
+    #[schema(value_type = words::JobState)]
     state: &'static str,
-    /// The state in a word of our own, such as `processing` or `aborted`.
+    #[schema(value_type = words::JobStatus)]
     status: &'static str,
     chunks: u32,
     chunks_done: u32,

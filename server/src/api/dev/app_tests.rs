@@ -30,6 +30,7 @@ use crate::api::http::shape::{Field, one, text};
 use crate::api::http::token::Caller;
 use crate::api::storage::holder;
 use crate::api::wallet::Amount;
+use crate::api::words;
 use crate::api::work::{CONFIG, DATA, PARAMS, data_out};
 use crate::data::key::BlobKey;
 use crate::store::jobs::{Job, JobField, Upload};
@@ -53,6 +54,7 @@ struct TestOut {
     app: String,
     #[schema(value_type = Option<Object>)]
     data_source: Option<Value>,
+    #[schema(value_type = words::JobState)]
     state: &'static str,
     /// `null` until the test has ended.
     passed: Option<bool>,

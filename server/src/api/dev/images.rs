@@ -12,7 +12,7 @@ use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Body, Route, delete, get, post};
-use crate::api::http::shape::{Field, text};
+use crate::api::http::shape::{Field, integer, text};
 use crate::api::storage::already_coming;
 
 use crate::data::Stored;
@@ -35,7 +35,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         post("Developer_PushImage", "/images", push)
             .summary("Keeps a container image, as `docker save`, podman or skopeo write it, compressed or not")
-            .query(REFERENCE)
+            .query(PUSHED)
             .takes(Body::Bytes("The image archive")),
         get("Developer_GetImage", "/images", read).summary("Finds a kept image").query(REFERENCE),
         delete("Developer_DeleteImage", "/images", remove)
@@ -44,7 +44,13 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-const REFERENCE: &[Field] = &[text("reference", "As name:tag").required()];
+const NAME: Field = text("reference", "As name:tag").required();
+const REFERENCE: &[Field] = &[NAME];
+const PUSHED: &[Field] = &[
+    NAME,
+    text("digest", "SHA-256 of the archive, in hex").required(),
+    integer("size", "Bytes of the archive, where the body comes in pieces"),
+];
 
 /// Takes in an image: the archive that the engine's save gives, whose digest (and size, where the
 /// body comes in pieces) the query announces.

@@ -18,7 +18,6 @@ use super::info;
 
 pub fn api() -> Api {
     let routes = [
-        info::routes("Developer"),
         packages::routes(),
         sharing::routes(),
         templates::routes(),
@@ -26,6 +25,7 @@ pub fn api() -> Api {
         images::routes(),
         cache::routes(),
         nodes::routes(),
+        info::routes("Developer"),
     ];
     Api {
         name: "dev",

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::api::http::reply::{Done, done_with};
 use crate::api::lists::page::Pagination;
+use crate::api::words;
 use crate::store::packages::{Family, Package};
 
 #[derive(Serialize, ToSchema)]
@@ -22,11 +23,13 @@ pub struct PackageOut {
     name: String,
     version: String,
     #[serde(rename = "type")]
+    #[schema(value_type = words::PackageType)]
     kind: &'static str,
     #[schema(value_type = String)]
     owner: WorkspaceId,
     /// What the owner is called.
     user_name: String,
+    #[schema(value_type = words::PackageStatus)]
     status: &'static str,
     is_public: bool,
     #[schema(value_type = Object)]
@@ -34,6 +37,7 @@ pub struct PackageOut {
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     deleted_at: Option<DateTime<Utc>>,
+    #[schema(value_type = words::PackagePlatform)]
     platform: &'static str,
     hash: String,
     link: &'static str,

@@ -40,6 +40,15 @@ pub fn routes() -> Vec<Route> {
     [Family::App, Family::Engine].into_iter().flat_map(family).collect()
 }
 
+/// The old form of a push, with the fields of an engine's message in the query.
+const ENGINE_QUERY: &[Field] = &[
+    text("engineData", "The tar archive in base64"),
+    text("engineTag", "Must be what the manifest says, where it is given"),
+    text("engineId", "Takes no part: the manifest names the engine"),
+    text("engineLink", "Takes no part"),
+    text("engineStatus", "Takes no part"),
+];
+
 fn family(family: Family) -> Vec<Route> {
     let (one, many) = match family {
         Family::App => ("App", "/apps"),
@@ -53,6 +62,10 @@ fn family(family: Family) -> Vec<Route> {
             .query(list_query()),
         post(name("Push"), many, move |call| push(family, call))
             .creates()
+            .query(match family {
+                Family::App => vec![],
+                Family::Engine => ENGINE_QUERY.to_vec(),
+            })
             .summary("Takes a package in; the version that it names is written over")
             .body(match family {
                 Family::App => vec![

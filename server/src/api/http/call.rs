@@ -16,7 +16,8 @@ use warp::path::FullPath;
 use super::body::Arriving;
 use super::client;
 use super::error::{Error, Result};
-use super::route::Access;
+use super::query;
+use super::route::{Access, Fields};
 use super::serving::Peer;
 use super::token::{self, Caller};
 use crate::api::{App, Doors};
@@ -30,6 +31,8 @@ pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
 pub struct Call {
     doors: Arc<Doors>,
     access: Access,
+    /// What the route takes in the query; `None` is anything.
+    query: Option<Fields>,
     /// The path's, the next one last.
     segments: Vec<Segment>,
     /// As it came, percent-encoded.
@@ -78,6 +81,7 @@ pub fn call(
         .map(move |peer: Option<Peer>, path, headers: HeaderMap, raw_query, body| Call {
             doors: doors.clone(),
             access: Access::AnyRole,
+            query: None,
             segments: Vec::new(),
             path,
             body: Arriving::new(body, &headers, doors.pace(), peer.clone()),
@@ -88,11 +92,22 @@ pub fn call(
 }
 
 impl Call {
-    /// Says whom the route that took the request lets in, and its segments of the path.
-    pub fn enter(&mut self, access: Access, mut segments: Vec<Segment>) {
+    /// Says whom the route that took the request lets in, its segments of the path, and what its
+    /// query may hold.
+    ///
+    /// # Errors
+    /// Where the query holds something else.
+    pub fn enter(
+        &mut self,
+        access: Access,
+        mut segments: Vec<Segment>,
+        query: Option<Fields>,
+    ) -> Result<()> {
         segments.reverse();
         self.segments = segments;
         self.access = access;
+        self.query = query;
+        self.query().map(drop)
     }
 
     /// The next segment of the path that stands for something.
@@ -159,16 +174,12 @@ impl Call {
         caller
     }
 
-    /// The query's fields; of one given twice, the first.
+    /// The query's fields that the route knows.
     pub fn query(&self) -> Result<BTreeMap<String, String>> {
-        let mut fields = BTreeMap::new();
-        for (key, value) in url::form_urlencoded::parse(self.raw_query.as_bytes()) {
-            if value.contains('\0') {
-                return Err(Error::field(key, "must not contain NUL"));
-            }
-            fields.entry(key.into_owned()).or_insert(value.into_owned());
+        match &self.query {
+            None => Ok(BTreeMap::new()),
+            Some(known) => query::read(&self.raw_query, known),
         }
-        Ok(fields)
     }
 
     /// What the request says about its body's size.

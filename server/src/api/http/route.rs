@@ -31,6 +31,8 @@ pub struct Route {
     /// What the API asks for where the route says nothing.
     pub access: Option<Access>,
     pub query: Fields,
+    /// Passes over what else the query holds.
+    pub any_query: bool,
     /// Takes an `Idempotency-Key`.
     pub creates: bool,
     pub body: Body,
@@ -69,6 +71,8 @@ pub enum AnswerShape {
     Json(JsonShape),
     /// Something else than one JSON document: its media type.
     Raw(&'static str),
+    /// Events of these fields, for as long as the caller listens.
+    Endless(&'static [Field]),
 }
 
 /// The schema of an answer, and those it refers to.
@@ -190,6 +194,7 @@ impl Route {
             summary: "",
             access: None,
             query: Cow::Borrowed(&[]),
+            any_query: false,
             creates: false,
             body: Body::Nothing,
             answer,
@@ -221,6 +226,16 @@ impl Route {
 
     pub fn query(self, fields: impl Into<Fields>) -> Self {
         Self { query: fields.into(), ..self }
+    }
+
+    /// Takes any query: it is read elsewhere, or by pages of others.
+    pub fn any_query(self) -> Self {
+        Self { any_query: true, ..self }
+    }
+
+    /// Answers with events of these fields, for as long as the caller listens.
+    pub fn endless(self, event: &'static [Field]) -> Self {
+        Self { answer: AnswerShape::Endless(event), ..self }
     }
 
     /// Makes something, and one thing only where an `Idempotency-Key` names the request.

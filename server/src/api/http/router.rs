@@ -83,8 +83,26 @@ impl Router {
         let Ok(segments) = segments.collect::<Result<Vec<_>, _>>() else {
             return allow_any_origin(refusal(&Error::NotFound("path".to_owned())));
         };
-        call.enter(*access, segments);
+        let known = (!route.any_query).then(|| route.query.clone());
+        if let Err(refused) = call.enter(*access, segments, known) {
+            return allow_any_origin(refusal(&self.with_filter(&call, refused)));
+        }
         allow_any_origin(route.answer(call).await)
+    }
+}
+
+impl Router {
+    /// A refusal of a list's query that also says where the list can be filtered.
+    fn with_filter(&self, call: &Call, refused: Error) -> Error {
+        let path = format!("{}/filter", call.path.as_str().trim_end_matches('/'));
+        let Error::Field(invalid) = refused else { return refused };
+        if self.paths.at(&path).is_ok_and(|found| found.params.is_empty()) {
+            return Error::field(
+                invalid.field,
+                format!("{}; POST {path} filters", invalid.problem),
+            );
+        }
+        Error::Field(invalid)
     }
 }
 

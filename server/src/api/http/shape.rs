@@ -129,6 +129,12 @@ impl Kind {
     }
 }
 
+/// The schema of a text that is one of these.
+pub fn one_of(words: impl Iterator<Item = &'static str>, about: String) -> RefOr<Schema> {
+    let object = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+    RefOr::T(Schema::Object(object.description(Some(about)).build()))
+}
+
 /// The schema of an object of these fields.
 pub fn object(fields: &[Field]) -> Schema {
     let mut object = ObjectBuilder::new().schema_type(Type::Object);

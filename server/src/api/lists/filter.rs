@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use common::credits::Credits;
+use common::exact::{plain, whole};
 use common::package::loose::Loose;
 use serde_json::Value;
 use uuid::Uuid;
@@ -19,8 +20,18 @@ const DEPTH_MAX: usize = 4;
 pub const SHAPE: Shape = Shape {
     name: "CommonFilter",
     fields: &[
-        text("field", "").required().example("createdAt"),
-        word("condition", &CONDITIONS, "").required().example("FILTER_CONDITION_GT"),
+        text("field", "As answers call it, such as name or createdAt")
+            .required()
+            .example("createdAt"),
+        word(
+            "condition",
+            &CONDITIONS,
+            "LIKE takes a pattern in any case: % is any text, _ any character, and without a % it \
+             is looked for anywhere in the text; IN and NOT_IN take lists; fields that are lists \
+             take ARRAY_CONTAINS and ARRAY_CONTAINS_ANY alone",
+        )
+        .required()
+        .example("FILTER_CONDITION_GT"),
         ShapeField::new("value", ShapeKind::Any, "Plain, or a protobuf Any")
             .example("\"2026-01-31T12:00:00Z\""),
     ],
@@ -156,7 +167,7 @@ impl Operands<'_> {
     }
 
     fn like(&self, value: &Value) -> Result<Test> {
-        let pattern = self.text(value)?;
+        let pattern = anywhere(self.text(value)?);
         match self.kind {
             Kind::Text if dangling_escape(&pattern) => {
                 Err(self.refuse("must not end in a single backslash".to_owned()))
@@ -189,10 +200,11 @@ impl Operands<'_> {
             Kind::WrittenTime => Ok(Operand::Text(written(self.time(value)?))),
             Kind::Count => {
                 let number = match value {
-                    Value::Number(number) => number.as_i64(),
-                    Value::String(text) => text.parse().ok(),
+                    Value::Number(number) => whole(&number.to_string()),
+                    Value::String(text) => whole(text),
                     Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
                 };
+                let number = number.and_then(|number| i64::try_from(number).ok());
                 let number = number.ok_or_else(|| self.refuse("must be a whole number".to_owned()));
                 Ok(Operand::Number(number?))
             }
@@ -232,10 +244,11 @@ impl Operands<'_> {
     /// Amounts of the statement may be negative.
     fn amount(&self, value: &Value) -> Result<Operand> {
         let text = match value {
-            Value::Number(number) => number.to_string(),
-            Value::String(text) => text.clone(),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => String::new(),
+            Value::Number(number) => plain(&number.to_string()),
+            Value::String(text) => plain(text),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
+        let text = text.unwrap_or_default();
         let (negative, digits) = match text.strip_prefix('-') {
             Some(digits) => (true, digits),
             None => (false, text.as_str()),
@@ -255,6 +268,18 @@ impl Operands<'_> {
 fn written(time: DateTime<Utc>) -> String {
     let text = time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
     text.trim_end_matches('Z').to_owned()
+}
+
+/// A pattern without a `%` is looked for anywhere: `FILTER_CONDITION_EQ` is there for the whole
+/// text.
+fn anywhere(pattern: String) -> String {
+    let mut escaped = false;
+    let has_wildcard = pattern.chars().any(|c| {
+        let is = c == '%' && !escaped;
+        escaped = c == '\\' && !escaped;
+        is
+    });
+    if has_wildcard || dangling_escape(&pattern) { pattern } else { format!("%{pattern}%") }
 }
 
 fn dangling_escape(pattern: &str) -> bool {
@@ -335,5 +360,20 @@ mod tests {
             assert_eq!(is_like("job_state_complete", pattern), fits, "{pattern}");
         }
         assert!(dangling_escape(r"a\") && !dangling_escape(r"a\\"));
+    }
+
+    #[test]
+    fn a_pattern_without_a_wildcard_is_looked_for_anywhere() {
+        for (pattern, sought) in [
+            ("twice", "%twice%"),
+            ("my_job", "%my_job%"),
+            (r"50\%", r"%50\%%"),
+            ("", "%%"),
+            ("tw%", "tw%"),
+            (r"a\\%", r"a\\%"),
+            (r"a\", r"a\"),
+        ] {
+            assert_eq!(anywhere(pattern.to_owned()), sought, "{pattern}");
+        }
     }
 }

@@ -30,16 +30,19 @@ pub fn routes() -> Vec<Route> {
         raw(Method::GET, "Storage_Get", link, media, get)
             .summary("Follows a signed link")
             .query(SIGNATURE)
+            .any_query()
             .fails(LINK_FAILURES)
             .open(),
         raw(Method::HEAD, "Storage_Head", link, media, head)
             .summary("Looks where a signed link leads")
             .query(SIGNATURE)
+            .any_query()
             .fails(LINK_FAILURES)
             .open(),
         raw(Method::PUT, "Storage_Put", link, media, put)
             .summary("Uploads to a signed link")
             .query(SIGNATURE)
+            .any_query()
             .takes(Body::Bytes("The file"))
             .fails(LINK_FAILURES)
             .open(),

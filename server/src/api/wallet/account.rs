@@ -9,6 +9,7 @@ use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done_with};
 use crate::api::http::route::{Route, get, post};
+use crate::api::words;
 use crate::store::accounts;
 
 pub fn routes() -> Vec<Route> {
@@ -40,6 +41,7 @@ struct AccountOut {
     updated_at: DateTime<Utc>,
     #[schema(value_type = String)]
     owner_id: UserId,
+    #[schema(value_type = words::AccountType)]
     account_type: &'static str,
     /// Whether the caller's e-mail address is known, and so proven by a code.
     verified: bool,

@@ -23,7 +23,6 @@ use super::info;
 
 pub fn api() -> Api {
     let routes = [
-        info::routes("Wallet"),
         balance::routes(),
         transactions::routes(),
         exchange::routes(),
@@ -33,6 +32,7 @@ pub fn api() -> Api {
         account::routes(),
         usage::routes(),
         reconciliation::routes(),
+        info::routes("Wallet"),
     ];
     Api {
         name: "wallet",

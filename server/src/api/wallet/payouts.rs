@@ -15,6 +15,7 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
+use crate::api::words;
 use crate::clock;
 use crate::coordinator::{self, Booking, BookingRefused};
 use crate::earnings::payable_at;
@@ -72,8 +73,7 @@ struct PayoutOut {
     currency_amount: String,
     /// The price of one credit when it was asked for, which it keeps.
     exchange_rate: Amount,
-    /// `NEW`, `PENDING_VERIFICATION`, `INFO_REQUIRED`, `SENT`, `CONFIRMED`, `BOUNCED` or
-    /// `FAILED`.
+    #[schema(value_type = words::PayoutState)]
     state: &'static str,
     /// What was said with the last change of state.
     note: String,

@@ -10,7 +10,7 @@ use super::{amount, exchange};
 use crate::api::App;
 use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
-use crate::api::http::shape::{Field, flag, text};
+use crate::api::http::shape::{Field, flag, text, word};
 use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
 use crate::store::requests::{self as kept, Request, Whose};
 
@@ -20,13 +20,24 @@ pub const NOTE_CHARS_MAX: usize = 1_000;
 pub const LIST: &[Field] = &[
     LIMIT.called("pagination.limit"),
     OFFSET.called("pagination.offset"),
-    text("state", "Those in this state only"),
+    word("state", &STATES, "Those in this state only; some are of top-ups, some of payouts"),
     flag("all", "Those of all workspaces; for the server's owner"),
 ];
 
 /// What a request is moved with.
-pub const STEP: &[Field] =
-    &[text("state", "").required(), text("note", "Why; whoever asked can read it")];
+pub const STEP: &[Field] = &[STATE.required(), text("note", "Why; whoever asked can read it")];
+const STATE: Field = word("state", &STATES, "Its new state; some are of top-ups, some of payouts");
+const STATES: [&str; 9] = [
+    "NEW",
+    "PENDING",
+    "PENDING_VERIFICATION",
+    "INFO_REQUIRED",
+    "SENT",
+    "CONFIRMED",
+    "CANCELED",
+    "BOUNCED",
+    "FAILED",
+];
 
 /// How an amount is asked for: in credits, in money, or in both where they agree.
 pub const TERMS: &[Field] = &[

@@ -17,6 +17,7 @@ use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::text;
 use crate::api::lists::page::Paged;
+use crate::api::words;
 use crate::clock;
 use crate::coordinator::Booking;
 use crate::store::requests::{self as kept, Request, Whose};
@@ -77,7 +78,7 @@ struct TopUpOut {
     currency_amount: String,
     /// The price of one credit when it was asked for, which it keeps.
     exchange_rate: Amount,
-    /// `NEW`, `PENDING`, `CONFIRMED`, `CANCELED` or `FAILED`.
+    #[schema(value_type = words::TopUpState)]
     state: &'static str,
     /// What was said with the last change of state.
     note: String,

@@ -17,6 +17,7 @@ use crate::api::http::error::Result;
 use crate::api::http::route::{Route, get, post};
 use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, FILTER, LIST};
+use crate::api::words;
 use crate::store::selection::{Selection, Start};
 use crate::store::wallet::{self, Entry, LineField};
 
@@ -38,7 +39,7 @@ struct TransactionOut {
     account_to: String,
     /// Negative where it was taken.
     amount: Amount,
-    /// `payment`, `coupon`, `topup`, `earning`, `payout`, `payout_return` or `storage`.
+    #[schema(value_type = words::TransactionType)]
     transaction_type: &'static str,
     related_entity: EntityOut,
     related_entity_data: EntityDataOut,
@@ -59,8 +60,8 @@ struct TransactionOut {
 
 #[derive(Serialize, ToSchema)]
 struct EntityOut {
-    /// `job`, or the transaction's type.
     #[serde(rename = "type")]
+    #[schema(value_type = words::RelatedType)]
     kind: &'static str,
     id: String,
     name: String,
@@ -69,8 +70,8 @@ struct EntityOut {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct EntityDataOut {
-    /// The transaction's type.
     #[serde(rename = "type")]
+    #[schema(value_type = words::TransactionType)]
     kind: &'static str,
     id: String,
     name: String,
@@ -80,6 +81,7 @@ struct EntityDataOut {
     job_template: Option<String>,
     coupon_code: Option<String>,
     currency: Option<String>,
+    /// Money, as a text.
     currency_amount: Option<String>,
     exchange_rate: Option<Amount>,
 }

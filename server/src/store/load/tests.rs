@@ -37,11 +37,6 @@ async fn run_sql(db: &DatabaseConnection, sql: &str) {
     db.execute_raw(statement).await.unwrap();
 }
 
-/// JSON that is deeper than a reader of ours goes.
-fn deep() -> String {
-    format!("{}{}", "[".repeat(130), "]".repeat(130))
-}
-
 async fn sum_of_books(db: &Db, name: &str) {
     for (claim, wrong) in reconcile(db).await.unwrap().checks {
         assert_eq!(wrong, 0, "{name}: {claim}");
@@ -76,12 +71,10 @@ async fn goes_on_without_it(sql: &str) {
 }
 
 #[tokio::test]
-async fn a_spec_nested_too_deep_ends_its_run_alone() {
-    let deep = deep();
-    goes_on_without_it(&format!(
-        "UPDATE runs SET spec = REPLACE(spec, '\"params\":{{}}', '\"params\":{{\"a\":{deep}}}') \
-         WHERE next > 0"
-    ))
+async fn a_spec_that_cannot_be_read_ends_its_run_alone() {
+    goes_on_without_it(
+        "UPDATE runs SET spec = REPLACE(spec, '\"params\":{}', '\"params\":7') WHERE next > 0",
+    )
     .await;
 }
 

@@ -113,8 +113,7 @@ async fn people_change_what_they_say_of_themselves() {
     assert_eq!(user["contactInfo"]["company"], "");
     assert_eq!(door.get("/v1/auth/user").await.1, body);
     let (status, body) = door.patch("/v1/auth/user", json!({"contactInfo": {"planet": "x"}})).await;
-    assert_eq!(
-        (status, body["message"].as_str()),
-        (400, Some("contactInfo.planet: is not a known field"))
-    );
+    let message = body["message"].as_str().unwrap();
+    assert!(status == 400 && message.starts_with("contactInfo.planet: is not a known field"));
+    assert!(message.contains("company"), "{message}");
 }

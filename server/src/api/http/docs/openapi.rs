@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn, Paths};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::response::ResponseBuilder;
@@ -14,19 +16,63 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema as _, ToSchema as _};
 use warp::http::Method;
 
-use super::idempotency;
-use super::reply::Failure;
-use super::route::{Access, AnswerShape, Body, Route};
-use super::router::Api;
-use super::shape::{self, Kind};
+use super::glossary;
+use crate::api::http::idempotency;
+use crate::api::http::reply::Failure;
+use crate::api::http::route::{Access, AnswerShape, Body, Route};
+use crate::api::http::router::Api;
+use crate::api::http::shape::{self, Kind};
 
 const SECURITY: &str = "Authorization";
 const ABOUT: &str = "Keys of bodies are read in any spelling (`jobId`, `job_id`), and whole \
     numbers also as texts. Every failure is an `rpcStatus`. The `Authorization` header carries an \
     access token or an API key, alone or after `Bearer`.";
 
-/// The document of these APIs: one of them, or all.
-pub fn document<'a>(title: &str, apis: impl IntoIterator<Item = &'a Api>) -> OpenApi {
+/// A document with its paths in the order of their use.
+#[derive(Serialize)]
+struct Document {
+    openapi: Value,
+    info: Value,
+    tags: Vec<Value>,
+    #[serde(serialize_with = "in_order")]
+    paths: Vec<(String, Value)>,
+    components: Value,
+}
+
+fn in_order<S: Serializer>(paths: &[(String, Value)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(paths.iter().map(|(path, item)| (path, item)))
+}
+
+/// The document of these APIs, one of them or all, as JSON: paths stand as in the table of routes,
+/// and those that are only there for old clients behind all others.
+pub fn json(title: &str, apis: &[Api]) -> String {
+    let mut whole = serde_json::to_value(document(title, apis)).expect("a document is JSON");
+    glossary::describe(&mut whole);
+    let mut order = Vec::<(bool, String)>::new();
+    for api in apis {
+        let prefix = api.prefixes.first().copied().unwrap_or_default();
+        for route in &api.routes {
+            let path = format!("{prefix}{}", route.path);
+            match order.iter_mut().find(|(_, known)| *known == path) {
+                Some((deprecated, _)) => *deprecated &= route.deprecated,
+                None => order.push((route.deprecated, path)),
+            }
+        }
+    }
+    order.sort_by_key(|(deprecated, _)| *deprecated);
+    let mut part = |name: &str| whole[name].take();
+    let mut paths = part("paths");
+    let document = Document {
+        openapi: part("openapi"),
+        info: part("info"),
+        tags: apis.iter().map(|api| json!({"name": api.name, "description": api.title})).collect(),
+        paths: order.into_iter().map(|(_, path)| (path.clone(), paths[&path].take())).collect(),
+        components: part("components"),
+    };
+    serde_json::to_string(&document).expect("a document is JSON")
+}
+
+fn document<'a>(title: &str, apis: impl IntoIterator<Item = &'a Api>) -> OpenApi {
     let mut paths = Paths::new();
     let mut schemas = BTreeMap::new();
     let mut found = vec![(Failure::name().into_owned(), Failure::schema())];
@@ -71,8 +117,10 @@ fn keep(schemas: &mut BTreeMap<String, RefOr<Schema>>, (name, schema): (String, 
 /// The schemas that a route needs beside itself.
 fn parts(route: &Route) -> Vec<(String, RefOr<Schema>)> {
     let mut found = Vec::new();
-    if let AnswerShape::Json(json) = &route.answer {
-        (json.parts)(&mut found);
+    match &route.answer {
+        AnswerShape::Json(json) => (json.parts)(&mut found),
+        AnswerShape::Endless(event) => shape::named(event, &mut found),
+        AnswerShape::Raw(_) => {}
     }
     if let Body::Json(fields) = &route.body {
         shape::named(fields, &mut found);
@@ -135,6 +183,7 @@ fn success(answer: &AnswerShape) -> ResponseBuilder {
     let (media, schema) = match answer {
         AnswerShape::Json(json) => ("application/json", (json.schema)()),
         AnswerShape::Raw(media) => (*media, Kind::Text.schema()),
+        AnswerShape::Endless(event) => ("text/event-stream", RefOr::T(shape::object(event))),
     };
     let content = ContentBuilder::new().schema(Some(schema)).build();
     ResponseBuilder::new().description("Done").content(media, content)

@@ -1,0 +1,179 @@
+//! Starts and ends of jobs.
+
+use common::credits::Credits;
+use serde_json::{Value, json};
+
+use crate::api::testing::Door;
+
+async fn granted() -> Door {
+    let door = Door::open().await;
+    let amount = Credits::from_units(100_000_000_000).unwrap();
+    door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
+    door
+}
+
+fn bypass() -> Value {
+    json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
+           "dataDestination": {"dataSourceDescriptor": "bucket"}})
+}
+
+#[tokio::test]
+async fn all_three_bodies_start_a_job_once() {
+    let door = granted().await;
+    door.template("passthrough", "passthrough").await;
+    for body in [
+        None,
+        Some(json!({"taskTimeout": 60})),
+        Some(json!({"config": {"taskTimeout": "60", "jobTimeout": 600}})),
+    ] {
+        let id = door.job(bypass()).await;
+        let run = format!("/v1/customer/jobs/{id}/run");
+
+        let (status, answer) = door.call(reqwest::Method::POST, &run, body.clone()).await;
+        let (again, refused) = door.call(reqwest::Method::POST, &run, body).await;
+
+        assert_eq!((status, &answer["ok"]), (200, &json!(true)), "{answer}");
+        assert_eq!((again, &refused["code"]), (400, &json!(9)), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_started_job_is_locked_has_no_results_yet_and_can_be_aborted() {
+    let door = granted().await;
+    door.template("passthrough", "passthrough").await;
+    let id = door.job(bypass()).await;
+    let job = format!("/v1/customer/jobs/{id}");
+    assert_eq!(door.post(&format!("{job}/run"), json!({})).await.0, 200);
+
+    for (part, body) in [
+        ("params", json!({})),
+        ("configs", json!({})),
+        ("datasource", json!({"dataSource": {"dataSourceDescriptor": "bypass"}})),
+    ] {
+        let (status, body) = door.patch(&format!("{job}/{part}"), body).await;
+        assert_eq!(status, 400);
+        assert!(body["message"].as_str().unwrap().contains("started"), "{body}");
+    }
+    let (status, body) = door.get(&format!("{job}/results")).await;
+    assert_eq!((status, &body["code"]), (400, &json!(9)));
+    assert!(body["message"].as_str().unwrap().contains("job has not yet been completed"));
+    assert_eq!(door.call(reqwest::Method::DELETE, &job, None).await.0, 400);
+    assert_eq!(door.get(&format!("{job}/progress")).await.0, 200);
+
+    let (status, aborted) = door.post(&format!("{job}/abort"), json!({})).await;
+    assert_eq!(status, 200);
+    assert!(aborted["message"].as_str().unwrap().ends_with("0.00000000 credits paid"));
+
+    let (_, body) = door.get(&job).await;
+    assert_eq!(body["job"]["state"], "JOB_STATE_FAILED");
+    assert_eq!(body["job"]["status"], "aborted");
+    assert_eq!(body["job"]["errorMessage"], "aborted by user");
+    assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 400);
+    let (_, balance) = door.get("/v1/wallet/balance").await;
+    assert_eq!(balance["totalBalance"], balance["availableBalance"]);
+    assert_eq!(door.call(reqwest::Method::DELETE, &job, None).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_poor_wallet_refuses_and_the_job_stays_a_draft() {
+    let door = Door::open().await;
+    door.template("passthrough", "passthrough").await;
+    let id = door.job(bypass()).await;
+    let run = format!("/v1/customer/jobs/{id}/run");
+
+    let (status, body) = door.post(&run, json!({})).await;
+    assert_eq!((status, &body["code"]), (400, &json!(9)));
+    assert!(body["message"].as_str().unwrap().contains("wallet"), "{body}");
+
+    let (status, body) = door.patch(&format!("/v1/customer/jobs/{id}/jobname"), json!("x")).await;
+    assert_eq!((status, &body["job"]["state"]), (200, &json!("JOB_STATE_NEW")));
+    let amount = Credits::from_units(100_000_000_000).unwrap();
+    door.app.coordinator.grant(door.workspace, amount, "late").await.unwrap();
+    assert_eq!(door.post(&run, json!({})).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_a_run_lacks_is_named() {
+    let door = granted().await;
+    door.template("lines", "own-engine").await;
+    let refused = async |body: Value| {
+        let id = door.job(body).await;
+        let (status, body) = door.post(&format!("/v1/customer/jobs/{id}/run"), json!({})).await;
+        assert_eq!(status, 400);
+        body["message"].as_str().unwrap().to_owned()
+    };
+    let with = |source: Value| {
+        let mut body = bypass();
+        body["dataSource"] = source;
+        body
+    };
+
+    assert!(refused(json!({"templateId": "t"})).await.starts_with("dataSource: is missing"));
+    let file = with(json!({"dataSourceDescriptor": "file"}));
+    assert!(refused(file).await.contains("has not been uploaded"));
+    let secret = with(json!({"dataSourceDescriptor": "aws", "params": {"name": "n",
+        "bucketName": "b", "secret_id": "nope"}}));
+    assert!(refused(secret).await.starts_with("dataSource.params.secret_id"));
+    assert!(refused(bypass()).await.contains("\"own-engine\" is unknown"));
+    let mut params = bypass();
+    params["params"] = json!({"partitioner": {"chunk_size": 1}});
+    let (status, body) = door.post("/v1/customer/jobs", params).await;
+    assert_eq!(status, 400, "{body}");
+    assert!(body["message"].as_str().unwrap().starts_with("params.partitioner.chunk_size"));
+}
+
+#[tokio::test]
+async fn a_run_says_what_it_ignores_and_that_it_is_a_test() {
+    let door = granted().await;
+    door.template("passthrough", "zipper").await;
+    let mut body = bypass();
+    body["params"] = json!({"partitioner": {"numImages": 20}, "assembler": {"level": 9}});
+    body["config"] = json!({"isTestJob": true});
+    let id = door.job(body).await;
+    let run = format!("/v1/customer/jobs/{id}/run");
+
+    for path in [format!("{run}?dryRun=true"), run] {
+        let (status, answer) = door.post(&path, json!({})).await;
+
+        assert_eq!(status, 200, "{answer}");
+        let message = answer["message"].as_str().unwrap();
+        for part in ["test job", "params.partitioner.numImages", "params.assembler.level"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    let plain = door.job(bypass()).await;
+    let (_, answer) = door.post(&format!("/v1/customer/jobs/{plain}/run"), json!({})).await;
+    assert_eq!(answer["message"], "");
+}
+
+#[tokio::test]
+async fn a_job_without_a_destination_gives_its_results_to_the_temporary_bucket() {
+    let door = granted().await;
+    door.template("passthrough", "passthrough").await;
+    let source = json!({"dataSourceDescriptor": "bypass"});
+    let id = door.job(json!({"templateId": "t", "dataSource": source})).await;
+
+    let run = format!("/v1/customer/jobs/{id}/run");
+    assert_eq!(door.post(&run, json!({})).await.0, 200);
+
+    let (_, body) = door.get(&format!("/v1/customer/jobs/{id}")).await;
+    let place = &body["job"]["dataDestination"];
+    assert_eq!(place["dataSourceDescriptor"], "bucket", "{body}");
+}
+
+#[tokio::test]
+async fn one_of_many_simultaneous_starts_wins() {
+    let door = granted().await;
+    door.template("passthrough", "passthrough").await;
+    let id = door.job(bypass()).await;
+    let run = format!("/v1/customer/jobs/{id}/run");
+
+    let starts = (0..8).map(|_| door.post(&run, json!({})));
+    let answers = futures::future::join_all(starts).await;
+
+    let started = answers.iter().filter(|(status, _)| *status == 200).count();
+    assert_eq!(started, 1, "{answers:?}");
+    let jobs = [id.parse().unwrap()];
+    let runs = crate::store::runs::find_by_jobs(&door.app.db, door.workspace, &jobs);
+    assert_eq!(runs.await.unwrap().len(), 1);
+}
