@@ -25,6 +25,7 @@ const ASKED_AT_ONCE: usize = 100;
 
 #[derive(Serialize, ToSchema)]
 struct TokenOut {
+    /// Good once and for an hour.
     token: String,
     /// Where nodes join.
     servers: Vec<String>,
@@ -32,28 +33,34 @@ struct TokenOut {
 
 #[derive(Serialize, ToSchema)]
 struct NodesOut {
+    /// The newest first.
     nodes: Vec<NodeOut>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct NodeOut {
+    /// Its id, which follows from its key.
     #[schema(value_type = String)]
     id: NodeId,
     /// What its owner calls it.
     label: String,
-    /// Online or silent.
-    state: &'static str,
+    /// Whether it is heard.
+    state: NodeState,
+    /// When it joined the workspace.
     joined_at: DateTime<Utc>,
     /// When it was heard last; null for one that was not heard since the server started, or for a
     /// day.
     heard_at: Option<DateTime<Utc>>,
+    /// Where it is, in its owner's words.
     region: String,
     /// What it lends; null while it is silent.
     lends: Option<ResourcesOut>,
     /// What its tasks take of that now.
     used: Option<ResourcesOut>,
+    /// The GPUs that it lends, by name.
     gpus: Vec<String>,
+    /// Tasks that it has now.
     tasks_running: usize,
     /// Attempts that were paid for.
     tasks_done: u64,
@@ -65,10 +72,20 @@ struct NodeOut {
 }
 
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum NodeState {
+    Online,
+    Silent,
+}
+
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ResourcesOut {
+    /// Thousandths of a CPU.
     cpu_millis: u32,
+    /// Memory in MiB.
     memory_mib: u32,
+    /// Disk in MiB.
     disk_mib: u32,
 }
 
@@ -165,7 +182,7 @@ impl NodeOut {
         Self {
             id: joined.id,
             label: machine.label,
-            state: if live.is_some() { "online" } else { "silent" },
+            state: if live.is_some() { NodeState::Online } else { NodeState::Silent },
             joined_at: joined.joined_at,
             heard_at: view.and_then(|view| view.heard_at),
             region: machine.region,

@@ -173,6 +173,7 @@ const WORDS: &[(&str, &str)] = &[
     ("month", "As 2026-01, in UTC"),
     ("name", "Its name"),
     ("node", "The node's id"),
+    ("nodeId", "The node's id"),
     ("nodesBusy", "Nodes that work on the job now"),
     ("nonce", "Goes back with the code"),
     ("notes", "Always empty"),
