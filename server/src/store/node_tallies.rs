@@ -7,7 +7,7 @@ use common::ids::NodeId;
 use common::market::Tally;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{ExprTrait as _, OnConflict};
 
 use super::{batches, corrupt};
 
