@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use harness::client::{COMPLETE, Client};
+use harness::client::{COMPLETE, Client, FAILED};
 use harness::market::{Market, Shape};
 use harness::package::Package;
 use harness::registry::Registry;
 use harness::rogue::Rogue;
+use harness::wait::until;
 use harness::web;
 use serde_json::{Value, json};
 
@@ -57,7 +58,12 @@ async fn attack([first, second]: [&Client; 2], url: &str, stop: &AtomicBool) -> 
     while !stop.load(Ordering::Relaxed) {
         let id = second.create(order("odd", &no_source(), 1)).await?;
         second.run(&id).await?;
-        second.failure(&id).await?;
+        // The hostile node may hold the job for as long as it likes.
+        until("the job's failure, or the end", async || {
+            let has_failed = second.job(&id).await?["state"] == FAILED;
+            Ok((has_failed || stop.load(Ordering::Relaxed)).then_some(()))
+        })
+        .await?;
         jobs += 1;
     }
     Ok(jobs)
