@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long)]
     run_as_own_user: bool,
     #[command(flatten)]
-    capacity: capacity::Lent,
+    capacity: capacity::Offered,
     #[command(flatten)]
     disk: disk::Lent,
     #[command(flatten)]
