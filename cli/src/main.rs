@@ -23,6 +23,7 @@ mod image;
 mod job;
 mod key;
 mod member;
+mod nodes;
 mod output;
 mod package;
 mod place;
@@ -30,7 +31,6 @@ mod secret;
 mod session;
 mod sign_in;
 mod template;
-mod token;
 mod wallet;
 
 const EXIT_CODES: &str = "\
@@ -91,8 +91,10 @@ enum Command {
     /// Files that containers find in their caches
     #[command(subcommand)]
     Cache(cache::Command),
-    /// Issue a one-time token with which a node joins
+    /// Print the command with which a node joins, with a one-time token
     Token,
+    /// Print the version
+    Version,
     /// Measure this binary on this machine; sets up and removes everything by itself
     #[command(subcommand)]
     Bench(bench::Command),
@@ -146,7 +148,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let output = if cli.json { Output::Json } else { Output::Text };
     let session = || Session::open(&cli.access, output);
     match cli.command {
-        Command::Daemon(command) => daemon::run(command).await,
+        Command::Daemon(command) => daemon::run(command, session).await,
         Command::App(command) => package::run(Kind::App, command, &session()?).await,
         Command::Engine(command) => package::run(Kind::Engine, command, &session()?).await,
         Command::Template(command) => template::run(command, &session()?).await,
@@ -158,7 +160,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Member(command) => member::run(command, &session()?).await,
         Command::SignIn(args) => sign_in::run(args, &cli.access, output).await,
         Command::Cache(command) => cache::run(command, &session()?).await,
-        Command::Token => token::run(&session()?).await,
+        Command::Token => nodes::token(&session()?).await,
+        Command::Version => output::line(concat!("fanfold ", env!("CARGO_PKG_VERSION"))),
         Command::Bench(command) => bench::run(command, output).await,
     }
 }

@@ -34,6 +34,7 @@ impl MigrationTrait for Migration {
             "grants",
             "nodes",
             "node_tokens",
+            "node_tallies",
             "node_windows",
             "operators",
         ];
@@ -166,6 +167,13 @@ fn nodes() -> Vec<TableCreateStatement> {
         .col(string("peer").unique_key())
         .col(uuid("operator"))
         .col(big_integer("joined_us"))
+        .col(big_integer_null("removed_us"))
+        .take();
+    let tallies = Table::create()
+        .table("node_tallies")
+        .col(uuid("node").primary_key())
+        .col(big_integer("tasks"))
+        .col(big_integer("earned"))
         .take();
     let tokens = Table::create()
         .table("node_tokens")
@@ -186,7 +194,7 @@ fn nodes() -> Vec<TableCreateStatement> {
         .col(integer("agreed"))
         .col(big_integer_null("barred_us"))
         .take();
-    vec![nodes, tokens, windows, operators]
+    vec![nodes, tallies, tokens, windows, operators]
 }
 
 fn indexes() -> Vec<IndexCreateStatement> {

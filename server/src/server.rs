@@ -130,7 +130,7 @@ impl Server {
             secrets,
             mail,
             registries,
-            settings: settings(&config, keys.token),
+            settings: settings(&config, keys.token, hub.addresses()),
         };
         let serving = api::serve(app, listener, stop);
         tasks.spawn(vitals.clone().attend("the HTTP API", serving));
@@ -260,7 +260,7 @@ pub async fn check(config: &Config) -> Result<Vec<UnreadableRow>, Error> {
     Ok(found)
 }
 
-fn settings(config: &Config, token_key: [u8; 32]) -> Settings {
+fn settings(config: &Config, token_key: [u8; 32], node_addresses: Vec<String>) -> Settings {
     Settings {
         token_key,
         access_codes: config.sign_up_codes.iter().map(AccessCode::from).collect(),
@@ -270,6 +270,7 @@ fn settings(config: &Config, token_key: [u8; 32]) -> Settings {
         http: config.http,
         spool: spool(&config.data_dir),
         wallet: config.wallet.clone(),
+        node_addresses,
     }
 }
 

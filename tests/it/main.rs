@@ -13,4 +13,5 @@ mod hello_world;
 mod house;
 mod main_job;
 mod messages;
+mod operators;
 mod sources;

@@ -99,7 +99,12 @@ impl Process {
         crate::wait::until_for(within, "a clean stop", async || Ok(self.child.try_wait()?)).await
     }
 
-    /// The same, of one that may have ended already.
+    /// Waits until the process has ended by itself.
+    pub async fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
+        crate::wait::until_for(within, "its end", async || Ok(self.child.try_wait()?)).await
+    }
+
+    /// Asks it to stop, if it has not ended already.
     pub async fn end(&mut self, within: Duration) -> Result<()> {
         if self.child.try_wait()?.is_none() {
             self.terminate(within).await?;

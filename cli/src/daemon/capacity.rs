@@ -6,7 +6,7 @@ use super::disk::gib;
 
 /// What each node may use, and where it tells the others of this machine.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Lent {
+pub struct Offered {
     /// CPUs that each node lends, such as 2 or 0.5 [default: all that no other node of this machine
     /// lends]
     #[arg(long = "cpus", env = "FANFOLD_NODE_CPUS", value_name = "NUMBER", value_parser = millis)]

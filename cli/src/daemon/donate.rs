@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use super::{capacity, disk, doctor, folder, signals};
 use crate::failure::Failure;
+use crate::session::Session;
 
 /// Tasks whose data a node fetches before it is their turn.
 pub const PREFETCH: u32 = 2;
@@ -18,7 +19,7 @@ pub struct Args {
     /// Where the server listens for nodes, such as /ip4/203.0.113.7/tcp/8701; may be repeated
     #[arg(long = "server", required = true, value_name = "MULTIADDR", value_parser = multiaddr)]
     servers: Vec<String>,
-    /// One-time token from `fanfold token`; needed only to join
+    /// One-time token from `fanfold node token`; needed only to join
     #[arg(long, env = "FANFOLD_NODE_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Folder for the node's key and cache
@@ -41,7 +42,7 @@ pub struct Args {
     #[arg(long)]
     run_as_own_user: bool,
     #[command(flatten)]
-    capacity: capacity::Lent,
+    capacity: capacity::Offered,
     #[command(flatten)]
     disk: disk::Lent,
     #[command(flatten)]
@@ -51,12 +52,20 @@ pub struct Args {
     label: Option<String>,
 }
 
-/// What is done on a machine, whether a node runs there or not.
+/// What is done beside running a node.
 #[derive(Debug, Subcommand)]
 enum Chore {
     /// Say what this machine lacks for running strangers' code; exit code 5 where a node would
     /// refuse to start
     Doctor(doctor::Args),
+    /// List the workspace's nodes: whether each is online, what it lends, what it has done
+    List,
+    /// Show one node, or all, with why it has no work
+    Status { id: Option<String> },
+    /// Refuse a node from now on, such as one that is lost
+    Remove { id: String },
+    /// Print the command with which a node joins, with a one-time token
+    Token,
 }
 
 /// What a node says of itself, beside its size.
@@ -74,9 +83,19 @@ pub struct Place {
     pub local_images: bool,
 }
 
-pub async fn run(args: Args) -> Result<(), Failure> {
-    if let Some(Chore::Doctor(args)) = args.chore {
-        return doctor::run(args).await;
+pub async fn run(
+    args: Args,
+    session: impl FnOnce() -> Result<Session, Failure>,
+) -> Result<(), Failure> {
+    match args.chore {
+        Some(Chore::Doctor(args)) => return doctor::run(args).await,
+        Some(Chore::List) => return crate::nodes::list(&session()?).await,
+        Some(Chore::Status { id }) => {
+            return crate::nodes::status(id.as_deref(), &session()?).await;
+        }
+        Some(Chore::Remove { id }) => return crate::nodes::remove(&id, &session()?).await,
+        Some(Chore::Token) => return crate::nodes::token(&session()?).await,
+        None => {}
     }
     let stop = signals::stop()?;
     let data_dir = args.data_dir.unwrap_or_default();

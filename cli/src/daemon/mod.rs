@@ -4,6 +4,7 @@ use clap::Subcommand;
 use rustix::fs::Mode;
 
 use crate::failure::Failure;
+use crate::session::Session;
 
 mod capacity;
 mod disk;
@@ -23,17 +24,20 @@ pub enum Command {
     Up(up::Args),
     /// Run a server alone
     Server(serve::Args),
-    /// Lend this machine to a server
+    /// Lend this machine to a server, and look after the workspace's nodes
     Node(donate::Args),
 }
 
-pub async fn run(command: Command) -> Result<(), Failure> {
+pub async fn run(
+    command: Command,
+    session: impl FnOnce() -> Result<Session, Failure>,
+) -> Result<(), Failure> {
     // Whatever is written from here on is nobody else's: databases, buckets, caches, keys.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     server::files::raise_limit();
     match command {
         Command::Up(args) => up::run(args).await,
         Command::Server(args) => serve::run(args).await,
-        Command::Node(args) => donate::run(args).await,
+        Command::Node(args) => donate::run(args, session).await,
     }
 }

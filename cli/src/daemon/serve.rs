@@ -78,10 +78,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 /// Where nodes join, with what keeps others away where it is.
 pub fn entrance(server: &Server) -> String {
     let addresses = server.node_addresses();
-    let is_local = |address: &String| {
-        ["/ip4/127.", "/ip6/::1/"].iter().any(|local| address.starts_with(local))
-    };
-    let only = if addresses.iter().all(is_local) {
+    let only = if addresses.iter().all(|address| crate::nodes::is_local(address)) {
         " (from this machine only: for others, listen at /ip4/0.0.0.0/tcp/8701)"
     } else {
         ""

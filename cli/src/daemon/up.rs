@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=NODES_MAX))]
     nodes: u16,
     #[command(flatten)]
-    capacity: capacity::Lent,
+    capacity: capacity::Offered,
     #[command(flatten)]
     disk: disk::Lent,
     #[command(flatten)]
@@ -66,7 +66,7 @@ struct Nodes {
     count: u16,
     place: donate::Place,
     disk: disk::Lent,
-    capacity: capacity::Lent,
+    capacity: capacity::Offered,
 }
 
 /// Starts the nodes and waits until told to stop, or until a part dies.

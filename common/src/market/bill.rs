@@ -116,6 +116,9 @@ impl Market {
             run.usage = run.usage.plus(bill.usage);
         }
         self.capture(lease, active.operator, bill.cost, now);
+        let tally = self.outbox.tallies.entry(active.node).or_default();
+        tally.tasks += 1;
+        tally.earned = tally.earned.saturating_add(bill.cost);
         bill.cost
     }
 }

@@ -54,6 +54,11 @@ impl Health {
             || self.strikes.get(&customer).is_some_and(|strikes| strikes.is_aside(now))
     }
 
+    /// When it gets the tasks of all customers again, where it gets those of some not now.
+    pub fn aside_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.strikes.values().filter_map(|strikes| strikes.aside).filter(|until| *until > now).max()
+    }
+
     /// Whether there are customers whose tasks the node does not get.
     pub fn is_aside_for_some(&self, now: DateTime<Utc>) -> bool {
         self.has_failed_probe() || self.strikes.values().any(|strikes| strikes.is_aside(now))

@@ -17,6 +17,7 @@ mod money;
 mod movement;
 mod needs;
 mod node;
+mod nodes_of;
 mod outbox;
 mod overdue;
 mod pauses;
@@ -35,9 +36,10 @@ pub use active::UnderLease;
 pub use checks::Checks;
 pub use movement::{Cause, Movement, Share};
 pub use node::Node;
+pub use nodes_of::{Idle, Live, NodeView};
 pub use outbox::{
     Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, SetAside, Step,
-    TableKind, TaskRecord, TaskState,
+    TableKind, Tally, TaskRecord, TaskState,
 };
 pub use run::Run;
 pub use set_aside::Unreadable;
@@ -290,6 +292,7 @@ impl Market {
             attempts: outbox.attempts,
             devices: outbox.devices,
             windows: outbox.windows,
+            tallies: outbox.tallies,
             operators: outbox.operators,
             ended: outbox.ended.iter().map(|run| Ended { run: run.id, state: run.state }).collect(),
             steps: outbox.steps,

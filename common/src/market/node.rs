@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::Market;
+use super::blame::Cause;
 use super::gpus::Gpus;
 use super::health::Health;
 use super::run::Run;
@@ -154,5 +155,18 @@ impl Market {
                 self.present.remove(&node.operator);
             }
         }
+    }
+
+    /// Takes all tasks of a node, and forgets it.
+    pub(super) fn end_node(&mut self, id: NodeId, why: &str, now: DateTime<Utc>) {
+        let leases: Vec<Lease> = self
+            .nodes
+            .get(&id)
+            .map(|node| node.leased.iter().copied().collect())
+            .unwrap_or_default();
+        for lease in leases {
+            self.lose(lease, Cause::Gone, why, now);
+        }
+        self.forget(id, now);
     }
 }

@@ -40,6 +40,8 @@ pub struct Changes {
     pub devices: BTreeMap<NodeId, Device>,
     /// How many leases nodes may have at once, where that has changed.
     pub windows: BTreeMap<NodeId, u32>,
+    /// What nodes have done since the last drain.
+    pub tallies: BTreeMap<NodeId, Tally>,
     /// What operators have shown, where that has changed.
     pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
 
@@ -62,10 +64,18 @@ impl Changes {
             && self.devices.is_empty()
             && self.windows.is_empty()
             && self.operators.is_empty()
+            && self.tallies.is_empty()
             && self.tables.is_empty()
             && self.lines.is_empty()
             && self.set_aside.is_empty()
     }
+}
+
+/// Attempts of a node that were paid for, and what they earned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    pub tasks: u32,
+    pub earned: Credits,
 }
 
 /// A run as it is stored.
@@ -259,6 +269,7 @@ pub(super) struct Outbox {
     pub attempts: Vec<TaskRecord>,
     pub devices: BTreeMap<NodeId, Device>,
     pub windows: BTreeMap<NodeId, u32>,
+    pub tallies: BTreeMap<NodeId, Tally>,
     pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
     pub steps: Vec<(RunId, Step)>,
     pub notices: Vec<Notice>,

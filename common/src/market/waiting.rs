@@ -114,7 +114,7 @@ impl Market {
     }
 
     /// Where a node is counted that cannot take the run's next task.
-    fn obstacle<'a>(
+    pub(super) fn obstacle<'a>(
         &self,
         run: &Run,
         id: NodeId,

@@ -87,6 +87,8 @@ pub struct Settings {
     /// A folder for bodies that wait for their turn.
     pub spool: PathBuf,
     pub wallet: WalletConfig,
+    /// Where nodes join.
+    pub node_addresses: Vec<String>,
 }
 
 /// What lets people sign up.

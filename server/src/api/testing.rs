@@ -105,6 +105,7 @@ impl Door {
                 payout_min: Credits::from_units(1).unwrap(),
                 earnings_delay_secs: 0,
             },
+            node_addresses: Vec::new(),
         };
         let registries = Registries::new(secrets.clone(), Guard::new(true));
         let app = App { db, data, coordinator, secrets, mail, registries, settings };

@@ -204,6 +204,13 @@ impl Engine {
                 // Whoever asked may have gone.
                 let _ = reply.send(market.waiting(run, now));
             }
+            Command::Nodes { nodes, reply } => {
+                let _ = reply.send(market.nodes_of(&nodes, now));
+            }
+            Command::RemoveNode { node, reply } => {
+                market.remove_node(node, now);
+                let _ = reply.send(());
+            }
             Command::UnderLease { run, tasks, reply } => {
                 let held = market.run(run).map_or_else(Vec::new, |run| run.under_lease(tasks));
                 let _ = reply.send(held);

@@ -14,7 +14,7 @@ mod tests;
 mod turns;
 mod watch;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,7 +23,9 @@ pub use bookings::{Booking, Refused as BookingRefused};
 use common::chunks::ChunkTable;
 use common::credits::Credits;
 use common::ids::{NodeId, RunId, WorkspaceId};
-pub use common::market::{CheckedSync, Obstacles, Policy, Progress, UnderLease, Waiting};
+pub use common::market::{
+    CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, UnderLease, Waiting,
+};
 use common::market::{Market, Refused};
 use common::protocol::Orders;
 use common::spec::RunSpec;
@@ -57,7 +59,7 @@ pub struct Coordinator {
     wait_ms_max: u32,
     task_timeout_secs: u32,
     reserved_secs: u32,
-    /// Whose each node is; it never changes.
+    /// Whose each node is, until it is removed.
     operators: Arc<Mutex<HashMap<NodeId, WorkspaceId>>>,
 }
 
@@ -106,6 +108,8 @@ enum Command {
     Book { booking: Box<Booking>, reply: Reply<Result<(), BookingRefused>> },
     Trust { owner: WorkspaceId },
     Waiting { run: RunId, reply: Reply<Option<Waiting>> },
+    Nodes { nodes: Vec<NodeId>, reply: Reply<Vec<NodeView>> },
+    RemoveNode { node: NodeId, reply: Reply<()> },
     UnderLease { run: RunId, tasks: RangeInclusive<u32>, reply: Reply<Vec<UnderLease>> },
     Looked { run: RunId, objects: Option<ChunkTable> },
     Partitioned { run: RunId, table: ChunkTable },
@@ -217,6 +221,22 @@ impl Coordinator {
         self.ask(|reply| Command::Waiting { run, reply }).await
     }
 
+    /// Nodes as their operator sees them.
+    pub async fn nodes(&self, nodes: Vec<NodeId>) -> Result<Vec<NodeView>, Error> {
+        self.ask(|reply| Command::Nodes { nodes, reply }).await
+    }
+
+    /// Refuses an operator's node from now on, and gives its tasks to others. Gives whether there
+    /// was such a node.
+    pub async fn remove_node(&self, operator: WorkspaceId, node: NodeId) -> Result<bool, Error> {
+        if !nodes::remove(&self.db, operator, node).await? {
+            return Ok(false);
+        }
+        self.known_operators().remove(&node);
+        self.ask(|reply| Command::RemoveNode { node, reply }).await?;
+        Ok(true)
+    }
+
     /// What holds up the step that the server does for a run, where there is one.
     pub fn hindrance(&self, run: RunId) -> Option<Hindrance> {
         self.turns.hindrance(run)
@@ -257,8 +277,7 @@ impl Coordinator {
         if let Some(operator) = self.known_operators().get(&node).copied() {
             return Ok(operator);
         }
-        let found = nodes::operators(&self.db, &BTreeSet::from([node])).await?;
-        let operator = found.get(&node).copied().ok_or(Error::NoNode)?;
+        let operator = nodes::operator(&self.db, node).await?.ok_or(Error::NoNode)?;
         if accounts::owns_server(&self.db, operator).await? {
             // The queue keeps the order: it is heard before the node's message.
             let command = Command::Trust { owner: operator };

@@ -10,10 +10,13 @@ use super::peers::Peers;
 use super::port::Port;
 use super::stored::Stored;
 use super::{receipts, text};
-use crate::coordinator::CheckedSync;
+use crate::coordinator::{self, CheckedSync};
 
 /// The longest that an answer is held back: well below the node's patience.
 const WAIT_MS_MAX: u32 = 30_000;
+/// What the owner of a node is told that is no longer known.
+const REMOVED: &str = "it was removed from its workspace: to join again, start it with a new token \
+                       and another --data-dir";
 /// Signatures checked between two looks at what else there is to do.
 const SIGNATURES_AT_ONCE: usize = 16;
 /// The most bytes of what a node says about a failed probe.
@@ -60,6 +63,10 @@ impl<P: Port> Desk<P> {
         let receipts = self.check(peer, node, &sync.receipts).await;
         match self.port.sync(node, CheckedSync { sync, receipts }).await {
             Ok(orders) => Some(orders),
+            Err(coordinator::Error::NoNode) => {
+                self.peers.forget(peer);
+                Some(Orders::Refused(REMOVED.to_owned()))
+            }
             Err(error) => {
                 tracing::debug!(%node, %error, "message not answered");
                 None

@@ -16,7 +16,8 @@ use crate::store;
 const KNOWN_MAX: usize = 16_384;
 const TOKEN_BYTES_MAX: usize = 256;
 
-/// Clones share the memory. A node's peer id never changes, so what is remembered stays true.
+/// Clones share the memory. A node's peer id never changes, so what is remembered stays
+/// true until the node is removed.
 #[derive(Clone)]
 pub struct Peers<P> {
     port: P,
@@ -75,6 +76,11 @@ impl<P: Port> Peers<P> {
             lock(&self.refusals).remember(peer, network, shown, Instant::now());
         }
         Ok(joined)
+    }
+
+    /// Looks the peer up again: its node was removed.
+    pub fn forget(&self, peer: PeerId) {
+        lock(&self.known).remove(&peer);
     }
 
     fn remember(&self, peer: PeerId, node: NodeId) {

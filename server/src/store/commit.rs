@@ -5,8 +5,8 @@ use sea_orm::DbErr;
 
 use super::booked::{self, Booked};
 use super::{
-    Db, attempts, batches, begin, chunk_tables, devices, ledger, logs, runs, set_aside, tasks,
-    trust, wallet,
+    Db, attempts, batches, begin, chunk_tables, devices, ledger, logs, node_tallies, runs,
+    set_aside, tasks, trust, wallet,
 };
 
 /// Stores the changes, and what was booked among them, all or nothing, as the batch of this
@@ -32,6 +32,7 @@ pub async fn commit(
     attempts::insert(&tx, &changes.attempts).await?;
     devices::put(&tx, &changes.devices).await?;
     trust::put_windows(&tx, &changes.windows).await?;
+    node_tallies::add(&tx, &changes.tallies).await?;
     trust::put_records(&tx, &changes.operators).await?;
     ledger::insert_transfers(&tx, &changes.transfers).await?;
     ledger::put_balances(&tx, &changes.balances).await?;

@@ -27,6 +27,7 @@ mod ledger;
 mod load;
 pub mod logs;
 pub mod members;
+pub mod node_tallies;
 pub mod nodes;
 pub mod packages;
 pub mod reconciliation;

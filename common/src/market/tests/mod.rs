@@ -9,6 +9,7 @@ mod health;
 mod holds;
 mod lives;
 mod movements;
+mod nodes_of;
 mod order;
 mod placement;
 mod set_aside;
