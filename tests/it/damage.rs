@@ -105,7 +105,7 @@ async fn a_damaged_package_on_a_nodes_disk_is_fetched_anew() -> Result<()> {
 async fn a_partitioner_may_write_tens_of_thousands_of_chunks() -> Result<()> {
     let cut =
         "i=0; while [ $i -lt 30000 ]; do echo x > \"$CHUNKS_DIR/data_$i.bin\"; i=$((i+1)); done";
-    let shape = Shape::nodes(1).set("PROMOTIONAL_CREDITS", "\"100000\"");
+    let shape = Shape::nodes(1).set("PROMOTIONAL_CREDITS", "100000");
     Market::open(shape, async |_, client| {
         client.push(&Package::partitioner("cut", cut)).await?;
         client.push(&Package::app("app", "sleep 1000")).await?;

@@ -140,7 +140,7 @@ async fn an_aborted_job_ends_and_its_containers_with_it() -> Result<()> {
 
 #[tokio::test]
 async fn a_wallet_that_cannot_hold_the_run_says_how_much_is_missing() -> Result<()> {
-    Market::open(Shape::nodes(0).set("PROMOTIONAL_CREDITS", "\"0.00000010\""), async |_, client| {
+    Market::open(Shape::nodes(0).set("PROMOTIONAL_CREDITS", "0.00000010"), async |_, client| {
         push_app(&client, "fine", "true").await?;
         let id = client.create(order("fine", 1, &json!({}))).await?;
 
