@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use harness::client::Client;
 use harness::process::Process;
 use serde_json::json;
-use server::store::{self, accounts, api_keys};
+use server::store::{self, Db, accounts, api_keys, nodes};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -84,12 +84,26 @@ impl Server {
 
     /// A client of another workspace.
     pub async fn other(&self) -> Result<Client> {
-        let db = store::open(&format!("sqlite://{}/fanfold.sqlite", self.data().display())).await?;
+        let db = self.database().await?;
         let workspace = accounts::create_workspace(&db, "other").await?;
         let user = accounts::create_user(&db, workspace, "other").await?;
         let key = api_keys::issue(&db, workspace, user, "key").await?;
         db.close().await?;
         Client::with_key(&self.url(), &key).await
+    }
+
+    /// A node of the first workspace.
+    pub async fn node(&self) -> Result<String> {
+        let answer = self.owner().await?.post("/v1/dev/nodes/tokens", json!({})).await?;
+        let token = answer["token"].as_str().context("a token")?;
+        let db = self.database().await?;
+        let id = nodes::join(&db, "zebra", token).await?.context("the token is in force")?;
+        db.close().await?;
+        Ok(id.to_string())
+    }
+
+    async fn database(&self) -> Result<Db> {
+        Ok(store::open(&format!("sqlite://{}/fanfold.sqlite", self.data().display())).await?)
     }
 
     /// A connection from this loopback address.
