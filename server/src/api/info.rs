@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use serde_json::json;
 use warp::Reply as _;
 use warp::http::header::{ACCEPT, HeaderValue, VARY};
 use warp::http::{Method, StatusCode};
@@ -35,6 +33,7 @@ pub fn health() -> Vec<Route> {
     vec![
         raw(Method::GET, "Server_GetStart", "/", "application/json", start)
             .summary("Leads browsers to /docs/, and tells programs where things are")
+            .gives::<Start>()
             .any_query()
             .open(),
         get("Server_GetHealth", "/health", healthy)
@@ -47,19 +46,20 @@ pub fn health() -> Vec<Route> {
     ]
 }
 
+#[derive(Serialize, ToSchema)]
+struct Start {
+    docs: &'static str,
+    openapi: &'static str,
+    health: &'static str,
+}
+
 /// Where everything begins.
 async fn start(call: Call) -> Result<Answer> {
     let accept = call.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let mut answer = if accept.is_some_and(|accept| accept.contains("text/html")) {
         docs::go_to("/docs/", StatusCode::TEMPORARY_REDIRECT)?
     } else {
-        let start = json!({
-            "name": "Fanfold",
-            "version": env!("CARGO_PKG_VERSION"),
-            "docs": "/docs/",
-            "openapi": docs::WHOLE,
-            "health": "/health",
-        });
+        let start = Start { docs: "/docs/", openapi: docs::WHOLE, health: "/health" };
         warp::reply::json(&start).into_response()
     };
     answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));

@@ -233,6 +233,12 @@ impl Route {
         Self { any_query: true, ..self }
     }
 
+    /// Gives this document to programs, beside what it answers to others.
+    pub fn gives<T: ToSchema + 'static>(self) -> Self {
+        let shape = JsonShape { schema: T::schema, parts: T::schemas };
+        Self { answer: AnswerShape::Json(shape), ..self }
+    }
+
     /// Answers with events of these fields, for as long as the caller listens.
     pub fn endless(self, event: &'static [Field]) -> Self {
         Self { answer: AnswerShape::Endless(event), ..self }
