@@ -206,6 +206,7 @@ const WORDS: &[(&str, &str)] = &[
     ("properties", "What else is known of the source"),
     ("providerId", "Always empty"),
     ("quote", "What the run would cost"),
+    ("ready", "Whether the database and the bucket answer"),
     ("reasons", "Why it waits, one a line"),
     ("receivedAt", "When the node had it"),
     ("redirectTo", "Always empty: there is no page to go to"),
