@@ -13,7 +13,7 @@ const DAY_SECS: u64 = 24 * 3600;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a key, which is shown this once; whoever has an e-mail address is sent a code first
+    /// Make a key, which is shown this once; a user with an e-mail address is sent a code first
     Create {
         name: String,
         /// What the key may do, such as jobs:read; may be said several times [default: all that

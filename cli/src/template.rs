@@ -112,7 +112,7 @@ pub async fn hint(id: &str, session: &Session) -> String {
     struct Named {
         id: String,
     }
-    // A hint that cannot be had is none.
+    // Without an answer there is no hint.
     let Ok(answer) = session.client.get(session.client.url(PATH, &[])).await else {
         return String::new();
     };

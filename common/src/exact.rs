@@ -116,7 +116,7 @@ pub fn plain(decimal: &str) -> Option<String> {
     if before.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // The point stands behind so many of the digits, once the zeros before them are gone.
+    // The number of digits before the point, without leading zeros.
     let point = i64::try_from(before.len()).ok()? + i64::from(exponent);
     let significant = digits.trim_start_matches('0');
     let point = point - i64::try_from(digits.len() - significant.len()).ok()?;

@@ -2,7 +2,7 @@
 //!
 //! A folder under its digest's name is whole: its files are on the disk before it gets that name,
 //! in one step; everything else is removed when the node starts. Its files are checked when it is
-//! used, because disks lose bytes too: a damaged package is fetched anew.
+//! used, because disks lose bytes too: a damaged package is fetched again.
 
 use std::collections::HashMap;
 use std::fs;
@@ -144,7 +144,7 @@ impl Packages {
         if checking.await.map_err(io::Error::other)? {
             return Ok(Some(package));
         }
-        tracing::warn!(%digest, "a package on this node's disk is damaged; it is fetched anew");
+        tracing::warn!(%digest, "a package on this node's disk is damaged; it is fetched again");
         let mut entries = self.lock();
         if entries.get(&digest).is_some_and(|entry| Arc::ptr_eq(&entry.package, &package)) {
             entries.remove(&digest);

@@ -30,7 +30,7 @@ pub struct ResultFile {
     pub digest: Digest,
 }
 
-/// The results, and what lies among them and is none.
+/// The results, and the entries among them that are no results.
 #[derive(Debug, Default)]
 pub struct Results {
     pub files: Vec<ResultFile>,

@@ -18,7 +18,7 @@ use crate::remote::Remote;
 
 /// A transfer that moves no byte for so long is tried again.
 const STALL: Duration = Duration::from_secs(60);
-/// How often bytes that are not what they should be are fetched anew.
+/// How often bytes that are not what they should be are fetched again.
 const SPOILED_MAX: u32 = 3;
 /// How long a connected server, or the bucket it points to, may give no byte more. Longer waits are
 /// the market's, where the attempt holds nobody's place.

@@ -224,7 +224,7 @@ impl Config {
 }
 
 fn settings(file: Option<&Path>) -> Figment {
-    // A variable that is no text is none of ours.
+    // A variable that is not valid UTF-8 is no setting.
     let variables = std::env::vars_os()
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
     sources::figment(file, variables)

@@ -147,7 +147,7 @@ impl Quotas {
         Ok(())
     }
 
-    /// Notes how many bytes an object has in the end; `None` where there is none.
+    /// Notes how many bytes an object has in the end; `None` where it is gone.
     pub async fn settle(
         &self,
         owner: WorkspaceId,
@@ -236,7 +236,7 @@ impl Quotas {
         counted.boxed()
     }
 
-    /// Forgets an object that has been deleted, whoever kept it.
+    /// Forgets a deleted object for all its owners.
     pub async fn forget(&self, key: &BlobKey) -> Result<(), store::Error> {
         holdings::remove_path(&self.db, &key.path()).await
     }

@@ -32,8 +32,8 @@ fn lines(balance: &Balance) -> Vec<String> {
         format!("{name:<10} {:>20} credits  {about}", digits(amount)).trim_end().to_owned()
     };
     let until = match (&balance.pending_payable_from, &balance.pending_payable_until) {
-        (Some(from), Some(until)) if from == until => format!("can be paid out from {from}"),
-        (Some(from), Some(until)) => format!("can be paid out from {from}, all of it by {until}"),
+        (Some(from), Some(until)) if from == until => format!("; can be paid out from {from}"),
+        (Some(from), Some(until)) => format!("; can be paid out from {from}, all of it by {until}"),
         _ => String::new(),
     };
     vec![
@@ -41,7 +41,7 @@ fn lines(balance: &Balance) -> Vec<String> {
         line("available", &balance.available_balance, ""),
         line("held", &balance.held_balance, "reserved for tasks of jobs that go on"),
         line("charged", &balance.charged_balance, "by jobs that go on; on the statement later"),
-        line("pending", &balance.pending_earnings, &format!("earned by your nodes; {until}")),
+        line("pending", &balance.pending_earnings, &format!("earned by your nodes{until}")),
         line("payable", &balance.payable_balance, "earned, and can be paid out now"),
         line("outgoing", &balance.outgoing_balance, "asked to be paid out"),
     ]

@@ -22,7 +22,7 @@ pub(super) enum Cause {
     NodeFault,
     /// Its node held it for too long.
     Overdue,
-    /// Its node is gone, has started anew, or is trusted no more.
+    /// Its node is gone, has restarted, or is trusted no more.
     Gone,
 }
 

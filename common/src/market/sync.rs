@@ -146,7 +146,7 @@ impl Market {
         let Some(node) = self.nodes.get(&id) else { return };
         let lost: Vec<Lease> = node.leased.difference(&node.listed).copied().collect();
         for lease in lost {
-            self.lose(lease, Cause::Gone, "its node started anew", now);
+            self.lose(lease, Cause::Gone, "its node restarted", now);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Image archives as tools save them: `docker save`, podman and skopeo, with links between layers
 //! or without, and OCI layouts; as they are, or compressed with gzip or zstd.
 //!
-//! Whatever the form, one image is found in it: a configuration and layers. A node writes these
-//! anew, in one form and without names, so that an archive may bring an image but no name: it
+//! Whatever the form, one image is found in it: a configuration and layers. A node rewrites
+//! these in one form and without names, so that an archive may bring an image but no name: it
 //! could replace an image that other tasks run in.
 
 use std::collections::HashMap;

@@ -64,7 +64,7 @@ struct Parked {
     until: Instant,
 }
 
-/// What whoever starts or ends a run is told.
+/// The answer to a caller that starts or ends a run.
 type Answer = Result<(), Refused>;
 type BookingAnswer = Result<(), BookingRefused>;
 

@@ -120,7 +120,7 @@ enum Command {
 
 impl Coordinator {
     /// Loads what is unfinished and goes on with it. The future runs until `stop`, or until the
-    /// database refuses what must be stored; after that, starting anew is the only way on.
+    /// database refuses what must be stored; after that, only a restart helps.
     pub async fn start(
         db: Db,
         data: Data,

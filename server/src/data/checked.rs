@@ -20,7 +20,7 @@ const FIRST_BYTES_MAX: u64 = 256 << 20;
 /// How long a file that was found right is taken for right.
 const GOOD_FOR: Duration = Duration::from_secs(600);
 const KEPT_MAX: usize = 4096;
-/// Files that are read through at a time, whoever asks for them.
+/// Files that are read through at a time, for all callers together.
 const AT_ONCE: usize = 2;
 
 /// What was found right a short while ago.

@@ -290,7 +290,7 @@ struct Part {
     size: u64,
 }
 
-/// The part that an answer has; one of a packed file is none of the file.
+/// The part that an answer has; a part of the packed file is no part of the file.
 fn part(headers: &HeaderMap) -> Option<Part> {
     if coding(headers).is_some() {
         return None;

@@ -111,7 +111,7 @@ pub async fn remove(
     Ok(())
 }
 
-/// Forgets a holding, whoever has it.
+/// Forgets a holding of all its owners.
 pub async fn remove_path(db: &impl ConnectionTrait, path: &str) -> Result<(), DbErr> {
     row::Entity::delete_many().filter(C::Path.eq(path)).exec(db).await?;
     Ok(())

@@ -73,9 +73,9 @@ fn a_task_that_nodes_lose_too_often_ends_the_run() {
     for incarnation in 2..=u64::from(Policy::default().losses_max) {
         let secs = i64::try_from(incarnation).unwrap() * 100;
         for secs in [secs, secs + 70] {
-            let mut anew = holds(&[]);
-            anew.sync.incarnation = incarnation;
-            hear(&mut market, 0, anew, secs);
+            let mut restarted = holds(&[]);
+            restarted.sync.incarnation = incarnation;
+            hear(&mut market, 0, restarted, secs);
         }
         assert_eq!(leased(&market, 0).len(), 1);
     }
@@ -135,10 +135,10 @@ fn orders_are_repeated_until_the_node_lists_them_and_cancelled_when_they_are_not
 fn a_node_that_starts_anew_loses_what_it_does_not_list() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
-    let mut anew = holds(&[]);
-    anew.sync.incarnation = 2;
+    let mut restarted = holds(&[]);
+    restarted.sync.incarnation = 2;
 
-    hear(&mut market, 0, anew, 1);
+    hear(&mut market, 0, restarted, 1);
     assert_eq!(leased(&market, 0), [lease(0, 2)]);
 
     // The dead process's last message comes late.

@@ -314,7 +314,7 @@ fn registry_tag(image: &Pinned, owner: Option<WorkspaceId>) -> String {
     Digest::of(what.as_bytes()).to_string()[..32].to_owned()
 }
 
-/// Writes the archive's one image anew, in the form that every engine loads, and without names.
+/// Rewrites the archive's one image in the form that every engine loads, and without names.
 fn strip_names(fetched: &Path, clean: &Path, bytes_max: u64) -> Result<std::fs::File, Error> {
     let image = Saved::read(std::fs::File::open(fetched)?).map_err(unusable)?;
     if image.bytes > bytes_max {

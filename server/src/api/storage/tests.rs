@@ -44,7 +44,7 @@ async fn files_are_served_whole_in_parts_and_by_their_head() {
     assert_eq!(beyond.status(), 416);
 }
 
-/// A link that was made for whoever has this key.
+/// A link that was made for the holder of this key.
 async fn link_of(door: &Door, key: &str, file: &BlobKey) -> String {
     let holder = holder(&token::caller(&door.app, Some(key)).await.unwrap());
     let hours = std::time::Duration::from_secs(48 * 3600);

@@ -25,7 +25,7 @@ pub const LIST: &[Field] = &[
 ];
 
 /// What a request is moved with.
-pub const STEP: &[Field] = &[STATE.required(), text("note", "Why; whoever asked can read it")];
+pub const STEP: &[Field] = &[STATE.required(), text("note", "Why; the requester can read it")];
 const STATE: Field = word("state", &STATES, "Its new state; some are of top-ups, some of payouts");
 const STATES: [&str; 9] = [
     "NEW",
