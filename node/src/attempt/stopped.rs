@@ -44,19 +44,12 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
     let (failure, message) = match ended.ending {
         Ending::Exited(0) => return Ok(()),
         Ending::Stopped => return Err(Stopped::Cancelled),
-        Ending::Exited(code) => {
-            (Failure::ExitCode(code), format!("the container {}", exit::told(code)))
-        }
+        // The failure itself says it.
+        Ending::Exited(code) => (Failure::ExitCode(code), String::new()),
         Ending::Killed(code) => (Failure::Killed, format!("the container {}", exit::told(code))),
         Ending::Lost(how) => return Err(Stopped::NodeFault(how.to_owned())),
-        Ending::Timeout => (
-            Failure::Timeout,
-            format!("the task ran into its timeout after {} ms", ended.usage.wall_ms),
-        ),
-        Ending::OutOfMemory => (
-            Failure::OutOfMemory,
-            "the container used more memory than its package asks for".to_owned(),
-        ),
+        Ending::Timeout => (Failure::Timeout, format!("after {} ms", ended.usage.wall_ms)),
+        Ending::OutOfMemory => (Failure::OutOfMemory, String::new()),
         Ending::CacheFull => (
             Failure::Results,
             "the container filled USER_CACHE_DIR beyond what this node keeps for a workspace; \

@@ -116,8 +116,8 @@ async fn a_failing_script_is_reported_with_its_code() {
     let (server, _) = FakeServer::new();
     let Some(receipt) = lived(&server, "echo x > $OUTPUT_DIR/x; exit 3").await else { return };
 
-    let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
-    assert_eq!(failure, Failure::ExitCode(3));
+    let Outcome::Failed { failure, message } = receipt.outcome else { panic!("{receipt:?}") };
+    assert_eq!((failure, message.as_str()), (Failure::ExitCode(3), ""));
     assert!(server.state().stored.is_empty());
 }
 
