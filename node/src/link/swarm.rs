@@ -28,8 +28,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// The longest pause before a server that has refused this node is dialled again.
-const REFUSED_MAX: Duration = Duration::from_secs(60);
 
 /// A message to the server.
 pub struct Command {
@@ -94,7 +92,6 @@ pub fn start(
         phase: Phase::Waiting(Instant::now()),
         tries: 0,
         failures: 0,
-        refused: false,
         trouble: Trouble::default(),
         connected,
         resolved,
@@ -120,8 +117,6 @@ struct Keeper {
     tries: usize,
     /// Dials since the server last answered a message; decides the pause.
     failures: u32,
-    /// Whether its last answer was that it does not know this node.
-    refused: bool,
     trouble: Trouble,
     connected: watch::Sender<Option<PeerId>>,
     resolved: mpsc::Sender<io::Result<Vec<Multiaddr>>>,
@@ -201,8 +196,7 @@ impl Keeper {
 
     /// Waits a little before the next dial, longer after each failure.
     fn pause(&mut self, why: &str) {
-        let most = if self.refused { REFUSED_MAX } else { BACKOFF_MAX };
-        let pause = backoff(self.failures, most, rand::random_range(50..=100));
+        let pause = backoff(self.failures, rand::random_range(50..=100));
         self.failures = self.failures.saturating_add(1);
         tracing::debug!(why, ?pause, "no connection to the server");
         self.phase = Phase::Waiting(Instant::now() + pause);
@@ -252,10 +246,7 @@ impl Keeper {
                 message: Message::Response { request_id, response },
                 ..
             } => {
-                self.refused = matches!(response, Orders::Refused(_));
-                if !self.refused {
-                    self.failures = 0;
-                }
+                self.failures = 0;
                 (request_id, Ok(response))
             }
             messages::Event::OutboundFailure { request_id, error, .. } => {
@@ -286,10 +277,10 @@ fn failure(error: OutboundFailure) -> Error {
     }
 }
 
-/// The pause after so many failures, doubled each time up to its limit, of which `percent` is
+/// The pause after a number of failures, doubled each time up to its limit, of which `percent` is
 /// taken: nodes that lost the same server must not all come back at the same instant.
-fn backoff(failures: u32, most: Duration, percent: u32) -> Duration {
-    let full = BACKOFF_FIRST.saturating_mul(1 << failures.min(16)).min(most);
+fn backoff(failures: u32, percent: u32) -> Duration {
+    let full = BACKOFF_FIRST.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
     full * percent / 100
 }
 
@@ -299,9 +290,8 @@ mod tests {
 
     #[test]
     fn the_pause_grows_and_has_a_limit() {
-        assert_eq!(backoff(0, BACKOFF_MAX, 100), BACKOFF_FIRST);
-        assert_eq!(backoff(1, BACKOFF_MAX, 50), BACKOFF_FIRST);
-        assert_eq!(backoff(u32::MAX, BACKOFF_MAX, 100), BACKOFF_MAX);
-        assert_eq!(backoff(u32::MAX, REFUSED_MAX, 100), REFUSED_MAX);
+        assert_eq!(backoff(0, 100), BACKOFF_FIRST);
+        assert_eq!(backoff(1, 50), BACKOFF_FIRST);
+        assert_eq!(backoff(u32::MAX, 100), BACKOFF_MAX);
     }
 }
