@@ -1,9 +1,10 @@
 //! Where a run's objects are read: the customer's bucket or URL, or Fanfold's own bucket.
 
+mod stage;
+
 use std::ops::Range;
 use std::time::Duration;
 
-use common::ids::RunId;
 use common::objects::{OBJECTS_MAX, Object, Objects, Place};
 use common::protocol::Version;
 use common::spec::{Identity, Source};
@@ -16,11 +17,8 @@ use super::http::{Probe, WebFile};
 use super::key::BlobKey;
 use super::listing::{self, Limits};
 use super::pace::Pace;
-use super::upload::Expected;
 use super::{ByteStream, Direct, Error, Stat, download, names};
 
-/// Longest file that is copied because its server gives no ranges: bounds an endless answer.
-const STAGED_BYTES_MAX: u64 = 128 << 30;
 /// The name of the one object of a source without data.
 const BYPASS_NAME: &str = "bypass";
 /// How much of a bucket is looked through for a run's objects.
@@ -63,7 +61,8 @@ pub struct Reader {
 #[derive(Debug, PartialEq)]
 pub enum Resolved {
     Objects(Objects),
-    /// It gives no ranges: it must be copied as a whole, which takes as long as its server likes.
+    /// It cannot be read in parts: it must be copied as a whole, which takes as long as its server
+    /// likes.
     ToStage,
 }
 
@@ -83,7 +82,7 @@ impl Reader {
                     let place = Place::Source { path: file.url().to_string() };
                     Object { name: names::of_url(file.url().path()), size, place, version }
                 }
-                Probe::Whole { .. } => return Ok(Resolved::ToStage),
+                Probe::Whole(_) => return Ok(Resolved::ToStage),
             },
             (Opened::Ours, Source::File { key, name, size, identity }) => {
                 let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
@@ -125,38 +124,6 @@ impl Reader {
         let mut bytes = download::verified(*digest, name, bytes);
         while bytes.try_next().await?.is_some() {}
         Ok(())
-    }
-
-    /// Copies a source that gives no ranges into Fanfold's bucket; `count` counts its bytes
-    /// against the workspace's quota.
-    pub async fn stage(
-        &self,
-        run: RunId,
-        count: impl FnOnce(ByteStream) -> ByteStream,
-    ) -> Result<Objects, Error> {
-        let Opened::Web { file } = &self.source else {
-            return Err(Error::NotFound("source to copy".to_owned()));
-        };
-        let name = names::of_url(file.url().path());
-        let object = match self.pace.answer(file.probe()).await?? {
-            // It has changed its ways since it was looked at.
-            Probe::Ranges { size, version } => {
-                let place = Place::Source { path: file.url().to_string() };
-                Object { name, size, place, version }
-            }
-            Probe::Whole { size, bytes } => {
-                if size.is_some_and(|size| size > STAGED_BYTES_MAX) {
-                    return Err(too_large());
-                }
-                let key = BlobKey::Staged { run, n: 0 };
-                let expected = size.map_or(Expected::Nothing, Expected::Size);
-                let bytes = count(at_most(STAGED_BYTES_MAX, self.pace.stream(bytes)));
-                let stored = self.ours.put(&key, expected, bytes).await?;
-                let place = Place::Bucket { key: key.path() };
-                Object { name, size: stored.size, place, version: None }
-            }
-        };
-        alone(&object)
     }
 
     /// The bytes of a range of an object.
@@ -232,9 +199,11 @@ async fn read_cloud(
         return Err(bucket.changed(key));
     }
     let (bucket, key) = (bucket.clone(), key.to_owned());
-    let bytes = download::stream(found)
-        .await?
-        .map_err(move |error| error.map_store(|error| bucket.explain_read(&error, &key)));
+    let bytes = download::stream(found).await?.map_err(move |error| match error {
+        Error::Store(error) => bucket.explain_read(&error, &key),
+        Error::Io(_) | Error::Mismatch => bucket.breaks_off(&key),
+        error => error,
+    });
     Ok(bytes.boxed())
 }
 
@@ -254,24 +223,6 @@ fn too_many() -> Error {
     Error::Customer(format!(
         "path: there are more than {OBJECTS_MAX} files, or too many others to look through for \
          them; give a narrower folder or pattern"
-    ))
-}
-
-fn at_most(max: u64, bytes: ByteStream) -> ByteStream {
-    let mut seen = 0;
-    bytes
-        .and_then(move |piece| {
-            seen += piece.len() as u64;
-            std::future::ready(if seen > max { Err(too_large()) } else { Ok(piece) })
-        })
-        .boxed()
-}
-
-fn too_large() -> Error {
-    Error::Customer(format!(
-        "url: the server gives this file only as a whole, and it is longer than {} GiB; use a \
-         bucket or a server that gives ranges",
-        STAGED_BYTES_MAX >> 30
     ))
 }
 
