@@ -5,6 +5,7 @@ mod stage;
 use std::ops::Range;
 use std::time::Duration;
 
+use common::ids::RunId;
 use common::objects::{OBJECTS_MAX, Object, Objects, Place};
 use common::protocol::Version;
 use common::spec::{Identity, Source};
@@ -17,7 +18,7 @@ use super::http::{Probe, WebFile};
 use super::key::BlobKey;
 use super::listing::{self, Limits};
 use super::pace::Pace;
-use super::{ByteStream, Direct, Error, Stat, download, names};
+use super::{ByteStream, Direct, Error, Stat, Stored, download, names, sums};
 
 /// The name of the one object of a source without data.
 const BYPASS_NAME: &str = "bypass";
@@ -67,8 +68,12 @@ pub enum Resolved {
 }
 
 impl Reader {
-    /// Looks at the source: its objects, their sizes and versions.
-    pub async fn resolve(&self, source: &Source) -> Result<Resolved, Error> {
+    /// Looks at the source: its objects, their sizes and versions. An uploaded file whose digest is
+    /// known is read through, before anything is made of it.
+    ///
+    /// # Errors
+    /// `Damaged` where its bytes are no longer those that were uploaded.
+    pub async fn resolve(&self, run: RunId, source: &Source) -> Result<Resolved, Error> {
         let object = match (&self.source, source) {
             (Opened::Cloud { bucket }, Source::Cloud { paths, .. }) => {
                 let chosen = listing::choose(bucket, paths, LIMITS, &self.pace).await?;
@@ -86,18 +91,26 @@ impl Reader {
             },
             (Opened::Ours, Source::File { key, name, size, identity }) => {
                 let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
-                let version = match identity {
-                    Some(Identity::Etag(etag)) => Some(etag.clone()),
+                let etag = match identity {
+                    Some(Identity::Etag(etag)) => Some(etag),
                     // A bucket that was restored has other ETags for the same bytes.
                     Some(Identity::Digest(_)) | None => None,
                 };
                 let stat = self.ours.stat(&blob).await?;
                 let same = |stat: Stat| {
-                    stat.size == *size && (version.is_none() || stat.version == version)
+                    stat.size == *size && (etag.is_none() || stat.version.as_ref() == etag)
                 };
                 if !stat.is_some_and(same) {
                     return Err(upload_changed(name));
                 }
+                let version = match identity {
+                    Some(Identity::Digest(digest)) => {
+                        let stored = Stored { size: *size, digest: *digest };
+                        let made = sums::make(&self.ours, &blob, stored, name, run).await;
+                        Some(made.map_err(|error| error.map_missing(|| upload_changed(name)))?)
+                    }
+                    Some(Identity::Etag(_)) | None => etag.cloned(),
+                };
                 let place = Place::Bucket { key: key.clone() };
                 Object { name: names::safe(name), size: *size, place, version }
             }
@@ -107,23 +120,6 @@ impl Reader {
             }
         };
         Ok(Resolved::Objects(alone(&object)?))
-    }
-
-    /// Reads an uploaded file whose digest is known through, before anything is made of it.
-    ///
-    /// # Errors
-    /// `Damaged` where the bytes are no longer those that were uploaded.
-    pub async fn verify(&self, source: &Source) -> Result<(), Error> {
-        let Source::File { key, name, size, identity: Some(Identity::Digest(digest)) } = source
-        else {
-            return Ok(());
-        };
-        let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
-        let bytes = self.ours.get(&blob, 0..*size).await;
-        let bytes = bytes.map_err(|error| error.map_missing(|| upload_changed(name)))?;
-        let mut bytes = download::verified(*digest, name, bytes);
-        while bytes.try_next().await?.is_some() {}
-        Ok(())
     }
 
     /// The bytes of a range of an object.
@@ -142,6 +138,9 @@ impl Reader {
             (Place::Bucket { key }, _) => {
                 let blob =
                     BlobKey::from_path(key).ok_or_else(|| Error::NotFound(object.name.clone()))?;
+                if let Some(sums) = sums::of(object) {
+                    return sums::read(&self.ours, &blob, &sums, object, range).await;
+                }
                 let version = object.version.as_deref();
                 match self.ours.get_version(&blob, range, version).await {
                     Err(Error::NotFound(_) | Error::Mismatch) if version.is_some() => {
@@ -173,7 +172,8 @@ impl Reader {
             },
             (Place::Source { .. } | Place::Empty, _) => None,
         };
-        let version = object.version.clone();
+        // Sums are no version that a store knows.
+        let version = object.version.clone().filter(|_| sums::of(object).is_none());
         let version = version.map(|etag| Version { path: object.shown().to_owned(), etag });
         Ok(url.map(|url| Direct { url, version }))
     }

@@ -83,7 +83,7 @@ pub fn pace() -> Pace {
 
 /// Resolves a source as a run does: what gives no ranges is staged.
 pub async fn resolve(reader: &Reader, source: &Source) -> Result<Objects, Error> {
-    match reader.resolve(source).await? {
+    match reader.resolve(RUN, source).await? {
         Resolved::Objects(objects) => Ok(objects),
         Resolved::ToStage => reader.stage(RUN, |bytes| bytes).await,
     }

@@ -8,7 +8,7 @@ use super::{Opened, Reader, alone};
 use crate::data::http::{Probe, WebFile, Whole};
 use crate::data::key::BlobKey;
 use crate::data::upload::Expected;
-use crate::data::{ByteStream, Error, names};
+use crate::data::{ByteStream, Error, Stored, names, sums};
 
 /// Longest file that is copied: bounds an endless answer.
 const STAGED_BYTES_MAX: u64 = 128 << 30;
@@ -42,11 +42,29 @@ impl Reader {
                 if !end_is_told {
                     self.is_as_long_again(file, stored.size).await?;
                 }
+                let version = self.pin(&key, stored, &name, run).await?;
                 let place = Place::Bucket { key: key.path() };
-                Object { name, size: stored.size, place, version: None }
+                Object { name, size: stored.size, place, version: Some(version) }
             }
         };
         alone(&object)
+    }
+
+    /// The version of a file in Fanfold's bucket that was just written.
+    async fn pin(
+        &self,
+        key: &BlobKey,
+        stored: Stored,
+        name: &str,
+        run: RunId,
+    ) -> Result<String, Error> {
+        if self.ours.is_folder() {
+            return sums::make(&self.ours, key, stored, name, run).await;
+        }
+        // A store of others keeps its objects right by itself, and nodes ask it by this.
+        let stat = self.ours.stat(key).await?;
+        let etag = stat.filter(|stat| stat.size == stored.size).and_then(|stat| stat.version);
+        etag.ok_or_else(|| Error::Damaged(name.to_owned()))
     }
 
     /// Reads a file once more whose end is nowhere told: an answer that broke off looks like one
