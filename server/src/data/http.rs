@@ -155,15 +155,7 @@ impl WebFile {
             None => bytes,
         };
         let shown = self.shown();
-        bytes
-            .map_err(move |error| match error {
-                Error::Io(error) => broken(&shown, &error),
-                Error::Mismatch => {
-                    Error::Elsewhere(format!("url: {shown} sends more bytes than it says"))
-                }
-                error => error,
-            })
-            .boxed()
+        bytes.map_err(move |error| error.map_broken(|error| broken(&shown, &error))).boxed()
     }
 
     /// The bytes of a range, which must not be empty, of the file as it was when it was probed.

@@ -187,6 +187,11 @@ impl Error {
         if let Self::Store(error) = self { other(error) } else { self }
     }
 
+    /// The same, and `other` where bytes break off, or are more than was said.
+    fn map_broken(self, other: impl FnOnce(Self) -> Self) -> Self {
+        if matches!(self, Self::Io(_) | Self::Mismatch) { other(self) } else { self }
+    }
+
     /// The same, and `other` where a file is not there, or not as long as it was.
     fn map_missing(self, other: impl FnOnce() -> Self) -> Self {
         if matches!(self, Self::NotFound(_) | Self::Mismatch) { other() } else { self }

@@ -199,10 +199,9 @@ async fn read_cloud(
         return Err(bucket.changed(key));
     }
     let (bucket, key) = (bucket.clone(), key.to_owned());
-    let bytes = download::stream(found).await?.map_err(move |error| match error {
-        Error::Store(error) => bucket.explain_read(&error, &key),
-        Error::Io(_) | Error::Mismatch => bucket.breaks_off(&key),
-        error => error,
+    let bytes = download::stream(found).await?.map_err(move |error| {
+        let error = error.map_store(|error| bucket.explain_read(&error, &key));
+        error.map_broken(|_| bucket.breaks_off(&key))
     });
     Ok(bytes.boxed())
 }
