@@ -14,4 +14,5 @@ mod house;
 mod main_job;
 mod messages;
 mod operators;
+mod outages;
 mod sources;
