@@ -15,4 +15,5 @@ mod house;
 mod main_job;
 mod messages;
 mod operators;
+mod outages;
 mod sources;

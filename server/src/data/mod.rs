@@ -8,6 +8,7 @@ pub mod links;
 pub mod pace;
 
 mod assemble;
+mod attended;
 mod bucket;
 mod checked;
 mod cloud;
