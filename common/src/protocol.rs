@@ -370,6 +370,10 @@ pub enum BlobReply {
         message: String,
         again: bool,
     },
+    /// The customer's store does not give the server what it is to pass on. Asking again may help.
+    NoSource {
+        message: String,
+    },
 }
 
 /// What a customer's file was when the run began.

@@ -69,6 +69,9 @@ pub async fn fetch<R: Remote>(
 fn not_read(error: transfer::Error) -> Stopped {
     use transfer::Error as E;
     match &error {
+        E::Link(link::Error::Source(message)) => {
+            Stopped::Failed { failure: Failure::Source, message: message.clone() }
+        }
         E::Link(link::Error::Refused { again: false, .. }) => failed(Failure::Input, &error),
         E::Link(link::Error::Bucket(bucket)) if bucket.object.is_some() => {
             let failure = if bucket.is_final() { Failure::Input } else { Failure::Source };
@@ -120,6 +123,7 @@ mod tests {
             (bucket(BucketError::forbidden()), Some(Failure::Platform)),
             (refused(false), Some(Failure::Input)),
             (refused(true), Some(Failure::Platform)),
+            (link::Error::Source("no".to_owned()), Some(Failure::Source)),
             (link::Error::Disconnected, None),
         ] {
             let failure = match not_read(transfer::Error::Link(error)) {

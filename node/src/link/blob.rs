@@ -106,7 +106,8 @@ impl Link {
             | BlobReply::Ready
             | BlobReply::Stored
             | BlobReply::Outdated
-            | BlobReply::Refused { .. } => Err(unexpected(reply)),
+            | BlobReply::Refused { .. }
+            | BlobReply::NoSource { .. } => Err(unexpected(reply)),
         }
     }
 
@@ -128,7 +129,8 @@ impl Link {
             | BlobReply::Secrets(_)
             | BlobReply::PullToken(_)
             | BlobReply::Outdated
-            | BlobReply::Refused { .. } => return Err(unexpected(reply)),
+            | BlobReply::Refused { .. }
+            | BlobReply::NoSource { .. } => return Err(unexpected(reply)),
         }
         let (mut from, to) = channel.stream.split();
         let mut answer = std::pin::pin!(frame::read::<BlobReply>(&mut from));
@@ -159,9 +161,11 @@ impl Link {
             };
             opens += 1;
             match within(SILENCE, asked).await {
-                Ok(reply @ (BlobReply::Refused { .. } | BlobReply::Outdated)) => {
-                    return Err(unexpected(reply));
-                }
+                Ok(
+                    reply @ (BlobReply::Refused { .. }
+                    | BlobReply::NoSource { .. }
+                    | BlobReply::Outdated),
+                ) => return Err(unexpected(reply)),
                 Ok(reply) => return Ok((channel, reply)),
                 Err(Error::Io(error)) if was_dropped(&error) && opens < OPENS_MAX => {
                     drop(channel);
@@ -280,6 +284,7 @@ fn was_dropped(error: &io::Error) -> bool {
 fn unexpected(reply: BlobReply) -> Error {
     match reply {
         BlobReply::Refused { message, again } => Error::Refused { message, again },
+        BlobReply::NoSource { message } => Error::Source(message),
         BlobReply::Outdated => Error::Outdated,
         BlobReply::Listing { .. } => Error::Protocol("an unexpected listing".to_owned()),
         BlobReply::Bytes { .. } => Error::Protocol("unexpected bytes".to_owned()),

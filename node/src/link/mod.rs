@@ -49,6 +49,9 @@ pub enum Error {
     Disconnected,
     #[error("the server refused: {message}")]
     Refused { message: String, again: bool },
+    /// The customer's store does not give the server what it is to pass on.
+    #[error("{0}")]
+    Source(String),
     #[error("the task was given to another node, or its job has ended")]
     Outdated,
     #[error(transparent)]
@@ -67,7 +70,7 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn again(&self) -> bool {
         match self {
-            Self::Disconnected | Self::Io(_) => true,
+            Self::Disconnected | Self::Source(_) | Self::Io(_) => true,
             Self::Refused { again, .. } => *again,
             Self::Bucket(error) => error.again(),
             Self::Outdated | Self::Protocol(_) | Self::Key { .. } | Self::Address { .. } => false,

@@ -60,6 +60,10 @@ impl Worker {
         Self { node, held: BTreeMap::new(), turns: 0 }
     }
 
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// One of the tasks that it has.
     pub fn first(&self) -> Option<Lease> {
         self.held.keys().next().copied()
@@ -75,8 +79,17 @@ impl Worker {
 
     /// Ends some of the tasks that it runs, says that the others run, and takes what there is.
     pub async fn turn(&mut self, coordinator: &Coordinator) {
-        self.turns += 1;
         let usage = Usage::full(Resources::new(1000, 1024), 1_000_000);
+        self.turn_with(coordinator, |_| (usage, Outcome::Succeeded { outputs: vec![] })).await;
+    }
+
+    /// The same, where tasks end so.
+    pub async fn turn_with(
+        &mut self,
+        coordinator: &Coordinator,
+        end: impl Fn(Lease) -> (Usage, Outcome),
+    ) {
+        self.turns += 1;
         let few = self.held.len() < 4;
         let ended: Vec<Lease> = self
             .held
@@ -87,9 +100,11 @@ impl Worker {
             .map(|(_, (lease, _))| *lease)
             .collect();
         self.held.retain(|lease, _| !ended.contains(lease));
-        let outcome = || Outcome::Succeeded { outputs: vec![] };
-        let receipt = |lease: &Lease| Receipt { lease: *lease, usage, outcome: outcome() };
-        let receipts = ended.iter().map(|lease| sign(receipt(lease))).collect();
+        let receipt = |lease: &Lease| {
+            let (usage, outcome) = end(*lease);
+            sign(Receipt { lease: *lease, usage, outcome })
+        };
+        let receipts = ended.iter().map(receipt).collect();
         let running = |lease: &Lease| Held { lease: *lease, running_ms: Some(1) };
         let sync = Sync {
             capacity: Resources::new(1_000_000, 1 << 20).with_disk(u32::MAX),

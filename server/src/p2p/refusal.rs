@@ -11,6 +11,9 @@ pub enum Refusal {
     Never(String),
     #[error("{0}")]
     Later(String),
+    /// The customer's store fails, for now.
+    #[error("{0}")]
+    Source(String),
     #[error("this node does not hold the lease")]
     Outdated,
 }
@@ -32,6 +35,7 @@ impl From<Refusal> for BlobReply {
         match refusal {
             Refusal::Never(message) => Self::Refused { message, again: false },
             Refusal::Later(message) => Self::Refused { message, again: true },
+            Refusal::Source(message) => Self::NoSource { message },
             Refusal::Outdated => Self::Outdated,
         }
     }
@@ -57,7 +61,7 @@ impl From<data::Error> for Refusal {
                 tracing::error!(%error, "stored data is damaged");
                 Self::never(error.to_string())
             }
-            E::Elsewhere(text) => Self::later(text),
+            E::Elsewhere(text) => Self::Source(text),
             E::Mismatch => Self::never("the bytes do not have the announced size and digest"),
             E::Store(_) | E::Io(_) => {
                 tracing::warn!(

@@ -185,6 +185,14 @@ impl CloudBucket {
         if let Some(why) = address::distrust(error) {
             return customer(format!("endpoint: {} cannot be trusted: {why}", self.server));
         }
+        // So the client says that it got the whole in the place of a part.
+        if address::cause(error).contains("non-partial response") {
+            return customer(format!(
+                "endpoint: the store at {} gives no parts of objects, without which its objects \
+                 cannot be cut; take whole files (partitioner file), or another store",
+                self.server
+            ));
+        }
         // A listing's error has no kind of its own.
         let said = said(error);
         if matches!(error, E::NotFound { .. }) || said.starts_with("it answered 404") {

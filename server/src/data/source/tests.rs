@@ -182,3 +182,45 @@ async fn a_store_that_gives_parts_as_if_they_were_the_whole_is_read() {
 
     assert_eq!(text(read).await.unwrap(), b"345");
 }
+
+#[tokio::test]
+async fn a_store_that_gives_no_parts_or_breaks_off_is_told_from_one_that_is_away() {
+    let headers = || {
+        let dated = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
+        [("etag", "\"v\"".to_owned()), dated]
+    };
+    let whole = WebServer::start(move |_| answer("200 OK", &headers(), b"0123456789")).await;
+    let short = WebServer::start(move |head| match range(head) {
+        Some((from, to)) => {
+            let part = ("content-range", format!("bytes {from}-{to}/10"));
+            let headers: Vec<_> = headers().into_iter().chain([part]).collect();
+            let mut bytes = answer("206 Partial Content", &headers, &b"0123456789"[from..=to]);
+            bytes.pop();
+            bytes
+        }
+        None => answer("200 OK", &headers(), b"0123456789"),
+    })
+    .await;
+    for (server, is_customers, words) in [(whole, true, "no parts"), (short, false, "breaks off")] {
+        let (_folder, ours) = folder().await;
+        let cloud = Cloud {
+            provider: Provider::Aws { region: "us-east-1".into() },
+            name: "main".into(),
+            endpoint: Some(server.url.clone()),
+            secret: None,
+        };
+        let source = Source::Cloud { bucket: cloud, paths: vec!["a".into()] };
+        let reader = reader(&ours, &source, None).await;
+        let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
+
+        let read = match reader.read(&object, 3..6).await {
+            Ok(bytes) => text(bytes).await,
+            Err(error) => Err(error),
+        };
+
+        let Err(error) = read else { panic!("{words}") };
+        assert_eq!(matches!(error, Error::Customer(_)), is_customers, "{error:?}");
+        assert_eq!(matches!(error, Error::Elsewhere(_)), !is_customers, "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

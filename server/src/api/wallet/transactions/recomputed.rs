@@ -1,10 +1,13 @@
-//! A day of mixed work, recomputed from what the API answers and from nothing else.
+//! Statements, recomputed from what the API answers and from nothing else.
+
+mod mixed;
 
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use common::credits::Credits;
 use common::digest::Digest;
+use common::ids::WorkspaceId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -46,6 +49,8 @@ struct Balance {
     available_balance: Box<RawValue>,
     held_balance: Box<RawValue>,
     charged_balance: Box<RawValue>,
+    pending_earnings: Box<RawValue>,
+    outgoing_balance: Box<RawValue>,
 }
 
 /// A number by the digits that the server wrote, in 1e-8 credits.
@@ -55,10 +60,24 @@ fn exact(number: &RawValue) -> i64 {
     text.strip_prefix('-').map_or_else(|| units(text), |text| -units(text))
 }
 
-async fn read<T: DeserializeOwned>(door: &Door, path: &str) -> T {
-    let request = door.client.get(format!("{}{path}", door.url));
-    let text = request.header("authorization", &door.key).send().await.unwrap().text().await;
-    serde_json::from_str(&text.unwrap()).unwrap()
+/// A workspace, as its own key sees it.
+struct Holder<'a> {
+    door: &'a Door,
+    key: &'a str,
+    workspace: WorkspaceId,
+}
+
+impl<'a> Holder<'a> {
+    fn owner(door: &'a Door) -> Self {
+        Self { door, key: &door.key, workspace: door.workspace }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> T {
+        let request = self.door.client.get(format!("{}{path}", self.door.url));
+        let text = request.header("authorization", self.key).send().await.unwrap().text().await;
+        let text = text.unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
 }
 
 /// Starts a job of three chunks.
@@ -74,49 +93,57 @@ async fn start(door: &Door, n: usize) -> String {
     id
 }
 
-/// Recomputes the whole statement. Gives what each job's line took.
-async fn recompute(door: &Door) -> BTreeMap<String, i64> {
-    let mut lines: Vec<Line> = Vec::new();
-    loop {
-        let path = format!("/v1/wallet/transactions?limit=40&offset={}", lines.len());
-        let page: Page = read(door, &path).await;
-        if page.data.is_empty() {
-            break;
+impl Holder<'_> {
+    /// All lines of the statement, oldest first.
+    async fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::new();
+        loop {
+            let path = format!("/v1/wallet/transactions?limit=40&offset={}", lines.len());
+            let page: Page = self.read(&path).await;
+            if page.data.is_empty() {
+                break;
+            }
+            lines.extend(page.data);
         }
-        lines.extend(page.data);
+        lines.sort_by_key(|line| line.number);
+        lines
     }
-    lines.sort_by_key(|line| line.number);
-    let (mut balance, mut hash) = (0, "0".repeat(64));
-    let mut paid = BTreeMap::new();
-    for (n, line) in (1..).zip(&lines) {
-        let amount = exact(&line.amount);
-        balance += amount;
-        assert_eq!((line.number, exact(&line.balance)), (n, balance), "line {n}");
-        let (number, owner) = (n.to_string(), door.workspace.to_string());
-        let fields = [
-            hash.as_str(),
-            &owner,
-            &number,
-            &line.created_at,
-            &line.transaction_type,
-            line.amount.get(),
-            line.balance.get(),
-            &line.related_entity.id,
-            &line.description,
-        ];
-        assert_eq!(line.hash, Digest::of(fields.join("\n").as_bytes()).to_string(), "line {n}");
-        hash.clone_from(&line.hash);
-        if line.transaction_type == "payment" {
-            assert!(paid.insert(line.related_entity.id.clone(), -amount).is_none());
+
+    /// Recomputes the whole statement. Gives what each job's line took.
+    async fn recompute(&self) -> BTreeMap<String, i64> {
+        let (mut balance, mut hash) = (0, "0".repeat(64));
+        let mut paid = BTreeMap::new();
+        for (n, line) in (1..).zip(&self.lines().await) {
+            let amount = exact(&line.amount);
+            balance += amount;
+            assert_eq!((line.number, exact(&line.balance)), (n, balance), "line {n}");
+            let (number, owner) = (n.to_string(), self.workspace.to_string());
+            let fields = [
+                hash.as_str(),
+                &owner,
+                &number,
+                &line.created_at,
+                &line.transaction_type,
+                line.amount.get(),
+                line.balance.get(),
+                &line.related_entity.id,
+                &line.description,
+            ];
+            let expected = Digest::of(fields.join("\n").as_bytes()).to_string();
+            assert_eq!(line.hash, expected, "line {n}");
+            hash.clone_from(&line.hash);
+            if line.transaction_type == "payment" {
+                assert!(paid.insert(line.related_entity.id.clone(), -amount).is_none());
+            }
         }
+        let found: Balance = self.read("/v1/wallet/balance").await;
+        assert_eq!(exact(&found.total_balance), balance);
+        let parts = [&found.available_balance, &found.held_balance, &found.charged_balance];
+        assert_eq!(parts.into_iter().map(|part| exact(part)).sum::<i64>(), balance);
+        let (_, books) = self.door.get("/v1/wallet/reconciliation").await;
+        assert_eq!(books["differences"], 0, "{books}");
+        paid
     }
-    let found: Balance = read(door, "/v1/wallet/balance").await;
-    assert_eq!(exact(&found.total_balance), balance);
-    let parts = [&found.available_balance, &found.held_balance, &found.charged_balance];
-    assert_eq!(parts.into_iter().map(|part| exact(part)).sum::<i64>(), balance);
-    let (_, books) = door.get("/v1/wallet/reconciliation").await;
-    assert_eq!(books["differences"], 0, "{books}");
-    paid
 }
 
 #[tokio::test]
@@ -127,6 +154,7 @@ async fn the_statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alon
     door.template("replicate", "passthrough").await;
     let coupon = json!({"code": "MIDWAY-2026", "amount": "3.33333333"});
     assert_eq!(door.post("/v1/wallet/coupons", coupon).await.0, 200);
+    let owner = Holder::owner(&door);
     let mut ids = Vec::new();
     for n in 0..JOBS {
         ids.push(start(&door, n).await);
@@ -146,7 +174,7 @@ async fn the_statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alon
             earned.unwrap();
         }
         if turn % 10 == 0 {
-            let page: Value = read(&door, "/v1/customer/jobs?limit=100").await;
+            let page: Value = owner.read("/v1/customer/jobs?limit=100").await;
             let ended: Vec<_> = page["data"]
                 .as_array()
                 .unwrap()
@@ -155,12 +183,12 @@ async fn the_statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alon
                 .map(|job| job["id"].as_str().unwrap().to_owned())
                 .collect();
             open.retain(|id| !ended.contains(id));
-            let found: Balance = read(&door, "/v1/wallet/balance").await;
+            let found: Balance = owner.read("/v1/wallet/balance").await;
             // Charged to jobs whose lines are still to come, while others have theirs.
             if exact(&found.charged_balance) != 0 && open.len() < JOBS && !open.is_empty() {
                 overlapped = true;
             }
-            recompute(&door).await;
+            owner.recompute().await;
             if open.is_empty() {
                 break;
             }
@@ -171,9 +199,9 @@ async fn the_statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alon
     assert_eq!(door.post("/v1/wallet/payout", payout).await.0, 200);
 
     assert!(overlapped, "the jobs did not overlap");
-    let paid = recompute(&door).await;
+    let paid = owner.recompute().await;
     for id in &ids {
-        let tasks: Value = read(&door, &format!("/v1/customer/jobs/{id}/tasks")).await;
+        let tasks: Value = owner.read(&format!("/v1/customer/jobs/{id}/tasks")).await;
         let price =
             |task: &Value| task["price"].as_str().unwrap().parse::<Credits>().unwrap().units();
         let sum: i64 = tasks["tasks"].as_array().unwrap().iter().map(price).sum();
