@@ -95,6 +95,38 @@ async fn a_byte_that_rots_between_the_cut_and_the_read_fails_its_chunk_by_name()
     .await
 }
 
+/// What the server passes on from a URL fails as what a node reads itself does.
+#[tokio::test]
+async fn a_url_that_goes_away_after_the_cut_is_not_the_servers_fault() -> Result<()> {
+    Market::open(Shape::nodes(0), async |market, client| {
+        push(&client, "lines", COPY, "concat").await?;
+        let input = sample(2_000);
+        let (url, server) = web::serve_parts(input.clone()).await?;
+        let source = json!({"dataSourceDescriptor": "url", "params": {"url": url}});
+        let id = client.start(order(source, json!({"chunk_bytes": input.len() / 3})), None).await?;
+        until("the cut", async || {
+            let job = client.job(&id).await?;
+            ensure!(job["endedAt"].is_null(), "{job}");
+            Ok((job["numChunks"].as_u64() >= Some(3)).then_some(()))
+        })
+        .await?;
+        server.abort();
+
+        market.add_node().await?;
+
+        let message = until("why the task is tried again", async || {
+            let message = client.job(&id).await?["errorMessage"].to_string();
+            Ok(message.contains("is tried again").then_some(message))
+        })
+        .await?;
+        ensure!(message.contains("its input does not come") && message.contains(&url), "{message}");
+        ensure!(!message.contains("the server is at fault"), "{message}");
+        client.post(&format!("/v1/customer/jobs/{id}/abort"), json!({})).await?;
+        Ok(())
+    })
+    .await
+}
+
 async fn keys(client: &Client, source: Value, upload: Option<&[u8]>) -> Result<Vec<String>> {
     let id = client.start(order(source, json!({})), upload).await?;
     client.reached(&id, COMPLETE).await?;

@@ -146,6 +146,15 @@ async fn a_partitioner_without_chunks_fails_the_job() -> Result<()> {
 
         let message = client.failure(&id).await?;
         assert!(message.contains("partitioner produced no chunks"), "{message}");
+        assert!(message.contains("left out: data.bin;"), "{message}");
+
+        let cut = r#"cd "$CHUNKS_DIR"; echo x > data_3.bin; mkdir d; echo x > d/data_0.bin"#;
+        client.push(&Package::partitioner("cut", cut)).await?;
+        let id = client.start(order("work", &json!({})), None).await?;
+        let job = client.reached(&id, COMPLETE).await?;
+        let warning = job["warning"].to_string();
+        assert!(warning.contains("left out: d__data_0.bin;"), "{warning}");
+        assert_eq!(job["numChunks"], 1);
         Ok(())
     })
     .await

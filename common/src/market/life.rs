@@ -74,6 +74,16 @@ impl Market {
         self.enter(id, RunState::Partitioning, now);
     }
 
+    /// The partitioner has written what is no chunk, and the run goes on without it: `warning` says
+    /// so.
+    pub fn left_out(&mut self, id: RunId, warning: String) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.state() == RunState::Partitioning {
+            run.warning = Some(warning);
+            self.outbox.runs.insert(id);
+        }
+    }
+
     /// The chunks are known: nodes may begin. The hold grows as tasks are handed out.
     pub fn partitioned(&mut self, id: RunId, table: ChunkTable, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
@@ -81,7 +91,11 @@ impl Market {
             return;
         }
         if table.is_empty() {
-            self.fail(id, "the partitioner produced no chunks".to_owned(), now);
+            let mut reason = "the partitioner produced no chunks".to_owned();
+            if let Some(warning) = &run.warning {
+                reason = format!("{reason}; {warning}");
+            }
+            self.fail(id, reason, now);
             return;
         }
         run.found = Some(table.len());

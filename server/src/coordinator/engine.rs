@@ -216,6 +216,7 @@ impl Engine {
                 let _ = reply.send(held);
             }
             Command::Looked { run, objects } => market.looked(run, objects, now),
+            Command::LeftOut { run, warning } => market.left_out(run, warning),
             Command::Partitioned { run, table } => market.partitioned(run, table, now),
             Command::Folded { run } => market.folded(run, now),
             Command::Delivered { run } => market.delivered(run, now),

@@ -112,6 +112,7 @@ enum Command {
     RemoveNode { node: NodeId, reply: Reply<()> },
     UnderLease { run: RunId, tasks: RangeInclusive<u32>, reply: Reply<Vec<UnderLease>> },
     Looked { run: RunId, objects: Option<ChunkTable> },
+    LeftOut { run: RunId, warning: String },
     Partitioned { run: RunId, table: ChunkTable },
     Folded { run: RunId },
     Delivered { run: RunId },

@@ -36,6 +36,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Tries where stored data is not what it should be.
 const TRIES: u32 = 6;
+/// Names that are told of files that are left out.
+const NAMED_MAX: usize = 5;
 /// How long a customer's server is waited for. Our own bucket and database are waited for until
 /// the job's timeout.
 const ELSEWHERE: Duration = Duration::from_secs(3600);
@@ -207,16 +209,21 @@ impl Context {
         Ok(())
     }
 
-    /// Makes chunks of `data_0.bin`, `data_1.bin`, …; other files are not chunks.
+    /// Makes chunks of `data_0.bin`, `data_1.bin`, …; other files are no chunks, and are named.
     async fn collect(&self, job: &Job) -> Result<(), StepError> {
         let _turn = self.turn(Kind::Step, job).await;
         let outputs = tasks::outputs(&self.db, job.run, Stage::Partition, None, 1).await?;
-        let mut numbered: Vec<(u64, OutputView)> = outputs
-            .into_iter()
-            .flat_map(|task| task.files)
-            .filter_map(|output| chunk_number(&output.name).map(|n| (n, output)))
-            .collect();
+        let (mut numbered, mut others) = (Vec::<(u64, OutputView)>::new(), Vec::new());
+        for output in outputs.into_iter().flat_map(|task| task.files) {
+            match chunk_number(&output.name) {
+                Some(n) => numbered.push((n, output)),
+                None => others.push(output.name),
+            }
+        }
         numbered.sort_by_key(|(n, _)| *n);
+        if let Some(warning) = left_out(&others) {
+            self.send(Command::LeftOut { run: job.run, warning }).await;
+        }
         let objects: Vec<Object> = numbered
             .into_iter()
             .map(|(_, output)| Object {
@@ -365,6 +372,19 @@ fn key(output: &OutputView) -> BlobKey {
     BlobKey::Result { lease: output.lease, digest: output.digest }
 }
 
+/// What is said of a partitioner's files that are no chunks.
+fn left_out(others: &[String]) -> Option<String> {
+    let more = others.len().checked_sub(1)?.saturating_sub(NAMED_MAX - 1);
+    let mut named = others[..others.len() - more].join(", ");
+    if more > 0 {
+        named = format!("{named} and {more} more");
+    }
+    Some(format!(
+        "the partitioner wrote files that are no chunks and were left out: {named}; chunks are \
+         called data_0.bin, data_1.bin and so on, and lie in no folder"
+    ))
+}
+
 fn chunk_number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("data_")?.strip_suffix(".bin")?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
@@ -413,6 +433,20 @@ mod tests {
         assert!(matches!(patience(&refused), Patience::None));
         let missing = StepError::Data(DataError::NotFound("x".to_owned()));
         assert!(matches!(patience(&missing), Patience::Few));
+    }
+
+    #[test]
+    fn files_that_are_no_chunks_are_named_as_far_as_they_are_few() {
+        let names = |n: usize| (0..n).map(|n| format!("f{n}")).collect::<Vec<_>>();
+        assert_eq!(left_out(&[]), None);
+        for (n, named) in [
+            (1, "left out: f0; chunks"),
+            (5, "left out: f0, f1, f2, f3, f4; chunks"),
+            (6, "left out: f0, f1, f2, f3, f4 and 1 more; chunks"),
+        ] {
+            let warning = left_out(&names(n)).unwrap();
+            assert!(warning.contains(named), "{warning}");
+        }
     }
 
     #[test]

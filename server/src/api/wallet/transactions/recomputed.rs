@@ -96,24 +96,29 @@ async fn start(door: &Door, n: usize) -> String {
 impl Holder<'_> {
     /// All lines of the statement, oldest first.
     async fn lines(&self) -> Vec<Line> {
-        let mut lines: Vec<Line> = Vec::new();
+        let mut page: Page = self.read("/v1/wallet/transactions?limit=1000").await;
+        assert!(page.data.len() < 1000, "there may be more");
+        page.data.sort_by_key(|line| line.number);
+        page.data
+    }
+
+    /// The statement and the balance of one moment: jobs end while they are read.
+    async fn books(&self) -> (Vec<Line>, Balance) {
         loop {
-            let path = format!("/v1/wallet/transactions?limit=40&offset={}", lines.len());
-            let page: Page = self.read(&path).await;
-            if page.data.is_empty() {
-                break;
+            let lines = self.lines().await;
+            let balance = self.read("/v1/wallet/balance").await;
+            if self.lines().await.len() == lines.len() {
+                return (lines, balance);
             }
-            lines.extend(page.data);
         }
-        lines.sort_by_key(|line| line.number);
-        lines
     }
 
     /// Recomputes the whole statement. Gives what each job's line took.
     async fn recompute(&self) -> BTreeMap<String, i64> {
+        let (lines, found) = self.books().await;
         let (mut balance, mut hash) = (0, "0".repeat(64));
         let mut paid = BTreeMap::new();
-        for (n, line) in (1..).zip(&self.lines().await) {
+        for (n, line) in (1..).zip(&lines) {
             let amount = exact(&line.amount);
             balance += amount;
             assert_eq!((line.number, exact(&line.balance)), (n, balance), "line {n}");
@@ -136,7 +141,6 @@ impl Holder<'_> {
                 assert!(paid.insert(line.related_entity.id.clone(), -amount).is_none());
             }
         }
-        let found: Balance = self.read("/v1/wallet/balance").await;
         assert_eq!(exact(&found.total_balance), balance);
         let parts = [&found.available_balance, &found.held_balance, &found.charged_balance];
         assert_eq!(parts.into_iter().map(|part| exact(part)).sum::<i64>(), balance);
