@@ -1,5 +1,6 @@
 //! Signed links into a bucket that cannot serve its own: GET with ranges, HEAD, and PUT.
 
+mod announced;
 mod download;
 mod range;
 
@@ -80,6 +81,7 @@ async fn put(segment: Segment, call: Call) -> Result<Answer> {
     let link = app.data.open_link(&Method::PUT, &segment.0, &call.raw_query).map_err(refused)?;
     call.authenticated();
     let announced = call.content_length();
+    let digest = announced::read(&call.headers)?;
     let owner = match &link.key {
         BlobKey::Upload(job) => {
             Some(jobs::takes_upload(&app.db, *job).await?.ok_or_else(too_late)?)
@@ -103,6 +105,7 @@ async fn put(segment: Segment, call: Call) -> Result<Answer> {
     } else {
         call.into_stream()
     };
+    let bytes = announced::with(digest, bytes);
     // On its own, so that what was counted is settled after a caller who has gone, too.
     let put = tokio::spawn(async move {
         let stored = match owner {

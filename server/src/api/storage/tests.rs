@@ -258,6 +258,40 @@ async fn downloads_of_a_rotten_file_are_an_error_that_names_it() {
 }
 
 #[tokio::test]
+async fn an_upload_whose_body_is_not_simply_the_file_is_refused_by_its_header() {
+    let door = Door::open().await;
+    let (id, link) = upload(&door).await;
+    let other = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:";
+    for (header, value, says) in [
+        ("content-encoding", "gzip", "packed with \"gzip\""),
+        ("content-encoding", "identity, aws-chunked", "packed with \"aws-chunked\""),
+        ("content-range", "bytes 0-4/10", "as a whole"),
+        ("content-type", "multipart/form-data; boundary=x", "curl -T"),
+        ("content-digest", "sha-256=x", "BASE64"),
+        ("content-digest", other, "digest that was announced"),
+        ("repr-digest", other, "digest that was announced"),
+    ] {
+        let put = door.client.put(&link).header(header, value).body("hello").send().await.unwrap();
+
+        assert_eq!(put.status(), 400, "{header}");
+        let text = put.text().await.unwrap();
+        assert!(text.contains(says), "{text}");
+        assert!(!door.bucket().join(BlobKey::Upload(id.parse().unwrap()).path()).exists());
+    }
+    let right = "sha-512=:AAAA:, sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
+    for (header, value) in [
+        ("content-encoding", "identity"),
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("content-digest", right),
+        ("repr-digest", "sha-512=:AAAA:"),
+    ] {
+        let put = door.client.put(&link).header(header, value).body("hello").send().await.unwrap();
+
+        assert_eq!(put.status(), 200, "{header}");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_that_is_cut_off_is_the_clients_error() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
