@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use common::alike;
+
 use super::error::{Error, Result};
 use super::shape::Field;
 
@@ -20,7 +22,7 @@ pub fn read(raw: &str, known: &[Field]) -> Result<BTreeMap<String, String>> {
         }
         let same = |field: &&Field| plain(field.name) == plain(&key);
         let Some(field) = known.iter().find(same) else {
-            return Err(Error::field(shown(&key), unknown(known)));
+            return Err(Error::field(shown(&key), unknown(&key, known)));
         };
         fields.entry(field.name.to_owned()).or_insert(value.into_owned());
     }
@@ -37,12 +39,14 @@ pub fn flag(query: &BTreeMap<String, String>, name: &str) -> Result<Option<bool>
     }
 }
 
-fn unknown(known: &[Field]) -> String {
+fn unknown(key: &str, known: &[Field]) -> String {
     if known.is_empty() {
         return "is not a known field of the query: this call takes none".to_owned();
     }
     let names: Vec<_> = known.iter().map(|field| field.name).collect();
-    format!("is not a known field of the query: this call takes {}", names.join(", "))
+    let meant = alike::nearest(key, names.iter().copied());
+    let meant = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+    format!("is not a known field of the query{meant}: this call takes {}", names.join(", "))
 }
 
 fn plain(key: &str) -> String {

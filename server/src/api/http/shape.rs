@@ -135,9 +135,10 @@ pub fn one_of(words: impl Iterator<Item = &'static str>, about: String) -> RefOr
     RefOr::T(Schema::Object(object.description(Some(about)).build()))
 }
 
-/// The schema of an object of these fields.
+/// The schema of an object of these fields and no others.
 pub fn object(fields: &[Field]) -> Schema {
-    let mut object = ObjectBuilder::new().schema_type(Type::Object);
+    let none = Some(AdditionalProperties::FreeForm(false));
+    let mut object = ObjectBuilder::new().schema_type(Type::Object).additional_properties(none);
     for field in fields {
         object = object.property(field.name, described(field));
         if field.required {
