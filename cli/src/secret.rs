@@ -37,6 +37,7 @@ pub enum Command {
     /// List secrets, without their secret keys
     List,
     /// Remove a secret
+    #[command(visible_alias = "delete")]
     Remove {
         id: String,
         #[arg(long = "type", default_value = "aws")]

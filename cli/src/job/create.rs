@@ -96,6 +96,25 @@ async fn begin(
     Ok(())
 }
 
+/// Uploads the file of a draft.
+pub async fn upload(id: &str, path: PathBuf, session: &Session) -> Result<(), Failure> {
+    let upload = Upload::open(path).await?;
+    let answer = session.client.get(url(session, &[id])).await?;
+    let JobAnswer { job } = answer.read()?;
+    let source = job.data_source.as_ref().map(|source| source.data_source_descriptor.as_str());
+    if source != Some("file") {
+        let what = source.unwrap_or("nothing");
+        let message = format!("the source of this job is {what} and no file");
+        return Err(Failure::Refused { message });
+    }
+    if job.status != "new" {
+        let message = "this job has been started: its file cannot be changed any more".to_owned();
+        return Err(Failure::Refused { message });
+    }
+    upload.send(&job, session).await?;
+    session.output.result(&answer.text, || vec![format!("job {id} has its file: run it")])
+}
+
 /// The body of the create call; what is not given is left to the template.
 fn draft(args: &Args) -> BTreeMap<&'static str, Exact> {
     let parts = [
