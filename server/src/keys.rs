@@ -1,11 +1,14 @@
 //! The server's own keys: random bytes in files that only their owner can read.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::seal::{MasterKey, Sealer};
+
+/// The file of the master keys.
+pub const MASTER_KEYS: &str = "master.keys";
 
 /// What the server signs and seals with.
 pub struct Keys {
@@ -40,7 +43,7 @@ pub struct MasterKeys {
 
 impl MasterKeys {
     pub fn load_or_make(folder: &Path) -> io::Result<Self> {
-        let path = folder.join("master.keys");
+        let path = folder.join(MASTER_KEYS);
         match fs::read_to_string(&path) {
             Ok(text) => Self::read(&path, &text).ok_or_else(|| {
                 damaged(&path, "each line must be a key's number and its 32 bytes in hex")
@@ -89,18 +92,18 @@ impl MasterKeys {
     fn write(&self) -> io::Result<()> {
         let line = |key: &MasterKey| format!("{} {}\n", key.id, hex::encode(key.bytes));
         let text: String = std::iter::once(&self.current).chain(&self.old).map(line).collect();
-        write(&self.path, text.as_bytes())
+        durable::write(&self.path, text.as_bytes())
     }
 }
 
 /// A key that is there but cannot be read is an error: a new one would make what it protects
-/// unreadable.
+/// unreadable. What is sealed next must not outlive its key.
 fn load_or_make(path: &Path) -> io::Result<[u8; 32]> {
     match fs::read(path) {
         Ok(bytes) => bytes.try_into().map_err(|_| damaged(path, "it must hold 32 bytes")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key: [u8; 32] = rand::random();
-            write(path, &key)?;
+            durable::write(path, &key)?;
             Ok(key)
         }
         Err(error) => Err(error),
@@ -110,18 +113,6 @@ fn load_or_make(path: &Path) -> io::Result<[u8; 32]> {
 fn damaged(path: &Path, how: &str) -> io::Error {
     let text = format!("{} is damaged: {how}", path.display());
     io::Error::new(io::ErrorKind::InvalidData, text)
-}
-
-/// Writes a file so that after a crash it holds the old content or the new. What is sealed next
-/// must not outlive its key, so the folder is flushed too.
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("part");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&part, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

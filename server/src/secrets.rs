@@ -15,6 +15,8 @@ use crate::store::{self, Db};
 
 /// Secrets that are sealed anew in one transaction.
 const RESEALED_AT_ONCE: u64 = 100;
+/// Secrets that are tried at a start: one of them may be damaged by itself.
+const TRIED: u64 = 16;
 
 /// Reads and writes secrets; clones share the master keys.
 #[derive(Clone)]
@@ -148,6 +150,15 @@ impl Secrets {
         let secret_key = self.unseal(owner, &secret, sealed)?;
         self.keep(owner, &Secret { id: to, ..secret }, &secret_key).await?;
         Ok(true)
+    }
+
+    /// Whether the master keys open what is stored: some secret opens, or there are none.
+    pub async fn some_open(&self) -> Result<bool, store::Error> {
+        let some = secrets::sample(&self.db, TRIED).await?;
+        let opens = |(owner, secret, sealed): &(WorkspaceId, Secret, Vec<u8>)| {
+            self.sealer.open(&bound_to(*owner, secret), sealed.clone()).is_ok()
+        };
+        Ok(some.is_empty() || some.iter().any(opens))
     }
 
     /// Seals everything under the newest key that is not yet. Asking again goes on where an

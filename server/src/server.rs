@@ -12,10 +12,14 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, AccessCode, App, Settings};
 use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
+use crate::daily_checks;
 use crate::data::address::Guard;
 use crate::data::{self, Bucket, Data};
+use crate::database;
 use crate::earnings;
-use crate::keys::{Keys, MasterKeys};
+use crate::key_check;
+use crate::keys::Keys;
+use crate::last_batch;
 use crate::mail::{self, Mail};
 use crate::p2p::{self, Hub};
 use crate::purge::{self, Ages};
@@ -50,8 +54,14 @@ pub enum Error {
     Listen { address: String, source: io::Error },
     #[error("the data folder cannot be used")]
     Folder(#[source] io::Error),
+    #[error(transparent)]
+    Database(#[from] database::Error),
     #[error("the database cannot be used")]
     Db(#[from] store::Error),
+    #[error(transparent)]
+    Keys(#[from] key_check::Error),
+    #[error(transparent)]
+    LastBatch(#[from] last_batch::Error),
     #[error("the bucket cannot be used")]
     Data(#[from] data::Error),
     #[error(
@@ -75,7 +85,6 @@ impl Server {
     /// Opens everything and begins to serve. Runs that were under way go on.
     pub async fn start(config: Config) -> Result<Self, Error> {
         std::fs::create_dir_all(&config.data_dir).map_err(Error::Folder)?;
-        let keys = Keys::load_or_make(&config.data_dir.join("keys")).map_err(Error::Folder)?;
         let listener = TcpListener::bind(config.http_listen)
             .await
             .map_err(|source| Error::Listen { address: config.http_listen.to_string(), source })?;
@@ -85,8 +94,7 @@ impl Server {
             if config.public_url.is_empty() { url.clone() } else { config.public_url.clone() };
 
         std::fs::create_dir_all(spool(&config.data_dir)).map_err(Error::Folder)?;
-        let db = store::open(&config.database()).await?;
-        let secrets = Secrets::new(db.clone(), keys.master.sealer());
+        let (db, keys, secrets) = checked(&config).await?;
         let guard = guard(&config);
         let options = data::Options {
             bucket: bucket(&config.data_dir, config.data.s3.clone()),
@@ -120,6 +128,8 @@ impl Server {
         let (ages, fee) = (Ages::of(config.storage), Fee::of(config.storage));
         tasks.spawn(purge::run(db.clone(), data.clone(), ages, stop.clone()));
         tasks.spawn(storage_fees::run(db.clone(), coordinator.clone(), fee, stop.clone()));
+        tasks.spawn(daily_checks::run(db.clone(), stop.clone()));
+        tasks.spawn(last_batch::run(config.data_dir.clone(), db.clone(), stop.clone()));
         let mail = mail(&config, public_url, &tasks, &stop)?;
         let delay = config.wallet.earnings_delay();
         tasks.spawn(earnings::run(db.clone(), coordinator.clone(), delay, stop.clone()));
@@ -175,6 +185,11 @@ impl Server {
         Ok(nodes::issue_token(&self.db, workspace).await?)
     }
 
+    /// Whether this API key of a workspace is in force.
+    pub async fn knows_key(&self, key: &str) -> Result<bool, Error> {
+        Ok(store::api_keys::find_by_text(&self.db, key).await?.is_some())
+    }
+
     /// Waits until a part of the server has died, and says of what.
     pub async fn failed(&self) -> Error {
         Error::Died(self.vitals.died().await)
@@ -190,6 +205,14 @@ impl Server {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database did not close");
         }
     }
+}
+
+/// The database and the keys, where both are what they were.
+async fn checked(config: &Config) -> Result<(Db, Keys, Secrets), Error> {
+    let db = database::open(&config.database()).await?;
+    last_batch::check(&config.data_dir, &db).await?;
+    let (keys, secrets) = key_check::load(&config.data_dir, &db).await?;
+    Ok((db, keys, secrets))
 }
 
 /// Finds wrong keys of the bucket before the server says that it is ready. A bucket that is away
@@ -239,10 +262,8 @@ fn mail(
 /// not be running. A change that was broken off is ended. Where secrets do not open, the old key
 /// stays: they can be looked into, removed, and the change ended by asking again.
 pub async fn rotate_secrets_key(config: &Config) -> Result<Resealed, Error> {
-    let folder = config.data_dir.join("keys");
-    std::fs::create_dir_all(&folder).map_err(Error::Folder)?;
-    let mut keys = MasterKeys::load_or_make(&folder).map_err(Error::Folder)?;
-    let db = store::open(&config.database()).await?;
+    let db = database::open(&config.database()).await?;
+    let mut keys = key_check::load_master(&config.data_dir, &db).await?;
     keys.begin_change().map_err(Error::Folder)?;
     let resealed = Secrets::new(db.clone(), keys.sealer()).reseal().await?;
     if resealed.broken == 0 {
@@ -254,7 +275,7 @@ pub async fn rotate_secrets_key(config: &Config) -> Result<Resealed, Error> {
 
 /// Finds the stored rows that cannot be read. The server must not be running.
 pub async fn check(config: &Config) -> Result<Vec<UnreadableRow>, Error> {
-    let db = store::open(&config.database()).await?;
+    let db = database::open(&config.database()).await?;
     let found = store::check(&db).await?;
     db.close().await?;
     Ok(found)
@@ -297,6 +318,7 @@ mod tests {
     use common::secret::{Purpose, SecretId};
 
     use super::*;
+    use crate::keys::MasterKeys;
 
     #[tokio::test]
     async fn secrets_open_under_the_new_key_alone_after_each_rotation() {

@@ -2,6 +2,7 @@
 
 mod access;
 mod blobs;
+mod bytes;
 mod checklist;
 mod clients;
 mod containers;
@@ -14,4 +15,5 @@ mod house;
 mod main_job;
 mod messages;
 mod operators;
+mod outages;
 mod sources;

@@ -145,6 +145,14 @@ pub async fn introduce(server: &Server, folder: &Folder) -> Result<WorkspaceId, 
     let endpoint = Endpoint { url: server.url().to_owned(), nodes: server.node_addresses() };
     folder.write("endpoint.json", 0o644, &endpoint)?;
     let credentials: Credentials = credentials::read(&path)?;
+    let known = server.knows_key(&credentials.api_key).await;
+    if !known.map_err(|error| Failure::caused("cannot look up the API key", &error))? {
+        tracing::error!(
+            file = %path.display(),
+            "the API key in this file is none of this server's, or is no longer in force: put the \
+             file back from a backup, or move it away and start again, which makes a new key"
+        );
+    }
     credentials
         .workspace_id
         .parse()

@@ -21,6 +21,7 @@ pub mod grants;
 pub mod holdings;
 pub mod images;
 pub mod imports;
+pub mod integrity;
 pub mod invitations;
 pub mod jobs;
 mod ledger;
@@ -30,6 +31,7 @@ pub mod members;
 pub mod node_tallies;
 pub mod nodes;
 pub mod packages;
+mod pool_guard;
 pub mod reconciliation;
 pub mod releases;
 pub mod requests;
@@ -44,19 +46,22 @@ pub mod templates;
 #[cfg(test)]
 pub mod testing;
 mod trust;
+mod upgrade;
 pub mod usage;
+pub mod wal;
 pub mod wallet;
 
 pub use away::{is_away, no_answer};
 pub use check::check;
 pub use document::{prove_spec, prove_table};
+pub use integrity::is_damage;
 pub use load::load;
 pub use rows::UnreadableRow;
+pub use upgrade::upgrade;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use migrations::{Migrator, MigratorTrait};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -86,9 +91,16 @@ pub async fn begin(db: &Db) -> Result<DatabaseTransaction, DbErr> {
     .await
 }
 
-/// Opens the database (`sqlite:///path/to/file` or `postgres://…`) and brings its schema up to
-/// date. What is committed survives the loss of power.
+/// Connects to the database and brings its schema up to date.
 pub async fn open(url: &str) -> Result<Db, DbErr> {
+    let db = connect(url).await?;
+    upgrade(&db).await?;
+    Ok(db)
+}
+
+/// Connects to the database (`sqlite:///path/to/file` or `postgres://…`). What is committed
+/// survives the loss of power.
+pub async fn connect(url: &str) -> Result<Db, DbErr> {
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false).max_connections(8).acquire_timeout(ACQUIRE);
     options.map_sqlx_sqlite_opts(|sqlite| {
@@ -98,9 +110,8 @@ pub async fn open(url: &str) -> Result<Db, DbErr> {
             .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Full)
             .busy_timeout(BUSY)
     });
-    let db = Database::connect(options).await?;
-    Migrator::up(&db, None).await?;
-    Ok(db)
+    options.map_sqlx_sqlite_pool_opts(pool_guard::close_in_transaction);
+    Database::connect(options).await
 }
 
 /// The rows, cut to the lengths of statements.

@@ -155,6 +155,26 @@ pub async fn page(
     rows.into_iter().map(whole).collect()
 }
 
+/// Some secrets of any workspaces, as [`page`] gives them, without those that cannot be read.
+pub async fn sample(
+    db: &impl ConnectionTrait,
+    limit: u64,
+) -> Result<Vec<(WorkspaceId, Secret, Vec<u8>)>, DbErr> {
+    let rows = row::Entity::find().limit(limit).all(db).await?;
+    let readable = |row: row::Model| {
+        let secret = read(&row).ok()?;
+        Some((WorkspaceId::new(row.workspace_id), secret, row.sealed))
+    };
+    Ok(rows.into_iter().filter_map(readable).collect())
+}
+
+/// Whether any workspace has a secret.
+pub async fn any(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    let id: Option<String> =
+        row::Entity::find().select_only().column(row::Column::Id).into_tuple().one(db).await?;
+    Ok(id.is_some())
+}
+
 /// Writes a secret's sealed half anew and nothing else.
 pub async fn reseal(
     db: &impl ConnectionTrait,

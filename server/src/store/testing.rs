@@ -39,13 +39,18 @@ pub async fn databases() -> Vec<Fresh> {
 }
 
 async fn postgres(server: &str) -> Fresh {
+    let db = open(&empty_postgres(server).await).await.unwrap();
+    Fresh { name: "postgres", db, _folder: None }
+}
+
+/// Makes a database without a table; gives its URL.
+pub async fn empty_postgres(server: &str) -> String {
     let admin = Database::connect(server).await.unwrap();
     let name = format!("fanfold_{}", Uuid::now_v7().simple());
     let create = Statement::from_string(DbBackend::Postgres, format!("CREATE DATABASE {name}"));
     admin.execute_raw(create).await.unwrap();
     let (base, _) = server.rsplit_once('/').unwrap();
-    let db = open(&format!("{base}/{name}")).await.unwrap();
-    Fresh { name: "postgres", db, _folder: None }
+    format!("{base}/{name}")
 }
 
 /// Reads a list of `total` rows in each of its orders, at once by offset and in pages of one by

@@ -11,6 +11,9 @@ use crate::{coordinator, data, secrets};
 /// Seconds until a busy server is worth another try.
 const AGAIN_SECS: u64 = 5;
 
+const DATABASE_DAMAGED: &str = "the server's database is damaged: its owner must look at the log and \
+                                restore a backup";
+
 /// Why a request is refused. The text is for the caller; what has a source is ours alone.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -173,6 +176,13 @@ impl From<crate::store::Error> for Error {
         if crate::store::is_away(&error) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database is away");
             return Self::Away("database");
+        }
+        if crate::store::is_damage(&error) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the database is damaged: docs/operations/backup.md says what to do"
+            );
+            return Self::Damaged(DATABASE_DAMAGED.to_owned());
         }
         Self::Internal(Box::new(error))
     }

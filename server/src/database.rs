@@ -1,0 +1,70 @@
+//! Opens the server's database, and says what is wrong with it before anything is served from it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::store::{self, Db, integrity, wal};
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the database {database} cannot be used")]
+    Db { database: String, source: store::Error },
+    #[error(
+        "the database {database} is damaged ({how}): keep a copy of it and restore a backup; \
+         docs/operations/backup.md says how"
+    )]
+    Damaged { database: String, how: String },
+    #[error("the database's log {} cannot be read", .file.display())]
+    WalRead { file: PathBuf, source: io::Error },
+    #[error(
+        "the database's log {} is damaged: {} would be lost. Restore a backup, or give them up; \
+         docs/operations/backup.md says how", .0.file.display(), transactions(.0.transactions)
+    )]
+    Wal(wal::DamagedWal),
+}
+
+fn transactions(n: Option<u64>) -> String {
+    match n {
+        Some(n) => format!("{n} transactions behind the damaged place"),
+        None => "all transactions in it".to_owned(),
+    }
+}
+
+/// Opens the database and brings its schema up to date, unless it is damaged. Reads all of an
+/// SQLite database.
+///
+/// # Errors
+/// The text says what to do.
+pub async fn open(url: &str) -> Result<Db, Error> {
+    let failed = |error| failure(url, error);
+    if let Some(damaged) = wal::damage(url).map_err(|source| wal_unreadable(url, source))? {
+        return Err(Error::Wal(damaged));
+    }
+    let db = store::connect(url).await.map_err(failed)?;
+    let problems = integrity::problems(&db).await.map_err(failed)?;
+    if !problems.is_empty() {
+        db.close().await.map_err(failed)?;
+        return Err(Error::Damaged { database: name(url), how: problems.join("; ") });
+    }
+    store::upgrade(&db).await.map_err(failed)?;
+    Ok(db)
+}
+
+/// An error of this database, told as damage where it is that.
+pub fn failure(url: &str, source: store::Error) -> Error {
+    if store::is_damage(&source) {
+        Error::Damaged { database: name(url), how: source.to_string() }
+    } else {
+        Error::Db { database: name(url), source }
+    }
+}
+
+fn wal_unreadable(url: &str, source: io::Error) -> Error {
+    Error::WalRead { file: wal::database_file(url).unwrap_or_default(), source }
+}
+
+/// What messages call the database. The URL of another one than SQLite's may hold a password.
+fn name(url: &str) -> String {
+    wal::database_file(url).map_or("of database_url".to_owned(), |file| file.display().to_string())
+}
