@@ -16,7 +16,7 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, delete, get, post};
-use crate::api::http::shape::{Field, Kind, map, one, text};
+use crate::api::http::shape::{Field, map, one, text, unread};
 use crate::api::http::token::Caller;
 use crate::api::lists::page::{Paged, Pagination};
 use crate::api::lists::selection;
@@ -85,7 +85,7 @@ const TEMPLATE: &[Field] = &[
 
 /// A field that answers show and that nobody else writes.
 const fn shown(name: &'static str) -> Field {
-    Field::new(name, Kind::Any, "Takes no part: it may be sent back as an answer showed it")
+    unread(name, "Takes no part: it may be sent back as an answer showed it")
 }
 
 async fn push(mut call: Call) -> Result<Done> {

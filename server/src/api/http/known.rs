@@ -10,7 +10,8 @@ use super::shape::{Field, Kind};
 pub fn check(body: &Loose, fields: &[Field]) -> Result<(), Invalid> {
     for key in body.keys() {
         let Some(field) = fields.iter().find(|field| plain(field.name) == plain(key)) else {
-            let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
+            let read = fields.iter().filter(|field| !matches!(field.kind, Kind::Unread));
+            let names: Vec<&str> = read.map(|field| field.name).collect();
             return Err(Invalid::new(body.name(key), unknown(key, &names)));
         };
         match field.kind {
@@ -28,7 +29,8 @@ pub fn check(body: &Loose, fields: &[Field]) -> Result<(), Invalid> {
             | Kind::Word(_)
             | Kind::Texts
             | Kind::Map
-            | Kind::Any => {}
+            | Kind::Any
+            | Kind::Unread => {}
         }
     }
     Ok(())
@@ -59,6 +61,13 @@ mod tests {
         assert_eq!(says(json!({"config": null, "other": ""})), None);
         let typo = says(json!({"config": {"taskTimout": 1}})).unwrap();
         assert!(typo.starts_with("config.taskTimout: is not a known field (did you mean "));
+        assert!(
+            typo.ends_with(
+                "give taskTimeout, jobTimeout, isTestJob, maxTaskRetries, \
+            requireResults, deterministic"
+            ),
+            "{typo}"
+        );
         let outer = says(json!({"cofig": {}})).unwrap();
         assert!(outer.contains("cofig: is not a known field (did you mean config?)"), "{outer}");
     }

@@ -163,10 +163,9 @@ impl Field for JobField {
             Self::Name => Expr::col(C::Name),
             Self::Description => Expr::col(C::Description),
             // It knows aborted jobs as failed ones.
-            Self::State => place_of(|state| match state {
-                RunState::Aborted => RunState::Failed,
-                other => other,
-            }),
+            Self::State => {
+                place_of(|state| if state == RunState::Aborted { RunState::Failed } else { state })
+            }
             Self::Status => place_of(|state| state),
             Self::Priority => Expr::col(C::Priority),
             Self::CreatedAt => Expr::col(C::CreatedUs),
