@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::SecondsFormat;
 use common::ids::WorkspaceId;
 use futures::stream::try_unfold;
 use futures::{Stream, TryStreamExt as _};
@@ -62,7 +63,8 @@ pub fn routes() -> Vec<Route> {
     vec![
         raw(Method::GET, "Wallet_GetTransactionsCsv", "/transactions/csv", MEDIA, csv)
             .summary("Gives the transactions as comma-separated values, the newest first")
-            .gives::<CsvOut>(),
+            .gives::<CsvOut>()
+            .also(MEDIA),
     ]
 }
 
@@ -184,9 +186,9 @@ fn cells(Entry { id, line }: &Entry) -> [String; COLUMNS.len()] {
     });
     [
         id.to_string(),
-        line.at.to_rfc3339(),
+        line.at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
         line.kind.as_str().to_owned(),
-        line.signed_amount().to_string(),
+        line.signed_amount(),
         line.balance.to_string(),
         job,
         marked(&line.description),

@@ -37,6 +37,7 @@ pub fn routes() -> Vec<Route> {
         raw(Method::GET, "Wallet_GetUsageCsv", "/usage/csv", sheet::MEDIA, csv)
             .summary("Gives the same as comma-separated values")
             .gives::<CsvOut>()
+            .also(sheet::MEDIA)
             .query(SPAN),
     ]
 }
