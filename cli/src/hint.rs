@@ -32,10 +32,10 @@ const OPTIONS: [(&str, &str); 8] = [
 
 /// The same failure with what to do, and with options in place of the API's fields.
 pub fn with_advice(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused { message } => Failure::Refused { message: advised(&message) },
-        other => other,
+    if let Failure::Refused { message } = &failure {
+        return Failure::Refused { message: advised(message) };
     }
+    failure
 }
 
 fn advised(message: &str) -> String {

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
+use super::terms::Terms;
 use super::{Job, JobAnswer, start, url, watch, words};
 use crate::failure::Failure;
 use crate::file;
@@ -41,6 +42,8 @@ pub struct Args {
     /// JSON such as {"taskTimeout":60,"maxTaskRetries":3}, or @FILE
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub config: Option<Exact>,
+    #[command(flatten)]
+    pub terms: Terms,
     /// Start the job
     #[arg(long)]
     pub run: bool,
@@ -125,7 +128,8 @@ fn draft(args: &Args) -> BTreeMap<&'static str, Exact> {
         ("params", args.params.clone()),
         ("config", args.config.clone()),
     ];
-    parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect()
+    let parts = parts.into_iter().chain(args.terms.parts());
+    parts.filter_map(|(name, part)| Some((name, part?))).collect()
 }
 
 /// Reads an argument that is a JSON object, or `@` and the name of a file with one.
@@ -213,6 +217,7 @@ mod tests {
             destination: None,
             params: Some(json_object(r#"{"app":{"n":12345678901234567890123}}"#).unwrap()),
             config: None,
+            terms: Terms::default(),
             run: false,
             watch: false,
         };

@@ -18,6 +18,7 @@ mod list;
 mod logs;
 mod quote;
 mod results;
+mod terms;
 mod watch;
 mod words;
 

@@ -3,12 +3,16 @@
 use crate::failure::Failure;
 
 /// Fields of the API, and the options that set them.
-const OPTIONS: [(&str, &str); 6] = [
+const OPTIONS: [(&str, &str); 10] = [
     ("dataSource", "--source"),
     ("dataDestination", "--destination"),
     ("params", "--params"),
     ("config", "--config"),
     ("name", "--name"),
+    ("description", "--description"),
+    ("regions", "--region"),
+    ("startAt", "--start-at"),
+    ("tags", "--tag"),
     ("templateId", "the template"),
 ];
 /// What the API says of a field that nobody has set.

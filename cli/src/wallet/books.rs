@@ -104,7 +104,10 @@ pub async fn usage(
     })?;
     if let Some(Storage { bytes, quota_bytes }) = usage.storage {
         let (mib, most) = (bytes.div_ceil(1 << 20), quota_bytes >> 20);
-        note(format_args!("stored now: {mib} of {most} MiB; -: tests and jobs without a template"));
+        note(format_args!("stored now: {mib} of {most} MiB"));
+    }
+    if usage.data.iter().any(|row| row.template_id.is_empty()) {
+        note("-: app tests and jobs without a template");
     }
     Ok(())
 }
