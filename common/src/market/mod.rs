@@ -5,6 +5,7 @@
 //! memory here is only a cache of what is stored, so a restart is `Market::load` and nothing else.
 
 mod active;
+mod again;
 mod bill;
 mod blame;
 mod checks;
@@ -122,6 +123,9 @@ pub enum Refused {
     Wallet { needs: Credits, available: Credits },
     #[error("there is no such run, or it has ended")]
     NoRun,
+    /// Nodes would have to work for it, or it has not failed.
+    #[error("only a run that failed after its last task can be delivered again")]
+    NotDeliverable,
 }
 
 /// Everything that goes on.

@@ -1,5 +1,6 @@
 //! What scenarios of a few lines are built from.
 
+mod again;
 mod bills;
 mod blame;
 mod checks;
