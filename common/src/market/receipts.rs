@@ -39,7 +39,7 @@ impl Market {
         let must_give = lease.task.stage == Stage::Process && run.spec.limits.require_results;
         // A task that was over before its node could say that it has begun.
         let ran = Some(usage.wall_ms).filter(|ms| *ms > 0);
-        self.note_held(id, Held { lease, running_ms: ran }, now);
+        self.note_held(id, Held { lease, running_ms: ran, waits_for_bucket: false }, now);
         match outcome {
             outcome if is_check => {
                 if matches!(outcome, Outcome::NodeFault { .. }) {

@@ -188,3 +188,30 @@ fn nodes_that_have_gone_silent_are_still_told_of() {
     market.tick(at(62));
     assert!(market.gone.is_empty());
 }
+
+#[test]
+fn nodes_that_wait_for_the_servers_bucket_are_told_of() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut stuck = holds(&[(lease(0, 1), 1)]);
+    stuck.sync.holding[0].waits_for_bucket = true;
+
+    hear(&mut market, 0, stuck, 1);
+
+    assert_eq!(market.waiting(RUN, at(1)), Some(Waiting::Bucket { nodes: 1, of: 1 }));
+    hear(&mut market, 0, holds(&[(lease(0, 1), 2)]), 2);
+    assert_eq!(market.waiting(RUN, at(2)), None);
+}
+
+#[test]
+fn nodes_that_wait_for_the_servers_bucket_are_told_of_where_more_tasks_wait_for_them() {
+    let mut market = processing(50, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut stuck = holds(&[(lease(0, 1), 1)]);
+    stuck.sync.holding[0].waits_for_bucket = true;
+
+    hear(&mut market, 0, stuck, 1);
+
+    let found = obstacles(&market, 1);
+    assert_eq!((found.nodes, found.busy, found.at_bucket), (1, 1, 1));
+}
