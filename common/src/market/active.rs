@@ -52,6 +52,8 @@ pub(super) struct Tries {
     pub failures: u32,
     /// Attempts that their nodes lost.
     pub losses: u32,
+    /// When a loss counted last of those that count by the hour.
+    pub counted_at: Option<DateTime<Utc>>,
     pub failed_on: Vec<NodeId>,
     /// It has failed on a node whose word was not taken for it.
     pub is_doubted: bool,
