@@ -8,6 +8,7 @@ mod exact;
 mod frame;
 mod key;
 mod swarm;
+mod tcp;
 mod trouble;
 
 use std::io;
