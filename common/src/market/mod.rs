@@ -142,6 +142,8 @@ pub struct Market {
     pauses: BTreeSet<(DateTime<Utc>, RunId, u32)>,
     /// When the server came back that was away.
     resumed: Option<DateTime<Utc>>,
+    /// When the first node came back after all had been silent.
+    reunion: Option<DateTime<Utc>>,
     /// Nodes that have been silent for too long, and since when. They are remembered for a day.
     gone: BTreeMap<NodeId, DateTime<Utc>>,
     /// Runs that have been accepted and begin later, first come first.
@@ -193,6 +195,7 @@ impl Market {
             queue: Queue::default(),
             pauses: BTreeSet::new(),
             resumed: None,
+            reunion: None,
             gone: BTreeMap::new(),
             scheduled: BTreeSet::new(),
             statements: stored.statements,

@@ -47,6 +47,7 @@ impl Market {
         let CheckedSync { sync, receipts } = heard;
         let policy = self.policy;
         let until = now + policy.lease;
+        self.note_reunion(id, now);
         self.meet(id, operator, until);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         if node.former == Some(sync.incarnation) {
@@ -59,6 +60,9 @@ impl Market {
         let restarted = node.incarnation.is_some_and(|known| known != sync.incarnation);
         if restarted {
             node.former = node.incarnation;
+        }
+        if !node.is_present(now) {
+            node.back = now;
         }
         node.incarnation = Some(sync.incarnation);
         node.capacity = sync.capacity;
