@@ -2,6 +2,7 @@
 
 mod access;
 mod blobs;
+mod bytes;
 mod checklist;
 mod clients;
 mod containers;

@@ -77,6 +77,11 @@ impl Bucket {
         }
     }
 
+    /// Whether it is a folder of this machine, whose files nobody keeps right.
+    pub const fn is_folder(&self) -> bool {
+        matches!(self.kind, Kind::Folder(_))
+    }
+
     /// Asks the store for something that is not there.
     ///
     /// # Errors
