@@ -63,6 +63,13 @@ pub enum Command {
     Explain { id: String },
     /// List a job's tasks: on which node each is, and how it ended
     Tasks(chores::TasksArgs),
+    /// Deliver the results again of a job that failed after its last task; costs nothing
+    Deliver {
+        id: String,
+        /// Show its progress until it ends
+        #[arg(long)]
+        watch: bool,
+    },
     /// Make a new job like this one
     Clone { id: String },
     /// Upload the file of a job that is still a draft
@@ -178,6 +185,15 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Quote { id } => quote::run(&id, session).await,
         Command::Explain { id } => chores::explain(&id, session).await,
         Command::Tasks(args) => chores::tasks(&args, session).await,
+        Command::Deliver { id, watch } => {
+            let answer = session.client.post(url(session, &[&id, "deliver"]), &json!({})).await?;
+            if watch {
+                return watch::run(&id, session).await;
+            }
+            session.output.result(&answer.text, || {
+                vec![format!("the results of job {id} are delivered again, at no cost")]
+            })
+        }
         Command::Clone { id } => chores::clone(&id, session).await,
         Command::Upload { id, file } => create::upload(&id, file, session).await,
         Command::Delete { id } => chores::delete(&id, session).await,
