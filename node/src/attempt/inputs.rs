@@ -124,6 +124,7 @@ mod tests {
             (refused(false), Some(Failure::Input)),
             (refused(true), Some(Failure::Platform)),
             (link::Error::Source("no".to_owned()), Some(Failure::Source)),
+            (link::Error::BucketAway, Some(Failure::Platform)),
             (link::Error::Disconnected, None),
         ] {
             let failure = match not_read(transfer::Error::Link(error)) {

@@ -118,7 +118,12 @@ fn not_fetched(error: &transfer::Error, told: &dyn std::error::Error) -> Stopped
     use transfer::Error as E;
     match error {
         E::Link(link::Error::Outdated) => Stopped::Outdated,
-        E::Link(link::Error::Refused { .. } | link::Error::Source(_) | link::Error::Bucket(_))
+        E::Link(
+            link::Error::Refused { .. }
+            | link::Error::Source(_)
+            | link::Error::Bucket(_)
+            | link::Error::BucketAway,
+        )
         | E::Spoiled => failed(Failure::Platform, told),
         E::Link(_) | E::Slow | E::TooLarge(_) | E::Disk(_) => fault(told),
     }

@@ -105,7 +105,8 @@ impl Worker {
             sign(Receipt { lease: *lease, usage, outcome })
         };
         let receipts = ended.iter().map(receipt).collect();
-        let running = |lease: &Lease| Held { lease: *lease, running_ms: Some(1) };
+        let running =
+            |lease: &Lease| Held { lease: *lease, running_ms: Some(1), waits_for_bucket: false };
         let sync = Sync {
             capacity: Resources::new(1_000_000, 1 << 20).with_disk(u32::MAX),
             holding: self.held.keys().map(running).collect(),

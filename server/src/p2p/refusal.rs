@@ -14,6 +14,8 @@ pub enum Refusal {
     /// The customer's store fails, for now.
     #[error("{0}")]
     Source(String),
+    #[error("the server's bucket does not answer")]
+    BucketAway,
     #[error("this node does not hold the lease")]
     Outdated,
 }
@@ -36,6 +38,7 @@ impl From<Refusal> for BlobReply {
             Refusal::Never(message) => Self::Refused { message, again: false },
             Refusal::Later(message) => Self::Refused { message, again: true },
             Refusal::Source(message) => Self::NoSource { message },
+            Refusal::BucketAway => Self::BucketAway,
             Refusal::Outdated => Self::Outdated,
         }
     }
@@ -68,7 +71,7 @@ impl From<data::Error> for Refusal {
                     error = &error as &dyn std::error::Error,
                     "blob request failed at the bucket"
                 );
-                Self::later("the server's bucket does not answer")
+                Self::BucketAway
             }
         }
     }

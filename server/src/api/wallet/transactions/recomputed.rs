@@ -22,6 +22,13 @@ const JOBS: usize = 50;
 #[derive(Deserialize)]
 struct Page {
     data: Vec<Line>,
+    pagination: Pagination,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pagination {
+    next_cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -96,10 +103,17 @@ async fn start(door: &Door, n: usize) -> String {
 impl Holder<'_> {
     /// All lines of the statement, oldest first.
     async fn lines(&self) -> Vec<Line> {
-        let mut page: Page = self.read("/v1/wallet/transactions?limit=1000").await;
-        assert!(page.data.len() < 1000, "there may be more");
-        page.data.sort_by_key(|line| line.number);
-        page.data
+        let mut lines: Vec<Line> = Vec::new();
+        // By cursor: a line that comes meanwhile moves no other.
+        let mut cursor = Some("*".to_owned());
+        while let Some(at) = cursor {
+            let path = format!("/v1/wallet/transactions?limit=40&cursor={at}");
+            let page: Page = self.read(&path).await;
+            lines.extend(page.data);
+            cursor = page.pagination.next_cursor;
+        }
+        lines.sort_by_key(|line| line.number);
+        lines
     }
 
     /// The statement and the balance of one moment: jobs end while they are read.
