@@ -33,14 +33,14 @@ cat "$TASK_RESULTS_DIR"/* | awk '{l += $1; w += $2} END {print l, w}' > "$OUTPUT
 "#;
 
 /// A word count whose every phase is a slow container of the customer's own.
-async fn push_slow_word_count(client: &Client) -> Result<()> {
+pub async fn push_slow_word_count(client: &Client) -> Result<()> {
     client.push(&Package::partitioner("slow-cut", SLOW_CUT)).await?;
     client.push(&Package::app("slow-count", SLOW_COUNT)).await?;
     client.push(&Package::assembler("slow-sum", SLOW_SUM)).await?;
     client.template("slow-cut", "slow-count", "slow-sum").await
 }
 
-fn slow_word_count() -> Value {
+pub fn slow_word_count() -> Value {
     json!({
         "templateId": "slow-count", "name": "slow words",
         "dataSource": {"dataSourceDescriptor": "file"},
@@ -49,7 +49,7 @@ fn slow_word_count() -> Value {
 }
 
 /// Waits until tasks of the job run on nodes while the job is in this state.
-async fn at_work(client: &Client, id: &str, state: &str) -> Result<()> {
+pub async fn at_work(client: &Client, id: &str, state: &str) -> Result<()> {
     until(&format!("tasks in {state}"), async || {
         let progress = client.progress(id).await?;
         ensure!(progress["status"] != "failed", "{progress}");
@@ -82,7 +82,7 @@ async fn the_server_dies_while(state: &'static str) -> Result<()> {
 }
 
 /// The grant, and one line for the one run.
-async fn paid_once(client: &Client) -> Result<()> {
+pub async fn paid_once(client: &Client) -> Result<()> {
     let lines = client.lines().await?;
     let balance = client.balance().await?;
     assert_eq!(lines.len(), 2, "{lines:?}");

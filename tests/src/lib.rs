@@ -14,6 +14,7 @@ pub mod s3;
 pub mod say;
 pub mod set;
 pub mod tenant;
+pub mod tmpfs;
 pub mod wait;
 pub mod web;
 pub mod world;

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use crate::client::{Client, text};
 use crate::process::{self, Process};
 use crate::say::say;
+use crate::tmpfs::Tmpfs;
 use crate::wait::until;
 use crate::{books, busybox};
 
@@ -29,6 +30,8 @@ pub struct Shape {
     env: Vec<(String, String)>,
     /// For nodes alone.
     node_env: Vec<(String, String)>,
+    /// The size of the server's own disk, where it has one.
+    disk_mib: Option<u32>,
 }
 
 impl Shape {
@@ -52,6 +55,11 @@ impl Shape {
         self
     }
 
+    /// Gives the server's folder a disk of its own of so many MiB.
+    pub fn disk(self, mib: u32) -> Self {
+        Self { disk_mib: Some(mib), ..self }
+    }
+
     /// Sets one of the server's settings; the last word counts.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.push((format!("FANFOLD_{name}"), value.to_owned()));
@@ -67,6 +75,7 @@ pub struct Market {
     inside: usize,
     server: Option<Process>,
     nodes: Vec<Option<Process>>,
+    disk: Option<Tmpfs>,
     finished: bool,
 }
 
@@ -89,8 +98,11 @@ impl Market {
             inside: shape.inside,
             server: None,
             nodes: Vec::new(),
+            disk: None,
             finished: false,
         };
+        let disk = shape.disk_mib.map(|mib| Tmpfs::mount(&market.server_folder(), mib));
+        market.disk = disk.transpose()?;
         let tested = Box::pin(market.drive(shape.nodes, test)).await;
         market.finished = tested.is_ok();
         tested
@@ -299,6 +311,7 @@ impl Drop for Market {
         let folders = self.node_folders();
         self.nodes.clear();
         self.server = None;
+        self.disk = None;
         for folder in folders {
             remove_containers(&folder);
             remove_images(&folder);
