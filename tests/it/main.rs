@@ -16,5 +16,6 @@ mod house;
 mod main_job;
 mod messages;
 mod operators;
+mod restored;
 mod server_check;
 mod sources;
