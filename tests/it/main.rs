@@ -16,6 +16,7 @@ mod house;
 mod main_job;
 mod messages;
 mod operators;
+mod power_cuts;
 mod restored;
 mod server_check;
 mod sources;

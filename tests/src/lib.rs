@@ -6,6 +6,7 @@ pub mod client;
 pub mod market;
 pub mod package;
 pub mod peer;
+pub mod power;
 pub mod process;
 pub mod recorder;
 pub mod registry;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::client::{Client, text};
+use crate::power::{MountedImage, RecordedDisk, WriteLog};
 use crate::process::{self, Process};
 use crate::say::say;
 use crate::tmpfs::Tmpfs;
@@ -32,6 +33,8 @@ pub struct Shape {
     node_env: Vec<(String, String)>,
     /// The size of the server's own disk, where it has one.
     disk_mib: Option<u32>,
+    /// The same, of one whose writes are logged.
+    recorded_mib: Option<u64>,
 }
 
 impl Shape {
@@ -60,6 +63,11 @@ impl Shape {
         Self { disk_mib: Some(mib), ..self }
     }
 
+    /// Gives the server's folder a disk of its own of so many MiB that can lose its power.
+    pub fn recorded_disk(self, mib: u64) -> Self {
+        Self { recorded_mib: Some(mib), ..self }
+    }
+
     /// Sets one of the server's settings; the last word counts.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.push((format!("FANFOLD_{name}"), value.to_owned()));
@@ -76,6 +84,8 @@ pub struct Market {
     server: Option<Process>,
     nodes: Vec<Option<Process>>,
     disk: Option<Tmpfs>,
+    recorded: Option<RecordedDisk>,
+    restored: Option<MountedImage>,
     finished: bool,
 }
 
@@ -99,10 +109,17 @@ impl Market {
             server: None,
             nodes: Vec::new(),
             disk: None,
+            recorded: None,
+            restored: None,
             finished: false,
         };
         let disk = shape.disk_mib.map(|mib| Tmpfs::mount(&market.server_folder(), mib));
         market.disk = disk.transpose()?;
+        if let Some(mib) = shape.recorded_mib {
+            let place = market.folder.path().join("recorded");
+            let disk = RecordedDisk::mount(&place, &market.server_folder(), mib).await?;
+            market.recorded = Some(disk);
+        }
         let tested = Box::pin(market.drive(shape.nodes, test)).await;
         market.finished = tested.is_ok();
         tested
@@ -194,6 +211,24 @@ impl Market {
 
     pub fn kill_server(&mut self) -> Result<()> {
         self.server()?.kill()
+    }
+
+    /// How much has been written to the server's disk, where that is logged.
+    pub fn logged(&self) -> Result<u64> {
+        self.recorded.as_ref().context("the disk is not recorded")?.logged()
+    }
+
+    /// Takes the power from the server: kills it, and gives what was written to its disk. Its
+    /// folder is empty then.
+    pub fn cut_power(&mut self) -> Result<WriteLog> {
+        self.kill_server()?;
+        self.recorded.take().context("the disk is not recorded")?.stop()
+    }
+
+    /// Gives the server the disk of this image.
+    pub fn insert_disk(&mut self, image: &Path) -> Result<()> {
+        self.restored = Some(MountedImage::mount(image, &self.server_folder())?);
+        Ok(())
     }
 
     pub fn server(&mut self) -> Result<&mut Process> {
@@ -311,7 +346,7 @@ impl Drop for Market {
         let folders = self.node_folders();
         self.nodes.clear();
         self.server = None;
-        self.disk = None;
+        (self.disk, self.recorded, self.restored) = (None, None, None);
         for folder in folders {
             remove_containers(&folder);
             remove_images(&folder);
