@@ -121,6 +121,7 @@ async fn unnamed_holdings(db: &Db, data: &Data, now: DateTime<Utc>) -> Result<()
                     | BlobKey::Package(_)
                     | BlobKey::Upload(_)
                     | BlobKey::Staged { .. }
+                    | BlobKey::Sums { .. }
                     | BlobKey::Result { .. }
                     | BlobKey::Final { .. } => None,
                 };
@@ -156,6 +157,7 @@ async fn unnamed_objects(db: &Db, data: &Data, now: DateTime<Utc>) -> Result<(),
                         || runs::pins(db, &digest.to_string()).await?
                 }
                 BlobKey::Staged { .. }
+                | BlobKey::Sums { .. }
                 | BlobKey::Result { .. }
                 | BlobKey::Final { .. }
                 | BlobKey::Cached { .. } => true,

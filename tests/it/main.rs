@@ -2,6 +2,7 @@
 
 mod access;
 mod blobs;
+mod bytes;
 mod checklist;
 mod clients;
 mod containers;
@@ -16,6 +17,7 @@ mod house;
 mod main_job;
 mod messages;
 mod operators;
+mod outages;
 mod power_cuts;
 mod restored;
 mod server_check;

@@ -1,10 +1,11 @@
-//! The ledger, added up again from the database file by somebody else's arithmetic.
+//! The ledger, added up again from the database by somebody else's arithmetic.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
+use sea_orm::prelude::Uuid;
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
 
 const WORLD: i16 = 0;
 const HELD: i16 = 2;
@@ -17,15 +18,14 @@ pub async fn open(database: &Path) -> Result<DatabaseConnection> {
 /// Checks that the money adds up, however the server got here: transfers make the balances, only
 /// the world owes, each attempt is paid once and as its row says, and a run's line is the sum of
 /// its attempts.
-pub async fn check(database: &Path) -> Result<()> {
-    let db = open(database).await?;
-    check_balances(&db).await?;
-    check_tasks(&db).await?;
-    check_runs(&db).await
+pub async fn check(db: &DatabaseConnection) -> Result<()> {
+    check_balances(db).await?;
+    check_tasks(db).await?;
+    check_runs(db).await
 }
 
 async fn check_balances(db: &DatabaseConnection) -> Result<()> {
-    let mut sums: BTreeMap<(i16, Vec<u8>), i64> = BTreeMap::new();
+    let mut sums: BTreeMap<(i16, Uuid), i64> = BTreeMap::new();
     let transfers = "SELECT from_kind, from_owner, to_kind, to_owner, units FROM transfers";
     for row in rows(db, transfers).await? {
         let units: i64 = row.try_get("", "units")?;
@@ -62,7 +62,7 @@ async fn check_tasks(db: &DatabaseConnection) -> Result<()> {
     );
     ensure!(count(db, &wrong).await? == 0, "captures that no attempt accounts for");
     let twice = "SELECT count(*) AS n FROM (SELECT run FROM transfers WHERE kind = 'capture' \
-        GROUP BY run, stage, idx, attempt HAVING count(*) > 1)";
+        GROUP BY run, stage, idx, attempt HAVING count(*) > 1) t";
     ensure!(count(db, twice).await? == 0, "attempts that were paid twice");
     let unpaid = format!(
         "SELECT count(*) AS n FROM ({priced}) p WHERE p.price > 0 AND NOT EXISTS \
@@ -75,11 +75,14 @@ async fn check_tasks(db: &DatabaseConnection) -> Result<()> {
 /// What an ended run took is what its tasks cost and what its line says; it holds nothing.
 async fn check_runs(db: &DatabaseConnection) -> Result<()> {
     let sums = "SELECT r.state, r.captured, r.held, \
-        coalesce((SELECT sum(price) FROM tasks t WHERE t.run = r.id), 0) \
-            + coalesce((SELECT sum(price) FROM attempts a WHERE a.run = r.id), 0) AS prices, \
-        coalesce((SELECT sum(debit) FROM statement_lines l WHERE l.run = r.id), 0) AS debits, \
-        coalesce((SELECT sum(CASE WHEN to_kind = 2 THEN units ELSE -units END) \
-            FROM transfers x WHERE x.run = r.id AND (to_kind = 2 OR from_kind = 2)), 0) AS holds \
+        CAST(coalesce((SELECT sum(price) FROM tasks t WHERE t.run = r.id), 0) \
+            + coalesce((SELECT sum(price) FROM attempts a WHERE a.run = r.id), 0) AS BIGINT) \
+            AS prices, \
+        CAST(coalesce((SELECT sum(debit) FROM statement_lines l WHERE l.run = r.id), 0) AS BIGINT) \
+            AS debits, \
+        CAST(coalesce((SELECT sum(CASE WHEN to_kind = 2 THEN units ELSE -units END) \
+            FROM transfers x WHERE x.run = r.id AND (to_kind = 2 OR from_kind = 2)), 0) AS BIGINT) \
+            AS holds \
         FROM runs r";
     let mut held = 0;
     for row in rows(db, sums).await? {
@@ -98,7 +101,9 @@ async fn check_runs(db: &DatabaseConnection) -> Result<()> {
         }
         held += number("held")?;
     }
-    let accounts = format!("SELECT coalesce(sum(units), 0) AS n FROM accounts WHERE kind = {HELD}");
+    let accounts = format!(
+        "SELECT CAST(coalesce(sum(units), 0) AS BIGINT) AS n FROM accounts WHERE kind = {HELD}"
+    );
     ensure!(count(db, &accounts).await? == held, "the held accounts are not what runs hold");
     Ok(())
 }
@@ -110,5 +115,5 @@ pub async fn count(db: &DatabaseConnection, sql: &str) -> Result<i64> {
 }
 
 async fn rows(db: &DatabaseConnection, sql: &str) -> Result<Vec<sea_orm::QueryResult>> {
-    Ok(db.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?)
+    Ok(db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?)
 }

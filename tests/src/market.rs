@@ -1,10 +1,12 @@
 //! A server and its nodes as processes of their own, on folders that outlive them.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use common::digest::Digest;
+use sea_orm::{Database, DatabaseConnection};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -81,6 +83,8 @@ pub struct Market {
     env: Vec<(String, String)>,
     node_env: Vec<(String, String)>,
     inside: usize,
+    /// Where nodes reach the server, if not at its own address.
+    gateway: Option<SocketAddr>,
     server: Option<Process>,
     nodes: Vec<Option<Process>>,
     disk: Option<Tmpfs>,
@@ -106,6 +110,7 @@ impl Market {
             env: shape.env,
             node_env: shape.node_env,
             inside: shape.inside,
+            gateway: None,
             server: None,
             nodes: Vec::new(),
             disk: None,
@@ -137,7 +142,7 @@ impl Market {
             self.add_node().await?;
         }
         test(self, client).await?;
-        books::check(&self.database()).await?;
+        books::check(&self.books().await?).await?;
         // One that is killed while the engine makes a container for it leaves that behind.
         let inside = self.server.as_mut().filter(|_| self.inside > 0);
         for process in self.nodes.iter_mut().flatten().chain(inside) {
@@ -249,7 +254,7 @@ impl Market {
     }
 
     fn run_node(&mut self, number: usize, token: &str) -> Result<()> {
-        let address = text(&self.endpoint()?["nodes"][0])?;
+        let address = self.nodes_address()?;
         let folder = self.node_folder(number).display().to_string();
         // For whoever runs the tests without root's rights.
         let mut args =
@@ -296,6 +301,35 @@ impl Market {
     /// The server's database, for whoever wants to look behind the API.
     pub fn database(&self) -> PathBuf {
         self.server_folder().join("fanfold.sqlite")
+    }
+
+    /// The same, opened to be read, wherever it is.
+    pub async fn books(&self) -> Result<DatabaseConnection> {
+        let url = self.env.iter().rfind(|(name, _)| name == "FANFOLD_DATABASE_URL");
+        match url {
+            Some((_, url)) => Ok(Database::connect(url).await?),
+            None => books::open(&self.database()).await,
+        }
+    }
+
+    /// From now on nodes that are started reach the server through this address.
+    pub fn reach_through(&mut self, gateway: SocketAddr) {
+        self.gateway = Some(gateway);
+    }
+
+    /// Where the server listens for nodes.
+    pub fn listens_at(&self) -> Result<SocketAddr> {
+        let address = text(&self.endpoint()?["nodes"][0])?;
+        let port = address.split('/').nth(4).context("a port")?;
+        Ok(SocketAddr::from(([127, 0, 0, 1], port.parse()?)))
+    }
+
+    /// Where nodes reach the server.
+    fn nodes_address(&self) -> Result<String> {
+        let address = text(&self.endpoint()?["nodes"][0])?;
+        let Some(gateway) = self.gateway else { return Ok(address) };
+        let (_, server) = address.split_once("/p2p/").context("the server's key")?;
+        Ok(format!("/ip4/{}/tcp/{}/p2p/{server}", gateway.ip(), gateway.port()))
     }
 
     /// Of each node its own: the machine's other nodes are of other tests.

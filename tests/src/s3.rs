@@ -1,5 +1,6 @@
 //! A real S3 server on loopback that checks signatures, with a gate before its writes.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ pub const BUCKET: &str = "main";
 
 pub struct S3 {
     root: TempDir,
+    pub address: SocketAddr,
     pub endpoint: String,
     gate: watch::Sender<bool>,
     writes: Arc<AtomicUsize>,
@@ -39,7 +41,8 @@ impl S3 {
         let service = service.build();
 
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let endpoint = format!("http://{}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let endpoint = format!("http://{address}");
         let (gate, open) = watch::channel(true);
         let (writes, signed_reads) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let counters = (Arc::clone(&writes), Arc::clone(&signed_reads));
@@ -72,7 +75,7 @@ impl S3 {
                 tokio::spawn(serve);
             }
         });
-        Ok(Self { root, endpoint, gate, writes, signed_reads, archived })
+        Ok(Self { root, address, endpoint, gate, writes, signed_reads, archived })
     }
 
     /// From now on writes wait.

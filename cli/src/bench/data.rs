@@ -63,11 +63,10 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
     let spec = spec(source);
     let pace = Pace::new(Side::Source);
     let start = Instant::now();
-    data.verify(spec.workspace, &spec.source, &pace).await?;
+    let resolved = data.resolve(RUN, spec.workspace, &spec.source, &pace).await?;
+    let Resolved::Objects(objects) = resolved else { return Err(Error::Mismatch) };
     let verified = start.elapsed();
     let start = Instant::now();
-    let resolved = data.resolve(spec.workspace, &spec.source, &pace).await?;
-    let Resolved::Objects(objects) = resolved else { return Err(Error::Mismatch) };
     let partitioner = Partitioner::Lines { bytes: CHUNK_BYTES };
     let table = data.partition(&spec, partitioner, objects, &pace).await?;
     let cut = start.elapsed();

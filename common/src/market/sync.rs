@@ -14,7 +14,7 @@ use crate::protocol::{
     ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
     Work,
 };
-use crate::spec::{Source, params_text};
+use crate::spec::{Partition, RunSpec, Source, params_text};
 use crate::task::{Lease, Stage};
 
 /// Lines taken from one attempt; what a node sends beyond is dropped.
@@ -222,7 +222,7 @@ fn assignment(run: &Run, lease: Lease) -> Option<Assignment> {
     let inputs = match lease.task.stage {
         Stage::Process => {
             let chunk = run.chunks.as_ref()?.get(lease.task.index)?;
-            let key = chunk_key(&run.spec.source, &chunk.object).to_owned();
+            let key = chunk_key(&run.spec, &chunk.object).to_owned();
             Inputs::Chunk { bytes: chunk.len(), name: chunk.object.name, key }
         }
         Stage::Partition | Stage::Assemble => Inputs::Files,
@@ -233,10 +233,11 @@ fn assignment(run: &Run, lease: Lease) -> Option<Assignment> {
 
 /// Which of the source's files a chunk is of. Users, passwords and signatures stay out of it: a
 /// node has no need of them.
-fn chunk_key<'a>(source: &Source, object: &'a Object) -> &'a str {
-    let key = object.shown();
-    let key = match source {
-        Source::Url { .. } => {
+fn chunk_key<'a>(spec: &'a RunSpec, object: &'a Object) -> &'a str {
+    let key = match (&spec.source, &spec.partition) {
+        // The file may be read from a copy, which has no URL.
+        (Source::Url { url, .. }, Partition::Builtin(_)) => {
+            let key = url.as_str();
             let end = key.find(['?', '#']).unwrap_or(key.len());
             let plain = &key[..end];
             let host = plain.find("://").map_or(0, |at| at + 3);
@@ -244,29 +245,36 @@ fn chunk_key<'a>(source: &Source, object: &'a Object) -> &'a str {
             // What has a user in it is named by its path alone.
             if plain[host..path].contains('@') { &plain[path..] } else { plain }
         }
-        Source::Cloud { .. } | Source::File { .. } | Source::Bypass => key,
+        (Source::Url { .. }, Partition::Custom(_))
+        | (Source::Cloud { .. } | Source::File { .. } | Source::Bypass, _) => object.shown(),
     };
     &key[..key.floor_char_boundary(KEY_BYTES_MAX)]
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::spec;
     use super::*;
     use crate::objects::Place;
+    use crate::spec::Limits;
 
     #[test]
     fn a_chunks_key_is_whole_and_has_nothing_secret_in_it() {
-        let url = Source::Url { url: String::new(), username: None, secret: None };
-        for (source, path, expected) in [
-            (&Source::Bypass, "in//a?b#c.txt", "in//a?b#c.txt"),
-            (&url, "https://h.example/a/b.csv?sig=x#y", "https://h.example/a/b.csv"),
-            (&url, "https://u:p@h.example/a@b.csv", "/a@b.csv"),
-            (&url, "https://h.example", "https://h.example"),
+        let url = |url: &str| Source::Url { url: url.to_owned(), username: None, secret: None };
+        for (source, expected) in [
+            (Source::Bypass, "in//a?b#c.txt"),
+            (url("https://h.example/a/b.csv?sig=x#y"), "https://h.example/a/b.csv"),
+            (url("https://u:p@h.example/a@b.csv"), "/a@b.csv"),
+            (url("https://h.example"), "https://h.example"),
         ] {
-            let place = Place::Source { path: path.to_owned() };
-            let object = Object { name: "x".to_owned(), size: 1, place, version: None };
+            let path = "in//a?b#c.txt".to_owned();
+            let staged = Place::Bucket { key: "runs/1/staged/0".to_owned() };
+            for place in [Place::Source { path: path.clone() }, staged] {
+                let object = Object { name: path.clone(), size: 1, place, version: None };
+                let spec = RunSpec { source: source.clone(), ..spec(Limits::default()) };
 
-            assert_eq!(chunk_key(source, &object), expected);
+                assert_eq!(chunk_key(&spec, &object), expected);
+            }
         }
     }
 }

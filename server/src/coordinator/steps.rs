@@ -181,8 +181,7 @@ impl Context {
     async fn cut(&self, job: &Job) -> Result<(), StepError> {
         let Job { run, spec, pace, .. } = job;
         let mut turn = self.turn(Kind::Step, job).await;
-        self.data.verify(spec.workspace, &spec.source, pace).await?;
-        let objects = match self.data.resolve(spec.workspace, &spec.source, pace).await? {
+        let objects = match self.data.resolve(*run, spec.workspace, &spec.source, pace).await? {
             Resolved::Objects(objects) => objects,
             Resolved::ToStage => {
                 drop(turn);

@@ -19,6 +19,8 @@ use url::{Host, Url};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest silence of a server in the middle of an answer, and before its first byte.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most characters of a cause that are told.
+const CAUSE_CHARS_MAX: usize = 120;
 /// How many ports the server's owner can allow.
 const PORTS_MAX: usize = 32;
 
@@ -182,6 +184,22 @@ pub fn refusal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Refused> {
         cause = error.source();
     }
     None
+}
+
+/// The innermost cause of an error, in a few words. What stands around it may have the URL in it.
+pub fn cause(error: &(dyn StdError + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    common::text::shown(&cause.to_string()).chars().take(CAUSE_CHARS_MAX).collect()
+}
+
+/// Why a server's certificate is not accepted, if that is what an error is about: asking again does
+/// not change it.
+pub fn distrust(error: &(dyn StdError + 'static)) -> Option<String> {
+    // The TLS library's own error is not ours to name.
+    Some(cause(error)).filter(|why| why.contains("invalid peer certificate"))
 }
 
 #[cfg(test)]

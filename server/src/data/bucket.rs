@@ -19,7 +19,7 @@ use reqwest::Method;
 use super::cloud::Connector;
 use super::key::BlobKey;
 use super::upload::{self, Expected, Target};
-use super::{ByteStream, Error, Stat, Stored, address, download};
+use super::{ByteStream, Error, Stat, Stored, address, attended, download};
 
 /// A folder of the bucket in which nothing is kept.
 const PROBED: &str = "readyz";
@@ -77,13 +77,17 @@ impl Bucket {
         }
     }
 
+    /// Whether it is a folder of this machine, whose files nobody keeps right.
+    pub const fn is_folder(&self) -> bool {
+        matches!(self.kind, Kind::Folder(_))
+    }
+
     /// Asks the store for something that is not there.
     ///
     /// # Errors
     /// `Store` where it does not answer, or does not let us in.
     pub async fn probe(&self) -> Result<(), Error> {
-        let found = self.store.list(Some(&Path::from(PROBED))).next().await;
-        found.transpose().map(drop).map_err(Error::from)
+        probe(Arc::clone(&self.store)).await
     }
 
     /// Writes an object, whole or not at all.
@@ -97,7 +101,17 @@ impl Bucket {
             Kind::Folder(_) => Target::Folder,
             Kind::S3(_) => Target::Cloud,
         };
-        upload::put(self.store.as_ref(), target, &path(key)?, expected, bytes).await
+        let path = path(key)?;
+        self.attended(upload::put(self.store.as_ref(), target, &path, expected, bytes)).await
+    }
+
+    /// Does work that may take long, unless the store is away.
+    async fn attended<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match self.kind {
+            // What is wrong with a folder shows at once.
+            Kind::Folder(_) => work.await,
+            Kind::S3(_) => attended::attended(|| self.probe(), work).await,
+        }
     }
 
     /// The size of an object, or `None` where there is none.
@@ -139,20 +153,26 @@ impl Bucket {
             if_match: version.map(ToOwned::to_owned),
             ..GetOptions::default()
         };
-        let found = match self.store.get_opts(&path(key)?, options).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Err(Error::NotFound(key.path())),
-            Err(object_store::Error::Precondition { .. }) => return Err(Error::Mismatch),
-            Err(error) => return Err(error.into()),
+        let path = path(key)?;
+        let get = async {
+            match self.store.get_opts(&path, options).await {
+                Err(object_store::Error::Precondition { .. }) => Err(Error::Mismatch),
+                found => unless_missing(found)?.ok_or_else(|| Error::NotFound(key.path())),
+            }
         };
+        let found = self.attended(get).await?;
         // Not every store heeds the condition.
         let same = version.is_none() || found.meta.e_tag.as_deref() == version;
         // A store cuts a range that goes beyond the end; nobody here asks for one on purpose.
-        if same && found.range == range {
-            download::stream(found).await
-        } else {
-            Err(Error::Mismatch)
+        if !same || found.range != range {
+            return Err(Error::Mismatch);
         }
+        let bytes = download::stream(found).await?;
+        if matches!(self.kind, Kind::Folder(_)) {
+            return Ok(bytes);
+        }
+        let store = Arc::clone(&self.store);
+        Ok(attended::stream(move || probe(Arc::clone(&store)), bytes))
     }
 
     /// What lies under a folder, up to so many objects, by path below it.
@@ -164,7 +184,7 @@ impl Bucket {
         let folder = Path::from(folder);
         let mut found = self.store.list(Some(&folder)).take(most);
         let mut objects = Vec::new();
-        while let Some(meta) = found.try_next().await? {
+        while let Some(meta) = self.attended(async { Ok(found.try_next().await?) }).await? {
             let below = meta.location.prefix_match(&folder).map(|parts| {
                 parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
             });
@@ -184,19 +204,15 @@ impl Bucket {
 
     /// What the store says of an object, or `None` where there is none.
     pub async fn head(&self, key: &BlobKey) -> Result<Option<ObjectMeta>, Error> {
-        match self.store.head(&path(key)?).await {
-            Ok(meta) => Ok(Some(meta)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let path = path(key)?;
+        self.attended(async { unless_missing(self.store.head(&path).await) }).await
     }
 
     /// Removes an object; what is already gone is no error.
     pub async fn remove(&self, key: &BlobKey) -> Result<(), Error> {
-        match self.store.delete(&path(key)?).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let path = path(key)?;
+        let removed = async { unless_missing(self.store.delete(&path).await) };
+        self.attended(removed).await.map(drop)
     }
 
     /// A link that the store itself serves, or `None` for a folder. `file_name` is what a browser
@@ -244,6 +260,19 @@ impl Bucket {
         }
         Ok(())
     }
+}
+
+/// `None` for an object that is not there.
+fn unless_missing<T>(found: object_store::Result<T>) -> Result<Option<T>, Error> {
+    match found {
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        found => Ok(Some(found?)),
+    }
+}
+
+async fn probe(store: Arc<dyn ObjectStore>) -> Result<(), Error> {
+    let found = store.list(Some(&Path::from(PROBED))).next().await;
+    found.transpose().map(drop).map_err(Error::from)
 }
 
 fn path(key: &BlobKey) -> Result<Path, Error> {

@@ -1,5 +1,6 @@
 //! Files behind a customer's URL: what the server there says of them, and their bytes.
 
+mod answer;
 mod gunzip;
 mod version;
 
@@ -7,15 +8,14 @@ use std::ops::Range;
 
 use common::objects::Object;
 use futures::{StreamExt as _, TryStreamExt as _};
-use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION, RANGE,
-};
+use reqwest::header::{ACCEPT_ENCODING, LOCATION, RANGE, TRANSFER_ENCODING};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::address::{self, Guard, Refused};
 use super::{ByteStream, Error, download};
 use crate::clock;
+use answer::{Part, coding, is_part, is_redirect, length, part, says_nothing_of_ranges};
 use version::Version;
 
 const REDIRECTS_MAX: usize = 5;
@@ -34,10 +34,19 @@ pub struct WebFile {
 
 /// What the server said when it was asked for the first byte.
 pub enum Probe {
-    /// It gives ranges of a file of this size, and may tell its version.
+    /// It gives ranges of a file of this size. An empty file has no version.
     Ranges { size: u64, version: Option<String> },
-    /// It gives the file as a whole only; this is the file, unpacked, and its size if it was told.
-    Whole { size: Option<u64>, bytes: ByteStream },
+    /// It gives the file as a whole only, or does not tell its version: this is the file.
+    Whole(Whole),
+}
+
+/// All of a file, unpacked.
+pub struct Whole {
+    /// Its size, where that was told.
+    pub size: Option<u64>,
+    /// Whether an answer that breaks off can be told from one that is complete.
+    pub end_is_told: bool,
+    pub bytes: ByteStream,
 }
 
 impl WebFile {
@@ -59,29 +68,35 @@ impl WebFile {
         &self.url
     }
 
-    /// Asks for the first byte and for the last. Where the two answers do not fit each other, the
-    /// server's ranges are of no use, and it is asked for the whole file.
+    /// Asks for the first byte and for the last. Where the two answers do not fit each other, or
+    /// say nothing by which a later version could be told, the server's ranges are of no use, and
+    /// it is asked for the whole file.
     pub async fn probe(&self) -> Result<Probe, Error> {
         let first = self.request(Some(&(0..1))).await?;
-        let size = match first.status() {
-            StatusCode::PARTIAL_CONTENT => match part(first.headers()) {
+        let size = match (is_part(&first), first.status()) {
+            (true, _) => match part(first.headers()) {
                 Some(Part { range: Some(Range { start: 0, end: 1 }), size: size @ 1.. }) => size,
                 Some(_) | None => return self.whole().await,
             },
             // An empty file has no first byte.
-            StatusCode::RANGE_NOT_SATISFIABLE => match part(first.headers()) {
+            (false, StatusCode::RANGE_NOT_SATISFIABLE) => match part(first.headers()) {
                 Some(Part { range: None, size: 0 }) => {
                     return Ok(Probe::Ranges { size: 0, version: None });
                 }
                 Some(_) | None => return self.whole().await,
             },
-            StatusCode::OK => return self.body(first),
-            status => return Err(self.refused(status)),
+            (false, StatusCode::OK) => return self.body(first).map(Probe::Whole),
+            // It may be the range that it does not like.
+            (false, status) if !says_nothing_of_ranges(status) => return self.whole().await,
+            (false, status) => return Err(self.refused(status)),
         };
         let version = Version::of(first.headers(), clock::now());
+        if !version.is_firm(clock::now()) {
+            return self.whole().await;
+        }
         let range = size - 1..size;
         let last = self.request(Some(&range)).await?;
-        let fits = last.status() == StatusCode::PARTIAL_CONTENT
+        let fits = is_part(&last)
             && part(last.headers()) == Some(Part { range: Some(range), size })
             && version.allows(&Version::of(last.headers(), clock::now()));
         if fits { Ok(Probe::Ranges { size, version: version.text() }) } else { self.whole().await }
@@ -90,29 +105,25 @@ impl WebFile {
     /// Asks for the whole file, in the plainest way there is.
     async fn whole(&self) -> Result<Probe, Error> {
         let answer = self.request(None).await?;
-        match answer.status() {
-            StatusCode::OK => self.body(answer),
+        let has_all = match (is_part(&answer), answer.status()) {
             // Nobody has asked for a part; some say so of the whole all the same.
-            StatusCode::PARTIAL_CONTENT => match part(answer.headers()) {
-                Some(Part { range: Some(range), size }) if range == (0..size) => self.body(answer),
-                Some(_) | None => Err(self.odd()),
-            },
-            StatusCode::RANGE_NOT_SATISFIABLE => Err(self.odd()),
-            status => Err(self.refused(status)),
-        }
+            (true, _) => part(answer.headers())
+                .is_some_and(|part| part.range.is_some_and(|range| range == (0..part.size))),
+            (false, StatusCode::OK) => true,
+            (false, StatusCode::RANGE_NOT_SATISFIABLE) => false,
+            (false, status) => return Err(self.refused(status)),
+        };
+        if has_all { self.body(answer).map(Probe::Whole) } else { Err(self.odd()) }
     }
 
     /// The file in an answer that has all of it.
-    fn body(&self, answer: Response) -> Result<Probe, Error> {
+    fn body(&self, answer: Response) -> Result<Whole, Error> {
         let size = length(answer.headers());
+        let end_is_told = size.is_some() || answer.headers().contains_key(TRANSFER_ENCODING);
         let coding = coding(answer.headers());
-        let bytes = answer.bytes_stream().map_err(broken).boxed();
-        let bytes = match size {
-            Some(size) => download::exactly(size, bytes),
-            None => bytes,
-        };
+        let bytes = self.bytes(answer, size);
         match coding {
-            None => Ok(Probe::Whole { size, bytes }),
+            None => Ok(Whole { size, end_is_told, bytes }),
             Some(coding) if matches!(coding.as_str(), "gzip" | "x-gzip") => {
                 let shown = self.shown();
                 let damaged = move || {
@@ -121,7 +132,9 @@ impl WebFile {
                          it is not, or is damaged"
                     ))
                 };
-                Ok(Probe::Whole { size: None, bytes: gunzip::gunzip(bytes, damaged) })
+                let bytes = gunzip::gunzip(bytes, damaged);
+                // The packed file says itself where it ends.
+                Ok(Whole { size: None, end_is_told: true, bytes })
             }
             Some(coding) => Err(Error::Customer(format!(
                 "url: the server of {} sends the file packed (Content-Encoding: {coding:?}), which \
@@ -130,6 +143,19 @@ impl WebFile {
                 self.shown()
             ))),
         }
+    }
+
+    /// The bytes of an answer, which must be so many where that is known. What fails in the middle
+    /// of it is the fault of the server that sends it.
+    fn bytes(&self, answer: Response, size: Option<u64>) -> ByteStream {
+        let without_url = |error: reqwest::Error| std::io::Error::other(error.without_url());
+        let bytes = answer.bytes_stream().map_err(without_url).map_err(Error::Io).boxed();
+        let bytes = match size {
+            Some(size) => download::exactly(size, bytes),
+            None => bytes,
+        };
+        let shown = self.shown();
+        bytes.map_err(move |error| error.map_broken(|error| broken(&shown, &error))).boxed()
     }
 
     /// The bytes of a range, which must not be empty, of the file as it was when it was probed.
@@ -164,8 +190,8 @@ impl WebFile {
         probed: &Object,
     ) -> Result<Result<ByteStream, OddRead>, Error> {
         let answer = self.request(Some(range)).await?;
-        Ok(match answer.status() {
-            StatusCode::PARTIAL_CONTENT => {
+        Ok(match (is_part(&answer), answer.status()) {
+            (true, _) => {
                 let now = Version::of(answer.headers(), clock::now());
                 let then = probed.version.as_deref().map(Version::read).unwrap_or_default();
                 match part(answer.headers()) {
@@ -173,15 +199,12 @@ impl WebFile {
                     Some(part) if part.range.as_ref() != Some(range) => Err(OddRead::Wrong),
                     None => Err(OddRead::Wrong),
                     Some(_) if !then.allows(&now) => Err(OddRead::Changed),
-                    Some(_) => {
-                        let bytes = answer.bytes_stream().map_err(broken).boxed();
-                        Ok(download::exactly(range.end - range.start, bytes))
-                    }
+                    Some(_) => Ok(self.bytes(answer, Some(range.end - range.start))),
                 }
             }
-            StatusCode::RANGE_NOT_SATISFIABLE => Err(OddRead::Changed),
-            StatusCode::OK => Err(OddRead::Whole),
-            status => return Err(self.refused(status)),
+            (false, StatusCode::RANGE_NOT_SATISFIABLE) => Err(OddRead::Changed),
+            (false, StatusCode::OK) => Err(OddRead::Whole),
+            (false, status) => return Err(self.refused(status)),
         })
     }
 
@@ -218,7 +241,7 @@ impl WebFile {
         }
         request.send().await.map_err(|error| match address::refusal(&error) {
             Some(refused) => self.unreachable(refused),
-            None => broken(error),
+            None => broken(&self.shown(), &error.without_url()),
         })
     }
 
@@ -249,6 +272,16 @@ impl WebFile {
         ))
     }
 
+    /// Two answers have another length each, and none says where it should end.
+    pub fn of_two_lengths(&self, first: u64, second: u64) -> Error {
+        Error::Customer(format!(
+            "url: the server of {} does not say how long the file is, and gave {first} bytes of it \
+             once and {second} the next time: it breaks off, or is made anew each time; upload the \
+             file instead",
+            self.shown()
+        ))
+    }
+
     /// The URL without what may be secret in it.
     fn shown(&self) -> String {
         let mut url = self.url.clone();
@@ -259,10 +292,6 @@ impl WebFile {
         let _ = url.set_password(None);
         url.into()
     }
-}
-
-fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 fn parse(text: &str, guard: Guard) -> Result<Url, Error> {
@@ -283,50 +312,13 @@ enum OddRead {
     Wrong,
 }
 
-/// Which part of a file an answer has: `bytes 0-0/123`, or none as in `bytes */0`.
-#[derive(Debug, PartialEq, Eq)]
-struct Part {
-    range: Option<Range<u64>>,
-    size: u64,
-}
-
-/// The part that an answer has; a part of the packed file is no part of the file.
-fn part(headers: &HeaderMap) -> Option<Part> {
-    if coding(headers).is_some() {
-        return None;
-    }
-    let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, size) = value.strip_prefix("bytes ")?.trim().split_once('/')?;
-    let size = size.trim().parse().ok()?;
-    let range = match range.trim() {
-        "*" => None,
-        range => {
-            let (first, last) = range.split_once('-')?;
-            let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-            Some(first..last.checked_add(1)?)
-        }
-    };
-    Some(Part { range, size })
-}
-
-/// How the bytes of an answer are packed, if they are.
-fn coding(headers: &HeaderMap) -> Option<String> {
-    let all = headers.get_all(CONTENT_ENCODING).iter();
-    let all = all.flat_map(|value| value.to_str().unwrap_or("?").split(','));
-    let packed: Vec<_> = all
-        .map(|coding| coding.trim().to_ascii_lowercase())
-        .filter(|coding| !matches!(coding.as_str(), "" | "identity"))
-        .collect();
-    (!packed.is_empty()).then(|| packed.join(", "))
-}
-
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// A connection that failed. The URL stays out of it: it may carry a signature.
-fn broken(error: reqwest::Error) -> Error {
-    Error::Io(std::io::Error::other(error.without_url()))
+fn broken(shown: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    if let Some(why) = address::distrust(error) {
+        return Error::Customer(format!("url: the server of {shown} cannot be trusted: {why}"));
+    }
+    let why = address::cause(error);
+    Error::Elsewhere(format!("url: {shown} cannot be reached, or breaks off: {why}"))
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub enum BlobKey {
     Upload(JobId),
     /// A copy of source object `n`, which could not be read by ranges.
     Staged { run: RunId, n: u32 },
+    /// The check sums of the one file in this bucket that a run reads.
+    Sums { run: RunId },
     /// A result file that a node stored under its lease.
     Result { lease: Lease, digest: Digest },
     /// A file that a built-in assembler wrote.
@@ -54,6 +56,7 @@ impl BlobKey {
             Self::Image(digest) => format!("images/{digest}"),
             Self::Upload(job) => format!("uploads/{job}"),
             Self::Staged { run, n } => format!("runs/{run}/staged/{n}"),
+            Self::Sums { run } => format!("runs/{run}/sums"),
             Self::Result { lease, digest } => {
                 let TaskRef { run, stage, index } = lease.task;
                 let (stage, folder) = (stage.as_str(), index / TASKS_PER_FOLDER);
@@ -86,6 +89,7 @@ impl BlobKey {
             ["runs", run, "staged", n] => {
                 Self::Staged { run: run.parse().ok()?, n: n.parse().ok()? }
             }
+            ["runs", run, "sums"] => Self::Sums { run: run.parse().ok()? },
             ["runs", run, "final", name] => {
                 Self::Final { run: run.parse().ok()?, name: name.to_owned() }
             }
@@ -137,6 +141,7 @@ mod tests {
             BlobKey::Image(digest),
             BlobKey::Upload(JobId::new(Uuid::from_u128(8))),
             BlobKey::Staged { run, n: 0 },
+            BlobKey::Sums { run },
             BlobKey::Result { lease: Lease { task, attempt: 2 }, digest },
             BlobKey::Final { run, name: "results.zip".into() },
             BlobKey::Cached { whose: Whose::Everybody, name: "models/a.bin".into() },

@@ -113,7 +113,7 @@ impl Data {
                 let file = self.customers.web(url, username.as_deref(), keys.as_ref()).await?;
                 let size = match file.probe().await? {
                     Probe::Ranges { size, .. } => Some(size),
-                    Probe::Whole { size, .. } => size,
+                    Probe::Whole(whole) => whole.size,
                 };
                 Ok(alone(names::of_url(file.url().path()), file.url().path().to_owned(), size))
             }

@@ -8,6 +8,7 @@ pub mod links;
 pub mod pace;
 
 mod assemble;
+mod attended;
 mod bucket;
 mod checked;
 mod cloud;
@@ -20,6 +21,7 @@ mod look;
 mod names;
 mod partition;
 mod source;
+mod sums;
 #[cfg(test)]
 pub mod testing;
 mod upload;
@@ -206,6 +208,11 @@ impl Error {
     /// The same, and `other` in the place of the store's own.
     fn map_store(self, other: impl FnOnce(object_store::Error) -> Self) -> Self {
         if let Self::Store(error) = self { other(error) } else { self }
+    }
+
+    /// The same, and `other` where bytes break off, or are more than was said.
+    fn map_broken(self, other: impl FnOnce(Self) -> Self) -> Self {
+        if matches!(self, Self::Io(_) | Self::Mismatch) { other(self) } else { self }
     }
 
     /// The same, and `other` where a file is not there, or not as long as it was.
@@ -413,32 +420,20 @@ impl Data {
 
     // --- Sources ---
 
-    /// Looks at a source: its objects, their sizes and versions.
+    /// Looks at a source for `run`: its objects, their sizes and versions. An uploaded file is read
+    /// through: one that has rotted is better found now than in a result.
     ///
     /// # Errors
-    /// `Customer` where it cannot be read, or its server is slower than `pace` allows; the same
+    /// `Damaged` where an uploaded file is not the one that was uploaded; `Customer` where it cannot be read, or its server is slower than `pace` allows; the same
     /// holds for all that read a source.
     pub async fn resolve(
         &self,
+        run: RunId,
         owner: WorkspaceId,
         source: &Source,
         pace: &Pace,
     ) -> Result<Resolved, Error> {
-        self.reader(owner, source, pace).await?.resolve(source).await
-    }
-
-    /// Reads an uploaded file through before a run makes anything of it: a file that has rotted is
-    /// better found now than in a result.
-    ///
-    /// # Errors
-    /// `Damaged` where it is not the one that was uploaded.
-    pub async fn verify(
-        &self,
-        owner: WorkspaceId,
-        source: &Source,
-        pace: &Pace,
-    ) -> Result<(), Error> {
-        self.reader(owner, source, pace).await?.verify(source).await
+        self.reader(owner, source, pace).await?.resolve(run, source).await
     }
 
     /// Copies a source that cannot be read by ranges into the bucket for `run`.

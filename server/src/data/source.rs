@@ -1,5 +1,7 @@
 //! Where a run's objects are read: the customer's bucket or URL, or Fanfold's own bucket.
 
+mod stage;
+
 use std::ops::Range;
 use std::time::Duration;
 
@@ -16,11 +18,8 @@ use super::http::{Probe, WebFile};
 use super::key::BlobKey;
 use super::listing::{self, Limits};
 use super::pace::Pace;
-use super::upload::Expected;
-use super::{ByteStream, Direct, Error, Stat, download, names};
+use super::{ByteStream, Direct, Error, Stat, Stored, download, names, sums};
 
-/// Longest file that is copied because its server gives no ranges: bounds an endless answer.
-const STAGED_BYTES_MAX: u64 = 128 << 30;
 /// The name of the one object of a source without data.
 const BYPASS_NAME: &str = "bypass";
 /// How much of a bucket is looked through for a run's objects.
@@ -63,13 +62,18 @@ pub struct Reader {
 #[derive(Debug, PartialEq)]
 pub enum Resolved {
     Objects(Objects),
-    /// It gives no ranges: it must be copied as a whole, which takes as long as its server likes.
+    /// It cannot be read in parts: it must be copied as a whole, which takes as long as its server
+    /// likes.
     ToStage,
 }
 
 impl Reader {
-    /// Looks at the source: its objects, their sizes and versions.
-    pub async fn resolve(&self, source: &Source) -> Result<Resolved, Error> {
+    /// Looks at the source: its objects, their sizes and versions. An uploaded file whose digest is
+    /// known is read through, before anything is made of it.
+    ///
+    /// # Errors
+    /// `Damaged` where its bytes are no longer those that were uploaded.
+    pub async fn resolve(&self, run: RunId, source: &Source) -> Result<Resolved, Error> {
         let object = match (&self.source, source) {
             (Opened::Cloud { bucket }, Source::Cloud { paths, .. }) => {
                 let chosen = listing::choose(bucket, paths, LIMITS, &self.pace).await?;
@@ -83,22 +87,30 @@ impl Reader {
                     let place = Place::Source { path: file.url().to_string() };
                     Object { name: names::of_url(file.url().path()), size, place, version }
                 }
-                Probe::Whole { .. } => return Ok(Resolved::ToStage),
+                Probe::Whole(_) => return Ok(Resolved::ToStage),
             },
             (Opened::Ours, Source::File { key, name, size, identity }) => {
                 let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
-                let version = match identity {
-                    Some(Identity::Etag(etag)) => Some(etag.clone()),
+                let etag = match identity {
+                    Some(Identity::Etag(etag)) => Some(etag),
                     // A bucket that was restored has other ETags for the same bytes.
                     Some(Identity::Digest(_)) | None => None,
                 };
                 let stat = self.ours.stat(&blob).await?;
                 let same = |stat: Stat| {
-                    stat.size == *size && (version.is_none() || stat.version == version)
+                    stat.size == *size && (etag.is_none() || stat.version.as_ref() == etag)
                 };
                 if !stat.is_some_and(same) {
                     return Err(upload_changed(name));
                 }
+                let version = match identity {
+                    Some(Identity::Digest(digest)) => {
+                        let stored = Stored { size: *size, digest: *digest };
+                        let made = sums::make(&self.ours, &blob, stored, name, run).await;
+                        Some(made.map_err(|error| error.map_missing(|| upload_changed(name)))?)
+                    }
+                    Some(Identity::Etag(_)) | None => etag.cloned(),
+                };
                 let place = Place::Bucket { key: key.clone() };
                 Object { name: names::safe(name), size: *size, place, version }
             }
@@ -108,55 +120,6 @@ impl Reader {
             }
         };
         Ok(Resolved::Objects(alone(&object)?))
-    }
-
-    /// Reads an uploaded file whose digest is known through, before anything is made of it.
-    ///
-    /// # Errors
-    /// `Damaged` where the bytes are no longer those that were uploaded.
-    pub async fn verify(&self, source: &Source) -> Result<(), Error> {
-        let Source::File { key, name, size, identity: Some(Identity::Digest(digest)) } = source
-        else {
-            return Ok(());
-        };
-        let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
-        let bytes = self.ours.get(&blob, 0..*size).await;
-        let bytes = bytes.map_err(|error| error.map_missing(|| upload_changed(name)))?;
-        let mut bytes = download::verified(*digest, name, bytes);
-        while bytes.try_next().await?.is_some() {}
-        Ok(())
-    }
-
-    /// Copies a source that gives no ranges into Fanfold's bucket; `count` counts its bytes
-    /// against the workspace's quota.
-    pub async fn stage(
-        &self,
-        run: RunId,
-        count: impl FnOnce(ByteStream) -> ByteStream,
-    ) -> Result<Objects, Error> {
-        let Opened::Web { file } = &self.source else {
-            return Err(Error::NotFound("source to copy".to_owned()));
-        };
-        let name = names::of_url(file.url().path());
-        let object = match self.pace.answer(file.probe()).await?? {
-            // It has changed its ways since it was looked at.
-            Probe::Ranges { size, version } => {
-                let place = Place::Source { path: file.url().to_string() };
-                Object { name, size, place, version }
-            }
-            Probe::Whole { size, bytes } => {
-                if size.is_some_and(|size| size > STAGED_BYTES_MAX) {
-                    return Err(too_large());
-                }
-                let key = BlobKey::Staged { run, n: 0 };
-                let expected = size.map_or(Expected::Nothing, Expected::Size);
-                let bytes = count(at_most(STAGED_BYTES_MAX, self.pace.stream(bytes)));
-                let stored = self.ours.put(&key, expected, bytes).await?;
-                let place = Place::Bucket { key: key.path() };
-                Object { name, size: stored.size, place, version: None }
-            }
-        };
-        alone(&object)
     }
 
     /// The bytes of a range of an object.
@@ -175,6 +138,9 @@ impl Reader {
             (Place::Bucket { key }, _) => {
                 let blob =
                     BlobKey::from_path(key).ok_or_else(|| Error::NotFound(object.name.clone()))?;
+                if let Some(sums) = sums::of(object) {
+                    return sums::read(&self.ours, &blob, &sums, object, range).await;
+                }
                 let version = object.version.as_deref();
                 match self.ours.get_version(&blob, range, version).await {
                     Err(Error::NotFound(_) | Error::Mismatch) if version.is_some() => {
@@ -206,7 +172,8 @@ impl Reader {
             },
             (Place::Source { .. } | Place::Empty, _) => None,
         };
-        let version = object.version.clone();
+        // Sums are no version that a store knows.
+        let version = object.version.clone().filter(|_| sums::of(object).is_none());
         let version = version.map(|etag| Version { path: object.shown().to_owned(), etag });
         Ok(url.map(|url| Direct { url, version }))
     }
@@ -232,9 +199,10 @@ async fn read_cloud(
         return Err(bucket.changed(key));
     }
     let (bucket, key) = (bucket.clone(), key.to_owned());
-    let bytes = download::stream(found)
-        .await?
-        .map_err(move |error| error.map_store(|error| bucket.explain_read(&error, &key)));
+    let bytes = download::stream(found).await?.map_err(move |error| {
+        let error = error.map_store(|error| bucket.explain_read(&error, &key));
+        error.map_broken(|_| bucket.breaks_off(&key))
+    });
     Ok(bytes.boxed())
 }
 
@@ -254,24 +222,6 @@ fn too_many() -> Error {
     Error::Customer(format!(
         "path: there are more than {OBJECTS_MAX} files, or too many others to look through for \
          them; give a narrower folder or pattern"
-    ))
-}
-
-fn at_most(max: u64, bytes: ByteStream) -> ByteStream {
-    let mut seen = 0;
-    bytes
-        .and_then(move |piece| {
-            seen += piece.len() as u64;
-            std::future::ready(if seen > max { Err(too_large()) } else { Ok(piece) })
-        })
-        .boxed()
-}
-
-fn too_large() -> Error {
-    Error::Customer(format!(
-        "url: the server gives this file only as a whole, and it is longer than {} GiB; use a \
-         bucket or a server that gives ranges",
-        STAGED_BYTES_MAX >> 30
     ))
 }
 

@@ -83,7 +83,7 @@ pub fn pace() -> Pace {
 
 /// Resolves a source as a run does: what gives no ranges is staged.
 pub async fn resolve(reader: &Reader, source: &Source) -> Result<Objects, Error> {
-    match reader.resolve(source).await? {
+    match reader.resolve(RUN, source).await? {
         Resolved::Objects(objects) => Ok(objects),
         Resolved::ToStage => reader.stage(RUN, |bytes| bytes).await,
     }
@@ -239,6 +239,7 @@ impl WebServer {
     pub async fn with_ranges(file: Vec<u8>) -> Self {
         Self::start(move |head| {
             let size = file.len();
+            let dated = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
             match range(head) {
                 Some((from, _)) if from >= size => answer(
                     "416 Range Not Satisfiable",
@@ -248,9 +249,9 @@ impl WebServer {
                 Some((from, to)) => {
                     let to = to.min(size - 1);
                     let header = ("content-range", format!("bytes {from}-{to}/{size}"));
-                    answer("206 Partial Content", &[header], &file[from..=to])
+                    answer("206 Partial Content", &[dated, header], &file[from..=to])
                 }
-                None => answer("200 OK", &[], &file),
+                None => answer("200 OK", &[dated], &file),
             }
         })
         .await

@@ -123,6 +123,13 @@ pub async fn source<P: Port>(
     if begin == end {
         return Ok(nothing(None));
     }
+    // What a container has cut is a result, whose key has its digest.
+    if let Place::Bucket { key } = &object.place
+        && let Some(key @ BlobKey::Result { digest, .. }) = BlobKey::from_path(key)
+        && (start, end) == (0, object.size)
+    {
+        return result(port, live, key, object.size, digest, from).await;
+    }
     if let Some(Direct { url, version }) = port.direct(&live.spec, &object).await? {
         let is_customers = matches!(object.place, Place::Source { .. });
         let name = is_customers.then(|| text::tidy(object.shown(), SHOWN_BYTES_MAX));

@@ -77,7 +77,7 @@ fn container() -> Container {
     }
 }
 
-fn spec(limits: Limits) -> RunSpec {
+pub fn spec(limits: Limits) -> RunSpec {
     RunSpec {
         job: JobId::new(Uuid::nil()),
         workspace: CUSTOMER,

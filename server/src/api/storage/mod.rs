@@ -90,6 +90,7 @@ async fn put(segment: Segment, call: Call) -> Result<Answer> {
         | BlobKey::Package(_)
         | BlobKey::Image(_)
         | BlobKey::Staged { .. }
+        | BlobKey::Sums { .. }
         | BlobKey::Result { .. }
         | BlobKey::Final { .. } => None,
     };

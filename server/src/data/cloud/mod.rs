@@ -162,6 +162,14 @@ impl CloudBucket {
         ))
     }
 
+    /// An answer with the object has ended too early, or has more bytes than it said.
+    pub fn breaks_off(&self, key: &str) -> Error {
+        let (bucket, server) = (&self.name, &self.server);
+        Error::Elsewhere(format!(
+            "the bucket {bucket:?} at {server} does not work: it breaks off in the middle of {key:?}"
+        ))
+    }
+
     /// The same where `key` was to be written.
     pub fn explain_write(&self, error: &object_store::Error, key: &str) -> Error {
         self.explain(error, &format!("lets nobody with these keys write {key:?}"))
@@ -173,6 +181,9 @@ impl CloudBucket {
         let bucket = &self.name;
         if let Some(refused) = address::refusal(error) {
             return customer(format!("endpoint: {refused}"));
+        }
+        if let Some(why) = address::distrust(error) {
+            return customer(format!("endpoint: {} cannot be trusted: {why}", self.server));
         }
         // A listing's error has no kind of its own.
         let said = said(error);

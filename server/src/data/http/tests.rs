@@ -1,4 +1,5 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::objects::Place;
 
@@ -53,18 +54,60 @@ fn hello(head: &str, headers: &[(&str, String)]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_file_that_changes_and_keeps_its_size_is_noticed() {
-    for header in ["etag", "last-modified"] {
-        let server =
-            WebServer::start(move |head| hello(head, &[(header, "\"new\"".to_owned())])).await;
+    let (then, now) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Mon, 07 Nov 1994 08:49:37 GMT");
+    for (header, then, now) in [("etag", "\"old\"", "\"new\""), ("last-modified", then, now)] {
+        let changed = Arc::new(AtomicBool::new(false));
+        let server = WebServer::start({
+            let changed = changed.clone();
+            move |head| {
+                let value = if changed.load(Ordering::Relaxed) { now } else { then };
+                hello(head, &[(header, value.to_owned())])
+            }
+        })
+        .await;
         let file = open(&server.url);
-
         let Ok(Probe::Ranges { version: Some(version), .. }) = file.probe().await else { panic!() };
-
         assert!(file.read(0..2, &probed(5, Some(&version))).await.is_ok());
-        assert!(file.read(0..2, &probed(5, None)).await.is_ok());
-        let changed = file.read(0..2, &probed(5, Some(&version.replace("new", "old")))).await;
-        assert!(customer(changed).contains("has changed"));
+
+        changed.store(true, Ordering::Relaxed);
+
+        let read = file.read(0..2, &probed(5, Some(&version))).await;
+        assert!(customer(read).contains("has changed"));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_tells_no_version_is_asked_for_the_whole() {
+    let just_now = || clock::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let cases: [&(dyn Fn() -> Option<(&'static str, String)> + Sync); 3] = [
+        &|| None,
+        // It may change again within this second, or says so of each answer.
+        &|| Some(("last-modified", just_now())),
+        &|| Some(("last-modified", "yesterday".to_owned())),
+    ];
+    for header in cases {
+        let header = header();
+        let server = WebServer::start(move |head| hello(head, header.as_slice())).await;
+
+        let Ok(Probe::Whole(whole)) = open(&server.url).probe().await else { panic!() };
+
+        assert_eq!(text(whole.bytes).await.unwrap(), b"hello");
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_called_the_whole_is_a_part() {
+    let server = WebServer::start(|head| {
+        let part = String::from_utf8(hello(head, &[("etag", "\"v\"".to_owned())])).unwrap();
+        part.replace("206 Partial Content", "200 OK").into_bytes()
+    })
+    .await;
+    let file = open(&server.url);
+
+    let Ok(Probe::Ranges { size: 5, version }) = file.probe().await else { panic!() };
+
+    let read = file.read(1..3, &probed(5, version.as_deref())).await.unwrap();
+    assert_eq!(text(read).await.unwrap(), b"el");
 }
 
 #[tokio::test]
@@ -102,12 +145,16 @@ async fn a_server_whose_ranges_are_of_no_use_is_asked_for_the_whole() {
     fn ranged(range: &str, body: &[u8]) -> Vec<u8> {
         answer("206 Partial Content", &[("content-range", range.to_owned())], body)
     }
-    let cases: [Answer; 9] = [
+    let cases: [Answer; 13] = [
         |_, _, _| ranged("bytes 0-0/*", b"h"),
         |_, _, _| ranged("bytes 0-0/0", b"h"),
         |_, _, _| answer("206 Partial Content", &[], b"h"),
         |_, _, _| ranged("bytes 0-4/5", b"hello"),
         |_, _, _| answer("416 Range Not Satisfiable", &[], b""),
+        |_, _, _| answer("400 Bad Request", &[], b""),
+        |_, _, _| answer("403 Forbidden", &[], b""),
+        |_, _, _| answer("501 Not Implemented", &[], b""),
+        |_, _, _| answer("200 OK", &[("content-range", "bytes 0-0/*".to_owned())], b"h"),
         // It gives the first byte whatever it is asked for.
         |_, _, _| ranged("bytes 0-0/5", b"h"),
         |_, (from, _), _| match from {
@@ -128,11 +175,9 @@ async fn a_server_whose_ranges_are_of_no_use_is_asked_for_the_whole() {
         })
         .await;
 
-        let Ok(Probe::Whole { bytes, .. }) = open(&server.url).probe().await else {
-            panic!("{case}")
-        };
+        let Ok(Probe::Whole(whole)) = open(&server.url).probe().await else { panic!("{case}") };
 
-        assert_eq!(text(bytes).await.unwrap(), b"hello", "{case}");
+        assert_eq!(text(whole.bytes).await.unwrap(), b"hello", "{case}");
     }
 }
 
@@ -163,7 +208,7 @@ async fn a_packed_answer_is_unpacked_or_refused_by_name() {
             let probe = open(&server.url).probe().await;
 
             match (good, probe) {
-                (true, Ok(Probe::Whole { size: None, bytes })) => {
+                (true, Ok(Probe::Whole(Whole { size: None, end_is_told: true, bytes }))) => {
                     assert_eq!(text(bytes).await.unwrap(), b"hello");
                 }
                 (false, probe) => assert!(customer(probe.map(drop)).contains(coding)),
@@ -191,8 +236,17 @@ async fn file_read_fails(server: &WebServer) -> bool {
     matches!(open(&server.url).read(0..1, &probed(5, None)).await, Err(Error::Customer(_)))
 }
 
+/// The text of what fails on a customer's server for now.
+fn elsewhere<T>(result: Result<T, Error>) -> String {
+    match result {
+        Err(Error::Elsewhere(text)) => text,
+        Err(error) => panic!("not a failure elsewhere: {error:?}"),
+        Ok(_) => panic!("no error"),
+    }
+}
+
 #[tokio::test]
-async fn short_and_long_answers_fail() {
+async fn short_and_long_answers_fail_and_name_the_server() {
     for body in [&b"he"[..], b"hello world"] {
         let server = WebServer::start(move |_| {
             let header = ("content-range", "bytes 0-4/5".to_owned());
@@ -201,7 +255,7 @@ async fn short_and_long_answers_fail() {
         .await;
 
         let read = open(&server.url).read(0..5, &probed(5, None)).await.unwrap();
-        assert!(text(read).await.is_err());
+        assert!(elsewhere(text(read).await).contains(&server.url));
     }
     // The connection ends before what was announced.
     let server = WebServer::start(|_| {
@@ -211,7 +265,30 @@ async fn short_and_long_answers_fail() {
     })
     .await;
     let read = open(&server.url).read(0..5, &probed(5, None)).await.unwrap();
-    assert!(matches!(text(read).await, Err(Error::Io(_))));
+    assert!(elsewhere(text(read).await).contains("breaks off"));
+}
+
+#[tokio::test]
+async fn a_whole_file_that_breaks_off_is_noticed_where_its_end_is_told() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    for (answer, told, whole) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello".to_owned(), true, false),
+        (chunked.to_owned(), true, false),
+        (format!("{chunked}0\r\n\r\n"), true, true),
+        ("HTTP/1.1 200 OK\r\n\r\nhello".to_owned(), false, true),
+    ] {
+        let sent = answer.clone();
+        let server = WebServer::start(move |_| sent.clone().into_bytes()).await;
+
+        let Ok(Probe::Whole(found)) = open(&server.url).probe().await else { panic!("{answer}") };
+
+        assert_eq!(found.end_is_told, told, "{answer}");
+        let read = text(found.bytes).await;
+        assert_eq!(read.is_ok(), whole, "{answer}");
+        if !whole {
+            assert!(elsewhere(read).contains("breaks off"));
+        }
+    }
 }
 
 #[tokio::test]
@@ -221,8 +298,20 @@ async fn huge_headers_and_noise_end_the_request() {
     for bytes in [huge, many, b"\0\0\0\0\r\n\r\n".to_vec(), Vec::new()] {
         let server = WebServer::start(move |_| bytes.clone()).await;
 
-        assert!(matches!(open(&server.url).probe().await, Err(Error::Io(_))));
+        assert!(elsewhere(open(&server.url).probe().await).contains(&server.url));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_named_without_what_is_secret() {
+    // Nobody listens there any more.
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let file = open(&format!("http://user:hidden@{port}/a?signature=hidden"));
+
+    let text = elsewhere(file.probe().await);
+
+    assert!(text.contains(&format!("http://{port}/a")) && text.contains("refused"), "{text}");
+    assert!(!text.contains("hidden"), "{text}");
 }
 
 #[tokio::test]
@@ -280,7 +369,7 @@ async fn a_password_follows_a_redirect_on_its_own_server() {
     })
     .await;
 
-    assert!(matches!(with_password(&server.url).probe().await, Ok(Probe::Whole { .. })));
+    assert!(matches!(with_password(&server.url).probe().await, Ok(Probe::Whole(_))));
 
     let seen = server.seen.lock().unwrap().clone();
     assert_eq!(seen.len(), 2);

@@ -38,6 +38,11 @@ impl Version {
         }
     }
 
+    /// Whether a later version can be told from this one.
+    pub fn is_firm(&self, now: DateTime<Utc>) -> bool {
+        self.etag.is_some() || self.modified.as_deref().is_some_and(|text| is_settled(text, now))
+    }
+
     /// The version as one text, or `None` where nothing is known.
     pub fn text(&self) -> Option<String> {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -72,6 +77,21 @@ mod tests {
             }
         }
         Version::of(&headers, now)
+    }
+
+    #[test]
+    fn a_version_is_firm_by_a_tag_or_an_old_time() {
+        let now = DateTime::parse_from_rfc2822(OLD).unwrap().to_utc() + TimeDelta::seconds(60);
+        for (etag, modified, firm) in [
+            ("\"1\"", "", true),
+            ("", OLD, true),
+            ("", OTHER, false),
+            ("\"1\"", OTHER, true),
+            ("", "yesterday", false),
+            ("", "", false),
+        ] {
+            assert_eq!(version(etag, modified, now).is_firm(now), firm, "{etag} {modified}");
+        }
     }
 
     #[test]

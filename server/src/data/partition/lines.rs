@@ -83,33 +83,43 @@ impl Lines<'_> {
         }
         let Kind::Text(end) = kind(&self.head(object).await?) else { return Ok(vec![0]) };
         let found = self.starts_by(object, end).await?;
-        if let Some(starts) = self.accepted(object, end, &found).await? {
-            return Ok(starts);
+        if let Found::This(starts) = &found
+            && starts.len() > 1
+        {
+            return Ok(starts.clone());
         }
-        // Files of old Macs, and some instruments, have carriage returns alone.
+        let first_line = match found {
+            Found::This(_) => self.line_start(object, 0, end).await?,
+            Found::TooLong(at) => Found::TooLong(at),
+        };
+        let is_one_line = first_line == Found::This(Some(object.size));
+        // Files of old Macs, and some instruments, have carriage returns alone, or nearly.
         if end == LineEnd::Lf
-            && let Found::This(Some(_)) = self.line_start(object, 0, LineEnd::Cr).await?
-            && let Found::This(starts) = self.starts_by(object, LineEnd::Cr).await?
+            && (is_one_line || !matches!(first_line, Found::This(Some(_))))
+            && let Some(starts) = self.starts_by_returns(object).await?
         {
             return Ok(starts);
         }
-        Err(match found {
-            Found::This(_) => no_lines(object),
-            Found::TooLong(at) => long_line(object, at),
-        })
+        match first_line {
+            Found::This(Some(_)) => Ok(vec![0]),
+            Found::This(None) => Err(no_lines(object)),
+            Found::TooLong(at) => Err(long_line(object, at)),
+        }
     }
 
-    /// The starts that were found, unless the object has no such line end at all.
-    async fn accepted(
-        self,
-        object: &Object,
-        end: LineEnd,
-        found: &Found<Vec<u64>>,
-    ) -> Result<Option<Vec<u64>>, Error> {
-        let Found::This(starts) = found else { return Ok(None) };
-        let has_lines = starts.len() > 1
-            || matches!(self.line_start(object, 0, end).await?, Found::This(Some(_)));
-        Ok(has_lines.then(|| starts.clone()))
+    /// The starts by carriage returns, of which there must be one before the object's last two
+    /// bytes: these may be the end of its only line.
+    async fn starts_by_returns(self, object: &Object) -> Result<Option<Vec<u64>>, Error> {
+        let within = object.size.saturating_sub(1);
+        match self.line_start(object, 0, LineEnd::Cr).await? {
+            Found::This(Some(first)) if first < within => {}
+            Found::This(_) | Found::TooLong(_) => return Ok(None),
+        }
+        let Found::This(mut starts) = self.starts_by(object, LineEnd::Cr).await? else {
+            return Ok(None);
+        };
+        starts.retain(|start| *start < within);
+        Ok(Some(starts))
     }
 
     async fn head(self, object: &Object) -> Result<Bytes, Error> {

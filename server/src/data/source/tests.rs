@@ -2,9 +2,10 @@ use common::spec::{Cloud, Provider};
 
 use super::*;
 use crate::data::testing::{
-    RUN, S3Server, WebServer, answer, customer, folder, noise, range, reader, resolve, stream,
-    text, upload, url_source,
+    S3Server, WebServer, answer, customer, folder, noise, range, reader, resolve, stream, text,
+    upload, url_source,
 };
+use crate::data::upload::Expected;
 use crate::secrets::KeyPair;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -101,38 +102,6 @@ async fn a_url_with_ranges_is_not_copied() {
 }
 
 #[tokio::test]
-async fn a_url_without_ranges_is_looked_at_and_copied_once() {
-    let sized = |_: &str| answer("200 OK", &[], &noise(200_000));
-    let unsized_ =
-        |_: &str| [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..], &noise(200_000)].concat();
-    for server in [WebServer::start(sized).await, WebServer::start(unsized_).await] {
-        let (_folder, ours) = folder().await;
-        let source = url_source(server.url.clone());
-        let reader = reader(&ours, &source, None).await;
-
-        let object = resolve(&reader, &source).await.unwrap().get(0).unwrap();
-
-        let key = BlobKey::Staged { run: RUN, n: 0 }.path();
-        assert_eq!((object.size, &object.place), (200_000, &Place::Bucket { key }));
-        let read = text(reader.read(&object, 0..200_000).await.unwrap()).await.unwrap();
-        assert!(read == noise(200_000));
-        assert_eq!(server.seen.lock().unwrap().len(), 2);
-    }
-}
-
-#[tokio::test]
-async fn a_copy_that_breaks_off_leaves_nothing() {
-    let server =
-        WebServer::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello".to_vec()).await;
-    let (_folder, ours) = folder().await;
-    let source = url_source(server.url.clone());
-    let reader = reader(&ours, &source, None).await;
-
-    assert!(matches!(resolve(&reader, &source).await, Err(Error::Io(_))));
-    assert_eq!(ours.size(&BlobKey::Staged { run: RUN, n: 0 }).await.unwrap(), None);
-}
-
-#[tokio::test]
 async fn an_uploaded_file_is_read_from_our_bucket() {
     let (_folder, ours) = folder().await;
     let key = BlobKey::Upload(common::ids::JobId::new(uuid::Uuid::from_u128(1)));
@@ -182,14 +151,6 @@ async fn no_source_is_one_empty_object() {
     assert_eq!(object, expected);
     assert!(text(reader.read(&object, 0..0).await.unwrap()).await.unwrap().is_empty());
     assert_eq!(reader.direct(&object, HOUR).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn a_copy_has_a_limit() {
-    let read = text(at_most(5, stream(b"hello", 2))).await;
-    assert_eq!(read.unwrap(), b"hello");
-
-    assert!(customer(text(at_most(4, stream(b"hello", 2))).await).contains("longer than"));
 }
 
 #[tokio::test]

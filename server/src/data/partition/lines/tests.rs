@@ -161,6 +161,23 @@ async fn lines_that_end_with_a_carriage_return_alone_are_cut_there() {
 }
 
 #[tokio::test]
+async fn a_line_feed_at_the_very_end_makes_no_lines_of_carriage_returns() {
+    for end in ["\n", "\r\n"] {
+        let bytes = format!("{}last{end}", "an old Mac's line\r".repeat(9_000)).into_bytes();
+        for every in [10_000, 70_000] {
+            let chunks = chunks(&bytes, every).await.unwrap();
+
+            assert!(chunks.concat() == bytes && chunks.len() > 1);
+            let (last, inner) = chunks.split_last().unwrap();
+            assert!(last.ends_with(end.as_bytes()) && last.len() > 2);
+            assert!(inner.iter().all(|chunk| chunk.ends_with(b"\r")));
+        }
+        let line = format!("{}{end}", "x".repeat(90_000)).into_bytes();
+        assert!(chunks(&line, 10_000).await.unwrap() == [line], "it has one line");
+    }
+}
+
+#[tokio::test]
 async fn a_file_without_line_ends_is_named() {
     for bytes in [vec![b'x'; 100_000], b"\xff\xfex\0\n".repeat(20_000)] {
         for every in [20_000, 70_000] {
