@@ -155,7 +155,10 @@ const fn advice(key: &BlobKey) -> &'static str {
         BlobKey::Package(_) => PACKAGE,
         BlobKey::Image(_) => IMAGE,
         BlobKey::Upload(_) => UPLOAD,
-        BlobKey::Staged { .. } | BlobKey::Result { .. } | BlobKey::Final { .. } => RESULT,
+        BlobKey::Sums { .. }
+        | BlobKey::Staged { .. }
+        | BlobKey::Result { .. }
+        | BlobKey::Final { .. } => RESULT,
         BlobKey::Cached { .. } => CACHED,
     }
 }

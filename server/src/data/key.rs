@@ -73,9 +73,11 @@ impl BlobKey {
             Self::Package(digest) | Self::Image(digest) | Self::Result { digest, .. } => {
                 Some(*digest)
             }
-            Self::Upload(_) | Self::Staged { .. } | Self::Final { .. } | Self::Cached { .. } => {
-                None
-            }
+            Self::Upload(_)
+            | Self::Sums { .. }
+            | Self::Staged { .. }
+            | Self::Final { .. }
+            | Self::Cached { .. } => None,
         }
     }
 
