@@ -76,6 +76,8 @@ pub struct Held {
     pub lease: Lease,
     /// Milliseconds since the container started; `None` while it has not.
     pub running_ms: Option<u64>,
+    /// It can neither get its data nor store its results, because the server's bucket is away.
+    pub waits_for_bucket: bool,
 }
 
 /// A check of the node itself, without any customer's image or data.
@@ -370,6 +372,8 @@ pub enum BlobReply {
         message: String,
         again: bool,
     },
+    /// The server's own bucket is away: asking again helps when it is back.
+    BucketAway,
 }
 
 /// What a customer's file was when the run began.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What a run is doing. The order is the order of a run's life; `Failed` and `Aborted` can follow
-/// any of those before `Complete`.
+/// any of those before `Complete`, and `Delivering` can follow `Failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
@@ -60,7 +60,7 @@ impl RunState {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// Nothing follows this state.
+    /// Nothing follows this state by itself.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Complete | Self::Failed | Self::Aborted)
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use common::device::Device;
 use common::protocol::{
-    Assignment, Orders, Outcome, Probe, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Sync, Work,
+    Assignment, Held, Orders, Outcome, Probe, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Sync,
+    Work,
 };
 use common::resources::{Resources, Usage};
 use common::task::Lease;
@@ -164,7 +165,7 @@ impl<R: Remote> Agent<R> {
         // What an attempt wrote comes with its receipt or before it, whichever message is lost.
         self.receipts.iter().for_each(|(lease, _)| self.tools.logs.again(lease));
         let logs = self.tools.logs.batches();
-        let mut holding = self.slots.held(self.now_ms());
+        let mut holding = self.slots.held(self.now_ms(), self.tools.remote.is_bucket_away());
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         for (lease, receipt) in &self.receipts {
             bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
@@ -173,7 +174,8 @@ impl<R: Remote> Agent<R> {
             if fits && !self.tools.logs.has_unsent(lease) {
                 receipts.push(receipt.clone());
             } else {
-                holding.push(common::protocol::Held { lease: *lease, running_ms: None });
+                let held = Held { lease: *lease, running_ms: None, waits_for_bucket: false };
+                holding.push(held);
             }
         }
         let more = receipts.len() < self.receipts.len() || self.tools.logs.any_unsent();

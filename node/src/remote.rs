@@ -16,6 +16,9 @@ pub trait Remote: Clone + Send + Sync + 'static {
 
     fn sync(&self, message: protocol::Sync) -> impl Future<Output = Result<Orders, Error>> + Send;
 
+    /// Whether the server's bucket was away when it was needed last.
+    fn is_bucket_away(&self) -> bool;
+
     fn inputs(&self, lease: Lease) -> impl Future<Output = Result<Vec<InputFile>, Error>> + Send;
 
     /// The files that were uploaded for a cache.
@@ -46,6 +49,10 @@ impl Remote for Link {
 
     async fn sync(&self, message: protocol::Sync) -> Result<Orders, Error> {
         self.sync(message).await
+    }
+
+    fn is_bucket_away(&self) -> bool {
+        self.is_bucket_away()
     }
 
     async fn inputs(&self, lease: Lease) -> Result<Vec<InputFile>, Error> {

@@ -159,11 +159,13 @@ impl Slots {
     }
 
     /// Every attempt here, as the server is told of it.
-    pub fn held(&self, now_ms: u64) -> Vec<Held> {
-        self.slots
-            .iter()
-            .map(|(lease, slot)| Held { lease: *lease, running_ms: slot.phase.running_ms(now_ms) })
-            .collect()
+    pub fn held(&self, now_ms: u64, is_bucket_away: bool) -> Vec<Held> {
+        let held = self.slots.iter().map(|(lease, slot)| Held {
+            lease: *lease,
+            running_ms: slot.phase.running_ms(now_ms),
+            waits_for_bucket: is_bucket_away && slot.phase.moves_data(),
+        });
+        held.collect()
     }
 }
 
@@ -178,6 +180,10 @@ impl Slot {
 }
 
 impl Phase {
+    const fn moves_data(self) -> bool {
+        matches!(self, Self::Preparing | Self::Leaving { .. })
+    }
+
     fn running_ms(self, now_ms: u64) -> Option<u64> {
         match self {
             Self::Preparing | Self::Ready | Self::Seated => None,
@@ -294,7 +300,7 @@ mod tests {
     #[test]
     fn the_running_time_stands_still_when_the_container_has_ended() {
         let mut slots = slots(&[1000]);
-        let ran = |slots: &Slots, now| slots.held(now)[0].running_ms;
+        let ran = |slots: &Slots, now| slots.held(now, false)[0].running_ms;
         slots.prepared(&lease(0));
         slots.seat();
 

@@ -92,6 +92,10 @@ impl Remote for FakeServer {
         answered.await.unwrap_or(Err(Error::Disconnected))
     }
 
+    fn is_bucket_away(&self) -> bool {
+        false
+    }
+
     async fn inputs(&self, _: Lease) -> Result<Vec<InputFile>, Error> {
         let file = |(name, bytes): (&String, &Vec<u8>)| InputFile {
             name: name.clone(),

@@ -352,6 +352,10 @@ mod tests {
             Err(link::Error::Disconnected)
         }
 
+        fn is_bucket_away(&self) -> bool {
+            false
+        }
+
         async fn inputs(&self, _: Lease) -> Result<Vec<InputFile>, link::Error> {
             Err(link::Error::Disconnected)
         }

@@ -60,7 +60,7 @@ const PHASES: [Phase; 5] =
 fn outage() -> Result<Duration> {
     match std::env::var("FANFOLD_TEST_OUTAGE_SECS") {
         Ok(secs) => Ok(Duration::from_secs(secs.parse()?)),
-        Err(_) => Ok(Duration::from_secs(7)),
+        Err(_) => Ok(Duration::from_secs(10)),
     }
 }
 
@@ -187,7 +187,6 @@ impl Site<'_> {
             (_, Phase::Idle) => return Ok(()),
             // Nobody but the server has anything to do.
             (Part::Network, Phase::Delivering) => return Ok(()),
-            (Part::Bucket, phase) if phase != Phase::Delivering => return Ok(()),
             (Part::Database, _) => "database",
             (Part::Bucket, _) => "bucket",
             (Part::Network, _) => "not been heard",
@@ -267,6 +266,10 @@ async fn is_paid_once(market: &Market, site: &Site<'_>, id: &str) -> Result<()> 
     assert_eq!(balance.total, balance.available);
     let books = site.client.get("/v1/wallet/reconciliation").await?;
     assert_eq!(books["differences"], 0, "{books}");
+    if site.part == Part::Bucket {
+        // What cannot fetch its data for half a minute gives its place to others.
+        return Ok(());
+    }
     let tasks = site.client.get(&format!("/v1/customer/jobs/{id}/tasks")).await?;
     let again = |task: &&Value| task["attempt"] != 1;
     let again = tasks["tasks"].as_array().context("tasks")?.iter().filter(again).count();

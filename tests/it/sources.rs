@@ -5,6 +5,7 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::main_job::{counted, push_word_count, sample, word_count};
@@ -71,6 +72,43 @@ async fn data_goes_from_bucket_to_bucket_with_a_stored_secret() -> Result<()> {
         }
         let shown = client.get(secrets).await?.to_string();
         assert!(!shown.contains(SECRET_KEY) && shown.contains("mine"), "{shown}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn results_that_a_destination_refused_are_delivered_again_at_no_cost() -> Result<()> {
+    let s3 = S3::start().await?;
+    let input = sample(300);
+    Market::open(Shape::nodes(1), async |market, client| {
+        push_word_count(&client).await?;
+        let secrets = "/v1/auth/secrets";
+        let secret = json!({"id": "mine", "secretType": "aws", "accessKey": ACCESS_KEY});
+        client.post(secrets, json!({"secret": secret, "secretKey": "guessed"})).await?;
+        let mut order = word_count(input.len() / 2);
+        order["dataDestination"] = s3.place("out", "mine");
+        let id = client.start(order, Some(input.as_bytes())).await?;
+        let message = client.failure(&id).await?;
+        assert!(message.contains("check the access key"), "{message}");
+        let (paid, lines) = (client.balance().await?, client.lines().await?.len());
+
+        // Its customer puts it right.
+        client.delete(&format!("{secrets}/aws/mine")).await?;
+        client.post(secrets, json!({"secret": secret, "secretKey": SECRET_KEY})).await?;
+        market.customer(&["job", "deliver", &id]).await?;
+        let job = client.reached(&id, COMPLETE).await?;
+
+        assert_eq!(std::fs::read_to_string(s3.path("out/total.txt"))?, counted(&input));
+        assert_eq!(
+            (job["status"].as_str(), job["errorMessage"].as_str()),
+            (Some("complete"), Some(""))
+        );
+        assert_eq!(client.balance().await?, paid);
+        assert_eq!(client.lines().await?.len(), lines, "its line was written when it failed");
+        let again = format!("/v1/customer/jobs/{id}/deliver");
+        let refusal = client.refused(Method::POST, &again, json!({})).await?;
+        assert!(refusal.status == 400 && refusal.message.contains("failed"), "{refusal:?}");
         Ok(())
     })
     .await

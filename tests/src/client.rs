@@ -119,6 +119,10 @@ impl Client {
         Ok(serde_json::from_slice(&self.call(Method::PATCH, path, Some(body)).await?)?)
     }
 
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        self.call(Method::DELETE, path, None).await.map(drop)
+    }
+
     /// A call that must be refused, in the documented shape.
     pub async fn refused(&self, method: Method, path: &str, body: Value) -> Result<Refusal> {
         let body = (method != Method::GET).then_some(body);

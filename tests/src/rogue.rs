@@ -66,7 +66,11 @@ impl Rogue {
     }
 
     fn message(&self) -> Sync {
-        let running = |lease: &Lease| Held { lease: *lease, running_ms: Some(u64::MAX / 2) };
+        let running = |lease: &Lease| Held {
+            lease: *lease,
+            running_ms: Some(u64::MAX / 2),
+            waits_for_bucket: false,
+        };
         Sync {
             incarnation: 1,
             token: Some(self.token.clone()),

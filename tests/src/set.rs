@@ -94,6 +94,7 @@ pub fn refusal<T>(answer: Result<T, link::Error>) -> Result<(String, bool)> {
     match answer {
         Err(link::Error::Refused { message, again }) => Ok((message, again)),
         Err(link::Error::Bucket(error)) => Ok((error.to_string(), error.again())),
+        Err(error @ link::Error::BucketAway) => Ok((error.to_string(), error.again())),
         Err(error) => bail!("not a refusal: {error}"),
         Ok(_) => bail!("not refused"),
     }

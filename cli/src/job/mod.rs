@@ -67,6 +67,13 @@ pub enum Command {
     Explain { id: String },
     /// List a job's tasks: on which node each is, and how it ended
     Tasks { id: String },
+    /// Deliver the results again of a job that failed after its last task; costs nothing
+    Deliver {
+        id: String,
+        /// Show its progress until it ends
+        #[arg(long)]
+        watch: bool,
+    },
     /// Make a new job like this one
     Clone { id: String },
     /// Delete a job that does not run
@@ -180,6 +187,15 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Quote { id } => quote::run(&id, session).await,
         Command::Explain { id } => chores::explain(&id, session).await,
         Command::Tasks { id } => chores::tasks(&id, session).await,
+        Command::Deliver { id, watch } => {
+            let answer = session.client.post(url(session, &[&id, "deliver"]), &json!({})).await?;
+            if watch {
+                return watch::run(&id, session).await;
+            }
+            session.output.result(&answer.text, || {
+                vec![format!("the results of job {id} are delivered again, at no cost")]
+            })
+        }
         Command::Clone { id } => chores::clone(&id, session).await,
         Command::Delete { id } => chores::delete(&id, session).await,
     }

@@ -25,6 +25,8 @@ pub(super) struct Active {
     pub received_at: Option<DateTime<Utc>>,
     /// As its node says, but no earlier than the last message in which it did not run.
     pub running_since: Option<DateTime<Utc>>,
+    /// As its node says: it neither gets its data nor stores its results.
+    pub waits_for_bucket: bool,
     /// The most it can cost by now and a little later.
     pub bound: Credits,
     /// The name of the GPU that it has.
@@ -50,6 +52,8 @@ pub(super) struct Tries {
     pub failures: u32,
     /// Attempts that their nodes lost.
     pub losses: u32,
+    /// When a loss counted last of those that count by the hour.
+    pub counted_at: Option<DateTime<Utc>>,
     pub failed_on: Vec<NodeId>,
     /// It has failed on a node whose word was not taken for it.
     pub is_doubted: bool,
@@ -70,6 +74,7 @@ impl Active {
             leased_at,
             received_at: None,
             running_since: None,
+            waits_for_bucket: false,
             bound,
             gpu: None,
             logs: Logs::default(),

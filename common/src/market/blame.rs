@@ -2,7 +2,7 @@
 //! whole market: what counts against the task, who pays, who is set aside, and how long until the
 //! next try.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::active::Tries;
 use crate::digest::Digest;
@@ -47,6 +47,8 @@ pub(super) enum Count {
     Loss,
     /// The same, until nodes agree.
     LossUntilAgreed,
+    /// Nothing where the node's operator is proven; else a loss, but not more than one in an hour.
+    LossByTheHour,
 }
 
 /// What follows from a cause.
@@ -75,6 +77,9 @@ pub(super) enum Pause {
 /// Further attempts of a task whose image a node could not pull. The server found the image when
 /// the run started, so one node's network may be the reason.
 const PULL_RETRIES: u32 = 2;
+/// An operator that is not proven may say for hours that the server gives nothing: so long an
+/// outage may be. It cannot say so for ever.
+const BETWEEN_LOSSES: TimeDelta = TimeDelta::hours(1);
 /// A container that was ended from outside on so many nodes ends by itself.
 const NODES_TO_AGREE: usize = 2;
 /// The same where no second node can try.
@@ -83,7 +88,7 @@ const TIMES_TO_AGREE: usize = 3;
 impl Cause {
     /// The table.
     pub const fn verdict(self) -> Verdict {
-        use Count::{Failure as Fails, Loss, LossUntilAgreed};
+        use Count::{Failure as Fails, Loss, LossByTheHour, LossUntilAgreed};
         use Failure as F;
         use Party::{Input, Nobody, Node, Package, Platform};
         use Pause::{Long, Medium, Short};
@@ -98,7 +103,7 @@ impl Cause {
                 (Nobody, Fails { retries_min: PULL_RETRIES }, true, false, Medium)
             }
             Self::Told(F::Source) => (Nobody, Loss, false, false, Long),
-            Self::Told(F::Platform) => (Platform, Loss, false, false, Long),
+            Self::Told(F::Platform) => (Platform, LossByTheHour, false, false, Long),
             Self::Told(F::Damaged) => (Platform, ONE, false, false, Short),
             Self::Told(F::Killed) => (Nobody, LossUntilAgreed, false, false, Short),
             Self::NoResults => (Package, ONE, false, false, Short),
@@ -140,6 +145,15 @@ impl Pause {
 }
 
 impl Tries {
+    /// Whether a loss counts that nobody can check, and that may last for long.
+    pub fn counts_by_the_hour(&mut self, now: DateTime<Utc>) -> bool {
+        let counts = self.counted_at.is_none_or(|at| now - at >= BETWEEN_LOSSES);
+        if counts {
+            self.counted_at = Some(now);
+        }
+        counts
+    }
+
     /// Notes that the task's container was ended from outside on this node, as far as it can tell.
     /// Gives whether that must be the container's own doing: two operators' nodes say so, or,
     /// where no other operator could try, two nodes, or one again and again.

@@ -294,7 +294,7 @@ impl Market {
         Some((lease, active))
     }
 
-    fn enter(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
+    pub(super) fn enter(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
         if let Some(run) = self.runs.get_mut(&id) {
             run.enter(state, now);
             self.outbox.runs.insert(id);
@@ -330,10 +330,7 @@ impl Market {
 
 fn past_job_timeout(run: &Run, now: DateTime<Utc>) -> bool {
     let Some(secs) = run.spec.limits.job_timeout_secs else { return false };
-    // From the start of its work: a run may have waited for a time that its customer chose.
-    run.times
-        .get(&RunState::Fetching)
-        .is_some_and(|began| now - *began > TimeDelta::seconds(secs.into()))
+    run.clock_started().is_some_and(|began| now - began > TimeDelta::seconds(secs.into()))
 }
 
 impl Run {

@@ -5,6 +5,7 @@
 //! memory here is only a cache of what is stored, so a restart is `Market::load` and nothing else.
 
 mod active;
+mod again;
 mod bill;
 mod blame;
 mod checks;
@@ -122,6 +123,9 @@ pub enum Refused {
     Wallet { needs: Credits, available: Credits },
     #[error("there is no such run, or it has ended")]
     NoRun,
+    /// Nodes would have to work for it, or it has not failed.
+    #[error("only a run that failed after its last task can be delivered again")]
+    NotDeliverable,
 }
 
 /// Everything that goes on.
@@ -138,6 +142,8 @@ pub struct Market {
     pauses: BTreeSet<(DateTime<Utc>, RunId, u32)>,
     /// When the server came back that was away.
     resumed: Option<DateTime<Utc>>,
+    /// When the first node came back after all had been silent.
+    reunion: Option<DateTime<Utc>>,
     /// Nodes that have been silent for too long, and since when. They are remembered for a day.
     gone: BTreeMap<NodeId, DateTime<Utc>>,
     /// Runs that have been accepted and begin later, first come first.
@@ -189,6 +195,7 @@ impl Market {
             queue: Queue::default(),
             pauses: BTreeSet::new(),
             resumed: None,
+            reunion: None,
             gone: BTreeMap::new(),
             scheduled: BTreeSet::new(),
             statements: stored.statements,

@@ -158,15 +158,16 @@ impl Market {
         self.wet(owner);
     }
 
-    /// Settles a run that ends: gives back what it did not use, and writes its line.
+    /// Settles a run that ends: gives back what it did not use, and writes its line, once.
     pub(super) fn settle(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
         let (owner, rest) = (run.spec.workspace, run.held);
         let (spent, spec) = (run.captured, Arc::clone(&run.spec));
+        let has_line = run.has_ended_before();
         self.give_back(id, rest, now);
         // Other runs may have waited for something to come back, and nothing else will.
         self.wet(owner);
-        if !spent.is_zero() {
+        if !spent.is_zero() && !has_line {
             let related = Related {
                 id: Some(spec.job.uuid()),
                 template: Some(spec.template.clone()),

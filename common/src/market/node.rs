@@ -39,6 +39,10 @@ pub struct Node {
     pub(super) barred_until: Option<DateTime<Utc>>,
     /// Customers to whom its operator has given false results.
     pub(super) barred_for: BTreeSet<WorkspaceId>,
+    /// It said last that tasks of it wait for the server's bucket.
+    pub(super) waits_for_bucket: bool,
+    /// Since when it has not been silent for a lease's time.
+    pub(super) back: DateTime<Utc>,
     /// When its last message came, and the one before.
     pub(super) heard: [Option<DateTime<Utc>>; 2],
     /// It said with its last message how its probe stands.
@@ -64,6 +68,8 @@ impl Node {
             window,
             barred_until: None,
             barred_for: BTreeSet::new(),
+            waits_for_bucket: false,
+            back: DateTime::UNIX_EPOCH,
             heard: [None; 2],
             tells_of_probe: false,
         }

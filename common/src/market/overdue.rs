@@ -31,7 +31,7 @@ impl Market {
                         overdue.push((held, "it took far longer than the run's other tasks"));
                     }
                 }
-                None if now - active.leased_at > self.patience(run, active, now) => {
+                None if now - self.could_begin(active) > self.patience(run, active, now) => {
                     overdue.push((held, "its node did not begin to run it"));
                 }
                 Some(_) | None => {}
@@ -40,6 +40,12 @@ impl Market {
         for (lease, reason) in overdue {
             self.lose(lease, Cause::Overdue, reason, now);
         }
+    }
+
+    /// Since when the node could begin the task: while it was silent, it may not have heard of it.
+    fn could_begin(&self, active: &Active) -> DateTime<Utc> {
+        let back = self.nodes.get(&active.node).map(|node| node.back);
+        back.map_or(active.leased_at, |back| back.max(active.leased_at))
     }
 
     /// How long a task may wait for its turn on its node.

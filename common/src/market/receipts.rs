@@ -39,7 +39,7 @@ impl Market {
         let must_give = lease.task.stage == Stage::Process && run.spec.limits.require_results;
         // A task that was over before its node could say that it has begun.
         let ran = Some(usage.wall_ms).filter(|ms| *ms > 0);
-        self.note_held(id, Held { lease, running_ms: ran }, now);
+        self.note_held(id, Held { lease, running_ms: ran, waits_for_bucket: false }, now);
         match outcome {
             outcome if is_check => {
                 if matches!(outcome, Outcome::NodeFault { .. }) {
@@ -66,7 +66,9 @@ impl Market {
     fn set_back(&mut self, lease: Lease, setback: Setback, now: DateTime<Utc>) {
         match setback.cause.verdict().count {
             Count::Failure { retries_min } => self.fail_task(lease, setback, retries_min, now),
-            Count::Loss => self.lose(lease, setback.cause, &setback.reason, now),
+            Count::Loss | Count::LossByTheHour => {
+                self.lose(lease, setback.cause, &setback.reason, now)
+            }
             Count::LossUntilAgreed => {
                 if self.is_killed_by_itself(lease, now) {
                     self.fail_task(lease, setback, 0, now);
@@ -180,7 +182,7 @@ impl Market {
 
     /// The node lost the task: it goes elsewhere, unless too many nodes have lost it.
     pub(super) fn lose(&mut self, lease: Lease, cause: Cause, reason: &str, now: DateTime<Utc>) {
-        let Verdict { party, strikes, pause, .. } = cause.verdict();
+        let Verdict { party, count, strikes, pause, .. } = cause.verdict();
         let holder = self.runs.get(&lease.task.run).and_then(|run| run.active_lease(lease));
         if let Some(node) = holder.filter(|_| strikes).map(|active| active.node) {
             self.strike_for(node, lease.task.run, now);
@@ -190,12 +192,18 @@ impl Market {
             let outcome = Outcome::NodeFault { message: reason.to_owned() };
             return self.end_check(lease, &outcome, now);
         }
-        // An operator's many nodes must not end a run that others could do.
+        // An operator's many nodes must not end a run that others could do, nor an outage of the
+        // server one that waits for its end.
         let counts = match (self.runs.get(&lease.task.run), active) {
-            (Some(run), Some(active)) => !self.may_wait_elsewhere(run, active, now),
+            (Some(run), Some(active)) => {
+                !self.may_wait_elsewhere(run, active, now)
+                    && (count != Count::LossByTheHour || !self.trust.is_proven(active.operator))
+            }
             (_, _) => true,
         };
         let Some((_, mut active)) = self.release(lease.task.run, lease.task.index) else { return };
+        let counts =
+            counts && (count != Count::LossByTheHour || active.tries.counts_by_the_hour(now));
         active.tries.losses += u32::from(counts);
         active.tries.failed_on.push(active.node);
         let losses = active.tries.losses;

@@ -33,10 +33,25 @@ impl Market {
         }
     }
 
+    /// A node is heard from that was silent like all others: the network is back, and the others
+    /// will be heard within moments. Their tasks are theirs for a lease's time more.
+    pub(super) fn note_reunion(&mut self, id: NodeId, now: DateTime<Utc>) {
+        let is_known = self.nodes.contains_key(&id) || self.gone.contains_key(&id);
+        let comes_back = is_known && !self.nodes.get(&id).is_some_and(|node| node.is_present(now));
+        // One that comes and goes keeps nobody's tasks from it.
+        let is_first = self.reunion.is_none_or(|at| now - at > self.policy.lease * PATIENCE);
+        if comes_back && is_first && !self.nodes.values().any(|node| node.is_present(now)) {
+            self.reunion = Some(now);
+        }
+    }
+
     /// Offers the tasks of nodes that have been silent for a lease's time to those that can take
     /// them, and forgets silent nodes that hold none.
     pub(super) fn offer_silent(&mut self, now: DateTime<Utc>) {
         self.gone.retain(|_, since| now - *since < GONE);
+        if self.reunion.is_some_and(|at| now < at + self.policy.lease) {
+            return;
+        }
         let silent: Vec<NodeId> =
             self.nodes.iter().filter(|(_, node)| node.until <= now).map(|(id, _)| *id).collect();
         let mut by_run: BTreeMap<RunId, Vec<(Lease, DateTime<Utc>)>> = BTreeMap::new();
@@ -67,7 +82,10 @@ impl Market {
     ) -> Vec<Lease> {
         let Some(run) = self.runs.get(&run) else { return Vec::new() };
         let (mut able, mut free) = (false, 0);
-        for node in self.nodes.values().filter(|node| node.could_serve(run, now)) {
+        // When all fall silent at once, the last to be heard is no better than the first.
+        let lately = Some(now - self.policy.lease / 2);
+        let heard = self.nodes.values().filter(|node| node.heard[1] >= lately);
+        for node in heard.filter(|node| node.could_serve(run, now)) {
             able = true;
             free += u32::from(node.can_take(run, false) && self.has_share(run, node.operator, now));
         }

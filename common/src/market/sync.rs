@@ -47,6 +47,7 @@ impl Market {
         let CheckedSync { sync, receipts } = heard;
         let policy = self.policy;
         let until = now + policy.lease;
+        self.note_reunion(id, now);
         self.meet(id, operator, until);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         if node.former == Some(sync.incarnation) {
@@ -59,6 +60,9 @@ impl Market {
         let restarted = node.incarnation.is_some_and(|known| known != sync.incarnation);
         if restarted {
             node.former = node.incarnation;
+        }
+        if !node.is_present(now) {
+            node.back = now;
         }
         node.incarnation = Some(sync.incarnation);
         node.capacity = sync.capacity;
@@ -74,6 +78,7 @@ impl Market {
         if let Some(probe) = sync.probe {
             node.health.take_probe(&probe, policy, now);
         }
+        node.waits_for_bucket = sync.holding.iter().any(|held| held.waits_for_bucket);
         node.listed = sync.holding.iter().map(|held| held.lease).collect();
         node.listed.extend(receipts.iter().map(|(receipt, ..)| receipt.lease));
         self.open.insert(id);
@@ -155,7 +160,7 @@ impl Market {
     pub(super) fn note_held(
         &mut self,
         id: NodeId,
-        Held { lease, running_ms }: Held,
+        Held { lease, running_ms, waits_for_bucket }: Held,
         now: DateTime<Utc>,
     ) {
         let before = self.nodes.get(&id).and_then(|node| node.heard[0]);
@@ -165,6 +170,7 @@ impl Market {
         }
         let Some(active) = run.active.get_mut(&lease.task.index) else { return };
         active.received_at.get_or_insert(now);
+        active.waits_for_bucket = waits_for_bucket;
         let Some(ms) = running_ms else { return };
         let ms = u32::try_from(ms).unwrap_or(u32::MAX);
         let claimed = now - TimeDelta::milliseconds(ms.into());

@@ -1,5 +1,7 @@
 //! Why a run is waiting: which requirement takes away how many nodes.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::Market;
@@ -18,6 +20,12 @@ pub enum Waiting {
     /// a while.
     Unheard {
         tasks: usize,
+        of: usize,
+    },
+    /// So many of the nodes that hold its tasks, of all that do, can neither fetch nor store,
+    /// because the server's bucket is away.
+    Bucket {
+        nodes: usize,
         of: usize,
     },
     Node(Obstacles),
@@ -44,6 +52,9 @@ pub struct Obstacles {
     /// Without a GPU of the names that it asks for.
     pub without_gpu: usize,
     pub busy: usize,
+    /// Of all nodes, those with tasks that wait for the server's bucket; they are counted under
+    /// their obstacles too.
+    pub at_bucket: usize,
     /// Of operators that are new and have their share of the run.
     pub new: usize,
     /// The disk that a task of it needs, in MiB.
@@ -58,7 +69,7 @@ impl Waiting {
     /// Whether there is a reason; without one a task is about to be handed out.
     pub fn is_explained(&self) -> bool {
         match self {
-            Self::Start(_) | Self::Retry(_) | Self::Unheard { .. } => true,
+            Self::Start(_) | Self::Retry(_) | Self::Unheard { .. } | Self::Bucket { .. } => true,
             Self::Node(obstacles) => obstacles.is_explained(),
         }
     }
@@ -93,7 +104,7 @@ impl Market {
             return match run.active.len() {
                 0 => run.next_try().map(Waiting::Retry),
                 of => match self.unheard(run, now) {
-                    0 => None,
+                    0 => waits_for_bucket(run),
                     tasks => Some(Waiting::Unheard { tasks, of }),
                 },
             };
@@ -106,6 +117,7 @@ impl Market {
             ..Obstacles::default()
         };
         for (node_id, node) in &self.nodes {
+            obstacles.at_bucket += usize::from(node.waits_for_bucket && node.is_present(now));
             if let Some(count) = self.obstacle(run, *node_id, node, now, &mut obstacles) {
                 *count += 1;
             }
@@ -154,4 +166,11 @@ impl Market {
             None
         }
     }
+}
+
+fn waits_for_bucket(run: &Run) -> Option<Waiting> {
+    let all: BTreeSet<NodeId> = run.active.values().map(|active| active.node).collect();
+    let waiting = run.active.values().filter(|active| active.waits_for_bucket);
+    let nodes: BTreeSet<NodeId> = waiting.map(|active| active.node).collect();
+    (!nodes.is_empty()).then_some(Waiting::Bucket { nodes: nodes.len(), of: all.len() })
 }

@@ -155,6 +155,7 @@ impl Donor {
             .map(|(lease, work)| Held {
                 lease: *lease,
                 running_ms: work.since.map(|since| ms(now - since)),
+                waits_for_bucket: false,
             })
             .collect();
         let logs = self

@@ -40,3 +40,20 @@ fn the_promises_hold_whatever_happens() {
     let is_wild = sum.kills > 0 && sum.complete > 0 && sum.failed > 0 && sum.convicted > 0;
     assert!(alone || is_wild, "too tame: {sum:?}");
 }
+
+#[test]
+fn a_long_silence_of_all_nodes_loses_no_finished_work() {
+    let mut sum = Tally::default();
+    for seed in 0..SEEDS {
+        let mut world = World::blackout(seed, 3_600);
+
+        if let Err(wrong) = world.run() {
+            panic!("seed {seed}: {wrong}");
+        }
+
+        assert_eq!(world.tally.losses, 0, "seed {seed}");
+        sum.unheard += world.tally.unheard;
+        sum.complete += world.tally.complete;
+    }
+    assert!(sum.unheard > 0 && sum.complete > 0, "too tame: {sum:?}");
+}

@@ -1,5 +1,6 @@
 //! Everything around the server: time, the network, donors, customers, and bad luck.
 
+mod blackout;
 mod luck;
 mod stock;
 
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use common::credits::Credits;
 use common::ids::RunId;
-use common::market::{CheckedSync, Refused, Run, Step, TaskState};
+use common::market::{CheckedSync, Refused, Run, Step, TaskRecord, TaskState};
 use common::protocol::Orders;
 use common::spec::Partition;
 use common::task::Lease;
@@ -52,22 +53,52 @@ pub struct Tally {
     pub failed: u64,
     /// How often an operator was found to have given false results.
     pub convicted: u64,
+    /// Containers that ended while their node was cut off.
+    pub unheard: u64,
+    /// Attempts that were given up because their node went silent.
+    pub losses: u64,
 }
 
 enum Event {
     Ask(usize),
     Abort(RunId),
     Grant,
-    Heard { node: u32, heard: Box<CheckedSync> },
-    Told { node: u32, incarnation: u64, orders: Orders },
-    Timer { node: u32, timer: u64 },
-    Ends { node: u32, incarnation: u64, lease: Lease },
+    Rich,
+    Heard {
+        node: u32,
+        heard: Box<CheckedSync>,
+    },
+    Told {
+        node: u32,
+        incarnation: u64,
+        orders: Orders,
+    },
+    Timer {
+        node: u32,
+        timer: u64,
+    },
+    Ends {
+        node: u32,
+        incarnation: u64,
+        lease: Lease,
+    },
     Dies(u32),
     Returns(u32),
     Silence(u32),
-    Step { starts: u32, run: RunId, step: Step, part: u32 },
-    Tick { starts: u32 },
-    Commit { starts: u32 },
+    /// All nodes are cut off for so many milliseconds.
+    Blackout(u32),
+    Step {
+        starts: u32,
+        run: RunId,
+        step: Step,
+        part: u32,
+    },
+    Tick {
+        starts: u32,
+    },
+    Commit {
+        starts: u32,
+    },
     Kill,
     Start,
     Heal,
@@ -75,12 +106,18 @@ enum Event {
 
 impl World {
     pub fn new(seed: u64) -> Self {
+        let mut world = Self::unplanned(seed);
+        world.plan();
+        world
+    }
+
+    fn unplanned(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let now = customer::start();
         let donors: Vec<Donor> =
             (0..random.between(1, 7)).map(|n| Donor::new(n, &mut random)).collect();
         let orders = (0..random.between(1, 8)).map(|n| customer::order(n, &mut random)).collect();
-        let mut world = Self {
+        Self {
             random,
             now,
             queue: BTreeMap::new(),
@@ -93,9 +130,7 @@ impl World {
             healed: false,
             silent: BTreeMap::new(),
             tally: Tally::default(),
-        };
-        world.plan();
-        world
+        }
     }
 
     fn at(&mut self, ms: u32, event: Event) {
@@ -147,6 +182,7 @@ impl World {
                 }
             }
             Event::Grant => self.grant(),
+            Event::Rich => self.enrich(),
             Event::Heard { node, heard } => {
                 if let Some(server) = &mut self.server {
                     server.hear(node, *heard, self.now);
@@ -162,6 +198,11 @@ impl World {
                 let ms = self.random.between(1_000, 90_000);
                 self.donors[node as usize].silent_until =
                     self.now + TimeDelta::milliseconds(ms.into());
+            }
+            Event::Blackout(ms) => {
+                for donor in &mut self.donors {
+                    donor.silent_until = self.now + TimeDelta::milliseconds(ms.into());
+                }
             }
             Event::Step { starts, run, step, part } => self.step(starts, run, step, part),
             Event::Tick { starts } => self.tick(starts)?,
@@ -277,6 +318,7 @@ impl World {
         if !donor.alive || donor.incarnation != incarnation {
             return;
         }
+        self.tally.unheard += u64::from(donor.silent_until > self.now);
         if let Some(order) = self.orders.iter().find(|order| order.run == lease.task.run) {
             donor.end(lease, self.now, order, &mut self.random);
         }
@@ -360,6 +402,10 @@ impl World {
             return Ok(());
         }
         let changes = server.commit(&mut self.store, now)?;
+        let is_silent = |task: &&TaskRecord| {
+            task.error.as_deref().is_some_and(|error| error.contains("went silent"))
+        };
+        self.tally.losses += changes.attempts.iter().filter(is_silent).count() as u64;
         if !self.healed && self.random.chance(2) {
             // Stored, but nobody has been told.
             self.kill();

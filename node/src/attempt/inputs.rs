@@ -120,6 +120,7 @@ mod tests {
             (bucket(BucketError::forbidden()), Some(Failure::Platform)),
             (refused(false), Some(Failure::Input)),
             (refused(true), Some(Failure::Platform)),
+            (link::Error::BucketAway, Some(Failure::Platform)),
             (link::Error::Disconnected, None),
         ] {
             let failure = match not_read(transfer::Error::Link(error)) {

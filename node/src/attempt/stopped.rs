@@ -118,9 +118,8 @@ fn not_fetched(error: &transfer::Error, told: &dyn std::error::Error) -> Stopped
     use transfer::Error as E;
     match error {
         E::Link(link::Error::Outdated) => Stopped::Outdated,
-        E::Link(link::Error::Refused { .. } | link::Error::Bucket(_)) | E::Spoiled => {
-            failed(Failure::Platform, told)
-        }
+        E::Link(link::Error::Refused { .. } | link::Error::Bucket(_) | link::Error::BucketAway)
+        | E::Spoiled => failed(Failure::Platform, told),
         E::Link(_) | E::Slow | E::TooLarge(_) | E::Disk(_) => fault(told),
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::digest::Digest;
@@ -26,6 +27,8 @@ use super::{BucketError, Error, Link, bucket, frame};
 
 /// No byte for so long is a failure.
 const SILENCE: Duration = Duration::from_secs(60);
+/// A bucket that gives no answer for so long is said to be away.
+const NOTICE: Duration = Duration::from_secs(5);
 /// How long the server may take to store what it was sent.
 const STORE_WAIT: Duration = Duration::from_secs(120);
 /// How long an early answer may take to arrive after the server stopped reading.
@@ -53,12 +56,47 @@ struct Channel {
 impl Link {
     /// The list of a lease's input files.
     pub async fn inputs(&self, lease: Lease) -> Result<Vec<InputFile>, Error> {
-        self.list(&BlobRequest::Inputs { lease }).await
+        self.noted(self.list(&BlobRequest::Inputs { lease })).await
     }
 
     /// The list of the files that were uploaded for a cache.
     pub async fn cached(&self, lease: Lease, cache: Cache) -> Result<Vec<CacheFile>, Error> {
-        self.list(&BlobRequest::Cached { lease, cache }).await
+        self.noted(self.list(&BlobRequest::Cached { lease, cache })).await
+    }
+
+    /// Notes whether the server's bucket is away, as far as this call tells.
+    async fn noted<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let done = call.await;
+        match &done {
+            Ok(_) => self.note_bucket(false),
+            Err(Error::BucketAway) => self.note_bucket(true),
+            Err(Error::Bucket(error)) if error.object.is_none() && error.again() => {
+                self.note_bucket(true);
+            }
+            Err(_) => {}
+        }
+        done
+    }
+
+    /// Notes that the server's bucket is away when it does not answer for a while.
+    async fn noticed<T>(&self, is_own: bool, answer: impl Future<Output = T>) -> T {
+        let mut answer = std::pin::pin!(answer);
+        if let Ok(done) = timeout(NOTICE, &mut answer).await {
+            return done;
+        }
+        if is_own {
+            self.note_bucket(true);
+        }
+        answer.await
+    }
+
+    fn note_bucket(&self, is_away: bool) {
+        self.shared.is_bucket_away.store(is_away, Ordering::Relaxed);
+    }
+
+    /// Whether the server's bucket was away when it was needed last.
+    pub fn is_bucket_away(&self) -> bool {
+        self.shared.is_bucket_away.load(Ordering::Relaxed)
     }
 
     /// Asks for what comes in the reply itself.
@@ -83,6 +121,10 @@ impl Link {
 
     /// Asks for bytes, from the server or from where it points.
     pub async fn fetch(&self, request: BlobRequest) -> Result<Fetched, Error> {
+        self.noted(self.fetch_once(request)).await
+    }
+
+    async fn fetch_once(&self, request: BlobRequest) -> Result<Fetched, Error> {
         let (channel, reply) = self.ask(&request).await?;
         match reply {
             BlobReply::Bytes { bytes, digest } => {
@@ -106,12 +148,23 @@ impl Link {
             | BlobReply::Ready
             | BlobReply::Stored
             | BlobReply::Outdated
+            | BlobReply::BucketAway
             | BlobReply::Refused { .. } => Err(unexpected(reply)),
         }
     }
 
     /// Stores a result file. Storing the same file again is cheap and does no harm.
     pub async fn put(
+        &self,
+        lease: Lease,
+        size: u64,
+        digest: Digest,
+        file: &Path,
+    ) -> Result<(), Error> {
+        self.noted(self.put_once(lease, size, digest, file)).await
+    }
+
+    async fn put_once(
         &self,
         lease: Lease,
         size: u64,
@@ -128,6 +181,7 @@ impl Link {
             | BlobReply::Secrets(_)
             | BlobReply::PullToken(_)
             | BlobReply::Outdated
+            | BlobReply::BucketAway
             | BlobReply::Refused { .. } => return Err(unexpected(reply)),
         }
         let (mut from, to) = channel.stream.split();
@@ -159,9 +213,11 @@ impl Link {
             };
             opens += 1;
             match within(SILENCE, asked).await {
-                Ok(reply @ (BlobReply::Refused { .. } | BlobReply::Outdated)) => {
-                    return Err(unexpected(reply));
-                }
+                Ok(
+                    reply @ (BlobReply::Refused { .. }
+                    | BlobReply::Outdated
+                    | BlobReply::BucketAway),
+                ) => return Err(unexpected(reply)),
                 Ok(reply) => return Ok((channel, reply)),
                 Err(Error::Io(error)) if was_dropped(&error) && opens < OPENS_MAX => {
                     drop(channel);
@@ -212,7 +268,8 @@ impl Link {
         if let Some(version) = &version {
             request = request.header(header::IF_MATCH, &version.etag);
         }
-        let response = timeout(SILENCE, request.send()).await;
+        let is_own = object.is_none();
+        let response = timeout(SILENCE, self.noticed(is_own, request.send())).await;
         let response = match response.map_err(|_| None).and_then(|sent| sent.map_err(Some)) {
             Ok(response) => response,
             Err(error) => return Err(Error::Bucket(BucketError::silent(object, error))),
@@ -281,6 +338,7 @@ fn unexpected(reply: BlobReply) -> Error {
     match reply {
         BlobReply::Refused { message, again } => Error::Refused { message, again },
         BlobReply::Outdated => Error::Outdated,
+        BlobReply::BucketAway => Error::BucketAway,
         BlobReply::Listing { .. } => Error::Protocol("an unexpected listing".to_owned()),
         BlobReply::Bytes { .. } => Error::Protocol("unexpected bytes".to_owned()),
         BlobReply::Redirect { .. } => Error::Protocol("an unexpected redirect".to_owned()),

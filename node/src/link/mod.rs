@@ -8,11 +8,13 @@ mod exact;
 mod frame;
 mod key;
 mod swarm;
+mod tcp;
 mod trouble;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::protocol::frame::FrameError;
@@ -53,6 +55,8 @@ pub enum Error {
     Outdated,
     #[error(transparent)]
     Bucket(BucketError),
+    #[error("the server's bucket does not answer")]
+    BucketAway,
     #[error("the server does not speak as expected: {0}")]
     Protocol(String),
     #[error("reading or writing failed")]
@@ -67,7 +71,7 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn again(&self) -> bool {
         match self {
-            Self::Disconnected | Self::Io(_) => true,
+            Self::Disconnected | Self::Io(_) | Self::BucketAway => true,
             Self::Refused { again, .. } => *again,
             Self::Bucket(error) => error.again(),
             Self::Outdated | Self::Protocol(_) | Self::Key { .. } | Self::Address { .. } => false,
@@ -98,6 +102,7 @@ struct Shared {
     streams: Arc<Semaphore>,
     http: reqwest::Client,
     guard: Guard,
+    is_bucket_away: AtomicBool,
 }
 
 /// Whether a server may be at this multiaddr.
@@ -127,6 +132,7 @@ impl Link {
                 streams: Arc::new(Semaphore::new(STREAMS_MAX)),
                 http,
                 guard,
+                is_bucket_away: AtomicBool::new(false),
             }),
         })
     }

@@ -13,13 +13,13 @@ use libp2p::request_response::{
 };
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, noise, ping, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, ping};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::trouble::{self, Trouble};
-use super::{Error, address};
+use super::{Error, address, tcp};
 
 /// Messages waiting for the swarm.
 const COMMANDS_MAX: usize = 16;
@@ -76,7 +76,7 @@ pub fn start(
 ) -> Result<Line, Error> {
     let swarm = libp2p::SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+        .with_other_transport(|key| Ok(tcp::transport(key)?))
         .map_err(io::Error::other)?
         .with_behaviour(Behaviour::new)
         .map_err(io::Error::other)?

@@ -179,6 +179,15 @@ impl Engine {
                 };
                 batch.answers.push((reply, answer));
             }
+            Command::Deliver { run, reply } => {
+                // It has ended, and is no longer in memory.
+                let answer = match runs::whole(&self.parts.db, run).await {
+                    Ok(Some(run)) => market.deliver_again(run, now),
+                    Ok(None) => Err(Refused::NotDeliverable),
+                    Err(error) => return not_looked_up(&error),
+                };
+                batch.answers.push((reply, answer));
+            }
             Command::Abort { run, reason, reply } => {
                 batch.answers.push((reply, market.abort(run, reason, now)));
             }

@@ -77,6 +77,11 @@ pub enum Error {
     Wallet { needs: Credits, available: Credits },
     #[error("there is no such run, or it has ended")]
     NoRun,
+    #[error(
+        "only a job that failed after its last task can be delivered again, while its results are \
+         kept (48 hours): run the job again"
+    )]
+    NotDeliverable,
     #[error(transparent)]
     Booking(#[from] BookingRefused),
     #[error("the node has not joined")]
@@ -99,6 +104,7 @@ impl From<Refused> for Error {
             Refused::AlreadyStarted => Self::AlreadyStarted,
             Refused::Wallet { needs, available } => Self::Wallet { needs, available },
             Refused::NoRun => Self::NoRun,
+            Refused::NotDeliverable => Self::NotDeliverable,
         }
     }
 }
@@ -108,6 +114,7 @@ type Reply<T> = oneshot::Sender<T>;
 /// Everything that can happen: one place shows it all.
 enum Command {
     Start { run: RunId, spec: Arc<RunSpec>, reply: Reply<Result<(), Refused>> },
+    Deliver { run: RunId, reply: Reply<Result<(), Refused>> },
     Abort { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
     BreakOff { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
     Sync { node: NodeId, operator: WorkspaceId, heard: Box<CheckedSync>, reply: Reply<Orders> },
@@ -172,6 +179,11 @@ impl Coordinator {
         store::prove_spec(&spec)?;
         let spec = Arc::new(spec);
         Ok(self.ask(|reply| Command::Start { run, spec, reply }).await??)
+    }
+
+    /// Folds and delivers the results of a run again that failed after its last task.
+    pub async fn deliver_again(&self, run: RunId) -> Result<(), Error> {
+        Ok(self.ask(|reply| Command::Deliver { run, reply }).await??)
     }
 
     /// Ends a run because its customer wants it.

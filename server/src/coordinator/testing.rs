@@ -90,7 +90,8 @@ impl Worker {
         let outcome = || Outcome::Succeeded { outputs: vec![] };
         let receipt = |lease: &Lease| Receipt { lease: *lease, usage, outcome: outcome() };
         let receipts = ended.iter().map(|lease| sign(receipt(lease))).collect();
-        let running = |lease: &Lease| Held { lease: *lease, running_ms: Some(1) };
+        let running =
+            |lease: &Lease| Held { lease: *lease, running_ms: Some(1), waits_for_bucket: false };
         let sync = Sync {
             capacity: Resources::new(1_000_000, 1 << 20).with_disk(u32::MAX),
             holding: self.held.keys().map(running).collect(),

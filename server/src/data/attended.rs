@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{ByteStream, Error};
 
 /// After this time the bucket is asked whether it is there, and it has the same for its answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Does the work, as long as `probe` is answered.
 ///

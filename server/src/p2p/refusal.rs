@@ -11,6 +11,8 @@ pub enum Refusal {
     Never(String),
     #[error("{0}")]
     Later(String),
+    #[error("the server's bucket does not answer")]
+    BucketAway,
     #[error("this node does not hold the lease")]
     Outdated,
 }
@@ -32,6 +34,7 @@ impl From<Refusal> for BlobReply {
         match refusal {
             Refusal::Never(message) => Self::Refused { message, again: false },
             Refusal::Later(message) => Self::Refused { message, again: true },
+            Refusal::BucketAway => Self::BucketAway,
             Refusal::Outdated => Self::Outdated,
         }
     }
@@ -64,7 +67,7 @@ impl From<data::Error> for Refusal {
                     error = &error as &dyn std::error::Error,
                     "blob request failed at the bucket"
                 );
-                Self::later("the server's bucket does not answer")
+                Self::BucketAway
             }
         }
     }

@@ -52,6 +52,15 @@ pub(super) async fn unfinished(
     rows::each(db, open, |row| read(&row)).await
 }
 
+/// The chunks of a run, once it has been cut.
+pub(super) async fn chunks(
+    db: &impl ConnectionTrait,
+    run: RunId,
+) -> Result<Option<ChunkTable>, DbErr> {
+    let row = Entity::find_by_id((run.uuid(), number(TableKind::Chunks))).one(db).await?;
+    Ok(row.as_ref().map(read).transpose()?.map(|(_, _, table)| table))
+}
+
 /// Finds the tables that cannot be read.
 pub(super) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
     rows::check::<Entity, _>(db, found, |row| read(&row)).await

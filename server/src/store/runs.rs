@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::{JobId, RunId, WorkspaceId};
-use common::market::RunRecord;
+use common::market::{Run, RunRecord};
 use common::resources::{Resources, Usage};
 use common::run::RunState;
 use common::spec::{Limits, RunSpec};
@@ -16,7 +16,7 @@ use sea_orm::{ActiveValue::Set, PaginatorTrait, QueryOrder, QuerySelect, QueryTr
 use serde::Deserialize;
 
 use super::rows::{self, UnreadableRow};
-use super::{Db, batches, corrupt, corrupt_by, document, micros, storable};
+use super::{Db, batches, chunk_tables, corrupt, corrupt_by, document, micros, storable};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "runs")]
@@ -167,6 +167,19 @@ pub async fn set_purged(db: &impl ConnectionTrait, run: RunId) -> Result<(), DbE
         .exec(db)
         .await?;
     Ok(())
+}
+
+/// A run with its chunks, as long as its data is in the bucket; `None` where it is not, or where
+/// there is no such run.
+pub async fn whole(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>, DbErr> {
+    let row = Entity::find_by_id(run.uuid()).filter(Column::Purged.eq(false)).one(db).await?;
+    let Some(row) = row else { return Ok(None) };
+    let found = Run::load(record(&row)?);
+    let table = chunk_tables::chunks(db, run).await?;
+    Ok(Some(match table {
+        Some(table) => found.with_chunks(table),
+        None => found,
+    }))
 }
 
 /// The runs that have not ended, each read by itself.

@@ -188,3 +188,78 @@ fn nodes_that_have_gone_silent_are_still_told_of() {
     market.tick(at(62));
     assert!(market.gone.is_empty());
 }
+
+#[test]
+fn nodes_that_wait_for_the_servers_bucket_are_told_of() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut stuck = holds(&[(lease(0, 1), 1)]);
+    stuck.sync.holding[0].waits_for_bucket = true;
+
+    hear(&mut market, 0, stuck, 1);
+
+    assert_eq!(market.waiting(RUN, at(1)), Some(Waiting::Bucket { nodes: 1, of: 1 }));
+    hear(&mut market, 0, holds(&[(lease(0, 1), 2)]), 2);
+    assert_eq!(market.waiting(RUN, at(2)), None);
+}
+
+#[test]
+fn nodes_that_wait_for_the_servers_bucket_are_told_of_where_more_tasks_wait_for_them() {
+    let mut market = processing(50, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut stuck = holds(&[(lease(0, 1), 1)]);
+    stuck.sync.holding[0].waits_for_bucket = true;
+
+    hear(&mut market, 0, stuck, 1);
+
+    let found = obstacles(&market, 1);
+    assert_eq!((found.nodes, found.busy, found.at_bucket), (1, 1, 1));
+}
+
+/// Takes the task of a one-chunk run again and again, and says each time that the server gives it
+/// nothing. Gives the hour in which the run ended, if it did within a day.
+fn starved(market: &mut Market) -> Option<i64> {
+    let mut attempt = 1;
+    for secs in (0..24 * 3_600).step_by(20) {
+        hear(market, 0, holds(&[]), secs);
+        market.tick(at(secs));
+        if market.run(RUN).is_none() {
+            return Some(secs / 3_600);
+        }
+        if leased(market, 0) == [lease(0, attempt)] {
+            hear(market, 0, told(lease(0, attempt), Failure::Platform, "no bucket"), secs + 1);
+            attempt += 1;
+        }
+    }
+    assert!(attempt > 100, "it is tried again all the time: {attempt}");
+    None
+}
+
+#[test]
+fn outages_of_the_server_that_a_proven_node_tells_of_end_no_run() {
+    let mut market = processing(1, Limits::default());
+
+    assert_eq!(starved(&mut market), None);
+
+    let now = 25 * 3_600;
+    hear(&mut market, 0, holds(&[]), now);
+    market.tick(at(now));
+    let held = leased(&market, 0);
+    hear(&mut market, 0, succeeds(held[0]), now + 5);
+    assert_eq!(market.run(RUN).unwrap().state(), RunState::Assembling);
+}
+
+#[test]
+fn outages_of_the_server_that_only_an_unproven_node_tells_of_end_a_run_after_hours() {
+    let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+    market.grant(CUSTOMER, credits("1000"), "gift", at(0)).unwrap();
+    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
+    market.looked(RUN, None, at(0));
+    market.partitioned(RUN, table(1), at(0));
+
+    let hour = starved(&mut market).unwrap();
+
+    assert!((7..=9).contains(&hour), "{hour}");
+    let error = market.drain().runs.pop().unwrap().error.unwrap();
+    assert!(error.contains("was lost 8 times"), "{error}");
+}

@@ -1,5 +1,6 @@
 //! What scenarios of a few lines are built from.
 
+mod again;
 mod bills;
 mod blame;
 mod checks;
@@ -133,7 +134,11 @@ fn holds(held: &[(Lease, u64)]) -> CheckedSync {
         device: Device::default(),
         holding: held
             .iter()
-            .map(|(lease, secs)| Held { lease: *lease, running_ms: Some(secs * 1000) })
+            .map(|(lease, secs)| Held {
+                lease: *lease,
+                running_ms: Some(secs * 1000),
+                waits_for_bucket: false,
+            })
             .collect(),
         receipts: Vec::new(),
         logs: Vec::new(),

@@ -104,3 +104,36 @@ fn silence_while_the_server_was_away_is_not_the_nodes() {
     hear(&mut market, 0, succeeds(lease(0, 1)), hour + 5);
     assert_eq!(market.run(RUN).unwrap().progress().chunks_done, 1);
 }
+
+#[test]
+fn silence_of_everybody_ends_for_the_last_as_well_as_for_the_first() {
+    let mut market = processing(2, Limits::default());
+    hear(&mut market, 0, small(&[]), 0);
+    hear(&mut market, 1, small(&[]), 0);
+    tick(&mut market, 3_600);
+
+    // The first has room again at once, and the second has not dialled yet.
+    hear(&mut market, 0, succeeds(lease(0, 1)), 3_601);
+    tick(&mut market, 3_602);
+    hear(&mut market, 0, small(&[]), 3_610);
+    tick(&mut market, 3_611);
+    hear(&mut market, 1, succeeds(lease(1, 1)), 3_612);
+
+    assert_eq!(market.run(RUN).unwrap().progress().chunks_done, 2);
+}
+
+#[test]
+fn silence_that_goes_on_when_others_are_back_ends_with_a_lease() {
+    let mut market = processing(2, Limits::default());
+    hear(&mut market, 0, small(&[]), 0);
+    hear(&mut market, 1, small(&[]), 0);
+    tick(&mut market, 3_600);
+    hear(&mut market, 0, succeeds(lease(0, 1)), 3_601);
+
+    for secs in [3_610, 3_620, 3_630, 3_640] {
+        hear(&mut market, 0, small(&[]), secs);
+        tick(&mut market, secs + 1);
+    }
+
+    assert_eq!(leased(&market, 0), [lease(1, 2)]);
+}

@@ -154,8 +154,9 @@ impl JobOut {
         }
         let time = |state| run.as_ref().and_then(|run| run.times.get(&state)).copied();
         let started_at = time(RunState::Started);
-        let ends = [RunState::Complete, RunState::Failed, RunState::Aborted];
-        let ended_at = ends.into_iter().find_map(time);
+        // One that is delivered again has failed before.
+        let ended_at =
+            run.as_ref().map(|run| run.state).filter(|state| state.is_final()).and_then(time);
         // Of its work: a scheduled job may have waited for long.
         let millis = time(RunState::Fetching)
             .zip(ended_at)

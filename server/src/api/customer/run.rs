@@ -19,6 +19,7 @@ use crate::api::http::query;
 use crate::api::http::reply::{Done, done, done_with};
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{Field, flag, one};
+use crate::api::secret_use;
 use crate::api::work::CONFIG;
 use crate::store;
 use crate::store::jobs::Job;
@@ -32,6 +33,9 @@ pub fn routes() -> Vec<Route> {
             .summary("Starts a job; with dryRun, only says what it would cost")
             .body(RUN)
             .query(DRY),
+        post("Customer_DeliverJob", "/jobs/{jobId}/deliver", deliver).summary(
+            "Folds and delivers the results again of a job that failed after its last task",
+        ),
         post("Customer_AbortJob", "/jobs/{jobId}/abort", abort)
             .summary("Ends a running job; deletes a draft"),
         post("Customer_RunJob2023", "/jobs/run/{jobId}", run)
@@ -147,6 +151,22 @@ pub async fn begin(app: &App, job: &Job, config: JobConfig, spec: RunSpec) -> Re
         // The run may be on disk all the same: the claim stays, and starting again tells.
         Err(error) => Err(error.into()),
     }
+}
+
+/// Folds and delivers the results of a failed job again. No task runs, and nothing is charged.
+async fn deliver(id: Segment, call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    secret_use::check_job(&caller, &job)?;
+    let Some(run) = job_out::run_of(app, &job).await? else {
+        return Err(Error::NotNow("this job has not run: run it".to_owned()));
+    };
+    app.coordinator.deliver_again(run.id).await?;
+    tracing::info!(job = %job.id, run = %run.id, "results are delivered again");
+    Ok(done_with(
+        "the job's results are delivered again; no task runs, and nothing is charged".to_owned(),
+    ))
 }
 
 /// How far a run got, and for how much.

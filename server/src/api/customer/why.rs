@@ -34,6 +34,10 @@ pub async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
                  while: they go elsewhere when these stay silent and another node can take them"
             ))
         },
+        Some(Waiting::Bucket { nodes, of }) => Why {
+            waiting: nodes == of,
+            ..waits(format!("{nodes} of its {of} nodes wait for the server's bucket"))
+        },
         Some(Waiting::Node(obstacles)) => {
             Why { waiting: true, nodes: Some(obstacles.nodes), reasons: reasons(&obstacles) }
         }
@@ -99,6 +103,10 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
         reasons.push("no node has joined".to_owned());
     } else if waiting.unfit() == waiting.nodes {
         reasons.push("no known node can serve it: it waits for one that can".to_owned());
+    }
+    if waiting.at_bucket > 0 {
+        let (nodes, of) = (waiting.at_bucket, waiting.nodes);
+        reasons.push(format!("{nodes} of {of} nodes wait for the server's bucket"));
     }
     if waiting.lacks_credits {
         reasons.push("the wallet cannot cover one more task: top up".to_owned());

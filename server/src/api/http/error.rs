@@ -244,7 +244,9 @@ impl From<coordinator::Error> for Error {
                 Self::Blocked("JOB_ALREADY_STARTED", error.to_string())
             }
             coordinator::Error::Wallet { .. } => Self::Blocked("WALLET_TOO_LOW", error.to_string()),
-            coordinator::Error::NoRun => Self::NotNow(error.to_string()),
+            coordinator::Error::NoRun | coordinator::Error::NotDeliverable => {
+                Self::NotNow(error.to_string())
+            }
             coordinator::Error::Booking(refused) => refused.into(),
             coordinator::Error::Stopping => Self::Unavailable,
             coordinator::Error::Waiting => Self::Away("database"),

@@ -74,7 +74,8 @@ async fn a_task_goes_through_its_states_and_tells_of_every_attempt() {
     let lease = given(&door, node).await;
     let coordinator = &door.app.coordinator;
     let say = async |running_ms, ended| {
-        let held = if ended { vec![] } else { vec![Held { lease, running_ms }] };
+        let held =
+            if ended { vec![] } else { vec![Held { lease, running_ms, waits_for_bucket: false }] };
         let (input_bytes, metering) = (7, Metering::Counters);
         let usage =
             Usage { cpu_ms: 1500, wall_ms: 2000, input_bytes, metering, ..Usage::default() };
