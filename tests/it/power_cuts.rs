@@ -118,6 +118,13 @@ async fn a_power_cut_at_any_instant_loses_nothing_that_was_acknowledged() -> Res
             acknowledged.iter().filter(|some| some.logged <= length).collect()
         };
 
+        // Within the first start, of which nothing was acknowledged.
+        for cut in 0..CUTS {
+            let length = log.made() + (first - log.made()) * cut / CUTS;
+            survives(&log, length, cut, &[])
+                .await
+                .with_context(|| format!("cut {cut} of the first start at {length}"))?;
+        }
         for cut in 1..=CUTS {
             let length = first + (last - first) * cut / CUTS;
             survives(&log, length, cut, &before(length))

@@ -28,6 +28,8 @@ pub struct RecordedDisk {
     device: String,
     daemon: Child,
     bytes: u64,
+    /// How long the log was when the disk was ready.
+    made: u64,
 }
 
 /// What was written to a disk, in order.
@@ -35,6 +37,7 @@ pub struct RecordedDisk {
 pub struct WriteLog {
     file: PathBuf,
     bytes: u64,
+    made: u64,
 }
 
 fn run(program: &str, args: &[&str]) -> Result<String> {
@@ -75,12 +78,15 @@ impl RecordedDisk {
             device: String::new(),
             daemon,
             bytes,
+            made: 0,
         };
         until("the disk", async || Ok((fs::metadata(&export)?.len() == bytes).then_some(())))
             .await?;
         disk.device = run("losetup", &["--find", "--show", &export.display().to_string()])?;
         run("mkfs.ext4", &["-q", "-E", "nodiscard", &disk.device])?;
         run("mount", &[&disk.device, &at.display().to_string()])?;
+        run("sync", &["--file-system", &at.display().to_string()])?;
+        disk.made = disk.logged()?;
         Ok(disk)
     }
 
@@ -96,7 +102,7 @@ impl RecordedDisk {
         self.device.clear();
         run("kill", &["-TERM", &self.daemon.id().to_string()])?;
         self.daemon.wait()?;
-        Ok(WriteLog { file: self.folder.join("log"), bytes: self.bytes })
+        Ok(WriteLog { file: self.folder.join("log"), bytes: self.bytes, made: self.made })
     }
 }
 
@@ -139,6 +145,11 @@ fn numbers<const N: usize>(log: &mut File) -> Result<[u64; N]> {
 }
 
 impl WriteLog {
+    /// How long the log was when the disk was empty and ready.
+    pub const fn made(&self) -> u64 {
+        self.made
+    }
+
     /// Makes the image of the disk as the loss of power may have left it when the log was so long:
     /// every write before the last flush is there, and each later one or not, as `chance` has it.
     pub fn image_at(
