@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
 use crate::failure::Failure;
+use crate::output::{Table, moment};
 use crate::session::Session;
 
 const PATH: &str = "/v1/dev/cache";
@@ -33,6 +34,7 @@ pub enum Command {
         shared: bool,
     },
     /// Remove a file
+    #[command(visible_alias = "remove")]
     Delete {
         name: String,
         /// From the cache that everybody reads
@@ -58,14 +60,23 @@ async fn list(shared: bool, session: &Session) -> Result<(), Failure> {
         files: Vec<Cached>,
     }
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Cached {
         name: String,
         size: u64,
+        updated_at: String,
     }
     let answer = session.client.get(url(session, &[], shared)).await?;
     let list: List = answer.read()?;
-    session.output.result(&answer.text, || {
-        list.files.iter().map(|file| format!("{}  {} bytes", file.name, file.size)).collect()
+    let row = |file: Cached| vec![file.name, file.size.to_string(), moment(&file.updated_at)];
+    session.output.table(&answer.text, || Table {
+        header: &["name", "bytes", "updated"],
+        rows: list.files.into_iter().map(row).collect(),
+        empty: if shared {
+            "no files in the shared cache yet: fanfold cache push FILE --shared"
+        } else {
+            "no files in the cache yet: fanfold cache push FILE"
+        },
     })
 }
 

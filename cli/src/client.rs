@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -126,6 +126,12 @@ impl Client {
         let request = self.http.put(link).header("content-disposition", "attachment");
         refuse_errors(exchange(stream_body(request, size, bytes)).await?).await?;
         Ok(())
+    }
+
+    /// Opens a resource in this form for reading; takes as long as it takes.
+    pub async fn open(&self, url: Url, media: &str) -> Result<Response, Failure> {
+        let request = self.http.get(url).header(AUTHORIZATION, &self.api_key);
+        refuse_errors(exchange(request.header(ACCEPT, media)).await?).await
     }
 
     /// Opens a signed link for reading.

@@ -1,24 +1,31 @@
 //! `fanfold image`: takes a container image from the local engine to the server, so that nodes
-//! need no registry, and removes it there.
+//! need no registry, lists what is there, and removes it.
 
 use bollard::Docker;
 use clap::Subcommand;
 use common::digest::{Digest, Digester};
 use futures::TryStreamExt;
+use serde::Deserialize;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
 use tokio_util::io::ReaderStream;
 
 use crate::failure::Failure;
-use crate::output::note;
+use crate::output::{Page, Table, note};
 use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Upload an image of the local container engine under its reference
     Push { reference: String },
+    /// List the images that were pushed
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
     /// Remove an image from the server
-    Rm { reference: String },
+    #[command(alias = "rm", visible_alias = "remove")]
+    Delete { reference: String },
 }
 
 /// An image's archive on disk, and what it is called by.
@@ -31,8 +38,32 @@ struct Spooled {
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
         Command::Push { reference } => push(reference, session).await,
-        Command::Rm { reference } => remove(&reference, session).await,
+        Command::List { page } => list(page, session).await,
+        Command::Delete { reference } => remove(&reference, session).await,
     }
+}
+
+async fn list(page: Page, session: &Session) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct List {
+        images: Vec<Image>,
+    }
+    #[derive(Deserialize)]
+    struct Image {
+        reference: String,
+        digest: String,
+        size: u64,
+    }
+    let mut url = session.client.url("/v1/dev/images/list", &[]);
+    page.ask(&mut url);
+    let answer = session.client.get(url).await?;
+    let list: List = answer.read()?;
+    let row = |image: Image| vec![image.reference, image.size.to_string(), image.digest];
+    session.output.table(&answer.text, || Table {
+        header: &["image", "bytes", "sha256"],
+        rows: list.images.into_iter().map(row).collect(),
+        empty: "no images yet: fanfold image push NAME takes one of the local container engine",
+    })
 }
 
 async fn remove(reference: &str, session: &Session) -> Result<(), Failure> {

@@ -19,6 +19,7 @@ mod credentials;
 mod daemon;
 mod failure;
 mod file;
+mod hint;
 mod image;
 mod job;
 mod key;
@@ -134,7 +135,7 @@ fn main() -> ExitCode {
     let done = runtime.block_on(Box::pin(run(cli)));
     // A blocking read, such as of stdin, does not hold the exit up.
     runtime.shutdown_background();
-    done.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS)
+    done.map_or_else(|failure| fail(&hint::with_advice(failure)), |()| ExitCode::SUCCESS)
 }
 
 fn fail(failure: &Failure) -> ExitCode {

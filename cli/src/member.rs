@@ -10,6 +10,7 @@ use crate::output::{Table, note};
 use crate::session::Session;
 
 const PATH: &str = "/v1/auth/members";
+const ROLES: [&str; 4] = ["none", "user", "developer", "admin"];
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -18,12 +19,15 @@ pub enum Command {
     /// Invite an e-mail address; whoever signs in with it is a member from then on
     Invite {
         email: String,
-        /// none, user, developer or admin
-        #[arg(long, default_value = "user")]
+        #[arg(long, default_value = "user", value_parser = ROLES)]
         role: String,
     },
-    /// Give a member, by id or e-mail address, another role: none, user, developer or admin
-    Role { member: String, role: String },
+    /// Give a member, by id or e-mail address, another role
+    Role {
+        member: String,
+        #[arg(value_parser = ROLES)]
+        role: String,
+    },
     /// End a membership, by id or e-mail address, with its keys, or take an invitation back
     Remove { member: String },
 }
@@ -75,7 +79,8 @@ async fn list(session: &Session) -> Result<(), Failure> {
     let list: List = answer.read()?;
     let row = |member: Member| {
         let name = if member.email.is_empty() { member.username } else { member.email };
-        vec![member.id, member.state, member.role, name]
+        let role = member.role.trim_start_matches("ROLE_").to_lowercase();
+        vec![member.id, member.state.to_lowercase(), role, name]
     };
     session.output.table(&answer.text, || Table {
         header: &["id", "state", "role", "member"],

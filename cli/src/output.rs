@@ -8,6 +8,8 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use common::text::{escaped, shown};
+use reqwest::Url;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -33,11 +35,57 @@ impl Output {
     }
 }
 
-/// What a list is: a header, rows of as many cells, and a word for when there are none.
+/// What a list is: a header, rows of as many cells, and a word for when there are none. Columns
+/// of numbers stand to the right.
 pub struct Table<'a> {
     pub header: &'a [&'a str],
     pub rows: Vec<Vec<String>>,
     pub empty: &'a str,
+}
+
+/// Which part of a list is shown.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Page {
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// After so many
+    #[arg(long, default_value_t = 0)]
+    pub offset: u32,
+}
+
+impl Page {
+    pub fn ask(self, url: &mut Url) {
+        url.query_pairs_mut()
+            .append_pair("pagination.limit", &self.limit.to_string())
+            .append_pair("pagination.offset", &self.offset.to_string());
+    }
+}
+
+/// What the server says of the rest of a list.
+#[derive(Deserialize)]
+struct Paged {
+    pagination: Option<Rest>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rest {
+    total: Option<u64>,
+    offset: Option<u64>,
+    has_next: bool,
+}
+
+/// What is said below a list of which only a part is shown; empty where all of it is.
+fn rest(json: &str, shown: usize) -> Option<String> {
+    let Rest { total, offset, has_next } = serde_json::from_str::<Paged>(json).ok()?.pagination?;
+    let (total, next) = (total?, offset? + shown as u64);
+    match shown {
+        0 if total > 0 => Some(format!("there are {total}, none of them after --offset {next}")),
+        0 => None,
+        _ if has_next => Some(format!("{shown} of {total}: --offset {next} shows the next")),
+        _ => None,
+    }
 }
 
 impl Output {
@@ -47,11 +95,16 @@ impl Output {
             return self.result::<String>(json, Vec::new);
         }
         let table = table();
+        let rest = rest(json, table.rows.len());
         if table.rows.is_empty() {
-            note(table.empty);
+            note(rest.as_deref().unwrap_or(table.empty));
             return Ok(());
         }
-        table.lines().iter().try_for_each(line)
+        table.lines().iter().try_for_each(line)?;
+        if let Some(rest) = rest {
+            note(rest);
+        }
+        Ok(())
     }
 }
 
@@ -68,8 +121,21 @@ impl Table<'_> {
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..header.len()).map(width).collect();
+        let is_number = |cell: &String| {
+            let rest = cell.trim_start_matches('-').replacen('.', "", 1);
+            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())
+        };
+        let is_of_numbers = |column: usize| {
+            let mut cells = rows.iter().skip(1).filter_map(|row| row.get(column));
+            cells.all(is_number)
+        };
+        let numbers: Vec<bool> = (0..header.len()).map(is_of_numbers).collect();
         let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            let cells = row.iter().zip(widths.iter().zip(&numbers));
+            let cells = cells.map(|(cell, (width, is_right))| match is_right {
+                true => format!("{cell:>width$}"),
+                false => format!("{cell:<width$}"),
+            });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         rows.iter().map(line).collect()
@@ -127,6 +193,41 @@ mod tests {
         let lines = Table { header: &["id", "name"], rows, empty: "" }.lines();
 
         assert_eq!(lines, ["ID   NAME", "a    long name", "bcd"]);
+    }
+
+    #[test]
+    fn table_columns_of_numbers_stand_to_the_right() {
+        let row = |name: &str, n: &str, amount: &str| {
+            vec![name.to_owned(), n.to_owned(), amount.to_owned(), "1 of 2".to_owned()]
+        };
+        let rows = vec![row("a", "9", "-0.50"), row("b", "10", "12.25")];
+
+        let lines = Table { header: &["id", "n", "credits", "x"], rows, empty: "" }.lines();
+
+        assert_eq!(
+            lines,
+            ["ID   N  CREDITS  X", "a    9    -0.50  1 of 2", "b   10    12.25  1 of 2"]
+        );
+    }
+
+    #[test]
+    fn table_says_what_is_left_of_its_list() {
+        let page = |total: u64, offset: u64, has_next: bool| {
+            format!(
+                r#"{{"pagination":{{"total":{total},"offset":{offset},"hasPrevious":false,
+                   "hasNext":{has_next}}},"data":[]}}"#
+            )
+        };
+
+        let more = rest(&page(7, 2, true), 3).unwrap();
+        assert_eq!(more, "3 of 7: --offset 5 shows the next");
+        assert_eq!(rest(&page(7, 4, false), 3), None);
+        assert_eq!(
+            rest(&page(7, 9, false), 0).unwrap(),
+            "there are 7, none of them after --offset 9"
+        );
+        assert_eq!(rest(&page(0, 0, false), 0), None);
+        assert_eq!(rest(r#"{"keys":[]}"#, 0), None);
     }
 
     #[test]

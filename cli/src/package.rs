@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::archive;
 use crate::client::Answer;
 use crate::failure::Failure;
-use crate::output::{Table, note, pretty};
+use crate::output::{Page, Table, note, pretty};
 use crate::session::Session;
 use crate::template;
 
@@ -45,6 +45,8 @@ pub enum Command {
         /// What everybody has published, in their place
         #[arg(long)]
         public: bool,
+        #[command(flatten)]
+        page: Page,
     },
     /// Show one package, also a published one: an id or OWNER/NAME[@MAJOR.MINOR]
     Get { tag: String },
@@ -116,7 +118,7 @@ pub async fn run(kind: Kind, command: Command, session: &Session) -> Result<(), 
         Command::Deactivate { tag } => switch(kind, &tag, "deactivate", session).await,
         Command::New(args) => scaffold::run(kind, &args, session),
         Command::Status { tag } => status(kind, &tag, session).await,
-        Command::List { public } => list(kind, public, session).await,
+        Command::List { public, page } => list(kind, public, page, session).await,
         Command::Pull { tag, output } => pull::run(kind, &tag, output, session).await,
         Command::Delete { tag } => {
             let answer = session.client.delete(kind.url(session, &[&tag])).await?;
@@ -146,12 +148,12 @@ async fn push(kind: Kind, folder: PathBuf, session: &Session) -> Result<(), Fail
     let body = json!({ "data": BASE64_STANDARD.encode(packed) });
     let answer = session.client.post(kind.url(session, &[]), &body).await?;
     let package: Package = answer.read()?;
+    session.output.result(&answer.text, || vec![package.line()])?;
     let document = folder.join("template.json");
     if document.is_file() {
         let id = template::push(&document, session).await?;
         note(format_args!("pushed template {id}"));
     }
-    session.output.result(&answer.text, || vec![package.line()])?;
     let tag = format!("{}@{}", package.name, package.version);
     if package.is_active() {
         note(format_args!("{tag} is active: new runs use what was pushed now"));
@@ -193,13 +195,14 @@ pub fn told(answer: &Answer, session: &Session) -> Result<(), Failure> {
     session.output.result(&answer.text, || vec![told.message])
 }
 
-async fn list(kind: Kind, public: bool, session: &Session) -> Result<(), Failure> {
+async fn list(kind: Kind, public: bool, page: Page, session: &Session) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct List {
         #[serde(alias = "engines")]
         apps: Vec<Package>,
     }
     let mut url = kind.url(session, &[]);
+    page.ask(&mut url);
     if public {
         url.query_pairs_mut().append_pair("isPublic", "true");
     }
@@ -208,7 +211,7 @@ async fn list(kind: Kind, public: bool, session: &Session) -> Result<(), Failure
     session.output.table(&answer.text, || Table {
         header: &["package", "revision", "status", "published by"],
         rows: list.apps.iter().map(Package::row).collect(),
-        empty: kind.none(),
+        empty: if public { "nobody has published any yet" } else { kind.none() },
     })
 }
 

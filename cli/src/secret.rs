@@ -37,6 +37,7 @@ pub enum Command {
     /// List secrets, without their secret keys
     List,
     /// Remove a secret
+    #[command(visible_alias = "delete")]
     Remove {
         id: String,
         #[arg(long = "type", default_value = "aws")]
@@ -112,7 +113,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
 }
 
 /// A day, which stands for its beginning in UTC, or a time.
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
+pub fn time(text: &str) -> Result<DateTime<Utc>, String> {
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
     let start = day.and_then(|day| day.and_hms_opt(0, 0, 0)).map(|time| time.and_utc());
     start.or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())).ok_or_else(

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use common::alike::nearest;
 use common::exact::Exact;
 use common::package::tag::split_owner;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::file;
-use crate::output::{Table, pretty};
+use crate::output::{Page, Table, pretty};
 use crate::package::told;
 use crate::session::Session;
 
@@ -30,6 +31,8 @@ pub enum Command {
         /// What everybody has published, in their place
         #[arg(long)]
         public: bool,
+        #[command(flatten)]
+        page: Page,
     },
     /// Show one template, also a published one: OWNER/ID
     Get { id: String },
@@ -64,7 +67,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
             });
             write(&id, None, &blank.to_string(), session)
         }
-        Command::List { public } => list(public, session).await,
+        Command::List { public, page } => list(public, page, session).await,
         Command::Pull { id, output } => {
             let answer = session.client.get(session.client.url(PATH, &[&id])).await?;
             write(&id, output, &answer.text, session)
@@ -98,8 +101,12 @@ pub async fn push(path: &Path, session: &Session) -> Result<String, Failure> {
     let Some(id) = document.value()["id"].as_str().map(ToOwned::to_owned) else {
         return Err(Failure::Usage(format!("{name} has no \"id\"")));
     };
-    session.client.post(session.client.url(PATH, &[]), &document).await?;
-    Ok(id)
+    match session.client.post(session.client.url(PATH, &[]), &document).await {
+        Err(Failure::Refused { message }) => {
+            Err(Failure::Refused { message: format!("{name}: {message}") })
+        }
+        pushed => pushed.map(|_| id),
+    }
 }
 
 /// Which templates there are that are called like one that is not found; empty where none is.
@@ -118,39 +125,13 @@ pub async fn hint(id: &str, session: &Session) -> String {
     };
     let Ok(list) = answer.read::<List>() else { return String::new() };
     let ids: Vec<&str> = list.templates.iter().map(|template| template.id.as_str()).collect();
-    match alike(id, &ids) {
+    match nearest(id, ids.iter().copied()) {
         Some(other) => format!(": did you mean {other:?}?"),
         None if ids.is_empty() => {
             ": there are no templates yet: fanfold template push FILE".to_owned()
         }
         None => ": fanfold template list shows those there are".to_owned(),
     }
-}
-
-/// The name that is most like this one, if any is much like it.
-fn alike<'a>(name: &str, others: &[&'a str]) -> Option<&'a str> {
-    let distance = |other: &str| {
-        let part = !name.is_empty() && (other.contains(name) || name.contains(other));
-        if part { 1 } else { edits(name, other) }
-    };
-    let best = others.iter().copied().min_by_key(|other| distance(other))?;
-    (distance(best) <= 3.min(name.len() / 2).max(1)).then_some(best)
-}
-
-/// How many letters must be changed, added or removed to make one text of the other.
-fn edits(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut costs: Vec<usize> = (0..=other.len()).collect();
-    for (row, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut costs[0], row + 1);
-        for (column, known) in other.iter().enumerate() {
-            let above = costs[column + 1];
-            let change = diagonal + usize::from(letter != *known);
-            costs[column + 1] = change.min(above + 1).min(costs[column] + 1);
-            diagonal = above;
-        }
-    }
-    costs[other.len()]
 }
 
 async fn share(id: &str, how: &str, session: &Session) -> Result<(), Failure> {
@@ -175,7 +156,7 @@ fn write(
     session.output.result(&json!({ "file": shown }).to_string(), || vec![shown.as_str()])
 }
 
-async fn list(public: bool, session: &Session) -> Result<(), Failure> {
+async fn list(public: bool, page: Page, session: &Session) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct List {
         templates: Vec<Template>,
@@ -188,6 +169,7 @@ async fn list(public: bool, session: &Session) -> Result<(), Failure> {
         assembler: String,
     }
     let mut url = session.client.url(PATH, &[]);
+    page.ask(&mut url);
     if public {
         url.query_pairs_mut().append_pair("isPublic", "true");
     }
@@ -197,27 +179,10 @@ async fn list(public: bool, session: &Session) -> Result<(), Failure> {
     session.output.table(&answer.text, || Table {
         header: &["id", "partitioner", "app", "assembler"],
         rows: list.templates.into_iter().map(row).collect(),
-        empty: "no templates yet: fanfold app push FOLDER brings the template.json in it",
+        empty: if public {
+            "nobody has published any yet"
+        } else {
+            "no templates yet: fanfold app push FOLDER brings the template.json in it"
+        },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hint_names_what_is_called_alike() {
-        let ids = ["hello-world-template", "code-stats", "sum-template"];
-
-        for (wrong, right) in [
-            ("hello-world", Some("hello-world-template")),
-            ("code-stat", Some("code-stats")),
-            ("codestats", Some("code-stats")),
-            ("sum", Some("sum-template")),
-            ("transcode", None),
-            ("", None),
-        ] {
-            assert_eq!(alike(wrong, &ids), right, "{wrong}");
-        }
-    }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
-use crate::output::{Table, moment};
+use crate::output::{Page, Table, moment};
 use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
@@ -21,10 +21,11 @@ pub enum Command {
     Balance,
     /// List the wallet's lines, newest first
     Transactions {
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-        #[arg(long, default_value_t = 0)]
-        offset: u32,
+        #[command(flatten)]
+        page: Page,
+        /// Print all of them as comma-separated values, with exact amounts
+        #[arg(long, conflicts_with_all = ["limit", "offset"])]
+        csv: bool,
     },
     /// Redeem a coupon
     Redeem { code: String },
@@ -60,7 +61,8 @@ pub enum Command {
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
         Command::Balance => balance::run(session).await,
-        Command::Transactions { limit, offset } => transactions(limit, offset, session).await,
+        Command::Transactions { csv: true, .. } => books::csv(session).await,
+        Command::Transactions { page, .. } => transactions(page, session).await,
         Command::Redeem { code } => coupon::redeem(&code, session).await,
         Command::Coupon(command) => coupon::run(command, session).await,
         Command::TopUp(command) => top_up::run(command, session).await,
@@ -71,9 +73,9 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     }
 }
 
-async fn transactions(limit: u32, offset: u32, session: &Session) -> Result<(), Failure> {
+async fn transactions(page: Page, session: &Session) -> Result<(), Failure> {
     #[derive(Deserialize)]
-    struct Page {
+    struct Lines {
         data: Vec<Line>,
     }
     #[derive(Deserialize)]
@@ -87,25 +89,22 @@ async fn transactions(limit: u32, offset: u32, session: &Session) -> Result<(), 
         balance: Box<RawValue>,
     }
     let mut url = session.client.url("/v1/wallet/transactions", &[]);
-    url.query_pairs_mut()
-        .append_pair("pagination.limit", &limit.to_string())
-        .append_pair("pagination.offset", &offset.to_string());
+    page.ask(&mut url);
     let answer = session.client.get(url).await?;
-    let page: Page = answer.read()?;
+    let lines: Lines = answer.read()?;
     let row = |line: Line| {
-        let (amount, balance) = (digits(&line.amount), digits(&line.balance));
         vec![
             moment(&line.created_at),
-            format!("{amount:>16}"),
-            format!("{balance:>16}"),
+            digits(&line.amount).to_owned(),
+            digits(&line.balance).to_owned(),
             line.transaction_type,
             line.description.unwrap_or_default(),
         ]
     };
     session.output.table(&answer.text, || Table {
-        header: &["time", "          amount", "         balance", "kind", "description"],
-        rows: page.data.into_iter().map(row).collect(),
-        empty: "no transactions yet",
+        header: &["time", "amount", "balance", "kind", "description"],
+        rows: lines.data.into_iter().map(row).collect(),
+        empty: "no transactions yet: fanfold wallet redeem CODE or top-up ask CREDITS brings credits",
     })
 }
 

@@ -10,6 +10,7 @@
 //! node signs when the attempt ends; a *hold* reserves credits and a *capture* takes them.
 
 pub mod address;
+pub mod alike;
 pub mod cache;
 pub mod chunks;
 pub mod credits;

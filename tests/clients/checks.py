@@ -125,6 +125,44 @@ def types():
         "dataSource": {"dataSourceDescriptor": "url", "params": {"url": "file:///etc/passwd"}}}), BAD, word="url")
 
 
+def misspelt():
+    """400: fields that nobody knows, at any depth, named with the one that was meant"""
+    base = {"templateId": seen["template"]}
+    template = {"id": seen["template"], "app": seen["app"], "partitioner": "passthrough",
+                "assembler": "passthrough"}
+    typo = {"taskTimout": 60}
+    for claim, answer in (
+        ("a job's config", me.post(f"{CUSTOMER}/jobs", {**base, "config": typo})),
+        ("PATCH configs", me.patch(job("/configs"), typo)),
+        ("PATCH configs, wrapped", me.patch(job("/configs"), {"config": typo})),
+        ("a run's config", me.post(job("/run"), typo)),
+        ("a run's config, wrapped", me.post(job("/run"), {"config": typo})),
+        ("a template's config", me.post(f"{DEV}/templates", {**template, "config": typo})),
+    ):
+        refused(f"{claim} with taskTimout", answer, BAD, word="did you mean taskTimeout?")
+    for claim, answer, word in (
+        ("a job", me.post(f"{CUSTOMER}/jobs", {**base, "dataSorce": BYPASS}), "dataSource?"),
+        ("a template", me.post(f"{DEV}/templates", {**template, "asembler": "zip"}), "assembler?"),
+        ("a place", me.patch(job("/datasource"), {"dataSource": {
+            "dataSourceDescriptor": "bypass", "param": {}}}), "params?"),
+        ("a log's query", me.post(f"{CUSTOMER}/logs", {"jobId": seen["draft"], "level": []}), "levels?"),
+        ("a count of running tasks", me.post(f"{CUSTOMER}/jobs/runningTasks", {"jobIds": [seen["draft"]]}), "jobsIds?"),
+    ):
+        refused(f"{claim} with a misspelt field", answer, BAD, word=word)
+    kept = answered("the draft is as it was", me.get(job()))["job"]
+    check("and new", kept["state"] == "JOB_STATE_NEW" and kept["config"]["taskTimeout"] == 0, me.last)
+
+
+def shown():
+    """What servers showed may be sent back"""
+    old = {"minChunkSize": "0", "maxChunkSize": "0", "replicationFactor": 0, "partitioningSettings": {}}
+    answered("a config of 2023", me.patch(job("/configs"), old))
+    refused("unless it asks for something", me.patch(job("/configs"), {"replicationFactor": 3}), BAD,
+            word="replicationFactor")
+    template = answered("a template is read", me.get(f"{DEV}/templates/{seen['template']}"))
+    answered("and pushed as it is", me.post(f"{DEV}/templates", template))
+
+
 def templates():
     """Templates that are not there"""
     refused("no template", me.post(f"{CUSTOMER}/jobs", {"name": "x"}), BAD, word="templateId")
@@ -216,7 +254,8 @@ def queries():
                        ("orderBy", "no_such_field"), ("orderBy", "name; drop table job")):
         refused(f"{key}={value}", me.call("GET", f"{CUSTOMER}/jobs", query={key: value}), BAD, word=key.split(".")[-1])
     refused("a filter in the query, which would be ignored", me.get(
-        f"{CUSTOMER}/jobs", state="JOB_STATE_FAILED"), BAD, word="orderBy")
+        f"{CUSTOMER}/jobs", template="x"), BAD, word="orderBy")
+    refused("a state that is none", me.get(f"{CUSTOMER}/jobs", state="DONE"), BAD, word="JOB_STATE_COMPLETE")
     text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "x"}
     for name, one, word in (
         ("an unknown condition", {"field": "name", "condition": "FILTER_CONDITION_NEAR", "value": text}, "condition"),
@@ -266,5 +305,5 @@ def others():
 
 
 if __name__ == "__main__":
-    run(prepare, unauthenticated, keys, signing, malformed, types, templates, jobs, too_early,
+    run(prepare, unauthenticated, keys, signing, malformed, types, misspelt, shown, templates, jobs, too_early,
         inactive, pushes, queries, secrets, others)

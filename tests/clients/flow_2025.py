@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A customer of 2025, from the API key to the deleted job, as the published guides went."""
 
+import csv
 import http.server
 import json
 import threading
@@ -342,6 +343,16 @@ def paid():
           and data.get("jobId") == seen["id"] and data.get("jobTemplate") == TEMPLATE_ID, ours)
     sheet = answered("GET /transactions/csv", me.get(f"{WALLET}/transactions/csv"))
     check("the sheet is a text with our job", JOB_NAME in sheet["csv"], me.last)
+    plain = me.call("GET", f"{WALLET}/transactions/csv", headers={"Accept": "text/csv"})
+    rows = list(csv.DictReader(plain.raw.decode().splitlines()))
+    check("as text/csv where that is accepted", plain.headers["Content-Type"].startswith("text/csv"), plain)
+    debit = [row for row in rows if row["jobId"] == seen["id"]]
+    need("with one line for the job", len(debit) == 1, plain)
+    check("to the last digit", -Decimal(debit[0]["amount"]) == price, debit)
+    failed = answered("jobs by status", me.get(f"{CUSTOMER}/jobs", status="complete"))
+    check("ours is among those that are complete", seen["id"] in [one["id"] for one in failed["data"]], failed)
+    none = answered("jobs by state", me.get(f"{CUSTOMER}/jobs", state="JOB_STATE_FAILED"))
+    check("and not among the failed", seen["id"] not in [one["id"] for one in none["data"]], none)
 
 
 def delete():

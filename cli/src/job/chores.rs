@@ -34,18 +34,49 @@ struct Task {
     error: Option<String>,
 }
 
-pub async fn tasks(id: &str, session: &Session) -> Result<(), Failure> {
+/// Which tasks are listed.
+#[derive(Debug, clap::Args)]
+pub struct TasksArgs {
+    id: String,
+    #[arg(long, default_value = "process", value_parser = ["partition", "process", "assemble"])]
+    stage: String,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Those after this chunk
+    #[arg(long, value_name = "CHUNK")]
+    after: Option<u32>,
+}
+
+pub async fn tasks(args: &TasksArgs, session: &Session) -> Result<(), Failure> {
     #[derive(Deserialize)]
     struct Tasks {
         tasks: Vec<Task>,
     }
-    let answer = session.client.get(url(session, &[id, "tasks"])).await?;
+    let mut url = url(session, &[&args.id, "tasks"]);
+    let limit = args.limit.to_string();
+    url.query_pairs_mut().append_pair("stage", &args.stage).append_pair("limit", &limit);
+    if let Some(after) = args.after {
+        url.query_pairs_mut().append_pair("after", &after.to_string());
+    }
+    let answer = session.client.get(url).await?;
     let list: Tasks = answer.read()?;
+    let (shown, last) = (list.tasks.len(), list.tasks.last().map_or(0, |task| task.index));
     session.output.table(&answer.text, || Table {
         header: &["stage", "chunk", "state", "attempt", "node", "credits", "error"],
         rows: list.tasks.into_iter().map(row).collect(),
-        empty: "no tasks yet: fanfold job explain JOB says what the job waits for",
-    })
+        empty: match (args.after, args.stage.as_str()) {
+            (Some(_), _) => "no tasks after that",
+            (None, "process") => {
+                "no tasks yet: fanfold job explain JOB says what the job waits for"
+            }
+            (None, _) => "no tasks: the server does the work of built-in engines itself",
+        },
+    })?;
+    if shown == args.limit as usize {
+        note(format_args!("there may be more: --after {last} shows the next"));
+    }
+    Ok(())
 }
 
 fn row(task: Task) -> Vec<String> {
@@ -65,7 +96,8 @@ pub async fn clone(id: &str, session: &Session) -> Result<(), Failure> {
     let JobAnswer { job } = answer.read()?;
     let source = job.data_source.as_ref().map(|source| source.data_source_descriptor.as_str());
     if source == Some("file") {
-        note("its file is not copied: fanfold job create uploads one");
+        let id = &job.id;
+        note(format_args!("its file is not copied: fanfold job upload {id} FILE brings one"));
     }
     session.output.result(&answer.text, || vec![job.id])
 }

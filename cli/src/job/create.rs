@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
+use super::terms::Terms;
 use super::{Job, JobAnswer, start, url, watch, words};
 use crate::failure::Failure;
 use crate::file;
@@ -41,6 +42,8 @@ pub struct Args {
     /// JSON such as {"taskTimeout":60,"maxTaskRetries":3}, or @FILE
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub config: Option<Exact>,
+    #[command(flatten)]
+    pub terms: Terms,
     /// Start the job
     #[arg(long)]
     pub run: bool,
@@ -96,6 +99,25 @@ async fn begin(
     Ok(())
 }
 
+/// Uploads the file of a draft.
+pub async fn upload(id: &str, path: PathBuf, session: &Session) -> Result<(), Failure> {
+    let upload = Upload::open(path).await?;
+    let answer = session.client.get(url(session, &[id])).await?;
+    let JobAnswer { job } = answer.read()?;
+    let source = job.data_source.as_ref().map(|source| source.data_source_descriptor.as_str());
+    if source != Some("file") {
+        let what = source.unwrap_or("nothing");
+        let message = format!("the source of this job is {what} and no file");
+        return Err(Failure::Refused { message });
+    }
+    if job.status != "new" {
+        let message = "this job has been started: its file cannot be changed any more".to_owned();
+        return Err(Failure::Refused { message });
+    }
+    upload.send(&job, session).await?;
+    session.output.result(&answer.text, || vec![format!("job {id} has its file: run it")])
+}
+
 /// The body of the create call; what is not given is left to the template.
 fn draft(args: &Args) -> BTreeMap<&'static str, Exact> {
     let parts = [
@@ -106,7 +128,8 @@ fn draft(args: &Args) -> BTreeMap<&'static str, Exact> {
         ("params", args.params.clone()),
         ("config", args.config.clone()),
     ];
-    parts.into_iter().filter_map(|(name, part)| Some((name, part?))).collect()
+    let parts = parts.into_iter().chain(args.terms.parts());
+    parts.filter_map(|(name, part)| Some((name, part?))).collect()
 }
 
 /// Reads an argument that is a JSON object, or `@` and the name of a file with one.
@@ -194,6 +217,7 @@ mod tests {
             destination: None,
             params: Some(json_object(r#"{"app":{"n":12345678901234567890123}}"#).unwrap()),
             config: None,
+            terms: Terms::default(),
             run: false,
             watch: false,
         };

@@ -1,29 +1,70 @@
 //! `fanfold job list`.
 
+use clap::builder::PossibleValuesParser;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{Job, url};
 use crate::failure::Failure;
-use crate::output::{Table, moment};
+use crate::output::{Page, Table, moment};
 use crate::session::Session;
 use crate::wallet::digits;
 
+/// What a job can be.
+const STATUSES: [&str; 12] = [
+    "new",
+    "started",
+    "fetching",
+    "partitioning",
+    "processing",
+    "processed",
+    "assembling",
+    "assembled",
+    "delivering",
+    "complete",
+    "failed",
+    "aborted",
+];
+
+/// Which jobs are listed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Those in this state only; may be said several times, or with commas
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(STATUSES))]
+    status: Vec<String>,
+    /// Those of this template only
+    #[arg(long, value_name = "ID")]
+    template: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
 #[derive(Deserialize)]
-struct Page {
+struct Jobs {
     data: Vec<Job>,
 }
 
-pub async fn run(limit: u32, offset: u32, session: &Session) -> Result<(), Failure> {
-    let mut url = url(session, &[]);
-    url.query_pairs_mut()
-        .append_pair("pagination.limit", &limit.to_string())
-        .append_pair("pagination.offset", &offset.to_string());
-    let answer = session.client.get(url).await?;
-    let page: Page = answer.read()?;
+pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
+    let mut filters = Vec::new();
+    if !args.status.is_empty() {
+        filters.push(json!({"field": "status", "condition": "IN", "value": args.status}));
+    }
+    if let Some(template) = &args.template {
+        filters.push(json!({"field": "templateId", "condition": "EQ", "value": template}));
+    }
+    let is_filtered = !filters.is_empty();
+    let Page { limit, offset } = args.page;
+    let body = json!({"filters": filters, "pagination": {"limit": limit, "offset": offset}});
+    let answer = session.client.post(url(session, &["filter"]), &body).await?;
+    let jobs: Jobs = answer.read()?;
     session.output.table(&answer.text, || Table {
         header: &["id", "template", "state", "chunks", "credits", "created", "name"],
-        rows: page.data.iter().map(row).collect(),
-        empty: "no jobs yet: fanfold job create TEMPLATE --source file:PATH --destination bucket --watch",
+        rows: jobs.data.iter().map(row).collect(),
+        empty: if is_filtered {
+            "no such jobs"
+        } else {
+            "no jobs yet: fanfold job create TEMPLATE --source file:PATH --destination bucket --watch"
+        },
     })
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{JobAnswer, url};
 use crate::failure::Failure;
-use crate::output::{Output, line};
+use crate::output::{Output, line, note};
 use crate::session::Session;
 
 /// How long `--follow` waits before it looks again.
@@ -91,15 +91,24 @@ pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     if args.follow {
         return follow(args, session).await;
     }
-    let mut cursor = String::new();
+    let (mut cursor, mut any) = (String::new(), false);
     loop {
         let (text, logs) = page(&args.id, args.chunk, &cursor, session).await?;
-        session.output.result(&text, || logs.lines())?;
+        let lines = logs.lines();
+        any |= !lines.is_empty();
+        session.output.result(&text, || lines)?;
         match logs.next_cursor {
             Some(next) => cursor = next,
-            None => return Ok(()),
+            None => break,
         }
     }
+    if !any {
+        match args.chunk {
+            Some(chunk) => note(format_args!("chunk {chunk} has written nothing, if it has begun")),
+            None => note("nothing has been written yet: fanfold job explain JOB says why"),
+        }
+    }
+    Ok(())
 }
 
 /// Shows lines as they come. Pages are ordered by chunk and not by time, so all are looked through

@@ -18,6 +18,7 @@ mod list;
 mod logs;
 mod quote;
 mod results;
+mod terms;
 mod watch;
 mod words;
 
@@ -53,12 +54,7 @@ pub enum Command {
     /// Stop a job; one that never ran is deleted
     Abort { id: String },
     /// List jobs, newest first
-    List {
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-        #[arg(long, default_value_t = 0)]
-        offset: u32,
-    },
+    List(list::Args),
     /// Show one job
     Get { id: String },
     /// Show what a job is expected to cost, and why
@@ -66,7 +62,7 @@ pub enum Command {
     /// Say why a job waits, or what it does
     Explain { id: String },
     /// List a job's tasks: on which node each is, and how it ended
-    Tasks { id: String },
+    Tasks(chores::TasksArgs),
     /// Deliver the results again of a job that failed after its last task; costs nothing
     Deliver {
         id: String,
@@ -76,6 +72,8 @@ pub enum Command {
     },
     /// Make a new job like this one
     Clone { id: String },
+    /// Upload the file of a job that is still a draft
+    Upload { id: String, file: PathBuf },
     /// Delete a job that does not run
     Delete { id: String },
 }
@@ -179,14 +177,14 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
                 vec![format!("job {id} is aborted{rest}")]
             })
         }
-        Command::List { limit, offset } => list::run(limit, offset, session).await,
+        Command::List(args) => list::run(&args, session).await,
         Command::Get { id } => {
             let answer = session.client.get(url(session, &[&id])).await?;
             session.output.result(&answer.text, || pretty(&answer.text))
         }
         Command::Quote { id } => quote::run(&id, session).await,
         Command::Explain { id } => chores::explain(&id, session).await,
-        Command::Tasks { id } => chores::tasks(&id, session).await,
+        Command::Tasks(args) => chores::tasks(&args, session).await,
         Command::Deliver { id, watch } => {
             let answer = session.client.post(url(session, &[&id, "deliver"]), &json!({})).await?;
             if watch {
@@ -197,6 +195,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
             })
         }
         Command::Clone { id } => chores::clone(&id, session).await,
+        Command::Upload { id, file } => create::upload(&id, file, session).await,
         Command::Delete { id } => chores::delete(&id, session).await,
     }
 }

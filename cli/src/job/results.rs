@@ -49,6 +49,9 @@ pub async fn run(
         if page.partial && after.is_none() {
             note("partial: the job did not complete; these are the results of its accepted tasks");
         }
+        if page.results.is_empty() && after.is_none() && page.next.is_none() {
+            note("no results: no task gave any, or they went to the job's destination");
+        }
         show(&answer.text, &page.results, output, session).await?;
         let Some(next) = page.next else { return Ok(()) };
         after = Some(next);

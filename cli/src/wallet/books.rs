@@ -4,7 +4,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::digits;
+use crate::client::unreachable;
 use crate::failure::Failure;
+use crate::output::{Output, Table, line, note};
 use crate::session::Session;
 
 pub async fn rate(amount: &str, currency: &str, session: &Session) -> Result<(), Failure> {
@@ -30,6 +32,24 @@ pub async fn rate(amount: &str, currency: &str, session: &Session) -> Result<(),
             format!("a vCPU·h costs {cpu} credits, a GiB·h {memory} credits"),
         ]
     })
+}
+
+/// Prints the whole statement as comma-separated values.
+pub async fn csv(session: &Session) -> Result<(), Failure> {
+    if session.output == Output::Json {
+        return Err(Failure::Usage("--csv prints no JSON: leave --json out".to_owned()));
+    }
+    let url = session.client.url("/v1/wallet/transactions/csv", &[]);
+    let mut response = session.client.open(url, "text/csv").await?;
+    // A line may come in pieces.
+    let mut rest = Vec::new();
+    while let Some(bytes) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        rest.extend_from_slice(&bytes);
+        let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { continue };
+        let whole: Vec<u8> = rest.drain(..=end).collect();
+        String::from_utf8_lossy(&whole).lines().try_for_each(line)?;
+    }
+    String::from_utf8_lossy(&rest).lines().try_for_each(line)
 }
 
 pub async fn usage(
@@ -65,22 +85,31 @@ pub async fn usage(
         .append_pair("to", &to.unwrap_or_default());
     let answer = session.client.get(url).await?;
     let usage: Usage = answer.read()?;
-    session.output.result(&answer.text, || {
-        let line = |row: &Row| {
-            let (cpu, memory) = (digits(&row.cpu_hours), digits(&row.memory_gib_hours));
-            let Row { month, template_id, jobs, tasks, .. } = row;
-            let amount = digits(&row.amount);
-            format!(
-                "{month}  {amount:>16} credits  {jobs} jobs  {tasks} tasks  {cpu} vCPU·h  \
-                 {memory} GiB·h  {template_id}"
-            )
-        };
-        let stored = usage.storage.as_ref().map(|storage| {
-            let (mib, most) = (storage.bytes.div_ceil(1 << 20), storage.quota_bytes >> 20);
-            format!("stored  {mib} of {most} MiB")
-        });
-        usage.data.iter().map(line).chain(stored).collect()
-    })
+    let row = |row: &Row| {
+        let template = if row.template_id.is_empty() { "-" } else { &row.template_id };
+        vec![
+            row.month.clone(),
+            template.to_owned(),
+            row.jobs.to_string(),
+            row.tasks.to_string(),
+            digits(&row.cpu_hours).to_owned(),
+            digits(&row.memory_gib_hours).to_owned(),
+            digits(&row.amount).to_owned(),
+        ]
+    };
+    session.output.table(&answer.text, || Table {
+        header: &["month", "template", "jobs", "tasks", "vCPU·h", "GiB·h", "credits"],
+        rows: usage.data.iter().map(row).collect(),
+        empty: "no job has ended in these months",
+    })?;
+    if let Some(Storage { bytes, quota_bytes }) = usage.storage {
+        let (mib, most) = (bytes.div_ceil(1 << 20), quota_bytes >> 20);
+        note(format_args!("stored now: {mib} of {most} MiB"));
+    }
+    if usage.data.iter().any(|row| row.template_id.is_empty()) {
+        note("-: app tests and jobs without a template");
+    }
+    Ok(())
 }
 
 pub async fn reconcile(session: &Session) -> Result<(), Failure> {

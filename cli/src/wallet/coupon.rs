@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::output::{Page, Table, moment};
 use crate::session::Session;
 
 const PATH: &str = "/v1/wallet/coupons";
@@ -25,7 +26,10 @@ pub enum Command {
         expires: Option<String>,
     },
     /// List coupons; their codes are not kept
-    List,
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
 }
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
@@ -35,10 +39,11 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
             let body = json!({"code": code, "amount": amount, "uses": uses, "expiresAt": expires});
             let answer = session.client.post(url, &body).await?;
             session.output.result(&answer.text, || {
-                vec![format!("coupon {code} gives {amount} credits to {uses} workspace(s)")]
+                let who = if uses == 1 { "workspace" } else { "workspaces" };
+                vec![format!("coupon {code} gives {amount} credits to {uses} {who}")]
             })
         }
-        Command::List => list(session).await,
+        Command::List { page } => list(page, session).await,
     }
 }
 
@@ -53,9 +58,9 @@ pub async fn redeem(code: &str, session: &Session) -> Result<(), Failure> {
     session.output.result(&answer.text, || vec![format!("received {} credits", redeemed.amount)])
 }
 
-async fn list(session: &Session) -> Result<(), Failure> {
+async fn list(page: Page, session: &Session) -> Result<(), Failure> {
     #[derive(Deserialize)]
-    struct Page {
+    struct Coupons {
         data: Vec<Coupon>,
     }
     #[derive(Deserialize)]
@@ -67,13 +72,17 @@ async fn list(session: &Session) -> Result<(), Failure> {
         uses_max: u32,
         expires_at: Option<String>,
     }
-    let answer = session.client.get(session.client.url(PATH, &[])).await?;
-    let page: Page = answer.read()?;
-    session.output.result(&answer.text, || {
-        let line = |c: &Coupon| {
-            let end = c.expires_at.as_deref().unwrap_or("never ends");
-            format!("{}  {:>20}  {}/{} used  {end}", c.id, c.amount, c.uses, c.uses_max)
-        };
-        page.data.iter().map(line).collect()
+    let mut url = session.client.url(PATH, &[]);
+    page.ask(&mut url);
+    let answer = session.client.get(url).await?;
+    let coupons: Coupons = answer.read()?;
+    let row = |c: Coupon| {
+        let ends = c.expires_at.map_or_else(|| "never".to_owned(), |time| moment(&time));
+        vec![c.id, c.amount, c.uses.to_string(), c.uses_max.to_string(), ends]
+    };
+    session.output.table(&answer.text, || Table {
+        header: &["id", "credits", "used", "of", "expires"],
+        rows: coupons.data.into_iter().map(row).collect(),
+        empty: "no coupons yet: fanfold wallet coupon create CODE CREDITS",
     })
 }

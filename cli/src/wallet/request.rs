@@ -5,9 +5,12 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::digits;
+use crate::client::Answer;
 use crate::failure::Failure;
-use crate::output::{Table, moment};
+use crate::output::{Page, Table, moment};
 use crate::session::Session;
+
+const HEADER: &[&str] = &["id", "created", "workspace", "credits", "money", "state", "note"];
 
 /// Which requests are listed.
 #[derive(Debug, clap::Args)]
@@ -18,6 +21,8 @@ pub struct Which {
     /// Those of all workspaces; for the server's owner
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    page: Page,
 }
 
 /// A top-up or a payout.
@@ -37,19 +42,25 @@ pub struct Request {
 /// Lists the requests at a path.
 pub async fn list(path: &str, which: &Which, session: &Session) -> Result<(), Failure> {
     #[derive(Deserialize)]
-    struct Page {
+    struct Requests {
         data: Vec<Request>,
     }
     let mut url = session.client.url(path, &[]);
+    which.page.ask(&mut url);
     url.query_pairs_mut()
         .append_pair("state", &which.state)
         .append_pair("all", if which.all { "true" } else { "false" });
     let answer = session.client.get(url).await?;
-    let page: Page = answer.read()?;
+    let requests: Requests = answer.read()?;
+    let is_filtered = !which.state.is_empty();
     session.output.table(&answer.text, || Table {
-        header: &["id", "created", "workspace", "credits", "money", "state", "note"],
-        rows: page.data.into_iter().map(row).collect(),
-        empty: "none yet",
+        header: HEADER,
+        rows: requests.data.into_iter().map(row).collect(),
+        empty: match (is_filtered, path.ends_with("payouts")) {
+            (true, _) => "none in this state",
+            (false, true) => "no payouts yet: fanfold wallet payout ask CREDITS",
+            (false, false) => "no top-ups yet: fanfold wallet top-up ask CREDITS",
+        },
     })
 }
 
@@ -63,20 +74,21 @@ pub async fn step(
 ) -> Result<(), Failure> {
     let url = session.client.url(path, &[id, "state"]);
     let answer = session.client.post(url, &json!({"state": state, "note": note})).await?;
-    session.output.result(&answer.text, || vec![format!("{id} is {}", state.to_uppercase())])
+    session.output.result(&answer.text, || vec![format!("{id} is {}", state.to_lowercase())])
 }
 
 fn row(r: Request) -> Vec<String> {
-    let amount = format!("{:>20}", digits(&r.amount));
+    let amount = digits(&r.amount).to_owned();
     let money = format!("{} {}", r.currency_amount, r.currency);
-    vec![r.id, moment(&r.created_at), r.account_id, amount, money, r.state, r.note]
+    let state = r.state.to_lowercase();
+    vec![r.id, moment(&r.created_at), r.account_id, amount, money, state, r.note]
 }
 
-pub fn line(r: &Request) -> String {
-    let Request { id, created_at, account_id, currency, currency_amount, state, note, .. } = r;
-    let amount = digits(&r.amount);
-    format!(
-        "{id}  {created_at}  {account_id}  {amount:>20} credits  {currency_amount} {currency}  \
-         {state}  {note}"
-    )
+/// Shows one request, as the list does.
+pub fn show(answer: &Answer, request: Request, session: &Session) -> Result<(), Failure> {
+    session.output.table(&answer.text, || Table {
+        header: HEADER,
+        rows: vec![row(request)],
+        empty: "",
+    })
 }

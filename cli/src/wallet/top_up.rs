@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::request::{Request, Which, line, list, step};
+use super::request::{Request, Which, list, show, step};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -61,5 +61,5 @@ async fn ask(amount: &str, currency: &str, session: &Session) -> Result<(), Fail
     let body = json!({"amount": amount, "currency": currency});
     let answer = session.client.post(url, &body).await?;
     let asked: Asked = answer.read()?;
-    session.output.result(&answer.text, || vec![line(&asked.top_up_request)])
+    show(&answer, asked.top_up_request, session)
 }

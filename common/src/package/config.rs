@@ -26,14 +26,17 @@ pub struct JobConfig {
 impl JobConfig {
     pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
         let timeout = 0..=TIMEOUT_SECS_MAX;
-        Ok(Self {
+        let config = Self {
             task_timeout_secs: fields.number("taskTimeout", timeout.clone())?.map(small),
             job_timeout_secs: fields.number("jobTimeout", timeout)?.map(small),
             is_test: fields.flag("isTestJob")?,
             task_retries: fields.number("maxTaskRetries", 0..=RETRIES_MAX)?.map(small),
             require_results: fields.flag("requireResults")?,
             deterministic: fields.flag("deterministic")?,
-        })
+        };
+        drop_old(&mut fields)?;
+        fields.finish()?;
+        Ok(config)
     }
 
     /// This config, with `over`'s fields in place of its own where they are given.
@@ -64,6 +67,24 @@ impl JobConfig {
     }
 }
 
+/// Fields that configs of 2023 were shown with, all of them empty: a client that sends such a
+/// config back asks for nothing.
+pub const OLD_FIELDS: [&str; 4] =
+    ["minChunkSize", "maxChunkSize", "replicationFactor", "partitioningSettings"];
+
+fn drop_old(fields: &mut Loose) -> Result<(), Invalid> {
+    for key in OLD_FIELDS {
+        let field = fields.name(key);
+        let is_empty = |text: &str| matches!(text, "0" | "\"0\"" | "{}" | "[]");
+        if fields.ignore(key).is_some_and(|value| !is_empty(value.text())) {
+            let problem = "is a field of 2023 that nothing here follows: the partitioner's params \
+                           say how data is cut";
+            return Err(Invalid::new(field, problem));
+        }
+    }
+    Ok(())
+}
+
 fn small(n: u64) -> u32 {
     u32::try_from(n).expect("the bounds fit")
 }
@@ -86,5 +107,24 @@ mod tests {
         assert_eq!(JobConfig::default().limits(1800).task_timeout_secs, 1800);
         assert_eq!(limits.job_timeout_secs, None);
         assert_eq!(limits.task_retries, 3);
+    }
+
+    #[test]
+    fn config_fields_that_are_not_known_are_named() {
+        let says = |value| match JobConfig::read(Loose::new("config", value).unwrap()) {
+            Ok(_) => String::new(),
+            Err(invalid) => invalid.to_string(),
+        };
+        let typo = says(json!({"taskTimout": 60}));
+
+        assert!(typo.starts_with("config.taskTimout: is not"), "{typo}");
+        assert!(typo.contains("did you mean taskTimeout?"), "{typo}");
+        assert!(typo.contains("maxTaskRetries"), "{typo}");
+        // As a config of 2023 was shown.
+        let old = json!({"minChunkSize": "0", "maxChunkSize": "0", "replicationFactor": 0,
+                         "partitioningSettings": {}});
+        assert_eq!(says(old), "");
+        let asked = says(json!({"replicationFactor": 3}));
+        assert!(asked.starts_with("config.replicationFactor: is a field of 2023"), "{asked}");
     }
 }

@@ -226,6 +226,7 @@ fn split(mut fields: Loose) -> Result<(String, String, Loose), Invalid> {
         Some(params) => params,
         None => Loose::new(fields.name("params"), json!({}))?,
     };
+    fields.finish()?;
     Ok((name, field, params))
 }
 
@@ -256,7 +257,7 @@ fn url(mut params: Loose) -> Result<Checked, Invalid> {
     // A user name alone stands in a kept descriptor, beside the secret that holds its password.
     let inline = inline.filter(|inline| !inline.secret_key.is_empty());
     both_refused(&params, secret.is_some() && inline.is_some())?;
-    finish(params, "url, username, password, secret_id")?;
+    params.finish_with(&["url", "username", "password", "secret_id"])?;
     Ok(Checked { place: DataPlace::Url { url, username, secret }, inline })
 }
 
@@ -267,7 +268,7 @@ fn file(mut params: Loose) -> Result<Checked, Invalid> {
     if name.as_deref().is_some_and(|n| n.contains(['/', '\\']) || matches!(n, "." | "..")) {
         return Err(Invalid::new(field, "must be a file name without folders"));
     }
-    finish(params, "name")?;
+    params.finish_with(&["name"])?;
     Ok(Checked { place: DataPlace::File { name }, inline: None })
 }
 
@@ -294,12 +295,6 @@ fn both_refused(params: &Loose, both: bool) -> Result<(), Invalid> {
         return Err(Invalid::new(params.name("secret_id"), problem));
     }
     Ok(())
-}
-
-fn finish(params: Loose, known: &str) -> Result<(), Invalid> {
-    params.finish().map_err(|unknown| {
-        Invalid::new(unknown.field, format!("is not a known field; there are {known}"))
-    })
 }
 
 /// Refuses what is no plain http address. Whether it may be reached is decided when it is.

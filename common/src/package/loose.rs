@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use crate::alike;
 use crate::exact::{Exact, whole};
 use crate::json;
 use crate::spec::Params;
@@ -190,6 +191,20 @@ impl Loose {
         self.exact(key).map(|value| Self::read(field, value.text().as_bytes())).transpose()
     }
 
+    /// The fields that have not been taken out, as they are written.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.fields.values().map(|(key, _)| key.as_str())
+    }
+
+    /// A look at an object that stays in its place; `None` where there is none.
+    pub fn look_into(&self, key: &str) -> Result<Option<Self>, Invalid> {
+        let Some((_, value)) = self.fields.get(&plain(key)) else { return Ok(None) };
+        if !value.text().starts_with('{') {
+            return Ok(None);
+        }
+        Self::read(self.name(key), value.text().as_bytes()).map(Some)
+    }
+
     /// An object that is passed on as it is, to the last digit.
     pub fn params(&mut self, key: &str) -> Result<Option<Params>, Invalid> {
         let field = self.name(key);
@@ -201,12 +216,37 @@ impl Loose {
     /// Refuses what has not been taken out: a misspelt field must not pass in silence. What has
     /// been asked for is named.
     pub fn finish(self) -> Result<(), Invalid> {
-        let Some((key, _)) = self.fields.into_values().next() else { return Ok(()) };
-        let problem = match self.known.as_slice() {
-            [] => "is not a known field: there are none here".to_owned(),
-            known => format!("is not a known field: give {}", known.join(", ")),
-        };
-        Err(Invalid::new(join(&self.path, &key), problem))
+        let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
+        self.check_finished(&known)
+    }
+
+    /// The same, with these as the known fields.
+    pub fn finish_with(self, known: &[&str]) -> Result<(), Invalid> {
+        self.check_finished(known)
+    }
+
+    /// Refuses only what has not been taken out and is probably a misspelt field: for documents in
+    /// which people write notes of their own.
+    pub fn finish_leniently(self) -> Result<(), Invalid> {
+        let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
+        let is_misspelt = |key: &&str| alike::nearest(key, known.iter().copied()).is_some();
+        let Some(key) = self.keys().find(is_misspelt) else { return Ok(()) };
+        Err(Invalid::new(self.name(key), unknown(key, &known)))
+    }
+
+    fn check_finished(&self, known: &[&str]) -> Result<(), Invalid> {
+        let Some(key) = self.keys().next() else { return Ok(()) };
+        Err(Invalid::new(self.name(key), unknown(key, known)))
+    }
+}
+
+/// What is said of a field that is none of the known ones.
+pub fn unknown(key: &str, known: &[&str]) -> String {
+    let meant = alike::nearest(key, known.iter().copied());
+    let meant = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+    match known {
+        [] => "is not a known field: there are none here".to_owned(),
+        known => format!("is not a known field{meant}: give {}", known.join(", ")),
     }
 }
 
@@ -231,7 +271,7 @@ fn no_object(path: String) -> Invalid {
 }
 
 /// A key in the one spelling under which all are found.
-pub(super) fn plain(key: &str) -> String {
+pub fn plain(key: &str) -> String {
     key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
@@ -280,7 +320,10 @@ mod tests {
         let mut loose = Loose::new("p", json!({"nmae": 1, "size": 1})).unwrap();
         let _ = (loose.text("name"), loose.number("size", 0..=9));
         let unknown = loose.finish().unwrap_err();
-        assert_eq!(unknown.to_string(), "p.nmae: is not a known field: give name, size");
+        assert_eq!(
+            unknown.to_string(),
+            "p.nmae: is not a known field (did you mean name?): give name, size"
+        );
     }
 
     #[test]

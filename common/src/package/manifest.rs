@@ -101,6 +101,9 @@ impl Manifest {
         }
         let entrypoint = fields.text("entrypoint")?.unwrap_or_else(|| "main.py".to_owned());
         check_entrypoint(&fields.name("entrypoint"), &entrypoint)?;
+        // Published manifests have it, and it never did anything.
+        fields.ignore("requirements");
+        fields.finish_leniently()?;
         let manifest =
             Self { name, version, kind, description, platform, entrypoint, needs, gpus, secrets };
         Ok((manifest, login))
@@ -131,12 +134,13 @@ fn platform(fields: &mut Loose) -> Result<Parts, Invalid> {
     let container = config.line("container", REFERENCE_CHARS_MAX)?;
     let private = config.flag("private_image")?.unwrap_or(false);
     let login = login(&mut config)?;
+    let (field, platform_field) = (config.name("container"), fields.name("platform"));
+    config.finish_leniently()?;
     let platform = match name.as_deref() {
         Some("docker") | None => {
-            let container =
-                container.ok_or_else(|| Invalid::new(config.name("container"), "is missing"))?;
+            let container = container.ok_or_else(|| Invalid::new(&field, "is missing"))?;
             if container.contains(char::is_whitespace) {
-                return Err(Invalid::new(config.name("container"), "must not contain spaces"));
+                return Err(Invalid::new(field, "must not contain spaces"));
             }
             Platform::Docker { container, private: private || login.is_some() }
         }
@@ -144,10 +148,10 @@ fn platform(fields: &mut Loose) -> Result<Parts, Invalid> {
             None => Platform::Binary,
             Some(_) => {
                 let problem = "must be left out where platform is binary";
-                return Err(Invalid::new(config.name("container"), problem));
+                return Err(Invalid::new(field, problem));
             }
         },
-        Some(_) => return Err(Invalid::new(fields.name("platform"), "must be docker or binary")),
+        Some(_) => return Err(Invalid::new(platform_field, "must be docker or binary")),
     };
     Ok(Parts { platform, secrets, login })
 }
@@ -191,6 +195,7 @@ fn needs(fields: &mut Loose) -> Result<(Resources, Vec<String>), Invalid> {
     let gib = device.number("min_memory", 0..=MEMORY_GIB_MAX)?.unwrap_or(0).max(1);
     let disk = disk(device.number("min_disk", 0..=DISK_GIB_MAX)?.unwrap_or(0));
     let gpus = device.texts("gpu", LIST_MAX)?;
+    device.finish_leniently()?;
     Ok((Resources::new(small(cpus * 1000), small(gib * 1024)).with_disk(disk), gpus))
 }
 
@@ -246,6 +251,32 @@ mod tests {
 
         assert_eq!(snake, pascal);
         assert_eq!(snake.needs, Resources::new(4000, 8192).with_disk(2048));
+    }
+
+    #[test]
+    fn a_misspelt_field_of_a_manifest_is_named_and_notes_are_passed_over() {
+        let with = |field: &str, value: Value| {
+            let mut manifest = json!({"name": "a", "version": "1.0", "author": "me",
+                "platform_config": {"container": "c"}, "device_requirements": {"note": 1}});
+            manifest[field] = value;
+            parse(&manifest).map_err(|invalid| invalid.to_string())
+        };
+        for (field, value, says) in [
+            ("device_requirments", json!({"min_cpu": 8}), "did you mean device_requirements?"),
+            ("entry_point2", json!("run.sh"), "did you mean entrypoint?"),
+            ("device_requirements", json!({"gpus": ["T4"]}), "did you mean gpu?"),
+            ("device_requirements", json!({"memory": 8}), "did you mean min_memory?"),
+            (
+                "platform_config",
+                json!({"container": "c", "secret": ["x"]}),
+                "did you mean secrets?",
+            ),
+        ] {
+            let refused = with(field, value).unwrap_err();
+            assert!(refused.contains(says), "{refused}");
+        }
+        assert!(with("requirements", json!(["numpy"])).is_ok());
+        assert!(with("license", json!("MIT")).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
@@ -66,6 +67,20 @@ impl Schema {
 
     /// Checks the params of one phase; `field` is their name, such as `params.app`.
     pub fn check(&self, field: &str, params: &Params) -> Result<(), Invalid> {
+        let params = self.bounded(field, params)?;
+        self.validator.validate(&params).map_err(|error| told(field, &error))
+    }
+
+    /// Checks params to which more may be added later: those that are there must be right, and no
+    /// other is missed.
+    pub fn check_part(&self, field: &str, params: &Params) -> Result<(), Invalid> {
+        let params = self.bounded(field, params)?;
+        let wrong = self.validator.iter_errors(&params).find(|error| !is_incomplete(error));
+        wrong.map_or(Ok(()), |error| Err(told(field, &error)))
+    }
+
+    /// The params as one value that is not too large to be checked.
+    fn bounded(&self, field: &str, params: &Params) -> Result<Value, Invalid> {
         let params = params.iter().map(|(key, value)| (key.clone(), value.value()));
         let params = Value::Object(params.collect());
         let (values, bytes) = (count(&params), params.to_string().len());
@@ -76,10 +91,7 @@ impl Schema {
                            large data as the job's data source";
             return Err(Invalid::new(field, problem));
         }
-        self.validator.validate(&params).map_err(|error| {
-            let problem = shortened(&error.masked_with("the value").to_string());
-            Invalid::new(format!("{field}{}", dotted(error.instance_path().as_str())), problem)
-        })
+        Ok(params)
     }
 }
 
@@ -104,6 +116,23 @@ impl Schemas {
         }
         Ok(())
     }
+}
+
+fn told(field: &str, error: &ValidationError<'_>) -> Invalid {
+    let problem = shortened(&error.masked_with("the value").to_string());
+    Invalid::new(format!("{field}{}", dotted(error.instance_path().as_str())), problem)
+}
+
+/// Whether a further param can mend it: it is about all of them together, and no single one is
+/// too many.
+fn is_incomplete(error: &ValidationError<'_>) -> bool {
+    let is_one_too_many = matches!(
+        error.kind(),
+        ValidationErrorKind::AdditionalProperties { .. }
+            | ValidationErrorKind::MaxProperties { .. }
+            | ValidationErrorKind::PropertyNames { .. }
+    );
+    error.instance_path().as_str().is_empty() && !is_one_too_many
 }
 
 fn options(schema: &Value) -> Result<jsonschema::ValidationOptions<'static>, Invalid> {
@@ -262,6 +291,25 @@ mod tests {
         let sizes = says(json!({"case": "upper", "sizes": [1, "x"]}));
         assert!(sizes.starts_with("params.app.sizes[1]: "), "{sizes}");
         assert!(says(json!({"case": "upper", "name": "A"})).starts_with("params.app.name: "));
+    }
+
+    #[test]
+    fn part_of_the_params_is_checked_without_missing_the_rest() {
+        let mut schema = app();
+        schema["additionalProperties"] = json!(false);
+        schema["anyOf"] = json!([{"required": ["name"]}, {"required": ["sizes"]}]);
+        let schema = Schema::new(&schema).unwrap();
+        let says = |value| match schema.check_part("params.app", &params(value)) {
+            Ok(()) => String::new(),
+            Err(invalid) => invalid.to_string(),
+        };
+
+        assert_eq!(says(json!({})), "");
+        assert_eq!(says(json!({"case": "upper"})), "");
+        assert!(says(json!({"case": "loud"})).starts_with("params.app.case: "));
+        assert!(says(json!({"sizes": [1, "x"]})).starts_with("params.app.sizes[1]: "));
+        let unknown = says(json!({"cas": "upper"}));
+        assert!(unknown.starts_with("params.app: ") && unknown.contains("cas"), "{unknown}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::spec::Params;
 
 const ID_CHARS_MAX: usize = 128;
 const DESCRIPTION_CHARS_MAX: usize = 4000;
+/// What servers write of a template, and nobody else.
+pub const SHOWN_FIELDS: [&str; 5] = ["createdAt", "updatedAt", "isPublic", "owner", "userName"];
 
 /// A template that has been checked. The tags are resolved when a job runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,7 +93,7 @@ impl PhaseParams {
 }
 
 impl Template {
-    /// Unknown fields are passed over: a template that was read from a server has more of them.
+    /// What a server shows of a template beside may be sent back, and says nothing.
     pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
         let id = fields.required_text("id")?;
         let field = fields.name("id");
@@ -118,6 +120,10 @@ impl Template {
         let params = params.or(old).unwrap_or_default();
         check_builtins(&partitioner, &assembler, &params)?;
         let config = fields.object("config")?.map(JobConfig::read).transpose()?;
+        for shown in SHOWN_FIELDS {
+            fields.ignore(shown);
+        }
+        fields.finish()?;
         Ok(Self {
             id,
             owner: None,
@@ -213,13 +219,18 @@ fn tag(fields: &mut Loose, key: &str) -> Result<Option<String>, Invalid> {
 fn old_params(mut fields: Loose) -> Result<PhaseParams, Invalid> {
     let mut phase = |key: &str| -> Result<Params, Invalid> {
         let Some(mut phase) = fields.object(key)? else { return Ok(Params::new()) };
-        Ok(phase.params("parameters")?.unwrap_or_default())
+        let params = phase.params("parameters")?.unwrap_or_default();
+        let _ = (phase.ignore("app_id"), phase.ignore("version"));
+        phase.finish()?;
+        Ok(params)
     };
-    Ok(PhaseParams {
+    let params = PhaseParams {
         partitioner: phase("partitioner")?,
         app: phase("app")?,
         assembler: phase("assembler")?,
-    })
+    };
+    fields.finish()?;
+    Ok(params)
 }
 
 /// A data descriptor as a default for jobs: it is shown to whoever reads the template, so it must

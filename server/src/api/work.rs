@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::http::shape::{Shape, flag, integer, map, text, word};
+use super::http::shape::{Field, Shape, flag, integer, map, text, unread, word};
 
 /// Where data comes from or goes to.
 pub const DATA: Shape = Shape {
@@ -60,8 +60,17 @@ pub const CONFIG: Shape = Shape {
             "Whether the same input always gives the same results (the default), so that a second \
              node can check the first",
         ),
+        old("minChunkSize"),
+        old("maxChunkSize"),
+        old("replicationFactor"),
+        old("partitioningSettings"),
     ],
 };
+
+/// A field of the configs of 2023; `common` drops it where it is empty and refuses it otherwise.
+const fn old(name: &'static str) -> Field {
+    unread(name, "Of 2023: it may be sent back empty or 0, as it was shown")
+}
 
 /// A config as it is shown: unset is 0. What older clients do not know is shown where the job
 /// says it.

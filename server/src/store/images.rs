@@ -4,7 +4,8 @@ use common::digest::Digest;
 use common::ids::WorkspaceId;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select, Set,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder as _,
+    QuerySelect as _, Select, Set,
 };
 
 use super::micros;
@@ -37,6 +38,24 @@ pub struct StoredImage {
     /// Of the archive that the engine's save gave.
     pub digest: Digest,
     pub size: u64,
+}
+
+/// A part of a workspace's images by their references, and how many there are in all.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    offset: u64,
+    limit: u64,
+) -> Result<(Vec<StoredImage>, u64), DbErr> {
+    let own = row::Entity::find().filter(row::Column::WorkspaceId.eq(owner.uuid()));
+    let total = own.clone().count(db).await?;
+    let rows = own.order_by_asc(row::Column::Reference).offset(offset).limit(limit).all(db).await?;
+    Ok((rows.into_iter().map(read).collect::<Result<_, _>>()?, total))
+}
+
+fn read(row: row::Model) -> Result<StoredImage, DbErr> {
+    let digest = row.digest.parse().map_err(|e| DbErr::Type(format!("images.digest: {e}")))?;
+    Ok(StoredImage { reference: row.reference, digest, size: row.size.unsigned_abs() })
 }
 
 /// Points a reference at an image in the bucket.
@@ -96,9 +115,5 @@ pub async fn find(
     reference: &str,
 ) -> Result<Option<StoredImage>, DbErr> {
     let row = row::Entity::find_by_id((owner.uuid(), reference.to_owned())).one(db).await?;
-    row.map(|row| {
-        let digest = row.digest.parse().map_err(|e| DbErr::Type(format!("images.digest: {e}")))?;
-        Ok(StoredImage { reference: row.reference, digest, size: row.size.unsigned_abs() })
-    })
-    .transpose()
+    row.map(read).transpose()
 }

@@ -16,7 +16,7 @@ use sea_orm::{
 use super::selection::{self, Found, Selection};
 use super::{document, micros, time};
 use crate::clock;
-pub use field::{JobField, STATES};
+pub use field::{JobField, STATES, STATUSES};
 pub use upload::{Upload, needs_upload, note_received, takes_upload};
 
 mod field;

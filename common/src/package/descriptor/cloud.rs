@@ -2,7 +2,7 @@
 
 use super::{
     Checked, DataPlace, Descriptor, SECRET_CHARS_MAX, URL_CHARS_MAX, both_refused, check_url,
-    described, drop_shown, finish, inline, named, secret_id,
+    described, drop_shown, inline, named, secret_id,
 };
 use crate::package::loose::{Invalid, Loose, check_line};
 use crate::pattern::Pattern;
@@ -14,10 +14,26 @@ const ACCOUNT_CHARS_MAX: usize = 64;
 const NAMES_MAX: usize = 1_000;
 /// The most of them that are folders or patterns: for each of these the bucket is listed.
 const LISTED_MAX: usize = 32;
-const FIELDS: &str =
-    "name, names, bucketName, cloudRegion, endpoint, secret_id, accessKey, secretKey";
-const AZURE_FIELDS: &str =
-    "name, names, containerName, accountName, endpoint, secret_id, accessKey, secretKey";
+const FIELDS: &[&str] = &[
+    "name",
+    "names",
+    "bucketName",
+    "cloudRegion",
+    "endpoint",
+    "secret_id",
+    "accessKey",
+    "secretKey",
+];
+const AZURE_FIELDS: &[&str] = &[
+    "name",
+    "names",
+    "containerName",
+    "accountName",
+    "endpoint",
+    "secret_id",
+    "accessKey",
+    "secretKey",
+];
 
 pub fn source(descriptor: &str, mut params: Loose) -> Result<Checked, Invalid> {
     let paths = source_paths(&mut params)?;
@@ -96,7 +112,7 @@ fn read(descriptor: &str, mut params: Loose, paths: Vec<String>) -> Result<Check
         "azure" => Provider::Azure { account },
         _ => Provider::Aws { region: region(&mut params, "us-east-1")? },
     };
-    finish(params, if is_azure { AZURE_FIELDS } else { FIELDS })?;
+    params.finish_with(if is_azure { AZURE_FIELDS } else { FIELDS })?;
     let bucket = Cloud { provider, name, endpoint, secret };
     Ok(Checked { place: DataPlace::Cloud { bucket, paths }, inline })
 }

@@ -85,9 +85,12 @@ fn an_id_that_is_derived_is_refused_wherever_it_is_written() {
             assert_eq!(refused(place), "dataSource.params.secret_id", "{id}");
         }
     }
-    let own = json!({"dataSourceDescriptor": "url", "own_secret": "x",
+    let own = json!({"dataSourceDescriptor": "url",
                      "params": {"url": "https://h/x", "own_secret": "x"}});
     assert_eq!(refused(own), "dataSource.params.own_secret");
+    let own = json!({"dataSourceDescriptor": "url", "own_secret": "x",
+                     "params": {"url": "https://h/x"}});
+    assert_eq!(refused(own), "dataSource.own_secret");
 }
 
 #[test]

@@ -17,7 +17,8 @@ fn a_published_template_is_read() {
         "dataDestination": {"data_source_descriptor": "bucket", "params": {}},
         "params": {"partitioner": {"num_replicas": 5}, "app": {}},
         "config": {"taskTimeout": 7200, "jobTimeout": 7200, "maxTaskRetries": 3},
-        "createdAt": "2025-10-30T00:00:00Z", "isPublic": false,
+        "createdAt": "2025-10-30T00:00:00Z", "updatedAt": "2025-10-30T00:00:00Z",
+        "isPublic": false, "owner": "o", "userName": "u",
     }))
     .unwrap();
 
@@ -36,6 +37,14 @@ fn what_is_wrong_is_named() {
         ("dataSource", json!({"dataSourceDescriptor": "ftp"}), "dataSource.dataSourceDescriptor"),
         ("params", json!({"app": []}), "params.app"),
         ("params", json!({"ap": {}}), "params.ap"),
+        ("descripton", json!("d"), "descripton"),
+        ("config", json!({"taskTimout": 60}), "config.taskTimout"),
+        (
+            "dataSource",
+            json!({"dataSourceDescriptor": "bypass", "param": {"a": 1}}),
+            "dataSource.param",
+        ),
+        ("default_params", json!({"app": {"params": {"a": 1}}}), "default_params.app.params"),
         ("assembler", json!("concat"), "params.assembler.nme"),
         (
             "dataSource",

@@ -205,7 +205,7 @@ fn read_username(body: &mut Loose) -> Result<Option<String>> {
     Ok(Some(name))
 }
 
-/// A profile with the fields of a body in place of its own; other fields are passed over.
+/// A profile with the fields of a body in place of its own.
 pub fn read_profile(mut body: Loose, mut profile: Profile) -> Result<Profile> {
     if let Some(name) = body.line("firstName", NAME_CHARS_MAX)? {
         profile.first_name = name;

@@ -7,7 +7,7 @@ use common::rights::{NotAScope, Scope, Scopes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::reply::{Done, done};
@@ -84,7 +84,7 @@ struct KeysOut {
 async fn create(mut call: Call) -> Result<MadeOut> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call::object(&bytes)?;
+    let mut body = call.object(&bytes)?;
     let field = body.name("name");
     let name = body.line("name", NAME_CHARS_MAX)?;
     let name = name.ok_or_else(|| Error::field(field, "is missing"))?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::reply::{Done, done};
@@ -92,7 +92,7 @@ const SECRET: Shape = Shape {
 async fn create(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call::object(&bytes)?;
+    let mut body = call.object(&bytes)?;
     let field = body.name("secret");
     let secret = body.object("secret")?.ok_or_else(|| Invalid::new(field, "is missing"))?;
     let secret = read(secret, idempotency::new_id(&call, &caller, &bytes).await?.id)?;

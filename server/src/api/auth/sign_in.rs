@@ -13,7 +13,7 @@ use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, get, post};
-use crate::api::http::shape::{Field, flag, map, text};
+use crate::api::http::shape::{Field, flag, map, text, unread};
 use crate::api::http::token;
 use crate::api::{AccessCode, App};
 use crate::clock;
@@ -60,8 +60,8 @@ const AUTHENTICATE: &[Field] = &[
     text("code", "From the e-mail").required(),
     text("nonce", "From signin").required(),
     text("workspaceId", "Of several, the one to act in; the first joined where left out"),
-    text("deviceId", ""),
-    text("loginChallenge", ""),
+    unread("deviceId", ""),
+    unread("loginChallenge", ""),
 ];
 
 #[derive(Serialize, ToSchema)]

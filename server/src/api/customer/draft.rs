@@ -33,13 +33,13 @@ pub fn routes() -> Vec<Route> {
             .body(PLACES),
         patch("Customer_SetJobParams", "/jobs/{jobId}/params", set_params)
             .summary("Sets a draft's params; phases that are left out keep theirs")
-            .body(PARAMS.fields),
+            .body(params_fields()),
         patch("Customer_SetJobName", "/jobs/{jobId}/jobname", set_name)
             .summary("Renames a job, also one that has started or ended")
             .takes(Body::Text("The new name")),
         patch("Customer_SetJobConfig", "/jobs/{jobId}/configs", set_config)
             .summary("Sets a draft's timeouts and retries; fields that are left out stay")
-            .body(CONFIG.fields),
+            .body([CONFIG.fields, &[one("config", &CONFIG, "Or all of them in this")]].concat()),
         patch("Customer_UploadCompleted", "/jobs/{jobId}/uploadcompleted", upload_completed)
             .summary("Says that the source file has been uploaded"),
         post("Customer_UploadCompleted2023", "/jobs/uploadcompleted/{jobId}", upload_completed)
@@ -51,9 +51,14 @@ pub fn routes() -> Vec<Route> {
             .deprecated(),
         post("Customer_SetJobParams2023", "/jobs/params/{jobId}", set_params)
             .summary("Sets a draft's params")
-            .body(PARAMS.fields)
+            .body(params_fields())
             .deprecated(),
     ]
+}
+
+/// Params as they are, or wrapped: both are in use.
+fn params_fields() -> Vec<Field> {
+    [PARAMS.fields, &[one("params", &PARAMS, "Or all of them in this")]].concat()
 }
 
 const PLACES: &[Field] = &[one("dataSource", &DATA, ""), one("dataDestination", &DATA, "")];
@@ -72,12 +77,7 @@ async fn set_data(id: Segment, mut call: Call) -> Result<JobAnswer> {
 
 async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
-    let mut body = call.json().await?;
-    // Both the bare params and a wrapped form are in use.
-    let body = match body.object("params")? {
-        Some(inner) => inner,
-        None => body,
-    };
+    let body = unwrapped(call.json().await?, "params")?;
     let job = find(call.app(), &caller, &id).await?;
     let params = job.params.clone().changed_by(body)?;
     params::check_given(call.app(), job.workspace, &job.template, &params).await?;
@@ -90,7 +90,12 @@ async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let name = match json::read("", &bytes)? {
         Value::String(name) => name,
-        wrapped @ Value::Object(_) => Loose::new("", wrapped)?.required_text("name")?,
+        wrapped @ Value::Object(_) => {
+            let mut wrapped = Loose::new("", wrapped)?;
+            let name = wrapped.required_text("name")?;
+            wrapped.finish()?;
+            name
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
             return Err(Error::field("body", "must be a JSON string: the job's name"));
         }
@@ -107,14 +112,22 @@ async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
     job_out::answer(app, job, run).await
 }
 
+/// The fields of a body that may stand in an object of this name, in its place.
+///
+/// # Errors
+/// Where some stand in it and some beside it.
+pub fn unwrapped(mut body: Loose, key: &str) -> Result<Loose> {
+    let Some(inner) = body.object(key)? else { return Ok(body) };
+    if let Some(beside) = body.keys().next() {
+        let problem = format!("stands beside {key}: put it into {key}");
+        return Err(Error::field(body.name(beside), problem));
+    }
+    Ok(inner)
+}
+
 async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
-    let mut body = call.json().await?;
-    let body = match body.object("config")? {
-        Some(inner) => inner,
-        None => body,
-    };
-    let over = JobConfig::read(body)?;
+    let over = JobConfig::read(unwrapped(call.json().await?, "config")?)?;
     let job = find(call.app(), &caller, &id).await?;
     let config = job.config.overlaid(over);
     change(call.app(), &caller, &job, vec![Change::Config(config)]).await

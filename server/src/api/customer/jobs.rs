@@ -12,7 +12,7 @@ use super::draft::{change, copied, read_data, refuse_started};
 use super::job_out::{self, JobAnswer};
 use super::{described, params, plan};
 use crate::api::App;
-use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency::{self, NewId};
 use crate::api::http::reply::{Done, done};
@@ -73,7 +73,7 @@ const REGIONS: Shape =
 async fn create(mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call::object(&bytes)?;
+    let mut body = call.object(&bytes)?;
     let app = call.app();
     let mut template = read_template(app, &caller, &mut body).await?;
     template.app_id = plan::app_of(app, caller.workspace, &template).await?;
@@ -200,7 +200,7 @@ async fn read_changes(
 async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call::object(&bytes)?;
+    let mut body = call.object(&bytes)?;
     let name = body.line("name", NAME_CHARS_MAX)?;
     body.finish()?;
     let app = call.app();

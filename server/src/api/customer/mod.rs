@@ -11,7 +11,7 @@ mod job_list;
 pub mod job_out;
 pub mod jobs;
 mod logs;
-mod params;
+pub mod params;
 mod partial;
 pub mod plan;
 mod quote;

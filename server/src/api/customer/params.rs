@@ -3,6 +3,8 @@
 use common::environment::PARAMS_BYTES_MAX;
 use common::ids::{PackageId, WorkspaceId};
 use common::package::engine;
+use common::package::loose::Invalid;
+use common::package::manifest::Kind;
 use common::package::schema::Schema;
 use common::package::tag::{NotATag, Tag};
 use common::package::template::{PhaseParams, Template};
@@ -61,15 +63,63 @@ async fn read(id: Segment, call: Call) -> Result<SchemaOut> {
     })
 }
 
-/// Checks the params of one phase, away from the threads that serve others.
+/// Checks the params of one phase.
 pub async fn check(schema: Option<Value>, phase: &str, params: Params) -> Result<()> {
     check_size(phase, &params)?;
     let Some(schema) = schema else { return Ok(()) };
     let field = format!("params.{phase}");
-    tokio::task::spawn_blocking(move || Schema::new(&schema)?.check(&field, &params))
-        .await
-        .map_err(|error| Error::Internal(Box::new(error)))?
-        .map_err(Error::from)
+    apart(move || Schema::new(&schema)?.check(&field, &params)).await
+}
+
+/// Checks the params that a template gives, as far as its packages are there already, active or
+/// not: jobs may add to them.
+pub async fn check_template(app: &App, owner: WorkspaceId, template: &Template) -> Result<()> {
+    let params = &template.params;
+    for (phase, kind, tag, params) in [
+        ("partitioner", Kind::Partitioner, &template.partitioner, &params.partitioner),
+        ("app", Kind::App, &template.app, &params.app),
+        ("assembler", Kind::Assembler, &template.assembler, &params.assembler),
+    ] {
+        let tag: Tag = tag.parse().map_err(|e: NotATag| Error::field(phase, e.to_string()))?;
+        if let Some(builtin) = reserved(phase, &tag.name) {
+            check_engine(phase, builtin, params)?;
+            continue;
+        }
+        check_size(phase, params)?;
+        let family = if kind == Kind::App { Family::App } else { Family::Engine };
+        let found =
+            async |which| packages::resolve(&app.db, owner, owner, family, &tag, which).await;
+        let package = match found(Which::Active).await? {
+            Some(active) => Some(active),
+            None => found(Which::Any).await?,
+        };
+        let Some(package) = package else {
+            if let Some(builtin) = alias(phase, &tag.name) {
+                check_engine(phase, builtin, params)?;
+            }
+            continue;
+        };
+        let is = package.manifest.kind;
+        if is != kind {
+            let (is, not) = (is.as_str(), kind.as_str());
+            return Err(Error::field(
+                phase,
+                format!("{:?} is no {not}, it is {is}", tag.to_string()),
+            ));
+        }
+        let Some(schema) = package.schema else { continue };
+        let (field, params) = (format!("params.{phase}"), params.clone());
+        apart(move || Schema::new(&schema)?.check_part(&field, &params)).await?;
+    }
+    Ok(())
+}
+
+/// Does what may take long away from the threads that serve others.
+async fn apart(
+    check: impl FnOnce() -> std::result::Result<(), Invalid> + Send + 'static,
+) -> Result<()> {
+    let checked = tokio::task::spawn_blocking(check).await;
+    checked.map_err(|error| Error::Internal(Box::new(error)))?.map_err(Error::from)
 }
 
 /// Refuses params that no container can be started with: they are one variable there.
@@ -106,33 +156,53 @@ pub async fn check_given(
         ("assembler", Family::Engine, &template.assembler, &given.assembler, whole.assembler),
     ] {
         let tag: Tag = tag.parse().map_err(|e: NotATag| Error::field(phase, e.to_string()))?;
-        if given.is_empty() || check_builtin(phase, &tag.name, &whole)? {
+        if given.is_empty() {
+            continue;
+        }
+        if let Some(builtin) = reserved(phase, &tag.name) {
+            check_engine(phase, builtin, &whole)?;
             continue;
         }
         check_size(phase, &whole)?;
         let names = template.owner.unwrap_or(user);
-        let found = packages::resolve(&app.db, names, user, family, &tag, Which::Active).await?;
-        if let Some(package) = found {
+        let db = &app.db;
+        if let Some(package) =
+            packages::resolve(db, names, user, family, &tag, Which::Active).await?
+        {
             check(package.schema, phase, whole).await?;
+        } else if let Some(builtin) = alias(phase, &tag.name)
+            && packages::resolve(db, names, user, family, &tag, Which::Any).await?.is_none()
+        {
+            check_engine(phase, builtin, &whole)?;
         }
     }
     Ok(())
 }
 
-/// Checks the params of a phase that a built-in engine does; false where a package does it.
-fn check_builtin(phase: &str, name: &str, params: &Params) -> Result<bool> {
+/// The built-in engine that a name always means in a phase.
+fn reserved(phase: &str, name: &str) -> Option<&'static str> {
     match phase {
-        "partitioner" => {
-            let Some(builtin) = engine::reserved_partitioner(name) else { return Ok(false) };
-            engine::check_partitioner(builtin, params)?;
-        }
-        "assembler" => {
-            let Some(builtin) = engine::reserved_assembler(name) else { return Ok(false) };
-            engine::assembler(builtin, params)?;
-        }
-        _ => return Ok(false),
+        "partitioner" => engine::reserved_partitioner(name),
+        "assembler" => engine::reserved_assembler(name),
+        _ => None,
     }
-    Ok(true)
+}
+
+/// The built-in engine that a name means where no package has it.
+fn alias(phase: &str, name: &str) -> Option<&'static str> {
+    match phase {
+        "partitioner" => engine::partitioner_alias(name),
+        "assembler" => engine::assembler_alias(name),
+        _ => None,
+    }
+}
+
+fn check_engine(phase: &str, builtin: &'static str, params: &Params) -> Result<()> {
+    match phase {
+        "partitioner" => engine::check_partitioner(builtin, params)?,
+        _ => drop(engine::assembler(builtin, params)?),
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::draft::unwrapped;
 use super::jobs;
 use super::{job_out, plan, quote};
 use crate::api::App;
@@ -31,7 +32,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         post("Customer_RunJob", "/jobs/{jobId}/run", run)
             .summary("Starts a job; with dryRun, only says what it would cost")
-            .body(RUN)
+            .body(run_fields())
             .query(DRY),
         post("Customer_DeliverJob", "/jobs/{jobId}/deliver", deliver).summary(
             "Folds and delivers the results again of a job that failed after its last task",
@@ -40,13 +41,17 @@ pub fn routes() -> Vec<Route> {
             .summary("Ends a running job; deletes a draft"),
         post("Customer_RunJob2023", "/jobs/run/{jobId}", run)
             .summary("Starts a job")
-            .body(RUN)
+            .body(run_fields())
             .query(DRY)
             .deprecated(),
     ]
 }
 
-const RUN: &[Field] = &[one("config", &CONFIG, "Or its fields in its place")];
+/// The config, bare or wrapped: both are in use.
+fn run_fields() -> Vec<Field> {
+    [&[one("config", &CONFIG, "Or its fields in its place")], CONFIG.fields].concat()
+}
+
 const DRY: &[Field] =
     &[flag("dryRun", "Checks everything and gives the quote, but starts nothing")];
 
@@ -64,12 +69,7 @@ struct Started {
 /// starts.
 async fn run(id: Segment, mut call: Call) -> Result<Started> {
     let caller = call.caller().await?;
-    let mut body = call.json().await?;
-    let body = match body.object("config")? {
-        Some(inner) => inner,
-        None => body,
-    };
-    let over = JobConfig::read(body)?;
+    let over = JobConfig::read(unwrapped(call.json().await?, "config")?)?;
     let app = call.app();
     let dry = query::flag(&call.query()?, "dryRun")?.unwrap_or(false);
     let job = jobs::find(app, &caller, &id).await?;

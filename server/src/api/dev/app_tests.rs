@@ -22,7 +22,7 @@ use crate::api::App;
 use crate::api::customer::job_out::{run_of, state_of};
 use crate::api::customer::view::{ResultOut, results_of};
 use crate::api::customer::{draft, jobs, plan, run};
-use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
@@ -95,7 +95,7 @@ const TEST: &[Field] = &[
 async fn start(mut call: Call) -> Result<TestOut> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call::object(&bytes)?;
+    let mut body = call.object(&bytes)?;
     let tag = Segment(body.required_text("id")?);
     let params = body.object("params")?.map(PhaseParams::read).transpose()?;
     let config = body.object("config")?.map(JobConfig::read).transpose()?.unwrap_or_default();

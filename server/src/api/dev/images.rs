@@ -13,6 +13,7 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Body, Route, delete, get, post};
 use crate::api::http::shape::{Field, integer, text};
+use crate::api::lists::page::{PAGE, Page, Pagination};
 use crate::api::storage::already_coming;
 
 use crate::data::Stored;
@@ -38,6 +39,9 @@ pub fn routes() -> Vec<Route> {
             .query(PUSHED)
             .takes(Body::Bytes("The image archive")),
         get("Developer_GetImage", "/images", read).summary("Finds a kept image").query(REFERENCE),
+        get("Developer_ListImages", "/images/list", list)
+            .summary("Lists kept images by their references")
+            .query(PAGE),
         delete("Developer_DeleteImage", "/images", remove)
             .summary("Forgets a kept image")
             .query(REFERENCE),
@@ -114,6 +118,21 @@ async fn remove(call: Call) -> Result<Done> {
     release(app, owner, gone.digest).await?;
     tracing::info!(digest = %gone.digest, "image removed");
     Ok(done())
+}
+
+#[derive(Serialize, ToSchema)]
+struct ImagesOut {
+    images: Vec<ImageOut>,
+    pagination: Pagination,
+}
+
+async fn list(call: Call) -> Result<ImagesOut> {
+    let caller = call.caller().await?;
+    let page = Page::read(&call.query()?)?;
+    let (found, total) =
+        images::list(&call.app().db, caller.workspace, page.offset, page.limit).await?;
+    let pagination = page.of(total, found.len() as u64);
+    Ok(ImagesOut { images: found.into_iter().map(ImageOut::from).collect(), pagination })
 }
 
 async fn read(call: Call) -> Result<ImageOut> {
@@ -220,7 +239,11 @@ mod tests {
             (&body["digest"], &body["size"]),
             (&digest.to_string().into(), &image.len().into())
         );
+        let (_, list) = door.get("/v1/dev/images/list?limit=1").await;
+        assert_eq!((&list["images"][0], &list["pagination"]["total"]), (&body, &1.into()));
         let stranger = door.stranger().await;
+        let (_, others) = door.call_as(&stranger, Method::GET, "/v1/dev/images/list", None).await;
+        assert_eq!(others["images"], serde_json::json!([]));
         let path = "/v1/dev/images?reference=a/b:1";
         assert_eq!(door.call_as(&stranger, Method::HEAD, path, None).await.0, 404);
     }

@@ -15,7 +15,7 @@ use common::secret::SecretKind;
 
 use super::image_login;
 use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
-use crate::api::http::call::{Call, Segment, object};
+use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::reply::{Done, done};
@@ -181,7 +181,7 @@ async fn pushed_before(
 /// The archive from the body's `data`. For engines it may be `engineData` too, there or in the
 /// query, with an `engineTag` beside it.
 fn read_archive(family: Family, call: &Call, body: &[u8]) -> Result<(Bytes, Option<String>)> {
-    let mut body = object(body)?;
+    let mut body = call.object(body)?;
     let (mut text, mut tag) = (body.text("data")?, None);
     if family == Family::Engine {
         let mut query = call.query()?;

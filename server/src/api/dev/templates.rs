@@ -11,11 +11,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::packages::{list_query, only, shelf};
+use crate::api::customer::params;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, delete, get, post};
-use crate::api::http::shape::{Field, one, text};
+use crate::api::http::shape::{Field, map, one, text, unread};
 use crate::api::http::token::Caller;
 use crate::api::lists::page::{Paged, Pagination};
 use crate::api::lists::selection;
@@ -74,12 +75,24 @@ const TEMPLATE: &[Field] = &[
     one("dataDestination", &DATA, "Of jobs that name none"),
     one("params", &PARAMS, "Of jobs that name none"),
     one("config", &CONFIG, "Of jobs that name none"),
+    map("default_params", "An old form of params: PHASE.parameters"),
+    shown("createdAt"),
+    shown("updatedAt"),
+    shown("isPublic"),
+    shown("owner"),
+    shown("userName"),
 ];
+
+/// A field that answers show and that nobody else writes.
+const fn shown(name: &'static str) -> Field {
+    unread(name, "Takes no part: it may be sent back as an answer showed it")
+}
 
 async fn push(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let template = Template::read(call.json().await?)?;
     secret_use::check_places(&caller, template.source.as_ref(), template.destination.as_ref())?;
+    params::check_template(call.app(), caller.workspace, &template).await?;
     templates::put(&call.app().db, caller.workspace, &template).await?;
     Ok(done())
 }

@@ -16,10 +16,10 @@ use warp::path::FullPath;
 use super::body::Arriving;
 use super::client;
 use super::error::{Error, Result};
-use super::query;
 use super::route::{Access, Fields};
 use super::serving::Peer;
 use super::token::{self, Caller};
+use super::{known, query};
 use crate::api::{App, Doors};
 use crate::data::{self, ByteStream};
 use crate::places::Place;
@@ -33,6 +33,8 @@ pub struct Call {
     access: Access,
     /// What the route takes in the query; `None` is anything.
     query: Option<Fields>,
+    /// What the route takes in a body that is a JSON object.
+    fields: Fields,
     /// The path's, the next one last.
     segments: Vec<Segment>,
     /// As it came, percent-encoded.
@@ -82,6 +84,7 @@ pub fn call(
             doors: doors.clone(),
             access: Access::AnyRole,
             query: None,
+            fields: Fields::Borrowed(&[]),
             segments: Vec::new(),
             path,
             body: Arriving::new(body, &headers, doors.pace(), peer.clone()),
@@ -93,7 +96,7 @@ pub fn call(
 
 impl Call {
     /// Says whom the route that took the request lets in, its segments of the path, and what its
-    /// query may hold.
+    /// query and its body may hold.
     ///
     /// # Errors
     /// Where the query holds something else.
@@ -102,11 +105,13 @@ impl Call {
         access: Access,
         mut segments: Vec<Segment>,
         query: Option<Fields>,
+        fields: Fields,
     ) -> Result<()> {
         segments.reverse();
         self.segments = segments;
         self.access = access;
         self.query = query;
+        self.fields = fields;
         self.query().map(drop)
     }
 
@@ -202,9 +207,17 @@ impl Call {
         Ok(whole.freeze())
     }
 
-    /// The body as a JSON object; an empty body is an empty one.
+    /// The body as a JSON object of fields that the route knows; an empty body is an empty one.
     pub async fn json(&mut self) -> Result<Loose> {
-        object(&self.bytes(BODY_BYTES_MAX).await?)
+        let bytes = self.bytes(BODY_BYTES_MAX).await?;
+        self.object(&bytes)
+    }
+
+    /// A body that has been read as a JSON object of fields that the route knows.
+    pub fn object(&self, body: &[u8]) -> Result<Loose> {
+        let body = Loose::parse("", if body.is_empty() { b"{}" } else { body })?;
+        known::check(&body, &self.fields)?;
+        Ok(body)
     }
 
     /// The next piece of the body.
@@ -226,9 +239,4 @@ impl Call {
             }
         }))
     }
-}
-
-/// A body as a JSON object; an empty body is an empty one.
-pub fn object(body: &[u8]) -> Result<Loose> {
-    Ok(Loose::parse("", if body.is_empty() { b"{}" } else { body })?)
 }

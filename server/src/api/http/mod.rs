@@ -7,6 +7,7 @@ mod client;
 pub mod docs;
 pub mod error;
 pub mod idempotency;
+mod known;
 pub mod limits;
 pub mod pauses;
 pub mod places;

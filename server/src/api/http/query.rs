@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 
+use common::alike;
+
 use super::error::{Error, Result};
 use super::shape::Field;
 
 /// Lists take these with this in front of them or without.
 const PREFIX: &str = "pagination.";
 
-/// The fields under the names that the route gives them; of one given twice, the first. Keys match
-/// without regard to case, `_` and `-`.
+/// The fields under the names that the route gives them. Keys match without regard to case, `_`
+/// and `-`. A field may be given twice if both say the same.
 pub fn read(raw: &str, known: &[Field]) -> Result<BTreeMap<String, String>> {
     let mut fields = BTreeMap::new();
     for (key, value) in url::form_urlencoded::parse(raw.as_bytes()) {
@@ -20,9 +22,13 @@ pub fn read(raw: &str, known: &[Field]) -> Result<BTreeMap<String, String>> {
         }
         let same = |field: &&Field| plain(field.name) == plain(&key);
         let Some(field) = known.iter().find(same) else {
-            return Err(Error::field(shown(&key), unknown(known)));
+            return Err(Error::field(shown(&key), unknown(&key, known)));
         };
-        fields.entry(field.name.to_owned()).or_insert(value.into_owned());
+        let first = fields.entry(field.name.to_owned()).or_insert_with(|| value.to_string());
+        if *first != value {
+            let problem = "is given twice, with different values: give one of them";
+            return Err(Error::field(field.name, problem));
+        }
     }
     Ok(fields)
 }
@@ -37,12 +43,14 @@ pub fn flag(query: &BTreeMap<String, String>, name: &str) -> Result<Option<bool>
     }
 }
 
-fn unknown(known: &[Field]) -> String {
+fn unknown(key: &str, known: &[Field]) -> String {
     if known.is_empty() {
         return "is not a known field of the query: this call takes none".to_owned();
     }
     let names: Vec<_> = known.iter().map(|field| field.name).collect();
-    format!("is not a known field of the query: this call takes {}", names.join(", "))
+    let meant = alike::nearest(key, names.iter().copied());
+    let meant = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
+    format!("is not a known field of the query{meant}: this call takes {}", names.join(", "))
 }
 
 fn plain(key: &str) -> String {
@@ -65,7 +73,7 @@ mod tests {
         for raw in [
             "pagination.limit=5&orderBy=name",
             "limit=5&order_by=name",
-            "Pagination.Limit=5&limit=6&order-by=name",
+            "Pagination.Limit=5&limit=5&order-by=name",
         ] {
             let fields = read(raw, LIST).unwrap();
 
@@ -73,6 +81,8 @@ mod tests {
             assert_eq!(fields["orderBy"], "name", "{raw}");
         }
         assert!(read("", &[]).unwrap().is_empty());
+        let twice = read("limit=5&pagination.limit=6", LIST).unwrap_err().to_string();
+        assert!(twice.starts_with("pagination.limit: is given twice"), "{twice}");
     }
 
     #[test]

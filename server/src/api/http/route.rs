@@ -37,6 +37,8 @@ pub struct Route {
     pub creates: bool,
     pub body: Body,
     pub answer: AnswerShape,
+    /// A media type that the answer also has, for who accepts it.
+    pub also: Option<&'static str>,
     /// Statuses beside those that every route has, and why.
     pub failures: &'static [(u16, &'static str)],
     /// Kept for old clients only.
@@ -198,6 +200,7 @@ impl Route {
             creates: false,
             body: Body::Nothing,
             answer,
+            also: None,
             failures: &[],
             deprecated: false,
             handler: Box::new(handler),
@@ -237,6 +240,11 @@ impl Route {
     pub fn gives<T: ToSchema + 'static>(self) -> Self {
         let shape = JsonShape { schema: T::schema, parts: T::schemas };
         Self { answer: AnswerShape::Json(shape), ..self }
+    }
+
+    /// Gives its answer as this media type, too, to who accepts it.
+    pub fn also(self, media: &'static str) -> Self {
+        Self { also: Some(media), ..self }
     }
 
     /// Answers with events of these fields, for as long as the caller listens.

@@ -13,7 +13,7 @@ use warp::http::{Method, StatusCode};
 use super::call::{Call, Segment};
 use super::error::Error;
 use super::reply::refusal;
-use super::route::{Access, Route};
+use super::route::{Access, Body, Fields, Route};
 use crate::api::Answer;
 
 /// Routes that belong together, under one or more prefixes.
@@ -84,7 +84,11 @@ impl Router {
             return allow_any_origin(refusal(&Error::NotFound("path".to_owned())));
         };
         let known = (!route.any_query).then(|| route.query.clone());
-        if let Err(refused) = call.enter(*access, segments, known) {
+        let fields = match &route.body {
+            Body::Json(fields) => fields.clone(),
+            Body::Nothing | Body::Text(_) | Body::Bytes(_) => Fields::Borrowed(&[]),
+        };
+        if let Err(refused) = call.enter(*access, segments, known, fields) {
             return allow_any_origin(refusal(&self.with_filter(&call, refused)));
         }
         allow_any_origin(route.answer(call).await)

@@ -35,6 +35,8 @@ pub enum Kind {
     Map,
     /// Any JSON value.
     Any,
+    /// Any JSON value, which nobody reads: published clients send it.
+    Unread,
     One(&'static Shape),
     Many(&'static Shape),
 }
@@ -92,6 +94,11 @@ pub const fn one(name: &'static str, shape: &'static Shape, about: &'static str)
     Field::new(name, Kind::One(shape), about)
 }
 
+/// A field that may be there and takes no part.
+pub const fn unread(name: &'static str, about: &'static str) -> Field {
+    Field::new(name, Kind::Unread, about)
+}
+
 pub const fn word(
     name: &'static str,
     words: &'static [&'static str],
@@ -119,7 +126,7 @@ impl Kind {
             Self::Map => plain(
                 of(Type::Object).additional_properties(Some(AdditionalProperties::FreeForm(true))),
             ),
-            Self::Any => RefOr::T(Schema::default()),
+            Self::Any | Self::Unread => RefOr::T(Schema::default()),
             Self::One(shape) => RefOr::Ref(Ref::from_schema_name(shape.name)),
             Self::Many(shape) => {
                 let items = Ref::from_schema_name(shape.name);
@@ -135,9 +142,10 @@ pub fn one_of(words: impl Iterator<Item = &'static str>, about: String) -> RefOr
     RefOr::T(Schema::Object(object.description(Some(about)).build()))
 }
 
-/// The schema of an object of these fields.
+/// The schema of an object of these fields and no others.
 pub fn object(fields: &[Field]) -> Schema {
-    let mut object = ObjectBuilder::new().schema_type(Type::Object);
+    let none = Some(AdditionalProperties::FreeForm(false));
+    let mut object = ObjectBuilder::new().schema_type(Type::Object).additional_properties(none);
     for field in fields {
         object = object.property(field.name, described(field));
         if field.required {

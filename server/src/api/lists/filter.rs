@@ -91,6 +91,13 @@ pub fn read<F: Field>(mut filter: Loose) -> Result<(F, Test)> {
     Ok((field, test))
 }
 
+/// The test that a field is what a query says; `at` is the query's field.
+pub fn equals<F: Field>(at: &str, field: F, text: &str) -> Result<(F, Test)> {
+    let operands = Operands { at, kind: field.kind() };
+    let value = Value::String(text.to_owned());
+    Ok((field, operands.compare(Comparison::Equal, &value)?))
+}
+
 /// The field that a caller names.
 pub fn find_field<F: Field>(at: &str, name: &str) -> Result<F> {
     let plain = |name: &str| name.replace(['_', '-'], "").to_lowercase();

@@ -15,7 +15,9 @@ const LIMIT_MAX: u64 = 1000;
 /// What the query of a list by offsets may ask.
 pub const PAGE: &[Field] = &[LIMIT.called("pagination.limit"), OFFSET.called("pagination.offset")];
 
-pub const LIMIT: Field = integer("limit", "At most so many; 50 where it is left out").example("50");
+pub const LIMIT: Field =
+    integer("limit", "At most so many: 50 where it is left out, never more than 1000")
+        .example("50");
 pub const OFFSET: Field = integer("offset", "After so many");
 
 /// Which part of a list is asked for.

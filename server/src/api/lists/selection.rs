@@ -51,6 +51,21 @@ pub fn from_query<F: Field>(
     select(page, cursor.map(String::as_str), Vec::new(), text, order)
 }
 
+/// Reads a list's query, where fields of the query ask for rows whose field is equal.
+pub fn from_query_with<F: Field>(
+    query: &BTreeMap<String, String>,
+    order: &[(F, bool)],
+    equal: &[(&str, F)],
+) -> Result<Selection<F>> {
+    let mut selection = from_query(query, order)?;
+    for (name, field) in equal {
+        if let Some(text) = query.get(*name).filter(|text| !text.is_empty()) {
+            selection.tests.push(filter::equals(name, *field, text)?);
+        }
+    }
+    Ok(selection)
+}
+
 /// Reads the body of a filter call.
 pub fn from_body<F: Field>(mut body: Loose, order: &[(F, bool)]) -> Result<Selection<F>> {
     let (page, cursor) = match body.object("pagination")? {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::amount;
 use super::owner::server_owner;
-use crate::api::http::call::{self, BODY_BYTES_MAX, Call};
+use crate::api::http::call::{BODY_BYTES_MAX, Call};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
@@ -82,7 +82,7 @@ struct CouponOut {
 async fn redeem(mut call: Call) -> Result<RedeemedOut> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call::object(&bytes)?;
+    let mut body = call.object(&bytes)?;
     let code = read_code(&mut body, "couponCode")?;
     body.finish()?;
     call.doors().codes.take(&format!("coupon {}", caller.workspace))?;
@@ -98,7 +98,7 @@ async fn redeem(mut call: Call) -> Result<RedeemedOut> {
 async fn create(mut call: Call) -> Result<CreatedOut> {
     let caller = server_owner(&call).await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call::object(&bytes)?;
+    let mut body = call.object(&bytes)?;
     let code = read_code(&mut body, "code")?;
     let amount = amount::take::<Credits>(&mut body, "amount")?;
     let amount = amount.filter(|amount| amount.units() <= UNITS_MAX);

@@ -9,6 +9,7 @@ mod owner;
 mod payouts;
 mod reconciliation;
 mod requests;
+mod sheet;
 mod top_ups;
 mod transactions;
 mod usage;
@@ -25,6 +26,7 @@ pub fn api() -> Api {
     let routes = [
         balance::routes(),
         transactions::routes(),
+        sheet::routes(),
         exchange::routes(),
         coupons::routes(),
         top_ups::routes(),

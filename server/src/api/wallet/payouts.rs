@@ -10,7 +10,7 @@ use super::amount::Amount;
 use super::owner::server_owner;
 use super::requests::{self, LIST, STEP, TERMS, read_step, read_terms};
 use crate::api::App;
-use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
@@ -84,7 +84,7 @@ struct PayoutOut {
 async fn ask(mut call: Call) -> Result<AskedOut> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call::object(&bytes)?;
+    let mut body = call.object(&bytes)?;
     let terms = read_terms(call.app(), &mut body)?;
     body.finish()?;
     let app = call.app();

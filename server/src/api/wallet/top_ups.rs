@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::amount::Amount;
 use super::owner::server_owner;
 use super::requests::{self, LIST, NOTE_CHARS_MAX, STEP, TERMS, read_step, read_terms};
-use crate::api::http::call::{self, BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::idempotency;
 use crate::api::http::reply::{Done, done};
@@ -91,7 +91,7 @@ struct TopUpOut {
 async fn ask(mut call: Call) -> Result<AskedOut> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call::object(&bytes)?;
+    let mut body = call.object(&bytes)?;
     let terms = read_terms(call.app(), &mut body)?;
     body.finish()?;
     let id = RequestId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);

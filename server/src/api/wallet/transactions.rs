@@ -18,12 +18,11 @@ use crate::api::http::route::{Route, get, post};
 use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, FILTER, LIST};
 use crate::api::words;
-use crate::store::selection::{Selection, Start};
+use crate::store::selection::Selection;
 use crate::store::wallet::{self, Entry, LineField};
 
 /// The other side of a customer's payments and credits.
 const MARKET_ACCOUNT: &str = "fanfold-main";
-const CSV_LINES_MAX: u64 = 10_000;
 /// Newest first: ids rise.
 const ORDER: [(LineField, bool); 1] = [(LineField::Id, true)];
 
@@ -86,11 +85,6 @@ struct EntityDataOut {
     exchange_rate: Option<Amount>,
 }
 
-#[derive(Serialize, ToSchema)]
-struct CsvOut {
-    csv: String,
-}
-
 pub fn routes() -> Vec<Route> {
     vec![
         get("Wallet_GetTransactions", "/transactions", transactions)
@@ -100,8 +94,6 @@ pub fn routes() -> Vec<Route> {
             .summary("Finds transactions")
             .body(FILTER)
             .needs(Scope::WalletRead),
-        get("Wallet_GetTransactionsCsv", "/transactions/csv", csv)
-            .summary("Gives the newest transactions as comma-separated values"),
     ]
 }
 
@@ -117,31 +109,6 @@ async fn filter(mut call: Call) -> Result<Paged<TransactionOut>> {
     let selection = selection::from_body(call.json().await?, &ORDER)?;
     let _place = call.answer_place(&caller).await;
     show(call.app(), caller.workspace, &selection).await
-}
-
-/// The newest lines of the statement as a table.
-async fn csv(call: Call) -> Result<CsvOut> {
-    let caller = call.caller().await?;
-    let _place = call.answer_place(&caller).await;
-    let (order, start) = (ORDER.to_vec(), Start::Place(None));
-    let selection = Selection { tests: Vec::new(), order, start, limit: CSV_LINES_MAX };
-    // Lines are short, so that all fit on one page but where every description is of the longest.
-    let entries = wallet::list(&call.app().db, caller.workspace, &selection).await?.rows;
-    let mut csv = "id,createdAt,transactionType,amount,balance,jobId,description\n".to_owned();
-    for Entry { id, line } in entries {
-        let job = line.run.and(line.related.id).map_or_else(String::new, |job| job.to_string());
-        let (at, kind) = (line.at.to_rfc3339(), line.kind.as_str());
-        let (amount, balance) = (line.signed_amount(), line.balance);
-        let text = cell(&line.description);
-        csv.push_str(&format!("{id},{at},{kind},{amount},{balance},{job},{text}\n"));
-    }
-    Ok(CsvOut { csv })
-}
-
-/// A text as a cell. One that a spreadsheet would take for a formula is marked as text.
-pub fn cell(text: &str) -> String {
-    let mark = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    format!("\"{mark}{}\"", text.replace('"', "\"\""))
 }
 
 async fn show(

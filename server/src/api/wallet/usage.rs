@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use common::credits::Credits;
 use serde::Serialize;
 use utoipa::ToSchema;
+use warp::http::Method;
 
 use super::amount::Amount;
+use super::sheet::{self, CsvOut};
+use crate::api::Answer;
 use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
-use crate::api::http::route::{Route, get};
+use crate::api::http::route::{Route, get, raw};
 use crate::api::http::shape::{Field, text};
 use crate::clock;
 use crate::store::holdings;
@@ -18,6 +21,8 @@ use crate::store::usage::{self, Month, Row};
 /// Ten years.
 const MONTHS_MAX: u32 = 120;
 const MONTHS_DEFAULT: u32 = 12;
+const COLUMNS: [&str; 7] =
+    ["month", "templateId", "jobs", "tasks", "cpuHours", "memoryGibHours", "amount"];
 
 const SPAN: &[Field] = &[
     text("from", "The first month, as 2026-01; eleven months before the last where left out"),
@@ -29,8 +34,10 @@ pub fn routes() -> Vec<Route> {
         get("Wallet_GetUsage", "/usage", list)
             .summary("Sums up ended runs by month and template, and what is stored now")
             .query(SPAN),
-        get("Wallet_GetUsageCsv", "/usage/csv", csv)
+        raw(Method::GET, "Wallet_GetUsageCsv", "/usage/csv", sheet::MEDIA, csv)
             .summary("Gives the same as comma-separated values")
+            .gives::<CsvOut>()
+            .also(sheet::MEDIA)
             .query(SPAN),
     ]
 }
@@ -66,11 +73,6 @@ struct UsageOut {
     amount: Amount,
 }
 
-#[derive(Serialize, ToSchema)]
-struct CsvOut {
-    csv: String,
-}
-
 async fn list(call: Call) -> Result<UsageAnswer> {
     let data = find(&call).await?;
     let (app, owner) = (call.app(), call.caller().await?.workspace);
@@ -80,15 +82,13 @@ async fn list(call: Call) -> Result<UsageAnswer> {
     Ok(UsageAnswer { data, storage })
 }
 
-async fn csv(call: Call) -> Result<CsvOut> {
-    let mut csv = "month,templateId,jobs,tasks,cpuHours,memoryGibHours,amount\n".to_owned();
-    for row in find(&call).await? {
-        let (cpu, memory) = (row.cpu_hours.text(), row.memory_gib_hours.text());
-        let UsageOut { month, template_id, jobs, tasks, .. } = &row;
-        let (template, amount) = (super::transactions::cell(template_id), row.amount.text());
-        csv.push_str(&format!("{month},{template},{jobs},{tasks},{cpu},{memory},{amount}\n"));
-    }
-    Ok(CsvOut { csv })
+async fn csv(call: Call) -> Result<Answer> {
+    let rows = find(&call).await?;
+    let csv = sheet::written(|csv| {
+        csv.write_record(COLUMNS)?;
+        rows.iter().try_for_each(|row| csv.write_record(row.cells()))
+    });
+    sheet::answer(&call.headers, csv.map_err(|e| Error::Internal(Box::new(e)))?, "usage.csv")
 }
 
 async fn find(call: &Call) -> Result<Vec<UsageOut>> {
@@ -109,6 +109,20 @@ async fn find(call: &Call) -> Result<Vec<UsageOut>> {
     }
     let rows = usage::by_month(&call.app().db, caller.workspace, first, last).await?;
     Ok(rows.into_iter().map(UsageOut::from).collect())
+}
+
+impl UsageOut {
+    fn cells(&self) -> [String; COLUMNS.len()] {
+        [
+            self.month.clone(),
+            sheet::marked(&self.template_id),
+            self.jobs.to_string(),
+            self.tasks.to_string(),
+            self.cpu_hours.text().to_owned(),
+            self.memory_gib_hours.text().to_owned(),
+            self.amount.text().to_owned(),
+        ]
+    }
 }
 
 impl From<Row> for UsageOut {

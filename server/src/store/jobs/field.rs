@@ -15,6 +15,7 @@ pub enum JobField {
     Name,
     Description,
     State,
+    Status,
     Priority,
     CreatedAt,
     SubmittedAt,
@@ -44,6 +45,22 @@ pub const STATES: [&str; 11] = [
     "JOB_STATE_FAILED",
 ];
 
+/// A job's states in our own words, in the same order and with one for those that were aborted.
+pub const STATUSES: [&str; 12] = [
+    "new",
+    RunState::Started.as_str(),
+    RunState::Fetching.as_str(),
+    RunState::Partitioning.as_str(),
+    RunState::Processing.as_str(),
+    RunState::Processed.as_str(),
+    RunState::Assembling.as_str(),
+    RunState::Assembled.as_str(),
+    RunState::Delivering.as_str(),
+    RunState::Complete.as_str(),
+    RunState::Failed.as_str(),
+    RunState::Aborted.as_str(),
+];
+
 impl Field for JobField {
     const ALL: &'static [Self] = &[
         Self::Id,
@@ -51,6 +68,7 @@ impl Field for JobField {
         Self::Name,
         Self::Description,
         Self::State,
+        Self::Status,
         Self::Priority,
         Self::CreatedAt,
         Self::SubmittedAt,
@@ -78,6 +96,7 @@ impl Field for JobField {
             Self::Name => "name",
             Self::Description => "description",
             Self::State => "state",
+            Self::Status => "status",
             Self::Priority => "priority",
             Self::CreatedAt => "createdAt",
             Self::SubmittedAt => "submittedAt",
@@ -98,6 +117,7 @@ impl Field for JobField {
             Self::Id => Kind::Uuid,
             Self::TemplateId | Self::Name | Self::Description | Self::ErrorMessage => Kind::Text,
             Self::State => Kind::Choice(&STATES),
+            Self::Status => Kind::Choice(&STATUSES),
             Self::Priority => Kind::Choice(&Priority::NAMES),
             Self::CreatedAt | Self::SubmittedAt | Self::EndedAt | Self::StartAt => Kind::Time,
             Self::StartedAt => Kind::WrittenTime,
@@ -118,6 +138,7 @@ impl Field for JobField {
             | Self::Name
             | Self::Description
             | Self::State
+            | Self::Status
             | Self::Priority
             | Self::CreatedAt
             | Self::PaymentAmount
@@ -141,7 +162,11 @@ impl Field for JobField {
             Self::TemplateId => json_text("jobs.template", "id", backend),
             Self::Name => Expr::col(C::Name),
             Self::Description => Expr::col(C::Description),
-            Self::State => state(),
+            // It knows aborted jobs as failed ones.
+            Self::State => {
+                place_of(|state| if state == RunState::Aborted { RunState::Failed } else { state })
+            }
+            Self::Status => place_of(|state| state),
             Self::Priority => Expr::col(C::Priority),
             Self::CreatedAt => Expr::col(C::CreatedUs),
             Self::SubmittedAt => Expr::col(C::SubmittedUs),
@@ -169,12 +194,12 @@ fn of_run(column: &'static str) -> SimpleExpr {
     Expr::cust(format!("(SELECT {column} FROM runs WHERE runs.id = jobs.run_id)"))
 }
 
-/// The place of the job's state in `STATES`, which knows aborted jobs as failed ones.
-fn state() -> SimpleExpr {
+/// The place of the job's state in a list of states that begins with that of a job without a run;
+/// each counts as the one that `known` makes of it.
+fn place_of(known: fn(RunState) -> RunState) -> SimpleExpr {
     let mut cases = CaseStatement::new();
     for state in RunState::ALL {
-        let known = if state == RunState::Aborted { RunState::Failed } else { state };
-        let place = (1i64..).zip(RunState::ALL).find(|(_, other)| *other == known);
+        let place = (1i64..).zip(RunState::ALL).find(|(_, other)| *other == known(state));
         let place = place.map_or(0, |(place, _)| place);
         cases = cases.case(of_run("state").eq(state.as_str()), Expr::value(place));
     }

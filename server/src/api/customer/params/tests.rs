@@ -102,3 +102,50 @@ async fn a_schema_that_is_none_is_refused_at_the_push() {
         assert!(body["message"].as_str().unwrap().starts_with(says), "{body}");
     }
 }
+
+#[tokio::test]
+async fn a_templates_params_are_checked_against_the_schemas_of_its_packages() {
+    let door = Door::open().await;
+    let schema = r#"{"required": ["case", "name"], "additionalProperties": false,
+        "properties": {"case": {"enum": ["upper", "lower"]}, "name": {"type": "string"}}}"#;
+    assert_eq!(pushed(&door, schema).await.0, 200);
+    let push = async |params: Value, partitioner: &str, app: &str| {
+        let template = json!({"id": "t", "app": app, "partitioner": partitioner,
+                              "assembler": "passthrough", "params": params});
+        let (status, body) = door.post("/v1/dev/templates", template).await;
+        (status, body["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let refused = |(status, message): (u16, String), field: &str| {
+        assert!(status == 400 && message.starts_with(field), "{status} {message}");
+    };
+
+    // Not active yet: a template is pushed beside its app.
+    refused(push(json!({"app": {"case": "loud"}}), "file", "hello").await, "params.app.case: ");
+    refused(push(json!({"app": {"cas": "upper"}}), "file", "hello").await, "params.app: ");
+    // The name may come with the job.
+    assert_eq!(push(json!({"app": {"case": "upper"}}), "file", "hello").await.0, 200);
+    assert_eq!(push(json!({"app": {"case": "loud"}}), "file", "not-there-yet").await.0, 200);
+    let none = json!({"partitioner": {"num_replicas": 0}});
+    refused(push(none.clone(), "fanout-replica", "hello").await, "params.partitioner.num_replicas");
+    let (status, body) = door
+        .post(
+            "/v1/customer/jobs",
+            json!({"app": "hello", "partitioner": "fanout-replica",
+                                          "params": none}),
+        )
+        .await;
+    assert_eq!(
+        (status, &body["details"][0]["metadata"]["field"]),
+        (400, &json!("params.partitioner.num_replicas"))
+    );
+    let manifest = json!({"name": "cut", "version": "0.1", "type": "partitioner",
+                          "platform": "binary", "entrypoint": "main"});
+    let data = package_with(&manifest, &[]);
+    assert_eq!(door.post("/v1/dev/engines", json!({ "data": data })).await.0, 200);
+    let template = json!({"id": "t", "app": "hello", "partitioner": "file", "assembler": "cut"});
+    let (status, body) = door.post("/v1/dev/templates", template).await;
+    assert_eq!(
+        (status, &body["message"]),
+        (400, &json!("assembler: \"cut\" is no assembler, it is partitioner"))
+    );
+}

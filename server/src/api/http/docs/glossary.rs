@@ -140,6 +140,7 @@ const WORDS: &[(&str, &str)] = &[
     ("hold", "What is held for it until it ends"),
     ("holder", "Whom the link was made for"),
     ("id", "Its id"),
+    ("images", "A page of images"),
     ("inputBytes", "Bytes that the task read"),
     ("isPublic", "Whether everybody can find and import it"),
     ("isTestJob", "Works on the first two chunks only, and also with packages that are not active"),

@@ -134,7 +134,7 @@ fn operation(api: &Api, route: &Route) -> OperationBuilder {
         .operation_id(Some(route.operation.clone()))
         .summary(Some(route.summary))
         .request_body(body(&route.body))
-        .response("200", success(&route.answer));
+        .response("200", success(&route.answer, route.also));
     let access = api.access(route);
     for (status, why) in failures(route, access) {
         operation = operation.response(status.to_string(), failure(why));
@@ -179,14 +179,19 @@ fn operation(api: &Api, route: &Route) -> OperationBuilder {
     operation
 }
 
-fn success(answer: &AnswerShape) -> ResponseBuilder {
+fn success(answer: &AnswerShape, also: Option<&str>) -> ResponseBuilder {
     let (media, schema) = match answer {
         AnswerShape::Json(json) => ("application/json", (json.schema)()),
         AnswerShape::Raw(media) => (*media, Kind::Text.schema()),
         AnswerShape::Endless(event) => ("text/event-stream", RefOr::T(shape::object(event))),
     };
     let content = ContentBuilder::new().schema(Some(schema)).build();
-    ResponseBuilder::new().description("Done").content(media, content)
+    let mut done = ResponseBuilder::new().description("Done").content(media, content);
+    if let Some(media) = also {
+        let text = ContentBuilder::new().schema(Some(Kind::Text.schema())).build();
+        done = done.content(media, text);
+    }
+    done
 }
 
 /// The failures that every caller must reckon with.

@@ -189,6 +189,17 @@ async fn what_the_page_begins_with_works_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_second_form_of_an_answer_is_documented() {
+    let door = Door::open().await;
+
+    let (_, document) = door.get("/docs/openapi.json").await;
+
+    let sheet = &document["paths"]["/v1/wallet/transactions/csv"]["get"]["responses"]["200"];
+    let media: Vec<_> = sheet["content"].as_object().unwrap().keys().collect();
+    assert_eq!(media, ["application/json", "text/csv"]);
+}
+
+#[tokio::test]
 async fn operations_have_names_of_their_own_and_words() {
     let mut seen = BTreeSet::new();
     for api in crate::api::apis() {

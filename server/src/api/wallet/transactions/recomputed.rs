@@ -19,6 +19,13 @@ const JOBS: usize = 50;
 #[derive(Deserialize)]
 struct Page {
     data: Vec<Line>,
+    pagination: Pagination,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pagination {
+    next_cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -77,13 +84,13 @@ async fn start(door: &Door, n: usize) -> String {
 /// Recomputes the whole statement. Gives what each job's line took.
 async fn recompute(door: &Door) -> BTreeMap<String, i64> {
     let mut lines: Vec<Line> = Vec::new();
-    loop {
-        let path = format!("/v1/wallet/transactions?limit=40&offset={}", lines.len());
+    // By cursor: a line that comes meanwhile moves no other.
+    let mut cursor = Some("*".to_owned());
+    while let Some(at) = cursor {
+        let path = format!("/v1/wallet/transactions?limit=40&cursor={at}");
         let page: Page = read(door, &path).await;
-        if page.data.is_empty() {
-            break;
-        }
         lines.extend(page.data);
+        cursor = page.pagination.next_cursor;
     }
     lines.sort_by_key(|line| line.number);
     let (mut balance, mut hash) = (0, "0".repeat(64));
