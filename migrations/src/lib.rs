@@ -8,8 +8,8 @@
     reason = "the migration trait's methods must be written with `&SchemaManager`"
 )]
 
-pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
+pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 mod m20261122_000001_create_runs;
 mod m20261122_000002_create_catalogue;

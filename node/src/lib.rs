@@ -137,6 +137,17 @@ pub enum Error {
     Refused(#[from] NotJoined),
 }
 
+impl Error {
+    /// What is wrong with the node's key, where it is that: other nodes of the process can go on.
+    pub fn of_key(&self) -> Option<String> {
+        if let Self::Link(error @ link::Error::Key { .. }) = self {
+            Some(error.to_string())
+        } else {
+            None
+        }
+    }
+}
+
 /// Does everything a donor node does until it is stopped or refused; reconnects for ever.
 ///
 /// # Errors

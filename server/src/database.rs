@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::config::Config;
+use crate::last_batch;
 use crate::store::{self, Db, integrity, wal};
 
 /// Why the database cannot be used.
@@ -15,6 +17,11 @@ pub enum Error {
          docs/operations/backup.md says how"
     )]
     Damaged { database: String, how: String },
+    #[error(
+        "the database {database} cannot be written: let its file and folder be written, or restore \
+         a backup if they can be, because its header is damaged then"
+    )]
+    ReadOnly { database: String },
     #[error("the database's log {} cannot be read", .file.display())]
     WalRead { file: PathBuf, source: io::Error },
     #[error(
@@ -22,6 +29,8 @@ pub enum Error {
          docs/operations/backup.md says how", .0.file.display(), transactions(.0.transactions)
     )]
     Wal(wal::DamagedWal),
+    #[error(transparent)]
+    LastBatch(#[from] last_batch::Error),
 }
 
 fn transactions(n: Option<u64>) -> String {
@@ -36,7 +45,8 @@ fn transactions(n: Option<u64>) -> String {
 ///
 /// # Errors
 /// The text says what to do.
-pub async fn open(url: &str) -> Result<Db, Error> {
+pub async fn open(config: &Config) -> Result<Db, Error> {
+    let url = &config.database();
     let failed = |error| failure(url, error);
     if let Some(damaged) = wal::damage(url).map_err(|source| wal_unreadable(url, source))? {
         return Err(Error::Wal(damaged));
@@ -47,12 +57,17 @@ pub async fn open(url: &str) -> Result<Db, Error> {
         db.close().await.map_err(failed)?;
         return Err(Error::Damaged { database: name(url), how: problems.join("; ") });
     }
+    last_batch::check(&config.data_dir, &db).await?;
     store::upgrade(&db).await.map_err(failed)?;
-    Ok(db)
+    if store::batches::is_writable(&db).await.map_err(failed)? {
+        Ok(db)
+    } else {
+        Err(Error::ReadOnly { database: name(url) })
+    }
 }
 
 /// An error of this database, told as damage where it is that.
-pub fn failure(url: &str, source: store::Error) -> Error {
+fn failure(url: &str, source: store::Error) -> Error {
     if store::is_damage(&source) {
         Error::Damaged { database: name(url), how: source.to_string() }
     } else {

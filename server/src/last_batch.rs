@@ -32,7 +32,8 @@ pub enum Error {
     Behind { file: PathBuf, found: i64, committed: i64 },
 }
 
-/// Compares the database with the file of a data folder.
+/// Compares the database with the file of a data folder. To be asked before the schema is brought up
+/// to date: a database that has lost its log must not be written, or the log could not be put back.
 ///
 /// # Errors
 /// `Behind` where committed batches are missing. A damaged file is reported in the log and ignored:
@@ -48,7 +49,7 @@ pub async fn check(data_dir: &Path, db: &Db) -> Result<(), Error> {
         tracing::warn!(file = %file.display(), "the file is damaged and is not used");
         return Ok(());
     };
-    let found = batches::last(db).await?;
+    let found = batches::last_if_any(db).await?;
     if found < committed { Err(Error::Behind { file, found, committed }) } else { Ok(()) }
 }
 

@@ -2,6 +2,7 @@
 //! plane (`data`), the tables (`store`), and the one writer of runs and money (`coordinator`).
 
 pub mod api;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
@@ -28,5 +29,4 @@ pub mod store;
 pub mod vitals;
 
 pub use config::Config;
-pub use server::{Credentials, Error, Server, check, rotate_secrets_key};
-pub use store::UnreadableRow;
+pub use server::{Credentials, Error, Server, rotate_secrets_key};

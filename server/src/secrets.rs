@@ -161,6 +161,21 @@ impl Secrets {
         Ok(some.is_empty() || some.iter().any(opens))
     }
 
+    /// The secrets that do not open under any of the master keys.
+    pub async fn broken(&self) -> Result<Vec<(WorkspaceId, SecretId)>, store::Error> {
+        let (mut broken, mut after) = (Vec::new(), None);
+        loop {
+            let page = secrets::page(&self.db, after.as_ref(), RESEALED_AT_ONCE).await?;
+            let Some((owner, last, _)) = page.last() else { return Ok(broken) };
+            after = Some((*owner, last.id.clone()));
+            for (owner, secret, sealed) in page {
+                if self.sealer.open(&bound_to(owner, &secret), sealed).is_err() {
+                    broken.push((owner, secret.id));
+                }
+            }
+        }
+    }
+
     /// Seals everything under the newest key that is not yet. Asking again goes on where an
     /// earlier call was broken off.
     pub async fn reseal(&self) -> Result<Resealed, Error> {

@@ -27,7 +27,7 @@ use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::{self, Resealed, Secrets};
 use crate::storage_fees::{self, Fee};
-use crate::store::{self, Db, UnreadableRow, accounts, nodes};
+use crate::store::{self, Db, accounts, nodes};
 use crate::vitals::Vitals;
 
 /// A running server. Dropping it stops nothing; call `stop`.
@@ -60,8 +60,6 @@ pub enum Error {
     Db(#[from] store::Error),
     #[error(transparent)]
     Keys(#[from] key_check::Error),
-    #[error(transparent)]
-    LastBatch(#[from] last_batch::Error),
     #[error("the bucket cannot be used")]
     Data(#[from] data::Error),
     #[error(
@@ -85,9 +83,7 @@ impl Server {
     /// Opens everything and begins to serve. Runs that were under way go on.
     pub async fn start(config: Config) -> Result<Self, Error> {
         std::fs::create_dir_all(&config.data_dir).map_err(Error::Folder)?;
-        let listener = TcpListener::bind(config.http_listen)
-            .await
-            .map_err(|source| Error::Listen { address: config.http_listen.to_string(), source })?;
+        let listener = listen(&config).await?;
         let address = listener.local_addr().map_err(Error::Folder)?;
         let url = format!("http://{address}");
         let public_url =
@@ -112,6 +108,8 @@ impl Server {
             Coordinator::start(db.clone(), data.clone(), policy(&config), stop.clone()).await?;
         let vitals = Vitals::new(stop.clone());
         tasks.spawn(vitals.clone().attend_fallible("the coordinator", engine));
+        // Where the start fails, what it has begun is told to end before its handles go.
+        let unfinished = stop.clone().drop_guard();
         let hub = Hub::start(
             hub_options(&config),
             p2p::Parts {
@@ -144,6 +142,7 @@ impl Server {
         };
         let serving = api::serve(app, listener, stop);
         tasks.spawn(vitals.clone().attend("the HTTP API", serving));
+        unfinished.disarm();
         Ok(Self {
             url,
             hub,
@@ -207,10 +206,15 @@ impl Server {
     }
 }
 
+async fn listen(config: &Config) -> Result<TcpListener, Error> {
+    let address = config.http_listen;
+    let failed = |source| Error::Listen { address: address.to_string(), source };
+    TcpListener::bind(address).await.map_err(failed)
+}
+
 /// The database and the keys, where both are what they were.
 async fn checked(config: &Config) -> Result<(Db, Keys, Secrets), Error> {
-    let db = database::open(&config.database()).await?;
-    last_batch::check(&config.data_dir, &db).await?;
+    let db = database::open(config).await?;
     let (keys, secrets) = key_check::load(&config.data_dir, &db).await?;
     Ok((db, keys, secrets))
 }
@@ -262,7 +266,7 @@ fn mail(
 /// not be running. A change that was broken off is ended. Where secrets do not open, the old key
 /// stays: they can be looked into, removed, and the change ended by asking again.
 pub async fn rotate_secrets_key(config: &Config) -> Result<Resealed, Error> {
-    let db = database::open(&config.database()).await?;
+    let db = database::open(config).await?;
     let mut keys = key_check::load_master(&config.data_dir, &db).await?;
     keys.begin_change().map_err(Error::Folder)?;
     let resealed = Secrets::new(db.clone(), keys.sealer()).reseal().await?;
@@ -271,14 +275,6 @@ pub async fn rotate_secrets_key(config: &Config) -> Result<Resealed, Error> {
     }
     db.close().await?;
     Ok(resealed)
-}
-
-/// Finds the stored rows that cannot be read. The server must not be running.
-pub async fn check(config: &Config) -> Result<Vec<UnreadableRow>, Error> {
-    let db = database::open(&config.database()).await?;
-    let found = store::check(&db).await?;
-    db.close().await?;
-    Ok(found)
 }
 
 fn settings(config: &Config, token_key: [u8; 32], node_addresses: Vec<String>) -> Settings {
@@ -300,7 +296,8 @@ fn spool(data_dir: &Path) -> PathBuf {
     data_dir.join("spool")
 }
 
-fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {
+/// Where the server keeps its objects.
+pub(crate) fn bucket(data_dir: &Path, s3: Option<S3Config>) -> Bucket {
     match s3 {
         None => Bucket::Folder(data_dir.join("bucket")),
         Some(s3) => Bucket::S3 {

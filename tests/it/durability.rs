@@ -82,7 +82,7 @@ async fn the_server_dies_while(state: &'static str) -> Result<()> {
 }
 
 /// The grant, and one line for the one run.
-async fn paid_once(client: &Client) -> Result<()> {
+pub async fn paid_once(client: &Client) -> Result<()> {
     let lines = client.lines().await?;
     let balance = client.balance().await?;
     assert_eq!(lines.len(), 2, "{lines:?}");

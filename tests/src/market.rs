@@ -12,8 +12,10 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::client::{Client, text};
+use crate::power::{MountedImage, RecordedDisk, WriteLog};
 use crate::process::{self, Process};
 use crate::say::say;
+use crate::tmpfs::Tmpfs;
 use crate::wait::until;
 use crate::{books, busybox};
 
@@ -31,6 +33,10 @@ pub struct Shape {
     env: Vec<(String, String)>,
     /// For nodes alone.
     node_env: Vec<(String, String)>,
+    /// The size of the server's own disk, where it has one.
+    disk_mib: Option<u32>,
+    /// The same, of one whose writes are logged.
+    recorded_mib: Option<u64>,
 }
 
 impl Shape {
@@ -54,6 +60,16 @@ impl Shape {
         self
     }
 
+    /// Gives the server's folder a disk of its own of so many MiB.
+    pub fn disk(self, mib: u32) -> Self {
+        Self { disk_mib: Some(mib), ..self }
+    }
+
+    /// Gives the server's folder a disk of its own of so many MiB that can lose its power.
+    pub fn recorded_disk(self, mib: u64) -> Self {
+        Self { recorded_mib: Some(mib), ..self }
+    }
+
     /// Sets one of the server's settings; the last word counts.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.push((format!("FANFOLD_{name}"), value.to_owned()));
@@ -71,6 +87,9 @@ pub struct Market {
     gateway: Option<SocketAddr>,
     server: Option<Process>,
     nodes: Vec<Option<Process>>,
+    disk: Option<Tmpfs>,
+    recorded: Option<RecordedDisk>,
+    restored: Option<MountedImage>,
     finished: bool,
 }
 
@@ -94,8 +113,18 @@ impl Market {
             gateway: None,
             server: None,
             nodes: Vec::new(),
+            disk: None,
+            recorded: None,
+            restored: None,
             finished: false,
         };
+        let disk = shape.disk_mib.map(|mib| Tmpfs::mount(&market.server_folder(), mib));
+        market.disk = disk.transpose()?;
+        if let Some(mib) = shape.recorded_mib {
+            let place = market.folder.path().join("recorded");
+            let disk = RecordedDisk::mount(&place, &market.server_folder(), mib).await?;
+            market.recorded = Some(disk);
+        }
         let tested = Box::pin(market.drive(shape.nodes, test)).await;
         market.finished = tested.is_ok();
         tested
@@ -187,6 +216,24 @@ impl Market {
 
     pub fn kill_server(&mut self) -> Result<()> {
         self.server()?.kill()
+    }
+
+    /// How much has been written to the server's disk, where that is logged.
+    pub fn logged(&self) -> Result<u64> {
+        self.recorded.as_ref().context("the disk is not recorded")?.logged()
+    }
+
+    /// Takes the power from the server: kills it, and gives what was written to its disk. Its
+    /// folder is empty then.
+    pub fn cut_power(&mut self) -> Result<WriteLog> {
+        self.kill_server()?;
+        self.recorded.take().context("the disk is not recorded")?.stop()
+    }
+
+    /// Gives the server the disk of this image.
+    pub fn insert_disk(&mut self, image: &Path) -> Result<()> {
+        self.restored = Some(MountedImage::mount(image, &self.server_folder())?);
+        Ok(())
     }
 
     pub fn server(&mut self) -> Result<&mut Process> {
@@ -333,6 +380,7 @@ impl Drop for Market {
         let folders = self.node_folders();
         self.nodes.clear();
         self.server = None;
+        (self.disk, self.recorded, self.restored) = (None, None, None);
         for folder in folders {
             remove_containers(&folder);
             remove_images(&folder);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use common::ids::WorkspaceId;
-use server::{Config, Server, UnreadableRow};
+use server::check::{self, Finding};
+use server::{Config, Server};
 use tokio::time::timeout;
 
 use super::folder::Folder;
@@ -36,8 +37,8 @@ enum Chore {
     /// Seal all secrets under a new key, and forget the old one; asked again, goes on where it
     /// was broken off
     RotateSecretsKey,
-    /// List the stored rows that cannot be read: their table, their id, and why; fails where there
-    /// is one
+    /// Read everything that is kept (database, books, secrets, bucket) and list what is damaged and
+    /// what to do; ends with code 1 where something is, and with 5 where it cannot be read
     Check,
 }
 
@@ -101,18 +102,16 @@ async fn rotate_secrets_key(config: &Config) -> Result<(), Failure> {
 }
 
 async fn check(config: &Config) -> Result<(), Failure> {
-    let found = server::check(config)
+    let found = check::check(config)
         .await
-        .map_err(|error| Failure::caused("cannot look through the database", &error))?;
-    for UnreadableRow { table, id, why } in &found {
-        line(format_args!("{table}\t{id}\t{why}"))?;
+        .map_err(|error| Failure::caused("the data cannot be checked", &error))?;
+    for Finding { part, which, problem, advice } in &found {
+        line(format_args!("{part}\t{which}\t{problem}: {advice}"))?;
     }
     if found.is_empty() {
-        return line(format_args!("every stored row can be read"));
+        return line(format_args!("database, books, secrets and bucket are intact"));
     }
-    let problem = "runs that have not ended are set aside at the next start; restore the other \
-                   rows from a backup, or delete them";
-    Err(Failure::local(format_args!("{} rows cannot be read", found.len()), problem))
+    Err(Failure::Refused { message: format!("{} things are damaged", found.len()) })
 }
 
 pub async fn start(config: Config) -> Result<Server, Failure> {

@@ -102,6 +102,9 @@ async fn serve(
             _ if stop.is_cancelled() => return Ok(()),
             // Its owner has removed it: the server and the other nodes go on.
             Ok(Err(node::Error::Refused(refused))) => tracing::warn!("{refused}"),
+            Ok(Err(error)) if let Some(why) = error.of_key() => {
+                tracing::error!("a node does not run: {why}");
+            }
             Ok(Ok(())) => return Err(Failure::local("a node stopped", "it ended by itself")),
             Ok(Err(error)) => return Err(Failure::caused("a node stopped", &error)),
             Err(error) => return Err(Failure::caused("a node stopped", &error)),

@@ -1,6 +1,8 @@
 //! The loop: drain, apply, commit, then answer and act.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -52,6 +54,8 @@ pub(super) struct Parts {
     pub leases: Leases,
     pub watch: Watch,
     pub steps: Steps,
+    /// Whether commits wait because the disk is full.
+    pub disk_full: Arc<AtomicBool>,
     /// Asks the engine to end.
     pub stop: CancellationToken,
 }
@@ -247,6 +251,7 @@ impl Engine {
         let (mut wait, mut refused) = (COMMIT_WAIT, 0);
         while let Err(error) = self.try_commit(number, changes, booked).await {
             refused += u32::from(!store::is_away(&error));
+            self.parts.disk_full.store(store::is_full(&error), Ordering::Relaxed);
             tracing::warn!(number, error = &error as &dyn std::error::Error, "commit failed");
             if refused == COMMIT_TRIES {
                 return Err(error.into());
@@ -261,6 +266,7 @@ impl Engine {
                 break;
             }
         }
+        self.parts.disk_full.store(false, Ordering::Relaxed);
         self.batch = number;
         self.transactions += 1;
         Ok(())

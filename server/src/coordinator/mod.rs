@@ -16,6 +16,7 @@ mod watch;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub struct Coordinator {
     watch: Watch,
     turns: Turns,
     db: Db,
+    /// Whether commits wait because the disk is full.
+    disk_full: Arc<AtomicBool>,
     /// A node that waits for an answer says nothing, and must not fall silent by it.
     wait_ms_max: u32,
     task_timeout_secs: u32,
@@ -88,6 +91,9 @@ pub enum Error {
     /// What was asked for may yet be done.
     #[error("the coordinator waits for the database")]
     Waiting,
+    /// What was asked for may yet be done.
+    #[error("the disk of the database is full")]
+    DiskFull,
     #[error("database")]
     Db(#[from] store::Error),
 }
@@ -138,6 +144,7 @@ impl Coordinator {
         let market = Market::load(policy, stored, clock::now());
         let batch = store::batches::last(&db).await?;
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
+        let disk_full = Arc::<AtomicBool>::default();
         let (watch, leases, turns) = (Watch::new(), Leases::default(), Turns::new());
         let mut engine = Engine::new(
             market,
@@ -147,6 +154,7 @@ impl Coordinator {
                 leases: leases.clone(),
                 watch: watch.clone(),
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
+                disk_full: disk_full.clone(),
                 stop,
             },
         );
@@ -157,6 +165,7 @@ impl Coordinator {
             watch,
             turns,
             db,
+            disk_full,
             wait_ms_max,
             task_timeout_secs: policy.task_timeout_secs,
             reserved_secs: u32::try_from(policy.estimate.num_seconds()).unwrap_or(u32::MAX),
@@ -280,9 +289,13 @@ impl Coordinator {
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let sent = tokio::time::timeout(ANSWER, self.commands.send(command(reply))).await;
-        sent.map_err(|_| Error::Waiting)?.map_err(|_| Error::Stopping)?;
-        let answer = tokio::time::timeout(ANSWER, answer).await.map_err(|_| Error::Waiting)?;
-        answer.map_err(|_| Error::Stopping)
+        sent.map_err(|_| self.waiting_error())?.map_err(|_| Error::Stopping)?;
+        let answer = tokio::time::timeout(ANSWER, answer).await;
+        answer.map_err(|_| self.waiting_error())?.map_err(|_| Error::Stopping)
+    }
+
+    fn waiting_error(&self) -> Error {
+        if self.disk_full.load(Ordering::Relaxed) { Error::DiskFull } else { Error::Waiting }
     }
 
     async fn operator(&self, node: NodeId) -> Result<WorkspaceId, Error> {

@@ -67,6 +67,20 @@ impl BlobKey {
         }
     }
 
+    /// The digest that its bytes must have, where its name says it.
+    pub const fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Package(digest) | Self::Image(digest) | Self::Result { digest, .. } => {
+                Some(*digest)
+            }
+            Self::Upload(_)
+            | Self::Sums { .. }
+            | Self::Staged { .. }
+            | Self::Final { .. }
+            | Self::Cached { .. } => None,
+        }
+    }
+
     /// Reads back what [`Self::path`] writes, and nothing else.
     pub fn from_path(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.split('/').collect();

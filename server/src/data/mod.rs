@@ -25,8 +25,10 @@ mod sums;
 #[cfg(test)]
 pub mod testing;
 mod upload;
+pub mod verify;
 mod zip;
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -137,9 +139,29 @@ impl Error {
         error.get_ref()?.downcast_ref()
     }
 
+    /// Which part of the server's own failed.
+    pub fn part(&self) -> &'static str {
+        if self.of_database().is_some() { "database" } else { "bucket" }
+    }
+
+    /// Whether the disk of the bucket, or of the database, is full.
+    pub fn is_full(&self) -> bool {
+        if let Some(error) = self.of_database() {
+            return crate::store::is_full(error);
+        }
+        let mut error: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(cause) = error {
+            if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+                return matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+            }
+            error = cause.source();
+        }
+        false
+    }
+
     /// Whether the bucket is away or has no room, so that asking again can help.
     pub fn is_away(&self) -> bool {
-        use std::io::ErrorKind as K;
+        use ErrorKind as K;
 
         match self {
             Self::Store(error) => !matches!(

@@ -2,9 +2,12 @@
 //! it, and a second coordinator on the same database is noticed.
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityName as _, EntityTrait as _, QueryFilter as _,
+};
 
-use super::Db;
+use super::upgrade::has_table;
+use super::{Db, begin, is_read_only};
 
 /// The id of the table's only row.
 const ROW: i16 = 1;
@@ -32,6 +35,11 @@ pub async fn last(db: &Db) -> Result<i64, DbErr> {
     row.map(|row| row.number).ok_or_else(|| DbErr::RecordNotFound("batches".to_owned()))
 }
 
+/// The same of a database that may have no tables yet.
+pub async fn last_if_any(db: &Db) -> Result<i64, DbErr> {
+    if has_table(db, row::Entity.table_name()).await? { last(db).await } else { Ok(0) }
+}
+
 /// Notes that the batch is this one; fails where the one before is not the last.
 pub(super) async fn advance(db: &impl ConnectionTrait, number: i64) -> Result<(), DbErr> {
     let updated = row::Entity::update_many()
@@ -41,4 +49,14 @@ pub(super) async fn advance(db: &impl ConnectionTrait, number: i64) -> Result<()
         .exec(db)
         .await?;
     if updated.rows_affected == 1 { Ok(()) } else { Err(DbErr::RecordNotUpdated) }
+}
+
+/// Whether the database takes writes. Any other trouble with them is not this one.
+pub async fn is_writable(db: &Db) -> Result<bool, DbErr> {
+    let tx = begin(db).await?;
+    let number = Expr::col(row::Column::Number);
+    let written = row::Entity::update_many().col_expr(row::Column::Number, number).exec(&tx);
+    let written = written.await;
+    drop(tx);
+    Ok(!written.is_err_and(|error| is_read_only(&error)))
 }

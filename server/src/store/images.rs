@@ -11,7 +11,7 @@ use sea_orm::{
 use super::micros;
 use crate::clock;
 
-mod row {
+pub(super) mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -6,19 +6,28 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, RuntimeErr, Statement};
 
 use super::Db;
 
-/// Ten problems are enough to look for a backup.
+/// Reads all pages. Ten problems are enough to look for a backup.
 const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
-/// SQLite's primary codes: a malformed database, and a file that is no database.
-const DAMAGED: [u32; 2] = [11, 26];
+/// Also compares each index with its table, which takes far longer.
+const FULL_CHECK: &str = "PRAGMA integrity_check(10)";
 
 /// Reads every page of an SQLite database. Gives what is wrong with it, each problem with its
 /// table where that is known; nothing where the database is intact. PostgreSQL checks its pages by
 /// itself.
 pub async fn problems(db: &Db) -> Result<Vec<String>, DbErr> {
+    found_by(QUICK_CHECK, db).await
+}
+
+/// The same, with indexes that do not fit their tables.
+pub async fn all_problems(db: &Db) -> Result<Vec<String>, DbErr> {
+    found_by(FULL_CHECK, db).await
+}
+
+async fn found_by(check: &'static str, db: &Db) -> Result<Vec<String>, DbErr> {
     if db.get_database_backend() != DbBackend::Sqlite {
         return Ok(Vec::new());
     }
-    let mut found = quick_check(db).await?;
+    let mut found = reported(check, db).await?;
     if found == ["ok"] {
         return Ok(Vec::new());
     }
@@ -32,9 +41,9 @@ pub async fn problems(db: &Db) -> Result<Vec<String>, DbErr> {
 
 /// What SQLite reports. The check may itself end with an error after that, at a page that it cannot
 /// read.
-async fn quick_check(db: &Db) -> Result<Vec<String>, DbErr> {
+async fn reported(check: &'static str, db: &Db) -> Result<Vec<String>, DbErr> {
     let mut found = Vec::new();
-    let mut rows = sqlx::query(QUICK_CHECK).fetch(db.get_sqlite_connection_pool());
+    let mut rows = sqlx::query(check).fetch(db.get_sqlite_connection_pool());
     loop {
         match rows.try_next().await {
             Ok(Some(row)) => found.push(row.get(0)),
@@ -58,21 +67,6 @@ async fn table(db: &Db, problem: &str) -> Result<Option<String>, DbErr> {
 async fn column(db: &Db, query: &str, name: &str) -> Result<Vec<String>, DbErr> {
     let rows = db.query_all_raw(Statement::from_string(DbBackend::Sqlite, query)).await?;
     rows.iter().map(|row| row.try_get("", name)).collect()
-}
-
-/// Whether an error says that the database's file is damaged.
-pub fn is_damage(error: &DbErr) -> bool {
-    let (DbErr::Conn(RuntimeErr::SqlxError(error))
-    | DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    let sqlx::Error::Database(error) = &**error else { return false };
-    // PostgreSQL's codes have five characters, and its messages name the damaged file.
-    let code = error.code().filter(|code| code.len() < 5);
-    code.and_then(|code| code.parse::<u32>().ok())
-        .is_some_and(|code| DAMAGED.contains(&(code & 0xff)))
 }
 
 #[cfg(test)]

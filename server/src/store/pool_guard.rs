@@ -11,6 +11,9 @@ use sea_orm::sqlx::sqlite::SqlitePoolOptions;
 pub(super) fn close_in_transaction(pool: SqlitePoolOptions) -> SqlitePoolOptions {
     pool.after_release(|connection, _| {
         Box::pin(async move {
+            if !connection.is_in_transaction() {
+                return Ok(true);
+            }
             // The rollback of a dropped transaction is only queued: this waits for it.
             connection.ping().await?;
             let inside = connection.is_in_transaction();

@@ -190,6 +190,12 @@ pub(super) async fn unfinished(
     rows::each(db, open, |row| record(&row)).await
 }
 
+/// The ids of the runs whose data is still in the bucket, as a subquery.
+pub(super) fn with_data() -> SelectStatement {
+    let kept = Entity::find().filter(Column::Purged.eq(false));
+    kept.select_only().column(Column::Id).into_query()
+}
+
 /// The ids of the runs that have not ended, as a subquery: there can be more than a statement
 /// takes values.
 pub(super) fn unfinished_ids() -> SelectStatement {

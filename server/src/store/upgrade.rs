@@ -1,6 +1,6 @@
 //! Brings the schema up to date, all or nothing.
 
-use migrations::{Migrator, MigratorTrait};
+use migrations::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::DbErr;
 
 use super::{Db, begin};
@@ -9,6 +9,11 @@ use super::{Db, begin};
 /// one after, whenever the server is killed. Both databases roll back changes of the schema.
 pub async fn upgrade(db: &Db) -> Result<(), DbErr> {
     upgrade_by::<Migrator>(db).await
+}
+
+/// Whether there is this table.
+pub(super) async fn has_table(db: &Db, name: &str) -> Result<bool, DbErr> {
+    SchemaManager::new(db).has_table(name).await
 }
 
 async fn upgrade_by<M: MigratorTrait>(db: &Db) -> Result<(), DbErr> {

@@ -53,9 +53,15 @@ pub enum Error {
     TargetTooLong(usize),
     #[error("the server is busy or stopping: try again in a moment")]
     Unavailable,
-    /// A part of the server's own that cannot be reached, or has no room.
-    #[error("the server cannot reach its {0}, or has no room there: try again in {AGAIN_SECS} s")]
+    /// A part of the server's own that cannot be reached.
+    #[error("the server cannot reach its {0}: try again in {AGAIN_SECS} s")]
     Away(&'static str),
+    /// The disk of a part of the server's own is full.
+    #[error(
+        "the disk of the server's {0} is full: nothing was stored; try again when its owner has \
+         made room"
+    )]
+    DiskFull(&'static str),
     /// What the server keeps is no longer what was stored.
     #[error("{0}")]
     Damaged(String),
@@ -70,7 +76,9 @@ impl Error {
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooOften(secs) => Some(*secs),
-            Self::Busy(..) | Self::Unavailable | Self::Away(_) => Some(AGAIN_SECS),
+            Self::Busy(..) | Self::Unavailable | Self::Away(_) | Self::DiskFull(_) => {
+                Some(AGAIN_SECS)
+            }
             Self::Unauthenticated
             | Self::Invalid(_)
             | Self::Field(_)
@@ -114,7 +122,9 @@ impl Error {
             Self::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooOften(_) | Self::Busy(..) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable | Self::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Away(_) | Self::DiskFull(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Damaged(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -130,7 +140,7 @@ impl Error {
             Self::Blocked(..) | Self::NotNow(_) => 9,
             Self::Method => 12,
             Self::Internal(_) => 13,
-            Self::Unavailable | Self::Away(_) => 14,
+            Self::Unavailable | Self::Away(_) | Self::DiskFull(_) => 14,
             Self::Damaged(_) => 15,
             Self::Unauthenticated => 16,
         }
@@ -155,6 +165,7 @@ impl Error {
             Self::Damaged(_) => "DATA_LOSS",
             Self::Internal(_) => "INTERNAL",
             Self::Unavailable | Self::Away(_) => "UNAVAILABLE",
+            Self::DiskFull(_) => "DISK_FULL",
             Self::Unauthenticated => "UNAUTHENTICATED",
         }
     }
@@ -173,6 +184,10 @@ impl From<Invalid> for Error {
 
 impl From<crate::store::Error> for Error {
     fn from(error: crate::store::Error) -> Self {
+        if crate::store::is_full(&error) {
+            tracing::error!("the disk of the database is full");
+            return Self::DiskFull("database");
+        }
         if crate::store::is_away(&error) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database is away");
             return Self::Away("database");
@@ -235,6 +250,7 @@ impl From<coordinator::Error> for Error {
             coordinator::Error::Booking(refused) => refused.into(),
             coordinator::Error::Stopping => Self::Unavailable,
             coordinator::Error::Waiting => Self::Away("database"),
+            coordinator::Error::DiskFull => Self::DiskFull("database"),
             coordinator::Error::Db(error) => error.into(),
             coordinator::Error::NoNode => Self::Internal(Box::new(error)),
         }
@@ -253,9 +269,14 @@ impl From<data::Error> for Error {
             }
             data::Error::Elsewhere(text) => Self::NotNow(text),
             data::Error::NotFound(_) => Self::NotFound("object".to_owned()),
+            data::Error::Store(_) | data::Error::Io(_) if error.is_full() => {
+                let part = error.part();
+                tracing::error!(part, "the disk is full");
+                Self::DiskFull(part)
+            }
             data::Error::Store(_) | data::Error::Io(_) if error.is_away() => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the bucket is away");
-                Self::Away(if error.of_database().is_some() { "database" } else { "bucket" })
+                Self::Away(error.part())
             }
             data::Error::Store(_) | data::Error::Io(_) => Self::Internal(Box::new(error)),
         }
