@@ -91,6 +91,7 @@ async fn results_that_a_destination_refused_are_delivered_again_at_no_cost() -> 
         let id = client.start(order, Some(input.as_bytes())).await?;
         let message = client.failure(&id).await?;
         assert!(message.contains("check the access key"), "{message}");
+        assert!(message.contains("can be delivered again at no cost"), "{message}");
         let (paid, lines) = (client.balance().await?, client.lines().await?.len());
 
         // Its customer puts it right.

@@ -24,12 +24,14 @@ pub struct Unreadable {
     pub job: Option<JobId>,
     pub held: Credits,
     pub captured: Credits,
+    /// Its customer's statement has its line: it had failed, and was delivered again.
+    pub has_line: bool,
 }
 
 impl Market {
     /// Ends a run that is known by its id alone: gives back its hold, and writes its line.
     pub(super) fn set_aside(&mut self, unreadable: &Unreadable, now: DateTime<Utc>) {
-        let Unreadable { run, workspace, job, held, captured } = *unreadable;
+        let Unreadable { run, workspace, job, held, captured, has_line } = *unreadable;
         if let Some(owner) = workspace {
             let held = held.min(self.ledger.balance(Account::Held(owner)));
             if !held.is_zero() {
@@ -44,7 +46,7 @@ impl Market {
                 };
                 self.post(posting, now).expect("it was made no more than what is held");
             }
-            if !captured.is_zero() {
+            if !captured.is_zero() && !has_line {
                 let related = Related { id: job.map(JobId::uuid), ..Related::default() };
                 self.write_line(owner, LineKind::Payment, captured, Some(run), related, LINE, now);
             }

@@ -248,6 +248,8 @@ impl Store {
     fn put_run(&mut self, run: &RunRecord, is_new: bool) -> Checked {
         match self.runs.get(&run.id) {
             None if !is_new => return Err(format!("{:?} was never new", run.id)),
+            Some(before)
+                if before.state == RunState::Failed && run.state == RunState::Delivering => {}
             Some(before) if before.state.is_final() => {
                 return Err(format!("{:?} had ended and changed", run.id));
             }
@@ -368,6 +370,11 @@ impl Store {
             windows: self.windows.clone(),
             unreadable: Vec::new(),
         }
+    }
+
+    /// A run as the server reads it, ended or not.
+    pub fn run(&self, id: RunId) -> Option<Run> {
+        self.runs.get(&id).map(|record| self.load_run(record))
     }
 
     fn load_run(&self, record: &RunRecord) -> Run {

@@ -53,6 +53,8 @@ pub struct Tally {
     pub failed: u64,
     /// How often an operator was found to have given false results.
     pub convicted: u64,
+    /// How often results were delivered again.
+    pub again: u64,
     /// Containers that ended while their node was cut off.
     pub unheard: u64,
     /// Attempts that were given up because their node went silent.
@@ -93,6 +95,8 @@ enum Event {
         step: Step,
         part: u32,
     },
+    /// A customer asks for the results once more.
+    Deliver(RunId),
     Tick {
         starts: u32,
     },
@@ -205,6 +209,7 @@ impl World {
                 }
             }
             Event::Step { starts, run, step, part } => self.step(starts, run, step, part),
+            Event::Deliver(run) => self.deliver(run),
             Event::Tick { starts } => self.tick(starts)?,
             Event::Commit { starts } => self.commit(starts)?,
             Event::Kill => self.kill(),
@@ -351,6 +356,12 @@ impl World {
                 market.folded(run, self.now);
                 true
             }
+            (Step::Fold, _) if self.random.chance(200) => {
+                let _ = market.break_off(run, "refused".to_owned(), self.now);
+                let later = self.random.between(1, 60_000);
+                self.at(later, Event::Deliver(run));
+                false
+            }
             (Step::Fold, _) => {
                 market.delivered(run, self.now);
                 false
@@ -360,6 +371,15 @@ impl World {
         if more {
             let delay = self.random.between(1, 2_000);
             self.at(delay, Event::Step { starts, run, step, part: part + 1 });
+        }
+    }
+
+    /// Takes up a run again that has failed, where that can be.
+    fn deliver(&mut self, run: RunId) {
+        let (Some(server), Some(run)) = (&mut self.server, self.store.run(run)) else { return };
+        if server.market.deliver_again(run, self.now).is_ok() {
+            self.tally.again += 1;
+            self.touch();
         }
     }
 

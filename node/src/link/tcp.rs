@@ -16,9 +16,9 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 /// How long what was sent may stay without an acknowledgement. Acknowledgements come from the
 /// other machine's kernel, so neither a slow upload nor a busy server lacks them.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(8);
 /// How often a connection on which nothing is sent is checked.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+const KEEPALIVE: Duration = Duration::from_secs(3);
 
 /// Encrypted connections to servers.
 pub fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
@@ -59,7 +59,7 @@ mod tests {
 
         watch(&stream).unwrap();
 
-        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 10_000);
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 8_000);
         assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), KEEPALIVE);
         assert!(sockopt::socket_keepalive(&stream).unwrap());
     }

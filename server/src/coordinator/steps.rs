@@ -146,10 +146,16 @@ impl Context {
                     if matches!(error, StepError::Data(DataError::Damaged(_))) {
                         tracing::error!(%run, ?step, cause, "stored data is damaged");
                     }
-                    error.to_string()
+                    let is_customers = matches!(
+                        error,
+                        StepError::Data(DataError::Customer(_) | DataError::Full(_))
+                    );
+                    let what = error.to_string();
+                    if is_customers { curable(step, what) } else { what }
                 }
                 Patience::Elsewhere(_) if began.elapsed() >= ELSEWHERE => {
-                    format!("{}: {error}; it was tried for an hour", side(step))
+                    let what = format!("{}: {error}; it was tried for an hour", side(step));
+                    curable(step, what)
                 }
                 Patience::Few if attempt >= TRIES => {
                     tracing::error!(%run, ?step, cause, "step given up");
@@ -355,6 +361,17 @@ fn patience(error: &StepError) -> Patience<'_> {
 /// The field of the job that the step reads or writes.
 fn side(step: Step) -> &'static str {
     if step == Step::Fold { "dataDestination" } else { "dataSource" }
+}
+
+/// What keeps a step from its end and its customer can put right. After the last task that is not
+/// the end of the job.
+fn curable(step: Step, what: String) -> String {
+    match step {
+        Step::Fold => {
+            format!("{what}; when that is put right, its results can be delivered again at no cost")
+        }
+        Step::Cut | Step::Collect => what,
+    }
 }
 
 /// An error with all its sources, as one line.

@@ -106,7 +106,7 @@ pub(in crate::store) mod tests {
         CheckedSync { sync, receipts }
     }
 
-    fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
+    pub fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
         let output = Output { name: "out".to_owned(), size: 3, digest: Digest::of(b"out") };
         let usage = Usage { cpu_ms: 100, memory_mib_ms: 100_000, wall_ms: 100, ..Usage::default() };
         let receipt =
@@ -118,7 +118,7 @@ pub(in crate::store) mod tests {
         (receipt, signed)
     }
 
-    fn process(run: RunId, index: u32) -> Lease {
+    pub fn process(run: RunId, index: u32) -> Lease {
         Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt: 1 }
     }
 

@@ -196,7 +196,9 @@ pub(super) async fn of_workspace(
         .expr_as(Expr::cust(format!("CAST({CHARGED} AS BIGINT)")), "kind")
         .expr_as(Expr::cust("CAST(COALESCE(SUM(captured), 0) AS BIGINT)"), "units")
         .filter(runs::Column::Workspace.eq(owner.uuid()))
-        .filter(runs::Column::EndedUs.is_null());
+        .filter(runs::Column::EndedUs.is_null())
+        // One that has failed and is delivered again has its line.
+        .filter(runs::Column::Times.not_like("%\"failed\"%"));
     QuerySelect::query(&mut query).union(UnionType::All, charged.into_query());
     let rows: Vec<(i64, i64)> = query.into_tuple().all(db).await?;
     let (mut balances, mut charged) = (BTreeMap::new(), 0);

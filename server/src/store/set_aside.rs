@@ -11,7 +11,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{QueryResult, QueryTrait as _};
 
 use super::runs::{Column, Entity};
-use super::{document, ledger, micros, storable, tasks};
+use super::{document, ledger, micros, storable, tasks, wallet};
 
 /// What is known of a run without reading its row as a whole.
 pub(super) async fn find(db: &impl ConnectionTrait, run: RunId) -> Result<Unreadable, DbErr> {
@@ -24,6 +24,7 @@ pub(super) async fn find(db: &impl ConnectionTrait, run: RunId) -> Result<Unread
         job: uuid("job").map(JobId::new),
         held: books.held,
         captured: books.captured,
+        has_line: wallet::has_line(db, run).await?,
     })
 }
 

@@ -223,6 +223,12 @@ async fn last_line(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Head
     }))
 }
 
+/// Whether a run has its line. Looks through all lines: for runs that cannot be read otherwise.
+pub(super) async fn has_line(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr> {
+    let found = Entity::find().filter(Column::Run.eq(run.uuid())).one(db).await?;
+    Ok(found.is_some())
+}
+
 /// The lines of all statements in the order of their owners and numbers, at most `limit` after
 /// one of them, each with its place. A line that cannot be read is `None`.
 pub(super) async fn lines_after(

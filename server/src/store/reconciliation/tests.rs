@@ -17,12 +17,12 @@ use uuid::Uuid;
 use super::*;
 use crate::clock;
 use crate::store::booked::Booked;
-use crate::store::commit::tests::{half_done, sync, table};
+use crate::store::commit::tests::{half_done, process, succeeded, sync, table};
 use crate::store::coupons::{self, Coupon, Redemption};
 use crate::store::requests::{self, Request, Step, Whose};
 use crate::store::testing::{commit_next, databases, spec};
 use crate::store::usage::{self, Month};
-use crate::store::{load, nodes, releases, wallet};
+use crate::store::{ledger, load, nodes, releases, runs, wallet};
 
 fn request<S: State>(owner: WorkspaceId, amount: Credits, state: S) -> Request<S> {
     let (currency, rate) = ("USD".parse().unwrap(), "0.03311".parse().unwrap());
@@ -67,6 +67,44 @@ async fn step_payout(
     let step = Step { id: request.id, from, to, note: "a\0b".to_owned(), at: clock::now() };
     let amount = request.terms.amount;
     book(db, market, request.workspace, amount, cause, Booked::PayoutStep(step)).await
+}
+
+#[tokio::test]
+async fn the_books_add_up_while_results_are_delivered_again() {
+    for fresh in databases().await {
+        let (db, owner) = (&fresh.db, WorkspaceId::new(Uuid::now_v7()));
+        let run = RunId::new(Uuid::now_v7());
+        let (mut market, node) = half_done(db, owner, run).await;
+        for index in [1, 2] {
+            let receipts = vec![succeeded(process(run, index))];
+            market.sync(node, owner, sync(receipts, vec![]), clock::now());
+            market.dispatch(clock::now());
+        }
+        market.break_off(run, "refused".to_owned(), clock::now()).unwrap();
+        commit_next(db, &market.drain(), &[]).await.unwrap();
+        let lines = wallet::lines_after(db, None, 100).await.unwrap().len();
+
+        let failed = runs::whole(db, run).await.unwrap().unwrap();
+        market.deliver_again(failed, clock::now()).unwrap();
+        commit_next(db, &market.drain(), &[]).await.unwrap();
+
+        assert_eq!(differences(db).await, 0, "{}", fresh.name);
+        assert_eq!(ledger::of_workspace(db, owner).await.unwrap().1, 0, "it has its line");
+        // A restart goes on with it.
+        let mut market = Market::load(Policy::default(), load(db).await.unwrap(), clock::now());
+        market.delivered(run, clock::now());
+        commit_next(db, &market.drain(), &[]).await.unwrap();
+        assert_eq!(differences(db).await, 0, "{}", fresh.name);
+        let after = wallet::lines_after(db, None, 100).await.unwrap().len();
+        assert_eq!(after, lines, "{}", fresh.name);
+        assert!(runs::whole(db, run).await.unwrap().is_some());
+        runs::set_purged(db, run).await.unwrap();
+        assert!(runs::whole(db, run).await.unwrap().is_none(), "its data is gone");
+    }
+}
+
+async fn differences(db: &Db) -> u64 {
+    reconcile(db).await.unwrap().checks.iter().map(|(_, wrong)| wrong).sum()
 }
 
 #[tokio::test]
