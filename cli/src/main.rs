@@ -114,8 +114,8 @@ fn main() -> ExitCode {
     let level = if matches!(cli.command, Command::Bench(_)) {
         "error"
     } else {
-        // A stranger's broken request is no event of ours.
-        "info,warp=off,sea_orm_migration=warn"
+        // A stranger's broken request is no event of ours, and the hub names its peer itself.
+        "info,warp=off,sea_orm_migration=warn,libp2p_swarm=warn"
     };
     tracing_subscriber::fmt()
         .with_env_filter(
