@@ -20,6 +20,15 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, other)| other)
 }
 
+/// Whether a name is a known one but for a letter or two.
+pub fn is_misspelt<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> bool {
+    let is_short = name.len() <= NAME_BYTES_MAX && name.chars().count() > EDITS_MAX;
+    is_short
+        && known
+            .into_iter()
+            .any(|known| (1..EDITS_MAX).contains(&strsim::osa_distance(name, known)))
+}
+
 /// How many letters must be changed, added, removed or swapped; one name inside the other is as
 /// near as one letter.
 fn distance(name: &str, other: &str) -> usize {
@@ -54,5 +63,17 @@ mod tests {
             assert_eq!(nearest(wrong, known.iter().copied()), right, "{wrong}");
         }
         assert_eq!(nearest(&"a".repeat(1 << 20), fields), None);
+    }
+
+    #[test]
+    fn misspelt_names_differ_by_a_letter_or_two() {
+        let known = ["promotional_credits", "public_url", "data"];
+
+        for name in ["promotional_credit", "promotoinal_credits", "pubic_ulr"] {
+            assert!(is_misspelt(name, known), "{name}");
+        }
+        for name in ["promotional_credits", "url", "api_key", "date_of_birth", "dat"] {
+            assert!(!is_misspelt(name, known), "{name}");
+        }
     }
 }

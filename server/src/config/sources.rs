@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use common::alike;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
@@ -118,7 +119,8 @@ struct Variables(Dict);
 impl Variables {
     const NAME: &'static str = "environment";
 
-    /// Variables of other names are the clients' own, which start alike.
+    /// Variables of other names are the clients' own, which start alike; but for misspelt ones,
+    /// which are kept so that they are refused by name.
     fn of(defaults: &Figment, variables: impl Iterator<Item = (String, String)>) -> Self {
         let mut known = Vec::new();
         if let Ok(Value::Dict(_, all)) = defaults.find_value("") {
@@ -133,7 +135,9 @@ impl Variables {
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
             let name = name.replace(SEPARATOR, ".").to_lowercase();
             let section = name.split_once('.').map_or(name.as_str(), |(section, _)| section);
-            if !sections.contains(&section) {
+            if !sections.contains(&section)
+                && !alike::is_misspelt(section, sections.iter().copied())
+            {
                 continue;
             }
             let default = known.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name));
@@ -253,9 +257,15 @@ mod tests {
     fn variables_of_clients_are_no_settings() {
         config(&[("FANFOLD_CREDENTIALS", "x"), ("FANFOLD_URL", "y"), ("FANFOLD_NODE_TOKEN", "z")]);
 
-        let wrong = figment_of(&[("FANFOLD_DATA__ALLOW_PRIVAT", "true")]);
-        let error = wrong.extract::<Config>().unwrap_err().to_string();
-        assert!(error.contains("allow_privat"), "{error}");
+        for (name, named) in [
+            ("FANFOLD_DATA__ALLOW_PRIVAT", "allow_privat"),
+            ("FANFOLD_PROMOTIONAL_CREDIT", "promotional_credit"),
+            ("FANFOLD_DATE__ALLOWED_PORTS", "date"),
+        ] {
+            let wrong = figment_of(&[(name, "1")]);
+            let error = wrong.extract::<Config>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{named}`")), "{error}");
+        }
     }
 
     #[test]
