@@ -1,28 +1,22 @@
 //! How fast the market is without IO: leases and receipts of a run of 1,000,000 chunks on 1,000
-//! nodes, and the memory that such a run takes when it is accepted.
+//! nodes, the memory that such a run takes when it is accepted, and what many small runs cost while
+//! they wait and when they run.
 //!
-//! `cargo bench -p common --bench market`; `BENCH_CHUNKS=100000` makes it shorter.
+//! `cargo bench -p common --bench market`; `BENCH_CHUNKS=100000` makes it shorter, `BENCH_RUNS`
+//! is the number of small runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::chunks::ChunkTable;
 use common::credits::Credits;
-use common::device::Device;
-use common::digest::Digest;
-use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
+use common::ids::{NodeId, RunId, WorkspaceId};
 use common::market::{CheckedSync, Market, Policy, Stored};
-use common::objects::{Object, Objects, Place};
+use common::plan::{Block, BlockId, Body, ContainerTask, Group, Phase, Plan, Reads};
 use common::protocol::{Orders, Outcome, Receipt, SignedReceipt, Sync};
 use common::resources::{Resources, Usage};
-use common::run::RunState;
-use common::spec::{
-    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
-    RunSpec, Source,
-};
 use common::task::Lease;
-use common::terms::Terms;
+use common::testing;
 use uuid::Uuid;
 
 const NODES: u32 = 1_000;
@@ -52,6 +46,85 @@ fn main() {
     println!("{:<36}{:>14}", "lease and receipt, ns per task", per_task);
     println!("{:<36}{:>14}", "events (leases, receipts, syncs)/s", per_second);
     println!("{:<36}{:>14}", "resident at the end, KiB", resident_kib());
+    let runs = std::env::var("BENCH_RUNS").ok().and_then(|text| text.parse().ok());
+    let runs = runs.unwrap_or(100_000);
+    small_runs(runs, 1);
+    small_runs(runs, 3);
+}
+
+/// Runs of so many tasks, one after the other, that all wait at once.
+#[expect(clippy::print_stdout, reason = "a table for people is what a benchmark makes")]
+fn small_runs(runs: u32, tasks: u16) {
+    let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+    let grant = Credits::from_units(i64::MAX / 2).expect("not negative");
+    market.trust(OPERATOR);
+    market.grant(CUSTOMER, grant, "gift", at(0)).expect("the world may owe");
+    let plan = sequence(tasks);
+    let nodes = 0..NODES as usize;
+    let node = |n: usize| NodeId::new(Uuid::from_u128(0x100 + n as u128));
+    // All nodes are there and full before the others come.
+    nodes.clone().for_each(|n| market.sync(node(n), OPERATOR, report(&[]), at(0)));
+
+    let before = resident_kib();
+    let started = Instant::now();
+    for n in 0..runs {
+        let spec = testing::order_plan(CUSTOMER, plan.clone());
+        let run = RunId::new(Uuid::from_u128(0x1_0000 + u128::from(n)));
+        market.start_run(run, Arc::new(spec), at(0)).expect("the wallet is full");
+        if n % 50 == 0 {
+            market.dispatch(at(0));
+            drop(market.drain());
+        }
+    }
+    let start = started.elapsed() / runs.max(1);
+    let grown = resident_kib().saturating_sub(before);
+    let started = Instant::now();
+    for n in 1..=100 {
+        market.tick(at(n));
+    }
+    let tick = started.elapsed() / 100;
+
+    let started = Instant::now();
+    let mut held: Vec<Vec<Lease>> = vec![Vec::new(); NODES as usize];
+    let (mut ms, mut leases) = (1_000, 0_u64);
+    while market.runs().next().is_some() {
+        ms += 1;
+        for n in nodes.clone() {
+            let ended = std::mem::take(&mut held[n]);
+            market.sync(node(n), OPERATOR, report(&ended), at(ms));
+            market.dispatch(at(ms));
+            if let Some(Orders::Work { assign, .. }) = market.orders(node(n), ended) {
+                leases += assign.len() as u64;
+                held[n] = assign.into_iter().map(|assignment| assignment.lease).collect();
+            }
+        }
+        drop(market.drain());
+    }
+    let took = started.elapsed().as_nanos();
+    println!("\n{runs} runs of {tasks} tasks, {NODES} nodes");
+    println!("{:<36}{:>14}", "start, ns per run", start.as_nanos());
+    println!("{:<36}{:>14}", "memory grown, bytes per run", grown * 1024 / u64::from(runs.max(1)));
+    println!("{:<36}{:>14}", "tick while they wait, microseconds", tick.as_micros());
+    println!("{:<36}{:>14}", "lease and receipt, ns per task", took / u128::from(leases.max(1)));
+    println!("{:<36}{:>14}", "run, ns per run", took / u128::from(runs.max(1)));
+}
+
+/// Tasks one after the other.
+fn sequence(tasks: u16) -> Plan {
+    let task = ContainerTask {
+        container: testing::container(),
+        reads: Reads::Nothing,
+        timeout_secs: 60,
+        retries: 0,
+        require_results: false,
+        deterministic: false,
+        is_reserved: false,
+    };
+    let block = |body| Block { name: "block".to_owned(), phase: None, body };
+    let of: Vec<BlockId> = (1..=tasks).map(BlockId::new).collect();
+    let mut blocks = vec![block(Body::Group(Group::sequence(of)))];
+    blocks.extend((0..tasks).map(|_| block(Body::Container(Box::new(task.clone())))));
+    Plan::new(blocks).expect("a sequence is a plan")
 }
 
 struct Work {
@@ -68,12 +141,8 @@ fn accept(chunks: u32) -> Market {
     let grant = Credits::from_units(i64::MAX / 2).expect("not negative");
     market.trust(OPERATOR);
     market.grant(CUSTOMER, grant, "gift", at(0)).expect("the world may owe");
-    market.start_run(RUN, Arc::new(spec()), at(0)).expect("the wallet is full");
-    market.looked(RUN, None, at(0));
-    let object = Object { name: "empty".to_owned(), size: 0, place: Place::Empty, version: None };
-    let table = ChunkTable::copies(Objects::pack(&[object]).expect("one object"), chunks)
-        .expect("within u32");
-    market.partitioned(RUN, table, at(0));
+    let spec = testing::order(CUSTOMER, &testing::pipeline());
+    testing::start_cut(&mut market, RUN, spec, chunks, at(0));
     market.drain();
     market
 }
@@ -83,7 +152,7 @@ fn work(market: &mut Market) -> Work {
     let started = Instant::now();
     let mut held: Vec<Vec<Lease>> = vec![Vec::new(); NODES as usize];
     let (mut events, mut ms) = (0, 0);
-    while market.run(RUN).map(common::market::Run::state) == Some(RunState::Processing) {
+    while market.run(RUN).is_some_and(|run| run.phase() == Some(Phase::Process)) {
         for (first, batch) in held.chunks_mut(BATCH).enumerate() {
             ms += 1;
             let node = |n: usize| NodeId::new(Uuid::from_u128(0x100 + (first * BATCH + n) as u128));
@@ -115,50 +184,8 @@ fn report(leases: &[Lease]) -> CheckedSync {
     };
     let signed = || SignedReceipt { receipt: vec![0; 64], signature: vec![0; 64] };
     CheckedSync {
-        sync: Sync {
-            incarnation: 1,
-            token: None,
-            capacity: Resources::new(8_000, 16_384),
-            prefetch: 8,
-            device: Device::default(),
-            holding: Vec::new(),
-            receipts: Vec::new(),
-            logs: Vec::new(),
-            probe: None,
-            wait_ms: 0,
-        },
+        sync: Sync { capacity: Resources::new(8_000, 16_384), prefetch: 8, ..testing::sync() },
         receipts: leases.iter().map(|lease| (receipt(lease), signed())).collect(),
-    }
-}
-
-fn spec() -> RunSpec {
-    RunSpec {
-        job: JobId::new(Uuid::nil()),
-        workspace: CUSTOMER,
-        name: "bench".to_owned(),
-        template: "bench".to_owned(),
-        source: Source::Bypass,
-        destination: Destination::Bypass,
-        partition: Partition::Builtin(Partitioner::Passthrough),
-        process: Container {
-            package: PackagePin {
-                id: PackageId::new(Uuid::nil()),
-                owner: WorkspaceId::new(Uuid::from_u128(1)),
-                name: "app".to_owned(),
-                version: "0.1".to_owned(),
-                revision: 1,
-                digest: Digest::of(b""),
-            },
-            image: Image::Binary,
-            entrypoint: "main".to_owned(),
-            secrets: Vec::new(),
-            needs: Resources::new(1_000, 1_024),
-            gpus: Vec::new(),
-            params: common::spec::Params::new(),
-        },
-        assemble: Assemble::Builtin(Assembler::Passthrough),
-        limits: Limits::default(),
-        terms: Terms::default(),
     }
 }
 

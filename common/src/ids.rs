@@ -97,6 +97,19 @@ id!(
     "request"
 );
 
+impl RunId {
+    /// The run that stage `stage` of this one waits for: always the same, so that it cannot be
+    /// started twice. It sorts with its parent.
+    pub fn of_child(self, stage: u32) -> Self {
+        let digest = Digest::of(format!("fanfold run {self} stage {stage}").as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest.bytes()[..16]);
+        // The time of a UUID of version 7.
+        bytes[..6].copy_from_slice(&self.0.as_bytes()[..6]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 impl NodeId {
     /// The node with this libp2p peer id: the same each time it joins, and known to the node
     /// before it does.

@@ -29,6 +29,7 @@ pub mod objects;
 pub mod origin;
 pub mod package;
 pub mod pattern;
+pub mod plan;
 pub mod price;
 pub mod protocol;
 pub mod resources;
@@ -39,5 +40,7 @@ pub mod spec;
 pub mod statement;
 pub mod task;
 pub mod terms;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod text;
 pub mod wallet;

@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::device::Device;
 use crate::digest::Digest;
 use crate::ids::{RunId, WorkspaceId};
+use crate::plan::{Contract, Image};
 use crate::resources::{Resources, Usage};
 use crate::secret::{Hidden, Secret};
-use crate::spec::Image;
-use crate::task::{Lease, Stage};
+use crate::task::{Lease, StageNo};
 
 /// Request-response with CBOR: `Sync` → `Orders`.
-pub const SYNC_PROTOCOL: &str = "/fanfold/sync/1";
+pub const SYNC_PROTOCOL: &str = "/fanfold/sync/2";
 /// A stream: frames (four bytes of length, big-endian, then postcard), then raw bytes.
 pub const BLOB_PROTOCOL: &str = "/fanfold/blob/1";
 
@@ -122,7 +122,8 @@ pub struct Work {
     /// Whose package it is: what containers leave in a cache is for those of the same workspace
     /// and package owner.
     pub package_owner: WorkspaceId,
-    pub stage: Stage,
+    pub stage: StageNo,
+    pub contract: Contract,
     /// Of the package's tar archive.
     pub package: Digest,
     pub image: Image,
@@ -151,10 +152,15 @@ pub enum Inputs {
     /// One chunk of so many bytes: input 0, which the container sees as `data.bin`. `name` is the
     /// name of the file that it is of, and `key` says which of the source's files that is: the
     /// whole key in its bucket, or its URL without what may be secret.
-    Chunk { bytes: u64, name: String, key: String },
+    Chunk {
+        bytes: u64,
+        name: String,
+        key: String,
+    },
     /// Files whose list is asked for with `BlobRequest::Inputs`: a partitioner's source, or all
     /// results for an assembler.
     Files,
+    None,
 }
 
 /// A receipt's bytes (postcard of `Receipt`) and the node's signature over them.
@@ -426,8 +432,7 @@ mod tests {
 
     #[test]
     fn the_head_of_a_receipt_is_in_its_first_bytes() {
-        let task =
-            TaskRef { run: RunId::new(Uuid::max()), stage: Stage::Assemble, index: u32::MAX };
+        let task = TaskRef { run: RunId::new(Uuid::max()), stage: StageNo::MAX, index: u32::MAX };
         let usage = Usage {
             cpu_ms: u64::MAX,
             memory_mib_ms: u64::MAX,

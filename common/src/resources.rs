@@ -25,6 +25,13 @@ impl Resources {
         Self { disk_mib, ..self }
     }
 
+    /// With room on the disk for an input of so many bytes beside, in whole MiB.
+    #[must_use]
+    pub fn with_input(self, bytes: u64) -> Self {
+        let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
+        self.with_disk(self.disk_mib.saturating_add(mib))
+    }
+
     pub const fn disk_bytes(self) -> u64 {
         (self.disk_mib as u64) << 20
     }

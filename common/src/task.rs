@@ -1,4 +1,4 @@
-//! The names of work: which task of which stage, and which try of it.
+//! The names of work: which task of which stage, and which attempt of it.
 
 use std::fmt;
 
@@ -8,58 +8,43 @@ use uuid::Uuid;
 
 use crate::ids::{RunId, TaskId};
 
-/// A set of tasks that may run side by side. A template compiles to these three, in this order.
+/// Names an opened block of a run's plan. A block that is opened once has its own number as its
+/// stage's; those in lists get the next ones as they are opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    Partition,
-    Process,
-    Assemble,
-}
+#[serde(transparent)]
+pub struct StageNo(u32);
 
-impl Stage {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Partition => "partition",
-            Self::Process => "process",
-            Self::Assemble => "assemble",
-        }
+impl StageNo {
+    /// The largest number, so that a task's name has room for it.
+    pub const MAX: Self = Self((1 << 20) - 1);
+
+    pub const fn new(number: u32) -> Self {
+        Self(number)
     }
 
-    /// What a customer reads of a task of this stage.
-    pub fn task_name(self, index: u32) -> String {
-        match self {
-            Self::Process => format!("chunk {index}"),
-            Self::Partition => "the partitioner".to_owned(),
-            Self::Assemble => "the assembler".to_owned(),
-        }
+    pub const fn number(self) -> u32 {
+        self.0
     }
 
-    /// The number that stands for the stage in the database.
-    pub const fn number(self) -> i16 {
-        match self {
-            Self::Partition => 0,
-            Self::Process => 1,
-            Self::Assemble => 2,
-        }
-    }
-
-    pub const fn from_number(number: i16) -> Option<Self> {
-        match number {
-            0 => Some(Self::Partition),
-            1 => Some(Self::Process),
-            2 => Some(Self::Assemble),
-            _ => None,
-        }
+    /// The number after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
     }
 }
 
-/// Names a task. In the process stage the index is the chunk number, from 0.
+impl fmt::Display for StageNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names a task. In a stage that works on a list the index is the element's number, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskRef {
     pub run: RunId,
-    pub stage: Stage,
+    pub stage: StageNo,
     pub index: u32,
 }
 
@@ -74,20 +59,21 @@ impl TaskRef {
     pub fn find(run: RunId, id: TaskId) -> Option<Self> {
         let mark = run.uuid().as_u128() ^ id.uuid().as_u128();
         let index = u32::try_from(mark & u128::from(u32::MAX)).ok()?;
-        let number = i16::try_from(mark >> 32).ok()?.checked_sub(1)?;
-        Some(Self { run, stage: Stage::from_number(number)?, index })
+        let number = u32::try_from(mark >> 32).ok()?.checked_sub(1)?;
+        let stage = StageNo(number);
+        (stage <= StageNo::MAX).then_some(Self { run, stage, index })
     }
 
     /// Never zero, and never as long as to touch what says that an id is one.
     fn mark(self) -> u128 {
-        let stage = u128::from(self.stage.number().unsigned_abs()) + 1;
+        let stage = u128::from(self.stage.number()) + 1;
         stage << 32 | u128::from(self.index)
     }
 }
 
 impl fmt::Display for TaskRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.run, self.stage.as_str(), self.index)
+        write!(f, "{}/{}/{}", self.run, self.stage, self.index)
     }
 }
 
@@ -113,7 +99,7 @@ mod tests {
     #[test]
     fn a_tasks_name_leads_back_to_it_and_to_no_other() {
         let run = RunId::new(Uuid::from_u128(0x0192_3456_789a_7bcd_8ef0_1234_5678_9abc));
-        for stage in [Stage::Partition, Stage::Process, Stage::Assemble] {
+        for stage in [StageNo::new(0), StageNo::new(7), StageNo::MAX] {
             for index in [0, 1, 77, u32::MAX] {
                 let task = TaskRef { run, stage, index };
 

@@ -1,6 +1,8 @@
 //! What a customer says of a run beside its work: when it may begin, how urgent it is, where it
 //! may run, and whether it is only a test.
 
+use std::num::NonZeroU32;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const PREFIX: &str = "EXECUTION_PRIORITY_";
 
 /// A test run processes so many chunks, the first ones: enough to see that results are folded.
-pub const TEST_CHUNKS: u32 = 2;
+pub const TEST_CHUNKS: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,7 +88,7 @@ impl Priority {
 
 /// Where a job may run. A name stands for the region of that name and for those that begin with
 /// it and a dash: `eu` for `eu-central-1` too. Upper and lower case are the same.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Regions {
     /// Only there; empty is everywhere.

@@ -3,7 +3,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
     big_integer, big_integer_null, binary, binary_null, boolean, integer, integer_null,
-    small_integer, small_integer_null, string, string_null, text, text_null, uuid, uuid_null,
+    small_integer, string, string_null, text, text_null, uuid, uuid_null,
 };
 
 #[derive(DeriveMigrationName)]
@@ -12,7 +12,8 @@ pub struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in runs().into_iter().chain(ledger()).chain(nodes()) {
+        let tables = [runs(), tasks(), ledger(), nodes()];
+        for table in tables.into_iter().flatten() {
             manager.create_table(table).await?;
         }
         for index in indexes() {
@@ -24,6 +25,8 @@ impl MigrationTrait for Migration {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let tables = [
             "runs",
+            "plans",
+            "stages",
             "chunk_tables",
             "tasks",
             "task_logs",
@@ -59,32 +62,61 @@ fn runs() -> Vec<TableCreateStatement> {
         .col(uuid("id").primary_key())
         .col(uuid("job"))
         .col(uuid("workspace"))
-        .col(text("spec"))
+        .col(text("name"))
+        .col(string("plan"))
+        .col(text("terms"))
+        .col(big_integer_null("timeout_secs"))
+        .col(uuid_null("parent"))
+        .col(big_integer_null("parent_stage"))
+        .col(big_integer("task_cpu_millis"))
+        .col(big_integer("task_memory_mib"))
+        .col(big_integer("task_timeout_secs"))
         .col(string("state"))
+        .col(string_null("phase"))
         .col(text("times"))
+        .col(big_integer("next_stage"))
         .col(big_integer_null("total"))
         .col(big_integer_null("found"))
-        .col(big_integer("next"))
-        .col(big_integer("chunks_done"))
+        .col(big_integer("done"))
         .col(big_integer("held"))
         .col(big_integer("captured"))
         .col(big_integer("empty"))
         .col(text_null("warning"))
         .col(text_null("error"))
+        .col(big_integer("started_us"))
         .col(big_integer_null("ended_us"))
         .col(boolean("purged"))
         .take();
     let chunk_tables = Table::create()
         .table("chunk_tables")
         .col(uuid("run"))
-        .col(small_integer("kind"))
+        .col(integer("block"))
         .col(binary("chunks"))
-        .primary_key(&mut key(&["run", "kind"]))
+        .primary_key(&mut key(&["run", "block"]))
         .take();
+    let plans =
+        Table::create().table("plans").col(string("digest").primary_key()).col(text("body")).take();
+    let stages = Table::create()
+        .table("stages")
+        .col(uuid("run"))
+        .col(integer("no"))
+        .col(integer("block"))
+        .col(integer_null("parent"))
+        .col(big_integer_null("item"))
+        .col(binary("cursor"))
+        .col(big_integer("opened_us"))
+        .col(big_integer_null("ended_us"))
+        .col(boolean("cut_off"))
+        .primary_key(&mut key(&["run", "no"]))
+        .take();
+    vec![runs, chunk_tables, plans, stages]
+}
+
+fn tasks() -> Vec<TableCreateStatement> {
     let tasks = Table::create()
         .table("tasks")
         .col(uuid("run"))
-        .col(small_integer("stage"))
+        .col(integer("stage"))
         .col(big_integer("idx"))
         .col(small_integer("state"))
         .col(integer("attempt"))
@@ -102,7 +134,7 @@ fn runs() -> Vec<TableCreateStatement> {
     let task_logs = Table::create()
         .table("task_logs")
         .col(uuid("run"))
-        .col(small_integer("stage"))
+        .col(integer("stage"))
         .col(big_integer("idx"))
         .col(integer("attempt"))
         .col(integer("first"))
@@ -118,7 +150,7 @@ fn runs() -> Vec<TableCreateStatement> {
         .col(text_null("digest"))
         .primary_key(&mut key(&["run", "name"]))
         .take();
-    vec![runs, chunk_tables, tasks, task_logs, results]
+    vec![tasks, task_logs, results]
 }
 
 fn ledger() -> Vec<TableCreateStatement> {
@@ -139,7 +171,7 @@ fn ledger() -> Vec<TableCreateStatement> {
         .col(big_integer("units"))
         .col(string("kind"))
         .col(uuid_null("run"))
-        .col(small_integer_null("stage"))
+        .col(integer_null("stage"))
         .col(big_integer_null("idx"))
         .col(integer_null("attempt"))
         .col(big_integer("at_us"))

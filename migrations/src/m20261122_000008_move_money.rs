@@ -28,6 +28,8 @@ impl MigrationTrait for Migration {
             "CREATE INDEX runs_workspace ON runs (workspace, ended_us)",
             // What the latest runs of a template have cost.
             "CREATE INDEX runs_template ON runs (workspace, template, ended_us)",
+            // Cancelled, with nodes that still have to stop.
+            "CREATE INDEX runs_ending ON runs (state) WHERE state = 'ending'",
             // What an operator has earned and not been given.
             "CREATE INDEX transfers_earnings ON transfers (to_owner, number) \
              WHERE kind = 'capture'",

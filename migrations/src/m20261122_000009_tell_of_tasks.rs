@@ -3,7 +3,7 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
-    big_integer, big_integer_null, binary_null, integer, small_integer, text, text_null, uuid,
+    big_integer, big_integer_null, binary_null, integer, text, text_null, uuid,
 };
 
 #[derive(DeriveMigrationName)]
@@ -22,7 +22,7 @@ impl MigrationTrait for Migration {
         let attempts = Table::create()
             .table("attempts")
             .col(uuid("run"))
-            .col(small_integer("stage"))
+            .col(integer("stage"))
             .col(big_integer("idx"))
             .col(integer("attempt"))
             .col(uuid("node"))

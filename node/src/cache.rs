@@ -265,14 +265,13 @@ fn unpack(scratch: &Scratch, file: &Path, to: &Path) -> Result<u64, Error> {
 
 #[cfg(test)]
 mod tests {
-    use common::task::Stage;
 
     use super::*;
     use crate::testing::{FakeServer, lease, package};
 
     async fn get(packages: &Packages, server: &FakeServer) -> Result<Arc<Package>, Error> {
         let digest = Digest::of(&server.state().package);
-        packages.get(server, lease(Stage::Process, 0), digest).await
+        packages.get(server, lease(0), digest).await
     }
 
     fn with_main(main: &[u8]) -> FakeServer {

@@ -255,13 +255,14 @@ fn now_us() -> i64 {
 #[cfg(test)]
 mod tests {
     use common::ids::RunId;
-    use common::task::{Stage, TaskRef};
+    use common::task::TaskRef;
+    use common::testing::PROCESS;
 
     use super::*;
 
     fn lease(index: u32) -> Lease {
         let run = RunId::new(uuid::Uuid::from_u128(1));
-        Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt: 1 }
+        Lease { task: TaskRef { run, stage: PROCESS, index }, attempt: 1 }
     }
 
     fn texts(batch: &LogBatch) -> Vec<&str> {

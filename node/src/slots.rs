@@ -196,13 +196,14 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use common::ids::RunId;
-    use common::task::{Stage, TaskRef};
+    use common::task::TaskRef;
+    use common::testing::PROCESS;
 
     use super::*;
 
     fn lease(index: u32) -> Lease {
         let run = RunId::new(uuid::Uuid::from_u128(1));
-        Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt: 1 }
+        Lease { task: TaskRef { run, stage: PROCESS, index }, attempt: 1 }
     }
 
     fn plain(resources: Resources) -> Needs {

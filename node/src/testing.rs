@@ -11,7 +11,7 @@ use common::protocol::{
     BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync,
 };
 use common::secret::{Hidden, Secret, SecretKind};
-use common::task::{Lease, Stage, TaskRef};
+use common::task::Lease;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::attempt::Tools;
@@ -191,9 +191,8 @@ pub fn secret(id: &str, value: &str) -> Secret {
     }
 }
 
-pub fn lease(stage: Stage, index: u32) -> Lease {
-    let run = RunId::new(uuid::Uuid::from_u128(1));
-    Lease { task: TaskRef { run, stage, index }, attempt: 1 }
+pub fn lease(index: u32) -> Lease {
+    common::testing::process(RunId::new(uuid::Uuid::from_u128(1)), index, 1)
 }
 
 /// A package as a customer's tool packs it: one folder on top.

@@ -331,7 +331,6 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use common::protocol::{self, Orders};
-    use common::task::Stage;
 
     use super::*;
     use crate::link::{BucketError, Fetched};
@@ -384,7 +383,7 @@ mod tests {
 
     async fn fetched_from(bucket: &Stubborn) -> (Result<(), Error>, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
-        let lease = crate::testing::lease(Stage::Process, 0);
+        let lease = crate::testing::lease(0);
         let request = |from| BlobRequest::Input { lease, n: 0, from };
         let expected = Expected { bytes: Some(5), digest: None, bytes_max: 5 };
         let (told, turns) = (Mutex::new(Vec::new()), Semaphore::new(1));

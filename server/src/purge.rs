@@ -226,7 +226,7 @@ mod tests {
         let mut market = Market::load(Policy::default(), stored, then);
         market.grant(workspace, Credits::from_units(500_000_000).unwrap(), "gift", then).unwrap();
         market.start_run(run, Arc::new(spec(workspace)), then).unwrap();
-        market.abort(run, "enough".to_owned(), then).unwrap();
+        market.cancel(run, "enough".to_owned(), then).unwrap();
         commit_next(db, &market.drain(), &[]).await.unwrap();
         let key = BlobKey::Final { run, name: "result.txt".to_owned() };
         let bytes = stream::iter([Ok(Bytes::from_static(b"result"))]);
@@ -329,7 +329,7 @@ mod tests {
         let db = &door.app.db;
         let job = [id.parse().unwrap()];
         let run = runs::find_by_jobs(db, door.workspace, &job).await.unwrap()[0].id;
-        let task = common::task::TaskRef { run, stage: common::task::Stage::Process, index: 0 };
+        let task = common::task::TaskRef { run, stage: common::testing::PROCESS, index: 0 };
         let line = common::protocol::LogLine {
             at_us: 0,
             level: common::protocol::Level::Info,

@@ -349,8 +349,8 @@ def paid():
     debit = [row for row in rows if row["jobId"] == seen["id"]]
     need("with one line for the job", len(debit) == 1, plain)
     check("to the last digit", -Decimal(debit[0]["amount"]) == price, debit)
-    failed = answered("jobs by status", me.get(f"{CUSTOMER}/jobs", status="complete"))
-    check("ours is among those that are complete", seen["id"] in [one["id"] for one in failed["data"]], failed)
+    failed = answered("jobs by status", me.get(f"{CUSTOMER}/jobs", status="succeeded"))
+    check("ours is among those that have succeeded", seen["id"] in [one["id"] for one in failed["data"]], failed)
     none = answered("jobs by state", me.get(f"{CUSTOMER}/jobs", state="JOB_STATE_FAILED"))
     check("and not among the failed", seen["id"] not in [one["id"] for one in none["data"]], none)
 

@@ -7,13 +7,12 @@ use bytes::Bytes;
 use common::ids::WorkspaceId;
 use common::protocol::{BlobReply, BlobRequest, Cache};
 use common::secret::{Hidden, Secret, SecretKind};
-use common::task::Stage;
 use server::data::key::{BlobKey, Whose};
 use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
 use harness::set::{Set, chunk, refusal};
-use harness::world::{WORKSPACE, lease, spec};
+use harness::world::{WORKSPACE, container, lease, spec_of};
 
 fn secret(id: &str, value: &str) -> Secret {
     Secret {
@@ -30,11 +29,11 @@ fn secret(id: &str, value: &str) -> Secret {
 #[tokio::test]
 async fn a_lease_opens_the_secrets_of_its_package_and_no_others() -> Result<()> {
     let set = Set::new().await?;
-    let (held, link) = (lease(Stage::Process, 1), set.link("holder.key")?);
+    let (held, link) = (lease(1), set.link("holder.key")?);
     let node = set.world.join_now(&link.peer_id());
-    let mut spec = spec();
-    spec.process.secrets = vec!["LISTED".to_owned()];
-    set.world.grant_with(node, held, chunk(), spec);
+    let mut container = container();
+    container.secrets = vec!["LISTED".to_owned()];
+    set.world.grant_with(node, held, chunk(), spec_of(container));
     let other = WorkspaceId::new(Uuid::from_u128(99));
     for (owner, id) in [(WORKSPACE, "LISTED"), (WORKSPACE, "OTHER"), (other, "LISTED")] {
         let value = secret(id, &format!("{owner} {id}"));
@@ -61,11 +60,11 @@ async fn a_lease_opens_the_secrets_of_its_package_and_no_others() -> Result<()> 
 #[tokio::test]
 async fn secrets_that_fit_no_frame_are_refused() -> Result<()> {
     let set = Set::new().await?;
-    let (held, link) = (lease(Stage::Process, 1), set.link("holder.key")?);
+    let (held, link) = (lease(1), set.link("holder.key")?);
     let node = set.world.join_now(&link.peer_id());
-    let mut spec = spec();
-    spec.process.secrets = vec!["A".to_owned(), "B".to_owned()];
-    set.world.grant_with(node, held, chunk(), spec);
+    let mut container = container();
+    container.secrets = vec!["A".to_owned(), "B".to_owned()];
+    set.world.grant_with(node, held, chunk(), spec_of(container));
     for id in ["A", "B"] {
         let large = secret(id, &"x".repeat(30 * 1024));
         set.world.state().secrets.insert((WORKSPACE, id.to_owned()), large);
@@ -80,7 +79,7 @@ async fn secrets_that_fit_no_frame_are_refused() -> Result<()> {
 #[tokio::test]
 async fn a_lease_opens_its_workspaces_cache_and_the_shared_one() -> Result<()> {
     let set = Set::new().await?;
-    let held = lease(Stage::Process, 1);
+    let held = lease(1);
     let link = set.holder(held, chunk())?;
     let other = WorkspaceId::new(Uuid::from_u128(99));
     for (whose, bytes) in [

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::digest::Digest;
 use common::protocol::{BlobReply, BlobRequest, FRAME_BYTES_MAX, frame};
 use common::spec::result_name;
-use common::task::Stage;
+use common::testing::PROCESS;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use node::link::Link;
 use server::coordinator::leases::LiveInputs;
@@ -22,7 +22,7 @@ use harness::world::{lease, table};
 #[tokio::test]
 async fn a_chunk_is_read_from_any_offset() -> Result<()> {
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 1);
+    let lease = lease(1);
     let link = set.holder(lease, chunk())?;
     set.world.state().source = Bytes::from_static(b"0123456789");
 
@@ -41,7 +41,7 @@ async fn a_chunk_is_read_from_any_offset() -> Result<()> {
 #[tokio::test]
 async fn a_package_comes_with_its_digest() -> Result<()> {
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 1);
+    let lease = lease(1);
     let link = set.holder(lease, chunk())?;
     let digest = Digest::of(b"package");
     set.world.state().objects.insert(BlobKey::Package(digest), Bytes::from_static(b"package"));
@@ -58,7 +58,7 @@ async fn a_package_comes_with_its_digest() -> Result<()> {
 #[tokio::test]
 async fn a_lease_of_another_node_opens_nothing() -> Result<()> {
     let set = Set::new().await?;
-    let held = lease(Stage::Process, 1);
+    let held = lease(1);
     let _holder = set.holder(held, chunk())?;
     let thief = set.link("thief.key")?;
     set.world.join_now(&thief.peer_id());
@@ -78,7 +78,7 @@ async fn a_lease_of_another_node_opens_nothing() -> Result<()> {
 #[tokio::test]
 async fn a_result_is_stored_once_and_only_with_its_digest() -> Result<()> {
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 1);
+    let lease = lease(1);
     let link = set.holder(lease, chunk())?;
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| i.to_le_bytes()[i as usize % 3]).collect();
     let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
@@ -104,7 +104,7 @@ async fn a_lease_stores_no_more_than_an_attempt_may() -> Result<()> {
     const HALF: u64 = 8 << 30;
 
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 1);
+    let lease = lease(1);
     let link = set.holder(lease, chunk())?;
     let file = set.file(b"small")?;
     let live = set.world.state().leases.values().next().cloned().unwrap();
@@ -126,7 +126,7 @@ async fn a_lease_stores_no_more_than_an_attempt_may() -> Result<()> {
 #[tokio::test]
 async fn many_streams_at_once_all_end_well() -> Result<()> {
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 0);
+    let lease = lease(0);
     let inputs = LiveInputs::Chunk { table: table(1_000_000, 1_000_000), index: 0 };
     let link = set.holder(lease, inputs)?;
     set.world.state().source = vec![7; 1_000_000].into();
@@ -144,10 +144,10 @@ async fn an_assembler_sees_all_results_in_order() -> Result<()> {
     const FILES: u32 = (TASKS - 199) * 3;
 
     let set = Set::new().await?;
-    let held = lease(Stage::Assemble, 0);
-    let link = set.holder(held, LiveInputs::Results { tasks: TASKS })?;
+    let held = lease(0);
+    let link = set.holder(held, LiveInputs::Results { stage: PROCESS, tasks: TASKS })?;
     let output = |index, name: &str| OutputView {
-        lease: lease(Stage::Process, index),
+        lease: lease(index),
         name: name.to_owned(),
         size: 1,
         digest: Digest::of(b"x"),
@@ -162,7 +162,7 @@ async fn an_assembler_sees_all_results_in_order() -> Result<()> {
         },
     });
     set.world.state().results = results.collect();
-    let last = lease(Stage::Process, TASKS - 1);
+    let last = lease(TASKS - 1);
     let key = BlobKey::Result { lease: last, digest: Digest::of(b"x") };
     set.world.state().objects.insert(key, Bytes::from_static(b"x"));
 
@@ -184,7 +184,7 @@ async fn an_assembler_sees_all_results_in_order() -> Result<()> {
 #[tokio::test]
 async fn a_redirect_is_followed_by_range() -> Result<()> {
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 1);
+    let lease = lease(1);
     let link = set.holder(lease, chunk())?;
     let (url, asked) = serve_once("206 Partial Content", b"567").await?;
     set.world.state().url = Some(url);
@@ -200,7 +200,7 @@ async fn a_redirect_is_followed_by_range() -> Result<()> {
 #[tokio::test]
 async fn a_bucket_whose_file_has_changed_is_not_read() -> Result<()> {
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 1);
+    let lease = lease(1);
     let link = set.holder(lease, chunk())?;
     let input = BlobRequest::Input { lease, n: 0, from: 1 };
     for status in ["412 Precondition Failed", "206 Partial Content\r\netag: \"2\""] {
@@ -217,7 +217,7 @@ async fn a_bucket_whose_file_has_changed_is_not_read() -> Result<()> {
 #[tokio::test]
 async fn a_bucket_that_breaks_its_word_is_an_error() -> Result<()> {
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 1);
+    let lease = lease(1);
     let link = set.holder(lease, chunk())?;
     let input = BlobRequest::Input { lease, n: 0, from: 1 };
     let statuses = [("200 OK", false), ("403 Forbidden", false), ("503 Service Unavailable", true)];
@@ -236,7 +236,7 @@ async fn a_bucket_that_breaks_its_word_is_an_error() -> Result<()> {
 #[tokio::test]
 async fn frames_that_make_no_sense_cost_only_their_stream() -> Result<()> {
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 1);
+    let lease = lease(1);
     let link = set.holder(lease, chunk())?;
     let mut peer = Peer::call(&set.hub).await?;
     set.world.join_now(&peer.id.to_string());
@@ -261,7 +261,7 @@ async fn frames_that_make_no_sense_cost_only_their_stream() -> Result<()> {
 #[tokio::test]
 async fn a_flood_of_streams_is_turned_away_and_others_are_served() -> Result<()> {
     let set = Set::new().await?;
-    let lease = lease(Stage::Process, 1);
+    let lease = lease(1);
     let link = set.holder(lease, chunk())?;
     let mut peer = Peer::call(&set.hub).await?;
     set.world.join_now(&peer.id.to_string());

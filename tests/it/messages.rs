@@ -6,7 +6,7 @@ use common::protocol::{
     Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SYNC_BYTES_MAX, SignedReceipt,
 };
 use common::resources::Usage;
-use common::task::{Lease, Stage};
+use common::task::Lease;
 use libp2p::PeerId;
 use node::link::Link;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ async fn a_node_joins_by_its_token_and_its_good_receipts_arrive() -> Result<()> 
     let set = Set::new().await?;
     set.world.state().token = Some("secret".to_owned());
     let link = set.link("node.key")?;
-    let (good, bad) = (lease(Stage::Process, 1), lease(Stage::Process, 2));
+    let (good, bad) = (lease(1), lease(2));
     let mut sync = message();
     sync.token = Some("secret".to_owned());
     sync.receipts = vec![signed(&link, good, fault())?, signed(&link, bad, fault())?];
@@ -40,7 +40,7 @@ async fn a_node_joins_by_its_token_and_its_good_receipts_arrive() -> Result<()> 
 async fn an_unknown_node_is_told_what_to_do_and_gets_no_bytes() -> Result<()> {
     let set = Set::new().await?;
     let link = set.link("node.key")?;
-    let lease = lease(Stage::Process, 0);
+    let lease = lease(0);
     let mut sync = message();
     sync.token = Some("guess".to_owned());
 
@@ -57,7 +57,7 @@ async fn an_unknown_node_is_told_what_to_do_and_gets_no_bytes() -> Result<()> {
 #[tokio::test]
 async fn a_success_without_its_results_becomes_the_nodes_fault() -> Result<()> {
     let set = Set::new().await?;
-    let held = lease(Stage::Process, 1);
+    let held = lease(1);
     let link = set.holder(held, chunk())?;
     let file = set.file(b"result")?;
     link.put(held, 6, Digest::of(b"result"), file.path()).await?;
@@ -65,7 +65,7 @@ async fn a_success_without_its_results_becomes_the_nodes_fault() -> Result<()> {
     sync.receipts = vec![
         signed(&link, held, success(b"result"))?,
         signed(&link, held, success(b"never stored"))?,
-        signed(&link, lease(Stage::Process, 2), success(b"result"))?,
+        signed(&link, lease(2), success(b"result"))?,
     ];
 
     link.sync(sync).await?;
@@ -159,7 +159,7 @@ async fn a_message_that_is_too_large_costs_only_itself() -> Result<()> {
     let mut huge = message();
     let text = "x".repeat(usize::try_from(SYNC_BYTES_MAX)? + 1);
     let line = LogLine { at_us: 0, level: Level::Unknown, text };
-    let lease = lease(Stage::Process, 0);
+    let lease = lease(0);
     huge.logs = vec![LogBatch { lease, first: 0, lines: vec![line] }];
 
     let refused = link.sync(huge).await;

@@ -103,7 +103,7 @@ async fn results_that_a_destination_refused_are_delivered_again_at_no_cost() -> 
         assert_eq!(std::fs::read_to_string(s3.path("out/total.txt"))?, counted(&input));
         assert_eq!(
             (job["status"].as_str(), job["errorMessage"].as_str()),
-            (Some("complete"), Some(""))
+            (Some("succeeded"), Some(""))
         );
         assert_eq!(client.balance().await?, paid);
         assert_eq!(client.lines().await?.len(), lines, "its line was written when it failed");

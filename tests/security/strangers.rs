@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use common::protocol::Orders;
-use common::task::Stage;
 use futures::future::try_join_all;
 use harness::peer::Peer;
 use harness::set::{Set, chunk};
@@ -20,7 +19,7 @@ const PROMPT: Duration = Duration::from_secs(5);
 async fn silent_streams_of_strangers_leave_nodes_their_places() -> Result<()> {
     // More strangers than one network may have, so that only the streams' own places count.
     let set = Set::with(Limits { strangers_per_network: 64, ..Limits::default() }).await?;
-    let held = lease(Stage::Process, 1);
+    let held = lease(1);
     let link = set.holder(held, chunk())?;
     link.sync(message()).await?;
     let mut strangers = try_join_all((0..40).map(|_| Peer::call(&set.hub))).await?;

@@ -84,7 +84,7 @@ async fn a_row_that_cannot_be_read_costs_its_own_run_alone() -> Result<()> {
         let url = format!("sqlite://{}", market.database().display());
         let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
         let poison = format!(
-            "UPDATE runs SET spec = REPLACE(spec, '\"params\":', '\"a\":{deep},\"params\":') \
+            "UPDATE runs SET terms = '{deep}' \
              WHERE lower(hex(job)) = '{}'",
             broken.replace('-', "")
         );

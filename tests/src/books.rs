@@ -90,7 +90,7 @@ async fn check_runs(db: &DatabaseConnection) -> Result<()> {
         let state: String = row.try_get("", "state")?;
         ensure!(number("captured")? == number("prices")?, "a run took more than its attempts cost");
         ensure!(number("held")? == number("holds")?, "a run holds what no transfer explains");
-        if ["complete", "failed", "aborted"].contains(&state.as_str()) {
+        if ["succeeded", "failed", "cancelled"].contains(&state.as_str()) {
             ensure!(number("held")? == 0, "an ended run holds {} units", number("held")?);
             ensure!(
                 number("debits")? == number("captured")?,

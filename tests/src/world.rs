@@ -6,20 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use common::chunks::ChunkTable;
-use common::device::Device;
 use common::digest::Digest;
-use common::ids::{JobId, NodeId, PackageId, RunId, WorkspaceId};
+use common::ids::{NodeId, RunId, WorkspaceId};
 use common::image::Pinned;
 use common::objects::{Object, Objects, Place};
+use common::plan::{BlockId, Container, Phase, Pipeline};
 use common::protocol::{CacheFile, Orders, Sync, Version};
 use common::resources::Resources;
 use common::secret::{Hidden, Secret, SecretId};
-use common::spec::{
-    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
-    RunSpec, Source,
-};
-use common::task::{Lease, Stage, TaskRef};
-use common::terms::Terms;
+use common::spec::RunSpec;
+use common::task::{Lease, StageNo};
+use common::testing;
 use futures::TryStreamExt as _;
 use sea_orm::DbErr;
 use server::coordinator::leases::{LiveInputs, LiveLease};
@@ -76,7 +73,10 @@ impl World {
     }
 
     pub fn grant_with(&self, node: NodeId, lease: Lease, inputs: LiveInputs, spec: RunSpec) {
-        let live = Arc::new(LiveLease { spec: Arc::new(spec), inputs, stored: Default::default() });
+        let (stage, _) = spec.plan.container_of(Phase::Process).expect("it has process tasks");
+        let block = BlockId::new(u16::try_from(stage.number()).expect("it is a block's own"));
+        let spec = Arc::new(spec);
+        let live = Arc::new(LiveLease { spec, block, inputs, stored: Default::default() });
         self.state().leases.insert((node, lease), live);
     }
 }
@@ -119,6 +119,7 @@ impl Port for World {
     async fn results(
         &self,
         _: RunId,
+        _: StageNo,
         after: Option<u32>,
         tasks: u64,
     ) -> Result<Vec<TaskOutputs>, DbErr> {
@@ -128,7 +129,7 @@ impl Port for World {
         Ok(results.into_iter().filter(|task| page.contains(&u64::from(task.index))).collect())
     }
 
-    async fn direct(&self, _: &RunSpec, object: &Object) -> Result<Option<Direct>, data::Error> {
+    async fn direct(&self, _: &LiveLease, object: &Object) -> Result<Option<Direct>, data::Error> {
         let is_source = matches!(object.place, Place::Source { .. });
         let version = object.version.clone();
         let version = version.map(|etag| Version { path: object.shown().to_owned(), etag });
@@ -137,7 +138,7 @@ impl Port for World {
 
     async fn read(
         &self,
-        _: &RunSpec,
+        _: &LiveLease,
         _: &Object,
         range: Range<u64>,
     ) -> Result<ByteStream, data::Error> {
@@ -224,9 +225,8 @@ fn part(bytes: &Bytes, range: Range<u64>) -> ByteStream {
 }
 
 /// A lease of one run.
-pub fn lease(stage: Stage, index: u32) -> Lease {
-    let run = RunId::new(Uuid::from_u128(7));
-    Lease { task: TaskRef { run, stage, index }, attempt: 1 }
+pub fn lease(index: u32) -> Lease {
+    testing::process(RunId::new(Uuid::from_u128(7)), index, 1)
 }
 
 /// A source of one object, cut into chunks of so many bytes.
@@ -240,51 +240,25 @@ pub fn table(size: u64, chunk: u64) -> Arc<ChunkTable> {
 
 /// A message that says nothing and waits for nothing.
 pub fn message() -> Sync {
-    Sync {
-        incarnation: 1,
-        token: None,
-        capacity: Resources::new(1000, 1024),
-        prefetch: 0,
-        device: Device::default(),
-        holding: Vec::new(),
-        receipts: Vec::new(),
-        logs: Vec::new(),
-        probe: None,
-        wait_ms: 0,
-    }
+    Sync { capacity: Resources::new(1000, 1024), prefetch: 0, ..testing::sync() }
 }
 
 /// The workspace whose runs these are.
 pub const WORKSPACE: WorkspaceId = WorkspaceId::new(Uuid::from_u128(1));
 
 pub fn spec() -> RunSpec {
-    let package = PackagePin {
-        id: PackageId::new(Uuid::from_u128(1)),
-        owner: WorkspaceId::new(Uuid::from_u128(1)),
-        name: "app".to_owned(),
-        version: "1.0".to_owned(),
-        revision: 1,
-        digest: Digest::of(b"package"),
-    };
-    RunSpec {
-        job: JobId::new(Uuid::from_u128(1)),
-        workspace: WORKSPACE,
-        name: "job".to_owned(),
-        template: "template".to_owned(),
-        source: Source::Bypass,
-        destination: Destination::Bypass,
-        partition: Partition::Builtin(Partitioner::Passthrough),
-        process: Container {
-            package,
-            image: Image::Binary,
-            entrypoint: "main".to_owned(),
-            secrets: Vec::new(),
-            needs: Resources::new(1000, 128),
-            gpus: Vec::new(),
-            params: common::spec::Params::new(),
-        },
-        assemble: Assemble::Builtin(Assembler::Passthrough),
-        limits: Limits::default(),
-        terms: Terms::default(),
-    }
+    spec_of(container())
+}
+
+/// The order for a run whose process tasks are of this container.
+pub fn spec_of(process: Container) -> RunSpec {
+    testing::order(WORKSPACE, &Pipeline { process, ..testing::pipeline() })
+}
+
+/// The container of the run's process tasks.
+pub fn container() -> Container {
+    let mut container = testing::container();
+    container.package.digest = Digest::of(b"package");
+    container.needs = Resources::new(1000, 128);
+    container
 }

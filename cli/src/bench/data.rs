@@ -5,14 +5,10 @@ use std::time::Duration;
 
 use common::chunks::ChunkTable;
 use common::digest::Digest;
-use common::ids::{JobId, PackageId, RunId, WorkspaceId};
-use common::resources::Resources;
-use common::spec::{
-    Assemble, Assembler, Container, Destination, Identity, Image, Limits, PackagePin, Params,
-    Partition, Partitioner, RunSpec, Source, result_name,
-};
-use common::task::{Lease, Stage, TaskRef};
-use common::terms::Terms;
+use common::ids::{JobId, RunId, WorkspaceId};
+use common::plan::{Assembler, Partitioner};
+use common::spec::{Identity, Source, result_name};
+use common::task::{Lease, StageNo, TaskRef};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use server::data::address::Guard;
 use server::data::key::BlobKey;
@@ -33,6 +29,7 @@ use crate::failure::Failure;
 const CHUNK_BYTES: u64 = 8 << 20;
 const PIECE_BYTES: usize = 1 << 20;
 const JOB: JobId = JobId::new(Uuid::from_u128(1));
+const OWNER: WorkspaceId = WorkspaceId::new(Uuid::from_u128(3));
 const RUN: RunId = RunId::new(Uuid::from_u128(2));
 const OUTPUT: &str = "result.txt";
 
@@ -57,35 +54,35 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
     write_text(&text, size).await?;
     let copied = copy(&text, &folder.join("copy")).await?;
     let start = Instant::now();
-    let source = data.put(&BlobKey::Upload(JOB), bytes(File::open(&text).await?)).await?;
+    let upload = data.put(&BlobKey::Upload(JOB), bytes(File::open(&text).await?)).await?;
     let uploaded = start.elapsed();
 
-    let spec = spec(source);
+    let digest = upload.digest;
+    let source = source(upload);
     let pace = Pace::new(Side::Source);
     let start = Instant::now();
-    let resolved = data.resolve(RUN, spec.workspace, &spec.source, &pace).await?;
+    let resolved = data.resolve(RUN, OWNER, &source, &pace).await?;
     let Resolved::Objects(objects) = resolved else { return Err(Error::Mismatch) };
     let verified = start.elapsed();
     let start = Instant::now();
     let partitioner = Partitioner::Lines { bytes: CHUNK_BYTES };
-    let table = data.partition(&spec, partitioner, objects, &pace).await?;
+    let table = data.partition(OWNER, &source, partitioner, objects, &pace).await?;
     let cut = start.elapsed();
 
     let start = Instant::now();
-    let results = process(&data, &spec, &table).await?;
+    let results = process(&data, &source, &table).await?;
     let processed = start.elapsed();
 
     let start = Instant::now();
     let files = stream::iter(results.into_iter().map(Ok)).boxed();
     let assembler = Assembler::Concat { name: OUTPUT.to_owned(), separator: String::new() };
     let folded: Vec<ResultFile> =
-        data.assemble(spec.workspace, RUN, &assembler, files).await?.try_collect().await?;
+        data.assemble(OWNER, RUN, &assembler, files).await?.try_collect().await?;
     let assembled = start.elapsed();
-    check(&data, &folded, source.digest).await?;
+    check(&data, &folded, digest).await?;
 
     let mut report = Report::new("data: cutting and folding beside a plain copy");
-    let mut rate =
-        |what: &str, time| report.row(what, Figure::megabytes(source.size, time), "MB/s");
+    let mut rate = |what: &str, time| report.row(what, Figure::megabytes(size, time), "MB/s");
     rate("plain copy, not synced", copied);
     rate("upload: hashed, synced", uploaded);
     rate("upload read through before the cut: hashed", verified);
@@ -94,7 +91,7 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
     rate("chunks read, results hashed and stored", processed);
     report.row("partition (lines)", Figure::millis(cut), "ms");
     report.row("chunks", Figure::whole(table.len().into()), "");
-    report.row("bytes", Figure::mebibytes(source.size), "MiB");
+    report.row("bytes", Figure::mebibytes(size), "MiB");
     report.row(
         "partition and assemble, of a copy's time",
         Figure::times(cut + assembled, copied),
@@ -156,16 +153,16 @@ async fn copy(from: &Path, to: &Path) -> std::io::Result<Duration> {
 /// What nodes would do: read each chunk and store it again as its result.
 async fn process(
     data: &Data,
-    spec: &RunSpec,
+    source: &Source,
     table: &ChunkTable,
 ) -> Result<Vec<ResultFile>, Error> {
     let mut results = Vec::new();
     for index in 0..table.len() {
         let Some(chunk) = table.get(index) else { break };
-        let read = || data.read(spec, &chunk.object, chunk.from..chunk.to);
+        let read = || data.read(OWNER, source, &chunk.object, chunk.from..chunk.to);
         // The names of results hold their digests, which nodes know before they store.
         let digest = digest(read().await?).await?;
-        let task = TaskRef { run: RUN, stage: Stage::Process, index };
+        let task = TaskRef { run: RUN, stage: StageNo::new(2), index };
         let key = BlobKey::Result { lease: Lease { task, attempt: 1 }, digest };
         let stored = data.put(&key, read().await?).await?;
         let name = result_name(index, table.len(), OUTPUT);
@@ -196,44 +193,11 @@ fn bytes(file: File) -> ByteStream {
     ReaderStream::with_capacity(file, PIECE_BYTES).map_err(Error::Io).boxed()
 }
 
-fn spec(upload: Stored) -> RunSpec {
-    let workspace = WorkspaceId::new(Uuid::from_u128(3));
-    let name = || "bench".to_owned();
-    let package = PackagePin {
-        id: PackageId::new(Uuid::from_u128(4)),
-        owner: WorkspaceId::new(Uuid::from_u128(1)),
-        name: name(),
-        version: "1.0".to_owned(),
-        revision: 1,
-        digest: Digest::of(b""),
-    };
-    RunSpec {
-        job: JOB,
-        workspace,
-        name: name(),
-        template: name(),
-        source: Source::File {
-            key: BlobKey::Upload(JOB).path(),
-            name: name(),
-            size: upload.size,
-            identity: Some(Identity::Digest(upload.digest)),
-        },
-        destination: Destination::Bucket,
-        partition: Partition::Builtin(Partitioner::Lines { bytes: CHUNK_BYTES }),
-        process: Container {
-            package,
-            image: Image::Binary,
-            entrypoint: "main".to_owned(),
-            secrets: Vec::new(),
-            needs: Resources::new(1000, 1024),
-            gpus: Vec::new(),
-            params: Params::new(),
-        },
-        assemble: Assemble::Builtin(Assembler::Concat {
-            name: OUTPUT.to_owned(),
-            separator: String::new(),
-        }),
-        limits: Limits::default(),
-        terms: Terms::default(),
+fn source(upload: Stored) -> Source {
+    Source::File {
+        key: BlobKey::Upload(JOB).path(),
+        name: "bench".to_owned(),
+        size: upload.size,
+        identity: Some(Identity::Digest(upload.digest)),
     }
 }

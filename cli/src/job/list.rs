@@ -11,20 +11,8 @@ use crate::session::Session;
 use crate::wallet::digits;
 
 /// What a job can be.
-const STATUSES: [&str; 12] = [
-    "new",
-    "started",
-    "fetching",
-    "partitioning",
-    "processing",
-    "processed",
-    "assembling",
-    "assembled",
-    "delivering",
-    "complete",
-    "failed",
-    "aborted",
-];
+const STATUSES: [&str; 8] =
+    ["new", "scheduled", "accepted", "running", "ending", "succeeded", "failed", "cancelled"];
 
 /// Which jobs are listed.
 #[derive(Debug, clap::Args)]
@@ -88,13 +76,14 @@ mod tests {
 
     #[test]
     fn job_line_has_template_state_chunks_cost_and_time() {
-        let text = r#"{"id":"j","templateId":"t","status":"aborted","numChunks":3,
+        let text = r#"{"id":"j","templateId":"t","status":"cancelled","numChunks":3,
             "paymentAmount":0.00150000,"createdAt":"2026-11-28T15:26:48.1Z","name":"n",
             "config":{"isTestJob":true}}"#;
 
         let job: Job = serde_json::from_str(text).unwrap();
 
-        let expected = ["j", "t", "aborted", "3", "0.00150000", "2026-11-28 15:26:48", "n (test)"];
+        let expected =
+            ["j", "t", "cancelled", "3", "0.00150000", "2026-11-28 15:26:48", "n (test)"];
         assert_eq!(row(&job), expected);
     }
 }

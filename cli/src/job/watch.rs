@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Progress {
     /// Our own word for the job's state.
     status: String,
+    /// The part of the run that is under way.
+    phase: Option<String>,
     chunks: Option<u64>,
     #[serde(default)]
     chunks_done: u64,
@@ -36,6 +38,12 @@ struct Progress {
 impl Progress {
     fn is_final(&self) -> bool {
         is_final(&self.status)
+    }
+
+    /// What it is doing, in one word.
+    fn doing(&self) -> &str {
+        let phase = self.phase.as_deref().filter(|_| self.status == "running");
+        phase.unwrap_or(&self.status)
     }
 
     fn chunks(&self) -> String {
@@ -57,7 +65,7 @@ impl Progress {
 
 /// Whether a job in this state has ended.
 pub fn is_final(status: &str) -> bool {
-    matches!(status, "complete" | "failed" | "aborted")
+    matches!(status, "succeeded" | "failed" | "cancelled")
 }
 
 /// Follows a job to its end; a failed job is a failure.
@@ -74,7 +82,7 @@ pub async fn run(id: &str, session: &Session) -> Result<(), Failure> {
         lines.extend(job.remarks());
         lines
     })?;
-    if job.status != "complete" {
+    if job.status != "succeeded" {
         let reason = job.error_message.unwrap_or_else(|| "no reason given".to_owned());
         let reason = match failed_chunk(&reason) {
             Some(chunk) => {
@@ -141,13 +149,13 @@ impl View {
     fn show(&self, progress: &Progress, last: &mut String) {
         match self {
             Self::Bar(bar) => {
-                bar.set_prefix(shown(&progress.status));
+                bar.set_prefix(shown(progress.doing()));
                 bar.set_length(progress.chunks.unwrap_or(0));
                 bar.set_position(progress.chunks_done);
                 bar.set_message(shown(&progress.message()));
             }
             Self::Lines => {
-                let line = format!("{:12} {}", progress.status, progress.message());
+                let line = format!("{:12} {}", progress.doing(), progress.message());
                 if line != *last {
                     note(&line);
                     *last = line;
@@ -176,7 +184,7 @@ mod tests {
 
     #[test]
     fn progress_reads_amounts_without_touching_their_digits() {
-        let text = r#"{"status":"processing","chunks":40,"chunksDone":12,
+        let text = r#"{"status":"running","phase":"process","chunks":40,"chunksDone":12,
             "tasksRunning":2,"nodesBusy":2,"spent":0.10000000,"error":null}"#;
 
         let progress: Progress = serde_json::from_str(text).unwrap();
@@ -187,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_job_that_waits_says_why() {
-        let text = r#"{"status":"processing","chunks":1,"spent":0.0,
+        let text = r#"{"status":"running","phase":"process","chunks":1,"spent":0.0,
             "error":"2 of 2 nodes are too small: too few vCPUs"}"#;
 
         let progress: Progress = serde_json::from_str(text).unwrap();

@@ -1,16 +1,17 @@
 //! Delivering the results of a failed run again. Its tasks are done and paid for; only what the
 //! server itself does afterwards is done once more, and costs nothing.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::outbox::Step;
-use super::run::{Run, Single};
+use super::run::Run;
+use super::stage::Open;
 use super::{Market, Refused};
+use crate::plan::{Body, DataTask};
 use crate::run::RunState;
-use crate::spec::Assemble;
 
 impl Market {
-    /// Takes up a run that failed after its last task, as it was stored.
+    /// Takes up a run that failed after its last task, as it was stored, with the stages that were
+    /// open at its end.
     ///
     /// # Errors
     /// Where nodes would have to work for it again, or it goes on already.
@@ -19,34 +20,52 @@ impl Market {
         if self.runs.contains_key(&id) || !run.can_deliver_again() {
             return Err(Refused::NotDeliverable);
         }
-        run.error = None;
-        run.single = Single::Done;
+        run.clear_error();
+        self.outbox.stages.extend(run.stages().map(|stage| (id, stage.no)));
         self.runs.insert(id, run);
-        self.enter(id, RunState::Delivering, now);
-        self.outbox.steps.push((id, Step::Fold));
+        self.enter(id, RunState::Running, now);
+        self.resume(id, now);
         Ok(())
     }
 }
 
 impl Run {
+    /// Whether nothing of it was open but deliveries, and what they are in.
     fn can_deliver_again(&self) -> bool {
-        // The one task of a custom assembler comes after those of the chunks.
-        let last = match self.spec.assemble {
-            Assemble::Builtin(_) => RunState::Processed,
-            Assemble::Custom(_) => RunState::Assembled,
+        let mut deliveries = 0;
+        let is_delivery = |stage: &super::Stage| match (&stage.open, self.step(stage)) {
+            (Open::Step, Some(DataTask::Deliver { .. })) => {
+                deliveries += 1;
+                true
+            }
+            (Open::Group(_), _) => true,
+            (_, _) => false,
         };
-        self.state == RunState::Failed && self.chunks.is_some() && self.times.contains_key(&last)
+        let all = self.stages().all(is_delivery);
+        self.state() == RunState::Failed && all && deliveries > 0
+    }
+
+    fn step(&self, stage: &super::Stage) -> Option<&DataTask> {
+        match &self.spec.plan.block(stage.block).body {
+            Body::Data(task) => Some(task),
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+        }
     }
 
     /// Whether it has ended before: its customer's statement has its line.
     pub(super) fn has_ended_before(&self) -> bool {
-        self.times.contains_key(&RunState::Failed)
+        self.times().of(RunState::Failed).is_some()
     }
 
-    /// When the time began that its job's timeout limits: with its work, or when it was taken up
-    /// again. It may have waited for a time that its customer chose.
-    pub(super) fn clock_started(&self) -> Option<DateTime<Utc>> {
-        let since = if self.has_ended_before() { RunState::Delivering } else { RunState::Fetching };
-        self.times.get(&since).copied()
+    /// When it must have ended, where its work has begun and has a limit: counted from when it was
+    /// taken up again, where it was. It may have waited for a time that its customer chose.
+    pub(super) fn deadline(&self) -> Option<DateTime<Utc>> {
+        let secs = self.spec.timeout_secs?;
+        let began = if self.has_ended_before() {
+            self.times().of(RunState::Running)
+        } else {
+            self.times().began()
+        };
+        Some(began? + TimeDelta::seconds(secs.into()))
     }
 }

@@ -201,11 +201,11 @@ mod tests {
 
     use super::*;
     use crate::ids::RunId;
-    use crate::task::{Stage, TaskRef};
+    use crate::task::{StageNo, TaskRef};
 
     fn lease(index: u32, attempt: u32) -> Lease {
         let run = RunId::new(Uuid::from_u128(5));
-        Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt }
+        Lease { task: TaskRef { run, stage: StageNo::new(2), index }, attempt }
     }
 
     #[test]

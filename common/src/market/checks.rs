@@ -11,10 +11,11 @@ use super::Market;
 use super::active::Active;
 use super::blame::Cause;
 use super::run::Run;
+use super::task_stage::TaskStage;
 use crate::digest::Digest;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::protocol::{Outcome, Output};
-use crate::task::{Lease, Stage, TaskRef};
+use crate::task::{Lease, TaskRef};
 
 /// Checks of one run at a time.
 const CHECKS_MAX: usize = 4;
@@ -92,6 +93,7 @@ impl Checks {
         }
         let mut secret = self.key.to_vec();
         secret.extend(task.run.uuid().as_bytes());
+        secret.extend(task.stage.number().to_be_bytes());
         secret.extend(task.index.to_be_bytes());
         let drawn = Digest::of(&secret)
             .bytes()
@@ -129,18 +131,22 @@ impl Check {
     }
 }
 
-impl Run {
-    /// Whether the node's results are in dispute: it gets no more of the run until a third has
+impl TaskStage<'_> {
+    /// Whether the node's results are in dispute: it gets no more of the stage until a third has
     /// decided.
-    pub(super) fn is_disputed(&self, node: NodeId) -> bool {
-        self.checks.values().any(|check| check.is_disputed() && check.is_of(node))
+    pub(super) fn is_disputed(self, node: NodeId) -> bool {
+        self.tasks.checks.values().any(|check| check.is_disputed() && check.is_of(node))
     }
 
-    /// The results of the process stage are all there.
-    pub(super) fn is_processed(&self) -> bool {
-        self.stage() == Some(Stage::Process) && self.chunks_done == self.total()
+    fn checks_due(self, now: DateTime<Utc>) -> Vec<u32> {
+        let is_done = self.tasks.is_done();
+        let is_due = |check: &Check| check.until <= now && (is_done || check.is_disputed());
+        let due = self.tasks.checks.iter().filter(|(_, check)| is_due(check));
+        due.map(|(index, _)| *index).collect()
     }
+}
 
+impl Run {
     fn note_agreed(&mut self, operators: [WorkspaceId; 2]) {
         for operator in operators {
             self.compared.entry(operator).or_default().agreed += 1;
@@ -152,11 +158,6 @@ impl Run {
         let compared = self.compared.entry(operator).or_default();
         compared.lost += 1;
         compared.lost >= LOST_MAX && compared.lost > compared.agreed
-    }
-
-    fn checks_due(&self, is_processed: bool, now: DateTime<Utc>) -> Vec<u32> {
-        let is_due = |check: &Check| check.until <= now && (is_processed || check.is_disputed());
-        self.checks.iter().filter(|(_, check)| is_due(check)).map(|(n, _)| *n).collect()
     }
 }
 
@@ -170,15 +171,16 @@ impl Market {
         now: DateTime<Utc>,
     ) {
         let Some(run) = self.runs.get(&lease.task.run) else { return };
+        let Some(stage) = run.tasks(lease.task.stage) else { return };
         let template = (run.spec.workspace, run.spec.template.clone());
         let may = self.has_several_operators()
-            && lease.task.stage == Stage::Process
-            && run.spec.limits.deterministic
-            && run.checks.len() < CHECKS_MAX
+            && stage.work.deterministic
+            && stage.tasks.checks.len() < CHECKS_MAX
             && !self.unstable.contains(&template)
             && self.policy.checks.selects(lease.task, self.trust.is_proven(active.operator))
-            && self.has_other_operator(run, active.operator, &[], now);
-        let Some(run) = self.runs.get_mut(&lease.task.run).filter(|_| may) else { return };
+            && self.has_other_operator(stage, active.operator, &[], now);
+        let run = self.runs.get_mut(&lease.task.run).filter(|_| may);
+        let Some(tasks) = run.and_then(|run| run.tasks_mut(lease.task.stage)) else { return };
         let Active { node, operator, .. } = *active;
         let took = active.running_since.map_or(TimeDelta::zero(), |since| now - since);
         let first = Opinion { node, operator, results: digest(outputs) };
@@ -189,7 +191,8 @@ impl Market {
             took,
             until: now + PATIENCE,
         };
-        run.checks.insert(lease.task.index, check);
+        tasks.checks.insert(lease.task.index, check);
+        self.working.insert(lease.task.run);
         self.note_runnable(lease.task.run);
     }
 
@@ -204,9 +207,10 @@ impl Market {
     }
 
     /// Notes that a check was handed out.
-    pub(super) fn check_leased(run: &mut Run, index: u32, attempt: u32, now: DateTime<Utc>) {
-        if let Some(check) = run.checks.get_mut(&index) {
-            check.attempt = attempt;
+    pub(super) fn check_leased(run: &mut Run, lease: Lease, now: DateTime<Utc>) {
+        let tasks = run.tasks_mut(lease.task.stage);
+        if let Some(check) = tasks.and_then(|tasks| tasks.checks.get_mut(&lease.task.index)) {
+            check.attempt = lease.attempt;
             check.waits = false;
             check.until = now + check.took * 2 + PATIENCE;
         }
@@ -214,10 +218,11 @@ impl Market {
 
     /// A check has ended. What gave no result decides nothing.
     pub(super) fn end_check(&mut self, lease: Lease, outcome: &Outcome, now: DateTime<Utc>) {
-        let (id, index) = (lease.task.run, lease.task.index);
-        let Some((_, active)) = self.release(id, index) else { return };
+        let TaskRef { run: id, stage: no, index } = lease.task;
+        let Some(active) = self.release(lease) else { return };
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let Some(mut check) = run.checks.remove(&index) else { return };
+        let Some(tasks) = run.tasks_mut(no) else { return };
+        let Some(mut check) = tasks.checks.remove(&index) else { return };
         if let Outcome::Succeeded { outputs } = outcome {
             let (node, operator) = (active.node, active.operator);
             let last = Opinion { node, operator, results: digest(outputs) };
@@ -231,10 +236,12 @@ impl Market {
                 Verdict::Open => {
                     check.opinions.push(last);
                     (check.waits, check.until) = (true, now + check.took * 2 + PATIENCE);
-                    if self.has_third(id, &check, now)
+                    let run = self.runs.get(&id).and_then(|run| run.tasks(no));
+                    if run.is_some_and(|stage| self.has_third(stage, &check, now))
                         && let Some(run) = self.runs.get_mut(&id)
+                        && let Some(tasks) = run.tasks_mut(no)
                     {
-                        run.checks.insert(index, check);
+                        tasks.checks.insert(index, check);
                     }
                 }
                 Verdict::Lie(agreed, alone) => {
@@ -245,49 +252,59 @@ impl Market {
                         self.convict(id, alone, now);
                     }
                 }
-                Verdict::Unstable => self.note_unstable(id),
+                Verdict::Unstable => self.note_unstable(id, now),
             }
         }
         self.note_runnable(id);
-        self.advance(id, now);
+        self.end_if_over(id, no, now);
     }
 
-    fn has_third(&self, id: RunId, check: &Check, now: DateTime<Utc>) -> bool {
-        let Some(run) = self.runs.get(&id) else { return false };
+    fn has_third(&self, stage: TaskStage<'_>, check: &Check, now: DateTime<Utc>) -> bool {
+        let demand = stage.demand();
         self.nodes.iter().any(|(node_id, node)| {
-            node.could_serve(run, now) && self.may_check(check, *node_id, node.operator)
+            node.could_serve(demand, now) && self.may_check(check, *node_id, node.operator)
         })
     }
 
-    /// Drops the checks whose time has passed, where something waits for them: a run that is done
-    /// otherwise, or nodes whose results are in dispute.
+    /// Drops the checks whose time has passed, where something waits for them: a stage that is
+    /// done otherwise, or nodes whose results are in dispute.
     pub(super) fn end_late_checks(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
-        let is_processed = run.is_processed();
-        let due = run.checks_due(is_processed, now);
-        if !due.is_empty() {
-            for index in due {
-                self.drop_check(id, index);
-            }
-            self.open.extend(self.nodes.keys());
-            self.note_runnable(id);
+        let due: Vec<TaskRef> = run
+            .task_stages()
+            .flat_map(|stage| {
+                let indexes = stage.checks_due(now).into_iter();
+                indexes.map(move |index| TaskRef { run: id, stage: stage.no, index })
+            })
+            .collect();
+        if due.is_empty() {
+            return;
         }
-        if is_processed {
-            self.advance(id, now);
+        for task in &due {
+            self.drop_check(*task);
+        }
+        self.open.extend(self.nodes.keys());
+        self.note_runnable(id);
+        for task in due {
+            self.end_if_over(id, task.stage, now);
         }
     }
 
-    fn drop_check(&mut self, id: RunId, index: u32) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        run.checks.remove(&index);
-        if run.active.get(&index).is_some_and(|active| active.is_check) {
-            self.release(id, index);
+    fn drop_check(&mut self, task: TaskRef) {
+        let Some(tasks) = self.runs.get_mut(&task.run).and_then(|run| run.tasks_mut(task.stage))
+        else {
+            return;
+        };
+        tasks.checks.remove(&task.index);
+        let active = tasks.active.get(&task.index).filter(|active| active.is_check);
+        if let Some(attempt) = active.map(|active| active.tries.attempt) {
+            self.release(Lease { task, attempt });
         }
     }
 
     /// The same work gives different results on different nodes: nothing can be concluded from
     /// that, so it is no longer checked, and nobody loses by it.
-    fn note_unstable(&mut self, id: RunId) {
+    fn note_unstable(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let template = (run.spec.workspace, run.spec.template.clone());
         run.warning = Some(
@@ -295,14 +312,22 @@ impl Market {
              its results are not checked"
                 .to_owned(),
         );
+        let checked: Vec<TaskRef> = run
+            .task_stages()
+            .flat_map(|stage| {
+                let indexes = stage.tasks.checks.keys();
+                indexes.map(move |index| TaskRef { run: id, stage: stage.no, index: *index })
+            })
+            .collect();
         self.outbox.runs.insert(id);
         if self.unstable.len() < UNSTABLE_MAX {
             self.unstable.insert(template);
         }
-        let indexes: Vec<u32> =
-            self.runs.get(&id).map(|run| run.checks.keys().copied().collect()).unwrap_or_default();
-        for index in indexes {
-            self.drop_check(id, index);
+        for task in &checked {
+            self.drop_check(*task);
+        }
+        for task in checked {
+            self.end_if_over(id, task.stage, now);
         }
     }
 
@@ -317,14 +342,14 @@ impl Market {
         }
         let until = self.trust.is_owner(customer).then(|| self.trust.bar(operator, now));
         if let Some(record) = self.trust.operators.get(&operator).filter(|_| until.is_some()) {
-            self.outbox.operators.insert(operator, *record);
+            self.outbox.changes.operators.insert(operator, *record);
         }
         self.trust.bar_for(operator, customer);
         let mut held = Vec::new();
         for (node_id, node) in self.nodes.iter_mut().filter(|(_, node)| node.operator == operator) {
             node.barred_for.insert(customer);
             node.window = self.trust.forget_window(*node_id);
-            self.outbox.windows.insert(*node_id, node.window.size());
+            self.outbox.changes.windows.insert(*node_id, node.window.size());
             node.barred_until = until.or(node.barred_until);
             held.extend(node.leased.iter().copied());
         }
@@ -355,13 +380,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::task::StageNo;
 
     #[test]
     fn checks_are_drawn_by_a_secret_in_their_share() {
         let run = RunId::new(Uuid::from_u128(7));
         let drawn = |key, percent, is_proven| -> Vec<u32> {
             let checks = Checks { percent, key: [key; 32] };
-            let task = |index| TaskRef { run, stage: Stage::Process, index };
+            let task = |index| TaskRef { run, stage: StageNo::new(2), index };
             (0..10_000).filter(|index| checks.selects(task(*index), is_proven)).collect()
         };
 

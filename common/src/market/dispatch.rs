@@ -1,21 +1,22 @@
 //! Placement: which task goes to which node, and why not.
 //!
 //! Greedy and in rounds: each round gives one task to every node that has room, so that a small
-//! run spreads over all nodes. Which run is served first is told in `queue`.
+//! run spreads over all nodes. Which run is served first, `queue` tells.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::active::Active;
 use super::checks::Check;
-use super::choice::Choice;
 use super::outbox::{LeaseChange, TaskState};
 use super::queue::Place;
-use super::run::Run;
+use super::task_stage::TaskStage;
+use super::tasks::Choice;
 use super::{Market, Refused};
 use crate::credits::Credits;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::ledger::Account;
+use crate::task::{Lease, TaskRef};
 
 impl Market {
     /// Hands out tasks until no node has room for any, first within the nodes' capacity and then
@@ -54,7 +55,7 @@ impl Market {
         served
     }
 
-    /// Gives the node one task of the first run that has one for it.
+    /// Gives the node one task of the first stage that has one for it.
     fn place_one(&mut self, id: NodeId, ahead: bool, now: DateTime<Utc>) -> bool {
         let Some(node) = self.nodes.get(&id) else { return false };
         if !node.is_present(now) {
@@ -62,9 +63,9 @@ impl Market {
         }
         let mut after = None;
         while let Some(place) = self.next_runnable(after, id, ahead, now) {
-            if !self.run_has_share(place.run, id, now) {
+            if !self.stage_has_share(place, id, now) {
                 self.capped.insert(id);
-            } else if self.lease(place.run, id, now) {
+            } else if self.lease(place, id, now) {
                 return true;
             }
             after = Some(place);
@@ -72,15 +73,18 @@ impl Market {
         false
     }
 
-    /// Whether the node's operator may have one more task of the run.
-    fn run_has_share(&self, run: RunId, node: NodeId, now: DateTime<Utc>) -> bool {
-        self.runs
-            .get(&run)
-            .zip(self.nodes.get(&node))
-            .is_some_and(|(run, node)| self.has_share(run, node.operator, now))
+    pub(super) fn stage(&self, place: Place) -> Option<TaskStage<'_>> {
+        self.runs.get(&place.run)?.tasks(place.stage)
     }
 
-    /// The next run whose tasks the node has room for.
+    /// Whether the node's operator may have one more task of the stage.
+    fn stage_has_share(&self, place: Place, node: NodeId, now: DateTime<Utc>) -> bool {
+        self.stage(place)
+            .zip(self.nodes.get(&node))
+            .is_some_and(|(stage, node)| self.has_share(stage, node.operator, now))
+    }
+
+    /// The next stage whose tasks the node has room for.
     fn next_runnable(
         &self,
         after: Option<Place>,
@@ -89,56 +93,68 @@ impl Market {
         now: DateTime<Utc>,
     ) -> Option<Place> {
         let node = self.nodes.get(&id)?;
-        self.queue.after(after).find(|place| {
-            self.runs.get(&place.run).is_some_and(|run| {
-                node.can_take(run, ahead)
-                    && !node.is_aside(run.spec.workspace, now)
-                    && !node.is_barred(run.spec.workspace, now)
+        let fit = |place: &Place| {
+            self.stage(*place).map(TaskStage::demand).is_some_and(|demand| {
+                node.can_take(demand, ahead)
+                    && !node.is_aside(demand.customer, now)
+                    && !node.is_barred(demand.customer, now)
             })
-        })
+        };
+        self.queue.first(after, |demand| node.can_take(demand, ahead), fit)
     }
 
-    /// Leases the run's next task to the node, if it has one for this node and its hold covers it.
-    fn lease(&mut self, run_id: RunId, node_id: NodeId, now: DateTime<Utc>) -> bool {
-        let Some(run) = self.runs.get(&run_id) else { return false };
-        let needs = run.needs();
-        let stuck = |failed_on: &[NodeId]| !self.has_another(run, failed_on, now);
+    /// Leases the stage's next task to the node, if it has one for this node and its run's hold
+    /// covers it.
+    fn lease(&mut self, place: Place, node_id: NodeId, now: DateTime<Utc>) -> bool {
+        let Place { run: run_id, stage: no, .. } = place;
+        let Some(stage) = self.stage(place) else { return false };
+        let needs = stage.tasks.needs();
+        let stuck = |failed_on: &[NodeId]| !self.has_another(stage, failed_on, now);
         let operator = self.nodes.get(&node_id).map(|node| node.operator);
         let may_check =
             |check: &Check| operator.is_some_and(|of| self.may_check(check, node_id, of));
-        let Some(choice) = run.choose(node_id, stuck, may_check) else { return false };
+        let Some(choice) = stage.choose(node_id, stuck, may_check) else { return false };
         let is_check = matches!(choice, Choice::Check(_));
-        // Of a run in which its results are in dispute a node gets checks alone: were it to get
+        // Of a stage in which its results are in dispute a node gets checks alone: were it to get
         // nothing, two disputes could wait for one another's nodes.
-        if run.is_disputed(node_id) && !is_check {
+        if stage.is_disputed(node_id) && !is_check {
             return false;
         }
         // A check costs the run nothing.
-        let bound = if is_check { Credits::ZERO } else { run.estimate(&self.policy) };
-        let kept = if is_check { Credits::ZERO } else { run.kept(&self.policy) };
+        let bound = if is_check { Credits::ZERO } else { stage.estimate(&self.policy) };
+        let kept = if is_check { Credits::ZERO } else { self.kept(stage.run) };
         if let Err(refused) = self.cover(run_id, bound.saturating_add(kept), now) {
             self.stay_dry(run_id, refused, now);
             return false;
         }
         let Some(run) = self.runs.get_mut(&run_id) else { return false };
         let Some(node) = self.nodes.get_mut(&node_id) else { return false };
-        let Some((index, mut tries)) = run.take(choice) else { return false };
+        let Some((index, mut tries)) = run.tasks_mut(no).and_then(|tasks| tasks.take(choice))
+        else {
+            return false;
+        };
         tries.attempt += 1;
-        let lease = run.lease(index, tries.attempt);
+        let task = TaskRef { run: run_id, stage: no, index };
+        let lease = Lease { task, attempt: tries.attempt };
         let mut active = Active::new((node_id, node.operator), now, bound, tries);
         node.leased.insert(lease);
         node.window.note(node.leased.len());
         node.used = node.used.plus(needs);
-        active.gpu = node.gpus.take(run.gpus());
+        active.gpu = run.tasks(no).and_then(|stage| node.gpus.take(stage.demand().gpus));
         active.is_check = is_check;
-        let task = active.record(lease, TaskState::Leased);
-        run.hand_out(index, active);
+        let record = active.record(lease, TaskState::Leased);
+        run.hand_out(no, index, active);
         self.queue.serve(run);
-        self.outbox.leases.push(LeaseChange::Granted { node: node_id, lease });
+        self.working.insert(run_id);
+        self.outbox.changes.leases.push(LeaseChange::Granted { node: node_id, lease });
         if is_check {
-            Self::check_leased(run, index, lease.attempt, now);
+            Self::check_leased(run, lease, now);
         } else {
-            self.put_task(task);
+            self.put_task(record);
+            if self.note_working(run_id, now) {
+                self.notice_state(run_id);
+            }
+            self.outbox.stages.insert((run_id, no));
             self.outbox.runs.insert(run_id);
         }
         self.note_runnable(run_id);
@@ -146,8 +162,14 @@ impl Market {
     }
 
     /// Whether some node that is large enough could serve, other than these.
-    pub(super) fn has_another(&self, run: &Run, than: &[NodeId], now: DateTime<Utc>) -> bool {
-        self.nodes.iter().any(|(id, node)| !than.contains(id) && node.could_serve(run, now))
+    pub(super) fn has_another(
+        &self,
+        stage: TaskStage<'_>,
+        than: &[NodeId],
+        now: DateTime<Utc>,
+    ) -> bool {
+        let demand = stage.demand();
+        self.nodes.iter().any(|(id, node)| !than.contains(id) && node.could_serve(demand, now))
     }
 
     /// The wallet cannot cover one more task: the run waits for running tasks, its own or other
@@ -156,9 +178,9 @@ impl Market {
     fn stay_dry(&mut self, id: RunId, refused: Refused, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
         let owner = run.spec.workspace;
-        if run.active.is_empty() {
+        if run.running() == 0 {
             // A run that only waits holds nothing, so that no two wait for one another.
-            let rest = run.held;
+            let rest = run.held();
             self.give_back(id, rest, now);
             if self.ledger.balance(Account::Held(owner)).is_zero() {
                 let reason = format!("the wallet cannot pay for its next task: {refused}");

@@ -81,8 +81,9 @@ impl Market {
         node.gpus = Gpus::new(&node.device.gpus);
         for lease in &node.leased {
             let Some(run) = self.runs.get_mut(&lease.task.run) else { continue };
-            let names = run.gpus().to_vec();
-            let Some(active) = run.active.get_mut(&lease.task.index) else { continue };
+            let Some(stage) = run.tasks(lease.task.stage) else { continue };
+            let names = stage.demand().gpus.to_vec();
+            let Some(active) = run.active_lease_mut(*lease) else { continue };
             match &active.gpu {
                 Some(name) => node.gpus.take_named(name),
                 None => active.gpu = node.gpus.take(&names),

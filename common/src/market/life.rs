@@ -1,19 +1,18 @@
-//! A run's life: from its start over cutting, processing and folding to its end.
+//! A run's life: its start, its end, and how its tasks leave their nodes.
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::active::Active;
-use super::outbox::{LeaseChange, Notice, Step, TableKind, TaskRecord, TaskState};
-use super::run::{Run, Single};
+use super::outbox::{Ended, LeaseChange, Notice, TaskRecord, TaskState};
+use super::run::Run;
+use super::stage::StageEnd;
 use super::{Market, Refused};
-use crate::chunks::ChunkTable;
 use crate::ids::RunId;
 use crate::run::RunState;
-use crate::spec::{Assemble, RunSpec};
-use crate::task::{Lease, Stage};
-use crate::terms::TEST_CHUNKS;
+use crate::spec::RunSpec;
+use crate::task::{Lease, TaskRef};
 
 impl Market {
     /// Accepts a run and holds what its first task is reserved.
@@ -23,117 +22,58 @@ impl Market {
         spec: Arc<RunSpec>,
         now: DateTime<Utc>,
     ) -> Result<(), Refused> {
-        if self.runs.contains_key(&id) {
+        if self.runs.contains_key(&id) || self.stopping.contains_key(&id) {
             return Err(Refused::AlreadyStarted);
         }
         let run = Run::new(id, spec, now);
-        let first = run.first_hold(&self.policy);
+        let first = self.first_hold(&run);
         self.runs.insert(id, run);
         if let Err(refused) = self.hold(id, first, now) {
             self.runs.remove(&id);
             return Err(refused);
         }
-        self.outbox.new_runs.insert(id);
+        self.outbox.changes.new_runs.insert(id);
         self.outbox.runs.insert(id);
-        self.notice_state(id, RunState::Started);
+        self.notice_state(id);
         match self.runs.get(&id).and_then(Run::begins_at) {
             Some(at) => {
                 self.scheduled.insert((at, id));
             }
-            None => {
-                self.outbox.steps.push((id, Step::Cut));
-                self.notice_state(id, RunState::Fetching);
-            }
+            None => self.set_off(id, now),
         }
         Ok(())
     }
 
     /// Begins the runs whose time has come.
-    fn begin_due(&mut self, now: DateTime<Utc>) {
+    pub(super) fn begin_due(&mut self, now: DateTime<Utc>) {
         while let Some((at, id)) = self.scheduled.first().copied()
             && at <= now
         {
             self.scheduled.pop_first();
-            self.enter(id, RunState::Fetching, now);
-            self.outbox.steps.push((id, Step::Cut));
+            self.enter(id, RunState::Accepted, now);
+            self.set_off(id, now);
         }
     }
 
-    /// The source has been looked at. A custom partitioner gets its objects; with a built-in one
-    /// `objects` is `None` and the chunks follow.
-    pub fn looked(&mut self, id: RunId, objects: Option<ChunkTable>, now: DateTime<Utc>) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.state() != RunState::Fetching {
-            return;
-        }
-        if let Some(table) = objects {
-            let table = Arc::new(table);
-            run.source = Some(Arc::clone(&table));
-            self.outbox.tables.push((id, TableKind::Source, table));
-        }
-        self.enter(id, RunState::Partitioning, now);
+    fn set_off(&mut self, id: RunId, now: DateTime<Utc>) {
+        self.note_deadline(id);
+        self.begin(id, now);
     }
 
-    /// The partitioner has written what is no chunk, and the run goes on without it: `warning` says
-    /// so.
-    pub fn left_out(&mut self, id: RunId, warning: String) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.state() == RunState::Partitioning {
-            run.warning = Some(warning);
-            self.outbox.runs.insert(id);
-        }
+    /// Notes when a run that has begun must have ended.
+    pub(super) fn note_deadline(&mut self, id: RunId) {
+        let at = self.runs.get(&id).and_then(Run::deadline);
+        self.deadlines.extend(at.map(|at| (at, id)));
     }
 
-    /// The chunks are known: nodes may begin. The hold grows as tasks are handed out.
-    pub fn partitioned(&mut self, id: RunId, table: ChunkTable, now: DateTime<Utc>) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.state() != RunState::Partitioning {
-            return;
+    /// Ends the runs that are past their time.
+    pub(super) fn end_past_deadline(&mut self, now: DateTime<Utc>) {
+        while let Some((at, id)) = self.deadlines.first().copied()
+            && at < now
+        {
+            self.deadlines.pop_first();
+            self.fail(id, "the job timeout has passed".to_owned(), now);
         }
-        if table.is_empty() {
-            let mut reason = "the partitioner produced no chunks".to_owned();
-            if let Some(warning) = &run.warning {
-                reason = format!("{reason}; {warning}");
-            }
-            self.fail(id, reason, now);
-            return;
-        }
-        run.found = Some(table.len());
-        let table = if run.spec.terms.is_test { table.head(TEST_CHUNKS) } else { table };
-        let table = Arc::new(table);
-        run.chunks = Some(Arc::clone(&table));
-        run.single = Single::Fresh;
-        run.taken.clear();
-        self.outbox.tables.push((id, TableKind::Chunks, Arc::clone(&table)));
-        self.enter(id, RunState::Processing, now);
-    }
-
-    /// The results have been folded; delivery begins.
-    pub fn folded(&mut self, id: RunId, now: DateTime<Utc>) {
-        let state = self.runs.get(&id).map(Run::state);
-        if state == Some(RunState::Assembling) {
-            self.enter(id, RunState::Assembled, now);
-        }
-        if matches!(state, Some(RunState::Assembling | RunState::Assembled)) {
-            self.enter(id, RunState::Delivering, now);
-        }
-    }
-
-    /// The output is where it should be: the run is settled and ends.
-    pub fn delivered(&mut self, id: RunId, now: DateTime<Utc>) {
-        if self.runs.get(&id).map(Run::state) == Some(RunState::Delivering) {
-            self.end(id, RunState::Complete, now);
-        }
-    }
-
-    /// Ends a run because its customer wants it. Nodes are paid for the time that its tasks ran.
-    pub fn abort(&mut self, id: RunId, reason: String, now: DateTime<Utc>) -> Result<(), Refused> {
-        if !self.runs.contains_key(&id) {
-            return Err(Refused::NoRun);
-        }
-        let ended = self.cut_off(id, now);
-        self.end_early(id, RunState::Aborted, reason, ended, now);
-        Ok(())
     }
 
     /// Ends a run that cannot go on, with a reason for its customer. Nodes are paid for the time
@@ -151,60 +91,6 @@ impl Market {
         Ok(())
     }
 
-    /// Begins runs that are due, ends those that are past their limits, offers the tasks of silent
-    /// nodes to others, and keeps holds as large as running tasks need them. To be called about
-    /// once a second.
-    pub fn tick(&mut self, now: DateTime<Utc>) {
-        self.begin_due(now);
-        self.end_pauses(now);
-        self.offer_silent(now);
-        self.follow_probes(now);
-        let ids: Vec<RunId> = self.runs.keys().copied().collect();
-        for id in ids {
-            if self.runs.get(&id).is_some_and(|run| past_job_timeout(run, now)) {
-                self.fail(id, "the job timeout has passed".to_owned(), now);
-                continue;
-            }
-            self.lose_overdue(id, now);
-            self.end_late_checks(id, now);
-            self.meter(id, now);
-            self.trim(id, now);
-        }
-    }
-
-    /// Goes on to the next stage when the present one has nothing left to do.
-    pub(super) fn advance(&mut self, id: RunId, now: DateTime<Utc>) {
-        let Some(run) = self.runs.get(&id) else { return };
-        match run.state() {
-            RunState::Partitioning if run.single == Single::Done => {
-                self.outbox.steps.push((id, Step::Collect));
-            }
-            RunState::Processing if run.is_processed() && run.checks.is_empty() => {
-                let custom = matches!(run.spec.assemble, Assemble::Custom(_));
-                self.enter(id, RunState::Processed, now);
-                self.enter(id, RunState::Assembling, now);
-                if !custom {
-                    self.outbox.steps.push((id, Step::Fold));
-                }
-            }
-            RunState::Assembling if run.single == Single::Done => {
-                self.enter(id, RunState::Assembled, now);
-                self.outbox.steps.push((id, Step::Fold));
-            }
-            RunState::Started
-            | RunState::Fetching
-            | RunState::Partitioning
-            | RunState::Processing
-            | RunState::Processed
-            | RunState::Assembling
-            | RunState::Assembled
-            | RunState::Delivering
-            | RunState::Complete
-            | RunState::Failed
-            | RunState::Aborted => {}
-        }
-    }
-
     /// Ends a run for a reason that is its customer's: what still runs is paid for.
     pub(super) fn fail(&mut self, id: RunId, reason: String, now: DateTime<Utc>) {
         let ended = self.cut_off(id, now);
@@ -216,7 +102,12 @@ impl Market {
         self.end_early(id, RunState::Failed, reason, Vec::new(), now);
     }
 
-    fn end_early(
+    /// All of a run's plan has been followed.
+    pub(super) fn succeed(&mut self, id: RunId, now: DateTime<Utc>) {
+        self.end(id, RunState::Succeeded, now);
+    }
+
+    pub(super) fn end_early(
         &mut self,
         id: RunId,
         state: RunState,
@@ -224,59 +115,82 @@ impl Market {
         ended: Vec<TaskRecord>,
         now: DateTime<Utc>,
     ) {
-        if let Some(run) = self.runs.get_mut(&id) {
-            run.error = Some(reason);
-            self.end_tasks(id, ended, now);
-            self.end(id, state, now);
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.set_error(reason);
+        let children: Vec<RunId> = run.children().collect();
+        self.end_tasks(id, ended, now);
+        self.end(id, state, now);
+        for child in children {
+            // What it did stays paid; one that has ended already is no longer there.
+            let _ = self.cancel(child, "the run that it is a part of has ended".to_owned(), now);
         }
     }
 
+    /// Settles a run, and takes it out of memory.
     fn end(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
         let begins_at = self.runs.get(&id).and_then(Run::begins_at);
         self.settle(id, now);
         self.enter(id, state, now);
         self.outbox.runs.remove(&id);
-        if let Some(run) = self.runs.remove(&id) {
-            self.dry.remove(&(run.spec.workspace, id));
-            if let Some(place) = run.place {
-                self.queue.remove(place);
+        let Some(run) = self.runs.remove(&id) else { return };
+        self.dry.remove(&(run.spec.workspace, id));
+        self.working.remove(&id);
+        for stage in run.stages() {
+            if let Some(tasks) = stage.tasks()
+                && let Some(class) = tasks.class
+            {
+                self.queue.leave(class, tasks.place);
             }
-            if let Some(at) = begins_at {
-                self.scheduled.remove(&(at, id));
-            }
-            self.outbox.ended.push(run.record());
+            let ended = StageEnd { at: now, is_done: false };
+            self.outbox.changes.stages.push(stage.record(id, Some(ended)));
+        }
+        if let Some(at) = begins_at {
+            self.scheduled.remove(&(at, id));
+        }
+        if let Some(at) = run.deadline() {
+            self.deadlines.remove(&(at, id));
+        }
+        self.outbox.changes.ended.push(Ended { run: id, state });
+        let (record, parent) = (run.record(), run.spec.parent);
+        if state == RunState::Ending {
+            self.await_stop(record.clone(), now);
+        }
+        let error = record.error.clone();
+        self.outbox.changes.runs.push(record);
+        if let Some(parent) = parent {
+            self.child_ended(parent, error.as_deref(), now);
         }
     }
 
     /// Takes a run's tasks from their nodes, and pays for the time that they ran.
-    fn cut_off(&mut self, id: RunId, now: DateTime<Utc>) -> Vec<TaskRecord> {
-        let Some(run) = self.runs.get(&id) else { return Vec::new() };
-        let indexes: Vec<u32> = run.active.keys().copied().collect();
-        let mut ended = Vec::with_capacity(indexes.len());
-        for index in indexes {
-            let Some((lease, active)) = self.release(id, index) else { continue };
+    pub(super) fn cut_off(&mut self, id: RunId, now: DateTime<Utc>) -> Vec<TaskRecord> {
+        let mut ended = Vec::new();
+        for lease in self.leases_of(id) {
+            let Some(active) = self.release(lease) else { continue };
             let Some(run) = self.runs.get(&id).filter(|_| !active.is_check) else { continue };
-            let bill = self.bill_cut_off(run, &active, now);
+            let Some(stage) = run.tasks(lease.task.stage) else { continue };
+            let bill = self.bill_cut_off(stage, &active, now);
             let price = self.charge(lease, &active, bill, now);
             ended.push(TaskRecord { price, ..active.record(lease, TaskState::Failed) });
         }
         ended
     }
 
+    fn leases_of(&self, id: RunId) -> Vec<Lease> {
+        let Some(run) = self.runs.get(&id) else { return Vec::new() };
+        run.task_stages().flat_map(|stage| stage.leased().map(|(lease, _)| lease)).collect()
+    }
+
     /// Ends what a run has handed out and not got back, beside what was cut off.
     fn end_tasks(&mut self, id: RunId, mut ended: Vec<TaskRecord>, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let mut waiting = std::mem::take(&mut run.waiting);
-        let pausing = std::mem::take(&mut run.pausing);
-        waiting.extend(pausing.into_iter().map(|(index, (_, tries))| (index, tries)));
-        ended.extend(waiting.into_iter().map(|(index, tries)| {
-            let lease = run.lease(index, tries.attempt);
+        for (task, tries) in run.take_waiting() {
+            let lease = Lease { task, attempt: tries.attempt };
             let node = tries.failed_on.last().copied();
-            TaskRecord { node, ..tries.record(lease, TaskState::Failed) }
-        }));
-        let active: Vec<u32> = run.active.keys().copied().collect();
-        for index in active {
-            if let Some((lease, active)) = self.release(id, index)
+            ended.push(TaskRecord { node, ..tries.record(lease, TaskState::Failed) });
+        }
+        for lease in self.leases_of(id) {
+            if let Some(active) = self.release(lease)
                 && !active.is_check
             {
                 ended.push(active.record(lease, TaskState::Failed));
@@ -289,12 +203,13 @@ impl Market {
     }
 
     /// Takes a task from its node. What becomes of the task is up to the caller.
-    pub(super) fn release(&mut self, id: RunId, index: u32) -> Option<(Lease, Active)> {
+    pub(super) fn release(&mut self, lease: Lease) -> Option<Active> {
+        let TaskRef { run: id, stage: no, index } = lease.task;
         let run = self.runs.get_mut(&id)?;
-        let needs = run.needs();
-        let active = run.take_back(index)?;
+        run.active_lease(lease)?;
+        let needs = run.tasks(no)?.tasks.needs();
+        let active = run.take_back(no, index)?;
         self.dry.remove(&(run.spec.workspace, id));
-        let lease = run.lease(index, active.tries.attempt);
         if let Some(node) = self.nodes.get_mut(&active.node) {
             node.leased.remove(&lease);
             node.used = node.used.minus(needs);
@@ -303,53 +218,31 @@ impl Market {
             }
             self.open.insert(active.node);
         }
-        self.outbox.leases.push(LeaseChange::Ended { node: active.node, lease });
+        let node = active.node;
+        self.outbox.changes.leases.push(LeaseChange::Ended { node, lease });
         self.note_runnable(id);
-        Some((lease, active))
+        Some(active)
     }
 
     pub(super) fn enter(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
         if let Some(run) = self.runs.get_mut(&id) {
             run.enter(state, now);
             self.outbox.runs.insert(id);
-            self.note_runnable(id);
-            self.notice_state(id, state);
-        }
-    }
-
-    fn notice_state(&mut self, id: RunId, state: RunState) {
-        if let Some(run) = self.runs.get(&id) {
-            self.outbox.notices.push(Notice::State {
-                run: id,
-                owner: run.owner(),
-                state,
-                error: run.error.clone(),
-            });
+            self.notice_state(id);
         }
     }
 
     /// Stores a task as it stands, and tells whoever watches.
     pub(super) fn put_task(&mut self, task: TaskRecord) {
         if let Some(run) = self.runs.get(&task.task.run) {
-            self.outbox.notices.push(Notice::Task {
+            self.outbox.changes.notices.push(Notice::Task {
                 task: task.task,
                 owner: run.owner(),
+                phase: run.phase_of(task.task.stage),
                 attempt: task.attempt,
                 state: task.state,
             });
         }
         self.outbox.tasks.insert(task.task, task);
-    }
-}
-
-fn past_job_timeout(run: &Run, now: DateTime<Utc>) -> bool {
-    let Some(secs) = run.spec.limits.job_timeout_secs else { return false };
-    run.clock_started().is_some_and(|began| now - began > TimeDelta::seconds(secs.into()))
-}
-
-impl Run {
-    /// The stage whose single task is a custom container's, as a lease names it.
-    pub(super) fn is_single(stage: Stage) -> bool {
-        matches!(stage, Stage::Partition | Stage::Assemble)
     }
 }

@@ -8,28 +8,35 @@ mod active;
 mod again;
 mod bill;
 mod blame;
+mod cancel;
 mod checks;
-mod choice;
 mod dispatch;
+#[cfg(any(test, feature = "testing"))]
+mod fingerprint;
+mod flow;
 mod gpus;
 mod health;
 mod life;
 mod money;
 mod movement;
-mod needs;
 mod node;
 mod nodes_of;
 mod outbox;
 mod overdue;
 mod pauses;
+mod purse;
 mod queue;
 mod receipts;
 mod run;
 mod set_aside;
 mod silence;
+mod stage;
 mod sync;
+mod task_stage;
+mod tasks;
 #[cfg(test)]
 mod tests;
+mod tick;
 mod trust;
 mod waiting;
 
@@ -39,12 +46,14 @@ pub use movement::{Cause, Movement, Share};
 pub use node::Node;
 pub use nodes_of::{Idle, Live, NodeView};
 pub use outbox::{
-    Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, SetAside, Step,
-    TableKind, Tally, TaskRecord, TaskState,
+    Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, SetAside, Tally,
+    TaskRecord, TaskState,
 };
-pub use run::Run;
+pub use run::{Counts, Run};
 pub use set_aside::Unreadable;
+pub use stage::{Cursor, Elements, Members, Stage, StageEnd, StageRecord};
 pub use sync::CheckedSync;
+pub use tasks::Tasks;
 pub use trust::OperatorRecord;
 pub use waiting::{Obstacles, Waiting};
 
@@ -58,10 +67,12 @@ use crate::ledger::{Account, Ledger};
 use crate::price::TASK_TIMEOUT_SECS;
 use crate::resources::Resources;
 use crate::statement::Head;
-use crate::task::{Lease, TaskRef};
+use crate::task::{Lease, StageNo, TaskRef};
 use active::{Active, Tries};
+use cancel::Stopping;
 use outbox::Outbox;
 use queue::Queue;
+use task_stage::TaskStage;
 use trust::Trust;
 
 /// The numbers that the market's owner may turn.
@@ -93,6 +104,8 @@ pub struct Policy {
     pub aside: TimeDelta,
     /// A node that does not answer a probe within this time has failed it.
     pub probe: TimeDelta,
+    /// A node that goes on to hold tasks of a cancelled run is waited for no longer.
+    pub stop: TimeDelta,
 }
 
 impl Default for Policy {
@@ -110,6 +123,7 @@ impl Default for Policy {
             strikes_max: 3,
             aside: TimeDelta::seconds(60),
             probe: TimeDelta::seconds(60),
+            stop: TimeDelta::minutes(10),
         }
     }
 }
@@ -138,8 +152,14 @@ pub struct Market {
     ledger: Ledger,
     /// Runs that have a task to hand out.
     queue: Queue,
+    /// Runs of which tasks are under lease, or checked.
+    working: BTreeSet<RunId>,
+    /// Cancelled runs whose nodes have not all stopped.
+    stopping: BTreeMap<RunId, Stopping>,
+    /// When runs must have ended.
+    deadlines: BTreeSet<(DateTime<Utc>, RunId)>,
     /// When the pauses of tasks between two tries end.
-    pauses: BTreeSet<(DateTime<Utc>, RunId, u32)>,
+    pauses: BTreeSet<(DateTime<Utc>, TaskRef)>,
     /// When the server came back that was away.
     resumed: Option<DateTime<Utc>>,
     /// When the first node came back after all had been silent.
@@ -169,6 +189,8 @@ pub struct Market {
 #[derive(Debug, Default)]
 pub struct Stored {
     pub runs: Vec<Run>,
+    /// Runs that were cancelled, and whose nodes had not all stopped.
+    pub stopping: Vec<RunRecord>,
     /// Unfinished runs of which something cannot be read.
     pub unreadable: Vec<Unreadable>,
     pub tasks: Vec<TaskRecord>,
@@ -193,6 +215,9 @@ impl Market {
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
             queue: Queue::default(),
+            working: BTreeSet::new(),
+            stopping: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
             pauses: BTreeSet::new(),
             resumed: None,
             reunion: None,
@@ -217,94 +242,79 @@ impl Market {
             market.set_aside(run, now);
         }
         market.end_contradictory(now);
+        for record in stored.stopping {
+            market.await_stop_again(record, now);
+        }
         let runs: Vec<RunId> = market.runs.keys().copied().collect();
         for id in runs {
-            let run = &market.runs[&id];
-            market.scheduled.extend(run.begins_at().map(|at| (at, id)));
-            if let Some(step) = run.step() {
-                market.outbox.steps.push((id, step));
-            }
-            market.note_runnable(id);
+            market.resume(id, now);
         }
         market
     }
 
+    /// Takes up a loaded run where it was.
+    fn resume(&mut self, id: RunId, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        if let Some(at) = run.begins_at() {
+            self.scheduled.insert((at, id));
+            return;
+        }
+        let mut over = Vec::new();
+        let tasks: Vec<StageNo> = run.task_stages().map(|stage| stage.no).collect();
+        for stage in run.stages() {
+            if stage.is_step() {
+                self.outbox.changes.steps.push((id, stage.no));
+            }
+            if stage.tasks().is_some_and(Tasks::is_over) {
+                over.push(stage.no);
+            }
+        }
+        for no in tasks {
+            self.enqueue(id, no);
+        }
+        self.note_deadline(id);
+        self.note_runnable(id);
+        // Its last results were being checked, which a restart drops.
+        for no in over {
+            self.end_if_over(id, no, now);
+        }
+    }
+
     /// Puts an unfinished task back where it was: waiting, or leased to its node.
     fn restore(&mut self, task: &TaskRecord, now: DateTime<Utc>) {
-        let TaskRef { run, index, .. } = task.task;
-        let Some(run) = self.runs.get_mut(&run).filter(|run| run.stage() == Some(task.task.stage))
-        else {
-            return;
-        };
+        let TaskRef { run: id, stage: no, index } = task.task;
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(stage) = run.tasks(no) else { return };
+        let (needs, estimate) = (stage.tasks.needs(), stage.estimate(&self.policy));
         let tries = Tries {
             attempt: task.attempt,
             failures: task.failures,
             losses: task.losses,
             ..Tries::default()
         };
-        if Run::is_single(task.task.stage) {
-            run.single = run::Single::HandedOut;
-        }
         match (task.state, task.node) {
-            (TaskState::Leased, Some(id)) if self.nodes.contains_key(&id) => {
-                let Some(node) = self.nodes.get_mut(&id) else { return };
-                let needs = run.needs();
+            (TaskState::Leased, Some(holder)) if self.nodes.contains_key(&holder) => {
+                let Some(node) = self.nodes.get_mut(&holder) else { return };
                 // The hold covers it, even if the policy has changed since.
-                let free = run.held.saturating_sub(run.committed);
-                let bound = run.estimate(&self.policy).min(free);
+                let bound = estimate.min(run.purse.free());
                 let leased_at = task.leased_at.unwrap_or(now);
-                let holder = (id, node.operator);
-                run.hand_out(index, Active::new(holder, leased_at, bound, tries));
+                let active = Active::new((holder, node.operator), leased_at, bound, tries);
+                run.hand_out(no, index, active);
+                self.working.insert(id);
                 let lease = Lease { task: task.task, attempt: task.attempt };
                 node.leased.insert(lease);
                 node.used = node.used.plus(needs);
-                self.outbox.leases.push(LeaseChange::Granted { node: id, lease });
+                self.outbox.changes.leases.push(LeaseChange::Granted { node: holder, lease });
             }
             (TaskState::Waiting | TaskState::Leased, _) => {
                 if let Some(reason) = &task.error {
-                    run.note_trouble(index, reason);
+                    run.note_trouble(no, index, reason);
                 }
-                run.waiting.insert(index, tries);
+                if let Some(tasks) = run.tasks_mut(no) {
+                    tasks.waiting.insert(index, tries);
+                }
             }
-            (TaskState::Done, _) => run.finish_single(),
-            (TaskState::Failed, _) => {}
-        }
-    }
-
-    /// Takes what must be stored and done since the last call.
-    pub fn drain(&mut self) -> Changes {
-        let outbox = std::mem::take(&mut self.outbox);
-        let balances =
-            outbox.accounts.iter().map(|account| (*account, self.ledger.units(*account))).collect();
-        let mut runs: Vec<RunRecord> =
-            outbox.runs.iter().filter_map(|id| self.runs.get(id)).map(Run::record).collect();
-        runs.extend(outbox.ended.iter().cloned());
-        let progress = outbox
-            .runs
-            .iter()
-            .filter_map(|id| self.runs.get(id))
-            .map(|run| (run.id, run.progress()))
-            .collect();
-        Changes {
-            runs,
-            progress,
-            new_runs: outbox.new_runs,
-            set_aside: outbox.set_aside,
-            tasks: outbox.tasks.into_values().collect(),
-            tables: outbox.tables,
-            transfers: outbox.transfers,
-            balances,
-            lines: outbox.lines,
-            logs: outbox.logs,
-            attempts: outbox.attempts,
-            devices: outbox.devices,
-            windows: outbox.windows,
-            tallies: outbox.tallies,
-            operators: outbox.operators,
-            ended: outbox.ended.iter().map(|run| Ended { run: run.id, state: run.state }).collect(),
-            steps: outbox.steps,
-            notices: outbox.notices,
-            leases: outbox.leases,
+            (TaskState::Done | TaskState::Failed, _) => {}
         }
     }
 
@@ -314,6 +324,11 @@ impl Market {
 
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.runs.values()
+    }
+
+    /// Runs that are cancelled, and whose nodes have not all stopped.
+    pub fn stopping(&self) -> impl Iterator<Item = RunId> {
+        self.stopping.keys().copied()
     }
 
     pub fn node(&self, id: NodeId) -> Option<&Node> {
@@ -331,9 +346,8 @@ impl Market {
         for run in self.runs.values() {
             run.check()?;
             let sum = held.entry(run.spec.workspace).or_default();
-            *sum = sum.saturating_add(run.held);
-            for (index, active) in &run.active {
-                let lease = run.lease(*index, active.tries.attempt);
+            *sum = sum.saturating_add(run.held());
+            for (lease, active) in run.task_stages().flat_map(TaskStage::leased) {
                 let node = self.nodes.get(&active.node);
                 if !node.is_some_and(|node| node.leased.contains(&lease)) {
                     return Err(format!("{lease} is leased to a node that does not hold it"));
@@ -348,7 +362,8 @@ impl Market {
         }
         for (id, node) in &self.nodes {
             let used = node.leased.iter().fold(Resources::NONE, |sum, lease| {
-                sum.plus(self.runs.get(&lease.task.run).map_or(Resources::NONE, Run::needs))
+                let leased = self.leased(*lease);
+                sum.plus(leased.map_or(Resources::NONE, |(stage, _)| stage.tasks.needs()))
             });
             if used != node.used {
                 return Err(format!("{id:?} uses {:?}, counted {used:?}", node.used));

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::active::Active;
 use super::blame::Cause;
 use super::{Market, Refused};
 use crate::credits::Credits;
 use crate::ids::{RunId, WorkspaceId};
 use crate::ledger::{Account, Insufficient, Kind, Posting};
-use crate::run::RunState;
 use crate::statement::{Head, Line, LineKind, Related};
 use crate::task::Lease;
 
@@ -45,7 +43,7 @@ impl Market {
             available: insufficient.available,
         })?;
         if let Some(run) = self.runs.get_mut(&id) {
-            run.held = run.held.saturating_add(more);
+            run.purse.hold(more);
         }
         self.outbox.runs.insert(id);
         Ok(())
@@ -59,13 +57,13 @@ impl Market {
         now: DateTime<Utc>,
     ) -> Result<(), Refused> {
         let Some(run) = self.runs.get(&id) else { return Err(Refused::NoRun) };
-        let lacking = run.committed.saturating_add(need).saturating_sub(run.held);
+        let lacking = need.saturating_sub(run.purse.free());
         if lacking.is_zero() {
             return Ok(());
         }
         // A quarter more than needed where the wallet has it and more tasks come, so that a long run
         // posts few holds.
-        let quarter = Credits::from_units(run.held.units() / 4).unwrap_or_default();
+        let quarter = Credits::from_units(run.held().units() / 4).unwrap_or_default();
         let more = if run.has_waiting() { quarter } else { Credits::ZERO };
         let generous = lacking.saturating_add(more);
         self.hold(id, generous, now).or_else(|_| self.hold(id, lacking, now))
@@ -85,11 +83,7 @@ impl Market {
             return;
         }
         let owner = run.spec.workspace;
-        run.held = run
-            .held
-            .checked_sub(amount)
-            .expect("a task's price is at most its bound, and the hold covers all bounds");
-        run.captured = run.captured.saturating_add(amount);
+        run.purse.capture(amount);
         let (tasks, sum) = run.paid.entry(operator).or_default();
         (*tasks, *sum) = (*tasks + 1, sum.saturating_add(amount));
         let posting = Posting {
@@ -130,10 +124,10 @@ impl Market {
     /// run that goes on posts few holds. One that has nothing to hand out gives back all of it.
     pub(super) fn trim(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
-        let needed = run.committed.saturating_add(run.kept(&self.policy));
-        let spare = run.held.saturating_sub(needed);
-        let goes_on = run.state() < RunState::Processing || run.has_waiting();
-        let keep = if goes_on { needed.max(run.first_hold(&self.policy)) } else { Credits::ZERO };
+        let needed = run.purse.committed().saturating_add(self.kept(run));
+        let spare = run.held().saturating_sub(needed);
+        let goes_on = run.has_waiting() || run.has_work_to_come();
+        let keep = if goes_on { needed.max(self.first_hold(run)) } else { Credits::ZERO };
         if spare > keep.saturating_mul(2) {
             self.give_back(id, spare.saturating_sub(keep), now);
         }
@@ -142,7 +136,7 @@ impl Market {
     /// Gives back a part of what a run has reserved.
     pub(super) fn give_back(&mut self, id: RunId, amount: Credits, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id).filter(|_| !amount.is_zero()) else { return };
-        run.held = run.held.checked_sub(amount).expect("a run gives back no more than it holds");
+        run.purse.give_back(amount);
         let owner = run.spec.workspace;
         let posting = Posting {
             from: Account::Held(owner),
@@ -161,8 +155,8 @@ impl Market {
     /// Settles a run that ends: gives back what it did not use, and writes its line, once.
     pub(super) fn settle(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
-        let (owner, rest) = (run.spec.workspace, run.held);
-        let (spent, spec) = (run.captured, Arc::clone(&run.spec));
+        let (owner, rest) = (run.spec.workspace, run.held());
+        let (spent, spec) = (run.captured(), Arc::clone(&run.spec));
         let has_line = run.has_ended_before();
         self.give_back(id, rest, now);
         // Other runs may have waited for something to come back, and nothing else will.
@@ -183,27 +177,31 @@ impl Market {
         let Some(run) = self.runs.get(&id) else { return };
         let mut raised = Vec::new();
         let mut growth = Credits::ZERO;
-        for (index, active) in &run.active {
-            // A task that waits for its turn on its node costs nothing.
-            let Some(since) = active.running_since.filter(|_| !active.is_check) else { continue };
-            // Nor does one go on to cost that nobody hears of.
-            let heard = self.nodes.get(&active.node).is_some_and(|node| node.is_present(now));
-            if !heard {
-                continue;
-            }
-            let ran = now - since;
-            if run.price_of(ran + AHEAD) > active.bound {
-                // Half as much again, so that this is not done every second.
-                let bound = run.price_of(ran * 3 / 2 + AHEAD);
-                growth = growth.saturating_add(bound.saturating_sub(active.bound));
-                raised.push((*index, bound));
+        for stage in run.task_stages() {
+            for (lease, active) in stage.leased() {
+                // A task that waits for its turn on its node costs nothing.
+                let Some(since) = active.running_since.filter(|_| !active.is_check) else {
+                    continue;
+                };
+                // Nor does one go on to cost that nobody hears of.
+                let heard = self.nodes.get(&active.node).is_some_and(|node| node.is_present(now));
+                if !heard {
+                    continue;
+                }
+                let ran = now - since;
+                if stage.price_of(ran + AHEAD) > active.bound {
+                    // Half as much again, so that this is not done every second.
+                    let bound = stage.price_of(ran * 3 / 2 + AHEAD);
+                    growth = growth.saturating_add(bound.saturating_sub(active.bound));
+                    raised.push((lease, bound));
+                }
             }
         }
         if raised.is_empty() {
             return;
         }
         if let Err(refused) = self.cover(id, growth, now) {
-            if self.lose_unproven(id, &raised, now) {
+            if self.lose_unproven(&raised, now) {
                 return;
             }
             self.fail(
@@ -214,28 +212,23 @@ impl Market {
             return;
         }
         let Some(run) = self.runs.get_mut(&id) else { return };
-        for (index, bound) in raised {
-            if let Some(active) = run.active.get_mut(&index) {
+        for (lease, bound) in raised {
+            if let Some(active) = run.active_lease_mut(lease) {
                 active.bound = bound;
             }
         }
-        run.committed = run.committed.saturating_add(growth);
+        run.purse.commit(growth);
     }
 
     /// Takes the tasks back that nobody but an operator that is not proven says to run, where
     /// others could do them: no such word ends a run. Gives whether there were any.
-    fn lose_unproven(&mut self, id: RunId, raised: &[(u32, Credits)], now: DateTime<Utc>) -> bool {
-        let Some(run) = self.runs.get(&id) else { return false };
-        let is_doubtful = |active: &Active| {
-            !self.trust.is_proven(active.operator)
-                && self.has_other_operator(run, active.operator, &active.tries.failed_on, now)
+    fn lose_unproven(&mut self, raised: &[(Lease, Credits)], now: DateTime<Utc>) -> bool {
+        let is_doubtful = |lease: &Lease| {
+            let leased = self.leased(*lease);
+            leased.is_some_and(|(stage, active)| self.may_wait_elsewhere(stage, active, now))
         };
-        let doubtful: Vec<Lease> = raised
-            .iter()
-            .filter_map(|(index, _)| Some((index, run.active.get(index)?)))
-            .filter(|(_, active)| is_doubtful(active))
-            .map(|(index, active)| run.lease(*index, active.tries.attempt))
-            .collect();
+        let doubtful: Vec<Lease> =
+            raised.iter().map(|(lease, _)| *lease).filter(is_doubtful).collect();
         for lease in &doubtful {
             self.lose(*lease, Cause::Gone, "it took longer there than the wallet can pay for", now);
         }
@@ -263,7 +256,7 @@ impl Market {
             Line { owner, number, at, kind, amount, run, related, description, balance, hash };
         line.hash = line.chained(head.hash);
         *head = Head::at(&line);
-        self.outbox.lines.push(line);
+        self.outbox.changes.lines.push(line);
     }
 
     pub(super) fn post(
@@ -273,7 +266,7 @@ impl Market {
     ) -> Result<(), Insufficient> {
         let transfer = self.ledger.post(posting, now)?;
         self.outbox.accounts.extend([posting.from, posting.to]);
-        self.outbox.transfers.push(transfer);
+        self.outbox.changes.transfers.push(transfer);
         Ok(())
     }
 }

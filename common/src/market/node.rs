@@ -8,7 +8,7 @@ use super::Market;
 use super::blame::Cause;
 use super::gpus::Gpus;
 use super::health::Health;
-use super::run::Run;
+use super::task_stage::Demand;
 use super::trust::Window;
 use crate::device::Device;
 use crate::ids::{NodeId, WorkspaceId};
@@ -97,30 +97,32 @@ impl Node {
         self.leased.len()
     }
 
-    /// Whether the run may be worked on where this node is.
-    pub(super) fn is_admitted(&self, run: &Run) -> bool {
-        run.spec.terms.regions.admit(&self.device.region)
+    /// Whether such tasks may be worked on where this node is.
+    pub(super) fn is_admitted(&self, demand: Demand<'_>) -> bool {
+        demand.regions.admit(&self.device.region)
     }
 
-    /// Whether it could take a task of the run if it had nothing else to do.
-    pub(super) fn is_fit(&self, run: &Run) -> bool {
-        run.needs().fits_in(self.capacity) && self.gpus.has(run.gpus()) && self.is_admitted(run)
+    /// Whether it could take such a task if it had nothing else to do.
+    pub(super) fn is_fit(&self, demand: Demand<'_>) -> bool {
+        demand.needs.fits_in(self.capacity)
+            && self.gpus.has(demand.gpus)
+            && self.is_admitted(demand)
     }
 
-    /// Whether tasks of the run can be given to it, now or when it has room.
-    pub(super) fn could_serve(&self, run: &Run, now: DateTime<Utc>) -> bool {
+    /// Whether such tasks can be given to it, now or when it has room.
+    pub(super) fn could_serve(&self, demand: Demand<'_>, now: DateTime<Utc>) -> bool {
         self.is_present(now)
-            && !self.is_barred(run.spec.workspace, now)
-            && !self.is_aside(run.spec.workspace, now)
-            && self.is_fit(run)
+            && !self.is_barred(demand.customer, now)
+            && !self.is_aside(demand.customer, now)
+            && self.is_fit(demand)
     }
 
-    /// Whether it can take one more task of the run, of those that it runs or of those ahead.
-    pub(super) fn can_take(&self, run: &Run, ahead: bool) -> bool {
+    /// Whether it can take one more such task, of those that it runs or of those ahead.
+    pub(super) fn can_take(&self, demand: Demand<'_>, ahead: bool) -> bool {
         let extra = if ahead { self.prefetch } else { 0 };
-        self.has_room(run.needs(), extra)
-            && self.gpus.has_free(run.gpus(), extra)
-            && self.is_admitted(run)
+        self.has_room(demand.needs, extra)
+            && self.gpus.has_free(demand.gpus, extra)
+            && self.is_admitted(demand)
     }
 
     /// Whether a task with these needs can be added: within the capacity, or beyond it by so many

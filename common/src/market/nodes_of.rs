@@ -77,9 +77,9 @@ impl Market {
             return Idle::FailedProbe;
         }
         let (mut obstacles, mut runs) = (Obstacles::default(), 0);
-        for place in self.queue.after(None).take(RUNS_MAX) {
-            let Some(run) = self.runs.get(&place.run) else { continue };
-            match self.obstacle(run, id, node, now, &mut obstacles) {
+        for place in self.queue.places(RUNS_MAX) {
+            let Some(stage) = self.stage(place) else { continue };
+            match self.obstacle(stage, id, node, now, &mut obstacles) {
                 Some(count) => *count += 1,
                 None => return Idle::Soon,
             }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::Market;
+use super::run::Counts;
+use super::stage::StageRecord;
 use super::trust::OperatorRecord;
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
 use crate::device::Device;
 use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
 use crate::ledger::{Account, Transfer};
+use crate::plan::{BlockId, Phase};
 use crate::protocol::{LogLine, SignedReceipt};
 use crate::resources::Usage;
-use crate::run::RunState;
+use crate::run::{RunState, Times};
 use crate::spec::RunSpec;
 use crate::statement::Line;
-use crate::task::{Lease, TaskRef};
+use crate::task::{Lease, StageNo, TaskRef};
 
 /// Everything to be stored in one transaction, and then to be done.
 #[derive(Debug, Default)]
@@ -24,11 +28,14 @@ pub struct Changes {
     /// Runs as they stand now; those in `new_runs` for the first time.
     pub runs: Vec<RunRecord>,
     pub new_runs: BTreeSet<RunId>,
+    /// Stages as they stand now; those that have ended for the last time.
+    pub stages: Vec<StageRecord>,
     /// Runs that end because what is stored of them cannot be read.
     pub set_aside: Vec<SetAside>,
     /// Tasks as they stand now.
     pub tasks: Vec<TaskRecord>,
-    pub tables: Vec<(RunId, TableKind, Arc<ChunkTable>)>,
+    /// What data blocks have found or cut.
+    pub tables: Vec<(RunId, BlockId, Arc<ChunkTable>)>,
     pub transfers: Vec<Transfer>,
     /// Accounts as they stand now, in 1e-8 credits.
     pub balances: Vec<(Account, i64)>,
@@ -45,8 +52,10 @@ pub struct Changes {
     /// What operators have shown, where that has changed.
     pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
 
+    /// Runs of which nothing more is to be begun, in the states that they have now.
     pub ended: Vec<Ended>,
-    pub steps: Vec<(RunId, Step)>,
+    /// Stages whose work the server has to begin.
+    pub steps: Vec<(RunId, StageNo)>,
     pub notices: Vec<Notice>,
     pub leases: Vec<LeaseChange>,
     /// How far the changed runs are.
@@ -66,6 +75,7 @@ impl Changes {
             && self.operators.is_empty()
             && self.tallies.is_empty()
             && self.tables.is_empty()
+            && self.stages.is_empty()
             && self.lines.is_empty()
             && self.set_aside.is_empty()
     }
@@ -84,19 +94,15 @@ pub struct RunRecord {
     pub id: RunId,
     pub spec: Arc<RunSpec>,
     pub state: RunState,
-    pub times: BTreeMap<RunState, DateTime<Utc>>,
-    /// The number of chunks, once it is known.
-    pub total: Option<u32>,
-    /// How many chunks the source has; a test run works on the first of them.
-    pub found: Option<u32>,
-    pub next: u32,
-    pub chunks_done: u32,
+    pub phase: Option<Phase>,
+    pub times: Times,
+    /// The number of the next stage that is no block's own.
+    pub next_stage: StageNo,
+    pub counts: Counts,
     pub held: Credits,
     pub captured: Credits,
     /// What its paid attempts used.
     pub usage: Usage,
-    /// Accepted process tasks that gave no results.
-    pub empty: u32,
     /// What its customer should know, though it went on.
     pub warning: Option<String>,
     pub error: Option<String>,
@@ -170,12 +176,6 @@ impl TaskState {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TableKind {
-    Source,
-    Chunks,
-}
-
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -205,17 +205,6 @@ pub struct Ended {
     pub state: RunState,
 }
 
-/// Work of the server itself on a run. Doing it twice gives the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Look at the source and, with a built-in partitioner, cut it.
-    Cut,
-    /// Make chunks of what the custom partitioner wrote.
-    Collect,
-    /// Fold the results (unless a custom assembler has) and deliver them.
-    Fold,
-}
-
 /// What whoever watches a run is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -223,11 +212,14 @@ pub enum Notice {
         run: RunId,
         owner: Owner,
         state: RunState,
+        phase: Option<Phase>,
         error: Option<String>,
     },
     Task {
         task: TaskRef,
         owner: Owner,
+        /// The phase that its stage belongs to.
+        phase: Option<Phase>,
         attempt: u32,
         state: TaskState,
     },
@@ -235,6 +227,7 @@ pub enum Notice {
     Log {
         lease: Lease,
         owner: Owner,
+        phase: Option<Phase>,
         first: u32,
     },
 }
@@ -256,22 +249,31 @@ pub enum LeaseChange {
 /// What has changed since the last drain.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
+    pub changes: Changes,
+    /// What is stored as it stands when everything has been decided.
     pub runs: BTreeSet<RunId>,
-    pub new_runs: BTreeSet<RunId>,
-    pub ended: Vec<RunRecord>,
-    pub set_aside: Vec<SetAside>,
+    pub stages: BTreeSet<(RunId, StageNo)>,
     pub tasks: BTreeMap<TaskRef, TaskRecord>,
-    pub tables: Vec<(RunId, TableKind, Arc<ChunkTable>)>,
-    pub transfers: Vec<Transfer>,
     pub accounts: BTreeSet<Account>,
-    pub lines: Vec<Line>,
-    pub logs: Vec<LogRecord>,
-    pub attempts: Vec<TaskRecord>,
-    pub devices: BTreeMap<NodeId, Device>,
-    pub windows: BTreeMap<NodeId, u32>,
-    pub tallies: BTreeMap<NodeId, Tally>,
-    pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
-    pub steps: Vec<(RunId, Step)>,
-    pub notices: Vec<Notice>,
-    pub leases: Vec<LeaseChange>,
+}
+
+impl Market {
+    /// Takes what must be stored and done since the last call.
+    pub fn drain(&mut self) -> Changes {
+        let Outbox { mut changes, runs, stages, tasks, accounts } =
+            std::mem::take(&mut self.outbox);
+        let balance = |account| (account, self.ledger.units(account));
+        changes.balances = accounts.into_iter().map(balance).collect();
+        for run in runs.iter().filter_map(|id| self.runs.get(id)) {
+            changes.runs.push(run.record());
+            changes.progress.push((run.id, run.progress()));
+        }
+        let open = stages.into_iter().filter_map(|(id, no)| {
+            let run = self.runs.get(&id)?;
+            Some(run.stage(no)?.record(id, None))
+        });
+        changes.stages.extend(open);
+        changes.tasks = tasks.into_values().collect();
+        changes
+    }
 }

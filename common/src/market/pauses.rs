@@ -4,52 +4,45 @@ use chrono::{DateTime, Utc};
 
 use super::Market;
 use super::active::Tries;
-use super::run::Run;
-use crate::ids::RunId;
+use crate::task::TaskRef;
 
 impl Market {
     /// Hands a task out again, after a pause or at once.
     pub(super) fn try_again(
         &mut self,
-        id: RunId,
-        index: u32,
+        task: TaskRef,
         tries: Tries,
         at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(run) = self.runs.get_mut(&task.run) else { return };
+        let Some(tasks) = run.tasks_mut(task.stage) else { return };
         if at > now {
-            run.pausing.insert(index, (at, tries));
-            self.pauses.insert((at, id, index));
+            tasks.pausing.insert(task.index, (at, tries));
+            self.pauses.insert((at, task));
         } else {
-            run.waiting.insert(index, tries);
+            tasks.waiting.insert(task.index, tries);
         }
-        self.note_runnable(id);
+        self.note_runnable(task.run);
     }
 
     /// Ends the pauses whose time has come.
     pub(super) fn end_pauses(&mut self, now: DateTime<Utc>) {
         let mut woken = false;
-        while let Some((at, id, index)) = self.pauses.first().copied()
+        while let Some((at, task)) = self.pauses.first().copied()
             && at <= now
         {
             self.pauses.pop_first();
-            let Some(run) = self.runs.get_mut(&id) else { continue };
-            let Some((_, tries)) = run.pausing.remove(&index) else { continue };
-            run.waiting.insert(index, tries);
-            self.note_runnable(id);
+            let run = self.runs.get_mut(&task.run);
+            let Some(tasks) = run.and_then(|run| run.tasks_mut(task.stage)) else { continue };
+            let Some((_, tries)) = tasks.pausing.remove(&task.index) else { continue };
+            tasks.waiting.insert(task.index, tries);
+            self.note_runnable(task.run);
             woken = true;
         }
         if woken {
             // They may have declined what else its run had.
             self.open.extend(self.nodes.keys());
         }
-    }
-}
-
-impl Run {
-    /// When the first pause of its tasks ends, where one has.
-    pub(super) fn next_try(&self) -> Option<DateTime<Utc>> {
-        self.pausing.values().map(|(at, _)| *at).min()
     }
 }

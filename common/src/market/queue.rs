@@ -5,57 +5,157 @@
 //! Among equals, and so wherever there are fewer slots than runs, it is the one whose turn is
 //! earliest: each task handed out puts a run's next turn off, the less the more it weighs. A new
 //! run's turn is counted from the turn that is being served, so nobody can be overtaken for ever.
+//!
+//! Stages that ask for the same kind of node wait in one class, so that a node passes over all of
+//! those that it has no room for at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::Market;
 use super::run::Run;
+use super::task_stage::{Demand, TaskStage};
 use crate::ids::RunId;
-use crate::terms::Priority;
+use crate::resources::Resources;
+use crate::task::StageNo;
+use crate::terms::{Priority, Regions};
 
-/// Where a run stands.
+/// Where a stage stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// Running tasks by weight.
+    /// Running tasks of its run by weight.
     share: usize,
     turn: u64,
     pub run: RunId,
+    pub stage: StageNo,
 }
 
-/// The runs that have a task to hand out.
+/// Names a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClassId(u64);
+
+/// What the stages of a class ask for, at least.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    cpu_millis: u32,
+    memory_mib: u32,
+    /// Rounded down to a power of two: inputs are of all sizes.
+    disk_mib: u32,
+    gpus: Vec<String>,
+    regions: Regions,
+}
+
+#[derive(Debug)]
+struct Class {
+    kind: Kind,
+    /// The open stages of this class, whether they have something to hand out or not.
+    stages: usize,
+    places: BTreeSet<Place>,
+}
+
+/// The stages that have a task to hand out.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    places: BTreeSet<Place>,
+    classes: BTreeMap<ClassId, Class>,
+    kinds: BTreeMap<Kind, ClassId>,
+    next: u64,
+    waiting: usize,
     /// The turn that was served last.
     served: u64,
 }
 
+impl Kind {
+    fn of(demand: Demand<'_>) -> Self {
+        let Resources { cpu_millis, memory_mib, disk_mib } = demand.needs;
+        Self {
+            cpu_millis,
+            memory_mib,
+            disk_mib: disk_mib.checked_ilog2().map_or(0, |log| 1 << log),
+            gpus: demand.gpus.to_vec(),
+            regions: demand.regions.clone(),
+        }
+    }
+
+    /// The least that its stages ask for, of any customer.
+    fn demand(&self, customer: crate::ids::WorkspaceId) -> Demand<'_> {
+        let needs = Resources::new(self.cpu_millis, self.memory_mib).with_disk(self.disk_mib);
+        Demand { customer, needs, gpus: &self.gpus, regions: &self.regions }
+    }
+}
+
 impl Queue {
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.waiting == 0
     }
 
-    /// The places after this one, first come first.
-    pub fn after(&self, place: Option<Place>) -> impl Iterator<Item = Place> {
-        let from = place.map_or(Bound::Unbounded, Bound::Excluded);
-        self.places.range((from, Bound::Unbounded)).copied()
+    /// Takes a new stage into its class.
+    fn join(&mut self, demand: Demand<'_>) -> ClassId {
+        let kind = Kind::of(demand);
+        let id = *self.kinds.entry(kind.clone()).or_insert_with(|| {
+            self.next += 1;
+            ClassId(self.next)
+        });
+        let class = Class { kind, stages: 0, places: BTreeSet::new() };
+        self.classes.entry(id).or_insert(class).stages += 1;
+        id
     }
 
-    pub fn remove(&mut self, place: Place) {
-        self.places.remove(&place);
+    /// A stage has ended.
+    pub fn leave(&mut self, id: ClassId, place: Option<Place>) {
+        if let Some(place) = place {
+            self.remove(id, place);
+        }
+        let Some(class) = self.classes.get_mut(&id) else { return };
+        class.stages -= 1;
+        if class.stages == 0 {
+            self.kinds.remove(&class.kind);
+            self.classes.remove(&id);
+        }
     }
 
-    /// A run that had nothing to hand out has now: what it did not take before is gone.
-    fn join(&self, run: &mut Run) {
-        run.turn = run.turn.max(self.served + step(run));
+    fn remove(&mut self, id: ClassId, place: Place) {
+        let class = self.classes.get_mut(&id);
+        if class.is_some_and(|class| class.places.remove(&place)) {
+            self.waiting -= 1;
+        }
     }
 
-    fn put(&mut self, run: &mut Run) {
-        let weight = usize::from(run.spec.terms.priority.weight());
-        let place = Place { share: run.active.len() / weight, turn: run.turn, run: run.id };
-        run.place = Some(place);
-        self.places.insert(place);
+    fn put(&mut self, id: ClassId, place: Place) {
+        let class = self.classes.get_mut(&id);
+        if class.is_some_and(|class| class.places.insert(place)) {
+            self.waiting += 1;
+        }
+    }
+
+    /// The first place after this one that is `fit`, of the classes that `admits` says it is worth
+    /// to look into.
+    pub fn first(
+        &self,
+        after: Option<Place>,
+        admits: impl Fn(Demand<'_>) -> bool,
+        fit: impl Fn(&Place) -> bool,
+    ) -> Option<Place> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let nobody = crate::ids::WorkspaceId::new(uuid::Uuid::nil());
+        let classes = self.classes.values().filter(|class| !class.places.is_empty());
+        classes
+            .filter(|class| admits(class.kind.demand(nobody)))
+            .filter_map(|class| {
+                class.places.range((from, Bound::Unbounded)).copied().find(|place| fit(place))
+            })
+            .min()
+    }
+
+    /// The first places, first come first.
+    pub fn places(&self, limit: usize) -> Vec<Place> {
+        let mut first: Vec<Place> = self
+            .classes
+            .values()
+            .flat_map(|class| class.places.iter().copied().take(limit))
+            .collect();
+        first.sort_unstable();
+        first.truncate(limit);
+        first
     }
 
     /// A task of the run is handed out. Its place follows with `note_runnable`.
@@ -70,21 +170,56 @@ fn step(run: &Run) -> u64 {
 }
 
 impl Market {
-    /// Notes whether a run has a task to hand out, after anything about it has changed.
+    /// Takes a stage of tasks that has just been opened, or loaded, into the queue.
+    pub(super) fn enqueue(&mut self, id: RunId, no: StageNo) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(class) = run.tasks(no).map(|stage| self.queue.join(stage.demand())) else {
+            return;
+        };
+        if let Some(tasks) = run.tasks_mut(no) {
+            tasks.class = Some(class);
+        }
+    }
+
+    /// Notes which stages of a run have a task to hand out, after anything about it has changed.
     pub(super) fn note_runnable(&mut self, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let before = run.place.take();
-        if let Some(place) = before {
-            self.queue.remove(place);
+        let is_dry = self.dry.contains(&(run.spec.workspace, id));
+        let wants = |stage: TaskStage<'_>| {
+            (stage.tasks.has_waiting() && !is_dry) || stage.tasks.has_check()
+        };
+        let weight = usize::from(run.spec.terms.priority.weight());
+        let share = run.running() as usize / weight;
+        let stands = |stage: TaskStage<'_>| stage.tasks.place.is_some();
+        if !run.task_stages().any(stands) && run.task_stages().any(wants) {
+            // A run that had nothing to hand out has now: what it did not take before is gone.
+            run.turn = run.turn.max(self.queue.served + step(run));
         }
-        let can_go = run.has_waiting() && !self.dry.contains(&(run.spec.workspace, id));
-        if can_go || run.has_check() {
-            if before.is_none() {
-                // Nodes that had nothing to offer to the others may have room for this one.
-                self.open.extend(self.nodes.keys());
-                self.queue.join(run);
+        let turn = run.turn;
+        let mut moves = Vec::new();
+        for stage in run.task_stages() {
+            let place = Place { share, turn, run: id, stage: stage.no };
+            let place = wants(stage).then_some(place);
+            if place != stage.tasks.place {
+                moves.push((stage.no, place));
             }
-            self.queue.put(run);
+        }
+        for (no, place) in moves {
+            let Some(tasks) = run.tasks_mut(no) else { continue };
+            let Some(class) = tasks.class else { continue };
+            let before = std::mem::replace(&mut tasks.place, place);
+            if let Some(before) = before {
+                self.queue.remove(class, before);
+            }
+            if let Some(place) = place {
+                self.queue.put(class, place);
+            }
+            // Nodes that had nothing to offer to the others may have room for this one.
+            if let (None, Some(_), Some(stage)) = (before, place, run.tasks(no)) {
+                let demand = stage.demand();
+                let fits = self.nodes.iter().filter(|(_, node)| node.can_take(demand, true));
+                self.open.extend(fits.map(|(node, _)| *node));
+            }
         }
     }
 }

@@ -6,12 +6,12 @@ use super::Market;
 use super::active::Active;
 use super::blame::{Cause, Count, Verdict, describe};
 use super::outbox::{TaskRecord, TaskState};
-use super::run::{Run, Single};
+use super::task_stage::TaskStage;
 use crate::credits::Credits;
 use crate::ids::NodeId;
 use crate::protocol::{Failure, Held, Outcome, Output, Receipt, SignedReceipt};
 use crate::resources::Usage;
-use crate::task::{Lease, Stage};
+use crate::task::{Lease, TaskRef};
 
 /// What a receipt says of an attempt that was no success.
 struct Setback {
@@ -31,12 +31,11 @@ impl Market {
         now: DateTime<Utc>,
     ) {
         let Receipt { lease, usage, outcome } = receipt;
-        let held = self.runs.get(&lease.task.run).and_then(|run| {
-            run.active_lease(lease).filter(|active| active.node == id).map(|_| run)
-        });
-        let Some(run) = held else { return };
-        let is_check = run.active_lease(lease).is_some_and(|active| active.is_check);
-        let must_give = lease.task.stage == Stage::Process && run.spec.limits.require_results;
+        let Some((stage, active)) = self.leased(lease).filter(|(_, active)| active.node == id)
+        else {
+            return;
+        };
+        let (is_check, must_give) = (active.is_check, stage.work.require_results);
         // A task that was over before its node could say that it has begun.
         let ran = Some(usage.wall_ms).filter(|ms| *ms > 0);
         self.note_held(id, Held { lease, running_ms: ran, waits_for_bucket: false }, now);
@@ -82,18 +81,21 @@ impl Market {
     /// Notes that a node says that a task's container was ended from outside; gives whether that
     /// must be the container's own doing.
     fn is_killed_by_itself(&mut self, lease: Lease, now: DateTime<Utc>) -> bool {
-        let found = self.runs.get(&lease.task.run).and_then(|run| {
-            let active = run.active_lease(lease)?;
-            let than: Vec<NodeId> = [&active.tries.failed_on[..], &[active.node]].concat();
-            let others = self.has_other_operator(run, active.operator, &than, now)
-                || self.has_another(run, &than, now);
-            Some((active.node, active.operator, others))
-        });
-        let Some((node, operator, others_could_try)) = found else { return false };
+        let Some((stage, active)) = self.leased(lease) else { return false };
+        let than: Vec<NodeId> = [&active.tries.failed_on[..], &[active.node]].concat();
+        let others_could_try = self.has_other_operator(stage, active.operator, &than, now)
+            || self.has_another(stage, &than, now);
+        let (node, operator) = (active.node, active.operator);
         let run = self.runs.get_mut(&lease.task.run);
-        run.and_then(|run| run.active.get_mut(&lease.task.index)).is_some_and(|active| {
+        run.and_then(|run| run.active_lease_mut(lease)).is_some_and(|active| {
             active.tries.is_killed_by_itself(node, operator, others_could_try)
         })
+    }
+
+    /// A task under lease.
+    pub(super) fn leased(&self, lease: Lease) -> Option<(TaskStage<'_>, &Active)> {
+        let run = self.runs.get(&lease.task.run)?;
+        Some((run.tasks(lease.task.stage)?, run.active_lease(lease)?))
     }
 
     /// Accepts a task's result and pays for it: both or neither.
@@ -105,18 +107,20 @@ impl Market {
         signed: SignedReceipt,
         now: DateTime<Utc>,
     ) {
-        let run_id = lease.task.run;
-        let Some((_, active)) = self.release(run_id, lease.task.index) else { return };
+        let TaskRef { run: run_id, stage: no, index } = lease.task;
+        let Some(active) = self.release(lease) else { return };
+        let Some(stage) = self.runs.get(&run_id).and_then(|run| run.tasks(no)) else { return };
+        let (bill, is_of_list) = (stage.bill(&active, usage, now), stage.is_list());
         let Some(run) = self.runs.get_mut(&run_id) else { return };
-        let (customer, bill) = (run.spec.workspace, run.bill(&active, usage, now));
-        run.count_taken(active.operator, active.leased_at);
-        if Run::is_single(lease.task.stage) {
-            run.single = Single::Done;
-        } else {
-            run.chunks_done += 1;
-            run.empty += u32::from(outputs.is_empty());
+        let customer = run.spec.workspace;
+        if let Some(tasks) = run.tasks_mut(no) {
+            tasks.count_taken(active.operator, active.leased_at);
+            tasks.accept(bill.usage.wall_ms);
         }
-        run.end_trouble(lease.task.index);
+        if is_of_list {
+            run.count_done(!outputs.is_empty());
+        }
+        run.end_trouble(no, index);
         if let Some(node) = self.nodes.get_mut(&active.node) {
             node.health.succeed(customer);
         }
@@ -133,16 +137,19 @@ impl Market {
             ..active.record(lease, TaskState::Done)
         });
         self.outbox.runs.insert(run_id);
+        self.outbox.stages.insert((run_id, no));
         self.begin_check(lease, &active, outputs, now);
-        self.advance(run_id, now);
+        self.end_if_over(run_id, no, now);
     }
 
     /// The customer's code failed: again, if the job allows it, or the end of the run. The word of
     /// an operator that is not proven is asked for once more elsewhere, and costs nothing.
     fn fail_task(&mut self, lease: Lease, setback: Setback, retries_min: u32, now: DateTime<Utc>) {
         let run_id = lease.task.run;
-        let Some((_, mut active)) = self.release(run_id, lease.task.index) else { return };
-        let Some(run) = self.runs.get(&run_id) else { return };
+        let Some(mut active) = self.release(lease) else { return };
+        let Some(stage) = self.runs.get(&run_id).and_then(|run| run.tasks(lease.task.stage)) else {
+            return;
+        };
         active.tries.failed_on.push(active.node);
         let Setback { cause, reason, usage, signed } = setback;
         let Verdict { is_paid, pause, .. } = cause.verdict();
@@ -159,15 +166,16 @@ impl Market {
         let (operator, failed_on) = (active.operator, &active.tries.failed_on);
         if is_doubtful
             && !active.tries.is_doubted
-            && self.has_other_operator(run, operator, failed_on, now)
+            && self.has_other_operator(stage, operator, failed_on, now)
         {
             active.tries.is_doubted = true;
             return self.wait_again(ended, active, &reason, at, now);
         }
         active.tries.failures += 1;
         let tried = active.tries.failures;
-        let retries = run.spec.limits.task_retries.max(retries_min);
-        let bill = is_paid.then(|| self.bill_fruitless(run, &active, usage, now));
+        let retries = stage.work.retries.max(retries_min);
+        let what = stage.task_name(lease.task.index);
+        let bill = is_paid.then(|| self.bill_fruitless(stage, &active, usage, now));
         let price = bill.map_or(Credits::ZERO, |bill| self.charge(lease, &active, bill, now));
         let ended = TaskRecord { price, failures: tried, ..ended };
         self.outbox.runs.insert(run_id);
@@ -175,7 +183,6 @@ impl Market {
             return self.wait_again(ended, active, &reason, at, now);
         }
         self.put_task(ended);
-        let what = lease.task.stage.task_name(lease.task.index);
         let times = if tried == 1 { String::new() } else { format!(" {tried} times") };
         self.fail(run_id, format!("{what} failed{times}: {reason}"), now);
     }
@@ -183,27 +190,23 @@ impl Market {
     /// The node lost the task: it goes elsewhere, unless too many nodes have lost it.
     pub(super) fn lose(&mut self, lease: Lease, cause: Cause, reason: &str, now: DateTime<Utc>) {
         let Verdict { party, count, strikes, pause, .. } = cause.verdict();
-        let holder = self.runs.get(&lease.task.run).and_then(|run| run.active_lease(lease));
-        if let Some(node) = holder.filter(|_| strikes).map(|active| active.node) {
+        let holder = self.leased(lease).filter(|_| strikes).map(|(_, active)| active.node);
+        if let Some(node) = holder {
             self.strike_for(node, lease.task.run, now);
         }
-        let active = self.runs.get(&lease.task.run).and_then(|run| run.active_lease(lease));
-        if active.is_some_and(|active| active.is_check) {
+        let Some((stage, active)) = self.leased(lease) else { return };
+        if active.is_check {
             let outcome = Outcome::NodeFault { message: reason.to_owned() };
             return self.end_check(lease, &outcome, now);
         }
         // An operator's many nodes must not end a run that others could do, nor an outage of the
         // server one that waits for its end.
-        let counts = match (self.runs.get(&lease.task.run), active) {
-            (Some(run), Some(active)) => {
-                !self.may_wait_elsewhere(run, active, now)
-                    && (count != Count::LossByTheHour || !self.trust.is_proven(active.operator))
-            }
-            (_, _) => true,
-        };
-        let Some((_, mut active)) = self.release(lease.task.run, lease.task.index) else { return };
-        let counts =
-            counts && (count != Count::LossByTheHour || active.tries.counts_by_the_hour(now));
+        let by_the_hour = count == Count::LossByTheHour;
+        let counts = !self.may_wait_elsewhere(stage, active, now)
+            && (!by_the_hour || !self.trust.is_proven(active.operator));
+        let what = stage.task_name(lease.task.index);
+        let Some(mut active) = self.release(lease) else { return };
+        let counts = counts && (!by_the_hour || active.tries.counts_by_the_hour(now));
         active.tries.losses += u32::from(counts);
         active.tries.failed_on.push(active.node);
         let losses = active.tries.losses;
@@ -217,7 +220,6 @@ impl Market {
             return self.wait_again(ended, active, &told, now + pause.after(lease), now);
         }
         self.put_task(ended);
-        let what = lease.task.stage.task_name(lease.task.index);
         let reason = format!("{what} was lost {losses} times; at last: {reason}");
         self.give_up(lease.task.run, reason, now);
     }
@@ -238,11 +240,11 @@ impl Market {
             price: Credits::ZERO,
             ..ended.clone()
         });
-        self.outbox.attempts.push(ended);
+        self.outbox.changes.attempts.push(ended);
         if let Some(run) = self.runs.get_mut(&task.run) {
-            run.note_trouble(task.index, reason);
+            run.note_trouble(task.stage, task.index, reason);
             self.outbox.runs.insert(task.run);
         }
-        self.try_again(task.run, task.index, active.tries, at, now);
+        self.try_again(task, active.tries, at, now);
     }
 }

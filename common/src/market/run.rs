@@ -1,4 +1,4 @@
-//! A run in memory: how far it is, what is handed out, what it holds.
+//! A run in memory: what it was ordered to do, how far it is, and its credits.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -7,17 +7,19 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::active::{Active, Tries, UnderLease};
-use super::checks::{Check, Compared};
-use super::outbox::{Owner, Progress, RunRecord, Step};
-use super::queue::Place;
-use super::trust::Taken;
+use super::checks::Compared;
+use super::outbox::{Owner, Progress, RunRecord};
+use super::purse::Purse;
+use super::stage::{Cursor, Open, Stage, StageRecord};
+use super::task_stage::TaskStage;
+use super::tasks::Tasks;
 use crate::chunks::ChunkTable;
 use crate::credits::Credits;
 use crate::ids::{NodeId, RunId, WorkspaceId};
-use crate::resources::Usage;
-use crate::run::RunState;
-use crate::spec::{Assemble, Container, Partition, RunSpec};
-use crate::task::{Lease, Stage, TaskRef};
+use crate::plan::{BlockId, Body, Group, Phase, Reads};
+use crate::run::{RunState, Times};
+use crate::spec::RunSpec;
+use crate::task::{Lease, StageNo, TaskRef};
 
 /// One execution of a job. Waiting chunks are a number: only a task that has been handed out takes
 /// memory.
@@ -25,269 +27,377 @@ use crate::task::{Lease, Stage, TaskRef};
 pub struct Run {
     pub id: RunId,
     pub spec: Arc<RunSpec>,
-    pub(super) state: RunState,
-    pub(super) times: BTreeMap<RunState, DateTime<Utc>>,
-    /// The source's objects, for a custom partitioner.
-    pub(super) source: Option<Arc<ChunkTable>>,
-    /// The chunks, once they are known.
-    pub(super) chunks: Option<Arc<ChunkTable>>,
-    /// How many chunks the source has; a test run works on the first of them.
-    pub(super) found: Option<u32>,
-    /// The first chunk that was never handed out.
-    pub(super) next: u32,
-    pub(super) chunks_done: u32,
-    /// How the one task of a custom partitioner or assembler stands.
-    pub(super) single: Single,
-    pub(super) active: BTreeMap<u32, Active>,
-    /// How many of them each node holds.
+    state: RunState,
+    phase: Option<Phase>,
+    times: Times,
+    /// The open ones.
+    stages: BTreeMap<StageNo, Stage>,
+    /// The number of the next stage that is no block's own.
+    next_stage: StageNo,
+    /// What data blocks have found or cut.
+    tables: BTreeMap<BlockId, Arc<ChunkTable>>,
+    counts: Counts,
+    /// How many tasks nodes hold, in all and each.
+    running: u32,
     busy: BTreeMap<NodeId, u32>,
-    /// Tasks that were handed out and must be handed out again.
-    pub(super) waiting: BTreeMap<u32, Tries>,
-    /// The same, but not before a time.
-    pub(super) pausing: BTreeMap<u32, (DateTime<Utc>, Tries)>,
-    /// The last attempt that gave no result, until its task has one.
-    pub(super) trouble: Option<Trouble>,
-    /// What is still reserved of the customer's credits.
-    pub(super) held: Credits,
-    /// The part of it that running tasks may need.
-    pub(super) committed: Credits,
-    pub(super) captured: Credits,
-    pub(super) usage: Usage,
-    /// Accepted process tasks that gave no results.
-    pub(super) empty: u32,
-    /// What each operator has taken since the stage began, or the server started.
-    pub(super) taken: BTreeMap<WorkspaceId, Taken>,
-    /// Done tasks whose results are being checked.
-    pub(super) checks: BTreeMap<u32, Check>,
+    pub(super) purse: Purse,
     /// How each operator's results compared with those of others.
     pub(super) compared: BTreeMap<WorkspaceId, Compared>,
     /// The tasks that each operator was paid for since the server started, and for how much.
     pub(super) paid: BTreeMap<WorkspaceId, (u32, Credits)>,
+    /// The last attempt that gave no result, until its task has one.
+    trouble: Option<Trouble>,
     /// What its customer should know, though it goes on.
     pub(super) warning: Option<String>,
-    pub(super) error: Option<String>,
-    /// Where the run stands in the queue, if it has a task to hand out.
-    pub(super) place: Option<Place>,
-    /// When it is its turn there.
+    error: Option<String>,
+    /// When it is its turn in the queue.
     pub(super) turn: u64,
+}
+
+/// How many elements of lists there are, over all lists whose elements are tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// `None` until a list is known.
+    pub total: Option<u32>,
+    /// How many the lists have; a test run works on the first of them.
+    pub found: Option<u32>,
+    pub done: u32,
+    /// Accepted tasks that gave no results.
+    pub empty: u32,
 }
 
 /// What keeps a task from its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
+struct Trouble {
+    stage: StageNo,
     index: u32,
     text: Arc<str>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Single {
-    Fresh,
-    HandedOut,
-    Done,
-}
-
 impl Run {
     pub(super) fn new(id: RunId, spec: Arc<RunSpec>, now: DateTime<Utc>) -> Self {
-        let mut times = BTreeMap::from([(RunState::Started, now)]);
-        let later = spec.terms.start_at.is_some_and(|at| at > now);
-        if !later {
-            times.insert(RunState::Fetching, now);
-        }
-        Self::load(RunRecord {
+        let is_later = spec.terms.start_at.is_some_and(|at| at > now);
+        let state = if is_later { RunState::Scheduled } else { RunState::Accepted };
+        let next_stage = spec.plan.first_free_stage();
+        let mut run = Self::load(RunRecord {
             id,
-            state: if later { RunState::Started } else { RunState::Fetching },
-            times,
-            total: None,
-            found: None,
-            next: 0,
-            chunks_done: 0,
+            state,
+            phase: None,
+            times: Times::default(),
+            next_stage,
+            counts: Counts::default(),
             held: Credits::ZERO,
             captured: Credits::ZERO,
-            usage: Usage::default(),
-            empty: 0,
+            usage: crate::resources::Usage::default(),
             warning: None,
             error: None,
             spec,
-        })
+        });
+        run.enter(state, now);
+        run
     }
 
-    /// The run as it was stored; its chunks are given afterwards.
+    /// The run as it was stored; its tables and stages are given afterwards.
     pub fn load(record: RunRecord) -> Self {
         Self {
             id: record.id,
             spec: record.spec,
             state: record.state,
+            phase: record.phase,
             times: record.times,
-            source: None,
-            chunks: None,
-            found: record.found,
-            next: record.next,
-            chunks_done: record.chunks_done,
-            single: Single::Fresh,
-            active: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            next_stage: record.next_stage,
+            tables: BTreeMap::new(),
+            counts: record.counts,
+            running: 0,
             busy: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            pausing: BTreeMap::new(),
-            trouble: None,
-            held: record.held,
-            committed: Credits::ZERO,
-            captured: record.captured,
-            usage: record.usage,
-            empty: record.empty,
-            taken: BTreeMap::new(),
-            checks: BTreeMap::new(),
+            purse: Purse::load(record.held, record.captured, record.usage),
             compared: BTreeMap::new(),
             paid: BTreeMap::new(),
+            trouble: None,
             warning: record.warning,
             error: record.error,
-            place: None,
             turn: 0,
         }
     }
 
-    /// Gives a loaded run the table of its source's objects.
+    /// Gives a loaded run a table that one of its data blocks has made.
     #[must_use]
-    pub fn with_source(self, table: ChunkTable) -> Self {
-        Self { source: Some(Arc::new(table)), ..self }
+    pub fn with_table(mut self, block: BlockId, table: ChunkTable) -> Self {
+        self.tables.insert(block, Arc::new(table));
+        self
     }
 
-    /// Gives a loaded run the table of its chunks.
+    /// Gives a loaded run an open stage; its tables are there. A stage that contradicts the plan
+    /// is left out, which `set_aside` finds.
     #[must_use]
-    pub fn with_chunks(self, table: ChunkTable) -> Self {
-        Self { chunks: Some(Arc::new(table)), ..self }
+    pub fn with_stage(mut self, record: &StageRecord) -> Self {
+        if self.spec.plan.has(record.block)
+            && let Some(open) = self.reopen(record)
+        {
+            let StageRecord { no, block, parent, item, opened_at, .. } = *record;
+            self.stages.insert(no, Stage { no, block, parent, item, opened_at, open });
+        }
+        self
     }
 
-    pub fn state(&self) -> RunState {
+    fn reopen(&self, record: &StageRecord) -> Option<Open> {
+        Some(match &record.cursor {
+            Cursor::Group(members) => Open::Group(members.clone()),
+            Cursor::Each(elements) => Open::Each(*elements),
+            Cursor::Tasks { len, next, done } => {
+                Open::Tasks(Box::new(self.make_tasks(record.block, [*len, *next, *done])?))
+            }
+            Cursor::Step => Open::Step,
+            Cursor::Child(run) => Open::Child(*run),
+        })
+    }
+
+    pub const fn state(&self) -> RunState {
         self.state
+    }
+
+    pub const fn phase(&self) -> Option<Phase> {
+        self.phase
+    }
+
+    pub const fn times(&self) -> &Times {
+        &self.times
+    }
+
+    pub const fn captured(&self) -> Credits {
+        self.purse.captured()
+    }
+
+    pub const fn held(&self) -> Credits {
+        self.purse.held()
+    }
+
+    pub const fn counts(&self) -> Counts {
+        self.counts
     }
 
     pub(super) fn owner(&self) -> Owner {
         Owner { workspace: self.spec.workspace, job: self.spec.job }
     }
 
-    pub fn captured(&self) -> Credits {
-        self.captured
-    }
-
-    pub fn held(&self) -> Credits {
-        self.held
-    }
-
-    pub fn chunks(&self) -> Option<&Arc<ChunkTable>> {
-        self.chunks.as_ref()
-    }
-
-    pub fn source(&self) -> Option<&Arc<ChunkTable>> {
-        self.source.as_ref()
-    }
-
     /// When its work begins, where it has not.
     pub(super) fn begins_at(&self) -> Option<DateTime<Utc>> {
         let start_at = self.spec.terms.start_at.unwrap_or(DateTime::UNIX_EPOCH);
-        (self.state == RunState::Started).then_some(start_at)
+        (self.state == RunState::Scheduled).then_some(start_at)
     }
 
-    /// The stage whose tasks nodes work on now, if any.
-    pub fn stage(&self) -> Option<Stage> {
-        match self.state {
-            RunState::Partitioning => {
-                matches!(self.spec.partition, Partition::Custom(_)).then_some(Stage::Partition)
+    // --- Stages ---
+
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.values()
+    }
+
+    pub fn stage(&self, no: StageNo) -> Option<&Stage> {
+        self.stages.get(&no)
+    }
+
+    /// The phase that an open stage belongs to.
+    pub(super) fn phase_of(&self, no: StageNo) -> Option<Phase> {
+        self.spec.plan.block(self.stages.get(&no)?.block).phase
+    }
+
+    pub(super) fn stage_mut(&mut self, no: StageNo) -> Option<&mut Stage> {
+        self.stages.get_mut(&no)
+    }
+
+    /// The number of the next stage of a block.
+    pub(super) fn number_stage(&mut self, block: BlockId) -> StageNo {
+        if !self.spec.plan.is_repeated(block) {
+            return block.stage();
+        }
+        let no = self.next_stage;
+        self.next_stage = no.next();
+        no
+    }
+
+    /// Whether a block, which is opened once, has been.
+    pub(super) fn has_begun(&self, block: BlockId) -> bool {
+        let Some(parent) = self.spec.plan.parent(block) else { return !self.stages.is_empty() };
+        if self.stages.contains_key(&block.stage()) {
+            return true;
+        }
+        match (self.stages.get(&parent.stage()).map(|stage| &stage.open), self.group(parent)) {
+            (Some(Open::Group(members)), Some(group)) => {
+                let place = group.of.iter().position(|of| *of == block);
+                place.is_some_and(|place| members.has_ended(place))
             }
-            RunState::Processing => Some(Stage::Process),
-            RunState::Assembling => {
-                matches!(self.spec.assemble, Assemble::Custom(_)).then_some(Stage::Assemble)
-            }
-            RunState::Started
-            | RunState::Fetching
-            | RunState::Processed
-            | RunState::Assembled
-            | RunState::Delivering
-            | RunState::Complete
-            | RunState::Failed
-            | RunState::Aborted => None,
+            (Some(_), _) => false,
+            // A block that has ended has had all that is in it.
+            (None, _) => self.has_begun(parent),
         }
     }
 
-    /// The step that the server itself must do now, if any. Begun again after a restart, so doing
-    /// it twice must give the same.
-    pub fn step(&self) -> Option<Step> {
-        match (self.state, &self.spec.partition, &self.spec.assemble) {
-            (RunState::Fetching, _, _) | (RunState::Partitioning, Partition::Builtin(_), _) => {
-                Some(Step::Cut)
+    /// Whether a task can be handed out.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.task_stages().any(|stage| stage.tasks.has_waiting())
+    }
+
+    /// Whether blocks with container work are still to be opened, beside those whose reservation
+    /// is kept.
+    pub(super) fn has_work_to_come(&self) -> bool {
+        let plan = &self.spec.plan;
+        let elements = self.stages.values().any(|stage| match &stage.open {
+            Open::Each(elements) => elements.has_more(),
+            Open::Group(_) | Open::Tasks(_) | Open::Step | Open::Child(_) => false,
+        });
+        elements || plan.unreserved().any(|block| !self.has_begun(plan.outermost(block)))
+    }
+
+    /// Whether the stages are there that an open stage waits for.
+    pub(super) fn has_opened(&self, stage: &Stage) -> bool {
+        let inside = |block: BlockId| {
+            let is_inside = |other: &&Stage| other.parent == Some(stage.no) && other.block == block;
+            self.stages.values().filter(is_inside).count()
+        };
+        match (&stage.open, &self.spec.plan.block(stage.block).body) {
+            (Open::Group(members), Body::Group(group)) => (0..group.of.len())
+                .all(|place| inside(group.of[place]) == usize::from(members.is_open(place))),
+            (Open::Each(elements), Body::Each(each)) => {
+                inside(each.body) == elements.open() as usize
             }
-            (RunState::Partitioning, Partition::Custom(_), _) => {
-                (self.single == Single::Done).then_some(Step::Collect)
-            }
-            (RunState::Assembling, _, Assemble::Builtin(_))
-            | (RunState::Processed | RunState::Assembled | RunState::Delivering, _, _) => {
-                Some(Step::Fold)
-            }
-            (RunState::Assembling, _, Assemble::Custom(_)) => {
-                (self.single == Single::Done).then_some(Step::Fold)
-            }
-            (
-                RunState::Started
-                | RunState::Processing
-                | RunState::Complete
-                | RunState::Failed
-                | RunState::Aborted,
-                _,
-                _,
-            ) => None,
+            (_, _) => true,
         }
     }
 
-    pub fn container(&self) -> Option<&Container> {
-        self.stage().and_then(|stage| self.spec.container(stage))
-    }
-
-    pub(super) fn gpus(&self) -> &[String] {
-        self.container().map_or(&[], |container| &container.gpus)
-    }
-
-    pub fn progress(&self) -> Progress {
-        Progress {
-            chunks: self.total(),
-            chunks_done: self.chunks_done,
-            tasks_running: u32::try_from(self.active.len()).unwrap_or(u32::MAX),
-            nodes_busy: u32::try_from(self.busy.len()).unwrap_or(u32::MAX),
-            spent: self.captured,
-            tasks_without_results: self.empty,
-            trouble: self.trouble.as_ref().map(|trouble| Arc::clone(&trouble.text)),
+    pub(super) fn group(&self, block: BlockId) -> Option<&Group> {
+        match &self.spec.plan.block(block).body {
+            Body::Group(group) => Some(group),
+            Body::Each(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) => None,
         }
     }
 
-    /// The number of chunks; 0 until it is known.
-    pub(super) fn total(&self) -> u32 {
-        self.chunks.as_ref().map_or(0, |table| table.len())
+    pub(super) fn open(&mut self, stage: Stage) {
+        self.stages.insert(stage.no, stage);
     }
+
+    pub(super) fn close(&mut self, no: StageNo) -> Option<Stage> {
+        self.stages.remove(&no)
+    }
+
+    /// The runs that its stages wait for.
+    pub(super) fn children(&self) -> impl Iterator<Item = RunId> {
+        self.stages.values().filter_map(|stage| match stage.open {
+            Open::Child(run) => Some(run),
+            Open::Group(_) | Open::Each(_) | Open::Tasks(_) | Open::Step => None,
+        })
+    }
+
+    /// A stage of tasks, with what decides about them.
+    pub(super) fn tasks(&self, no: StageNo) -> Option<TaskStage<'_>> {
+        TaskStage::new(self, self.stages.get(&no)?)
+    }
+
+    pub(super) fn tasks_mut(&mut self, no: StageNo) -> Option<&mut Tasks> {
+        self.stages.get_mut(&no)?.tasks_mut()
+    }
+
+    pub(super) fn task_stages(&self) -> impl Iterator<Item = TaskStage<'_>> {
+        self.stages.values().filter_map(|stage| TaskStage::new(self, stage))
+    }
+
+    /// What a data block has found or cut.
+    pub fn table(&self, block: BlockId) -> Option<&Arc<ChunkTable>> {
+        self.tables.get(&block)
+    }
+
+    pub(super) fn put_table(&mut self, block: BlockId, table: Arc<ChunkTable>) {
+        self.tables.insert(block, table);
+    }
+
+    /// The chunks that the tasks of a block work on.
+    pub(super) fn chunks_of(&self, block: BlockId) -> Option<&Arc<ChunkTable>> {
+        self.tables.get(&self.spec.plan.chunks_of(block)?)
+    }
+
+    /// How many tasks a block has or had, that is opened once.
+    pub fn tasks_of(&self, block: BlockId) -> u32 {
+        let chunks = self.chunks_of(block).map_or(0, |table| table.len());
+        self.spec.plan.elements(block, chunks).1
+    }
+
+    /// Tasks of a block, of which so many were handed out and are done.
+    pub(super) fn make_tasks(&self, block: BlockId, [len, next, done]: [u32; 3]) -> Option<Tasks> {
+        let work = self.spec.plan.container_task(block)?;
+        let table = self.chunks_of(block);
+        let bytes = match work.reads {
+            Reads::Element => table.map_or(0, |table| table.longest()),
+            Reads::Objects(from) => self.tables.get(&from).map_or(0, |t| t.objects().bytes()),
+            Reads::Nothing | Reads::Results(_) => 0,
+        };
+        let needs = work.container.needs.with_input(bytes);
+        Some(Tasks::new(needs, table.map(Arc::clone), [len, next, done]))
+    }
+
+    // --- States ---
 
     pub(super) fn enter(&mut self, state: RunState, now: DateTime<Utc>) {
         self.state = state;
-        self.times.insert(state, now);
+        self.times.states.insert(state, now);
     }
 
-    /// A stored task of the present stage was done: only a custom partitioner's or assembler's
-    /// can be without the run having moved on.
-    pub(super) fn finish_single(&mut self) {
-        if matches!(self.stage(), Some(Stage::Partition | Stage::Assemble)) {
-            self.single = Single::Done;
-        }
+    pub(super) fn enter_phase(&mut self, phase: Phase, now: DateTime<Utc>) {
+        self.phase = Some(phase);
+        self.times.phases.insert(phase, now);
     }
 
-    pub(super) fn hand_out(&mut self, index: u32, active: Active) {
-        self.committed = self.committed.saturating_add(active.bound);
+    pub(super) fn set_error(&mut self, reason: String) {
+        self.error = Some(reason);
+    }
+
+    /// It goes on.
+    pub(super) fn clear_error(&mut self) {
+        self.error = None;
+    }
+
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// A list is known: its elements count.
+    pub(super) fn count_list(&mut self, found: u32, total: u32) {
+        let add = |known: Option<u32>, more| Some(known.unwrap_or(0).saturating_add(more));
+        self.counts.found = add(self.counts.found, found);
+        self.counts.total = add(self.counts.total, total);
+    }
+
+    /// A task of a list is done.
+    pub(super) fn count_done(&mut self, has_results: bool) {
+        self.counts.done = self.counts.done.saturating_add(1);
+        self.counts.empty = self.counts.empty.saturating_add(u32::from(!has_results));
+    }
+
+    // --- Tasks under lease ---
+
+    pub const fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// Whether a task is under lease, or checked.
+    pub(super) fn is_worked_on(&self) -> bool {
+        self.running > 0 || self.task_stages().any(|stage| !stage.tasks.checks.is_empty())
+    }
+
+    pub(super) fn hand_out(&mut self, no: StageNo, index: u32, active: Active) {
+        let Some(tasks) = self.stages.get_mut(&no).and_then(Stage::tasks_mut) else { return };
+        self.purse.commit(active.bound);
+        self.running += 1;
         *self.busy.entry(active.node).or_default() += 1;
-        self.count_taken(active.operator, active.leased_at);
-        self.active.insert(index, active);
+        tasks.count_taken(active.operator, active.leased_at);
+        tasks.active.insert(index, active);
     }
 
-    pub(super) fn take_back(&mut self, index: u32) -> Option<Active> {
-        let active = self.active.remove(&index)?;
-        self.committed = self.committed.saturating_sub(active.bound);
-        if let Some(taken) = self.taken.get_mut(&active.operator) {
-            taken.tasks = taken.tasks.saturating_sub(1);
-        }
+    pub(super) fn take_back(&mut self, no: StageNo, index: u32) -> Option<Active> {
+        let tasks = self.stages.get_mut(&no)?.tasks_mut()?;
+        let active = tasks.active.remove(&index)?;
+        tasks.uncount_taken(active.operator);
+        self.purse.release(active.bound);
+        self.running -= 1;
         if let Some(held) = self.busy.get_mut(&active.node) {
             *held -= 1;
             if *held == 0 {
@@ -297,46 +407,72 @@ impl Run {
         Some(active)
     }
 
-    /// Notes why an attempt gave no result, for the customer to read while its task is tried again.
-    pub(super) fn note_trouble(&mut self, index: u32, reason: &str) {
-        let what = self.stage().map_or_else(String::new, |stage| stage.task_name(index));
-        let text = format!("{what} is tried again: {reason}").into();
-        self.trouble = Some(Trouble { index, text });
+    /// Takes everything that was handed out, is not held, and has no result.
+    pub(super) fn take_waiting(&mut self) -> Vec<(TaskRef, Tries)> {
+        let mut taken = Vec::new();
+        for (no, stage) in &mut self.stages {
+            let Some(tasks) = stage.tasks_mut() else { continue };
+            let waiting = tasks.take_waiting().into_iter();
+            let task = |index| TaskRef { run: self.id, stage: *no, index };
+            taken.extend(waiting.map(|(index, tries)| (task(index), tries)));
+        }
+        taken
     }
 
-    /// The task has its result.
-    pub(super) fn end_trouble(&mut self, index: u32) {
-        self.trouble.take_if(|trouble| trouble.index == index);
+    /// The nodes that hold tasks.
+    pub(super) fn holders(&self) -> impl Iterator<Item = NodeId> {
+        self.busy.keys().copied()
     }
 
-    pub(super) fn lease(&self, index: u32, attempt: u32) -> Lease {
-        let stage = self.stage().unwrap_or(Stage::Process);
-        Lease { task: TaskRef { run: self.id, stage, index }, attempt }
+    /// The task under this very lease.
+    pub(super) fn active_lease(&self, lease: Lease) -> Option<&Active> {
+        let tasks = self.stages.get(&lease.task.stage)?.tasks()?;
+        tasks.active.get(&lease.task.index).filter(|active| active.tries.attempt == lease.attempt)
     }
 
-    /// The tasks of these indexes that nodes hold.
-    pub fn under_lease(&self, tasks: RangeInclusive<u32>) -> Vec<UnderLease> {
-        let held = self.active.range(tasks);
+    pub(super) fn active_lease_mut(&mut self, lease: Lease) -> Option<&mut Active> {
+        let tasks = self.stages.get_mut(&lease.task.stage)?.tasks_mut()?;
+        let active = tasks.active.get_mut(&lease.task.index);
+        active.filter(|active| active.tries.attempt == lease.attempt)
+    }
+
+    /// The tasks of a stage with these indexes that nodes hold.
+    pub fn under_lease(&self, no: StageNo, tasks: RangeInclusive<u32>) -> Vec<UnderLease> {
+        let Some(stage) = self.tasks(no) else { return Vec::new() };
+        let held = stage.tasks.active.range(tasks);
         held.map(|(index, active)| UnderLease {
-            lease: self.lease(*index, active.tries.attempt),
+            lease: stage.lease(*index, active.tries.attempt),
             received_at: active.received_at,
             running_at: active.running_since,
         })
         .collect()
     }
 
-    /// The task under this very lease.
-    pub(super) fn active_lease(&self, lease: Lease) -> Option<&Active> {
-        self.active
-            .get(&lease.task.index)
-            .filter(|active| active.tries.attempt == lease.attempt)
-            .filter(|_| self.stage() == Some(lease.task.stage))
+    /// Notes why an attempt gave no result, for the customer to read while its task is tried again.
+    pub(super) fn note_trouble(&mut self, no: StageNo, index: u32, reason: &str) {
+        let Some(stage) = self.stages.get(&no) else { return };
+        let what = self.spec.plan.task_name(stage.block, index);
+        let text = format!("{what} is tried again: {reason}").into();
+        self.trouble = Some(Trouble { stage: no, index, text });
     }
 
-    /// Counts a task that the operator has, or has done.
-    pub(super) fn count_taken(&mut self, operator: WorkspaceId, at: DateTime<Utc>) {
-        let taken = self.taken.entry(operator).or_insert(Taken { tasks: 0, last: at });
-        *taken = Taken { tasks: taken.tasks.saturating_add(1), last: taken.last.max(at) };
+    /// The task has its result.
+    pub(super) fn end_trouble(&mut self, no: StageNo, index: u32) {
+        self.trouble.take_if(|trouble| trouble.stage == no && trouble.index == index);
+    }
+
+    // --- As others see it ---
+
+    pub fn progress(&self) -> Progress {
+        Progress {
+            chunks: self.counts.total.unwrap_or(0),
+            chunks_done: self.counts.done,
+            tasks_running: self.running,
+            nodes_busy: u32::try_from(self.busy.len()).unwrap_or(u32::MAX),
+            spent: self.captured(),
+            tasks_without_results: self.counts.empty,
+            trouble: self.trouble.as_ref().map(|trouble| Arc::clone(&trouble.text)),
+        }
     }
 
     pub(super) fn record(&self) -> RunRecord {
@@ -344,42 +480,38 @@ impl Run {
             id: self.id,
             spec: Arc::clone(&self.spec),
             state: self.state,
+            phase: self.phase,
             times: self.times.clone(),
-            total: self.chunks.as_ref().map(|table| table.len()),
-            found: self.found,
-            next: self.next,
-            chunks_done: self.chunks_done,
-            held: self.held,
-            captured: self.captured,
-            usage: self.usage,
-            empty: self.empty,
+            next_stage: self.next_stage,
+            counts: self.counts,
+            held: self.purse.held(),
+            captured: self.purse.captured(),
+            usage: self.purse.usage(),
             warning: self.warning.clone(),
             error: self.error.clone(),
         }
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
-        let committed = self
-            .active
-            .values()
-            .fold(Credits::ZERO, |sum, active| sum.saturating_add(active.bound));
-        if committed != self.committed {
-            return Err(format!("{:?} committed {}, counted {committed}", self.id, self.committed));
+        let active = || {
+            let tasks = self.stages.values().filter_map(Stage::tasks);
+            tasks.flat_map(|tasks| tasks.active.values())
+        };
+        let committed =
+            active().fold(Credits::ZERO, |sum, active| sum.saturating_add(active.bound));
+        if committed != self.purse.committed() {
+            return Err(format!("{:?} committed {:?}, counted {committed}", self.id, self.purse));
         }
-        if self.committed > self.held {
-            return Err(format!("{:?} may cost {committed} and holds {}", self.id, self.held));
+        if committed > self.purse.held() {
+            return Err(format!("{:?} may cost {committed}, has {:?}", self.id, self.purse));
         }
-        if self.busy.values().map(|held| *held as usize).sum::<usize>() != self.active.len() {
-            return Err(format!("{:?}: busy {:?}, active {:?}", self.id, self.busy, self.active));
+        let count = active().count();
+        let busy: u32 = self.busy.values().sum();
+        if (busy as usize, self.running as usize) != (count, count) {
+            return Err(format!("{:?}: busy {:?}, active {count}", self.id, self.busy));
         }
-        let checks = self.active.values().filter(|active| active.is_check).count();
-        let out = self.active.len() - checks + self.waiting.len() + self.pausing.len();
-        let known = self.next as usize;
-        if self.stage() == Some(Stage::Process) && self.chunks_done as usize + out != known {
-            return Err(format!(
-                "{:?}: {} done and {out} handed out are not the {known} taken",
-                self.id, self.chunks_done
-            ));
+        for stage in self.stages.values() {
+            stage.check().map_err(|error| format!("{:?}, stage {}: {error}", self.id, stage.no))?;
         }
         Ok(())
     }

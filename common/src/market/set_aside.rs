@@ -3,11 +3,12 @@
 
 use chrono::{DateTime, Utc};
 
+use super::stage::Stage;
 use super::{Market, Run, SetAside};
 use crate::credits::Credits;
 use crate::ids::{JobId, RunId, WorkspaceId};
 use crate::ledger::{Account, Kind, Posting};
-use crate::run::RunState;
+use crate::plan::{BlockId, Reads};
 use crate::statement::{LineKind, Related};
 
 /// The start of what a customer is told. What exactly is wrong is for the server's owner.
@@ -52,7 +53,7 @@ impl Market {
             }
         }
         let error = REASON.to_owned();
-        self.outbox.set_aside.push(SetAside { run, captured, error, at: now });
+        self.outbox.changes.set_aside.push(SetAside { run, captured, error, at: now });
     }
 
     /// Ends the loaded runs whose parts contradict each other: they would never end by
@@ -66,18 +67,21 @@ impl Market {
     }
 }
 
+/// Whether what is stored of a run can go on: its stages are of its plan, and have what they read.
 fn is_whole(run: &Run) -> bool {
-    let has_tables = match run.state {
-        RunState::Started | RunState::Fetching => true,
-        RunState::Partitioning => run.stage().is_none() || run.source.is_some(),
-        RunState::Processing
-        | RunState::Processed
-        | RunState::Assembling
-        | RunState::Assembled
-        | RunState::Delivering
-        | RunState::Complete
-        | RunState::Failed
-        | RunState::Aborted => run.chunks.is_some(),
+    let plan = &run.spec.plan;
+    let reads = |block| match plan.container_task(block).map(|task| task.reads) {
+        Some(Reads::Objects(from)) => run.table(from).is_some(),
+        Some(Reads::Element) => run.chunks_of(block).is_some(),
+        Some(Reads::Nothing | Reads::Results(_)) | None => true,
     };
-    has_tables && run.check().is_ok() && run.next <= run.total()
+    let fits = |stage: &Stage| {
+        let parent = stage.parent.and_then(|parent| run.stage(parent));
+        parent.map(|parent| parent.block) == plan.parent(stage.block)
+            && reads(stage.block)
+            && stage.fits(plan, run.tasks_of(stage.block))
+            && run.has_opened(stage)
+    };
+    let is_begun = run.begins_at().is_some() || run.stage(BlockId::ROOT.stage()).is_some();
+    is_begun && run.check().is_ok() && run.stages().all(fits)
 }

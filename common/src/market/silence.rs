@@ -11,13 +11,16 @@ use super::Market;
 use super::blame::Cause;
 use super::run::Run;
 use crate::ids::{NodeId, RunId};
-use crate::task::Lease;
+use crate::task::{Lease, StageNo};
 
 /// How long a node that is gone is remembered.
 const GONE: TimeDelta = TimeDelta::days(1);
 /// After so many times a lease's time, a silent node's task queues up with all others, although
 /// no node has room for it.
 const PATIENCE: i32 = 4;
+
+/// A lease of a silent node, and since when the node is.
+type Silent = (Lease, DateTime<Utc>);
 
 impl Market {
     /// The server itself did nothing for this long: it was paused, its database was away, or its
@@ -54,14 +57,15 @@ impl Market {
         }
         let silent: Vec<NodeId> =
             self.nodes.iter().filter(|(_, node)| node.until <= now).map(|(id, _)| *id).collect();
-        let mut by_run: BTreeMap<RunId, Vec<(Lease, DateTime<Utc>)>> = BTreeMap::new();
+        let mut by_stage: BTreeMap<(RunId, StageNo), Vec<Silent>> = BTreeMap::new();
         for node in silent.iter().filter_map(|id| self.nodes.get(id)) {
             for lease in &node.leased {
-                by_run.entry(lease.task.run).or_default().push((*lease, node.until));
+                let stage = (lease.task.run, lease.task.stage);
+                by_stage.entry(stage).or_default().push((*lease, node.until));
             }
         }
-        for (run, leases) in by_run {
-            let lost = self.offered(run, leases, now);
+        for (stage, leases) in by_stage {
+            let lost = self.offered(stage, leases, now);
             for lease in lost {
                 self.lose(lease, Cause::Gone, "its node went silent", now);
             }
@@ -73,24 +77,27 @@ impl Market {
         }
     }
 
-    /// Those of a run's leases on silent nodes that end, because others can take the tasks.
+    /// Those of a stage's leases on silent nodes that end, because others can take the tasks.
     fn offered(
         &self,
-        run: RunId,
-        leases: Vec<(Lease, DateTime<Utc>)>,
+        (run, no): (RunId, StageNo),
+        leases: Vec<Silent>,
         now: DateTime<Utc>,
     ) -> Vec<Lease> {
         let Some(run) = self.runs.get(&run) else { return Vec::new() };
+        let Some(stage) = run.tasks(no) else { return Vec::new() };
+        let demand = stage.demand();
         let (mut able, mut free) = (false, 0);
         // When all fall silent at once, the last to be heard is no better than the first.
         let lately = Some(now - self.policy.lease / 2);
         let heard = self.nodes.values().filter(|node| node.heard[1] >= lately);
-        for node in heard.filter(|node| node.could_serve(run, now)) {
+        for node in heard.filter(|node| node.could_serve(demand, now)) {
             able = true;
-            free += u32::from(node.can_take(run, false) && self.has_share(run, node.operator, now));
+            let has_share = self.has_share(stage, node.operator, now);
+            free += u32::from(node.can_take(demand, false) && has_share);
         }
         let long_ago = now - self.policy.lease * PATIENCE;
-        let ends = |(lease, since): (Lease, DateTime<Utc>)| {
+        let ends = |(lease, since): Silent| {
             // Nobody waits for a check, and it is paid to nobody.
             let is_check = run.active_lease(lease).is_none_or(|active| active.is_check);
             let is_taken = free > 0;
@@ -114,8 +121,8 @@ impl Market {
     /// How many of the run's tasks are with nodes that have not been heard for half a lease.
     pub(super) fn unheard(&self, run: &Run, now: DateTime<Utc>) -> usize {
         let since = now - self.policy.lease / 2;
-        run.active
-            .values()
+        run.task_stages()
+            .flat_map(|stage| stage.tasks.active.values())
             .filter(|active| {
                 let heard = self.nodes.get(&active.node).and_then(|node| node.heard[1]);
                 heard.is_none_or(|heard| heard < since)

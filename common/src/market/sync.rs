@@ -7,15 +7,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Market;
 use super::blame::Cause;
 use super::outbox::{LogRecord, Notice};
-use super::run::Run;
+use super::task_stage::TaskStage;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::objects::Object;
+use crate::plan::{Reads, params_text};
 use crate::protocol::{
     ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
     Work,
 };
-use crate::spec::{Partition, RunSpec, Source, params_text};
-use crate::task::{Lease, Stage};
+use crate::spec::Source;
+use crate::task::Lease;
 
 /// Lines taken from one attempt; what a node sends beyond is dropped.
 const LINES_MAX: u32 = 2_000;
@@ -69,7 +70,7 @@ impl Market {
         node.prefetch = sync.prefetch;
         let other = node.device != sync.device;
         if other {
-            self.outbox.devices.insert(id, sync.device.clone());
+            self.outbox.changes.devices.insert(id, sync.device.clone());
             node.device = sync.device;
         }
         node.until = until;
@@ -81,6 +82,7 @@ impl Market {
         node.waits_for_bucket = sync.holding.iter().any(|held| held.waits_for_bucket);
         node.listed = sync.holding.iter().map(|held| held.lease).collect();
         node.listed.extend(receipts.iter().map(|(receipt, ..)| receipt.lease));
+        let holds: BTreeSet<RunId> = sync.holding.iter().map(|held| held.lease.task.run).collect();
         self.open.insert(id);
         if other {
             self.recount_gpus(id);
@@ -97,6 +99,7 @@ impl Market {
         for (receipt, signed) in receipts {
             self.take_receipt(id, receipt, signed, now);
         }
+        self.note_stopped(id, &holds, now);
     }
 
     /// What a node should do, or `None` where there is nothing to say. `settled` are the leases of
@@ -125,17 +128,18 @@ impl Market {
         let mut works: BTreeMap<_, Work> = BTreeMap::new();
         let (mut assign, mut bytes) = (Vec::with_capacity(leases.len()), 0);
         for lease in leases {
-            let Some(run) = self.runs.get(&lease.task.run) else { continue };
-            let stage = lease.task.stage;
-            if !works.contains_key(&(run.id, stage)) {
-                let Some(work) = work(run, stage) else { continue };
+            let run = self.runs.get(&lease.task.run);
+            let Some(stage) = run.and_then(|run| run.tasks(lease.task.stage)) else { continue };
+            let key = (lease.task.run, lease.task.stage);
+            if !works.contains_key(&key) {
+                let work = work(stage);
                 bytes += work.params.len();
                 if bytes > PARAMS_BYTES_MAX && !works.is_empty() {
                     break;
                 }
-                works.insert((run.id, stage), work);
+                works.insert(key, work);
             }
-            assign.extend(assignment(run, lease));
+            assign.extend(assignment(stage, lease));
         }
         (works.into_values().collect(), assign)
     }
@@ -164,11 +168,9 @@ impl Market {
         now: DateTime<Utc>,
     ) {
         let before = self.nodes.get(&id).and_then(|node| node.heard[0]);
-        let Some(run) = self.runs.get_mut(&lease.task.run) else { return };
-        if run.active_lease(lease).is_none_or(|active| active.node != id) {
-            return;
-        }
-        let Some(active) = run.active.get_mut(&lease.task.index) else { return };
+        let run = self.runs.get_mut(&lease.task.run);
+        let active = run.and_then(|run| run.active_lease_mut(lease));
+        let Some(active) = active.filter(|active| active.node == id) else { return };
         active.received_at.get_or_insert(now);
         active.waits_for_bucket = waits_for_bucket;
         let Some(ms) = running_ms else { return };
@@ -182,10 +184,9 @@ impl Market {
 
     fn take_logs(&mut self, id: NodeId, mut batch: LogBatch) {
         let Some(run) = self.runs.get_mut(&batch.lease.task.run) else { return };
-        if run.active_lease(batch.lease).is_none_or(|active| active.node != id) {
-            return;
-        }
-        let Some(active) = run.active.get_mut(&batch.lease.task.index) else { return };
+        let (owner, phase) = (run.owner(), run.phase_of(batch.lease.task.stage));
+        let active = run.active_lease_mut(batch.lease);
+        let Some(active) = active.filter(|active| active.node == id) else { return };
         // A batch that comes again begins with what has been taken already; after a restart of
         // the server it begins later than what is known here.
         let logs = &mut active.logs;
@@ -201,37 +202,42 @@ impl Market {
             return;
         }
         logs.lines = first.saturating_add(u32::try_from(lines.len()).unwrap_or(LINES_MAX));
-        let owner = run.owner();
-        self.outbox.notices.push(Notice::Log { lease: batch.lease, owner, first });
-        self.outbox.logs.push(LogRecord { lease: batch.lease, first, lines });
+        self.outbox.changes.notices.push(Notice::Log { lease: batch.lease, owner, phase, first });
+        self.outbox.changes.logs.push(LogRecord { lease: batch.lease, first, lines });
     }
 }
 
-fn work(run: &Run, stage: Stage) -> Option<Work> {
-    let container = run.spec.container(stage)?;
-    Some(Work {
+fn work(stage: TaskStage<'_>) -> Work {
+    let TaskStage { run, no, work, .. } = stage;
+    let container = &work.container;
+    Work {
         run: run.id,
         workspace: run.spec.workspace,
         package_owner: container.package.owner,
-        stage,
+        stage: no,
+        contract: container.contract,
         package: container.package.digest,
         image: container.image.clone(),
         entrypoint: container.entrypoint.clone(),
         secrets: !container.secrets.is_empty(),
         needs: container.needs,
         params: params_text(&container.params),
-        task_timeout_secs: Some(run.spec.limits.task_timeout_secs),
-    })
+        task_timeout_secs: Some(work.timeout_secs),
+    }
 }
 
-fn assignment(run: &Run, lease: Lease) -> Option<Assignment> {
-    let inputs = match lease.task.stage {
-        Stage::Process => {
-            let chunk = run.chunks.as_ref()?.get(lease.task.index)?;
-            let key = chunk_key(&run.spec, &chunk.object).to_owned();
+fn assignment(stage: TaskStage<'_>, lease: Lease) -> Option<Assignment> {
+    let TaskStage { run, tasks, work, .. } = stage;
+    let inputs = match work.reads {
+        Reads::Element => {
+            let chunk = tasks.table()?.get(lease.task.index)?;
+            let plan = &run.spec.plan;
+            let source = plan.chunks_of(stage.block).and_then(|block| plan.source_of(block));
+            let key = chunk_key(source, &chunk.object).to_owned();
             Inputs::Chunk { bytes: chunk.len(), name: chunk.object.name, key }
         }
-        Stage::Partition | Stage::Assemble => Inputs::Files,
+        Reads::Objects(_) | Reads::Results(_) => Inputs::Files,
+        Reads::Nothing => Inputs::None,
     };
     let gpu = run.active_lease(lease)?.gpu.clone();
     Some(Assignment { lease, gpu, inputs })
@@ -239,10 +245,10 @@ fn assignment(run: &Run, lease: Lease) -> Option<Assignment> {
 
 /// Which of the source's files a chunk is of. Users, passwords and signatures stay out of it: a
 /// node has no need of them.
-fn chunk_key<'a>(spec: &'a RunSpec, object: &'a Object) -> &'a str {
-    let key = match (&spec.source, &spec.partition) {
+fn chunk_key<'a>(source: Option<&'a Source>, object: &'a Object) -> &'a str {
+    let key = match source {
         // The file may be read from a copy, which has no URL.
-        (Source::Url { url, .. }, Partition::Builtin(_)) => {
+        Some(Source::Url { url, .. }) => {
             let key = url.as_str();
             let end = key.find(['?', '#']).unwrap_or(key.len());
             let plain = &key[..end];
@@ -251,18 +257,15 @@ fn chunk_key<'a>(spec: &'a RunSpec, object: &'a Object) -> &'a str {
             // What has a user in it is named by its path alone.
             if plain[host..path].contains('@') { &plain[path..] } else { plain }
         }
-        (Source::Url { .. }, Partition::Custom(_))
-        | (Source::Cloud { .. } | Source::File { .. } | Source::Bypass, _) => object.shown(),
+        Some(Source::Cloud { .. } | Source::File { .. } | Source::Bypass) | None => object.shown(),
     };
     &key[..key.floor_char_boundary(KEY_BYTES_MAX)]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::spec;
     use super::*;
     use crate::objects::Place;
-    use crate::spec::Limits;
 
     #[test]
     fn a_chunks_key_is_whole_and_has_nothing_secret_in_it() {
@@ -277,9 +280,8 @@ mod tests {
             let staged = Place::Bucket { key: "runs/1/staged/0".to_owned() };
             for place in [Place::Source { path: path.clone() }, staged] {
                 let object = Object { name: path.clone(), size: 1, place, version: None };
-                let spec = RunSpec { source: source.clone(), ..spec(Limits::default()) };
 
-                assert_eq!(chunk_key(&spec, &object), expected);
+                assert_eq!(chunk_key(Some(&source), &object), expected);
             }
         }
     }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Market;
-use super::run::Run;
+use super::task_stage::TaskStage;
+use super::tasks::Tasks;
 use crate::ids::{NodeId, WorkspaceId};
 
 /// The most tasks that a node may hold, whatever it has shown.
@@ -170,14 +171,14 @@ impl Market {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         if node.window.accept() {
             self.trust.windows.insert(id, node.window.size);
-            self.outbox.windows.insert(id, node.window.size);
+            self.outbox.changes.windows.insert(id, node.window.size);
         }
         let operator = node.operator;
         let record = self.trust.operators.entry(operator).or_default();
         if has_results && record.accepted < PROVEN_TASKS {
             record.accepted += 1;
             if record.accepted.is_power_of_two() {
-                self.outbox.operators.insert(operator, *record);
+                self.outbox.changes.operators.insert(operator, *record);
             }
         }
     }
@@ -191,7 +192,7 @@ impl Market {
             }
             let record = self.trust.operators.entry(operator).or_default();
             record.agreed += 1;
-            self.outbox.operators.insert(operator, *record);
+            self.outbox.changes.operators.insert(operator, *record);
         }
     }
 
@@ -199,30 +200,51 @@ impl Market {
         self.present.len() > 1
     }
 
-    /// Whether the operator may have one more task of the run.
-    pub(super) fn has_share(&self, run: &Run, operator: WorkspaceId, now: DateTime<Utc>) -> bool {
+    /// Whether the operator may have one more task of the stage.
+    pub(super) fn has_share(
+        &self,
+        stage: TaskStage<'_>,
+        operator: WorkspaceId,
+        now: DateTime<Utc>,
+    ) -> bool {
         if self.trust.is_proven(operator) {
             return true;
         }
-        let Some(taken) = run.taken.get(&operator) else { return true };
-        let all: u64 = run.taken.values().map(|taken| u64::from(taken.tasks)).sum();
+        let Some(taken) = stage.tasks.taken.get(&operator) else { return true };
+        let all: u64 = stage.tasks.taken.values().map(|taken| u64::from(taken.tasks)).sum();
         let share = ((all + 1) * SHARE_PERCENT).div_ceil(100).max(1);
         u64::from(taken.tasks) < share
             || now - taken.last >= RELIEF
-            || !self.has_other_operator(run, operator, &[], now)
+            || !self.has_other_operator(stage, operator, &[], now)
     }
 
-    /// Whether a node of another operator could serve the run, other than these.
+    /// Whether a node of another operator could serve the stage, other than these.
     pub(super) fn has_other_operator(
         &self,
-        run: &Run,
+        stage: TaskStage<'_>,
         operator: WorkspaceId,
         than: &[NodeId],
         now: DateTime<Utc>,
     ) -> bool {
+        let demand = stage.demand();
         self.has_several_operators()
             && self.nodes.iter().any(|(id, node)| {
-                node.operator != operator && !than.contains(id) && node.could_serve(run, now)
+                node.operator != operator && !than.contains(id) && node.could_serve(demand, now)
             })
+    }
+}
+
+impl Tasks {
+    /// Counts a task that the operator has, or has done.
+    pub(super) fn count_taken(&mut self, operator: WorkspaceId, at: DateTime<Utc>) {
+        let taken = self.taken.entry(operator).or_insert(Taken { tasks: 0, last: at });
+        *taken = Taken { tasks: taken.tasks.saturating_add(1), last: taken.last.max(at) };
+    }
+
+    /// The operator no longer has a task.
+    pub(super) fn uncount_taken(&mut self, operator: WorkspaceId) {
+        if let Some(taken) = self.taken.get_mut(&operator) {
+            taken.tasks = taken.tasks.saturating_sub(1);
+        }
     }
 }

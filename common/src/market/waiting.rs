@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::Market;
 use super::node::Node;
 use super::run::Run;
+use super::task_stage::TaskStage;
 use crate::ids::{NodeId, RunId};
 
 /// What a run waits for.
@@ -100,25 +101,28 @@ impl Market {
         if let Some(at) = run.begins_at() {
             return Some(Waiting::Start(at));
         }
-        if !run.has_waiting() {
-            return match run.active.len() {
-                0 => run.next_try().map(Waiting::Retry),
+        let Some(stage) = run.task_stages().find(|stage| stage.tasks.has_waiting()) else {
+            return match run.running() {
+                0 => {
+                    let tries = run.task_stages().filter_map(|stage| stage.tasks.next_try());
+                    tries.min().map(Waiting::Retry)
+                }
                 of => match self.unheard(run, now) {
                     0 => waits_for_bucket(run),
-                    tasks => Some(Waiting::Unheard { tasks, of }),
+                    tasks => Some(Waiting::Unheard { tasks, of: of as usize }),
                 },
             };
-        }
+        };
         let mut obstacles = Obstacles {
             nodes: self.nodes.len() + self.gone.len(),
             silent: self.gone.len(),
-            disk_mib: run.needs().disk_mib,
+            disk_mib: stage.tasks.needs().disk_mib,
             lacks_credits: self.dry.contains(&(run.spec.workspace, id)),
             ..Obstacles::default()
         };
         for (node_id, node) in &self.nodes {
             obstacles.at_bucket += usize::from(node.waits_for_bucket && node.is_present(now));
-            if let Some(count) = self.obstacle(run, *node_id, node, now, &mut obstacles) {
+            if let Some(count) = self.obstacle(stage, *node_id, node, now, &mut obstacles) {
                 *count += 1;
             }
         }
@@ -128,25 +132,26 @@ impl Market {
     /// Where a node is counted that cannot take the run's next task.
     pub(super) fn obstacle<'a>(
         &self,
-        run: &Run,
+        stage: TaskStage<'_>,
         id: NodeId,
         node: &Node,
         now: DateTime<Utc>,
         obstacles: &'a mut Obstacles,
     ) -> Option<&'a mut usize> {
-        let needs = run.needs();
-        let stuck = |failed_on: &[NodeId]| !self.has_another(run, failed_on, now);
+        let demand = stage.demand();
+        let needs = demand.needs;
+        let stuck = |failed_on: &[NodeId]| !self.has_another(stage, failed_on, now);
         if !node.is_present(now) {
             Some(&mut obstacles.silent)
-        } else if node.is_barred(run.spec.workspace, now) {
+        } else if node.is_barred(demand.customer, now) {
             Some(&mut obstacles.barred)
-        } else if run.is_disputed(id) {
+        } else if stage.is_disputed(id) {
             Some(&mut obstacles.disputed)
         } else if node.health.has_failed_probe() {
             Some(&mut obstacles.failed_probe)
-        } else if node.is_aside(run.spec.workspace, now) {
+        } else if node.is_aside(demand.customer, now) {
             Some(&mut obstacles.aside)
-        } else if !node.is_admitted(run) {
+        } else if !node.is_admitted(demand) {
             Some(&mut obstacles.elsewhere)
         } else if needs.cpu_millis > node.capacity.cpu_millis {
             Some(&mut obstacles.too_few_cpus)
@@ -154,13 +159,13 @@ impl Market {
             Some(&mut obstacles.too_little_memory)
         } else if needs.disk_mib > node.capacity.disk_mib {
             Some(&mut obstacles.too_little_disk)
-        } else if !node.gpus.has(run.gpus()) {
+        } else if !node.gpus.has(demand.gpus) {
             Some(&mut obstacles.without_gpu)
-        } else if !node.can_take(run, true) {
+        } else if !node.can_take(demand, true) {
             Some(&mut obstacles.busy)
-        } else if !self.has_share(run, node.operator, now) {
+        } else if !self.has_share(stage, node.operator, now) {
             Some(&mut obstacles.new)
-        } else if run.choose(id, stuck, |_| false).is_none() {
+        } else if stage.choose(id, stuck, |_| false).is_none() {
             Some(&mut obstacles.failed_there)
         } else {
             None
@@ -169,8 +174,9 @@ impl Market {
 }
 
 fn waits_for_bucket(run: &Run) -> Option<Waiting> {
-    let all: BTreeSet<NodeId> = run.active.values().map(|active| active.node).collect();
-    let waiting = run.active.values().filter(|active| active.waits_for_bucket);
+    let active = || run.task_stages().flat_map(|stage| stage.tasks.active.values());
+    let waiting = active().filter(|active| active.waits_for_bucket);
     let nodes: BTreeSet<NodeId> = waiting.map(|active| active.node).collect();
-    (!nodes.is_empty()).then_some(Waiting::Bucket { nodes: nodes.len(), of: all.len() })
+    let of = run.holders().count();
+    (!nodes.is_empty()).then_some(Waiting::Bucket { nodes: nodes.len(), of })
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::loose::{Invalid, Loose};
-use crate::spec::Limits;
+use crate::plan::Limits;
 
 /// 30 days.
 const TIMEOUT_SECS_MAX: u64 = 30 * 24 * 3600;

@@ -1,7 +1,7 @@
 //! The engines that need no package: their names, aliases and params.
 
 use super::loose::{Invalid, Loose, plain};
-use crate::spec::{Assembler, Params, Partitioner};
+use crate::plan::{Assembler, Params, Partitioner};
 use crate::text::is_plain;
 
 /// 8 MiB.

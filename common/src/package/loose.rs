@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::alike;
 use crate::exact::{Exact, whole};
 use crate::json;
-use crate::spec::Params;
+use crate::plan::Params;
 use crate::text::is_invisible;
 
 /// A field that is missing or not what it must be.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::loose::Invalid;
 use super::template::PhaseParams;
 use crate::json;
-use crate::spec::Params;
+use crate::plan::Params;
 
 /// The most bytes of a `schema.json`.
 pub const SCHEMA_BYTES_MAX: u64 = 64 * 1024;

@@ -10,7 +10,7 @@ use super::loose::{Invalid, Loose};
 use super::tag::{NotATag, Tag};
 use crate::exact::Exact;
 use crate::ids::{PackageId, WorkspaceId};
-use crate::spec::Params;
+use crate::plan::Params;
 
 const ID_CHARS_MAX: usize = 128;
 const DESCRIPTION_CHARS_MAX: usize = 4000;

@@ -3,22 +3,17 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::chunks::ChunkTable;
 use common::credits::Credits;
-use common::digest::Digest;
-use common::ids::{JobId, PackageId, RunId, WorkspaceId};
-use common::objects::{Object, Objects, Place};
-use common::price::price;
-use common::resources::{Resources, Usage};
-use common::spec::{
-    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
-    RunSpec, Source,
-};
-use common::task::{Stage, TaskRef};
+use common::ids::{JobId, RunId, WorkspaceId};
+use common::plan::{ContainerTask, Limits};
+use common::spec::RunSpec;
+use common::task::TaskRef;
 use common::terms::{Priority, Regions, Terms};
+use common::testing;
 use uuid::Uuid;
 
 use crate::random::Random;
+use crate::shape;
 use crate::world::CHAOS_SECS;
 
 /// A run that somebody will ask for.
@@ -50,33 +45,26 @@ pub fn order(n: u32, random: &mut Random) -> Order {
         2 | 3 => random.between(10_000, 40_000),
         _ => random.between(10, 3_000),
     };
-    let process = container(random);
+    let limits = Limits {
+        task_timeout_secs: if random.chance(500) { random.between(5, 200) } else { 3600 },
+        job_timeout_secs: random.chance(150).then(|| random.between(20, 600)),
+        task_retries: random.between(0, 3),
+        require_results: false,
+        deterministic: random.chance(900),
+    };
+    let terms = terms(random);
+    let plan = if random.chance(600) {
+        shape::pipeline(chunks, limits, terms.is_test, random)
+    } else {
+        shape::tree(limits, random)
+    };
     let spec = RunSpec {
         job: JobId::new(Uuid::from_u128(0x2000 + u128::from(n))),
-        workspace: workspace(random.between(0, 1)),
         name: format!("job {n}"),
         template: "simulated".to_owned(),
-        source: Source::Bypass,
-        destination: Destination::Bypass,
-        partition: if random.chance(400) {
-            Partition::Custom(Box::new(container(random)))
-        } else {
-            Partition::Builtin(Partitioner::Replicate { copies: chunks })
-        },
-        process,
-        assemble: if random.chance(400) {
-            Assemble::Custom(Box::new(container(random)))
-        } else {
-            Assemble::Builtin(Assembler::Passthrough)
-        },
-        limits: Limits {
-            task_timeout_secs: if random.chance(500) { random.between(5, 200) } else { 3600 },
-            job_timeout_secs: random.chance(150).then(|| random.between(20, 600)),
-            task_retries: random.between(0, 3),
-            require_results: false,
-            deterministic: random.chance(900),
-        },
-        terms: terms(random),
+        timeout_secs: limits.job_timeout_secs,
+        terms,
+        ..testing::order_plan(workspace(random.between(0, 1)), plan)
     };
     Order {
         run: RunId::new(Uuid::from_u128(0x3000 + u128::from(n))),
@@ -111,48 +99,14 @@ fn terms(random: &mut Random) -> Terms {
 
 impl Order {
     pub fn task_ms(&self, task: TaskRef) -> u32 {
-        let is_late = task.stage == Stage::Process && task.index >= self.chunks / 2;
+        let is_late = task.index >= self.chunks / 2;
         if self.is_front_loaded && is_late { self.task_ms / 20 } else { self.task_ms }
     }
 }
 
 /// About what a run needs to be held when it starts.
 pub fn budget(order: &Order) -> Credits {
-    let secs = order.spec.limits.task_timeout_secs.min(60);
-    let estimate = |stage| {
-        let container = order.spec.container(stage);
-        container.map_or(Credits::ZERO, |container| {
-            price(Usage::full(container.needs, u64::from(secs) * 1000))
-        })
-    };
-    estimate(Stage::Process)
-        .saturating_mul(order.chunks.into())
-        .saturating_add(estimate(Stage::Partition))
-        .saturating_add(estimate(Stage::Assemble))
-}
-
-/// The table that cutting gives.
-pub fn table(chunks: u32) -> ChunkTable {
-    let object = Object { name: "nothing".to_owned(), size: 0, place: Place::Empty, version: None };
-    ChunkTable::copies(Objects::pack(&[object]).expect("one object"), chunks).expect("a few chunks")
-}
-
-fn container(random: &mut Random) -> Container {
-    let digest = Digest::of(b"package");
-    Container {
-        package: PackagePin {
-            id: PackageId::new(Uuid::from_u128(1)),
-            owner: WorkspaceId::new(Uuid::from_u128(1)),
-            name: "package".to_owned(),
-            version: "0.1".to_owned(),
-            revision: 1,
-            digest,
-        },
-        image: Image::Binary,
-        entrypoint: "main".to_owned(),
-        secrets: Vec::new(),
-        needs: Resources::new(random.between(1, 8) * 250, random.between(1, 8) * 128),
-        gpus: if random.chance(80) { vec!["Tesla T4".to_owned()] } else { Vec::new() },
-        params: common::spec::Params::new(),
-    }
+    let estimate = |task: &ContainerTask| task.reservation(60).saturating_mul(order.chunks.into());
+    let tasks = order.spec.plan.container_tasks().map(estimate);
+    tasks.fold(Credits::ZERO, Credits::saturating_add)
 }

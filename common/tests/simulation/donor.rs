@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use common::device::Device;
 use common::digest::Digest;
-use common::ids::{NodeId, WorkspaceId};
+use common::ids::{NodeId, RunId, WorkspaceId};
 use common::market::CheckedSync;
 use common::protocol::{
     Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Output, Probe, Receipt,
     SignedReceipt, Sync,
 };
 use common::resources::{Resources, Usage};
-use common::task::{Lease, Stage};
+use common::task::Lease;
 use uuid::Uuid;
 
 use crate::customer::{Order, workspace};
@@ -61,6 +61,7 @@ pub struct Donor {
 #[derive(Debug)]
 pub struct Work {
     needs: Resources,
+    timeout_ms: u32,
     since: Option<DateTime<Utc>>,
     lines: u32,
 }
@@ -208,7 +209,8 @@ impl Donor {
                 continue;
             };
             if !self.receipts.contains_key(&lease) {
-                let work = Work { needs: work.needs, since: None, lines: 0 };
+                let timeout_ms = work.task_timeout_secs.unwrap_or(u32::MAX / 1000) * 1000;
+                let work = Work { needs: work.needs, timeout_ms, since: None, lines: 0 };
                 self.holding.entry(lease).or_insert(work);
             }
         }
@@ -216,10 +218,10 @@ impl Donor {
     }
 
     /// Begins what it has room for.
-    pub fn begin(
+    pub fn begin<'a>(
         &mut self,
         now: DateTime<Utc>,
-        orders: &[Order],
+        order_of: impl Fn(RunId) -> Option<&'a Order>,
         random: &mut Random,
     ) -> Vec<Begun> {
         let mut used = self
@@ -235,11 +237,8 @@ impl Donor {
             }
             used = used.plus(work.needs);
             work.since = Some(now);
-            let order = orders.iter().find(|order| order.run == lease.task.run);
-            let full = order.map_or(1, |order| order.task_ms(lease.task));
-            let timeout = order.map(|order| order.spec.limits.task_timeout_secs);
-            let most = timeout.map_or(u32::MAX, |secs| secs * 1000);
-            let time = random.between(full - full / 5, full).min(most);
+            let full = order_of(lease.task.run).map_or(1, |order| order.task_ms(lease.task));
+            let time = random.between(full - full / 5, full).min(work.timeout_ms);
             let time = if self.temper == Temper::Thief { 1 } else { time };
             if self.temper != Temper::Stuck {
                 let ends = now + TimeDelta::milliseconds(time.into());
@@ -254,8 +253,8 @@ impl Donor {
         let Some(work) = self.holding.remove(&lease) else { return };
         let Some(since) = work.since else { return };
         let ran = ms(now - since);
-        let late = ran >= u64::from(order.spec.limits.task_timeout_secs) * 1000;
-        let poisoned = lease.task.stage == Stage::Process && order.poison == Some(lease.task.index);
+        let late = ran >= u64::from(work.timeout_ms);
+        let poisoned = order.poison == Some(lease.task.index);
         let failed = |failure| Outcome::Failed { failure, message: String::new() };
         let outcome = if self.temper == Temper::Faulty && random.chance(500) {
             Outcome::NodeFault { message: "no space".to_owned() }

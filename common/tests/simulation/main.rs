@@ -7,12 +7,13 @@ mod customer;
 mod donor;
 mod random;
 mod server;
+mod shape;
 mod store;
 mod world;
 
 use world::{Tally, World};
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 60;
 
 #[test]
 fn the_promises_hold_whatever_happens() {
@@ -34,6 +35,8 @@ fn the_promises_hold_whatever_happens() {
         sum.complete += world.tally.complete;
         sum.failed += world.tally.failed;
         sum.convicted += world.tally.convicted;
+        sum.cancelled += world.tally.cancelled;
+        sum.restarts_compared += world.tally.restarts_compared;
         sum.again += world.tally.again;
     }
 

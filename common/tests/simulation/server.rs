@@ -123,6 +123,30 @@ impl Server {
         self.requests.iter().any(|request| request.until <= now)
     }
 
+    /// Whether every run has ended, and no node works on one.
+    pub fn is_idle(&self) -> bool {
+        self.market.runs().next().is_none() && self.market.stopping().next().is_none()
+    }
+
+    /// A server that starts now must find what this one has in memory.
+    pub fn compare_restart(&self, store: &Store, now: DateTime<Utc>) -> Result<(), String> {
+        if self.market.is_checking() {
+            // Checks are not stored.
+            return Ok(());
+        }
+        let again = Market::load(policy(), store.load(), now);
+        let (here, there) = (self.market.fingerprint(), again.fingerprint());
+        let differ = |a: &str, b: &str| {
+            let lines = a.lines().filter(|line| !b.lines().any(|other| other == *line));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        if here != there {
+            let (here, there) = (differ(&here, &there), differ(&there, &here));
+            return Err(format!("in memory is\n{here}\na restart finds\n{there}"));
+        }
+        Ok(())
+    }
+
     pub fn runs(&self) -> Vec<RunId> {
         self.market.runs().map(|run| run.id).collect()
     }

@@ -8,14 +8,15 @@ use common::credits::Credits;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::ledger::{Account, Kind, Ledger, Transfer};
 use common::market::{
-    Changes, OperatorRecord, Run, RunRecord, Stored, TableKind, TaskRecord, TaskState,
+    Changes, Cursor, OperatorRecord, Run, RunRecord, StageRecord, Stored, TaskRecord, TaskState,
 };
+use common::plan::{BlockId, Body};
 use common::price::price;
 use common::protocol::{LogLine, Receipt};
 use common::resources::Usage;
 use common::run::RunState;
 use common::statement::{Head, Line};
-use common::task::{Lease, Stage, TaskRef};
+use common::task::{Lease, StageNo, TaskRef};
 
 use crate::donor::{is_owners, operator_of};
 
@@ -25,8 +26,8 @@ pub struct Store {
     pub tasks: BTreeMap<TaskRef, TaskRecord>,
     /// Who holds what.
     pub leased: BTreeMap<Lease, NodeId>,
-    sources: BTreeMap<RunId, ChunkTable>,
-    chunks: BTreeMap<RunId, ChunkTable>,
+    stages: BTreeMap<(RunId, StageNo), StageRecord>,
+    tables: BTreeMap<(RunId, BlockId), ChunkTable>,
     balances: BTreeMap<Account, i64>,
     transfers: u64,
     statements: BTreeMap<WorkspaceId, Head>,
@@ -71,12 +72,8 @@ impl Store {
         if self.balances != self.recounted {
             return Err(format!("stored {:?}, re-added {:?}", self.balances, self.recounted));
         }
-        for (run, kind, table) in &changes.tables {
-            let table = ChunkTable::clone(table);
-            match kind {
-                TableKind::Source => self.sources.insert(*run, table),
-                TableKind::Chunks => self.chunks.insert(*run, table),
-            };
+        for (run, block, table) in &changes.tables {
+            self.tables.insert((*run, *block), ChunkTable::clone(table));
         }
         for task in &changes.tasks {
             self.put_task(task)?;
@@ -112,6 +109,10 @@ impl Store {
             }
             let is_new = changes.new_runs.contains(&run.id);
             self.put_run(run, is_new)?;
+        }
+        self.put_stages(&changes.stages)?;
+        for ended in changes.runs.iter().filter(|run| run.state.is_final()) {
+            self.check_ended(ended)?;
         }
         if let Some(id) = changes.new_runs.iter().find(|id| !self.runs.contains_key(id)) {
             return Err(format!("{id:?} is new and was not stored"));
@@ -220,10 +221,11 @@ impl Store {
             return Err(format!("{name} ran before it was leased"));
         }
         let spec = &self.runs.get(&name.run).ok_or("a task without a run")?.spec;
-        let needs = spec.container(name.stage).ok_or("a task without a container")?.needs;
+        let block = self.stages.get(&(name.run, name.stage)).ok_or("a task without a stage")?.block;
+        let work = spec.plan.container_task(block).ok_or("a task without a container")?;
         let ms = u64::try_from((ended_at - began).num_milliseconds()).unwrap_or(0);
-        let ms = ms.min(u64::from(spec.limits.task_timeout_secs) * 1000);
-        let most = price(Usage::full(needs, ms));
+        let ms = ms.min(u64::from(work.timeout_secs) * 1000);
+        let most = price(Usage::full(work.container.needs, ms));
         if attempt.price > most {
             return Err(format!("{name} costs {}, its lease allows {most}", attempt.price));
         }
@@ -248,18 +250,17 @@ impl Store {
     fn put_run(&mut self, run: &RunRecord, is_new: bool) -> Checked {
         match self.runs.get(&run.id) {
             None if !is_new => return Err(format!("{:?} was never new", run.id)),
-            Some(before)
-                if before.state == RunState::Failed && run.state == RunState::Delivering => {}
+            Some(before) if before.state == RunState::Failed && run.state == RunState::Running => {}
             Some(before) if before.state.is_final() => {
                 return Err(format!("{:?} had ended and changed", run.id));
             }
-            Some(before) if run.state < before.state || run.next < before.next => {
+            Some(before) if run.state < before.state || run.counts.done < before.counts.done => {
                 return Err(format!("{:?} went back to {:?}", run.id, run.state));
             }
             Some(_) | None => {}
         }
-        let begun = run.times.get(&RunState::Fetching);
-        if run.spec.terms.start_at.is_some_and(|at| begun.is_some_and(|begun| *begun < at)) {
+        let begun = run.times.began();
+        if run.spec.terms.start_at.is_some_and(|at| begun.is_some_and(|begun| begun < at)) {
             return Err(format!("{:?} began too early", run.id));
         }
         let purse = self.purses.entry(run.id).or_default();
@@ -271,11 +272,10 @@ impl Store {
         if cost > purse.ever_held || cost != purse.prices {
             return Err(format!("{:?} cost what it should not: {purse:?}", run.id));
         }
-        if run.state.is_final() {
-            if held != 0 || purse.billed != cost {
-                return Err(format!("{:?} ended unsettled: {purse:?}", run.id));
-            }
-            self.check_ended(run)?;
+        // A run that is cancelled is settled at once.
+        let is_over = run.state.is_final() || run.state == RunState::Ending;
+        if is_over && (held != 0 || purse.billed != cost) {
+            return Err(format!("{:?} ended unsettled: {purse:?}", run.id));
         }
         self.runs.insert(run.id, run.clone());
         Ok(())
@@ -288,18 +288,78 @@ impl Store {
         {
             return Err(format!("{} outlives its run", task.task));
         }
-        let done = tasks()
-            .filter(|task| task.task.stage == Stage::Process && task.state == TaskState::Done)
-            .count();
-        let total = run.total.unwrap_or(0) as usize;
-        if done != run.chunks_done as usize || (run.state == RunState::Complete && done != total) {
-            return Err(format!("{:?} ended with {done} of {total} chunks", run.id));
-        }
-        let is_complete = run.state == RunState::Complete;
+        let is_complete = run.state == RunState::Succeeded;
         if is_complete == run.error.is_some() {
             return Err(format!("{:?} ended {:?}: {:?}", run.id, run.state, run.error));
         }
+        for stage in self.stages_of(run.id) {
+            if stage.ended.is_none() {
+                return Err(format!("stage {} outlives {:?}", stage.no, run.id));
+            }
+            let Cursor::Tasks { len, done, .. } = stage.cursor else { continue };
+            let stored = tasks()
+                .filter(|task| task.task.stage == stage.no && task.state == TaskState::Done)
+                .count();
+            if stored != done as usize || (is_complete && done != len) {
+                return Err(format!("{:?}: {stored} done, its stage says {stage:?}", run.id));
+            }
+        }
         Ok(())
+    }
+
+    /// A stage is opened once everything that it comes after has ended, and never changes once it
+    /// has ended itself.
+    fn put_stages(&mut self, stages: &[StageRecord]) -> Checked {
+        let mut seen = BTreeSet::new();
+        for stage in stages {
+            let key = (stage.run, stage.no);
+            if !seen.insert(key) {
+                return Err(format!("{key:?} comes twice in one transaction"));
+            }
+            let before = self.stages.insert(key, stage.clone());
+            // One that was cut off goes on when its results are delivered again.
+            if before.is_some_and(|before| before.ended.is_some_and(|end| end.is_done)) {
+                return Err(format!("{key:?} had ended and changed"));
+            }
+        }
+        for stage in stages {
+            self.check_order(stage)?;
+            if let Cursor::Each(elements) = &stage.cursor
+                && elements.open() > 256
+            {
+                return Err(format!("{} elements are open in {stage:?}", elements.open()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_order(&self, stage: &StageRecord) -> Checked {
+        let Some(parent) = stage.parent else { return Ok(()) };
+        let plan = &self.runs.get(&stage.run).ok_or("a stage without a run")?.spec.plan;
+        let parent = self.stages.get(&(stage.run, parent)).ok_or("a stage without its parent")?;
+        let Body::Group(group) = &plan.block(parent.block).body else { return Ok(()) };
+        let place = group.of.iter().position(|of| *of == stage.block).ok_or("not of its group")?;
+        for before in &group.after[place] {
+            let block = group.of[usize::from(*before)];
+            let earlier = self.stages_of(stage.run).find(|other| {
+                other.block == block && other.parent == stage.parent && other.ended.is_some()
+            });
+            if earlier.is_none() {
+                return Err(format!("{stage:?} was opened before block {block:?} had ended"));
+            }
+        }
+        Ok(())
+    }
+
+    fn stages_of(&self, run: RunId) -> impl Iterator<Item = &StageRecord> {
+        let all = (run, StageNo::new(0))..=(run, StageNo::MAX);
+        self.stages.range(all).map(|(_, stage)| stage)
+    }
+
+    /// The run that this one is a part of, or itself.
+    pub fn root_of(&self, run: RunId) -> RunId {
+        let parent = self.runs.get(&run).and_then(|run| run.spec.parent);
+        parent.map_or(run, |parent| self.root_of(parent.run))
     }
 
     /// An attempt is paid in the transaction that ends it, and nothing else is.
@@ -337,19 +397,20 @@ impl Store {
     }
 
     pub fn tasks_of(&self, run: RunId) -> impl Iterator<Item = &TaskRecord> {
-        let first = TaskRef { run, stage: Stage::Partition, index: 0 };
-        let last = TaskRef { run, stage: Stage::Assemble, index: u32::MAX };
+        let first = TaskRef { run, stage: StageNo::new(0), index: 0 };
+        let last = TaskRef { run, stage: StageNo::MAX, index: u32::MAX };
         self.tasks.range(first..=last).map(|(_, task)| task)
     }
 
     /// What the server reads when it starts.
     pub fn load(&self) -> Stored {
-        let live: Vec<&RunRecord> =
-            self.runs.values().filter(|run| !run.state.is_final()).collect();
+        let open = self.runs.values().filter(|run| !run.state.is_final());
+        let (stopping, live): (Vec<&RunRecord>, Vec<&RunRecord>) =
+            open.partition(|run| run.state == RunState::Ending);
         let tasks: Vec<TaskRecord> = live
             .iter()
             .flat_map(|run| self.tasks_of(run.id))
-            .filter(|task| task.task.stage != Stage::Process || task.state != TaskState::Done)
+            .filter(|task| !is_final(task))
             .cloned()
             .collect();
         let operators = tasks
@@ -362,6 +423,7 @@ impl Store {
         let ledger = Ledger::load(self.balances.clone(), self.transfers);
         Stored {
             runs,
+            stopping: stopping.into_iter().cloned().collect(),
             tasks,
             operators,
             ledger,
@@ -378,15 +440,14 @@ impl Store {
     }
 
     fn load_run(&self, record: &RunRecord) -> Run {
-        let id = record.id;
-        let mut run = Run::load(record.clone());
-        if let Some(table) = self.sources.get(&id) {
-            run = run.with_source(table.clone());
-        }
-        if let Some(table) = self.chunks.get(&id) {
-            run = run.with_chunks(table.clone());
-        }
-        run
+        let all = (record.id, BlockId::ROOT)..=(record.id, BlockId::new(u16::MAX));
+        let tables = self.tables.range(all);
+        let run = tables.fold(Run::load(record.clone()), |run, ((_, block), table)| {
+            run.with_table(*block, table.clone())
+        });
+        let is_open = |stage: &&StageRecord| stage.ended.is_none_or(|end| !end.is_done);
+        let open = self.stages_of(record.id).filter(is_open);
+        open.fold(run, Run::with_stage)
     }
 }
 

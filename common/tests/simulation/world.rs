@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use common::credits::Credits;
 use common::ids::RunId;
-use common::market::{CheckedSync, Refused, Run, Step, TaskRecord, TaskState};
+use common::market::{CheckedSync, Refused, Run, TaskRecord, TaskState};
+use common::plan::{Body, DataTask, Phase};
 use common::protocol::Orders;
-use common::spec::Partition;
-use common::task::Lease;
+use common::task::{Lease, StageNo};
+use common::testing;
 
 use crate::customer::{self, Order};
 use crate::donor::{Donor, Temper};
@@ -51,6 +52,9 @@ pub struct Tally {
     pub kills: u64,
     pub complete: u64,
     pub failed: u64,
+    pub cancelled: u64,
+    /// How often what is stored was compared with what is in memory.
+    pub restarts_compared: u64,
     /// How often an operator was found to have given false results.
     pub convicted: u64,
     /// How often results were delivered again.
@@ -63,7 +67,7 @@ pub struct Tally {
 
 enum Event {
     Ask(usize),
-    Abort(RunId),
+    Cancel(RunId),
     Grant,
     Rich,
     Heard {
@@ -92,7 +96,7 @@ enum Event {
     Step {
         starts: u32,
         run: RunId,
-        step: Step,
+        no: StageNo,
         part: u32,
     },
     /// A customer asks for the results once more.
@@ -173,15 +177,15 @@ impl World {
     }
 
     fn is_over(&self, server: &Server) -> bool {
-        server.runs().is_empty() && !self.queue.values().any(|event| matches!(event, Event::Ask(_)))
+        server.is_idle() && !self.queue.values().any(|event| matches!(event, Event::Ask(_)))
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Ask(n) => self.ask(n),
-            Event::Abort(run) => {
+            Event::Cancel(run) => {
                 if let Some(server) = &mut self.server {
-                    let _ = server.market.abort(run, "aborted".to_owned(), self.now);
+                    let _ = server.market.cancel(run, "cancelled".to_owned(), self.now);
                     self.touch();
                 }
             }
@@ -208,7 +212,7 @@ impl World {
                     donor.silent_until = self.now + TimeDelta::milliseconds(ms.into());
                 }
             }
-            Event::Step { starts, run, step, part } => self.step(starts, run, step, part),
+            Event::Step { starts, run, no, part } => self.step(starts, run, no, part),
             Event::Deliver(run) => self.deliver(run),
             Event::Tick { starts } => self.tick(starts)?,
             Event::Commit { starts } => self.commit(starts)?,
@@ -312,7 +316,8 @@ impl World {
     fn begin(&mut self, node: u32) {
         let donor = &mut self.donors[node as usize];
         let incarnation = donor.incarnation;
-        for begun in donor.begin(self.now, &self.orders, &mut self.random) {
+        let order_of = |run| order_of(&self.store, &self.orders, run);
+        for begun in donor.begin(self.now, order_of, &mut self.random) {
             let ms = u32::try_from((begun.ends - self.now).num_milliseconds()).unwrap_or(0);
             self.at(ms, Event::Ends { node, incarnation, lease: begun.lease });
         }
@@ -324,7 +329,7 @@ impl World {
             return;
         }
         self.tally.unheard += u64::from(donor.silent_until > self.now);
-        if let Some(order) = self.orders.iter().find(|order| order.run == lease.task.run) {
+        if let Some(order) = order_of(&self.store, &self.orders, lease.task.run) {
             donor.end(lease, self.now, order, &mut self.random);
         }
         self.begin(node);
@@ -337,41 +342,38 @@ impl World {
     }
 
     /// The server has done a step of its own, if it is still the same process.
-    fn step(&mut self, starts: u32, run: RunId, step: Step, part: u32) {
+    fn step(&mut self, starts: u32, run: RunId, no: StageNo, part: u32) {
+        let chunks = self.order_of(run).map_or(1, |order| order.chunks);
         let Some(server) = self.server.as_mut().filter(|_| starts == self.starts) else { return };
-        let Some(order) = self.orders.iter().find(|order| order.run == run) else { return };
-        let table = customer::table(order.chunks);
-        let custom = matches!(order.spec.partition, Partition::Custom(_));
-        let market = &mut server.market;
-        let more = match (step, part) {
-            (Step::Cut, 0) => {
-                market.looked(run, custom.then(|| customer::table(1)), self.now);
-                !custom
+        let Some(stage) = server.market.run(run).and_then(|run| Some((run, run.stage(no)?))) else {
+            return;
+        };
+        let Body::Data(task) = &stage.0.spec.plan.block(stage.1.block).body else { return };
+        let (table, halfway) = match **task {
+            DataTask::Look { .. } => (Some(testing::chunks(1)), None),
+            DataTask::Cut { .. } => (Some(testing::chunks(chunks)), Some(Phase::Partition)),
+            DataTask::Collect { .. } => (Some(testing::chunks(chunks)), None),
+            DataTask::Deliver { .. } => (None, Some(Phase::Deliver)),
+        };
+        match halfway.filter(|_| part == 0) {
+            Some(phase) => {
+                server.market.step_enters(run, no, phase, self.now);
+                let delay = self.random.between(1, 2_000);
+                self.at(delay, Event::Step { starts, run, no, part: 1 });
             }
-            (Step::Cut | Step::Collect, _) => {
-                market.partitioned(run, table, self.now);
-                false
-            }
-            (Step::Fold, 0) => {
-                market.folded(run, self.now);
-                true
-            }
-            (Step::Fold, _) if self.random.chance(200) => {
-                let _ = market.break_off(run, "refused".to_owned(), self.now);
+            None if table.is_none() && self.random.chance(200) => {
+                let _ = server.market.break_off(run, "refused".to_owned(), self.now);
                 let later = self.random.between(1, 60_000);
                 self.at(later, Event::Deliver(run));
-                false
             }
-            (Step::Fold, _) => {
-                market.delivered(run, self.now);
-                false
-            }
-        };
-        self.touch();
-        if more {
-            let delay = self.random.between(1, 2_000);
-            self.at(delay, Event::Step { starts, run, step, part: part + 1 });
+            None => server.market.step_done(run, no, table, self.now),
         }
+        self.touch();
+    }
+
+    /// The order that a run is of: its own, or that of the run that it is a part of.
+    fn order_of(&self, run: RunId) -> Option<&Order> {
+        order_of(&self.store, &self.orders, run)
     }
 
     /// Takes up a run again that has failed, where that can be.
@@ -431,10 +433,14 @@ impl World {
             self.kill();
             return Ok(());
         }
+        if self.random.chance(10) {
+            server.compare_restart(&self.store, now)?;
+            self.tally.restarts_compared += 1;
+        }
         let answers = server.answers(&self.store, now)?;
-        for (run, step) in changes.steps {
+        for (run, no) in changes.steps {
             let delay = self.random.between(1, 3_000);
-            self.at(delay, Event::Step { starts, run, step, part: 0 });
+            self.at(delay, Event::Step { starts, run, no, part: 0 });
         }
         for answer in answers {
             let (node, incarnation) = (answer.node, answer.incarnation);
@@ -442,4 +448,9 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn order_of<'a>(store: &Store, orders: &'a [Order], run: RunId) -> Option<&'a Order> {
+    let root = store.root_of(run);
+    orders.iter().find(|order| order.run == root)
 }

@@ -1,9 +1,10 @@
 //! The loop against a server that the test plays, with real containers.
 
 use common::digest::Digest;
+use common::plan::Contract;
+use common::plan::Image;
 use common::protocol::{Inputs, Level};
-use common::spec::Image;
-use common::task::Stage;
+use common::testing::PROCESS;
 use tokio::task::JoinHandle;
 
 use super::pause::ECHO_GAP;
@@ -67,12 +68,13 @@ impl Play {
     }
 
     fn assign(&self, indexes: &[u32], cpu_millis: u32) -> Orders {
-        let at = lease(Stage::Process, 0);
+        let at = lease(0);
         let work = Work {
             run: at.task.run,
             workspace: crate::testing::WORKSPACE,
             package_owner: crate::testing::WORKSPACE,
-            stage: Stage::Process,
+            stage: PROCESS,
+            contract: Contract::Process,
             package: self.package,
             image: Image::Binary,
             entrypoint: "run".into(),
@@ -84,7 +86,7 @@ impl Play {
         let assign = indexes
             .iter()
             .map(|i| Assignment {
-                lease: lease(Stage::Process, *i),
+                lease: lease(*i),
                 gpu: None,
                 inputs: Inputs::Chunk { bytes: 0, name: "x".into(), key: "x".into() },
             })
@@ -175,7 +177,7 @@ async fn what_cannot_wait_overtakes_a_held_answer() {
     assert_eq!(running(&sync), 1, "the start is said while an answer is held");
     assert!(timeout(Duration::from_millis(300), play.syncs.recv()).await.is_err(), "two at most");
     held.send(Ok(orders(Vec::new(), Vec::new(), Vec::new()))).unwrap();
-    urgent.send(Ok(orders(Vec::new(), vec![lease(Stage::Process, 0)], Vec::new()))).unwrap();
+    urgent.send(Ok(orders(Vec::new(), vec![lease(0)], Vec::new()))).unwrap();
 
     let (sync, _) = play.until(|sync| sync.holding.is_empty()).await;
     assert!(sync.receipts.is_empty(), "nobody waits for the receipt of a cancelled attempt");
@@ -250,7 +252,7 @@ async fn an_order_that_is_only_repeated_makes_no_busy_loop() {
     answer.send(Ok(play.assign(&[0], 1000))).unwrap();
     let (_, answer) = play.until(|sync| running(sync) == 1).await;
 
-    let cancel = || orders(Vec::new(), vec![lease(Stage::Process, 0)], Vec::new());
+    let cancel = || orders(Vec::new(), vec![lease(0)], Vec::new());
     answer.send(Ok(cancel())).unwrap();
     let (start, mut repeated) = (Instant::now(), 0);
     loop {

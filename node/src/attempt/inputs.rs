@@ -28,6 +28,7 @@ pub async fn list<R: Remote>(
         Inputs::Chunk { bytes, .. } => {
             Ok(vec![InputFile { name: "data.bin".into(), size: bytes, digest: None }])
         }
+        Inputs::None => Ok(Vec::new()),
         Inputs::Files => checked(transfer::inputs(&tools.remote, attempt.lease).await?),
     }
 }

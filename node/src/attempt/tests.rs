@@ -1,11 +1,11 @@
 //! Whole attempts on a server in memory, in real containers.
 
 use common::digest::Digest;
+use common::plan::Contract;
+use common::plan::Image;
 use common::protocol::Cache;
 use common::resources::Resources;
 use common::secret::SecretKind;
-use common::spec::Image;
-use common::task::Stage;
 
 use super::*;
 use crate::testing::{FakeServer, lease, opened, script_package, secret, tools};
@@ -23,12 +23,13 @@ pub async fn lived_with(
     script: &str,
 ) -> Receipt {
     let archive = script_package(script);
-    let lease = lease(Stage::Assemble, 0);
+    let lease = lease(0);
     let work = Arc::new(Work {
         run: lease.task.run,
         workspace: crate::testing::WORKSPACE,
         package_owner: crate::testing::WORKSPACE,
-        stage: Stage::Assemble,
+        stage: lease.task.stage,
+        contract: Contract::Assemble,
         package: Digest::of(&archive),
         image: Image::Binary,
         entrypoint: "run".into(),

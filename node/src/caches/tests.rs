@@ -1,7 +1,5 @@
 use std::os::unix::fs::symlink;
 
-use common::task::Stage;
-
 use super::*;
 use crate::testing::{FakeServer, SIZES, WORKSPACE, lease};
 
@@ -40,7 +38,7 @@ impl Bench {
         workspace: WorkspaceId,
         package_owner: WorkspaceId,
     ) -> Result<Mounted, Error> {
-        let mut lease = lease(Stage::Process, 0);
+        let mut lease = lease(0);
         lease.task.run = RunId::new(uuid::Uuid::from_u128(run));
         self.caches.ready(&self.server, lease, workspace, package_owner).await
     }
@@ -287,7 +285,7 @@ async fn what_was_brought_is_known_after_a_restart() {
     drop((caches, home));
     let home = Home::open(&dir.path().join("home")).unwrap();
     let caches = Caches::open(&home, SIZES).unwrap();
-    caches.ready(&server, lease(Stage::Process, 0), WORKSPACE, WORKSPACE).await.unwrap();
+    caches.ready(&server, lease(0), WORKSPACE, WORKSPACE).await.unwrap();
 
     assert_eq!(server.state().fetches, 1);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::ids::{RunId, WorkspaceId};
 use common::resources::Resources;
-use common::task::{Lease, Stage, TaskRef};
+use common::task::{Lease, StageNo, TaskRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::{self, Disk};
@@ -89,7 +89,7 @@ fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
     let share = Disk::open(folder, DISK)?.share(0, 0, RESULTS_BYTES_MAX);
     let share = share.ok_or(io::ErrorKind::StorageFull)?;
     let workspace = WorkspaceId::new(uuid::Uuid::new_v4());
-    let task = TaskRef { run: RunId::new(uuid::Uuid::new_v4()), stage: Stage::Process, index: 0 };
+    let task = TaskRef { run: RunId::new(uuid::Uuid::new_v4()), stage: StageNo::new(0), index: 0 };
     let inside = |name: &str, inside: &'static str| Mount { host: folder.join(name), inside };
     let (app, shared) =
         (inside("app", "/opt/fanfold/app"), inside("shared", "/opt/fanfold/cache/shared"));

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::ids::WorkspaceId;
+use common::plan::{Contract, Image};
 use common::protocol::{Inputs, Work};
 use common::resources::{Resources, Usage};
 use common::secret::{self, Secret};
-use common::spec::Image;
-use common::task::{Lease, Stage};
+use common::task::Lease;
 
 use crate::caches::Mounted;
 use crate::disk::Share;
@@ -140,7 +140,7 @@ pub struct Folders<'a> {
     pub caches: &'a Mounted,
 }
 
-/// What the contract says about a stage: where things are inside, and the variables for them.
+/// What the contract says: where things are inside, and the variables for them.
 pub fn launch(
     lease: Lease,
     work: &Work,
@@ -149,18 +149,18 @@ pub fn launch(
     share: Arc<Share>,
 ) -> Result<Launch, Error> {
     let commands = commands(&work.image, &work.entrypoint, folders.app)?;
-    let (inputs, results, params) = match work.stage {
-        Stage::Partition => (
+    let (inputs, results, params) = match work.contract {
+        Contract::Partition => (
             ("/opt/fanfold/source", &["SOURCE_DIR"][..]),
             ("/opt/fanfold/chunks", "CHUNKS_DIR"),
             "PARTITIONER_PARAMS",
         ),
-        Stage::Process => (
+        Contract::Process => (
             ("/opt/fanfold/task", &["TASK_DIR"][..]),
             ("/opt/fanfold/results", "TASK_RESULTS_DIR"),
             "APP_PARAMS",
         ),
-        Stage::Assemble => (
+        Contract::Assemble => (
             ("/opt/fanfold/results", &["TASK_RESULTS_DIR", "RESULTS_DIR"][..]),
             ("/opt/fanfold/output", "OUTPUT_DIR"),
             "ASSEMBLER_PARAMS",
@@ -174,7 +174,7 @@ pub fn launch(
     env.push(format!("{}={}", results.1, results.0));
     env.push(format!("USER_CACHE_DIR={USER_CACHE}"));
     env.push(format!("SHARED_CACHE_DIR={SHARED_CACHE}"));
-    if work.stage == Stage::Process {
+    if work.contract == Contract::Process {
         env.push(format!("CHUNK_NUMBER={}", lease.task.index));
         if let Inputs::Chunk { name, key, .. } = reads {
             env.push(format!("CHUNK_NAME={name}"));
@@ -238,7 +238,7 @@ fn commands(image: &Image, name: &str, app: &Path) -> Result<Vec<Vec<String>>, E
 mod tests {
     use common::digest::Digest;
     use common::ids::RunId;
-    use common::task::TaskRef;
+    use common::task::{StageNo, TaskRef};
 
     use super::*;
 
@@ -247,12 +247,13 @@ mod tests {
         Image::Registry { image, secret: None }
     }
 
-    fn work(stage: Stage, entrypoint: &str) -> Work {
+    fn work(contract: Contract, entrypoint: &str) -> Work {
         Work {
             run: RunId::new(uuid::Uuid::from_u128(1)),
             workspace: crate::testing::WORKSPACE,
             package_owner: crate::testing::WORKSPACE,
-            stage,
+            stage: StageNo::new(2),
+            contract,
             package: Digest::of(b""),
             image: image(),
             entrypoint: entrypoint.into(),
@@ -272,38 +273,38 @@ mod tests {
         let caches = Mounted::of_tests(Path::new("/u"), Path::new("/s"), 1);
         let (inputs, results) = (Path::new("/i"), Path::new("/r"));
         let folders = Folders { app: app.path(), inputs, results, caches: &caches };
-        let reads = match work.stage {
-            Stage::Process => {
+        let reads = match work.contract {
+            Contract::Process => {
                 Inputs::Chunk { bytes: 1, name: "café.csv".into(), key: "in/café.csv".into() }
             }
-            Stage::Partition | Stage::Assemble => Inputs::Files,
+            Contract::Partition | Contract::Assemble => Inputs::Files,
         };
         let share = crate::testing::share(1);
         launch(Lease { task, attempt: 1 }, work, &reads, folders, share)
     }
 
     #[test]
-    fn each_stage_has_its_variables() {
+    fn each_contract_has_its_variables() {
         let cases = [
             (
-                Stage::Partition,
+                Contract::Partition,
                 "SOURCE_DIR=/opt/fanfold/source CHUNKS_DIR=/opt/fanfold/chunks \
                  PARTITIONER_PARAMS={\"a\":1}",
             ),
             (
-                Stage::Process,
+                Contract::Process,
                 "TASK_DIR=/opt/fanfold/task TASK_RESULTS_DIR=/opt/fanfold/results \
                  APP_PARAMS={\"a\":1} CHUNK_NUMBER=7 CHUNK_NAME=café.csv \
                  CHUNK_KEY=in/café.csv",
             ),
             (
-                Stage::Assemble,
+                Contract::Assemble,
                 "TASK_RESULTS_DIR=/opt/fanfold/results RESULTS_DIR=/opt/fanfold/results \
                  OUTPUT_DIR=/opt/fanfold/output ASSEMBLER_PARAMS={\"a\":1}",
             ),
         ];
-        for (stage, expected) in cases {
-            let mut env = launched(&work(stage, "main.py")).unwrap().env;
+        for (contract, expected) in cases {
+            let mut env = launched(&work(contract, "main.py")).unwrap().env;
             let mut expected: Vec<_> = expected.split(' ').map(str::to_owned).collect();
             expected.extend(["HOME=/tmp", "USER=fanfold", "LOGNAME=fanfold"].map(str::to_owned));
             expected.push("USER_CACHE_DIR=/opt/fanfold/cache/user".into());
@@ -317,8 +318,9 @@ mod tests {
 
     #[test]
     fn params_are_never_empty() {
-        let env =
-            launched(&Work { params: " ".into(), ..work(Stage::Process, "main.py") }).unwrap().env;
+        let env = launched(&Work { params: " ".into(), ..work(Contract::Process, "main.py") })
+            .unwrap()
+            .env;
 
         assert!(env.contains(&"APP_PARAMS={}".to_owned()));
     }
@@ -326,7 +328,7 @@ mod tests {
     #[test]
     fn an_entrypoint_is_a_file_of_the_app_folder() {
         for name in ["", "other.py", "empty.py", "../main.py", "/etc/passwd", ".", "a/../../b"] {
-            let result = launched(&work(Stage::Process, name));
+            let result = launched(&work(Contract::Process, name));
 
             assert!(matches!(result, Err(Error::Unusable(_))), "{name}");
         }
@@ -335,7 +337,7 @@ mod tests {
     #[test]
     fn an_entrypoint_is_run_by_what_its_first_line_names() {
         let command =
-            |name: &str| launched(&work(Stage::Process, name)).unwrap().commands[0].join(" ");
+            |name: &str| launched(&work(Contract::Process, name)).unwrap().commands[0].join(" ");
 
         assert_eq!(command("run.sh"), "/bin/bash /opt/fanfold/app/run.sh");
         assert_eq!(command("main.py"), "python3 /opt/fanfold/app/main.py");

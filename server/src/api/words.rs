@@ -27,7 +27,8 @@ macro_rules! sets {
 
 sets! {
     JobState, "How far a job is.", JOB_STATES;
-    JobStatus, "How far a job is, with a word for those that were aborted.", JOB_STATUSES;
+    JobStatus, "What a job is doing, with words for those that were cancelled.", JOB_STATUSES;
+    RunPhase, "The part of a job that is under way.", RUN_PHASES;
     ExecutionPriority, "How soon a job gets nodes, against other jobs.", PRIORITIES;
     TaskState, "How far a task is.", TASK_STATES;
     TaskStage, "What the task works on.", STAGES;
@@ -63,17 +64,21 @@ const JOB_STATES: Words = &[
 /// In the same order.
 const JOB_STATUSES: Words = &[
     ("new", "a draft"),
-    ("started", "accepted"),
-    ("fetching", "the source is being looked at or fetched"),
-    ("partitioning", "the source is being cut into chunks"),
-    ("processing", "nodes work on the chunks"),
-    ("processed", "all chunks are done"),
-    ("assembling", "the results are being put together"),
-    ("assembled", "the output is ready"),
-    ("delivering", "the output is being written to the destination"),
-    ("complete", "ended: the results are there"),
+    ("scheduled", "accepted, to begin at its startAt"),
+    ("accepted", "everything is pinned and credits are held"),
+    ("running", "it is worked on; phase says how far it is"),
+    ("ending", "cancelled, and nodes still stop what they run of it"),
+    ("succeeded", "ended: the results are there"),
     ("failed", "ended without a result"),
-    ("aborted", "ended by a member of the workspace"),
+    ("cancelled", "ended by a member of the workspace: no node works on it any more"),
+];
+
+const RUN_PHASES: Words = &[
+    ("fetch", "the source is being looked at or fetched"),
+    ("partition", "the source is being cut into chunks"),
+    ("process", "nodes work on the chunks"),
+    ("assemble", "the results are being put together"),
+    ("deliver", "the output is being written to the destination"),
 ];
 
 const PRIORITIES: Words = &[
@@ -190,6 +195,7 @@ fn schema(about: &str, words: Words) -> RefOr<Schema> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use common::plan::Phase;
     use common::rights::Role;
     use common::run::RunState;
     use common::secret::SecretKind;
@@ -209,6 +215,7 @@ mod tests {
         let statuses = RunState::ALL.into_iter().map(RunState::as_str).chain(["new"]);
         assert_eq!(names(JOB_STATUSES), statuses.collect());
         assert_eq!(names(JOB_STATES), STATES.into_iter().collect());
+        assert_eq!(names(RUN_PHASES), Phase::ALL.into_iter().map(Phase::as_str).collect());
         assert_eq!(names(PRIORITIES), Priority::NAMES.into_iter().collect());
         assert_eq!(names(ROLES), Role::ALL.into_iter().map(Role::name).collect());
         let lines = LineKind::ALL.into_iter().map(LineKind::as_str);

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::leases::Leases;
 use super::steps::Steps;
 use super::watch::Watch;
-use super::{BookingRefused, Command, Error, Reply, bookings};
+use super::{BookingRefused, Command, Error, Reply, Tasks, bookings};
 use crate::clock;
 use crate::store::booked::Booked;
 use crate::store::{self, Db, batches, commit, runs};
@@ -181,15 +181,15 @@ impl Engine {
             }
             Command::Deliver { run, reply } => {
                 // It has ended, and is no longer in memory.
-                let answer = match runs::whole(&self.parts.db, run).await {
+                let answer = match runs::failed(&self.parts.db, run).await {
                     Ok(Some(run)) => market.deliver_again(run, now),
                     Ok(None) => Err(Refused::NotDeliverable),
                     Err(error) => return not_looked_up(&error),
                 };
                 batch.answers.push((reply, answer));
             }
-            Command::Abort { run, reason, reply } => {
-                batch.answers.push((reply, market.abort(run, reason, now)));
+            Command::Cancel { run, reason, reply } => {
+                batch.answers.push((reply, market.cancel(run, reason, now)));
             }
             Command::BreakOff { run, reason, reply } => {
                 batch.answers.push((reply, market.break_off(run, reason, now)));
@@ -224,15 +224,14 @@ impl Engine {
                 market.remove_node(node, now);
                 let _ = reply.send(());
             }
-            Command::UnderLease { run, tasks, reply } => {
-                let held = market.run(run).map_or_else(Vec::new, |run| run.under_lease(tasks));
+            Command::UnderLease { tasks: Tasks { run, stage, indexes }, reply } => {
+                let run = market.run(run);
+                let held = run.map_or_else(Vec::new, |run| run.under_lease(stage, indexes));
                 let _ = reply.send(held);
             }
-            Command::Looked { run, objects } => market.looked(run, objects, now),
-            Command::LeftOut { run, warning } => market.left_out(run, warning),
-            Command::Partitioned { run, table } => market.partitioned(run, table, now),
-            Command::Folded { run } => market.folded(run, now),
-            Command::Delivered { run } => market.delivered(run, now),
+            Command::StepEnters { run, stage, phase } => market.step_enters(run, stage, phase, now),
+            Command::StepWarns { run, stage, warning } => market.step_warns(run, stage, warning),
+            Command::StepDone { run, stage, table } => market.step_done(run, stage, table, now),
             Command::StepFailed { run, reason } => {
                 if market.break_off(run, reason, now).is_err() {
                     tracing::debug!(%run, "a step failed after its run had ended");
@@ -290,9 +289,9 @@ impl Engine {
         for ended in &changes.ended {
             self.parts.steps.cancel(ended.run);
         }
-        for (run, step) in std::mem::take(&mut changes.steps) {
+        for (run, stage) in std::mem::take(&mut changes.steps) {
             if let Some(run) = self.market.run(run) {
-                self.parts.steps.begin(run, step);
+                self.parts.steps.begin(run, stage);
             }
         }
         let mut nodes = batch.nodes;
@@ -339,7 +338,7 @@ impl Engine {
         for run in &changes.new_runs {
             tracing::info!(%run, "run accepted");
         }
-        for ended in &changes.ended {
+        for ended in changes.ended.iter().filter(|ended| ended.state.is_final()) {
             let (state, transactions) = (ended.state.as_str(), self.transactions);
             tracing::info!(run = %ended.run, state, transactions, "run ended");
         }

@@ -8,14 +8,37 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use common::chunks::ChunkTable;
 use common::ids::NodeId;
 use common::market::{LeaseChange, Market};
-use common::spec::RunSpec;
-use common::task::{Lease, Stage};
+use common::plan::{BlockId, Container, Reads};
+use common::spec::{RunSpec, Source};
+use common::task::{Lease, StageNo};
 
 /// A lease in force.
 pub struct LiveLease {
     pub spec: Arc<RunSpec>,
+    /// The block of the plan that its task is of.
+    pub block: BlockId,
     pub inputs: LiveInputs,
     pub stored: Stored,
+}
+
+impl LiveLease {
+    /// The container that its task runs in.
+    pub fn container(&self) -> Option<&Container> {
+        self.spec.plan.container_task(self.block).map(|task| &task.container)
+    }
+
+    /// Where the objects are from that its task reads.
+    pub fn source(&self) -> &Source {
+        let plan = &self.spec.plan;
+        let reads = plan.container_task(self.block).map(|task| task.reads);
+        let from = match reads {
+            Some(Reads::Objects(from)) => Some(from),
+            Some(Reads::Element) => plan.chunks_of(self.block),
+            Some(Reads::Results(_) | Reads::Nothing) | None => None,
+        };
+        // What is cut from results lies in our own bucket.
+        from.and_then(|from| plan.source_of(from)).unwrap_or(&Source::Bypass)
+    }
 }
 
 /// How much has been stored under a lease, or is on its way. It goes with the lease.
@@ -51,11 +74,20 @@ impl Stored {
 /// What the lease's task may read.
 pub enum LiveInputs {
     /// The chunk of this number.
-    Chunk { table: Arc<ChunkTable>, index: u32 },
+    Chunk {
+        table: Arc<ChunkTable>,
+        index: u32,
+    },
     /// All objects of the source (a custom partitioner).
-    Source { table: Arc<ChunkTable> },
-    /// All accepted results of the process stage (a custom assembler), of so many tasks.
-    Results { tasks: u32 },
+    Source {
+        table: Arc<ChunkTable>,
+    },
+    /// All accepted results of a stage (a custom assembler), of so many tasks.
+    Results {
+        stage: StageNo,
+        tasks: u32,
+    },
+    None,
 }
 
 type Live = HashMap<(NodeId, Lease), Arc<LiveLease>>;
@@ -93,12 +125,17 @@ impl Leases {
 
 fn inputs(market: &Market, lease: Lease) -> Option<LiveLease> {
     let run = market.run(lease.task.run)?;
-    let inputs = match lease.task.stage {
-        Stage::Process => {
-            LiveInputs::Chunk { table: Arc::clone(run.chunks()?), index: lease.task.index }
+    let stage = run.stage(lease.task.stage)?;
+    let work = run.spec.plan.container_task(stage.block)?;
+    let inputs = match work.reads {
+        Reads::Element => {
+            let table = Arc::clone(stage.tasks()?.table()?);
+            LiveInputs::Chunk { table, index: lease.task.index }
         }
-        Stage::Partition => LiveInputs::Source { table: Arc::clone(run.source()?) },
-        Stage::Assemble => LiveInputs::Results { tasks: run.chunks()?.len() },
+        Reads::Objects(from) => LiveInputs::Source { table: Arc::clone(run.table(from)?) },
+        Reads::Results(of) => LiveInputs::Results { stage: of.stage(), tasks: run.tasks_of(of) },
+        Reads::Nothing => LiveInputs::None,
     };
-    Some(LiveLease { spec: Arc::clone(&run.spec), inputs, stored: Stored::default() })
+    let (spec, block) = (Arc::clone(&run.spec), stage.block);
+    Some(LiveLease { spec, block, inputs, stored: Stored::default() })
 }

@@ -28,8 +28,10 @@ pub use common::market::{
     CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, UnderLease, Waiting,
 };
 use common::market::{Market, Refused};
+use common::plan::Phase;
 use common::protocol::Orders;
 use common::spec::RunSpec;
+use common::task::StageNo;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 pub use turns::{Hindrance, Kind as PlaceKind};
@@ -111,25 +113,85 @@ impl From<Refused> for Error {
 
 type Reply<T> = oneshot::Sender<T>;
 
+/// Some tasks of a stage, by their indexes.
+pub struct Tasks {
+    pub run: RunId,
+    pub stage: StageNo,
+    pub indexes: RangeInclusive<u32>,
+}
+
 /// Everything that can happen: one place shows it all.
 enum Command {
-    Start { run: RunId, spec: Arc<RunSpec>, reply: Reply<Result<(), Refused>> },
-    Deliver { run: RunId, reply: Reply<Result<(), Refused>> },
-    Abort { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
-    BreakOff { run: RunId, reason: String, reply: Reply<Result<(), Refused>> },
-    Sync { node: NodeId, operator: WorkspaceId, heard: Box<CheckedSync>, reply: Reply<Orders> },
-    Book { booking: Box<Booking>, reply: Reply<Result<(), BookingRefused>> },
-    Trust { owner: WorkspaceId },
-    Waiting { run: RunId, reply: Reply<Option<Waiting>> },
-    Nodes { nodes: Vec<NodeId>, reply: Reply<Vec<NodeView>> },
-    RemoveNode { node: NodeId, reply: Reply<()> },
-    UnderLease { run: RunId, tasks: RangeInclusive<u32>, reply: Reply<Vec<UnderLease>> },
-    Looked { run: RunId, objects: Option<ChunkTable> },
-    LeftOut { run: RunId, warning: String },
-    Partitioned { run: RunId, table: ChunkTable },
-    Folded { run: RunId },
-    Delivered { run: RunId },
-    StepFailed { run: RunId, reason: String },
+    Start {
+        run: RunId,
+        spec: Arc<RunSpec>,
+        reply: Reply<Result<(), Refused>>,
+    },
+    Deliver {
+        run: RunId,
+        reply: Reply<Result<(), Refused>>,
+    },
+    Cancel {
+        run: RunId,
+        reason: String,
+        reply: Reply<Result<(), Refused>>,
+    },
+    BreakOff {
+        run: RunId,
+        reason: String,
+        reply: Reply<Result<(), Refused>>,
+    },
+    Sync {
+        node: NodeId,
+        operator: WorkspaceId,
+        heard: Box<CheckedSync>,
+        reply: Reply<Orders>,
+    },
+    Book {
+        booking: Box<Booking>,
+        reply: Reply<Result<(), BookingRefused>>,
+    },
+    Trust {
+        owner: WorkspaceId,
+    },
+    Waiting {
+        run: RunId,
+        reply: Reply<Option<Waiting>>,
+    },
+    Nodes {
+        nodes: Vec<NodeId>,
+        reply: Reply<Vec<NodeView>>,
+    },
+    RemoveNode {
+        node: NodeId,
+        reply: Reply<()>,
+    },
+    UnderLease {
+        tasks: Tasks,
+        reply: Reply<Vec<UnderLease>>,
+    },
+    /// A step of the server has come to another phase of its run.
+    StepEnters {
+        run: RunId,
+        stage: StageNo,
+        phase: Phase,
+    },
+    /// A step of the server goes on without something that its customer should know of.
+    StepWarns {
+        run: RunId,
+        stage: StageNo,
+        warning: String,
+    },
+    /// A step of the server is done, and has found or cut something where it does.
+    StepDone {
+        run: RunId,
+        stage: StageNo,
+        table: Option<ChunkTable>,
+    },
+    StepFailed {
+        run: RunId,
+        reason: String,
+    },
 }
 
 impl Coordinator {
@@ -177,7 +239,7 @@ impl Coordinator {
 
     /// Accepts a run: holds its credits and queues its work. On `Ok` it is on disk.
     pub async fn start_run(&self, run: RunId, spec: RunSpec) -> Result<(), Error> {
-        store::prove_spec(&spec)?;
+        store::prove_plan(&spec.plan)?;
         let spec = Arc::new(spec);
         Ok(self.ask(|reply| Command::Start { run, spec, reply }).await??)
     }
@@ -188,8 +250,8 @@ impl Coordinator {
     }
 
     /// Ends a run because its customer wants it.
-    pub async fn abort_run(&self, run: RunId, reason: String) -> Result<(), Error> {
-        Ok(self.ask(|reply| Command::Abort { run, reason, reply }).await??)
+    pub async fn cancel_run(&self, run: RunId, reason: String) -> Result<(), Error> {
+        Ok(self.ask(|reply| Command::Cancel { run, reason, reply }).await??)
     }
 
     /// Ends a run as failed with this reason.
@@ -264,13 +326,9 @@ impl Coordinator {
         self.turns.hindrance(run)
     }
 
-    /// How far those of a run's tasks are that nodes hold now.
-    pub async fn under_lease(
-        &self,
-        run: RunId,
-        tasks: RangeInclusive<u32>,
-    ) -> Result<Vec<UnderLease>, Error> {
-        self.ask(|reply| Command::UnderLease { run, tasks, reply }).await
+    /// How far those of these tasks are that nodes hold now.
+    pub async fn under_lease(&self, tasks: Tasks) -> Result<Vec<UnderLease>, Error> {
+        self.ask(|reply| Command::UnderLease { tasks, reply }).await
     }
 
     /// Everything that happens from now on, to all workspaces.

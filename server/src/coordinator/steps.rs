@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use common::chunks::ChunkTable;
 use common::ids::RunId;
-use common::market::{Run, Step};
+use common::market::Run;
 use common::objects::{Object, Objects, Place, TooMany};
-use common::spec::{Assemble, Destination, Partition, RunSpec, result_name};
-use common::task::Stage;
+use common::plan::{Assembler, BlockId, Body, DataTask, Partitioner, Phase};
+use common::spec::{Destination, RunSpec, Source, result_name};
+use common::task::StageNo;
 use futures::{FutureExt as _, Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -45,7 +46,7 @@ const ELSEWHERE: Duration = Duration::from_secs(3600);
 /// Begins and cancels steps.
 pub(super) struct Steps {
     context: Context,
-    running: HashMap<RunId, AbortHandle>,
+    running: HashMap<(RunId, StageNo), AbortHandle>,
 }
 
 #[derive(Clone)]
@@ -73,29 +74,27 @@ impl Steps {
         Self { context: Context { db, data, commands, turns }, running: HashMap::new() }
     }
 
-    /// Begins a step of a run; one of the same run that is still going on has become pointless.
-    pub fn begin(&mut self, run: &Run, step: Step) {
-        let job = Job {
-            run: run.id,
-            spec: Arc::clone(&run.spec),
-            chunks: run.chunks().map_or(0, |table| table.len()),
-            pace: Pace::new(match step {
-                Step::Cut | Step::Collect => Side::Source,
-                Step::Fold => Side::Destination,
-            }),
-        };
+    /// Begins the step of a stage; one of the same stage that is still going on has become
+    /// pointless.
+    pub fn begin(&mut self, run: &Run, no: StageNo) {
+        let Some(step) = Step::new(run, no) else { return };
+        let key = (run.id, no);
         let context = self.context.clone();
-        let task = tokio::spawn(context.clone().survive(run.id, context.work(job, step)));
-        if let Some(older) = self.running.insert(run.id, task.abort_handle()) {
+        let task = tokio::spawn(context.clone().survive(run.id, context.work(step)));
+        if let Some(older) = self.running.insert(key, task.abort_handle()) {
             older.abort();
         }
     }
 
     /// Stops what is being done for a run that has ended.
     pub fn cancel(&mut self, run: RunId) {
-        if let Some(task) = self.running.remove(&run) {
-            task.abort();
-        }
+        self.running.retain(|(of, _), task| {
+            let goes_on = *of != run && !task.is_finished();
+            if *of == run {
+                task.abort();
+            }
+            goes_on
+        });
     }
 }
 
@@ -109,12 +108,69 @@ impl Drop for Steps {
 
 /// What a step is about.
 #[derive(Clone)]
-struct Job {
+struct Step {
     run: RunId,
+    stage: StageNo,
     spec: Arc<RunSpec>,
-    chunks: u32,
+    block: BlockId,
+    /// Whose results it reads, where it reads any.
+    results: Option<Results>,
     /// Of the customer's server, over all tries.
     pace: Pace,
+}
+
+/// The results of a block, which is opened once.
+#[derive(Clone, Copy)]
+struct Results {
+    stage: StageNo,
+    tasks: u32,
+    /// Whether each task is for an element of a list.
+    is_list: bool,
+}
+
+impl Step {
+    fn new(run: &Run, no: StageNo) -> Option<Self> {
+        let block = run.stage(no)?.block;
+        let Body::Data(task) = &run.spec.plan.block(block).body else { return None };
+        let (of, side) = match **task {
+            DataTask::Look { .. } | DataTask::Cut { .. } => (None, Side::Source),
+            DataTask::Collect { of } => (Some(of), Side::Source),
+            DataTask::Deliver { of, .. } => (Some(of), Side::Destination),
+        };
+        let results = of.map(|of| Results {
+            stage: of.stage(),
+            tasks: run.tasks_of(of),
+            is_list: matches!(run.spec.plan.block(of).body, Body::Each(_)),
+        });
+        let (spec, pace) = (Arc::clone(&run.spec), Pace::new(side));
+        Some(Self { run: run.id, stage: no, spec, block, results, pace })
+    }
+
+    fn task(&self) -> Option<&DataTask> {
+        match &self.spec.plan.block(self.block).body {
+            Body::Data(task) => Some(task),
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+        }
+    }
+
+    /// What keeps the step from its end and its customer can put right. After the last task that is
+    /// not the end of the job.
+    fn curable(&self, what: String) -> String {
+        match self.task() {
+            Some(DataTask::Deliver { .. }) => format!(
+                "{what}; when that is put right, its results can be delivered again at no cost"
+            ),
+            _ => what,
+        }
+    }
+
+    /// The field of the job that the step reads or writes.
+    fn side(&self) -> &'static str {
+        match self.task() {
+            Some(DataTask::Deliver { .. }) => "dataDestination",
+            _ => "dataSource",
+        }
+    }
 }
 
 impl Context {
@@ -129,43 +185,41 @@ impl Context {
     }
 
     /// Does the step, again after a pause where the world was at fault, and reports the end.
-    async fn work(self, job: Job, step: Step) {
-        let run = job.run;
+    async fn work(self, step: Step) {
+        let Step { run, stage, .. } = step;
         let (began, mut wait, mut waits) = (Instant::now(), FIRST_WAIT, None);
         for attempt in 1.. {
             // No place is held in the pause: others' steps need not wait for this one's luck.
-            let done = match step {
-                Step::Cut => self.cut(&job).await,
-                Step::Collect => self.collect(&job).await,
-                Step::Fold => self.fold(&job).await,
+            let error = match self.once(&step).await {
+                Ok(table) => return self.send(Command::StepDone { run, stage, table }).await,
+                Err(error) => error,
             };
-            let Err(error) = done else { return };
             let cause = describe(&error);
             let reason = match patience(&error) {
                 Patience::None => {
                     if matches!(error, StepError::Data(DataError::Damaged(_))) {
-                        tracing::error!(%run, ?step, cause, "stored data is damaged");
+                        tracing::error!(%run, %stage, cause, "stored data is damaged");
                     }
                     let is_customers = matches!(
                         error,
                         StepError::Data(DataError::Customer(_) | DataError::Full(_))
                     );
                     let what = error.to_string();
-                    if is_customers { curable(step, what) } else { what }
+                    if is_customers { step.curable(what) } else { what }
                 }
                 Patience::Elsewhere(_) if began.elapsed() >= ELSEWHERE => {
-                    let what = format!("{}: {error}; it was tried for an hour", side(step));
-                    curable(step, what)
+                    let what = format!("{}: {error}; it was tried for an hour", step.side());
+                    step.curable(what)
                 }
                 Patience::Few if attempt >= TRIES => {
-                    tracing::error!(%run, ?step, cause, "step given up");
+                    tracing::error!(%run, %stage, cause, "step given up");
                     "the server could not read or write the run's data; run the job again"
                         .to_owned()
                 }
                 passing @ (Patience::Few | Patience::Elsewhere(_) | Patience::Ours(_)) => {
-                    tracing::warn!(%run, ?step, attempt, cause, "step failed, trying again");
+                    tracing::warn!(%run, %stage, attempt, cause, "step failed, trying again");
                     let what = match passing {
-                        Patience::Elsewhere(text) => format!("{}: {text}", side(step)),
+                        Patience::Elsewhere(text) => format!("{}: {text}", step.side()),
                         Patience::Ours(what) => format!("the server's {what} cannot be reached"),
                         Patience::None | Patience::Few => "the server failed".to_owned(),
                     };
@@ -182,43 +236,69 @@ impl Context {
         }
     }
 
-    async fn turn(&self, kind: Kind, job: &Job) -> Turn {
-        self.turns.take(kind, job.spec.workspace, job.run, &job.pace).await
+    /// Does the step; gives what it has found or cut.
+    async fn once(&self, step: &Step) -> Result<Option<ChunkTable>, StepError> {
+        let table = match step.task() {
+            Some(DataTask::Look { source }) => {
+                let (objects, _turn) = self.look(step, source).await?;
+                ChunkTable::whole(objects)
+            }
+            Some(DataTask::Cut { source, partitioner }) => {
+                self.cut(step, source, *partitioner).await?
+            }
+            Some(DataTask::Collect { .. }) => self.collect(step).await?,
+            Some(DataTask::Deliver { assembler, destination, .. }) => {
+                self.fold(step, assembler.as_ref(), destination).await?;
+                return Ok(None);
+            }
+            None => return Ok(None),
+        };
+        store::prove_table(&table)?;
+        Ok(Some(table))
     }
 
-    async fn cut(&self, job: &Job) -> Result<(), StepError> {
-        let Job { run, spec, pace, .. } = job;
-        let mut turn = self.turn(Kind::Step, job).await;
-        let objects = match self.data.resolve(*run, spec.workspace, &spec.source, pace).await? {
-            Resolved::Objects(objects) => objects,
+    async fn turn(&self, kind: Kind, step: &Step) -> Turn {
+        self.turns.take(kind, step.spec.workspace, step.run, &step.pace).await
+    }
+
+    async fn enter(&self, step: &Step, phase: Phase) {
+        let Step { run, stage, .. } = *step;
+        self.send(Command::StepEnters { run, stage, phase }).await;
+    }
+
+    /// Finds the objects of a source. The turn is kept for what is done with them.
+    async fn look(&self, step: &Step, source: &Source) -> Result<(Objects, Turn), StepError> {
+        let Step { run, spec, pace, .. } = step;
+        let turn = self.turn(Kind::Step, step).await;
+        match self.data.resolve(*run, spec.workspace, source, pace).await? {
+            Resolved::Objects(objects) => Ok((objects, turn)),
             Resolved::ToStage => {
                 drop(turn);
-                turn = self.turn(Kind::Copy, job).await;
-                self.data.stage(*run, spec.workspace, &spec.source, pace).await?
-            }
-        };
-        match &spec.partition {
-            Partition::Custom(_) => {
-                let objects = ChunkTable::whole(objects);
-                store::prove_table(&objects)?;
-                let objects = Some(objects);
-                self.send(Command::Looked { run: *run, objects }).await;
-            }
-            Partition::Builtin(partitioner) => {
-                self.send(Command::Looked { run: *run, objects: None }).await;
-                let table = self.data.partition(spec, *partitioner, objects, pace).await?;
-                store::prove_table(&table)?;
-                self.send(Command::Partitioned { run: *run, table }).await;
+                let turn = self.turn(Kind::Copy, step).await;
+                Ok((self.data.stage(*run, spec.workspace, source, pace).await?, turn))
             }
         }
-        drop(turn);
-        Ok(())
+    }
+
+    async fn cut(
+        &self,
+        step: &Step,
+        source: &Source,
+        partitioner: Partitioner,
+    ) -> Result<ChunkTable, StepError> {
+        let (objects, _turn) = self.look(step, source).await?;
+        self.enter(step, Phase::Partition).await;
+        let owner = step.spec.workspace;
+        Ok(self.data.partition(owner, source, partitioner, objects, &step.pace).await?)
     }
 
     /// Makes chunks of `data_0.bin`, `data_1.bin`, …; other files are no chunks, and are named.
-    async fn collect(&self, job: &Job) -> Result<(), StepError> {
-        let _turn = self.turn(Kind::Step, job).await;
-        let outputs = tasks::outputs(&self.db, job.run, Stage::Partition, None, 1).await?;
+    async fn collect(&self, step: &Step) -> Result<ChunkTable, StepError> {
+        let _turn = self.turn(Kind::Step, step).await;
+        let Some(Results { stage, .. }) = step.results else {
+            return Ok(ChunkTable::whole(Objects::pack(&[])?));
+        };
+        let outputs = tasks::outputs(&self.db, step.run, stage, None, 1).await?;
         let (mut numbered, mut others) = (Vec::<(u64, OutputView)>::new(), Vec::new());
         for output in outputs.into_iter().flat_map(|task| task.files) {
             match chunk_number(&output.name) {
@@ -228,7 +308,8 @@ impl Context {
         }
         numbered.sort_by_key(|(n, _)| *n);
         if let Some(warning) = left_out(&others) {
-            self.send(Command::LeftOut { run: job.run, warning }).await;
+            let (run, stage) = (step.run, step.stage);
+            self.send(Command::StepWarns { run, stage, warning }).await;
         }
         let objects: Vec<Object> = numbered
             .into_iter()
@@ -239,39 +320,45 @@ impl Context {
                 version: None,
             })
             .collect();
-        let table = ChunkTable::whole(Objects::pack(&objects)?);
-        store::prove_table(&table)?;
-        self.send(Command::Partitioned { run: job.run, table }).await;
-        Ok(())
+        Ok(ChunkTable::whole(Objects::pack(&objects)?))
     }
 
-    async fn fold(&self, job: &Job) -> Result<(), StepError> {
-        let Job { run, spec, .. } = job;
-        let _turn = self.turn(Kind::Step, job).await;
-        if spec.destination != Destination::Bypass {
-            let files = match &spec.assemble {
-                Assemble::Builtin(assembler) => {
-                    let files = self.result_files(job, Stage::Process);
-                    self.data.assemble(spec.workspace, *run, assembler, files).await?
-                }
-                Assemble::Custom(_) => self.result_files(job, Stage::Assemble),
-            };
-            self.send(Command::Folded { run: *run }).await;
-            self.deliver(job, files).await?;
-        } else {
-            self.send(Command::Folded { run: *run }).await;
+    async fn fold(
+        &self,
+        step: &Step,
+        assembler: Option<&Assembler>,
+        destination: &Destination,
+    ) -> Result<(), StepError> {
+        let _turn = self.turn(Kind::Step, step).await;
+        if *destination == Destination::Bypass {
+            self.enter(step, Phase::Deliver).await;
+            return Ok(());
         }
-        self.send(Command::Delivered { run: *run }).await;
-        Ok(())
+        let files = self.result_files(step);
+        let files = match assembler {
+            Some(assembler) => {
+                let owner = step.spec.workspace;
+                self.data.assemble(owner, step.run, assembler, files).await?
+            }
+            None => files,
+        };
+        self.enter(step, Phase::Deliver).await;
+        self.deliver(step, destination, files).await
     }
 
     /// Takes the final files where the customer wants them and notes their names.
-    async fn deliver(&self, job: &Job, files: ResultFiles) -> Result<(), StepError> {
-        let away = job.spec.destination != Destination::Bucket;
+    async fn deliver(
+        &self,
+        step: &Step,
+        destination: &Destination,
+        files: ResultFiles,
+    ) -> Result<(), StepError> {
+        let away = *destination != Destination::Bucket;
         let delivered = files.map(|file| async {
             let file = file?;
             if away {
-                self.data.deliver(&job.spec, &file, &job.pace).await?;
+                let owner = step.spec.workspace;
+                self.data.deliver(owner, destination, &file, &step.pace).await?;
             }
             let key = (!away).then(|| file.key.path());
             let ResultFile { name, size, digest, .. } = file;
@@ -280,19 +367,25 @@ impl Context {
         let mut pages = delivered.buffered(DELIVERIES).try_chunks(1_000);
         while let Some(page) = pages.next().await {
             let page = page.map_err(|stream::TryChunksError(_, error)| error)?;
-            results::insert(&self.db, job.run, &page).await?;
+            results::insert(&self.db, step.run, &page).await?;
         }
         Ok(())
     }
 
-    /// All accepted outputs of a stage in task order, under the names they are handed on with.
-    fn result_files(&self, job: &Job, stage: Stage) -> ResultFiles {
-        let (db, run, total) = (self.db.clone(), job.run, job.chunks);
-        let name = move |output: &OutputView| match stage {
-            Stage::Process => result_name(output.lease.task.index, total, &output.name),
-            Stage::Partition | Stage::Assemble => output.name.clone(),
+    /// All accepted outputs that a step reads in task order, under the names they are handed on
+    /// with.
+    fn result_files(&self, step: &Step) -> ResultFiles {
+        let Some(Results { stage, tasks, is_list }) = step.results else {
+            return Box::pin(stream::empty());
         };
-        let files = outputs(db, run, stage).map_ok(move |output| {
+        let name = move |output: &OutputView| {
+            if is_list {
+                result_name(output.lease.task.index, tasks, &output.name)
+            } else {
+                output.name.clone()
+            }
+        };
+        let files = outputs(self.db.clone(), step.run, stage).map_ok(move |output| {
             let digest = Some(output.digest);
             ResultFile::new(&name(&output), output.size, digest, key(&output))
         });
@@ -311,7 +404,7 @@ impl Context {
 fn outputs(
     db: Db,
     run: RunId,
-    stage: Stage,
+    stage: StageNo,
 ) -> impl Stream<Item = Result<OutputView, DataError>> + Send {
     let pages = stream::try_unfold(None, move |after: Option<u32>| {
         let db = db.clone();
@@ -355,22 +448,6 @@ fn patience(error: &StepError) -> Patience<'_> {
                 None => Patience::Ours("bucket"),
             },
         },
-    }
-}
-
-/// The field of the job that the step reads or writes.
-fn side(step: Step) -> &'static str {
-    if step == Step::Fold { "dataDestination" } else { "dataSource" }
-}
-
-/// What keeps a step from its end and its customer can put right. After the last task that is not
-/// the end of the job.
-fn curable(step: Step, what: String) -> String {
-    match step {
-        Step::Fold => {
-            format!("{what}; when that is put right, its results can be delivered again at no cost")
-        }
-        Step::Cut | Step::Collect => what,
     }
 }
 

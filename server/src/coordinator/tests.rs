@@ -7,7 +7,8 @@ use std::time::Duration;
 use common::device::Device;
 use common::protocol::{LogBatch, Outcome, Receipt, SignedReceipt, Sync};
 use common::resources::{Resources, Usage};
-use common::task::{Lease, Stage, TaskRef};
+use common::task::{Lease, TaskRef};
+use common::testing::PROCESS;
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
@@ -83,7 +84,7 @@ async fn a_run_that_has_ended_cannot_be_started_again() {
     let room = granted().await;
     let (coordinator, run) = (&room.coordinator, RunId::new(Uuid::now_v7()));
     coordinator.start_run(run, spec(room.workspace)).await.unwrap();
-    coordinator.abort_run(run, "enough".to_owned()).await.unwrap();
+    coordinator.cancel_run(run, "enough".to_owned()).await.unwrap();
 
     let again = coordinator.start_run(run, spec(room.workspace)).await;
 
@@ -96,7 +97,7 @@ async fn a_run_that_has_ended_cannot_be_started_again() {
 async fn a_node_in_a_hurry_is_told_what_is_settled() {
     let room = granted().await;
     let (coordinator, node) = (&room.coordinator, joined(&room).await);
-    let task = TaskRef { run: RunId::new(Uuid::now_v7()), stage: Stage::Process, index: 0 };
+    let task = TaskRef { run: RunId::new(Uuid::now_v7()), stage: PROCESS, index: 0 };
     let lease = Lease { task, attempt: 1 };
     let outcome = Outcome::NodeFault { message: String::new() };
     let receipt = Receipt { lease, usage: Usage::default(), outcome };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{Changes, Notice, Owner, Progress, TaskState};
+use common::plan::Phase;
 use common::run::RunState;
 use common::task::{Lease, TaskRef};
 use tokio::sync::broadcast;
@@ -62,16 +63,19 @@ impl FromStr for EventId {
 pub enum Change {
     State {
         state: RunState,
+        phase: Option<Phase>,
         error: Option<String>,
     },
     Task {
         task: TaskRef,
+        phase: Option<Phase>,
         attempt: u32,
         state: TaskState,
     },
     /// A task has written: the stored batch of lines that begins with line `first`.
     Log {
         lease: Lease,
+        phase: Option<Phase>,
         first: u32,
     },
 }
@@ -136,14 +140,14 @@ impl Watch {
         let mut recent = self.recent();
         for notice in notices {
             let (run, Owner { workspace, job }, change) = match notice {
-                Notice::State { run, owner, state, error } => {
-                    (run, owner, Change::State { state, error })
+                Notice::State { run, owner, state, phase, error } => {
+                    (run, owner, Change::State { state, phase, error })
                 }
-                Notice::Task { task, owner, attempt, state } => {
-                    (task.run, owner, Change::Task { task, attempt, state })
+                Notice::Task { task, owner, phase, attempt, state } => {
+                    (task.run, owner, Change::Task { task, phase, attempt, state })
                 }
-                Notice::Log { lease, owner, first } => {
-                    (lease.task.run, owner, Change::Log { lease, first })
+                Notice::Log { lease, owner, phase, first } => {
+                    (lease.task.run, owner, Change::Log { lease, phase, first })
                 }
             };
             let event = RunEvent { id: recent.next, workspace, job, run, change };
@@ -172,7 +176,8 @@ mod tests {
         let notice = || Notice::State {
             run: RunId::new(Uuid::from_u128(3)),
             owner,
-            state: RunState::Started,
+            state: RunState::Accepted,
+            phase: None,
             error: None,
         };
         let notices = std::iter::repeat_with(notice).take(count).collect();

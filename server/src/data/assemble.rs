@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use common::ids::RunId;
-use common::spec::Assembler;
+use common::plan::Assembler;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

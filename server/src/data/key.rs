@@ -3,7 +3,7 @@
 use common::cache;
 use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
-use common::task::{Lease, Stage, TaskRef};
+use common::task::{Lease, StageNo, TaskRef};
 
 use super::names;
 
@@ -59,7 +59,7 @@ impl BlobKey {
             Self::Sums { run } => format!("runs/{run}/sums"),
             Self::Result { lease, digest } => {
                 let TaskRef { run, stage, index } = lease.task;
-                let (stage, folder) = (stage.as_str(), index / TASKS_PER_FOLDER);
+                let folder = index / TASKS_PER_FOLDER;
                 format!("runs/{run}/{stage}/{folder}/{index}.{}.{digest}", lease.attempt)
             }
             Self::Final { run, name } => format!("runs/{run}/final/{}", names::safe(name)),
@@ -98,9 +98,7 @@ impl BlobKey {
             ["runs", run, stage, _, name] => {
                 let mut parts = name.split('.');
                 let (index, attempt, digest) = (parts.next()?, parts.next()?, parts.next()?);
-                let stage = [Stage::Partition, Stage::Process, Stage::Assemble]
-                    .into_iter()
-                    .find(|known| known.as_str() == stage)?;
+                let stage = StageNo::new(stage.parse().ok()?);
                 let task = TaskRef { run: run.parse().ok()?, stage, index: index.parse().ok()? };
                 let lease = Lease { task, attempt: attempt.parse().ok()? };
                 Self::Result { lease, digest: digest.parse().ok()? }
@@ -137,7 +135,7 @@ mod tests {
     #[test]
     fn a_key_reads_back_from_its_path() {
         let (run, digest) = (RunId::new(Uuid::from_u128(7)), Digest::of(b"x"));
-        let task = TaskRef { run, stage: Stage::Process, index: 3 };
+        let task = TaskRef { run, stage: StageNo::new(2), index: 3 };
         for key in [
             BlobKey::Package(digest),
             BlobKey::Image(digest),
@@ -169,8 +167,9 @@ mod tests {
             format!("runs/{run}/staged/+7"),
             format!("runs/{}/staged/7", run.simple()),
             format!("runs/{run}/other/0/1.1.{}", Digest::of(b"x")),
-            format!("runs/{run}/process/1/1.1.{}", Digest::of(b"x")),
-            format!("runs/{run}/process/0/1.1.{}.x", Digest::of(b"x")),
+            format!("runs/{run}/02/0/1.1.{}", Digest::of(b"x")),
+            format!("runs/{run}/2/1/1.1.{}", Digest::of(b"x")),
+            format!("runs/{run}/2/0/1.1.{}.x", Digest::of(b"x")),
             "../etc/passwd".into(),
             "caches/shared".into(),
             "caches/shared/".into(),

@@ -40,9 +40,10 @@ use common::chunks::ChunkTable;
 use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::objects::{Object, Objects};
+use common::plan::{Assembler, Partitioner};
 use common::protocol::Version;
 use common::secret::{SecretId, Target};
-use common::spec::{Assembler, Destination, Partitioner, RunSpec, Source};
+use common::spec::{Destination, Source};
 use futures::Stream;
 use reqwest::Method;
 
@@ -451,30 +452,37 @@ impl Data {
     /// Cuts objects with a built-in partitioner: small range reads, no copies.
     pub async fn partition(
         &self,
-        spec: &RunSpec,
+        owner: WorkspaceId,
+        source: &Source,
         partitioner: Partitioner,
         objects: Objects,
         pace: &Pace,
     ) -> Result<ChunkTable, Error> {
-        let reader = self.reader(spec.workspace, &spec.source, pace).await?;
+        let reader = self.reader(owner, source, pace).await?;
         partition::partition(&reader, partitioner, objects).await
     }
 
     /// Bytes of an object that a run reads.
     pub async fn read(
         &self,
-        spec: &RunSpec,
+        owner: WorkspaceId,
+        source: &Source,
         object: &Object,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
         let pace = Pace::new(Side::Source);
-        self.reader(spec.workspace, &spec.source, &pace).await?.read(object, range).await
+        self.reader(owner, source, &pace).await?.read(object, range).await
     }
 
     /// A URL from which a node can read the object itself, or `None` where it must be passed on.
-    pub async fn direct(&self, spec: &RunSpec, object: &Object) -> Result<Option<Direct>, Error> {
+    pub async fn direct(
+        &self,
+        owner: WorkspaceId,
+        source: &Source,
+        object: &Object,
+    ) -> Result<Option<Direct>, Error> {
         let pace = Pace::new(Side::Source);
-        let reader = self.reader(spec.workspace, &spec.source, &pace).await?;
+        let reader = self.reader(owner, source, &pace).await?;
         reader.direct(object, DIRECT_LIVES).await
     }
 
@@ -497,13 +505,14 @@ impl Data {
     /// bypass). Doing it twice gives the same.
     pub async fn deliver(
         &self,
-        spec: &RunSpec,
+        owner: WorkspaceId,
+        destination: &Destination,
         file: &ResultFile,
         pace: &Pace,
     ) -> Result<(), Error> {
-        let Destination::Cloud { bucket, folder } = &spec.destination else { return Ok(()) };
+        let Destination::Cloud { bucket, folder } = destination else { return Ok(()) };
         let target = Target::Bucket(bucket);
-        let keys = self.keys(spec.workspace, bucket.secret.as_ref(), &target).await?;
+        let keys = self.keys(owner, bucket.secret.as_ref(), &target).await?;
         let destination = self.customers.bucket(bucket, keys.as_ref()).await?;
         deliver::deliver(&self.bucket, &destination, folder, file, pace).await
     }

@@ -5,7 +5,7 @@ mod lines;
 
 use common::chunks::{ChunkTable, CutError};
 use common::objects::Objects;
-use common::spec::Partitioner;
+use common::plan::Partitioner;
 
 use super::Error;
 use super::source::Reader;

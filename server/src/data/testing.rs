@@ -11,7 +11,8 @@ use common::ids::{RunId, WorkspaceId};
 use common::objects::Objects;
 use common::secret::SecretId;
 use common::spec::{Cloud, Identity, Provider, Source};
-use common::task::{Lease, Stage, TaskRef};
+use common::task::{Lease, TaskRef};
+use common::testing::PROCESS;
 use futures::StreamExt as _;
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
@@ -113,7 +114,7 @@ pub async fn upload(ours: &Bucket, key: &BlobKey, name: &str) -> Source {
 /// Stores a result file of chunk `index`.
 pub async fn result(ours: &Bucket, index: u32, name: &str, bytes: &[u8]) -> ResultFile {
     let digest = Digest::of(bytes);
-    let task = TaskRef { run: RUN, stage: Stage::Process, index };
+    let task = TaskRef { run: RUN, stage: PROCESS, index };
     let key = BlobKey::Result { lease: Lease { task, attempt: 1 }, digest };
     ours.put(&key, Expected::Nothing, stream(bytes, 1 << 16)).await.unwrap();
     ResultFile::new(name, bytes.len() as u64, Some(digest), key)

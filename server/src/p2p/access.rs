@@ -1,10 +1,9 @@
 //! What a lease opens beside its data: the secrets of its package, its private image, and the
 //! caches.
 
+use common::plan::Image;
 use common::protocol::{BlobReply, Cache, CacheFile, Version};
 use common::secret::{SECRETS_BYTES_MAX, Secret};
-use common::spec::Image;
-use common::task::Lease;
 
 use super::port::Port;
 use super::reads::{Found, container};
@@ -15,8 +14,8 @@ use crate::data::key::{BlobKey, Whose};
 use crate::{registry, secrets};
 
 /// The secrets that the package of a lease lists, of the workspace whose run it is.
-pub async fn secrets<P: Port>(port: &P, live: &LiveLease, lease: Lease) -> Result<Found, Refusal> {
-    let ids = &container(live, lease)?.secrets;
+pub async fn secrets<P: Port>(port: &P, live: &LiveLease) -> Result<Found, Refusal> {
+    let ids = &container(live)?.secrets;
     let secrets = port.secrets(live.spec.workspace, ids).await?;
     // They were measured when the run started, and may have been replaced since.
     if secrets.iter().map(Secret::bytes).sum::<usize>() > SECRETS_BYTES_MAX {
@@ -27,12 +26,8 @@ pub async fn secrets<P: Port>(port: &P, live: &LiveLease, lease: Lease) -> Resul
 }
 
 /// What pulls the image of a lease from its registry, and nothing else.
-pub async fn pull_token<P: Port>(
-    port: &P,
-    live: &LiveLease,
-    lease: Lease,
-) -> Result<Found, Refusal> {
-    let Image::Registry { image, secret } = &container(live, lease)?.image else {
+pub async fn pull_token<P: Port>(port: &P, live: &LiveLease) -> Result<Found, Refusal> {
+    let Image::Registry { image, secret } = &container(live)?.image else {
         return Err(Refusal::never("the lease has no image of a registry"));
     };
     let token = port.pull_token(live.spec.workspace, secret.as_ref(), image).await?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::ids::NodeId;
+use common::ids::{NodeId, RunId};
 use common::protocol::{BlobReply, BlobRequest, InputFile, OUTPUTS_MAX};
-use common::task::Lease;
+use common::task::{Lease, StageNo};
 use futures::io::BufWriter;
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _};
 use libp2p::{PeerId, Stream};
@@ -92,10 +92,8 @@ impl<P: Port> Blobs<P> {
             BlobRequest::Put { size, digest, .. } => {
                 return self.put(&live, lease, data::Stored { size, digest }, stream).await;
             }
-            BlobRequest::Package { from, .. } => {
-                reads::package(&self.port, &live, lease, from).await
-            }
-            BlobRequest::Image { from, .. } => reads::image(&self.port, &live, lease, from).await,
+            BlobRequest::Package { from, .. } => reads::package(&self.port, &live, from).await,
+            BlobRequest::Image { from, .. } => reads::image(&self.port, &live, from).await,
             BlobRequest::Cached { cache, .. } => {
                 return match access::cached(&self.port, &live, cache).await {
                     Ok(files) => {
@@ -108,8 +106,8 @@ impl<P: Port> Blobs<P> {
             BlobRequest::CacheFile { cache, name, version, from, .. } => {
                 access::cache_file(&self.port, &live, (cache, name, version), from).await
             }
-            BlobRequest::Secrets { .. } => access::secrets(&self.port, &live, lease).await,
-            BlobRequest::PullToken { .. } => access::pull_token(&self.port, &live, lease).await,
+            BlobRequest::Secrets { .. } => access::secrets(&self.port, &live).await,
+            BlobRequest::PullToken { .. } => access::pull_token(&self.port, &live).await,
             BlobRequest::Input { n, from, .. } => self.input(&live, lease, n, from).await,
         };
         match found {
@@ -134,11 +132,11 @@ impl<P: Port> Blobs<P> {
         from: u64,
     ) -> Result<Found, Refusal> {
         match &live.inputs {
-            LiveInputs::Chunk { .. } | LiveInputs::Source { .. } => {
+            LiveInputs::Chunk { .. } | LiveInputs::Source { .. } | LiveInputs::None => {
                 reads::source(&self.port, live, n, from).await
             }
-            LiveInputs::Results { .. } => {
-                let output = self.results.get(lease.task.run, n).await?;
+            LiveInputs::Results { stage, .. } => {
+                let output = self.results.get((lease.task.run, *stage), n).await?;
                 let key = BlobKey::Result { lease: output.lease, digest: output.digest };
                 reads::result(&self.port, live, key, output.size, output.digest, from).await
             }
@@ -148,7 +146,10 @@ impl<P: Port> Blobs<P> {
     /// Sends the list of a lease's input files.
     async fn list(&self, live: &LiveLease, lease: Lease, stream: Stream) -> Result<(), Ended> {
         match &live.inputs {
-            LiveInputs::Results { tasks } => self.list_results(lease, *tasks, stream).await,
+            LiveInputs::Results { stage, tasks } => {
+                self.list_results((lease.task.run, *stage), *tasks, stream).await
+            }
+            LiveInputs::None => Ok(send_list(0, std::iter::empty::<InputFile>(), stream).await?),
             LiveInputs::Source { table } => {
                 let objects = table.objects();
                 Ok(send_list(objects.len(), reads::source_files(objects), stream).await?)
@@ -165,9 +166,13 @@ impl<P: Port> Blobs<P> {
         }
     }
 
-    async fn list_results(&self, lease: Lease, tasks: u32, stream: Stream) -> Result<(), Ended> {
-        let run = lease.task.run;
-        let index = match self.results.index(run).await {
+    async fn list_results(
+        &self,
+        of: (RunId, StageNo),
+        tasks: u32,
+        stream: Stream,
+    ) -> Result<(), Ended> {
+        let index = match self.results.index(of).await {
             Ok(index) => index,
             Err(refusal) => return Err(Ended::Refused(refusal, stream)),
         };
@@ -175,7 +180,7 @@ impl<P: Port> Blobs<P> {
         frame::write(&mut stream, &BlobReply::Listing { files: index.files() }).await?;
         for page in 0..index.pages() {
             // In the middle of a list there is no way to refuse but to end it.
-            let (first, rows) = self.results.page(run, &index, page).await.map_err(broken)?;
+            let (first, rows) = self.results.page(of, &index, page).await.map_err(broken)?;
             for (n, output) in (first..).zip(rows.iter()) {
                 frame::write(&mut stream, &results::input_file(n, tasks, output)).await?;
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::digest::{Digest, Digester};
-use common::spec::{Container, Image};
+use common::plan::{Container, Image};
 use futures::TryStreamExt as _;
 use tokio::time::timeout;
 

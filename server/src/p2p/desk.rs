@@ -149,14 +149,15 @@ mod tests {
     use common::ids::RunId;
     use common::protocol::{Level, LogBatch, LogLine};
     use common::resources::Resources;
-    use common::task::{Lease, Stage, TaskRef};
+    use common::task::{Lease, TaskRef};
+    use common::testing::PROCESS;
     use uuid::Uuid;
 
     use super::*;
 
     #[test]
     fn logs_are_cut_at_their_limit() {
-        let task = TaskRef { run: RunId::new(Uuid::from_u128(7)), stage: Stage::Process, index: 0 };
+        let task = TaskRef { run: RunId::new(Uuid::from_u128(7)), stage: PROCESS, index: 0 };
         let line =
             |text: &str, at_us| LogLine { at_us, level: Level::Unknown, text: text.to_owned() };
         let lines =

@@ -9,8 +9,7 @@ use common::image::Pinned;
 use common::objects::Object;
 use common::protocol::{CacheFile, Orders};
 use common::secret::{Hidden, Secret, SecretId};
-use common::spec::RunSpec;
-use common::task::{Lease, Stage, TaskRef};
+use common::task::{Lease, StageNo, TaskRef};
 
 use crate::coordinator::leases::{Leases, LiveLease};
 use crate::coordinator::{self, CheckedSync, Coordinator};
@@ -46,19 +45,20 @@ pub trait Port: Clone + Send + Sync + 'static {
     fn results(
         &self,
         run: RunId,
+        stage: StageNo,
         after: Option<u32>,
         tasks: u64,
     ) -> impl Future<Output = Result<Vec<TaskOutputs>, store::Error>> + Send;
 
     fn direct(
         &self,
-        spec: &RunSpec,
+        live: &LiveLease,
         object: &Object,
     ) -> impl Future<Output = Result<Option<Direct>, data::Error>> + Send;
 
     fn read(
         &self,
-        spec: &RunSpec,
+        live: &LiveLease,
         object: &Object,
         range: Range<u64>,
     ) -> impl Future<Output = Result<ByteStream, data::Error>> + Send;
@@ -141,23 +141,28 @@ impl Port for Parts {
     async fn results(
         &self,
         run: RunId,
+        stage: StageNo,
         after: Option<u32>,
         tasks: u64,
     ) -> Result<Vec<TaskOutputs>, store::Error> {
-        store::tasks::outputs(&self.db, run, Stage::Process, after, tasks).await
+        store::tasks::outputs(&self.db, run, stage, after, tasks).await
     }
 
-    async fn direct(&self, spec: &RunSpec, object: &Object) -> Result<Option<Direct>, data::Error> {
-        self.data.direct(spec, object).await
+    async fn direct(
+        &self,
+        live: &LiveLease,
+        object: &Object,
+    ) -> Result<Option<Direct>, data::Error> {
+        self.data.direct(live.spec.workspace, live.source(), object).await
     }
 
     async fn read(
         &self,
-        spec: &RunSpec,
+        live: &LiveLease,
         object: &Object,
         range: Range<u64>,
     ) -> Result<ByteStream, data::Error> {
-        self.data.read(spec, object, range).await
+        self.data.read(live.spec.workspace, live.source(), object, range).await
     }
 
     async fn secrets(
@@ -200,7 +205,7 @@ impl Port for Parts {
         };
         // Here, so that nodes do not ask again and again for a file that has rotted.
         let TaskRef { stage, index, .. } = lease.task;
-        let name = format!("result of task {index} of the stage {stage}", stage = stage.as_str());
+        let name = format!("result of task {index} of stage {stage}");
         let stat = self.data.stat(key).await?;
         let stat = stat.ok_or_else(|| data::Error::NotFound(key.path()))?;
         self.data.get_checked(key, &stat, *digest, &name, range).await

@@ -5,9 +5,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use common::digest::Digest;
 use common::objects::{Object, Objects, Place};
+use common::plan::{Container, Image};
 use common::protocol::{BlobReply, InputFile, NAME_BYTES_MAX};
-use common::spec::{Container, Image};
-use common::task::Lease;
 
 use super::port::Port;
 use super::receipts::is_flat;
@@ -29,24 +28,14 @@ pub enum Found {
 }
 
 /// The package of a lease.
-pub async fn package<P: Port>(
-    port: &P,
-    live: &LiveLease,
-    lease: Lease,
-    from: u64,
-) -> Result<Found, Refusal> {
-    let digest = container(live, lease)?.package.digest;
+pub async fn package<P: Port>(port: &P, live: &LiveLease, from: u64) -> Result<Found, Refusal> {
+    let digest = container(live)?.package.digest;
     stored(port, live, BlobKey::Package(digest), digest, from).await
 }
 
 /// The image of a lease, where it is one of ours.
-pub async fn image<P: Port>(
-    port: &P,
-    live: &LiveLease,
-    lease: Lease,
-    from: u64,
-) -> Result<Found, Refusal> {
-    match &container(live, lease)?.image {
+pub async fn image<P: Port>(port: &P, live: &LiveLease, from: u64) -> Result<Found, Refusal> {
+    match &container(live)?.image {
         Image::Stored { digest, .. } => {
             stored(port, live, BlobKey::Image(*digest), *digest, from).await
         }
@@ -57,9 +46,8 @@ pub async fn image<P: Port>(
 }
 
 /// The container that a lease's task runs in.
-pub fn container(live: &LiveLease, lease: Lease) -> Result<&Container, Refusal> {
-    let container = live.spec.container(lease.task.stage);
-    container.ok_or_else(|| Refusal::never("the lease's stage has no container"))
+pub fn container(live: &LiveLease) -> Result<&Container, Refusal> {
+    live.container().ok_or_else(|| Refusal::never("the lease's stage has no container"))
 }
 
 /// An object of our bucket whose digest is known but not its size.
@@ -92,7 +80,7 @@ pub async fn result<P: Port>(
     }
     let place = Place::Bucket { key: key.path() };
     let object = Object { name: String::new(), size, place, version: None };
-    if let Some(Direct { url, version }) = port.direct(&live.spec, &object).await? {
+    if let Some(Direct { url, version }) = port.direct(live, &object).await? {
         let (digest, to) = (Some(digest), size);
         let object = None;
         let redirect = BlobReply::Redirect { url, from, to, digest, version, object };
@@ -116,7 +104,7 @@ pub async fn source<P: Port>(
         LiveInputs::Source { table } => {
             table.objects().get(n).map(|object| (0, object.size, object))
         }
-        LiveInputs::Chunk { .. } | LiveInputs::Results { .. } => None,
+        LiveInputs::Chunk { .. } | LiveInputs::Results { .. } | LiveInputs::None => None,
     }
     .ok_or_else(|| Refusal::never("there is no such input"))?;
     let begin = start.checked_add(from).filter(|begin| *begin <= end).ok_or_else(beyond_the_end)?;
@@ -130,14 +118,14 @@ pub async fn source<P: Port>(
     {
         return result(port, live, key, object.size, digest, from).await;
     }
-    if let Some(Direct { url, version }) = port.direct(&live.spec, &object).await? {
+    if let Some(Direct { url, version }) = port.direct(live, &object).await? {
         let is_customers = matches!(object.place, Place::Source { .. });
         let name = is_customers.then(|| text::tidy(object.shown(), SHOWN_BYTES_MAX));
         let redirect =
             BlobReply::Redirect { url, from: begin, to: end, digest: None, version, object: name };
         return Ok(Found::Said(redirect));
     }
-    let stream = port.read(&live.spec, &object, begin..end).await?;
+    let stream = port.read(live, &object, begin..end).await?;
     Ok(Found::Here { bytes: end - begin, digest: None, stream })
 }
 

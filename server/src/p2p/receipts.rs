@@ -109,7 +109,7 @@ async fn judge_damage<P: Port>(
     let Some(live) = port.lease(node, lease) else {
         return Ok(fault("the node no longer holds the lease"));
     };
-    let Ok(container) = reads::container(&live, lease) else {
+    let Ok(container) = reads::container(&live) else {
         return Ok(fault("the task has no package"));
     };
     Ok(match damage.of(port, container).await? {
@@ -196,7 +196,8 @@ mod tests {
     use common::digest::Digest;
     use common::ids::RunId;
     use common::resources::Usage;
-    use common::task::{Stage, TaskRef};
+    use common::task::TaskRef;
+    use common::testing::PROCESS;
     use libp2p::identity::Keypair;
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -204,7 +205,7 @@ mod tests {
     use super::*;
 
     fn receipt() -> Receipt {
-        let task = TaskRef { run: RunId::new(Uuid::from_u128(7)), stage: Stage::Process, index: 0 };
+        let task = TaskRef { run: RunId::new(Uuid::from_u128(7)), stage: PROCESS, index: 0 };
         let outcome = Outcome::Failed { failure: Failure::Timeout, message: "late".to_owned() };
         Receipt { lease: Lease { task, attempt: 1 }, usage: Usage::default(), outcome }
     }

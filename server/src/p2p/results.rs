@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::ids::RunId;
 use common::protocol::{InputFile, NAME_BYTES_MAX};
 use common::spec::result_name;
+use common::task::StageNo;
 
 use super::port::Port;
 use super::recent::Recent;
@@ -22,6 +23,9 @@ const TASKS_MAX: u64 = 1000;
 /// The files that a page should have: tasks with many results make pages of fewer tasks.
 const FILES_AIM: u64 = 4000;
 
+/// The stage whose results they are.
+type Of = (RunId, StageNo);
+
 /// Clones share what is kept. While a lease to assemble lives, a run's results do not change.
 #[derive(Clone)]
 pub struct Results<P> {
@@ -30,8 +34,8 @@ pub struct Results<P> {
 }
 
 struct Kept {
-    indexes: Recent<RunId, Arc<Index>>,
-    pages: Recent<(RunId, usize), Arc<Vec<OutputView>>>,
+    indexes: Recent<Of, Arc<Index>>,
+    pages: Recent<(Of, usize), Arc<Vec<OutputView>>>,
 }
 
 /// Where the pages of a run begin.
@@ -66,15 +70,15 @@ impl<P: Port> Results<P> {
     }
 
     /// The index of a run's results; reads them all once.
-    pub async fn index(&self, run: RunId) -> Result<Arc<Index>, Refusal> {
-        if let Some(index) = self.kept().indexes.get(&run) {
+    pub async fn index(&self, of: Of) -> Result<Arc<Index>, Refusal> {
+        if let Some(index) = self.kept().indexes.get(&of) {
             return Ok(index);
         }
         let mut index = Index::default();
         let (mut after, mut tasks) = (None, TASKS_FIRST);
         loop {
             let page = Page { first: index.files, after, tasks };
-            let done = self.port.results(run, after, tasks).await?;
+            let done = self.port.results(of.0, of.1, after, tasks).await?;
             let Some(last) = done.last().map(|task| task.index) else { break };
             let span = done.len() as u64;
             after = Some(last);
@@ -90,42 +94,42 @@ impl<P: Port> Results<P> {
                 .ok_or_else(|| Refusal::never("the run has too many results to assemble"))?;
             let n = index.pages.len();
             index.pages.push(page);
-            self.kept().pages.put((run, n), Arc::new(rows));
+            self.kept().pages.put((of, n), Arc::new(rows));
         }
         let index = Arc::new(index);
-        self.kept().indexes.put(run, index.clone());
+        self.kept().indexes.put(of, index.clone());
         Ok(index)
     }
 
     /// The results of a page, and the number of the first.
     pub async fn page(
         &self,
-        run: RunId,
+        of: Of,
         index: &Index,
         n: usize,
     ) -> Result<(u32, Arc<Vec<OutputView>>), Refusal> {
         let page = index.pages.get(n).ok_or_else(|| Refusal::never("there is no such page"))?;
-        if let Some(rows) = self.kept().pages.get(&(run, n)) {
+        if let Some(rows) = self.kept().pages.get(&(of, n)) {
             return Ok((page.first, rows));
         }
-        let rows = Arc::new(self.read(run, *page).await?);
-        self.kept().pages.put((run, n), rows.clone());
+        let rows = Arc::new(self.read(of, *page).await?);
+        self.kept().pages.put((of, n), rows.clone());
         Ok((page.first, rows))
     }
 
     /// Result `n` of a run.
-    pub async fn get(&self, run: RunId, n: u32) -> Result<OutputView, Refusal> {
-        let index = self.index(run).await?;
+    pub async fn get(&self, of: Of, n: u32) -> Result<OutputView, Refusal> {
+        let index = self.index(of).await?;
         let none = || Refusal::never("there is no such input");
         // The last page that begins at or before it.
         let after = index.pages.partition_point(|page| page.first <= n);
         let at = after.checked_sub(1).ok_or_else(none)?;
-        let (first, rows) = self.page(run, &index, at).await?;
+        let (first, rows) = self.page(of, &index, at).await?;
         rows.get((n - first) as usize).cloned().ok_or_else(none)
     }
 
-    async fn read(&self, run: RunId, page: Page) -> Result<Vec<OutputView>, Refusal> {
-        Ok(files(self.port.results(run, page.after, page.tasks).await?))
+    async fn read(&self, of: Of, page: Page) -> Result<Vec<OutputView>, Refusal> {
+        Ok(files(self.port.results(of.0, of.1, page.after, page.tasks).await?))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -62,14 +62,15 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use common::ids::RunId;
-    use common::task::{Stage, TaskRef};
+    use common::task::TaskRef;
+    use common::testing::PROCESS;
     use uuid::Uuid;
 
     use super::*;
 
     fn lease(index: u32) -> Lease {
         let run = RunId::new(Uuid::from_u128(1));
-        Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt: 1 }
+        Lease { task: TaskRef { run, stage: PROCESS, index }, attempt: 1 }
     }
 
     #[test]

@@ -5,13 +5,13 @@ use common::credits::Credits;
 use common::ids::{NodeId, RunId};
 use common::market::{TaskRecord, TaskState};
 use common::protocol::ReceiptHead;
-use common::task::{Lease, Stage, TaskRef};
+use common::task::{Lease, TaskRef};
 use sea_orm::ActiveValue::Set;
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
 use super::tasks::TaskView;
-use super::{batches, corrupt, micros, storable, time};
+use super::{batches, corrupt, micros, stage_no, stage_number, storable, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "attempts")]
@@ -19,7 +19,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub run: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub stage: i16,
+    pub stage: i32,
     #[sea_orm(primary_key, auto_increment = false)]
     pub idx: i64,
     #[sea_orm(primary_key, auto_increment = false)]
@@ -45,7 +45,7 @@ impl ActiveModelBehavior for ActiveModel {}
 pub async fn find(db: &impl ConnectionTrait, task: TaskRef) -> Result<Vec<TaskView>, DbErr> {
     let rows = Entity::find()
         .filter(Column::Run.eq(task.run.uuid()))
-        .filter(Column::Stage.eq(task.stage.number()))
+        .filter(Column::Stage.eq(stage_number(task.stage)))
         .filter(Column::Idx.eq(i64::from(task.index)))
         .order_by_asc(Column::Attempt)
         .all(db)
@@ -67,7 +67,7 @@ fn row(ended: &TaskRecord) -> Result<ActiveModel, DbErr> {
         ended.receipt.clone().map(|signed| (signed.receipt, signed.signature)).unzip();
     Ok(ActiveModel {
         run: Set(ended.task.run.uuid()),
-        stage: Set(ended.task.stage.number()),
+        stage: Set(stage_number(ended.task.stage)),
         idx: Set(ended.task.index.into()),
         attempt: Set(i32::try_from(ended.attempt).unwrap_or(i32::MAX)),
         node: Set(ended.node.ok_or_else(missing)?.uuid()),
@@ -83,7 +83,7 @@ fn row(ended: &TaskRecord) -> Result<ActiveModel, DbErr> {
 }
 
 pub(super) fn view(row: Model) -> Result<TaskView, DbErr> {
-    let stage = Stage::from_number(row.stage).ok_or_else(|| corrupt("stage"))?;
+    let stage = stage_no(row.stage)?;
     let index = u32::try_from(row.idx).map_err(|_| corrupt("task index"))?;
     let attempt = u32::try_from(row.attempt).unwrap_or(0);
     Ok(TaskView {

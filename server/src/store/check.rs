@@ -9,7 +9,8 @@ use super::accounts::Profile;
 use super::rows::{self, UnreadableRow};
 use super::{
     Db, accounts, api_keys, attempts, chunk_tables, codes, devices, document, imports, invitations,
-    jobs, ledger, logs, members, packages, requests, runs, secrets, tasks, templates, wallet,
+    jobs, ledger, logs, members, packages, plans, requests, runs, secrets, stages, tasks,
+    templates, wallet,
 };
 
 /// The rows that cannot be read, table by table. Reads everything; changes nothing.
@@ -30,6 +31,8 @@ pub async fn check(db: &Db) -> Result<Vec<UnreadableRow>, DbErr> {
 
 async fn check_runs(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
     runs::check(db, found).await?;
+    plans::check(db, found).await?;
+    stages::check(db, found).await?;
     chunk_tables::check(db, found).await?;
     tasks::check(db, found).await?;
     rows::check::<attempts::Entity, _>(db, found, attempts::view).await?;

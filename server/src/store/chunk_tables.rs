@@ -1,13 +1,13 @@
-//! The chunk tables of runs: what is cut where.
+//! The chunk tables of runs: what their data blocks have found, and cut where.
 
 use common::chunks::ChunkTable;
 use common::ids::RunId;
-use common::market::TableKind;
+use common::plan::BlockId;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, sea_query::OnConflict};
 
 use super::rows::{self, UnreadableRow};
-use super::{Db, corrupt_by, document, runs};
+use super::{Db, corrupt, corrupt_by, document, runs};
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "chunk_tables")]
@@ -15,7 +15,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub run: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub kind: i16,
+    pub block: i32,
     /// Postcard of a `ChunkTable`.
     pub chunks: Vec<u8>,
 }
@@ -28,14 +28,18 @@ impl ActiveModelBehavior for ActiveModel {}
 pub(super) async fn insert(
     db: &impl ConnectionTrait,
     run: RunId,
-    kind: TableKind,
+    block: BlockId,
     table: &ChunkTable,
 ) -> Result<(), DbErr> {
     let chunks = document::pack(table)?;
-    let row = ActiveModel { run: Set(run.uuid()), kind: Set(number(kind)), chunks: Set(chunks) };
+    let row = ActiveModel {
+        run: Set(run.uuid()),
+        block: Set(block.number().into()),
+        chunks: Set(chunks),
+    };
     Entity::insert(row)
         .on_conflict(
-            OnConflict::columns([Column::Run, Column::Kind])
+            OnConflict::columns([Column::Run, Column::Block])
                 .update_column(Column::Chunks)
                 .to_owned(),
         )
@@ -47,18 +51,18 @@ pub(super) async fn insert(
 /// The tables of the runs that have not ended, each read by itself.
 pub(super) async fn unfinished(
     db: &impl ConnectionTrait,
-) -> Result<Vec<Result<(RunId, TableKind, ChunkTable), UnreadableRow>>, DbErr> {
+) -> Result<Vec<Result<(RunId, BlockId, ChunkTable), UnreadableRow>>, DbErr> {
     let open = Entity::find().filter(Column::Run.in_subquery(runs::unfinished_ids()));
     rows::each(db, open, |row| read(&row)).await
 }
 
-/// The chunks of a run, once it has been cut.
-pub(super) async fn chunks(
+/// The tables of a run.
+pub(super) async fn of_run(
     db: &impl ConnectionTrait,
     run: RunId,
-) -> Result<Option<ChunkTable>, DbErr> {
-    let row = Entity::find_by_id((run.uuid(), number(TableKind::Chunks))).one(db).await?;
-    Ok(row.as_ref().map(read).transpose()?.map(|(_, _, table)| table))
+) -> Result<Vec<(BlockId, ChunkTable)>, DbErr> {
+    let rows = Entity::find().filter(Column::Run.eq(run.uuid())).all(db).await?;
+    rows.iter().map(|row| read(row).map(|(_, block, table)| (block, table))).collect()
 }
 
 /// Finds the tables that cannot be read.
@@ -66,15 +70,8 @@ pub(super) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(),
     rows::check::<Entity, _>(db, found, |row| read(&row)).await
 }
 
-fn read(row: &Model) -> Result<(RunId, TableKind, ChunkTable), DbErr> {
+fn read(row: &Model) -> Result<(RunId, BlockId, ChunkTable), DbErr> {
     let table = document::unpack(&row.chunks).map_err(|error| corrupt_by("chunk table", &error))?;
-    let kind = if row.kind == 0 { TableKind::Source } else { TableKind::Chunks };
-    Ok((RunId::new(row.run), kind, table))
-}
-
-const fn number(kind: TableKind) -> i16 {
-    match kind {
-        TableKind::Source => 0,
-        TableKind::Chunks => 1,
-    }
+    let block = u16::try_from(row.block).map_err(|_| corrupt("block"))?;
+    Ok((RunId::new(row.run), BlockId::new(block), table))
 }

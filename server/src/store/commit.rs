@@ -6,7 +6,7 @@ use sea_orm::DbErr;
 use super::booked::{self, Booked};
 use super::{
     Db, attempts, batches, begin, chunk_tables, devices, ledger, logs, node_tallies, runs,
-    set_aside, tasks, trust, wallet,
+    set_aside, stages, tasks, trust, wallet,
 };
 
 /// Stores the changes, and what was booked among them, all or nothing, as the batch of this
@@ -25,8 +25,9 @@ pub async fn commit(
     batches::advance(&tx, number).await?;
     runs::put(&tx, &changes.runs, &changes.new_runs).await?;
     set_aside::put(&tx, &changes.set_aside).await?;
-    for (run, kind, table) in &changes.tables {
-        chunk_tables::insert(&tx, *run, *kind, table).await?;
+    stages::put(&tx, &changes.stages).await?;
+    for (run, block, table) in &changes.tables {
+        chunk_tables::insert(&tx, *run, *block, table).await?;
     }
     tasks::put(&tx, &changes.tasks).await?;
     attempts::insert(&tx, &changes.attempts).await?;
@@ -57,14 +58,15 @@ pub(in crate::store) mod tests {
     use common::ledger::Account;
     use common::market::{CheckedSync, Market, Policy, TaskState};
     use common::objects::{Object, Objects, Place};
+    use common::plan::Phase;
     use common::protocol::{
         Level, LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Sync,
     };
     use common::resources::{Resources, Usage};
-    use common::run::RunState;
-    use common::spec::{Partition, Partitioner, RunSpec};
+    use common::spec::RunSpec;
     use common::statement::Head;
-    use common::task::{Lease, Stage, TaskRef};
+    use common::task::{Lease, StageNo, TaskRef};
+    use common::testing::PROCESS;
     use sea_orm::{EntityTrait as _, QueryOrder as _};
     use uuid::Uuid;
 
@@ -75,13 +77,9 @@ pub(in crate::store) mod tests {
     use crate::store::wallet::LineField;
     use crate::store::{load, nodes, wallet};
 
-    /// A run that cuts by bytes, under a name that PostgreSQL does not take.
+    /// A run under a name that PostgreSQL does not take.
     fn spec(workspace: WorkspaceId) -> RunSpec {
-        RunSpec {
-            name: "a name\0with NUL".to_owned(),
-            partition: Partition::Builtin(Partitioner::Bytes { bytes: 10 }),
-            ..testing::spec(workspace)
-        }
+        RunSpec { name: "a name\0with NUL".to_owned(), ..testing::spec(workspace) }
     }
 
     pub fn table(chunks: u64) -> ChunkTable {
@@ -119,7 +117,7 @@ pub(in crate::store) mod tests {
     }
 
     pub fn process(run: RunId, index: u32) -> Lease {
-        Lease { task: TaskRef { run, stage: Stage::Process, index }, attempt: 1 }
+        Lease { task: TaskRef { run, stage: PROCESS, index }, attempt: 1 }
     }
 
     /// A market after one of three chunks is done and another is leased, with everything stored.
@@ -130,8 +128,7 @@ pub(in crate::store) mod tests {
         let gift = Credits::from_units(500_000_000).unwrap();
         market.grant(workspace, gift, "gift", clock::now()).unwrap();
         market.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
-        market.looked(run, None, clock::now());
-        market.partitioned(run, table(3), clock::now());
+        market.step_done(run, StageNo::new(1), Some(table(3)), clock::now());
         market.sync(node, workspace, sync(vec![], vec![]), clock::now());
         market.dispatch(clock::now());
         let lines = vec![LogLine { at_us: 1, level: Level::Unknown, text: "hello \0".to_owned() }];
@@ -155,8 +152,9 @@ pub(in crate::store) mod tests {
 
             let (old, new) = (before.run(run).unwrap(), again.run(run).unwrap());
             assert_eq!(again.check(), Ok(()), "{}", fresh.name);
-            assert_eq!(new.spec, old.spec);
-            assert_eq!(new.state(), RunState::Processing);
+            let name = old.spec.name.replace('\0', "\u{fffd}");
+            assert_eq!(*new.spec, RunSpec { name, ..RunSpec::clone(&old.spec) });
+            assert_eq!(new.phase(), Some(Phase::Process));
             assert_eq!((new.held(), new.captured()), (old.held(), old.captured()));
             assert!(new.captured() > Credits::ZERO);
             assert_eq!(new.progress().chunks_done, 1);
@@ -184,8 +182,8 @@ pub(in crate::store) mod tests {
             let job = market.run(run).unwrap().spec.job;
             let view = runs::find_by_job(db, workspace, job).await.unwrap().unwrap();
             let stranger = WorkspaceId::new(Uuid::now_v7());
-            let tasks = tasks::find(db, run, Stage::Process, None, 10).await.unwrap();
-            let outputs = tasks::outputs(db, run, Stage::Process, None, 10).await.unwrap();
+            let tasks = tasks::find(db, run, PROCESS, None, 10).await.unwrap();
+            let outputs = tasks::outputs(db, run, PROCESS, None, 10).await.unwrap();
             let lines = logs::find(db, run, 10).await.unwrap();
 
             assert_eq!((view.chunks, view.chunks_done), (Some(3), 1));
@@ -197,7 +195,7 @@ pub(in crate::store) mod tests {
             assert_eq!(outputs[0].files[0].digest, Digest::of(b"out"));
             assert_eq!(lines[0].text, "hello \0");
 
-            market.abort(run, "enough".to_owned(), clock::now()).unwrap();
+            market.cancel(run, "enough".to_owned(), clock::now()).unwrap();
             commit_next(db, &market.drain(), &[]).await.unwrap();
             let balance = wallet::balance(db, workspace).await.unwrap();
             let (start, order) = (Start::Place(None), vec![(LineField::Id, true)]);
@@ -279,8 +277,7 @@ pub(in crate::store) mod tests {
             let gift = Credits::from_units(500_000_000).unwrap();
             second.grant(workspace, gift, "x", clock::now()).unwrap();
             second.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
-            second.looked(run, None, clock::now());
-            second.partitioned(run, table(3), clock::now());
+            second.step_done(run, StageNo::new(1), Some(table(3)), clock::now());
             second.sync(node, workspace, sync(vec![], vec![]), clock::now());
             second.dispatch(clock::now());
             let later = clock::now() + chrono::TimeDelta::seconds(10);

@@ -5,7 +5,7 @@
 //! fails ends the server.
 
 use common::chunks::ChunkTable;
-use common::spec::RunSpec;
+use common::plan::Plan;
 use sea_orm::DbErr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,9 +32,9 @@ pub(super) fn unproven<T: Serialize>(document: &T) -> Result<String, DbErr> {
     serde_json::to_string(document).map_err(|error| DbErr::Json(error.to_string()))
 }
 
-/// Makes sure that a run's spec can be read back, before the run is accepted.
-pub fn prove_spec(spec: &RunSpec) -> Result<(), DbErr> {
-    write(spec).map(drop)
+/// Makes sure that a plan can be read back, before a run of it is accepted.
+pub fn prove_plan(plan: &Plan) -> Result<(), DbErr> {
+    write(plan).map(drop)
 }
 
 /// The same for a chunk table.
@@ -52,12 +52,10 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DbErr> {
 
 #[cfg(test)]
 mod tests {
-    use common::ids::WorkspaceId;
+    use common::testing;
     use serde_json::Value;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::store::testing;
 
     fn deep(levels: usize) -> Value {
         (1..levels).fold(Value::from(1), |inner, _| Value::from(vec![inner]))
@@ -65,9 +63,9 @@ mod tests {
 
     #[test]
     fn a_document_that_could_not_be_read_back_is_refused() {
-        let mut spec = testing::spec(WorkspaceId::new(Uuid::nil()));
-        spec.process.params.insert("a".to_owned(), deep(common::json::DEPTH_MAX).into());
-        assert!(prove_spec(&spec).is_ok());
+        let mut pipeline = testing::pipeline();
+        pipeline.process.params.insert("a".to_owned(), deep(common::json::DEPTH_MAX).into());
+        assert!(prove_plan(&pipeline.plan()).is_ok());
         assert!(write(&deep(200)).is_err());
         assert!(write(&Value::from("x".repeat(BYTES_MAX))).is_err());
     }

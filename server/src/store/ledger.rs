@@ -11,7 +11,7 @@ use sea_orm::sea_query::{OnConflict, UnionType};
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, QueryTrait as _};
 
 use super::rows::{self, UnreadableRow};
-use super::{Db, batches, corrupt, micros, runs};
+use super::{Db, batches, corrupt, micros, runs, stage_number};
 
 pub(super) mod accounts {
     use sea_orm::entity::prelude::*;
@@ -47,7 +47,7 @@ pub(super) mod transfers {
         pub units: i64,
         pub kind: String,
         pub run: Option<Uuid>,
-        pub stage: Option<i16>,
+        pub stage: Option<i32>,
         pub idx: Option<i64>,
         pub attempt: Option<i32>,
         pub at_us: i64,
@@ -100,7 +100,7 @@ pub(super) async fn insert_transfers(
                 units: Set(transfer.amount.units()),
                 kind: Set(transfer.kind.as_str().to_owned()),
                 run: Set(transfer.run.map(RunId::uuid)),
-                stage: Set(transfer.lease.map(|lease| lease.task.stage.number())),
+                stage: Set(transfer.lease.map(|lease| stage_number(lease.task.stage))),
                 idx: Set(transfer.lease.map(|lease| lease.task.index.into())),
                 attempt: Set(transfer.lease.map(attempt)),
                 at_us: Set(micros(transfer.at)),

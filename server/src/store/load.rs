@@ -7,49 +7,59 @@ use common::chunks::ChunkTable;
 use common::credits::Credits;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::ledger::{Account, Ledger};
-use common::market::{Run, RunRecord, Stored, TableKind, TaskRecord, Unreadable};
+use common::market::{Run, RunRecord, StageRecord, Stored, TaskRecord, Unreadable};
+use common::plan::BlockId;
+use common::run::RunState;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::rows::UnreadableRow;
-use super::{chunk_tables, ledger, nodes, runs, set_aside, tasks, trust, wallet};
+use super::{chunk_tables, ledger, nodes, runs, set_aside, stages, tasks, trust, wallet};
 
 /// Reads what the market needs in memory. The cost grows with what is unfinished, not with what
 /// waits or has ended.
 pub async fn load(db: &impl ConnectionTrait) -> Result<Stored, DbErr> {
     let mut broken = Broken::default();
     let records: Vec<RunRecord> = broken.sift(runs::unfinished(db).await?);
-    let mut sources: BTreeMap<RunId, ChunkTable> = BTreeMap::new();
-    let mut chunks: BTreeMap<RunId, ChunkTable> = BTreeMap::new();
-    for (run, kind, table) in broken.sift(chunk_tables::unfinished(db).await?) {
-        match kind {
-            TableKind::Source => sources.insert(run, table),
-            TableKind::Chunks => chunks.insert(run, table),
-        };
+    let mut tables: BTreeMap<RunId, Vec<(BlockId, ChunkTable)>> = BTreeMap::new();
+    for (run, block, table) in broken.sift(chunk_tables::unfinished(db).await?) {
+        tables.entry(run).or_default().push((block, table));
+    }
+    let mut stages: BTreeMap<RunId, Vec<StageRecord>> = BTreeMap::new();
+    for stage in broken.sift(stages::unfinished(db).await?) {
+        stages.entry(stage.run).or_default().push(stage);
     }
     let mut tasks: Vec<TaskRecord> = broken.sift(tasks::unfinished(db).await?);
     let (ledger, statements) = (ledger::load(db).await?, wallet::load_heads(db).await?);
     let unreadable = broken.settle(db, &records, &ledger).await?;
 
     tasks.retain(|task| !broken.runs.contains(&task.task.run));
-    let runs = records
+    let readable = records.into_iter().filter(|record| !broken.runs.contains(&record.id));
+    let (stopping, going): (Vec<RunRecord>, Vec<RunRecord>) =
+        readable.partition(|record| record.state == RunState::Ending);
+    let runs = going
         .into_iter()
-        .filter(|record| !broken.runs.contains(&record.id))
         .map(|record| {
             let id = record.id;
-            let mut run = Run::load(record);
-            if let Some(table) = sources.remove(&id) {
-                run = run.with_source(table);
-            }
-            if let Some(table) = chunks.remove(&id) {
-                run = run.with_chunks(table);
-            }
-            run
+            let tables = tables.remove(&id).unwrap_or_default().into_iter();
+            let run =
+                tables.fold(Run::load(record), |run, (block, table)| run.with_table(block, table));
+            stages.remove(&id).unwrap_or_default().iter().fold(run, Run::with_stage)
         })
         .collect();
     let holders: BTreeSet<NodeId> = tasks.iter().filter_map(|task| task.node).collect();
     let operators = nodes::operators(db, &holders).await?;
     let (records, windows) = (trust::records(db).await?, trust::windows(db).await?);
-    Ok(Stored { runs, unreadable, tasks, operators, ledger, statements, records, windows })
+    Ok(Stored {
+        runs,
+        stopping,
+        unreadable,
+        tasks,
+        operators,
+        ledger,
+        statements,
+        records,
+        windows,
+    })
 }
 
 /// The unfinished runs of which something cannot be read.

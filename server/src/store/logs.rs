@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::market::LogRecord;
 use common::protocol::{Level, LogLine};
-use common::task::{Lease, Stage};
+use common::task::{Lease, StageNo};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
-use super::{batches, corrupt, time};
+use super::{batches, corrupt, stage_no, stage_number, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "task_logs")]
@@ -18,7 +18,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub run: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub stage: i16,
+    pub stage: i32,
     #[sea_orm(primary_key, auto_increment = false)]
     pub idx: i64,
     #[sea_orm(primary_key, auto_increment = false)]
@@ -40,7 +40,7 @@ const RUNS_PURGED: u64 = 16;
 /// A line that a container wrote, or its node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogView {
-    pub stage: Stage,
+    pub stage: StageNo,
     pub index: u32,
     pub attempt: u32,
     pub at: DateTime<Utc>,
@@ -50,7 +50,7 @@ pub struct LogView {
 
 /// Which batch of a run's logs: its stage, task, attempt and first line. They are in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchPlace(i16, i64, i32, i32);
+pub struct BatchPlace(i32, i64, i32, i32);
 
 /// Lines that came together.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +76,7 @@ pub async fn find(
 pub async fn find_after(
     db: &impl ConnectionTrait,
     run: RunId,
-    stages: &[Stage],
+    stages: &[StageNo],
     tasks: &[u32],
     after: Option<BatchPlace>,
     batches: u64,
@@ -90,7 +90,7 @@ pub async fn find_after(
         query = query.filter(Expr::tuple(columns.map(Expr::col)).gt(Expr::tuple(place)));
     }
     if !stages.is_empty() {
-        query = query.filter(Column::Stage.is_in(stages.iter().map(|stage| stage.number())));
+        query = query.filter(Column::Stage.is_in(stages.iter().map(|stage| stage_number(*stage))));
     }
     if !tasks.is_empty() {
         query = query.filter(Column::Idx.is_in(tasks.iter().map(|index| i64::from(*index))));
@@ -120,7 +120,7 @@ pub async fn find_batch(
     let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     let key = (
         task.run.uuid(),
-        task.stage.number(),
+        stage_number(task.stage),
         i64::from(task.index),
         number(attempt),
         number(first),
@@ -138,7 +138,7 @@ pub async fn purge(db: &impl ConnectionTrait, then: DateTime<Utc>) -> Result<boo
 
 pub(super) fn read(row: &Model) -> Result<impl Iterator<Item = LogView> + use<>, DbErr> {
     let lines: Vec<LogLine> = postcard::from_bytes(&row.lines).map_err(|_| corrupt("log batch"))?;
-    let stage = Stage::from_number(row.stage).ok_or_else(|| corrupt("stage"))?;
+    let stage = stage_no(row.stage)?;
     let index = u32::try_from(row.idx).unwrap_or(u32::MAX);
     let attempt = u32::try_from(row.attempt).unwrap_or(0);
     Ok(lines.into_iter().map(move |line| LogView {
@@ -158,7 +158,7 @@ pub(crate) async fn insert(db: &impl ConnectionTrait, logs: &[LogRecord]) -> Res
             let lines = postcard::to_stdvec(&record.lines).map_err(|_| corrupt("log batch"))?;
             rows.push(ActiveModel {
                 run: Set(record.lease.task.run.uuid()),
-                stage: Set(record.lease.task.stage.number()),
+                stage: Set(stage_number(record.lease.task.stage)),
                 idx: Set(record.lease.task.index.into()),
                 attempt: Set(i32::try_from(record.lease.attempt).unwrap_or(i32::MAX)),
                 first: Set(i32::try_from(record.first).unwrap_or(i32::MAX)),

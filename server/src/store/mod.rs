@@ -32,6 +32,7 @@ pub mod node_tallies;
 pub mod nodes;
 pub mod objects;
 pub mod packages;
+mod plans;
 mod pool_guard;
 pub mod reconciliation;
 pub mod releases;
@@ -42,6 +43,7 @@ pub mod runs;
 pub mod secrets;
 pub mod selection;
 mod set_aside;
+mod stages;
 pub mod tasks;
 pub mod templates;
 #[cfg(test)]
@@ -53,7 +55,7 @@ pub mod wal;
 pub mod wallet;
 
 pub use check::check;
-pub use document::{prove_spec, prove_table};
+pub use document::{prove_plan, prove_table};
 pub use failure::{is_away, is_damage, is_full, is_read_only, no_answer};
 pub use load::load;
 pub use rows::UnreadableRow;
@@ -62,6 +64,7 @@ pub use upgrade::upgrade;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use common::task::StageNo;
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -122,6 +125,15 @@ fn batches<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
         rows = rest;
         Some(some)
     })
+}
+
+/// The number that stands for a stage.
+fn stage_number(stage: StageNo) -> i32 {
+    i32::try_from(stage.number()).unwrap_or(i32::MAX)
+}
+
+fn stage_no(number: i32) -> Result<StageNo, DbErr> {
+    u32::try_from(number).map(StageNo::new).map_err(|_| corrupt("stage"))
 }
 
 /// Microseconds since 1970: how all tables keep time.

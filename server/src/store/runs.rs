@@ -6,17 +6,22 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::{JobId, RunId, WorkspaceId};
-use common::market::{Run, RunRecord};
+use common::market::{Counts, Run, RunRecord};
+use common::plan::{Phase, Plan};
 use common::resources::{Resources, Usage};
-use common::run::RunState;
-use common::spec::{Limits, RunSpec};
+use common::run::{RunState, Times};
+use common::spec::{Parent, RunSpec};
+use common::task::StageNo;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{OnConflict, SelectStatement};
-use sea_orm::{ActiveValue::Set, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as _};
-use serde::Deserialize;
+use sea_orm::{
+    ActiveValue::Set, Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as _,
+};
 
 use super::rows::{self, UnreadableRow};
-use super::{Db, batches, chunk_tables, corrupt, corrupt_by, document, micros, storable};
+use super::{
+    Db, batches, chunk_tables, corrupt, corrupt_by, document, micros, plans, stages, storable,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "runs")]
@@ -25,19 +30,33 @@ pub struct Model {
     pub id: Uuid,
     pub job: Uuid,
     pub workspace: Uuid,
-    /// JSON of the `RunSpec`; written once.
-    pub spec: String,
+    /// The job's name when it was started.
+    pub name: String,
+    /// The digest of its plan.
+    pub plan: String,
+    /// JSON of its `Terms`.
+    pub terms: String,
+    pub timeout_secs: Option<i64>,
+    /// The run and its stage that it is a part of.
+    pub parent: Option<Uuid>,
+    pub parent_stage: Option<i64>,
+    /// What most of its tasks may use, so that a list of runs reads no plans.
+    pub task_cpu_millis: i64,
+    pub task_memory_mib: i64,
+    pub task_timeout_secs: i64,
     pub state: String,
-    /// JSON: state → when it was entered.
+    pub phase: Option<String>,
+    /// JSON of its `Times`.
     pub times: String,
+    pub next_stage: i64,
+    /// How many elements its lists have, in all and as far as they are worked on.
     pub total: Option<i64>,
-    /// How many chunks the source has.
     pub found: Option<i64>,
-    pub next: i64,
-    pub chunks_done: i64,
+    pub done: i64,
     pub held: i64,
     pub captured: i64,
     pub error: Option<String>,
+    pub started_us: i64,
     pub ended_us: Option<i64>,
     /// Its data has been deleted from the bucket.
     pub purged: bool,
@@ -55,21 +74,21 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A run, without its spec.
+/// A run, without its plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunView {
     pub id: RunId,
     pub job: JobId,
     pub workspace: WorkspaceId,
     pub state: RunState,
-    /// When each state was entered.
-    pub times: BTreeMap<RunState, DateTime<Utc>>,
+    pub phase: Option<Phase>,
+    pub times: Times,
     /// `None` until the chunks are known.
     pub chunks: Option<u32>,
     /// How many chunks the source has; a test run works on the first of them.
     pub found: Option<u32>,
     pub chunks_done: u32,
-    /// What its process tasks may use; nothing where its spec cannot be read.
+    /// What most of its tasks may use.
     pub needs: Resources,
     pub task_timeout_secs: u32,
     /// What it has reserved.
@@ -88,6 +107,26 @@ pub async fn exists(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr
     Ok(Entity::find_by_id(run.uuid()).count(db).await? > 0)
 }
 
+impl RunView {
+    /// Whether nothing more is done for it, and its price is known: one that is cancelled only
+    /// waits for its nodes.
+    pub fn has_ended(&self) -> bool {
+        self.state.is_final() || self.state == RunState::Ending
+    }
+
+    /// When it was accepted.
+    pub fn started_at(&self) -> Option<DateTime<Utc>> {
+        self.times.of(RunState::Scheduled).or_else(|| self.times.began())
+    }
+
+    /// When it ended, or was cancelled.
+    pub fn ended_at(&self) -> Option<DateTime<Utc>> {
+        // One that is delivered again has failed before.
+        let ended = self.times.of(RunState::Ending).or_else(|| self.times.ended());
+        ended.filter(|_| self.has_ended())
+    }
+}
+
 /// The latest run of a job of this workspace.
 pub async fn find_by_job(
     db: &impl ConnectionTrait,
@@ -97,6 +136,7 @@ pub async fn find_by_job(
     let row = Entity::find()
         .filter(Column::Job.eq(job.uuid()))
         .filter(Column::Workspace.eq(workspace.uuid()))
+        .filter(Column::Parent.is_null())
         .order_by_desc(Column::Id)
         .one(db)
         .await?;
@@ -112,15 +152,16 @@ pub async fn find_by_jobs(
     let rows = Entity::find()
         .filter(Column::Job.is_in(jobs.iter().map(|job| job.uuid())))
         .filter(Column::Workspace.eq(workspace.uuid()))
+        .filter(Column::Parent.is_null())
         .all(db)
         .await?;
     rows.iter().map(view).collect()
 }
 
-/// What a run is pinned to; `None` where there is no such run, or it cannot be read.
-pub async fn spec(db: &impl ConnectionTrait, run: RunId) -> Result<Option<RunSpec>, DbErr> {
-    let row = Entity::find_by_id(run.uuid()).one(db).await?;
-    Ok(row.and_then(|row| document::read(&row.spec).ok()))
+/// What a run does; `None` where there is no such run, or its plan cannot be read.
+pub async fn plan(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Plan>, DbErr> {
+    let Some(row) = Entity::find_by_id(run.uuid()).one(db).await? else { return Ok(None) };
+    Ok(plans::find(db, &row.plan).await.unwrap_or_default())
 }
 
 /// Runs that ended before `then` and whose data is still in the bucket, oldest first.
@@ -153,10 +194,15 @@ pub(super) fn with_logs_ended_before(then: DateTime<Utc>, limit: u64) -> SelectS
         .into_query()
 }
 
-/// Whether a run that has not ended names this text in what it is pinned to.
+/// Whether the plan of a run that has not ended names this text.
 pub async fn pins(db: &impl ConnectionTrait, text: &str) -> Result<bool, DbErr> {
+    let plans = plans::Entity::find()
+        .select_only()
+        .column(plans::Column::Digest)
+        .filter(plans::Column::Body.contains(text))
+        .into_query();
     let unfinished = Entity::find().filter(Column::EndedUs.is_null());
-    Ok(unfinished.filter(Column::Spec.contains(text)).count(db).await? > 0)
+    Ok(unfinished.filter(Column::Plan.in_subquery(plans)).count(db).await? > 0)
 }
 
 /// Notes that a run's data has been deleted from the bucket.
@@ -169,25 +215,43 @@ pub async fn set_purged(db: &impl ConnectionTrait, run: RunId) -> Result<(), DbE
     Ok(())
 }
 
-/// A run with its chunks, as long as its data is in the bucket; `None` where it is not, or where
-/// there is no such run.
-pub async fn whole(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>, DbErr> {
+/// A run that failed, with everything that it can go on from as long as its data is in the
+/// bucket; `None` where it is not, or where there is no such run.
+pub async fn failed(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>, DbErr> {
     let row = Entity::find_by_id(run.uuid()).filter(Column::Purged.eq(false)).one(db).await?;
     let Some(row) = row else { return Ok(None) };
-    let found = Run::load(record(&row)?);
-    let table = chunk_tables::chunks(db, run).await?;
-    Ok(Some(match table {
-        Some(table) => found.with_chunks(table),
-        None => found,
-    }))
+    let plans = plans::find_many(db, [row.plan.clone()].into()).await?;
+    let mut found = Run::load(record(&row, &plans)?);
+    for (block, table) in chunk_tables::of_run(db, run).await? {
+        found = found.with_table(block, table);
+    }
+    let cut_off = stages::cut_off(db, run).await?;
+    Ok(Some(cut_off.iter().fold(found, Run::with_stage)))
 }
 
-/// The runs that have not ended, each read by itself.
+/// The runs that have not ended, each read by itself; plans that several share are read once.
 pub(super) async fn unfinished(
     db: &impl ConnectionTrait,
 ) -> Result<Vec<Result<RunRecord, UnreadableRow>>, DbErr> {
-    let open = Entity::find().filter(Column::EndedUs.is_null());
-    rows::each(db, open, |row| record(&row)).await
+    let plans = unfinished_plans(db).await?;
+    rows::each(db, Entity::find().filter(is_unfinished()), |row| record(&row, &plans)).await
+}
+
+/// A run that is cancelled has ended for its customer, and waits for its nodes to stop.
+fn is_unfinished() -> Condition {
+    Condition::any().add(Column::EndedUs.is_null()).add(Column::State.eq(RunState::Ending.as_str()))
+}
+
+async fn unfinished_plans(db: &impl ConnectionTrait) -> Result<BTreeMap<String, Plan>, DbErr> {
+    let digests: Vec<String> = Entity::find()
+        .filter(is_unfinished())
+        .select_only()
+        .column(Column::Plan)
+        .distinct()
+        .into_tuple()
+        .all(db)
+        .await?;
+    plans::find_many(db, digests.into_iter().collect()).await
 }
 
 /// The ids of the runs whose data is still in the bucket, as a subquery.
@@ -205,25 +269,48 @@ pub(super) fn unfinished_ids() -> SelectStatement {
 
 /// Finds the runs that cannot be read.
 pub(super) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
+    let plans = unfinished_plans(db).await?;
     rows::check::<Entity, _>(db, found, |row| match row.ended_us {
-        None => record(&row).map(drop),
+        None => record(&row, &plans).map(drop),
         Some(_) => view(&row).map(drop),
     })
     .await
 }
 
-fn record(row: &Model) -> Result<RunRecord, DbErr> {
-    let spec: RunSpec = document::read(&row.spec).map_err(|error| corrupt_by("spec", &error))?;
+fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbErr> {
     let view = view(row)?;
+    let plan = plans.get(&row.plan).cloned().ok_or_else(|| corrupt("plan"))?;
+    let number = |n: i64, what| u32::try_from(n).map_err(|_| corrupt(what));
+    let parent = match (row.parent, row.parent_stage) {
+        (Some(run), Some(stage)) => {
+            let stage = StageNo::new(number(stage, "stage")?);
+            Some(Parent { run: RunId::new(run), stage })
+        }
+        (_, _) => None,
+    };
+    let spec = RunSpec {
+        job: view.job,
+        workspace: view.workspace,
+        name: row.name.clone(),
+        template: row.template.clone(),
+        plan,
+        timeout_secs: row.timeout_secs.map(|secs| number(secs, "timeout")).transpose()?,
+        terms: document::read(&row.terms).map_err(|error| corrupt_by("terms", &error))?,
+        parent,
+    };
     Ok(RunRecord {
         id: view.id,
         spec: Arc::new(spec),
         state: view.state,
+        phase: view.phase,
         times: view.times,
-        total: view.chunks,
-        found: view.found,
-        next: u32::try_from(row.next).map_err(|_| corrupt("chunk number"))?,
-        chunks_done: view.chunks_done,
+        next_stage: StageNo::new(number(row.next_stage, "stage")?),
+        counts: Counts {
+            total: view.chunks,
+            found: view.found,
+            done: view.chunks_done,
+            empty: view.empty,
+        },
         held: view.held,
         captured: view.price,
         usage: Usage {
@@ -231,33 +318,39 @@ fn record(row: &Model) -> Result<RunRecord, DbErr> {
             memory_mib_ms: row.memory_mib_ms.unsigned_abs(),
             ..Usage::default()
         },
-        empty: view.empty,
         warning: view.warning,
         error: view.error,
     })
 }
 
-/// Stores runs as they stand now. The spec is written with the first version only.
+/// Stores runs as they stand now. What was ordered is written with the first version only.
 pub(super) async fn put(
     db: &impl ConnectionTrait,
     runs: &[RunRecord],
     new: &BTreeSet<RunId>,
 ) -> Result<(), DbErr> {
-    for some in batches(runs) {
-        let mut rows = Vec::with_capacity(some.len());
-        for record in some {
-            rows.push(row(record, new.contains(&record.id))?);
-        }
-        Entity::insert_many(rows)
+    let mut packed = BTreeMap::new();
+    let mut rows = Vec::with_capacity(runs.len());
+    for record in runs {
+        let is_new = new.contains(&record.id);
+        let plan = if is_new { Some(plans::pack(&record.spec.plan)?) } else { None };
+        let digest = plan.as_ref().map_or_else(String::new, |plan| plan.digest.clone());
+        packed.extend(plan.map(|plan| (plan.digest.clone(), plan)));
+        rows.push(row(record, digest)?);
+    }
+    plans::insert(db, packed).await?;
+    for some in batches(&rows) {
+        Entity::insert_many(some.iter().cloned())
             .on_conflict(
                 OnConflict::column(Column::Id)
                     .update_columns([
                         Column::State,
+                        Column::Phase,
                         Column::Times,
+                        Column::NextStage,
                         Column::Total,
                         Column::Found,
-                        Column::Next,
-                        Column::ChunksDone,
+                        Column::Done,
                         Column::Held,
                         Column::Captured,
                         Column::CpuMs,
@@ -275,63 +368,67 @@ pub(super) async fn put(
     Ok(())
 }
 
-fn row(record: &RunRecord, is_new: bool) -> Result<ActiveModel, DbErr> {
-    let spec = if is_new { document::unproven(&*record.spec)? } else { String::new() };
-    let ended = record.state.is_final().then(|| record.times.get(&record.state)).flatten();
+fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
+    let spec = &record.spec;
+    let times = &record.times;
+    let ended = times.of(RunState::Ending).or_else(|| times.ended());
+    let is_open = !record.state.is_final() && record.state != RunState::Ending;
+    let ended = ended.filter(|_| !is_open);
+    let started = times.of(RunState::Scheduled).or_else(|| times.began());
+    let task = spec.plan.typical_task();
+    let needs = task.map_or(Resources::NONE, |task| task.container.needs);
     Ok(ActiveModel {
         id: Set(record.id.uuid()),
-        job: Set(record.spec.job.uuid()),
-        workspace: Set(record.spec.workspace.uuid()),
-        spec: Set(spec),
+        job: Set(spec.job.uuid()),
+        workspace: Set(spec.workspace.uuid()),
+        name: Set(storable(&spec.name)),
+        plan: Set(plan),
+        terms: Set(document::unproven(&spec.terms)?),
+        timeout_secs: Set(spec.timeout_secs.map(i64::from)),
+        parent: Set(spec.parent.map(|parent| parent.run.uuid())),
+        parent_stage: Set(spec.parent.map(|parent| parent.stage.number().into())),
+        task_cpu_millis: Set(needs.cpu_millis.into()),
+        task_memory_mib: Set(needs.memory_mib.into()),
+        task_timeout_secs: Set(task.map_or(0, |task| task.timeout_secs.into())),
         state: Set(record.state.as_str().to_owned()),
+        phase: Set(record.phase.map(|phase| phase.as_str().to_owned())),
         times: Set(document::unproven(&record.times)?),
-        total: Set(record.total.map(i64::from)),
-        found: Set(record.found.map(i64::from)),
-        next: Set(record.next.into()),
-        chunks_done: Set(record.chunks_done.into()),
+        next_stage: Set(record.next_stage.number().into()),
+        total: Set(record.counts.total.map(i64::from)),
+        found: Set(record.counts.found.map(i64::from)),
+        done: Set(record.counts.done.into()),
         held: Set(record.held.units()),
         captured: Set(record.captured.units()),
         error: Set(record.error.as_deref().map(storable)),
-        ended_us: Set(ended.copied().map(micros)),
+        started_us: Set(started.map_or(0, micros)),
+        ended_us: Set(ended.map(micros)),
         purged: Set(false),
-        template: Set(storable(&record.spec.template)),
+        template: Set(storable(&spec.template)),
         cpu_ms: Set(i64::try_from(record.usage.cpu_ms).unwrap_or(i64::MAX)),
         memory_mib_ms: Set(i64::try_from(record.usage.memory_mib_ms).unwrap_or(i64::MAX)),
-        empty: Set(record.empty.into()),
+        empty: Set(record.counts.empty.into()),
         warning: Set(record.warning.clone()),
     })
 }
 
-/// What of a `RunSpec` tells what its tasks may cost.
-#[derive(Deserialize)]
-struct Priced {
-    process: Needing,
-    limits: Limits,
-}
-
-#[derive(Deserialize)]
-struct Needing {
-    needs: Resources,
-}
-
 fn view(row: &Model) -> Result<RunView, DbErr> {
-    // A run that was set aside may have a spec that cannot be read.
-    let (needs, task_timeout_secs) = match document::read(&row.spec) {
-        Ok(Priced { process, limits }) => (process.needs, limits.task_timeout_secs),
-        Err(_) => (Resources::NONE, 0),
-    };
     let count = |n: i64| u32::try_from(n).map_err(|_| corrupt("count of chunks"));
     Ok(RunView {
         id: RunId::new(row.id),
         job: JobId::new(row.job),
         workspace: WorkspaceId::new(row.workspace),
         state: RunState::from_name(&row.state).ok_or_else(|| corrupt("run state"))?,
+        phase: row
+            .phase
+            .as_deref()
+            .map(|name| Phase::from_name(name).ok_or_else(|| corrupt("phase")))
+            .transpose()?,
         times: document::read(&row.times).map_err(|error| corrupt_by("times", &error))?,
         chunks: row.total.map(count).transpose()?,
         found: row.found.map(count).transpose()?,
-        chunks_done: count(row.chunks_done)?,
-        needs,
-        task_timeout_secs,
+        chunks_done: count(row.done)?,
+        needs: Resources::new(count(row.task_cpu_millis)?, count(row.task_memory_mib)?),
+        task_timeout_secs: count(row.task_timeout_secs)?,
         held: Credits::from_units(row.held).ok_or_else(|| corrupt("hold"))?,
         price: Credits::from_units(row.captured).ok_or_else(|| corrupt("price"))?,
         empty: count(row.empty)?,

@@ -41,8 +41,6 @@ pub enum Kind {
     Uuid,
     /// A time, kept as microseconds since 1970.
     Time,
-    /// A time, kept as text that sorts as the times do.
-    WrittenTime,
     Count,
     /// Credits, kept as units of 1e-8.
     Amount,
@@ -263,7 +261,7 @@ fn read_as<F: Field>(field: F, backend: DbBackend) -> SimpleExpr {
     let expr = field.expr(backend);
     match field.kind() {
         Kind::Uuid => expr,
-        Kind::Text | Kind::WrittenTime | Kind::Texts => expr.cast_as("text"),
+        Kind::Text | Kind::Texts => expr.cast_as("text"),
         Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => expr.cast_as("bigint"),
     }
 }
@@ -273,9 +271,7 @@ fn place_of<F: Field>(row: &QueryResult, order: &[(F, bool)]) -> Result<Place, D
         let column = place_column(n);
         Ok(match field.kind() {
             Kind::Uuid => row.try_get::<Option<_>>("", &column)?.map(Operand::Uuid),
-            Kind::Text | Kind::WrittenTime | Kind::Texts => {
-                row.try_get::<Option<_>>("", &column)?.map(Operand::Text)
-            }
+            Kind::Text | Kind::Texts => row.try_get::<Option<_>>("", &column)?.map(Operand::Text),
             Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => {
                 row.try_get::<Option<_>>("", &column)?.map(Operand::Number)
             }

@@ -1,17 +1,14 @@
 //! Runs whose rows cannot be read: found by their id, and ended column by column.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{SetAside, Unreadable};
-use common::run::RunState;
+use common::run::{RunState, Times};
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryResult, QueryTrait as _};
 
 use super::runs::{Column, Entity};
-use super::{document, ledger, micros, storable, tasks, wallet};
+use super::{document, ledger, micros, stages, storable, tasks, wallet};
 
 /// What is known of a run without reading its row as a whole.
 pub(super) async fn find(db: &impl ConnectionTrait, run: RunId) -> Result<Unreadable, DbErr> {
@@ -28,7 +25,7 @@ pub(super) async fn find(db: &impl ConnectionTrait, run: RunId) -> Result<Unread
     })
 }
 
-/// Ends runs that are set aside. What can be read of them stays; their specs stay as they are, for
+/// Ends runs that are set aside. What can be read of them stays; their plans stay as they are, for
 /// whoever looks into it.
 pub(super) async fn put(db: &impl ConnectionTrait, ended: &[SetAside]) -> Result<(), DbErr> {
     for SetAside { run, captured, error, at } in ended {
@@ -39,14 +36,14 @@ pub(super) async fn put(db: &impl ConnectionTrait, ended: &[SetAside]) -> Result
             u32::try_from(number).ok().map(i64::from)
         };
         let times = text("times").and_then(|times| document::read(&times).ok());
-        let mut times: BTreeMap<RunState, DateTime<Utc>> = times.unwrap_or_default();
-        times.insert(RunState::Failed, *at);
+        let mut times: Times = times.unwrap_or_default();
+        times.states.insert(RunState::Failed, *at);
         Entity::update_many()
             .col_expr(Column::State, Expr::value(RunState::Failed.as_str()))
             .col_expr(Column::Times, Expr::value(document::write(&times)?))
             .col_expr(Column::Total, Expr::value(count("total")))
-            .col_expr(Column::Next, Expr::value(count("next").unwrap_or(0)))
-            .col_expr(Column::ChunksDone, Expr::value(count("chunks_done").unwrap_or(0)))
+            .col_expr(Column::NextStage, Expr::value(count("next_stage").unwrap_or(0)))
+            .col_expr(Column::Done, Expr::value(count("done").unwrap_or(0)))
             .col_expr(Column::Held, Expr::value(Credits::ZERO.units()))
             .col_expr(Column::Captured, Expr::value(captured.units()))
             .col_expr(Column::Error, Expr::value(storable(error)))
@@ -55,6 +52,7 @@ pub(super) async fn put(db: &impl ConnectionTrait, ended: &[SetAside]) -> Result
             .exec(db)
             .await?;
         tasks::end_open(db, *run, *at).await?;
+        stages::end_open(db, *run, *at).await?;
         tracing::error!(%run, "a run that cannot be read is set aside as failed");
     }
     Ok(())

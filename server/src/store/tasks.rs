@@ -6,13 +6,16 @@ use common::digest::Digest;
 use common::ids::{NodeId, RunId};
 use common::market::{TaskRecord, TaskState};
 use common::protocol::{Outcome, Receipt, ReceiptHead, SignedReceipt};
-use common::task::{Lease, Stage, TaskRef};
+use common::task::{Lease, StageNo, TaskRef};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, Condition, FromQueryResult, QueryOrder, QuerySelect};
+use sea_orm::{ActiveValue::Set, FromQueryResult, QueryOrder, QuerySelect};
 
 use super::rows::{self, UnreadableRow};
-use super::{Db, batches, corrupt, corrupt_by, document, micros, runs, storable, time};
+use super::{
+    Db, batches, corrupt, corrupt_by, document, micros, runs, stage_no, stage_number, storable,
+    time,
+};
 
 /// Receipts that are read at once have no more bytes together, unless one alone has.
 const PAGE_BYTES_MAX: i64 = 8 << 20;
@@ -23,7 +26,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub run: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub stage: i16,
+    pub stage: i32,
     #[sea_orm(primary_key, auto_increment = false)]
     pub idx: i64,
     pub state: i16,
@@ -76,7 +79,7 @@ pub struct OutputView {
 pub async fn find(
     db: &impl ConnectionTrait,
     run: RunId,
-    stage: Stage,
+    stage: StageNo,
     after: Option<u32>,
     limit: u64,
 ) -> Result<Vec<TaskView>, DbErr> {
@@ -128,7 +131,7 @@ fn heads(select: Select<Entity>) -> Select<Entity> {
 }
 
 impl Head {
-    fn view(self, run: RunId, stage: Stage) -> Result<TaskView, DbErr> {
+    fn view(self, run: RunId, stage: StageNo) -> Result<TaskView, DbErr> {
         let index = u32::try_from(self.idx).map_err(|_| corrupt("task index"))?;
         let attempt = u32::try_from(self.attempt).unwrap_or(0);
         Ok(TaskView {
@@ -158,7 +161,7 @@ pub struct TaskOutputs {
 pub async fn outputs(
     db: &impl ConnectionTrait,
     run: RunId,
-    stage: Stage,
+    stage: StageNo,
     after: Option<u32>,
     limit: u64,
 ) -> Result<Vec<TaskOutputs>, DbErr> {
@@ -206,15 +209,13 @@ fn last_of_page(sizes: &[(i64, Option<i64>)]) -> Option<i64> {
     last.map(|(index, _)| *index)
 }
 
-/// The tasks of unfinished runs that are waiting or leased, and the done ones of their partition
-/// and assemble stages, each read by itself.
+/// The tasks of unfinished runs that are waiting or leased, each read by itself.
 pub(super) async fn unfinished(
     db: &impl ConnectionTrait,
 ) -> Result<Vec<Result<TaskRecord, UnreadableRow>>, DbErr> {
-    let open = Condition::any()
-        // A state that is none is not left out: its run cannot go on.
-        .add(Column::State.is_not_in([TaskState::Done.number(), TaskState::Failed.number()]))
-        .add(Column::Stage.ne(Stage::Process.number()));
+    // A state that is none is not left out: its run cannot go on.
+    let ended = [TaskState::Done.number(), TaskState::Failed.number()];
+    let open = Column::State.is_not_in(ended);
     let open = Entity::find().filter(Column::Run.in_subquery(runs::unfinished_ids())).filter(open);
     rows::each(db, open, record).await
 }
@@ -275,10 +276,10 @@ pub(super) async fn put(db: &impl ConnectionTrait, tasks: &[TaskRecord]) -> Resu
     Ok(())
 }
 
-fn page(run: RunId, stage: Stage, after: Option<u32>) -> Select<Entity> {
+fn page(run: RunId, stage: StageNo, after: Option<u32>) -> Select<Entity> {
     Entity::find()
         .filter(Column::Run.eq(run.uuid()))
-        .filter(Column::Stage.eq(stage.number()))
+        .filter(Column::Stage.eq(stage_number(stage)))
         .filter(Column::Idx.gt(after.map_or(-1, i64::from)))
         .order_by_asc(Column::Idx)
 }
@@ -289,7 +290,7 @@ fn row(task: &TaskRecord) -> ActiveModel {
     let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     ActiveModel {
         run: Set(task.task.run.uuid()),
-        stage: Set(task.task.stage.number()),
+        stage: Set(stage_number(task.task.stage)),
         idx: Set(task.task.index.into()),
         state: Set(task.state.number()),
         attempt: Set(count(task.attempt)),
@@ -309,7 +310,7 @@ fn row(task: &TaskRecord) -> ActiveModel {
 
 fn record(row: Model) -> Result<TaskRecord, DbErr> {
     let count = |n: i32| u32::try_from(n).unwrap_or(0);
-    let stage = Stage::from_number(row.stage).ok_or_else(|| corrupt("stage"))?;
+    let stage = stage_no(row.stage)?;
     Ok(TaskRecord {
         task: TaskRef {
             run: RunId::new(row.run),

@@ -3,14 +3,8 @@
 
 use std::fmt::Debug;
 
-use common::digest::Digest;
-use common::ids::{JobId, PackageId, WorkspaceId};
-use common::resources::Resources;
-use common::spec::{
-    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Params, Partition,
-    Partitioner, RunSpec, Source,
-};
-use common::terms::Terms;
+use common::ids::{JobId, WorkspaceId};
+use common::spec::RunSpec;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use uuid::Uuid;
 
@@ -86,34 +80,8 @@ pub async fn every_order_is_led_through<F, T>(
 
 /// A run of one chunk that reads nothing and delivers nothing.
 pub fn spec(workspace: WorkspaceId) -> RunSpec {
-    RunSpec {
-        job: JobId::new(Uuid::now_v7()),
-        workspace,
-        name: "job".to_owned(),
-        template: "t".to_owned(),
-        source: Source::Bypass,
-        destination: Destination::Bypass,
-        partition: Partition::Builtin(Partitioner::Passthrough),
-        process: Container {
-            package: PackagePin {
-                id: PackageId::new(Uuid::now_v7()),
-                owner: WorkspaceId::new(Uuid::from_u128(1)),
-                name: "app".to_owned(),
-                version: "0.1".to_owned(),
-                revision: 1,
-                digest: Digest::of(b"app"),
-            },
-            image: Image::Binary,
-            entrypoint: "main".to_owned(),
-            secrets: Vec::new(),
-            needs: Resources::new(1000, 1024),
-            gpus: Vec::new(),
-            params: Params::new(),
-        },
-        assemble: Assemble::Builtin(Assembler::Passthrough),
-        limits: Limits::default(),
-        terms: Terms::default(),
-    }
+    let spec = common::testing::order(workspace, &common::testing::pipeline());
+    RunSpec { job: JobId::new(Uuid::now_v7()), template: "t".to_owned(), ..spec }
 }
 
 /// Stores the changes as the next batch.

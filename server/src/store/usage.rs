@@ -89,7 +89,7 @@ pub async fn by_month(
         .expr_as(Expr::cust(month), "month")
         .column(Column::Template)
         .expr_as(Expr::cust("COUNT(DISTINCT job)"), "jobs")
-        .expr_as(sum("chunks_done"), "tasks")
+        .expr_as(sum("done"), "tasks")
         .expr_as(sum("cpu_ms"), "cpu_ms")
         .expr_as(sum("memory_mib_ms"), "memory_mib_ms")
         .expr_as(sum("captured"), "units")
@@ -137,7 +137,7 @@ pub async fn history(
 ) -> Result<Option<History>, DbErr> {
     let rows: Vec<(i64, i64)> = Entity::find()
         .select_only()
-        .columns([Column::Captured, Column::ChunksDone])
+        .columns([Column::Captured, Column::Done])
         .filter(Column::Workspace.eq(workspace.uuid()))
         .filter(Column::Template.eq(storable(template)))
         .filter(Column::EndedUs.is_not_null())

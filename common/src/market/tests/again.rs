@@ -2,12 +2,21 @@
 
 use super::*;
 
-/// Ends the run as failed, and gives it as it was stored.
-fn failed(market: &mut Market, chunks: u32, secs: i64) -> (Run, Changes) {
+/// The stage of the delivery of a pipeline with built-in engines.
+const DELIVERY: StageNo = StageNo::new(4);
+
+/// Ends the run as failed, and gives what was stored of it.
+fn failed(market: &mut Market, secs: i64) -> (Run, Changes) {
     market.break_off(RUN, "dataDestination: refused".to_owned(), at(secs)).unwrap();
     let changes = market.drain();
+    (ended(&changes), changes)
+}
+
+/// A run that has ended, with the stages that were open at its end.
+fn ended(changes: &Changes) -> Run {
     let record = changes.runs.iter().find(|run| run.id == RUN).unwrap().clone();
-    (Run::load(record).with_chunks(table(chunks)), changes)
+    let cut_off = changes.stages.iter().filter(|stage| stage.ended.is_some_and(|end| !end.is_done));
+    cut_off.fold(Run::load(record), Run::with_stage)
 }
 
 /// A run of one chunk whose task is done and paid, and whose results are being folded.
@@ -16,14 +25,14 @@ fn folding(limits: Limits) -> Market {
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 1);
     hear(&mut market, 0, succeeds(lease(0, 1)), 2);
-    assert_eq!(market.run(RUN).unwrap().state(), RunState::Assembling);
+    assert_eq!(market.run(RUN).unwrap().phase(), Some(Phase::Assemble));
     market
 }
 
 #[test]
 fn delivering_again_costs_nothing_and_writes_no_second_line() {
     let mut market = folding(Limits::default());
-    let (run, before) = failed(&mut market, 1, 3);
+    let (run, before) = failed(&mut market, 3);
     let paid = market.balance(Account::Pending(OPERATOR));
     assert!(paid > Credits::ZERO);
     assert_eq!(before.lines.iter().filter(|line| line.debit().is_some()).count(), 1);
@@ -32,12 +41,12 @@ fn delivering_again_costs_nothing_and_writes_no_second_line() {
 
     assert_eq!(market.check(), Ok(()));
     let begun = market.drain();
-    assert_eq!(begun.steps, [(RUN, Step::Fold)]);
-    assert_eq!(begun.runs[0].state, RunState::Delivering);
+    assert_eq!(begun.steps, [(RUN, DELIVERY)]);
+    assert_eq!(begun.runs[0].state, RunState::Running);
     assert_eq!(begun.runs[0].error, None);
-    market.delivered(RUN, at(101));
+    market.step_done(RUN, DELIVERY, None, at(101));
     let ended = market.drain();
-    assert_eq!(ended.runs[0].state, RunState::Complete);
+    assert_eq!(ended.runs[0].state, RunState::Succeeded);
     assert!(ended.lines.is_empty() && ended.transfers.is_empty(), "{ended:?}");
     assert_eq!(market.balance(Account::Pending(OPERATOR)), paid);
 }
@@ -46,17 +55,16 @@ fn delivering_again_costs_nothing_and_writes_no_second_line() {
 fn delivering_again_may_fail_again_and_has_the_whole_job_timeout_each_time() {
     let limits = Limits { job_timeout_secs: Some(60), ..Limits::default() };
     let mut market = folding(limits);
-    let (run, _) = failed(&mut market, 1, 3);
+    let (run, _) = failed(&mut market, 3);
     market.deliver_again(run, at(100)).unwrap();
     market.tick(at(150));
     assert!(market.run(RUN).is_some());
 
     market.tick(at(161));
 
-    let ended = market.drain().runs.pop().unwrap();
-    assert_eq!(ended.error.as_deref(), Some("the job timeout has passed"));
-    let run = Run::load(ended).with_chunks(table(1));
-    market.deliver_again(run, at(200)).unwrap();
+    let changes = market.drain();
+    assert_eq!(changes.runs[0].error.as_deref(), Some("the job timeout has passed"));
+    market.deliver_again(ended(&changes), at(200)).unwrap();
     market.tick(at(201));
     assert!(market.run(RUN).is_some());
 }
@@ -66,22 +74,22 @@ fn delivering_again_is_refused_where_nodes_would_have_to_work() {
     let mut market = processing(2, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, succeeds(lease(0, 1)), 2);
-    let (run, _) = failed(&mut market, 2, 3);
+    let (run, _) = failed(&mut market, 3);
 
     assert_eq!(market.deliver_again(run, at(4)), Err(Refused::NotDeliverable));
     assert!(market.run(RUN).is_none());
 }
 
 #[test]
-fn delivering_again_is_refused_for_a_run_that_goes_on_or_is_complete() {
+fn delivering_again_is_refused_for_a_run_that_goes_on_or_has_succeeded() {
     let mut market = folding(Limits::default());
-    let (run, _) = failed(&mut market, 1, 3);
-    let twice = Run::load(run.record()).with_chunks(table(1));
+    let (run, before) = failed(&mut market, 3);
     market.deliver_again(run, at(4)).unwrap();
-    assert_eq!(market.deliver_again(twice, at(5)), Err(Refused::NotDeliverable));
+    let twice = market.deliver_again(ended(&before), at(5));
+    assert_eq!(twice, Err(Refused::NotDeliverable));
 
-    market.delivered(RUN, at(6));
+    market.step_done(RUN, DELIVERY, None, at(6));
 
-    let complete = Run::load(market.drain().runs.pop().unwrap()).with_chunks(table(1));
-    assert_eq!(market.deliver_again(complete, at(7)), Err(Refused::NotDeliverable));
+    let succeeded = ended(&market.drain());
+    assert_eq!(market.deliver_again(succeeded, at(7)), Err(Refused::NotDeliverable));
 }

@@ -55,7 +55,7 @@ fn what_runs_when_a_run_is_aborted_costs_its_time() {
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 2), (lease(1, 1), 1)]), 10);
 
-    market.abort(RUN, "enough".to_owned(), at(20)).unwrap();
+    market.cancel(RUN, "enough".to_owned(), at(20)).unwrap();
 
     assert_eq!(earned(&market), cost(12).saturating_add(cost(11)));
     let changes = market.drain();
@@ -84,12 +84,11 @@ fn a_run_that_nodes_keep_losing_pays_nothing_for_what_still_runs() {
 #[test]
 fn a_partitioner_and_an_assembler_of_the_customers_own_are_held_for_and_paid() {
     let mut market = funded("1000");
-    let mut own = spec(Limits::default());
-    own.partition = Partition::Custom(Box::new(container()));
-    own.assemble = Assemble::Custom(Box::new(container()));
-    market.start_run(RUN, Arc::new(own), at(0)).unwrap();
+    let own = custom_engines();
+    let stages = [Phase::Partition, Phase::Process, Phase::Assemble]
+        .map(|phase| testing::stage_of(&own.plan, phase));
+    start_cut(&mut market, RUN, own, 1, at(0));
     assert_eq!(market.run(RUN).unwrap().held(), cost(60).saturating_mul(2));
-    market.looked(RUN, Some(table(1)), at(0));
     hear(&mut market, 0, holds(&[]), 0);
     let does = |market: &mut Market, from: i64| {
         let task = leased(market, 0)[0];
@@ -101,14 +100,13 @@ fn a_partitioner_and_an_assembler_of_the_customers_own_are_held_for_and_paid() {
     };
 
     let first = does(&mut market, 0);
-    market.partitioned(RUN, table(1), at(20));
+    do_steps(&mut market, RUN, 1, at(20));
     market.dispatch(at(20));
     let second = does(&mut market, 20);
     let third = does(&mut market, 40);
-    market.folded(RUN, at(60));
-    market.delivered(RUN, at(60));
+    do_steps(&mut market, RUN, 1, at(60));
 
-    assert_eq!([first, second, third], [Stage::Partition, Stage::Process, Stage::Assemble]);
+    assert_eq!([first, second, third], stages);
     assert_eq!(earned(&market), cost(20).saturating_mul(3));
     assert_eq!(market.drain().lines.last().unwrap().debit(), Some(earned(&market)));
 }

@@ -43,7 +43,7 @@ fn a_container_killed_from_outside_costs_the_customer_nothing_and_goes_elsewhere
     assert_eq!(leased(&market, 1), [lease(0, 2)]);
     assert!(trouble(&market).contains("SIGKILL"), "{}", trouble(&market));
     hear_of(&mut market, 1, OTHER, succeeds(lease(0, 2)), 9);
-    assert_eq!(market.run(RUN).unwrap().state(), RunState::Assembling);
+    assert_eq!(market.run(RUN).unwrap().phase(), Some(Phase::Assemble));
     assert_eq!(trouble(&market), "");
     assert_eq!(market.balance(Account::Pending(OPERATOR)), Credits::ZERO);
 }
@@ -176,9 +176,7 @@ fn nodes_that_have_gone_silent_are_still_told_of() {
     let mut market = funded("1000");
     hear(&mut market, 0, holds(&[]), 0);
     market.tick(at(60));
-    market.start_run(RUN, Arc::new(spec(Limits::default())), at(60)).unwrap();
-    market.looked(RUN, None, at(60));
-    market.partitioned(RUN, table(1), at(60));
+    start_cut(&mut market, RUN, spec(Limits::default()), 1, at(60));
     market.dispatch(at(61));
 
     let found = obstacles(&market, 61);
@@ -246,7 +244,7 @@ fn outages_of_the_server_that_a_proven_node_tells_of_end_no_run() {
     market.tick(at(now));
     let held = leased(&market, 0);
     hear(&mut market, 0, succeeds(held[0]), now + 5);
-    assert_eq!(market.run(RUN).unwrap().state(), RunState::Assembling);
+    assert_eq!(market.run(RUN).unwrap().phase(), Some(Phase::Assemble));
 }
 
 #[test]
@@ -254,8 +252,7 @@ fn outages_of_the_server_that_only_an_unproven_node_tells_of_end_a_run_after_hou
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
     market.grant(CUSTOMER, credits("1000"), "gift", at(0)).unwrap();
     market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(1), at(0));
+    do_steps(&mut market, RUN, 1, at(0));
 
     let hour = starved(&mut market).unwrap();
 

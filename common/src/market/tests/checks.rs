@@ -1,6 +1,7 @@
 //! Spot checks: who is asked, what follows from the answers, and who pays.
 
 use super::*;
+use crate::digest::Digest;
 use crate::ledger::Kind;
 use crate::protocol::Output;
 
@@ -19,9 +20,7 @@ fn checking(chunks: u32, limits: Limits) -> Market {
 }
 
 fn start(market: &mut Market, run: RunId, chunks: u32, limits: Limits) {
-    market.start_run(run, Arc::new(spec(limits)), at(0)).unwrap();
-    market.looked(run, None, at(0));
-    market.partitioned(run, table(chunks), at(0));
+    start_cut(market, run, spec(limits), chunks, at(0));
 }
 
 /// A node with room for one task says something.
@@ -50,8 +49,8 @@ fn earned(market: &Market, operator: WorkspaceId) -> Credits {
     market.balance(Account::Pending(operator))
 }
 
-fn state(market: &Market) -> RunState {
-    market.run(RUN).unwrap().state()
+fn phase(market: &Market) -> Phase {
+    market.run(RUN).unwrap().phase().unwrap()
 }
 
 /// A stranger's result is checked by the first of the owner's nodes, which differs.
@@ -73,11 +72,11 @@ fn a_check_that_agrees_is_a_proof_and_costs_nobody_anything() {
     comes(&mut market, 0, STRANGER, 0);
     comes(&mut market, 1, OPERATOR, 0);
     gives(&mut market, 0, STRANGER, "truth", 2);
-    assert_eq!(state(&market), RunState::Processing, "it waits for the check");
+    assert_eq!(phase(&market), Phase::Process, "it waits for the check");
 
     gives(&mut market, 1, OPERATOR, "truth", 4);
 
-    assert_eq!(state(&market), RunState::Assembling);
+    assert_eq!(phase(&market), Phase::Assemble);
     assert_eq!(market.trust.operators[&STRANGER].agreed, 1);
     assert_eq!((earned(&market, STRANGER), earned(&market, OPERATOR)), (cost(1), Credits::ZERO));
     let changes = market.drain();
@@ -97,7 +96,7 @@ fn play(market: &mut Market, result: impl Fn(u128, i64) -> &'static str) {
                 gives(market, n, operator, result(n, secs), secs);
             }
         }
-        if state(market) != RunState::Processing {
+        if phase(market) != Phase::Process {
             return;
         }
     }
@@ -113,13 +112,13 @@ fn three_nodes(market: &mut Market) {
 #[test]
 fn nodes_in_dispute_get_no_more_of_the_run_and_one_lost_dispute_takes_nothing() {
     let mut market = disputed();
-    let run = market.run(RUN).unwrap();
+    let run = market.run(RUN).unwrap().tasks(PROCESS).unwrap();
     assert!(run.is_disputed(node(0)) && run.is_disputed(node(1)) && !run.is_disputed(node(2)));
     assert_eq!(leased(&market, 2), [lease(0, 3)]);
 
     gives(&mut market, 2, OPERATOR, "truth", 6);
 
-    assert_eq!((earned(&market, STRANGER), state(&market)), (cost(1), RunState::Assembling));
+    assert_eq!((earned(&market, STRANGER), phase(&market)), (cost(1), Phase::Assemble));
     assert!(!market.nodes[&node(0)].is_barred(CUSTOMER, at(7)));
 }
 
@@ -158,9 +157,7 @@ fn an_operator_that_lies_to_the_servers_owner_is_barred_for_long_and_after_a_res
     market.grant(ACCOMPLICE, credits("1000"), "gift", at(100)).unwrap();
     let other = RunId::new(Uuid::from_u128(9));
     let spec = RunSpec { workspace: ACCOMPLICE, ..spec(Limits::default()) };
-    market.start_run(other, Arc::new(spec), at(100)).unwrap();
-    market.looked(other, None, at(100));
-    market.partitioned(other, table(5), at(100));
+    start_cut(&mut market, other, spec, 5, at(100));
     comes(&mut market, 5, STRANGER, 100);
 
     assert_eq!(leased(&market, 5), []);
@@ -186,7 +183,7 @@ fn three_different_results_take_nothing_from_anybody_and_end_the_checks() {
     gives(&mut market, 2, OPERATOR, "something else", 6);
 
     let run = market.run(RUN).unwrap();
-    assert_eq!((earned(&market, STRANGER), run.state()), (cost(1), RunState::Assembling));
+    assert_eq!((earned(&market, STRANGER), run.phase().unwrap()), (cost(1), Phase::Assemble));
     assert!(run.warning.as_ref().unwrap().contains("not deterministic"));
     assert!(market.trust.operators[&STRANGER].barred_until.is_none());
     let other = RunId::new(Uuid::from_u128(9));
@@ -195,7 +192,7 @@ fn three_different_results_take_nothing_from_anybody_and_end_the_checks() {
     let holder = (0..3).find(|n| !leased(&market, *n).is_empty()).unwrap();
     let operator = if holder == 0 { STRANGER } else { OPERATOR };
     gives(&mut market, holder, operator, "truth", 8);
-    assert_eq!(market.run(other).unwrap().state(), RunState::Assembling);
+    assert_eq!(market.run(other).unwrap().phase(), Some(Phase::Assemble));
 }
 
 #[test]
@@ -221,7 +218,7 @@ fn a_dispute_without_a_third_node_decides_nothing() {
     gives(&mut market, 0, STRANGER, "lie", 2);
     gives(&mut market, 1, OPERATOR, "truth", 4);
 
-    assert_eq!((state(&market), earned(&market, STRANGER)), (RunState::Assembling, cost(1)));
+    assert_eq!((phase(&market), earned(&market, STRANGER)), (Phase::Assemble, cost(1)));
 }
 
 #[test]
@@ -232,11 +229,11 @@ fn a_check_that_does_not_end_holds_no_run_up_for_long() {
     gives(&mut market, 0, STRANGER, "truth", 2);
     says(&mut market, 1, OPERATOR, holds(&[(lease(0, 2), 1)]), 4);
     market.tick(at(5));
-    assert_eq!(state(&market), RunState::Processing);
+    assert_eq!(phase(&market), Phase::Process);
 
     market.tick(at(7));
 
-    assert_eq!((state(&market), leased(&market, 1)), (RunState::Assembling, vec![]));
+    assert_eq!((phase(&market), leased(&market, 1)), (Phase::Assemble, vec![]));
     assert_eq!(market.check(), Ok(()));
 }
 
@@ -260,7 +257,7 @@ fn a_check_that_is_lost_or_cut_off_leaves_the_result_as_it_is() {
         says(&mut market, 1, OPERATOR, faults(check), 4);
     }
 
-    market.abort(RUN, "enough".to_owned(), at(5)).unwrap();
+    market.cancel(RUN, "enough".to_owned(), at(5)).unwrap();
 
     let changes = market.drain();
     assert!(changes.tasks.iter().all(|task| task.attempt == 1), "{:?}", changes.tasks);
@@ -275,5 +272,5 @@ fn a_job_that_is_not_deterministic_is_not_checked() {
 
     gives(&mut market, 0, STRANGER, "lie", 2);
 
-    assert_eq!(state(&market), RunState::Assembling);
+    assert_eq!(phase(&market), Phase::Assemble);
 }

@@ -1,20 +1,20 @@
 //! Disk: what a package asks for and its input together, never lent twice, and explained.
 
 use super::*;
-use crate::chunks::ChunkTable;
+use crate::objects::{Object, Objects, Place};
 
 /// A market with one run whose package asks for so much disk, and whose chunks are so long.
 fn wanting(disk_mib: u32, chunk_mib: u64) -> Market {
     let mut market = funded("1000");
-    let mut spec = spec(Limits::default());
-    spec.process.needs = spec.process.needs.with_disk(disk_mib);
-    market.start_run(RUN, Arc::new(spec), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
+    let mut pipeline = pipeline();
+    pipeline.process.needs = pipeline.process.needs.with_disk(disk_mib);
+    market.start_run(RUN, Arc::new(testing::order(CUSTOMER, &pipeline)), at(0)).unwrap();
     let place = Place::Source { path: "data".to_owned() };
     let object =
         Object { name: "data".to_owned(), size: 10 * (chunk_mib << 20), place, version: None };
     let objects = Objects::pack(&[object]).unwrap();
-    market.partitioned(RUN, ChunkTable::every(objects, chunk_mib << 20).unwrap(), at(0));
+    let table = ChunkTable::every(objects, chunk_mib << 20).unwrap();
+    market.step_done(RUN, StageNo::new(1), Some(table), at(0));
     market
 }
 

@@ -5,11 +5,10 @@ use super::*;
 /// A market with one run whose tasks need a GPU of one of these names.
 fn wanting(gpus: &[&str], chunks: u32) -> Market {
     let mut market = funded("1000");
-    let mut spec = spec(Limits { task_retries: 9, ..Limits::default() });
-    spec.process.gpus = gpus.iter().map(|name| (*name).to_owned()).collect();
-    market.start_run(RUN, Arc::new(spec), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(chunks), at(0));
+    let limits = Limits { task_retries: 9, ..Limits::default() };
+    let mut pipeline = Pipeline { limits, ..pipeline() };
+    pipeline.process.gpus = gpus.iter().map(|name| (*name).to_owned()).collect();
+    start_cut(&mut market, RUN, testing::order(CUSTOMER, &pipeline), chunks, at(0));
     market
 }
 

@@ -3,9 +3,7 @@
 use super::*;
 
 fn start(market: &mut Market, run: RunId, chunks: u32) {
-    market.start_run(run, Arc::new(spec(Limits::default())), at(0)).unwrap();
-    market.looked(run, None, at(0));
-    market.partitioned(run, table(chunks), at(0));
+    start_cut(market, run, spec(Limits::default()), chunks, at(0));
 }
 
 fn held(market: &Market, run: RunId) -> Credits {
@@ -43,7 +41,7 @@ fn a_wallet_that_covers_a_run_pays_for_it_however_many_chunks_there_are() {
         assert!(held(&market, RUN) <= cost(60).saturating_mul(3), "{}", held(&market, RUN));
     }
 
-    assert_eq!(market.run(RUN).unwrap().state(), RunState::Assembling);
+    assert_eq!(market.run(RUN).unwrap().phase(), Some(Phase::Assemble));
     assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1).saturating_mul(500));
 }
 
@@ -61,7 +59,7 @@ fn what_a_run_does_not_need_any_more_is_given_back_before_its_end() {
     market.tick(at(3));
 
     // The server folds, which is free.
-    assert_eq!(market.run(RUN).unwrap().state(), RunState::Assembling);
+    assert_eq!(market.run(RUN).unwrap().phase(), Some(Phase::Assemble));
     assert_eq!(market.balance(Account::Held(CUSTOMER)), Credits::ZERO);
     assert_eq!(market.check(), Ok(()));
 }
@@ -69,11 +67,9 @@ fn what_a_run_does_not_need_any_more_is_given_back_before_its_end() {
 #[test]
 fn an_assembler_of_the_customers_own_is_kept_for_until_its_turn() {
     let mut market = funded(&cost(60).saturating_mul(2).to_string());
-    let mut own = spec(Limits::default());
-    own.assemble = Assemble::Custom(Box::new(container()));
-    market.start_run(RUN, Arc::new(own), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(2), at(0));
+    let assemble = Assemble::Custom(Box::new(container()));
+    let own = testing::order(CUSTOMER, &Pipeline { assemble, ..pipeline() });
+    start_cut(&mut market, RUN, own, 2, at(0));
     hear(&mut market, 0, holds(&[]), 0);
     // There is room for both chunks, and money for one beside the assembler.
     assert_eq!(leased(&market, 0), [lease(0, 1)]);
@@ -112,7 +108,7 @@ fn a_run_without_money_waits_for_what_other_runs_of_its_wallet_hold() {
     market.tick(at(42));
     market.dispatch(at(42));
 
-    assert_eq!(market.run(later).unwrap().active.len(), 1);
+    assert_eq!(market.run(later).unwrap().running(), 1);
 }
 
 #[test]

@@ -42,8 +42,7 @@ fn a_result_is_paid_once_and_the_rest_of_the_hold_comes_back() {
     hear(&mut market, 0, holds(&[]), 0);
     assert_eq!(market.balance(Account::Held(CUSTOMER)), cost(60));
     hear(&mut market, 0, succeeds(lease(0, 1)), 1);
-    market.folded(RUN, at(2));
-    market.delivered(RUN, at(3));
+    do_steps(&mut market, RUN, 1, at(3));
 
     assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1));
     assert_eq!(market.balance(Account::Held(CUSTOMER)), Credits::ZERO);
@@ -97,9 +96,7 @@ fn a_hold_grows_with_a_task_that_runs_long_and_not_with_one_that_waits() {
 #[test]
 fn a_run_ends_when_its_wallet_cannot_pay_for_a_longer_task() {
     let mut market = funded("0.02");
-    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(1), at(0));
+    start_cut(&mut market, RUN, spec(Limits::default()), 1, at(0));
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 50)]), 50);
 
@@ -144,9 +141,7 @@ fn log_lines_that_come_again_are_taken_once_and_a_flood_is_cut() {
 #[test]
 fn a_run_of_a_million_chunks_starts_without_a_task() {
     let mut market = funded("100000000");
-    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(1_000_000), at(0));
+    start_cut(&mut market, RUN, spec(Limits::default()), 1_000_000, at(0));
 
     let changes = market.drain();
 
@@ -160,7 +155,7 @@ fn a_restart_begins_each_state_with_the_step_that_it_was_in() {
     let mut restart = |changes: Changes| {
         let mut market = Market::load(Policy::default(), stored(changes), at(0));
         assert_eq!(market.check(), Ok(()));
-        steps.push(market.drain().steps.first().map(|(_, step)| *step));
+        steps.push(market.drain().steps.first().map(|(_, no)| no.number()));
         market
     };
     let mut fetching = funded("1");
@@ -168,32 +163,29 @@ fn a_restart_begins_each_state_with_the_step_that_it_was_in() {
     restart(fetching.drain());
     fetching = funded("1");
     fetching.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
-    fetching.looked(RUN, None, at(0));
+    fetching.step_enters(RUN, StageNo::new(1), Phase::Partition, at(0));
+    assert_eq!(fetching.run(RUN).unwrap().phase(), Some(Phase::Partition));
     restart(fetching.drain());
     hear(&mut market, 0, holds(&[]), 0);
     let mut again = restart(market.drain());
     assert_eq!(leased(&again, 0), [lease(0, 1)]);
     hear(&mut again, 0, succeeds(lease(0, 1)), 1);
-    assert_eq!(again.run(RUN).unwrap().state(), RunState::Assembling);
-    let mut custom = spec(Limits::default());
-    custom.partition = Partition::Custom(Box::new(container()));
+    assert_eq!(again.run(RUN).unwrap().phase(), Some(Phase::Assemble));
     let mut collecting = funded("1");
-    collecting.start_run(RUN, Arc::new(custom), at(0)).unwrap();
-    collecting.looked(RUN, Some(table(1)), at(0));
+    start_cut(&mut collecting, RUN, custom_engines(), 1, at(0));
     hear(&mut collecting, 0, holds(&[]), 0);
     let partition = leased(&collecting, 0)[0];
     hear(&mut collecting, 0, succeeds(partition), 1);
     restart(collecting.drain());
 
-    assert_eq!(steps, [Some(Step::Cut), Some(Step::Cut), None, Some(Step::Collect)]);
+    // To cut, to cut again, none, and to collect what the partitioner wrote.
+    assert_eq!(steps, [Some(1), Some(1), None, Some(3)]);
 }
 
 #[test]
 fn a_dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
     let mut market = funded(&cost(60).saturating_mul(3).to_string());
-    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(3), at(0));
+    start_cut(&mut market, RUN, spec(Limits::default()), 3, at(0));
     let small = |held: &[(Lease, u64)]| {
         let mut heard = holds(held);
         heard.sync.capacity = Resources::new(1000, 1024);
@@ -209,7 +201,7 @@ fn a_dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
 
     hear(&mut market, 0, succeeds(lease(0, 1)), 101);
 
-    assert_eq!(market.run(RUN).unwrap().active.len(), 2);
+    assert_eq!(market.run(RUN).unwrap().running(), 2);
 }
 
 #[test]

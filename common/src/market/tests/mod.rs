@@ -3,8 +3,10 @@
 mod again;
 mod bills;
 mod blame;
+mod cancel;
 mod checks;
 mod disk;
+mod flow;
 mod gpus;
 mod health;
 mod holds;
@@ -21,82 +23,40 @@ mod trust;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::*;
 use crate::chunks::ChunkTable;
-use crate::device::Device;
-use crate::digest::Digest;
-use crate::ids::{JobId, PackageId};
-use crate::objects::{Object, Objects, Place};
+use crate::plan::{Assemble, Limits, Partition, Phase, Pipeline};
 use crate::price::price;
-use crate::protocol::{
-    Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Receipt, SignedReceipt, Sync,
-};
+use crate::protocol::{Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Sync};
 use crate::resources::{Resources, Usage};
 use crate::run::RunState;
-use crate::spec::{
-    Assemble, Assembler, Container, Destination, Image, Limits, PackagePin, Partition, Partitioner,
-    RunSpec, Source,
-};
-use crate::task::Stage;
-use crate::terms::Terms;
+use crate::spec::RunSpec;
+use crate::testing::{self, PROCESS, at, container, do_steps, pipeline, start_cut};
 
 const RUN: RunId = RunId::new(Uuid::from_u128(1));
 const CUSTOMER: WorkspaceId = WorkspaceId::new(Uuid::from_u128(2));
 const OPERATOR: WorkspaceId = WorkspaceId::new(Uuid::from_u128(3));
-
-fn at(secs: i64) -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + TimeDelta::seconds(secs)
-}
 
 fn node(n: u128) -> NodeId {
     NodeId::new(Uuid::from_u128(100 + n))
 }
 
 fn lease(index: u32, attempt: u32) -> Lease {
-    Lease { task: TaskRef { run: RUN, stage: Stage::Process, index }, attempt }
+    testing::process(RUN, index, attempt)
 }
 
-fn container() -> Container {
-    Container {
-        package: PackagePin {
-            id: PackageId::new(Uuid::nil()),
-            owner: WorkspaceId::new(Uuid::from_u128(1)),
-            name: "app".to_owned(),
-            version: "0.1".to_owned(),
-            revision: 1,
-            digest: Digest::of(b""),
-        },
-        image: Image::Binary,
-        entrypoint: "main".to_owned(),
-        secrets: Vec::new(),
-        needs: Resources::new(1000, 1024),
-        gpus: Vec::new(),
-        params: crate::spec::Params::new(),
-    }
+fn spec(limits: Limits) -> RunSpec {
+    testing::order(CUSTOMER, &Pipeline { limits, ..pipeline() })
 }
 
-pub fn spec(limits: Limits) -> RunSpec {
-    RunSpec {
-        job: JobId::new(Uuid::nil()),
-        workspace: CUSTOMER,
-        name: "job".to_owned(),
-        template: "template".to_owned(),
-        source: Source::Bypass,
-        destination: Destination::Bypass,
-        partition: Partition::Builtin(Partitioner::Passthrough),
-        process: container(),
-        assemble: Assemble::Builtin(Assembler::Passthrough),
-        limits,
-        terms: Terms::default(),
-    }
-}
-
-fn table(chunks: u32) -> ChunkTable {
-    let object = Object { name: "empty".to_owned(), size: 0, place: Place::Empty, version: None };
-    ChunkTable::copies(Objects::pack(&[object]).unwrap(), chunks).unwrap()
+/// An order with a partitioner and an assembler of the customer's own.
+fn custom_engines() -> RunSpec {
+    let partition = Partition::Custom(Box::new(container()));
+    let assemble = Assemble::Custom(Box::new(container()));
+    testing::order(CUSTOMER, &Pipeline { partition, assemble, ..pipeline() })
 }
 
 fn credits(text: &str) -> Credits {
@@ -116,42 +76,27 @@ fn funded(amount: &str) -> Market {
 }
 
 /// A market with one run in its process stage.
-fn processing(chunks: u32, limits: Limits) -> Market {
+fn processing(count: u32, limits: Limits) -> Market {
     let mut market = funded("1000");
-    market.start_run(RUN, Arc::new(spec(limits)), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(chunks), at(0));
+    start_cut(&mut market, RUN, spec(limits), count, at(0));
     market
 }
 
 /// A node's message: what it holds (and runs, for so many seconds).
 fn holds(held: &[(Lease, u64)]) -> CheckedSync {
-    let sync = Sync {
-        incarnation: 1,
-        token: None,
-        capacity: Resources::new(2000, 4096),
-        prefetch: 1,
-        device: Device::default(),
-        holding: held
-            .iter()
-            .map(|(lease, secs)| Held {
-                lease: *lease,
-                running_ms: Some(secs * 1000),
-                waits_for_bucket: false,
-            })
-            .collect(),
-        receipts: Vec::new(),
-        logs: Vec::new(),
-        probe: None,
-        wait_ms: 0,
-    };
-    CheckedSync { sync, receipts: Vec::new() }
+    let holding = held
+        .iter()
+        .map(|(lease, secs)| Held {
+            lease: *lease,
+            running_ms: Some(secs * 1000),
+            waits_for_bucket: false,
+        })
+        .collect();
+    CheckedSync { sync: Sync { holding, ..testing::sync() }, receipts: Vec::new() }
 }
 
 fn ends(lease: Lease, outcome: Outcome, usage: Usage) -> CheckedSync {
-    let signed = SignedReceipt { receipt: Vec::new(), signature: Vec::new() };
-    let receipts = vec![(Receipt { lease, usage, outcome }, signed)];
-    CheckedSync { receipts, ..holds(&[]) }
+    CheckedSync { receipts: vec![testing::receipt(lease, outcome, usage)], ..holds(&[]) }
 }
 
 fn succeeds(lease: Lease) -> CheckedSync {
@@ -179,6 +124,11 @@ fn leased(market: &Market, n: u128) -> Vec<Lease> {
     market.nodes[&node(n)].leased.iter().copied().collect()
 }
 
+/// The process tasks of the run.
+fn tasks(market: &Market) -> &Tasks {
+    market.run(RUN).unwrap().stage(PROCESS).unwrap().tasks().unwrap()
+}
+
 /// What keeps nodes from the run's next task.
 fn obstacles(market: &Market, secs: i64) -> Obstacles {
     match market.waiting(RUN, at(secs)) {
@@ -190,20 +140,27 @@ fn obstacles(market: &Market, secs: i64) -> Obstacles {
 /// What a restart of the server would find.
 fn stored(changes: Changes) -> Stored {
     let balances: BTreeMap<Account, i64> = changes.balances.into_iter().collect();
-    let tables = changes.tables;
-    let load = |record: RunRecord| {
+    let load = |record: &RunRecord| {
         let id = record.id;
-        tables.iter().filter(|(run, ..)| *run == id).fold(Run::load(record), |run, table| {
-            match table.1 {
-                TableKind::Source => run.with_source(ChunkTable::clone(&table.2)),
-                TableKind::Chunks => run.with_chunks(ChunkTable::clone(&table.2)),
-            }
-        })
+        let tables = changes.tables.iter().filter(|(run, ..)| *run == id);
+        let run = tables.fold(Run::load(record.clone()), |run, (_, block, table)| {
+            run.with_table(*block, ChunkTable::clone(table))
+        });
+        let stages = changes.stages.iter().filter(|stage| stage.run == id);
+        let open = stages.filter(|stage| stage.ended.is_none());
+        open.fold(run, Run::with_stage)
     };
+    let (stopping, going): (Vec<_>, Vec<_>) = changes
+        .runs
+        .iter()
+        .filter(|run| !run.state.is_final())
+        .partition(|run| run.state == RunState::Ending);
     Stored {
-        runs: changes.runs.into_iter().filter(|run| !run.state.is_final()).map(load).collect(),
+        runs: going.into_iter().map(load).collect(),
+        stopping: stopping.into_iter().cloned().collect(),
         operators: changes.tasks.iter().filter_map(|t| t.node).map(|n| (n, OPERATOR)).collect(),
         tasks: changes.tasks,
+        statements: changes.lines.iter().map(|line| (line.owner, Head::at(line))).collect(),
         ledger: Ledger::load(balances, changes.transfers.len() as u64),
         ..Stored::default()
     }

@@ -14,9 +14,7 @@ const FAST: RunId = RunId::new(Uuid::from_u128(13));
 fn begin(market: &mut Market, run: RunId, priority: Priority, chunks: u32) {
     let mut spec = spec(Limits::default());
     spec.terms.priority = priority;
-    market.start_run(run, Arc::new(spec), at(0)).unwrap();
-    market.looked(run, None, at(0));
-    market.partitioned(run, table(chunks), at(0));
+    start_cut(market, run, spec, chunks, at(0));
 }
 
 /// One node that runs so many tasks at a time and fetches none ahead.
@@ -37,7 +35,7 @@ fn crowded() -> Market {
 }
 
 fn running(market: &Market, run: RunId) -> usize {
-    market.run(run).unwrap().active.len()
+    market.run(run).unwrap().running() as usize
 }
 
 /// Ends the task that runs longest, so that the next gets its place.
@@ -83,7 +81,7 @@ fn a_stream_of_urgent_runs_starves_nobody() {
         next(&mut market, 1, &mut held);
     }
 
-    let cheap = market.run(CHEAP).unwrap().chunks_done;
+    let cheap = market.run(CHEAP).unwrap().counts().done;
     assert!(cheap >= 5, "{cheap}");
 }
 
@@ -100,7 +98,7 @@ proptest! {
             next(&mut market, slots, &mut held);
         }
 
-        let done = [FAST, BALANCED, CHEAP].map(|run| market.run(run).unwrap().chunks_done);
+        let done = [FAST, BALANCED, CHEAP].map(|run| market.run(run).unwrap().counts().done);
         for (share, fair) in done.into_iter().zip([400u32, 200, 100]) {
             prop_assert!((fair * 3 / 4..=fair * 5 / 4).contains(&share), "{slots}: {done:?}");
         }

@@ -8,9 +8,7 @@ fn a_small_run_spreads_over_all_nodes_before_any_gets_two() {
     for n in 0..3 {
         hear(&mut market, n, holds(&[]), 0);
     }
-    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(3), at(0));
+    start_cut(&mut market, RUN, spec(Limits::default()), 3, at(0));
 
     market.dispatch(at(0));
 
@@ -63,7 +61,7 @@ fn a_task_that_has_failed_everywhere_is_tried_again_anyway() {
     assert_eq!(leased(&market, 0), [], "not at once");
     hear(&mut market, 0, holds(&[]), 3);
 
-    assert_eq!(market.run(RUN).unwrap().active[&0].tries.attempt, 3);
+    assert_eq!(tasks(&market).active[&0].tries.attempt, 3);
 }
 
 #[test]
@@ -165,9 +163,7 @@ pub(super) fn two_customers() -> (Market, RunId, WorkspaceId) {
     let mut market = processing(50, Limits::default());
     market.grant(theirs, credits("1000"), "gift", at(0)).unwrap();
     let spec = RunSpec { workspace: theirs, ..spec(Limits::default()) };
-    market.start_run(other, Arc::new(spec), at(0)).unwrap();
-    market.looked(other, None, at(0));
-    market.partitioned(other, table(50), at(0));
+    start_cut(&mut market, other, spec, 50, at(0));
     (market, other, theirs)
 }
 
@@ -233,14 +229,13 @@ fn a_restart_of_the_server_takes_no_long_task_from_its_node() {
 #[test]
 fn orders_stay_small_enough_to_be_read_whatever_the_params() {
     let mut market = funded("1000");
-    let mut fat = spec(Limits::default());
+    let mut fat = pipeline();
     fat.process.needs = Resources::new(10, 10);
     fat.process.params.insert("x".to_owned(), "y".repeat(1 << 20).into());
+    let fat = testing::order(CUSTOMER, &fat);
     for n in 0..12 {
         let run = RunId::new(Uuid::from_u128(n + 1));
-        market.start_run(run, Arc::new(fat.clone()), at(0)).unwrap();
-        market.looked(run, None, at(0));
-        market.partitioned(run, table(1), at(0));
+        start_cut(&mut market, run, fat.clone(), 1, at(0));
     }
     hear(&mut market, 0, holds(&[]), 0);
     let mut known = Vec::new();

@@ -65,6 +65,18 @@ fn a_run_without_its_chunks_ends_and_another_goes_on() {
 }
 
 #[test]
+fn a_run_without_one_of_its_stages_ends() {
+    let mut market = processing(3, Limits::default());
+    let mut changes = market.drain();
+    changes.stages.retain(|stage| stage.no != PROCESS);
+
+    let mut market = Market::load(Policy::default(), stored(changes), at(5));
+
+    assert_eq!(market.check(), Ok(()));
+    assert_eq!(market.drain().ended, [Ended { run: RUN, state: RunState::Failed }]);
+}
+
+#[test]
 fn a_hold_larger_than_what_is_held_gives_back_what_there_is() {
     let (mut found, unreadable) = half_done_and_unreadable();
     found.unreadable[0].held = unreadable.held.saturating_mul(2);

@@ -17,9 +17,7 @@ fn at_work() -> Market {
     for n in 0..RUNS {
         let mut spec = spec(Limits::default());
         spec.name = format!("job {n}");
-        market.start_run(run_id(n), Arc::new(spec), at(0)).unwrap();
-        market.looked(run_id(n), None, at(0));
-        market.partitioned(run_id(n), table(CHUNKS), at(0));
+        start_cut(&mut market, run_id(n), spec, CHUNKS, at(0));
     }
     market
 }
@@ -70,17 +68,16 @@ fn fifty_overlapping_runs_leave_a_statement_that_adds_up_line_by_line() {
         hear(&mut market, 0, claims(&ended), secs);
         let folding: Vec<RunId> = market
             .runs()
-            .filter(|run| run.state() == RunState::Assembling)
+            .filter(|run| run.phase() == Some(Phase::Assemble))
             .map(|run| run.id)
             .collect();
         for run in folding {
-            market.folded(run, at(secs));
-            market.delivered(run, at(secs));
+            do_steps(&mut market, run, CHUNKS, at(secs));
         }
-        let begun = |run: &&Run| !run.captured().is_zero() && run.state() == RunState::Processing;
+        let begun = |run: &&Run| !run.captured().is_zero() && run.phase() == Some(Phase::Process);
         if aborted.is_none() && secs > 100 {
             aborted = market.runs().find(begun).map(|run| run.id);
-            market.abort(aborted.unwrap(), "enough".to_owned(), at(secs)).unwrap();
+            market.cancel(aborted.unwrap(), "enough".to_owned(), at(secs)).unwrap();
         }
         market.tick(at(secs));
         lines.extend(market.drain().lines);

@@ -20,18 +20,18 @@ fn state(market: &Market) -> RunState {
 fn a_scheduled_run_holds_its_credits_and_begins_at_its_time() {
     let mut market = scheduled();
     let accepted = market.drain();
-    assert_eq!(accepted.runs[0].times, [(RunState::Started, at(0))].into());
+    assert_eq!(accepted.runs[0].times.states, [(RunState::Scheduled, at(0))].into());
     assert!(accepted.steps.is_empty() && !market.run(RUN).unwrap().held().is_zero());
     assert_eq!(market.waiting(RUN, at(1)), Some(Waiting::Start(at(100))));
 
     market.tick(at(99));
-    assert_eq!(state(&market), RunState::Started);
+    assert_eq!(state(&market), RunState::Scheduled);
     market.tick(at(100));
 
-    assert_eq!(state(&market), RunState::Fetching);
+    assert_eq!(state(&market), RunState::Running);
     let begun = market.drain();
-    assert_eq!(begun.steps, [(RUN, Step::Cut)]);
-    assert_eq!(begun.runs[0].times[&RunState::Fetching], at(100));
+    assert_eq!(begun.steps, [(RUN, StageNo::new(1))]);
+    assert_eq!(begun.runs[0].times.began(), Some(at(100)));
     market.tick(at(101));
     assert!(market.drain().is_volatile());
 }
@@ -44,7 +44,7 @@ fn a_start_in_the_past_is_at_once() {
 
     market.start_run(RUN, Arc::new(spec), at(5)).unwrap();
 
-    assert_eq!(state(&market), RunState::Fetching);
+    assert_eq!(state(&market), RunState::Running);
 }
 
 #[test]
@@ -55,10 +55,10 @@ fn a_start_that_fell_into_a_stop_of_the_server_is_made_up_for() {
     assert!(market.drain().steps.is_empty());
     market.tick(at(500));
 
-    assert_eq!(state(&market), RunState::Fetching);
+    assert_eq!(state(&market), RunState::Running);
     // The job timeout is of its work, not of its wait.
     market.tick(at(560));
-    assert_eq!(state(&market), RunState::Fetching);
+    assert_eq!(state(&market), RunState::Running);
     market.tick(at(561));
     assert!(market.run(RUN).is_none());
 }
@@ -67,7 +67,7 @@ fn a_start_that_fell_into_a_stop_of_the_server_is_made_up_for() {
 fn a_scheduled_run_can_be_aborted_and_never_begins() {
     let mut market = scheduled();
 
-    market.abort(RUN, "no more".to_owned(), at(1)).unwrap();
+    market.cancel(RUN, "no more".to_owned(), at(1)).unwrap();
     market.tick(at(100));
 
     assert!(market.run(RUN).is_none());
@@ -80,9 +80,7 @@ fn a_run_goes_only_where_it_may() {
     let mut market = funded("1000");
     let mut spec = spec(Limits::default());
     spec.terms.regions = Regions { whitelist: vec!["eu".to_owned()], blacklist: vec![] };
-    market.start_run(RUN, Arc::new(spec), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(9), at(0));
+    start_cut(&mut market, RUN, spec, 9, at(0));
     let from = |region: &str| {
         let mut heard = holds(&[]);
         heard.sync.device.region = region.to_owned();
@@ -103,9 +101,7 @@ fn a_task_that_failed_in_the_only_region_is_tried_there_again() {
     let mut market = funded("1000");
     let mut spec = spec(Limits { task_retries: 3, ..Limits::default() });
     spec.terms.regions.blacklist = vec!["us".to_owned()];
-    market.start_run(RUN, Arc::new(spec), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(1), at(0));
+    start_cut(&mut market, RUN, spec, 1, at(0));
     let mut abroad = holds(&[]);
     abroad.sync.device.region = "us-east-1".to_owned();
     hear(&mut market, 0, holds(&[]), 0);
@@ -131,21 +127,18 @@ fn a_machine_is_stored_when_it_is_news() {
 
 #[test]
 fn a_test_run_is_its_first_chunks_and_holds_no_more_than_they_need() {
-    let mut market = funded(&cost(60).saturating_mul(TEST_CHUNKS.into()).to_string());
-    let mut spec = spec(Limits::default());
-    spec.partition = Partition::Builtin(Partitioner::Replicate { copies: 1_000 });
-    spec.terms.is_test = true;
-    market.start_run(RUN, Arc::new(spec), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(1_000), at(0));
+    let mut market = funded(&cost(60).saturating_mul(TEST_CHUNKS.get().into()).to_string());
+    let spec = testing::order(CUSTOMER, &Pipeline { is_test: true, ..pipeline() });
+    start_cut(&mut market, RUN, spec, 1_000, at(0));
     hear(&mut market, 0, holds(&[]), 0);
-    for index in 0..TEST_CHUNKS {
+    for index in 0..TEST_CHUNKS.get() {
         hear(&mut market, 0, succeeds(lease(index, 1)), 1);
     }
 
-    assert_eq!(state(&market), RunState::Assembling);
-    assert_eq!(market.run(RUN).unwrap().progress().chunks, TEST_CHUNKS);
-    assert_eq!(market.run(RUN).unwrap().record().found, Some(1_000));
+    let run = market.run(RUN).unwrap();
+    assert_eq!(run.phase(), Some(Phase::Assemble));
+    assert_eq!(run.counts().total, Some(TEST_CHUNKS.get()));
+    assert_eq!(run.counts().found, Some(1_000));
 }
 
 #[test]

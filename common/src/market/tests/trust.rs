@@ -1,6 +1,7 @@
 //! What a node must show before it gets much, and what its word is worth until then.
 
 use super::*;
+use crate::digest::Digest;
 use crate::protocol::Output;
 
 /// An operator that nobody knows.
@@ -186,15 +187,13 @@ fn a_hold_never_grows_beyond_what_the_timeout_allows() {
         market.tick(at(secs));
         assert!(market.run(RUN).unwrap().held() <= cost(125));
     }
-    assert_eq!(market.run(RUN).unwrap().active[&0].bound, cost(100));
+    assert_eq!(market.run(RUN).unwrap().active_lease(lease(0, 1)).unwrap().bound, cost(100));
 }
 
 #[test]
 fn nobodys_word_that_it_runs_ends_a_run_that_others_could_do() {
     let mut market = funded("0.02");
-    market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();
-    market.looked(RUN, None, at(0));
-    market.partitioned(RUN, table(1), at(0));
+    start_cut(&mut market, RUN, spec(Limits::default()), 1, at(0));
     hear_stranger(&mut market, 0, holds(&[]), 0);
     hear_stranger(&mut market, 0, holds(&[(lease(0, 1), 50)]), 50);
     hear(&mut market, 1, holds(&[]), 50);
@@ -237,7 +236,7 @@ fn a_new_operators_word_without_a_result_is_paid_for_the_estimate_at_most() {
         market.tick(at(secs));
     }
 
-    market.abort(RUN, "enough".to_owned(), at(3_000)).unwrap();
+    market.cancel(RUN, "enough".to_owned(), at(3_000)).unwrap();
 
     assert_eq!(market.balance(Account::Pending(STRANGER)), cost(60));
 }
@@ -277,7 +276,7 @@ fn straggling(chunks: u32) -> Market {
         let heard = CheckedSync { receipts: receipts.collect(), ..holds(&[]) };
         hear(&mut market, 1, heard, secs);
     }
-    assert_eq!((market.run(RUN).unwrap().chunks_done, leased(&market, 0).len()), (4, 2));
+    assert_eq!((market.run(RUN).unwrap().counts().done, leased(&market, 0).len()), (4, 2));
     market
 }
 
@@ -293,8 +292,8 @@ fn straggling_task_of_a_new_operator_goes_to_another_unpaid() {
     market.tick(at(12));
 
     assert_eq!(leased(&market, 0), []);
-    assert_eq!(market.run(RUN).unwrap().waiting.len(), 2);
-    assert!(market.run(RUN).unwrap().waiting.values().all(|tries| tries.losses == 0));
+    assert_eq!(tasks(&market).waiting.len(), 2);
+    assert!(tasks(&market).waiting.values().all(|tries| tries.losses == 0));
     assert_eq!(market.balance(Account::Pending(STRANGER)), Credits::ZERO);
 }
 

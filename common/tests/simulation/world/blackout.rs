@@ -20,7 +20,7 @@ impl World {
         for order in &mut world.orders {
             (order.poison, order.is_unstable) = (None, false);
             let spec = Arc::make_mut(&mut order.spec);
-            spec.limits.job_timeout_secs = None;
+            spec.timeout_secs = None;
             spec.terms.start_at = None;
         }
         world.at(0, Event::Start);

@@ -17,7 +17,7 @@ impl World {
             self.at(when, Event::Ask(n));
             if self.random.chance(150) {
                 let later = when + self.random.between(1, 60_000);
-                self.at(later, Event::Abort(self.orders[n].run));
+                self.at(later, Event::Cancel(self.orders[n].run));
             }
         }
         for n in 0..self.donors.len() {

@@ -19,16 +19,10 @@ impl World {
         }
         for run in self.store.runs.values() {
             match run.state {
-                RunState::Complete => self.tally.complete += 1,
-                RunState::Failed | RunState::Aborted => self.tally.failed += 1,
-                RunState::Started
-                | RunState::Fetching
-                | RunState::Partitioning
-                | RunState::Processing
-                | RunState::Processed
-                | RunState::Assembling
-                | RunState::Assembled
-                | RunState::Delivering => {
+                RunState::Succeeded => self.tally.complete += 1,
+                RunState::Failed => self.tally.failed += 1,
+                RunState::Cancelled => self.tally.cancelled += 1,
+                RunState::Scheduled | RunState::Accepted | RunState::Running | RunState::Ending => {
                     return Err(format!("{:?} is forgotten in {:?}", run.id, run.state));
                 }
             }

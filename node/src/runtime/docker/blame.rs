@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::ids::{RunId, WorkspaceId};
 use common::resources::Resources;
-use common::task::{Lease, Stage, TaskRef};
+use common::task::{Lease, StageNo, TaskRef};
 use tokio::time::timeout;
 
 use super::{Docker, Made, failed};
@@ -78,7 +78,7 @@ impl Docker {
         let limits = Limits { budget: 8 * BYTES_MAX, keep_free: 0 };
         let share = Disk::open(&scratch.0, limits)?.share(0, 0, BYTES_MAX);
         let share = share.ok_or_else(|| failed(DOING, "there is no room"))?;
-        let task = TaskRef { run: RunId::new(uuid::Uuid::nil()), stage: Stage::Process, index: 0 };
+        let task = TaskRef { run: RunId::new(uuid::Uuid::nil()), stage: StageNo::new(0), index: 0 };
         let launch = Launch {
             lease: Lease { task, attempt: 0 },
             workspace,

@@ -108,7 +108,6 @@ pub mod tests {
     use std::sync::Arc;
 
     use common::resources::Resources;
-    use common::task::Stage;
 
     use super::*;
     use crate::redact::Redactor;
@@ -117,7 +116,7 @@ pub mod tests {
     pub fn launch(gpu: Option<&str>) -> Launch {
         let folder = |inside| Mount { host: "/h".into(), inside };
         Launch {
-            lease: lease(Stage::Process, 0),
+            lease: lease(0),
             workspace: crate::testing::WORKSPACE,
             commands: Vec::new(),
             env: Vec::new(),

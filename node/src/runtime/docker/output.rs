@@ -135,7 +135,6 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use common::task::Stage;
     use futures::stream;
 
     use super::*;
@@ -186,7 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn output_beyond_the_log_is_read_to_its_end() {
-        let (logs, at) = (LogBook::default(), lease(Stage::Process, 0));
+        let (logs, at) = (LogBook::default(), lease(0));
         let pieces = (0..100_000).map(|_| &b"line\n"[..]);
         let signals = Signals::default();
         signals.ended.cancel();
@@ -200,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn output_that_replaces_its_line_shows_how_far_it_is() {
-        let (logs, at) = (LogBook::default(), lease(Stage::Process, 0));
+        let (logs, at) = (LogBook::default(), lease(0));
         let pieces = ["\rstep 1", "\rstep 2", "\rstep 3", "\rstep 4", "\n"];
         let watched = logs.clone();
         let slow = stream::iter(pieces).enumerate().then(move |(n, piece)| {
@@ -226,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_is_reported_and_held_back() {
-        let (logs, at) = (LogBook::default(), lease(Stage::Process, 0));
+        let (logs, at) = (LogBook::default(), lease(0));
         let pieces = std::iter::repeat(&[b'\n'; 60_000][..]);
         let pace = Pace { ahead_max: SECOND / 10, flood_max: SECOND / 5, ..Pace::default() };
         let signals = Signals::default();

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bollard::query_parameters::RemoveImageOptions;
 use common::digest::Digest;
+use common::plan::{Contract, Image as From};
 use common::protocol::{Inputs, Work};
 use common::resources::{Metering, Resources, Usage};
-use common::spec::Image as From;
-use common::task::{Lease, Stage};
+use common::task::Lease;
 
 use super::*;
 use crate::attempt::Tools;
@@ -42,8 +42,8 @@ impl Bench {
     }
 
     async fn image(&self, image: &From) -> Result<Image, Error> {
-        let at = lease(Stage::Process, 0);
-        let work = Work { image: image.clone(), ..work(Stage::Process) };
+        let at = lease(0);
+        let work = Work { image: image.clone(), ..work() };
         self.docker().image(&work, &self.tools.remote, at, self.dir.path()).await
     }
 
@@ -66,7 +66,7 @@ impl Bench {
         let caches = Mounted::of_tests(&self.folder("user"), &self.folder("shared"), 4 << 20);
         let folders = Folders { app: &app, inputs: &inputs, results: &results, caches: &caches };
         let share = crate::testing::share(10 << 20);
-        runtime::launch(lease, &work(lease.task.stage), &Inputs::Files, folders, share).unwrap()
+        runtime::launch(lease, &work(), &Inputs::Files, folders, share).unwrap()
     }
 
     async fn run(&self, launch: &Launch) -> Result<Ended, Error> {
@@ -76,7 +76,7 @@ impl Bench {
 
     /// Runs a script as a process task and gives how it ended and what it wrote.
     async fn script(&self, script: &str) -> (Ending, String) {
-        let launch = self.launch(lease(Stage::Process, 3), script);
+        let launch = self.launch(lease(3), script);
         let ended = self.run(&launch).await.unwrap();
         (ended.ending, self.text())
     }
@@ -88,12 +88,13 @@ impl Bench {
     }
 }
 
-fn work(stage: Stage) -> Work {
+fn work() -> Work {
     Work {
-        run: lease(stage, 0).task.run,
+        run: lease(0).task.run,
         workspace: crate::testing::WORKSPACE,
         package_owner: crate::testing::WORKSPACE,
-        stage,
+        stage: lease(0).task.stage,
+        contract: Contract::Process,
         package: Digest::of(b""),
         image: From::Binary,
         entrypoint: "run".into(),
@@ -193,7 +194,7 @@ async fn exit_codes_come_through() {
 /// Runs a container until its first line, then does something to it from outside.
 async fn interfered(timeout_secs: u64, command: &[&str]) -> Option<Result<Ended, Error>> {
     let bench = Bench::new().await?;
-    let mut launch = bench.launch(lease(Stage::Process, 0), "b cat /etc/hostname; b sleep 600");
+    let mut launch = bench.launch(lease(0), "b cat /etc/hostname; b sleep 600");
     launch.timeout = Some(Duration::from_secs(timeout_secs));
     let outside = async {
         let id = loop {
@@ -237,7 +238,7 @@ async fn a_container_that_is_paused_from_outside_until_its_timeout_is_the_nodes_
 #[tokio::test]
 async fn what_is_removed_before_it_runs_is_the_nodes_affair() {
     let Some(bench) = Bench::new().await else { return };
-    let launch = bench.launch(lease(Stage::Process, 0), "");
+    let launch = bench.launch(lease(0), "");
     let image = bench.image(&From::Binary).await.unwrap();
     let mut made = bench.docker().make(&launch, &image).await.unwrap();
     bench.docker().remove(&made).await;
@@ -260,7 +261,7 @@ async fn work_of_any_length_is_metered_by_counters() {
     }
     let burn = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
     for (script, busy) in [("", false), (burn, true), ("b sleep 1", false)] {
-        let launch = bench.launch(lease(Stage::Process, 0), script);
+        let launch = bench.launch(lease(0), script);
         let start = Instant::now();
 
         let Ended { ending, usage } = bench.run(&launch).await.unwrap();
@@ -282,7 +283,7 @@ async fn work_of_any_length_is_metered_by_counters() {
 #[tokio::test]
 async fn a_container_is_killed_at_its_timeout_and_metered() {
     let Some(bench) = Bench::new().await else { return };
-    let mut launch = bench.launch(lease(Stage::Process, 0), "echo on; while :; do :; done");
+    let mut launch = bench.launch(lease(0), "echo on; while :; do :; done");
     launch.timeout = Some(Duration::from_secs(2));
 
     let Ended { ending, usage } = bench.run(&launch).await.unwrap();
@@ -297,7 +298,7 @@ async fn a_container_is_killed_at_its_timeout_and_metered() {
 #[tokio::test]
 async fn a_told_container_stops_and_nothing_is_left_of_it() {
     let Some(bench) = Bench::new().await else { return };
-    let launch = bench.launch(lease(Stage::Process, 0), "b sleep 600");
+    let launch = bench.launch(lease(0), "b sleep 600");
     let image = bench.image(&From::Binary).await.unwrap();
 
     let started = || bench.stop.cancel();
@@ -315,7 +316,7 @@ async fn processes_are_limited() {
     let script = "i=0; while [ $i -lt $N ]; do b sleep 60 & i=$((i+1)); done; echo all started";
     // Each is a shell and its program.
     for (n, all) in [(700, true), (1600, false)] {
-        let mut launch = bench.launch(lease(Stage::Process, n), script);
+        let mut launch = bench.launch(lease(n), script);
         launch.needs = Resources::new(1000, 1024);
         launch.env.push(format!("N={n}"));
 
@@ -331,7 +332,7 @@ async fn memory_may_be_shared_memory_and_temporary_files() {
     let Some(bench) = Bench::new().await else { return };
     let script = "b dd if=/dev/zero of=/dev/shm/x bs=1M count=300 && b rm /dev/shm/x && \
                   b dd if=/dev/zero of=/tmp/x bs=1M count=300";
-    let mut launch = bench.launch(lease(Stage::Process, 0), script);
+    let mut launch = bench.launch(lease(0), script);
     launch.needs = Resources::new(1000, 400);
 
     let ended = bench.run(&launch).await.unwrap();
@@ -355,7 +356,7 @@ async fn one_huge_file_is_cut_off_by_the_kernel() {
     let Some(bench) = Bench::new().await else { return };
 
     let script = "b dd if=/dev/zero of=$TASK_RESULTS_DIR/x bs=1M count=50";
-    let mut launch = bench.launch(lease(Stage::Process, 0), script);
+    let mut launch = bench.launch(lease(0), script);
     // A file of its memory may be as large as that.
     launch.needs = Resources::new(1000, 8);
 
@@ -369,7 +370,7 @@ async fn one_huge_file_is_cut_off_by_the_kernel() {
 async fn an_entrypoint_that_cannot_start_is_the_packages_fault() {
     let Some(bench) = Bench::new().await else { return };
     for command in ["python3", "/opt/fanfold/app/missing", "/opt/fanfold/app"] {
-        let mut launch = bench.launch(lease(Stage::Process, 0), "");
+        let mut launch = bench.launch(lease(0), "");
         launch.commands = vec![vec!["sh".into()], vec![command.into()]];
 
         let result = bench.run(&launch).await;
@@ -382,7 +383,7 @@ async fn an_entrypoint_that_cannot_start_is_the_packages_fault() {
 #[tokio::test]
 async fn the_second_command_runs_where_the_first_is_missing() {
     let Some(bench) = Bench::new().await else { return };
-    let mut launch = bench.launch(lease(Stage::Process, 0), "echo second");
+    let mut launch = bench.launch(lease(0), "echo second");
     launch.commands.insert(0, vec!["python3".into(), "x".into()]);
 
     assert_eq!(bench.run(&launch).await.unwrap().ending, Ending::Exited(0));
@@ -393,7 +394,7 @@ async fn the_second_command_runs_where_the_first_is_missing() {
 async fn leftovers_of_a_killed_node_are_removed_and_others_stay() {
     let Some(bench) = Bench::new().await else { return };
     let Some(other) = Bench::new().await else { return };
-    let launch = bench.launch(lease(Stage::Process, 0), "b sleep 600");
+    let launch = bench.launch(lease(0), "b sleep 600");
     let image = bench.image(&From::Binary).await.unwrap();
     for node in [&bench, &other] {
         let made = node.docker().create(&launch, &image, &launch.commands[0]).await.unwrap();
@@ -430,7 +431,7 @@ async fn a_stored_image_is_loaded_once_and_brings_no_names() {
     assert_eq!(image.volumes, ["/data"]);
     assert!(bench.docker().client.inspect_image(&own).await.is_err());
     let script = "echo x > /data/x && b grep ' /data ' /proc/mounts";
-    let launch = bench.launch(lease(Stage::Process, 0), script);
+    let launch = bench.launch(lease(0), script);
     let ended =
         bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await.unwrap();
     let text = bench.text();
@@ -491,7 +492,7 @@ async fn a_volume_in_the_way_of_the_contract_is_refused_before_a_container_is_ma
 #[tokio::test]
 async fn what_only_the_engine_finds_wrong_with_an_image_is_the_customers_fault() {
     let Some(bench) = Bench::new().await else { return };
-    let launch = bench.launch(lease(Stage::Process, 0), "");
+    let launch = bench.launch(lease(0), "");
     let mut image = bench.image(&From::Binary).await.unwrap();
     // As if the check before had let it through.
     image.volumes = vec!["/proc".to_owned()];
@@ -511,7 +512,7 @@ async fn what_only_the_engine_finds_wrong_with_an_image_is_the_customers_fault()
 async fn what_no_container_can_have_is_the_nodes_fault() {
     let Some(bench) = Bench::new().await else { return };
     bench.docker().probe(bench.dir.path()).await.unwrap();
-    let mut launch = bench.launch(lease(Stage::Process, 0), "");
+    let mut launch = bench.launch(lease(0), "");
     let image = bench.image(&From::Binary).await.unwrap();
     launch.mounts[0].host = bench.dir.path().join("gone");
 

@@ -229,8 +229,10 @@ impl Listener {
     }
 
     async fn write(&self, event: &RunEvent) -> Vec<u8> {
-        let (name, data) = event_out::describe(&self.app, event).await;
-        let mut text = self.format.event(Some(event.id), name, &data);
+        let mut text = Vec::new();
+        for (name, data) in event_out::describe(&self.app, event).await {
+            text.extend(self.format.event(Some(event.id), name, &data));
+        }
         // Progress has no event of its own: it is told with each change of a task.
         if let Change::Task { .. } = event.change
             && let Some(progress) = self.app.coordinator.progress(event.run)

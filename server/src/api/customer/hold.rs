@@ -1,9 +1,8 @@
 //! What is reserved of a wallet for a run, and the prices behind all amounts.
 
 use common::credits::Credits;
+use common::plan::Plan;
 use common::price::{self, CPU_HOUR, MEMORY_HOUR};
-use common::spec::RunSpec;
-use common::task::Stage;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -47,16 +46,12 @@ pub struct HoldOut {
 }
 
 impl HoldOut {
-    /// For the first task, and for an assembler of the customer's own, which comes last.
-    pub fn at_start(app: &App, spec: &RunSpec) -> Self {
-        let secs = app.coordinator.reserved_secs(spec.limits.task_timeout_secs);
-        let of = |stage| {
-            let container = spec.container(stage);
-            container.map_or(Credits::ZERO, |container| price::most(container.needs, secs))
-        };
-        let per_task = of(Stage::Process);
-        let amount = per_task.max(of(Stage::Partition)).saturating_add(of(Stage::Assemble));
-        Self { amount, per_task, task_secs: secs, tasks: 1 }
+    /// For the first task, and for those whose reservation is kept from the start.
+    pub fn at_start(app: &App, plan: &Plan) -> Self {
+        let task = plan.typical_task();
+        let secs = app.coordinator.reserved_secs(task.map_or(0, |task| task.timeout_secs));
+        let per_task = task.map_or(Credits::ZERO, |task| task.reservation(secs));
+        Self { amount: plan.first_hold(secs), per_task, task_secs: secs, tasks: 1 }
     }
 
     pub fn of_run(app: &App, run: &RunView) -> Self {

@@ -8,6 +8,7 @@ use common::credits::Credits;
 use common::ids::{JobId, WorkspaceId};
 use common::package::descriptor::DataPlace;
 use common::package::template::{PhaseParams, Template};
+use common::plan::Phase;
 use common::price;
 use common::run::RunState;
 use serde::{Serialize, Serializer};
@@ -66,6 +67,10 @@ pub struct JobOut {
     state: &'static str,
     #[schema(value_type = words::JobStatus)]
     status: &'static str,
+    /// The part of a template's run that is under way: fetch, partition, process, assemble or
+    /// deliver.
+    #[schema(value_type = Option<words::RunPhase>)]
+    phase: Option<&'static str>,
     state_timestamps: BTreeMap<&'static str, DateTime<Utc>>,
     #[schema(value_type = Option<Object>)]
     data_source: Option<Value>,
@@ -150,19 +155,16 @@ impl JobOut {
         }
         let mut times = BTreeMap::from([(NEW, job.created_at)]);
         if let Some(run) = &run {
-            times.extend(run.times.iter().map(|(state, at)| (state_name(*state), *at)));
+            times.extend(state_times(run));
         }
-        let time = |state| run.as_ref().and_then(|run| run.times.get(&state)).copied();
-        let started_at = time(RunState::Started);
-        // One that is delivered again has failed before.
-        let ended_at =
-            run.as_ref().map(|run| run.state).filter(|state| state.is_final()).and_then(time);
+        let started_at = run.as_ref().and_then(RunView::started_at);
+        let ended_at = run.as_ref().and_then(RunView::ended_at);
         // Of its work: a scheduled job may have waited for long.
-        let millis = time(RunState::Fetching)
+        let began = run.as_ref().and_then(|run| run.times.began());
+        let millis = began
             .zip(ended_at)
             .map_or(0, |(from, to)| u64::try_from((to - from).num_milliseconds()).unwrap_or(0));
-        let hold =
-            run.as_ref().filter(|run| !run.state.is_final()).map(|run| HoldOut::of_run(app, run));
+        let hold = run.as_ref().filter(|run| !run.has_ended()).map(|run| HoldOut::of_run(app, run));
         let estimate = run.as_ref().and_then(|run| estimate(app, run)).unwrap_or_default();
         Self {
             id: job.id,
@@ -184,8 +186,9 @@ impl JobOut {
             regions: json!({"blacklist": job.regions.blacklist,
                             "whitelist": job.regions.whitelist}),
             tags: job.tags,
-            state: run.as_ref().map_or(NEW, |run| state_name(run.state)),
+            state: state_of(run.as_ref()),
             status: run.as_ref().map_or("new", |run| run.state.as_str()),
+            phase: run.as_ref().and_then(|run| run.phase).map(Phase::as_str),
             state_timestamps: times,
             duration: Seconds { millis },
             payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
@@ -239,23 +242,52 @@ impl TemplateInfo {
 }
 
 /// A run's state under its documented name.
-pub const fn state_name(state: RunState) -> &'static str {
+pub const fn state_name(state: RunState, phase: Option<Phase>) -> &'static str {
     match state {
-        RunState::Started => "JOB_STATE_STARTED",
-        RunState::Fetching => "JOB_STATE_UPLOADING",
-        RunState::Partitioning => "JOB_STATE_PARTITIONING",
-        RunState::Processing => "JOB_STATE_PARTITIONED",
-        RunState::Processed => "JOB_STATE_TASKS_COMPLETED",
-        RunState::Assembling => "JOB_STATE_MERGING",
-        RunState::Assembled => "JOB_STATE_MERGED",
-        RunState::Delivering => "JOB_STATE_DOWNLOADING",
-        RunState::Complete => "JOB_STATE_COMPLETE",
+        RunState::Scheduled | RunState::Accepted => "JOB_STATE_STARTED",
+        RunState::Running => match phase {
+            None => "JOB_STATE_STARTED",
+            Some(phase) => phase_name(phase),
+        },
+        RunState::Succeeded => "JOB_STATE_COMPLETE",
         // The documented states know no other end.
-        RunState::Failed | RunState::Aborted => "JOB_STATE_FAILED",
+        RunState::Ending | RunState::Failed | RunState::Cancelled => "JOB_STATE_FAILED",
     }
+}
+
+const fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Fetch => "JOB_STATE_UPLOADING",
+        Phase::Partition => "JOB_STATE_PARTITIONING",
+        Phase::Process => "JOB_STATE_PARTITIONED",
+        Phase::Assemble => "JOB_STATE_MERGING",
+        Phase::Deliver => "JOB_STATE_DOWNLOADING",
+    }
+}
+
+/// The documented state that is over when a phase begins.
+pub const fn over_with(phase: Phase) -> Option<&'static str> {
+    match phase {
+        Phase::Assemble => Some("JOB_STATE_TASKS_COMPLETED"),
+        Phase::Deliver => Some("JOB_STATE_MERGED"),
+        Phase::Fetch | Phase::Partition | Phase::Process => None,
+    }
+}
+
+/// When a run entered its documented states.
+fn state_times(run: &RunView) -> Vec<(&'static str, DateTime<Utc>)> {
+    let phases = run.times.phases.iter().flat_map(|(phase, at)| {
+        let states = over_with(*phase).into_iter().chain([phase_name(*phase)]);
+        states.map(move |state| (state, *at))
+    });
+    let ends = [
+        run.started_at().map(|at| ("JOB_STATE_STARTED", at)),
+        run.ended_at().map(|at| (state_name(run.state, run.phase), at)),
+    ];
+    phases.chain(ends.into_iter().flatten()).collect()
 }
 
 /// The documented state of a job: that of its run, or new.
 pub fn state_of(run: Option<&RunView>) -> &'static str {
-    run.map_or(NEW, |run| state_name(run.state))
+    run.map_or(NEW, |run| state_name(run.state, run.phase))
 }

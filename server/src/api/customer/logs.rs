@@ -6,12 +6,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
 use common::ids::RunId;
+use common::plan::Phase;
 use common::protocol::Level;
 use common::rights::Scope;
-use common::task::{Stage, TaskRef};
+use common::task::{StageNo, TaskRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::tasks::phase_of;
 use super::{job_out, jobs};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
@@ -19,6 +21,7 @@ use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{text, texts};
 use crate::api::words;
 use crate::store::logs::{self, BatchPlace, LogView};
+use crate::store::runs;
 
 /// An answer ends with the batch of lines that takes it to so many bytes.
 const ANSWER_BYTES: usize = 1 << 20;
@@ -85,7 +88,7 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
         let problem = format!("{other:?} is not one of {}", LEVELS.join(", "));
         return Err(Error::field("levels", problem));
     }
-    let stages = read_services(&body.texts("services", LIST_MAX)?)?;
+    let phases = read_services(&body.texts("services", LIST_MAX)?)?;
     let cursor = body.text("cursor")?.filter(|text| !text.is_empty());
     let mut after = cursor.as_deref().map(read_cursor).transpose()?;
     let _place = call.answer_place(&caller).await;
@@ -93,6 +96,15 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
     let job = jobs::find(app, &caller, &job_id).await?;
     let mut out = LogsOut::default();
     let Some(run) = job_out::run_of(app, &job).await? else { return Ok(out) };
+    let Some(plan) = runs::plan(&app.db, run.id).await? else { return Ok(out) };
+    let stages: Vec<StageNo> = phases
+        .iter()
+        .filter_map(|phase| plan.container_of(*phase))
+        .map(|(stage, _)| stage)
+        .collect();
+    if stages.is_empty() && !phases.is_empty() {
+        return Ok(out);
+    }
     let indexes = ids.iter().map(|id| read_task(run.id, id)).collect::<Result<Vec<_>>>()?;
     let (mut bytes, mut scanned) = (0, 0);
     loop {
@@ -105,7 +117,8 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
                 let level = level_name(line.level);
                 if levels.is_empty() || levels.iter().any(|wanted| wanted == level) {
                     bytes += LINE_BYTES + written_bytes(&line.text);
-                    out.add(run.id, line, level);
+                    let phase = phase_of(&plan, line.stage);
+                    out.add(run.id, phase, line, level);
                 }
             }
             if bytes >= ANSWER_BYTES || scanned >= SCANNED_BYTES {
@@ -120,13 +133,14 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
 }
 
 impl LogsOut {
-    fn add(&mut self, run: RunId, line: LogView, level: &'static str) {
+    fn add(&mut self, run: RunId, phase: Option<Phase>, line: LogView, level: &'static str) {
         let (stage, index) = (line.stage, line.index);
-        let shown = LogOut { log: line.text, timestamp: line.at, level, container: stage.as_str() };
-        match stage {
-            Stage::Partition => self.partitioner.push(shown),
-            Stage::Assemble => self.assembler.push(shown),
-            Stage::Process => {
+        let phase = phase.unwrap_or(Phase::Process);
+        let shown = LogOut { log: line.text, timestamp: line.at, level, container: phase.as_str() };
+        match phase {
+            Phase::Partition => self.partitioner.push(shown),
+            Phase::Assemble => self.assembler.push(shown),
+            Phase::Fetch | Phase::Process | Phase::Deliver => {
                 let task = TaskRef { run, stage, index };
                 let logs = self.taskrunner.entry(task.id().to_string()).or_default();
                 logs.chunk_number = index;
@@ -171,43 +185,64 @@ fn read_task(run: RunId, text: &str) -> Result<u32> {
         .ok_or_else(|| Error::field("taskIds", "must be ids of the job's tasks, or chunk numbers"))
 }
 
-fn read_services(services: &[String]) -> Result<Vec<Stage>> {
-    let stage = |name: &String| match name.to_uppercase().as_str() {
-        "PARTITIONER" => Ok(Stage::Partition),
-        "TASKRUNNER" => Ok(Stage::Process),
-        "ASSEMBLER" => Ok(Stage::Assemble),
+fn read_services(services: &[String]) -> Result<Vec<Phase>> {
+    let phase = |name: &String| match name.to_uppercase().as_str() {
+        "PARTITIONER" => Ok(Phase::Partition),
+        "TASKRUNNER" => Ok(Phase::Process),
+        "ASSEMBLER" => Ok(Phase::Assemble),
         _ => Err(Error::field("services", "must be PARTITIONER, ASSEMBLER or TASKRUNNER")),
     };
-    services.iter().map(stage).collect()
+    services.iter().map(phase).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use common::market::LogRecord;
+    use common::plan::{Assemble, Partition, Pipeline, Plan};
     use common::protocol::LogLine;
+    use common::spec::RunSpec;
     use common::task::Lease;
+    use common::testing::{self, PROCESS};
     use serde_json::json;
 
     use super::*;
     use crate::api::testing::Door;
+    use crate::store;
+
+    /// A started job whose partitioner and assembler are packages.
+    async fn job_of_custom_engines(door: &Door) -> (String, RunId, Plan) {
+        let custom = || Box::new(testing::container());
+        let (partition, assemble) = (Partition::Custom(custom()), Assemble::Custom(custom()));
+        let pipeline = Pipeline { partition, assemble, ..testing::pipeline() };
+        let (app, run) = (&door.app, RunId::new(uuid::Uuid::now_v7()));
+        app.coordinator.grant(door.workspace, "100".parse().unwrap(), "first").await.unwrap();
+        door.template("passthrough", "passthrough").await;
+        let id = door.job(json!({"templateId": "t"})).await;
+        let found = store::jobs::find(&app.db, door.workspace, id.parse().unwrap()).await;
+        let job = found.unwrap().unwrap();
+        assert!(store::jobs::claim(&app.db, &job, run, job.config).await.unwrap());
+        let spec = RunSpec { job: job.id, ..testing::order(door.workspace, &pipeline) };
+        let plan = spec.plan.clone();
+        app.coordinator.start_run(run, spec).await.unwrap();
+        (id, run, plan)
+    }
 
     #[tokio::test]
     async fn lines_are_told_by_service_task_and_level() {
         let door = Door::open().await;
-        let id = door.running_job().await;
-        let job = [id.parse().unwrap()];
         let db = &door.app.db;
-        let runs = crate::store::runs::find_by_jobs(db, door.workspace, &job).await.unwrap();
-        let record = |stage, index, text: &str, level| LogRecord {
-            lease: Lease { task: TaskRef { run: runs[0].id, stage, index }, attempt: 1 },
+        let (id, run, plan) = job_of_custom_engines(&door).await;
+        let stage = |phase| plan.container_of(phase).unwrap().0;
+        let record = |phase, index, text: &str, level| LogRecord {
+            lease: Lease { task: TaskRef { run, stage: stage(phase), index }, attempt: 1 },
             first: 0,
             lines: vec![LogLine { at_us: 1_700_000_000_000_000, level, text: text.to_owned() }],
         };
         let records = [
-            record(Stage::Partition, 0, "cut", Level::Unknown),
-            record(Stage::Process, 0, "zero", Level::Unknown),
-            record(Stage::Process, 7, "seven", Level::Error),
-            record(Stage::Assemble, 0, "fold", Level::Info),
+            record(Phase::Partition, 0, "cut", Level::Unknown),
+            record(Phase::Process, 0, "zero", Level::Unknown),
+            record(Phase::Process, 7, "seven", Level::Error),
+            record(Phase::Assemble, 0, "fold", Level::Info),
         ];
         logs::insert(db, &records).await.unwrap();
         let ask = async |mut body: serde_json::Value| {
@@ -217,8 +252,7 @@ mod tests {
 
         let (status, all) = ask(json!({"taskIds": [], "levels": [], "services": []})).await;
 
-        let task =
-            |index| TaskRef { run: runs[0].id, stage: Stage::Process, index }.id().to_string();
+        let task = |index| TaskRef { run, stage: stage(Phase::Process), index }.id().to_string();
         let line = |text: &str, container: &str, level: &str| {
             json!({"log": text, "timestamp": "2023-11-14T22:13:20Z", "level": level,
                    "container": container})
@@ -257,7 +291,7 @@ mod tests {
     /// A batch of lines of one task, about 64 KiB.
     fn large(run: RunId, index: u32, first: u32) -> LogRecord {
         let line = LogLine { at_us: 0, level: Level::Unknown, text: "x".repeat(1_000) };
-        let task = TaskRef { run, stage: Stage::Process, index };
+        let task = TaskRef { run, stage: PROCESS, index };
         LogRecord { lease: Lease { task, attempt: 1 }, first, lines: vec![line; 64] }
     }
 
@@ -267,7 +301,7 @@ mod tests {
         let id = door.running_job().await;
         let job = [id.parse().unwrap()];
         let db = &door.app.db;
-        let runs = crate::store::runs::find_by_jobs(db, door.workspace, &job).await.unwrap();
+        let runs = runs::find_by_jobs(db, door.workspace, &job).await.unwrap();
         let records: Vec<_> = (0..10)
             .flat_map(|task| [0, 64, 128, 192].map(|at| large(runs[0].id, task, at)))
             .collect();

@@ -8,7 +8,7 @@ use common::package::manifest::Kind;
 use common::package::schema::Schema;
 use common::package::tag::{NotATag, Tag};
 use common::package::template::{PhaseParams, Template};
-use common::spec::Params;
+use common::plan::Params;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;

@@ -1,10 +1,11 @@
 //! What was accepted and paid of a run that did not complete: its tasks' own results, unfolded.
 
+use common::plan::Phase;
 use common::run::RunState;
 use common::spec::result_name;
-use common::task::Stage;
 
 use super::run::done_and_paid;
+use super::tasks::stage_of;
 use super::view::{LINK_LIVES, RESULTS_BYTES_MAX, ResultOut, ResultsOut};
 use crate::api::App;
 use crate::api::http::error::{Error, Result};
@@ -19,7 +20,11 @@ const PAGE: u64 = 64;
 /// Says that a run has no results as a whole, and how to get those that there are.
 pub fn refusal(run: &RunView) -> Error {
     let why = run.error.as_deref().unwrap_or_default();
-    let what = if run.state == RunState::Aborted { "was aborted" } else { "has failed" };
+    let what = if matches!(run.state, RunState::Ending | RunState::Cancelled) {
+        "was aborted"
+    } else {
+        "has failed"
+    };
     let rest = if run.chunks_done == 0 {
         String::new()
     } else {
@@ -44,9 +49,12 @@ pub async fn results(
         .transpose()
         .map_err(|_| Error::field("after", "must be the next of the answer before"))?;
     let total = run.chunks.unwrap_or(0);
+    let Some(stage) = stage_of(app, run, Phase::Process).await? else {
+        return Ok(ResultsOut::partial(Vec::new(), None));
+    };
     let (mut shown, mut bytes) = (Vec::new(), 0);
     loop {
-        let page = tasks::outputs(&app.db, run.id, Stage::Process, after, PAGE).await?;
+        let page = tasks::outputs(&app.db, run.id, stage, after, PAGE).await?;
         if page.is_empty() {
             return Ok(ResultsOut::partial(shown, None));
         }
@@ -131,7 +139,12 @@ mod tests {
         let (_, progress) = door.get(&format!("{job}/progress")).await;
         assert_eq!(
             (&progress["status"], &progress["held"]),
-            (&json!("aborted"), &json!("0.00000000"))
+            (&json!("ending"), &json!("0.00000000"))
         );
+        // Once told, the node says that it holds nothing of it any more.
+        worker.turn(&app.coordinator).await;
+        worker.turn(&app.coordinator).await;
+        let (_, progress) = door.get(&format!("{job}/progress")).await;
+        assert_eq!(progress["status"], "cancelled");
     }
 }

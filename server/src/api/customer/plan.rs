@@ -8,11 +8,9 @@ use common::package::engine;
 use common::package::manifest::{Kind, Platform};
 use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
+use common::plan::{Assemble, Container, Contract, Image, PackagePin, Params, Partition, Pipeline};
 use common::secret::{SECRETS_BYTES_MAX, Secret};
-use common::spec::{
-    Assemble, Container, Destination, Identity, Image, PackagePin, Params, Partition, RunSpec,
-    Source,
-};
+use common::spec::{Destination, Identity, RunSpec, Source};
 use common::terms::Terms;
 
 use super::params;
@@ -44,23 +42,23 @@ pub async fn pin(app: &App, caller: &Caller, job: &Job, config: JobConfig) -> Re
     let process = process(app, caller, job, params.app).await?;
     let partition = partition(app, caller, job, params.partitioner).await?;
     let assemble = assemble(app, caller, job, params.assembler).await?;
+    let is_test = config.is_test.unwrap_or(false);
+    let limits = config.limits(app.coordinator.task_timeout_secs());
+    let pipeline = Pipeline { source, destination, partition, process, assemble, limits, is_test };
     Ok(RunSpec {
         job: job.id,
         workspace: job.workspace,
         name: job.shown_name().to_owned(),
         template: job.template.id.clone(),
-        source,
-        destination,
-        partition,
-        process,
-        assemble,
-        limits: config.limits(app.coordinator.task_timeout_secs()),
+        plan: pipeline.plan(),
+        timeout_secs: limits.job_timeout_secs,
         terms: Terms {
             start_at: job.start_at,
             priority: job.priority,
             regions: job.regions.clone(),
-            is_test: config.is_test.unwrap_or(false),
+            is_test,
         },
+        parent: None,
     })
 }
 
@@ -144,7 +142,7 @@ async fn check_secret(app: &App, job: &Job, place: &DataPlace, field: &str) -> R
 async fn process(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Container> {
     let tag = tag("app", &job.template.app)?;
     let package = find(app, job, Family::App, "app", &tag).await?;
-    container(app, caller, job, package, "app", params).await
+    container(app, caller, job, package, Contract::Process, params).await
 }
 
 async fn partition(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Partition> {
@@ -159,7 +157,7 @@ async fn partition(app: &App, caller: &Caller, job: &Job, params: Params) -> Res
     }
     let package = find(app, job, Family::Engine, "partitioner", &tag).await?;
     check_kind(&package, Kind::Partitioner)?;
-    let container = container(app, caller, job, package, "partitioner", params).await?;
+    let container = container(app, caller, job, package, Contract::Partition, params).await?;
     Ok(Partition::Custom(Box::new(container)))
 }
 
@@ -175,7 +173,7 @@ async fn assemble(app: &App, caller: &Caller, job: &Job, params: Params) -> Resu
     }
     let package = find(app, job, Family::Engine, "assembler", &tag).await?;
     check_kind(&package, Kind::Assembler)?;
-    let container = container(app, caller, job, package, "assembler", params).await?;
+    let container = container(app, caller, job, package, Contract::Assemble, params).await?;
     Ok(Assemble::Custom(Box::new(container)))
 }
 
@@ -264,9 +262,14 @@ async fn container(
     caller: &Caller,
     job: &Job,
     package: Package,
-    phase: &str,
+    contract: Contract,
     params: Params,
 ) -> Result<Container> {
+    let phase = match contract {
+        Contract::Partition => "partitioner",
+        Contract::Process => "app",
+        Contract::Assemble => "assembler",
+    };
     params::check(package.schema.clone(), phase, params.clone()).await?;
     let manifest = &package.manifest;
     let name = format!("template.{phase}: the package {}@{}", manifest.name, manifest.version);
@@ -283,6 +286,7 @@ async fn container(
     };
     let manifest = package.manifest;
     Ok(Container {
+        contract,
         package: PackagePin {
             id: package.id,
             owner: package.workspace,

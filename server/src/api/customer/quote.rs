@@ -1,10 +1,10 @@
 //! What a job is expected to cost, and on what that is based.
 
 use common::credits::Credits;
+use common::plan::{Body, Partitioner, Plan};
 use common::price::{self, Sample};
-use common::spec::{Partition, Partitioner, RunSpec, Source};
-use common::task::Stage;
-use common::terms::TEST_CHUNKS;
+use common::resources::Resources;
+use common::spec::Source;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -145,12 +145,12 @@ async fn quote(id: Segment, call: Call) -> Result<Quote> {
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
     if let Some(run) = job_out::run_of(app, &job).await?
-        && let Some(spec) = runs::spec(&app.db, run.id).await?
+        && let Some(plan) = runs::plan(&app.db, run.id).await?
     {
-        return of(app, &caller, &job, &spec, Some(&run)).await;
+        return of(app, &caller, &job, &plan, Some(&run)).await;
     }
     let spec = plan::pin(app, &caller, &job, job.config()).await?;
-    of(app, &caller, &job, &spec, None).await
+    of(app, &caller, &job, &spec.plan, None).await
 }
 
 /// The quote in whole credits, rounded up; chunks that are not known count as one.
@@ -166,22 +166,23 @@ pub async fn of(
     app: &App,
     caller: &Caller,
     job: &Job,
-    spec: &RunSpec,
+    plan: &Plan,
     run: Option<&RunView>,
 ) -> Result<Quote> {
     let chunks = match run.and_then(|run| run.chunks) {
         Some(chunks) => Some(chunks.into()),
-        None => chunks(app, caller, job, spec).await?,
+        None => chunks(app, caller, job, plan).await?,
     };
-    let needs = spec.process.needs;
-    let task_secs = spec.limits.task_timeout_secs;
-    let forecast = forecast(app, spec, run).await?;
-    let (task_most, single_most) = (price::most(needs, task_secs), singles(spec, task_secs));
+    let task = plan.typical_task();
+    let needs = task.map_or(Resources::NONE, |task| task.container.needs);
+    let task_secs = task.map_or(0, |task| task.timeout_secs);
+    let forecast = forecast(app, job, plan, run).await?;
+    let (task_most, single_most) = (price::most(needs, task_secs), singles(plan, task_secs));
     let most = |chunks| task_most.saturating_mul(chunks).saturating_add(single_most);
     let total = chunks.map(|chunks| forecast.total(chunks));
     let hold = match run {
         Some(run) => HoldOut::of_run(app, run),
-        None => HoldOut::at_start(app, spec),
+        None => HoldOut::at_start(app, plan),
     };
     let available = wallet::balance(&app.db, caller.workspace).await?.available;
     let proven = total.filter(|_| forecast.basis != Basis::Assumption);
@@ -208,46 +209,51 @@ pub async fn of(
 }
 
 /// From the run itself or, before any of its tasks is done, from the past.
-async fn forecast(app: &App, spec: &RunSpec, run: Option<&RunView>) -> Result<Forecast> {
+async fn forecast(app: &App, job: &Job, plan: &Plan, run: Option<&RunView>) -> Result<Forecast> {
     if let Some(sampled) = run.and_then(Forecast::of_run) {
         return Ok(sampled);
     }
     // Jobs without a template have nothing in common.
-    if !spec.template.is_empty()
-        && let Some(past) = usage::history(&app.db, spec.workspace, &spec.template).await?
+    let template = &job.template.id;
+    if !template.is_empty()
+        && let Some(past) = usage::history(&app.db, job.workspace, template).await?
     {
         return Ok(Forecast::sampled(Basis::History, past.runs, past.sample));
     }
-    let secs = app.coordinator.reserved_secs(spec.limits.task_timeout_secs);
-    Ok(Forecast::assumed(price::most(spec.process.needs, secs), singles(spec, secs)))
+    let task = plan.typical_task();
+    let secs = app.coordinator.reserved_secs(task.map_or(0, |task| task.timeout_secs));
+    let task_price = task.map_or(Credits::ZERO, |task| task.reservation(secs));
+    Ok(Forecast::assumed(task_price, singles(plan, secs)))
 }
 
 /// What a partitioner and an assembler of the customer's own cost in so many seconds at most.
-fn singles(spec: &RunSpec, secs: u32) -> Credits {
-    [Stage::Partition, Stage::Assemble]
-        .into_iter()
-        .filter_map(|stage| spec.container(stage))
-        .map(|container| price::most(container.needs, secs))
-        .fold(Credits::ZERO, Credits::saturating_add)
+fn singles(plan: &Plan, secs: u32) -> Credits {
+    let singles = plan.blocks().filter_map(|(id, block)| match &block.body {
+        Body::Container(task) if !plan.is_repeated(id) => Some(task.reservation(secs)),
+        Body::Container(_) | Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => {
+            None
+        }
+    });
+    singles.fold(Credits::ZERO, Credits::saturating_add)
 }
 
 /// How many chunks will be processed, as far as that can be told.
-async fn chunks(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result<Option<u64>> {
-    let chunks = cut_in(app, caller, job, spec).await?;
-    let most = if spec.terms.is_test { TEST_CHUNKS.into() } else { u64::MAX };
+async fn chunks(app: &App, caller: &Caller, job: &Job, plan: &Plan) -> Result<Option<u64>> {
+    let chunks = cut_in(app, caller, job, plan).await?;
+    let most = plan.chunks_max().map_or(u64::MAX, |most| most.get().into());
     Ok(chunks.map(|chunks| chunks.min(most)))
 }
 
 /// How many chunks the source will be cut in, as far as that can be told from its files' sizes.
-async fn cut_in(app: &App, caller: &Caller, job: &Job, spec: &RunSpec) -> Result<Option<u64>> {
-    let Partition::Builtin(partitioner) = spec.partition else { return Ok(None) };
+async fn cut_in(app: &App, caller: &Caller, job: &Job, plan: &Plan) -> Result<Option<u64>> {
+    let Some((source, partitioner)) = plan.cut() else { return Ok(None) };
     let of_file = |size: u64| match partitioner {
         Partitioner::Passthrough | Partitioner::File => 1,
         Partitioner::Replicate { copies } => copies.into(),
         Partitioner::Lines { bytes } | Partitioner::Bytes { bytes } => size.div_ceil(bytes),
     };
     let by_size = matches!(partitioner, Partitioner::Lines { .. } | Partitioner::Bytes { .. });
-    match &spec.source {
+    match source {
         Source::File { size, .. } => return Ok(Some(of_file(*size).max(1))),
         Source::Url { .. } | Source::Bypass if !by_size => return Ok(Some(of_file(0))),
         Source::Url { .. } | Source::Bypass | Source::Cloud { .. } => {}
@@ -328,7 +334,7 @@ mod tests {
         let paid: Credits = loop {
             worker.turn(&app.coordinator).await;
             let (_, job) = door.get(&path).await;
-            if job["job"]["status"] == "complete" {
+            if job["job"]["status"] == "succeeded" {
                 assert_eq!(job["job"]["hold"], json!(null));
                 break job["job"]["paymentAmount"].as_f64().unwrap().to_string().parse().unwrap();
             }

@@ -4,7 +4,7 @@ use common::ids::RunId;
 use common::package::config::JobConfig;
 use common::package::engine;
 use common::package::tag::Tag;
-use common::spec::{Assemble, Partition, RunSpec};
+use common::spec::RunSpec;
 use common::terms::TEST_CHUNKS;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -80,7 +80,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Started> {
     let spec = plan::pin(app, &caller, &job, job.config().overlaid(over)).await?;
     let done = done_with(remarks(&job, &spec));
     if dry {
-        let quote = quote::of(app, &caller, &job, &spec, None).await?;
+        let quote = quote::of(app, &caller, &job, &spec.plan, None).await?;
         return Ok(Started { done, quote: Some(quote) });
     }
     begin(app, &job, config, spec).await?;
@@ -97,14 +97,8 @@ fn remarks(job: &Job, spec: &RunSpec) -> String {
         ));
     }
     let params = job.params();
-    let partitioner = match &spec.partition {
-        Partition::Builtin(_) => tag_name(&job.template.partitioner),
-        Partition::Custom(_) => None,
-    };
-    let assembler = match &spec.assemble {
-        Assemble::Builtin(_) => tag_name(&job.template.assembler),
-        Assemble::Custom(_) => None,
-    };
+    let partitioner = spec.plan.cut().and_then(|_| tag_name(&job.template.partitioner));
+    let assembler = spec.plan.assembler().and_then(|_| tag_name(&job.template.assembler));
     let partitioner = partitioner.and_then(|name| engine::builtin_partitioner(&name));
     let assembler = assembler.and_then(|name| engine::builtin_assembler(&name));
     for (phase, builtin, params) in [
@@ -184,11 +178,9 @@ async fn abort(id: Segment, call: Call) -> Result<Done> {
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
     match job_out::run_of(app, &job).await? {
-        Some(run) if run.state.is_final() => {
-            Err(Error::NotNow("this job has ended already".to_owned()))
-        }
+        Some(run) if run.has_ended() => Err(Error::NotNow("this job has ended already".to_owned())),
         Some(run) => {
-            app.coordinator.abort_run(run.id, ABORTED.to_owned()).await?;
+            app.coordinator.cancel_run(run.id, ABORTED.to_owned()).await?;
             // The answer came after the commit.
             let ended = job_out::run_of(app, &job).await?.unwrap_or(run);
             Ok(done_with(done_and_paid(&ended)))

@@ -7,8 +7,8 @@ use common::credits::Credits;
 use common::device::Device;
 use common::ids::{NodeId, RunId, TaskId};
 use common::market::TaskState;
-use common::run::RunState;
-use common::task::{Lease, Stage, TaskRef};
+use common::plan::{Phase, Plan};
+use common::task::{Lease, StageNo, TaskRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,13 +21,15 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{Field, integer, word};
 use crate::api::words;
-use crate::coordinator::UnderLease;
-use crate::store::runs::RunView;
+use crate::coordinator::{Tasks, UnderLease};
+use crate::store::runs::{self, RunView};
 use crate::store::tasks::TaskView;
 use crate::store::{attempts, devices, tasks};
 
 const LIST_MAX: u32 = 1_000;
 const STAGE: Field = word("stage", &["partition", "process", "assemble"], "process by default");
+/// The phases in which containers work.
+const PHASES: [Phase; 3] = [Phase::Partition, Phase::Process, Phase::Assemble];
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -145,7 +147,7 @@ struct DeviceOut {
 async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
-    let stage = read_stage(&query)?;
+    let phase = read_phase(&query)?;
     let number = |name: &str| match query.get(name) {
         None => Ok(None),
         Some(text) => {
@@ -160,13 +162,17 @@ async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
     let Some(run) = job_out::run_of(app, &job).await? else {
         return Ok(TasksOut { tasks: Vec::new(), prices: PricesOut::default() });
     };
+    let Some(stage) = stage_of(app, &run, phase).await? else {
+        return Ok(TasksOut { tasks: Vec::new(), prices: PricesOut::default() });
+    };
+    let of = Of { run: &run, phase, stage };
     let mut found = tasks::find(&app.db, run.id, stage, after, limit.into()).await?;
     add_live(app, &run, &mut found).await?;
     let mut next = found.last().map(|task| task.lease.task.index).or(after).map_or(0, after_it);
-    let mut shown: Vec<_> = found.iter().map(|task| TaskOut::new(&run, task)).collect();
-    let total = if stage == Stage::Process && !run.state.is_final() { chunks(&run) } else { 0 };
+    let mut shown: Vec<_> = found.iter().map(|task| of.task(task)).collect();
+    let total = if phase == Phase::Process && !run.has_ended() { chunks(&run) } else { 0 };
     while shown.len() < limit as usize && next < total {
-        shown.push(TaskOut::waiting(&run, stage, next));
+        shown.push(of.waiting(next));
         next += 1;
     }
     Ok(TasksOut { tasks: shown, prices: PricesOut::default() })
@@ -176,18 +182,22 @@ async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
 /// in its stage, or by its own id.
 async fn get_task(id: Segment, name: Segment, call: Call) -> Result<TaskAnswer> {
     let caller = call.caller().await?;
-    let stage = read_stage(&call.query()?)?;
+    let phase = read_phase(&call.query()?)?;
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
     let unknown = || Error::not_found("task", &name.0);
     let run = job_out::run_of(app, &job).await?.ok_or_else(unknown)?;
+    let plan = runs::plan(&app.db, run.id).await?.ok_or_else(unknown)?;
+    let stage = plan.container_of(phase).map(|(stage, _)| stage);
     let named = named(&name.0, run.id, stage).ok_or_else(unknown)?;
     let TaskRef { stage, index, .. } = named;
+    let phase = phase_of(&plan, stage).ok_or_else(unknown)?;
+    let of = Of { run: &run, phase, stage };
     let Some(task) = tasks::find_one(&app.db, named).await? else {
-        if stage != Stage::Process || index >= chunks(&run) {
+        if phase != Phase::Process || index >= chunks(&run) {
             return Err(unknown());
         }
-        let (task, prices) = (TaskOut::waiting(&run, stage, index), PricesOut::default());
+        let (task, prices) = (of.waiting(index), PricesOut::default());
         return Ok(TaskAnswer { task, attempts: vec![], prices });
     };
     let mut all = attempts::find(&app.db, named).await?;
@@ -202,23 +212,34 @@ async fn get_task(id: Segment, name: Segment, call: Call) -> Result<TaskAnswer> 
     let nodes: BTreeSet<NodeId> = all.iter().filter_map(|attempt| attempt.node).collect();
     let machines = devices::find(&app.db, &nodes).await?;
     Ok(TaskAnswer {
-        task: TaskOut::new(&run, &task[0]),
+        task: of.task(&task[0]),
         attempts: all.iter().map(|attempt| AttemptOut::new(attempt, &machines)).collect(),
         prices: PricesOut::default(),
     })
 }
 
-fn read_stage(query: &BTreeMap<String, String>) -> Result<Stage> {
+fn read_phase(query: &BTreeMap<String, String>) -> Result<Phase> {
     let name = query.get("stage").map_or("process", String::as_str);
-    [Stage::Partition, Stage::Process, Stage::Assemble]
+    PHASES
         .into_iter()
         .find(|known| known.as_str() == name)
         .ok_or_else(|| Error::field("stage", "must be partition, process or assemble"))
 }
 
-fn named(name: &str, run: RunId, stage: Stage) -> Option<TaskRef> {
+/// The stage in which containers of a run work on a phase; `None` where the server does it.
+pub async fn stage_of(app: &App, run: &RunView, phase: Phase) -> Result<Option<StageNo>> {
+    let plan = runs::plan(&app.db, run.id).await?;
+    Ok(plan.and_then(|plan| plan.container_of(phase).map(|(stage, _)| stage)))
+}
+
+/// The phase in which a stage's containers work.
+pub fn phase_of(plan: &Plan, stage: StageNo) -> Option<Phase> {
+    PHASES.into_iter().find(|phase| plan.container_of(*phase).is_some_and(|(of, _)| of == stage))
+}
+
+fn named(name: &str, run: RunId, stage: Option<StageNo>) -> Option<TaskRef> {
     match name.parse::<u32>() {
-        Ok(index) => Some(TaskRef { run, stage, index }),
+        Ok(index) => Some(TaskRef { run, stage: stage?, index }),
         Err(_) => TaskRef::find(run, name.parse().ok()?),
     }
 }
@@ -234,11 +255,12 @@ const fn after_it(index: u32) -> u32 {
 /// Adds what only the coordinator knows: how far the attempts are that have not ended.
 async fn add_live(app: &App, run: &RunView, found: &mut [TaskView]) -> Result<()> {
     let (Some(first), Some(last)) = (found.first(), found.last()) else { return Ok(()) };
-    if run.state.is_final() {
+    if run.has_ended() {
         return Ok(());
     }
-    let range = first.lease.task.index..=last.lease.task.index;
-    let held = app.coordinator.under_lease(run.id, range).await?;
+    let indexes = first.lease.task.index..=last.lease.task.index;
+    let tasks = Tasks { run: run.id, stage: first.lease.task.stage, indexes };
+    let held = app.coordinator.under_lease(tasks).await?;
     let held: BTreeMap<Lease, UnderLease> =
         held.into_iter().map(|held| (held.lease, held)).collect();
     for task in found.iter_mut().filter(|task| task.state == TaskState::Leased) {
@@ -249,27 +271,28 @@ async fn add_live(app: &App, run: &RunView, found: &mut [TaskView]) -> Result<()
     Ok(())
 }
 
-impl TaskOut {
-    fn new(run: &RunView, task: &TaskView) -> Self {
-        let TaskRef { stage, index, .. } = task.lease.task;
-        let waiting = Self::waiting(run, stage, index);
+/// The stage that tasks are shown of.
+struct Of<'a> {
+    run: &'a RunView,
+    phase: Phase,
+    stage: StageNo,
+}
+
+impl Of<'_> {
+    fn task(&self, task: &TaskView) -> TaskOut {
+        let waiting = self.waiting(task.lease.task.index);
         let last = TryOut::new(task);
-        Self { state: state(task), attempt: task.lease.attempt, last, ..waiting }
+        TaskOut { state: state(task), attempt: task.lease.attempt, last, ..waiting }
     }
 
     /// A task that was never handed out.
-    fn waiting(run: &RunView, stage: Stage, index: u32) -> Self {
-        let began = match stage {
-            Stage::Partition => RunState::Partitioning,
-            Stage::Process => RunState::Processing,
-            Stage::Assemble => RunState::Assembling,
-        };
-        Self {
-            id: TaskRef { run: run.id, stage, index }.id(),
-            stage: stage.as_str(),
+    fn waiting(&self, index: u32) -> TaskOut {
+        TaskOut {
+            id: TaskRef { run: self.run.id, stage: self.stage, index }.id(),
+            stage: self.phase.as_str(),
             index,
             state: "Scheduled",
-            scheduled_at: run.times.get(&began).copied(),
+            scheduled_at: self.run.times.of_phase(self.phase),
             attempt: 0,
             last: TryOut::default(),
         }

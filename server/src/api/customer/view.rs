@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::credits::Credits;
 use common::ids::JobId;
 use common::package::descriptor::DataPlace;
+use common::plan::Phase;
 use common::rights::Scope;
 use common::run::RunState;
 use common::spec::Provider;
@@ -93,8 +94,8 @@ async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
     let run = match job_out::run_of(app, &job).await? {
-        Some(run) if run.state == RunState::Complete => run,
-        Some(run) if run.state.is_final() => {
+        Some(run) if run.state == RunState::Succeeded => run,
+        Some(run) if run.has_ended() => {
             if query::flag(&query, "partial")? != Some(true) {
                 return Err(partial::refusal(&run));
             }
@@ -163,6 +164,10 @@ struct ProgressOut {
     state: &'static str,
     #[schema(value_type = words::JobStatus)]
     status: &'static str,
+    /// The part of a template's run that is under way: fetch, partition, process, assemble or
+    /// deliver.
+    #[schema(value_type = Option<words::RunPhase>)]
+    phase: Option<&'static str>,
     chunks: u32,
     chunks_done: u32,
     /// Tasks that were accepted and gave no results.
@@ -190,6 +195,7 @@ async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
     Ok(ProgressOut {
         state: job_out::state_of(run.as_ref()),
         status: run.as_ref().map_or("new", |run| run.state.as_str()),
+        phase: run.as_ref().and_then(|run| run.phase).map(Phase::as_str),
         held: run.as_ref().map_or(Credits::ZERO, |run| run.held),
         chunks: live.as_ref().map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),
         chunks_done: live.as_ref().map_or(stored(|run| run.chunks_done), |live| live.chunks_done),

@@ -232,15 +232,15 @@ async fn answer(call: &Call, caller: &Caller, job: Job) -> Result<TestOut> {
     if let Some(run) = &run {
         let found = logs::find(&app.db, run.id, LOG_BATCHES_MAX).await?;
         lines.extend(found.into_iter().map(|line| LineOut { timestamp: line.at, log: line.text }));
-        if run.state == RunState::Complete {
+        if run.state == RunState::Succeeded {
             files = results_of(app, &job, run, holder(caller), None).await?.results;
         }
     }
-    let ended = run.as_ref().filter(|run| run.state.is_final());
+    let ended = run.as_ref().filter(|run| run.has_ended());
     Ok(TestOut {
         id: job.id,
         state: state_of(run.as_ref()),
-        passed: ended.map(|run| run.state == RunState::Complete),
+        passed: ended.map(|run| run.state == RunState::Succeeded),
         payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
         data_source: job.source().map(data_out),
         error_message: run.and_then(|run| run.error).unwrap_or_default(),

@@ -50,7 +50,7 @@ fn name_of<F: Field>((field, descending): &(F, bool)) -> String {
 
 fn operand(kind: Kind, value: &Value) -> Option<Operand> {
     match kind {
-        Kind::Text | Kind::WrittenTime | Kind::Texts => {
+        Kind::Text | Kind::Texts => {
             // No database keeps a NUL in a text.
             let text = value.as_str().filter(|text| !text.contains('\0'))?;
             Some(Operand::Text(text.to_owned()))

@@ -1,6 +1,6 @@
 //! Filters of lists: a field, a condition and a value, as callers write them.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use common::credits::Credits;
 use common::exact::{plain, whole};
 use common::package::loose::Loose;
@@ -187,12 +187,9 @@ impl Operands<'_> {
                 };
                 Ok(Test::In((0..).zip(names).filter_map(like).collect()))
             }
-            Kind::Uuid
-            | Kind::Time
-            | Kind::WrittenTime
-            | Kind::Count
-            | Kind::Amount
-            | Kind::Texts => Err(self.refuse("can be LIKE a pattern in texts only".to_owned())),
+            Kind::Uuid | Kind::Time | Kind::Count | Kind::Amount | Kind::Texts => {
+                Err(self.refuse("can be LIKE a pattern in texts only".to_owned()))
+            }
         }
     }
 
@@ -204,7 +201,6 @@ impl Operands<'_> {
                 id.map(Operand::Uuid).ok_or_else(|| self.refuse("must be a UUID".to_owned()))
             }
             Kind::Time => Ok(Operand::Number(self.time(value)?.timestamp_micros())),
-            Kind::WrittenTime => Ok(Operand::Text(written(self.time(value)?))),
             Kind::Count => {
                 let number = match value {
                     Value::Number(number) => whole(&number.to_string()),
@@ -269,12 +265,6 @@ impl Operands<'_> {
     fn refuse(&self, problem: String) -> Error {
         Error::field(self.at, problem)
     }
-}
-
-/// A time as runs write theirs, without the zone at its end.
-fn written(time: DateTime<Utc>) -> String {
-    let text = time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-    text.trim_end_matches('Z').to_owned()
 }
 
 /// A pattern without a `%` is looked for anywhere: `FILTER_CONDITION_EQ` is there for the whole

@@ -1,9 +1,12 @@
 //! What jobs are filtered and sorted by.
 
+use std::fmt::Write as _;
+
+use common::plan::Phase;
 use common::run::RunState;
 use common::terms::Priority;
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, SimpleExpr};
+use sea_orm::sea_query::{Expr, SimpleExpr};
 
 use super::row::Column as C;
 use crate::store::selection::{Field, Kind, json_text};
@@ -45,20 +48,16 @@ pub const STATES: [&str; 11] = [
     "JOB_STATE_FAILED",
 ];
 
-/// A job's states in our own words, in the same order and with one for those that were aborted.
-pub const STATUSES: [&str; 12] = [
+/// What jobs are doing, in the order of a job's life: a new one has no run.
+pub const STATUSES: [&str; 8] = [
     "new",
-    RunState::Started.as_str(),
-    RunState::Fetching.as_str(),
-    RunState::Partitioning.as_str(),
-    RunState::Processing.as_str(),
-    RunState::Processed.as_str(),
-    RunState::Assembling.as_str(),
-    RunState::Assembled.as_str(),
-    RunState::Delivering.as_str(),
-    RunState::Complete.as_str(),
+    RunState::Scheduled.as_str(),
+    RunState::Accepted.as_str(),
+    RunState::Running.as_str(),
+    RunState::Ending.as_str(),
+    RunState::Succeeded.as_str(),
     RunState::Failed.as_str(),
-    RunState::Aborted.as_str(),
+    RunState::Cancelled.as_str(),
 ];
 
 impl Field for JobField {
@@ -119,8 +118,11 @@ impl Field for JobField {
             Self::State => Kind::Choice(&STATES),
             Self::Status => Kind::Choice(&STATUSES),
             Self::Priority => Kind::Choice(&Priority::NAMES),
-            Self::CreatedAt | Self::SubmittedAt | Self::EndedAt | Self::StartAt => Kind::Time,
-            Self::StartedAt => Kind::WrittenTime,
+            Self::CreatedAt
+            | Self::SubmittedAt
+            | Self::StartedAt
+            | Self::EndedAt
+            | Self::StartAt => Kind::Time,
             Self::PaymentAmount => Kind::Amount,
             Self::NumChunks => Kind::Count,
             Self::Tags | Self::Whitelist | Self::Blacklist => Kind::Texts,
@@ -151,37 +153,22 @@ impl Field for JobField {
     }
 
     fn expr(self, backend: DbBackend) -> SimpleExpr {
-        let or = |value: SimpleExpr, other: SimpleExpr| {
-            Expr::cust_with_exprs(
-                if backend == DbBackend::Postgres { "COALESCE($1, $2)" } else { "COALESCE(?, ?)" },
-                [value, other],
-            )
-        };
         match self {
             Self::Id => Expr::col((super::row::Entity, C::Id)),
             Self::TemplateId => json_text("jobs.template", "id", backend),
             Self::Name => Expr::col(C::Name),
             Self::Description => Expr::col(C::Description),
-            // It knows aborted jobs as failed ones.
-            Self::State => {
-                place_of(|state| if state == RunState::Aborted { RunState::Failed } else { state })
-            }
-            Self::Status => place_of(|state| state),
+            Self::State => state(backend),
+            Self::Status => status(backend),
             Self::Priority => Expr::col(C::Priority),
             Self::CreatedAt => Expr::col(C::CreatedUs),
             Self::SubmittedAt => Expr::col(C::SubmittedUs),
-            Self::StartedAt => {
-                let times = "(SELECT times FROM runs WHERE runs.id = jobs.run_id)";
-                Expr::cust_with_exprs(
-                    if backend == DbBackend::Postgres { "rtrim($1, 'Z')" } else { "rtrim(?, 'Z')" },
-                    [json_text(times, "started", backend)],
-                )
-            }
+            Self::StartedAt => of_run("started_us"),
             Self::EndedAt => of_run("ended_us"),
             Self::StartAt => Expr::col(C::StartUs),
-            Self::PaymentAmount => or(of_run("captured"), Expr::value(0i64)),
-            Self::NumChunks => or(of_run("total"), Expr::value(0i64)),
-            Self::ErrorMessage => or(of_run("error"), Expr::value("")),
+            Self::PaymentAmount => or(of_run("captured"), Expr::value(0i64), backend),
+            Self::NumChunks => or(of_run("total"), Expr::value(0i64), backend),
+            Self::ErrorMessage => or(of_run("error"), Expr::value(""), backend),
             Self::Tags => Expr::col(C::Tags),
             Self::Whitelist => Expr::col(C::Whitelist),
             Self::Blacklist => Expr::col(C::Blacklist),
@@ -190,20 +177,49 @@ impl Field for JobField {
 }
 
 /// A column of the job's run; null where it has none.
-fn of_run(column: &'static str) -> SimpleExpr {
+fn of_run(column: &str) -> SimpleExpr {
     Expr::cust(format!("(SELECT {column} FROM runs WHERE runs.id = jobs.run_id)"))
 }
 
-/// The place of the job's state in a list of states that begins with that of a job without a run;
-/// each counts as the one that `known` makes of it.
-fn place_of(known: fn(RunState) -> RunState) -> SimpleExpr {
-    let mut cases = CaseStatement::new();
-    for state in RunState::ALL {
-        let place = (1i64..).zip(RunState::ALL).find(|(_, other)| *other == known(state));
-        let place = place.map_or(0, |(place, _)| place);
-        cases = cases.case(of_run("state").eq(state.as_str()), Expr::value(place));
+/// The place of the job's state in `STATES`, which knows cancelled jobs as failed ones.
+fn state(backend: DbBackend) -> SimpleExpr {
+    let place = |name: &str| STATES.iter().position(|state| *state == name).unwrap_or(0);
+    let mut cases = String::new();
+    for state in RunState::ALL.into_iter().filter(|state| *state != RunState::Running) {
+        let known = match state {
+            RunState::Scheduled | RunState::Accepted | RunState::Running => "JOB_STATE_STARTED",
+            RunState::Succeeded => "JOB_STATE_COMPLETE",
+            RunState::Ending | RunState::Failed | RunState::Cancelled => "JOB_STATE_FAILED",
+        };
+        let _ = write!(cases, " WHEN state = '{}' THEN {}", state.as_str(), place(known));
     }
-    cases.finally(Expr::value(0i64)).into()
+    for phase in Phase::ALL {
+        let known = match phase {
+            Phase::Fetch => "JOB_STATE_UPLOADING",
+            Phase::Partition => "JOB_STATE_PARTITIONING",
+            Phase::Process => "JOB_STATE_PARTITIONED",
+            Phase::Assemble => "JOB_STATE_MERGING",
+            Phase::Deliver => "JOB_STATE_DOWNLOADING",
+        };
+        let _ = write!(cases, " WHEN phase = '{}' THEN {}", phase.as_str(), place(known));
+    }
+    let started = place("JOB_STATE_STARTED");
+    or(of_run(&format!("CASE{cases} ELSE {started} END")), Expr::value(0i64), backend)
+}
+
+/// The place of the job's status in `STATUSES`.
+fn status(backend: DbBackend) -> SimpleExpr {
+    let mut cases = String::new();
+    for state in RunState::ALL {
+        let place = STATUSES.iter().position(|status| *status == state.as_str()).unwrap_or(0);
+        let _ = write!(cases, " WHEN '{}' THEN {place}", state.as_str());
+    }
+    or(of_run(&format!("CASE state{cases} ELSE 0 END")), Expr::value(0i64), backend)
+}
+
+fn or(value: SimpleExpr, other: SimpleExpr, backend: DbBackend) -> SimpleExpr {
+    let text = if backend == DbBackend::Postgres { "COALESCE($1, $2)" } else { "COALESCE(?, ?)" };
+    Expr::cust_with_exprs(text, [value, other])
 }
 
 #[cfg(test)]
@@ -228,7 +244,6 @@ mod tests {
                 return vec![Test::HasAll(texts()), Test::HasAny(texts())];
             }
             Kind::Text => Operand::Text("a".to_owned()),
-            Kind::WrittenTime => Operand::Text("2026-01-01T00:00:00".to_owned()),
             Kind::Uuid => Operand::Uuid(Uuid::nil()),
             Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => Operand::Number(1),
         };

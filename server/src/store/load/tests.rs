@@ -70,24 +70,23 @@ async fn goes_on_without_it(sql: &str) {
 }
 
 #[tokio::test]
-async fn a_spec_that_cannot_be_read_ends_its_run_alone() {
-    goes_on_without_it(
-        "UPDATE runs SET spec = REPLACE(spec, '\"params\":{}', '\"params\":7') WHERE next > 0",
-    )
-    .await;
+async fn a_plan_or_a_stage_that_cannot_be_read_ends_its_run_alone() {
+    goes_on_without_it("UPDATE runs SET plan = 'none' WHERE done > 0").await;
+    goes_on_without_it("UPDATE runs SET terms = '{' WHERE done > 0").await;
+    goes_on_without_it("UPDATE stages SET cursor = SUBSTR(cursor, 1, 1) WHERE no = 2").await;
 }
 
 #[tokio::test]
 async fn a_state_or_a_count_that_is_none_ends_its_run_alone() {
-    goes_on_without_it("UPDATE runs SET state = 'melting' WHERE next > 0").await;
-    goes_on_without_it("UPDATE runs SET times = '{' WHERE next > 0").await;
-    goes_on_without_it("UPDATE runs SET total = -1 WHERE next > 0").await;
+    goes_on_without_it("UPDATE runs SET state = 'melting' WHERE done > 0").await;
+    goes_on_without_it("UPDATE runs SET times = '{' WHERE done > 0").await;
+    goes_on_without_it("UPDATE runs SET total = -1 WHERE done > 0").await;
 }
 
 #[tokio::test]
 async fn a_hold_that_the_ledger_does_not_know_ends_its_run_alone() {
-    goes_on_without_it("UPDATE runs SET held = held + 7 WHERE next > 0").await;
-    goes_on_without_it("UPDATE runs SET held = -1 WHERE next > 0").await;
+    goes_on_without_it("UPDATE runs SET held = held + 7 WHERE done > 0").await;
+    goes_on_without_it("UPDATE runs SET held = -1 WHERE done > 0").await;
 }
 
 #[tokio::test]

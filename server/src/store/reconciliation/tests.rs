@@ -11,6 +11,7 @@ use common::ids::{NodeId, RedemptionId, RequestId, RunId, UserId, WorkspaceId};
 use common::market::{Cause, Checks, Market, Movement, Policy};
 use common::protocol::{Orders, Outcome, Output, Receipt, SignedReceipt};
 use common::resources::Usage;
+use common::task::StageNo;
 use common::wallet::{PayoutState, State, TopUpState};
 use uuid::Uuid;
 
@@ -84,7 +85,7 @@ async fn the_books_add_up_while_results_are_delivered_again() {
         commit_next(db, &market.drain(), &[]).await.unwrap();
         let lines = wallet::lines_after(db, None, 100).await.unwrap().len();
 
-        let failed = runs::whole(db, run).await.unwrap().unwrap();
+        let failed = runs::failed(db, run).await.unwrap().unwrap();
         market.deliver_again(failed, clock::now()).unwrap();
         commit_next(db, &market.drain(), &[]).await.unwrap();
 
@@ -92,14 +93,14 @@ async fn the_books_add_up_while_results_are_delivered_again() {
         assert_eq!(ledger::of_workspace(db, owner).await.unwrap().1, 0, "it has its line");
         // A restart goes on with it.
         let mut market = Market::load(Policy::default(), load(db).await.unwrap(), clock::now());
-        market.delivered(run, clock::now());
+        market.step_done(run, StageNo::new(4), None, clock::now());
         commit_next(db, &market.drain(), &[]).await.unwrap();
         assert_eq!(differences(db).await, 0, "{}", fresh.name);
         let after = wallet::lines_after(db, None, 100).await.unwrap().len();
         assert_eq!(after, lines, "{}", fresh.name);
-        assert!(runs::whole(db, run).await.unwrap().is_some());
+        assert!(runs::failed(db, run).await.unwrap().is_some());
         runs::set_purged(db, run).await.unwrap();
-        assert!(runs::whole(db, run).await.unwrap().is_none(), "its data is gone");
+        assert!(runs::failed(db, run).await.unwrap().is_none(), "its data is gone");
     }
 }
 
@@ -114,7 +115,7 @@ async fn the_books_of_every_kind_of_movement_add_up() {
         let run = RunId::new(Uuid::now_v7());
         let (mut market, _) = half_done(db, owner, run).await;
         let spent = market.run(run).unwrap().captured();
-        market.abort(run, "enough".to_owned(), clock::now()).unwrap();
+        market.cancel(run, "enough".to_owned(), clock::now()).unwrap();
         commit_next(db, &market.drain(), &[]).await.unwrap();
 
         // A coupon and a top-up.
@@ -259,8 +260,7 @@ async fn earnings_by_false_results_are_taken_back_and_never_given() {
         market.grant(owner, credits("10"), "gift", clock::now()).unwrap();
         let run = RunId::new(Uuid::now_v7());
         market.start_run(run, Arc::new(spec(owner)), clock::now()).unwrap();
-        market.looked(run, None, clock::now());
-        market.partitioned(run, table(9), clock::now());
+        market.step_done(run, StageNo::new(1), Some(table(9)), clock::now());
         let nodes =
             [(rogue, liar, "lie"), (honest[0], owner, "truth"), (honest[1], owner, "truth")];
         for (node, operator, _) in nodes {
@@ -281,7 +281,7 @@ async fn earnings_by_false_results_are_taken_back_and_never_given() {
                 }
             }
         }
-        market.abort(run, "enough".to_owned(), clock::now()).unwrap();
+        market.cancel(run, "enough".to_owned(), clock::now()).unwrap();
         commit_next(db, &market.drain(), &[]).await.unwrap();
 
         let due = releases::due(db, later).await.unwrap().unwrap();

@@ -11,7 +11,7 @@ const PROGRAM: &str = "/opt/fanfold/app/escape";
 impl Bench {
     /// A container of this workspace that runs a part of the escape kit.
     fn kit(&self, index: u32, workspace: u128, part: &str) -> Launch {
-        let mut launch = self.launch(lease(Stage::Process, index), "");
+        let mut launch = self.launch(lease(index), "");
         let program = self.folder("app").join("escape");
         if !program.exists() {
             fs::write(&program, ESCAPE_KIT).unwrap();
@@ -53,7 +53,7 @@ async fn a_container_runs_as_its_workspaces_user_and_never_as_the_nodes() {
     let own = bench.tools.home.owner().uid;
     let mut users = Vec::new();
     for workspace in [1, 2, 1] {
-        let mut launch = bench.launch(lease(Stage::Process, 0), "b id -u");
+        let mut launch = bench.launch(lease(0), "b id -u");
         launch.workspace = WorkspaceId::new(uuid::Uuid::from_u128(workspace));
         bench.run(&launch).await.unwrap();
         users.push(bench.text().trim().parse::<u32>().unwrap());
@@ -70,7 +70,7 @@ async fn an_image_does_not_set_the_loaders_variables() {
     let name = format!("fanfold-test/loader:{}", uuid::Uuid::new_v4().simple());
     let variables = "ENV LD_PRELOAD=/evil.so NVIDIA_VISIBLE_DEVICES=all LD_AUDIT=/evil.so";
     import_with(&bench.docker().client, &name, variables).await;
-    let launch = bench.launch(lease(Stage::Process, 0), "b env");
+    let launch = bench.launch(lease(0), "b env");
     let id = bench.docker().client.inspect_image(&name).await.unwrap().id.unwrap();
     let image = Ready { id, volumes: Vec::new(), held: Arc::default() };
 

@@ -66,10 +66,10 @@ async fn every_condition_picks_its_jobs() {
         ("state", "GTE", json!("JOB_STATE_STARTED"), vec!["gamma", "delta"]),
         ("state", "LIKE", json!("%failed"), vec!["gamma", "delta"]),
         ("state", "NOT_IN", json!(["JOB_STATE_FAILED"]), vec!["alpha", "Beta_1"]),
-        ("status", "EQ", json!("aborted"), vec!["gamma", "delta"]),
+        ("status", "EQ", json!("cancelled"), vec!["gamma", "delta"]),
         ("status", "EQ", json!("failed"), vec![]),
         ("status", "IN", json!(["NEW", "failed"]), vec!["alpha", "Beta_1"]),
-        ("status", "GT", json!("complete"), vec!["gamma", "delta"]),
+        ("status", "GT", json!("succeeded"), vec!["gamma", "delta"]),
         ("priority", "LT", json!("EXECUTION_PRIORITY_BALANCED"), vec!["alpha", "delta"]),
         ("templateId", "EQ", json!("t"), vec!["alpha", "Beta_1", "gamma", "delta"]),
         ("template_id", "NEQ", json!("t"), vec![]),
@@ -234,7 +234,7 @@ async fn jobs_are_listed_by_status_and_by_state() {
     let door = four_jobs().await;
     for (query, expected) in [
         ("status=new", vec!["Beta_1", "alpha"]),
-        ("status=Aborted&orderBy=createdAt", vec!["gamma", "delta"]),
+        ("status=Cancelled&orderBy=createdAt", vec!["gamma", "delta"]),
         ("status=failed", vec![]),
         ("state=JOB_STATE_FAILED", vec!["delta", "gamma"]),
         ("state=JOB_STATE_FAILED&status=new", vec![]),

@@ -66,7 +66,7 @@ async fn a_started_job_is_locked_has_no_results_yet_and_can_be_aborted() {
 
     let (_, body) = door.get(&job).await;
     assert_eq!(body["job"]["state"], "JOB_STATE_FAILED");
-    assert_eq!(body["job"]["status"], "aborted");
+    assert_eq!(body["job"]["status"], "cancelled");
     assert_eq!(body["job"]["errorMessage"], "aborted by user");
     assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 400);
     let (_, balance) = door.get("/v1/wallet/balance").await;

@@ -196,6 +196,7 @@ const WORDS: &[(&str, &str)] = &[
     ("payoutProfileId", "Always empty: payouts are made by the server's owner"),
     ("payoutRequest", "The payout"),
     ("payoutRequests", "Payouts, newest first"),
+    ("phase", "The part of the run that is under way, while it runs"),
     ("phoneNumber", "Phone number"),
     ("photoUrl", "Always empty"),
     ("platform", "What it runs in"),

@@ -1,0 +1,216 @@
+//! A stage: an opened block of a run's plan, and how far it is.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::tasks::Tasks;
+use crate::ids::RunId;
+use crate::plan::{BlockId, Body, Plan};
+use crate::task::StageNo;
+
+/// An opened block. One that has ended is no longer in memory.
+#[derive(Debug)]
+pub struct Stage {
+    pub no: StageNo,
+    pub block: BlockId,
+    /// The stage of the block that it is in.
+    pub parent: Option<StageNo>,
+    /// Which element of its list it is for.
+    pub item: Option<u32>,
+    pub opened_at: DateTime<Utc>,
+    pub(super) open: Open,
+}
+
+/// What an open stage waits for.
+#[derive(Debug)]
+pub(super) enum Open {
+    Group(Members),
+    Each(Elements),
+    Tasks(Box<Tasks>),
+    /// A step of the server itself.
+    Step,
+    /// The end of another run.
+    Child(RunId),
+}
+
+/// The blocks of a group that have not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// For each block, of how many others it still waits for the end.
+    unmet: Vec<u16>,
+    ended: Vec<bool>,
+}
+
+/// The elements of a list whose bodies are stages of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elements {
+    len: u32,
+    /// The first that was never opened.
+    next: u32,
+    done: u32,
+}
+
+/// How far a stage is, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cursor {
+    Group(Members),
+    Each(Elements),
+    Tasks { len: u32, next: u32, done: u32 },
+    Step,
+    Child(RunId),
+}
+
+/// A stage as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageRecord {
+    pub run: RunId,
+    pub no: StageNo,
+    pub block: BlockId,
+    pub parent: Option<StageNo>,
+    pub item: Option<u32>,
+    pub cursor: Cursor,
+    pub opened_at: DateTime<Utc>,
+    pub ended: Option<StageEnd>,
+}
+
+/// How and when a stage has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageEnd {
+    pub at: DateTime<Utc>,
+    /// Everything in it is done; otherwise its run has ended before it.
+    pub is_done: bool,
+}
+
+impl Members {
+    /// `after` has, for each block, the places of those that it comes after.
+    pub fn new(after: &[Vec<u16>]) -> Self {
+        let count = |places: &Vec<u16>| u16::try_from(places.len()).unwrap_or(u16::MAX);
+        Self { unmet: after.iter().map(count).collect(), ended: vec![false; after.len()] }
+    }
+
+    /// The places of the blocks that can begin at once.
+    pub fn first(&self) -> impl Iterator<Item = usize> {
+        (0..self.unmet.len()).filter(|place| self.unmet[*place] == 0)
+    }
+
+    /// The block at this place has ended: gives those that can begin because of it.
+    pub fn end(&mut self, place: usize, after: &[Vec<u16>]) -> Vec<usize> {
+        self.ended[place] = true;
+        let mut freed = Vec::new();
+        for (n, before) in after.iter().enumerate() {
+            let met = before.iter().filter(|before| usize::from(**before) == place).count();
+            if met > 0 {
+                self.unmet[n] = self.unmet[n].saturating_sub(u16::try_from(met).unwrap_or(1));
+                if self.unmet[n] == 0 {
+                    freed.push(n);
+                }
+            }
+        }
+        freed
+    }
+
+    /// Whether the block at this place has been opened and has not ended.
+    pub fn is_open(&self, place: usize) -> bool {
+        self.unmet.get(place) == Some(&0) && !self.has_ended(place)
+    }
+
+    pub fn has_ended(&self, place: usize) -> bool {
+        self.ended.get(place) == Some(&true)
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.ended.iter().all(|ended| *ended)
+    }
+
+    /// Whether it is of a group of so many blocks.
+    pub fn is_of(&self, blocks: usize) -> bool {
+        self.unmet.len() == blocks && self.ended.len() == blocks
+    }
+}
+
+impl Elements {
+    pub const fn new(len: u32) -> Self {
+        Self { len, next: 0, done: 0 }
+    }
+
+    /// The next element that may be opened beside those that are open.
+    pub fn open_next(&mut self, at_once: u32) -> Option<u32> {
+        let may = self.next < self.len && self.next - self.done < at_once;
+        may.then(|| {
+            self.next += 1;
+            self.next - 1
+        })
+    }
+
+    pub const fn has_more(&self) -> bool {
+        self.next < self.len
+    }
+
+    /// How many elements are open.
+    pub const fn open(&self) -> u32 {
+        self.next - self.done
+    }
+
+    pub const fn end_one(&mut self) {
+        self.done += 1;
+    }
+
+    pub const fn is_over(&self) -> bool {
+        self.done == self.len
+    }
+
+    pub const fn is_whole(&self) -> bool {
+        self.done <= self.next && self.next <= self.len
+    }
+}
+
+impl Stage {
+    pub fn tasks(&self) -> Option<&Tasks> {
+        match &self.open {
+            Open::Tasks(tasks) => Some(tasks),
+            Open::Group(_) | Open::Each(_) | Open::Step | Open::Child(_) => None,
+        }
+    }
+
+    pub(super) fn tasks_mut(&mut self) -> Option<&mut Tasks> {
+        match &mut self.open {
+            Open::Tasks(tasks) => Some(tasks),
+            Open::Group(_) | Open::Each(_) | Open::Step | Open::Child(_) => None,
+        }
+    }
+
+    pub(super) const fn is_step(&self) -> bool {
+        matches!(self.open, Open::Step)
+    }
+
+    pub(super) fn record(&self, run: RunId, ended: Option<StageEnd>) -> StageRecord {
+        let cursor = match &self.open {
+            Open::Group(members) => Cursor::Group(members.clone()),
+            Open::Each(elements) => Cursor::Each(*elements),
+            Open::Tasks(tasks) => tasks.cursor(),
+            Open::Step => Cursor::Step,
+            Open::Child(child) => Cursor::Child(*child),
+        };
+        let Self { no, block, parent, item, opened_at, .. } = *self;
+        StageRecord { run, no, block, parent, item, cursor, opened_at, ended }
+    }
+
+    /// Whether it is a stage of its block, which has so many tasks.
+    pub(super) fn fits(&self, plan: &Plan, tasks: u32) -> bool {
+        match (&self.open, &plan.block(self.block).body) {
+            (Open::Group(members), Body::Group(group)) => members.is_of(group.of.len()),
+            (Open::Each(elements), Body::Each(_)) => elements.is_whole(),
+            (Open::Tasks(own), Body::Each(_) | Body::Container(_)) => own.len() == tasks,
+            (Open::Step, Body::Data(_)) | (Open::Child(_), Body::Child(_)) => true,
+            (_, _) => false,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        match &self.open {
+            Open::Each(elements) if !elements.is_whole() => Err(format!("{elements:?}")),
+            Open::Tasks(tasks) => tasks.check(),
+            Open::Group(_) | Open::Each(_) | Open::Step | Open::Child(_) => Ok(()),
+        }
+    }
+}

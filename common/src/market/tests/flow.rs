@@ -1,0 +1,165 @@
+//! Plans of other shapes than a template's.
+
+use super::*;
+use crate::plan::{Block, BlockId, Body, ContainerTask, Each, Group, List, Plan, Reads};
+
+fn block(body: Body) -> Block {
+    Block { name: "block".to_owned(), phase: None, body }
+}
+
+fn task() -> Block {
+    block(Body::Container(Box::new(ContainerTask {
+        container: container(),
+        reads: Reads::Nothing,
+        timeout_secs: 3600,
+        retries: 0,
+        require_results: false,
+        deterministic: false,
+        is_reserved: false,
+    })))
+}
+
+fn group(of: &[u16], after: &[&[u16]]) -> Block {
+    let of = of.iter().map(|id| BlockId::new(*id)).collect();
+    block(Body::Group(Group { of, after: after.iter().map(|places| places.to_vec()).collect() }))
+}
+
+fn each(copies: u32, body: u16, at_once: Option<u32>) -> Block {
+    let at_once = at_once.map(|n| n.try_into().unwrap());
+    let (list, item, body) = (List::Copies(copies), "item".to_owned(), BlockId::new(body));
+    block(Body::Each(Each { list, item, body, at_once, first: None }))
+}
+
+fn started(blocks: Vec<Block>) -> Market {
+    let mut market = funded("1000");
+    let spec = testing::order_plan(CUSTOMER, Plan::new(blocks).unwrap());
+    market.start_run(RUN, Arc::new(spec), at(0)).unwrap();
+    market
+}
+
+/// A node with room for everything.
+fn large(mut heard: CheckedSync) -> CheckedSync {
+    heard.sync.capacity = Resources::new(1_000_000, 1_000_000);
+    heard
+}
+
+/// The stages whose tasks the node has.
+fn stages(market: &Market) -> Vec<u32> {
+    leased(market, 0).iter().map(|lease| lease.task.stage.number()).collect()
+}
+
+/// The node ends all tasks of these stages.
+fn does(market: &mut Market, stages: &[u32], secs: i64) {
+    let all = leased(market, 0).into_iter();
+    let ended = all.filter(|lease| stages.contains(&lease.task.stage.number()));
+    let receipts = ended.flat_map(|lease| succeeds(lease).receipts).collect();
+    hear(market, 0, CheckedSync { receipts, ..large(holds(&[])) }, secs);
+}
+
+#[test]
+fn group_opens_a_block_once_everything_before_it_has_ended() {
+    // 1 and 2 side by side, 3 after both, 4 after 1 alone.
+    let edges: &[&[u16]] = &[&[], &[], &[0, 1], &[0]];
+    let mut market = started(vec![group(&[1, 2, 3, 4], edges), task(), task(), task(), task()]);
+    hear(&mut market, 0, large(holds(&[])), 0);
+    assert_eq!(stages(&market), [1, 2]);
+
+    does(&mut market, &[1], 1);
+    assert_eq!(stages(&market), [2, 4]);
+    does(&mut market, &[2], 2);
+    assert_eq!(stages(&market), [3, 4]);
+    does(&mut market, &[3, 4], 3);
+
+    let changes = market.drain();
+    assert_eq!(changes.ended, [Ended { run: RUN, state: RunState::Succeeded }]);
+    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1).saturating_mul(4));
+}
+
+#[test]
+fn list_of_tasks_is_one_stage_and_counts_its_elements() {
+    let mut market = started(vec![each(3, 1, None), task()]);
+    hear(&mut market, 0, large(holds(&[])), 0);
+
+    assert_eq!(stages(&market), [0, 0, 0]);
+    assert_eq!(market.run(RUN).unwrap().counts().total, Some(3));
+    does(&mut market, &[0], 1);
+
+    let done = market.drain().runs.pop().unwrap();
+    assert_eq!((done.state, done.counts.done), (RunState::Succeeded, 3));
+}
+
+#[test]
+fn list_of_groups_opens_as_many_elements_at_once_as_it_may() {
+    let blocks = vec![each(5, 1, Some(2)), group(&[2, 3], &[&[], &[0]]), task(), task()];
+    let mut market = started(blocks);
+    let open = |market: &Market| market.run(RUN).unwrap().stages().count();
+    hear(&mut market, 0, large(holds(&[])), 0);
+    // The list, and two groups with a task each.
+    assert_eq!((open(&market), leased(&market, 0).len()), (5, 2));
+
+    for secs in 1..=10 {
+        let all = leased(&market, 0);
+        let Some(first) = all.first() else { break };
+        hear(&mut market, 0, large(succeeds(*first)), secs);
+        assert!(market.run(RUN).is_none_or(|_| open(&market) <= 5));
+    }
+
+    assert_eq!(market.drain().ended, [Ended { run: RUN, state: RunState::Succeeded }]);
+    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1).saturating_mul(10));
+}
+
+#[test]
+fn list_without_elements_ends_at_once() {
+    let mut market = started(vec![group(&[1, 3], &[&[], &[0]]), each(0, 2, None), task(), task()]);
+
+    hear(&mut market, 0, large(holds(&[])), 0);
+
+    assert_eq!(stages(&market), [3]);
+}
+
+#[test]
+fn child_run_is_waited_for_and_its_failure_is_its_parents() {
+    for (outcome, state) in [(true, RunState::Succeeded), (false, RunState::Failed)] {
+        let child = Plan::new(vec![task()]).unwrap();
+        let mut market = started(vec![group(&[1], &[&[]]), block(Body::Child(child))]);
+        hear(&mut market, 0, large(holds(&[])), 0);
+        let [held] = leased(&market, 0)[..] else { panic!("one task") };
+        assert_eq!(held.task.run, RUN.of_child(1));
+        assert!(market.run(RUN).is_some());
+
+        let ends = if outcome { succeeds(held) } else { fails(held) };
+        hear(&mut market, 0, large(ends), 1);
+
+        let ended = market.drain().ended;
+        let states: BTreeMap<RunId, RunState> =
+            ended.iter().map(|ended| (ended.run, ended.state)).collect();
+        assert_eq!(states, [(RUN, state), (held.task.run, state)].into());
+    }
+}
+
+#[test]
+fn child_run_ends_with_its_parent() {
+    let child = Plan::new(vec![task()]).unwrap();
+    let mut market = started(vec![group(&[1], &[&[]]), block(Body::Child(child))]);
+    hear(&mut market, 0, large(holds(&[])), 0);
+
+    market.cancel(RUN, "enough".to_owned(), at(1)).unwrap();
+
+    assert_eq!(market.runs().count(), 0);
+    assert!(leased(&market, 0).is_empty());
+    hear(&mut market, 0, large(holds(&[])), 2);
+    assert_eq!(market.stopping().count(), 0);
+    assert_eq!(market.balance(Account::Held(CUSTOMER)), Credits::ZERO);
+}
+
+#[test]
+fn restart_goes_on_in_the_middle_of_any_plan() {
+    let blocks = || vec![each(5, 1, Some(2)), group(&[2, 3], &[&[], &[0]]), task(), task()];
+    let mut market = started(blocks());
+    hear(&mut market, 0, large(holds(&[])), 0);
+    let before = market.fingerprint();
+
+    let market = Market::load(Policy::default(), stored(market.drain()), at(0));
+
+    assert_eq!(market.fingerprint(), before);
+}

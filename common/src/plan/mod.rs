@@ -1,0 +1,373 @@
+//! What a run does: a tree of blocks, of which the leaves are tasks.
+//!
+//! A plan is complete when a run starts, and never changes. What becomes of it is decided in
+//! `market`: an opened block is a stage there. A plan is checked when it is made, so that a value
+//! of the type can be followed without further questions.
+
+mod check;
+mod container;
+mod phase;
+mod pipeline;
+mod reservation;
+
+pub use check::PlanError;
+pub use container::{Container, Contract, Image, PackagePin, Params, params_text};
+pub use phase::Phase;
+pub use pipeline::{Assemble, Assembler, Limits, Partition, Partitioner, Pipeline};
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{Destination, Source};
+use crate::task::StageNo;
+
+/// Names a block by its place in its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BlockId(u16);
+
+impl BlockId {
+    pub const ROOT: Self = Self(0);
+
+    pub const fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The stage of a block that is opened once: of one that is not in an [`Each`].
+    pub const fn stage(self) -> StageNo {
+        StageNo::new(self.0 as u32)
+    }
+}
+
+/// The blocks of a run. The first is the root; parents come before their children. Clones share
+/// the blocks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Block>", into = "Vec<Block>")]
+pub struct Plan(Arc<Blocks>);
+
+#[derive(Debug, PartialEq)]
+struct Blocks {
+    blocks: Vec<Block>,
+    /// Of each block, which one it is in.
+    parents: Vec<Option<BlockId>>,
+    /// Of each block, whether it is opened once for each element of a list.
+    repeated: Vec<bool>,
+    /// Container work whose reservation is held from the run's start.
+    reserved: Vec<BlockId>,
+}
+
+/// A part of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    /// What a customer reads of it.
+    pub name: String,
+    /// The part of the run that begins with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    pub body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Body {
+    Group(Group),
+    Each(Each),
+    /// A run of its own, of the same job, which this one waits for.
+    Child(Plan),
+    Container(Box<ContainerTask>),
+    /// Work on data that the server does itself.
+    Data(Box<DataTask>),
+}
+
+/// Several blocks, each of which begins when those have ended that it comes after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    pub of: Vec<BlockId>,
+    /// For each of them, the places in `of` of those that it comes after.
+    pub after: Vec<Vec<u16>>,
+}
+
+impl Block {
+    fn is_reserved(&self) -> bool {
+        matches!(&self.body, Body::Container(task) if task.is_reserved)
+    }
+}
+
+impl Group {
+    /// The blocks one after the other.
+    pub fn sequence(of: Vec<BlockId>) -> Self {
+        let after = (0..of.len()).map(|n| n.checked_sub(1).map(narrow).into_iter().collect());
+        Self { after: after.collect(), of }
+    }
+
+    /// The blocks side by side.
+    pub fn parallel(of: Vec<BlockId>) -> Self {
+        Self { after: vec![Vec::new(); of.len()], of }
+    }
+}
+
+/// A place in a group, or of a block. A plan that is checked has no more blocks than fit.
+fn narrow(n: usize) -> u16 {
+    u16::try_from(n).unwrap_or(u16::MAX)
+}
+
+/// One block, once for each element of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Each {
+    pub list: List,
+    /// What one element is called, such as `chunk`.
+    pub item: String,
+    pub body: BlockId,
+    /// So many elements at a time; `None` is as many as there is room for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<NonZeroU32>,
+    /// Only the first elements of the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<NonZeroU32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum List {
+    /// The chunks that this data block has made.
+    Chunks(BlockId),
+    /// So many elements without data.
+    Copies(u32),
+}
+
+/// Work in a container on a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerTask {
+    pub container: Container,
+    pub reads: Reads,
+    /// Seconds that one attempt's container may run.
+    pub timeout_secs: u32,
+    /// Further attempts after the first failed.
+    pub retries: u32,
+    /// An attempt that gives no results has failed.
+    pub require_results: bool,
+    /// The same input gives the same results, so that a second node can check the first.
+    pub deterministic: bool,
+    /// Its reservation is held from the run's start, so that the run does not end without money
+    /// for it when everything before it has been paid.
+    pub is_reserved: bool,
+}
+
+/// What a container gets to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reads {
+    Nothing,
+    /// The element of the [`Each`] that it is the body of: one chunk.
+    Element,
+    /// The objects that this data block has found.
+    Objects(BlockId),
+    /// All accepted results of this block.
+    Results(BlockId),
+}
+
+/// Work on data that the server does itself. Done twice, it gives the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum DataTask {
+    /// Finds the objects of a source.
+    Look { source: Source },
+    /// Finds the objects of a source, and cuts them.
+    Cut { source: Source, partitioner: Partitioner },
+    /// Makes chunks of what this block's container wrote.
+    Collect { of: BlockId },
+    /// Folds the results of a block, where there is an assembler, and takes them to where they
+    /// should be.
+    Deliver { of: BlockId, assembler: Option<Assembler>, destination: Destination },
+}
+
+impl Plan {
+    /// A plan of these blocks, in which the first is the root.
+    ///
+    /// # Errors
+    /// The blocks are no tree, or name what is not there.
+    pub fn new(blocks: Vec<Block>) -> Result<Self, PlanError> {
+        let (parents, repeated) = check::check(&blocks)?;
+        let reserved = (0..).map(BlockId).zip(&blocks).filter(|(_, block)| block.is_reserved());
+        let reserved = reserved.map(|(id, _)| id).collect();
+        Ok(Self(Arc::new(Blocks { blocks, parents, repeated, reserved })))
+    }
+
+    pub fn blocks(&self) -> impl Iterator<Item = (BlockId, &Block)> {
+        (0..).map(BlockId).zip(&self.0.blocks)
+    }
+
+    /// # Panics
+    /// The id is of another plan.
+    pub fn block(&self, id: BlockId) -> &Block {
+        &self.0.blocks[id.index()]
+    }
+
+    pub fn has(&self, id: BlockId) -> bool {
+        id.index() < self.0.blocks.len()
+    }
+
+    pub fn parent(&self, id: BlockId) -> Option<BlockId> {
+        self.0.parents[id.index()]
+    }
+
+    /// The innermost block around this one, or itself, that is opened once.
+    pub fn outermost(&self, id: BlockId) -> BlockId {
+        let mut at = id;
+        while self.is_repeated(at)
+            && let Some(parent) = self.parent(at)
+        {
+            at = parent;
+        }
+        at
+    }
+
+    /// Whether the block is opened once for each element of a list.
+    pub fn is_repeated(&self, id: BlockId) -> bool {
+        self.0.repeated[id.index()]
+    }
+
+    /// The first number of a stage that is no block's own: of blocks in an [`Each`].
+    pub fn first_free_stage(&self) -> StageNo {
+        StageNo::new(u32::from(narrow(self.0.blocks.len())))
+    }
+
+    /// The container work of a block: its own, or that of the elements of its list.
+    pub fn container_task(&self, id: BlockId) -> Option<&ContainerTask> {
+        match &self.block(id).body {
+            Body::Container(task) => Some(task),
+            Body::Each(each) => match &self.block(each.body).body {
+                Body::Container(task) => Some(task),
+                Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => None,
+            },
+            Body::Group(_) | Body::Child(_) | Body::Data(_) => None,
+        }
+    }
+
+    /// The block whose container work belongs to a phase, and its stage.
+    pub fn container_of(&self, phase: Phase) -> Option<(StageNo, &ContainerTask)> {
+        self.blocks().find_map(|(id, block)| {
+            let task = self.container_task(id).filter(|_| block.phase == Some(phase))?;
+            Some((id.stage(), task))
+        })
+    }
+
+    /// All container work, each once.
+    pub fn container_tasks(&self) -> impl Iterator<Item = &ContainerTask> {
+        self.0.blocks.iter().filter_map(|block| match &block.body {
+            Body::Container(task) => Some(&**task),
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => None,
+        })
+    }
+
+    /// What most of a run's tasks are: those of its first list or, without one, its first.
+    pub fn typical_task(&self) -> Option<&ContainerTask> {
+        let lists = self.blocks().filter(|(_, block)| matches!(block.body, Body::Each(_)));
+        let of_list = lists.filter_map(|(id, _)| self.container_task(id)).next();
+        of_list.or_else(|| self.container_tasks().next())
+    }
+
+    /// Which source is cut how, where the server cuts one itself.
+    pub fn cut(&self) -> Option<(&Source, Partitioner)> {
+        self.data_tasks().find_map(|task| match task {
+            DataTask::Cut { source, partitioner } => Some((source, *partitioner)),
+            DataTask::Look { .. } | DataTask::Collect { .. } | DataTask::Deliver { .. } => None,
+        })
+    }
+
+    /// The assembler with which the server folds results itself, where it does.
+    pub fn assembler(&self) -> Option<&Assembler> {
+        self.data_tasks().find_map(|task| match task {
+            DataTask::Deliver { assembler, .. } => assembler.as_ref(),
+            DataTask::Look { .. } | DataTask::Cut { .. } | DataTask::Collect { .. } => None,
+        })
+    }
+
+    fn data_tasks(&self) -> impl Iterator<Item = &DataTask> {
+        self.0.blocks.iter().filter_map(|block| match &block.body {
+            Body::Data(task) => Some(&**task),
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+        })
+    }
+
+    /// The most elements that a list of chunks is worked on, where there is a limit.
+    pub fn chunks_max(&self) -> Option<NonZeroU32> {
+        self.0.blocks.iter().find_map(|block| match &block.body {
+            Body::Each(each) => each.first,
+            Body::Group(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) => None,
+        })
+    }
+
+    /// Whose objects a data block has found: `None` where they are the run's own.
+    pub fn source_of(&self, id: BlockId) -> Option<&Source> {
+        match &self.block(id).body {
+            Body::Data(task) => match &**task {
+                DataTask::Look { source } | DataTask::Cut { source, .. } => Some(source),
+                DataTask::Collect { .. } | DataTask::Deliver { .. } => None,
+            },
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+        }
+    }
+
+    /// What a customer reads of a task of a stage that this block was opened as.
+    pub fn task_name(&self, id: BlockId, index: u32) -> String {
+        let block = self.block(id);
+        match &block.body {
+            Body::Each(each) => format!("{} {index}", each.item),
+            Body::Group(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) => {
+                format!("the {}", block.name)
+            }
+        }
+    }
+
+    /// The data block whose chunks the tasks of a block work on.
+    pub fn chunks_of(&self, id: BlockId) -> Option<BlockId> {
+        match &self.block(id).body {
+            Body::Each(Each { list: List::Chunks(from), .. }) => Some(*from),
+            Body::Each(_)
+            | Body::Group(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Data(_) => None,
+        }
+    }
+
+    /// How many elements the list of a block has, where its chunks are so many; 1 where it has
+    /// no list. The first number is before the limit of the list, the second after it.
+    pub fn elements(&self, id: BlockId, chunks: u32) -> (u32, u32) {
+        let Body::Each(each) = &self.block(id).body else { return (1, 1) };
+        let found = match each.list {
+            List::Chunks(_) => chunks,
+            List::Copies(copies) => copies,
+        };
+        (found, each.first.map_or(found, |first| found.min(first.get())))
+    }
+}
+
+impl From<Plan> for Vec<Block> {
+    fn from(plan: Plan) -> Self {
+        plan.0.blocks.clone()
+    }
+}
+
+impl TryFrom<Vec<Block>> for Plan {
+    type Error = PlanError;
+
+    fn try_from(blocks: Vec<Block>) -> Result<Self, PlanError> {
+        Self::new(blocks)
+    }
+}

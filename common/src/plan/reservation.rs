@@ -1,0 +1,43 @@
+//! What of a customer's credits a plan needs to begin, and to keep.
+
+use super::{BlockId, Body, ContainerTask, Plan};
+use crate::credits::Credits;
+use crate::price::most;
+
+impl ContainerTask {
+    /// What is reserved for one attempt that may run for so many seconds before more is.
+    pub fn reservation(&self, secs: u32) -> Credits {
+        most(self.container.needs, secs.min(self.timeout_secs))
+    }
+}
+
+impl Plan {
+    /// What is held when a run starts: the reservation of its most expensive task, and those that
+    /// are kept from the start.
+    pub fn first_hold(&self, secs: u32) -> Credits {
+        let largest = |kept: bool| {
+            let tasks = self.container_tasks().filter(move |task| task.is_reserved == kept);
+            tasks.map(move |task| task.reservation(secs))
+        };
+        let first = largest(false).max().unwrap_or(Credits::ZERO);
+        largest(true).fold(first, Credits::saturating_add)
+    }
+
+    /// The tasks whose reservations are held from the run's start.
+    pub fn reserved(&self) -> impl Iterator<Item = (BlockId, &ContainerTask)> {
+        let ids = self.0.reserved.iter().copied();
+        ids.filter_map(|id| self.container_task(id).map(|task| (id, task)))
+    }
+
+    /// The blocks of all other container work.
+    pub fn unreserved(&self) -> impl Iterator<Item = BlockId> {
+        self.blocks().filter_map(|(id, block)| match &block.body {
+            Body::Container(task) if !task.is_reserved => Some(id),
+            Body::Group(_)
+            | Body::Each(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Data(_) => None,
+        })
+    }
+}

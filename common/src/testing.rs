@@ -1,0 +1,158 @@
+//! What tests are built from: plain orders, tables, messages and receipts.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::chunks::ChunkTable;
+use crate::device::Device;
+use crate::digest::Digest;
+use crate::ids::{JobId, PackageId, RunId, WorkspaceId};
+use crate::market::Market;
+use crate::objects::{Object, Objects, Place};
+use crate::plan::{
+    Assemble, Assembler, BlockId, Body, Container, Contract, DataTask, Image, Limits, PackagePin,
+    Params, Partition, Partitioner, Phase, Pipeline, Plan,
+};
+use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
+use crate::resources::{Resources, Usage};
+use crate::spec::{Destination, RunSpec, Source};
+use crate::task::{Lease, StageNo, TaskRef};
+use crate::terms::Terms;
+
+/// So many seconds after the beginning of time.
+pub fn at(secs: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(secs)
+}
+
+/// A container of a static program with one vCPU and one GiB.
+pub fn container() -> Container {
+    Container {
+        contract: Contract::Process,
+        package: PackagePin {
+            id: PackageId::new(Uuid::nil()),
+            owner: WorkspaceId::new(Uuid::from_u128(1)),
+            name: "app".to_owned(),
+            version: "0.1".to_owned(),
+            revision: 1,
+            digest: Digest::of(b""),
+        },
+        image: Image::Binary,
+        entrypoint: "main".to_owned(),
+        secrets: Vec::new(),
+        needs: Resources::new(1000, 1024),
+        gpus: Vec::new(),
+        params: Params::new(),
+    }
+}
+
+/// A pipeline without data, with built-in engines.
+pub fn pipeline() -> Pipeline {
+    Pipeline {
+        source: Source::Bypass,
+        destination: Destination::Bypass,
+        partition: Partition::Builtin(Partitioner::Passthrough),
+        process: container(),
+        assemble: Assemble::Builtin(Assembler::Passthrough),
+        limits: Limits::default(),
+        is_test: false,
+    }
+}
+
+/// The order for a run of this pipeline.
+pub fn order(workspace: WorkspaceId, pipeline: &Pipeline) -> RunSpec {
+    let spec = order_plan(workspace, pipeline.plan());
+    RunSpec {
+        timeout_secs: pipeline.limits.job_timeout_secs,
+        terms: Terms { is_test: pipeline.is_test, ..Terms::default() },
+        ..spec
+    }
+}
+
+/// The order for a run of this plan.
+pub fn order_plan(workspace: WorkspaceId, plan: Plan) -> RunSpec {
+    RunSpec {
+        job: JobId::new(Uuid::nil()),
+        workspace,
+        name: "job".to_owned(),
+        template: "template".to_owned(),
+        plan,
+        timeout_secs: None,
+        terms: Terms::default(),
+        parent: None,
+    }
+}
+
+/// So many chunks of nothing.
+pub fn chunks(count: u32) -> ChunkTable {
+    let object = Object { name: "empty".to_owned(), size: 0, place: Place::Empty, version: None };
+    let objects = Objects::pack(&[object]).expect("one object is not too many");
+    ChunkTable::copies(objects, count).expect("a test asks for a few chunks")
+}
+
+/// The stage of the process tasks of a pipeline with a built-in partitioner.
+pub const PROCESS: StageNo = StageNo::new(2);
+
+/// An attempt of a process task of such a pipeline.
+pub const fn process(run: RunId, index: u32, attempt: u32) -> Lease {
+    Lease { task: TaskRef { run, stage: PROCESS, index }, attempt }
+}
+
+/// The container stage that belongs to a phase.
+///
+/// # Panics
+/// The plan has none.
+pub fn stage_of(plan: &Plan, phase: Phase) -> StageNo {
+    plan.container_of(phase).expect("the plan has a container in this phase").0
+}
+
+/// Does the open steps of the server for a run, as if each table had so many chunks.
+pub fn do_steps(market: &mut Market, run: RunId, count: u32, now: DateTime<Utc>) {
+    while let Some((no, table)) = market.run(run).and_then(|run| {
+        let stage = run.stages().find(|stage| step(&run.spec.plan, stage.block).is_some())?;
+        let makes_table = !matches!(step(&run.spec.plan, stage.block)?, DataTask::Deliver { .. });
+        Some((stage.no, makes_table.then(|| chunks(count))))
+    }) {
+        market.step_done(run, no, table, now);
+    }
+}
+
+fn step(plan: &Plan, block: BlockId) -> Option<&DataTask> {
+    match &plan.block(block).body {
+        Body::Data(task) => Some(task),
+        Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+    }
+}
+
+/// Starts a run of this pipeline and cuts it into so many chunks.
+///
+/// # Panics
+/// The wallet is too low.
+pub fn start_cut(market: &mut Market, run: RunId, spec: RunSpec, count: u32, now: DateTime<Utc>) {
+    market.start_run(run, Arc::new(spec), now).expect("the wallet covers the first task");
+    do_steps(market, run, count, now);
+}
+
+/// A node's message that says nothing but what it lends.
+pub fn sync() -> Sync {
+    Sync {
+        incarnation: 1,
+        token: None,
+        capacity: Resources::new(2000, 4096),
+        prefetch: 1,
+        device: Device::default(),
+        holding: Vec::new(),
+        receipts: Vec::new(),
+        logs: Vec::new(),
+        probe: None,
+        wait_ms: 0,
+    }
+}
+
+/// A receipt, as if it were signed.
+pub fn receipt(lease: Lease, outcome: Outcome, usage: Usage) -> (Receipt, SignedReceipt) {
+    let receipt = Receipt { lease, usage, outcome };
+    let bytes = postcard::to_stdvec(&receipt).expect("a receipt is written to memory");
+    (receipt, SignedReceipt { receipt: bytes, signature: vec![7; 64] })
+}

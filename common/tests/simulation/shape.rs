@@ -1,0 +1,121 @@
+//! Plans of all shapes: pipelines of templates, and trees of groups, lists and parts.
+
+use common::plan::{
+    Assemble, Assembler, Block, BlockId, Body, Container, ContainerTask, DataTask, Each, Group,
+    Limits, List, Partition, Partitioner, Pipeline, Plan, Reads,
+};
+use common::resources::Resources;
+use common::spec::{Destination, Source};
+
+use crate::random::Random;
+
+/// Blocks deeper than this are tasks.
+const DEPTH: u32 = 3;
+
+/// The plan of a template's run with so many chunks.
+pub fn pipeline(chunks: u32, limits: Limits, is_test: bool, random: &mut Random) -> Plan {
+    let process = container(random);
+    let partition = if random.chance(400) {
+        Partition::Custom(Box::new(container(random)))
+    } else {
+        Partition::Builtin(Partitioner::Replicate { copies: chunks })
+    };
+    let assemble = if random.chance(400) {
+        Assemble::Custom(Box::new(container(random)))
+    } else {
+        Assemble::Builtin(Assembler::Passthrough)
+    };
+    let (source, destination) = (Source::Bypass, Destination::Bypass);
+    Pipeline { source, destination, partition, process, assemble, limits, is_test }.plan()
+}
+
+/// A tree of anything.
+pub fn tree(limits: Limits, random: &mut Random) -> Plan {
+    let mut builder = Builder { blocks: Vec::new(), limits };
+    builder.add(DEPTH, false, random);
+    Plan::new(builder.blocks).expect("what is built reads only what is there")
+}
+
+struct Builder {
+    blocks: Vec<Block>,
+    limits: Limits,
+}
+
+impl Builder {
+    fn reserve(&mut self) -> BlockId {
+        let id = BlockId::new(u16::try_from(self.blocks.len()).expect("a few blocks"));
+        let body = Body::Group(Group::parallel(Vec::new()));
+        self.blocks.push(Block { name: format!("block {}", id.number()), phase: None, body });
+        id
+    }
+
+    fn put(&mut self, id: BlockId, body: Body) {
+        self.blocks[usize::from(id.number())].body = body;
+    }
+
+    /// Adds a block with everything in it. What is in a list cuts no data.
+    fn add(&mut self, depth: u32, in_list: bool, random: &mut Random) -> BlockId {
+        let id = self.reserve();
+        let body = match random.between(0, 9) {
+            0..=3 if depth > 0 => self.group(depth, in_list, random),
+            4..=6 if depth > 0 => {
+                let body = self.add(depth - 1, true, random);
+                let list = List::Copies(random.between(0, 5));
+                Body::Each(each(list, body, random))
+            }
+            7 if depth > 0 && !in_list => Body::Child(tree(self.limits, random)),
+            8 if depth > 0 && !in_list => self.cut(random),
+            _ => self.task(Reads::Nothing, random),
+        };
+        self.put(id, body);
+        id
+    }
+
+    fn group(&mut self, depth: u32, in_list: bool, random: &mut Random) -> Body {
+        let of: Vec<BlockId> =
+            (0..random.between(1, 4)).map(|_| self.add(depth - 1, in_list, random)).collect();
+        // Each may come after any of those before it.
+        let after = (0..of.len()).map(|n| {
+            let before = 0..u16::try_from(n).expect("a few blocks");
+            before.filter(|_| random.chance(400)).collect()
+        });
+        Body::Group(Group { after: after.collect(), of })
+    }
+
+    /// Data is cut, and each chunk worked on.
+    fn cut(&mut self, random: &mut Random) -> Body {
+        let (cut, list, work) = (self.reserve(), self.reserve(), self.reserve());
+        let partitioner = Partitioner::Replicate { copies: 1 };
+        let task = DataTask::Cut { source: Source::Bypass, partitioner };
+        self.put(cut, Body::Data(Box::new(task)));
+        self.put(list, Body::Each(each(List::Chunks(cut), work, random)));
+        let body = self.task(Reads::Element, random);
+        self.put(work, body);
+        Body::Group(Group::sequence(vec![cut, list]))
+    }
+
+    fn task(&self, reads: Reads, random: &mut Random) -> Body {
+        Body::Container(Box::new(ContainerTask {
+            container: container(random),
+            reads,
+            timeout_secs: self.limits.task_timeout_secs,
+            retries: self.limits.task_retries,
+            require_results: false,
+            deterministic: self.limits.deterministic,
+            is_reserved: false,
+        }))
+    }
+}
+
+fn each(list: List, body: BlockId, random: &mut Random) -> Each {
+    let at_once = random.chance(300).then(|| random.between(1, 3).try_into().expect("not zero"));
+    Each { list, item: "item".to_owned(), body, at_once, first: None }
+}
+
+fn container(random: &mut Random) -> Container {
+    Container {
+        needs: Resources::new(random.between(1, 8) * 250, random.between(1, 8) * 128),
+        gpus: if random.chance(80) { vec!["Tesla T4".to_owned()] } else { Vec::new() },
+        ..common::testing::container()
+    }
+}
