@@ -16,6 +16,22 @@ fn a_small_run_spreads_over_all_nodes_before_any_gets_two() {
 }
 
 #[test]
+fn a_new_run_is_offered_at_once_to_a_node_that_has_no_room_for_what_waits() {
+    let mut market = funded("1000");
+    let mut process = container();
+    process.needs = Resources::new(64_000, 64_000);
+    let large = testing::order(CUSTOMER, &Pipeline { process, ..pipeline() });
+    start_cut(&mut market, RunId::new(Uuid::from_u128(9)), large, 1, at(0));
+    hear(&mut market, 0, holds(&[]), 0);
+    assert_eq!(leased(&market, 0), []);
+
+    start_cut(&mut market, RUN, spec(Limits::default()), 1, at(1));
+    market.dispatch(at(1));
+
+    assert_eq!(leased(&market, 0), [lease(0, 1)]);
+}
+
+#[test]
 fn a_node_is_filled_to_its_capacity_and_then_fetches_ahead() {
     let mut market = processing(10, Limits::default());
 
