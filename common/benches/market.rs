@@ -104,7 +104,7 @@ fn small_runs(runs: u32, tasks: u16) {
     println!("\n{runs} runs of {tasks} tasks, {NODES} nodes");
     println!("{:<36}{:>14}", "start, ns per run", start.as_nanos());
     println!("{:<36}{:>14}", "memory grown, bytes per run", grown * 1024 / u64::from(runs.max(1)));
-    println!("{:<36}{:>14}", "tick while they wait, microseconds", tick.as_micros());
+    println!("{:<36}{:>14}", "tick with all nodes full, us", tick.as_micros());
     println!("{:<36}{:>14}", "lease and receipt, ns per task", took / u128::from(leases.max(1)));
     println!("{:<36}{:>14}", "run, ns per run", took / u128::from(runs.max(1)));
 }

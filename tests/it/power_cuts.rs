@@ -32,7 +32,7 @@ enum What {
     TopUp,
 }
 
-/// When the disk's log was so long.
+/// When the disk's log had this length.
 #[derive(Debug)]
 struct Acknowledged {
     logged: u64,

@@ -240,7 +240,7 @@ impl Loose {
     }
 }
 
-/// What is said of a field that is none of the known ones.
+/// The message about an unknown field.
 pub fn unknown(key: &str, known: &[&str]) -> String {
     let meant = alike::nearest(key, known.iter().copied());
     let meant = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));

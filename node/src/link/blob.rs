@@ -27,7 +27,7 @@ use super::{BucketError, Error, Link, bucket, frame};
 
 /// No byte for so long is a failure.
 const SILENCE: Duration = Duration::from_secs(60);
-/// A bucket that gives no answer for so long is said to be away.
+/// A bucket that gives no answer for this time is said to be away.
 const NOTICE: Duration = Duration::from_secs(5);
 /// How long the server may take to store what it was sent.
 const STORE_WAIT: Duration = Duration::from_secs(120);

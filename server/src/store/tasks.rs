@@ -213,7 +213,7 @@ fn last_of_page(sizes: &[(i64, Option<i64>)]) -> Option<i64> {
 pub(super) async fn unfinished(
     db: &impl ConnectionTrait,
 ) -> Result<Vec<Result<TaskRecord, UnreadableRow>>, DbErr> {
-    // A state that is none is not left out: its run cannot go on.
+    // An unknown state is not left out: its run cannot go on.
     let ended = [TaskState::Done.number(), TaskState::Failed.number()];
     let open = Column::State.is_not_in(ended);
     let open = Entity::find().filter(Column::Run.in_subquery(runs::unfinished_ids())).filter(open);

@@ -12,7 +12,7 @@ use crate::customer;
 const BEGINS_MS: u32 = 30_000;
 
 impl World {
-    /// All nodes are cut off for so long, and then all come back.
+    /// All nodes are cut off for this time, and then all come back.
     pub fn blackout(seed: u64, secs: u32) -> Self {
         let mut world = Self::unplanned(seed);
         world.healed = true;
