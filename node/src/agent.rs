@@ -407,5 +407,4 @@ impl<R: Remote> Agent<R> {
 }
 
 #[cfg(test)]
-#[path = "agent/tests.rs"]
 mod tests;

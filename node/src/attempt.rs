@@ -358,8 +358,6 @@ fn make_executable(file: &PathBuf) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "attempt/disk_tests.rs"]
 mod disk_tests;
 #[cfg(test)]
-#[path = "attempt/tests.rs"]
 mod tests;

@@ -379,5 +379,4 @@ fn is_outdated(error: &transfer::Error) -> bool {
 }
 
 #[cfg(test)]
-#[path = "caches/tests.rs"]
 mod tests;

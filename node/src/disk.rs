@@ -335,5 +335,4 @@ impl Drop for Running {
 }
 
 #[cfg(test)]
-#[path = "disk/tests.rs"]
 mod tests;

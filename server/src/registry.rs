@@ -371,5 +371,4 @@ async fn body(mut answer: Response, host: &str) -> Result<Bytes, Error> {
 }
 
 #[cfg(test)]
-#[path = "registry/tests.rs"]
 mod tests;

@@ -312,5 +312,4 @@ fn check_url(field: &str, url: &str) -> Result<(), Invalid> {
 }
 
 #[cfg(test)]
-#[path = "descriptor/tests.rs"]
 mod tests;

@@ -249,5 +249,4 @@ fn azure(
 }
 
 #[cfg(test)]
-#[path = "purpose/tests.rs"]
 mod tests;

@@ -402,5 +402,4 @@ async fn elapsed(limit: Option<Duration>) {
 }
 
 #[cfg(test)]
-#[path = "docker/tests.rs"]
 mod tests;

@@ -50,5 +50,4 @@ pub fn check(caller: &Caller, field: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-#[path = "secret_use/tests.rs"]
 mod tests;

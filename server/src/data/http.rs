@@ -322,5 +322,4 @@ fn broken(shown: &str, error: &(dyn std::error::Error + 'static)) -> Error {
 }
 
 #[cfg(test)]
-#[path = "http/tests.rs"]
 mod tests;

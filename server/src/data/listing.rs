@@ -229,5 +229,4 @@ fn quoted(etag: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "listing/tests.rs"]
 mod tests;

@@ -226,5 +226,4 @@ fn too_many() -> Error {
 }
 
 #[cfg(test)]
-#[path = "source/tests.rs"]
 mod tests;

@@ -20,7 +20,6 @@ use crate::runtime::{self, Folders};
 use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, tools};
 use crate::users::{IdRange, Jobs};
 
-#[path = "tests/tenants.rs"]
 mod tenants;
 
 /// A node, and the pieces of one container.

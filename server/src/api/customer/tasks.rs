@@ -362,5 +362,4 @@ impl From<Device> for DeviceOut {
 }
 
 #[cfg(test)]
-#[path = "tasks/tests.rs"]
 mod tests;
