@@ -2,7 +2,7 @@
 //! takes more memory than its limit; what is accepted reads back as it was.
 #![allow(dead_code, reason = "each fuzz target uses one of them, the replay of the corpus all")]
 
-use common::chunks::ChunkTable;
+use common::data::chunk_table::ChunkTable;
 use common::package::archive;
 use common::package::descriptor::Descriptor;
 use common::package::loose::Loose;

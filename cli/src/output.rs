@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use common::text::{escaped, shown};
+use common::input::text::{escaped, shown};
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;

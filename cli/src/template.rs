@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use common::alike::nearest;
-use common::exact::Exact;
+use common::input::alike::nearest;
+use common::input::exact::Exact;
 use common::package::tag::split_owner;
 use serde::Deserialize;
 use serde_json::json;

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::credits::Credits;
+use common::compute::resources::{Resources, Usage};
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::market::{CheckedSync, Market, Policy, Stored};
+use common::money::credits::Credits;
 use common::plan::{Block, BlockId, Body, ContainerTask, Group, Phase, Plan, Reads};
 use common::protocol::{Orders, Outcome, Receipt, SignedReceipt, Sync};
-use common::resources::{Resources, Usage};
-use common::task::Lease;
+use common::run::task::Lease;
 use common::testing;
 use uuid::Uuid;
 

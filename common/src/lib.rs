@@ -9,38 +9,19 @@
 //! it; an *attempt* is one try of a task on one *node*, under a *lease*; a *receipt* is what the
 //! node signs when the attempt ends; a *hold* reserves credits and a *capture* takes them.
 
-pub mod address;
-pub mod alike;
-pub mod cache;
-pub mod chunks;
-pub mod credits;
-pub mod device;
+pub mod access;
+pub mod compute;
+pub mod data;
 pub mod digest;
-pub mod environment;
-pub mod exact;
-pub mod exchange;
-pub mod exit;
 pub mod ids;
-pub mod image;
-pub mod json;
-pub mod ledger;
+pub mod input;
 pub mod market;
-pub mod objects;
-pub mod origin;
+pub mod money;
+pub mod net;
 pub mod package;
-pub mod pattern;
 pub mod plan;
-pub mod price;
 pub mod protocol;
-pub mod resources;
-pub mod rights;
 pub mod run;
 pub mod secret;
-pub mod spec;
-pub mod statement;
-pub mod task;
-pub mod terms;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod text;
-pub mod wallet;

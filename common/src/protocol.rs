@@ -11,13 +11,13 @@ pub mod frame;
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::Device;
+use crate::compute::device::Device;
+use crate::compute::resources::{Resources, Usage};
 use crate::digest::Digest;
 use crate::ids::{RunId, WorkspaceId};
 use crate::plan::{Contract, Image};
-use crate::resources::{Resources, Usage};
+use crate::run::task::{Lease, StageNo};
 use crate::secret::{Hidden, Secret};
-use crate::task::{Lease, StageNo};
 
 /// Request-response with CBOR: `Sync` → `Orders`.
 pub const SYNC_PROTOCOL: &str = "/fanfold/sync/2";
@@ -414,7 +414,7 @@ pub enum Cache {
 /// A file that somebody uploaded for a cache.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CacheFile {
-    /// A plain relative path: see `crate::cache::is_name`.
+    /// A plain relative path: see `crate::data::cache_name::is_name`.
     pub name: String,
     pub size: u64,
     /// Another one means other bytes.
@@ -426,9 +426,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::compute::resources::Metering;
     use crate::ids::RunId;
-    use crate::resources::Metering;
-    use crate::task::TaskRef;
+    use crate::run::task::TaskRef;
 
     #[test]
     fn the_head_of_a_receipt_is_in_its_first_bytes() {

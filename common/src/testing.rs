@@ -5,21 +5,21 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use crate::chunks::ChunkTable;
-use crate::device::Device;
+use crate::compute::device::Device;
+use crate::compute::resources::{Resources, Usage};
+use crate::data::chunk_table::ChunkTable;
+use crate::data::object_list::{Object, Objects, Place};
 use crate::digest::Digest;
 use crate::ids::{JobId, PackageId, RunId, WorkspaceId};
 use crate::market::Market;
-use crate::objects::{Object, Objects, Place};
 use crate::plan::{
     Assemble, Assembler, BlockId, Body, Container, Contract, DataTask, Image, Limits, PackagePin,
     Params, Partition, Partitioner, Phase, Pipeline, Plan,
 };
 use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
-use crate::resources::{Resources, Usage};
-use crate::spec::{Destination, RunSpec, Source};
-use crate::task::{Lease, StageNo, TaskRef};
-use crate::terms::Terms;
+use crate::run::scheduling::Terms;
+use crate::run::spec::{Destination, RunSpec, Source};
+use crate::run::task::{Lease, StageNo, TaskRef};
 
 /// So many seconds after the beginning of time.
 pub fn at(secs: i64) -> DateTime<Utc> {

@@ -9,13 +9,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::device::Device;
+use common::compute::device::Device;
+use common::compute::resources::{Resources, Usage};
 use common::protocol::{
     Assignment, Held, Orders, Outcome, Probe, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Sync,
     Work,
 };
-use common::resources::{Resources, Usage};
-use common::task::Lease;
+use common::run::task::Lease;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;

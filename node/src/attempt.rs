@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::compute::resources::Usage;
 use common::protocol::{
     Failure, InputFile, Inputs, Level, OUTPUT_BYTES_MAX, Outcome, Output, RECEIPT_BYTES_MAX,
     Receipt, SignedReceipt, Work,
 };
-use common::resources::Usage;
+use common::run::task::Lease;
 use common::secret::Secret;
-use common::task::Lease;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use common::digest::Digest;
 use common::protocol::BlobRequest;
-use common::task::Lease;
+use common::run::task::Lease;
 
 use self::seal::Seal;
 use crate::archive;

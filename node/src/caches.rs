@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
 use common::protocol::{Cache, CacheFile};
-use common::task::Lease;
+use common::run::task::Lease;
 
 use crate::disk::count;
 use crate::home::{Home, dir_with_mode, private_dir, remove_tree};
@@ -248,7 +248,7 @@ impl Caches {
             return Ok(Arc::clone(known));
         }
         let mut files = transfer::cached(remote, lease, cache).await?;
-        files.retain(|file| common::cache::is_name(&file.name));
+        files.retain(|file| common::data::cache_name::is_name(&file.name));
         files.sort_by(|one, two| one.name.cmp(&two.name));
         let files = Arc::new(files);
         let mut lists = self.lists();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use common::device::Device;
+use common::compute::device::Device;
 
 /// Where NVIDIA's driver lists its devices; nothing else is needed to find them.
 const NVIDIA: &str = "/proc/driver/nvidia/gpus";

@@ -32,9 +32,9 @@ mod users;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::device::{Device, is_region};
+use common::compute::device::{Device, is_region};
+use common::compute::resources::Resources;
 use common::ids::NodeId;
-use common::resources::Resources;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::protocol::{LOGS_BYTES_MAX, Level, LogBatch, LogLine};
-use common::task::Lease;
+use common::run::task::Lease;
 use tokio::sync::Notify;
 
 mod lines;
@@ -255,7 +255,7 @@ fn now_us() -> i64 {
 #[cfg(test)]
 mod tests {
     use common::ids::RunId;
-    use common::task::TaskRef;
+    use common::run::task::TaskRef;
     use common::testing::PROCESS;
 
     use super::*;

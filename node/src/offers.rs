@@ -8,8 +8,8 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use common::compute::resources::Resources;
 use common::digest::Digest;
-use common::resources::Resources;
 
 /// Where root's nodes tell each other.
 const OF_ROOT: &str = "/run/fanfold";

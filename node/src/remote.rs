@@ -5,7 +5,7 @@ use std::path::Path;
 
 use common::digest::Digest;
 use common::protocol::{self, BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders};
-use common::task::Lease;
+use common::run::task::Lease;
 
 use crate::link::{Error, Fetched, Link};
 

@@ -10,8 +10,8 @@ use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use common::digest::{Digest, Digester};
+use common::input::text::is_plain;
 use common::protocol::NAME_BYTES_MAX;
-use common::text::is_plain;
 
 use crate::disk::count::{DEPTH_MAX, ENTRIES_MAX};
 

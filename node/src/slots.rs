@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use common::compute::resources::Resources;
 use common::protocol::Held;
-use common::resources::Resources;
-use common::task::Lease;
+use common::run::task::Lease;
 
 use crate::device::Gpu;
 
@@ -196,7 +196,7 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use common::ids::RunId;
-    use common::task::TaskRef;
+    use common::run::task::TaskRef;
     use common::testing::PROCESS;
 
     use super::*;

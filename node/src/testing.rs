@@ -10,8 +10,8 @@ use common::ids::{RunId, WorkspaceId};
 use common::protocol::{
     BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync,
 };
+use common::run::task::Lease;
 use common::secret::{Hidden, Secret, SecretKind};
-use common::task::Lease;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::attempt::Tools;

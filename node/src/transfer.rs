@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use common::digest::{Digest, Digester};
 use common::protocol::{BlobReply, BlobRequest, Cache, CacheFile, InputFile};
+use common::run::task::Lease;
 use common::secret::{Hidden, Secret};
-use common::task::Lease;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;

@@ -6,12 +6,17 @@ use common::digest::Digest;
 
 use crate::config::Config;
 use crate::data;
-use crate::data::key::BlobKey;
-use crate::data::verify::Verifier;
-use crate::store::objects::{self, Named};
-use crate::store::reconciliation::reconcile;
-use crate::store::{self, Db, UnreadableRow, integrity};
-use crate::{database, key_check, server};
+use crate::data::bucket::blob_key::BlobKey;
+use crate::data::bucket::verify::Verifier;
+use crate::secrets::key_check;
+use crate::server;
+use crate::startup::database;
+use crate::store;
+use crate::store::database::integrity;
+use crate::store::money::reconciliation::reconcile;
+use crate::store::storage::named_objects;
+use crate::store::storage::named_objects::Named;
+use crate::store::{Db, UnreadableRow};
 
 /// One damaged thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +105,7 @@ async fn check_bucket(config: &Config, db: &Db, found: &mut Vec<Finding>) -> Res
     for key in bucket.misnamed().await? {
         found.push(damaged(&key));
     }
-    objects::each(db, async |named| {
+    named_objects::each(db, async |named| {
         let (key, size, digest) = match named {
             Named::Package(digest, size) => (BlobKey::Package(digest), size, None),
             Named::Image(digest, size) => (BlobKey::Image(digest), size, None),

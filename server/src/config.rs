@@ -8,13 +8,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
-use common::credits::Credits;
-use common::exchange::Rates;
 use common::market::{Checks, Policy};
+use common::money::credits::Credits;
+use common::money::currency::Rates;
 use figment::Figment;
 use serde::Deserialize;
 
-use crate::data::address::Ports;
+use crate::data::ssrf_guard::Ports;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

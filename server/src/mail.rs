@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{MailConfig, MailTls};
-use crate::store::codes::Issued;
+use crate::store::people::one_time_codes::Issued;
 
 /// Letters that wait; what comes on top is given up.
 const QUEUE_MAX: usize = 256;

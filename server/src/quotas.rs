@@ -8,9 +8,10 @@ use common::ids::{RunId, WorkspaceId};
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::Semaphore;
 
-use crate::data::key::BlobKey;
+use crate::data::bucket::blob_key::BlobKey;
 use crate::data::{self, ByteStream};
-use crate::store::holdings::{self, Reserved};
+use crate::store::storage::holdings;
+use crate::store::storage::holdings::Reserved;
 use crate::store::{self, Db};
 
 /// What an object of unknown size is counted ahead by, while it comes.

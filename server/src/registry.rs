@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use common::compute::image;
+use common::compute::image::{NotAnImage, Pinned, Reference, is_on_this_machine};
 use common::digest::Digest;
 use common::ids::WorkspaceId;
-use common::image::{self, NotAnImage, Pinned, Reference, is_on_this_machine};
 use common::secret::{Hidden, SecretId, Target};
 use reqwest::header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
@@ -22,8 +23,9 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use crate::data::address::{self, Guard};
-use crate::places::KeyedPlaces;
+use crate::concurrency::KeyedPlaces;
+use crate::data::ssrf_guard;
+use crate::data::ssrf_guard::Guard;
 use crate::secrets::{self, KeyPair, Secrets};
 use challenge::{Challenge, LIFE};
 
@@ -93,7 +95,7 @@ pub enum Error {
         "the registry {host} cannot be used: {why}; correct the image's name, or push the image to \
          Fanfold (`fanfold image push`)"
     )]
-    Address { host: String, why: address::Refused },
+    Address { host: String, why: ssrf_guard::Refused },
     #[error(
         "the registry {0} cannot be reached: run the job again later, or push the image to \
          Fanfold (`fanfold image push`)"
@@ -321,7 +323,7 @@ impl Inner {
         request: reqwest::RequestBuilder,
     ) -> Result<Response, Error> {
         let sent = request.timeout(PATIENCE).send().await.map_err(reqwest::Error::without_url);
-        sent.map_err(|error| match address::refusal(&error) {
+        sent.map_err(|error| match ssrf_guard::refusal(&error) {
             Some(why) => Error::Address { host: image.host.clone(), why: why.clone() },
             None => silent(&image.host, &error),
         })

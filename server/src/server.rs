@@ -12,23 +12,27 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, AccessCode, App, Settings};
 use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
-use crate::daily_checks;
-use crate::data::address::Guard;
+use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Bucket, Data};
-use crate::database;
-use crate::earnings;
-use crate::key_check;
-use crate::keys::Keys;
-use crate::last_batch;
 use crate::mail::{self, Mail};
+use crate::maintenance::daily_checks;
+use crate::maintenance::earnings;
+use crate::maintenance::purge;
+use crate::maintenance::purge::Ages;
+use crate::maintenance::storage_fees;
+use crate::maintenance::storage_fees::Fee;
 use crate::p2p::{self, Hub};
-use crate::purge::{self, Ages};
 use crate::quotas::Quotas;
 use crate::registry::Registries;
+use crate::secrets::key_check;
+use crate::secrets::master_keys::Keys;
 use crate::secrets::{self, Resealed, Secrets};
-use crate::storage_fees::{self, Fee};
-use crate::store::{self, Db, accounts, nodes};
-use crate::vitals::Vitals;
+use crate::startup::database;
+use crate::startup::last_batch;
+use crate::store;
+use crate::store::people::workspaces;
+use crate::store::{Db, nodes};
+use crate::supervisor::Vitals;
 
 /// A running server. Dropping it stops nothing; call `stop`.
 pub struct Server {
@@ -36,7 +40,7 @@ pub struct Server {
     hub: Hub,
     db: Db,
     coordinator: Coordinator,
-    promotional: common::credits::Credits,
+    promotional: common::money::credits::Credits,
     allow_private_addresses: bool,
     tasks: TaskTracker,
     vitals: Vitals,
@@ -173,7 +177,7 @@ impl Server {
     /// A new API key of the first workspace, which is made and given its promotional credits
     /// where there is none. Asking again after a crash gives another key and no more credits.
     pub async fn owner(&self) -> Result<Credentials, Error> {
-        let owner = accounts::owner(&self.db).await?;
+        let owner = workspaces::owner(&self.db).await?;
         let key = format!("welcome {}", owner.workspace);
         self.coordinator.grant(owner.workspace, self.promotional, &key).await?;
         Ok(Credentials { api_key: owner.api_key, workspace: owner.workspace })
@@ -186,7 +190,7 @@ impl Server {
 
     /// Whether this API key of a workspace is in force.
     pub async fn knows_key(&self, key: &str) -> Result<bool, Error> {
-        Ok(store::api_keys::find_by_text(&self.db, key).await?.is_some())
+        Ok(store::people::api_keys::find_by_text(&self.db, key).await?.is_some())
     }
 
     /// Waits until a part of the server has died, and says of what.
@@ -315,7 +319,7 @@ mod tests {
     use common::secret::{Purpose, SecretId};
 
     use super::*;
-    use crate::keys::MasterKeys;
+    use crate::secrets::master_keys::MasterKeys;
 
     #[tokio::test]
     async fn secrets_open_under_the_new_key_alone_after_each_rotation() {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::ids::WorkspaceId;
 use common::protocol::{BlobReply, BlobRequest, Cache};
 use common::secret::{Hidden, Secret, SecretKind};
-use server::data::key::{BlobKey, Whose};
+use server::data::bucket::blob_key::{BlobKey, Whose};
 use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 

@@ -6,13 +6,13 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use common::digest::Digest;
 use common::protocol::{BlobReply, BlobRequest, FRAME_BYTES_MAX, frame};
-use common::spec::result_name;
+use common::run::spec::result_name;
 use common::testing::PROCESS;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use node::link::Link;
 use server::coordinator::leases::LiveInputs;
-use server::data::key::BlobKey;
-use server::store::tasks::{OutputView, TaskOutputs};
+use server::data::bucket::blob_key::BlobKey;
+use server::store::market::tasks::{OutputView, TaskOutputs};
 use tokio::io::AsyncReadExt as _;
 
 use harness::peer::Peer;

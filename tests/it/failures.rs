@@ -263,11 +263,12 @@ async fn one_workspace_knows_nothing_of_another() -> Result<()> {
 
 /// Makes another workspace behind the server's back; gives the key of its user.
 async fn second_workspace(market: &Market) -> Result<String> {
-    use server::store::{accounts, api_keys, open};
+    use server::store::open;
+    use server::store::people::{api_keys, workspaces};
 
     let db = open(&format!("sqlite://{}", market.database().display())).await?;
-    let workspace = accounts::create_workspace(&db, "other").await?;
-    let user = accounts::create_user(&db, workspace, "stranger").await?;
+    let workspace = workspaces::create_workspace(&db, "other").await?;
+    let user = workspaces::create_user(&db, workspace, "stranger").await?;
     Ok(api_keys::issue(&db, workspace, user, "key").await?)
 }
 

@@ -14,7 +14,14 @@ const RULES: &[(&str, &[&str])] = &[
     ("libp2p::", &["server/src/p2p/", "node/src/link/"]),
     ("libp2p_stream::", &["server/src/p2p/", "node/src/link/"]),
     ("lettre::", &["server/src/mail.rs", "server/src/mail/"]),
-    ("rust_decimal::", &["common/src/credits.rs", "common/src/exchange.rs", "common/src/price.rs"]),
+    (
+        "rust_decimal::",
+        &[
+            "common/src/money/credits.rs",
+            "common/src/money/currency.rs",
+            "common/src/money/price.rs",
+        ],
+    ),
     ("Utc::now(", &["server/src/clock.rs", "node/src/"]),
     ("SystemTime::now(", &["node/src/"]),
 ];

@@ -107,7 +107,7 @@ async fn check_wallet(client: &Client, id: &str, before: Balance) -> Result<()> 
     for stage in ["partition", "process", "assemble"] {
         let tasks = client.get(&format!("/v1/customer/jobs/{id}/tasks?stage={stage}")).await?;
         for task in tasks["tasks"].as_array().context("tasks")? {
-            sum += text(&task["price"])?.parse::<common::credits::Credits>()?.units();
+            sum += text(&task["price"])?.parse::<common::money::credits::Credits>()?.units();
         }
     }
     let after = client.balance().await?;

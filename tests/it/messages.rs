@@ -1,12 +1,12 @@
 //! Messages between nodes and the hub: real swarms over loopback.
 
 use anyhow::{Context as _, Result, bail};
+use common::compute::resources::Usage;
 use common::digest::Digest;
 use common::protocol::{
     Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SYNC_BYTES_MAX, SignedReceipt,
 };
-use common::resources::Usage;
-use common::task::Lease;
+use common::run::task::Lease;
 use libp2p::PeerId;
 use node::link::Link;
 use tokio_util::sync::CancellationToken;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use common::resources::{Resources, Usage};
+use common::compute::resources::{Resources, Usage};
 use harness::books;
 use harness::client::{COMPLETE, Client};
 use harness::market::{Market, Shape};
@@ -70,7 +70,7 @@ async fn rogue_node_gets_a_share_and_its_emptiness_is_shown() -> Result<()> {
         // A quarter, and one each ten seconds.
         assert!(rogue.tasks <= 26 + secs / 10, "{} of 100 in {secs} s", rogue.tasks);
         // It is paid for the time that the server saw, at the price of everybody.
-        let hour = common::price::price(Usage::full(Resources::new(1000, 1024), 3_600_000));
+        let hour = common::money::price::price(Usage::full(Resources::new(1000, 1024), 3_600_000));
         let most = hour.units() * (secs + 1) * rogue.tasks / 3600;
         assert!(rogue.units <= most, "{} units, at most {most}", rogue.units);
         let without = job["tasksWithoutResults"].as_i64().context("a number")?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
-use common::credits::Credits;
+use common::money::credits::Credits;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use common::device::Device;
+use common::compute::device::Device;
+use common::compute::resources::{Resources, Usage};
 use common::protocol::{Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
-use common::resources::{Resources, Usage};
-use common::task::Lease;
+use common::run::task::Lease;
 use node::link::{self, Link};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;

@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use common::task::Lease;
+use common::run::task::Lease;
 use node::link::{self, Link};
 use server::coordinator::leases::LiveInputs;
 use server::p2p::{self, Hub, Limits};
-use server::vitals::Vitals;
+use server::supervisor::Vitals;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::world::{World, table};

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use server::store::{accounts, api_keys, open};
+use server::store::open;
+use server::store::people::{api_keys, workspaces};
 use tokio::process::Command;
 
 use crate::busybox;
@@ -17,8 +18,8 @@ impl Market {
     /// for it.
     pub async fn tenant(&self, name: &str) -> Result<Client> {
         let db = open(&format!("sqlite://{}", self.database().display())).await?;
-        let workspace = accounts::create_workspace(&db, name).await?;
-        let user = accounts::create_user(&db, workspace, name).await?;
+        let workspace = workspaces::create_workspace(&db, name).await?;
+        let user = workspaces::create_user(&db, workspace, name).await?;
         let key = api_keys::issue(&db, workspace, user, "key").await?;
         db.close().await?;
         let owner = self.client().await?;

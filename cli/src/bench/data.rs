@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use common::chunks::ChunkTable;
+use common::data::chunk_table::ChunkTable;
 use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::plan::{Assembler, Partitioner};
-use common::spec::{Identity, Source, result_name};
-use common::task::{Lease, StageNo, TaskRef};
+use common::run::spec::{Identity, Source, result_name};
+use common::run::task::{Lease, StageNo, TaskRef};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use server::data::address::Guard;
-use server::data::key::BlobKey;
+use server::data::bucket::blob_key::BlobKey;
 use server::data::pace::{Pace, Side};
+use server::data::ssrf_guard::Guard;
 use server::data::{Bucket, ByteStream, Data, Error, Options, Resolved, ResultFile, Stored};
 use server::quotas::Quotas;
 use server::secrets::Secrets;

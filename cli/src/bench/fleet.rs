@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::device::Device;
+use common::compute::device::Device;
+use common::compute::resources::{Resources, Usage};
 use common::digest::Digest;
 use common::protocol::{Assignment, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
-use common::resources::{Resources, Usage};
-use common::task::Lease;
+use common::run::task::Lease;
 use futures::StreamExt as _;
 use node::link::{self, Link};
 use serde::Deserialize;

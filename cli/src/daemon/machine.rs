@@ -1,6 +1,6 @@
 //! What this machine has, for nodes that share it.
 
-use common::resources::Resources;
+use common::compute::resources::Resources;
 
 /// A part of the memory is left to the system and the server.
 const MEMORY_PERCENT: u64 = 75;

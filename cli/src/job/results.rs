@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use common::text::is_plain;
+use common::input::text::is_plain;
 use serde::Deserialize;
 use tokio::fs;
 use tokio::io::AsyncWriteExt;

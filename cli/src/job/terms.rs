@@ -1,7 +1,7 @@
 //! What `fanfold job create` says of a job beside its work: when, where and how soon it runs.
 
 use chrono::{DateTime, Utc};
-use common::exact::Exact;
+use common::input::exact::Exact;
 use serde_json::json;
 
 use crate::secret::time;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::text::shown;
+use common::input::text::shown;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::exact::Exact;
+use common::input::exact::Exact;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Market;
-use super::active::Tries;
+use super::tasks::active::Tries;
 use crate::ids::RunId;
 
 impl Market {

@@ -4,75 +4,54 @@
 //! stored and done. The caller stores all of it in one transaction before it acts or answers; the
 //! memory here is only a cache of what is stored, so a restart is `Market::load` and nothing else.
 
-mod active;
-mod again;
-mod bill;
-mod blame;
-mod cancel;
-mod checks;
-mod dispatch;
 #[cfg(any(test, feature = "testing"))]
 mod fingerprint;
 mod flow;
-mod gpus;
-mod health;
-mod life;
 mod money;
-mod movement;
-mod node;
-mod nodes_of;
 mod outbox;
-mod overdue;
-mod pauses;
-mod purse;
-mod queue;
-mod receipts;
+pub mod placement;
 mod run;
-mod set_aside;
-mod silence;
 mod stage;
 mod sync;
-mod task_stage;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod tick;
 mod trust;
-mod waiting;
 
-pub use active::UnderLease;
-pub use checks::Checks;
-pub use movement::{Cause, Movement, Share};
-pub use node::Node;
-pub use nodes_of::{Idle, Live, NodeView};
+pub use flow::set_aside::Unreadable;
+pub use money::movement::{Cause, Movement, Share};
 pub use outbox::{
     Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, SetAside, Tally,
     TaskRecord, TaskState,
 };
+pub use placement::node::Node;
+pub use placement::node_view::{Idle, Live, NodeView};
+pub use placement::waiting::{Obstacles, Waiting};
 pub use run::{Counts, Run};
-pub use set_aside::Unreadable;
 pub use stage::{Cursor, Elements, Members, Stage, StageEnd, StageRecord};
 pub use sync::CheckedSync;
 pub use tasks::Tasks;
+pub use tasks::active::UnderLease;
 pub use trust::OperatorRecord;
-pub use waiting::{Obstacles, Waiting};
+pub use trust::checks::Checks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::credits::Credits;
+use crate::compute::resources::Resources;
 use crate::ids::{NodeId, RunId, WorkspaceId};
-use crate::ledger::{Account, Ledger};
-use crate::price::TASK_TIMEOUT_SECS;
-use crate::resources::Resources;
-use crate::statement::Head;
-use crate::task::{Lease, StageNo, TaskRef};
-use active::{Active, Tries};
-use cancel::Stopping;
+use crate::money::credits::Credits;
+use crate::money::ledger::{Account, Ledger};
+use crate::money::price::TASK_TIMEOUT_SECS;
+use crate::money::statement::Head;
+use crate::run::task::{Lease, StageNo, TaskRef};
+use flow::cancel::Stopping;
 use outbox::Outbox;
-use queue::Queue;
-use task_stage::TaskStage;
+use placement::queue::Queue;
+use tasks::active::{Active, Tries};
+use tasks::task_stage::TaskStage;
 use trust::Trust;
 
 /// The numbers that the market's owner may turn.

@@ -9,18 +9,18 @@ use super::Market;
 use super::run::Counts;
 use super::stage::StageRecord;
 use super::trust::OperatorRecord;
-use crate::chunks::ChunkTable;
-use crate::credits::Credits;
-use crate::device::Device;
+use crate::compute::device::Device;
+use crate::compute::resources::Usage;
+use crate::data::chunk_table::ChunkTable;
 use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
-use crate::ledger::{Account, Transfer};
+use crate::money::credits::Credits;
+use crate::money::ledger::{Account, Transfer};
+use crate::money::statement::Line;
 use crate::plan::{BlockId, Phase};
 use crate::protocol::{LogLine, SignedReceipt};
-use crate::resources::Usage;
+use crate::run::spec::RunSpec;
+use crate::run::task::{Lease, StageNo, TaskRef};
 use crate::run::{RunState, Times};
-use crate::spec::RunSpec;
-use crate::statement::Line;
-use crate::task::{Lease, StageNo, TaskRef};
 
 /// Everything to be stored in one transaction, and then to be done.
 #[derive(Debug, Default)]

@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::active::{Active, Tries, UnderLease};
-use super::checks::Compared;
+use super::money::purse::Purse;
 use super::outbox::{Owner, Progress, RunRecord};
-use super::purse::Purse;
 use super::stage::{Cursor, Open, Stage, StageRecord};
-use super::task_stage::TaskStage;
 use super::tasks::Tasks;
-use crate::chunks::ChunkTable;
-use crate::credits::Credits;
+use super::tasks::active::{Active, Tries, UnderLease};
+use super::tasks::task_stage::TaskStage;
+use super::trust::checks::Compared;
+use crate::data::chunk_table::ChunkTable;
 use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::money::credits::Credits;
 use crate::plan::{BlockId, Body, Group, Phase, Reads};
+use crate::run::spec::RunSpec;
+use crate::run::task::{Lease, StageNo, TaskRef};
 use crate::run::{RunState, Times};
-use crate::spec::RunSpec;
-use crate::task::{Lease, StageNo, TaskRef};
 
 /// One execution of a job. Waiting chunks are a number: only a task that has been handed out takes
 /// memory.
@@ -88,7 +88,7 @@ impl Run {
             counts: Counts::default(),
             held: Credits::ZERO,
             captured: Credits::ZERO,
-            usage: crate::resources::Usage::default(),
+            usage: crate::compute::resources::Usage::default(),
             warning: None,
             error: None,
             spec,

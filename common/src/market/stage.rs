@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::tasks::Tasks;
 use crate::ids::RunId;
 use crate::plan::{BlockId, Body, Plan};
-use crate::task::StageNo;
+use crate::run::task::StageNo;
 
 /// An opened block. One that has ended is no longer in memory.
 #[derive(Debug)]

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Market;
-use super::blame::Cause;
 use super::outbox::{LogRecord, Notice};
-use super::task_stage::TaskStage;
+use super::tasks::task_stage::TaskStage;
+use super::trust::blame::Cause;
+use crate::data::object_list::Object;
 use crate::ids::{NodeId, RunId, WorkspaceId};
-use crate::objects::Object;
 use crate::plan::{Reads, params_text};
 use crate::protocol::{
     ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
     Work,
 };
-use crate::spec::Source;
-use crate::task::Lease;
+use crate::run::spec::Source;
+use crate::run::task::Lease;
 
 /// Lines taken from one attempt; what a node sends beyond is dropped.
 const LINES_MAX: u32 = 2_000;
@@ -265,7 +265,7 @@ fn chunk_key<'a>(source: Option<&'a Source>, object: &'a Object) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::Place;
+    use crate::data::object_list::Place;
 
     #[test]
     fn a_chunks_key_is_whole_and_has_nothing_secret_in_it() {

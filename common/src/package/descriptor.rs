@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::loose::{Invalid, Loose};
-use crate::origin::Origin;
+use crate::net::origin::Origin;
+use crate::run::spec::{Cloud, Provider};
 use crate::secret::{Purpose, SecretId, Target};
-use crate::spec::{Cloud, Provider};
 
 const URL_CHARS_MAX: usize = 4096;
 const SECRET_CHARS_MAX: usize = 4096;

@@ -1,8 +1,8 @@
 //! The engines that need no package: their names, aliases and params.
 
 use super::loose::{Invalid, Loose, plain};
+use crate::input::text::is_plain;
 use crate::plan::{Assembler, Params, Partitioner};
-use crate::text::is_plain;
 
 /// 8 MiB.
 const CHUNK_BYTES_DEFAULT: u64 = 8 * 1024 * 1024;

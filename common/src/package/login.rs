@@ -1,7 +1,7 @@
 //! Takes the login for a private image out of a package's archive.
 
 use super::archive::contents::{is_manifest, plain_path};
-use crate::json;
+use crate::input::json;
 
 const BLOCK: usize = 512;
 

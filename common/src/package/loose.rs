@@ -8,11 +8,11 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use crate::alike;
-use crate::exact::{Exact, whole};
-use crate::json;
+use crate::input::alike;
+use crate::input::exact::{Exact, whole};
+use crate::input::json;
+use crate::input::text::is_invisible;
 use crate::plan::Params;
-use crate::text::is_invisible;
 
 /// A field that is missing or not what it must be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

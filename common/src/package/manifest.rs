@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::loose::{Invalid, Loose};
 use super::tag::{self, Version};
-use crate::resources::Resources;
+use crate::compute::resources::Resources;
+use crate::input::text::is_plain;
 use crate::secret::{self, Hidden};
-use crate::text::is_plain;
 
 const DESCRIPTION_CHARS_MAX: usize = 4000;
 const REFERENCE_CHARS_MAX: usize = 512;

@@ -14,7 +14,7 @@ use super::archive::contents::plain_path;
 use super::packing::{self, Opened, Packing};
 use super::tarball::{self, Kind};
 use super::unpacked::{self, Budget, Measured};
-use crate::json;
+use crate::input::json;
 
 mod index;
 mod links;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::loose::Invalid;
 use super::template::PhaseParams;
-use crate::json;
+use crate::input::json;
 use crate::plan::Params;
 
 /// The most bytes of a `schema.json`.

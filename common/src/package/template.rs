@@ -8,8 +8,8 @@ use super::descriptor::Descriptor;
 use super::engine;
 use super::loose::{Invalid, Loose};
 use super::tag::{NotATag, Tag};
-use crate::exact::Exact;
 use crate::ids::{PackageId, WorkspaceId};
+use crate::input::exact::Exact;
 use crate::plan::Params;
 
 const ID_CHARS_MAX: usize = 128;

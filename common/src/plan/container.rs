@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compute::image::Pinned;
+use crate::compute::resources::Resources;
 use crate::digest::Digest;
-use crate::exact::Exact;
 use crate::ids::{PackageId, WorkspaceId};
-use crate::image::Pinned;
-use crate::resources::Resources;
+use crate::input::exact::Exact;
 use crate::secret::SecretId;
 
 /// The params of a container, as it sees them: always a JSON object, with numbers as they were

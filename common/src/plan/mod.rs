@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Destination, Source};
-use crate::task::StageNo;
+use crate::run::spec::{Destination, Source};
+use crate::run::task::StageNo;
 
 /// Names a block by its place in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

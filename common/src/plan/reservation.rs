@@ -1,8 +1,8 @@
 //! What of a customer's credits a plan needs to begin, and to keep.
 
 use super::{BlockId, Body, ContainerTask, Plan};
-use crate::credits::Credits;
-use crate::price::most;
+use crate::money::credits::Credits;
+use crate::money::price::most;
 
 impl ContainerTask {
     /// What is reserved for one attempt that may run for so many seconds before more is.

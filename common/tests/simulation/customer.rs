@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::credits::Credits;
 use common::ids::{JobId, RunId, WorkspaceId};
+use common::money::credits::Credits;
 use common::plan::{ContainerTask, Limits};
-use common::spec::RunSpec;
-use common::task::TaskRef;
-use common::terms::{Priority, Regions, Terms};
+use common::run::scheduling::{Priority, Regions, Terms};
+use common::run::spec::RunSpec;
+use common::run::task::TaskRef;
 use common::testing;
 use uuid::Uuid;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::device::Device;
+use common::compute::device::Device;
+use common::compute::resources::{Resources, Usage};
 use common::digest::Digest;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::market::CheckedSync;
@@ -11,8 +12,7 @@ use common::protocol::{
     Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Output, Probe, Receipt,
     SignedReceipt, Sync,
 };
-use common::resources::{Resources, Usage};
-use common::task::Lease;
+use common::run::task::Lease;
 use uuid::Uuid;
 
 use crate::customer::{Order, workspace};

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use common::ids::{NodeId, RunId};
 use common::market::{Changes, CheckedSync, Checks, LeaseChange, Market, Policy, TaskState};
 use common::protocol::Orders;
-use common::task::Lease;
+use common::run::task::Lease;
 
 use crate::donor::{node_id, operator_of, owner};
 use crate::store::Store;

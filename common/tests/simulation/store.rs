@@ -3,20 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::chunks::ChunkTable;
-use common::credits::Credits;
+use common::compute::resources::Usage;
+use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
-use common::ledger::{Account, Kind, Ledger, Transfer};
 use common::market::{
     Changes, Cursor, OperatorRecord, Run, RunRecord, StageRecord, Stored, TaskRecord, TaskState,
 };
+use common::money::credits::Credits;
+use common::money::ledger::{Account, Kind, Ledger, Transfer};
+use common::money::price::price;
+use common::money::statement::{Head, Line};
 use common::plan::{BlockId, Body};
-use common::price::price;
 use common::protocol::{LogLine, Receipt};
-use common::resources::Usage;
 use common::run::RunState;
-use common::statement::{Head, Line};
-use common::task::{Lease, StageNo, TaskRef};
+use common::run::task::{Lease, StageNo, TaskRef};
 
 use crate::donor::{is_owners, operator_of};
 

@@ -7,12 +7,12 @@ mod stock;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::credits::Credits;
 use common::ids::RunId;
 use common::market::{CheckedSync, Refused, Run, TaskRecord, TaskState};
+use common::money::credits::Credits;
 use common::plan::{Body, DataTask, Phase};
 use common::protocol::Orders;
-use common::task::{Lease, StageNo};
+use common::run::task::{Lease, StageNo};
 use common::testing;
 
 use crate::customer::{self, Order};

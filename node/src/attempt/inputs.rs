@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::protocol::{BlobRequest, Failure, InputFile, Inputs, Level, NAME_BYTES_MAX};
-use common::task::Lease;
+use common::run::task::Lease;
 
 use super::stopped::{Stopped, failed, short};
 use super::{Attempt, Tools};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use common::exit;
+use common::compute::exit;
 use common::protocol::Failure;
 
 use crate::redact::Redactor;

@@ -1,10 +1,10 @@
 //! Whole attempts on a server in memory, in real containers.
 
+use common::compute::resources::Resources;
 use common::digest::Digest;
 use common::plan::Contract;
 use common::plan::Image;
 use common::protocol::Cache;
-use common::resources::Resources;
 use common::secret::SecretKind;
 
 use super::*;

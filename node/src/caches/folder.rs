@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use common::protocol::{BlobRequest, Cache, CacheFile};
-use common::task::Lease;
+use common::run::task::Lease;
 use serde::{Deserialize, Serialize};
 
 use super::Error;

@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use common::compute::resources::Resources;
 use common::ids::{RunId, WorkspaceId};
-use common::resources::Resources;
-use common::task::{Lease, StageNo, TaskRef};
+use common::run::task::{Lease, StageNo, TaskRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::{self, Disk};

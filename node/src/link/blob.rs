@@ -10,7 +10,7 @@ use common::digest::Digest;
 use common::protocol::{
     BLOB_PROTOCOL, BlobReply, BlobRequest, Cache, CacheFile, InputFile, Version,
 };
-use common::task::Lease;
+use common::run::task::Lease;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, TryStreamExt as _};
 use libp2p::{Stream, StreamProtocol};
 use libp2p_stream::OpenStreamError;

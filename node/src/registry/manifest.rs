@@ -81,7 +81,7 @@ impl Manifest {
 
 impl Descriptor {
     fn blob(&self, packing: Packing) -> Result<Blob, Error> {
-        let digest = common::image::digest(&self.digest);
+        let digest = common::compute::image::digest(&self.digest);
         let digest = digest.ok_or_else(|| unusable("has a part whose digest is no SHA-256"))?;
         Ok(Blob { digest, size: self.size, packing })
     }

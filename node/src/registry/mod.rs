@@ -12,8 +12,8 @@ mod pace;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use common::compute::image::{Pinned, is_on_this_machine};
 use common::digest::Digest;
-use common::image::{Pinned, is_on_this_machine};
 use common::secret::Hidden;
 use reqwest::header::{ACCEPT, LOCATION};
 use reqwest::{Response, StatusCode, Url};

@@ -31,7 +31,7 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
 };
-use common::device::Device;
+use common::compute::device::Device;
 use common::ids::WorkspaceId;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};

@@ -8,12 +8,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::compute::resources::{Resources, Usage};
 use common::ids::WorkspaceId;
 use common::plan::{Contract, Image};
 use common::protocol::{Inputs, Work};
-use common::resources::{Resources, Usage};
+use common::run::task::Lease;
 use common::secret::{self, Secret};
-use common::task::Lease;
 
 use crate::caches::Mounted;
 use crate::disk::Share;
@@ -238,7 +238,7 @@ fn commands(image: &Image, name: &str, app: &Path) -> Result<Vec<Vec<String>>, E
 mod tests {
     use common::digest::Digest;
     use common::ids::RunId;
-    use common::task::{StageNo, TaskRef};
+    use common::run::task::{StageNo, TaskRef};
 
     use super::*;
 

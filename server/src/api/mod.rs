@@ -28,19 +28,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::credits::Credits;
 use common::digest::Digest;
 use common::ids::WorkspaceId;
+use common::money::credits::Credits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use warp::Filter as _;
 use warp::http::Method;
 
+use crate::concurrency::KeyedPlaces;
 use crate::config::{HttpConfig, LimitsConfig, SignUpCode, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
-use crate::places::KeyedPlaces;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::Db;
@@ -183,7 +183,7 @@ fn filter(
 mod tests {
     use std::num::NonZeroU32;
 
-    use common::rights::Role;
+    use common::access::Role;
     use reqwest::Method;
     use serde_json::json;
 

@@ -11,7 +11,7 @@ use crate::api::App;
 use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
-use crate::store::batches;
+use crate::store::market::batch_number;
 
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ impl Readiness {
             return away;
         }
         let (database, bucket) = tokio::join!(
-            timeout(PATIENCE, batches::last(&app.db)),
+            timeout(PATIENCE, batch_number::last(&app.db)),
             timeout(PATIENCE, app.data.probe()),
         );
         let away = match (database, bucket) {

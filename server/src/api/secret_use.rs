@@ -3,8 +3,9 @@
 //! What is asked here is whether the caller may; whether the secret is for the place is asked where
 //! it is opened (`secrets::Secrets`).
 
+use common::access;
+use common::access::Scope;
 use common::package::descriptor::{DataPlace, Descriptor};
-use common::rights::{self, Scope};
 
 use super::http::error::{Error, Result};
 use super::http::token::Caller;
@@ -45,7 +46,7 @@ pub fn check_listed(caller: &Caller, field: &str, ids: &[String]) -> Result<()> 
 /// # Errors
 /// `Forbidden`, which names the field.
 pub fn check(caller: &Caller, field: &str) -> Result<()> {
-    rights::check(caller.role, caller.made_with, Scope::SecretsUse)
+    access::check(caller.role, caller.made_with, Scope::SecretsUse)
         .map_err(|denied| Error::Forbidden(format!("{field}: using a secret: {denied}")))
 }
 

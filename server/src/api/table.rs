@@ -1,6 +1,6 @@
 //! The table of routes, put together.
 
-use common::rights::Scope;
+use common::access::Scope;
 
 use super::http::router::Api;
 use super::{auth, customer, dev, info, ready, storage, wallet};

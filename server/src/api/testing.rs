@@ -5,11 +5,11 @@ use std::num::NonZeroU32;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::credits::Credits;
+use common::access::Role;
 use common::digest::Digest;
 use common::ids::WorkspaceId;
 use common::market::Policy;
-use common::rights::Role;
+use common::money::credits::Credits;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,14 +19,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::api::{AccessCode, App, Settings, serve};
 use crate::config::{Config, LimitsConfig, WalletConfig};
 use crate::coordinator::Coordinator;
-use crate::data::address::Guard;
+use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Data};
 use crate::mail::Mail;
 use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
-use crate::store::members::{self, Changed};
-use crate::store::{self, Db, accounts, api_keys};
+use crate::store;
+use crate::store::Db;
+use crate::store::people::members;
+use crate::store::people::members::Changed;
+use crate::store::people::{api_keys, workspaces};
 
 /// What a workspace may keep behind a test's door.
 pub const QUOTA_BYTES: u64 = 64 << 20;
@@ -87,7 +90,7 @@ impl Door {
         tokio::spawn(engine);
         // The second test in the same process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let first = accounts::owner(&db).await.unwrap();
+        let first = workspaces::owner(&db).await.unwrap();
         let settings = Settings {
             token_key: [9; 32],
             access_codes: vec![
@@ -143,15 +146,15 @@ impl Door {
 
     /// Another workspace's key to the same door.
     pub async fn stranger(&self) -> String {
-        let workspace = accounts::create_workspace(&self.app.db, "other").await.unwrap();
-        let user = accounts::create_user(&self.app.db, workspace, "other").await.unwrap();
+        let workspace = workspaces::create_workspace(&self.app.db, "other").await.unwrap();
+        let user = workspaces::create_user(&self.app.db, workspace, "other").await.unwrap();
         api_keys::issue(&self.app.db, workspace, user, "key").await.unwrap()
     }
 
     /// A new member of the workspace: their id and a key of theirs.
     pub async fn member(&self, role: Role) -> (String, String) {
         let db = &self.app.db;
-        let user = accounts::create_user(db, self.workspace, role.name()).await.unwrap();
+        let user = workspaces::create_user(db, self.workspace, role.name()).await.unwrap();
         assert_eq!(members::change(db, self.workspace, user, role).await, Ok(Changed::Done));
         let key = api_keys::issue(db, self.workspace, user, "key").await.unwrap();
         (user.to_string(), key)

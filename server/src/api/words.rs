@@ -195,13 +195,13 @@ fn schema(about: &str, words: Words) -> RefOr<Schema> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use common::access::Role;
+    use common::money::statement::LineKind;
+    use common::money::wallet_request::{PayoutState, State as _, TopUpState};
     use common::plan::Phase;
-    use common::rights::Role;
     use common::run::RunState;
+    use common::run::scheduling::Priority;
     use common::secret::SecretKind;
-    use common::statement::LineKind;
-    use common::terms::Priority;
-    use common::wallet::{PayoutState, State as _, TopUpState};
 
     use super::*;
     use crate::store::jobs::STATES;

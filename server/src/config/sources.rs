@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use common::alike;
+use common::input::alike;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};

@@ -2,19 +2,24 @@
 //! say, which nobody else writes, and by the ledger in memory.
 
 use chrono::{DateTime, Utc};
-use common::credits::Credits;
 use common::digest::Digest;
-use common::exchange::Terms;
 use common::ids::{RedemptionId, RequestId, WorkspaceId};
-use common::ledger::{Account, Insufficient};
 use common::market::{Cause, Market, Movement};
-use common::wallet::{PayoutState, State, TopUpState};
+use common::money::credits::Credits;
+use common::money::currency::Terms;
+use common::money::ledger::{Account, Insufficient};
+use common::money::wallet_request::{PayoutState, State, TopUpState};
 
-use crate::store::booked::Booked;
-use crate::store::coupons::{self, Redemption};
-use crate::store::releases::{self, Release};
-use crate::store::requests::{self, Request, Step};
-use crate::store::{self, Db, grants, wallet};
+use crate::store;
+use crate::store::Db;
+use crate::store::money::booking_effects::Booked;
+use crate::store::money::coupons;
+use crate::store::money::coupons::Redemption;
+use crate::store::money::releases;
+use crate::store::money::releases::Release;
+use crate::store::money::wallet_requests;
+use crate::store::money::wallet_requests::{Request, Step};
+use crate::store::money::{credit_grants, statement};
 
 /// What is asked for. Asking for the same again is answered like the first time and moves
 /// nothing.
@@ -89,7 +94,7 @@ pub(super) async fn book(
 ) -> Result<Result<Option<Booked>, Refused>, store::Error> {
     match booking {
         Booking::Grant { to, amount, key } => {
-            if grants::exists(db, &key).await? {
+            if credit_grants::exists(db, &key).await? {
                 return Ok(Ok(None));
             }
             let moved = market.grant(to, amount, "promotional credits", now);
@@ -110,7 +115,7 @@ pub(super) async fn book(
             advance(db, market, (id, to, note), cause, Booked::PayoutStep, now).await
         }
         Booking::Storage { of, price, what, key } => {
-            if grants::exists(db, &key).await? {
+            if credit_grants::exists(db, &key).await? {
                 return Ok(Ok(None));
             }
             let taken = market.charge_storage(of, price, what, now);
@@ -149,11 +154,12 @@ async fn payout(
     request: Request<PayoutState>,
     now: DateTime<Utc>,
 ) -> Decided {
-    if requests::find_own::<PayoutState>(db, request.workspace, request.id).await?.is_some() {
+    if wallet_requests::find_own::<PayoutState>(db, request.workspace, request.id).await?.is_some()
+    {
         return Ok(Ok(None));
     }
     let (owner, terms) = (request.workspace, request.terms);
-    let (earned, wanted) = (wallet::earned(db, owner).await?, terms.amount);
+    let (earned, wanted) = (statement::earned(db, owner).await?, terms.amount);
     let available = market.balance(Account::Available(owner));
     if wanted > earned.min(available) {
         return Ok(Err(Refused::Payout { earned, available, wanted }));
@@ -172,7 +178,7 @@ async fn advance<S: State>(
     booked: impl FnOnce(Step<S>) -> Booked,
     now: DateTime<Utc>,
 ) -> Decided {
-    let request = requests::find::<S>(db, id).await?;
+    let request = wallet_requests::find::<S>(db, id).await?;
     let Some(request) = request else { return Ok(Err(Refused::NoRequest(id))) };
     let from = match step(request.state, to) {
         Ok(Some(from)) => from,

@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use common::chunks::ChunkTable;
+use common::data::chunk_table::ChunkTable;
 use common::ids::NodeId;
 use common::market::{LeaseChange, Market};
 use common::plan::{BlockId, Container, Reads};
-use common::spec::{RunSpec, Source};
-use common::task::{Lease, StageNo};
+use common::run::spec::{RunSpec, Source};
+use common::run::task::{Lease, StageNo};
 
 /// A lease in force.
 pub struct LiveLease {

@@ -4,7 +4,7 @@
 //! that changed in one transaction, and only then answers and acts.
 
 mod bookings;
-mod engine;
+mod event_loop;
 pub mod leases;
 mod steps;
 #[cfg(test)]
@@ -21,17 +21,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use bookings::{Booking, Refused as BookingRefused};
-use common::chunks::ChunkTable;
-use common::credits::Credits;
+use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
 pub use common::market::{
     CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, UnderLease, Waiting,
 };
 use common::market::{Market, Refused};
+use common::money::credits::Credits;
 use common::plan::Phase;
 use common::protocol::Orders;
-use common::spec::RunSpec;
-use common::task::StageNo;
+use common::run::spec::RunSpec;
+use common::run::task::StageNo;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 pub use turns::{Hindrance, Kind as PlaceKind};
@@ -39,8 +39,10 @@ pub use watch::{Change, EventId, RunEvent};
 
 use crate::clock;
 use crate::data::Data;
-use crate::store::{self, Db, accounts, nodes};
-use engine::Engine;
+use crate::store;
+use crate::store::people::workspaces;
+use crate::store::{Db, nodes};
+use event_loop::Engine;
 use leases::Leases;
 use turns::Turns;
 use watch::Watch;
@@ -205,14 +207,14 @@ impl Coordinator {
     ) -> Result<(Self, Leases, impl Future<Output = Result<(), Error>> + Send), Error> {
         let stored = store::load(&db).await?;
         let market = Market::load(policy, stored, clock::now());
-        let batch = store::batches::last(&db).await?;
+        let batch = store::market::batch_number::last(&db).await?;
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
         let disk_full = Arc::<AtomicBool>::default();
         let (watch, leases, turns) = (Watch::new(), Leases::default(), Turns::new());
         let mut engine = Engine::new(
             market,
             batch,
-            engine::Parts {
+            event_loop::Parts {
                 db: db.clone(),
                 leases: leases.clone(),
                 watch: watch.clone(),
@@ -362,7 +364,7 @@ impl Coordinator {
             return Ok(operator);
         }
         let operator = nodes::operator(&self.db, node).await?.ok_or(Error::NoNode)?;
-        if accounts::owns_server(&self.db, operator).await? {
+        if workspaces::owns_server(&self.db, operator).await? {
             // The queue keeps the order: it is heard before the node's message.
             let command = Command::Trust { owner: operator };
             self.commands.send(command).await.map_err(|_| Error::Stopping)?;

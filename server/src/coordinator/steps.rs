@@ -7,13 +7,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::chunks::ChunkTable;
+use common::data::chunk_table::ChunkTable;
+use common::data::object_list::{Object, Objects, Place, TooMany};
 use common::ids::RunId;
 use common::market::Run;
-use common::objects::{Object, Objects, Place, TooMany};
 use common::plan::{Assembler, BlockId, Body, DataTask, Partitioner, Phase};
-use common::spec::{Destination, RunSpec, Source, result_name};
-use common::task::StageNo;
+use common::run::spec::{Destination, RunSpec, Source, result_name};
+use common::run::task::StageNo;
 use futures::{FutureExt as _, Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -21,12 +21,14 @@ use tokio::time::Instant;
 
 use super::Command;
 use super::turns::{Kind, Turn, Turns};
-use crate::data::key::BlobKey;
+use crate::data::bucket::blob_key::BlobKey;
 use crate::data::pace::{Pace, Side};
 use crate::data::{Data, Error as DataError, Resolved, ResultFile, ResultFiles};
-use crate::store::results::ResultView;
-use crate::store::tasks::OutputView;
-use crate::store::{self, Db, results, tasks};
+use crate::store;
+use crate::store::Db;
+use crate::store::market::results::ResultView;
+use crate::store::market::tasks::OutputView;
+use crate::store::market::{results, tasks};
 
 /// Tasks whose outputs are read from the database at a time.
 const PAGE: u64 = 1_000;

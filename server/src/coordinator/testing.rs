@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use common::credits::Credits;
+use common::compute::resources::{Resources, Usage};
 use common::ids::{NodeId, RunId, WorkspaceId};
-use common::ledger::Account;
+use common::money::credits::Credits;
+use common::money::ledger::Account;
 use common::protocol::{Held, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
-use common::resources::{Resources, Usage};
-use common::task::Lease;
+use common::run::task::Lease;
 use uuid::Uuid;
 
 use super::{CheckedSync, Coordinator};
@@ -128,7 +128,7 @@ fn idle() -> Sync {
         incarnation: 1,
         token: None,
         capacity: Resources::new(1000, 1024).with_disk(u32::MAX),
-        device: common::device::Device::default(),
+        device: common::compute::device::Device::default(),
         prefetch: 0,
         holding: Vec::<Held>::new(),
         receipts: vec![],

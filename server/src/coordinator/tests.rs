@@ -4,10 +4,10 @@ mod bookings;
 
 use std::time::Duration;
 
-use common::device::Device;
+use common::compute::device::Device;
+use common::compute::resources::{Resources, Usage};
 use common::protocol::{LogBatch, Outcome, Receipt, SignedReceipt, Sync};
-use common::resources::{Resources, Usage};
-use common::task::{Lease, TaskRef};
+use common::run::task::{Lease, TaskRef};
 use common::testing::PROCESS;
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::data;
-use crate::data::address::Guard;
+use crate::data::ssrf_guard::Guard;
 use crate::quotas::Quotas;
 use crate::secrets::Secrets;
-use crate::store::accounts;
+use crate::store::people::workspaces;
 use crate::store::testing::{count_batch, spec};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -48,7 +48,7 @@ async fn granted() -> Room {
     let (coordinator, _, engine) =
         Coordinator::start(db.clone(), data, Policy::default(), stop.clone()).await.unwrap();
     tokio::spawn(engine);
-    let workspace = accounts::owner(&db).await.unwrap().workspace;
+    let workspace = workspaces::owner(&db).await.unwrap().workspace;
     let amount = Credits::from_units(100_000_000_000).unwrap();
     coordinator.grant(workspace, amount, "first").await.unwrap();
     Room { coordinator, db, workspace, _stop: stop.drop_guard(), _folder: folder }

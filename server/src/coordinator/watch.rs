@@ -10,7 +10,7 @@ use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{Changes, Notice, Owner, Progress, TaskState};
 use common::plan::Phase;
 use common::run::RunState;
-use common::task::{Lease, TaskRef};
+use common::run::task::{Lease, TaskRef};
 use tokio::sync::broadcast;
 
 use crate::clock;

@@ -1,32 +1,18 @@
 //! The data plane: Fanfold's bucket, the customers' sources and destinations, cutting and
 //! folding. Everything streams; nothing is held whole in memory.
 
-pub mod address;
-pub mod caches;
-pub mod key;
-pub mod links;
+mod file_name;
+pub mod output;
 pub mod pace;
+pub mod ssrf_guard;
+mod store_pool;
 
-mod assemble;
-mod attended;
-mod bucket;
-mod checked;
+pub mod bucket;
 mod cloud;
-mod customers;
-mod deliver;
-mod download;
-mod http;
-mod listing;
-mod look;
-mod names;
 mod partition;
 mod source;
-mod sums;
 #[cfg(test)]
 pub mod testing;
-mod upload;
-pub mod verify;
-mod zip;
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -36,32 +22,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use common::chunks::ChunkTable;
+use common::data::chunk_table::ChunkTable;
+use common::data::object_list::{Object, Objects};
 use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
-use common::objects::{Object, Objects};
 use common::plan::{Assembler, Partitioner};
 use common::protocol::Version;
+use common::run::spec::{Destination, Source};
 use common::secret::{SecretId, Target};
-use common::spec::{Destination, Source};
 use futures::Stream;
 use reqwest::Method;
 
 use crate::clock;
-use crate::places::KeyedPlaces;
+use crate::concurrency::KeyedPlaces;
 use crate::quotas::{Full, Quotas};
 use crate::secrets::{self, KeyPair, Secrets};
-use address::Guard;
 use bucket::Written;
-use checked::Checked;
-use customers::Customers;
-use key::BlobKey;
-use links::{Holder, LinkError, Linked, Links, OpenedLink};
-pub use look::{Listed, Looked, LookedKind};
+use bucket::blob_key::BlobKey;
+use bucket::checked::Checked;
+use bucket::links::{Holder, LinkError, Linked, Links, OpenedLink};
+use bucket::upload::Expected;
 use pace::{Pace, Side};
 use source::Reader;
 pub use source::Resolved;
-use upload::Expected;
+pub use source::probe::{Listed, Looked, LookedKind};
+use ssrf_guard::Guard;
+use store_pool::Customers;
 
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
@@ -265,7 +251,7 @@ pub struct ResultFile {
 impl ResultFile {
     /// A file under the one name that it has from here on.
     pub fn new(name: &str, size: u64, digest: Option<Digest>, key: BlobKey) -> Self {
-        Self { name: names::of_result(name), size, digest, key }
+        Self { name: file_name::of_result(name), size, digest, key }
     }
 }
 
@@ -279,7 +265,7 @@ impl Data {
             links: Arc::new(Links::new(&options.public_url, &options.link_key)),
             customers: Customers::new(options.guard),
             secrets,
-            looks: look::places(),
+            looks: source::probe::places(),
             quotas,
             checked: Arc::default(),
         })
@@ -361,7 +347,7 @@ impl Data {
         holder: Holder,
         lives: Duration,
     ) -> String {
-        let expires = links::expiry(clock::now(), lives);
+        let expires = bucket::links::expiry(clock::now(), lives);
         self.links.make(&Method::GET, key, file, Some(holder), expires)
     }
 
@@ -380,7 +366,7 @@ impl Data {
         match self.bucket.sign(Method::PUT, key, None, lives).await? {
             Some(link) => Ok(link),
             None => {
-                let expires = links::expiry(clock::now(), lives);
+                let expires = bucket::links::expiry(clock::now(), lives);
                 Ok(self.links.make(&Method::PUT, key, Linked::default(), None, expires))
             }
         }
@@ -498,7 +484,7 @@ impl Data {
         files: ResultFiles,
     ) -> Result<ResultFiles, Error> {
         let count = |bytes| self.quotas.counted_run(owner, run, bytes);
-        assemble::assemble(&self.bucket, run, assembler, files, count).await
+        output::assemble::assemble(&self.bucket, run, assembler, files, count).await
     }
 
     /// Copies a final file to the run's destination (not called for the temporary bucket and
@@ -514,7 +500,7 @@ impl Data {
         let target = Target::Bucket(bucket);
         let keys = self.keys(owner, bucket.secret.as_ref(), &target).await?;
         let destination = self.customers.bucket(bucket, keys.as_ref()).await?;
-        deliver::deliver(&self.bucket, &destination, folder, file, pace).await
+        output::deliver::deliver(&self.bucket, &destination, folder, file, pace).await
     }
 
     /// A source opened with its owner's keys.

@@ -3,8 +3,8 @@
 mod kind;
 mod lines;
 
-use common::chunks::{ChunkTable, CutError};
-use common::objects::Objects;
+use common::data::chunk_table::{ChunkTable, CutError};
+use common::data::object_list::Objects;
 use common::plan::Partitioner;
 
 use super::Error;

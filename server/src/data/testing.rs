@@ -6,12 +6,12 @@ pub mod azure;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use common::data::object_list::Objects;
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
-use common::objects::Objects;
+use common::run::spec::{Cloud, Identity, Provider, Source};
+use common::run::task::{Lease, TaskRef};
 use common::secret::SecretId;
-use common::spec::{Cloud, Identity, Provider, Source};
-use common::task::{Lease, TaskRef};
 use common::testing::PROCESS;
 use futures::StreamExt as _;
 use hyper_util::rt::TokioIo;
@@ -20,14 +20,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::address::Guard;
 use super::bucket::Bucket;
-use super::customers::Customers;
-use super::key::BlobKey;
+use super::bucket::blob_key::BlobKey;
+use super::bucket::download;
+use super::bucket::upload::Expected;
 use super::pace::{Pace, Side};
 use super::source::{Reader, Resolved};
-use super::upload::Expected;
-use super::{ByteStream, Error, ResultFile, Stat, download};
+use super::ssrf_guard::Guard;
+use super::store_pool::Customers;
+use super::{ByteStream, Error, ResultFile, Stat};
 use crate::secrets::KeyPair;
 
 pub const RUN: RunId = RunId::new(Uuid::from_u128(7));

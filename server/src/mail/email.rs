@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use common::text::is_plain;
+use common::input::text::is_plain;
 use lettre::Address;
 use url::Host;
 

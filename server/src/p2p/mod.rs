@@ -1,25 +1,15 @@
 //! The hub: where nodes call. It knows who is calling and what they may touch, and passes on to
 //! the coordinator and the data plane what has been checked. It takes no decision about work.
 
-mod access;
 mod admission;
-mod blobs;
-mod damage;
-mod desk;
-mod frame;
-mod gate;
-mod key;
+mod backend;
+pub mod blob;
+mod identity;
+mod peer_limits;
 mod peers;
-mod port;
-mod reads;
-mod receipts;
-mod recent;
 mod refusal;
-mod results;
-mod stored;
-mod streams;
 mod swarm;
-mod text;
+pub mod sync;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -29,9 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libp2p::{Multiaddr, PeerId};
 use tokio_util::task::TaskTracker;
 
-use crate::vitals::Vitals;
+use crate::supervisor::Vitals;
 pub use admission::Limits;
-pub use port::{Parts, Port};
+pub use backend::{Parts, Port};
 
 /// Where a server listens unless it is told otherwise.
 pub const LISTEN: &str = "/ip4/0.0.0.0/tcp/8701";
@@ -85,20 +75,20 @@ impl Hub {
             .iter()
             .map(|text| text.parse().map_err(|_| Error::Address(text.clone())))
             .collect::<Result<_, _>>()?;
-        let key = key::load_or_make(&options.key_file)?;
+        let key = identity::load_or_make(&options.key_file)?;
         let mut swarm = swarm::build(&key, options.limits)?;
         let addresses = swarm::known(swarm::listen(&mut swarm, &listen).await?);
         let tasks = TaskTracker::new();
         let peers = peers::Peers::new(port.clone());
-        let stored = stored::Stored::default();
-        let desk = desk::Desk {
+        let stored = blob::known_results::Stored::default();
+        let desk = sync::handler::Desk {
             port: port.clone(),
             peers: peers.clone(),
             stored: stored.clone(),
-            damage: damage::Damage::default(),
+            damage: blob::damage::Damage::default(),
         };
-        let results = results::Results::new(port.clone());
-        let blobs = blobs::Blobs::new(port, peers, stored, results);
+        let results = blob::result_index::Results::new(port.clone());
+        let blobs = blob::handler::Blobs::new(port, peers, stored, results);
         let hub = Self {
             peer: key.public().to_peer_id(),
             addresses: addresses.clone(),

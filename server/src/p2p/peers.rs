@@ -9,7 +9,7 @@ use common::ids::NodeId;
 use libp2p::PeerId;
 
 use super::admission::{Network, Refusals};
-use super::port::Port;
+use super::backend::Port;
 use crate::store;
 
 /// The most peers remembered; beyond, all are forgotten and looked up again.

@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admission::{self, Limits};
-use super::blobs::Blobs;
-use super::desk::Desk;
-use super::gate::Gate;
-use super::port::Port;
-use super::streams;
+use super::backend::Port;
+use super::blob::handler::Blobs;
+use super::blob::streams;
+use super::peer_limits::Gate;
+use super::sync::handler::Desk;
 use super::{Addresses, Error};
-use crate::vitals::Vitals;
+use crate::supervisor::Vitals;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Well above the pause between two messages of a node.

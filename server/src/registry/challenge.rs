@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use common::exact::whole;
+use common::input::exact::whole;
 use common::secret::Hidden;
 use serde_json::Value;
 

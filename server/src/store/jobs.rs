@@ -6,15 +6,17 @@ use common::ids::{JobId, RunId, WorkspaceId};
 use common::package::config::JobConfig;
 use common::package::descriptor::Descriptor;
 use common::package::template::{PhaseParams, Template};
-use common::terms::{Priority, Regions};
+use common::run::scheduling::{Priority, Regions};
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select, Set,
     UpdateMany,
 };
 
-use super::selection::{self, Found, Selection};
-use super::{document, micros, time};
+use super::query::document;
+use super::query::selection;
+use super::query::selection::{Found, Selection};
+use super::{micros, time};
 use crate::clock;
 pub use field::{JobField, STATES, STATUSES};
 pub use upload::{Upload, needs_upload, note_received, takes_upload};

@@ -1,70 +1,31 @@
 //! The tables. Nothing above this module sees sea-orm's types, but for the connection it passes
 //! down.
 
-pub mod access_codes;
-pub mod accounts;
-pub mod api_keys;
-pub mod attempts;
-pub mod batches;
-pub mod booked;
-mod check;
-mod chunk_tables;
-pub mod codes;
-pub mod commit;
-pub mod coupons;
-pub mod creates;
-pub mod devices;
-mod document;
-pub mod ended_tokens;
-mod failure;
-pub mod grants;
-pub mod holdings;
-pub mod images;
-pub mod imports;
-pub mod integrity;
-pub mod invitations;
+pub mod catalogue;
+pub mod database;
+pub mod idempotency_keys;
 pub mod jobs;
-mod ledger;
-mod load;
-pub mod logs;
-pub mod members;
-pub mod node_tallies;
+pub mod market;
+pub mod money;
 pub mod nodes;
-pub mod objects;
-pub mod packages;
-mod plans;
-mod pool_guard;
-pub mod reconciliation;
-pub mod releases;
-pub mod requests;
-pub mod results;
-mod rows;
-pub mod runs;
+pub mod people;
+pub mod query;
 pub mod secrets;
-pub mod selection;
-mod set_aside;
-mod stages;
-pub mod tasks;
-pub mod templates;
+pub mod storage;
 #[cfg(test)]
 pub mod testing;
-mod trust;
-mod upgrade;
-pub mod usage;
-pub mod wal;
-pub mod wallet;
 
-pub use check::check;
-pub use document::{prove_plan, prove_table};
-pub use failure::{is_away, is_damage, is_full, is_read_only, no_answer};
-pub use load::load;
-pub use rows::UnreadableRow;
-pub use upgrade::upgrade;
+pub use database::failure::{is_away, is_damage, is_full, is_read_only, no_answer};
+pub use database::row_check::check;
+pub use database::upgrade::upgrade;
+pub use market::snapshot::load;
+pub use query::document::{prove_plan, prove_table};
+pub use query::rows::UnreadableRow;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use common::task::StageNo;
+use common::run::task::StageNo;
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -113,12 +74,12 @@ pub async fn connect(url: &str) -> Result<Db, DbErr> {
             .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Full)
             .busy_timeout(BUSY)
     });
-    options.map_sqlx_sqlite_pool_opts(pool_guard::close_in_transaction);
+    options.map_sqlx_sqlite_pool_opts(database::pool_guard::close_in_transaction);
     Database::connect(options).await
 }
 
 /// The rows, cut to the lengths of statements.
-fn batches<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+fn row_groups<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let n = ROWS.into_iter().find(|n| *n <= rows.len())?;
         let (some, rest) = rows.split_at(n);
@@ -169,7 +130,7 @@ mod tests {
         for n in [0, 1, 5, 256, 1_000, 1_023] {
             let rows: Vec<usize> = (0..n).collect();
 
-            let cut: Vec<&[usize]> = batches(&rows).collect();
+            let cut: Vec<&[usize]> = row_groups(&rows).collect();
 
             assert!(cut.iter().all(|some| ROWS.contains(&some.len())));
             assert_eq!(cut.concat(), rows);

@@ -11,7 +11,8 @@ use sea_orm::{
     QuerySelect, Set,
 };
 
-use super::{corrupt, document, micros, time};
+use super::query::document;
+use super::{corrupt, micros, time};
 use crate::clock;
 
 pub(super) mod row {

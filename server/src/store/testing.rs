@@ -4,11 +4,11 @@
 use std::fmt::Debug;
 
 use common::ids::{JobId, WorkspaceId};
-use common::spec::RunSpec;
+use common::run::spec::RunSpec;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use uuid::Uuid;
 
-use super::selection::{Field, Found, Rest, Selection, Start};
+use super::query::selection::{Field, Found, Rest, Selection, Start};
 use super::{Db, open};
 
 /// An empty database of its own, with what keeps it.
@@ -88,14 +88,14 @@ pub fn spec(workspace: WorkspaceId) -> RunSpec {
 pub async fn commit_next(
     db: &Db,
     changes: &common::market::Changes,
-    booked: &[super::booked::Booked],
+    booked: &[super::money::booking_effects::Booked],
 ) -> Result<(), super::Error> {
-    let number = super::batches::last(db).await? + 1;
-    super::commit::commit(db, number, changes, booked).await
+    let number = super::market::batch_number::last(db).await? + 1;
+    super::market::commit::commit(db, number, changes, booked).await
 }
 
 /// Counts a batch of which nothing is stored.
 pub async fn count_batch(db: &Db) {
-    let number = super::batches::last(db).await.unwrap() + 1;
-    super::batches::advance(db, number).await.unwrap();
+    let number = super::market::batch_number::last(db).await.unwrap() + 1;
+    super::market::batch_number::advance(db, number).await.unwrap();
 }

@@ -10,7 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use harness::client::Client;
 use harness::process::Process;
 use serde_json::json;
-use server::store::{self, Db, accounts, api_keys, nodes};
+use server::store;
+use server::store::people::{api_keys, workspaces};
+use server::store::{Db, nodes};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -85,8 +87,8 @@ impl Server {
     /// A client of another workspace.
     pub async fn other(&self) -> Result<Client> {
         let db = self.database().await?;
-        let workspace = accounts::create_workspace(&db, "other").await?;
-        let user = accounts::create_user(&db, workspace, "other").await?;
+        let workspace = workspaces::create_workspace(&db, "other").await?;
+        let user = workspaces::create_user(&db, workspace, "other").await?;
         let key = api_keys::issue(&db, workspace, user, "key").await?;
         db.close().await?;
         Client::with_key(&self.url(), &key).await

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::digest::Digest;
-use crate::ledger::Kind;
+use crate::money::ledger::Kind;
 use crate::protocol::Output;
 
 const STRANGER: WorkspaceId = WorkspaceId::new(Uuid::from_u128(66));

@@ -1,7 +1,7 @@
 //! Disk: what a package asks for and its input together, never lent twice, and explained.
 
 use super::*;
-use crate::objects::{Object, Objects, Place};
+use crate::data::object_list::{Object, Objects, Place};
 
 /// A market with one run whose package asks for so much disk, and whose chunks are so long.
 fn wanting(disk_mib: u32, chunk_mib: u64) -> Market {

@@ -27,13 +27,13 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::*;
-use crate::chunks::ChunkTable;
+use crate::compute::resources::{Resources, Usage};
+use crate::data::chunk_table::ChunkTable;
+use crate::money::price::price;
 use crate::plan::{Assemble, Limits, Partition, Phase, Pipeline};
-use crate::price::price;
 use crate::protocol::{Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Sync};
-use crate::resources::{Resources, Usage};
 use crate::run::RunState;
-use crate::spec::RunSpec;
+use crate::run::spec::RunSpec;
 use crate::testing::{self, PROCESS, at, container, do_steps, pipeline, start_cut};
 
 const RUN: RunId = RunId::new(Uuid::from_u128(1));

@@ -4,11 +4,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::exchange::Terms;
 use crate::ids::{RedemptionId, RequestId};
-use crate::ledger::Account;
 use crate::market::{Cause, Movement};
-use crate::statement::{Head, Line};
+use crate::money::currency::Terms;
+use crate::money::ledger::Account;
+use crate::money::statement::{Head, Line};
 
 fn terms(amount: Credits) -> Terms {
     let (currency, rate) = ("USD".parse().unwrap(), "0.03311".parse().unwrap());

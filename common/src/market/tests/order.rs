@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::terms::Priority;
+use crate::run::scheduling::Priority;
 
 const CHEAP: RunId = RunId::new(Uuid::from_u128(11));
 const BALANCED: RunId = RunId::new(Uuid::from_u128(12));

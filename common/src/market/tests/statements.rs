@@ -1,7 +1,7 @@
 //! A statement adds up line by line, whatever overlaps.
 
 use super::*;
-use crate::statement::Line;
+use crate::money::statement::Line;
 
 /// So many runs at once, each of a few chunks.
 const RUNS: u128 = 50;

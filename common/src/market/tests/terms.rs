@@ -1,7 +1,7 @@
 //! When and where runs begin, and how much of them.
 
 use super::*;
-use crate::terms::{Regions, TEST_CHUNKS};
+use crate::run::scheduling::{Regions, TEST_CHUNKS};
 
 /// A market with one run that begins at the hundredth second.
 fn scheduled() -> Market {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 
 use super::super::tarball::{self, Kind};
-use crate::text::is_invisible;
+use crate::input::text::is_invisible;
 
 const PATH_BYTES_MAX: usize = 1024;
 const PART_BYTES_MAX: usize = 255;

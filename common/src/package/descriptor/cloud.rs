@@ -4,9 +4,9 @@ use super::{
     Checked, DataPlace, Descriptor, SECRET_CHARS_MAX, URL_CHARS_MAX, both_refused, check_url,
     described, drop_shown, inline, named, secret_id,
 };
+use crate::data::pattern::Pattern;
 use crate::package::loose::{Invalid, Loose, check_line};
-use crate::pattern::Pattern;
-use crate::spec::{Cloud, Provider};
+use crate::run::spec::{Cloud, Provider};
 
 const NAME_CHARS_MAX: usize = 1024;
 const ACCOUNT_CHARS_MAX: usize = 64;

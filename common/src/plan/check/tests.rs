@@ -1,6 +1,6 @@
 use super::*;
 use crate::plan::{ContainerTask, Phase, Plan};
-use crate::spec::{Destination, Source};
+use crate::run::spec::{Destination, Source};
 use crate::testing::{container, pipeline};
 
 fn block(body: Body) -> Block {

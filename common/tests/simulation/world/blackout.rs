@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use common::credits::Credits;
+use common::money::credits::Credits;
 
 use super::{Event, World};
 use crate::customer;

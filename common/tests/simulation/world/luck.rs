@@ -1,6 +1,6 @@
 //! Bad luck: what goes wrong and when, until the world heals.
 
-use common::credits::Credits;
+use common::money::credits::Credits;
 
 use super::{CHAOS_SECS, Event, World};
 use crate::customer;

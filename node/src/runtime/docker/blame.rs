@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use common::compute::resources::Resources;
 use common::ids::{RunId, WorkspaceId};
-use common::resources::Resources;
-use common::task::{Lease, StageNo, TaskRef};
+use common::run::task::{Lease, StageNo, TaskRef};
 use tokio::time::timeout;
 
 use super::{Docker, Made, failed};

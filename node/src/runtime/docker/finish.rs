@@ -5,7 +5,7 @@ use std::time::Duration;
 use bollard::errors::Error as EngineError;
 use bollard::models::ContainerState;
 use chrono::{DateTime, Utc};
-use common::exit;
+use common::compute::exit;
 use tokio::time::sleep;
 
 use super::cgroup::Group;

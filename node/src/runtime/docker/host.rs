@@ -107,7 +107,7 @@ fn in_memory(inside: &str, bytes: i64) -> BindMount {
 pub mod tests {
     use std::sync::Arc;
 
-    use common::resources::Resources;
+    use common::compute::resources::Resources;
 
     use super::*;
     use crate::redact::Redactor;

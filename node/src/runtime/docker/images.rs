@@ -15,13 +15,13 @@ use bollard::query_parameters::{
     CreateImageOptionsBuilder, ImportImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bytes::Bytes;
+use common::compute::image::Pinned;
 use common::digest::Digest;
 use common::ids::WorkspaceId;
-use common::image::Pinned;
 use common::package::saved::{self, Saved};
 use common::plan::Image;
 use common::protocol::{BlobRequest, Work};
-use common::task::Lease;
+use common::run::task::Lease;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio_util::io::ReaderStream;
 
@@ -207,7 +207,7 @@ impl Docker {
             return Err(refused("this node lends none"));
         }
         // A name becomes part of a request's path.
-        if name.parse::<common::image::Reference>().is_err() {
+        if name.parse::<common::compute::image::Reference>().is_err() {
             return Err(refused("that is no image's name"));
         }
         let found = self.inspect(name).await?.map(ready);

@@ -8,7 +8,7 @@ use bollard::Docker as Client;
 use bollard::models::ContainerStatsResponse;
 use bollard::query_parameters::StatsOptionsBuilder;
 use chrono::{DateTime, Utc};
-use common::resources::{Metering, Resources, Usage};
+use common::compute::resources::{Metering, Resources, Usage};
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
-use common::task::Lease;
+use common::run::task::Lease;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;

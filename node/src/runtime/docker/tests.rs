@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard::query_parameters::RemoveImageOptions;
+use common::compute::resources::{Metering, Resources, Usage};
 use common::digest::Digest;
 use common::plan::{Contract, Image as From};
 use common::protocol::{Inputs, Work};
-use common::resources::{Metering, Resources, Usage};
-use common::task::Lease;
+use common::run::task::Lease;
 
 use super::*;
 use crate::attempt::Tools;

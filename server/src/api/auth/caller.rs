@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use common::access::{NotAScope, Scope, Scopes};
 use common::ids::{NotAnId, UserId, WorkspaceId};
 use common::package::loose::Loose;
-use common::rights::{NotAScope, Scope, Scopes};
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::header::AUTHORIZATION;
@@ -18,7 +18,8 @@ use crate::api::http::shape::{Field, Shape, one, text};
 use crate::api::http::token::{self, Caller};
 use crate::api::words;
 use crate::clock;
-use crate::store::accounts::{self, Profile, User};
+use crate::store::people::workspaces;
+use crate::store::people::workspaces::{Profile, User};
 
 const NAME_CHARS_MAX: usize = 256;
 const USERNAME_CHARS_MAX: usize = 64;
@@ -163,7 +164,7 @@ pub fn read_workspace(body: &mut Loose) -> Result<Option<WorkspaceId>> {
 /// Tells who calls.
 async fn user(call: Call) -> Result<UserAnswer> {
     let caller = call.caller().await?;
-    let user = accounts::find_user(&call.app().db, caller.user).await?;
+    let user = workspaces::find_user(&call.app().db, caller.user).await?;
     Ok(answer(user.ok_or(Error::Unauthenticated)?, &caller))
 }
 
@@ -173,16 +174,16 @@ async fn set_user(mut call: Call) -> Result<UserAnswer> {
     let mut body = call.json().await?;
     let app = call.app();
     let mut user =
-        accounts::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
+        workspaces::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
     let username = read_username(&mut body)?.filter(|name| *name != user.username);
     let profile = read_profile(body, user.profile.clone())?;
     if let Some(name) = username {
-        if !accounts::set_username(&app.db, user.id, &name).await? {
+        if !workspaces::set_username(&app.db, user.id, &name).await? {
             return Err(Error::field("username", "is taken: choose another one"));
         }
         user.username = name;
     }
-    accounts::set_profile(&app.db, user.id, &profile).await?;
+    workspaces::set_profile(&app.db, user.id, &profile).await?;
     Ok(answer(User { profile, ..user }, &caller))
 }
 

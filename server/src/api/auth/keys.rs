@@ -1,9 +1,9 @@
 //! API keys: made with a code from the caller's e-mail, shown once, listed and revoked.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use common::access::{NotAScope, Scope, Scopes};
 use common::ids::{ApiKeyId, UserId};
 use common::package::loose::Loose;
-use common::rights::{NotAScope, Scope, Scopes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,9 +15,11 @@ use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{integer, text, texts};
 use crate::api::http::token::Caller;
 use crate::clock;
-use crate::store::accounts;
-use crate::store::api_keys::{self, ApiKey, New};
-use crate::store::codes::{self, Redeemed};
+use crate::store::people::api_keys;
+use crate::store::people::api_keys::{ApiKey, New};
+use crate::store::people::one_time_codes;
+use crate::store::people::one_time_codes::Redeemed;
+use crate::store::people::workspaces;
 
 const NAME_CHARS_MAX: usize = 128;
 /// A year, in seconds.
@@ -93,7 +95,7 @@ async fn create(mut call: Call) -> Result<MadeOut> {
     let (nonce, code) = (body.text("nonce")?, body.text("code")?);
     body.finish()?;
     let app = call.app();
-    let user = accounts::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
+    let user = workspaces::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
     let id = ApiKeyId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
     let shown_already =
         || idempotency::shown_already(&format!("the API key {id} (revoke it if it is lost)"));
@@ -106,7 +108,9 @@ async fn create(mut call: Call) -> Result<MadeOut> {
         let (Some(nonce), Some(code)) = (nonce, code) else {
             return Err(Error::field("code", "is missing, or its nonce: POST /signin sends one"));
         };
-        let Redeemed::Right(_) = codes::redeem(&app.db, &user.email, &nonce, &code).await? else {
+        let Redeemed::Right(_) =
+            one_time_codes::redeem(&app.db, &user.email, &nonce, &code).await?
+        else {
             call.doors().guesses.wrong(&guesser);
             return Err(Error::Forbidden("code: is wrong, or too old, or was used".to_owned()));
         };
@@ -180,13 +184,13 @@ impl From<ApiKey> for KeyOut {
 
 #[cfg(test)]
 mod tests {
-    use common::rights::Role;
+    use common::access::Role;
     use reqwest::Method;
     use serde_json::json;
 
     use super::*;
     use crate::api::testing::Door;
-    use crate::store::accounts::Profile;
+    use crate::store::people::workspaces::Profile;
 
     #[tokio::test]
     async fn a_key_is_made_listed_without_its_text_and_revoked() {
@@ -277,10 +281,11 @@ mod tests {
     async fn who_has_an_address_needs_a_code_from_it() {
         let door = Door::open().await;
         let db = &door.app.db;
-        let came = accounts::arrive(db, "a@b.c", Some(&Profile::default())).await.unwrap().unwrap();
+        let came =
+            workspaces::arrive(db, "a@b.c", Some(&Profile::default())).await.unwrap().unwrap();
         let key = api_keys::issue(db, came.own.unwrap(), came.user, "first").await.unwrap();
-        let sent = codes::issue(db, "a@b.c", None).await.unwrap();
-        let others = codes::issue(db, "x@y.z", None).await.unwrap();
+        let sent = one_time_codes::issue(db, "a@b.c", None).await.unwrap();
+        let others = one_time_codes::issue(db, "x@y.z", None).await.unwrap();
         let ask = async |nonce: &str, code: &str| {
             let body = json!({"name": "n", "nonce": nonce, "code": code});
             door.call_as(&key, Method::POST, "/v1/auth/api_key", Some(body)).await.0

@@ -1,9 +1,9 @@
 //! Who belongs to the caller's workspace, who is invited into it, and where else the caller belongs.
 
 use chrono::{DateTime, Utc};
+use common::access::{NotARole, Role, Scope};
 use common::ids::{InvitationId, UserId, WorkspaceId};
 use common::package::loose::Loose;
-use common::rights::{NotARole, Role, Scope};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -15,9 +15,11 @@ use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, delete, get, patch, post};
 use crate::api::http::shape::{Field, text, word};
 use crate::api::words;
-use crate::store::accounts;
-use crate::store::invitations::{self, Invitation};
-use crate::store::members::{self, Changed, Member, Membership};
+use crate::store::people::invitations;
+use crate::store::people::invitations::Invitation;
+use crate::store::people::members;
+use crate::store::people::members::{Changed, Member, Membership};
+use crate::store::people::workspaces;
 
 /// Members and invitations of a workspace, and workspaces of a user.
 const MEMBERS_MAX: u64 = 1_000;
@@ -126,7 +128,7 @@ async fn invite(mut call: Call) -> Result<MemberOut> {
     let role = read_role(&mut body)?;
     body.finish()?;
     let app = call.app();
-    if let Some(known) = accounts::find_by_email(&app.db, email.as_str()).await?
+    if let Some(known) = workspaces::find_by_email(&app.db, email.as_str()).await?
         && members::role(&app.db, caller.workspace, known.id).await?.is_some()
     {
         return Err(Error::NotNow("email: is a member's already".to_owned()));
@@ -140,7 +142,7 @@ async fn invite(mut call: Call) -> Result<MemberOut> {
     }
     call.doors().codes.take(&format!("invited {email} into {}", caller.workspace))?;
     let invitation = invitations::invite(&app.db, caller.workspace, email.as_str(), role).await?;
-    let workspace = accounts::workspace_name(&app.db, caller.workspace).await?;
+    let workspace = workspaces::workspace_name(&app.db, caller.workspace).await?;
     app.mail.invitation(email.as_str(), &workspace);
     Ok(invitation.into())
 }
@@ -246,12 +248,12 @@ mod tests {
     use crate::api::testing::Door;
     use crate::mail::Mail;
     use crate::mail::testing::Post;
-    use crate::store::{api_keys, codes};
+    use crate::store::people::{api_keys, one_time_codes};
 
     const PATH: &str = "/v1/auth/members";
 
     async fn sign_in(door: &Door, email: &str, workspace: Option<WorkspaceId>) -> (u16, Value) {
-        let sent = codes::issue(&door.app.db, email, None).await.unwrap();
+        let sent = one_time_codes::issue(&door.app.db, email, None).await.unwrap();
         let body = json!({"email": email, "nonce": sent.nonce, "code": sent.code,
                           "workspaceId": workspace});
         door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await
@@ -362,11 +364,11 @@ mod tests {
     async fn who_belongs_to_several_workspaces_picks_one() {
         let door = Door::open().await;
         let db = &door.app.db;
-        let second = accounts::create_workspace(db, "second").await.unwrap();
+        let second = workspaces::create_workspace(db, "second").await.unwrap();
         for workspace in [door.workspace, second] {
             invitations::invite(db, workspace, "a@b.c", Role::User).await.unwrap();
         }
-        let foreign = accounts::create_workspace(db, "foreign").await.unwrap();
+        let foreign = workspaces::create_workspace(db, "foreign").await.unwrap();
 
         let (_, signed_in) = sign_in(&door, "a@b.c", Some(second)).await;
 

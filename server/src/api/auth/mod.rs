@@ -6,7 +6,7 @@ mod members;
 mod secrets;
 mod sign_in;
 
-use common::rights::Scope;
+use common::access::Scope;
 
 use super::http::router::Api;
 use super::info;

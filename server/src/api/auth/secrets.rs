@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use common::access::Scope;
 use common::package::loose::{Invalid, Loose};
-use common::rights::Scope;
 use common::secret::{NotAKind, Purpose, SecretId, SecretKind};
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -1,10 +1,10 @@
 //! Signing up, in and out: an e-mail address is proven by a code that is used once.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use common::access::Scopes;
 use common::digest::Digest;
 use common::ids::{UserId, WorkspaceId};
 use common::package::loose::Loose;
-use common::rights::Scopes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,9 +18,11 @@ use crate::api::http::token;
 use crate::api::{AccessCode, App};
 use crate::clock;
 use crate::mail::email::{Email, mailbox};
-use crate::store::accounts::{self, Profile};
-use crate::store::codes::{self, Proof, Redeemed};
-use crate::store::{access_codes, api_keys, ended_tokens, invitations, members};
+use crate::store::people::one_time_codes;
+use crate::store::people::one_time_codes::{Proof, Redeemed};
+use crate::store::people::workspaces;
+use crate::store::people::workspaces::Profile;
+use crate::store::people::{access_codes, api_keys, invitations, members, revoked_tokens};
 
 const CODE_CHARS_MAX: usize = 64;
 
@@ -93,8 +95,8 @@ async fn sign_in(mut call: Call) -> Result<SentOut> {
     };
     let counted = access.filter(|code| code.uses_max.is_some()).map(|code| code.hash);
     let profile = is_new.then_some(&profile);
-    let sent = codes::issue_for(&app.db, email, profile, counted).await?;
-    let known = accounts::find_by_email(&app.db, email).await?.is_some();
+    let sent = one_time_codes::issue_for(&app.db, email, profile, counted).await?;
+    let known = workspaces::find_by_email(&app.db, email).await?.is_some();
     let invited = invitations::exist_for(&app.db, email).await?;
     if is_new || known || invited {
         app.mail.code(email, &sent);
@@ -131,7 +133,7 @@ fn used_up() -> Error {
 async fn take_access(app: &App, proof: &Proof) -> Result<()> {
     let code = app.settings.access_codes.iter().find(|code| Some(code.hash) == proof.access);
     let Some(AccessCode { hash, uses_max: Some(most) }) = code else { return Ok(()) };
-    if accounts::find_by_email(&app.db, &proof.email).await?.is_some()
+    if workspaces::find_by_email(&app.db, &proof.email).await?.is_some()
         || access_codes::take(&app.db, *hash, most.get()).await?
     {
         return Ok(());
@@ -159,7 +161,7 @@ async fn authenticate(mut call: Call) -> Result<AuthenticatedOut> {
     let guesser = format!("{email} from {}", call.network());
     doors.guesses.check(&guesser)?;
     let app = call.app();
-    let proof = match codes::redeem(&app.db, email, &nonce, &code).await? {
+    let proof = match one_time_codes::redeem(&app.db, email, &nonce, &code).await? {
         Redeemed::Right(proof) => proof,
         Redeemed::Wrong => {
             doors.guesses.wrong(&guesser);
@@ -170,7 +172,7 @@ async fn authenticate(mut call: Call) -> Result<AuthenticatedOut> {
     };
     doors.guesses.right(&guesser);
     take_access(app, &proof).await?;
-    let arrival = accounts::arrive(&app.db, &proof.email, proof.profile.as_ref()).await?;
+    let arrival = workspaces::arrive(&app.db, &proof.email, proof.profile.as_ref()).await?;
     let arrival = arrival.ok_or(Error::Unauthenticated)?;
     if let Some(own) = arrival.own {
         // Once for each mailbox, however it is spelt and however often it signs up.
@@ -219,7 +221,7 @@ async fn sign_out(call: Call) -> Result<Done> {
         ));
     };
     let db = &call.app().db;
-    ended_tokens::end(db, token.id, token.expires_at).await?;
+    revoked_tokens::end(db, token.id, token.expires_at).await?;
     api_keys::close_session(db, caller.key).await?;
     Ok(done())
 }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta};
 use common::package::loose::{Loose, check_line};
-use common::terms::{Priority, Regions};
+use common::run::scheduling::{Priority, Regions};
 
 use crate::api::http::error::{Error, Result};
 use crate::clock;

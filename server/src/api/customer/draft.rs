@@ -1,12 +1,12 @@
 //! Changing drafts: the data, the params, the name, the config, and the uploaded file.
 
 use common::ids::JobId;
-use common::json;
+use common::input::json;
 use common::package::config::JobConfig;
 use common::package::descriptor::{Checked, DataPlace, Descriptor};
 use common::package::loose::{Loose, check_line};
+use common::run::spec::Identity;
 use common::secret::{DataEnd, SecretId};
-use common::spec::Identity;
 use serde_json::Value;
 
 use super::job_out::{self, JobAnswer};
@@ -21,7 +21,7 @@ use crate::api::http::shape::{Field, one};
 use crate::api::http::token::Caller;
 use crate::api::secret_use;
 use crate::api::work::{CONFIG, DATA, PARAMS};
-use crate::data::key::BlobKey;
+use crate::data::bucket::blob_key::BlobKey;
 use crate::secrets;
 use crate::store::jobs::{self, Change, Job, Upload};
 use crate::store::secrets::Secret;

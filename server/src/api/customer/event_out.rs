@@ -8,7 +8,7 @@ use super::job_out;
 use super::logs::level_name;
 use crate::api::App;
 use crate::coordinator::{Change, RunEvent};
-use crate::store::logs;
+use crate::store::market::logs;
 
 /// The events' names, and what they say: a documented state that is over when the next begins is
 /// told with it. Lines of logs are read where somebody listens.

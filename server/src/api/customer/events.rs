@@ -21,12 +21,12 @@ use crate::api::http::route::{Route, raw};
 use crate::api::http::shape::{Field, Shape, map, one, text, word};
 use crate::api::http::token;
 use crate::api::{Answer, App};
+use crate::concurrency::Place;
 use crate::coordinator::{Change, EventId, RunEvent};
-use crate::places::Place;
 use crate::store;
 use crate::store::jobs::{self, JobField};
-use crate::store::runs;
-use crate::store::selection::{Comparison, Operand, Rest, Selection, Start, Test};
+use crate::store::market::runs;
+use crate::store::query::selection::{Comparison, Operand, Rest, Selection, Start, Test};
 
 /// Says that the stream is alive while nothing happens, and finds out who has gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

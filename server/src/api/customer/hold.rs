@@ -1,13 +1,14 @@
 //! What is reserved of a wallet for a run, and the prices behind all amounts.
 
-use common::credits::Credits;
+use common::money::credits::Credits;
+use common::money::price;
+use common::money::price::{CPU_HOUR, MEMORY_HOUR};
 use common::plan::Plan;
-use common::price::{self, CPU_HOUR, MEMORY_HOUR};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::App;
-use crate::store::runs::RunView;
+use crate::store::market::runs::RunView;
 
 /// What everything is paid by, in credits.
 #[derive(Debug, Serialize, ToSchema)]

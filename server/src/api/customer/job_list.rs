@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use common::rights::Scope;
+use common::access::Scope;
 
 use super::job_out::JobOut;
 use crate::api::App;
@@ -14,8 +14,8 @@ use crate::api::http::token::Caller;
 use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, FILTER, LIST};
 use crate::store::jobs::{self, Job, JobField, STATES, STATUSES};
-use crate::store::runs;
-use crate::store::selection::Selection;
+use crate::store::market::runs;
+use crate::store::query::selection::Selection;
 
 /// Newest first.
 const ORDER: [(JobField, bool); 1] = [(JobField::CreatedAt, true)];

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use common::credits::Credits;
 use common::ids::{JobId, WorkspaceId};
+use common::money::credits::Credits;
+use common::money::price;
 use common::package::descriptor::DataPlace;
 use common::package::template::{PhaseParams, Template};
 use common::plan::Phase;
-use common::price;
 use common::run::RunState;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -24,9 +24,10 @@ use crate::api::http::error::Result;
 use crate::api::wallet::Amount;
 use crate::api::words;
 use crate::api::work::{ConfigOut, data_out};
-use crate::data::key::BlobKey;
+use crate::data::bucket::blob_key::BlobKey;
 use crate::store::jobs::Job;
-use crate::store::runs::{self, RunView};
+use crate::store::market::runs;
+use crate::store::market::runs::RunView;
 
 const NEW: &str = "JOB_STATE_NEW";
 const UPLOAD_LIVES: Duration = Duration::from_secs(48 * 3600);

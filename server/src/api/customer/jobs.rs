@@ -4,8 +4,8 @@ use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
 use common::package::template::Template;
+use common::run::scheduling::Priority;
 use common::secret::{DataEnd, SecretId};
-use common::terms::Priority;
 use uuid::Uuid;
 
 use super::draft::{change, copied, read_data, refuse_started};
@@ -22,8 +22,8 @@ use crate::api::http::token::Caller;
 use crate::api::secret_use;
 use crate::api::work::{CONFIG, DATA, PARAMS};
 use crate::clock;
+use crate::store::catalogue::templates;
 use crate::store::jobs::{self, Change, Job};
-use crate::store::templates;
 
 pub const NAME_CHARS_MAX: usize = 256;
 const DESCRIPTION_CHARS_MAX: usize = 4000;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
+use common::access::Scope;
 use common::ids::RunId;
 use common::plan::Phase;
 use common::protocol::Level;
-use common::rights::Scope;
-use common::task::{StageNo, TaskRef};
+use common::run::task::{StageNo, TaskRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,8 +20,9 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{text, texts};
 use crate::api::words;
-use crate::store::logs::{self, BatchPlace, LogView};
-use crate::store::runs;
+use crate::store::market::logs;
+use crate::store::market::logs::{BatchPlace, LogView};
+use crate::store::market::runs;
 
 /// An answer ends with the batch of lines that takes it to so many bytes.
 const ANSWER_BYTES: usize = 1 << 20;
@@ -200,8 +201,8 @@ mod tests {
     use common::market::LogRecord;
     use common::plan::{Assemble, Partition, Pipeline, Plan};
     use common::protocol::LogLine;
-    use common::spec::RunSpec;
-    use common::task::Lease;
+    use common::run::spec::RunSpec;
+    use common::run::task::Lease;
     use common::testing::{self, PROCESS};
     use serde_json::json;
 

@@ -21,7 +21,7 @@ mod tasks;
 pub mod view;
 mod why;
 
-use common::rights::Scope;
+use common::access::Scope;
 
 use super::http::router::Api;
 use super::{info, wallet};

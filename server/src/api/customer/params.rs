@@ -1,6 +1,6 @@
 //! The schemas that packages carry, and the params that are held against them.
 
-use common::environment::PARAMS_BYTES_MAX;
+use common::compute::environment::PARAMS_BYTES_MAX;
 use common::ids::{PackageId, WorkspaceId};
 use common::package::engine;
 use common::package::loose::Invalid;
@@ -19,7 +19,8 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::text;
-use crate::store::packages::{self, Family, Which};
+use crate::store::catalogue::packages;
+use crate::store::catalogue::packages::{Family, Which};
 
 #[derive(Serialize, ToSchema)]
 struct SchemaOut {

@@ -2,17 +2,17 @@
 
 use common::plan::Phase;
 use common::run::RunState;
-use common::spec::result_name;
+use common::run::spec::result_name;
 
 use super::run::done_and_paid;
 use super::tasks::stage_of;
 use super::view::{LINK_LIVES, RESULTS_BYTES_MAX, ResultOut, ResultsOut};
 use crate::api::App;
 use crate::api::http::error::{Error, Result};
-use crate::data::key::BlobKey;
-use crate::data::links::{Holder, Linked};
-use crate::store::runs::RunView;
-use crate::store::tasks;
+use crate::data::bucket::blob_key::BlobKey;
+use crate::data::bucket::links::{Holder, Linked};
+use crate::store::market::runs::RunView;
+use crate::store::market::tasks;
 
 /// Tasks that are looked at in one go: one may have thousands of files.
 const PAGE: u64 = 64;

@@ -1,7 +1,7 @@
 //! From a draft to a run's spec: tags become packages at fixed bytes, descriptors become places.
 
+use common::compute::image;
 use common::ids::{PackageId, WorkspaceId};
-use common::image;
 use common::package::config::JobConfig;
 use common::package::descriptor::DataPlace;
 use common::package::engine;
@@ -9,9 +9,9 @@ use common::package::manifest::{Kind, Platform};
 use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
 use common::plan::{Assemble, Container, Contract, Image, PackagePin, Params, Partition, Pipeline};
+use common::run::scheduling::Terms;
+use common::run::spec::{Destination, Identity, RunSpec, Source};
 use common::secret::{SECRETS_BYTES_MAX, Secret};
-use common::spec::{Destination, Identity, RunSpec, Source};
-use common::terms::Terms;
 
 use super::params;
 use crate::api::App;
@@ -20,13 +20,15 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::token::Caller;
 use crate::api::secret_use;
 use crate::data::Stat;
-use crate::data::key::BlobKey;
+use crate::data::bucket::blob_key::BlobKey;
 use crate::registry;
 use crate::secrets;
-use crate::store::images;
-use crate::store::imports::{self, Item};
+use crate::store::catalogue::images;
+use crate::store::catalogue::imports;
+use crate::store::catalogue::imports::Item;
+use crate::store::catalogue::packages;
+use crate::store::catalogue::packages::{Family, Package, Which};
 use crate::store::jobs::{Job, Upload};
-use crate::store::packages::{self, Family, Package, Which};
 
 const UPLOAD_NAME: &str = "upload";
 

@@ -1,10 +1,11 @@
 //! What a job is expected to cost, and on what that is based.
 
-use common::credits::Credits;
+use common::compute::resources::Resources;
+use common::money::credits::Credits;
+use common::money::price;
+use common::money::price::Sample;
 use common::plan::{Body, Partitioner, Plan};
-use common::price::{self, Sample};
-use common::resources::Resources;
-use common::spec::Source;
+use common::run::spec::Source;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,8 +18,9 @@ use crate::api::http::route::{Route, get};
 use crate::api::http::token::Caller;
 use crate::data::LookedKind;
 use crate::store::jobs::Job;
-use crate::store::runs::{self, RunView};
-use crate::store::{usage, wallet};
+use crate::store::market::runs;
+use crate::store::market::runs::RunView;
+use crate::store::money::{statement, usage};
 
 const SECS_PER_HOUR: u32 = 3600;
 
@@ -184,7 +186,7 @@ pub async fn of(
         Some(run) => HoldOut::of_run(app, run),
         None => HoldOut::at_start(app, plan),
     };
-    let available = wallet::balance(&app.db, caller.workspace).await?.available;
+    let available = statement::balance(&app.db, caller.workspace).await?.available;
     let proven = total.filter(|_| forecast.basis != Basis::Assumption);
     let affordable = match run {
         None => hold.amount().max(proven.unwrap_or_default()) <= available,

@@ -4,8 +4,8 @@ use common::ids::RunId;
 use common::package::config::JobConfig;
 use common::package::engine;
 use common::package::tag::Tag;
-use common::spec::RunSpec;
-use common::terms::TEST_CHUNKS;
+use common::run::scheduling::TEST_CHUNKS;
+use common::run::spec::RunSpec;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use crate::api::secret_use;
 use crate::api::work::CONFIG;
 use crate::store;
 use crate::store::jobs::Job;
-use crate::store::runs::RunView;
+use crate::store::market::runs::RunView;
 
 const ABORTED: &str = "aborted by user";
 

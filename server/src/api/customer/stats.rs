@@ -13,8 +13,9 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
 use crate::api::http::token::Caller;
 use crate::clock;
-use crate::store::templates;
-use crate::store::usage::{self, Month};
+use crate::store::catalogue::templates;
+use crate::store::money::usage;
+use crate::store::money::usage::Month;
 
 const MONTHS: u32 = 11;
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use common::credits::Credits;
-use common::device::Device;
+use common::compute::device::Device;
 use common::ids::{NodeId, RunId, TaskId};
 use common::market::TaskState;
+use common::money::credits::Credits;
 use common::plan::{Phase, Plan};
-use common::task::{Lease, StageNo, TaskRef};
+use common::run::task::{Lease, StageNo, TaskRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,9 +22,11 @@ use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{Field, integer, word};
 use crate::api::words;
 use crate::coordinator::{Tasks, UnderLease};
-use crate::store::runs::{self, RunView};
-use crate::store::tasks::TaskView;
-use crate::store::{attempts, devices, tasks};
+use crate::store::market::runs;
+use crate::store::market::runs::RunView;
+use crate::store::market::tasks::TaskView;
+use crate::store::market::{attempts, tasks};
+use crate::store::nodes::devices;
 
 const LIST_MAX: u32 = 1_000;
 const STAGE: Field = word("stage", &["partition", "process", "assemble"], "process by default");

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::credits::Credits;
+use common::access::Scope;
 use common::ids::JobId;
+use common::money::credits::Credits;
 use common::package::descriptor::DataPlace;
 use common::plan::Phase;
-use common::rights::Scope;
 use common::run::RunState;
-use common::spec::Provider;
+use common::run::spec::Provider;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -26,11 +26,13 @@ use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, LIST};
 use crate::api::storage::holder;
 use crate::api::words;
-use crate::data::key::BlobKey;
-use crate::data::links::{Holder, Linked};
-use crate::store::packages::Shelf;
-use crate::store::runs::RunView;
-use crate::store::{self, results, templates};
+use crate::data::bucket::blob_key::BlobKey;
+use crate::data::bucket::links::{Holder, Linked};
+use crate::store;
+use crate::store::catalogue::packages::Shelf;
+use crate::store::catalogue::templates;
+use crate::store::market::results;
+use crate::store::market::runs::RunView;
 
 pub const LINK_LIVES: Duration = Duration::from_secs(48 * 3600);
 const RESULTS_MAX: u64 = 10_000;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::api::App;
 use crate::api::http::error::Result;
 use crate::coordinator::{Hindrance, Obstacles, PlaceKind, Waiting};
-use crate::store::runs::RunView;
+use crate::store::market::runs::RunView;
 
 /// What a job waits for.
 #[derive(Debug)]

@@ -2,16 +2,16 @@
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use common::credits::Credits;
+use common::access::Scope;
 use common::ids::{JobId, WorkspaceId};
+use common::money::credits::Credits;
 use common::package::archive::{self, Sample};
 use common::package::config::JobConfig;
 use common::package::descriptor::{DataPlace, Descriptor};
 use common::package::template::{PhaseParams, Template};
-use common::rights::Scope;
 use common::run::RunState;
+use common::run::spec::Identity;
 use common::secret::{DataEnd, SecretId};
-use common::spec::Identity;
 use futures::TryStreamExt as _;
 use serde::Serialize;
 use serde_json::Value;
@@ -32,11 +32,12 @@ use crate::api::storage::holder;
 use crate::api::wallet::Amount;
 use crate::api::words;
 use crate::api::work::{CONFIG, DATA, PARAMS, data_out};
-use crate::data::key::BlobKey;
+use crate::data::bucket::blob_key::BlobKey;
+use crate::store;
+use crate::store::catalogue::packages::{Family, Package};
 use crate::store::jobs::{Job, JobField, Upload};
-use crate::store::packages::{Family, Package};
-use crate::store::selection::{Comparison, Operand, Selection, Start, Test};
-use crate::store::{self, logs};
+use crate::store::market::logs;
+use crate::store::query::selection::{Comparison, Operand, Selection, Start, Test};
 
 const PASSTHROUGH: &str = "passthrough";
 /// A test that hangs ends by itself.

@@ -1,8 +1,8 @@
 //! Files for the caches that containers find: a workspace's own, and the one for everybody.
 
 use chrono::{DateTime, Utc};
-use common::cache::{NAME_BYTES_MAX, is_name};
-use common::rights::{Role, Scope};
+use common::access::{Role, Scope};
+use common::data::cache_name::{NAME_BYTES_MAX, is_name};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,9 +13,9 @@ use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, delete, get};
 use crate::api::http::shape::{Field, text};
 use crate::api::http::token::Caller;
-use crate::data::caches::{Cached, FILES_MAX};
-use crate::data::key::{BlobKey, Whose};
-use crate::store::accounts;
+use crate::data::bucket::blob_key::{BlobKey, Whose};
+use crate::data::bucket::caches::{Cached, FILES_MAX};
+use crate::store::people::workspaces;
 
 const SCOPE: Field = text("scope", "`shared` for the cache that everybody reads; else your own");
 
@@ -128,7 +128,7 @@ async fn whose_to_change(call: &Call, caller: &Caller) -> Result<Whose> {
 
 /// Refuses all but the admins of the workspace whose server it is.
 async fn check_owner(app: &App, caller: &Caller) -> Result<()> {
-    if caller.role == Role::Admin && accounts::owns_server(&app.db, caller.workspace).await? {
+    if caller.role == Role::Admin && workspaces::owns_server(&app.db, caller.workspace).await? {
         return Ok(());
     }
     let message = "only the server's owner changes the shared cache: leave scope out for your own";

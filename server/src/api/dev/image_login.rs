@@ -8,7 +8,7 @@ use common::secret::{Hidden, Purpose, SecretId};
 
 use crate::api::http::error::{Error, Result};
 use crate::registry;
-use crate::store::packages::Family;
+use crate::store::catalogue::packages::Family;
 use crate::store::secrets::Secret;
 
 /// The secret's id.

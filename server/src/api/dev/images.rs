@@ -17,8 +17,9 @@ use crate::api::lists::page::{PAGE, Page, Pagination};
 use crate::api::storage::already_coming;
 
 use crate::data::Stored;
-use crate::data::key::BlobKey;
-use crate::store::images::{self, StoredImage};
+use crate::data::bucket::blob_key::BlobKey;
+use crate::store::catalogue::images;
+use crate::store::catalogue::images::StoredImage;
 
 /// 64 GiB.
 const IMAGE_BYTES_MAX: u64 = 64 << 30;
@@ -262,8 +263,9 @@ mod tests {
             let path = format!("/v1/dev/images?reference={reference}");
             door.call(Method::DELETE, &path, None).await.0
         };
-        let stored =
-            async || crate::store::holdings::total(&door.app.db, door.workspace).await.unwrap();
+        let stored = async || {
+            crate::store::storage::holdings::total(&door.app.db, door.workspace).await.unwrap()
+        };
 
         assert_eq!((push("a:1", &small).await, push("b:1", &small).await), (200, 200));
         assert_eq!(stored().await, small.len() as u64);

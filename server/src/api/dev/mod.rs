@@ -11,7 +11,7 @@ pub mod packages;
 mod sharing;
 pub mod templates;
 
-use common::rights::Scope;
+use common::access::Scope;
 
 use super::http::router::Api;
 use super::info;

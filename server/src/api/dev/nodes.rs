@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use common::credits::Credits;
-use common::device::Device;
+use common::access::Scope;
+use common::compute::device::Device;
 use common::ids::NodeId;
-use common::rights::Scope;
+use common::money::credits::Credits;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,8 +16,9 @@ use crate::api::http::idempotency;
 use crate::api::http::reply::{Done, done};
 use crate::api::http::route::{Route, delete, get, post};
 use crate::coordinator::{Idle, Live, NodeView, Obstacles};
-use crate::store::devices;
-use crate::store::node_tallies::{self, Total};
+use crate::store::nodes::devices;
+use crate::store::nodes::tallies;
+use crate::store::nodes::tallies::Total;
 use crate::store::nodes::{self, Joined};
 
 /// Nodes that the coordinator is asked for at a time: it has other things to do.
@@ -159,7 +160,7 @@ async fn described(call: &Call, joined: &[Joined]) -> Result<Vec<NodeOut>> {
         let ids: Vec<NodeId> = some.iter().map(|joined| joined.id).collect();
         let mut machines =
             devices::find(&app.db, &ids.iter().copied().collect::<BTreeSet<_>>()).await?;
-        let totals = node_tallies::find(&app.db, &ids).await?;
+        let totals = tallies::find(&app.db, &ids).await?;
         let views: BTreeMap<NodeId, NodeView> =
             app.coordinator.nodes(ids).await?.into_iter().map(|view| (view.id, view)).collect();
         out.extend(some.iter().map(|node| {
@@ -174,7 +175,7 @@ async fn described(call: &Call, joined: &[Joined]) -> Result<Vec<NodeOut>> {
 impl NodeOut {
     fn new(joined: Joined, machine: Device, total: Total, view: Option<NodeView>) -> Self {
         let live = view.and_then(|view| view.live);
-        let resources = |of: common::resources::Resources| ResourcesOut {
+        let resources = |of: common::compute::resources::Resources| ResourcesOut {
             cpu_millis: of.cpu_millis,
             memory_mib: of.memory_mib,
             disk_mib: of.disk_mib,
@@ -247,7 +248,7 @@ fn time(at: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use common::resources::Resources;
+    use common::compute::resources::Resources;
     use reqwest::Method;
     use serde_json::json;
 

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::api::http::reply::{Done, done_with};
 use crate::api::lists::page::Pagination;
 use crate::api::words;
-use crate::store::packages::{Family, Package};
+use crate::store::catalogue::packages::{Family, Package};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -24,10 +24,12 @@ use crate::api::http::shape::{Field, flag, text};
 use crate::api::http::token::Caller;
 use crate::api::lists::selection::{self, LIST};
 use crate::api::{App, secret_use, storage};
-use crate::data::key::BlobKey;
-use crate::data::links::Linked;
-use crate::store::packages::{self, Family, Package, PackageField, Pushed, Shelf, Which};
-use crate::store::{accounts, secrets};
+use crate::data::bucket::blob_key::BlobKey;
+use crate::data::bucket::links::Linked;
+use crate::store::catalogue::packages;
+use crate::store::catalogue::packages::{Family, Package, PackageField, Pushed, Shelf, Which};
+use crate::store::people::workspaces;
+use crate::store::secrets;
 
 /// Base64 adds a third; the rest is JSON around it.
 const BODY_BYTES_MAX: u64 = ARCHIVE_BYTES_MAX / 3 * 4 + 64 * 1024;
@@ -114,7 +116,7 @@ async fn list(family: Family, call: Call) -> Result<PackagesOut> {
     let found = packages::list(db, caller.workspace, family, shelf, &selection).await?;
     let pagination = selection::pagination(&selection, &found);
     let owners = found.rows.iter().map(|package| package.workspace);
-    let names = accounts::workspace_names(db, owners).await?;
+    let names = workspaces::workspace_names(db, owners).await?;
     let shown = found.rows.into_iter().map(|one| PackageOut::new(one, &names)).collect();
     Ok(match family {
         Family::App => PackagesOut::Apps { apps: shown, pagination },
@@ -312,7 +314,7 @@ pub fn shelf(query: &BTreeMap<String, String>) -> Result<Shelf> {
 
 async fn shown(app: &App, package: Package) -> Result<PackageOut> {
     let owners = std::iter::once(package.workspace);
-    let names = accounts::workspace_names(&app.db, owners).await?;
+    let names = workspaces::workspace_names(&app.db, owners).await?;
     Ok(PackageOut::new(package, &names))
 }
 

@@ -15,9 +15,12 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done, done_with};
 use crate::api::http::route::{Route, delete, post};
 use crate::api::secret_use;
-use crate::store::imports::{self, Import, Item};
-use crate::store::packages::{self, Family, Package, Which};
-use crate::store::{accounts, templates};
+use crate::store::catalogue::imports;
+use crate::store::catalogue::imports::{Import, Item};
+use crate::store::catalogue::packages;
+use crate::store::catalogue::packages::{Family, Package, Which};
+use crate::store::catalogue::templates;
+use crate::store::people::workspaces;
 
 /// What has been imported, and what it will ask for.
 #[derive(Serialize, ToSchema)]
@@ -174,7 +177,7 @@ async fn forget(item: Item, name: Segment, call: Call) -> Result<Done> {
 
 async fn imported(call: &Call, name: String, import: Import) -> Result<ImportOut> {
     let owners = std::iter::once(import.owner);
-    let names = accounts::workspace_names(&call.app().db, owners).await?;
+    let names = workspaces::workspace_names(&call.app().db, owners).await?;
     let user_name = names.get(&import.owner).cloned().unwrap_or_default();
     let asks = match import.secrets.as_slice() {
         [] => String::new(),

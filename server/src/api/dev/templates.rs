@@ -22,10 +22,11 @@ use crate::api::lists::page::{Paged, Pagination};
 use crate::api::lists::selection;
 use crate::api::secret_use;
 use crate::api::work::{CONFIG, ConfigOut, DATA, PARAMS, data_out};
-use crate::store::accounts;
-use crate::store::packages::Shelf;
-use crate::store::selection::Selection;
-use crate::store::templates::{self, Kept, TemplateField};
+use crate::store::catalogue::packages::Shelf;
+use crate::store::catalogue::templates;
+use crate::store::catalogue::templates::{Kept, TemplateField};
+use crate::store::people::workspaces;
+use crate::store::query::selection::Selection;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -115,7 +116,7 @@ async fn read(id: Segment, call: Call) -> Result<TemplateOut> {
     let caller = call.caller().await?;
     let kept = find(&call, caller.workspace, &id.0).await?;
     let owners = std::iter::once(kept.owner);
-    let names = accounts::workspace_names(&call.app().db, owners).await?;
+    let names = workspaces::workspace_names(&call.app().db, owners).await?;
     Ok(TemplateOut::new(kept, &names))
 }
 
@@ -144,7 +145,7 @@ pub async fn listed(
     let db = &call.app().db;
     let found = templates::list(db, caller.workspace, shelf, selection).await?;
     let pagination = selection::pagination(selection, &found);
-    let names = accounts::workspace_names(db, found.rows.iter().map(|kept| kept.owner)).await?;
+    let names = workspaces::workspace_names(db, found.rows.iter().map(|kept| kept.owner)).await?;
     let shown = |kept| TemplateOut::new(kept, &names);
     Ok(Paged { pagination, data: found.rows.into_iter().map(shown).collect() })
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use common::ids::WorkspaceId;
+use common::input::text::is_plain;
 use common::package::loose::Loose;
-use common::text::is_plain;
 use warp::Filter;
 use warp::http::HeaderMap;
 use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH};
@@ -21,8 +21,8 @@ use super::serving::Peer;
 use super::token::{self, Caller};
 use super::{known, query};
 use crate::api::{App, Doors};
+use crate::concurrency::Place;
 use crate::data::{self, ByteStream};
-use crate::places::Place;
 
 /// The most bytes of an ordinary body.
 pub const BODY_BYTES_MAX: u64 = 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::rights::Scope;
+use common::access::Scope;
 use serde_json::json;
 use utoipa_swagger_ui::Config;
 use warp::Reply as _;

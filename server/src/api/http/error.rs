@@ -3,8 +3,8 @@
 use common::package::loose::Invalid;
 use warp::http::StatusCode;
 
+use crate::concurrency;
 use crate::coordinator::BookingRefused;
-use crate::places;
 use crate::quotas::{self, Full};
 use crate::{coordinator, data, secrets};
 
@@ -44,7 +44,7 @@ pub enum Error {
     TooOften(u64),
     /// Too many of these are under way.
     #[error("too many {0} at the same time: {1}; try again in {AGAIN_SECS} s")]
-    Busy(&'static str, places::Full),
+    Busy(&'static str, concurrency::Full),
     #[error("the body arrived too slowly, or stopped before its end")]
     TooSlow,
     #[error("the request's target cannot be used: {0}")]

@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::call::Call;
 use super::error::{Error, Result};
 use super::token::Caller;
-use crate::store::creates::{self, Named};
+use crate::store::idempotency_keys;
+use crate::store::idempotency_keys::Named;
 
 /// The header, as messages and documents call it.
 pub const HEADER: &str = "Idempotency-Key";
@@ -38,7 +39,7 @@ pub async fn given_id(call: &Call, caller: &Caller, body: &[u8], id: Uuid) -> Re
     let Some((key, asked)) = read(call, body)? else {
         return Ok(NewId { id, named: false, again: false });
     };
-    match creates::bind(&call.app().db, caller.workspace, key, asked, id).await? {
+    match idempotency_keys::bind(&call.app().db, caller.workspace, key, asked, id).await? {
         Named::First => Ok(NewId { id, named: true, again: false }),
         Named::Again(id) => Ok(NewId { id, named: true, again: true }),
         Named::Other => Err(reused()),
@@ -48,7 +49,7 @@ pub async fn given_id(call: &Call, caller: &Caller, body: &[u8], id: Uuid) -> Re
 /// Whether the same was asked for under this key before; takes no note of it.
 pub async fn asked_before(call: &Call, caller: &Caller, body: &[u8]) -> Result<bool> {
     let Some((key, asked)) = read(call, body)? else { return Ok(false) };
-    match creates::find(&call.app().db, caller.workspace, key, asked).await? {
+    match idempotency_keys::find(&call.app().db, caller.workspace, key, asked).await? {
         Named::First => Ok(false),
         Named::Again(_) => Ok(true),
         Named::Other => Err(reused()),

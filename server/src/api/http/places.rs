@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::ids::WorkspaceId;
 
 use super::error::{Error, Result};
-use crate::places::{Full, KeyedPlaces, Place};
+use crate::concurrency::{Full, KeyedPlaces, Place};
 
 /// How long a request waits for a place before it is refused.
 const WAIT_MAX: Duration = Duration::from_secs(30);

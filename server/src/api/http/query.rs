@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use common::alike;
+use common::input::alike;
 
 use super::error::{Error, Result};
 use super::shape::Field;

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::pin::Pin;
 
-use common::rights::Scope;
+use common::access::Scope;
 use serde::Serialize;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::rights::Scope;
+use common::access::Scope;
 use warp::Reply as _;
 use warp::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,

@@ -9,8 +9,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
+use common::access;
+use common::access::{Role, Scope, Scopes};
 use common::ids::{ApiKeyId, UserId, WorkspaceId};
-use common::rights::{self, Role, Scope, Scopes};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -18,8 +19,9 @@ use uuid::Uuid;
 use super::error::{Error, Result};
 use crate::api::App;
 use crate::clock;
-use crate::store::api_keys::{self, KeyHolder};
-use crate::store::{ended_tokens, members};
+use crate::store::people::api_keys;
+use crate::store::people::api_keys::KeyHolder;
+use crate::store::people::{members, revoked_tokens};
 
 pub const LIFE_SECS: i64 = 3600;
 /// How long an answer that goes on may outlast its caller's right to it.
@@ -78,7 +80,7 @@ impl Caller {
 
     /// Refuses what the caller may not do, and says what would let them.
     pub fn check(&self, needed: Scope) -> Result<()> {
-        rights::check(self.role, self.made_with, needed)
+        access::check(self.role, self.made_with, needed)
             .map_err(|denied| Error::Forbidden(denied.to_string()))
     }
 
@@ -142,7 +144,7 @@ pub async fn by_key(app: &App, text: &str) -> Result<Caller> {
 
 async fn by_token(app: &App, text: &str) -> Result<Caller> {
     let claims = open(&app.settings.token_key, text, clock::now()).ok_or(Error::Unauthenticated)?;
-    if ended_tokens::has_ended(&app.db, claims.jti).await? {
+    if revoked_tokens::has_ended(&app.db, claims.jti).await? {
         return Err(Error::Unauthenticated);
     }
     let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(Error::Unauthenticated)?;
@@ -190,7 +192,7 @@ pub async fn is_let_in(app: &App, caller: &Caller) -> Result<bool> {
     let token_ended = match caller.token {
         None => false,
         Some(token) => {
-            token.expires_at <= clock::now() || ended_tokens::has_ended(&app.db, token.id).await?
+            token.expires_at <= clock::now() || revoked_tokens::has_ended(&app.db, token.id).await?
         }
     };
     let key = api_keys::find(&app.db, caller.key).await?;

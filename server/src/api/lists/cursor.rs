@@ -3,11 +3,11 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use common::json;
+use common::input::json;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::store::selection::{Field, Kind, Operand, Place};
+use crate::store::query::selection::{Field, Kind, Operand, Place};
 
 /// Asks for the first page of those that a cursor leads through.
 pub const FIRST: &str = "*";

@@ -1,15 +1,15 @@
 //! Filters of lists: a field, a condition and a value, as callers write them.
 
 use chrono::{DateTime, Utc};
-use common::credits::Credits;
-use common::exact::{plain, whole};
+use common::input::exact::{plain, whole};
+use common::money::credits::Credits;
 use common::package::loose::Loose;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::http::error::{Error, Result};
 use crate::api::http::shape::{Field as ShapeField, Kind as ShapeKind, Shape, text, word};
-use crate::store::selection::{Comparison, Field, Kind, Operand, Test};
+use crate::store::query::selection::{Comparison, Field, Kind, Operand, Test};
 
 const OPERANDS_MAX: usize = 1_000;
 const LIST_OPERANDS_MAX: usize = 50;

@@ -1,7 +1,7 @@
 //! Every way to use a secret, by every role, and by a key without the scope.
 
-use common::credits::Credits;
-use common::rights::Role;
+use common::access::Role;
+use common::money::credits::Credits;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -19,7 +19,7 @@ use crate::api::Answer;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::error::{Error, Result};
 use crate::data::Stat;
-use crate::data::links;
+use crate::data::bucket::links;
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 

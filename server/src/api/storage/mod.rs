@@ -5,8 +5,8 @@ mod download;
 mod range;
 
 use bytes::Bytes;
+use common::access::Role;
 use common::ids::{JobId, WorkspaceId};
-use common::rights::Role;
 use futures::StreamExt as _;
 use warp::Reply as _;
 use warp::http::{Method, StatusCode};
@@ -17,10 +17,11 @@ use crate::api::http::route::{Body, Route, raw};
 use crate::api::http::shape::{Field, text};
 use crate::api::http::token::Caller;
 use crate::api::{Answer, App};
-use crate::data::key::{BlobKey, Whose};
-use crate::data::links::{Holder, LinkError};
+use crate::data::bucket::blob_key::{BlobKey, Whose};
+use crate::data::bucket::links::{Holder, LinkError};
 use crate::data::{self, ByteStream, Data, Stored};
-use crate::store::{Db, api_keys, jobs, members};
+use crate::store::people::{api_keys, members};
+use crate::store::{Db, jobs};
 
 pub fn routes() -> Vec<Route> {
     let get = |segment, call| download::serve(Method::GET, segment, call);

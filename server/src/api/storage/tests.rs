@@ -1,11 +1,11 @@
-use common::credits::Credits;
 use common::digest::Digest;
+use common::money::credits::Credits;
 use serde_json::json;
 
 use super::*;
 use crate::api::http::token;
 use crate::api::testing::{Door, QUOTA_BYTES};
-use crate::data::links::Linked;
+use crate::data::bucket::links::Linked;
 
 fn name(name: &str) -> Linked<'_> {
     Linked { name, digest: None }
@@ -138,7 +138,8 @@ async fn a_deleted_jobs_file_cannot_be_uploaded() {
 
 /// Without the packages that tests push.
 async fn stored(door: &Door) -> u64 {
-    let kinds = crate::store::holdings::by_kind(&door.app.db, door.workspace).await.unwrap();
+    let kinds =
+        crate::store::storage::holdings::by_kind(&door.app.db, door.workspace).await.unwrap();
     kinds["uploads"]
 }
 

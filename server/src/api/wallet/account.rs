@@ -10,7 +10,7 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::reply::{Done, done_with};
 use crate::api::http::route::{Route, get, post};
 use crate::api::words;
-use crate::store::accounts;
+use crate::store::people::workspaces;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -80,9 +80,9 @@ async fn plans(call: Call) -> Result<PlansOut> {
 async fn account(call: Call) -> Result<AccountAnswer> {
     let caller = call.caller().await?;
     let db = &call.app().db;
-    let workspace = accounts::find_workspace(db, caller.workspace).await?;
+    let workspace = workspaces::find_workspace(db, caller.workspace).await?;
     let (name, created_at) = workspace.ok_or(Error::Unauthenticated)?;
-    let user = accounts::find_user(db, caller.user).await?;
+    let user = workspaces::find_user(db, caller.user).await?;
     let email = user.map(|user| user.email).unwrap_or_default();
     let account = AccountOut {
         id: caller.workspace,

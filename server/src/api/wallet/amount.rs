@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use common::credits::Credits;
+use common::money::credits::Credits;
 use common::package::loose::Loose;
 use serde::{Serialize, Serializer};
 use serde_json::Value;

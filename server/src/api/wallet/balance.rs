@@ -1,9 +1,9 @@
 //! The balance.
 
 use chrono::{DateTime, Utc};
-use common::credits::Credits;
+use common::access::Scope;
 use common::ids::WorkspaceId;
-use common::rights::Scope;
+use common::money::credits::Credits;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,8 +11,8 @@ use super::amount::Amount;
 use crate::api::http::call::Call;
 use crate::api::http::error::Result;
 use crate::api::http::route::{Route, get};
-use crate::earnings::payable_at;
-use crate::store::wallet;
+use crate::maintenance::earnings::payable_at;
+use crate::store::money::statement;
 
 pub fn routes() -> Vec<Route> {
     vec![get("Wallet_GetBalance", "/balance", balance).summary("Shows the balance")]
@@ -68,7 +68,7 @@ struct OldBalanceOut {
 
 async fn old_balance(call: Call) -> Result<OldBalanceOut> {
     let caller = call.caller().await?;
-    let balance = wallet::balance(&call.app().db, caller.workspace).await?;
+    let balance = statement::balance(&call.app().db, caller.workspace).await?;
     let whole = |credits: Credits| (credits.units() / 100_000_000).to_string();
     Ok(OldBalanceOut {
         account_id: caller.workspace,
@@ -80,9 +80,9 @@ async fn old_balance(call: Call) -> Result<OldBalanceOut> {
 async fn balance(call: Call) -> Result<BalanceOut> {
     let caller = call.caller().await?;
     let (app, owner) = (call.app(), caller.workspace);
-    let balance = wallet::balance(&app.db, owner).await?;
-    let earned = wallet::earned(&app.db, owner).await?;
-    let pending = wallet::pending(&app.db, owner).await?.filter(|_| !balance.pending.is_zero());
+    let balance = statement::balance(&app.db, owner).await?;
+    let earned = statement::earned(&app.db, owner).await?;
+    let pending = statement::pending(&app.db, owner).await?.filter(|_| !balance.pending.is_zero());
     let delay = app.settings.wallet.earnings_delay();
     Ok(BalanceOut {
         account_id: owner,

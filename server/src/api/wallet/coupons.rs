@@ -1,10 +1,10 @@
 //! Coupons: made by the server's owner, redeemed once by each workspace.
 
 use chrono::{DateTime, Utc};
-use common::credits::Credits;
+use common::access::Scope;
 use common::ids::RedemptionId;
+use common::money::credits::Credits;
 use common::package::loose::Loose;
-use common::rights::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,7 +18,8 @@ use crate::api::http::shape::{date, integer, text};
 use crate::api::lists::page::{PAGE, Page, Paged};
 use crate::clock;
 use crate::coordinator::Booking;
-use crate::store::coupons::{self, Coupon};
+use crate::store::money::coupons;
+use crate::store::money::coupons::Coupon;
 
 /// A shorter code is guessed too soon.
 const CODE_CHARS_MIN: usize = 8;

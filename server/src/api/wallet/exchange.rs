@@ -1,8 +1,8 @@
 //! What credits cost.
 
-use common::credits::Credits;
-use common::exchange::{Currency, Money, Rate};
-use common::price::{CPU_HOUR, MEMORY_HOUR};
+use common::money::credits::Credits;
+use common::money::currency::{Currency, Money, Rate};
+use common::money::price::{CPU_HOUR, MEMORY_HOUR};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -17,7 +17,7 @@ mod usage;
 pub use amount::Amount;
 pub use balance::old_routes;
 
-use common::rights::Scope;
+use common::access::Scope;
 
 use super::http::router::Api;
 use super::info;

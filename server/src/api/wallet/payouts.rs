@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use common::ids::{RequestId, UserId, WorkspaceId};
-use common::wallet::{PayoutState, State as _};
+use common::money::wallet_request::{PayoutState, State as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,9 +18,10 @@ use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
 use crate::api::words;
 use crate::clock;
 use crate::coordinator::{self, Booking, BookingRefused};
-use crate::earnings::payable_at;
-use crate::store::requests::{self as kept, Request, Whose};
-use crate::store::wallet;
+use crate::maintenance::earnings::payable_at;
+use crate::store::money::statement;
+use crate::store::money::wallet_requests as kept;
+use crate::store::money::wallet_requests::{Request, Whose};
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -110,8 +111,9 @@ async fn ask(mut call: Call) -> Result<AskedOut> {
 
 /// What a refusal says of earnings that are still to come; empty where none are.
 async fn pending(app: &App, owner: WorkspaceId) -> Result<String> {
-    let amount = wallet::balance(&app.db, owner).await?.pending;
-    let Some(pending) = wallet::pending(&app.db, owner).await?.filter(|_| !amount.is_zero()) else {
+    let amount = statement::balance(&app.db, owner).await?.pending;
+    let Some(pending) = statement::pending(&app.db, owner).await?.filter(|_| !amount.is_zero())
+    else {
         return Ok(String::new());
     };
     let delay = app.settings.wallet.earnings_delay();

@@ -1,6 +1,6 @@
 //! The books, added up again.
 
-use common::rights::Scope;
+use common::access::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -8,7 +8,7 @@ use super::owner::server_owner;
 use crate::api::http::call::Call;
 use crate::api::http::error::Result;
 use crate::api::http::route::{Route, get};
-use crate::store::reconciliation;
+use crate::store::money::reconciliation;
 
 pub fn routes() -> Vec<Route> {
     vec![

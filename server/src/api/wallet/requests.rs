@@ -1,9 +1,9 @@
 //! What top-ups and payouts have alike: both are requests that the server's owner moves along.
 
-use common::credits::Credits;
-use common::exchange::{Money, Terms};
+use common::money::credits::Credits;
+use common::money::currency::{Money, Terms};
+use common::money::wallet_request::State;
 use common::package::loose::Loose;
-use common::wallet::State;
 
 use super::owner::server_owner;
 use super::{amount, exchange};
@@ -12,7 +12,8 @@ use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::shape::{Field, flag, text, word};
 use crate::api::lists::page::{LIMIT, OFFSET, Page, Paged};
-use crate::store::requests::{self as kept, Request, Whose};
+use crate::store::money::wallet_requests as kept;
+use crate::store::money::wallet_requests::{Request, Whose};
 
 pub const NOTE_CHARS_MAX: usize = 1_000;
 

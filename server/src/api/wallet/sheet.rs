@@ -23,8 +23,9 @@ use crate::api::http::call::Call;
 use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, raw};
 use crate::api::{Answer, Doors};
-use crate::store::selection::{Place, Rest, Selection, Start};
-use crate::store::wallet::{self, Entry, LineField};
+use crate::store::money::statement;
+use crate::store::money::statement::{Entry, LineField};
+use crate::store::query::selection::{Place, Rest, Selection, Start};
 
 pub const MEDIA: &str = "text/csv";
 /// Lines that are read at once.
@@ -155,7 +156,9 @@ fn pages(
             Selection { tests: Vec::new(), order, start: Start::Place(place), limit: PAGE };
         let found = {
             let _place = doors.answers.take(owner).await;
-            wallet::list(&doors.app.db, owner, &selection).await.map_err(std::io::Error::other)?
+            statement::list(&doors.app.db, owner, &selection)
+                .await
+                .map_err(std::io::Error::other)?
         };
         let lines =
             written(|csv| found.rows.iter().try_for_each(|entry| csv.write_record(cells(entry))))?;
@@ -210,7 +213,7 @@ pub fn marked(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use common::credits::Credits;
+    use common::money::credits::Credits;
     use serde_json::json;
 
     use super::*;

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use common::ids::{RequestId, UserId, WorkspaceId};
-use common::wallet::{State, TopUpState};
+use common::money::wallet_request::{State, TopUpState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,7 +20,8 @@ use crate::api::lists::page::Paged;
 use crate::api::words;
 use crate::clock;
 use crate::coordinator::Booking;
-use crate::store::requests::{self as kept, Request, Whose};
+use crate::store::money::wallet_requests as kept;
+use crate::store::money::wallet_requests::{Request, Whose};
 
 /// Top-ups of one workspace that wait to be paid.
 const OPEN_MAX: u64 = 20;

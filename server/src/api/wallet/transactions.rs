@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use common::access::Scope;
 use common::digest::Digest;
 use common::ids::{TransferId, WorkspaceId};
-use common::rights::Scope;
-use common::statement::{Line, LineKind};
+use common::money::statement::{Line, LineKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,8 +18,9 @@ use crate::api::http::route::{Route, get, post};
 use crate::api::lists::page::Paged;
 use crate::api::lists::selection::{self, FILTER, LIST};
 use crate::api::words;
-use crate::store::selection::Selection;
-use crate::store::wallet::{self, Entry, LineField};
+use crate::store::money::statement;
+use crate::store::money::statement::{Entry, LineField};
+use crate::store::query::selection::Selection;
 
 /// The other side of a customer's payments and credits.
 const MARKET_ACCOUNT: &str = "fanfold-main";
@@ -116,7 +117,7 @@ async fn show(
     owner: WorkspaceId,
     selection: &Selection<LineField>,
 ) -> Result<Paged<TransactionOut>> {
-    let found = wallet::list(&app.db, owner, selection).await?;
+    let found = statement::list(&app.db, owner, selection).await?;
     let pagination = selection::pagination(selection, &found);
     Ok(Paged { pagination, data: found.rows.into_iter().map(TransactionOut::from).collect() })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::credits::Credits;
+use common::money::credits::Credits;
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::Method;
@@ -15,8 +15,9 @@ use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get, raw};
 use crate::api::http::shape::{Field, text};
 use crate::clock;
-use crate::store::holdings;
-use crate::store::usage::{self, Month, Row};
+use crate::store::money::usage;
+use crate::store::money::usage::{Month, Row};
+use crate::store::storage::holdings;
 
 /// Ten years.
 const MONTHS_MAX: u32 = 120;

@@ -2,16 +2,18 @@
 
 use chrono::TimeDelta;
 use common::digest::Digest;
-use common::exchange::Terms;
 use common::ids::{RedemptionId, RequestId, UserId};
-use common::wallet::{PayoutState, TopUpState};
+use common::money::currency::Terms;
+use common::money::wallet_request::{PayoutState, TopUpState};
 
 use super::super::testing::earn;
 use super::*;
-use crate::earnings;
-use crate::store::coupons::{self, Coupon};
-use crate::store::requests::{self, Request};
-use crate::store::{reconciliation, wallet};
+use crate::maintenance::earnings;
+use crate::store::money::coupons;
+use crate::store::money::coupons::Coupon;
+use crate::store::money::wallet_requests;
+use crate::store::money::wallet_requests::Request;
+use crate::store::money::{reconciliation, statement};
 
 fn credits(text: &str) -> Credits {
     text.parse().unwrap()
@@ -29,7 +31,7 @@ fn request<S>(room: &Room, amount: Credits, state: S) -> Request<S> {
 }
 
 async fn available(room: &Room) -> Credits {
-    wallet::balance(&room.db, room.workspace).await.unwrap().available
+    statement::balance(&room.db, room.workspace).await.unwrap().available
 }
 
 /// Nothing in the tables contradicts anything else.
@@ -92,7 +94,7 @@ async fn a_redemption_made_again_is_the_same_one() {
 async fn a_top_up_confirmed_often_and_at_once_comes_in_once() {
     let room = granted().await;
     let request = request(&room, credits("200"), TopUpState::New);
-    assert!(requests::insert(&room.db, &request).await.unwrap());
+    assert!(wallet_requests::insert(&room.db, &request).await.unwrap());
     let before = available(&room).await;
     let to = |to| {
         let note = String::new();
@@ -123,7 +125,7 @@ async fn credits_that_were_given_away_cannot_be_paid_out() {
 async fn what_was_earned_is_paid_out_once_and_comes_back_when_it_bounces() {
     let room = granted().await;
     let (coordinator, db) = (&room.coordinator, &room.db);
-    let customer = accounts::create_workspace(db, "customer").await.unwrap();
+    let customer = workspaces::create_workspace(db, "customer").await.unwrap();
     coordinator.grant(customer, credits("10"), "customer").await.unwrap();
     let before = available(&room).await;
     let earned = earn(coordinator, db, customer, room.workspace).await;
@@ -161,6 +163,6 @@ async fn what_was_earned_is_paid_out_once_and_comes_back_when_it_bounces() {
         coordinator.book(step).await.unwrap();
     }
     assert_eq!(available(&room).await, before);
-    assert_eq!(wallet::balance(db, room.workspace).await.unwrap().outgoing, Credits::ZERO);
+    assert_eq!(statement::balance(db, room.workspace).await.unwrap().outgoing, Credits::ZERO);
     books_are_right(&room).await;
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use common::objects::Object;
-use common::spec::Source;
+use common::data::object_list::Object;
+use common::run::spec::Source;
 
-use crate::data::address::{self, Guard};
-use crate::data::customers::Customers;
-use crate::data::deliver::deliver;
+use crate::data::output::deliver::deliver;
+use crate::data::ssrf_guard;
+use crate::data::ssrf_guard::Guard;
+use crate::data::store_pool::Customers;
 use crate::data::testing::azure::AzureServer;
 use crate::data::testing::{customer, folder, noise, pace, reader, resolve, result, text};
 use crate::secrets::KeyPair;
@@ -32,7 +33,7 @@ async fn a_container_is_listed_read_and_linked() {
     assert_eq!(names, ["a.csv", "b c.csv"]);
     assert_eq!(text(reader.read(&objects[1], 1..4).await.unwrap()).await.unwrap(), b"orl");
     let direct = reader.direct(&objects[0], Duration::from_secs(60)).await.unwrap().unwrap();
-    let client = address::own_client().unwrap();
+    let client = ssrf_guard::own_client().unwrap();
     let got = client.get(&direct.url).header("range", "bytes=1-2").send().await.unwrap();
     assert_eq!(got.headers()["etag"], direct.version.unwrap().etag.as_str());
     assert_eq!(got.bytes().await.unwrap(), "el");

@@ -14,7 +14,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Error;
-use super::address;
+use super::ssrf_guard;
 pub use connector::Connector;
 pub use key::At;
 use key::Language;
@@ -179,14 +179,14 @@ impl CloudBucket {
         use object_store::Error as E;
 
         let bucket = &self.name;
-        if let Some(refused) = address::refusal(error) {
+        if let Some(refused) = ssrf_guard::refusal(error) {
             return customer(format!("endpoint: {refused}"));
         }
-        if let Some(why) = address::distrust(error) {
+        if let Some(why) = ssrf_guard::distrust(error) {
             return customer(format!("endpoint: {} cannot be trusted: {why}", self.server));
         }
         // So the client says that it got the whole in the place of a part.
-        if address::cause(error).contains("non-partial response") {
+        if ssrf_guard::cause(error).contains("non-partial response") {
             return customer(format!(
                 "endpoint: the store at {} gives no parts of objects, without which its objects \
                  cannot be cut; take whole files (partitioner file), or another store",
@@ -234,7 +234,7 @@ pub fn said(error: &object_store::Error) -> String {
             let word = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
             let word = word.map(|(word, _)| format!(" ({word})")).unwrap_or_default();
             let status: String = format!("it answered {status}{word}");
-            return common::text::shown(&status).chars().take(SAID_CHARS_MAX).collect();
+            return common::input::text::shown(&status).chars().take(SAID_CHARS_MAX).collect();
         }
         cause = error.source();
     }

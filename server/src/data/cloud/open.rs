@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::spec::{Cloud, Provider};
+use common::run::spec::{Cloud, Provider};
 use object_store::RetryConfig;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -12,7 +12,7 @@ use url::Url;
 use super::connector::Connector;
 use super::key::Language;
 use super::{CloudBucket, Error, Links, customer};
-use crate::data::address::Guard;
+use crate::data::ssrf_guard::Guard;
 use crate::secrets::KeyPair;
 
 /// A customer's own store gets fewer tries than ours: what fails longer is the run's to retry.

@@ -1,7 +1,7 @@
-use common::spec::{Cloud, Provider};
+use common::run::spec::{Cloud, Provider};
 
 use super::*;
-use crate::data::address::Guard;
+use crate::data::ssrf_guard::Guard;
 use crate::data::testing::customer as text_of;
 use crate::secrets::KeyPair;
 

@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use common::objects::{Object, Objects};
+use common::data::object_list::{Object, Objects};
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::Semaphore;
 
 use super::kind::{Kind, LineEnd, kind};
+use crate::data::Error;
+use crate::data::bucket::download;
 use crate::data::source::Reader;
-use crate::data::{Error, download};
 
 /// What is read of an object to see what it is.
 const HEAD_BYTES: u64 = 4 << 10;

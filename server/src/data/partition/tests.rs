@@ -1,6 +1,6 @@
 use std::sync::LazyLock;
 
-use common::objects::Object;
+use common::data::object_list::Object;
 use proptest::prelude::*;
 
 use super::*;

@@ -1,14 +1,15 @@
 //! Copying a URL's file into Fanfold's bucket, where it cannot be read in parts.
 
+use common::data::object_list::{Object, Objects, Place};
 use common::ids::RunId;
-use common::objects::{Object, Objects, Place};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{Opened, Reader, alone};
-use crate::data::http::{Probe, WebFile, Whole};
-use crate::data::key::BlobKey;
-use crate::data::upload::Expected;
-use crate::data::{ByteStream, Error, Stored, names, sums};
+use crate::data::bucket::blob_key::BlobKey;
+use crate::data::bucket::sums;
+use crate::data::bucket::upload::Expected;
+use crate::data::source::http::{Probe, WebFile, Whole};
+use crate::data::{ByteStream, Error, Stored, file_name};
 
 /// Longest file that is copied: bounds an endless answer.
 const STAGED_BYTES_MAX: u64 = 128 << 30;
@@ -24,7 +25,7 @@ impl Reader {
         let Opened::Web { file } = &self.source else {
             return Err(Error::NotFound("source to copy".to_owned()));
         };
-        let name = names::of_url(file.url().path());
+        let name = file_name::of_url(file.url().path());
         let object = match self.pace.answer(file.probe()).await?? {
             // It has changed its ways since it was looked at.
             Probe::Ranges { size, version } => {

@@ -1,11 +1,11 @@
-use common::spec::{Cloud, Provider};
+use common::run::spec::{Cloud, Provider};
 
 use super::*;
+use crate::data::bucket::upload::Expected;
 use crate::data::testing::{
     S3Server, WebServer, answer, customer, folder, noise, range, reader, resolve, stream, text,
     upload, url_source,
 };
-use crate::data::upload::Expected;
 use crate::secrets::KeyPair;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -30,7 +30,7 @@ async fn an_s3_object_is_looked_at_read_and_linked() {
     let direct = reader.direct(&object, HOUR).await.unwrap().unwrap();
     let (link, version) = (direct.url, direct.version.unwrap());
     assert_eq!((version.path.as_str(), Some(version.etag)), ("in/a b+é.bin", object.version));
-    let client = super::super::address::own_client().unwrap();
+    let client = crate::data::ssrf_guard::own_client().unwrap();
     let answer = client.get(&link).header("range", "bytes=5-9").send().await.unwrap();
     assert_eq!(answer.status(), 206);
     assert_eq!(answer.bytes().await.unwrap()[..], bytes[5..10]);

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::digest::Digest;
+use common::run::spec::{Cloud, Provider};
 use common::secret::SecretId;
-use common::spec::{Cloud, Provider};
 use ring::hmac;
 use url::Url;
 

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use common::plan::Phase;
 use common::run::RunState;
-use common::terms::Priority;
+use common::run::scheduling::Priority;
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{Expr, SimpleExpr};
 
 use super::row::Column as C;
-use crate::store::selection::{Field, Kind, json_text};
+use crate::store::query::selection::{Field, Kind, json_text};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobField {
@@ -232,9 +232,12 @@ mod tests {
     use super::super::{Job, insert, list};
     use super::*;
     use crate::clock;
-    use crate::store::selection::{Comparison, Found, Operand, Rest, Selection, Start, Test};
+    use crate::store::Db;
+    use crate::store::people::workspaces;
+    use crate::store::query::selection::{
+        Comparison, Found, Operand, Rest, Selection, Start, Test,
+    };
     use crate::store::testing::{databases, every_order_is_led_through};
-    use crate::store::{Db, accounts};
 
     /// Something to compare the field with, in each way that it allows.
     fn tests(field: JobField) -> Vec<Test> {
@@ -266,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn both_databases_understand_every_test_of_every_field() {
         for fresh in databases().await {
-            let owner = accounts::create_workspace(&fresh.db, "w").await.unwrap();
+            let owner = workspaces::create_workspace(&fresh.db, "w").await.unwrap();
             for field in JobField::ALL.iter().copied() {
                 for test in tests(field) {
                     let order = vec![(field, true), (field, false)];
@@ -304,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn places_lead_through_every_order() {
         for fresh in databases().await {
-            let owner = accounts::create_workspace(&fresh.db, "w").await.unwrap();
+            let owner = workspaces::create_workspace(&fresh.db, "w").await.unwrap();
             seven_jobs(&fresh.db, owner).await;
             every_order_is_led_through(7, async |selection: Selection<JobField>| {
                 list(&fresh.db, owner, &selection).await.unwrap()

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
 use common::ids::{JobId, WorkspaceId};
-use common::spec::Identity;
+use common::run::spec::Identity;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::api::testing::Door;
-use crate::store::api_keys;
+use crate::store::people::api_keys;
 
 #[tokio::test]
 async fn a_key_is_exchanged_for_a_token_that_works_bare_and_as_bearer() {

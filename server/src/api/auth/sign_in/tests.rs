@@ -8,7 +8,7 @@ use crate::api::testing::Door;
 
 mod attacks;
 
-async fn authenticate(door: &Door, email: &str, sent: &codes::Issued) -> (u16, Value) {
+async fn authenticate(door: &Door, email: &str, sent: &one_time_codes::Issued) -> (u16, Value) {
     let body = json!({"email": email, "nonce": sent.nonce, "code": sent.code,
                       "deviceId": "d", "loginChallenge": ""});
     door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await
@@ -18,7 +18,8 @@ async fn authenticate(door: &Door, email: &str, sent: &codes::Issued) -> (u16, V
 async fn who_signs_up_gets_a_workspace_and_comes_back_to_it() {
     let door = Door::open().await;
     let profile = Profile { first_name: "Ada".to_owned(), ..Profile::default() };
-    let sent = codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
+    let sent =
+        one_time_codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
 
     let (status, body) = authenticate(&door, "Ada@Example.com ", &sent).await;
 
@@ -32,7 +33,7 @@ async fn who_signs_up_gets_a_workspace_and_comes_back_to_it() {
     let (_, wallet) = door.call_as(token, Method::GET, "/v1/wallet/balance", None).await;
     assert_eq!(wallet["totalBalance"].to_string(), "5.0");
     assert_ne!(wallet["accountId"], json!(door.workspace));
-    let again = codes::issue(&door.app.db, "ada@example.com", None).await.unwrap();
+    let again = one_time_codes::issue(&door.app.db, "ada@example.com", None).await.unwrap();
     let (_, body) = authenticate(&door, "ada@example.com", &again).await;
     let token = body["token"].as_str().unwrap();
     let (_, same) = door.call_as(token, Method::GET, "/v1/auth/user", None).await;
@@ -59,7 +60,7 @@ async fn signing_up_takes_an_access_code_and_tells_nothing_of_others() {
     for email in ["", "x", "@x", "a b@c", "a@b\nc", "x<victim@example.com>", "a@b.c,d@e.f"] {
         assert_eq!(ask(json!({"email": email, "isNewUser": false})).await.0, 400, "{email}");
     }
-    let nobody = codes::issue(&door.app.db, "no@body.com", None).await.unwrap();
+    let nobody = one_time_codes::issue(&door.app.db, "no@body.com", None).await.unwrap();
     assert_eq!(authenticate(&door, "no@body.com", &nobody).await.0, 401);
 }
 

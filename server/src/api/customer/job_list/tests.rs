@@ -1,6 +1,6 @@
 //! Lists of jobs, asked in every way.
 
-use common::credits::Credits;
+use common::money::credits::Credits;
 use serde_json::{Value, json};
 
 use crate::api::testing::Door;

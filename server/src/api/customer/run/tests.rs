@@ -1,6 +1,6 @@
 //! Starts and ends of jobs.
 
-use common::credits::Credits;
+use common::money::credits::Credits;
 use serde_json::{Value, json};
 
 use crate::api::testing::Door;
@@ -174,6 +174,6 @@ async fn one_of_many_simultaneous_starts_wins() {
     let started = answers.iter().filter(|(status, _)| *status == 200).count();
     assert_eq!(started, 1, "{answers:?}");
     let jobs = [id.parse().unwrap()];
-    let runs = crate::store::runs::find_by_jobs(&door.app.db, door.workspace, &jobs);
+    let runs = crate::store::market::runs::find_by_jobs(&door.app.db, door.workspace, &jobs);
     assert_eq!(runs.await.unwrap().len(), 1);
 }

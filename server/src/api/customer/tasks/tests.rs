@@ -1,9 +1,9 @@
 //! Tasks through the door, with a node that the test plays.
 
+use common::compute::resources::{Metering, Resources, Usage};
 use common::ids::NodeId;
 use common::market::CheckedSync;
 use common::protocol::{Failure, Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
-use common::resources::{Metering, Resources, Usage};
 use serde_json::{Value, json};
 
 use super::*;

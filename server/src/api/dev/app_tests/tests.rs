@@ -1,6 +1,6 @@
 //! Tests are ordinary jobs: what they take, what they cost, and who sees them.
 
-use common::credits::Credits;
+use common::money::credits::Credits;
 use reqwest::Method;
 use serde_json::{Value, json};
 

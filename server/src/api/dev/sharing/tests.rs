@@ -1,17 +1,17 @@
 //! What others can do with what is published, and what they cannot.
 
-use common::credits::Credits;
+use common::money::credits::Credits;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::api::testing::{Door, package};
-use crate::store::{accounts, api_keys};
+use crate::store::people::{api_keys, workspaces};
 
 /// Another workspace of this name, with credits.
 async fn neighbour(door: &Door, name: &str) -> String {
     let db = &door.app.db;
-    let workspace = accounts::create_workspace(db, name).await.unwrap();
-    let user = accounts::create_user(db, workspace, name).await.unwrap();
+    let workspace = workspaces::create_workspace(db, name).await.unwrap();
+    let user = workspaces::create_user(db, workspace, name).await.unwrap();
     let amount = Credits::from_units(100_000_000_000).unwrap();
     door.app.coordinator.grant(workspace, amount, name).await.unwrap();
     api_keys::issue(db, workspace, user, "key").await.unwrap()

@@ -1,18 +1,18 @@
 use chrono::TimeDelta;
-use common::credits::Credits;
+use common::money::credits::Credits;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::api::testing::Door;
 use crate::coordinator::testing::earn;
-use crate::earnings;
-use crate::store::accounts;
+use crate::maintenance::earnings;
+use crate::store::people::workspaces;
 
 /// A door whose workspace has earned something that can be paid out.
 async fn with_earnings() -> (Door, Credits) {
     let door = Door::open().await;
     let app = &door.app;
-    let customer = accounts::create_workspace(&app.db, "customer").await.unwrap();
+    let customer = workspaces::create_workspace(&app.db, "customer").await.unwrap();
     let gift = "10".parse().unwrap();
     app.coordinator.grant(customer, gift, "customer").await.unwrap();
     let earned = earn(&app.coordinator, &app.db, customer, door.workspace).await;
@@ -100,7 +100,7 @@ fn number(credits: Credits) -> String {
 async fn a_refused_payout_names_what_is_pending_and_until_when() {
     let door = Door::open().await;
     let app = &door.app;
-    let customer = accounts::create_workspace(&app.db, "customer").await.unwrap();
+    let customer = workspaces::create_workspace(&app.db, "customer").await.unwrap();
     app.coordinator.grant(customer, "10".parse().unwrap(), "customer").await.unwrap();
     let earned = earn(&app.coordinator, &app.db, customer, door.workspace).await;
 

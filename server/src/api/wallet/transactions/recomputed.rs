@@ -5,9 +5,9 @@ mod mixed;
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use common::credits::Credits;
 use common::digest::Digest;
 use common::ids::WorkspaceId;
+use common::money::credits::Credits;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::api::testing::Door;
 use crate::coordinator::testing::Worker;
-use crate::earnings;
+use crate::maintenance::earnings;
 
 const JOBS: usize = 50;
 

@@ -1,4 +1,4 @@
-use common::credits::Credits;
+use common::money::credits::Credits;
 use reqwest::Method;
 use serde_json::{Value, json};
 

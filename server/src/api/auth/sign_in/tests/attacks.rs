@@ -25,7 +25,7 @@ async fn balance(door: &Door, signed_in: &Value) -> String {
 async fn wrong_tries_of_others_do_not_keep_the_right_code_out() {
     let door = Door::open().await;
     let profile = Profile::default();
-    codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
+    one_time_codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
     let asked = json!({"email": "ada@example.com", "isNewUser": false});
     let (_, attackers) = from(&door, "9.9.9.9", "/v1/auth/signin", &asked).await;
     let nonce = attackers["nonce"].as_str().unwrap();
@@ -36,7 +36,8 @@ async fn wrong_tries_of_others_do_not_keep_the_right_code_out() {
         assert!(matches!(status, 401 | 429), "{n}: {status}");
     }
 
-    let sent = codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
+    let sent =
+        one_time_codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
     let status = guess(&door, "1.2.3.4", "ada@example.com", &sent.nonce, &sent.code).await;
 
     assert_eq!(status, 200);
@@ -63,7 +64,8 @@ async fn spellings_of_one_mailbox_are_welcomed_once() {
     for email in ["ada@example.com", "ada+1@example.com", "Ada+2@EXAMPLE.com", "bob@example.com"] {
         let spelt = Email::parse(email).unwrap();
         let profile = Profile::default();
-        let sent = codes::issue(&door.app.db, spelt.as_str(), Some(&profile)).await.unwrap();
+        let sent =
+            one_time_codes::issue(&door.app.db, spelt.as_str(), Some(&profile)).await.unwrap();
         let (status, signed_in) = authenticate(&door, email, &sent).await;
         assert_eq!(status, 200, "{signed_in}");
         welcomed.push(balance(&door, &signed_in).await);
@@ -82,7 +84,7 @@ async fn an_access_code_makes_as_many_accounts_as_it_may_and_lets_them_come_back
     let counted = Some(Digest::of(b"one"));
     let coded = async |email: &str| {
         let profile = Profile::default();
-        codes::issue_for(&door.app.db, email, Some(&profile), counted).await.unwrap()
+        one_time_codes::issue_for(&door.app.db, email, Some(&profile), counted).await.unwrap()
     };
     // Both have asked while the code could be used.
     let (first, second) = (coded("ada@example.com").await, coded("bob@example.com").await);

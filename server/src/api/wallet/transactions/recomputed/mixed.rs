@@ -3,14 +3,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::compute::resources::{Resources, Usage};
 use common::protocol::{Failure, Outcome};
-use common::resources::{Resources, Usage};
-use common::task::Lease;
+use common::run::task::Lease;
 use reqwest::Method;
 
 use super::*;
 use crate::api::testing::package;
-use crate::store::{accounts, api_keys};
+use crate::store::people::{api_keys, workspaces};
 
 const JOBS: usize = 40;
 const FAULTS: usize = 2;
@@ -43,8 +43,8 @@ struct UsageRow {
 /// A workspace with a key of its own.
 async fn workspace(door: &Door, name: &str) -> (WorkspaceId, String) {
     let db = &door.app.db;
-    let workspace = accounts::create_workspace(db, name).await.unwrap();
-    let user = accounts::create_user(db, workspace, name).await.unwrap();
+    let workspace = workspaces::create_workspace(db, name).await.unwrap();
+    let user = workspaces::create_user(db, workspace, name).await.unwrap();
     (workspace, api_keys::issue(db, workspace, user, name).await.unwrap())
 }
 

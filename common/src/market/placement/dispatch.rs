@@ -1,0 +1,204 @@
+//! Placement: which task goes to which node, and why not.
+//!
+//! Greedy and in rounds: each round gives one task to every node that has room, so that a small
+//! run spreads over all nodes. Which run is served first, `queue` tells.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::queue::Place;
+use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::market::outbox::{LeaseChange, TaskState};
+use crate::market::tasks::Choice;
+use crate::market::tasks::active::Active;
+use crate::market::tasks::task_stage::TaskStage;
+use crate::market::trust::checks::Check;
+use crate::market::{Market, Refused};
+use crate::money::credits::Credits;
+use crate::money::ledger::Account;
+use crate::run::task::{Lease, TaskRef};
+
+impl Market {
+    /// Hands out tasks until no node has room for any, first within the nodes' capacity and then
+    /// ahead of it. Gives the nodes that got something.
+    pub fn dispatch(&mut self, now: DateTime<Utc>) -> Vec<NodeId> {
+        let mut served = Vec::new();
+        self.end_pauses(now);
+        self.capped.clear();
+        if self.queue.is_empty() {
+            return served;
+        }
+        for ahead in [false, true] {
+            let mut open: Vec<NodeId> = self.open.iter().copied().collect();
+            while !open.is_empty() {
+                open.retain(|node| self.place_one(*node, ahead, now));
+                served.extend_from_slice(&open);
+                if self.queue.is_empty() {
+                    return served;
+                }
+            }
+        }
+        // Every open node has been offered everything: none has room before something changes.
+        let present: Vec<NodeId> = self
+            .open
+            .iter()
+            .filter(|id| !self.capped.contains(id))
+            .filter(|id| self.nodes.get(id).is_some_and(|node| !node.health.is_aside_for_some(now)))
+            .copied()
+            .collect();
+        for id in present {
+            if self.queue.is_empty() {
+                break;
+            }
+            self.open.remove(&id);
+        }
+        served
+    }
+
+    /// Gives the node one task of the first stage that has one for it.
+    fn place_one(&mut self, id: NodeId, ahead: bool, now: DateTime<Utc>) -> bool {
+        let Some(node) = self.nodes.get(&id) else { return false };
+        if !node.is_present(now) {
+            return false;
+        }
+        let mut after = None;
+        while let Some(place) = self.next_runnable(after, id, ahead, now) {
+            if !self.stage_has_share(place, id, now) {
+                self.capped.insert(id);
+            } else if self.lease(place, id, now) {
+                return true;
+            }
+            after = Some(place);
+        }
+        false
+    }
+
+    pub(in crate::market) fn stage(&self, place: Place) -> Option<TaskStage<'_>> {
+        self.runs.get(&place.run)?.tasks(place.stage)
+    }
+
+    /// Whether the node's operator may have one more task of the stage.
+    fn stage_has_share(&self, place: Place, node: NodeId, now: DateTime<Utc>) -> bool {
+        self.stage(place)
+            .zip(self.nodes.get(&node))
+            .is_some_and(|(stage, node)| self.has_share(stage, node.operator, now))
+    }
+
+    /// The next stage whose tasks the node has room for.
+    fn next_runnable(
+        &self,
+        after: Option<Place>,
+        id: NodeId,
+        ahead: bool,
+        now: DateTime<Utc>,
+    ) -> Option<Place> {
+        let node = self.nodes.get(&id)?;
+        let fit = |place: &Place| {
+            self.stage(*place).map(TaskStage::demand).is_some_and(|demand| {
+                node.can_take(demand, ahead)
+                    && !node.is_aside(demand.customer, now)
+                    && !node.is_barred(demand.customer, now)
+            })
+        };
+        self.queue.first(after, |demand| node.can_take(demand, ahead), fit)
+    }
+
+    /// Leases the stage's next task to the node, if it has one for this node and its run's hold
+    /// covers it.
+    fn lease(&mut self, place: Place, node_id: NodeId, now: DateTime<Utc>) -> bool {
+        let Place { run: run_id, stage: no, .. } = place;
+        let Some(stage) = self.stage(place) else { return false };
+        let needs = stage.tasks.needs();
+        let stuck = |failed_on: &[NodeId]| !self.has_another(stage, failed_on, now);
+        let operator = self.nodes.get(&node_id).map(|node| node.operator);
+        let may_check =
+            |check: &Check| operator.is_some_and(|of| self.may_check(check, node_id, of));
+        let Some(choice) = stage.choose(node_id, stuck, may_check) else { return false };
+        let is_check = matches!(choice, Choice::Check(_));
+        // Of a stage in which its results are in dispute a node gets checks alone: were it to get
+        // nothing, two disputes could wait for one another's nodes.
+        if stage.is_disputed(node_id) && !is_check {
+            return false;
+        }
+        // A check costs the run nothing.
+        let bound = if is_check { Credits::ZERO } else { stage.estimate(&self.policy) };
+        let kept = if is_check { Credits::ZERO } else { self.kept(stage.run) };
+        if let Err(refused) = self.cover(run_id, bound.saturating_add(kept), now) {
+            self.stay_dry(run_id, refused, now);
+            return false;
+        }
+        let Some(run) = self.runs.get_mut(&run_id) else { return false };
+        let Some(node) = self.nodes.get_mut(&node_id) else { return false };
+        let Some((index, mut tries)) = run.tasks_mut(no).and_then(|tasks| tasks.take(choice))
+        else {
+            return false;
+        };
+        tries.attempt += 1;
+        let task = TaskRef { run: run_id, stage: no, index };
+        let lease = Lease { task, attempt: tries.attempt };
+        let mut active = Active::new((node_id, node.operator), now, bound, tries);
+        node.leased.insert(lease);
+        node.window.note(node.leased.len());
+        node.used = node.used.plus(needs);
+        active.gpu = run.tasks(no).and_then(|stage| node.gpus.take(stage.demand().gpus));
+        active.is_check = is_check;
+        let record = active.record(lease, TaskState::Leased);
+        run.hand_out(no, index, active);
+        self.queue.serve(run);
+        self.working.insert(run_id);
+        self.outbox.changes.leases.push(LeaseChange::Granted { node: node_id, lease });
+        if is_check {
+            Self::check_leased(run, lease, now);
+        } else {
+            self.put_task(record);
+            if self.note_working(run_id, now) {
+                self.notice_state(run_id);
+            }
+            self.outbox.stages.insert((run_id, no));
+            self.outbox.runs.insert(run_id);
+        }
+        self.note_runnable(run_id);
+        true
+    }
+
+    /// Whether some node that is large enough could serve, other than these.
+    pub(in crate::market) fn has_another(
+        &self,
+        stage: TaskStage<'_>,
+        than: &[NodeId],
+        now: DateTime<Utc>,
+    ) -> bool {
+        let demand = stage.demand();
+        self.nodes.iter().any(|(id, node)| !than.contains(id) && node.could_serve(demand, now))
+    }
+
+    /// The wallet cannot cover one more task: the run waits for running tasks, its own or other
+    /// runs', to give back what they do not use. With nothing else held, nothing would come back,
+    /// and it ends.
+    fn stay_dry(&mut self, id: RunId, refused: Refused, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let owner = run.spec.workspace;
+        if run.running() == 0 {
+            // A run that only waits holds nothing, so that no two wait for one another.
+            let rest = run.held();
+            self.give_back(id, rest, now);
+            if self.ledger.balance(Account::Held(owner)).is_zero() {
+                let reason = format!("the wallet cannot pay for its next task: {refused}");
+                return self.fail(id, reason, now);
+            }
+        }
+        self.dry.insert((owner, id));
+        self.note_runnable(id);
+    }
+
+    /// Credits have come into a wallet: its runs may go on.
+    pub(in crate::market) fn wet(&mut self, owner: WorkspaceId) {
+        let first = (owner, RunId::new(Uuid::nil()));
+        let last = (owner, RunId::new(Uuid::max()));
+        let dry: Vec<RunId> = self.dry.range(first..=last).map(|(_, run)| *run).collect();
+        for id in dry {
+            self.dry.remove(&(owner, id));
+            self.note_runnable(id);
+        }
+    }
+}

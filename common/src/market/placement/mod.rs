@@ -1,0 +1,9 @@
+//! Which task goes to which node, and when.
+
+pub(super) mod dispatch;
+pub(super) mod gpus;
+pub(super) mod node;
+pub(super) mod node_view;
+pub(super) mod queue;
+pub(super) mod silence;
+pub(super) mod waiting;

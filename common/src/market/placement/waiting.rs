@@ -1,0 +1,182 @@
+//! Why a run is waiting: which requirement takes away how many nodes.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use super::node::Node;
+use crate::ids::{NodeId, RunId};
+use crate::market::Market;
+use crate::market::run::Run;
+use crate::market::tasks::task_stage::TaskStage;
+
+/// What a run waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Its work begins then.
+    Start(DateTime<Utc>),
+    /// What has to be done next has failed, and is tried again then.
+    Retry(DateTime<Utc>),
+    /// So many of the tasks, of all that are handed out, are with nodes that have said nothing for
+    /// a while.
+    Unheard {
+        tasks: usize,
+        of: usize,
+    },
+    /// So many of the nodes that hold its tasks, of all that do, can neither fetch nor store,
+    /// because the server's bucket is away.
+    Bucket {
+        nodes: usize,
+        of: usize,
+    },
+    Node(Obstacles),
+}
+
+/// The nodes that a run's next task cannot go to now, each counted under its first obstacle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Obstacles {
+    pub nodes: usize,
+    pub silent: usize,
+    /// Set aside for this customer, after faults in a row with its tasks.
+    pub aside: usize,
+    /// Set aside for everybody, after a failed probe.
+    pub failed_probe: usize,
+    /// Of operators that have given false results.
+    pub barred: usize,
+    /// Whose results for this run differ from another node's, until a third decides.
+    pub disputed: usize,
+    /// Where the job may not run.
+    pub elsewhere: usize,
+    pub too_few_cpus: usize,
+    pub too_little_memory: usize,
+    pub too_little_disk: usize,
+    /// Without a GPU of the names that it asks for.
+    pub without_gpu: usize,
+    pub busy: usize,
+    /// Of all nodes, those with tasks that wait for the server's bucket; they are counted under
+    /// their obstacles too.
+    pub at_bucket: usize,
+    /// Of operators that are new and have their share of the run.
+    pub new: usize,
+    /// The disk that a task of it needs, in MiB.
+    pub disk_mib: u32,
+    /// Every task that waits has failed there, and may yet succeed on another.
+    pub failed_there: usize,
+    /// The wallet cannot cover one more task until running ones give back what they do not use.
+    pub lacks_credits: bool,
+}
+
+impl Waiting {
+    /// Whether there is a reason; without one a task is about to be handed out.
+    pub fn is_explained(&self) -> bool {
+        match self {
+            Self::Start(_) | Self::Retry(_) | Self::Unheard { .. } | Self::Bucket { .. } => true,
+            Self::Node(obstacles) => obstacles.is_explained(),
+        }
+    }
+}
+
+impl Obstacles {
+    /// Nodes that could not take a task of this run even if they had nothing else to do.
+    pub fn unfit(&self) -> usize {
+        self.elsewhere
+            + self.too_few_cpus
+            + self.too_little_memory
+            + self.too_little_disk
+            + self.without_gpu
+    }
+
+    fn is_explained(&self) -> bool {
+        let set_aside = self.aside + self.failed_probe + self.barred + self.disputed;
+        let unable = self.silent + set_aside + self.unfit();
+        let obstructed = unable + self.busy + self.new + self.failed_there;
+        self.lacks_credits || obstructed == self.nodes
+    }
+}
+
+impl Market {
+    /// Explains a run that has a task to hand out, or has not begun; `None` for one that goes on.
+    pub fn waiting(&self, id: RunId, now: DateTime<Utc>) -> Option<Waiting> {
+        let run = self.runs.get(&id)?;
+        if let Some(at) = run.begins_at() {
+            return Some(Waiting::Start(at));
+        }
+        let Some(stage) = run.task_stages().find(|stage| stage.tasks.has_waiting()) else {
+            return match run.running() {
+                0 => {
+                    let tries = run.task_stages().filter_map(|stage| stage.tasks.next_try());
+                    tries.min().map(Waiting::Retry)
+                }
+                of => match self.unheard(run, now) {
+                    0 => waits_for_bucket(run),
+                    tasks => Some(Waiting::Unheard { tasks, of: of as usize }),
+                },
+            };
+        };
+        let mut obstacles = Obstacles {
+            nodes: self.nodes.len() + self.gone.len(),
+            silent: self.gone.len(),
+            disk_mib: stage.tasks.needs().disk_mib,
+            lacks_credits: self.dry.contains(&(run.spec.workspace, id)),
+            ..Obstacles::default()
+        };
+        for (node_id, node) in &self.nodes {
+            obstacles.at_bucket += usize::from(node.waits_for_bucket && node.is_present(now));
+            if let Some(count) = self.obstacle(stage, *node_id, node, now, &mut obstacles) {
+                *count += 1;
+            }
+        }
+        Some(Waiting::Node(obstacles))
+    }
+
+    /// Where a node is counted that cannot take the run's next task.
+    pub(in crate::market) fn obstacle<'a>(
+        &self,
+        stage: TaskStage<'_>,
+        id: NodeId,
+        node: &Node,
+        now: DateTime<Utc>,
+        obstacles: &'a mut Obstacles,
+    ) -> Option<&'a mut usize> {
+        let demand = stage.demand();
+        let needs = demand.needs;
+        let stuck = |failed_on: &[NodeId]| !self.has_another(stage, failed_on, now);
+        if !node.is_present(now) {
+            Some(&mut obstacles.silent)
+        } else if node.is_barred(demand.customer, now) {
+            Some(&mut obstacles.barred)
+        } else if stage.is_disputed(id) {
+            Some(&mut obstacles.disputed)
+        } else if node.health.has_failed_probe() {
+            Some(&mut obstacles.failed_probe)
+        } else if node.is_aside(demand.customer, now) {
+            Some(&mut obstacles.aside)
+        } else if !node.is_admitted(demand) {
+            Some(&mut obstacles.elsewhere)
+        } else if needs.cpu_millis > node.capacity.cpu_millis {
+            Some(&mut obstacles.too_few_cpus)
+        } else if needs.memory_mib > node.capacity.memory_mib {
+            Some(&mut obstacles.too_little_memory)
+        } else if needs.disk_mib > node.capacity.disk_mib {
+            Some(&mut obstacles.too_little_disk)
+        } else if !node.gpus.has(demand.gpus) {
+            Some(&mut obstacles.without_gpu)
+        } else if !node.can_take(demand, true) {
+            Some(&mut obstacles.busy)
+        } else if !self.has_share(stage, node.operator, now) {
+            Some(&mut obstacles.new)
+        } else if stage.choose(id, stuck, |_| false).is_none() {
+            Some(&mut obstacles.failed_there)
+        } else {
+            None
+        }
+    }
+}
+
+fn waits_for_bucket(run: &Run) -> Option<Waiting> {
+    let active = || run.task_stages().flat_map(|stage| stage.tasks.active.values());
+    let waiting = active().filter(|active| active.waits_for_bucket);
+    let nodes: BTreeSet<NodeId> = waiting.map(|active| active.node).collect();
+    let of = run.holders().count();
+    (!nodes.is_empty()).then_some(Waiting::Bucket { nodes: nodes.len(), of })
+}

@@ -1,0 +1,348 @@
+//! The loop: drain, apply, commit, then answer and act.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::ids::NodeId;
+use common::market::{Changes, LeaseChange, Market, Refused};
+use common::protocol::Orders;
+use common::run::task::Lease;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::leases::Leases;
+use super::steps::Steps;
+use super::watch::Watch;
+use super::{BookingRefused, Command, Error, Reply, Tasks, bookings};
+use crate::clock;
+use crate::store;
+use crate::store::Db;
+use crate::store::market::{batch_number, commit, runs};
+use crate::store::money::booking_effects::Booked;
+
+/// The most commands that one transaction covers.
+const BATCH_MAX: usize = 1_024;
+const TICK: Duration = Duration::from_secs(1);
+/// Tries of a transaction that the database refuses before the server gives up. One that is away
+/// is waited for, however long it takes.
+const COMMIT_TRIES: u32 = 6;
+/// The waits between tries double.
+const COMMIT_WAIT: Duration = Duration::from_millis(100);
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// A database that takes so long for one transaction has gone without closing its connection.
+const COMMIT_MAX: Duration = Duration::from_secs(60);
+/// A turn that begins so long after the one before says that the server itself was away.
+const LATE: TimeDelta = TimeDelta::seconds(5);
+
+pub(super) struct Engine {
+    market: Market,
+    parts: Parts,
+    parked: BTreeMap<NodeId, Parked>,
+    /// The number of the last batch that is stored.
+    batch: i64,
+    /// Committed since the start.
+    transactions: u64,
+    /// When the last turn began.
+    turned: Option<DateTime<Utc>>,
+}
+
+/// What the engine acts through.
+pub(super) struct Parts {
+    pub db: Db,
+    pub leases: Leases,
+    pub watch: Watch,
+    pub steps: Steps,
+    /// Whether commits wait because the disk is full.
+    pub disk_full: Arc<AtomicBool>,
+    /// Asks the engine to end.
+    pub stop: CancellationToken,
+}
+
+/// A node that waits for an answer.
+struct Parked {
+    reply: Reply<Orders>,
+    settled: Vec<Lease>,
+    /// It is answered then even where there is nothing to say.
+    until: Instant,
+}
+
+/// The answer to a caller that starts or ends a run.
+type Answer = Result<(), Refused>;
+type BookingAnswer = Result<(), BookingRefused>;
+
+/// What a batch owes to those who asked, once it is on disk.
+#[derive(Default)]
+struct Batch {
+    answers: Vec<(Reply<Answer>, Answer)>,
+    /// At most one: the next is decided by what this one stores.
+    booked: Option<Booked>,
+    booking_answers: Vec<(Reply<BookingAnswer>, BookingAnswer)>,
+    /// Nodes that may have something to be told.
+    nodes: BTreeSet<NodeId>,
+    /// Syncs that a newer one of the same node has overtaken.
+    overtaken: Vec<Parked>,
+}
+
+/// An answer to a node that changes nothing.
+fn nothing_to_say() -> Orders {
+    Orders::Work { works: vec![], assign: vec![], cancel: vec![], settled: vec![], probe: false }
+}
+
+/// The caller sees its reply dropped and asks again.
+fn not_looked_up(error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(error, "a command is dropped: the database cannot be asked");
+}
+
+impl Engine {
+    /// `batch` is the number of the last one that is stored.
+    pub fn new(market: Market, batch: i64, parts: Parts) -> Self {
+        Self { market, parts, parked: BTreeMap::new(), batch, transactions: 0, turned: None }
+    }
+
+    /// Takes up what was under way when the server stopped, and stores the end of what cannot go
+    /// on. After this, nodes may come.
+    pub async fn resume(&mut self) -> Result<(), Error> {
+        self.finish(Batch::default()).await
+    }
+
+    /// Runs until it is asked to stop, or the database refuses what must be stored.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Command>) -> Result<(), Error> {
+        let stop = self.parts.stop.clone();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut commands = Vec::with_capacity(BATCH_MAX);
+        loop {
+            let ticked = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                n = queue.recv_many(&mut commands, BATCH_MAX) => if n == 0 { return Ok(()) } else { false },
+                _ = tick.tick() => {
+                    // After a long commit, nodes' messages may have waited here: they are heard
+                    // before anybody is taken for silent.
+                    while commands.len() < BATCH_MAX && let Ok(command) = queue.try_recv() {
+                        commands.push(command);
+                    }
+                    true
+                }
+            };
+            match self.turn(&mut commands, ticked).await {
+                // It waited for the database; nothing of the batch has been acknowledged.
+                Err(_) if stop.is_cancelled() => return Ok(()),
+                done => done?,
+            }
+        }
+    }
+
+    /// One batch: applied, committed, answered.
+    async fn turn(&mut self, commands: &mut Vec<Command>, ticked: bool) -> Result<(), Error> {
+        let now = clock::now();
+        let gap = self.turned.replace(now).map_or(TimeDelta::zero(), |before| now - before);
+        if gap > LATE {
+            tracing::warn!(seconds = gap.num_seconds(), "the server was away: all deadlines move");
+            self.market.was_away(gap, now);
+        }
+        let mut batch = Batch::default();
+        for command in commands.drain(..) {
+            if matches!(command, Command::Book { .. }) && batch.booked.is_some() {
+                self.finish(std::mem::take(&mut batch)).await?;
+            }
+            self.apply(command, now, &mut batch).await;
+        }
+        if ticked {
+            self.market.tick(now);
+            let instant = Instant::now();
+            let due = self.parked.iter().filter(|(_, parked)| parked.until <= instant);
+            batch.nodes.extend(due.map(|(node, _)| *node));
+        }
+        batch.nodes.extend(self.market.dispatch(now));
+        self.finish(batch).await
+    }
+
+    /// Puts a batch on disk, then answers and acts.
+    async fn finish(&mut self, batch: Batch) -> Result<(), Error> {
+        let mut changes = self.market.drain();
+        self.commit(&changes, batch.booked.as_slice()).await?;
+        self.act(&mut changes, batch);
+        Ok(())
+    }
+
+    async fn apply(&mut self, command: Command, now: DateTime<Utc>, batch: &mut Batch) {
+        let market = &mut self.market;
+        match command {
+            Command::Start { run, spec, reply } => {
+                // A run that has ended is no longer in memory, and must not begin again.
+                let answer = match runs::exists(&self.parts.db, run).await {
+                    Ok(true) => Err(Refused::AlreadyStarted),
+                    Ok(false) => market.start_run(run, spec, now),
+                    Err(error) => return not_looked_up(&error),
+                };
+                batch.answers.push((reply, answer));
+            }
+            Command::Deliver { run, reply } => {
+                // It has ended, and is no longer in memory.
+                let answer = match runs::failed(&self.parts.db, run).await {
+                    Ok(Some(run)) => market.deliver_again(run, now),
+                    Ok(None) => Err(Refused::NotDeliverable),
+                    Err(error) => return not_looked_up(&error),
+                };
+                batch.answers.push((reply, answer));
+            }
+            Command::Cancel { run, reason, reply } => {
+                batch.answers.push((reply, market.cancel(run, reason, now)));
+            }
+            Command::BreakOff { run, reason, reply } => {
+                batch.answers.push((reply, market.break_off(run, reason, now)));
+            }
+            Command::Book { booking, reply } => {
+                match bookings::book(&self.parts.db, market, *booking, now).await {
+                    Ok(Ok(booked)) => {
+                        batch.booked = booked;
+                        batch.booking_answers.push((reply, Ok(())));
+                    }
+                    Ok(Err(refused)) => batch.booking_answers.push((reply, Err(refused))),
+                    Err(error) => not_looked_up(&error),
+                }
+            }
+            Command::Sync { node, operator, heard, reply } => {
+                let until = Instant::now() + Duration::from_millis(heard.sync.wait_ms.into());
+                let settled = heard.receipts.iter().map(|(receipt, _)| receipt.lease).collect();
+                market.sync(node, operator, *heard, now);
+                batch.nodes.insert(node);
+                let parked = Parked { reply, settled, until };
+                batch.overtaken.extend(self.parked.insert(node, parked));
+            }
+            Command::Trust { owner } => market.trust(owner),
+            Command::Waiting { run, reply } => {
+                // Whoever asked may have gone.
+                let _ = reply.send(market.waiting(run, now));
+            }
+            Command::Nodes { nodes, reply } => {
+                let _ = reply.send(market.nodes_of(&nodes, now));
+            }
+            Command::RemoveNode { node, reply } => {
+                market.remove_node(node, now);
+                let _ = reply.send(());
+            }
+            Command::UnderLease { tasks: Tasks { run, stage, indexes }, reply } => {
+                let run = market.run(run);
+                let held = run.map_or_else(Vec::new, |run| run.under_lease(stage, indexes));
+                let _ = reply.send(held);
+            }
+            Command::StepEnters { run, stage, phase } => market.step_enters(run, stage, phase, now),
+            Command::StepWarns { run, stage, warning } => market.step_warns(run, stage, warning),
+            Command::StepDone { run, stage, table } => market.step_done(run, stage, table, now),
+            Command::StepFailed { run, reason } => {
+                if market.break_off(run, reason, now).is_err() {
+                    tracing::debug!(%run, "a step failed after its run had ended");
+                }
+            }
+        }
+    }
+
+    /// Puts a batch on disk. A database that is away is waited for: memory is ahead of what is
+    /// stored, so nothing new is taken or acknowledged meanwhile. One that refuses a batch ends
+    /// the server.
+    async fn commit(&mut self, changes: &Changes, booked: &[Booked]) -> Result<(), Error> {
+        if changes.is_volatile() && booked.is_empty() {
+            return Ok(());
+        }
+        let number = self.batch + 1;
+        let (mut wait, mut refused) = (COMMIT_WAIT, 0);
+        while let Err(error) = self.try_commit(number, changes, booked).await {
+            refused += u32::from(!store::is_away(&error));
+            self.parts.disk_full.store(store::is_full(&error), Ordering::Relaxed);
+            tracing::warn!(number, error = &error as &dyn std::error::Error, "commit failed");
+            if refused == COMMIT_TRIES {
+                return Err(error.into());
+            }
+            tokio::select! {
+                () = self.parts.stop.cancelled() => return Err(error.into()),
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = COMMIT_WAIT_MAX.min(wait * 2);
+            // It may have been stored, and its answer lost.
+            if batch_number::last(&self.parts.db).await.is_ok_and(|last| last == number) {
+                break;
+            }
+        }
+        self.parts.disk_full.store(false, Ordering::Relaxed);
+        self.batch = number;
+        self.transactions += 1;
+        Ok(())
+    }
+
+    async fn try_commit(
+        &self,
+        number: i64,
+        changes: &Changes,
+        booked: &[Booked],
+    ) -> Result<(), store::Error> {
+        let done = commit::commit(&self.parts.db, number, changes, booked);
+        tokio::time::timeout(COMMIT_MAX, done).await.unwrap_or_else(|_| Err(store::no_answer()))
+    }
+
+    /// Does what the batch asked for, now that it is on disk. A reply whose receiver has gone is
+    /// dropped: whoever asked will ask again.
+    fn act(&mut self, changes: &mut Changes, batch: Batch) {
+        self.parts.leases.apply(&changes.leases, &self.market);
+        for ended in &changes.ended {
+            self.parts.steps.cancel(ended.run);
+        }
+        for (run, stage) in std::mem::take(&mut changes.steps) {
+            if let Some(run) = self.market.run(run) {
+                self.parts.steps.begin(run, stage);
+            }
+        }
+        let mut nodes = batch.nodes;
+        nodes.extend(changes.leases.iter().filter_map(|change| match change {
+            LeaseChange::Ended { node, .. } => Some(*node),
+            LeaseChange::Granted { .. } => None,
+        }));
+        for node in nodes {
+            self.answer(node);
+        }
+        for parked in batch.overtaken {
+            let _ = parked.reply.send(nothing_to_say());
+        }
+        for (reply, answer) in batch.answers {
+            let _ = reply.send(answer);
+        }
+        for (reply, answer) in batch.booking_answers {
+            let _ = reply.send(answer);
+        }
+        self.log(changes);
+        self.parts.watch.tell(changes);
+    }
+
+    /// Answers a waiting node, if there is something to tell it.
+    fn answer(&mut self, node: NodeId) {
+        let Some(parked) = self.parked.remove(&node) else { return };
+        if parked.reply.is_closed() {
+            return;
+        }
+        match self.market.orders(node, parked.settled.clone()) {
+            Some(orders) => {
+                let _ = parked.reply.send(orders);
+            }
+            None if parked.until <= Instant::now() => {
+                let _ = parked.reply.send(nothing_to_say());
+            }
+            None => {
+                self.parked.insert(node, parked);
+            }
+        }
+    }
+
+    fn log(&self, changes: &Changes) {
+        for run in &changes.new_runs {
+            tracing::info!(%run, "run accepted");
+        }
+        for ended in changes.ended.iter().filter(|ended| ended.state.is_final()) {
+            let (state, transactions) = (ended.state.as_str(), self.transactions);
+            tracing::info!(run = %ended.run, state, transactions, "run ended");
+        }
+    }
+}

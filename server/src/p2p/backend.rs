@@ -1,0 +1,231 @@
+//! What the hub needs of the rest of the server. The loopback tests bring their own, so that the
+//! wire can be tested without a database.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use common::compute::image::Pinned;
+use common::data::object_list::Object;
+use common::ids::{NodeId, RunId, WorkspaceId};
+use common::protocol::{CacheFile, Orders};
+use common::run::task::{Lease, StageNo, TaskRef};
+use common::secret::{Hidden, Secret, SecretId};
+
+use crate::coordinator::leases::{Leases, LiveLease};
+use crate::coordinator::{self, CheckedSync, Coordinator};
+use crate::data::bucket::blob_key::{BlobKey, Whose};
+use crate::data::bucket::caches::OpenedCached;
+use crate::data::{self, ByteStream, Data, Direct, Stored};
+use crate::registry::{self, Registries};
+use crate::secrets::{self, Secrets};
+use crate::store::market::tasks::TaskOutputs;
+use crate::store::{self, Db};
+
+pub trait Port: Clone + Send + Sync + 'static {
+    /// The node with this peer id, if it has joined.
+    fn find(&self, peer: &str)
+    -> impl Future<Output = Result<Option<NodeId>, store::Error>> + Send;
+
+    /// Joins a node by a one-time token.
+    fn join(
+        &self,
+        peer: &str,
+        token: &str,
+    ) -> impl Future<Output = Result<Option<NodeId>, store::Error>> + Send;
+
+    fn sync(
+        &self,
+        node: NodeId,
+        sync: CheckedSync,
+    ) -> impl Future<Output = Result<Orders, coordinator::Error>> + Send;
+
+    fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>>;
+
+    /// The accepted results of up to `tasks` process tasks after task `after`, in task order.
+    fn results(
+        &self,
+        run: RunId,
+        stage: StageNo,
+        after: Option<u32>,
+        tasks: u64,
+    ) -> impl Future<Output = Result<Vec<TaskOutputs>, store::Error>> + Send;
+
+    fn direct(
+        &self,
+        live: &LiveLease,
+        object: &Object,
+    ) -> impl Future<Output = Result<Option<Direct>, data::Error>> + Send;
+
+    fn read(
+        &self,
+        live: &LiveLease,
+        object: &Object,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<ByteStream, data::Error>> + Send;
+
+    /// The secrets of a workspace with these ids.
+    fn secrets(
+        &self,
+        owner: WorkspaceId,
+        ids: &[String],
+    ) -> impl Future<Output = Result<Vec<Secret>, secrets::Error>> + Send;
+
+    /// What pulls a private image with the login that a secret of the workspace holds.
+    fn pull_token(
+        &self,
+        owner: WorkspaceId,
+        secret: Option<&SecretId>,
+        image: &Pinned,
+    ) -> impl Future<Output = Result<Option<Hidden>, registry::Error>> + Send;
+
+    /// The files that were uploaded for a cache.
+    fn cached(
+        &self,
+        whose: Whose,
+    ) -> impl Future<Output = Result<Vec<CacheFile>, data::Error>> + Send;
+
+    /// A file of a cache at this version, from byte `from` on.
+    fn open_cached(
+        &self,
+        key: &BlobKey,
+        version: &str,
+        from: u64,
+    ) -> impl Future<Output = Result<OpenedCached, data::Error>> + Send;
+
+    fn size(&self, key: &BlobKey) -> impl Future<Output = Result<Option<u64>, data::Error>> + Send;
+
+    fn get(
+        &self,
+        key: &BlobKey,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<ByteStream, data::Error>> + Send;
+
+    /// Stores a result of a workspace's run.
+    fn put(
+        &self,
+        owner: WorkspaceId,
+        lease: Lease,
+        expected: Stored,
+        bytes: ByteStream,
+    ) -> impl Future<Output = Result<(), data::Error>> + Send;
+}
+
+/// The real parts of the server.
+#[derive(Clone)]
+pub struct Parts {
+    pub db: Db,
+    pub coordinator: Coordinator,
+    pub leases: Leases,
+    pub data: Data,
+    pub secrets: Secrets,
+    pub registries: Registries,
+}
+
+impl Port for Parts {
+    async fn find(&self, peer: &str) -> Result<Option<NodeId>, store::Error> {
+        store::nodes::find_by_peer(&self.db, peer).await
+    }
+
+    async fn join(&self, peer: &str, token: &str) -> Result<Option<NodeId>, store::Error> {
+        store::nodes::join(&self.db, peer, token).await
+    }
+
+    async fn sync(&self, node: NodeId, sync: CheckedSync) -> Result<Orders, coordinator::Error> {
+        self.coordinator.sync(node, sync).await
+    }
+
+    fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>> {
+        self.leases.get(node, lease)
+    }
+
+    async fn results(
+        &self,
+        run: RunId,
+        stage: StageNo,
+        after: Option<u32>,
+        tasks: u64,
+    ) -> Result<Vec<TaskOutputs>, store::Error> {
+        store::market::tasks::outputs(&self.db, run, stage, after, tasks).await
+    }
+
+    async fn direct(
+        &self,
+        live: &LiveLease,
+        object: &Object,
+    ) -> Result<Option<Direct>, data::Error> {
+        self.data.direct(live.spec.workspace, live.source(), object).await
+    }
+
+    async fn read(
+        &self,
+        live: &LiveLease,
+        object: &Object,
+        range: Range<u64>,
+    ) -> Result<ByteStream, data::Error> {
+        self.data.read(live.spec.workspace, live.source(), object, range).await
+    }
+
+    async fn secrets(
+        &self,
+        owner: WorkspaceId,
+        ids: &[String],
+    ) -> Result<Vec<Secret>, secrets::Error> {
+        self.secrets.for_container(owner, ids).await
+    }
+
+    async fn pull_token(
+        &self,
+        owner: WorkspaceId,
+        secret: Option<&SecretId>,
+        image: &Pinned,
+    ) -> Result<Option<Hidden>, registry::Error> {
+        self.registries.pull_token(owner, secret, image).await
+    }
+
+    async fn cached(&self, whose: Whose) -> Result<Vec<CacheFile>, data::Error> {
+        Ok(self.data.cached(whose).await?.into_iter().map(|cached| cached.file).collect())
+    }
+
+    async fn open_cached(
+        &self,
+        key: &BlobKey,
+        version: &str,
+        from: u64,
+    ) -> Result<OpenedCached, data::Error> {
+        self.data.open_cached(key, version, from).await
+    }
+
+    async fn size(&self, key: &BlobKey) -> Result<Option<u64>, data::Error> {
+        self.data.size(key).await
+    }
+
+    async fn get(&self, key: &BlobKey, range: Range<u64>) -> Result<ByteStream, data::Error> {
+        let BlobKey::Result { lease, digest } = key else {
+            return self.data.get(key, range).await;
+        };
+        // Here, so that nodes do not ask again and again for a file that has rotted.
+        let TaskRef { stage, index, .. } = lease.task;
+        let name = format!("result of task {index} of stage {stage}");
+        let stat = self.data.stat(key).await?;
+        let stat = stat.ok_or_else(|| data::Error::NotFound(key.path()))?;
+        self.data.get_checked(key, &stat, *digest, &name, range).await
+    }
+
+    async fn put(
+        &self,
+        owner: WorkspaceId,
+        lease: Lease,
+        expected: Stored,
+        bytes: ByteStream,
+    ) -> Result<(), data::Error> {
+        let (run, key) = (lease.task.run, BlobKey::Result { lease, digest: expected.digest });
+        let put = self.data.put_result(owner, run, &key, expected, bytes).await;
+        if let Err(data::Error::Full(full)) = &put
+            && let Err(error) = self.coordinator.break_off_run(run, full.to_string()).await
+        {
+            // It is the customer's, not the node's, and no other node would fare better.
+            tracing::debug!(%run, %error, "a run without room for its results had ended");
+        }
+        put
+    }
+}

@@ -1,0 +1,434 @@
+//! The blob door: one stream, one request, under a lease that the asking node holds.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::ids::{NodeId, RunId};
+use common::protocol::{BlobReply, BlobRequest, InputFile, OUTPUTS_MAX};
+use common::run::task::{Lease, StageNo};
+use futures::io::BufWriter;
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _};
+use libp2p::{PeerId, Stream};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::frame::{self, Error, SILENCE, within};
+use super::known_results::Stored;
+use super::lease_resources;
+use super::result_index;
+use super::result_index::Results;
+use super::source;
+use super::source::Found;
+use crate::coordinator::leases::{LiveInputs, LiveLease};
+use crate::data::bucket::blob_key::BlobKey;
+use crate::data::{self, ByteStream};
+use crate::p2p::backend::Port;
+use crate::p2p::peer_limits::Gate;
+use crate::p2p::peers::Peers;
+use crate::p2p::refusal::Refusal;
+use crate::p2p::sync::receipts::RESULTS_BYTES_MAX;
+
+const PIECE_BYTES: usize = 32 * 1024;
+/// A request is a few hundred bytes: a peer that takes longer to send it wants only the place.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Transfers of one node, and of all.
+const TRANSFERS_PER_PEER_MAX: usize = 8;
+const TRANSFERS_MAX: usize = 256;
+/// A transfer that is slower than this over its whole length is given up: its place is wanted.
+const BYTES_PER_SEC_MIN: u64 = 8 * 1024;
+const TRANSFER_MIN: Duration = Duration::from_secs(600);
+
+#[derive(Clone)]
+pub struct Blobs<P> {
+    pub port: P,
+    pub peers: Peers<P>,
+    pub stored: Stored,
+    pub results: Results<P>,
+    /// Only those who hold a lease are let in here.
+    transfers: Gate,
+}
+
+impl<P: Port> Blobs<P> {
+    pub fn new(port: P, peers: Peers<P>, stored: Stored, results: Results<P>) -> Self {
+        let transfers = Gate::new(TRANSFERS_PER_PEER_MAX, TRANSFERS_MAX);
+        Self { port, peers, stored, results, transfers }
+    }
+
+    /// Serves one stream of a node to its end.
+    pub async fn serve(&self, peer: PeerId, mut stream: Stream) {
+        let served = async {
+            let request = read_request(&mut stream).await?;
+            match self.answer(peer, request, stream).await {
+                Ok(()) => Ok(()),
+                Err(Ended::Stream(error)) => Err(error),
+                Err(Ended::Refused(refusal, mut stream)) => {
+                    tracing::debug!(%peer, %refusal, "blob request refused");
+                    say(&mut stream, &BlobReply::from(refusal)).await?;
+                    close(&mut stream).await
+                }
+            }
+        };
+        if let Err(error) = served.await {
+            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "blob stream broken off");
+        }
+    }
+
+    async fn answer(
+        &self,
+        peer: PeerId,
+        request: BlobRequest,
+        stream: Stream,
+    ) -> Result<(), Ended> {
+        let lease = request.lease();
+        let live = match self.live(peer, lease).await {
+            Ok(live) => live,
+            Err(refusal) => return Err(Ended::Refused(refusal, stream)),
+        };
+        let Some(_place) = self.transfers.enter(peer) else {
+            return Err(Ended::Refused(crowded(), stream));
+        };
+        let found = match request {
+            BlobRequest::Inputs { .. } => return self.list(&live, lease, stream).await,
+            BlobRequest::Put { size, digest, .. } => {
+                return self.put(&live, lease, data::Stored { size, digest }, stream).await;
+            }
+            BlobRequest::Package { from, .. } => source::package(&self.port, &live, from).await,
+            BlobRequest::Image { from, .. } => source::image(&self.port, &live, from).await,
+            BlobRequest::Cached { cache, .. } => {
+                return match lease_resources::cached(&self.port, &live, cache).await {
+                    Ok(files) => {
+                        let n = u32::try_from(files.len()).unwrap_or(u32::MAX);
+                        Ok(send_list(n, files.into_iter(), stream).await?)
+                    }
+                    Err(refusal) => Err(Ended::Refused(refusal, stream)),
+                };
+            }
+            BlobRequest::CacheFile { cache, name, version, from, .. } => {
+                lease_resources::cache_file(&self.port, &live, (cache, name, version), from).await
+            }
+            BlobRequest::Secrets { .. } => lease_resources::secrets(&self.port, &live).await,
+            BlobRequest::PullToken { .. } => lease_resources::pull_token(&self.port, &live).await,
+            BlobRequest::Input { n, from, .. } => self.input(&live, lease, n, from).await,
+        };
+        match found {
+            Ok(found) => Ok(send(found, stream).await?),
+            Err(refusal) => Err(Ended::Refused(refusal, stream)),
+        }
+    }
+
+    /// The lease, if the peer is a node that holds it.
+    async fn live(&self, peer: PeerId, lease: Lease) -> Result<Arc<LiveLease>, Refusal> {
+        let node: Option<NodeId> = self.peers.find(peer).await?;
+        let node = node.ok_or_else(unknown)?;
+        let live = self.port.lease(node, lease);
+        live.ok_or(Refusal::Outdated)
+    }
+
+    async fn input(
+        &self,
+        live: &LiveLease,
+        lease: Lease,
+        n: u32,
+        from: u64,
+    ) -> Result<Found, Refusal> {
+        match &live.inputs {
+            LiveInputs::Chunk { .. } | LiveInputs::Source { .. } | LiveInputs::None => {
+                source::source(&self.port, live, n, from).await
+            }
+            LiveInputs::Results { stage, .. } => {
+                let output = self.results.get((lease.task.run, *stage), n).await?;
+                let key = BlobKey::Result { lease: output.lease, digest: output.digest };
+                source::result(&self.port, live, key, output.size, output.digest, from).await
+            }
+        }
+    }
+
+    /// Sends the list of a lease's input files.
+    async fn list(&self, live: &LiveLease, lease: Lease, stream: Stream) -> Result<(), Ended> {
+        match &live.inputs {
+            LiveInputs::Results { stage, tasks } => {
+                self.list_results((lease.task.run, *stage), *tasks, stream).await
+            }
+            LiveInputs::None => Ok(send_list(0, std::iter::empty::<InputFile>(), stream).await?),
+            LiveInputs::Source { table } => {
+                let objects = table.objects();
+                Ok(send_list(objects.len(), source::source_files(objects), stream).await?)
+            }
+            LiveInputs::Chunk { table, index } => {
+                let chunk = table.get(*index);
+                let file = chunk.map(|chunk| InputFile {
+                    name: "data.bin".to_owned(),
+                    size: chunk.len(),
+                    digest: None,
+                });
+                Ok(send_list(u32::from(file.is_some()), file.into_iter(), stream).await?)
+            }
+        }
+    }
+
+    async fn list_results(
+        &self,
+        of: (RunId, StageNo),
+        tasks: u32,
+        stream: Stream,
+    ) -> Result<(), Ended> {
+        let index = match self.results.index(of).await {
+            Ok(index) => index,
+            Err(refusal) => return Err(Ended::Refused(refusal, stream)),
+        };
+        let mut stream = BufWriter::new(stream);
+        frame::write(&mut stream, &BlobReply::Listing { files: index.files() }).await?;
+        for page in 0..index.pages() {
+            // In the middle of a list there is no way to refuse but to end it.
+            let (first, rows) = self.results.page(of, &index, page).await.map_err(broken)?;
+            for (n, output) in (first..).zip(rows.iter()) {
+                frame::write(&mut stream, &result_index::input_file(n, tasks, output)).await?;
+            }
+        }
+        Ok(close(&mut stream).await?)
+    }
+
+    /// Takes a result file.
+    async fn put(
+        &self,
+        live: &LiveLease,
+        lease: Lease,
+        expected: data::Stored,
+        mut stream: Stream,
+    ) -> Result<(), Ended> {
+        let data::Stored { size, digest } = expected;
+        let key = BlobKey::Result { lease, digest };
+        match self.is_stored(&key, lease, expected).await {
+            Ok(true) => {
+                self.stored.remember(lease, digest, size);
+                say(&mut stream, &BlobReply::Stored).await?;
+                return Ok(close(&mut stream).await?);
+            }
+            Ok(false) => {}
+            Err(refusal) => return Err(Ended::Refused(refusal, stream)),
+        }
+        let Some(room) = Room::reserve(live, size) else {
+            let message = format!(
+                "more results than {OUTPUTS_MAX} files or {RESULTS_BYTES_MAX} bytes together"
+            );
+            return Err(Ended::Refused(Refusal::never(message), stream));
+        };
+        say(&mut stream, &BlobReply::Ready).await?;
+        let (from, mut to) = stream.split();
+        let put = self.port.put(live.spec.workspace, lease, expected, incoming(from, size));
+        let reply = match timeout(patience(size), put).await {
+            Ok(Ok(())) => {
+                room.keep();
+                self.stored.remember(lease, digest, size);
+                BlobReply::Stored
+            }
+            Ok(Err(error)) => Refusal::from(error).into(),
+            Err(_) => Refusal::later("the transfer took too long").into(),
+        };
+        say(&mut to, &reply).await?;
+        Ok(close(&mut to).await?)
+    }
+
+    /// Whether a file is stored already.
+    async fn is_stored(
+        &self,
+        key: &BlobKey,
+        lease: Lease,
+        expected: data::Stored,
+    ) -> Result<bool, Refusal> {
+        if self.stored.has(lease, expected.digest, expected.size) {
+            return Ok(true);
+        }
+        Ok(self.port.size(key).await? == Some(expected.size))
+    }
+}
+
+/// Room for a file that is on its way; given back unless the file is kept.
+struct Room<'a> {
+    live: &'a LiveLease,
+    bytes: u64,
+}
+
+impl<'a> Room<'a> {
+    fn reserve(live: &'a LiveLease, bytes: u64) -> Option<Self> {
+        let fits = live.stored.reserve(bytes, OUTPUTS_MAX, RESULTS_BYTES_MAX);
+        fits.then_some(Self { live, bytes })
+    }
+
+    fn keep(self) {
+        // It holds nothing of its own.
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.live.stored.give_back(self.bytes);
+    }
+}
+
+/// Why a request was not answered with what it asked for.
+enum Ended {
+    /// The peer went, or what was being sent broke off.
+    Stream(Error),
+    /// The peer is owed a reply.
+    Refused(Refusal, Stream),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self::Stream(error)
+    }
+}
+
+fn broken(refusal: Refusal) -> Error {
+    Error::Io(io::Error::other(refusal))
+}
+
+pub fn crowded() -> Refusal {
+    Refusal::later("too many streams at once")
+}
+
+pub fn unknown() -> Refusal {
+    Refusal::never("this node has not joined")
+}
+
+/// Answers whatever a peer asks with a refusal.
+pub async fn turn_away(mut stream: Stream, refusal: Refusal) {
+    let said = async {
+        read_request(&mut stream).await?;
+        say(&mut stream, &refusal.into()).await?;
+        close(&mut stream).await
+    };
+    // A peer that does not listen has lost nothing.
+    let _ = said.await;
+}
+
+async fn read_request(stream: &mut Stream) -> Result<BlobRequest, Error> {
+    timeout(REQUEST_TIMEOUT, frame::read(stream))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+}
+
+async fn say(stream: &mut (impl AsyncWrite + Unpin), reply: &BlobReply) -> Result<(), Error> {
+    frame::write(stream, reply).await?;
+    within(async { Ok(stream.flush().await?) }).await
+}
+
+async fn close(stream: &mut (impl AsyncWrite + Unpin)) -> Result<(), Error> {
+    within(async { Ok(stream.close().await?) }).await
+}
+
+async fn send_list<T: Serialize>(
+    files: u32,
+    list: impl Iterator<Item = T>,
+    stream: Stream,
+) -> Result<(), Error> {
+    let mut stream = BufWriter::new(stream);
+    frame::write(&mut stream, &BlobReply::Listing { files }).await?;
+    for file in list {
+        frame::write(&mut stream, &file).await?;
+    }
+    close(&mut stream).await
+}
+
+async fn send(found: Found, mut stream: Stream) -> Result<(), Error> {
+    let (bytes, digest, source) = match found {
+        Found::Said(reply) => {
+            say(&mut stream, &reply).await?;
+            return close(&mut stream).await;
+        }
+        Found::Here { bytes, digest, stream } => (bytes, digest, stream),
+    };
+    say(&mut stream, &BlobReply::Bytes { bytes, digest }).await?;
+    let sent = timeout(patience(bytes), pass_on(source, bytes, &mut stream)).await;
+    sent.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
+    close(&mut stream).await
+}
+
+/// Passes on exactly `bytes` bytes. Once they are announced, a source that gives fewer or more
+/// can only be told by breaking off.
+async fn pass_on(
+    mut source: ByteStream,
+    bytes: u64,
+    stream: &mut (impl AsyncWrite + Unpin),
+) -> Result<(), Error> {
+    let mut left = bytes;
+    while let Some(piece) = within(async { Ok(source.next().await) }).await? {
+        let piece = piece.map_err(|error| broken(error.into()))?;
+        left = left
+            .checked_sub(piece.len() as u64)
+            .ok_or_else(|| Error::Io(io::Error::other("the source gave more bytes than it has")))?;
+        // In small parts, so that a slow peer that takes some is not taken for a silent one.
+        for part in piece.chunks(PIECE_BYTES) {
+            within(async { Ok(stream.write_all(part).await?) }).await?;
+        }
+    }
+    if left > 0 {
+        return Err(Error::Io(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(())
+}
+
+/// The bytes that a peer sends, exactly `size` of them or an error.
+fn incoming(from: impl AsyncRead + Unpin + Send + 'static, size: u64) -> ByteStream {
+    Box::pin(futures::stream::try_unfold((from, size), |(mut from, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let room = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        let mut piece = vec![0; room];
+        let read = timeout(SILENCE, from.read(&mut piece)).await;
+        let n = read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        if n == 0 {
+            return Err(data::Error::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        piece.truncate(n);
+        Ok(Some((Bytes::from(piece), (from, left - n as u64))))
+    }))
+}
+
+/// The longest that so many bytes may take.
+fn patience(bytes: u64) -> Duration {
+    TRANSFER_MIN + Duration::from_secs(bytes / BYTES_PER_SEC_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    fn source(pieces: &[&'static [u8]]) -> ByteStream {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
+        Box::pin(futures::stream::iter(pieces))
+    }
+
+    #[tokio::test]
+    async fn a_source_that_breaks_its_word_is_broken_off() {
+        for (bytes, good) in [(7, true), (6, false), (8, false)] {
+            let mut sent = Vec::new();
+
+            let passed = pass_on(source(&[b"fan", b"fold"]), bytes, &mut sent).await;
+
+            assert_eq!(passed.is_ok(), good, "{bytes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn exactly_the_announced_bytes_are_taken() {
+        let taken: Vec<Bytes> = incoming(&b"fanfold"[..], 3).try_collect().await.unwrap();
+        let short = incoming(&b"fan"[..], 7).try_collect::<Vec<_>>().await;
+
+        assert_eq!(taken.concat(), b"fan");
+        assert!(matches!(short, Err(data::Error::Io(_))));
+    }
+
+    #[test]
+    fn patience_has_a_floor_and_grows_with_the_size() {
+        assert_eq!(patience(0), TRANSFER_MIN);
+        assert_eq!(patience(BYTES_PER_SEC_MIN * 60), TRANSFER_MIN + Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,277 @@
+//! Receipts as they come in: signed by the node that sends them, readable, and true as far as the
+//! server can see. What is judged here never reaches the coordinator unjudged.
+
+use std::collections::HashSet;
+
+use common::ids::NodeId;
+use common::input::text::is_plain;
+use common::protocol::{
+    Failure, NAME_BYTES_MAX, OUTPUTS_MAX, Outcome, Output, Receipt, SignedReceipt,
+};
+use common::run::task::Lease;
+use futures::{StreamExt as _, TryStreamExt as _};
+use libp2p::PeerId;
+use libp2p::identity::PublicKey;
+
+use super::sanitize;
+use crate::data;
+use crate::data::bucket::blob_key::BlobKey;
+use crate::p2p::backend::Port;
+use crate::p2p::blob::damage::Damage;
+use crate::p2p::blob::known_results::Stored;
+use crate::p2p::blob::source;
+
+/// The most bytes of an attempt's results together: more than any node lets a container write.
+pub const RESULTS_BYTES_MAX: u64 = 16 << 30;
+/// Looks at the bucket at once, for one message.
+const LOOKS_MAX: usize = 16;
+/// The most bytes of what a node says about a failure.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Why a receipt is dropped.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Dropped {
+    #[error("the peer's id holds no key to check signatures with")]
+    NoKey,
+    #[error("the signature is not the peer's")]
+    Signature,
+    #[error("the receipt cannot be read")]
+    Malformed,
+}
+
+/// The key of a peer: an ed25519 key is small enough to stand in the peer id itself.
+pub fn key_of(peer: &PeerId) -> Result<PublicKey, Dropped> {
+    /// The multihash that is no hash but the bytes themselves.
+    const IDENTITY: u64 = 0;
+
+    let hash = peer.as_ref();
+    if hash.code() != IDENTITY {
+        return Err(Dropped::NoKey);
+    }
+    PublicKey::try_decode_protobuf(hash.digest()).map_err(|_| Dropped::NoKey)
+}
+
+/// Reads a receipt if its signature is good.
+pub fn open(key: &PublicKey, signed: &SignedReceipt) -> Result<Receipt, Dropped> {
+    if !key.verify(&signed.receipt, &signed.signature) {
+        return Err(Dropped::Signature);
+    }
+    match postcard::take_from_bytes(&signed.receipt) {
+        Ok((receipt, [])) => Ok(receipt),
+        Ok(_) | Err(_) => Err(Dropped::Malformed),
+    }
+}
+
+/// Judges a receipt: one that cannot be true becomes the node's fault, so that it is settled and
+/// its task goes elsewhere. An error is of our own bucket: the receipt can be judged later.
+pub async fn judge<P: Port>(
+    port: &P,
+    (stored, damage): (&Stored, &Damage),
+    node: NodeId,
+    receipt: Receipt,
+) -> Result<Receipt, data::Error> {
+    let lease = receipt.lease;
+    let outcome = match receipt.outcome {
+        // A receipt that comes again changes nothing whatever it says: it is not worth a look at
+        // the bucket.
+        Outcome::Succeeded { .. } if port.lease(node, lease).is_none() => {
+            tracing::debug!(%node, %lease, "receipt without a lease");
+            Outcome::NodeFault { message: "the node no longer holds the lease".to_owned() }
+        }
+        Outcome::Succeeded { outputs } => match fault(port, stored, lease, &outputs).await? {
+            None => Outcome::Succeeded { outputs },
+            Some(message) => {
+                tracing::warn!(%node, %lease, message, "receipt turned into a fault of its node");
+                Outcome::NodeFault { message }
+            }
+        },
+        Outcome::Failed { failure: Failure::Damaged, .. } => {
+            judge_damage(port, damage, node, lease).await?
+        }
+        Outcome::Failed { failure, message } => {
+            Outcome::Failed { failure, message: sanitize::tidy(&message, MESSAGE_BYTES_MAX) }
+        }
+        Outcome::NodeFault { message } => {
+            Outcome::NodeFault { message: sanitize::tidy(&message, MESSAGE_BYTES_MAX) }
+        }
+    };
+    Ok(Receipt { outcome, ..receipt })
+}
+
+/// What it means that a node got wrong bytes for a package or an image.
+async fn judge_damage<P: Port>(
+    port: &P,
+    damage: &Damage,
+    node: NodeId,
+    lease: Lease,
+) -> Result<Outcome, data::Error> {
+    let fault = |message: &str| Outcome::NodeFault { message: message.to_owned() };
+    let Some(live) = port.lease(node, lease) else {
+        return Ok(fault("the node no longer holds the lease"));
+    };
+    let Ok(container) = source::container(&live) else {
+        return Ok(fault("the task has no package"));
+    };
+    Ok(match damage.of(port, container).await? {
+        Some(message) => {
+            tracing::error!(%lease, package = %container.package.digest, message);
+            Outcome::Failed { failure: Failure::Damaged, message: message.to_owned() }
+        }
+        None => {
+            fault("the bytes that the node got of the package or image were not the right ones")
+        }
+    })
+}
+
+/// What is wrong with the outputs of a success.
+async fn fault<P: Port>(
+    port: &P,
+    stored: &Stored,
+    lease: Lease,
+    outputs: &[Output],
+) -> Result<Option<String>, data::Error> {
+    if let Some(message) = list_fault(outputs) {
+        return Ok(Some(message));
+    }
+    let unseen: Vec<_> = outputs
+        .iter()
+        .filter(|output| !stored.has(lease, output.digest, output.size))
+        .cloned()
+        .collect();
+    let missing = futures::stream::iter(unseen)
+        .map(|output| look(port.clone(), stored.clone(), lease, output))
+        .buffer_unordered(LOOKS_MAX)
+        .try_filter_map(|missing| std::future::ready(Ok(missing)));
+    let first = std::pin::pin!(missing).try_next().await?;
+    Ok(first.map(|output| format!("the result {:?} is not stored", output.name)))
+}
+
+/// Gives the output back if it is not in the bucket.
+async fn look<P: Port>(
+    port: P,
+    stored: Stored,
+    lease: Lease,
+    output: Output,
+) -> Result<Option<Output>, data::Error> {
+    let key = BlobKey::Result { lease, digest: output.digest };
+    if port.size(&key).await? != Some(output.size) {
+        return Ok(Some(output));
+    }
+    stored.remember(lease, output.digest, output.size);
+    Ok(None)
+}
+
+/// What is wrong with a list of outputs, without looking at the bucket.
+fn list_fault(outputs: &[Output]) -> Option<String> {
+    if outputs.len() > OUTPUTS_MAX {
+        return Some(format!("{} results; the most is {OUTPUTS_MAX}", outputs.len()));
+    }
+    let (mut names, mut bytes) = (HashSet::with_capacity(outputs.len()), 0u64);
+    for Output { name, size, .. } in outputs {
+        if !is_flat(name) {
+            let name = sanitize::tidy(name, NAME_BYTES_MAX);
+            return Some(format!("the result {name:?} is not named as a file can be"));
+        }
+        bytes = bytes.saturating_add(*size);
+        if bytes > RESULTS_BYTES_MAX {
+            return Some(format!("the results have more than {RESULTS_BYTES_MAX} bytes"));
+        }
+        if !names.insert(name) {
+            return Some(format!("two results are named {name:?}"));
+        }
+    }
+    None
+}
+
+/// Whether this names a file and nothing else: no folder, no way up, nothing invisible.
+pub fn is_flat(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
+        && name.len() <= NAME_BYTES_MAX
+        && name.chars().all(is_plain)
+        && !name.contains(['/', '\\'])
+}
+
+#[cfg(test)]
+mod tests {
+    use common::compute::resources::Usage;
+    use common::digest::Digest;
+    use common::ids::RunId;
+    use common::run::task::TaskRef;
+    use common::testing::PROCESS;
+    use libp2p::identity::Keypair;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn receipt() -> Receipt {
+        let task = TaskRef { run: RunId::new(Uuid::from_u128(7)), stage: PROCESS, index: 0 };
+        let outcome = Outcome::Failed { failure: Failure::Timeout, message: "late".to_owned() };
+        Receipt { lease: Lease { task, attempt: 1 }, usage: Usage::default(), outcome }
+    }
+
+    fn sign(key: &Keypair, receipt: Vec<u8>) -> SignedReceipt {
+        SignedReceipt { signature: key.sign(&receipt).unwrap(), receipt }
+    }
+
+    fn output(name: &str, size: u64) -> Output {
+        Output { name: name.to_owned(), size, digest: Digest::of(b"x") }
+    }
+
+    #[test]
+    fn a_receipt_signed_by_its_peer_opens() {
+        let key = Keypair::generate_ed25519();
+        let signed = sign(&key, postcard::to_stdvec(&receipt()).unwrap());
+
+        let public = key_of(&key.public().to_peer_id()).unwrap();
+
+        assert_eq!(open(&public, &signed), Ok(receipt()));
+    }
+
+    #[test]
+    fn a_receipt_of_another_or_changed_or_longer_is_dropped() {
+        let (key, thief) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
+        let bytes = postcard::to_stdvec(&receipt()).unwrap();
+        let longer = [&*bytes, &[0]].concat();
+        let mut changed = sign(&key, bytes.clone());
+        changed.receipt[20] ^= 1;
+
+        for (signed, reason) in [
+            (sign(&thief, bytes), Dropped::Signature),
+            (changed, Dropped::Signature),
+            (sign(&key, longer), Dropped::Malformed),
+            (sign(&key, vec![0xff; 40]), Dropped::Malformed),
+            (sign(&key, Vec::new()), Dropped::Malformed),
+        ] {
+            assert_eq!(open(&key.public(), &signed), Err(reason));
+        }
+    }
+
+    #[test]
+    fn lists_of_results_that_cannot_be_are_named() {
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        for name in ["", ".", "..", "a/b", "a\\b", "a\0b", &long] {
+            assert!(list_fault(&[output(name, 1)]).is_some(), "{name:?}");
+        }
+        let many = vec![output("a", 1); OUTPUTS_MAX + 1];
+        assert!(
+            list_fault(&many).is_some_and(|fault| fault.contains(&(OUTPUTS_MAX + 1).to_string()))
+        );
+        assert!(list_fault(&[output("a", 1), output("a", 1)]).is_some());
+        assert!(list_fault(&[output("a", RESULTS_BYTES_MAX + 1)]).is_some());
+        let half = RESULTS_BYTES_MAX / 2;
+        assert!(list_fault(&[output("a", half), output("b", half)]).is_none());
+        assert!(list_fault(&[output("a", half), output("b", half + 1)]).is_some());
+        assert!(list_fault(&[output("a", u64::MAX), output("b", u64::MAX)]).is_some());
+        assert_eq!(list_fault(&[output("a", 1), output("..b", 0)]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_signed_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let key = Keypair::ed25519_from_bytes([7; 32]).unwrap();
+
+            let _ = open(&key.public(), &sign(&key, bytes));
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Group commit: all that a batch of events changed, in one transaction.
+
+use common::market::Changes;
+use sea_orm::DbErr;
+
+use super::{attempts, batch_number, chunk_tables, logs, runs, set_aside, stages, tasks};
+use crate::store::money::booking_effects;
+use crate::store::money::booking_effects::Booked;
+use crate::store::money::{ledger, statement};
+use crate::store::nodes::{devices, tallies, trust};
+use crate::store::{Db, begin};
+
+/// Stores the changes, and what was booked among them, all or nothing, as the batch of this
+/// number.
+///
+/// # Errors
+/// The batch may have been stored all the same, where the answer to the commit was lost:
+/// [`batch_number::last`] tells.
+pub async fn commit(
+    db: &Db,
+    number: i64,
+    changes: &Changes,
+    booked: &[Booked],
+) -> Result<(), DbErr> {
+    let tx = begin(db).await?;
+    batch_number::advance(&tx, number).await?;
+    runs::put(&tx, &changes.runs, &changes.new_runs).await?;
+    set_aside::put(&tx, &changes.set_aside).await?;
+    stages::put(&tx, &changes.stages).await?;
+    for (run, block, table) in &changes.tables {
+        chunk_tables::insert(&tx, *run, *block, table).await?;
+    }
+    tasks::put(&tx, &changes.tasks).await?;
+    attempts::insert(&tx, &changes.attempts).await?;
+    devices::put(&tx, &changes.devices).await?;
+    trust::put_windows(&tx, &changes.windows).await?;
+    tallies::add(&tx, &changes.tallies).await?;
+    trust::put_records(&tx, &changes.operators).await?;
+    ledger::insert_transfers(&tx, &changes.transfers).await?;
+    ledger::put_balances(&tx, &changes.balances).await?;
+    statement::insert_lines(&tx, &changes.lines).await?;
+    logs::insert(&tx, &changes.logs).await?;
+    for booked in booked {
+        booking_effects::put(&tx, booked).await?;
+    }
+    tx.commit().await
+}
+
+#[cfg(test)]
+pub(in crate::store) mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use common::compute::device::Device;
+    use common::compute::resources::{Resources, Usage};
+    use common::data::chunk_table::ChunkTable;
+    use common::data::object_list::{Object, Objects, Place};
+    use common::digest::Digest;
+    use common::ids::{NodeId, RunId, WorkspaceId};
+    use common::market::{CheckedSync, Market, Policy, TaskState};
+    use common::money::credits::Credits;
+    use common::money::ledger::Account;
+    use common::money::statement::Head;
+    use common::plan::Phase;
+    use common::protocol::{
+        Level, LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Sync,
+    };
+    use common::run::spec::RunSpec;
+    use common::run::task::{Lease, StageNo, TaskRef};
+    use common::testing::PROCESS;
+    use sea_orm::{EntityTrait as _, QueryOrder as _};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock;
+    use crate::store::load;
+    use crate::store::money::statement;
+    use crate::store::money::statement::LineField;
+    use crate::store::nodes;
+    use crate::store::query::selection::{Selection, Start};
+    use crate::store::testing::{self, commit_next, databases, every_order_is_led_through};
+
+    /// A run under a name that PostgreSQL does not take.
+    fn spec(workspace: WorkspaceId) -> RunSpec {
+        RunSpec { name: "a name\0with NUL".to_owned(), ..testing::spec(workspace) }
+    }
+
+    pub fn table(chunks: u64) -> ChunkTable {
+        let object =
+            Object { name: "o".to_owned(), size: chunks * 10, place: Place::Empty, version: None };
+        ChunkTable::every(Objects::pack(&[object]).unwrap(), 10).unwrap()
+    }
+
+    pub fn sync(receipts: Vec<(Receipt, SignedReceipt)>, logs: Vec<LogBatch>) -> CheckedSync {
+        let sync = Sync {
+            incarnation: 1,
+            token: None,
+            capacity: Resources::new(2000, 4096),
+            prefetch: 0,
+            device: Device::default(),
+            holding: vec![],
+            receipts: vec![],
+            logs,
+            probe: None,
+            wait_ms: 0,
+        };
+        CheckedSync { sync, receipts }
+    }
+
+    pub fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
+        let output = Output { name: "out".to_owned(), size: 3, digest: Digest::of(b"out") };
+        let usage = Usage { cpu_ms: 100, memory_mib_ms: 100_000, wall_ms: 100, ..Usage::default() };
+        let receipt =
+            Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: vec![output] } };
+        let signed = SignedReceipt {
+            receipt: postcard::to_stdvec(&receipt).unwrap(),
+            signature: vec![7; 64],
+        };
+        (receipt, signed)
+    }
+
+    pub fn process(run: RunId, index: u32) -> Lease {
+        Lease { task: TaskRef { run, stage: PROCESS, index }, attempt: 1 }
+    }
+
+    /// A market after one of three chunks is done and another is leased, with everything stored.
+    pub async fn half_done(db: &Db, workspace: WorkspaceId, run: RunId) -> (Market, NodeId) {
+        let token = nodes::issue_token(db, workspace).await.unwrap();
+        let node = nodes::join(db, "peer", &token).await.unwrap().unwrap();
+        let mut market = Market::load(Policy::default(), load(db).await.unwrap(), clock::now());
+        let gift = Credits::from_units(500_000_000).unwrap();
+        market.grant(workspace, gift, "gift", clock::now()).unwrap();
+        market.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
+        market.step_done(run, StageNo::new(1), Some(table(3)), clock::now());
+        market.sync(node, workspace, sync(vec![], vec![]), clock::now());
+        market.dispatch(clock::now());
+        let lines = vec![LogLine { at_us: 1, level: Level::Unknown, text: "hello \0".to_owned() }];
+        let logs = vec![LogBatch { lease: process(run, 0), first: 0, lines }];
+        let later = clock::now() + chrono::TimeDelta::seconds(10);
+        market.sync(node, workspace, sync(vec![], logs), later - chrono::TimeDelta::seconds(5));
+        market.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
+        commit_next(db, &market.drain(), &[Booked::Grant("gift".to_owned())]).await.unwrap();
+        (market, node)
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_is_what_goes_on() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            let run = RunId::new(Uuid::now_v7());
+            let (before, node) = half_done(db, workspace, run).await;
+
+            let again = Market::load(Policy::default(), load(db).await.unwrap(), clock::now());
+
+            let (old, new) = (before.run(run).unwrap(), again.run(run).unwrap());
+            assert_eq!(again.check(), Ok(()), "{}", fresh.name);
+            let name = old.spec.name.replace('\0', "\u{fffd}");
+            assert_eq!(*new.spec, RunSpec { name, ..RunSpec::clone(&old.spec) });
+            assert_eq!(new.phase(), Some(Phase::Process));
+            assert_eq!((new.held(), new.captured()), (old.held(), old.captured()));
+            assert!(new.captured() > Credits::ZERO);
+            assert_eq!(new.progress().chunks_done, 1);
+            assert_eq!(new.progress().tasks_running, 1);
+            assert_eq!(again.node(node).unwrap().leased(), 1);
+            for account in [
+                Account::World,
+                Account::Available(workspace),
+                Account::Held(workspace),
+                Account::Pending(workspace),
+            ] {
+                assert_eq!(again.balance(account), before.balance(account));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_doors_read_what_the_coordinator_wrote() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            let run = RunId::new(Uuid::now_v7());
+            let (mut market, _) = half_done(db, workspace, run).await;
+
+            let job = market.run(run).unwrap().spec.job;
+            let view = runs::find_by_job(db, workspace, job).await.unwrap().unwrap();
+            let stranger = WorkspaceId::new(Uuid::now_v7());
+            let tasks = tasks::find(db, run, PROCESS, None, 10).await.unwrap();
+            let outputs = tasks::outputs(db, run, PROCESS, None, 10).await.unwrap();
+            let lines = logs::find(db, run, 10).await.unwrap();
+
+            assert_eq!((view.chunks, view.chunks_done), (Some(3), 1));
+            assert_eq!(runs::find_by_job(db, stranger, job).await.unwrap(), None);
+            let states: Vec<_> = tasks.iter().map(|task| task.state).collect();
+            assert_eq!(states, [TaskState::Done, TaskState::Leased]);
+            assert_eq!(tasks[0].price, view.price);
+            assert_eq!(outputs.len(), 1);
+            assert_eq!(outputs[0].files[0].digest, Digest::of(b"out"));
+            assert_eq!(lines[0].text, "hello \0");
+
+            market.cancel(run, "enough".to_owned(), clock::now()).unwrap();
+            commit_next(db, &market.drain(), &[]).await.unwrap();
+            let balance = statement::balance(db, workspace).await.unwrap();
+            let (start, order) = (Start::Place(None), vec![(LineField::Id, true)]);
+            let newest = Selection { tests: Vec::new(), order, start, limit: 10 };
+            let lines = statement::list(db, workspace, &newest).await.unwrap().rows;
+            assert_eq!(balance.held, Credits::ZERO);
+            assert_eq!(lines.len(), 2);
+            every_order_is_led_through(2, async |selection: Selection<LineField>| {
+                statement::list(db, workspace, &selection).await.unwrap()
+            })
+            .await;
+            let (last, first) = (&lines[0].line, &lines[1].line);
+            assert_eq!(last.debit(), Some(view.price));
+            assert_eq!(last.related.id, Some(job.uuid()));
+            assert_eq!(last.balance, balance.available);
+            assert_eq!(first.hash, first.chained(Head::default().hash));
+            assert_eq!(last.hash, last.chained(first.hash));
+            assert_eq!(load(db).await.unwrap().runs.len(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn balances_are_what_the_transfers_add_up_to() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            half_done(db, workspace, RunId::new(Uuid::now_v7())).await;
+
+            let mut sums: BTreeMap<(i16, Uuid), i64> = BTreeMap::new();
+            for row in ledger::transfers::Entity::find().all(db).await.unwrap() {
+                *sums.entry((row.from_kind, row.from_owner)).or_default() -= row.units;
+                *sums.entry((row.to_kind, row.to_owner)).or_default() += row.units;
+            }
+            let balances: BTreeMap<(i16, Uuid), i64> = ledger::accounts::Entity::find()
+                .order_by_asc(ledger::accounts::Column::Kind)
+                .all(db)
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|row| ((row.kind, row.owner), row.units))
+                .collect();
+
+            assert_eq!(sums, balances);
+            assert_eq!(balances.values().sum::<i64>(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_is_stored_is_known_by_its_number_and_not_stored_again() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            half_done(db, workspace, RunId::new(Uuid::now_v7())).await;
+            let number = batch_number::last(db).await.unwrap();
+            let booked = [Booked::Grant("another".to_owned())];
+
+            for wrong in [number, number + 2] {
+                let refused = commit(db, wrong, &Changes::default(), &booked).await;
+                assert_eq!(refused, Err(DbErr::RecordNotUpdated), "{}", fresh.name);
+            }
+            assert_eq!(batch_number::last(db).await.unwrap(), number);
+            commit(db, number + 1, &Changes::default(), &booked).await.unwrap();
+            assert_eq!(batch_number::last(db).await.unwrap(), number + 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_database_refuses_to_pay_a_task_twice() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let workspace = WorkspaceId::new(Uuid::now_v7());
+            let run = RunId::new(Uuid::now_v7());
+            let stale = load(db).await.unwrap();
+            half_done(db, workspace, run).await;
+
+            // A second coordinator that knows nothing of the first.
+            let mut second = Market::load(Policy::default(), stale, clock::now());
+            let node = nodes::find_by_peer(db, "peer").await.unwrap().unwrap();
+            let gift = Credits::from_units(500_000_000).unwrap();
+            second.grant(workspace, gift, "x", clock::now()).unwrap();
+            second.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
+            second.step_done(run, StageNo::new(1), Some(table(3)), clock::now());
+            second.sync(node, workspace, sync(vec![], vec![]), clock::now());
+            second.dispatch(clock::now());
+            let later = clock::now() + chrono::TimeDelta::seconds(10);
+            second.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
+
+            assert!(commit_next(db, &second.drain(), &[]).await.is_err(), "{}", fresh.name);
+        }
+    }
+}

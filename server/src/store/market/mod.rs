@@ -1,0 +1,14 @@
+//! Runs and all that belongs to them, as the market keeps them: read by use cases, written by the coordinator.
+
+pub mod attempts;
+pub mod batch_number;
+pub(super) mod chunk_tables;
+pub mod commit;
+pub mod logs;
+pub(super) mod plans;
+pub mod results;
+pub mod runs;
+pub(super) mod set_aside;
+pub(super) mod snapshot;
+pub(super) mod stages;
+pub mod tasks;

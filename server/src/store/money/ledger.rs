@@ -1,0 +1,247 @@
+//! The ledger's two tables: balances, and the transfers that made them.
+
+use std::collections::BTreeMap;
+
+use common::ids::{RunId, WorkspaceId};
+use common::money::credits::Credits;
+use common::money::ledger::{Account, Kind, Ledger, Transfer};
+use common::run::task::Lease;
+use sea_orm::ActiveValue::Set;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{OnConflict, UnionType};
+use sea_orm::{QueryOrder, QuerySelect, QueryTrait as _};
+
+use crate::store::market::runs;
+use crate::store::query::rows;
+use crate::store::query::rows::UnreadableRow;
+use crate::store::row_groups;
+use crate::store::{Db, corrupt, micros, stage_number};
+
+pub(in crate::store) mod accounts {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "accounts")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub kind: i16,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub owner: Uuid,
+        pub units: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(in crate::store) mod transfers {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "transfers")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: i64,
+        pub from_kind: i16,
+        pub from_owner: Uuid,
+        pub to_kind: i16,
+        pub to_owner: Uuid,
+        pub units: i64,
+        pub kind: String,
+        pub run: Option<Uuid>,
+        pub stage: Option<i32>,
+        pub idx: Option<i64>,
+        pub attempt: Option<i32>,
+        pub at_us: i64,
+        pub request: Option<Uuid>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Stores balances as they stand now.
+pub(in crate::store) async fn put_balances(
+    db: &impl ConnectionTrait,
+    balances: &[(Account, i64)],
+) -> Result<(), DbErr> {
+    for some in row_groups(balances) {
+        let rows = some.iter().map(|(account, units)| {
+            let (kind, owner) = key(*account);
+            accounts::ActiveModel { kind: Set(kind), owner: Set(owner), units: Set(*units) }
+        });
+        accounts::Entity::insert_many(rows)
+            .on_conflict(
+                OnConflict::columns([accounts::Column::Kind, accounts::Column::Owner])
+                    .update_column(accounts::Column::Units)
+                    .to_owned(),
+            )
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Stores new transfers.
+pub(in crate::store) async fn insert_transfers(
+    db: &impl ConnectionTrait,
+    new: &[Transfer],
+) -> Result<(), DbErr> {
+    for some in row_groups(new) {
+        let rows = some.iter().map(|transfer| {
+            let (from_kind, from_owner) = key(transfer.from);
+            let (to_kind, to_owner) = key(transfer.to);
+            transfers::ActiveModel {
+                number: Set(i64::try_from(transfer.number).unwrap_or(i64::MAX)),
+                from_kind: Set(from_kind),
+                from_owner: Set(from_owner),
+                to_kind: Set(to_kind),
+                to_owner: Set(to_owner),
+                units: Set(transfer.amount.units()),
+                kind: Set(transfer.kind.as_str().to_owned()),
+                run: Set(transfer.run.map(RunId::uuid)),
+                stage: Set(transfer.lease.map(|lease| stage_number(lease.task.stage))),
+                idx: Set(transfer.lease.map(|lease| lease.task.index.into())),
+                attempt: Set(transfer.lease.map(attempt)),
+                at_us: Set(micros(transfer.at)),
+                request: Set(transfer.request),
+            }
+        });
+        transfers::Entity::insert_many(rows).exec_without_returning(db).await?;
+    }
+    Ok(())
+}
+
+/// The ledger as it stands.
+pub(in crate::store) async fn load(db: &impl ConnectionTrait) -> Result<Ledger, DbErr> {
+    let mut balances = BTreeMap::new();
+    for row in rows::each(db, accounts::Entity::find(), |row| balance(&row)).await? {
+        match row {
+            Ok((account, units)) => {
+                balances.insert(account, units);
+            }
+            Err(row) => tracing::error!(?row, "an account cannot be read and is left out"),
+        }
+    }
+    let last: Option<i64> = transfers::Entity::find()
+        .select_only()
+        .column(transfers::Column::Number)
+        .order_by_desc(transfers::Column::Number)
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(Ledger::load(balances, last.map_or(0, |last| u64::try_from(last + 1).unwrap_or(0))))
+}
+
+/// What the transfers say of one run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct RunBooks {
+    /// Whose run it is, where anything was ever held for it.
+    pub owner: Option<WorkspaceId>,
+    pub held: Credits,
+    pub captured: Credits,
+}
+
+/// Adds up what was held for a run and taken from that. Looks through all transfers: for runs
+/// that cannot be read otherwise.
+pub(in crate::store) async fn of_run(
+    db: &impl ConnectionTrait,
+    run: RunId,
+) -> Result<RunBooks, DbErr> {
+    let sums: Vec<(String, Uuid, i64)> = transfers::Entity::find()
+        .select_only()
+        .column(transfers::Column::Kind)
+        .column(transfers::Column::FromOwner)
+        .expr_as(Expr::cust("CAST(SUM(units) AS BIGINT)"), "sum")
+        .filter(transfers::Column::Run.eq(run.uuid()))
+        .group_by(transfers::Column::Kind)
+        .group_by(transfers::Column::FromOwner)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let sum = |kind: Kind| sums.iter().filter(|sum| sum.0 == kind.as_str()).map(|sum| sum.2).sum();
+    let (held, captured, voided): (i64, i64, i64) =
+        (sum(Kind::Hold), sum(Kind::Capture), sum(Kind::Void));
+    Ok(RunBooks {
+        owner: sums
+            .iter()
+            .find(|(kind, ..)| kind == Kind::Hold.as_str())
+            .map(|(_, owner, _)| WorkspaceId::new(*owner)),
+        held: Credits::from_units(held - captured - voided).unwrap_or_default(),
+        captured: Credits::from_units(captured).unwrap_or_default(),
+    })
+}
+
+/// Finds the accounts that cannot be read.
+pub(in crate::store) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
+    rows::check::<accounts::Entity, _>(db, found, |row| balance(&row)).await
+}
+
+fn balance(row: &accounts::Model) -> Result<(Account, i64), DbErr> {
+    Ok((account(row.kind, row.owner)?, row.units))
+}
+
+/// What a workspace has in each of its accounts (one that it never had is not among them), and
+/// what its unfinished runs have been charged: both at one instant, so in one statement.
+pub(in crate::store) async fn of_workspace(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+) -> Result<(BTreeMap<Account, i64>, i64), DbErr> {
+    const CHARGED: i64 = -1;
+    let mut query = accounts::Entity::find()
+        .select_only()
+        .expr_as(Expr::cust("CAST(kind AS BIGINT)"), "kind")
+        .expr_as(Expr::cust("CAST(units AS BIGINT)"), "units")
+        .filter(accounts::Column::Kind.is_in([1, 2, 3, 4]))
+        .filter(accounts::Column::Owner.eq(owner.uuid()));
+    let charged = runs::Entity::find()
+        .select_only()
+        .expr_as(Expr::cust(format!("CAST({CHARGED} AS BIGINT)")), "kind")
+        .expr_as(Expr::cust("CAST(COALESCE(SUM(captured), 0) AS BIGINT)"), "units")
+        .filter(runs::Column::Workspace.eq(owner.uuid()))
+        .filter(runs::Column::EndedUs.is_null())
+        // One that has failed and is delivered again has its line.
+        .filter(runs::Column::Times.not_like("%\"failed\"%"));
+    QuerySelect::query(&mut query).union(UnionType::All, charged.into_query());
+    let rows: Vec<(i64, i64)> = query.into_tuple().all(db).await?;
+    let (mut balances, mut charged) = (BTreeMap::new(), 0);
+    for (kind, units) in rows {
+        if kind == CHARGED {
+            charged = units;
+        } else {
+            let kind = i16::try_from(kind).map_err(|_| corrupt("account kind"))?;
+            balances.insert(account(kind, owner.uuid())?, units);
+        }
+    }
+    Ok((balances, charged))
+}
+
+fn attempt(lease: Lease) -> i32 {
+    i32::try_from(lease.attempt).unwrap_or(i32::MAX)
+}
+
+fn key(account: Account) -> (i16, Uuid) {
+    match account {
+        Account::World => (0, Uuid::nil()),
+        Account::Available(owner) => (1, owner.uuid()),
+        Account::Held(owner) => (2, owner.uuid()),
+        Account::Pending(owner) => (3, owner.uuid()),
+        Account::Outgoing(owner) => (4, owner.uuid()),
+    }
+}
+
+fn account(kind: i16, owner: Uuid) -> Result<Account, DbErr> {
+    let owner = WorkspaceId::new(owner);
+    match kind {
+        0 => Ok(Account::World),
+        1 => Ok(Account::Available(owner)),
+        2 => Ok(Account::Held(owner)),
+        3 => Ok(Account::Pending(owner)),
+        4 => Ok(Account::Outgoing(owner)),
+        _ => Err(corrupt("account kind")),
+    }
+}

@@ -1,0 +1,95 @@
+//! What a workspace has, and where it is.
+
+use chrono::{DateTime, Utc};
+use common::ids::WorkspaceId;
+use common::money::credits::Credits;
+use common::money::ledger::Account;
+use common::money::statement::LineKind;
+use sea_orm::entity::prelude::*;
+use sea_orm::{Order, QueryOrder, QuerySelect};
+
+use super::{Column, Entity};
+use crate::store::money::ledger;
+use crate::store::money::ledger::transfers;
+use crate::store::money::releases;
+use crate::store::{corrupt, time};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Balance {
+    /// What new runs can be paid from.
+    pub available: Credits,
+    /// What unfinished runs have reserved.
+    pub held: Credits,
+    /// What unfinished runs have been charged: their lines of the statement come when they end.
+    pub charged: Credits,
+    /// What nodes have earned and cannot be spent yet.
+    pub pending: Credits,
+    /// What is on its way out.
+    pub outgoing: Credits,
+}
+
+impl Balance {
+    /// The sum of the lines of the statement.
+    pub fn total(&self) -> Credits {
+        self.available.saturating_add(self.held).saturating_add(self.charged)
+    }
+}
+
+/// When the first and the last of what is pending was earned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    pub first: DateTime<Utc>,
+    pub last: DateTime<Utc>,
+}
+
+pub async fn balance(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Balance, DbErr> {
+    let (accounts, charged) = ledger::of_workspace(db, owner).await?;
+    let credits = |units| Credits::from_units(units).ok_or_else(|| corrupt("balance"));
+    let of = |account| credits(accounts.get(&account).copied().unwrap_or(0));
+    Ok(Balance {
+        available: of(Account::Available(owner))?,
+        held: of(Account::Held(owner))?,
+        charged: credits(charged)?,
+        pending: of(Account::Pending(owner))?,
+        outgoing: of(Account::Outgoing(owner))?,
+    })
+}
+
+/// What a workspace has earned and has not asked to be paid out, whether or not it has spent it.
+pub async fn earned(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Credits, DbErr> {
+    let kinds = [LineKind::Earning, LineKind::Payout, LineKind::PayoutReturn];
+    let sum = "CAST(COALESCE(SUM(COALESCE(credit, 0) - COALESCE(debit, 0)), 0) AS BIGINT)";
+    let units: Option<i64> = Entity::find()
+        .filter(Column::Owner.eq(owner.uuid()))
+        .filter(Column::Kind.is_in(kinds.map(LineKind::number)))
+        .select_only()
+        .expr_as(Expr::cust(sum), "units")
+        .into_tuple()
+        .one(db)
+        .await?;
+    Credits::from_units(units.unwrap_or(0)).ok_or_else(|| corrupt("sum of earnings"))
+}
+
+/// When what an operator has earned and not been given was earned; `None` where there is nothing.
+pub async fn pending(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+) -> Result<Option<Pending>, DbErr> {
+    let after = releases::last(db).await?;
+    let at = async |order| {
+        let found: Option<i64> = transfers::Entity::find()
+            .select_only()
+            .column(transfers::Column::AtUs)
+            .filter(transfers::Column::ToOwner.eq(owner.uuid()))
+            // As the partial index says it: no database would know it from a bound value.
+            .filter(Expr::cust("kind = 'capture'"))
+            .filter(transfers::Column::Number.gt(after))
+            .order_by(transfers::Column::Number, order)
+            .into_tuple()
+            .one(db)
+            .await?;
+        Ok::<_, DbErr>(found.map(time))
+    };
+    let (first, last) = (at(Order::Asc).await?, at(Order::Desc).await?);
+    Ok(first.zip(last).map(|(first, last)| Pending { first, last }))
+}

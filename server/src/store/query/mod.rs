@@ -1,0 +1,5 @@
+//! How lists are asked for, and how columns are read.
+
+pub(super) mod document;
+pub(super) mod rows;
+pub mod selection;

@@ -1,0 +1,4 @@
+//! What is kept in the bucket, as rows name it.
+
+pub mod holdings;
+pub mod named_objects;
