@@ -2,6 +2,7 @@
 //! plane (`data`), the tables (`store`), and the one writer of runs and money (`coordinator`).
 
 pub mod api;
+mod app;
 pub mod check;
 pub mod clock;
 pub mod concurrency;
@@ -9,10 +10,12 @@ pub mod config;
 pub mod coordinator;
 pub mod data;
 mod durable;
+pub mod error;
 pub mod files;
 pub mod mail;
 pub mod maintenance;
 pub mod p2p;
+pub mod people;
 pub mod quotas;
 pub mod registry;
 pub mod secrets;

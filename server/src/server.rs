@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, AccessCode, App, Settings};
+use crate::api;
+use crate::app::{AccessCode, App, Settings};
 use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
 use crate::data::ssrf_guard::Guard;

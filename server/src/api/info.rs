@@ -9,8 +9,8 @@ use warp::http::{Method, StatusCode};
 use crate::api::Answer;
 use crate::api::http::call::Call;
 use crate::api::http::docs;
-use crate::api::http::error::Result;
 use crate::api::http::route::{Route, get, raw};
+use crate::error::Result;
 
 #[derive(Serialize, ToSchema)]
 struct Info {

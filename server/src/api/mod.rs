@@ -4,46 +4,29 @@
 //! that go in and out. `table` puts the routes together; `http` is what all of them are made of,
 //! and `lists` what their lists have in common.
 
-mod auth;
-mod customer;
-mod dev;
+pub mod bytenite;
 #[cfg(test)]
 mod hostile;
 mod http;
 mod info;
-mod lists;
+mod native;
 mod ready;
-mod secret_use;
 mod storage;
 mod table;
 #[cfg(test)]
 pub mod testing;
-mod wallet;
-mod words;
-mod work;
 
-use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::digest::Digest;
 use common::ids::WorkspaceId;
-use common::money::credits::Credits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use warp::Filter as _;
 use warp::http::Method;
 
+use crate::app::App;
 use crate::concurrency::KeyedPlaces;
-use crate::config::{HttpConfig, LimitsConfig, SignUpCode, WalletConfig};
-use crate::coordinator::Coordinator;
-use crate::data::Data;
-use crate::mail::Mail;
-use crate::registry::Registries;
-use crate::secrets::Secrets;
-use crate::store::Db;
 use http::call::call;
 use http::docs;
 use http::limits::Limits;
@@ -60,58 +43,8 @@ const ANSWERS_MAX: (usize, usize) = (2, 12);
 const CODES_MAX: u32 = 10;
 const CODES_REFILL: Duration = Duration::from_secs(30);
 
-/// What the doors open to; clones share it.
-#[derive(Clone)]
-pub struct App {
-    pub db: Db,
-    pub data: Data,
-    pub coordinator: Coordinator,
-    pub secrets: Secrets,
-    pub mail: Mail,
-    pub registries: Registries,
-    pub settings: Settings,
-}
-
-#[derive(Clone)]
-pub struct Settings {
-    /// Signs access tokens; 32 random bytes that the server keeps on its disk.
-    pub token_key: [u8; 32],
-    /// Signing up takes one of these; where there is none, nobody can.
-    pub access_codes: Vec<AccessCode>,
-    /// What a new workspace is given.
-    pub welcome: Credits,
-    /// What these say of whom they speak for is believed.
-    pub trusted_proxies: Vec<IpAddr>,
-    pub limits: LimitsConfig,
-    pub http: HttpConfig,
-    /// A folder for bodies that wait for their turn.
-    pub spool: PathBuf,
-    pub wallet: WalletConfig,
-    /// Where nodes join.
-    pub node_addresses: Vec<String>,
-}
-
-/// What lets people sign up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccessCode {
-    /// Codes are compared by their hashes, so that how long it takes tells nothing about a code.
-    pub hash: Digest,
-    /// How many accounts can be made with it; `None` is any number.
-    pub uses_max: Option<NonZeroU32>,
-}
-
-impl From<&SignUpCode> for AccessCode {
-    fn from(code: &SignUpCode) -> Self {
-        let (text, uses_max) = match code {
-            SignUpCode::Unlimited(text) => (text, None),
-            SignUpCode::Limited(limited) => (&limited.code, Some(limited.uses)),
-        };
-        Self { hash: Digest::of(text.0.as_bytes()), uses_max }
-    }
-}
-
 /// The app, and what all requests share beside it.
-struct Doors {
+pub struct Doors {
     app: App,
     stop: CancellationToken,
     places: AllPlaces,
@@ -207,7 +140,7 @@ mod tests {
             assert!(body["message"].is_string() && body["details"][0]["reason"].is_string());
         }
         let named = door.post("/v1/customer/jobs", json!({"templateId": 7})).await.1;
-        assert_eq!(named["details"][0]["reason"], "INVALID");
+        assert_eq!(named["details"][0]["reason"], "INVALID_ARGUMENT");
         assert_eq!(named["details"][0]["metadata"]["field"], "templateId");
         let (status, body) = door.post("/v1/customer/jobs", json!([1])).await;
         assert_eq!((status, body["code"].as_i64()), (400, Some(3)));

@@ -7,10 +7,10 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
-use crate::api::App;
 use crate::api::http::call::Call;
-use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Route, get};
+use crate::app::App;
+use crate::error::{Error, Result};
 use crate::store::market::batch_number;
 
 /// How long an answer counts.

@@ -2,12 +2,14 @@
 
 use common::access::Scope;
 
+use super::bytenite;
 use super::http::router::Api;
-use super::{auth, customer, dev, info, ready, storage, wallet};
+use super::native::error::ERRORS;
+use super::{info, ready, storage};
 
 /// Every API with its routes.
 pub fn apis() -> Vec<Api> {
-    vec![customer::api(), auth::api(), dev::api(), wallet::api(), server()]
+    [bytenite::apis(), vec![server()]].into_iter().flatten().collect()
 }
 
 /// What belongs to none of them.
@@ -16,6 +18,7 @@ fn server() -> Api {
         name: "server",
         title: "Fanfold server",
         prefixes: &[""],
+        errors: &ERRORS,
         reads: Scope::JobsRead,
         writes: Scope::JobsWrite,
         routes: [info::health(), ready::routes(), storage::routes()]

@@ -16,7 +16,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::api::{AccessCode, App, Settings, serve};
+use crate::api::serve;
+use crate::app::{AccessCode, App, Settings};
 use crate::config::{Config, LimitsConfig, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::ssrf_guard::Guard;

@@ -59,7 +59,7 @@ async fn refusals(streams: Vec<TcpStream>, expected: usize) -> Result<Vec<String
         let sender = sender.clone();
         reading.spawn(async move {
             // Served ones stay open, and keep their places, until the test ends.
-            if let Ok(answer) = until(&mut stream, "TOO_MANY_AT_ONCE").await {
+            if let Ok(answer) = until(&mut stream, "TOO_MANY_CONCURRENT").await {
                 let _ = sender.send(answer).await;
             }
         });

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout};
 use warp::http::HeaderMap;
 use warp::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
-use super::error::{Error, Result};
 use super::serving::{Pace, Peer};
+use crate::error::{Error, Result};
 
 /// How much of a body is read and dropped after its request was answered. A connection that is
 /// closed with unread bytes is reset, and many clients then never see the answer.

@@ -15,14 +15,16 @@ use warp::path::FullPath;
 
 use super::body::Arriving;
 use super::client;
-use super::error::{Error, Result};
 use super::route::{Access, Fields};
 use super::serving::Peer;
-use super::token::{self, Caller};
 use super::{known, query};
-use crate::api::{App, Doors};
+use crate::api::Doors;
+use crate::app::App;
 use crate::concurrency::Place;
 use crate::data::{self, ByteStream};
+use crate::error::{Error, Result};
+use crate::people::caller;
+use crate::people::caller::Caller;
 
 /// The most bytes of an ordinary body.
 pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
@@ -138,7 +140,7 @@ impl Call {
     /// `Forbidden` where they may not do what the route is for: this is the one place that asks.
     pub async fn caller(&self) -> Result<Caller> {
         let header = self.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let caller = self.stranger_unless(token::caller(self.app(), header).await)?;
+        let caller = self.stranger_unless(caller::caller(self.app(), header).await)?;
         self.doors.requests.take(&caller.workspace.to_string())?;
         if let Access::Scope(needed) = self.access {
             caller.check(needed)?;

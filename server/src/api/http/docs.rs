@@ -13,10 +13,11 @@ mod glossary;
 mod openapi;
 
 use super::call::{Call, Segment};
-use super::error::{Error, Result};
 use super::route::{AnswerShape, Route, raw};
 use super::router::Api;
 use crate::api::Answer;
+use crate::api::native::error::ERRORS;
+use crate::error::{Error, Result};
 
 /// The document of all APIs.
 pub const WHOLE: &str = "/docs/openapi.json";
@@ -57,6 +58,7 @@ pub fn with_documents(mut apis: Vec<Api>) -> Vec<Api> {
         name: "docs",
         title: "",
         prefixes: &[""],
+        errors: &ERRORS,
         reads: Scope::JobsRead,
         writes: Scope::JobsWrite,
         routes,

@@ -4,8 +4,8 @@ use common::digest::Digest;
 use uuid::Uuid;
 
 use super::call::Call;
-use super::error::{Error, Result};
-use super::token::Caller;
+use crate::error::{Error, Result};
+use crate::people::caller::Caller;
 use crate::store::idempotency_keys;
 use crate::store::idempotency_keys::Named;
 

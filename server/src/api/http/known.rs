@@ -43,9 +43,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::bytenite::work::{CONFIG, PARAMS};
     use crate::api::http::route::Body;
     use crate::api::testing::Door;
-    use crate::api::work::{CONFIG, PARAMS};
 
     #[test]
     fn body_fields_are_known_at_every_depth_and_in_any_spelling() {

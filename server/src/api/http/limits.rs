@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Names remembered at a time. Where there are more, those that have taken least are forgotten, so
 /// that whoever asks under many names shuts nobody out and frees nobody who has taken much.
@@ -57,7 +57,7 @@ impl Limits {
         let most = now + self.refill * self.tries;
         if full > most {
             let wait = full - most;
-            return Err(Error::TooOften(wait.as_secs() + 1));
+            return Err(Error::RateLimited(wait.as_secs() + 1));
         }
         full_at.insert(name.to_owned(), full);
         Ok(())
@@ -77,7 +77,7 @@ mod tests {
             limits.take_at("a", now).unwrap();
         }
 
-        assert!(matches!(limits.take_at("a", now), Err(Error::TooOften(11))));
+        assert!(matches!(limits.take_at("a", now), Err(Error::RateLimited(11))));
         limits.take_at("b", now).unwrap();
         limits.take_at("a", now + REFILL).unwrap();
         assert!(limits.take_at("a", now + REFILL).is_err());

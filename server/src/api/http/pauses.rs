@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Wrong guesses that cost no pause: people mistype.
 const FREE: u32 = 3;
@@ -49,7 +49,7 @@ impl Pauses {
     fn check_at(&self, name: &str, now: Instant) -> Result<()> {
         match self.lock().get(name) {
             Some(wrong) if wrong.until > now => {
-                Err(Error::TooOften((wrong.until - now).as_secs() + 1))
+                Err(Error::RateLimited((wrong.until - now).as_secs() + 1))
             }
             Some(_) | None => Ok(()),
         }

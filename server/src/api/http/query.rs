@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use common::input::alike;
 
-use super::error::{Error, Result};
 use super::shape::Field;
+use crate::error::{Error, Result};
 
 /// Lists take these with this in front of them or without.
 const PREFIX: &str = "pagination.";
@@ -66,7 +66,7 @@ fn shown(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::lists::selection::LIST;
+    use crate::api::bytenite::lists::selection::LIST;
 
     #[test]
     fn query_fields_are_found_in_any_spelling() {

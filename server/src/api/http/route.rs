@@ -12,12 +12,12 @@ use utoipa::{PartialSchema as _, ToSchema};
 use warp::http::Method;
 
 use super::call::{Call, Segment};
-use super::error::Result;
 use super::reply;
 use super::shape::Field;
 use crate::api::Answer;
+use crate::error::Result;
 
-type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Answer>> + Send>>;
 
 pub type Fields = Cow<'static, [Field]>;
 
@@ -141,7 +141,7 @@ where
     let answer = AnswerShape::Json(shape);
     Route::new(method, operation.into(), path.into(), answer, move |call| {
         let answering = handler.run(call);
-        Box::pin(async move { reply::json_reply(answering.await) })
+        Box::pin(async move { reply::json(&answering.await?) })
     })
 }
 
@@ -176,8 +176,7 @@ where
 {
     let answer = AnswerShape::Raw(media);
     Route::new(method, operation.into(), path.into(), answer, move |call| {
-        let answering = handler.run(call);
-        Box::pin(async move { reply::raw_reply(answering.await) })
+        Box::pin(handler.run(call))
     })
 }
 

@@ -1,5 +1,6 @@
 //! Finds the route of a request: by its path, then by its method.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::access::Scope;
@@ -11,10 +12,10 @@ use warp::http::header::{
 use warp::http::{Method, StatusCode};
 
 use super::call::{Call, Segment};
-use super::error::Error;
-use super::reply::refusal;
+use super::problem::{ErrorShape, Problem, Rejected};
 use super::route::{Access, Body, Fields, Route};
-use crate::api::Answer;
+use crate::api::{Answer, native};
+use crate::error::Error;
 
 /// Routes that belong together, under one or more prefixes.
 pub struct Api {
@@ -23,6 +24,7 @@ pub struct Api {
     pub title: &'static str,
     /// The first is the one that documents show.
     pub prefixes: &'static [&'static str],
+    pub errors: &'static ErrorShape,
     /// What routes that read need, and those that do more, unless they say otherwise.
     pub reads: Scope,
     pub writes: Scope,
@@ -37,12 +39,19 @@ impl Api {
     }
 }
 
-/// A route with who may call it.
-type Entry = (Arc<Route>, Access);
+/// A route, who may call it, and how its API writes failures.
+#[derive(Clone)]
+struct Entry {
+    route: Arc<Route>,
+    access: Access,
+    errors: &'static ErrorShape,
+}
 
 /// All routes of the server.
 pub struct Router {
     paths: matchit::Router<Vec<Entry>>,
+    /// The longest prefixes first.
+    prefixes: Vec<(&'static str, &'static ErrorShape)>,
 }
 
 impl Router {
@@ -50,14 +59,17 @@ impl Router {
     ///
     /// Where two routes claim the same path and method; the tests open every one.
     pub fn new(apis: impl IntoIterator<Item = Api>) -> Self {
-        let mut paths = std::collections::BTreeMap::<String, Vec<Entry>>::new();
+        let mut paths = BTreeMap::<String, Vec<Entry>>::new();
+        let mut prefixes = Vec::new();
         for api in apis {
+            prefixes.extend(api.prefixes.iter().map(|prefix| (*prefix, api.errors)));
             let accesses: Vec<_> = api.routes.iter().map(|route| api.access(route)).collect();
             for (route, access) in api.routes.into_iter().zip(accesses) {
                 let route = Arc::new(route);
                 for prefix in api.prefixes {
                     let path = format!("{prefix}{}", route.path);
-                    paths.entry(path).or_default().push((route.clone(), access));
+                    let entry = Entry { route: route.clone(), access, errors: api.errors };
+                    paths.entry(path).or_default().push(entry);
                 }
             }
         }
@@ -65,33 +77,55 @@ impl Router {
         for (path, routes) in paths {
             router.insert(path, routes).expect("no two routes have the same path");
         }
-        Self { paths: router }
+        prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Self { paths: router, prefixes }
     }
 
     /// The answer of the route that takes this call.
-    pub async fn answer(&self, method: &Method, mut call: Call) -> Answer {
+    pub async fn answer(&self, method: &Method, call: Call) -> Answer {
         if *method == Method::OPTIONS {
             return allow_any_origin(preflight());
         }
-        let Ok(found) = self.paths.at(call.path.as_str()) else {
-            return allow_any_origin(refusal(&Error::NotFound("path".to_owned())));
-        };
-        let Some((route, access)) = pick(found.value, method) else {
-            return allow_any_origin(wrong_method(found.value));
-        };
-        let segments = found.params.iter().map(|(_, text)| text.parse::<Segment>());
-        let Ok(segments) = segments.collect::<Result<Vec<_>, _>>() else {
-            return allow_any_origin(refusal(&Error::NotFound("path".to_owned())));
-        };
+        allow_any_origin(match self.paths.at(call.path.as_str()) {
+            Ok(found) => match pick(found.value, method) {
+                Some(entry) => {
+                    let segments = found.params.iter().map(|(_, text)| text.parse::<Segment>());
+                    let answer = match segments.collect::<Result<Vec<_>, _>>() {
+                        Ok(segments) => self.enter(entry, segments, call).await,
+                        Err(()) => Err(Rejected::Path.into()),
+                    };
+                    answer.unwrap_or_else(|problem| entry.errors.answer(&problem))
+                }
+                None => wrong_method(found.value),
+            },
+            Err(_) => self.errors(call.path.as_str()).answer(&Rejected::Path.into()),
+        })
+    }
+
+    async fn enter(
+        &self,
+        Entry { route, access, .. }: &Entry,
+        segments: Vec<Segment>,
+        mut call: Call,
+    ) -> Result<Answer, Problem> {
         let known = (!route.any_query).then(|| route.query.clone());
         let fields = match &route.body {
             Body::Json(fields) => fields.clone(),
             Body::Nothing | Body::Text(_) | Body::Bytes(_) => Fields::Borrowed(&[]),
         };
         if let Err(refused) = call.enter(*access, segments, known, fields) {
-            return allow_any_origin(refusal(&self.with_filter(&call, refused)));
+            return Err(self.with_filter(&call, refused).into());
         }
-        allow_any_origin(route.answer(call).await)
+        Ok(route.answer(call).await?)
+    }
+
+    /// How failures are written at a path that no route has: as the API that it lies below does.
+    fn errors(&self, path: &str) -> &'static ErrorShape {
+        let below = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let found = self.prefixes.iter().find(|(prefix, _)| below(prefix));
+        found.map_or(&native::error::ERRORS, |(_, errors)| errors)
     }
 }
 
@@ -112,13 +146,14 @@ impl Router {
 
 /// The route of this method; what answers a GET also answers a HEAD.
 fn pick<'a>(routes: &'a [Entry], method: &Method) -> Option<&'a Entry> {
-    let of = |method: &Method| routes.iter().find(|(route, _)| route.method == *method);
+    let of = |method: &Method| routes.iter().find(|entry| entry.route.method == *method);
     of(method).or_else(|| if *method == Method::HEAD { of(&Method::GET) } else { None })
 }
 
 fn wrong_method(routes: &[Entry]) -> Answer {
-    let mut answer = refusal(&Error::Method);
-    let methods: Vec<_> = routes.iter().map(|(route, _)| route.method.as_str()).collect();
+    let errors = routes.first().map_or(&native::error::ERRORS, |entry| entry.errors);
+    let mut answer = errors.answer(&Rejected::Method.into());
+    let methods: Vec<_> = routes.iter().map(|entry| entry.route.method.as_str()).collect();
     if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
         answer.headers_mut().insert(ALLOW, methods);
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::call::Call;
-use super::error::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A whole body in a file without a name, which goes with the value, even in a crash.
 pub struct Spooled {

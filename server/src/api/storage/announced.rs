@@ -8,8 +8,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use warp::http::HeaderMap;
 use warp::http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
 
-use crate::api::http::error::{Error, Result};
 use crate::data::{self, ByteStream};
+use crate::error::{Error, Result};
 
 /// The digest of the body, or of the file that it is.
 const DIGESTS: [&str; 2] = ["content-digest", "repr-digest"];

@@ -17,9 +17,9 @@ use super::range::{Asked, parse_range};
 use super::{check_holder, refused};
 use crate::api::Answer;
 use crate::api::http::call::{Call, Segment};
-use crate::api::http::error::{Error, Result};
 use crate::data::Stat;
 use crate::data::bucket::links;
+use crate::error::{Error, Result};
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 

@@ -11,15 +11,16 @@ use futures::StreamExt as _;
 use warp::Reply as _;
 use warp::http::{Method, StatusCode};
 
+use crate::api::Answer;
 use crate::api::http::call::{Call, Segment};
-use crate::api::http::error::{Error, Result};
 use crate::api::http::route::{Body, Route, raw};
 use crate::api::http::shape::{Field, text};
-use crate::api::http::token::Caller;
-use crate::api::{Answer, App};
+use crate::app::App;
 use crate::data::bucket::blob_key::{BlobKey, Whose};
 use crate::data::bucket::links::{Holder, LinkError};
 use crate::data::{self, ByteStream, Data, Stored};
+use crate::error::{Error, Result};
+use crate::people::caller::Caller;
 use crate::store::people::{api_keys, members};
 use crate::store::{Db, jobs};
 

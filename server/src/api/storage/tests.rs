@@ -3,9 +3,9 @@ use common::money::credits::Credits;
 use serde_json::json;
 
 use super::*;
-use crate::api::http::token;
 use crate::api::testing::{Door, QUOTA_BYTES};
 use crate::data::bucket::links::Linked;
+use crate::people::caller;
 
 fn name(name: &str) -> Linked<'_> {
     Linked { name, digest: None }
@@ -26,7 +26,7 @@ async fn files_are_served_whole_in_parts_and_by_their_head() {
     assert_eq!(door.client.put(link).body("0123456789").send().await.unwrap().status(), 200);
     let key = BlobKey::Upload(id.parse().unwrap());
     let hour = std::time::Duration::from_secs(3600);
-    let holder = holder(&token::caller(&door.app, Some(&door.key)).await.unwrap());
+    let holder = holder(&caller::caller(&door.app, Some(&door.key)).await.unwrap());
     let link = door.app.data.download_link(&key, name("ä.txt"), holder, hour);
 
     let whole = door.client.get(&link).send().await.unwrap();
@@ -46,7 +46,7 @@ async fn files_are_served_whole_in_parts_and_by_their_head() {
 
 /// A link that was made for the holder of this key.
 async fn link_of(door: &Door, key: &str, file: &BlobKey) -> String {
-    let holder = holder(&token::caller(&door.app, Some(key)).await.unwrap());
+    let holder = holder(&caller::caller(&door.app, Some(key)).await.unwrap());
     let hours = std::time::Duration::from_secs(48 * 3600);
     door.app.data.download_link(file, name("x"), holder, hours)
 }
@@ -196,7 +196,7 @@ async fn known(door: &Door, bytes: &str) -> (std::path::PathBuf, String) {
     let put = door.client.put(link).body(bytes.to_owned()).send().await.unwrap();
     assert_eq!(put.status(), 200);
     let key = BlobKey::Upload(id.parse().unwrap());
-    let holder = holder(&token::caller(&door.app, Some(&door.key)).await.unwrap());
+    let holder = holder(&caller::caller(&door.app, Some(&door.key)).await.unwrap());
     let hour = std::time::Duration::from_secs(3600);
     let digest = Some(Digest::of(bytes.as_bytes()));
     let linked = Linked { name: "out:1.csv", digest };

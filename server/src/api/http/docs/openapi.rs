@@ -13,12 +13,11 @@ use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, Deprecated, HttpMethod, InfoBuilder, OpenApi,
     OpenApiBuilder, Ref, RefOr, Required,
 };
-use utoipa::{PartialSchema as _, ToSchema as _};
 use warp::http::Method;
 
 use super::glossary;
 use crate::api::http::idempotency;
-use crate::api::http::reply::Failure;
+use crate::api::http::problem::ErrorShape;
 use crate::api::http::route::{Access, AnswerShape, Body, Route};
 use crate::api::http::router::Api;
 use crate::api::http::shape::{self, Kind};
@@ -75,12 +74,12 @@ pub fn json(title: &str, apis: &[Api]) -> String {
 fn document<'a>(title: &str, apis: impl IntoIterator<Item = &'a Api>) -> OpenApi {
     let mut paths = Paths::new();
     let mut schemas = BTreeMap::new();
-    let mut found = vec![(Failure::name().into_owned(), Failure::schema())];
-    Failure::schemas(&mut found);
-    for schema in found {
-        keep(&mut schemas, schema);
-    }
     for api in apis {
+        let mut found = vec![(api.errors.name.to_owned(), (api.errors.schema)())];
+        (api.errors.parts)(&mut found);
+        for schema in found {
+            keep(&mut schemas, schema);
+        }
         let prefix = api.prefixes.first().copied().unwrap_or_default();
         for route in &api.routes {
             let path = format!("{prefix}{}", route.path);
@@ -137,7 +136,7 @@ fn operation(api: &Api, route: &Route) -> OperationBuilder {
         .response("200", success(&route.answer, route.also));
     let access = api.access(route);
     for (status, why) in failures(route, access) {
-        operation = operation.response(status.to_string(), failure(why));
+        operation = operation.response(status.to_string(), failure(api.errors, why));
     }
     for name in route.path.split('/').filter_map(|part| part.strip_prefix('{')) {
         let name = name.trim_end_matches('}').trim_start_matches('*');
@@ -218,10 +217,10 @@ fn failures(route: &Route, access: Access) -> Vec<(u16, &'static str)> {
     failures
 }
 
-fn failure(why: &str) -> ResponseBuilder {
-    let schema = Ref::from_schema_name(Failure::name());
+fn failure(errors: &ErrorShape, why: &str) -> ResponseBuilder {
+    let schema = Ref::from_schema_name(errors.name);
     let content = ContentBuilder::new().schema(Some(schema)).build();
-    ResponseBuilder::new().description(why).content("application/json", content)
+    ResponseBuilder::new().description(why).content(errors.media, content)
 }
 
 fn body(body: &Body) -> Option<RequestBody> {

@@ -11,15 +11,15 @@ use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use tokio::time::Instant;
-use warp::http::{Response, StatusCode};
+use warp::http::Response;
 
 use super::connection::Connection;
 use super::headers::secure;
 use super::table::{Peer, Seat};
 use super::target::path_of;
 use crate::api::Answer;
-use crate::api::http::error::Error;
-use crate::api::http::reply::refusal;
+use crate::api::native::error::ERRORS;
+use crate::error::Error;
 
 /// A body that tells its connection when it is over.
 pub struct Told<B> {
@@ -48,11 +48,11 @@ where
                 answer = routed(routes, request) => answer,
                 () = no_progress(&connection) => {
                     tracing::warn!("request given up: it took too long");
-                    refusal(&Error::Unavailable)
+                    ERRORS.answer(&Error::Unavailable.into())
                 }
             }
         }
-        Err(error) => refusal(&error),
+        Err(rejected) => ERRORS.answer(&rejected.into()),
     };
     secure(answer.headers_mut());
     Ok(answer.map(|body| Told { body: Box::pin(body), connection }))
@@ -67,11 +67,7 @@ where
     let answering = AssertUnwindSafe(async { routes.call(request).await }).catch_unwind();
     match answering.await {
         Ok(Ok(answer)) => answer,
-        Err(_) => {
-            let mut answer = refusal(&Error::Internal("a handler panicked".into()));
-            *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            answer
-        }
+        Err(_) => ERRORS.answer(&Error::Internal("a handler panicked".into()).into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use warp::http::{Method, Uri};
 
-use crate::api::http::error::Error;
+use crate::api::http::problem::Rejected;
 
 /// The most bytes of a path with its query.
 const TARGET_BYTES_MAX: usize = 16 * 1024;
@@ -13,29 +13,30 @@ const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// # Errors
 /// What the request is refused with: a host and port alone, which only proxies take, an asterisk,
 /// something else than a path, a target that is too long, and a scheme that is not ours.
-pub fn path_of(method: &Method, target: &Uri) -> Result<Uri, Error> {
+pub fn path_of(method: &Method, target: &Uri) -> Result<Uri, Rejected> {
     if method == Method::CONNECT {
-        return Err(Error::Method);
+        return Err(Rejected::Method);
     }
     if target.scheme_str().is_some_and(|scheme| scheme != "http" && scheme != "https") {
-        return Err(Error::Target("its scheme is not http or https"));
+        return Err(Rejected::Target("its scheme is not http or https"));
     }
-    let path = target.path_and_query().ok_or(Error::Target("it has no path"))?;
+    let path = target.path_and_query().ok_or(Rejected::Target("it has no path"))?;
     if path.as_str().len() > TARGET_BYTES_MAX {
-        return Err(Error::TargetTooLong(TARGET_BYTES_MAX));
+        return Err(Rejected::TargetTooLong(TARGET_BYTES_MAX));
     }
     if !path.as_str().starts_with('/') {
-        return Err(Error::Target("its path does not begin with a slash"));
+        return Err(Rejected::Target("its path does not begin with a slash"));
     }
     if target.scheme().is_none() {
         return Ok(target.clone());
     }
-    path.as_str().parse().map_err(|_| Error::Target("its path is not valid"))
+    path.as_str().parse().map_err(|_| Rejected::Target("its path is not valid"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::http::problem::Problem;
 
     #[test]
     fn target_is_a_path_with_its_query() {
@@ -61,7 +62,7 @@ mod tests {
         for target in ["fanfold.example:443", "/v1/info", "*"] {
             let refused = path_of(&Method::CONNECT, &target.parse().unwrap());
 
-            assert_eq!(refused.err().map(|error| error.status().as_u16()), Some(405));
+            assert_eq!(refused.err().map(|error| Problem::from(error).status.as_u16()), Some(405));
         }
     }
 
@@ -71,6 +72,6 @@ mod tests {
 
         let refused = path_of(&Method::GET, &long.parse().unwrap());
 
-        assert_eq!(refused.err().map(|error| error.status().as_u16()), Some(414));
+        assert_eq!(refused.err().map(|error| Problem::from(error).status.as_u16()), Some(414));
     }
 }

@@ -380,7 +380,7 @@ async fn a_password_follows_a_redirect_on_its_own_server() {
 async fn private_addresses_are_refused_in_every_spelling() {
     let server = WebServer::with_ranges(b"hello".to_vec()).await;
     let port = server.url.rsplit(':').next().unwrap().to_owned();
-    let ports = crate::data::ssrf_guard::Ports::new(&[port.parse().unwrap()]).unwrap();
+    let ports = ssrf_guard::Ports::new(&[port.parse().unwrap()]).unwrap();
     let strict = Guard::new(false).with_ports(ports);
     for host in ["127.0.0.1", "127.1", "2130706433", "[::ffff:127.0.0.1]", "0.0.0.0"] {
         let url = format!("http://{host}:{port}/x");

@@ -1,0 +1,401 @@
+//! Who belongs to the caller's workspace, who is invited into it, and where else the caller belongs.
+
+use chrono::{DateTime, Utc};
+use common::access::{NotARole, Role, Scope};
+use common::ids::{InvitationId, UserId, WorkspaceId};
+use common::package::loose::Loose;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::sign_in::read_email;
+use crate::api::bytenite::wire::{Done, done};
+use crate::api::bytenite::words;
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::route::{Route, delete, get, patch, post};
+use crate::api::http::shape::{Field, text, word};
+use crate::error::{Error, Result};
+use crate::store::people::invitations;
+use crate::store::people::invitations::Invitation;
+use crate::store::people::members;
+use crate::store::people::members::{Changed, Member, Membership};
+use crate::store::people::workspaces;
+
+/// Members and invitations of a workspace, and workspaces of a user.
+const MEMBERS_MAX: u64 = 1_000;
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WorkspacesOut {
+    workspaces: Vec<WorkspaceOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WorkspaceOut {
+    #[schema(value_type = String)]
+    id: WorkspaceId,
+    name: String,
+    #[schema(value_type = words::UserRole)]
+    role: &'static str,
+    since: DateTime<Utc>,
+    /// The one that the caller's key or token acts in.
+    current: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct MembersOut {
+    members: Vec<MemberOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct MemberOut {
+    /// The user's id; as long as they are only invited, the invitation's.
+    #[schema(value_type = String)]
+    id: Uuid,
+    #[schema(value_type = words::MemberState)]
+    state: &'static str,
+    #[schema(value_type = words::UserRole)]
+    role: &'static str,
+    email: String,
+    username: String,
+    first_name: String,
+    last_name: String,
+    since: DateTime<Utc>,
+}
+
+const ROLE: Field = word(
+    "role",
+    &["ROLE_NONE", "ROLE_USER", "ROLE_DEVELOPER", "ROLE_ADMIN"],
+    "What the member may do",
+)
+.required()
+.example("ROLE_DEVELOPER");
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Auth_ListWorkspaces", "/workspaces", workspaces)
+            .summary("Lists the caller's workspaces")
+            .any_role(),
+        get("Auth_ListMembers", "/members", list)
+            .summary("Lists the workspace's members and invitations")
+            .needs(Scope::MembersRead),
+        post("Auth_InviteMember", "/members", invite)
+            .summary("Invites an e-mail address into the workspace")
+            .body(vec![text("email", "").required().example("maria@example.org"), ROLE])
+            .needs(Scope::MembersWrite),
+        patch("Auth_ChangeMember", "/members/{userId}", change)
+            .summary("Gives a member or an invitation another role")
+            .body(vec![ROLE])
+            .needs(Scope::MembersWrite),
+        // Whoever it is about may do it too.
+        delete("Auth_RemoveMember", "/members/{userId}", remove)
+            .summary("Removes a member with their keys, or an invitation")
+            .needs(Scope::UserWrite),
+    ]
+}
+
+/// The caller's workspaces.
+async fn workspaces(call: Call) -> Result<WorkspacesOut> {
+    let caller = call.caller().await?;
+    let mine = members::of_user(&call.app().db, caller.user, MEMBERS_MAX).await?;
+    let out = |mine: Membership| WorkspaceOut {
+        id: mine.workspace,
+        name: mine.name,
+        role: mine.role.name(),
+        since: mine.since,
+        current: mine.workspace == caller.workspace,
+    };
+    Ok(WorkspacesOut { workspaces: mine.into_iter().map(out).collect() })
+}
+
+async fn list(call: Call) -> Result<MembersOut> {
+    let caller = call.caller().await?;
+    let db = &call.app().db;
+    let members = members::list(db, caller.workspace, MEMBERS_MAX).await?;
+    let invited = invitations::list(db, caller.workspace, MEMBERS_MAX).await?;
+    let members = members.into_iter().map(MemberOut::from);
+    Ok(MembersOut { members: members.chain(invited.into_iter().map(MemberOut::from)).collect() })
+}
+
+/// Invites an address: whoever proves it by signing in is a member from then on.
+async fn invite(mut call: Call) -> Result<MemberOut> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let email = read_email(&mut body)?;
+    let role = read_role(&mut body)?;
+    body.finish()?;
+    let app = call.app();
+    if let Some(known) = workspaces::find_by_email(&app.db, email.as_str()).await?
+        && members::role(&app.db, caller.workspace, known.id).await?.is_some()
+    {
+        return Err(Error::NotNow("email: is a member's already".to_owned()));
+    }
+    let n = members::count(&app.db, caller.workspace).await?
+        + invitations::count(&app.db, caller.workspace).await?;
+    if n >= MEMBERS_MAX {
+        return Err(Error::NotNow(format!(
+            "a workspace has at most {MEMBERS_MAX} members and invitations: remove one first"
+        )));
+    }
+    call.doors().codes.take(&format!("invited {email} into {}", caller.workspace))?;
+    let invitation = invitations::invite(&app.db, caller.workspace, email.as_str(), role).await?;
+    let workspace = workspaces::workspace_name(&app.db, caller.workspace).await?;
+    app.mail.invitation(email.as_str(), &workspace);
+    Ok(invitation.into())
+}
+
+/// Gives a member or an invitation another role.
+async fn change(id: Segment, mut call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let role = {
+        let mut body = call.json().await?;
+        let role = read_role(&mut body)?;
+        body.finish()?;
+        role
+    };
+    let named: Uuid = id.id("member")?;
+    let db = &call.app().db;
+    let changed = members::change(db, caller.workspace, UserId::new(named), role).await?;
+    if changed == Changed::Unknown {
+        let invitation = InvitationId::new(named);
+        if invitations::change(db, caller.workspace, invitation, role).await? {
+            return Ok(done());
+        }
+    }
+    answer(changed, &id)
+}
+
+/// Ends a membership, with its keys and tokens, or takes an invitation back. Members may leave by
+/// themselves.
+async fn remove(id: Segment, call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let named: Uuid = id.id("member")?;
+    if named != caller.user.uuid() {
+        caller.check(Scope::MembersWrite)?;
+    }
+    let db = &call.app().db;
+    let changed = members::remove(db, caller.workspace, UserId::new(named)).await?;
+    if changed == Changed::Unknown
+        && invitations::withdraw(db, caller.workspace, InvitationId::new(named)).await?
+    {
+        return Ok(done());
+    }
+    answer(changed, &id)
+}
+
+fn answer(changed: Changed, id: &Segment) -> Result<Done> {
+    match changed {
+        Changed::Done => Ok(done()),
+        Changed::Unknown => Err(Error::not_found("member", &id.0)),
+        Changed::LastAdmin => Err(Error::Blocked(
+            "LAST_ADMIN",
+            "this is the last admin of the workspace: make another member an admin first"
+                .to_owned(),
+        )),
+    }
+}
+
+fn read_role(body: &mut Loose) -> Result<Role> {
+    let field = body.name("role");
+    let text = body.required_text("role")?;
+    text.parse().map_err(|error: NotARole| Error::field(field, error.to_string()))
+}
+
+impl From<Member> for MemberOut {
+    fn from(member: Member) -> Self {
+        let user = member.user;
+        Self {
+            id: user.id.uuid(),
+            state: "MEMBER",
+            role: member.role.name(),
+            email: user.email,
+            username: user.username,
+            first_name: user.profile.first_name,
+            last_name: user.profile.last_name,
+            since: member.since,
+        }
+    }
+}
+
+impl From<Invitation> for MemberOut {
+    fn from(invitation: Invitation) -> Self {
+        Self {
+            id: invitation.id.uuid(),
+            state: "INVITED",
+            role: invitation.role.name(),
+            email: invitation.email,
+            username: String::new(),
+            first_name: String::new(),
+            last_name: String::new(),
+            since: invitation.at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use reqwest::Method;
+    use serde_json::{Value, json};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::api::testing::Door;
+    use crate::mail::Mail;
+    use crate::mail::testing::Post;
+    use crate::people::caller;
+    use crate::store::people::{api_keys, one_time_codes};
+
+    const PATH: &str = "/v1/auth/members";
+
+    async fn sign_in(door: &Door, email: &str, workspace: Option<WorkspaceId>) -> (u16, Value) {
+        let sent = one_time_codes::issue(&door.app.db, email, None).await.unwrap();
+        let body = json!({"email": email, "nonce": sent.nonce, "code": sent.code,
+                          "workspaceId": workspace});
+        door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await
+    }
+
+    #[tokio::test]
+    async fn who_is_invited_gets_a_letter_signs_in_with_a_code_and_is_a_member() {
+        let mut post = Post::open(0).await;
+        let (mail, sending) =
+            Mail::start(&post.config, "https://fan".to_owned(), CancellationToken::new()).unwrap();
+        tokio::spawn(sending);
+        let door = Door::open_with(mail, NonZeroU32::MAX).await;
+
+        let body = json!({"email": "Ada@Example.com", "role": "ROLE_DEVELOPER"});
+        let (status, invited) = door.post(PATH, body).await;
+
+        assert_eq!((status, &invited["state"]), (200, &json!("INVITED")), "{invited}");
+        assert!(post.letter().await.contains("https://fan"));
+        let asked = json!({"email": "ada@example.com", "isNewUser": false});
+        let (_, sent) = door.call_as("", Method::POST, "/v1/auth/signin", Some(asked)).await;
+        let letter = post.letter().await;
+        let code = letter.lines().map(str::trim).find(|line| line.len() == 9).unwrap();
+        let body = json!({"email": "ada@example.com", "nonce": sent["nonce"], "code": code});
+        let (status, signed_in) =
+            door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await;
+        assert_eq!((status, &signed_in["workspaceId"]), (200, &json!(door.workspace)));
+        assert!(signed_in["scope"].as_str().unwrap().contains("packages:write"));
+        assert!(!signed_in["scope"].as_str().unwrap().contains("members:write"));
+        let (_, list) = door.get(PATH).await;
+        let ada = &list["members"][1];
+        assert_eq!((&ada["state"], &ada["role"]), (&json!("MEMBER"), &json!("ROLE_DEVELOPER")));
+        assert_eq!(
+            door.post(PATH, json!({"email": "ada@example.com", "role": "user"})).await.0,
+            400
+        );
+    }
+
+    #[tokio::test]
+    async fn who_is_removed_is_out_at_once_by_key_and_by_token() {
+        let door = Door::open().await;
+        let (id, key) = door.member(Role::User).await;
+        let body = json!({"apiKey": key});
+        let (_, made) = door.call_as("", Method::POST, "/v1/auth/access_token", Some(body)).await;
+        let token_text = made["token"].as_str().unwrap();
+        let jobs =
+            async |by: &str| door.call_as(by, Method::GET, "/v1/customer/jobs", None).await.0;
+        assert_eq!((jobs(&key).await, jobs(token_text).await), (200, 200));
+        let listening = caller::caller(&door.app, Some(token_text)).await.unwrap();
+        assert!(caller::is_let_in(&door.app, &listening).await.unwrap());
+
+        assert_eq!(door.call(Method::DELETE, &format!("{PATH}/{id}"), None).await.0, 200);
+
+        assert_eq!((jobs(&key).await, jobs(token_text).await), (401, 401));
+        assert!(!caller::is_let_in(&door.app, &listening).await.unwrap());
+        assert_eq!(door.call(Method::DELETE, &format!("{PATH}/{id}"), None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn members_leave_by_themselves_and_remove_nobody_else() {
+        let door = Door::open().await;
+        let (id, key) = door.member(Role::User).await;
+        let (other, _) = door.member(Role::User).await;
+        let remove = async |by: &str, id: &str| {
+            door.call_as(by, Method::DELETE, &format!("{PATH}/{id}"), None).await
+        };
+
+        let (status, body) = remove(&key, &other).await;
+        assert_eq!(status, 403);
+        assert!(body["message"].as_str().unwrap().contains("ROLE_ADMIN"), "{body}");
+        assert_eq!(remove(&door.stranger().await, &other).await.0, 404);
+        assert_eq!(remove(&key, &id).await.0, 200);
+        let (_, list) = door.get(PATH).await;
+        let owner = list["members"][0]["id"].as_str().unwrap();
+        assert_eq!(remove(&door.key, owner).await.0, 400);
+        let demoted = door.patch(&format!("{PATH}/{owner}"), json!({"role": "ROLE_USER"})).await;
+        assert_eq!(demoted.0, 400);
+        assert!(demoted.1["message"].as_str().unwrap().contains("last admin"));
+    }
+
+    #[tokio::test]
+    async fn roles_of_members_and_invitations_change_within_the_workspace_only() {
+        let door = Door::open().await;
+        let stranger = door.stranger().await;
+        let (id, key) = door.member(Role::None).await;
+        let body = json!({"email": "a@b.c", "role": "ROLE_USER"});
+        let invited = door.post(PATH, body).await.1["id"].as_str().unwrap().to_owned();
+        let change = async |by: &str, id: &str, role: &str| {
+            let body = Some(json!({"role": role}));
+            door.call_as(by, Method::PATCH, &format!("{PATH}/{id}"), body).await.0
+        };
+
+        for id in [&id, &invited] {
+            assert_eq!(change(&stranger, id, "ROLE_ADMIN").await, 404);
+            assert_eq!(change(&key, id, "ROLE_ADMIN").await, 403);
+            assert_eq!(change(&door.key, id, "root").await, 400);
+            assert_eq!(change(&door.key, id, "ROLE_DEVELOPER").await, 200);
+        }
+        let (_, list) = door.get(PATH).await;
+        assert_eq!(list["members"][1]["role"], "ROLE_DEVELOPER");
+        assert_eq!(list["members"][2]["role"], "ROLE_DEVELOPER");
+        let remove = format!("{PATH}/{invited}");
+        assert_eq!(door.call_as(&stranger, Method::DELETE, &remove, None).await.0, 404);
+        assert_eq!(door.call(Method::DELETE, &remove, None).await.0, 200);
+        assert_eq!(sign_in(&door, "a@b.c", None).await.0, 401);
+    }
+
+    #[tokio::test]
+    async fn who_belongs_to_several_workspaces_picks_one() {
+        let door = Door::open().await;
+        let db = &door.app.db;
+        let second = workspaces::create_workspace(db, "second").await.unwrap();
+        for workspace in [door.workspace, second] {
+            invitations::invite(db, workspace, "a@b.c", Role::User).await.unwrap();
+        }
+        let foreign = workspaces::create_workspace(db, "foreign").await.unwrap();
+
+        let (_, signed_in) = sign_in(&door, "a@b.c", Some(second)).await;
+
+        assert_eq!(signed_in["workspaceId"], json!(second));
+        assert_eq!(sign_in(&door, "a@b.c", Some(foreign)).await.0, 404);
+        let token = signed_in["token"].as_str().unwrap();
+        let (_, mine) = door.call_as(token, Method::GET, "/v1/auth/workspaces", None).await;
+        assert_eq!(mine["workspaces"].as_array().unwrap().len(), 2);
+        let other = async |by: &str, to: WorkspaceId| {
+            let body = Some(json!({"workspaceId": to}));
+            door.call_as(by, Method::POST, "/v1/auth/access_token", body).await
+        };
+        let (status, there) = other(token, door.workspace).await;
+        assert_eq!((status, &there["workspaceId"]), (200, &json!(door.workspace)));
+        assert_eq!(other(token, foreign).await.0, 404);
+        let user = UserId::new(
+            door.call_as(token, Method::GET, "/v1/auth/user", None).await.1["user"]["id"]
+                .as_str()
+                .unwrap()
+                .parse()
+                .unwrap(),
+        );
+        // A key stays in its workspace, and what one signs out of is all of the sign-in.
+        let key = api_keys::issue(db, second, user, "k").await.unwrap();
+        assert_eq!(other(&key, door.workspace).await.0, 404);
+        let there = there["token"].as_str().unwrap();
+        assert_eq!(door.call_as(there, Method::POST, "/v1/auth/signout", None).await.0, 200);
+        assert_eq!(door.call_as(token, Method::GET, "/v1/auth/user", None).await.0, 401);
+    }
+}

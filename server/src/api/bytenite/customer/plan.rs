@@ -1,0 +1,369 @@
+//! From a draft to a run's spec: tags become packages at fixed bytes, descriptors become places.
+
+use common::compute::image;
+use common::ids::{PackageId, WorkspaceId};
+use common::package::config::JobConfig;
+use common::package::descriptor::DataPlace;
+use common::package::engine;
+use common::package::manifest::{Kind, Platform};
+use common::package::tag::{NotATag, Tag};
+use common::package::template::Template;
+use common::plan::{Assemble, Container, Contract, Image, PackagePin, Params, Partition, Pipeline};
+use common::run::scheduling::Terms;
+use common::run::spec::{Destination, Identity, RunSpec, Source};
+use common::secret::{SECRETS_BYTES_MAX, Secret};
+
+use super::params;
+use crate::api::bytenite::dev::image_login;
+use crate::api::bytenite::secret_use;
+use crate::app::App;
+use crate::data::Stat;
+use crate::data::bucket::blob_key::BlobKey;
+use crate::error::{Error, Result};
+use crate::people::caller::Caller;
+use crate::registry;
+use crate::secrets;
+use crate::store::catalogue::images;
+use crate::store::catalogue::imports;
+use crate::store::catalogue::imports::Item;
+use crate::store::catalogue::packages;
+use crate::store::catalogue::packages::{Family, Package, Which};
+use crate::store::jobs::{Job, Upload};
+
+const UPLOAD_NAME: &str = "upload";
+
+/// Everything that a run needs, pinned as it is now.
+///
+/// # Errors
+/// `Forbidden` also where it takes secrets and the caller may not use them.
+pub async fn pin(app: &App, caller: &Caller, job: &Job, config: JobConfig) -> Result<RunSpec> {
+    secret_use::check_job(caller, job)?;
+    let params = job.params();
+    let source = source(app, job).await?;
+    let destination = destination(app, job).await?;
+    let process = process(app, caller, job, params.app).await?;
+    let partition = partition(app, caller, job, params.partitioner).await?;
+    let assemble = assemble(app, caller, job, params.assembler).await?;
+    let is_test = config.is_test.unwrap_or(false);
+    let limits = config.limits(app.coordinator.task_timeout_secs());
+    let pipeline = Pipeline { source, destination, partition, process, assemble, limits, is_test };
+    Ok(RunSpec {
+        job: job.id,
+        workspace: job.workspace,
+        name: job.shown_name().to_owned(),
+        template: job.template.id.clone(),
+        plan: pipeline.plan(),
+        timeout_secs: limits.job_timeout_secs,
+        terms: Terms {
+            start_at: job.start_at,
+            priority: job.priority,
+            regions: job.regions.clone(),
+            is_test,
+        },
+        parent: None,
+    })
+}
+
+async fn source(app: &App, job: &Job) -> Result<Source> {
+    let descriptor =
+        job.source().ok_or_else(|| Error::field("dataSource", "is missing: set it first"))?;
+    let place = descriptor.place("dataSource")?;
+    check_secret(app, job, &place, "dataSource").await?;
+    Ok(match place {
+        DataPlace::Cloud { bucket, paths } => Source::Cloud { bucket, paths },
+        DataPlace::Url { url, username, secret } => Source::Url { url, username, secret },
+        DataPlace::Bypass => Source::Bypass,
+        DataPlace::File { name } => uploaded(app, job, name).await?,
+        DataPlace::Bucket => {
+            return Err(Error::field("dataSource", "must not be the temporary bucket"));
+        }
+    })
+}
+
+/// The uploaded file, which must still be the one that its owner called complete.
+async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> {
+    let noted = job.upload.clone().ok_or_else(|| {
+        Error::NotNow(
+            "dataSource: the file has not been uploaded: PUT it to dataSource.params.tempUrl, \
+             then PATCH uploadcompleted"
+                .to_owned(),
+        )
+    })?;
+    let key = BlobKey::Upload(job.id);
+    let Upload { size, identity } = noted;
+    let there = app.data.stat(&key).await?;
+    let same = |stat: Stat| {
+        let same = match &identity {
+            Some(Identity::Digest(digest)) => job.received == Some(*digest),
+            Some(Identity::Etag(etag)) => stat.version.as_ref() == Some(etag),
+            None => true,
+        };
+        stat.size == size && same
+    };
+    if !there.is_some_and(same) {
+        return Err(Error::NotNow(
+            "dataSource: the file has changed since its upload was completed: PATCH \
+             uploadcompleted again"
+                .to_owned(),
+        ));
+    }
+    let name = name.unwrap_or_else(|| UPLOAD_NAME.to_owned());
+    Ok(Source::File { key: key.path(), name, size, identity })
+}
+
+async fn destination(app: &App, job: &Job) -> Result<Destination> {
+    let Some(descriptor) = job.destination() else { return Ok(Destination::Bucket) };
+    let place = descriptor.place("dataDestination")?;
+    check_secret(app, job, &place, "dataDestination").await?;
+    match place {
+        DataPlace::Cloud { bucket, paths } => {
+            let folder = paths.into_iter().next().unwrap_or_default();
+            Ok(Destination::Cloud { bucket, folder })
+        }
+        DataPlace::Bucket => Ok(Destination::Bucket),
+        DataPlace::Bypass => Ok(Destination::Bypass),
+        DataPlace::Url { .. } | DataPlace::File { .. } => {
+            Err(Error::field("dataDestination", "must be aws, gcp, storj, azure, bucket or bypass"))
+        }
+    }
+}
+
+/// A secret that is missing or for something else is better told now than when the data is looked
+/// at.
+async fn check_secret(app: &App, job: &Job, place: &DataPlace, field: &str) -> Result<()> {
+    let (Some(id), Some(target)) = (place.secret(), place.target()) else { return Ok(()) };
+    match app.secrets.open(job.workspace, id, &target).await {
+        Ok(_) => Ok(()),
+        Err(error @ (secrets::Error::NotFound(_) | secrets::Error::Misuse { .. })) => {
+            Err(Error::field(format!("{field}.params.secret_id"), error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn process(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Container> {
+    let tag = tag("app", &job.template.app)?;
+    let package = find(app, job, Family::App, "app", &tag).await?;
+    container(app, caller, job, package, Contract::Process, params).await
+}
+
+async fn partition(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Partition> {
+    let tag = tag("partitioner", &job.template.partitioner)?;
+    if let Some(builtin) = engine::reserved_partitioner(&tag.name) {
+        return Ok(Partition::Builtin(engine::partitioner(builtin, &params)?));
+    }
+    let alias = engine::partitioner_alias(&tag.name);
+    let own = own_engine(app, job, &tag).await?;
+    if let (Some(builtin), None) = (alias, &own) {
+        return Ok(Partition::Builtin(engine::partitioner(builtin, &params)?));
+    }
+    let package = find(app, job, Family::Engine, "partitioner", &tag).await?;
+    check_kind(&package, Kind::Partitioner)?;
+    let container = container(app, caller, job, package, Contract::Partition, params).await?;
+    Ok(Partition::Custom(Box::new(container)))
+}
+
+async fn assemble(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Assemble> {
+    let tag = tag("assembler", &job.template.assembler)?;
+    if let Some(builtin) = engine::reserved_assembler(&tag.name) {
+        return Ok(Assemble::Builtin(engine::assembler(builtin, &params)?));
+    }
+    let alias = engine::assembler_alias(&tag.name);
+    let own = own_engine(app, job, &tag).await?;
+    if let (Some(builtin), None) = (alias, &own) {
+        return Ok(Assemble::Builtin(engine::assembler(builtin, &params)?));
+    }
+    let package = find(app, job, Family::Engine, "assembler", &tag).await?;
+    check_kind(&package, Kind::Assembler)?;
+    let container = container(app, caller, job, package, Contract::Assemble, params).await?;
+    Ok(Assemble::Custom(Box::new(container)))
+}
+
+/// The workspace's engine under a tag, active or not: it comes before a built-in of a well-known
+/// name.
+async fn own_engine(app: &App, job: &Job, tag: &Tag) -> Result<Option<Package>> {
+    let names = job.template.owner.unwrap_or(job.workspace);
+    let (engine, any) = (Family::Engine, Which::Any);
+    Ok(packages::resolve(&app.db, names, job.workspace, engine, tag, any).await?)
+}
+
+/// The app that a template's tag names for this workspace now, active or not.
+pub async fn app_of(
+    app: &App,
+    user: WorkspaceId,
+    template: &Template,
+) -> Result<Option<PackageId>> {
+    let Ok(tag) = template.app.parse() else { return Ok(None) };
+    let names = template.owner.unwrap_or(user);
+    let found = packages::resolve(&app.db, names, user, Family::App, &tag, Which::Any).await?;
+    Ok(found.map(|package| package.id))
+}
+
+/// The newest package under a tag that may run: an active one, unless the job is a test.
+async fn find(app: &App, job: &Job, family: Family, field: &str, tag: &Tag) -> Result<Package> {
+    let names = job.template.owner.unwrap_or(job.workspace);
+    let is_test = job.config().is_test == Some(true);
+    let which = if is_test { Which::Any } else { Which::Active };
+    let found = packages::resolve(&app.db, names, job.workspace, family, tag, which).await?;
+    if let Some(package) = found {
+        check_consent(app, job, family, field, &package).await?;
+        return Ok(package);
+    }
+    let there = packages::resolve(&app.db, names, job.workspace, family, tag, Which::Any).await?;
+    let imported = imports::find(&app.db, names, Item::Package(family), &tag.name).await?;
+    let problem = if there.is_some() {
+        "is not active: activate it first"
+    } else if imported.is_some() {
+        "is imported, and its owner does not publish it any more: use another one"
+    } else if names != job.workspace {
+        "is not published by the template's owner: use another template"
+    } else {
+        "is unknown: push it first, or import it"
+    };
+    let kind = family.as_str();
+    Err(Error::NotNow(format!("template.{field}: the {kind} {:?} {problem}", tag.to_string())))
+}
+
+/// Lets another workspace's package have no secrets but those that it asked for when it was
+/// imported: its owner can change the list at any time.
+async fn check_consent(
+    app: &App,
+    job: &Job,
+    family: Family,
+    field: &str,
+    package: &Package,
+) -> Result<()> {
+    let (manifest, user) = (&package.manifest, job.workspace);
+    if package.workspace == user || manifest.secrets.is_empty() {
+        return Ok(());
+    }
+    let import = imports::find(&app.db, user, Item::Package(family), &manifest.name).await?;
+    let granted =
+        import.filter(|import| import.owner == package.workspace).map(|import| import.secrets);
+    let granted = granted.unwrap_or_default();
+    match manifest.secrets.iter().find(|secret| !granted.contains(secret)) {
+        None => Ok(()),
+        Some(secret) => Err(Error::NotNow(format!(
+            "template.{field}: {}@{} of another workspace asks for the secret {secret:?}, to which \
+             nobody here has agreed: import it (again) if it may have it",
+            manifest.name, manifest.version
+        ))),
+    }
+}
+
+fn check_kind(package: &Package, kind: Kind) -> Result<()> {
+    if package.manifest.kind == kind {
+        return Ok(());
+    }
+    let (name, is, not) = (&package.manifest.name, package.manifest.kind.as_str(), kind.as_str());
+    Err(Error::field(format!("template.{not}"), format!("{name:?} is no {not}, it is {is}")))
+}
+
+async fn container(
+    app: &App,
+    caller: &Caller,
+    job: &Job,
+    package: Package,
+    contract: Contract,
+    params: Params,
+) -> Result<Container> {
+    let phase = match contract {
+        Contract::Partition => "partitioner",
+        Contract::Process => "app",
+        Contract::Assemble => "assembler",
+    };
+    params::check(package.schema.clone(), phase, params.clone()).await?;
+    let manifest = &package.manifest;
+    let name = format!("template.{phase}: the package {}@{}", manifest.name, manifest.version);
+    secret_use::check_listed(caller, &name, &manifest.secrets)?;
+    check_secrets(app, job, &manifest.secrets, &name).await?;
+    let image = match &manifest.platform {
+        Platform::Binary => Image::Binary,
+        Platform::Docker { container, private } => {
+            match images::find(&app.db, package.workspace, container).await? {
+                Some(image) => Image::Stored { reference: image.reference, digest: image.digest },
+                None => registry_image(app, job, &package, container, *private, &name).await?,
+            }
+        }
+    };
+    let manifest = package.manifest;
+    Ok(Container {
+        contract,
+        package: PackagePin {
+            id: package.id,
+            owner: package.workspace,
+            name: manifest.name,
+            version: manifest.version.to_string(),
+            revision: package.revision,
+            digest: package.digest,
+        },
+        image,
+        entrypoint: manifest.entrypoint,
+        secrets: manifest.secrets,
+        needs: manifest.needs,
+        gpus: manifest.gpus,
+        params,
+    })
+}
+
+/// The secrets that a package lists are those of the workspace that runs it. One that is missing
+/// is better told now than when a container starts.
+async fn check_secrets(app: &App, job: &Job, ids: &[String], name: &str) -> Result<()> {
+    let secrets = match app.secrets.for_container(job.workspace, ids).await {
+        Ok(secrets) => secrets,
+        Err(secrets::Error::NotFound(id)) => {
+            return Err(Error::NotNow(format!(
+                "{name} asks for the secret {:?}, which this workspace does not have or which \
+                 has expired: store it (`fanfold secret add {id}`)",
+                id.as_str()
+            )));
+        }
+        Err(error @ secrets::Error::Misuse { .. }) => {
+            return Err(Error::NotNow(format!("{name} asks for a secret, but {error}")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if secrets.iter().map(Secret::bytes).sum::<usize>() > SECRETS_BYTES_MAX {
+        return Err(Error::NotNow(format!(
+            "{name} asks for secrets of more than {SECRETS_BYTES_MAX} bytes together"
+        )));
+    }
+    Ok(())
+}
+
+/// An image at the digest that its name means now; a private one with the login that came with
+/// the package.
+async fn registry_image(
+    app: &App,
+    job: &Job,
+    package: &Package,
+    container: &str,
+    private: bool,
+    name: &str,
+) -> Result<Image> {
+    if let (false, Some(local)) = (private, image::local_name(container)) {
+        return Ok(Image::Local { name: local.to_owned() });
+    }
+    let refused = |why: String| Error::NotNow(format!("{name}: its image {container:?}: {why}"));
+    if private && package.workspace != job.workspace {
+        return Err(refused("another workspace's login to it is not lent out".to_owned()));
+    }
+    let secret = private.then(|| image_login::id(&package.manifest));
+    match app.registries.pin(job.workspace, secret.as_ref(), container).await {
+        Ok(image) => Ok(Image::Registry { image, secret }),
+        Err(registry::Error::Secret(secrets::Error::NotFound(_))) => Err(refused(
+            "there is no login for it: push the package with a username and token, or push the \
+             image itself (`fanfold image push`)"
+                .to_owned(),
+        )),
+        Err(registry::Error::Secret(error @ secrets::Error::Misuse { .. })) => Err(refused(
+            format!("{error}; push the package with a username and token for this registry"),
+        )),
+        Err(registry::Error::Secret(error)) => Err(error.into()),
+        Err(error) => Err(refused(error.to_string())),
+    }
+}
+
+fn tag(field: &str, text: &str) -> Result<Tag> {
+    text.parse().map_err(|e: NotATag| Error::field(format!("template.{field}"), e.to_string()))
+}

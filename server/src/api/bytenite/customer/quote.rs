@@ -1,0 +1,410 @@
+//! What a job is expected to cost, and on what that is based.
+
+use common::compute::resources::Resources;
+use common::money::credits::Credits;
+use common::money::price;
+use common::money::price::Sample;
+use common::plan::{Body, Partitioner, Plan};
+use common::run::spec::Source;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::hold::{HoldOut, PricesOut};
+use super::{job_out, jobs, plan};
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::route::{Route, get};
+use crate::app::App;
+use crate::data::LookedKind;
+use crate::error::Result;
+use crate::people::caller::Caller;
+use crate::store::jobs::Job;
+use crate::store::market::runs;
+use crate::store::market::runs::RunView;
+use crate::store::money::{statement, usage};
+
+const SECS_PER_HOUR: u32 = 3600;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_QuoteJob", "/jobs/{jobId}/quote", quote)
+            .summary("Says what a job is expected to cost, and on what that is based"),
+        get("Customer_EstimateJob2023", "/jobs/estimation/{jobId}", estimation)
+            .summary("Says what a job is expected to cost, in whole units")
+            .deprecated(),
+    ]
+}
+
+/// What a job is expected to cost. What is charged in the end is what was used: by tasks whose
+/// results were accepted, and by attempts that failed through the job's own code, data or limits.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Quote {
+    /// `None` where only the run will tell: a partitioner of the customer's own.
+    chunks: Option<u64>,
+    #[serde(flatten)]
+    forecast: Forecast,
+    /// For all chunks, the partitioner and the assembler; `None` where the chunks are not known.
+    #[schema(value_type = Option<String>)]
+    total: Option<Credits>,
+    /// The same if every task used all that it may until its timeout.
+    #[schema(value_type = Option<String>)]
+    total_at_most: Option<Credits>,
+    /// The timeout of a task.
+    task_secs: u32,
+    /// Whether the job's own task timeout was taken, and not the server's default.
+    task_secs_is_limit: bool,
+    /// What all of one task's vCPUs and memory cost in an hour.
+    #[schema(value_type = String)]
+    task_hour_price: Credits,
+    prices: PricesOut,
+    /// What is held now or, before the run, when it starts.
+    hold: HoldOut,
+    #[schema(value_type = String)]
+    available: Credits,
+    /// Whether the wallet covers what must be held to start and, where the basis is no
+    /// assumption, the rest of the total.
+    affordable: bool,
+}
+
+/// What the price of a task is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// What the latest runs of the same template have cost.
+    History,
+    /// What the tasks of this run that are done have cost.
+    Sample,
+    /// That each task uses all that it may for the time that it is reserved for.
+    Assumption,
+}
+
+/// What a task is expected to cost, and why.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    basis: Basis,
+    /// Earlier runs that it is based on.
+    basis_runs: u64,
+    /// Paid tasks that it is based on.
+    basis_tasks: u64,
+    #[schema(value_type = String)]
+    task_price: Credits,
+    /// For a partitioner and an assembler of the customer's own, where their cost is not in that
+    /// of the tasks; built-in ones are free.
+    #[schema(value_type = String)]
+    single_price: Credits,
+    #[serde(skip)]
+    sample: Option<Sample>,
+}
+
+impl Forecast {
+    fn sampled(basis: Basis, runs: u64, sample: Sample) -> Self {
+        Self {
+            basis,
+            basis_runs: runs,
+            basis_tasks: sample.tasks.get(),
+            task_price: sample.of(1),
+            single_price: Credits::ZERO,
+            sample: Some(sample),
+        }
+    }
+
+    /// The tasks of a run that are done, if any are.
+    pub fn of_run(run: &RunView) -> Option<Self> {
+        let sample = Sample::new(run.price, run.chunks_done.into())?;
+        Some(Self::sampled(Basis::Sample, 0, sample))
+    }
+
+    pub fn assumed(task_price: Credits, single_price: Credits) -> Self {
+        let basis = Basis::Assumption;
+        Self { basis, basis_runs: 0, basis_tasks: 0, task_price, single_price, sample: None }
+    }
+
+    /// What a run of so many chunks is expected to cost.
+    pub fn total(&self, chunks: u64) -> Credits {
+        match self.sample {
+            Some(sample) => sample.of(chunks),
+            None => self.task_price.saturating_mul(chunks).saturating_add(self.single_price),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct EstimationOut {
+    estimation: Estimation,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Estimation {
+    /// Whole credits, as a text.
+    total_estimation: String,
+}
+
+/// A started job's quote is that of its run.
+async fn quote(id: Segment, call: Call) -> Result<Quote> {
+    let caller = call.caller().await?;
+    let app = call.app();
+    let job = jobs::find(app, &caller, &id).await?;
+    if let Some(run) = job_out::run_of(app, &job).await?
+        && let Some(plan) = runs::plan(&app.db, run.id).await?
+    {
+        return of(app, &caller, &job, &plan, Some(&run)).await;
+    }
+    let spec = plan::pin(app, &caller, &job, job.config()).await?;
+    of(app, &caller, &job, &spec.plan, None).await
+}
+
+/// The quote in whole credits, rounded up; chunks that are not known count as one.
+async fn estimation(id: Segment, call: Call) -> Result<EstimationOut> {
+    let quote = quote(id, call).await?;
+    let total = quote.total.unwrap_or(quote.forecast.total(1));
+    let total_estimation = total.rounded_up().to_string();
+    Ok(EstimationOut { estimation: Estimation { total_estimation } })
+}
+
+/// The quote of a job that is ready to run, or of its run.
+pub async fn of(
+    app: &App,
+    caller: &Caller,
+    job: &Job,
+    plan: &Plan,
+    run: Option<&RunView>,
+) -> Result<Quote> {
+    let chunks = match run.and_then(|run| run.chunks) {
+        Some(chunks) => Some(chunks.into()),
+        None => chunks(app, caller, job, plan).await?,
+    };
+    let task = plan.typical_task();
+    let needs = task.map_or(Resources::NONE, |task| task.container.needs);
+    let task_secs = task.map_or(0, |task| task.timeout_secs);
+    let forecast = forecast(app, job, plan, run).await?;
+    let (task_most, single_most) = (price::most(needs, task_secs), singles(plan, task_secs));
+    let most = |chunks| task_most.saturating_mul(chunks).saturating_add(single_most);
+    let total = chunks.map(|chunks| forecast.total(chunks));
+    let hold = match run {
+        Some(run) => HoldOut::of_run(app, run),
+        None => HoldOut::at_start(app, plan),
+    };
+    let available = statement::balance(&app.db, caller.workspace).await?.available;
+    let proven = total.filter(|_| forecast.basis != Basis::Assumption);
+    let affordable = match run {
+        None => hold.amount().max(proven.unwrap_or_default()) <= available,
+        Some(run) => {
+            let has = available.saturating_add(run.held).saturating_add(run.price);
+            proven.unwrap_or_default() <= has
+        }
+    };
+    Ok(Quote {
+        chunks,
+        total,
+        total_at_most: chunks.map(most),
+        forecast,
+        task_secs,
+        task_secs_is_limit: job.config().task_timeout_secs.is_some_and(|secs| secs > 0),
+        task_hour_price: price::most(needs, SECS_PER_HOUR),
+        prices: PricesOut::default(),
+        hold,
+        available,
+        affordable,
+    })
+}
+
+/// From the run itself or, before any of its tasks is done, from the past.
+async fn forecast(app: &App, job: &Job, plan: &Plan, run: Option<&RunView>) -> Result<Forecast> {
+    if let Some(sampled) = run.and_then(Forecast::of_run) {
+        return Ok(sampled);
+    }
+    // Jobs without a template have nothing in common.
+    let template = &job.template.id;
+    if !template.is_empty()
+        && let Some(past) = usage::history(&app.db, job.workspace, template).await?
+    {
+        return Ok(Forecast::sampled(Basis::History, past.runs, past.sample));
+    }
+    let task = plan.typical_task();
+    let secs = app.coordinator.reserved_secs(task.map_or(0, |task| task.timeout_secs));
+    let task_price = task.map_or(Credits::ZERO, |task| task.reservation(secs));
+    Ok(Forecast::assumed(task_price, singles(plan, secs)))
+}
+
+/// What a partitioner and an assembler of the customer's own cost in so many seconds at most.
+fn singles(plan: &Plan, secs: u32) -> Credits {
+    let singles = plan.blocks().filter_map(|(id, block)| match &block.body {
+        Body::Container(task) if !plan.is_repeated(id) => Some(task.reservation(secs)),
+        Body::Container(_) | Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => {
+            None
+        }
+    });
+    singles.fold(Credits::ZERO, Credits::saturating_add)
+}
+
+/// How many chunks will be processed, as far as that can be told.
+async fn chunks(app: &App, caller: &Caller, job: &Job, plan: &Plan) -> Result<Option<u64>> {
+    let chunks = cut_in(app, caller, job, plan).await?;
+    let most = plan.chunks_max().map_or(u64::MAX, |most| most.get().into());
+    Ok(chunks.map(|chunks| chunks.min(most)))
+}
+
+/// How many chunks the source will be cut in, as far as that can be told from its files' sizes.
+async fn cut_in(app: &App, caller: &Caller, job: &Job, plan: &Plan) -> Result<Option<u64>> {
+    let Some((source, partitioner)) = plan.cut() else { return Ok(None) };
+    let of_file = |size: u64| match partitioner {
+        Partitioner::Passthrough | Partitioner::File => 1,
+        Partitioner::Replicate { copies } => copies.into(),
+        Partitioner::Lines { bytes } | Partitioner::Bytes { bytes } => size.div_ceil(bytes),
+    };
+    let by_size = matches!(partitioner, Partitioner::Lines { .. } | Partitioner::Bytes { .. });
+    match source {
+        Source::File { size, .. } => return Ok(Some(of_file(*size).max(1))),
+        Source::Url { .. } | Source::Bypass if !by_size => return Ok(Some(of_file(0))),
+        Source::Url { .. } | Source::Bypass | Source::Cloud { .. } => {}
+    }
+    let Some(descriptor) = job.source() else { return Ok(None) };
+    let place = descriptor.place("dataSource")?;
+    let looked = app.data.look(caller.workspace, &place, None).await?;
+    if looked.size.is_none() || looked.kind == (LookedKind::Files { more: true }) {
+        return Ok(None);
+    }
+    Ok(Some(looked.files.iter().map(|file| of_file(file.size)).sum::<u64>().max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::testing::Door;
+    use crate::coordinator::testing::Worker;
+    use crate::data::testing::WebServer;
+
+    #[tokio::test]
+    async fn a_quote_without_a_past_assumes_what_is_reserved_and_says_so() {
+        let door = Door::open().await;
+        door.template("bytes", "concat").await;
+        let server = WebServer::with_ranges(vec![b'x'; 25]).await;
+        let id = door
+            .job(json!({"templateId": "t", "config": {"taskTimeout": 7200},
+                        "params": {"partitioner": {"chunk_bytes": 10}},
+                        "dataSource": {"dataSourceDescriptor": "url",
+                                       "params": {"url": server.url}},
+                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+            .await;
+
+        let (status, quote) = door.get(&format!("/v1/customer/jobs/{id}/quote")).await;
+
+        assert_eq!(status, 200, "{quote}");
+        let credits = |field: &str| -> Credits { quote[field].as_str().unwrap().parse().unwrap() };
+        assert_eq!((&quote["chunks"], &quote["taskSecsIsLimit"]), (&json!(3), &json!(true)));
+        assert_eq!((&quote["basis"], &quote["basisRuns"]), (&json!("assumption"), &json!(0)));
+        let minute = credits("taskHourPrice").units() / 60;
+        assert!((credits("taskPrice").units() - minute).abs() <= 1, "{quote}");
+        assert_eq!(credits("total"), credits("taskPrice").saturating_mul(3));
+        assert_eq!(credits("totalAtMost"), credits("taskHourPrice").saturating_mul(6));
+        assert_eq!(
+            quote["prices"],
+            json!({"cpuHour": "0.90110316", "memoryGibHour": "0.09889684"})
+        );
+        assert_eq!(quote["hold"]["amount"], quote["taskPrice"]);
+        assert_eq!(quote["affordable"], false);
+        let whole = credits("total").units().unsigned_abs().div_ceil(100_000_000);
+        let (status, body) = door.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
+        assert_eq!(status, 200);
+        assert_eq!(body, json!({"estimation": {"totalEstimation": whole.to_string()}}));
+    }
+
+    #[tokio::test]
+    async fn a_quote_is_what_earlier_runs_of_the_template_have_paid() {
+        let door = Door::open().await;
+        let app = &door.app;
+        app.coordinator.grant(door.workspace, "0.5".parse().unwrap(), "first").await.unwrap();
+        door.template("replicate", "zip").await;
+        let draft = async |replicas: u32| {
+            door.job(json!({"templateId": "t",
+                            "params": {"partitioner": {"num_replicas": replicas}},
+                            "dataSource": {"dataSourceDescriptor": "bypass"},
+                            "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+                .await
+        };
+        let ran = draft(3).await;
+        let path = format!("/v1/customer/jobs/{ran}");
+        assert_eq!(door.post(&format!("{path}/run"), json!({})).await.0, 200);
+        let (_, job) = door.get(&path).await;
+        assert_eq!(job["job"]["hold"]["taskSecs"], 60, "{job}");
+        assert_eq!(job["job"]["hold"]["amount"], job["job"]["hold"]["perTask"], "{job}");
+        let mut worker = Worker::join(&app.db, door.workspace).await;
+        let paid: Credits = loop {
+            worker.turn(&app.coordinator).await;
+            let (_, job) = door.get(&path).await;
+            if job["job"]["status"] == "succeeded" {
+                assert_eq!(job["job"]["hold"], json!(null));
+                break job["job"]["paymentAmount"].as_f64().unwrap().to_string().parse().unwrap();
+            }
+        };
+
+        let (_, sample) = door.get(&format!("{path}/quote")).await;
+        let (_, quote) = door.get(&format!("/v1/customer/jobs/{}/quote", draft(1_000).await)).await;
+
+        assert_eq!((&sample["basis"], &sample["basisTasks"]), (&json!("sample"), &json!(3)));
+        assert_eq!(sample["total"], json!(paid));
+        assert_eq!((&quote["basis"], &quote["basisRuns"]), (&json!("history"), &json!(1)));
+        let total: Credits = quote["total"].as_str().unwrap().parse().unwrap();
+        assert_eq!(total, Sample::new(paid, 3).unwrap().of(1_000));
+        // A minute of each chunk would be 16 credits.
+        let available: Credits = quote["available"].as_str().unwrap().parse().unwrap();
+        assert_eq!(quote["affordable"], total <= available, "{quote}");
+    }
+
+    #[tokio::test]
+    async fn a_job_shows_its_estimate_once_its_chunks_are_known() {
+        let door = Door::open().await;
+        let amount = Credits::from_units(100_000_000_000).unwrap();
+        door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
+        door.template("replicate", "zip").await;
+        let id = door
+            .job(json!({"templateId": "t", "config": {"taskTimeout": 5400},
+                        "params": {"partitioner": {"num_replicas": 3}},
+                        "dataSource": {"dataSourceDescriptor": "bypass"},
+                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+            .await;
+        let path = format!("/v1/customer/jobs/{id}");
+        assert_eq!(door.get(&path).await.1["job"]["numUnitsEstimation"], "0");
+        let (_, estimation) = door.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
+        let total = &estimation["estimation"]["totalEstimation"];
+
+        assert_eq!(door.post(&format!("{path}/run"), json!({})).await.0, 200);
+        let (_, mut job) = door.get(&path).await;
+        while job["job"]["state"] != "JOB_STATE_PARTITIONED" {
+            let state = job["job"]["state"].as_str().unwrap();
+            assert_ne!(state, "JOB_STATE_FAILED", "{job}");
+            job = door.get(&format!("{path}?wait=20&state={state}")).await.1;
+        }
+
+        assert_eq!(job["job"]["numChunks"], 3, "{job}");
+        assert_eq!(&job["job"]["numUnitsEstimation"], total);
+        assert_ne!(total, "0");
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_says_what_would_happen_and_starts_nothing() {
+        let door = Door::open().await;
+        door.template("replicate", "zip").await;
+        let id = door
+            .job(json!({"templateId": "t", "params": {"partitioner": {"num_replicas": 5}},
+                        "dataSource": {"dataSourceDescriptor": "bypass"},
+                        "dataDestination": {"dataSourceDescriptor": "bucket"}}))
+            .await;
+        let run = format!("/v1/customer/jobs/{id}/run?dryRun=true");
+
+        let (status, body) = door.post(&run, json!({"config": {"taskTimeout": 60}})).await;
+
+        assert_eq!((status, &body["ok"]), (200, &json!(true)), "{body}");
+        assert_eq!((&body["quote"]["chunks"], &body["quote"]["taskSecs"]), (&json!(5), &json!(60)));
+        let (_, job) = door.get(&format!("/v1/customer/jobs/{id}")).await;
+        assert_eq!(job["job"]["state"], "JOB_STATE_NEW");
+        assert_eq!(job["job"]["config"]["taskTimeout"], 0);
+        let broken = door.job(json!({"templateId": "t"})).await;
+        let run = format!("/v1/customer/jobs/{broken}/run?dryRun=true");
+        assert_eq!(door.post(&run, json!({})).await.0, 400);
+    }
+}

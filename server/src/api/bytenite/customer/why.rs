@@ -1,0 +1,138 @@
+//! Why a job does not go on, in the words that its customer reads.
+
+use chrono::{DateTime, Utc};
+
+use crate::app::App;
+use crate::coordinator::{Hindrance, Obstacles, PlaceKind, Waiting};
+use crate::error::Result;
+use crate::store::market::runs::RunView;
+
+/// What a job waits for.
+#[derive(Debug)]
+pub struct Why {
+    /// It waits for a node, for a time, or for a place among the server's steps.
+    pub waiting: bool,
+    /// The nodes that were looked at.
+    pub nodes: Option<usize>,
+    pub reasons: Vec<String>,
+}
+
+/// Why a job with this run waits, or what it does.
+pub async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
+    let told = |text: &str| Why { waiting: false, nodes: None, reasons: vec![text.to_owned()] };
+    let Some(run) = run else { return Ok(told("the job is a draft: run it")) };
+    if run.state.is_final() {
+        return Ok(told("the job has ended"));
+    }
+    let mut why = match app.coordinator.waiting(run.id).await? {
+        Some(Waiting::Start(at)) => waits(format!("its start is set for {}", time(at))),
+        Some(Waiting::Retry(at)) => waits(format!("the next try is at {}", time(at))),
+        Some(Waiting::Unheard { tasks, of }) => Why {
+            waiting: tasks == of,
+            ..waits(format!(
+                "{tasks} of its {of} tasks under way are with nodes that have not been heard for a \
+                 while: they go elsewhere when these stay silent and another node can take them"
+            ))
+        },
+        Some(Waiting::Bucket { nodes, of }) => Why {
+            waiting: nodes == of,
+            ..waits(format!("{nodes} of its {of} nodes wait for the server's bucket"))
+        },
+        Some(Waiting::Node(obstacles)) => {
+            Why { waiting: true, nodes: Some(obstacles.nodes), reasons: reasons(&obstacles) }
+        }
+        None => match app.coordinator.hindrance(run.id) {
+            Some(
+                hindrance @ (Hindrance::Own { .. } | Hindrance::All { .. } | Hindrance::Away(_)),
+            ) => waits(hindered(&hindrance)),
+            Some(hindrance) => told(&hindered(&hindrance)),
+            None => told("the job waits for no node: it goes on"),
+        },
+    };
+    if why.reasons.is_empty() {
+        why.reasons.push("nothing: the next task is about to be handed out".to_owned());
+    }
+    let trouble = app.coordinator.progress(run.id).and_then(|live| live.trouble);
+    why.reasons.extend(trouble.map(|trouble| trouble.to_string()));
+    Ok(why)
+}
+
+/// The same as one text; empty for a job that goes on. The market is asked only where nothing of
+/// the job is with a node.
+pub async fn message(app: &App, run: Option<&RunView>) -> Result<String> {
+    let Some(run) = run.filter(|run| !run.state.is_final()) else { return Ok(String::new()) };
+    let live = app.coordinator.progress(run.id);
+    if live.as_ref().is_some_and(|live| live.tasks_running > 0) {
+        let trouble = live.and_then(|live| live.trouble);
+        return Ok(trouble.map_or_else(String::new, |trouble| trouble.to_string()));
+    }
+    let why = of(app, Some(run)).await?;
+    Ok(if why.waiting { why.reasons.join("; ") } else { String::new() })
+}
+
+fn waits(reason: String) -> Why {
+    Why { waiting: true, nodes: None, reasons: vec![reason] }
+}
+
+fn time(at: DateTime<Utc>) -> impl std::fmt::Display {
+    at.format("%Y-%m-%dT%H:%M:%SZ")
+}
+
+fn hindered(hindrance: &Hindrance) -> String {
+    let to_copy = |kind: &PlaceKind| match kind {
+        PlaceKind::Step => "",
+        PlaceKind::Copy => " to copy its source, whose server gives no ranges",
+    };
+    match hindrance {
+        Hindrance::Own { kind, held, most } => {
+            let why = to_copy(kind);
+            format!("it waits for a place{why}: your other runs use {held} of {most}")
+        }
+        Hindrance::All { kind, most } => {
+            let why = to_copy(kind);
+            format!("it waits for a place{why}: all workspaces together use {most} of {most}")
+        }
+        Hindrance::Slow(slow) => slow.to_string(),
+        Hindrance::Away(what) => what.clone(),
+    }
+}
+
+fn reasons(waiting: &Obstacles) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if waiting.nodes == 0 {
+        reasons.push("no node has joined".to_owned());
+    } else if waiting.unfit() == waiting.nodes {
+        reasons.push("no known node can serve it: it waits for one that can".to_owned());
+    }
+    if waiting.at_bucket > 0 {
+        let (nodes, of) = (waiting.at_bucket, waiting.nodes);
+        reasons.push(format!("{nodes} of {of} nodes wait for the server's bucket"));
+    }
+    if waiting.lacks_credits {
+        reasons.push("the wallet cannot cover one more task: top up".to_owned());
+    }
+    let disk = format!("without {} GiB of disk free for tasks", waiting.disk_mib.div_ceil(1024));
+    for (nodes, what) in [
+        (waiting.silent, "silent"),
+        (waiting.aside, "set aside for this workspace after faults in a row with its tasks"),
+        (waiting.failed_probe, "set aside because the server's probe of them failed"),
+        (
+            waiting.barred,
+            "set aside because their operators have given false results to this workspace",
+        ),
+        (waiting.disputed, "set aside until a third node has checked their results for this job"),
+        (waiting.elsewhere, "outside the job's regions"),
+        (waiting.too_few_cpus, "too small: too few vCPUs"),
+        (waiting.too_little_memory, "too small: too little memory"),
+        (waiting.too_little_disk, disk.as_str()),
+        (waiting.without_gpu, "without the GPU that it asks for"),
+        (waiting.busy, "busy"),
+        (waiting.new, "of operators that are new here and have their share of the job"),
+        (waiting.failed_there, "where every waiting task has failed before"),
+    ] {
+        if nodes > 0 {
+            reasons.push(format!("{nodes} of {} nodes are {what}", waiting.nodes));
+        }
+    }
+    reasons
+}

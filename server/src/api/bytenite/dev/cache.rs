@@ -1,0 +1,206 @@
+//! Files for the caches that containers find: a workspace's own, and the one for everybody.
+
+use chrono::{DateTime, Utc};
+use common::access::{Role, Scope};
+use common::data::cache_name::{NAME_BYTES_MAX, is_name};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::bytenite::wire::{Done, done};
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::route::{Route, delete, get};
+use crate::api::http::shape::{Field, text};
+use crate::app::App;
+use crate::data::bucket::blob_key::{BlobKey, Whose};
+use crate::data::bucket::caches::{Cached, FILES_MAX};
+use crate::error::{Error, Result};
+use crate::people::caller::Caller;
+use crate::store::people::workspaces;
+
+const SCOPE: Field = text("scope", "`shared` for the cache that everybody reads; else your own");
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CacheUploadOut {
+    /// PUT the file's bytes here.
+    url: String,
+    name: String,
+    expires_at: DateTime<Utc>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CacheOut {
+    files: Vec<CachedFileOut>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CachedFileOut {
+    name: String,
+    /// Bytes.
+    size: u64,
+    /// Another one means other bytes.
+    version: String,
+    updated_at: DateTime<Utc>,
+}
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Developer_GetCacheUploadUrl", "/cache/upload-url", upload_url)
+            .summary("Gives a URL to which a file of a cache can be PUT")
+            .query(vec![text("name", "Its path in the cache").required(), SCOPE])
+            .needs(Scope::PackagesWrite),
+        get("Developer_ListCache", "/cache", list)
+            .summary("Lists the files that were uploaded for a cache")
+            .query(vec![SCOPE]),
+        delete("Developer_DeleteCacheFile", "/cache/{name}", remove)
+            .summary("Removes a file from a cache; slashes in its name are written %2F")
+            .query(vec![SCOPE]),
+    ]
+}
+
+async fn upload_url(call: Call) -> Result<CacheUploadOut> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let name = query.get("name").filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| Error::field("name", "is missing: a path such as models/a"))?;
+    let key = key(whose_to_change(&call, &caller).await?, name)?;
+    let data = &call.app().data;
+    let BlobKey::Cached { whose, .. } = key else { return Err(Error::not_found("file", name)) };
+    let files = data.cached(whose).await?;
+    if let Whose::User(owner) = whose {
+        // The bucket may take files directly, and then nobody has counted them yet.
+        let bytes = files.iter().map(|cached| cached.file.size).sum();
+        data.quotas().check_folder(owner, &whose.folder(), bytes).await?;
+    }
+    if files.len() >= FILES_MAX {
+        let problem = format!("a cache has at most {FILES_MAX} files: delete one");
+        return Err(Error::NotNow(problem));
+    }
+    let (url, expires_at) = data.upload_cached(&key).await?;
+    Ok(CacheUploadOut { url, name: name.clone(), expires_at })
+}
+
+async fn list(call: Call) -> Result<CacheOut> {
+    let caller = call.caller().await?;
+    let files = call.app().data.cached(whose(&call, &caller)?).await?;
+    Ok(CacheOut { files: files.into_iter().map(CachedFileOut::from).collect() })
+}
+
+async fn remove(name: Segment, call: Call) -> Result<Done> {
+    let caller = call.caller().await?;
+    let key = key(whose_to_change(&call, &caller).await?, &name.0)?;
+    let data = &call.app().data;
+    if !data.remove_cached(&key).await? {
+        return Err(Error::not_found("file", &name.0));
+    }
+    data.quotas().forget(&key).await?;
+    Ok(done())
+}
+
+fn key(whose: Whose, name: &str) -> Result<BlobKey> {
+    if is_name(name) {
+        return Ok(BlobKey::Cached { whose, name: name.to_owned() });
+    }
+    let problem = format!(
+        "must be a path of letters, digits and ._-+=@ without empty, dot or dash-led parts, of at \
+         most {NAME_BYTES_MAX} bytes"
+    );
+    Err(Error::field("name", problem))
+}
+
+/// Whose cache is asked for. Everybody reads the shared one.
+fn whose(call: &Call, caller: &Caller) -> Result<Whose> {
+    match call.query()?.get("scope").map(String::as_str) {
+        None | Some("" | "user") => Ok(Whose::User(caller.workspace)),
+        Some("shared") => Ok(Whose::Everybody),
+        Some(_) => Err(Error::field("scope", "must be shared, or left out for your own")),
+    }
+}
+
+async fn whose_to_change(call: &Call, caller: &Caller) -> Result<Whose> {
+    let whose = whose(call, caller)?;
+    if whose == Whose::Everybody {
+        check_owner(call.app(), caller).await?;
+    }
+    Ok(whose)
+}
+
+/// Refuses all but the admins of the workspace whose server it is.
+async fn check_owner(app: &App, caller: &Caller) -> Result<()> {
+    if caller.role == Role::Admin && workspaces::owns_server(&app.db, caller.workspace).await? {
+        return Ok(());
+    }
+    let message = "only the server's owner changes the shared cache: leave scope out for your own";
+    Err(Error::Forbidden(message.to_owned()))
+}
+
+impl From<Cached> for CachedFileOut {
+    fn from(Cached { file, updated_at }: Cached) -> Self {
+        Self { name: file.name, size: file.size, version: file.version, updated_at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+
+    use crate::api::testing::Door;
+
+    async fn upload(door: &Door, query: &str, bytes: &'static str) {
+        let (status, body) = door.get(&format!("/v1/dev/cache/upload-url?{query}")).await;
+        assert_eq!(status, 200, "{body}");
+        let put = door.client.put(body["url"].as_str().unwrap()).body(bytes).send().await.unwrap();
+        assert_eq!(put.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_uploaded_listed_and_deleted_by_its_workspace_only() {
+        let door = Door::open().await;
+        upload(&door, "name=models/a.bin", "bytes").await;
+
+        let (_, mine) = door.get("/v1/dev/cache").await;
+        assert_eq!(
+            (&mine["files"][0]["name"], &mine["files"][0]["size"]),
+            (&"models/a.bin".into(), &5.into())
+        );
+        let stranger = door.stranger().await;
+        let (_, theirs) = door.call_as(&stranger, Method::GET, "/v1/dev/cache", None).await;
+        assert_eq!(theirs["files"], serde_json::json!([]));
+        let path = "/v1/dev/cache/models%2Fa.bin";
+        assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
+        assert_eq!(door.call(Method::DELETE, path, None).await.0, 200);
+        assert_eq!(door.call(Method::DELETE, path, None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn everybody_reads_the_shared_cache_and_the_owner_changes_it() {
+        let door = Door::open().await;
+        upload(&door, "name=a&scope=shared", "for all").await;
+        let stranger = door.stranger().await;
+        let list = "/v1/dev/cache?scope=shared";
+
+        let (_, seen) = door.call_as(&stranger, Method::GET, list, None).await;
+        assert_eq!(seen["files"][0]["name"], "a");
+        for (method, path) in [
+            (Method::GET, "/v1/dev/cache/upload-url?name=a&scope=shared"),
+            (Method::DELETE, "/v1/dev/cache/a?scope=shared"),
+        ] {
+            assert_eq!(door.call_as(&stranger, method, path, None).await.0, 403, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_that_lead_elsewhere_are_refused() {
+        let door = Door::open().await;
+        for name in ["", "..", "..%2Fx", "a%2F..%2F..%2Fx", "%2Fetc%2Fx", "a%5Cb", "a%00", "a%20b"]
+        {
+            let (status, body) = door.get(&format!("/v1/dev/cache/upload-url?name={name}")).await;
+
+            assert_eq!(status, 400, "{name}");
+            assert!(body["message"].as_str().unwrap().starts_with("name"), "{body}");
+        }
+        let (status, _) = door.get("/v1/dev/cache/upload-url?name=a&scope=other").await;
+        assert_eq!(status, 400);
+    }
+}

@@ -1,0 +1,20 @@
+//! ByteNite's API: its routes, its wire shapes, its words.
+//!
+//! It translates requests into use cases and what they give into answers, and decides nothing.
+
+mod auth;
+mod customer;
+mod dev;
+pub(super) mod lists;
+mod secret_use;
+mod wallet;
+mod wire;
+mod words;
+pub(super) mod work;
+
+use super::http::router::Api;
+
+/// Its parts, each below a prefix of its own.
+pub fn apis() -> Vec<Api> {
+    vec![customer::api(), auth::api(), dev::api(), wallet::api()]
+}

@@ -1,0 +1,54 @@
+//! Who may use secrets: naming one takes a scope of its own, apart from what it is named for.
+//!
+//! What is asked here is whether the caller may; whether the secret is for the place is asked where
+//! it is opened (`secrets::Secrets`).
+
+use common::access;
+use common::access::Scope;
+use common::package::descriptor::{DataPlace, Descriptor};
+
+use crate::error::{Error, Result};
+use crate::people::caller::Caller;
+use crate::store::jobs::Job;
+
+/// A place that a caller gives; `field` is `dataSource` or `dataDestination`.
+pub fn check_place(caller: &Caller, field: &str, place: &DataPlace) -> Result<()> {
+    match place.secret() {
+        Some(id) if id.is_named() => check(caller, &format!("{field}.params.secret_id")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Places that are stored.
+pub fn check_places(
+    caller: &Caller,
+    source: Option<&Descriptor>,
+    destination: Option<&Descriptor>,
+) -> Result<()> {
+    for (field, descriptor) in [("dataSource", source), ("dataDestination", destination)] {
+        if let Some(descriptor) = descriptor {
+            check_place(caller, field, &descriptor.place(field)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The places of a job, which may come from its template.
+pub fn check_job(caller: &Caller, job: &Job) -> Result<()> {
+    check_places(caller, job.source(), job.destination())
+}
+
+/// The secrets that a package lists; `field` says which package.
+pub fn check_listed(caller: &Caller, field: &str, ids: &[String]) -> Result<()> {
+    if ids.is_empty() { Ok(()) } else { check(caller, field) }
+}
+
+/// # Errors
+/// `Forbidden`, which names the field.
+pub fn check(caller: &Caller, field: &str) -> Result<()> {
+    access::check(caller.role, caller.made_with, Scope::SecretsUse)
+        .map_err(|denied| Error::Forbidden(format!("{field}: using a secret: {denied}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! Failures as `rpcStatus`, the shape of gRPC's gateway.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::{PartialSchema as _, ToSchema};
+
+use crate::api::http::problem::{ErrorShape, Problem};
+use crate::error::Kind;
+
+pub const ERRORS: ErrorShape = ErrorShape {
+    media: "application/json",
+    body,
+    name: "rpcStatus",
+    schema: Failure::schema,
+    parts: Failure::schemas,
+};
+
+/// Every failure.
+#[derive(Serialize, ToSchema)]
+#[schema(as = rpcStatus)]
+struct Failure<'a> {
+    /// As gRPC numbers them.
+    code: i32,
+    message: &'a str,
+    details: Vec<Detail<'a>>,
+}
+
+/// What went wrong, for programs.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ErrorInfo)]
+struct Detail<'a> {
+    #[serde(rename = "@type")]
+    kind: &'static str,
+    /// A word that never changes, such as `INSUFFICIENT_CREDITS`.
+    reason: &'static str,
+    domain: &'static str,
+    metadata: BTreeMap<&'static str, &'a str>,
+}
+
+fn body(problem: &Problem) -> Vec<u8> {
+    let field = problem.field.as_deref().map(|field| ("field", field));
+    let detail = Detail {
+        kind: "type.googleapis.com/google.rpc.ErrorInfo",
+        reason: problem.reason,
+        domain: "fanfold",
+        metadata: field.into_iter().collect(),
+    };
+    let failure =
+        Failure { code: code(problem.kind), message: &problem.message, details: vec![detail] };
+    serde_json::to_vec(&failure).expect("a number and texts are JSON")
+}
+
+/// The code of `rpcStatus`, as gRPC numbers them.
+const fn code(kind: Kind) -> i32 {
+    match kind {
+        Kind::InvalidArgument => 3,
+        Kind::Timeout => 4,
+        Kind::NotFound => 5,
+        Kind::Forbidden => 7,
+        Kind::TooLarge | Kind::StorageFull | Kind::RateLimited | Kind::TooManyConcurrent => 8,
+        Kind::FailedPrecondition => 9,
+        Kind::MethodNotAllowed => 12,
+        Kind::Internal => 13,
+        Kind::Unavailable | Kind::DiskFull => 14,
+        Kind::DataLoss => 15,
+        Kind::Unauthenticated => 16,
+    }
+}

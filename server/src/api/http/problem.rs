@@ -1,0 +1,114 @@
+//! A failure as HTTP has it. Each API writes it in its own shape.
+
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use warp::Reply as _;
+use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use warp::http::{Response, StatusCode};
+
+use crate::api::Answer;
+use crate::error::{Error, Kind};
+
+/// A failure before a shape is chosen.
+#[derive(Debug)]
+pub struct Problem {
+    pub status: StatusCode,
+    pub kind: Kind,
+    /// What is wrong, for programs.
+    pub reason: &'static str,
+    /// What is wrong, for people.
+    pub message: String,
+    /// The field that is wrong, such as `dataSource.params.bucketName`.
+    pub field: Option<String>,
+    /// Seconds after which a program may try again, where that is all that is needed.
+    pub retry_after: Option<u64>,
+}
+
+/// How an API writes failures.
+pub struct ErrorShape {
+    pub media: &'static str,
+    /// The body of a problem, as JSON.
+    pub body: fn(&Problem) -> Vec<u8>,
+    pub name: &'static str,
+    pub schema: fn() -> RefOr<Schema>,
+    /// The schemas that it refers to.
+    pub parts: fn(&mut Vec<(String, RefOr<Schema>)>),
+}
+
+impl ErrorShape {
+    /// The answer that says what went wrong.
+    pub fn answer(&self, problem: &Problem) -> Answer {
+        let mut answer = Response::new((self.body)(problem)).into_response();
+        *answer.status_mut() = problem.status;
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(secs) = problem.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(secs));
+        }
+        answer
+    }
+}
+
+/// What HTTP itself refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    #[error("path not found")]
+    Path,
+    #[error("this method is not allowed here")]
+    Method,
+    #[error("the request's target cannot be used: {0}")]
+    Target(&'static str),
+    #[error("the request's target is longer than {0} bytes")]
+    TargetTooLong(usize),
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        let kind = match rejected {
+            Rejected::Path => Kind::NotFound,
+            Rejected::Method => Kind::MethodNotAllowed,
+            Rejected::Target(_) | Rejected::TargetTooLong(_) => Kind::InvalidArgument,
+        };
+        let status = match rejected {
+            Rejected::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
+            Rejected::Path | Rejected::Method | Rejected::Target(_) => status(kind),
+        };
+        let message = rejected.to_string();
+        Self { status, kind, reason: kind.reason(), message, field: None, retry_after: None }
+    }
+}
+
+impl From<Error> for Problem {
+    /// Logs what is the server's own fault: the caller does not see its source.
+    fn from(error: Error) -> Self {
+        if let Error::Internal(source) = &error {
+            let source: &dyn std::error::Error = source.as_ref();
+            tracing::error!(error = source, "request failed");
+        }
+        let field = if let Error::Field(invalid) = &error { Some(&invalid.field) } else { None };
+        Self {
+            status: status(error.kind()),
+            kind: error.kind(),
+            reason: error.reason(),
+            message: error.to_string(),
+            field: field.cloned(),
+            retry_after: error.retry_after(),
+        }
+    }
+}
+
+const fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::InvalidArgument | Kind::FailedPrecondition => StatusCode::BAD_REQUEST,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::TooLarge | Kind::StorageFull => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::RateLimited | Kind::TooManyConcurrent => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Timeout => StatusCode::REQUEST_TIMEOUT,
+        Kind::Unavailable | Kind::DiskFull => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::DataLoss | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
