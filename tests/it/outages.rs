@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::{Method, StatusCode};
+use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use serde_json::{Value, json};
 
 use crate::durability::{at_work, push_slow_word_count, slow_word_count};
@@ -23,6 +24,8 @@ use harness::wait::{until, until_for};
 
 /// Every request is answered within this time, whatever is away.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// A query of a database that has fallen silent is answered within this time.
+const QUERY_MAX: Duration = Duration::from_secs(10);
 /// How long until an outage must have been noticed.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
 /// How long a customer may have to ask beyond an outage's length until told what is away: a node
@@ -296,6 +299,46 @@ async fn outages_of_the_network_to_a_sqlite_server_are_waited_for() -> Result<()
 async fn outages_of_postgresql_are_waited_for() -> Result<()> {
     let Some(database) = Postgres::create().await? else { return Ok(()) };
     goes_away(Part::Database, Some(database), How::Closed).await
+}
+
+/// A query waits for a lock, so it is under way for certain when every byte begins to be lost.
+#[tokio::test]
+async fn query_under_way_when_postgresql_falls_silent_is_answered_within_seconds() -> Result<()> {
+    let Some(database) = Postgres::create().await? else { return Ok(()) };
+    let proxy = Proxy::start(database.address().await?).await?;
+    let shape = Shape::nodes(0).set("DATABASE_URL", &database.url_through(proxy.address)?);
+    Market::open(shape, async |_, client| {
+        let direct = database.connect().await?;
+        let lock = direct.begin().await?;
+        lock.execute_unprepared("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE").await?;
+        let list = async || client.request(Method::GET, "/v1/customer/jobs").send().await;
+        let silenced = async {
+            until("a query to wait for the lock", async || {
+                let waiting = "SELECT count(*) AS n FROM pg_stat_activity \
+                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
+                Ok((books::count(&direct, waiting).await? > 0).then_some(()))
+            })
+            .await?;
+            proxy.keep_silent();
+            anyhow::Ok(Instant::now())
+        };
+
+        let (answer, silent) = tokio::join!(list(), silenced);
+
+        let (answer, waited) = (answer?, silent?.elapsed());
+        ensure!(answer.status() == StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+        ensure!(answer.headers().contains_key("retry-after"), "{answer:?}");
+        ensure!(answer.text().await?.contains("database"), "which part is away");
+        ensure!(waited < QUERY_MAX, "{waited:?}");
+        lock.rollback().await?;
+        proxy.open();
+        until("the list of jobs again", async || {
+            Ok((list().await?.status() == StatusCode::OK).then_some(()))
+        })
+        .await
+    })
+    .await?;
+    database.remove().await
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use reqwest::Url;
-use sea_orm::{ConnectionTrait as _, Database};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 use tokio::net::lookup_host;
 use uuid::Uuid;
 
@@ -45,6 +45,13 @@ impl Postgres {
         url.set_port(Some(gateway.port())).ok().context("a port")?;
         url.set_path(&self.name);
         Ok(url.to_string())
+    }
+
+    /// Connects to the database.
+    pub async fn connect(&self) -> Result<DatabaseConnection> {
+        let mut url = self.server.clone();
+        url.set_path(&self.name);
+        Ok(Database::connect(url.as_str()).await?)
     }
 
     /// Removes the database, with whatever connections there are.

@@ -76,7 +76,7 @@ mod tests {
         let door = Door::open().await;
         assert_eq!(door.get("/readyz").await.0, 200);
 
-        door.app.db.close_by_ref().await.unwrap();
+        door.app.db.close().await.unwrap();
 
         let asked = Instant::now();
         let jobs = format!("{}/v1/customer/jobs", door.url);

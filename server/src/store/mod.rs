@@ -15,6 +15,7 @@ pub mod storage;
 #[cfg(test)]
 pub mod testing;
 
+pub use database::connection::{Db, Transaction};
 pub use database::failure::{is_away, is_damage, is_full, is_read_only, no_answer};
 pub use database::row_check::check;
 pub use database::upgrade::upgrade;
@@ -26,15 +27,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use common::run::task::StageNo;
-use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ConnectOptions, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions};
 
 /// The database failed, or holds what nobody can have written.
 pub use sea_orm::DbErr as Error;
-
-pub type Db = DatabaseConnection;
 
 /// How long a caller waits for a connection before the database counts as away.
 const ACQUIRE: Duration = Duration::from_secs(3);
@@ -47,7 +43,7 @@ const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// Opens a transaction that may write. On SQLite it takes the write lock at once: a transaction
 /// that reads first and writes later fails whenever another has written in between.
-pub async fn begin(db: &Db) -> Result<DatabaseTransaction, DbErr> {
+pub async fn begin(db: &Db) -> Result<Transaction, DbErr> {
     db.begin_with_options(TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
@@ -75,7 +71,8 @@ pub async fn connect(url: &str) -> Result<Db, DbErr> {
             .busy_timeout(BUSY)
     });
     options.map_sqlx_sqlite_pool_opts(database::pool_guard::close_in_transaction);
-    Database::connect(options).await
+    options.map_sqlx_postgres_pool_opts(database::pool_guard::close_silent);
+    Db::connect(options).await
 }
 
 /// The rows, cut to the lengths of statements.

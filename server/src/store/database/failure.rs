@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use sea_orm::sqlx::Error as Sqlx;
+use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbErr, RuntimeErr};
 
 /// SQLite's primary codes: busy, locked, an IO error, a full disk.
@@ -13,6 +14,8 @@ const SQLITE_DAMAGED: [u32; 2] = [11, 26];
 const SQLITE_READ_ONLY: u32 = 8;
 const SQLITE_FULL: u32 = 13;
 const POSTGRES_FULL: &str = "53100";
+/// The class of an operator's intervention.
+const POSTGRES_RESTARTS: &str = "57";
 /// PostgreSQL's classes: no connection, too few resources, an operator's intervention, a system
 /// error.
 const POSTGRES: [&str; 4] = ["08", "53", "57", "58"];
@@ -46,6 +49,11 @@ pub fn is_damage(error: &DbErr) -> bool {
 /// know.
 pub fn is_read_only(error: &DbErr) -> bool {
     code(error).is_some_and(|code| primary(&code) == Some(SQLITE_READ_ONLY))
+}
+
+/// Whether PostgreSQL is stopping or starting: statements from before have no answer any more.
+pub(super) fn is_restarting(error: &dyn DatabaseError) -> bool {
+    error.code().is_some_and(|code| code.starts_with(POSTGRES_RESTARTS))
 }
 
 /// The error of a database that was asked and does not answer.

@@ -44,7 +44,7 @@ async fn found_by(check: &'static str, db: &Db) -> Result<Vec<String>, DbErr> {
 /// read.
 async fn reported(check: &'static str, db: &Db) -> Result<Vec<String>, DbErr> {
     let mut found = Vec::new();
-    let mut rows = sqlx::query(check).fetch(db.get_sqlite_connection_pool());
+    let mut rows = sqlx::query(check).fetch(db.sqlite_pool());
     loop {
         match rows.try_next().await {
             Ok(Some(row)) => found.push(row.get(0)),

@@ -1,5 +1,6 @@
 //! What an open database is: its schema, its pool, its failures and its files.
 
+pub(super) mod connection;
 pub(super) mod failure;
 pub mod integrity;
 pub(super) mod pool_guard;

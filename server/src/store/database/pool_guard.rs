@@ -1,7 +1,34 @@
-//! Keeps connections with an open transaction out of SQLite's pool.
+//! Keeps connections out of the pools that are no longer good: of SQLite those with an open
+//! transaction, of PostgreSQL those that give no answer.
 
-use sea_orm::sqlx::Connection as _;
+use std::io;
+use std::time::Duration;
+
+use sea_orm::sqlx::postgres::PgPoolOptions;
 use sea_orm::sqlx::sqlite::SqlitePoolOptions;
+use sea_orm::sqlx::{Connection as _, Executor as _};
+use tokio::time::timeout;
+
+/// How long a connection may take to answer when it is given back.
+const ANSWER: Duration = Duration::from_secs(3);
+/// Ends a transaction that was left open by a lost connection, before the coordinator gives up
+/// waiting for the rows that it has locked.
+const IDLE_IN_TRANSACTION: &str = "SET idle_in_transaction_session_timeout = '30s'";
+
+/// Closes a connection that gives no answer when it is given back: the pool would wait for one as
+/// long as TCP does, and have a connection less meanwhile. PostgreSQL ends the transaction.
+pub(in crate::store) fn close_silent(pool: PgPoolOptions) -> PgPoolOptions {
+    pool.after_connect(|connection, _| {
+        Box::pin(async move { connection.execute(IDLE_IN_TRANSACTION).await.map(drop) })
+    })
+    .after_release(|connection, _| {
+        Box::pin(async move {
+            let answered = timeout(ANSWER, connection.ping()).await;
+            answered.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            Ok(true)
+        })
+    })
+}
 
 /// Closes a connection that still counts as inside a transaction when it is given back.
 ///

@@ -13,12 +13,12 @@ pub async fn upgrade(db: &Db) -> Result<(), DbErr> {
 
 /// Whether there is this table.
 pub(in crate::store) async fn has_table(db: &Db, name: &str) -> Result<bool, DbErr> {
-    SchemaManager::new(db).has_table(name).await
+    SchemaManager::new(&db.connection).has_table(name).await
 }
 
 async fn upgrade_by<M: MigratorTrait>(db: &Db) -> Result<(), DbErr> {
     let tx = begin(db).await?;
-    M::up(&tx, None).await?;
+    M::up(&tx.transaction, None).await?;
     tx.commit().await
 }
 

@@ -4,7 +4,7 @@ mod lines;
 
 use sea_orm::{
     AccessMode, ConnectionTrait, DbBackend, DbErr, FromQueryResult, IsolationLevel, Statement,
-    TransactionOptions, TransactionTrait,
+    TransactionOptions,
 };
 
 use crate::store::Db;

@@ -32,7 +32,7 @@ pub(in crate::store) async fn check<E: EntityTrait, T>(
     found: &mut Vec<UnreadableRow>,
     read: impl Fn(E::Model) -> Result<T, DbErr>,
 ) -> Result<(), DbErr> {
-    let mut rows = db.stream_raw(E::find().build(db.get_database_backend())).await?;
+    let mut rows = db.stream(&E::find().into_query()).await?;
     while let Some(row) = rows.try_next().await? {
         found.extend(one::<E, T>(&row, &read).err());
     }

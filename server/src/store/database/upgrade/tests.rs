@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
 use super::*;
@@ -88,7 +88,7 @@ impl Left {
         fs::write(wal_of(&path), &self.wal).unwrap();
         let db = connect(&format!("sqlite://{}", path.display())).await?;
         upgrade_by::<Later>(&db).await?;
-        assert!(Later::get_pending_migrations(&db).await?.is_empty());
+        assert!(Later::get_pending_migrations(&db.connection).await?.is_empty());
         db.close().await
     }
 }
@@ -181,7 +181,7 @@ async fn an_upgrade_killed_at_any_statement_leaves_nothing_behind_on_postgres() 
     };
     for from in [Start::Nothing, Start::Release] {
         let url = testing::empty_postgres(&server).await;
-        let admin = Database::connect(&url).await.unwrap();
+        let admin = connect(&url).await.unwrap();
         prepare(&admin, from).await;
         for sql in KILLER {
             admin.execute_unprepared(sql).await.unwrap();

@@ -3,7 +3,7 @@
 use common::ids::JobId;
 use common::market::{Market, Policy};
 use common::run::RunState;
-use sea_orm::{DatabaseConnection, Statement};
+use sea_orm::Statement;
 use uuid::Uuid;
 
 use super::*;
@@ -32,7 +32,7 @@ async fn two_runs(db: &Db) -> Two {
     Two { workspace, broken, job, other }
 }
 
-async fn run_sql(db: &DatabaseConnection, sql: &str) {
+async fn run_sql(db: &Db, sql: &str) {
     let statement = Statement::from_string(db.get_database_backend(), sql.to_owned());
     db.execute_raw(statement).await.unwrap();
 }

@@ -1,0 +1,234 @@
+//! The connection to the database, which waits for a statement only while the database answers.
+//!
+//! A PostgreSQL whose machine lost its power, or whose network drops every packet, ends no
+//! connection: TCP would let a statement wait for a quarter of an hour and more. So a statement
+//! that takes long has the database asked over a new connection. Where that gives no answer the
+//! statement fails; a slow statement of a database that answers is waited for.
+
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, try_unfold};
+use sea_orm::prelude::async_trait::async_trait;
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::{self, Connection as _, Executor as _, SqlitePool};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    DbErr, ExecResult, QueryResult, QueryStream, RuntimeErr, Statement, StreamTrait,
+    TransactionOptions, TransactionTrait as _,
+};
+use tokio::time::{error::Elapsed, timeout};
+
+use super::failure::{is_restarting, no_answer};
+
+/// How long a statement takes before the database is asked whether it answers: longer than the
+/// wait for a connection, which ends by itself.
+const SLOW: Duration = Duration::from_secs(4);
+/// How long a database may take to answer a new connection.
+const ANSWER: Duration = Duration::from_secs(3);
+/// How long a statement may take in all: its own connection may be lost while others are answered.
+const STATEMENT_MAX: Duration = Duration::from_secs(600);
+
+/// A pool of connections; clones share it.
+#[derive(Debug, Clone)]
+pub struct Db {
+    pub(in crate::store) connection: DatabaseConnection,
+    remote: Remote,
+}
+
+/// A transaction, which is rolled back unless it is committed.
+#[derive(Debug)]
+pub struct Transaction {
+    pub(in crate::store) transaction: DatabaseTransaction,
+    remote: Remote,
+}
+
+/// How a database on another machine is reached; `None` for SQLite, which is a file.
+#[derive(Clone)]
+struct Remote(Option<Box<PgConnectOptions>>);
+
+impl Db {
+    pub(in crate::store) async fn connect(options: ConnectOptions) -> Result<Self, DbErr> {
+        let url = options.get_url().to_owned();
+        let connection = Database::connect(options).await?;
+        let is_remote = connection.get_database_backend() == DbBackend::Postgres;
+        let remote = is_remote.then(|| url.parse().map(Box::new)).transpose();
+        let remote = remote.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
+        Ok(Self { connection, remote: Remote(remote) })
+    }
+
+    pub(in crate::store) async fn begin_with_options(
+        &self,
+        options: TransactionOptions,
+    ) -> Result<Transaction, DbErr> {
+        let begun = self.remote.answer(self.connection.begin_with_options(options)).await?;
+        Ok(Transaction { transaction: begun, remote: self.remote.clone() })
+    }
+
+    /// Ends all connections, those of clones too.
+    pub async fn close(&self) -> Result<(), DbErr> {
+        self.connection.close_by_ref().await
+    }
+
+    /// The pool of an SQLite database.
+    ///
+    /// # Panics
+    ///
+    /// Where the database is another one.
+    pub(in crate::store) fn sqlite_pool(&self) -> &SqlitePool {
+        self.connection.get_sqlite_connection_pool()
+    }
+}
+
+impl Transaction {
+    /// # Errors
+    /// It may have been committed all the same, where the database does not answer.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        self.remote.answer(self.transaction.commit()).await
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Remote").field(&self.0.as_ref().map(|server| server.get_host())).finish()
+    }
+}
+
+impl Remote {
+    /// Waits for an answer as long as the database gives any.
+    async fn answer<T>(
+        &self,
+        statement: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        let Some(server) = &self.0 else { return statement.await };
+        let mut statement = pin!(statement);
+        let watched = async {
+            loop {
+                if let Ok(done) = timeout(SLOW, &mut statement).await {
+                    return done;
+                }
+                tokio::select! {
+                    done = &mut statement => return done,
+                    answers = answers(server) => if !answers { return Err(no_answer()) },
+                }
+            }
+        };
+        timeout(STATEMENT_MAX, watched).await.unwrap_or_else(|_| Err(no_answer()))
+    }
+}
+
+/// Whether the database answers a new connection. One that refuses it does: it may have too many.
+async fn answers(server: &PgConnectOptions) -> bool {
+    let asked = async {
+        let mut connection = sqlx::PgConnection::connect_with(server).await?;
+        connection.execute("SELECT 1").await?;
+        connection.close().await
+    };
+    let said: Result<Result<(), sqlx::Error>, Elapsed> = timeout(ANSWER, asked).await;
+    match said {
+        Ok(Ok(())) => true,
+        Ok(Err(sqlx::Error::Database(error))) => !is_restarting(&*error),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Db {
+    fn get_database_backend(&self) -> DbBackend {
+        self.connection.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.remote.answer(self.connection.execute_raw(statement)).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.remote.answer(self.connection.execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.remote.answer(self.connection.query_one_raw(statement)).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.remote.answer(self.connection.query_all_raw(statement)).await
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Transaction {
+    fn get_database_backend(&self) -> DbBackend {
+        ConnectionTrait::get_database_backend(&self.transaction)
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.remote.answer(self.transaction.execute_raw(statement)).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.remote.answer(self.transaction.execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.remote.answer(self.transaction.query_one_raw(statement)).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.remote.answer(self.transaction.query_all_raw(statement)).await
+    }
+}
+
+impl StreamTrait for Db {
+    type Stream<'a> = BoxStream<'a, Result<QueryResult, DbErr>>;
+
+    fn get_database_backend(&self) -> DbBackend {
+        self.connection.get_database_backend()
+    }
+
+    fn stream_raw<'a>(
+        &'a self,
+        statement: Statement,
+    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
+        Box::pin(async {
+            let rows = self.remote.answer(self.connection.stream_raw(statement)).await?;
+            let next = async |mut rows: QueryStream| {
+                let row = self.remote.answer(rows.try_next()).await?;
+                Ok(row.map(|row| (row, rows)))
+            };
+            Ok(try_unfold(rows, next).boxed())
+        })
+    }
+}
+
+#[cfg(test)]
+impl From<SqlitePool> for Db {
+    fn from(pool: SqlitePool) -> Self {
+        Self { connection: pool.into(), remote: Remote(None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::store::testing::databases;
+
+    #[tokio::test]
+    async fn slow_statement_of_a_database_that_answers_is_waited_for() {
+        let Some(fresh) = databases().await.into_iter().find(|fresh| fresh.name == "postgres")
+        else {
+            return;
+        };
+        let began = Instant::now();
+        let slow = SLOW + ANSWER + SLOW;
+
+        let sleep = format!("SELECT pg_sleep({})", slow.as_secs());
+        fresh.db.execute_unprepared(&sleep).await.unwrap();
+
+        assert!(began.elapsed() >= slow);
+    }
+}
