@@ -27,7 +27,7 @@ pub use outbox::{
 };
 pub use placement::node::Node;
 pub use placement::node_view::{Idle, Live, NodeView};
-pub use placement::waiting::{Obstacles, Waiting};
+pub use placement::waiting::{Obstacles, SomeNodes, Waiting};
 pub use run::{Counts, Run};
 pub use stage::{Cursor, Elements, Members, Stage, StageEnd, StageRecord};
 pub use sync::CheckedSync;

@@ -24,7 +24,7 @@ pub use bookings::{Booking, Refused as BookingRefused};
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
 pub use common::market::{
-    CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, UnderLease, Waiting,
+    CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes, UnderLease, Waiting,
 };
 use common::market::{Market, Refused};
 use common::money::credits::Credits;

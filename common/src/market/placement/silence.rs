@@ -3,10 +3,11 @@
 //! A silent node may still be at work. Its tasks stay its own until another node can take them:
 //! where nobody can, nothing is won by taking them away, and a finished result would be lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::waiting::Waiting;
 use crate::ids::{NodeId, RunId};
 use crate::market::Market;
 use crate::market::run::Run;
@@ -118,15 +119,17 @@ impl Market {
         })
     }
 
-    /// How many of the run's tasks are with nodes that have not been heard for half a lease.
-    pub(in crate::market) fn unheard(&self, run: &Run, now: DateTime<Utc>) -> usize {
+    /// The run's tasks that are with nodes which have not been heard for half a lease, of all its
+    /// tasks that are handed out.
+    pub(in crate::market) fn unheard(&self, run: &Run, of: usize, now: DateTime<Utc>) -> Option<Waiting> {
         let since = now - self.policy.lease / 2;
-        run.task_stages()
-            .flat_map(|stage| stage.tasks.active.values())
-            .filter(|active| {
-                let heard = self.nodes.get(&active.node).and_then(|node| node.heard[1]);
-                heard.is_none_or(|heard| heard < since)
-            })
-            .count()
+        let active = run.task_stages().flat_map(|stage| stage.tasks.active.values());
+        let silent = active.map(|active| active.node).filter(|id| {
+            let heard = self.nodes.get(id).and_then(|node| node.heard[1]);
+            heard.is_none_or(|heard| heard < since)
+        });
+        let silent: Vec<NodeId> = silent.collect();
+        let nodes = silent.iter().copied().collect::<BTreeSet<NodeId>>().into_iter().collect();
+        (!silent.is_empty()).then_some(Waiting::Unheard { tasks: silent.len(), of, nodes })
     }
 }

@@ -10,6 +10,9 @@ use crate::market::Market;
 use crate::market::run::Run;
 use crate::market::tasks::task_stage::TaskStage;
 
+/// The most nodes that are named; of more there is the count.
+const NAMED_MAX: usize = 3;
+
 /// What a run waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
@@ -17,11 +20,12 @@ pub enum Waiting {
     Start(DateTime<Utc>),
     /// What has to be done next has failed, and is tried again then.
     Retry(DateTime<Utc>),
-    /// So many of the tasks, of all that are handed out, are with nodes that have said nothing for
-    /// a while.
+    /// So many of the tasks, of all that are handed out, are with these nodes, which have said
+    /// nothing for a while.
     Unheard {
         tasks: usize,
         of: usize,
+        nodes: SomeNodes,
     },
     /// So many of the nodes that hold its tasks, of all that do, can neither fetch nor store,
     /// because the server's bucket is away.
@@ -32,11 +36,38 @@ pub enum Waiting {
     Node(Obstacles),
 }
 
+/// Some of the nodes: how many they are, and which the first of them are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SomeNodes {
+    pub count: usize,
+    first: [Option<NodeId>; NAMED_MAX],
+}
+
+impl SomeNodes {
+    /// Those that are named, at most three.
+    pub fn named(&self) -> impl Iterator<Item = NodeId> {
+        self.first.into_iter().flatten()
+    }
+}
+
+impl FromIterator<NodeId> for SomeNodes {
+    fn from_iter<I: IntoIterator<Item = NodeId>>(nodes: I) -> Self {
+        let mut some = Self::default();
+        for node in nodes {
+            if let Some(place) = some.first.get_mut(some.count) {
+                *place = Some(node);
+            }
+            some.count += 1;
+        }
+        some
+    }
+}
+
 /// The nodes that a run's next task cannot go to now, each counted under its first obstacle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Obstacles {
     pub nodes: usize,
-    pub silent: usize,
+    pub silent: SomeNodes,
     /// Set aside for this customer, after faults in a row with its tasks.
     pub aside: usize,
     /// Set aside for everybody, after a failed probe.
@@ -88,7 +119,7 @@ impl Obstacles {
 
     fn is_explained(&self) -> bool {
         let set_aside = self.aside + self.failed_probe + self.barred + self.disputed;
-        let unable = self.silent + set_aside + self.unfit();
+        let unable = self.silent.count + set_aside + self.unfit();
         let obstructed = unable + self.busy + self.new + self.failed_there;
         self.lacks_credits || obstructed == self.nodes
     }
@@ -107,21 +138,20 @@ impl Market {
                     let tries = run.task_stages().filter_map(|stage| stage.tasks.next_try());
                     tries.min().map(Waiting::Retry)
                 }
-                of => match self.unheard(run, now) {
-                    0 => waits_for_bucket(run),
-                    tasks => Some(Waiting::Unheard { tasks, of: of as usize }),
-                },
+                of => self.at_bucket(run, now).or_else(|| self.unheard(run, of as usize, now)),
             };
         };
+        let silent = self.nodes.iter().filter(|(_, node)| !node.is_present(now));
+        let silent = silent.map(|(id, _)| id).chain(self.gone.keys());
         let mut obstacles = Obstacles {
             nodes: self.nodes.len() + self.gone.len(),
-            silent: self.gone.len(),
+            silent: silent.copied().collect(),
             disk_mib: stage.tasks.needs().disk_mib,
             lacks_credits: self.dry.contains(&(run.spec.workspace, id)),
             ..Obstacles::default()
         };
-        for (node_id, node) in &self.nodes {
-            obstacles.at_bucket += usize::from(node.waits_for_bucket && node.is_present(now));
+        for (node_id, node) in self.nodes.iter().filter(|(_, node)| node.is_present(now)) {
+            obstacles.at_bucket += usize::from(node.waits_for_bucket);
             if let Some(count) = self.obstacle(stage, *node_id, node, now, &mut obstacles) {
                 *count += 1;
             }
@@ -129,7 +159,7 @@ impl Market {
         Some(Waiting::Node(obstacles))
     }
 
-    /// Where a node is counted that cannot take the run's next task.
+    /// Where a node that is present is counted that cannot take the run's next task.
     pub(in crate::market) fn obstacle<'a>(
         &self,
         stage: TaskStage<'_>,
@@ -141,9 +171,7 @@ impl Market {
         let demand = stage.demand();
         let needs = demand.needs;
         let stuck = |failed_on: &[NodeId]| !self.has_another(stage, failed_on, now);
-        if !node.is_present(now) {
-            Some(&mut obstacles.silent)
-        } else if node.is_barred(demand.customer, now) {
+        if node.is_barred(demand.customer, now) {
             Some(&mut obstacles.barred)
         } else if stage.is_disputed(id) {
             Some(&mut obstacles.disputed)
@@ -171,12 +199,14 @@ impl Market {
             None
         }
     }
-}
 
-fn waits_for_bucket(run: &Run) -> Option<Waiting> {
-    let active = || run.task_stages().flat_map(|stage| stage.tasks.active.values());
-    let waiting = active().filter(|active| active.waits_for_bucket);
-    let nodes: BTreeSet<NodeId> = waiting.map(|active| active.node).collect();
-    let of = run.holders().count();
-    (!nodes.is_empty()).then_some(Waiting::Bucket { nodes: nodes.len(), of })
+    /// The nodes that hold tasks of the run and have said that the bucket is away. Their word
+    /// stands until they are silent: they speak rarely where nothing changes.
+    fn at_bucket(&self, run: &Run, now: DateTime<Utc>) -> Option<Waiting> {
+        let active = run.task_stages().flat_map(|stage| stage.tasks.active.values());
+        let waiting = active.filter(|active| active.waits_for_bucket).map(|active| active.node);
+        let is_present = |id: &NodeId| self.nodes.get(id).is_some_and(|node| node.is_present(now));
+        let nodes = waiting.filter(is_present).collect::<BTreeSet<NodeId>>().len();
+        (nodes > 0).then(|| Waiting::Bucket { nodes, of: run.holders().count() })
+    }
 }

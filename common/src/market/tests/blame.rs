@@ -168,7 +168,10 @@ fn tasks_on_nodes_that_are_not_heard_are_told_of_before_their_leases_end() {
     hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 1);
 
     assert_eq!(market.waiting(RUN, at(10)), None);
-    assert_eq!(market.waiting(RUN, at(20)), Some(Waiting::Unheard { tasks: 1, of: 1 }));
+    assert_eq!(
+        market.waiting(RUN, at(20)),
+        Some(Waiting::Unheard { tasks: 1, of: 1, nodes: [node(0)].into_iter().collect() })
+    );
 }
 
 #[test]
@@ -180,7 +183,7 @@ fn nodes_that_have_gone_silent_are_still_told_of() {
     market.dispatch(at(61));
 
     let found = obstacles(&market, 61);
-    assert_eq!((found.nodes, found.silent), (1, 1));
+    assert_eq!((found.nodes, found.silent), (1, [node(0)].into_iter().collect()));
 
     hear(&mut market, 0, holds(&[]), 62);
     market.tick(at(62));
@@ -199,6 +202,21 @@ fn nodes_that_wait_for_the_servers_bucket_are_told_of() {
     assert_eq!(market.waiting(RUN, at(1)), Some(Waiting::Bucket { nodes: 1, of: 1 }));
     hear(&mut market, 0, holds(&[(lease(0, 1), 2)]), 2);
     assert_eq!(market.waiting(RUN, at(2)), None);
+}
+
+#[test]
+fn bucket_that_a_node_says_is_away_is_told_of_before_the_nodes_silence() {
+    let mut market = processing(1, Limits::default());
+    hear(&mut market, 0, holds(&[]), 0);
+    let mut stuck = holds(&[(lease(0, 1), 1)]);
+    stuck.sync.holding[0].waits_for_bucket = true;
+
+    hear(&mut market, 0, stuck, 1);
+
+    // It has not been heard for half a lease, and then for a whole one.
+    assert_eq!(market.waiting(RUN, at(20)), Some(Waiting::Bucket { nodes: 1, of: 1 }));
+    let nodes = [node(0)].into_iter().collect();
+    assert_eq!(market.waiting(RUN, at(40)), Some(Waiting::Unheard { tasks: 1, of: 1, nodes }));
 }
 
 #[test]

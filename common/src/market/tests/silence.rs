@@ -26,7 +26,10 @@ fn silence_of_everybody_loses_no_finished_work() {
     for secs in (2..8_000).step_by(50) {
         tick(&mut market, secs);
     }
-    assert_eq!(market.waiting(RUN, at(8_000)), Some(Waiting::Unheard { tasks: 2, of: 2 }));
+    assert_eq!(
+        market.waiting(RUN, at(8_000)),
+        Some(Waiting::Unheard { tasks: 2, of: 2, nodes: [node(0), node(1)].into_iter().collect() })
+    );
     assert!(market.run(RUN).unwrap().held() <= bound);
 
     market.sync(node(0), OPERATOR, succeeds(lease(0, 1)), at(8_001));
@@ -82,7 +85,10 @@ fn silence_of_some_nodes_is_counted_among_the_tasks_under_way() {
         hear(&mut market, 1, small(&[(lease(1, 1), 5)]), secs);
     }
 
-    assert_eq!(market.waiting(RUN, at(31)), Some(Waiting::Unheard { tasks: 1, of: 2 }));
+    assert_eq!(
+        market.waiting(RUN, at(31)),
+        Some(Waiting::Unheard { tasks: 1, of: 2, nodes: [node(0)].into_iter().collect() })
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::app::App;
-use crate::coordinator::{Hindrance, Obstacles, PlaceKind, Waiting};
+use crate::coordinator::{Hindrance, Obstacles, PlaceKind, SomeNodes, Waiting};
 use crate::error::Result;
 use crate::store::market::runs::RunView;
 
@@ -27,11 +27,13 @@ pub async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
     let mut why = match app.coordinator.waiting(run.id).await? {
         Some(Waiting::Start(at)) => waits(format!("its start is set for {}", time(at))),
         Some(Waiting::Retry(at)) => waits(format!("the next try is at {}", time(at))),
-        Some(Waiting::Unheard { tasks, of }) => Why {
+        Some(Waiting::Unheard { tasks, of, nodes }) => Why {
             waiting: tasks == of,
             ..waits(format!(
                 "{tasks} of its {of} tasks under way are with nodes that have not been heard for a \
-                 while: they go elsewhere when these stay silent and another node can take them"
+                 while ({}): they go elsewhere when these stay silent and another node can take \
+                 them",
+                named(&nodes)
             ))
         },
         Some(Waiting::Bucket { nodes, of }) => Why {
@@ -74,6 +76,15 @@ fn waits(reason: String) -> Why {
     Why { waiting: true, nodes: None, reasons: vec![reason] }
 }
 
+/// The ids of the first nodes, as tasks name theirs.
+fn named(nodes: &SomeNodes) -> String {
+    let ids: Vec<_> = nodes.named().map(|id| id.to_string()).collect();
+    match nodes.count - ids.len() {
+        0 => ids.join(", "),
+        more => format!("{} and {more} more", ids.join(", ")),
+    }
+}
+
 fn time(at: DateTime<Utc>) -> impl std::fmt::Display {
     at.format("%Y-%m-%dT%H:%M:%SZ")
 }
@@ -111,9 +122,10 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
     if waiting.lacks_credits {
         reasons.push("the wallet cannot cover one more task: top up".to_owned());
     }
+    let silent = format!("silent ({})", named(&waiting.silent));
     let disk = format!("without {} GiB of disk free for tasks", waiting.disk_mib.div_ceil(1024));
     for (nodes, what) in [
-        (waiting.silent, "silent"),
+        (waiting.silent.count, silent.as_str()),
         (waiting.aside, "set aside for this workspace after faults in a row with its tasks"),
         (waiting.failed_probe, "set aside because the server's probe of them failed"),
         (
@@ -135,4 +147,29 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
         }
     }
     reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use common::ids::NodeId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn silent_nodes_are_named_up_to_three_and_counted_beyond() {
+        let nodes = |n: u128| -> Vec<NodeId> {
+            (1..=n).map(|id| NodeId::new(Uuid::from_u128(id))).collect()
+        };
+        let told = |n: u128| {
+            let silent: SomeNodes = nodes(n).into_iter().collect();
+            reasons(&Obstacles { nodes: 9, silent, ..Obstacles::default() })
+        };
+        let [a, b, c] = nodes(3)[..] else { panic!("three nodes") };
+
+        assert_eq!(told(0), Vec::<String>::new());
+        assert_eq!(told(1), [format!("1 of 9 nodes are silent ({a})")]);
+        assert_eq!(told(3), [format!("3 of 9 nodes are silent ({a}, {b}, {c})")]);
+        assert_eq!(told(5), [format!("5 of 9 nodes are silent ({a}, {b}, {c} and 2 more)")]);
+    }
 }

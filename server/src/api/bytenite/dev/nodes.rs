@@ -235,7 +235,7 @@ fn unfit(runs: usize, obstacles: &Obstacles, aside_until: Option<DateTime<Utc>>)
         (obstacles.without_gpu, "it has no GPU of those they ask for".to_owned()),
         (obstacles.new, "as a new operator's node it has its share of them".to_owned()),
         (obstacles.failed_there, "what waits of them has failed on it".to_owned()),
-        (obstacles.silent + obstacles.busy, "it has no room".to_owned()),
+        (obstacles.busy, "it has no room".to_owned()),
     ];
     let reasons = counted.iter().filter(|(count, _)| *count > 0);
     let reasons: Vec<String> = reasons.map(|(count, why)| format!("{count}: {why}")).collect();
