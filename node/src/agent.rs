@@ -17,7 +17,7 @@ use common::protocol::{
 };
 use common::run::task::Lease;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -88,6 +88,7 @@ pub async fn run<R: Remote>(
                 Ok(heard) => pause.after(heard),
                 Err(refused) => break Err(refused),
             },
+            Ok(()) = agent.bucket_away.changed() => agent.urgent = true,
             () = sleep_until(pause.until()), if !over => {}
             () = logs.written(), if !agent.urgent && !agent.chatter => agent.chatter = true,
             () = sleep_until(pause.logs()), if agent.chatter && !agent.urgent => {
@@ -128,6 +129,8 @@ struct Agent<R> {
     probe: Option<Probe>,
     /// At most one.
     probes: JoinSet<Probe>,
+    /// Whether the server's bucket was away when it was needed last.
+    bucket_away: watch::Receiver<bool>,
     /// Something should be said without waiting for the answer that the server holds.
     urgent: bool,
     /// There are new log lines, and nothing that is more urgent.
@@ -142,6 +145,7 @@ impl<R: Remote> Agent<R> {
             // Each attempt asks for its disk by itself, once it knows how large its input is.
             slots: Slots::new(lending.capacity.with_disk(u32::MAX), lending.gpus.clone()),
             lending,
+            bucket_away: tools.remote.is_bucket_away(),
             incarnation: rand::random(),
             started: Instant::now(),
             tools,
@@ -165,7 +169,7 @@ impl<R: Remote> Agent<R> {
         // What an attempt wrote comes with its receipt or before it, whichever message is lost.
         self.receipts.iter().for_each(|(lease, _)| self.tools.logs.again(lease));
         let logs = self.tools.logs.batches();
-        let mut holding = self.slots.held(self.now_ms(), self.tools.remote.is_bucket_away());
+        let mut holding = self.slots.held(self.now_ms(), *self.bucket_away.borrow_and_update());
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         for (lease, receipt) in &self.receipts {
             bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;

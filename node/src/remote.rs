@@ -6,6 +6,7 @@ use std::path::Path;
 use common::digest::Digest;
 use common::protocol::{self, BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders};
 use common::run::task::Lease;
+use tokio::sync::watch;
 
 use crate::link::{Error, Fetched, Link};
 
@@ -17,7 +18,7 @@ pub trait Remote: Clone + Send + Sync + 'static {
     fn sync(&self, message: protocol::Sync) -> impl Future<Output = Result<Orders, Error>> + Send;
 
     /// Whether the server's bucket was away when it was needed last.
-    fn is_bucket_away(&self) -> bool;
+    fn is_bucket_away(&self) -> watch::Receiver<bool>;
 
     fn inputs(&self, lease: Lease) -> impl Future<Output = Result<Vec<InputFile>, Error>> + Send;
 
@@ -51,7 +52,7 @@ impl Remote for Link {
         self.sync(message).await
     }
 
-    fn is_bucket_away(&self) -> bool {
+    fn is_bucket_away(&self) -> watch::Receiver<bool> {
         self.is_bucket_away()
     }
 

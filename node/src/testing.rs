@@ -12,7 +12,7 @@ use common::protocol::{
 };
 use common::run::task::Lease;
 use common::secret::{Hidden, Secret, SecretKind};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::attempt::Tools;
 use crate::cache::{BYTES_MAX, Packages};
@@ -45,6 +45,7 @@ pub type Asked = (Sync, oneshot::Sender<Result<Orders, Error>>);
 pub struct FakeServer {
     state: Arc<Mutex<State>>,
     asked: mpsc::Sender<Asked>,
+    pub bucket_away: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -73,7 +74,7 @@ pub struct State {
 impl FakeServer {
     pub fn new() -> (Self, mpsc::Receiver<Asked>) {
         let (asked, syncs) = mpsc::channel(16);
-        (Self { state: Arc::default(), asked }, syncs)
+        (Self { state: Arc::default(), asked, bucket_away: watch::Sender::new(false) }, syncs)
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -92,8 +93,8 @@ impl Remote for FakeServer {
         answered.await.unwrap_or(Err(Error::Disconnected))
     }
 
-    fn is_bucket_away(&self) -> bool {
-        false
+    fn is_bucket_away(&self) -> watch::Receiver<bool> {
+        self.bucket_away.subscribe()
     }
 
     async fn inputs(&self, _: Lease) -> Result<Vec<InputFile>, Error> {

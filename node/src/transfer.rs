@@ -331,6 +331,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use common::protocol::{self, Orders};
+    use tokio::sync::watch;
 
     use super::*;
     use crate::link::{BucketError, Fetched};
@@ -351,8 +352,8 @@ mod tests {
             Err(link::Error::Disconnected)
         }
 
-        fn is_bucket_away(&self) -> bool {
-            false
+        fn is_bucket_away(&self) -> watch::Receiver<bool> {
+            watch::channel(false).1
         }
 
         async fn inputs(&self, _: Lease) -> Result<Vec<InputFile>, link::Error> {

@@ -29,8 +29,8 @@ const QUERY_MAX: Duration = Duration::from_secs(10);
 /// How long until an outage must have been noticed.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
 /// How long a customer may have to ask beyond an outage's length until told what is away: a node
-/// notices within 5 s, says so within 5 more, and each round of questions takes up to 6.
-const TOLD_MAX: Duration = Duration::from_secs(12);
+/// says so as soon as it notices, and each round of questions takes up to 6 s.
+const TOLD_MAX: Duration = Duration::from_secs(7);
 const LINES: usize = 160;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -185,6 +185,22 @@ async fn what_cannot_wait_overtakes_a_held_answer() {
 }
 
 #[tokio::test]
+async fn bucket_that_goes_away_and_comes_back_is_said_while_an_answer_is_held() {
+    let Some(mut play) = Play::start("").await else { return };
+    let (_, held) = play.next().await;
+
+    for is_away in [true, false] {
+        play.server.bucket_away.send_replace(is_away);
+        let (_, answer) = play.next().await;
+        answer.send(Ok(orders(Vec::new(), Vec::new(), Vec::new()))).unwrap();
+    }
+
+    assert!(timeout(Duration::from_millis(300), play.syncs.recv()).await.is_err(), "no change");
+    held.send(Ok(orders(Vec::new(), Vec::new(), Vec::new()))).unwrap();
+    play.end().await;
+}
+
+#[tokio::test]
 async fn a_task_that_is_too_large_is_given_back() {
     let Some(mut play) = Play::start("").await else { return };
     let (_, answer) = play.next().await;

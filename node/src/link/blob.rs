@@ -3,7 +3,6 @@
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::digest::Digest;
@@ -17,7 +16,7 @@ use libp2p_stream::OpenStreamError;
 use reqwest::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::io::StreamReader;
@@ -91,12 +90,13 @@ impl Link {
     }
 
     fn note_bucket(&self, is_away: bool) {
-        self.shared.is_bucket_away.store(is_away, Ordering::Relaxed);
+        let changes = |known: &mut bool| std::mem::replace(known, is_away) != is_away;
+        self.shared.is_bucket_away.send_if_modified(changes);
     }
 
     /// Whether the server's bucket was away when it was needed last.
-    pub fn is_bucket_away(&self) -> bool {
-        self.shared.is_bucket_away.load(Ordering::Relaxed)
+    pub fn is_bucket_away(&self) -> watch::Receiver<bool> {
+        self.shared.is_bucket_away.subscribe()
     }
 
     /// Asks for what comes in the reply itself.

@@ -14,7 +14,6 @@ mod trouble;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::protocol::frame::FrameError;
@@ -105,7 +104,7 @@ struct Shared {
     streams: Arc<Semaphore>,
     http: reqwest::Client,
     guard: Guard,
-    is_bucket_away: AtomicBool,
+    is_bucket_away: watch::Sender<bool>,
 }
 
 /// Whether a server may be at this multiaddr.
@@ -135,7 +134,7 @@ impl Link {
                 streams: Arc::new(Semaphore::new(STREAMS_MAX)),
                 http,
                 guard,
-                is_bucket_away: AtomicBool::new(false),
+                is_bucket_away: watch::Sender::new(false),
             }),
         })
     }
