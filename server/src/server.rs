@@ -29,8 +29,9 @@ use crate::secrets::key_check;
 use crate::secrets::master_keys::Keys;
 use crate::secrets::{self, Resealed, Secrets};
 use crate::startup::database;
-use crate::startup::last_batch;
+use crate::startup::last_batch::LastBatch;
 use crate::store;
+use crate::store::market::batch_number;
 use crate::store::people::workspaces;
 use crate::store::{Db, nodes};
 use crate::supervisor::Vitals;
@@ -109,8 +110,16 @@ impl Server {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let (coordinator, leases, engine) =
-            Coordinator::start(db.clone(), data.clone(), policy(&config), stop.clone()).await?;
+        let last_batch = LastBatch::open(&config.data_dir, batch_number::last(&db).await?)
+            .map_err(Error::Folder)?;
+        let (coordinator, leases, engine) = Coordinator::start(
+            db.clone(),
+            data.clone(),
+            policy(&config),
+            last_batch.clone(),
+            stop.clone(),
+        )
+        .await?;
         let vitals = Vitals::new(stop.clone());
         tasks.spawn(vitals.clone().attend_fallible("the coordinator", engine));
         // Where the start fails, what it has begun is told to end before its handles go.
@@ -132,7 +141,7 @@ impl Server {
         tasks.spawn(purge::run(db.clone(), data.clone(), ages, stop.clone()));
         tasks.spawn(storage_fees::run(db.clone(), coordinator.clone(), fee, stop.clone()));
         tasks.spawn(daily_checks::run(db.clone(), stop.clone()));
-        tasks.spawn(last_batch::run(config.data_dir.clone(), db.clone(), stop.clone()));
+        tasks.spawn(last_batch.keep_synced(stop.clone()));
         let mail = mail(&config, public_url, &tasks, &stop)?;
         let delay = config.wallet.earnings_delay();
         tasks.spawn(earnings::run(db.clone(), coordinator.clone(), delay, stop.clone()));

@@ -13,7 +13,7 @@ use harness::client::Client;
 use harness::market::{Market, Shape};
 use harness::package::Package;
 use harness::process::Process;
-use harness::wait::{PATIENCE, until_for};
+use harness::wait::until_for;
 
 /// What a start on a damaged folder must come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,14 +226,6 @@ async fn used(market: &mut Market, client: &Client) -> Result<Vec<String>> {
     for _ in 0..10 {
         jobs.push(client.start(order.clone(), None).await?);
     }
-    // The number of the last batch is noted within a second.
-    let file = market.server_folder().join("last-batch");
-    let batch = || sql(&market.server_folder(), "SELECT number FROM batches");
-    until_for(PATIENCE, "the note of the last batch", async || {
-        let noted = fs::read_to_string(&file).unwrap_or_default();
-        Ok(noted.starts_with(&format!("{} ", batch()?)).then_some(()))
-    })
-    .await?;
     market.kill_server()?;
     Ok(jobs)
 }

@@ -26,6 +26,7 @@ use crate::mail::Mail;
 use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
+use crate::startup::last_batch::LastBatch;
 use crate::store;
 use crate::store::Db;
 use crate::store::people::members;
@@ -84,8 +85,10 @@ impl Door {
         let quotas = Quotas::new(db.clone(), QUOTA_BYTES);
         let data = Data::open(options, secrets.clone(), quotas).await.unwrap();
         let stop = CancellationToken::new();
+        let batch = store::market::batch_number::last(&db).await.unwrap();
+        let noted = LastBatch::open(folder.path(), batch).unwrap();
         let (coordinator, _, engine) =
-            Coordinator::start(db.clone(), data.clone(), Policy::default(), stop.clone())
+            Coordinator::start(db.clone(), data.clone(), Policy::default(), noted, stop.clone())
                 .await
                 .unwrap();
         tokio::spawn(engine);

@@ -19,6 +19,7 @@ use super::steps::Steps;
 use super::watch::Watch;
 use super::{BookingRefused, Command, Error, Reply, Tasks, bookings};
 use crate::clock;
+use crate::startup::last_batch::LastBatch;
 use crate::store;
 use crate::store::Db;
 use crate::store::market::{batch_number, commit, runs};
@@ -56,6 +57,7 @@ pub(super) struct Parts {
     pub leases: Leases,
     pub watch: Watch,
     pub steps: Steps,
+    pub last_batch: LastBatch,
     /// Whether commits wait because the disk is full.
     pub disk_full: Arc<AtomicBool>,
     /// Asks the engine to end.
@@ -269,6 +271,7 @@ impl Engine {
             }
         }
         self.parts.disk_full.store(false, Ordering::Relaxed);
+        self.parts.last_batch.note(number).await;
         self.batch = number;
         self.transactions += 1;
         Ok(())

@@ -39,6 +39,7 @@ pub use watch::{Change, EventId, RunEvent};
 
 use crate::clock;
 use crate::data::Data;
+use crate::startup::last_batch::LastBatch;
 use crate::store;
 use crate::store::people::workspaces;
 use crate::store::{Db, nodes};
@@ -203,6 +204,7 @@ impl Coordinator {
         db: Db,
         data: Data,
         policy: Policy,
+        last_batch: LastBatch,
         stop: CancellationToken,
     ) -> Result<(Self, Leases, impl Future<Output = Result<(), Error>> + Send), Error> {
         let stored = store::load(&db).await?;
@@ -219,6 +221,7 @@ impl Coordinator {
                 leases: leases.clone(),
                 watch: watch.clone(),
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
+                last_batch,
                 disk_full: disk_full.clone(),
                 stop,
             },

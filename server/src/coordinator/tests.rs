@@ -18,6 +18,7 @@ use crate::data;
 use crate::data::ssrf_guard::Guard;
 use crate::quotas::Quotas;
 use crate::secrets::Secrets;
+use crate::startup::last_batch;
 use crate::store::people::workspaces;
 use crate::store::testing::{count_batch, spec};
 
@@ -29,7 +30,7 @@ struct Room {
     db: Db,
     workspace: WorkspaceId,
     _stop: DropGuard,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 async fn granted() -> Room {
@@ -45,13 +46,15 @@ async fn granted() -> Room {
     let quotas = Quotas::new(db.clone(), 1 << 30);
     let data = Data::open(options, Secrets::new(db.clone(), [7; 32]), quotas).await.unwrap();
     let stop = CancellationToken::new();
+    let batch = store::market::batch_number::last(&db).await.unwrap();
+    let noted = LastBatch::open(folder.path(), batch).unwrap();
     let (coordinator, _, engine) =
-        Coordinator::start(db.clone(), data, Policy::default(), stop.clone()).await.unwrap();
+        Coordinator::start(db.clone(), data, Policy::default(), noted, stop.clone()).await.unwrap();
     tokio::spawn(engine);
     let workspace = workspaces::owner(&db).await.unwrap().workspace;
     let amount = Credits::from_units(100_000_000_000).unwrap();
     coordinator.grant(workspace, amount, "first").await.unwrap();
-    Room { coordinator, db, workspace, _stop: stop.drop_guard(), _folder: folder }
+    Room { coordinator, db, workspace, _stop: stop.drop_guard(), folder }
 }
 
 fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSync {
@@ -119,6 +122,19 @@ async fn an_answer_with_nothing_in_it_comes_when_the_wait_is_over() {
 
         let Orders::Work { assign, cancel, settled, .. } = orders else { panic!("{orders:?}") };
         assert!(assign.is_empty() && cancel.is_empty() && settled.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn batch_is_noted_before_it_is_acknowledged() {
+    let room = granted().await;
+    for n in 0..20 {
+        let amount = Credits::from_units(1).unwrap();
+        room.coordinator.grant(room.workspace, amount, &n.to_string()).await.unwrap();
+
+        // What a start compares: this database has its end.
+        let committed = store::market::batch_number::last(&room.db).await.unwrap();
+        assert_eq!(last_batch::noted(room.folder.path()), Some(committed));
     }
 }
 

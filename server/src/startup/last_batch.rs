@@ -2,11 +2,16 @@
 //! that has lost its end is noticed: SQLite takes a log that was deleted or shortened for one that
 //! never held more.
 //!
-//! The number is a lower bound: it is read back from the database at most once a second, after the
-//! commit, so that it costs the commits nothing.
+//! The number is handed to the operating system after each commit and before anything of the batch
+//! is acknowledged, which is cheap, so the end of a killed server is in it. It is synced to the disk
+//! once a second: only a power cut can leave an older number.
 
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -39,7 +44,7 @@ pub enum Error {
 ///
 /// # Errors
 /// `Behind` where committed batches are missing. A damaged file is reported in the log and ignored:
-/// the next batch writes it anew.
+/// the start writes it anew.
 pub async fn check(data_dir: &Path, db: &Db) -> Result<(), Error> {
     let file = data_dir.join(NAME);
     let text = match std::fs::read(&file) {
@@ -55,40 +60,74 @@ pub async fn check(data_dir: &Path, db: &Db) -> Result<(), Error> {
     if found < committed { Err(Error::Behind { file, found, committed }) } else { Ok(()) }
 }
 
-/// Writes the file whenever the number has risen, until told to stop.
-pub async fn run(data_dir: PathBuf, db: Db, stop: CancellationToken) {
-    let file = data_dir.join(NAME);
-    let mut written = None;
-    let mut period = tokio::time::interval(PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = period.tick() => {}
+/// The file of a running server; clones share it.
+#[derive(Clone)]
+pub struct LastBatch {
+    file: Arc<File>,
+    noted: Arc<AtomicI64>,
+}
+
+impl LastBatch {
+    /// Opens the file of a data folder for this batch and those that follow.
+    pub fn open(data_dir: &Path, batch: i64) -> io::Result<Self> {
+        let path = data_dir.join(NAME);
+        durable::write(&path, &encode(batch))?;
+        let file = OpenOptions::new().write(true).open(path)?;
+        Ok(Self { file: Arc::new(file), noted: Arc::new(AtomicI64::new(batch)) })
+    }
+
+    /// Notes a batch that is committed. On return the number outlives the process.
+    pub async fn note(&self, batch: i64) {
+        // All numbers are as long, and a write within one page is not torn by a kill.
+        let write = move |file: &File| file.write_all_at(&encode(batch), 0);
+        self.work(write).await;
+        self.noted.store(batch, Ordering::Relaxed);
+    }
+
+    /// Brings what is noted to the disk once a second, until told to stop.
+    pub async fn keep_synced(self, stop: CancellationToken) {
+        let mut synced = self.noted.load(Ordering::Relaxed);
+        let mut period = tokio::time::interval(PERIOD);
+        period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = period.tick() => {}
+            }
+            let noted = self.noted.load(Ordering::Relaxed);
+            if noted != synced && self.work(File::sync_data).await {
+                synced = noted;
+            }
         }
-        // A database that is away is reported by everybody else.
-        let Ok(last) = batch_number::last(&db).await else { continue };
-        if written == Some(last) {
-            continue;
+    }
+
+    /// Does something with the file; gives whether it was done. The database is whole without it.
+    async fn work(&self, work: impl FnOnce(&File) -> io::Result<()> + Send + 'static) -> bool {
+        let file = self.file.clone();
+        let done = tokio::task::spawn_blocking(move || work(&file)).await;
+        let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
+        if let Err(error) = &done {
+            tracing::warn!(%error, "the last batch could not be noted");
         }
-        let (to, content) = (file.clone(), encode(last));
-        match tokio::task::spawn_blocking(move || durable::write(&to, &content)).await {
-            Ok(Ok(())) => written = Some(last),
-            Ok(Err(error)) => tracing::debug!(%error, "the last batch could not be noted"),
-            Err(error) => tracing::error!(%error, "the last batch could not be noted"),
-        }
+        done.is_ok()
     }
 }
 
-/// The number and its checksum.
+/// The number and its checksum, always of the same length.
 fn encode(batch: i64) -> Vec<u8> {
-    let number = batch.to_string();
+    let number = format!("{batch:020}");
     format!("{number} {:08x}\n", crc32fast::hash(number.as_bytes())).into_bytes()
 }
 
 fn decode(text: &[u8]) -> Option<i64> {
     let batch = std::str::from_utf8(text).ok()?.split(' ').next()?.parse().ok()?;
     (encode(batch) == text).then_some(batch)
+}
+
+/// What the file of a data folder says.
+#[cfg(test)]
+pub fn noted(data_dir: &Path) -> Option<i64> {
+    decode(&std::fs::read(data_dir.join(NAME)).ok()?)
 }
 
 #[cfg(test)]
@@ -119,26 +158,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_file_follows_the_database_and_outlives_a_kill() {
-        let fresh = databases().await.remove(0);
+    async fn note_is_there_at_once_and_for_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
-        let stop = CancellationToken::new();
-        let running = run(folder.path().to_owned(), fresh.db.clone(), stop.clone());
-        let running = tokio::spawn(running);
-
-        for batch in 1..=2 {
-            count_batch(&fresh.db).await;
-            let noted = async {
-                while fs::read(folder.path().join(NAME)).ok().as_deref().and_then(decode)
-                    != Some(batch)
-                {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(20), noted).await.unwrap();
+        let last = LastBatch::open(folder.path(), 8).unwrap();
+        assert_eq!(noted(folder.path()), Some(8));
+        for batch in 9..=1_001 {
+            last.note(batch).await;
+            assert_eq!(noted(folder.path()), Some(batch));
         }
-        stop.cancel();
-        running.await.unwrap();
+
+        LastBatch::open(folder.path(), 1_001).unwrap();
+        assert_eq!(noted(folder.path()), Some(1_001));
     }
 
     #[test]

@@ -121,7 +121,12 @@ impl Market {
 
     /// The run's tasks that are with nodes which have not been heard for half a lease, of all its
     /// tasks that are handed out.
-    pub(in crate::market) fn unheard(&self, run: &Run, of: usize, now: DateTime<Utc>) -> Option<Waiting> {
+    pub(in crate::market) fn unheard(
+        &self,
+        run: &Run,
+        of: usize,
+        now: DateTime<Utc>,
+    ) -> Option<Waiting> {
         let since = now - self.policy.lease / 2;
         let active = run.task_stages().flat_map(|stage| stage.tasks.active.values());
         let silent = active.map(|active| active.node).filter(|id| {
