@@ -5,34 +5,18 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::credentials::Access;
-use crate::failure::Failure;
-use crate::output::{Output, note};
-use crate::package::Kind;
-use crate::session::Session;
+use crate::client::credentials::Access;
+use crate::client::failure::Failure;
+use crate::client::output::{Output, note};
+use crate::client::session::Session;
+use crate::commands::package::Kind;
+use crate::commands::{
+    bench, cache, daemon, image, job, key, member, package, secret, sign_in, template, wallet,
+};
 
-mod archive;
-mod bench;
-mod cache;
 mod client;
-mod credentials;
-mod daemon;
-mod failure;
+pub mod commands;
 mod file;
-mod hint;
-mod image;
-mod job;
-mod key;
-mod member;
-mod nodes;
-mod output;
-mod package;
-mod place;
-mod secret;
-mod session;
-mod sign_in;
-mod template;
-mod wallet;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -63,40 +47,38 @@ enum Command {
     /// Apps: packages that work on one chunk
     #[command(subcommand)]
     App(package::Command),
-    /// Engines: packages that cut data or fold results
+    /// Engines: packages that partition data or assemble results
     #[command(subcommand)]
     Engine(package::Command),
     /// Templates: partitioner, app and assembler with their defaults
     #[command(subcommand)]
     Template(template::Command),
-    /// Container images that travel with the workspace
+    /// Container images of the workspace
     #[command(subcommand)]
     Image(image::Command),
-    /// Jobs: order work, watch it, fetch what came out
+    /// Jobs: create, follow and cancel them, fetch results
     #[command(subcommand)]
     Job(job::Command),
     /// The workspace's wallet
     #[command(subcommand)]
     Wallet(wallet::Command),
-    /// Keys to buckets of your own
+    /// Secrets: keys to buckets and servers of your own
     #[command(subcommand)]
     Secret(secret::Command),
-    /// API keys of yours
+    /// API keys
     #[command(subcommand)]
     Key(key::Command),
     /// Members of the workspace
     #[command(subcommand)]
     Member(member::Command),
-    /// Sign in with a code that is sent to an e-mail address, for an hour
+    /// Sign in for an hour with a code that is sent by e-mail
     SignIn(sign_in::Args),
-    /// Files that containers find in their caches
+    /// Files in the caches of containers
     #[command(subcommand)]
     Cache(cache::Command),
-    /// Print the command with which a node joins, with a one-time token
-    Token,
     /// Print the version
     Version,
-    /// Measure this binary on this machine; sets up and removes everything by itself
+    /// Benchmarks of this binary on this machine; they set up and remove everything
     #[command(subcommand)]
     Bench(bench::Command),
 }
@@ -135,7 +117,7 @@ fn main() -> ExitCode {
     let done = runtime.block_on(Box::pin(run(cli)));
     // A blocking read, such as of stdin, does not hold the exit up.
     runtime.shutdown_background();
-    done.map_or_else(|failure| fail(&hint::with_advice(failure)), |()| ExitCode::SUCCESS)
+    done.map_or_else(|failure| fail(&client::hint::with_advice(failure)), |()| ExitCode::SUCCESS)
 }
 
 fn fail(failure: &Failure) -> ExitCode {
@@ -161,8 +143,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Member(command) => member::run(command, &session()?).await,
         Command::SignIn(args) => sign_in::run(args, &cli.access, output).await,
         Command::Cache(command) => cache::run(command, &session()?).await,
-        Command::Token => nodes::token(&session()?).await,
-        Command::Version => output::line(concat!("fanfold ", env!("CARGO_PKG_VERSION"))),
+        Command::Version => client::output::line(concat!("fanfold ", env!("CARGO_PKG_VERSION"))),
         Command::Bench(command) => bench::run(command, output).await,
     }
 }

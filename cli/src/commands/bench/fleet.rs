@@ -1,0 +1,177 @@
+//! Simulated nodes: the real link to the server, and no containers behind it. They answer every
+//! assignment at once with a signed receipt.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::compute::device::Device;
+use common::compute::resources::{Resources, Usage};
+use common::digest::Digest;
+use common::protocol::{Assignment, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
+use common::run::task::Lease;
+use futures::StreamExt as _;
+use node::link::{self, Link};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::failure::Failure;
+use crate::client::session::Session;
+
+const WAIT_MS: u32 = 5_000;
+/// How long a node waits after the server has not answered.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Results stored at a time by one node.
+const PUTS: usize = 4;
+/// What each result holds.
+const RESULT: &[u8] = b"done\n";
+/// What the benchmark's app asks for.
+const NEEDS: Resources = Resources::new(1000, 1024);
+
+/// What the simulated nodes are like.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Size {
+    /// Simulated nodes
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub nodes: u32,
+    /// Tasks that a node runs at once; it holds two more ahead
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub slots: u32,
+    /// Store one tiny result for each chunk
+    #[arg(long)]
+    pub outputs: bool,
+}
+
+/// Nodes that work until this is dropped.
+pub struct Fleet {
+    _nodes: JoinSet<()>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Fleet {
+    /// Joins the nodes to the session's workspace and lets them work.
+    pub async fn join(
+        session: &Session,
+        server: &[String],
+        folder: &Path,
+        size: Size,
+    ) -> Result<Self, Failure> {
+        let result = folder.join("result");
+        std::fs::write(&result, RESULT)
+            .map_err(|error| Failure::local("cannot write a result", error))?;
+        let stop = CancellationToken::new();
+        let mut nodes = JoinSet::new();
+        for number in 0..size.nodes {
+            let key_file = folder.join(format!("{number}.key"));
+            let options =
+                link::Options { server: server.to_vec(), key_file, allow_private_addresses: false };
+            let link = Link::start(options, stop.clone())
+                .map_err(|error| Failure::caused("cannot start a simulated node", &error))?;
+            let node = Node {
+                link,
+                token: token(session).await?,
+                size,
+                incarnation: number.into(),
+                result: size.outputs.then(|| result.clone()),
+                ended: Vec::new(),
+            };
+            nodes.spawn(node.work());
+        }
+        Ok(Self { _nodes: nodes, _stop: stop.drop_guard() })
+    }
+}
+
+/// A one-time token for the session's own workspace.
+pub async fn token(session: &Session) -> Result<String, Failure> {
+    #[derive(Deserialize)]
+    struct Issued {
+        token: String,
+    }
+    let url = session.client.url("/v1/dev/nodes/tokens", &[]);
+    Ok(session.client.post(url, &json!({})).await?.read::<Issued>()?.token)
+}
+
+struct Node {
+    link: Link,
+    token: String,
+    size: Size,
+    incarnation: u64,
+    /// The file to store as each task's result.
+    result: Option<PathBuf>,
+    /// What is done and not settled yet.
+    ended: Vec<(Lease, SignedReceipt)>,
+}
+
+impl Node {
+    async fn work(mut self) {
+        loop {
+            match self.link.sync(self.message()).await {
+                Ok(Orders::Work { assign, settled, cancel, .. }) => {
+                    self.ended
+                        .retain(|(lease, _)| !settled.contains(lease) && !cancel.contains(lease));
+                    self.run(assign).await;
+                }
+                Ok(Orders::Refused(why)) => {
+                    tracing::error!(why, "a simulated node was refused");
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a simulated node got no answer");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn message(&self) -> Sync {
+        let Size { slots, .. } = self.size;
+        Sync {
+            incarnation: self.incarnation,
+            token: Some(self.token.clone()),
+            capacity: Resources::new(NEEDS.cpu_millis * slots, NEEDS.memory_mib * slots)
+                .with_disk(u32::MAX),
+            prefetch: crate::commands::daemon::PREFETCH,
+            device: Device::default(),
+            holding: Vec::new(),
+            receipts: self.ended.iter().map(|(_, receipt)| receipt.clone()).collect(),
+            logs: Vec::new(),
+            probe: None,
+            wait_ms: WAIT_MS,
+        }
+    }
+
+    async fn run(&mut self, assigned: Vec<Assignment>) {
+        let known = |lease| self.ended.iter().any(|(ended, _)| *ended == lease);
+        let fresh: Vec<Lease> = assigned
+            .iter()
+            .map(|assignment| assignment.lease)
+            .filter(|lease| !known(*lease))
+            .collect();
+        let node = &*self;
+        let done: Vec<_> = futures::stream::iter(fresh)
+            .map(|lease| async move { (lease, node.process(lease).await) })
+            .buffer_unordered(PUTS)
+            .collect()
+            .await;
+        self.ended.extend(done);
+    }
+
+    async fn process(&self, lease: Lease) -> SignedReceipt {
+        let outcome = match self.store(lease).await {
+            Ok(outputs) => Outcome::Succeeded { outputs },
+            Err(error) => Outcome::NodeFault { message: error.to_string() },
+        };
+        let usage = Usage { cpu_ms: 1, memory_mib_ms: 1024, wall_ms: 1, ..Usage::default() };
+        let receipt = postcard::to_stdvec(&Receipt { lease, usage, outcome })
+            .expect("a receipt always encodes");
+        SignedReceipt { signature: self.link.sign(&receipt), receipt }
+    }
+
+    async fn store(&self, lease: Lease) -> Result<Vec<Output>, link::Error> {
+        let Some(file) = &self.result else { return Ok(Vec::new()) };
+        let (size, digest) = (RESULT.len() as u64, Digest::of(RESULT));
+        self.link.put(lease, size, digest, file).await?;
+        Ok(vec![Output { name: "out.txt".to_owned(), size, digest }])
+    }
+}

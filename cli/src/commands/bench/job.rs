@@ -1,0 +1,123 @@
+//! A customer's way through the API: push, activate, create, run, watch.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::tiny;
+use crate::client::failure::Failure;
+use crate::client::session::Session;
+use crate::commands::package::archive;
+
+const TEMPLATE: &str = "bench";
+const JOBS: &str = "/v1/customer/jobs";
+
+/// How far a run is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    pub state: String,
+    pub chunks: Option<u64>,
+    #[serde(default)]
+    pub chunks_done: u64,
+}
+
+impl Progress {
+    pub fn is_final(&self) -> bool {
+        matches!(self.state.as_str(), "JOB_STATE_COMPLETE" | "JOB_STATE_FAILED")
+    }
+
+    /// Nodes work on the chunks, or have.
+    pub fn is_cut(&self) -> bool {
+        self.chunks.is_some_and(|chunks| chunks > 0)
+    }
+}
+
+/// Pushes an app that ends at once, and a template that runs it `num_replicas` times on nothing.
+pub async fn prepare(session: &Session, folder: &Path) -> Result<(), Failure> {
+    let package = write_package(folder)
+        .map_err(|error| Failure::local("cannot write the benchmark's package", error))?;
+    let body = json!({ "data": BASE64_STANDARD.encode(archive::pack(&package)?) });
+    let client = &session.client;
+    client.post(client.url("/v1/dev/apps", &[]), &body).await?;
+    client.post(client.url("/v1/dev/apps", &[TEMPLATE, "activate"]), &json!({})).await?;
+    let template = json!({
+        "id": TEMPLATE, "app": TEMPLATE, "partitioner": "replicate", "assembler": "passthrough",
+        "dataSource": { "dataSourceDescriptor": "bypass" },
+        "dataDestination": { "dataSourceDescriptor": "bypass" },
+    });
+    client.post(client.url("/v1/dev/templates", &[]), &template).await?;
+    Ok(())
+}
+
+fn write_package(folder: &Path) -> std::io::Result<std::path::PathBuf> {
+    let package = folder.join("package");
+    let program = package.join("app/main");
+    std::fs::create_dir_all(package.join("app"))?;
+    let manifest = json!({
+        "name": TEMPLATE, "version": "1.0", "platform": "binary", "entrypoint": "main",
+        "device_requirements": { "min_cpu": 1, "min_memory": 1 },
+    });
+    std::fs::write(package.join("manifest.json"), manifest.to_string())?;
+    std::fs::write(&program, tiny::executable())?;
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+    Ok(package)
+}
+
+/// Makes a job of so many chunks and gives its id.
+pub async fn create(session: &Session, chunks: u32) -> Result<String, Failure> {
+    #[derive(Deserialize)]
+    struct Created {
+        job: Job,
+    }
+    #[derive(Deserialize)]
+    struct Job {
+        id: String,
+    }
+    let draft = json!({
+        "templateId": TEMPLATE, "params": { "partitioner": { "num_replicas": chunks } },
+    });
+    let url = session.client.url(JOBS, &[]);
+    Ok(session.client.post(url, &draft).await?.read::<Created>()?.job.id)
+}
+
+pub async fn run(session: &Session, job: &str) -> Result<(), Failure> {
+    session.client.post(session.client.url(JOBS, &[job, "run"]), &json!({})).await?;
+    Ok(())
+}
+
+/// Asks for a run's progress every `period` until `enough`, or until it has ended badly.
+pub async fn follow(
+    session: &Session,
+    job: &str,
+    (period, limit): (Duration, Duration),
+    enough: impl Fn(&Progress) -> bool,
+) -> Result<Progress, Failure> {
+    let url = session.client.url(JOBS, &[job, "progress"]);
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let start = Instant::now();
+    let asked = async {
+        loop {
+            ticks.tick().await;
+            let progress: Progress = session.client.get(url.clone()).await?.read()?;
+            let ended = progress.is_final();
+            if progress.state == "JOB_STATE_FAILED" {
+                let reason = "see the server's log".to_owned();
+                return Err(Failure::JobFailed { job: job.to_owned(), reason });
+            }
+            if ended || enough(&progress) {
+                return Ok(progress);
+            }
+        }
+    };
+    timeout(limit, asked).await.map_err(|_| {
+        Failure::local("the run takes too long", format!("{:?} have passed", start.elapsed()))
+    })?
+}

@@ -1,0 +1,60 @@
+//! `fanfold bench`: how fast this very binary is on this machine. Each benchmark sets up what it
+//! needs in a temporary folder and on free ports, and removes it.
+
+use clap::{Parser as _, Subcommand};
+
+mod accept;
+mod chunks;
+mod container;
+mod data;
+mod figure;
+mod fleet;
+mod job;
+mod overhead;
+mod process;
+mod report;
+mod server_process;
+mod tiny;
+
+use crate::client::failure::Failure;
+use crate::client::output::Output;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Chunks a second and the server's CPU for each, with simulated nodes
+    Chunks(chunks::Args),
+    /// What a chunk costs beyond its container; needs a container engine
+    Overhead(overhead::Args),
+    /// MB/s of cutting and folding, beside a plain copy
+    Data(data::Args),
+    /// What it takes to accept a run of a million chunks, and to come back to it after a kill
+    Accept(accept::Args),
+    /// All of them, as they are by default
+    All,
+}
+
+pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Chunks(args) => chunks::run(&args).await?.print(output),
+        Command::Data(args) => data::run(&args).await?.print(output),
+        Command::Accept(args) => accept::run(&args).await?.print(output),
+        Command::Overhead(args) => match overhead::run(&args).await? {
+            Some(report) => report.print(output),
+            None => Ok(()),
+        },
+        Command::All => {
+            for name in ["chunks", "overhead", "data", "accept"] {
+                let one = One::parse_from(["bench", name]);
+                Box::pin(run(one.command, output)).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A benchmark with its defaults.
+#[derive(Debug, clap::Parser)]
+struct One {
+    #[command(subcommand)]
+    command: Command,
+}

@@ -1,0 +1,120 @@
+//! What a chunk costs beyond its container: the whole path on one node with one slot, beside the
+//! same container run bare. The two take turns, so that a busy machine is busy for both.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::figure::Figure;
+use super::job;
+use super::job::Progress;
+use super::report::Report;
+use super::server_process::World;
+use super::{container, fleet};
+use crate::client::failure::Failure;
+use crate::client::output::note;
+
+const ROUND_LIMIT: Duration = Duration::from_secs(120);
+const PERIOD: Duration = Duration::from_millis(100);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Rounds; each is a run of some chunks, and then as many bare containers
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Chunks of each run
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=100))]
+    chunks: u32,
+}
+
+/// `None` where no container engine answers.
+pub async fn run(args: &Args) -> Result<Option<Report>, Failure> {
+    let engine = match container::engine().await {
+        Ok(engine) => engine,
+        Err(error) => {
+            note(format_args!("overhead: SKIPPED, no container engine answers: {error}"));
+            return Ok(None);
+        }
+    };
+    let world = World::start(None).await?;
+    let folder = world.aside("node")?;
+    job::prepare(&world.session, &folder).await?;
+    let stop = CancellationToken::new();
+    let _stopped = stop.clone().drop_guard();
+    let node = tokio::spawn(node::run(options(&world, &folder).await?, stop.clone()));
+
+    // The first run finds caches empty and counts for nothing.
+    round(&world, 2).await?;
+    let (mut whole, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..args.rounds {
+        whole.extend(round(&world, args.chunks).await?);
+        for _ in 1..args.chunks {
+            let time = container::cycle(&engine, &folder.join("package/app")).await;
+            bare.push(time.map_err(|error| Failure::caused("a bare container failed", &error))?);
+        }
+    }
+    stop.cancel();
+    if let Ok(Err(error)) = node.await {
+        return Err(Failure::caused("the node stopped", &error));
+    }
+
+    let (whole, bare) = (median(&mut whole), median(&mut bare));
+    let mut report = Report::new("overhead: a chunk beside its bare container, one slot, p50");
+    report.row("samples of each", Figure::whole((args.rounds * (args.chunks - 1)).into()), "");
+    report.row("chunk", Figure::millis(whole), "ms");
+    report.row("bare create, start, wait, remove", Figure::millis(bare), "ms");
+    report.row("overhead", Figure::millis(whole.saturating_sub(bare)), "ms");
+    Ok(Some(report))
+}
+
+async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure> {
+    Ok(node::Options {
+        server: world.addresses.clone(),
+        token: Some(fleet::token(&world.session).await?),
+        data_dir: folder.join("data"),
+        cpu_millis: Some(1000),
+        memory_mib: Some(1024),
+        cpu_sharers: 1,
+        runtime_dir: Some(folder.join("machine")),
+        prefetch: crate::commands::daemon::PREFETCH,
+        region: String::new(),
+        gpus: Some(Vec::new()),
+        allow_private_addresses: false,
+        container_uids: node::IdRange::default(),
+        jobs: node::Jobs::OfOne,
+        disk: node::DiskShare { bytes: Some(16 << 30), keep_free: 0, nodes: 1 },
+        local_images: false,
+        caches: node::CacheSizes::default(),
+        label: Some("bench".to_owned()),
+    })
+}
+
+/// Runs a job and gives the times from the end of each chunk to the end of the next.
+async fn round(world: &World, chunks: u32) -> Result<Vec<Duration>, Failure> {
+    #[derive(Deserialize)]
+    struct Tasks {
+        tasks: Vec<Task>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Task {
+        completed_at: DateTime<Utc>,
+    }
+    let session = &world.session;
+    let job = job::create(session, chunks).await?;
+    job::run(session, &job).await?;
+    job::follow(session, &job, (PERIOD, ROUND_LIMIT), Progress::is_final).await?;
+    let url = session.client.url("/v1/customer/jobs", &[&job, "tasks"]);
+    let tasks: Tasks = session.client.get(url).await?.read()?;
+    let mut ends: Vec<_> = tasks.tasks.into_iter().map(|task| task.completed_at).collect();
+    ends.sort_unstable();
+    Ok(ends.windows(2).map(|pair| (pair[1] - pair[0]).to_std().unwrap_or_default()).collect())
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}

@@ -1,0 +1,135 @@
+//! A server process of the benchmark's own, in a folder that goes with it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout};
+
+use super::process::{self, Usage};
+use crate::client::credentials::{Access, Endpoint, read};
+use crate::client::failure::Failure;
+use crate::client::output::Output;
+use crate::client::session::Session;
+
+/// How long a server may take until it is ready.
+const READY_MAX: Duration = Duration::from_secs(60);
+
+/// A server, killed and removed when it is dropped.
+pub struct World {
+    folder: TempDir,
+    database: String,
+    server: Child,
+    pub session: Session,
+    /// Where nodes call.
+    pub addresses: Vec<String>,
+}
+
+impl World {
+    /// Starts a server with an empty data folder; on SQLite, unless a database is named.
+    pub async fn start(database: Option<&str>) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("fanfold-bench-").tempdir();
+        let folder =
+            folder.map_err(|error| Failure::local("cannot make a temporary folder", error))?;
+        let database = database.unwrap_or_default().to_owned();
+        configure(folder.path(), &database, "/ip4/127.0.0.1/tcp/0")?;
+        let server = spawn(folder.path()).await?;
+        let (session, endpoint) = open(folder.path())?;
+        Ok(Self { folder, database, server, session, addresses: endpoint.nodes })
+    }
+
+    /// Kills the server as a loss of power would, starts it again where nodes expect it, and
+    /// gives the time until it was ready.
+    pub async fn kill_and_restart(&mut self) -> Result<Duration, Failure> {
+        let failed = |error| Failure::local("cannot kill the server", error);
+        self.server.kill().await.map_err(failed)?;
+        let address = self.addresses.first().and_then(|address| address.split("/p2p/").next());
+        configure(self.folder.path(), &self.database, address.unwrap_or_default())?;
+        let start = Instant::now();
+        self.server = spawn(self.folder.path()).await?;
+        let time = start.elapsed();
+        (self.session, _) = open(self.folder.path())?;
+        Ok(time)
+    }
+
+    pub fn usage(&self) -> Result<Usage, Failure> {
+        process::usage(self.server.id().unwrap_or_default())
+    }
+
+    /// Transactions of the coordinator up to the end of its last run, as the server logged it.
+    pub fn transactions(&self) -> Result<u64, Failure> {
+        let log = std::fs::read_to_string(log_file(self.folder.path()))
+            .map_err(|error| Failure::local("cannot read the server's log", error))?;
+        let last = log.rsplit_once("transactions=").map_or("", |(_, after)| after);
+        let digits = last.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        digits.parse().map_err(|error| Failure::local("no run has ended", error))
+    }
+
+    /// A folder beside the server's, for what the benchmark itself needs.
+    pub fn aside(&self, name: &str) -> Result<PathBuf, Failure> {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(&path)
+            .map_err(|error| Failure::local(format!("cannot make {}", path.display()), error))?;
+        Ok(path)
+    }
+}
+
+fn configure(folder: &Path, database: &str, listen: &str) -> Result<(), Failure> {
+    let data = data_folder(folder);
+    let text = format!(
+        "http_listen = \"127.0.0.1:0\"\np2p_listen = [{listen:?}]\ndata_dir = {data:?}\n\
+         database_url = {database:?}\npromotional_credits = \"1000000\"\n"
+    );
+    std::fs::write(folder.join("server.toml"), text)
+        .map_err(|error| Failure::local("cannot write the server's configuration", error))
+}
+
+/// Starts this very binary as a server and waits until it says that it is ready.
+async fn spawn(folder: &Path) -> Result<Child, Failure> {
+    let failed = |error| Failure::local("cannot start a server", error);
+    let log = File::options().create(true).append(true).open(log_file(folder)).map_err(failed)?;
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FANFOLD_") {
+            command.env_remove(name);
+        }
+    }
+    let mut server = command
+        .args(["server", "--config"])
+        .arg(folder.join("server.toml"))
+        .env("RUST_LOG", "info")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let stdout = server.stdout.take().expect("it was asked for");
+    let mut line = String::new();
+    let ready = timeout(READY_MAX, BufReader::new(stdout).read_line(&mut line)).await;
+    if matches!(ready, Ok(Ok(1..))) {
+        return Ok(server);
+    }
+    let log = std::fs::read_to_string(log_file(folder)).unwrap_or_default();
+    let last = log.lines().last().unwrap_or("it said nothing").to_owned();
+    Err(Failure::local("the server did not start", last))
+}
+
+fn open(folder: &Path) -> Result<(Session, Endpoint), Failure> {
+    let data = data_folder(folder);
+    let credentials = Some(data.join("credentials.json"));
+    let access = Access { credentials, url: None, api_key: None };
+    Ok((Session::open(&access, Output::Json)?, read(&data.join("endpoint.json"))?))
+}
+
+fn data_folder(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn log_file(folder: &Path) -> PathBuf {
+    folder.join("server.log")
+}

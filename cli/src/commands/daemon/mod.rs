@@ -1,0 +1,43 @@
+//! The parts that stay: a server, nodes, or both in one process.
+
+use clap::Subcommand;
+use rustix::fs::Mode;
+
+use crate::client::failure::Failure;
+use crate::client::session::Session;
+
+mod capacity;
+mod disk;
+mod doctor;
+mod folder;
+mod machine;
+mod run_node;
+mod serve;
+mod signals;
+mod up;
+
+pub use run_node::PREFETCH;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a server and its nodes in one process, with one folder for all data
+    Up(up::Args),
+    /// Run a server alone
+    Server(serve::Args),
+    /// Run a node, or manage the workspace's nodes
+    Node(run_node::Args),
+}
+
+pub async fn run(
+    command: Command,
+    session: impl FnOnce() -> Result<Session, Failure>,
+) -> Result<(), Failure> {
+    // Whatever is written from here on is nobody else's: databases, buckets, caches, keys.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    server::files::raise_limit();
+    match command {
+        Command::Up(args) => up::run(args).await,
+        Command::Server(args) => serve::run(args).await,
+        Command::Node(args) => run_node::run(args, session).await,
+    }
+}

@@ -1,0 +1,89 @@
+//! `fanfold job list`.
+
+use clap::builder::PossibleValuesParser;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Job, url};
+use crate::client::failure::Failure;
+use crate::client::output::{Page, Table, moment};
+use crate::client::session::Session;
+use crate::commands::wallet::digits;
+
+/// What a job can be.
+const STATUSES: [&str; 8] =
+    ["new", "scheduled", "accepted", "running", "ending", "succeeded", "failed", "cancelled"];
+
+/// Which jobs are listed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only jobs in this state; repeatable, or with commas
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(STATUSES))]
+    status: Vec<String>,
+    /// Only jobs of this template
+    #[arg(long, value_name = "ID")]
+    template: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
+#[derive(Deserialize)]
+struct Jobs {
+    data: Vec<Job>,
+}
+
+pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
+    let mut filters = Vec::new();
+    if !args.status.is_empty() {
+        filters.push(json!({"field": "status", "condition": "IN", "value": args.status}));
+    }
+    if let Some(template) = &args.template {
+        filters.push(json!({"field": "templateId", "condition": "EQ", "value": template}));
+    }
+    let is_filtered = !filters.is_empty();
+    let Page { limit, offset } = args.page;
+    let body = json!({"filters": filters, "pagination": {"limit": limit, "offset": offset}});
+    let answer = session.client.post(url(session, &["filter"]), &body).await?;
+    let jobs: Jobs = answer.read()?;
+    session.output.table(&answer.text, || Table {
+        header: &["id", "template", "state", "chunks", "credits", "created", "name"],
+        rows: jobs.data.iter().map(row).collect(),
+        empty: if is_filtered {
+            "no such jobs"
+        } else {
+            "no jobs yet: fanfold job create TEMPLATE --source file:PATH --destination bucket --watch"
+        },
+    })
+}
+
+fn row(job: &Job) -> Vec<String> {
+    let is_test = job.config.as_ref().and_then(|config| config.is_test_job) == Some(true);
+    let mark = if is_test { " (test)" } else { "" };
+    vec![
+        job.id.clone(),
+        job.template_id.clone(),
+        job.status.clone(),
+        job.num_chunks.to_string(),
+        job.payment_amount.as_deref().map_or("0", digits).to_owned(),
+        moment(&job.created_at),
+        format!("{}{mark}", job.name.clone().unwrap_or_default()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn job_line_has_template_state_chunks_cost_and_time() {
+        let text = r#"{"id":"j","templateId":"t","status":"cancelled","numChunks":3,
+            "paymentAmount":0.00150000,"createdAt":"2026-11-28T15:26:48.1Z","name":"n",
+            "config":{"isTestJob":true}}"#;
+
+        let job: Job = serde_json::from_str(text).unwrap();
+
+        let expected =
+            ["j", "t", "cancelled", "3", "0.00150000", "2026-11-28 15:26:48", "n (test)"];
+        assert_eq!(row(&job), expected);
+    }
+}
