@@ -52,7 +52,7 @@ fn main() {
     small_runs(runs, 3);
 }
 
-/// Runs of so many tasks, one after the other, that all wait at once.
+/// Runs of this many tasks, one after the other, that all wait at once.
 #[expect(clippy::print_stdout, reason = "a table for people is what a benchmark makes")]
 fn small_runs(runs: u32, tasks: u16) {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));

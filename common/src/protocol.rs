@@ -149,7 +149,7 @@ pub struct Assignment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Inputs {
-    /// One chunk of so many bytes: input 0, which the container sees as `data.bin`. `name` is the
+    /// One chunk of this many bytes: input 0, which the container sees as `data.bin`. `name` is the
     /// name of the file that it is of, and `key` says which of the source's files that is: the
     /// whole key in its bucket, or its URL without what may be secret.
     Chunk {
@@ -342,11 +342,11 @@ impl BlobRequest {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlobReply {
-    /// So many entries follow, each a frame with an `InputFile` or a `CacheFile`.
+    /// This many entries follow, each a frame with an `InputFile` or a `CacheFile`.
     Listing {
         files: u32,
     },
-    /// So many bytes follow. The digest, where it is known, is of the whole and not of the part
+    /// This many bytes follow. The digest, where it is known, is of the whole and not of the part
     /// from `from` on.
     Bytes {
         bytes: u64,

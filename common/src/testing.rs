@@ -21,7 +21,7 @@ use crate::run::scheduling::Terms;
 use crate::run::spec::{Destination, RunSpec, Source};
 use crate::run::task::{Lease, StageNo, TaskRef};
 
-/// So many seconds after the beginning of time.
+/// This many seconds after the beginning of time.
 pub fn at(secs: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(secs)
 }
@@ -84,7 +84,7 @@ pub fn order_plan(workspace: WorkspaceId, plan: Plan) -> RunSpec {
     }
 }
 
-/// So many chunks of nothing.
+/// This many chunks of nothing.
 pub fn chunks(count: u32) -> ChunkTable {
     let object = Object { name: "empty".to_owned(), size: 0, place: Place::Empty, version: None };
     let objects = Objects::pack(&[object]).expect("one object is not too many");
@@ -107,7 +107,7 @@ pub fn stage_of(plan: &Plan, phase: Phase) -> StageNo {
     plan.container_of(phase).expect("the plan has a container in this phase").0
 }
 
-/// Does the open steps of the server for a run, as if each table had so many chunks.
+/// Does the open steps of the server for a run, as if each table had this many chunks.
 pub fn do_steps(market: &mut Market, run: RunId, count: u32, now: DateTime<Utc>) {
     while let Some((no, table)) = market.run(run).and_then(|run| {
         let stage = run.stages().find(|stage| step(&run.spec.plan, stage.block).is_some())?;
@@ -125,7 +125,7 @@ fn step(plan: &Plan, block: BlockId) -> Option<&DataTask> {
     }
 }
 
-/// Starts a run of this pipeline and cuts it into so many chunks.
+/// Starts a run of this pipeline and cuts it into this many chunks.
 ///
 /// # Panics
 /// The wallet is too low.

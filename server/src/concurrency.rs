@@ -1,4 +1,4 @@
-//! Scarce places that one holder must not take from all others: so many in all, and so many for
+//! Scarce places that one holder must not take from all others: this many in all, and this many for
 //! each key, such as a workspace.
 
 use std::collections::HashMap;

@@ -88,7 +88,7 @@ pub enum SignUpCode {
     Limited(LimitedCode),
 }
 
-/// A code that so many new accounts can be made with.
+/// A code that this many new accounts can be made with.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitedCode {

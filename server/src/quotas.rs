@@ -115,7 +115,7 @@ impl Quotas {
         self.most
     }
 
-    /// Counts an object that is about to be stored, with so many bytes.
+    /// Counts an object that is about to be stored, with this many bytes.
     ///
     /// # Errors
     /// `Full` where the workspace would then keep more than it may.

@@ -1,5 +1,5 @@
 //! The parts without which a server is none. One that ends unasked ends the whole server, so that
-//! whoever keeps it running starts it anew: a process that went on without it would take requests
+//! whoever keeps it running starts it again: a process that went on without it would take requests
 //! and answer none.
 
 use std::convert::Infallible;

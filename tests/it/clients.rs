@@ -13,7 +13,7 @@ use harness::busybox;
 use harness::client::text;
 use harness::market::{Market, Shape};
 
-/// A script waits for jobs of its own for minutes at most; it never runs for ever.
+/// A script waits for jobs of its own for minutes at most; it never runs forever.
 const SCRIPT_MAX: Duration = Duration::from_secs(300);
 
 fn clients() -> PathBuf {

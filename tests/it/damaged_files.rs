@@ -201,7 +201,7 @@ const CASES: &[Case] = &[
             Ok(fs::write(file, credentials.to_string())?)
         },
         start: Start::Warned,
-        says: &["credentials.json", "the API key in this file is none of this server's"],
+        says: &["credentials.json", "the API key in this file was not issued by this server"],
     },
     Case {
         name: "empty credentials",

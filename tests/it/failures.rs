@@ -19,7 +19,7 @@ async fn push_app(client: &Client, name: &'static str, script: &str) -> Result<(
     client.template("replicate", name, "passthrough").await
 }
 
-/// An order of so many tasks without data.
+/// An order of this many tasks without data.
 fn order(app: &str, tasks: u32, config: &Value) -> Value {
     json!({
         "templateId": app, "name": app,

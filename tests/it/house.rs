@@ -10,7 +10,10 @@ const RULES: &[(&str, &[&str])] = &[
     ("sea_orm::", &["server/src/store/"]),
     ("warp::", &["server/src/api/"]),
     ("object_store::", &["server/src/data/"]),
-    ("bollard::", &["node/src/runtime/", "cli/src/commands/image.rs", "cli/src/bench/container.rs"]),
+    (
+        "bollard::",
+        &["node/src/runtime/", "cli/src/commands/image.rs", "cli/src/bench/container.rs"],
+    ),
     ("libp2p::", &["server/src/p2p/", "node/src/link/"]),
     ("libp2p_stream::", &["server/src/p2p/", "node/src/link/"]),
     ("lettre::", &["server/src/mail.rs", "server/src/mail/"]),

@@ -34,7 +34,7 @@ const SUM: &str = r#"
 cat "$TASK_RESULTS_DIR"/* | awk '{l += $1; w += $2} END {print l, w}' > "$OUTPUT_DIR/total.txt"
 "#;
 
-/// A text of so many lines, each different.
+/// A text of this many lines, each different.
 pub fn sample(lines: usize) -> String {
     (0..lines).map(|n| format!("line {n} {}\n", "word ".repeat(n % 9))).collect()
 }
@@ -46,7 +46,7 @@ pub async fn push_word_count(client: &Client) -> Result<()> {
     client.template("lines", "count", "sum").await
 }
 
-/// An order of a word count in chunks of so many bytes.
+/// An order of a word count in chunks of this many bytes.
 pub fn word_count(chunk_bytes: usize) -> Value {
     json!({
         "templateId": "count", "name": "words",

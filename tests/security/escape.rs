@@ -13,7 +13,7 @@ use harness::package::Package;
 use harness::process;
 use harness::say::say;
 
-/// So many ways out are tried at least.
+/// This many ways out are tried at least.
 const TRIES_MIN: usize = 60;
 
 /// What an ordinary container of the engine lets happen, and the kit must therefore see.

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// So many objects inside one another.
+/// This many objects inside one another.
 fn nested(levels: usize) -> Value {
     (0..levels).fold(json!({}), |inner, _| json!({"a": inner}))
 }

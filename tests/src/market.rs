@@ -49,7 +49,7 @@ impl Shape {
             .set("NODE_KEEP_FREE", "0.5")
     }
 
-    /// `fanfold up` with so many nodes, all in one process.
+    /// `fanfold up` with this many nodes, all in one process.
     pub fn up(nodes: usize) -> Self {
         Self { inside: nodes, ..Self::nodes(0) }
     }
@@ -60,12 +60,12 @@ impl Shape {
         self
     }
 
-    /// Gives the server's folder a disk of its own of so many MiB.
+    /// Gives the server's folder a disk of its own of this many MiB.
     pub fn disk(self, mib: u32) -> Self {
         Self { disk_mib: Some(mib), ..self }
     }
 
-    /// Gives the server's folder a disk of its own of so many MiB that can lose its power.
+    /// Gives the server's folder a disk of its own of this many MiB that can lose its power.
     pub fn recorded_disk(self, mib: u64) -> Self {
         Self { recorded_mib: Some(mib), ..self }
     }

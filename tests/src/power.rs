@@ -48,7 +48,7 @@ fn run(program: &str, args: &[&str]) -> Result<String> {
 }
 
 impl RecordedDisk {
-    /// Makes a disk of so many MiB with ext4 and mounts it. Its image and its log are put into
+    /// Makes a disk of this many MiB with ext4 and mounts it. Its image and its log are put into
     /// `folder`. Needs root.
     pub async fn mount(folder: &Path, at: &Path, mib: u64) -> Result<Self> {
         fs::create_dir_all(folder)?;

@@ -20,7 +20,7 @@ use crate::market::Market;
 pub struct Rogue {
     link: Link,
     token: String,
-    /// After so long it claims to have succeeded, without results; `None` is never.
+    /// After this long it claims to have succeeded, without results; `None` is never.
     claims_after: Option<Duration>,
     held: BTreeMap<Lease, Instant>,
     receipts: Vec<(Lease, SignedReceipt)>,

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    /// Makes the folder and mounts a disk of so many MiB there. Needs root.
+    /// Makes the folder and mounts a disk of this many MiB there. Needs root.
     pub fn mount(folder: &Path, mib: u32) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let size = format!("size={mib}m");

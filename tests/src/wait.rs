@@ -1,4 +1,4 @@
-//! Waiting for something to become true: asked again and again, but not for ever.
+//! Waiting for something to become true: asked again and again, but not forever.
 
 use std::time::{Duration, Instant};
 

@@ -229,7 +229,7 @@ pub fn lease(index: u32) -> Lease {
     testing::process(RunId::new(Uuid::from_u128(7)), index, 1)
 }
 
-/// A source of one object, cut into chunks of so many bytes.
+/// A source of one object, cut into chunks of this many bytes.
 pub fn table(size: u64, chunk: u64) -> Arc<ChunkTable> {
     let place = Place::Source { path: "data.csv".to_owned() };
     let version = Some("\"1\"".to_owned());

@@ -25,7 +25,7 @@ impl Resources {
         Self { disk_mib, ..self }
     }
 
-    /// With room on the disk for an input of so many bytes beside, in whole MiB.
+    /// With room on the disk for an input of this many bytes beside, in whole MiB.
     #[must_use]
     pub fn with_input(self, bytes: u64) -> Self {
         let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);

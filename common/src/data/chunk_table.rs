@@ -13,7 +13,7 @@ use crate::data::object_list::{Object, Objects};
 pub struct ChunkTable {
     objects: Objects,
     cut: Cut,
-    /// Chunks beyond so many are left out.
+    /// Chunks beyond this many are left out.
     limit: u32,
 }
 
@@ -22,9 +22,9 @@ pub struct ChunkTable {
 enum Cut {
     /// Each object is one chunk.
     Whole,
-    /// Each object is so many chunks, every one of them the whole object.
+    /// Each object is this many chunks, every one of them the whole object.
     Copies(u32),
-    /// Each object is cut every so many bytes; `first[i]` is the number of chunks before object i.
+    /// Each object is cut every this many bytes; `first[i]` is the number of chunks before object i.
     Every { bytes: u64, first: Vec<u32> },
     /// Chunk i begins at `starts[i]` of its object and ends where the next of it begins.
     At { starts: Vec<u64>, first: Vec<u32>, longest: u64 },
@@ -169,7 +169,7 @@ impl ChunkTable {
     }
 }
 
-/// Whether these are the starts of chunks that cover so many bytes.
+/// Whether these are the starts of chunks that cover this many bytes.
 fn is_rising(starts: &[u64], size: u64) -> bool {
     match (starts.first(), starts.last()) {
         (Some(first), Some(last)) => {

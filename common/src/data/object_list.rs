@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const OBJECTS_MAX: u32 = 1_000_000;
 /// The most bytes of a packed list: it is held in memory and stored as one value.
 const PACKED_BYTES_MAX: usize = 128 << 20;
-/// Every so many rows one is written whole, so that reading any of them takes few steps.
+/// Every this many rows one is written whole, so that reading any of them takes few steps.
 const STRIDE: u32 = 16;
 
 /// Where an object's bytes are.

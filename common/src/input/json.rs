@@ -54,7 +54,7 @@ struct State {
     refusal: Option<String>,
 }
 
-/// Reads one value with at most so many levels of lists and objects in it.
+/// Reads one value with at most this many levels of lists and objects in it.
 #[derive(Clone, Copy)]
 struct Bounded<'a> {
     levels: usize,
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// So many objects inside one another.
+    /// This many objects inside one another.
     fn nested(levels: usize) -> String {
         format!("{}{}", r#"{"a":"#.repeat(levels - 1) + "{}", "}".repeat(levels - 1))
     }

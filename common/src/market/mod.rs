@@ -57,12 +57,12 @@ use trust::Trust;
 /// The numbers that the market's owner may turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// The tasks of a node that is silent for so long are offered to others.
+    /// The tasks of a node that is silent for this long are offered to others.
     pub lease: TimeDelta,
     /// The time for which a task without a shorter timeout is reserved when it is handed out; the
     /// reservation grows with a task that takes longer.
     pub estimate: TimeDelta,
-    /// A task that has not begun to run on its node for so long goes elsewhere.
+    /// A task that has not begun to run on its node for this long goes elsewhere.
     pub start: TimeDelta,
     /// The same on a node of an operator that is not proven.
     pub start_unproven: TimeDelta,
@@ -74,9 +74,9 @@ pub struct Policy {
     /// The task timeout of jobs that give none, in seconds.
     pub task_timeout_secs: u32,
     pub checks: Checks,
-    /// A task that so many nodes have lost is given up.
+    /// A task that this many nodes have lost is given up.
     pub losses_max: u32,
-    /// So many faults in a row with one customer's tasks set a node aside for this customer; so
+    /// This many faults in a row with one customer's tasks set a node aside for this customer; so
     /// many with several customers' make the server ask the node for a probe.
     pub strikes_max: u32,
     /// How long a node is set aside.

@@ -321,7 +321,7 @@ impl Run {
         self.spec.plan.elements(block, chunks).1
     }
 
-    /// Tasks of a block, of which so many were handed out and are done.
+    /// Tasks of a block, of which this many were handed out and are done.
     pub(super) fn make_tasks(&self, block: BlockId, [len, next, done]: [u32; 3]) -> Option<Tasks> {
         let work = self.spec.plan.container_task(block)?;
         let table = self.chunks_of(block);

@@ -122,7 +122,7 @@ impl Members {
         self.ended.iter().all(|ended| *ended)
     }
 
-    /// Whether it is of a group of so many blocks.
+    /// Whether it is of a group of this many blocks.
     pub fn is_of(&self, blocks: usize) -> bool {
         self.unmet.len() == blocks && self.ended.len() == blocks
     }
@@ -195,7 +195,7 @@ impl Stage {
         StageRecord { run, no, block, parent, item, cursor, opened_at, ended }
     }
 
-    /// Whether it is a stage of its block, which has so many tasks.
+    /// Whether it is a stage of its block, which has this many tasks.
     pub(super) fn fits(&self, plan: &Plan, tasks: u32) -> bool {
         match (&self.open, &plan.block(self.block).body) {
             (Open::Group(members), Body::Group(group)) => members.is_of(group.of.len()),

@@ -114,7 +114,7 @@ impl Rates {
 }
 
 impl Terms {
-    /// The terms of so many credits, of so much money, or of both where they agree to the
+    /// The terms of this many credits, of so much money, or of both where they agree to the
     /// hundredth.
     pub fn new(
         currency: Currency,

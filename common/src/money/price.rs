@@ -36,7 +36,7 @@ pub const TASK_TIMEOUT_SECS: u32 = 3600;
 /// The days by which a month's price is divided.
 const DAYS_PER_MONTH: u64 = 30;
 
-/// What keeping so many bytes for a day costs, rounded half-even to eight decimals.
+/// What keeping this many bytes for a day costs, rounded half-even to eight decimals.
 pub fn stored_for_a_day(bytes: u64, per_gib_month: Credits) -> Credits {
     let divisor = u128::from(DAYS_PER_MONTH) << 30;
     let units = u128::from(bytes) * u128::from(per_gib_month.units().unsigned_abs());
@@ -67,7 +67,7 @@ impl Sample {
         Some(Self { paid, tasks: NonZeroU64::new(tasks)? })
     }
 
-    /// What so many tasks cost if they are like these, rounded up to eight decimals.
+    /// What this many tasks cost if they are like these, rounded up to eight decimals.
     pub fn of(self, tasks: u64) -> Credits {
         let units = u128::from(self.paid.units().unsigned_abs()) * u128::from(tasks);
         let units = units.div_ceil(u128::from(self.tasks.get()));

@@ -165,7 +165,7 @@ fn is_sparse(entry: &mut impl Read, kind: EntryType) -> Result<bool, Error> {
     Ok(extra.windows(10).any(|window| window == b"GNU.sparse"))
 }
 
-/// A reader that fails beyond so many bytes.
+/// A reader that fails beyond this many bytes.
 struct Counted<R> {
     reader: R,
     bytes: u64,

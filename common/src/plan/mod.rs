@@ -131,7 +131,7 @@ pub struct Each {
     /// What one element is called, such as `chunk`.
     pub item: String,
     pub body: BlockId,
-    /// So many elements at a time; `None` is as many as there is room for.
+    /// This many elements at a time; `None` is as many as there is room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_once: Option<NonZeroU32>,
     /// Only the first elements of the list.
@@ -144,7 +144,7 @@ pub struct Each {
 pub enum List {
     /// The chunks that this data block has made.
     Chunks(BlockId),
-    /// So many elements without data.
+    /// This many elements without data.
     Copies(u32),
 }
 
@@ -346,7 +346,7 @@ impl Plan {
         }
     }
 
-    /// How many elements the list of a block has, where its chunks are so many; 1 where it has
+    /// How many elements the list of a block has, where its chunks are this many; 1 where it has
     /// no list. The first number is before the limit of the list, the second after it.
     pub fn elements(&self, id: BlockId, chunks: u32) -> (u32, u32) {
         let Body::Each(each) = &self.block(id).body else { return (1, 1) };

@@ -5,7 +5,7 @@ use crate::money::credits::Credits;
 use crate::money::price::most;
 
 impl ContainerTask {
-    /// What is reserved for one attempt that may run for so many seconds before more is.
+    /// What is reserved for one attempt that may run for this many seconds before more is.
     pub fn reservation(&self, secs: u32) -> Credits {
         most(self.container.needs, secs.min(self.timeout_secs))
     }

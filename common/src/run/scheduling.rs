@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// What the documented names of priorities begin with.
 const PREFIX: &str = "EXECUTION_PRIORITY_";
 
-/// A test run processes so many chunks, the first ones: enough to see that results are folded.
+/// A test run processes this many chunks, the first ones: enough to see that results are folded.
 pub const TEST_CHUNKS: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! A seeded simulation of the market: nodes die, messages are lost, doubled and late, the server
 //! is killed between any two events, and after each step the promises are checked.
 //!
-//! `SIM_SEEDS=1000` runs so many seeds, `SIM_SEED=7` replays one.
+//! `SIM_SEEDS=1000` runs this many seeds, `SIM_SEED=7` replays one.
 
 mod customer;
 mod donor;

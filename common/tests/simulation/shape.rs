@@ -12,7 +12,7 @@ use crate::random::Random;
 /// Blocks deeper than this are tasks.
 const DEPTH: u32 = 3;
 
-/// The plan of a template's run with so many chunks.
+/// The plan of a template's run with this many chunks.
 pub fn pipeline(chunks: u32, limits: Limits, is_test: bool, random: &mut Random) -> Plan {
     let process = container(random);
     let partition = if random.chance(400) {

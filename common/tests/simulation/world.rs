@@ -91,7 +91,7 @@ enum Event {
     Dies(u32),
     Returns(u32),
     Silence(u32),
-    /// All nodes are cut off for so many milliseconds.
+    /// All nodes are cut off for this many milliseconds.
     Blackout(u32),
     Step {
         starts: u32,

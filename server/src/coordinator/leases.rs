@@ -82,7 +82,7 @@ pub enum LiveInputs {
     Source {
         table: Arc<ChunkTable>,
     },
-    /// All accepted results of a stage (a custom assembler), of so many tasks.
+    /// All accepted results of a stage (a custom assembler), of this many tasks.
     Results {
         stage: StageNo,
         tasks: u32,

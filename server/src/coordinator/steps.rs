@@ -177,7 +177,7 @@ impl Step {
 
 impl Context {
     /// Sees a step through even where our own code breaks down in it: a run whose step is gone
-    /// would wait for ever.
+    /// would wait forever.
     async fn survive(self, run: RunId, step: impl Future<Output = ()>) {
         if AssertUnwindSafe(step).catch_unwind().await.is_err() {
             tracing::error!(%run, "a step broke down");

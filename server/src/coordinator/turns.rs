@@ -1,4 +1,4 @@
-//! Places for the steps that the server does itself: so many in all, so many for each workspace,
+//! Places for the steps that the server does itself: this many in all, this many for each workspace,
 //! and who holds and waits for them. Copying a slow source as a whole has places of its own, so
 //! that it keeps no cut or fold waiting.
 

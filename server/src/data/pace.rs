@@ -273,7 +273,7 @@ mod tests {
             Self { clock, begun: now, now }
         }
 
-        /// So many bytes after a pause; the text of the error where it was too long.
+        /// This many bytes after a pause; the text of the error where it was too long.
         fn piece(&mut self, pause: Duration, bytes: u64) -> Result<(), String> {
             let left = self.clock.left(self.now);
             let left = left.map_err(|error| error.to_string())?;

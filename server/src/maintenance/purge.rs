@@ -24,7 +24,7 @@ pub const RESULTS_LIVE: TimeDelta = TimeDelta::hours(48);
 /// What is younger may still get the row that names it: the longest upload takes less.
 const GRACE: TimeDelta = TimeDelta::hours(24);
 const PERIOD: Duration = Duration::from_secs(600);
-/// The whole bucket is looked through once in so many passes.
+/// The whole bucket is looked through once in this many passes.
 const SWEEP_EVERY: u32 = 36;
 const PAGE: u64 = 100;
 

@@ -17,7 +17,7 @@ use crate::secrets::seal::{Broken, Sealer};
 use crate::store::secrets::{self, Secret};
 use crate::store::{self, Db};
 
-/// Secrets that are sealed anew in one transaction.
+/// Secrets that are sealed again in one transaction.
 const RESEALED_AT_ONCE: u64 = 100;
 /// Secrets that are tried at a start: one of them may be damaged by itself.
 const TRIED: u64 = 16;
@@ -48,7 +48,7 @@ pub enum Error {
     Db(#[from] store::Error),
 }
 
-/// What became of all secrets when they were sealed anew.
+/// What became of all secrets when they were sealed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Resealed {
     pub done: u64,
@@ -191,7 +191,7 @@ impl Secrets {
         Ok(all)
     }
 
-    /// Seals the next few secrets anew; gives the last it looked at, and `None` at the end.
+    /// Seals the next few secrets again; gives the last it looked at, and `None` at the end.
     async fn reseal_some(
         &self,
         after: Option<&(WorkspaceId, SecretId)>,

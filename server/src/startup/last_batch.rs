@@ -44,7 +44,7 @@ pub enum Error {
 ///
 /// # Errors
 /// `Behind` where committed batches are missing. A damaged file is reported in the log and ignored:
-/// the start writes it anew.
+/// the start writes it again.
 pub async fn check(data_dir: &Path, db: &Db) -> Result<(), Error> {
     let file = data_dir.join(NAME);
     let text = match std::fs::read(&file) {

@@ -176,7 +176,7 @@ pub async fn any(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     Ok(id.is_some())
 }
 
-/// Writes a secret's sealed half anew and nothing else.
+/// Writes a secret's sealed half again and nothing else.
 pub async fn reseal(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,

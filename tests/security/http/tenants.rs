@@ -51,7 +51,7 @@ async fn waits_and_streams_of_one_workspace_leave_the_others_served() -> Result<
     Ok(())
 }
 
-/// Waits until so many of the streams have answered with a refusal, and gives these answers.
+/// Waits until this many of the streams have answered with a refusal, and gives these answers.
 async fn refusals(streams: Vec<TcpStream>, expected: usize) -> Result<Vec<String>> {
     let (sender, mut heard) = tokio::sync::mpsc::channel(streams.len());
     let mut reading = tokio::task::JoinSet::new();

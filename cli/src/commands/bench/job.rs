@@ -70,7 +70,7 @@ fn write_package(folder: &Path) -> std::io::Result<std::path::PathBuf> {
     Ok(package)
 }
 
-/// Makes a job of so many chunks and gives its id.
+/// Makes a job of this many chunks and gives its id.
 pub async fn create(session: &Session, chunks: u32) -> Result<String, Failure> {
     #[derive(Deserialize)]
     struct Created {

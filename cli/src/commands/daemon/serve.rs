@@ -149,7 +149,7 @@ pub async fn introduce(server: &Server, folder: &Folder) -> Result<WorkspaceId, 
     if !known.map_err(|error| Failure::caused("cannot look up the API key", &error))? {
         tracing::error!(
             file = %path.display(),
-            "the API key in this file is none of this server's, or is no longer in force: put the \
+            "the API key in this file was not issued by this server, or is revoked: put the \
              file back from a backup, or move it away and start again, which makes a new key"
         );
     }

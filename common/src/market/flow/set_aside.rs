@@ -13,7 +13,7 @@ use crate::plan::{BlockId, Reads};
 
 /// The start of what a customer is told. What exactly is wrong is for the server's owner.
 const REASON: &str = "the server cannot read what it stored of this run; run the job again, or \
-                      make it anew if that fails too";
+                      create it again if that fails too";
 const LINE: &str = "a run that the server could not read";
 
 /// An unfinished run of which something cannot be read. Its credits are known from the ledger.

@@ -42,7 +42,7 @@ impl Gpus {
         names.is_empty() || self.accepted(names).any(|(_, stock)| stock.total > 0)
     }
 
-    /// Whether one of these names is free, or will be: a node takes so many tasks ahead.
+    /// Whether one of these names is free, or will be: a node takes this many tasks ahead.
     pub fn has_free(&self, names: &[String], ahead: u32) -> bool {
         names.is_empty() || self.accepted(names).any(|(_, stock)| stock.is_free(ahead))
     }
@@ -74,7 +74,7 @@ impl Gpus {
 }
 
 impl Market {
-    /// Counts a node's GPUs anew, because it says that they are others. A task that had one after
+    /// Counts a node's GPUs again, because it says that they are others. A task that had one after
     /// a restart of the server is given its name again.
     pub(in crate::market) fn recount_gpus(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };

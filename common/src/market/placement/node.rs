@@ -129,7 +129,7 @@ impl Node {
             && self.is_admitted(demand)
     }
 
-    /// Whether a task with these needs can be added: within the capacity, or beyond it by so many
+    /// Whether a task with these needs can be added: within the capacity, or beyond it by this many
     /// such tasks.
     fn has_room(&self, needs: Resources, extra: u32) -> bool {
         let limit = Resources::new(

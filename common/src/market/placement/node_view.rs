@@ -40,7 +40,7 @@ pub enum Idle {
     /// It failed the last probe, and is asked for another.
     FailedProbe,
     NoWork,
-    /// Of the first runs that wait, so many can have no task there, each for its first reason.
+    /// Of the first runs that wait, this many can have no task there, each for its first reason.
     Unfit {
         runs: usize,
         obstacles: Obstacles,

@@ -4,7 +4,7 @@
 //! tasks of runs that all have enough to do are as their weights, however long a task takes.
 //! Among equals, and so wherever there are fewer slots than runs, it is the one whose turn is
 //! earliest: each task handed out puts a run's next turn off, the less the more it weighs. A new
-//! run's turn is counted from the turn that is being served, so nobody can be overtaken for ever.
+//! run's turn is counted from the turn that is being served, so nobody can be overtaken forever.
 //!
 //! Stages that ask for the same kind of node wait in one class, so that a node passes over all of
 //! those that it has no room for at once.

@@ -16,7 +16,7 @@ use crate::run::task::{Lease, StageNo};
 
 /// How long a node that is gone is remembered.
 const GONE: TimeDelta = TimeDelta::days(1);
-/// After so many times a lease's time, a silent node's task queues up with all others, although
+/// After this many times a lease's time, a silent node's task queues up with all others, although
 /// no node has room for it.
 const PATIENCE: i32 = 4;
 

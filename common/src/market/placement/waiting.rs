@@ -20,14 +20,14 @@ pub enum Waiting {
     Start(DateTime<Utc>),
     /// What has to be done next has failed, and is tried again then.
     Retry(DateTime<Utc>),
-    /// So many of the tasks, of all that are handed out, are with these nodes, which have said
+    /// This many of the tasks, of all that are handed out, are with these nodes, which have said
     /// nothing for a while.
     Unheard {
         tasks: usize,
         of: usize,
         nodes: SomeNodes,
     },
-    /// So many of the nodes that hold its tasks, of all that do, can neither fetch nor store,
+    /// This many of the nodes that hold its tasks, of all that do, can neither fetch nor store,
     /// because the server's bucket is away.
     Bucket {
         nodes: usize,

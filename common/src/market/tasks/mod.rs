@@ -59,7 +59,7 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Tasks of which so many were handed out and are done; those that nodes hold are given
+    /// Tasks of which this many were handed out and are done; those that nodes hold are given
     /// afterwards.
     pub(super) fn new(
         needs: Resources,
@@ -109,7 +109,7 @@ impl Tasks {
         self.is_done() && self.checks.is_empty()
     }
 
-    /// A task has its result, after so many milliseconds.
+    /// A task has its result, after this many milliseconds.
     pub(super) fn accept(&mut self, ms: u64) {
         self.done += 1;
         self.ran = (self.ran.0.saturating_add(ms), self.ran.1.saturating_add(1));

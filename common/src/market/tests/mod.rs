@@ -63,7 +63,7 @@ fn credits(text: &str) -> Credits {
     text.parse().unwrap()
 }
 
-/// What a task costs that keeps its vCPU and GiB for so long.
+/// What a task costs that keeps its vCPU and GiB for this long.
 fn cost(secs: u64) -> Credits {
     price(Usage::full(container().needs, secs * 1000))
 }
@@ -82,7 +82,7 @@ fn processing(count: u32, limits: Limits) -> Market {
     market
 }
 
-/// A node's message: what it holds (and runs, for so many seconds).
+/// A node's message: what it holds (and runs, for this many seconds).
 fn holds(held: &[(Lease, u64)]) -> CheckedSync {
     let holding = held
         .iter()

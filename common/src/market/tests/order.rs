@@ -17,7 +17,7 @@ fn begin(market: &mut Market, run: RunId, priority: Priority, chunks: u32) {
     start_cut(market, run, spec, chunks, at(0));
 }
 
-/// One node that runs so many tasks at a time and fetches none ahead.
+/// One node that runs this many tasks at a time and fetches none ahead.
 fn with_slots(slots: u32) -> CheckedSync {
     let mut heard = holds(&[]);
     heard.sync.capacity = Resources::new(slots * 1000, slots * 1024);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::money::statement::Line;
 
-/// So many runs at once, each of a few chunks.
+/// This many runs at once, each of a few chunks.
 const RUNS: u128 = 50;
 const CHUNKS: u32 = 3;
 

@@ -41,7 +41,7 @@ pub(in crate::market) enum Party {
 /// What counts up with the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::market) enum Count {
-    /// One of the attempts that the job allows; there are so many more, whatever it allows.
+    /// One of the attempts that the job allows; there are this many more, whatever it allows.
     Failure { retries_min: u32 },
     /// None of them; only very many end the run.
     Loss,
@@ -78,9 +78,9 @@ pub(in crate::market) enum Pause {
 /// the run started, so one node's network may be the reason.
 const PULL_RETRIES: u32 = 2;
 /// An operator that is not proven may say for hours that the server gives nothing: so long an
-/// outage may be. It cannot say so for ever.
+/// outage may be. It cannot say so forever.
 const BETWEEN_LOSSES: TimeDelta = TimeDelta::hours(1);
-/// A container that was ended from outside on so many nodes ends by itself.
+/// A container that was ended from outside on this many nodes ends by itself.
 const NODES_TO_AGREE: usize = 2;
 /// The same where no second node can try.
 const TIMES_TO_AGREE: usize = 3;

@@ -19,12 +19,12 @@ use crate::run::task::{Lease, TaskRef};
 
 /// Checks of one run at a time.
 const CHECKS_MAX: usize = 4;
-/// The tasks of an operator that is not proven are checked so many times as often.
+/// The tasks of an operator that is not proven are checked this many times as often.
 const UNPROVEN_TIMES: u32 = 10;
 /// What a check may take beyond twice the time of the first attempt before a run that is done
 /// otherwise goes on without it.
 const PATIENCE: TimeDelta = TimeDelta::seconds(2);
-/// An operator has lied that lost so many disputes of a run, and more than it won.
+/// An operator has lied that lost this many disputes of a run, and more than it won.
 const LOST_MAX: u32 = 2;
 /// Templates whose results were found to differ by themselves.
 const UNSTABLE_MAX: usize = 10_000;

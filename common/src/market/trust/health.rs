@@ -11,7 +11,7 @@ use crate::ids::{NodeId, WorkspaceId};
 use crate::market::{Market, Policy};
 use crate::protocol::Probe;
 
-/// Faults with one customer's tasks are in a row if no more than so many times the time for which
+/// Faults with one customer's tasks are in a row if no more than this many times the time for which
 /// a node is set aside has passed since the last.
 const MEMORY: i32 = 10;
 

@@ -21,9 +21,9 @@ use crate::ids::{NodeId, WorkspaceId};
 pub(super) const LEASES_MAX: u32 = 1_024;
 /// The tasks that a node may hold which has shown nothing.
 const LEASES_FIRST: u32 = 2;
-/// An operator is proven after so many accepted tasks with results, where there have been too few checks.
+/// An operator is proven after this many accepted tasks with results, where there have been too few checks.
 const PROVEN_TASKS: u32 = 256;
-/// An operator is believed after so many checks in which it agreed with one that is.
+/// An operator is believed after this many checks in which it agreed with one that is.
 const CHECKS_TO_BELIEVE: u32 = 3;
 /// How long an operator gets no tasks that has given false results.
 const BARRED: TimeDelta = TimeDelta::days(7);

@@ -30,7 +30,7 @@ pub async fn stream(found: GetResult) -> Result<ByteStream, Error> {
     }
 }
 
-/// Passes a stream on that must have exactly so many bytes. One that ends early fails, so that no
+/// Passes a stream on that must have exactly this many bytes. One that ends early fails, so that no
 /// half answer is taken for a whole one.
 pub fn exactly(expected: u64, bytes: ByteStream) -> ByteStream {
     let counted = futures::stream::try_unfold((bytes, expected), |(mut bytes, left)| async move {

@@ -185,7 +185,7 @@ impl Bucket {
         Ok(attended::stream(move || probe(Arc::clone(&store)), bytes))
     }
 
-    /// What lies under a folder, up to so many objects, by path below it.
+    /// What lies under a folder, up to this many objects, by path below it.
     pub async fn list(
         &self,
         folder: &str,

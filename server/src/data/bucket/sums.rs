@@ -149,7 +149,7 @@ impl Checked {
     }
 }
 
-/// So many bytes of a stream behind the first so many.
+/// This many bytes of a stream behind the first this many.
 fn cut(bytes: ByteStream, skip: u64, take: u64) -> ByteStream {
     let cut = futures::stream::try_unfold(
         (bytes, skip, take),

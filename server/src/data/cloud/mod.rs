@@ -119,7 +119,7 @@ impl CloudBucket {
         Ok(Page { found, next: page.page_token })
     }
 
-    /// A URL that reads an object for so long, if there can be one; for a public bucket simply its
+    /// A URL that reads an object for this long, if there can be one; for a public bucket simply its
     /// address.
     pub async fn link(&self, key: &str, lives: Duration) -> Result<Option<String>, Error> {
         let At { store, path } = self.at(key)?;

@@ -52,7 +52,7 @@ impl LineEnd {
 }
 
 const TAR_BLOCK: usize = 512;
-/// How many control characters make a file no text: so many, and more than one in so many bytes.
+/// How many control characters make a file no text: this many, and more than one in this many bytes.
 const CONTROLS_MIN: usize = 8;
 const CONTROLS_PART: usize = 128;
 

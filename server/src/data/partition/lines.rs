@@ -65,7 +65,7 @@ struct Lines<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Found<T> {
     This(T),
-    /// There is no line end in so many bytes around this one.
+    /// There is no line end in this many bytes around this one.
     TooLong(u64),
 }
 

@@ -147,7 +147,7 @@ impl WebFile {
         }
     }
 
-    /// The bytes of an answer, which must be so many where that is known. What fails in the middle
+    /// The bytes of an answer, which must be this many where that is known. What fails in the middle
     /// of it is the fault of the server that sends it.
     fn bytes(&self, answer: Response, size: Option<u64>) -> ByteStream {
         let without_url = |error: reqwest::Error| std::io::Error::other(error.without_url());

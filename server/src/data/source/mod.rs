@@ -165,7 +165,7 @@ impl Reader {
         }
     }
 
-    /// A URL from which anybody can read the object for so long, or `None` where its bytes must
+    /// A URL from which anybody can read the object for this long, or `None` where its bytes must
     /// be passed on.
     pub async fn direct(&self, object: &Object, lives: Duration) -> Result<Option<Direct>, Error> {
         let url = match (&object.place, &self.source) {

@@ -1,4 +1,4 @@
-//! Moves the frames of the blob protocol over a stream, and never waits for ever.
+//! Moves the frames of the blob protocol over a stream, and never waits forever.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-/// A peer that sends or takes no byte for so long is given up.
+/// A peer that sends or takes no byte for this long is given up.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
 /// Why a stream ended early.

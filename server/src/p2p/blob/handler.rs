@@ -390,7 +390,7 @@ fn incoming(from: impl AsyncRead + Unpin + Send + 'static, size: u64) -> ByteStr
     }))
 }
 
-/// The longest that so many bytes may take.
+/// The longest that this many bytes may take.
 fn patience(bytes: u64) -> Duration {
     TRANSFER_MIN + Duration::from_secs(bytes / BYTES_PER_SEC_MIN)
 }

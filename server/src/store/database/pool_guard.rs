@@ -33,7 +33,7 @@ pub(in crate::store) fn close_silent(pool: PgPoolOptions) -> PgPoolOptions {
 /// Closes a connection that still counts as inside a transaction when it is given back.
 ///
 /// A full disk or an IO error makes SQLite end a transaction by itself. The rollback that follows
-/// fails then, and sqlx counts the transaction as open for ever: everything that is done on this
+/// fails then, and sqlx counts the transaction as open forever: everything that is done on this
 /// connection afterwards is part of a transaction that nobody commits, and it keeps the write lock.
 pub(in crate::store) fn close_in_transaction(pool: SqlitePoolOptions) -> SqlitePoolOptions {
     pool.after_release(|connection, _| {

@@ -44,7 +44,7 @@ impl Month {
         NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1).map(Self)
     }
 
-    /// The month so many before.
+    /// The month this many before.
     #[must_use]
     pub fn minus(self, months: u32) -> Self {
         Self(self.0.checked_sub_months(chrono::Months::new(months)).unwrap_or_default())

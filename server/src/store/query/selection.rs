@@ -97,7 +97,7 @@ pub struct Selection<F> {
 /// Where a part of a list starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// After so many rows, which the database has to count.
+    /// After this many rows, which the database has to count.
     Offset(u64),
     /// After this place, or at the beginning: as quick at the end of a list as at its start, and
     /// no row is seen twice or left out because others came or went.
@@ -117,7 +117,7 @@ pub struct Found<T> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rest {
-    /// So many rows in all, for a selection by offset.
+    /// This many rows in all, for a selection by offset.
     Total(u64),
     /// The place after which there are more, for one by place.
     After(Option<Place>),

@@ -57,7 +57,7 @@ pub enum Reserved {
     },
 }
 
-/// Raises a holding to so many bytes, if the workspace then has no more than `most`. A holding of
+/// Raises a holding to this many bytes, if the workspace then has no more than `most`. A holding of
 /// as many bytes or more stays as it is. Two reservations at once must not be made for one
 /// workspace.
 pub async fn reserve(
