@@ -1,7 +1,11 @@
-//! The history of the schema. One change a file, never edited after it has landed.
+//! The schema. A migration is never edited after it has been released: later changes are
+//! migrations of their own.
 //!
-//! Money is a BIGINT of 1e-8 credits, and times are a BIGINT of microseconds since 1970: both
-//! read back exactly on SQLite and on PostgreSQL.
+//! Money is a BIGINT of 1e-8 credits, and times (`…_us`) are a BIGINT of microseconds since 1970:
+//! both read back exactly on SQLite and on PostgreSQL. JSON documents are kept as text, because
+//! PostgreSQL's JSON refuses texts that JSON allows. A column that refers to a row of another
+//! table is named after what it refers to: `run`, `workspace`, `node`. Only users are `user_id`,
+//! because `user` is a word of SQL.
 
 #![expect(
     elided_lifetimes_in_paths,
@@ -11,35 +15,14 @@
 use sea_orm_migration::prelude::*;
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
-mod m20261122_000001_create_runs;
-mod m20261122_000002_create_catalogue;
-mod m20261122_000003_describe_jobs;
-mod m20261122_000004_sign_in;
-mod m20261122_000005_create_once;
-mod m20261122_000006_members;
-mod m20261122_000007_share_packages;
-mod m20261122_000008_move_money;
-mod m20261122_000009_tell_of_tasks;
-mod m20261122_000011_pin_uploads;
-mod m20261128_000012_number_batches;
+mod m20261128_000001_create_schema;
 
+/// Brings a database to the current schema.
 pub struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m20261122_000001_create_runs::Migration),
-            Box::new(m20261122_000002_create_catalogue::Migration),
-            Box::new(m20261122_000003_describe_jobs::Migration),
-            Box::new(m20261122_000004_sign_in::Migration),
-            Box::new(m20261122_000005_create_once::Migration),
-            Box::new(m20261122_000006_members::Migration),
-            Box::new(m20261122_000007_share_packages::Migration),
-            Box::new(m20261122_000008_move_money::Migration),
-            Box::new(m20261122_000009_tell_of_tasks::Migration),
-            Box::new(m20261122_000011_pin_uploads::Migration),
-            Box::new(m20261128_000012_number_batches::Migration),
-        ]
+        vec![Box::new(m20261128_000001_create_schema::Migration)]
     }
 }

@@ -20,7 +20,7 @@ mod row {
     #[sea_orm(table_name = "creates")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
         pub name: String,
         pub digest: String,
@@ -58,19 +58,19 @@ pub async fn bind(
 ) -> Result<Named, DbErr> {
     let now = clock::now();
     row::Entity::delete_many()
-        .filter(C::WorkspaceId.eq(owner.uuid()))
+        .filter(C::Workspace.eq(owner.uuid()))
         .filter(C::AtUs.lt(micros(now - KEPT)))
         .exec(db)
         .await?;
     let row = row::ActiveModel {
-        workspace_id: Set(owner.uuid()),
+        workspace: Set(owner.uuid()),
         name: Set(name.to_owned()),
         digest: Set(asked.to_string()),
         made: Set(id),
         at_us: Set(micros(now)),
     };
     // Who is first stays: of two side by side, both then read the same row.
-    let first = OnConflict::columns([C::WorkspaceId, C::Name]).do_nothing().to_owned();
+    let first = OnConflict::columns([C::Workspace, C::Name]).do_nothing().to_owned();
     if row::Entity::insert(row).on_conflict(first).exec_without_returning(db).await? == 1 {
         return Ok(Named::First);
     }

@@ -32,7 +32,7 @@ pub(super) mod row {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: Uuid,
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         pub name: String,
         pub description: String,
         pub template: String,
@@ -44,7 +44,7 @@ pub(super) mod row {
         pub upload_version: Option<String>,
         pub received: Option<String>,
         pub draft: i64,
-        pub run_id: Option<Uuid>,
+        pub run: Option<Uuid>,
         pub created_us: i64,
         pub submitted_us: Option<i64>,
         pub deleted_us: Option<i64>,
@@ -189,7 +189,7 @@ impl Job {
 pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<bool, DbErr> {
     let row = row::ActiveModel {
         id: Set(job.id.uuid()),
-        workspace_id: Set(job.workspace.uuid()),
+        workspace: Set(job.workspace.uuid()),
         name: Set(job.name.clone()),
         description: Set(job.description.clone()),
         template: Set(document::write(&job.template)?),
@@ -201,7 +201,7 @@ pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<bool, DbErr>
         upload_version: Set(job.upload.as_ref().and_then(Upload::version)),
         received: Set(job.received.map(|digest| digest.to_string())),
         draft: Set(job.draft),
-        run_id: Set(job.run.map(RunId::uuid)),
+        run: Set(job.run.map(RunId::uuid)),
         created_us: Set(micros(job.created_at)),
         submitted_us: Set(job.submitted_at.map(micros)),
         deleted_us: Set(job.deleted_at.map(micros)),
@@ -302,7 +302,7 @@ pub async fn rename(
 ) -> Result<bool, DbErr> {
     let renamed = row::Entity::update_many()
         .col_expr(C::Name, Expr::value(name))
-        .filter(C::WorkspaceId.eq(owner.uuid()))
+        .filter(C::Workspace.eq(owner.uuid()))
         .filter(C::Id.eq(id.uuid()))
         .filter(C::DeletedUs.is_null())
         .exec(db)
@@ -319,7 +319,7 @@ pub async fn claim(
     config: JobConfig,
 ) -> Result<bool, DbErr> {
     let claimed = draft(job.workspace, job.id)
-        .col_expr(C::RunId, Expr::value(run.uuid()))
+        .col_expr(C::Run, Expr::value(run.uuid()))
         .col_expr(C::SubmittedUs, Expr::value(micros(clock::now())))
         .col_expr(C::Config, Expr::value(document::write(&config)?))
         .filter(C::Draft.eq(job.draft))
@@ -331,10 +331,10 @@ pub async fn claim(
 /// Takes a claim back, because the run was refused: the job is a draft again.
 pub async fn unclaim(db: &impl ConnectionTrait, job: JobId, run: RunId) -> Result<(), DbErr> {
     row::Entity::update_many()
-        .col_expr(C::RunId, Expr::value(None::<sea_orm::prelude::Uuid>))
+        .col_expr(C::Run, Expr::value(None::<sea_orm::prelude::Uuid>))
         .col_expr(C::SubmittedUs, Expr::value(None::<i64>))
         .filter(C::Id.eq(job.uuid()))
-        .filter(C::RunId.eq(run.uuid()))
+        .filter(C::Run.eq(run.uuid()))
         .exec(db)
         .await?;
     Ok(())
@@ -348,8 +348,8 @@ pub async fn forget_draft(
 ) -> Result<(), DbErr> {
     row::Entity::delete_many()
         .filter(C::Id.eq(id.uuid()))
-        .filter(C::WorkspaceId.eq(owner.uuid()))
-        .filter(C::RunId.is_null())
+        .filter(C::Workspace.eq(owner.uuid()))
+        .filter(C::Run.is_null())
         .exec(db)
         .await?;
     Ok(())
@@ -373,7 +373,7 @@ pub async fn delete_ended(
 ) -> Result<bool, DbErr> {
     let deleted = row::Entity::update_many()
         .col_expr(C::DeletedUs, Expr::value(micros(clock::now())))
-        .filter(C::WorkspaceId.eq(owner.uuid()))
+        .filter(C::Workspace.eq(owner.uuid()))
         .filter(C::Id.eq(id.uuid()))
         .filter(C::DeletedUs.is_null())
         .exec(db)
@@ -382,22 +382,22 @@ pub async fn delete_ended(
 }
 
 fn of(owner: WorkspaceId) -> Select<row::Entity> {
-    row::Entity::find().filter(C::WorkspaceId.eq(owner.uuid())).filter(C::DeletedUs.is_null())
+    row::Entity::find().filter(C::Workspace.eq(owner.uuid())).filter(C::DeletedUs.is_null())
 }
 
 /// An update of a job that is still a draft.
 fn draft(owner: WorkspaceId, id: JobId) -> UpdateMany<row::Entity> {
     row::Entity::update_many()
-        .filter(C::WorkspaceId.eq(owner.uuid()))
+        .filter(C::Workspace.eq(owner.uuid()))
         .filter(C::Id.eq(id.uuid()))
-        .filter(C::RunId.is_null())
+        .filter(C::Run.is_null())
         .filter(C::DeletedUs.is_null())
 }
 
 pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
     Ok(Job {
         id: JobId::new(row.id),
-        workspace: WorkspaceId::new(row.workspace_id),
+        workspace: WorkspaceId::new(row.workspace),
         name: row.name.clone(),
         description: row.description.clone(),
         template: document::read(&row.template)?,
@@ -417,7 +417,7 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
             .map(|size| Upload::read(size.unsigned_abs(), row.upload_version.as_deref())),
         received: row.received.as_deref().and_then(|digest| digest.parse().ok()),
         draft: row.draft,
-        run: row.run_id.map(RunId::new),
+        run: row.run.map(RunId::new),
         created_at: time(row.created_us),
         submitted_at: row.submitted_us.map(time),
         deleted_at: row.deleted_us.map(time),

@@ -22,7 +22,7 @@ pub(super) mod row {
     #[sea_orm(table_name = "secrets")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: String,
         pub kind: String,
@@ -63,7 +63,7 @@ pub async fn put(
 ) -> Result<(), DbErr> {
     use row::Column as C;
     let row = row::ActiveModel {
-        workspace_id: Set(owner.uuid()),
+        workspace: Set(owner.uuid()),
         id: Set(secret.id.as_str().to_owned()),
         kind: Set(secret.purpose.kind().name().to_owned()),
         bound_to: Set(secret.purpose.bound_to().map(ToOwned::to_owned)),
@@ -75,7 +75,7 @@ pub async fn put(
         expires_us: Set(secret.expires_at.map(micros)),
         created_us: Set(micros(clock::now())),
     };
-    let replace = OnConflict::columns([C::WorkspaceId, C::Id])
+    let replace = OnConflict::columns([C::Workspace, C::Id])
         .update_columns([
             C::Kind,
             C::BoundTo,
@@ -108,7 +108,7 @@ pub async fn find_all(
     ids: &[SecretId],
 ) -> Result<Vec<(Secret, Vec<u8>)>, DbErr> {
     let rows = row::Entity::find()
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::Id.is_in(ids.iter().map(SecretId::as_str)))
         .all(db)
         .await?;
@@ -127,7 +127,7 @@ pub async fn list(
     limit: u64,
 ) -> Result<Vec<Secret>, DbErr> {
     let mut query = row::Entity::find()
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::Hidden.eq(false));
     if let Some(kind) = kind {
         query = query.filter(row::Column::Kind.eq(kind.name()));
@@ -145,13 +145,13 @@ pub async fn page(
     use row::Column as C;
     let mut query = row::Entity::find();
     if let Some((owner, id)) = after {
-        let same = C::WorkspaceId.eq(owner.uuid()).and(C::Id.gt(id.as_str()));
-        query = query.filter(C::WorkspaceId.gt(owner.uuid()).or(same));
+        let same = C::Workspace.eq(owner.uuid()).and(C::Id.gt(id.as_str()));
+        query = query.filter(C::Workspace.gt(owner.uuid()).or(same));
     }
-    let rows = query.order_by_asc(C::WorkspaceId).order_by_asc(C::Id).limit(limit).all(db).await?;
+    let rows = query.order_by_asc(C::Workspace).order_by_asc(C::Id).limit(limit).all(db).await?;
     let whole = |row: row::Model| {
         let secret = read(&row)?;
-        Ok((WorkspaceId::new(row.workspace_id), secret, row.sealed))
+        Ok((WorkspaceId::new(row.workspace), secret, row.sealed))
     };
     rows.into_iter().map(whole).collect()
 }
@@ -164,7 +164,7 @@ pub async fn sample(
     let rows = row::Entity::find().limit(limit).all(db).await?;
     let readable = |row: row::Model| {
         let secret = read(&row).ok()?;
-        Some((WorkspaceId::new(row.workspace_id), secret, row.sealed))
+        Some((WorkspaceId::new(row.workspace), secret, row.sealed))
     };
     Ok(rows.into_iter().filter_map(readable).collect())
 }
@@ -185,7 +185,7 @@ pub async fn reseal(
 ) -> Result<(), DbErr> {
     row::Entity::update_many()
         .col_expr(row::Column::Sealed, sealed.into())
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::Id.eq(id.as_str()))
         .exec(db)
         .await?;
@@ -194,7 +194,7 @@ pub async fn reseal(
 
 pub async fn count(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<u64, DbErr> {
     row::Entity::find()
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::Hidden.eq(false))
         .count(db)
         .await
@@ -208,7 +208,7 @@ pub async fn delete(
     id: &SecretId,
 ) -> Result<bool, DbErr> {
     let gone = row::Entity::delete_many()
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::Id.eq(id.as_str()))
         .filter(row::Column::Kind.eq(kind.name()))
         .exec(db)

@@ -18,7 +18,7 @@ pub(in crate::store) mod row {
     #[sea_orm(table_name = "images")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
         pub reference: String,
         pub digest: String,
@@ -47,7 +47,7 @@ pub async fn list(
     offset: u64,
     limit: u64,
 ) -> Result<(Vec<StoredImage>, u64), DbErr> {
-    let own = row::Entity::find().filter(row::Column::WorkspaceId.eq(owner.uuid()));
+    let own = row::Entity::find().filter(row::Column::Workspace.eq(owner.uuid()));
     let total = own.clone().count(db).await?;
     let rows = own.order_by_asc(row::Column::Reference).offset(offset).limit(limit).all(db).await?;
     Ok((rows.into_iter().map(read).collect::<Result<_, _>>()?, total))
@@ -66,13 +66,13 @@ pub async fn put(
 ) -> Result<(), DbErr> {
     use row::Column as C;
     let row = row::ActiveModel {
-        workspace_id: Set(owner.uuid()),
+        workspace: Set(owner.uuid()),
         reference: Set(image.reference.clone()),
         digest: Set(image.digest.to_string()),
         size: Set(image.size.cast_signed()),
         updated_us: Set(micros(clock::now())),
     };
-    let replace = OnConflict::columns([C::WorkspaceId, C::Reference])
+    let replace = OnConflict::columns([C::Workspace, C::Reference])
         .update_columns([C::Digest, C::Size, C::UpdatedUs])
         .to_owned();
     row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
@@ -96,7 +96,7 @@ pub async fn has(
     owner: WorkspaceId,
     digest: Digest,
 ) -> Result<bool, DbErr> {
-    let own = named(digest).filter(row::Column::WorkspaceId.eq(owner.uuid()));
+    let own = named(digest).filter(row::Column::Workspace.eq(owner.uuid()));
     Ok(own.count(db).await? > 0)
 }
 

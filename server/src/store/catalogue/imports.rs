@@ -18,12 +18,12 @@ pub(in crate::store) mod row {
     #[sea_orm(table_name = "imports")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
         pub family: String,
         #[sea_orm(primary_key, auto_increment = false)]
         pub name: String,
-        pub owner_id: Uuid,
+        pub owner: Uuid,
         pub secrets: String,
         pub created_us: i64,
     }
@@ -68,15 +68,15 @@ pub async fn put(
     import: &Import,
 ) -> Result<(), DbErr> {
     let row = row::ActiveModel {
-        workspace_id: Set(workspace.uuid()),
+        workspace: Set(workspace.uuid()),
         family: Set(item.as_str().to_owned()),
         name: Set(name.to_owned()),
-        owner_id: Set(import.owner.uuid()),
+        owner: Set(import.owner.uuid()),
         secrets: Set(document::write(&import.secrets)?),
         created_us: Set(micros(clock::now())),
     };
-    let replace = OnConflict::columns([C::WorkspaceId, C::Family, C::Name])
-        .update_columns([C::OwnerId, C::Secrets, C::CreatedUs])
+    let replace = OnConflict::columns([C::Workspace, C::Family, C::Name])
+        .update_columns([C::Owner, C::Secrets, C::CreatedUs])
         .to_owned();
     row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
     Ok(())
@@ -90,10 +90,7 @@ pub async fn find(
 ) -> Result<Option<Import>, DbErr> {
     let key = (workspace.uuid(), item.as_str().to_owned(), name.to_owned());
     let Some(row) = row::Entity::find_by_id(key).one(db).await? else { return Ok(None) };
-    Ok(Some(Import {
-        owner: WorkspaceId::new(row.owner_id),
-        secrets: document::read(&row.secrets)?,
-    }))
+    Ok(Some(Import { owner: WorkspaceId::new(row.owner), secrets: document::read(&row.secrets)? }))
 }
 
 /// Forgets an import; false where there is none.
@@ -104,7 +101,7 @@ pub async fn delete(
     name: &str,
 ) -> Result<bool, DbErr> {
     let gone = row::Entity::delete_many()
-        .filter(C::WorkspaceId.eq(workspace.uuid()))
+        .filter(C::Workspace.eq(workspace.uuid()))
         .filter(C::Family.eq(item.as_str()))
         .filter(C::Name.eq(name))
         .exec(db)
@@ -123,9 +120,9 @@ pub(in crate::store) fn is_imported(
     let link = Query::select()
         .expr(Expr::value(1))
         .from(row::Entity)
-        .and_where(column(C::WorkspaceId).eq(workspace.uuid()))
+        .and_where(column(C::Workspace).eq(workspace.uuid()))
         .and_where(column(C::Family).eq(item.as_str()))
-        .and_where(column(C::OwnerId).eq(Expr::col(owner)))
+        .and_where(column(C::Owner).eq(Expr::col(owner)))
         .and_where(column(C::Name).eq(Expr::col(name)))
         .to_owned();
     Expr::exists(link)

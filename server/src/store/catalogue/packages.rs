@@ -29,7 +29,7 @@ pub(in crate::store) mod row {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: Uuid,
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         pub family: String,
         pub name: String,
         pub major: i32,
@@ -146,7 +146,7 @@ pub async fn push(db: &Db, owner: WorkspaceId, pushed: Pushed<'_>) -> Result<Pac
         None => {
             row::ActiveModel {
                 id: Set(Uuid::now_v7()),
-                workspace_id: Set(owner.uuid()),
+                workspace: Set(owner.uuid()),
                 family: Set(family.as_str().to_owned()),
                 name: Set(manifest.name.clone()),
                 major: Set(integer(version.major)?),
@@ -180,7 +180,7 @@ pub async fn set_active(
     let changed = row::Entity::update_many()
         .col_expr(row::Column::Active, active.into())
         .filter(row::Column::Id.eq(id.uuid()))
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .exec(db)
         .await?;
     Ok(changed.rows_affected == 1)
@@ -196,7 +196,7 @@ pub async fn set_public(
     let changed = row::Entity::update_many()
         .col_expr(row::Column::Public, public.into())
         .filter(row::Column::Id.eq(id.uuid()))
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .exec(db)
         .await?;
     Ok(changed.rows_affected == 1)
@@ -210,7 +210,7 @@ pub async fn is_named(
 ) -> Result<bool, DbErr> {
     let mut query = row::Entity::find().filter(row::Column::Digest.eq(digest.to_string()));
     if let Some(owner) = owner {
-        query = query.filter(row::Column::WorkspaceId.eq(owner.uuid()));
+        query = query.filter(row::Column::Workspace.eq(owner.uuid()));
     }
     Ok(query.count(db).await? > 0)
 }
@@ -224,7 +224,7 @@ pub async fn delete(
 ) -> Result<bool, DbErr> {
     let gone = row::Entity::delete_many()
         .filter(row::Column::Id.eq(id.uuid()))
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .exec(db)
         .await?;
     Ok(gone.rows_affected == 1)
@@ -232,7 +232,7 @@ pub async fn delete(
 
 fn of(owner: WorkspaceId, family: Family) -> Select<row::Entity> {
     row::Entity::find()
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::Family.eq(family.as_str()))
 }
 
@@ -243,7 +243,7 @@ fn integer(n: u32) -> Result<i32, DbErr> {
 pub(in crate::store) fn read(row: &row::Model) -> Result<Package, DbErr> {
     Ok(Package {
         id: PackageId::new(row.id),
-        workspace: WorkspaceId::new(row.workspace_id),
+        workspace: WorkspaceId::new(row.workspace),
         manifest: document::read(&row.manifest)?,
         revision: row.revision.unsigned_abs(),
         active: row.active,

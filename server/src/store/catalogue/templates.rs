@@ -27,7 +27,7 @@ pub(in crate::store) mod row {
     #[sea_orm(table_name = "templates")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: String,
         pub document: String,
@@ -60,14 +60,14 @@ pub async fn put(db: &Db, owner: WorkspaceId, template: &Template) -> Result<(),
     use row::Column as C;
     let now = clock::now();
     let row = row::ActiveModel {
-        workspace_id: Set(owner.uuid()),
+        workspace: Set(owner.uuid()),
         id: Set(template.id.clone()),
         document: Set(document::write(template)?),
         created_us: Set(micros(now)),
         updated_us: Set(micros(now)),
         public: Set(false),
     };
-    let replace = OnConflict::columns([C::WorkspaceId, C::Id])
+    let replace = OnConflict::columns([C::Workspace, C::Id])
         .update_columns([C::Document, C::UpdatedUs])
         .to_owned();
     let transaction = begin(db).await?;
@@ -104,7 +104,7 @@ pub async fn published(
     let mut query =
         row::Entity::find().filter(row::Column::Id.eq(id)).filter(row::Column::Public.eq(true));
     if let Some(owner) = owner {
-        query = query.filter(workspaces::is_called(row::Column::WorkspaceId, owner));
+        query = query.filter(workspaces::is_called(row::Column::Workspace, owner));
     }
     let rows = query.limit(PUBLISHERS_MAX).all(db).await?;
     rows.iter().map(|row| read(row, reader)).collect()
@@ -119,7 +119,7 @@ pub async fn set_public(
 ) -> Result<bool, DbErr> {
     let changed = row::Entity::update_many()
         .col_expr(row::Column::Public, public.into())
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::Id.eq(id))
         .exec(db)
         .await?;
@@ -166,7 +166,7 @@ impl Field for TemplateField {
     fn expr(self, _: DbBackend) -> SimpleExpr {
         match self {
             Self::Id => Expr::col(row::Column::Id),
-            Self::Owner => Expr::col(row::Column::WorkspaceId),
+            Self::Owner => Expr::col(row::Column::Workspace),
             Self::CreatedAt => Expr::col(row::Column::CreatedUs),
             Self::UpdatedAt => Expr::col(row::Column::UpdatedUs),
         }
@@ -200,18 +200,18 @@ pub async fn delete(
 }
 
 fn own(reader: WorkspaceId) -> SimpleExpr {
-    row::Column::WorkspaceId.eq(reader.uuid())
+    row::Column::Workspace.eq(reader.uuid())
 }
 
 fn usable(reader: WorkspaceId) -> SimpleExpr {
     use row::Column as C;
-    let (owner, name) = ((row::Entity, C::WorkspaceId), (row::Entity, C::Id));
+    let (owner, name) = ((row::Entity, C::Workspace), (row::Entity, C::Id));
     let imported = is_imported(reader, Item::Template, owner, name);
     own(reader).or(C::Public.eq(true).and(imported))
 }
 
 fn read(row: &row::Model, reader: WorkspaceId) -> Result<Kept, DbErr> {
-    let owner = WorkspaceId::new(row.workspace_id);
+    let owner = WorkspaceId::new(row.workspace);
     let template: Template = document::read(&row.document)?;
     Ok(Kept {
         owner,

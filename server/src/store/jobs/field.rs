@@ -178,7 +178,7 @@ impl Field for JobField {
 
 /// A column of the job's run; null where it has none.
 fn of_run(column: &str) -> SimpleExpr {
-    Expr::cust(format!("(SELECT {column} FROM runs WHERE runs.id = jobs.run_id)"))
+    Expr::cust(format!("(SELECT {column} FROM runs WHERE runs.id = jobs.run)"))
 }
 
 /// The place of the job's state in `STATES`, which knows cancelled jobs as failed ones.

@@ -48,10 +48,10 @@ pub async fn takes_upload(
     id: JobId,
 ) -> Result<Option<WorkspaceId>, DbErr> {
     let owner: Option<Uuid> = row::Entity::find_by_id(id.uuid())
-        .filter(C::RunId.is_null())
+        .filter(C::Run.is_null())
         .filter(C::DeletedUs.is_null())
         .select_only()
-        .column(C::WorkspaceId)
+        .column(C::Workspace)
         .into_tuple()
         .one(db)
         .await?;
@@ -67,7 +67,7 @@ pub async fn needs_upload(
     then: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
     let row = row::Entity::find_by_id(id.uuid()).one(db).await?;
-    Ok(row.is_some_and(|row| match row.run_id {
+    Ok(row.is_some_and(|row| match row.run {
         // It goes with the run's own data.
         Some(_) => true,
         None => row.deleted_us.is_none() && uploaded_at >= then,

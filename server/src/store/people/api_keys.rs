@@ -31,7 +31,7 @@ pub(in crate::store) mod row {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: Uuid,
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         pub user_id: Uuid,
         pub name: String,
         pub hash: String,
@@ -127,7 +127,7 @@ pub async fn open_session(
     expires_at: DateTime<Utc>,
 ) -> Result<KeyHolder, DbErr> {
     row::Entity::delete_many()
-        .filter(row::Column::WorkspaceId.eq(workspace.uuid()))
+        .filter(row::Column::Workspace.eq(workspace.uuid()))
         .filter(row::Column::UserId.eq(user.uuid()))
         .filter(row::Column::Session.eq(true))
         .filter(row::Column::ExpiresUs.lte(micros(clock::now())))
@@ -151,7 +151,7 @@ async fn make(
     let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
     let row = row::Model {
         id: new.id.uuid(),
-        workspace_id: workspace.uuid(),
+        workspace: workspace.uuid(),
         user_id: user.uuid(),
         name: new.name.to_owned(),
         hash: Digest::of(text.as_bytes()).to_string(),
@@ -177,7 +177,7 @@ pub async fn list(
     limit: u64,
 ) -> Result<Vec<ApiKey>, DbErr> {
     let mut query = row::Entity::find()
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::Session.eq(false));
     if let Some(member) = member {
         query = query.filter(row::Column::UserId.eq(member.uuid()));
@@ -249,7 +249,7 @@ pub async fn revoke(
     let mut query = row::Entity::update_many()
         .col_expr(row::Column::Revoked, true.into())
         .filter(row::Column::Id.eq(id.uuid()))
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::Session.eq(false));
     if let Some(member) = member {
         query = query.filter(row::Column::UserId.eq(member.uuid()));
@@ -271,7 +271,7 @@ pub(in crate::store) async fn revoke_all(
 ) -> Result<(), DbErr> {
     row::Entity::update_many()
         .col_expr(row::Column::Revoked, true.into())
-        .filter(row::Column::WorkspaceId.eq(owner.uuid()))
+        .filter(row::Column::Workspace.eq(owner.uuid()))
         .filter(row::Column::UserId.eq(member.uuid()))
         // A sign-in is the user's own, and may go on elsewhere.
         .filter(row::Column::Session.eq(false))
@@ -298,7 +298,7 @@ fn in_force(row: Option<row::Model>, now: DateTime<Utc>) -> Result<Option<KeyHol
 fn holder(row: &row::Model) -> Result<KeyHolder, DbErr> {
     Ok(KeyHolder {
         key: ApiKeyId::new(row.id),
-        workspace: WorkspaceId::new(row.workspace_id),
+        workspace: WorkspaceId::new(row.workspace),
         user: UserId::new(row.user_id),
         scopes: read_scopes(row)?,
         session: row.session,

@@ -24,7 +24,7 @@ pub(in crate::store) mod row {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: Uuid,
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         pub email: String,
         pub role: String,
         pub at_us: i64,
@@ -57,17 +57,16 @@ pub async fn invite(
 ) -> Result<Invitation, DbErr> {
     let row = row::ActiveModel {
         id: Set(Uuid::now_v7()),
-        workspace_id: Set(workspace.uuid()),
+        workspace: Set(workspace.uuid()),
         email: Set(email.to_owned()),
         role: Set(role.name().to_owned()),
         at_us: Set(micros(clock::now())),
     };
-    let again = OnConflict::columns([C::WorkspaceId, C::Email])
-        .update_columns([C::Role, C::AtUs])
-        .to_owned();
+    let again =
+        OnConflict::columns([C::Workspace, C::Email]).update_columns([C::Role, C::AtUs]).to_owned();
     row::Entity::insert(row).on_conflict(again).exec_without_returning(db).await?;
     let row = row::Entity::find()
-        .filter(C::WorkspaceId.eq(workspace.uuid()))
+        .filter(C::Workspace.eq(workspace.uuid()))
         .filter(C::Email.eq(email))
         .one(db)
         .await?;
@@ -81,7 +80,7 @@ pub async fn list(
     limit: u64,
 ) -> Result<Vec<Invitation>, DbErr> {
     let rows = row::Entity::find()
-        .filter(C::WorkspaceId.eq(workspace.uuid()))
+        .filter(C::Workspace.eq(workspace.uuid()))
         .order_by_asc(C::Id)
         .limit(limit)
         .all(db)
@@ -90,7 +89,7 @@ pub async fn list(
 }
 
 pub async fn count(db: &impl ConnectionTrait, workspace: WorkspaceId) -> Result<u64, DbErr> {
-    row::Entity::find().filter(C::WorkspaceId.eq(workspace.uuid())).count(db).await
+    row::Entity::find().filter(C::Workspace.eq(workspace.uuid())).count(db).await
 }
 
 /// Gives an invitation another role; false where the workspace has no such one.
@@ -103,7 +102,7 @@ pub async fn change(
     let changed = row::Entity::update_many()
         .col_expr(C::Role, to.name().into())
         .filter(C::Id.eq(id.uuid()))
-        .filter(C::WorkspaceId.eq(workspace.uuid()))
+        .filter(C::Workspace.eq(workspace.uuid()))
         .exec(db)
         .await?;
     Ok(changed.rows_affected == 1)
@@ -117,7 +116,7 @@ pub async fn withdraw(
 ) -> Result<bool, DbErr> {
     let gone = row::Entity::delete_many()
         .filter(C::Id.eq(id.uuid()))
-        .filter(C::WorkspaceId.eq(workspace.uuid()))
+        .filter(C::Workspace.eq(workspace.uuid()))
         .exec(db)
         .await?;
     Ok(gone.rows_affected == 1)
@@ -147,7 +146,7 @@ pub(in crate::store) async fn take(
 pub(in crate::store) fn read(row: row::Model) -> Result<Invitation, DbErr> {
     Ok(Invitation {
         id: InvitationId::new(row.id),
-        workspace: WorkspaceId::new(row.workspace_id),
+        workspace: WorkspaceId::new(row.workspace),
         email: row.email,
         role: row.role.parse().map_err(|_| corrupt("role"))?,
         at: time(row.at_us),

@@ -23,7 +23,7 @@ pub(in crate::store) mod row {
     #[sea_orm(table_name = "members")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
         pub user_id: Uuid,
         pub role: String,
@@ -83,13 +83,13 @@ pub(in crate::store) async fn add_all(
 ) -> Result<(), DbErr> {
     let since = micros(clock::now());
     let row = |(workspace, role): &(WorkspaceId, Role)| row::ActiveModel {
-        workspace_id: Set(workspace.uuid()),
+        workspace: Set(workspace.uuid()),
         user_id: Set(user.uuid()),
         role: Set(role.name().to_owned()),
         since_us: Set(since),
     };
     for some in row_groups(places) {
-        let once = OnConflict::columns([C::WorkspaceId, C::UserId]).do_nothing().to_owned();
+        let once = OnConflict::columns([C::Workspace, C::UserId]).do_nothing().to_owned();
         row::Entity::insert_many(some.iter().map(row))
             .on_conflict(once)
             .exec_without_returning(db)
@@ -115,7 +115,7 @@ pub async fn list(
     limit: u64,
 ) -> Result<Vec<Member>, DbErr> {
     let rows = row::Entity::find()
-        .filter(C::WorkspaceId.eq(workspace.uuid()))
+        .filter(C::Workspace.eq(workspace.uuid()))
         .order_by_asc(C::SinceUs)
         .order_by_asc(C::UserId)
         .limit(limit)
@@ -134,7 +134,7 @@ pub async fn list(
 }
 
 pub async fn count(db: &impl ConnectionTrait, workspace: WorkspaceId) -> Result<u64, DbErr> {
-    row::Entity::find().filter(C::WorkspaceId.eq(workspace.uuid())).count(db).await
+    row::Entity::find().filter(C::Workspace.eq(workspace.uuid())).count(db).await
 }
 
 /// The workspaces that the user belongs to, the first joined before the others.
@@ -146,14 +146,14 @@ pub async fn of_user(
     let rows = row::Entity::find()
         .filter(C::UserId.eq(user.uuid()))
         .order_by_asc(C::SinceUs)
-        .order_by_asc(C::WorkspaceId)
+        .order_by_asc(C::Workspace)
         .limit(limit)
         .all(db)
         .await?;
-    let ids = rows.iter().map(|row| WorkspaceId::new(row.workspace_id));
+    let ids = rows.iter().map(|row| WorkspaceId::new(row.workspace));
     let mut names = workspaces::workspace_names(db, ids).await?;
     let membership = |row: row::Model| {
-        let workspace = WorkspaceId::new(row.workspace_id);
+        let workspace = WorkspaceId::new(row.workspace);
         Ok(Membership {
             workspace,
             name: names.remove(&workspace).unwrap_or_default(),
@@ -173,10 +173,10 @@ pub async fn own_workspace(
         .filter(C::UserId.eq(user.uuid()))
         .filter(C::Role.eq(Role::Admin.name()))
         .order_by_asc(C::SinceUs)
-        .order_by_asc(C::WorkspaceId)
+        .order_by_asc(C::Workspace)
         .one(db)
         .await?;
-    Ok(row.map(|row| WorkspaceId::new(row.workspace_id)))
+    Ok(row.map(|row| WorkspaceId::new(row.workspace)))
 }
 
 /// Gives a member another role.
@@ -193,7 +193,7 @@ pub async fn change(
     }
     row::Entity::update_many()
         .col_expr(C::Role, Expr::value(to.name()))
-        .filter(C::WorkspaceId.eq(workspace.uuid()))
+        .filter(C::Workspace.eq(workspace.uuid()))
         .filter(C::UserId.eq(user.uuid()))
         .exec(&transaction)
         .await?;
@@ -228,7 +228,7 @@ async fn may_stop_being(
         return Ok(Changed::Unknown);
     };
     let admins = row::Entity::find()
-        .filter(C::WorkspaceId.eq(workspace.uuid()))
+        .filter(C::Workspace.eq(workspace.uuid()))
         .filter(C::Role.eq(Role::Admin.name()))
         .count(db)
         .await?;

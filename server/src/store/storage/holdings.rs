@@ -21,7 +21,7 @@ mod row {
     #[sea_orm(table_name = "holdings")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub workspace_id: Uuid,
+        pub workspace: Uuid,
         /// The object's key, or the folder of a run.
         #[sea_orm(primary_key, auto_increment = false)]
         pub path: String,
@@ -89,12 +89,12 @@ pub async fn set(
     bytes: u64,
 ) -> Result<(), DbErr> {
     let row = row::ActiveModel {
-        workspace_id: Set(owner.uuid()),
+        workspace: Set(owner.uuid()),
         path: Set(path.to_owned()),
         bytes: Set(i64::try_from(bytes).unwrap_or(i64::MAX)),
         updated_us: Set(micros(clock::now())),
     };
-    let replace = OnConflict::columns([C::WorkspaceId, C::Path])
+    let replace = OnConflict::columns([C::Workspace, C::Path])
         .update_columns([C::Bytes, C::UpdatedUs])
         .to_owned();
     row::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
@@ -128,7 +128,7 @@ pub async fn find(
 
 /// What a workspace has in all.
 pub async fn total(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<u64, DbErr> {
-    sum(db, row::Entity::find().filter(C::WorkspaceId.eq(owner.uuid()))).await
+    sum(db, row::Entity::find().filter(C::Workspace.eq(owner.uuid()))).await
 }
 
 async fn sum(db: &impl ConnectionTrait, rows: Select<row::Entity>) -> Result<u64, DbErr> {
@@ -148,7 +148,7 @@ pub async fn below(
     path: &str,
 ) -> Result<u64, DbErr> {
     let rows = row::Entity::find()
-        .filter(C::WorkspaceId.eq(owner.uuid()))
+        .filter(C::Workspace.eq(owner.uuid()))
         .filter(C::Path.starts_with(path))
         .filter(C::Path.ne(path));
     sum(db, rows).await
@@ -162,7 +162,7 @@ pub async fn by_kind(
     let mut kinds = BTreeMap::new();
     for kind in ["caches", "images", "packages", "runs", "uploads"] {
         let rows = row::Entity::find()
-            .filter(C::WorkspaceId.eq(owner.uuid()))
+            .filter(C::Workspace.eq(owner.uuid()))
             .filter(C::Path.starts_with(format!("{kind}/")));
         kinds.insert(kind, sum(db, rows).await?);
     }
@@ -177,9 +177,9 @@ pub async fn totals_above(
     let sum = || Expr::cust("CAST(SUM(bytes) AS BIGINT)");
     let rows: Vec<(sea_orm::prelude::Uuid, i64)> = row::Entity::find()
         .select_only()
-        .column(C::WorkspaceId)
+        .column(C::Workspace)
         .expr_as(sum(), "sum")
-        .group_by(C::WorkspaceId)
+        .group_by(C::Workspace)
         .having(sum().gt(i64::try_from(least).unwrap_or(i64::MAX)))
         .into_tuple()
         .all(db)
@@ -203,7 +203,7 @@ pub async fn page(
     }
     let rows = query.order_by_asc(C::Path).limit(limit).all(db).await?;
     let holding = |row: row::Model| Holding {
-        owner: WorkspaceId::new(row.workspace_id),
+        owner: WorkspaceId::new(row.workspace),
         path: row.path,
         bytes: row.bytes.unsigned_abs(),
         updated_at: time(row.updated_us),

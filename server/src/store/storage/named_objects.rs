@@ -53,8 +53,8 @@ async fn each_upload<E: From<DbErr>>(
 ) -> Result<(), E> {
     use jobs::row::{Column, Entity};
 
-    let kept = Column::RunId.is_null().and(Column::DeletedUs.is_null());
-    let kept = kept.or(Column::RunId.in_subquery(runs::with_data()));
+    let kept = Column::Run.is_null().and(Column::DeletedUs.is_null());
+    let kept = kept.or(Column::Run.in_subquery(runs::with_data()));
     let complete = Entity::find().filter(Column::UploadBytes.is_not_null());
     let mut rows = complete.filter(kept).stream(db).await?;
     while let Some(row) = rows.try_next().await? {

@@ -48,12 +48,12 @@ pub async fn resolve(
 ) -> Result<Option<Package>, DbErr> {
     let mut query = tagged(family, tag)?
         .filter(stands_for(names, family))
-        .filter(C::Public.eq(true).or(C::WorkspaceId.eq(reader.uuid())));
+        .filter(C::Public.eq(true).or(C::Workspace.eq(reader.uuid())));
     if which == Which::Active {
         query = query.filter(C::Active.eq(true));
     }
     // The workspace's own come first.
-    let foreign: SimpleExpr = Expr::case(C::WorkspaceId.eq(names.uuid()), 0).finally(1).into();
+    let foreign: SimpleExpr = Expr::case(C::Workspace.eq(names.uuid()), 0).finally(1).into();
     let row = query
         .order_by(foreign, Order::Asc)
         .order_by_desc(C::Major)
@@ -72,7 +72,7 @@ pub async fn find(
 ) -> Result<Option<Package>, DbErr> {
     let row = Entity::find_by_id(id.uuid())
         .filter(C::Family.eq(family.as_str()))
-        .filter(C::Public.eq(true).or(C::WorkspaceId.eq(reader.uuid())))
+        .filter(C::Public.eq(true).or(C::Workspace.eq(reader.uuid())))
         .one(db)
         .await?;
     row.as_ref().map(read).transpose()
@@ -98,11 +98,11 @@ pub async fn publishers(
 ) -> Result<Vec<WorkspaceId>, DbErr> {
     let mut query = tagged(family, tag)?.filter(C::Public.eq(true));
     if let Some(owner) = owner {
-        query = query.filter(workspaces::is_called(C::WorkspaceId, owner));
+        query = query.filter(workspaces::is_called(C::Workspace, owner));
     }
     let ids: Vec<Uuid> = query
         .select_only()
-        .column(C::WorkspaceId)
+        .column(C::Workspace)
         .distinct()
         .limit(PUBLISHERS_MAX)
         .into_tuple()
@@ -120,7 +120,7 @@ pub async fn list(
     selection: &Selection<PackageField>,
 ) -> Result<Found<Package>, DbErr> {
     let all = Entity::find().filter(C::Family.eq(family.as_str()));
-    let own = C::WorkspaceId.eq(reader.uuid());
+    let own = C::Workspace.eq(reader.uuid());
     let all = match shelf {
         Shelf::Usable => all.filter(stands_for(reader, family)).filter(C::Public.eq(true).or(own)),
         Shelf::Published => all.filter(C::Public.eq(true)),
@@ -144,6 +144,6 @@ fn tagged(family: Family, tag: &Tag) -> Result<Select<Entity>, DbErr> {
 /// Its name, in this workspace, means this package.
 fn stands_for(names: WorkspaceId, family: Family) -> SimpleExpr {
     let item = Item::Package(family);
-    let imported = is_imported(names, item, (Entity, C::WorkspaceId), (Entity, C::Name));
-    C::WorkspaceId.eq(names.uuid()).or(imported)
+    let imported = is_imported(names, item, (Entity, C::Workspace), (Entity, C::Name));
+    C::Workspace.eq(names.uuid()).or(imported)
 }
