@@ -92,4 +92,11 @@ impl Times {
             .into_iter()
             .find_map(|state| self.of(state))
     }
+
+    /// When its hold was first given back and its line of the statement was written. A run that
+    /// failed and is delivered again stays settled.
+    pub fn settled(&self) -> Option<DateTime<Utc>> {
+        let settles = |state: &RunState| state.is_final() || *state == RunState::Ending;
+        self.states.iter().filter(|(state, _)| settles(state)).map(|(_, at)| *at).min()
+    }
 }

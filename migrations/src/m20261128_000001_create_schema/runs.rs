@@ -55,6 +55,8 @@ fn runs() -> NewTable {
         .col(big_integer("started_us"))
         // NULL again while a run that failed is delivered again.
         .col(big_integer_null("ended_us"))
+        // When its hold was first given back and its line of the statement was written.
+        .col(big_integer_null("settled_us"))
         // Its data has been deleted from the bucket.
         .col(boolean("purged"))
         .take();

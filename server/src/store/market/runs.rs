@@ -59,6 +59,8 @@ pub struct Model {
     pub error: Option<String>,
     pub started_us: i64,
     pub ended_us: Option<i64>,
+    /// When its hold was first given back and its line of the statement was written.
+    pub settled_us: Option<i64>,
     /// Its data has been deleted from the bucket.
     pub purged: bool,
     pub template: String,
@@ -360,6 +362,7 @@ pub(in crate::store) async fn put(
                         Column::Warning,
                         Column::Error,
                         Column::EndedUs,
+                        Column::SettledUs,
                     ])
                     .to_owned(),
             )
@@ -403,6 +406,7 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         error: Set(record.error.as_deref().map(storable)),
         started_us: Set(started.map_or(0, micros)),
         ended_us: Set(ended.map(micros)),
+        settled_us: Set(times.settled().map(micros)),
         purged: Set(false),
         template: Set(storable(&spec.template)),
         cpu_ms: Set(i64::try_from(record.usage.cpu_ms).unwrap_or(i64::MAX)),

@@ -47,6 +47,7 @@ pub(in crate::store) async fn put(
         let times = text("times").and_then(|times| document::read(&times).ok());
         let mut times: Times = times.unwrap_or_default();
         times.states.insert(RunState::Failed, *at);
+        let settled = times.settled().unwrap_or(*at);
         Entity::update_many()
             .col_expr(Column::State, Expr::value(RunState::Failed.as_str()))
             .col_expr(Column::Times, Expr::value(document::write(&times)?))
@@ -57,6 +58,7 @@ pub(in crate::store) async fn put(
             .col_expr(Column::Captured, Expr::value(captured.units()))
             .col_expr(Column::Error, Expr::value(storable(error)))
             .col_expr(Column::EndedUs, Expr::value(micros(*at)))
+            .col_expr(Column::SettledUs, Expr::value(micros(settled)))
             .filter(Column::Id.eq(run.uuid()))
             .exec(db)
             .await?;

@@ -60,10 +60,10 @@ const CHECKS: [(&str, &str); 12] = [
          GROUP BY run) AS sums WHERE rest <> 0",
     ),
     (
-        "every ended run cost what its line of the statement says",
+        "every settled run cost what its line of the statement says",
         "SELECT COUNT(*) AS n FROM (SELECT run, SUM(units) AS rest FROM (\
          SELECT id AS run, captured AS units FROM runs \
-         WHERE ended_us IS NOT NULL OR times LIKE '%\"failed\"%' \
+         WHERE settled_us IS NOT NULL \
          UNION ALL SELECT run, -debit FROM statement_lines WHERE run IS NOT NULL) AS cost \
          GROUP BY run) AS sums WHERE rest <> 0",
     ),
@@ -76,11 +76,10 @@ const CHECKS: [(&str, &str); 12] = [
          OR s.balance <> l.balance",
     ),
     (
-        "every statement ends with what its wallet has and unfinished runs have been charged",
+        "every statement ends with what its wallet has and unsettled runs have been charged",
         "SELECT COUNT(*) AS n FROM (SELECT owner, SUM(units) AS rest FROM (\
          SELECT owner, units FROM accounts WHERE kind IN (1, 2) \
-         UNION ALL SELECT workspace, captured FROM runs \
-         WHERE ended_us IS NULL AND times NOT LIKE '%\"failed\"%' \
+         UNION ALL SELECT workspace, captured FROM runs WHERE settled_us IS NULL \
          UNION ALL SELECT owner, -balance FROM statements) AS known \
          GROUP BY owner) AS sums WHERE rest <> 0",
     ),
