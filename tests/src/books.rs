@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use sea_orm::prelude::Uuid;
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, QueryResult, Statement};
 
 const WORLD: i16 = 0;
 const HELD: i16 = 2;
@@ -25,22 +25,21 @@ pub async fn check(db: &DatabaseConnection) -> Result<()> {
 }
 
 async fn check_balances(db: &DatabaseConnection) -> Result<()> {
-    let mut sums: BTreeMap<(i16, Uuid), i64> = BTreeMap::new();
-    let transfers = "SELECT from_kind, from_owner, to_kind, to_owner, units FROM transfers";
-    for row in rows(db, transfers).await? {
+    let mut sums: BTreeMap<(i16, Uuid, i16), i64> = BTreeMap::new();
+    let sides = "SELECT from_kind AS kind, from_owner AS owner, shard, units, -units AS added \
+            FROM transfers \
+        UNION ALL SELECT to_kind, to_owner, to_shard, units, units FROM transfers";
+    for row in rows(db, sides).await? {
         let units: i64 = row.try_get("", "units")?;
         ensure!(units >= 0, "a transfer of {units} units");
-        *sums
-            .entry((row.try_get("", "from_kind")?, row.try_get("", "from_owner")?))
-            .or_default() -= units;
-        *sums.entry((row.try_get("", "to_kind")?, row.try_get("", "to_owner")?)).or_default() +=
-            units;
+        let added: i64 = row.try_get("", "added")?;
+        *sums.entry(account(&row)?).or_default() += added;
     }
     let mut total = 0;
-    for row in rows(db, "SELECT kind, owner, units FROM accounts").await? {
-        let kind: i16 = row.try_get("", "kind")?;
-        let units: i64 = row.try_get("", "units")?;
-        let sum = sums.remove(&(kind, row.try_get("", "owner")?)).unwrap_or(0);
+    for row in rows(db, "SELECT kind, owner, shard, units FROM accounts").await? {
+        let account = account(&row)?;
+        let (kind, units): (i16, i64) = (account.0, row.try_get("", "units")?);
+        let sum = sums.remove(&account).unwrap_or(0);
         ensure!(units == sum, "account kind {kind} shows {units} units, its transfers are {sum}");
         ensure!(kind == WORLD || units >= 0, "account kind {kind} owes {units} units");
         total += units;
@@ -49,6 +48,11 @@ async fn check_balances(db: &DatabaseConnection) -> Result<()> {
     ensure!(sums.is_empty(), "transfers of accounts that are not stored: {sums:?}");
     ensure!(total == 0, "all accounts together are {total} units");
     Ok(())
+}
+
+/// The key of an account.
+fn account(row: &QueryResult) -> Result<(i16, Uuid, i16)> {
+    Ok((row.try_get("", "kind")?, row.try_get("", "owner")?, row.try_get("", "shard")?))
 }
 
 /// Each attempt has one capture of its price, and nothing else has.
@@ -114,6 +118,6 @@ pub async fn count(db: &DatabaseConnection, sql: &str) -> Result<i64> {
     Ok(row.try_get("", "n")?)
 }
 
-async fn rows(db: &DatabaseConnection, sql: &str) -> Result<Vec<sea_orm::QueryResult>> {
+async fn rows(db: &DatabaseConnection, sql: &str) -> Result<Vec<QueryResult>> {
     Ok(db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?)
 }

@@ -20,7 +20,8 @@ mod tick;
 mod trust;
 
 pub use flow::set_aside::Unreadable;
-pub use money::movement::{Cause, Movement, Share};
+pub use money::earnings::{Earned, Share};
+pub use money::movement::{Cause, Movement};
 pub use outbox::{
     Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RunRecord, SetAside, Tally,
     TaskRecord, TaskState,
@@ -316,6 +317,11 @@ impl Market {
 
     pub fn balance(&self, account: Account) -> Credits {
         self.ledger.balance(account)
+    }
+
+    /// What an operator's nodes have earned and may not spend yet.
+    pub fn pending(&self, operator: WorkspaceId) -> Credits {
+        self.ledger.pending(operator)
     }
 
     /// The invariants: what must be true after every step. Its cost grows with what is running.

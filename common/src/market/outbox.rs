@@ -37,8 +37,8 @@ pub struct Changes {
     /// What data blocks have found or cut.
     pub tables: Vec<(RunId, BlockId, Arc<ChunkTable>)>,
     pub transfers: Vec<Transfer>,
-    /// Accounts as they stand now, in 1e-8 credits.
-    pub balances: Vec<(Account, i64)>,
+    /// What the transfers add to each account, in 1e-8 credits; below zero for what they take.
+    pub balances: BTreeMap<Account, i64>,
     pub lines: Vec<Line>,
     pub logs: Vec<LogRecord>,
     /// Attempts that have ended and after which their task goes on with another.
@@ -254,16 +254,12 @@ pub(super) struct Outbox {
     pub runs: BTreeSet<RunId>,
     pub stages: BTreeSet<(RunId, StageNo)>,
     pub tasks: BTreeMap<TaskRef, TaskRecord>,
-    pub accounts: BTreeSet<Account>,
 }
 
 impl Market {
     /// Takes what must be stored and done since the last call.
     pub fn drain(&mut self) -> Changes {
-        let Outbox { mut changes, runs, stages, tasks, accounts } =
-            std::mem::take(&mut self.outbox);
-        let balance = |account| (account, self.ledger.units(account));
-        changes.balances = accounts.into_iter().map(balance).collect();
+        let Outbox { mut changes, runs, stages, tasks } = std::mem::take(&mut self.outbox);
         for run in runs.iter().filter_map(|id| self.runs.get(id)) {
             changes.runs.push(run.record());
             changes.progress.push((run.id, run.progress()));

@@ -2,6 +2,11 @@
 //!
 //! The sum over all accounts is zero at every instant, and only the world owes: no other account
 //! is ever below zero. Transfers are never changed; a mistake is reversed by another transfer.
+//!
+//! The ledger is divided into shards, so that several writers can share it. A transfer belongs to
+//! the shard of the account that it takes from: only this shard's writer decides it and numbers
+//! it. Any writer may give to any account, so what a writer knows of its own accounts is never
+//! more than what they have, and balances are stored by adding to them.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +15,42 @@ use uuid::Uuid;
 
 use crate::ids::{RunId, WorkspaceId};
 use crate::money::credits::Credits;
+use crate::money::shard::Shard;
 use crate::run::task::Lease;
+
+/// What the world may owe in each shard, in 1e-8 credits. What it owes in all is what all other
+/// accounts have, so that no balance can be more than an `i64` holds.
+const DEBT_MAX: i64 = i64::MAX / 256;
 
 /// Where credits can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Account {
-    /// Outside: what wallets are given comes from here and what is paid out goes there, so its
-    /// balance is what it owes.
-    World,
+    /// Outside, as the wallets of a shard see it: what they are given comes from here and what is
+    /// paid out goes there, so that the balances of all shards together are what it owes.
+    World(Shard),
     /// What a workspace's new runs can be paid from.
     Available(WorkspaceId),
     /// What a workspace's unfinished runs have reserved.
     Held(WorkspaceId),
-    /// What an operator's nodes have earned and may not spend yet.
-    Pending(WorkspaceId),
+    /// What an operator's nodes have earned from the workspaces of a shard, and may not spend yet.
+    /// It is of the shard that paid it, which can take it back.
+    Pending(WorkspaceId, Shard),
     /// What a workspace has asked to be paid out and has not been paid yet.
     Outgoing(WorkspaceId),
+}
+
+impl Account {
+    /// Whose writer alone takes from it.
+    pub fn shard(self) -> Shard {
+        match self {
+            Self::World(shard) | Self::Pending(_, shard) => shard,
+            Self::Available(owner) | Self::Held(owner) | Self::Outgoing(owner) => Shard::of(owner),
+        }
+    }
+
+    pub const fn is_world(self) -> bool {
+        matches!(self, Self::World(_))
+    }
 }
 
 /// Why credits moved.
@@ -79,7 +104,7 @@ impl Kind {
 /// One posting; immutable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// Rises by one with each posting.
+    /// From 0, one more with each posting of its shard.
     pub number: u64,
     pub from: Account,
     pub to: Account,
@@ -93,6 +118,13 @@ pub struct Transfer {
     pub at: DateTime<Utc>,
 }
 
+impl Transfer {
+    /// Whose writer made it.
+    pub fn shard(&self) -> Shard {
+        self.from.shard()
+    }
+}
+
 /// The account has less than was to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the account holds {available} credits, {wanted} were to be taken")]
@@ -101,17 +133,18 @@ pub struct Insufficient {
     pub wanted: Credits,
 }
 
-/// The balances, and the number of the next transfer.
+/// The balances, and the numbers of the next transfers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// In 1e-8 credits.
     balances: BTreeMap<Account, i64>,
-    next: u64,
+    next: BTreeMap<Shard, u64>,
 }
 
 impl Ledger {
-    /// Goes on from stored balances; `next` is one more than the last transfer's number.
-    pub fn load(balances: BTreeMap<Account, i64>, next: u64) -> Self {
+    /// Goes on from stored balances; `next` is one more than the number of each shard's last
+    /// transfer.
+    pub fn load(balances: BTreeMap<Account, i64>, next: BTreeMap<Shard, u64>) -> Self {
         Self { balances, next }
     }
 
@@ -119,16 +152,16 @@ impl Ledger {
     pub fn post(&mut self, posting: Posting, at: DateTime<Utc>) -> Result<Transfer, Insufficient> {
         let Posting { from, to, amount, kind, run, lease, request } = posting;
         let before = self.units(from);
-        // What the world owes is what all others have: bounding the one bounds the others.
-        let least = if from == Account::World { -i64::MAX } else { 0 };
+        let least = if from.is_world() { -DEBT_MAX } else { 0 };
         let Some(after) = before.checked_sub(amount.units()).filter(|units| *units >= least) else {
             let available = Credits::from_units(before).unwrap_or_default();
             return Err(Insufficient { available, wanted: amount });
         };
         self.balances.insert(from, after);
         *self.balances.entry(to).or_default() += amount.units();
-        let number = self.next;
-        self.next += 1;
+        let next = self.next.entry(from.shard()).or_default();
+        let number = *next;
+        *next += 1;
         Ok(Transfer { number, from, to, amount, kind, run, lease, request, at })
     }
 
@@ -141,17 +174,20 @@ impl Ledger {
         Credits::from_units(self.units(account)).unwrap_or_default()
     }
 
+    /// What an operator's nodes have earned in all shards and may not spend yet.
+    pub fn pending(&self, operator: WorkspaceId) -> Credits {
+        let pending = |shard| Account::Pending(operator, Shard::new(shard));
+        let all = self.balances.range(pending(0)..=pending(u8::MAX));
+        Credits::from_units(all.map(|(_, units)| units).sum()).unwrap_or_default()
+    }
+
     /// What must be true at every instant.
     pub fn check(&self) -> Result<(), String> {
         let sum: i128 = self.balances.values().copied().map(i128::from).sum();
         if sum != 0 {
             return Err(format!("the accounts add up to {sum} units instead of zero"));
         }
-        match self
-            .balances
-            .iter()
-            .find(|(account, units)| **account != Account::World && **units < 0)
-        {
+        match self.balances.iter().find(|(account, units)| !account.is_world() && **units < 0) {
             Some((account, units)) => Err(format!("{account:?} stands at {units} units")),
             None => Ok(()),
         }
@@ -176,15 +212,23 @@ mod tests {
 
     use super::*;
 
+    /// Accounts of three workspaces, each in a shard of its own.
     fn any_account() -> impl Strategy<Value = Account> {
-        let workspace = WorkspaceId::new(Uuid::from_u128(1));
-        prop_oneof![
-            Just(Account::World),
-            Just(Account::Available(workspace)),
-            Just(Account::Held(workspace)),
-            Just(Account::Pending(workspace)),
-            Just(Account::Outgoing(workspace)),
-        ]
+        (1..4_u128, 1..4_u8, 0..5).prop_map(|(owner, shard, kind)| {
+            let (owner, shard) = (WorkspaceId::new(Uuid::from_u128(owner)), Shard::new(shard));
+            match kind {
+                0 => Account::World(shard),
+                1 => Account::Available(owner),
+                2 => Account::Held(owner),
+                3 => Account::Pending(owner, shard),
+                _ => Account::Outgoing(owner),
+            }
+        })
+    }
+
+    fn posting((from, to, units): (Account, Account, i64)) -> Posting {
+        let amount = Credits::from_units(units).unwrap();
+        Posting { from, to, amount, kind: Kind::Grant, run: None, lease: None, request: None }
     }
 
     proptest! {
@@ -193,17 +237,47 @@ mod tests {
             moves in proptest::collection::vec((any_account(), any_account(), 0..1000i64), 0..100)
         ) {
             let mut ledger = Ledger::default();
-            for (from, to, units) in moves {
-                let amount = Credits::from_units(units).unwrap();
-                let kind = Kind::Grant;
-                let posting =
-                    Posting { from, to, amount, kind, run: None, lease: None, request: None };
+            for moved in moves {
                 let before = ledger.clone();
-                if ledger.post(posting, DateTime::UNIX_EPOCH).is_err() {
+                if ledger.post(posting(moved), DateTime::UNIX_EPOCH).is_err() {
                     prop_assert_eq!(&ledger, &before);
                 }
                 prop_assert_eq!(ledger.check(), Ok(()));
             }
         }
+
+        #[test]
+        fn writers_that_do_not_hear_of_each_other_keep_the_ledger(
+            moves in proptest::collection::vec((any_account(), any_account(), 0..1000i64), 0..100)
+        ) {
+            let mut writers = [Ledger::default(), Ledger::default()];
+            let mut stored = BTreeMap::new();
+            let mut next = BTreeMap::new();
+            for moved in moves {
+                let writer = usize::from(moved.0.shard().number()) % writers.len();
+                let posted = writers[writer].post(posting(moved), DateTime::UNIX_EPOCH);
+                let Ok(transfer) = posted else { continue };
+                let number = next.entry(transfer.shard()).or_default();
+                prop_assert_eq!(transfer.number, *number);
+                *number += 1;
+                *stored.entry(transfer.from).or_default() -= transfer.amount.units();
+                *stored.entry(transfer.to).or_default() += transfer.amount.units();
+            }
+            prop_assert_eq!(Ledger::load(stored, next).check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_world_owes_no_more_in_all_shards_than_a_balance_holds() {
+        let owner = WorkspaceId::new(Uuid::from_u128(1));
+        let mut ledger = Ledger::default();
+        for shard in 0..=u8::MAX {
+            let world = Account::World(Shard::new(shard));
+            let all = posting((world, Account::Available(owner), DEBT_MAX));
+            ledger.post(all, DateTime::UNIX_EPOCH).unwrap();
+            let more = posting((world, Account::Available(owner), 1));
+            assert!(ledger.post(more, DateTime::UNIX_EPOCH).is_err());
+        }
+        assert_eq!(ledger.check(), Ok(()));
     }
 }

@@ -4,5 +4,6 @@ pub mod credits;
 pub mod currency;
 pub mod ledger;
 pub mod price;
+pub mod shard;
 pub mod statement;
 pub mod wallet_request;

@@ -12,6 +12,7 @@ use common::market::{
 use common::money::credits::Credits;
 use common::money::ledger::{Account, Kind, Ledger, Transfer};
 use common::money::price::price;
+use common::money::shard::Shard;
 use common::money::statement::{Head, Line};
 use common::plan::{BlockId, Body};
 use common::protocol::{LogLine, Receipt};
@@ -29,7 +30,8 @@ pub struct Store {
     stages: BTreeMap<(RunId, StageNo), StageRecord>,
     tables: BTreeMap<(RunId, BlockId), ChunkTable>,
     balances: BTreeMap<Account, i64>,
-    transfers: u64,
+    /// How many of each shard.
+    transfers: BTreeMap<Shard, u64>,
     statements: BTreeMap<WorkspaceId, Head>,
     /// Added up again from the transfers.
     recounted: BTreeMap<Account, i64>,
@@ -67,7 +69,7 @@ impl Store {
             self.post(transfer)?;
         }
         for (account, units) in &changes.balances {
-            self.balances.insert(*account, *units);
+            *self.balances.entry(*account).or_default() += units;
         }
         if self.balances != self.recounted {
             return Err(format!("stored {:?}, re-added {:?}", self.balances, self.recounted));
@@ -121,10 +123,11 @@ impl Store {
     }
 
     fn post(&mut self, transfer: &Transfer) -> Checked {
-        if transfer.number != self.transfers {
-            return Err(format!("transfer {} instead of {}", transfer.number, self.transfers));
+        let next = self.transfers.entry(transfer.shard()).or_default();
+        if transfer.number != *next {
+            return Err(format!("transfer {} instead of {next}", transfer.number));
         }
-        self.transfers += 1;
+        *next += 1;
         let units = transfer.amount.units();
         *self.recounted.entry(transfer.from).or_default() -= units;
         *self.recounted.entry(transfer.to).or_default() += units;
@@ -135,7 +138,7 @@ impl Store {
                 Kind::Capture => purse.captured += units,
                 Kind::Void => purse.voided += units,
                 Kind::Reversal => {
-                    if let Account::Pending(operator) = transfer.from {
+                    if let Account::Pending(operator, _) = transfer.from {
                         self.reversals.insert((run, operator));
                     }
                 }
@@ -382,7 +385,7 @@ impl Store {
             let Some(node) = payees.get(&lease).copied().flatten() else {
                 return Err(format!("{lease} was paid and has not ended"));
             };
-            if transfer.to != Account::Pending(operator_of(node)) {
+            if transfer.to != Account::Pending(operator_of(node), transfer.shard()) {
                 return Err(format!("{lease} was of {node:?} and paid to {:?}", transfer.to));
             }
         }
@@ -420,7 +423,7 @@ impl Store {
             .map(|node| (node, operator_of(node)))
             .collect();
         let runs = live.into_iter().map(|record| self.load_run(record)).collect();
-        let ledger = Ledger::load(self.balances.clone(), self.transfers);
+        let ledger = Ledger::load(self.balances.clone(), self.transfers.clone());
         Stored {
             runs,
             stopping: stopping.into_iter().cloned().collect(),

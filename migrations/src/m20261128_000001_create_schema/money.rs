@@ -13,7 +13,7 @@ pub(super) fn tables() -> Vec<NewTable> {
     vec![
         accounts(),
         transfers(),
-        releases(),
+        shards(),
         statements(),
         statement_lines(),
         grants(),
@@ -23,27 +23,32 @@ pub(super) fn tables() -> Vec<NewTable> {
     ]
 }
 
-/// An account and its balance. The kinds are those of `store::ledger`.
+/// An account and its balance. The kinds are those of `store::money::ledger`. Nobody takes from it but
+/// the writer of its shard.
 fn accounts() -> NewTable {
     let table = Table::create()
         .table("accounts")
         .col(small_integer("kind"))
         .col(uuid("owner"))
+        .col(small_integer("shard"))
         .col(big_integer("units"))
-        .primary_key(&mut key(&["kind", "owner"]))
+        .primary_key(&mut key(&["kind", "owner", "shard"]))
         .take();
     NewTable { table, then: vec![] }
 }
 
-/// Credits that moved from one account to another. Never changed.
+/// Credits that moved from one account to another. Never changed. Each shard numbers from 0 what
+/// its accounts give.
 fn transfers() -> NewTable {
     let table = Table::create()
         .table("transfers")
-        .col(big_integer("number").primary_key())
+        .col(small_integer("shard"))
+        .col(big_integer("number"))
         .col(small_integer("from_kind"))
         .col(uuid("from_owner"))
         .col(small_integer("to_kind"))
         .col(uuid("to_owner"))
+        .col(small_integer("to_shard"))
         .col(big_integer("units"))
         .col(string("kind"))
         .col(uuid_null("run"))
@@ -54,6 +59,7 @@ fn transfers() -> NewTable {
         // What it answers: a redemption, a top-up or a payout.
         .col(uuid_null("request"))
         .col(big_integer("at_us"))
+        .primary_key(&mut key(&["shard", "number"]))
         .take();
     let then = vec![
         // An attempt is paid once: the database says so too.
@@ -62,20 +68,23 @@ fn transfers() -> NewTable {
         "CREATE UNIQUE INDEX transfers_request ON transfers (kind, request) \
          WHERE request IS NOT NULL",
         // What an operator has earned and not been given.
-        "CREATE INDEX transfers_earnings ON transfers (to_owner, number) WHERE kind = 'capture'",
+        "CREATE INDEX transfers_earnings ON transfers (to_owner, shard, number) \
+         WHERE kind = 'capture'",
     ];
     NewTable { table, then }
 }
 
-/// Up to which transfer earnings have been given to their operators, in the only row.
-fn releases() -> NewTable {
+/// A part of the ledger. There are 256 from the beginning.
+fn shards() -> NewTable {
     let table = Table::create()
-        .table("releases")
-        .col(integer("one").primary_key())
-        .col(big_integer("through"))
+        .table("shards")
+        .col(small_integer("no").primary_key())
+        // The last transfer whose earning has been given to its operator; -1 before the first.
+        .col(big_integer("released"))
         .take();
-    // Before the first transfer.
-    NewTable { table, then: vec!["INSERT INTO releases (one, through) VALUES (1, -1)"] }
+    let all = "WITH RECURSIVE numbers(no) AS (SELECT 0 UNION ALL SELECT no + 1 FROM numbers \
+               WHERE no < 255) INSERT INTO shards (no, released) SELECT no, -1 FROM numbers";
+    NewTable { table, then: vec![all] }
 }
 
 /// The end of a workspace's statement: how many lines it has, and the hash and the balance of the

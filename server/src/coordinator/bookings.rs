@@ -121,12 +121,12 @@ pub(super) async fn book(
             let taken = market.charge_storage(of, price, what, now);
             Ok(taken.map(|_| Some(Booked::Grant(key))).map_err(Refused::from))
         }
-        Booking::Release(Release { after, through, shares }) => {
-            if releases::last(db).await? != after {
+        Booking::Release(release) => {
+            if !releases::is_open(db, &release).await? {
                 return Ok(Ok(None));
             }
-            let moved = market.release_earnings(&shares, now);
-            Ok(moved.map(|()| Some(Booked::Release { after, through })).map_err(Refused::from))
+            let moved = market.release_earnings(&release.shares, now);
+            Ok(moved.map(|()| Some(Booked::Release(release.ranges))).map_err(Refused::from))
         }
     }
 }

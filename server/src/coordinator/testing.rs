@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use common::compute::resources::{Resources, Usage};
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::money::credits::Credits;
-use common::money::ledger::Account;
 use common::protocol::{Held, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
 use common::run::task::Lease;
 use uuid::Uuid;
@@ -40,7 +39,7 @@ pub async fn earn(
     let receipt = Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: vec![] } };
     sync(coordinator, node, Some(receipt)).await;
     let ledger = store::load(db).await.unwrap().ledger;
-    let earned = ledger.balance(Account::Pending(operator));
+    let earned = ledger.pending(operator);
     assert!(!earned.is_zero());
     earned
 }

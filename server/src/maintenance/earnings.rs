@@ -60,9 +60,9 @@ pub(crate) async fn pass(
     // What is captured from now on is due later, whatever the delay.
     let then = clock::now() - delay;
     while let Some(release) = releases::due(db, then).await? {
-        let (through, operators) = (release.through, release.shares.len());
+        let (shards, shares) = (release.ranges.len(), release.shares.len());
         coordinator.book(Booking::Release(release)).await?;
-        tracing::info!(through, operators, "earnings released");
+        tracing::info!(shards, shares, "earnings released");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Holds, captures and voids: how runs and the ledger meet.
 
 pub(super) mod bill;
+pub(super) mod earnings;
 pub(super) mod movement;
 pub(super) mod purse;
 
@@ -13,6 +14,7 @@ use super::{Market, Refused};
 use crate::ids::{RunId, WorkspaceId};
 use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Insufficient, Kind, Posting};
+use crate::money::shard::Shard;
 use crate::money::statement::{Head, Line, LineKind, Related};
 use crate::run::task::Lease;
 
@@ -92,7 +94,7 @@ impl Market {
         (*tasks, *sum) = (*tasks + 1, sum.saturating_add(amount));
         let posting = Posting {
             from: Account::Held(owner),
-            to: Account::Pending(operator),
+            to: Account::Pending(operator, Shard::of(owner)),
             amount,
             kind: Kind::Capture,
             run: Some(run_id),
@@ -110,10 +112,11 @@ impl Market {
         run.warning = Some(format!(
             "checks found false results of a node operator that did {tasks} tasks of this run"
         ));
+        let shard = Shard::of(run.spec.workspace);
         self.outbox.runs.insert(id);
         let posting = Posting {
-            from: Account::Pending(operator),
-            to: Account::World,
+            from: Account::Pending(operator, shard),
+            to: Account::World(shard),
             amount,
             kind: Kind::Reversal,
             run: Some(id),
@@ -269,8 +272,10 @@ impl Market {
         now: DateTime<Utc>,
     ) -> Result<(), Insufficient> {
         let transfer = self.ledger.post(posting, now)?;
-        self.outbox.accounts.extend([posting.from, posting.to]);
-        self.outbox.changes.transfers.push(transfer);
+        let changes = &mut self.outbox.changes;
+        *changes.balances.entry(transfer.from).or_default() -= transfer.amount.units();
+        *changes.balances.entry(transfer.to).or_default() += transfer.amount.units();
+        changes.transfers.push(transfer);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Credits that move because somebody asked, and not for a run.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::ids::{RedemptionId, RequestId, WorkspaceId};
@@ -8,6 +8,7 @@ use crate::market::Market;
 use crate::money::credits::Credits;
 use crate::money::currency::Terms;
 use crate::money::ledger::{Account, Insufficient, Kind, Posting};
+use crate::money::shard::Shard;
 use crate::money::statement::{LineKind, Related};
 
 /// A movement between a workspace's wallet and the world around it.
@@ -24,8 +25,6 @@ pub enum Cause {
     Grant(String),
     Coupon(RedemptionId, String),
     TopUp(RequestId, Terms),
-    /// What the owner's nodes have earned becomes its own to spend; the text says for what.
-    Earning(String),
     /// A payout is asked for: its amount is set aside.
     Payout(RequestId, Terms),
     /// A payout did not arrive: its amount comes back.
@@ -36,34 +35,12 @@ pub enum Cause {
     Storage(String),
 }
 
-/// What an operator's nodes have earned in a time, and are given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    pub operator: WorkspaceId,
-    pub amount: Credits,
-    pub tasks: u64,
-    pub jobs: u64,
-    /// When the first and the last of these tasks was paid.
-    pub from: DateTime<Utc>,
-    pub to: DateTime<Utc>,
-}
-
-impl Share {
-    pub(in crate::market) fn what(&self) -> String {
-        let Self { tasks, jobs, .. } = self;
-        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let (from, to) = (time(self.from), time(self.to));
-        format!("earned by your nodes from {from} to {to} (tasks: {tasks}, jobs: {jobs})")
-    }
-}
-
 impl Cause {
     fn kind(&self) -> Kind {
         match self {
             Self::Grant(_) => Kind::Grant,
             Self::Coupon(..) => Kind::Coupon,
             Self::TopUp(..) => Kind::TopUp,
-            Self::Earning(_) => Kind::Earning,
             Self::Payout(..) => Kind::Payout,
             Self::Return(..) => Kind::Return,
             Self::Paid(_) => Kind::Paid,
@@ -73,19 +50,19 @@ impl Cause {
 
     fn ways(&self, owner: WorkspaceId) -> (Account, Account) {
         let (wallet, outgoing) = (Account::Available(owner), Account::Outgoing(owner));
+        let world = Account::World(Shard::of(owner));
         match self {
-            Self::Grant(_) | Self::Coupon(..) | Self::TopUp(..) => (Account::World, wallet),
-            Self::Earning(_) => (Account::Pending(owner), wallet),
+            Self::Grant(_) | Self::Coupon(..) | Self::TopUp(..) => (world, wallet),
             Self::Payout(..) => (wallet, outgoing),
             Self::Return(..) => (outgoing, wallet),
-            Self::Paid(_) => (outgoing, Account::World),
-            Self::Storage(_) => (wallet, Account::World),
+            Self::Paid(_) => (outgoing, world),
+            Self::Storage(_) => (wallet, world),
         }
     }
 
     fn request(&self) -> Option<Uuid> {
         match self {
-            Self::Grant(_) | Self::Earning(_) | Self::Storage(_) => None,
+            Self::Grant(_) | Self::Storage(_) => None,
             Self::Coupon(id, _) => Some(id.uuid()),
             Self::TopUp(id, _) => Some(id.uuid()),
             Self::Payout(id, _) | Self::Return(id, _) | Self::Paid(id) => Some(id.uuid()),
@@ -106,7 +83,6 @@ impl Cause {
             Self::TopUp(_, terms) => {
                 (LineKind::TopUp, format!("top-up of {}", sum(terms)), of(terms))
             }
-            Self::Earning(what) => (LineKind::Earning, what, Related::default()),
             Self::Payout(_, terms) => {
                 (LineKind::Payout, format!("payout of {}", sum(terms)), of(terms))
             }
@@ -165,25 +141,5 @@ impl Market {
             self.book(Movement { owner, amount, cause: Cause::Storage(what) }, now)?;
         }
         Ok(amount)
-    }
-
-    /// Gives operators what they have earned to spend: all of them or, where one has not earned
-    /// as much, none.
-    pub fn release_earnings(
-        &mut self,
-        shares: &[Share],
-        now: DateTime<Utc>,
-    ) -> Result<(), Insufficient> {
-        for share in shares {
-            let available = self.ledger.balance(Account::Pending(share.operator));
-            if available < share.amount {
-                return Err(Insufficient { available, wanted: share.amount });
-            }
-        }
-        for share in shares {
-            let (owner, amount) = (share.operator, share.amount);
-            self.book(Movement { owner, amount, cause: Cause::Earning(share.what()) }, now)?;
-        }
-        Ok(())
     }
 }

@@ -33,7 +33,7 @@ fn folding(limits: Limits) -> Market {
 fn delivering_again_costs_nothing_and_writes_no_second_line() {
     let mut market = folding(Limits::default());
     let (run, before) = failed(&mut market, 3);
-    let paid = market.balance(Account::Pending(OPERATOR));
+    let paid = market.pending(OPERATOR);
     assert!(paid > Credits::ZERO);
     assert_eq!(before.lines.iter().filter(|line| line.debit().is_some()).count(), 1);
 
@@ -48,7 +48,7 @@ fn delivering_again_costs_nothing_and_writes_no_second_line() {
     let ended = market.drain();
     assert_eq!(ended.runs[0].state, RunState::Succeeded);
     assert!(ended.lines.is_empty() && ended.transfers.is_empty(), "{ended:?}");
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), paid);
+    assert_eq!(market.pending(OPERATOR), paid);
 }
 
 #[test]

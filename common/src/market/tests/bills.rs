@@ -8,7 +8,7 @@ fn fails_after(lease: Lease, failure: Failure, secs: u64) -> CheckedSync {
 }
 
 fn earned(market: &Market) -> Credits {
-    market.balance(Account::Pending(OPERATOR))
+    market.pending(OPERATOR)
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn a_container_killed_from_outside_costs_the_customer_nothing_and_goes_elsewhere
     hear_of(&mut market, 1, OTHER, succeeds(lease(0, 2)), 9);
     assert_eq!(market.run(RUN).unwrap().phase(), Some(Phase::Assemble));
     assert_eq!(trouble(&market), "");
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), Credits::ZERO);
+    assert_eq!(market.pending(OPERATOR), Credits::ZERO);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_container_that_is_killed_on_two_operators_nodes_has_killed_itself() {
     let ended = market.drain().runs.pop().unwrap();
     let error = ended.error.unwrap();
     assert!(error.starts_with("chunk 0 failed: its container was killed from outside"), "{error}");
-    assert!(market.balance(Account::Pending(OTHER)) > Credits::ZERO, "it used what it used");
+    assert!(market.pending(OTHER) > Credits::ZERO, "it used what it used");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_source_that_fails_holds_no_place_while_its_task_waits_and_the_waits_grow() 
 
     assert!(waits.is_sorted() && waits[0] >= TimeDelta::seconds(5), "{waits:?}");
     assert!(!market.nodes[&node(0)].is_aside(CUSTOMER, at(now)), "no node is at fault");
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), Credits::ZERO);
+    assert_eq!(market.pending(OPERATOR), Credits::ZERO);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn gives(market: &mut Market, n: u128, operator: WorkspaceId, result: &str, secs
 }
 
 fn earned(market: &Market, operator: WorkspaceId) -> Credits {
-    market.balance(Account::Pending(operator))
+    market.pending(operator)
 }
 
 fn phase(market: &Market) -> Phase {
@@ -135,7 +135,7 @@ fn an_operator_that_lies_loses_what_it_earned_and_this_customer() {
     let captured = market.run(RUN).unwrap().captured();
     let changes = market.drain();
     let taken: Vec<_> = changes.transfers.iter().filter(|t| t.kind == Kind::Reversal).collect();
-    assert_eq!((taken.len(), taken[0].to), (1, Account::World));
+    assert_eq!((taken.len(), taken[0].to), (1, Account::World(Shard::of(CUSTOMER))));
     assert_eq!(captured, earned(&market, OPERATOR).saturating_add(taken[0].amount));
     assert!(changes.operators.values().all(|record| record.barred_until.is_none()));
     let warning = market.run(RUN).unwrap().warning.clone().unwrap();

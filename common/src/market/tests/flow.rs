@@ -72,7 +72,7 @@ fn group_opens_a_block_once_everything_before_it_has_ended() {
 
     let changes = market.drain();
     assert_eq!(changes.ended, [Ended { run: RUN, state: RunState::Succeeded }]);
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1).saturating_mul(4));
+    assert_eq!(market.pending(OPERATOR), cost(1).saturating_mul(4));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn list_of_groups_opens_as_many_elements_at_once_as_it_may() {
     }
 
     assert_eq!(market.drain().ended, [Ended { run: RUN, state: RunState::Succeeded }]);
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1).saturating_mul(10));
+    assert_eq!(market.pending(OPERATOR), cost(1).saturating_mul(10));
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn a_wallet_that_covers_a_run_pays_for_it_however_many_chunks_there_are() {
     }
 
     assert_eq!(market.run(RUN).unwrap().phase(), Some(Phase::Assemble));
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1).saturating_mul(500));
+    assert_eq!(market.pending(OPERATOR), cost(1).saturating_mul(500));
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_result_is_paid_once_and_the_rest_of_the_hold_comes_back() {
     hear(&mut market, 0, succeeds(lease(0, 1)), 1);
     do_steps(&mut market, RUN, 1, at(3));
 
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1));
+    assert_eq!(market.pending(OPERATOR), cost(1));
     assert_eq!(market.balance(Account::Held(CUSTOMER)), Credits::ZERO);
     let lines = market.drain().lines;
     assert_eq!(lines.last().unwrap().debit(), Some(cost(1)));
@@ -59,7 +59,7 @@ fn a_price_is_clamped_to_what_the_lease_allowed() {
 
     hear(&mut market, 0, ends(lease(0, 1), Outcome::Succeeded { outputs: vec![] }, lie), 5);
 
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(5));
+    assert_eq!(market.pending(OPERATOR), cost(5));
 }
 
 #[test]

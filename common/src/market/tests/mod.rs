@@ -29,7 +29,9 @@ use uuid::Uuid;
 use super::*;
 use crate::compute::resources::{Resources, Usage};
 use crate::data::chunk_table::ChunkTable;
+use crate::money::ledger::Transfer;
 use crate::money::price::price;
+use crate::money::shard::Shard;
 use crate::plan::{Assemble, Limits, Partition, Phase, Pipeline};
 use crate::protocol::{Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Sync};
 use crate::run::RunState;
@@ -139,7 +141,8 @@ fn obstacles(market: &Market, secs: i64) -> Obstacles {
 
 /// What a restart of the server would find.
 fn stored(changes: Changes) -> Stored {
-    let balances: BTreeMap<Account, i64> = changes.balances.into_iter().collect();
+    let number = |transfer: &Transfer| (transfer.shard(), transfer.number + 1);
+    let numbers = changes.transfers.iter().map(number).collect();
     let load = |record: &RunRecord| {
         let id = record.id;
         let tables = changes.tables.iter().filter(|(run, ..)| *run == id);
@@ -161,7 +164,7 @@ fn stored(changes: Changes) -> Stored {
         operators: changes.tasks.iter().filter_map(|t| t.node).map(|n| (n, OPERATOR)).collect(),
         tasks: changes.tasks,
         statements: changes.lines.iter().map(|line| (line.owner, Head::at(line))).collect(),
-        ledger: Ledger::load(balances, changes.transfers.len() as u64),
+        ledger: Ledger::load(changes.balances, numbers),
         ..Stored::default()
     }
 }

@@ -36,7 +36,7 @@ fn silence_of_everybody_loses_no_finished_work() {
     market.sync(node(1), OPERATOR, succeeds(lease(1, 1)), at(8_001));
 
     assert_eq!(market.run(RUN).unwrap().progress().chunks_done, 2);
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(2));
+    assert_eq!(market.pending(OPERATOR), cost(2));
     assert_eq!(market.check(), Ok(()));
 }
 
@@ -51,10 +51,10 @@ fn silent_nodes_tasks_go_to_a_node_that_comes_and_count_once() {
     tick(&mut market, 41);
     assert_eq!(leased(&market, 1), [lease(0, 2)]);
     hear(&mut market, 0, succeeds(lease(0, 1)), 42);
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), Credits::ZERO);
+    assert_eq!(market.pending(OPERATOR), Credits::ZERO);
     hear(&mut market, 1, succeeds(lease(0, 2)), 43);
 
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1));
+    assert_eq!(market.pending(OPERATOR), cost(1));
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn a_claimed_running_time_counts_from_the_message_before() {
 
     hear(&mut market, 0, ends(lease(0, 1), Outcome::Succeeded { outputs: vec![] }, lie), 23);
 
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(3));
+    assert_eq!(market.pending(OPERATOR), cost(3));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn an_attempt_costs_no_more_than_its_timeout() {
 
     hear(&mut market, 0, ends(lease(0, 1), Outcome::Succeeded { outputs: vec![] }, lie), 29);
 
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(10));
+    assert_eq!(market.pending(OPERATOR), cost(10));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn nobodys_word_that_it_runs_ends_a_run_that_others_could_do() {
     market.dispatch(at(50));
 
     assert_eq!(leased(&market, 1), [lease(0, 2)]);
-    assert_eq!(market.balance(Account::Pending(STRANGER)), Credits::ZERO);
+    assert_eq!(market.pending(STRANGER), Credits::ZERO);
 }
 
 #[test]
@@ -219,12 +219,12 @@ fn a_failure_on_a_new_operators_node_is_asked_for_elsewhere_and_not_paid() {
     };
 
     hear_stranger(&mut market, 0, failed(lease(0, 1)), 5);
-    assert_eq!(market.balance(Account::Pending(STRANGER)), Credits::ZERO);
+    assert_eq!(market.pending(STRANGER), Credits::ZERO);
     assert_eq!(leased(&market, 1), [lease(0, 2)], "no retry of the job was needed");
     hear(&mut market, 1, failed(lease(0, 2)), 10);
 
     assert!(market.run(RUN).is_none());
-    assert_eq!(market.balance(Account::Pending(OPERATOR)), cost(1));
+    assert_eq!(market.pending(OPERATOR), cost(1));
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_new_operators_word_without_a_result_is_paid_for_the_estimate_at_most() {
 
     market.cancel(RUN, "enough".to_owned(), at(3_000)).unwrap();
 
-    assert_eq!(market.balance(Account::Pending(STRANGER)), cost(60));
+    assert_eq!(market.pending(STRANGER), cost(60));
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn straggling_task_of_a_new_operator_goes_to_another_unpaid() {
     assert_eq!(leased(&market, 0), []);
     assert_eq!(tasks(&market).waiting.len(), 2);
     assert!(tasks(&market).waiting.values().all(|tries| tries.losses == 0));
-    assert_eq!(market.balance(Account::Pending(STRANGER)), Credits::ZERO);
+    assert_eq!(market.pending(STRANGER), Credits::ZERO);
 }
 
 #[test]

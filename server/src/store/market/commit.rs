@@ -37,7 +37,7 @@ pub async fn commit(
     tallies::add(&tx, &changes.tallies).await?;
     trust::put_records(&tx, &changes.operators).await?;
     ledger::insert_transfers(&tx, &changes.transfers).await?;
-    ledger::put_balances(&tx, &changes.balances).await?;
+    ledger::add_to_balances(&tx, &changes.balances).await?;
     statement::insert_lines(&tx, &changes.lines).await?;
     logs::insert(&tx, &changes.logs).await?;
     for booked in booked {
@@ -60,6 +60,7 @@ pub(in crate::store) mod tests {
     use common::market::{CheckedSync, Market, Policy, TaskState};
     use common::money::credits::Credits;
     use common::money::ledger::Account;
+    use common::money::shard::Shard;
     use common::money::statement::Head;
     use common::plan::Phase;
     use common::protocol::{
@@ -163,11 +164,12 @@ pub(in crate::store) mod tests {
             assert_eq!(new.progress().chunks_done, 1);
             assert_eq!(new.progress().tasks_running, 1);
             assert_eq!(again.node(node).unwrap().leased(), 1);
+            let shard = Shard::of(workspace);
             for account in [
-                Account::World,
+                Account::World(shard),
                 Account::Available(workspace),
                 Account::Held(workspace),
-                Account::Pending(workspace),
+                Account::Pending(workspace, shard),
             ] {
                 assert_eq!(again.balance(account), before.balance(account));
             }
@@ -227,18 +229,18 @@ pub(in crate::store) mod tests {
             let workspace = WorkspaceId::new(Uuid::now_v7());
             half_done(db, workspace, RunId::new(Uuid::now_v7())).await;
 
-            let mut sums: BTreeMap<(i16, Uuid), i64> = BTreeMap::new();
+            let mut sums: BTreeMap<(i16, Uuid, i16), i64> = BTreeMap::new();
             for row in ledger::transfers::Entity::find().all(db).await.unwrap() {
-                *sums.entry((row.from_kind, row.from_owner)).or_default() -= row.units;
-                *sums.entry((row.to_kind, row.to_owner)).or_default() += row.units;
+                *sums.entry((row.from_kind, row.from_owner, row.shard)).or_default() -= row.units;
+                *sums.entry((row.to_kind, row.to_owner, row.to_shard)).or_default() += row.units;
             }
-            let balances: BTreeMap<(i16, Uuid), i64> = ledger::accounts::Entity::find()
+            let balances: BTreeMap<(i16, Uuid, i16), i64> = ledger::accounts::Entity::find()
                 .order_by_asc(ledger::accounts::Column::Kind)
                 .all(db)
                 .await
                 .unwrap()
                 .into_iter()
-                .map(|row| ((row.kind, row.owner), row.units))
+                .map(|row| ((row.kind, row.owner, row.shard), row.units))
                 .collect();
 
             assert_eq!(sums, balances);
@@ -254,14 +256,24 @@ pub(in crate::store) mod tests {
             half_done(db, workspace, RunId::new(Uuid::now_v7())).await;
             let number = batch_number::last(db).await.unwrap();
             let booked = [Booked::Grant("another".to_owned())];
+            let available = Account::Available(workspace);
+            let before = load(db).await.unwrap().ledger.units(available);
+            // Nothing but its number would keep this from being added twice.
+            let added = BTreeMap::from([(available, 7)]);
+            let changes = Changes { balances: added, ..Changes::default() };
 
             for wrong in [number, number + 2] {
-                let refused = commit(db, wrong, &Changes::default(), &booked).await;
+                let refused = commit(db, wrong, &changes, &booked).await;
                 assert_eq!(refused, Err(DbErr::RecordNotUpdated), "{}", fresh.name);
             }
             assert_eq!(batch_number::last(db).await.unwrap(), number);
-            commit(db, number + 1, &Changes::default(), &booked).await.unwrap();
+            commit(db, number + 1, &changes, &[]).await.unwrap();
+            let again = commit(db, number + 1, &changes, &[]).await;
+
+            assert_eq!(again, Err(DbErr::RecordNotUpdated), "{}", fresh.name);
             assert_eq!(batch_number::last(db).await.unwrap(), number + 1);
+            let after = load(db).await.unwrap().ledger.units(available);
+            assert_eq!(after, before + 7, "{}", fresh.name);
         }
     }
 

@@ -4,9 +4,9 @@ use common::money::wallet_request::{PayoutState, TopUpState};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::coupons::{self, Redemption};
-use super::wallet_requests;
-use super::wallet_requests::{Request, Step};
-use super::{credit_grants, releases};
+use super::credit_grants;
+use super::releases::{self, Range};
+use super::wallet_requests::{self, Request, Step};
 
 /// Written in the transaction of the transfer it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,11 +17,8 @@ pub enum Booked {
     TopUp(Step<TopUpState>),
     Payout(Request<PayoutState>),
     PayoutStep(Step<PayoutState>),
-    /// Earnings were given after one transfer and up to another.
-    Release {
-        after: i64,
-        through: i64,
-    },
+    /// Earnings of these transfers were given.
+    Release(Vec<Range>),
 }
 
 /// Writes it down; fails, with all of the transaction, where the tables have moved on since it
@@ -33,7 +30,7 @@ pub(in crate::store) async fn put(db: &impl ConnectionTrait, booked: &Booked) ->
         Booked::TopUp(step) => wallet_requests::advance(db, step).await,
         Booked::Payout(request) => wallet_requests::insert(db, request).await,
         Booked::PayoutStep(step) => wallet_requests::advance(db, step).await,
-        Booked::Release { after, through } => releases::advance(db, *after, *through).await,
+        Booked::Release(ranges) => releases::advance(db, ranges).await,
     }?;
     if written { Ok(()) } else { Err(DbErr::RecordNotUpdated) }
 }

@@ -1,4 +1,4 @@
-//! The ledger's two tables: balances, and the transfers that made them.
+//! Two tables of the ledger: balances, and the transfers that made them.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,10 @@ use common::money::ledger::{Account, Kind, Ledger, Transfer};
 use common::run::task::Lease;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{OnConflict, UnionType};
-use sea_orm::{QueryOrder, QuerySelect, QueryTrait as _};
+use sea_orm::sea_query::{ExprTrait as _, OnConflict, UnionType};
+use sea_orm::{QuerySelect, QueryTrait as _};
 
+use super::shards;
 use crate::store::market::runs;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
@@ -27,6 +28,9 @@ pub(in crate::store) mod accounts {
         pub kind: i16,
         #[sea_orm(primary_key, auto_increment = false)]
         pub owner: Uuid,
+        /// Whose writer alone takes from it.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub shard: i16,
         pub units: i64,
     }
 
@@ -42,12 +46,16 @@ pub(in crate::store) mod transfers {
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "transfers")]
     pub struct Model {
+        /// That of the account that it takes from.
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub shard: i16,
         #[sea_orm(primary_key, auto_increment = false)]
         pub number: i64,
         pub from_kind: i16,
         pub from_owner: Uuid,
         pub to_kind: i16,
         pub to_owner: Uuid,
+        pub to_shard: i16,
         pub units: i64,
         pub kind: String,
         pub run: Option<Uuid>,
@@ -64,20 +72,28 @@ pub(in crate::store) mod transfers {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// Stores balances as they stand now.
-pub(in crate::store) async fn put_balances(
+/// Adds to balances what transfers have moved. No balance is written as a whole, because other
+/// writers may have given to the same account.
+pub(in crate::store) async fn add_to_balances(
     db: &impl ConnectionTrait,
-    balances: &[(Account, i64)],
+    added: &BTreeMap<Account, i64>,
 ) -> Result<(), DbErr> {
-    for some in row_groups(balances) {
-        let rows = some.iter().map(|(account, units)| {
-            let (kind, owner) = key(*account);
-            accounts::ActiveModel { kind: Set(kind), owner: Set(owner), units: Set(*units) }
-        });
-        accounts::Entity::insert_many(rows)
+    use accounts::{Column, Entity};
+
+    let rows: Vec<_> = added
+        .iter()
+        .map(|(account, units)| {
+            let Key { kind, owner, shard } = key(*account);
+            let (kind, owner, shard) = (Set(kind), Set(owner), Set(shard));
+            accounts::ActiveModel { kind, owner, shard, units: Set(*units) }
+        })
+        .collect();
+    for some in row_groups(&rows) {
+        let sum = Expr::col((Entity, Column::Units)).add(Expr::col(("excluded", Column::Units)));
+        Entity::insert_many(some.to_vec())
             .on_conflict(
-                OnConflict::columns([accounts::Column::Kind, accounts::Column::Owner])
-                    .update_column(accounts::Column::Units)
+                OnConflict::columns([Column::Kind, Column::Owner, Column::Shard])
+                    .value(Column::Units, sum)
                     .to_owned(),
             )
             .exec_without_returning(db)
@@ -93,14 +109,15 @@ pub(in crate::store) async fn insert_transfers(
 ) -> Result<(), DbErr> {
     for some in row_groups(new) {
         let rows = some.iter().map(|transfer| {
-            let (from_kind, from_owner) = key(transfer.from);
-            let (to_kind, to_owner) = key(transfer.to);
+            let (from, to) = (key(transfer.from), key(transfer.to));
             transfers::ActiveModel {
+                shard: Set(from.shard),
                 number: Set(i64::try_from(transfer.number).unwrap_or(i64::MAX)),
-                from_kind: Set(from_kind),
-                from_owner: Set(from_owner),
-                to_kind: Set(to_kind),
-                to_owner: Set(to_owner),
+                from_kind: Set(from.kind),
+                from_owner: Set(from.owner),
+                to_kind: Set(to.kind),
+                to_owner: Set(to.owner),
+                to_shard: Set(to.shard),
                 units: Set(transfer.amount.units()),
                 kind: Set(transfer.kind.as_str().to_owned()),
                 run: Set(transfer.run.map(RunId::uuid)),
@@ -127,14 +144,7 @@ pub(in crate::store) async fn load(db: &impl ConnectionTrait) -> Result<Ledger, 
             Err(row) => tracing::error!(?row, "an account cannot be read and is left out"),
         }
     }
-    let last: Option<i64> = transfers::Entity::find()
-        .select_only()
-        .column(transfers::Column::Number)
-        .order_by_desc(transfers::Column::Number)
-        .into_tuple()
-        .one(db)
-        .await?;
-    Ok(Ledger::load(balances, last.map_or(0, |last| u64::try_from(last + 1).unwrap_or(0))))
+    Ok(Ledger::load(balances, shards::next_numbers(db).await?))
 }
 
 /// What the transfers say of one run.
@@ -182,7 +192,7 @@ pub(in crate::store) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> 
 }
 
 fn balance(row: &accounts::Model) -> Result<(Account, i64), DbErr> {
-    Ok((account(row.kind, row.owner)?, row.units))
+    Ok((account(row.kind, row.owner, row.shard)?, row.units))
 }
 
 /// What a workspace has in each of its accounts (one that it never had is not among them), and
@@ -195,24 +205,26 @@ pub(in crate::store) async fn of_workspace(
     let mut query = accounts::Entity::find()
         .select_only()
         .expr_as(Expr::cust("CAST(kind AS BIGINT)"), "kind")
+        .expr_as(Expr::cust("CAST(shard AS BIGINT)"), "shard")
         .expr_as(Expr::cust("CAST(units AS BIGINT)"), "units")
         .filter(accounts::Column::Kind.is_in([1, 2, 3, 4]))
         .filter(accounts::Column::Owner.eq(owner.uuid()));
     let charged = runs::Entity::find()
         .select_only()
         .expr_as(Expr::cust(format!("CAST({CHARGED} AS BIGINT)")), "kind")
+        .expr_as(Expr::cust("CAST(0 AS BIGINT)"), "shard")
         .expr_as(Expr::cust("CAST(COALESCE(SUM(captured), 0) AS BIGINT)"), "units")
         .filter(runs::Column::Workspace.eq(owner.uuid()))
         .filter(runs::Column::SettledUs.is_null());
     QuerySelect::query(&mut query).union(UnionType::All, charged.into_query());
-    let rows: Vec<(i64, i64)> = query.into_tuple().all(db).await?;
+    let rows: Vec<(i64, i64, i64)> = query.into_tuple().all(db).await?;
     let (mut balances, mut charged) = (BTreeMap::new(), 0);
-    for (kind, units) in rows {
+    for (kind, shard, units) in rows {
         if kind == CHARGED {
             charged = units;
         } else {
-            let kind = i16::try_from(kind).map_err(|_| corrupt("account kind"))?;
-            balances.insert(account(kind, owner.uuid())?, units);
+            let small = |n: i64| i16::try_from(n).map_err(|_| corrupt("account"));
+            balances.insert(account(small(kind)?, owner.uuid(), small(shard)?)?, units);
         }
     }
     Ok((balances, charged))
@@ -222,24 +234,36 @@ fn attempt(lease: Lease) -> i32 {
     i32::try_from(lease.attempt).unwrap_or(i32::MAX)
 }
 
-fn key(account: Account) -> (i16, Uuid) {
-    match account {
-        Account::World => (0, Uuid::nil()),
-        Account::Available(owner) => (1, owner.uuid()),
-        Account::Held(owner) => (2, owner.uuid()),
-        Account::Pending(owner) => (3, owner.uuid()),
-        Account::Outgoing(owner) => (4, owner.uuid()),
-    }
+/// The primary key of an account.
+struct Key {
+    kind: i16,
+    owner: Uuid,
+    shard: i16,
 }
 
-fn account(kind: i16, owner: Uuid) -> Result<Account, DbErr> {
-    let owner = WorkspaceId::new(owner);
-    match kind {
-        0 => Ok(Account::World),
-        1 => Ok(Account::Available(owner)),
-        2 => Ok(Account::Held(owner)),
-        3 => Ok(Account::Pending(owner)),
-        4 => Ok(Account::Outgoing(owner)),
-        _ => Err(corrupt("account kind")),
-    }
+fn key(account: Account) -> Key {
+    let (kind, owner) = match account {
+        Account::World(_) => (0, Uuid::nil()),
+        Account::Available(owner) => (1, owner.uuid()),
+        Account::Held(owner) => (2, owner.uuid()),
+        Account::Pending(owner, _) => (3, owner.uuid()),
+        Account::Outgoing(owner) => (4, owner.uuid()),
+    };
+    Key { kind, owner, shard: account.shard().number().into() }
 }
+
+fn account(kind: i16, owner: Uuid, shard: i16) -> Result<Account, DbErr> {
+    let (owner, shard) = (WorkspaceId::new(owner), shards::read(shard)?);
+    let account = match kind {
+        0 => Account::World(shard),
+        1 => Account::Available(owner),
+        2 => Account::Held(owner),
+        3 => Account::Pending(owner, shard),
+        4 => Account::Outgoing(owner),
+        _ => return Err(corrupt("account kind")),
+    };
+    if account.shard() == shard { Ok(account) } else { Err(corrupt("account shard")) }
+}
+
+#[cfg(test)]
+mod tests;

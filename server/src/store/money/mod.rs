@@ -6,6 +6,7 @@ pub mod credit_grants;
 pub(super) mod ledger;
 pub mod reconciliation;
 pub mod releases;
+mod shards;
 pub mod statement;
 pub mod usage;
 pub mod wallet_requests;

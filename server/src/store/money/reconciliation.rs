@@ -19,14 +19,19 @@ pub struct Reconciliation {
 
 /// What must be so, and a query that counts what is not. A run that has failed and is delivered
 /// again has its line since it failed.
-const CHECKS: [(&str, &str); 12] = [
+const CHECKS: [(&str, &str); 13] = [
     (
         "every balance is the sum of its transfers",
-        "SELECT COUNT(*) AS n FROM (SELECT kind, owner, SUM(units) AS rest FROM (\
-         SELECT kind, owner, units FROM accounts \
-         UNION ALL SELECT from_kind, from_owner, units FROM transfers \
-         UNION ALL SELECT to_kind, to_owner, -units FROM transfers) AS moved \
-         GROUP BY kind, owner) AS sums WHERE rest <> 0",
+        "SELECT COUNT(*) AS n FROM (SELECT kind, owner, shard, SUM(units) AS rest FROM (\
+         SELECT kind, owner, shard, units FROM accounts \
+         UNION ALL SELECT from_kind, from_owner, shard, units FROM transfers \
+         UNION ALL SELECT to_kind, to_owner, to_shard, -units FROM transfers) AS moved \
+         GROUP BY kind, owner, shard) AS sums WHERE rest <> 0",
+    ),
+    (
+        "no transfer is missing between the first and the last of its shard",
+        "SELECT COUNT(*) AS n FROM (SELECT shard FROM transfers GROUP BY shard \
+         HAVING COUNT(*) <> MAX(number) + 1) AS gaps",
     ),
     (
         "all accounts together are zero",

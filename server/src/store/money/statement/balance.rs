@@ -6,12 +6,12 @@ use common::money::credits::Credits;
 use common::money::ledger::Account;
 use common::money::statement::LineKind;
 use sea_orm::entity::prelude::*;
-use sea_orm::{Order, QueryOrder, QuerySelect};
+use sea_orm::sea_query::ExprTrait as _;
+use sea_orm::{Order, QueryOrder, QuerySelect, QueryTrait as _};
 
 use super::{Column, Entity};
-use crate::store::money::ledger;
-use crate::store::money::ledger::transfers;
-use crate::store::money::releases;
+use crate::store::money::ledger::{self, transfers};
+use crate::store::money::shards;
 use crate::store::{corrupt, time};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +46,12 @@ pub async fn balance(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Ba
     let (accounts, charged) = ledger::of_workspace(db, owner).await?;
     let credits = |units| Credits::from_units(units).ok_or_else(|| corrupt("balance"));
     let of = |account| credits(accounts.get(&account).copied().unwrap_or(0));
+    let pending = accounts.iter().filter(|(account, _)| matches!(account, Account::Pending(..)));
     Ok(Balance {
         available: of(Account::Available(owner))?,
         held: of(Account::Held(owner))?,
         charged: credits(charged)?,
-        pending: of(Account::Pending(owner))?,
+        pending: credits(pending.map(|(_, units)| units).sum())?,
         outgoing: of(Account::Outgoing(owner))?,
     })
 }
@@ -75,21 +76,22 @@ pub async fn pending(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
 ) -> Result<Option<Pending>, DbErr> {
-    let after = releases::last(db).await?;
+    let released = Expr::col((shards::Entity, shards::Column::Released));
     let at = async |order| {
-        let found: Option<i64> = transfers::Entity::find()
+        let found = transfers::Entity::find()
             .select_only()
             .column(transfers::Column::AtUs)
             .filter(transfers::Column::ToOwner.eq(owner.uuid()))
             // As the partial index says it: no database would know it from a bound value.
             .filter(Expr::cust("kind = 'capture'"))
-            .filter(transfers::Column::Number.gt(after))
+            .filter(shards::is_of_shard())
+            .filter(Expr::col(transfers::Column::Number).gt(released.clone()))
             .order_by(transfers::Column::Number, order)
-            .into_tuple()
-            .one(db)
-            .await?;
-        Ok::<_, DbErr>(found.map(time))
+            .limit(1)
+            .into_query();
+        let found = shards::of_each(db, found).await?;
+        Ok::<_, DbErr>(found.into_iter().map(|(_, at)| time(at)))
     };
-    let (first, last) = (at(Order::Asc).await?, at(Order::Desc).await?);
+    let (first, last) = (at(Order::Asc).await?.min(), at(Order::Desc).await?.max());
     Ok(first.zip(last).map(|(first, last)| Pending { first, last }))
 }
