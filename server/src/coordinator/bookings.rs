@@ -125,8 +125,8 @@ pub(super) async fn book(
             if !releases::is_open(db, &release).await? {
                 return Ok(Ok(None));
             }
-            let moved = market.release_earnings(&release.shares, now);
-            Ok(moved.map(|()| Some(Booked::Release(release.ranges))).map_err(Refused::from))
+            market.release_earnings(&release.shares, now);
+            Ok(Ok(Some(Booked::Release(release.ranges))))
         }
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::ids::WorkspaceId;
 use crate::market::Market;
 use crate::money::credits::Credits;
-use crate::money::ledger::{Account, Insufficient, Kind, Posting};
+use crate::money::ledger::{Account, Kind, Posting};
 use crate::money::shard::Shard;
 use crate::money::statement::{LineKind, Related};
 
@@ -41,7 +41,7 @@ impl Earned {
         }
     }
 
-    pub(in crate::market) fn what(&self) -> String {
+    fn what(&self) -> String {
         let Self { tasks, jobs, .. } = self;
         let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let (from, to) = (time(self.from), time(self.to));
@@ -50,32 +50,29 @@ impl Earned {
 }
 
 impl Market {
-    /// Gives operators what they have earned to spend: all of them or, where one has not earned
-    /// as much, none. Each has one line, whatever shards its earnings come from.
-    pub fn release_earnings(
-        &mut self,
-        shares: &[Share],
-        now: DateTime<Utc>,
-    ) -> Result<(), Insufficient> {
-        for Share { operator, shard, earned } in shares {
-            let available = self.ledger.balance(Account::Pending(*operator, *shard));
-            if available < earned.amount {
-                return Err(Insufficient { available, wanted: earned.amount });
-            }
-        }
+    /// Gives operators what they have earned to spend, as far as it has not been taken back: a
+    /// reversal can take more than is left of its run, where a part was released before. Each
+    /// operator has one line, whatever shards its earnings come from.
+    pub fn release_earnings(&mut self, shares: &[Share], now: DateTime<Utc>) {
         let mut operators: BTreeMap<WorkspaceId, Earned> = BTreeMap::new();
         for Share { operator, shard, earned } in shares {
+            let from = Account::Pending(*operator, *shard);
+            let amount = earned.amount.min(self.ledger.balance(from));
+            if amount.is_zero() {
+                continue;
+            }
+            let earned = Earned { amount, ..*earned };
             let posting = Posting {
-                from: Account::Pending(*operator, *shard),
+                from,
                 to: Account::Available(*operator),
-                amount: earned.amount,
+                amount,
                 kind: Kind::Earning,
                 run: None,
                 lease: None,
                 request: None,
             };
-            self.post(posting, now)?;
-            let sum = operators.get(operator).map_or(*earned, |sum| sum.plus(*earned));
+            self.post(posting, now).expect("it is no more than what is pending");
+            let sum = operators.get(operator).map_or(earned, |sum| sum.plus(earned));
             operators.insert(*operator, sum);
         }
         for (operator, earned) in operators {
@@ -83,6 +80,5 @@ impl Market {
             self.write_line(operator, kind, earned.amount, None, related, &earned.what(), now);
             self.wet(operator);
         }
-        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::ids::{RedemptionId, RequestId};
 use crate::market::{Cause, Movement};
 use crate::money::currency::Terms;
-use crate::money::ledger::Account;
+use crate::money::ledger::{Account, Ledger};
 use crate::money::statement::{Head, Line};
 
 fn terms(amount: Credits) -> Terms {
@@ -55,19 +55,35 @@ proptest! {
 }
 
 #[test]
-fn earnings_are_released_to_all_or_to_none() {
-    let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+fn a_release_gives_each_operator_what_is_left_of_its_earnings_in_one_line() {
+    let shards = [1, 2].map(Shard::new);
+    let pending = |n: usize| Account::Pending(OPERATOR, shards[n]);
+    let units = |text| credits(text).units();
+    let balances = [
+        (pending(0), units("1")),
+        (pending(1), units("5")),
+        (Account::World(shards[0]), -units("6")),
+    ];
+    let ledger = Ledger::load(balances.into(), BTreeMap::new());
+    let stored = Stored { ledger, ..Stored::default() };
+    let mut market = Market::load(Policy::default(), stored, at(0));
+    let earned = Earned { amount: credits("2"), tasks: 12, jobs: 3, from: at(0), to: at(60) };
+    let later = Earned { tasks: 1, jobs: 1, from: at(30), to: at(3599), ..earned };
+    let share = |n: usize, earned| Share { operator: OPERATOR, shard: shards[n], earned };
+    let nothing = Share { operator: CUSTOMER, shard: shards[0], earned };
 
-    let earned = Earned { amount: credits("1"), tasks: 12, jobs: 3, from: at(0), to: at(3599) };
+    market.release_earnings(&[share(0, earned), nothing, share(1, later)], at(0));
 
-    let share = Share { operator: OPERATOR, shard: Shard::of(CUSTOMER), earned };
-    let refused = market.release_earnings(&[share], at(0));
-
-    assert!(refused.is_err());
-    assert!(market.drain().transfers.is_empty());
+    let changes = market.drain();
+    let moved: Vec<_> = changes.transfers.iter().map(|t| (t.from, t.amount)).collect();
+    assert_eq!(moved, [(pending(0), credits("1")), (pending(1), credits("2"))]);
+    assert_eq!(market.check(), Ok(()));
+    assert_eq!(market.balance(Account::Available(OPERATOR)), credits("3"));
+    let [line] = changes.lines.as_slice() else { panic!("{:?}", changes.lines) };
+    assert_eq!((line.owner, line.amount), (OPERATOR, credits("3")));
     let what = "earned by your nodes from 1970-01-01T00:00:00Z to 1970-01-01T00:59:59Z \
-                (tasks: 12, jobs: 3)";
-    assert_eq!(earned.what(), what);
+                (tasks: 13, jobs: 4)";
+    assert_eq!(line.description, what);
 }
 
 #[test]

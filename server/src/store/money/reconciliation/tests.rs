@@ -151,7 +151,7 @@ async fn the_books_of_every_kind_of_movement_add_up() {
         assert_eq!((share.operator, share.earned.amount), (owner, spent), "{}", fresh.name);
         assert_eq!((share.earned.tasks, share.earned.jobs), (1, 1), "{}", fresh.name);
         assert_eq!(releases::due(db, due_before()).await.unwrap(), None);
-        market.release_earnings(&due.shares, clock::now()).unwrap();
+        market.release_earnings(&due.shares, clock::now());
         commit_next(db, &market.drain(), &[Booked::Release(due.ranges)]).await.unwrap();
         assert_eq!(statement::earned(db, owner).await.unwrap(), spent);
         let payout = request(owner, spent, PayoutState::New);
