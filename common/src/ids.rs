@@ -98,15 +98,16 @@ id!(
 );
 
 impl RunId {
+    /// The run of this number of a job: always the same, so that it cannot be started twice. It
+    /// sorts with its job.
+    pub fn of_job(job: JobId, number: u32) -> Self {
+        Self(derived(&format!("fanfold job {job} run {number}"), Some(job.0)))
+    }
+
     /// The run that stage `stage` of this one waits for: always the same, so that it cannot be
     /// started twice. It sorts with its parent.
     pub fn of_child(self, stage: u32) -> Self {
-        let digest = Digest::of(format!("fanfold run {self} stage {stage}").as_bytes());
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest.bytes()[..16]);
-        // The time of a UUID of version 7.
-        bytes[..6].copy_from_slice(&self.0.as_bytes()[..6]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self(derived(&format!("fanfold run {self} stage {stage}"), Some(self.0)))
     }
 }
 
@@ -114,11 +115,19 @@ impl NodeId {
     /// The node with this libp2p peer id: the same each time it joins, and known to the node
     /// before it does.
     pub fn of_peer(peer: &str) -> Self {
-        let digest = Digest::of(format!("fanfold node {peer}").as_bytes());
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest.bytes()[..16]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self(derived(&format!("fanfold node {peer}"), None))
     }
+}
+
+/// A UUID that follows from a text, and sorts with `beside`.
+fn derived(text: &str, beside: Option<Uuid>) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&Digest::of(text.as_bytes()).bytes()[..16]);
+    if let Some(beside) = beside {
+        // The time of a UUID of version 7.
+        bytes[..6].copy_from_slice(&beside.as_bytes()[..6]);
+    }
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 #[cfg(test)]
@@ -131,6 +140,18 @@ mod tests {
 
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!("job-7".parse::<JobId>().is_err());
+    }
+
+    #[test]
+    fn run_id_follows_from_its_job_and_its_number() {
+        let job = JobId::new(Uuid::from_u128(7 << 100));
+        let other = JobId::new(Uuid::from_u128(8 << 100));
+        let first = RunId::of_job(job, 1);
+
+        assert_eq!(first, RunId::of_job(job, 1));
+        assert_ne!(first, RunId::of_job(job, 2));
+        assert_ne!(first, RunId::of_job(other, 1));
+        assert!(RunId::of_job(job, 2) < RunId::of_job(other, 1));
     }
 
     #[test]
