@@ -243,9 +243,9 @@ impl From<coordinator::Error> for Error {
             coordinator::Error::Wallet { .. } => {
                 Self::Blocked("INSUFFICIENT_CREDITS", error.to_string())
             }
-            coordinator::Error::NoRun | coordinator::Error::NotDeliverable => {
-                Self::NotNow(error.to_string())
-            }
+            coordinator::Error::JobChanged
+            | coordinator::Error::NoRun
+            | coordinator::Error::NotDeliverable => Self::NotNow(error.to_string()),
             coordinator::Error::Booking(refused) => refused.into(),
             coordinator::Error::Stopping => Self::Unavailable,
             coordinator::Error::Waiting => Self::Away("database"),

@@ -1,10 +1,11 @@
 //! Bookings: movements of the wallet that somebody asked for. Each is decided by what the tables
-//! say, which nobody else writes, and by the ledger in memory.
+//! say and by the ledger in memory. One is made at a time, from when its tables are read until it
+//! is on disk, so that no other changes them meanwhile.
 
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
 use common::ids::{RedemptionId, RequestId, WorkspaceId};
-use common::market::{Cause, Market, Movement};
+use common::market::{Cause, Market, Movement, Share};
 use common::money::credits::Credits;
 use common::money::currency::Terms;
 use common::money::ledger::{Account, Insufficient};
@@ -84,56 +85,98 @@ pub enum Refused {
     Insufficient(#[from] Insufficient),
 }
 
-/// Decides a booking, moves the credits in memory, and gives what is to be stored with them:
-/// nothing, where it was made before. The outer error is the database's.
-pub(super) async fn book(
-    db: &Db,
-    market: &mut Market,
-    booking: Booking,
-    now: DateTime<Utc>,
-) -> Result<Result<Option<Booked>, Refused>, store::Error> {
+/// What a booking does that the tables allow.
+pub(super) struct Posting {
+    moves: Moves,
+    /// What is stored with it.
+    booked: Booked,
+}
+
+/// What moves in the ledger.
+enum Moves {
+    Nothing,
+    One(Movement),
+    /// No more than this is paid out of what was earned.
+    Payout(Movement, Credits),
+    /// What the wallet has, where that is less than the price.
+    Storage {
+        of: WorkspaceId,
+        price: Credits,
+        what: String,
+    },
+    Earnings(Vec<Share>),
+}
+
+impl Posting {
+    /// Moves the credits in memory, and gives what is to be stored with them.
+    pub(super) fn post(self, market: &mut Market, now: DateTime<Utc>) -> Result<Booked, Refused> {
+        match self.moves {
+            Moves::Nothing => {}
+            Moves::One(movement) => market.book(movement, now)?,
+            Moves::Payout(movement, earned) => {
+                let available = market.balance(Account::Available(movement.owner));
+                let wanted = movement.amount;
+                if wanted > earned.min(available) {
+                    return Err(Refused::Payout { earned, available, wanted });
+                }
+                market.book(movement, now)?;
+            }
+            Moves::Storage { of, price, what } => {
+                market.charge_storage(of, price, what, now)?;
+            }
+            Moves::Earnings(shares) => market.release_earnings(&shares, now),
+        }
+        Ok(self.booked)
+    }
+}
+
+/// Looks up in the tables what a booking does; `None` where it was made before. The outer error
+/// is the database's.
+pub(super) async fn look_up(db: &Db, booking: Booking, now: DateTime<Utc>) -> LookedUp {
     match booking {
         Booking::Grant { to, amount, key } => {
-            if credit_grants::exists(db, &key).await? {
-                return Ok(Ok(None));
-            }
-            let moved = market.grant(to, amount, "promotional credits", now);
-            Ok(moved.map(|()| Some(Booked::Grant(key))).map_err(Refused::from))
+            let cause = Cause::Grant("promotional credits".to_owned());
+            once(db, key, Moves::One(Movement { owner: to, amount, cause })).await
+        }
+        Booking::Storage { of, price, what, key } => {
+            once(db, key, Moves::Storage { of, price, what }).await
         }
         Booking::Redeem { id, by, coupon, code } => {
             let redemption =
                 Redemption { id, coupon, workspace: by, amount: Credits::ZERO, at: now };
-            redeem(db, market, redemption, code).await
+            redeem(db, redemption, code).await
         }
-        Booking::Payout(request) => payout(db, market, request, now).await,
+        Booking::Payout(request) => payout(db, request).await,
         Booking::TopUpStep { id, to, note } => {
             let cause = |terms| of_top_up(id, to, terms);
-            advance(db, market, (id, to, note), cause, Booked::TopUp, now).await
+            advance(db, (id, to, note), cause, Booked::TopUp, now).await
         }
         Booking::PayoutStep { id, to, note } => {
             let cause = |terms| of_payout(id, to, terms);
-            advance(db, market, (id, to, note), cause, Booked::PayoutStep, now).await
-        }
-        Booking::Storage { of, price, what, key } => {
-            if credit_grants::exists(db, &key).await? {
-                return Ok(Ok(None));
-            }
-            let taken = market.charge_storage(of, price, what, now);
-            Ok(taken.map(|_| Some(Booked::Grant(key))).map_err(Refused::from))
+            advance(db, (id, to, note), cause, Booked::PayoutStep, now).await
         }
         Booking::Release(release) => {
             if !releases::is_open(db, &release).await? {
                 return Ok(Ok(None));
             }
-            market.release_earnings(&release.shares, now);
-            Ok(Ok(Some(Booked::Release(release.ranges))))
+            let (moves, booked) =
+                (Moves::Earnings(release.shares), Booked::Release(release.ranges));
+            Ok(Ok(Some(Posting { moves, booked })))
         }
     }
 }
 
-type Decided = Result<Result<Option<Booked>, Refused>, store::Error>;
+type LookedUp = Result<Result<Option<Posting>, Refused>, store::Error>;
 
-async fn redeem(db: &Db, market: &mut Market, new: Redemption, code: String) -> Decided {
+/// What is booked once for each key.
+async fn once(db: &Db, key: String, moves: Moves) -> LookedUp {
+    if credit_grants::exists(db, &key).await? {
+        return Ok(Ok(None));
+    }
+    Ok(Ok(Some(Posting { moves, booked: Booked::Grant(key) })))
+}
+
+async fn redeem(db: &Db, new: Redemption, code: String) -> LookedUp {
     if let Some(before) = coupons::redeemed(db, new.workspace, new.coupon).await? {
         return Ok(if before.id == new.id { Ok(None) } else { Err(Refused::Redeemed) });
     }
@@ -142,42 +185,31 @@ async fn redeem(db: &Db, market: &mut Market, new: Redemption, code: String) -> 
     let new = Redemption { amount: coupon.amount, ..new };
     let cause = Cause::Coupon(new.id, code);
     let movement = Movement { owner: new.workspace, amount: new.amount, cause };
-    let moved = market.book(movement, new.at);
-    Ok(moved.map(|()| Some(Booked::Redemption(new))).map_err(Refused::from))
+    Ok(Ok(Some(Posting { moves: Moves::One(movement), booked: Booked::Redemption(new) })))
 }
 
 /// Sets a payout's amount aside. Only what was earned can be paid out: what was given away can be
 /// spent and no more.
-async fn payout(
-    db: &Db,
-    market: &mut Market,
-    request: Request<PayoutState>,
-    now: DateTime<Utc>,
-) -> Decided {
-    if wallet_requests::find_own::<PayoutState>(db, request.workspace, request.id).await?.is_some()
-    {
+async fn payout(db: &Db, request: Request<PayoutState>) -> LookedUp {
+    let (owner, terms) = (request.workspace, request.terms);
+    if wallet_requests::find_own::<PayoutState>(db, owner, request.id).await?.is_some() {
         return Ok(Ok(None));
     }
-    let (owner, terms) = (request.workspace, request.terms);
-    let (earned, wanted) = (statement::earned(db, owner).await?, terms.amount);
-    let available = market.balance(Account::Available(owner));
-    if wanted > earned.min(available) {
-        return Ok(Err(Refused::Payout { earned, available, wanted }));
-    }
-    let cause = Cause::Payout(request.id, terms);
-    let moved = market.book(Movement { owner, amount: terms.amount, cause }, now);
-    Ok(moved.map(|()| Some(Booked::Payout(request))).map_err(Refused::from))
+    let earned = statement::earned(db, owner).await?;
+    let movement =
+        Movement { owner, amount: terms.amount, cause: Cause::Payout(request.id, terms) };
+    let booked = Booked::Payout(request);
+    Ok(Ok(Some(Posting { moves: Moves::Payout(movement, earned), booked })))
 }
 
 /// Moves a request along; `cause` is what moves credits with it.
 async fn advance<S: State>(
     db: &Db,
-    market: &mut Market,
     (id, to, note): (RequestId, S, String),
     cause: impl FnOnce(Terms) -> Option<Cause>,
     booked: impl FnOnce(Step<S>) -> Booked,
     now: DateTime<Utc>,
-) -> Decided {
+) -> LookedUp {
     let request = wallet_requests::find::<S>(db, id).await?;
     let Some(request) = request else { return Ok(Err(Refused::NoRequest(id))) };
     let from = match step(request.state, to) {
@@ -186,10 +218,9 @@ async fn advance<S: State>(
         Err(refused) => return Ok(Err(refused)),
     };
     let (owner, terms) = (request.workspace, request.terms);
-    let moved = cause(terms)
-        .map_or(Ok(()), |cause| market.book(Movement { owner, amount: terms.amount, cause }, now));
-    let booked = booked(Step { id, from, to, note, at: now });
-    Ok(moved.map(|()| Some(booked)).map_err(Refused::from))
+    let movement = |cause| Moves::One(Movement { owner, amount: terms.amount, cause });
+    let moves = cause(terms).map_or(Moves::Nothing, movement);
+    Ok(Ok(Some(Posting { moves, booked: booked(Step { id, from, to, note, at: now }) })))
 }
 
 fn of_top_up(id: RequestId, to: TopUpState, terms: Terms) -> Option<Cause> {

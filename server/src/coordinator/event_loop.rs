@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::leases::Leases;
 use super::steps::Steps;
 use super::watch::Watch;
-use super::{BookingRefused, Command, Error, Reply, Tasks, bookings};
+use super::{BookingRefused, BookingTurn, Command, Error, Reply, Tasks};
 use crate::clock;
 use crate::startup::last_batch::LastBatch;
 use crate::store;
 use crate::store::Db;
-use crate::store::market::{batch_number, commit, runs};
+use crate::store::jobs::{JobLock, StartedJob};
+use crate::store::market::{batch_number, commit};
 use crate::store::money::booking_effects::Booked;
 
 /// The most commands that one transaction covers.
@@ -80,9 +81,13 @@ type BookingAnswer = Result<(), BookingRefused>;
 #[derive(Default)]
 struct Batch {
     answers: Vec<(Reply<Answer>, Answer)>,
-    /// At most one: the next is decided by what this one stores.
-    booked: Option<Booked>,
+    /// What is stored beside the market's changes: jobs that were started, and what was booked.
+    started: Vec<StartedJob>,
+    booked: Vec<Booked>,
     booking_answers: Vec<(Reply<BookingAnswer>, BookingAnswer)>,
+    /// What keeps others from what was read for this batch, until all of it is on disk.
+    locks: Vec<JobLock>,
+    booking_turns: Vec<BookingTurn>,
     /// Nodes that may have something to be told.
     nodes: BTreeSet<NodeId>,
     /// Syncs that a newer one of the same node has overtaken.
@@ -92,11 +97,6 @@ struct Batch {
 /// An answer to a node that changes nothing.
 fn nothing_to_say() -> Orders {
     Orders::Work { works: vec![], assign: vec![], cancel: vec![], settled: vec![], probe: false }
-}
-
-/// The caller sees its reply dropped and asks again.
-fn not_looked_up(error: &(dyn std::error::Error + 'static)) {
-    tracing::warn!(error, "a command is dropped: the database cannot be asked");
 }
 
 impl Engine {
@@ -148,10 +148,7 @@ impl Engine {
         }
         let mut batch = Batch::default();
         for command in commands.drain(..) {
-            if matches!(command, Command::Book { .. }) && batch.booked.is_some() {
-                self.finish(std::mem::take(&mut batch)).await?;
-            }
-            self.apply(command, now, &mut batch).await;
+            self.apply(command, now, &mut batch);
         }
         if ticked {
             self.market.tick(now);
@@ -166,31 +163,25 @@ impl Engine {
     /// Puts a batch on disk, then answers and acts.
     async fn finish(&mut self, batch: Batch) -> Result<(), Error> {
         let mut changes = self.market.drain();
-        self.commit(&changes, batch.booked.as_slice()).await?;
+        self.commit(&changes, &batch).await?;
         self.act(&mut changes, batch);
         Ok(())
     }
 
-    async fn apply(&mut self, command: Command, now: DateTime<Utc>, batch: &mut Batch) {
+    fn apply(&mut self, command: Command, now: DateTime<Utc>, batch: &mut Batch) {
         let market = &mut self.market;
         match command {
-            Command::Start { run, spec, reply } => {
-                // A run that has ended is no longer in memory, and must not begin again.
-                let answer = match runs::exists(&self.parts.db, run).await {
-                    Ok(true) => Err(Refused::AlreadyStarted),
-                    Ok(false) => market.start_run(run, spec, now),
-                    Err(error) => return not_looked_up(&error),
-                };
+            Command::Start { run, spec, job, lock, reply } => {
+                let answer = market.start_run(run, spec, now);
+                if answer.is_ok() {
+                    batch.started.push(*job);
+                }
+                batch.locks.push(lock);
                 batch.answers.push((reply, answer));
             }
-            Command::Deliver { run, reply } => {
-                // It has ended, and is no longer in memory.
-                let answer = match runs::failed(&self.parts.db, run).await {
-                    Ok(Some(run)) => market.deliver_again(run, now),
-                    Ok(None) => Err(Refused::NotDeliverable),
-                    Err(error) => return not_looked_up(&error),
-                };
-                batch.answers.push((reply, answer));
+            Command::Deliver { run, lock, reply } => {
+                batch.locks.push(lock);
+                batch.answers.push((reply, market.deliver_again(*run, now)));
             }
             Command::Cancel { run, reason, reply } => {
                 batch.answers.push((reply, market.cancel(run, reason, now)));
@@ -198,15 +189,10 @@ impl Engine {
             Command::BreakOff { run, reason, reply } => {
                 batch.answers.push((reply, market.break_off(run, reason, now)));
             }
-            Command::Book { booking, reply } => {
-                match bookings::book(&self.parts.db, market, *booking, now).await {
-                    Ok(Ok(booked)) => {
-                        batch.booked = booked;
-                        batch.booking_answers.push((reply, Ok(())));
-                    }
-                    Ok(Err(refused)) => batch.booking_answers.push((reply, Err(refused))),
-                    Err(error) => not_looked_up(&error),
-                }
+            Command::Book { posting, turn, reply } => {
+                let answer = posting.post(market, now).map(|booked| batch.booked.push(booked));
+                batch.booking_turns.push(turn);
+                batch.booking_answers.push((reply, answer));
             }
             Command::Sync { node, operator, heard, reply } => {
                 let until = Instant::now() + Duration::from_millis(heard.sync.wait_ms.into());
@@ -247,13 +233,13 @@ impl Engine {
     /// Puts a batch on disk. A database that is away is waited for: memory is ahead of what is
     /// stored, so nothing new is taken or acknowledged meanwhile. One that refuses a batch ends
     /// the server.
-    async fn commit(&mut self, changes: &Changes, booked: &[Booked]) -> Result<(), Error> {
-        if changes.is_volatile() && booked.is_empty() {
+    async fn commit(&mut self, changes: &Changes, batch: &Batch) -> Result<(), Error> {
+        if changes.is_volatile() && batch.booked.is_empty() {
             return Ok(());
         }
         let number = self.batch + 1;
         let (mut wait, mut refused) = (COMMIT_WAIT, 0);
-        while let Err(error) = self.try_commit(number, changes, booked).await {
+        while let Err(error) = self.try_commit(number, changes, batch).await {
             refused += u32::from(!store::is_away(&error));
             self.parts.disk_full.store(store::is_full(&error), Ordering::Relaxed);
             tracing::warn!(number, error = &error as &dyn std::error::Error, "commit failed");
@@ -281,9 +267,10 @@ impl Engine {
         &self,
         number: i64,
         changes: &Changes,
-        booked: &[Booked],
+        batch: &Batch,
     ) -> Result<(), store::Error> {
-        let done = commit::commit(&self.parts.db, number, changes, booked);
+        let (booked, started) = (&batch.booked, &batch.started);
+        let done = commit::commit(&self.parts.db, number, changes, booked, started);
         tokio::time::timeout(COMMIT_MAX, done).await.unwrap_or_else(|_| Err(store::no_answer()))
     }
 

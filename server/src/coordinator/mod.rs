@@ -5,6 +5,7 @@
 
 mod bookings;
 mod event_loop;
+mod jobs;
 pub mod leases;
 mod steps;
 #[cfg(test)]
@@ -20,19 +21,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bookings::Posting;
 pub use bookings::{Booking, Refused as BookingRefused};
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
 pub use common::market::{
     CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes, UnderLease, Waiting,
 };
-use common::market::{Market, Refused};
+use common::market::{Market, Refused, Run};
 use common::money::credits::Credits;
 use common::plan::Phase;
 use common::protocol::Orders;
 use common::run::spec::RunSpec;
 use common::run::task::StageNo;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 pub use turns::{Hindrance, Kind as PlaceKind};
 pub use watch::{Change, EventId, RunEvent};
@@ -41,6 +43,7 @@ use crate::clock;
 use crate::data::Data;
 use crate::startup::last_batch::LastBatch;
 use crate::store;
+use crate::store::jobs::{JobLock, JobLocks, StartedJob};
 use crate::store::people::workspaces;
 use crate::store::{Db, nodes};
 use event_loop::Engine;
@@ -61,6 +64,9 @@ pub struct Coordinator {
     watch: Watch,
     turns: Turns,
     db: Db,
+    job_locks: JobLocks,
+    /// Held from when a booking's tables are read until it is on disk.
+    booking_turn: Arc<tokio::sync::Mutex<()>>,
     /// Whether commits wait because the disk is full.
     disk_full: Arc<AtomicBool>,
     /// A node that waits for an answer says nothing, and must not fall silent by it.
@@ -75,6 +81,8 @@ pub struct Coordinator {
 pub enum Error {
     #[error("this job has been started already")]
     AlreadyStarted,
+    #[error("this job has just been changed or deleted: read it again")]
+    JobChanged,
     #[error(
         "the wallet has {available} credits available and this run needs {needs} to be held: top \
          up, make the task timeout shorter, or ask for fewer resources"
@@ -115,6 +123,7 @@ impl From<Refused> for Error {
 }
 
 type Reply<T> = oneshot::Sender<T>;
+type BookingTurn = OwnedMutexGuard<()>;
 
 /// Some tasks of a stage, by their indexes.
 pub struct Tasks {
@@ -123,15 +132,21 @@ pub struct Tasks {
     pub indexes: RangeInclusive<u32>,
 }
 
-/// Everything that can happen: one place shows it all.
+/// Everything that can happen: one place shows it all. What depends on more than the market's
+/// memory was read before, and brings the lock that keeps it true until the batch is on disk.
 enum Command {
+    /// Starts a job: its row, its run and the run's hold are stored together, or not at all.
     Start {
         run: RunId,
         spec: Arc<RunSpec>,
+        job: Box<StartedJob>,
+        lock: JobLock,
         reply: Reply<Result<(), Refused>>,
     },
+    /// Takes up a run that has ended, as it was stored.
     Deliver {
-        run: RunId,
+        run: Box<Run>,
+        lock: JobLock,
         reply: Reply<Result<(), Refused>>,
     },
     Cancel {
@@ -151,7 +166,8 @@ enum Command {
         reply: Reply<Orders>,
     },
     Book {
-        booking: Box<Booking>,
+        posting: Box<Posting>,
+        turn: BookingTurn,
         reply: Reply<Result<(), BookingRefused>>,
     },
     Trust {
@@ -233,6 +249,8 @@ impl Coordinator {
             watch,
             turns,
             db,
+            job_locks: JobLocks::new(),
+            booking_turn: Arc::default(),
             disk_full,
             wait_ms_max,
             task_timeout_secs: policy.task_timeout_secs,
@@ -240,18 +258,6 @@ impl Coordinator {
             operators: Arc::default(),
         };
         Ok((coordinator, leases, engine.run(queue)))
-    }
-
-    /// Accepts a run: holds its credits and queues its work. On `Ok` it is on disk.
-    pub async fn start_run(&self, run: RunId, spec: RunSpec) -> Result<(), Error> {
-        store::prove_plan(&spec.plan)?;
-        let spec = Arc::new(spec);
-        Ok(self.ask(|reply| Command::Start { run, spec, reply }).await??)
-    }
-
-    /// Folds and delivers the results of a run again that failed after its last task.
-    pub async fn deliver_again(&self, run: RunId) -> Result<(), Error> {
-        Ok(self.ask(|reply| Command::Deliver { run, reply }).await??)
     }
 
     /// Ends a run because its customer wants it.
@@ -272,8 +278,12 @@ impl Coordinator {
     /// Moves credits of a wallet that no run moves. On `Ok` it is on disk; made again, it is the
     /// same as made once.
     pub async fn book(&self, booking: Booking) -> Result<(), Error> {
-        let booking = Box::new(booking);
-        Ok(self.ask(|reply| Command::Book { booking, reply }).await??)
+        let turn = self.in_time(self.booking_turn.clone().lock_owned()).await?;
+        let Some(posting) = bookings::look_up(&self.db, booking, clock::now()).await?? else {
+            return Ok(());
+        };
+        let posting = Box::new(posting);
+        Ok(self.ask(|reply| Command::Book { posting, turn, reply }).await??)
     }
 
     /// Takes what a node says and gives what it should do. Waits up to `sync.wait_ms`, and no
@@ -352,10 +362,14 @@ impl Coordinator {
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let sent = tokio::time::timeout(ANSWER, self.commands.send(command(reply))).await;
-        sent.map_err(|_| self.waiting_error())?.map_err(|_| Error::Stopping)?;
-        let answer = tokio::time::timeout(ANSWER, answer).await;
-        answer.map_err(|_| self.waiting_error())?.map_err(|_| Error::Stopping)
+        let sent = self.in_time(self.commands.send(command(reply))).await?;
+        sent.map_err(|_| Error::Stopping)?;
+        self.in_time(answer).await?.map_err(|_| Error::Stopping)
+    }
+
+    /// Waits for what only a database that is away keeps waiting for long.
+    async fn in_time<T>(&self, wait: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::time::timeout(ANSWER, wait).await.map_err(|_| self.waiting_error())
     }
 
     fn waiting_error(&self) -> Error {

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use common::compute::resources::{Resources, Usage};
-use common::ids::{NodeId, RunId, WorkspaceId};
+use common::ids::{NodeId, WorkspaceId};
 use common::money::credits::Credits;
+use common::package::config::JobConfig;
 use common::protocol::{Held, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
 use common::run::task::Lease;
 use uuid::Uuid;
 
 use super::{CheckedSync, Coordinator};
 use crate::clock;
-use crate::store::testing::spec;
+use crate::store::testing::draft;
 use crate::store::{self, Db, nodes};
 
 /// Runs one task of a customer's on a node of an operator's, and gives what it cost.
@@ -23,8 +24,8 @@ pub async fn earn(
 ) -> Credits {
     let token = nodes::issue_token(db, operator).await.unwrap();
     let node = nodes::join(db, &Uuid::now_v7().to_string(), &token).await.unwrap().unwrap();
-    let run = RunId::new(Uuid::now_v7());
-    coordinator.start_run(run, spec(customer)).await.unwrap();
+    let spec = draft(db, customer).await;
+    coordinator.start_job(spec, 0, JobConfig::default()).await.unwrap();
     let lease = loop {
         if let Some(lease) = sync(coordinator, node, None).await {
             break lease;

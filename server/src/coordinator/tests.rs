@@ -1,6 +1,7 @@
 //! The promises of the loop itself: what an answer means, and what no caller can break.
 
 mod bookings;
+mod starts;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use common::compute::resources::{Resources, Usage};
 use common::protocol::{LogBatch, Outcome, Receipt, SignedReceipt, Sync};
 use common::run::task::{Lease, TaskRef};
 use common::testing::PROCESS;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
@@ -20,14 +22,16 @@ use crate::quotas::Quotas;
 use crate::secrets::Secrets;
 use crate::startup::last_batch;
 use crate::store::people::workspaces;
-use crate::store::testing::{count_batch, spec};
+use crate::store::testing::count_batch;
 
 const SOON: Duration = Duration::from_secs(20);
 
 /// A coordinator with a workspace that has credits. Everything ends when it is dropped.
 struct Room {
     coordinator: Coordinator,
+    engine: JoinHandle<Result<(), Error>>,
     db: Db,
+    data: Data,
     workspace: WorkspaceId,
     _stop: DropGuard,
     folder: tempfile::TempDir,
@@ -45,16 +49,33 @@ async fn granted() -> Room {
     };
     let quotas = Quotas::new(db.clone(), 1 << 30);
     let data = Data::open(options, Secrets::new(db.clone(), [7; 32]), quotas).await.unwrap();
-    let stop = CancellationToken::new();
-    let batch = store::market::batch_number::last(&db).await.unwrap();
-    let noted = LastBatch::open(folder.path(), batch).unwrap();
-    let (coordinator, _, engine) =
-        Coordinator::start(db.clone(), data, Policy::default(), noted, stop.clone()).await.unwrap();
-    tokio::spawn(engine);
     let workspace = workspaces::owner(&db).await.unwrap().workspace;
+    let room = Room::open(db, data, workspace, folder).await;
     let amount = Credits::from_units(100_000_000_000).unwrap();
-    coordinator.grant(workspace, amount, "first").await.unwrap();
-    Room { coordinator, db, workspace, _stop: stop.drop_guard(), folder }
+    room.coordinator.grant(workspace, amount, "first").await.unwrap();
+    room
+}
+
+impl Room {
+    async fn open(db: Db, data: Data, workspace: WorkspaceId, folder: tempfile::TempDir) -> Self {
+        let stop = CancellationToken::new();
+        let batch = store::market::batch_number::last(&db).await.unwrap();
+        let noted = LastBatch::open(folder.path(), batch).unwrap();
+        let (coordinator, _, engine) =
+            Coordinator::start(db.clone(), data.clone(), Policy::default(), noted, stop.clone())
+                .await
+                .unwrap();
+        let (engine, stop) = (tokio::spawn(engine), stop.drop_guard());
+        Self { coordinator, engine, db, data, workspace, _stop: stop, folder }
+    }
+
+    /// The coordinator is killed where it is, and another one started.
+    async fn restarted(self, before: impl FnOnce()) -> Self {
+        self.engine.abort();
+        assert!(self.engine.await.unwrap_err().is_cancelled());
+        before();
+        Self::open(self.db, self.data, self.workspace, self.folder).await
+    }
 }
 
 fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSync {
@@ -80,20 +101,6 @@ fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSyn
 async fn joined(room: &Room) -> NodeId {
     let token = nodes::issue_token(&room.db, room.workspace).await.unwrap();
     nodes::join(&room.db, "peer", &token).await.unwrap().unwrap()
-}
-
-#[tokio::test]
-async fn a_run_that_has_ended_cannot_be_started_again() {
-    let room = granted().await;
-    let (coordinator, run) = (&room.coordinator, RunId::new(Uuid::now_v7()));
-    coordinator.start_run(run, spec(room.workspace)).await.unwrap();
-    coordinator.cancel_run(run, "enough".to_owned()).await.unwrap();
-
-    let again = coordinator.start_run(run, spec(room.workspace)).await;
-
-    assert!(matches!(again, Err(Error::AlreadyStarted)), "{again:?}");
-    // The coordinator lives: a commit that can never succeed would have been its end.
-    coordinator.start_run(RunId::new(Uuid::now_v7()), spec(room.workspace)).await.unwrap();
 }
 
 #[tokio::test]

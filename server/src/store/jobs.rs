@@ -1,4 +1,6 @@
-//! Jobs: the customer's orders. A job is a draft until it is claimed for its run.
+//! Jobs: the customer's orders. A job is a draft until it is started.
+//!
+//! What changes a draft takes the job's lock, so that a start goes on with what it has read.
 
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
@@ -19,9 +21,14 @@ use super::query::selection::{Found, Selection};
 use super::{micros, time};
 use crate::clock;
 pub use field::{JobField, STATES, STATUSES};
+pub use lock::{JobLock, JobLocks};
+pub use start::StartedJob;
+pub(in crate::store) use start::put_started;
 pub use upload::{Upload, needs_upload, note_received, takes_upload};
 
 mod field;
+mod lock;
+mod start;
 mod upload;
 
 pub(super) mod row {
@@ -87,7 +94,7 @@ pub struct Job {
     pub received: Option<Digest>,
     /// Counts the changes, so that a run is made from the draft that was read.
     pub draft: i64,
-    /// The run that the job is claimed for.
+    /// The job's run, once it has been started.
     pub run: Option<RunId>,
     pub created_at: DateTime<Utc>,
     pub submitted_at: Option<DateTime<Utc>>,
@@ -187,33 +194,9 @@ impl Job {
 
 /// Stores a new job; false where its id is taken.
 pub async fn insert(db: &impl ConnectionTrait, job: &Job) -> Result<bool, DbErr> {
-    let row = row::ActiveModel {
-        id: Set(job.id.uuid()),
-        workspace: Set(job.workspace.uuid()),
-        name: Set(job.name.clone()),
-        description: Set(job.description.clone()),
-        template: Set(document::write(&job.template)?),
-        source: Set(job.source.as_ref().map(document::write).transpose()?),
-        destination: Set(job.destination.as_ref().map(document::write).transpose()?),
-        params: Set(document::write(&job.params)?),
-        config: Set(document::write(&job.config)?),
-        upload_bytes: Set(job.upload.as_ref().map(|upload| upload.size.cast_signed())),
-        upload_version: Set(job.upload.as_ref().and_then(Upload::version)),
-        received: Set(job.received.map(|digest| digest.to_string())),
-        draft: Set(job.draft),
-        run: Set(job.run.map(RunId::uuid)),
-        created_us: Set(micros(job.created_at)),
-        submitted_us: Set(job.submitted_at.map(micros)),
-        deleted_us: Set(job.deleted_at.map(micros)),
-        priority: Set(job.priority.number()),
-        whitelist: Set(document::write(&job.regions.whitelist)?),
-        blacklist: Set(document::write(&job.regions.blacklist)?),
-        tags: Set(document::write(&job.tags)?),
-        start_us: Set(job.start_at.map(micros)),
-    };
     let first = OnConflict::column(C::Id).do_nothing().to_owned();
-    let rows = row::Entity::insert(row).on_conflict(first).exec_without_returning(db).await?;
-    Ok(rows == 1)
+    let insert = row::Entity::insert(write(job)?).on_conflict(first);
+    Ok(insert.exec_without_returning(db).await? == 1)
 }
 
 /// A job of this workspace that has not been deleted.
@@ -250,14 +233,14 @@ pub async fn list(
     selection::fetch(db, of(owner), selection).await?.try_map(|row| read(&row))
 }
 
-/// Changes a draft; false where the job is gone or has been claimed for its run.
+/// Changes a draft; false where the job is gone or has been started.
 pub async fn change(
     db: &impl ConnectionTrait,
+    lock: &JobLock,
     owner: WorkspaceId,
-    id: JobId,
     changes: Vec<Change>,
 ) -> Result<bool, DbErr> {
-    let mut update = draft(owner, id).col_expr(C::Draft, Expr::col(C::Draft).add(1));
+    let mut update = draft(owner, lock).col_expr(C::Draft, Expr::col(C::Draft).add(1));
     for change in changes {
         update = match change {
             Change::Name(name) => update.col_expr(C::Name, Expr::value(name)),
@@ -310,58 +293,29 @@ pub async fn rename(
     Ok(renamed.rows_affected == 1)
 }
 
-/// Claims the job, as it was read, for a run; false where it has changed, gone or been claimed
-/// since. From here on the draft is locked.
-pub async fn claim(
-    db: &impl ConnectionTrait,
-    job: &Job,
-    run: RunId,
-    config: JobConfig,
-) -> Result<bool, DbErr> {
-    let claimed = draft(job.workspace, job.id)
-        .col_expr(C::Run, Expr::value(run.uuid()))
-        .col_expr(C::SubmittedUs, Expr::value(micros(clock::now())))
-        .col_expr(C::Config, Expr::value(document::write(&config)?))
-        .filter(C::Draft.eq(job.draft))
-        .exec(db)
-        .await?;
-    Ok(claimed.rows_affected == 1)
-}
-
-/// Takes a claim back, because the run was refused: the job is a draft again.
-pub async fn unclaim(db: &impl ConnectionTrait, job: JobId, run: RunId) -> Result<(), DbErr> {
-    row::Entity::update_many()
-        .col_expr(C::Run, Expr::value(None::<sea_orm::prelude::Uuid>))
-        .col_expr(C::SubmittedUs, Expr::value(None::<i64>))
-        .filter(C::Id.eq(job.uuid()))
-        .filter(C::Run.eq(run.uuid()))
-        .exec(db)
-        .await?;
-    Ok(())
-}
-
-/// Removes a draft as if it had never been, so that its id is free again.
+/// Removes a draft as if it had never been, so that its id is free again; false where there is a
+/// job of this id all the same.
 pub async fn forget_draft(
     db: &impl ConnectionTrait,
+    lock: &JobLock,
     owner: WorkspaceId,
-    id: JobId,
-) -> Result<(), DbErr> {
+) -> Result<bool, DbErr> {
     row::Entity::delete_many()
-        .filter(C::Id.eq(id.uuid()))
+        .filter(C::Id.eq(lock.job().uuid()))
         .filter(C::Workspace.eq(owner.uuid()))
         .filter(C::Run.is_null())
         .exec(db)
         .await?;
-    Ok(())
+    Ok(!is_taken(db, lock.job()).await?)
 }
 
-/// Deletes a draft; false where the job is gone or has been claimed for its run.
+/// Deletes a draft; false where the job is gone or has been started.
 pub async fn delete_draft(
     db: &impl ConnectionTrait,
+    lock: &JobLock,
     owner: WorkspaceId,
-    id: JobId,
 ) -> Result<bool, DbErr> {
-    let update = draft(owner, id).col_expr(C::DeletedUs, Expr::value(micros(clock::now())));
+    let update = draft(owner, lock).col_expr(C::DeletedUs, Expr::value(micros(clock::now())));
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
@@ -386,12 +340,39 @@ fn of(owner: WorkspaceId) -> Select<row::Entity> {
 }
 
 /// An update of a job that is still a draft.
-fn draft(owner: WorkspaceId, id: JobId) -> UpdateMany<row::Entity> {
+fn draft(owner: WorkspaceId, lock: &JobLock) -> UpdateMany<row::Entity> {
     row::Entity::update_many()
         .filter(C::Workspace.eq(owner.uuid()))
-        .filter(C::Id.eq(id.uuid()))
+        .filter(C::Id.eq(lock.job().uuid()))
         .filter(C::Run.is_null())
         .filter(C::DeletedUs.is_null())
+}
+
+fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
+    Ok(row::ActiveModel {
+        id: Set(job.id.uuid()),
+        workspace: Set(job.workspace.uuid()),
+        name: Set(job.name.clone()),
+        description: Set(job.description.clone()),
+        template: Set(document::write(&job.template)?),
+        source: Set(job.source.as_ref().map(document::write).transpose()?),
+        destination: Set(job.destination.as_ref().map(document::write).transpose()?),
+        params: Set(document::write(&job.params)?),
+        config: Set(document::write(&job.config)?),
+        upload_bytes: Set(job.upload.as_ref().map(|upload| upload.size.cast_signed())),
+        upload_version: Set(job.upload.as_ref().and_then(Upload::version)),
+        received: Set(job.received.map(|digest| digest.to_string())),
+        draft: Set(job.draft),
+        run: Set(job.run.map(RunId::uuid)),
+        created_us: Set(micros(job.created_at)),
+        submitted_us: Set(job.submitted_at.map(micros)),
+        deleted_us: Set(job.deleted_at.map(micros)),
+        priority: Set(job.priority.number()),
+        whitelist: Set(document::write(&job.regions.whitelist)?),
+        blacklist: Set(document::write(&job.regions.blacklist)?),
+        tags: Set(document::write(&job.tags)?),
+        start_us: Set(job.start_at.map(micros)),
+    })
 }
 
 pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {

@@ -4,10 +4,12 @@
 use std::fmt::Debug;
 
 use common::ids::{JobId, WorkspaceId};
+use common::package::template::Template;
 use common::run::spec::RunSpec;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use uuid::Uuid;
 
+use super::jobs::{self, Job};
 use super::query::selection::{Field, Found, Rest, Selection, Start};
 use super::{Db, open};
 
@@ -84,6 +86,15 @@ pub fn spec(workspace: WorkspaceId) -> RunSpec {
     RunSpec { job: JobId::new(Uuid::now_v7()), template: "t".to_owned(), ..spec }
 }
 
+/// A draft that is stored, and a run of it.
+pub async fn draft(db: &Db, workspace: WorkspaceId) -> RunSpec {
+    let spec = spec(workspace);
+    let engine = || "passthrough".to_owned();
+    let template = Template::of("app@1.0".to_owned(), engine(), engine());
+    assert!(jobs::insert(db, &Job::new(spec.job, workspace, template)).await.unwrap());
+    spec
+}
+
 /// Stores the changes as the next batch.
 pub async fn commit_next(
     db: &Db,
@@ -91,7 +102,7 @@ pub async fn commit_next(
     booked: &[super::money::booking_effects::Booked],
 ) -> Result<(), super::Error> {
     let number = super::market::batch_number::last(db).await? + 1;
-    super::market::commit::commit(db, number, changes, booked).await
+    super::market::commit::commit(db, number, changes, booked, &[]).await
 }
 
 /// Counts a batch of which nothing is stored.

@@ -4,14 +4,16 @@ use common::market::Changes;
 use sea_orm::DbErr;
 
 use super::{attempts, batch_number, chunk_tables, logs, runs, set_aside, stages, tasks};
+use crate::store::jobs;
+use crate::store::jobs::StartedJob;
 use crate::store::money::booking_effects;
 use crate::store::money::booking_effects::Booked;
 use crate::store::money::{ledger, statement};
 use crate::store::nodes::{devices, tallies, trust};
 use crate::store::{Db, begin};
 
-/// Stores the changes, and what was booked among them, all or nothing, as the batch of this
-/// number.
+/// Stores the changes, what was booked among them, and the jobs whose runs are new among them, all
+/// or nothing, as the batch of this number.
 ///
 /// # Errors
 /// The batch may have been stored all the same, where the answer to the commit was lost:
@@ -21,9 +23,11 @@ pub async fn commit(
     number: i64,
     changes: &Changes,
     booked: &[Booked],
+    started: &[StartedJob],
 ) -> Result<(), DbErr> {
     let tx = begin(db).await?;
     batch_number::advance(&tx, number).await?;
+    jobs::put_started(&tx, started).await?;
     runs::put(&tx, &changes.runs, &changes.new_runs).await?;
     set_aside::put(&tx, &changes.set_aside).await?;
     stages::put(&tx, &changes.stages).await?;
@@ -185,14 +189,14 @@ pub(in crate::store) mod tests {
             let (mut market, _) = half_done(db, workspace, run).await;
 
             let job = market.run(run).unwrap().spec.job;
-            let view = runs::find_by_job(db, workspace, job).await.unwrap().unwrap();
+            let view = runs::find(db, workspace, run).await.unwrap().unwrap();
             let stranger = WorkspaceId::new(Uuid::now_v7());
             let tasks = tasks::find(db, run, PROCESS, None, 10).await.unwrap();
             let outputs = tasks::outputs(db, run, PROCESS, None, 10).await.unwrap();
             let lines = logs::find(db, run, 10).await.unwrap();
 
             assert_eq!((view.chunks, view.chunks_done), (Some(3), 1));
-            assert_eq!(runs::find_by_job(db, stranger, job).await.unwrap(), None);
+            assert_eq!(runs::find(db, stranger, run).await.unwrap(), None);
             let states: Vec<_> = tasks.iter().map(|task| task.state).collect();
             assert_eq!(states, [TaskState::Done, TaskState::Leased]);
             assert_eq!(tasks[0].price, view.price);
@@ -263,12 +267,12 @@ pub(in crate::store) mod tests {
             let changes = Changes { balances: added, ..Changes::default() };
 
             for wrong in [number, number + 2] {
-                let refused = commit(db, wrong, &changes, &booked).await;
+                let refused = commit(db, wrong, &changes, &booked, &[]).await;
                 assert_eq!(refused, Err(DbErr::RecordNotUpdated), "{}", fresh.name);
             }
             assert_eq!(batch_number::last(db).await.unwrap(), number);
-            commit(db, number + 1, &changes, &[]).await.unwrap();
-            let again = commit(db, number + 1, &changes, &[]).await;
+            commit(db, number + 1, &changes, &[], &[]).await.unwrap();
+            let again = commit(db, number + 1, &changes, &[], &[]).await;
 
             assert_eq!(again, Err(DbErr::RecordNotUpdated), "{}", fresh.name);
             assert_eq!(batch_number::last(db).await.unwrap(), number + 1);

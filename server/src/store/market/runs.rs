@@ -105,11 +105,6 @@ pub struct RunView {
     pub error: Option<String>,
 }
 
-/// Whether there is a run of this id, ended or not.
-pub async fn exists(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr> {
-    Ok(Entity::find_by_id(run.uuid()).count(db).await? > 0)
-}
-
 impl RunView {
     /// Whether nothing more is done for it, and its price is known: one that is cancelled only
     /// waits for its nodes.
@@ -130,20 +125,14 @@ impl RunView {
     }
 }
 
-/// The latest run of a job of this workspace.
-pub async fn find_by_job(
+/// A run of this workspace.
+pub async fn find(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    job: JobId,
+    run: RunId,
 ) -> Result<Option<RunView>, DbErr> {
-    let row = Entity::find()
-        .filter(Column::Job.eq(job.uuid()))
-        .filter(Column::Workspace.eq(workspace.uuid()))
-        .filter(Column::Parent.is_null())
-        .order_by_desc(Column::Id)
-        .one(db)
-        .await?;
-    row.as_ref().map(view).transpose()
+    let row = Entity::find_by_id(run.uuid()).filter(Column::Workspace.eq(workspace.uuid()));
+    row.one(db).await?.as_ref().map(view).transpose()
 }
 
 /// The runs of these jobs, in no order.

@@ -174,7 +174,8 @@ pub async fn change(
         changed.change(change.clone());
     }
     secret_use::check_job(caller, &changed)?;
-    if !jobs::change(&app.db, caller.workspace, job.id, changes).await? {
+    let lock = app.coordinator.lock_job(job.id).await?;
+    if !jobs::change(&app.db, &lock, caller.workspace, changes).await? {
         return Err(started());
     }
     let job = jobs::find(&app.db, caller.workspace, job.id)

@@ -123,12 +123,10 @@ impl Serialize for Seconds {
     }
 }
 
-/// The run of a job, if it has been accepted.
+/// The run of a job, if it has been started.
 pub async fn run_of(app: &App, job: &Job) -> Result<Option<RunView>> {
-    if job.run.is_none() {
-        return Ok(None);
-    }
-    Ok(runs::find_by_job(&app.db, job.workspace, job.id).await?)
+    let Some(run) = job.run else { return Ok(None) };
+    Ok(runs::find(&app.db, job.workspace, run).await?)
 }
 
 /// A job alone: a draft with a file to come also shows where to upload it.

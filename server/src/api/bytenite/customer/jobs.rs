@@ -236,7 +236,8 @@ async fn remove(id: Segment, call: Call) -> Result<Done> {
     let job = find(app, &caller, &id).await?;
     let deleted = match job_out::run_of(app, &job).await? {
         None => {
-            let deleted = jobs::delete_draft(&app.db, caller.workspace, job.id).await?;
+            let lock = app.coordinator.lock_job(job.id).await?;
+            let deleted = jobs::delete_draft(&app.db, &lock, caller.workspace).await?;
             if deleted {
                 app.data.purge_upload(job.id).await?;
             }

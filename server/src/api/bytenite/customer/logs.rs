@@ -215,16 +215,15 @@ mod tests {
         let custom = || Box::new(testing::container());
         let (partition, assemble) = (Partition::Custom(custom()), Assemble::Custom(custom()));
         let pipeline = Pipeline { partition, assemble, ..testing::pipeline() };
-        let (app, run) = (&door.app, RunId::new(uuid::Uuid::now_v7()));
+        let app = &door.app;
         app.coordinator.grant(door.workspace, "100".parse().unwrap(), "first").await.unwrap();
         door.template("passthrough", "passthrough").await;
         let id = door.job(json!({"templateId": "t"})).await;
         let found = store::jobs::find(&app.db, door.workspace, id.parse().unwrap()).await;
         let job = found.unwrap().unwrap();
-        assert!(store::jobs::claim(&app.db, &job, run, job.config).await.unwrap());
         let spec = RunSpec { job: job.id, ..testing::order(door.workspace, &pipeline) };
         let plan = spec.plan.clone();
-        app.coordinator.start_run(run, spec).await.unwrap();
+        let run = app.coordinator.start_job(spec, job.draft, job.config).await.unwrap();
         (id, run, plan)
     }
 

@@ -1,6 +1,5 @@
 //! Starting and ending jobs.
 
-use common::ids::RunId;
 use common::package::config::JobConfig;
 use common::package::engine;
 use common::package::tag::Tag;
@@ -8,7 +7,6 @@ use common::run::scheduling::TEST_CHUNKS;
 use common::run::spec::RunSpec;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::draft::unwrapped;
 use super::jobs;
@@ -73,7 +71,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Started> {
     let app = call.app();
     let dry = query::flag(&call.query()?, "dryRun")?.unwrap_or(false);
     let job = jobs::find(app, &caller, &id).await?;
-    if job_out::run_of(app, &job).await?.is_some() {
+    if job.run.is_some() {
         return Err(crate::coordinator::Error::AlreadyStarted.into());
     }
     let config = job.config.overlaid(over);
@@ -117,34 +115,11 @@ fn tag_name(tag: &str) -> Option<String> {
     tag.parse::<Tag>().ok().map(|tag| tag.name)
 }
 
-/// Claims a job for its run, with this config as its own, and starts the run.
+/// Starts the run of a job, with this config as the job's own.
 pub async fn begin(app: &App, job: &Job, config: JobConfig, spec: RunSpec) -> Result<()> {
-    let run = match job.run {
-        // A start that was cut off between its claim and its run goes on under the same id, so
-        // that two of them can never make two runs.
-        Some(run) => run,
-        None => {
-            let run = RunId::new(Uuid::now_v7());
-            if !store::jobs::claim(&app.db, job, run, config).await? {
-                return Err(Error::NotNow(
-                    "this job has just been changed, started or deleted: read it again".to_owned(),
-                ));
-            }
-            run
-        }
-    };
-    match app.coordinator.start_run(run, spec).await {
-        Ok(()) => {
-            tracing::info!(job = %job.id, %run, "job started");
-            Ok(())
-        }
-        Err(refused @ crate::coordinator::Error::Wallet { .. }) => {
-            store::jobs::unclaim(&app.db, job.id, run).await?;
-            Err(refused.into())
-        }
-        // The run may be on disk all the same: the claim stays, and starting again tells.
-        Err(error) => Err(error.into()),
-    }
+    let run = app.coordinator.start_job(spec, job.draft, config).await?;
+    tracing::info!(job = %job.id, %run, "job started");
+    Ok(())
 }
 
 /// Folds and delivers the results of a failed job again. No task runs, and nothing is charged.
@@ -156,7 +131,7 @@ async fn deliver(id: Segment, call: Call) -> Result<Done> {
     let Some(run) = job_out::run_of(app, &job).await? else {
         return Err(Error::NotNow("this job has not run: run it".to_owned()));
     };
-    app.coordinator.deliver_again(run.id).await?;
+    app.coordinator.deliver_again(job.id, run.id).await?;
     tracing::info!(job = %job.id, run = %run.id, "results are delivered again");
     Ok(done_with(
         "the job's results are delivered again; no task runs, and nothing is charged".to_owned(),
@@ -186,7 +161,8 @@ async fn abort(id: Segment, call: Call) -> Result<Done> {
             Ok(done_with(done_and_paid(&ended)))
         }
         None => {
-            if !store::jobs::delete_draft(&app.db, caller.workspace, job.id).await? {
+            let lock = app.coordinator.lock_job(job.id).await?;
+            if !store::jobs::delete_draft(&app.db, &lock, caller.workspace).await? {
                 return Err(Error::NotNow("this job is being started: try again".to_owned()));
             }
             Ok(done())

@@ -126,7 +126,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
         None => use_sample(&call, &mut job, &package).await?,
     }
     if let Err(refused) = begin(&call, &caller, &job).await {
-        app.data.purge_upload(id).await?;
+        forget(app, &job).await?;
         return Err(refused);
     }
     let job = jobs::find(app, &caller, &Segment(id.to_string())).await?;
@@ -178,16 +178,20 @@ async fn find_sample(call: &Call, package: &Package) -> Result<Option<Sample>> {
         .map_err(|error| Error::Internal(Box::new(error)))
 }
 
-/// Starts the job; nothing is left of one that is refused.
 async fn begin(call: &Call, caller: &Caller, job: &Job) -> Result<()> {
     let app = call.app();
     let spec = plan::pin(app, caller, job, job.config).await?;
     store::jobs::insert(&app.db, job).await?;
-    let begun = run::begin(app, job, job.config, spec).await;
-    if begun.is_err() {
-        store::jobs::forget_draft(&app.db, job.workspace, job.id).await?;
+    run::begin(app, job, job.config, spec).await
+}
+
+/// Leaves nothing of a job that was refused. One that has been started all the same stays.
+async fn forget(app: &App, job: &Job) -> Result<()> {
+    let lock = app.coordinator.lock_job(job.id).await?;
+    if store::jobs::forget_draft(&app.db, &lock, job.workspace).await? {
+        app.data.purge_upload(job.id).await?;
     }
-    begun
+    Ok(())
 }
 
 /// The test of this id, or the latest of the app that the id or tag names.

@@ -1,6 +1,5 @@
 //! One row that cannot be read costs its own run, and nothing else.
 
-use common::ids::JobId;
 use common::market::{Market, Policy};
 use common::run::RunState;
 use sea_orm::Statement;
@@ -18,7 +17,6 @@ use crate::store::testing::{self, commit_next, databases};
 struct Two {
     workspace: WorkspaceId,
     broken: RunId,
-    job: JobId,
     other: RunId,
 }
 
@@ -26,10 +24,9 @@ async fn two_runs(db: &Db) -> Two {
     let workspace = WorkspaceId::new(Uuid::now_v7());
     let (broken, other) = (RunId::new(Uuid::now_v7()), RunId::new(Uuid::now_v7()));
     let (mut market, _) = half_done(db, workspace, broken).await;
-    let job = market.run(broken).unwrap().spec.job;
     market.start_run(other, testing::spec(workspace).into(), clock::now()).unwrap();
     commit_next(db, &market.drain(), &[]).await.unwrap();
-    Two { workspace, broken, job, other }
+    Two { workspace, broken, other }
 }
 
 async fn run_sql(db: &Db, sql: &str) {
@@ -47,7 +44,7 @@ async fn sum_of_books(db: &Db, name: &str) {
 async fn goes_on_without_it(sql: &str) {
     for fresh in databases().await {
         let (db, name) = (&fresh.db, format!("{} after {sql:.60}", fresh.name));
-        let Two { workspace, broken, job, other } = two_runs(db).await;
+        let Two { workspace, broken, other } = two_runs(db).await;
         run_sql(db, sql).await;
         assert!(!check(db).await.unwrap().is_empty() || sql.contains("held"), "{name}");
 
@@ -59,7 +56,7 @@ async fn goes_on_without_it(sql: &str) {
 
         assert_eq!(unreadable.iter().map(|run| run.run).collect::<Vec<_>>(), [broken], "{name}");
         assert_eq!(market.runs().map(|run| run.id).collect::<Vec<_>>(), [other], "{name}");
-        let view = runs::find_by_job(db, workspace, job).await.unwrap().unwrap();
+        let view = runs::find(db, workspace, broken).await.unwrap().unwrap();
         assert_eq!(view.state, RunState::Failed, "{name}");
         assert!(view.error.unwrap().contains("run the job again"), "{name}");
         assert!(!view.price.is_zero(), "{name}: what was accepted stays paid");

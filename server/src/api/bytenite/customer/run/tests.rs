@@ -177,3 +177,54 @@ async fn one_of_many_simultaneous_starts_wins() {
     let runs = crate::store::market::runs::find_by_jobs(&door.app.db, door.workspace, &jobs);
     assert_eq!(runs.await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn start_beside_a_change_runs_what_the_job_shows() {
+    let door = granted().await;
+    door.template("passthrough", "passthrough").await;
+    for _ in 0..8 {
+        let id = door.job(bypass()).await;
+        let job = format!("/v1/customer/jobs/{id}");
+        let (run, configs) = (format!("{job}/run"), format!("{job}/configs"));
+
+        let start = door.post(&run, json!({}));
+        let change = door.patch(&configs, json!({"taskTimeout": 77}));
+        let ((started, answer), (changed, _)) = futures::join!(start, change);
+
+        let (_, body) = door.get(&job).await;
+        assert_eq!(body["job"]["config"]["taskTimeout"] == json!(77), changed == 200, "{body}");
+        let is_draft = body["job"]["state"] == "JOB_STATE_NEW";
+        assert_eq!(is_draft, started != 200, "{answer}");
+        let secs = |view: crate::store::market::runs::RunView| view.task_timeout_secs == 77;
+        let jobs = [id.parse().unwrap()];
+        let runs = crate::store::market::runs::find_by_jobs(&door.app.db, door.workspace, &jobs);
+        let mut runs = runs.await.unwrap();
+        assert_eq!(runs.pop().map(secs), (started == 200).then_some(changed == 200));
+        if is_draft {
+            assert_eq!((started, &answer["code"]), (400, &json!(9)), "{answer}");
+            assert_eq!(door.post(&run, json!({})).await.0, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn start_beside_a_deletion_does_one_of_the_two() {
+    let door = granted().await;
+    door.template("passthrough", "passthrough").await;
+    for _ in 0..8 {
+        let id = door.job(bypass()).await;
+        let job = format!("/v1/customer/jobs/{id}");
+        let run = format!("{job}/run");
+
+        let start = door.post(&run, json!({}));
+        let delete = door.call(reqwest::Method::DELETE, &job, None);
+        let ((started, _), (deleted, _)) = futures::join!(start, delete);
+
+        assert_ne!(started == 200, deleted == 200, "{started} {deleted}");
+        let shown = if deleted == 200 { 404 } else { 200 };
+        assert_eq!(door.get(&job).await.0, shown);
+        let jobs = [id.parse().unwrap()];
+        let runs = crate::store::market::runs::find_by_jobs(&door.app.db, door.workspace, &jobs);
+        assert_eq!(runs.await.unwrap().len(), usize::from(started == 200));
+    }
+}

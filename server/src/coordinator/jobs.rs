@@ -1,0 +1,57 @@
+//! Starting a job, and taking its run up again.
+//!
+//! The market remembers no draft and no run that has ended. So what is to be known of them is read
+//! here, under the job's lock, which goes with the command until the batch is on disk.
+
+use std::sync::Arc;
+
+use common::ids::{JobId, RunId};
+use common::package::config::JobConfig;
+use common::run::spec::RunSpec;
+
+use super::{Command, Coordinator, Error};
+use crate::store;
+use crate::store::jobs::JobLock;
+use crate::store::market::runs;
+
+impl Coordinator {
+    /// Waits until no start of the job is under way, and keeps others from it: what changes or
+    /// deletes a draft needs its lock.
+    pub async fn lock_job(&self, job: JobId) -> Result<JobLock, Error> {
+        self.in_time(self.job_locks.lock(job)).await
+    }
+
+    /// Starts a job: makes it a run of its own, with the credits that the run holds, where its
+    /// draft is still the one that the run was made from. The job's config becomes this one. On
+    /// `Ok` all of it is on disk; where it is refused, the job is the draft that it was. Asked
+    /// for again, it starts nothing.
+    pub async fn start_job(
+        &self,
+        spec: RunSpec,
+        draft: i64,
+        config: JobConfig,
+    ) -> Result<RunId, Error> {
+        store::prove_plan(&spec.plan)?;
+        let lock = self.lock_job(spec.job).await?;
+        let found = store::jobs::find(&self.db, spec.workspace, spec.job).await?;
+        let job = found.ok_or(Error::JobChanged)?;
+        if job.run.is_some() {
+            return Err(Error::AlreadyStarted);
+        }
+        if job.draft != draft {
+            return Err(Error::JobChanged);
+        }
+        let (run, spec) = (job.next_run(), Arc::new(spec));
+        let job = Box::new(job.started(config)?);
+        self.ask(|reply| Command::Start { run, spec, job, lock, reply }).await??;
+        Ok(run)
+    }
+
+    /// Folds and delivers the results of a job's run again that failed after its last task.
+    pub async fn deliver_again(&self, job: JobId, run: RunId) -> Result<(), Error> {
+        let lock = self.lock_job(job).await?;
+        let failed = runs::failed(&self.db, run).await?.ok_or(Error::NotDeliverable)?;
+        let run = Box::new(failed);
+        Ok(self.ask(|reply| Command::Deliver { run, lock, reply }).await??)
+    }
+}

@@ -1,0 +1,46 @@
+//! One writer at a time for each job.
+//!
+//! A start reads a draft, and the coordinator stores its run later, in a batch with others, where
+//! nothing may be refused any more. Whoever changes or deletes a draft waits meanwhile.
+
+use common::ids::JobId;
+
+use crate::concurrency::{KeyedPlaces, Place};
+
+/// The most jobs that are locked at once.
+const LOCKS_MAX: usize = 4_096;
+
+/// The locks of all jobs; clones share them.
+#[derive(Clone)]
+pub struct JobLocks {
+    places: KeyedPlaces<JobId>,
+}
+
+/// The lock of a job, until it is dropped.
+pub struct JobLock {
+    job: JobId,
+    _place: Place<JobId>,
+}
+
+impl JobLocks {
+    pub fn new() -> Self {
+        Self { places: KeyedPlaces::new(1, LOCKS_MAX) }
+    }
+
+    /// Waits until nobody else holds the job's lock. Dropping the future gives up the wait.
+    pub async fn lock(&self, job: JobId) -> JobLock {
+        JobLock { job, _place: self.places.take(job).await }
+    }
+}
+
+impl Default for JobLocks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl JobLock {
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+}

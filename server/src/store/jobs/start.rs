@@ -1,0 +1,81 @@
+//! The start of a job, as it is stored in the transaction of its run.
+
+use common::ids::RunId;
+use common::package::config::JobConfig;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
+
+use super::row::{self, Column as C};
+use super::{Job, write};
+use crate::clock;
+use crate::store::row_groups;
+
+/// The number of a job's only run.
+const FIRST_RUN: u32 = 1;
+
+/// A job as it is stored with its run. What is in it can be read back.
+#[derive(Debug, Clone)]
+pub struct StartedJob {
+    row: row::ActiveModel,
+}
+
+impl Job {
+    /// The run that a start of this draft makes: the same each time.
+    pub fn next_run(&self) -> RunId {
+        RunId::of_job(self.id, FIRST_RUN)
+    }
+
+    /// The job with its run, and with this config as its own.
+    ///
+    /// # Errors
+    /// Where it could not be read back.
+    pub fn started(self, config: JobConfig) -> Result<StartedJob, DbErr> {
+        let run = Some(self.next_run());
+        let started = Self { run, config, submitted_at: Some(clock::now()), ..self };
+        Ok(StartedJob { row: write(&started)? })
+    }
+}
+
+/// Stores what a start makes of its job.
+///
+/// It writes the draft as the start has read it, whatever is stored now, so that this part of a
+/// batch cannot fail. Under the job's lock the two are the same, except where a change was never
+/// acknowledged: its caller went away, or lost the connection, while the database still worked on
+/// it. The name and the digest of what was received are not of the draft, and stay.
+pub(in crate::store) async fn put_started(
+    db: &impl ConnectionTrait,
+    started: &[StartedJob],
+) -> Result<(), DbErr> {
+    for some in row_groups(started) {
+        row::Entity::insert_many(some.iter().map(|job| job.row.clone()))
+            .on_conflict(
+                OnConflict::column(C::Id)
+                    .update_columns([
+                        C::Run,
+                        C::SubmittedUs,
+                        C::DeletedUs,
+                        C::Draft,
+                        C::Description,
+                        C::Template,
+                        C::Source,
+                        C::Destination,
+                        C::Params,
+                        C::Config,
+                        C::UploadBytes,
+                        C::UploadVersion,
+                        C::Priority,
+                        C::Whitelist,
+                        C::Blacklist,
+                        C::Tags,
+                        C::StartUs,
+                    ])
+                    .to_owned(),
+            )
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
