@@ -13,7 +13,7 @@ mod durable;
 pub mod error;
 pub mod files;
 pub mod mail;
-pub mod maintenance;
+mod maintenance;
 pub mod p2p;
 pub mod people;
 pub mod quotas;

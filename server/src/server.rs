@@ -16,12 +16,7 @@ use crate::coordinator::{self, Coordinator};
 use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Bucket, Data};
 use crate::mail::{self, Mail};
-use crate::maintenance::daily_checks;
-use crate::maintenance::earnings;
-use crate::maintenance::purge;
-use crate::maintenance::purge::Ages;
-use crate::maintenance::storage_fees;
-use crate::maintenance::storage_fees::Fee;
+use crate::maintenance;
 use crate::p2p::{self, Hub};
 use crate::quotas::Quotas;
 use crate::registry::Registries;
@@ -34,7 +29,7 @@ use crate::store;
 use crate::store::market::batch_number;
 use crate::store::people::workspaces;
 use crate::store::{Db, nodes};
-use crate::supervisor::Vitals;
+use crate::supervisor::Supervisor;
 
 /// A running server. Dropping it stops nothing; call `stop`.
 pub struct Server {
@@ -45,7 +40,7 @@ pub struct Server {
     promotional: common::money::credits::Credits,
     allow_private_addresses: bool,
     tasks: TaskTracker,
-    vitals: Vitals,
+    supervisor: Supervisor,
 }
 
 /// Who may use a server that has just been made. It has no `Debug`, so that no log shows the key.
@@ -75,14 +70,14 @@ pub enum Error {
     Bucket(String),
     #[error("the hub for nodes cannot start")]
     Hub(#[from] p2p::Error),
-    #[error("the secrets cannot be sealed anew")]
+    #[error("the secrets cannot be re-encrypted")]
     Secrets(#[from] secrets::Error),
-    #[error("letters cannot be sent")]
+    #[error("mail cannot be configured")]
     Mail(#[from] mail::Error),
     #[error(transparent)]
     Coordinator(#[from] coordinator::Error),
-    #[error("a part of it has died: {0}")]
-    Died(String),
+    #[error("a critical task failed: {0}")]
+    TaskFailed(String),
 }
 
 impl Server {
@@ -120,8 +115,8 @@ impl Server {
             stop.clone(),
         )
         .await?;
-        let vitals = Vitals::new(stop.clone());
-        tasks.spawn(vitals.clone().attend_fallible("the coordinator", engine));
+        let supervisor = Supervisor::new(stop.clone());
+        tasks.spawn(supervisor.clone().run_fallible("the coordinator", engine));
         // Where the start fails, what it has begun is told to end before its handles go.
         let unfinished = stop.clone().drop_guard();
         let hub = Hub::start(
@@ -134,17 +129,12 @@ impl Server {
                 secrets: secrets.clone(),
                 registries: registries.clone(),
             },
-            vitals.clone(),
+            supervisor.clone(),
         )
         .await?;
-        let (ages, fee) = (Ages::of(config.storage), Fee::of(config.storage));
-        tasks.spawn(purge::run(db.clone(), data.clone(), ages, stop.clone()));
-        tasks.spawn(storage_fees::run(db.clone(), coordinator.clone(), fee, stop.clone()));
-        tasks.spawn(daily_checks::run(db.clone(), stop.clone()));
         tasks.spawn(last_batch.keep_synced(stop.clone()));
+        maintenance::start(&config, &db, &data, &coordinator, &tasks, &stop);
         let mail = mail(&config, public_url, &tasks, &stop)?;
-        let delay = config.wallet.earnings_delay();
-        tasks.spawn(earnings::run(db.clone(), coordinator.clone(), delay, stop.clone()));
         let app = App {
             db: db.clone(),
             data,
@@ -155,7 +145,7 @@ impl Server {
             settings: settings(&config, keys.token, hub.addresses()),
         };
         let serving = api::serve(app, listener, stop);
-        tasks.spawn(vitals.clone().attend("the HTTP API", serving));
+        tasks.spawn(supervisor.clone().run("the HTTP API", serving));
         unfinished.disarm();
         Ok(Self {
             url,
@@ -165,7 +155,7 @@ impl Server {
             promotional: config.promotional_credits,
             allow_private_addresses: config.data.allow_private_addresses,
             tasks,
-            vitals,
+            supervisor,
         })
     }
 
@@ -205,12 +195,12 @@ impl Server {
 
     /// Waits until a part of the server has died, and says of what.
     pub async fn failed(&self) -> Error {
-        Error::Died(self.vitals.died().await)
+        Error::TaskFailed(self.supervisor.failed().await)
     }
 
     /// Stops cleanly: nothing new is taken, what is under way is answered.
     pub async fn stop(self) {
-        self.vitals.stop().cancel();
+        self.supervisor.stop().cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.hub.stopped().await;

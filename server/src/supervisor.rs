@@ -1,6 +1,6 @@
-//! The parts without which a server is none. One that ends unasked ends the whole server, so that
-//! whoever keeps it running starts it again: a process that went on without it would take requests
-//! and answer none.
+//! Supervises the critical tasks of a server. When one ends without being asked to, the whole server
+//! ends, so that its service manager starts it again: without that task it would accept requests and
+//! answer none.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -10,60 +10,60 @@ use futures::FutureExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Watches over the vital parts; clones watch together.
+/// Runs critical tasks; clones supervise together.
 #[derive(Debug, Clone)]
-pub struct Vitals {
+pub struct Supervisor {
     stop: CancellationToken,
-    /// What died first, and of what.
-    died: watch::Sender<Option<String>>,
+    /// The task that failed first, and why.
+    failed: watch::Sender<Option<String>>,
 }
 
-impl Vitals {
-    /// `stop` asks all parts to end.
+impl Supervisor {
+    /// `stop` asks all tasks to end.
     pub fn new(stop: CancellationToken) -> Self {
-        Self { stop, died: watch::Sender::new(None) }
+        Self { stop, failed: watch::Sender::new(None) }
     }
 
     pub const fn stop(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// Waits until a part has died, and says which and of what.
+    /// Waits until a task has failed, and gives which one and why.
     ///
     /// # Panics
     ///
     /// Never: the sender is this handle's own.
-    pub async fn died(&self) -> String {
-        let mut died = self.died.subscribe();
-        let cause = died.wait_for(Option::is_some).await.expect("this handle keeps the sender");
+    pub async fn failed(&self) -> String {
+        let mut failed = self.failed.subscribe();
+        let cause = failed.wait_for(Option::is_some).await.expect("this handle keeps the sender");
         cause.clone().unwrap_or_default()
     }
 
-    /// Sees a part to its end, which is a death unless it was asked for.
-    pub async fn attend(self, part: &'static str, work: impl Future<Output = ()>) {
+    /// Runs a task to its end, which is a failure unless `stop` was cancelled.
+    pub async fn run(self, task: &'static str, work: impl Future<Output = ()>) {
         let work = work.map(Ok::<(), Infallible>);
-        self.attend_fallible(part, work).await;
+        self.run_fallible(task, work).await;
     }
 
-    /// The same, of a part that may fail.
-    pub async fn attend_fallible<E: Error>(
+    /// The same, of a task that may fail.
+    pub async fn run_fallible<E: Error>(
         self,
-        part: &'static str,
+        task: &'static str,
         work: impl Future<Output = Result<(), E>>,
     ) {
         let cause = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(())) if self.stop.is_cancelled() => return,
-            Ok(Ok(())) => "it ended unasked".to_owned(),
+            Ok(Ok(())) => "it ended without being asked to".to_owned(),
             Ok(Err(error)) => match error.source() {
                 Some(source) => format!("{error}: {source}"),
                 None => error.to_string(),
             },
-            Err(_) => "it broke down; its last words are in the log".to_owned(),
+            Err(_) => "it panicked (see the log)".to_owned(),
         };
-        tracing::error!(part, cause, "a part of the server has died");
-        self.died.send_if_modified(|died| {
-            let first = died.is_none();
-            died.get_or_insert(format!("{part}: {cause}"));
+        tracing::error!(task, cause, "a critical task failed");
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            failed.get_or_insert(format!("{task}: {cause}"));
             first
         });
     }
@@ -76,26 +76,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_death_is_noticed_and_the_first_is_told() {
-        let vitals = Vitals::new(CancellationToken::new());
+    async fn supervisor_gives_the_first_failure() {
+        let supervisor = Supervisor::new(CancellationToken::new());
 
-        vitals.clone().attend("heart", async { panic!("on purpose") }).await;
-        vitals.clone().attend("lung", async {}).await;
+        supervisor.clone().run("first", async { panic!("on purpose") }).await;
+        supervisor.clone().run("second", async {}).await;
 
-        assert_eq!(vitals.died().await, "heart: it broke down; its last words are in the log");
-        let vitals = Vitals::new(CancellationToken::new());
+        assert_eq!(supervisor.failed().await, "first: it panicked (see the log)");
+        let supervisor = Supervisor::new(CancellationToken::new());
         let failing = async { Err(io::Error::other("full")) };
-        vitals.clone().attend_fallible("disk", failing).await;
-        assert_eq!(vitals.died().await, "disk: full");
+        supervisor.clone().run_fallible("disk", failing).await;
+        assert_eq!(supervisor.failed().await, "disk: full");
     }
 
     #[tokio::test]
-    async fn what_was_told_to_stop_has_not_died() {
-        let vitals = Vitals::new(CancellationToken::new());
-        vitals.stop().cancel();
+    async fn supervisor_ignores_tasks_that_end_after_stop() {
+        let supervisor = Supervisor::new(CancellationToken::new());
+        supervisor.stop().cancel();
 
-        vitals.clone().attend("heart", async {}).await;
+        supervisor.clone().run("first", async {}).await;
 
-        assert_eq!(vitals.died().now_or_never(), None);
+        assert_eq!(supervisor.failed().now_or_never(), None);
     }
 }

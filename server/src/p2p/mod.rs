@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libp2p::{Multiaddr, PeerId};
 use tokio_util::task::TaskTracker;
 
-use crate::supervisor::Vitals;
+use crate::supervisor::Supervisor;
 pub use admission::Limits;
 pub use backend::{Parts, Port};
 
@@ -60,15 +60,19 @@ pub struct Hub {
 
 impl Hub {
     /// Starts to listen and to serve.
-    pub async fn start(options: Options, parts: Parts, vitals: Vitals) -> Result<Self, Error> {
-        Self::start_on(options, parts, vitals).await
+    pub async fn start(
+        options: Options,
+        parts: Parts,
+        supervisor: Supervisor,
+    ) -> Result<Self, Error> {
+        Self::start_on(options, parts, supervisor).await
     }
 
     /// The same on any port to the rest of the server.
     pub async fn start_on<P: Port>(
         options: Options,
         port: P,
-        vitals: Vitals,
+        supervisor: Supervisor,
     ) -> Result<Self, Error> {
         let listen: Vec<Multiaddr> = options
             .listen
@@ -94,7 +98,7 @@ impl Hub {
             addresses: addresses.clone(),
             tasks: tasks.clone(),
         };
-        swarm::Host { swarm, desk, blobs, addresses, tasks, vitals }.start();
+        swarm::Host { swarm, desk, blobs, addresses, tasks, supervisor }.start();
         for address in hub.addresses() {
             tracing::info!(address, "listening for nodes");
         }

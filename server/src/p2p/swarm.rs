@@ -23,7 +23,7 @@ use super::blob::streams;
 use super::peer_limits::Gate;
 use super::sync::handler::Desk;
 use super::{Addresses, Error};
-use crate::supervisor::Vitals;
+use crate::supervisor::Supervisor;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Well above the pause between two messages of a node.
@@ -142,7 +142,7 @@ pub struct Host<P> {
     pub blobs: Blobs<P>,
     pub addresses: Addresses,
     pub tasks: TaskTracker,
-    pub vitals: Vitals,
+    pub supervisor: Supervisor,
 }
 
 /// What a message led to.
@@ -157,8 +157,8 @@ enum Heard {
 impl<P: Port> Host<P> {
     /// Starts the swarm's task and the one that takes blob streams.
     pub fn start(self) {
-        let Self { swarm, desk, blobs, addresses, tasks, vitals } = self;
-        let stop = vitals.stop().clone();
+        let Self { swarm, desk, blobs, addresses, tasks, supervisor } = self;
+        let stop = supervisor.stop().clone();
         let incoming = swarm
             .behaviour()
             .streams
@@ -169,11 +169,11 @@ impl<P: Port> Host<P> {
         let gate = Gate::new(SYNCS_PER_PEER_MAX, SYNCS_MAX);
         let strangers = Gate::new(SYNCS_PER_STRANGER_MAX, STRANGERS_MAX);
         let taking = streams::take(incoming, blobs, tasks.clone(), stop.clone());
-        tasks.spawn(vitals.clone().attend("the transfers to nodes", taking));
+        tasks.spawn(supervisor.clone().run("the transfers to nodes", taking));
         let tracker = tasks.clone();
         let carrier =
             Carrier { swarm, desk, addresses, gate, strangers, heard, tasks: tracker, stop };
-        tasks.spawn(vitals.attend("the link to nodes", carrier.run(said)));
+        tasks.spawn(supervisor.run("the link to nodes", carrier.run(said)));
         tasks.close();
     }
 }
