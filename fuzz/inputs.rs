@@ -4,8 +4,6 @@
 
 use common::data::chunk_table::ChunkTable;
 use common::package::archive;
-use common::package::descriptor::Descriptor;
-use common::package::loose::Loose;
 use common::package::manifest::Manifest;
 use common::protocol::frame::{self, HEAD_BYTES};
 use common::protocol::{BlobReply, BlobRequest, InputFile, Receipt};
@@ -51,16 +49,5 @@ pub fn chunk_tables(bytes: &[u8]) {
     let chunks = table.len();
     for index in (0..chunks.min(64)).chain(chunks.saturating_sub(64)..=chunks) {
         let _ = table.get(index);
-    }
-}
-
-/// Descriptors of sources and destinations.
-pub fn descriptors(bytes: &[u8]) {
-    let (source, destination) = (Descriptor::check_source, Descriptor::check_destination);
-    for (field, check) in [("dataSource", source as fn(_) -> _), ("dataDestination", destination)] {
-        let Ok(fields) = Loose::parse(field, bytes) else { return };
-        let Ok(checked) = check(fields) else { continue };
-        let kept = checked.place.descriptor();
-        assert_eq!(kept.place(field).as_ref(), Ok(&checked.place), "what is kept reads back");
     }
 }

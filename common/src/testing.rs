@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::compute::device::Device;
 use crate::compute::resources::{Resources, Usage};
 use crate::data::chunk_table::ChunkTable;
+use crate::data::location::{Destination, Source};
 use crate::data::object_list::{Object, Objects, Place};
 use crate::digest::Digest;
 use crate::ids::{JobId, PackageId, RunId, WorkspaceId};
@@ -18,7 +19,7 @@ use crate::plan::{
 };
 use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
 use crate::run::scheduling::Terms;
-use crate::run::spec::{Destination, RunSpec, Source};
+use crate::run::spec::RunSpec;
 use crate::run::task::{Lease, StageNo, TaskRef};
 
 /// This many seconds after the beginning of time.

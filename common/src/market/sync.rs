@@ -8,6 +8,7 @@ use super::Market;
 use super::outbox::{LogRecord, Notice};
 use super::tasks::task_stage::TaskStage;
 use super::trust::blame::Cause;
+use crate::data::location::Source;
 use crate::data::object_list::Object;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::plan::{Reads, params_text};
@@ -15,7 +16,6 @@ use crate::protocol::{
     ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
     Work,
 };
-use crate::run::spec::Source;
 use crate::run::task::Lease;
 
 /// Lines taken from one attempt; what a node sends beyond is dropped.
@@ -257,7 +257,7 @@ fn chunk_key<'a>(source: Option<&'a Source>, object: &'a Object) -> &'a str {
             // What has a user in it is named by its path alone.
             if plain[host..path].contains('@') { &plain[path..] } else { plain }
         }
-        Some(Source::Cloud { .. } | Source::File { .. } | Source::Bypass) | None => object.shown(),
+        Some(Source::Cloud { .. } | Source::File(_) | Source::Bypass) | None => object.shown(),
     };
     &key[..key.floor_char_boundary(KEY_BYTES_MAX)]
 }

@@ -3,7 +3,6 @@
 
 pub mod archive;
 pub mod config;
-pub mod descriptor;
 pub mod engine;
 mod login;
 pub mod loose;

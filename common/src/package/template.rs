@@ -1,21 +1,13 @@
-//! `template.json`: a partitioner, an app and an assembler, with defaults for the jobs made from
-//! it.
+//! Templates: a partitioner, an app and an assembler, with defaults for the jobs made from them.
 
 use serde::{Deserialize, Serialize};
 
 use super::config::JobConfig;
-use super::descriptor::Descriptor;
-use super::engine;
 use super::loose::{Invalid, Loose};
-use super::tag::{NotATag, Tag};
+use crate::data::location::{Destination, DraftSource, Location};
 use crate::ids::{PackageId, WorkspaceId};
 use crate::input::exact::Exact;
 use crate::plan::Params;
-
-const ID_CHARS_MAX: usize = 128;
-const DESCRIPTION_CHARS_MAX: usize = 4000;
-/// What servers write of a template, and nobody else.
-pub const SHOWN_FIELDS: [&str; 5] = ["createdAt", "updatedAt", "isPublic", "owner", "userName"];
 
 /// A template that has been checked. The tags are resolved when a job runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,8 +23,8 @@ pub struct Template {
     /// The app that the tag named when a job was made of the template, if there was one.
     pub app_id: Option<PackageId>,
     pub assembler: String,
-    pub source: Option<Descriptor>,
-    pub destination: Option<Descriptor>,
+    pub source: Option<DraftSource>,
+    pub destination: Option<Destination>,
     pub params: PhaseParams,
     pub config: JobConfig,
 }
@@ -93,71 +85,6 @@ impl PhaseParams {
 }
 
 impl Template {
-    /// What a server shows of a template beside may be sent back, and says nothing.
-    pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
-        let id = fields.required_text("id")?;
-        let field = fields.name("id");
-        check_id(&field, &id)?;
-        let (partitioner, app, assembler) = (
-            required_tag(&mut fields, "partitioner")?,
-            required_tag(&mut fields, "app")?,
-            required_tag(&mut fields, "assembler")?,
-        );
-        let description = fields.text("description")?.unwrap_or_default();
-        if description.chars().count() > DESCRIPTION_CHARS_MAX {
-            let problem = format!("must have at most {DESCRIPTION_CHARS_MAX} characters");
-            return Err(Invalid::new(fields.name("description"), problem));
-        }
-        let source = descriptor(&mut fields, "dataSource", Descriptor::check_source)?;
-        let destination =
-            descriptor(&mut fields, "dataDestination", Descriptor::check_destination)?;
-        let params = fields.object("params")?.map(PhaseParams::read).transpose()?;
-        let old = fields.object("default_params")?.map(old_params).transpose()?;
-        if params.is_some() && old.is_some() {
-            let problem = "is an old name of params, and both are given: keep params";
-            return Err(Invalid::new(fields.name("default_params"), problem));
-        }
-        let params = params.or(old).unwrap_or_default();
-        check_builtins(&partitioner, &assembler, &params)?;
-        let config = fields.object("config")?.map(JobConfig::read).transpose()?;
-        for shown in SHOWN_FIELDS {
-            fields.ignore(shown);
-        }
-        fields.finish()?;
-        Ok(Self {
-            id,
-            owner: None,
-            description,
-            partitioner,
-            app,
-            app_id: None,
-            assembler,
-            source,
-            destination,
-            params,
-            config: config.unwrap_or_default(),
-        })
-    }
-
-    /// The packages that a job names itself, in place of a template; `None` where it names none.
-    /// What cuts and folds is `passthrough` where nothing else is said.
-    pub fn unnamed(fields: &mut Loose) -> Result<Option<Self>, Invalid> {
-        let (partitioner, app, assembler) =
-            (tag(fields, "partitioner")?, tag(fields, "app")?, tag(fields, "assembler")?);
-        let Some(app) = app else {
-            return match partitioner.or(assembler) {
-                None => Ok(None),
-                Some(_) => Err(Invalid::new(fields.name("app"), "is missing")),
-            };
-        };
-        let passthrough = || "passthrough".to_owned();
-        Ok(Some(Self::of(
-            app,
-            partitioner.unwrap_or_else(passthrough),
-            assembler.unwrap_or_else(passthrough),
-        )))
-    }
-
     /// Three packages and no defaults, under no id.
     pub fn of(app: String, partitioner: String, assembler: String) -> Self {
         Self {
@@ -175,88 +102,17 @@ impl Template {
         }
     }
 
-    /// The template as others use it: its tags name its owner's packages, and places that take a
+    /// The template as others use it: its tags name its owner's packages, and locations that take a
     /// secret are left out, because a secret's id would name one of the user's own.
     #[must_use]
     pub fn lent(self, owner: WorkspaceId) -> Self {
-        let open = |place: Option<Descriptor>| {
-            place.filter(|place| place.place("").is_ok_and(|place| place.secret().is_none()))
-        };
         Self {
             owner: Some(owner),
-            source: open(self.source),
-            destination: open(self.destination),
+            source: self.source.filter(|source| source.secret().is_none()),
+            destination: self.destination.filter(|to| to.secret().is_none()),
             ..self
         }
     }
-}
-
-/// Checks the params of the engines that need no package.
-fn check_builtins(partitioner: &str, assembler: &str, params: &PhaseParams) -> Result<(), Invalid> {
-    let name = |tag: &str| tag.split('@').next().unwrap_or_default().to_owned();
-    if let Some(builtin) = engine::reserved_partitioner(&name(partitioner)) {
-        engine::check_partitioner(builtin, &params.partitioner)?;
-    }
-    if let Some(builtin) = engine::reserved_assembler(&name(assembler)) {
-        engine::assembler(builtin, &params.assembler)?;
-    }
-    Ok(())
-}
-
-fn required_tag(fields: &mut Loose, key: &str) -> Result<String, Invalid> {
-    let field = fields.name(key);
-    tag(fields, key)?.ok_or_else(|| Invalid::new(field, "is missing"))
-}
-
-fn tag(fields: &mut Loose, key: &str) -> Result<Option<String>, Invalid> {
-    let Some(text) = fields.text(key)? else { return Ok(None) };
-    text.parse::<Tag>().map_err(|e: NotATag| Invalid::new(fields.name(key), e.to_string()))?;
-    Ok(Some(text))
-}
-
-/// Old files keep the params of each phase in `default_params.PHASE.parameters`, beside an
-/// `app_id` and a `version` that the tags have taken the place of.
-fn old_params(mut fields: Loose) -> Result<PhaseParams, Invalid> {
-    let mut phase = |key: &str| -> Result<Params, Invalid> {
-        let Some(mut phase) = fields.object(key)? else { return Ok(Params::new()) };
-        let params = phase.params("parameters")?.unwrap_or_default();
-        let _ = (phase.ignore("app_id"), phase.ignore("version"));
-        phase.finish()?;
-        Ok(params)
-    };
-    let params = PhaseParams {
-        partitioner: phase("partitioner")?,
-        app: phase("app")?,
-        assembler: phase("assembler")?,
-    };
-    fields.finish()?;
-    Ok(params)
-}
-
-/// A data descriptor as a default for jobs: it is shown to whoever reads the template, so it must
-/// not carry a secret's value.
-fn descriptor(
-    fields: &mut Loose,
-    key: &str,
-    check: fn(Loose) -> Result<super::descriptor::Checked, Invalid>,
-) -> Result<Option<Descriptor>, Invalid> {
-    let Some(object) = fields.object(key)? else { return Ok(None) };
-    let checked = check(object)?;
-    if checked.inline.is_some() {
-        let problem = "must not carry keys or passwords in a template: store a secret \
-                       (POST /v1/auth/secrets) and give its id as secret_id";
-        return Err(Invalid::new(format!("{key}.params"), problem));
-    }
-    Ok(Some(checked.place.descriptor()))
-}
-
-fn check_id(field: &str, id: &str) -> Result<(), Invalid> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@');
-    if id.len() > ID_CHARS_MAX || !id.bytes().all(allowed) || id.starts_with('.') {
-        let problem = "must be letters, digits, - _ . and @, at most 128 characters";
-        return Err(Invalid::new(field, problem));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

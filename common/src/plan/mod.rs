@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::spec::{Destination, Source};
+use crate::data::location::{Destination, Source};
 use crate::run::task::StageNo;
 
 /// Names a block by its place in its plan.

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Block, BlockId, Body, Container, ContainerTask, DataTask, Each, Group, List, Phase, Plan, Reads,
 };
+use crate::data::location::{Destination, Source};
 use crate::money::price::TASK_TIMEOUT_SECS;
 use crate::run::scheduling::TEST_CHUNKS;
-use crate::run::spec::{Destination, Source};
 
 /// A job of a template, with everything pinned.
 #[derive(Debug, Clone, PartialEq)]

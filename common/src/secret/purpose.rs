@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::location::{Cloud, Provider};
 use crate::net::origin::{NotAnAddress, Origin};
-use crate::run::spec::{Cloud, Provider};
 
 /// What a secret is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

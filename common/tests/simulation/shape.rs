@@ -1,11 +1,11 @@
 //! Plans of all shapes: pipelines of templates, and trees of groups, lists and parts.
 
 use common::compute::resources::Resources;
+use common::data::location::{Destination, Source};
 use common::plan::{
     Assemble, Assembler, Block, BlockId, Body, Container, ContainerTask, DataTask, Each, Group,
     Limits, List, Partition, Partitioner, Pipeline, Plan, Reads,
 };
-use common::run::spec::{Destination, Source};
 
 use crate::random::Random;
 

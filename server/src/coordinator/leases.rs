@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use common::data::chunk_table::ChunkTable;
+use common::data::location::Source;
 use common::ids::NodeId;
 use common::market::{LeaseChange, Market};
 use common::plan::{BlockId, Container, Reads};
-use common::run::spec::{RunSpec, Source};
+use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 
 /// A lease in force.

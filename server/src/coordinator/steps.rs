@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::data::chunk_table::ChunkTable;
+use common::data::location::{Destination, Source};
 use common::data::object_list::{Object, Objects, Place, TooMany};
 use common::ids::RunId;
 use common::market::Run;
 use common::plan::{Assembler, BlockId, Body, DataTask, Partitioner, Phase};
-use common::run::spec::{Destination, RunSpec, Source, result_name};
+use common::run::spec::{RunSpec, result_name};
 use common::run::task::StageNo;
 use futures::{FutureExt as _, Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;

@@ -23,12 +23,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use common::data::chunk_table::ChunkTable;
+use common::data::location::{Destination, Location as _, Source};
 use common::data::object_list::{Object, Objects};
 use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::plan::{Assembler, Partitioner};
 use common::protocol::Version;
-use common::run::spec::{Destination, Source};
 use common::secret::{SecretId, Target};
 use futures::Stream;
 use reqwest::Method;
@@ -513,14 +513,9 @@ impl Data {
         let opened = match self.customers.kept(owner, source) {
             Some(opened) => opened,
             None => {
-                let keys = match source {
-                    Source::Cloud { bucket, .. } => {
-                        self.keys(owner, bucket.secret.as_ref(), &Target::Bucket(bucket)).await?
-                    }
-                    Source::Url { url, secret, .. } => {
-                        self.keys(owner, secret.as_ref(), &Target::Url(url)).await?
-                    }
-                    Source::File { .. } | Source::Bypass => None,
+                let keys = match source.target() {
+                    Some(target) => self.keys(owner, source.secret(), &target).await?,
+                    None => None,
                 };
                 self.customers.open(owner, source, keys.as_ref()).await?
             }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use common::data::location::{Cloud, Source};
 use common::ids::WorkspaceId;
-use common::run::spec::{Cloud, Source};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -62,7 +62,7 @@ impl Customers {
             Source::Url { url, username, .. } => {
                 Opened::Web { file: self.web(url, username.as_deref(), keys).await? }
             }
-            Source::File { .. } | Source::Bypass => return Ok(Opened::Ours),
+            Source::File(_) | Source::Bypass => return Ok(Opened::Ours),
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT_MAX {

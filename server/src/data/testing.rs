@@ -6,10 +6,10 @@ pub mod azure;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use common::data::location::{Cloud, Identity, Provider, Source, UploadedFile};
 use common::data::object_list::Objects;
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
-use common::run::spec::{Cloud, Identity, Provider, Source};
 use common::run::task::{Lease, TaskRef};
 use common::secret::SecretId;
 use common::testing::PROCESS;
@@ -109,7 +109,7 @@ pub async fn uploaded(ours: &Bucket, bytes: &[u8]) -> (Reader, Objects) {
 pub async fn upload(ours: &Bucket, key: &BlobKey, name: &str) -> Source {
     let Stat { size, version, .. } = ours.stat(key).await.unwrap().unwrap();
     let identity = version.map(Identity::Etag);
-    Source::File { key: key.path(), name: name.into(), size, identity }
+    Source::File(UploadedFile { key: key.path(), name: name.into(), size, identity })
 }
 
 /// Stores a result file of chunk `index`.

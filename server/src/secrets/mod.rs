@@ -242,8 +242,8 @@ fn check(secret: &Secret, target: &Target<'_>) -> Result<(), Error> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use common::data::location::{Cloud, Provider};
     use common::net::origin::Origin;
-    use common::run::spec::{Cloud, Provider};
     use common::secret::Purpose;
     use uuid::Uuid;
 

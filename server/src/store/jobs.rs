@@ -3,10 +3,10 @@
 //! What changes a draft takes the job's lock, so that a start goes on with what it has read.
 
 use chrono::{DateTime, Utc};
+use common::data::location::{Destination, DraftSource};
 use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::package::config::JobConfig;
-use common::package::descriptor::Descriptor;
 use common::package::template::{PhaseParams, Template};
 use common::run::scheduling::{Priority, Regions};
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
@@ -79,8 +79,8 @@ pub struct Job {
     pub name: String,
     pub description: String,
     pub template: Template,
-    pub source: Option<Descriptor>,
-    pub destination: Option<Descriptor>,
+    pub source: Option<DraftSource>,
+    pub destination: Option<Destination>,
     pub params: PhaseParams,
     pub config: JobConfig,
     pub priority: Priority,
@@ -108,8 +108,8 @@ pub enum Change {
     Description(String),
     Template(Box<Template>),
     /// A new source also forgets what had been uploaded.
-    Source(Descriptor),
-    Destination(Descriptor),
+    Source(DraftSource),
+    Destination(Destination),
     Params(PhaseParams),
     Config(JobConfig),
     Priority(Priority),
@@ -146,11 +146,11 @@ impl Job {
         }
     }
 
-    pub fn source(&self) -> Option<&Descriptor> {
+    pub fn source(&self) -> Option<&DraftSource> {
         self.source.as_ref().or(self.template.source.as_ref())
     }
 
-    pub fn destination(&self) -> Option<&Descriptor> {
+    pub fn destination(&self) -> Option<&Destination> {
         self.destination.as_ref().or(self.template.destination.as_ref())
     }
 

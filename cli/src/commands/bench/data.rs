@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::data::chunk_table::ChunkTable;
+use common::data::location::{Identity, Source, UploadedFile};
 use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::plan::{Assembler, Partitioner};
-use common::run::spec::{Identity, Source, result_name};
+use common::run::spec::result_name;
 use common::run::task::{Lease, StageNo, TaskRef};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use server::data::bucket::blob_key::BlobKey;
@@ -194,10 +195,10 @@ fn bytes(file: File) -> ByteStream {
 }
 
 fn source(upload: Stored) -> Source {
-    Source::File {
+    Source::File(UploadedFile {
         key: BlobKey::Upload(JOB).path(),
         name: "bench".to_owned(),
         size: upload.size,
         identity: Some(Identity::Digest(upload.digest)),
-    }
+    })
 }

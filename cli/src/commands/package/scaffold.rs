@@ -101,9 +101,7 @@ fn document(path: &Path, value: &Value) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use common::package::archive::check;
-    use common::package::loose::Loose;
     use common::package::manifest::Kind as Is;
-    use common::package::template::Template;
 
     use super::*;
     use crate::commands::package::archive::pack;
@@ -122,8 +120,9 @@ mod tests {
             assert_eq!((manifest.name.as_str(), manifest.kind), ("mine", kind));
         }
         let template = fs::read(root.path().join("app/template.json")).unwrap();
-        let template = Template::read(Loose::parse("", &template).unwrap()).unwrap();
-        assert_eq!(template.app, "mine");
+        let template: Value = serde_json::from_slice(&template).unwrap();
+        let tags = ["app", "partitioner", "assembler"].map(|key| template[key].as_str());
+        assert_eq!(tags, [Some("mine"), Some("passthrough"), Some("passthrough")]);
         assert!(write(&root.path().join("app"), "mine", "app", "print()").is_err());
     }
 }

@@ -1,67 +1,10 @@
-//! Templates as people wrote them.
+//! Params of the three phases, and templates of others.
 
 use serde_json::{Value, json};
 
 use super::*;
-
-fn read(template: Value) -> Result<Template, Invalid> {
-    Template::read(Loose::new("", template)?)
-}
-
-#[test]
-fn a_published_template_is_read() {
-    let template = read(json!({
-        "id": "img-template", "description": "", "app": "img@0.1",
-        "partitioner": "fanout-replica", "assembler": "zipper",
-        "dataSource": {"dataSourceDescriptor": "bypass"},
-        "dataDestination": {"data_source_descriptor": "bucket", "params": {}},
-        "params": {"partitioner": {"num_replicas": 5}, "app": {}},
-        "config": {"taskTimeout": 7200, "jobTimeout": 7200, "maxTaskRetries": 3},
-        "createdAt": "2025-10-30T00:00:00Z", "updatedAt": "2025-10-30T00:00:00Z",
-        "isPublic": false, "owner": "o", "userName": "u",
-    }))
-    .unwrap();
-
-    assert_eq!(template.params.partitioner["num_replicas"], Exact::from(5));
-    assert_eq!(template.config.task_retries, Some(3));
-    assert_eq!(template.source.unwrap().name, "bypass");
-}
-
-#[test]
-fn what_is_wrong_is_named() {
-    let good = json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s"});
-    for (field, value, named) in [
-        ("id", json!("a/b"), "id"),
-        ("app", json!("a@x"), "app"),
-        ("partitioner", json!(null), "partitioner"),
-        ("dataSource", json!({"dataSourceDescriptor": "ftp"}), "dataSource.dataSourceDescriptor"),
-        ("params", json!({"app": []}), "params.app"),
-        ("params", json!({"ap": {}}), "params.ap"),
-        ("descripton", json!("d"), "descripton"),
-        ("config", json!({"taskTimout": 60}), "config.taskTimout"),
-        (
-            "dataSource",
-            json!({"dataSourceDescriptor": "bypass", "param": {"a": 1}}),
-            "dataSource.param",
-        ),
-        ("default_params", json!({"app": {"params": {"a": 1}}}), "default_params.app.params"),
-        ("assembler", json!("concat"), "params.assembler.nme"),
-        (
-            "dataSource",
-            json!({"dataSourceDescriptor": "s3", "params": {"bucketName": "b", "name": "n",
-                   "accessKey": "a", "secretKey": "s"}}),
-            "dataSource.params",
-        ),
-    ] {
-        let mut template = good.clone();
-        if named.starts_with("params.assembler") {
-            template["params"] = json!({"assembler": {"nme": "x"}});
-        }
-        template[field] = value;
-
-        assert_eq!(read(template).unwrap_err().field, named);
-    }
-}
+use crate::data::location::{Cloud, Provider, Source};
+use crate::secret::SecretId;
 
 #[test]
 fn params_of_2023_are_the_apps() {
@@ -100,48 +43,28 @@ fn phases_that_are_not_given_keep_their_params() {
 }
 
 #[test]
-fn old_default_params_are_params() {
-    let old = json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s",
-        "default_params": {"partitioner": {"app_id": "fanout", "version": "0.1",
-                                           "parameters": {"chunk_size": 2}},
-                           "app": {}}});
-    let mut both = old.clone();
-    both["params"] = json!({});
-
-    let params = read(old).unwrap().params;
-
-    assert_eq!(params.partitioner["chunk_size"], Exact::from(2));
-    assert!(params.app.is_empty());
-    assert_eq!(read(both).unwrap_err().field, "default_params");
-}
-
-#[test]
-fn a_job_may_name_its_packages_itself() {
-    let unnamed = |value| Template::unnamed(&mut Loose::new("", value).unwrap());
-
-    let named = unnamed(json!({"app": "a@0.1", "assembler": "zip"})).unwrap().unwrap();
-
-    assert_eq!((named.app, named.partitioner.as_str()), ("a@0.1".into(), "passthrough"));
-    assert_eq!(unnamed(json!({"name": "x"})).unwrap(), None);
-    assert_eq!(unnamed(json!({"assembler": "zip"})).unwrap_err().field, "app");
-    assert_eq!(unnamed(json!({"app": "a b"})).unwrap_err().field, "app");
-}
-
-#[test]
-fn a_lent_template_names_no_secret() {
-    let place = |secret| {
-        json!({"dataSourceDescriptor": "s3",
-               "params": {"bucketName": "b", "name": "n", "secret_id": secret}})
+fn lent_template_names_no_secret() {
+    let template = |secret: Option<&str>| {
+        let bucket = Cloud {
+            provider: Provider::Aws { region: "us-east-1".to_owned() },
+            name: "b".to_owned(),
+            endpoint: None,
+            secret: secret.map(|id| SecretId::named(id).unwrap()),
+        };
+        let paths = vec!["n".to_owned()];
+        let mut template = Template::of("a".to_owned(), "p".to_owned(), "s".to_owned());
+        template.source = Some(Source::Cloud { bucket: bucket.clone(), paths });
+        template.destination = Some(Destination::Cloud { bucket, folder: String::new() });
+        template
     };
-    let template = read(json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s",
-        "dataSource": place("mine"), "dataDestination": place("")}))
-    .unwrap();
     let owner = WorkspaceId::new(uuid::Uuid::from_u128(7));
 
-    let lent = template.lent(owner);
+    let closed = template(Some("mine")).lent(owner);
+    let open = template(None).lent(owner);
 
-    assert_eq!((lent.owner, lent.source), (Some(owner), None));
-    assert!(lent.destination.is_some());
+    assert_eq!((closed.owner, closed.source, closed.destination), (Some(owner), None, None));
+    let given = template(None);
+    assert_eq!((open.source, open.destination), (given.source, given.destination));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
+use crate::data::location::{Destination, Source};
 use crate::plan::{ContainerTask, Phase, Plan};
-use crate::run::spec::{Destination, Source};
 use crate::testing::{container, pipeline};
 
 fn block(body: Body) -> Block {

@@ -4,9 +4,11 @@
 
 mod auth;
 mod customer;
+mod descriptor;
 mod dev;
 pub(super) mod lists;
 mod secret_use;
+mod template;
 mod wallet;
 mod wire;
 mod words;

@@ -5,37 +5,33 @@
 
 use common::access;
 use common::access::Scope;
-use common::package::descriptor::{DataPlace, Descriptor};
+use common::data::location::{Destination, DraftSource, Location};
 
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
 use crate::store::jobs::Job;
 
-/// A place that a caller gives; `field` is `dataSource` or `dataDestination`.
-pub fn check_place(caller: &Caller, field: &str, place: &DataPlace) -> Result<()> {
-    match place.secret() {
+/// A location that a caller gives; `field` is `dataSource` or `dataDestination`.
+pub fn check_location(caller: &Caller, field: &str, location: &impl Location) -> Result<()> {
+    match location.secret() {
         Some(id) if id.is_named() => check(caller, &format!("{field}.params.secret_id")),
         Some(_) | None => Ok(()),
     }
 }
 
-/// Places that are stored.
-pub fn check_places(
+/// Locations that are stored.
+pub fn check_locations(
     caller: &Caller,
-    source: Option<&Descriptor>,
-    destination: Option<&Descriptor>,
+    source: Option<&DraftSource>,
+    destination: Option<&Destination>,
 ) -> Result<()> {
-    for (field, descriptor) in [("dataSource", source), ("dataDestination", destination)] {
-        if let Some(descriptor) = descriptor {
-            check_place(caller, field, &descriptor.place(field)?)?;
-        }
-    }
-    Ok(())
+    source.map_or(Ok(()), |source| check_location(caller, "dataSource", source))?;
+    destination.map_or(Ok(()), |to| check_location(caller, "dataDestination", to))
 }
 
-/// The places of a job, which may come from its template.
+/// The locations of a job, which may come from its template.
 pub fn check_job(caller: &Caller, job: &Job) -> Result<()> {
-    check_places(caller, job.source(), job.destination())
+    check_locations(caller, job.source(), job.destination())
 }
 
 /// The secrets that a package lists; `field` says which package.

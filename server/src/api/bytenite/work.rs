@@ -1,9 +1,7 @@
 //! What jobs and templates both say of the work: where its data is, the params, the config.
 
 use common::package::config::JobConfig;
-use common::package::descriptor::Descriptor;
 use serde::Serialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::api::http::shape::{Field, Shape, flag, integer, map, text, unread, word};
@@ -98,9 +96,4 @@ impl From<JobConfig> for ConfigOut {
             deterministic: config.deterministic,
         }
     }
-}
-
-/// A descriptor in the shape it is shown in.
-pub fn data_out(descriptor: &Descriptor) -> Value {
-    json!({"dataSourceDescriptor": descriptor.name, "params": descriptor.params})
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use common::data::location::Source;
 use common::data::object_list::Object;
-use common::run::spec::Source;
 
 use crate::data::output::deliver::deliver;
 use crate::data::ssrf_guard;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::run::spec::{Cloud, Provider};
+use common::data::location::{Cloud, Provider};
 use object_store::RetryConfig;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};

@@ -1,4 +1,4 @@
-use common::run::spec::{Cloud, Provider};
+use common::data::location::{Cloud, Provider};
 
 use super::*;
 use crate::data::ssrf_guard::Guard;

@@ -43,7 +43,7 @@ pub async fn deliver(
 
 #[cfg(test)]
 mod tests {
-    use common::run::spec::Cloud;
+    use common::data::location::Cloud;
 
     use super::*;
     use crate::data::bucket::blob_key::BlobKey;

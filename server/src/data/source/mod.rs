@@ -8,10 +8,10 @@ mod stage;
 use std::ops::Range;
 use std::time::Duration;
 
+use common::data::location::{Identity, Source, UploadedFile};
 use common::data::object_list::{OBJECTS_MAX, Object, Objects, Place};
 use common::ids::RunId;
 use common::protocol::Version;
-use common::run::spec::{Identity, Source};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{GetOptions, ObjectStore as _};
 
@@ -93,7 +93,7 @@ impl Reader {
                 }
                 Probe::Whole(_) => return Ok(Resolved::ToStage),
             },
-            (Opened::Ours, Source::File { key, name, size, identity }) => {
+            (Opened::Ours, Source::File(UploadedFile { key, name, size, identity })) => {
                 let blob = BlobKey::from_path(key).ok_or_else(|| upload_changed(name))?;
                 let etag = match identity {
                     Some(Identity::Etag(etag)) => Some(etag),

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use common::data::location::{Location as _, Source};
 use common::data::object_list::Place;
 use common::data::pattern::Pattern;
 use common::ids::WorkspaceId;
-use common::package::descriptor::DataPlace;
 use tokio::time::timeout;
 
 use super::http::Probe;
@@ -64,10 +64,10 @@ impl Data {
     ///
     /// # Errors
     /// `Customer` where it cannot be read, or not soon enough.
-    pub async fn look(
+    pub async fn look<F>(
         &self,
         owner: WorkspaceId,
-        place: &DataPlace,
+        source: &Source<F>,
         keys: Option<KeyPair>,
     ) -> Result<Looked, Error> {
         let late = |what: &str| {
@@ -77,25 +77,25 @@ impl Data {
         let _place = timeout(WAIT_MAX, self.looks.take(owner))
             .await
             .map_err(|_| late("the servers of other sources being tested did not answer"))?;
-        let looked = timeout(WAIT_MAX, self.look_now(owner, place, keys)).await;
+        let looked = timeout(WAIT_MAX, self.look_now(owner, source, keys)).await;
         looked.unwrap_or_else(|_| {
-            let server = server(place);
+            let server = server(source);
             Err(late(&format!("{server} did not answer")))
         })
     }
 
-    async fn look_now(
+    async fn look_now<F>(
         &self,
         owner: WorkspaceId,
-        place: &DataPlace,
+        source: &Source<F>,
         keys: Option<KeyPair>,
     ) -> Result<Looked, Error> {
-        let keys = match (keys, place.target()) {
-            (None, Some(target)) => self.keys(owner, place.secret(), &target).await?,
+        let keys = match (keys, source.target()) {
+            (None, Some(target)) => self.keys(owner, source.secret(), &target).await?,
             (keys, _) => keys,
         };
-        match place {
-            DataPlace::Cloud { bucket, paths } => {
+        match source {
+            Source::Cloud { bucket, paths } => {
                 let bucket = self.customers.bucket(bucket, keys.as_ref()).await?;
                 let pace = Pace::new(Side::Source);
                 let chosen = listing::choose(&bucket, paths, LIMITS, &pace).await?;
@@ -109,7 +109,7 @@ impl Data {
                 let more = chosen.more || files.len() < chosen.objects.len() as usize;
                 Ok(looked_at(paths, chosen.objects.bytes(), files, more))
             }
-            DataPlace::Url { url, username, .. } => {
+            Source::Url { url, username, .. } => {
                 let file = self.customers.web(url, username.as_deref(), keys.as_ref()).await?;
                 let size = match file.probe().await? {
                     Probe::Ranges { size, .. } => Some(size),
@@ -117,8 +117,8 @@ impl Data {
                 };
                 Ok(alone(file_name::of_url(file.url().path()), file.url().path().to_owned(), size))
             }
-            DataPlace::Bypass => Ok(alone("bypass".to_owned(), String::new(), Some(0))),
-            DataPlace::File { .. } | DataPlace::Bucket => Err(Error::Customer(
+            Source::Bypass => Ok(alone("bypass".to_owned(), String::new(), Some(0))),
+            Source::File(_) => Err(Error::Customer(
                 "dataSource: a file is uploaded for a job; what can be tested is aws, gcp, storj, \
                  azure, url and bypass"
                     .to_owned(),
@@ -127,12 +127,12 @@ impl Data {
     }
 }
 
-/// The host that a place is on, as far as its descriptor says.
-fn server(place: &DataPlace) -> String {
-    let url = match place {
-        DataPlace::Cloud { bucket, .. } => bucket.endpoint.as_deref(),
-        DataPlace::Url { url, .. } => Some(url.as_str()),
-        DataPlace::Bypass | DataPlace::File { .. } | DataPlace::Bucket => None,
+/// The host that a source is on, as far as it says.
+fn server<F>(source: &Source<F>) -> String {
+    let url = match source {
+        Source::Cloud { bucket, .. } => bucket.endpoint.as_deref(),
+        Source::Url { url, .. } => Some(url.as_str()),
+        Source::File(_) | Source::Bypass => None,
     };
     let url = url.and_then(|url| url.parse::<url::Url>().ok());
     let host = url.and_then(|url| url.host_str().map(ToOwned::to_owned));

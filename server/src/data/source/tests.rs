@@ -1,4 +1,4 @@
-use common::run::spec::{Cloud, Provider};
+use common::data::location::{Cloud, Provider, UploadedFile};
 
 use super::*;
 use crate::data::bucket::upload::Expected;
@@ -115,7 +115,8 @@ async fn an_uploaded_file_is_read_from_our_bucket() {
     assert_eq!(text(reader.read(&object, 0..5).await.unwrap()).await.unwrap(), b"hello");
     assert_eq!(reader.direct(&object, HOUR).await.unwrap(), None);
     let path = "../../etc/passwd".to_owned();
-    let forged = Source::File { key: path, name: "x".into(), size: 1, identity: None };
+    let forged =
+        Source::File(UploadedFile { key: path, name: "x".into(), size: 1, identity: None });
     assert!(customer(resolve(&reader, &forged).await).contains("upload it again"));
 }
 

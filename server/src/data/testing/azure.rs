@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use common::data::location::{Cloud, Provider};
 use common::digest::Digest;
-use common::run::spec::{Cloud, Provider};
 use common::secret::SecretId;
 use ring::hmac;
 use url::Url;

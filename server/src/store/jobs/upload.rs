@@ -1,9 +1,9 @@
 //! The file that a customer uploads for a job.
 
 use chrono::{DateTime, Utc};
+use common::data::location::Identity;
 use common::digest::Digest;
 use common::ids::{JobId, WorkspaceId};
-use common::run::spec::Identity;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;

@@ -1,8 +1,8 @@
 //! The objects of the bucket that rows name, for whoever compares both.
 
+use common::data::location::Identity;
 use common::digest::Digest;
 use common::ids::JobId;
-use common::run::spec::Identity;
 use futures::TryStreamExt as _;
 use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use common::package::descriptor::Descriptor;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::bytenite::descriptor;
 use crate::api::bytenite::secret_use;
 use crate::api::bytenite::work::DATA;
 use crate::api::http::call::Call;
@@ -67,13 +67,13 @@ async fn test(mut call: Call) -> Result<LookedOut> {
         return Err(Error::field("dataSource", "is missing"));
     };
     body.finish()?;
-    let checked = Descriptor::check_source(source)?;
-    secret_use::check_place(&caller, "dataSource", &checked.place)?;
+    let checked = descriptor::read_source(source)?;
+    secret_use::check_location(&caller, "dataSource", &checked.location)?;
     let keys = checked
         .inline
         .map(|inline| KeyPair { access_key: inline.access_key, secret_key: inline.secret_key });
     call.doors().source_tests.take(&caller.workspace.to_string())?;
-    let looked = call.app().data.look(caller.workspace, &checked.place, keys).await;
+    let looked = call.app().data.look(caller.workspace, &checked.location, keys).await;
     Ok(LookedOut::new(looked.map_err(unreachable)?, list))
 }
 

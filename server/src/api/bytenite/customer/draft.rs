@@ -1,17 +1,17 @@
 //! Changing drafts: the data, the params, the name, the config, and the uploaded file.
 
+use common::data::location::{Identity, Location, Source};
 use common::ids::JobId;
 use common::input::json;
 use common::package::config::JobConfig;
-use common::package::descriptor::{Checked, DataPlace, Descriptor};
 use common::package::loose::{Loose, check_line};
-use common::run::spec::Identity;
 use common::secret::{DataEnd, SecretId};
 use serde_json::Value;
 
 use super::job_out::{self, JobAnswer};
 use super::jobs::{NAME_CHARS_MAX, find};
 use super::params;
+use crate::api::bytenite::descriptor::{self, Checked};
 use crate::api::bytenite::secret_use;
 use crate::api::bytenite::wire::{Done, done};
 use crate::api::bytenite::work::{CONFIG, DATA, PARAMS};
@@ -138,7 +138,7 @@ async fn upload_completed(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let app = call.app();
     let job = find(app, &caller, &id).await?;
-    if job.source().is_none_or(|source| source.name != "file") {
+    if !matches!(job.source(), Some(Source::File(_))) {
         return Err(Error::NotNow(
             "dataSource.dataSourceDescriptor: this job's source is not a file".to_owned(),
         ));
@@ -196,7 +196,7 @@ fn started() -> Error {
 }
 
 /// The changes of source and destination. Keys that came inside them go where secrets are; the
-/// place that `before` has already keeps its own.
+/// location that `before` has already keeps its own.
 pub async fn read_data(
     app: &App,
     caller: &Caller,
@@ -204,21 +204,20 @@ pub async fn read_data(
     before: Option<&Job>,
     body: &mut Loose,
 ) -> Result<Vec<Change>> {
-    let source = body.object("dataSource")?.map(Descriptor::check_source).transpose()?;
+    let source = body.object("dataSource")?.map(descriptor::read_source).transpose()?;
     let destination =
-        body.object("dataDestination")?.map(Descriptor::check_destination).transpose()?;
+        body.object("dataDestination")?.map(descriptor::read_destination).transpose()?;
     let mut changes = Vec::new();
     if let Some(mut source) = source {
         if let Some(kept) = before.and_then(|job| job.source.as_ref()) {
-            source.place = with_own_keys(source.place, &kept.place("dataSource")?);
+            source.location = with_own_keys(source.location, kept);
         }
         let own = SecretId::of_job(id, DataEnd::Source);
         changes.push(Change::Source(keep(app, caller, "dataSource", own, source).await?));
     }
     if let Some(mut destination) = destination {
         if let Some(kept) = before.and_then(|job| job.destination.as_ref()) {
-            let kept = kept.place("dataDestination")?;
-            destination.place = with_own_keys(destination.place, &kept);
+            destination.location = with_own_keys(destination.location, kept);
         }
         let own = SecretId::of_job(id, DataEnd::Destination);
         let kept = keep(app, caller, "dataDestination", own, destination).await?;
@@ -227,25 +226,30 @@ pub async fn read_data(
     Ok(changes)
 }
 
-/// A place as it is given, with the keys of the same place as it is kept: a client that sends back
-/// what it was shown cannot send them.
-fn with_own_keys(given: DataPlace, kept: &DataPlace) -> DataPlace {
-    let own = kept.secret().filter(|id| !id.is_named());
+/// A location as it is given, with the keys of the same location as it is kept: a client that
+/// sends back what it was shown cannot send them.
+fn with_own_keys<L: Location + Clone + PartialEq>(given: L, kept: &L) -> L {
+    let own = own_secret(kept);
     if own.is_some() && given == kept.clone().with_secret(None) { kept.clone() } else { given }
 }
 
-/// The descriptor of a place as it is kept. Keys that came inside it become the secret `own`.
-pub async fn keep(
+/// The secret of the keys that were given in a location's descriptor.
+fn own_secret(location: &impl Location) -> Option<&SecretId> {
+    location.secret().filter(|id| !id.is_named())
+}
+
+/// The location as it is kept. Keys that came inside its descriptor become the secret `own`.
+pub async fn keep<L: Location>(
     app: &App,
     caller: &Caller,
     field: &str,
     own: SecretId,
-    checked: Checked,
-) -> Result<Descriptor> {
-    let Checked { place, inline } = checked;
-    secret_use::check_place(caller, field, &place)?;
-    let (Some(inline), Some(purpose)) = (inline, place.purpose()) else {
-        return Ok(place.descriptor());
+    checked: Checked<L>,
+) -> Result<L> {
+    let Checked { location, inline } = checked;
+    secret_use::check_location(caller, field, &location)?;
+    let (Some(inline), Some(purpose)) = (inline, location.purpose()) else {
+        return Ok(location);
     };
     let secret = Secret {
         id: own.clone(),
@@ -256,27 +260,27 @@ pub async fn keep(
         expires_at: None,
     };
     app.secrets.keep(caller.workspace, &secret, &inline.secret_key).await?;
-    Ok(place.with_secret(Some(own)).descriptor())
+    Ok(location.with_secret(Some(own)))
 }
 
-/// The descriptor of another job's place for a new job: its own keys are copied.
+/// The location of another job for a new job: its own keys are copied.
 ///
 /// # Errors
 /// `Forbidden` where the caller may not use secrets.
-pub async fn copied(
+pub async fn copied<L: Location>(
     app: &App,
     caller: &Caller,
     field: &str,
-    from: Option<Descriptor>,
+    from: Option<L>,
     own: SecretId,
-) -> Result<Option<Descriptor>> {
-    let Some(descriptor) = from else { return Ok(None) };
-    let Some(kept) = &descriptor.own_secret else { return Ok(Some(descriptor)) };
+) -> Result<Option<L>> {
+    let Some(location) = from else { return Ok(None) };
+    let Some(kept) = own_secret(&location) else { return Ok(Some(location)) };
     secret_use::check(caller, &format!("{field}.params"))?;
     if !app.secrets.copy(caller.workspace, kept, own.clone()).await? {
         return Err(secrets::Error::NotFound(kept.clone()).into());
     }
-    Ok(Some(Descriptor { own_secret: Some(own), ..descriptor }))
+    Ok(Some(location.with_secret(Some(own))))
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use common::data::location::{Destination, Source};
 use common::ids::{JobId, WorkspaceId};
 use common::money::credits::Credits;
 use common::money::price;
-use common::package::descriptor::DataPlace;
 use common::package::template::{PhaseParams, Template};
 use common::plan::Phase;
 use common::run::RunState;
@@ -19,9 +19,10 @@ use utoipa::ToSchema;
 use super::hold::HoldOut;
 use super::quote::Forecast;
 use super::why;
+use crate::api::bytenite::descriptor::{destination_out, source_out};
 use crate::api::bytenite::wallet::Amount;
 use crate::api::bytenite::words;
-use crate::api::bytenite::work::{ConfigOut, data_out};
+use crate::api::bytenite::work::ConfigOut;
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::error::Result;
@@ -132,7 +133,7 @@ pub async fn run_of(app: &App, job: &Job) -> Result<Option<RunView>> {
 /// A job alone: a draft with a file to come also shows where to upload it.
 pub async fn answer(app: &App, job: Job, run: Option<RunView>) -> Result<JobAnswer> {
     let upload = match job.source() {
-        Some(source) if source.name == "file" && run.is_none() => {
+        Some(Source::File(_)) if run.is_none() => {
             Some(app.data.upload_link(&BlobKey::Upload(job.id), UPLOAD_LIVES).await?)
         }
         _ => None,
@@ -148,7 +149,7 @@ pub async fn answer(app: &App, job: Job, run: Option<RunView>) -> Result<JobAnsw
 
 impl JobOut {
     pub fn new(app: &App, job: Job, run: Option<RunView>, upload: Option<String>) -> Self {
-        let mut data_source = job.source().map(data_out);
+        let mut data_source = job.source().map(source_out);
         if let (Some(source), Some(link)) = (&mut data_source, upload) {
             source["params"]["tempUrl"] = json!(link);
         }
@@ -172,7 +173,7 @@ impl JobOut {
             app_id: job.template.app_id.map_or_else(String::new, |id| id.to_string()),
             config: job.config().into(),
             params: job.params(),
-            data_destination: job.destination().map_or_else(default_destination, data_out),
+            data_destination: destination_out(job.destination().unwrap_or(&Destination::Bucket)),
             data_source,
             priority: job.priority.as_str(),
             start_at: job.start_at,
@@ -202,10 +203,6 @@ impl JobOut {
             description: job.description,
         }
     }
-}
-
-fn default_destination() -> Value {
-    data_out(&DataPlace::Bucket.descriptor())
 }
 
 /// What the customer of a run should know though it goes on.

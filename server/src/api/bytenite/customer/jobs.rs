@@ -12,6 +12,7 @@ use super::draft::{change, copied, read_data, refuse_started};
 use super::job_out::{self, JobAnswer};
 use super::{described, params, plan};
 use crate::api::bytenite::secret_use;
+use crate::api::bytenite::template;
 use crate::api::bytenite::wire::{Done, done};
 use crate::api::bytenite::work::{CONFIG, DATA, PARAMS};
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
@@ -128,7 +129,7 @@ async fn update(
 /// The template that a create call names, or the packages that it names in its place.
 async fn read_template(app: &App, caller: &Caller, body: &mut Loose) -> Result<Template> {
     let id = body.text("templateId")?;
-    let unnamed = Template::unnamed(body)?;
+    let unnamed = template::unnamed(body)?;
     match (id, unnamed) {
         (Some(id), None) => Ok(templates::find(&app.db, caller.workspace, &id)
             .await?

@@ -1,16 +1,17 @@
-//! From a draft to a run's spec: tags become packages at fixed bytes, descriptors become places.
+//! From a draft to a run's spec: tags become packages at fixed bytes, an upload the file that is
+//! there.
 
 use common::compute::image;
+use common::data::location::{Destination, FileToUpload, Identity, Location, Source, UploadedFile};
 use common::ids::{PackageId, WorkspaceId};
 use common::package::config::JobConfig;
-use common::package::descriptor::DataPlace;
 use common::package::engine;
 use common::package::manifest::{Kind, Platform};
 use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
 use common::plan::{Assemble, Container, Contract, Image, PackagePin, Params, Partition, Pipeline};
 use common::run::scheduling::Terms;
-use common::run::spec::{Destination, Identity, RunSpec, Source};
+use common::run::spec::RunSpec;
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 
 use super::params;
@@ -65,23 +66,19 @@ pub async fn pin(app: &App, caller: &Caller, job: &Job, config: JobConfig) -> Re
 }
 
 async fn source(app: &App, job: &Job) -> Result<Source> {
-    let descriptor =
-        job.source().ok_or_else(|| Error::field("dataSource", "is missing: set it first"))?;
-    let place = descriptor.place("dataSource")?;
-    check_secret(app, job, &place, "dataSource").await?;
-    Ok(match place {
-        DataPlace::Cloud { bucket, paths } => Source::Cloud { bucket, paths },
-        DataPlace::Url { url, username, secret } => Source::Url { url, username, secret },
-        DataPlace::Bypass => Source::Bypass,
-        DataPlace::File { name } => uploaded(app, job, name).await?,
-        DataPlace::Bucket => {
-            return Err(Error::field("dataSource", "must not be the temporary bucket"));
-        }
+    let source = job.source().cloned();
+    let source = source.ok_or_else(|| Error::field("dataSource", "is missing: set it first"))?;
+    check_secret(app, job, &source, "dataSource").await?;
+    Ok(match source {
+        Source::Cloud { bucket, paths } => Source::Cloud { bucket, paths },
+        Source::Url { url, username, secret } => Source::Url { url, username, secret },
+        Source::File(file) => Source::File(uploaded(app, job, file).await?),
+        Source::Bypass => Source::Bypass,
     })
 }
 
 /// The uploaded file, which must still be the one that its owner called complete.
-async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> {
+async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFile> {
     let noted = job.upload.clone().ok_or_else(|| {
         Error::NotNow(
             "dataSource: the file has not been uploaded: PUT it to dataSource.params.tempUrl, \
@@ -107,31 +104,20 @@ async fn uploaded(app: &App, job: &Job, name: Option<String>) -> Result<Source> 
                 .to_owned(),
         ));
     }
-    let name = name.unwrap_or_else(|| UPLOAD_NAME.to_owned());
-    Ok(Source::File { key: key.path(), name, size, identity })
+    let name = file.name.unwrap_or_else(|| UPLOAD_NAME.to_owned());
+    Ok(UploadedFile { key: key.path(), name, size, identity })
 }
 
 async fn destination(app: &App, job: &Job) -> Result<Destination> {
-    let Some(descriptor) = job.destination() else { return Ok(Destination::Bucket) };
-    let place = descriptor.place("dataDestination")?;
-    check_secret(app, job, &place, "dataDestination").await?;
-    match place {
-        DataPlace::Cloud { bucket, paths } => {
-            let folder = paths.into_iter().next().unwrap_or_default();
-            Ok(Destination::Cloud { bucket, folder })
-        }
-        DataPlace::Bucket => Ok(Destination::Bucket),
-        DataPlace::Bypass => Ok(Destination::Bypass),
-        DataPlace::Url { .. } | DataPlace::File { .. } => {
-            Err(Error::field("dataDestination", "must be aws, gcp, storj, azure, bucket or bypass"))
-        }
-    }
+    let destination = job.destination().cloned().unwrap_or(Destination::Bucket);
+    check_secret(app, job, &destination, "dataDestination").await?;
+    Ok(destination)
 }
 
 /// A secret that is missing or for something else is better told now than when the data is looked
 /// at.
-async fn check_secret(app: &App, job: &Job, place: &DataPlace, field: &str) -> Result<()> {
-    let (Some(id), Some(target)) = (place.secret(), place.target()) else { return Ok(()) };
+async fn check_secret<L: Location>(app: &App, job: &Job, location: &L, field: &str) -> Result<()> {
+    let (Some(id), Some(target)) = (location.secret(), location.target()) else { return Ok(()) };
     match app.secrets.open(job.workspace, id, &target).await {
         Ok(_) => Ok(()),
         Err(error @ (secrets::Error::NotFound(_) | secrets::Error::Misuse { .. })) => {

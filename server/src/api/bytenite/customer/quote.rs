@@ -1,11 +1,11 @@
 //! What a job is expected to cost, and on what that is based.
 
 use common::compute::resources::Resources;
+use common::data::location::Source;
 use common::money::credits::Credits;
 use common::money::price;
 use common::money::price::Sample;
 use common::plan::{Body, Partitioner, Plan};
-use common::run::spec::Source;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -173,7 +173,7 @@ pub async fn of(
 ) -> Result<Quote> {
     let chunks = match run.and_then(|run| run.chunks) {
         Some(chunks) => Some(chunks.into()),
-        None => chunks(app, caller, job, plan).await?,
+        None => chunks(app, caller, plan).await?,
     };
     let task = plan.typical_task();
     let needs = task.map_or(Resources::NONE, |task| task.container.needs);
@@ -240,14 +240,14 @@ fn singles(plan: &Plan, secs: u32) -> Credits {
 }
 
 /// How many chunks will be processed, as far as that can be told.
-async fn chunks(app: &App, caller: &Caller, job: &Job, plan: &Plan) -> Result<Option<u64>> {
-    let chunks = cut_in(app, caller, job, plan).await?;
+async fn chunks(app: &App, caller: &Caller, plan: &Plan) -> Result<Option<u64>> {
+    let chunks = cut_in(app, caller, plan).await?;
     let most = plan.chunks_max().map_or(u64::MAX, |most| most.get().into());
     Ok(chunks.map(|chunks| chunks.min(most)))
 }
 
 /// How many chunks the source will be cut in, as far as that can be told from its files' sizes.
-async fn cut_in(app: &App, caller: &Caller, job: &Job, plan: &Plan) -> Result<Option<u64>> {
+async fn cut_in(app: &App, caller: &Caller, plan: &Plan) -> Result<Option<u64>> {
     let Some((source, partitioner)) = plan.cut() else { return Ok(None) };
     let of_file = |size: u64| match partitioner {
         Partitioner::Passthrough | Partitioner::File => 1,
@@ -256,13 +256,11 @@ async fn cut_in(app: &App, caller: &Caller, job: &Job, plan: &Plan) -> Result<Op
     };
     let by_size = matches!(partitioner, Partitioner::Lines { .. } | Partitioner::Bytes { .. });
     match source {
-        Source::File { size, .. } => return Ok(Some(of_file(*size).max(1))),
+        Source::File(file) => return Ok(Some(of_file(file.size).max(1))),
         Source::Url { .. } | Source::Bypass if !by_size => return Ok(Some(of_file(0))),
         Source::Url { .. } | Source::Bypass | Source::Cloud { .. } => {}
     }
-    let Some(descriptor) = job.source() else { return Ok(None) };
-    let place = descriptor.place("dataSource")?;
-    let looked = app.data.look(caller.workspace, &place, None).await?;
+    let looked = app.data.look(caller.workspace, source, None).await?;
     if looked.size.is_none() || looked.kind == (LookedKind::Files { more: true }) {
         return Ok(None);
     }

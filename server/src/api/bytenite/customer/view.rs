@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::access::Scope;
+use common::data::location::{Destination, Provider};
 use common::ids::JobId;
 use common::money::credits::Credits;
-use common::package::descriptor::DataPlace;
 use common::plan::Phase;
 use common::run::RunState;
-use common::run::spec::Provider;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -147,15 +146,14 @@ pub async fn results_of(
 
 /// The address of the folder that results were delivered to, ending in a slash.
 fn delivered_to(job: &store::jobs::Job) -> Option<String> {
-    let place = job.destination()?.place("dataDestination").ok()?;
-    let DataPlace::Cloud { bucket, paths } = place else { return None };
+    let Destination::Cloud { bucket, folder } = job.destination()? else { return None };
     let scheme = match bucket.provider {
         Provider::Aws { .. } => "s3",
         Provider::Gcp { .. } => "gs",
         Provider::Storj { .. } => "sj",
         Provider::Azure { .. } => "az",
     };
-    let folder = paths.first()?.trim_matches('/');
+    let folder = folder.trim_matches('/');
     let slash = if folder.is_empty() { "" } else { "/" };
     Some(format!("{scheme}://{}/{folder}{slash}", bucket.name))
 }

@@ -3,14 +3,13 @@
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use common::access::Scope;
+use common::data::location::{Destination, FileToUpload, Identity, Source};
 use common::ids::{JobId, WorkspaceId};
 use common::money::credits::Credits;
 use common::package::archive::{self, Sample};
 use common::package::config::JobConfig;
-use common::package::descriptor::{DataPlace, Descriptor};
 use common::package::template::{PhaseParams, Template};
 use common::run::RunState;
-use common::run::spec::Identity;
 use common::secret::{DataEnd, SecretId};
 use futures::TryStreamExt as _;
 use serde::Serialize;
@@ -21,9 +20,10 @@ use super::packages;
 use crate::api::bytenite::customer::job_out::{run_of, state_of};
 use crate::api::bytenite::customer::view::{ResultOut, results_of};
 use crate::api::bytenite::customer::{draft, jobs, plan, run};
+use crate::api::bytenite::descriptor;
 use crate::api::bytenite::wallet::Amount;
 use crate::api::bytenite::words;
-use crate::api::bytenite::work::{CONFIG, DATA, PARAMS, data_out};
+use crate::api::bytenite::work::{CONFIG, DATA, PARAMS};
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
@@ -100,7 +100,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let tag = Segment(body.required_text("id")?);
     let params = body.object("params")?.map(PhaseParams::read).transpose()?;
     let config = body.object("config")?.map(JobConfig::read).transpose()?.unwrap_or_default();
-    let data = body.object("data")?.map(Descriptor::check_source).transpose()?;
+    let data = body.object("data")?.map(descriptor::read_source).transpose()?;
     body.finish()?;
     let package = packages::find(Family::App, &tag, &call).await?;
     let app = call.app();
@@ -114,7 +114,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let mut job = Job::new(id, caller.workspace, template(&package, caller.workspace));
     job.name = name_of(&job.template.app);
     job.params = params.unwrap_or_default();
-    job.destination = Some(DataPlace::Bucket.descriptor());
+    job.destination = Some(Destination::Bucket);
     job.config = JobConfig { task_timeout_secs: Some(TASK_SECS), ..JobConfig::default() }
         .overlaid(config)
         .overlaid(JobConfig { is_test: Some(true), ..JobConfig::default() });
@@ -152,11 +152,11 @@ fn template(package: &Package, user: WorkspaceId) -> Template {
 async fn use_sample(call: &Call, job: &mut Job, package: &Package) -> Result<()> {
     let app = call.app();
     let Some(sample) = find_sample(call, package).await? else {
-        job.source = Some(DataPlace::Bypass.descriptor());
+        job.source = Some(Source::Bypass);
         return Ok(());
     };
     let name = sample.path.rsplit('/').next().map(ToOwned::to_owned);
-    job.source = Some(DataPlace::File { name }.descriptor());
+    job.source = Some(Source::File(FileToUpload { name }));
     let key = BlobKey::Upload(job.id);
     let size = sample.bytes.len() as u64;
     app.data.quotas().reserve(job.workspace, &key, size).await?;
@@ -247,7 +247,7 @@ async fn answer(call: &Call, caller: &Caller, job: Job) -> Result<TestOut> {
         state: state_of(run.as_ref()),
         passed: ended.map(|run| run.state == RunState::Succeeded),
         payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
-        data_source: job.source().map(data_out),
+        data_source: job.source().map(descriptor::source_out),
         error_message: run.and_then(|run| run.error).unwrap_or_default(),
         logs: lines,
         results: files,

@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
 use common::package::tag::split_owner;
-use common::package::template::{PhaseParams, Template};
+use common::package::template::PhaseParams;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::packages::{list_query, only, shelf};
 use crate::api::bytenite::customer::params;
+use crate::api::bytenite::descriptor::{destination_out, source_out};
 use crate::api::bytenite::lists::page::{Paged, Pagination};
 use crate::api::bytenite::lists::selection;
 use crate::api::bytenite::secret_use;
+use crate::api::bytenite::template;
 use crate::api::bytenite::wire::{Done, done};
-use crate::api::bytenite::work::{CONFIG, ConfigOut, DATA, PARAMS, data_out};
+use crate::api::bytenite::work::{CONFIG, ConfigOut, DATA, PARAMS};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, map, one, text, unread};
@@ -91,8 +93,8 @@ const fn shown(name: &'static str) -> Field {
 
 async fn push(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    let template = Template::read(call.json().await?)?;
-    secret_use::check_places(&caller, template.source.as_ref(), template.destination.as_ref())?;
+    let template = template::read(call.json().await?)?;
+    secret_use::check_locations(&caller, template.source.as_ref(), template.destination.as_ref())?;
     params::check_template(call.app(), caller.workspace, &template).await?;
     templates::put(&call.app().db, caller.workspace, &template).await?;
     Ok(done())
@@ -180,8 +182,8 @@ impl TemplateOut {
             partitioner: template.partitioner,
             app: template.app,
             assembler: template.assembler,
-            data_source: template.source.as_ref().map(data_out),
-            data_destination: template.destination.as_ref().map(data_out),
+            data_source: template.source.as_ref().map(source_out),
+            data_destination: template.destination.as_ref().map(destination_out),
             params: template.params,
             config: template.config.into(),
         }

@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use common::run::spec::{Cloud, Provider};
+use common::data::location::{Cloud, Provider};
 
 use super::*;
 use crate::data::ssrf_guard::Guard;

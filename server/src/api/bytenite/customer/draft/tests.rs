@@ -1,5 +1,6 @@
 //! Drafts, changed part by part.
 
+use common::data::location::Location as _;
 use reqwest::Method;
 use serde_json::json;
 
@@ -9,10 +10,10 @@ use crate::store::jobs;
 /// What opens a job's source, if it has keys of its own.
 async fn kept(door: &Door, id: &str) -> Option<String> {
     let job = jobs::find(&door.app.db, door.workspace, id.parse().unwrap()).await.unwrap();
-    let place = job.unwrap().source().unwrap().place("dataSource").unwrap();
-    let own = place.secret()?;
+    let source = job.unwrap().source().unwrap().clone();
+    let own = source.secret()?;
     assert!(!own.is_named(), "{own}");
-    let target = place.target().unwrap();
+    let target = source.target().unwrap();
     let keys = door.app.secrets.open(door.workspace, own, &target).await.ok().unwrap();
     Some(keys.secret_key)
 }

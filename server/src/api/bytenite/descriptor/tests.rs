@@ -1,11 +1,18 @@
-use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+use common::data::location::{Location as _, Provider};
+use common::ids::JobId;
+use common::secret::{DataEnd, Purpose};
 
 use super::*;
-use crate::ids::JobId;
-use crate::secret::DataEnd;
+use crate::api::bytenite::descriptor;
 
-fn source(value: Value) -> Result<Checked, Invalid> {
-    Descriptor::check_source(Loose::new("dataSource", value)?)
+#[path = "../../../../../fuzz/descriptors.rs"]
+mod input;
+
+fn source(value: Value) -> Result<Checked<DraftSource>, Invalid> {
+    read_source(Loose::new("dataSource", value)?)
 }
 
 fn refused(value: Value) -> String {
@@ -22,14 +29,14 @@ fn an_s3_source_is_read_in_both_spellings_and_both_names() {
         "name": "in/data.csv", "bucket_name": "b", "cloud_region": "us-east-2",
         "secretId": "s"}});
 
-    let place = source(camel).ok().unwrap().place;
+    let place = source(camel).ok().unwrap().location;
 
     assert_eq!(place.secret().map(SecretId::as_str), Some("s"));
-    assert!(source(snake).ok().unwrap().place == place);
+    assert!(source(snake).ok().unwrap().location == place);
 }
 
 #[test]
-fn kept_descriptors_read_back() {
+fn descriptor_that_is_shown_reads_back_as_the_same_location() {
     for params in [
         json!({"dataSourceDescriptor": "s3", "params": {"name": "n", "bucketName": "b",
                "endpointUrl": "http://127.0.0.1:9000/"}}),
@@ -46,14 +53,16 @@ fn kept_descriptors_read_back() {
         json!({"dataSourceDescriptor": "file", "params": {"name": "a.csv", "tempUrl": "x"}}),
         json!({"dataSourceDescriptor": "bypass"}),
     ] {
-        let place = source(params).ok().unwrap().place;
+        let place = source(params).ok().unwrap().location;
 
-        assert_eq!(place.descriptor().place("dataSource"), Ok(place));
+        let again = source(source_out(&place)).ok().unwrap();
+
+        assert_eq!(again.location, place);
     }
 }
 
 #[test]
-fn inline_keys_never_reach_the_descriptor() {
+fn inline_keys_never_reach_what_is_kept_or_shown() {
     let checked = source(json!({"dataSourceDescriptor": "ftp", "params": {}}));
     assert!(checked.is_err());
 
@@ -63,13 +72,13 @@ fn inline_keys_never_reach_the_descriptor() {
     .unwrap();
 
     let own = SecretId::of_job(JobId::new(uuid::Uuid::from_u128(7)), DataEnd::Source);
-    let place = checked.place.with_secret(Some(own.clone()));
-    let kept = place.descriptor();
+    let place = checked.location.with_secret(Some(own.clone()));
+    let shown = source_out(&place);
     assert!(checked.inline.is_some_and(|inline| inline.secret_key == "TOPSECRET"));
-    assert!(!serde_json::to_string(&kept).unwrap().contains("TOPSECRET"));
-    assert!(!kept.params.contains_key("secret_id"), "{kept:?}");
-    let read: Descriptor = serde_json::from_value(serde_json::to_value(&kept).unwrap()).unwrap();
-    assert_eq!(read.place("dataSource"), Ok(place));
+    let kept = serde_json::to_string(&place).unwrap();
+    assert!(!kept.contains("TOPSECRET") && !shown.to_string().contains("TOPSECRET"));
+    assert_eq!(shown["params"].get("secret_id"), None, "{shown}");
+    assert_eq!(serde_json::from_str::<DraftSource>(&kept).unwrap(), place);
 }
 
 #[test]
@@ -95,7 +104,7 @@ fn an_id_that_is_derived_is_refused_wherever_it_is_written() {
 
 #[test]
 fn keys_in_a_descriptor_are_for_its_place_alone() {
-    let purpose = |value: Value| source(value).ok().unwrap().place.purpose();
+    let purpose = |value: Value| source(value).ok().unwrap().location.purpose();
     let url = json!({"dataSourceDescriptor": "url", "params": {"url": "https://H:8443/a",
                      "username": "u", "password": "p"}});
     let azure = json!({"dataSourceDescriptor": "azure", "params": {"name": "n",
@@ -152,10 +161,10 @@ fn a_descriptor_keeps_the_name_it_was_given() {
             "@type": "type.googleapis.com/bytenite.data_source.StorjDataSource",
             "name": "n", "bucketName": "bbb", "secret_id": "s"}}));
 
-        let shown = place.ok().unwrap().place.descriptor();
+        let shown = source_out(&place.ok().unwrap().location);
 
-        assert_eq!(shown.name, kept);
-        assert_eq!(shown.params["@type"], format!("{TYPE_PREFIX}{kind}"));
+        assert_eq!(shown["dataSourceDescriptor"], kept);
+        assert_eq!(shown["params"]["@type"], format!("{TYPE_PREFIX}{kind}"));
     }
 }
 
@@ -169,7 +178,7 @@ fn the_form_of_2023_is_read() {
 
     let inline = checked.inline.unwrap();
     assert_eq!((inline.access_key.as_str(), inline.secret_key.as_str()), ("AK", "SK"));
-    let DataPlace::Cloud { bucket, paths } = checked.place else { panic!("not a bucket") };
+    let Source::Cloud { bucket, paths } = checked.location else { panic!("not a bucket") };
     assert_eq!(bucket.provider, Provider::Storj { region: "us1".to_owned() });
     assert_eq!(paths, ["/in/x.mp4"]);
 }
@@ -212,5 +221,21 @@ fn names_that_cannot_be_read_are_named() {
     let destination = json!({"dataSourceDescriptor": "aws", "params": {"names": ["a"],
                              "bucketName": "bbb"}});
     let fields = Loose::new("dataDestination", destination).unwrap();
-    assert!(Descriptor::check_destination(fields).is_err());
+    assert!(read_destination(fields).is_err());
+}
+
+#[test]
+fn corpus_of_the_fuzz_target_passes() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/descriptors");
+    let files: Vec<_> = fs::read_dir(corpus).unwrap().collect();
+
+    assert!(!files.is_empty(), "there is no corpus");
+    for file in files {
+        let path = file.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+
+        let outcome = std::panic::catch_unwind(|| input::descriptors(&bytes));
+
+        assert!(outcome.is_ok(), "{}", path.display());
+    }
 }

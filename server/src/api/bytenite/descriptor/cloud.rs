@@ -1,12 +1,14 @@
 //! Descriptors of customers' buckets: one shape for all clouds, with small differences.
 
+use common::data::location::{Cloud, Destination, DraftSource, Provider, Source};
+use common::data::pattern::Pattern;
+use common::package::loose::{Invalid, Loose, check_line};
+use serde_json::Value;
+
 use super::{
-    Checked, DataPlace, Descriptor, SECRET_CHARS_MAX, URL_CHARS_MAX, both_refused, check_url,
-    described, drop_shown, inline, named, secret_id,
+    Checked, Inline, SECRET_CHARS_MAX, URL_CHARS_MAX, both_refused, check_url, drop_shown, inline,
+    named, secret_id, shown,
 };
-use crate::data::pattern::Pattern;
-use crate::package::loose::{Invalid, Loose, check_line};
-use crate::run::spec::{Cloud, Provider};
 
 const NAME_CHARS_MAX: usize = 1024;
 const ACCOUNT_CHARS_MAX: usize = 64;
@@ -35,20 +37,22 @@ const AZURE_FIELDS: &[&str] = &[
     "secretKey",
 ];
 
-pub fn source(descriptor: &str, mut params: Loose) -> Result<Checked, Invalid> {
+pub fn source(descriptor: &str, mut params: Loose) -> Result<Checked<DraftSource>, Invalid> {
     let paths = source_paths(&mut params)?;
-    read(descriptor, params, paths)
+    let Checked { location: bucket, inline } = read(descriptor, params)?;
+    Ok(Checked { location: Source::Cloud { bucket, paths }, inline })
 }
 
-pub fn destination(descriptor: &str, mut params: Loose) -> Result<Checked, Invalid> {
+pub fn destination(descriptor: &str, mut params: Loose) -> Result<Checked<Destination>, Invalid> {
     let folder = params.text("name")?.unwrap_or_default();
     let folder = folder.trim_start_matches('/').to_owned();
     check_path(&params.name("name"), &folder)?;
-    read(descriptor, params, vec![folder])
+    let Checked { location: bucket, inline } = read(descriptor, params)?;
+    Ok(Checked { location: Destination::Cloud { bucket, folder }, inline })
 }
 
-/// The canonical descriptor.
-pub fn descriptor(bucket: &Cloud, paths: &[String]) -> Descriptor {
+/// The one descriptor of paths in a bucket.
+pub fn out(bucket: &Cloud, paths: &[String]) -> Value {
     let (kind, name_field, region, account) = match &bucket.provider {
         Provider::Aws { region } | Provider::Gcp { region } | Provider::Storj { region } => {
             ("S3DataSource", "bucketName", Some(region.as_str()), None)
@@ -57,7 +61,7 @@ pub fn descriptor(bucket: &Cloud, paths: &[String]) -> Descriptor {
             ("AzureDataSource", "containerName", None, account.as_deref())
         }
     };
-    let fields = vec![
+    let fields = [
         ("name", paths.first().map(String::as_str)),
         (name_field, Some(bucket.name.as_str())),
         ("cloudRegion", region),
@@ -65,14 +69,15 @@ pub fn descriptor(bucket: &Cloud, paths: &[String]) -> Descriptor {
         ("endpoint", bucket.endpoint.as_deref()),
         ("secret_id", named(bucket.secret.as_ref())),
     ];
-    let mut descriptor = described(bucket.provider.name(), Some(kind), fields);
-    if paths.len() > 1 {
-        descriptor.params.insert("names".to_owned(), paths[1..].into());
+    let mut descriptor = shown(bucket.provider.name(), Some(kind), fields);
+    if let Some(others) = paths.get(1..).filter(|others| !others.is_empty()) {
+        descriptor["params"]["names"] = others.into();
     }
     descriptor
 }
 
-fn read(descriptor: &str, mut params: Loose, paths: Vec<String>) -> Result<Checked, Invalid> {
+/// Reads the bucket alone.
+fn read(descriptor: &str, mut params: Loose) -> Result<Checked<Cloud>, Invalid> {
     drop_shown(&mut params);
     let is_azure = descriptor == "azure";
     let name = bucket_name(&mut params, is_azure)?;
@@ -83,7 +88,7 @@ fn read(descriptor: &str, mut params: Loose, paths: Vec<String>) -> Result<Check
     let inline = match (&account, params.has("accessKey")) {
         (Some(account), false) => {
             let secret_key = params.line("secretKey", SECRET_CHARS_MAX)?;
-            secret_key.map(|key| super::Inline { access_key: account.clone(), secret_key: key })
+            secret_key.map(|key| Inline { access_key: account.clone(), secret_key: key })
         }
         _ => inline(&mut params, "accessKey", "secretKey")?,
     };
@@ -113,8 +118,7 @@ fn read(descriptor: &str, mut params: Loose, paths: Vec<String>) -> Result<Check
         _ => Provider::Aws { region: region(&mut params, "us-east-1")? },
     };
     params.finish_with(if is_azure { AZURE_FIELDS } else { FIELDS })?;
-    let bucket = Cloud { provider, name, endpoint, secret };
-    Ok(Checked { place: DataPlace::Cloud { bucket, paths }, inline })
+    Ok(Checked { location: Cloud { provider, name, endpoint, secret }, inline })
 }
 
 /// `name`, then `names`, each a key, a folder that ends in `/`, or a pattern.
