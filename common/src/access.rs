@@ -21,10 +21,10 @@ impl Role {
 
     pub const fn name(self) -> &'static str {
         match self {
-            Self::None => "ROLE_NONE",
-            Self::User => "ROLE_USER",
-            Self::Developer => "ROLE_DEVELOPER",
-            Self::Admin => "ROLE_ADMIN",
+            Self::None => "none",
+            Self::User => "user",
+            Self::Developer => "developer",
+            Self::Admin => "admin",
         }
     }
 
@@ -42,19 +42,14 @@ impl fmt::Display for Role {
 
 /// A text that names no role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be ROLE_NONE, ROLE_USER, ROLE_DEVELOPER or ROLE_ADMIN")]
+#[error("must be none, user, developer or admin")]
 pub struct NotARole;
 
 impl FromStr for Role {
     type Err = NotARole;
 
-    /// Reads `ROLE_ADMIN`, and `admin` as people write it.
     fn from_str(text: &str) -> Result<Self, NotARole> {
-        let is = |role: &Self| {
-            let short = role.name().trim_start_matches("ROLE_");
-            role.name().eq_ignore_ascii_case(text) || short.eq_ignore_ascii_case(text)
-        };
-        Self::ALL.into_iter().find(is).ok_or(NotARole)
+        Self::ALL.into_iter().find(|role| role.name() == text).ok_or(NotARole)
     }
 }
 
@@ -275,7 +270,7 @@ mod tests {
         let role = check(Role::User, Scopes::ALL, Scope::PackagesWrite).unwrap_err();
         let scope = check(Role::Admin, Scopes::NONE, Scope::WalletRead).unwrap_err();
 
-        assert!(role.to_string().contains("ROLE_DEVELOPER"), "{role}");
+        assert!(role.to_string().contains("developer"), "{role}");
         assert!(scope.to_string().contains("wallet:read"), "{scope}");
     }
 
@@ -284,7 +279,6 @@ mod tests {
         for role in Role::ALL {
             assert_eq!(role.name().parse(), Ok(role));
         }
-        assert_eq!("developer".parse(), Ok(Role::Developer));
         assert_eq!("root".parse::<Role>(), Err(NotARole));
         for scopes in [Scopes::NONE, Scopes::ALL, Role::User.scopes()] {
             assert_eq!(scopes.to_string().parse(), Ok(scopes));

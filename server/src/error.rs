@@ -1,5 +1,6 @@
 //! Why a use case refuses or fails, whichever API asked for it.
 
+use common::access::Denied;
 use common::package::loose::Invalid;
 
 use crate::concurrency;
@@ -30,6 +31,9 @@ pub enum Error {
     NotNow(String),
     #[error("{0}")]
     Forbidden(String),
+    /// The caller's role or key does not allow it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("{0} not found")]
     NotFound(String),
     #[error("the body is larger than {0} bytes")]
@@ -121,6 +125,7 @@ impl Error {
             | Self::Blocked(..)
             | Self::NotNow(_)
             | Self::Forbidden(_)
+            | Self::Denied(_)
             | Self::NotFound(_)
             | Self::TooLarge(_)
             | Self::StorageFull(_)
@@ -146,7 +151,7 @@ impl Error {
             Self::Unauthenticated => Kind::Unauthenticated,
             Self::Invalid(_) | Self::Field(_) => Kind::InvalidArgument,
             Self::Blocked(..) | Self::NotNow(_) => Kind::FailedPrecondition,
-            Self::Forbidden(_) => Kind::Forbidden,
+            Self::Forbidden(_) | Self::Denied(_) => Kind::Forbidden,
             Self::NotFound(_) => Kind::NotFound,
             Self::TooLarge(_) => Kind::TooLarge,
             Self::StorageFull(_) => Kind::StorageFull,

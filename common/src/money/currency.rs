@@ -54,24 +54,14 @@ pub struct Terms {
 /// Why there are no terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoTerms {
-    #[error("must say how much, or currencyAmount must")]
+    #[error("neither credits nor money are given")]
     Nothing,
-    #[error("is not what amount costs, which is {0}")]
+    #[error("is not what the credits cost, which is {0}")]
     Differ(Money),
     #[error("is worth less than the smallest sum that can be paid, 0.01")]
     TooLittle,
     #[error("must have at most two decimals")]
     Fraction,
-}
-
-impl NoTerms {
-    /// The field that is wrong, as the API calls it.
-    pub const fn field(self) -> &'static str {
-        match self {
-            Self::Nothing | Self::TooLittle => "amount",
-            Self::Differ(_) | Self::Fraction => "currencyAmount",
-        }
-    }
 }
 
 impl Money {

@@ -30,17 +30,17 @@ pub const LIMITS: Limits = Limits { entries: ENTRIES_MAX, bytes: ARCHIVE_BYTES_M
 /// Why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("data: the archive {0}")]
+    #[error("the archive {0}")]
     Packing(#[from] packing::Unknown),
-    #[error("data: the archive cannot be unpacked; it is damaged or cut off ({0})")]
+    #[error("the archive cannot be unpacked; it is damaged or cut off ({0})")]
     Damaged(#[source] io::Error),
-    #[error("data: the archive is larger than {} MiB", ARCHIVE_BYTES_MAX / 1024 / 1024)]
+    #[error("the archive is larger than {} MiB", ARCHIVE_BYTES_MAX / 1024 / 1024)]
     TooLarge,
-    #[error("data: {0}")]
+    #[error("{0}")]
     Contents(#[from] contents::Error),
-    #[error("data: the entrypoint {0:?} of manifest.json is not in the archive")]
+    #[error("the entrypoint {0:?} of manifest.json is not in the archive")]
     NoEntrypoint(String),
-    #[error("data: the entrypoint {0:?} of manifest.json is an empty file")]
+    #[error("the entrypoint {0:?} of manifest.json is an empty file")]
     EmptyEntrypoint(String),
     #[error(
         "manifest.json: the username and token of the private image cannot be taken out of the \

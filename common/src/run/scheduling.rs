@@ -6,9 +6,6 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// What the documented names of priorities begin with.
-const PREFIX: &str = "EXECUTION_PRIORITY_";
-
 /// A test run processes this many chunks, the first ones: enough to see that results are folded.
 pub const TEST_CHUNKS: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 
@@ -36,13 +33,6 @@ pub enum Priority {
 
 impl Priority {
     pub const ALL: [Self; 4] = [Self::Undefined, Self::Cheap, Self::Balanced, Self::Fast];
-    /// The documented names, in the order of `ALL`.
-    pub const NAMES: [&'static str; 4] = [
-        "EXECUTION_PRIORITY_UNDEFINED",
-        "EXECUTION_PRIORITY_CHEAP",
-        "EXECUTION_PRIORITY_BALANCED",
-        "EXECUTION_PRIORITY_FAST",
-    ];
     /// The largest weight.
     pub const WEIGHT_MAX: u8 = 4;
 
@@ -53,22 +43,6 @@ impl Priority {
             Self::Balanced | Self::Undefined => 2,
             Self::Cheap => 1,
         }
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Undefined => Self::NAMES[0],
-            Self::Cheap => Self::NAMES[1],
-            Self::Balanced => Self::NAMES[2],
-            Self::Fast => Self::NAMES[3],
-        }
-    }
-
-    /// Reads the documented name, or its last word.
-    pub fn from_name(name: &str) -> Option<Self> {
-        let name = name.to_uppercase();
-        let word = name.strip_prefix(PREFIX).unwrap_or(&name);
-        Self::ALL.into_iter().find(|known| known.as_str().strip_prefix(PREFIX) == Some(word))
     }
 
     /// The number that stands for the priority in the database.
@@ -118,14 +92,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_priority_reads_back_in_both_spellings() {
+    fn priority_reads_back_from_its_number() {
         for priority in Priority::ALL {
-            assert_eq!(Priority::from_name(priority.as_str()), Some(priority));
             assert_eq!(Priority::from_number(priority.number()), Some(priority));
         }
-        assert_eq!(Priority::from_name("fast"), Some(Priority::Fast));
-        assert_eq!(Priority::from_name(""), None);
-        assert_eq!(Priority::from_name("PRIORITY_FAST"), None);
     }
 
     #[test]

@@ -65,23 +65,21 @@ pub enum Booking {
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// One answer for all, so that nobody learns which codes there are.
-    #[error(
-        "couponCode: cannot be redeemed: there is no such coupon, or it has expired or is used up"
-    )]
+    #[error("cannot be redeemed: there is no such coupon, or it has expired or is used up")]
     Coupon,
-    #[error("couponCode: this workspace has redeemed the coupon already")]
+    #[error("this workspace has redeemed the coupon already")]
     Redeemed,
     #[error("{0}")]
     NoRequest(RequestId),
-    #[error("state: the request is {from} and cannot become {to}")]
+    #[error("the request is {from} and cannot become {to}")]
     Step { from: &'static str, to: &'static str },
     #[error(
-        "amount: {wanted} credits were asked for and {} can be paid out now, the lesser of what \
+        "{wanted} credits were asked for and {} can be paid out now, the lesser of what \
          nodes have earned ({earned}) and what is available ({available})",
         .earned.min(.available)
     )]
     Payout { earned: Credits, available: Credits, wanted: Credits },
-    #[error("amount: {0}")]
+    #[error(transparent)]
     Insufficient(#[from] Insufficient),
 }
 

@@ -80,8 +80,7 @@ impl Caller {
 
     /// Refuses what the caller may not do, and says what would let them.
     pub fn check(&self, needed: Scope) -> Result<()> {
-        access::check(self.role, self.made_with, needed)
-            .map_err(|denied| Error::Forbidden(denied.to_string()))
+        Ok(access::check(self.role, self.made_with, needed)?)
     }
 
     /// The same user in another workspace of theirs.

@@ -20,7 +20,7 @@ use super::query::selection;
 use super::query::selection::{Found, Selection};
 use super::{micros, time};
 use crate::clock;
-pub use field::{JobField, STATES, STATUSES};
+pub use field::JobField;
 pub use lock::{JobLock, JobLocks};
 pub use start::StartedJob;
 pub(in crate::store) use start::put_started;

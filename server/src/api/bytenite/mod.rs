@@ -7,6 +7,7 @@ mod customer;
 mod descriptor;
 mod dev;
 pub(super) mod lists;
+mod names;
 mod secret_use;
 mod template;
 mod wallet;

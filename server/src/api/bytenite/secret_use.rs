@@ -7,6 +7,7 @@ use common::access;
 use common::access::Scope;
 use common::data::location::{Destination, DraftSource, Location};
 
+use crate::api::bytenite::names;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
 use crate::store::jobs::Job;
@@ -43,7 +44,8 @@ pub fn check_listed(caller: &Caller, field: &str, ids: &[String]) -> Result<()> 
 /// `Forbidden`, which names the field.
 pub fn check(caller: &Caller, field: &str) -> Result<()> {
     access::check(caller.role, caller.made_with, Scope::SecretsUse)
-        .map_err(|denied| Error::Forbidden(format!("{field}: using a secret: {denied}")))
+        .map_err(names::of_denial)
+        .map_err(|why| Error::Forbidden(format!("{field}: using a secret: {why}")))
 }
 
 #[cfg(test)]

@@ -200,11 +200,11 @@ mod tests {
     use common::money::wallet_request::{PayoutState, State as _, TopUpState};
     use common::plan::Phase;
     use common::run::RunState;
-    use common::run::scheduling::Priority;
     use common::secret::SecretKind;
 
     use super::*;
-    use crate::store::jobs::STATES;
+    use crate::api::bytenite::customer::states::STATES;
+    use crate::api::bytenite::names::{PRIORITIES as PRIORITY_NAMES, of_role};
 
     fn names(words: Words) -> BTreeSet<&'static str> {
         words.iter().map(|(word, _)| *word).collect()
@@ -216,8 +216,8 @@ mod tests {
         assert_eq!(names(JOB_STATUSES), statuses.collect());
         assert_eq!(names(JOB_STATES), STATES.into_iter().collect());
         assert_eq!(names(RUN_PHASES), Phase::ALL.into_iter().map(Phase::as_str).collect());
-        assert_eq!(names(PRIORITIES), Priority::NAMES.into_iter().collect());
-        assert_eq!(names(ROLES), Role::ALL.into_iter().map(Role::name).collect());
+        assert_eq!(names(PRIORITIES), PRIORITY_NAMES.into_iter().collect());
+        assert_eq!(names(ROLES), Role::ALL.into_iter().map(of_role).collect());
         let lines = LineKind::ALL.into_iter().map(LineKind::as_str);
         assert_eq!(names(TRANSACTION_TYPES), lines.collect());
         let kinds = SecretKind::ALL.into_iter().filter(|kind| *kind != SecretKind::Registry);

@@ -1,5 +1,6 @@
 //! A failure as HTTP has it. Each API writes it in its own shape.
 
+use common::access::Denied;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use warp::Reply as _;
@@ -20,6 +21,8 @@ pub struct Problem {
     pub message: String,
     /// The field that is wrong, such as `dataSource.params.bucketName`.
     pub field: Option<String>,
+    /// What the caller lacks, for an API with names of its own for roles.
+    pub denied: Option<Denied>,
     /// Seconds after which a program may try again, where that is all that is needed.
     pub retry_after: Option<u64>,
 }
@@ -75,7 +78,8 @@ impl From<Rejected> for Problem {
             Rejected::Path | Rejected::Method | Rejected::Target(_) => status(kind),
         };
         let message = rejected.to_string();
-        Self { status, kind, reason: kind.reason(), message, field: None, retry_after: None }
+        let (reason, field, denied, retry_after) = (kind.reason(), None, None, None);
+        Self { status, kind, reason, message, field, denied, retry_after }
     }
 }
 
@@ -93,6 +97,7 @@ impl From<Error> for Problem {
             reason: error.reason(),
             message: error.to_string(),
             field: field.cloned(),
+            denied: if let Error::Denied(denied) = &error { Some(*denied) } else { None },
             retry_after: error.retry_after(),
         }
     }

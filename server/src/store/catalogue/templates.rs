@@ -142,15 +142,6 @@ impl Field for TemplateField {
 
     const WEIGHT: &'static str = "CAST(LENGTH(document) AS BIGINT)";
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Id => "id",
-            Self::Owner => "owner",
-            Self::CreatedAt => "createdAt",
-            Self::UpdatedAt => "updatedAt",
-        }
-    }
-
     fn kind(self) -> Kind {
         match self {
             Self::Id => Kind::Text,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use common::plan::Phase;
 use common::run::RunState;
-use common::run::scheduling::Priority;
+use common::run::milestone::Milestone;
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{Expr, SimpleExpr};
 
@@ -17,7 +17,9 @@ pub enum JobField {
     TemplateId,
     Name,
     Description,
+    /// Its `Milestone`.
     State,
+    /// The state of its run.
     Status,
     Priority,
     CreatedAt,
@@ -32,33 +34,6 @@ pub enum JobField {
     Whitelist,
     Blacklist,
 }
-
-/// The documented states of a job in the order of its life: a new one has no run.
-pub const STATES: [&str; 11] = [
-    "JOB_STATE_NEW",
-    "JOB_STATE_STARTED",
-    "JOB_STATE_UPLOADING",
-    "JOB_STATE_PARTITIONING",
-    "JOB_STATE_PARTITIONED",
-    "JOB_STATE_TASKS_COMPLETED",
-    "JOB_STATE_MERGING",
-    "JOB_STATE_MERGED",
-    "JOB_STATE_DOWNLOADING",
-    "JOB_STATE_COMPLETE",
-    "JOB_STATE_FAILED",
-];
-
-/// What jobs are doing, in the order of a job's life: a new one has no run.
-pub const STATUSES: [&str; 8] = [
-    "new",
-    RunState::Scheduled.as_str(),
-    RunState::Accepted.as_str(),
-    RunState::Running.as_str(),
-    RunState::Ending.as_str(),
-    RunState::Succeeded.as_str(),
-    RunState::Failed.as_str(),
-    RunState::Cancelled.as_str(),
-];
 
 impl Field for JobField {
     const ALL: &'static [Self] = &[
@@ -88,36 +63,11 @@ impl Field for JobField {
          + LENGTH(COALESCE(source, '')) + LENGTH(COALESCE(destination, '')) + LENGTH(params) \
          + LENGTH(config) + LENGTH(whitelist) + LENGTH(blacklist) + LENGTH(tags) AS BIGINT)";
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Id => "id",
-            Self::TemplateId => "templateId",
-            Self::Name => "name",
-            Self::Description => "description",
-            Self::State => "state",
-            Self::Status => "status",
-            Self::Priority => "priority",
-            Self::CreatedAt => "createdAt",
-            Self::SubmittedAt => "submittedAt",
-            Self::StartedAt => "startedAt",
-            Self::EndedAt => "endedAt",
-            Self::StartAt => "startAt",
-            Self::PaymentAmount => "paymentAmount",
-            Self::NumChunks => "numChunks",
-            Self::ErrorMessage => "errorMessage",
-            Self::Tags => "tags",
-            Self::Whitelist => "regions.whitelist",
-            Self::Blacklist => "regions.blacklist",
-        }
-    }
-
     fn kind(self) -> Kind {
         match self {
             Self::Id => Kind::Uuid,
             Self::TemplateId | Self::Name | Self::Description | Self::ErrorMessage => Kind::Text,
-            Self::State => Kind::Choice(&STATES),
-            Self::Status => Kind::Choice(&STATUSES),
-            Self::Priority => Kind::Choice(&Priority::NAMES),
+            Self::State | Self::Status | Self::Priority => Kind::Choice,
             Self::CreatedAt
             | Self::SubmittedAt
             | Self::StartedAt
@@ -158,7 +108,7 @@ impl Field for JobField {
             Self::TemplateId => json_text("jobs.template", "id", backend),
             Self::Name => Expr::col(C::Name),
             Self::Description => Expr::col(C::Description),
-            Self::State => state(backend),
+            Self::State => milestone(backend),
             Self::Status => status(backend),
             Self::Priority => Expr::col(C::Priority),
             Self::CreatedAt => Expr::col(C::CreatedUs),
@@ -181,38 +131,26 @@ fn of_run(column: &str) -> SimpleExpr {
     Expr::cust(format!("(SELECT {column} FROM runs WHERE runs.id = jobs.run)"))
 }
 
-/// The place of the job's state in `STATES`, which knows cancelled jobs as failed ones.
-fn state(backend: DbBackend) -> SimpleExpr {
-    let place = |name: &str| STATES.iter().position(|state| *state == name).unwrap_or(0);
+/// The number of the job's milestone.
+fn milestone(backend: DbBackend) -> SimpleExpr {
     let mut cases = String::new();
     for state in RunState::ALL.into_iter().filter(|state| *state != RunState::Running) {
-        let known = match state {
-            RunState::Scheduled | RunState::Accepted | RunState::Running => "JOB_STATE_STARTED",
-            RunState::Succeeded => "JOB_STATE_COMPLETE",
-            RunState::Ending | RunState::Failed | RunState::Cancelled => "JOB_STATE_FAILED",
-        };
-        let _ = write!(cases, " WHEN state = '{}' THEN {}", state.as_str(), place(known));
+        let number = Milestone::of_run(state, None).number();
+        let _ = write!(cases, " WHEN state = '{}' THEN {number}", state.as_str());
     }
     for phase in Phase::ALL {
-        let known = match phase {
-            Phase::Fetch => "JOB_STATE_UPLOADING",
-            Phase::Partition => "JOB_STATE_PARTITIONING",
-            Phase::Process => "JOB_STATE_PARTITIONED",
-            Phase::Assemble => "JOB_STATE_MERGING",
-            Phase::Deliver => "JOB_STATE_DOWNLOADING",
-        };
-        let _ = write!(cases, " WHEN phase = '{}' THEN {}", phase.as_str(), place(known));
+        let number = Milestone::of_phase(phase).number();
+        let _ = write!(cases, " WHEN phase = '{}' THEN {number}", phase.as_str());
     }
-    let started = place("JOB_STATE_STARTED");
+    let started = Milestone::Started.number();
     or(of_run(&format!("CASE{cases} ELSE {started} END")), Expr::value(0i64), backend)
 }
 
-/// The place of the job's status in `STATUSES`.
+/// What the job's run is doing, by its place in `RunState::ALL`, from one on; a draft is 0.
 fn status(backend: DbBackend) -> SimpleExpr {
     let mut cases = String::new();
-    for state in RunState::ALL {
-        let place = STATUSES.iter().position(|status| *status == state.as_str()).unwrap_or(0);
-        let _ = write!(cases, " WHEN '{}' THEN {place}", state.as_str());
+    for (number, state) in (1..).zip(RunState::ALL) {
+        let _ = write!(cases, " WHEN '{}' THEN {number}", state.as_str());
     }
     or(of_run(&format!("CASE state{cases} ELSE 0 END")), Expr::value(0i64), backend)
 }
@@ -248,7 +186,7 @@ mod tests {
             }
             Kind::Text => Operand::Text("a".to_owned()),
             Kind::Uuid => Operand::Uuid(Uuid::nil()),
-            Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => Operand::Number(1),
+            Kind::Time | Kind::Count | Kind::Amount | Kind::Choice => Operand::Number(1),
         };
         let mut tests = vec![
             Test::Set,

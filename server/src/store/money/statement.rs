@@ -87,17 +87,6 @@ pub enum LineField {
     Balance,
 }
 
-/// The names of kinds of lines, in the order of their numbers.
-const KINDS: [&str; LineKind::ALL.len()] = {
-    let mut names = [""; LineKind::ALL.len()];
-    let mut n = 0;
-    while n < names.len() {
-        names[n] = LineKind::ALL[n].as_str();
-        n += 1;
-    }
-    names
-};
-
 impl Field for LineField {
     const ALL: &'static [Self] = &[
         Self::Id,
@@ -113,24 +102,12 @@ impl Field for LineField {
 
     const WEIGHT: &'static str = "CAST(LENGTH(description) AS BIGINT)";
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Id => "id",
-            Self::CreatedAt => "createdAt",
-            Self::Amount => "amount",
-            Self::Kind => "transactionType",
-            Self::JobId => "relatedEntityData.jobId",
-            Self::Description => "description",
-            Self::Balance => "balance",
-        }
-    }
-
     fn kind(self) -> Kind {
         match self {
             Self::Id | Self::JobId => Kind::Uuid,
             Self::CreatedAt => Kind::Time,
             Self::Amount | Self::Balance => Kind::Amount,
-            Self::Kind => Kind::Choice(&KINDS),
+            Self::Kind => Kind::Choice,
             Self::Description => Kind::Text,
         }
     }

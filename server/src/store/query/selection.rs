@@ -22,9 +22,6 @@ pub trait Field: Copy + PartialEq + 'static {
     /// How much a row's texts are, as an SQL expression of a BIGINT: it bounds a page.
     const WEIGHT: &'static str;
 
-    /// As the API calls it.
-    fn name(self) -> &'static str;
-
     fn kind(self) -> Kind;
 
     /// Whether rows may have no value of it.
@@ -44,8 +41,8 @@ pub enum Kind {
     Count,
     /// Credits, kept as units of 1e-8.
     Amount,
-    /// One of these names; its number is kept, and is their order.
-    Choice(&'static [&'static str]),
+    /// One of a few values; its number is kept, and is their order.
+    Choice,
     /// A JSON list of texts.
     Texts,
 }
@@ -262,7 +259,7 @@ fn read_as<F: Field>(field: F, backend: DbBackend) -> SimpleExpr {
     match field.kind() {
         Kind::Uuid => expr,
         Kind::Text | Kind::Texts => expr.cast_as("text"),
-        Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => expr.cast_as("bigint"),
+        Kind::Time | Kind::Count | Kind::Amount | Kind::Choice => expr.cast_as("bigint"),
     }
 }
 
@@ -272,7 +269,7 @@ fn place_of<F: Field>(row: &QueryResult, order: &[(F, bool)]) -> Result<Place, D
         Ok(match field.kind() {
             Kind::Uuid => row.try_get::<Option<_>>("", &column)?.map(Operand::Uuid),
             Kind::Text | Kind::Texts => row.try_get::<Option<_>>("", &column)?.map(Operand::Text),
-            Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => {
+            Kind::Time | Kind::Count | Kind::Amount | Kind::Choice => {
                 row.try_get::<Option<_>>("", &column)?.map(Operand::Number)
             }
         })

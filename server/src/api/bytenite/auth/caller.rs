@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::header::AUTHORIZATION;
 
-use crate::api::bytenite::words;
+use crate::api::bytenite::{names, words};
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get, patch, post};
 use crate::api::http::shape::{Field, Shape, one, text};
@@ -250,7 +250,7 @@ fn answer(user: User, caller: &Caller) -> UserAnswer {
             photo_url: "",
             provider_id: "",
             custom_claims: None,
-            role: caller.role.name(),
+            role: names::of_role(caller.role),
             workspace_id: caller.workspace,
             first_name,
             last_name,

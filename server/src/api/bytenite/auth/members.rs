@@ -1,7 +1,7 @@
 //! Who belongs to the caller's workspace, who is invited into it, and where else the caller belongs.
 
 use chrono::{DateTime, Utc};
-use common::access::{NotARole, Role, Scope};
+use common::access::{Role, Scope};
 use common::ids::{InvitationId, UserId, WorkspaceId};
 use common::package::loose::Loose;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::sign_in::read_email;
 use crate::api::bytenite::wire::{Done, done};
-use crate::api::bytenite::words;
+use crate::api::bytenite::{names, words};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, delete, get, patch, post};
 use crate::api::http::shape::{Field, text, word};
@@ -104,7 +104,7 @@ async fn workspaces(call: Call) -> Result<WorkspacesOut> {
     let out = |mine: Membership| WorkspaceOut {
         id: mine.workspace,
         name: mine.name,
-        role: mine.role.name(),
+        role: names::of_role(mine.role),
         since: mine.since,
         current: mine.workspace == caller.workspace,
     };
@@ -201,7 +201,7 @@ fn answer(changed: Changed, id: &Segment) -> Result<Done> {
 fn read_role(body: &mut Loose) -> Result<Role> {
     let field = body.name("role");
     let text = body.required_text("role")?;
-    text.parse().map_err(|error: NotARole| Error::field(field, error.to_string()))
+    names::role(&text).map_err(|error| Error::field(field, error.to_string()))
 }
 
 impl From<Member> for MemberOut {
@@ -210,7 +210,7 @@ impl From<Member> for MemberOut {
         Self {
             id: user.id.uuid(),
             state: "MEMBER",
-            role: member.role.name(),
+            role: names::of_role(member.role),
             email: user.email,
             username: user.username,
             first_name: user.profile.first_name,
@@ -225,7 +225,7 @@ impl From<Invitation> for MemberOut {
         Self {
             id: invitation.id.uuid(),
             state: "INVITED",
-            role: invitation.role.name(),
+            role: names::of_role(invitation.role),
             email: invitation.email,
             username: String::new(),
             first_name: String::new(),

@@ -3,8 +3,9 @@
 
 use chrono::{DateTime, TimeDelta};
 use common::package::loose::{Loose, check_line};
-use common::run::scheduling::{Priority, Regions};
+use common::run::scheduling::Regions;
 
+use crate::api::bytenite::names;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::jobs::Change;
@@ -20,8 +21,8 @@ pub fn read(body: &mut Loose, changes: &mut Vec<Change>) -> Result<()> {
     let field = body.name("priority");
     if let Some(name) = body.text("priority")? {
         let problem =
-            || Error::field(field, format!("must be one of {}", Priority::NAMES.join(", ")));
-        changes.push(Change::Priority(Priority::from_name(&name).ok_or_else(problem)?));
+            || Error::field(field, format!("must be one of {}", names::PRIORITIES.join(", ")));
+        changes.push(Change::Priority(names::priority(&name).ok_or_else(problem)?));
     }
     if let Some(mut regions) = body.object("regions")? {
         let mut list = |key: &str| read_labels(&mut regions, key);

@@ -2,10 +2,11 @@
 
 use common::plan::Phase;
 use common::run::RunState;
+use common::run::milestone::Milestone;
 use serde_json::{Value, json};
 
-use super::job_out;
 use super::logs::level_name;
+use super::states;
 use crate::app::App;
 use crate::coordinator::{Change, RunEvent};
 use crate::store::market::logs;
@@ -16,14 +17,14 @@ pub async fn describe(app: &App, event: &RunEvent) -> Vec<(&'static str, Value)>
     match &event.change {
         Change::State { state, phase, error } => {
             let is_running = *state == RunState::Running;
-            let over = phase.filter(|_| is_running).and_then(job_out::over_with);
+            let over = phase.filter(|_| is_running).and_then(Milestone::reached_with);
             let told = |state: &'static str| {
                 let (job, run) = (event.job, event.run);
                 let data =
                     json!({"jobId": job, "runId": run, "state": state, "errorMessage": error});
                 ("job.state", data)
             };
-            let states = over.into_iter().chain([job_out::state_name(*state, *phase)]);
+            let states = over.map(states::name).into_iter().chain([states::of_run(*state, *phase)]);
             states.map(told).collect()
         }
         Change::Task { task, phase, attempt, state } => vec![(

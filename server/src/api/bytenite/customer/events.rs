@@ -15,7 +15,7 @@ use warp::http;
 use warp::http::Method;
 use warp::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
-use super::{event_out, job_out};
+use super::{event_out, states};
 use crate::api::Answer;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, raw};
@@ -219,7 +219,7 @@ impl Listener {
             json!({
                 "jobId": job.id,
                 "runId": run.map(|run| run.id),
-                "state": job_out::state_of(run),
+                "state": states::of_job(run),
                 "errorMessage": run.and_then(|run| run.error.as_deref()),
             })
         };

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::job_out::{self, JobAnswer};
 use super::jobs;
+use super::states::{self, STATES};
 use super::why::{self, Why};
 use crate::api::bytenite::words;
 use crate::api::http::call::{Call, Segment};
@@ -17,7 +18,6 @@ use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{integer, word};
 use crate::coordinator::Change;
 use crate::error::{Error, Result};
-use crate::store::jobs::STATES;
 
 /// Seconds.
 const WAIT_MAX: u64 = 60;
@@ -65,7 +65,7 @@ async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
         let job = jobs::find(app, &caller, &id).await?;
         let run = job_out::run_of(app, &job).await?;
         let enough = match state {
-            Some(state) => job_out::state_of(run.as_ref()) != state,
+            Some(state) => states::of_job(run.as_ref()) != state,
             None => run.as_ref().is_some_and(|run| run.state.is_final()),
         };
         if enough || Instant::now() >= until {
@@ -117,7 +117,7 @@ async fn explain(id: Segment, call: Call) -> Result<Explained> {
     let app = call.app();
     let job = jobs::find(app, &caller, &id).await?;
     let run = job_out::run_of(app, &job).await?;
-    let state = job_out::state_of(run.as_ref());
+    let state = states::of_job(run.as_ref());
     let Why { waiting, nodes, reasons } = why::of(app, run.as_ref()).await?;
     Ok(Explained { job_id: job.id, state, waiting, nodes, reasons })
 }

@@ -5,16 +5,19 @@ use std::collections::HashMap;
 use common::access::Scope;
 
 use super::job_out::JobOut;
+use super::states::{STATES, STATUSES};
+use crate::api::bytenite::lists::named::Named;
 use crate::api::bytenite::lists::page::Paged;
 use crate::api::bytenite::lists::selection;
 use crate::api::bytenite::lists::selection::{FILTER, LIST};
+use crate::api::bytenite::names::PRIORITIES;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, word};
 use crate::app::App;
 use crate::error::Result;
 use crate::people::caller::Caller;
-use crate::store::jobs::{self, Job, JobField, STATES, STATUSES};
+use crate::store::jobs::{self, Job, JobField};
 use crate::store::market::runs;
 use crate::store::query::selection::Selection;
 
@@ -73,6 +76,54 @@ async fn show(
         JobOut::new(app, job, run, None)
     };
     Ok(Paged { pagination, data: found.rows.into_iter().map(shown).collect() })
+}
+
+impl Named for JobField {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::TemplateId => "templateId",
+            Self::Name => "name",
+            Self::Description => "description",
+            Self::State => "state",
+            Self::Status => "status",
+            Self::Priority => "priority",
+            Self::CreatedAt => "createdAt",
+            Self::SubmittedAt => "submittedAt",
+            Self::StartedAt => "startedAt",
+            Self::EndedAt => "endedAt",
+            Self::StartAt => "startAt",
+            Self::PaymentAmount => "paymentAmount",
+            Self::NumChunks => "numChunks",
+            Self::ErrorMessage => "errorMessage",
+            Self::Tags => "tags",
+            Self::Whitelist => "regions.whitelist",
+            Self::Blacklist => "regions.blacklist",
+        }
+    }
+
+    fn choices(self) -> &'static [&'static str] {
+        match self {
+            Self::State => &STATES,
+            Self::Status => &STATUSES,
+            Self::Priority => &PRIORITIES,
+            Self::Id
+            | Self::TemplateId
+            | Self::Name
+            | Self::Description
+            | Self::CreatedAt
+            | Self::SubmittedAt
+            | Self::StartedAt
+            | Self::EndedAt
+            | Self::StartAt
+            | Self::PaymentAmount
+            | Self::NumChunks
+            | Self::ErrorMessage
+            | Self::Tags
+            | Self::Whitelist
+            | Self::Blacklist => &[],
+        }
+    }
 }
 
 #[cfg(test)]

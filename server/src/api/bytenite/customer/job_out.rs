@@ -10,7 +10,6 @@ use common::money::credits::Credits;
 use common::money::price;
 use common::package::template::{PhaseParams, Template};
 use common::plan::Phase;
-use common::run::RunState;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -18,11 +17,11 @@ use utoipa::ToSchema;
 
 use super::hold::HoldOut;
 use super::quote::Forecast;
-use super::why;
+use super::{states, why};
 use crate::api::bytenite::descriptor::{destination_out, source_out};
 use crate::api::bytenite::wallet::Amount;
-use crate::api::bytenite::words;
 use crate::api::bytenite::work::ConfigOut;
+use crate::api::bytenite::{names, words};
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::error::Result;
@@ -30,7 +29,6 @@ use crate::store::jobs::Job;
 use crate::store::market::runs;
 use crate::store::market::runs::RunView;
 
-const NEW: &str = "JOB_STATE_NEW";
 const UPLOAD_LIVES: Duration = Duration::from_secs(48 * 3600);
 
 #[derive(Serialize, ToSchema)]
@@ -153,10 +151,6 @@ impl JobOut {
         if let (Some(source), Some(link)) = (&mut data_source, upload) {
             source["params"]["tempUrl"] = json!(link);
         }
-        let mut times = BTreeMap::from([(NEW, job.created_at)]);
-        if let Some(run) = &run {
-            times.extend(state_times(run));
-        }
         let started_at = run.as_ref().and_then(RunView::started_at);
         let ended_at = run.as_ref().and_then(RunView::ended_at);
         // Of its work: a scheduled job may have waited for long.
@@ -175,7 +169,7 @@ impl JobOut {
             params: job.params(),
             data_destination: destination_out(job.destination().unwrap_or(&Destination::Bucket)),
             data_source,
-            priority: job.priority.as_str(),
+            priority: names::of_priority(job.priority),
             start_at: job.start_at,
             submitted_at: job.submitted_at,
             started_at,
@@ -186,10 +180,10 @@ impl JobOut {
             regions: json!({"blacklist": job.regions.blacklist,
                             "whitelist": job.regions.whitelist}),
             tags: job.tags,
-            state: state_of(run.as_ref()),
-            status: run.as_ref().map_or("new", |run| run.state.as_str()),
+            state: states::of_job(run.as_ref()),
+            status: states::status(run.as_ref()),
             phase: run.as_ref().and_then(|run| run.phase).map(Phase::as_str),
-            state_timestamps: times,
+            state_timestamps: states::times(job.created_at, run.as_ref()),
             duration: Seconds { millis },
             payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
             num_units_estimation: estimate.rounded_up().to_string(),
@@ -235,55 +229,4 @@ impl TemplateInfo {
             assembler: template.assembler.clone(),
         }
     }
-}
-
-/// A run's state under its documented name.
-pub const fn state_name(state: RunState, phase: Option<Phase>) -> &'static str {
-    match state {
-        RunState::Scheduled | RunState::Accepted => "JOB_STATE_STARTED",
-        RunState::Running => match phase {
-            None => "JOB_STATE_STARTED",
-            Some(phase) => phase_name(phase),
-        },
-        RunState::Succeeded => "JOB_STATE_COMPLETE",
-        // The documented states know no other end.
-        RunState::Ending | RunState::Failed | RunState::Cancelled => "JOB_STATE_FAILED",
-    }
-}
-
-const fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Fetch => "JOB_STATE_UPLOADING",
-        Phase::Partition => "JOB_STATE_PARTITIONING",
-        Phase::Process => "JOB_STATE_PARTITIONED",
-        Phase::Assemble => "JOB_STATE_MERGING",
-        Phase::Deliver => "JOB_STATE_DOWNLOADING",
-    }
-}
-
-/// The documented state that is over when a phase begins.
-pub const fn over_with(phase: Phase) -> Option<&'static str> {
-    match phase {
-        Phase::Assemble => Some("JOB_STATE_TASKS_COMPLETED"),
-        Phase::Deliver => Some("JOB_STATE_MERGED"),
-        Phase::Fetch | Phase::Partition | Phase::Process => None,
-    }
-}
-
-/// When a run entered its documented states.
-fn state_times(run: &RunView) -> Vec<(&'static str, DateTime<Utc>)> {
-    let phases = run.times.phases.iter().flat_map(|(phase, at)| {
-        let states = over_with(*phase).into_iter().chain([phase_name(*phase)]);
-        states.map(move |state| (state, *at))
-    });
-    let ends = [
-        run.started_at().map(|at| ("JOB_STATE_STARTED", at)),
-        run.ended_at().map(|at| (state_name(run.state, run.phase), at)),
-    ];
-    phases.chain(ends.into_iter().flatten()).collect()
-}
-
-/// The documented state of a job: that of its run, or new.
-pub fn state_of(run: Option<&RunView>) -> &'static str {
-    run.map_or(NEW, |run| state_name(run.state, run.phase))
 }

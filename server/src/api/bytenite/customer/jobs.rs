@@ -4,13 +4,13 @@ use common::ids::{JobId, NotAnId};
 use common::package::config::JobConfig;
 use common::package::loose::Loose;
 use common::package::template::Template;
-use common::run::scheduling::Priority;
 use common::secret::{DataEnd, SecretId};
 use uuid::Uuid;
 
 use super::draft::{change, copied, read_data, refuse_started};
 use super::job_out::{self, JobAnswer};
 use super::{described, params, plan};
+use crate::api::bytenite::names::PRIORITIES;
 use crate::api::bytenite::secret_use;
 use crate::api::bytenite::template;
 use crate::api::bytenite::wire::{Done, done};
@@ -61,7 +61,7 @@ const CREATE: &[Field] = &[
     ),
     one("params", &PARAMS, "Laid over the template's"),
     one("config", &CONFIG, "Laid over the template's"),
-    word("priority", &Priority::NAMES, "How soon the job gets nodes, against other jobs"),
+    word("priority", &PRIORITIES, "How soon the job gets nodes, against other jobs"),
     date("startAt", ""),
     one("regions", &REGIONS, ""),
     texts("tags", ""),

@@ -16,6 +16,7 @@ mod partial;
 pub mod plan;
 mod quote;
 pub mod run;
+pub mod states;
 mod stats;
 mod tasks;
 pub mod view;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{job_out, jobs, partial, why};
+use super::{job_out, jobs, partial, states, why};
 use crate::api::bytenite::dev::templates::{TemplateOut, listed};
 use crate::api::bytenite::lists::page::Paged;
 use crate::api::bytenite::lists::selection;
@@ -194,8 +194,8 @@ async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
     let waits = why::message(app, run.as_ref()).await?;
     let stored = |of: fn(&RunView) -> u32| run.as_ref().map_or(0, of);
     Ok(ProgressOut {
-        state: job_out::state_of(run.as_ref()),
-        status: run.as_ref().map_or("new", |run| run.state.as_str()),
+        state: states::of_job(run.as_ref()),
+        status: states::status(run.as_ref()),
         phase: run.as_ref().and_then(|run| run.phase).map(Phase::as_str),
         held: run.as_ref().map_or(Credits::ZERO, |run| run.held),
         chunks: live.as_ref().map_or(stored(|run| run.chunks.unwrap_or(0)), |live| live.chunks),

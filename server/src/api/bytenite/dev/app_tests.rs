@@ -17,9 +17,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::packages;
-use crate::api::bytenite::customer::job_out::{run_of, state_of};
+use crate::api::bytenite::customer::job_out::run_of;
 use crate::api::bytenite::customer::view::{ResultOut, results_of};
-use crate::api::bytenite::customer::{draft, jobs, plan, run};
+use crate::api::bytenite::customer::{draft, jobs, plan, run, states};
 use crate::api::bytenite::descriptor;
 use crate::api::bytenite::wallet::Amount;
 use crate::api::bytenite::words;
@@ -244,7 +244,7 @@ async fn answer(call: &Call, caller: &Caller, job: Job) -> Result<TestOut> {
     let ended = run.as_ref().filter(|run| run.has_ended());
     Ok(TestOut {
         id: job.id,
-        state: state_of(run.as_ref()),
+        state: states::of_job(run.as_ref()),
         passed: ended.map(|run| run.state == RunState::Succeeded),
         payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
         data_source: job.source().map(descriptor::source_out),

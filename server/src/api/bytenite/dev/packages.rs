@@ -15,6 +15,7 @@ use common::secret::SecretKind;
 
 use super::image_login;
 use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
+use crate::api::bytenite::lists::named::Named;
 use crate::api::bytenite::lists::selection;
 use crate::api::bytenite::lists::selection::LIST;
 use crate::api::bytenite::secret_use;
@@ -107,6 +108,23 @@ pub fn list_query() -> Vec<Field> {
     let public = "true: what everybody has published; false: the own that is not; else all that \
                   own tags can name";
     [LIST, &[flag("isPublic", public)]].concat()
+}
+
+impl Named for PackageField {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Name => "name",
+            Self::Version => "version",
+            Self::Status => "status",
+            Self::CreatedAt => "createdAt",
+            Self::UpdatedAt => "updatedAt",
+        }
+    }
+
+    fn choices(self) -> &'static [&'static str] {
+        if self == Self::Status { &["inactive", "active"] } else { &[] }
+    }
 }
 
 async fn list(family: Family, call: Call) -> Result<PackagesOut> {
@@ -221,8 +239,8 @@ async fn check(family: Family, archive: Bytes) -> Result<Checked> {
             | archive::Error::TooLarge
             | archive::Error::Contents(_)
             | archive::Error::NoEntrypoint(_)
-            | archive::Error::EmptyEntrypoint(_)
-            | archive::Error::Login => Error::Invalid(error.to_string()),
+            | archive::Error::EmptyEntrypoint(_) => Error::field("data", error.to_string()),
+            archive::Error::Login => Error::Invalid(error.to_string()),
         })?;
     match (family, Family::of(checked.manifest.kind)) {
         (Family::App, Family::Engine) => Err(Error::field(

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::packages::{list_query, only, shelf};
 use crate::api::bytenite::customer::params;
 use crate::api::bytenite::descriptor::{destination_out, source_out};
+use crate::api::bytenite::lists::named::Named;
 use crate::api::bytenite::lists::page::{Paged, Pagination};
 use crate::api::bytenite::lists::selection;
 use crate::api::bytenite::secret_use;
@@ -187,6 +188,21 @@ impl TemplateOut {
             params: template.params,
             config: template.config.into(),
         }
+    }
+}
+
+impl Named for TemplateField {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Owner => "owner",
+            Self::CreatedAt => "createdAt",
+            Self::UpdatedAt => "updatedAt",
+        }
+    }
+
+    fn choices(self) -> &'static [&'static str] {
+        &[]
     }
 }
 

@@ -7,12 +7,13 @@ use common::input::json;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::store::query::selection::{Field, Kind, Operand, Place};
+use super::named::Named;
+use crate::store::query::selection::{Kind, Operand, Place};
 
 /// Asks for the first page of those that a cursor leads through.
 pub const FIRST: &str = "*";
 
-pub fn write<F: Field>(order: &[(F, bool)], place: &Place) -> String {
+pub fn write<F: Named>(order: &[(F, bool)], place: &Place) -> String {
     let value = |operand: &Option<Operand>| match operand {
         None => Value::Null,
         Some(Operand::Text(text)) => json!(text),
@@ -25,7 +26,7 @@ pub fn write<F: Field>(order: &[(F, bool)], place: &Place) -> String {
 }
 
 /// Reads a cursor of a list in this order; `None` where it is none, or of another one.
-pub fn read<F: Field>(order: &[(F, bool)], text: &str) -> Option<Place> {
+pub fn read<F: Named>(order: &[(F, bool)], text: &str) -> Option<Place> {
     let terms = json::read("cursor", &BASE64.decode(text).ok()?).ok()?;
     let terms: Vec<(String, Value)> = serde_json::from_value(terms).ok()?;
     if terms.len() != order.len() {
@@ -43,7 +44,7 @@ pub fn read<F: Field>(order: &[(F, bool)], text: &str) -> Option<Place> {
 }
 
 /// A term of an order, as `orderBy` takes it.
-fn name_of<F: Field>((field, descending): &(F, bool)) -> String {
+fn name_of<F: Named>((field, descending): &(F, bool)) -> String {
     let minus = if *descending { "-" } else { "" };
     format!("{minus}{}", field.name())
 }
@@ -56,7 +57,7 @@ fn operand(kind: Kind, value: &Value) -> Option<Operand> {
             Some(Operand::Text(text.to_owned()))
         }
         Kind::Uuid => Uuid::try_parse(value.as_str()?).ok().map(Operand::Uuid),
-        Kind::Time | Kind::Count | Kind::Amount | Kind::Choice(_) => {
+        Kind::Time | Kind::Count | Kind::Amount | Kind::Choice => {
             value.as_i64().map(Operand::Number)
         }
     }

@@ -7,9 +7,10 @@ use common::package::loose::Loose;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::named::Named;
 use crate::api::http::shape::{Field as ShapeField, Kind as ShapeKind, Shape, text, word};
 use crate::error::{Error, Result};
-use crate::store::query::selection::{Comparison, Field, Kind, Operand, Test};
+use crate::store::query::selection::{Comparison, Kind, Operand, Test};
 
 const OPERANDS_MAX: usize = 1_000;
 const LIST_OPERANDS_MAX: usize = 50;
@@ -52,7 +53,7 @@ const CONDITIONS: [&str; 11] = [
 ];
 
 /// Reads one test of a list's rows.
-pub fn read<F: Field>(mut filter: Loose) -> Result<(F, Test)> {
+pub fn read<F: Named>(mut filter: Loose) -> Result<(F, Test)> {
     let at = filter.name("field");
     let field: F = find_field(&at, &filter.required_text("field")?)?;
     let at = filter.name("condition");
@@ -60,7 +61,7 @@ pub fn read<F: Field>(mut filter: Loose) -> Result<(F, Test)> {
     let value_at = filter.name("value");
     let value = unwrap(filter.value("value").unwrap_or_default(), &value_at, 0)?;
     filter.finish()?;
-    let operands = Operands { at: &value_at, kind: field.kind() };
+    let operands = Operands::of(&value_at, field);
     let compare = |how| operands.compare(how, &value);
     let list = field.kind() == Kind::Texts;
     let test = match condition.strip_prefix("FILTER_CONDITION_").unwrap_or(&condition) {
@@ -92,14 +93,14 @@ pub fn read<F: Field>(mut filter: Loose) -> Result<(F, Test)> {
 }
 
 /// The test that a field is what a query says; `at` is the query's field.
-pub fn equals<F: Field>(at: &str, field: F, text: &str) -> Result<(F, Test)> {
-    let operands = Operands { at, kind: field.kind() };
+pub fn equals<F: Named>(at: &str, field: F, text: &str) -> Result<(F, Test)> {
+    let operands = Operands::of(at, field);
     let value = Value::String(text.to_owned());
     Ok((field, operands.compare(Comparison::Equal, &value)?))
 }
 
 /// The field that a caller names.
-pub fn find_field<F: Field>(at: &str, name: &str) -> Result<F> {
+pub fn find_field<F: Named>(at: &str, name: &str) -> Result<F> {
     let plain = |name: &str| name.replace(['_', '-'], "").to_lowercase();
     let found = F::ALL.iter().find(|field| plain(field.name()) == plain(name));
     found.copied().ok_or_else(|| {
@@ -141,9 +142,14 @@ fn unwrap(value: Value, at: &str, depth: usize) -> Result<Value> {
 struct Operands<'a> {
     at: &'a str,
     kind: Kind,
+    choices: &'static [&'static str],
 }
 
-impl Operands<'_> {
+impl<'a> Operands<'a> {
+    fn of<F: Named>(at: &'a str, field: F) -> Self {
+        Self { at, kind: field.kind(), choices: field.choices() }
+    }
+
     fn compare(&self, how: Comparison, value: &Value) -> Result<Test> {
         if value.is_null() && self.kind != Kind::Text {
             if how == Comparison::Equal {
@@ -165,7 +171,7 @@ impl Operands<'_> {
     }
 
     /// A list's values; a single value is a list of one.
-    fn items<'a>(&self, value: &'a Value, count_max: usize) -> Result<&'a [Value]> {
+    fn items<'v>(&self, value: &'v Value, count_max: usize) -> Result<&'v [Value]> {
         let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         if items.len() > count_max {
             return Err(self.refuse(format!("must be a list of at most {count_max} values")));
@@ -180,12 +186,12 @@ impl Operands<'_> {
                 Err(self.refuse("must not end in a single backslash".to_owned()))
             }
             Kind::Text => Ok(Test::Like(pattern)),
-            Kind::Choice(names) => {
+            Kind::Choice => {
                 let like = |(number, name): (i64, &&str)| {
                     is_like(&name.to_lowercase(), &pattern.to_lowercase())
                         .then_some(Operand::Number(number))
                 };
-                Ok(Test::In((0..).zip(names).filter_map(like).collect()))
+                Ok(Test::In((0..).zip(self.choices).filter_map(like).collect()))
             }
             Kind::Uuid | Kind::Time | Kind::Count | Kind::Amount | Kind::Texts => {
                 Err(self.refuse("can be LIKE a pattern in texts only".to_owned()))
@@ -212,7 +218,8 @@ impl Operands<'_> {
                 Ok(Operand::Number(number?))
             }
             Kind::Amount => self.amount(value),
-            Kind::Choice(names) => {
+            Kind::Choice => {
+                let names = self.choices;
                 let found = value.as_str().and_then(|text| {
                     (0..).zip(names).find(|(_, name)| name.eq_ignore_ascii_case(text))
                 });

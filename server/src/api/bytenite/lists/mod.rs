@@ -2,5 +2,6 @@
 
 mod cursor;
 mod filter;
+pub mod named;
 pub mod page;
 pub mod selection;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use common::package::loose::Loose;
 use serde_json::Value;
 
+use super::named::Named;
 use super::page::{LIMIT, OFFSET, Page, Pagination};
 use super::{cursor, filter};
 use crate::api::http::shape::{Field as ShapeField, Kind as ShapeKind, Shape, one, text};
 use crate::error::{Error, Result};
-use crate::store::query::selection::{Field, Found, Rest, Selection, Start, Test};
+use crate::store::query::selection::{Found, Rest, Selection, Start, Test};
 
 const FILTERS_MAX: usize = 50;
 const ORDERS_MAX: usize = 5;
@@ -40,7 +41,7 @@ const CURSOR: ShapeField = text(
 const ORDER_BY: ShapeField = text("orderBy", "As `createdAt desc, id`").example("createdAt desc");
 
 /// Reads a list's query; `order` is the one where none is asked for.
-pub fn from_query<F: Field>(
+pub fn from_query<F: Named>(
     query: &BTreeMap<String, String>,
     order: &[(F, bool)],
 ) -> Result<Selection<F>> {
@@ -52,7 +53,7 @@ pub fn from_query<F: Field>(
 }
 
 /// Reads a list's query, where fields of the query ask for rows whose field is equal.
-pub fn from_query_with<F: Field>(
+pub fn from_query_with<F: Named>(
     query: &BTreeMap<String, String>,
     order: &[(F, bool)],
     equal: &[(&str, F)],
@@ -67,7 +68,7 @@ pub fn from_query_with<F: Field>(
 }
 
 /// Reads the body of a filter call.
-pub fn from_body<F: Field>(mut body: Loose, order: &[(F, bool)]) -> Result<Selection<F>> {
+pub fn from_body<F: Named>(mut body: Loose, order: &[(F, bool)]) -> Result<Selection<F>> {
     let (page, cursor) = match body.object("pagination")? {
         None => (Page::FIRST, None),
         Some(mut fields) => {
@@ -93,7 +94,7 @@ pub fn from_body<F: Field>(mut body: Loose, order: &[(F, bool)]) -> Result<Selec
 }
 
 /// What an answer says about its part of the list.
-pub fn pagination<F: Field, T>(selection: &Selection<F>, found: &Found<T>) -> Pagination {
+pub fn pagination<F: Named, T>(selection: &Selection<F>, found: &Found<T>) -> Pagination {
     match &found.rest {
         Rest::Total(total) => {
             let offset = match selection.start {
@@ -109,7 +110,7 @@ pub fn pagination<F: Field, T>(selection: &Selection<F>, found: &Found<T>) -> Pa
     }
 }
 
-fn select<F: Field>(
+fn select<F: Named>(
     page: Page,
     cursor: Option<&str>,
     tests: Vec<(F, Test)>,
@@ -135,7 +136,7 @@ fn select<F: Field>(
 }
 
 /// Reads `createdAt desc, name`; `-createdAt` and `createdAt:desc` say the same.
-fn read_order<F: Field>(text: &str) -> Result<Vec<(F, bool)>> {
+fn read_order<F: Named>(text: &str) -> Result<Vec<(F, bool)>> {
     let mut order = Vec::new();
     for term in text.split(',').map(str::trim).filter(|term| !term.is_empty()) {
         let (name, direction) = match term.split_once([' ', ':']) {

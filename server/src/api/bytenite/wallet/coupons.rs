@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount;
+use super::booking_failed;
 use super::owner::server_owner;
 use crate::api::bytenite::lists::page::{PAGE, Page, Paged};
 use crate::api::http::call::{BODY_BYTES_MAX, Call};
@@ -90,7 +91,10 @@ async fn redeem(mut call: Call) -> Result<RedeemedOut> {
     let (app, coupon) = (call.app(), coupons::hash(&code));
     let id = idempotency::new_id(&call, &caller, &bytes).await?.id;
     let (id, by) = (RedemptionId::new(id), caller.workspace);
-    app.coordinator.book(Booking::Redeem { id, by, coupon, code: code.clone() }).await?;
+    app.coordinator
+        .book(Booking::Redeem { id, by, coupon, code: code.clone() })
+        .await
+        .map_err(booking_failed)?;
     let redeemed = coupons::redeemed(&app.db, by, coupon).await?;
     let amount = redeemed.ok_or(Error::Unavailable)?.amount;
     Ok(RedeemedOut { id, code, amount })

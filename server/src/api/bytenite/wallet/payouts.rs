@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount::Amount;
+use super::booking_failed;
 use super::owner::server_owner;
 use super::requests::{self, LIST, STEP, TERMS, read_step, read_terms};
 use crate::api::bytenite::lists::page::{LIMIT, OFFSET, Page, Paged};
@@ -99,10 +100,11 @@ async fn ask(mut call: Call) -> Result<AskedOut> {
         Request::new(id, caller.workspace, caller.user, terms, PayoutState::New, clock::now());
     match app.coordinator.book(Booking::Payout(request)).await {
         Err(coordinator::Error::Booking(refused @ BookingRefused::Payout { .. })) => {
-            let problem = refused.to_string() + &pending(app, caller.workspace).await?;
+            let pending = pending(app, caller.workspace).await?;
+            let problem = format!("amount: {refused}{pending}");
             return Err(Error::Blocked("INSUFFICIENT_CREDITS", problem));
         }
-        booked => booked?,
+        booked => booked.map_err(booking_failed)?,
     }
     let made = kept::find_own::<PayoutState>(&app.db, caller.workspace, id).await?;
     let made = made.ok_or_else(|| Error::not_found("payout", &id.to_string()))?;
@@ -141,7 +143,7 @@ async fn step(id: Segment, mut call: Call) -> Result<AskedOut> {
     let id = id.id::<RequestId>("payout")?;
     let (to, note) = read_step::<PayoutState>(&mut call).await?;
     let app = call.app();
-    app.coordinator.book(Booking::PayoutStep { id, to, note }).await?;
+    app.coordinator.book(Booking::PayoutStep { id, to, note }).await.map_err(booking_failed)?;
     let moved = kept::find::<PayoutState>(&app.db, id).await?;
     let moved = moved.ok_or_else(|| Error::not_found("payout", &id.to_string()))?;
     Ok(AskedOut { payout_request: moved.into() })

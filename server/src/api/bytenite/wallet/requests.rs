@@ -1,7 +1,7 @@
 //! What top-ups and payouts have alike: both are requests that the server's owner moves along.
 
 use common::money::credits::Credits;
-use common::money::currency::{Money, Terms};
+use common::money::currency::{Money, NoTerms, Terms};
 use common::money::wallet_request::State;
 use common::package::loose::Loose;
 
@@ -53,8 +53,18 @@ pub fn read_terms(app: &App, body: &mut Loose) -> Result<Terms> {
     let (currency, rate) = exchange::currency(app, &name)?;
     let credits = amount::take::<Credits>(body, "amount")?;
     let money = amount::take::<Money>(body, "currencyAmount")?;
-    Terms::new(currency, rate, credits, money)
-        .map_err(|none| Error::field(none.field(), none.to_string()))
+    Terms::new(currency, rate, credits, money).map_err(refused)
+}
+
+fn refused(none: NoTerms) -> Error {
+    match none {
+        NoTerms::Nothing => Error::field("amount", "must say how much, or currencyAmount must"),
+        NoTerms::TooLittle => Error::field("amount", none.to_string()),
+        NoTerms::Differ(cost) => {
+            Error::field("currencyAmount", format!("is not what amount costs, which is {cost}"))
+        }
+        NoTerms::Fraction => Error::field("currencyAmount", none.to_string()),
+    }
 }
 
 /// A page of requests, as `LIST` asks for them; the requests of all workspaces are the server's owner's to see.

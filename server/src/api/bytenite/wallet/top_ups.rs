@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount::Amount;
+use super::booking_failed;
 use super::owner::server_owner;
 use super::requests::{self, LIST, NOTE_CHARS_MAX, STEP, TERMS, read_step, read_terms};
 use crate::api::bytenite::lists::page::Paged;
@@ -123,7 +124,10 @@ async fn cancel(mut call: Call) -> Result<Done> {
     if own.is_none() {
         return Err(Error::not_found("top-up", &id.to_string()));
     }
-    app.coordinator.book(Booking::TopUpStep { id, to: TopUpState::Canceled, note }).await?;
+    app.coordinator
+        .book(Booking::TopUpStep { id, to: TopUpState::Canceled, note })
+        .await
+        .map_err(booking_failed)?;
     Ok(done())
 }
 
@@ -136,7 +140,7 @@ async fn step(id: Segment, mut call: Call) -> Result<MovedOut> {
     let id = id.id::<RequestId>("top-up")?;
     let (to, note) = read_step::<TopUpState>(&mut call).await?;
     let app = call.app();
-    app.coordinator.book(Booking::TopUpStep { id, to, note }).await?;
+    app.coordinator.book(Booking::TopUpStep { id, to, note }).await.map_err(booking_failed)?;
     let moved = kept::find::<TopUpState>(&app.db, id).await?;
     let moved = moved.ok_or_else(|| Error::not_found("top-up", &id.to_string()))?;
     Ok(MovedOut { top_up_request: moved.into() })

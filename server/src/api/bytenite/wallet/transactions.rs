@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount::Amount;
+use crate::api::bytenite::lists::named::Named;
 use crate::api::bytenite::lists::page::Paged;
 use crate::api::bytenite::lists::selection;
 use crate::api::bytenite::lists::selection::{FILTER, LIST};
@@ -121,6 +122,35 @@ async fn show(
     let found = statement::list(&app.db, owner, selection).await?;
     let pagination = selection::pagination(selection, &found);
     Ok(Paged { pagination, data: found.rows.into_iter().map(TransactionOut::from).collect() })
+}
+
+/// The names of kinds of lines, in the order of their numbers.
+const KINDS: [&str; LineKind::ALL.len()] = {
+    let mut names = [""; LineKind::ALL.len()];
+    let mut n = 0;
+    while n < names.len() {
+        names[n] = LineKind::ALL[n].as_str();
+        n += 1;
+    }
+    names
+};
+
+impl Named for LineField {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::CreatedAt => "createdAt",
+            Self::Amount => "amount",
+            Self::Kind => "transactionType",
+            Self::JobId => "relatedEntityData.jobId",
+            Self::Description => "description",
+            Self::Balance => "balance",
+        }
+    }
+
+    fn choices(self) -> &'static [&'static str] {
+        if self == Self::Kind { &KINDS } else { &[] }
+    }
 }
 
 impl From<Entry> for TransactionOut {

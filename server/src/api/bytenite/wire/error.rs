@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::{PartialSchema as _, ToSchema};
 
+use crate::api::bytenite::names;
 use crate::api::http::problem::{ErrorShape, Problem};
 use crate::error::Kind;
 
@@ -46,8 +47,9 @@ fn body(problem: &Problem) -> Vec<u8> {
         domain: "fanfold",
         metadata: field.into_iter().collect(),
     };
-    let failure =
-        Failure { code: code(problem.kind), message: &problem.message, details: vec![detail] };
+    let denial = problem.denied.map(names::of_denial);
+    let message = denial.as_deref().unwrap_or(&problem.message);
+    let failure = Failure { code: code(problem.kind), message, details: vec![detail] };
     serde_json::to_vec(&failure).expect("a number and texts are JSON")
 }
 

@@ -16,8 +16,6 @@ pub enum PackageField {
     UpdatedAt,
 }
 
-const STATUS: [&str; 2] = ["inactive", "active"];
-
 impl Field for PackageField {
     const ALL: &'static [Self] =
         &[Self::Id, Self::Name, Self::Version, Self::Status, Self::CreatedAt, Self::UpdatedAt];
@@ -27,23 +25,12 @@ impl Field for PackageField {
     const WEIGHT: &'static str =
         "CAST(LENGTH(manifest) + LENGTH(COALESCE(params_schema, '')) AS BIGINT)";
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Id => "id",
-            Self::Name => "name",
-            Self::Version => "version",
-            Self::Status => "status",
-            Self::CreatedAt => "createdAt",
-            Self::UpdatedAt => "updatedAt",
-        }
-    }
-
     fn kind(self) -> Kind {
         match self {
             Self::Id => Kind::Uuid,
             Self::Name => Kind::Text,
             Self::Version => Kind::Count,
-            Self::Status => Kind::Choice(&STATUS),
+            Self::Status => Kind::Choice,
             Self::CreatedAt | Self::UpdatedAt => Kind::Time,
         }
     }
