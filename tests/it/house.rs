@@ -12,7 +12,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("object_store::", &["server/src/data/"]),
     (
         "bollard::",
-        &["node/src/runtime/", "cli/src/commands/image.rs", "cli/src/bench/container.rs"],
+        &["node/src/runtime/", "cli/src/commands/image.rs", "cli/src/commands/bench/container.rs"],
     ),
     ("libp2p::", &["server/src/p2p/", "node/src/link/"]),
     ("libp2p_stream::", &["server/src/p2p/", "node/src/link/"]),
@@ -32,6 +32,14 @@ const RULES: &[(&str, &[&str])] = &[
 /// Crates that would bring a second TLS provider or a C build.
 const BANNED_CRATES: &[&str] = &["native-tls", "openssl-sys", "aws-sdk-s3"];
 
+/// Words of the API's product. Inside we have words of our own, and each API maps its names to
+/// them.
+const PRODUCT_WORDS: &[&str] =
+    &["JOB_STATE_", "EXECUTION_PRIORITY_", "ROLE_", "dataSourceDescriptor", "bytenite"];
+
+/// Where they may stand: in the API itself, and in its client.
+const PRODUCT_ROOMS: &[&str] = &["server/src/api/", "cli/src/"];
+
 /// What `common`, the pure core, must not know.
 const IMPURE: &[&str] =
     &["tokio", "async fn", "std::fs", "std::net", "std::time::Instant", "SystemTime", "rand::"];
@@ -40,13 +48,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a member").to_owned()
 }
 
-/// All Rust sources of the product, by their path from the root, without their test modules.
+/// All Rust sources of the product, by their path from the root, without the test modules inside
+/// them.
 fn sources() -> Result<Vec<(String, String)>> {
+    let whole = whole_sources()?;
+    Ok(whole.into_iter().map(|(name, text)| (name, without_test_modules(&text))).collect())
+}
+
+/// The same as they are, test modules included.
+fn whole_sources() -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["common/src", "server/src", "node/src", "cli/src"]
-        .iter()
-        .map(|folder| root().join(folder))
-        .collect();
+    let folders = ["common/src", "server/src", "node/src", "cli/src", "migrations/src"];
+    let mut folders: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
             let path = entry?.path();
@@ -54,14 +67,33 @@ fn sources() -> Result<Vec<(String, String)>> {
                 folders.push(path);
             } else if path.extension().is_some_and(|kind| kind == "rs") {
                 let name = path.strip_prefix(root())?.display().to_string();
-                let text = fs::read_to_string(&path)?;
-                let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
-                found.push((name, code));
+                found.push((name, fs::read_to_string(&path)?));
             }
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// The text with the lines of its test modules empty. Such a module ends where rustfmt puts its
+/// last brace: below the first letter of its attribute.
+fn without_test_modules(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let code = line.trim_start();
+        let opens = |next: &&str| next.trim_start().starts_with("mod ") && next.ends_with('{');
+        if code == "#[cfg(test)]" && lines.peek().is_some_and(opens) {
+            let end = format!("{}}}", &line[..line.len() - code.len()]);
+            let inside = lines.by_ref().take_while(|line| *line != end).count();
+            // The attribute, what is inside, and the brace.
+            kept.push_str(&"\n".repeat(inside + 2));
+        } else {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
 }
 
 /// The lines of code, without comments, that contain the word.
@@ -86,6 +118,34 @@ fn each_library_stays_in_its_room() -> Result<()> {
 
     assert!(broken.is_empty(), "used outside its room:\n{}", broken.join("\n"));
     Ok(())
+}
+
+#[test]
+fn product_words_stay_in_the_api_and_its_client() -> Result<()> {
+    let mut broken = Vec::new();
+    for (name, text) in whole_sources()? {
+        if PRODUCT_ROOMS.iter().any(|room| name.starts_with(room)) {
+            continue;
+        }
+        for (n, line) in text.lines().enumerate() {
+            let lower = line.to_lowercase();
+            if PRODUCT_WORDS.iter().any(|word| line.contains(word) || lower.contains(word)) {
+                broken.push(format!("{name}:{}: {line}", n + 1));
+            }
+        }
+    }
+
+    assert!(broken.is_empty(), "a word of the API's product:\n{}", broken.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn code_behind_a_test_module_is_checked() {
+    let text = "a\n#[cfg(test)]\nmod testing;\nb\n#[cfg(test)]\nmod tests {\n    c\n}\nd\n";
+
+    let code = without_test_modules(text);
+
+    assert_eq!(code, "a\n#[cfg(test)]\nmod testing;\nb\n\n\n\n\nd\n");
 }
 
 #[test]

@@ -308,8 +308,7 @@ mod tests {
     async fn a_draft_keeps_its_file_for_its_days_and_no_longer() {
         let door = crate::api::testing::Door::open().await;
         door.template("lines", "concat").await;
-        let source = serde_json::json!({"dataSourceDescriptor": "file"});
-        let job = door.job(serde_json::json!({"templateId": "t", "dataSource": source})).await;
+        let job = door.job(serde_json::json!({"templateId": "t"})).await;
         let (db, data) = (&door.app.db, &door.app.data);
         let key = BlobKey::Upload(job.parse().unwrap());
         let before = holdings::total(db, door.workspace).await.unwrap();
