@@ -9,7 +9,6 @@ pub mod bytenite;
 mod hostile;
 mod http;
 mod info;
-mod native;
 mod ready;
 mod storage;
 mod table;
@@ -128,7 +127,6 @@ mod tests {
     async fn every_failure_has_the_documented_shape() {
         let door = Door::open().await;
         for (method, path, status, code) in [
-            (Method::GET, "/nowhere", 404, 5),
             (Method::GET, "/v1/customer/nowhere", 404, 5),
             (Method::DELETE, "/v1/wallet/balance", 405, 12),
             (Method::GET, "/v1/auth/access_token", 405, 12),
@@ -138,6 +136,17 @@ mod tests {
 
             assert_eq!((got, body["code"].as_i64()), (status, Some(code)), "{path}: {body}");
             assert!(body["message"].is_string() && body["details"][0]["reason"].is_string());
+        }
+        for (method, path, status, code) in [
+            (Method::GET, "/nowhere", 404, "NOT_FOUND"),
+            (Method::POST, "/health", 405, "METHOD_NOT_ALLOWED"),
+            (Method::GET, "/healthz?x=1", 400, "INVALID_ARGUMENT"),
+            (Method::GET, "/v1/storage/x", 403, "FORBIDDEN"),
+        ] {
+            let (got, body) = door.call(method, path, None).await;
+
+            assert_eq!((got, body["code"].as_str()), (status, Some(code)), "{path}: {body}");
+            assert!(body["detail"].is_string() && body["status"] == status, "{path}: {body}");
         }
         let named = door.post("/v1/customer/jobs", json!({"templateId": 7})).await.1;
         assert_eq!(named["details"][0]["reason"], "INVALID_ARGUMENT");
