@@ -1,8 +1,8 @@
-//! The doors: the HTTP API of customers and developers, translated into our own words.
+//! The HTTP APIs. Each reads requests, calls one use case, and shapes what it gives.
 //!
 //! A folder for each API, in it a file for each resource: its routes, its handlers, and the shapes
-//! that go in and out. `table` puts the routes together; `http` is what all of them are made of,
-//! and `lists` what their lists have in common.
+//! that go in and out. `table` puts the routes together; `http` is what all of them are made of.
+//! What belongs to no product (`storage`, `ready`, `info`) has no folder of an API.
 
 pub mod bytenite;
 #[cfg(test)]
@@ -26,6 +26,7 @@ use warp::http::Method;
 
 use crate::app::App;
 use crate::concurrency::KeyedPlaces;
+use crate::readiness::Readiness;
 use http::call::call;
 use http::docs;
 use http::limits::Limits;
@@ -61,7 +62,7 @@ pub struct Doors {
     strangers: Limits,
     /// Tests of data sources by each workspace.
     source_tests: Limits,
-    readiness: ready::Readiness,
+    readiness: Readiness,
 }
 
 impl Doors {
@@ -102,7 +103,7 @@ fn filter(
         requests: Limits::per_minute(limits.requests_per_minute),
         strangers: Limits::per_minute(limits.stranger_requests_per_minute),
         source_tests: Limits::per_minute(limits.source_tests_per_minute),
-        readiness: ready::Readiness::default(),
+        readiness: Readiness::default(),
     });
     let router = Arc::new(Router::new(docs::with_documents(apis())));
     warp::method().and(call(&doors)).then(move |method: Method, call| {

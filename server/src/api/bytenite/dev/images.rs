@@ -12,9 +12,9 @@ use crate::api::bytenite::wire::{Done, done};
 use crate::api::http::call::Call;
 use crate::api::http::route::{Body, Route, delete, get, post};
 use crate::api::http::shape::{Field, integer, text};
-use crate::api::storage::already_coming;
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::files::already_uploading;
 
 use crate::data::Stored;
 use crate::data::bucket::blob_key::BlobKey;
@@ -83,7 +83,7 @@ async fn push(call: Call) -> Result<ImageOut> {
     let app = call.app().clone();
     let expected = Stored { size, digest };
     let (owner, key) = (caller.workspace, BlobKey::Image(digest));
-    let _alone = app.data.quotas().alone(owner, &key).ok_or_else(already_coming)?;
+    let _alone = app.data.quotas().alone(owner, &key).ok_or_else(already_uploading)?;
     app.data.quotas().reserve(owner, &key, size).await?;
     let bytes = image_check::checked(call.into_stream());
     if let Err(error) = app.data.put_verified(&key, expected, bytes).await {

@@ -23,11 +23,11 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, flag, text};
-use crate::api::storage;
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::bucket::links::Linked;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::people::caller::Caller;
 use crate::store::catalogue::packages;
 use crate::store::catalogue::packages::{Family, Package, PackageField, Pushed, Shelf, Which};
@@ -297,7 +297,7 @@ async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
 
 async fn download(family: Family, tag: Segment, call: Call) -> Result<Told> {
     let package = find(family, &tag, &call).await?;
-    let holder = storage::holder(&call.caller().await?);
+    let holder = files::holder(&call.caller().await?);
     let file_name = format!("{}-{}.tar", package.manifest.name, package.manifest.version);
     let key = BlobKey::Package(package.digest);
     let linked = Linked { name: &file_name, digest: Some(package.digest) };
