@@ -14,6 +14,7 @@ pub mod error;
 pub mod files;
 pub mod mail;
 mod maintenance;
+pub mod nodes;
 pub mod open_files;
 pub mod p2p;
 pub mod people;
