@@ -9,6 +9,7 @@ pub mod concurrency;
 pub mod config;
 pub mod coordinator;
 pub mod data;
+pub mod definitions;
 mod durable;
 pub mod error;
 pub mod files;

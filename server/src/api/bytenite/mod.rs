@@ -3,10 +3,10 @@
 //! It translates requests into use cases and what they give into answers, and decides nothing.
 
 mod auth;
-mod customer;
+pub(crate) mod customer;
 mod dev;
 pub(super) mod lists;
-mod secret_use;
+pub(crate) mod secret_use;
 mod wallet;
 mod wire;
 mod words;
