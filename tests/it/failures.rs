@@ -126,7 +126,7 @@ async fn an_aborted_job_ends_and_its_containers_with_it() -> Result<()> {
         market.containers_end().await?;
         holds_nothing(&client).await?;
         let refusal = client.refused(Method::POST, &abort, json!({})).await?;
-        assert_eq!((refusal.status, refusal.code), (400, 9), "{refusal:?}");
+        assert_eq!((refusal.status, refusal.code), (400, Some(9)), "{refusal:?}");
 
         // One that has not started is deleted.
         let draft = client.create(order("endless", 1, &json!({}))).await?;
@@ -147,7 +147,7 @@ async fn a_wallet_that_cannot_hold_the_run_says_how_much_is_missing() -> Result<
         let run = format!("/v1/customer/jobs/{id}/run");
         let refusal = client.refused(Method::POST, &run, json!({})).await?;
 
-        assert_eq!((refusal.status, refusal.code), (400, 9));
+        assert_eq!((refusal.status, refusal.code), (400, Some(9)));
         assert!(refusal.message.contains("0.00000010 credits available"), "{refusal:?}");
         assert_eq!(client.job(&id).await?["state"], "JOB_STATE_NEW");
         holds_nothing(&client).await
@@ -177,7 +177,7 @@ async fn what_is_missing_is_named_before_the_run() -> Result<()> {
         // Results of a job that has not run.
         let results = format!("/v1/customer/jobs/{file}/results");
         let refusal = client.refused(Method::GET, &results, json!({})).await?;
-        assert_eq!((refusal.status, refusal.code), (400, 9));
+        assert_eq!((refusal.status, refusal.code), (400, Some(9)));
         assert_eq!(refusal.message, "job has not yet been completed");
 
         // An app that was switched off, and one that nobody pushed.
@@ -215,7 +215,7 @@ async fn a_package_that_cannot_be_used_is_refused_with_the_reason() -> Result<()
             (json!(null), "data: is missing"),
         ] {
             let refusal = push(data).await?;
-            assert_eq!((refusal.status, refusal.code), (400, 3), "{refusal:?}");
+            assert_eq!((refusal.status, refusal.code), (400, Some(3)), "{refusal:?}");
             assert!(refusal.message.contains(named), "{refusal:?}");
         }
         Ok(())
@@ -248,7 +248,11 @@ async fn one_workspace_knows_nothing_of_another() -> Result<()> {
             (Method::GET, "/v1/dev/templates/count".to_owned()),
         ] {
             let refusal = stranger.refused(method.clone(), &path, json!({})).await?;
-            assert_eq!((refusal.status, refusal.code), (404, 5), "{method} {path}: {refusal:?}");
+            assert_eq!(
+                (refusal.status, refusal.code),
+                (404, Some(5)),
+                "{method} {path}: {refusal:?}"
+            );
         }
         let refusal =
             stranger.refused(Method::POST, "/v1/customer/logs", json!({"jobId": id})).await?;
@@ -273,12 +277,24 @@ async fn second_workspace(market: &Market) -> Result<String> {
 }
 
 #[tokio::test]
+async fn path_of_no_api_is_refused_with_a_problem() -> Result<()> {
+    Market::open(Shape::nodes(0), async |_, client| {
+        let refusal = client.refused(Method::GET, "/nowhere", json!({})).await?;
+
+        assert_eq!((refusal.status, refusal.code), (404, None), "{refusal:?}");
+        assert_eq!((&*refusal.reason, &*refusal.message), ("NOT_FOUND", "path not found"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_call_without_a_good_token_is_refused() -> Result<()> {
     Market::open(Shape::nodes(0), async |_, client| {
         for token in ["", "Bearer", "nonsense", "Bearer eyJhbGciOiJub25lIn0.e30."] {
             let bad = client.with_token(token);
             let refusal = bad.refused(Method::GET, "/v1/customer/jobs", json!({})).await?;
-            assert_eq!((refusal.status, refusal.code), (401, 16), "{token:?}: {refusal:?}");
+            assert_eq!((refusal.status, refusal.code), (401, Some(16)), "{token:?}: {refusal:?}");
         }
         let bearer = client.with_token(&format!("Bearer {}", client.token));
         bearer.get("/v1/auth/user").await?;

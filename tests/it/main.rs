@@ -1,6 +1,7 @@
 //! Tests of parts that only together make sense, in one binary.
 
 mod access;
+mod architecture;
 mod blobs;
 mod bytes;
 mod checklist;
@@ -13,7 +14,6 @@ mod durability;
 mod failures;
 mod full_disk;
 mod hello_world;
-mod house;
 mod main_job;
 mod messages;
 mod operators;

@@ -25,12 +25,27 @@ pub struct Client {
     pub token: String,
 }
 
-/// What a server said no with.
+/// Why a server refused a request.
 #[derive(Debug)]
 pub struct Refusal {
     pub status: u16,
-    pub code: i64,
+    /// As gRPC numbers them; `None` for a problem (RFC 9457), which has the reason alone.
+    pub code: Option<i64>,
+    /// The word for programs.
+    pub reason: String,
     pub message: String,
+}
+
+impl Refusal {
+    /// Reads an `rpcStatus` of ByteNite's API, or a problem of what belongs to no product's API.
+    fn read(status: u16, answer: &Value) -> Result<Self> {
+        let code = answer["code"].as_i64();
+        let (reason, message) = match code {
+            Some(_) => (&answer["details"][0]["reason"], &answer["message"]),
+            None => (&answer["code"], &answer["detail"]),
+        };
+        Ok(Self { status, code, reason: text(reason)?, message: text(message)? })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -129,8 +144,7 @@ impl Client {
         let (status, bytes) = self.send(method.clone(), path, body).await?;
         let answer: Value = serde_json::from_slice(&bytes)?;
         ensure!(status != 200, "{method} {path} was not refused: {answer}");
-        let code = answer["code"].as_i64().context("an rpcStatus has a code")?;
-        Ok(Refusal { status, code, message: text(&answer["message"])? })
+        Refusal::read(status, &answer)
     }
 
     /// Pushes a package and switches it on.

@@ -186,8 +186,10 @@ async fn refuse_errors(response: Response) -> Result<Response, Failure> {
 }
 
 fn refusal(status: StatusCode, body: &str) -> Failure {
+    /// An error of an API, or a problem (RFC 9457) of what belongs to none.
     #[derive(Deserialize)]
     struct Body {
+        #[serde(alias = "detail")]
         message: String,
     }
     let message = match serde_json::from_str::<Body>(body) {
@@ -268,12 +270,15 @@ mod tests {
 
     #[test]
     fn refusals_keep_the_servers_words() {
-        let body = r#"{"code":9,"message":"params.app.case: unknown","details":[]}"#;
-
-        assert!(matches!(
-            refusal(StatusCode::BAD_REQUEST, body),
-            Failure::Refused { message } if message == "params.app.case: unknown"
-        ));
+        for body in [
+            r#"{"code":9,"message":"params.app.case: unknown","details":[]}"#,
+            r#"{"status":400,"title":"Bad Request","detail":"params.app.case: unknown","code":"X"}"#,
+        ] {
+            assert!(matches!(
+                refusal(StatusCode::BAD_REQUEST, body),
+                Failure::Refused { message } if message == "params.app.case: unknown"
+            ));
+        }
         assert!(matches!(refusal(StatusCode::UNAUTHORIZED, "{}"), Failure::Unauthorised(_)));
         assert!(matches!(refusal(StatusCode::BAD_GATEWAY, ""), Failure::Unreachable { .. }));
     }

@@ -1,15 +1,14 @@
-//! The doors: the HTTP API of customers and developers, translated into our own words.
+//! The HTTP APIs. Each reads requests, calls one use case, and shapes what it gives.
 //!
 //! A folder for each API, in it a file for each resource: its routes, its handlers, and the shapes
-//! that go in and out. `table` puts the routes together; `http` is what all of them are made of,
-//! and `lists` what their lists have in common.
+//! that go in and out. `table` puts the routes together; `http` is what all of them are made of.
+//! What belongs to no product (`storage`, `ready`, `info`) has no folder of an API.
 
 pub mod bytenite;
 #[cfg(test)]
 mod hostile;
 mod http;
 mod info;
-mod native;
 mod ready;
 mod storage;
 mod table;
@@ -27,6 +26,7 @@ use warp::http::Method;
 
 use crate::app::App;
 use crate::concurrency::KeyedPlaces;
+use crate::readiness::Readiness;
 use http::call::call;
 use http::docs;
 use http::limits::Limits;
@@ -62,7 +62,7 @@ pub struct Doors {
     strangers: Limits,
     /// Tests of data sources by each workspace.
     source_tests: Limits,
-    readiness: ready::Readiness,
+    readiness: Readiness,
 }
 
 impl Doors {
@@ -103,7 +103,7 @@ fn filter(
         requests: Limits::per_minute(limits.requests_per_minute),
         strangers: Limits::per_minute(limits.stranger_requests_per_minute),
         source_tests: Limits::per_minute(limits.source_tests_per_minute),
-        readiness: ready::Readiness::default(),
+        readiness: Readiness::default(),
     });
     let router = Arc::new(Router::new(docs::with_documents(apis())));
     warp::method().and(call(&doors)).then(move |method: Method, call| {
@@ -128,7 +128,6 @@ mod tests {
     async fn every_failure_has_the_documented_shape() {
         let door = Door::open().await;
         for (method, path, status, code) in [
-            (Method::GET, "/nowhere", 404, 5),
             (Method::GET, "/v1/customer/nowhere", 404, 5),
             (Method::DELETE, "/v1/wallet/balance", 405, 12),
             (Method::GET, "/v1/auth/access_token", 405, 12),
@@ -138,6 +137,17 @@ mod tests {
 
             assert_eq!((got, body["code"].as_i64()), (status, Some(code)), "{path}: {body}");
             assert!(body["message"].is_string() && body["details"][0]["reason"].is_string());
+        }
+        for (method, path, status, code) in [
+            (Method::GET, "/nowhere", 404, "NOT_FOUND"),
+            (Method::POST, "/health", 405, "METHOD_NOT_ALLOWED"),
+            (Method::GET, "/healthz?x=1", 400, "INVALID_ARGUMENT"),
+            (Method::GET, "/v1/storage/x", 403, "FORBIDDEN"),
+        ] {
+            let (got, body) = door.call(method, path, None).await;
+
+            assert_eq!((got, body["code"].as_str()), (status, Some(code)), "{path}: {body}");
+            assert!(body["detail"].is_string() && body["status"] == status, "{path}: {body}");
         }
         let named = door.post("/v1/customer/jobs", json!({"templateId": 7})).await.1;
         assert_eq!(named["details"][0]["reason"], "INVALID_ARGUMENT");

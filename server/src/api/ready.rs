@@ -1,49 +1,11 @@
-//! Whether the server can do what it is asked: its database and its bucket answer.
-
-use std::time::Duration;
+//! Whether the server is ready, for load balancers and orchestrators.
 
 use serde::Serialize;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get};
-use crate::app::App;
 use crate::error::{Error, Result};
-use crate::store::market::batch_number;
-
-/// How long an answer counts.
-const FRESH: Duration = Duration::from_secs(1);
-/// How long each part has to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// The last answer. Its lock lets one caller ask, and all others wait for what it hears.
-#[derive(Default)]
-pub struct Readiness(Mutex<Option<(Instant, Option<&'static str>)>>);
-
-impl Readiness {
-    /// The part that is away, where one is.
-    async fn away(&self, app: &App) -> Option<&'static str> {
-        let mut last = self.0.lock().await;
-        if let Some((at, away)) = *last
-            && at.elapsed() < FRESH
-        {
-            return away;
-        }
-        let (database, bucket) = tokio::join!(
-            timeout(PATIENCE, batch_number::last(&app.db)),
-            timeout(PATIENCE, app.data.probe()),
-        );
-        let away = match (database, bucket) {
-            (Ok(Ok(_)), Ok(Ok(()))) => None,
-            (Ok(Ok(_)), _) => Some("bucket"),
-            _ => Some("database"),
-        };
-        *last = Some((Instant::now(), away));
-        away
-    }
-}
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -3,8 +3,8 @@
 use common::access::Scope;
 
 use super::bytenite;
+use super::http::problem_json::ERRORS;
 use super::http::router::Api;
-use super::native::error::ERRORS;
 use super::{info, ready, storage};
 
 /// Every API with its routes.

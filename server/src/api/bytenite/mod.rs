@@ -3,12 +3,12 @@
 //! It translates requests into use cases and what they give into answers, and decides nothing.
 
 mod auth;
-mod customer;
+pub(crate) mod customer;
 mod descriptor;
 mod dev;
 pub(super) mod lists;
 mod names;
-mod secret_use;
+pub(crate) mod secret_use;
 mod template;
 mod wallet;
 mod wire;

@@ -13,10 +13,10 @@ mod glossary;
 mod openapi;
 
 use super::call::{Call, Segment};
+use super::problem_json::ERRORS;
 use super::route::{AnswerShape, Route, raw};
 use super::router::Api;
 use crate::api::Answer;
-use crate::api::native::error::ERRORS;
 use crate::error::{Error, Result};
 
 /// The document of all APIs.

@@ -1,5 +1,5 @@
-//! What every door is made of: how requests come in, who calls, how answers and failures go out,
-//! and how the table of routes becomes the router and the OpenAPI documents.
+//! What every API is made of: how requests come in, who calls, how answers and failures go out, and
+//! how the table of routes becomes the router and the OpenAPI documents. It knows no product's API.
 
 mod body;
 pub mod call;
@@ -11,6 +11,7 @@ pub mod limits;
 pub mod pauses;
 pub mod places;
 pub mod problem;
+pub mod problem_json;
 pub mod query;
 pub mod reply;
 pub mod route;

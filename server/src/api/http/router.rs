@@ -13,8 +13,9 @@ use warp::http::{Method, StatusCode};
 
 use super::call::{Call, Segment};
 use super::problem::{ErrorShape, Problem, Rejected};
+use super::problem_json;
 use super::route::{Access, Body, Fields, Route};
-use crate::api::{Answer, native};
+use crate::api::Answer;
 use crate::error::Error;
 
 /// Routes that belong together, under one or more prefixes.
@@ -125,7 +126,7 @@ impl Router {
             path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let found = self.prefixes.iter().find(|(prefix, _)| below(prefix));
-        found.map_or(&native::error::ERRORS, |(_, errors)| errors)
+        found.map_or(&problem_json::ERRORS, |(_, errors)| errors)
     }
 }
 
@@ -151,7 +152,7 @@ fn pick<'a>(routes: &'a [Entry], method: &Method) -> Option<&'a Entry> {
 }
 
 fn wrong_method(routes: &[Entry]) -> Answer {
-    let errors = routes.first().map_or(&native::error::ERRORS, |entry| entry.errors);
+    let errors = routes.first().map_or(&problem_json::ERRORS, |entry| entry.errors);
     let mut answer = errors.answer(&Rejected::Method.into());
     let methods: Vec<_> = routes.iter().map(|entry| entry.route.method.as_str()).collect();
     if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {

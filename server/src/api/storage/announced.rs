@@ -1,14 +1,12 @@
-//! What the head of an upload says of its body: some heads say that the body is not simply the
-//! file, and a file that was stored with its wrapping would be wrong without anybody's noticing.
+//! What the headers of an upload say of its body. Some say that the body is not simply the file: a
+//! file that was stored with its wrapping would be wrong without anybody's noticing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::digest::{Digest, Digester};
-use futures::{StreamExt as _, TryStreamExt as _};
+use common::digest::Digest;
 use warp::http::HeaderMap;
 use warp::http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
 
-use crate::data::{self, ByteStream};
 use crate::error::{Error, Result};
 
 /// The digest of the body, or of the file that it is.
@@ -55,25 +53,4 @@ fn digest(headers: &HeaderMap, name: &'static str) -> Result<Option<Digest>> {
     let digest = bytes.and_then(|bytes| hex::encode(bytes).parse().ok());
     let problem = "must be sha-256=:BASE64: with the 32 bytes of a digest";
     digest.map(Some).ok_or_else(|| Error::field(name, problem))
-}
-
-/// The same bytes; the stream fails at its end where they have another digest.
-pub fn with(digest: Option<Digest>, bytes: ByteStream) -> ByteStream {
-    let Some(expected) = digest else { return bytes };
-    let start = (bytes, Digester::default());
-    let checked = futures::stream::try_unfold(start, move |(mut bytes, mut digester)| async move {
-        match bytes.try_next().await? {
-            Some(piece) => {
-                digester.update(&piece);
-                Ok::<_, data::Error>(Some((piece, (bytes, digester))))
-            }
-            None if digester.finish() == expected => Ok(None),
-            None => Err(data::Error::Customer(
-                "the bytes that arrived do not have the digest that was announced: send the \
-                     file again"
-                    .to_owned(),
-            )),
-        }
-    });
-    checked.boxed()
 }

@@ -14,30 +14,25 @@ use warp::http::header::{
 use warp::http::{Method, StatusCode};
 
 use super::range::{Asked, parse_range};
-use super::{check_holder, refused};
 use crate::api::Answer;
 use crate::api::http::call::{Call, Segment};
-use crate::data::Stat;
-use crate::data::bucket::links;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files::Download;
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 pub async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answer> {
-    let data = &call.app().data;
-    let link = data.open_link(&method, &segment.0, &call.raw_query).map_err(refused)?;
-    check_holder(call.app(), link.holder).await?;
+    let file = Download::open(call.app(), &segment.0, &call.raw_query).await?;
     call.authenticated();
-    let stat = data.stat(&link.key).await?.ok_or_else(|| Error::NotFound("file".to_owned()))?;
     if method == Method::GET
-        && let Some(direct) = data.direct_link(&link.key, &link.file_name).await?
+        && let Some(direct) = file.direct_link().await?
     {
         let mut answer = StatusCode::TEMPORARY_REDIRECT.into_response();
         set(answer.headers_mut(), LOCATION, &direct);
         return Ok(answer);
     }
-    let current = Current::of(&stat, link.digest);
-    let size = stat.size;
+    let current = Current::of(file.version(), file.modified(), file.digest());
+    let size = file.size();
     let (status, range) = match current.asked(&call.headers, size) {
         Wanted::Nothing(status) => (status, 0..0),
         Wanted::Part(Asked::Whole) => (StatusCode::OK, 0..size),
@@ -48,13 +43,7 @@ pub async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answe
     let mut answer = if method == Method::HEAD || length == 0 {
         StatusCode::OK.into_response()
     } else {
-        let bytes = match link.digest {
-            Some(digest) => {
-                let (key, name) = (&link.key, &link.file_name);
-                data.get_checked(key, &stat, digest, name, range.clone()).await?
-            }
-            None => data.get(&link.key, range.clone()).await?,
-        };
+        let bytes = file.read(range.clone()).await?;
         warp::reply::stream(SyncStream::new(bytes)).into_response()
     };
     *answer.status_mut() = status;
@@ -67,7 +56,7 @@ pub async fn serve(method: Method, segment: Segment, call: Call) -> Result<Answe
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     // A customer's file must never run as a page of this server.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    set(headers, CONTENT_DISPOSITION, &links::disposition(&link.file_name));
+    set(headers, CONTENT_DISPOSITION, &file.disposition());
     if status == StatusCode::PARTIAL_CONTENT {
         let part = format!("bytes {}-{}/{size}", range.start, range.end - 1);
         set(headers, CONTENT_RANGE, &part);
@@ -91,11 +80,11 @@ enum Wanted {
 }
 
 impl Current {
-    fn of(stat: &Stat, digest: Option<Digest>) -> Self {
-        let version = stat.version.as_ref().map(|version| version.trim_matches('"'));
+    fn of(version: Option<&str>, modified: DateTime<Utc>, digest: Option<Digest>) -> Self {
+        let version = version.map(|version| version.trim_matches('"'));
         let tag = digest.map(|digest| digest.to_string()).or(version.map(ToOwned::to_owned));
         // Headers know no parts of a second.
-        let modified = stat.modified.with_nanosecond(0).unwrap_or(stat.modified);
+        let modified = modified.with_nanosecond(0).unwrap_or(modified);
         Self { etag: tag.map(|tag| format!("\"{tag}\"")), modified, digest }
     }
 
@@ -176,9 +165,8 @@ mod tests {
 
     fn wanted(given: &[(HeaderName, &str)]) -> Wanted {
         let modified = time(THEN).unwrap() + chrono::TimeDelta::milliseconds(700);
-        let stat = Stat { size: 10, modified, version: Some("1-2-a".to_owned()) };
         let headers = given.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
-        Current::of(&stat, None).asked(&headers.collect(), 10)
+        Current::of(Some("1-2-a"), modified, None).asked(&headers.collect(), 10)
     }
 
     #[test]

@@ -1,11 +1,16 @@
+use bytes::Bytes;
+use common::access::Role;
 use common::digest::Digest;
 use common::money::credits::Credits;
+use reqwest::Method;
 use serde_json::json;
 
-use super::*;
 use crate::api::testing::{Door, QUOTA_BYTES};
+use crate::data::bucket::blob_key::BlobKey;
 use crate::data::bucket::links::Linked;
+use crate::files::holder;
 use crate::people::caller;
+use crate::store::people::api_keys;
 
 fn name(name: &str) -> Linked<'_> {
     Linked { name, digest: None }
@@ -154,8 +159,8 @@ async fn an_upload_beyond_the_quota_is_refused_before_it_is_taken() {
 
     assert_eq!(answer.status(), 413);
     let body: serde_json::Value = answer.json().await.unwrap();
-    assert_eq!(body["details"][0]["reason"], "STORAGE_FULL", "{body}");
-    assert!(body["message"].as_str().unwrap().contains("delete drafts"), "{body}");
+    assert_eq!(body["code"], "STORAGE_FULL", "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("delete drafts"), "{body}");
     assert_eq!(stored(&door).await, 0);
     assert_eq!(door.client.put(&link).body("0123456789").send().await.unwrap().status(), 200);
     assert_eq!(stored(&door).await, 10);
@@ -252,8 +257,8 @@ async fn downloads_of_a_rotten_file_are_an_error_that_names_it() {
 
             assert_eq!(answer.status(), 500);
             let body: serde_json::Value = answer.json().await.unwrap();
-            assert_eq!(body["details"][0]["reason"], "DATA_LOSS", "{body}");
-            assert!(body["message"].as_str().unwrap().contains("out:1.csv"), "{body}");
+            assert_eq!(body["code"], "DATA_LOSS", "{body}");
+            assert!(body["detail"].as_str().unwrap().contains("out:1.csv"), "{body}");
         }
     }
 }
@@ -276,7 +281,7 @@ async fn an_upload_whose_body_is_not_simply_the_file_is_refused_by_its_header() 
 
         assert_eq!(put.status(), 400, "{header}");
         let answer: serde_json::Value = put.json().await.unwrap();
-        assert!(answer["message"].as_str().unwrap().contains(says), "{answer}");
+        assert!(answer["detail"].as_str().unwrap().contains(says), "{answer}");
         assert!(!door.bucket().join(BlobKey::Upload(id.parse().unwrap()).path()).exists());
     }
     let right = "sha-512=:AAAA:, sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";

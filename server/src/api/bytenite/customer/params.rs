@@ -13,11 +13,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::api::bytenite::dev::packages::find;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::text;
 use crate::app::App;
+use crate::definitions;
 use crate::error::{Error, Result};
 use crate::store::catalogue::packages;
 use crate::store::catalogue::packages::{Family, Which};
@@ -44,18 +44,17 @@ pub fn routes() -> Vec<Route> {
 
 /// The schema of an app, or of an engine, by its id or its tag.
 async fn read(id: Segment, call: Call) -> Result<SchemaOut> {
+    let caller = call.caller().await?;
     let version = call.query()?.remove("version").filter(|version| !version.is_empty());
     let is_id = id.0.parse::<PackageId>().is_ok();
     let tag = match version {
-        Some(version) if !is_id && !id.0.contains('@') => Segment(format!("{}@{version}", id.0)),
-        _ => id,
+        Some(version) if !is_id && !id.0.contains('@') => format!("{}@{version}", id.0),
+        _ => id.0,
     };
-    let app = find(Family::App, &tag, &call).await;
-    let package = if matches!(app, Err(Error::NotFound(_))) {
-        find(Family::Engine, &tag, &call).await?
-    } else {
-        app?
-    };
+    let find = async |family| definitions::packages::find(call.app(), &caller, family, &tag).await;
+    let app = find(Family::App).await;
+    let package =
+        if matches!(app, Err(Error::NotFound(_))) { find(Family::Engine).await? } else { app? };
     Ok(SchemaOut {
         id: package.id,
         name: package.manifest.name,

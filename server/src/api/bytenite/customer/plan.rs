@@ -15,11 +15,11 @@ use common::run::spec::RunSpec;
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 
 use super::params;
-use crate::api::bytenite::dev::image_login;
 use crate::api::bytenite::secret_use;
 use crate::app::App;
 use crate::data::Stat;
 use crate::data::bucket::blob_key::BlobKey;
+use crate::definitions::image_login;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
 use crate::registry;

@@ -16,21 +16,19 @@ use utoipa::ToSchema;
 use super::{job_out, jobs, partial, states, why};
 use crate::api::bytenite::dev::templates::{TemplateOut, listed};
 use crate::api::bytenite::lists::page::Paged;
-use crate::api::bytenite::lists::selection;
 use crate::api::bytenite::lists::selection::LIST;
 use crate::api::bytenite::words;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::query;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{flag, text, texts};
-use crate::api::storage::holder;
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::bucket::links::{Holder, Linked};
+use crate::definitions::{Shelf, templates};
 use crate::error::{Error, Result};
+use crate::files::holder;
 use crate::store;
-use crate::store::catalogue::packages::Shelf;
-use crate::store::catalogue::templates;
 use crate::store::market::results;
 use crate::store::market::runs::RunView;
 
@@ -251,13 +249,11 @@ struct PresetsOut {
 /// Old clients ask for a template's presets; templates have had defaults in their place for long.
 async fn list_presets(id: Segment, call: Call) -> Result<PresetsOut> {
     let caller = call.caller().await?;
-    let found = templates::find(&call.app().db, caller.workspace, &id.0).await?;
-    found.ok_or_else(|| Error::not_found("template", &id.0))?;
+    templates::find(call.app(), &caller, &id.0).await?;
     Ok(PresetsOut { presets: Vec::new() })
 }
 
 async fn list_templates(call: Call) -> Result<Paged<TemplateOut>> {
     let caller = call.caller().await?;
-    let selection = selection::from_query(&call.query()?, &[])?;
-    listed(&call, &caller, Shelf::Usable, &selection).await
+    listed(&call, &caller, Shelf::Usable, &call.query()?).await
 }

@@ -16,7 +16,6 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::packages;
 use crate::api::bytenite::customer::job_out::run_of;
 use crate::api::bytenite::customer::view::{ResultOut, results_of};
 use crate::api::bytenite::customer::{draft, jobs, plan, run, states};
@@ -28,13 +27,13 @@ use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, one, text};
-use crate::api::storage::holder;
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
+use crate::definitions::packages::{self, Family, Package};
 use crate::error::{Error, Result};
+use crate::files::holder;
 use crate::people::caller::Caller;
 use crate::store;
-use crate::store::catalogue::packages::{Family, Package};
 use crate::store::jobs::{Job, JobField, Upload};
 use crate::store::market::logs;
 use crate::store::query::selection::{Comparison, Operand, Selection, Start, Test};
@@ -97,12 +96,12 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let mut body = call.object(&bytes)?;
-    let tag = Segment(body.required_text("id")?);
+    let tag = body.required_text("id")?;
     let params = body.object("params")?.map(PhaseParams::read).transpose()?;
     let config = body.object("config")?.map(JobConfig::read).transpose()?.unwrap_or_default();
     let data = body.object("data")?.map(descriptor::read_source).transpose()?;
     body.finish()?;
-    let package = packages::find(Family::App, &tag, &call).await?;
+    let package = packages::find(call.app(), &caller, Family::App, &tag).await?;
     let app = call.app();
     let id = JobId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
     // Archives are read into memory: few at a time. And of two calls of one name the second finds
@@ -204,7 +203,7 @@ async fn read(id: Segment, call: Call) -> Result<TestOut> {
     };
     let job = match found.filter(|job| job.config().is_test == Some(true)) {
         Some(job) => job,
-        None => latest(&call, &packages::find(Family::App, &id, &call).await?)
+        None => latest(&call, &packages::find(call.app(), &caller, Family::App, &id.0).await?)
             .await?
             .ok_or_else(|| Error::not_found("test", &id.0))?,
     };

@@ -1,8 +1,7 @@
 //! Files for the caches that containers find: a workspace's own, and the one for everybody.
 
 use chrono::{DateTime, Utc};
-use common::access::{Role, Scope};
-use common::data::cache_name::{NAME_BYTES_MAX, is_name};
+use common::access::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -10,12 +9,8 @@ use crate::api::bytenite::wire::{Done, done};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, delete, get};
 use crate::api::http::shape::{Field, text};
-use crate::app::App;
-use crate::data::bucket::blob_key::{BlobKey, Whose};
-use crate::data::bucket::caches::{Cached, FILES_MAX};
+use crate::definitions::caches::{self, CacheScope, Cached};
 use crate::error::{Error, Result};
-use crate::people::caller::Caller;
-use crate::store::people::workspaces;
 
 const SCOPE: Field = text("scope", "`shared` for the cache that everybody reads; else your own");
 
@@ -47,14 +42,14 @@ struct CachedFileOut {
 pub fn routes() -> Vec<Route> {
     vec![
         get("Developer_GetCacheUploadUrl", "/cache/upload-url", upload_url)
-            .summary("Gives a URL to which a file of a cache can be PUT")
+            .summary("Gets a URL to which a file of a cache can be uploaded")
             .query(vec![text("name", "Its path in the cache").required(), SCOPE])
             .needs(Scope::PackagesWrite),
         get("Developer_ListCache", "/cache", list)
             .summary("Lists the files that were uploaded for a cache")
             .query(vec![SCOPE]),
         delete("Developer_DeleteCacheFile", "/cache/{name}", remove)
-            .summary("Removes a file from a cache; slashes in its name are written %2F")
+            .summary("Deletes a file of a cache; slashes in its name are written %2F")
             .query(vec![SCOPE]),
     ]
 }
@@ -64,75 +59,28 @@ async fn upload_url(call: Call) -> Result<CacheUploadOut> {
     let query = call.query()?;
     let name = query.get("name").filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| Error::field("name", "is missing: a path such as models/a"))?;
-    let key = key(whose_to_change(&call, &caller).await?, name)?;
-    let data = &call.app().data;
-    let BlobKey::Cached { whose, .. } = key else { return Err(Error::not_found("file", name)) };
-    let files = data.cached(whose).await?;
-    if let Whose::User(owner) = whose {
-        // The bucket may take files directly, and then nobody has counted them yet.
-        let bytes = files.iter().map(|cached| cached.file.size).sum();
-        data.quotas().check_folder(owner, &whose.folder(), bytes).await?;
-    }
-    if files.len() >= FILES_MAX {
-        let problem = format!("a cache has at most {FILES_MAX} files: delete one");
-        return Err(Error::NotNow(problem));
-    }
-    let (url, expires_at) = data.upload_cached(&key).await?;
+    let (url, expires_at) = caches::upload_url(call.app(), &caller, scope(&call)?, name).await?;
     Ok(CacheUploadOut { url, name: name.clone(), expires_at })
 }
 
 async fn list(call: Call) -> Result<CacheOut> {
     let caller = call.caller().await?;
-    let files = call.app().data.cached(whose(&call, &caller)?).await?;
+    let files = caches::list(call.app(), &caller, scope(&call)?).await?;
     Ok(CacheOut { files: files.into_iter().map(CachedFileOut::from).collect() })
 }
 
 async fn remove(name: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    let key = key(whose_to_change(&call, &caller).await?, &name.0)?;
-    let data = &call.app().data;
-    if !data.remove_cached(&key).await? {
-        return Err(Error::not_found("file", &name.0));
-    }
-    data.quotas().forget(&key).await?;
+    caches::delete(call.app(), &caller, scope(&call)?, &name.0).await?;
     Ok(done())
 }
 
-fn key(whose: Whose, name: &str) -> Result<BlobKey> {
-    if is_name(name) {
-        return Ok(BlobKey::Cached { whose, name: name.to_owned() });
-    }
-    let problem = format!(
-        "must be a path of letters, digits and ._-+=@ without empty, dot or dash-led parts, of at \
-         most {NAME_BYTES_MAX} bytes"
-    );
-    Err(Error::field("name", problem))
-}
-
-/// Whose cache is asked for. Everybody reads the shared one.
-fn whose(call: &Call, caller: &Caller) -> Result<Whose> {
+fn scope(call: &Call) -> Result<CacheScope> {
     match call.query()?.get("scope").map(String::as_str) {
-        None | Some("" | "user") => Ok(Whose::User(caller.workspace)),
-        Some("shared") => Ok(Whose::Everybody),
+        None | Some("" | "user") => Ok(CacheScope::Workspace),
+        Some("shared") => Ok(CacheScope::Shared),
         Some(_) => Err(Error::field("scope", "must be shared, or left out for your own")),
     }
-}
-
-async fn whose_to_change(call: &Call, caller: &Caller) -> Result<Whose> {
-    let whose = whose(call, caller)?;
-    if whose == Whose::Everybody {
-        check_owner(call.app(), caller).await?;
-    }
-    Ok(whose)
-}
-
-/// Refuses all but the admins of the workspace whose server it is.
-async fn check_owner(app: &App, caller: &Caller) -> Result<()> {
-    if caller.role == Role::Admin && workspaces::owns_server(&app.db, caller.workspace).await? {
-        return Ok(());
-    }
-    let message = "only the server's owner changes the shared cache: leave scope out for your own";
-    Err(Error::Forbidden(message.to_owned()))
 }
 
 impl From<Cached> for CachedFileOut {

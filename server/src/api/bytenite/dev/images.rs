@@ -1,28 +1,18 @@
 //! Container images that travel with their apps: stored by digest, found by reference.
 
 use common::digest::{Digest, NotADigest};
-use common::ids::WorkspaceId;
 use common::package::loose::check_line;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::image_check;
 use crate::api::bytenite::lists::page::{PAGE, Page, Pagination};
 use crate::api::bytenite::wire::{Done, done};
 use crate::api::http::call::Call;
 use crate::api::http::route::{Body, Route, delete, get, post};
 use crate::api::http::shape::{Field, integer, text};
-use crate::api::storage::already_coming;
-use crate::app::App;
+use crate::definitions::images::{self, StoredImage};
 use crate::error::{Error, Result};
 
-use crate::data::Stored;
-use crate::data::bucket::blob_key::BlobKey;
-use crate::store::catalogue::images;
-use crate::store::catalogue::images::StoredImage;
-
-/// 64 GiB.
-const IMAGE_BYTES_MAX: u64 = 64 << 30;
 const REFERENCE_CHARS_MAX: usize = 512;
 
 #[derive(Serialize, ToSchema)]
@@ -36,15 +26,15 @@ struct ImageOut {
 pub fn routes() -> Vec<Route> {
     vec![
         post("Developer_PushImage", "/images", push)
-            .summary("Keeps a container image, as `docker save`, podman or skopeo write it, compressed or not")
+            .summary("Uploads a container image: an archive of `docker save`, podman or skopeo, compressed or not")
             .query(PUSHED)
             .takes(Body::Bytes("The image archive")),
-        get("Developer_GetImage", "/images", read).summary("Finds a kept image").query(REFERENCE),
+        get("Developer_GetImage", "/images", read).summary("Gets an uploaded image").query(REFERENCE),
         get("Developer_ListImages", "/images/list", list)
-            .summary("Lists kept images by their references")
+            .summary("Lists uploaded images by their references")
             .query(PAGE),
         delete("Developer_DeleteImage", "/images", remove)
-            .summary("Forgets a kept image")
+            .summary("Deletes an uploaded image")
             .query(REFERENCE),
     ]
 }
@@ -57,8 +47,7 @@ const PUSHED: &[Field] = &[
     integer("size", "Bytes of the archive, where the body comes in pieces"),
 ];
 
-/// Takes in an image: the archive that the engine's save gives, whose digest (and size, where the
-/// body comes in pieces) the query announces.
+/// Stores an image whose digest (and size, where the body comes in pieces) the query announces.
 async fn push(call: Call) -> Result<ImageOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
@@ -75,49 +64,16 @@ async fn push(call: Call) -> Result<ImageOut> {
             .content_length()
             .ok_or_else(|| Error::field("size", "is missing, and there is no Content-Length"))?,
     };
-    if size > IMAGE_BYTES_MAX {
-        return Err(Error::TooLarge(IMAGE_BYTES_MAX));
-    }
     let doors = call.doors().clone();
     let _place = doors.places.uploads.take(caller.workspace).await?;
     let app = call.app().clone();
-    let expected = Stored { size, digest };
-    let (owner, key) = (caller.workspace, BlobKey::Image(digest));
-    let _alone = app.data.quotas().alone(owner, &key).ok_or_else(already_coming)?;
-    app.data.quotas().reserve(owner, &key, size).await?;
-    let bytes = image_check::checked(call.into_stream());
-    if let Err(error) = app.data.put_verified(&key, expected, bytes).await {
-        release(&app, owner, digest).await?;
-        return Err(error.into());
-    }
-    let before = images::find(&app.db, owner, &reference).await?;
     let image = StoredImage { reference, digest, size };
-    images::put(&app.db, owner, &image).await?;
-    if let Some(before) = before {
-        release(&app, owner, before.digest).await?;
-    }
-    tracing::info!(%digest, size, "image pushed");
-    Ok(image.into())
+    Ok(images::push(&app, &caller, image, call.into_stream()).await?.into())
 }
 
-/// Counts an image no more that no reference of the workspace leads to.
-async fn release(app: &App, owner: WorkspaceId, digest: Digest) -> Result<()> {
-    if !images::has(&app.db, owner, digest).await? {
-        app.data.quotas().settle(owner, &BlobKey::Image(digest), None).await?;
-    }
-    Ok(())
-}
-
-/// Forgets an image. Runs that have begun keep it; its bytes go a day later, if nobody else has
-/// the same.
 async fn remove(call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    let reference = reference(&call.query()?)?;
-    let (app, owner) = (call.app(), caller.workspace);
-    let gone = images::delete(&app.db, owner, &reference).await?;
-    let gone = gone.ok_or_else(|| Error::not_found("image", &reference))?;
-    release(app, owner, gone.digest).await?;
-    tracing::info!(digest = %gone.digest, "image removed");
+    images::delete(call.app(), &caller, &reference(&call.query()?)?).await?;
     Ok(done())
 }
 
@@ -130,19 +86,14 @@ struct ImagesOut {
 async fn list(call: Call) -> Result<ImagesOut> {
     let caller = call.caller().await?;
     let page = Page::read(&call.query()?)?;
-    let (found, total) =
-        images::list(&call.app().db, caller.workspace, page.offset, page.limit).await?;
+    let (found, total) = images::list(call.app(), &caller, page.offset, page.limit).await?;
     let pagination = page.of(total, found.len() as u64);
     Ok(ImagesOut { images: found.into_iter().map(ImageOut::from).collect(), pagination })
 }
 
 async fn read(call: Call) -> Result<ImageOut> {
     let caller = call.caller().await?;
-    let reference = reference(&call.query()?)?;
-    let image = images::find(&call.app().db, caller.workspace, &reference)
-        .await?
-        .ok_or_else(|| Error::not_found("image", &reference))?;
-    Ok(image.into())
+    Ok(images::find(call.app(), &caller, &reference(&call.query()?)?).await?.into())
 }
 
 fn reference(query: &std::collections::BTreeMap<String, String>) -> Result<String> {

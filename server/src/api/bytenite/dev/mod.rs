@@ -2,12 +2,10 @@
 
 mod app_tests;
 mod cache;
-mod image_check;
-pub mod image_login;
 mod images;
 mod nodes;
 mod package_out;
-pub mod packages;
+mod packages;
 mod sharing;
 pub mod templates;
 

@@ -1,7 +1,5 @@
 //! Packages as they are shown.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use chrono::{DateTime, Utc};
 use common::ids::{PackageId, WorkspaceId};
@@ -13,7 +11,8 @@ use utoipa::ToSchema;
 use crate::api::bytenite::lists::page::Pagination;
 use crate::api::bytenite::wire::{Done, done_with};
 use crate::api::bytenite::words;
-use crate::store::catalogue::packages::{Family, Package};
+use crate::definitions::OwnerNames;
+use crate::definitions::packages::{Family, Package};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -92,29 +91,29 @@ pub struct EngineMessage {
 }
 
 impl Told {
-    pub fn status(package: &Package, active: bool) -> Self {
+    pub fn status(package: &Package) -> Self {
         match Family::of(package.manifest.kind) {
-            Family::App => Self::App(done_with(status_name(active).to_owned())),
-            Family::Engine => Self::Engine(EngineMessage::new(package, active, String::new())),
+            Family::App => Self::App(done_with(status_name(package.active).to_owned())),
+            Family::Engine => Self::Engine(EngineMessage::new(package, String::new())),
         }
     }
 
     pub fn link(package: &Package, link: String) -> Self {
         match Family::of(package.manifest.kind) {
             Family::App => Self::App(done_with(link)),
-            Family::Engine => Self::Engine(EngineMessage::new(package, package.active, link)),
+            Family::Engine => Self::Engine(EngineMessage::new(package, link)),
         }
     }
 }
 
 impl EngineMessage {
-    fn new(package: &Package, active: bool, link: String) -> Self {
+    fn new(package: &Package, link: String) -> Self {
         Self {
             engine_id: package.id,
             engine_tag: format!("{}@{}", package.manifest.name, package.manifest.version),
             engine_data: "",
             engine_link: link,
-            engine_status: status_name(active),
+            engine_status: status_name(package.active),
         }
     }
 }
@@ -124,8 +123,7 @@ const fn status_name(active: bool) -> &'static str {
 }
 
 impl PackageOut {
-    /// `names` are what the owners of packages are called.
-    pub fn new(package: Package, names: &BTreeMap<WorkspaceId, String>) -> Self {
+    pub fn new(package: Package, owners: &OwnerNames) -> Self {
         let Package { manifest, .. } = package;
         let (platform, container, private) = match &manifest.platform {
             Platform::Docker { container, private } => ("docker", container.as_str(), *private),
@@ -136,7 +134,7 @@ impl PackageOut {
             version: manifest.version.to_string(),
             kind: manifest.kind.as_str(),
             owner: package.workspace,
-            user_name: names.get(&package.workspace).cloned().unwrap_or_default(),
+            user_name: owners.get(&package.workspace).cloned().unwrap_or_default(),
             status: status_name(package.active),
             is_public: package.public,
             device_requirements: json!({

@@ -1,46 +1,34 @@
-//! Apps and engines: pushed as archives, found by tag, switched on and off.
+//! Apps and engines: pushed as archives, found by tag, activated and deactivated.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use common::ids::WorkspaceId;
-use common::package::archive::{self, ARCHIVE_BYTES_MAX, Checked};
+use common::package::archive::ARCHIVE_BYTES_MAX;
 use common::package::manifest::Manifest;
-use common::package::tag::{NotATag, Pointer, Tag};
-use common::secret::SecretKind;
+use common::package::tag::Tag;
 
-use super::image_login;
 use super::package_out::{OnePackage, PackageOut, PackagesOut, Told};
 use crate::api::bytenite::lists::named::Named;
 use crate::api::bytenite::lists::selection;
 use crate::api::bytenite::lists::selection::LIST;
-use crate::api::bytenite::secret_use;
 use crate::api::bytenite::wire::{Done, done};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, flag, text};
-use crate::api::storage;
 use crate::app::App;
-use crate::data::bucket::blob_key::BlobKey;
-use crate::data::bucket::links::Linked;
+use crate::definitions::packages::{self, CheckedArchive, Family, Package, PackageField};
+use crate::definitions::{Listed, Shelf, owner_names};
 use crate::error::{Error, Result};
-use crate::people::caller::Caller;
-use crate::store::catalogue::packages;
-use crate::store::catalogue::packages::{Family, Package, PackageField, Pushed, Shelf, Which};
-use crate::store::people::workspaces;
-use crate::store::secrets;
 
 /// Base64 adds a third; the rest is JSON around it.
 const BODY_BYTES_MAX: u64 = ARCHIVE_BYTES_MAX / 3 * 4 + 64 * 1024;
 /// By name, the newest version first.
 const ORDER: [(PackageField, bool); 2] =
     [(PackageField::Name, false), (PackageField::Version, true)];
-const LINK_LIVES: Duration = Duration::from_secs(3600);
 
 pub fn routes() -> Vec<Route> {
     [Family::App, Family::Engine].into_iter().flat_map(family).collect()
@@ -72,7 +60,7 @@ fn family(family: Family) -> Vec<Route> {
                 Family::App => vec![],
                 Family::Engine => ENGINE_QUERY.to_vec(),
             })
-            .summary("Takes a package in; the version that it names is written over")
+            .summary("Uploads a package, replacing the version in its manifest")
             .body(match family {
                 Family::App => vec![
                     text("data", "The tar archive in base64; gzip or zstd around it is taken off")
@@ -85,21 +73,21 @@ fn family(family: Family) -> Vec<Route> {
                 ],
             }),
         get(name("Get"), path(""), move |tag, call| read(family, tag, call))
-            .summary("Finds a package by name, name@M or name@M.m"),
+            .summary("Gets a package by name, name@M or name@M.m"),
         delete(name("Delete"), path(""), move |tag, call| remove(family, tag, call))
-            .summary("Deletes the one version that the tag names in full"),
+            .summary("Deletes one version of a package, named by its full tag"),
         get(name("Get") + "Status", path("/status"), move |tag, call| status(family, tag, call))
-            .summary("Says whether a package takes jobs"),
+            .summary("Gets the activation status of a package"),
         get(name("Download"), path("/download"), move |tag, call| download(family, tag, call))
-            .summary("Gives a link to the archive"),
+            .summary("Gets a link to the archive of a package"),
         post(name("Activate"), path("/activate"), {
             move |tag, call| set_active(family, tag, call, true)
         })
-        .summary("Lets a package take jobs"),
+        .summary("Activates a package"),
         post(name("Deactivate"), path("/deactivate"), {
             move |tag, call| set_active(family, tag, call, false)
         })
-        .summary("Lets a package take no more jobs"),
+        .summary("Deactivates a package: no new job can use it"),
     ]
 }
 
@@ -133,19 +121,16 @@ async fn list(family: Family, call: Call) -> Result<PackagesOut> {
     let selection = selection::from_query(&query, &ORDER)?;
     let shelf = shelf(&query)?;
     let _place = call.answer_place(&caller).await;
-    let db = &call.app().db;
-    let found = packages::list(db, caller.workspace, family, shelf, &selection).await?;
+    let Listed { found, owners } =
+        packages::list(call.app(), &caller, family, shelf, &selection).await?;
     let pagination = selection::pagination(&selection, &found);
-    let owners = found.rows.iter().map(|package| package.workspace);
-    let names = workspaces::workspace_names(db, owners).await?;
-    let shown = found.rows.into_iter().map(|one| PackageOut::new(one, &names)).collect();
+    let shown = found.rows.into_iter().map(|one| PackageOut::new(one, &owners)).collect();
     Ok(match family {
         Family::App => PackagesOut::Apps { apps: shown, pagination },
         Family::Engine => PackagesOut::Engines { engines: shown, pagination },
     })
 }
 
-/// Takes an archive in; the version it names is written over.
 async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let caller = call.caller().await?;
     let doors = call.doors().clone();
@@ -155,50 +140,14 @@ async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let _turn = doors.places.pushes.take(caller.workspace).await?;
     let body = body.read().await?;
     drop(waiting);
-    let (archive, tag) = read_archive(family, &call, &body)?;
+    let (bytes, tag) = read_archive(family, &call, &body)?;
     drop(body);
-    let Checked { manifest, schema, login, rewritten } = check(family, archive.clone()).await?;
-    check_tag(tag.as_deref(), &manifest)?;
-    secret_use::check_listed(&caller, "platform_config.secrets", &manifest.secrets)?;
-    let login = login.map(|login| image_login::secret(&manifest, login)).transpose()?;
-    let again = idempotency::new_id(&call, &caller, &archive).await?.again;
-    let archive = rewritten.map_or(archive, Bytes::from);
-    let digest = common::digest::Digest::of(&archive);
-    if again
-        && let Some(made) = pushed_before(family, &caller, &manifest, call.app()).await?
-        && made.digest == digest
-    {
-        return shown(call.app(), made).await;
-    }
-    let size = archive.len() as u64;
-    let bytes = Box::pin(futures::stream::iter([Ok(archive)]));
-    let app = call.app();
-    let key = BlobKey::Package(digest);
-    app.data.quotas().reserve(caller.workspace, &key, size).await?;
-    app.data.put(&key, bytes).await?;
-    let pushed = Pushed { manifest: &manifest, schema: schema.as_ref(), digest, size };
-    let package = packages::push(&app.db, caller.workspace, pushed)
-        .await
-        .map_err(|error| other_kind(error, &manifest))?;
-    if let Some((secret, token)) = login {
-        app.secrets.keep(caller.workspace, &secret, &token.0).await?;
-    }
-    tracing::info!(package = %package.id, revision = package.revision, "package pushed");
-    shown(app, package).await
-}
-
-/// The caller's own package of this name and version, as it is.
-async fn pushed_before(
-    family: Family,
-    caller: &Caller,
-    manifest: &Manifest,
-    app: &App,
-) -> Result<Option<Package>> {
-    let owner = caller.workspace;
-    let whole = format!("{}@{}", manifest.name, manifest.version);
-    let tag = whole.parse().map_err(|e: NotATag| Error::field("tag", e.to_string()))?;
-    let found = packages::resolve(&app.db, owner, owner, family, &tag, Which::Any).await?;
-    Ok(found.filter(|package| package.workspace == owner))
+    let archive = CheckedArchive::read(&caller, bytes.clone()).await?;
+    check_family(family, &archive)?;
+    check_tag(tag.as_deref(), archive.manifest())?;
+    let repeated = idempotency::new_id(&call, &caller, &bytes).await?.again;
+    drop(bytes);
+    shown(call.app(), packages::push(call.app(), &caller, archive, repeated).await?).await
 }
 
 /// The archive from the body's `data`. For engines it may be `engineData` too, there or in the
@@ -227,22 +176,9 @@ fn read_archive(family: Family, call: &Call, body: &[u8]) -> Result<(Bytes, Opti
         .map_err(|error| Error::field("data", format!("is not base64: {error}")))
 }
 
-/// Looks through the archive, away from the threads that serve others.
-async fn check(family: Family, archive: Bytes) -> Result<Checked> {
-    let checked = tokio::task::spawn_blocking(move || archive::check(&archive))
-        .await
-        .map_err(|error| Error::Internal(Box::new(error)))?
-        .map_err(|error| match error {
-            archive::Error::Document(invalid) => Error::from(invalid),
-            archive::Error::Packing(_)
-            | archive::Error::Damaged(_)
-            | archive::Error::TooLarge
-            | archive::Error::Contents(_)
-            | archive::Error::NoEntrypoint(_)
-            | archive::Error::EmptyEntrypoint(_) => Error::field("data", error.to_string()),
-            archive::Error::Login => Error::Invalid(error.to_string()),
-        })?;
-    match (family, Family::of(checked.manifest.kind)) {
+/// Refuses an app among engines, and an engine among apps.
+fn check_family(family: Family, archive: &CheckedArchive) -> Result<()> {
+    match (family, archive.family()) {
         (Family::App, Family::Engine) => Err(Error::field(
             "manifest.json.type",
             "names an engine: push it to /v1/dev/engines (`fanfold engine push`)",
@@ -250,7 +186,7 @@ async fn check(family: Family, archive: Bytes) -> Result<Checked> {
         (Family::Engine, Family::App) => {
             Err(Error::field("manifest.json.type", "must be partitioner or assembler"))
         }
-        _ => Ok(checked),
+        _ => Ok(()),
     }
 }
 
@@ -265,19 +201,9 @@ fn check_tag(tag: Option<&str>, manifest: &Manifest) -> Result<()> {
     Err(Error::field("engineTag", format!("is {tag:?}, but the archive is {is}")))
 }
 
-fn other_kind(error: packages::PushError, manifest: &Manifest) -> Error {
-    match error {
-        packages::PushError::OtherKind(kind) => {
-            let (name, version) = (&manifest.name, manifest.version);
-            let problem = format!("{name}@{version} is there already as a {}", kind.as_str());
-            Error::field("manifest.json.type", problem)
-        }
-        packages::PushError::Db(error) => error.into(),
-    }
-}
-
 async fn read(family: Family, tag: Segment, call: Call) -> Result<OnePackage> {
-    let package = find(family, &tag, &call).await?;
+    let caller = call.caller().await?;
+    let package = packages::find(call.app(), &caller, family, &tag.0).await?;
     let package = shown(call.app(), package).await?;
     Ok(match family {
         Family::App => OnePackage::App { app: package },
@@ -286,41 +212,26 @@ async fn read(family: Family, tag: Segment, call: Call) -> Result<OnePackage> {
 }
 
 async fn status(family: Family, tag: Segment, call: Call) -> Result<Told> {
-    let package = find(family, &tag, &call).await?;
-    Ok(Told::status(&package, package.active))
+    let caller = call.caller().await?;
+    Ok(Told::status(&packages::find(call.app(), &caller, family, &tag.0).await?))
 }
 
 async fn set_active(family: Family, tag: Segment, call: Call, active: bool) -> Result<Told> {
-    let package = find_own(family, &tag, &call).await?;
-    packages::set_active(&call.app().db, package.workspace, package.id, active).await?;
-    Ok(Told::status(&package, active))
+    let caller = call.caller().await?;
+    let package = packages::set_active(call.app(), &caller, family, &tag.0, active).await?;
+    Ok(Told::status(&package))
 }
 
-/// Deletes the one version that the tag names in full, so that no tag deletes by accident.
 async fn remove(family: Family, tag: Segment, call: Call) -> Result<Done> {
-    let package = find_own(family, &tag, &call).await?;
-    let whole = format!("{}@{}", package.manifest.name, package.manifest.version);
-    if tag.0 != whole {
-        let problem = format!("must name one version in full, such as {whole}");
-        return Err(Error::field("tag", problem));
-    }
-    if !packages::delete(&call.app().db, package.workspace, package.id).await? {
-        return Err(Error::not_found(family.as_str(), &tag.0));
-    }
-    let login = image_login::id(&package.manifest);
-    secrets::delete(&call.app().db, package.workspace, SecretKind::Registry, &login).await?;
-    tracing::info!(package = %package.id, "package deleted");
+    let caller = call.caller().await?;
+    packages::delete(call.app(), &caller, family, &tag.0).await?;
     Ok(done())
 }
 
 async fn download(family: Family, tag: Segment, call: Call) -> Result<Told> {
-    let package = find(family, &tag, &call).await?;
-    let holder = storage::holder(&call.caller().await?);
-    let file_name = format!("{}-{}.tar", package.manifest.name, package.manifest.version);
-    let key = BlobKey::Package(package.digest);
-    let linked = Linked { name: &file_name, digest: Some(package.digest) };
-    let link = call.app().data.download_link(&key, linked, holder, LINK_LIVES);
-    Ok(Told::link(&package, link))
+    let caller = call.caller().await?;
+    let package = packages::find(call.app(), &caller, family, &tag.0).await?;
+    Ok(Told::link(&package, packages::download_link(call.app(), &caller, &package)))
 }
 
 /// Which part of the catalogue `isPublic` in a query asks for.
@@ -334,66 +245,8 @@ pub fn shelf(query: &BTreeMap<String, String>) -> Result<Shelf> {
 }
 
 async fn shown(app: &App, package: Package) -> Result<PackageOut> {
-    let owners = std::iter::once(package.workspace);
-    let names = workspaces::workspace_names(&app.db, owners).await?;
-    Ok(PackageOut::new(package, &names))
-}
-
-/// The package that an id or a tag names: of the caller's own, of those imported, or, with its
-/// owner before it, of all that are published.
-pub async fn find(family: Family, tag: &Segment, call: &Call) -> Result<Package> {
-    let reader = call.caller().await?.workspace;
-    let db = &call.app().db;
-    let found = match pointer(tag)? {
-        Pointer::Id(id) => packages::find(db, reader, family, id).await?,
-        Pointer::Tag { owner: None, tag } => {
-            packages::resolve(db, reader, reader, family, &tag, Which::Any).await?
-        }
-        Pointer::Tag { owner, tag } => {
-            let owner = owner.as_deref();
-            let publishers = packages::publishers(db, family, &tag, owner).await?;
-            match only(&publishers)? {
-                Some(names) => {
-                    packages::resolve(db, names, reader, family, &tag, Which::Any).await?
-                }
-                None => None,
-            }
-        }
-    };
-    found.ok_or_else(|| Error::not_found(family.as_str(), &tag.0))
-}
-
-/// The caller's own package of an id or a tag.
-pub async fn find_own(family: Family, tag: &Segment, call: &Call) -> Result<Package> {
-    let caller = call.caller().await?;
-    let package = find(family, tag, call).await?;
-    if package.workspace != caller.workspace {
-        let problem =
-            format!("{:?} belongs to another workspace: only its own can change it", tag.0);
-        return Err(Error::Forbidden(problem));
-    }
-    Ok(package)
-}
-
-pub fn pointer(tag: &Segment) -> Result<Pointer> {
-    tag.0.parse().map_err(|e: NotATag| Error::field("tag", e.to_string()))
-}
-
-/// The one who has published something, unless several have.
-pub fn only(publishers: &[WorkspaceId]) -> Result<Option<WorkspaceId>> {
-    match publishers {
-        [] => Ok(None),
-        [publisher] => Ok(Some(*publisher)),
-        several => {
-            let ids: Vec<_> = several.iter().map(ToString::to_string).collect();
-            let problem = format!(
-                "is published by several: write OWNER/NAME, where OWNER is one \
-                                   of the ids {}",
-                ids.join(", ")
-            );
-            Err(Error::field("tag", problem))
-        }
-    }
+    let owners = owner_names(app, [package.workspace]).await?;
+    Ok(PackageOut::new(package, &owners))
 }
 
 #[cfg(test)]

@@ -4,32 +4,26 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
-use common::package::tag::split_owner;
 use common::package::template::PhaseParams;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::packages::{list_query, only, shelf};
-use crate::api::bytenite::customer::params;
+use super::packages::{list_query, shelf};
 use crate::api::bytenite::descriptor::{destination_out, source_out};
 use crate::api::bytenite::lists::named::Named;
 use crate::api::bytenite::lists::page::{Paged, Pagination};
 use crate::api::bytenite::lists::selection;
-use crate::api::bytenite::secret_use;
 use crate::api::bytenite::template;
 use crate::api::bytenite::wire::{Done, done};
 use crate::api::bytenite::work::{CONFIG, ConfigOut, DATA, PARAMS};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, map, one, text, unread};
-use crate::error::{Error, Result};
+use crate::definitions::templates::{self, Kept};
+use crate::definitions::{Listed, OwnerNames, Shelf, owner_names};
+use crate::error::Result;
 use crate::people::caller::Caller;
-use crate::store::catalogue::packages::Shelf;
-use crate::store::catalogue::templates;
-use crate::store::catalogue::templates::{Kept, TemplateField};
-use crate::store::people::workspaces;
-use crate::store::query::selection::Selection;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -57,14 +51,14 @@ pub struct TemplateOut {
 pub fn routes() -> Vec<Route> {
     vec![
         post("Developer_PushTemplate", "/templates", push)
-            .summary("Makes a template, or replaces it")
+            .summary("Creates or replaces a template")
             .body(TEMPLATE),
         get("Developer_ListTemplates", "/templates", list)
             .summary("Lists templates")
             .query(list_query()),
-        get("Developer_GetTemplate", "/templates/{id}", read).summary("Reads a template"),
+        get("Developer_GetTemplate", "/templates/{id}", read).summary("Gets a template"),
         post("Developer_ActivateTemplate", "/templates/{id}/activate", activate)
-            .summary("Does nothing: templates need no activation"),
+            .summary("Deprecated: templates need no activation"),
         delete("Developer_DeleteTemplate", "/templates/{id}", remove).summary("Deletes a template"),
     ]
 }
@@ -95,9 +89,7 @@ const fn shown(name: &'static str) -> Field {
 async fn push(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let template = template::read(call.json().await?)?;
-    secret_use::check_locations(&caller, template.source.as_ref(), template.destination.as_ref())?;
-    params::check_template(call.app(), caller.workspace, &template).await?;
-    templates::put(&call.app().db, caller.workspace, &template).await?;
+    templates::put(call.app(), &caller, &template).await?;
     Ok(done())
 }
 
@@ -110,67 +102,46 @@ struct TemplatesOut {
 async fn list(call: Call) -> Result<TemplatesOut> {
     let caller = call.caller().await?;
     let query = call.query()?;
-    let selection = selection::from_query(&query, &[])?;
-    let Paged { pagination, data } = listed(&call, &caller, shelf(&query)?, &selection).await?;
+    let Paged { pagination, data } = listed(&call, &caller, shelf(&query)?, &query).await?;
     Ok(TemplatesOut { templates: data, pagination })
 }
 
 async fn read(id: Segment, call: Call) -> Result<TemplateOut> {
     let caller = call.caller().await?;
-    let kept = find(&call, caller.workspace, &id.0).await?;
-    let owners = std::iter::once(kept.owner);
-    let names = workspaces::workspace_names(&call.app().db, owners).await?;
-    Ok(TemplateOut::new(kept, &names))
+    let kept = templates::find(call.app(), &caller, &id.0).await?;
+    let owners = owner_names(call.app(), [kept.owner]).await?;
+    Ok(TemplateOut::new(kept, &owners))
 }
 
 async fn activate(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    find(&call, caller.workspace, &id.0).await?;
+    templates::find(call.app(), &caller, &id.0).await?;
     Ok(done())
 }
 
 async fn remove(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    if !templates::delete(&call.app().db, caller.workspace, &id.0).await? {
-        return Err(Error::not_found("template", &id.0));
-    }
+    templates::delete(call.app(), &caller, &id.0).await?;
     Ok(done())
 }
 
-/// A page of templates as they are shown.
+/// A page of templates, as a list's query asks for it.
 pub async fn listed(
     call: &Call,
     caller: &Caller,
     shelf: Shelf,
-    selection: &Selection<TemplateField>,
+    query: &BTreeMap<String, String>,
 ) -> Result<Paged<TemplateOut>> {
+    let selection = selection::from_query(query, &[])?;
     let _place = call.answer_place(caller).await;
-    let db = &call.app().db;
-    let found = templates::list(db, caller.workspace, shelf, selection).await?;
-    let pagination = selection::pagination(selection, &found);
-    let names = workspaces::workspace_names(db, found.rows.iter().map(|kept| kept.owner)).await?;
-    let shown = |kept| TemplateOut::new(kept, &names);
+    let Listed { found, owners } = templates::list(call.app(), caller, shelf, &selection).await?;
+    let pagination = selection::pagination(&selection, &found);
+    let shown = |kept| TemplateOut::new(kept, &owners);
     Ok(Paged { pagination, data: found.rows.into_iter().map(shown).collect() })
 }
 
-/// The template that an id names: the reader's own, an imported one, or, with its owner before it
-/// (`OWNER/ID`), a published one.
-pub async fn find(call: &Call, reader: WorkspaceId, id: &str) -> Result<Kept> {
-    let db = &call.app().db;
-    let found = match split_owner(id) {
-        (None, id) => templates::find(db, reader, id).await?,
-        (owner, id) => {
-            let mut found = templates::published(db, reader, id, owner).await?;
-            let owners: Vec<_> = found.iter().map(|kept| kept.owner).collect();
-            only(&owners)?.and_then(|_| found.pop())
-        }
-    };
-    found.ok_or_else(|| Error::not_found("template", id))
-}
-
 impl TemplateOut {
-    /// `names` are what the owners of templates are called.
-    pub fn new(kept: Kept, names: &BTreeMap<WorkspaceId, String>) -> Self {
+    fn new(kept: Kept, owners: &OwnerNames) -> Self {
         let template = kept.template;
         Self {
             id: template.id,
@@ -178,7 +149,7 @@ impl TemplateOut {
             updated_at: kept.updated_at,
             is_public: kept.public,
             owner: kept.owner,
-            user_name: names.get(&kept.owner).cloned().unwrap_or_default(),
+            user_name: owners.get(&kept.owner).cloned().unwrap_or_default(),
             description: template.description,
             partitioner: template.partitioner,
             app: template.app,

@@ -33,7 +33,7 @@ async fn every_documented_operation_is_routed_and_every_route_documented() {
         let path = path.replace(['{', '}'], "");
         let (status, body) = door.call_as("ff_wrong", method, &path, None).await;
 
-        assert!(status != 405 && body["message"] != "path not found", "{path}: {body}");
+        assert!(status != 405 && !body.to_string().contains("path not found"), "{path}: {body}");
     }
 }
 

@@ -22,7 +22,7 @@ use super::stream::Watched;
 use super::table::{Caps, Seat, Table};
 use crate::api::Answer;
 use crate::config::HttpConfig;
-use crate::files;
+use crate::open_files;
 
 /// How long requests may go on after the stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ impl Options {
         let caps = Caps::new(
             count(config.connections_max),
             count(config.connections_per_address_max),
-            files::limit(),
+            open_files::limit(),
         );
         Self { limits: Limits::new(config), caps, trusted_proxies }
     }

@@ -18,7 +18,7 @@ use super::headers::secure;
 use super::table::{Peer, Seat};
 use super::target::path_of;
 use crate::api::Answer;
-use crate::api::native::error::ERRORS;
+use crate::api::http::problem_json::ERRORS;
 use crate::error::Error;
 
 /// A body that tells its connection when it is over.

@@ -1,9 +1,9 @@
-//! Failures as problem details (RFC 9457).
+//! Failures as problem details (RFC 9457): the shape of what belongs to no product.
 
 use serde::Serialize;
 use utoipa::{PartialSchema as _, ToSchema};
 
-use crate::api::http::problem::{ErrorShape, Problem as Failed};
+use super::problem::{ErrorShape, Problem as Failed};
 
 pub const ERRORS: ErrorShape = ErrorShape {
     media: "application/problem+json",
