@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::api::http::shape::{Field as ShapeField, Kind as ShapeKind, Shape, text, word};
 use crate::error::{Error, Result};
-use crate::store::query::selection::{Comparison, Field, Kind, Operand, Test};
+use crate::listing::{Comparison, Field, Kind, Operand, Test};
 
 const OPERANDS_MAX: usize = 1_000;
 const LIST_OPERANDS_MAX: usize = 50;

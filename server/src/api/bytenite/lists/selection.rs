@@ -9,7 +9,7 @@ use super::page::{LIMIT, OFFSET, Page, Pagination};
 use super::{cursor, filter};
 use crate::api::http::shape::{Field as ShapeField, Kind as ShapeKind, Shape, one, text};
 use crate::error::{Error, Result};
-use crate::store::query::selection::{Field, Found, Rest, Selection, Start, Test};
+use crate::listing::{Field, Found, Rest, Selection, Start, Test};
 
 const FILTERS_MAX: usize = 50;
 const ORDERS_MAX: usize = 5;
