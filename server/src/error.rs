@@ -140,6 +140,31 @@ impl Error {
         Self::NotFound(format!("{what} {:?}", name.chars().take(200).collect::<String>()))
     }
 
+    /// The same, where it is about this field of a request: for APIs, whose use cases know no
+    /// names of fields.
+    #[must_use]
+    pub fn about(self, field: &str) -> Self {
+        match self {
+            Self::Invalid(problem) => Self::field(field, problem),
+            Self::Blocked(reason, problem) => Self::Blocked(reason, format!("{field}: {problem}")),
+            Self::NotNow(problem) => Self::NotNow(format!("{field}: {problem}")),
+            other @ (Self::Unauthenticated
+            | Self::Field(_)
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::TooLarge(_)
+            | Self::StorageFull(_)
+            | Self::RateLimited(_)
+            | Self::Busy(..)
+            | Self::TooSlow
+            | Self::Unavailable
+            | Self::Away(_)
+            | Self::DiskFull(_)
+            | Self::Damaged(_)
+            | Self::Internal(_)) => other,
+        }
+    }
+
     /// What kind of failure it is.
     pub const fn kind(&self) -> Kind {
         match self {

@@ -20,6 +20,7 @@ pub mod maintenance;
 pub mod p2p;
 pub mod people;
 pub mod quotas;
+mod rate_limits;
 pub mod registry;
 pub mod secrets;
 mod server;

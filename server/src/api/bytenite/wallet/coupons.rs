@@ -86,7 +86,7 @@ async fn redeem(mut call: Call) -> Result<RedeemedOut> {
     let mut body = call.object(&bytes)?;
     let code = read_code(&mut body, "couponCode")?;
     body.finish()?;
-    call.doors().codes.take(&format!("coupon {}", caller.workspace))?;
+    call.app().attempts.take(&format!("coupon {}", caller.workspace))?;
     let (app, coupon) = (call.app(), coupons::hash(&code));
     let id = idempotency::new_id(&call, &caller, &bytes).await?.id;
     let (id, by) = (RedemptionId::new(id), caller.workspace);
