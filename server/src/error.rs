@@ -241,6 +241,8 @@ impl From<BookingRefused> for Error {
             BookingRefused::NoRequest(id) => return Self::not_found("request", &id.to_string()),
             BookingRefused::Coupon => "COUPON_REFUSED",
             BookingRefused::Redeemed => "COUPON_REDEEMED",
+            BookingRefused::CouponExists => "COUPON_EXISTS",
+            BookingRefused::TooManyTopUps(_) => "TOO_MANY_TOP_UPS",
             BookingRefused::Step { .. } => "WRONG_STATE",
             BookingRefused::Payout { .. } | BookingRefused::Insufficient(_) => {
                 "INSUFFICIENT_CREDITS"

@@ -27,6 +27,7 @@ mod server;
 pub mod startup;
 pub mod store;
 pub mod supervisor;
+mod wallet;
 
 pub use config::Config;
 pub use server::{Credentials, Error, Server, rotate_secrets_key};

@@ -1,14 +1,14 @@
-//! The wallet: what is in it, what moved, and how credits come in and go out.
+//! The wallet's API.
 
 mod account;
 mod amount;
 mod balance;
 mod coupons;
 mod exchange;
-mod owner;
 mod payouts;
 mod reconciliation;
 mod requests;
+mod require_server_owner;
 mod sheet;
 mod top_ups;
 mod transactions;
