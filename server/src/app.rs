@@ -11,6 +11,7 @@ use crate::config::{HttpConfig, LimitsConfig, SignUpCode, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
+use crate::people::attempts::Attempts;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::store::Db;
@@ -24,6 +25,7 @@ pub struct App {
     pub secrets: Secrets,
     pub mail: Mail,
     pub registries: Registries,
+    pub attempts: Attempts,
     pub settings: Settings,
 }
 

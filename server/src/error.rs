@@ -145,6 +145,31 @@ impl Error {
         Self::NotFound(format!("{what} {:?}", name.chars().take(200).collect::<String>()))
     }
 
+    /// The same, where it is about this field of a request: for APIs, whose use cases know no
+    /// names of fields.
+    #[must_use]
+    pub fn about(self, field: &str) -> Self {
+        match self {
+            Self::Invalid(problem) => Self::field(field, problem),
+            Self::Blocked(reason, problem) => Self::Blocked(reason, format!("{field}: {problem}")),
+            Self::NotNow(problem) => Self::NotNow(format!("{field}: {problem}")),
+            other @ (Self::Unauthenticated
+            | Self::Field(_)
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::TooLarge(_)
+            | Self::StorageFull(_)
+            | Self::RateLimited(_)
+            | Self::Busy(..)
+            | Self::TooSlow
+            | Self::Unavailable
+            | Self::Away(_)
+            | Self::DiskFull(_)
+            | Self::Damaged(_)
+            | Self::Internal(_)) => other,
+        }
+    }
+
     /// What kind of failure it is.
     pub const fn kind(&self) -> Kind {
         match self {
@@ -221,6 +246,8 @@ impl From<BookingRefused> for Error {
             BookingRefused::NoRequest(id) => return Self::not_found("request", &id.to_string()),
             BookingRefused::Coupon => "COUPON_REFUSED",
             BookingRefused::Redeemed => "COUPON_REDEEMED",
+            BookingRefused::CouponExists => "COUPON_EXISTS",
+            BookingRefused::TooManyTopUps(_) => "TOO_MANY_TOP_UPS",
             BookingRefused::Step { .. } => "WRONG_STATE",
             BookingRefused::Payout { .. } | BookingRefused::Insufficient(_) => {
                 "INSUFFICIENT_CREDITS"

@@ -18,6 +18,7 @@ use crate::data::{self, Bucket, Data};
 use crate::mail::{self, Mail};
 use crate::maintenance;
 use crate::p2p::{self, Hub};
+use crate::people::attempts::Attempts;
 use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::key_check;
@@ -87,8 +88,7 @@ impl Server {
         let listener = listen(&config).await?;
         let address = listener.local_addr().map_err(Error::Folder)?;
         let url = format!("http://{address}");
-        let public_url =
-            if config.public_url.is_empty() { url.clone() } else { config.public_url.clone() };
+        let public_url = public_url(&config, &url);
 
         std::fs::create_dir_all(spool(&config.data_dir)).map_err(Error::Folder)?;
         let (db, keys, secrets) = checked(&config).await?;
@@ -142,6 +142,7 @@ impl Server {
             secrets,
             mail,
             registries,
+            attempts: Attempts::default(),
             settings: settings(&config, keys.token, hub.addresses()),
         };
         let serving = api::serve(app, listener, stop);
@@ -208,6 +209,11 @@ impl Server {
             tracing::warn!(error = &error as &dyn std::error::Error, "the database did not close");
         }
     }
+}
+
+/// Where clients reach the server: at `url`, where nothing else is configured.
+fn public_url(config: &Config, url: &str) -> String {
+    if config.public_url.is_empty() { url.to_owned() } else { config.public_url.clone() }
 }
 
 async fn listen(config: &Config) -> Result<TcpListener, Error> {

@@ -16,7 +16,6 @@ mod table;
 pub mod testing;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::ids::WorkspaceId;
 use tokio::net::TcpListener;
@@ -26,11 +25,10 @@ use warp::http::Method;
 
 use crate::app::App;
 use crate::concurrency::KeyedPlaces;
+use crate::rate_limits::Limits;
 use crate::readiness::Readiness;
 use http::call::call;
 use http::docs;
-use http::limits::Limits;
-use http::pauses::Pauses;
 use http::places::AllPlaces;
 use http::router::Router;
 use http::serving::{self, Options, Pace};
@@ -40,8 +38,6 @@ type Answer = warp::reply::Response;
 
 /// Answers that grow with what a workspace has, made at the same time: for one, and in all.
 const ANSWERS_MAX: (usize, usize) = (2, 12);
-const CODES_MAX: u32 = 10;
-const CODES_REFILL: Duration = Duration::from_secs(30);
 
 /// The app, and what all requests share beside it.
 pub struct Doors {
@@ -52,10 +48,6 @@ pub struct Doors {
     limits: serving::Limits,
     /// For lists and logs: each can take several MiB.
     answers: KeyedPlaces<WorkspaceId>,
-    /// Codes sent to an address for a network, and coupons tried by a workspace.
-    codes: Limits,
-    /// Wrong codes for an address from a network.
-    guesses: Pauses,
     /// Requests of each workspace.
     requests: Limits,
     /// Requests from each address without a right key.
@@ -98,8 +90,6 @@ fn filter(
         places: AllPlaces::new(),
         limits: serving::Limits::new(&http),
         answers: KeyedPlaces::new(ANSWERS_MAX.0, ANSWERS_MAX.1),
-        codes: Limits::new(CODES_MAX, CODES_REFILL),
-        guesses: Pauses::default(),
         requests: Limits::per_minute(limits.requests_per_minute),
         strangers: Limits::per_minute(limits.stranger_requests_per_minute),
         source_tests: Limits::per_minute(limits.source_tests_per_minute),

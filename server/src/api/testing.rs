@@ -23,6 +23,7 @@ use crate::coordinator::Coordinator;
 use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Data};
 use crate::mail::Mail;
+use crate::people::attempts::Attempts;
 use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
@@ -115,7 +116,8 @@ impl Door {
             node_addresses: Vec::new(),
         };
         let registries = Registries::new(secrets.clone(), Guard::new(true));
-        let app = App { db, data, coordinator, secrets, mail, registries, settings };
+        let attempts = Attempts::default();
+        let app = App { db, data, coordinator, secrets, mail, registries, attempts, settings };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {
             app,

@@ -1,6 +1,6 @@
-//! Bookings: movements of the wallet that somebody asked for. Each is decided by what the tables
-//! say and by the ledger in memory. One is made at a time, from when its tables are read until it
-//! is on disk, so that no other changes them meanwhile.
+//! Bookings: movements of the wallet that somebody asked for, and what they are asked for by. Each
+//! is decided by what the tables say and by the ledger in memory. One is made at a time, from when
+//! its tables are read until it is on disk, so that no other changes them meanwhile.
 
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
@@ -15,12 +15,15 @@ use crate::store;
 use crate::store::Db;
 use crate::store::money::booking_effects::Booked;
 use crate::store::money::coupons;
-use crate::store::money::coupons::Redemption;
+use crate::store::money::coupons::{Coupon, Redemption};
 use crate::store::money::releases;
 use crate::store::money::releases::Release;
 use crate::store::money::wallet_requests;
-use crate::store::money::wallet_requests::{Request, Step};
+use crate::store::money::wallet_requests::{Request, Step, Whose};
 use crate::store::money::{credit_grants, statement};
+
+/// Top-ups of one workspace that wait to be paid.
+const TOP_UPS_OPEN_MAX: u64 = 20;
 
 /// What is asked for. Asking for the same again is answered like the first time and moves
 /// nothing.
@@ -39,6 +42,10 @@ pub enum Booking {
         coupon: Digest,
         code: String,
     },
+    /// A new coupon, which moves nothing until it is redeemed.
+    Coupon(Coupon),
+    /// A new top-up, which moves nothing until it is confirmed.
+    TopUp(Request<TopUpState>),
     /// A new payout.
     Payout(Request<PayoutState>),
     TopUpStep {
@@ -69,13 +76,17 @@ pub enum Refused {
     Coupon,
     #[error("this workspace has redeemed the coupon already")]
     Redeemed,
+    #[error("there is a coupon of this code already")]
+    CouponExists,
+    #[error("{0} top-ups wait to be paid already: cancel one first")]
+    TooManyTopUps(u64),
     #[error("{0}")]
     NoRequest(RequestId),
     #[error("the request is {from} and cannot become {to}")]
     Step { from: &'static str, to: &'static str },
     #[error(
-        "{wanted} credits were asked for and {} can be paid out now, the lesser of what \
-         nodes have earned ({earned}) and what is available ({available})",
+        "{wanted} credits were asked for and {} can be paid out now, the lesser of what nodes have \
+         earned ({earned}) and what is available ({available})",
         .earned.min(.available)
     )]
     Payout { earned: Credits, available: Credits, wanted: Credits },
@@ -144,10 +155,12 @@ pub(super) async fn look_up(db: &Db, booking: Booking, now: DateTime<Utc>) -> Lo
                 Redemption { id, coupon, workspace: by, amount: Credits::ZERO, at: now };
             redeem(db, redemption, code).await
         }
+        Booking::Coupon(coupon) => create_coupon(db, coupon).await,
+        Booking::TopUp(request) => top_up(db, request).await,
         Booking::Payout(request) => payout(db, request).await,
         Booking::TopUpStep { id, to, note } => {
             let cause = |terms| of_top_up(id, to, terms);
-            advance(db, (id, to, note), cause, Booked::TopUp, now).await
+            advance(db, (id, to, note), cause, Booked::TopUpStep, now).await
         }
         Booking::PayoutStep { id, to, note } => {
             let cause = |terms| of_payout(id, to, terms);
@@ -184,6 +197,26 @@ async fn redeem(db: &Db, new: Redemption, code: String) -> LookedUp {
     let cause = Cause::Coupon(new.id, code);
     let movement = Movement { owner: new.workspace, amount: new.amount, cause };
     Ok(Ok(Some(Posting { moves: Moves::One(movement), booked: Booked::Redemption(new) })))
+}
+
+async fn create_coupon(db: &Db, coupon: Coupon) -> LookedUp {
+    if coupons::find(db, coupon.hash).await?.is_some() {
+        return Ok(Err(Refused::CouponExists));
+    }
+    Ok(Ok(Some(Posting { moves: Moves::Nothing, booked: Booked::Coupon(coupon) })))
+}
+
+async fn top_up(db: &Db, request: Request<TopUpState>) -> LookedUp {
+    let owner = request.workspace;
+    if wallet_requests::find_own::<TopUpState>(db, owner, request.id).await?.is_some() {
+        return Ok(Ok(None));
+    }
+    let open = [TopUpState::New, TopUpState::Pending];
+    let (_, waiting) = wallet_requests::list(db, Whose::Own(owner), &open, 0, 1).await?;
+    if waiting >= TOP_UPS_OPEN_MAX {
+        return Ok(Err(Refused::TooManyTopUps(waiting)));
+    }
+    Ok(Ok(Some(Posting { moves: Moves::Nothing, booked: Booked::TopUp(request) })))
 }
 
 /// Sets a payout's amount aside. Only what was earned can be paid out: what was given away can be

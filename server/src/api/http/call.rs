@@ -21,8 +21,8 @@ use super::{known, query};
 use crate::api::Doors;
 use crate::app::App;
 use crate::concurrency::Place;
-use crate::data::{self, ByteStream};
 use crate::error::{Error, Result};
+use crate::incoming::{self, ByteStream};
 use crate::people::caller;
 use crate::people::caller::Caller;
 
@@ -65,7 +65,7 @@ impl FromStr for Segment {
 }
 
 impl Segment {
-    /// Reads the segment as an id. One that is none names nothing, as an unknown one does.
+    /// Reads the segment as an id. What is no id counts as not found.
     pub fn id<T: FromStr>(&self, what: &str) -> Result<T> {
         self.0.parse().map_err(|_| Error::not_found(what, &self.0))
     }
@@ -230,14 +230,13 @@ impl Call {
         self.body.next().await
     }
 
-    /// The body as it arrives.
+    /// The body as it arrives; nothing comes after a failure.
     pub fn into_stream(self) -> ByteStream {
-        Box::pin(futures::stream::unfold(Some(self.body), |body| async {
+        incoming::from_caller(futures::stream::unfold(Some(self.body), |body| async {
             let mut body = body?;
             match body.next().await? {
                 Ok(piece) => Some((Ok(piece), Some(body))),
-                // It is the client's fault, and the client is told.
-                Err(error) => Some((Err(data::Error::Customer(error.to_string())), None)),
+                Err(error) => Some((Err(error), None)),
             }
         }))
     }

@@ -1,73 +1,48 @@
-//! `Idempotency-Key`: a create that is repeated under one key makes one thing.
+//! `Idempotency-Key`: how a request names itself, so that it can be repeated.
 
 use common::digest::Digest;
 use uuid::Uuid;
 
 use super::call::Call;
 use crate::error::{Error, Result};
+pub use crate::idempotency::NAME as HEADER;
+use crate::idempotency::{self, NewId, RequestKey};
 use crate::people::caller::Caller;
-use crate::store::idempotency_keys;
-use crate::store::idempotency_keys::Named;
 
-/// The header, as messages and documents call it.
-pub const HEADER: &str = "Idempotency-Key";
 /// What documents say of it.
 pub const ABOUT: &str = "The caller's name for this request, 1 to 255 plain characters: what is \
     asked again under it within two days makes nothing more. Another request needs another name.";
 const KEY_CHARS_MAX: usize = 255;
-
-/// The id of what a create makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewId {
-    pub id: Uuid,
-    /// The create has an `Idempotency-Key`: whoever makes the thing may find it made.
-    pub named: bool,
-    /// A call before this one asked for the same under that key.
-    pub again: bool,
-}
 
 /// The id of what this create makes: a fresh one, or the first one's where it is repeated.
 ///
 /// # Errors
 /// A key that is none, and one that was used with another request.
 pub async fn new_id(call: &Call, caller: &Caller, body: &[u8]) -> Result<NewId> {
-    given_id(call, caller, body, Uuid::now_v7()).await
+    idempotency::new_id(call.app(), caller, key(call, body)?.as_ref(), Uuid::now_v7()).await
 }
 
 /// As `new_id`, where the caller may have chosen the id.
 pub async fn given_id(call: &Call, caller: &Caller, body: &[u8], id: Uuid) -> Result<NewId> {
-    let Some((key, asked)) = read(call, body)? else {
-        return Ok(NewId { id, named: false, again: false });
-    };
-    match idempotency_keys::bind(&call.app().db, caller.workspace, key, asked, id).await? {
-        Named::First => Ok(NewId { id, named: true, again: false }),
-        Named::Again(id) => Ok(NewId { id, named: true, again: true }),
-        Named::Other => Err(reused()),
-    }
+    idempotency::new_id(call.app(), caller, key(call, body)?.as_ref(), id).await
 }
 
 /// Whether the same was asked for under this key before; takes no note of it.
 pub async fn asked_before(call: &Call, caller: &Caller, body: &[u8]) -> Result<bool> {
-    let Some((key, asked)) = read(call, body)? else { return Ok(false) };
-    match idempotency_keys::find(&call.app().db, caller.workspace, key, asked).await? {
-        Named::First => Ok(false),
-        Named::Again(_) => Ok(true),
-        Named::Other => Err(reused()),
-    }
+    idempotency::asked_before(call.app(), caller, key(call, body)?.as_ref()).await
 }
 
-/// The request's key, and what it asks for.
-fn read<'a>(call: &'a Call, body: &[u8]) -> Result<Option<(&'a str, Digest)>> {
+/// The request's key, where it has one.
+///
+/// # Errors
+/// A key that is none.
+pub fn key(call: &Call, body: &[u8]) -> Result<Option<RequestKey>> {
     let Some(key) = call.headers.get(HEADER) else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len()));
     let problem = || format!("must be 1 to {KEY_CHARS_MAX} plain characters");
-    let key = key.ok_or_else(|| Error::field(HEADER, problem()))?;
-    Ok(Some((key, Digest::of(&[call.path.as_str().as_bytes(), b"\n", body].concat()))))
-}
-
-fn reused() -> Error {
-    let text = format!("{HEADER}: was used with another request: take a new one");
-    Error::Blocked("IDEMPOTENCY_KEY_REUSED", text)
+    let key = key.ok_or_else(|| Error::field(HEADER, problem()))?.to_owned();
+    let asked = Digest::of(&[call.path.as_str().as_bytes(), b"\n", body].concat());
+    Ok(Some(RequestKey { key, asked }))
 }
 
 /// Refuses to show once more what is shown once: `made` says what.

@@ -7,8 +7,6 @@ mod client;
 pub mod docs;
 pub mod idempotency;
 mod known;
-pub mod limits;
-pub mod pauses;
 pub mod places;
 pub mod problem;
 pub mod problem_json;

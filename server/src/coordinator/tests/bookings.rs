@@ -12,7 +12,7 @@ use crate::maintenance::earnings;
 use crate::store::money::coupons;
 use crate::store::money::coupons::Coupon;
 use crate::store::money::wallet_requests;
-use crate::store::money::wallet_requests::Request;
+use crate::store::money::wallet_requests::{Request, Whose};
 use crate::store::money::{reconciliation, statement};
 
 fn credits(text: &str) -> Credits {
@@ -48,8 +48,7 @@ async fn coupon(room: &Room, uses_max: u32) -> Digest {
     let expires_at = Some(now + TimeDelta::hours(1));
     let coupon =
         Coupon { hash, amount: credits("10"), uses: 0, uses_max, expires_at, created_at: now };
-    assert!(coupons::create(&room.db, &coupon).await.unwrap());
-    assert!(!coupons::create(&room.db, &coupon).await.unwrap());
+    room.coordinator.book(Booking::Coupon(coupon)).await.unwrap();
     hash
 }
 
@@ -94,7 +93,7 @@ async fn a_redemption_made_again_is_the_same_one() {
 async fn a_top_up_confirmed_often_and_at_once_comes_in_once() {
     let room = granted().await;
     let request = request(&room, credits("200"), TopUpState::New);
-    assert!(wallet_requests::insert(&room.db, &request).await.unwrap());
+    room.coordinator.book(Booking::TopUp(request.clone())).await.unwrap();
     let before = available(&room).await;
     let to = |to| {
         let note = String::new();
@@ -108,6 +107,51 @@ async fn a_top_up_confirmed_often_and_at_once_comes_in_once() {
     assert!(matches!(canceled, Err(Error::Booking(BookingRefused::Step { .. }))));
     assert_eq!(available(&room).await, before.checked_add(credits("200")).unwrap());
     books_are_right(&room).await;
+}
+
+#[tokio::test]
+async fn top_ups_asked_for_at_once_are_no_more_than_may_wait_to_be_paid() {
+    let room = granted().await;
+    let one = request(&room, credits("1"), TopUpState::New);
+    room.coordinator.book(Booking::TopUp(one.clone())).await.unwrap();
+    let asks = (0..25).map(|_| {
+        let request = request(&room, credits("1"), TopUpState::New);
+        room.coordinator.book(Booking::TopUp(request))
+    });
+
+    let answers = futures::future::join_all(asks).await;
+    let again = room.coordinator.book(Booking::TopUp(one)).await;
+
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 19, "{answers:?}");
+    let refused = answers.into_iter().find_map(Result::err);
+    assert!(matches!(refused, Some(Error::Booking(BookingRefused::TooManyTopUps(20)))));
+    assert!(again.is_ok(), "one that is asked for again makes no other: {again:?}");
+    let whose = Whose::Own(room.workspace);
+    let all = wallet_requests::list::<TopUpState>(&room.db, whose, &[], 0, 1).await.unwrap();
+    assert_eq!(all.1, 20);
+}
+
+#[tokio::test]
+async fn coupons_of_one_code_made_at_once_are_one_coupon() {
+    let room = granted().await;
+    let coupon = |amount| Coupon {
+        hash: coupons::hash("WELCOME-2026"),
+        amount: credits(amount),
+        uses: 0,
+        uses_max: 1,
+        expires_at: None,
+        created_at: clock::now(),
+    };
+
+    let (one, other) = tokio::join!(
+        room.coordinator.book(Booking::Coupon(coupon("1"))),
+        room.coordinator.book(Booking::Coupon(coupon("2"))),
+    );
+
+    assert!(one.is_ok(), "{one:?}");
+    assert!(matches!(other, Err(Error::Booking(BookingRefused::CouponExists))), "{other:?}");
+    let kept = coupons::find(&room.db, coupons::hash("WELCOME-2026")).await.unwrap();
+    assert_eq!(kept.unwrap().amount, credits("1"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use common::money::wallet_request::{PayoutState, TopUpState};
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::coupons::{self, Redemption};
+use super::coupons::{self, Coupon, Redemption};
 use super::credit_grants;
 use super::releases::{self, Range};
 use super::wallet_requests::{self, Request, Step};
@@ -13,8 +13,10 @@ use super::wallet_requests::{self, Request, Step};
 pub enum Booked {
     /// Of a grant or a charge: its key, which no other has.
     Grant(String),
+    Coupon(Coupon),
     Redemption(Redemption),
-    TopUp(Step<TopUpState>),
+    TopUp(Request<TopUpState>),
+    TopUpStep(Step<TopUpState>),
     Payout(Request<PayoutState>),
     PayoutStep(Step<PayoutState>),
     /// Earnings of these transfers were given.
@@ -27,7 +29,9 @@ pub(in crate::store) async fn put(db: &impl ConnectionTrait, booked: &Booked) ->
     let written = match booked {
         Booked::Grant(key) => credit_grants::insert(db, key).await.map(|()| true),
         Booked::Redemption(redemption) => coupons::redeem(db, redemption).await,
-        Booked::TopUp(step) => wallet_requests::advance(db, step).await,
+        Booked::Coupon(coupon) => coupons::create(db, coupon).await,
+        Booked::TopUp(request) => wallet_requests::insert(db, request).await,
+        Booked::TopUpStep(step) => wallet_requests::advance(db, step).await,
         Booked::Payout(request) => wallet_requests::insert(db, request).await,
         Booked::PayoutStep(step) => wallet_requests::advance(db, step).await,
         Booked::Release(ranges) => releases::advance(db, ranges).await,

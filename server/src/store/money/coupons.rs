@@ -92,7 +92,10 @@ pub fn hash(code: &str) -> Digest {
 }
 
 /// Stores a new coupon, unless there is one of its code already.
-pub async fn create(db: &impl ConnectionTrait, new: &Coupon) -> Result<bool, DbErr> {
+pub(in crate::store) async fn create(
+    db: &impl ConnectionTrait,
+    new: &Coupon,
+) -> Result<bool, DbErr> {
     let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     let row = coupon::ActiveModel {
         hash: Set(new.hash.to_string()),

@@ -133,7 +133,7 @@ pub async fn list<S: State>(
 }
 
 /// Stores a new request, unless there is one of its id already.
-pub async fn insert<S: State>(
+pub(in crate::store) async fn insert<S: State>(
     db: &impl ConnectionTrait,
     request: &Request<S>,
 ) -> Result<bool, DbErr> {

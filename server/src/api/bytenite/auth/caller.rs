@@ -14,21 +14,18 @@ use crate::api::bytenite::{names, words};
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get, patch, post};
 use crate::api::http::shape::{Field, Shape, one, text};
-use crate::app::App;
-use crate::clock;
 use crate::error::{Error, Result};
+use crate::people::access_token::{self, AccessToken};
 use crate::people::caller;
 use crate::people::caller::Caller;
-use crate::store::people::workspaces;
-use crate::store::people::workspaces::{Profile, User};
+use crate::people::profile::{self, BadUsername, Profile, ProfileUpdate, User, Username};
 
 const NAME_CHARS_MAX: usize = 256;
-const USERNAME_CHARS_MAX: usize = 64;
 const PROFILE: &[Field] = &[
     text(
         "username",
-        "Letters, digits, - _ and . : what the user is called, and their own workspace with them, \
-         which is the OWNER of OWNER/NAME. What others have imported stays imported",
+        "Letters, digits, - _ and . : the name of the user and of the user's own workspace, which \
+         is the OWNER of OWNER/NAME. What others have imported stays imported",
     ),
     text("firstName", ""),
     text("lastName", ""),
@@ -60,16 +57,14 @@ pub struct TokenOut {
     workspace_id: WorkspaceId,
 }
 
-impl TokenOut {
-    /// A token for the caller that may do at most this.
-    pub fn issue(app: &App, caller: &Caller, only: Scopes) -> Result<Self> {
-        let issued = caller.issue(&app.settings.token_key, only, clock::now())?;
-        Ok(Self {
-            token: issued.text,
-            expires_in: issued.life_secs.to_string(),
-            scope: issued.scopes.to_string(),
-            workspace_id: caller.workspace,
-        })
+impl From<AccessToken> for TokenOut {
+    fn from(token: AccessToken) -> Self {
+        Self {
+            token: token.text,
+            expires_in: token.life_secs.to_string(),
+            scope: token.scopes.to_string(),
+            workspace_id: token.workspace,
+        }
     }
 }
 
@@ -108,19 +103,25 @@ pub fn routes() -> Vec<Route> {
         post("Auth_RequestAccessToken", "/access_token", access_token)
             .summary("Exchanges an API key for an access token")
             .body(vec![
-                text("apiKey", "Left out by who has signed in and wants another workspace"),
+                text(
+                    "apiKey",
+                    "Not needed with the access token of a sign-in, to change the workspace",
+                ),
                 text("workspaceId", "One of the user's workspaces"),
-                text("scope", "What the token may do, of what the key may; all where left out"),
+                text(
+                    "scope",
+                    "What the token may do, at most what the key may do; all of it where left out",
+                ),
             ])
             .fails(&[(401, "The key is not valid")])
             .open(),
-        get("Auth_GetUser", "/user", user).summary("Shows the caller").any_role(),
+        get("Auth_GetUser", "/user", user).summary("Gets the caller's profile").any_role(),
         patch("Auth_UpdateUser", "/user", set_user)
-            .summary("Changes the caller's names and contact")
+            .summary("Updates the caller's names and contact")
             .body(PROFILE)
             .needs(Scope::UserWrite),
         post("Auth_SetUser", "/user", set_user)
-            .summary("Changes the caller's names and contact")
+            .summary("Updates the caller's names and contact")
             .body(PROFILE)
             .needs(Scope::UserWrite)
             .deprecated(),
@@ -146,8 +147,7 @@ async fn access_token(mut call: Call) -> Result<TokenOut> {
         None if signed_in(&call) => call.caller().await?,
         None => return Err(Error::field(field, "is missing")),
     };
-    let caller = caller.in_workspace(app, workspace.unwrap_or(caller.workspace)).await?;
-    TokenOut::issue(app, &caller, only)
+    Ok(access_token::issue(app, caller, workspace, only).await?.into())
 }
 
 /// Whether a token or key came along; old clients send an empty one.
@@ -162,68 +162,46 @@ pub fn read_workspace(body: &mut Loose) -> Result<Option<WorkspaceId>> {
     body.text("workspaceId")?.map(read).transpose()
 }
 
-/// Tells who calls.
+/// Shows who calls.
 async fn user(call: Call) -> Result<UserAnswer> {
     let caller = call.caller().await?;
-    let user = workspaces::find_user(&call.app().db, caller.user).await?;
-    Ok(answer(user.ok_or(Error::Unauthenticated)?, &caller))
+    Ok(answer(profile::find(call.app(), &caller).await?, &caller))
 }
 
 /// Changes what the caller says of themselves; what is not given stays as it is.
 async fn set_user(mut call: Call) -> Result<UserAnswer> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
-    let app = call.app();
-    let mut user =
-        workspaces::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
-    let username = read_username(&mut body)?.filter(|name| *name != user.username);
-    let profile = read_profile(body, user.profile.clone())?;
-    if let Some(name) = username {
-        if !workspaces::set_username(&app.db, user.id, &name).await? {
-            return Err(Error::field("username", "is taken: choose another one"));
-        }
-        user.username = name;
-    }
-    workspaces::set_profile(&app.db, user.id, &profile).await?;
-    Ok(answer(User { profile, ..user }, &caller))
+    let username = read_username(&mut body)?;
+    let changes = read_profile(body)?;
+    let user = profile::update(call.app(), &caller, username, changes).await;
+    Ok(answer(user.map_err(|error| error.about("username"))?, &caller))
 }
 
-/// A name that can stand in front of a slash and is no id.
-fn read_username(body: &mut Loose) -> Result<Option<String>> {
+fn read_username(body: &mut Loose) -> Result<Option<Username>> {
     let field = body.name("username");
-    let Some(name) = body.text("username")? else { return Ok(None) };
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    let begins = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    if !begins || name.len() > USERNAME_CHARS_MAX || !name.bytes().all(allowed) {
-        let problem = format!(
-            "must begin with a letter or a digit and have letters, digits, - _ and . only, at \
-             most {USERNAME_CHARS_MAX}"
-        );
-        return Err(Error::field(field, problem));
-    }
-    if name.parse::<WorkspaceId>().is_ok() {
-        return Err(Error::field(field, "must not look like an id"));
-    }
-    Ok(Some(name))
+    let read = |name| {
+        Username::parse(name).map_err(|bad: BadUsername| Error::field(field, bad.to_string()))
+    };
+    body.text("username")?.map(read).transpose()
 }
 
-/// A profile with the fields of a body in place of its own.
-pub fn read_profile(mut body: Loose, mut profile: Profile) -> Result<Profile> {
-    if let Some(name) = body.line("firstName", NAME_CHARS_MAX)? {
-        profile.first_name = name;
-    }
-    if let Some(name) = body.line("lastName", NAME_CHARS_MAX)? {
-        profile.last_name = name;
-    }
+/// What a body changes in a profile.
+pub fn read_profile(mut body: Loose) -> Result<ProfileUpdate> {
+    let mut update = ProfileUpdate {
+        first_name: body.line("firstName", NAME_CHARS_MAX)?,
+        last_name: body.line("lastName", NAME_CHARS_MAX)?,
+        ..ProfileUpdate::default()
+    };
     if let Some(mut contact) = body.object("contactInfo")? {
         for field in CONTACT.fields {
             if let Some(text) = contact.line(field.name, NAME_CHARS_MAX)? {
-                profile.contact.insert(field.name.to_owned(), text);
+                update.contact.insert(field.name.to_owned(), text);
             }
         }
         contact.finish()?;
     }
-    Ok(profile)
+    Ok(update)
 }
 
 fn answer(user: User, caller: &Caller) -> UserAnswer {

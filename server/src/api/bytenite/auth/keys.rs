@@ -1,6 +1,6 @@
 //! API keys: made with a code from the caller's e-mail, shown once, listed and revoked.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use common::access::{NotAScope, Scope, Scopes};
 use common::ids::{ApiKeyId, UserId};
 use common::package::loose::Loose;
@@ -12,26 +12,18 @@ use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{integer, text, texts};
-use crate::clock;
 use crate::error::{Error, Result};
-use crate::people::caller::Caller;
-use crate::store::people::api_keys;
-use crate::store::people::api_keys::{ApiKey, New};
-use crate::store::people::one_time_codes;
-use crate::store::people::one_time_codes::Redeemed;
-use crate::store::people::workspaces;
+use crate::people::keys;
+use crate::people::keys::{ApiKey, Created, KeyIn, LIFE_SECS_MAX};
+use crate::people::sign_in::CodeIn;
 
 const NAME_CHARS_MAX: usize = 128;
-/// A year, in seconds.
-const LIFE_DEFAULT: u64 = 365 * 24 * 3600;
-const LIFE_MAX: u64 = 10 * LIFE_DEFAULT;
-const KEYS_MAX: u64 = 1_000;
 
 pub fn routes() -> Vec<Route> {
     vec![
         post("Auth_CreateApiKey", "/api_key", create)
             .creates()
-            .summary("Makes an API key, which this answer alone shows")
+            .summary("Creates an API key; its secret is returned once")
             .body(vec![
                 text("name", "").required().example("ci"),
                 text("code", "From the e-mail that signin sends"),
@@ -41,10 +33,10 @@ pub fn routes() -> Vec<Route> {
             ])
             .needs(Scope::KeysWrite),
         get("Auth_ListApiKeys", "/api_keys", list)
-            .summary("Lists the caller's API keys, and for an admin all of the workspace")
+            .summary("Lists the caller's API keys, or for an admin all keys of the workspace")
             .needs(Scope::KeysRead),
         post("Auth_RevokeApiKey", "/api_keys/{id}/revoke", revoke)
-            .summary("Ends an API key")
+            .summary("Revokes an API key")
             .needs(Scope::KeysWrite),
     ]
 }
@@ -90,77 +82,43 @@ async fn create(mut call: Call) -> Result<MadeOut> {
     let field = body.name("name");
     let name = body.line("name", NAME_CHARS_MAX)?;
     let name = name.ok_or_else(|| Error::field(field, "is missing"))?;
-    let life = body.number("duration", 1..=LIFE_MAX)?.unwrap_or(LIFE_DEFAULT);
-    let scopes = read_scopes(&mut body, &caller)?;
+    let life_secs = body.number("duration", 1..=LIFE_SECS_MAX)?;
+    let scopes = read_scopes(&mut body)?;
     let (nonce, code) = (body.text("nonce")?, body.text("code")?);
+    let code = nonce.zip(code).map(|(nonce, code)| CodeIn { nonce, code });
     body.finish()?;
-    let app = call.app();
-    let user = workspaces::find_user(&app.db, caller.user).await?.ok_or(Error::Unauthenticated)?;
     let id = ApiKeyId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
-    let shown_already =
-        || idempotency::shown_already(&format!("the API key {id} (revoke it if it is lost)"));
-    if api_keys::is_made(&app.db, id).await? {
-        return Err(shown_already());
+    let new = KeyIn { id, name, life_secs, scopes, code };
+    match keys::create(call.app(), &caller, new).await.map_err(|error| error.about("code"))? {
+        Created::New { text, key } => Ok(MadeOut { token: text, api_key: key.into() }),
+        Created::Before => {
+            let made = format!("the API key {id} (revoke it if it is lost)");
+            Err(idempotency::shown_already(&made))
+        }
     }
-    if !user.email.is_empty() {
-        let guesser = format!("{} for a key", caller.user);
-        call.doors().guesses.check(&guesser)?;
-        let (Some(nonce), Some(code)) = (nonce, code) else {
-            return Err(Error::field("code", "is missing, or its nonce: POST /signin sends one"));
-        };
-        let Redeemed::Right(_) =
-            one_time_codes::redeem(&app.db, &user.email, &nonce, &code).await?
-        else {
-            call.doors().guesses.wrong(&guesser);
-            return Err(Error::Forbidden("code: is wrong, or too old, or was used".to_owned()));
-        };
-        call.doors().guesses.right(&guesser);
-    }
-    let expires_at = Some(clock::now() + TimeDelta::seconds(life.cast_signed()));
-    let new = New { id, name: &name, expires_at, scopes };
-    let (token, key) = api_keys::issue_new(&app.db, caller.workspace, caller.user, new)
-        .await?
-        .ok_or_else(shown_already)?;
-    Ok(MadeOut { token, api_key: key.into() })
 }
 
-/// What the key shall be able to do; where nothing is said, what the caller's own key is. It is
-/// never more, or a key with few scopes could make one with all.
-fn read_scopes(body: &mut Loose, caller: &Caller) -> Result<Scopes> {
+/// What the key shall be able to do; `None` where nothing is said.
+fn read_scopes(body: &mut Loose) -> Result<Option<Scopes>> {
     let field = body.name("scopes");
     let named = body.texts("scopes", Scope::ALL.len())?;
-    if named.is_empty() {
-        return Ok(caller.made_with);
-    }
     let read = |(i, text): (usize, &String)| {
         text.parse().map_err(|e: NotAScope| Error::field(format!("{field}[{i}]"), e.to_string()))
     };
     let scopes = named.iter().enumerate().map(read).collect::<Result<Scopes>>()?;
-    scopes.iter().try_for_each(|scope| caller.check(scope))?;
-    Ok(scopes)
+    Ok((!named.is_empty()).then_some(scopes))
 }
 
 /// An admin sees all keys of the workspace, others their own.
 async fn list(call: Call) -> Result<KeysOut> {
-    let caller = call.caller().await?;
-    let whose = whose(&caller, Scope::MembersRead);
-    let found = api_keys::list(&call.app().db, caller.workspace, whose, KEYS_MAX).await?;
+    let found = keys::list(call.app(), &call.caller().await?).await?;
     Ok(KeysOut { api_keys: found.into_iter().map(KeyOut::from).collect() })
 }
 
 async fn revoke(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    let key = id.id("API key")?;
-    let whose = whose(&caller, Scope::MembersWrite);
-    if !api_keys::revoke(&call.app().db, caller.workspace, whose, key).await? {
-        return Err(Error::not_found("API key", &id.0));
-    }
+    keys::revoke(call.app(), &caller, id.id("API key")?).await?;
     Ok(done())
-}
-
-/// Everybody's keys for who may decide on members, else the caller's own.
-fn whose(caller: &Caller, all: Scope) -> Option<UserId> {
-    if caller.check(all).is_ok() { None } else { Some(caller.user) }
 }
 
 impl From<ApiKey> for KeyOut {
@@ -191,6 +149,7 @@ mod tests {
     use super::*;
     use crate::api::testing::Door;
     use crate::store::people::workspaces::Profile;
+    use crate::store::people::{api_keys, one_time_codes, workspaces};
 
     #[tokio::test]
     async fn a_key_is_made_listed_without_its_text_and_revoked() {
@@ -213,7 +172,7 @@ mod tests {
         assert_eq!(door.get("/v1/auth/api_keys").await.1["apiKeys"][0]["revoked"], true);
         assert_eq!(door.post("/v1/auth/api_keys/7/revoke", json!({})).await.0, 404);
         assert_eq!(door.post("/v1/auth/api_key", json!({})).await.0, 400);
-        let endless = json!({"name": "x", "duration": LIFE_MAX + 1});
+        let endless = json!({"name": "x", "duration": LIFE_SECS_MAX + 1});
         assert_eq!(door.post("/v1/auth/api_key", endless).await.0, 400);
     }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use common::access::{Role, Scope};
-use common::ids::{InvitationId, UserId, WorkspaceId};
+use common::ids::WorkspaceId;
 use common::package::loose::Loose;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,14 +15,8 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, delete, get, patch, post};
 use crate::api::http::shape::{Field, text, word};
 use crate::error::{Error, Result};
-use crate::store::people::invitations;
-use crate::store::people::invitations::Invitation;
-use crate::store::people::members;
-use crate::store::people::members::{Changed, Member, Membership};
-use crate::store::people::workspaces;
-
-/// Members and invitations of a workspace, and workspaces of a user.
-const MEMBERS_MAX: u64 = 1_000;
+use crate::people::members;
+use crate::people::members::{Invitation, Member, Membership};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -52,7 +46,7 @@ struct MembersOut {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct MemberOut {
-    /// The user's id; as long as they are only invited, the invitation's.
+    /// The user's id, or the invitation's until it is accepted.
     #[schema(value_type = String)]
     id: Uuid,
     #[schema(value_type = words::MemberState)]
@@ -87,12 +81,12 @@ pub fn routes() -> Vec<Route> {
             .body(vec![text("email", "").required().example("maria@example.org"), ROLE])
             .needs(Scope::MembersWrite),
         patch("Auth_ChangeMember", "/members/{userId}", change)
-            .summary("Gives a member or an invitation another role")
+            .summary("Changes the role of a member or an invitation")
             .body(vec![ROLE])
             .needs(Scope::MembersWrite),
-        // Whoever it is about may do it too.
+        // Members may do it to themselves.
         delete("Auth_RemoveMember", "/members/{userId}", remove)
-            .summary("Removes a member with their keys, or an invitation")
+            .summary("Removes a member and their API keys, or an invitation")
             .needs(Scope::UserWrite),
     ]
 }
@@ -100,7 +94,7 @@ pub fn routes() -> Vec<Route> {
 /// The caller's workspaces.
 async fn workspaces(call: Call) -> Result<WorkspacesOut> {
     let caller = call.caller().await?;
-    let mine = members::of_user(&call.app().db, caller.user, MEMBERS_MAX).await?;
+    let mine = members::workspaces(call.app(), &caller).await?;
     let out = |mine: Membership| WorkspaceOut {
         id: mine.workspace,
         name: mine.name,
@@ -112,90 +106,38 @@ async fn workspaces(call: Call) -> Result<WorkspacesOut> {
 }
 
 async fn list(call: Call) -> Result<MembersOut> {
-    let caller = call.caller().await?;
-    let db = &call.app().db;
-    let members = members::list(db, caller.workspace, MEMBERS_MAX).await?;
-    let invited = invitations::list(db, caller.workspace, MEMBERS_MAX).await?;
-    let members = members.into_iter().map(MemberOut::from);
-    Ok(MembersOut { members: members.chain(invited.into_iter().map(MemberOut::from)).collect() })
+    let all = members::list(call.app(), &call.caller().await?).await?;
+    let members = all.members.into_iter().map(MemberOut::from);
+    Ok(MembersOut {
+        members: members.chain(all.invitations.into_iter().map(MemberOut::from)).collect(),
+    })
 }
 
-/// Invites an address: whoever proves it by signing in is a member from then on.
+/// Invites an address: who proves it by signing in is a member from then on.
 async fn invite(mut call: Call) -> Result<MemberOut> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
     let email = read_email(&mut body)?;
     let role = read_role(&mut body)?;
     body.finish()?;
-    let app = call.app();
-    if let Some(known) = workspaces::find_by_email(&app.db, email.as_str()).await?
-        && members::role(&app.db, caller.workspace, known.id).await?.is_some()
-    {
-        return Err(Error::NotNow("email: is a member's already".to_owned()));
-    }
-    let n = members::count(&app.db, caller.workspace).await?
-        + invitations::count(&app.db, caller.workspace).await?;
-    if n >= MEMBERS_MAX {
-        return Err(Error::NotNow(format!(
-            "a workspace has at most {MEMBERS_MAX} members and invitations: remove one first"
-        )));
-    }
-    call.doors().codes.take(&format!("invited {email} into {}", caller.workspace))?;
-    let invitation = invitations::invite(&app.db, caller.workspace, email.as_str(), role).await?;
-    let workspace = workspaces::workspace_name(&app.db, caller.workspace).await?;
-    app.mail.invitation(email.as_str(), &workspace);
-    Ok(invitation.into())
+    Ok(members::invite(call.app(), &caller, &email, role).await?.into())
 }
 
 /// Gives a member or an invitation another role.
 async fn change(id: Segment, mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    let role = {
-        let mut body = call.json().await?;
-        let role = read_role(&mut body)?;
-        body.finish()?;
-        role
-    };
-    let named: Uuid = id.id("member")?;
-    let db = &call.app().db;
-    let changed = members::change(db, caller.workspace, UserId::new(named), role).await?;
-    if changed == Changed::Unknown {
-        let invitation = InvitationId::new(named);
-        if invitations::change(db, caller.workspace, invitation, role).await? {
-            return Ok(done());
-        }
-    }
-    answer(changed, &id)
+    let mut body = call.json().await?;
+    let role = read_role(&mut body)?;
+    body.finish()?;
+    members::change_role(call.app(), &caller, id.id("member")?, role).await?;
+    Ok(done())
 }
 
-/// Ends a membership, with its keys and tokens, or takes an invitation back. Members may leave by
-/// themselves.
+/// Ends a membership, or takes an invitation back.
 async fn remove(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    let named: Uuid = id.id("member")?;
-    if named != caller.user.uuid() {
-        caller.check(Scope::MembersWrite)?;
-    }
-    let db = &call.app().db;
-    let changed = members::remove(db, caller.workspace, UserId::new(named)).await?;
-    if changed == Changed::Unknown
-        && invitations::withdraw(db, caller.workspace, InvitationId::new(named)).await?
-    {
-        return Ok(done());
-    }
-    answer(changed, &id)
-}
-
-fn answer(changed: Changed, id: &Segment) -> Result<Done> {
-    match changed {
-        Changed::Done => Ok(done()),
-        Changed::Unknown => Err(Error::not_found("member", &id.0)),
-        Changed::LastAdmin => Err(Error::Blocked(
-            "LAST_ADMIN",
-            "this is the last admin of the workspace: make another member an admin first"
-                .to_owned(),
-        )),
-    }
+    members::remove(call.app(), &caller, id.id("member")?).await?;
+    Ok(done())
 }
 
 fn read_role(body: &mut Loose) -> Result<Role> {
@@ -239,6 +181,7 @@ impl From<Invitation> for MemberOut {
 mod tests {
     use std::num::NonZeroU32;
 
+    use common::ids::UserId;
     use reqwest::Method;
     use serde_json::{Value, json};
     use tokio_util::sync::CancellationToken;
@@ -248,7 +191,7 @@ mod tests {
     use crate::mail::Mail;
     use crate::mail::testing::Post;
     use crate::people::caller;
-    use crate::store::people::{api_keys, one_time_codes};
+    use crate::store::people::{api_keys, invitations, one_time_codes, workspaces};
 
     const PATH: &str = "/v1/auth/members";
 

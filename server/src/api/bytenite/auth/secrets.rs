@@ -16,14 +16,13 @@ use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Shape, date, map, one, text, word};
-use crate::error::{Error, Result};
-
 use crate::clock;
-use crate::store::secrets::{self, Secret};
+use crate::error::{Error, Result};
+use crate::people::secrets;
+use crate::people::secrets::Secret;
 
 /// The name that the type aws had before.
 const S3: &str = "s3";
-const SECRETS_MAX: u64 = 1000;
 const KEY_CHARS_MAX: usize = 64 * 1024;
 const ID_CHARS_MAX: usize = 128;
 const ADDRESS_CHARS_MAX: usize = 1024;
@@ -52,7 +51,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         post("Auth_CreateSecret", "/secrets", create)
             .creates()
-            .summary("Keeps a secret, or replaces it; its value is never shown again")
+            .summary("Creates or replaces a secret; its value is never returned")
             .body(vec![
                 one("secret", &SECRET, "").required(),
                 text("secretKey", "The value to keep secret").required().example("..."),
@@ -100,13 +99,7 @@ async fn create(mut call: Call) -> Result<Done> {
     if secret_key.len() > KEY_CHARS_MAX {
         return Err(Error::field("secretKey", format!("must have at most {KEY_CHARS_MAX} bytes")));
     }
-    let app = call.app();
-    if secrets::count(&app.db, caller.workspace).await? >= SECRETS_MAX {
-        return Err(Error::NotNow(format!(
-            "a workspace keeps at most {SECRETS_MAX} secrets: delete one that is not needed"
-        )));
-    }
-    app.secrets.keep(caller.workspace, &secret, &secret_key).await?;
+    secrets::keep(call.app(), &caller, &secret, &secret_key).await?;
     Ok(done())
 }
 
@@ -114,7 +107,7 @@ async fn list(call: Call) -> Result<ListOut> {
     let caller = call.caller().await?;
     let asked = call.query()?.remove("secretType").filter(|kind| !kind.is_empty());
     let kind = asked.as_ref().map(|kind| read_kind("secretType", kind)).transpose()?;
-    let kept = secrets::list(&call.app().db, caller.workspace, kind, SECRETS_MAX).await?;
+    let kept = secrets::list(call.app(), &caller, kind).await?;
     // Clients that ask by the old name look for it in the answer.
     let old = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(S3));
     let shown = |secret: Secret| {
@@ -129,7 +122,7 @@ async fn remove(kind: Segment, id: Segment, call: Call) -> Result<Done> {
     let known = read_kind("secretType", &kind.0)?;
     let unknown = || Error::not_found("secret", &id.0);
     let named = SecretId::named(&id.0).map_err(|_| unknown())?;
-    if !secrets::delete(&call.app().db, caller.workspace, known, &named).await? {
+    if !secrets::delete(call.app(), &caller, known, &named).await? {
         return Err(unknown());
     }
     Ok(done())

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::named::Named;
-use crate::store::query::selection::{Kind, Operand, Place};
+use crate::listing::{Kind, Operand, Place};
 
 /// Asks for the first page of those that a cursor leads through.
 pub const FIRST: &str = "*";
@@ -25,7 +25,7 @@ pub fn write<F: Named>(order: &[(F, bool)], place: &Place) -> String {
     BASE64.encode(json!(terms).to_string())
 }
 
-/// Reads a cursor of a list in this order; `None` where it is none, or of another one.
+/// Reads a cursor of a list in this order; `None` where the text is no cursor of this order.
 pub fn read<F: Named>(order: &[(F, bool)], text: &str) -> Option<Place> {
     let terms = json::read("cursor", &BASE64.decode(text).ok()?).ok()?;
     let terms: Vec<(String, Value)> = serde_json::from_value(terms).ok()?;

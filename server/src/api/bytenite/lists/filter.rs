@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::named::Named;
 use crate::api::http::shape::{Field as ShapeField, Kind as ShapeKind, Shape, text, word};
 use crate::error::{Error, Result};
-use crate::store::query::selection::{Comparison, Kind, Operand, Test};
+use crate::listing::{Comparison, Kind, Operand, Test};
 
 const OPERANDS_MAX: usize = 1_000;
 const LIST_OPERANDS_MAX: usize = 50;

@@ -1,6 +1,6 @@
 //! What callers call the fields of a list, and the values of those that are a choice.
 
-use crate::store::query::selection::Field;
+use crate::listing::Field;
 
 /// A list's field under the name that callers know it by.
 pub trait Named: Field {

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::api::http::shape::{Field, integer};
 use crate::error::{Error, Result};
+pub use crate::listing::Page;
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 1000;
@@ -16,16 +17,9 @@ const LIMIT_MAX: u64 = 1000;
 pub const PAGE: &[Field] = &[LIMIT.called("pagination.limit"), OFFSET.called("pagination.offset")];
 
 pub const LIMIT: Field =
-    integer("limit", "At most so many: 50 where it is left out, never more than 1000")
+    integer("limit", "At most this many: 50 where it is left out, never more than 1000")
         .example("50");
-pub const OFFSET: Field = integer("offset", "After so many");
-
-/// Which part of a list is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    pub offset: u64,
-    pub limit: u64,
-}
+pub const OFFSET: Field = integer("offset", "Skips this many");
 
 /// What the answer says about its part of the list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,6 +38,7 @@ pub struct Pagination {
     next_cursor: Option<String>,
 }
 
+/// Pages as this API writes them.
 impl Page {
     pub const FIRST: Self = Self { offset: 0, limit: LIMIT_DEFAULT };
 
@@ -79,7 +74,7 @@ impl Page {
         Self { offset: offset.unwrap_or(0), limit }
     }
 
-    /// Of a page that has so many rows, which may be fewer than its limit: large rows fill it.
+    /// Of a page that has this many rows, which may be fewer than its limit: large rows fill it.
     pub const fn of(self, total: u64, rows: u64) -> Pagination {
         Pagination {
             total: Some(total),

@@ -10,7 +10,7 @@ use super::page::{LIMIT, OFFSET, Page, Pagination};
 use super::{cursor, filter};
 use crate::api::http::shape::{Field as ShapeField, Kind as ShapeKind, Shape, one, text};
 use crate::error::{Error, Result};
-use crate::store::query::selection::{Found, Rest, Selection, Start, Test};
+use crate::listing::{Found, Rest, Selection, Start, Test};
 
 const FILTERS_MAX: usize = 50;
 const ORDERS_MAX: usize = 5;

@@ -10,15 +10,17 @@ use crate::api::bytenite::words;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get, post};
 use crate::error::{Error, Result};
-use crate::store::people::workspaces;
+use crate::people::profile;
+use crate::people::profile::Workspace;
 
 pub fn routes() -> Vec<Route> {
     vec![
-        get("Wallet_GetAccount", "/account", account).summary("Describes the wallet's account"),
-        get("Wallet_GetBillingPortal", "/billing_portal", billing_portal)
-            .summary("Refuses, and says how credits are added: no payment provider is connected"),
+        get("Wallet_GetAccount", "/account", account).summary("Gets the wallet's account"),
+        get("Wallet_GetBillingPortal", "/billing_portal", billing_portal).summary(
+            "Always fails, and says how credits are added: no payment provider is connected",
+        ),
         get("Wallet_GetPlans", "/plans", plans)
-            .summary("Old clients ask for plans: there are none")
+            .summary("Always returns an empty list, for old clients")
             .deprecated(),
         post("Wallet_ForcefulBalanceRecovery", "/triggers/forceful_balance_recovery", recovery)
             .summary("Collects what is due, which is always nothing"),
@@ -79,13 +81,10 @@ async fn plans(call: Call) -> Result<PlansOut> {
 
 async fn account(call: Call) -> Result<AccountAnswer> {
     let caller = call.caller().await?;
-    let db = &call.app().db;
-    let workspace = workspaces::find_workspace(db, caller.workspace).await?;
-    let (name, created_at) = workspace.ok_or(Error::Unauthenticated)?;
-    let user = workspaces::find_user(db, caller.user).await?;
-    let email = user.map(|user| user.email).unwrap_or_default();
+    let Workspace { id, name, created_at } = profile::workspace(call.app(), &caller).await?;
+    let email = profile::find(call.app(), &caller).await?.email;
     let account = AccountOut {
-        id: caller.workspace,
+        id,
         created_at,
         // Nothing of it changes.
         updated_at: created_at,

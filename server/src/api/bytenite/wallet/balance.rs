@@ -11,18 +11,17 @@ use super::amount::Amount;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get};
 use crate::error::Result;
-use crate::maintenance::earnings::payable_at;
-use crate::store::money::statement;
+use crate::wallet::balance;
 
 pub fn routes() -> Vec<Route> {
-    vec![get("Wallet_GetBalance", "/balance", balance).summary("Shows the balance")]
+    vec![get("Wallet_GetBalance", "/balance", get_balance).summary("Gets the balance")]
 }
 
 /// The balance under the customer's API, as it was in 2023.
 pub fn old_routes() -> Vec<Route> {
     vec![
         get("Customer_GetBalance2023", "/wallet/balance", old_balance)
-            .summary("Shows the balance in whole credits")
+            .summary("Gets the balance in whole credits")
             .needs(Scope::WalletRead)
             .deprecated(),
     ]
@@ -68,7 +67,7 @@ struct OldBalanceOut {
 
 async fn old_balance(call: Call) -> Result<OldBalanceOut> {
     let caller = call.caller().await?;
-    let balance = statement::balance(&call.app().db, caller.workspace).await?;
+    let balance = balance::find(call.app(), &caller).await?;
     let whole = |credits: Credits| (credits.units() / 100_000_000).to_string();
     Ok(OldBalanceOut {
         account_id: caller.workspace,
@@ -77,24 +76,23 @@ async fn old_balance(call: Call) -> Result<OldBalanceOut> {
     })
 }
 
-async fn balance(call: Call) -> Result<BalanceOut> {
+async fn get_balance(call: Call) -> Result<BalanceOut> {
     let caller = call.caller().await?;
-    let (app, owner) = (call.app(), caller.workspace);
-    let balance = statement::balance(&app.db, owner).await?;
-    let earned = statement::earned(&app.db, owner).await?;
-    let pending = statement::pending(&app.db, owner).await?.filter(|_| !balance.pending.is_zero());
-    let delay = app.settings.wallet.earnings_delay();
+    let app = call.app();
+    let balance = balance::find(app, &caller).await?;
+    let payable = balance::payable(app, &caller, &balance).await?;
+    let pending = balance::pending_earnings(app, &caller, &balance).await?;
     Ok(BalanceOut {
-        account_id: owner,
+        account_id: caller.workspace,
         total_balance: Amount::of(balance.total()),
         available_balance: Amount::of(balance.available),
         held_balance: Amount::of(balance.held),
         charged_balance: Amount::of(balance.charged),
         amount_due: 0,
         pending_earnings: Amount::of(balance.pending),
-        pending_payable_from: pending.map(|pending| payable_at(pending.first, delay)),
-        pending_payable_until: pending.map(|pending| payable_at(pending.last, delay)),
-        payable_balance: Amount::of(earned.min(balance.available)),
+        pending_payable_from: pending.map(|pending| pending.payable_from),
+        pending_payable_until: pending.map(|pending| pending.payable_until),
+        payable_balance: Amount::of(payable),
         outgoing_balance: Amount::of(balance.outgoing),
     })
 }

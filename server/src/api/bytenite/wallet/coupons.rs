@@ -1,4 +1,4 @@
-//! Coupons: made by the server's owner, redeemed once by each workspace.
+//! Coupons.
 
 use chrono::{DateTime, Utc};
 use common::access::Scope;
@@ -9,25 +9,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount;
-use super::booking_failed;
-use super::owner::server_owner;
+use super::require_server_owner::require_server_owner;
 use crate::api::bytenite::lists::page::{PAGE, Page, Paged};
 use crate::api::http::call::{BODY_BYTES_MAX, Call};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{date, integer, text};
-use crate::clock;
-use crate::coordinator::Booking;
 use crate::error::{Error, Result};
-use crate::store::money::coupons;
-use crate::store::money::coupons::Coupon;
-
-/// A shorter code is guessed too soon.
-const CODE_CHARS_MIN: usize = 8;
-const CODE_CHARS_MAX: usize = 64;
-/// A billion credits: more is a mistake.
-const UNITS_MAX: i64 = 100_000_000_000_000_000;
-const USES_MAX: u64 = 1_000_000;
+use crate::wallet::coupons;
+use crate::wallet::coupons::{BadCoupon, Code, Coupon, USES_MAX};
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -37,7 +27,7 @@ pub fn routes() -> Vec<Route> {
             .body(vec![text("couponCode", "").required().example("WELCOME-2026")]),
         post("Wallet_CreateCoupon", "/coupons", create)
             .creates()
-            .summary("Makes a coupon; for the server's owner")
+            .summary("Creates a coupon; for the server's owner")
             .body(vec![
                 text("code", "8 to 64 letters, digits, - and _; of any case")
                     .required()
@@ -87,76 +77,56 @@ async fn redeem(mut call: Call) -> Result<RedeemedOut> {
     let mut body = call.object(&bytes)?;
     let code = read_code(&mut body, "couponCode")?;
     body.finish()?;
-    call.doors().codes.take(&format!("coupon {}", caller.workspace))?;
-    let (app, coupon) = (call.app(), coupons::hash(&code));
-    let id = idempotency::new_id(&call, &caller, &bytes).await?.id;
-    let (id, by) = (RedemptionId::new(id), caller.workspace);
-    app.coordinator
-        .book(Booking::Redeem { id, by, coupon, code: code.clone() })
-        .await
-        .map_err(booking_failed)?;
-    let redeemed = coupons::redeemed(&app.db, by, coupon).await?;
-    let amount = redeemed.ok_or(Error::Unavailable)?.amount;
-    Ok(RedeemedOut { id, code, amount })
+    let id = RedemptionId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
+    let redeemed = coupons::redeem(call.app(), &caller, id, &code).await;
+    let redeemed = redeemed.map_err(|error| error.about("couponCode"))?;
+    Ok(RedeemedOut { id, code: code.as_str().to_owned(), amount: redeemed.amount })
 }
 
 async fn create(mut call: Call) -> Result<CreatedOut> {
-    let caller = server_owner(&call).await?;
+    let (caller, owner) = require_server_owner(&call).await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let mut body = call.object(&bytes)?;
     let code = read_code(&mut body, "code")?;
     let amount = amount::take::<Credits>(&mut body, "amount")?;
-    let amount = amount.filter(|amount| amount.units() <= UNITS_MAX);
-    let amount =
-        amount.ok_or_else(|| Error::field("amount", "must be above 0, up to 1000000000"))?;
-    let uses_max = body.number("uses", 1..=USES_MAX)?.unwrap_or(1);
-    let now = clock::now();
-    let expires_at = match body.text("expiresAt")? {
-        None => None,
-        Some(text) => {
-            let end = DateTime::parse_from_rfc3339(&text).map(|at| at.to_utc()).ok();
-            let problem = "must be a time to come, such as 2030-01-31T12:00:00Z";
-            let end = end.filter(|end| *end > now);
-            Some(end.ok_or_else(|| Error::field("expiresAt", problem))?)
-        }
-    };
+    let uses_max = body.number("uses", 1..=u64::from(USES_MAX))?.unwrap_or(1);
+    let expires_at = body.text("expiresAt")?.map(|text| read_time(&text)).transpose()?;
     body.finish()?;
     let uses_max = u32::try_from(uses_max).unwrap_or(u32::MAX);
-    let hash = coupons::hash(&code);
-    let coupon = Coupon { hash, amount, uses: 0, uses_max, expires_at, created_at: now };
+    let coupon = coupons::new(&code, amount, uses_max, expires_at).map_err(named)?;
     let again = idempotency::new_id(&call, &caller, &bytes).await?.again;
-    let db = &call.app().db;
-    if !coupons::create(db, &coupon).await? {
-        return match coupons::find(db, hash).await? {
-            // Where the first call was refused, the coupon is another's.
-            Some(made) if again && made.is_like(&coupon) => Ok(CreatedOut { coupon: made.into() }),
-            _ => Err(Error::Blocked(
-                "COUPON_EXISTS",
-                "code: there is a coupon of this code already".to_owned(),
-            )),
-        };
-    }
-    Ok(CreatedOut { coupon: coupon.into() })
+    let coupon = coupons::create(call.app(), owner, coupon, again).await;
+    Ok(CreatedOut { coupon: coupon.map_err(|error| error.about("code"))?.into() })
 }
 
 async fn list(call: Call) -> Result<Paged<CouponOut>> {
-    server_owner(&call).await?;
+    let (_, owner) = require_server_owner(&call).await?;
     let page = Page::read(&call.query()?)?;
-    let (coupons, total) = coupons::list(&call.app().db, page.offset, page.limit).await?;
+    let (coupons, total) = coupons::list(call.app(), owner, page).await?;
     let data: Vec<_> = coupons.into_iter().map(CouponOut::from).collect();
     Ok(Paged { pagination: page.of(total, data.len() as u64), data })
 }
 
-/// Reads a code, in capitals.
-fn read_code(body: &mut Loose, key: &str) -> Result<String> {
+fn read_code(body: &mut Loose, key: &str) -> Result<Code> {
     let field = body.name(key);
-    let code = body.required_text(key)?.trim().to_ascii_uppercase();
-    let plain = code.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if !plain || !(CODE_CHARS_MIN..=CODE_CHARS_MAX).contains(&code.len()) {
-        let problem = "must be 8 to 64 letters, digits, - and _";
-        return Err(Error::field(field, problem));
-    }
-    Ok(code)
+    let code = Code::parse(&body.required_text(key)?);
+    code.map_err(|bad| Error::field(field, bad.to_string()))
+}
+
+fn read_time(text: &str) -> Result<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text).map_err(|_| named(BadCoupon::Expiry))?;
+    Ok(time.to_utc())
+}
+
+/// Names the field that is wrong.
+fn named(bad: BadCoupon) -> Error {
+    let field = match bad {
+        BadCoupon::Code => "code",
+        BadCoupon::Amount => "amount",
+        BadCoupon::Uses => "uses",
+        BadCoupon::Expiry => "expiresAt",
+    };
+    Error::field(field, bad.to_string())
 }
 
 impl From<Coupon> for CouponOut {

@@ -12,6 +12,8 @@ use crate::api::http::route::{Route, get};
 use crate::api::http::shape::text;
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::wallet::exchange;
+use crate::wallet::exchange::{Conversion, Given};
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -40,49 +42,43 @@ struct ExchangeRateOut {
     memory_gib_hour_price: Amount,
 }
 
-/// Converts either way, exactly, rounded half-even to eight decimals; without an amount, one
-/// credit.
+/// Converts either way; without an amount, one credit.
 async fn exchange_rate(call: Call) -> Result<ExchangeRateOut> {
     call.caller().await?;
     let query = call.query()?;
     let field = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
-    let (currency, rate) = currency(call.app(), field("currency"))?;
-    let (amount, money) = match (field("amount"), field("currencyAmount")) {
-        ("", "") => (None, None),
-        (amount, "") => (amount::read::<Credits>("amount", amount)?, None),
-        ("", money) => (None, amount::read::<Money>("currencyAmount", money)?),
-        (amount, money) => (
-            amount::read::<Credits>("amount", amount)?,
-            amount::read::<Money>("currencyAmount", money)?,
-        ),
+    let (currency, rate) = currency(call.app(), query.get("currency").map(String::as_str))?;
+    let amount = match field("amount") {
+        "" => None,
+        text => amount::read::<Credits>("amount", text)?,
     };
-    let (amount, money) = match (amount, money) {
+    let money = match field("currencyAmount") {
+        "" => None,
+        text => amount::read::<Money>("currencyAmount", text)?,
+    };
+    let given = match (amount, money) {
         (Some(_), Some(_)) => {
             return Err(Error::field("amount", "and currencyAmount: give one of them"));
         }
-        (None, Some(money)) => (rate.credits(money), money),
-        (Some(amount), None) => (amount, rate.money(amount)),
-        (None, None) => (Credits::ONE, rate.money(Credits::ONE)),
+        (None, Some(money)) => Given::Money(money),
+        (Some(credits), None) => Given::Credits(credits),
+        (None, None) => Given::Credits(Credits::ONE),
     };
+    let Conversion { credits, money } = exchange::convert(rate, given);
     Ok(ExchangeRateOut {
         currency: currency.to_string(),
         currency_amount: Amount::exact(money),
         exchange_rate: Amount::exact(rate),
-        amount: Amount::of(amount),
+        amount: Amount::of(credits),
         cpu_hour_price: Amount::of(CPU_HOUR),
         memory_gib_hour_price: Amount::of(MEMORY_HOUR),
     })
 }
 
-/// A currency that the server deals in, and what a credit costs in it.
-pub fn currency(app: &App, name: &str) -> Result<(Currency, Rate)> {
-    let rates = &app.settings.wallet.rates;
-    let name = if name.is_empty() { "USD" } else { name };
-    let known = name
-        .parse::<Currency>()
-        .ok()
-        .and_then(|currency| rates.get(currency).map(|rate| (currency, rate)));
-    known.ok_or_else(|| Error::field("currency", format!("must be one of {}", rates.names())))
+/// A currency that the server deals in, as a field `currency` names it.
+pub fn currency(app: &App, name: Option<&str>) -> Result<(Currency, Rate)> {
+    let name = name.filter(|name| !name.is_empty());
+    exchange::currency(app, name).map_err(|error| error.about("currency"))
 }
 
 #[cfg(test)]

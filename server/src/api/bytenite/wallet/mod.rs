@@ -1,14 +1,14 @@
-//! The wallet: what is in it, what moved, and how credits come in and go out.
+//! The wallet's API.
 
 mod account;
 mod amount;
 mod balance;
 mod coupons;
 mod exchange;
-mod owner;
 mod payouts;
 mod reconciliation;
 mod requests;
+mod require_server_owner;
 mod sheet;
 mod top_ups;
 mod transactions;
@@ -22,23 +22,6 @@ use common::access::Scope;
 
 use crate::api::http::router::Api;
 use crate::api::info;
-use crate::coordinator::{self, BookingRefused};
-use crate::error::Error;
-
-/// A booking's failure, with the field that it is about.
-fn booking_failed(error: coordinator::Error) -> Error {
-    let coordinator::Error::Booking(refused) = &error else { return error.into() };
-    let field = match refused {
-        BookingRefused::NoRequest(_) => return error.into(),
-        BookingRefused::Coupon | BookingRefused::Redeemed => "couponCode",
-        BookingRefused::Step { .. } => "state",
-        BookingRefused::Payout { .. } | BookingRefused::Insufficient(_) => "amount",
-    };
-    match error.into() {
-        Error::Blocked(reason, text) => Error::Blocked(reason, format!("{field}: {text}")),
-        other => other,
-    }
-}
 
 pub fn api() -> Api {
     let routes = [

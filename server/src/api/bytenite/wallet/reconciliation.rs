@@ -4,16 +4,16 @@ use common::access::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::owner::server_owner;
+use super::require_server_owner::require_server_owner;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get};
 use crate::error::Result;
-use crate::store::money::reconciliation;
+use crate::wallet::reconciliation;
 
 pub fn routes() -> Vec<Route> {
     vec![
         get("Wallet_Reconcile", "/reconciliation", reconcile)
-            .summary("Adds up all money again from the tables; for the server's owner")
+            .summary("Reconciles the ledger with the tables; for the server's owner")
             .needs(Scope::WalletWrite),
     ]
 }
@@ -37,8 +37,8 @@ struct CheckOut {
 
 /// Reads every transfer: the more there are, the longer it takes.
 async fn reconcile(call: Call) -> Result<ReconciliationOut> {
-    server_owner(&call).await?;
-    let found = reconciliation::reconcile(&call.app().db).await?;
+    let (_, owner) = require_server_owner(&call).await?;
+    let found = reconciliation::reconcile(call.app(), owner).await?;
     let checks: Vec<CheckOut> = found
         .checks
         .into_iter()

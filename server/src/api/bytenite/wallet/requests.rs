@@ -1,19 +1,21 @@
-//! What top-ups and payouts have alike: both are requests that the server's owner moves along.
+//! What the routes of top-ups and payouts have in common.
 
+use common::ids::RequestId;
 use common::money::credits::Credits;
 use common::money::currency::{Money, NoTerms, Terms};
-use common::money::wallet_request::State;
 use common::package::loose::Loose;
 
-use super::owner::server_owner;
+use super::require_server_owner::require_server_owner;
 use super::{amount, exchange};
 use crate::api::bytenite::lists::page::{LIMIT, OFFSET, Page, Paged};
-use crate::api::http::call::Call;
+use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::idempotency;
 use crate::api::http::shape::{Field, flag, text, word};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::store::money::wallet_requests as kept;
-use crate::store::money::wallet_requests::{Request, Whose};
+use crate::people::caller::Caller;
+use crate::wallet::requests;
+use crate::wallet::requests::{Kind, Owner, Request};
 
 pub const NOTE_CHARS_MAX: usize = 1_000;
 
@@ -26,7 +28,7 @@ pub const LIST: &[Field] = &[
 ];
 
 /// What a request is moved with.
-pub const STEP: &[Field] = &[STATE.required(), text("note", "Why; the requester can read it")];
+pub const STEP: &[Field] = &[STATE.required(), text("note", "Why; shown to the requester")];
 const STATE: Field = word("state", &STATES, "Its new state; some are of top-ups, some of payouts");
 const STATES: [&str; 9] = [
     "NEW",
@@ -47,10 +49,19 @@ pub const TERMS: &[Field] = &[
     text("currencyAmount", "Money"),
 ];
 
-/// Reads `TERMS`.
-pub fn read_terms(app: &App, body: &mut Loose) -> Result<Terms> {
-    let name = body.text("currency")?.unwrap_or_default();
-    let (currency, rate) = exchange::currency(app, &name)?;
+/// What is asked for: who asks, the id of the new request, and its terms, as `TERMS` writes them.
+pub async fn read_ask(call: &mut Call) -> Result<(Caller, RequestId, Terms)> {
+    let caller = call.caller().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call.object(&bytes)?;
+    let terms = read_terms(call.app(), &mut body)?;
+    body.finish()?;
+    let id = RequestId::new(idempotency::new_id(call, &caller, &bytes).await?.id);
+    Ok((caller, id, terms))
+}
+
+fn read_terms(app: &App, body: &mut Loose) -> Result<Terms> {
+    let (currency, rate) = exchange::currency(app, body.text("currency")?.as_deref())?;
     let credits = amount::take::<Credits>(body, "amount")?;
     let money = amount::take::<Money>(body, "currencyAmount")?;
     Terms::new(currency, rate, credits, money).map_err(refused)
@@ -67,38 +78,44 @@ fn refused(none: NoTerms) -> Error {
     }
 }
 
-/// A page of requests, as `LIST` asks for them; the requests of all workspaces are the server's owner's to see.
-pub async fn listed<S: State, Out: From<Request<S>>>(call: &Call) -> Result<Paged<Out>> {
+/// A page of requests, as `LIST` asks for them; those of all workspaces are for the server's owner.
+pub async fn list<S: Kind, Out: From<Request<S>>>(call: Call) -> Result<Paged<Out>> {
     let query = call.query()?;
-    let whose = match query.get("all").map(String::as_str) {
-        Some("true") => {
-            server_owner(call).await?;
-            Whose::Everybodys
-        }
-        Some("" | "false") | None => Whose::Own(call.caller().await?.workspace),
+    let all = match query.get("all").map(String::as_str) {
+        Some("true") => true,
+        Some("" | "false") | None => false,
         Some(_) => return Err(Error::field("all", "must be true or false")),
+    };
+    let caller;
+    let owner = if all {
+        Owner::Everybody(require_server_owner(&call).await?.1)
+    } else {
+        caller = call.caller().await?;
+        Owner::Caller(&caller)
     };
     let states = match query.get("state").filter(|state| !state.is_empty()) {
         None => Vec::new(),
-        Some(name) => vec![find_state(name)?],
+        Some(name) => vec![find_state::<S>(name)?],
     };
     let page = Page::read(&query)?;
-    let db = &call.app().db;
-    let (found, total) = kept::list(db, whose, &states, page.offset, page.limit).await?;
+    let (found, total) = requests::list(call.app(), owner, &states, page).await?;
     let pagination = page.of(total, found.len() as u64);
     Ok(Paged { pagination, data: found.into_iter().map(Out::from).collect() })
 }
 
-/// Reads `STEP`.
-pub async fn read_step<S: State>(call: &mut Call) -> Result<(S, String)> {
+/// Moves a request, as `STEP` says.
+pub async fn step<S: Kind>(id: Segment, call: &mut Call) -> Result<Request<S>> {
+    let (_, owner) = require_server_owner(call).await?;
+    let id = id.id(S::NAME)?;
     let mut body = call.json().await?;
-    let to = find_state(&body.required_text("state")?)?;
+    let to = find_state::<S>(&body.required_text("state")?)?;
     let note = body.line("note", NOTE_CHARS_MAX)?.unwrap_or_default();
     body.finish()?;
-    Ok((to, note))
+    let moved = requests::advance(call.app(), owner, id, to, note).await;
+    moved.map_err(|error| error.about("state"))
 }
 
-fn find_state<S: State>(name: &str) -> Result<S> {
+fn find_state<S: Kind>(name: &str) -> Result<S> {
     let names: Vec<&str> = S::ALL.iter().map(|state| state.as_str()).collect();
     let problem = || format!("must be one of {}", names.join(", "));
     S::from_name(name).ok_or_else(|| Error::field("state", problem()))

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::SecondsFormat;
-use common::ids::WorkspaceId;
 use futures::stream::try_unfold;
 use futures::{Stream, TryStreamExt as _};
 use serde::Serialize;
@@ -23,9 +22,10 @@ use crate::api::http::call::Call;
 use crate::api::http::route::{Route, raw};
 use crate::api::{Answer, Doors};
 use crate::error::{Error, Result};
-use crate::store::money::statement;
-use crate::store::money::statement::{Entry, LineField};
-use crate::store::query::selection::{Place, Rest, Selection, Start};
+use crate::listing::{Place, Rest, Selection, Start};
+use crate::people::caller::Caller;
+use crate::wallet::statement;
+use crate::wallet::statement::{Entry, LineField};
 
 pub const MEDIA: &str = "text/csv";
 /// Lines that are read at once.
@@ -63,7 +63,7 @@ pub struct CsvOut {
 pub fn routes() -> Vec<Route> {
     vec![
         raw(Method::GET, "Wallet_GetTransactionsCsv", "/transactions/csv", MEDIA, csv)
-            .summary("Gives the transactions as comma-separated values, the newest first")
+            .summary("Gets the transactions as comma-separated values, newest first")
             .gives::<CsvOut>()
             .also(MEDIA),
     ]
@@ -72,7 +72,7 @@ pub fn routes() -> Vec<Route> {
 /// The whole statement, or its newest lines inside JSON.
 async fn csv(call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
-    let mut pages = Box::pin(pages(call.doors().clone(), caller.workspace));
+    let mut pages = Box::pin(pages(call.doors().clone(), caller));
     if wants_sheet(&call.headers) {
         return Ok(as_sheet(pages, "transactions.csv"));
     }
@@ -138,10 +138,7 @@ enum At {
 }
 
 /// The statement, a page at a time: what is read meanwhile is neither twice in it nor left out.
-fn pages(
-    doors: Arc<Doors>,
-    owner: WorkspaceId,
-) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
+fn pages(doors: Arc<Doors>, caller: Caller) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
     try_unfold((doors, At::Columns), move |(doors, at)| async move {
         let place = match at {
             At::Columns => {
@@ -155,10 +152,8 @@ fn pages(
         let selection =
             Selection { tests: Vec::new(), order, start: Start::Place(place), limit: PAGE };
         let found = {
-            let _place = doors.answers.take(owner).await;
-            statement::list(&doors.app.db, owner, &selection)
-                .await
-                .map_err(std::io::Error::other)?
+            let _place = doors.answers.take(caller.workspace).await;
+            statement::list(&doors.app, &caller, &selection).await.map_err(std::io::Error::other)?
         };
         let lines =
             written(|csv| found.rows.iter().try_for_each(|entry| csv.write_record(cells(entry))))?;

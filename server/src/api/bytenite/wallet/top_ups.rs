@@ -1,46 +1,39 @@
-//! Top-ups: credits that are bought. No payment provider is connected, so the server's owner
-//! confirms what has been paid.
+//! Top-ups: credits that are bought.
 
 use chrono::{DateTime, Utc};
 use common::ids::{RequestId, UserId, WorkspaceId};
-use common::money::wallet_request::{State, TopUpState};
+use common::money::wallet_request::{State as _, TopUpState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount::Amount;
-use super::booking_failed;
-use super::owner::server_owner;
-use super::requests::{self, LIST, NOTE_CHARS_MAX, STEP, TERMS, read_step, read_terms};
+use super::requests::{self, LIST, NOTE_CHARS_MAX, STEP, TERMS, read_ask};
 use crate::api::bytenite::lists::page::Paged;
 use crate::api::bytenite::wire::{Done, done};
 use crate::api::bytenite::words;
-use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
-use crate::api::http::idempotency;
+use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::text;
-use crate::clock;
-use crate::coordinator::Booking;
-use crate::error::{Error, Result};
-use crate::store::money::wallet_requests as kept;
-use crate::store::money::wallet_requests::{Request, Whose};
-
-/// Top-ups of one workspace that wait to be paid.
-const OPEN_MAX: u64 = 20;
+use crate::error::Result;
+use crate::wallet::requests::Request;
+use crate::wallet::top_ups;
 
 pub fn routes() -> Vec<Route> {
     vec![
         post("Wallet_TopUp", "/top_up", ask)
             .creates()
-            .summary("Asks for credits, which come when they are paid for")
+            .summary("Requests a top-up, which adds credits when it is paid")
             .body(TERMS),
         post("Wallet_CancelTopUp", "/cancel_top_up", cancel)
-            .summary("Takes a top-up back that is not paid")
+            .summary("Cancels an unpaid top-up")
             .body(vec![text("id", "").required(), text("cancelMessage", "")]),
         get("Wallet_ListTopUps", "/top_ups", list)
             .summary("Lists top-ups, newest first")
             .query(LIST),
         post("Wallet_MoveTopUp", "/top_ups/{id}/state", step)
-            .summary("Says that a top-up is PENDING, CONFIRMED or FAILED; for the server's owner")
+            .summary(
+                "Sets a top-up's state to PENDING, CONFIRMED or FAILED; for the server's owner",
+            )
             .body(STEP),
     ]
 }
@@ -91,58 +84,28 @@ struct TopUpOut {
 }
 
 async fn ask(mut call: Call) -> Result<AskedOut> {
-    let caller = call.caller().await?;
-    let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let mut body = call.object(&bytes)?;
-    let terms = read_terms(call.app(), &mut body)?;
-    body.finish()?;
-    let id = RequestId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
-    let request =
-        Request::new(id, caller.workspace, caller.user, terms, TopUpState::New, clock::now());
-    let db = &call.app().db;
-    let open = [TopUpState::New, TopUpState::Pending];
-    let (_, waiting) = kept::list(db, Whose::Own(caller.workspace), &open, 0, 1).await?;
-    if waiting < OPEN_MAX {
-        kept::insert(db, &request).await?;
-    }
-    let made = kept::find_own::<TopUpState>(db, caller.workspace, request.id).await?;
-    let made = made.ok_or_else(|| {
-        let problem = format!("{waiting} top-ups wait to be paid already: cancel one first");
-        Error::Blocked("TOO_MANY_TOP_UPS", problem)
-    })?;
+    let (caller, id, terms) = read_ask(&mut call).await?;
+    let made = top_ups::ask(call.app(), &caller, id, terms).await?;
     Ok(AskedOut { top_up_request: made.into(), client_secret: "", card_details: Vec::new() })
 }
 
 async fn cancel(mut call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
-    let id = Segment(body.required_text("id")?).id::<RequestId>("top-up")?;
+    let id = Segment(body.required_text("id")?).id("top-up")?;
     let note = body.line("cancelMessage", NOTE_CHARS_MAX)?.unwrap_or_default();
     body.finish()?;
-    let app = call.app();
-    let own = kept::find_own::<TopUpState>(&app.db, caller.workspace, id).await?;
-    if own.is_none() {
-        return Err(Error::not_found("top-up", &id.to_string()));
-    }
-    app.coordinator
-        .book(Booking::TopUpStep { id, to: TopUpState::Canceled, note })
-        .await
-        .map_err(booking_failed)?;
+    let canceled = top_ups::cancel(call.app(), &caller, id, note).await;
+    canceled.map_err(|error| error.about("state"))?;
     Ok(done())
 }
 
 async fn list(call: Call) -> Result<Paged<TopUpOut>> {
-    requests::listed::<TopUpState, _>(&call).await
+    requests::list::<TopUpState, _>(call).await
 }
 
 async fn step(id: Segment, mut call: Call) -> Result<MovedOut> {
-    server_owner(&call).await?;
-    let id = id.id::<RequestId>("top-up")?;
-    let (to, note) = read_step::<TopUpState>(&mut call).await?;
-    let app = call.app();
-    app.coordinator.book(Booking::TopUpStep { id, to, note }).await.map_err(booking_failed)?;
-    let moved = kept::find::<TopUpState>(&app.db, id).await?;
-    let moved = moved.ok_or_else(|| Error::not_found("top-up", &id.to_string()))?;
+    let moved = requests::step::<TopUpState>(id, &mut call).await?;
     Ok(MovedOut { top_up_request: moved.into() })
 }
 

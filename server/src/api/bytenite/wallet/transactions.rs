@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use common::access::Scope;
 use common::digest::Digest;
-use common::ids::{TransferId, WorkspaceId};
+use common::ids::TransferId;
 use common::money::statement::{Line, LineKind};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,9 +20,10 @@ use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get, post};
 use crate::app::App;
 use crate::error::Result;
-use crate::store::money::statement;
-use crate::store::money::statement::{Entry, LineField};
-use crate::store::query::selection::Selection;
+use crate::listing::Selection;
+use crate::people::caller::Caller;
+use crate::wallet::statement;
+use crate::wallet::statement::{Entry, LineField};
 
 /// The other side of a customer's payments and credits.
 const MARKET_ACCOUNT: &str = "fanfold-main";
@@ -104,22 +105,22 @@ async fn transactions(call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_query(&call.query()?, &ORDER)?;
     let _place = call.answer_place(&caller).await;
-    show(call.app(), caller.workspace, &selection).await
+    show(call.app(), &caller, &selection).await
 }
 
 async fn filter(mut call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_body(call.json().await?, &ORDER)?;
     let _place = call.answer_place(&caller).await;
-    show(call.app(), caller.workspace, &selection).await
+    show(call.app(), &caller, &selection).await
 }
 
 async fn show(
     app: &App,
-    owner: WorkspaceId,
+    caller: &Caller,
     selection: &Selection<LineField>,
 ) -> Result<Paged<TransactionOut>> {
-    let found = statement::list(&app.db, owner, selection).await?;
+    let found = statement::list(app, caller, selection).await?;
     let pagination = selection::pagination(selection, &found);
     Ok(Paged { pagination, data: found.rows.into_iter().map(TransactionOut::from).collect() })
 }

@@ -13,15 +13,11 @@ use crate::api::Answer;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get, raw};
 use crate::api::http::shape::{Field, text};
-use crate::clock;
 use crate::error::{Error, Result};
-use crate::store::money::usage;
-use crate::store::money::usage::{Month, Row};
-use crate::store::storage::holdings;
+use crate::people::caller::Caller;
+use crate::wallet::usage;
+use crate::wallet::usage::{BadSpan, Month, Row, Span, Storage};
 
-/// Ten years.
-const MONTHS_MAX: u32 = 120;
-const MONTHS_DEFAULT: u32 = 12;
 const COLUMNS: [&str; 7] =
     ["month", "templateId", "jobs", "tasks", "cpuHours", "memoryGibHours", "amount"];
 
@@ -33,10 +29,10 @@ const SPAN: &[Field] = &[
 pub fn routes() -> Vec<Route> {
     vec![
         get("Wallet_GetUsage", "/usage", list)
-            .summary("Sums up ended runs by month and template, and what is stored now")
+            .summary("Sums ended runs by month and template, and gets what is stored now")
             .query(SPAN),
         raw(Method::GET, "Wallet_GetUsageCsv", "/usage/csv", sheet::MEDIA, csv)
-            .summary("Gives the same as comma-separated values")
+            .summary("Gets the usage as comma-separated values")
             .gives::<CsvOut>()
             .also(sheet::MEDIA)
             .query(SPAN),
@@ -75,16 +71,15 @@ struct UsageOut {
 }
 
 async fn list(call: Call) -> Result<UsageAnswer> {
-    let data = find(&call).await?;
-    let (app, owner) = (call.app(), call.caller().await?.workspace);
-    let by_kind = holdings::by_kind(&app.db, owner).await?;
-    let bytes = by_kind.values().sum();
-    let storage = StorageOut { bytes, quota_bytes: app.data.quotas().most(), by_kind };
-    Ok(UsageAnswer { data, storage })
+    let caller = call.caller().await?;
+    let data = find(&call, &caller).await?;
+    let Storage { bytes, quota_bytes, by_kind } = usage::storage(call.app(), &caller).await?;
+    Ok(UsageAnswer { data, storage: StorageOut { bytes, quota_bytes, by_kind } })
 }
 
 async fn csv(call: Call) -> Result<Answer> {
-    let rows = find(&call).await?;
+    let caller = call.caller().await?;
+    let rows = find(&call, &caller).await?;
     let csv = sheet::written(|csv| {
         csv.write_record(COLUMNS)?;
         rows.iter().try_for_each(|row| csv.write_record(row.cells()))
@@ -92,8 +87,7 @@ async fn csv(call: Call) -> Result<Answer> {
     sheet::answer(&call.headers, csv.map_err(|e| Error::Internal(Box::new(e)))?, "usage.csv")
 }
 
-async fn find(call: &Call) -> Result<Vec<UsageOut>> {
-    let caller = call.caller().await?;
+async fn find(call: &Call, caller: &Caller) -> Result<Vec<UsageOut>> {
     let query = call.query()?;
     let month = |name: &str| match query.get(name).filter(|text| !text.is_empty()) {
         None => Ok(None),
@@ -102,13 +96,10 @@ async fn find(call: &Call) -> Result<Vec<UsageOut>> {
             month.map(Some).ok_or_else(|| Error::field(name, "must be a month, such as 2026-01"))
         }
     };
-    let last = month("to")?.unwrap_or_else(|| Month::of(clock::now()));
-    let first = month("from")?.unwrap_or_else(|| last.minus(MONTHS_DEFAULT - 1));
-    if first > last || last.minus(MONTHS_MAX - 1) > first {
-        let problem = format!("must be before to, by less than {MONTHS_MAX} months");
-        return Err(Error::field("from", problem));
-    }
-    let rows = usage::by_month(&call.app().db, caller.workspace, first, last).await?;
+    let (last, first) = (month("to")?, month("from")?);
+    let span =
+        Span::new(first, last).map_err(|bad: BadSpan| Error::field("from", bad.to_string()))?;
+    let rows = usage::by_month(call.app(), caller, span).await?;
     Ok(rows.into_iter().map(UsageOut::from).collect())
 }
 

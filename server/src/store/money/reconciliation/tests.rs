@@ -142,7 +142,7 @@ async fn the_books_of_every_kind_of_movement_add_up() {
             at: clock::now(),
         };
         let cause = Cause::TopUp(top_up.id, top_up.terms);
-        book(db, &mut market, owner, credits("200"), cause, Booked::TopUp(step)).await.unwrap();
+        book(db, &mut market, owner, credits("200"), cause, Booked::TopUpStep(step)).await.unwrap();
 
         // What was earned comes in once, and goes out.
         let due = releases::due(db, clock::now() + TimeDelta::hours(1)).await.unwrap();
@@ -216,7 +216,7 @@ async fn the_database_itself_answers_no_request_twice() {
         wallet_requests::insert(db, &top_up).await.unwrap();
         let confirm = |from| {
             let (to, at) = (TopUpState::Confirmed, clock::now());
-            Booked::TopUp(Step { id: top_up.id, from, to, note: String::new(), at })
+            Booked::TopUpStep(Step { id: top_up.id, from, to, note: String::new(), at })
         };
         let cause = || Cause::TopUp(top_up.id, top_up.terms);
         let amount = credits("200");

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::testing::Door;
+use crate::people::profile::Profile;
+use crate::store::people::one_time_codes;
 
 mod attacks;
 
@@ -70,7 +72,7 @@ async fn too_many_codes_are_refused_until_later() {
     let url = format!("{}/v1/auth/signin", door.url);
     let body = json!({"email": "a@b.c", "isNewUser": false}).to_string();
     let ask = || door.client.post(&url).body(body.clone()).send();
-    for _ in 0..crate::api::CODES_MAX {
+    for _ in 0..crate::people::attempts::TRIES_MAX {
         assert_eq!(ask().await.unwrap().status(), 200);
     }
 

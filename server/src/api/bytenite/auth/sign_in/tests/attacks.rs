@@ -1,5 +1,7 @@
 //! What nobody can do to somebody else's sign-in, nor get from the welcome twice.
 
+use common::digest::Digest;
+
 use super::*;
 
 /// A call from another network.
@@ -49,7 +51,7 @@ async fn letters_that_others_ask_for_do_not_use_up_ones_own() {
     let door = Door::open().await;
     let asked = json!({"email": "ada@example.com", "isNewUser": false});
     let ask = async |network: &str| from(&door, network, "/v1/auth/signin", &asked).await.0;
-    for _ in 0..crate::api::CODES_MAX {
+    for _ in 0..crate::people::attempts::TRIES_MAX {
         assert_eq!(ask("9.9.9.9").await, 200);
     }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 
 /// Names remembered at a time. Where there are more, those that have taken least are forgotten, so
-/// that whoever asks under many names shuts nobody out and frees nobody who has taken much.
+/// that asking under many names shuts nobody out and frees nobody who has taken much.
 const NAMES_MAX: usize = 10_000;
 
 /// A bucket for each name.
@@ -36,7 +36,7 @@ impl Limits {
     /// Takes a try from a name's bucket.
     ///
     /// # Errors
-    /// `TooOften` where it is empty, with the time after which one is back.
+    /// `RateLimited` where it is empty, with the time after which one is back.
     pub fn take(&self, name: &str) -> Result<()> {
         self.take_at(name, Instant::now())
     }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 const FREE: u32 = 3;
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(900);
-/// A name that has not guessed wrong for so long after its pause begins again.
+/// A name that has not guessed wrong for this long after its pause begins again.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 /// Names remembered at a time. Where there are more, those whose pauses end first are forgotten.
 const NAMES_MAX: usize = 10_000;
@@ -31,7 +31,7 @@ struct Wrong {
 
 impl Pauses {
     /// # Errors
-    /// `TooOften` during a pause, with the time until it ends.
+    /// `RateLimited` during a pause, with the time until it ends.
     pub fn check(&self, name: &str) -> Result<()> {
         self.check_at(name, Instant::now())
     }
