@@ -155,6 +155,7 @@ impl Error {
             Self::NotNow(problem) => Self::NotNow(format!("{field}: {problem}")),
             other @ (Self::Unauthenticated
             | Self::Field(_)
+            | Self::Denied(_)
             | Self::Forbidden(_)
             | Self::NotFound(_)
             | Self::TooLarge(_)

@@ -20,7 +20,7 @@ use crate::api::bytenite::work::{CONFIG, ConfigOut, DATA, PARAMS};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, map, one, text, unread};
-use crate::definitions::templates::{self, Kept};
+use crate::definitions::templates::{self, Kept, TemplateField};
 use crate::definitions::{Listed, OwnerNames, Shelf, owner_names};
 use crate::error::Result;
 use crate::people::caller::Caller;
