@@ -34,6 +34,9 @@ pub enum Error {
     /// The caller's role or key does not allow it.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// The caller's role or key does not allow them to use a secret, which this field names.
+    #[error("{0}: using a secret: {1}")]
+    SecretDenied(String, Denied),
     #[error("{0} not found")]
     NotFound(String),
     #[error("the body is larger than {0} bytes")]
@@ -126,6 +129,7 @@ impl Error {
             | Self::NotNow(_)
             | Self::Forbidden(_)
             | Self::Denied(_)
+            | Self::SecretDenied(..)
             | Self::NotFound(_)
             | Self::TooLarge(_)
             | Self::StorageFull(_)
@@ -177,7 +181,7 @@ impl Error {
             Self::Unauthenticated => Kind::Unauthenticated,
             Self::Invalid(_) | Self::Field(_) => Kind::InvalidArgument,
             Self::Blocked(..) | Self::NotNow(_) => Kind::FailedPrecondition,
-            Self::Forbidden(_) | Self::Denied(_) => Kind::Forbidden,
+            Self::Forbidden(_) | Self::Denied(_) | Self::SecretDenied(..) => Kind::Forbidden,
             Self::NotFound(_) => Kind::NotFound,
             Self::TooLarge(_) => Kind::TooLarge,
             Self::StorageFull(_) => Kind::StorageFull,

@@ -15,6 +15,7 @@ pub mod error;
 pub mod files;
 mod idempotency;
 mod incoming;
+mod jobs;
 mod listing;
 pub mod mail;
 mod maintenance;

@@ -50,28 +50,14 @@ const IMPURE: &[&str] =
 const INNER: &[&str] = &["coordinator", "data", "p2p", "store"];
 
 /// Modules of the server that hold use cases.
-const USE_CASES: &[&str] = &["definitions", "files", "nodes", "people", "readiness"];
+const USE_CASES: &[&str] =
+    &["definitions", "files", "jobs", "nodes", "people", "readiness", "wallet"];
 
 /// Folders of `server/src/api`, one for each product's API.
 const APIS: &[&str] = &["bytenite"];
 
-/// Files of APIs that call use cases only. Those of `bytenite` that are not here still decide
-/// something themselves.
-const ADAPTERS: &[&str] = &[
-    "server/src/api/bytenite/dev/",
-    "server/src/api/info.rs",
-    "server/src/api/ready.rs",
-    "server/src/api/storage/",
-];
-
-/// Use cases that are still in an API: who else may use them there.
-const NOT_MOVED: &[(&str, &str)] = &[
-    ("server/src/definitions/", "api::bytenite::customer::params"),
-    ("server/src/definitions/", "api::bytenite::secret_use"),
-    // A test of an app is a job.
-    ("server/src/api/bytenite/dev/app_tests.rs", "data::"),
-    ("server/src/api/bytenite/dev/app_tests.rs", "store"),
-];
+/// Adapters: they call use cases only.
+const ADAPTERS: &[&str] = &["server/src/api/"];
 
 /// Where a folder or a file of the server must not reach.
 struct Wall {
@@ -162,13 +148,8 @@ fn dependencies_point_inwards() -> Result<()> {
     let (sources, mut broken) = (sources()?, Vec::new());
     for Wall { from, forbidden } in walls() {
         for source in sources.iter().filter(|source| source.name.starts_with(&from)) {
-            let is_known = |path: &str| {
-                let known = NOT_MOVED.iter().filter(|(file, _)| source.name.starts_with(file));
-                known.into_iter().any(|(_, module)| path.starts_with(module))
-            };
             for used in source.uses() {
-                if forbidden.iter().any(|module| is_in(&used.path, module)) && !is_known(&used.path)
-                {
+                if forbidden.iter().any(|module| is_in(&used.path, module)) {
                     broken.push(format!("{}:{}: {}", source.name, used.line, used.path));
                 }
             }
@@ -194,12 +175,6 @@ fn rules_and_exceptions_speak_of_what_is_there() -> Result<()> {
         let places = [format!("server/src/{room}/"), format!("server/src/{room}.rs")];
         if !places.iter().any(|place| is_there(place)) {
             stale.push((*room).to_owned());
-        }
-    }
-    for (file, module) in NOT_MOVED {
-        let of = sources.iter().filter(|source| source.name.starts_with(file));
-        if !of.flat_map(Source::uses).any(|used| used.path.starts_with(module)) {
-            stale.push(format!("{file} uses {module} no more"));
         }
     }
 

@@ -38,16 +38,19 @@ pub struct PhaseParams {
     pub assembler: Params,
 }
 
-impl PhaseParams {
-    pub fn read(fields: Loose) -> Result<Self, Invalid> {
-        Self::default().changed_by(fields)
-    }
+/// Params of the three phases as a caller gives them: a phase that is left out keeps its own.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ParamsChange {
+    partitioner: Option<Params>,
+    app: Option<Params>,
+    assembler: Option<Params>,
+    preset: Option<String>,
+}
 
-    /// These params, with those of the phases that are given in place of their own.
-    ///
+impl ParamsChange {
     /// Clients of 2023 write `data` for `app`, and beside it the name of a preset, which the app
     /// is told as its param `preset`.
-    pub fn changed_by(self, mut fields: Loose) -> Result<Self, Invalid> {
+    pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
         let partitioner = fields.params("partitioner")?;
         let app = fields.params("app")?;
         let assembler = fields.params("assembler")?;
@@ -58,16 +61,28 @@ impl PhaseParams {
         if app.is_some() && data.is_some() {
             return Err(Invalid::new(old, "is an old name of app, and both are given: keep app"));
         }
-        let mut app = app.or(data);
-        if let Some(preset) = preset {
+        Ok(Self { partitioner, app: app.or(data), assembler, preset })
+    }
+}
+
+impl PhaseParams {
+    pub fn read(fields: Loose) -> Result<Self, Invalid> {
+        Ok(Self::default().changed_by(ParamsChange::read(fields)?))
+    }
+
+    /// These params, with those of the phases that are given in place of their own.
+    #[must_use]
+    pub fn changed_by(self, change: ParamsChange) -> Self {
+        let mut app = change.app;
+        if let Some(preset) = change.preset {
             let params = app.get_or_insert_with(|| self.app.clone());
             params.entry("preset".to_owned()).or_insert_with(|| Exact::from(preset));
         }
-        Ok(Self {
-            partitioner: partitioner.unwrap_or(self.partitioner),
+        Self {
+            partitioner: change.partitioner.unwrap_or(self.partitioner),
             app: app.unwrap_or(self.app),
-            assembler: assembler.unwrap_or(self.assembler),
-        })
+            assembler: change.assembler.unwrap_or(self.assembler),
+        }
     }
 
     /// These params, with each key that `over` gives in place of their own.

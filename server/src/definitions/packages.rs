@@ -12,7 +12,7 @@ use common::secret::{Hidden, SecretKind};
 use serde_json::Value;
 
 use super::{Listed, Shelf, image_login, only, owner_names};
-use crate::api::bytenite::secret_use;
+use crate::jobs::secret_use;
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::bucket::links::Linked;

@@ -9,7 +9,7 @@ use common::package::tag::{Pointer, split_owner};
 
 use super::packages::{find_own, parse};
 use super::{only, owner_names};
-use crate::api::bytenite::secret_use;
+use crate::jobs::secret_use;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;

@@ -4,8 +4,8 @@ use common::package::tag::split_owner;
 use common::package::template::Template;
 
 use super::{Listed, Shelf, only, owner_names};
-use crate::api::bytenite::customer::params;
-use crate::api::bytenite::secret_use;
+use crate::jobs::resolve::params;
+use crate::jobs::secret_use;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;

@@ -36,7 +36,8 @@ fn phases_that_are_not_given_keep_their_params() {
     let read = |value| Loose::new("params", value).unwrap();
     let before = PhaseParams::read(read(json!({"app": {"a": 1}, "partitioner": {"b": 2}})));
 
-    let after = before.unwrap().changed_by(read(json!({"app": {"c": 3}}))).unwrap();
+    let change = ParamsChange::read(read(json!({"app": {"c": 3}}))).unwrap();
+    let after = before.unwrap().changed_by(change);
 
     let expected = json!({"app": {"c": 3}, "partitioner": {"b": 2}});
     assert_eq!(after, PhaseParams::read(read(expected)).unwrap());

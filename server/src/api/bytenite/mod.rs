@@ -3,12 +3,13 @@
 //! It translates requests into use cases and what they give into answers, and decides nothing.
 
 mod auth;
-pub(crate) mod customer;
+mod customer;
 mod descriptor;
 mod dev;
 pub(super) mod lists;
 mod names;
-pub(crate) mod secret_use;
+#[cfg(test)]
+mod secret_use_tests;
 mod template;
 mod wallet;
 mod wire;

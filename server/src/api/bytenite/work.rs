@@ -1,10 +1,16 @@
 //! What jobs and templates both say of the work: where its data is, the params, the config.
 
+use common::data::location::{Destination, DraftSource};
 use common::package::config::JobConfig;
+use common::package::loose::Loose;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::descriptor::{self, Checked, Inline};
 use crate::api::http::shape::{Field, Shape, flag, integer, map, text, unread, word};
+use crate::error::Result;
+use crate::jobs::draft::Given;
+use crate::secrets::KeyPair;
 
 /// Where data comes from or goes to.
 pub const DATA: Shape = Shape {
@@ -96,4 +102,20 @@ impl From<JobConfig> for ConfigOut {
             deterministic: config.deterministic,
         }
     }
+}
+
+/// Reads where data comes from.
+pub fn read_source(fields: Loose) -> Result<Given<DraftSource>> {
+    Ok(given(descriptor::read_source(fields)?))
+}
+
+/// Reads where results go.
+pub fn read_destination(fields: Loose) -> Result<Given<Destination>> {
+    Ok(given(descriptor::read_destination(fields)?))
+}
+
+fn given<L>(checked: Checked<L>) -> Given<L> {
+    let Checked { location, inline } = checked;
+    let keys = inline.map(|Inline { access_key, secret_key }| KeyPair { access_key, secret_key });
+    Given { location, keys }
 }

@@ -22,16 +22,6 @@ pub async fn new_id(call: &Call, caller: &Caller, body: &[u8]) -> Result<NewId> 
     idempotency::new_id(call.app(), caller, key(call, body)?.as_ref(), Uuid::now_v7()).await
 }
 
-/// As `new_id`, where the caller may have chosen the id.
-pub async fn given_id(call: &Call, caller: &Caller, body: &[u8], id: Uuid) -> Result<NewId> {
-    idempotency::new_id(call.app(), caller, key(call, body)?.as_ref(), id).await
-}
-
-/// Whether the same was asked for under this key before; takes no note of it.
-pub async fn asked_before(call: &Call, caller: &Caller, body: &[u8]) -> Result<bool> {
-    idempotency::asked_before(call.app(), caller, key(call, body)?.as_ref()).await
-}
-
 /// The request's key, where it has one.
 ///
 /// # Errors

@@ -90,6 +90,11 @@ impl From<Error> for Problem {
             let source: &dyn std::error::Error = source.as_ref();
             tracing::error!(error = source, "request failed");
         }
+        let denied = if let Error::Denied(denied) | Error::SecretDenied(_, denied) = &error {
+            Some(*denied)
+        } else {
+            None
+        };
         let field = if let Error::Field(invalid) = &error { Some(&invalid.field) } else { None };
         Self {
             status: status(error.kind()),
@@ -97,7 +102,7 @@ impl From<Error> for Problem {
             reason: error.reason(),
             message: error.to_string(),
             field: field.cloned(),
-            denied: if let Error::Denied(denied) = &error { Some(*denied) } else { None },
+            denied,
             retry_after: error.retry_after(),
         }
     }

@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::bytenite::descriptor;
-use crate::api::bytenite::secret_use;
-use crate::api::bytenite::work::DATA;
+use crate::api::bytenite::work::{DATA, read_source};
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{Field, flag, one};
-use crate::data::{self, Listed, Looked, LookedKind};
 use crate::error::{Error, Result};
-use crate::secrets::KeyPair;
+use crate::jobs::probe::{Listed, Looked, LookedKind, probe};
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -67,31 +64,9 @@ async fn test(mut call: Call) -> Result<LookedOut> {
         return Err(Error::field("dataSource", "is missing"));
     };
     body.finish()?;
-    let checked = descriptor::read_source(source)?;
-    secret_use::check_location(&caller, "dataSource", &checked.location)?;
-    let keys = checked
-        .inline
-        .map(|inline| KeyPair { access_key: inline.access_key, secret_key: inline.secret_key });
+    let source = read_source(source)?;
     call.doors().source_tests.take(&caller.workspace.to_string())?;
-    let looked = call.app().data.look(caller.workspace, &checked.location, keys).await;
-    Ok(LookedOut::new(looked.map_err(unreachable)?, list))
-}
-
-/// What befell a connection is for the log alone: it would tell a scanner which ports are open.
-fn unreachable(error: data::Error) -> Error {
-    match error {
-        data::Error::Store(_) | data::Error::Io(_) | data::Error::Elsewhere(_) => {
-            tracing::info!(error = &error as &dyn std::error::Error, "source not reached");
-            let what = "dataSource: its server cannot be reached, or does not answer as it should: \
-                        check the address, and try again";
-            Error::NotNow(what.to_owned())
-        }
-        data::Error::Customer(_)
-        | data::Error::NotFound(_)
-        | data::Error::Mismatch
-        | data::Error::Damaged(_)
-        | data::Error::Full(_) => error.into(),
-    }
+    Ok(LookedOut::new(probe(call.app(), &caller, source).await?, list))
 }
 
 impl LookedOut {

@@ -1,30 +1,21 @@
 //! Changing drafts: the data, the params, the name, the config, and the uploaded file.
 
-use common::data::location::{Identity, Location, Source};
-use common::ids::JobId;
 use common::input::json;
 use common::package::config::JobConfig;
 use common::package::loose::{Loose, check_line};
-use common::secret::{DataEnd, SecretId};
+use common::package::template::ParamsChange;
 use serde_json::Value;
 
-use super::job_out::{self, JobAnswer};
-use super::jobs::{NAME_CHARS_MAX, find};
-use super::params;
-use crate::api::bytenite::descriptor::{self, Checked};
-use crate::api::bytenite::secret_use;
+use super::job_out::JobAnswer;
+use super::scheduling_fields;
 use crate::api::bytenite::wire::{Done, done};
-use crate::api::bytenite::work::{CONFIG, DATA, PARAMS};
+use crate::api::bytenite::work::{CONFIG, DATA, PARAMS, read_destination, read_source};
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::route::{Body, Route, patch, post};
 use crate::api::http::shape::{Field, one};
-use crate::app::App;
-use crate::data::bucket::blob_key::BlobKey;
 use crate::error::{Error, Result};
-use crate::people::caller::Caller;
-use crate::secrets;
-use crate::store::jobs::{self, Change, Job, Upload};
-use crate::store::secrets::Secret;
+use crate::jobs::draft;
+use crate::jobs::draft::{DESCRIPTION_CHARS_MAX, DraftChange, NAME_CHARS_MAX};
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -66,25 +57,22 @@ const PLACES: &[Field] = &[one("dataSource", &DATA, ""), one("dataDestination", 
 async fn set_data(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
-    let job = find(call.app(), &caller, &id).await?;
-    refuse_started(&job)?;
-    let changes = read_data(call.app(), &caller, job.id, Some(&job), &mut body).await?;
-    if changes.is_empty() {
+    let mut change = DraftChange::default();
+    read_data(&mut body, &mut change)?;
+    if change.source.is_none() && change.destination.is_none() {
         return Err(Error::field("dataSource", "is missing, and so is dataDestination"));
     }
-    change(call.app(), &caller, &job, changes).await
+    Ok(draft::change(call.app(), &caller, id.id("job")?, change).await?.into())
 }
 
 async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
-    let body = unwrapped(call.json().await?, "params")?;
-    let job = find(call.app(), &caller, &id).await?;
-    let params = job.params.clone().changed_by(body)?;
-    params::check_given(call.app(), job.workspace, &job.template, &params).await?;
-    change(call.app(), &caller, &job, vec![Change::Params(params)]).await
+    let params = ParamsChange::read(unwrapped(call.json().await?, "params")?)?;
+    let change = DraftChange { params: Some(params), ..DraftChange::default() };
+    Ok(draft::change(call.app(), &caller, id.id("job")?, change).await?.into())
 }
 
-/// Takes a bare JSON string. The statement's line of a run keeps the name that it began with.
+/// Takes a bare JSON string.
 async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
@@ -101,15 +89,7 @@ async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
         }
     };
     check_line("name", &name, NAME_CHARS_MAX)?;
-    let app = call.app();
-    let mut job = find(app, &caller, &id).await?;
-    secret_use::check_job(&caller, &job)?;
-    if !jobs::rename(&app.db, job.workspace, job.id, &name).await? {
-        return Err(Error::not_found("job", &id.0));
-    }
-    job.name = name;
-    let run = job_out::run_of(app, &job).await?;
-    job_out::answer(app, job, run).await
+    Ok(draft::rename(call.app(), &caller, id.id("job")?, name).await?.into())
 }
 
 /// The fields of a body that may stand in an object of this name, in its place.
@@ -127,160 +107,44 @@ pub fn unwrapped(mut body: Loose, key: &str) -> Result<Loose> {
 
 async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
-    let over = JobConfig::read(unwrapped(call.json().await?, "config")?)?;
-    let job = find(call.app(), &caller, &id).await?;
-    let config = job.config.overlaid(over);
-    change(call.app(), &caller, &job, vec![Change::Config(config)]).await
+    let config = JobConfig::read(unwrapped(call.json().await?, "config")?)?;
+    let change = DraftChange { config: Some(config), ..DraftChange::default() };
+    Ok(draft::change(call.app(), &caller, id.id("job")?, change).await?.into())
 }
 
-/// Notes that the file has been uploaded, once it is really there.
 async fn upload_completed(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    let app = call.app();
-    let job = find(app, &caller, &id).await?;
-    if !matches!(job.source(), Some(Source::File(_))) {
-        return Err(Error::NotNow(
-            "dataSource.dataSourceDescriptor: this job's source is not a file".to_owned(),
-        ));
-    }
-    let key = BlobKey::Upload(job.id);
-    let Some(stat) = app.data.stat(&key).await? else {
-        return Err(Error::NotNow(
-            "nothing has been uploaded yet: PUT the file to dataSource.params.tempUrl first"
-                .to_owned(),
-        ));
-    };
-    // Where the bucket took it directly, it is counted only now.
-    if let Err(full) = app.data.quotas().reserve(caller.workspace, &key, stat.size).await {
-        app.data.purge_upload(job.id).await?;
-        return Err(full.into());
-    }
-    // The bytes' own name outlives a move of the bucket; a bucket's names do not.
-    let identity = job.received.map(Identity::Digest).or(stat.version.map(Identity::Etag));
-    let upload = Upload { size: stat.size, identity };
-    change(app, &caller, &job, vec![Change::Uploaded(upload)]).await?;
+    draft::complete_upload(call.app(), &caller, id.id("job")?).await?;
     Ok(done())
 }
 
-/// Changes a job, as it was read, where the caller may use the secrets that it names then.
-pub async fn change(
-    app: &App,
-    caller: &Caller,
-    job: &Job,
-    changes: Vec<Change>,
-) -> Result<JobAnswer> {
-    let mut changed = job.clone();
-    for change in &changes {
-        changed.change(change.clone());
+/// What a create call says of a job beside its template.
+pub fn read_changes(body: &mut Loose) -> Result<DraftChange> {
+    let mut change = DraftChange { name: read_name(body)?, ..DraftChange::default() };
+    let field = body.name("description");
+    change.description = body.text("description")?;
+    if change.description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX)
+    {
+        let problem = format!("must have at most {DESCRIPTION_CHARS_MAX} characters");
+        return Err(Error::field(field, problem));
     }
-    secret_use::check_job(caller, &changed)?;
-    let lock = app.coordinator.lock_job(job.id).await?;
-    if !jobs::change(&app.db, &lock, caller.workspace, changes).await? {
-        return Err(started());
-    }
-    let job = jobs::find(&app.db, caller.workspace, job.id)
-        .await?
-        .ok_or_else(|| Error::not_found("job", &job.id.to_string()))?;
-    job_out::answer(app, job, None).await
+    change.params = body.object("params")?.map(ParamsChange::read).transpose()?;
+    change.config = body.object("config")?.map(JobConfig::read).transpose()?;
+    scheduling_fields::read(body, &mut change)?;
+    read_data(body, &mut change)?;
+    Ok(change)
 }
 
-/// Refuses what would touch a job that runs: even its secrets stay as they are.
-pub fn refuse_started(job: &Job) -> Result<()> {
-    if job.run.is_some() { Err(started()) } else { Ok(()) }
+/// The name that a body gives a job.
+pub fn read_name(body: &mut Loose) -> Result<Option<String>> {
+    Ok(body.line("name", NAME_CHARS_MAX)?)
 }
 
-fn started() -> Error {
-    Error::NotNow(
-        "this job has been started: it cannot be changed any more, create another one".to_owned(),
-    )
-}
-
-/// The changes of source and destination. Keys that came inside them go where secrets are; the
-/// location that `before` has already keeps its own.
-pub async fn read_data(
-    app: &App,
-    caller: &Caller,
-    id: JobId,
-    before: Option<&Job>,
-    body: &mut Loose,
-) -> Result<Vec<Change>> {
-    let source = body.object("dataSource")?.map(descriptor::read_source).transpose()?;
-    let destination =
-        body.object("dataDestination")?.map(descriptor::read_destination).transpose()?;
-    let mut changes = Vec::new();
-    if let Some(mut source) = source {
-        if let Some(kept) = before.and_then(|job| job.source.as_ref()) {
-            source.location = with_own_keys(source.location, kept);
-        }
-        let own = SecretId::of_job(id, DataEnd::Source);
-        changes.push(Change::Source(keep(app, caller, "dataSource", own, source).await?));
-    }
-    if let Some(mut destination) = destination {
-        if let Some(kept) = before.and_then(|job| job.destination.as_ref()) {
-            destination.location = with_own_keys(destination.location, kept);
-        }
-        let own = SecretId::of_job(id, DataEnd::Destination);
-        let kept = keep(app, caller, "dataDestination", own, destination).await?;
-        changes.push(Change::Destination(kept));
-    }
-    Ok(changes)
-}
-
-/// A location as it is given, with the keys of the same location as it is kept: a client that
-/// sends back what it was shown cannot send them.
-fn with_own_keys<L: Location + Clone + PartialEq>(given: L, kept: &L) -> L {
-    let own = own_secret(kept);
-    if own.is_some() && given == kept.clone().with_secret(None) { kept.clone() } else { given }
-}
-
-/// The secret of the keys that were given in a location's descriptor.
-fn own_secret(location: &impl Location) -> Option<&SecretId> {
-    location.secret().filter(|id| !id.is_named())
-}
-
-/// The location as it is kept. Keys that came inside its descriptor become the secret `own`.
-pub async fn keep<L: Location>(
-    app: &App,
-    caller: &Caller,
-    field: &str,
-    own: SecretId,
-    checked: Checked<L>,
-) -> Result<L> {
-    let Checked { location, inline } = checked;
-    secret_use::check_location(caller, field, &location)?;
-    let (Some(inline), Some(purpose)) = (inline, location.purpose()) else {
-        return Ok(location);
-    };
-    let secret = Secret {
-        id: own.clone(),
-        purpose,
-        name: String::new(),
-        access_key: inline.access_key,
-        params: std::collections::BTreeMap::new(),
-        expires_at: None,
-    };
-    app.secrets.keep(caller.workspace, &secret, &inline.secret_key).await?;
-    Ok(location.with_secret(Some(own)))
-}
-
-/// The location of another job for a new job: its own keys are copied.
-///
-/// # Errors
-/// `Forbidden` where the caller may not use secrets.
-pub async fn copied<L: Location>(
-    app: &App,
-    caller: &Caller,
-    field: &str,
-    from: Option<L>,
-    own: SecretId,
-) -> Result<Option<L>> {
-    let Some(location) = from else { return Ok(None) };
-    let Some(kept) = own_secret(&location) else { return Ok(Some(location)) };
-    secret_use::check(caller, &format!("{field}.params"))?;
-    if !app.secrets.copy(caller.workspace, kept, own.clone()).await? {
-        return Err(secrets::Error::NotFound(kept.clone()).into());
-    }
-    Ok(Some(location.with_secret(Some(own))))
+/// Where data comes from and goes to.
+fn read_data(body: &mut Loose, change: &mut DraftChange) -> Result<()> {
+    change.source = body.object("dataSource")?.map(read_source).transpose()?;
+    change.destination = body.object("dataDestination")?.map(read_destination).transpose()?;
+    Ok(())
 }
 
 #[cfg(test)]

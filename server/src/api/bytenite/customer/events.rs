@@ -1,6 +1,5 @@
 //! What happens to jobs, as it happens: server-sent events, or one JSON object a line.
 
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,32 +7,24 @@ use common::ids::{JobId, NotAnId, WorkspaceId};
 use futures::Stream;
 use serde_json::{Value, json};
 use sync_wrapper::SyncStream;
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use warp::Reply as _;
 use warp::http;
 use warp::http::Method;
 use warp::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
-use super::{event_out, states};
+use super::event_json;
 use crate::api::Answer;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, raw};
 use crate::api::http::shape::{Field, Shape, map, one, text, word};
-use crate::app::App;
 use crate::concurrency::Place;
-use crate::coordinator::{Change, EventId, RunEvent};
 use crate::error::{Error, Result};
+use crate::jobs::events::{EventId, Listener, Report, Since, listen};
 use crate::people::caller;
-use crate::store;
-use crate::store::jobs::{self, JobField};
-use crate::store::market::runs;
-use crate::store::query::selection::{Comparison, Operand, Rest, Selection, Start, Test};
 
 /// Says that the stream is alive while nothing happens, and finds out who has gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// The most jobs of a fresh start, newest first.
-const RESET_JOBS_MAX: u64 = 1_000;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -71,58 +62,37 @@ enum Format {
     Lines,
 }
 
-/// A listener and what it may hear.
-struct Listener {
-    app: App,
-    events: broadcast::Receiver<RunEvent>,
-    stop: CancellationToken,
-    workspace: WorkspaceId,
-    job: Option<JobId>,
+/// A stream of what a listener hears.
+struct Feed {
+    listener: Listener,
     format: Format,
-    /// What is to be told before anything new.
-    first: VecDeque<RunEvent>,
-    /// Events are lost: the state of things is told in their place.
-    reset: bool,
+    stop: CancellationToken,
     _place: Place<WorkspaceId>,
 }
 
 /// Streams what happens. `Last-Event-ID` (or `lastEventId` in the query) asks for what came after
-/// an event; where that is no longer known, a `reset` event tells the state of things instead.
+/// an event; where that is no longer known, a `reset` event gives the states of the jobs instead.
 async fn events(call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
     let query = call.query()?;
-    let job = match query.get("jobId").filter(|id| !id.is_empty()) {
-        None => None,
-        Some(id) => {
-            let id = id.parse().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?;
-            Some(id)
-        }
-    };
+    let job = query.get("jobId").filter(|id| !id.is_empty()).map(|id| id.parse::<JobId>());
+    let job = job.transpose().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?;
     let accept = call.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     let format =
         if accept.contains("text/event-stream") { Format::ServerSent } else { Format::Lines };
     let last = call.headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let last = last.or(query.get("lastEventId").map(String::as_str)).filter(|id| !id.is_empty());
-    let (missed, heard) = match last.map(str::parse::<EventId>) {
-        None => (Some(Vec::new()), call.app().coordinator.events()),
-        Some(Ok(last)) => call.app().coordinator.events_after(last),
-        Some(Err(_)) => (None, call.app().coordinator.events()),
+    let since = match last.map(str::parse::<EventId>) {
+        None => Since::Now,
+        Some(Ok(last)) => Since::After(last),
+        Some(Err(_)) => Since::States,
     };
     let doors = call.doors();
     let place = doors.places.streams.try_take(caller.workspace)?;
-    let listener = Listener {
-        app: call.app().clone(),
-        events: heard,
-        stop: doors.stop.clone(),
-        workspace: caller.workspace,
-        job,
-        format,
-        reset: missed.is_none(),
-        first: missed.unwrap_or_default().into(),
-        _place: place,
-    };
+    let listener = listen(call.app(), &caller, job, since);
+    let feed = Feed { listener, format, stop: doors.stop.clone(), _place: place };
     let gone = Box::pin(caller::gone(call.app().clone(), caller));
-    let stream = futures::StreamExt::take_until(stream(listener), gone);
+    let stream = futures::StreamExt::take_until(stream(feed), gone);
     let mut answer = warp::reply::stream(SyncStream::new(stream)).into_response();
     let headers: &mut http::HeaderMap = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
@@ -130,128 +100,39 @@ async fn events(call: Call) -> Result<Answer> {
     Ok(answer)
 }
 
-fn stream(listener: Listener) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
-    let first = listener.format.comment();
+fn stream(feed: Feed) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
+    let first = feed.format.comment();
     let opening = futures::stream::iter([Ok(Bytes::from_static(first))]);
-    let rest = futures::stream::unfold(listener, |mut listener| async {
-        let text = listener.next().await?;
-        Some((Ok(Bytes::from(text)), listener))
+    let rest = futures::stream::unfold(feed, |mut feed| async {
+        let text = feed.next().await?;
+        Some((Ok(Bytes::from(text)), feed))
     });
     // The first bytes go out at once, so that the client knows it listens.
     futures::StreamExt::chain(opening, rest)
 }
 
-impl Listener {
+impl Feed {
     /// The next piece of the stream, or `None` at its end.
     async fn next(&mut self) -> Option<Vec<u8>> {
-        if std::mem::take(&mut self.reset) {
-            return self.state_of_things().await;
-        }
-        while let Some(event) = self.first.pop_front() {
-            if self.hears(&event) {
-                return Some(self.write(&event).await);
+        let signal = tokio::select! {
+            () = self.stop.cancelled() => return None,
+            () = tokio::time::sleep(KEEP_ALIVE) => return Some(self.format.comment().to_vec()),
+            signal = self.listener.next() => signal?,
+        };
+        match self.listener.report(signal).await {
+            Ok(Report::Reset(jobs)) => {
+                Some(self.format.event(None, "reset", &event_json::reset(jobs)))
             }
-        }
-        let alive = tokio::time::sleep(KEEP_ALIVE);
-        tokio::pin!(alive);
-        loop {
-            let heard = tokio::select! {
-                () = self.stop.cancelled() => return None,
-                () = &mut alive => return Some(self.format.comment().to_vec()),
-                heard = self.events.recv() => heard,
-            };
-            match heard {
-                Ok(event) if self.hears(&event) => return Some(self.write(&event).await),
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
-                Err(broadcast::error::RecvError::Lagged(_)) => {
-                    return self.state_of_things().await;
-                }
+            Ok(Report::Event(event)) => {
+                let id = Some(event.id);
+                let events = event_json::describe(event).into_iter();
+                Some(events.flat_map(|(name, data)| self.format.event(id, name, &data)).collect())
             }
-        }
-    }
-
-    /// A `reset` event: the states of the workspace's jobs, or of the one that is listened to. A
-    /// listener forgets what it knew, and hears from here on what changes.
-    async fn state_of_things(&self) -> Option<Vec<u8>> {
-        match self.states().await {
-            Ok(jobs) => Some(self.format.event(None, "reset", &json!({ "jobs": jobs }))),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "event stream ended");
                 None
             }
         }
-    }
-
-    async fn states(&self) -> std::result::Result<Vec<Value>, store::Error> {
-        let id = |job: JobId| Test::Compare(Comparison::Equal, Operand::Uuid(job.uuid()));
-        let mut selection = Selection {
-            tests: self.job.map(|job| (JobField::Id, id(job))).into_iter().collect(),
-            order: vec![(JobField::CreatedAt, true)],
-            start: Start::Place(None),
-            limit: RESET_JOBS_MAX,
-        };
-        let mut states = Vec::new();
-        // Jobs with large documents come on pages of few.
-        loop {
-            let found = jobs::list(&self.app.db, self.workspace, &selection).await?;
-            states.extend(self.states_of(&found.rows).await?);
-            selection.limit = selection.limit.saturating_sub(found.rows.len() as u64);
-            match found.rest {
-                Rest::After(Some(place)) if selection.limit > 0 => {
-                    selection.start = Start::Place(Some(place));
-                }
-                Rest::After(_) | Rest::Total(_) => return Ok(states),
-            }
-        }
-    }
-
-    async fn states_of(
-        &self,
-        found: &[jobs::Job],
-    ) -> std::result::Result<Vec<Value>, store::Error> {
-        let db = &self.app.db;
-        let ids: Vec<_> = found.iter().map(|job| job.id).collect();
-        let runs = runs::find_by_jobs(db, self.workspace, &ids).await?;
-        let by_job: HashMap<_, _> = runs.iter().map(|run| (run.job, run)).collect();
-        let state = |job: &jobs::Job| {
-            let run = by_job.get(&job.id).copied();
-            json!({
-                "jobId": job.id,
-                "runId": run.map(|run| run.id),
-                "state": states::of_job(run),
-                "errorMessage": run.and_then(|run| run.error.as_deref()),
-            })
-        };
-        Ok(found.iter().map(state).collect())
-    }
-
-    fn hears(&self, event: &RunEvent) -> bool {
-        event.workspace == self.workspace && self.job.is_none_or(|job| job == event.job)
-    }
-
-    async fn write(&self, event: &RunEvent) -> Vec<u8> {
-        let mut text = Vec::new();
-        for (name, data) in event_out::describe(&self.app, event).await {
-            text.extend(self.format.event(Some(event.id), name, &data));
-        }
-        // Progress has no event of its own: it is told with each change of a task.
-        if let Change::Task { .. } = event.change
-            && let Some(progress) = self.app.coordinator.progress(event.run)
-        {
-            let data = json!({
-                "jobId": event.job,
-                "runId": event.run,
-                "chunks": progress.chunks,
-                "chunksDone": progress.chunks_done,
-                "tasksWithoutResults": progress.tasks_without_results,
-                "tasksRunning": progress.tasks_running,
-                "nodesBusy": progress.nodes_busy,
-                "spent": progress.spent,
-            });
-            text.extend(self.format.event(Some(event.id), "job.progress", &data));
-        }
-        text
     }
 }
 

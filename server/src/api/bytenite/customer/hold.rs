@@ -1,14 +1,11 @@
-//! What is reserved of a wallet for a run, and the prices behind all amounts.
+//! What is held for a run, and the prices behind all amounts.
 
 use common::money::credits::Credits;
-use common::money::price;
 use common::money::price::{CPU_HOUR, MEMORY_HOUR};
-use common::plan::Plan;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
-use crate::store::market::runs::RunView;
+use crate::jobs::hold::Hold;
 
 /// What everything is paid by, in credits.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,23 +43,9 @@ pub struct HoldOut {
     tasks: u32,
 }
 
-impl HoldOut {
-    /// For the first task, and for those whose reservation is kept from the start.
-    pub fn at_start(app: &App, plan: &Plan) -> Self {
-        let task = plan.typical_task();
-        let secs = app.coordinator.reserved_secs(task.map_or(0, |task| task.timeout_secs));
-        let per_task = task.map_or(Credits::ZERO, |task| task.reservation(secs));
-        Self { amount: plan.first_hold(secs), per_task, task_secs: secs, tasks: 1 }
-    }
-
-    pub fn of_run(app: &App, run: &RunView) -> Self {
-        let secs = app.coordinator.reserved_secs(run.task_timeout_secs);
-        let tasks = app.coordinator.progress(run.id).map_or(0, |live| live.tasks_running);
-        let per_task = price::most(run.needs, secs);
-        Self { amount: run.held, per_task, task_secs: secs, tasks }
-    }
-
-    pub fn amount(&self) -> Credits {
-        self.amount
+impl From<Hold> for HoldOut {
+    fn from(hold: Hold) -> Self {
+        let Hold { amount, per_task, task_secs, tasks } = hold;
+        Self { amount, per_task, task_secs, tasks }
     }
 }

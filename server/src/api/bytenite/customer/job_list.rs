@@ -1,7 +1,5 @@
 //! Lists of jobs: pages, orders and filters.
 
-use std::collections::HashMap;
-
 use common::access::Scope;
 
 use super::job_out::JobOut;
@@ -14,19 +12,16 @@ use crate::api::bytenite::names::PRIORITIES;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, word};
-use crate::app::App;
 use crate::error::Result;
-use crate::people::caller::Caller;
-use crate::store::jobs::{self, Job, JobField};
-use crate::store::market::runs;
-use crate::store::query::selection::Selection;
+use crate::jobs::list;
+use crate::jobs::list::JobField;
 
 /// Newest first.
 const ORDER: [(JobField, bool); 1] = [(JobField::CreatedAt, true)];
 
 pub fn routes() -> Vec<Route> {
     vec![
-        get("Customer_GetAllJobs", "/jobs", list)
+        get("Customer_GetAllJobs", "/jobs", all)
             .summary("Lists jobs")
             .query([LIST, OF_STATE].concat()),
         post("Customer_FilterJobs", "/jobs/filter", filter)
@@ -42,40 +37,23 @@ const OF_STATE: &[Field] = &[
     word("state", &STATES, "The same in the words of older clients"),
 ];
 
-async fn list(call: Call) -> Result<Paged<JobOut>> {
+async fn all(call: Call) -> Result<Paged<JobOut>> {
     let caller = call.caller().await?;
     let equal = [("status", JobField::Status), ("state", JobField::State)];
     let selection = selection::from_query_with(&call.query()?, &ORDER, &equal)?;
     let _place = call.answer_place(&caller).await;
-    show(call.app(), &caller, &selection).await
+    let found = list::list(call.app(), &caller, &selection).await?;
+    let pagination = selection::pagination(&selection, &found);
+    Ok(Paged { pagination, data: found.rows.into_iter().map(JobOut::from).collect() })
 }
 
 async fn filter(mut call: Call) -> Result<Paged<JobOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_body(call.json().await?, &ORDER)?;
     let _place = call.answer_place(&caller).await;
-    show(call.app(), &caller, &selection).await
-}
-
-async fn show(
-    app: &App,
-    caller: &Caller,
-    selection: &Selection<JobField>,
-) -> Result<Paged<JobOut>> {
-    let found = jobs::list(&app.db, caller.workspace, selection).await?;
-    let pagination = selection::pagination(selection, &found);
-    let started: Vec<_> =
-        found.rows.iter().filter(|job| job.run.is_some()).map(|job| job.id).collect();
-    let mut by_job: HashMap<_, _> = runs::find_by_jobs(&app.db, caller.workspace, &started)
-        .await?
-        .into_iter()
-        .map(|run| (run.job, run))
-        .collect();
-    let shown = |job: Job| {
-        let run = by_job.remove(&job.id);
-        JobOut::new(app, job, run, None)
-    };
-    Ok(Paged { pagination, data: found.rows.into_iter().map(shown).collect() })
+    let found = list::list(call.app(), &caller, &selection).await?;
+    let pagination = selection::pagination(&selection, &found);
+    Ok(Paged { pagination, data: found.rows.into_iter().map(JobOut::from).collect() })
 }
 
 impl Named for JobField {

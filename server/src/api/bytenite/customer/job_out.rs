@@ -1,13 +1,11 @@
 //! A job as it is shown, with its run where it has one.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use common::data::location::{Destination, Source};
+use common::data::location::Destination;
 use common::ids::{JobId, WorkspaceId};
 use common::money::credits::Credits;
-use common::money::price;
 use common::package::template::{PhaseParams, Template};
 use common::plan::Phase;
 use serde::{Serialize, Serializer};
@@ -16,20 +14,13 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::hold::HoldOut;
-use super::quote::Forecast;
-use super::{states, why};
+use super::states;
 use crate::api::bytenite::descriptor::{destination_out, source_out};
 use crate::api::bytenite::wallet::Amount;
 use crate::api::bytenite::work::ConfigOut;
 use crate::api::bytenite::{names, words};
-use crate::app::App;
-use crate::data::bucket::blob_key::BlobKey;
-use crate::error::Result;
-use crate::store::jobs::Job;
-use crate::store::market::runs;
-use crate::store::market::runs::RunView;
-
-const UPLOAD_LIVES: Duration = Duration::from_secs(48 * 3600);
+use crate::jobs::RunView;
+use crate::jobs::status::JobStatus;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -116,50 +107,36 @@ pub struct Seconds {
 }
 
 impl Serialize for Seconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = format!("{}.{:03}", self.millis / 1000, self.millis % 1000);
         RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 
-/// The run of a job, if it has been started.
-pub async fn run_of(app: &App, job: &Job) -> Result<Option<RunView>> {
-    let Some(run) = job.run else { return Ok(None) };
-    Ok(runs::find(&app.db, job.workspace, run).await?)
-}
-
-/// A job alone: a draft with a file to come also shows where to upload it.
-pub async fn answer(app: &App, job: Job, run: Option<RunView>) -> Result<JobAnswer> {
-    let upload = match job.source() {
-        Some(Source::File(_)) if run.is_none() => {
-            Some(app.data.upload_link(&BlobKey::Upload(job.id), UPLOAD_LIVES).await?)
-        }
-        _ => None,
-    };
-    let waits = why::message(app, run.as_ref()).await?;
-    let mut job = JobOut::new(app, job, run, upload);
-    if job.error_message.is_empty() {
-        job.error_message = waits;
+impl From<JobStatus> for JobAnswer {
+    fn from(status: JobStatus) -> Self {
+        let job = JobOut::from(status);
+        let template_info = job.template_info.clone();
+        Self { job, template_info }
     }
-    let template_info = job.template_info.clone();
-    Ok(JobAnswer { job, template_info })
 }
 
-impl JobOut {
-    pub fn new(app: &App, job: Job, run: Option<RunView>, upload: Option<String>) -> Self {
+impl From<JobStatus> for JobOut {
+    fn from(status: JobStatus) -> Self {
+        let (state, warning) = (status.state(), status.warning());
+        let error_message = status.message().to_owned();
+        let JobStatus { job, run, hold, estimate, upload_link, .. } = status;
         let mut data_source = job.source().map(source_out);
-        if let (Some(source), Some(link)) = (&mut data_source, upload) {
+        if let (Some(source), Some(link)) = (&mut data_source, upload_link) {
             source["params"]["tempUrl"] = json!(link);
         }
-        let started_at = run.as_ref().and_then(RunView::started_at);
-        let ended_at = run.as_ref().and_then(RunView::ended_at);
+        let run = run.as_ref();
+        let ended_at = run.and_then(RunView::ended_at);
         // Of its work: a scheduled job may have waited for long.
-        let began = run.as_ref().and_then(|run| run.times.began());
+        let began = run.and_then(|run| run.times.began());
         let millis = began
             .zip(ended_at)
             .map_or(0, |(from, to)| u64::try_from((to - from).num_milliseconds()).unwrap_or(0));
-        let hold = run.as_ref().filter(|run| !run.has_ended()).map(|run| HoldOut::of_run(app, run));
-        let estimate = run.as_ref().and_then(|run| estimate(app, run)).unwrap_or_default();
         Self {
             id: job.id,
             template_id: job.template.id.clone(),
@@ -172,7 +149,7 @@ impl JobOut {
             priority: names::of_priority(job.priority),
             start_at: job.start_at,
             submitted_at: job.submitted_at,
-            started_at,
+            started_at: run.and_then(RunView::started_at),
             ended_at,
             completed_at: ended_at,
             created_at: job.created_at,
@@ -180,42 +157,23 @@ impl JobOut {
             regions: json!({"blacklist": job.regions.blacklist,
                             "whitelist": job.regions.whitelist}),
             tags: job.tags,
-            state: states::of_job(run.as_ref()),
-            status: states::status(run.as_ref()),
-            phase: run.as_ref().and_then(|run| run.phase).map(Phase::as_str),
-            state_timestamps: states::times(job.created_at, run.as_ref()),
+            state: states::of(state),
+            status: states::status(state),
+            phase: state.phase.map(Phase::as_str),
+            state_timestamps: states::times(job.created_at, run),
             duration: Seconds { millis },
-            payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
-            num_units_estimation: estimate.rounded_up().to_string(),
-            hold,
-            num_chunks: run.as_ref().and_then(|run| run.chunks).unwrap_or(0),
-            num_chunks_total: run.as_ref().and_then(|run| run.found).unwrap_or(0),
-            tasks_without_results: run.as_ref().map_or(0, |run| run.empty),
-            warning: run.as_ref().map(warning).unwrap_or_default(),
-            error_message: run.and_then(|run| run.error).unwrap_or_default(),
+            payment_amount: Amount::of(run.map_or(Credits::ZERO, |run| run.price)),
+            num_units_estimation: estimate.unwrap_or_default().rounded_up().to_string(),
+            hold: hold.map(HoldOut::from),
+            num_chunks: run.and_then(|run| run.chunks).unwrap_or(0),
+            num_chunks_total: run.and_then(|run| run.found).unwrap_or(0),
+            tasks_without_results: run.map_or(0, |run| run.empty),
+            warning,
+            error_message,
             name: job.name,
             description: job.description,
         }
     }
-}
-
-/// What the customer of a run should know though it goes on.
-fn warning(run: &RunView) -> String {
-    let cut = run.chunks.zip(run.found).filter(|(chunks, found)| chunks < found);
-    let cut = cut.map(|(chunks, found)| {
-        format!("this is a test job: it works on the first {chunks} of its {found} chunks")
-    });
-    cut.into_iter().chain(run.warning.clone()).collect::<Vec<_>>().join("; ")
-}
-
-/// What a run is expected to cost in all, by what is known of it alone.
-fn estimate(app: &App, run: &RunView) -> Option<Credits> {
-    let chunks = run.chunks?.into();
-    let forecast = Forecast::of_run(run).unwrap_or_else(|| {
-        let secs = app.coordinator.reserved_secs(run.task_timeout_secs);
-        Forecast::assumed(price::most(run.needs, secs), Credits::ZERO)
-    });
-    Some(forecast.total(chunks))
 }
 
 impl TemplateInfo {

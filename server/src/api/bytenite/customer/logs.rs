@@ -6,32 +6,20 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
 use common::access::Scope;
-use common::ids::RunId;
 use common::plan::Phase;
 use common::protocol::Level;
-use common::run::task::{StageNo, TaskRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::tasks::phase_of;
-use super::{job_out, jobs};
 use crate::api::bytenite::words;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{text, texts};
 use crate::error::{Error, Result};
-use crate::store::market::logs;
-use crate::store::market::logs::{BatchPlace, LogView};
-use crate::store::market::runs;
+use crate::jobs::logs;
+use crate::jobs::logs::{BatchPlace, LogEntry, LogPage, LogQuery};
+use crate::jobs::tasks::TaskName;
 
-/// An answer ends with the batch of lines that takes it to so many bytes.
-const ANSWER_BYTES: usize = 1 << 20;
-/// What is looked through for an answer, where levels leave most of it out.
-const SCANNED_BYTES: usize = 8 << 20;
-/// What a line's fields take beside its text.
-const LINE_BYTES: usize = 128;
-/// Batches that are read at a time.
-const BATCHES: u64 = 8;
 const LIST_MAX: usize = 1_000;
 const LEVELS: [&str; 8] = ["UNKNOWN", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"];
 
@@ -82,79 +70,39 @@ struct LogOut {
 async fn get_logs(mut call: Call) -> Result<LogsOut> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
-    let job_id = Segment(body.required_text("jobId")?);
-    let ids = body.texts("taskIds", LIST_MAX)?;
-    let levels = body.texts("levels", LIST_MAX)?;
-    if let Some(other) = levels.iter().find(|level| !LEVELS.contains(&level.as_str())) {
-        let problem = format!("{other:?} is not one of {}", LEVELS.join(", "));
-        return Err(Error::field("levels", problem));
-    }
+    let job = Segment(body.required_text("jobId")?);
+    let tasks = read_tasks(&body.texts("taskIds", LIST_MAX)?)?;
+    let levels = read_levels(&body.texts("levels", LIST_MAX)?)?;
     let phases = read_services(&body.texts("services", LIST_MAX)?)?;
     let cursor = body.text("cursor")?.filter(|text| !text.is_empty());
-    let mut after = cursor.as_deref().map(read_cursor).transpose()?;
+    let after = cursor.as_deref().map(read_cursor).transpose()?;
     let _place = call.answer_place(&caller).await;
-    let app = call.app();
-    let job = jobs::find(app, &caller, &job_id).await?;
-    let mut out = LogsOut::default();
-    let Some(run) = job_out::run_of(app, &job).await? else { return Ok(out) };
-    let Some(plan) = runs::plan(&app.db, run.id).await? else { return Ok(out) };
-    let stages: Vec<StageNo> = phases
-        .iter()
-        .filter_map(|phase| plan.container_of(*phase))
-        .map(|(stage, _)| stage)
-        .collect();
-    if stages.is_empty() && !phases.is_empty() {
-        return Ok(out);
+    let query = LogQuery { phases, tasks, levels, after };
+    let page = logs::read(call.app(), &caller, job.id("job")?, query).await?;
+    let LogPage { lines, next } = page.ok_or_else(unknown_task)?;
+    let mut out =
+        LogsOut { next_cursor: next.map(write_cursor).transpose()?, ..LogsOut::default() };
+    for line in lines {
+        out.add(line);
     }
-    let indexes = ids.iter().map(|id| read_task(run.id, id)).collect::<Result<Vec<_>>>()?;
-    let (mut bytes, mut scanned) = (0, 0);
-    loop {
-        let found = logs::find_after(&app.db, run.id, &stages, &indexes, after, BATCHES).await?;
-        let is_last = (found.len() as u64) < BATCHES;
-        for batch in found {
-            after = Some(batch.place);
-            scanned += batch.bytes;
-            for line in batch.lines {
-                let level = level_name(line.level);
-                if levels.is_empty() || levels.iter().any(|wanted| wanted == level) {
-                    bytes += LINE_BYTES + written_bytes(&line.text);
-                    let phase = phase_of(&plan, line.stage);
-                    out.add(run.id, phase, line, level);
-                }
-            }
-            if bytes >= ANSWER_BYTES || scanned >= SCANNED_BYTES {
-                out.next_cursor = Some(write_cursor(batch.place)?);
-                return Ok(out);
-            }
-        }
-        if is_last {
-            return Ok(out);
-        }
-    }
+    Ok(out)
 }
 
 impl LogsOut {
-    fn add(&mut self, run: RunId, phase: Option<Phase>, line: LogView, level: &'static str) {
-        let (stage, index) = (line.stage, line.index);
-        let phase = phase.unwrap_or(Phase::Process);
-        let shown = LogOut { log: line.text, timestamp: line.at, level, container: phase.as_str() };
+    fn add(&mut self, line: LogEntry) {
+        let LogEntry { task, phase, at, level, text } = line;
+        let container = phase.as_str();
+        let shown = LogOut { log: text, timestamp: at, level: level_name(level), container };
         match phase {
             Phase::Partition => self.partitioner.push(shown),
             Phase::Assemble => self.assembler.push(shown),
             Phase::Fetch | Phase::Process | Phase::Deliver => {
-                let task = TaskRef { run, stage, index };
                 let logs = self.taskrunner.entry(task.id().to_string()).or_default();
-                logs.chunk_number = index;
+                logs.chunk_number = task.index;
                 logs.logs.push(shown);
             }
         }
     }
-}
-
-/// What a text takes in JSON, at most.
-fn written_bytes(text: &str) -> usize {
-    let escaped = text.bytes().filter(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'));
-    text.len() + 5 * escaped.count()
 }
 
 fn write_cursor(place: BatchPlace) -> Result<String> {
@@ -176,14 +124,24 @@ pub const fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// The index of a task, by its id or chunk number.
-fn read_task(run: RunId, text: &str) -> Result<u32> {
-    if let Ok(index) = text.parse() {
-        return Ok(index);
+/// Tasks, by their ids or chunk numbers.
+fn read_tasks(texts: &[String]) -> Result<Vec<TaskName>> {
+    texts.iter().map(|text| TaskName::read(text).ok_or_else(unknown_task)).collect()
+}
+
+fn unknown_task() -> Error {
+    Error::field("taskIds", "must be ids of the job's tasks, or chunk numbers")
+}
+
+/// The levels of these names that lines can have; `None` where all are asked for.
+fn read_levels(names: &[String]) -> Result<Option<Vec<Level>>> {
+    if let Some(other) = names.iter().find(|name| !LEVELS.contains(&name.as_str())) {
+        let problem = format!("{other:?} is not one of {}", LEVELS.join(", "));
+        return Err(Error::field("levels", problem));
     }
-    let id = text.parse().ok().and_then(|id| TaskRef::find(run, id));
-    id.map(|task| task.index)
-        .ok_or_else(|| Error::field("taskIds", "must be ids of the job's tasks, or chunk numbers"))
+    let all = [Level::Unknown, Level::Debug, Level::Info, Level::Error];
+    let is_named = |level: &Level| names.iter().any(|name| name == level_name(*level));
+    Ok((!names.is_empty()).then(|| all.into_iter().filter(is_named).collect()))
 }
 
 fn read_services(services: &[String]) -> Result<Vec<Phase>> {
@@ -198,17 +156,20 @@ fn read_services(services: &[String]) -> Result<Vec<Phase>> {
 
 #[cfg(test)]
 mod tests {
+    use common::ids::RunId;
     use common::market::LogRecord;
     use common::plan::{Assemble, Partition, Pipeline, Plan};
     use common::protocol::LogLine;
     use common::run::spec::RunSpec;
-    use common::run::task::Lease;
+    use common::run::task::{Lease, TaskRef};
     use common::testing::{self, PROCESS};
     use serde_json::json;
 
     use super::*;
     use crate::api::testing::Door;
+    use crate::jobs::logs::PAGE_BYTES;
     use crate::store;
+    use crate::store::market::{logs, runs};
 
     /// A started job whose partitioner and assembler are packages.
     async fn job_of_custom_engines(door: &Door) -> (String, RunId, Plan) {
@@ -313,7 +274,7 @@ mod tests {
             let body = json!({"jobId": id, "cursor": cursor});
             let (status, page) = door.post("/v1/customer/logs", body).await;
             assert_eq!(status, 200, "{page}");
-            assert!(page.to_string().len() < ANSWER_BYTES + (256 << 10));
+            assert!(page.to_string().len() < PAGE_BYTES + (256 << 10));
             for task in page["taskrunner"].as_object().unwrap().values() {
                 let n = lines.entry(task["chunkNumber"].as_u64().unwrap()).or_default();
                 *n += task["logs"].as_array().unwrap().len();

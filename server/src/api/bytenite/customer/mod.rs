@@ -1,26 +1,26 @@
 //! What customers do with jobs: make them, run them, watch them, and fetch what came out.
 
 mod datasource;
-mod described;
-pub mod draft;
-mod event_out;
+mod draft;
+mod event_json;
 mod events;
-mod follow;
+mod explain;
 mod hold;
 mod job_list;
-pub mod job_out;
-pub mod jobs;
+mod job_out;
+mod jobs;
 mod logs;
-pub mod params;
-mod partial;
-pub mod plan;
+mod progress;
 mod quote;
-pub mod run;
+pub mod results;
+mod run;
+mod scheduling_fields;
+mod schema;
 pub mod states;
 mod stats;
 mod tasks;
-pub mod view;
-mod why;
+mod templates;
+mod wait;
 
 use crate::api::bytenite::wire::error::ERRORS;
 use common::access::Scope;
@@ -36,13 +36,16 @@ pub fn api() -> Api {
         datasource::routes(),
         quote::routes(),
         run::routes(),
-        follow::routes(),
-        view::routes(),
+        wait::routes(),
+        explain::routes(),
+        templates::routes(),
+        results::routes(),
+        progress::routes(),
         tasks::routes(),
         logs::routes(),
         events::routes(),
         job_list::routes(),
-        params::routes(),
+        schema::routes(),
         stats::routes(),
         wallet::old_routes(),
         info::routes("Customer"),

@@ -1,28 +1,14 @@
 //! What a job is expected to cost, and on what that is based.
 
-use common::compute::resources::Resources;
-use common::data::location::Source;
 use common::money::credits::Credits;
-use common::money::price;
-use common::money::price::Sample;
-use common::plan::{Body, Partitioner, Plan};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::hold::{HoldOut, PricesOut};
-use super::{job_out, jobs, plan};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
-use crate::app::App;
-use crate::data::LookedKind;
 use crate::error::Result;
-use crate::people::caller::Caller;
-use crate::store::jobs::Job;
-use crate::store::market::runs;
-use crate::store::market::runs::RunView;
-use crate::store::money::{statement, usage};
-
-const SECS_PER_HOUR: u32 = 3600;
+use crate::jobs::quote::{self, Basis, Quote};
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -36,13 +22,14 @@ pub fn routes() -> Vec<Route> {
 
 /// What a job is expected to cost. What is charged in the end is what was used: by tasks whose
 /// results were accepted, and by attempts that failed through the job's own code, data or limits.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Quote {
+#[schema(as = Quote)]
+pub struct QuoteOut {
     /// `None` where only the run will tell: a partitioner of the customer's own.
     chunks: Option<u64>,
     #[serde(flatten)]
-    forecast: Forecast,
+    forecast: ForecastOut,
     /// For all chunks, the partitioner and the assembler; `None` where the chunks are not known.
     #[schema(value_type = Option<String>)]
     total: Option<Credits>,
@@ -66,23 +53,12 @@ pub struct Quote {
     affordable: bool,
 }
 
-/// What the price of a task is taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Basis {
-    /// What the latest runs of the same template have cost.
-    History,
-    /// What the tasks of this run that are done have cost.
-    Sample,
-    /// That each task uses all that it may for the time that it is reserved for.
-    Assumption,
-}
-
 /// What a task is expected to cost, and why.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Forecast {
-    basis: Basis,
+#[schema(as = Forecast)]
+struct ForecastOut {
+    basis: BasisOut,
     /// Earlier runs that it is based on.
     basis_runs: u64,
     /// Paid tasks that it is based on.
@@ -93,40 +69,19 @@ pub struct Forecast {
     /// of the tasks; built-in ones are free.
     #[schema(value_type = String)]
     single_price: Credits,
-    #[serde(skip)]
-    sample: Option<Sample>,
 }
 
-impl Forecast {
-    fn sampled(basis: Basis, runs: u64, sample: Sample) -> Self {
-        Self {
-            basis,
-            basis_runs: runs,
-            basis_tasks: sample.tasks.get(),
-            task_price: sample.of(1),
-            single_price: Credits::ZERO,
-            sample: Some(sample),
-        }
-    }
-
-    /// The tasks of a run that are done, if any are.
-    pub fn of_run(run: &RunView) -> Option<Self> {
-        let sample = Sample::new(run.price, run.chunks_done.into())?;
-        Some(Self::sampled(Basis::Sample, 0, sample))
-    }
-
-    pub fn assumed(task_price: Credits, single_price: Credits) -> Self {
-        let basis = Basis::Assumption;
-        Self { basis, basis_runs: 0, basis_tasks: 0, task_price, single_price, sample: None }
-    }
-
-    /// What a run of so many chunks is expected to cost.
-    pub fn total(&self, chunks: u64) -> Credits {
-        match self.sample {
-            Some(sample) => sample.of(chunks),
-            None => self.task_price.saturating_mul(chunks).saturating_add(self.single_price),
-        }
-    }
+/// What the price of a task is taken from.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = Basis)]
+enum BasisOut {
+    /// What the latest runs of the same template have cost.
+    History,
+    /// What the tasks of this run that are done have cost.
+    Sample,
+    /// That each task uses all that it may for the time that it is reserved for.
+    Assumption,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -142,136 +97,55 @@ struct Estimation {
 }
 
 /// A started job's quote is that of its run.
-async fn quote(id: Segment, call: Call) -> Result<Quote> {
+async fn quote(id: Segment, call: Call) -> Result<QuoteOut> {
     let caller = call.caller().await?;
-    let app = call.app();
-    let job = jobs::find(app, &caller, &id).await?;
-    if let Some(run) = job_out::run_of(app, &job).await?
-        && let Some(plan) = runs::plan(&app.db, run.id).await?
-    {
-        return of(app, &caller, &job, &plan, Some(&run)).await;
-    }
-    let spec = plan::pin(app, &caller, &job, job.config()).await?;
-    of(app, &caller, &job, &spec.plan, None).await
+    Ok(quote::quote(call.app(), &caller, id.id("job")?).await?.into())
 }
 
 /// The quote in whole credits, rounded up; chunks that are not known count as one.
 async fn estimation(id: Segment, call: Call) -> Result<EstimationOut> {
-    let quote = quote(id, call).await?;
+    let caller = call.caller().await?;
+    let quote = quote::quote(call.app(), &caller, id.id("job")?).await?;
     let total = quote.total.unwrap_or(quote.forecast.total(1));
     let total_estimation = total.rounded_up().to_string();
     Ok(EstimationOut { estimation: Estimation { total_estimation } })
 }
 
-/// The quote of a job that is ready to run, or of its run.
-pub async fn of(
-    app: &App,
-    caller: &Caller,
-    job: &Job,
-    plan: &Plan,
-    run: Option<&RunView>,
-) -> Result<Quote> {
-    let chunks = match run.and_then(|run| run.chunks) {
-        Some(chunks) => Some(chunks.into()),
-        None => chunks(app, caller, plan).await?,
-    };
-    let task = plan.typical_task();
-    let needs = task.map_or(Resources::NONE, |task| task.container.needs);
-    let task_secs = task.map_or(0, |task| task.timeout_secs);
-    let forecast = forecast(app, job, plan, run).await?;
-    let (task_most, single_most) = (price::most(needs, task_secs), singles(plan, task_secs));
-    let most = |chunks| task_most.saturating_mul(chunks).saturating_add(single_most);
-    let total = chunks.map(|chunks| forecast.total(chunks));
-    let hold = match run {
-        Some(run) => HoldOut::of_run(app, run),
-        None => HoldOut::at_start(app, plan),
-    };
-    let available = statement::balance(&app.db, caller.workspace).await?.available;
-    let proven = total.filter(|_| forecast.basis != Basis::Assumption);
-    let affordable = match run {
-        None => hold.amount().max(proven.unwrap_or_default()) <= available,
-        Some(run) => {
-            let has = available.saturating_add(run.held).saturating_add(run.price);
-            proven.unwrap_or_default() <= has
+impl From<Quote> for QuoteOut {
+    fn from(quote: Quote) -> Self {
+        let forecast = quote.forecast;
+        Self {
+            chunks: quote.chunks,
+            forecast: ForecastOut {
+                basis: match forecast.basis {
+                    Basis::History => BasisOut::History,
+                    Basis::Sample => BasisOut::Sample,
+                    Basis::Assumption => BasisOut::Assumption,
+                },
+                basis_runs: forecast.basis_runs,
+                basis_tasks: forecast.basis_tasks,
+                task_price: forecast.task_price,
+                single_price: forecast.single_price,
+            },
+            total: quote.total,
+            total_at_most: quote.total_at_most,
+            task_secs: quote.task_secs,
+            task_secs_is_limit: quote.task_secs_is_limit,
+            task_hour_price: quote.task_hour_price,
+            prices: PricesOut::default(),
+            hold: quote.hold.into(),
+            available: quote.available,
+            affordable: quote.affordable,
         }
-    };
-    Ok(Quote {
-        chunks,
-        total,
-        total_at_most: chunks.map(most),
-        forecast,
-        task_secs,
-        task_secs_is_limit: job.config().task_timeout_secs.is_some_and(|secs| secs > 0),
-        task_hour_price: price::most(needs, SECS_PER_HOUR),
-        prices: PricesOut::default(),
-        hold,
-        available,
-        affordable,
-    })
-}
-
-/// From the run itself or, before any of its tasks is done, from the past.
-async fn forecast(app: &App, job: &Job, plan: &Plan, run: Option<&RunView>) -> Result<Forecast> {
-    if let Some(sampled) = run.and_then(Forecast::of_run) {
-        return Ok(sampled);
     }
-    // Jobs without a template have nothing in common.
-    let template = &job.template.id;
-    if !template.is_empty()
-        && let Some(past) = usage::history(&app.db, job.workspace, template).await?
-    {
-        return Ok(Forecast::sampled(Basis::History, past.runs, past.sample));
-    }
-    let task = plan.typical_task();
-    let secs = app.coordinator.reserved_secs(task.map_or(0, |task| task.timeout_secs));
-    let task_price = task.map_or(Credits::ZERO, |task| task.reservation(secs));
-    Ok(Forecast::assumed(task_price, singles(plan, secs)))
-}
-
-/// What a partitioner and an assembler of the customer's own cost in so many seconds at most.
-fn singles(plan: &Plan, secs: u32) -> Credits {
-    let singles = plan.blocks().filter_map(|(id, block)| match &block.body {
-        Body::Container(task) if !plan.is_repeated(id) => Some(task.reservation(secs)),
-        Body::Container(_) | Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => {
-            None
-        }
-    });
-    singles.fold(Credits::ZERO, Credits::saturating_add)
-}
-
-/// How many chunks will be processed, as far as that can be told.
-async fn chunks(app: &App, caller: &Caller, plan: &Plan) -> Result<Option<u64>> {
-    let chunks = cut_in(app, caller, plan).await?;
-    let most = plan.chunks_max().map_or(u64::MAX, |most| most.get().into());
-    Ok(chunks.map(|chunks| chunks.min(most)))
-}
-
-/// How many chunks the source will be cut in, as far as that can be told from its files' sizes.
-async fn cut_in(app: &App, caller: &Caller, plan: &Plan) -> Result<Option<u64>> {
-    let Some((source, partitioner)) = plan.cut() else { return Ok(None) };
-    let of_file = |size: u64| match partitioner {
-        Partitioner::Passthrough | Partitioner::File => 1,
-        Partitioner::Replicate { copies } => copies.into(),
-        Partitioner::Lines { bytes } | Partitioner::Bytes { bytes } => size.div_ceil(bytes),
-    };
-    let by_size = matches!(partitioner, Partitioner::Lines { .. } | Partitioner::Bytes { .. });
-    match source {
-        Source::File(file) => return Ok(Some(of_file(file.size).max(1))),
-        Source::Url { .. } | Source::Bypass if !by_size => return Ok(Some(of_file(0))),
-        Source::Url { .. } | Source::Bypass | Source::Cloud { .. } => {}
-    }
-    let looked = app.data.look(caller.workspace, source, None).await?;
-    if looked.size.is_none() || looked.kind == (LookedKind::Files { more: true }) {
-        return Ok(None);
-    }
-    Ok(Some(looked.files.iter().map(|file| of_file(file.size)).sum::<u64>().max(1)))
 }
 
 #[cfg(test)]
 mod tests {
+    use common::money::credits::Credits;
+    use common::money::price::Sample;
     use serde_json::json;
 
-    use super::*;
     use crate::api::testing::Door;
     use crate::coordinator::testing::Worker;
     use crate::data::testing::WebServer;

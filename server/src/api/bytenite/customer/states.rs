@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use common::plan::Phase;
 use common::run::RunState;
 use common::run::milestone::Milestone;
 
-use crate::store::market::runs::RunView;
+use crate::jobs::RunView;
+use crate::jobs::status::JobState;
 
 /// The documented states in the order of a job's life: a new one has no run.
 pub const STATES: [&str; Milestone::ALL.len()] = {
@@ -51,19 +51,14 @@ pub const fn name(milestone: Milestone) -> &'static str {
     }
 }
 
-/// The documented state of a run.
-pub const fn of_run(state: RunState, phase: Option<Phase>) -> &'static str {
-    name(Milestone::of_run(state, phase))
-}
-
-/// The documented state of a job: that of its run, or new.
-pub fn of_job(run: Option<&RunView>) -> &'static str {
-    run.map_or(name(Milestone::Draft), |run| of_run(run.state, run.phase))
+/// The documented state of a job in this state.
+pub fn of(state: JobState) -> &'static str {
+    name(state.milestone())
 }
 
 /// What a job is doing.
-pub fn status(run: Option<&RunView>) -> &'static str {
-    run.map_or(NEW_STATUS, |run| run.state.as_str())
+pub fn status(state: JobState) -> &'static str {
+    state.run.map_or(NEW_STATUS, RunState::as_str)
 }
 
 /// When a job entered its documented states.
@@ -78,6 +73,6 @@ pub fn times(
         times.extend(reached.chain([Milestone::of_phase(*phase)]).map(|one| (name(one), *at)));
     }
     times.extend(run.started_at().map(|at| (name(Milestone::Started), at)));
-    times.extend(run.ended_at().map(|at| (of_run(run.state, run.phase), at)));
+    times.extend(run.ended_at().map(|at| (of(JobState::of(Some(run))), at)));
     times
 }

@@ -1,23 +1,16 @@
 //! Figures that old clients ask for; `/v1/wallet/usage` and a job's progress tell more.
 
-use std::collections::BTreeMap;
-
 use common::ids::JobId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::job_out::{self, JobAnswer};
-use super::jobs;
+use super::job_out::JobAnswer;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
-use crate::clock;
-use crate::error::{Error, Result};
-use crate::people::caller::Caller;
-use crate::store::catalogue::templates;
-use crate::store::money::usage;
-use crate::store::money::usage::Month;
-
-const MONTHS: u32 = 11;
+use crate::error::Result;
+use crate::jobs::status;
+use crate::jobs::template_figures;
+use crate::jobs::template_figures::TemplateFigures;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -54,40 +47,23 @@ enum Detail {
 
 async fn job_types(call: Call) -> Result<JobTypesOut> {
     let caller = call.caller().await?;
-    Ok(JobTypesOut { job_types: by_template(&call, &caller).await? })
-}
-
-/// A year's figures of each template.
-async fn by_template(call: &Call, caller: &Caller) -> Result<Vec<JobTypeOut>> {
-    let last = Month::of(clock::now());
-    let rows = usage::by_month(&call.app().db, caller.workspace, last.minus(MONTHS), last).await?;
-    let mut by_template = BTreeMap::<String, (u64, u64)>::new();
-    for row in rows {
-        let (jobs, tasks) = by_template.entry(row.template).or_default();
-        *jobs += row.jobs.unsigned_abs();
-        *tasks += row.tasks.unsigned_abs();
-    }
-    let one = |(template_id, (jobs, tasks))| JobTypeOut { template_id, jobs, tasks };
-    Ok(by_template.into_iter().map(one).collect())
+    let all = template_figures::all(call.app(), &caller).await?;
+    Ok(JobTypesOut { job_types: all.into_iter().map(JobTypeOut::from).collect() })
 }
 
 async fn detail(id: Segment, call: Call) -> Result<Detail> {
     let caller = call.caller().await?;
     let app = call.app();
-    if id.0.parse::<JobId>().is_err() {
-        let mut all = by_template(&call, &caller).await?.into_iter();
-        let found = all.find(|one| one.template_id == id.0);
-        return match found {
-            Some(found) => Ok(Detail::JobType(found)),
-            None if templates::find(&app.db, caller.workspace, &id.0).await?.is_some() => {
-                Ok(Detail::JobType(JobTypeOut { template_id: id.0, jobs: 0, tasks: 0 }))
-            }
-            None => Err(Error::not_found("template", &id.0)),
-        };
+    match id.0.parse::<JobId>() {
+        Ok(job) => Ok(Detail::Job(Box::new(status::read(app, &caller, job).await?.into()))),
+        Err(_) => Ok(Detail::JobType(template_figures::of(app, &caller, &id.0).await?.into())),
     }
-    let job = jobs::find(app, &caller, &id).await?;
-    let run = job_out::run_of(app, &job).await?;
-    Ok(Detail::Job(Box::new(job_out::answer(app, job, run).await?)))
+}
+
+impl From<TemplateFigures> for JobTypeOut {
+    fn from(figures: TemplateFigures) -> Self {
+        Self { template_id: figures.template, jobs: figures.jobs, tasks: figures.tasks }
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,10 @@ fn body(problem: &Problem) -> Vec<u8> {
         domain: "fanfold",
         metadata: field.into_iter().collect(),
     };
-    let denial = problem.denied.map(names::of_denial);
+    // With this API's names of roles.
+    let denial = problem
+        .denied
+        .map(|denied| problem.message.replace(&denied.to_string(), &names::of_denial(denied)));
     let message = denial.as_deref().unwrap_or(&problem.message);
     let failure = Failure { code: code(problem.kind), message, details: vec![detail] };
     serde_json::to_vec(&failure).expect("a number and texts are JSON")

@@ -2,8 +2,8 @@
 
 use reqwest::Method;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::*;
 use crate::api::testing::Door;
 
 #[tokio::test]

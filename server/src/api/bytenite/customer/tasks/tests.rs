@@ -1,12 +1,13 @@
 //! Tasks through the door, with a node that the test plays.
 
+use common::compute::device::Device;
 use common::compute::resources::{Metering, Resources, Usage};
 use common::ids::NodeId;
 use common::market::CheckedSync;
 use common::protocol::{Failure, Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
+use common::run::task::Lease;
 use serde_json::{Value, json};
 
-use super::*;
 use crate::api::testing::{Door, package};
 use crate::store::nodes;
 

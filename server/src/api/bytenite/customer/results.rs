@@ -1,78 +1,63 @@
-//! What was accepted and paid of a run that did not complete: its tasks' own results, unfolded.
+//! What came out of a job.
 
-use common::plan::Phase;
-use common::run::RunState;
-use common::run::spec::result_name;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::run::done_and_paid;
-use super::tasks::stage_of;
-use super::view::{LINK_LIVES, RESULTS_BYTES_MAX, ResultOut, ResultsOut};
-use crate::app::App;
-use crate::data::bucket::blob_key::BlobKey;
-use crate::data::bucket::links::{Holder, Linked};
-use crate::error::{Error, Result};
-use crate::store::market::runs::RunView;
-use crate::store::market::tasks;
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::query;
+use crate::api::http::route::{Route, get};
+use crate::api::http::shape::{flag, text};
+use crate::error::Result;
+use crate::jobs::results;
+use crate::jobs::results::{ResultFile, ResultPage};
 
-/// Tasks that are looked at in one go: one may have thousands of files.
-const PAGE: u64 = 64;
-
-/// Says that a run has no results as a whole, and how to get those that there are.
-pub fn refusal(run: &RunView) -> Error {
-    let why = run.error.as_deref().unwrap_or_default();
-    let what = if matches!(run.state, RunState::Ending | RunState::Cancelled) {
-        "was aborted"
-    } else {
-        "has failed"
-    };
-    let rest = if run.chunks_done == 0 {
-        String::new()
-    } else {
-        let done = done_and_paid(run);
-        format!(
-            "; {done}: ask for the results of these with partial=true (--partial on the command \
-             line)"
-        )
-    };
-    Error::Blocked("JOB_FAILED", format!("job {what} and has no results as a whole: {why}{rest}"))
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_GetJobResults", "/jobs/{jobId}/results", get_results)
+            .summary("Lists a finished job's files, with links")
+            .query(vec![
+                text("after", "The next of the answer before"),
+                flag("partial", "Of a job that failed or was aborted: lists what was accepted"),
+            ]),
+    ]
 }
 
-/// The files of accepted tasks after one of them, by the names that they are folded under.
-pub async fn results(
-    app: &App,
-    run: &RunView,
-    holder: Holder,
-    after: Option<&str>,
-) -> Result<ResultsOut> {
-    let mut after = after
-        .map(str::parse::<u32>)
-        .transpose()
-        .map_err(|_| Error::field("after", "must be the next of the answer before"))?;
-    let total = run.chunks.unwrap_or(0);
-    let Some(stage) = stage_of(app, run, Phase::Process).await? else {
-        return Ok(ResultsOut::partial(Vec::new(), None));
-    };
-    let (mut shown, mut bytes) = (Vec::new(), 0);
-    loop {
-        let page = tasks::outputs(&app.db, run.id, stage, after, PAGE).await?;
-        if page.is_empty() {
-            return Ok(ResultsOut::partial(shown, None));
-        }
-        for task in page {
-            for file in task.files {
-                let name = result_name(task.index, total, &file.name);
-                let key = BlobKey::Result { lease: file.lease, digest: file.digest };
-                let linked = Linked { name: &name, digest: Some(file.digest) };
-                let link = app.data.download_link(&key, linked, holder, LINK_LIVES);
-                bytes += name.len() + link.len();
-                shown.push(ResultOut { name, link, size: file.size.to_string() });
-            }
-            after = Some(task.index);
-            if bytes > RESULTS_BYTES_MAX {
-                return Ok(ResultsOut::partial(shown, Some(task.index.to_string())));
-            }
-        }
+#[derive(Serialize, ToSchema)]
+struct ResultsOut {
+    results: Vec<ResultOut>,
+    /// True where the job did not complete: these are its accepted tasks' own results, not folded.
+    /// Left out of ordinary results, which published clients compare as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partial: Option<bool>,
+    /// Where there are more: the `after` that asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ResultOut {
+    name: String,
+    link: String,
+    size: String,
+}
+
+impl From<ResultFile> for ResultOut {
+    fn from(file: ResultFile) -> Self {
+        Self { name: file.name, link: file.link, size: file.size.to_string() }
     }
+}
+
+/// The output files: links where Fanfold keeps them, addresses where they were delivered.
+async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let takes_partial = query::flag(&query, "partial")?.unwrap_or(false);
+    let after = query.get("after").map(String::as_str);
+    let _place = call.answer_place(&caller).await;
+    let page = results::read(call.app(), &caller, id.id("job")?, takes_partial, after).await?;
+    let ResultPage { files, is_partial, next } = page;
+    let results = files.into_iter().map(ResultOut::from).collect();
+    Ok(ResultsOut { results, partial: is_partial.then_some(true), next })
 }
 
 #[cfg(test)]
@@ -84,10 +69,10 @@ mod tests {
     use reqwest::Method;
     use serde_json::json;
 
-    use super::*;
     use crate::api::testing::Door;
     use crate::coordinator::testing::Worker;
     use crate::data::Stored;
+    use crate::data::bucket::blob_key::BlobKey;
 
     #[tokio::test]
     async fn partial_results_of_an_aborted_job_are_listed_and_can_be_downloaded() {

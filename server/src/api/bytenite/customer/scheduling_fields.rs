@@ -1,37 +1,31 @@
 //! What a customer says of a job beside its work: how urgent it is, when and where it may run, its
 //! tags.
 
-use chrono::{DateTime, TimeDelta};
+use chrono::DateTime;
 use common::package::loose::{Loose, check_line};
 use common::run::scheduling::Regions;
 
 use crate::api::bytenite::names;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::store::jobs::Change;
-
-const LABEL_CHARS_MAX: usize = 256;
-/// A run holds its credits while it waits for its start.
-const START_AHEAD_MAX: TimeDelta = TimeDelta::days(366);
-/// Tags, or regions of one list.
-const LABELS_MAX: usize = 50;
+use crate::jobs::draft::{DraftChange, LABEL_CHARS_MAX, LABELS_MAX, START_AHEAD_MAX};
 
 /// What is said of a job beside its work.
-pub fn read(body: &mut Loose, changes: &mut Vec<Change>) -> Result<()> {
+pub fn read(body: &mut Loose, change: &mut DraftChange) -> Result<()> {
     let field = body.name("priority");
     if let Some(name) = body.text("priority")? {
         let problem =
             || Error::field(field, format!("must be one of {}", names::PRIORITIES.join(", ")));
-        changes.push(Change::Priority(names::priority(&name).ok_or_else(problem)?));
+        change.priority = Some(names::priority(&name).ok_or_else(problem)?);
     }
     if let Some(mut regions) = body.object("regions")? {
         let mut list = |key: &str| read_labels(&mut regions, key);
         let (whitelist, blacklist) = (list("whitelist")?, list("blacklist")?);
         regions.finish()?;
-        changes.push(Change::Regions(Regions { whitelist, blacklist }));
+        change.regions = Some(Regions { whitelist, blacklist });
     }
     if body.has("tags") {
-        changes.push(Change::Tags(read_labels(body, "tags")?));
+        change.tags = Some(read_labels(body, "tags")?);
     }
     let field = body.name("startAt");
     if let Some(text) = body.text("startAt")? {
@@ -41,7 +35,7 @@ pub fn read(body: &mut Loose, changes: &mut Vec<Change>) -> Result<()> {
         if time.to_utc() > clock::now() + START_AHEAD_MAX {
             return Err(Error::field(field, "must be within a year from now"));
         }
-        changes.push(Change::StartAt(time.to_utc()));
+        change.start_at = Some(time.to_utc());
     }
     Ok(())
 }

@@ -7,10 +7,9 @@ use common::access;
 use common::access::Scope;
 use common::data::location::{Destination, DraftSource, Location};
 
-use crate::api::bytenite::names;
+use super::{DESTINATION, Job, SOURCE};
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
-use crate::store::jobs::Job;
 
 /// A location that a caller gives; `field` is `dataSource` or `dataDestination`.
 pub fn check_location(caller: &Caller, field: &str, location: &impl Location) -> Result<()> {
@@ -26,8 +25,8 @@ pub fn check_locations(
     source: Option<&DraftSource>,
     destination: Option<&Destination>,
 ) -> Result<()> {
-    source.map_or(Ok(()), |source| check_location(caller, "dataSource", source))?;
-    destination.map_or(Ok(()), |to| check_location(caller, "dataDestination", to))
+    source.map_or(Ok(()), |source| check_location(caller, SOURCE, source))?;
+    destination.map_or(Ok(()), |to| check_location(caller, DESTINATION, to))
 }
 
 /// The locations of a job, which may come from its template.
@@ -44,9 +43,5 @@ pub fn check_listed(caller: &Caller, field: &str, ids: &[String]) -> Result<()> 
 /// `Forbidden`, which names the field.
 pub fn check(caller: &Caller, field: &str) -> Result<()> {
     access::check(caller.role, caller.made_with, Scope::SecretsUse)
-        .map_err(names::of_denial)
-        .map_err(|why| Error::Forbidden(format!("{field}: using a secret: {why}")))
+        .map_err(|denied| Error::SecretDenied(field.to_owned(), denied))
 }
-
-#[cfg(test)]
-mod tests;

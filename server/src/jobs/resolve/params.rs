@@ -1,7 +1,7 @@
-//! The schemas that packages carry, and the params that are held against them.
+//! Params held against the schemas that their packages carry.
 
 use common::compute::environment::PARAMS_BYTES_MAX;
-use common::ids::{PackageId, WorkspaceId};
+use common::ids::WorkspaceId;
 use common::package::engine;
 use common::package::loose::Invalid;
 use common::package::manifest::Kind;
@@ -9,59 +9,13 @@ use common::package::schema::Schema;
 use common::package::tag::{NotATag, Tag};
 use common::package::template::{PhaseParams, Template};
 use common::plan::Params;
-use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
 
-use crate::api::http::call::{Call, Segment};
-use crate::api::http::route::{Route, get};
-use crate::api::http::shape::text;
 use crate::app::App;
 use crate::definitions;
 use crate::error::{Error, Result};
 use crate::store::catalogue::packages;
 use crate::store::catalogue::packages::{Family, Which};
-
-#[derive(Serialize, ToSchema)]
-struct SchemaOut {
-    #[schema(value_type = String)]
-    id: PackageId,
-    name: String,
-    version: String,
-    /// `null` where the package has none.
-    #[schema(value_type = Option<Object>)]
-    schema: Option<Value>,
-}
-
-pub fn routes() -> Vec<Route> {
-    vec![
-        get("Customer_GetSchema", "/schema/{id}", read)
-            .summary("Gives the JSON Schema of a package's params")
-            .query(vec![text("version", "M or M.m, where the id is a name")])
-            .deprecated(),
-    ]
-}
-
-/// The schema of an app, or of an engine, by its id or its tag.
-async fn read(id: Segment, call: Call) -> Result<SchemaOut> {
-    let caller = call.caller().await?;
-    let version = call.query()?.remove("version").filter(|version| !version.is_empty());
-    let is_id = id.0.parse::<PackageId>().is_ok();
-    let tag = match version {
-        Some(version) if !is_id && !id.0.contains('@') => format!("{}@{version}", id.0),
-        _ => id.0,
-    };
-    let find = async |family| definitions::packages::find(call.app(), &caller, family, &tag).await;
-    let app = find(Family::App).await;
-    let package =
-        if matches!(app, Err(Error::NotFound(_))) { find(Family::Engine).await? } else { app? };
-    Ok(SchemaOut {
-        id: package.id,
-        name: package.manifest.name,
-        version: package.manifest.version.to_string(),
-        schema: package.schema,
-    })
-}
 
 /// Checks the params of one phase.
 pub async fn check(schema: Option<Value>, phase: &str, params: Params) -> Result<()> {
@@ -204,6 +158,3 @@ fn check_engine(phase: &str, builtin: &'static str, params: &Params) -> Result<(
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,26 +1,19 @@
-//! From a draft to a run's spec: tags become packages at fixed bytes, an upload the file that is
-//! there.
+//! Which packages, at which bytes, a job's tags name, and the containers that they become.
 
 use common::compute::image;
-use common::data::location::{Destination, FileToUpload, Identity, Location, Source, UploadedFile};
 use common::ids::{PackageId, WorkspaceId};
-use common::package::config::JobConfig;
 use common::package::engine;
 use common::package::manifest::{Kind, Platform};
 use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
-use common::plan::{Assemble, Container, Contract, Image, PackagePin, Params, Partition, Pipeline};
-use common::run::scheduling::Terms;
-use common::run::spec::RunSpec;
+use common::plan::{Assemble, Container, Contract, Image, PackagePin, Params, Partition};
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 
 use super::params;
-use crate::api::bytenite::secret_use;
 use crate::app::App;
-use crate::data::Stat;
-use crate::data::bucket::blob_key::BlobKey;
 use crate::definitions::image_login;
 use crate::error::{Error, Result};
+use crate::jobs::{Job, secret_use};
 use crate::people::caller::Caller;
 use crate::registry;
 use crate::secrets;
@@ -29,111 +22,14 @@ use crate::store::catalogue::imports;
 use crate::store::catalogue::imports::Item;
 use crate::store::catalogue::packages;
 use crate::store::catalogue::packages::{Family, Package, Which};
-use crate::store::jobs::{Job, Upload};
 
-const UPLOAD_NAME: &str = "upload";
-
-/// Everything that a run needs, pinned as it is now.
-///
-/// # Errors
-/// `Forbidden` also where it takes secrets and the caller may not use them.
-pub async fn pin(app: &App, caller: &Caller, job: &Job, config: JobConfig) -> Result<RunSpec> {
-    secret_use::check_job(caller, job)?;
-    let params = job.params();
-    let source = source(app, job).await?;
-    let destination = destination(app, job).await?;
-    let process = process(app, caller, job, params.app).await?;
-    let partition = partition(app, caller, job, params.partitioner).await?;
-    let assemble = assemble(app, caller, job, params.assembler).await?;
-    let is_test = config.is_test.unwrap_or(false);
-    let limits = config.limits(app.coordinator.task_timeout_secs());
-    let pipeline = Pipeline { source, destination, partition, process, assemble, limits, is_test };
-    Ok(RunSpec {
-        job: job.id,
-        workspace: job.workspace,
-        name: job.shown_name().to_owned(),
-        template: job.template.id.clone(),
-        plan: pipeline.plan(),
-        timeout_secs: limits.job_timeout_secs,
-        terms: Terms {
-            start_at: job.start_at,
-            priority: job.priority,
-            regions: job.regions.clone(),
-            is_test,
-        },
-        parent: None,
-    })
-}
-
-async fn source(app: &App, job: &Job) -> Result<Source> {
-    let source = job.source().cloned();
-    let source = source.ok_or_else(|| Error::field("dataSource", "is missing: set it first"))?;
-    check_secret(app, job, &source, "dataSource").await?;
-    Ok(match source {
-        Source::Cloud { bucket, paths } => Source::Cloud { bucket, paths },
-        Source::Url { url, username, secret } => Source::Url { url, username, secret },
-        Source::File(file) => Source::File(uploaded(app, job, file).await?),
-        Source::Bypass => Source::Bypass,
-    })
-}
-
-/// The uploaded file, which must still be the one that its owner called complete.
-async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFile> {
-    let noted = job.upload.clone().ok_or_else(|| {
-        Error::NotNow(
-            "dataSource: the file has not been uploaded: PUT it to dataSource.params.tempUrl, \
-             then PATCH uploadcompleted"
-                .to_owned(),
-        )
-    })?;
-    let key = BlobKey::Upload(job.id);
-    let Upload { size, identity } = noted;
-    let there = app.data.stat(&key).await?;
-    let same = |stat: Stat| {
-        let same = match &identity {
-            Some(Identity::Digest(digest)) => job.received == Some(*digest),
-            Some(Identity::Etag(etag)) => stat.version.as_ref() == Some(etag),
-            None => true,
-        };
-        stat.size == size && same
-    };
-    if !there.is_some_and(same) {
-        return Err(Error::NotNow(
-            "dataSource: the file has changed since its upload was completed: PATCH \
-             uploadcompleted again"
-                .to_owned(),
-        ));
-    }
-    let name = file.name.unwrap_or_else(|| UPLOAD_NAME.to_owned());
-    Ok(UploadedFile { key: key.path(), name, size, identity })
-}
-
-async fn destination(app: &App, job: &Job) -> Result<Destination> {
-    let destination = job.destination().cloned().unwrap_or(Destination::Bucket);
-    check_secret(app, job, &destination, "dataDestination").await?;
-    Ok(destination)
-}
-
-/// A secret that is missing or for something else is better told now than when the data is looked
-/// at.
-async fn check_secret<L: Location>(app: &App, job: &Job, location: &L, field: &str) -> Result<()> {
-    let (Some(id), Some(target)) = (location.secret(), location.target()) else { return Ok(()) };
-    match app.secrets.open(job.workspace, id, &target).await {
-        Ok(_) => Ok(()),
-        Err(error @ (secrets::Error::NotFound(_) | secrets::Error::Misuse { .. })) => {
-            Err(Error::field(format!("{field}.params.secret_id"), error.to_string()))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn process(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Container> {
+pub async fn process(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Container> {
     let tag = tag("app", &job.template.app)?;
     let package = find(app, job, Family::App, "app", &tag).await?;
     container(app, caller, job, package, Contract::Process, params).await
 }
 
-async fn partition(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Partition> {
+pub async fn partition(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Partition> {
     let tag = tag("partitioner", &job.template.partitioner)?;
     if let Some(builtin) = engine::reserved_partitioner(&tag.name) {
         return Ok(Partition::Builtin(engine::partitioner(builtin, &params)?));
@@ -149,7 +45,7 @@ async fn partition(app: &App, caller: &Caller, job: &Job, params: Params) -> Res
     Ok(Partition::Custom(Box::new(container)))
 }
 
-async fn assemble(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Assemble> {
+pub async fn assemble(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Assemble> {
     let tag = tag("assembler", &job.template.assembler)?;
     if let Some(builtin) = engine::reserved_assembler(&tag.name) {
         return Ok(Assemble::Builtin(engine::assembler(builtin, &params)?));

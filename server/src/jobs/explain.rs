@@ -1,11 +1,14 @@
 //! Why a job does not go on, in the words that its customer reads.
 
 use chrono::{DateTime, Utc};
+use common::ids::JobId;
 
+use super::RunView;
+use super::status::{JobState, find};
 use crate::app::App;
 use crate::coordinator::{Hindrance, Obstacles, PlaceKind, SomeNodes, Waiting};
 use crate::error::Result;
-use crate::store::market::runs::RunView;
+use crate::people::caller::Caller;
 
 /// What a job waits for.
 #[derive(Debug)]
@@ -17,8 +20,14 @@ pub struct Why {
     pub reasons: Vec<String>,
 }
 
+/// How far the caller's job of this id is, and why it waits, or what it does.
+pub async fn explain(app: &App, caller: &Caller, id: JobId) -> Result<(JobState, Why)> {
+    let (_, run) = find(app, caller, id).await?;
+    Ok((JobState::of(run.as_ref()), of(app, run.as_ref()).await?))
+}
+
 /// Why a job with this run waits, or what it does.
-pub async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
+async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
     let told = |text: &str| Why { waiting: false, nodes: None, reasons: vec![text.to_owned()] };
     let Some(run) = run else { return Ok(told("the job is a draft: run it")) };
     if run.state.is_final() {
@@ -61,7 +70,7 @@ pub async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
 
 /// The same as one text; empty for a job that goes on. The market is asked only where nothing of
 /// the job is with a node.
-pub async fn message(app: &App, run: Option<&RunView>) -> Result<String> {
+pub(super) async fn message(app: &App, run: Option<&RunView>) -> Result<String> {
     let Some(run) = run.filter(|run| !run.state.is_final()) else { return Ok(String::new()) };
     let live = app.coordinator.progress(run.id);
     if live.as_ref().is_some_and(|live| live.tasks_running > 0) {

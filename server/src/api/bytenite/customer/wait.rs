@@ -1,0 +1,86 @@
+//! Reading a job, and waiting for its state to change.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::job_out::JobAnswer;
+use super::states::{self, STATES};
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::route::{Route, get};
+use crate::api::http::shape::{integer, word};
+use crate::error::{Error, Result};
+use crate::jobs::status;
+use crate::jobs::status::JobState;
+use crate::jobs::wait::wait;
+
+/// Seconds.
+const WAIT_MAX: u64 = 60;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Customer_GetJob", "/jobs/{jobId}", read)
+            .summary("Reads a job; with wait, once its state is another")
+            .query(vec![
+                integer("wait", "Seconds to wait for a change"),
+                word("state", &STATES, "With wait: the state to wait for the end of"),
+            ]),
+    ]
+}
+
+/// Reads a job. With `wait=SECONDS` in the query the answer comes when the job has ended, or,
+/// with `state` beside it, when it is no longer in that state; at the latest after that time.
+async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
+    let caller = call.caller().await?;
+    let query = call.query()?;
+    let secs = match query.get("wait") {
+        None => 0,
+        Some(text) => {
+            let secs = text.parse().ok().filter(|secs| *secs <= WAIT_MAX);
+            let problem = || Error::field("wait", format!("must be seconds, at most {WAIT_MAX}"));
+            secs.ok_or_else(problem)?
+        }
+    };
+    let state = query.get("state").filter(|state| !state.is_empty());
+    if let Some(unknown) = state.filter(|state| !STATES.contains(&state.as_str())) {
+        let problem = format!("{unknown:?} is not one of {}", STATES.join(", "));
+        return Err(Error::field("state", problem));
+    }
+    let id = id.id("job")?;
+    if secs == 0 {
+        return Ok(status::read(call.app(), &caller, id).await?.into());
+    }
+    let until = Instant::now() + Duration::from_secs(secs);
+    let is_enough = |now: JobState| match state {
+        Some(state) => states::of(now) != state,
+        None => now.has_ended(),
+    };
+    let doors = call.doors();
+    let _place = doors.places.waits.try_take(caller.workspace)?;
+    tokio::select! {
+        () = doors.stop.cancelled() => Err(Error::Unavailable),
+        job = wait(call.app(), &caller, id, is_enough, until) => Ok(job?.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::api::testing::Door;
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_job() {
+        let door = Door::open().await;
+        let id = door.running_job().await;
+        let job = format!("/v1/customer/jobs/{id}");
+        let (wait, abort) = (format!("{job}?wait=60"), format!("{job}/abort"));
+
+        let (waited, aborted) = tokio::join!(door.get(&wait), door.post(&abort, json!({})));
+
+        assert_eq!((waited.0, aborted.0), (200, 200));
+        assert_eq!(waited.1["job"]["state"], "JOB_STATE_FAILED");
+        assert_eq!(door.get(&format!("{job}?wait=61")).await.0, 400);
+        assert_eq!(door.get(&format!("{job}?wait=-1")).await.0, 400);
+    }
+}

@@ -1,0 +1,84 @@
+//! Ending a job's run, and deleting jobs.
+
+use common::ids::JobId;
+
+use super::status::{find, run_of};
+use super::{RunView, secret_use};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::people::caller::Caller;
+use crate::store::jobs;
+
+const ABORTED: &str = "aborted by user";
+
+/// What was ended.
+#[derive(Debug)]
+pub enum Aborted {
+    /// A run, as it was then.
+    Run(Box<RunView>),
+    /// A job that had not started: it is deleted.
+    Draft,
+}
+
+/// Ends a running job; deletes one that has not started.
+pub async fn abort(app: &App, caller: &Caller, id: JobId) -> Result<Aborted> {
+    let (job, run) = find(app, caller, id).await?;
+    match run {
+        Some(run) if run.has_ended() => Err(Error::NotNow("this job has ended already".to_owned())),
+        Some(run) => {
+            app.coordinator.cancel_run(run.id, ABORTED.to_owned()).await?;
+            // The answer came after the commit.
+            let ended = run_of(app, &job).await?.unwrap_or(run);
+            Ok(Aborted::Run(Box::new(ended)))
+        }
+        None => {
+            let lock = app.coordinator.lock_job(job.id).await?;
+            if !jobs::delete_draft(&app.db, &lock, caller.workspace).await? {
+                return Err(Error::NotNow("this job is being started: try again".to_owned()));
+            }
+            Ok(Aborted::Draft)
+        }
+    }
+}
+
+/// Deletes a draft, or hides a job whose run has ended.
+pub async fn delete(app: &App, caller: &Caller, id: JobId) -> Result<()> {
+    let (job, run) = find(app, caller, id).await?;
+    let deleted = match run {
+        None => {
+            let lock = app.coordinator.lock_job(job.id).await?;
+            let deleted = jobs::delete_draft(&app.db, &lock, caller.workspace).await?;
+            if deleted {
+                app.data.purge_upload(job.id).await?;
+            }
+            deleted
+        }
+        Some(run) if run.state.is_final() => {
+            jobs::delete_ended(&app.db, caller.workspace, job.id).await?
+        }
+        Some(_) => false,
+    };
+    if !deleted {
+        return Err(Error::NotNow("this job is running: abort it first".to_owned()));
+    }
+    Ok(())
+}
+
+/// Folds and delivers the results of a failed job again. No task runs, and nothing is charged.
+pub async fn deliver_again(app: &App, caller: &Caller, id: JobId) -> Result<()> {
+    let (job, run) = find(app, caller, id).await?;
+    secret_use::check_job(caller, &job)?;
+    let run = run.ok_or_else(|| Error::NotNow("this job has not run: run it".to_owned()))?;
+    app.coordinator.deliver_again(job.id, run.id).await?;
+    tracing::info!(job = %job.id, run = %run.id, "results are delivered again");
+    Ok(())
+}
+
+/// How far a run got, and for how much.
+pub fn done_and_paid(run: &RunView) -> String {
+    let (done, price) = (run.chunks_done, run.price);
+    match run.chunks {
+        Some(chunks) => format!("{done} of {chunks} chunks, {price} credits paid"),
+        None => format!("before it was cut into chunks, {price} credits paid"),
+    }
+}

@@ -1,0 +1,50 @@
+//! Making a draft like an existing job.
+
+use common::ids::JobId;
+use common::secret::{DataEnd, SecretId};
+use uuid::Uuid;
+
+use super::{locations, taken};
+use crate::app::App;
+use crate::clock;
+use crate::error::Result;
+use crate::idempotency::{self, NewId, RequestKey};
+use crate::jobs::status::{JobStatus, find_job};
+use crate::jobs::{DESTINATION, Job, SOURCE, secret_use};
+use crate::people::caller::Caller;
+use crate::store::jobs;
+
+/// Makes a draft like the caller's job of this id, under a name of its own where one is given. A
+/// file must be uploaded anew.
+pub async fn copy(
+    app: &App,
+    caller: &Caller,
+    key: Option<&RequestKey>,
+    from: JobId,
+    name: Option<String>,
+) -> Result<JobStatus> {
+    let from = find_job(app, caller, from).await?;
+    secret_use::check_job(caller, &from)?;
+    let NewId { id, named, .. } = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
+    let id = JobId::new(id);
+    let source = SecretId::of_job(id, DataEnd::Source);
+    let destination = SecretId::of_job(id, DataEnd::Destination);
+    let copy = Job {
+        id,
+        source: locations::copied(app, caller, SOURCE, from.source, source).await?,
+        destination: locations::copied(app, caller, DESTINATION, from.destination, destination)
+            .await?,
+        name: name.unwrap_or(from.name),
+        upload: None,
+        received: None,
+        draft: 0,
+        run: None,
+        created_at: clock::now(),
+        submitted_at: None,
+        ..from
+    };
+    if !jobs::insert(&app.db, &copy).await? {
+        return taken(app, caller.workspace, id, named).await;
+    }
+    JobStatus::of(app, copy, None).await
+}

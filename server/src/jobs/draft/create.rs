@@ -1,0 +1,94 @@
+//! Making a job of a template, or of packages that the caller names.
+
+use common::ids::JobId;
+use common::package::template::Template;
+use uuid::Uuid;
+
+use super::{DraftChange, changes, made_before, refuse_started, save, taken};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::idempotency::{self, NewId, RequestKey};
+use crate::jobs::resolve::app_of;
+use crate::jobs::status::JobStatus;
+use crate::jobs::{Job, secret_use};
+use crate::people::caller::Caller;
+use crate::store::catalogue::templates;
+use crate::store::jobs::{self, Change};
+
+/// What a job is made of.
+pub struct NewJob {
+    /// Chosen by the caller; the draft that has it already is changed.
+    pub id: Option<JobId>,
+    pub template: TemplateChoice,
+    pub draft: DraftChange,
+}
+
+/// Which packages a job works with.
+pub enum TemplateChoice {
+    /// Those of a stored template, by its id.
+    Stored(String),
+    /// Those that the caller names in its place.
+    Named(Box<Template>),
+}
+
+/// Makes a job, or changes the draft of the chosen id. Asked for again under the same key, it
+/// makes nothing more.
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    key: Option<&RequestKey>,
+    new: NewJob,
+) -> Result<JobStatus> {
+    let mut template = match new.template {
+        TemplateChoice::Stored(id) => find_template(app, caller, &id).await?,
+        TemplateChoice::Named(template) => *template,
+    };
+    template.app_id = app_of(app, caller.workspace, &template).await?;
+    if let Some(id) = new.id
+        && let Some(draft) = jobs::find(&app.db, caller.workspace, id).await?
+    {
+        return update(app, caller, key, draft, template, new.draft).await;
+    }
+    let id = new.id.map_or_else(Uuid::now_v7, JobId::uuid);
+    let NewId { id, named, .. } = idempotency::new_id(app, caller, key, id).await?;
+    let id = JobId::new(id);
+    if jobs::is_taken(&app.db, id).await? {
+        return taken(app, caller.workspace, id, named).await;
+    }
+    let mut job = Job::new(id, caller.workspace, template);
+    for change in changes(app, caller, id, None, &job.template, new.draft).await? {
+        job.change(change);
+    }
+    secret_use::check_job(caller, &job)?;
+    if !jobs::insert(&app.db, &job).await? {
+        return taken(app, caller.workspace, id, named).await;
+    }
+    JobStatus::of(app, job, None).await
+}
+
+/// Changes a draft by a create call. Its key is bound when the draft is changed: a call that was
+/// refused or cut off before has done nothing.
+async fn update(
+    app: &App,
+    caller: &Caller,
+    key: Option<&RequestKey>,
+    draft: Job,
+    template: Template,
+    wanted: DraftChange,
+) -> Result<JobStatus> {
+    if idempotency::asked_before(app, caller, key).await? {
+        return made_before(app, draft).await;
+    }
+    refuse_started(&draft)?;
+    let mut changes = changes(app, caller, draft.id, Some(&draft), &template, wanted).await?;
+    changes.push(Change::Template(Box::new(template)));
+    let changed = save(app, caller, &draft, changes).await?;
+    idempotency::new_id(app, caller, key, draft.id.uuid()).await?;
+    Ok(changed)
+}
+
+/// The template that an id names for the caller.
+pub async fn find_template(app: &App, caller: &Caller, id: &str) -> Result<Template> {
+    let found = templates::find(&app.db, caller.workspace, id).await?;
+    Ok(found.ok_or_else(|| Error::not_found("template", id))?.template)
+}

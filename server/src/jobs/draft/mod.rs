@@ -1,0 +1,148 @@
+//! Drafts: jobs that can still be changed.
+
+mod copy;
+mod create;
+mod locations;
+mod upload;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::data::location::{Destination, DraftSource};
+use common::ids::{JobId, WorkspaceId};
+use common::package::config::JobConfig;
+use common::package::template::{ParamsChange, Template};
+use common::run::scheduling::{Priority, Regions};
+
+pub use copy::copy;
+pub use create::{NewJob, TemplateChoice, create, find_template};
+pub use locations::Given;
+pub(super) use locations::keep;
+pub use upload::complete_upload;
+
+use super::resolve::params;
+use super::status::{JobStatus, find, find_job};
+use super::{Job, secret_use};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::people::caller::Caller;
+use crate::store::jobs::{self, Change};
+
+/// The limits that an API reads a draft by.
+pub const NAME_CHARS_MAX: usize = 256;
+pub const DESCRIPTION_CHARS_MAX: usize = 4000;
+/// Tags, or regions of one list.
+pub const LABELS_MAX: usize = 50;
+pub const LABEL_CHARS_MAX: usize = 256;
+/// A run holds its credits while it waits for its start.
+pub const START_AHEAD_MAX: TimeDelta = TimeDelta::days(366);
+
+/// What a caller says of a job. What is `None` stays as it is.
+#[derive(Default)]
+pub struct DraftChange {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub source: Option<Given<DraftSource>>,
+    pub destination: Option<Given<Destination>>,
+    pub params: Option<ParamsChange>,
+    /// Laid over the job's own.
+    pub config: Option<JobConfig>,
+    pub priority: Option<Priority>,
+    pub regions: Option<Regions>,
+    pub tags: Option<Vec<String>>,
+    pub start_at: Option<DateTime<Utc>>,
+}
+
+/// Changes the caller's draft of this id.
+pub async fn change(
+    app: &App,
+    caller: &Caller,
+    id: JobId,
+    wanted: DraftChange,
+) -> Result<JobStatus> {
+    let job = find_job(app, caller, id).await?;
+    refuse_started(&job)?;
+    let changes = changes(app, caller, id, Some(&job), &job.template, wanted).await?;
+    save(app, caller, &job, changes).await
+}
+
+/// Renames a job, also one that has started or ended. The statement's line of a run keeps the name
+/// that it began with.
+pub async fn rename(app: &App, caller: &Caller, id: JobId, name: String) -> Result<JobStatus> {
+    let (mut job, run) = find(app, caller, id).await?;
+    secret_use::check_job(caller, &job)?;
+    if !jobs::rename(&app.db, job.workspace, id, &name).await? {
+        return Err(Error::not_found("job", &id.to_string()));
+    }
+    job.name = name;
+    JobStatus::of(app, job, run).await
+}
+
+/// What is changed of a draft, or said of a new one. Keys that came with the data are stored.
+async fn changes(
+    app: &App,
+    caller: &Caller,
+    id: JobId,
+    before: Option<&Job>,
+    template: &Template,
+    wanted: DraftChange,
+) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    changes.extend(wanted.name.map(Change::Name));
+    changes.extend(wanted.description.map(Change::Description));
+    if let Some(change) = wanted.params {
+        let kept = before.map(|job| job.params.clone()).unwrap_or_default();
+        let given = kept.changed_by(change);
+        params::check_given(app, caller.workspace, template, &given).await?;
+        changes.push(Change::Params(given));
+    }
+    if let Some(config) = wanted.config {
+        let kept = before.map(|job| job.config).unwrap_or_default();
+        changes.push(Change::Config(kept.overlaid(config)));
+    }
+    changes.extend(wanted.priority.map(Change::Priority));
+    changes.extend(wanted.regions.map(Change::Regions));
+    changes.extend(wanted.tags.map(Change::Tags));
+    changes.extend(wanted.start_at.map(Change::StartAt));
+    let data = locations::changes(app, caller, id, before, wanted.source, wanted.destination);
+    changes.extend(data.await?);
+    Ok(changes)
+}
+
+/// Changes a draft, as it was read, where the caller may use the secrets that it names then.
+async fn save(app: &App, caller: &Caller, job: &Job, changes: Vec<Change>) -> Result<JobStatus> {
+    let mut changed = job.clone();
+    for change in &changes {
+        changed.change(change.clone());
+    }
+    secret_use::check_job(caller, &changed)?;
+    let lock = app.coordinator.lock_job(job.id).await?;
+    if !jobs::change(&app.db, &lock, caller.workspace, changes).await? {
+        return Err(started());
+    }
+    JobStatus::of(app, find_job(app, caller, job.id).await?, None).await
+}
+
+/// Refuses what would touch a job that runs: even its secrets stay as they are.
+fn refuse_started(job: &Job) -> Result<()> {
+    if job.run.is_some() { Err(started()) } else { Ok(()) }
+}
+
+fn started() -> Error {
+    Error::NotNow(
+        "this job has been started: it cannot be changed any more, create another one".to_owned(),
+    )
+}
+
+/// The id turned out to be taken: by another call that was faster, by a deleted job, or by a
+/// stranger's. A repeat of a request under its key finds what the first one has made.
+async fn taken(app: &App, owner: WorkspaceId, id: JobId, is_repeat: bool) -> Result<JobStatus> {
+    match jobs::find(&app.db, owner, id).await? {
+        Some(made) if is_repeat => made_before(app, made).await,
+        Some(_) => Err(Error::NotNow("jobId: is just being made by another call".to_owned())),
+        None => Err(Error::not_found("job", &id.to_string())),
+    }
+}
+
+async fn made_before(app: &App, job: Job) -> Result<JobStatus> {
+    let run = super::status::run_of(app, &job).await?;
+    JobStatus::of(app, job, run).await
+}

@@ -1,0 +1,32 @@
+//! Lists of jobs, each with its run.
+
+use std::collections::HashMap;
+
+use super::status::JobStatus;
+use crate::app::App;
+use crate::error::Result;
+use crate::people::caller::Caller;
+use crate::store;
+pub use crate::store::jobs::JobField;
+use crate::store::market::runs;
+use crate::store::query::selection::{Found, Selection};
+
+/// A part of the caller's jobs.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    selection: &Selection<JobField>,
+) -> Result<Found<JobStatus>> {
+    let Found { rows, rest } = store::jobs::list(&app.db, caller.workspace, selection).await?;
+    let started: Vec<_> = rows.iter().filter(|job| job.run.is_some()).map(|job| job.id).collect();
+    let mut by_job: HashMap<_, _> = runs::find_by_jobs(&app.db, caller.workspace, &started)
+        .await?
+        .into_iter()
+        .map(|run| (run.job, run))
+        .collect();
+    let rows = rows.into_iter().map(|job| {
+        let run = by_job.remove(&job.id);
+        JobStatus::in_list(app, job, run)
+    });
+    Ok(Found { rows: rows.collect(), rest })
+}

@@ -1,0 +1,111 @@
+//! What the containers of a job wrote, and their nodes around them.
+
+use chrono::{DateTime, Utc};
+use common::ids::JobId;
+use common::plan::Phase;
+use common::protocol::Level;
+use common::run::task::{StageNo, TaskRef};
+
+use super::status;
+use super::tasks::{TaskName, indexes, phase_of};
+use crate::app::App;
+use crate::error::Result;
+use crate::people::caller::Caller;
+use crate::store::market::logs;
+pub use crate::store::market::logs::BatchPlace;
+use crate::store::market::runs;
+
+/// A page ends with the batch of lines that takes it to this number of bytes, written as JSON.
+pub const PAGE_BYTES: usize = 1 << 20;
+/// What is looked through for a page, where levels leave most of it out.
+const SCANNED_BYTES: usize = 8 << 20;
+/// What a line's fields take beside its text.
+const LINE_BYTES: usize = 128;
+/// Batches that are read at a time.
+const BATCHES: u64 = 8;
+
+/// Which lines are asked for.
+#[derive(Debug, Default)]
+pub struct LogQuery {
+    /// Of containers in these phases; none stands for all.
+    pub phases: Vec<Phase>,
+    /// Of these tasks; none stands for all.
+    pub tasks: Vec<TaskName>,
+    /// `None` stands for all.
+    pub levels: Option<Vec<Level>>,
+    /// After the page that ended here.
+    pub after: Option<BatchPlace>,
+}
+
+/// A page of lines, in the order of their tasks.
+#[derive(Debug, Default)]
+pub struct LogPage {
+    pub lines: Vec<LogEntry>,
+    /// Where there may be more: what they come after.
+    pub next: Option<BatchPlace>,
+}
+
+/// A line of a task's log.
+#[derive(Debug)]
+pub struct LogEntry {
+    pub task: TaskRef,
+    pub phase: Phase,
+    pub at: DateTime<Utc>,
+    pub level: Level,
+    pub text: String,
+}
+
+/// What the containers of the caller's job of this id wrote, at the level `Unknown`, and what
+/// their nodes say of them; `None` where a task is named that is none of the job's.
+pub async fn read(
+    app: &App,
+    caller: &Caller,
+    id: JobId,
+    query: LogQuery,
+) -> Result<Option<LogPage>> {
+    let LogQuery { phases, tasks, levels, mut after } = query;
+    let (_, run) = status::find(app, caller, id).await?;
+    let mut page = LogPage::default();
+    let Some(run) = run else { return Ok(Some(page)) };
+    let Some(plan) = runs::plan(&app.db, run.id).await? else { return Ok(Some(page)) };
+    let of = phases.iter().filter_map(|phase| plan.container_of(*phase));
+    let stages: Vec<StageNo> = of.map(|(stage, _)| stage).collect();
+    if stages.is_empty() && !phases.is_empty() {
+        return Ok(Some(page));
+    }
+    let Some(indexes) = indexes(run.id, &tasks) else { return Ok(None) };
+    let (mut bytes, mut scanned) = (0, 0);
+    loop {
+        let found = logs::find_after(&app.db, run.id, &stages, &indexes, after, BATCHES).await?;
+        let is_last = (found.len() as u64) < BATCHES;
+        for batch in found {
+            after = Some(batch.place);
+            scanned += batch.bytes;
+            for line in batch.lines {
+                if levels.as_ref().is_none_or(|levels| levels.contains(&line.level)) {
+                    bytes += LINE_BYTES + written_bytes(&line.text);
+                    page.lines.push(LogEntry {
+                        task: TaskRef { run: run.id, stage: line.stage, index: line.index },
+                        phase: phase_of(&plan, line.stage).unwrap_or(Phase::Process),
+                        at: line.at,
+                        level: line.level,
+                        text: line.text,
+                    });
+                }
+            }
+            if bytes >= PAGE_BYTES || scanned >= SCANNED_BYTES {
+                page.next = after;
+                return Ok(Some(page));
+            }
+        }
+        if is_last {
+            return Ok(Some(page));
+        }
+    }
+}
+
+/// What a text takes in JSON, at most.
+fn written_bytes(text: &str) -> usize {
+    let escaped = text.bytes().filter(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'));
+    text.len() + 5 * escaped.count()
+}

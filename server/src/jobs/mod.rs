@@ -1,0 +1,36 @@
+//! Jobs: what customers and their developers do with them, whichever API asks.
+//!
+//! A use case takes the app, the caller and typed arguments, and gives plain types: it knows no
+//! HTTP and no API's words. It may use the store, the coordinator, the data plane, secrets and the
+//! registries. APIs use it, and nothing below does.
+//!
+//! A job of another workspace is not found. A job is a draft until it is started; from then on
+//! nothing of what its run is made of changes. What a run needs is resolved and checked once,
+//! before it is started, under the caller's own rights.
+
+pub mod app_test;
+pub mod cancel;
+pub mod draft;
+pub mod events;
+pub mod explain;
+pub mod hold;
+pub mod list;
+pub mod logs;
+pub mod probe;
+pub mod quote;
+pub mod resolve;
+pub mod results;
+pub mod secret_use;
+pub mod start;
+pub mod status;
+pub mod tasks;
+pub mod template_figures;
+pub mod wait;
+
+pub use crate::store::jobs::Job;
+pub use crate::store::market::runs::RunView;
+
+/// What refusals call a job's source.
+const SOURCE: &str = "dataSource";
+/// What refusals call a job's destination.
+const DESTINATION: &str = "dataDestination";

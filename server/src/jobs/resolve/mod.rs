@@ -1,0 +1,123 @@
+//! From a draft to a run's spec: tags become packages at fixed bytes, an upload the file that is
+//! there.
+
+mod packages;
+pub mod params;
+
+use common::data::location::{Destination, FileToUpload, Identity, Location, Source, UploadedFile};
+use common::package::config::JobConfig;
+use common::plan::Pipeline;
+use common::run::scheduling::Terms;
+use common::run::spec::RunSpec;
+
+pub use packages::app_of;
+
+use super::{DESTINATION, Job, SOURCE, secret_use};
+use crate::app::App;
+use crate::data::Stat;
+use crate::data::bucket::blob_key::BlobKey;
+use crate::error::{Error, Result};
+use crate::people::caller::Caller;
+use crate::secrets;
+use crate::store::jobs::Upload;
+
+const UPLOAD_NAME: &str = "upload";
+
+/// Everything that a run needs, pinned as it is now.
+///
+/// # Errors
+/// `Forbidden` also where it takes secrets and the caller may not use them.
+pub(super) async fn resolve(
+    app: &App,
+    caller: &Caller,
+    job: &Job,
+    config: JobConfig,
+) -> Result<RunSpec> {
+    secret_use::check_job(caller, job)?;
+    let params = job.params();
+    let source = source(app, job).await?;
+    let destination = destination(app, job).await?;
+    let process = packages::process(app, caller, job, params.app).await?;
+    let partition = packages::partition(app, caller, job, params.partitioner).await?;
+    let assemble = packages::assemble(app, caller, job, params.assembler).await?;
+    let is_test = config.is_test.unwrap_or(false);
+    let limits = config.limits(app.coordinator.task_timeout_secs());
+    let pipeline = Pipeline { source, destination, partition, process, assemble, limits, is_test };
+    Ok(RunSpec {
+        job: job.id,
+        workspace: job.workspace,
+        name: job.shown_name().to_owned(),
+        template: job.template.id.clone(),
+        plan: pipeline.plan(),
+        timeout_secs: limits.job_timeout_secs,
+        terms: Terms {
+            start_at: job.start_at,
+            priority: job.priority,
+            regions: job.regions.clone(),
+            is_test,
+        },
+        parent: None,
+    })
+}
+
+async fn source(app: &App, job: &Job) -> Result<Source> {
+    let source = job.source().cloned();
+    let source = source.ok_or_else(|| Error::field(SOURCE, "is missing: set it first"))?;
+    check_secret(app, job, &source, SOURCE).await?;
+    Ok(match source {
+        Source::Cloud { bucket, paths } => Source::Cloud { bucket, paths },
+        Source::Url { url, username, secret } => Source::Url { url, username, secret },
+        Source::File(file) => Source::File(uploaded(app, job, file).await?),
+        Source::Bypass => Source::Bypass,
+    })
+}
+
+/// The uploaded file, which must still be the one that its owner called complete.
+async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFile> {
+    let noted = job.upload.clone().ok_or_else(|| {
+        Error::NotNow(
+            "dataSource: the file has not been uploaded: PUT it to dataSource.params.tempUrl, \
+             then PATCH uploadcompleted"
+                .to_owned(),
+        )
+    })?;
+    let key = BlobKey::Upload(job.id);
+    let Upload { size, identity } = noted;
+    let there = app.data.stat(&key).await?;
+    let same = |stat: Stat| {
+        let same = match &identity {
+            Some(Identity::Digest(digest)) => job.received == Some(*digest),
+            Some(Identity::Etag(etag)) => stat.version.as_ref() == Some(etag),
+            None => true,
+        };
+        stat.size == size && same
+    };
+    if !there.is_some_and(same) {
+        return Err(Error::NotNow(
+            "dataSource: the file has changed since its upload was completed: PATCH \
+             uploadcompleted again"
+                .to_owned(),
+        ));
+    }
+    let name = file.name.unwrap_or_else(|| UPLOAD_NAME.to_owned());
+    Ok(UploadedFile { key: key.path(), name, size, identity })
+}
+
+async fn destination(app: &App, job: &Job) -> Result<Destination> {
+    let destination = job.destination().cloned().unwrap_or(Destination::Bucket);
+    check_secret(app, job, &destination, DESTINATION).await?;
+    Ok(destination)
+}
+
+/// A secret that is missing or for something else is better told now than when the data is looked
+/// at.
+async fn check_secret<L: Location>(app: &App, job: &Job, location: &L, field: &str) -> Result<()> {
+    let (Some(id), Some(target)) = (location.secret(), location.target()) else { return Ok(()) };
+    match app.secrets.open(job.workspace, id, &target).await {
+        Ok(_) => Ok(()),
+        Err(error @ (secrets::Error::NotFound(_) | secrets::Error::Misuse { .. })) => {
+            Err(Error::field(format!("{field}.params.secret_id"), error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
