@@ -12,12 +12,12 @@ use common::secret::{Hidden, SecretKind};
 use serde_json::Value;
 
 use super::{Listed, Shelf, image_login, only, owner_names};
-use crate::jobs::secret_use;
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::bucket::links::Linked;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::jobs::secret_use;
 use crate::people::caller::Caller;
 use crate::store::catalogue::packages;
 use crate::store::catalogue::packages::{Pushed, Which};

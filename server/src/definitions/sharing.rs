@@ -9,9 +9,9 @@ use common::package::tag::{Pointer, split_owner};
 
 use super::packages::{find_own, parse};
 use super::{only, owner_names};
-use crate::jobs::secret_use;
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::jobs::secret_use;
 use crate::people::caller::Caller;
 use crate::store::catalogue::imports::Import;
 use crate::store::catalogue::packages::{Family, Package, Which};

@@ -4,10 +4,10 @@ use common::package::tag::split_owner;
 use common::package::template::Template;
 
 use super::{Listed, Shelf, only, owner_names};
-use crate::jobs::resolve::params;
-use crate::jobs::secret_use;
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::jobs::resolve::params;
+use crate::jobs::secret_use;
 use crate::people::caller::Caller;
 use crate::store::catalogue::templates;
 use crate::store::query::selection::Selection;

@@ -15,10 +15,10 @@ use crate::jobs::probe::{Listed, Looked, LookedKind, probe};
 pub fn routes() -> Vec<Route> {
     vec![
         post("Customer_TestDataSource", "/datasource/test", test)
-            .summary("Looks at a source without reading it")
+            .summary("Tests a data source without reading its data")
             .body(TEST),
         post("Customer_TestDataSource2023", "/jobs/datasource/info", test)
-            .summary("Looks at a source without reading it")
+            .summary("Tests a data source without reading its data")
             .body(TEST)
             .deprecated(),
     ]

@@ -23,18 +23,18 @@ pub fn routes() -> Vec<Route> {
             .summary("Sets a draft's source and destination")
             .body(PLACES),
         patch("Customer_SetJobParams", "/jobs/{jobId}/params", set_params)
-            .summary("Sets a draft's params; phases that are left out keep theirs")
+            .summary("Sets a draft's params; omitted phases keep theirs")
             .body(params_fields()),
         patch("Customer_SetJobName", "/jobs/{jobId}/jobname", set_name)
-            .summary("Renames a job, also one that has started or ended")
+            .summary("Renames a job in any state")
             .takes(Body::Text("The new name")),
         patch("Customer_SetJobConfig", "/jobs/{jobId}/configs", set_config)
-            .summary("Sets a draft's timeouts and retries; fields that are left out stay")
+            .summary("Sets a draft's timeouts and retries; omitted fields stay unchanged")
             .body([CONFIG.fields, &[one("config", &CONFIG, "Or all of them in this")]].concat()),
         patch("Customer_UploadCompleted", "/jobs/{jobId}/uploadcompleted", upload_completed)
-            .summary("Says that the source file has been uploaded"),
+            .summary("Marks the upload of the source file as complete"),
         post("Customer_UploadCompleted2023", "/jobs/uploadcompleted/{jobId}", upload_completed)
-            .summary("Says that the source file has been uploaded")
+            .summary("Marks the upload of the source file as complete")
             .deprecated(),
         post("Customer_SetJobDataSource2023", "/jobs/datasource/{jobId}", set_data)
             .summary("Sets a draft's source and destination")

@@ -15,7 +15,7 @@ use crate::jobs::explain::Why;
 pub fn routes() -> Vec<Route> {
     vec![
         get("Customer_ExplainJob", "/jobs/{jobId}/explain", explain)
-            .summary("Says what a job waits for"),
+            .summary("Explains what a job waits for"),
     ]
 }
 

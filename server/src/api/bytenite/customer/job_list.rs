@@ -25,7 +25,7 @@ pub fn routes() -> Vec<Route> {
             .summary("Lists jobs")
             .query([LIST, OF_STATE].concat()),
         post("Customer_FilterJobs", "/jobs/filter", filter)
-            .summary("Finds jobs")
+            .summary("Lists the jobs that match filters")
             .body(FILTER)
             .needs(Scope::JobsRead),
     ]

@@ -21,11 +21,11 @@ pub fn routes() -> Vec<Route> {
     vec![
         post("Customer_CreateJob", "/jobs", create)
             .creates()
-            .summary("Makes a job, or changes the draft of the given id")
+            .summary("Creates a job, or updates the draft with the given id")
             .body(CREATE),
         post("Customer_CloneJob", "/jobs/{jobId}/clone", clone)
             .creates()
-            .summary("Makes a draft like an existing job")
+            .summary("Creates a draft from an existing job")
             .body(vec![text("name", "Of the draft")]),
         delete("Customer_DeleteJob", "/jobs/{jobId}", remove)
             .summary("Deletes a draft, or hides a job that has ended"),

@@ -26,7 +26,7 @@ const LEVELS: [&str; 8] = ["UNKNOWN", "TRACE", "DEBUG", "INFO", "WARN", "ERROR",
 pub fn routes() -> Vec<Route> {
     vec![
         post("Customer_GetLogs", "/logs", get_logs)
-            .summary("Reads a job's logs, a page at a time: about 1 MiB")
+            .summary("Gets a job's logs in pages of about 1 MiB")
             .needs(Scope::JobsRead)
             .body(vec![
                 text("jobId", "").required(),

@@ -21,7 +21,7 @@ use crate::jobs::status::COUNTED_MAX;
 pub fn routes() -> Vec<Route> {
     vec![
         get("Customer_GetProgress", "/jobs/{jobId}/progress", progress)
-            .summary("Counts chunks, tasks and credits"),
+            .summary("Gets the counts of a job's chunks, tasks and credits"),
         post("Customer_GetRunningTasks", "/jobs/runningTasks", running_tasks)
             .summary("Counts the running tasks of jobs")
             .body(vec![texts("jobsIds", "").required()])

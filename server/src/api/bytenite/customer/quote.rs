@@ -13,9 +13,9 @@ use crate::jobs::quote::{self, Basis, Quote};
 pub fn routes() -> Vec<Route> {
     vec![
         get("Customer_QuoteJob", "/jobs/{jobId}/quote", quote)
-            .summary("Says what a job is expected to cost, and on what that is based"),
+            .summary("Estimates a job's cost, with the basis of the estimate"),
         get("Customer_EstimateJob2023", "/jobs/estimation/{jobId}", estimation)
-            .summary("Says what a job is expected to cost, in whole units")
+            .summary("Estimates a job's cost in whole units")
             .deprecated(),
     ]
 }

@@ -23,11 +23,11 @@ use crate::jobs::start::Remark;
 pub fn routes() -> Vec<Route> {
     vec![
         post("Customer_RunJob", "/jobs/{jobId}/run", run)
-            .summary("Starts a job; with dryRun, only says what it would cost")
+            .summary("Starts a job; with dryRun, only validates and estimates it")
             .body(run_fields())
             .query(DRY),
         post("Customer_DeliverJob", "/jobs/{jobId}/deliver", deliver).summary(
-            "Folds and delivers the results again of a job that failed after its last task",
+            "Assembles and delivers the results of a job that failed after its last task again",
         ),
         post("Customer_AbortJob", "/jobs/{jobId}/abort", abort)
             .summary("Ends a running job; deletes a draft"),

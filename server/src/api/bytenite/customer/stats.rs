@@ -18,7 +18,7 @@ pub fn routes() -> Vec<Route> {
             .summary("Counts a year's ended jobs by template")
             .deprecated(),
         get("Customer_GetStatsDetail", "/stats/detail/{id}", detail)
-            .summary("Shows the figures of a job, by its id, or of a template, by its own")
+            .summary("Gets the figures of a job or of a template by its id")
             .deprecated(),
     ]
 }

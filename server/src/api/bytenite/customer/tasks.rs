@@ -32,7 +32,7 @@ pub fn routes() -> Vec<Route> {
                 integer("limit", ""),
             ]),
         get("Customer_GetTask", "/jobs/{jobId}/tasks/{task}", get_task)
-            .summary("Reads a task with all its attempts")
+            .summary("Gets a task with all its attempts")
             .query(vec![STAGE]),
     ]
 }

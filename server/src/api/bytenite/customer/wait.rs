@@ -20,7 +20,7 @@ const WAIT_MAX: u64 = 60;
 pub fn routes() -> Vec<Route> {
     vec![
         get("Customer_GetJob", "/jobs/{jobId}", read)
-            .summary("Reads a job; with wait, once its state is another")
+            .summary("Gets a job; wait blocks until its state changes")
             .query(vec![
                 integer("wait", "Seconds to wait for a change"),
                 word("state", &STATES, "With wait: the state to wait for the end of"),

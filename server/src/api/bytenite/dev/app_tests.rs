@@ -62,7 +62,7 @@ pub fn routes() -> Vec<Route> {
             .creates()
             .body(TEST),
         get("Developer_GetAppTest", "/tests/{id}", read)
-            .summary("Says how a test goes, what it wrote, and what came out")
+            .summary("Gets a test's state, logs and results")
             .needs(Scope::JobsRead),
     ]
 }
