@@ -160,6 +160,7 @@ impl Error {
             other @ (Self::Unauthenticated
             | Self::Field(_)
             | Self::Denied(_)
+            | Self::SecretDenied(..)
             | Self::Forbidden(_)
             | Self::NotFound(_)
             | Self::TooLarge(_)

@@ -12,7 +12,6 @@ use common::plan::Params;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::definitions;
 use crate::error::{Error, Result};
 use crate::store::catalogue::packages;
 use crate::store::catalogue::packages::{Family, Which};
