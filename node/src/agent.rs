@@ -281,7 +281,8 @@ impl<R: Remote> Agent<R> {
         self.urgent = true;
     }
 
-    fn assign(&mut self, Assignment { lease, gpu, inputs }: Assignment, works: &[Arc<Work>]) {
+    fn assign(&mut self, assignment: Assignment, works: &[Arc<Work>]) {
+        let Assignment { lease, gpu, inputs, environment } = assignment;
         let known = self.receipts.iter().any(|(receipt, _)| *receipt == lease)
             || self.settled.contains(&lease);
         let work =
@@ -295,7 +296,7 @@ impl<R: Remote> Agent<R> {
         tracing::debug!(%lease, "attempt taken");
         let stop = CancellationToken::new();
         self.cancels.insert(lease, stop.clone());
-        let attempt = Attempt { lease, work: Arc::clone(work), gpu, inputs };
+        let attempt = Attempt { lease, work: Arc::clone(work), gpu, inputs, environment };
         let (tools, events) = (Arc::clone(&self.tools), self.events.clone());
         let handle = self
             .attempts

@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use common::compute::environment::Environment;
 use common::compute::resources::Usage;
 use common::protocol::{
     Failure, InputFile, Inputs, Level, OUTPUT_BYTES_MAX, Outcome, Output, RECEIPT_BYTES_MAX,
@@ -27,7 +29,7 @@ use crate::logs::LogBook;
 use crate::remote::Remote;
 use crate::results::{self, ResultFile};
 use crate::runtime::docker::Docker;
-use crate::runtime::{self, Ended, Folders, Launch};
+use crate::runtime::{self, Ended, Ending, Folders, Launch};
 use crate::transfer;
 use stopped::{Stopped, failed, judge, short};
 
@@ -64,6 +66,8 @@ pub struct Attempt {
     /// The name of the GPU that it gets.
     pub gpu: Option<String>,
     pub inputs: Inputs,
+    /// The task's own variables.
+    pub environment: Environment,
 }
 
 /// What an attempt tells the agent on its way.
@@ -161,10 +165,19 @@ async fn live<R: Remote>(
     let wanted = attempt.gpu.as_deref().unwrap_or("none");
     logs.note(lease, Level::Debug, format!("gpus requested: {wanted}"));
     let app = ready.package.app();
-    let folders = Folders { app: &app, inputs: &inputs, results: &outputs, caches: &ready.caches };
+    let files = folder.join("files");
+    let folders = Folders {
+        app: &app,
+        inputs: &inputs,
+        results: &outputs,
+        files: &files,
+        caches: &ready.caches,
+    };
     let writes_max = share.writes_max();
-    let mut launch = runtime::launch(lease, &attempt.work, &attempt.inputs, folders, share)?;
-    make_executable(&app.join(&attempt.work.entrypoint))?;
+    let mut launch = runtime::launch(lease, &attempt.work, &attempt.environment, folders, share)?;
+    for file in attempt.work.container.package_files() {
+        make_executable(&app.join(file.as_str()))?;
+    }
 
     let mut container = None;
     let ended = in_turn(attempt, tools, &ready.image, &mut launch, &mut container, events, stop);
@@ -184,7 +197,7 @@ async fn live<R: Remote>(
     stored.await.map_err(|stopped: Stopped| stopped.redacted(&launch.redactor))
 }
 
-/// Waits for the attempt's share of the machine, and runs its container.
+/// Waits for the attempt's share of the machine, and runs its containers.
 async fn in_turn<R: Remote>(
     attempt: &Attempt,
     tools: &Tools<R>,
@@ -212,17 +225,43 @@ async fn in_turn<R: Remote>(
         if is_late {
             *container = Some(tools.engine.make(launch, image).await?);
         }
-        let Some(container) = container else { return Err(Stopped::Cancelled) };
-        tools.logs.note(attempt.lease, Level::Info, "container is starting");
-        let started = || {
-            tools.logs.note(attempt.lease, Level::Info, "container started");
-            // A full channel loses only the running time that is shown.
-            let _ = events.try_send(Event::Started(attempt.lease));
-        };
-        Ok(tools.engine.run(container, launch, image, &tools.logs, started, stop).await?)
+        run_steps(tools, image, launch, container, events, stop).await
     };
     let ended = ran.await;
     tell(events, Event::Ended(attempt.lease)).await.and(ended)
+}
+
+/// Runs a task's containers one after the other, until one fails. `container` is the one that is
+/// there.
+async fn run_steps<R: Remote>(
+    tools: &Tools<R>,
+    image: &runtime::docker::Image,
+    launch: &mut Launch,
+    container: &mut Option<runtime::docker::Made>,
+    events: &mpsc::Sender<Event>,
+    stop: &CancellationToken,
+) -> Result<Ended, Stopped> {
+    let lease = launch.lease;
+    let mut used: Option<Usage> = None;
+    loop {
+        let Some(current) = container else { return Err(Stopped::Cancelled) };
+        tools.logs.note(lease, Level::Info, "container is starting");
+        let started = || {
+            tools.logs.note(lease, Level::Info, "container started");
+            // A full channel loses only the running time that is shown.
+            let _ = events.try_send(Event::Started(lease));
+        };
+        let ended = tools.engine.run(current, launch, image, &tools.logs, started, stop).await?;
+        let ran = Duration::from_millis(ended.usage.wall_ms);
+        let usage = used.map_or(ended.usage, |before| before.plus(ended.usage));
+        used = Some(usage);
+        if ended.ending != Ending::Exited(0) || !launch.next_step(ran) {
+            return Ok(Ended { usage, ..ended });
+        }
+        tools.engine.remove(current).await;
+        *container = None;
+        *container = Some(tools.engine.make(launch, image).await?);
+    }
 }
 
 async fn secrets<R: Remote>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret>, Stopped> {
@@ -240,7 +279,7 @@ async fn store_results<R: Remote>(
 ) -> Result<Vec<Output>, Stopped> {
     let (lease, at) = (launch.lease, launch.results.clone());
     let collecting = tokio::task::spawn_blocking(move || {
-        results::collect(&at.host, Path::new(at.inside), bytes_max)
+        results::collect(&at.host, Path::new(at.inside.as_str()), bytes_max)
     });
     let collected = collecting.await.map_err(io::Error::other)?;
     let results = collected.map_err(|error| failed(Failure::Results, &error))?;

@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use common::compute::container::{Command, ContainerSpec, Content, Parts};
+use common::compute::environment::Environment;
+use common::compute::resources::Resources;
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
+use common::plan::Image;
 use common::protocol::{
-    BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync,
+    BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync, Work,
 };
 use common::run::task::Lease;
 use common::secret::{Hidden, Secret, SecretKind};
@@ -29,8 +33,7 @@ use crate::users::{IdRange, Jobs, Users};
 /// A static program that is a whole system.
 pub const BUSYBOX: &str = "/bin/busybox";
 /// busybox's programs as one function, for there is nothing else in an image made from scratch.
-pub const PRELUDE: &str =
-    "#!/opt/fanfold/app/busybox sh\nb() { /opt/fanfold/app/busybox \"$@\"; }\n";
+pub const PRELUDE: &str = "#!/test/package/busybox sh\nb() { /test/package/busybox \"$@\"; }\n";
 
 /// What the tests' caches may take.
 pub const SIZES: Sizes = Sizes { user_bytes: 4 << 20, shared_bytes: 1 << 20 };
@@ -194,6 +197,50 @@ pub fn secret(id: &str, value: &str) -> Secret {
 
 pub fn lease(index: u32) -> Lease {
     common::testing::process(RunId::new(uuid::Uuid::from_u128(1)), index, 1)
+}
+
+/// The container of the tests' tasks: it runs the package's file `run`.
+pub fn parts() -> Parts {
+    let path = |path: &str| path.parse().unwrap();
+    let dirs = [
+        (Content::Package, "PACKAGE", "/test/package"),
+        (Content::Inputs, "INPUTS", "/test/inputs"),
+        (Content::Results, "RESULTS", "/test/results"),
+        (Content::WorkspaceCache, "CACHE", "/test/cache"),
+        (Content::SharedCache, "SHARED", "/test/shared"),
+    ];
+    let named = dirs.map(|(_, name, dir)| (name.to_owned(), dir.to_owned()));
+    let fixed = [("HOME", "/tmp"), ("PARAMS", r#"{"case":"upper"}"#)];
+    let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let run = Command::PackageFile { path: "run".parse().unwrap(), interpreters: Vec::new() };
+    Parts {
+        steps: vec![run],
+        environment: named.into_iter().chain(fixed).collect::<BTreeMap<_, _>>().try_into().unwrap(),
+        working_dir: path("/test/package"),
+        mounts: dirs.into_iter().map(|(content, _, dir)| (content, path(dir))).collect(),
+        files: BTreeMap::new(),
+    }
+}
+
+/// What the tests' tasks have in common.
+pub fn work() -> Work {
+    Work {
+        run: lease(0).task.run,
+        workspace: WORKSPACE,
+        package_owner: WORKSPACE,
+        stage: lease(0).task.stage,
+        package: Digest::of(b""),
+        image: Image::Binary,
+        container: ContainerSpec::new(parts()).unwrap(),
+        secrets: false,
+        needs: Resources::new(1000, 64).with_disk(10),
+        task_timeout_secs: Some(60),
+    }
+}
+
+/// The variables of one task.
+pub fn number(n: u32) -> Environment {
+    BTreeMap::from([("NUMBER".to_owned(), n.to_string())]).try_into().unwrap()
 }
 
 /// A package as a customer's tool packs it: one folder on top.

@@ -36,17 +36,44 @@ const BANNED_CRATES: &[&str] = &["native-tls", "openssl-sys", "aws-sdk-s3"];
 const IMPURE: &[&str] =
     &["tokio", "async fn", "std::fs", "std::net", "std::time::Instant", "SystemTime", "rand::"];
 
+/// What packages are promised. The server compiles it; a node obeys and knows none of it.
+const CONTRACT: &[&str] = &[
+    "/opt/fanfold",
+    "data.bin",
+    "min_disk",
+    "APP_PARAMS",
+    "ASSEMBLER_PARAMS",
+    "PARTITIONER_PARAMS",
+    "CHUNK_KEY",
+    "CHUNK_NAME",
+    "CHUNK_NUMBER",
+    "CHUNKS_DIR",
+    "OUTPUT_DIR",
+    "RESULTS_DIR",
+    "SHARED_CACHE_DIR",
+    "SOURCE_DIR",
+    "TASK_DIR",
+    "USER_CACHE_DIR",
+    "Contract",
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a member").to_owned()
 }
 
 /// All Rust sources of the product, by their path from the root, without their test modules.
 fn sources() -> Result<Vec<(String, String)>> {
+    let mut found = sources_of(&["common/src", "server/src", "node/src", "cli/src"])?;
+    for (_, code) in &mut found {
+        code.truncate(code.find("#[cfg(test)]").unwrap_or(code.len()));
+    }
+    Ok(found)
+}
+
+/// All Rust sources of these folders, by their path from the root.
+fn sources_of(folders: &[&str]) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["common/src", "server/src", "node/src", "cli/src"]
-        .iter()
-        .map(|folder| root().join(folder))
-        .collect();
+    let mut folders: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
             let path = entry?.path();
@@ -54,9 +81,7 @@ fn sources() -> Result<Vec<(String, String)>> {
                 folders.push(path);
             } else if path.extension().is_some_and(|kind| kind == "rs") {
                 let name = path.strip_prefix(root())?.display().to_string();
-                let text = fs::read_to_string(&path)?;
-                let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
-                found.push((name, code));
+                found.push((name, fs::read_to_string(&path)?));
             }
         }
     }
@@ -127,6 +152,22 @@ fn dependencies_point_inwards() -> Result<()> {
     }
 
     assert!(broken.is_empty(), "a wall was broken:\n{}", broken.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn nodes_know_no_contract_of_packages() -> Result<()> {
+    let mut broken = Vec::new();
+    // Tests, comments and the programs that a node embeds are no exception.
+    for (name, code) in sources_of(&["node"])? {
+        for (line, text) in (1..).zip(code.lines()) {
+            if CONTRACT.iter().any(|word| text.contains(word)) {
+                broken.push(format!("{name}:{line}: {text}"));
+            }
+        }
+    }
+
+    assert!(broken.is_empty(), "a node knows a contract:\n{}", broken.join("\n"));
     Ok(())
 }
 

@@ -25,8 +25,8 @@ pub async fn list<R: Remote>(
     tools: &Tools<R>,
 ) -> Result<Vec<InputFile>, Stopped> {
     match attempt.inputs {
-        Inputs::Chunk { bytes, .. } => {
-            Ok(vec![InputFile { name: "data.bin".into(), size: bytes, digest: None }])
+        Inputs::File { ref name, bytes } => {
+            checked(vec![InputFile { name: name.clone(), size: bytes, digest: None }])
         }
         Inputs::None => Ok(Vec::new()),
         Inputs::Files => checked(transfer::inputs(&tools.remote, attempt.lease).await?),

@@ -52,8 +52,8 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
         Ending::OutOfMemory => (Failure::OutOfMemory, String::new()),
         Ending::CacheFull => (
             Failure::Results,
-            "the container filled USER_CACHE_DIR beyond what this node keeps for a workspace; \
-             what containers wrote there is cleared before the next one"
+            "the container filled its workspace's cache beyond what this node keeps for a \
+             workspace; what containers wrote there is cleared before the next one"
                 .to_owned(),
         ),
         Ending::TooMuchOutput => (
@@ -64,9 +64,8 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
         ),
         Ending::TooMuchWritten => (
             Failure::Results,
-            "the container wrote more than its package asks for in \
-             device_requirements.min_disk, or more files than one task may; files that it keeps \
-             open after it has removed them count too"
+            "the container wrote more than the disk space that its package asks for, or more \
+             files than one task may; files that it keeps open after it has removed them count too"
                 .to_owned(),
         ),
         Ending::DiskLow => {

@@ -1,5 +1,6 @@
 //! Runs the escape kit in a container exactly as a task of a stranger's.
 
+use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -90,9 +91,9 @@ fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
     let share = share.ok_or(io::ErrorKind::StorageFull)?;
     let workspace = WorkspaceId::new(uuid::Uuid::new_v4());
     let task = TaskRef { run: RunId::new(uuid::Uuid::new_v4()), stage: StageNo::new(0), index: 0 };
-    let inside = |name: &str, inside: &'static str| Mount { host: folder.join(name), inside };
-    let (app, shared) =
-        (inside("app", "/opt/fanfold/app"), inside("shared", "/opt/fanfold/cache/shared"));
+    let mount =
+        |name: &str, inside, is_writable| Mount::own(folder.join(name), inside, is_writable);
+    let (app, shared) = (mount("app", "/kit/app", false), mount("shared", "/kit/shared", false));
     for mount in [&app, &shared] {
         dir_with_mode(&mount.host, 0o755)?;
     }
@@ -100,20 +101,21 @@ fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
     fs::write(&program, ESCAPE_KIT)?;
     fs::set_permissions(&program, Permissions::from_mode(0o755))?;
     let (results, user_cache) =
-        (inside("results", "/opt/fanfold/results"), inside("user", "/opt/fanfold/cache/user"));
+        (mount("results", "/kit/results", true), mount("user", "/kit/user", true));
     for mount in [&results, &user_cache] {
         engine.writable_dir(&mount.host, workspace)?;
     }
     Ok(Launch {
         lease: Lease { task, attempt: 1 },
         workspace,
-        commands: vec![vec!["/opt/fanfold/app/escape".into()]],
-        env: vec!["HOME=/tmp".into(), "TASK_RESULTS_DIR=/opt/fanfold/results".into()],
+        commands: vec![vec!["/kit/app/escape".into()]],
+        later: VecDeque::new(),
+        env: vec!["HOME=/tmp".into(), "RESULTS=/kit/results".into(), "SHARED=/kit/shared".into()],
         redactor: Redactor::default(),
-        mounts: vec![app, shared],
-        results,
+        working_dir: app.inside.clone(),
         user_cache_counted: user_cache.host.clone(),
-        user_cache,
+        mounts: vec![app, shared, user_cache],
+        results,
         user_cache_bytes_max: RESULTS_BYTES_MAX,
         needs: NEEDS,
         gpu: None,

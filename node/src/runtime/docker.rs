@@ -32,6 +32,7 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
 };
 use common::compute::device::Device;
+use common::compute::environment::{VARIABLE_BYTES_MAX, VARIABLES_BYTES_MAX};
 use common::ids::WorkspaceId;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
@@ -56,9 +57,6 @@ const LABEL: &str = "fanfold.node";
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How often a container that is being started is looked at.
 const LOOK: Duration = Duration::from_millis(2);
-/// Linux's own limits: 32 pages for one variable, a quarter of the stack for all.
-const VARIABLE_BYTES_MAX: usize = (128 << 10) - 1;
-const VARIABLES_BYTES_MAX: usize = 1 << 20;
 
 /// The container engine of this machine, as one node uses it.
 #[derive(Debug)]
@@ -218,7 +216,7 @@ impl Docker {
             cmd: Some(Vec::new()),
             env: Some(confinement::environment(launch)),
             user: Some(self.users.of(launch.workspace).to_string()),
-            working_dir: Some(super::APP.into()),
+            working_dir: Some(launch.working_dir.to_string()),
             labels: Some(HashMap::from([
                 (LABEL.to_owned(), self.label.clone()),
                 ("fanfold.lease".to_owned(), launch.lease.to_string()),

@@ -96,7 +96,7 @@ impl Docker {
         lease: Lease,
         temporary: &Path,
     ) -> Result<Ready, Error> {
-        match &work.image {
+        let ready = match &work.image {
             Image::Binary => self.scratch().await,
             Image::Stored { digest, .. } => {
                 self.stored(*digest, work, remote, lease, temporary).await
@@ -107,7 +107,9 @@ impl Docker {
                 self.registry(image, &name, work, remote, lease, temporary).await
             }
             Image::Local { name } => self.local(name).await,
-        }
+        }?;
+        fitness::check_volumes(&ready.volumes, &work.container)?;
+        Ok(ready)
     }
 
     /// An image with nothing in it but a folder.

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use bollard::query_parameters::RemoveImageOptions;
 use common::compute::resources::{Metering, Resources, Usage};
 use common::digest::Digest;
-use common::plan::{Contract, Image as From};
-use common::protocol::{Inputs, Work};
+use common::plan::Image as From;
+use common::protocol::Work;
 use common::run::task::Lease;
 
 use super::*;
 use crate::attempt::Tools;
 use crate::caches::Mounted;
 use crate::runtime::{self, Folders};
-use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, tools};
+use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, number, tools, work};
 use crate::users::{IdRange, Jobs};
 
 mod tenants;
@@ -55,7 +55,7 @@ impl Bench {
         folder
     }
 
-    /// A container of the contract that runs `script`.
+    /// A container that runs `script`.
     fn launch(&self, lease: Lease, script: &str) -> Launch {
         let (app, inputs, results) =
             (self.folder("app"), self.folder("inputs"), self.folder("results"));
@@ -63,9 +63,17 @@ impl Bench {
         fs::set_permissions(app.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(BUSYBOX, app.join("busybox")).unwrap();
         let caches = Mounted::of_tests(&self.folder("user"), &self.folder("shared"), 4 << 20);
-        let folders = Folders { app: &app, inputs: &inputs, results: &results, caches: &caches };
+        let files = self.dir.path().join("files");
+        let folders = Folders {
+            app: &app,
+            inputs: &inputs,
+            results: &results,
+            files: &files,
+            caches: &caches,
+        };
         let share = crate::testing::share(10 << 20);
-        runtime::launch(lease, &work(), &Inputs::Files, folders, share).unwrap()
+        let work = Work { task_timeout_secs: None, ..work() };
+        runtime::launch(lease, &work, &number(lease.task.index), folders, share).unwrap()
     }
 
     async fn run(&self, launch: &Launch) -> Result<Ended, Error> {
@@ -73,7 +81,7 @@ impl Bench {
         self.docker().whole(launch, &image, &self.tools.logs, || {}, &self.stop).await
     }
 
-    /// Runs a script as a process task and gives how it ended and what it wrote.
+    /// Runs a script as a task and gives how it ended and what it wrote.
     async fn script(&self, script: &str) -> (Ending, String) {
         let launch = self.launch(lease(3), script);
         let ended = self.run(&launch).await.unwrap();
@@ -84,23 +92,6 @@ impl Bench {
         let batches = self.tools.logs.batches();
         let lines = batches.into_iter().flat_map(|batch| batch.lines);
         lines.map(|line| line.text + "\n").collect()
-    }
-}
-
-fn work() -> Work {
-    Work {
-        run: lease(0).task.run,
-        workspace: crate::testing::WORKSPACE,
-        package_owner: crate::testing::WORKSPACE,
-        stage: lease(0).task.stage,
-        contract: Contract::Process,
-        package: Digest::of(b""),
-        image: From::Binary,
-        entrypoint: "run".into(),
-        secrets: false,
-        needs: Resources::new(1000, 64),
-        params: r#"{"case":"upper"}"#.into(),
-        task_timeout_secs: None,
     }
 }
 
@@ -122,21 +113,20 @@ impl Docker {
 }
 
 #[tokio::test]
-async fn a_container_finds_what_the_contract_promises() {
+async fn a_container_finds_what_the_server_has_compiled() {
     let Some(bench) = Bench::new().await else { return };
-    fs::write(bench.folder("inputs").join("data.bin"), "hello").unwrap();
+    fs::write(bench.folder("inputs").join("data"), "hello").unwrap();
 
     let (ending, text) = bench
         .script(
-            "b tr a-z A-Z < $TASK_DIR/data.bin > $TASK_RESULTS_DIR/out.txt
-             echo $APP_PARAMS $CHUNK_NUMBER $HOME; b pwd
+            "b tr a-z A-Z < $INPUTS/data > $RESULTS/out.txt
+             echo $PARAMS $NUMBER $HOME; b pwd
              echo to the error stream >&2; printf unended",
         )
         .await;
 
     assert_eq!(ending, Ending::Exited(0));
-    for line in [r#"{"case":"upper"} 3 /tmp"#, "/opt/fanfold/app", "to the error stream", "unended"]
-    {
+    for line in [r#"{"case":"upper"} 3 /tmp"#, "/test/package", "to the error stream", "unended"] {
         assert!(text.lines().any(|l| l == line), "{line:?} is not in {text:?}");
     }
     assert_eq!(fs::read(bench.folder("results").join("out.txt")).unwrap(), b"HELLO");
@@ -148,10 +138,10 @@ async fn a_container_can_write_to_its_results_and_to_tmp_only() {
 
     let (ending, text) = bench
         .script(
-            "for d in / /opt/fanfold /opt/fanfold/app $TASK_DIR /etc /dev; do
+            "for d in / /test /test/package /test/shared $INPUTS /etc /dev; do
                if (echo x > $d/x) 2>/dev/null; then echo wrote $d; fi
              done
-             echo x > $TASK_RESULTS_DIR/x && echo x > /tmp/x && echo fine
+             echo x > $RESULTS/x && echo x > /tmp/x && echo fine
              b id; b grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status
              b ls /sys/class/net; b nc -w 2 1.1.1.1 53 < /dev/null || echo no network
              b mount -t tmpfs none /tmp 2>/dev/null || echo no mount
@@ -343,9 +333,8 @@ async fn memory_may_be_shared_memory_and_temporary_files() {
 async fn too_many_results_stop_the_container() {
     let Some(bench) = Bench::new().await else { return };
 
-    let (ending, _) = bench
-        .script("for i in 1 2 3; do b truncate -s 9M $TASK_RESULTS_DIR/$i; done; b sleep 600")
-        .await;
+    let (ending, _) =
+        bench.script("for i in 1 2 3; do b truncate -s 9M $RESULTS/$i; done; b sleep 600").await;
 
     assert_eq!(ending, Ending::TooMuchWritten);
 }
@@ -354,7 +343,7 @@ async fn too_many_results_stop_the_container() {
 async fn one_huge_file_is_cut_off_by_the_kernel() {
     let Some(bench) = Bench::new().await else { return };
 
-    let script = "b dd if=/dev/zero of=$TASK_RESULTS_DIR/x bs=1M count=50";
+    let script = "b dd if=/dev/zero of=$RESULTS/x bs=1M count=50";
     let mut launch = bench.launch(lease(0), script);
     // A file of its memory may be as large as that.
     launch.needs = Resources::new(1000, 8);
@@ -368,7 +357,7 @@ async fn one_huge_file_is_cut_off_by_the_kernel() {
 #[tokio::test]
 async fn an_entrypoint_that_cannot_start_is_the_packages_fault() {
     let Some(bench) = Bench::new().await else { return };
-    for command in ["python3", "/opt/fanfold/app/missing", "/opt/fanfold/app"] {
+    for command in ["python3", "/test/package/missing", "/test/package"] {
         let mut launch = bench.launch(lease(0), "");
         launch.commands = vec![vec!["sh".into()], vec![command.into()]];
 
@@ -475,9 +464,9 @@ async fn a_stored_image_may_be_compressed_and_one_that_is_none_is_the_customers_
 }
 
 #[tokio::test]
-async fn a_volume_in_the_way_of_the_contract_is_refused_before_a_container_is_made() {
+async fn a_volume_in_the_way_of_a_mount_is_refused_before_a_container_is_made() {
     let Some(bench) = Bench::new().await else { return };
-    for volumes in [r#""/opt/fanfold/app""#, r#""/opt/fanfold/app/x""#, r#""/proc""#, r#""/dev""#] {
+    for volumes in [r#""/test/package""#, r#""/test/package/x""#, r#""/proc""#, r#""/dev""#] {
         let own = format!("fanfold-test/odd:{}", uuid::Uuid::new_v4().simple());
         import(&bench.docker().client, &own, volumes).await;
 

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::guest::ESCAPE_KIT;
 
-const PROGRAM: &str = "/opt/fanfold/app/escape";
+const PROGRAM: &str = "/test/package/escape";
 
 impl Bench {
     /// A container of this workspace that runs a part of the escape kit.
