@@ -19,16 +19,16 @@ use common::secret::{Hidden, Secret, SecretKind};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::attempt::Tools;
-use crate::cache::{BYTES_MAX, Packages};
-use crate::caches::{Caches, Sizes};
 use crate::disk::{Disk, Limits, Share};
-use crate::guard::Guard;
-use crate::home::Home;
+use crate::files::data_dir::DataDir;
+use crate::files::users::{IdRange, Jobs, Users};
 use crate::link::{Error, Fetched};
 use crate::logs::LogBook;
-use crate::remote::Remote;
+use crate::net::ssrf_guard::SsrfGuard;
 use crate::runtime::docker::{Docker, Images};
-use crate::users::{IdRange, Jobs, Users};
+use crate::server_client::ServerClient;
+use crate::storage::caches::{Caches, Sizes};
+use crate::storage::packages::{BYTES_MAX, Packages};
 
 /// A static program that is a whole system.
 pub const BUSYBOX: &str = "/bin/busybox";
@@ -85,7 +85,7 @@ impl FakeServer {
     }
 }
 
-impl Remote for FakeServer {
+impl ServerClient for FakeServer {
     fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         Digest::of(bytes).bytes().to_vec()
     }
@@ -273,10 +273,10 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
         println!("skipped: {BUSYBOX} is missing (Debian package busybox-static)");
         return None;
     }
-    let home = Home::open(&dir.join("home")).unwrap();
-    let images = Images::new(Guard::new(false), true, DISK.kept());
-    let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
-    let engine = match Docker::connect(home.label(), users, images).await {
+    let data_dir = DataDir::open(&dir.join("home")).unwrap();
+    let images = Images::new(SsrfGuard::new(false), true, DISK.kept());
+    let users = Users::new(&data_dir, IdRange::default(), Jobs::OfOne).unwrap();
+    let engine = match Docker::connect(data_dir.label(), users, images).await {
         Ok(engine) => engine,
         Err(error) => {
             println!("skipped: {error}");
@@ -285,9 +285,9 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
     };
     Some(Arc::new(Tools {
         remote: server.clone(),
-        packages: Packages::open(&home, BYTES_MAX).unwrap(),
-        caches: Caches::open(&home, SIZES).unwrap(),
-        home,
+        packages: Packages::open(&data_dir, BYTES_MAX).unwrap(),
+        caches: Caches::open(&data_dir, SIZES).unwrap(),
+        data_dir,
         engine,
         logs: LogBook::default(),
         downloads: Semaphore::new(2),

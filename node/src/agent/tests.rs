@@ -4,7 +4,7 @@ use common::digest::Digest;
 use common::protocol::{Inputs, Level};
 use tokio::task::JoinHandle;
 
-use super::pause::ECHO_GAP;
+use super::pause::NO_CHANGE_GAP;
 use super::*;
 use crate::testing::{Asked, FakeServer, lease, number, opened, script_package, tools, work};
 
@@ -265,7 +265,7 @@ async fn an_order_that_is_only_repeated_makes_no_busy_loop() {
         let _ = answer.send(Ok(cancel()));
     }
 
-    let pauses = start.elapsed().as_millis() / ECHO_GAP.as_millis();
+    let pauses = start.elapsed().as_millis() / NO_CHANGE_GAP.as_millis();
     assert!(repeated <= pauses + 2, "{repeated} messages in {:?}", start.elapsed());
     play.end().await;
 }

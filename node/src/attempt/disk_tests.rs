@@ -58,7 +58,7 @@ async fn a_cache_that_is_left_too_full_is_cleared_when_its_container_ends() {
         echo kept > $CACHE/y; b dd if=/dev/zero of=$CACHE/z bs=1k count=512";
     let Some((_, tools, _dir)) = lived(script).await else { return };
 
-    let left = crate::disk::count::tree(&tools.home.caches());
+    let left = crate::disk::count::tree(&tools.data_dir.caches());
     assert!(left < 1 << 20, "{left} bytes");
     assert!(tools.caches.bytes() < 1 << 20);
 }
@@ -71,7 +71,7 @@ async fn a_cache_that_is_filled_in_the_meantime_ends_its_container() {
 
     let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
     assert_eq!(failure, Failure::Results);
-    assert!(crate::disk::count::tree(&tools.home.caches()) < 1 << 20);
+    assert!(crate::disk::count::tree(&tools.data_dir.caches()) < 1 << 20);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn packages_and_caches_make_room_for_a_task() {
     let first = lived_with(&tools, &server, fill).await;
     assert!(matches!(first.outcome, Outcome::Succeeded { .. }), "{first:?}");
     let kept = room::kept(&tools);
-    assert!(kept > 0 && fs::read_dir(tools.home.packages()).unwrap().count() == 1);
+    assert!(kept > 0 && fs::read_dir(tools.data_dir.packages()).unwrap().count() == 1);
     // Room for a task and one package.
     let limits = crate::disk::Limits { budget: (10 << 20) + kept, keep_free: 0 };
     let disk = Disk::open(dir.path(), limits).unwrap();
@@ -109,7 +109,7 @@ async fn packages_and_caches_make_room_for_a_task() {
 
     assert!(!matches!(second.outcome, Outcome::Failed { .. }), "{second:?}");
     assert!(room::kept(&tools) + (10 << 20) <= limits.budget);
-    assert_eq!(fs::read_dir(tools.home.packages()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(tools.data_dir.packages()).unwrap().count(), 1);
 }
 
 #[tokio::test]

@@ -40,18 +40,18 @@ async fn lived_in(
     let (inputs, environment) = (Inputs::Files, Environment::default());
     let attempt = Attempt { lease, work, gpu: None, inputs, environment };
     let (events, mut heard) = mpsc::channel(8);
-    let seating = tokio::spawn(async move {
+    let admitting = tokio::spawn(async move {
         while let Some(event) = heard.recv().await {
-            if let Event::Prepared { seat, .. } = event {
-                seat.send(None).unwrap();
+            if let Event::Prepared { admission, .. } = event {
+                admission.send(None).unwrap();
             }
         }
     });
 
     let receipt = run(attempt, Arc::clone(tools), events, CancellationToken::new()).await;
 
-    seating.await.unwrap();
-    assert_eq!(std::fs::read_dir(tools.home.work()).unwrap().count(), 0);
+    admitting.await.unwrap();
+    assert_eq!(std::fs::read_dir(tools.data_dir.work()).unwrap().count(), 0);
     assert_eq!(tools.engine.remove_leftovers().await.unwrap(), 0);
     opened(&receipt.unwrap())
 }

@@ -13,14 +13,15 @@ use common::run::task::{Lease, StageNo, TaskRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::{self, Disk};
-use crate::guard::Guard;
+use crate::files::data_dir::{self, DataDir};
+use crate::files::tree::dir_with_mode;
+use crate::files::users::{self, IdRange, Jobs, Users};
 use crate::guest::ESCAPE_KIT;
-use crate::home::{self, Home, dir_with_mode};
 use crate::logs::LogBook;
-use crate::redact::Redactor;
+use crate::logs::redact::Redactor;
+use crate::net::ssrf_guard::SsrfGuard;
 use crate::runtime::docker::{Docker, Images, NotConnected};
 use crate::runtime::{self, Ending, Launch, Mount};
-use crate::users::{self, IdRange, Jobs, Users};
 
 /// More than the kit needs.
 const NEEDS: Resources = Resources::new(1000, 512);
@@ -43,7 +44,7 @@ pub enum Error {
     #[error("a temporary folder cannot be used")]
     Folder(#[from] io::Error),
     #[error(transparent)]
-    Home(#[from] home::Error),
+    DataDir(#[from] data_dir::Error),
     #[error(transparent)]
     Users(#[from] users::Error),
     #[error(transparent)]
@@ -61,11 +62,11 @@ pub enum Error {
 /// Where the container cannot be made, or ends before all was tried.
 pub async fn escape_kit() -> Result<Vec<Outcome>, Error> {
     let folder = tempfile::tempdir()?;
-    let home = Home::open(folder.path())?;
-    let users = Users::new(&home, IdRange::default(), Jobs::OfOne)?;
-    let images = Images::new(Guard::new(false), false, u64::MAX);
-    let engine = Docker::connect(home.label(), users, images).await?;
-    let launch = launch(&engine, &home.work())?;
+    let data_dir = DataDir::open(folder.path())?;
+    let users = Users::new(&data_dir, IdRange::default(), Jobs::OfOne)?;
+    let images = Images::new(SsrfGuard::new(false), false, u64::MAX);
+    let engine = Docker::connect(data_dir.label(), users, images).await?;
+    let launch = launch(&engine, &data_dir.work())?;
     let image = engine.scratch().await?;
     let (logs, stop) = (LogBook::default(), CancellationToken::new());
 

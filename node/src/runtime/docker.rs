@@ -39,9 +39,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::doctor::{self, Check};
+use crate::files::users::Users;
 use crate::logs::LogBook;
 use crate::runtime::{Ended, Ending, Error, Launch, Said};
-use crate::users::Users;
 use blame::Stuck;
 use cgroup::{Cgroups, Group};
 use confinement::Confinement;
@@ -53,8 +53,8 @@ use shelf::Shelf;
 use watch::watch;
 
 const LABEL: &str = "fanfold.node";
-/// How long a killed container and its last words may take.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long a killed container and the rest of its output may take.
+const OUTPUT_GRACE: Duration = Duration::from_secs(10);
 /// How often a container that is being started is looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -177,7 +177,7 @@ impl Docker {
             let error = match self.begin(made).await {
                 Ok(begun) => {
                     started();
-                    return self.attend(made, launch, begun, logs, stop).await;
+                    return self.wait(made, launch, begun, logs, stop).await;
                 }
                 Err(error) => error,
             };
@@ -267,8 +267,8 @@ impl Docker {
         }
     }
 
-    /// Stays with a running container until it has ended.
-    async fn attend(
+    /// Waits until a running container has ended, or ends it.
+    async fn wait(
         &self,
         Made { id, group }: &Made,
         launch: &Launch,
@@ -310,12 +310,12 @@ impl Docker {
                 let ending = if was_paused { finish::PAUSED } else { ending };
                 self.kill(id).await;
                 // It has ended by itself, or ends now; if not even that, removing it is next.
-                let _ = timeout(LAST_WORDS, exit).await;
+                let _ = timeout(OUTPUT_GRACE, exit).await;
                 (ending, self.state(id).await.ok().flatten())
             }
         };
         let wall = finish::wall(state.as_ref(), &baseline, attended);
-        if timeout(LAST_WORDS, pump).await.is_err() {
+        if timeout(OUTPUT_GRACE, pump).await.is_err() {
             tracing::warn!(lease = %launch.lease, "the container's output did not end");
         }
         Ok(Ended { ending, usage: meter.usage(launch.needs, wall) })
@@ -328,7 +328,7 @@ impl Docker {
             Some(Ok(response)) => Ok(response.status_code),
             Some(Err(EngineError::DockerContainerWaitError { code, .. })) => Ok(code),
             Some(Err(error)) => Err(engine("wait for a container")(error)),
-            None => Err(failed("wait for a container", "it hung up")),
+            None => Err(failed("wait for a container", "the engine closed the connection")),
         }
     }
 

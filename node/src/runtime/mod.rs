@@ -19,10 +19,10 @@ use common::protocol::Work;
 use common::run::task::Lease;
 use common::secret::{self, Secret};
 
-use crate::caches::Mounted;
 use crate::disk::Share;
-use crate::home::dir_with_mode;
-use crate::redact::Redactor;
+use crate::files::tree::dir_with_mode;
+use crate::logs::redact::Redactor;
+use crate::storage::caches::Mounted;
 
 /// Commands for the same thing; the next is tried where the image lacks the one before.
 pub type Commands = Vec<Vec<String>>;
@@ -144,8 +144,8 @@ pub enum Error {
     #[error("{0} was removed from the container engine before it could run")]
     Removed(&'static str),
     #[error("the image cannot be fetched")]
-    Fetch(#[from] crate::transfer::Error),
-    #[error("the node's disk")]
+    Fetch(#[from] crate::server_client::transfer::Error),
+    #[error("node disk error")]
     Io(#[from] std::io::Error),
 }
 

@@ -12,11 +12,11 @@ use common::run::task::{Lease, StageNo, TaskRef};
 use tokio::time::timeout;
 
 use super::{Docker, Made, failed};
-use crate::cache::Scratch;
 use crate::disk::{Disk, Limits};
+use crate::files::tree::Scratch;
+use crate::files::tree::dir_with_mode;
 use crate::guest;
-use crate::home::dir_with_mode;
-use crate::redact::Redactor;
+use crate::logs::redact::Redactor;
 use crate::runtime::{Error, Launch, Mount};
 
 /// From making the probe to its end.
@@ -28,9 +28,7 @@ const DOING: &str = "run a container of the node's own";
 /// How far a container came that does not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Stuck {
-    #[error(
-        "no container can be made of the image: its configuration is not one that engines take"
-    )]
+    #[error("no container can be made of the image: engines refuse its configuration")]
     NotMade,
     #[error(
         "the entrypoint cannot be started: the image has no program {0:?}, lacks what it needs, or \

@@ -18,19 +18,19 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 enum Unfit {
     #[error("has more than {VOLUMES_MAX} volumes")]
     Volumes,
-    #[error("has a volume at {0:?}, which is no plain absolute path")]
+    #[error("has a volume at {0:?}, which is not a plain absolute path")]
     OddVolume(String),
-    #[error("has a volume at {0:?}, in the way of what each container has there")]
+    #[error("has a volume at {0:?}, which conflicts with a mount of the container")]
     VolumeInTheWay(String),
-    #[error("has a working folder that is no plain absolute path")]
+    #[error("has a working folder that is not a plain absolute path")]
     WorkingDir,
-    #[error("has a user that is none")]
+    #[error("has an invalid user")]
     User,
-    #[error("has variables that are none, or more than {TEXT_BYTES_MAX} bytes of them")]
+    #[error("has invalid variables, or more than {TEXT_BYTES_MAX} bytes of them")]
     Variables,
     #[error("has a command or labels of more than {TEXT_BYTES_MAX} bytes")]
     Texts,
-    #[error("exposes more than {PORTS_MAX} ports, or ones that are none")]
+    #[error("exposes more than {PORTS_MAX} ports, or invalid ones")]
     Ports,
 }
 

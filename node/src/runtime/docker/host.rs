@@ -109,7 +109,7 @@ pub mod tests {
     use common::compute::resources::Resources;
 
     use super::*;
-    use crate::redact::Redactor;
+    use crate::logs::redact::Redactor;
     use crate::testing::lease;
 
     pub fn launch(gpu: Option<&str>) -> Launch {

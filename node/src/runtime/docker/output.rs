@@ -9,8 +9,8 @@ use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::logs::redact::Redactor;
 use crate::logs::{Lines, LogBook};
-use crate::redact::Redactor;
 
 /// What reading a piece costs beside its bytes.
 const PIECE_OVERHEAD: usize = 512;
