@@ -73,7 +73,7 @@ pub struct Attempt {
     pub environment: Environment,
 }
 
-/// What an attempt tells the agent on its way.
+/// What an attempt reports to the agent.
 #[derive(Debug)]
 pub enum Event {
     /// Its data is here; it waits for its share of the machine.
@@ -376,7 +376,7 @@ async fn until<T>(
     stop.run_until_cancelled(work).await.unwrap_or(Err(Stopped::Cancelled))
 }
 
-/// A receipt that no message can carry would be kept for ever.
+/// A receipt that no message can carry would never leave the node.
 fn fits_a_receipt(files: &[ResultFile]) -> Result<(), Stopped> {
     let bytes: usize = files.iter().map(|file| file.name.len() + OUTPUT_BYTES_MAX).sum();
     if bytes + RECEIPT_OVERHEAD <= RECEIPT_BYTES_MAX {

@@ -94,7 +94,7 @@ pub struct DiskShare {
     /// The most bytes for everything that the node keeps and that tasks write. By default half of
     /// what is free, and of what the node has already, divided by `nodes`.
     pub bytes: Option<u64>,
-    /// With less than so many free bytes no task starts, and the one that has written most ends.
+    /// With fewer free bytes than this no task starts, and the one that has written most ends.
     pub keep_free: u64,
     /// Nodes that share this machine.
     pub nodes: u16,
@@ -138,13 +138,13 @@ impl Error {
     }
 }
 
-/// Does everything a donor node does until it is stopped or refused; reconnects for ever.
+/// Does everything a donor node does until it is stopped or refused. It reconnects without end.
 ///
 /// # Errors
 ///
-/// Where the server refuses the node, and at the start: where the region is no name, where the data folder is in use or not writable,
-/// where no container engine answers or it cannot confine containers, or where a server address is
-/// none.
+/// Where the server refuses the node, and at the start: where the region is not a name, where the
+/// data folder is in use or not writable, where no container engine answers or it cannot confine
+/// containers, or where a server's address is invalid.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
     if !options.region.is_empty() && !is_region(&options.region) {
         return Err(Error::Region(options.region));

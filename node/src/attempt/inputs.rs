@@ -14,7 +14,7 @@ use crate::link;
 use crate::server_client::ServerClient;
 use crate::server_client::transfer::{self, Expected};
 
-/// Of so many tries that fail the first is told.
+/// Of this many tries that fail the first is logged.
 const TRIES_TOLD: u32 = 4;
 /// The most inputs of one attempt.
 const INPUTS_MAX: usize = 1_000_000;

@@ -20,7 +20,7 @@ pub struct ConfinedDir {
     mode: Mode,
 }
 
-/// What a file is known by: whoever changes its bytes changes this, and cannot set it back.
+/// What a file is known by: a change of its bytes changes this, and nothing sets it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     inode: u64,

@@ -82,7 +82,7 @@ impl FromStr for IdRange {
 pub enum Jobs {
     /// Those of strangers: the node must be able to keep them apart.
     OfStrangers,
-    /// Those of whoever runs the node: without root's rights, containers run as the node's user.
+    /// Those of the node's owner: without root's rights, containers run as the node's user.
     OfOne,
 }
 

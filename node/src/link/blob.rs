@@ -24,7 +24,7 @@ use tokio_util::io::StreamReader;
 use super::exact_reader::ExactReader;
 use super::{BucketError, Error, Link, bucket, frame};
 
-/// No byte for so long is a failure.
+/// No byte for this time is a failure.
 const SILENCE: Duration = Duration::from_secs(60);
 /// A bucket that gives no answer for this time is said to be away.
 const NOTICE: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Bytes on their way in.
 pub struct Fetched {
-    /// What `reader` gives: exactly so many bytes, or an error.
+    /// What `reader` gives: exactly `bytes` bytes, or an error.
     pub bytes: u64,
     /// Of the whole, not of the part that was asked for; `None` where the server does not know.
     pub digest: Option<Digest>,

@@ -16,7 +16,7 @@ use crate::link;
 use crate::net::backoff::Backoff;
 use crate::server_client::ServerClient;
 
-/// A transfer that moves no byte for so long is tried again.
+/// A transfer that moves no byte for this time is tried again.
 const STALL: Duration = Duration::from_secs(60);
 /// How often bytes that are not what they should be are fetched again.
 const SPOILED_MAX: u32 = 3;

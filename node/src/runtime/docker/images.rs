@@ -88,7 +88,7 @@ pub struct Ready {
 }
 
 impl Docker {
-    /// Makes sure that an image is here; whoever else wants it meanwhile waits for that.
+    /// Makes sure that an image is here; others that want it meanwhile wait for that.
     pub async fn image<R: ServerClient>(
         &self,
         work: &Work,

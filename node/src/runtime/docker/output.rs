@@ -42,7 +42,7 @@ impl Default for Pace {
     }
 }
 
-/// What a container and whoever attends it tell each other about its output.
+/// Signals between the reader of a container's output and the task that waits for its end.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
     /// It has flooded for too long.
