@@ -11,11 +11,13 @@ pub mod frame;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compute::container::ContainerSpec;
 use crate::compute::device::Device;
+use crate::compute::environment::Environment;
 use crate::compute::resources::{Resources, Usage};
 use crate::digest::Digest;
 use crate::ids::{RunId, WorkspaceId};
-use crate::plan::{Contract, Image};
+use crate::plan::Image;
 use crate::run::task::{Lease, StageNo};
 use crate::secret::{Hidden, Secret};
 
@@ -123,16 +125,13 @@ pub struct Work {
     /// and package owner.
     pub package_owner: WorkspaceId,
     pub stage: StageNo,
-    pub contract: Contract,
     /// Of the package's tar archive.
     pub package: Digest,
     pub image: Image,
-    pub entrypoint: String,
+    pub container: ContainerSpec,
     /// Whether there are secrets to be asked for right before a container starts.
     pub secrets: bool,
     pub needs: Resources,
-    /// A JSON object, never empty text.
-    pub params: String,
     pub task_timeout_secs: Option<u32>,
 }
 
@@ -143,22 +142,20 @@ pub struct Assignment {
     /// The name, in lower case, of the GPU that the task gets.
     pub gpu: Option<String>,
     pub inputs: Inputs,
+    /// The container's variables beside those of its stage.
+    pub environment: Environment,
 }
 
 /// What a task reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Inputs {
-    /// One chunk of this many bytes: input 0, which the container sees as `data.bin`. `name` is the
-    /// name of the file that it is of, and `key` says which of the source's files that is: the
-    /// whole key in its bucket, or its URL without what may be secret.
-    Chunk {
-        bytes: u64,
+    /// Input 0 alone, of this many bytes. The container sees it under this name.
+    File {
         name: String,
-        key: String,
+        bytes: u64,
     },
-    /// Files whose list is asked for with `BlobRequest::Inputs`: a partitioner's source, or all
-    /// results for an assembler.
+    /// Files whose list is asked for with `BlobRequest::Inputs`.
     Files,
     None,
 }

@@ -40,7 +40,7 @@ pub fn container() -> Container {
             digest: Digest::of(b""),
         },
         image: Image::Binary,
-        entrypoint: "main".to_owned(),
+        entrypoint: "main".parse().expect("a plain name"),
         secrets: Vec::new(),
         needs: Resources::new(1000, 1024),
         gpus: Vec::new(),

@@ -4,6 +4,7 @@
 //! whole statement, so a lost one costs time and nothing else.
 
 mod pause;
+pub mod slots;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,12 +23,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::slots::{Needs, Refused, Slots};
 use crate::attempt::{self, Attempt, Event, Tools};
-use crate::device::Gpu;
 use crate::link;
-use crate::remote::Remote;
-use crate::slots::{Needs, Refused, Slots};
-use pause::{Heard, Pause};
+use crate::machine::device::Gpu;
+use crate::server_client::ServerClient;
+use pause::{Pause, Reply};
 
 /// How long the server may hold an answer back.
 const WAIT_MS: u32 = 5000;
@@ -36,7 +37,7 @@ const IN_FLIGHT_MAX: usize = 2;
 /// Settled attempts that are remembered, against orders that were under way at the time.
 const SETTLED_MAX: usize = 4096;
 /// How long containers may take to be gone when the node stops.
-const FAREWELL: Duration = Duration::from_secs(20);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// How long a probe of the engine may take.
 const PROBE_MAX: Duration = Duration::from_secs(30);
 /// What a receipt costs in a message beside its bytes.
@@ -58,7 +59,7 @@ pub struct Lending {
 pub struct NotJoined(pub String);
 
 /// Runs until stopped or refused; then kills what runs and waits until it is gone.
-pub async fn run<R: Remote>(
+pub async fn run<R: ServerClient>(
     lending: Lending,
     tools: Arc<Tools<R>>,
     stop: CancellationToken,
@@ -81,23 +82,23 @@ pub async fn run<R: Remote>(
         let logs = agent.tools.logs.clone();
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
-            Some(event) = events.recv() => agent.hear(event),
-            Some(ended) = agent.attempts.join_next_with_id() => agent.bury(ended),
+            Some(event) = events.recv() => agent.on_attempt_event(event),
+            Some(ended) = agent.attempts.join_next_with_id() => agent.reap(ended),
             Some(probed) = agent.probes.join_next() => agent.probed(probed),
-            Some((answer, sent)) = in_flight.next() => match agent.obey(answer, &sent) {
-                Ok(heard) => pause.after(heard),
+            Some((answer, sent)) = in_flight.next() => match agent.apply_orders(answer, &sent) {
+                Ok(reply) => pause.after(reply),
                 Err(refused) => break Err(refused),
             },
             Ok(()) = agent.bucket_away.changed() => agent.urgent = true,
             () = sleep_until(pause.until()), if !over => {}
-            () = logs.written(), if !agent.urgent && !agent.chatter => agent.chatter = true,
-            () = sleep_until(pause.logs()), if agent.chatter && !agent.urgent => {
-                (agent.urgent, agent.chatter) = (true, false);
+            () = logs.written(), if !agent.urgent && !agent.logs_pending => agent.logs_pending = true,
+            () = sleep_until(pause.logs()), if agent.logs_pending && !agent.urgent => {
+                (agent.urgent, agent.logs_pending) = (true, false);
             }
         }
     };
     drop((in_flight, events));
-    agent.farewell().await;
+    agent.shutdown().await;
     end
 }
 
@@ -134,12 +135,12 @@ struct Agent<R> {
     /// Something should be said without waiting for the answer that the server holds.
     urgent: bool,
     /// There are new log lines, and nothing that is more urgent.
-    chatter: bool,
+    logs_pending: bool,
     /// The server has taken this process's word once.
     joined: bool,
 }
 
-impl<R: Remote> Agent<R> {
+impl<R: ServerClient> Agent<R> {
     fn new(lending: Lending, tools: Arc<Tools<R>>, events: mpsc::Sender<Event>) -> Self {
         Self {
             // Each attempt asks for its disk by itself, once it knows how large its input is.
@@ -159,7 +160,7 @@ impl<R: Remote> Agent<R> {
             probe: None,
             probes: JoinSet::new(),
             urgent: false,
-            chatter: false,
+            logs_pending: false,
             joined: false,
         }
     }
@@ -183,7 +184,7 @@ impl<R: Remote> Agent<R> {
             }
         }
         let more = receipts.len() < self.receipts.len() || self.tools.logs.any_unsent();
-        (self.urgent, self.chatter) = (false, false);
+        (self.urgent, self.logs_pending) = (false, false);
         let end = |batch: &common::protocol::LogBatch| {
             let n = u32::try_from(batch.lines.len()).expect("a batch is bounded");
             (batch.lease, batch.first + n)
@@ -207,11 +208,11 @@ impl<R: Remote> Agent<R> {
     }
 
     /// Takes in what the server answered.
-    fn obey(
+    fn apply_orders(
         &mut self,
         answer: Result<Orders, link::Error>,
         sent: &Sent,
-    ) -> Result<Heard, NotJoined> {
+    ) -> Result<Reply, NotJoined> {
         match answer {
             Ok(Orders::Work { works, assign, cancel, settled, probe }) => {
                 if !self.joined {
@@ -228,14 +229,14 @@ impl<R: Remote> Agent<R> {
                     self.tools.logs.confirmed(*lease, *end);
                 }
                 let repeated = cancel.iter().filter(|lease| !self.cancel(lease)).count();
-                let echo = repeated > 0
+                let no_change = repeated > 0
                     && repeated == cancel.len()
                     && settled.is_empty()
                     && assign.is_empty();
                 settled.iter().for_each(|lease| self.settle(*lease));
                 let works: Vec<_> = works.into_iter().map(Arc::new).collect();
                 assign.into_iter().for_each(|assignment| self.assign(assignment, &works));
-                Ok(if echo { Heard::Echo } else { Heard::Orders })
+                Ok(if no_change { Reply::NoChange } else { Reply::Orders })
             }
             Ok(Orders::Refused(why)) => {
                 self.tools.logs.failed();
@@ -244,10 +245,10 @@ impl<R: Remote> Agent<R> {
             Err(error) => {
                 // Of a connection that is missing the link speaks.
                 if !matches!(error, link::Error::Disconnected) {
-                    tracing::warn!(%error, "a message was not answered; what runs goes on");
+                    tracing::warn!(%error, "sync failed; running attempts continue");
                 }
                 self.tools.logs.failed();
-                Ok(Heard::Nothing)
+                Ok(Reply::Nothing)
             }
         }
     }
@@ -262,7 +263,7 @@ impl<R: Remote> Agent<R> {
         self.urgent = true;
         let tools = Arc::clone(&self.tools);
         self.probes.spawn(async move {
-            let temporary = tools.home.temporary();
+            let temporary = tools.data_dir.temporary();
             match timeout(PROBE_MAX, tools.engine.probe(&temporary)).await {
                 Ok(Ok(())) => Probe::Passed,
                 Ok(Err(error)) => Probe::Failed { message: error.to_string() },
@@ -281,7 +282,8 @@ impl<R: Remote> Agent<R> {
         self.urgent = true;
     }
 
-    fn assign(&mut self, Assignment { lease, gpu, inputs }: Assignment, works: &[Arc<Work>]) {
+    fn assign(&mut self, assignment: Assignment, works: &[Arc<Work>]) {
+        let Assignment { lease, gpu, inputs, environment } = assignment;
         let known = self.receipts.iter().any(|(receipt, _)| *receipt == lease)
             || self.settled.contains(&lease);
         let work =
@@ -295,7 +297,7 @@ impl<R: Remote> Agent<R> {
         tracing::debug!(%lease, "attempt taken");
         let stop = CancellationToken::new();
         self.cancels.insert(lease, stop.clone());
-        let attempt = Attempt { lease, work: Arc::clone(work), gpu, inputs };
+        let attempt = Attempt { lease, work: Arc::clone(work), gpu, inputs, environment };
         let (tools, events) = (Arc::clone(&self.tools), self.events.clone());
         let handle = self
             .attempts
@@ -320,7 +322,7 @@ impl<R: Remote> Agent<R> {
     fn cancel(&mut self, lease: &Lease) -> bool {
         let known = self.cancels.get(lease).is_some_and(CancellationToken::is_cancelled);
         if let Some(stop) = self.cancels.get(lease).filter(|_| !known) {
-            tracing::info!(%lease, "attempt dropped: the task was given to another node, or its job has ended");
+            tracing::info!(%lease, "attempt dropped: its task was reassigned, or its job has ended");
             stop.cancel();
         }
         self.receipts.retain(|(receipt, _)| receipt != lease);
@@ -337,13 +339,13 @@ impl<R: Remote> Agent<R> {
         self.settled.push_back(lease);
     }
 
-    fn hear(&mut self, event: Event) {
+    fn on_attempt_event(&mut self, event: Event) {
         let now_ms = self.now_ms();
         match event {
-            Event::Prepared { lease, seat } => {
+            Event::Prepared { lease, admission } => {
                 self.slots.prepared(&lease);
-                self.waiting.insert(lease, seat);
-                self.seat();
+                self.waiting.insert(lease, admission);
+                self.admit();
             }
             Event::Started(lease) => {
                 self.slots.started(&lease, now_ms);
@@ -351,20 +353,20 @@ impl<R: Remote> Agent<R> {
             }
             Event::Ended(lease) => {
                 self.slots.ended(&lease, now_ms);
-                self.seat();
+                self.admit();
             }
         }
     }
 
     /// Takes in an attempt that is over.
-    fn bury(
+    fn reap(
         &mut self,
         ended: Result<(tokio::task::Id, (Lease, Option<SignedReceipt>)), tokio::task::JoinError>,
     ) {
         let (id, receipt) = match ended {
             Ok((id, (_, receipt))) => (id, receipt),
             Err(error) => {
-                tracing::error!(%error, "an attempt broke down");
+                tracing::error!(%error, "an attempt panicked");
                 (error.id(), None)
             }
         };
@@ -384,14 +386,14 @@ impl<R: Remote> Agent<R> {
             self.receipts.push((lease, receipt));
         }
         self.urgent = true;
-        self.seat();
+        self.admit();
     }
 
-    fn seat(&mut self) {
-        for seat in self.slots.seat() {
-            if let Some(waiting) = self.waiting.remove(&seat.lease) {
-                // One that was cancelled meanwhile gives its share back when it is buried.
-                let _ = waiting.send(seat.gpu);
+    fn admit(&mut self) {
+        for admission in self.slots.admit() {
+            if let Some(waiting) = self.waiting.remove(&admission.lease) {
+                // One that was cancelled meanwhile gives its share back when it is reaped.
+                let _ = waiting.send(admission.gpu);
             }
         }
     }
@@ -401,11 +403,13 @@ impl<R: Remote> Agent<R> {
     }
 
     /// Stops all attempts and waits until their containers are gone.
-    async fn farewell(mut self) {
+    async fn shutdown(mut self) {
         self.cancels.values().for_each(CancellationToken::cancel);
         let gone = async { while self.attempts.join_next().await.is_some() {} };
-        if timeout(FAREWELL, gone).await.is_err() {
-            tracing::warn!("some containers are slow to go; they are removed at the next start");
+        if timeout(SHUTDOWN_GRACE, gone).await.is_err() {
+            tracing::warn!(
+                "containers still exist after the grace period; they are removed at the next start"
+            );
         }
     }
 }

@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use common::compute::environment::Environment;
 use common::compute::resources::Usage;
 use common::protocol::{
     Failure, InputFile, Inputs, Level, OUTPUT_BYTES_MAX, Outcome, Output, RECEIPT_BYTES_MAX,
@@ -18,20 +20,23 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Package, Packages, Scratch};
-use crate::caches::{Caches, Mounted};
-use crate::device::Gpu;
+use crate::attempt::results::ResultFile;
 use crate::disk::{Disk, Share};
-use crate::home::{Home, dir_with_mode};
+use crate::files::data_dir::DataDir;
+use crate::files::tree::Scratch;
+use crate::files::tree::dir_with_mode;
 use crate::logs::LogBook;
-use crate::remote::Remote;
-use crate::results::{self, ResultFile};
+use crate::machine::device::Gpu;
 use crate::runtime::docker::Docker;
-use crate::runtime::{self, Ended, Folders, Launch};
-use crate::transfer;
+use crate::runtime::{self, Ended, Ending, Folders, Launch};
+use crate::server_client::ServerClient;
+use crate::server_client::transfer;
+use crate::storage::caches::{Caches, Mounted};
+use crate::storage::packages::{Package, Packages};
 use stopped::{Stopped, failed, judge, short};
 
 mod inputs;
+pub mod results;
 mod room;
 mod stopped;
 
@@ -44,7 +49,7 @@ const RECEIPT_OVERHEAD: usize = 1024;
 #[derive(Debug)]
 pub struct Tools<R> {
     pub remote: R,
-    pub home: Home,
+    pub data_dir: DataDir,
     pub packages: Packages,
     pub caches: Caches,
     pub engine: Docker,
@@ -64,16 +69,18 @@ pub struct Attempt {
     /// The name of the GPU that it gets.
     pub gpu: Option<String>,
     pub inputs: Inputs,
+    /// The task's own variables.
+    pub environment: Environment,
 }
 
-/// What an attempt tells the agent on its way.
+/// What an attempt reports to the agent.
 #[derive(Debug)]
 pub enum Event {
     /// Its data is here; it waits for its share of the machine.
     Prepared {
         lease: Lease,
         /// Gives it the GPU that it needs, too.
-        seat: oneshot::Sender<Option<Gpu>>,
+        admission: oneshot::Sender<Option<Gpu>>,
     },
     Started(Lease),
     /// Its container has ended: its share is free.
@@ -81,7 +88,7 @@ pub enum Event {
 }
 
 /// Lives an attempt to its end. `None` where it was cancelled: nobody waits for its receipt.
-pub async fn run<R: Remote>(
+pub async fn run<R: ServerClient>(
     attempt: Attempt,
     tools: Arc<Tools<R>>,
     events: mpsc::Sender<Event>,
@@ -89,7 +96,7 @@ pub async fn run<R: Remote>(
 ) -> Option<SignedReceipt> {
     let lease = attempt.lease;
     let (mut usage, mut share) = (Usage::default(), None);
-    let lived = match Scratch::new(&tools.home.work()) {
+    let lived = match Scratch::new(&tools.data_dir.work()) {
         Ok(folder) => {
             let held = (&mut usage, &mut share);
             let lived = live(&attempt, &tools, &folder.0, &events, &stop, held).await;
@@ -114,13 +121,13 @@ pub async fn run<R: Remote>(
             Outcome::Failed { failure, message: short(message) }
         }
         Err(Stopped::NodeFault(message)) => {
-            tracing::warn!(%lease, message, "attempt given up: this node is at fault");
-            let text = format!("the attempt is given up, its node is at fault: {message}");
+            tracing::warn!(%lease, message, "attempt failed because of this node");
+            let text = format!("attempt failed because of its node: {message}");
             tools.logs.note(lease, Level::Error, short(text));
             Outcome::NodeFault { message: short(message) }
         }
         Err(Stopped::Outdated) => {
-            tracing::info!(%lease, "the task was given to another node, or its job has ended");
+            tracing::info!(%lease, "the task was reassigned, or its job has ended");
             Outcome::NodeFault { message: "the node no longer holds the lease".to_owned() }
         }
         Err(Stopped::Cancelled) => return None,
@@ -134,13 +141,13 @@ pub fn disk_mib<R>(tools: &Tools<R>) -> u32 {
 }
 
 /// Signs a receipt with the node's key.
-pub fn sign<R: Remote>(remote: &R, receipt: &Receipt) -> SignedReceipt {
+pub fn sign<R: ServerClient>(remote: &R, receipt: &Receipt) -> SignedReceipt {
     let receipt = postcard::to_stdvec(receipt).expect("a receipt is plain data");
     let signature = remote.sign(&receipt);
     SignedReceipt { receipt, signature }
 }
 
-async fn live<R: Remote>(
+async fn live<R: ServerClient>(
     attempt: &Attempt,
     tools: &Tools<R>,
     folder: &Path,
@@ -161,10 +168,19 @@ async fn live<R: Remote>(
     let wanted = attempt.gpu.as_deref().unwrap_or("none");
     logs.note(lease, Level::Debug, format!("gpus requested: {wanted}"));
     let app = ready.package.app();
-    let folders = Folders { app: &app, inputs: &inputs, results: &outputs, caches: &ready.caches };
+    let files = folder.join("files");
+    let folders = Folders {
+        app: &app,
+        inputs: &inputs,
+        results: &outputs,
+        files: &files,
+        caches: &ready.caches,
+    };
     let writes_max = share.writes_max();
-    let mut launch = runtime::launch(lease, &attempt.work, &attempt.inputs, folders, share)?;
-    make_executable(&app.join(&attempt.work.entrypoint))?;
+    let mut launch = runtime::launch(lease, &attempt.work, &attempt.environment, folders, share)?;
+    for file in attempt.work.container.package_files() {
+        make_executable(&app.join(file.as_str()))?;
+    }
 
     let mut container = None;
     let ended = in_turn(attempt, tools, &ready.image, &mut launch, &mut container, events, stop);
@@ -184,8 +200,8 @@ async fn live<R: Remote>(
     stored.await.map_err(|stopped: Stopped| stopped.redacted(&launch.redactor))
 }
 
-/// Waits for the attempt's share of the machine, and runs its container.
-async fn in_turn<R: Remote>(
+/// Waits for the attempt's share of the machine, and runs its containers.
+async fn in_turn<R: ServerClient>(
     attempt: &Attempt,
     tools: &Tools<R>,
     image: &runtime::docker::Image,
@@ -202,7 +218,7 @@ async fn in_turn<R: Remote>(
     if !is_late {
         *container = Some(tools.engine.make(launch, image).await?);
     }
-    let gpu = until(stop, seated(attempt.lease, events)).await?;
+    let gpu = until(stop, admitted(attempt.lease, events)).await?;
     launch.gpu = gpu.map(|gpu| gpu.id);
     let ran = async {
         until(stop, async { Ok(tools.disk.above_floor().await?) }).await?;
@@ -212,27 +228,53 @@ async fn in_turn<R: Remote>(
         if is_late {
             *container = Some(tools.engine.make(launch, image).await?);
         }
-        let Some(container) = container else { return Err(Stopped::Cancelled) };
-        tools.logs.note(attempt.lease, Level::Info, "container is starting");
-        let started = || {
-            tools.logs.note(attempt.lease, Level::Info, "container started");
-            // A full channel loses only the running time that is shown.
-            let _ = events.try_send(Event::Started(attempt.lease));
-        };
-        Ok(tools.engine.run(container, launch, image, &tools.logs, started, stop).await?)
+        run_steps(tools, image, launch, container, events, stop).await
     };
     let ended = ran.await;
     tell(events, Event::Ended(attempt.lease)).await.and(ended)
 }
 
-async fn secrets<R: Remote>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret>, Stopped> {
+/// Runs a task's containers one after the other, until one fails. `container` is the one that is
+/// there.
+async fn run_steps<R: ServerClient>(
+    tools: &Tools<R>,
+    image: &runtime::docker::Image,
+    launch: &mut Launch,
+    container: &mut Option<runtime::docker::Made>,
+    events: &mpsc::Sender<Event>,
+    stop: &CancellationToken,
+) -> Result<Ended, Stopped> {
+    let lease = launch.lease;
+    let mut used: Option<Usage> = None;
+    loop {
+        let Some(current) = container else { return Err(Stopped::Cancelled) };
+        tools.logs.note(lease, Level::Info, "container is starting");
+        let started = || {
+            tools.logs.note(lease, Level::Info, "container started");
+            // A full channel loses only the running time that is shown.
+            let _ = events.try_send(Event::Started(lease));
+        };
+        let ended = tools.engine.run(current, launch, image, &tools.logs, started, stop).await?;
+        let ran = Duration::from_millis(ended.usage.wall_ms);
+        let usage = used.map_or(ended.usage, |before| before.plus(ended.usage));
+        used = Some(usage);
+        if ended.ending != Ending::Exited(0) || !launch.next_step(ran) {
+            return Ok(Ended { usage, ..ended });
+        }
+        tools.engine.remove(current).await;
+        *container = None;
+        *container = Some(tools.engine.make(launch, image).await?);
+    }
+}
+
+async fn secrets<R: ServerClient>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret>, Stopped> {
     transfer::secrets(&tools.remote, lease).await.map_err(|error| {
         if error.refusal().is_some() { failed(Failure::Package, &error) } else { error.into() }
     })
 }
 
 /// Stores what the container wrote.
-async fn store_results<R: Remote>(
+async fn store_results<R: ServerClient>(
     launch: &Launch,
     tools: &Tools<R>,
     bytes_max: u64,
@@ -240,7 +282,7 @@ async fn store_results<R: Remote>(
 ) -> Result<Vec<Output>, Stopped> {
     let (lease, at) = (launch.lease, launch.results.clone());
     let collecting = tokio::task::spawn_blocking(move || {
-        results::collect(&at.host, Path::new(at.inside), bytes_max)
+        results::collect(&at.host, Path::new(at.inside.as_str()), bytes_max)
     });
     let collected = collecting.await.map_err(io::Error::other)?;
     let results = collected.map_err(|error| failed(Failure::Results, &error))?;
@@ -262,7 +304,7 @@ struct Prepared {
 }
 
 /// Gets everything here that the container needs.
-async fn prepare<R: Remote>(
+async fn prepare<R: ServerClient>(
     attempt: &Attempt,
     tools: &Tools<R>,
     files: Vec<InputFile>,
@@ -273,7 +315,7 @@ async fn prepare<R: Remote>(
     let (lease, work) = (attempt.lease, &attempt.work);
     tools.engine.writable_dir(results, work.workspace)?;
     // Before its turn: a registry may be slow, and images have places for each workspace.
-    let temporary = tools.home.temporary();
+    let temporary = tools.data_dir.temporary();
     let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
     let (package, caches) = {
         let _turn = turn(&tools.downloads).await?;
@@ -292,9 +334,9 @@ async fn prepare<R: Remote>(
 }
 
 /// Waits for the attempt's share of the machine.
-async fn seated(lease: Lease, events: &mpsc::Sender<Event>) -> Result<Option<Gpu>, Stopped> {
-    let (seat, turn) = oneshot::channel();
-    tell(events, Event::Prepared { lease, seat }).await?;
+async fn admitted(lease: Lease, events: &mpsc::Sender<Event>) -> Result<Option<Gpu>, Stopped> {
+    let (admission, turn) = oneshot::channel();
+    tell(events, Event::Prepared { lease, admission }).await?;
     turn.await.map_err(|_| Stopped::Cancelled)
 }
 
@@ -303,7 +345,7 @@ async fn tell(events: &mpsc::Sender<Event>, event: Event) -> Result<(), Stopped>
 }
 
 /// Stores all results; those with the same bytes once.
-async fn store<R: Remote>(
+async fn store<R: ServerClient>(
     lease: Lease,
     tools: &Tools<R>,
     files: &[ResultFile],
@@ -334,7 +376,7 @@ async fn until<T>(
     stop.run_until_cancelled(work).await.unwrap_or(Err(Stopped::Cancelled))
 }
 
-/// A receipt that no message can carry would be kept for ever.
+/// A receipt that no message can carry would never leave the node.
 fn fits_a_receipt(files: &[ResultFile]) -> Result<(), Stopped> {
     let bytes: usize = files.iter().map(|file| file.name.len() + OUTPUT_BYTES_MAX).sum();
     if bytes + RECEIPT_OVERHEAD <= RECEIPT_BYTES_MAX {

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::device::found_gpus;
-use crate::home;
+use crate::files::data_dir;
+use crate::machine::device::found_gpus;
 use crate::runtime::docker;
 
 pub use kit::{Error as KitError, Outcome, escape_kit};
@@ -78,7 +78,7 @@ pub async fn examine() -> Vec<Check> {
 pub fn data_dir(path: &Path) -> Check {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let found = path.display().to_string();
-    if home::names_somebody(&path) {
+    if data_dir::names_somebody(&path) {
         let advice = "choose a --data-dir that names nobody, such as /var/lib/fanfold/node: where \
                       /var/lib is another disk, containers can read the path";
         return Check::warning("data folder", found, advice);

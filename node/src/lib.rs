@@ -2,32 +2,21 @@
 //! results back under a signed receipt. It knows nothing of accounts, money or other nodes.
 
 mod agent;
-mod archive;
 mod attempt;
-mod backoff;
-mod beneath;
-mod cache;
-mod caches;
-mod device;
 mod disk;
 pub mod doctor;
-mod guard;
+mod files;
 pub mod guest;
-mod home;
-mod keyed;
 pub mod link;
 mod logs;
-mod offers;
-mod redact;
+mod machine;
+mod net;
 mod registry;
-mod remote;
-mod results;
 mod runtime;
-mod slots;
+mod server_client;
+mod storage;
 #[cfg(test)]
 mod testing;
-mod transfer;
-mod users;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,19 +29,20 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::agent::NotJoined;
 use crate::attempt::Tools;
-use crate::cache::Packages;
-use crate::caches::Caches;
-pub use crate::caches::Sizes as CacheSizes;
 use crate::disk::Disk;
 use crate::doctor::{Check, Severity};
-use crate::guard::Guard;
-use crate::home::Home;
+use crate::files::data_dir::{self, DataDir};
+use crate::files::users::{self, Users};
+pub use crate::files::users::{IdRange, Jobs};
 use crate::link::Link;
 use crate::logs::LogBook;
-use crate::offers::{Offer, Wish};
+use crate::machine::device;
+use crate::machine::offers::{self, Offer, Wish};
+use crate::net::ssrf_guard::SsrfGuard;
 use crate::runtime::docker::{Docker, Images, NotConnected};
-use crate::users::Users;
-pub use crate::users::{IdRange, Jobs};
+use crate::storage::caches::Caches;
+pub use crate::storage::caches::Sizes as CacheSizes;
+use crate::storage::packages::Packages;
 
 /// Transfers to attempts at the same time, and as many attempts that store.
 const TRANSFERS_AT_ONCE: usize = 8;
@@ -104,7 +94,7 @@ pub struct DiskShare {
     /// The most bytes for everything that the node keeps and that tasks write. By default half of
     /// what is free, and of what the node has already, divided by `nodes`.
     pub bytes: Option<u64>,
-    /// With less than so many free bytes no task starts, and the one that has written most ends.
+    /// With fewer free bytes than this no task starts, and the one that has written most ends.
     pub keep_free: u64,
     /// Nodes that share this machine.
     pub nodes: u16,
@@ -114,7 +104,7 @@ pub struct DiskShare {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Home(#[from] home::Error),
+    DataDir(#[from] data_dir::Error),
     #[error("region: {0:?} must be letters, digits, -, _ and ., at most 64")]
     Region(String),
     #[error(transparent)]
@@ -148,24 +138,24 @@ impl Error {
     }
 }
 
-/// Does everything a donor node does until it is stopped or refused; reconnects for ever.
+/// Does everything a donor node does until it is stopped or refused. It reconnects without end.
 ///
 /// # Errors
 ///
-/// Where the server refuses the node, and at the start: where the region is no name, where the data folder is in use or not writable,
-/// where no container engine answers or it cannot confine containers, or where a server address is
-/// none.
+/// Where the server refuses the node, and at the start: where the region is not a name, where the
+/// data folder is in use or not writable, where no container engine answers or it cannot confine
+/// containers, or where a server's address is invalid.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
     if !options.region.is_empty() && !is_region(&options.region) {
         return Err(Error::Region(options.region));
     }
-    let home = Home::open(&options.data_dir)?;
-    let label = home.named(options.label.as_deref()).map_err(Error::Label)?;
-    let limits = home.limits(options.disk).map_err(Error::Disk)?;
-    let guard = Guard::new(options.allow_private_addresses);
+    let data_dir = DataDir::open(&options.data_dir)?;
+    let label = data_dir.named(options.label.as_deref()).map_err(Error::Label)?;
+    let limits = data_dir.limits(options.disk).map_err(Error::Disk)?;
+    let guard = SsrfGuard::new(options.allow_private_addresses);
     let images = Images::new(guard, options.local_images, limits.kept());
-    let users = Users::new(&home, options.container_uids, options.jobs)?;
-    let engine = Docker::connect(home.label(), users, images).await?;
+    let users = Users::new(&data_dir, options.container_uids, options.jobs)?;
+    let engine = Docker::connect(data_dir.label(), users, images).await?;
     warn_of(&options.data_dir, users).await;
     engine.find_images().await?;
     let left = engine.remove_leftovers().await?;
@@ -181,21 +171,22 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         None => found,
     };
     let device = device::described(machine, label, options.region, &gpus);
-    let disk = Disk::open(&home.work(), limits).map_err(Error::Disk)?;
+    let disk = Disk::open(&data_dir.work(), limits).map_err(Error::Disk)?;
     let most = limits.kept();
-    let packages = Packages::open(&home, cache::BYTES_MAX.min(most)).map_err(Error::Cache)?;
+    let packages =
+        Packages::open(&data_dir, storage::packages::BYTES_MAX.min(most)).map_err(Error::Cache)?;
     let sizes = CacheSizes {
         user_bytes: options.caches.user_bytes.min(most),
         shared_bytes: options.caches.shared_bytes.min(most),
     };
-    let caches = Caches::open(&home, sizes).map_err(Error::Cache)?;
-    // Of its own, so that the link outlives the agent's last words.
+    let caches = Caches::open(&data_dir, sizes).map_err(Error::Cache)?;
+    // Of its own, so that the link outlives the agent's last message.
     let link_stop = CancellationToken::new();
     let _link_stop = link_stop.clone().drop_guard();
     let link = Link::start(
         link::Options {
             server: options.server,
-            key_file: home.key_file(),
+            key_file: data_dir.key_file(),
             allow_private_addresses: options.allow_private_addresses,
         },
         link_stop,
@@ -204,7 +195,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     announce(node, &device, capacity, &options.data_dir, limits);
     let tools = Arc::new(Tools {
         remote: link,
-        home,
+        data_dir,
         packages,
         caches,
         engine,

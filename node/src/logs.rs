@@ -9,6 +9,7 @@ use common::run::task::Lease;
 use tokio::sync::Notify;
 
 mod lines;
+pub mod redact;
 
 pub use lines::Lines;
 

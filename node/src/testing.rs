@@ -5,32 +5,35 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use common::compute::container::{Command, ContainerSpec, Content, Parts};
+use common::compute::environment::Environment;
+use common::compute::resources::Resources;
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
+use common::plan::Image;
 use common::protocol::{
-    BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync,
+    BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync, Work,
 };
 use common::run::task::Lease;
 use common::secret::{Hidden, Secret, SecretKind};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::attempt::Tools;
-use crate::cache::{BYTES_MAX, Packages};
-use crate::caches::{Caches, Sizes};
 use crate::disk::{Disk, Limits, Share};
-use crate::guard::Guard;
-use crate::home::Home;
+use crate::files::data_dir::DataDir;
+use crate::files::users::{IdRange, Jobs, Users};
 use crate::link::{Error, Fetched};
 use crate::logs::LogBook;
-use crate::remote::Remote;
+use crate::net::ssrf_guard::SsrfGuard;
 use crate::runtime::docker::{Docker, Images};
-use crate::users::{IdRange, Jobs, Users};
+use crate::server_client::ServerClient;
+use crate::storage::caches::{Caches, Sizes};
+use crate::storage::packages::{BYTES_MAX, Packages};
 
 /// A static program that is a whole system.
 pub const BUSYBOX: &str = "/bin/busybox";
 /// busybox's programs as one function, for there is nothing else in an image made from scratch.
-pub const PRELUDE: &str =
-    "#!/opt/fanfold/app/busybox sh\nb() { /opt/fanfold/app/busybox \"$@\"; }\n";
+pub const PRELUDE: &str = "#!/test/package/busybox sh\nb() { /test/package/busybox \"$@\"; }\n";
 
 /// What the tests' caches may take.
 pub const SIZES: Sizes = Sizes { user_bytes: 4 << 20, shared_bytes: 1 << 20 };
@@ -82,7 +85,7 @@ impl FakeServer {
     }
 }
 
-impl Remote for FakeServer {
+impl ServerClient for FakeServer {
     fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         Digest::of(bytes).bytes().to_vec()
     }
@@ -196,6 +199,50 @@ pub fn lease(index: u32) -> Lease {
     common::testing::process(RunId::new(uuid::Uuid::from_u128(1)), index, 1)
 }
 
+/// The container of the tests' tasks: it runs the package's file `run`.
+pub fn parts() -> Parts {
+    let path = |path: &str| path.parse().unwrap();
+    let dirs = [
+        (Content::Package, "PACKAGE", "/test/package"),
+        (Content::Inputs, "INPUTS", "/test/inputs"),
+        (Content::Results, "RESULTS", "/test/results"),
+        (Content::WorkspaceCache, "CACHE", "/test/cache"),
+        (Content::SharedCache, "SHARED", "/test/shared"),
+    ];
+    let named = dirs.map(|(_, name, dir)| (name.to_owned(), dir.to_owned()));
+    let fixed = [("HOME", "/tmp"), ("PARAMS", r#"{"case":"upper"}"#)];
+    let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let run = Command::PackageFile { path: "run".parse().unwrap(), interpreters: Vec::new() };
+    Parts {
+        steps: vec![run],
+        environment: named.into_iter().chain(fixed).collect::<BTreeMap<_, _>>().try_into().unwrap(),
+        working_dir: path("/test/package"),
+        mounts: dirs.into_iter().map(|(content, _, dir)| (content, path(dir))).collect(),
+        files: BTreeMap::new(),
+    }
+}
+
+/// What the tests' tasks have in common.
+pub fn work() -> Work {
+    Work {
+        run: lease(0).task.run,
+        workspace: WORKSPACE,
+        package_owner: WORKSPACE,
+        stage: lease(0).task.stage,
+        package: Digest::of(b""),
+        image: Image::Binary,
+        container: ContainerSpec::new(parts()).unwrap(),
+        secrets: false,
+        needs: Resources::new(1000, 64).with_disk(10),
+        task_timeout_secs: Some(60),
+    }
+}
+
+/// The variables of one task.
+pub fn number(n: u32) -> Environment {
+    BTreeMap::from([("NUMBER".to_owned(), n.to_string())]).try_into().unwrap()
+}
+
 /// A package as a customer's tool packs it: one folder on top.
 pub fn package(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
@@ -226,10 +273,10 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
         println!("skipped: {BUSYBOX} is missing (Debian package busybox-static)");
         return None;
     }
-    let home = Home::open(&dir.join("home")).unwrap();
-    let images = Images::new(Guard::new(false), true, DISK.kept());
-    let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
-    let engine = match Docker::connect(home.label(), users, images).await {
+    let data_dir = DataDir::open(&dir.join("home")).unwrap();
+    let images = Images::new(SsrfGuard::new(false), true, DISK.kept());
+    let users = Users::new(&data_dir, IdRange::default(), Jobs::OfOne).unwrap();
+    let engine = match Docker::connect(data_dir.label(), users, images).await {
         Ok(engine) => engine,
         Err(error) => {
             println!("skipped: {error}");
@@ -238,9 +285,9 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
     };
     Some(Arc::new(Tools {
         remote: server.clone(),
-        packages: Packages::open(&home, BYTES_MAX).unwrap(),
-        caches: Caches::open(&home, SIZES).unwrap(),
-        home,
+        packages: Packages::open(&data_dir, BYTES_MAX).unwrap(),
+        caches: Caches::open(&data_dir, SIZES).unwrap(),
+        data_dir,
         engine,
         logs: LogBook::default(),
         downloads: Semaphore::new(2),

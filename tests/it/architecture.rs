@@ -5,7 +5,7 @@ mod source;
 use std::fs;
 
 use anyhow::Result;
-use source::{Source, root, sources};
+use source::{Source, root, sources, whole_sources};
 
 /// A crate or a call, and the folders and files that may use it.
 const LIBRARIES: &[(&str, &[&str])] = &[
@@ -34,6 +34,28 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 
 /// Crates that would bring a second TLS provider or a C build.
 const BANNED_CRATES: &[&str] = &["native-tls", "openssl-sys", "aws-sdk-s3"];
+
+/// What packages are promised. The server compiles it into container specifications; a node obeys
+/// them and knows none of it.
+const CONTRACT: &[&str] = &[
+    "/opt/fanfold",
+    "data.bin",
+    "min_disk",
+    "APP_PARAMS",
+    "ASSEMBLER_PARAMS",
+    "PARTITIONER_PARAMS",
+    "CHUNK_KEY",
+    "CHUNK_NAME",
+    "CHUNK_NUMBER",
+    "CHUNKS_DIR",
+    "OUTPUT_DIR",
+    "RESULTS_DIR",
+    "SHARED_CACHE_DIR",
+    "SOURCE_DIR",
+    "TASK_DIR",
+    "USER_CACHE_DIR",
+    "Contract",
+];
 
 /// Words of products. Inside, the server has words of its own; each API maps its names to them.
 const PRODUCT_WORDS: &[&str] =
@@ -129,6 +151,22 @@ fn product_words_stay_in_the_apis_and_their_client() -> Result<()> {
     }
 
     assert!(broken.is_empty(), "a product's word:\n{}", broken.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn nodes_know_no_contract_of_packages() -> Result<()> {
+    let mut broken = Vec::new();
+    // Tests, comments and the programs that a node embeds are no exception.
+    for source in whole_sources(&["node"])? {
+        for (line, text) in (1..).zip(source.code.lines()) {
+            if CONTRACT.iter().any(|word| text.contains(word)) {
+                broken.push(format!("{}:{line}: {text}", source.name));
+            }
+        }
+    }
+
+    assert!(broken.is_empty(), "a node knows a contract:\n{}", broken.join("\n"));
     Ok(())
 }
 

@@ -47,7 +47,7 @@ async fn space_without_a_name_counts_as_written() -> Result<()> {
         let id = start(&client, &hoard).await?;
         let message = client.failure(&id).await?;
 
-        ensure!(message.contains("min_disk"), "{message}");
+        ensure!(message.contains("disk space"), "{message}");
         Ok(())
     })
     .await
@@ -65,7 +65,7 @@ async fn a_cache_holds_no_more_than_the_node_keeps_for_it() -> Result<()> {
         let id = start(&client, &hoard).await?;
         let message = client.failure(&id).await?;
 
-        ensure!(message.contains("USER_CACHE_DIR"), "{message}");
+        ensure!(message.contains("its workspace's cache"), "{message}");
         let caches = market.node_folder(0).join("caches/users");
         until("the cache to be cleared", async || {
             let output = std::process::Command::new("du").arg("-sk").arg(&caches).output()?;
@@ -164,7 +164,7 @@ async fn a_fast_writer_does_not_get_far_beyond_what_it_may_write() -> Result<()>
         }
 
         let message = client.failure(&id).await?;
-        ensure!(message.contains("min_disk"), "{message}");
+        ensure!(message.contains("disk space"), "{message}");
         say(format_args!("{} MiB of 1024 were written", most >> 20));
         ensure!(most < 3 * GIB, "{most} bytes were written");
         Ok(())

@@ -1,5 +1,6 @@
 //! What a task needs and a machine has.
 
+pub mod container;
 pub mod device;
 pub mod environment;
 pub mod exit;

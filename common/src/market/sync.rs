@@ -11,7 +11,7 @@ use super::trust::blame::Cause;
 use crate::data::location::Source;
 use crate::data::object_list::Object;
 use crate::ids::{NodeId, RunId, WorkspaceId};
-use crate::plan::{Reads, params_text};
+use crate::plan::{CHUNK_FILE, Reads};
 use crate::protocol::{
     ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
     Work,
@@ -21,9 +21,9 @@ use crate::run::task::Lease;
 /// Lines taken from one attempt; what a node sends beyond is dropped.
 const LINES_MAX: u32 = 2_000;
 const LOG_BYTES_MAX: usize = 1 << 20;
-/// The most bytes of params in one `Orders`, beside the first work's: a reader takes no message
-/// of more than a few MiB. What is left out is said in the next.
-const PARAMS_BYTES_MAX: usize = 4 << 20;
+/// The most bytes of containers in one `Orders`, beside the first work's: a reader takes no
+/// message of more than a few MiB. What is left out is said in the next.
+const CONTAINERS_BYTES_MAX: usize = 4 << 20;
 
 /// The longest key that an app is told; stores have no longer ones.
 const KEY_BYTES_MAX: usize = 1024;
@@ -133,8 +133,8 @@ impl Market {
             let key = (lease.task.run, lease.task.stage);
             if !works.contains_key(&key) {
                 let work = work(stage);
-                bytes += work.params.len();
-                if bytes > PARAMS_BYTES_MAX && !works.is_empty() {
+                bytes += work.container.bytes();
+                if bytes > CONTAINERS_BYTES_MAX && !works.is_empty() {
                     break;
                 }
                 works.insert(key, work);
@@ -215,32 +215,34 @@ fn work(stage: TaskStage<'_>) -> Work {
         workspace: run.spec.workspace,
         package_owner: container.package.owner,
         stage: no,
-        contract: container.contract,
         package: container.package.digest,
         image: container.image.clone(),
-        entrypoint: container.entrypoint.clone(),
+        container: container.compile(),
         secrets: !container.secrets.is_empty(),
         needs: container.needs,
-        params: params_text(&container.params),
         task_timeout_secs: Some(work.timeout_secs),
     }
 }
 
 fn assignment(stage: TaskStage<'_>, lease: Lease) -> Option<Assignment> {
     let TaskStage { run, tasks, work, .. } = stage;
-    let inputs = match work.reads {
+    let (contract, index) = (work.container.contract, lease.task.index);
+    let (inputs, environment) = match work.reads {
         Reads::Element => {
-            let chunk = tasks.table()?.get(lease.task.index)?;
+            let chunk = tasks.table()?.get(index)?;
             let plan = &run.spec.plan;
             let source = plan.chunks_of(stage.block).and_then(|block| plan.source_of(block));
-            let key = chunk_key(source, &chunk.object).to_owned();
-            Inputs::Chunk { bytes: chunk.len(), name: chunk.object.name, key }
+            let file = (chunk.object.name.as_str(), chunk_key(source, &chunk.object));
+            let inputs = Inputs::File { name: CHUNK_FILE.to_owned(), bytes: chunk.len() };
+            (inputs, contract.task_environment(index, Some(file)))
         }
-        Reads::Objects(_) | Reads::Results(_) => Inputs::Files,
-        Reads::Nothing => Inputs::None,
+        Reads::Objects(_) | Reads::Results(_) => {
+            (Inputs::Files, contract.task_environment(index, None))
+        }
+        Reads::Nothing => (Inputs::None, contract.task_environment(index, None)),
     };
     let gpu = run.active_lease(lease)?.gpu.clone();
-    Some(Assignment { lease, gpu, inputs })
+    Some(Assignment { lease, gpu, inputs, environment })
 }
 
 /// Which of the source's files a chunk is of. Users, passwords and signatures stay out of it: a

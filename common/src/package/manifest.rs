@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loose::{Invalid, Loose};
 use super::tag::{self, Version};
+use crate::compute::container::RelativePath;
 use crate::compute::resources::Resources;
 use crate::input::text::is_plain;
 use crate::secret::{self, Hidden};
@@ -29,7 +30,7 @@ pub struct Manifest {
     pub description: String,
     pub platform: Platform,
     /// A path below the package's `app` folder.
-    pub entrypoint: String,
+    pub entrypoint: RelativePath,
     pub needs: Resources,
     /// Names of the GPUs that will do; empty where none is needed.
     pub gpus: Vec<String>,
@@ -100,7 +101,7 @@ impl Manifest {
             return Err(Invalid::new(fields.name("description"), problem));
         }
         let entrypoint = fields.text("entrypoint")?.unwrap_or_else(|| "main.py".to_owned());
-        check_entrypoint(&fields.name("entrypoint"), &entrypoint)?;
+        let entrypoint = checked_entrypoint(&fields.name("entrypoint"), entrypoint)?;
         // Published manifests have it, and it never did anything.
         fields.ignore("requirements");
         fields.finish_leniently()?;
@@ -209,18 +210,13 @@ fn small(n: u64) -> u32 {
 }
 
 /// Refuses an entrypoint that is not a plain path below `app`.
-fn check_entrypoint(field: &str, path: &str) -> Result<(), Invalid> {
-    let plain = |part: &str| {
-        !part.is_empty()
-            && part != "."
-            && part != ".."
-            && !part.starts_with('-')
-            && !part.chars().any(|c| !is_plain(c) || c == '\\')
-    };
-    if path.len() <= 255 && path.split('/').all(plain) {
-        return Ok(());
-    }
-    Err(Invalid::new(field, "must be the path of a file inside the app folder, such as main.py"))
+fn checked_entrypoint(field: &str, path: String) -> Result<RelativePath, Invalid> {
+    let plain =
+        |part: &str| !part.starts_with('-') && part.chars().all(|c| is_plain(c) && c != '\\');
+    let is_fine = path.len() <= 255 && path.split('/').all(plain);
+    RelativePath::try_from(path).ok().filter(|_| is_fine).ok_or_else(|| {
+        Invalid::new(field, "must be the path of a file inside the app folder, such as main.py")
+    })
 }
 
 #[cfg(test)]
@@ -286,7 +282,7 @@ mod tests {
                 .unwrap();
 
         assert_eq!(manifest.kind, Kind::App);
-        assert_eq!(manifest.entrypoint, "main.py");
+        assert_eq!(manifest.entrypoint.as_str(), "main.py");
         assert_eq!(manifest.needs, Resources::new(1000, 1024).with_disk(2048));
     }
 

@@ -1,6 +1,6 @@
 //! Whether blocks make a plan: a tree in which everything that is named is there in time.
 
-use super::{Block, BlockId, Body, DataTask, Each, Group, List, Reads};
+use super::{Block, BlockId, Body, DataTask, Each, Group, List, Reads, Uncompilable};
 
 /// The most blocks of a plan.
 pub const BLOCKS_MAX: usize = 1_000;
@@ -24,6 +24,8 @@ pub enum PlanError {
     Reads(u16),
     #[error("block {0} is reserved and in a list: how often it runs is not known")]
     Reserved(u16),
+    #[error("the container of block {0}: {1}")]
+    Container(u16, Uncompilable),
 }
 
 /// Of each block: which one it is in, and whether it is opened once for each element of a list.
@@ -64,6 +66,10 @@ pub(super) fn check(blocks: &[Block]) -> Result<Places, PlanError> {
         tree.check_reads(id)?;
         if repeated[id.index()] && blocks[id.index()].is_reserved() {
             return Err(PlanError::Reserved(id.number()));
+        }
+        if let Body::Container(task) = &blocks[id.index()].body {
+            let compiled = task.container.try_compile();
+            compiled.map_err(|error| PlanError::Container(id.number(), error))?;
         }
     }
     Ok((parents, repeated))

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Contract;
+use crate::compute::container::RelativePath;
 use crate::compute::image::Pinned;
 use crate::compute::resources::Resources;
 use crate::digest::Digest;
@@ -24,26 +26,18 @@ pub fn params_text(params: &Params) -> String {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Container {
+    /// What the package is promised. It is compiled away before a node gets the container.
     pub contract: Contract,
     pub package: PackagePin,
     pub image: Image,
     /// The file in the package's `app` folder that is run.
-    pub entrypoint: String,
+    pub entrypoint: RelativePath,
     /// The ids of the workspace's secrets that the container gets. Never their values.
     pub secrets: Vec<String>,
     pub needs: Resources,
     /// The task gets one GPU of one of these names, in any case; empty is none.
     pub gpus: Vec<String>,
     pub params: Params,
-}
-
-/// How a container is told what to do: which folders and variables it gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Contract {
-    Partition,
-    Process,
-    Assemble,
 }
 
 /// A package at the very bytes that were current when the run started.

@@ -6,12 +6,14 @@
 
 mod check;
 mod container;
+mod contract;
 mod phase;
 mod pipeline;
 mod reservation;
 
 pub use check::PlanError;
-pub use container::{Container, Contract, Image, PackagePin, Params, params_text};
+pub use container::{Container, Image, PackagePin, Params, params_text};
+pub use contract::{CHUNK_FILE, Contract, Uncompilable};
 pub use phase::Phase;
 pub use pipeline::{Assemble, Assembler, Limits, Partition, Partitioner, Pipeline};
 
@@ -199,7 +201,8 @@ impl Plan {
     /// A plan of these blocks, in which the first is the root.
     ///
     /// # Errors
-    /// The blocks are no tree, or name what is not there.
+    /// The blocks are no tree, name what is not there, or have a container that cannot be
+    /// compiled.
     pub fn new(blocks: Vec<Block>) -> Result<Self, PlanError> {
         let (parents, repeated) = check::check(&blocks)?;
         let reserved = (0..).map(BlockId).zip(&blocks).filter(|(_, block)| block.is_reserved());

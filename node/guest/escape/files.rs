@@ -16,9 +16,9 @@ pub const TRIES: &[Try] = &[
     ("write-root", || not_written("/")),
     ("write-programs", || not_written("/bin")),
     ("write-settings", || not_written("/etc")),
-    ("write-package", || not_written("/opt/fanfold/app")),
-    ("write-shared-cache", || not_written("/opt/fanfold/cache/shared")),
-    ("write-beside-mounts", || not_written("/opt/fanfold")),
+    ("write-package", write_package),
+    ("write-shared-cache", write_shared_cache),
+    ("write-beside-mounts", write_beside_mounts),
     ("write-devices", || not_written("/dev")),
     ("write-kernel-settings", || none_writable("/proc/sys")),
     ("write-system", || none_writable("/sys")),
@@ -50,7 +50,7 @@ pub const TRIES: &[Try] = &[
     ("make-memory-device", || make_device(0o020_600, 1 << 8 | 1)),
     ("terminal", || not_opened_to_write("/dev/tty")),
     ("container-engine", || missing(&ENGINE)),
-    ("host-files", || missing(&HOST)),
+    ("host-files", host_files),
     ("host-processes", host_processes),
     ("control-group-names", control_group_names),
     ("mounts-show-users", || mounts_show(&["/home/", "/root/", "/Users/"])),
@@ -71,11 +71,10 @@ const ENGINE: [&str; 6] = [
     "/run/crio/crio.sock",
     "/run/systemd/private",
 ];
-const HOST: [&str; 6] = [
+const HOST: [&str; 5] = [
     "/var/lib/docker",
     "/var/lib/containerd",
     "/proc/1/root/var/lib/docker",
-    "/opt/fanfold/results/../../../var/lib/docker",
     "/host",
     "/boot/vmlinuz",
 ];
@@ -89,9 +88,41 @@ pub fn clean() {
     let _ = fs::remove_file(results().join("escape-kit"));
 }
 
-/// The folder for results, where the contract says it is.
+/// The folder for results. The kit runs as the node's own container and as anybody's job, which
+/// have different folders: both have a variable for it.
 pub fn results() -> PathBuf {
-    std::env::var_os("TASK_RESULTS_DIR").map_or_else(|| "/tmp".into(), PathBuf::from)
+    named("RESULTS").unwrap_or_else(|| "/tmp".into())
+}
+
+/// The folder that a variable with this word in its name gives.
+fn named(word: &str) -> Option<PathBuf> {
+    let mut variables = std::env::vars().filter(|(_, value)| value.starts_with('/'));
+    variables.find(|(name, _)| name.contains(word)).map(|(_, value)| value.into())
+}
+
+/// The folder that the kit was started from.
+fn package() -> Result<PathBuf, String> {
+    let program = fs::read_link("/proc/self/exe").map_err(|error| error.to_string())?;
+    program.parent().map(Path::to_owned).ok_or_else(|| "could not be tried: no folder".to_owned())
+}
+
+fn write_package() -> Held {
+    not_written(package()?)
+}
+
+fn write_beside_mounts() -> Held {
+    let package = package()?;
+    not_written(package.parent().unwrap_or(&package))
+}
+
+fn write_shared_cache() -> Held {
+    not_written(named("SHARED").ok_or("could not be tried: no variable names it")?)
+}
+
+fn host_files() -> Held {
+    missing(&HOST)?;
+    let above = results().join("../../../../var/lib/docker");
+    if above.exists() { Err(format!("{} is there", above.display())) } else { Ok(()) }
 }
 
 pub fn scratch_file() -> Result<PathBuf, String> {
@@ -99,13 +130,14 @@ pub fn scratch_file() -> Result<PathBuf, String> {
     Ok(Path::new(SCRATCH).join("file"))
 }
 
-fn not_written(folder: &str) -> Held {
-    let file = Path::new(folder).join("fanfold-written");
+fn not_written(folder: impl AsRef<Path>) -> Held {
+    let folder = folder.as_ref();
+    let file = folder.join("fanfold-written");
     match File::create(&file) {
         Err(_) => Ok(()),
         Ok(_) => {
             let _ = fs::remove_file(&file);
-            Err(format!("{folder} can be written to"))
+            Err(format!("{} can be written to", folder.display()))
         }
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
+use crate::net::backoff::Backoff;
 
 /// How long after the last message mere log lines wait for company.
 const LOGS_PAUSE: Duration = Duration::from_secs(1);
 /// The least time between two messages, so that a server in a hurry makes no busy loop.
 const GAP: Duration = Duration::from_millis(2);
 /// The same where the server can only repeat itself: what it wants ended takes time to end.
-pub(super) const ECHO_GAP: Duration = Duration::from_millis(200);
+pub(super) const NO_CHANGE_GAP: Duration = Duration::from_millis(200);
 
 /// When the next message may go.
 pub(super) struct Pause {
@@ -44,23 +44,23 @@ impl Pause {
         self.until = self.last + GAP;
     }
 
-    pub fn after(&mut self, heard: Heard) {
-        match heard {
-            Heard::Orders => self.backoff.reset(),
-            Heard::Echo => {
+    pub fn after(&mut self, reply: Reply) {
+        match reply {
+            Reply::Orders => self.backoff.reset(),
+            Reply::NoChange => {
                 self.backoff.reset();
-                self.until = Instant::now() + ECHO_GAP;
+                self.until = Instant::now() + NO_CHANGE_GAP;
             }
-            Heard::Nothing => self.until = Instant::now() + self.backoff.step(),
+            Reply::Nothing => self.until = Instant::now() + self.backoff.step(),
         }
     }
 }
 
 /// What came of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Reply {
     Orders,
     /// Only what is being done already.
-    Echo,
+    NoChange,
     Nothing,
 }

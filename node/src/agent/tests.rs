@@ -1,15 +1,12 @@
 //! The loop against a server that the test plays, with real containers.
 
 use common::digest::Digest;
-use common::plan::Contract;
-use common::plan::Image;
 use common::protocol::{Inputs, Level};
-use common::testing::PROCESS;
 use tokio::task::JoinHandle;
 
-use super::pause::ECHO_GAP;
+use super::pause::NO_CHANGE_GAP;
 use super::*;
-use crate::testing::{Asked, FakeServer, lease, opened, script_package, tools};
+use crate::testing::{Asked, FakeServer, lease, number, opened, script_package, tools, work};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -68,27 +65,15 @@ impl Play {
     }
 
     fn assign(&self, indexes: &[u32], cpu_millis: u32) -> Orders {
-        let at = lease(0);
-        let work = Work {
-            run: at.task.run,
-            workspace: crate::testing::WORKSPACE,
-            package_owner: crate::testing::WORKSPACE,
-            stage: PROCESS,
-            contract: Contract::Process,
-            package: self.package,
-            image: Image::Binary,
-            entrypoint: "run".into(),
-            secrets: false,
-            needs: Resources::new(cpu_millis, 64).with_disk(10),
-            params: "{}".into(),
-            task_timeout_secs: Some(60),
-        };
+        let needs = Resources::new(cpu_millis, 64).with_disk(10);
+        let work = Work { package: self.package, needs, ..work() };
         let assign = indexes
             .iter()
             .map(|i| Assignment {
                 lease: lease(*i),
                 gpu: None,
-                inputs: Inputs::Chunk { bytes: 0, name: "x".into(), key: "x".into() },
+                inputs: Inputs::File { name: "x".into(), bytes: 0 },
+                environment: number(*i),
             })
             .collect();
         Orders::Work {
@@ -117,8 +102,7 @@ fn running(sync: &Sync) -> usize {
 
 #[tokio::test]
 async fn tasks_run_in_turn_and_are_reported_until_settled() {
-    let Some(mut play) = Play::start("echo line; echo $CHUNK_NUMBER > $TASK_RESULTS_DIR/n").await
-    else {
+    let Some(mut play) = Play::start("echo line; echo $NUMBER > $RESULTS/n").await else {
         return;
     };
     let (first, answer) = play.next().await;
@@ -281,7 +265,7 @@ async fn an_order_that_is_only_repeated_makes_no_busy_loop() {
         let _ = answer.send(Ok(cancel()));
     }
 
-    let pauses = start.elapsed().as_millis() / ECHO_GAP.as_millis();
+    let pauses = start.elapsed().as_millis() / NO_CHANGE_GAP.as_millis();
     assert!(repeated <= pauses + 2, "{repeated} messages in {:?}", start.elapsed());
     play.end().await;
 }

@@ -21,7 +21,7 @@ async fn lived(script: &str) -> Option<(Receipt, Arc<Tools<FakeServer>>, tempfil
 #[tokio::test]
 async fn files_that_are_removed_and_kept_open_count_as_written() {
     let script = "for n in 1 2 3; do
-          eval \"exec $((n + 2))> $OUTPUT_DIR/x\"; b rm $OUTPUT_DIR/x
+          eval \"exec $((n + 2))> $RESULTS/x\"; b rm $RESULTS/x
           eval \"b dd if=/dev/zero bs=1M count=8 >&$((n + 2))\" || exit 9
         done
         b sleep 50";
@@ -29,12 +29,12 @@ async fn files_that_are_removed_and_kept_open_count_as_written() {
 
     let Outcome::Failed { failure, message } = receipt.outcome else { panic!("{receipt:?}") };
     assert_eq!(failure, Failure::Results);
-    assert!(message.contains("min_disk"), "{message}");
+    assert!(message.contains("disk space"), "{message}");
 }
 
 #[tokio::test]
 async fn no_file_is_longer_than_what_may_be_written() {
-    let script = "b truncate -s 100M $OUTPUT_DIR/x && exit 0; exit 8";
+    let script = "b truncate -s 100M $RESULTS/x && exit 0; exit 8";
     let Some((receipt, ..)) = lived(script).await else { return };
 
     let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
@@ -44,9 +44,8 @@ async fn no_file_is_longer_than_what_may_be_written() {
 
 #[tokio::test]
 async fn results_of_just_what_is_asked_for_are_stored() {
-    let script =
-        "b dd if=/dev/zero of=$OUTPUT_DIR/x bs=1M count=9; b ln $OUTPUT_DIR/x $OUTPUT_DIR/y
-        b rm $OUTPUT_DIR/y; b sleep 1";
+    let script = "b dd if=/dev/zero of=$RESULTS/x bs=1M count=9; b ln $RESULTS/x $RESULTS/y
+        b rm $RESULTS/y; b sleep 1";
     let Some((receipt, ..)) = lived(script).await else { return };
 
     assert!(matches!(receipt.outcome, Outcome::Succeeded { .. }), "{receipt:?}");
@@ -55,25 +54,24 @@ async fn results_of_just_what_is_asked_for_are_stored() {
 #[tokio::test]
 async fn a_cache_that_is_left_too_full_is_cleared_when_its_container_ends() {
     // 4 MiB are for a workspace, and a quarter of it stays for the next container.
-    let script = "b dd if=/dev/zero of=$USER_CACHE_DIR/x bs=1M count=3
-        echo kept > $USER_CACHE_DIR/y; b dd if=/dev/zero of=$USER_CACHE_DIR/z bs=1k count=512";
+    let script = "b dd if=/dev/zero of=$CACHE/x bs=1M count=3
+        echo kept > $CACHE/y; b dd if=/dev/zero of=$CACHE/z bs=1k count=512";
     let Some((_, tools, _dir)) = lived(script).await else { return };
 
-    let left = crate::disk::count::tree(&tools.home.caches());
+    let left = crate::disk::count::tree(&tools.data_dir.caches());
     assert!(left < 1 << 20, "{left} bytes");
     assert!(tools.caches.bytes() < 1 << 20);
 }
 
 #[tokio::test]
 async fn a_cache_that_is_filled_in_the_meantime_ends_its_container() {
-    let script =
-        "for n in 1 2 3 4 5; do b dd if=/dev/zero of=$USER_CACHE_DIR/$n bs=1M count=1; done
+    let script = "for n in 1 2 3 4 5; do b dd if=/dev/zero of=$CACHE/$n bs=1M count=1; done
         b sleep 50";
     let Some((receipt, tools, _dir)) = lived(script).await else { return };
 
     let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
     assert_eq!(failure, Failure::Results);
-    assert!(crate::disk::count::tree(&tools.home.caches()) < 1 << 20);
+    assert!(crate::disk::count::tree(&tools.data_dir.caches()) < 1 << 20);
 }
 
 #[tokio::test]
@@ -97,11 +95,11 @@ async fn packages_and_caches_make_room_for_a_task() {
     let (server, _) = FakeServer::new();
     let dir = tempfile::tempdir().unwrap();
     let Some(mut tools) = tools(&server, dir.path()).await else { return };
-    let fill = "b dd if=/dev/zero of=$USER_CACHE_DIR/x bs=1M count=2";
+    let fill = "b dd if=/dev/zero of=$CACHE/x bs=1M count=2";
     let first = lived_with(&tools, &server, fill).await;
     assert!(matches!(first.outcome, Outcome::Succeeded { .. }), "{first:?}");
     let kept = room::kept(&tools);
-    assert!(kept > 0 && fs::read_dir(tools.home.packages()).unwrap().count() == 1);
+    assert!(kept > 0 && fs::read_dir(tools.data_dir.packages()).unwrap().count() == 1);
     // Room for a task and one package.
     let limits = crate::disk::Limits { budget: (10 << 20) + kept, keep_free: 0 };
     let disk = Disk::open(dir.path(), limits).unwrap();
@@ -111,7 +109,7 @@ async fn packages_and_caches_make_room_for_a_task() {
 
     assert!(!matches!(second.outcome, Outcome::Failed { .. }), "{second:?}");
     assert!(room::kept(&tools) + (10 << 20) <= limits.budget);
-    assert_eq!(fs::read_dir(tools.home.packages()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(tools.data_dir.packages()).unwrap().count(), 1);
 }
 
 #[tokio::test]
@@ -126,7 +124,7 @@ async fn a_container_that_fails_while_the_disk_is_full_is_not_at_fault() {
     let filling = tokio::spawn(async move {
         let runs = || logs.batches().iter().any(|b| b.lines.iter().any(|l| l.text == "up"));
         while !runs() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         free.store(0, Ordering::Relaxed);
     });

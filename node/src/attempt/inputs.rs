@@ -11,22 +11,22 @@ use common::run::task::Lease;
 use super::stopped::{Stopped, failed, short};
 use super::{Attempt, Tools};
 use crate::link;
-use crate::remote::Remote;
-use crate::transfer::{self, Expected};
+use crate::server_client::ServerClient;
+use crate::server_client::transfer::{self, Expected};
 
-/// Of so many tries that fail the first is told.
+/// Of this many tries that fail the first is logged.
 const TRIES_TOLD: u32 = 4;
 /// The most inputs of one attempt.
 const INPUTS_MAX: usize = 1_000_000;
 
 /// What is to be fetched, and how much it is.
-pub async fn list<R: Remote>(
+pub async fn list<R: ServerClient>(
     attempt: &Attempt,
     tools: &Tools<R>,
 ) -> Result<Vec<InputFile>, Stopped> {
     match attempt.inputs {
-        Inputs::Chunk { bytes, .. } => {
-            Ok(vec![InputFile { name: "data.bin".into(), size: bytes, digest: None }])
+        Inputs::File { ref name, bytes } => {
+            checked(vec![InputFile { name: name.clone(), size: bytes, digest: None }])
         }
         Inputs::None => Ok(Vec::new()),
         Inputs::Files => checked(transfer::inputs(&tools.remote, attempt.lease).await?),
@@ -34,7 +34,7 @@ pub async fn list<R: Remote>(
 }
 
 /// Fetches an input. Why it does not come stands in the task's log.
-pub async fn fetch<R: Remote>(
+pub async fn fetch<R: ServerClient>(
     tools: &Tools<R>,
     lease: Lease,
     n: u32,
@@ -52,7 +52,7 @@ pub async fn fetch<R: Remote>(
         let trouble = |why: String| {
             // Tries come further and further apart, and so do the lines.
             if told.fetch_add(1, Ordering::Relaxed).is_multiple_of(TRIES_TOLD) {
-                let text = format!("the input {:?} does not come yet: {why}", file.name);
+                let text = format!("input {:?} not received yet: {why}", file.name);
                 tools.logs.note(lease, Level::Error, short(text));
             }
         };
@@ -105,8 +105,8 @@ fn checked(files: Vec<InputFile>) -> Result<Vec<InputFile>, Stopped> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::Refused;
     use crate::link::BucketError;
+    use crate::net::ssrf_guard::Refused;
 
     #[test]
     fn an_input_that_does_not_come_is_blamed_on_who_keeps_it() {

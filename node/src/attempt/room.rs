@@ -10,14 +10,14 @@ use tokio::time::{Instant, timeout};
 use super::Tools;
 use super::stopped::Stopped;
 use crate::disk::Share;
-use crate::remote::Remote;
+use crate::server_client::ServerClient;
 
 /// How long an attempt waits for others to end: the server gives a node no more than it lends.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(500);
 
 /// An attempt's share of the disk, for its input and for what its package may write.
-pub async fn share<R: Remote>(
+pub async fn share<R: ServerClient>(
     tools: &Tools<R>,
     work: &Work,
     files: &[InputFile],
@@ -48,7 +48,7 @@ pub async fn share<R: Remote>(
 }
 
 /// Removes what is kept until it and all tasks fit into the budget, or all of it is in use.
-pub async fn trim<R: Remote>(tools: &Tools<R>) {
+pub async fn trim<R: ServerClient>(tools: &Tools<R>) {
     while tools.disk.excess(kept(tools)) > 0 && evict(tools).await {}
 }
 

@@ -5,9 +5,11 @@ use std::io;
 use common::compute::exit;
 use common::protocol::Failure;
 
-use crate::redact::Redactor;
+use crate::logs::redact::Redactor;
 use crate::runtime::{self, Ended, Ending};
-use crate::{cache, caches, disk, link, registry, transfer};
+use crate::server_client::transfer;
+use crate::storage::{caches, packages};
+use crate::{disk, link, registry};
 
 /// The most bytes of a message in a receipt.
 const MESSAGE_BYTES_MAX: usize = 2000;
@@ -52,8 +54,8 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
         Ending::OutOfMemory => (Failure::OutOfMemory, String::new()),
         Ending::CacheFull => (
             Failure::Results,
-            "the container filled USER_CACHE_DIR beyond what this node keeps for a workspace; \
-             what containers wrote there is cleared before the next one"
+            "the container filled its workspace's cache beyond what this node keeps for a \
+             workspace; what containers wrote there is cleared before the next one"
                 .to_owned(),
         ),
         Ending::TooMuchOutput => (
@@ -64,9 +66,8 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
         ),
         Ending::TooMuchWritten => (
             Failure::Results,
-            "the container wrote more than its package asks for in \
-             device_requirements.min_disk, or more files than one task may; files that it keeps \
-             open after it has removed them count too"
+            "the container wrote more than the disk space that its package asks for, or more \
+             files than one task may; files that it keeps open after it has removed them count too"
                 .to_owned(),
         ),
         Ending::DiskLow => {
@@ -103,7 +104,7 @@ pub fn short(mut message: String) -> String {
 
 impl From<io::Error> for Stopped {
     fn from(error: io::Error) -> Self {
-        Self::NodeFault(format!("the node's disk: {error}"))
+        Self::NodeFault(format!("node disk error: {error}"))
     }
 }
 
@@ -135,13 +136,13 @@ impl From<transfer::Error> for Stopped {
     }
 }
 
-impl From<cache::Error> for Stopped {
-    fn from(error: cache::Error) -> Self {
+impl From<packages::Error> for Stopped {
+    fn from(error: packages::Error) -> Self {
         match &error {
-            cache::Error::Archive(_) => failed(Failure::Package, &error),
-            cache::Error::Fetch(transfer::Error::Spoiled) => failed(Failure::Damaged, &error),
-            cache::Error::Fetch(cause) => not_fetched(cause, &error),
-            cache::Error::Io(_) => fault(&error),
+            packages::Error::Archive(_) => failed(Failure::Package, &error),
+            packages::Error::Fetch(transfer::Error::Spoiled) => failed(Failure::Damaged, &error),
+            packages::Error::Fetch(cause) => not_fetched(cause, &error),
+            packages::Error::Io(_) => fault(&error),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Whole attempts on a server in memory, in real containers.
 
-use common::compute::resources::Resources;
+use std::collections::BTreeMap;
+
+use common::compute::container::{Command, ContainerSpec, Parts};
 use common::digest::Digest;
-use common::plan::Contract;
-use common::plan::Image;
 use common::protocol::Cache;
 use common::secret::SecretKind;
 
 use super::*;
-use crate::testing::{FakeServer, lease, opened, script_package, secret, tools};
+use crate::testing::{FakeServer, lease, opened, parts, script_package, secret, tools, work};
 
-/// Lives a whole assemble attempt of `script`; `None` where there is no engine.
+/// Lives a whole attempt of `script`; `None` where there is no engine.
 async fn lived(server: &FakeServer, script: &str) -> Option<Receipt> {
     let dir = tempfile::tempdir().unwrap();
     let tools = tools(server, dir.path()).await?;
@@ -22,39 +22,79 @@ pub async fn lived_with(
     server: &FakeServer,
     script: &str,
 ) -> Receipt {
+    lived_in(tools, server, script, parts()).await
+}
+
+async fn lived_in(
+    tools: &Arc<Tools<FakeServer>>,
+    server: &FakeServer,
+    script: &str,
+    container: Parts,
+) -> Receipt {
+    let container = ContainerSpec::new(container).unwrap();
     let archive = script_package(script);
     let lease = lease(0);
-    let work = Arc::new(Work {
-        run: lease.task.run,
-        workspace: crate::testing::WORKSPACE,
-        package_owner: crate::testing::WORKSPACE,
-        stage: lease.task.stage,
-        contract: Contract::Assemble,
-        package: Digest::of(&archive),
-        image: Image::Binary,
-        entrypoint: "run".into(),
-        secrets: !server.state().secrets.is_empty(),
-        needs: Resources::new(1000, 64).with_disk(10),
-        params: "{}".into(),
-        task_timeout_secs: Some(60),
-    });
+    let secrets = !server.state().secrets.is_empty();
+    let work = Arc::new(Work { package: Digest::of(&archive), secrets, container, ..work() });
     server.state().package = archive;
-    let attempt = Attempt { lease, work, gpu: None, inputs: Inputs::Files };
+    let (inputs, environment) = (Inputs::Files, Environment::default());
+    let attempt = Attempt { lease, work, gpu: None, inputs, environment };
     let (events, mut heard) = mpsc::channel(8);
-    let seating = tokio::spawn(async move {
+    let admitting = tokio::spawn(async move {
         while let Some(event) = heard.recv().await {
-            if let Event::Prepared { seat, .. } = event {
-                seat.send(None).unwrap();
+            if let Event::Prepared { admission, .. } = event {
+                admission.send(None).unwrap();
             }
         }
     });
 
     let receipt = run(attempt, Arc::clone(tools), events, CancellationToken::new()).await;
 
-    seating.await.unwrap();
-    assert_eq!(std::fs::read_dir(tools.home.work()).unwrap().count(), 0);
+    admitting.await.unwrap();
+    assert_eq!(std::fs::read_dir(tools.data_dir.work()).unwrap().count(), 0);
     assert_eq!(tools.engine.remove_leftovers().await.unwrap(), 0);
     opened(&receipt.unwrap())
+}
+
+#[tokio::test]
+async fn an_attempt_runs_its_steps_until_one_fails() {
+    let (server, _) = FakeServer::new();
+    let dir = tempfile::tempdir().unwrap();
+    let Some(tools) = tools(&server, dir.path()).await else { return };
+    let line = |script: &str| {
+        let words = ["/test/package/busybox", "sh", "-c", script];
+        Command::Line(words.map(str::to_owned).to_vec())
+    };
+    let with = |end: &str| {
+        let first = parts().steps.remove(0);
+        let read = line("/test/package/busybox cat /test/file > $RESULTS/b; exit $(($END))");
+        let never = line("echo late > $RESULTS/c");
+        let file = ("/test/file".parse().unwrap(), "from the server".to_owned());
+        let mut environment: BTreeMap<_, _> = parts()
+            .environment
+            .variables()
+            .map(|text| {
+                let (name, value) = text.split_once('=').unwrap();
+                (name.to_owned(), value.to_owned())
+            })
+            .collect();
+        environment.insert("END".to_owned(), end.to_owned());
+        let environment = environment.try_into().unwrap();
+        Parts { steps: vec![first, read, never], files: [file].into(), environment, ..parts() }
+    };
+
+    let failed = lived_in(&tools, &server, "echo first > $RESULTS/a", with("3")).await;
+    let done = lived_in(&tools, &server, "echo first > $RESULTS/a", with("0")).await;
+
+    let Outcome::Failed { failure, .. } = failed.outcome else { panic!("{failed:?}") };
+    assert_eq!(failure, Failure::ExitCode(3));
+    let Outcome::Succeeded { outputs } = done.outcome else { panic!("{done:?}") };
+    let texts: Vec<_> = outputs
+        .iter()
+        .map(|output| (output.name.as_str(), server.state().stored[&output.digest].clone()))
+        .collect();
+    let expected = [("a", "first\n"), ("b", "from the server"), ("c", "late\n")];
+    assert_eq!(texts, expected.map(|(name, text)| (name, text.as_bytes().to_vec())));
 }
 
 #[tokio::test]
@@ -65,7 +105,7 @@ async fn an_attempt_fetches_runs_and_stores() {
     }
     server.state().put_failures = 1;
 
-    let script = "b mkdir $OUTPUT_DIR/d; b cat $TASK_RESULTS_DIR/* > $OUTPUT_DIR/d/all";
+    let script = "b mkdir $RESULTS/d; b cat $INPUTS/* > $RESULTS/d/all";
     let Some(receipt) = lived(&server, script).await else { return };
 
     let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?}") };
@@ -80,8 +120,8 @@ async fn a_link_among_the_results_gives_nothing_away() {
     server.state().secrets = vec![secret("TOKEN", "TOPSECRET")];
     let dir = tempfile::tempdir().unwrap();
     let Some(tools) = tools(&server, dir.path()).await else { return };
-    let script = "b ln -s /etc/shadow $OUTPUT_DIR/x-$TOKEN
-        echo y > $OUTPUT_DIR/y; b ln -s y $OUTPUT_DIR/z";
+    let script = "b ln -s /etc/shadow $RESULTS/x-$TOKEN
+        echo y > $RESULTS/y; b ln -s y $RESULTS/z";
 
     let receipt = lived_with(&tools, &server, script).await;
 
@@ -96,7 +136,7 @@ async fn a_link_among_the_results_gives_nothing_away() {
 #[tokio::test]
 async fn folders_closed_to_everybody_are_still_removed() {
     let (server, _) = FakeServer::new();
-    let script = "b mkdir $OUTPUT_DIR/d; echo x > $OUTPUT_DIR/d/x; b chmod 0 $OUTPUT_DIR/d";
+    let script = "b mkdir $RESULTS/d; echo x > $RESULTS/d/x; b chmod 0 $RESULTS/d";
     // Root reads it nevertheless, any other node cannot; both clean up, which `lived` checks.
     lived(&server, script).await;
 }
@@ -115,7 +155,7 @@ async fn inputs_cannot_be_named_out_of_their_folder() {
 #[tokio::test]
 async fn a_failing_script_is_reported_with_its_code() {
     let (server, _) = FakeServer::new();
-    let Some(receipt) = lived(&server, "echo x > $OUTPUT_DIR/x; exit 3").await else { return };
+    let Some(receipt) = lived(&server, "echo x > $RESULTS/x; exit 3").await else { return };
 
     let Outcome::Failed { failure, message } = receipt.outcome else { panic!("{receipt:?}") };
     assert_eq!((failure, message.as_str()), (Failure::ExitCode(3), ""));
@@ -137,7 +177,7 @@ async fn a_container_has_its_secrets_and_no_word_of_it_shows_them() {
     let Some(tools) = tools(&server, dir.path()).await else { return };
     let script = "echo \"out $TOKEN\"; echo \"err $TOKEN\" >&2; echo $SECRETS
         b printf 'cut TOP\"SEC'; b sleep 1; b printf 'RET-0123456789 end\\n'
-        echo \"$TOKEN $S3_SECRET_KEY\" > $OUTPUT_DIR/given
+        echo \"$TOKEN $S3_SECRET_KEY\" > $RESULTS/given
         b printf \"dying $TOKEN\"; exit 0";
 
     let receipt = lived_with(&tools, &server, script).await;
@@ -162,7 +202,7 @@ async fn no_receipt_and_no_file_of_the_node_shows_a_secret() {
     let Some(tools) = tools(&server, dir.path()).await else { return };
 
     // A result that cannot be taken is named in the receipt.
-    let script = r#"b touch "$OUTPUT_DIR/a-$TOKEN\b""#;
+    let script = r#"b touch "$RESULTS/a-$TOKEN\b""#;
     let receipt = lived_with(&tools, &server, script).await;
 
     let Outcome::Failed { failure: Failure::Results, message } = &receipt.outcome else {
@@ -184,17 +224,17 @@ async fn containers_read_one_cache_and_write_to_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let Some(tools) = tools(&server, dir.path()).await else { return };
 
-    let first = "b cat $USER_CACHE_DIR/models/a $SHARED_CACHE_DIR/models/a > $OUTPUT_DIR/a
-        echo mine > $USER_CACHE_DIR/own; echo mine > $USER_CACHE_DIR/models/own
-        if (echo x > $SHARED_CACHE_DIR/x) 2>/dev/null; then echo wrote; fi
-        if (b rm $SHARED_CACHE_DIR/models/a) 2>/dev/null; then echo removed; fi";
+    let first = "b cat $CACHE/models/a $SHARED/models/a > $RESULTS/a
+        echo mine > $CACHE/own; echo mine > $CACHE/models/own
+        if (echo x > $SHARED/x) 2>/dev/null; then echo wrote; fi
+        if (b rm $SHARED/models/a) 2>/dev/null; then echo removed; fi";
     let receipt = lived_with(&tools, &server, first).await;
     let text = texts(&tools);
     let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?} {text}") };
     assert_eq!(server.state().stored[&outputs[0].digest], b"broughtbrought");
     assert!(!text.contains("wrote") && !text.contains("removed"), "{text}");
 
-    let second = "b cat $USER_CACHE_DIR/own $USER_CACHE_DIR/models/own > $OUTPUT_DIR/b";
+    let second = "b cat $CACHE/own $CACHE/models/own > $RESULTS/b";
     let receipt = lived_with(&tools, &server, second).await;
     let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?}") };
     assert_eq!(server.state().stored[&outputs[0].digest], b"mine\nmine\n");
@@ -203,11 +243,11 @@ async fn containers_read_one_cache_and_write_to_the_other() {
 #[tokio::test]
 async fn a_container_that_fills_its_cache_is_ended() {
     let (server, _) = FakeServer::new();
-    let script = "b dd if=/dev/zero of=$USER_CACHE_DIR/x bs=1M count=8; b sleep 60";
+    let script = "b dd if=/dev/zero of=$CACHE/x bs=1M count=8; b sleep 60";
     let Some(receipt) = lived(&server, script).await else { return };
 
     let Outcome::Failed { failure: Failure::Results, message } = receipt.outcome else {
         panic!("{receipt:?}")
     };
-    assert!(message.contains("USER_CACHE_DIR"), "{message}");
+    assert!(message.contains("its workspace's cache"), "{message}");
 }

@@ -1,5 +1,6 @@
 //! Runs the escape kit in a container exactly as a task of a stranger's.
 
+use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,14 +13,15 @@ use common::run::task::{Lease, StageNo, TaskRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::{self, Disk};
-use crate::guard::Guard;
+use crate::files::data_dir::{self, DataDir};
+use crate::files::tree::dir_with_mode;
+use crate::files::users::{self, IdRange, Jobs, Users};
 use crate::guest::ESCAPE_KIT;
-use crate::home::{self, Home, dir_with_mode};
 use crate::logs::LogBook;
-use crate::redact::Redactor;
+use crate::logs::redact::Redactor;
+use crate::net::ssrf_guard::SsrfGuard;
 use crate::runtime::docker::{Docker, Images, NotConnected};
 use crate::runtime::{self, Ending, Launch, Mount};
-use crate::users::{self, IdRange, Jobs, Users};
 
 /// More than the kit needs.
 const NEEDS: Resources = Resources::new(1000, 512);
@@ -42,7 +44,7 @@ pub enum Error {
     #[error("a temporary folder cannot be used")]
     Folder(#[from] io::Error),
     #[error(transparent)]
-    Home(#[from] home::Error),
+    DataDir(#[from] data_dir::Error),
     #[error(transparent)]
     Users(#[from] users::Error),
     #[error(transparent)]
@@ -60,11 +62,11 @@ pub enum Error {
 /// Where the container cannot be made, or ends before all was tried.
 pub async fn escape_kit() -> Result<Vec<Outcome>, Error> {
     let folder = tempfile::tempdir()?;
-    let home = Home::open(folder.path())?;
-    let users = Users::new(&home, IdRange::default(), Jobs::OfOne)?;
-    let images = Images::new(Guard::new(false), false, u64::MAX);
-    let engine = Docker::connect(home.label(), users, images).await?;
-    let launch = launch(&engine, &home.work())?;
+    let data_dir = DataDir::open(folder.path())?;
+    let users = Users::new(&data_dir, IdRange::default(), Jobs::OfOne)?;
+    let images = Images::new(SsrfGuard::new(false), false, u64::MAX);
+    let engine = Docker::connect(data_dir.label(), users, images).await?;
+    let launch = launch(&engine, &data_dir.work())?;
     let image = engine.scratch().await?;
     let (logs, stop) = (LogBook::default(), CancellationToken::new());
 
@@ -90,9 +92,9 @@ fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
     let share = share.ok_or(io::ErrorKind::StorageFull)?;
     let workspace = WorkspaceId::new(uuid::Uuid::new_v4());
     let task = TaskRef { run: RunId::new(uuid::Uuid::new_v4()), stage: StageNo::new(0), index: 0 };
-    let inside = |name: &str, inside: &'static str| Mount { host: folder.join(name), inside };
-    let (app, shared) =
-        (inside("app", "/opt/fanfold/app"), inside("shared", "/opt/fanfold/cache/shared"));
+    let mount =
+        |name: &str, inside, is_writable| Mount::own(folder.join(name), inside, is_writable);
+    let (app, shared) = (mount("app", "/kit/app", false), mount("shared", "/kit/shared", false));
     for mount in [&app, &shared] {
         dir_with_mode(&mount.host, 0o755)?;
     }
@@ -100,20 +102,21 @@ fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
     fs::write(&program, ESCAPE_KIT)?;
     fs::set_permissions(&program, Permissions::from_mode(0o755))?;
     let (results, user_cache) =
-        (inside("results", "/opt/fanfold/results"), inside("user", "/opt/fanfold/cache/user"));
+        (mount("results", "/kit/results", true), mount("user", "/kit/user", true));
     for mount in [&results, &user_cache] {
         engine.writable_dir(&mount.host, workspace)?;
     }
     Ok(Launch {
         lease: Lease { task, attempt: 1 },
         workspace,
-        commands: vec![vec!["/opt/fanfold/app/escape".into()]],
-        env: vec!["HOME=/tmp".into(), "TASK_RESULTS_DIR=/opt/fanfold/results".into()],
+        commands: vec![vec!["/kit/app/escape".into()]],
+        later: VecDeque::new(),
+        env: vec!["HOME=/tmp".into(), "RESULTS=/kit/results".into(), "SHARED=/kit/shared".into()],
         redactor: Redactor::default(),
-        mounts: vec![app, shared],
-        results,
+        working_dir: app.inside.clone(),
         user_cache_counted: user_cache.host.clone(),
-        user_cache,
+        mounts: vec![app, shared, user_cache],
+        results,
         user_cache_bytes_max: RESULTS_BYTES_MAX,
         needs: NEEDS,
         gpu: None,

@@ -21,10 +21,10 @@ use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::io::StreamReader;
 
-use super::exact::Exact;
+use super::exact_reader::ExactReader;
 use super::{BucketError, Error, Link, bucket, frame};
 
-/// No byte for so long is a failure.
+/// No byte for this time is a failure.
 const SILENCE: Duration = Duration::from_secs(60);
 /// A bucket that gives no answer for this time is said to be away.
 const NOTICE: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Bytes on their way in.
 pub struct Fetched {
-    /// What `reader` gives: exactly so many bytes, or an error.
+    /// What `reader` gives: exactly `bytes` bytes, or an error.
     pub bytes: u64,
     /// Of the whole, not of the part that was asked for; `None` where the server does not know.
     pub digest: Option<Digest>,
@@ -129,7 +129,7 @@ impl Link {
         match reply {
             BlobReply::Bytes { bytes, digest } => {
                 let reader = Kept {
-                    reader: Exact::new(channel.stream.compat(), bytes, SILENCE),
+                    reader: ExactReader::new(channel.stream.compat(), bytes, SILENCE),
                     _permit: channel.permit,
                 };
                 Ok(Fetched { bytes, digest, reader: Box::pin(reader) })
@@ -287,7 +287,7 @@ impl Link {
             return Err(Error::Bucket(BucketError::refused(object, response).await));
         }
         let bytes = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
-        Ok(Box::pin(Exact::new(StreamReader::new(Box::pin(bytes)), to - from, SILENCE)))
+        Ok(Box::pin(ExactReader::new(StreamReader::new(Box::pin(bytes)), to - from, SILENCE)))
     }
 }
 

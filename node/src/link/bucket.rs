@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_RANGE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 
-use crate::guard::{self, Refused};
+use crate::net::ssrf_guard::{self, Refused};
 
 /// The most bytes of an error's description that are read, and how long it may take to come.
 const DOCUMENT_BYTES_MAX: usize = 8 * 1024;
@@ -41,7 +41,7 @@ impl BucketError {
         let Some(error) = error else { return Self { object, answer: Answer::TooLate } };
         let error = error.without_url();
         tracing::debug!(error = &error as &dyn std::error::Error, "a bucket was not reached");
-        let answer = guard::refusal(&error).map_or(Answer::NotReached, Answer::Barred);
+        let answer = ssrf_guard::refusal(&error).map_or(Answer::NotReached, Answer::Barred);
         Self { object, answer }
     }
 

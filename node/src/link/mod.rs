@@ -1,12 +1,12 @@
-//! The node's line to its server over libp2p. It dials, for ever; it never listens. It knows the
-//! wire and nothing of what the messages mean.
+//! The node's connection to its server over libp2p. It dials and never listens. It knows the wire
+//! and nothing of what the messages mean.
 
 mod address;
 mod blob;
 mod bucket;
-mod exact;
+mod exact_reader;
 mod frame;
-mod key;
+mod identity;
 mod swarm;
 mod tcp;
 mod trouble;
@@ -23,7 +23,7 @@ use libp2p::identity::Keypair;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::guard::Guard;
+use crate::net::ssrf_guard::SsrfGuard;
 pub use blob::Fetched;
 pub use bucket::BucketError;
 
@@ -53,7 +53,7 @@ pub enum Error {
     /// The customer's store does not give the server what it is to pass on.
     #[error("{0}")]
     Source(String),
-    #[error("the task was given to another node, or its job has ended")]
+    #[error("the task was reassigned, or its job has ended")]
     Outdated,
     #[error(transparent)]
     Bucket(BucketError),
@@ -103,7 +103,7 @@ struct Shared {
     control: Mutex<libp2p_stream::Control>,
     streams: Arc<Semaphore>,
     http: reqwest::Client,
-    guard: Guard,
+    guard: SsrfGuard,
     is_bucket_away: watch::Sender<bool>,
 }
 
@@ -121,8 +121,8 @@ impl Link {
     pub fn start(options: Options, stop: CancellationToken) -> Result<Self, Error> {
         let Options { server, key_file, allow_private_addresses } = options;
         let addresses = address::parse(&server)?;
-        let key = key::load_or_make(&key_file)?;
-        let guard = Guard::new(allow_private_addresses);
+        let key = identity::load_or_make(&key_file)?;
+        let guard = SsrfGuard::new(allow_private_addresses);
         let http = guard.client().map_err(io::Error::other)?;
         let line = swarm::start(&key, addresses, stop)?;
         Ok(Self {

@@ -38,7 +38,7 @@ pub struct Command {
 type Reply = oneshot::Sender<Result<Orders, Error>>;
 
 /// What the link keeps of its swarm.
-pub struct Line {
+pub struct Uplink {
     pub commands: mpsc::Sender<Command>,
     pub server: watch::Receiver<Option<PeerId>>,
     pub control: libp2p_stream::Control,
@@ -73,7 +73,7 @@ pub fn start(
     key: &Keypair,
     addresses: Vec<Multiaddr>,
     stop: CancellationToken,
-) -> Result<Line, Error> {
+) -> Result<Uplink, Error> {
     let swarm = libp2p::SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
         .with_other_transport(|key| Ok(tcp::transport(key)?))
@@ -98,7 +98,7 @@ pub fn start(
         pending: HashMap::new(),
     };
     tokio::spawn(keeper.run(inbox, dials, stop));
-    Ok(Line { commands, server, control })
+    Ok(Uplink { commands, server, control })
 }
 
 /// Where the connection is.

@@ -1,7 +1,7 @@
 //! A container's output as lines.
 
 use super::LINE_BYTES_MAX;
-use crate::redact::Redactor;
+use crate::logs::redact::Redactor;
 
 /// Cuts a stream of bytes into lines, and takes secrets out of them. What is longer than a line may
 /// be is continued in the next. A carriage return lets what follows replace the line, as terminals

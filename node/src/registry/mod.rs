@@ -20,7 +20,7 @@ use reqwest::{Response, StatusCode, Url};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::guard::{self, Guard, Refused};
+use crate::net::ssrf_guard::{self, Refused, SsrfGuard};
 pub use archive::Pulled;
 use manifest::{Blob, Manifest};
 use pace::Pace;
@@ -55,7 +55,7 @@ pub enum Error {
     Odd { host: String, problem: &'static str },
     #[error("the image {0}")]
     Unusable(String),
-    #[error("the node's disk")]
+    #[error("node disk error")]
     Io(#[from] std::io::Error),
 }
 
@@ -69,7 +69,7 @@ impl Error {
 /// Pulls images for one node.
 #[derive(Debug)]
 pub struct Puller {
-    guard: Guard,
+    guard: SsrfGuard,
     // It reads the machine's certificates, which a node without such images may lack.
     client: OnceCell<reqwest::Client>,
 }
@@ -84,7 +84,7 @@ struct Pull<'a> {
 }
 
 impl Puller {
-    pub fn new(guard: Guard) -> Self {
+    pub fn new(guard: SsrfGuard) -> Self {
         Self { guard, client: OnceCell::new() }
     }
 
@@ -228,7 +228,7 @@ impl Pull<'_> {
     }
 
     fn failed(&self, error: &reqwest::Error) -> Error {
-        match guard::refusal(error) {
+        match ssrf_guard::refusal(error) {
             Some(why) => self.address(why),
             None => {
                 let (host, error) = (self.image.host(), error as &dyn std::error::Error);
@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn a_registry_is_asked_over_tls_unless_it_is_on_this_machine_and_may_be() {
-        let (closed, open) = (Puller::new(Guard::new(false)), Puller::new(Guard::new(true)));
+        let (closed, open) =
+            (Puller::new(SsrfGuard::new(false)), Puller::new(SsrfGuard::new(true)));
         for host in [
             "127.0.0.1:5000",
             "10.0.0.1",
@@ -284,7 +285,8 @@ mod tests {
 
     #[test]
     fn a_redirect_of_a_blob_leads_to_the_public_web_over_tls_or_nowhere() {
-        let (closed, open) = (Puller::new(Guard::new(false)), Puller::new(Guard::new(true)));
+        let (closed, open) =
+            (Puller::new(SsrfGuard::new(false)), Puller::new(SsrfGuard::new(true)));
         let from: Url = "https://r.example/v2/team/app/blobs/x".parse().unwrap();
         for to in ["https://127.0.0.1/x", "https://[::1]/x", "https://192.168.0.1/", "//10.0.0.1/"]
         {

@@ -39,7 +39,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// The seconds after which a pull is ended that gets so many bytes every five.
+    /// The seconds after which a pull is ended that gets `bytes` bytes every five.
     fn ended_after(bytes: u64) -> Option<u64> {
         let start = Instant::now();
         let mut pace = Pace::start(start);

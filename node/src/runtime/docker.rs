@@ -32,15 +32,16 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
 };
 use common::compute::device::Device;
+use common::compute::environment::{VARIABLE_BYTES_MAX, VARIABLES_BYTES_MAX};
 use common::ids::WorkspaceId;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::doctor::{self, Check};
+use crate::files::users::Users;
 use crate::logs::LogBook;
 use crate::runtime::{Ended, Ending, Error, Launch, Said};
-use crate::users::Users;
 use blame::Stuck;
 use cgroup::{Cgroups, Group};
 use confinement::Confinement;
@@ -52,13 +53,10 @@ use shelf::Shelf;
 use watch::watch;
 
 const LABEL: &str = "fanfold.node";
-/// How long a killed container and its last words may take.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long a killed container and the rest of its output may take.
+const OUTPUT_GRACE: Duration = Duration::from_secs(10);
 /// How often a container that is being started is looked at.
 const LOOK: Duration = Duration::from_millis(2);
-/// Linux's own limits: 32 pages for one variable, a quarter of the stack for all.
-const VARIABLE_BYTES_MAX: usize = (128 << 10) - 1;
-const VARIABLES_BYTES_MAX: usize = 1 << 20;
 
 /// The container engine of this machine, as one node uses it.
 #[derive(Debug)]
@@ -179,7 +177,7 @@ impl Docker {
             let error = match self.begin(made).await {
                 Ok(begun) => {
                     started();
-                    return self.attend(made, launch, begun, logs, stop).await;
+                    return self.wait(made, launch, begun, logs, stop).await;
                 }
                 Err(error) => error,
             };
@@ -218,7 +216,7 @@ impl Docker {
             cmd: Some(Vec::new()),
             env: Some(confinement::environment(launch)),
             user: Some(self.users.of(launch.workspace).to_string()),
-            working_dir: Some(super::APP.into()),
+            working_dir: Some(launch.working_dir.to_string()),
             labels: Some(HashMap::from([
                 (LABEL.to_owned(), self.label.clone()),
                 ("fanfold.lease".to_owned(), launch.lease.to_string()),
@@ -269,8 +267,8 @@ impl Docker {
         }
     }
 
-    /// Stays with a running container until it has ended.
-    async fn attend(
+    /// Waits until a running container has ended, or ends it.
+    async fn wait(
         &self,
         Made { id, group }: &Made,
         launch: &Launch,
@@ -312,12 +310,12 @@ impl Docker {
                 let ending = if was_paused { finish::PAUSED } else { ending };
                 self.kill(id).await;
                 // It has ended by itself, or ends now; if not even that, removing it is next.
-                let _ = timeout(LAST_WORDS, exit).await;
+                let _ = timeout(OUTPUT_GRACE, exit).await;
                 (ending, self.state(id).await.ok().flatten())
             }
         };
         let wall = finish::wall(state.as_ref(), &baseline, attended);
-        if timeout(LAST_WORDS, pump).await.is_err() {
+        if timeout(OUTPUT_GRACE, pump).await.is_err() {
             tracing::warn!(lease = %launch.lease, "the container's output did not end");
         }
         Ok(Ended { ending, usage: meter.usage(launch.needs, wall) })
@@ -330,7 +328,7 @@ impl Docker {
             Some(Ok(response)) => Ok(response.status_code),
             Some(Err(EngineError::DockerContainerWaitError { code, .. })) => Ok(code),
             Some(Err(error)) => Err(engine("wait for a container")(error)),
-            None => Err(failed("wait for a container", "it hung up")),
+            None => Err(failed("wait for a container", "the engine closed the connection")),
         }
     }
 

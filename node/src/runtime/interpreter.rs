@@ -1,9 +1,11 @@
-//! Which program runs an entrypoint: the one that its first line names, as the kernel reads it,
-//! else the usual one for its suffix.
+//! Which program runs a file: the one that its first line names, as the kernel reads it, else one
+//! that the server names.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+
+use super::Commands;
 
 /// As much of a first line as the kernel reads.
 const LINE_BYTES_MAX: u64 = 255;
@@ -21,14 +23,11 @@ pub fn first_line(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(line).into_owned())
 }
 
-/// Commands that run the entrypoint `file`; the next is tried where the image lacks the one
-/// before.
-pub fn commands(first_line: &str, file: &str, by_suffix: bool) -> Vec<Vec<String>> {
-    let programs = match named(first_line) {
-        Some(programs) => programs,
-        None if by_suffix => usual(file),
-        None => Vec::new(),
-    };
+/// Commands that run `file`. Where its first line names no interpreter, it is one of `usual`, or
+/// the file itself where there are none.
+pub fn commands(first_line: &str, file: &str, usual: &[String]) -> Commands {
+    let programs = named(first_line)
+        .unwrap_or_else(|| usual.iter().map(|program| vec![program.clone()]).collect());
     if programs.is_empty() {
         return vec![vec![file.to_owned()]];
     }
@@ -40,7 +39,7 @@ pub fn commands(first_line: &str, file: &str, by_suffix: bool) -> Vec<Vec<String
 }
 
 /// The program that a line such as `#!/bin/bash -e` names, with the one argument that it may have.
-fn named(line: &str) -> Option<Vec<Vec<String>>> {
+fn named(line: &str) -> Option<Commands> {
     let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).strip_prefix("#!")?;
     // A file from Windows has a carriage return at the line's end, which is no part of the name.
     let line = line.trim_matches([' ', '\t', '\r']);
@@ -65,24 +64,13 @@ fn named(line: &str) -> Option<Vec<Vec<String>>> {
     Some(commands)
 }
 
-/// The programs that usually run files with this suffix.
-fn usual(file: &str) -> Vec<Vec<String>> {
-    let suffix = Path::new(file).extension().and_then(|suffix| suffix.to_str());
-    let programs: &[&str] = match suffix {
-        Some("py") => &["python3", "python"],
-        Some("sh") => &["sh"],
-        Some("js") => &["node"],
-        _ => &[],
-    };
-    programs.iter().map(|program| vec![(*program).to_owned()]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(first_line: &str, file: &str, by_suffix: bool) -> Vec<String> {
-        let commands = commands(first_line, file, by_suffix);
+    fn run(first_line: &str, file: &str, usual: &[&str]) -> Vec<String> {
+        let usual: Vec<_> = usual.iter().map(|program| (*program).to_owned()).collect();
+        let commands = commands(first_line, file, &usual);
         commands.into_iter().map(|command| command.join(" ")).collect()
     }
 
@@ -101,23 +89,22 @@ mod tests {
             ),
             ("#!busybox", &["busybox run.sh"]),
         ] {
-            for by_suffix in [true, false] {
-                assert_eq!(run(line, "run.sh", by_suffix), expected, "{line:?}");
+            for usual in [&["sh"][..], &[]] {
+                assert_eq!(run(line, "run.sh", usual), expected, "{line:?}");
             }
         }
         // The kernel takes all that follows as one argument.
-        let command = &commands("#!/usr/bin/env -S perl -w", "x", true)[0];
+        let command = &commands("#!/usr/bin/env -S perl -w", "x", &[])[0];
         assert_eq!(command[1], "-S perl -w");
     }
 
     #[test]
-    fn the_interpreter_of_a_file_that_names_none_is_the_usual_one_for_its_suffix() {
+    fn the_interpreter_of_a_file_that_names_none_is_the_servers_choice() {
         for line in ["", "import os", "#!", "#! \r", "# !/bin/bash"] {
-            assert_eq!(run(line, "main.py", true), ["python3 main.py", "python main.py"], "{line}");
-            assert_eq!(run(line, "run.sh", true), ["sh run.sh"]);
-            assert_eq!(run(line, "run.js", true), ["node run.js"]);
-            assert_eq!(run(line, "bin/run", true), ["bin/run"]);
-            assert_eq!(run(line, "main.py", false), ["main.py"]);
+            let pythons = ["python3", "python"];
+            let expected = ["python3 main.py", "python main.py"];
+            assert_eq!(run(line, "main.py", &pythons), expected, "{line}");
+            assert_eq!(run(line, "main.py", &[]), ["main.py"]);
         }
     }
 

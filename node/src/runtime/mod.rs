@@ -1,44 +1,47 @@
-//! How customers' code runs. This file knows the contract that packages are written for; the
-//! engine behind `docker` knows nothing of it.
+//! How customers' code runs: what the server has compiled, put together with this machine's
+//! folders. The engine behind `docker` knows nothing of packages and tasks.
 
 pub mod docker;
 mod interpreter;
 
-use std::path::{Component, Path, PathBuf};
+use std::collections::VecDeque;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::compute::container::{Command, ContainerPath, ContainerSpec, Content};
+use common::compute::environment::Environment;
 use common::compute::resources::{Resources, Usage};
 use common::ids::WorkspaceId;
-use common::plan::{Contract, Image};
-use common::protocol::{Inputs, Work};
+use common::protocol::Work;
 use common::run::task::Lease;
 use common::secret::{self, Secret};
 
-use crate::caches::Mounted;
 use crate::disk::Share;
-use crate::redact::Redactor;
+use crate::files::tree::dir_with_mode;
+use crate::logs::redact::Redactor;
+use crate::storage::caches::Mounted;
 
-/// Where everything of the contract is.
-const CONTRACT: &str = "/opt/fanfold";
-const APP: &str = "/opt/fanfold/app";
-const USER_CACHE: &str = "/opt/fanfold/cache/user";
-const SHARED_CACHE: &str = "/opt/fanfold/cache/shared";
+/// Commands for the same thing; the next is tried where the image lacks the one before.
+pub type Commands = Vec<Vec<String>>;
 
 /// A container to be run.
 #[derive(Debug, Clone)]
 pub struct Launch {
     pub lease: Lease,
     pub workspace: WorkspaceId,
-    /// Commands for the same thing; the next is tried where the image lacks the one before.
-    pub commands: Vec<Vec<String>>,
+    pub commands: Commands,
+    /// What runs after it, each in a container of its own.
+    pub later: VecDeque<Commands>,
     pub env: Vec<String>,
     /// Takes the secrets among the variables out of what the container says.
     pub redactor: Redactor,
-    /// Read-only, then the two folders that can be written to.
+    pub working_dir: ContainerPath,
+    /// All but the one for results.
     pub mounts: Vec<Mount>,
     pub results: Mount,
-    pub user_cache: Mount,
     /// What counts against `user_cache_bytes_max`.
     pub user_cache_counted: PathBuf,
     /// The most bytes that the workspace's cache may have.
@@ -58,13 +61,33 @@ impl Launch {
         self.env.extend(secret::variables(secrets));
         self.redactor = Redactor::new(secrets);
     }
+
+    /// Goes on to the next container, if there is one. All together have the time of the task.
+    pub fn next_step(&mut self, ran: Duration) -> bool {
+        let Some(commands) = self.later.pop_front() else { return false };
+        self.commands = commands;
+        self.timeout = self.timeout.map(|timeout| timeout.saturating_sub(ran));
+        true
+    }
 }
 
-/// A folder of the host, as the container sees it.
+/// A folder or a file of the host, as the container sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
     pub host: PathBuf,
-    pub inside: &'static str,
+    pub inside: ContainerPath,
+    pub is_writable: bool,
+}
+
+impl Mount {
+    /// A mount of a container of the node's own.
+    ///
+    /// # Panics
+    /// The path is not a plain absolute one.
+    pub fn own(host: PathBuf, inside: &'static str, is_writable: bool) -> Self {
+        let inside = inside.parse().expect("the node's own paths are plain");
+        Self { host, inside, is_writable }
+    }
 }
 
 /// How a container ended, and what it used.
@@ -121,8 +144,8 @@ pub enum Error {
     #[error("{0} was removed from the container engine before it could run")]
     Removed(&'static str),
     #[error("the image cannot be fetched")]
-    Fetch(#[from] crate::transfer::Error),
-    #[error("the node's disk")]
+    Fetch(#[from] crate::server_client::transfer::Error),
+    #[error("node disk error")]
     Io(#[from] std::io::Error),
 }
 
@@ -137,63 +160,56 @@ pub struct Folders<'a> {
     pub app: &'a Path,
     pub inputs: &'a Path,
     pub results: &'a Path,
+    /// Where the task's files are written.
+    pub files: &'a Path,
     pub caches: &'a Mounted,
 }
 
-/// What the contract says: where things are inside, and the variables for them.
+impl Folders<'_> {
+    fn host(&self, content: Content) -> &Path {
+        match content {
+            Content::Package => self.app,
+            Content::Inputs => self.inputs,
+            Content::Results => self.results,
+            Content::WorkspaceCache => &self.caches.user,
+            Content::SharedCache => &self.caches.shared,
+        }
+    }
+
+    fn mount(&self, content: Content, inside: &ContainerPath) -> Mount {
+        let host = self.host(content).to_owned();
+        Mount { host, inside: inside.clone(), is_writable: content.is_writable() }
+    }
+}
+
+/// What the server has compiled, on this machine. `environment` is the task's own.
 pub fn launch(
     lease: Lease,
     work: &Work,
-    reads: &Inputs,
+    environment: &Environment,
     folders: Folders<'_>,
     share: Arc<Share>,
 ) -> Result<Launch, Error> {
-    let commands = commands(&work.image, &work.entrypoint, folders.app)?;
-    let (inputs, results, params) = match work.contract {
-        Contract::Partition => (
-            ("/opt/fanfold/source", &["SOURCE_DIR"][..]),
-            ("/opt/fanfold/chunks", "CHUNKS_DIR"),
-            "PARTITIONER_PARAMS",
-        ),
-        Contract::Process => (
-            ("/opt/fanfold/task", &["TASK_DIR"][..]),
-            ("/opt/fanfold/results", "TASK_RESULTS_DIR"),
-            "APP_PARAMS",
-        ),
-        Contract::Assemble => (
-            ("/opt/fanfold/results", &["TASK_RESULTS_DIR", "RESULTS_DIR"][..]),
-            ("/opt/fanfold/output", "OUTPUT_DIR"),
-            "ASSEMBLER_PARAMS",
-        ),
-    };
-    // Programs ask for their user's name, and the user has no entry in the image's list.
-    let user = ["HOME=/tmp", "USER=fanfold", "LOGNAME=fanfold"].map(str::to_owned);
-    let mut env = Vec::from(user);
-    env.push(format!("{params}={}", params_text(&work.params)));
-    env.extend(inputs.1.iter().map(|name| format!("{name}={}", inputs.0)));
-    env.push(format!("{}={}", results.1, results.0));
-    env.push(format!("USER_CACHE_DIR={USER_CACHE}"));
-    env.push(format!("SHARED_CACHE_DIR={SHARED_CACHE}"));
-    if work.contract == Contract::Process {
-        env.push(format!("CHUNK_NUMBER={}", lease.task.index));
-        if let Inputs::Chunk { name, key, .. } = reads {
-            env.push(format!("CHUNK_NAME={name}"));
-            env.push(format!("CHUNK_KEY={key}"));
-        }
-    }
+    let spec = &work.container;
+    let steps = spec.steps.iter().map(|step| commands(step, spec, folders.app));
+    let mut steps = steps.collect::<Result<VecDeque<_>, _>>()?;
+    let commands = steps.pop_front().ok_or_else(|| Error::Unusable("has no steps".into()))?;
+    let results = spec.mounts.get(&Content::Results);
+    let results = results.ok_or_else(|| Error::Unusable("has no folder for results".into()))?;
+    let others = spec.mounts.iter().filter(|(content, _)| **content != Content::Results);
+    let mut mounts: Vec<_> =
+        others.map(|(content, inside)| folders.mount(*content, inside)).collect();
+    mounts.extend(written(spec, folders.files)?);
     Ok(Launch {
         lease,
         workspace: work.workspace,
         commands,
-        env,
+        later: steps,
+        env: spec.environment.variables().chain(environment.variables()).collect(),
         redactor: Redactor::default(),
-        mounts: vec![
-            Mount { host: folders.app.to_owned(), inside: APP },
-            Mount { host: folders.inputs.to_owned(), inside: inputs.0 },
-            Mount { host: folders.caches.shared.clone(), inside: SHARED_CACHE },
-        ],
-        results: Mount { host: folders.results.to_owned(), inside: results.0 },
-        user_cache: Mount { host: folders.caches.user.clone(), inside: USER_CACHE },
+        working_dir: spec.working_dir.clone(),
+        mounts,
+        results: folders.mount(Content::Results, results),
         user_cache_counted: folders.caches.counted.clone(),
         user_cache_bytes_max: folders.caches.user_bytes_max,
         needs: work.needs,
@@ -203,143 +219,139 @@ pub fn launch(
     })
 }
 
-/// Scripts fail on an empty variable, so there is always an object.
-fn params_text(params: &str) -> &str {
-    if params.trim().is_empty() { "{}" } else { params }
+/// Writes the task's files, each to be mounted at its own path.
+fn written(spec: &ContainerSpec, folder: &Path) -> Result<Vec<Mount>, Error> {
+    if spec.files.is_empty() {
+        return Ok(Vec::new());
+    }
+    dir_with_mode(folder, 0o755)?;
+    let files = (0..).zip(&spec.files).map(|(n, (inside, text)): (usize, _)| {
+        let host = folder.join(n.to_string());
+        std::fs::write(&host, text)?;
+        std::fs::set_permissions(&host, Permissions::from_mode(0o644))?;
+        Ok(Mount { host, inside: inside.clone(), is_writable: false })
+    });
+    files.collect()
 }
 
-/// The entrypoint as a path below the app folder, if it is one.
-pub fn entrypoint(name: &str) -> Option<PathBuf> {
-    let path = Path::new(name);
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    (plain && !name.is_empty() && !name.contains('\0')).then(|| path.to_owned())
-}
-
-/// What runs an entrypoint. It must be one of the package's own files, which are plain ones, as the
-/// archive's reader made sure, and have something to run: no bytes are what a lost disk leaves.
-fn commands(image: &Image, name: &str, app: &Path) -> Result<Vec<Vec<String>>, Error> {
+/// The commands of a step. A file of the package must be one of its own, which are plain ones, as
+/// the archive's reader made sure, and have something to run: no bytes are what a lost disk leaves.
+fn commands(step: &Command, spec: &ContainerSpec, app: &Path) -> Result<Commands, Error> {
+    let (path, interpreters) = match step {
+        Command::Line(words) => return Ok(vec![words.clone()]),
+        Command::PackageFile { path, interpreters } => (path, interpreters),
+    };
     let unusable = |problem: &str| {
         Error::Unusable(format!(
-            "the package has {problem} {name:?} in its app folder, its entrypoint"
+            "the package has {problem} {:?} in its app folder, its entrypoint",
+            path.as_str()
         ))
     };
-    let path = entrypoint(name).filter(|path| app.join(path).is_file());
-    let path = path.ok_or_else(|| unusable("no file"))?;
-    let file = app.join(&path);
+    let file = app.join(path.as_str());
+    let Some(at) = spec.mounts.get(&Content::Package).filter(|_| file.is_file()) else {
+        return Err(unusable("no file"));
+    };
     if file.metadata()?.len() == 0 {
         return Err(unusable("an empty file"));
     }
-    let inside = Path::new(APP).join(path).to_string_lossy().into_owned();
-    let by_suffix = !matches!(image, Image::Binary);
-    Ok(interpreter::commands(&interpreter::first_line(&file)?, &inside, by_suffix))
+    Ok(interpreter::commands(
+        &interpreter::first_line(&file)?,
+        at.join(path).as_str(),
+        interpreters,
+    ))
 }
 
 #[cfg(test)]
 mod tests {
-    use common::digest::Digest;
-    use common::ids::RunId;
-    use common::run::task::{StageNo, TaskRef};
+    use common::compute::container::Parts;
 
     use super::*;
+    use crate::testing::{lease, number, parts, work};
 
-    fn image() -> Image {
-        let image = format!("python@sha256:{}", Digest::of(b"")).parse().unwrap();
-        Image::Registry { image, secret: None }
-    }
-
-    fn work(contract: Contract, entrypoint: &str) -> Work {
-        Work {
-            run: RunId::new(uuid::Uuid::from_u128(1)),
-            workspace: crate::testing::WORKSPACE,
-            package_owner: crate::testing::WORKSPACE,
-            stage: StageNo::new(2),
-            contract,
-            package: Digest::of(b""),
-            image: image(),
-            entrypoint: entrypoint.into(),
-            secrets: false,
-            needs: Resources::new(1000, 256),
-            params: r#"{"a":1}"#.into(),
-            task_timeout_secs: None,
+    fn file(path: &str) -> Command {
+        Command::PackageFile {
+            path: path.parse().unwrap(),
+            interpreters: vec!["python3".to_owned()],
         }
     }
 
-    fn launched(work: &Work) -> Result<Launch, Error> {
-        let app = tempfile::tempdir().unwrap();
-        std::fs::write(app.path().join("main.py"), "print()").unwrap();
-        std::fs::write(app.path().join("empty.py"), "").unwrap();
-        std::fs::write(app.path().join("run.sh"), "#!/bin/bash\r\nset -o pipefail\r\n").unwrap();
-        let task = TaskRef { run: work.run, stage: work.stage, index: 7 };
+    fn launched(parts: Parts) -> Result<Launch, Error> {
+        let dir = tempfile::tempdir().unwrap();
+        let app = dir.path().join("app");
+        std::fs::create_dir(&app).unwrap();
+        std::fs::write(app.join("main.py"), "print()").unwrap();
+        std::fs::write(app.join("empty.py"), "").unwrap();
+        std::fs::write(app.join("run.sh"), "#!/bin/bash\r\nset -o pipefail\r\n").unwrap();
         let caches = Mounted::of_tests(Path::new("/u"), Path::new("/s"), 1);
-        let (inputs, results) = (Path::new("/i"), Path::new("/r"));
-        let folders = Folders { app: app.path(), inputs, results, caches: &caches };
-        let reads = match work.contract {
-            Contract::Process => {
-                Inputs::Chunk { bytes: 1, name: "café.csv".into(), key: "in/café.csv".into() }
-            }
-            Contract::Partition | Contract::Assemble => Inputs::Files,
-        };
-        let share = crate::testing::share(1);
-        launch(Lease { task, attempt: 1 }, work, &reads, folders, share)
-    }
-
-    #[test]
-    fn each_contract_has_its_variables() {
-        let cases = [
-            (
-                Contract::Partition,
-                "SOURCE_DIR=/opt/fanfold/source CHUNKS_DIR=/opt/fanfold/chunks \
-                 PARTITIONER_PARAMS={\"a\":1}",
-            ),
-            (
-                Contract::Process,
-                "TASK_DIR=/opt/fanfold/task TASK_RESULTS_DIR=/opt/fanfold/results \
-                 APP_PARAMS={\"a\":1} CHUNK_NUMBER=7 CHUNK_NAME=café.csv \
-                 CHUNK_KEY=in/café.csv",
-            ),
-            (
-                Contract::Assemble,
-                "TASK_RESULTS_DIR=/opt/fanfold/results RESULTS_DIR=/opt/fanfold/results \
-                 OUTPUT_DIR=/opt/fanfold/output ASSEMBLER_PARAMS={\"a\":1}",
-            ),
-        ];
-        for (contract, expected) in cases {
-            let mut env = launched(&work(contract, "main.py")).unwrap().env;
-            let mut expected: Vec<_> = expected.split(' ').map(str::to_owned).collect();
-            expected.extend(["HOME=/tmp", "USER=fanfold", "LOGNAME=fanfold"].map(str::to_owned));
-            expected.push("USER_CACHE_DIR=/opt/fanfold/cache/user".into());
-            expected.push("SHARED_CACHE_DIR=/opt/fanfold/cache/shared".into());
-            env.sort();
-            expected.sort();
-
-            assert_eq!(env, expected);
+        let (inputs, results, files) = (Path::new("/i"), Path::new("/r"), dir.path().join("files"));
+        let folders = Folders { app: &app, inputs, results, files: &files, caches: &caches };
+        let work = Work { container: ContainerSpec::new(parts).unwrap(), ..work() };
+        let environment = number(7);
+        let launch = launch(lease(7), &work, &environment, folders, crate::testing::share(1))?;
+        for mount in launch.mounts.iter().filter(|mount| mount.host.starts_with(&files)) {
+            assert_eq!(std::fs::read_to_string(&mount.host).unwrap(), mount.inside.as_str());
         }
+        Ok(launch)
     }
 
     #[test]
-    fn params_are_never_empty() {
-        let env = launched(&Work { params: " ".into(), ..work(Contract::Process, "main.py") })
-            .unwrap()
-            .env;
+    fn launch_mounts_what_the_server_says_and_where() {
+        let at = |path: &str| path.parse::<ContainerPath>().unwrap();
+        let mounts = [
+            (Content::Package, at("/x/package")),
+            (Content::Inputs, at("/x/in")),
+            (Content::Results, at("/x/out")),
+            (Content::WorkspaceCache, at("/y")),
+        ];
+        let files = ["/x/a", "/x/b"].map(|path| (at(path), path.to_owned()));
 
-        assert!(env.contains(&"APP_PARAMS={}".to_owned()));
+        let launch = launched(Parts {
+            steps: vec![file("main.py")],
+            working_dir: at("/z"),
+            mounts: mounts.into(),
+            files: files.into(),
+            ..parts()
+        })
+        .unwrap();
+
+        let mounted: Vec<_> =
+            launch.mounts.iter().map(|m| (m.inside.as_str(), m.is_writable)).collect();
+        let expected = [
+            ("/x/package", false),
+            ("/x/in", false),
+            ("/y", true),
+            ("/x/a", false),
+            ("/x/b", false),
+        ];
+        assert_eq!(mounted, expected);
+        assert_eq!(launch.results, Mount::own("/r".into(), "/x/out", true));
+        assert_eq!(launch.working_dir, at("/z"));
+        assert_eq!(launch.commands[0], ["python3", "/x/package/main.py"]);
+        assert!(launch.env.contains(&"NUMBER=7".to_owned()));
     }
 
     #[test]
-    fn an_entrypoint_is_a_file_of_the_app_folder() {
-        for name in ["", "other.py", "empty.py", "../main.py", "/etc/passwd", ".", "a/../../b"] {
-            let result = launched(&work(Contract::Process, name));
+    fn launch_refuses_a_file_that_the_package_does_not_have() {
+        for name in ["other.py", "empty.py", "main.py/x"] {
+            let result = launched(Parts { steps: vec![file("main.py"), file(name)], ..parts() });
 
             assert!(matches!(result, Err(Error::Unusable(_))), "{name}");
         }
     }
 
     #[test]
-    fn an_entrypoint_is_run_by_what_its_first_line_names() {
-        let command =
-            |name: &str| launched(&work(Contract::Process, name)).unwrap().commands[0].join(" ");
+    fn launch_goes_through_its_steps_within_the_time_of_the_task() {
+        let line = Command::Line(vec!["echo".to_owned()]);
+        let steps = vec![file("run.sh"), line];
+        let mut launch = launched(Parts { steps, ..parts() }).unwrap();
+        launch.timeout = Some(Duration::from_secs(5));
+        assert_eq!(launch.commands[0][0], "/bin/bash");
 
-        assert_eq!(command("run.sh"), "/bin/bash /opt/fanfold/app/run.sh");
-        assert_eq!(command("main.py"), "python3 /opt/fanfold/app/main.py");
+        assert!(launch.next_step(Duration::from_secs(3)));
+        assert_eq!(
+            (&launch.commands[0], launch.timeout),
+            (&vec!["echo".to_owned()], Some(Duration::from_secs(2)))
+        );
+        assert!(!launch.next_step(Duration::from_secs(3)));
     }
 }

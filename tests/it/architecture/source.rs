@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// A source file without its test modules: their lines are empty.
+/// A source file; of those without test modules, their lines are empty.
 pub struct Source {
     /// From the root of the tree, such as `server/src/api/mod.rs`.
     pub name: String,
@@ -26,11 +26,24 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a member").to_owned()
 }
 
-/// All Rust sources of the product, without files that are test modules.
+/// All Rust sources of the product, without test modules.
 pub fn sources() -> Result<Vec<Source>> {
-    let mut found = Vec::new();
+    let mut found = whole_sources(&["common/src", "server/src", "node/src", "cli/src"])?;
     let mut tests = Vec::new();
-    let folders = ["common/src", "server/src", "node/src", "cli/src"];
+    for source in &mut found {
+        let (code, declared) =
+            without_tests(&source.code).with_context(|| source.name.clone())?;
+        let inner = inner_folder(&source.name);
+        tests.extend(declared.iter().map(|module| format!("{inner}/{module}")));
+        source.code = code;
+    }
+    found.retain(|source| !tests.iter().any(|module| is_of(&source.name, module)));
+    Ok(found)
+}
+
+/// All Rust sources in these folders, as they are.
+pub fn whole_sources(folders: &[&str]) -> Result<Vec<Source>> {
+    let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
@@ -39,15 +52,10 @@ pub fn sources() -> Result<Vec<Source>> {
                 folders.push(path);
             } else if path.extension().is_some_and(|kind| kind == "rs") {
                 let name = path.strip_prefix(root())?.display().to_string();
-                let (code, declared) =
-                    without_tests(&fs::read_to_string(&path)?).with_context(|| name.clone())?;
-                let inner = inner_folder(&name);
-                tests.extend(declared.iter().map(|module| format!("{inner}/{module}")));
-                found.push(Source { name, code });
+                found.push(Source { name, code: fs::read_to_string(&path)? });
             }
         }
     }
-    found.retain(|source| !tests.iter().any(|module| is_of(&source.name, module)));
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
 }

@@ -247,9 +247,9 @@ fn orders_stay_small_enough_to_be_read_whatever_the_params() {
     let mut market = funded("1000");
     let mut fat = pipeline();
     fat.process.needs = Resources::new(10, 10);
-    fat.process.params.insert("x".to_owned(), "y".repeat(1 << 20).into());
+    fat.process.params.insert("x".to_owned(), "y".repeat(120 << 10).into());
     let fat = testing::order(CUSTOMER, &fat);
-    for n in 0..12 {
+    for n in 0..100 {
         let run = RunId::new(Uuid::from_u128(n + 1));
         start_cut(&mut market, run, fat.clone(), 1, at(0));
     }
@@ -257,14 +257,14 @@ fn orders_stay_small_enough_to_be_read_whatever_the_params() {
     let mut known = Vec::new();
 
     while let Some(Orders::Work { works, assign, .. }) = market.orders(node(0), vec![]) {
-        let bytes: usize = works.iter().map(|work| work.params.len()).sum();
+        let bytes: usize = works.iter().map(|work| work.container.bytes()).sum();
         assert!((1..=5 << 20).contains(&bytes), "{bytes}");
         assert_eq!(assign.len(), works.len());
         known.extend(assign.into_iter().map(|assignment| (assignment.lease, 0)));
         hear(&mut market, 0, holds(&known), 1);
     }
 
-    assert_eq!(known.len(), 12);
+    assert_eq!(known.len(), 100);
 }
 
 #[test]

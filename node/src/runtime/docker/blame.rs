@@ -2,6 +2,7 @@
 //! between containers is the customer's, so one question decides: does a container of our own run
 //! under the same settings? What the engine says stays in the node's log.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use common::run::task::{Lease, StageNo, TaskRef};
 use tokio::time::timeout;
 
 use super::{Docker, Made, failed};
-use crate::cache::Scratch;
 use crate::disk::{Disk, Limits};
+use crate::files::tree::Scratch;
+use crate::files::tree::dir_with_mode;
 use crate::guest;
-use crate::home::dir_with_mode;
-use crate::redact::Redactor;
-use crate::runtime::{self, Error, Launch, Mount};
+use crate::logs::redact::Redactor;
+use crate::runtime::{Error, Launch, Mount};
 
 /// From making the probe to its end.
 const PROBE_WAIT: Duration = Duration::from_secs(20);
@@ -27,9 +28,7 @@ const DOING: &str = "run a container of the node's own";
 /// How far a container came that does not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Stuck {
-    #[error(
-        "no container can be made of the image: its configuration is not one that engines take"
-    )]
+    #[error("no container can be made of the image: engines refuse its configuration")]
     NotMade,
     #[error(
         "the entrypoint cannot be started: the image has no program {0:?}, lacks what it needs, or \
@@ -40,8 +39,8 @@ pub(super) enum Stuck {
     NotExecutable(String),
     #[error(
         "the container cannot be started: {0:?} may be for another platform, params and secrets \
-         may be too large, or something in the image is in the way of /opt/fanfold, /tmp, /proc, \
-         /sys or /dev"
+         may be too large, or something in the image is in the way of the task's folders, /tmp, \
+         /proc, /sys or /dev"
     )]
     NotStarted(String),
 }
@@ -66,10 +65,11 @@ impl Docker {
     /// An engine or a disk that is at fault.
     pub async fn probe(&self, temporary: &Path) -> Result<(), Error> {
         let scratch = Scratch::new(temporary)?;
-        let mount = |name: &str, inside| Mount { host: scratch.0.join(name), inside };
-        let (results, user_cache) =
-            (mount("results", "/opt/fanfold/results"), mount("cache", runtime::USER_CACHE));
-        let app = mount("app", runtime::APP);
+        let mount =
+            |name: &str, inside, is_writable| Mount::own(scratch.0.join(name), inside, is_writable);
+        let app = mount("app", "/files/app", false);
+        let results = mount("results", "/files/results", true);
+        let user_cache = mount("cache", "/files/cache", true);
         dir_with_mode(&app.host, 0o755)?;
         let workspace = WorkspaceId::new(uuid::Uuid::nil());
         self.writable_dir(&results.host, workspace)?;
@@ -83,12 +83,13 @@ impl Docker {
             lease: Lease { task, attempt: 0 },
             workspace,
             commands: Vec::new(),
+            later: VecDeque::new(),
             env: Vec::new(),
             redactor: Redactor::default(),
-            mounts: vec![app],
-            results,
+            working_dir: app.inside.clone(),
             user_cache_counted: user_cache.host.clone(),
-            user_cache,
+            mounts: vec![app, user_cache],
+            results,
             user_cache_bytes_max: BYTES_MAX,
             needs: Resources::new(1000, 64),
             gpu: None,

@@ -2,8 +2,9 @@
 //! no engine has to refuse it.
 
 use bollard::models::ImageConfig;
+use common::compute::container::{ContainerSpec, ENGINE_FILES, SYSTEM_DIRS, TMP, is_within};
 
-use crate::runtime::{self, Error};
+use crate::runtime::Error;
 
 const VOLUMES_MAX: usize = 16;
 const PORTS_MAX: usize = 64;
@@ -11,31 +12,25 @@ const PATH_BYTES_MAX: usize = 4096;
 const USER_BYTES_MAX: usize = 256;
 /// The most bytes of all variables, of a command, and of all labels.
 const TEXT_BYTES_MAX: usize = 64 << 10;
-/// Folders that an engine fills itself, and below which nobody mounts anything.
-const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
-/// Files that an engine writes into each container.
-const ENGINES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
-/// In memory for each container, whatever its image says.
-const TMP: &str = "/tmp";
 
 /// Why no container can be made of an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Unfit {
     #[error("has more than {VOLUMES_MAX} volumes")]
     Volumes,
-    #[error("has a volume at {0:?}, which is no plain absolute path")]
+    #[error("has a volume at {0:?}, which is not a plain absolute path")]
     OddVolume(String),
-    #[error("has a volume at {0:?}, in the way of what each container has there")]
+    #[error("has a volume at {0:?}, which conflicts with a mount of the container")]
     VolumeInTheWay(String),
-    #[error("has a working folder that is no plain absolute path")]
+    #[error("has a working folder that is not a plain absolute path")]
     WorkingDir,
-    #[error("has a user that is none")]
+    #[error("has an invalid user")]
     User,
-    #[error("has variables that are none, or more than {TEXT_BYTES_MAX} bytes of them")]
+    #[error("has invalid variables, or more than {TEXT_BYTES_MAX} bytes of them")]
     Variables,
     #[error("has a command or labels of more than {TEXT_BYTES_MAX} bytes")]
     Texts,
-    #[error("exposes more than {PORTS_MAX} ports, or ones that are none")]
+    #[error("exposes more than {PORTS_MAX} ports, or invalid ones")]
     Ports,
 }
 
@@ -68,15 +63,24 @@ pub fn volumes(config: ImageConfig) -> Result<Vec<String>, Error> {
     Ok(volumes)
 }
 
-/// At, above or below a folder that is not the image's own.
+/// At, above or below what the engine fills, or above the scratch folder.
 fn is_in_the_way(volume: &str) -> bool {
-    let is_within = |path: &str, folder: &str| {
-        path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let engines = SYSTEM_DIRS.into_iter().chain(ENGINE_FILES);
+    volume == "/"
+        || engines.clone().any(|path| is_within(volume, path))
+        || engines.chain([TMP]).any(|path| is_within(path, volume))
+}
+
+/// Refuses volumes of an image at, above or below what the task's container has mounted.
+pub fn check_volumes(volumes: &[String], container: &ContainerSpec) -> Result<(), Error> {
+    let points = || container.mount_points().chain([&container.working_dir]);
+    let is_in_the_way = |volume: &&String| {
+        points().any(|point| point.is_within(volume) || is_within(volume, point.as_str()))
     };
-    let kept = SYSTEM.into_iter().chain([runtime::CONTRACT]);
-    kept.clone().any(|folder| is_within(volume, folder))
-        || kept.chain([TMP]).chain(ENGINES).any(|folder| is_within(folder, volume) || volume == "/")
-        || ENGINES.into_iter().any(|file| is_within(volume, file))
+    match volumes.iter().find(is_in_the_way) {
+        Some(volume) => Err(Unfit::VolumeInTheWay(short(volume)).into()),
+        None => Ok(()),
+    }
 }
 
 fn check_texts(config: &ImageConfig) -> Result<(), Unfit> {
@@ -167,11 +171,6 @@ mod tests {
             "/sys/fs/cgroup",
             "/dev",
             "/dev/shm",
-            "/opt",
-            "/opt/fanfold",
-            "/opt/fanfold/app",
-            "/opt/fanfold/app/x",
-            "/opt/fanfold/results",
             "/etc",
             "/etc/hosts",
             "/etc/hosts/x",
@@ -186,6 +185,18 @@ mod tests {
         }
         let many: Vec<String> = (0..=VOLUMES_MAX).map(|n| format!("/{n}")).collect();
         assert!(of(&many.iter().map(String::as_str).collect::<Vec<_>>()).is_err());
+    }
+
+    #[test]
+    fn volumes_where_a_task_has_mounts_are_refused() {
+        let container = ContainerSpec::new(crate::testing::parts()).unwrap();
+        let check = |volume: &str| check_volumes(&[volume.to_owned()], &container);
+        for volume in ["/test", "/test/package", "/test/package/x", "/test/results"] {
+            assert!(matches!(check(volume), Err(Error::Unusable(_))), "{volume}");
+        }
+        for volume in ["/data", "/tests", "/test/other"] {
+            assert!(check(volume).is_ok(), "{volume}");
+        }
     }
 
     #[test]

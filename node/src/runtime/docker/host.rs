@@ -27,8 +27,7 @@ const MEMORY_BYTES_MIN: i64 = 6 << 20;
 pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
     let memory = (i64::from(launch.needs.memory_mib) << 20).max(MEMORY_BYTES_MIN);
     let cpu_millis = i64::from(launch.needs.cpu_millis);
-    let mut mounts: Vec<_> = launch.mounts.iter().map(|mount| bind(mount, true)).collect();
-    mounts.extend([&launch.results, &launch.user_cache].map(|mount| bind(mount, false)));
+    let mut mounts: Vec<_> = launch.mounts.iter().chain([&launch.results]).map(bind).collect();
     mounts.extend(image.volumes.iter().map(|inside| in_memory(inside, memory)));
     let ulimit = |name: &str, most| ResourcesUlimits {
         name: Some(name.into()),
@@ -74,12 +73,12 @@ fn gpu(id: &str) -> DeviceRequest {
     }
 }
 
-fn bind(mount: &Mount, read_only: bool) -> BindMount {
+fn bind(mount: &Mount) -> BindMount {
     BindMount {
         typ: Some(MountType::BIND),
         source: Some(mount.host.to_string_lossy().into_owned()),
-        target: Some(mount.inside.into()),
-        read_only: Some(read_only),
+        target: Some(mount.inside.to_string()),
+        read_only: Some(!mount.is_writable),
         bind_options: Some(MountBindOptions {
             propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
             ..MountBindOptions::default()
@@ -110,20 +109,20 @@ pub mod tests {
     use common::compute::resources::Resources;
 
     use super::*;
-    use crate::redact::Redactor;
+    use crate::logs::redact::Redactor;
     use crate::testing::lease;
 
     pub fn launch(gpu: Option<&str>) -> Launch {
-        let folder = |inside| Mount { host: "/h".into(), inside };
         Launch {
             lease: lease(0),
             workspace: crate::testing::WORKSPACE,
             commands: Vec::new(),
+            later: Default::default(),
             env: Vec::new(),
             redactor: Redactor::default(),
+            working_dir: "/w".parse().unwrap(),
             mounts: Vec::new(),
-            results: folder("/r"),
-            user_cache: folder("/u"),
+            results: Mount::own("/h".into(), "/r", true),
             user_cache_counted: "/u".into(),
             user_cache_bytes_max: 1,
             needs: Resources::new(1000, 64),

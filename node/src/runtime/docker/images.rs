@@ -26,14 +26,14 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio_util::io::ReaderStream;
 
 use super::{Docker, engine, failed, fitness};
-use crate::cache::Scratch;
-use crate::guard::Guard;
+use crate::files::tree::Scratch;
 use crate::guest;
-use crate::keyed::Keyed;
+use crate::net::ssrf_guard::SsrfGuard;
 use crate::registry::Puller;
-use crate::remote::Remote;
 use crate::runtime::Error;
-use crate::transfer::{self, Expected};
+use crate::server_client::ServerClient;
+use crate::server_client::transfer::{self, Expected};
+use crate::storage::keyed_mutex::KeyedMutex;
 
 /// The most bytes of an image's archive.
 const ARCHIVE_BYTES_MAX: u64 = 64 << 30;
@@ -55,8 +55,8 @@ const PLACES: u8 = 2;
 #[derive(Debug)]
 pub struct Images {
     /// One lock for each image that is being fetched.
-    fetching: Keyed<String>,
-    places: Keyed<(WorkspaceId, u8)>,
+    fetching: KeyedMutex<String>,
+    places: KeyedMutex<(WorkspaceId, u8)>,
     puller: Puller,
     lends_local: bool,
     /// The most bytes that one image may take.
@@ -66,10 +66,10 @@ pub struct Images {
 impl Images {
     /// `lends_local` lets every customer's packages run in the images of this machine's engine.
     /// None may take more than `bytes_max`.
-    pub fn new(guard: Guard, lends_local: bool, bytes_max: u64) -> Self {
+    pub fn new(guard: SsrfGuard, lends_local: bool, bytes_max: u64) -> Self {
         Self {
-            fetching: Keyed::default(),
-            places: Keyed::default(),
+            fetching: KeyedMutex::default(),
+            places: KeyedMutex::default(),
             puller: Puller::new(guard),
             lends_local,
             bytes_max,
@@ -88,15 +88,15 @@ pub struct Ready {
 }
 
 impl Docker {
-    /// Makes sure that an image is here; whoever else wants it meanwhile waits for that.
-    pub async fn image<R: Remote>(
+    /// Makes sure that an image is here; others that want it meanwhile wait for that.
+    pub async fn image<R: ServerClient>(
         &self,
         work: &Work,
         remote: &R,
         lease: Lease,
         temporary: &Path,
     ) -> Result<Ready, Error> {
-        match &work.image {
+        let ready = match &work.image {
             Image::Binary => self.scratch().await,
             Image::Stored { digest, .. } => {
                 self.stored(*digest, work, remote, lease, temporary).await
@@ -107,7 +107,9 @@ impl Docker {
                 self.registry(image, &name, work, remote, lease, temporary).await
             }
             Image::Local { name } => self.local(name).await,
-        }
+        }?;
+        fitness::check_volumes(&ready.volumes, &work.container)?;
+        Ok(ready)
     }
 
     /// An image with nothing in it but a folder.
@@ -137,7 +139,7 @@ impl Docker {
         ready(made.ok_or_else(|| gone("make an image"))?)
     }
 
-    async fn stored<R: Remote>(
+    async fn stored<R: ServerClient>(
         &self,
         digest: Digest,
         work: &Work,
@@ -169,7 +171,7 @@ impl Docker {
         Ok(ready)
     }
 
-    async fn registry<R: Remote>(
+    async fn registry<R: ServerClient>(
         &self,
         image: &Pinned,
         name: &str,
@@ -322,7 +324,7 @@ fn strip_names(fetched: &Path, clean: &Path, bytes_max: u64) -> Result<std::fs::
     }
     let to = io::BufWriter::new(std::fs::File::create(clean)?);
     image.rewrite(std::fs::File::open(fetched)?, to).map_err(unusable)?;
-    crate::home::remove_file(fetched)?;
+    crate::files::tree::remove_file(fetched)?;
     Ok(std::fs::File::open(clean)?)
 }
 

@@ -9,8 +9,8 @@ use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::logs::redact::Redactor;
 use crate::logs::{Lines, LogBook};
-use crate::redact::Redactor;
 
 /// What reading a piece costs beside its bytes.
 const PIECE_OVERHEAD: usize = 512;
@@ -42,7 +42,7 @@ impl Default for Pace {
     }
 }
 
-/// What a container and whoever attends it tell each other about its output.
+/// Signals between the reader of a container's output and the task that waits for its end.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
     /// It has flooded for too long.

@@ -6,20 +6,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bollard::query_parameters::RemoveImageOptions;
 use common::compute::resources::{Metering, Resources, Usage};
 use common::digest::Digest;
-use common::plan::{Contract, Image as From};
-use common::protocol::{Inputs, Work};
+use common::plan::Image as From;
+use common::protocol::Work;
 use common::run::task::Lease;
 
 use super::*;
 use crate::attempt::Tools;
-use crate::caches::Mounted;
 use crate::runtime::{self, Folders};
-use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, tools};
-use crate::users::{IdRange, Jobs};
+use crate::storage::caches::Mounted;
+use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, number, tools, work};
 
+mod images;
 mod tenants;
 
 /// A node, and the pieces of one container.
@@ -55,7 +54,7 @@ impl Bench {
         folder
     }
 
-    /// A container of the contract that runs `script`.
+    /// A container that runs `script`.
     fn launch(&self, lease: Lease, script: &str) -> Launch {
         let (app, inputs, results) =
             (self.folder("app"), self.folder("inputs"), self.folder("results"));
@@ -63,9 +62,17 @@ impl Bench {
         fs::set_permissions(app.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(BUSYBOX, app.join("busybox")).unwrap();
         let caches = Mounted::of_tests(&self.folder("user"), &self.folder("shared"), 4 << 20);
-        let folders = Folders { app: &app, inputs: &inputs, results: &results, caches: &caches };
+        let files = self.dir.path().join("files");
+        let folders = Folders {
+            app: &app,
+            inputs: &inputs,
+            results: &results,
+            files: &files,
+            caches: &caches,
+        };
         let share = crate::testing::share(10 << 20);
-        runtime::launch(lease, &work(), &Inputs::Files, folders, share).unwrap()
+        let work = Work { task_timeout_secs: None, ..work() };
+        runtime::launch(lease, &work, &number(lease.task.index), folders, share).unwrap()
     }
 
     async fn run(&self, launch: &Launch) -> Result<Ended, Error> {
@@ -73,7 +80,7 @@ impl Bench {
         self.docker().whole(launch, &image, &self.tools.logs, || {}, &self.stop).await
     }
 
-    /// Runs a script as a process task and gives how it ended and what it wrote.
+    /// Runs a script as a task and gives how it ended and what it wrote.
     async fn script(&self, script: &str) -> (Ending, String) {
         let launch = self.launch(lease(3), script);
         let ended = self.run(&launch).await.unwrap();
@@ -84,23 +91,6 @@ impl Bench {
         let batches = self.tools.logs.batches();
         let lines = batches.into_iter().flat_map(|batch| batch.lines);
         lines.map(|line| line.text + "\n").collect()
-    }
-}
-
-fn work() -> Work {
-    Work {
-        run: lease(0).task.run,
-        workspace: crate::testing::WORKSPACE,
-        package_owner: crate::testing::WORKSPACE,
-        stage: lease(0).task.stage,
-        contract: Contract::Process,
-        package: Digest::of(b""),
-        image: From::Binary,
-        entrypoint: "run".into(),
-        secrets: false,
-        needs: Resources::new(1000, 64),
-        params: r#"{"case":"upper"}"#.into(),
-        task_timeout_secs: None,
     }
 }
 
@@ -122,21 +112,20 @@ impl Docker {
 }
 
 #[tokio::test]
-async fn a_container_finds_what_the_contract_promises() {
+async fn a_container_finds_what_the_server_has_compiled() {
     let Some(bench) = Bench::new().await else { return };
-    fs::write(bench.folder("inputs").join("data.bin"), "hello").unwrap();
+    fs::write(bench.folder("inputs").join("data"), "hello").unwrap();
 
     let (ending, text) = bench
         .script(
-            "b tr a-z A-Z < $TASK_DIR/data.bin > $TASK_RESULTS_DIR/out.txt
-             echo $APP_PARAMS $CHUNK_NUMBER $HOME; b pwd
+            "b tr a-z A-Z < $INPUTS/data > $RESULTS/out.txt
+             echo $PARAMS $NUMBER $HOME; b pwd
              echo to the error stream >&2; printf unended",
         )
         .await;
 
     assert_eq!(ending, Ending::Exited(0));
-    for line in [r#"{"case":"upper"} 3 /tmp"#, "/opt/fanfold/app", "to the error stream", "unended"]
-    {
+    for line in [r#"{"case":"upper"} 3 /tmp"#, "/test/package", "to the error stream", "unended"] {
         assert!(text.lines().any(|l| l == line), "{line:?} is not in {text:?}");
     }
     assert_eq!(fs::read(bench.folder("results").join("out.txt")).unwrap(), b"HELLO");
@@ -148,10 +137,10 @@ async fn a_container_can_write_to_its_results_and_to_tmp_only() {
 
     let (ending, text) = bench
         .script(
-            "for d in / /opt/fanfold /opt/fanfold/app $TASK_DIR /etc /dev; do
+            "for d in / /test /test/package /test/shared $INPUTS /etc /dev; do
                if (echo x > $d/x) 2>/dev/null; then echo wrote $d; fi
              done
-             echo x > $TASK_RESULTS_DIR/x && echo x > /tmp/x && echo fine
+             echo x > $RESULTS/x && echo x > /tmp/x && echo fine
              b id; b grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status
              b ls /sys/class/net; b nc -w 2 1.1.1.1 53 < /dev/null || echo no network
              b mount -t tmpfs none /tmp 2>/dev/null || echo no mount
@@ -343,9 +332,8 @@ async fn memory_may_be_shared_memory_and_temporary_files() {
 async fn too_many_results_stop_the_container() {
     let Some(bench) = Bench::new().await else { return };
 
-    let (ending, _) = bench
-        .script("for i in 1 2 3; do b truncate -s 9M $TASK_RESULTS_DIR/$i; done; b sleep 600")
-        .await;
+    let (ending, _) =
+        bench.script("for i in 1 2 3; do b truncate -s 9M $RESULTS/$i; done; b sleep 600").await;
 
     assert_eq!(ending, Ending::TooMuchWritten);
 }
@@ -354,7 +342,7 @@ async fn too_many_results_stop_the_container() {
 async fn one_huge_file_is_cut_off_by_the_kernel() {
     let Some(bench) = Bench::new().await else { return };
 
-    let script = "b dd if=/dev/zero of=$TASK_RESULTS_DIR/x bs=1M count=50";
+    let script = "b dd if=/dev/zero of=$RESULTS/x bs=1M count=50";
     let mut launch = bench.launch(lease(0), script);
     // A file of its memory may be as large as that.
     launch.needs = Resources::new(1000, 8);
@@ -368,7 +356,7 @@ async fn one_huge_file_is_cut_off_by_the_kernel() {
 #[tokio::test]
 async fn an_entrypoint_that_cannot_start_is_the_packages_fault() {
     let Some(bench) = Bench::new().await else { return };
-    for command in ["python3", "/opt/fanfold/app/missing", "/opt/fanfold/app"] {
+    for command in ["python3", "/test/package/missing", "/test/package"] {
         let mut launch = bench.launch(lease(0), "");
         launch.commands = vec![vec!["sh".into()], vec![command.into()]];
 
@@ -406,108 +394,6 @@ async fn leftovers_of_a_killed_node_are_removed_and_others_stay() {
 }
 
 #[tokio::test]
-async fn a_stored_image_is_loaded_once_and_brings_no_names() {
-    let Some(bench) = Bench::new().await else { return };
-    let server = &bench.tools.remote;
-    // An image of its own with a volume and a check, saved under the scratch image's name.
-    let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
-    import(&bench.docker().client, &own, r#""/data", "/tmp""#).await;
-    let mut saved = Vec::new();
-    let mut archive = Box::pin(bench.docker().client.export_image(&own));
-    while let Some(piece) = archive.next().await {
-        saved.extend_from_slice(&piece.unwrap());
-    }
-    forget(&bench.docker().client, &own).await;
-    let digest = Digest::of(&saved);
-    server.state().image = saved;
-
-    let stored = From::Stored { reference: "mine".into(), digest };
-    let (first, second) = tokio::join!(bench.image(&stored), bench.image(&stored));
-
-    let image = first.unwrap();
-    assert_eq!(image, second.unwrap());
-    assert_eq!(server.state().fetches, 1);
-    assert_eq!(image.volumes, ["/data"]);
-    assert!(bench.docker().client.inspect_image(&own).await.is_err());
-    let script = "echo x > /data/x && b grep ' /data ' /proc/mounts";
-    let launch = bench.launch(lease(0), script);
-    let ended =
-        bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await.unwrap();
-    let text = bench.text();
-    let name = bench.docker().own_name("fanfold/stored", &digest.to_string()[..32]);
-    assert!(bench.docker().image_bytes() > 0);
-    assert!(!bench.docker().evict_oldest_image().await, "it is held");
-    drop(image);
-    assert!(bench.docker().evict_oldest_image().await);
-    assert!(bench.docker().client.inspect_image(&name).await.is_err());
-    assert_eq!(bench.docker().image_bytes(), 0);
-    assert_eq!(ended.ending, Ending::Exited(0), "{text}");
-    assert!(text.starts_with("tmpfs /data "), "{text}");
-}
-
-#[tokio::test]
-async fn a_stored_image_may_be_compressed_and_one_that_is_none_is_the_customers_fault() {
-    use std::io::Write as _;
-    let Some(bench) = Bench::new().await else { return };
-    let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
-    import(&bench.docker().client, &own, r#""/data""#).await;
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let mut archive = Box::pin(bench.docker().client.export_image(&own));
-    while let Some(piece) = archive.next().await {
-        packed.write_all(&piece.unwrap()).unwrap();
-    }
-    forget(&bench.docker().client, &own).await;
-    let packed = packed.finish().unwrap();
-    let stored = |bytes: &[u8]| {
-        bench.tools.remote.state().image = bytes.to_vec();
-        From::Stored { reference: "mine".into(), digest: Digest::of(bytes) }
-    };
-
-    let whole = bench.image(&stored(&packed)).await;
-    let cut = bench.image(&stored(&packed[..packed.len() * 2 / 3])).await;
-    let text = bench.image(&stored(b"a text")).await;
-
-    drop(whole.unwrap());
-    assert!(bench.docker().evict_oldest_image().await);
-    for refused in [cut, text] {
-        assert!(matches!(refused, Err(Error::Unusable(_))), "{refused:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_volume_in_the_way_of_the_contract_is_refused_before_a_container_is_made() {
-    let Some(bench) = Bench::new().await else { return };
-    for volumes in [r#""/opt/fanfold/app""#, r#""/opt/fanfold/app/x""#, r#""/proc""#, r#""/dev""#] {
-        let own = format!("fanfold-test/odd:{}", uuid::Uuid::new_v4().simple());
-        import(&bench.docker().client, &own, volumes).await;
-
-        let result = bench.image(&From::Local { name: own.clone() }).await;
-
-        forget(&bench.docker().client, &own).await;
-        assert!(matches!(result, Err(Error::Unusable(_))), "{volumes}: {result:?}");
-    }
-}
-
-#[tokio::test]
-async fn what_only_the_engine_finds_wrong_with_an_image_is_the_customers_fault() {
-    let Some(bench) = Bench::new().await else { return };
-    let launch = bench.launch(lease(0), "");
-    let mut image = bench.image(&From::Binary).await.unwrap();
-    // As if the check before had let it through.
-    image.volumes = vec!["/proc".to_owned()];
-
-    let result = bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await;
-
-    assert!(matches!(result, Err(Error::Unusable(_))), "{result:?}");
-    let missing = Launch { commands: vec![vec!["no-such-program".into()]], ..launch };
-    image.volumes.clear();
-    let result =
-        bench.docker().whole(&missing, &image, &bench.tools.logs, || {}, &bench.stop).await;
-    let Err(Error::Unusable(message)) = result else { panic!("{result:?}") };
-    assert!(message.contains("no program \"no-such-program\""), "{message}");
-}
-
-#[tokio::test]
 async fn what_no_container_can_have_is_the_nodes_fault() {
     let Some(bench) = Bench::new().await else { return };
     bench.docker().probe(bench.dir.path()).await.unwrap();
@@ -519,49 +405,4 @@ async fn what_no_container_can_have_is_the_nodes_fault() {
 
     assert!(matches!(result, Err(Error::Engine { .. })), "{result:?}");
     assert_eq!(bench.docker().remove_leftovers().await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn an_image_of_the_machines_owner_is_used_only_where_he_lends_it() {
-    let Some(bench) = Bench::new().await else { return };
-    let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
-    import(&bench.docker().client, &own, r#""/data""#).await;
-    let images = Images::new(crate::guard::Guard::new(true), false, u64::MAX);
-    let home = crate::home::Home::open(&bench.dir.path().join("closed")).unwrap();
-    let users = Users::new(&home, IdRange::default(), Jobs::OfOne).unwrap();
-    let closed = Docker::connect(home.label(), users, images).await.unwrap();
-
-    let lent = bench.image(&From::Local { name: own.clone() }).await;
-    let refused = closed.local(&own).await;
-
-    forget(&bench.docker().client, &own).await;
-    lent.unwrap();
-    let Err(Error::Unusable(message)) = refused else { panic!("{refused:?}") };
-    assert!(message.contains("fanfold image push"), "{message}");
-}
-
-async fn forget(client: &Client, name: &str) {
-    client.remove_image(name, None::<RemoveImageOptions>, None).await.unwrap();
-}
-
-async fn import(client: &Client, name: &str, volumes: &str) {
-    import_with(client, name, &format!("VOLUME [{volumes}]")).await;
-}
-
-async fn import_with(client: &Client, name: &str, change: &str) {
-    let (repo, tag) = name.rsplit_once(':').unwrap();
-    let options = bollard::query_parameters::CreateImageOptionsBuilder::new()
-        .from_src("-")
-        .repo(repo)
-        .tag(tag)
-        .changes(vec![change.to_owned()])
-        .build();
-    // Not empty, so that the image is not the scratch image under another name.
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(name.len() as u64);
-    tar.append_data(&mut header, "name", name.as_bytes()).unwrap();
-    let body = bollard::body_full(tar.into_inner().unwrap().into());
-    let steps: Vec<_> = client.create_image(Some(options), Some(body), None).collect().await;
-    steps.into_iter().for_each(|step| drop(step.unwrap()));
 }

@@ -47,7 +47,7 @@ pub async fn create(
     if let Some(id) = new.id
         && let Some(draft) = jobs::find(&app.db, caller.workspace, id).await?
     {
-        return update(app, caller, key, draft, template, new.draft).await;
+        return Box::pin(update(app, caller, key, draft, template, new.draft)).await;
     }
     let id = new.id.map_or_else(Uuid::now_v7, JobId::uuid);
     let NewId { id, named, .. } = idempotency::new_id(app, caller, key, id).await?;

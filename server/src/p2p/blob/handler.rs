@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::ids::{NodeId, RunId};
+use common::plan::CHUNK_FILE;
 use common::protocol::{BlobReply, BlobRequest, InputFile, OUTPUTS_MAX};
 use common::run::task::{Lease, StageNo};
 use futures::io::BufWriter;
@@ -159,7 +160,7 @@ impl<P: Port> Blobs<P> {
             LiveInputs::Chunk { table, index } => {
                 let chunk = table.get(*index);
                 let file = chunk.map(|chunk| InputFile {
-                    name: "data.bin".to_owned(),
+                    name: CHUNK_FILE.to_owned(),
                     size: chunk.len(),
                     digest: None,
                 });

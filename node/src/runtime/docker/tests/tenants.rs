@@ -3,10 +3,11 @@
 use common::ids::WorkspaceId;
 use tokio::time::sleep;
 
+use super::images::{forget, import_with};
 use super::*;
 use crate::guest::ESCAPE_KIT;
 
-const PROGRAM: &str = "/opt/fanfold/app/escape";
+const PROGRAM: &str = "/test/package/escape";
 
 impl Bench {
     /// A container of this workspace that runs a part of the escape kit.
@@ -50,7 +51,7 @@ async fn no_tenant_takes_the_watches_of_another() {
 #[tokio::test]
 async fn a_container_runs_as_its_workspaces_user_and_never_as_the_nodes() {
     let Some(bench) = Bench::new().await else { return };
-    let own = bench.tools.home.owner().uid;
+    let own = bench.tools.data_dir.owner().uid;
     let mut users = Vec::new();
     for workspace in [1, 2, 1] {
         let mut launch = bench.launch(lease(0), "b id -u");

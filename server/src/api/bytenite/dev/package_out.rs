@@ -161,7 +161,7 @@ impl PackageOut {
                 Kind::Partitioner | Kind::Assembler => Revision::Engine(package.revision),
             },
             name: manifest.name,
-            entrypoint: manifest.entrypoint,
+            entrypoint: manifest.entrypoint.into(),
             description: manifest.description,
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::digest::Digest;
 
 use super::folder::{self, Folder};
-use crate::home::{dir_with_mode, private_dir};
+use crate::files::tree::{dir_with_mode, private_dir};
 
 /// The place of one workspace.
 pub struct Place(pub PathBuf);

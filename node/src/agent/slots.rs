@@ -6,7 +6,7 @@ use common::compute::resources::Resources;
 use common::protocol::Held;
 use common::run::task::Lease;
 
-use crate::device::Gpu;
+use crate::machine::device::Gpu;
 
 /// The most attempts a node holds, whatever the server assigns.
 pub const HELD_MAX: usize = 4096;
@@ -43,7 +43,7 @@ pub struct Needs {
 
 /// An attempt's share of the machine is its own from now on.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Seat {
+pub struct Admission {
     pub lease: Lease,
     pub gpu: Option<Gpu>,
 }
@@ -55,7 +55,7 @@ enum Phase {
     /// It waits for its share of the machine.
     Ready,
     /// It has its share, and its container is being made.
-    Seated,
+    Admitted,
     Running {
         since_ms: u64,
     },
@@ -111,11 +111,11 @@ impl Slots {
 
     /// The attempts whose turn it is; each has its share of the machine from now on. In order of
     /// arrival, and none overtakes one that is ready but does not fit: large tasks do not starve.
-    pub fn seat(&mut self) -> Vec<Seat> {
+    pub fn admit(&mut self) -> Vec<Admission> {
         let mut ready: Vec<_> =
             self.slots.iter_mut().filter(|(_, slot)| slot.phase == Phase::Ready).collect();
         ready.sort_by_key(|(_, slot)| slot.arrival);
-        let mut seated = Vec::new();
+        let mut admitted = Vec::new();
         for (lease, slot) in ready {
             let gpu = slot.needs.gpu.as_ref().map(|name| find(&self.free_gpus, name));
             if !slot.needs.resources.fits_in(self.free) || gpu == Some(None) {
@@ -123,16 +123,16 @@ impl Slots {
             }
             self.free = self.free.minus(slot.needs.resources);
             slot.gpu = gpu.flatten().map(|at| self.free_gpus.remove(at));
-            slot.phase = Phase::Seated;
-            seated.push(Seat { lease: *lease, gpu: slot.gpu.clone() });
+            slot.phase = Phase::Admitted;
+            admitted.push(Admission { lease: *lease, gpu: slot.gpu.clone() });
         }
-        seated
+        admitted
     }
 
     /// The attempt's container runs.
     pub fn started(&mut self, lease: &Lease, now_ms: u64) {
         if let Some(slot) = self.slots.get_mut(lease)
-            && slot.phase == Phase::Seated
+            && slot.phase == Phase::Admitted
         {
             slot.phase = Phase::Running { since_ms: now_ms };
         }
@@ -175,7 +175,7 @@ fn find(gpus: &[Gpu], name: &str) -> Option<usize> {
 
 impl Slot {
     const fn occupies(&self) -> bool {
-        matches!(self.phase, Phase::Seated | Phase::Running { .. })
+        matches!(self.phase, Phase::Admitted | Phase::Running { .. })
     }
 }
 
@@ -186,7 +186,7 @@ impl Phase {
 
     fn running_ms(self, now_ms: u64) -> Option<u64> {
         match self {
-            Self::Preparing | Self::Ready | Self::Seated => None,
+            Self::Preparing | Self::Ready | Self::Admitted => None,
             Self::Running { since_ms } => Some(now_ms.saturating_sub(since_ms)),
             Self::Leaving { ran_ms } => ran_ms,
         }
@@ -210,8 +210,8 @@ mod tests {
         Needs { resources, gpu: None }
     }
 
-    fn seated(slots: &mut Slots) -> Vec<Lease> {
-        slots.seat().into_iter().map(|seat| seat.lease).collect()
+    fn admitted(slots: &mut Slots) -> Vec<Lease> {
+        slots.admit().into_iter().map(|seat| seat.lease).collect()
     }
 
     fn slots(needs: &[u32]) -> Slots {
@@ -227,10 +227,10 @@ mod tests {
         let mut slots = slots(&[2000, 2000, 2000]);
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
-        assert_eq!(seated(&mut slots), [lease(0), lease(1)]);
-        assert_eq!(seated(&mut slots), []);
+        assert_eq!(admitted(&mut slots), [lease(0), lease(1)]);
+        assert_eq!(admitted(&mut slots), []);
         slots.ended(&lease(0), 5);
-        assert_eq!(seated(&mut slots), [lease(2)]);
+        assert_eq!(admitted(&mut slots), [lease(2)]);
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         let mut slots = slots(&[2000, 4000]);
         slots.prepared(&lease(1));
 
-        assert_eq!(seated(&mut slots), [lease(1)]);
+        assert_eq!(admitted(&mut slots), [lease(1)]);
     }
 
     #[test]
@@ -246,9 +246,9 @@ mod tests {
         let mut slots = slots(&[2000, 4000, 1000]);
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
-        assert_eq!(seated(&mut slots), [lease(0)]);
+        assert_eq!(admitted(&mut slots), [lease(0)]);
         slots.remove(&lease(0));
-        assert_eq!(seated(&mut slots), [lease(1)]);
+        assert_eq!(admitted(&mut slots), [lease(1)]);
     }
 
     #[test]
@@ -268,13 +268,13 @@ mod tests {
         let mut slots = slots(&[4000, 4000, 4000]);
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
-        assert_eq!(seated(&mut slots), [lease(0)]);
+        assert_eq!(admitted(&mut slots), [lease(0)]);
         slots.started(&lease(0), 0);
         slots.ended(&lease(0), 1);
         slots.ended(&lease(0), 2);
         slots.remove(&lease(0));
-        assert_eq!(seated(&mut slots), [lease(1)]);
-        assert_eq!(seated(&mut slots), []);
+        assert_eq!(admitted(&mut slots), [lease(1)]);
+        assert_eq!(admitted(&mut slots), []);
     }
 
     #[test]
@@ -289,13 +289,13 @@ mod tests {
         assert_eq!(slots.add(lease(3), needs("a100")), Err(Refused::TooLarge));
 
         let ids =
-            |seats: Vec<Seat>| seats.into_iter().filter_map(|seat| seat.gpu).map(|gpu| gpu.id);
-        assert_eq!(ids(slots.seat()).collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(slots.seat(), []);
+            |seats: Vec<Admission>| seats.into_iter().filter_map(|seat| seat.gpu).map(|gpu| gpu.id);
+        assert_eq!(ids(slots.admit()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(slots.admit(), []);
         slots.ended(&lease(1), 1);
         slots.remove(&lease(1));
 
-        assert_eq!(ids(slots.seat()).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(ids(slots.admit()).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
         let mut slots = slots(&[1000]);
         let ran = |slots: &Slots, now| slots.held(now, false)[0].running_ms;
         slots.prepared(&lease(0));
-        slots.seat();
+        slots.admit();
 
         assert_eq!(ran(&slots, 5), None);
         slots.started(&lease(0), 10);

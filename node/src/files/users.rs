@@ -14,7 +14,8 @@ use std::str::FromStr;
 use common::digest::Digest;
 use common::ids::WorkspaceId;
 
-use crate::home::{Home, dir_with_mode, remove_file};
+use crate::files::data_dir::DataDir;
+use crate::files::tree::{dir_with_mode, remove_file};
 
 /// Numbers that no system gives to users, services or namespaces.
 const DEFAULT: IdRange = IdRange { first: 0x7000_0000, last: 0x7fff_fffe };
@@ -81,7 +82,7 @@ impl FromStr for IdRange {
 pub enum Jobs {
     /// Those of strangers: the node must be able to keep them apart.
     OfStrangers,
-    /// Those of whoever runs the node: without root's rights, containers run as the node's user.
+    /// Those of the node's owner: without root's rights, containers run as the node's user.
     OfOne,
 }
 
@@ -114,8 +115,8 @@ pub enum Error {
 
 impl Users {
     /// The users for a node's containers.
-    pub fn new(home: &Home, range: IdRange, jobs: Jobs) -> Result<Self, Error> {
-        let owner = home.owner();
+    pub fn new(data_dir: &DataDir, range: IdRange, jobs: Jobs) -> Result<Self, Error> {
+        let owner = data_dir.owner();
         if owner.uid != 0 {
             let gid = if owner.gid == 0 { owner.uid } else { owner.gid };
             return match jobs {
@@ -130,7 +131,7 @@ impl Users {
             }
         }
         let user = User { uid: range.last, gid: range.last };
-        let probe = home.temporary().join("owner");
+        let probe = data_dir.temporary().join("owner");
         let given = fs::File::create(&probe)
             .and_then(|_| chown(&probe, Some(user.uid), Some(user.gid)))
             .and_then(|()| remove_file(&probe));
@@ -227,14 +228,14 @@ mod tests {
     #[test]
     fn only_the_workspaces_user_can_enter_its_folder() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path()).unwrap();
-        if home.owner().uid != 0 {
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        if data_dir.owner().uid != 0 {
             println!("skipped: only root can give a folder away");
-            assert!(Users::new(&home, IdRange::default(), Jobs::OfStrangers).is_err());
+            assert!(Users::new(&data_dir, IdRange::default(), Jobs::OfStrangers).is_err());
             return;
         }
-        let users = Users::new(&home, IdRange::default(), Jobs::OfStrangers).unwrap();
-        let folder = home.work().join("results");
+        let users = Users::new(&data_dir, IdRange::default(), Jobs::OfStrangers).unwrap();
+        let folder = data_dir.work().join("results");
 
         users.writable_dir(&folder, workspace(1)).unwrap();
 

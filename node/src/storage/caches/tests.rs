@@ -6,16 +6,16 @@ use crate::testing::{FakeServer, SIZES, WORKSPACE, lease};
 struct Bench {
     server: FakeServer,
     caches: Caches,
-    home: Home,
+    data_dir: DataDir,
     dir: tempfile::TempDir,
 }
 
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(&dir.path().join("home")).unwrap();
-        let caches = Caches::open(&home, SIZES).unwrap();
-        Self { server: FakeServer::new().0, caches, home, dir }
+        let data_dir = DataDir::open(&dir.path().join("home")).unwrap();
+        let caches = Caches::open(&data_dir, SIZES).unwrap();
+        Self { server: FakeServer::new().0, caches, data_dir, dir }
     }
 
     fn upload(&self, cache: Cache, name: &str, version: &str, bytes: &[u8]) {
@@ -281,10 +281,10 @@ async fn what_was_brought_is_known_after_a_restart() {
     bench.upload(Cache::User, "a", "1", b"x");
     bench.ready(1).await.unwrap();
 
-    let Bench { server, caches, home, dir } = bench;
-    drop((caches, home));
-    let home = Home::open(&dir.path().join("home")).unwrap();
-    let caches = Caches::open(&home, SIZES).unwrap();
+    let Bench { server, caches, data_dir, dir } = bench;
+    drop((caches, data_dir));
+    let data_dir = DataDir::open(&dir.path().join("home")).unwrap();
+    let caches = Caches::open(&data_dir, SIZES).unwrap();
     caches.ready(&server, lease(0), WORKSPACE, WORKSPACE).await.unwrap();
 
     assert_eq!(server.state().fetches, 1);

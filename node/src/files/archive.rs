@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use common::package::archive::contents::{self, Item, Limits};
 use common::package::tarball;
 
-use crate::home::dir_with_mode;
+use crate::files::tree::dir_with_mode;
 
 /// How much a package may unpack to here: more than any server takes in.
 pub const LIMITS: Limits = Limits { entries: 20_000, bytes: 2 << 30 };

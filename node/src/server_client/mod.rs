@@ -1,5 +1,6 @@
-//! The server, as the agent needs it: a port with the p2p link behind it, and a double of it in
-//! tests.
+//! What the agent asks of its server: a trait, with the p2p link behind it and a double in tests.
+
+pub mod transfer;
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use crate::link::{Error, Fetched, Link};
 
 /// What a node asks of a server, and the signature under what it says.
-pub trait Remote: Clone + Send + Sync + 'static {
+pub trait ServerClient: Clone + Send + Sync + 'static {
     /// Signs with the node's identity key.
     fn sign(&self, bytes: &[u8]) -> Vec<u8>;
 
@@ -43,7 +44,7 @@ pub trait Remote: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-impl Remote for Link {
+impl ServerClient for Link {
     fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         self.sign(bytes)
     }

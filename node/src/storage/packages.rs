@@ -15,13 +15,14 @@ use common::digest::Digest;
 use common::protocol::BlobRequest;
 use common::run::task::Lease;
 
-use self::seal::Seal;
-use crate::archive;
 use crate::disk::count;
-use crate::home::{self, Home, remove_file, remove_tree};
-use crate::keyed::Keyed;
-use crate::remote::Remote;
-use crate::transfer::{self, Expected};
+use crate::files::archive;
+use crate::files::data_dir::DataDir;
+use crate::files::tree::{self, Scratch, remove_file, remove_tree};
+use crate::server_client::ServerClient;
+use crate::server_client::transfer::{self, Expected};
+use crate::storage::keyed_mutex::KeyedMutex;
+use seal::Seal;
 
 mod seal;
 
@@ -40,7 +41,7 @@ pub struct Packages {
     temporary: PathBuf,
     bytes_max: u64,
     entries: Mutex<HashMap<Digest, Entry>>,
-    fetching: Keyed<Digest>,
+    fetching: KeyedMutex<Digest>,
 }
 
 /// An unpacked package; it stays on disk as long as somebody holds this.
@@ -64,7 +65,7 @@ pub enum Error {
     Fetch(#[from] transfer::Error),
     #[error(transparent)]
     Archive(archive::Error),
-    #[error("the node's package cache")]
+    #[error("node package cache error")]
     Io(#[from] io::Error),
 }
 
@@ -82,9 +83,9 @@ impl Package {
 
 impl Packages {
     /// Takes over what an earlier process left.
-    pub fn open(home: &Home, bytes_max: u64) -> io::Result<Self> {
+    pub fn open(data_dir: &DataDir, bytes_max: u64) -> io::Result<Self> {
         let mut entries = HashMap::new();
-        for entry in fs::read_dir(home.packages())? {
+        for entry in fs::read_dir(data_dir.packages())? {
             let entry = entry?;
             let digest = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok());
             let Some(digest) = digest else {
@@ -97,17 +98,17 @@ impl Packages {
             entries.insert(digest, Entry { package, bytes, used });
         }
         Ok(Self {
-            folder: home.packages(),
-            temporary: home.temporary(),
+            folder: data_dir.packages(),
+            temporary: data_dir.temporary(),
             bytes_max,
             entries: Mutex::new(entries),
-            fetching: Keyed::default(),
+            fetching: KeyedMutex::default(),
         })
     }
 
     /// The package, fetched under `lease` where it is not here yet. Whoever else wants it
     /// meanwhile waits for that.
-    pub async fn get<R: Remote>(
+    pub async fn get<R: ServerClient>(
         &self,
         remote: &R,
         lease: Lease,
@@ -215,32 +216,12 @@ fn idle(entries: &HashMap<Digest, Entry>) -> Option<(SystemTime, Digest)> {
     idle.map(|(digest, entry)| (entry.used, *digest)).min()
 }
 
-/// A folder that goes when its owner goes.
-#[derive(Debug)]
-pub struct Scratch(pub PathBuf);
-
-impl Scratch {
-    pub fn new(below: &Path) -> io::Result<Self> {
-        let folder = below.join(uuid::Uuid::new_v4().to_string());
-        home::private_dir(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.0) {
-            tracing::warn!(%error, folder = %self.0.display(), "a folder cannot be removed");
-        }
-    }
-}
-
 /// Unpacks beside, then moves into place once all of it is on the disk. Gives the package's size on
 /// disk.
 fn unpack(scratch: &Scratch, file: &Path, to: &Path) -> Result<u64, Error> {
     let (loose, whole) = (scratch.0.join("loose"), scratch.0.join("whole"));
-    home::dir_with_mode(&loose, 0o755)?;
-    home::dir_with_mode(&whole, 0o755)?;
+    tree::dir_with_mode(&loose, 0o755)?;
+    tree::dir_with_mode(&whole, 0o755)?;
     let mut archive = fs::File::open(file)?;
     let root = archive::unpack(&mut archive, &loose, archive::LIMITS).map_err(|error| {
         if let archive::Error::Io(error) = error { error.into() } else { Error::Archive(error) }
@@ -249,7 +230,7 @@ fn unpack(scratch: &Scratch, file: &Path, to: &Path) -> Result<u64, Error> {
     let unpacked = whole.join(UNPACKED);
     fs::rename(&root, &unpacked)?;
     Seal::write(&unpacked, &whole.join(SEAL))?;
-    home::sync_tree(&whole)?;
+    tree::sync_tree(&whole)?;
     let bytes = count::tree(&whole);
     match fs::rename(&whole, to) {
         // An eviction that failed half way may have left an unknown folder here.
@@ -259,7 +240,7 @@ fn unpack(scratch: &Scratch, file: &Path, to: &Path) -> Result<u64, Error> {
         }
         other => other?,
     }
-    to.parent().map_or(Ok(()), home::sync_folder)?;
+    to.parent().map_or(Ok(()), tree::sync_folder)?;
     Ok(bytes)
 }
 
@@ -283,29 +264,29 @@ mod tests {
     #[tokio::test]
     async fn a_package_is_fetched_once_and_survives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path()).unwrap();
-        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        let packages = Packages::open(&data_dir, BYTES_MAX).unwrap();
         let server = with_main(b"print(1)");
 
         let both = tokio::join!(get(&packages, &server), get(&packages, &server));
         let app = both.0.unwrap().app();
         both.1.unwrap();
-        drop((packages, home));
-        let home = Home::open(dir.path()).unwrap();
-        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        drop((packages, data_dir));
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        let packages = Packages::open(&data_dir, BYTES_MAX).unwrap();
         get(&packages, &server).await.unwrap();
 
         assert_eq!(server.state().fetches, 1);
         assert_eq!(fs::read(app.join("main.py")).unwrap(), b"print(1)");
-        assert_eq!(fs::read_dir(home.temporary()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(data_dir.temporary()).unwrap().count(), 0);
     }
 
     #[tokio::test]
     async fn a_damaged_package_is_fetched_anew() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path()).unwrap();
+        let data_dir = DataDir::open(dir.path()).unwrap();
         let server = with_main(b"print(1)");
-        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        let packages = Packages::open(&data_dir, BYTES_MAX).unwrap();
         let main = get(&packages, &server).await.unwrap().app().join("main.py");
         let package = main.parent().unwrap().parent().unwrap().to_owned();
         let seal = package.with_file_name(SEAL);
@@ -323,7 +304,7 @@ mod tests {
         for (n, what) in damages.into_iter().enumerate() {
             damage(what);
             // Both a node that runs and one that has just started notice.
-            let restarted = Packages::open(&home, BYTES_MAX).unwrap();
+            let restarted = Packages::open(&data_dir, BYTES_MAX).unwrap();
             let packages = if n % 2 == 0 { &restarted } else { &packages };
 
             get(packages, &server).await.unwrap();
@@ -338,8 +319,8 @@ mod tests {
     #[tokio::test]
     async fn a_download_goes_on_where_the_connection_broke() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path()).unwrap();
-        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        let packages = Packages::open(&data_dir, BYTES_MAX).unwrap();
         let server = with_main(&[7; 4000]);
         server.state().breaks_after = Some(3000);
 
@@ -352,8 +333,8 @@ mod tests {
     #[tokio::test]
     async fn spoiled_bytes_are_fetched_anew_and_not_for_ever() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path()).unwrap();
-        let packages = Packages::open(&home, BYTES_MAX).unwrap();
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        let packages = Packages::open(&data_dir, BYTES_MAX).unwrap();
         let server = with_main(b"");
 
         server.state().spoils = 2;
@@ -363,15 +344,15 @@ mod tests {
         liar.state().spoils = 3;
         let result = get(&packages, &liar).await;
         assert!(matches!(result, Err(Error::Fetch(transfer::Error::Spoiled))));
-        assert_eq!(fs::read_dir(home.packages()).unwrap().count(), 1);
-        assert_eq!(fs::read_dir(home.temporary()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(data_dir.packages()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(data_dir.temporary()).unwrap().count(), 0);
     }
 
     #[tokio::test]
     async fn what_is_unused_for_longest_goes_and_what_is_used_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path()).unwrap();
-        let packages = Packages::open(&home, 200_000).unwrap();
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        let packages = Packages::open(&data_dir, 200_000).unwrap();
 
         let used = get(&packages, &with_main(&[1; 80_000])).await.unwrap();
         let idle = get(&packages, &with_main(&[2; 80_000])).await.unwrap().app();

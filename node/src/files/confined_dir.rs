@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 const FOLDER: OFlags =
@@ -13,13 +14,13 @@ const FOLDER: OFlags =
 
 /// An open folder.
 #[derive(Debug)]
-pub struct Beneath {
+pub struct ConfinedDir {
     root: OwnedFd,
     /// What folders that are made below get.
     mode: Mode,
 }
 
-/// What a file is known by: whoever changes its bytes changes this, and cannot set it back.
+/// What a file is known by: a change of its bytes changes this, and nothing sets it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     inode: u64,
@@ -27,7 +28,7 @@ pub struct Stamp {
     changed: (i64, u64),
 }
 
-impl Beneath {
+impl ConfinedDir {
     /// `path` itself is the agent's own; folders made below it get this mode.
     pub fn open(path: &Path, mode: u32) -> io::Result<Self> {
         let root = fs::openat(CWD, path, FOLDER, Mode::empty())?;
@@ -138,14 +139,14 @@ mod tests {
     use super::*;
 
     /// A folder beside another one that must stay as it is, and a file to be placed.
-    fn bench() -> (tempfile::TempDir, Beneath) {
+    fn bench() -> (tempfile::TempDir, ConfinedDir) {
         let dir = tempfile::tempdir().unwrap();
         for name in ["inside", "outside"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         fs::write(dir.path().join("outside/file"), "theirs").unwrap();
         fs::write(dir.path().join("new"), "ours").unwrap();
-        let beneath = Beneath::open(&dir.path().join("inside"), 0o777).unwrap();
+        let beneath = ConfinedDir::open(&dir.path().join("inside"), 0o777).unwrap();
         (dir, beneath)
     }
 

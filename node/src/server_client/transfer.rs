@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::backoff::Backoff;
 use crate::link;
-use crate::remote::Remote;
+use crate::net::backoff::Backoff;
+use crate::server_client::ServerClient;
 
-/// A transfer that moves no byte for so long is tried again.
+/// A transfer that moves no byte for this time is tried again.
 const STALL: Duration = Duration::from_secs(60);
 /// How often bytes that are not what they should be are fetched again.
 const SPOILED_MAX: u32 = 3;
@@ -36,15 +36,15 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// The transfer will not succeed by trying longer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the server does not hand it over")]
+    #[error("the server refused the transfer")]
     Link(#[source] link::Error),
-    #[error("the bytes are not the ones they should be")]
+    #[error("size or digest mismatch")]
     Spoiled,
-    #[error("it has more than {0} bytes")]
+    #[error("the file is larger than {0} bytes")]
     TooLarge(u64),
-    #[error("its bytes come too slowly")]
+    #[error("the transfer is too slow")]
     Slow,
-    #[error("the node's disk")]
+    #[error("node disk error")]
     Disk(#[source] std::io::Error),
 }
 
@@ -78,7 +78,7 @@ struct Tries<'a> {
 
 /// Fetches what `request(from)` asks for into a new file. A lost connection to the server is
 /// waited for as long as the caller waits.
-pub async fn fetch<R: Remote>(
+pub async fn fetch<R: ServerClient>(
     remote: &R,
     request: impl Fn(u64) -> BlobRequest,
     to: &Path,
@@ -94,7 +94,7 @@ pub async fn fetch<R: Remote>(
 }
 
 /// The same, holding a turn only while it gets on, and telling what is in the way.
-pub async fn fetch_in_turn<R: Remote>(
+pub async fn fetch_in_turn<R: ServerClient>(
     remote: &R,
     request: impl Fn(u64) -> BlobRequest,
     to: &Path,
@@ -107,7 +107,7 @@ pub async fn fetch_in_turn<R: Remote>(
     fetch_with(tries, remote, request, to, expected).await
 }
 
-async fn fetch_with<R: Remote>(
+async fn fetch_with<R: ServerClient>(
     mut tries: Tries<'_>,
     remote: &R,
     request: impl Fn(u64) -> BlobRequest,
@@ -129,7 +129,7 @@ async fn fetch_with<R: Remote>(
 }
 
 /// Fetches a whole file, in as many parts as it breaks into.
-async fn fetch_once<R: Remote>(
+async fn fetch_once<R: ServerClient>(
     tries: &mut Tries<'_>,
     remote: &R,
     request: &impl Fn(u64) -> BlobRequest,
@@ -151,7 +151,7 @@ async fn fetch_once<R: Remote>(
             Err(error) => return Err(error),
         };
         drop(turn);
-        tracing::debug!(%error, bytes = download.bytes, "a download broke off");
+        tracing::debug!(%error, bytes = download.bytes, "download interrupted");
         if download.bytes > before {
             tries.backoff.reset();
             (stuck, refused) = (None, 0);
@@ -181,12 +181,12 @@ async fn fetch_once<R: Remote>(
 }
 
 /// The files of a lease.
-pub async fn inputs<R: Remote>(remote: &R, lease: Lease) -> Result<Vec<InputFile>, Error> {
+pub async fn inputs<R: ServerClient>(remote: &R, lease: Lease) -> Result<Vec<InputFile>, Error> {
     patiently(|| remote.inputs(lease)).await
 }
 
 /// The files that were uploaded for a cache.
-pub async fn cached<R: Remote>(
+pub async fn cached<R: ServerClient>(
     remote: &R,
     lease: Lease,
     cache: Cache,
@@ -195,14 +195,17 @@ pub async fn cached<R: Remote>(
 }
 
 /// The secrets of a lease's package.
-pub async fn secrets<R: Remote>(remote: &R, lease: Lease) -> Result<Vec<Secret>, Error> {
+pub async fn secrets<R: ServerClient>(remote: &R, lease: Lease) -> Result<Vec<Secret>, Error> {
     let reply = patiently(|| remote.reply(BlobRequest::Secrets { lease })).await?;
     if let BlobReply::Secrets(secrets) = reply { Ok(secrets) } else { Err(other("secrets")) }
 }
 
 /// What pulls a lease's image; `None` where nothing is needed. A registry that gives the server no
 /// token is not waited for.
-pub async fn pull_token<R: Remote>(remote: &R, lease: Lease) -> Result<Option<Hidden>, Error> {
+pub async fn pull_token<R: ServerClient>(
+    remote: &R,
+    lease: Lease,
+) -> Result<Option<Hidden>, Error> {
     let mut backoff = Backoff::of_transfers();
     let mut refused = 0;
     loop {
@@ -248,7 +251,7 @@ where
 }
 
 /// Stores a file on the server.
-pub async fn put<R: Remote>(
+pub async fn put<R: ServerClient>(
     remote: &R,
     lease: Lease,
     size: u64,
@@ -259,7 +262,7 @@ pub async fn put<R: Remote>(
     loop {
         match remote.put(lease, size, digest, file).await {
             Err(error) if error.again() => {
-                tracing::debug!(%lease, %error, "an upload broke off");
+                tracing::debug!(%lease, %error, "upload interrupted");
                 sleep(backoff.step()).await;
             }
             other => return other.map_err(Error::Link),
@@ -282,7 +285,7 @@ impl Download {
     }
 
     /// Fetches from where it is to the end, and checks the whole.
-    async fn go_on<R: Remote>(
+    async fn go_on<R: ServerClient>(
         &mut self,
         remote: &R,
         request: &impl Fn(u64) -> BlobRequest,
@@ -343,7 +346,7 @@ mod tests {
         refusal: Option<BucketError>,
     }
 
-    impl Remote for Stubborn {
+    impl ServerClient for Stubborn {
         fn sign(&self, _: &[u8]) -> Vec<u8> {
             Vec::new()
         }
@@ -415,7 +418,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_final_refusal_is_believed_when_a_new_link_does_not_change_it() {
-        let barred = BucketError::barred(None, crate::guard::Refused::Private);
+        let barred = BucketError::barred(None, crate::net::ssrf_guard::Refused::Private);
         for (error, asked) in [(BucketError::forbidden(), FINAL_HEARD), (barred, 1)] {
             let bucket = Stubborn { refusal: Some(error), ..Stubborn::default() };
 

@@ -25,11 +25,12 @@ use common::protocol::{Cache, CacheFile};
 use common::run::task::Lease;
 
 use crate::disk::count;
-use crate::home::{Home, dir_with_mode, private_dir, remove_tree};
-use crate::keyed::Keyed;
+use crate::files::data_dir::DataDir;
+use crate::files::tree::{dir_with_mode, private_dir, remove_tree};
 use crate::link;
-use crate::remote::Remote;
-use crate::transfer;
+use crate::server_client::ServerClient;
+use crate::server_client::transfer;
+use crate::storage::keyed_mutex::KeyedMutex;
 use folder::{Asking, Folder};
 use kept::Kept;
 use place::Place;
@@ -69,7 +70,7 @@ pub struct Caches {
     root: PathBuf,
     temporary: PathBuf,
     sizes: Sizes,
-    one_at_a_time: Keyed<Option<Digest>>,
+    one_at_a_time: KeyedMutex<Option<Digest>>,
     lists: Mutex<Lists>,
     in_use: Mutex<HashMap<Digest, Weak<()>>>,
     kept: Arc<Kept>,
@@ -102,13 +103,13 @@ pub enum Error {
     Unusable(String),
     #[error("a file of the cache cannot be fetched")]
     Fetch(#[from] transfer::Error),
-    #[error("the node's caches")]
+    #[error("node cache error")]
     Io(#[from] io::Error),
 }
 
 impl Caches {
-    pub fn open(home: &Home, sizes: Sizes) -> io::Result<Self> {
-        let root = home.caches();
+    pub fn open(data_dir: &DataDir, sizes: Sizes) -> io::Result<Self> {
+        let root = data_dir.caches();
         private_dir(&root.join("users"))?;
         let kept = Kept::default();
         for entry in fs::read_dir(root.join("users"))? {
@@ -119,9 +120,9 @@ impl Caches {
         kept.count(&root.join("shared"), SystemTime::now(), sizes.shared_bytes);
         Ok(Self {
             root,
-            temporary: home.temporary(),
+            temporary: data_dir.temporary(),
             sizes,
-            one_at_a_time: Keyed::default(),
+            one_at_a_time: KeyedMutex::default(),
             lists: Mutex::default(),
             in_use: Mutex::default(),
             kept: Arc::new(kept),
@@ -183,7 +184,7 @@ impl Caches {
 
     /// The caches for a container of this workspace with a package of this owner, with all that
     /// was uploaded for them.
-    pub async fn ready<R: Remote>(
+    pub async fn ready<R: ServerClient>(
         &self,
         remote: &R,
         lease: Lease,
@@ -214,7 +215,7 @@ impl Caches {
     }
 
     /// Brings the files of a cache into its folder.
-    async fn bring<R: Remote>(
+    async fn bring<R: ServerClient>(
         &self,
         remote: &R,
         lease: Lease,
@@ -237,7 +238,7 @@ impl Caches {
     }
 
     /// The list of a cache, asked for once for each run.
-    async fn list<R: Remote>(
+    async fn list<R: ServerClient>(
         &self,
         remote: &R,
         lease: Lease,

@@ -1,4 +1,4 @@
-//! A reader that keeps its word: exactly so many bytes, or an error; and never silence.
+//! Reads exactly N bytes: an early end, or too long a time without bytes, is an error.
 
 use std::io;
 use std::pin::Pin;
@@ -9,20 +9,20 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// Gives exactly `left` bytes of `inner`; an early end or a long silence is an error.
-pub struct Exact<R> {
+pub struct ExactReader<R> {
     inner: R,
     left: u64,
     silence: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
-impl<R: AsyncRead + Unpin> Exact<R> {
+impl<R: AsyncRead + Unpin> ExactReader<R> {
     pub fn new(inner: R, bytes: u64, silence: Duration) -> Self {
         Self { inner, left: bytes, silence, timer: Box::pin(tokio::time::sleep(silence)) }
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Exact<R> {
+impl<R: AsyncRead + Unpin> AsyncRead for ExactReader<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -58,7 +58,7 @@ mod tests {
 
     async fn read(inner: &[u8], bytes: u64) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
-        Exact::new(inner, bytes, Duration::from_secs(5)).read_to_end(&mut all).await?;
+        ExactReader::new(inner, bytes, Duration::from_secs(5)).read_to_end(&mut all).await?;
         Ok(all)
     }
 
@@ -78,7 +78,7 @@ mod tests {
     async fn silence_is_an_error() {
         let (mut reader, _writer) = tokio::io::duplex(8);
 
-        let read = Exact::new(&mut reader, 1, Duration::from_millis(1)).read_u8().await;
+        let read = ExactReader::new(&mut reader, 1, Duration::from_millis(1)).read_u8().await;
 
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

@@ -15,7 +15,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Says which addresses the node's owner lets it read from.
 #[derive(Debug, Clone, Copy)]
-pub struct Guard {
+pub struct SsrfGuard {
     allow_private: bool,
 }
 
@@ -30,7 +30,7 @@ pub enum Refused {
     Private,
 }
 
-impl Guard {
+impl SsrfGuard {
     pub const fn new(allow_private: bool) -> Self {
         Self { allow_private }
     }
@@ -69,7 +69,7 @@ impl Guard {
     }
 }
 
-impl Resolve for Guard {
+impl Resolve for SsrfGuard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = *self;
         Box::pin(async move {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_redirect_leads_to_the_public_web_or_nowhere() {
-        let closed = Guard::new(false);
+        let closed = SsrfGuard::new(false);
         for url in [
             "http://127.0.0.1/x",
             "http://[::1]/x",
@@ -114,15 +114,15 @@ mod tests {
             assert!(closed.check(url).is_err(), "{url}");
         }
         assert!(closed.check("https://bucket.example.com/x?signature=1").is_ok());
-        assert!(Guard::new(true).check("http://127.0.0.1:9000/x").is_ok());
+        assert!(SsrfGuard::new(true).check("http://127.0.0.1:9000/x").is_ok());
     }
 
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_after_it_is_resolved() {
         let name = || "localhost".parse::<Name>().unwrap();
 
-        let refused = Guard::new(false).resolve(name()).await.err().unwrap();
+        let refused = SsrfGuard::new(false).resolve(name()).await.err().unwrap();
         assert_eq!(refusal(refused.as_ref()), Some(Refused::Private));
-        assert!(Guard::new(true).resolve(name()).await.is_ok());
+        assert!(SsrfGuard::new(true).resolve(name()).await.is_ok());
     }
 }

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 #[derive(Debug)]
-pub struct Keyed<K> {
+pub struct KeyedMutex<K> {
     locks: Mutex<HashMap<K, Weak<AsyncMutex<()>>>>,
 }
 
-impl<K> Default for Keyed<K> {
+impl<K> Default for KeyedMutex<K> {
     fn default() -> Self {
         Self { locks: Mutex::default() }
     }
 }
 
-impl<K: Eq + Hash> Keyed<K> {
+impl<K: Eq + Hash> KeyedMutex<K> {
     /// Waits until nobody else holds the key's lock.
     pub async fn lock(&self, key: K) -> OwnedMutexGuard<()> {
         let lock = {
@@ -43,7 +43,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_key_has_one_holder() {
-        let keyed = Keyed::default();
+        let keyed = KeyedMutex::default();
         let held = keyed.lock(1).await;
 
         assert!(keyed.lock(1).now_or_never().is_none());

@@ -215,7 +215,7 @@ mod tests {
         dir
     }
 
-    const INSIDE: &str = "/opt/fanfold/results";
+    const INSIDE: &str = "/test/results";
 
     fn collect(top: &Path, bytes_max: u64) -> Result<Vec<ResultFile>, Error> {
         super::collect(top, Path::new(INSIDE), bytes_max).map(|results| results.files)
@@ -254,7 +254,7 @@ mod tests {
         link("through.txt", "short/log.txt");
         for (name, target) in [
             ("a-host-file", outside.path().join("secret").to_str().unwrap()),
-            ("b-image", "/opt/fanfold/app/main.py"),
+            ("b-image", "/test/package/main.py"),
             ("c-folder", "run"),
             ("d-loop", "d-loop"),
             ("e-nothing", "missing"),

@@ -12,17 +12,17 @@ use common::run::task::Lease;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::beneath::{Beneath, Stamp};
-use crate::cache::Scratch;
-use crate::remote::Remote;
-use crate::transfer::{self, Expected};
+use crate::files::confined_dir::{ConfinedDir, Stamp};
+use crate::files::tree::Scratch;
+use crate::server_client::ServerClient;
+use crate::server_client::transfer::{self, Expected};
 
 #[derive(Debug)]
 pub struct Folder {
     /// What containers see.
     pub path: PathBuf,
     record_file: PathBuf,
-    files: Beneath,
+    files: ConfinedDir,
     record: BTreeMap<String, Brought>,
 }
 
@@ -46,14 +46,14 @@ impl Folder {
     /// Opens the folder with the record of what was brought into it. Folders that are made in it
     /// get this mode.
     pub fn open(path: &Path, record_file: &Path, mode: u32) -> io::Result<Self> {
-        let files = Beneath::open(path, mode)?;
+        let files = ConfinedDir::open(path, mode)?;
         let (path, record_file) = (path.to_owned(), record_file.to_owned());
         Ok(Self { record: read_record(&record_file)?, path, record_file, files })
     }
 
     /// Brings what is missing, has changed, or was changed by a container; removes what was brought
     /// and is no longer listed.
-    pub async fn bring<R: Remote>(
+    pub async fn bring<R: ServerClient>(
         &mut self,
         asking: &Asking<'_, R>,
         files: &[CacheFile],
@@ -96,7 +96,7 @@ impl Folder {
         Ok(!gone.is_empty())
     }
 
-    async fn fetch<R: Remote>(
+    async fn fetch<R: ServerClient>(
         &mut self,
         asking: &Asking<'_, R>,
         file: &CacheFile,

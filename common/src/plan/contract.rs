@@ -1,0 +1,285 @@
+//! What packages are promised: where their containers find things, and the variables for that.
+//!
+//! This is the only place that knows these folders and variables. A container is compiled for all
+//! tasks of a stage at once; a task adds the few variables that are its own. So a task that waits
+//! costs nothing, and one that is handed out a few short texts, not its params.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Container, Image, params_text};
+use crate::compute::container::{
+    Command, ContainerPath, ContainerSpec, Content, Parts, RelativePath, SpecError,
+};
+use crate::compute::environment::{Environment, InvalidEnvironment};
+
+/// What a chunk's file is called in the inputs' folder.
+pub const CHUNK_FILE: &str = "data.bin";
+
+/// The most bytes of a name or a key that a task is given.
+const NAME_BYTES_MAX: usize = 4096;
+
+const APP: &str = "/opt/fanfold/app";
+const USER_CACHE: &str = "/opt/fanfold/cache/user";
+const SHARED_CACHE: &str = "/opt/fanfold/cache/shared";
+
+/// How a container is told what to do: which folders and variables it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Contract {
+    Partition,
+    Process,
+    Assemble,
+}
+
+/// A contract's own folders and variables.
+struct Layout {
+    inputs: &'static str,
+    inputs_names: &'static [&'static str],
+    results: &'static str,
+    results_name: &'static str,
+    params_name: &'static str,
+}
+
+impl Contract {
+    const fn layout(self) -> Layout {
+        match self {
+            Self::Partition => Layout {
+                inputs: "/opt/fanfold/source",
+                inputs_names: &["SOURCE_DIR"],
+                results: "/opt/fanfold/chunks",
+                results_name: "CHUNKS_DIR",
+                params_name: "PARTITIONER_PARAMS",
+            },
+            Self::Process => Layout {
+                inputs: "/opt/fanfold/task",
+                inputs_names: &["TASK_DIR"],
+                results: "/opt/fanfold/results",
+                results_name: "TASK_RESULTS_DIR",
+                params_name: "APP_PARAMS",
+            },
+            Self::Assemble => Layout {
+                inputs: "/opt/fanfold/results",
+                inputs_names: &["TASK_RESULTS_DIR", "RESULTS_DIR"],
+                results: "/opt/fanfold/output",
+                results_name: "OUTPUT_DIR",
+                params_name: "ASSEMBLER_PARAMS",
+            },
+        }
+    }
+
+    /// The variables of one task: its number, and for one of a chunk the name and the key of the
+    /// file that it is of.
+    pub fn task_environment(self, index: u32, file: Option<(&str, &str)>) -> Environment {
+        let mut variables = BTreeMap::new();
+        if self == Self::Process {
+            variables.insert("CHUNK_NUMBER", index.to_string());
+            if let Some((name, key)) = file {
+                variables.insert("CHUNK_NAME", variable_text(name));
+                variables.insert("CHUNK_KEY", variable_text(key));
+            }
+        }
+        environment(variables).expect("names and keys are cut to a length that fits")
+    }
+}
+
+/// Why no container can be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Uncompilable {
+    #[error(transparent)]
+    Environment(#[from] InvalidEnvironment),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+}
+
+impl Container {
+    /// What its tasks' nodes run. It cannot fail for a container of a checked plan.
+    pub(super) fn try_compile(&self) -> Result<ContainerSpec, Uncompilable> {
+        let Layout { inputs, inputs_names, results, results_name, params_name } =
+            self.contract.layout();
+        // Programs ask for their user's name, and the user has no entry in the image's list.
+        let mut variables = BTreeMap::from([
+            ("HOME", "/tmp".to_owned()),
+            ("USER", "fanfold".to_owned()),
+            ("LOGNAME", "fanfold".to_owned()),
+            ("USER_CACHE_DIR", USER_CACHE.to_owned()),
+            ("SHARED_CACHE_DIR", SHARED_CACHE.to_owned()),
+            (results_name, results.to_owned()),
+            (params_name, params_text(&self.params)),
+        ]);
+        variables.extend(inputs_names.iter().map(|name| (*name, inputs.to_owned())));
+        let path = self.entrypoint.clone();
+        let interpreters = match self.image {
+            Image::Binary => Vec::new(),
+            Image::Stored { .. } | Image::Registry { .. } | Image::Local { .. } => {
+                interpreters(&path)
+            }
+        };
+        Ok(ContainerSpec::new(Parts {
+            steps: vec![Command::PackageFile { path, interpreters }],
+            environment: environment(variables)?,
+            working_dir: dir(APP),
+            mounts: BTreeMap::from([
+                (Content::Package, dir(APP)),
+                (Content::Inputs, dir(inputs)),
+                (Content::Results, dir(results)),
+                (Content::WorkspaceCache, dir(USER_CACHE)),
+                (Content::SharedCache, dir(SHARED_CACHE)),
+            ]),
+            files: BTreeMap::new(),
+        })?)
+    }
+
+    /// What the nodes of its tasks run.
+    ///
+    /// # Panics
+    /// The container is not from a plan: a plan has only containers that can be compiled.
+    pub fn compile(&self) -> ContainerSpec {
+        self.try_compile().expect("a plan is checked when it is made")
+    }
+}
+
+/// The programs that usually run files with this suffix.
+fn interpreters(file: &RelativePath) -> Vec<String> {
+    let programs: &[&str] = match file.suffix() {
+        Some("py") => &["python3", "python"],
+        Some("sh") => &["sh"],
+        Some("js") => &["node"],
+        _ => &[],
+    };
+    programs.iter().map(|program| (*program).to_owned()).collect()
+}
+
+fn environment(variables: BTreeMap<&str, String>) -> Result<Environment, InvalidEnvironment> {
+    let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+    variables.into_iter().map(owned).collect::<BTreeMap<_, _>>().try_into()
+}
+
+/// A text that fits into a variable: its value would end at the first NUL, and the names of
+/// objects may have one.
+fn variable_text(text: &str) -> String {
+    text[..text.floor_char_boundary(NAME_BYTES_MAX)].replace('\0', "\u{fffd}")
+}
+
+fn dir(path: &str) -> ContainerPath {
+    path.parse().expect("the contract's folders are plain")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::environment::PARAMS_BYTES_MAX;
+    use crate::secret::is_variable;
+    use crate::testing;
+
+    fn container(contract: Contract) -> Container {
+        let mut container = Container { contract, ..testing::container() };
+        container.params.insert("a".to_owned(), 1.into());
+        container
+    }
+
+    const ALL: [Contract; 3] = [Contract::Partition, Contract::Process, Contract::Assemble];
+
+    #[test]
+    fn contract_has_its_folders_and_variables() {
+        let cases = [
+            (
+                Contract::Partition,
+                "SOURCE_DIR=/opt/fanfold/source CHUNKS_DIR=/opt/fanfold/chunks \
+                 PARTITIONER_PARAMS={\"a\":1}",
+            ),
+            (
+                Contract::Process,
+                "TASK_DIR=/opt/fanfold/task TASK_RESULTS_DIR=/opt/fanfold/results \
+                 APP_PARAMS={\"a\":1}",
+            ),
+            (
+                Contract::Assemble,
+                "TASK_RESULTS_DIR=/opt/fanfold/results RESULTS_DIR=/opt/fanfold/results \
+                 OUTPUT_DIR=/opt/fanfold/output ASSEMBLER_PARAMS={\"a\":1}",
+            ),
+        ];
+        for (contract, expected) in cases {
+            let spec = container(contract).compile();
+
+            let mut expected: Vec<_> = expected.split(' ').map(str::to_owned).collect();
+            expected.extend(["HOME=/tmp", "USER=fanfold", "LOGNAME=fanfold"].map(str::to_owned));
+            expected.push("USER_CACHE_DIR=/opt/fanfold/cache/user".into());
+            expected.push("SHARED_CACHE_DIR=/opt/fanfold/cache/shared".into());
+            expected.sort();
+            assert_eq!(spec.environment.variables().collect::<Vec<_>>(), expected);
+            assert_eq!(spec.working_dir, spec.mounts[&Content::Package]);
+            let results = spec.environment.get(contract.layout().results_name).unwrap();
+            assert_eq!(spec.mounts[&Content::Results].as_str(), results);
+        }
+    }
+
+    #[test]
+    fn contract_gives_each_task_its_number_and_its_file() {
+        let file = Some(("café\0.csv", "in/café.csv"));
+        let of = |contract: Contract| {
+            contract.task_environment(7, file).variables().collect::<Vec<_>>().join(" ")
+        };
+
+        let expected = "CHUNK_KEY=in/café.csv CHUNK_NAME=café\u{fffd}.csv CHUNK_NUMBER=7";
+        assert_eq!(of(Contract::Process), expected);
+        assert_eq!(of(Contract::Assemble), "");
+        let unnamed = Contract::Process.task_environment(0, None);
+        assert_eq!(unnamed.variables().collect::<Vec<_>>(), ["CHUNK_NUMBER=0"]);
+    }
+
+    #[test]
+    fn contract_runs_an_entrypoint_by_its_suffix_where_there_is_an_image() {
+        let image =
+            || Image::Stored { reference: "a".to_owned(), digest: crate::digest::Digest::of(b"") };
+        for (file, image, expected) in [
+            ("main.py", image(), &["python3", "python"][..]),
+            ("run.sh", image(), &["sh"]),
+            ("run.js", image(), &["node"]),
+            ("bin/run", image(), &[]),
+            ("main.py", Image::Binary, &[]),
+        ] {
+            let entrypoint = file.parse().unwrap();
+            let container = Container { image, entrypoint, ..testing::container() };
+
+            let spec = container.compile();
+
+            let Command::PackageFile { path, interpreters } = &spec.steps[0] else {
+                panic!("{:?}", spec.steps)
+            };
+            assert_eq!(
+                (path.as_str(), interpreters.as_slice()),
+                (file, &*expected.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
+            );
+        }
+    }
+
+    #[test]
+    fn contract_variables_are_never_those_of_a_secret() {
+        for contract in ALL {
+            let spec = container(contract).compile();
+            let task = contract.task_environment(0, Some(("", "")));
+            let names = spec.environment.names().chain(task.names());
+            // Programs may read these from a secret.
+            for name in names.filter(|name| !["USER", "LOGNAME"].contains(name)) {
+                assert!(!is_variable(name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn contract_takes_params_that_fit_into_a_variable() {
+        for contract in ALL {
+            let mut container = container(contract);
+            container.params.clear();
+            let quotes = r#"{"x":""}"#.len();
+            let params =
+                |bytes: usize| [("x".to_owned(), "y".repeat(bytes - quotes).into())].into();
+            container.params = params(PARAMS_BYTES_MAX);
+            assert!(container.try_compile().is_ok(), "{contract:?}");
+            container.params = params(PARAMS_BYTES_MAX + 32);
+            assert!(container.try_compile().is_err(), "{contract:?}");
+        }
+    }
+}
