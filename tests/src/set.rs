@@ -8,7 +8,7 @@ use common::run::task::Lease;
 use node::link::{self, Link};
 use server::coordinator::leases::LiveInputs;
 use server::p2p::{self, Hub, Limits};
-use server::supervisor::Vitals;
+use server::supervisor::Supervisor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::world::{World, table};
@@ -83,7 +83,7 @@ pub async fn hub_with(
         key_file: folder.join("server.key"),
         limits,
     };
-    Ok(Hub::start_on(options, world.clone(), Vitals::new(stop.clone())).await?)
+    Ok(Hub::start_on(options, world.clone(), Supervisor::new(stop.clone())).await?)
 }
 
 pub fn chunk() -> LiveInputs {

@@ -31,8 +31,7 @@ pub fn sources() -> Result<Vec<Source>> {
     let mut found = whole_sources(&["common/src", "server/src", "node/src", "cli/src"])?;
     let mut tests = Vec::new();
     for source in &mut found {
-        let (code, declared) =
-            without_tests(&source.code).with_context(|| source.name.clone())?;
+        let (code, declared) = without_tests(&source.code).with_context(|| source.name.clone())?;
         let inner = inner_folder(&source.name);
         tests.extend(declared.iter().map(|module| format!("{inner}/{module}")));
         source.code = code;
