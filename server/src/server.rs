@@ -92,16 +92,8 @@ impl Server {
 
         std::fs::create_dir_all(spool(&config.data_dir)).map_err(Error::Folder)?;
         let (db, keys, secrets) = checked(&config).await?;
-        let guard = guard(&config);
-        let options = data::Options {
-            bucket: bucket(&config.data_dir, config.data.s3.clone()),
-            guard,
-            public_url: public_url.clone(),
-            link_key: keys.link,
-        };
-        let registries = Registries::new(secrets.clone(), guard);
-        let quotas = Quotas::new(db.clone(), config.storage.quota_bytes());
-        let data = admitted(Data::open(options, secrets.clone(), quotas).await?).await?;
+        let registries = Registries::new(secrets.clone(), guard(&config));
+        let data = open_data(&config, &db, &secrets, public_url.clone(), keys.link).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -227,6 +219,24 @@ async fn checked(config: &Config) -> Result<(Db, Keys, Secrets), Error> {
     let db = database::open(config).await?;
     let (keys, secrets) = key_check::load(&config.data_dir, &db).await?;
     Ok((db, keys, secrets))
+}
+
+/// The data plane over the configured bucket.
+async fn open_data(
+    config: &Config,
+    db: &Db,
+    secrets: &Secrets,
+    public_url: String,
+    link_key: [u8; 32],
+) -> Result<Data, Error> {
+    let options = data::Options {
+        bucket: bucket(&config.data_dir, config.data.s3.clone()),
+        guard: guard(config),
+        public_url,
+        link_key,
+    };
+    let quotas = Quotas::new(db.clone(), config.storage.quota_bytes());
+    admitted(Data::open(options, secrets.clone(), quotas).await?).await
 }
 
 /// Finds wrong keys of the bucket before the server says that it is ready. A bucket that is away

@@ -137,14 +137,14 @@ impl Source {
                 let line = if before.ends_with('\n') { line + 1 } else { line };
                 let mut paths = Vec::new();
                 read_paths(&code[at..], &mut Vec::new(), &mut paths);
-                let paths = paths.into_iter().filter_map(|path| self.from_root(&path));
+                let paths = paths.into_iter().filter_map(|path| self.resolve(&path));
                 uses.extend(paths.map(|path| Use { line, path }));
             }
         }
         uses
     }
 
-    fn from_root(&self, path: &[&str]) -> Option<String> {
+    fn resolve(&self, path: &[&str]) -> Option<String> {
         let ups = path.iter().take_while(|part| **part == "super").count();
         let rest = path[ups..].join("::");
         if ups == 0 {
