@@ -3,9 +3,10 @@
 use common::access::Denied;
 use common::package::loose::Invalid;
 
-use crate::concurrency;
 use crate::coordinator::BookingRefused;
-use crate::quotas::{self, Full};
+use crate::limits::concurrency;
+use crate::limits::quotas;
+use crate::limits::quotas::Full;
 use crate::{coordinator, data, secrets};
 
 /// Seconds until a busy server is worth another try.

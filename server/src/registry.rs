@@ -23,9 +23,9 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use crate::concurrency::KeyedPlaces;
 use crate::data::ssrf_guard;
 use crate::data::ssrf_guard::Guard;
+use crate::limits::concurrency::KeyedPlaces;
 use crate::secrets::{self, KeyPair, Secrets};
 use challenge::{Challenge, LIFE};
 

@@ -24,8 +24,8 @@ use warp::Filter as _;
 use warp::http::Method;
 
 use crate::app::App;
-use crate::concurrency::KeyedPlaces;
-use crate::rate_limits::Limits;
+use crate::limits::concurrency::KeyedPlaces;
+use crate::limits::rate::Limits;
 use crate::readiness::Readiness;
 use http::call::call;
 use http::docs;
@@ -40,7 +40,7 @@ type Answer = warp::reply::Response;
 const ANSWERS_MAX: (usize, usize) = (2, 12);
 
 /// The app, and what all requests share beside it.
-pub struct Doors {
+pub struct State {
     app: App,
     stop: CancellationToken,
     places: AllPlaces,
@@ -57,7 +57,7 @@ pub struct Doors {
     readiness: Readiness,
 }
 
-impl Doors {
+impl State {
     /// The pace of a body that begins to arrive.
     fn pace(&self) -> Pace {
         self.limits.pace()
@@ -84,7 +84,7 @@ fn filter(
     stop: CancellationToken,
 ) -> impl warp::Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
     let (limits, http) = (app.settings.limits, app.settings.http);
-    let doors = Arc::new(Doors {
+    let state = Arc::new(State {
         app,
         stop,
         places: AllPlaces::new(),
@@ -96,7 +96,7 @@ fn filter(
         readiness: Readiness::default(),
     });
     let router = Arc::new(Router::new(docs::with_documents(apis())));
-    warp::method().and(call(&doors)).then(move |method: Method, call| {
+    warp::method().and(call(&state)).then(move |method: Method, call| {
         let router = router.clone();
         async move { router.answer(&method, call).await }
     })

@@ -21,7 +21,7 @@ struct Ready {
 }
 
 async fn ready(call: Call) -> Result<Ready> {
-    match call.doors().readiness.away(call.app()).await {
+    match call.state().readiness.away(call.app()).await {
         None => Ok(Ready { ready: true }),
         Some(part) => Err(Error::Away(part)),
     }

@@ -1,4 +1,4 @@
-//! A whole app behind a real socket, for the tests of the doors.
+//! A whole app behind a real socket, for the tests of the APIs.
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
@@ -22,9 +22,9 @@ use crate::config::{Config, LimitsConfig, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Data};
+use crate::limits::quotas::Quotas;
 use crate::mail::Mail;
 use crate::people::attempts::Attempts;
-use crate::quotas::Quotas;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
 use crate::startup::last_batch::LastBatch;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::*;
 use crate::data;
 use crate::data::ssrf_guard::Guard;
-use crate::quotas::Quotas;
+use crate::limits::quotas::Quotas;
 use crate::secrets::Secrets;
 use crate::startup::last_batch;
 use crate::store::people::workspaces;

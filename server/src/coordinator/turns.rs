@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::{RunId, WorkspaceId};
 
-use crate::concurrency::{KeyedPlaces, Place};
 use crate::data::pace::{Pace, Slow};
+use crate::limits::concurrency::{KeyedPlaces, Place};
 
 /// Steps of one workspace that are worked on at once.
 const OWN_MAX: usize = 2;

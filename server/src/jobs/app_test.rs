@@ -11,9 +11,9 @@ use common::secret::{DataEnd, SecretId};
 use futures::TryStreamExt as _;
 
 use super::draft::Given;
+use super::monitoring::status::{find_job, run_of};
 use super::resolve::resolve;
 use super::results::{self, ResultFile};
-use super::status::{find_job, run_of};
 use super::{Job, RunView, draft, start};
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;

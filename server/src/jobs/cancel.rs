@@ -2,7 +2,7 @@
 
 use common::ids::JobId;
 
-use super::status::{find, run_of};
+use super::monitoring::status::{find, run_of};
 use super::{RunView, secret_use};
 use crate::app::App;
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::status::JobStatus;
+use super::monitoring::status::JobStatus;
 use crate::app::App;
 use crate::error::Result;
 use crate::people::caller::Caller;

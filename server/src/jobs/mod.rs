@@ -11,21 +11,16 @@
 pub mod app_test;
 pub mod cancel;
 pub mod draft;
-pub mod events;
-pub mod explain;
 pub mod hold;
 pub mod list;
-pub mod logs;
+pub mod monitoring;
 pub mod probe;
 pub mod quote;
 pub mod resolve;
 pub mod results;
 pub mod secret_use;
 pub mod start;
-pub mod status;
-pub mod tasks;
 pub mod template_figures;
-pub mod wait;
 
 pub use crate::store::jobs::Job;
 pub use crate::store::market::runs::RunView;

@@ -9,8 +9,9 @@ use common::money::price::Sample;
 use common::plan::{Body, Partitioner, Plan};
 
 use super::hold::Hold;
+use super::monitoring::status;
 use super::resolve::resolve;
-use super::{Job, RunView, status};
+use super::{Job, RunView};
 use crate::app::App;
 use crate::data::LookedKind;
 use crate::error::Result;

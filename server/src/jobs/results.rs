@@ -10,8 +10,9 @@ use common::run::RunState;
 use common::run::spec::result_name;
 
 use super::cancel::done_and_paid;
-use super::tasks::stage_of;
-use super::{Job, RunView, status};
+use super::monitoring::status;
+use super::monitoring::tasks::stage_of;
+use super::{Job, RunView};
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::bucket::links::{Holder, Linked};

@@ -8,9 +8,9 @@ use common::plan::Phase;
 use common::run::spec::RunSpec;
 
 use super::Job;
+use super::monitoring::status::find_job;
 use super::quote::{self, Quote};
 use super::resolve::resolve;
-use super::status::find_job;
 use crate::app::App;
 use crate::coordinator;
 use crate::error::Result;

@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
     use crate::data::ssrf_guard::Guard;
-    use crate::quotas::Quotas;
+    use crate::limits::quotas::Quotas;
     use crate::secrets::Secrets;
     use crate::store::testing::{commit_next, databases, spec};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::guess_pauses::Pauses;
 use crate::error::Result;
-use crate::rate_limits::Limits;
+use crate::limits::rate::Limits;
 
 pub const TRIES_MAX: u32 = 10;
 const TRIES_REFILL: Duration = Duration::from_secs(30);

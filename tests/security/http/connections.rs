@@ -10,7 +10,7 @@ const FILES: u32 = 256;
 
 #[tokio::test]
 async fn connections_of_one_address_leave_all_others_served() -> Result<()> {
-    server::open_files::raise_limit();
+    server::limits::open_files::raise_limit();
     let server = Server::start_with_files(&[], Some(FILES)).await?;
     let key = server.owner_key()?;
     let request = format!("GET /v1/auth/user HTTP/1.1\r\nhost: x\r\nauthorization: {key}\r\n\r\n");
@@ -33,7 +33,7 @@ async fn connections_of_one_address_leave_all_others_served() -> Result<()> {
 
 #[tokio::test]
 async fn connections_of_many_addresses_leave_authenticated_ones_open() -> Result<()> {
-    server::open_files::raise_limit();
+    server::limits::open_files::raise_limit();
     let server = Server::start_with_files(&[], Some(FILES)).await?;
     let key = server.owner_key()?;
     let request = format!("GET /v1/auth/user HTTP/1.1\r\nhost: x\r\nauthorization: {key}\r\n\r\n");

@@ -15,7 +15,7 @@ const WAITS_MAX: usize = 64;
 
 #[tokio::test]
 async fn waits_and_streams_of_one_workspace_leave_the_others_served() -> Result<()> {
-    server::open_files::raise_limit();
+    server::limits::open_files::raise_limit();
     let server = Server::start(&[("HTTP__CONNECTIONS_PER_ADDRESS_MAX", "2000")]).await?;
     let (hostile, other) = (server.owner().await?, server.other().await?);
     for client in [&hostile, &other] {

@@ -15,7 +15,7 @@ use server::data::bucket::blob_key::BlobKey;
 use server::data::pace::{Pace, Side};
 use server::data::ssrf_guard::Guard;
 use server::data::{Bucket, ByteStream, Data, Error, Options, Resolved, ResultFile, Stored};
-use server::quotas::Quotas;
+use server::limits::quotas::Quotas;
 use server::secrets::Secrets;
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};

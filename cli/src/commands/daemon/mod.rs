@@ -34,7 +34,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     // Whatever is written from here on is nobody else's: databases, buckets, caches, keys.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    server::open_files::raise_limit();
+    server::limits::open_files::raise_limit();
     match command {
         Command::Up(args) => up::run(args).await,
         Command::Server(args) => serve::run(args).await,

@@ -18,11 +18,11 @@ use super::client;
 use super::route::{Access, Fields};
 use super::serving::Peer;
 use super::{known, query};
-use crate::api::Doors;
+use crate::api::State;
 use crate::app::App;
-use crate::concurrency::Place;
 use crate::error::{Error, Result};
 use crate::incoming::{self, ByteStream};
+use crate::limits::concurrency::Place;
 use crate::people::caller;
 use crate::people::caller::Caller;
 
@@ -31,7 +31,7 @@ pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// One request.
 pub struct Call {
-    doors: Arc<Doors>,
+    state: Arc<State>,
     access: Access,
     /// What the route takes in the query; `None` is anything.
     query: Option<Fields>,
@@ -73,9 +73,9 @@ impl Segment {
 
 /// Takes the request apart; never refuses it.
 pub fn call(
-    doors: &Arc<Doors>,
+    state: &Arc<State>,
 ) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone + use<> {
-    let doors = doors.clone();
+    let state = state.clone();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::ext::optional::<Peer>()
         .and(warp::path::full())
@@ -83,13 +83,13 @@ pub fn call(
         .and(query)
         .and(warp::body::stream())
         .map(move |peer: Option<Peer>, path, headers: HeaderMap, raw_query, body| Call {
-            doors: doors.clone(),
+            state: state.clone(),
             access: Access::AnyRole,
             query: None,
             fields: Fields::Borrowed(&[]),
             segments: Vec::new(),
             path,
-            body: Arriving::new(body, &headers, doors.pace(), peer.clone()),
+            body: Arriving::new(body, &headers, state.pace(), peer.clone()),
             peer,
             headers,
             raw_query,
@@ -127,11 +127,11 @@ impl Call {
     }
 
     pub fn app(&self) -> &App {
-        &self.doors.app
+        &self.state.app
     }
 
-    pub fn doors(&self) -> &Arc<Doors> {
-        &self.doors
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
     }
 
     /// Who calls, by the access token or API key in the Authorization header.
@@ -141,7 +141,7 @@ impl Call {
     pub async fn caller(&self) -> Result<Caller> {
         let header = self.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let caller = self.stranger_unless(caller::caller(self.app(), header).await)?;
-        self.doors.requests.take(&caller.workspace.to_string())?;
+        self.state.requests.take(&caller.workspace.to_string())?;
         if let Access::Scope(needed) = self.access {
             caller.check(needed)?;
         }
@@ -159,12 +159,12 @@ impl Call {
     /// Waits for a place to make an answer that grows with what the caller has. It is held until
     /// the answer is made.
     pub async fn answer_place(&self, caller: &Caller) -> Place<WorkspaceId> {
-        self.doors.answers.take(caller.workspace).await
+        self.state.answers.take(caller.workspace).await
     }
 
     /// Counts a request that proves nothing of who makes it.
     pub fn stranger(&self) -> Result<()> {
-        self.doors.strangers.take(&self.network())
+        self.state.strangers.take(&self.network())
     }
 
     /// Where the request comes from: an address, or the network of it that is one person's.

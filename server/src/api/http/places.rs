@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use common::ids::WorkspaceId;
 
-use crate::concurrency::{Full, KeyedPlaces, Place};
 use crate::error::{Error, Result};
+use crate::limits::concurrency::{Full, KeyedPlaces, Place};
 
 /// How long a request waits for a place before it is refused.
 const WAIT_MAX: Duration = Duration::from_secs(30);

@@ -55,7 +55,7 @@ async fn put(segment: Segment, call: Call) -> Result<Answer> {
     let size = call.content_length();
     let expected = Expected { size, digest: announced::read(&call.headers)? };
     let _place = match upload.owner() {
-        Some(owner) => Some(call.doors().places.uploads.take(owner).await?),
+        Some(owner) => Some(call.state().places.uploads.take(owner).await?),
         None => None,
     };
     let stored = upload.store(expected, call.into_stream()).await?;

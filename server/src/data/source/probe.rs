@@ -11,9 +11,9 @@ use tokio::time::timeout;
 
 use super::http::Probe;
 use super::listing::{self, Limits};
-use crate::concurrency::KeyedPlaces;
 use crate::data::pace::{Pace, Side};
 use crate::data::{Data, Error, file_name};
+use crate::limits::concurrency::KeyedPlaces;
 use crate::secrets::KeyPair;
 
 /// How much of a bucket is looked through.

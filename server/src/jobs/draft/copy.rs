@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::clock;
 use crate::error::Result;
 use crate::idempotency::{self, NewId, RequestKey};
-use crate::jobs::status::{JobStatus, find_job};
+use crate::jobs::monitoring::status::{JobStatus, find_job};
 use crate::jobs::{DESTINATION, Job, SOURCE, secret_use};
 use crate::people::caller::Caller;
 use crate::store::jobs;

@@ -18,8 +18,8 @@ pub use locations::Given;
 pub(super) use locations::keep;
 pub use upload::complete_upload;
 
+use super::monitoring::status::{JobStatus, find, find_job};
 use super::resolve::params;
-use super::status::{JobStatus, find, find_job};
 use super::{Job, secret_use};
 use crate::app::App;
 use crate::error::{Error, Result};

@@ -7,7 +7,7 @@ use super::save;
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::error::{Error, Result};
-use crate::jobs::status::{JobStatus, find_job};
+use crate::jobs::monitoring::status::{JobStatus, find_job};
 use crate::people::caller::Caller;
 use crate::store::jobs::{Change, Upload};
 

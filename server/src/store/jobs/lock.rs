@@ -5,7 +5,7 @@
 
 use common::ids::JobId;
 
-use crate::concurrency::{KeyedPlaces, Place};
+use crate::limits::concurrency::{KeyedPlaces, Place};
 
 /// The most jobs that are locked at once.
 const LOCKS_MAX: usize = 4_096;

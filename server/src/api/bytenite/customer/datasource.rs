@@ -65,7 +65,7 @@ async fn test(mut call: Call) -> Result<LookedOut> {
     };
     body.finish()?;
     let source = read_source(source)?;
-    call.doors().source_tests.take(&caller.workspace.to_string())?;
+    call.state().source_tests.take(&caller.workspace.to_string())?;
     Ok(LookedOut::new(probe(call.app(), &caller, source).await?, list))
 }
 

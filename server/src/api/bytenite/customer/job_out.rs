@@ -20,7 +20,7 @@ use crate::api::bytenite::wallet::Amount;
 use crate::api::bytenite::work::ConfigOut;
 use crate::api::bytenite::{names, words};
 use crate::jobs::RunView;
-use crate::jobs::status::JobStatus;
+use crate::jobs::monitoring::status::JobStatus;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -2,25 +2,18 @@
 
 mod datasource;
 mod draft;
-mod event_json;
-mod events;
-mod explain;
 mod hold;
 mod job_list;
 mod job_out;
 mod jobs;
-mod logs;
-mod progress;
+pub mod monitoring;
 mod quote;
 pub mod results;
 mod run;
 mod scheduling_fields;
 mod schema;
 pub mod states;
-mod stats;
-mod tasks;
 mod templates;
-mod wait;
 
 use crate::api::bytenite::wire::error::ERRORS;
 use common::access::Scope;

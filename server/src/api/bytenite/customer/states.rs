@@ -7,7 +7,7 @@ use common::run::RunState;
 use common::run::milestone::Milestone;
 
 use crate::jobs::RunView;
-use crate::jobs::status::JobState;
+use crate::jobs::monitoring::status::JobState;
 
 /// The documented states in the order of a job's life: a new one has no run.
 pub const STATES: [&str; Milestone::ALL.len()] = {

@@ -24,7 +24,7 @@ use crate::definitions::packages::{self, Family};
 use crate::error::{Error, Result};
 use crate::jobs::app_test;
 use crate::jobs::app_test::{AppTest, LogView, NewTest};
-use crate::jobs::status::JobState;
+use crate::jobs::monitoring::status::JobState;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -87,7 +87,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let id = JobId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
     // Archives are read into memory: few at a time. And of two calls of one name the second finds
     // what the first has begun.
-    let _turn = call.doors().places.pushes.take(caller.workspace).await?;
+    let _turn = call.state().places.pushes.take(caller.workspace).await?;
     let new = NewTest { package, source, params, config };
     Ok(app_test::start_test(call.app(), &caller, id, new).await?.into())
 }

@@ -64,8 +64,8 @@ async fn push(call: Call) -> Result<ImageOut> {
             .content_length()
             .ok_or_else(|| Error::field("size", "is missing, and there is no Content-Length"))?,
     };
-    let doors = call.doors().clone();
-    let _place = doors.places.uploads.take(caller.workspace).await?;
+    let state = call.state().clone();
+    let _place = state.places.uploads.take(caller.workspace).await?;
     let app = call.app().clone();
     let image = StoredImage { reference, digest, size };
     Ok(images::push(&app, &caller, image, call.into_stream()).await?.into())

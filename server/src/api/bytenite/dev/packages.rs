@@ -133,11 +133,11 @@ async fn list(family: Family, call: Call) -> Result<PackagesOut> {
 
 async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let caller = call.caller().await?;
-    let doors = call.doors().clone();
-    let waiting = doors.places.spools.take(caller.workspace).await?;
+    let state = call.state().clone();
+    let waiting = state.places.spools.take(caller.workspace).await?;
     let body = call.spool(BODY_BYTES_MAX).await?;
     // Archives are read into memory: few at a time, and none of them waits for its client.
-    let _turn = doors.places.pushes.take(caller.workspace).await?;
+    let _turn = state.places.pushes.take(caller.workspace).await?;
     let body = body.read().await?;
     drop(waiting);
     let (bytes, tag) = read_archive(family, &call, &body)?;

@@ -20,7 +20,7 @@ use warp::http::{HeaderMap, Method};
 
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, raw};
-use crate::api::{Answer, Doors};
+use crate::api::{Answer, State};
 use crate::error::{Error, Result};
 use crate::listing::{Place, Rest, Selection, Start};
 use crate::people::caller::Caller;
@@ -72,7 +72,7 @@ pub fn routes() -> Vec<Route> {
 /// The whole statement, or its newest lines inside JSON.
 async fn csv(call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
-    let mut pages = Box::pin(pages(call.doors().clone(), caller));
+    let mut pages = Box::pin(pages(call.state().clone(), caller));
     if wants_sheet(&call.headers) {
         return Ok(as_sheet(pages, "transactions.csv"));
     }
@@ -138,12 +138,12 @@ enum At {
 }
 
 /// The statement, a page at a time: what is read meanwhile is neither twice in it nor left out.
-fn pages(doors: Arc<Doors>, caller: Caller) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
-    try_unfold((doors, At::Columns), move |(doors, at)| async move {
+fn pages(state: Arc<State>, caller: Caller) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
+    try_unfold((state, At::Columns), move |(state, at)| async move {
         let place = match at {
             At::Columns => {
                 let columns = written(|csv| csv.write_record(COLUMNS))?;
-                return Ok(Some((columns, (doors, At::Lines(None)))));
+                return Ok(Some((columns, (state, At::Lines(None)))));
             }
             At::Lines(place) => place,
             At::End => return Ok(None),
@@ -152,8 +152,8 @@ fn pages(doors: Arc<Doors>, caller: Caller) -> impl Stream<Item = std::io::Resul
         let selection =
             Selection { tests: Vec::new(), order, start: Start::Place(place), limit: PAGE };
         let found = {
-            let _place = doors.answers.take(caller.workspace).await;
-            statement::list(&doors.app, &caller, &selection).await.map_err(std::io::Error::other)?
+            let _place = state.answers.take(caller.workspace).await;
+            statement::list(&state.app, &caller, &selection).await.map_err(std::io::Error::other)?
         };
         let lines =
             written(|csv| found.rows.iter().try_for_each(|entry| csv.write_record(cells(entry))))?;
@@ -161,7 +161,7 @@ fn pages(doors: Arc<Doors>, caller: Caller) -> impl Stream<Item = std::io::Resul
             Rest::After(Some(place)) => At::Lines(Some(place)),
             Rest::After(None) | Rest::Total(_) => At::End,
         };
-        Ok(Some((lines, (doors, next))))
+        Ok(Some((lines, (state, next))))
     })
 }
 

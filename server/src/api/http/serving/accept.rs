@@ -22,7 +22,7 @@ use super::stream::Watched;
 use super::table::{Caps, Seat, Table};
 use crate::api::Answer;
 use crate::config::HttpConfig;
-use crate::open_files;
+use crate::limits::open_files;
 
 /// How long requests may go on after the stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);

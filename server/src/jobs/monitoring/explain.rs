@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use common::ids::JobId;
 
-use super::RunView;
 use super::status::{JobState, find};
 use crate::app::App;
 use crate::coordinator::{Hindrance, Obstacles, PlaceKind, SomeNodes, Waiting};
 use crate::error::Result;
+use crate::jobs::RunView;
 use crate::people::caller::Caller;
 
 /// What a job waits for.
@@ -70,7 +70,7 @@ async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
 
 /// The same as one text; empty for a job that goes on. The market is asked only where nothing of
 /// the job is with a node.
-pub(super) async fn message(app: &App, run: Option<&RunView>) -> Result<String> {
+pub(in crate::jobs) async fn message(app: &App, run: Option<&RunView>) -> Result<String> {
     let Some(run) = run.filter(|run| !run.state.is_final()) else { return Ok(String::new()) };
     let live = app.coordinator.progress(run.id);
     if live.as_ref().is_some_and(|live| live.tasks_running > 0) {

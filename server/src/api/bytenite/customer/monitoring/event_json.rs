@@ -6,9 +6,9 @@ use common::run::milestone::Milestone;
 use serde_json::{Value, json};
 
 use super::logs::level_name;
-use super::states;
-use crate::jobs::events::{Event, LogView, Summary, What};
-use crate::jobs::status::JobState;
+use crate::api::bytenite::customer::states;
+use crate::jobs::monitoring::events::{Event, LogView, Summary, What};
+use crate::jobs::monitoring::status::JobState;
 
 /// The events' names, and what they say: a documented state that is over when the next begins is
 /// told with it.

@@ -4,11 +4,11 @@ use common::ids::JobId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::job_out::JobAnswer;
+use crate::api::bytenite::customer::job_out::JobAnswer;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::error::Result;
-use crate::jobs::status;
+use crate::jobs::monitoring::status;
 use crate::jobs::template_figures;
 use crate::jobs::template_figures::TemplateFigures;
 

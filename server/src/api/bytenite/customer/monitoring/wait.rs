@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::job_out::JobAnswer;
-use super::states::{self, STATES};
+use crate::api::bytenite::customer::job_out::JobAnswer;
+use crate::api::bytenite::customer::states;
+use crate::api::bytenite::customer::states::STATES;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{integer, word};
 use crate::error::{Error, Result};
-use crate::jobs::status;
-use crate::jobs::status::JobState;
-use crate::jobs::wait::wait;
+use crate::jobs::monitoring::status;
+use crate::jobs::monitoring::status::JobState;
+use crate::jobs::monitoring::wait::wait;
 
 /// Seconds.
 const WAIT_MAX: u64 = 60;
@@ -55,10 +56,10 @@ async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
         Some(state) => states::of(now) != state,
         None => now.has_ended(),
     };
-    let doors = call.doors();
-    let _place = doors.places.waits.try_take(caller.workspace)?;
+    let state = call.state();
+    let _place = state.places.waits.try_take(caller.workspace)?;
     tokio::select! {
-        () = doors.stop.cancelled() => Err(Error::Unavailable),
+        () = state.stop.cancelled() => Err(Error::Unavailable),
         job = wait(call.app(), &caller, id, is_enough, until) => Ok(job?.into()),
     }
 }

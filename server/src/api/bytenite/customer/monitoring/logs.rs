@@ -16,9 +16,9 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{text, texts};
 use crate::error::{Error, Result};
-use crate::jobs::logs;
-use crate::jobs::logs::{BatchPlace, LogEntry, LogPage, LogQuery};
-use crate::jobs::tasks::TaskName;
+use crate::jobs::monitoring::logs;
+use crate::jobs::monitoring::logs::{BatchPlace, LogEntry, LogPage, LogQuery};
+use crate::jobs::monitoring::tasks::TaskName;
 
 const LIST_MAX: usize = 1_000;
 const LEVELS: [&str; 8] = ["UNKNOWN", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"];
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::api::testing::Door;
-    use crate::jobs::logs::PAGE_BYTES;
+    use crate::jobs::monitoring::logs::PAGE_BYTES;
     use crate::store;
     use crate::store::market::{logs, runs};
 

@@ -9,14 +9,14 @@ use common::plan::Phase;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::states;
+use crate::api::bytenite::customer::states;
 use crate::api::bytenite::words;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::texts;
 use crate::error::{Error, Result};
-use crate::jobs::status;
-use crate::jobs::status::COUNTED_MAX;
+use crate::jobs::monitoring::status;
+use crate::jobs::monitoring::status::COUNTED_MAX;
 
 pub fn routes() -> Vec<Route> {
     vec![

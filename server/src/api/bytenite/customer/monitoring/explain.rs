@@ -4,13 +4,13 @@ use common::ids::JobId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::states;
+use crate::api::bytenite::customer::states;
 use crate::api::bytenite::words;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::error::Result;
-use crate::jobs::explain;
-use crate::jobs::explain::Why;
+use crate::jobs::monitoring::explain;
+use crate::jobs::monitoring::explain::Why;
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -11,11 +11,11 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::status::JobState;
-use super::{Job, RunView};
 use crate::app::App;
 pub use crate::coordinator::EventId;
 use crate::coordinator::{Change, RunEvent};
 use crate::error::Result;
+use crate::jobs::{Job, RunView};
 use crate::people::caller::Caller;
 use crate::store::jobs::{self, JobField};
 pub use crate::store::market::logs::LogView;

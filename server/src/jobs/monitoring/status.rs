@@ -12,12 +12,12 @@ use common::run::RunState;
 use common::run::milestone::Milestone;
 
 use super::explain;
-use super::hold::Hold;
-use super::quote::Forecast;
-use super::{Job, RunView};
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::error::{Error, Result};
+use crate::jobs::hold::Hold;
+use crate::jobs::quote::Forecast;
+use crate::jobs::{Job, RunView};
 use crate::people::caller::Caller;
 use crate::store::jobs;
 use crate::store::market::runs;
@@ -116,21 +116,25 @@ pub async fn running_tasks(app: &App, caller: &Caller, ids: &[JobId]) -> Result<
 }
 
 /// The caller's job of this id, without its run.
-pub(super) async fn find_job(app: &App, caller: &Caller, id: JobId) -> Result<Job> {
+pub(in crate::jobs) async fn find_job(app: &App, caller: &Caller, id: JobId) -> Result<Job> {
     jobs::find(&app.db, caller.workspace, id)
         .await?
         .ok_or_else(|| Error::not_found("job", &id.to_string()))
 }
 
 /// The caller's job of this id, with its run.
-pub(super) async fn find(app: &App, caller: &Caller, id: JobId) -> Result<(Job, Option<RunView>)> {
+pub(in crate::jobs) async fn find(
+    app: &App,
+    caller: &Caller,
+    id: JobId,
+) -> Result<(Job, Option<RunView>)> {
     let job = find_job(app, caller, id).await?;
     let run = run_of(app, &job).await?;
     Ok((job, run))
 }
 
 /// The run of a job, if it has been started.
-pub(super) async fn run_of(app: &App, job: &Job) -> Result<Option<RunView>> {
+pub(in crate::jobs) async fn run_of(app: &App, job: &Job) -> Result<Option<RunView>> {
     let Some(run) = job.run else { return Ok(None) };
     Ok(runs::find(&app.db, job.workspace, run).await?)
 }
@@ -155,7 +159,7 @@ impl JobState {
 
 impl JobStatus {
     /// A job alone: with where to upload its file, and why it waits.
-    pub(super) async fn of(app: &App, job: Job, run: Option<RunView>) -> Result<Self> {
+    pub(in crate::jobs) async fn of(app: &App, job: Job, run: Option<RunView>) -> Result<Self> {
         let upload_link = match job.source() {
             Some(Source::File(_)) if run.is_none() => {
                 Some(app.data.upload_link(&BlobKey::Upload(job.id), UPLOAD_LIVES).await?)
@@ -167,7 +171,7 @@ impl JobStatus {
     }
 
     /// A job among others.
-    pub(super) fn in_list(app: &App, job: Job, run: Option<RunView>) -> Self {
+    pub(in crate::jobs) fn in_list(app: &App, job: Job, run: Option<RunView>) -> Self {
         let hold = run.as_ref().filter(|run| !run.has_ended()).map(|run| Hold::of_run(app, run));
         let estimate = run.as_ref().and_then(|run| estimate(app, run));
         Self { job, run, hold, estimate, upload_link: None, waits: String::new() }

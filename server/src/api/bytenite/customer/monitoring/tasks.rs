@@ -10,15 +10,17 @@ use common::plan::Phase;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::hold::PricesOut;
-use super::job_out::Seconds;
+use crate::api::bytenite::customer::hold::PricesOut;
+use crate::api::bytenite::customer::job_out::Seconds;
 use crate::api::bytenite::words;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{Field, integer, word};
 use crate::error::{Error, Result};
-use crate::jobs::tasks;
-use crate::jobs::tasks::{Attempt, LIST_MAX, PHASES, Task, TaskDetail, TaskName, TaskState};
+use crate::jobs::monitoring::tasks;
+use crate::jobs::monitoring::tasks::{
+    Attempt, LIST_MAX, PHASES, Task, TaskDetail, TaskName, TaskState,
+};
 
 const STAGE: Field = word("stage", &["partition", "process", "assemble"], "process by default");
 

@@ -18,9 +18,9 @@ use crate::api::Answer;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, raw};
 use crate::api::http::shape::{Field, Shape, map, one, text, word};
-use crate::concurrency::Place;
 use crate::error::{Error, Result};
-use crate::jobs::events::{EventId, Listener, Report, Since, listen};
+use crate::jobs::monitoring::events::{EventId, Listener, Report, Since, listen};
+use crate::limits::concurrency::Place;
 use crate::people::caller;
 
 /// Says that the stream is alive while nothing happens, and finds out who has gone.
@@ -87,10 +87,10 @@ async fn events(call: Call) -> Result<Answer> {
         Some(Ok(last)) => Since::After(last),
         Some(Err(_)) => Since::States,
     };
-    let doors = call.doors();
-    let place = doors.places.streams.try_take(caller.workspace)?;
+    let state = call.state();
+    let place = state.places.streams.try_take(caller.workspace)?;
     let listener = listen(call.app(), &caller, job, since);
-    let feed = Feed { listener, format, stop: doors.stop.clone(), _place: place };
+    let feed = Feed { listener, format, stop: state.stop.clone(), _place: place };
     let gone = Box::pin(caller::gone(call.app().clone(), caller));
     let stream = futures::StreamExt::take_until(stream(feed), gone);
     let mut answer = warp::reply::stream(SyncStream::new(stream)).into_response();

@@ -9,10 +9,11 @@ use common::market;
 use common::plan::{Phase, Plan};
 use common::run::task::{Lease, StageNo, TaskRef};
 
-use super::{RunView, status};
+use super::status;
 use crate::app::App;
 use crate::coordinator::{Tasks, UnderLease};
 use crate::error::Result;
+use crate::jobs::RunView;
 use crate::people::caller::Caller;
 use crate::store::market::runs;
 pub use crate::store::market::tasks::TaskView as Attempt;
@@ -170,7 +171,7 @@ pub async fn read(
 }
 
 /// The indexes of the tasks of these names in a run; `None` where one is none of the run's.
-pub(super) fn indexes(run: RunId, names: &[TaskName]) -> Option<Vec<u32>> {
+pub(in crate::jobs) fn indexes(run: RunId, names: &[TaskName]) -> Option<Vec<u32>> {
     let index = |name: &TaskName| match *name {
         TaskName::Index(index) => Some(index),
         TaskName::Id(id) => TaskRef::find(run, id).map(|task| task.index),
@@ -179,13 +180,17 @@ pub(super) fn indexes(run: RunId, names: &[TaskName]) -> Option<Vec<u32>> {
 }
 
 /// The stage in which containers of a run work on a phase; `None` where the server does it.
-pub(super) async fn stage_of(app: &App, run: &RunView, phase: Phase) -> Result<Option<StageNo>> {
+pub(in crate::jobs) async fn stage_of(
+    app: &App,
+    run: &RunView,
+    phase: Phase,
+) -> Result<Option<StageNo>> {
     let plan = runs::plan(&app.db, run.id).await?;
     Ok(plan.and_then(|plan| plan.container_of(phase).map(|(stage, _)| stage)))
 }
 
 /// The phase in which a stage's containers work.
-pub(super) fn phase_of(plan: &Plan, stage: StageNo) -> Option<Phase> {
+pub(in crate::jobs) fn phase_of(plan: &Plan, stage: StageNo) -> Option<Phase> {
     PHASES.into_iter().find(|phase| plan.container_of(*phase).is_some_and(|(of, _)| of == stage))
 }
 

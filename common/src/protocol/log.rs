@@ -1,0 +1,34 @@
+//! Log lines on their way to the server.
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::task::Lease;
+
+/// What a container wrote, and its node around it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogBatch {
+    pub lease: Lease,
+    /// The number of the first line, from 0, so that a batch sent twice is stored once.
+    pub first: u32,
+    pub lines: Vec<LogLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogLine {
+    /// Microseconds since 1970, by the node's clock.
+    pub at_us: i64,
+    pub level: Level,
+    pub text: String,
+}
+
+/// How grave a line is. What a container writes is `Unknown`: only the node's own lines have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Level {
+    #[default]
+    Unknown,
+    Debug,
+    Info,
+    Error,
+}

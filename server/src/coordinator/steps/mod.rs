@@ -1,0 +1,299 @@
+//! The steps of a run that the server does itself: looking at the source, partitioning it,
+//! assembling results and delivering them. Each can be done twice, so a restart begins it again.
+
+mod deliver;
+mod partition;
+mod retry;
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::data::chunk_table::ChunkTable;
+use common::data::location::{Destination, Source};
+use common::data::object_list::{Object, Objects, Place, TooMany};
+use common::ids::RunId;
+use common::market::Run;
+use common::plan::{Assembler, BlockId, Body, DataTask, Partitioner, Phase};
+use common::run::spec::{RunSpec, result_name};
+use common::run::task::StageNo;
+use futures::{FutureExt as _, Stream, StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::Command;
+use super::turns::{Kind, Turn, Turns};
+use crate::data::bucket::blob_key::BlobKey;
+use crate::data::pace::{Pace, Side};
+use crate::data::{Data, Error as DataError, Resolved, ResultFile, ResultFiles};
+use crate::store;
+use crate::store::Db;
+use crate::store::market::results::ResultView;
+use crate::store::market::tasks::OutputView;
+use crate::store::market::{results, tasks};
+
+/// The waits between the tries of a step whose failure is not the customer's double up to a most.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Tries where stored data is not what it should be.
+const TRIES: u32 = 6;
+/// How long a customer's server is waited for. Our own bucket and database are waited for until
+/// the job's timeout.
+const ELSEWHERE: Duration = Duration::from_secs(3600);
+
+/// Begins and cancels steps.
+pub(super) struct Steps {
+    context: Context,
+    running: HashMap<(RunId, StageNo), AbortHandle>,
+}
+
+#[derive(Clone)]
+struct Context {
+    db: Db,
+    data: Data,
+    /// Weak, so that the coordinator ends when all its handles have gone.
+    commands: mpsc::WeakSender<Command>,
+    turns: Turns,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("database")]
+    Db(#[from] store::Error),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+}
+
+impl Steps {
+    pub fn new(db: Db, data: Data, commands: mpsc::WeakSender<Command>, turns: Turns) -> Self {
+        Self { context: Context { db, data, commands, turns }, running: HashMap::new() }
+    }
+
+    /// Begins the step of a stage; one of the same stage that is still going on has become
+    /// pointless.
+    pub fn begin(&mut self, run: &Run, no: StageNo) {
+        let Some(step) = Step::new(run, no) else { return };
+        let key = (run.id, no);
+        let context = self.context.clone();
+        let task = tokio::spawn(context.clone().catch_panic(run.id, context.work(step)));
+        if let Some(older) = self.running.insert(key, task.abort_handle()) {
+            older.abort();
+        }
+    }
+
+    /// Stops what is being done for a run that has ended.
+    pub fn cancel(&mut self, run: RunId) {
+        self.running.retain(|(of, _), task| {
+            let goes_on = *of != run && !task.is_finished();
+            if *of == run {
+                task.abort();
+            }
+            goes_on
+        });
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        for task in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+/// What a step is about.
+#[derive(Clone)]
+struct Step {
+    run: RunId,
+    stage: StageNo,
+    spec: Arc<RunSpec>,
+    block: BlockId,
+    /// Whose results it reads, where it reads any.
+    results: Option<Results>,
+    /// Of the customer's server, over all tries.
+    pace: Pace,
+}
+
+/// The results of a block, which is opened once.
+#[derive(Clone, Copy)]
+struct Results {
+    stage: StageNo,
+    tasks: u32,
+    /// Whether each task is for an element of a list.
+    is_list: bool,
+}
+
+impl Step {
+    fn new(run: &Run, no: StageNo) -> Option<Self> {
+        let block = run.stage(no)?.block;
+        let Body::Data(task) = &run.spec.plan.block(block).body else { return None };
+        let (of, side) = match **task {
+            DataTask::Look { .. } | DataTask::Cut { .. } => (None, Side::Source),
+            DataTask::Collect { of } => (Some(of), Side::Source),
+            DataTask::Deliver { of, .. } => (Some(of), Side::Destination),
+        };
+        let results = of.map(|of| Results {
+            stage: of.stage(),
+            tasks: run.tasks_of(of),
+            is_list: matches!(run.spec.plan.block(of).body, Body::Each(_)),
+        });
+        let (spec, pace) = (Arc::clone(&run.spec), Pace::new(side));
+        Some(Self { run: run.id, stage: no, spec, block, results, pace })
+    }
+
+    fn task(&self) -> Option<&DataTask> {
+        match &self.spec.plan.block(self.block).body {
+            Body::Data(task) => Some(task),
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+        }
+    }
+
+    /// What keeps the step from its end and its customer can put right. After the last task that is
+    /// not the end of the job.
+    fn curable(&self, what: String) -> String {
+        match self.task() {
+            Some(DataTask::Deliver { .. }) => format!(
+                "{what}; when that is put right, its results can be delivered again at no cost"
+            ),
+            _ => what,
+        }
+    }
+
+    /// The field of the job that the step reads or writes.
+    fn side(&self) -> &'static str {
+        match self.task() {
+            Some(DataTask::Deliver { .. }) => "dataDestination",
+            _ => "dataSource",
+        }
+    }
+}
+
+impl Context {
+    /// Runs a step to its end and catches its panics: a run whose step is gone would wait forever.
+    async fn catch_panic(self, run: RunId, step: impl Future<Output = ()>) {
+        if AssertUnwindSafe(step).catch_unwind().await.is_err() {
+            tracing::error!(%run, "a step panicked");
+            let reason = "the server failed while it worked on this run; run the job again";
+            self.send(Command::StepFailed { run, reason: reason.to_owned() }).await;
+        }
+    }
+
+    /// Does the step, again after a pause where the world was at fault, and reports the end.
+    async fn work(self, step: Step) {
+        let Step { run, stage, .. } = step;
+        let (began, mut wait, mut waits) = (Instant::now(), FIRST_WAIT, None);
+        for attempt in 1.. {
+            // No place is held in the pause: others' steps need not wait for this one's luck.
+            let error = match self.once(&step).await {
+                Ok(table) => return self.send(Command::StepDone { run, stage, table }).await,
+                Err(error) => error,
+            };
+            let cause = describe(&error);
+            let reason = match patience(&error) {
+                Patience::None => {
+                    if matches!(error, StepError::Data(DataError::Damaged(_))) {
+                        tracing::error!(%run, %stage, cause, "stored data is damaged");
+                    }
+                    let is_customers = matches!(
+                        error,
+                        StepError::Data(DataError::Customer(_) | DataError::Full(_))
+                    );
+                    let what = error.to_string();
+                    if is_customers { step.curable(what) } else { what }
+                }
+                Patience::Elsewhere(_) if began.elapsed() >= ELSEWHERE => {
+                    let what = format!("{}: {error}; it was tried for an hour", step.side());
+                    step.curable(what)
+                }
+                Patience::Few if attempt >= TRIES => {
+                    tracing::error!(%run, %stage, cause, "step given up");
+                    "the server could not read or write the run's data; run the job again"
+                        .to_owned()
+                }
+                passing @ (Patience::Few | Patience::Elsewhere(_) | Patience::Ours(_)) => {
+                    tracing::warn!(%run, %stage, attempt, cause, "step failed, trying again");
+                    let what = match passing {
+                        Patience::Elsewhere(text) => format!("{}: {text}", step.side()),
+                        Patience::Ours(what) => format!("the server's {what} cannot be reached"),
+                        Patience::None | Patience::Few => "the server failed".to_owned(),
+                    };
+                    // What is said of it before must not be taken back afterwards.
+                    drop(waits.take());
+                    waits = Some(self.turns.waits(run, format!("{what}; it is tried again")));
+                    tokio::time::sleep(wait).await;
+                    wait = WAIT_MAX.min(wait * 2);
+                    continue;
+                }
+            };
+            self.send(Command::StepFailed { run, reason }).await;
+            return;
+        }
+    }
+
+    /// Does the step; gives what it has found or cut.
+    async fn once(&self, step: &Step) -> Result<Option<ChunkTable>, StepError> {
+        let table = match step.task() {
+            Some(DataTask::Look { source }) => {
+                let (objects, _turn) = self.look(step, source).await?;
+                ChunkTable::whole(objects)
+            }
+            Some(DataTask::Cut { source, partitioner }) => {
+                self.partition(step, source, *partitioner).await?
+            }
+            Some(DataTask::Collect { .. }) => self.collect(step).await?,
+            Some(DataTask::Deliver { assembler, destination, .. }) => {
+                self.assemble_and_deliver(step, assembler.as_ref(), destination).await?;
+                return Ok(None);
+            }
+            None => return Ok(None),
+        };
+        store::prove_table(&table)?;
+        Ok(Some(table))
+    }
+
+    async fn turn(&self, kind: Kind, step: &Step) -> Turn {
+        self.turns.take(kind, step.spec.workspace, step.run, &step.pace).await
+    }
+
+    async fn enter(&self, step: &Step, phase: Phase) {
+        let Step { run, stage, .. } = *step;
+        self.send(Command::StepEnters { run, stage, phase }).await;
+    }
+
+    async fn send(&self, command: Command) {
+        if let Some(commands) = self.commands.upgrade() {
+            // A coordinator that has stopped begins the step again when it is back.
+            let _ = commands.send(command).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::Door;
+
+    #[tokio::test]
+    async fn a_step_that_breaks_down_ends_its_run() {
+        let door = Door::open().await;
+        let (commands, mut queue) = mpsc::channel(1);
+        let context = Context {
+            db: door.app.db.clone(),
+            data: door.app.data.clone(),
+            commands: commands.downgrade(),
+            turns: Turns::new(),
+        };
+        let run = RunId::new(Uuid::from_u128(1));
+
+        context.catch_panic(run, async { panic!("on purpose") }).await;
+
+        let heard = queue.recv().await;
+        assert!(matches!(heard, Some(Command::StepFailed { run: failed, .. }) if failed == run));
+    }
+}

@@ -1,0 +1,8 @@
+//! How a job's run goes on: status, events, logs, tasks, and why it waits.
+
+pub mod events;
+pub mod explain;
+pub mod logs;
+pub mod status;
+pub mod tasks;
+pub mod wait;
