@@ -76,7 +76,7 @@ async fn ask(door: &Door, method: &str, path: &str, body: String) -> u16 {
 }
 
 #[tokio::test]
-async fn what_any_route_accepts_can_be_read_after_a_restart() {
+async fn accepted_values_of_any_route_can_be_read_after_a_restart() {
     let door = Door::open().await;
     door.running_job().await;
     let draft = json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
@@ -106,7 +106,7 @@ async fn what_any_route_accepts_can_be_read_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_manifest_and_a_schema_that_nest_too_deep_are_refused_by_name() {
+async fn manifest_and_schema_that_nest_too_deep_are_refused_by_name() {
     let door = Door::open().await;
     for levels in [70, 127, 5_000] {
         let deep = format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));

@@ -115,7 +115,7 @@ mod tests {
     use crate::mail::Mail;
 
     #[tokio::test]
-    async fn every_failure_has_the_documented_shape() {
+    async fn failures_have_the_documented_shape() {
         let door = Door::open().await;
         for (method, path, status, code) in [
             (Method::GET, "/v1/customer/nowhere", 404, 5),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_route_is_open_to_strangers() {
+    async fn routes_refuse_callers_without_credentials() {
         let door = Door::open().await;
         for api in super::apis() {
             for route in api.routes.iter().filter(|route| api.access(route) != Access::Open) {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_route_lets_in_the_roles_of_its_scope_and_no_others() {
+    async fn routes_allow_exactly_the_roles_of_their_scope() {
         let door = Door::open().await;
         for role in Role::ALL {
             let (_, key) = door.member(role).await;
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_one_is_may_be_asked_in_any_role_and_nothing_else() {
+    async fn routes_for_any_role_are_those_of_the_callers_identity() {
         let mut any_role = Vec::new();
         for api in super::apis() {
             let all = api.routes.iter().filter(|route| api.access(route) == Access::AnyRole);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_too_often_waits_and_others_do_not() {
+    async fn rate_limit_applies_per_key() {
         let five = NonZeroU32::new(5).unwrap();
         let door = Door::open_with(Mail::to_log(), five).await;
         let ask = async |key: &str| door.call_as(key, Method::GET, "/v1/auth/user", None).await.0;
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_are_bounded() {
+    async fn body_size_is_limited() {
         let door = Door::open().await;
         let huge = json!({"templateId": "x".repeat(2 << 20)});
 
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn browsers_may_ask_from_any_page() {
+    async fn cors_allows_any_origin() {
         let door = Door::open().await;
         let url = format!("{}/v1/customer/jobs", door.url);
 
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_start_leads_people_to_the_docs_and_programs_to_the_document() {
+    async fn root_leads_browsers_to_the_docs_and_programs_to_the_document() {
         let door = Door::open().await;
 
         let (status, start) = door.get("/").await;
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_that_a_route_does_not_know_is_refused() {
+    async fn query_field_unknown_to_a_route_is_refused() {
         let door = Door::open().await;
 
         let (status, refused) = door.get("/v1/customer/jobs?template=t").await;
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_server_says_that_it_is_there() {
+    async fn health_and_info_are_answered() {
         let door = Door::open().await;
 
         assert_eq!(door.get("/health").await.0, 200);

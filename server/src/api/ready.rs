@@ -34,7 +34,7 @@ mod tests {
     use crate::api::testing::Door;
 
     #[tokio::test]
-    async fn a_database_that_is_away_is_told_apart_from_a_dead_server() {
+    async fn readiness_distinguishes_an_unreachable_database_from_a_stopped_server() {
         let door = Door::open().await;
         assert_eq!(door.get("/readyz").await.0, 200);
 
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bucket_that_is_away_makes_the_server_not_ready() {
+    async fn readiness_fails_without_the_bucket() {
         let door = Door::open().await;
         tokio::fs::remove_dir_all(door.bucket()).await.unwrap();
         tokio::fs::write(door.bucket(), b"no folder").await.unwrap();

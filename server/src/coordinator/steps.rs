@@ -495,7 +495,7 @@ mod tests {
     use crate::api::testing::Door;
 
     #[tokio::test]
-    async fn a_step_that_breaks_down_ends_its_run() {
+    async fn step_that_panics_ends_its_run() {
         let door = Door::open().await;
         let (commands, mut queue) = mpsc::channel(1);
         let context = Context {
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_waits_for_what_is_away_and_not_for_what_is_refused() {
+    fn step_waits_for_an_unreachable_service_and_not_after_a_refusal() {
         let full = std::io::ErrorKind::StorageFull;
         for error in [
             DataError::Io(std::io::ErrorKind::ConnectionRefused.into()),
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_chunks_are_named_as_far_as_they_are_few() {
+    fn files_that_are_no_chunks_are_named_up_to_a_limit() {
         let names = |n: usize| (0..n).map(|n| format!("f{n}")).collect::<Vec<_>>();
         assert_eq!(left_out(&[]), None);
         for (n, named) in [
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn only_numbered_files_are_chunks() {
+    fn chunks_are_numbered_files_only() {
         assert_eq!(chunk_number("data_0.bin"), Some(0));
         assert_eq!(chunk_number("data_12.bin"), Some(12));
         for name in ["data_.bin", "data_+1.bin", "data_1.bin.tmp", "log.txt", "data_-1.bin"] {

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn results_live_for_48_hours_and_no_longer() {
+    async fn results_are_kept_for_48_hours() {
         for fresh in databases().await {
             let folder = tempfile::tempdir().unwrap();
             let options = data::Options {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn objects_that_no_row_names_go_after_a_day_and_named_ones_stay() {
+    async fn objects_without_a_row_are_removed_after_a_day_and_others_stay() {
         let door = crate::api::testing::Door::open().await;
         let (db, data) = (&door.app.db, &door.app.data);
         let (named, unnamed) = (kept(1), kept(2));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_draft_keeps_its_file_for_its_days_and_no_longer() {
+    async fn draft_file_is_removed_after_its_days() {
         let door = crate::api::testing::Door::open().await;
         door.template("lines", "concat").await;
         let job = door.job(serde_json::json!({"templateId": "t"})).await;

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_day_of_storage_is_taken_once_and_never_more_than_there_is() {
+    async fn storage_fee_of_a_day_is_charged_once_and_at_most_the_balance() {
         let door = Door::open().await;
         let coordinator = &door.app.coordinator;
         let gift = Credits::from_units(1_500).unwrap();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_free_costs_nothing() {
+    async fn storage_within_the_free_amount_costs_nothing() {
         let door = Door::open().await;
         let key = BlobKey::Upload(common::ids::JobId::new(uuid::Uuid::from_u128(1)));
         door.app.data.quotas().reserve(door.workspace, &key, 2 << 20).await.unwrap();

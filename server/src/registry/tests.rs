@@ -61,7 +61,7 @@ fn host(server: &WebServer) -> &str {
 }
 
 #[tokio::test]
-async fn a_login_becomes_a_token_for_one_image_made_once() {
+async fn login_becomes_a_token_for_one_image_made_once() {
     let (door, server) = (Door::open().await, registry().await);
     keep(&door, host(&server), "me", "TOKEN").await;
     let (registries, image) = (&door.app.registries, format!("{}/team/app", host(&server)));
@@ -102,7 +102,7 @@ async fn public_registry(made: &'static [u8]) -> WebServer {
 }
 
 #[tokio::test]
-async fn an_image_for_anybody_is_pinned_without_a_login() {
+async fn public_image_is_pinned_without_a_login() {
     let door = Door::open().await;
     for made in [
         &br#"{"token":"anybody"}"#[..],
@@ -127,7 +127,7 @@ async fn an_image_for_anybody_is_pinned_without_a_login() {
 }
 
 #[tokio::test]
-async fn an_image_that_needs_a_login_says_so() {
+async fn image_that_requires_a_login_has_that_error() {
     let (door, server) = (Door::open().await, registry().await);
 
     let image = format!("{}/team/app:1", host(&server));
@@ -138,7 +138,7 @@ async fn an_image_that_needs_a_login_says_so() {
 }
 
 #[tokio::test]
-async fn a_wrong_login_and_another_workspace_get_nothing() {
+async fn wrong_login_and_another_workspace_get_nothing() {
     let (door, server) = (Door::open().await, registry().await);
     keep(&door, host(&server), "me", "GUESSED").await;
     let image = format!("{}/team/app:1", host(&server));
@@ -153,7 +153,7 @@ async fn a_wrong_login_and_another_workspace_get_nothing() {
 }
 
 #[tokio::test]
-async fn a_registry_of_passwords_is_refused_with_what_to_do() {
+async fn registry_with_basic_authentication_is_refused_with_a_remedy() {
     let door = Door::open().await;
     let server = WebServer::start(|_| {
         let ask = ("www-authenticate", r#"Basic realm="x""#.to_owned());
@@ -171,7 +171,7 @@ async fn a_registry_of_passwords_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn no_registry_and_no_token_service_leads_inside() {
+async fn registry_and_token_service_on_private_addresses_are_refused() {
     let (door, server) = (Door::open().await, registry().await);
     let closed = Registries::new(door.app.secrets.clone(), Guard::new(false));
     for host in [host(&server), "10.0.0.1", "169.254.169.254", "localhost:1", "1.1.1.1:22"] {
@@ -195,7 +195,7 @@ async fn no_registry_and_no_token_service_leads_inside() {
 }
 
 #[tokio::test]
-async fn the_login_follows_no_redirect() {
+async fn login_follows_no_redirect() {
     let door = Door::open().await;
     let trap = WebServer::start(|_| answer("200 OK", &[], br#"{"token":"x"}"#)).await;
     let to = trap.url.clone();
@@ -219,7 +219,7 @@ async fn the_login_follows_no_redirect() {
 }
 
 #[tokio::test]
-async fn a_login_goes_to_its_own_registry_only() {
+async fn login_is_sent_to_its_own_registry_only() {
     let (door, server) = (Door::open().await, registry().await);
     keep(&door, "registry.example", "me", "TOKEN").await;
     let image = format!("{}/team/app:1", host(&server));

@@ -119,7 +119,7 @@ async fn key(door: &Door, scopes: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn using_a_secret_takes_its_scope_in_every_way() {
+async fn secret_use_requires_its_scope_in_every_way() {
     let door = Door::open().await;
     let ways = stock(&door).await;
     let others = ["jobs:read", "jobs:write", "packages:read", "packages:write", "secrets:read"];
@@ -150,7 +150,7 @@ async fn using_a_secret_takes_its_scope_in_every_way() {
 }
 
 #[tokio::test]
-async fn keys_inside_a_descriptor_take_no_scope_where_they_are_given() {
+async fn inline_keys_of_a_descriptor_require_no_scope() {
     let door = Door::open().await;
     door.template("passthrough", "passthrough").await;
     let key = key(&door, &["jobs:read", "jobs:write"]).await;
@@ -166,7 +166,7 @@ async fn keys_inside_a_descriptor_take_no_scope_where_they_are_given() {
 }
 
 #[tokio::test]
-async fn a_login_that_a_package_brought_cannot_be_named_or_deleted() {
+async fn registry_login_of_a_package_cannot_be_named_or_deleted() {
     let door = Door::open().await;
     let manifest = json!({"name": "priv", "version": "1.0", "platform": "docker",
         "entrypoint": "main", "platform_config": {"container": "r.example/a:1",

@@ -54,7 +54,7 @@ mod tests {
     use crate::api::testing::{Door, package};
 
     #[tokio::test]
-    async fn every_create_that_is_documented_to_take_a_name_reads_it() {
+    async fn idempotency_key_is_read_by_every_create_that_documents_it() {
         let door = Door::open().await;
         door.template("lines", "concat").await;
         let id = door.job(json!({"templateId": "t"})).await;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_shown_once_is_made_once_and_not_shown_again() {
+    async fn api_key_and_node_token_are_returned_once_under_an_idempotency_key() {
         let door = Door::open().await;
         for (path, body) in
             [("/v1/auth/api_key", json!({"name": "ci"})), ("/v1/dev/nodes/tokens", json!({}))]

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_call_with_a_body_refuses_a_field_that_it_does_not_know() {
+    async fn body_with_an_unknown_field_is_refused_by_every_call() {
         let door = Door::open().await;
         let mut passed = BTreeMap::new();
         let mut calls = 0;

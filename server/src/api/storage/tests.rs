@@ -57,7 +57,7 @@ async fn link_of(door: &Door, key: &str, file: &BlobKey) -> String {
 }
 
 #[tokio::test]
-async fn a_link_ends_with_the_membership_or_the_key_of_whom_it_was_made_for() {
+async fn link_ends_with_the_membership_or_the_key_of_its_owner() {
     let door = Door::open().await;
     let (id, link) = upload(&door).await;
     assert_eq!(door.client.put(link).body("0123456789").send().await.unwrap().status(), 200);
@@ -93,7 +93,7 @@ async fn a_link_ends_with_the_membership_or_the_key_of_whom_it_was_made_for() {
 }
 
 #[tokio::test]
-async fn a_link_is_good_for_its_method_and_object_only() {
+async fn link_is_valid_for_its_method_and_object_only() {
     let door = Door::open().await;
     let (_, link) = upload(&door).await;
     let forged = link.replace("expires=1", "expires=2");
@@ -106,7 +106,7 @@ async fn a_link_is_good_for_its_method_and_object_only() {
 }
 
 #[tokio::test]
-async fn an_upload_that_was_overtaken_by_the_start_changes_nothing() {
+async fn upload_overtaken_by_the_start_changes_nothing() {
     let door = Door::open().await;
     let (id, link) = upload(&door).await;
     let put = |body: reqwest::Body| door.client.put(&link).body(body).send();
@@ -132,7 +132,7 @@ async fn an_upload_that_was_overtaken_by_the_start_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_deleted_jobs_file_cannot_be_uploaded() {
+async fn upload_for_a_deleted_job_is_refused() {
     let door = Door::open().await;
     let (id, link) = upload(&door).await;
     let job = format!("/v1/customer/jobs/{id}");
@@ -149,7 +149,7 @@ async fn stored(door: &Door) -> u64 {
 }
 
 #[tokio::test]
-async fn an_upload_beyond_the_quota_is_refused_before_it_is_taken() {
+async fn upload_beyond_the_quota_is_refused_before_its_body_is_read() {
     let door = Door::open().await;
     let (id, link) = upload(&door).await;
     let put = door.client.put(&link).header("content-length", QUOTA_BYTES + 1);
@@ -173,7 +173,7 @@ async fn an_upload_beyond_the_quota_is_refused_before_it_is_taken() {
 }
 
 #[tokio::test]
-async fn an_upload_without_a_length_breaks_off_at_the_quota() {
+async fn upload_without_a_length_breaks_off_at_the_quota() {
     let door = Door::open().await;
     let (id, link) = upload(&door).await;
     let piece = Bytes::from(vec![7; 1 << 20]);
@@ -240,7 +240,7 @@ async fn downloads_carry_their_digest_and_can_be_resumed() {
 }
 
 #[tokio::test]
-async fn downloads_of_a_rotten_file_are_an_error_that_names_it() {
+async fn download_of_a_damaged_file_is_an_error_that_names_it() {
     let door = Door::open().await;
     let (file, link) = known(&door, "0123456789").await;
     assert_eq!(door.client.get(&link).send().await.unwrap().status(), 200);
@@ -264,7 +264,7 @@ async fn downloads_of_a_rotten_file_are_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_body_is_not_simply_the_file_is_refused_by_its_header() {
+async fn upload_whose_body_is_not_the_plain_file_is_refused_by_its_header() {
     let door = Door::open().await;
     let (id, link) = upload(&door).await;
     let other = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:";
@@ -298,7 +298,7 @@ async fn an_upload_whose_body_is_not_simply_the_file_is_refused_by_its_header() 
 }
 
 #[tokio::test]
-async fn an_upload_that_is_cut_off_is_the_clients_error() {
+async fn upload_that_is_cut_off_is_the_clients_error() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let door = Door::open().await;
@@ -323,7 +323,7 @@ async fn an_upload_that_is_cut_off_is_the_clients_error() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_too_large_gets_its_answer_before_the_connection_ends() {
+async fn upload_that_is_too_large_gets_its_answer_before_the_connection_ends() {
     let door = Door::open().await;
     let (_, link) = upload(&door).await;
     // A client that reads nothing before it has sent everything.
@@ -371,7 +371,7 @@ async fn complete(door: &Door, bytes: &str) -> (String, std::path::PathBuf) {
 }
 
 #[tokio::test]
-async fn an_upload_with_a_wrong_byte_ends_its_run_with_its_name() {
+async fn upload_with_a_wrong_byte_ends_its_run_with_its_name() {
     let door = Door::open().await;
     let (job, file) = complete(&door, "a\nb\nc\n").await;
     std::fs::write(&file, "a\nB\nc\n").unwrap();
@@ -388,7 +388,7 @@ async fn an_upload_with_a_wrong_byte_ends_its_run_with_its_name() {
 }
 
 #[tokio::test]
-async fn an_upload_in_a_bucket_that_was_copied_is_still_the_same() {
+async fn upload_in_a_copied_bucket_is_still_accepted() {
     let door = Door::open().await;
     let (job, file) = complete(&door, "a\nb\nc\n").await;
     // Another inode, and another time.

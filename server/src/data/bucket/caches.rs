@@ -115,7 +115,7 @@ mod tests {
     use crate::data::testing::{stream, text};
 
     #[tokio::test]
-    async fn a_file_is_opened_at_the_listed_version_only() {
+    async fn cache_file_is_opened_at_the_listed_version_only() {
         let door = Door::open().await;
         let data = &door.app.data;
         let whose = Whose::User(WorkspaceId::new(Uuid::from_u128(1)));

@@ -152,7 +152,7 @@ mod tests {
     use crate::store::people::{api_keys, one_time_codes, workspaces};
 
     #[tokio::test]
-    async fn a_key_is_made_listed_without_its_text_and_revoked() {
+    async fn api_key_is_made_listed_without_its_text_and_revoked() {
         let door = Door::open().await;
 
         let body = json!({"name": "ci", "duration": "3600"});
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_with_scopes_does_nothing_else_and_makes_no_greater_one() {
+    async fn api_key_with_scopes_is_limited_to_them_and_makes_no_greater_one() {
         let door = Door::open().await;
         let body = json!({"name": "ci", "scopes": ["jobs:read", "keys:write"]});
         let (_, made) = door.post("/v1/auth/api_key", body).await;
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn members_see_and_end_their_own_keys_and_admins_everybodys() {
+    async fn api_keys_are_managed_by_their_member_and_by_admins() {
         let door = Door::open().await;
         let (_, member) = door.member(Role::User).await;
         let list = async |by: &str| {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_an_address_needs_a_code_from_it() {
+    async fn api_key_of_a_user_with_an_address_requires_a_code_sent_to_it() {
         let door = Door::open().await;
         let db = &door.app.db;
         let came =

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_invited_gets_a_letter_signs_in_with_a_code_and_is_a_member() {
+    async fn invited_user_gets_an_email_signs_in_with_a_code_and_is_a_member() {
         let mut post = Post::open(0).await;
         let (mail, sending) =
             Mail::start(&post.config, "https://fan".to_owned(), CancellationToken::new()).unwrap();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_removed_is_out_at_once_by_key_and_by_token() {
+    async fn removed_member_loses_access_at_once_by_key_and_by_token() {
         let door = Door::open().await;
         let (id, key) = door.member(Role::User).await;
         let body = json!({"apiKey": key});
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn members_leave_by_themselves_and_remove_nobody_else() {
+    async fn members_leave_by_themselves_and_remove_no_other() {
         let door = Door::open().await;
         let (id, key) = door.member(Role::User).await;
         let (other, _) = door.member(Role::User).await;
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_belongs_to_several_workspaces_picks_one() {
+    async fn member_of_several_workspaces_chooses_one() {
         let door = Door::open().await;
         let db = &door.app.db;
         let second = workspaces::create_workspace(db, "second").await.unwrap();

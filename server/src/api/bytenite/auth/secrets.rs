@@ -199,7 +199,7 @@ mod tests {
     use crate::api::testing::Door;
 
     #[tokio::test]
-    async fn a_secret_is_listed_without_its_secret_half_and_deleted() {
+    async fn secret_is_listed_without_its_secret_half_and_deleted() {
         let door = Door::open().await;
         let secret = json!({"secret": {"id": "my-s3", "secretType": "s3", "accessKey": "AK",
                             "params": {"a": "b"}}, "secretKey": "TOPSECRET"});
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_repeated_create_of_one_name_keeps_one_secret() {
+    async fn repeated_create_of_a_secret_keeps_one_secret() {
         let door = Door::open().await;
         let body = json!({"secret": {"secretType": "aws", "accessKey": "AK"}, "secretKey": "K"});
         for _ in 0..2 {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_named() {
+    async fn invalid_secret_is_refused_with_the_named_field() {
         let door = Door::open().await;
         for (secret, field) in [
             (json!({"accessKey": "a"}), "secret.secretType"),

@@ -127,7 +127,7 @@ mod tests {
     use crate::data::testing::{S3Server, WebServer, answer};
 
     #[tokio::test]
-    async fn a_bucket_is_tested_and_listed_in_folders() {
+    async fn bucket_is_tested_and_listed_in_folders() {
         let door = Door::open().await;
         let server = S3Server::start().await;
         for (path, bytes) in [("in/a.txt", "12345"), ("in/deep/b.txt", "1"), ("other.txt", "")] {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_url_is_tested_and_what_cannot_be_is_named() {
+    async fn url_is_tested_and_invalid_sources_are_refused() {
         let door = Door::open().await;
         let server = WebServer::with_ranges(b"0123456789".to_vec()).await;
         let test = async |source: Value| {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_port_and_a_server_of_something_else_look_the_same() {
+    async fn closed_port_and_other_server_have_the_same_answer() {
         let door = Door::open().await;
         let closed = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_workspace_tests_few_sources_in_a_minute() {
+    async fn source_tests_of_a_workspace_are_limited_per_minute() {
         let door = Door::open().await;
         let test = json!({"dataSource": {"dataSourceDescriptor": "bypass"}});
         let path = "/v1/customer/datasource/test";

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_forms_tell_what_happens_to_the_callers_jobs_alone() {
+    async fn events_in_both_forms_show_the_callers_jobs_only() {
         let door = Door::open().await;
         let stranger = door.stranger().await;
         let mut sent = listen(&door, &door.key, "text/event-stream").await;
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn streams_end_when_the_server_stops() {
+    async fn event_streams_end_when_the_server_stops() {
         let door = Door::open().await;
         let answer = listen(&door, &door.key, "text/event-stream").await;
 
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_goes_on_where_it_broke_off() {
+    async fn event_stream_resumes_where_it_broke_off() {
         let door = Door::open().await;
         let mut before = listen(&door, &door.key, "text/event-stream").await;
         let id = run_a_job(&door).await;
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_last_event_is_answered_with_the_state_of_things() {
+    async fn events_after_an_unknown_id_begin_with_the_current_state() {
         let door = Door::open().await;
         let id = run_a_job(&door).await;
         let draft = door.job(json!({"templateId": "t"})).await;

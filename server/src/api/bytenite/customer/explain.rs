@@ -49,7 +49,7 @@ mod tests {
     use crate::api::testing::Door;
 
     #[tokio::test]
-    async fn a_job_that_nobody_can_run_says_so() {
+    async fn job_without_a_suitable_node_has_that_reason() {
         let door = Door::open().await;
         let id = door.running_job().await;
         let job = format!("/v1/customer/jobs/{id}");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_waits_for_its_start_and_says_so() {
+    async fn job_that_waits_for_its_start_has_that_reason() {
         let door = Door::open().await;
         let draft = json!({"startAt": "2027-01-31T12:00:00Z"});
         let id = door.running_job_with(draft, json!({})).await;

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_told_by_service_task_and_level() {
+    async fn log_lines_show_service_task_and_level() {
         let door = Door::open().await;
         let db = &door.app.db;
         let (id, run, plan) = job_of_custom_engines(&door).await;
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_are_bounded_in_bytes_and_give_every_line_once() {
+    async fn log_pages_are_bounded_in_bytes_and_give_every_line_once() {
         let door = Door::open().await;
         let id = door.running_job().await;
         let job = [id.parse().unwrap()];

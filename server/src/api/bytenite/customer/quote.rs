@@ -151,7 +151,7 @@ mod tests {
     use crate::data::testing::WebServer;
 
     #[tokio::test]
-    async fn a_quote_without_a_past_assumes_what_is_reserved_and_says_so() {
+    async fn quote_without_earlier_runs_assumes_the_reservation_and_says_so() {
         let door = Door::open().await;
         door.template("bytes", "concat").await;
         let server = WebServer::with_ranges(vec![b'x'; 25]).await;
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_quote_is_what_earlier_runs_of_the_template_have_paid() {
+    async fn quote_is_based_on_the_cost_of_earlier_runs_of_the_template() {
         let door = Door::open().await;
         let app = &door.app;
         app.coordinator.grant(door.workspace, "0.5".parse().unwrap(), "first").await.unwrap();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_shows_its_estimate_once_its_chunks_are_known() {
+    async fn job_shows_its_estimate_once_its_chunks_are_known() {
         let door = Door::open().await;
         let amount = Credits::from_units(100_000_000_000).unwrap();
         door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dry_run_says_what_would_happen_and_starts_nothing() {
+    async fn dry_run_predicts_the_outcome_and_starts_nothing() {
         let door = Door::open().await;
         door.template("replicate", "zip").await;
         let id = door

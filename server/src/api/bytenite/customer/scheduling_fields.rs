@@ -56,7 +56,7 @@ mod tests {
     use crate::api::testing::Door;
 
     #[tokio::test]
-    async fn what_is_said_of_a_job_is_kept_and_shown() {
+    async fn scheduling_fields_are_kept_and_shown() {
         let door = Door::open().await;
         door.template("lines", "concat").await;
 
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_honoured_is_refused_by_name() {
+    async fn scheduling_fields_that_cannot_be_honoured_are_refused_by_name() {
         let door = Door::open().await;
         door.template("lines", "concat").await;
         for (field, value, named) in [

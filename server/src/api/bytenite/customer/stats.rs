@@ -71,7 +71,7 @@ mod tests {
     use crate::api::testing::Door;
 
     #[tokio::test]
-    async fn old_clients_get_their_figures() {
+    async fn stats_for_old_clients_have_their_fields() {
         let door = Door::open().await;
         let id = door.running_job().await;
 

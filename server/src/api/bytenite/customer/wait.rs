@@ -70,7 +70,7 @@ mod tests {
     use crate::api::testing::Door;
 
     #[tokio::test]
-    async fn waiting_ends_with_the_job() {
+    async fn waiting_request_ends_with_the_job() {
         let door = Door::open().await;
         let id = door.running_job().await;
         let job = format!("/v1/customer/jobs/{id}");

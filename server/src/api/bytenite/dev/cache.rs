@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_uploaded_listed_and_deleted_by_its_workspace_only() {
+    async fn cache_file_is_uploaded_listed_and_deleted_by_its_workspace_only() {
         let door = Door::open().await;
         upload(&door, "name=models/a.bin", "bytes").await;
 
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everybody_reads_the_shared_cache_and_the_owner_changes_it() {
+    async fn shared_cache_is_read_by_all_and_changed_by_the_owner() {
         let door = Door::open().await;
         upload(&door, "name=a&scope=shared", "for all").await;
         let stranger = door.stranger().await;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_that_lead_elsewhere_are_refused() {
+    async fn cache_names_that_lead_outside_are_refused() {
         let door = Door::open().await;
         for name in ["", "..", "..%2Fx", "a%2F..%2F..%2Fx", "%2Fetc%2Fx", "a%5Cb", "a%00", "a%20b"]
         {

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_image_that_no_node_may_unpack_is_refused() {
+    async fn image_that_no_node_may_unpack_is_refused() {
         let door = Door::open().await;
         let whole = archive(&layer(&[7; 3 << 20]));
         let (cut, pieces) = (whole[..2 << 20].to_vec(), [whole, vec![0; 4 << 20]].concat());
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_image_is_kept_only_if_its_digest_is_right() {
+    async fn image_is_kept_only_if_its_digest_is_right() {
         let door = Door::open().await;
         let image = archive(&layer(b"layer"));
         let digest = Digest::of(&image);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_image_is_counted_until_its_last_reference_goes() {
+    async fn image_is_counted_until_its_last_reference_is_removed() {
         let door = Door::open().await;
         let (small, large) = (archive(&layer(b"small")), archive(&layer(&[7; 4_000])));
         let push = async |reference: &str, image: &Vec<u8>| {

@@ -185,7 +185,7 @@ mod tests {
     use crate::api::testing::Door;
 
     #[tokio::test]
-    async fn a_template_is_pushed_replaced_and_read() {
+    async fn template_is_pushed_replaced_and_read() {
         let door = Door::open().await;
         let template = |description: &str| {
             json!({"id": "t", "app": "a@0.1", "partitioner": "lines", "assembler": "concat",
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deleted_template_is_gone_and_its_jobs_stay() {
+    async fn deleted_template_is_not_found_and_its_jobs_stay() {
         let door = Door::open().await;
         door.template("lines", "concat").await;
         let id = door.job(json!({"templateId": "t"})).await;

@@ -127,7 +127,7 @@ mod tests {
     use crate::api::testing::Door;
 
     #[tokio::test]
-    async fn the_account_is_the_workspace() {
+    async fn account_is_the_workspace() {
         let door = Door::open().await;
 
         let (status, body) = door.get("/v1/wallet/account").await;
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_payment_provider_the_portal_says_how_credits_come() {
+    async fn portal_without_a_payment_provider_explains_how_to_get_credits() {
         let door = Door::open().await;
 
         let (status, body) = door.get("/v1/wallet/billing_portal").await;

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_converted_is_named() {
+    async fn invalid_conversion_is_refused_by_name() {
         let door = Door::open().await;
         for (query, field) in [
             ("?currency=XYZ", "currency"),

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_statement_as_a_sheet_is_whole_and_exact() {
+    async fn statement_sheet_is_complete_and_exact() {
         let door = Door::open().await;
         // More than one page of them.
         let n = PAGE + 1;
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_a_sheet_are_no_formulas() {
+    fn sheet_texts_are_no_formulas() {
         for (text, cell) in
             [("=1+1", "'=1+1"), ("-2", "'-2"), ("@x", "'@x"), ("a, \"b\"", "a, \"b\""), ("", "")]
         {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn sheets_are_for_those_who_ask_for_them() {
+    fn sheet_is_returned_only_on_request() {
         let asked = |accept: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_static(accept));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::api::testing::Door;
 
 #[tokio::test]
-async fn every_documented_operation_is_routed_and_every_route_documented() {
+async fn documented_operations_and_routes_are_the_same() {
     let door = Door::open().await;
     let (status, document) = door.get("/docs/openapi.json").await;
     assert_eq!(status, 200);
@@ -38,7 +38,7 @@ async fn every_documented_operation_is_routed_and_every_route_documented() {
 }
 
 #[tokio::test]
-async fn each_api_has_its_document_and_a_page_to_try_it_on() {
+async fn api_has_its_document_and_a_page_to_try_it() {
     let door = Door::open().await;
     for api in ["/v1/customer", "/v1/computing", "/v1/auth", "/v1/dev", "/v1/wallet"] {
         let (status, document) = door.get(&format!("{api}/docs/swagger.json")).await;
@@ -56,7 +56,7 @@ async fn each_api_has_its_document_and_a_page_to_try_it_on() {
 }
 
 #[tokio::test]
-async fn the_page_does_not_wait_for_answers_that_do_not_end() {
+async fn docs_page_does_not_wait_for_endless_answers() {
     let door = Door::open().await;
 
     let (_, start) = door.get("/docs/swagger-initializer.js").await;
@@ -91,7 +91,7 @@ fn properties(at: &str, schema: &Value, found: &mut Vec<(String, String, Value)>
 }
 
 #[tokio::test]
-async fn every_field_is_described_and_no_closed_set_is_a_bare_text() {
+async fn fields_are_described_and_closed_sets_are_enums() {
     let door = Door::open().await;
     let (_, document) = door.get("/docs/openapi.json").await;
     let (mut found, mut wrong) = (Vec::new(), Vec::new());
@@ -142,7 +142,7 @@ async fn every_field_is_described_and_no_closed_set_is_a_bare_text() {
 }
 
 #[tokio::test]
-async fn operations_stand_in_the_order_of_their_use_and_old_ones_last() {
+async fn operations_are_in_the_order_of_their_use_and_old_ones_last() {
     let door = Door::open().await;
     let text = door.client.get(format!("{}/docs/openapi.json", door.url)).send().await.unwrap();
     let text = text.text().await.unwrap();
@@ -162,7 +162,7 @@ async fn operations_stand_in_the_order_of_their_use_and_old_ones_last() {
 }
 
 #[tokio::test]
-async fn what_the_page_begins_with_works_as_it_is() {
+async fn examples_of_the_docs_page_work_unchanged() {
     let door = Door::open().await;
     let (_, document) = door.get("/docs/openapi.json").await;
     // On a fresh server, where nothing has been made: only the coupon must be there first.
@@ -189,7 +189,7 @@ async fn what_the_page_begins_with_works_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_second_form_of_an_answer_is_documented() {
+async fn second_form_of_an_answer_is_documented() {
     let door = Door::open().await;
 
     let (_, document) = door.get("/docs/openapi.json").await;
@@ -200,7 +200,7 @@ async fn a_second_form_of_an_answer_is_documented() {
 }
 
 #[tokio::test]
-async fn operations_have_names_of_their_own_and_words() {
+async fn operations_have_unique_names_and_descriptions() {
     let mut seen = BTreeSet::new();
     for api in crate::api::apis() {
         for route in &api.routes {

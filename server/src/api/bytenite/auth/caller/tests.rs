@@ -7,7 +7,7 @@ use crate::api::testing::Door;
 use crate::store::people::api_keys;
 
 #[tokio::test]
-async fn a_key_is_exchanged_for_a_token_that_works_bare_and_as_bearer() {
+async fn api_key_is_exchanged_for_a_token_that_works_with_and_without_bearer() {
     let door = Door::open().await;
 
     let (status, body) = door
@@ -24,7 +24,7 @@ async fn a_key_is_exchanged_for_a_token_that_works_bare_and_as_bearer() {
 }
 
 #[tokio::test]
-async fn a_username_is_chosen_once_and_leads_to_what_is_published() {
+async fn username_is_chosen_once_and_finds_its_publications() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     assert_eq!(door.post("/v1/dev/templates/t/publish", json!({})).await.0, 200);
@@ -54,7 +54,7 @@ async fn a_username_is_chosen_once_and_leads_to_what_is_published() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_and_a_missing_one_are_refused() {
+async fn api_key_that_is_wrong_or_missing_is_refused() {
     let door = Door::open().await;
     let ask = |body| door.call_as("", Method::POST, "/v1/auth/access_token", Some(body));
 
@@ -64,7 +64,7 @@ async fn a_wrong_key_and_a_missing_one_are_refused() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_ends_its_tokens_too() {
+async fn revoked_api_key_ends_its_tokens() {
     let door = Door::open().await;
     let (_, body) = door
         .call_as("", Method::POST, "/v1/auth/access_token", Some(json!({"apiKey": door.key})))

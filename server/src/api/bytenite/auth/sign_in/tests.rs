@@ -17,7 +17,7 @@ async fn authenticate(door: &Door, email: &str, sent: &one_time_codes::Issued) -
 }
 
 #[tokio::test]
-async fn who_signs_up_gets_a_workspace_and_comes_back_to_it() {
+async fn sign_up_creates_a_workspace_and_sign_in_returns_to_it() {
     let door = Door::open().await;
     let profile = Profile { first_name: "Ada".to_owned(), ..Profile::default() };
     let sent =
@@ -44,7 +44,7 @@ async fn who_signs_up_gets_a_workspace_and_comes_back_to_it() {
 }
 
 #[tokio::test]
-async fn signing_up_takes_an_access_code_and_tells_nothing_of_others() {
+async fn sign_up_requires_an_access_code_and_discloses_no_accounts() {
     let door = Door::open().await;
     let ask =
         async |body: Value| door.call_as("", Method::POST, "/v1/auth/signin", Some(body)).await;
@@ -67,7 +67,7 @@ async fn signing_up_takes_an_access_code_and_tells_nothing_of_others() {
 }
 
 #[tokio::test]
-async fn too_many_codes_are_refused_until_later() {
+async fn sign_in_codes_beyond_the_limit_are_refused_until_later() {
     let door = Door::open().await;
     let url = format!("{}/v1/auth/signin", door.url);
     let body = json!({"email": "a@b.c", "isNewUser": false}).to_string();
@@ -84,7 +84,7 @@ async fn too_many_codes_are_refused_until_later() {
 }
 
 #[tokio::test]
-async fn a_token_ends_when_its_holder_signs_out_and_others_do_not() {
+async fn token_ends_with_its_own_sign_out_only() {
     let door = Door::open().await;
     let token = async || {
         let body = json!({"apiKey": door.key});
@@ -103,7 +103,7 @@ async fn a_token_ends_when_its_holder_signs_out_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn people_change_what_they_say_of_themselves() {
+async fn user_profile_can_be_changed() {
     let door = Door::open().await;
     let body = json!({"firstName": "Ada", "contactInfo": {"city": "London", "zip": "1"}});
     door.patch("/v1/auth/user", body).await;

@@ -19,7 +19,7 @@ async fn kept(door: &Door, id: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn every_patch_changes_its_part() {
+async fn patch_changes_only_its_part() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     let id = door.job(json!({"templateId": "t"})).await;
@@ -51,7 +51,7 @@ async fn every_patch_changes_its_part() {
 }
 
 #[tokio::test]
-async fn params_of_2023_reach_the_app_and_typos_are_refused() {
+async fn params_of_2023_reach_the_app_and_misspelt_ones_are_refused() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     let id = door.job(json!({"templateId": "t"})).await;
@@ -93,7 +93,7 @@ async fn params_keep_their_digits_from_the_body_to_the_answer() {
 }
 
 #[tokio::test]
-async fn a_job_is_renamed_when_it_has_ended_too() {
+async fn job_is_renamed_even_after_its_end() {
     let door = Door::open().await;
     let id = door.running_job().await;
     let job = format!("/v1/customer/jobs/{id}");
@@ -138,7 +138,7 @@ async fn inline_keys_become_a_secret_and_are_never_shown() {
 }
 
 #[tokio::test]
-async fn a_file_is_uploaded_to_its_link_and_noted_when_it_is_there() {
+async fn file_is_uploaded_to_its_link_and_recorded() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     let source = json!({"dataSourceDescriptor": "file", "params": {}});

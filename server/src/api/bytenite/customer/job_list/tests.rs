@@ -42,7 +42,7 @@ fn string(value: &str) -> Value {
 }
 
 #[tokio::test]
-async fn every_condition_picks_its_jobs() {
+async fn job_list_condition_selects_its_jobs() {
     let door = four_jobs().await;
     for (field, condition, value, expected) in [
         ("name", "EQ", string("alpha"), vec!["alpha"]),
@@ -111,7 +111,7 @@ async fn every_condition_picks_its_jobs() {
 }
 
 #[tokio::test]
-async fn a_job_is_found_by_the_values_it_shows() {
+async fn job_is_found_by_the_values_it_shows() {
     let door = four_jobs().await;
     let (_, list) = door.get("/v1/customer/jobs?orderBy=-endedAt&limit=1").await;
     let job = &list["data"][0];
@@ -141,7 +141,7 @@ async fn a_job_is_found_by_the_values_it_shows() {
 }
 
 #[tokio::test]
-async fn filters_add_up_and_pages_are_cut_in_order() {
+async fn job_list_filters_add_up_and_pages_are_cut_in_order() {
     let door = four_jobs().await;
     let body = json!({
         "pagination": {"limit": "1", "offset": 1},
@@ -178,7 +178,7 @@ async fn filters_add_up_and_pages_are_cut_in_order() {
 }
 
 #[tokio::test]
-async fn cursors_lead_through_all_pages_of_an_order() {
+async fn job_list_cursors_lead_through_all_pages_of_an_order() {
     let door = four_jobs().await;
     let (_, list) = door.get("/v1/customer/jobs").await;
     assert_eq!(list["pagination"]["nextCursor"], Value::Null);
@@ -211,7 +211,7 @@ async fn cursors_lead_through_all_pages_of_an_order() {
 }
 
 #[tokio::test]
-async fn a_cursor_skips_and_repeats_nothing_while_jobs_come_and_go() {
+async fn job_list_cursor_skips_and_repeats_nothing_while_jobs_change() {
     let door = four_jobs().await;
     let page = async |cursor: &str| {
         let path = format!("/v1/customer/jobs?pagination.limit=2&pagination.cursor={cursor}");
@@ -230,7 +230,7 @@ async fn a_cursor_skips_and_repeats_nothing_while_jobs_come_and_go() {
 }
 
 #[tokio::test]
-async fn jobs_are_listed_by_status_and_by_state() {
+async fn job_list_filters_by_status_and_by_state() {
     let door = four_jobs().await;
     for (query, expected) in [
         ("status=new", vec!["Beta_1", "alpha"]),
@@ -250,7 +250,7 @@ async fn jobs_are_listed_by_status_and_by_state() {
 }
 
 #[tokio::test]
-async fn another_workspaces_jobs_are_never_found() {
+async fn job_list_excludes_jobs_of_other_workspaces() {
     let door = four_jobs().await;
     let stranger = door.stranger().await;
     let any = json!({"field": "name", "condition": "NEQ", "value": "x"});
@@ -268,7 +268,7 @@ async fn another_workspaces_jobs_are_never_found() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_filter_is_named() {
+async fn job_list_filter_error_is_named() {
     let door = Door::open().await;
     let filter = |field: &str, condition: &str, value: Value| json!({"filters": [{"field": field, "condition": condition, "value": value}]});
     for (body, named) in [

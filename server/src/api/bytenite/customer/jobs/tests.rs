@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::api::testing::Door;
 
 #[tokio::test]
-async fn a_job_takes_its_templates_defaults_and_its_own_fields() {
+async fn job_takes_its_templates_defaults_and_its_own_fields() {
     let door = Door::open().await;
     door.post(
         "/v1/dev/templates",
@@ -40,7 +40,7 @@ async fn a_job_takes_its_templates_defaults_and_its_own_fields() {
 }
 
 #[tokio::test]
-async fn a_given_id_is_created_then_updated_and_never_anothers() {
+async fn job_with_a_given_id_is_created_then_updated_for_one_owner_only() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     let id = Uuid::now_v7();
@@ -64,7 +64,7 @@ async fn a_given_id_is_created_then_updated_and_never_anothers() {
 }
 
 #[tokio::test]
-async fn another_workspaces_job_is_not_there() {
+async fn job_of_another_workspace_is_not_found() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     let id = door.job(json!({"templateId": "t"})).await;
@@ -97,7 +97,7 @@ async fn another_workspaces_job_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_draft_is_deleted_by_delete_and_by_abort() {
+async fn draft_is_deleted_by_delete_and_by_abort() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     for (method, path) in [(Method::DELETE, ""), (Method::POST, "/abort")] {
@@ -110,7 +110,7 @@ async fn a_draft_is_deleted_by_delete_and_by_abort() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named() {
+async fn invalid_job_is_refused_with_the_named_field() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     for (body, status, says) in [
@@ -136,7 +136,7 @@ async fn what_is_wrong_is_named() {
 }
 
 #[tokio::test]
-async fn a_clone_is_a_draft_of_its_own() {
+async fn clone_is_a_separate_draft() {
     let door = Door::open().await;
     let id = door.running_job().await;
     let clone = format!("/v1/customer/jobs/{id}/clone");
@@ -155,7 +155,7 @@ async fn a_clone_is_a_draft_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_repeated_clone_of_one_name_makes_one_draft() {
+async fn repeated_clone_of_one_name_makes_one_draft() {
     let door = Door::open().await;
     let id = door.running_job().await;
     let path = format!("/v1/customer/jobs/{id}/clone");
@@ -171,7 +171,7 @@ async fn a_repeated_clone_of_one_name_makes_one_draft() {
 }
 
 #[tokio::test]
-async fn the_flow_of_2023_works() {
+async fn job_flow_of_2023_works() {
     let door = Door::open().await;
     let first = door.running_job().await;
     let id = door.job(json!({"templateId": "t", "name": "old way"})).await;
@@ -196,7 +196,7 @@ async fn the_flow_of_2023_works() {
 }
 
 #[tokio::test]
-async fn a_repeated_create_of_one_name_makes_one_job() {
+async fn repeated_create_of_one_name_makes_one_job() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     let create = async |key: &str, name: &str| {
@@ -217,7 +217,7 @@ async fn a_repeated_create_of_one_name_makes_one_job() {
 }
 
 #[tokio::test]
-async fn a_draft_is_changed_by_a_named_create_once() {
+async fn draft_is_changed_once_by_a_named_create() {
     let door = Door::open().await;
     door.template("lines", "concat").await;
     let id = door.job(json!({"templateId": "t", "name": "old"})).await;

@@ -18,7 +18,7 @@ fn bypass() -> Value {
 }
 
 #[tokio::test]
-async fn all_three_bodies_start_a_job_once() {
+async fn run_request_with_each_of_three_bodies_starts_a_job_once() {
     let door = granted().await;
     door.template("passthrough", "passthrough").await;
     for body in [
@@ -38,7 +38,7 @@ async fn all_three_bodies_start_a_job_once() {
 }
 
 #[tokio::test]
-async fn a_started_job_is_locked_has_no_results_yet_and_can_be_aborted() {
+async fn started_job_is_locked_has_no_results_yet_and_can_be_aborted() {
     let door = granted().await;
     door.template("passthrough", "passthrough").await;
     let id = door.job(bypass()).await;
@@ -75,7 +75,7 @@ async fn a_started_job_is_locked_has_no_results_yet_and_can_be_aborted() {
 }
 
 #[tokio::test]
-async fn a_poor_wallet_refuses_and_the_job_stays_a_draft() {
+async fn run_without_enough_credits_is_refused_and_the_job_stays_a_draft() {
     let door = Door::open().await;
     door.template("passthrough", "passthrough").await;
     let id = door.job(bypass()).await;
@@ -93,7 +93,7 @@ async fn a_poor_wallet_refuses_and_the_job_stays_a_draft() {
 }
 
 #[tokio::test]
-async fn what_a_run_lacks_is_named() {
+async fn run_of_an_incomplete_job_names_what_is_missing() {
     let door = granted().await;
     door.template("lines", "own-engine").await;
     let refused = async |body: Value| {
@@ -123,7 +123,7 @@ async fn what_a_run_lacks_is_named() {
 }
 
 #[tokio::test]
-async fn a_run_says_what_it_ignores_and_that_it_is_a_test() {
+async fn run_answer_names_ignored_fields_and_marks_a_test() {
     let door = granted().await;
     door.template("passthrough", "zipper").await;
     let mut body = bypass();
@@ -147,7 +147,7 @@ async fn a_run_says_what_it_ignores_and_that_it_is_a_test() {
 }
 
 #[tokio::test]
-async fn a_job_without_a_destination_gives_its_results_to_the_temporary_bucket() {
+async fn job_without_a_destination_stores_its_results_in_the_temporary_bucket() {
     let door = granted().await;
     door.template("passthrough", "passthrough").await;
     let source = json!({"dataSourceDescriptor": "bypass"});
@@ -162,7 +162,7 @@ async fn a_job_without_a_destination_gives_its_results_to_the_temporary_bucket()
 }
 
 #[tokio::test]
-async fn one_of_many_simultaneous_starts_wins() {
+async fn simultaneous_starts_make_one_run() {
     let door = granted().await;
     door.template("passthrough", "passthrough").await;
     let id = door.job(bypass()).await;

@@ -42,7 +42,7 @@ async fn params_are_checked_when_they_are_given_and_when_the_job_runs() {
 }
 
 #[tokio::test]
-async fn params_that_no_container_can_be_started_with_are_refused() {
+async fn params_that_fit_no_container_are_refused() {
     let door = Door::open().await;
     let job = json!({"app": "hello", "dataSource": {"dataSourceDescriptor": "bypass"},
                      "dataDestination": {"dataSourceDescriptor": "bucket"}});
@@ -66,7 +66,7 @@ async fn params_that_no_container_can_be_started_with_are_refused() {
 }
 
 #[tokio::test]
-async fn a_schema_is_read_by_id_and_by_name() {
+async fn schema_is_read_by_id_and_by_name() {
     let door = Door::open().await;
     let (_, package) = pushed(&door, SCHEMA).await;
     let id = package["id"].as_str().unwrap();
@@ -88,7 +88,7 @@ async fn a_schema_is_read_by_id_and_by_name() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_none_is_refused_at_the_push() {
+async fn schema_that_is_invalid_is_refused_at_the_push() {
     let door = Door::open().await;
     for (schema, says) in [
         ("{", "schema.json: is not JSON"),
@@ -104,7 +104,7 @@ async fn a_schema_that_is_none_is_refused_at_the_push() {
 }
 
 #[tokio::test]
-async fn a_templates_params_are_checked_against_the_schemas_of_its_packages() {
+async fn template_params_are_checked_against_the_schemas_of_its_packages() {
     let door = Door::open().await;
     let schema = r#"{"required": ["case", "name"], "additionalProperties": false,
         "properties": {"case": {"enum": ["upper", "lower"]}, "name": {"type": "string"}}}"#;

@@ -66,7 +66,7 @@ async fn task(door: &Door, path: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_task_goes_through_its_states_and_tells_of_every_attempt() {
+async fn task_shows_its_states_and_every_attempt() {
     let door = Door::open().await;
     let id = door.running_job_with(json!({}), json!({"config": {"maxTaskRetries": 1}})).await;
     let (list, one) =
@@ -115,7 +115,7 @@ async fn a_task_goes_through_its_states_and_tells_of_every_attempt() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_waits_is_a_scheduled_task_and_no_other_is_there() {
+async fn waiting_chunk_is_a_scheduled_task_and_the_only_one() {
     let door = Door::open().await;
     let id = door.running_job().await;
     let tasks = format!("/v1/customer/jobs/{id}/tasks");
@@ -143,7 +143,7 @@ async fn a_chunk_that_waits_is_a_scheduled_task_and_no_other_is_there() {
 }
 
 #[tokio::test]
-async fn a_job_that_no_node_can_serve_says_what_is_in_the_way() {
+async fn job_that_no_node_can_run_has_its_reason() {
     let door = Door::open().await;
     let manifest = json!({"name": "a", "version": "0.2", "platform": "binary",
                           "entrypoint": "main",

@@ -24,7 +24,7 @@ async fn start(door: &Door, body: Value) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_test_is_a_test_job_over_the_packages_own_sample() {
+async fn app_test_is_a_test_job_over_the_packages_own_sample() {
     let door = pushed(100_000_000_000).await;
 
     let (status, test) = start(&door, json!({"id": "a"})).await;
@@ -46,7 +46,7 @@ async fn a_test_is_a_test_job_over_the_packages_own_sample() {
 }
 
 #[tokio::test]
-async fn a_repeated_test_of_one_name_runs_once() {
+async fn repeated_app_test_of_one_name_runs_once() {
     let door = pushed(100_000_000_000).await;
     let test = async || {
         let (_, test) = door.post_named("k", "/v1/dev/tests", &json!({"id": "a"})).await;
@@ -62,7 +62,7 @@ async fn a_repeated_test_of_one_name_runs_once() {
 }
 
 #[tokio::test]
-async fn a_named_test_that_was_refused_runs_when_it_is_asked_for_again() {
+async fn refused_app_test_of_one_name_runs_on_a_later_request() {
     let door = pushed(0).await;
     let body = json!({"id": "a"});
     assert_eq!(door.post_named("k", "/v1/dev/tests", &body).await.0, 400);
@@ -76,7 +76,7 @@ async fn a_named_test_that_was_refused_runs_when_it_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_test_takes_data_params_and_config_of_the_callers() {
+async fn app_test_accepts_data_params_and_config_of_the_caller() {
     let door = pushed(100_000_000_000).await;
     let body = json!({"id": "a@0.1", "params": {"app": {"n": 1}},
                       "data": {"dataSourceDescriptor": "bypass"}, "config": {"taskTimeout": 5}});
@@ -91,7 +91,7 @@ async fn a_test_takes_data_params_and_config_of_the_callers() {
 }
 
 #[tokio::test]
-async fn a_test_that_cannot_be_paid_leaves_nothing_behind() {
+async fn app_test_without_enough_credits_leaves_nothing_behind() {
     let door = pushed(0).await;
 
     let (status, refused) = start(&door, json!({"id": "a"})).await;
@@ -101,7 +101,7 @@ async fn a_test_that_cannot_be_paid_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn tests_are_their_owners_and_no_other_jobs() {
+async fn app_tests_are_shown_to_their_owner_and_exclude_other_jobs() {
     let door = pushed(100_000_000_000).await;
     let stranger = door.stranger().await;
     let (_, test) = start(&door, json!({"id": "a"})).await;

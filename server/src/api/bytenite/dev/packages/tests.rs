@@ -12,7 +12,7 @@ fn manifest(version: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_app_is_pushed_found_by_tag_and_switched() {
+async fn app_is_pushed_found_by_tag_and_switched() {
     let door = Door::open().await;
     for version in ["0.1", "0.10", "0.9", "1.0"] {
         let body = json!({"data": package(&manifest(version))});
@@ -38,7 +38,7 @@ async fn an_app_is_pushed_found_by_tag_and_switched() {
 }
 
 #[tokio::test]
-async fn the_same_version_is_written_over_under_its_old_id() {
+async fn push_of_the_same_version_replaces_it_under_its_id() {
     let door = Door::open().await;
     let push =
         async || door.post("/v1/dev/apps", json!({"data": package(&manifest("0.1"))})).await.1;
@@ -50,7 +50,7 @@ async fn the_same_version_is_written_over_under_its_old_id() {
 }
 
 #[tokio::test]
-async fn a_repeated_push_of_one_name_is_one_revision() {
+async fn repeated_push_of_one_name_is_one_revision() {
     let door = Door::open().await;
     let body = json!({"data": package(&manifest("0.1"))});
     let push = async || door.post_named("k", "/v1/dev/apps", &body).await.1;
@@ -62,7 +62,7 @@ async fn a_repeated_push_of_one_name_is_one_revision() {
 }
 
 #[tokio::test]
-async fn another_workspace_sees_nothing_of_it() {
+async fn package_is_hidden_from_another_workspace() {
     let door = Door::open().await;
     door.post("/v1/dev/apps", json!({"data": package(&manifest("0.1"))})).await;
     let stranger = door.stranger().await;
@@ -105,7 +105,7 @@ async fn engines_are_pushed_in_all_three_forms() {
 }
 
 #[tokio::test]
-async fn bad_pushes_are_refused_by_name() {
+async fn invalid_pushes_are_refused_by_name() {
     let door = Door::open().await;
     let engine = json!({"name": "a", "version": "0.1", "type": "assembler",
                         "platform_config": {"container": "c"}});
@@ -126,7 +126,7 @@ async fn bad_pushes_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_package_is_downloaded_as_it_was_pushed() {
+async fn package_is_downloaded_as_it_was_pushed() {
     let door = Door::open().await;
     let data = package(&manifest("0.1"));
     door.post("/v1/dev/apps", json!({"data": data})).await;
@@ -139,7 +139,7 @@ async fn a_package_is_downloaded_as_it_was_pushed() {
 }
 
 #[tokio::test]
-async fn one_version_is_deleted_by_its_full_tag_and_its_owner_only() {
+async fn version_is_deleted_by_its_full_tag_and_its_owner_only() {
     let door = Door::open().await;
     for version in ["0.1", "0.2"] {
         door.post("/v1/dev/apps", json!({"data": package(&manifest(version))})).await;
@@ -162,7 +162,7 @@ async fn one_version_is_deleted_by_its_full_tag_and_its_owner_only() {
 }
 
 #[tokio::test]
-async fn lists_are_sorted_as_asked() {
+async fn package_lists_are_sorted_as_requested() {
     let door = Door::open().await;
     for version in ["0.9", "0.10", "1.0"] {
         door.post("/v1/dev/apps", json!({"data": package(&manifest(version))})).await;

@@ -47,7 +47,7 @@ async fn run(door: &Door, key: &str, mut job: Value) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_published_app_is_found_imported_and_run_until_it_is_taken_back() {
+async fn published_app_is_found_imported_and_run_until_it_is_withdrawn() {
     let door = Door::open().await;
     let maria = neighbour(&door, "maria").await;
     push(&door, &door.key, &manifest("a", "0.1")).await;
@@ -88,7 +88,7 @@ async fn a_published_app_is_found_imported_and_run_until_it_is_taken_back() {
 }
 
 #[tokio::test]
-async fn a_name_is_own_or_imported_and_never_both() {
+async fn package_name_is_own_or_imported_and_never_both() {
     let door = Door::open().await;
     let (maria, paul) = (neighbour(&door, "maria").await, neighbour(&door, "paul").await);
     for (key, version) in [(&maria, "0.1"), (&paul, "9.9")] {
@@ -118,7 +118,7 @@ async fn a_name_is_own_or_imported_and_never_both() {
 }
 
 #[tokio::test]
-async fn an_imported_app_gets_no_secret_that_was_not_agreed_to() {
+async fn imported_app_gets_no_secret_without_consent() {
     let door = Door::open().await;
     let maria = neighbour(&door, "maria").await;
     let asking = |secrets: Value| {
@@ -139,7 +139,7 @@ async fn an_imported_app_gets_no_secret_that_was_not_agreed_to() {
 }
 
 #[tokio::test]
-async fn a_lent_template_means_its_owners_packages_and_no_secret_of_its_user() {
+async fn shared_template_uses_its_owners_packages_and_no_secret_of_its_user() {
     let door = Door::open().await;
     let maria = neighbour(&door, "maria").await;
     door.template("passthrough", "passthrough").await;

@@ -15,7 +15,7 @@ fn redeem(code: &str) -> Value {
 const REDEEM: &str = "/v1/wallet/redeem_coupon";
 
 #[tokio::test]
-async fn a_coupon_is_redeemed_once_in_any_case_and_shown_on_the_statement() {
+async fn coupon_is_redeemed_once_in_any_case_and_shown_on_the_statement() {
     let door = Door::open().await;
     make(&door, json!({"code": "Welcome-2026", "amount": "10000", "uses": 2})).await;
 
@@ -41,7 +41,7 @@ async fn a_coupon_is_redeemed_once_in_any_case_and_shown_on_the_statement() {
 }
 
 #[tokio::test]
-async fn a_repeated_create_never_passes_off_another_coupon_as_its_own() {
+async fn repeated_create_of_a_coupon_never_returns_another_coupon() {
     let door = Door::open().await;
     make(&door, json!({"code": "WELCOME-2026", "amount": 1})).await;
     let other = json!({"code": "WELCOME-2026", "amount": 2});
@@ -54,7 +54,7 @@ async fn a_repeated_create_never_passes_off_another_coupon_as_its_own() {
 }
 
 #[tokio::test]
-async fn nobody_learns_which_codes_there_are() {
+async fn coupon_codes_cannot_be_discovered() {
     let door = Door::open().await;
     make(&door, json!({"code": "USED-UP-1", "amount": 1})).await;
     door.call(Method::POST, REDEEM, Some(redeem("USED-UP-1"))).await;
@@ -70,7 +70,7 @@ async fn nobody_learns_which_codes_there_are() {
 }
 
 #[tokio::test]
-async fn codes_cannot_be_tried_without_end() {
+async fn coupon_code_tries_are_limited() {
     let door = Door::open().await;
     let mut status = 0;
     for n in 0..20 {
@@ -81,7 +81,7 @@ async fn codes_cannot_be_tried_without_end() {
 }
 
 #[tokio::test]
-async fn only_the_servers_owner_makes_coupons() {
+async fn coupons_are_made_by_the_servers_owner_only() {
     let door = Door::open().await;
     let stranger = door.stranger().await;
     let body = Some(json!({"code": "RICH-FOR-EVER", "amount": "1000000"}));
@@ -93,7 +93,7 @@ async fn only_the_servers_owner_makes_coupons() {
 }
 
 #[tokio::test]
-async fn a_coupon_that_makes_no_sense_is_refused_by_name() {
+async fn invalid_coupon_is_refused_by_name() {
     let door = Door::open().await;
     for (body, field) in [
         (json!({"code": "SHORT", "amount": 1}), "code"),

@@ -26,7 +26,7 @@ async fn ask(door: &Door, amount: Credits) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn earnings_are_asked_for_once_and_moved_along_by_the_owner() {
+async fn payout_is_requested_once_and_advanced_by_the_owner() {
     let (door, earned) = with_earnings().await;
 
     let (status, asked) = ask(&door, earned).await;
@@ -59,7 +59,7 @@ async fn earnings_are_asked_for_once_and_moved_along_by_the_owner() {
 }
 
 #[tokio::test]
-async fn what_is_asked_again_under_one_key_is_asked_once() {
+async fn payout_repeated_under_one_key_is_requested_once() {
     let (door, earned) = with_earnings().await;
     for (path, body) in [
         ("/v1/wallet/coupons", json!({"code": "ONLY-ONCE", "amount": 1})),
@@ -79,7 +79,7 @@ async fn what_is_asked_again_under_one_key_is_asked_once() {
 }
 
 #[tokio::test]
-async fn strangers_see_none_of_it() {
+async fn payouts_are_hidden_from_strangers() {
     let (door, earned) = with_earnings().await;
     ask(&door, earned).await;
     let stranger = door.stranger().await;
@@ -97,7 +97,7 @@ fn number(credits: Credits) -> String {
 }
 
 #[tokio::test]
-async fn a_refused_payout_names_what_is_pending_and_until_when() {
+async fn refused_payout_names_the_pending_amount_and_its_time() {
     let door = Door::open().await;
     let app = &door.app;
     let customer = workspaces::create_workspace(&app.db, "customer").await.unwrap();

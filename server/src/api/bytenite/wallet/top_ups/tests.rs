@@ -19,7 +19,7 @@ async fn balance(door: &Door) -> String {
 }
 
 #[tokio::test]
-async fn a_top_up_comes_in_when_the_owner_confirms_it_and_keeps_its_rate() {
+async fn top_up_is_booked_when_the_owner_confirms_it_and_keeps_its_rate() {
     let door = Door::open().await;
     let asked =
         ask(&door, json!({"amount": "200", "currency": "USD", "currencyAmount": "6.62"})).await;
@@ -41,7 +41,7 @@ async fn a_top_up_comes_in_when_the_owner_confirms_it_and_keeps_its_rate() {
 }
 
 #[tokio::test]
-async fn a_top_up_is_canceled_by_its_own_workspace_only() {
+async fn top_up_is_canceled_by_its_own_workspace_only() {
     let door = Door::open().await;
     let asked = ask(&door, json!({"currencyAmount": "33.11"})).await;
     let stranger = door.stranger().await;
@@ -59,7 +59,7 @@ async fn a_top_up_is_canceled_by_its_own_workspace_only() {
 }
 
 #[tokio::test]
-async fn only_the_servers_owner_confirms_and_sees_all() {
+async fn top_ups_are_confirmed_and_listed_by_the_servers_owner_only() {
     let door = Door::open().await;
     let stranger = door.stranger().await;
     let body = Some(json!({"amount": 1_000_000}));
@@ -78,7 +78,7 @@ async fn only_the_servers_owner_confirms_and_sees_all() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_by_name_and_waiting_ones_are_bounded() {
+async fn invalid_top_up_is_refused_by_name_and_waiting_ones_are_limited() {
     let door = Door::open().await;
     for (body, field) in [
         (json!({}), "amount"),
@@ -103,7 +103,7 @@ async fn what_makes_no_sense_is_refused_by_name_and_waiting_ones_are_bounded() {
 
 /// The recorded ledger, from coupons and top-ups to one payment for each job.
 #[tokio::test]
-async fn the_recorded_ledger_comes_out_to_the_last_digit() {
+async fn recorded_ledger_is_reproduced_to_the_last_digit() {
     let door = Door::open().await;
     for (code, amount) in [("TEN-THOUSAND", "10000"), ("JUST-ONE", "1")] {
         let body = json!({"code": code, "amount": amount});

@@ -165,7 +165,7 @@ impl Holder<'_> {
 }
 
 #[tokio::test]
-async fn the_statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alone() {
+async fn statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alone() {
     let door = Door::open().await;
     let app = &door.app;
     app.coordinator.grant(door.workspace, "100".parse().unwrap(), "first").await.unwrap();

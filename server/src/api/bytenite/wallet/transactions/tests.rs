@@ -11,7 +11,7 @@ fn amounts(body: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_statement_is_filtered_and_sorted() {
+async fn statement_is_filtered_and_sorted() {
     let door = Door::open().await;
     for (units, name) in [(200_000_000, "first"), (300_000_001, "second")] {
         let amount = Credits::from_units(units).unwrap();
@@ -52,7 +52,7 @@ async fn the_statement_is_filtered_and_sorted() {
 }
 
 #[tokio::test]
-async fn the_statement_is_a_table_too() {
+async fn statement_is_available_as_a_table() {
     let door = Door::open().await;
     for (units, name) in [(200_000_000, "first"), (300_000_001, "second")] {
         let amount = Credits::from_units(units).unwrap();
@@ -67,7 +67,7 @@ async fn the_statement_is_a_table_too() {
 }
 
 #[tokio::test]
-async fn anybody_can_check_the_chain_of_hashes_from_what_the_statement_shows() {
+async fn statement_shows_enough_to_verify_the_hash_chain() {
     let door = Door::open().await;
     for n in 0..3 {
         let amount = Credits::from_units(100_000_001).unwrap();

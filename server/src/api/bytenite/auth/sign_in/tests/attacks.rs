@@ -24,7 +24,7 @@ async fn balance(door: &Door, signed_in: &Value) -> String {
 }
 
 #[tokio::test]
-async fn wrong_tries_of_others_do_not_keep_the_right_code_out() {
+async fn sign_in_with_the_right_code_works_despite_wrong_tries_of_others() {
     let door = Door::open().await;
     let profile = Profile::default();
     one_time_codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
@@ -47,7 +47,7 @@ async fn wrong_tries_of_others_do_not_keep_the_right_code_out() {
 }
 
 #[tokio::test]
-async fn letters_that_others_ask_for_do_not_use_up_ones_own() {
+async fn sign_in_emails_requested_by_others_do_not_use_up_the_owners_limit() {
     let door = Door::open().await;
     let asked = json!({"email": "ada@example.com", "isNewUser": false});
     let ask = async |network: &str| from(&door, network, "/v1/auth/signin", &asked).await.0;
@@ -60,7 +60,7 @@ async fn letters_that_others_ask_for_do_not_use_up_ones_own() {
 }
 
 #[tokio::test]
-async fn spellings_of_one_mailbox_are_welcomed_once() {
+async fn welcome_credits_are_given_once_for_all_spellings_of_a_mailbox() {
     let door = Door::open().await;
     let mut welcomed = Vec::new();
     for email in ["ada@example.com", "ada+1@example.com", "Ada+2@EXAMPLE.com", "bob@example.com"] {
@@ -77,7 +77,7 @@ async fn spellings_of_one_mailbox_are_welcomed_once() {
 }
 
 #[tokio::test]
-async fn an_access_code_makes_as_many_accounts_as_it_may_and_lets_them_come_back() {
+async fn access_code_makes_a_limited_number_of_accounts_that_can_sign_in_again() {
     let door = Door::open().await;
     let sign_up = async |email: &str| {
         let asked = json!({"email": email, "isNewUser": true, "accessCode": "one"});

@@ -173,7 +173,7 @@ async fn check_earnings(holder: &Holder<'_>, earned: i64) {
 }
 
 #[tokio::test]
-async fn a_day_of_mixed_work_is_recomputed_from_the_api_alone() {
+async fn statement_of_a_day_of_mixed_work_is_recomputed_from_the_api_alone() {
     let door = Door::open().await;
     let app = &door.app;
     let (operator, operators_key) = workspace(&door, "operator").await;
