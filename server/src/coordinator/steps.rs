@@ -492,15 +492,15 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
     async fn step_that_panics_ends_its_run() {
-        let door = Door::open().await;
+        let server = TestServer::open().await;
         let (commands, mut queue) = mpsc::channel(1);
         let context = Context {
-            db: door.app.db.clone(),
-            data: door.app.data.clone(),
+            db: server.app.db.clone(),
+            data: server.app.data.clone(),
             commands: commands.downgrade(),
             turns: Turns::new(),
         };
