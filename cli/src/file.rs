@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endless_file_is_refused() {
+    fn endless_file_is_refused() {
         assert!(read_text(Path::new("/dev/zero"), 100).is_err());
     }
 }

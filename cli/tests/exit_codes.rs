@@ -19,7 +19,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn help_is_no_failure_and_goes_to_stdout() {
+fn help_exits_with_0_and_writes_to_stdout() {
     let output = fanfold(&["--help"], &[]);
 
     assert_eq!(output.status.code(), Some(0));
@@ -27,14 +27,14 @@ fn help_is_no_failure_and_goes_to_stdout() {
 }
 
 #[test]
-fn a_wrong_command_line_is_two() {
+fn wrong_command_line_exits_with_2() {
     for args in [&["jbo"][..], &["job", "create"], &["up", "--nodes", "-1"], &["node"]] {
         assert_eq!(fanfold(args, &[]).status.code(), Some(2), "{args:?}");
     }
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_three() {
+fn unreachable_server_exits_with_3() {
     // Port 0 is nobody's.
     let env = [("FANFOLD_URL", "http://127.0.0.1:0"), ("FANFOLD_API_KEY", "key")];
 
@@ -45,7 +45,7 @@ fn a_server_that_does_not_answer_is_three() {
 }
 
 #[test]
-fn no_credentials_are_four_and_say_what_to_do() {
+fn missing_credentials_exit_with_4_and_name_the_remedy() {
     let output = fanfold(&["wallet", "balance"], &[]);
 
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
@@ -53,7 +53,7 @@ fn no_credentials_are_four_and_say_what_to_do() {
 }
 
 #[test]
-fn a_setting_that_makes_no_sense_is_two_and_named() {
+fn invalid_setting_exits_with_2_and_is_named() {
     let env = [("FANFOLD_NODES__LEASE_SECS", "soon")];
 
     let output = fanfold(&["server"], &env);

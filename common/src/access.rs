@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_role_allows_what_the_one_before_does_and_more() {
+    fn role_includes_the_permissions_of_the_roles_below() {
         assert_eq!(Role::None.scopes(), Scopes::NONE);
         assert_eq!(Role::Admin.scopes(), Scopes::ALL);
         for pair in Role::ALL.windows(2) {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_never_does_more_than_its_role_nor_than_its_scopes() {
+    fn key_never_exceeds_its_role_or_scopes() {
         for role in Role::ALL {
             for needed in Scope::ALL {
                 let by_any_key = check(role, Scopes::ALL, needed).is_ok();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_which_role_or_scope_is_needed() {
+    fn denial_names_the_missing_role_or_scope() {
         let role = check(Role::User, Scopes::ALL, Scope::PackagesWrite).unwrap_err();
         let scope = check(Role::Admin, Scopes::NONE, Scope::WalletRead).unwrap_err();
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn roles_and_scopes_read_back_what_they_print() {
         for role in Role::ALL {
             assert_eq!(role.name().parse(), Ok(role));
         }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_give_the_same_digest_as_the_whole() {
+    fn digest_of_pieces_equals_the_digest_of_the_whole() {
         let mut digester = Digester::default();
         digester.update(b"fan");
         digester.update(b"fold");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_reads_back_what_it_prints() {
+    fn digest_reads_back_what_it_prints() {
         let digest = Digest::of(b"fanfold");
 
         assert_eq!(digest.to_string().parse(), Ok(digest));

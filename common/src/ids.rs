@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_reads_back_what_it_prints() {
+    fn id_reads_back_what_it_prints() {
         let id = JobId::new(Uuid::from_u128(7));
 
         assert_eq!(id.to_string().parse(), Ok(id));

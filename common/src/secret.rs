@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_has_the_documented_variables() {
+    fn secret_has_the_documented_variables() {
         let variables =
             variables(&[secret("S3", SecretKind::Aws), secret("token", SecretKind::Other)]);
 
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_no_variable_can_have_are_none() {
+    fn secret_id_that_no_variable_can_have_is_refused() {
         for id in ["A", "_a1", "openai_KEY"] {
             assert!(is_variable(id), "{id}");
         }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn no_log_shows_a_secret() {
+    fn secret_is_hidden_in_logs() {
         let shown = format!("{:?}", secret("S3", SecretKind::Aws));
 
         assert!(!shown.contains("SEC=RET") && !shown.contains("ACCESS"), "{shown}");

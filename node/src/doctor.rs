@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_found_in_what_the_toolkit_says() {
+    fn version_is_found_in_the_toolkits_output() {
         let text = "NVIDIA Container Toolkit CLI version 1.17.8\ncommit: f202b80a9b9d0db00d9b1\n";
         assert_eq!(version(text), Some([1, 17, 8]));
         assert_eq!(version("cli-version: 1.16.2-rc.1"), Some([1, 16, 2]));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_somebodys_home_is_warned_of() {
+    fn folder_in_a_home_directory_causes_a_warning() {
         assert_eq!(data_dir(Path::new("/home/ann/node")).severity, Severity::Warning);
         assert_eq!(data_dir(Path::new("/var/lib/fanfold")).severity, Severity::Fine);
         assert_eq!(data_dir(Path::new("/homes")).severity, Severity::Fine);

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_keeps_both_ends_and_says_what_is_left_out() {
+    fn log_keeps_both_ends_and_marks_the_gap() {
         let book = LogBook::default();
         for i in 0..5000 {
             book.write(lease(1), i.to_string());
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_does_not_hide_what_the_node_says() {
+    fn flood_does_not_hide_messages_of_the_node() {
         let book = LogBook::default();
         book.note(lease(1), Level::Info, "container started");
         for i in 0..5000 {
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_whose_output_did_not_end_shows_its_end_when_the_attempt_does() {
+    fn log_with_open_output_shows_its_end_when_the_attempt_ends() {
         let book = LogBook::default();
         for i in 0..700 {
             book.write(lease(1), i.to_string());
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_log_is_forgotten_when_it_is_confirmed() {
+    fn ended_log_is_forgotten_when_it_is_confirmed() {
         let book = LogBook::default();
         book.write(lease(1), "a".into());
         book.ended(&lease(1));

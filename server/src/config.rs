@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manual_is_a_valid_configuration() {
+    fn manual_is_a_valid_configuration() {
         let config: Config =
             Figment::new().merge(Toml::string(include_str!("default.toml"))).extract().unwrap();
 
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_server_needs_its_name_and_a_sender() {
+    fn mail_server_requires_its_name_and_a_sender() {
         let with = |mail: &str| {
             let figment = Figment::new().merge(Toml::string(include_str!("default.toml")));
             figment.merge(Toml::string(mail)).extract::<Config>().map_err(Box::new)
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_up_code_may_have_a_number_of_uses() {
+    fn sign_up_code_may_have_a_number_of_uses() {
         let with = |codes: &str| {
             let figment = Figment::new().merge(Toml::string(include_str!("default.toml")));
             figment.merge(Toml::string(codes)).extract::<Config>().map_err(Box::new)
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_setting_is_named() {
+    fn unknown_setting_is_named() {
         let error = Figment::new()
             .merge(Toml::string(include_str!("default.toml")))
             .merge(Toml::string("[data]\nallow_privat = true"))

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_code_goes_to_its_address_and_to_no_other() {
+    async fn code_is_sent_to_its_address_only() {
         let mut post = Post::open(0).await;
         let stop = CancellationToken::new();
         let (mail, sending) = Mail::start(&post.config, String::new(), stop).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_letter_that_is_refused_for_now_is_sent_again() {
+    async fn email_that_is_temporarily_refused_is_sent_again() {
         let mut post = Post::open(1).await;
         let stop = CancellationToken::new();
         let (mail, sending) = Mail::start(&post.config, "https://f".to_owned(), stop).unwrap();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_sender_is_named() {
+    async fn wrong_sender_is_named() {
         let mut config = Post::open(0).await.config;
         config.from = "nobody".to_owned();
 

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn supervisor_gives_the_first_failure() {
+    async fn supervisor_returns_the_first_failure() {
         let supervisor = Supervisor::new(CancellationToken::new());
 
         supervisor.clone().run("first", async { panic!("on purpose") }).await;

@@ -27,7 +27,7 @@ fn secret(id: &str, value: &str) -> Secret {
 }
 
 #[tokio::test]
-async fn a_lease_opens_the_secrets_of_its_package_and_no_others() -> Result<()> {
+async fn lease_opens_the_secrets_of_its_package_only() -> Result<()> {
     let set = Set::new().await?;
     let (held, link) = (lease(1), set.link("holder.key")?);
     let node = set.world.join_now(&link.peer_id());
@@ -77,7 +77,7 @@ async fn secrets_that_fit_no_frame_are_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_lease_opens_its_workspaces_cache_and_the_shared_one() -> Result<()> {
+async fn lease_opens_its_workspaces_cache_and_the_shared_one() -> Result<()> {
     let set = Set::new().await?;
     let held = lease(1);
     let link = set.holder(held, chunk())?;

@@ -199,7 +199,7 @@ fn dependencies_point_inwards() -> Result<()> {
 }
 
 #[test]
-fn rules_and_exceptions_speak_of_what_is_there() -> Result<()> {
+fn rules_and_exceptions_refer_to_existing_code() -> Result<()> {
     let sources = sources()?;
     let is_there = |name: &str| sources.iter().any(|source| source.name.starts_with(name));
     let mut stale = Vec::new();
@@ -221,7 +221,7 @@ fn rules_and_exceptions_speak_of_what_is_there() -> Result<()> {
 }
 
 #[test]
-fn nothing_is_left_unfinished() -> Result<()> {
+fn sources_have_no_unfinished_code() -> Result<()> {
     // Put together here, so that this file does not find itself.
     let marks = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));
     let marks = marks.each_ref().map(String::as_str);
@@ -234,7 +234,7 @@ fn nothing_is_left_unfinished() -> Result<()> {
 }
 
 #[test]
-fn there_is_one_tls_provider() -> Result<()> {
+fn tls_provider_is_the_only_one() -> Result<()> {
     let lock = fs::read_to_string(root().join("Cargo.lock"))?;
     let found: Vec<&&str> =
         BANNED_CRATES.iter().filter(|name| lock.contains(&format!("name = \"{name}\""))).collect();

@@ -20,7 +20,7 @@ use harness::set::{Set, chunk, refusal};
 use harness::world::{lease, table};
 
 #[tokio::test]
-async fn a_chunk_is_read_from_any_offset() -> Result<()> {
+async fn chunk_is_read_from_any_offset() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(1);
     let link = set.holder(lease, chunk())?;
@@ -39,7 +39,7 @@ async fn a_chunk_is_read_from_any_offset() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_package_comes_with_its_digest() -> Result<()> {
+async fn package_has_its_digest() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(1);
     let link = set.holder(lease, chunk())?;
@@ -56,7 +56,7 @@ async fn a_package_comes_with_its_digest() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_lease_of_another_node_opens_nothing() -> Result<()> {
+async fn lease_of_another_node_opens_nothing() -> Result<()> {
     let set = Set::new().await?;
     let held = lease(1);
     let _holder = set.holder(held, chunk())?;
@@ -76,7 +76,7 @@ async fn a_lease_of_another_node_opens_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_result_is_stored_once_and_only_with_its_digest() -> Result<()> {
+async fn result_is_stored_once_and_only_with_its_digest() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(1);
     let link = set.holder(lease, chunk())?;
@@ -100,7 +100,7 @@ async fn a_result_is_stored_once_and_only_with_its_digest() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_lease_stores_no_more_than_an_attempt_may() -> Result<()> {
+async fn lease_stores_no_more_than_an_attempt_may() -> Result<()> {
     const HALF: u64 = 8 << 30;
 
     let set = Set::new().await?;
@@ -124,7 +124,7 @@ async fn a_lease_stores_no_more_than_an_attempt_may() -> Result<()> {
 }
 
 #[tokio::test]
-async fn many_streams_at_once_all_end_well() -> Result<()> {
+async fn simultaneous_streams_all_succeed() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(0);
     let inputs = LiveInputs::Chunk { table: table(1_000_000, 1_000_000), index: 0 };
@@ -139,7 +139,7 @@ async fn many_streams_at_once_all_end_well() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_assembler_sees_all_results_in_order() -> Result<()> {
+async fn assembler_sees_all_results_in_order() -> Result<()> {
     const TASKS: u32 = 3000;
     const FILES: u32 = (TASKS - 199) * 3;
 
@@ -182,7 +182,7 @@ async fn an_assembler_sees_all_results_in_order() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_redirect_is_followed_by_range() -> Result<()> {
+async fn redirect_is_followed_by_range() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(1);
     let link = set.holder(lease, chunk())?;
@@ -198,7 +198,7 @@ async fn a_redirect_is_followed_by_range() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_bucket_whose_file_has_changed_is_not_read() -> Result<()> {
+async fn bucket_with_a_changed_file_is_not_read() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(1);
     let link = set.holder(lease, chunk())?;
@@ -215,7 +215,7 @@ async fn a_bucket_whose_file_has_changed_is_not_read() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_bucket_that_breaks_its_word_is_an_error() -> Result<()> {
+async fn bucket_with_a_wrong_answer_is_an_error() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(1);
     let link = set.holder(lease, chunk())?;
@@ -234,7 +234,7 @@ async fn a_bucket_that_breaks_its_word_is_an_error() -> Result<()> {
 }
 
 #[tokio::test]
-async fn frames_that_make_no_sense_cost_only_their_stream() -> Result<()> {
+async fn invalid_frames_end_their_stream_only() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(1);
     let link = set.holder(lease, chunk())?;
@@ -259,7 +259,7 @@ async fn frames_that_make_no_sense_cost_only_their_stream() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_flood_of_streams_is_turned_away_and_others_are_served() -> Result<()> {
+async fn flood_of_streams_is_refused_and_others_are_served() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(1);
     let link = set.holder(lease, chunk())?;

@@ -59,7 +59,7 @@ fn spoil(folder: &Path, len: usize, at: usize) -> Result<()> {
 
 /// The node that would read the chunks comes only after the file has rotted.
 #[tokio::test]
-async fn a_byte_that_rots_between_the_cut_and_the_read_fails_its_chunk_by_name() -> Result<()> {
+async fn byte_damaged_between_the_cut_and_the_read_fails_its_chunk_by_name() -> Result<()> {
     Market::open(Shape::nodes(0), async |market, client| {
         push(&client, "lines", COPY, "concat").await?;
         let input = sample(20_000);
@@ -97,7 +97,7 @@ async fn a_byte_that_rots_between_the_cut_and_the_read_fails_its_chunk_by_name()
 
 /// What the server passes on from a URL fails as what a node reads itself does.
 #[tokio::test]
-async fn a_url_that_goes_away_after_the_cut_is_not_the_servers_fault() -> Result<()> {
+async fn url_that_becomes_unreachable_after_the_cut_is_not_the_servers_fault() -> Result<()> {
     Market::open(Shape::nodes(0), async |market, client| {
         push(&client, "lines", COPY, "concat").await?;
         let input = sample(2_000);
@@ -135,7 +135,7 @@ async fn keys(client: &Client, source: Value, upload: Option<&[u8]>) -> Result<V
 }
 
 #[tokio::test]
-async fn an_app_can_tell_which_file_its_chunk_is_of() -> Result<()> {
+async fn app_can_identify_the_file_of_its_chunk() -> Result<()> {
     let s3 = S3::start().await?;
     for key in ["in/a b+é %41.txt", "in/deep/a b+é %41.txt", "in/x:y*?.csv"] {
         let path = s3.path(key);

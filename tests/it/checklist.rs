@@ -19,7 +19,7 @@ fn read_all(folder: &Path, text: &mut String) -> Result<()> {
 }
 
 #[test]
-fn every_test_on_the_checklist_exists() -> Result<()> {
+fn checklist_names_existing_tests() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let features = fs::read_to_string(root.join("CHECKLIST.md"))?;
     let list = features + &fs::read_to_string(root.join("../SECURITY.md"))?;

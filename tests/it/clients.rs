@@ -52,26 +52,26 @@ async fn accepts(script: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_customer_of_2025_finds_what_was_documented() -> Result<()> {
+async fn customer_of_2025_gets_the_documented_answers() -> Result<()> {
     accepts("flow_2025.py").await
 }
 
 #[tokio::test]
-async fn other_spellings_and_bodies_of_2025_mean_the_same() -> Result<()> {
+async fn other_spellings_and_bodies_of_2025_have_the_same_meaning() -> Result<()> {
     accepts("variants.py").await
 }
 
 #[tokio::test]
-async fn a_customer_of_2023_finds_what_was_recorded() -> Result<()> {
+async fn customer_of_2023_gets_the_recorded_answers() -> Result<()> {
     accepts("flow_2023.py").await
 }
 
 #[tokio::test]
-async fn every_documented_failure_is_answered_as_documented() -> Result<()> {
+async fn documented_failures_are_answered_as_documented() -> Result<()> {
     accepts("checks.py").await
 }
 
 #[tokio::test]
-async fn every_other_documented_call_is_answered() -> Result<()> {
+async fn documented_calls_that_remain_are_answered() -> Result<()> {
     accepts("tour.py").await
 }

@@ -38,7 +38,7 @@ fn is_in(text: &str, folder: &std::path::Path) -> Result<bool> {
 }
 
 #[tokio::test]
-async fn a_secret_reaches_the_container_that_lists_it_and_nothing_else() -> Result<()> {
+async fn secret_reaches_only_the_container_that_lists_it() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         let script = "echo \"I say $TOKEN\"; echo \"$TOKEN\" >&2
             printf '%s %s' \"$TOKEN\" \"${OTHER:-none}\" > $TASK_RESULTS_DIR/out
@@ -73,7 +73,7 @@ async fn a_secret_reaches_the_container_that_lists_it_and_nothing_else() -> Resu
 }
 
 #[tokio::test]
-async fn a_private_image_is_pulled_by_nodes_that_never_see_its_login() -> Result<()> {
+async fn private_image_is_pulled_by_nodes_that_never_see_its_login() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         let registry = Registry::start().await?;
         let tested = private_image(market, &client, &registry).await;

@@ -56,7 +56,7 @@ for file in "$TASK_RESULTS_DIR"/*; do cat "$file"; done > "$OUTPUT_DIR/all.txt"
 "#;
 
 #[tokio::test]
-async fn each_phase_finds_its_variables_folders_and_params() -> Result<()> {
+async fn phase_has_its_variables_folders_and_params() -> Result<()> {
     Market::open(Shape::nodes(2), async |_, client| {
         client.push(&Package::partitioner("cut", CUT)).await?;
         client.push(&Package::app("work", WORK)).await?;
@@ -92,7 +92,7 @@ async fn each_phase_finds_its_variables_folders_and_params() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_job_of_one_chunk_keeps_its_file_names() -> Result<()> {
+async fn job_of_one_chunk_keeps_its_file_names() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         let script = r#"
             mkdir "$TASK_RESULTS_DIR/out"
@@ -112,7 +112,7 @@ async fn a_job_of_one_chunk_keeps_its_file_names() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_app_may_write_nothing() -> Result<()> {
+async fn app_may_write_nothing() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         client.push(&Package::app("silent", "true")).await?;
         client
@@ -136,7 +136,7 @@ async fn an_app_may_write_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_partitioner_without_chunks_fails_the_job() -> Result<()> {
+async fn partitioner_without_chunks_fails_the_job() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         client.push(&Package::partitioner("cut", "echo x > \"$CHUNKS_DIR/data.bin\"")).await?;
         client.push(&Package::app("work", "true")).await?;
@@ -178,7 +178,7 @@ env | grep -i -e token -e secret -e ^FANFOLD >> "$out" || true
 "#;
 
 #[tokio::test]
-async fn a_container_is_locked_down() -> Result<()> {
+async fn container_is_confined() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         let files = run_script(&client, ESCAPE).await?;
 
@@ -189,7 +189,7 @@ async fn a_container_is_locked_down() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_container_that_takes_too_much_is_stopped_and_told_why() -> Result<()> {
+async fn container_beyond_its_limits_is_stopped_with_the_reason() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         // A shell that keeps more in a variable than its package asks for: 1 GiB.
         let greedy = r#"x=0123456789abcdef; while :; do x="$x$x"; done"#;
@@ -208,7 +208,7 @@ async fn a_container_that_takes_too_much_is_stopped_and_told_why() -> Result<()>
 }
 
 #[tokio::test]
-async fn an_image_travels_with_its_app_by_digest() -> Result<()> {
+async fn image_is_delivered_with_its_app_by_digest() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         // Nobody has seen this image: its configuration is made up here.
         let name = format!("fanfold-test/travels:{}", uuid::Uuid::new_v4().simple());
@@ -241,7 +241,7 @@ impl Drop for Gone {
 }
 
 #[tokio::test]
-async fn an_image_that_nobody_has_fails_the_job_with_its_name() -> Result<()> {
+async fn missing_image_fails_the_job_with_its_name() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         let missing = json!({"container": "fanfold-test/missing:9", "private_image": true});
         client.push(&Package::app("lost", "true").with("platform_config", missing)).await?;

@@ -52,7 +52,7 @@ async fn says_hello(client: &Client) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_damaged_package_in_the_bucket_ends_its_run_until_it_is_pushed_again() -> Result<()> {
+async fn damaged_package_in_the_bucket_ends_its_run_until_it_is_pushed_again() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push(&client, HELLO).await?;
         spoil(&only(&market.server_folder().join("bucket/packages"))?)?;
@@ -69,7 +69,7 @@ async fn a_damaged_package_in_the_bucket_ends_its_run_until_it_is_pushed_again()
 }
 
 #[tokio::test]
-async fn a_damaged_image_in_the_bucket_ends_its_run() -> Result<()> {
+async fn damaged_image_in_the_bucket_ends_its_run() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push(&client, HELLO).await?;
         spoil(&only(&market.server_folder().join("bucket/images"))?)?;
@@ -85,7 +85,7 @@ async fn a_damaged_image_in_the_bucket_ends_its_run() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_damaged_package_on_a_nodes_disk_is_fetched_anew() -> Result<()> {
+async fn damaged_package_on_a_nodes_disk_is_fetched_anew() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push(&client, HELLO).await?;
         says_hello(&client).await?;
@@ -102,7 +102,7 @@ async fn a_damaged_package_on_a_nodes_disk_is_fetched_anew() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_partitioner_may_write_tens_of_thousands_of_chunks() -> Result<()> {
+async fn partitioner_may_write_tens_of_thousands_of_chunks() -> Result<()> {
     let cut =
         "i=0; while [ $i -lt 30000 ]; do echo x > \"$CHUNKS_DIR/data_$i.bin\"; i=$((i+1)); done";
     let shape = Shape::nodes(1).set("PROMOTIONAL_CREDITS", "100000");

@@ -281,7 +281,7 @@ async fn comes_to(case: &Case, folder: &Path, jobs: &[String]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_damaged_file_of_the_server_is_named_with_what_to_do() -> Result<()> {
+async fn damaged_file_of_the_server_is_named_with_a_remedy() -> Result<()> {
     Market::open(Shape::nodes(0), async |market, client| {
         let jobs = used(market, &client).await?;
         let copies = TempDir::new()?;
@@ -297,7 +297,7 @@ async fn a_damaged_file_of_the_server_is_named_with_what_to_do() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_damaged_node_key_is_named_and_does_not_end_the_server() -> Result<()> {
+async fn damaged_node_key_is_named_and_does_not_end_the_server() -> Result<()> {
     Market::open(Shape::up(2), async |market, client| {
         let key = market.server_folder().join("nodes/1/node.key");
         client.get("/v1/wallet/balance").await?;

@@ -92,22 +92,22 @@ pub async fn paid_once(client: &Client) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_killed_while_data_is_cut_goes_on() -> Result<()> {
+async fn server_killed_while_data_is_cut_recovers() -> Result<()> {
     the_server_dies_while("JOB_STATE_PARTITIONING").await
 }
 
 #[tokio::test]
-async fn a_server_killed_while_chunks_are_processed_goes_on() -> Result<()> {
+async fn server_killed_while_chunks_are_processed_recovers() -> Result<()> {
     the_server_dies_while("JOB_STATE_PARTITIONED").await
 }
 
 #[tokio::test]
-async fn a_server_killed_while_results_are_folded_goes_on() -> Result<()> {
+async fn server_killed_while_results_are_folded_recovers() -> Result<()> {
     the_server_dies_while("JOB_STATE_MERGING").await
 }
 
 #[tokio::test]
-async fn a_server_killed_while_results_are_delivered_goes_on() -> Result<()> {
+async fn server_killed_while_results_are_delivered_recovers() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         let s3 = S3::start().await?;
         push_word_count(&client).await?;
@@ -136,7 +136,7 @@ async fn a_server_killed_while_results_are_delivered_goes_on() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_killed_again_and_again_loses_nothing() -> Result<()> {
+async fn server_killed_repeatedly_loses_nothing() -> Result<()> {
     Market::open(Shape::nodes(2), async |market, client| {
         push_word_count(&client).await?;
         let input = sample(3_000);
@@ -165,7 +165,7 @@ async fn a_server_killed_again_and_again_loses_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_node_killed_in_the_middle_of_a_task_is_replaced_by_another() -> Result<()> {
+async fn node_killed_in_the_middle_of_a_task_is_replaced_by_another() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push_slow_word_count(&client).await?;
         let input = sample(120);
@@ -187,7 +187,7 @@ async fn a_node_killed_in_the_middle_of_a_task_is_replaced_by_another() -> Resul
 }
 
 #[tokio::test]
-async fn a_node_that_comes_back_takes_up_its_tasks_again() -> Result<()> {
+async fn node_that_returns_resumes_its_tasks() -> Result<()> {
     Market::open(Shape::nodes(1).set("NODES__LEASE_SECS", "60"), async |market, client| {
         push_slow_word_count(&client).await?;
         let input = sample(120);
@@ -206,7 +206,7 @@ async fn a_node_that_comes_back_takes_up_its_tasks_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_node_that_works_in_silence_for_longer_than_a_lease_keeps_its_task() -> Result<()> {
+async fn node_that_works_in_silence_for_longer_than_a_lease_keeps_its_task() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         client.push(&Package::app("quiet", "sleep 6")).await?;
         client.template("passthrough", "quiet", "passthrough").await?;
@@ -224,7 +224,7 @@ async fn a_node_that_works_in_silence_for_longer_than_a_lease_keeps_its_task() -
 }
 
 #[tokio::test]
-async fn when_both_die_and_come_back_the_run_goes_on() -> Result<()> {
+async fn run_continues_after_server_and_node_are_killed_and_restarted() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push_slow_word_count(&client).await?;
         let input = sample(120);
@@ -245,7 +245,7 @@ async fn when_both_die_and_come_back_the_run_goes_on() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_and_its_nodes_stop_cleanly_when_asked() -> Result<()> {
+async fn server_and_its_nodes_stop_cleanly_on_request() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push_slow_word_count(&client).await?;
         let input = sample(80);
@@ -278,7 +278,7 @@ async fn topped_up(client: &Client, name: &str) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn credits_that_come_in_while_the_server_dies_come_in_once() -> Result<()> {
+async fn credits_added_during_a_server_kill_are_booked_once() -> Result<()> {
     Market::open(Shape::nodes(0), async |market, client| {
         let before = client.balance().await?.total;
         for round in 0..5 {
@@ -313,7 +313,7 @@ async fn credits_that_come_in_while_the_server_dies_come_in_once() -> Result<()>
 }
 
 #[tokio::test]
-async fn all_in_one_process_killed_and_started_again_goes_on() -> Result<()> {
+async fn single_process_setup_recovers_after_a_kill() -> Result<()> {
     Market::open(Shape::up(2), async |market, client| {
         push_slow_word_count(&client).await?;
         let input = sample(160);

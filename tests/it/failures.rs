@@ -37,7 +37,7 @@ async fn holds_nothing(client: &Client) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_task_that_fails_ends_the_job_and_says_with_which_code() -> Result<()> {
+async fn failing_task_ends_the_job_with_its_exit_code() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         push_app(&client, "broken", "echo 'no such model' >&2; exit 7").await?;
         let before = client.balance().await?;
@@ -64,7 +64,7 @@ async fn a_task_that_fails_ends_the_job_and_says_with_which_code() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_task_is_tried_again_as_often_as_its_job_allows() -> Result<()> {
+async fn task_is_retried_as_often_as_its_job_allows() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push_app(&client, "broken", "exit 1").await?;
         let config = json!({"maxTaskRetries": 2});
@@ -82,7 +82,7 @@ async fn a_task_is_tried_again_as_often_as_its_job_allows() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_task_that_takes_too_long_is_stopped() -> Result<()> {
+async fn task_beyond_its_timeout_is_stopped() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         push_app(&client, "endless", "sleep 1000").await?;
 
@@ -96,7 +96,7 @@ async fn a_task_that_takes_too_long_is_stopped() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_job_that_takes_too_long_is_stopped_with_its_tasks() -> Result<()> {
+async fn job_beyond_its_timeout_is_stopped_with_its_tasks() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push_app(&client, "endless", "sleep 1000").await?;
 
@@ -111,7 +111,7 @@ async fn a_job_that_takes_too_long_is_stopped_with_its_tasks() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_aborted_job_ends_and_its_containers_with_it() -> Result<()> {
+async fn aborted_job_ends_with_its_containers() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push_app(&client, "endless", "sleep 1000").await?;
         let id = client.start(order("endless", 2, &json!({})), None).await?;
@@ -139,7 +139,7 @@ async fn an_aborted_job_ends_and_its_containers_with_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wallet_that_cannot_hold_the_run_says_how_much_is_missing() -> Result<()> {
+async fn wallet_that_cannot_hold_the_run_shows_the_missing_amount() -> Result<()> {
     Market::open(Shape::nodes(0).set("PROMOTIONAL_CREDITS", "0.00000010"), async |_, client| {
         push_app(&client, "fine", "true").await?;
         let id = client.create(order("fine", 1, &json!({}))).await?;
@@ -156,7 +156,7 @@ async fn a_wallet_that_cannot_hold_the_run_says_how_much_is_missing() -> Result<
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named_before_the_run() -> Result<()> {
+async fn run_of_an_incomplete_job_names_what_is_missing() -> Result<()> {
     Market::open(Shape::nodes(0), async |_, client| {
         push_word_count(&client).await?;
         let file = client.create(word_count(1000)).await?;
@@ -197,7 +197,7 @@ async fn what_is_missing_is_named_before_the_run() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_package_that_cannot_be_used_is_refused_with_the_reason() -> Result<()> {
+async fn package_that_cannot_be_used_is_refused_with_the_reason() -> Result<()> {
     Market::open(Shape::nodes(0), async |_, client| {
         let push = async |data: Value| {
             client.refused(Method::POST, "/v1/dev/apps", json!({"data": data})).await
@@ -224,7 +224,7 @@ async fn a_package_that_cannot_be_used_is_refused_with_the_reason() -> Result<()
 }
 
 #[tokio::test]
-async fn one_workspace_knows_nothing_of_another() -> Result<()> {
+async fn workspace_is_hidden_from_others() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push_word_count(&client).await?;
         let input = sample(20);
@@ -289,7 +289,7 @@ async fn path_of_no_api_is_refused_with_a_problem() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_call_without_a_good_token_is_refused() -> Result<()> {
+async fn call_without_a_valid_token_is_refused() -> Result<()> {
     Market::open(Shape::nodes(0), async |_, client| {
         for token in ["", "Bearer", "nonsense", "Bearer eyJhbGciOiJub25lIn0.e30."] {
             let bad = client.with_token(token);
@@ -304,7 +304,7 @@ async fn a_call_without_a_good_token_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_small_job_does_not_wait_for_a_large_one() -> Result<()> {
+async fn small_job_does_not_wait_for_a_large_one() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         push_app(&client, "slow", "sleep 0.2").await?;
         let large = client.start(order("slow", 400, &json!({})), None).await?;
@@ -327,7 +327,7 @@ async fn a_small_job_does_not_wait_for_a_large_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn two_jobs_at_once_share_the_nodes() -> Result<()> {
+async fn simultaneous_jobs_share_the_nodes() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         push_app(&client, "slow", "sleep 0.1").await?;
         let first = client.start(order("slow", 24, &json!({})), None).await?;
@@ -345,8 +345,7 @@ async fn two_jobs_at_once_share_the_nodes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_bucket_that_refuses_a_read_fails_the_job_in_seconds_and_names_the_object() -> Result<()>
-{
+async fn bucket_that_refuses_a_read_fails_the_job_in_seconds_and_names_the_object() -> Result<()> {
     let s3 = S3::start().await?;
     std::fs::create_dir(s3.path("in"))?;
     for n in 0..12 {
@@ -388,7 +387,7 @@ async fn written_id(client: &Client, job: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn a_container_that_is_killed_from_outside_runs_again_and_costs_no_attempt() -> Result<()> {
+async fn container_killed_from_outside_runs_again_and_costs_no_attempt() -> Result<()> {
     Market::open(Shape::nodes(2), async |_, client| {
         let script = "cat /etc/hostname; sleep 8; echo done > \"$TASK_RESULTS_DIR/x\"";
         push_app(&client, "slow", script).await?;

@@ -99,7 +99,7 @@ async fn all_are_there(client: &Client, jobs: &[String]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_with_its_reason_loses_nothing_and_goes_on_by_itself() -> Result<()> {
+async fn full_disk_refuses_with_its_reason_loses_nothing_and_recovers_by_itself() -> Result<()> {
     let shape = Shape::nodes(1).disk(DISK_MIB).set("NODES__LEASE_SECS", "10");
     Market::open(shape, async |market, client| {
         push_slow_word_count(&client).await?;
@@ -135,7 +135,7 @@ async fn a_full_disk_refuses_with_its_reason_loses_nothing_and_goes_on_by_itself
 }
 
 #[tokio::test]
-async fn a_full_disk_keeps_a_decision_waiting_until_there_is_room() -> Result<()> {
+async fn full_disk_delays_a_decision_until_there_is_space() -> Result<()> {
     Market::open(Shape::nodes(0).disk(DISK_MIB), async |market, client| {
         push_slow_word_count(&client).await?;
         let asked = client.post("/v1/wallet/top_up", json!({"amount": 100})).await?;

@@ -55,7 +55,7 @@ async fn start(client: &Client, url: &str, params: Value) -> Result<String> {
 }
 
 #[tokio::test]
-async fn the_tutorial_changes_the_case_of_a_text() -> Result<()> {
+async fn tutorial_changes_the_case_of_a_text() -> Result<()> {
     if !has_python() {
         return Ok(());
     }
@@ -83,7 +83,7 @@ async fn the_tutorial_changes_the_case_of_a_text() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_private_address_is_not_fetched_unless_the_owner_allows_it() -> Result<()> {
+async fn private_address_is_not_fetched_unless_the_owner_allows_it() -> Result<()> {
     if !has_python() {
         return Ok(());
     }

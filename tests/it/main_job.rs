@@ -62,7 +62,7 @@ pub fn counted(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_text_is_counted_in_chunks_and_the_answer_is_right() -> Result<()> {
+async fn text_is_counted_in_chunks_with_the_right_answer() -> Result<()> {
     Market::open(Shape::nodes(2), async |_, client| {
         push_word_count(&client).await?;
         let input = sample(2_000);
@@ -140,7 +140,7 @@ async fn check_logs(client: &Client, id: &str, chunks: u64) -> Result<()> {
 }
 
 #[tokio::test]
-async fn whoever_listens_hears_each_state_and_each_task() -> Result<()> {
+async fn event_stream_shows_each_state_and_each_task() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         push_word_count(&client).await?;
         let input = sample(60);

@@ -15,7 +15,7 @@ use harness::set::{Set, chunk, hub, refusal};
 use harness::world::{World, lease, message};
 
 #[tokio::test]
-async fn a_node_joins_by_its_token_and_its_good_receipts_arrive() -> Result<()> {
+async fn node_joins_by_its_token_and_its_valid_receipts_arrive() -> Result<()> {
     let set = Set::new().await?;
     set.world.state().token = Some("secret".to_owned());
     let link = set.link("node.key")?;
@@ -37,7 +37,7 @@ async fn a_node_joins_by_its_token_and_its_good_receipts_arrive() -> Result<()> 
 }
 
 #[tokio::test]
-async fn an_unknown_node_is_told_what_to_do_and_gets_no_bytes() -> Result<()> {
+async fn unknown_node_gets_a_remedy_and_no_bytes() -> Result<()> {
     let set = Set::new().await?;
     let link = set.link("node.key")?;
     let lease = lease(0);
@@ -55,7 +55,7 @@ async fn an_unknown_node_is_told_what_to_do_and_gets_no_bytes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_success_without_its_results_becomes_the_nodes_fault() -> Result<()> {
+async fn success_without_its_results_becomes_the_nodes_fault() -> Result<()> {
     let set = Set::new().await?;
     let held = lease(1);
     let link = set.holder(held, chunk())?;
@@ -79,7 +79,7 @@ async fn a_success_without_its_results_becomes_the_nodes_fault() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_newer_message_overtakes_one_that_is_held() -> Result<()> {
+async fn newer_message_overtakes_one_that_is_held() -> Result<()> {
     let set = Set::new().await?;
     let link = set.link("node.key")?;
     set.world.join_now(&link.peer_id());
@@ -101,7 +101,7 @@ async fn a_newer_message_overtakes_one_that_is_held() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_node_comes_back_when_its_server_does() -> Result<()> {
+async fn node_reconnects_when_its_server_is_back() -> Result<()> {
     let set = Set::new().await?;
     let first = CancellationToken::new();
     let old = World::default();
@@ -135,7 +135,7 @@ async fn a_node_comes_back_when_its_server_does() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_with_another_key_is_not_talked_to() -> Result<()> {
+async fn server_with_another_key_is_refused_by_the_node() -> Result<()> {
     let (set, right) = (Set::new().await?, Set::new().await?);
     let address = set.hub.addresses()[0].clone();
     let (listen, _) = address.split_once("/p2p/").context("a peer id")?;
@@ -152,7 +152,7 @@ async fn a_server_with_another_key_is_not_talked_to() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_large_costs_only_itself() -> Result<()> {
+async fn message_that_is_too_large_fails_alone() -> Result<()> {
     let set = Set::new().await?;
     let link = set.link("node.key")?;
     set.world.join_now(&link.peer_id());

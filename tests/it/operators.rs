@@ -14,7 +14,7 @@ use harness::wait::until;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn node_is_listed_with_what_it_did_and_ends_with_code_4_once_it_is_removed() -> Result<()> {
+async fn removed_node_exits_with_4_and_stays_listed_with_its_work() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         client.push(&Package::app("echo", "echo done > \"$TASK_RESULTS_DIR/out\"")).await?;
         client.template("replicate", "echo", "passthrough").await?;

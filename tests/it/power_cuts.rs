@@ -107,7 +107,7 @@ async fn survives(log: &WriteLog, length: u64, seed: u64, before: &[&Acknowledge
 }
 
 #[tokio::test]
-async fn a_power_cut_at_any_instant_loses_nothing_that_was_acknowledged() -> Result<()> {
+async fn power_cut_at_any_instant_loses_nothing_that_was_acknowledged() -> Result<()> {
     Market::open(Shape::nodes(1).recorded_disk(DISK_MIB), async |market, client| {
         push_word_count(&client).await?;
         let first = market.logged()?;

@@ -103,7 +103,7 @@ impl Before {
 }
 
 #[tokio::test]
-async fn a_copy_of_a_running_server_goes_on_with_every_run_and_upload() -> Result<()> {
+async fn copy_of_a_running_server_continues_every_run_and_upload() -> Result<()> {
     Market::open(Shape::nodes(2), async |market, client| {
         let before = Before::make(&client).await?;
 
@@ -120,7 +120,7 @@ async fn a_copy_of_a_running_server_goes_on_with_every_run_and_upload() -> Resul
 }
 
 #[tokio::test]
-async fn a_copy_restored_after_a_day_goes_on_with_every_run_and_upload() -> Result<()> {
+async fn copy_restored_after_a_day_continues_every_run_and_upload() -> Result<()> {
     Market::open(Shape::nodes(2), async |market, client| {
         let before = Before::make(&client).await?;
 

@@ -158,7 +158,7 @@ async fn use_it(client: &Client) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_check_names_each_damaged_thing_and_ends_with_its_code() -> Result<()> {
+async fn server_check_names_each_damaged_thing_and_exits_with_its_code() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         use_it(&client).await?;
         market.kill_server()?;

@@ -39,7 +39,7 @@ fn plain(descriptor: &str) -> Value {
 }
 
 #[tokio::test]
-async fn data_goes_from_bucket_to_bucket_with_a_stored_secret() -> Result<()> {
+async fn data_is_moved_from_bucket_to_bucket_with_a_stored_secret() -> Result<()> {
     let s3 = S3::start().await?;
     let input = sample(500);
     std::fs::create_dir(s3.path("in"))?;
@@ -78,7 +78,7 @@ async fn data_goes_from_bucket_to_bucket_with_a_stored_secret() -> Result<()> {
 }
 
 #[tokio::test]
-async fn results_that_a_destination_refused_are_delivered_again_at_no_cost() -> Result<()> {
+async fn results_refused_by_a_destination_are_delivered_again_at_no_cost() -> Result<()> {
     let s3 = S3::start().await?;
     let input = sample(300);
     Market::open(Shape::nodes(1), async |market, client| {
@@ -116,7 +116,7 @@ async fn results_that_a_destination_refused_are_delivered_again_at_no_cost() -> 
 }
 
 #[tokio::test]
-async fn many_files_are_chunks_whose_names_reach_the_app() -> Result<()> {
+async fn files_become_chunks_whose_names_reach_the_app() -> Result<()> {
     let s3 = S3::start().await?;
     std::fs::create_dir_all(s3.path("in/deep"))?;
     for (key, text) in [("b.txt", "two"), ("a.txt", "one"), ("deep/c.txt", "three"), ("d.md", "")] {
@@ -166,7 +166,7 @@ async fn many_files_are_chunks_whose_names_reach_the_app() -> Result<()> {
 }
 
 #[tokio::test]
-async fn keys_inside_a_descriptor_work_and_are_never_shown_again() -> Result<()> {
+async fn inline_keys_of_a_descriptor_work_and_are_never_shown_again() -> Result<()> {
     let s3 = S3::start().await?;
     std::fs::write(s3.path("in.txt"), "some words\n")?;
     Market::open(Shape::nodes(1), async |_, client| {
@@ -186,7 +186,7 @@ async fn keys_inside_a_descriptor_work_and_are_never_shown_again() -> Result<()>
 }
 
 #[tokio::test]
-async fn our_own_bucket_may_be_on_s3_and_nodes_read_it_directly() -> Result<()> {
+async fn servers_bucket_may_be_on_s3_and_nodes_read_it_directly() -> Result<()> {
     let s3 = S3::start().await?;
     let shape = Shape::nodes(2)
         .set("DATA__S3__BUCKET", BUCKET)
@@ -209,7 +209,7 @@ async fn our_own_bucket_may_be_on_s3_and_nodes_read_it_directly() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_large_file_does_not_show_in_memory() -> Result<()> {
+async fn large_file_does_not_increase_memory_use() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         push_copy(&client, "bytes", "concat").await?;
         let line = sample(1).into_bytes();
@@ -234,7 +234,7 @@ async fn a_large_file_does_not_show_in_memory() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_url_whose_server_knows_no_ranges_is_read_all_the_same() -> Result<()> {
+async fn url_without_ranges_is_read() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         push_copy(&client, "lines", "concat").await?;
         let input = sample(300);
@@ -252,7 +252,7 @@ async fn a_url_whose_server_knows_no_ranges_is_read_all_the_same() -> Result<()>
 }
 
 #[tokio::test]
-async fn the_built_in_engines_do_what_their_names_say() -> Result<()> {
+async fn builtin_engines_work_as_named() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         let input = b"one\ntwo\nthree\n";
         let run = async |partitioner: &str, params: Value, assembler: &str| {
@@ -304,7 +304,7 @@ fn unzip(archive: &[u8]) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_job_without_data_runs_and_may_leave_nothing_behind() -> Result<()> {
+async fn job_without_data_runs_and_may_leave_nothing_behind() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         push_copy(&client, "replicate", "passthrough").await?;
         let params = json!({"num_replicas": 2});

@@ -33,7 +33,7 @@ async fn start(client: &Client, package: &Package) -> Result<String> {
 }
 
 #[tokio::test]
-async fn space_without_a_name_counts_as_written() -> Result<()> {
+async fn unlinked_files_count_as_written() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         let hoard = package(
             "hoard",
@@ -54,7 +54,7 @@ async fn space_without_a_name_counts_as_written() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_cache_holds_no_more_than_the_node_keeps_for_it() -> Result<()> {
+async fn cache_stays_within_the_nodes_limit() -> Result<()> {
     // A quarter of the node's disk is for what is kept.
     Market::open(Shape::nodes(1).set("NODE_DISK", "2"), async |market, client| {
         let hoard = package(
@@ -92,7 +92,7 @@ async fn is_explained(client: &Client, package: &Package, why: &str) -> Result<(
 }
 
 #[tokio::test]
-async fn a_node_that_lends_too_little_disk_gets_no_task() -> Result<()> {
+async fn node_that_lends_too_little_disk_gets_no_task() -> Result<()> {
     Market::open(Shape::nodes(1).set("NODE_DISK", "1"), async |_, client| {
         is_explained(&client, &package("large", "true"), "1 of 1 nodes are without 1 GiB of disk")
             .await
@@ -101,7 +101,7 @@ async fn a_node_that_lends_too_little_disk_gets_no_task() -> Result<()> {
 }
 
 #[tokio::test]
-async fn no_task_starts_where_less_is_free_than_the_owner_keeps_free() -> Result<()> {
+async fn task_does_not_start_below_the_owners_minimum_of_free_space() -> Result<()> {
     let full = Shape::nodes(1).set("NODE_KEEP_FREE", "1000000");
     Market::open(full, async |_, client| {
         is_explained(&client, &package("any", "true"), "1 of 1 nodes are without 1 GiB of disk")
@@ -111,7 +111,7 @@ async fn no_task_starts_where_less_is_free_than_the_owner_keeps_free() -> Result
 }
 
 #[tokio::test]
-async fn a_task_within_what_it_asks_for_is_left_alone() -> Result<()> {
+async fn task_within_its_requested_disk_is_not_stopped() -> Result<()> {
     Market::open(Shape::nodes(1).set("NODE_DISK", "2"), async |_, client| {
         let modest = package(
             "modest",
@@ -146,7 +146,7 @@ fn written(folder: &std::path::Path) -> u64 {
 }
 
 #[tokio::test]
-async fn a_fast_writer_does_not_get_far_beyond_what_it_may_write() -> Result<()> {
+async fn fast_writer_does_not_get_far_beyond_its_limit() -> Result<()> {
     const GIB: u64 = 1 << 30;
     Market::open(Shape::nodes(1), async |market, client| {
         let flood = package(

@@ -60,7 +60,7 @@ fn kit() -> Package {
 }
 
 #[tokio::test]
-async fn the_escape_kit_finds_no_way_out_of_a_job() -> Result<()> {
+async fn escape_kit_finds_no_way_out_of_a_job() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         client.push(&kit()).await?;
         client.template("passthrough", "escape", "passthrough").await?;
@@ -86,7 +86,7 @@ async fn container_lines(client: &Client, job: &str) -> Result<String> {
 }
 
 #[test]
-fn the_doctor_runs_the_escape_kit_and_all_tries_are_held() -> Result<()> {
+fn doctor_runs_the_escape_kit_and_all_tries_are_held() -> Result<()> {
     if !busybox::is_possible() {
         return Ok(());
     }
@@ -107,7 +107,7 @@ fn the_doctor_runs_the_escape_kit_and_all_tries_are_held() -> Result<()> {
 }
 
 #[test]
-fn the_escape_kit_sees_what_an_unconfined_container_allows() -> Result<()> {
+fn escape_kit_detects_what_an_unconfined_container_allows() -> Result<()> {
     if !busybox::is_possible() {
         return Ok(());
     }

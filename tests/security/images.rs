@@ -62,7 +62,7 @@ async fn intranet() -> Result<(u16, Arc<AtomicUsize>)> {
 }
 
 #[tokio::test]
-async fn an_image_reference_reaches_no_service_inside() -> Result<()> {
+async fn image_reference_reaches_no_private_service() -> Result<()> {
     let shape = Shape::nodes(1).set("DATA__ALLOW_PRIVATE_ADDRESSES", "false");
     Market::open(shape, async |_, client| {
         let (port, asked) = intranet().await?;
@@ -84,7 +84,7 @@ async fn an_image_reference_reaches_no_service_inside() -> Result<()> {
 
 /// A server that may reach private addresses makes no node do so.
 #[tokio::test]
-async fn a_node_asks_no_registry_inside_and_passes_nothing_on() -> Result<()> {
+async fn node_contacts_no_private_registry_and_discloses_no_response() -> Result<()> {
     let shape = Shape::nodes(1).set_nodes("DATA__ALLOW_PRIVATE_ADDRESSES", "false");
     Market::open(shape, async |_, client| {
         let registry = Registry::public(json!({})).await?;
@@ -107,7 +107,7 @@ async fn a_node_asks_no_registry_inside_and_passes_nothing_on() -> Result<()> {
 
 /// The right image comes all the way: a list of platforms, packed layers, blobs elsewhere.
 #[tokio::test]
-async fn a_public_image_is_pinned_and_pulled_by_the_node() -> Result<()> {
+async fn public_image_is_pinned_and_pulled_by_the_node() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         let registry = Registry::public(json!({"Env": ["FROM_IMAGE=yes"]})).await?;
         let script =
@@ -141,7 +141,7 @@ impl Drop for Gone {
 }
 
 #[tokio::test]
-async fn an_image_of_a_donors_engine_is_not_lent_to_strangers() -> Result<()> {
+async fn image_of_an_operators_engine_is_not_shared_with_strangers() -> Result<()> {
     Market::open(Shape::nodes(1), async |_, client| {
         let own = format!("donor-internal/billing-db:{}", uuid::Uuid::new_v4().simple());
         let _gone = Gone(own.clone());
@@ -166,7 +166,7 @@ async fn an_image_of_a_donors_engine_is_not_lent_to_strangers() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_owner_may_lend_the_images_of_the_engine() -> Result<()> {
+async fn images_of_the_engine_may_be_shared_by_the_owner() -> Result<()> {
     let shape = Shape::nodes(1).set_nodes("NODE_LOCAL_IMAGES", "true");
     Market::open(shape, async |_, client| {
         let image = format!("localhost/{}", busybox::IMAGE);
@@ -258,7 +258,7 @@ async fn stall(mut socket: TcpStream, stalled: Arc<AtomicUsize>) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_that_stalls_holds_up_nobody_else() -> Result<()> {
+async fn stalled_registry_does_not_block_others() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, client| {
         let hostile = market.tenant("hostile").await?;
         let (image, stalled) = stalling().await?;

@@ -53,7 +53,7 @@ fn order(tasks: u32, config: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn rogue_node_gets_a_share_and_its_emptiness_is_shown() -> Result<()> {
+async fn rogue_node_gets_a_share_and_its_empty_results_are_shown() -> Result<()> {
     Market::open(Shape::nodes(2), async |market, client| {
         push_sleeper(&client).await?;
         let tenant = market.tenant("rogue").await?;

@@ -65,7 +65,7 @@ fn assert_hides(seen: &[Seen], id: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn each_secret_goes_to_its_own_kind_of_place_and_nowhere_else() -> Result<()> {
+async fn secret_is_sent_to_its_own_kind_of_place_only() -> Result<()> {
     let (server, elsewhere) = (Recorder::start().await?, Recorder::start().await?);
     Market::open(Shape::nodes(0), async |_, client| {
         store(&client, &server.url, &elsewhere.url).await?;
@@ -123,7 +123,7 @@ async fn each_secret_goes_to_its_own_kind_of_place_and_nowhere_else() -> Result<
 }
 
 #[tokio::test]
-async fn a_password_is_not_taken_along_by_a_redirect() -> Result<()> {
+async fn password_is_not_forwarded_by_a_redirect() -> Result<()> {
     let thief = Recorder::start().await?;
     let server = Recorder::redirecting(&format!("{}/stolen", thief.url)).await?;
     Market::open(Shape::nodes(0), async |_, client| {
@@ -141,7 +141,7 @@ async fn a_password_is_not_taken_along_by_a_redirect() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_key_that_makes_jobs_reads_no_secret() -> Result<()> {
+async fn api_key_that_makes_jobs_reads_no_secret() -> Result<()> {
     let server = Recorder::start().await?;
     Market::open(Shape::nodes(0), async |_, client| {
         store(&client, &server.url, &server.url).await?;
@@ -188,7 +188,7 @@ async fn a_key_that_makes_jobs_reads_no_secret() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_container_gets_no_password_of_a_server() -> Result<()> {
+async fn container_gets_no_password_of_a_server() -> Result<()> {
     let server = Recorder::start().await?;
     Market::open(Shape::nodes(0), async |_, client| {
         let secret = json!({"id": "PASSWORD", "secretType": "url", "accessKey": "ann",

@@ -38,7 +38,7 @@ async fn silent_streams_of_strangers_leave_nodes_their_places() -> Result<()> {
 }
 
 #[tokio::test]
-async fn silent_connections_leave_nodes_a_way_in() -> Result<()> {
+async fn silent_connections_leave_places_for_nodes() -> Result<()> {
     let set = Set::new().await?;
     let port = port(&set)?;
     let silent = try_join_all((0..300).map(|_| connect_from("127.0.0.2:0", port))).await?;

@@ -39,7 +39,7 @@ async fn explained(client: &Client, id: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn slow_sources_of_one_tenant_leave_anothers_job_at_calm_time() -> Result<()> {
+async fn slow_sources_of_one_tenant_do_not_delay_anothers_job() -> Result<()> {
     let slow = web::trickle(Duration::from_secs(1)).await?;
     Market::open(Shape::nodes(2), async |market, client| {
         push_copy(&client).await?;

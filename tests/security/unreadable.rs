@@ -29,7 +29,7 @@ fn order() -> Value {
 }
 
 #[tokio::test]
-async fn a_server_starts_again_whatever_params_it_was_given() -> Result<()> {
+async fn server_restarts_whatever_params_it_was_given() -> Result<()> {
     Market::open(Shape::nodes(0), async |market, client| {
         push_app(&client).await?;
         let mut taken = Vec::new();
@@ -71,7 +71,7 @@ async fn check(market: &Market) -> Result<(bool, String)> {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_costs_its_own_run_alone() -> Result<()> {
+async fn unreadable_row_ends_its_own_run_only() -> Result<()> {
     Market::open(Shape::nodes(0), async |market, client| {
         push_app(&client).await?;
         let broken = client.start(order(), None).await?;

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_was_synced_is_there_after_a_cut_and_what_was_not_may_be_missing() -> Result<()> {
+    async fn synced_data_survives_a_cut_and_unsynced_data_may_be_lost() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let disk = RecordedDisk::mount(folder.path(), &folder.path().join("disk"), 16).await?;
         let mut synced = File::create(folder.path().join("disk/synced"))?;

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_beside_the_credentials_says_where_the_server_is_now() {
+    fn endpoint_beside_the_credentials_is_the_one_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("credentials.json", r#"{"url":"http://old/","apiKey":"ff_k","workspaceId":"w"}"#);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn signing_in_writes_over_an_older_sign_in_but_not_over_a_key() {
+    fn sign_in_replaces_an_older_sign_in_but_not_a_key() {
         let folder = tempfile::tempdir().unwrap();
         let access = access(folder.path());
         let credentials = |api_key: &str| Credentials {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_credentials_say_what_to_do() {
+    fn missing_credentials_error_names_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
 
         let failure = access(folder.path()).login().unwrap_err();

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_causes_are_told_once() {
+    fn failure_shows_each_cause_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("cannot read the key")]
         struct Outer(#[source] std::io::Error);

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_say_what_to_do_in_the_words_of_the_command_line() {
+    fn hint_of_a_refusal_uses_the_words_of_the_command_line() {
         for (api, own) in [
             ("job \"x\" not found", "job \"x\" not found: fanfold job list shows those there are"),
             (

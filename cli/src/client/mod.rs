@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_addresses_cannot_leave_their_place() {
+    fn path_segment_cannot_leave_its_place() {
         let client = client("http://127.0.0.1:1/base/").unwrap();
 
         let url = client.url("/v1/dev/apps", &["a/../b@1.0?x", "activate"]);
@@ -262,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_a_usage_error() {
+    fn invalid_address_is_a_usage_error() {
         for url in ["127.0.0.1:8700", "file:///etc/passwd", "", "mailto:a@b"] {
             assert!(matches!(client(url), Err(Failure::Usage(_))), "{url}");
         }
     }
 
     #[test]
-    fn refusals_keep_the_servers_words() {
+    fn server_refusal_keeps_its_message() {
         for body in [
             r#"{"code":9,"message":"params.app.case: unknown","details":[]}"#,
             r#"{"status":400,"title":"Bad Request","detail":"params.app.case: unknown","code":"X"}"#,
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_listening_is_unreachable() {
+    async fn closed_port_is_unreachable() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn table_columns_of_numbers_stand_to_the_right() {
+    fn table_aligns_numbers_to_the_right() {
         let row = |name: &str, n: &str, amount: &str| {
             vec![name.to_owned(), n.to_owned(), amount.to_owned(), "1 of 2".to_owned()]
         };
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn table_says_what_is_left_of_its_list() {
+    fn table_shows_how_much_of_its_list_remains() {
         let page = |total: u64, offset: u64, has_next: bool| {
             format!(
                 r#"{{"pagination":{{"total":{total},"offset":{offset},"hasPrevious":false,

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn node_line_says_what_it_does_and_why_not() {
+    fn node_line_shows_activity_and_reason_for_idleness() {
         let text = r#"{"id":"n","label":"attic","state":"silent","joinedAt":"2026-11-28T10:00:00Z",
             "heardAt":"2026-11-28T11:00:00Z","region":"","lends":null,"used":null,"gpus":[],
             "tasksRunning":0,"tasksDone":3,"earned":"0.5","idleReason":"it is silent"}"#;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn address_of_the_own_machine_is_known() {
+    fn address_of_the_own_machine_is_recognised() {
         assert!(is_local("/ip4/127.0.0.1/tcp/8701") && is_local("/ip6/::1/tcp/1"));
         assert!(!is_local("/ip4/192.0.2.1/tcp/8701") && !is_local("/dns4/a/tcp/1"));
     }

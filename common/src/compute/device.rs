@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_strangers_texts_are_cut() {
+    fn device_text_from_a_peer_is_cut() {
         let device = Device {
             region: "eu\0".to_owned(),
             os: "x".repeat(1 << 20),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_one_short_word() {
+    fn region_is_one_short_word() {
         for name in ["eu-central-1", "home", "us_west.2"] {
             assert!(is_region(name), "{name}");
         }

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exit_code_names_its_signal() {
+    fn exit_code_names_its_signal() {
         for (code, text) in [
             (3, "ended with exit code 3"),
             (135, "was ended by SIGBUS (signal 7)"),

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_read_as_engines_read_them() {
+    fn image_reference_is_read_as_engines_read_it() {
         let digest = format!("sha256:{}", "ab".repeat(32));
         for (text, host, repository, version) in [
             ("python", HUB, "library/python", "latest"),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_are_none() {
+    fn image_reference_refuses_hostile_names() {
         for text in [
             "",
             "A",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_is_this_machine() {
+    fn image_registry_is_local_on_loopback_only() {
         for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "[::1]:5000", "127.9.9.9"] {
             assert!(is_on_this_machine(host), "{host}");
         }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn local_images_say_that_they_are() {
+    fn local_image_is_marked_as_local() {
         assert_eq!(local_name("localhost/team/app:1"), Some("team/app:1"));
         for name in ["team/app:1", "localhost:5000/team/app", "docker.io/localhost/x"] {
             assert_eq!(local_name(name), None, "{name}");

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_floor_is_small_and_never_more_than_what_was_reserved() {
+    fn resource_floor_is_small_and_at_most_the_reservation() {
         let large = Usage::floor(Resources::new(16_000, 32 << 10), 10);
         assert_eq!((large.cpu_ms, large.memory_mib_ms, large.wall_ms), (10, 640, 10));
 

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_plain_path() {
+    fn cache_name_is_a_plain_path() {
         for name in ["a", "models/llama-3_8b@q4.gguf", ".hidden/x", "a/b/c/d"] {
             assert!(is_name(name), "{name}");
         }
@@ -58,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_leads_out_of_its_folder(name in "[a./\\\\-]{0,12}|\\PC{0,20}") {
+        fn cache_name_stays_in_its_folder(name in "[a./\\\\-]{0,12}|\\PC{0,20}") {
             if is_name(&name) {
                 let normal = |part| matches!(part, std::path::Component::Normal(_));
                 let inside = std::path::Path::new(&name).components().all(normal);

@@ -218,7 +218,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_byte_is_in_exactly_one_chunk(
+        fn chunk_table_has_each_byte_in_exactly_one_chunk(
             sizes in proptest::collection::vec(0..100u64, 0..8),
             bytes in 1..40u64,
         ) {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_of_a_table_is_its_first_chunks() {
+    fn chunk_table_head_is_its_first_chunks() {
         let table = ChunkTable::every(objects(&[10, 10]), 4).unwrap();
 
         let head = table.clone().head(4);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn borders_cut_where_they_say() {
+    fn chunk_table_is_cut_at_its_borders() {
         let table = ChunkTable::at(objects(&[10, 0, 5]), vec![0, 4, 0], &[2, 0, 1]).unwrap();
         let ranges: Vec<_> =
             (0..table.len()).map(|i| table.get(i).unwrap()).map(|c| (c.from, c.to)).collect();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn borders_that_do_not_rise_are_refused() {
+    fn chunk_table_refuses_borders_that_do_not_rise() {
         for (starts, count) in
             [(vec![], 0), (vec![0, 10], 2), (vec![0, 6, 6], 3), (vec![1], 1), (vec![0], 2)]
         {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_repeat_each_object() {
+    fn chunk_table_copies_repeat_each_object() {
         let table = ChunkTable::copies(objects(&[3, 4, 5]), 2).unwrap();
         let names: Vec<_> = (0..table.len()).map(|i| table.get(i).unwrap().object.name).collect();
 

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identities_of_uploads_are_read_back_from_their_text() {
+    fn upload_identity_is_read_back_from_its_text() {
         let digest = Identity::Digest(Digest::of(b"x"));
         for identity in [digest, Identity::Etag("\"sha-256:1\"".into())] {
             assert_eq!(Identity::read(&identity.text()), identity);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn locations_are_stored_in_a_form_of_their_own() {
+    fn location_has_a_stored_form_of_its_own() {
         let stored = |source: &DraftSource| serde_json::to_string(source).unwrap();
 
         assert_eq!(stored(&Source::Bypass), r#""bypass""#);

@@ -289,7 +289,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_unpacked(given in prop::collection::vec(any_object(), 0..60)) {
+        fn object_list_is_read_back_from_its_packed_form(given in prop::collection::vec(any_object(), 0..60)) {
             let packed = Objects::pack(&given).unwrap();
             let wire = postcard::to_stdvec(&packed).unwrap();
 
@@ -302,7 +302,7 @@ mod tests {
         }
 
         #[test]
-        fn noise_is_no_list(rows in prop::collection::vec(any::<u8>(), 0..60), len in 0..9u32) {
+        fn object_list_refuses_random_bytes(rows in prop::collection::vec(any::<u8>(), 0..60), len in 0..9u32) {
             let noise = Objects { len, bytes: 0, largest: 0, marks: vec![0, 3], rows };
 
             let seen = noise.iter().count() + (0..9).filter_map(|n| noise.get(n)).count();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn files_in_order_take_less_than_forty_bytes_each() {
+    fn object_list_needs_less_than_forty_bytes_per_sorted_file() {
         let mut packer = Packer::default();
         for n in 0..50_000u128 {
             let name = format!("part-{n:07}.parquet");
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_would_not_fit_are_refused() {
+    fn object_list_that_is_too_large_is_refused() {
         let long = Object {
             name: String::new(),
             size: 0,

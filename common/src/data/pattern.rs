@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_a_key_a_folder_or_a_pattern() {
+    fn path_is_a_key_a_folder_or_a_pattern() {
         assert_eq!(matched("in/a.csv"), ["in/a.csv"]);
         assert_eq!(matched("/in/a.csv"), ["/in/a.csv"]);
         assert_eq!(matched("/in/"), ["/in/a.csv", "/in//b.csv"]);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused() {
+    fn pattern_that_is_invalid_is_refused() {
         for path in ["in/[a", "in/[z-a].csv", "["] {
             assert!(Pattern::parse(path).is_err(), "{path}");
         }
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_matches_begins_with_the_prefix(path in "[ab/*?\\[\\]{}é!-]{0,12}", key in "[ab/é]{0,8}") {
+        fn pattern_matches_begin_with_its_prefix(path in "[ab/*?\\[\\]{}é!-]{0,12}", key in "[ab/é]{0,8}") {
             if let Ok(pattern) = Pattern::parse(&path) {
                 prop_assert!(!pattern.matches(&key) || key.starts_with(pattern.prefix()));
             }

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearest_is_the_name_that_was_meant() {
+    fn nearest_name_is_the_one_that_was_meant() {
         let templates = ["hello-world-template", "code-stats", "sum-template"];
         let fields = ["taskTimeout", "jobTimeout", "isTestJob", "maxTaskRetries"];
         for (wrong, known, right) in [
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn misspelt_names_differ_by_a_letter_or_two() {
+    fn misspelt_name_differs_by_a_letter_or_two() {
         let known = ["promotional_credits", "public_url", "data"];
 
         for name in ["promotional_credit", "promotoinal_credits", "pubic_ulr"] {

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_are_read_as_protobuf_writes_them() {
+    fn whole_number_is_read_as_protobuf_writes_it() {
         for (text, number) in [
             ("3600", Some(3600)),
             ("3600.0", Some(3600)),
@@ -208,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whole_reads_every_whole_number_in_every_form(n in any::<i64>(), zeros in 0_usize..9) {
+        fn whole_number_is_read_in_every_form(n in any::<i64>(), zeros in 0_usize..9) {
             let zeros = "0".repeat(zeros);
             prop_assert_eq!(whole(&n.to_string()), Some(n.into()));
             prop_assert_eq!(whole(&format!("{n}.0{zeros}")), Some(n.into()));
@@ -216,12 +216,12 @@ mod tests {
         }
 
         #[test]
-        fn whole_takes_any_text(text in "[-+0-9.eE ]{0,40}") {
+        fn whole_number_parser_takes_any_text(text in "[-+0-9.eE ]{0,40}") {
             let _ = whole(&text);
         }
 
         #[test]
-        fn exact_json_means_what_was_written(texts in proptest::collection::vec(any::<String>(), 0..4)) {
+        fn exact_json_keeps_its_value(texts in proptest::collection::vec(any::<String>(), 0..4)) {
             let value = json!({ "list": texts, "n": [1, -2, 0.5, null, true] });
             let spaced = serde_json::to_string_pretty(&value).unwrap();
             let exact: Exact = serde_json::from_str(&spaced).unwrap();

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn json_of_64_levels_is_read_and_one_more_is_refused_by_name() {
+    fn json_deeper_than_64_levels_is_refused_by_name() {
         assert!(read("", nested(64).as_bytes()).is_ok());
         assert!(read("", format!("{}{}", "[".repeat(64), "]".repeat(64)).as_bytes()).is_ok());
         let deep = format!(r#"{{"x": 1, "params": {}}}"#, nested(64));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_json_is_refused_at_its_field() {
+    fn json_error_names_its_field() {
         for (text, field) in [
             (r#"{"a": {"b": tru}}"#, "a.b"),
             (r#"{"a": 1e999}"#, "a"),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_kind() {
+    fn json_numbers_keep_their_kind() {
         let value = read("", br#"[18446744073709551615, -1, 0.5, 1e300]"#).unwrap();
 
         assert_eq!(value, json!([u64::MAX, -1, 0.5, 1e300]));

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_shown_without_commands_and_invisible_characters() {
+    fn text_is_shown_without_control_and_invisible_characters() {
         assert_eq!(shown("a\u{1b}[2Jb\r\n\tc\u{9b}"), "a[2Jb\tc");
         assert_eq!(shown("invoice\u{202e}fdp.exe"), "invoicefdp.exe");
         assert_eq!(shown("zero\u{200b}width\u{feff}\u{e0041}"), "zerowidth");
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_json_says_the_same() {
+    fn escaped_json_has_the_same_value() {
         let value = serde_json::json!({"a\u{202e}": "b\u{e0041}\u{9b} ü", "c": 1});
 
         let escaped = escaped(&value.to_string());

@@ -270,7 +270,7 @@ mod tests {
     use crate::data::object_list::Place;
 
     #[test]
-    fn a_chunks_key_is_whole_and_has_nothing_secret_in_it() {
+    fn chunk_key_is_complete_and_without_secrets() {
         let url = |url: &str| Source::Url { url: url.to_owned(), username: None, secret: None };
         for (source, expected) in [
             (Source::Bypass, "in//a?b#c.txt"),

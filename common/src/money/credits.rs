@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_is_refused() {
+    fn credits_refuse_text_that_is_no_amount() {
         for text in ["", "-1", "1e3", "0.000000001", "92233720368.54775808", "one"] {
             assert_eq!(text.parse::<Credits>(), Err(NotCredits), "{text}");
         }

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_recorded_top_up_costs_what_was_recorded() {
+    fn top_up_of_the_recorded_example_has_the_recorded_cost() {
         let terms = |amount: &str, money: &str| Ok((amount.to_owned(), money.to_owned()));
 
         assert_eq!(usd(Some("200"), None), terms("200.00000000", "6.62"));
@@ -246,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn terms_that_do_not_add_up_are_refused() {
+    fn top_up_terms_that_do_not_add_up_are_refused() {
         assert!(matches!(usd(Some("1000"), Some("6.62")), Err(NoTerms::Differ(_))));
         assert_eq!(usd(None, None), Err(NoTerms::Nothing));
         assert_eq!(usd(Some("0.1"), None), Err(NoTerms::TooLittle));
     }
 
     #[test]
-    fn what_is_no_money_is_refused() {
+    fn money_refuses_text_that_is_no_amount() {
         for text in ["", "0", "-1", "1e3", "NaN", "0.000000001", "1000000001"] {
             assert!(text.parse::<Money>().is_err(), "{text}");
             assert!(text.parse::<Rate>().is_err(), "{text}");
@@ -265,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_overflows(units in 0..=i64::MAX, money in 1..=100_000_000_000u64, rate in 1u64..) {
+        fn currency_arithmetic_does_not_overflow(units in 0..=i64::MAX, money in 1..=100_000_000_000u64, rate in 1u64..) {
             let rate = Rate(Decimal::new(i64::try_from(rate % 100_000_000_000).unwrap() + 1, 8));
             let money = Money(Decimal::new(i64::try_from(money).unwrap(), 2));
 

@@ -233,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nobody_but_the_world_owes_and_all_adds_up_to_zero(
+        fn ledger_sums_to_zero_and_only_the_world_account_is_negative(
             moves in proptest::collection::vec((any_account(), any_account(), 0..1000i64), 0..100)
         ) {
             let mut ledger = Ledger::default();
@@ -247,7 +247,7 @@ mod tests {
         }
 
         #[test]
-        fn writers_that_do_not_hear_of_each_other_keep_the_ledger(
+        fn ledger_stays_valid_with_independent_writers(
             moves in proptest::collection::vec((any_account(), any_account(), 0..1000i64), 0..100)
         ) {
             let mut writers = [Ledger::default(), Ledger::default()];
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_world_owes_no_more_in_all_shards_than_a_balance_holds() {
+    fn world_account_of_all_shards_fits_into_a_balance() {
         let owner = WorkspaceId::new(Uuid::from_u128(1));
         let mut ledger = Ledger::default();
         for shard in 0..=u8::MAX {

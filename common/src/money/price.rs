@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_example_costs_what_was_published() {
+    fn price_of_the_published_example_is_the_published_one() {
         // 0.45 vCPU·h and 0.89 GiB·h.
         let usage = Usage {
             cpu_ms: 1_620_000,
@@ -94,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn one_credit_is_one_hour_of_one_cpu_and_one_gibibyte() {
+    fn price_of_one_cpu_and_one_gibibyte_for_an_hour_is_one_credit() {
         let hour = Usage::full(Resources::new(1000, 1024), MS_PER_HOUR);
 
         assert_eq!(price(hour).to_string(), "1.00000000");
     }
 
     #[test]
-    fn the_documents_example_is_computed_right() {
+    fn price_of_the_documents_example_is_right() {
         let page = include_str!("../../../docs/prices.md");
         // 2 vCPUs and 2 GiB; 12.5 s of CPU time; 512 MiB for 10 s.
         let needs = Resources::new(2000, 2048);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_scaled_and_rounded_up() {
+    fn sample_is_scaled_and_rounded_up() {
         let paid = Credits::from_units(10).unwrap();
         let sample = Sample::new(paid, 3).unwrap();
 
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn no_usage_overflows() {
+    fn price_of_any_usage_does_not_overflow() {
         let most = Usage {
             cpu_ms: u64::MAX,
             memory_mib_ms: u64::MAX,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn storage_costs_a_thirtieth_of_a_month_each_day() {
+    fn storage_price_of_a_day_is_a_thirtieth_of_a_month() {
         let price = Credits::from_units(30 * 1_024).unwrap();
         for (bytes, units) in [
             (0, 0),

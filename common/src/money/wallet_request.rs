@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn final_states_are_final_and_nothing_begins_anew() {
+    fn final_states_stay_final() {
         use {PayoutState as P, TopUpState as T};
         ends_in(T::New, &[T::Confirmed, T::Canceled, T::Failed]);
         ends_in(P::New, &[P::Confirmed, P::Bounced, P::Failed]);

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_has_one_spelling() {
+    fn origin_has_one_spelling() {
         for (address, origin) in [
             ("https://Host.Example/a?b#c", "https://host.example"),
             ("https://host.example:443/", "https://host.example"),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_ports_and_hosts_are_other_origins() {
+    fn origin_differs_by_scheme_port_and_host() {
         let own = Origin::of("https://host.example/").unwrap();
         for other in [
             "http://host.example/",
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_web_address_has_no_origin() {
+    fn origin_is_refused_for_text_that_is_no_web_address() {
         for text in ["", "host.example", "ftp://host.example/", "http://", "file:///etc", "data:x"]
         {
             assert_eq!(Origin::of(text), Err(NotAnAddress), "{text}");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_origin_has_no_path_query_or_user() {
+    fn bare_origin_has_no_path_query_or_user() {
         assert!(Origin::parse("https://host.example").is_ok());
         assert!(Origin::parse("https://host.example:8443/").is_ok());
         for text in ["https://host.example/a", "https://host.example/?a", "https://u@host.example"]

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_the_machine_or_its_network_sees_is_not_public() {
+    fn public_ip_excludes_addresses_of_the_machine_and_its_network() {
         for (address, public) in [
             ("1.1.1.1", true),
             ("172.32.0.1", true),

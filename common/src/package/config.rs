@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configs_are_laid_over_one_another() {
+    fn configs_are_merged_in_order() {
         let read = |value| JobConfig::read(Loose::new("config", value).unwrap()).unwrap();
         let base = read(json!({"taskTimeout": "3600", "jobTimeout": 3600, "maxTaskRetries": 3}));
         let over = read(json!({"job_timeout": 0, "isTestJob": false}));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn config_fields_that_are_not_known_are_named() {
+    fn unknown_config_fields_are_named() {
         let says = |value| match JobConfig::read(Loose::new("config", value).unwrap()) {
             Ok(_) => String::new(),
             Err(invalid) => invalid.to_string(),

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn params_are_read_in_any_spelling() {
+    fn engine_params_are_read_in_any_spelling() {
         for given in [json!({"chunk_bytes": 5}), json!({"chunkBytes": "5"})] {
             let made = partitioner("lines", &params(given)).unwrap();
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_and_unknown_params_are_named() {
+    fn engine_params_that_are_bad_or_unknown_are_named() {
         let lines = |value| partitioner("lines", &params(value)).unwrap_err().field;
 
         assert_eq!(lines(json!({"chunk_bytes": 0})), "params.partitioner.chunk_bytes");
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_of_our_own_names_the_params_that_it_knows() {
+    fn builtin_engine_names_the_params_that_it_knows() {
         let unknown = params(json!({"chunk_lines": 5}));
         for (builtin, known) in
             [("lines", "give chunk_bytes"), ("bytes", "give chunk_bytes"), ("file", "none here")]
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_of_the_first_product_passes_over_what_it_does_not_know() {
+    fn engine_of_the_first_product_ignores_unknown_params() {
         let given = params(json!({"numImages": 20, "numReplicas": 3, "name": "a.zip"}));
         for builtin in ["passthrough", "replicate"] {
             assert!(partitioner(builtin, &given).is_ok(), "{builtin}");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_draft_leaves_out_can_still_come() {
+    fn engine_params_missing_in_a_draft_can_be_added() {
         assert!(check_partitioner("replicate", &params(json!({"x": 1}))).is_ok());
         let wrong = check_partitioner("replicate", &params(json!({"num_replicas": 0})));
         assert_eq!(wrong.unwrap_err().field, "params.partitioner.num_replicas");

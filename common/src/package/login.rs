@@ -75,7 +75,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_login_leaves_the_archive_and_all_else_stays(
+        fn login_is_removed_from_the_archive_and_all_else_stays(
             token in "[A-Za-z0-9]{8,2000}",
             key in prop::sample::select(vec!["token", "Token", "TO_KEN"]),
             root in prop::sample::select(vec!["", "./", "pack/"]),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_without_login_stays_as_it_is() {
+    fn archive_without_login_is_unchanged() {
         let manifest = r#"{"name": "a", "version": "1.0", "platform_config":
             {"container": "c", "private_image": false, "username": "", "token": ""}}"#;
 

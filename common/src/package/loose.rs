@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_given_twice_or_unknown_is_refused_by_name() {
+    fn field_given_twice_or_unknown_is_refused_by_name() {
         let twice = Loose::new("", json!({"secret_id": "a", "secretId": "b"})).unwrap_err();
         let unknown = Loose::new("p", json!({"nmae": 1})).unwrap().finish().unwrap_err();
 
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn params_are_passed_on_to_the_last_digit() {
+    fn params_keep_every_digit() {
         let body = br#"{"params": {"app": {"big": 123456789012345678901234567890,
                         "p": [3.14159265358979323846, 1.0, 1e2]}}}"#;
         let mut body = Loose::parse("", body).unwrap();
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_looks_like_another_is_refused() {
+    fn line_with_invisible_characters_is_refused() {
         for (text, is_fine) in [("Bücher 日本", true), ("a\u{202e}b", false), ("a\u{200b}", false)]
         {
             let mut loose = Loose::new("", json!({"name": text})).unwrap();
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn loose_text_that_is_no_object_is_refused() {
         assert_eq!(Loose::parse("", b"[]").unwrap_err().field, "body");
         assert!(Loose::parse("", b"{").unwrap_err().problem.starts_with("is not JSON"));
         assert!(Loose::parse("", &[b'['; 100_000]).is_err());

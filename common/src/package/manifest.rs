@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn every_published_spelling_is_read() {
+    fn manifest_is_read_in_every_published_spelling() {
         let snake = parse(&json!({
             "name": "img-gen", "version": "0.2", "platform": "docker", "entrypoint": "main.py",
             "platform_config": {"container": "python:3", "private_image": false},
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_field_of_a_manifest_is_named_and_notes_are_passed_over() {
+    fn manifest_field_that_is_misspelt_is_named_and_notes_are_ignored() {
         let with = |field: &str, value: Value| {
             let mut manifest = json!({"name": "a", "version": "1.0", "author": "me",
                 "platform_config": {"container": "c"}, "device_requirements": {"note": 1}});
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_an_app_in_python_with_one_cpu() {
+    fn manifest_defaults_are_an_app_in_python_with_one_cpu() {
         let manifest =
             parse(&json!({"name": "a", "version": "1.0", "platformConfig": {"container": "c"}}))
                 .unwrap();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_asks_for_disk_in_gib() {
+    fn manifest_requests_disk_in_gib() {
         let manifest = parse(&json!({
             "name": "a", "version": "1.0", "platform_config": {"container": "c"},
             "device_requirements": {"min_disk": 7},
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn manifest_error_names_the_field() {
         let good = json!({"name": "a", "version": "1.0", "platform_config": {"container": "c"}});
         for (field, value, named) in [
             ("name", json!("a/b"), "manifest.json.name"),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_makes_an_image_private_and_is_no_part_of_the_manifest() {
+    fn manifest_login_makes_an_image_private_and_is_removed() {
         let json = json!({"name": "a", "version": "1.0", "platformConfig":
             {"container": "r.example/a:1", "Username": "me", "token": "TOPSECRET"}});
 

@@ -164,7 +164,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn packed_bytes_are_read_as_what_they_were() {
+    fn packed_bytes_are_read_back() {
         let text = b"two frames of the same text".repeat(10_000);
         let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"xyz"].concat();
         let (one, two) = text.split_at(100_000);
@@ -175,7 +175,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn streams_that_come_byte_by_byte_are_recognised() {
+    fn packed_stream_is_recognised_byte_by_byte() {
         struct Slow<'a>(&'a [u8]);
         impl Read for Slow<'_> {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -207,7 +207,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn other_formats_are_refused_by_their_names() {
+    fn packing_of_other_formats_is_refused_by_name() {
         for (magic, name) in OTHERS {
             assert_eq!(Packing::of(magic), Err(Unknown(name)));
         }
@@ -216,7 +216,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn no_packed_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        fn packing_reader_does_not_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             for magic in [GZIP, ZSTD] {
                 let _ = unpacked(&[magic, &bytes].concat());
             }

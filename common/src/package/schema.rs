@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn params_are_checked_and_what_is_wrong_is_named() {
+    fn schema_error_names_the_param() {
         let schema = Schema::new(&app()).unwrap();
         let says = |value| match schema.check("params.app", &params(value)) {
             Ok(()) => String::new(),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn part_of_the_params_is_checked_without_missing_the_rest() {
+    fn schema_checks_partial_params_without_requiring_the_rest() {
         let mut schema = app();
         schema["additionalProperties"] = json!(false);
         schema["anyOf"] = json!([{"required": ["name"]}, {"required": ["sizes"]}]);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schema_is_refused_with_its_place() {
+    fn schema_that_is_invalid_is_refused_with_its_place() {
         for (schema, place) in [
             (json!([]), "schema.json"),
             (json!({"type": "text"}), "schema.json.type"),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_refers_to_nothing_but_itself() {
+    fn schema_refers_only_to_itself() {
         for target in ["http://127.0.0.1/x.json", "file:///etc/passwd", "other.json", "#/nowhere"] {
             assert!(refused(&json!({"$ref": target})).problem.contains("must lead"), "{target}");
         }
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_refused_before_it_is_lit() {
+    fn schema_bomb_is_refused_before_expansion() {
         let mut doubling = json!({"definitions": {"a0": {"type": "string"}}});
         for i in 1..60 {
             let inner = json!({"$ref": format!("#/definitions/a{}", i - 1)});
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_backtracks_elsewhere_is_linear() {
+    fn schema_pattern_is_matched_in_linear_time() {
         let schema = json!({"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}});
         let text = format!("{}!", "a".repeat(100_000));
 

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tag_is_refused() {
+    fn tag_that_is_invalid_is_refused() {
         for text in ["", "@1", "a b", "a@", "a@+1", "a@1.", "a@1.2.3", "a@-1", "../x", "ä", "a@1@2"]
         {
             assert_eq!(text.parse::<Tag>(), Err(NotATag), "{text}");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_matches_the_versions_it_names() {
+    fn tag_matches_the_versions_it_names() {
         let version = Version { major: 1, minor: 2 };
 
         for (tag, fits) in [("a", true), ("a@1", true), ("a@1.2", true), ("a@2", false)] {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_is_an_id_or_a_tag_with_its_owner() {
+    fn pointer_is_an_id_or_a_tag_with_its_owner() {
         let id = PackageId::new(uuid::Uuid::from_u128(7));
 
         assert_eq!(id.to_string().parse(), Ok(Pointer::Id(id)));

@@ -266,7 +266,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn archives_that_would_mislead_a_reader_are_refused() {
+    fn archives_that_are_ambiguous_are_refused() {
         for (header, says) in [
             ((EntryType::XHeader, record("size", "99999999")), "twice"),
             ((EntryType::XHeader, record("GNU.sparse.major", "1")), "sparse"),
@@ -287,7 +287,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn archives_that_are_cut_off_or_none_are_refused() {
+    fn archives_that_are_cut_off_or_invalid_are_refused() {
         let whole =
             archive(&[("a", EntryType::Regular, &[7; 5000]), ("b", EntryType::Regular, b"")]);
 
@@ -301,7 +301,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_reader_that_fails_is_told_from_bad_bytes() {
+    fn reader_failure_is_distinguished_from_bad_bytes() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -314,7 +314,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn no_archive_panics(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
+        fn archive_reader_does_not_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
             let _ = read(&bytes);
             let _ = read(&archive(&[("x", EntryType::XHeader, &bytes), ("a", EntryType::Regular, b"")]));
         }

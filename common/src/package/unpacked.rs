@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_of_other_packers_and_damaged_ones_are_refused() {
+    fn layers_that_are_damaged_or_of_other_packers_are_refused() {
         let layer = archive(&[("file", EntryType::Regular, &[7; 5000])]);
 
         assert!(matches!(measure(b"BZh9"), Err(Error::Packing(_))));
@@ -257,7 +257,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_break_a_measure(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
+        fn layer_measure_does_not_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
             for file in [&bytes, &gzip(&bytes), &zstd(&bytes)] {
                 let _ = measure(file);
             }

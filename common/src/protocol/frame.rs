@@ -55,7 +55,7 @@ mod tests {
     use crate::protocol::{BlobReply, BlobRequest, InputFile};
 
     #[test]
-    fn a_frame_reads_back_what_was_written() {
+    fn frame_reads_back_what_was_written() {
         let reply = BlobReply::Refused { message: "no such lease".to_owned(), again: false };
 
         let frame = encode(&reply).unwrap();
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_left_over_are_refused() {
+    fn frame_with_bytes_left_over_is_refused() {
         let mut frame = encode(&BlobReply::Ready).unwrap();
         frame.push(0);
 
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn frame_reader_does_not_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode::<BlobRequest>(&bytes);
             let _ = decode::<BlobReply>(&bytes);
             let _ = decode::<InputFile>(&bytes);

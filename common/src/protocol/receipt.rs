@@ -123,7 +123,7 @@ mod tests {
     use crate::run::task::{StageNo, TaskRef};
 
     #[test]
-    fn the_head_of_a_receipt_is_in_its_first_bytes() {
+    fn receipt_head_is_in_its_first_bytes() {
         let task = TaskRef { run: RunId::new(Uuid::max()), stage: StageNo::MAX, index: u32::MAX };
         let usage = Usage {
             cpu_ms: u64::MAX,

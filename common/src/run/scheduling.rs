@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn regions_admit_by_name_and_by_its_beginning() {
+    fn regions_match_by_name_and_by_prefix() {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let admit = |whitelist: &[&str], blacklist: &[&str], region: &str| {
             Regions { whitelist: list(whitelist), blacklist: list(blacklist) }.admit(region)

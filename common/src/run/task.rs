@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tasks_name_leads_back_to_it_and_to_no_other() {
+    fn task_name_leads_back_to_its_task_only() {
         let run = RunId::new(Uuid::from_u128(0x0192_3456_789a_7bcd_8ef0_1234_5678_9abc));
         for stage in [StageNo::new(0), StageNo::new(7), StageNo::MAX] {
             for index in [0, 1, 77, u32::MAX] {

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_derived_id_can_be_named() {
+    fn derived_id_cannot_be_named() {
         let job = JobId::new(uuid::Uuid::from_u128(7));
         for derived in [
             SecretId::of_job(job, DataEnd::Source),
@@ -94,7 +94,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_never_is_a_derived_id(text in "\\PC{0,40}|(job|image)[/%.-][a-z0-9/%.@-]{0,60}") {
+        fn name_never_is_a_derived_id(text in "\\PC{0,40}|(job|image)[/%.-][a-z0-9/%.@-]{0,60}") {
             if let Ok(id) = SecretId::named(&text) {
                 prop_assert!(id.is_named() && !id.as_str().contains('/'));
             }

@@ -16,7 +16,7 @@ use world::{Tally, World};
 const SEEDS: u64 = 60;
 
 #[test]
-fn the_promises_hold_whatever_happens() {
+fn market_invariants_hold_under_any_events() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,
@@ -48,7 +48,7 @@ fn the_promises_hold_whatever_happens() {
 }
 
 #[test]
-fn a_long_silence_of_all_nodes_loses_no_finished_work() {
+fn silence_of_all_nodes_for_long_loses_no_finished_work() {
     let mut sum = Tally::default();
     for seed in 0..SEEDS {
         let mut world = World::blackout(seed, 3_600);

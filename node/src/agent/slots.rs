@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_run_as_fit_and_the_rest_waits() {
+    fn slots_run_as_many_tasks_as_fit() {
         let mut slots = slots(&[2000, 2000, 2000]);
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_is_late_holds_nobody_up() {
+    fn slots_are_not_held_up_by_late_data() {
         let mut slots = slots(&[2000, 4000]);
         slots.prepared(&lease(1));
 
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_task_is_not_overtaken() {
+    fn large_task_is_not_overtaken() {
         let mut slots = slots(&[2000, 4000, 1000]);
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_is_refused() {
+    fn task_that_is_held_too_large_or_too_many_is_refused() {
         let mut slots = slots(&[1000]);
 
         assert_eq!(slots.add(lease(0), plain(Resources::NONE)), Err(Refused::Held));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_given_back_once() {
+    fn share_is_given_back_once() {
         let mut slots = slots(&[4000, 4000, 4000]);
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn each_task_has_a_gpu_of_its_own_while_it_runs() {
+    fn task_has_a_gpu_of_its_own_while_it_runs() {
         let gpu = |id: &str| Gpu { name: "Tesla T4".into(), id: id.into() };
         let mut slots = Slots::new(Resources::new(4000, 4096), vec![gpu("a"), gpu("b")]);
         let needs = |name: &str| Needs { resources: Resources::NONE, gpu: Some(name.into()) };
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_running_time_stands_still_when_the_container_has_ended() {
+    fn running_time_stops_when_the_container_has_ended() {
         let mut slots = slots(&[1000]);
         let ran = |slots: &Slots, now| slots.held(now, false)[0].running_ms;
         slots.prepared(&lease(0));

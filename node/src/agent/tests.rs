@@ -151,7 +151,7 @@ async fn tasks_run_in_turn_and_are_reported_until_settled() {
 }
 
 #[tokio::test]
-async fn what_cannot_wait_overtakes_a_held_answer() {
+async fn urgent_message_overtakes_a_held_answer() {
     let Some(mut play) = Play::start("echo begun; b sleep 600").await else { return };
     let (_, answer) = play.next().await;
     answer.send(Ok(play.assign(&[0], 1000))).unwrap();
@@ -169,7 +169,7 @@ async fn what_cannot_wait_overtakes_a_held_answer() {
 }
 
 #[tokio::test]
-async fn bucket_that_goes_away_and_comes_back_is_said_while_an_answer_is_held() {
+async fn bucket_outage_and_return_are_reported_while_an_answer_is_held() {
     let Some(mut play) = Play::start("").await else { return };
     let (_, held) = play.next().await;
 
@@ -185,7 +185,7 @@ async fn bucket_that_goes_away_and_comes_back_is_said_while_an_answer_is_held() 
 }
 
 #[tokio::test]
-async fn a_task_that_is_too_large_is_given_back() {
+async fn task_that_is_too_large_is_given_back() {
     let Some(mut play) = Play::start("").await else { return };
     let (_, answer) = play.next().await;
     answer.send(Ok(play.assign(&[0], 1001))).unwrap();
@@ -198,7 +198,7 @@ async fn a_task_that_is_too_large_is_given_back() {
 }
 
 #[tokio::test]
-async fn work_goes_on_while_the_server_is_away() {
+async fn work_continues_while_the_server_is_away() {
     let Some(mut play) = Play::start("echo line").await else { return };
     let (_, answer) = play.next().await;
     answer.send(Ok(play.assign(&[0], 1000))).unwrap();
@@ -219,7 +219,7 @@ async fn work_goes_on_while_the_server_is_away() {
 }
 
 #[tokio::test]
-async fn agent_that_the_server_refuses_ends_and_says_why() {
+async fn agent_that_the_server_refuses_ends_with_the_reason() {
     let Some(mut play) = Play::start("").await else { return };
     let (_, answer) = play.next().await;
 
@@ -236,7 +236,7 @@ impl Play {
 }
 
 #[tokio::test]
-async fn a_stop_kills_what_runs() {
+async fn stop_kills_running_tasks() {
     let Some(mut play) = Play::start("b sleep 600").await else { return };
     let (_, answer) = play.next().await;
     answer.send(Ok(play.assign(&[0], 1000))).unwrap();
@@ -246,7 +246,7 @@ async fn a_stop_kills_what_runs() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_only_repeated_makes_no_busy_loop() {
+async fn repeated_order_makes_no_busy_loop() {
     let Some(mut play) = Play::start("b sleep 600").await else { return };
     let (_, answer) = play.next().await;
     answer.send(Ok(play.assign(&[0], 1000))).unwrap();
@@ -271,7 +271,7 @@ async fn an_order_that_is_only_repeated_makes_no_busy_loop() {
 }
 
 #[tokio::test]
-async fn a_probe_is_answered_once_and_said_until_it_is_heard() {
+async fn probe_is_answered_once_and_repeated_until_acknowledged() {
     let Some(mut play) = Play::start("true").await else { return };
     let asks = || Orders::Work {
         works: Vec::new(),

@@ -19,7 +19,7 @@ async fn lived(script: &str) -> Option<(Receipt, Arc<Tools<FakeServer>>, tempfil
 }
 
 #[tokio::test]
-async fn files_that_are_removed_and_kept_open_count_as_written() {
+async fn files_removed_and_kept_open_count_as_written() {
     let script = "for n in 1 2 3; do
           eval \"exec $((n + 2))> $RESULTS/x\"; b rm $RESULTS/x
           eval \"b dd if=/dev/zero bs=1M count=8 >&$((n + 2))\" || exit 9
@@ -33,7 +33,7 @@ async fn files_that_are_removed_and_kept_open_count_as_written() {
 }
 
 #[tokio::test]
-async fn no_file_is_longer_than_what_may_be_written() {
+async fn file_length_is_limited_to_the_disk_of_the_task() {
     let script = "b truncate -s 100M $RESULTS/x && exit 0; exit 8";
     let Some((receipt, ..)) = lived(script).await else { return };
 
@@ -43,7 +43,7 @@ async fn no_file_is_longer_than_what_may_be_written() {
 }
 
 #[tokio::test]
-async fn results_of_just_what_is_asked_for_are_stored() {
+async fn results_of_exactly_the_requested_size_are_stored() {
     let script = "b dd if=/dev/zero of=$RESULTS/x bs=1M count=9; b ln $RESULTS/x $RESULTS/y
         b rm $RESULTS/y; b sleep 1";
     let Some((receipt, ..)) = lived(script).await else { return };
@@ -52,7 +52,7 @@ async fn results_of_just_what_is_asked_for_are_stored() {
 }
 
 #[tokio::test]
-async fn a_cache_that_is_left_too_full_is_cleared_when_its_container_ends() {
+async fn cache_left_too_full_is_cleared_when_its_container_ends() {
     // 4 MiB are for a workspace, and a quarter of it stays for the next container.
     let script = "b dd if=/dev/zero of=$CACHE/x bs=1M count=3
         echo kept > $CACHE/y; b dd if=/dev/zero of=$CACHE/z bs=1k count=512";
@@ -64,7 +64,7 @@ async fn a_cache_that_is_left_too_full_is_cleared_when_its_container_ends() {
 }
 
 #[tokio::test]
-async fn a_cache_that_is_filled_in_the_meantime_ends_its_container() {
+async fn cache_filled_by_another_container_ends_its_container() {
     let script = "for n in 1 2 3 4 5; do b dd if=/dev/zero of=$CACHE/$n bs=1M count=1; done
         b sleep 50";
     let Some((receipt, tools, _dir)) = lived(script).await else { return };
@@ -75,7 +75,7 @@ async fn a_cache_that_is_filled_in_the_meantime_ends_its_container() {
 }
 
 #[tokio::test]
-async fn an_input_larger_than_the_node_lends_is_refused_before_it_is_fetched() {
+async fn input_larger_than_the_offered_disk_is_refused_before_the_download() {
     let (server, _) = FakeServer::new();
     let dir = tempfile::tempdir().unwrap();
     let Some(tools) = tools(&server, dir.path()).await else { return };
@@ -91,7 +91,7 @@ async fn an_input_larger_than_the_node_lends_is_refused_before_it_is_fetched() {
 }
 
 #[tokio::test]
-async fn packages_and_caches_make_room_for_a_task() {
+async fn packages_and_caches_are_removed_to_free_disk_for_a_task() {
     let (server, _) = FakeServer::new();
     let dir = tempfile::tempdir().unwrap();
     let Some(mut tools) = tools(&server, dir.path()).await else { return };
@@ -113,7 +113,7 @@ async fn packages_and_caches_make_room_for_a_task() {
 }
 
 #[tokio::test]
-async fn a_container_that_fails_while_the_disk_is_full_is_not_at_fault() {
+async fn container_that_fails_while_the_disk_is_full_is_not_at_fault() {
     let (server, _) = FakeServer::new();
     let dir = tempfile::tempdir().unwrap();
     let Some(mut tools) = tools(&server, dir.path()).await else { return };

@@ -109,7 +109,7 @@ mod tests {
     use crate::net::ssrf_guard::Refused;
 
     #[test]
-    fn an_input_that_does_not_come_is_blamed_on_who_keeps_it() {
+    fn missing_input_is_blamed_on_its_source() {
         let named = |mut error: BucketError| {
             error.object = Some("in/a".to_owned());
             error

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_folders_are_flattened() {
+    fn nested_result_folders_are_flattened() {
         let dir = folder(&[("b.txt", b"2"), ("a/x/y.txt", b"123"), ("a/z", b"")]);
         fs::create_dir(dir.path().join("empty")).unwrap();
 
@@ -234,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn names_that_fall_together_are_refused() {
+    fn result_names_that_collide_are_refused() {
         let dir = folder(&[("a/b", b"1"), ("a__b", b"2")]);
 
         assert!(matches!(collect(dir.path(), 100), Err(Error::Twice(_))));
     }
 
     #[test]
-    fn links_among_the_results_are_followed_and_others_left_out() {
+    fn result_links_within_the_results_are_followed_and_others_left_out() {
         use std::os::unix::fs::symlink;
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("secret"), b"secret").unwrap();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_names_are_refused() {
+    fn result_names_that_are_invalid_are_refused() {
         let long = format!("{0}/{0}", "n".repeat(200));
         for name in ["a\\b", "a\nb", &long] {
             let dir = folder(&[(name, b"")]);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_too_deep_is_refused() {
+    fn results_that_are_nested_too_deep_are_refused() {
         let dir = folder(&[(&format!("{}x", "d/".repeat(DEPTH_MAX)), b"")]);
         collect(dir.path(), 100).unwrap();
 
@@ -308,13 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn too_much_is_refused() {
+    fn results_that_are_too_large_are_refused() {
         let dir = folder(&[("a", &[0; 60]), ("b", &[0; 60])]);
         assert!(matches!(collect(dir.path(), 100), Err(Error::TooLarge(100))));
     }
 
     #[test]
-    fn many_results_are_taken() {
+    fn results_of_large_number_are_accepted() {
         let dir = folder(&[]);
         for i in 0..12_000 {
             File::create(dir.path().join(format!("data_{i}.bin"))).unwrap();

@@ -183,7 +183,7 @@ mod tests {
     use crate::runtime::{Error, Said};
 
     #[test]
-    fn what_an_engine_says_stays_with_the_node() {
+    fn engine_message_stays_with_the_node() {
         let said = Said("GET http://10.0.0.1/: INTRANET-SECRET".to_owned());
 
         let stopped = Stopped::from(Error::Engine { doing: "load an image", source: said });
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_the_customers_and_the_disk_the_nodes_affair() {
+    fn registry_failure_is_the_customers_fault_and_disk_failure_the_nodes() {
         use registry::Error as R;
         let host = || "r.example".to_owned();
         for (error, expected) in [

@@ -57,7 +57,7 @@ async fn lived_in(
 }
 
 #[tokio::test]
-async fn an_attempt_runs_its_steps_until_one_fails() {
+async fn attempt_runs_its_steps_until_one_fails() {
     let (server, _) = FakeServer::new();
     let dir = tempfile::tempdir().unwrap();
     let Some(tools) = tools(&server, dir.path()).await else { return };
@@ -98,7 +98,7 @@ async fn an_attempt_runs_its_steps_until_one_fails() {
 }
 
 #[tokio::test]
-async fn an_attempt_fetches_runs_and_stores() {
+async fn attempt_fetches_runs_and_stores() {
     let (server, _) = FakeServer::new();
     for (name, text) in [("0000000_a", "one "), ("0000001_a", "two "), ("0000002_a", "")] {
         server.state().inputs.insert(name.into(), text.into());
@@ -115,7 +115,7 @@ async fn an_attempt_fetches_runs_and_stores() {
 }
 
 #[tokio::test]
-async fn a_link_among_the_results_gives_nothing_away() {
+async fn link_among_the_results_discloses_nothing() {
     let (server, _) = FakeServer::new();
     server.state().secrets = vec![secret("TOKEN", "TOPSECRET")];
     let dir = tempfile::tempdir().unwrap();
@@ -134,7 +134,7 @@ async fn a_link_among_the_results_gives_nothing_away() {
 }
 
 #[tokio::test]
-async fn folders_closed_to_everybody_are_still_removed() {
+async fn folders_without_permissions_are_still_removed() {
     let (server, _) = FakeServer::new();
     let script = "b mkdir $RESULTS/d; echo x > $RESULTS/d/x; b chmod 0 $RESULTS/d";
     // Root reads it nevertheless, any other node cannot; both clean up, which `lived` checks.
@@ -142,7 +142,7 @@ async fn folders_closed_to_everybody_are_still_removed() {
 }
 
 #[tokio::test]
-async fn inputs_cannot_be_named_out_of_their_folder() {
+async fn input_names_cannot_leave_their_folder() {
     for name in ["../x", "/etc/x", "..", ""] {
         let (server, _) = FakeServer::new();
         server.state().inputs.insert(name.into(), b"x".to_vec());
@@ -153,7 +153,7 @@ async fn inputs_cannot_be_named_out_of_their_folder() {
 }
 
 #[tokio::test]
-async fn a_failing_script_is_reported_with_its_code() {
+async fn failing_script_is_reported_with_its_code() {
     let (server, _) = FakeServer::new();
     let Some(receipt) = lived(&server, "echo x > $RESULTS/x; exit 3").await else { return };
 
@@ -168,7 +168,7 @@ fn texts(tools: &Tools<FakeServer>) -> String {
 }
 
 #[tokio::test]
-async fn a_container_has_its_secrets_and_no_word_of_it_shows_them() {
+async fn container_has_its_secrets_and_no_output_shows_them() {
     const VALUE: &str = "TOP\"SECRET-0123456789";
     let (server, _) = FakeServer::new();
     let aws = Secret { secret_type: SecretKind::Aws, ..secret("S3", "AWSSECRET") };
@@ -194,7 +194,7 @@ async fn a_container_has_its_secrets_and_no_word_of_it_shows_them() {
 }
 
 #[tokio::test]
-async fn no_receipt_and_no_file_of_the_node_shows_a_secret() {
+async fn secrets_are_in_no_receipt_and_no_file_of_the_node() {
     const VALUE: &str = "TOPSECRET-0123456789";
     let (server, _) = FakeServer::new();
     server.state().secrets = vec![secret("TOKEN", VALUE)];
@@ -241,7 +241,7 @@ async fn containers_read_one_cache_and_write_to_the_other() {
 }
 
 #[tokio::test]
-async fn a_container_that_fills_its_cache_is_ended() {
+async fn container_that_fills_its_cache_is_ended() {
     let (server, _) = FakeServer::new();
     let script = "b dd if=/dev/zero of=$CACHE/x bs=1M count=8; b sleep 60";
     let Some(receipt) = lived(&server, script).await else { return };

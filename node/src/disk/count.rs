@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_cannot_hide_in_the_depth() {
+    fn count_includes_bytes_at_any_depth() {
         let at = |depth| {
             let dir = tempfile::tempdir().unwrap();
             fs::create_dir_all(dir.path().join("d/".repeat(depth))).unwrap();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_without_bytes_count() {
+    fn count_includes_entries_without_bytes() {
         // So many take long on a disk.
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_beyond_a_files_end_count() {
+    fn count_includes_blocks_beyond_a_files_end() {
         let dir = tempfile::tempdir().unwrap();
         let file = File::create(dir.path().join("empty")).unwrap();
         if fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 8 << 20).is_err() {
@@ -152,7 +152,7 @@ mod tests {
 
         /// Whatever is written, at least that is counted, and never the same bytes twice.
         #[test]
-        fn nothing_is_left_out_and_nothing_counts_twice(
+        fn count_has_each_file_exactly_once(
             files in proptest::collection::vec((0..3usize, 0..100_000u32, any::<bool>(), 0..3usize), 0..8),
         ) {
             let dir = tempfile::tempdir().unwrap();

@@ -53,7 +53,7 @@ mod tests {
     const TICK: Duration = Duration::from_millis(25);
 
     #[test]
-    fn falling_space_brings_a_count_and_standing_space_waits_for_its_time() {
+    fn falling_space_triggers_a_count_and_stable_space_waits() {
         let begin = Instant::now();
         let mut pace = Pace::new(PERIOD, begin, 1 << 30, 100 << 20);
         let now = begin + TICK;

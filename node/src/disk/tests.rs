@@ -26,7 +26,7 @@ impl Bench {
 }
 
 #[test]
-fn the_budget_is_lent_once_and_comes_back() {
+fn budget_is_lent_once_and_returned() {
     let Bench { disk, .. } = Bench::new();
 
     let first = disk.share(100, 300, 100).unwrap();
@@ -40,7 +40,7 @@ fn the_budget_is_lent_once_and_comes_back() {
 }
 
 #[test]
-fn an_input_that_would_break_the_floor_is_not_begun() {
+fn input_that_would_break_the_floor_is_not_begun() {
     let bench = Bench::new();
     bench.set_free(399);
 
@@ -49,7 +49,7 @@ fn an_input_that_would_break_the_floor_is_not_begun() {
 }
 
 #[test]
-fn what_is_lent_is_a_part_of_the_budget_and_of_the_free_space() {
+fn offer_is_a_part_of_the_budget_and_of_the_free_space() {
     let bench = Bench::new();
     assert_eq!(bench.disk.lends(0), 750);
 
@@ -69,7 +69,7 @@ fn at(begin: Instant, ms: u64) -> Instant {
 }
 
 #[test]
-fn below_the_floor_the_task_that_has_written_most_ends_alone() {
+fn task_that_has_written_most_ends_alone_below_the_floor() {
     let (bench, begin) = (Bench::new(), Instant::now());
     let shares: Vec<_> = (0..3).map(|_| bench.disk.share(0, 0, 200).unwrap()).collect();
     let running: Vec<_> = shares.iter().map(Share::running).collect();
@@ -93,7 +93,7 @@ fn below_the_floor_the_task_that_has_written_most_ends_alone() {
 }
 
 #[test]
-fn another_task_ends_once_the_first_is_gone_and_it_was_not_enough() {
+fn second_task_ends_when_the_first_did_not_free_enough() {
     let (bench, begin) = (Bench::new(), Instant::now());
     let first = bench.disk.share(0, 0, 200).unwrap();
     let second = bench.disk.share(0, 0, 200).unwrap();
@@ -114,7 +114,7 @@ fn another_task_ends_once_the_first_is_gone_and_it_was_not_enough() {
 }
 
 #[test]
-fn a_task_that_does_not_go_keeps_nobody_from_making_room() {
+fn task_that_does_not_end_does_not_block_cleanup() {
     let (bench, begin) = (Bench::new(), Instant::now());
     let first = bench.disk.share(0, 0, 200).unwrap();
     let second = bench.disk.share(0, 0, 200).unwrap();
@@ -134,7 +134,7 @@ fn a_task_that_does_not_go_keeps_nobody_from_making_room() {
 }
 
 #[tokio::test]
-async fn no_task_begins_below_the_floor() {
+async fn task_does_not_begin_below_the_floor() {
     let bench = Bench::new();
     bench.set_free(99);
 
@@ -147,7 +147,7 @@ async fn no_task_begins_below_the_floor() {
 proptest! {
     /// Whoever asks and gives back in whatever order: no more is lent than there is.
     #[test]
-    fn never_more_is_lent_than_there_is(
+    fn lent_disk_never_exceeds_the_free_space(
         steps in proptest::collection::vec((any::<bool>(), 0..600u64, 0..600u64, 0..600u64), 0..40),
     ) {
         let Bench { disk, .. } = Bench::new();

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_open_file_without_a_name_is_found_and_one_with_a_name_is_not() {
+    fn open_file_without_a_name_is_found_and_one_with_a_name_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let device = dir.path().metadata().unwrap().dev();
         let mut file = fs::File::create(dir.path().join("file")).unwrap();

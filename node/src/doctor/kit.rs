@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_line_that_says_so_is_held() {
+    fn escape_outcome_is_held_only_if_its_line_says_so() {
         assert_eq!(outcome("held mount"), Outcome { name: "mount".into(), out: None });
         for (line, why) in [("out bpf it is made", "it is made"), ("panic", "it does not say why")]
         {

@@ -124,7 +124,7 @@ mod tests {
     const FILE: EntryType = EntryType::Regular;
 
     #[test]
-    fn a_package_may_lie_at_the_top_or_in_one_folder() {
+    fn package_may_be_at_the_top_or_in_one_folder() {
         for (prefix, root) in [("", ""), ("./", ""), ("hello/", "hello")] {
             let (manifest, main) =
                 (format!("{prefix}manifest.json"), format!("{prefix}app/main.py"));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_of_git_archive_is_read_as_the_server_reads_it() {
+    fn package_of_git_archive_is_read_as_the_server_reads_it() {
         let (_to, result) = unpacked(archive(&[
             ("pax_global_header", EntryType::XGlobalHeader, b"19 comment=0123456\n"),
             ("._hello", FILE, b"macOS"),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_outside_is_refused() {
+    fn entries_that_lead_outside_are_refused() {
         for name in ["/etc/cron.d/x", "../x", "app/../../x", "app/../manifest.json"] {
             let says = if name.starts_with('/') { "absolute" } else { "leads out" };
             assert_refused(&[(name, FILE, b"x")], says);
@@ -177,20 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn bombs_are_refused() {
+    fn archive_bombs_are_refused() {
         let many: Vec<Entry<'_>> = vec![("d", EntryType::Directory, b""); 11];
         assert_refused(&many, "more than 10 files");
         assert_refused(&[("a", FILE, &[0; 60]), ("b", FILE, &[0; 60])], "unpacks to more");
     }
 
     #[test]
-    fn a_name_is_used_once() {
+    fn duplicate_name_is_refused() {
         assert_refused(&[("a", FILE, b"1"), ("a", FILE, b"2")], "twice");
         assert_refused(&[("a", FILE, b"1"), ("a/b", FILE, b"2")], "at once");
     }
 
     #[test]
-    fn what_is_no_package_is_refused() {
+    fn archive_that_is_no_package_is_refused() {
         let refused = |bytes: &[u8]| unpacked(file(bytes)).1.unwrap_err().to_string();
 
         assert!(refused(b"").contains("archive of nothing"));
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_executable_stays_one_and_nothing_is_set_uid() {
+    fn executable_stays_one_and_setuid_is_removed() {
         let mut tar = tar::Builder::new(Vec::new());
         for (name, mode) in [("manifest.json", 0o600), ("app/run", 0o4711)] {
             let mut header = tar::Header::new_gnu();

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_placed_and_known_until_it_changes() {
+    fn file_is_placed_and_known_until_it_changes() {
         let (dir, beneath) = bench();
 
         let stamp = beneath.place(&dir.path().join("new"), "a/b/c").unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_under_the_very_name_is_no_file_and_is_replaced() {
+    fn link_under_the_same_name_is_no_file_and_is_replaced() {
         let (dir, beneath) = bench();
         symlink(dir.path().join("outside/file"), dir.path().join("inside/x")).unwrap();
 
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_folder_in_the_way_is_left_to_its_owner() {
+    fn full_folder_in_the_way_is_left_to_its_owner() {
         let (dir, beneath) = bench();
         fs::create_dir_all(dir.path().join("inside/x/y")).unwrap();
 

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_node_is_kept_out_until_the_first_is_gone() {
+    fn second_node_is_refused_until_the_first_has_ended() {
         let dir = tempfile::tempdir().unwrap();
         let first = DataDir::open(dir.path()).unwrap();
 
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_see_no_path_that_names_somebody() {
+    fn containers_see_no_path_with_a_user_name() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         assert_eq!(data_dir.work(), dir.path().canonicalize().unwrap().join("work"));

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn each_workspace_has_a_user_of_its_own_and_keeps_it() {
+    fn workspace_keeps_a_user_of_its_own() {
         let users = Users::Range(IdRange::default());
         let mut ids: Vec<_> = (0..1000).map(|n| users.of(workspace(n)).uid).collect();
 
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_two_numbers_that_hold_enough() {
+    fn range_is_two_numbers_of_sufficient_size() {
         let range: IdRange = "100000-165535".parse().unwrap();
         assert_eq!(range.to_string(), "100000-165535");
         assert_eq!(DEFAULT.to_string().parse(), Ok(DEFAULT));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_workspaces_user_can_enter_its_folder() {
+    fn workspace_folder_is_accessible_to_its_user_only() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         if data_dir.owner().uid != 0 {

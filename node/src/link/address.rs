@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_that_can_be_dialled_are_taken() {
+    fn address_is_accepted_only_if_it_can_be_dialled() {
         let peer = libp2p::PeerId::random();
         let good = format!("/dns4/fanfold.example/tcp/8701/p2p/{peer}");
         for (text, taken) in [
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_name_is_looked_up_and_the_rest_stays() {
+    async fn host_name_is_resolved_and_the_rest_stays() {
         let peer = libp2p::PeerId::random();
         let address = format!("/dns4/localhost/tcp/8701/p2p/{peer}").parse().unwrap();
 

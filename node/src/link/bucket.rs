@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_a_bucket_names_the_object_and_the_stores_code() {
+    fn bucket_refusal_names_the_object_and_the_stores_code() {
         let archived = "<?xml version=\"1.0\"?>\n<Error><Code>InvalidObjectState</Code></Error>";
         let azure = [("x-ms-error-code", "BlobArchived")];
         for (status, headers, document, text) in [
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_asked_for_again() {
+    fn retries_are_limited_to_temporary_failures() {
         for status in [408, 425, 429, 500, 502, 503, 504] {
             assert!(refused(status, &[], "").again(), "{status}");
         }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_taken_where_it_is_the_one_that_was_asked_for() {
+    fn part_is_accepted_only_if_it_is_the_requested_one() {
         let gives = |range: Option<&str>, status, from| {
             let list: Vec<_> = range.iter().map(|range| ("content-range", *range)).collect();
             gives(StatusCode::from_u16(status).unwrap(), &headers(&list), from, 30)

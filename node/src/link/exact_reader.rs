@@ -63,19 +63,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_gives_all_and_no_more() {
+    async fn exact_reader_gives_exactly_the_announced_bytes() {
         assert_eq!(read(b"fanfold", 3).await.unwrap(), b"fan");
         assert_eq!(read(b"fanfold", 7).await.unwrap(), b"fanfold");
         assert_eq!(read(b"fanfold", 0).await.unwrap(), b"");
     }
 
     #[tokio::test]
-    async fn an_early_end_is_an_error() {
+    async fn exact_reader_fails_on_an_early_end() {
         assert_eq!(read(b"fan", 7).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[tokio::test]
-    async fn silence_is_an_error() {
+    async fn exact_reader_fails_on_silence() {
         let (mut reader, _writer) = tokio::io::duplex(8);
 
         let read = ExactReader::new(&mut reader, 1, Duration::from_millis(1)).read_u8().await;

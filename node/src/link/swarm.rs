@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pause_grows_and_has_a_limit() {
+    fn reconnect_pause_grows_to_a_limit() {
         assert_eq!(backoff(0, 100), BACKOFF_FIRST);
         assert_eq!(backoff(1, 50), BACKOFF_FIRST);
         assert_eq!(backoff(u32::MAX, 100), BACKOFF_MAX);

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_is_told_at_once_and_then_each_minute_until_it_is_over() {
+    fn trouble_is_logged_at_once_and_then_each_minute_until_it_is_over() {
         let (mut trouble, start) = (Trouble::default(), Instant::now());
 
         assert!(trouble.is_due(start));

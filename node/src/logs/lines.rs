@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_written_again_show_their_newest_state() {
+    fn lines_that_are_overwritten_show_their_newest_state() {
         let mut lines = Lines::default();
 
         assert!(lines.progress().is_empty());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn no_cut_of_the_stream_lets_a_secret_through() {
+    fn secret_is_removed_wherever_the_stream_is_cut() {
         let text = b"a SECRET\nSECRETSECRET b\nSECRET";
         for at in 0..text.len() {
             let mut lines = Lines::new(Redactor::new(&[secret("A", "SECRET")]));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_across_the_end_of_a_long_line_is_not_shown_in_half() {
+    fn secret_across_the_end_of_a_long_line_is_removed() {
         for before in LINE_BYTES_MAX - 10..LINE_BYTES_MAX + 2 {
             let mut lines = Lines::new(Redactor::new(&[secret("A", "SECRET")]));
             let text = format!("{}SECRET{}\n", "x".repeat(before), "y".repeat(100));

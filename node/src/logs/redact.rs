@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_value_is_taken_out() {
+    fn redaction_removes_every_form_of_a_value() {
         let redactor = redactor(&["TOP\"SECRET", "-----KEY\nline two\r\nend!\n"]);
 
         assert_eq!(redactor.text("a TOP\"SECRET b"), "a *** b");
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_overlap_leave_nothing_of_either() {
+    fn redaction_removes_overlapping_values() {
         let redactor = redactor(&["abcdef", "defghi", "aaaa"]);
 
         assert_eq!(redactor.text("abcdefghi"), "***");
@@ -133,12 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_to_be_a_secret_stays() {
+    fn redaction_ignores_values_too_short_for_a_secret() {
         assert_eq!(redactor(&["abc", ""]).text("abc"), "abc");
     }
 
     #[test]
-    fn a_value_that_is_cut_off_leaves_no_half() {
+    fn redaction_removes_a_value_that_is_cut_off() {
         let redactor = redactor(&["SECRET"]);
 
         assert_eq!(redactor.bytes(b"12345SECRET6", 8), (b"12345***".to_vec(), 11));

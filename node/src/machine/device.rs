@@ -69,7 +69,7 @@ mod tests {
                       GPU-12345678-aaaa-bbbb-cccc-1234567890ab\nDevice Minor: \t 0\n";
 
     #[test]
-    fn a_gpu_is_read_from_what_its_driver_says() {
+    fn gpu_is_read_from_its_drivers_output() {
         let gpu = read_gpu(3, T4).unwrap();
 
         assert_eq!(gpu.name, "Tesla T4");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_owner_keep_the_ids_of_the_driver() {
+    fn gpu_names_of_the_owner_keep_the_ids_of_the_driver() {
         let gpu = |name: &str, id: &str| Gpu { name: name.to_owned(), id: id.to_owned() };
         let found = vec![gpu("Tesla T4", "GPU-a"), gpu("Tesla T4", "GPU-b")];
         let names = ["tesla t4", "other", "TESLA T4"].map(str::to_owned);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_is_named_by_its_model() {
+    fn cpu_is_named_by_its_model() {
         let cpuinfo = "processor\t: 0\nmodel name\t: Intel(R) Xeon(R)\nflags\t: fpu\n";
 
         assert_eq!(cpu_model(cpuinfo), "Intel(R) Xeon(R)");

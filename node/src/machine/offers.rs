@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn offers_of_two_nodes_are_never_more_than_the_machine() {
+    fn offers_of_two_nodes_never_exceed_the_machine() {
         let dir = tempfile::tempdir().unwrap();
         let take = |name: &str, wish| Offer::take(dir.path(), Path::new(name), wish);
 

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_the_most_and_start_over() {
+    fn waits_grow_to_a_maximum_and_start_over() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
         let waits: Vec<_> = (0..8).map(|_| backoff.step()).collect();

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_redirect_leads_to_the_public_web_or_nowhere() {
+    fn redirect_leads_to_the_public_web_only() {
         let closed = SsrfGuard::new(false);
         for url in [
             "http://127.0.0.1/x",
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_inside_is_refused_after_it_is_resolved() {
+    async fn name_that_resolves_to_a_private_address_is_refused() {
         let name = || "localhost".parse::<Name>().unwrap();
 
         let refused = SsrfGuard::new(false).resolve(name()).await.err().unwrap();

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_archive_has_each_layer_once_and_lists_all() {
+    async fn archive_has_each_layer_once_and_lists_all() {
         let dir = tempfile::tempdir().unwrap();
         let layer = |name: &str, bytes: &[u8]| {
             let path = dir.path().join(name);

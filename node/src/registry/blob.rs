@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_unpacked_than_may_be() {
+    fn unpacked_size_is_limited() {
         let bomb = gzip(&vec![0; 10 << 20]);
 
         assert!(bomb.len() < 1 << 20);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_gzip_is_refused() {
+    fn bytes_that_are_no_gzip_are_refused() {
         for bytes in [&b"plain"[..], &gzip(b"cut off")[..12]] {
             assert!(matches!(unpacked_bytes(bytes, 1000), Err(Error::Unusable(_))));
         }

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_list_this_machines_image_is_taken() {
+    fn manifest_list_selects_the_image_of_this_machine() {
         let entry = |os: &str, architecture: &str, variant: Option<&str>, name: &str| {
             json!({"digest": digest(name), "size": 1,
                    "platform": {"os": os, "architecture": architecture, "variant": variant}})
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_for_this_machine_and_its_layers() {
+    fn configuration_must_match_this_machine_and_its_layers() {
         let config = |os: &str, architecture: &str, layers: usize| {
             let ids = vec![digest("x"); layers];
             let config = json!({"os": os, "architecture": architecture,

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_asked_over_tls_unless_it_is_on_this_machine_and_may_be() {
+    fn registry_is_requested_over_tls_unless_local_and_allowed() {
         let (closed, open) =
             (Puller::new(SsrfGuard::new(false)), Puller::new(SsrfGuard::new(true)));
         for host in [
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_of_a_blob_leads_to_the_public_web_over_tls_or_nowhere() {
+    fn blob_redirect_leads_to_the_public_web_over_tls_only() {
         let (closed, open) =
             (Puller::new(SsrfGuard::new(false)), Puller::new(SsrfGuard::new(true)));
         let from: Url = "https://r.example/v2/team/app/blobs/x".parse().unwrap();

@@ -52,13 +52,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pull_ends_when_it_is_slow_and_goes_on_at_the_floor() {
+    fn pull_ends_below_the_minimum_speed_and_continues_at_it() {
         assert_eq!(ended_after(1), Some(GRACE.as_secs() + 5));
         assert_eq!(ended_after(5 * BYTES_PER_SEC_MIN), None);
     }
 
     #[test]
-    fn no_speed_before_allows_a_long_silence() {
+    fn pull_has_a_limit_of_silence_after_a_fast_beginning() {
         let now = Instant::now();
         let mut pace = Pace::start(now);
 

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interpreter_is_the_one_that_the_first_line_names() {
+    fn interpreter_is_the_one_of_the_first_line() {
         for (line, expected) in [
             ("#!/bin/bash", &["/bin/bash run.sh", "bash run.sh"][..]),
             ("#!/bin/bash\r", &["/bin/bash run.sh", "bash run.sh"]),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interpreter_of_a_file_that_names_none_is_the_servers_choice() {
+    fn interpreter_without_a_first_line_is_the_servers_choice() {
         for line in ["", "import os", "#!", "#! \r", "# !/bin/bash"] {
             let pythons = ["python3", "python"];
             let expected = ["python3 main.py", "python main.py"];
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interpreter_of_a_program_is_not_sought_in_its_bytes() {
+    fn interpreter_is_not_searched_in_a_binary_program() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run");
         for (bytes, expected) in [

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn launch_mounts_what_the_server_says_and_where() {
+    fn launch_mounts_the_paths_of_the_server() {
         let at = |path: &str| path.parse::<ContainerPath>().unwrap();
         let mounts = [
             (Content::Package, at("/x/package")),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn launch_goes_through_its_steps_within_the_time_of_the_task() {
+    fn launch_completes_its_steps_within_the_time_of_the_task() {
         let line = Command::Line(vec!["echo".to_owned()]);
         let steps = vec![file("run.sh"), line];
         let mut launch = launched(Parts { steps, ..parts() }).unwrap();

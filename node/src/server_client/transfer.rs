@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bucket_that_never_gives_a_byte_is_given_up_and_keeps_no_turn_meanwhile() {
+    async fn bucket_that_sends_nothing_is_abandoned_and_holds_no_turn() {
         let bucket = Stubborn::default();
 
         let (fetched, told) = fetched_from(&bucket).await;
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_final_refusal_is_believed_when_a_new_link_does_not_change_it() {
+    async fn final_refusal_is_accepted_when_a_new_link_does_not_change_it() {
         let barred = BucketError::barred(None, crate::net::ssrf_guard::Refused::Private);
         for (error, asked) in [(BucketError::forbidden(), FINAL_HEARD), (barred, 1)] {
             let bucket = Stubborn { refusal: Some(error), ..Stubborn::default() };

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_key_has_one_holder() {
+    async fn keyed_mutex_has_one_holder_per_key() {
         let keyed = KeyedMutex::default();
         let held = keyed.lock(1).await;
 

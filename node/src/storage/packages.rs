@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_package_is_fetched_once_and_survives_a_restart() {
+    async fn package_is_fetched_once_and_survives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         let packages = Packages::open(&data_dir, BYTES_MAX).unwrap();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_package_is_fetched_anew() {
+    async fn damaged_package_is_fetched_anew() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         let server = with_main(b"print(1)");
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_download_goes_on_where_the_connection_broke() {
+    async fn download_resumes_where_the_connection_broke() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         let packages = Packages::open(&data_dir, BYTES_MAX).unwrap();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn spoiled_bytes_are_fetched_anew_and_not_for_ever() {
+    async fn wrong_bytes_are_fetched_anew_a_limited_number_of_times() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         let packages = Packages::open(&data_dir, BYTES_MAX).unwrap();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_unused_for_longest_goes_and_what_is_used_stays() {
+    async fn least_recently_used_package_is_removed_and_used_ones_stay() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = DataDir::open(dir.path()).unwrap();
         let packages = Packages::open(&data_dir, 200_000).unwrap();

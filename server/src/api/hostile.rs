@@ -7,7 +7,7 @@ use proptest::test_runner::TestRunner;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::testing::{Door, package_with};
+use super::testing::{TestServer, package_with};
 use crate::store;
 
 const CASES: usize = 400;
@@ -68,17 +68,17 @@ const PLACES: [(&str, &str, &str); 17] = [
     ("POST", "/v1/customer/jobs/JOB/run", "@"),
 ];
 
-async fn ask(door: &Door, method: &str, path: &str, body: String) -> u16 {
+async fn ask(server: &TestServer, method: &str, path: &str, body: String) -> u16 {
     let method: Method = method.parse().unwrap();
-    let request = door.client.request(method, format!("{}{path}", door.url));
-    let answer = request.header("authorization", &door.key).body(body).send().await.unwrap();
+    let request = server.client.request(method, format!("{}{path}", server.url));
+    let answer = request.header("authorization", &server.key).body(body).send().await.unwrap();
     answer.status().as_u16()
 }
 
 #[tokio::test]
-async fn what_any_route_accepts_can_be_read_after_a_restart() {
-    let door = Door::open().await;
-    door.running_job().await;
+async fn accepted_values_of_any_route_can_be_read_after_a_restart() {
+    let server = TestServer::open().await;
+    server.running_job().await;
     let draft = json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
                        "dataDestination": {"dataSourceDescriptor": "bucket"}});
     let (mut runner, values) = (TestRunner::deterministic(), hostile());
@@ -86,28 +86,28 @@ async fn what_any_route_accepts_can_be_read_after_a_restart() {
     for case in 0..CASES {
         let value = values.new_tree(&mut runner).unwrap().current();
         let (method, path, body) = PLACES[case % PLACES.len()];
-        let job = door.job(draft.clone()).await;
+        let job = server.job(draft.clone()).await;
 
         let status =
-            ask(&door, method, &path.replace("JOB", &job), body.replace('@', &value)).await;
+            ask(&server, method, &path.replace("JOB", &job), body.replace('@', &value)).await;
         let run =
-            ask(&door, "POST", &format!("/v1/customer/jobs/{job}/run"), "{}".to_owned()).await;
+            ask(&server, "POST", &format!("/v1/customer/jobs/{job}/run"), "{}".to_owned()).await;
 
         assert!(status < 500, "{method} {path} {body} {value}: {status}");
         accepted += usize::from(status == 200);
         started += usize::from(run == 200 || (path.ends_with("/run") && status == 200));
-        let stored = store::load(&door.app.db).await.unwrap();
+        let stored = store::load(&server.app.db).await.unwrap();
         assert_eq!(stored.unreadable, [], "{method} {path} {body} {value}");
         assert_eq!(stored.runs.len(), started, "{method} {path} {body} {value}");
-        assert_eq!(door.get(&format!("/v1/customer/jobs/{job}")).await.0, 200);
+        assert_eq!(server.get(&format!("/v1/customer/jobs/{job}")).await.0, 200);
     }
     assert!(accepted > CASES / 10 && started > CASES / 2, "{accepted} {started}");
-    assert_eq!(store::check(&door.app.db).await.unwrap(), []);
+    assert_eq!(store::check(&server.app.db).await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn a_manifest_and_a_schema_that_nest_too_deep_are_refused_by_name() {
-    let door = Door::open().await;
+async fn manifest_and_schema_that_nest_too_deep_are_refused_by_name() {
+    let server = TestServer::open().await;
     for levels in [70, 127, 5_000] {
         let deep = format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
         let manifest = json!({"name": "b", "version": "0.1", "platform": "binary",
@@ -115,7 +115,7 @@ async fn a_manifest_and_a_schema_that_nest_too_deep_are_refused_by_name() {
         let schema = format!(r#"{{"properties":{{"x":{deep}}}}}"#);
         let data = package_with(&manifest, &[("schema.json", &schema)]);
 
-        let (status, body) = door.post("/v1/dev/apps", json!({"data": data})).await;
+        let (status, body) = server.post("/v1/dev/apps", json!({"data": data})).await;
 
         assert_eq!(status, 400, "{body}");
         let message = body["message"].as_str().unwrap();
@@ -125,18 +125,18 @@ async fn a_manifest_and_a_schema_that_nest_too_deep_are_refused_by_name() {
 
 #[tokio::test]
 async fn params_that_nest_too_deep_are_refused_by_name_and_64_levels_run() {
-    let door = Door::open().await;
-    door.running_job().await;
-    let job = door.job(json!({"templateId": "t"})).await;
+    let server = TestServer::open().await;
+    server.running_job().await;
+    let job = server.job(json!({"templateId": "t"})).await;
     let path = format!("/v1/customer/jobs/{job}/params");
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
 
     // The body and its phase are two levels of the 64.
-    assert_eq!(door.patch(&path, json!({"app": {"x": nested(62)}})).await.0, 200);
+    assert_eq!(server.patch(&path, json!({"app": {"x": nested(62)}})).await.0, 200);
     for levels in [63, 125, 126, 10_000] {
         let body = format!(r#"{{"app":{{"x":{}1{}}}}}"#, "[".repeat(levels), "]".repeat(levels));
-        let request = door.client.patch(format!("{}{path}", door.url));
-        let answer = request.header("authorization", &door.key).body(body).send().await.unwrap();
+        let request = server.client.patch(format!("{}{path}", server.url));
+        let answer = request.header("authorization", &server.key).body(body).send().await.unwrap();
 
         assert_eq!(answer.status(), 400, "{levels}");
         let text = answer.text().await.unwrap();

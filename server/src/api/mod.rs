@@ -111,19 +111,19 @@ mod tests {
     use serde_json::json;
 
     use super::http::route::Access;
-    use super::testing::Door;
+    use super::testing::TestServer;
     use crate::mail::Mail;
 
     #[tokio::test]
-    async fn every_failure_has_the_documented_shape() {
-        let door = Door::open().await;
+    async fn failures_have_the_documented_shape() {
+        let server = TestServer::open().await;
         for (method, path, status, code) in [
             (Method::GET, "/v1/customer/nowhere", 404, 5),
             (Method::DELETE, "/v1/wallet/balance", 405, 12),
             (Method::GET, "/v1/auth/access_token", 405, 12),
             (Method::GET, "/v1/customer/jobs/not-an-id", 404, 5),
         ] {
-            let (got, body) = door.call(method, path, None).await;
+            let (got, body) = server.call(method, path, None).await;
 
             assert_eq!((got, body["code"].as_i64()), (status, Some(code)), "{path}: {body}");
             assert!(body["message"].is_string() && body["details"][0]["reason"].is_string());
@@ -134,27 +134,28 @@ mod tests {
             (Method::GET, "/healthz?x=1", 400, "INVALID_ARGUMENT"),
             (Method::GET, "/v1/storage/x", 403, "FORBIDDEN"),
         ] {
-            let (got, body) = door.call(method, path, None).await;
+            let (got, body) = server.call(method, path, None).await;
 
             assert_eq!((got, body["code"].as_str()), (status, Some(code)), "{path}: {body}");
             assert!(body["detail"].is_string() && body["status"] == status, "{path}: {body}");
         }
-        let named = door.post("/v1/customer/jobs", json!({"templateId": 7})).await.1;
+        let named = server.post("/v1/customer/jobs", json!({"templateId": 7})).await.1;
         assert_eq!(named["details"][0]["reason"], "INVALID_ARGUMENT");
         assert_eq!(named["details"][0]["metadata"]["field"], "templateId");
-        let (status, body) = door.post("/v1/customer/jobs", json!([1])).await;
+        let (status, body) = server.post("/v1/customer/jobs", json!([1])).await;
         assert_eq!((status, body["code"].as_i64()), (400, Some(3)));
     }
 
     #[tokio::test]
-    async fn no_route_is_open_to_strangers() {
-        let door = Door::open().await;
+    async fn routes_refuse_callers_without_credentials() {
+        let server = TestServer::open().await;
         for api in super::apis() {
             for route in api.routes.iter().filter(|route| api.access(route) != Access::Open) {
                 for (prefix, key) in api.prefixes.iter().zip(["ff_wrong", "Bearer a.b.c"]) {
                     let path = format!("{prefix}{}", route.path).replace(['{', '}'], "");
 
-                    let (status, body) = door.call_as(key, route.method.clone(), &path, None).await;
+                    let (status, body) =
+                        server.call_as(key, route.method.clone(), &path, None).await;
 
                     assert_eq!((status, body["code"].as_i64()), (401, Some(16)), "{path}");
                 }
@@ -163,17 +164,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_route_lets_in_the_roles_of_its_scope_and_no_others() {
-        let door = Door::open().await;
+    async fn routes_allow_exactly_the_roles_of_their_scope() {
+        let server = TestServer::open().await;
         for role in Role::ALL {
-            let (_, key) = door.member(role).await;
+            let (_, key) = server.member(role).await;
             for api in super::apis() {
                 for route in &api.routes {
                     let Access::Scope(scope) = api.access(route) else { continue };
                     let path = format!("{}{}", api.prefixes[0], route.path).replace(['{', '}'], "");
-                    let url = format!("{}{path}", door.url);
+                    let url = format!("{}{path}", server.url);
 
-                    let request = door.client.request(route.method.clone(), url);
+                    let request = server.client.request(route.method.clone(), url);
                     let answer = request.header("authorization", &key).send().await.unwrap();
 
                     let refused = answer.status() == 403;
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_one_is_may_be_asked_in_any_role_and_nothing_else() {
+    async fn routes_for_any_role_are_those_of_the_callers_identity() {
         let mut any_role = Vec::new();
         for api in super::apis() {
             let all = api.routes.iter().filter(|route| api.access(route) == Access::AnyRole);
@@ -196,10 +197,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_too_often_waits_and_others_do_not() {
+    async fn rate_limit_applies_per_key() {
         let five = NonZeroU32::new(5).unwrap();
-        let door = Door::open_with(Mail::to_log(), five).await;
-        let ask = async |key: &str| door.call_as(key, Method::GET, "/v1/auth/user", None).await.0;
+        let server = TestServer::open_with(Mail::to_log(), five).await;
+        let ask = async |key: &str| server.call_as(key, Method::GET, "/v1/auth/user", None).await.0;
         let five_times = async |key: &str| {
             let mut answers = Vec::new();
             for _ in 0..6 {
@@ -209,31 +210,31 @@ mod tests {
         };
 
         assert_eq!(five_times("ff_wrong").await, [401, 401, 401, 401, 401, 429]);
-        assert_eq!(five_times(&door.key).await, [200, 200, 200, 200, 200, 429]);
-        assert_eq!(ask(&door.stranger().await).await, 200);
-        let body = json!({"apiKey": door.key});
+        assert_eq!(five_times(&server.key).await, [200, 200, 200, 200, 200, 429]);
+        assert_eq!(ask(&server.stranger().await).await, 200);
+        let body = json!({"apiKey": server.key});
         let path = "/v1/auth/access_token";
-        assert_eq!(door.call_as("", Method::POST, path, Some(body)).await.0, 200);
+        assert_eq!(server.call_as("", Method::POST, path, Some(body)).await.0, 200);
     }
 
     #[tokio::test]
-    async fn bodies_are_bounded() {
-        let door = Door::open().await;
+    async fn body_size_is_limited() {
+        let server = TestServer::open().await;
         let huge = json!({"templateId": "x".repeat(2 << 20)});
 
-        let (status, body) = door.post("/v1/customer/jobs", huge).await;
+        let (status, body) = server.post("/v1/customer/jobs", huge).await;
 
         assert_eq!((status, body["code"].as_i64()), (413, Some(8)));
     }
 
     #[tokio::test]
-    async fn browsers_may_ask_from_any_page() {
-        let door = Door::open().await;
-        let url = format!("{}/v1/customer/jobs", door.url);
+    async fn cors_allows_any_origin() {
+        let server = TestServer::open().await;
+        let url = format!("{}/v1/customer/jobs", server.url);
 
-        let asked = door.client.request(Method::OPTIONS, &url).header("origin", "https://a.b");
+        let asked = server.client.request(Method::OPTIONS, &url).header("origin", "https://a.b");
         let asked = asked.send().await.unwrap();
-        let got = door.client.get(&url).header("origin", "https://a.b").send().await.unwrap();
+        let got = server.client.get(&url).header("origin", "https://a.b").send().await.unwrap();
 
         assert_eq!(asked.status(), 204);
         assert!(asked.headers()["access-control-allow-headers"].to_str().unwrap().contains("auth"));
@@ -242,23 +243,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_start_leads_people_to_the_docs_and_programs_to_the_document() {
-        let door = Door::open().await;
+    async fn root_leads_browsers_to_the_docs_and_programs_to_the_document() {
+        let server = TestServer::open().await;
 
-        let (status, start) = door.get("/").await;
-        let browser = door.client.get(format!("{}/?utm=x", door.url)).header("accept", "text/html");
+        let (status, start) = server.get("/").await;
+        let browser =
+            server.client.get(format!("{}/?utm=x", server.url)).header("accept", "text/html");
         let browser = browser.send().await.unwrap();
 
         assert_eq!((status, &start["openapi"]), (200, &json!("/docs/openapi.json")), "{start}");
         assert!(browser.url().path() == "/docs/" && browser.status() == 200, "{browser:?}");
-        assert_eq!(door.get("/docs/openapi.json").await.0, 200);
+        assert_eq!(server.get("/docs/openapi.json").await.0, 200);
     }
 
     #[tokio::test]
-    async fn a_query_that_a_route_does_not_know_is_refused() {
-        let door = Door::open().await;
+    async fn query_field_unknown_to_a_route_is_refused() {
+        let server = TestServer::open().await;
 
-        let (status, refused) = door.get("/v1/customer/jobs?template=t").await;
+        let (status, refused) = server.get("/v1/customer/jobs?template=t").await;
 
         assert_eq!(
             (status, &refused["details"][0]["metadata"]["field"]),
@@ -274,22 +276,22 @@ mod tests {
             "/v1/wallet/balance?currency=USD",
             "/v1/customer/jobs/not-an-id?wait=1&stat=x",
         ] {
-            assert_eq!(door.get(path).await.0, 400, "{path}");
+            assert_eq!(server.get(path).await.0, 400, "{path}");
         }
         let run = "/v1/customer/jobs/not-an-id/run?dry_runs=true";
-        assert_eq!(door.post(run, json!({})).await.0, 400);
+        assert_eq!(server.post(run, json!({})).await.0, 400);
         for path in ["/v1/customer/jobs?limit=1&order_by=name", "/v1/dev/apps?is_public=true"] {
-            assert_eq!(door.get(path).await.0, 200, "{path}");
+            assert_eq!(server.get(path).await.0, 200, "{path}");
         }
     }
 
     #[tokio::test]
-    async fn the_server_says_that_it_is_there() {
-        let door = Door::open().await;
+    async fn health_and_info_are_answered() {
+        let server = TestServer::open().await;
 
-        assert_eq!(door.get("/health").await.0, 200);
+        assert_eq!(server.get("/health").await.0, 200);
         for base in ["customer", "computing", "auth", "dev", "wallet"] {
-            let (status, body) = door.get(&format!("/v1/{base}/info")).await;
+            let (status, body) = server.get(&format!("/v1/{base}/info")).await;
 
             assert_eq!(status, 200);
             assert!(body["version"]["tag"].is_string());

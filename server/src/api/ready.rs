@@ -31,18 +31,19 @@ async fn ready(call: Call) -> Result<Ready> {
 mod tests {
     use std::time::Instant;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
-    async fn a_database_that_is_away_is_told_apart_from_a_dead_server() {
-        let door = Door::open().await;
-        assert_eq!(door.get("/readyz").await.0, 200);
+    async fn readiness_distinguishes_an_unreachable_database_from_a_stopped_server() {
+        let server = TestServer::open().await;
+        assert_eq!(server.get("/readyz").await.0, 200);
 
-        door.app.db.close().await.unwrap();
+        server.app.db.close().await.unwrap();
 
         let asked = Instant::now();
-        let jobs = format!("{}/v1/customer/jobs", door.url);
-        let answer = door.client.get(jobs).header("authorization", &door.key).send().await.unwrap();
+        let jobs = format!("{}/v1/customer/jobs", server.url);
+        let answer =
+            server.client.get(jobs).header("authorization", &server.key).send().await.unwrap();
         assert_eq!(
             (answer.status(), &answer.headers()["retry-after"]),
             (503.try_into().unwrap(), &"5".try_into().unwrap())
@@ -50,7 +51,7 @@ mod tests {
         // Its last answer counts for a second.
         let away = async {
             loop {
-                let (status, body) = door.get("/readyz").await;
+                let (status, body) = server.get("/readyz").await;
                 if status == 503 {
                     return body.to_string();
                 }
@@ -60,17 +61,17 @@ mod tests {
         assert!(away.await.contains("cannot reach its database"));
         assert!(asked.elapsed().as_secs() < 30, "{:?}", asked.elapsed());
         for alive in ["/healthz", "/health"] {
-            assert_eq!(door.get(alive).await.0, 200);
+            assert_eq!(server.get(alive).await.0, 200);
         }
     }
 
     #[tokio::test]
-    async fn a_bucket_that_is_away_makes_the_server_not_ready() {
-        let door = Door::open().await;
-        tokio::fs::remove_dir_all(door.bucket()).await.unwrap();
-        tokio::fs::write(door.bucket(), b"no folder").await.unwrap();
+    async fn readiness_fails_without_the_bucket() {
+        let server = TestServer::open().await;
+        tokio::fs::remove_dir_all(server.bucket()).await.unwrap();
+        tokio::fs::write(server.bucket(), b"no folder").await.unwrap();
 
-        let (status, body) = door.get("/readyz").await;
+        let (status, body) = server.get("/readyz").await;
 
         assert_eq!(status, 503, "{body}");
         assert!(body.to_string().contains("bucket"), "{body}");

@@ -34,7 +34,7 @@ use crate::store::people::members;
 use crate::store::people::members::Changed;
 use crate::store::people::{api_keys, workspaces};
 
-/// What a workspace may keep behind a test's door.
+/// What a workspace may store on a test server.
 pub const QUOTA_BYTES: u64 = 64 << 20;
 
 /// A fresh database in a folder that goes with the second value.
@@ -45,7 +45,7 @@ pub async fn database() -> (Db, TempDir) {
 }
 
 /// A served app with one workspace. Everything ends when it is dropped.
-pub struct Door {
+pub struct TestServer {
     pub app: App,
     pub url: String,
     pub key: String,
@@ -56,7 +56,7 @@ pub struct Door {
     folder: TempDir,
 }
 
-impl Door {
+impl TestServer {
     /// The folder that is the server's bucket.
     pub fn bucket(&self) -> std::path::PathBuf {
         self.folder.path().join("bucket")
@@ -66,7 +66,7 @@ impl Door {
         Self::open_with(Mail::to_log(), NonZeroU32::MAX).await
     }
 
-    /// With another way for letters, and other limits per minute.
+    /// With another sender of e-mail, and other limits per minute.
     pub async fn open_with(mail: Mail, per_minute: NonZeroU32) -> Self {
         let limits = LimitsConfig {
             requests_per_minute: per_minute,
@@ -150,7 +150,7 @@ impl Door {
         id
     }
 
-    /// Another workspace's key to the same door.
+    /// Another workspace's key to the same server.
     pub async fn stranger(&self) -> String {
         let workspace = workspaces::create_workspace(&self.app.db, "other").await.unwrap();
         let user = workspaces::create_user(&self.app.db, workspace, "other").await.unwrap();

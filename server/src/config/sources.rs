@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn printed_settings_say_their_origin_and_no_secret() {
+    fn printed_settings_show_their_origin_and_no_secret() {
         let lines = printed(&figment_of(&[
             ("FANFOLD_NODES__LEASE_SECS", "7"),
             ("FANFOLD_DATABASE_URL", "postgres://u:hush@h/d"),

@@ -104,7 +104,7 @@ async fn joined(room: &Room) -> NodeId {
 }
 
 #[tokio::test]
-async fn a_node_in_a_hurry_is_told_what_is_settled() {
+async fn sync_without_a_wait_returns_settled_leases() {
     let room = granted().await;
     let (coordinator, node) = (&room.coordinator, joined(&room).await);
     let task = TaskRef { run: RunId::new(Uuid::now_v7()), stage: PROCESS, index: 0 };
@@ -119,7 +119,7 @@ async fn a_node_in_a_hurry_is_told_what_is_settled() {
 }
 
 #[tokio::test]
-async fn an_answer_with_nothing_in_it_comes_when_the_wait_is_over() {
+async fn sync_without_news_is_answered_when_the_wait_is_over() {
     let room = granted().await;
     let node = joined(&room).await;
     for wait_ms in [0, 100] {
@@ -146,7 +146,7 @@ async fn batch_is_noted_before_it_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_commit_whose_answer_was_lost_is_recognised() {
+async fn commit_with_a_lost_answer_is_recognised() {
     let room = granted().await;
     // What is there when a batch was stored and nobody said so.
     count_batch(&room.db).await;

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_workspace_takes_its_own_places_and_says_so() {
+    async fn workspace_uses_only_its_own_places_and_has_that_reason() {
         let (turns, pace) = (Turns::new(), Pace::new(Side::Source));
         let take = |kind, owner, n| turns.take(kind, workspace(owner), run(n), &pace);
         let _held = (take(Kind::Step, 1, 1).await, take(Kind::Step, 1, 2).await);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_waits_for_what_is_away_says_so_while_it_waits() {
+    fn step_that_waits_for_an_unreachable_service_has_that_reason() {
         let turns = Turns::new();
         let waits = turns.waits(run(1), "the bucket".to_owned());
 
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gives_up_leaves_the_board() {
+    async fn abandoned_wait_is_removed() {
         let (turns, pace) = (Turns::new(), Pace::new(Side::Source));
         let mut held = Vec::new();
         for n in 0..STEPS_MAX as u128 {

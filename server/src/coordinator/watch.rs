@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_hears_what_was_missed_and_nothing_twice() {
+    fn returning_watcher_gets_each_missed_event_once() {
         let watch = Watch::new();
         let mut first = watch.subscribe();
         tell(&watch, 5);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_or_of_another_life_is_not_known() {
+    fn event_id_that_is_too_old_or_of_another_boot_is_unknown() {
         let watch = Watch::new();
         let boot = watch.recent().next.boot;
         tell(&watch, EVENTS_MAX + 2);

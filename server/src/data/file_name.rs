@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_keeps_its_name_wherever_a_file_can_have_it() {
+    fn result_name_is_kept_where_a_file_can_have_it() {
         for name in ["a.txt", "2026-11-28T08:15:00.json", "100%#*?<>|\".x", "Bücher ~1", ".env"] {
             assert_eq!(of_result(name), name);
         }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_takes_the_place_of_another() {
+    fn result_names_stay_distinct() {
         let long = |end: &str| format!("0000001_{}{end}.txt", "x".repeat(250));
         let names = [
             "a.txt",
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_segment_of_a_path_is_the_name() {
+    fn name_is_the_last_segment_of_a_path() {
         assert_eq!(of_url("/a/b%20c.txt"), "b c.txt");
         assert_eq!(of_url("/a/b/"), "b");
         assert_eq!(of_url("/a/..%2F..%2Fetc%2Fpasswd"), "passwd");

@@ -292,7 +292,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_source_that_trickles_is_given_up_and_named_with_its_speed() {
+    fn slow_source_is_abandoned_and_named_with_its_speed() {
         let mut source = Waited::new();
 
         let text = source.pieces(1_000, 5 * SECOND, 10).unwrap_err();
@@ -303,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn a_source_at_the_floor_is_read_on() {
+    fn source_at_the_minimum_speed_is_read_on() {
         let mut source = Waited::new();
 
         assert_eq!(source.pieces(3_600, SECOND, BYTES_PER_SEC_MIN), Ok(()));
     }
 
     #[test]
-    fn a_fast_beginning_earns_no_pause() {
+    fn fast_beginning_allows_no_pause() {
         let mut source = Waited::new();
         source.pieces(1_000, Duration::from_millis(1), 1 << 30).unwrap();
         let begun = source.now;
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_nobody_waits_does_not_count() {
+    fn time_without_a_reader_does_not_count() {
         let mut source = Waited::new();
         for _ in 0..100 {
             source.clock.leave(source.now);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn many_quick_answers_are_not_slow() {
+    fn quick_answers_in_large_number_are_not_slow() {
         let mut source = Waited::new();
         for _ in 0..10_000 {
             source.now += Duration::from_millis(900);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_for_a_server_that_is_always_just_fast_enough() {
+    fn wait_has_a_limit_for_a_source_at_the_minimum_speed() {
         let mut source = Waited::new();
 
         let text = source.pieces(100_000, SECOND, BYTES_PER_SEC_MIN).unwrap_err();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_passes_and_its_silence_ends_it() {
+    async fn stream_ends_when_it_is_silent() {
         let pieces = [Bytes::from_static(b"he"), Bytes::from_static(b"llo")].map(Ok);
 
         let whole = Pace::new(Side::Source).stream(futures::stream::iter(pieces).boxed());

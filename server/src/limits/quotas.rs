@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_object_has_one_sender_at_a_time() {
+    async fn object_has_one_sender_at_a_time() {
         let (db, _folder) = database().await;
         let quotas = Quotas::new(db, 100);
         let first = quotas.alone(OWNER, &upload(1));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn uploads_at_once_do_not_share_the_same_room() {
+    async fn simultaneous_uploads_do_not_share_the_same_quota() {
         let (db, _folder) = database().await;
         let quotas = Quotas::new(db.clone(), 100);
         let keys: Vec<_> = (0..8).map(upload).collect();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_of_unknown_number_break_off_at_the_limit() {
+    async fn upload_of_unknown_size_breaks_off_at_the_limit() {
         let (db, _folder) = database().await;
         let quotas = Quotas::new(db, 1_000);
         let key = upload(1);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_is_counted_ahead_and_no_less_after_a_restart() {
+    async fn run_is_reserved_in_advance_and_fully_after_a_restart() {
         let (db, _folder) = database().await;
         let most = 4 * RUN_STEP_BYTES;
         let quotas = Quotas::new(db.clone(), most);

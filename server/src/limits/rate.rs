@@ -71,7 +71,7 @@ mod tests {
     const REFILL: Duration = Duration::from_secs(10);
 
     #[test]
-    fn tries_run_out_for_their_name_and_come_back() {
+    fn rate_limit_is_used_up_per_name_and_recovers() {
         let (limits, now) = (Limits::new(3, REFILL), Instant::now());
         for _ in 0..3 {
             limits.take_at("a", now).unwrap();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn many_names_shut_out_nobody_and_free_nobody_who_has_taken_much() {
+    fn rate_limit_stays_separate_under_a_flood_of_names() {
         let (limits, now) = (Limits::new(3, REFILL), Instant::now());
         for _ in 0..3 {
             limits.take_at("greedy", now).unwrap();

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_one_spelling() {
+    fn email_address_has_one_spelling() {
         for (text, kept) in [
             ("Ada@Example.com ", "ada@example.com"),
             ("ada+x@EXAMPLE.com", "ada+x@example.com"),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_as_another_address_or_as_several_is_refused() {
+    fn email_address_that_is_ambiguous_or_several_is_refused() {
         for text in [
             "x<victim@example.com>",
             "victim@corp.com<me@evil>",
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_a_mailbox_are_one() {
+    fn mailbox_is_the_same_in_all_spellings() {
         assert_eq!(mailbox("ada+1@example.com"), mailbox("ada@example.com"));
         assert_eq!(mailbox("a.d.a+1@googlemail.com"), "ada@gmail.com");
         assert_ne!(mailbox("a.da@example.com"), mailbox("ada@example.com"));

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn results_live_for_48_hours_and_no_longer() {
+    async fn results_are_kept_for_48_hours() {
         for fresh in databases().await {
             let folder = tempfile::tempdir().unwrap();
             let options = data::Options {
@@ -273,18 +273,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn objects_that_no_row_names_go_after_a_day_and_named_ones_stay() {
-        let door = crate::api::testing::Door::open().await;
-        let (db, data) = (&door.app.db, &door.app.data);
+    async fn objects_without_a_row_are_removed_after_a_day_and_others_stay() {
+        let server = crate::api::testing::TestServer::open().await;
+        let (db, data) = (&server.app.db, &server.app.data);
         let (named, unnamed) = (kept(1), kept(2));
         let upload = BlobKey::Upload(JobId::new(Uuid::from_u128(3)));
         for key in [&named, &unnamed, &upload] {
             put(data, key).await;
-            data.quotas().reserve(door.workspace, key, 5).await.unwrap();
+            data.quotas().reserve(server.workspace, key, 5).await.unwrap();
         }
         let BlobKey::Image(digest) = named else { panic!("it is an image") };
         let image = images::StoredImage { reference: "a:1".to_owned(), digest, size: 5 };
-        images::put(db, door.workspace, &image).await.unwrap();
+        images::put(db, server.workspace, &image).await.unwrap();
         let all = async |data: &Data| {
             let mut sizes = Vec::new();
             for key in [&named, &unnamed, &upload] {
@@ -301,18 +301,18 @@ mod tests {
         uploads(db, data, tomorrow, TimeDelta::days(30)).await.unwrap();
 
         assert_eq!(all(data).await, [Some(5), None, None]);
-        assert_eq!(holdings::total(db, door.workspace).await.unwrap(), 5);
+        assert_eq!(holdings::total(db, server.workspace).await.unwrap(), 5);
     }
 
     #[tokio::test]
-    async fn a_draft_keeps_its_file_for_its_days_and_no_longer() {
-        let door = crate::api::testing::Door::open().await;
-        door.template("lines", "concat").await;
-        let job = door.job(serde_json::json!({"templateId": "t"})).await;
-        let (db, data) = (&door.app.db, &door.app.data);
+    async fn draft_file_is_removed_after_its_days() {
+        let server = crate::api::testing::TestServer::open().await;
+        server.template("lines", "concat").await;
+        let job = server.job(serde_json::json!({"templateId": "t"})).await;
+        let (db, data) = (&server.app.db, &server.app.data);
         let key = BlobKey::Upload(job.parse().unwrap());
-        let before = holdings::total(db, door.workspace).await.unwrap();
-        data.quotas().reserve(door.workspace, &key, 5).await.unwrap();
+        let before = holdings::total(db, server.workspace).await.unwrap();
+        data.quotas().reserve(server.workspace, &key, 5).await.unwrap();
         put(data, &key).await;
         let (now, days) = (clock::now() + TimeDelta::seconds(1), TimeDelta::days(30));
 
@@ -321,16 +321,16 @@ mod tests {
         uploads(db, data, now + days + TimeDelta::hours(1), days).await.unwrap();
 
         assert_eq!(data.size(&key).await.unwrap(), None);
-        assert_eq!(holdings::total(db, door.workspace).await.unwrap(), before);
+        assert_eq!(holdings::total(db, server.workspace).await.unwrap(), before);
     }
 
     #[tokio::test]
     async fn logs_are_deleted_some_days_after_their_run_has_ended() {
-        let door = crate::api::testing::Door::open().await;
-        let id = door.running_job().await;
-        let db = &door.app.db;
+        let server = crate::api::testing::TestServer::open().await;
+        let id = server.running_job().await;
+        let db = &server.app.db;
         let job = [id.parse().unwrap()];
-        let run = runs::find_by_jobs(db, door.workspace, &job).await.unwrap()[0].id;
+        let run = runs::find_by_jobs(db, server.workspace, &job).await.unwrap()[0].id;
         let task = common::run::task::TaskRef { run, stage: common::testing::PROCESS, index: 0 };
         let line = common::protocol::LogLine {
             at_us: 0,
@@ -345,7 +345,7 @@ mod tests {
         old_logs(db, clock::now() + TimeDelta::days(1)).await.unwrap();
         assert!(there().await, "the run has not ended");
         let abort = format!("/v1/customer/jobs/{id}/abort");
-        assert_eq!(door.post(&abort, serde_json::json!({})).await.0, 200);
+        assert_eq!(server.post(&abort, serde_json::json!({})).await.0, 200);
         old_logs(db, clock::now() - TimeDelta::days(1)).await.unwrap();
         assert!(there().await, "it has just ended");
         old_logs(db, clock::now() + TimeDelta::days(1)).await.unwrap();

@@ -82,36 +82,37 @@ mod tests {
     use reqwest::Method;
 
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
     use crate::data::bucket::blob_key::BlobKey;
 
-    async fn available(door: &Door) -> Credits {
-        let balance = store::money::statement::balance(&door.app.db, door.workspace).await.unwrap();
+    async fn available(server: &TestServer) -> Credits {
+        let balance =
+            store::money::statement::balance(&server.app.db, server.workspace).await.unwrap();
         balance.available
     }
 
     #[tokio::test]
-    async fn a_day_of_storage_is_taken_once_and_never_more_than_there_is() {
-        let door = Door::open().await;
-        let coordinator = &door.app.coordinator;
+    async fn storage_fee_of_a_day_is_charged_once_and_at_most_the_balance() {
+        let server = TestServer::open().await;
+        let coordinator = &server.app.coordinator;
         let gift = Credits::from_units(1_500).unwrap();
-        coordinator.grant(door.workspace, gift, "gift").await.unwrap();
+        coordinator.grant(server.workspace, gift, "gift").await.unwrap();
         let key = BlobKey::Upload(common::ids::JobId::new(uuid::Uuid::from_u128(1)));
-        door.app.data.quotas().reserve(door.workspace, &key, 3 << 20).await.unwrap();
+        server.app.data.quotas().reserve(server.workspace, &key, 3 << 20).await.unwrap();
         // A MiB beyond the two that are free costs 1,000 units a day.
         let per_gib_month = Credits::from_units(30 * 1_000 * 1_024).unwrap();
         let fee = Fee { free: 2 << 20, per_gib_month };
         let now = clock::now();
 
         for _ in 0..2 {
-            pass(&door.app.db, coordinator, fee, now).await.unwrap();
-            assert_eq!(available(&door).await.units(), 500);
+            pass(&server.app.db, coordinator, fee, now).await.unwrap();
+            assert_eq!(available(&server).await.units(), 500);
         }
-        pass(&door.app.db, coordinator, fee, now + TimeDelta::days(1)).await.unwrap();
-        assert_eq!(available(&door).await.units(), 0);
-        pass(&door.app.db, coordinator, fee, now + TimeDelta::days(2)).await.unwrap();
+        pass(&server.app.db, coordinator, fee, now + TimeDelta::days(1)).await.unwrap();
+        assert_eq!(available(&server).await.units(), 0);
+        pass(&server.app.db, coordinator, fee, now + TimeDelta::days(2)).await.unwrap();
 
-        let (_, lines) = door.call(Method::GET, "/v1/wallet/transactions", None).await;
+        let (_, lines) = server.call(Method::GET, "/v1/wallet/transactions", None).await;
         let kinds: Vec<_> = lines["data"]
             .as_array()
             .unwrap()
@@ -119,21 +120,21 @@ mod tests {
             .map(|line| line["transactionType"].as_str().unwrap())
             .collect();
         assert_eq!(kinds, ["storage", "storage", "coupon"]);
-        let (_, books) = door.call(Method::GET, "/v1/wallet/reconciliation", None).await;
+        let (_, books) = server.call(Method::GET, "/v1/wallet/reconciliation", None).await;
         assert_eq!(books["differences"], 0, "{books}");
     }
 
     #[tokio::test]
-    async fn what_is_free_costs_nothing() {
-        let door = Door::open().await;
+    async fn storage_within_the_free_amount_costs_nothing() {
+        let server = TestServer::open().await;
         let key = BlobKey::Upload(common::ids::JobId::new(uuid::Uuid::from_u128(1)));
-        door.app.data.quotas().reserve(door.workspace, &key, 2 << 20).await.unwrap();
+        server.app.data.quotas().reserve(server.workspace, &key, 2 << 20).await.unwrap();
         let gift = Credits::from_units(1_500).unwrap();
-        door.app.coordinator.grant(door.workspace, gift, "gift").await.unwrap();
+        server.app.coordinator.grant(server.workspace, gift, "gift").await.unwrap();
         let fee = Fee { free: 2 << 20, per_gib_month: Credits::ONE };
 
-        pass(&door.app.db, &door.app.coordinator, fee, clock::now()).await.unwrap();
+        pass(&server.app.db, &server.app.coordinator, fee, clock::now()).await.unwrap();
 
-        assert_eq!(available(&door).await, gift);
+        assert_eq!(available(&server).await, gift);
     }
 }

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_node_says_why_it_has_no_work() {
+    fn idle_node_has_its_reason() {
         let told = |idle| {
             let capacity = Resources::new(1, 1);
             idle_reason(Some(Live { capacity, used: Resources::NONE, tasks: 0, idle }))

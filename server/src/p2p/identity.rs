@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_made_once_and_only_its_owner_reads_it() {
+    fn key_is_made_once_and_readable_by_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/p2p.key");
 
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_key_is_an_error_and_stays() {
+    fn damaged_key_is_an_error_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p2p.key");
         fs::write(&path, b"damaged").unwrap();

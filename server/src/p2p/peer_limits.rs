@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gate_keeps_places_of_the_others_from_one_peer() {
+    fn peer_leaves_places_for_others() {
         let gate = Gate::new(2, 4);
         let (greedy, other, late) = (PeerId::random(), PeerId::random(), PeerId::random());
 
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn crowded_gate_lets_in_those_who_have_few_places() {
+    fn peers_with_few_places_are_preferred_under_load() {
         let gate = Gate::new(8, 16);
         let (first, second, late) = (PeerId::random(), PeerId::random(), PeerId::random());
         let mut inside: Vec<Pass> = (0..8).filter_map(|_| gate.enter(first)).collect();

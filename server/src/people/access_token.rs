@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_an_hour() {
+    fn access_token_is_valid_for_an_hour() {
         let now = clock::now();
         let token = token(now);
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_neither_outlives_what_it_was_made_with_nor_may_more() {
+    fn access_token_never_exceeds_the_time_or_scopes_of_its_origin() {
         let now = clock::now();
         let made_with = Scopes::from_iter([Scope::JobsRead, Scope::WalletWrite]);
         let soon = Some(now + TimeDelta::seconds(60));

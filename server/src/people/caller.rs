@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bearer_may_be_written_or_not() {
+    fn bearer_prefix_is_optional() {
         for header in ["abc", "Bearer abc", "bearer  abc", " abc "] {
             assert_eq!(bare(header), "abc");
         }

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_guesses_no_more_begins_again() {
+    fn pause_is_reset_after_a_time_without_guesses() {
         let (pauses, now) = (Pauses::default(), Instant::now());
         for _ in 0..10 {
             pauses.wrong_at("a", now);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn many_names_do_not_shut_out_others_nor_free_those_that_pause() {
+    fn pauses_stay_separate_under_a_flood_of_names() {
         let (pauses, now) = (Pauses::default(), Instant::now());
         for _ in 0..8 {
             pauses.wrong_at("paused", now);

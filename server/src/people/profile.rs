@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn usernames_can_stand_before_a_slash_and_are_no_ids() {
+    fn usernames_can_precede_a_slash_and_are_no_ids() {
         let id = "018f4e6c-0000-7000-8000-000000000000";
         let long = "a".repeat(USERNAME_CHARS_MAX + 1);
         for (name, expected) in [

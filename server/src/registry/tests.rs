@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::secret::Purpose;
 
 use super::*;
-use crate::api::testing::Door;
+use crate::api::testing::TestServer;
 use crate::data::testing::{WebServer, answer};
 use crate::store::secrets::Secret;
 
@@ -18,7 +18,7 @@ fn login() -> SecretId {
 }
 
 /// Stores a login to the registry of this host.
-async fn keep(door: &Door, host: &str, username: &str, token: &str) {
+async fn keep(server: &TestServer, host: &str, username: &str, token: &str) {
     let secret = Secret {
         id: login(),
         purpose: Purpose::Registry { host: host.to_owned() },
@@ -27,7 +27,7 @@ async fn keep(door: &Door, host: &str, username: &str, token: &str) {
         params: BTreeMap::new(),
         expires_at: None,
     };
-    door.app.secrets.keep(door.workspace, &secret, token).await.unwrap();
+    server.app.secrets.keep(server.workspace, &secret, token).await.unwrap();
 }
 
 /// A registry with an image `team/app` for `me` with `TOKEN`, and how often it made a token.
@@ -56,27 +56,27 @@ async fn registry() -> WebServer {
     .await
 }
 
-fn host(server: &WebServer) -> &str {
-    server.url.strip_prefix("http://").unwrap()
+fn host(remote: &WebServer) -> &str {
+    remote.url.strip_prefix("http://").unwrap()
 }
 
 #[tokio::test]
-async fn a_login_becomes_a_token_for_one_image_made_once() {
-    let (door, server) = (Door::open().await, registry().await);
-    keep(&door, host(&server), "me", "TOKEN").await;
-    let (registries, image) = (&door.app.registries, format!("{}/team/app", host(&server)));
+async fn login_becomes_a_token_for_one_image_made_once() {
+    let (server, remote) = (TestServer::open().await, registry().await);
+    keep(&server, host(&remote), "me", "TOKEN").await;
+    let (registries, image) = (&server.app.registries, format!("{}/team/app", host(&remote)));
 
     let pinned =
-        registries.pin(door.workspace, Some(&login()), &format!("{image}:1")).await.unwrap();
-    let token = registries.pull_token(door.workspace, Some(&login()), &pinned).await.unwrap();
+        registries.pin(server.workspace, Some(&login()), &format!("{image}:1")).await.unwrap();
+    let token = registries.pull_token(server.workspace, Some(&login()), &pinned).await.unwrap();
 
     assert_eq!(pinned.to_string(), format!("{image}@{DIGEST}"));
     assert_eq!(token, Some(Hidden("pull-only".to_owned())));
-    let seen = server.seen.lock().unwrap().clone();
+    let seen = remote.seen.lock().unwrap().clone();
     let with_login: Vec<_> = seen.iter().filter(|head| head.contains("Basic ")).collect();
     assert_eq!(with_login.len(), 1, "the login goes to the token service only, and once");
     assert!(with_login[0].starts_with("GET /token"));
-    let missing = registries.pin(door.workspace, Some(&login()), &format!("{image}:2")).await;
+    let missing = registries.pin(server.workspace, Some(&login()), &format!("{image}:2")).await;
     assert!(matches!(missing, Err(Error::NoImage { .. })), "{missing:?}");
 }
 
@@ -102,24 +102,24 @@ async fn public_registry(made: &'static [u8]) -> WebServer {
 }
 
 #[tokio::test]
-async fn an_image_for_anybody_is_pinned_without_a_login() {
-    let door = Door::open().await;
+async fn public_image_is_pinned_without_a_login() {
+    let server = TestServer::open().await;
     for made in [
         &br#"{"token":"anybody"}"#[..],
         br#"{"access_token":"anybody"}"#,
         br#"{"token":"anybody","access_token":"anybody","expires_in":60}"#,
     ] {
-        let server = public_registry(made).await;
-        let (registries, image) = (&door.app.registries, format!("{}/team/app", host(&server)));
+        let remote = public_registry(made).await;
+        let (registries, image) = (&server.app.registries, format!("{}/team/app", host(&remote)));
 
-        let pinned = registries.pin(door.workspace, None, &format!("{image}:1")).await.unwrap();
-        let token = registries.pull_token(door.workspace, None, &pinned).await.unwrap();
+        let pinned = registries.pin(server.workspace, None, &format!("{image}:1")).await.unwrap();
+        let token = registries.pull_token(server.workspace, None, &pinned).await.unwrap();
 
         assert_eq!(pinned.to_string(), format!("{image}@{DIGEST}"));
         assert_eq!(token, Some(Hidden("anybody".to_owned())));
-        assert!(!server.seen.lock().unwrap().iter().any(|head| head.contains("Basic")));
+        assert!(!remote.seen.lock().unwrap().iter().any(|head| head.contains("Basic")));
         let missing = format!("{image}:2");
-        let missing = registries.pin(door.workspace, None, &missing).await.unwrap_err();
+        let missing = registries.pin(server.workspace, None, &missing).await.unwrap_err();
         assert!(matches!(missing, Error::NoImage { .. }), "{missing:?}");
         let text = missing.to_string();
         assert!(text.contains("team/app:2") && !text.contains("SECRET"), "{text}");
@@ -127,61 +127,61 @@ async fn an_image_for_anybody_is_pinned_without_a_login() {
 }
 
 #[tokio::test]
-async fn an_image_that_needs_a_login_says_so() {
-    let (door, server) = (Door::open().await, registry().await);
+async fn image_that_requires_a_login_has_that_error() {
+    let (server, remote) = (TestServer::open().await, registry().await);
 
-    let image = format!("{}/team/app:1", host(&server));
-    let refused = door.app.registries.pin(door.workspace, None, &image).await.unwrap_err();
+    let image = format!("{}/team/app:1", host(&remote));
+    let refused = server.app.registries.pin(server.workspace, None, &image).await.unwrap_err();
 
     assert!(matches!(refused, Error::NotPublic { .. }), "{refused:?}");
     assert!(refused.to_string().contains("private_image"), "{refused}");
 }
 
 #[tokio::test]
-async fn a_wrong_login_and_another_workspace_get_nothing() {
-    let (door, server) = (Door::open().await, registry().await);
-    keep(&door, host(&server), "me", "GUESSED").await;
-    let image = format!("{}/team/app:1", host(&server));
+async fn wrong_login_and_another_workspace_get_nothing() {
+    let (server, remote) = (TestServer::open().await, registry().await);
+    keep(&server, host(&remote), "me", "GUESSED").await;
+    let image = format!("{}/team/app:1", host(&remote));
     let stranger = WorkspaceId::new(uuid::Uuid::now_v7());
 
-    let wrong = door.app.registries.pin(door.workspace, Some(&login()), &image).await;
-    let pinned = format!("{}/team/app@{DIGEST}", host(&server)).parse().unwrap();
-    let theirs = door.app.registries.pull_token(stranger, Some(&login()), &pinned).await;
+    let wrong = server.app.registries.pin(server.workspace, Some(&login()), &image).await;
+    let pinned = format!("{}/team/app@{DIGEST}", host(&remote)).parse().unwrap();
+    let theirs = server.app.registries.pull_token(stranger, Some(&login()), &pinned).await;
 
     assert!(matches!(wrong, Err(Error::Login(_))), "{wrong:?}");
     assert!(matches!(theirs, Err(Error::Secret(secrets::Error::NotFound(_)))), "{theirs:?}");
 }
 
 #[tokio::test]
-async fn a_registry_of_passwords_is_refused_with_what_to_do() {
-    let door = Door::open().await;
-    let server = WebServer::start(|_| {
+async fn registry_with_basic_authentication_is_refused_with_a_remedy() {
+    let server = TestServer::open().await;
+    let remote = WebServer::start(|_| {
         let ask = ("www-authenticate", r#"Basic realm="x""#.to_owned());
         answer("401 Unauthorized", &[ask], b"")
     })
     .await;
-    keep(&door, host(&server), "me", "TOKEN").await;
+    keep(&server, host(&remote), "me", "TOKEN").await;
 
-    let image = format!("{}/team/app:1", host(&server));
+    let image = format!("{}/team/app:1", host(&remote));
     let refused =
-        door.app.registries.pin(door.workspace, Some(&login()), &image).await.unwrap_err();
+        server.app.registries.pin(server.workspace, Some(&login()), &image).await.unwrap_err();
 
     assert!(refused.to_string().contains("fanfold image push"), "{refused}");
-    assert!(server.seen.lock().unwrap().iter().all(|head| !head.contains("authorization")));
+    assert!(remote.seen.lock().unwrap().iter().all(|head| !head.contains("authorization")));
 }
 
 #[tokio::test]
-async fn no_registry_and_no_token_service_leads_inside() {
-    let (door, server) = (Door::open().await, registry().await);
-    let closed = Registries::new(door.app.secrets.clone(), Guard::new(false));
-    for host in [host(&server), "10.0.0.1", "169.254.169.254", "localhost:1", "1.1.1.1:22"] {
-        keep(&door, host, "me", "TOKEN").await;
+async fn registry_and_token_service_on_private_addresses_are_refused() {
+    let (server, remote) = (TestServer::open().await, registry().await);
+    let closed = Registries::new(server.app.secrets.clone(), Guard::new(false));
+    for host in [host(&remote), "10.0.0.1", "169.254.169.254", "localhost:1", "1.1.1.1:22"] {
+        keep(&server, host, "me", "TOKEN").await;
         for secret in [Some(&login()), None] {
-            let refused = closed.pin(door.workspace, secret, &format!("{host}/team/app:1")).await;
+            let refused = closed.pin(server.workspace, secret, &format!("{host}/team/app:1")).await;
             assert!(matches!(refused, Err(Error::Address { .. })), "{host}: {refused:?}");
         }
     }
-    assert!(server.seen.lock().unwrap().is_empty());
+    assert!(remote.seen.lock().unwrap().is_empty());
     let image = "registry.example/team/app:1".parse().unwrap();
     let realm = |realm: &str| {
         let challenge = Challenge { realm: realm.to_owned(), service: None };
@@ -195,11 +195,11 @@ async fn no_registry_and_no_token_service_leads_inside() {
 }
 
 #[tokio::test]
-async fn the_login_follows_no_redirect() {
-    let door = Door::open().await;
+async fn login_follows_no_redirect() {
+    let server = TestServer::open().await;
     let trap = WebServer::start(|_| answer("200 OK", &[], br#"{"token":"x"}"#)).await;
     let to = trap.url.clone();
-    let server = WebServer::start(move |head| {
+    let remote = WebServer::start(move |head| {
         let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
         let ask = format!(r#"Bearer realm="http://{host}/token""#);
         if head.starts_with("GET /token") {
@@ -209,24 +209,24 @@ async fn the_login_follows_no_redirect() {
         }
     })
     .await;
-    keep(&door, host(&server), "me", "TOKEN").await;
+    keep(&server, host(&remote), "me", "TOKEN").await;
 
-    let image = format!("{}/team/app:1", host(&server));
-    let refused = door.app.registries.pin(door.workspace, Some(&login()), &image).await;
+    let image = format!("{}/team/app:1", host(&remote));
+    let refused = server.app.registries.pin(server.workspace, Some(&login()), &image).await;
 
     assert!(matches!(refused, Err(Error::Odd { .. })), "{refused:?}");
     assert!(trap.seen.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_login_goes_to_its_own_registry_only() {
-    let (door, server) = (Door::open().await, registry().await);
-    keep(&door, "registry.example", "me", "TOKEN").await;
-    let image = format!("{}/team/app:1", host(&server));
+async fn login_is_sent_to_its_own_registry_only() {
+    let (server, remote) = (TestServer::open().await, registry().await);
+    keep(&server, "registry.example", "me", "TOKEN").await;
+    let image = format!("{}/team/app:1", host(&remote));
 
-    let pinned = door.app.registries.pin(door.workspace, Some(&login()), &image).await;
-    let at = format!("{}/team/app@{DIGEST}", host(&server)).parse().unwrap();
-    let token = door.app.registries.pull_token(door.workspace, Some(&login()), &at).await;
+    let pinned = server.app.registries.pin(server.workspace, Some(&login()), &image).await;
+    let at = format!("{}/team/app@{DIGEST}", host(&remote)).parse().unwrap();
+    let token = server.app.registries.pull_token(server.workspace, Some(&login()), &at).await;
 
     for refused in [pinned.map(drop), token.map(drop)] {
         assert!(
@@ -234,5 +234,5 @@ async fn a_login_goes_to_its_own_registry_only() {
             "{refused:?}"
         );
     }
-    assert!(server.seen.lock().unwrap().is_empty());
+    assert!(remote.seen.lock().unwrap().is_empty());
 }

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_master_key_that_is_missing_or_wrong_is_refused_with_its_file() {
+    async fn master_key_that_is_missing_or_wrong_is_refused_with_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("db.sqlite").display());
         let db = store::open(&url).await.unwrap();

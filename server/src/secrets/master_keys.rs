@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_stay_the_same_and_damaged_ones_are_not_replaced() {
+    fn master_keys_stay_the_same_and_damaged_ones_are_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let first = Keys::load_or_make(folder.path()).unwrap();
 
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_master_key_is_begun_once_and_survives_a_crash() {
+    fn master_key_rotation_begins_once_and_survives_a_crash() {
         let folder = tempfile::tempdir().unwrap();
         let load = || MasterKeys::load_or_make(folder.path()).unwrap();
         let first = load().current;

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_opens_for_its_workspace_and_master_key_only() {
+    async fn secret_opens_for_its_workspace_and_master_key_only() {
         let (db, _folder) = testing::database().await;
         let (owner, other) = (WorkspaceId::new(Uuid::now_v7()), WorkspaceId::new(Uuid::now_v7()));
         let secrets = Secrets::new(db.clone(), [7; 32]);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_row_that_was_moved_or_relabelled_does_not_open() {
+    async fn secret_row_that_was_moved_or_relabelled_does_not_open() {
         let (db, _folder) = testing::database().await;
         let owner = WorkspaceId::new(Uuid::now_v7());
         let thief = WorkspaceId::new(Uuid::now_v7());
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_opens_for_what_it_is_for_only() {
+    async fn secret_opens_for_its_purpose_only() {
         let (db, _folder) = testing::database().await;
         let owner = WorkspaceId::new(Uuid::now_v7());
         let secrets = Secrets::new(db, [7; 32]);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_of_keys_that_is_killed_goes_on() {
+    async fn rotation_that_is_killed_is_resumed() {
         let (db, _folder) = testing::database().await;
         let owner = WorkspaceId::new(Uuid::now_v7());
         let (old, new) = (MasterKey { id: 1, bytes: [1; 32] }, MasterKey { id: 2, bytes: [2; 32] });
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_broken_secret_holds_no_other_up() {
+    async fn broken_secret_does_not_block_others() {
         let (db, _folder) = testing::database().await;
         let owner = WorkspaceId::new(Uuid::now_v7());
         let (old, new) = (MasterKey { id: 1, bytes: [1; 32] }, MasterKey { id: 2, bytes: [2; 32] });
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_expired_secret_is_gone() {
+    async fn expired_secret_is_not_found() {
         let (db, _folder) = testing::database().await;
         let owner = WorkspaceId::new(Uuid::now_v7());
         let secrets = Secrets::new(db, [7; 32]);

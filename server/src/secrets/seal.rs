@@ -86,7 +86,7 @@ mod tests {
     const NEW: MasterKey = MasterKey { id: 2, bytes: [2; 32] };
 
     #[test]
-    fn a_seal_opens_for_what_it_was_made_for_and_by_its_key_only() {
+    fn seal_opens_for_its_context_and_key_only() {
         let both = Sealer::new(&NEW, &[OLD]);
         let old = Sealer::new(&OLD, &[]);
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn one_changed_or_missing_byte_is_noticed() {
+    fn seal_with_one_changed_or_missing_byte_is_refused() {
         let sealer = Sealer::new(&NEW, &[OLD]);
         let sealed = sealer.seal("a", b"plain").unwrap();
 

@@ -138,7 +138,7 @@ mod tests {
     use crate::store::testing::{count_batch, databases};
 
     #[tokio::test]
-    async fn a_database_that_lacks_committed_batches_is_refused() {
+    async fn database_without_committed_batches_is_refused() {
         for fresh in databases().await {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join(NAME);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn note_is_there_at_once_and_for_the_next_start() {
+    async fn note_is_written_at_once_and_read_at_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
         let last = LastBatch::open(folder.path(), 8).unwrap();
         assert_eq!(noted(folder.path()), Some(8));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn any_wrong_bit_of_the_file_is_noticed() {
+    fn note_with_any_wrong_bit_is_refused() {
         let whole = encode(1234);
         assert_eq!(decode(&whole), Some(1234));
         for bit in 0..whole.len() * 8 {

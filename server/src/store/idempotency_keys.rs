@@ -102,7 +102,7 @@ mod tests {
     use crate::store::testing::databases;
 
     #[tokio::test]
-    async fn a_name_means_one_thing_in_its_workspace() {
+    async fn idempotency_key_is_bound_to_one_request_per_workspace() {
         for fresh in databases().await {
             let db = &fresh.db;
             let one = workspaces::create_workspace(db, "one").await.unwrap();

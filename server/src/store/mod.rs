@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_cut_to_few_lengths_and_none_is_lost() {
+    fn rows_are_grouped_into_few_lengths_without_loss() {
         for n in [0, 1, 5, 256, 1_000, 1_023] {
             let rows: Vec<usize> = (0..n).collect();
 

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_go_forwards_and_are_bounded() {
+    fn month_spans_are_ordered_and_limited() {
         let month = |text| Month::parse(text);
         for (first, last, is_span) in [
             (None, None, true),

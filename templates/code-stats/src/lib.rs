@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_language_is_other() {
+    fn unknown_extension_is_other() {
         let long = [b"x".repeat(33), b"\ta\n".to_vec()].concat();
         for input in [b"no tab\n".as_slice(), b"\tempty\n", b"\xff\tx\n", b"a\x1bb\tx\n", &long] {
             let stats = Stats::of(input).unwrap();
@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counting_chunks_and_folding_equals_counting_the_whole(
+        fn counts_of_folded_chunks_equal_the_count_of_the_whole(
             lines in proptest::collection::vec("(Rust|Python|C|)\t?[ \t/#a-z\r]{0,20}", 0..60),
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
         ) {

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_language_comes_first_and_the_sum_last() {
+    fn table_begins_with_the_largest_language_and_ends_with_the_sum() {
         let stats = Stats::of(b"A\tx\nB\ty\nB\tz\n".as_slice()).unwrap();
 
         let table = Table(&stats).to_string();

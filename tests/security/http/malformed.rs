@@ -55,7 +55,7 @@ async fn malformed_requests_are_refused_and_never_reach_the_log() -> Result<()> 
 }
 
 #[tokio::test]
-async fn every_answer_tells_browsers_to_make_nothing_of_it() -> Result<()> {
+async fn answers_carry_the_security_headers() -> Result<()> {
     let server = Server::start(&[]).await?;
     for path in ["/health", "/nowhere", "/v1/auth/user", "/v1/storage/x", "/docs/", "/v1/auth/info"]
     {

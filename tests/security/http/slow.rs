@@ -44,7 +44,7 @@ async fn slow_heads_and_idle_connections_are_closed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn slow_bodies_are_refused_and_told_why() -> Result<()> {
+async fn slow_bodies_are_refused_with_the_reason() -> Result<()> {
     let server = Server::start(SETTINGS).await?;
     let key = server.owner_key()?;
     for (request, status) in [

@@ -14,7 +14,7 @@ const WAITS: usize = 256;
 const WAITS_MAX: usize = 64;
 
 #[tokio::test]
-async fn waits_and_streams_of_one_workspace_leave_the_others_served() -> Result<()> {
+async fn requests_that_wait_or_stream_for_one_workspace_leave_the_others_served() -> Result<()> {
     server::limits::open_files::raise_limit();
     let server = Server::start(&[("HTTP__CONNECTIONS_PER_ADDRESS_MAX", "2000")]).await?;
     let (hostile, other) = (server.owner().await?, server.other().await?);
@@ -75,7 +75,7 @@ async fn refusals(streams: Vec<TcpStream>, expected: usize) -> Result<Vec<String
 }
 
 #[tokio::test]
-async fn silent_bodies_hold_no_turn_to_push() -> Result<()> {
+async fn silent_bodies_hold_no_place_for_pushes() -> Result<()> {
     let server = Server::start(&[]).await?;
     let (hostile, other) = (server.owner().await?, server.other().await?);
     let mut silent = Vec::new();

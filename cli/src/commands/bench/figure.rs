@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_show_what_matters() {
+    fn figure_shows_significant_digits() {
         let second = Duration::from_secs(1);
         for (figure, text) in [
             (Figure::whole(100_000), "100000"),

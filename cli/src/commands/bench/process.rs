@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_with_brackets_do_not_confuse() {
+    fn process_name_with_brackets_is_parsed() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 4 0 1";
 
         assert_eq!(cpu(stat), Some(Duration::from_secs(3)));
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_uses_memory() {
+    fn own_process_uses_memory() {
         let usage = usage(std::process::id()).unwrap();
 
         assert!(usage.memory > 0 && usage.memory_peak >= usage.memory);

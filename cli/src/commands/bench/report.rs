@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_reads_in_both_forms() {
+    fn report_has_both_forms() {
         let mut report = Report::new("chunks");
         report.row("chunks", Figure::whole(7), "");
         report.row(

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_runs_and_ends_well() {
+    async fn tiny_bench_succeeds() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny");
         std::fs::write(&path, executable()).unwrap();

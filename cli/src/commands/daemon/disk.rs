@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gib_are_read_with_decimals() {
+    fn disk_size_in_gib_is_read_with_decimals() {
         for (text, bytes) in [("0", 0), ("2", 2 << 30), ("0.5", 1 << 29), ("1.25", 5 << 28)] {
             assert_eq!(gib(text), Ok(bytes), "{text}");
         }

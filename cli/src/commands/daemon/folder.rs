@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_open_folder_is_closed_and_a_missing_one_is_made_closed() {
+    fn folder_is_private_whether_new_or_existing() {
         let base = tempfile::tempdir().unwrap();
         let (open, missing) = (base.path().join("open"), base.path().join("a/b"));
         fs::create_dir(&open).unwrap();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_open_folder_is_refused() {
+    fn folder_of_another_user_that_is_open_is_refused() {
         let base = tempfile::tempdir().unwrap();
         let theirs = base.path().join("theirs");
         fs::create_dir(&theirs).unwrap();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_serves_one_process_at_a_time() {
+    fn folder_serves_one_process_at_a_time() {
         let base = tempfile::tempdir().unwrap();
 
         let held = Folder::take(base.path()).unwrap();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_file_is_whole_and_private() {
+    fn written_file_is_complete_and_private() {
         let base = tempfile::tempdir().unwrap();
         let folder = Folder::take(base.path()).unwrap();
         let path = folder.path().join("credentials.json");

@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_shared_and_some_is_left() {
+    fn memory_offer_leaves_a_part_to_the_machine() {
         let meminfo = "MemTotal:        8388608 kB\nMemFree:          100000 kB\n";
 
         assert_eq!(share_mib(meminfo, 2), Some(3072));

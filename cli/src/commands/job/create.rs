@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_draft_leaves_out_what_was_not_said() {
+    fn draft_leaves_out_fields_that_were_not_given() {
         let args = Args {
             template: "t".into(),
             name: None,

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_parse() {
+    fn locator_parses_sources() {
         let s3 = |path: &str, options: Value| {
             let (bucket, path, options) = ("b".to_owned(), path.to_owned(), object(options));
             Source::Cloud(Cloud { descriptor: "aws", bucket, path, options })
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_refused() {
+    fn locator_refuses_text_that_is_no_place() {
         for text in [
             "",
             "file:",
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scheme_stands_for_a_descriptor() {
+    fn locator_scheme_selects_the_descriptor() {
         for (scheme, descriptor) in [("s3", "aws"), ("gs", "gcp"), ("sj", "storj"), ("az", "azure")]
         {
             let text = format!("{scheme}://b/out?secret=mine&region=eu-west-1&account=acc1");

@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn phases_follow_one_another() {
+    fn log_phases_follow_one_another() {
         let text = r#"{"assembler":[{"log":"c\n","timestamp":"3"}],"partitioner":[],
             "taskrunner":{"t1":{"chunkNumber":1,"logs":[{"log":"b","timestamp":"2","level":"UNKNOWN"},
                                          {"log":"d","timestamp":"2","level":"INFO"}]}}}"#;

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quote_says_what_it_is_based_on() {
+    fn quote_names_its_basis() {
         let text = r#"{"chunks":17,"basis":"history","basisRuns":2,"basisTasks":34,
             "taskPrice":"0.00008798","singlePrice":"0.00000000","total":"0.00149558",
             "totalAtMost":"34.00000000","taskSecs":3600,"taskSecsIsLimit":false,

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_below_the_output_folder() {
+    fn result_names_stay_below_the_output_folder() {
         assert_eq!(relative("out_0/a b.txt").unwrap(), Path::new("out_0/a b.txt"));
         for name in ["", "/etc/passwd", "../up", "a/../../up", "a\0b", "a\u{202e}b", "."] {
             assert!(relative(name).is_err(), "{name:?}");

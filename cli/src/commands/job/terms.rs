@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_draft_says_when_and_where_it_may_run() {
+    fn draft_has_its_start_and_regions() {
         let terms = Terms {
             description: None,
             priority: Some("fast".to_owned()),

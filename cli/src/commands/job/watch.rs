@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_reads_amounts_without_touching_their_digits() {
+    fn progress_keeps_the_digits_of_amounts() {
         let text = r#"{"status":"running","phase":"process","chunks":40,"chunksDone":12,
             "tasksRunning":2,"nodesBusy":2,"spent":0.10000000,"error":null}"#;
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_waits_says_why() {
+    fn waiting_job_names_its_reason() {
         let text = r#"{"status":"running","phase":"process","chunks":1,"spent":0.0,
             "error":"2 of 2 nodes are too small: too few vCPUs"}"#;
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_has_no_chunks_yet_shows_none() {
+    fn job_without_chunks_shows_no_chunk_count() {
         let text = r#"{"status":"new","chunks":null,"spent":null}"#;
 
         let progress: Progress = serde_json::from_str(text).unwrap();

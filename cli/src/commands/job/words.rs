@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_name_the_options() {
+    fn refusal_names_the_options() {
         let cases = [
             ("dataSource: is missing: set it first", "--source is missing"),
             ("dataDestination: is missing: set it first", "--destination is missing"),

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_folder_gives_the_same_bytes() {
+    fn archive_of_the_same_folder_has_the_same_bytes() {
         let one = package(&["manifest.json", "app/main.py", "app/lib/a.py"]);
         let two = package(&["app/lib/a.py", "app/main.py", "manifest.json"]);
         fs::create_dir(two.path().join("app/__pycache__")).unwrap();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn executables_stay_executable() {
+    fn archive_keeps_the_executable_bit() {
         let folder = package(&["manifest.json", "app/run"]);
         let run = folder.path().join("app/run");
         fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).unwrap();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_refused() {
+    fn archive_refuses_links() {
         let folder = package(&["manifest.json"]);
         symlink("/etc/passwd", folder.path().join("stolen")).unwrap();
 
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_manifest_is_no_package() {
+    fn folder_without_a_manifest_is_no_package() {
         assert!(matches!(pack(package(&["app/main.py"]).path()), Err(Error::NoManifest(_))));
     }
 }

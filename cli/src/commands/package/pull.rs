@@ -96,7 +96,7 @@ mod tests {
         r#"{"name": "a", "version": "0.1", "platform": "binary", "entrypoint": "main"}"#;
 
     #[test]
-    fn a_package_is_unpacked_into_a_new_folder_only() {
+    fn pull_unpacks_into_a_new_folder_only() {
         let root = tempfile::tempdir().unwrap();
         let bytes = archive(&[("manifest.json", MANIFEST), ("app/main", "code")]);
         let to = root.path().join("a");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_archive_writes_nothing() {
+    fn pull_of_a_hostile_archive_writes_nothing() {
         let root = tempfile::tempdir().unwrap();
         let bytes = archive(&[("manifest.json", MANIFEST), ("app/main", ""), ("../evil", "evil")]);
 

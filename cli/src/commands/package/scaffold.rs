@@ -107,7 +107,7 @@ mod tests {
     use crate::commands::package::archive::pack;
 
     #[test]
-    fn what_is_made_can_be_pushed_as_it_is() {
+    fn scaffold_can_be_pushed_unchanged() {
         let root = tempfile::tempdir().unwrap();
         for (is, kind) in
             [("app", Is::App), ("partitioner", Is::Partitioner), ("assembler", Is::Assembler)]

@@ -30,7 +30,7 @@ fn folding(limits: Limits) -> Market {
 }
 
 #[test]
-fn delivering_again_costs_nothing_and_writes_no_second_line() {
+fn redelivery_is_free_and_writes_no_second_line() {
     let mut market = folding(Limits::default());
     let (run, before) = failed(&mut market, 3);
     let paid = market.pending(OPERATOR);
@@ -52,7 +52,7 @@ fn delivering_again_costs_nothing_and_writes_no_second_line() {
 }
 
 #[test]
-fn delivering_again_may_fail_again_and_has_the_whole_job_timeout_each_time() {
+fn redelivery_may_fail_again_and_has_the_whole_job_timeout() {
     let limits = Limits { job_timeout_secs: Some(60), ..Limits::default() };
     let mut market = folding(limits);
     let (run, _) = failed(&mut market, 3);
@@ -70,7 +70,7 @@ fn delivering_again_may_fail_again_and_has_the_whole_job_timeout_each_time() {
 }
 
 #[test]
-fn delivering_again_is_refused_where_nodes_would_have_to_work() {
+fn redelivery_that_needs_nodes_is_refused() {
     let mut market = processing(2, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, succeeds(lease(0, 1)), 2);
@@ -81,7 +81,7 @@ fn delivering_again_is_refused_where_nodes_would_have_to_work() {
 }
 
 #[test]
-fn delivering_again_is_refused_for_a_run_that_goes_on_or_has_succeeded() {
+fn redelivery_of_an_active_or_succeeded_run_is_refused() {
     let mut market = folding(Limits::default());
     let (run, before) = failed(&mut market, 3);
     market.deliver_again(run, at(4)).unwrap();

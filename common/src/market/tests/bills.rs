@@ -12,7 +12,7 @@ fn earned(market: &Market) -> Credits {
 }
 
 #[test]
-fn failures_by_the_customers_fault_cost_what_they_used() {
+fn failure_by_the_customers_fault_costs_its_usage() {
     for failure in [
         Failure::ExitCode(1),
         Failure::Timeout,
@@ -37,7 +37,7 @@ fn failures_by_the_customers_fault_cost_what_they_used() {
 }
 
 #[test]
-fn faults_and_losses_of_nodes_are_free() {
+fn failure_or_loss_of_a_node_is_free() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 10)]), 10);
@@ -50,7 +50,7 @@ fn faults_and_losses_of_nodes_are_free() {
 }
 
 #[test]
-fn what_runs_when_a_run_is_aborted_costs_its_time() {
+fn task_under_way_in_an_aborted_run_costs_its_time() {
     let mut market = processing(3, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 2), (lease(1, 1), 1)]), 10);
@@ -65,7 +65,7 @@ fn what_runs_when_a_run_is_aborted_costs_its_time() {
 }
 
 #[test]
-fn a_run_that_nodes_keep_losing_pays_nothing_for_what_still_runs() {
+fn run_that_nodes_keep_losing_pays_nothing_for_tasks_under_way() {
     let mut market = processing(2, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 1, holds(&[]), 0);
@@ -82,7 +82,7 @@ fn a_run_that_nodes_keep_losing_pays_nothing_for_what_still_runs() {
 }
 
 #[test]
-fn a_partitioner_and_an_assembler_of_the_customers_own_are_held_for_and_paid() {
+fn custom_partitioner_and_assembler_are_held_for_and_paid() {
     let mut market = funded("1000");
     let own = custom_engines();
     let stages = [Phase::Partition, Phase::Process, Phase::Assemble]
@@ -112,7 +112,7 @@ fn a_partitioner_and_an_assembler_of_the_customers_own_are_held_for_and_paid() {
 }
 
 #[test]
-fn tasks_without_results_are_counted_and_refused_where_the_job_says_so() {
+fn tasks_without_results_are_counted_and_refused_if_the_job_requires_results() {
     let mut market = processing(2, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, succeeds(lease(0, 1)), 1);

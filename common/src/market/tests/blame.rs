@@ -35,7 +35,7 @@ fn on_two_nodes() -> Market {
 }
 
 #[test]
-fn a_container_killed_from_outside_costs_the_customer_nothing_and_goes_elsewhere() {
+fn container_killed_from_outside_is_free_and_moves_to_another_node() {
     let mut market = on_two_nodes();
 
     hear_of(&mut market, 0, OPERATOR, killed(lease(0, 1)), 5);
@@ -49,7 +49,7 @@ fn a_container_killed_from_outside_costs_the_customer_nothing_and_goes_elsewhere
 }
 
 #[test]
-fn a_container_that_is_killed_on_two_operators_nodes_has_killed_itself() {
+fn container_killed_on_nodes_of_two_operators_is_at_fault() {
     let mut market = on_two_nodes();
     hear_of(&mut market, 0, OPERATOR, killed(lease(0, 1)), 5);
 
@@ -62,7 +62,7 @@ fn a_container_that_is_killed_on_two_operators_nodes_has_killed_itself() {
 }
 
 #[test]
-fn a_container_that_kills_itself_on_the_only_node_is_not_run_for_ever() {
+fn container_killed_on_the_only_node_has_limited_attempts() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     for attempt in 1..=3 {
@@ -76,7 +76,7 @@ fn a_container_that_kills_itself_on_the_only_node_is_not_run_for_ever() {
 }
 
 #[test]
-fn a_node_that_kills_what_succeeds_elsewhere_is_set_aside() {
+fn node_that_kills_tasks_that_succeed_elsewhere_is_set_aside() {
     let mut market = processing(9, Limits::default());
     market.trust(OTHER);
     let small = || {
@@ -105,7 +105,7 @@ fn a_node_that_kills_what_succeeds_elsewhere_is_set_aside() {
 }
 
 #[test]
-fn a_source_that_fails_holds_no_place_while_its_task_waits_and_the_waits_grow() {
+fn task_with_a_failing_source_waits_longer_each_time_and_holds_no_place() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let (mut now, mut waits) = (60, Vec::new());
@@ -129,7 +129,7 @@ fn a_source_that_fails_holds_no_place_while_its_task_waits_and_the_waits_grow() 
 }
 
 #[test]
-fn an_input_that_is_refused_for_good_ends_the_run_at_once() {
+fn input_refused_permanently_ends_the_run_at_once() {
     let mut market = on_two_nodes();
 
     let refused = "the object \"in/a\": the bucket answered 403 Forbidden (InvalidObjectState)";
@@ -140,7 +140,7 @@ fn an_input_that_is_refused_for_good_ends_the_run_at_once() {
 }
 
 #[test]
-fn what_keeps_a_task_from_its_result_is_still_known_after_a_restart() {
+fn reason_of_a_waiting_task_is_known_after_a_restart() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, told(lease(0, 1), Failure::Source, "no route"), 1);
@@ -152,7 +152,7 @@ fn what_keeps_a_task_from_its_result_is_still_known_after_a_restart() {
 }
 
 #[test]
-fn an_exit_by_a_signal_names_it() {
+fn exit_by_a_signal_names_it() {
     let mut market = on_two_nodes();
 
     hear_of(&mut market, 0, OPERATOR, told(lease(0, 1), Failure::ExitCode(139), ""), 1);
@@ -162,7 +162,7 @@ fn an_exit_by_a_signal_names_it() {
 }
 
 #[test]
-fn tasks_on_nodes_that_are_not_heard_are_told_of_before_their_leases_end() {
+fn tasks_on_silent_nodes_are_reported_before_their_leases_end() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 1);
@@ -175,7 +175,7 @@ fn tasks_on_nodes_that_are_not_heard_are_told_of_before_their_leases_end() {
 }
 
 #[test]
-fn nodes_that_have_gone_silent_are_still_told_of() {
+fn silent_nodes_are_still_reported() {
     let mut market = funded("1000");
     hear(&mut market, 0, holds(&[]), 0);
     market.tick(at(60));
@@ -191,7 +191,7 @@ fn nodes_that_have_gone_silent_are_still_told_of() {
 }
 
 #[test]
-fn nodes_that_wait_for_the_servers_bucket_are_told_of() {
+fn nodes_waiting_for_the_servers_bucket_are_reported() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let mut stuck = holds(&[(lease(0, 1), 1)]);
@@ -205,7 +205,7 @@ fn nodes_that_wait_for_the_servers_bucket_are_told_of() {
 }
 
 #[test]
-fn bucket_that_a_node_says_is_away_is_told_of_before_the_nodes_silence() {
+fn bucket_outage_reported_by_a_node_is_shown_before_the_nodes_silence() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let mut stuck = holds(&[(lease(0, 1), 1)]);
@@ -220,7 +220,7 @@ fn bucket_that_a_node_says_is_away_is_told_of_before_the_nodes_silence() {
 }
 
 #[test]
-fn nodes_that_wait_for_the_servers_bucket_are_told_of_where_more_tasks_wait_for_them() {
+fn nodes_waiting_for_the_servers_bucket_are_reported_where_more_tasks_wait() {
     let mut market = processing(50, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let mut stuck = holds(&[(lease(0, 1), 1)]);
@@ -252,7 +252,7 @@ fn starved(market: &mut Market) -> Option<i64> {
 }
 
 #[test]
-fn outages_of_the_server_that_a_proven_node_tells_of_end_no_run() {
+fn outage_reported_by_a_proven_node_ends_no_run() {
     let mut market = processing(1, Limits::default());
 
     assert_eq!(starved(&mut market), None);
@@ -266,7 +266,7 @@ fn outages_of_the_server_that_a_proven_node_tells_of_end_no_run() {
 }
 
 #[test]
-fn outages_of_the_server_that_only_an_unproven_node_tells_of_end_a_run_after_hours() {
+fn outage_reported_only_by_an_unproven_node_ends_a_run_after_hours() {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
     market.grant(CUSTOMER, credits("1000"), "gift", at(0)).unwrap();
     market.start_run(RUN, Arc::new(spec(Limits::default())), at(0)).unwrap();

@@ -58,7 +58,7 @@ fn cancelled_run_does_not_wait_for_a_node_that_is_silent() {
 }
 
 #[test]
-fn cancelled_run_does_not_wait_for_ever_for_a_node_that_goes_on() {
+fn cancelled_run_waits_a_limited_time_for_a_node_that_goes_on() {
     let mut market = cancelled();
     let stop = market.policy.stop.num_seconds();
     market.drain();

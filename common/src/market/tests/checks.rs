@@ -67,7 +67,7 @@ fn disputed() -> Market {
 }
 
 #[test]
-fn a_check_that_agrees_is_a_proof_and_costs_nobody_anything() {
+fn check_that_agrees_is_a_proof_and_free() {
     let mut market = checking(1, Limits::default());
     comes(&mut market, 0, STRANGER, 0);
     comes(&mut market, 1, OPERATOR, 0);
@@ -110,7 +110,7 @@ fn three_nodes(market: &mut Market) {
 }
 
 #[test]
-fn nodes_in_dispute_get_no_more_of_the_run_and_one_lost_dispute_takes_nothing() {
+fn nodes_in_dispute_get_no_more_of_the_run_and_lose_nothing_at_first() {
     let mut market = disputed();
     let run = market.run(RUN).unwrap().tasks(PROCESS).unwrap();
     assert!(run.is_disputed(node(0)) && run.is_disputed(node(1)) && !run.is_disputed(node(2)));
@@ -123,7 +123,7 @@ fn nodes_in_dispute_get_no_more_of_the_run_and_one_lost_dispute_takes_nothing() 
 }
 
 #[test]
-fn an_operator_that_lies_loses_what_it_earned_and_this_customer() {
+fn operator_that_lies_loses_its_earnings_and_this_customer() {
     let mut market = checking(12, Limits::default());
     three_nodes(&mut market);
 
@@ -143,7 +143,7 @@ fn an_operator_that_lies_loses_what_it_earned_and_this_customer() {
 }
 
 #[test]
-fn an_operator_that_lies_to_the_servers_owner_is_barred_for_long_and_after_a_restart() {
+fn operator_that_lies_to_the_servers_owner_is_barred_even_after_a_restart() {
     let mut market = checking(12, Limits::default());
     market.trust(CUSTOMER);
     three_nodes(&mut market);
@@ -166,7 +166,7 @@ fn an_operator_that_lies_to_the_servers_owner_is_barred_for_long_and_after_a_res
 }
 
 #[test]
-fn an_operator_whose_results_differ_now_and_then_is_no_liar() {
+fn operator_with_occasional_differences_is_no_liar() {
     let mut market = checking(12, Limits::default());
     three_nodes(&mut market);
 
@@ -177,7 +177,7 @@ fn an_operator_whose_results_differ_now_and_then_is_no_liar() {
 }
 
 #[test]
-fn three_different_results_take_nothing_from_anybody_and_end_the_checks() {
+fn dispute_with_three_different_results_is_free_and_ends_the_checks() {
     let mut market = disputed();
 
     gives(&mut market, 2, OPERATOR, "something else", 6);
@@ -196,7 +196,7 @@ fn three_different_results_take_nothing_from_anybody_and_end_the_checks() {
 }
 
 #[test]
-fn nobody_is_found_to_lie_where_nobody_is_believed() {
+fn dispute_between_unproven_operators_finds_no_liar() {
     let mut market = checking(1, Limits::default());
     comes(&mut market, 0, WorkspaceId::new(Uuid::from_u128(70)), 0);
     comes(&mut market, 1, STRANGER, 0);
@@ -211,7 +211,7 @@ fn nobody_is_found_to_lie_where_nobody_is_believed() {
 }
 
 #[test]
-fn a_dispute_without_a_third_node_decides_nothing() {
+fn dispute_without_a_third_node_decides_nothing() {
     let mut market = checking(1, Limits::default());
     comes(&mut market, 0, STRANGER, 0);
     comes(&mut market, 1, OPERATOR, 0);
@@ -222,7 +222,7 @@ fn a_dispute_without_a_third_node_decides_nothing() {
 }
 
 #[test]
-fn a_check_that_does_not_end_holds_no_run_up_for_long() {
+fn check_that_does_not_end_delays_its_run_only_briefly() {
     let mut market = checking(1, Limits::default());
     comes(&mut market, 0, STRANGER, 0);
     comes(&mut market, 1, OPERATOR, 0);
@@ -238,7 +238,7 @@ fn a_check_that_does_not_end_holds_no_run_up_for_long() {
 }
 
 #[test]
-fn a_check_that_is_lost_or_cut_off_leaves_the_result_as_it_is() {
+fn check_that_is_lost_or_cut_off_leaves_the_result_unchanged() {
     let mut market = checking(2, Limits::default());
     comes(&mut market, 0, STRANGER, 0);
     comes(&mut market, 1, OPERATOR, 0);
@@ -265,7 +265,7 @@ fn a_check_that_is_lost_or_cut_off_leaves_the_result_as_it_is() {
 }
 
 #[test]
-fn a_job_that_is_not_deterministic_is_not_checked() {
+fn job_that_is_not_deterministic_is_not_checked() {
     let mut market = checking(1, Limits { deterministic: false, ..Limits::default() });
     comes(&mut market, 0, STRANGER, 0);
     comes(&mut market, 1, OPERATOR, 0);

@@ -27,7 +27,7 @@ fn with(disk_mib: u32) -> CheckedSync {
 }
 
 #[test]
-fn disk_is_asked_for_results_and_input_and_not_lent_ahead() {
+fn disk_is_requested_for_results_and_input_and_not_for_tasks_ahead() {
     let mut market = wanting(100, 50);
 
     hear(&mut market, 0, with(449), 0);
@@ -37,7 +37,7 @@ fn disk_is_asked_for_results_and_input_and_not_lent_ahead() {
 }
 
 #[test]
-fn a_node_with_too_little_disk_gets_no_task_and_is_counted() {
+fn node_with_too_little_disk_gets_no_task_and_is_counted() {
     let mut market = wanting(100, 50);
 
     hear(&mut market, 0, with(149), 0);
@@ -50,7 +50,7 @@ fn a_node_with_too_little_disk_gets_no_task_and_is_counted() {
 }
 
 #[test]
-fn a_task_that_ends_gives_its_disk_back() {
+fn task_returns_its_disk_when_it_ends() {
     let mut market = wanting(100, 50);
     hear(&mut market, 0, with(150), 0);
 

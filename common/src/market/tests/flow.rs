@@ -89,7 +89,7 @@ fn list_of_tasks_is_one_stage_and_counts_its_elements() {
 }
 
 #[test]
-fn list_of_groups_opens_as_many_elements_at_once_as_it_may() {
+fn list_of_groups_opens_elements_up_to_its_limit() {
     let blocks = vec![each(5, 1, Some(2)), group(&[2, 3], &[&[], &[0]]), task(), task()];
     let mut market = started(blocks);
     let open = |market: &Market| market.run(RUN).unwrap().stages().count();
@@ -118,7 +118,7 @@ fn list_without_elements_ends_at_once() {
 }
 
 #[test]
-fn child_run_is_waited_for_and_its_failure_is_its_parents() {
+fn child_run_is_waited_for_and_its_failure_fails_the_parent() {
     for (outcome, state) in [(true, RunState::Succeeded), (false, RunState::Failed)] {
         let child = Plan::new(vec![task()]).unwrap();
         let mut market = started(vec![group(&[1], &[&[]]), block(Body::Child(child))]);
@@ -153,7 +153,7 @@ fn child_run_ends_with_its_parent() {
 }
 
 #[test]
-fn restart_goes_on_in_the_middle_of_any_plan() {
+fn restart_resumes_any_plan_in_the_middle() {
     let blocks = || vec![each(5, 1, Some(2)), group(&[2, 3], &[&[], &[0]]), task(), task()];
     let mut market = started(blocks());
     hear(&mut market, 0, large(holds(&[])), 0);

@@ -27,7 +27,7 @@ fn given(market: &Market) -> Vec<Option<String>> {
 }
 
 #[test]
-fn a_task_gets_one_gpu_of_any_accepted_name_and_a_node_no_more_tasks_than_gpus() {
+fn task_gets_one_gpu_of_any_accepted_name_and_a_node_one_task_per_gpu() {
     let mut market = wanting(&["NVIDIA A100", "Tesla T4"], 9);
 
     hear(&mut market, 0, with(&["tesla t4", "Tesla T4", "nvidia a100", "GTX 970"]), 0);
@@ -41,7 +41,7 @@ fn a_task_gets_one_gpu_of_any_accepted_name_and_a_node_no_more_tasks_than_gpus()
 }
 
 #[test]
-fn a_node_without_the_gpu_gets_no_task_and_is_counted() {
+fn node_without_the_gpu_gets_no_task_and_is_counted() {
     let mut market = wanting(&["Tesla T4"], 9);
 
     hear(&mut market, 0, with(&["GTX 970"]), 0);
@@ -53,7 +53,7 @@ fn a_node_without_the_gpu_gets_no_task_and_is_counted() {
 }
 
 #[test]
-fn a_task_that_needs_none_takes_none() {
+fn task_without_a_gpu_request_gets_none() {
     let mut market = wanting(&[], 4);
 
     hear(&mut market, 0, with(&["Tesla T4"]), 0);
@@ -62,7 +62,7 @@ fn a_task_that_needs_none_takes_none() {
 }
 
 #[test]
-fn a_gpu_is_free_again_when_its_task_has_ended() {
+fn gpu_is_free_again_when_its_task_has_ended() {
     let mut market = wanting(&["Tesla T4"], 9);
     hear(&mut market, 0, with(&["Tesla T4"]), 0);
     let ends = [succeeds(lease(0, 1)), fails(lease(1, 1)), faults(lease(2, 1))];
@@ -76,7 +76,7 @@ fn a_gpu_is_free_again_when_its_task_has_ended() {
 }
 
 #[test]
-fn a_task_ahead_waits_for_a_gpu_on_its_node() {
+fn task_ahead_waits_for_a_gpu_on_its_node() {
     let mut market = wanting(&["Tesla T4"], 9);
     let mut heard = with(&["Tesla T4"]);
     heard.sync.prefetch = 1;
@@ -87,7 +87,7 @@ fn a_task_ahead_waits_for_a_gpu_on_its_node() {
 }
 
 #[test]
-fn a_restart_of_the_server_counts_the_gpus_that_tasks_have() {
+fn gpus_in_use_are_counted_after_a_restart() {
     let mut market = wanting(&["Tesla T4"], 9);
     hear(&mut market, 0, with(&["Tesla T4", "Tesla T4"]), 0);
 

@@ -25,7 +25,7 @@ fn suspect() -> (Market, WorkspaceId) {
 }
 
 #[test]
-fn faults_with_several_customers_ask_for_a_probe_and_set_nobody_aside() {
+fn faults_with_several_customers_request_a_probe_and_set_no_node_aside() {
     let (mut market, theirs) = suspect();
 
     assert!(is_asked(&market));
@@ -56,7 +56,7 @@ fn hostile_customers_set_a_node_aside_for_themselves_only() {
 }
 
 #[test]
-fn a_failed_probe_sets_a_node_aside_for_everybody_until_it_passes_one() {
+fn failed_probe_sets_a_node_aside_for_all_until_it_passes_one() {
     let (mut market, theirs) = suspect();
     let failed = || says(Some(Probe::Failed { message: String::new() }));
     hear(&mut market, 0, failed(), 4);
@@ -76,7 +76,7 @@ fn a_failed_probe_sets_a_node_aside_for_everybody_until_it_passes_one() {
 }
 
 #[test]
-fn a_probe_that_is_not_answered_in_time_is_failed() {
+fn probe_without_an_answer_in_time_is_failed() {
     let (mut market, theirs) = suspect();
     for secs in (10..=70).step_by(10) {
         hear(&mut market, 0, says(Some(Probe::Running)), secs);
@@ -87,7 +87,7 @@ fn a_probe_that_is_not_answered_in_time_is_failed() {
 }
 
 #[test]
-fn a_probe_that_nobody_asked_for_changes_nothing() {
+fn unrequested_probe_changes_nothing() {
     let mut market = processing(9, Limits::default());
 
     hear(&mut market, 0, says(Some(Probe::Failed { message: String::new() })), 0);

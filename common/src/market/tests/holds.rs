@@ -28,7 +28,7 @@ fn does(market: &mut Market, secs: i64) {
 }
 
 #[test]
-fn a_wallet_that_covers_a_run_pays_for_it_however_many_chunks_there_are() {
+fn wallet_that_covers_a_run_pays_for_it_whatever_its_number_of_chunks() {
     // The chunks cost 0.14 in all; a minute of each would be 8.
     let mut market = funded("0.2");
     start(&mut market, RUN, 500);
@@ -46,7 +46,7 @@ fn a_wallet_that_covers_a_run_pays_for_it_however_many_chunks_there_are() {
 }
 
 #[test]
-fn what_a_run_does_not_need_any_more_is_given_back_before_its_end() {
+fn hold_is_reduced_before_the_runs_end_once_it_is_not_needed() {
     let mut market = processing(2, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     assert!(held(&market, RUN) >= cost(60).saturating_mul(2));
@@ -65,7 +65,7 @@ fn what_a_run_does_not_need_any_more_is_given_back_before_its_end() {
 }
 
 #[test]
-fn an_assembler_of_the_customers_own_is_kept_for_until_its_turn() {
+fn hold_for_a_custom_assembler_is_kept_until_its_turn() {
     let mut market = funded(&cost(60).saturating_mul(2).to_string());
     let assemble = Assemble::Custom(Box::new(container()));
     let own = testing::order(CUSTOMER, &Pipeline { assemble, ..pipeline() });
@@ -84,7 +84,7 @@ fn an_assembler_of_the_customers_own_is_kept_for_until_its_turn() {
 }
 
 #[test]
-fn a_run_without_money_waits_for_what_other_runs_of_its_wallet_hold() {
+fn run_without_money_waits_for_what_other_runs_of_its_wallet_hold() {
     let other = RunId::new(Uuid::from_u128(77));
     let mut market = funded(&cost(60).saturating_mul(2).to_string());
     start(&mut market, RUN, 1);
@@ -112,7 +112,7 @@ fn a_run_without_money_waits_for_what_other_runs_of_its_wallet_hold() {
 }
 
 #[test]
-fn a_run_without_money_ends_when_nothing_is_held_that_could_come_back() {
+fn run_without_money_ends_when_no_hold_can_come_back() {
     let mut market = funded(&cost(60).to_string());
     start(&mut market, RUN, 3);
     hear(&mut market, 0, small(&[]), 0);

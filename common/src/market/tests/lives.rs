@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_task_that_fails_more_often_than_its_retries_ends_the_run_and_costs_nothing() {
+fn task_that_fails_beyond_its_retries_ends_the_run_and_is_free() {
     let mut market = processing(1, Limits { task_retries: 1, ..Limits::default() });
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, fails(lease(0, 1)), 1);
@@ -17,7 +17,7 @@ fn a_task_that_fails_more_often_than_its_retries_ends_the_run_and_costs_nothing(
 }
 
 #[test]
-fn a_receipt_that_comes_again_or_late_or_from_another_changes_nothing() {
+fn receipt_that_is_repeated_late_or_of_another_node_changes_nothing() {
     let mut market = processing(2, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, succeeds(lease(0, 1)), 1);
@@ -37,7 +37,7 @@ fn a_receipt_that_comes_again_or_late_or_from_another_changes_nothing() {
 }
 
 #[test]
-fn a_result_is_paid_once_and_the_rest_of_the_hold_comes_back() {
+fn result_is_paid_once_and_the_rest_of_the_hold_comes_back() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     assert_eq!(market.balance(Account::Held(CUSTOMER)), cost(60));
@@ -51,7 +51,7 @@ fn a_result_is_paid_once_and_the_rest_of_the_hold_comes_back() {
 }
 
 #[test]
-fn a_price_is_clamped_to_what_the_lease_allowed() {
+fn price_is_limited_to_what_the_lease_allowed() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let lie =
@@ -63,7 +63,7 @@ fn a_price_is_clamped_to_what_the_lease_allowed() {
 }
 
 #[test]
-fn a_run_that_the_wallet_cannot_hold_is_refused_and_leaves_nothing() {
+fn run_that_the_wallet_cannot_hold_is_refused_and_leaves_nothing() {
     let mut market = funded("0.01");
     market.drain();
 
@@ -74,7 +74,7 @@ fn a_run_that_the_wallet_cannot_hold_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn a_hold_grows_with_a_task_that_runs_long_and_not_with_one_that_waits() {
+fn hold_grows_with_a_task_that_runs_long_and_not_with_one_that_waits() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let mut queued = holds(&[(lease(0, 1), 0)]);
@@ -94,7 +94,7 @@ fn a_hold_grows_with_a_task_that_runs_long_and_not_with_one_that_waits() {
 }
 
 #[test]
-fn a_run_ends_when_its_wallet_cannot_pay_for_a_longer_task() {
+fn run_ends_when_its_wallet_cannot_pay_for_a_longer_task() {
     let mut market = funded("0.02");
     start_cut(&mut market, RUN, spec(Limits::default()), 1, at(0));
     hear(&mut market, 0, holds(&[]), 0);
@@ -109,7 +109,7 @@ fn a_run_ends_when_its_wallet_cannot_pay_for_a_longer_task() {
 }
 
 #[test]
-fn a_job_timeout_ends_the_run() {
+fn job_timeout_ends_the_run() {
     let mut market = processing(1, Limits { job_timeout_secs: Some(60), ..Limits::default() });
     market.tick(at(60));
     assert!(market.run(RUN).is_some());
@@ -120,7 +120,7 @@ fn a_job_timeout_ends_the_run() {
 }
 
 #[test]
-fn log_lines_that_come_again_are_taken_once_and_a_flood_is_cut() {
+fn log_lines_are_stored_once_and_limited() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let mut write = |first, n| {
@@ -139,7 +139,7 @@ fn log_lines_that_come_again_are_taken_once_and_a_flood_is_cut() {
 }
 
 #[test]
-fn a_run_of_a_million_chunks_starts_without_a_task() {
+fn run_of_a_million_chunks_starts_without_a_task() {
     let mut market = funded("100000000");
     start_cut(&mut market, RUN, spec(Limits::default()), 1_000_000, at(0));
 
@@ -149,7 +149,7 @@ fn a_run_of_a_million_chunks_starts_without_a_task() {
 }
 
 #[test]
-fn a_restart_begins_each_state_with_the_step_that_it_was_in() {
+fn restart_begins_each_state_with_its_current_step() {
     let mut market = processing(1, Limits::default());
     let mut steps = Vec::new();
     let mut restart = |changes: Changes| {
@@ -183,7 +183,7 @@ fn a_restart_begins_each_state_with_the_step_that_it_was_in() {
 }
 
 #[test]
-fn a_dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
+fn dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
     let mut market = funded(&cost(60).saturating_mul(3).to_string());
     start_cut(&mut market, RUN, spec(Limits::default()), 3, at(0));
     let small = |held: &[(Lease, u64)]| {
@@ -205,7 +205,7 @@ fn a_dry_run_waits_for_its_running_tasks_and_does_not_hide_others() {
 }
 
 #[test]
-fn an_image_that_one_node_cannot_pull_is_tried_on_others_and_not_for_ever() {
+fn image_that_one_node_cannot_pull_is_tried_on_a_limited_number_of_others() {
     let mut market = processing(1, Limits::default());
     (0..4).for_each(|n| hear(&mut market, n, holds(&[]), 0));
     let mut tried = Vec::new();

@@ -30,7 +30,7 @@ fn cause(n: usize, amount: Credits) -> Cause {
 
 proptest! {
     #[test]
-    fn no_movement_makes_or_loses_credits_or_hides_from_the_statement(
+    fn movements_keep_the_sum_of_credits_and_appear_on_the_statement(
         moves in proptest::collection::vec((0..7usize, 1..100i64), 0..60)
     ) {
         let mut market = Market::load(Policy::default(), Stored::default(), at(0));
@@ -55,7 +55,7 @@ proptest! {
 }
 
 #[test]
-fn a_release_gives_each_operator_what_is_left_of_its_earnings_in_one_line() {
+fn release_gives_each_operator_its_remaining_earnings_in_one_line() {
     let shards = [1, 2].map(Shard::new);
     let pending = |n: usize| Account::Pending(OPERATOR, shards[n]);
     let units = |text| credits(text).units();
@@ -87,7 +87,7 @@ fn a_release_gives_each_operator_what_is_left_of_its_earnings_in_one_line() {
 }
 
 #[test]
-fn a_line_that_is_changed_breaks_the_chain() {
+fn changed_line_breaks_the_chain() {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
     market.grant(CUSTOMER, credits("1"), "a \0 gift", at(0)).unwrap();
     let line = market.drain().lines.remove(0);

@@ -12,7 +12,7 @@ fn idle(market: &Market, n: u128, secs: i64) -> Option<Idle> {
 }
 
 #[test]
-fn node_without_work_is_told_so() {
+fn node_without_work_has_that_reason() {
     let mut market = funded("100");
     hear(&mut market, 1, holds(&[]), 0);
 
@@ -21,7 +21,7 @@ fn node_without_work_is_told_so() {
 }
 
 #[test]
-fn node_that_is_too_small_for_what_waits_is_told_so() {
+fn node_too_small_for_the_waiting_tasks_has_that_reason() {
     let mut market = processing(1, Limits::default());
     let mut heard = holds(&[]);
     heard.sync.capacity = Resources::new(1, 1);
@@ -35,7 +35,7 @@ fn node_that_is_too_small_for_what_waits_is_told_so() {
 }
 
 #[test]
-fn node_with_tasks_is_not_idle_and_a_silent_one_says_since_when() {
+fn node_with_tasks_is_not_idle_and_a_silent_one_shows_since_when() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 1, holds(&[]), 0);
     market.dispatch(at(0));
@@ -50,7 +50,7 @@ fn node_with_tasks_is_not_idle_and_a_silent_one_says_since_when() {
 }
 
 #[test]
-fn node_that_is_removed_loses_its_tasks_to_others() {
+fn removed_node_loses_its_tasks_to_others() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 1, holds(&[]), 0);
     market.dispatch(at(0));

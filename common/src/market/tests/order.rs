@@ -58,7 +58,7 @@ fn running_tasks_are_shared_out_by_priority() {
 }
 
 #[test]
-fn a_run_alone_gets_everything_whatever_its_priority() {
+fn run_alone_gets_everything_whatever_its_priority() {
     let mut market = funded("100000");
     begin(&mut market, CHEAP, Priority::Cheap, 100);
 
@@ -68,7 +68,7 @@ fn a_run_alone_gets_everything_whatever_its_priority() {
 }
 
 #[test]
-fn a_stream_of_urgent_runs_starves_nobody() {
+fn urgent_runs_starve_no_other_run() {
     let mut market = funded("100000");
     begin(&mut market, FAST, Priority::Fast, 1);
     hear(&mut market, 0, with_slots(1), 0);
@@ -89,7 +89,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn few_slots_are_shared_out_over_time(slots in 1..12u32) {
+    fn slots_are_shared_over_time_where_they_are_few(slots in 1..12u32) {
         let mut market = crowded();
         hear(&mut market, 0, with_slots(slots), 0);
         let mut held: VecDeque<_> = leased(&market, 0).into();

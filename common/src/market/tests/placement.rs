@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_small_run_spreads_over_all_nodes_before_any_gets_two() {
+fn small_run_spreads_over_all_nodes_before_any_gets_two() {
     let mut market = funded("1000");
     for n in 0..3 {
         hear(&mut market, n, holds(&[]), 0);
@@ -16,7 +16,7 @@ fn a_small_run_spreads_over_all_nodes_before_any_gets_two() {
 }
 
 #[test]
-fn a_new_run_is_offered_at_once_to_a_node_that_has_no_room_for_what_waits() {
+fn new_run_is_offered_at_once_to_a_node_too_small_for_the_waiting_tasks() {
     let mut market = funded("1000");
     let mut process = container();
     process.needs = Resources::new(64_000, 64_000);
@@ -32,7 +32,7 @@ fn a_new_run_is_offered_at_once_to_a_node_that_has_no_room_for_what_waits() {
 }
 
 #[test]
-fn a_node_is_filled_to_its_capacity_and_then_fetches_ahead() {
+fn node_is_filled_to_its_capacity_and_then_fetches_ahead() {
     let mut market = processing(10, Limits::default());
 
     hear(&mut market, 0, holds(&[]), 0);
@@ -43,7 +43,7 @@ fn a_node_is_filled_to_its_capacity_and_then_fetches_ahead() {
 }
 
 #[test]
-fn no_capacity_gets_a_node_more_than_it_may_hold() {
+fn leases_of_a_node_are_limited_whatever_its_capacity() {
     let mut market = processing(100_000, Limits::default());
     let mut greedy = holds(&[]);
     greedy.sync.capacity = Resources::new(u32::MAX, u32::MAX);
@@ -56,7 +56,7 @@ fn no_capacity_gets_a_node_more_than_it_may_hold() {
 }
 
 #[test]
-fn a_failed_task_goes_to_another_node() {
+fn failed_task_goes_to_another_node() {
     let mut market = processing(1, Limits { task_retries: 3, ..Limits::default() });
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 1, holds(&[]), 0);
@@ -68,7 +68,7 @@ fn a_failed_task_goes_to_another_node() {
 }
 
 #[test]
-fn a_task_that_has_failed_everywhere_is_tried_again_anyway() {
+fn task_that_has_failed_everywhere_is_tried_again() {
     let mut market = processing(1, Limits { task_retries: 3, ..Limits::default() });
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 1, holds(&[]), 0);
@@ -81,7 +81,7 @@ fn a_task_that_has_failed_everywhere_is_tried_again_anyway() {
 }
 
 #[test]
-fn a_task_that_nodes_lose_too_often_ends_the_run() {
+fn task_that_nodes_lose_too_often_ends_the_run() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     for incarnation in 2..=u64::from(Policy::default().losses_max) {
@@ -115,7 +115,7 @@ fn faults_in_a_row_set_a_node_aside_for_a_while() {
 }
 
 #[test]
-fn a_task_past_its_timeout_is_taken_from_a_node_that_does_not_end_it() {
+fn task_past_its_timeout_is_taken_from_a_node_that_does_not_end_it() {
     let mut market = processing(1, Limits { task_timeout_secs: 5, ..Limits::default() });
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 1);
@@ -127,7 +127,7 @@ fn a_task_past_its_timeout_is_taken_from_a_node_that_does_not_end_it() {
 }
 
 #[test]
-fn orders_are_repeated_until_the_node_lists_them_and_cancelled_when_they_are_not_its_own() {
+fn orders_are_repeated_until_listed_and_cancelled_on_a_foreign_node() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     for _ in 0..2 {
@@ -146,7 +146,7 @@ fn orders_are_repeated_until_the_node_lists_them_and_cancelled_when_they_are_not
 }
 
 #[test]
-fn a_node_that_starts_anew_loses_what_it_does_not_list() {
+fn node_that_restarts_loses_the_tasks_it_does_not_list() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let mut restarted = holds(&[]);
@@ -161,7 +161,7 @@ fn a_node_that_starts_anew_loses_what_it_does_not_list() {
 }
 
 #[test]
-fn a_silent_node_loses_its_tasks_to_others() {
+fn silent_node_loses_its_tasks_to_others() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 1, holds(&[]), 20);
@@ -189,7 +189,7 @@ pub(super) fn fault_of(market: &mut Market, run: RunId, secs: i64) {
 }
 
 #[test]
-fn one_customers_bad_data_does_not_take_a_node_away_from_the_others() {
+fn bad_data_of_one_customer_does_not_set_a_node_aside_for_others() {
     let (mut market, other, theirs) = two_customers();
     hear(&mut market, 0, holds(&[]), 0);
 
@@ -206,7 +206,7 @@ fn one_customers_bad_data_does_not_take_a_node_away_from_the_others() {
 }
 
 #[test]
-fn a_task_that_its_node_never_begins_goes_elsewhere() {
+fn task_that_its_node_never_begins_goes_to_another() {
     let mut market = processing(1, Limits::default());
     let idle = |lease| {
         let mut held = holds(&[(lease, 0)]);
@@ -228,7 +228,7 @@ fn a_task_that_its_node_never_begins_goes_elsewhere() {
 }
 
 #[test]
-fn a_restart_of_the_server_takes_no_long_task_from_its_node() {
+fn restart_of_the_server_leaves_long_tasks_on_their_nodes() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 0)]), 1);
@@ -243,7 +243,7 @@ fn a_restart_of_the_server_takes_no_long_task_from_its_node() {
 }
 
 #[test]
-fn orders_stay_small_enough_to_be_read_whatever_the_params() {
+fn orders_stay_readable_in_size_whatever_the_params() {
     let mut market = funded("1000");
     let mut fat = pipeline();
     fat.process.needs = Resources::new(10, 10);
@@ -268,7 +268,7 @@ fn orders_stay_small_enough_to_be_read_whatever_the_params() {
 }
 
 #[test]
-fn no_log_is_longer_than_it_may_be_however_it_is_sent() {
+fn log_length_is_limited_however_it_is_sent() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     market.drain();

@@ -23,7 +23,7 @@ fn half_done_and_unreadable() -> (Stored, Unreadable) {
 }
 
 #[test]
-fn an_unreadable_run_ends_and_its_hold_is_given_back() {
+fn unreadable_run_ends_and_its_hold_is_given_back() {
     let (found, unreadable) = half_done_and_unreadable();
 
     let mut market = Market::load(Policy::default(), found, at(5));
@@ -48,7 +48,7 @@ fn an_unreadable_run_ends_and_its_hold_is_given_back() {
 }
 
 #[test]
-fn a_run_without_its_chunks_ends_and_another_goes_on() {
+fn run_without_its_chunks_ends_and_another_goes_on() {
     let mut market = processing(3, Limits::default());
     let other = RunId::new(Uuid::from_u128(9));
     market.start_run(other, Arc::new(spec(Limits::default())), at(0)).unwrap();
@@ -65,7 +65,7 @@ fn a_run_without_its_chunks_ends_and_another_goes_on() {
 }
 
 #[test]
-fn a_run_without_one_of_its_stages_ends() {
+fn run_without_one_of_its_stages_ends() {
     let mut market = processing(3, Limits::default());
     let mut changes = market.drain();
     changes.stages.retain(|stage| stage.no != PROCESS);
@@ -77,7 +77,7 @@ fn a_run_without_one_of_its_stages_ends() {
 }
 
 #[test]
-fn a_hold_larger_than_what_is_held_gives_back_what_there_is() {
+fn hold_that_exceeds_the_held_credits_gives_back_what_exists() {
     let (mut found, unreadable) = half_done_and_unreadable();
     found.unreadable[0].held = unreadable.held.saturating_mul(2);
 

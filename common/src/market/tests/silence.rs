@@ -17,7 +17,7 @@ fn tick(market: &mut Market, secs: i64) {
 }
 
 #[test]
-fn silence_of_everybody_loses_no_finished_work() {
+fn silence_of_all_nodes_loses_no_finished_work() {
     let mut market = processing(2, Limits { task_timeout_secs: 60, ..Limits::default() });
     hear(&mut market, 0, small(&[]), 0);
     hear(&mut market, 1, small(&[]), 0);
@@ -41,7 +41,7 @@ fn silence_of_everybody_loses_no_finished_work() {
 }
 
 #[test]
-fn silent_nodes_tasks_go_to_a_node_that_comes_and_count_once() {
+fn tasks_of_a_silent_node_go_to_a_returning_node_and_count_once() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     tick(&mut market, 31);
@@ -58,7 +58,7 @@ fn silent_nodes_tasks_go_to_a_node_that_comes_and_count_once() {
 }
 
 #[test]
-fn silent_nodes_tasks_stay_while_others_have_no_room_but_not_for_ever() {
+fn tasks_of_a_silent_node_stay_for_a_limited_time_while_others_are_full() {
     let mut market = processing(3, Limits::default());
     hear(&mut market, 0, small(&[]), 0);
     let busy = |market: &mut Market, secs| hear(market, 1, small(&[(lease(1, 1), 0)]), secs);
@@ -92,7 +92,7 @@ fn silence_of_some_nodes_is_counted_among_the_tasks_under_way() {
 }
 
 #[test]
-fn silence_while_the_server_was_away_is_not_the_nodes() {
+fn silence_during_a_server_outage_is_not_counted_against_nodes() {
     let mut market = processing(2, Limits { task_timeout_secs: 5, ..Limits::default() });
     hear(&mut market, 0, small(&[]), 0);
     hear(&mut market, 1, small(&[]), 0);
@@ -112,7 +112,7 @@ fn silence_while_the_server_was_away_is_not_the_nodes() {
 }
 
 #[test]
-fn silence_of_everybody_ends_for_the_last_as_well_as_for_the_first() {
+fn silence_of_all_nodes_ends_for_the_last_as_for_the_first() {
     let mut market = processing(2, Limits::default());
     hear(&mut market, 0, small(&[]), 0);
     hear(&mut market, 1, small(&[]), 0);
@@ -129,7 +129,7 @@ fn silence_of_everybody_ends_for_the_last_as_well_as_for_the_first() {
 }
 
 #[test]
-fn silence_that_goes_on_when_others_are_back_ends_with_a_lease() {
+fn silence_that_continues_after_others_return_ends_with_a_lease() {
     let mut market = processing(2, Limits::default());
     hear(&mut market, 0, small(&[]), 0);
     hear(&mut market, 1, small(&[]), 0);

@@ -51,7 +51,7 @@ fn adds_up(market: &Market, lines: &[Line]) {
 }
 
 #[test]
-fn fifty_overlapping_runs_leave_a_statement_that_adds_up_line_by_line() {
+fn statement_of_fifty_overlapping_runs_adds_up_line_by_line() {
     let mut market = at_work();
     let mut lines = market.drain().lines;
     let (mut secs, mut aborted) = (0, None);

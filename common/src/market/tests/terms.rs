@@ -17,7 +17,7 @@ fn state(market: &Market) -> RunState {
 }
 
 #[test]
-fn a_scheduled_run_holds_its_credits_and_begins_at_its_time() {
+fn scheduled_run_holds_its_credits_and_begins_at_its_time() {
     let mut market = scheduled();
     let accepted = market.drain();
     assert_eq!(accepted.runs[0].times.states, [(RunState::Scheduled, at(0))].into());
@@ -37,7 +37,7 @@ fn a_scheduled_run_holds_its_credits_and_begins_at_its_time() {
 }
 
 #[test]
-fn a_start_in_the_past_is_at_once() {
+fn start_in_the_past_is_at_once() {
     let mut market = funded("1000");
     let mut spec = spec(Limits::default());
     spec.terms.start_at = Some(at(5));
@@ -48,7 +48,7 @@ fn a_start_in_the_past_is_at_once() {
 }
 
 #[test]
-fn a_start_that_fell_into_a_stop_of_the_server_is_made_up_for() {
+fn start_missed_during_a_server_stop_is_made_up() {
     let mut market = scheduled();
 
     let mut market = Market::load(Policy::default(), stored(market.drain()), at(500));
@@ -64,7 +64,7 @@ fn a_start_that_fell_into_a_stop_of_the_server_is_made_up_for() {
 }
 
 #[test]
-fn a_scheduled_run_can_be_aborted_and_never_begins() {
+fn scheduled_run_can_be_aborted_and_never_begins() {
     let mut market = scheduled();
 
     market.cancel(RUN, "no more".to_owned(), at(1)).unwrap();
@@ -76,7 +76,7 @@ fn a_scheduled_run_can_be_aborted_and_never_begins() {
 }
 
 #[test]
-fn a_run_goes_only_where_it_may() {
+fn run_is_placed_only_in_its_regions() {
     let mut market = funded("1000");
     let mut spec = spec(Limits::default());
     spec.terms.regions = Regions { whitelist: vec!["eu".to_owned()], blacklist: vec![] };
@@ -97,7 +97,7 @@ fn a_run_goes_only_where_it_may() {
 }
 
 #[test]
-fn a_task_that_failed_in_the_only_region_is_tried_there_again() {
+fn task_that_failed_in_the_only_region_is_tried_there_again() {
     let mut market = funded("1000");
     let mut spec = spec(Limits { task_retries: 3, ..Limits::default() });
     spec.terms.regions.blacklist = vec!["us".to_owned()];
@@ -113,7 +113,7 @@ fn a_task_that_failed_in_the_only_region_is_tried_there_again() {
 }
 
 #[test]
-fn a_machine_is_stored_when_it_is_news() {
+fn machine_is_stored_when_it_changes() {
     let mut market = funded("1");
     let mut heard = || {
         let mut heard = holds(&[]);
@@ -126,7 +126,7 @@ fn a_machine_is_stored_when_it_is_news() {
 }
 
 #[test]
-fn a_test_run_is_its_first_chunks_and_holds_no_more_than_they_need() {
+fn test_run_has_the_first_chunks_and_holds_only_their_cost() {
     let mut market = funded(&cost(60).saturating_mul(TEST_CHUNKS.get().into()).to_string());
     let spec = testing::order(CUSTOMER, &Pipeline { is_test: true, ..pipeline() });
     start_cut(&mut market, RUN, spec, 1_000, at(0));
@@ -142,7 +142,7 @@ fn a_test_run_is_its_first_chunks_and_holds_no_more_than_they_need() {
 }
 
 #[test]
-fn a_task_that_was_over_at_once_tells_when_it_ran_by_its_receipt() {
+fn task_that_ended_at_once_has_the_times_of_its_receipt() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
 
@@ -154,7 +154,7 @@ fn a_task_that_was_over_at_once_tells_when_it_ran_by_its_receipt() {
 }
 
 #[test]
-fn an_attempt_tells_when_it_was_received_and_ran_once_it_has_ended() {
+fn attempt_has_its_times_once_it_has_ended() {
     let mut market = processing(1, Limits { task_retries: 1, ..Limits::default() });
     hear(&mut market, 0, holds(&[]), 0);
     let mut idle = holds(&[(lease(0, 1), 0)]);

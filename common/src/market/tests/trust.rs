@@ -28,7 +28,7 @@ fn ends_all(market: &mut Market, n: u128, secs: i64) -> usize {
 }
 
 #[test]
-fn a_new_node_gets_two_leases_and_twice_as_many_with_each_accepted_window() {
+fn new_node_gets_two_leases_and_doubles_with_each_accepted_window() {
     let mut market = processing(10_000, Limits::default());
     hear_stranger(&mut market, 0, holds(&[]), 0);
 
@@ -42,7 +42,7 @@ fn a_new_node_gets_two_leases_and_twice_as_many_with_each_accepted_window() {
 }
 
 #[test]
-fn a_node_that_never_has_all_its_leases_gets_no_more() {
+fn node_that_never_uses_all_its_leases_gets_no_more() {
     let mut market = processing(10_000, Limits::default());
     let small = |market: &mut Market, secs| {
         let done: Vec<_> =
@@ -63,7 +63,7 @@ fn a_node_that_never_has_all_its_leases_gets_no_more() {
 }
 
 #[test]
-fn what_a_node_has_shown_survives_its_silence_and_a_restart() {
+fn trust_of_a_node_survives_its_silence_and_a_restart() {
     let mut market = processing(10_000, Limits::default());
     hear_stranger(&mut market, 0, holds(&[]), 0);
     for secs in 1..=3 {
@@ -83,7 +83,7 @@ fn what_a_node_has_shown_survives_its_silence_and_a_restart() {
 }
 
 #[test]
-fn an_operator_is_proven_by_accepted_results_and_not_by_their_absence() {
+fn operator_is_proven_by_accepted_results_only() {
     let mut market = processing(9_000, Limits::default());
     hear_stranger(&mut market, 0, holds(&[]), 0);
     for secs in 1..=9 {
@@ -106,7 +106,7 @@ fn an_operator_is_proven_by_accepted_results_and_not_by_their_absence() {
 }
 
 #[test]
-fn an_operator_without_proof_gets_a_quarter_of_a_run_while_others_can_do_it() {
+fn unproven_operator_gets_a_quarter_of_a_run_while_others_can_do_it() {
     let mut market = processing(600, Limits::default());
     hear(&mut market, 1, holds(&[]), 0);
     hear_stranger(&mut market, 0, holds(&[]), 0);
@@ -133,7 +133,7 @@ fn an_operator_without_proof_gets_a_quarter_of_a_run_while_others_can_do_it() {
 }
 
 #[test]
-fn a_run_does_not_starve_where_only_a_new_operator_is_there_or_the_others_hang() {
+fn run_makes_progress_with_only_a_new_operator_or_stalled_others() {
     let mut market = processing(600, Limits::default());
     hear_stranger(&mut market, 0, holds(&[]), 0);
     let alone: usize = (1..=4).map(|secs| ends_all(&mut market, 0, secs)).sum();
@@ -151,7 +151,7 @@ fn a_run_does_not_starve_where_only_a_new_operator_is_there_or_the_others_hang()
 }
 
 #[test]
-fn a_claimed_running_time_counts_from_the_message_before() {
+fn claimed_running_time_counts_from_the_message_before() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let mut idle = holds(&[(lease(0, 1), 0)]);
@@ -166,7 +166,7 @@ fn a_claimed_running_time_counts_from_the_message_before() {
 }
 
 #[test]
-fn an_attempt_costs_no_more_than_its_timeout() {
+fn attempt_costs_no_more_than_its_timeout() {
     let mut market = processing(1, Limits { task_timeout_secs: 10, ..Limits::default() });
     hear(&mut market, 0, holds(&[]), 0);
     hear(&mut market, 0, holds(&[(lease(0, 1), 1)]), 1);
@@ -179,7 +179,7 @@ fn an_attempt_costs_no_more_than_its_timeout() {
 }
 
 #[test]
-fn a_hold_never_grows_beyond_what_the_timeout_allows() {
+fn hold_never_grows_beyond_what_the_timeout_allows() {
     let mut market = processing(1, Limits { task_timeout_secs: 100, ..Limits::default() });
     hear(&mut market, 0, holds(&[]), 0);
     for secs in 1..=120 {
@@ -191,7 +191,7 @@ fn a_hold_never_grows_beyond_what_the_timeout_allows() {
 }
 
 #[test]
-fn nobodys_word_that_it_runs_ends_a_run_that_others_could_do() {
+fn running_claim_of_an_unproven_node_ends_no_run_that_others_could_do() {
     let mut market = funded("0.02");
     start_cut(&mut market, RUN, spec(Limits::default()), 1, at(0));
     hear_stranger(&mut market, 0, holds(&[]), 0);
@@ -206,7 +206,7 @@ fn nobodys_word_that_it_runs_ends_a_run_that_others_could_do() {
 }
 
 #[test]
-fn a_failure_on_a_new_operators_node_is_asked_for_elsewhere_and_not_paid() {
+fn failure_on_a_new_operators_node_is_retried_elsewhere_and_not_paid() {
     let mut market = processing(1, Limits::default());
     hear_stranger(&mut market, 0, holds(&[]), 0);
     let mut waits = holds(&[]);
@@ -228,7 +228,7 @@ fn a_failure_on_a_new_operators_node_is_asked_for_elsewhere_and_not_paid() {
 }
 
 #[test]
-fn a_new_operators_word_without_a_result_is_paid_for_the_estimate_at_most() {
+fn new_operator_without_a_result_is_paid_the_estimate_at_most() {
     let mut market = processing(1, Limits::default());
     hear_stranger(&mut market, 0, holds(&[]), 0);
     for secs in (1..=3_000).step_by(20) {
@@ -242,7 +242,7 @@ fn a_new_operators_word_without_a_result_is_paid_for_the_estimate_at_most() {
 }
 
 #[test]
-fn a_new_operators_node_that_does_not_begin_loses_its_task_soon() {
+fn new_operators_node_that_does_not_begin_loses_its_task_soon() {
     let mut market = processing(1, Limits::default());
     let idle = || {
         let mut held = holds(&[(lease(0, 1), 0)]);
@@ -298,7 +298,7 @@ fn straggling_task_of_a_new_operator_goes_to_another_unpaid() {
 }
 
 #[test]
-fn slow_task_stays_where_nobody_else_could_do_it_and_with_proven_operators() {
+fn slow_task_stays_with_proven_operators_and_where_no_other_could_do_it() {
     let mut market = straggling(100);
     let mine: Vec<_> = leased(&market, 1).into_iter().map(|lease| (lease, 1 << 30)).collect();
     let held: Vec<_> = leased(&market, 0).into_iter().map(|lease| (lease, 1 << 30)).collect();

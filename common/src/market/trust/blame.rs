@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_to_a_most_and_differ_from_task_to_task() {
+    fn waits_grow_to_a_maximum_and_differ_between_tasks() {
         let wait = |attempt| Pause::Short.after(lease(0, attempt)).num_milliseconds();
         assert_eq!(wait(1), 0);
         assert!((500..=1_000).contains(&wait(2)), "{}", wait(2));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_is_the_containers_own_when_nodes_agree() {
+    fn kill_is_the_containers_fault_when_nodes_agree() {
         let node = |n| NodeId::new(Uuid::from_u128(n));
         let operator = |n| WorkspaceId::new(Uuid::from_u128(n));
         let verdicts = |said: &[(u128, u128, bool)]| {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_customers_costs_him_neither_money_nor_an_attempt() {
+    fn failure_without_customer_fault_costs_no_money_and_no_attempt() {
         for cause in [
             Cause::NodeFault,
             Cause::Overdue,

@@ -393,7 +393,7 @@ mod tests {
     use crate::run::task::StageNo;
 
     #[test]
-    fn checks_are_drawn_by_a_secret_in_their_share() {
+    fn checks_are_drawn_by_a_secret_at_their_rate() {
         let run = RunId::new(Uuid::from_u128(7));
         let drawn = |key, percent, is_proven| -> Vec<u32> {
             let checks = Checks { percent, key: [key; 32] };

@@ -17,7 +17,7 @@ fn file<'a>(name: &'a str, text: &'a str) -> (&'a str, EntryType, &'a [u8]) {
 }
 
 #[test]
-fn a_package_is_read_at_the_top_or_in_one_folder() {
+fn package_is_read_at_the_top_or_in_one_folder() {
     for root in ["", "./", "pkg/", "./pkg/"] {
         let (manifest, main) = (format!("{root}manifest.json"), format!("{root}app/main.py"));
         let bytes = archive(&[file(&manifest, MANIFEST), file(&main, "print()")]);
@@ -56,7 +56,7 @@ fn hostile_entries_are_refused_by_name() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn missing_entry_is_named() {
     let said = |entries: &[_]| check(&archive(entries)).unwrap_err().to_string();
 
     assert!(said(&[file("app/main.py", "")]).contains("no manifest.json"));
@@ -73,7 +73,7 @@ fn what_is_missing_is_said() {
 }
 
 #[test]
-fn too_much_is_refused() {
+fn archive_beyond_its_limits_is_refused() {
     let many: Vec<String> = (0..=ENTRIES_MAX).map(|i| format!("app/{i}")).collect();
     let many: Vec<_> = many.iter().map(|name| file(name, "")).collect();
     let huge = vec![0; usize::try_from(ARCHIVE_BYTES_MAX).unwrap() + 1];
@@ -95,7 +95,7 @@ fn too_much_is_refused() {
 }
 
 #[test]
-fn a_compressed_package_is_kept_without_compression() {
+fn compressed_package_is_kept_without_compression() {
     let plain = archive(&[file("manifest.json", MANIFEST), file("app/main.py", "print()")]);
 
     for packed in [gzip(&plain), zstd(&plain)] {
@@ -118,7 +118,7 @@ fn a_compressed_package_is_kept_without_compression() {
 }
 
 #[test]
-fn a_package_is_read_as_git_and_macos_write_it() {
+fn package_is_read_as_git_and_macos_write_it() {
     let (comment, long) =
         (record("comment", "0123abcd"), "a-folder-with-a-long-name/".repeat(8) + "a.py");
     let path = record("path", &format!("hello/{long}"));
@@ -153,7 +153,7 @@ fn a_package_is_read_as_git_and_macos_write_it() {
 }
 
 #[test]
-fn an_empty_entrypoint_is_refused() {
+fn empty_entrypoint_is_refused() {
     let bytes = archive(&[file("manifest.json", MANIFEST), file("app/main.py", "")]);
 
     let refused = check(&bytes).unwrap_err().to_string();
@@ -162,7 +162,7 @@ fn an_empty_entrypoint_is_refused() {
 }
 
 #[test]
-fn a_schema_is_read_and_one_that_is_none_is_refused() {
+fn schema_is_read_and_an_invalid_one_is_refused() {
     let package = |schema: &str| {
         let files = [
             file("p/manifest.json", MANIFEST),
@@ -178,7 +178,7 @@ fn a_schema_is_read_and_one_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_sample_is_the_first_file_to_test_with() {
+fn sample_is_the_first_file_to_test_with() {
     let package = |more: &[_]| {
         let mut files = vec![file("p/manifest.json", MANIFEST), file("p/app/main.py", "x")];
         files.extend_from_slice(more);
@@ -193,7 +193,7 @@ fn a_sample_is_the_first_file_to_test_with() {
 }
 
 #[test]
-fn a_header_that_promises_more_than_follows_is_refused() {
+fn header_that_promises_more_than_follows_is_refused() {
     let mut bytes = archive(&[file("manifest.json", MANIFEST), file("app/main.py", "x")]);
     bytes.truncate(512 + 40);
 
@@ -202,14 +202,14 @@ fn a_header_that_promises_more_than_follows_is_refused() {
 
 proptest! {
     #[test]
-    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+    fn archive_reader_does_not_panic_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
         let _ = check(&bytes);
     }
 
     /// Whatever happens to a real archive on its way, what is let through can be unpacked:
     /// every path is plain, and none leads out.
     #[test]
-    fn a_damaged_archive_is_refused_or_harmless(
+    fn damaged_archive_is_refused_or_harmless(
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         cut in any::<prop::sample::Index>(),
     ) {

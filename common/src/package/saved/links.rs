@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_files_of_the_archive_or_nowhere() {
+    fn links_resolve_to_files_of_the_archive_or_nothing() {
         let file = Some("a/file".to_owned());
 
         assert_eq!(followed(&[], "a/file"), file);

@@ -116,14 +116,14 @@ fn image_archives_of_all_tools_give_the_same_image() {
 }
 
 #[test]
-fn image_archives_keep_nothing_beside_their_image() {
+fn image_archives_keep_only_their_image() {
     let names: Vec<_> = rewritten(&docker()).unwrap().into_keys().collect();
 
     assert_eq!(names, ["1/layer.tar", "2/layer.tar", "abc.json", "manifest.json"]);
 }
 
 #[test]
-fn image_archives_that_no_engine_could_load_are_refused_by_what_is_wrong() {
+fn image_archive_that_no_engine_could_load_is_refused_by_its_error() {
     let said = |archive: &[u8]| Saved::read(archive).unwrap_err().to_string();
     let of = |entries: &[Raw<'_>]| said(&archive(entries));
     let one = list("c", ["a", "b"]);
@@ -166,7 +166,7 @@ fn image_archives_that_no_engine_could_load_are_refused_by_what_is_wrong() {
 
 proptest! {
     #[test]
-    fn no_image_archive_panics(
+    fn image_archive_reader_does_not_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
     ) {

@@ -69,7 +69,7 @@ fn lent_template_names_no_secret() {
 }
 
 #[test]
-fn params_are_laid_over_key_by_key() {
+fn params_are_merged_key_by_key() {
     let params = |value| PhaseParams::read(Loose::new("params", value).unwrap()).unwrap();
     let base = params(json!({"app": {"a": 1, "b": 2}}));
 

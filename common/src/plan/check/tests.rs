@@ -65,7 +65,7 @@ fn plan_is_a_tree_whose_parents_come_first() {
 }
 
 #[test]
-fn plan_order_of_a_group_has_no_circle() {
+fn plan_order_of_a_group_has_no_cycle() {
     let two = |after: &[&[u16]]| {
         Plan::new(vec![group(&[1, 2], after), work(Reads::Nothing), work(Reads::Nothing)])
     };
@@ -77,7 +77,7 @@ fn plan_order_of_a_group_has_no_circle() {
 }
 
 #[test]
-fn plan_reads_only_what_is_there_in_time_and_once() {
+fn plan_reads_only_existing_earlier_outputs_once() {
     let reads = |after: &[&[u16]], reads| {
         Plan::new(vec![group(&[1, 2], after), look(), work(reads)]).map(drop)
     };
@@ -104,7 +104,7 @@ fn plan_reads_only_what_is_there_in_time_and_once() {
 }
 
 #[test]
-fn plan_keeps_no_reservation_for_what_is_in_a_list() {
+fn plan_keeps_no_reservation_for_elements_of_a_list() {
     let mut kept = work(Reads::Nothing);
     let Body::Container(task) = &mut kept.body else { unreachable!("it is a container") };
     task.is_reserved = true;

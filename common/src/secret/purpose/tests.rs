@@ -14,7 +14,7 @@ fn azure(account: Option<&str>, endpoint: Option<&str>) -> Cloud {
 }
 
 #[test]
-fn each_kind_goes_to_its_own_places_and_no_others() {
+fn secret_kind_limits_its_places() {
     let region = || "r".to_owned();
     let (aws, gcp, storj) = (
         cloud(Provider::Aws { region: region() }, None),
@@ -51,7 +51,7 @@ fn each_kind_goes_to_its_own_places_and_no_others() {
 }
 
 #[test]
-fn a_password_goes_to_its_own_origin_only() {
+fn password_goes_to_its_own_origin_only() {
     let purpose = Purpose::Url { origin: origin("https://host.example:8443") };
     for (url, allowed) in [
         ("https://host.example:8443/a/b?c", true),
@@ -70,7 +70,7 @@ fn a_password_goes_to_its_own_origin_only() {
 }
 
 #[test]
-fn keys_of_azure_go_to_their_account_and_store_only() {
+fn azure_keys_go_to_their_account_and_store_only() {
     let usual = Purpose::Azure { endpoint: None };
     let bound = Purpose::Azure { endpoint: Some(origin("http://127.0.0.1:10000")) };
     for (purpose, bucket, allowed) in [
@@ -93,7 +93,7 @@ fn keys_of_azure_go_to_their_account_and_store_only() {
 }
 
 #[test]
-fn a_purpose_is_read_back_from_what_is_stored() {
+fn purpose_is_read_back_from_its_stored_form() {
     for purpose in [
         Purpose::Aws,
         Purpose::Gcp,
@@ -111,7 +111,7 @@ fn a_purpose_is_read_back_from_what_is_stored() {
 }
 
 #[test]
-fn what_must_be_bound_is_and_what_cannot_be_is_not() {
+fn purpose_is_bound_exactly_where_it_must_be() {
     assert_eq!(Purpose::read(SecretKind::Url, None), Err(Unbound::Missing(SecretKind::Url)));
     assert!(Purpose::read(SecretKind::Url, Some("https://host/path")).is_err());
     assert!(Purpose::read(SecretKind::Url, Some("ftp://host")).is_err());

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_of_a_container_that_did_not_start_tells_why() {
+    fn exit_code_of_a_container_that_did_not_start_gives_the_reason() {
         let program = || "python3".to_owned();
         for (code, stuck) in [
             (Some(127), Stuck::NoProgram(program())),

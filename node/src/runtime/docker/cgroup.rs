@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_of_the_second_version_are_read_below_systemds_slices() {
+    fn cgroup_v2_counters_are_read_below_systemd_slices() {
         let root = tempfile::tempdir().unwrap();
         let layout = layout(root.path(), true, true);
         let group = group(&layout);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_of_the_first_version_are_read_in_their_own_trees() {
+    fn cgroup_v1_counters_are_read_in_their_own_trees() {
         let root = tempfile::tempdir().unwrap();
         let layout = layout(root.path(), false, false);
         for tree in ["cpuacct", "memory", "pids"] {
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_removed_with_its_value_and_leftovers_are_swept() {
+    fn cgroup_is_removed_with_its_value_and_leftovers_are_removed() {
         let root = tempfile::tempdir().unwrap();
         let layout = layout(root.path(), false, false);
         for tree in ["cpuacct", "memory"] {
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_in_use_is_removed_later() {
+    fn cgroup_in_use_is_removed_later() {
         let root = tempfile::tempdir().unwrap();
         let layout = layout(root.path(), true, false);
         layout.make("ff00").unwrap();

@@ -126,14 +126,14 @@ pub mod tests {
     }
 
     #[test]
-    fn a_sound_engine_passes() {
+    fn sound_engine_passes() {
         let checks = engine(&sound());
 
         assert!(checks.iter().all(|check| check.severity == Severity::Fine), "{checks:?}");
     }
 
     #[test]
-    fn each_thing_that_an_engine_lacks_is_named() {
+    fn engine_defects_are_each_named() {
         let cases: [(&str, Severity, Spoil); 8] = [
             ("engine", Severity::Refused, |info| info.server_version = Some("19.03.15".into())),
             ("engine", Severity::Refused, |info| info.os_type = Some("windows".into())),

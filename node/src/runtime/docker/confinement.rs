@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_without_seccomp_is_refused() {
+    fn engine_without_seccomp_is_refused() {
         for options in [&[][..], &["name=apparmor"], &["name=seccomp,profile=unconfined"]] {
             let refused = Confinement::of(&info(options, &["runc"])).unwrap_err();
 
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_profile_allows_nothing_by_default_and_leaves_no_number_of_other_word_sizes() {
+    fn seccomp_profile_denies_by_default_and_excludes_other_word_sizes() {
         let profile: serde_json::Value = serde_json::from_str(SYSTEM_CALLS).unwrap();
 
         assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_end_that_is_the_containers_own_is_told_by_its_code() {
+    fn exit_code_is_reported_only_for_the_containers_own_end() {
         let oom = ContainerState { oom_killed: Some(true), ..state() };
         let failed = ContainerState { error: Some("the shim died".into()), ..state() };
         let gone = Ending::Lost("its container was removed from outside");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_container_is_its_programs_and_not_its_engines() {
+    fn container_time_is_that_of_its_program_and_not_of_the_engine() {
         let state = ContainerState {
             started_at: Some("2026-11-28T14:14:09.973128737Z".into()),
             finished_at: Some("2026-11-28T14:14:09.979528737Z".into()),

@@ -152,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn volumes_of_the_images_own_pass() {
+    fn volumes_of_the_image_itself_pass() {
         assert_eq!(of(&["/data", "/var/lib//x/", "/data/"]).unwrap(), ["/data", "/var/lib/x"]);
         assert_eq!(of(&["/tmp", "/tmp/"]).unwrap(), [""; 0]);
         assert_eq!(of(&["/process", "/tmp/x", "/opt/own", "/etc/own"]).unwrap().len(), 4);
     }
 
     #[test]
-    fn volumes_where_a_container_has_folders_of_its_own_are_refused() {
+    fn volumes_on_folders_of_the_container_are_refused() {
         for volume in [
             "/",
             "//",
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_where_a_task_has_mounts_are_refused() {
+    fn volumes_on_mounts_of_the_task_are_refused() {
         let container = ContainerSpec::new(crate::testing::parts()).unwrap();
         let check = |volume: &str| check_volumes(&[volume.to_owned()], &container);
         for volume in ["/test", "/test/package", "/test/package/x", "/test/results"] {

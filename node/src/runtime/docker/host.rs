@@ -140,7 +140,7 @@ pub mod tests {
     }
 
     #[test]
-    fn memory_and_cpu_decide_what_a_container_has_of_the_rest() {
+    fn host_limits_follow_from_memory_and_cpu() {
         let of = |cpu_millis, memory_mib| {
             let needs = Resources::new(cpu_millis, memory_mib);
             let volumes = vec!["/data".to_owned()];
@@ -161,7 +161,7 @@ pub mod tests {
     }
 
     #[test]
-    fn a_container_sees_its_own_gpu_alone_and_without_one_none() {
+    fn container_sees_its_own_gpu_only() {
         let requests = made(Some("GPU-a")).device_requests.unwrap();
 
         assert_eq!(requests.len(), 1);

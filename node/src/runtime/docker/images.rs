@@ -360,7 +360,7 @@ mod tests {
     use crate::testing::WORKSPACE;
 
     #[test]
-    fn a_private_image_has_a_name_for_each_workspace() {
+    fn private_image_has_a_name_for_each_workspace() {
         let image: Pinned = format!("r.example/a@sha256:{}", Digest::of(b"")).parse().unwrap();
         let other = WorkspaceId::new(uuid::Uuid::from_u128(99));
 

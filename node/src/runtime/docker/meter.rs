@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_stretched_to_the_whole_time() {
+    fn samples_are_extended_to_the_whole_time() {
         let mut seen = Seen::default();
         seen.add(1000, sampled(500, 30 << 20));
         seen.add(2000, sampled(1500, 10 << 20));
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_meter_work_that_no_sample_has_seen() {
+    fn counters_meter_work_between_samples() {
         let usage = Seen::default().usage(Some(counters(3_200_000, 5 << 20)), NEEDS, 10);
 
         let expected = Usage {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_tell_the_cpu_time_and_samples_how_long_memory_was_used() {
+    fn counters_give_the_cpu_time_and_samples_the_time_of_memory_use() {
         let mut seen = Seen::default();
         seen.add(1000, sampled(0, 10 << 20));
         seen.add(2000, sampled(0, 30 << 20));
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_measure_a_lower_bound_counts_and_the_usage_says_so() {
+    fn usage_without_measurement_is_a_marked_lower_bound() {
         let usage = Seen::default().usage(None, Resources::new(16_000, 32 << 10), 100);
 
         assert_eq!(usage.metering, Metering::Floor);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_limits_is_never_counted() {
+    fn usage_never_exceeds_the_limits() {
         let mut seen = Seen::default();
         seen.add(100, sampled(100_000, 1 << 40));
 

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pace_is_held_on_the_average_and_not_by_the_second() {
+    fn pace_limits_the_average_and_not_each_second() {
         let start = Instant::now();
         let mut meter = Meter::new(Pace::default(), start);
 
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_that_is_held_up_without_a_break_floods() {
+    fn flood_is_output_that_is_held_up_without_a_break() {
         let start = Instant::now();
         let mut meter = Meter::new(Pace::default(), start);
         for second in 0..60 {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn output_that_replaces_its_line_shows_how_far_it_is() {
+    async fn output_that_replaces_its_line_shows_its_progress() {
         let (logs, at) = (LogBook::default(), lease(0));
         let pieces = ["\rstep 1", "\rstep 2", "\rstep 3", "\rstep 4", "\n"];
         let watched = logs.clone();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_is_reported_and_held_back() {
+    async fn flood_is_reported_and_held_back() {
         let (logs, at) = (LogBook::default(), lease(0));
         let pieces = std::iter::repeat(&[b'\n'; 60_000][..]);
         let pace = Pace { ahead_max: SECOND / 10, flood_max: SECOND / 5, ..Pace::default() };

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_that_nobody_holds_goes_first() {
+    fn oldest_unused_image_is_removed_first() {
         let shelf = Shelf::default();
         let at = |secs| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(secs);
         shelf.add("a".to_owned(), 10, at(1));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_on_its_way_is_not_removed_and_counts_once_it_is_here() {
+    fn image_during_its_pull_is_not_removed_and_counts_once_complete() {
         let shelf = Shelf::default();
 
         let held = shelf.hold("new");

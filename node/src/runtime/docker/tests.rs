@@ -112,7 +112,7 @@ impl Docker {
 }
 
 #[tokio::test]
-async fn a_container_finds_what_the_server_has_compiled() {
+async fn container_finds_the_files_and_variables_of_its_launch() {
     let Some(bench) = Bench::new().await else { return };
     fs::write(bench.folder("inputs").join("data"), "hello").unwrap();
 
@@ -132,7 +132,7 @@ async fn a_container_finds_what_the_server_has_compiled() {
 }
 
 #[tokio::test]
-async fn a_container_can_write_to_its_results_and_to_tmp_only() {
+async fn container_can_write_to_its_results_and_to_tmp_only() {
     let Some(bench) = Bench::new().await else { return };
 
     let (ending, text) = bench
@@ -170,7 +170,7 @@ async fn memory_beyond_the_limit_is_an_out_of_memory() {
 }
 
 #[tokio::test]
-async fn exit_codes_come_through() {
+async fn exit_codes_are_passed_on() {
     let Some(bench) = Bench::new().await else { return };
 
     assert_eq!(bench.script("exit 41").await.0, Ending::Exited(41));
@@ -199,7 +199,7 @@ async fn interfered(timeout_secs: u64, command: &[&str]) -> Option<Result<Ended,
 }
 
 #[tokio::test]
-async fn a_container_ended_from_outside_is_not_said_to_have_ended_by_itself() {
+async fn container_ended_from_outside_is_reported_as_such() {
     for (command, endings) in [
         (&["kill"][..], &[Ending::Killed(137)][..]),
         (&["stop", "-t", "0"], &[Ending::Killed(137)]),
@@ -217,14 +217,14 @@ async fn a_container_ended_from_outside_is_not_said_to_have_ended_by_itself() {
 }
 
 #[tokio::test]
-async fn a_container_that_is_paused_from_outside_until_its_timeout_is_the_nodes_affair() {
+async fn container_paused_from_outside_until_its_timeout_is_the_nodes_fault() {
     let Some(ended) = interfered(4, &["pause"]).await else { return };
 
     assert_eq!(ended.unwrap().ending, Ending::Lost("its container was paused from outside"));
 }
 
 #[tokio::test]
-async fn what_is_removed_before_it_runs_is_the_nodes_affair() {
+async fn container_removed_before_it_runs_is_the_nodes_fault() {
     let Some(bench) = Bench::new().await else { return };
     let launch = bench.launch(lease(0), "");
     let image = bench.image(&From::Binary).await.unwrap();
@@ -269,7 +269,7 @@ async fn work_of_any_length_is_metered_by_counters() {
 }
 
 #[tokio::test]
-async fn a_container_is_killed_at_its_timeout_and_metered() {
+async fn container_is_killed_at_its_timeout_and_metered() {
     let Some(bench) = Bench::new().await else { return };
     let mut launch = bench.launch(lease(0), "echo on; while :; do :; done");
     launch.timeout = Some(Duration::from_secs(2));
@@ -284,7 +284,7 @@ async fn a_container_is_killed_at_its_timeout_and_metered() {
 }
 
 #[tokio::test]
-async fn a_told_container_stops_and_nothing_is_left_of_it() {
+async fn container_stops_on_request_and_leaves_nothing() {
     let Some(bench) = Bench::new().await else { return };
     let launch = bench.launch(lease(0), "b sleep 600");
     let image = bench.image(&From::Binary).await.unwrap();
@@ -329,7 +329,7 @@ async fn memory_may_be_shared_memory_and_temporary_files() {
 }
 
 #[tokio::test]
-async fn too_many_results_stop_the_container() {
+async fn results_beyond_the_limit_stop_the_container() {
     let Some(bench) = Bench::new().await else { return };
 
     let (ending, _) =
@@ -339,7 +339,7 @@ async fn too_many_results_stop_the_container() {
 }
 
 #[tokio::test]
-async fn one_huge_file_is_cut_off_by_the_kernel() {
+async fn huge_file_is_cut_off_by_the_kernel() {
     let Some(bench) = Bench::new().await else { return };
 
     let script = "b dd if=/dev/zero of=$RESULTS/x bs=1M count=50";
@@ -354,7 +354,7 @@ async fn one_huge_file_is_cut_off_by_the_kernel() {
 }
 
 #[tokio::test]
-async fn an_entrypoint_that_cannot_start_is_the_packages_fault() {
+async fn entrypoint_that_cannot_start_is_the_packages_fault() {
     let Some(bench) = Bench::new().await else { return };
     for command in ["python3", "/test/package/missing", "/test/package"] {
         let mut launch = bench.launch(lease(0), "");
@@ -368,7 +368,7 @@ async fn an_entrypoint_that_cannot_start_is_the_packages_fault() {
 }
 
 #[tokio::test]
-async fn the_second_command_runs_where_the_first_is_missing() {
+async fn second_command_runs_where_the_first_is_missing() {
     let Some(bench) = Bench::new().await else { return };
     let mut launch = bench.launch(lease(0), "echo second");
     launch.commands.insert(0, vec!["python3".into(), "x".into()]);
@@ -394,7 +394,7 @@ async fn leftovers_of_a_killed_node_are_removed_and_others_stay() {
 }
 
 #[tokio::test]
-async fn what_no_container_can_have_is_the_nodes_fault() {
+async fn container_with_a_missing_mount_is_the_nodes_fault() {
     let Some(bench) = Bench::new().await else { return };
     bench.docker().probe(bench.dir.path()).await.unwrap();
     let mut launch = bench.launch(lease(0), "");

@@ -53,7 +53,7 @@ fn text(folder: &Path, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn files_are_brought_once_for_each_version() {
+async fn files_are_downloaded_once_for_each_version() {
     let bench = Bench::new();
     bench.upload(Cache::User, "models/a.bin", "1", b"one");
     bench.upload(Cache::Shared, "b", "1", b"for all");
@@ -74,7 +74,7 @@ async fn files_are_brought_once_for_each_version() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_replaced_while_a_run_goes_on_is_brought_anew() {
+async fn file_replaced_during_a_run_is_downloaded_again() {
     let bench = Bench::new();
     bench.upload(Cache::User, "a", "1", b"one");
     let user = bench.ready(1).await.unwrap().user;
@@ -87,7 +87,7 @@ async fn a_file_that_is_replaced_while_a_run_goes_on_is_brought_anew() {
 }
 
 #[tokio::test]
-async fn what_a_container_wrote_stays_and_what_was_deleted_goes() {
+async fn container_changes_to_a_cache_stay() {
     let bench = Bench::new();
     bench.upload(Cache::User, "gone", "1", b"x");
     bench.upload(Cache::User, "kept", "1", b"x");
@@ -102,7 +102,7 @@ async fn what_a_container_wrote_stays_and_what_was_deleted_goes() {
 }
 
 #[tokio::test]
-async fn a_brought_file_that_a_container_changed_is_brought_anew() {
+async fn downloaded_file_that_a_container_changed_is_downloaded_again() {
     let bench = Bench::new();
     bench.upload(Cache::User, "a", "1", b"right");
     let user = bench.ready(1).await.unwrap().user;
@@ -114,7 +114,7 @@ async fn a_brought_file_that_a_container_changed_is_brought_anew() {
 }
 
 #[tokio::test]
-async fn links_of_a_container_lead_the_agent_nowhere() {
+async fn links_of_a_container_are_not_followed_by_the_agent() {
     let bench = Bench::new();
     bench.upload(Cache::User, "models/passwd", "1", b"ours");
     let outside = bench.dir.path().join("outside");
@@ -141,7 +141,7 @@ async fn links_of_a_container_lead_the_agent_nowhere() {
 }
 
 #[tokio::test]
-async fn names_that_lead_out_are_never_brought() {
+async fn names_that_lead_outside_are_never_downloaded() {
     let bench = Bench::new();
     for name in ["../x", "/etc/x", "a/../../x", "..", ""] {
         bench.upload(Cache::User, name, "1", b"evil");
@@ -154,7 +154,7 @@ async fn names_that_lead_out_are_never_brought() {
 }
 
 #[tokio::test]
-async fn no_workspace_sees_the_cache_of_another() {
+async fn cache_of_a_workspace_is_hidden_from_others() {
     let bench = Bench::new();
     let other = WorkspaceId::new(uuid::Uuid::from_u128(99));
     let mine = bench.ready(1).await.unwrap();
@@ -173,7 +173,7 @@ fn owner(n: usize) -> WorkspaceId {
 }
 
 #[tokio::test]
-async fn an_imported_package_leaves_nothing_for_the_workspaces_own() {
+async fn imported_package_leaves_nothing_for_the_workspaces_own() {
     let bench = Bench::new();
     bench.upload(Cache::User, "models/a", "1", b"uploaded");
     let imported = bench.ready_with(1, WORKSPACE, owner(1)).await.unwrap();
@@ -195,7 +195,7 @@ async fn an_imported_package_leaves_nothing_for_the_workspaces_own() {
 }
 
 #[tokio::test]
-async fn all_folders_of_a_workspace_count_together_and_uploads_once() {
+async fn folders_of_a_workspace_count_together_and_uploads_once() {
     let bench = Bench::new();
     bench.upload(Cache::User, "a", "1", &[1; 1000]);
     let imported = bench.ready_with(1, WORKSPACE, owner(1)).await.unwrap();
@@ -217,7 +217,7 @@ async fn all_folders_of_a_workspace_count_together_and_uploads_once() {
 }
 
 #[tokio::test]
-async fn a_workspace_keeps_the_folders_of_few_owners() {
+async fn workspace_keeps_the_folders_of_few_owners() {
     let bench = Bench::new();
     for n in 0..OWNERS_MAX + 3 {
         let counted = bench.ready_with(1, WORKSPACE, owner(n)).await.unwrap().counted;
@@ -227,7 +227,7 @@ async fn a_workspace_keeps_the_folders_of_few_owners() {
 }
 
 #[tokio::test]
-async fn a_full_cache_is_emptied_before_the_next_container_and_not_under_one() {
+async fn full_cache_is_emptied_before_the_next_container_and_not_during_one() {
     let bench = Bench::new();
     bench.upload(Cache::User, "a", "1", b"x");
     let running = bench.ready(1).await.unwrap();
@@ -260,7 +260,7 @@ async fn uploads_that_no_node_keeps_are_refused_and_shared_ones_left_out() {
 }
 
 #[tokio::test]
-async fn the_caches_of_few_workspaces_stay() {
+async fn caches_of_few_workspaces_stay() {
     let bench = Bench::new();
     let workspace = |n: usize| WorkspaceId::new(uuid::Uuid::from_u128(100 + n as u128));
     let in_use = bench.ready_of(1, workspace(0)).await.unwrap();
@@ -276,7 +276,7 @@ async fn the_caches_of_few_workspaces_stay() {
 }
 
 #[tokio::test]
-async fn what_was_brought_is_known_after_a_restart() {
+async fn downloads_are_known_after_a_restart() {
     let bench = Bench::new();
     bench.upload(Cache::User, "a", "1", b"x");
     bench.ready(1).await.unwrap();

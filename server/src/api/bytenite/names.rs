@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn denial_says_which_role_or_scope_is_needed() {
+    fn denial_names_the_missing_role_or_scope() {
         let role = access::check(Role::User, Scopes::ALL, Scope::PackagesWrite).unwrap_err();
         let scope = access::check(Role::Admin, Scopes::NONE, Scope::WalletRead).unwrap_err();
 

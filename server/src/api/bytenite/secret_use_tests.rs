@@ -5,7 +5,7 @@ use common::money::credits::Credits;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::api::testing::{Door, package};
+use crate::api::testing::{TestServer, package};
 
 const JOBS: &str = "/v1/customer/jobs";
 
@@ -33,9 +33,9 @@ fn bypass() -> Value {
     json!({"dataSourceDescriptor": "bypass"})
 }
 
-async fn stock(door: &Door) -> Vec<Way> {
+async fn stock(server: &TestServer) -> Vec<Way> {
     let amount = Credits::from_units(100_000_000_000).unwrap();
-    door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
+    server.app.coordinator.grant(server.workspace, amount, "first").await.unwrap();
     for secret in [
         json!({"id": "password", "secretType": "url", "accessKey": "ann",
                "endpoint": "http://127.0.0.1:1"}),
@@ -43,23 +43,23 @@ async fn stock(door: &Door) -> Vec<Way> {
         json!({"id": "token", "secretType": "other"}),
     ] {
         let body = json!({"secret": secret, "secretKey": "SECRET-VALUE"});
-        assert_eq!(door.post("/v1/auth/secrets", body).await.0, 200);
+        assert_eq!(server.post("/v1/auth/secrets", body).await.0, 200);
     }
-    door.template("passthrough", "passthrough").await;
+    server.template("passthrough", "passthrough").await;
     let app = package(&listing("secretive"));
-    assert_eq!(door.post("/v1/dev/apps", json!({"data": app})).await.0, 200);
-    assert_eq!(door.post("/v1/dev/apps/secretive/activate", json!({})).await.0, 200);
-    assert_eq!(door.post("/v1/dev/templates", template("with-secret")).await.0, 200);
+    assert_eq!(server.post("/v1/dev/apps", json!({"data": app})).await.0, 200);
+    assert_eq!(server.post("/v1/dev/apps/secretive/activate", json!({})).await.0, 200);
+    assert_eq!(server.post("/v1/dev/templates", template("with-secret")).await.0, 200);
     let with_source = json!({"templateId": "t", "dataSource": url("password"),
                              "dataDestination": {"dataSourceDescriptor": "bucket"}});
-    let (stored, other) = (door.job(with_source.clone()).await, door.job(with_source).await);
-    let plain = door.job(json!({"templateId": "t"})).await;
+    let (stored, other) = (server.job(with_source.clone()).await, server.job(with_source).await);
+    let plain = server.job(json!({"templateId": "t"})).await;
     let listed = json!({"app": "secretive", "dataSource": bypass(),
                         "dataDestination": {"dataSourceDescriptor": "bucket"}});
-    let listed = door.job(listed).await;
+    let listed = server.job(listed).await;
     let inline = json!({"dataSourceDescriptor": "aws", "params": {"name": "n", "bucketName": "bbb",
                         "accessKey": "AK", "secretKey": "SECRET-VALUE"}});
-    let inline = door.job(json!({"templateId": "t", "dataSource": inline})).await;
+    let inline = server.job(json!({"templateId": "t", "dataSource": inline})).await;
 
     let way = |name, path: String, body| Way {
         name,
@@ -111,30 +111,30 @@ fn template(id: &str) -> Value {
 }
 
 /// A key of the first member with these scopes.
-async fn key(door: &Door, scopes: &[&str]) -> String {
+async fn key(server: &TestServer, scopes: &[&str]) -> String {
     let body = json!({"name": scopes.join(" "), "scopes": scopes});
-    let (status, made) = door.post("/v1/auth/api_key", body).await;
+    let (status, made) = server.post("/v1/auth/api_key", body).await;
     assert_eq!(status, 200, "{made}");
     made["token"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn using_a_secret_takes_its_scope_in_every_way() {
-    let door = Door::open().await;
-    let ways = stock(&door).await;
+async fn secret_use_requires_its_scope_in_every_way() {
+    let server = TestServer::open().await;
+    let ways = stock(&server).await;
     let others = ["jobs:read", "jobs:write", "packages:read", "packages:write", "secrets:read"];
-    let without = key(&door, &[others.as_slice(), &["secrets:write"]].concat()).await;
-    let with = key(&door, &[others.as_slice(), &["secrets:use"]].concat()).await;
+    let without = key(&server, &[others.as_slice(), &["secrets:write"]].concat()).await;
+    let with = key(&server, &[others.as_slice(), &["secrets:use"]].concat()).await;
     let mut callers = vec![("a key without the scope", Role::None, without)];
     for role in [Role::None, Role::User, Role::Developer, Role::Admin] {
-        callers.push((role.name(), role, door.member(role).await.1));
+        callers.push((role.name(), role, server.member(role).await.1));
     }
     callers.push(("a key with the scope", Role::Admin, with));
 
     for way in &ways {
         for (caller, role, key) in &callers {
             let body = Some(way.body.clone());
-            let (status, answer) = door.call_as(key, way.method.clone(), &way.path, body).await;
+            let (status, answer) = server.call_as(key, way.method.clone(), &way.path, body).await;
 
             let what = format!("{} by {caller}: {status} {answer}", way.name);
             assert_eq!(status == 403, *role < way.least, "{what}");
@@ -150,40 +150,40 @@ async fn using_a_secret_takes_its_scope_in_every_way() {
 }
 
 #[tokio::test]
-async fn keys_inside_a_descriptor_take_no_scope_where_they_are_given() {
-    let door = Door::open().await;
-    door.template("passthrough", "passthrough").await;
-    let key = key(&door, &["jobs:read", "jobs:write"]).await;
+async fn inline_keys_of_a_descriptor_require_no_scope() {
+    let server = TestServer::open().await;
+    server.template("passthrough", "passthrough").await;
+    let key = key(&server, &["jobs:read", "jobs:write"]).await;
     let inline = json!({"dataSourceDescriptor": "aws", "params": {"name": "n", "bucketName": "bbb",
                         "accessKey": "AK", "secretKey": "SECRET-VALUE"}});
     let job = json!({"templateId": "t", "dataSource": inline});
 
-    let (status, made) = door.call_as(&key, Method::POST, JOBS, Some(job)).await;
+    let (status, made) = server.call_as(&key, Method::POST, JOBS, Some(job)).await;
 
     assert_eq!(status, 200, "{made}");
     let path = format!("{JOBS}/{}/jobname", made["job"]["id"].as_str().unwrap());
-    assert_eq!(door.call_as(&key, Method::PATCH, &path, Some(json!("x"))).await.0, 200);
+    assert_eq!(server.call_as(&key, Method::PATCH, &path, Some(json!("x"))).await.0, 200);
 }
 
 #[tokio::test]
-async fn a_login_that_a_package_brought_cannot_be_named_or_deleted() {
-    let door = Door::open().await;
+async fn registry_login_of_a_package_cannot_be_named_or_deleted() {
+    let server = TestServer::open().await;
     let manifest = json!({"name": "priv", "version": "1.0", "platform": "docker",
         "entrypoint": "main", "platform_config": {"container": "r.example/a:1",
         "private_image": true, "username": "deploy", "token": "REGISTRY-TOKEN"}});
-    let (status, body) = door.post("/v1/dev/apps", json!({"data": package(&manifest)})).await;
+    let (status, body) = server.post("/v1/dev/apps", json!({"data": package(&manifest)})).await;
     assert_eq!(status, 200, "{body}");
 
     let id = "image/app/priv@1.0";
     for kind in ["other", "registry", "aws"] {
         let path = format!("/v1/auth/secrets/{kind}/{}", id.replace('/', "%2F"));
-        assert_ne!(door.call(Method::DELETE, &path, None).await.0, 200, "{kind}");
+        assert_ne!(server.call(Method::DELETE, &path, None).await.0, 200, "{kind}");
     }
     let body = json!({"secret": {"id": id, "secretType": "other"}, "secretKey": "x"});
-    assert_eq!(door.post("/v1/auth/secrets", body).await.0, 400);
+    assert_eq!(server.post("/v1/auth/secrets", body).await.0, 400);
     for place in [url(id), bucket(id)] {
         let body = json!({"dataSource": place});
-        let (status, answer) = door.post("/v1/customer/datasource/test", body).await;
+        let (status, answer) = server.post("/v1/customer/datasource/test", body).await;
         assert_eq!(status, 400, "{answer}");
         let message = answer["message"].as_str().unwrap();
         assert!(message.starts_with("dataSource.params.secret_id: must be the id"), "{message}");

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn documented_words_are_those_that_answers_carry() {
+    fn documented_words_are_those_in_answers() {
         let statuses = RunState::ALL.into_iter().map(RunState::as_str).chain(["new"]);
         assert_eq!(names(JOB_STATUSES), statuses.collect());
         assert_eq!(names(JOB_STATES), STATES.into_iter().collect());

@@ -54,14 +54,14 @@ mod tests {
     }
 
     #[test]
-    fn only_named_proxies_are_believed() {
+    fn proxies_are_trusted_only_if_configured() {
         assert_eq!(named("9.9.9.9", &["1.2.3.4"], &[]), "9.9.9.9");
         assert_eq!(named("9.9.9.9", &["1.2.3.4"], &["10.0.0.1"]), "9.9.9.9");
         assert_eq!(named("10.0.0.1", &["1.2.3.4"], &["10.0.0.1"]), "1.2.3.4");
     }
 
     #[test]
-    fn what_the_client_adds_itself_is_not_believed() {
+    fn forwarded_addresses_added_by_the_client_are_ignored() {
         let proxies = ["10.0.0.1", "10.0.0.2"];
 
         assert_eq!(named("10.0.0.1", &["6.6.6.6, 1.2.3.4, 10.0.0.2"], &proxies), "1.2.3.4");
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_counts_with_its_network_and_in_one_spelling() {
+    fn client_address_counts_with_its_network_and_in_one_spelling() {
         assert_eq!(named("2001:db8:1:2:3:4:5:6", &[], &[]), "2001:db8:1:2::");
         assert_eq!(named("::ffff:9.9.9.9", &[], &[]), "9.9.9.9");
         assert_eq!(name(None, &HeaderMap::new(), &[]), "");

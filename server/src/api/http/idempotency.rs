@@ -51,13 +51,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::testing::{Door, package};
+    use crate::api::testing::{TestServer, package};
 
     #[tokio::test]
-    async fn every_create_that_is_documented_to_take_a_name_reads_it() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
-        let id = door.job(json!({"templateId": "t"})).await;
+    async fn idempotency_key_is_read_by_every_create_that_documents_it() {
+        let server = TestServer::open().await;
+        server.template("lines", "concat").await;
+        let id = server.job(json!({"templateId": "t"})).await;
         let manifest = json!({"name": "b", "version": "0.1", "platform": "binary",
                               "entrypoint": "main"});
         let archive = json!({"data": package(&manifest)});
@@ -78,7 +78,7 @@ mod tests {
             ("/v1/wallet/redeem_coupon", json!({"couponCode": "ONE-OF-ONE"})),
             ("/v1/wallet/top_up", json!({"amount": 10_000})),
         ];
-        let (_, document) = door.get("/docs/openapi.json").await;
+        let (_, document) = server.get("/docs/openapi.json").await;
         let takes_name = |item: &Value| {
             let parameters = item["post"]["parameters"].as_array();
             parameters.is_some_and(|all| all.iter().any(|one| one["name"] == HEADER))
@@ -92,7 +92,7 @@ mod tests {
             let path = path.replace("{jobId}", &id);
             let name = "n".repeat(KEY_CHARS_MAX + 1);
 
-            let (status, refused) = door.post_named(&name, &path, &body).await;
+            let (status, refused) = server.post_named(&name, &path, &body).await;
 
             assert_eq!(status, 400, "{path}: {refused}");
             assert!(refused["message"].as_str().unwrap().starts_with(HEADER), "{path}: {refused}");
@@ -100,13 +100,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_shown_once_is_made_once_and_not_shown_again() {
-        let door = Door::open().await;
+    async fn api_key_and_node_token_are_returned_once_under_an_idempotency_key() {
+        let server = TestServer::open().await;
         for (path, body) in
             [("/v1/auth/api_key", json!({"name": "ci"})), ("/v1/dev/nodes/tokens", json!({}))]
         {
-            let (status, made) = door.post_named(path, path, &body).await;
-            let (again, refused) = door.post_named(path, path, &body).await;
+            let (status, made) = server.post_named(path, path, &body).await;
+            let (again, refused) = server.post_named(path, path, &body).await;
 
             assert_eq!((status, again), (200, 400), "{made} {refused}");
             assert_eq!(refused["details"][0]["reason"], "SHOWN_ALREADY");
@@ -114,7 +114,7 @@ mod tests {
             let shown = made["apiKey"]["id"].as_str().unwrap_or("token");
             assert!(refused["message"].as_str().unwrap().contains(shown), "{refused}");
         }
-        let (_, list) = door.get("/v1/auth/api_keys").await;
+        let (_, list) = server.get("/v1/auth/api_keys").await;
         assert_eq!(list["apiKeys"].as_array().unwrap().len(), 2);
     }
 }

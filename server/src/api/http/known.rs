@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use crate::api::bytenite::work::{CONFIG, PARAMS};
     use crate::api::http::route::Body;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[test]
     fn body_fields_are_known_at_every_depth_and_in_any_spelling() {
@@ -73,8 +73,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_call_with_a_body_refuses_a_field_that_it_does_not_know() {
-        let door = Door::open().await;
+    async fn body_with_an_unknown_field_is_refused_by_every_call() {
+        let server = TestServer::open().await;
         let mut passed = BTreeMap::new();
         let mut calls = 0;
         for api in crate::api::apis() {
@@ -90,7 +90,7 @@ mod tests {
                 let path = path.split('/').map(id).collect::<Vec<_>>().join("/");
                 let body = json!({"nosuchfield": {"a": 1}});
 
-                let (status, answer) = door.call(route.method.clone(), &path, Some(body)).await;
+                let (status, answer) = server.call(route.method.clone(), &path, Some(body)).await;
 
                 calls += 1;
                 let says = answer["message"].as_str().unwrap_or_default();

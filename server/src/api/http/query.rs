@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_of_the_query_is_refused_and_the_known_ones_named() {
+    fn query_field_that_is_unknown_is_refused_and_the_known_ones_named() {
         for raw in ["state=JOB_STATE_FAILED", "limit=5&state", "stat%C3%A9=", "=", "filter.state=x"]
         {
             let refused = read(raw, LIST).unwrap_err().to_string();

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn downloads_are_resumed_only_where_the_file_is_the_same() {
+    fn downloads_are_resumed_only_if_the_file_is_the_same() {
         let part = || Wanted::Part(Asked::Part(2..5));
         let whole = || Wanted::Part(Asked::Whole);
         for (if_range, expected) in [
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn downloads_of_what_a_client_has_are_spared() {
+    fn downloads_of_unchanged_files_are_skipped() {
         let unchanged = Wanted::Nothing(StatusCode::NOT_MODIFIED);
         let other = Wanted::Nothing(StatusCode::PRECONDITION_FAILED);
         let whole = Wanted::Part(Asked::Whole);

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_read_as_the_standard_says() {
+    fn ranges_are_read_as_the_standard_defines() {
         for (header, asked) in [
             ("bytes=0-4", Asked::Part(0..5)),
             ("bytes=5-", Asked::Part(5..10)),

@@ -277,15 +277,15 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
-    async fn a_step_that_breaks_down_ends_its_run() {
-        let door = Door::open().await;
+    async fn step_that_panics_ends_its_run() {
+        let server = TestServer::open().await;
         let (commands, mut queue) = mpsc::channel(1);
         let context = Context {
-            db: door.app.db.clone(),
-            data: door.app.data.clone(),
+            db: server.app.db.clone(),
+            data: server.app.data.clone(),
             commands: commands.downgrade(),
             turns: Turns::new(),
         };

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_are_no_chunks_are_named_as_far_as_they_are_few() {
+    fn files_that_are_no_chunks_are_named_up_to_a_limit() {
         let names = |n: usize| (0..n).map(|n| format!("f{n}")).collect::<Vec<_>>();
         assert_eq!(left_out(&[]), None);
         for (n, named) in [
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_numbered_files_are_chunks() {
+    fn chunks_are_numbered_files_only() {
         assert_eq!(chunk_number("data_0.bin"), Some(0));
         assert_eq!(chunk_number("data_12.bin"), Some(12));
         for name in ["data_.bin", "data_+1.bin", "data_1.bin.tmp", "log.txt", "data_-1.bin"] {

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_waits_for_what_is_away_and_not_for_what_is_refused() {
+    fn step_waits_for_an_unreachable_service_and_not_after_a_refusal() {
         let full = std::io::ErrorKind::StorageFull;
         for error in [
             DataError::Io(std::io::ErrorKind::ConnectionRefused.into()),

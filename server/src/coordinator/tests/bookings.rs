@@ -58,7 +58,7 @@ fn redeem(coupon: Digest, by: WorkspaceId) -> Booking {
 }
 
 #[tokio::test]
-async fn of_many_who_redeem_a_coupon_at_once_no_more_get_it_than_may() {
+async fn simultaneous_redemptions_of_a_coupon_stay_within_its_limit() {
     let room = granted().await;
     let coupon = coupon(&room, 3).await;
     let asks = (0..8u128).flat_map(|n| {
@@ -75,7 +75,7 @@ async fn of_many_who_redeem_a_coupon_at_once_no_more_get_it_than_may() {
 }
 
 #[tokio::test]
-async fn a_redemption_made_again_is_the_same_one() {
+async fn repeated_redemption_is_the_same_one() {
     let room = granted().await;
     let coupon = coupon(&room, 3).await;
     let booking = redeem(coupon, room.workspace);
@@ -90,7 +90,7 @@ async fn a_redemption_made_again_is_the_same_one() {
 }
 
 #[tokio::test]
-async fn a_top_up_confirmed_often_and_at_once_comes_in_once() {
+async fn repeated_and_simultaneous_confirmations_of_a_top_up_book_it_once() {
     let room = granted().await;
     let request = request(&room, credits("200"), TopUpState::New);
     room.coordinator.book(Booking::TopUp(request.clone())).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_top_up_confirmed_often_and_at_once_comes_in_once() {
 }
 
 #[tokio::test]
-async fn top_ups_asked_for_at_once_are_no_more_than_may_wait_to_be_paid() {
+async fn simultaneous_top_up_requests_stay_within_the_limit_of_unpaid_ones() {
     let room = granted().await;
     let one = request(&room, credits("1"), TopUpState::New);
     room.coordinator.book(Booking::TopUp(one.clone())).await.unwrap();
@@ -132,7 +132,7 @@ async fn top_ups_asked_for_at_once_are_no_more_than_may_wait_to_be_paid() {
 }
 
 #[tokio::test]
-async fn coupons_of_one_code_made_at_once_are_one_coupon() {
+async fn simultaneous_creations_of_one_coupon_code_make_one_coupon() {
     let room = granted().await;
     let coupon = |amount| Coupon {
         hash: coupons::hash("WELCOME-2026"),
@@ -155,7 +155,7 @@ async fn coupons_of_one_code_made_at_once_are_one_coupon() {
 }
 
 #[tokio::test]
-async fn credits_that_were_given_away_cannot_be_paid_out() {
+async fn granted_credits_cannot_be_paid_out() {
     let room = granted().await;
 
     let answer =
@@ -166,7 +166,7 @@ async fn credits_that_were_given_away_cannot_be_paid_out() {
 }
 
 #[tokio::test]
-async fn what_was_earned_is_paid_out_once_and_comes_back_when_it_bounces() {
+async fn earnings_are_paid_out_once_and_return_when_the_payout_bounces() {
     let room = granted().await;
     let (coordinator, db) = (&room.coordinator, &room.db);
     let customer = workspaces::create_workspace(db, "customer").await.unwrap();

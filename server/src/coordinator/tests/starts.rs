@@ -87,7 +87,7 @@ async fn start_of_a_job_whose_run_has_ended_is_refused() {
 }
 
 #[tokio::test]
-async fn starts_at_once_make_one_run() {
+async fn simultaneous_starts_make_one_run() {
     let room = granted().await;
     let spec = draft(&room.db, room.workspace).await;
 
@@ -163,7 +163,7 @@ async fn refused_start_leaves_a_draft_that_can_be_changed_and_started() {
 }
 
 #[tokio::test]
-async fn start_whose_caller_has_gone_makes_one_run() {
+async fn start_whose_caller_disconnects_makes_one_run() {
     let room = granted().await;
     let spec = draft(&room.db, room.workspace).await;
     let stalled = stall(room.db.clone()).await;

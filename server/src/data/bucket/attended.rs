@@ -69,7 +69,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(5);
 
     #[tokio::test]
-    async fn work_on_a_bucket_that_answers_nothing_is_given_up() {
+    async fn work_on_a_silent_bucket_is_abandoned() {
         let done = attended_for(SHORT, pending, pending::<Result<(), Error>>()).await;
 
         assert!(done.unwrap_err().is_away());
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_goes_on_as_long_as_its_bucket_answers() {
+    async fn work_continues_as_long_as_its_bucket_answers() {
         let slow = async {
             sleep(SHORT * 10).await;
             Ok(7)

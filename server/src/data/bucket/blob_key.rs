@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_reads_back_from_its_path() {
+    fn blob_key_reads_back_from_its_path() {
         let (run, digest) = (RunId::new(Uuid::from_u128(7)), Digest::of(b"x"));
         let task = TaskRef { run, stage: StageNo::new(2), index: 3 };
         for key in [
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_no_key_writes_are_refused() {
+    fn blob_key_refuses_foreign_paths() {
         let run = Uuid::from_u128(7);
         for path in [
             String::new(),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_final_name_cannot_leave_its_folder() {
+    fn final_name_cannot_leave_its_folder() {
         let run = RunId::new(Uuid::from_u128(7));
 
         let path = BlobKey::Final { run, name: "../../../packages/x".into() }.path();

@@ -111,13 +111,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
     use crate::data::testing::{stream, text};
 
     #[tokio::test]
-    async fn a_file_is_opened_at_the_listed_version_only() {
-        let door = Door::open().await;
-        let data = &door.app.data;
+    async fn cache_file_is_opened_at_the_listed_version_only() {
+        let server = TestServer::open().await;
+        let data = &server.app.data;
         let whose = Whose::User(WorkspaceId::new(Uuid::from_u128(1)));
         let key = BlobKey::Cached { whose, name: "models/a".to_owned() };
         data.put(&key, stream(b"one", 2)).await.unwrap();

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_opens_what_it_was_made_for() {
+    fn link_opens_its_object() {
         let name = "a &b=c\n日本.txt";
         let (segment, query) = link(&Method::GET, name);
 
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_ends() {
+    fn link_expires() {
         let (segment, query) = link(&Method::GET, "x");
         let late = NOW + chrono::TimeDelta::seconds(60);
 
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_for_one_method_does_not_open_another() {
+    fn link_for_one_method_does_not_open_another() {
         let (segment, get) = link(&Method::GET, "x");
         let (_, put) = link(&Method::PUT, "x");
 
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_of_a_link_can_be_changed() {
+    fn link_that_is_changed_in_any_part_is_refused() {
         let (segment, query) = link(&Method::GET, "x");
         let other = URL_SAFE_NO_PAD.encode(BlobKey::Upload(JobId::new(Uuid::from_u128(8))).path());
         let longer = query.replace("expires=1800000060", "expires=1900000060");
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_name_cannot_add_headers() {
+    fn file_name_cannot_add_headers() {
         let header = disposition("a\"; x=\r\nSet-Cookie: b");
 
         assert!(header.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{header}");
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_name_is_saved_as_it_is() {
+    fn file_name_is_saved_unchanged() {
         let header = disposition("2026-11-28T08:15 100%.json");
 
         let (plain, encoded) = header.split_once("; filename*=UTF-8''").unwrap();

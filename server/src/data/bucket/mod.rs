@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_keeps_the_contract() {
+    async fn folder_bucket_meets_the_contract() {
         let (_folder, bucket) = folder().await;
 
         contract(&bucket).await;
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_s3_bucket_keeps_the_contract() {
+    async fn s3_bucket_meets_the_contract() {
         let server = S3Server::start().await;
         let bucket = server.bucket().await;
 
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_s3_bucket_signs_links_for_one_object_and_method() {
+    async fn s3_bucket_signs_links_for_one_object_and_method() {
         let server = S3Server::start().await;
         let bucket = server.bucket().await;
         let client = ssrf_guard::own_client().unwrap();
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_signs_nothing() {
+    async fn folder_bucket_signs_no_links() {
         let (_folder, bucket) = folder().await;
 
         let link = bucket.sign(Method::GET, &key(1), None, Duration::from_secs(60)).await.unwrap();

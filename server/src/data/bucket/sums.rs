@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rotten_byte_is_named_by_whoever_reads_its_piece_and_by_nobody_else() {
+    async fn damaged_byte_fails_reads_of_its_piece_only() {
         let (folder, bucket) = folder().await;
         let mut bytes = noise(3 * PIECE_BYTES);
         let object = summed(&bucket, &bytes).await;
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_or_sums_that_are_cut_or_gone_are_named() {
+    async fn file_or_sums_that_are_cut_or_missing_are_named() {
         for gone in [false, true] {
             for key in [BlobKey::Staged { run: RUN, n: 0 }, BlobKey::Sums { run: RUN }] {
                 let (folder, bucket) = folder().await;
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sums_are_made_of_the_right_file_alone() {
+    async fn sums_are_made_of_the_right_file_only() {
         let (_folder, bucket) = folder().await;
         let key = BlobKey::Staged { run: RUN, n: 0 };
         let stored = bucket.put(&key, Expected::Nothing, stream(b"hello", 2)).await.unwrap();

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_few_enough_and_never_too_large() {
+    fn upload_parts_are_limited_in_number_and_size() {
         for size in [0, 1, 1 << 30, 100 << 30, 500 << 30] {
             let part = Target::Cloud.part_bytes(Some(size)) as u64;
 

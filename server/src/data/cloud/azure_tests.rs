@@ -18,7 +18,7 @@ fn source(server: &AzureServer, path: &str) -> Source {
 }
 
 #[tokio::test]
-async fn a_container_is_listed_read_and_linked() {
+async fn azure_container_is_listed_read_and_linked() {
     let server = AzureServer::start().await;
     server.write("in/a.csv", b"hello");
     server.write("in/b c.csv", b"world");
@@ -44,7 +44,7 @@ async fn a_container_is_listed_read_and_linked() {
 }
 
 #[tokio::test]
-async fn a_changed_blob_and_wrong_keys_are_noticed() {
+async fn azure_errors_for_a_changed_blob_and_wrong_keys_are_reported() {
     let server = AzureServer::start().await;
     server.write("a", b"hello");
     let (_folder, ours) = folder().await;
@@ -65,7 +65,7 @@ async fn a_changed_blob_and_wrong_keys_are_noticed() {
 }
 
 #[tokio::test]
-async fn results_arrive_whole_in_a_container() {
+async fn results_arrive_complete_in_an_azure_container() {
     let server = AzureServer::start().await;
     let (_folder, ours) = folder().await;
     let customers = Customers::new(Guard::new(true));

@@ -30,7 +30,7 @@ async fn link(cloud: &Cloud, keys: Option<&KeyPair>) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_public_object_is_linked_without_keys() {
+async fn public_object_is_linked_without_keys() {
     let region = || "eu-west-1".to_owned();
     for (provider, address) in [
         (Provider::Aws { region: region() }, "https://s3.eu-west-1.amazonaws.com/my-bucket"),
@@ -48,7 +48,7 @@ async fn a_public_object_is_linked_without_keys() {
 }
 
 #[tokio::test]
-async fn odd_regions_are_signed_for() {
+async fn unusual_regions_are_signed_for() {
     let keys = KeyPair { access_key: "GOOG1E".into(), secret_key: "s".into() };
     for provider in [
         Provider::Gcp { region: "us-west2-b".into() },
@@ -64,7 +64,7 @@ async fn odd_regions_are_signed_for() {
 }
 
 #[tokio::test]
-async fn a_signed_azure_link_reads_one_object_and_a_signature_is_not_handed_on() {
+async fn azure_link_reads_one_object_and_a_given_signature_is_not_disclosed() {
     let keys = |secret: &str| KeyPair { access_key: "acc1".into(), secret_key: secret.into() };
 
     let bucket = open_with(&azure(None), Some(&keys("c2VjcmV0"))).unwrap();
@@ -79,7 +79,7 @@ async fn a_signed_azure_link_reads_one_object_and_a_signature_is_not_handed_on()
 }
 
 #[test]
-fn names_that_would_change_the_address_are_refused() {
+fn object_names_that_would_change_the_address_are_refused() {
     for bucket in ["", "a", "a/b", "b?c", "..", "a..b", "evil.com#", "a b", "ü-bucket"] {
         let opened = open(&Cloud { name: bucket.into(), ..aws("eu-west-1") });
         assert!(text_of(opened).starts_with("bucket: "), "{bucket}");
@@ -98,7 +98,7 @@ fn names_that_would_change_the_address_are_refused() {
 }
 
 #[test]
-fn endpoints_that_lead_inside_are_refused() {
+fn endpoints_with_private_addresses_are_refused() {
     for endpoint in [
         "",
         "minio:9000",
@@ -118,7 +118,7 @@ fn endpoints_that_lead_inside_are_refused() {
 }
 
 #[tokio::test]
-async fn an_endpoint_whose_name_leads_inside_is_refused() {
+async fn endpoint_that_resolves_to_a_private_address_is_refused() {
     let endpoint = Some("http://localhost".to_owned());
     let bucket = open(&Cloud { endpoint, ..aws("us-east-1") }).unwrap();
 

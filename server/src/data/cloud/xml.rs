@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_a_listing_are_read_as_they_are() {
+    fn listing_keys_are_read_unchanged() {
         let xml = "<ListBucketResult><Name>main</Name><KeyCount>4</KeyCount><KeyMarker/>\
                    <Contents><Key>/in//a</Key><Size>1</Size></Contents>\
                    <Contents><Key> b &amp;lt;&#x9;&#233;&quot;</Key></Contents>\
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_cannot_be_read_are_none() {
+    fn listing_keys_that_cannot_be_read_are_refused() {
         for key in ["a&b", "a&nope;", "a&#xffffffff;", "a&#xd800;", "<b>x</b>", "open"] {
             let close = if key == "open" { "" } else { "</Key>" };
             assert_eq!(keys(&format!("<Key>{key}{close}")), None, "{key}");

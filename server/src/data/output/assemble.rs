@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_folds_into_an_empty_file() {
+    async fn fold_of_no_files_is_an_empty_file() {
         let (_folder, bucket) = folder().await;
 
         let joined = fold(&bucket, &concat("x", "\n"), &[]).await;
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn concat_puts_its_separator_where_it_is_missing() {
+    async fn concat_adds_its_separator_where_it_is_missing() {
         let (_folder, bucket) = folder().await;
         let large = noise((1 << 20) + 1);
         let parts: [&[u8]; 6] = [b"", b"1;a", b"2;b\r\n", b"", &large, b"\n"];
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_with_wrong_bytes_or_none_fails_the_fold() {
+    async fn fold_fails_on_a_missing_or_damaged_file() {
         let (_folder, bucket) = folder().await;
         for at in [0, 3] {
             let mut wrong = results(&bucket).await;

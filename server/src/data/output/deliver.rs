@@ -56,7 +56,7 @@ mod tests {
     use crate::secrets::KeyPair;
 
     #[tokio::test]
-    async fn a_file_arrives_under_the_folder_and_again_changes_nothing() {
+    async fn file_is_delivered_below_the_folder_and_again_unchanged() {
         let server = S3Server::start().await;
         let (_folder, ours) = folder().await;
         let customers = Customers::new(Guard::new(true));
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_arrives_under_the_very_name_that_the_results_show() {
+    async fn file_is_delivered_under_the_name_of_the_results() {
         let server = S3Server::start().await;
         let (_folder, ours) = folder().await;
         let bucket = Customers::new(Guard::new(true))
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_destination_that_fails_is_named_with_its_answer() {
+    async fn destination_failure_is_named_with_its_answer() {
         let busy = WebServer::start(|_| {
             answer("501 Not Implemented", &[], b"<Error><Code>SlowDown</Code></Error>")
         })
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_cannot_leave_the_folder() {
+    async fn result_name_cannot_leave_the_folder() {
         let server = S3Server::start().await;
         let (_folder, ours) = folder().await;
         let bucket = Customers::new(Guard::new(true))
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bucket_that_refuses_is_the_customers_error() {
+    async fn bucket_refusal_is_the_customers_error() {
         let server = S3Server::start().await;
         let (_folder, ours) = folder().await;
         let customers = Customers::new(Guard::new(true));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bucket_that_is_not_there_is_the_customers_error() {
+    async fn missing_bucket_is_the_customers_error() {
         let server = WebServer::start(|_| {
             answer("404 Not Found", &[], b"<Error><Code>NoSuchBucket</Code></Error>")
         })
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn our_own_missing_file_is_not_the_customers_error() {
+    async fn missing_file_of_the_server_is_not_the_customers_error() {
         let server = S3Server::start().await;
         let (_folder, ours) = folder().await;
         let customers = Customers::new(Guard::new(true));

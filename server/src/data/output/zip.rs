@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_files_and_offsets_stand_in_the_zip64_fields() {
+    fn zip64_fields_hold_large_files_and_offsets() {
         let size = 5 << 30;
         let mut zip = Zip::default();
 

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn text_says_how_its_lines_end() {
+    fn text_has_its_kind_of_line_ends() {
         let (le, be) = (u16::to_le_bytes as fn(u16) -> [u8; 2], u16::to_be_bytes as _);
         let utf32: Vec<u8> = "\u{feff}a\n".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
         let utf32_be: Vec<u8> =
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_no_text_has_make_a_file_no_text_whatever_it_begins_with() {
+    fn binary_bytes_make_a_file_no_text_whatever_it_begins_with() {
         let numbers: Vec<u8> = (0..1000u32).flat_map(u32::to_le_bytes).collect();
         let shorts: Vec<u8> = (0..200u16).flat_map(u16::to_le_bytes).collect();
         let cyrillic = utf16("Имя;Цена\nхлеб;12\nмолоко;7\n", u16::to_le_bytes);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_are_found_at_borders_of_units_alone() {
+    fn line_ends_are_found_at_borders_of_units_only() {
         assert_eq!(LineEnd::Lf.find(b"ab\ncd\n"), Some(3));
         assert_eq!(LineEnd::Cr.find(b"ab\rcd"), Some(3));
         // U+0A00 and U+4E0A have the bytes of a line feed in the wrong place.

@@ -12,7 +12,7 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn chunks_of_lines_end_where_lines_end_and_give_back_the_input(
+    fn chunks_of_lines_end_at_line_ends_and_concatenate_to_the_input(
         lines in proptest::collection::vec(0usize..3000, 0..60),
         last in 0usize..50,
         every in 1u64..5000,
@@ -66,7 +66,7 @@ async fn empty_objects_give_chunks_only_where_no_data_is_needed() {
 }
 
 #[tokio::test]
-async fn too_many_and_empty_chunks_are_the_customers_error() {
+async fn chunks_that_are_too_many_or_empty_are_the_customers_error() {
     let (_folder, bucket) = folder().await;
     let (reader, objects) = uploaded(&bucket, b"x").await;
     let object = Object { size: 1 << 40, ..objects.get(0).unwrap() };
@@ -84,7 +84,7 @@ async fn too_many_and_empty_chunks_are_the_customers_error() {
 }
 
 #[tokio::test]
-async fn many_files_are_cut_each_for_itself() {
+async fn files_are_each_cut_separately() {
     let server = S3Server::start().await;
     let files: [&[u8]; 4] = [b"one\ntwo\nthree\n", b"", b"x\n", b"four\nfive"];
     for (n, bytes) in files.iter().enumerate() {

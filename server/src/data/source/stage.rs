@@ -117,7 +117,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_url_without_ranges_is_looked_at_and_copied_once() {
+    async fn url_without_ranges_is_probed_and_copied_once() {
         let sized = |_: &str| answer("200 OK", &[], &noise(200_000));
         let unsized_ = |_: &str| {
             [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..], &noise(200_000)].concat()
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_copy_that_breaks_off_leaves_nothing() {
+    async fn copy_that_breaks_off_leaves_nothing() {
         let server =
             WebServer::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello".to_vec())
                 .await;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_copy_has_a_limit() {
+    async fn copy_has_a_size_limit() {
         let read = text(at_most(5, stream(b"hello", 2))).await;
         assert_eq!(read.unwrap(), b"hello");
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_two_lengths_whose_end_is_not_told_is_refused() {
+    async fn file_of_two_lengths_with_unknown_end_is_refused() {
         let n = AtomicUsize::new(0);
         let server = WebServer::start(move |_| {
             // The answer that is copied breaks off.
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_without_a_version_is_copied_once_and_never_mixed() {
+    async fn file_without_a_version_is_copied_once_and_never_mixed() {
         let n = AtomicUsize::new(0);
         let server = WebServer::start(move |head| {
             // Another content at each request.

@@ -11,7 +11,7 @@ use crate::secrets::KeyPair;
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn an_s3_object_is_looked_at_read_and_linked() {
+async fn s3_object_is_probed_read_and_linked() {
     let server = S3Server::start().await;
     let bytes = noise(300_000);
     server.write("in/a b+é.bin", &bytes);
@@ -39,7 +39,7 @@ async fn an_s3_object_is_looked_at_read_and_linked() {
 }
 
 #[tokio::test]
-async fn a_changed_s3_object_is_noticed() {
+async fn s3_object_that_changes_is_detected() {
     for changed in [&b"hello, world"[..], b"world"] {
         let server = S3Server::start().await;
         server.write("a", b"hello");
@@ -57,7 +57,7 @@ async fn a_changed_s3_object_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_s3_source_that_cannot_be_read_names_the_field() {
+async fn s3_source_that_cannot_be_read_names_the_field() {
     let server = S3Server::start().await;
     server.write("a", b"hello");
     let (_folder, ours) = folder().await;
@@ -87,7 +87,7 @@ async fn an_s3_source_that_cannot_be_read_names_the_field() {
 }
 
 #[tokio::test]
-async fn a_url_with_ranges_is_not_copied() {
+async fn url_with_ranges_is_not_copied() {
     let server = WebServer::with_ranges(b"hello".to_vec()).await;
     let (_folder, ours) = folder().await;
     let source = url_source(format!("{}/dir/my%20file.txt?x=1", server.url));
@@ -102,7 +102,7 @@ async fn a_url_with_ranges_is_not_copied() {
 }
 
 #[tokio::test]
-async fn an_uploaded_file_is_read_from_our_bucket() {
+async fn uploaded_file_is_read_from_the_servers_bucket() {
     let (_folder, ours) = folder().await;
     let key = BlobKey::Upload(common::ids::JobId::new(uuid::Uuid::from_u128(1)));
     ours.put(&key, Expected::Nothing, stream(b"hello", 2)).await.unwrap();
@@ -121,7 +121,7 @@ async fn an_uploaded_file_is_read_from_our_bucket() {
 }
 
 #[tokio::test]
-async fn an_uploaded_file_stays_the_one_that_was_called_complete() {
+async fn uploaded_file_stays_the_completed_one() {
     let (_folder, folder) = folder().await;
     let server = S3Server::start().await;
     for ours in [folder, server.bucket().await] {
@@ -142,7 +142,7 @@ async fn an_uploaded_file_stays_the_one_that_was_called_complete() {
 }
 
 #[tokio::test]
-async fn no_source_is_one_empty_object() {
+async fn source_of_a_job_without_data_is_one_empty_object() {
     let (_folder, ours) = folder().await;
     let reader = reader(&ours, &Source::Bypass, None).await;
 
@@ -155,7 +155,7 @@ async fn no_source_is_one_empty_object() {
 }
 
 #[tokio::test]
-async fn a_store_that_gives_parts_as_if_they_were_the_whole_is_read() {
+async fn store_that_labels_parts_as_the_whole_is_read() {
     let server = WebServer::start(|head| {
         let etag = ("etag", "\"v\"".to_owned());
         let dated = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
@@ -185,7 +185,7 @@ async fn a_store_that_gives_parts_as_if_they_were_the_whole_is_read() {
 }
 
 #[tokio::test]
-async fn a_store_that_gives_no_parts_or_breaks_off_is_told_from_one_that_is_away() {
+async fn store_without_ranges_is_distinguished_from_an_unreachable_one() {
     let headers = || {
         let dated = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
         [("etag", "\"v\"".to_owned()), dated]

@@ -44,7 +44,7 @@ fn oldest_stranger_of_a_crowded_network_is_replaced_and_no_other() {
 }
 
 #[test]
-fn joined_node_keeps_its_connection_and_its_place_through_a_flood_of_strangers() {
+fn joined_node_keeps_its_connection_and_its_place_during_a_flood_of_strangers() {
     let (mut admission, now, node) = (Admission::new(LIMITS), Instant::now(), PeerId::random());
     establish(&mut admission, 0, node, 1, now);
     admission.join(node);
@@ -100,7 +100,7 @@ fn network_of_a_joined_node_may_begin_more_connections() {
 
 proptest! {
     #[test]
-    fn counts_stay_within_the_limits_and_true_whatever_happens(
+    fn counts_stay_correct_and_within_the_limits_under_any_events(
         events in prop::collection::vec((0..5_u8, 0..24_usize, 0..8_u8, 0..40_u64), 1..400),
     ) {
         let (mut admission, start) = (Admission::new(LIMITS), Instant::now());

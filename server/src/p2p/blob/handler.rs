@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_source_that_breaks_its_word_is_broken_off() {
+    async fn source_with_a_wrong_length_is_refused() {
         for (bytes, good) in [(7, true), (6, false), (8, false)] {
             let mut sent = Vec::new();
 
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn exactly_the_announced_bytes_are_taken() {
+    async fn incoming_bytes_are_exactly_the_announced_ones() {
         let taken: Vec<Bytes> = incoming(&b"fanfold"[..], 3).try_collect().await.unwrap();
         let short = incoming(&b"fan"[..], 7).try_collect::<Vec<_>>().await;
 
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_has_a_floor_and_grows_with_the_size() {
+    fn patience_has_a_minimum_and_grows_with_the_size() {
         assert_eq!(patience(0), TRANSFER_MIN);
         assert_eq!(patience(BYTES_PER_SEC_MIN * 60), TRANSFER_MIN + Duration::from_secs(60));
     }

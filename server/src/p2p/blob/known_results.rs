@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn it_knows_a_file_by_lease_digest_and_size() {
+    fn known_results_match_by_lease_digest_and_size() {
         let stored = Stored::default();
         let digest = Digest::of(b"result");
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn it_forgets_the_oldest_and_stays_small() {
+    fn known_results_forget_the_oldest_and_stay_small() {
         let stored = Stored { files_max: 3, ..Stored::default() };
         let digest = Digest::of(b"result");
 

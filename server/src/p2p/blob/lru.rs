@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_used_is_forgotten_first() {
+    fn lru_forgets_the_least_recently_used_first() {
         let mut recent = Recent::new(2);
         recent.put('a', 1);
         recent.put('b', 2);

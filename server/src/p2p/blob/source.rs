@@ -181,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_a_source_keep_names_that_are_all_different() {
+    fn source_files_keep_names_that_are_all_different() {
         assert_eq!(names(&["a.txt", "../b", "..", "b.txt"]), ["a.txt", ".._b", "data", "b.txt"]);
     }
 
     #[test]
-    fn files_of_the_same_name_are_told_apart_by_their_numbers() {
+    fn source_files_of_the_same_name_are_distinguished_by_their_numbers() {
         let names = names(&["b.txt", "a.txt", "b.txt", ""]);
 
         assert_eq!(names, ["0000000_b.txt", "0000001_a.txt", "0000002_b.txt", "0000003_data"]);
@@ -194,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_files_of_a_source_have_unique_names_that_a_folder_can_hold(
+        fn source_files_have_unique_names_that_a_folder_can_hold(
             given in prop::collection::vec("(0000001_)?[ab./\\\\\0ä]{0,3}|\\PC{200,260}", 0..40)
         ) {
             let given: Vec<_> = given.iter().map(String::as_str).collect();

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_signed_by_its_peer_opens() {
+    fn receipt_signed_by_its_peer_opens() {
         let key = Keypair::generate_ed25519();
         let signed = sign(&key, postcard::to_stdvec(&receipt()).unwrap());
 
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_of_another_or_changed_or_longer_is_dropped() {
+    fn receipt_of_another_peer_or_changed_or_longer_is_dropped() {
         let (key, thief) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
         let bytes = postcard::to_stdvec(&receipt()).unwrap();
         let longer = [&*bytes, &[0]].concat();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_results_that_cannot_be_are_named() {
+    fn result_lists_that_are_impossible_are_named() {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
         for name in ["", ".", "..", "a/b", "a\\b", "a\0b", &long] {
             assert!(list_fault(&[output(name, 1)]).is_some(), "{name:?}");
@@ -268,7 +268,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_signed_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn receipt_reader_does_not_panic_on_signed_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let key = Keypair::ed25519_from_bytes([7; 32]).unwrap();
 
             let _ = open(&key.public(), &sign(&key, bytes));

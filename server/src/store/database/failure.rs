@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_that_pass_are_told_from_those_that_stay() {
+    fn codes_of_temporary_failures_are_distinguished_from_permanent_ones() {
         for code in ["5", "517", "6", "13", "10", "3338", "57P01", "57P03", "08006", "53300"] {
             assert!(is_passing(code), "{code}");
         }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_from_other_troubles() {
+    fn full_disk_is_distinguished_from_other_failures() {
         for code in ["13", "53100"] {
             assert!(is_full_code(code), "{code}");
         }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_cannot_be_connected_to_is_away_and_a_missing_row_is_not() {
+    fn unreachable_database_is_distinguished_from_a_missing_row() {
         let refused = Sqlx::Io(std::io::ErrorKind::ConnectionRefused.into());
         assert!(is_away(&DbErr::Query(RuntimeErr::SqlxError(refused.into()))));
         let missing = Sqlx::RowNotFound;

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_leaves_no_connection_inside_a_transaction() {
+    async fn full_disk_leaves_no_connection_inside_a_transaction() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("db.sqlite").display());
         let db = open(&url).await.unwrap();

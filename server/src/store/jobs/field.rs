@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_databases_understand_every_test_of_every_field() {
+    async fn field_tests_are_valid_in_both_databases() {
         for fresh in databases().await {
             let owner = workspaces::create_workspace(&fresh.db, "w").await.unwrap();
             for field in JobField::ALL.iter().copied() {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn places_lead_through_every_order() {
+    async fn field_orders_have_working_cursors() {
         for fresh in databases().await {
             let owner = workspaces::create_workspace(&fresh.db, "w").await.unwrap();
             seven_jobs(&fresh.db, owner).await;

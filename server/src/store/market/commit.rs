@@ -149,7 +149,7 @@ pub(in crate::store) mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_stored_is_what_goes_on() {
+    async fn market_is_the_same_after_a_reload() {
         for fresh in databases().await {
             let db = &fresh.db;
             let workspace = WorkspaceId::new(Uuid::now_v7());
@@ -181,7 +181,7 @@ pub(in crate::store) mod tests {
     }
 
     #[tokio::test]
-    async fn the_doors_read_what_the_coordinator_wrote() {
+    async fn queries_read_what_the_coordinator_wrote() {
         for fresh in databases().await {
             let db = &fresh.db;
             let workspace = WorkspaceId::new(Uuid::now_v7());
@@ -227,7 +227,7 @@ pub(in crate::store) mod tests {
     }
 
     #[tokio::test]
-    async fn balances_are_what_the_transfers_add_up_to() {
+    async fn balances_equal_the_sum_of_the_transfers() {
         for fresh in databases().await {
             let db = &fresh.db;
             let workspace = WorkspaceId::new(Uuid::now_v7());
@@ -253,7 +253,7 @@ pub(in crate::store) mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_that_is_stored_is_known_by_its_number_and_not_stored_again() {
+    async fn batch_that_is_stored_is_known_by_its_number_and_not_stored_again() {
         for fresh in databases().await {
             let db = &fresh.db;
             let workspace = WorkspaceId::new(Uuid::now_v7());
@@ -282,7 +282,7 @@ pub(in crate::store) mod tests {
     }
 
     #[tokio::test]
-    async fn the_database_refuses_to_pay_a_task_twice() {
+    async fn database_refuses_to_pay_a_task_twice() {
         for fresh in databases().await {
             let db = &fresh.db;
             let workspace = WorkspaceId::new(Uuid::now_v7());

@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_of_outputs_is_bounded_by_bytes_and_has_one_task_at_least() {
+    fn page_of_outputs_is_bounded_by_bytes_and_has_one_task_at_least() {
         let size = |bytes| Some(bytes);
         let of = |sizes: &[i64]| {
             let rows: Vec<_> = (10..).zip(sizes.iter().copied().map(size)).collect();

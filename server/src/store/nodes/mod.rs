@@ -226,7 +226,7 @@ mod tests {
     use crate::store::testing::databases;
 
     #[tokio::test]
-    async fn node_that_is_removed_is_refused_for_good() {
+    async fn removed_node_is_refused_permanently() {
         for fresh in databases().await {
             let db = &fresh.db;
             let operator = workspaces::owner(db).await.unwrap().workspace;

@@ -48,7 +48,7 @@ mod tests {
     use crate::store::testing::databases;
 
     #[tokio::test]
-    async fn a_code_is_used_as_often_as_it_may_be() {
+    async fn access_code_has_a_limited_number_of_uses() {
         for fresh in databases().await {
             let (db, code) = (&fresh.db, Digest::of(b"beta"));
             assert!(is_left(db, code, 2).await.unwrap());

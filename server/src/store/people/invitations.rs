@@ -162,7 +162,7 @@ mod tests {
     use crate::store::testing::databases;
 
     #[tokio::test]
-    async fn who_was_invited_finds_the_workspace_and_has_none_of_their_own() {
+    async fn invited_user_joins_the_workspace_and_has_no_own_one() {
         for fresh in databases().await {
             let db = &fresh.db;
             let workspace = workspaces::create_workspace(db, "w").await.unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_comes_in_uninvited_or_after_the_invitation_was_withdrawn() {
+    async fn sign_up_requires_an_invitation_that_is_not_withdrawn() {
         for fresh in databases().await {
             let db = &fresh.db;
             let workspace = workspaces::create_workspace(db, "w").await.unwrap();

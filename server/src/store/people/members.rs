@@ -245,7 +245,7 @@ mod tests {
     use crate::store::testing::databases;
 
     #[tokio::test]
-    async fn the_last_admin_neither_leaves_nor_steps_down() {
+    async fn last_admin_neither_leaves_nor_loses_the_role() {
         for fresh in databases().await {
             let db = &fresh.db;
             let workspace = workspaces::create_workspace(db, "w").await.unwrap();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_removed_loses_their_keys_here_and_no_others() {
+    async fn removed_member_loses_the_keys_of_this_workspace_only() {
         for fresh in databases().await {
             let db = &fresh.db;
             let here = workspaces::create_workspace(db, "here").await.unwrap();

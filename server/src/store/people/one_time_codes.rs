@@ -170,7 +170,7 @@ mod tests {
     use crate::store::testing::databases;
 
     #[tokio::test]
-    async fn a_code_works_once_for_its_address_and_nonce() {
+    async fn one_time_code_works_once_for_its_address_and_nonce() {
         for fresh in databases().await {
             let db = &fresh.db;
             let issued = issue(db, "a@b.c", None).await.unwrap();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_code_cannot_be_guessed() {
+    async fn one_time_code_cannot_be_guessed() {
         for fresh in databases().await {
             let issued = issue(&fresh.db, "a@b.c", None).await.unwrap();
             for _ in 0..TRIES_MAX {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_code_is_eight_letters_and_may_be_written_in_any_way() {
+    async fn one_time_code_is_eight_letters_in_any_spelling() {
         for fresh in databases().await {
             let issued = issue(&fresh.db, "a@b.c", None).await.unwrap();
             let letters = issued.code.replace('-', "");

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_could_not_be_read_back_is_refused() {
+    fn document_that_could_not_be_read_back_is_refused() {
         let mut pipeline = testing::pipeline();
         pipeline.process.params.insert("a".to_owned(), deep(common::input::json::DEPTH_MAX).into());
         assert!(prove_plan(&pipeline.plan()).is_ok());

@@ -219,7 +219,7 @@ mod tests {
     use crate::store::testing::databases;
 
     #[tokio::test]
-    async fn holdings_of_a_workspace_never_exceed_what_it_may_have() {
+    async fn holdings_of_a_workspace_never_exceed_its_quota() {
         for fresh in databases().await {
             let db = &fresh.db;
             let owner = WorkspaceId::new(Uuid::now_v7());

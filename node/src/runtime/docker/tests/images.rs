@@ -6,7 +6,7 @@ use super::*;
 use crate::files::users::{IdRange, Jobs};
 
 #[tokio::test]
-async fn a_stored_image_is_loaded_once_and_brings_no_names() {
+async fn stored_image_is_loaded_once_and_adds_no_names() {
     let Some(bench) = Bench::new().await else { return };
     let server = &bench.tools.remote;
     // An image of its own with a volume and a check, saved under the scratch image's name.
@@ -46,7 +46,7 @@ async fn a_stored_image_is_loaded_once_and_brings_no_names() {
 }
 
 #[tokio::test]
-async fn a_stored_image_may_be_compressed_and_one_that_is_none_is_the_customers_fault() {
+async fn stored_image_may_be_compressed_and_an_invalid_one_is_the_customers_fault() {
     use std::io::Write as _;
     let Some(bench) = Bench::new().await else { return };
     let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
@@ -75,7 +75,7 @@ async fn a_stored_image_may_be_compressed_and_one_that_is_none_is_the_customers_
 }
 
 #[tokio::test]
-async fn a_volume_in_the_way_of_a_mount_is_refused_before_a_container_is_made() {
+async fn volume_over_a_mount_is_refused_before_a_container_is_made() {
     let Some(bench) = Bench::new().await else { return };
     for volumes in [r#""/test/package""#, r#""/test/package/x""#, r#""/proc""#, r#""/dev""#] {
         let own = format!("fanfold-test/odd:{}", uuid::Uuid::new_v4().simple());
@@ -89,7 +89,7 @@ async fn a_volume_in_the_way_of_a_mount_is_refused_before_a_container_is_made() 
 }
 
 #[tokio::test]
-async fn what_only_the_engine_finds_wrong_with_an_image_is_the_customers_fault() {
+async fn image_error_found_only_by_the_engine_is_the_customers_fault() {
     let Some(bench) = Bench::new().await else { return };
     let launch = bench.launch(lease(0), "");
     let mut image = bench.image(&From::Binary).await.unwrap();
@@ -108,7 +108,7 @@ async fn what_only_the_engine_finds_wrong_with_an_image_is_the_customers_fault()
 }
 
 #[tokio::test]
-async fn an_image_of_the_machines_owner_is_used_only_where_he_lends_it() {
+async fn image_of_the_machines_owner_is_used_only_if_shared() {
     let Some(bench) = Bench::new().await else { return };
     let own = format!("fanfold-test/own:{}", uuid::Uuid::new_v4().simple());
     import(&bench.docker().client, &own, r#""/data""#).await;

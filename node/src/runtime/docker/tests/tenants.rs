@@ -25,7 +25,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn no_tenant_takes_the_watches_of_another() {
+async fn inotify_watches_are_not_shared_between_tenants() {
     let Some(bench) = Bench::new().await else { return };
     let [hog, own, other] = [
         bench.kit(0, 1, "take-watches"),
@@ -49,7 +49,7 @@ async fn no_tenant_takes_the_watches_of_another() {
 }
 
 #[tokio::test]
-async fn a_container_runs_as_its_workspaces_user_and_never_as_the_nodes() {
+async fn container_runs_as_its_workspaces_user_and_never_as_the_nodes() {
     let Some(bench) = Bench::new().await else { return };
     let own = bench.tools.data_dir.owner().uid;
     let mut users = Vec::new();
@@ -66,7 +66,7 @@ async fn a_container_runs_as_its_workspaces_user_and_never_as_the_nodes() {
 }
 
 #[tokio::test]
-async fn an_image_does_not_set_the_loaders_variables() {
+async fn image_does_not_set_the_loaders_variables() {
     let Some(bench) = Bench::new().await else { return };
     let name = format!("fanfold-test/loader:{}", uuid::Uuid::new_v4().simple());
     let variables = "ENV LD_PRELOAD=/evil.so NVIDIA_VISIBLE_DEVICES=all LD_AUDIT=/evil.so";

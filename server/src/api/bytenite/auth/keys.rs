@@ -147,45 +147,45 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
     use crate::store::people::workspaces::Profile;
     use crate::store::people::{api_keys, one_time_codes, workspaces};
 
     #[tokio::test]
-    async fn a_key_is_made_listed_without_its_text_and_revoked() {
-        let door = Door::open().await;
+    async fn api_key_is_made_listed_without_its_text_and_revoked() {
+        let server = TestServer::open().await;
 
         let body = json!({"name": "ci", "duration": "3600"});
-        let (status, made) = door.post("/v1/auth/api_key", body).await;
+        let (status, made) = server.post("/v1/auth/api_key", body).await;
 
         let (text, id) = (made["token"].as_str().unwrap(), made["apiKey"]["id"].as_str().unwrap());
         assert_eq!((status, &made["apiKey"]["name"]), (200, &json!("ci")));
-        assert_eq!(door.call_as(text, Method::GET, "/v1/auth/user", None).await.0, 200);
-        let (_, list) = door.get("/v1/auth/api_keys").await;
+        assert_eq!(server.call_as(text, Method::GET, "/v1/auth/user", None).await.0, 200);
+        let (_, list) = server.get("/v1/auth/api_keys").await;
         assert_eq!(list["apiKeys"][0]["id"], id);
         assert!(!list.to_string().contains(text));
-        let stranger = door.stranger().await;
+        let stranger = server.stranger().await;
         let revoke = format!("/v1/auth/api_keys/{id}/revoke");
-        assert_eq!(door.call_as(&stranger, Method::POST, &revoke, None).await.0, 404);
-        assert_eq!(door.post(&revoke, json!({})).await.0, 200);
-        assert_eq!(door.call_as(text, Method::GET, "/v1/auth/user", None).await.0, 401);
-        assert_eq!(door.get("/v1/auth/api_keys").await.1["apiKeys"][0]["revoked"], true);
-        assert_eq!(door.post("/v1/auth/api_keys/7/revoke", json!({})).await.0, 404);
-        assert_eq!(door.post("/v1/auth/api_key", json!({})).await.0, 400);
+        assert_eq!(server.call_as(&stranger, Method::POST, &revoke, None).await.0, 404);
+        assert_eq!(server.post(&revoke, json!({})).await.0, 200);
+        assert_eq!(server.call_as(text, Method::GET, "/v1/auth/user", None).await.0, 401);
+        assert_eq!(server.get("/v1/auth/api_keys").await.1["apiKeys"][0]["revoked"], true);
+        assert_eq!(server.post("/v1/auth/api_keys/7/revoke", json!({})).await.0, 404);
+        assert_eq!(server.post("/v1/auth/api_key", json!({})).await.0, 400);
         let endless = json!({"name": "x", "duration": LIFE_SECS_MAX + 1});
-        assert_eq!(door.post("/v1/auth/api_key", endless).await.0, 400);
+        assert_eq!(server.post("/v1/auth/api_key", endless).await.0, 400);
     }
 
     #[tokio::test]
-    async fn a_key_with_scopes_does_nothing_else_and_makes_no_greater_one() {
-        let door = Door::open().await;
+    async fn api_key_with_scopes_is_limited_to_them_and_makes_no_greater_one() {
+        let server = TestServer::open().await;
         let body = json!({"name": "ci", "scopes": ["jobs:read", "keys:write"]});
-        let (_, made) = door.post("/v1/auth/api_key", body).await;
+        let (_, made) = server.post("/v1/auth/api_key", body).await;
         assert_eq!(made["apiKey"]["scopes"], json!(["jobs:read", "keys:write"]));
         let key = made["token"].as_str().unwrap();
-        let get = async |by: &str, path: &str| door.call_as(by, Method::GET, path, None).await.0;
+        let get = async |by: &str, path: &str| server.call_as(by, Method::GET, path, None).await.0;
         let post = async |by: &str, path: &str, body: serde_json::Value| {
-            door.call_as(by, Method::POST, path, Some(body)).await
+            server.call_as(by, Method::POST, path, Some(body)).await
         };
 
         let exchange = json!({"apiKey": key, "scope": "jobs:read wallet:read"});
@@ -208,38 +208,38 @@ mod tests {
         let (_, same) = post(key, "/v1/auth/api_key", same).await;
         assert_eq!(same["apiKey"]["scopes"], json!(["jobs:read", "keys:write"]));
         let (status, body) =
-            door.post("/v1/auth/api_key", json!({"name": "x", "scopes": ["root"]})).await;
+            server.post("/v1/auth/api_key", json!({"name": "x", "scopes": ["root"]})).await;
         assert_eq!(status, 400);
         assert!(body["message"].as_str().unwrap().starts_with("scopes[0]: must be one of"));
-        let (_, list) = door.get("/v1/auth/api_keys").await;
+        let (_, list) = server.get("/v1/auth/api_keys").await;
         assert!(list["apiKeys"][1]["lastUsedAt"].is_string(), "{list}");
     }
 
     #[tokio::test]
-    async fn members_see_and_end_their_own_keys_and_admins_everybodys() {
-        let door = Door::open().await;
-        let (_, member) = door.member(Role::User).await;
+    async fn api_keys_are_managed_by_their_member_and_by_admins() {
+        let server = TestServer::open().await;
+        let (_, member) = server.member(Role::User).await;
         let list = async |by: &str| {
-            let (_, list) = door.call_as(by, Method::GET, "/v1/auth/api_keys", None).await;
+            let (_, list) = server.call_as(by, Method::GET, "/v1/auth/api_keys", None).await;
             list["apiKeys"].as_array().unwrap().clone()
         };
         let revoke = async |by: &str, id: &serde_json::Value| {
             let path = format!("/v1/auth/api_keys/{}/revoke", id.as_str().unwrap());
-            door.call_as(by, Method::POST, &path, None).await.0
+            server.call_as(by, Method::POST, &path, None).await.0
         };
 
-        let (all, own) = (list(&door.key).await, list(&member).await);
+        let (all, own) = (list(&server.key).await, list(&member).await);
 
         assert_eq!((all.len(), own.len()), (2, 1));
         assert_eq!(revoke(&member, &all[1]["id"]).await, 404);
-        assert_eq!(revoke(&door.key, &own[0]["id"]).await, 200);
-        assert_eq!(door.call_as(&member, Method::GET, "/v1/auth/user", None).await.0, 401);
+        assert_eq!(revoke(&server.key, &own[0]["id"]).await, 200);
+        assert_eq!(server.call_as(&member, Method::GET, "/v1/auth/user", None).await.0, 401);
     }
 
     #[tokio::test]
-    async fn who_has_an_address_needs_a_code_from_it() {
-        let door = Door::open().await;
-        let db = &door.app.db;
+    async fn api_key_of_a_user_with_an_address_requires_a_code_sent_to_it() {
+        let server = TestServer::open().await;
+        let db = &server.app.db;
         let came =
             workspaces::arrive(db, "a@b.c", Some(&Profile::default())).await.unwrap().unwrap();
         let key = api_keys::issue(db, came.own.unwrap(), came.user, "first").await.unwrap();
@@ -247,7 +247,7 @@ mod tests {
         let others = one_time_codes::issue(db, "x@y.z", None).await.unwrap();
         let ask = async |nonce: &str, code: &str| {
             let body = json!({"name": "n", "nonce": nonce, "code": code});
-            door.call_as(&key, Method::POST, "/v1/auth/api_key", Some(body)).await.0
+            server.call_as(&key, Method::POST, "/v1/auth/api_key", Some(body)).await.0
         };
 
         assert_eq!(ask("", "").await, 400);

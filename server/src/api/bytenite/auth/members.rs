@@ -187,7 +187,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
     use crate::mail::Mail;
     use crate::mail::testing::Post;
     use crate::people::caller;
@@ -195,140 +195,144 @@ mod tests {
 
     const PATH: &str = "/v1/auth/members";
 
-    async fn sign_in(door: &Door, email: &str, workspace: Option<WorkspaceId>) -> (u16, Value) {
-        let sent = one_time_codes::issue(&door.app.db, email, None).await.unwrap();
+    async fn sign_in(
+        server: &TestServer,
+        email: &str,
+        workspace: Option<WorkspaceId>,
+    ) -> (u16, Value) {
+        let sent = one_time_codes::issue(&server.app.db, email, None).await.unwrap();
         let body = json!({"email": email, "nonce": sent.nonce, "code": sent.code,
                           "workspaceId": workspace});
-        door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await
+        server.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await
     }
 
     #[tokio::test]
-    async fn who_is_invited_gets_a_letter_signs_in_with_a_code_and_is_a_member() {
+    async fn invited_user_gets_an_email_signs_in_with_a_code_and_is_a_member() {
         let mut post = Post::open(0).await;
         let (mail, sending) =
             Mail::start(&post.config, "https://fan".to_owned(), CancellationToken::new()).unwrap();
         tokio::spawn(sending);
-        let door = Door::open_with(mail, NonZeroU32::MAX).await;
+        let server = TestServer::open_with(mail, NonZeroU32::MAX).await;
 
         let body = json!({"email": "Ada@Example.com", "role": "ROLE_DEVELOPER"});
-        let (status, invited) = door.post(PATH, body).await;
+        let (status, invited) = server.post(PATH, body).await;
 
         assert_eq!((status, &invited["state"]), (200, &json!("INVITED")), "{invited}");
         assert!(post.letter().await.contains("https://fan"));
         let asked = json!({"email": "ada@example.com", "isNewUser": false});
-        let (_, sent) = door.call_as("", Method::POST, "/v1/auth/signin", Some(asked)).await;
+        let (_, sent) = server.call_as("", Method::POST, "/v1/auth/signin", Some(asked)).await;
         let letter = post.letter().await;
         let code = letter.lines().map(str::trim).find(|line| line.len() == 9).unwrap();
         let body = json!({"email": "ada@example.com", "nonce": sent["nonce"], "code": code});
         let (status, signed_in) =
-            door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await;
-        assert_eq!((status, &signed_in["workspaceId"]), (200, &json!(door.workspace)));
+            server.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await;
+        assert_eq!((status, &signed_in["workspaceId"]), (200, &json!(server.workspace)));
         assert!(signed_in["scope"].as_str().unwrap().contains("packages:write"));
         assert!(!signed_in["scope"].as_str().unwrap().contains("members:write"));
-        let (_, list) = door.get(PATH).await;
+        let (_, list) = server.get(PATH).await;
         let ada = &list["members"][1];
         assert_eq!((&ada["state"], &ada["role"]), (&json!("MEMBER"), &json!("ROLE_DEVELOPER")));
         assert_eq!(
-            door.post(PATH, json!({"email": "ada@example.com", "role": "user"})).await.0,
+            server.post(PATH, json!({"email": "ada@example.com", "role": "user"})).await.0,
             400
         );
     }
 
     #[tokio::test]
-    async fn who_is_removed_is_out_at_once_by_key_and_by_token() {
-        let door = Door::open().await;
-        let (id, key) = door.member(Role::User).await;
+    async fn removed_member_loses_access_at_once_by_key_and_by_token() {
+        let server = TestServer::open().await;
+        let (id, key) = server.member(Role::User).await;
         let body = json!({"apiKey": key});
-        let (_, made) = door.call_as("", Method::POST, "/v1/auth/access_token", Some(body)).await;
+        let (_, made) = server.call_as("", Method::POST, "/v1/auth/access_token", Some(body)).await;
         let token_text = made["token"].as_str().unwrap();
         let jobs =
-            async |by: &str| door.call_as(by, Method::GET, "/v1/customer/jobs", None).await.0;
+            async |by: &str| server.call_as(by, Method::GET, "/v1/customer/jobs", None).await.0;
         assert_eq!((jobs(&key).await, jobs(token_text).await), (200, 200));
-        let listening = caller::caller(&door.app, Some(token_text)).await.unwrap();
-        assert!(caller::is_let_in(&door.app, &listening).await.unwrap());
+        let listening = caller::caller(&server.app, Some(token_text)).await.unwrap();
+        assert!(caller::is_let_in(&server.app, &listening).await.unwrap());
 
-        assert_eq!(door.call(Method::DELETE, &format!("{PATH}/{id}"), None).await.0, 200);
+        assert_eq!(server.call(Method::DELETE, &format!("{PATH}/{id}"), None).await.0, 200);
 
         assert_eq!((jobs(&key).await, jobs(token_text).await), (401, 401));
-        assert!(!caller::is_let_in(&door.app, &listening).await.unwrap());
-        assert_eq!(door.call(Method::DELETE, &format!("{PATH}/{id}"), None).await.0, 404);
+        assert!(!caller::is_let_in(&server.app, &listening).await.unwrap());
+        assert_eq!(server.call(Method::DELETE, &format!("{PATH}/{id}"), None).await.0, 404);
     }
 
     #[tokio::test]
-    async fn members_leave_by_themselves_and_remove_nobody_else() {
-        let door = Door::open().await;
-        let (id, key) = door.member(Role::User).await;
-        let (other, _) = door.member(Role::User).await;
+    async fn members_leave_by_themselves_and_remove_no_other() {
+        let server = TestServer::open().await;
+        let (id, key) = server.member(Role::User).await;
+        let (other, _) = server.member(Role::User).await;
         let remove = async |by: &str, id: &str| {
-            door.call_as(by, Method::DELETE, &format!("{PATH}/{id}"), None).await
+            server.call_as(by, Method::DELETE, &format!("{PATH}/{id}"), None).await
         };
 
         let (status, body) = remove(&key, &other).await;
         assert_eq!(status, 403);
         assert!(body["message"].as_str().unwrap().contains("ROLE_ADMIN"), "{body}");
-        assert_eq!(remove(&door.stranger().await, &other).await.0, 404);
+        assert_eq!(remove(&server.stranger().await, &other).await.0, 404);
         assert_eq!(remove(&key, &id).await.0, 200);
-        let (_, list) = door.get(PATH).await;
+        let (_, list) = server.get(PATH).await;
         let owner = list["members"][0]["id"].as_str().unwrap();
-        assert_eq!(remove(&door.key, owner).await.0, 400);
-        let demoted = door.patch(&format!("{PATH}/{owner}"), json!({"role": "ROLE_USER"})).await;
+        assert_eq!(remove(&server.key, owner).await.0, 400);
+        let demoted = server.patch(&format!("{PATH}/{owner}"), json!({"role": "ROLE_USER"})).await;
         assert_eq!(demoted.0, 400);
         assert!(demoted.1["message"].as_str().unwrap().contains("last admin"));
     }
 
     #[tokio::test]
     async fn roles_of_members_and_invitations_change_within_the_workspace_only() {
-        let door = Door::open().await;
-        let stranger = door.stranger().await;
-        let (id, key) = door.member(Role::None).await;
+        let server = TestServer::open().await;
+        let stranger = server.stranger().await;
+        let (id, key) = server.member(Role::None).await;
         let body = json!({"email": "a@b.c", "role": "ROLE_USER"});
-        let invited = door.post(PATH, body).await.1["id"].as_str().unwrap().to_owned();
+        let invited = server.post(PATH, body).await.1["id"].as_str().unwrap().to_owned();
         let change = async |by: &str, id: &str, role: &str| {
             let body = Some(json!({"role": role}));
-            door.call_as(by, Method::PATCH, &format!("{PATH}/{id}"), body).await.0
+            server.call_as(by, Method::PATCH, &format!("{PATH}/{id}"), body).await.0
         };
 
         for id in [&id, &invited] {
             assert_eq!(change(&stranger, id, "ROLE_ADMIN").await, 404);
             assert_eq!(change(&key, id, "ROLE_ADMIN").await, 403);
-            assert_eq!(change(&door.key, id, "root").await, 400);
-            assert_eq!(change(&door.key, id, "ROLE_DEVELOPER").await, 200);
+            assert_eq!(change(&server.key, id, "root").await, 400);
+            assert_eq!(change(&server.key, id, "ROLE_DEVELOPER").await, 200);
         }
-        let (_, list) = door.get(PATH).await;
+        let (_, list) = server.get(PATH).await;
         assert_eq!(list["members"][1]["role"], "ROLE_DEVELOPER");
         assert_eq!(list["members"][2]["role"], "ROLE_DEVELOPER");
         let remove = format!("{PATH}/{invited}");
-        assert_eq!(door.call_as(&stranger, Method::DELETE, &remove, None).await.0, 404);
-        assert_eq!(door.call(Method::DELETE, &remove, None).await.0, 200);
-        assert_eq!(sign_in(&door, "a@b.c", None).await.0, 401);
+        assert_eq!(server.call_as(&stranger, Method::DELETE, &remove, None).await.0, 404);
+        assert_eq!(server.call(Method::DELETE, &remove, None).await.0, 200);
+        assert_eq!(sign_in(&server, "a@b.c", None).await.0, 401);
     }
 
     #[tokio::test]
-    async fn who_belongs_to_several_workspaces_picks_one() {
-        let door = Door::open().await;
-        let db = &door.app.db;
+    async fn member_of_several_workspaces_chooses_one() {
+        let server = TestServer::open().await;
+        let db = &server.app.db;
         let second = workspaces::create_workspace(db, "second").await.unwrap();
-        for workspace in [door.workspace, second] {
+        for workspace in [server.workspace, second] {
             invitations::invite(db, workspace, "a@b.c", Role::User).await.unwrap();
         }
         let foreign = workspaces::create_workspace(db, "foreign").await.unwrap();
 
-        let (_, signed_in) = sign_in(&door, "a@b.c", Some(second)).await;
+        let (_, signed_in) = sign_in(&server, "a@b.c", Some(second)).await;
 
         assert_eq!(signed_in["workspaceId"], json!(second));
-        assert_eq!(sign_in(&door, "a@b.c", Some(foreign)).await.0, 404);
+        assert_eq!(sign_in(&server, "a@b.c", Some(foreign)).await.0, 404);
         let token = signed_in["token"].as_str().unwrap();
-        let (_, mine) = door.call_as(token, Method::GET, "/v1/auth/workspaces", None).await;
+        let (_, mine) = server.call_as(token, Method::GET, "/v1/auth/workspaces", None).await;
         assert_eq!(mine["workspaces"].as_array().unwrap().len(), 2);
         let other = async |by: &str, to: WorkspaceId| {
             let body = Some(json!({"workspaceId": to}));
-            door.call_as(by, Method::POST, "/v1/auth/access_token", body).await
+            server.call_as(by, Method::POST, "/v1/auth/access_token", body).await
         };
-        let (status, there) = other(token, door.workspace).await;
-        assert_eq!((status, &there["workspaceId"]), (200, &json!(door.workspace)));
+        let (status, there) = other(token, server.workspace).await;
+        assert_eq!((status, &there["workspaceId"]), (200, &json!(server.workspace)));
         assert_eq!(other(token, foreign).await.0, 404);
         let user = UserId::new(
-            door.call_as(token, Method::GET, "/v1/auth/user", None).await.1["user"]["id"]
+            server.call_as(token, Method::GET, "/v1/auth/user", None).await.1["user"]["id"]
                 .as_str()
                 .unwrap()
                 .parse()
@@ -336,9 +340,9 @@ mod tests {
         );
         // A key stays in its workspace, and what one signs out of is all of the sign-in.
         let key = api_keys::issue(db, second, user, "k").await.unwrap();
-        assert_eq!(other(&key, door.workspace).await.0, 404);
+        assert_eq!(other(&key, server.workspace).await.0, 404);
         let there = there["token"].as_str().unwrap();
-        assert_eq!(door.call_as(there, Method::POST, "/v1/auth/signout", None).await.0, 200);
-        assert_eq!(door.call_as(token, Method::GET, "/v1/auth/user", None).await.0, 401);
+        assert_eq!(server.call_as(there, Method::POST, "/v1/auth/signout", None).await.0, 200);
+        assert_eq!(server.call_as(token, Method::GET, "/v1/auth/user", None).await.0, 401);
     }
 }

@@ -196,46 +196,46 @@ mod tests {
     use reqwest::Method;
     use serde_json::json;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
-    async fn a_secret_is_listed_without_its_secret_half_and_deleted() {
-        let door = Door::open().await;
+    async fn secret_is_listed_without_its_secret_half_and_deleted() {
+        let server = TestServer::open().await;
         let secret = json!({"secret": {"id": "my-s3", "secretType": "s3", "accessKey": "AK",
                             "params": {"a": "b"}}, "secretKey": "TOPSECRET"});
 
-        let (status, body) = door.post("/v1/auth/secrets", secret).await;
-        let (_, list) = door.get("/v1/auth/secrets?secretType=aws").await;
+        let (status, body) = server.post("/v1/auth/secrets", secret).await;
+        let (_, list) = server.get("/v1/auth/secrets?secretType=aws").await;
 
         assert_eq!((status, body["ok"].as_bool()), (200, Some(true)));
         assert_eq!(list["secrets"][0]["id"], "my-s3");
         assert_eq!(list["secrets"][0]["secretType"], "aws");
-        let (_, old) = door.get("/v1/auth/secrets?secretType=s3").await;
+        let (_, old) = server.get("/v1/auth/secrets?secretType=s3").await;
         assert_eq!(old["secrets"][0]["secretType"], "s3");
         assert!(!list.to_string().contains("TOPSECRET"));
-        let stranger = door.stranger().await;
+        let stranger = server.stranger().await;
         let path = "/v1/auth/secrets/aws/my-s3";
-        assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
-        assert_eq!(door.call(Method::DELETE, path, None).await.0, 200);
-        assert_eq!(door.call(Method::DELETE, path, None).await.0, 404);
+        assert_eq!(server.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
+        assert_eq!(server.call(Method::DELETE, path, None).await.0, 200);
+        assert_eq!(server.call(Method::DELETE, path, None).await.0, 404);
     }
 
     #[tokio::test]
-    async fn a_repeated_create_of_one_name_keeps_one_secret() {
-        let door = Door::open().await;
+    async fn repeated_create_of_a_secret_keeps_one_secret() {
+        let server = TestServer::open().await;
         let body = json!({"secret": {"secretType": "aws", "accessKey": "AK"}, "secretKey": "K"});
         for _ in 0..2 {
-            assert_eq!(door.post_named("k", "/v1/auth/secrets", &body).await.0, 200);
+            assert_eq!(server.post_named("k", "/v1/auth/secrets", &body).await.0, 200);
         }
 
-        let (_, list) = door.get("/v1/auth/secrets").await;
+        let (_, list) = server.get("/v1/auth/secrets").await;
 
         assert_eq!(list["secrets"].as_array().unwrap().len(), 1, "{list}");
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_named() {
-        let door = Door::open().await;
+    async fn invalid_secret_is_refused_with_the_named_field() {
+        let server = TestServer::open().await;
         for (secret, field) in [
             (json!({"accessKey": "a"}), "secret.secretType"),
             (json!({"secretType": "ftp", "accessKey": "a"}), "secret.secretType"),
@@ -252,7 +252,7 @@ mod tests {
             (json!({"secretType": "aws", "accessKey": "a\u{0}"}), "secret.accessKey"),
         ] {
             let body = json!({"secret": secret, "secretKey": "s"});
-            let (status, body) = door.post("/v1/auth/secrets", body).await;
+            let (status, body) = server.post("/v1/auth/secrets", body).await;
 
             assert_eq!(status, 400);
             assert!(body["message"].as_str().unwrap().starts_with(field), "{body}");

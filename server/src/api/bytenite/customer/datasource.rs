@@ -123,25 +123,25 @@ fn tree(files: Vec<Listed>) -> Directory {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
     use crate::data::testing::{S3Server, WebServer, answer};
 
     #[tokio::test]
-    async fn a_bucket_is_tested_and_listed_in_folders() {
-        let door = Door::open().await;
-        let server = S3Server::start().await;
+    async fn bucket_is_tested_and_listed_in_folders() {
+        let server = TestServer::open().await;
+        let remote = S3Server::start().await;
         for (path, bytes) in [("in/a.txt", "12345"), ("in/deep/b.txt", "1"), ("other.txt", "")] {
-            server.write(path, bytes.as_bytes());
+            remote.write(path, bytes.as_bytes());
         }
         let keys = S3Server::keys();
         let source = |name: &str, secret: &str| {
             json!({"dataSourceDescriptor": "s3", "params": {"name": name, "bucketName": "main",
-                   "cloudRegion": "us-east-1", "endpoint": server.endpoint,
+                   "cloudRegion": "us-east-1", "endpoint": remote.endpoint,
                    "accessKey": keys.access_key, "secretKey": secret}})
         };
         let ask = async |name: &str, secret: &str, list: bool| {
             let body = json!({"dataSource": source(name, secret), "listFiles": list});
-            door.post("/v1/customer/datasource/test", body).await
+            server.post("/v1/customer/datasource/test", body).await
         };
 
         let (status, file) = ask("in/a.txt", &keys.secret_key, false).await;
@@ -166,13 +166,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_url_is_tested_and_what_cannot_be_is_named() {
-        let door = Door::open().await;
-        let server = WebServer::with_ranges(b"0123456789".to_vec()).await;
+    async fn url_is_tested_and_invalid_sources_are_refused() {
+        let server = TestServer::open().await;
+        let remote = WebServer::with_ranges(b"0123456789".to_vec()).await;
         let test = async |source: Value| {
-            door.post("/v1/customer/datasource/test", json!({ "dataSource": source })).await
+            server.post("/v1/customer/datasource/test", json!({ "dataSource": source })).await
         };
-        let url = format!("{}/data/in.csv", server.url);
+        let url = format!("{}/data/in.csv", remote.url);
 
         let source = json!({"dataSourceDescriptor": "url", "params": {"url": url}});
         let (status, body) = test(source).await;
@@ -187,12 +187,12 @@ mod tests {
         let secret = json!({"dataSourceDescriptor": "url",
                             "params": {"url": url, "secret_id": "nope"}});
         assert_eq!(test(secret).await.0, 400);
-        assert_eq!(door.post("/v1/customer/datasource/test", json!({})).await.0, 400);
+        assert_eq!(server.post("/v1/customer/datasource/test", json!({})).await.0, 400);
     }
 
     #[tokio::test]
-    async fn a_closed_port_and_a_server_of_something_else_look_the_same() {
-        let door = Door::open().await;
+    async fn closed_port_and_other_server_have_the_same_answer() {
+        let server = TestServer::open().await;
         let closed = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             format!("http://{}", listener.local_addr().unwrap())
@@ -204,7 +204,7 @@ mod tests {
         for url in [&closed, &ssh.url, &mute.url, &busy.url] {
             let source = json!({"dataSourceDescriptor": "url", "params": {"url": url}});
             let test = json!({"dataSource": source});
-            let (status, body) = door.post("/v1/customer/datasource/test", test).await;
+            let (status, body) = server.post("/v1/customer/datasource/test", test).await;
 
             let what = "dataSource: its server cannot be reached, or does not answer as it \
                         should: check the address, and try again";
@@ -213,19 +213,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_workspace_tests_few_sources_in_a_minute() {
-        let door = Door::open().await;
+    async fn source_tests_of_a_workspace_are_limited_per_minute() {
+        let server = TestServer::open().await;
         let test = json!({"dataSource": {"dataSourceDescriptor": "bypass"}});
         let path = "/v1/customer/datasource/test";
 
         for _ in 0..60 {
-            assert_eq!(door.post(path, test.clone()).await.0, 200);
+            assert_eq!(server.post(path, test.clone()).await.0, 200);
         }
 
-        let (status, body) = door.post(path, test.clone()).await;
+        let (status, body) = server.post(path, test.clone()).await;
         assert_eq!(status, 429, "{body}");
-        let stranger = door.stranger().await;
+        let stranger = server.stranger().await;
         let method = reqwest::Method::POST;
-        assert_eq!(door.call_as(&stranger, method, path, Some(test)).await.0, 200);
+        assert_eq!(server.call_as(&stranger, method, path, Some(test)).await.0, 200);
     }
 }

@@ -146,24 +146,24 @@ mod tests {
     use common::money::price::Sample;
     use serde_json::json;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
     use crate::coordinator::testing::Worker;
     use crate::data::testing::WebServer;
 
     #[tokio::test]
-    async fn a_quote_without_a_past_assumes_what_is_reserved_and_says_so() {
-        let door = Door::open().await;
-        door.template("bytes", "concat").await;
-        let server = WebServer::with_ranges(vec![b'x'; 25]).await;
-        let id = door
+    async fn quote_without_earlier_runs_assumes_the_reservation_and_says_so() {
+        let server = TestServer::open().await;
+        server.template("bytes", "concat").await;
+        let remote = WebServer::with_ranges(vec![b'x'; 25]).await;
+        let id = server
             .job(json!({"templateId": "t", "config": {"taskTimeout": 7200},
                         "params": {"partitioner": {"chunk_bytes": 10}},
                         "dataSource": {"dataSourceDescriptor": "url",
-                                       "params": {"url": server.url}},
+                                       "params": {"url": remote.url}},
                         "dataDestination": {"dataSourceDescriptor": "bucket"}}))
             .await;
 
-        let (status, quote) = door.get(&format!("/v1/customer/jobs/{id}/quote")).await;
+        let (status, quote) = server.get(&format!("/v1/customer/jobs/{id}/quote")).await;
 
         assert_eq!(status, 200, "{quote}");
         let credits = |field: &str| -> Credits { quote[field].as_str().unwrap().parse().unwrap() };
@@ -180,19 +180,20 @@ mod tests {
         assert_eq!(quote["hold"]["amount"], quote["taskPrice"]);
         assert_eq!(quote["affordable"], false);
         let whole = credits("total").units().unsigned_abs().div_ceil(100_000_000);
-        let (status, body) = door.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
+        let (status, body) = server.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
         assert_eq!(status, 200);
         assert_eq!(body, json!({"estimation": {"totalEstimation": whole.to_string()}}));
     }
 
     #[tokio::test]
-    async fn a_quote_is_what_earlier_runs_of_the_template_have_paid() {
-        let door = Door::open().await;
-        let app = &door.app;
-        app.coordinator.grant(door.workspace, "0.5".parse().unwrap(), "first").await.unwrap();
-        door.template("replicate", "zip").await;
+    async fn quote_is_based_on_the_cost_of_earlier_runs_of_the_template() {
+        let server = TestServer::open().await;
+        let app = &server.app;
+        app.coordinator.grant(server.workspace, "0.5".parse().unwrap(), "first").await.unwrap();
+        server.template("replicate", "zip").await;
         let draft = async |replicas: u32| {
-            door.job(json!({"templateId": "t",
+            server
+                .job(json!({"templateId": "t",
                             "params": {"partitioner": {"num_replicas": replicas}},
                             "dataSource": {"dataSourceDescriptor": "bypass"},
                             "dataDestination": {"dataSourceDescriptor": "bucket"}}))
@@ -200,22 +201,23 @@ mod tests {
         };
         let ran = draft(3).await;
         let path = format!("/v1/customer/jobs/{ran}");
-        assert_eq!(door.post(&format!("{path}/run"), json!({})).await.0, 200);
-        let (_, job) = door.get(&path).await;
+        assert_eq!(server.post(&format!("{path}/run"), json!({})).await.0, 200);
+        let (_, job) = server.get(&path).await;
         assert_eq!(job["job"]["hold"]["taskSecs"], 60, "{job}");
         assert_eq!(job["job"]["hold"]["amount"], job["job"]["hold"]["perTask"], "{job}");
-        let mut worker = Worker::join(&app.db, door.workspace).await;
+        let mut worker = Worker::join(&app.db, server.workspace).await;
         let paid: Credits = loop {
             worker.turn(&app.coordinator).await;
-            let (_, job) = door.get(&path).await;
+            let (_, job) = server.get(&path).await;
             if job["job"]["status"] == "succeeded" {
                 assert_eq!(job["job"]["hold"], json!(null));
                 break job["job"]["paymentAmount"].as_f64().unwrap().to_string().parse().unwrap();
             }
         };
 
-        let (_, sample) = door.get(&format!("{path}/quote")).await;
-        let (_, quote) = door.get(&format!("/v1/customer/jobs/{}/quote", draft(1_000).await)).await;
+        let (_, sample) = server.get(&format!("{path}/quote")).await;
+        let (_, quote) =
+            server.get(&format!("/v1/customer/jobs/{}/quote", draft(1_000).await)).await;
 
         assert_eq!((&sample["basis"], &sample["basisTasks"]), (&json!("sample"), &json!(3)));
         assert_eq!(sample["total"], json!(paid));
@@ -228,28 +230,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_shows_its_estimate_once_its_chunks_are_known() {
-        let door = Door::open().await;
+    async fn job_shows_its_estimate_once_its_chunks_are_known() {
+        let server = TestServer::open().await;
         let amount = Credits::from_units(100_000_000_000).unwrap();
-        door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
-        door.template("replicate", "zip").await;
-        let id = door
+        server.app.coordinator.grant(server.workspace, amount, "first").await.unwrap();
+        server.template("replicate", "zip").await;
+        let id = server
             .job(json!({"templateId": "t", "config": {"taskTimeout": 5400},
                         "params": {"partitioner": {"num_replicas": 3}},
                         "dataSource": {"dataSourceDescriptor": "bypass"},
                         "dataDestination": {"dataSourceDescriptor": "bucket"}}))
             .await;
         let path = format!("/v1/customer/jobs/{id}");
-        assert_eq!(door.get(&path).await.1["job"]["numUnitsEstimation"], "0");
-        let (_, estimation) = door.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
+        assert_eq!(server.get(&path).await.1["job"]["numUnitsEstimation"], "0");
+        let (_, estimation) = server.get(&format!("/v1/customer/jobs/estimation/{id}")).await;
         let total = &estimation["estimation"]["totalEstimation"];
 
-        assert_eq!(door.post(&format!("{path}/run"), json!({})).await.0, 200);
-        let (_, mut job) = door.get(&path).await;
+        assert_eq!(server.post(&format!("{path}/run"), json!({})).await.0, 200);
+        let (_, mut job) = server.get(&path).await;
         while job["job"]["state"] != "JOB_STATE_PARTITIONED" {
             let state = job["job"]["state"].as_str().unwrap();
             assert_ne!(state, "JOB_STATE_FAILED", "{job}");
-            job = door.get(&format!("{path}?wait=20&state={state}")).await.1;
+            job = server.get(&format!("{path}?wait=20&state={state}")).await.1;
         }
 
         assert_eq!(job["job"]["numChunks"], 3, "{job}");
@@ -258,25 +260,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dry_run_says_what_would_happen_and_starts_nothing() {
-        let door = Door::open().await;
-        door.template("replicate", "zip").await;
-        let id = door
+    async fn dry_run_predicts_the_outcome_and_starts_nothing() {
+        let server = TestServer::open().await;
+        server.template("replicate", "zip").await;
+        let id = server
             .job(json!({"templateId": "t", "params": {"partitioner": {"num_replicas": 5}},
                         "dataSource": {"dataSourceDescriptor": "bypass"},
                         "dataDestination": {"dataSourceDescriptor": "bucket"}}))
             .await;
         let run = format!("/v1/customer/jobs/{id}/run?dryRun=true");
 
-        let (status, body) = door.post(&run, json!({"config": {"taskTimeout": 60}})).await;
+        let (status, body) = server.post(&run, json!({"config": {"taskTimeout": 60}})).await;
 
         assert_eq!((status, &body["ok"]), (200, &json!(true)), "{body}");
         assert_eq!((&body["quote"]["chunks"], &body["quote"]["taskSecs"]), (&json!(5), &json!(60)));
-        let (_, job) = door.get(&format!("/v1/customer/jobs/{id}")).await;
+        let (_, job) = server.get(&format!("/v1/customer/jobs/{id}")).await;
         assert_eq!(job["job"]["state"], "JOB_STATE_NEW");
         assert_eq!(job["job"]["config"]["taskTimeout"], 0);
-        let broken = door.job(json!({"templateId": "t"})).await;
+        let broken = server.job(json!({"templateId": "t"})).await;
         let run = format!("/v1/customer/jobs/{broken}/run?dryRun=true");
-        assert_eq!(door.post(&run, json!({})).await.0, 400);
+        assert_eq!(server.post(&run, json!({})).await.0, 400);
     }
 }

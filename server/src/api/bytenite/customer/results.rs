@@ -69,25 +69,25 @@ mod tests {
     use reqwest::Method;
     use serde_json::json;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
     use crate::coordinator::testing::Worker;
     use crate::data::Stored;
     use crate::data::bucket::blob_key::BlobKey;
 
     #[tokio::test]
     async fn partial_results_of_an_aborted_job_are_listed_and_can_be_downloaded() {
-        let door = Door::open().await;
-        let app = &door.app;
-        app.coordinator.grant(door.workspace, "100".parse().unwrap(), "first").await.unwrap();
-        door.template("replicate", "zip").await;
-        let id = door
+        let server = TestServer::open().await;
+        let app = &server.app;
+        app.coordinator.grant(server.workspace, "100".parse().unwrap(), "first").await.unwrap();
+        server.template("replicate", "zip").await;
+        let id = server
             .job(json!({"templateId": "t", "params": {"partitioner": {"num_replicas": 3}},
                         "dataSource": {"dataSourceDescriptor": "bypass"},
                         "dataDestination": {"dataSourceDescriptor": "bucket"}}))
             .await;
         let job = format!("/v1/customer/jobs/{id}");
-        assert_eq!(door.post(&format!("{job}/run"), json!({})).await.0, 200);
-        let mut worker = Worker::join(&app.db, door.workspace).await;
+        assert_eq!(server.post(&format!("{job}/run"), json!({})).await.0, 200);
+        let mut worker = Worker::join(&app.db, server.workspace).await;
         let lease = loop {
             worker.turn(&app.coordinator).await;
             if let Some(lease) = worker.first() {
@@ -98,14 +98,14 @@ mod tests {
         let stored = Stored { size: 5, digest: Digest::of(&bytes) };
         let key = BlobKey::Result { lease, digest: stored.digest };
         let stream = futures::stream::iter([Ok(bytes)]).boxed();
-        let put = app.data.put_result(door.workspace, lease.task.run, &key, stored, stream);
+        let put = app.data.put_result(server.workspace, lease.task.run, &key, stored, stream);
         put.await.unwrap();
         let output = Output { name: "out.txt".to_owned(), size: 5, digest: stored.digest };
         worker.gives(&app.coordinator, lease, vec![output]).await;
 
-        let (_, aborted) = door.post(&format!("{job}/abort"), json!({})).await;
-        let (refused, why) = door.get(&format!("{job}/results")).await;
-        let (status, partial) = door.get(&format!("{job}/results?partial=true")).await;
+        let (_, aborted) = server.post(&format!("{job}/abort"), json!({})).await;
+        let (refused, why) = server.get(&format!("{job}/results")).await;
+        let (status, partial) = server.get(&format!("{job}/results?partial=true")).await;
 
         let message = aborted["message"].as_str().unwrap();
         assert!(message.starts_with("1 of 3 chunks, 0.0"), "{message}");
@@ -115,13 +115,13 @@ mod tests {
         let file = &partial["results"][0];
         let name = format!("{:07}_out.txt", lease.task.index);
         assert_eq!((&file["name"], &file["size"]), (&json!(name), &json!("5")));
-        let got = door.client.get(file["link"].as_str().unwrap()).send().await.unwrap();
+        let got = server.client.get(file["link"].as_str().unwrap()).send().await.unwrap();
         assert_eq!(got.bytes().await.unwrap(), "hello");
         assert_eq!(partial["results"].as_array().unwrap().len(), 1);
-        let stranger = door.stranger().await;
+        let stranger = server.stranger().await;
         let path = format!("{job}/results?partial=true");
-        assert_eq!(door.call_as(&stranger, Method::GET, &path, None).await.0, 404);
-        let (_, progress) = door.get(&format!("{job}/progress")).await;
+        assert_eq!(server.call_as(&stranger, Method::GET, &path, None).await.0, 404);
+        let (_, progress) = server.get(&format!("{job}/progress")).await;
         assert_eq!(
             (&progress["status"], &progress["held"]),
             (&json!("ending"), &json!("0.00000000"))
@@ -129,7 +129,7 @@ mod tests {
         // Once told, the node says that it holds nothing of it any more.
         worker.turn(&app.coordinator).await;
         worker.turn(&app.coordinator).await;
-        let (_, progress) = door.get(&format!("{job}/progress")).await;
+        let (_, progress) = server.get(&format!("{job}/progress")).await;
         assert_eq!(progress["status"], "cancelled");
     }
 }

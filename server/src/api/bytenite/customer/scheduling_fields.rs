@@ -53,14 +53,14 @@ fn read_labels(fields: &mut Loose, key: &str) -> Result<Vec<String>> {
 mod tests {
     use serde_json::json;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
-    async fn what_is_said_of_a_job_is_kept_and_shown() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
+    async fn scheduling_fields_are_kept_and_shown() {
+        let server = TestServer::open().await;
+        server.template("lines", "concat").await;
 
-        let (status, body) = door
+        let (status, body) = server
             .post(
                 "/v1/customer/jobs",
                 json!({"templateId": "t", "priority": "EXECUTION_PRIORITY_FAST",
@@ -71,7 +71,7 @@ mod tests {
 
         assert_eq!(status, 200, "{body}");
         let (_, read) =
-            door.get(&format!("/v1/customer/jobs/{}", body["job"]["id"]).replace('"', "")).await;
+            server.get(&format!("/v1/customer/jobs/{}", body["job"]["id"]).replace('"', "")).await;
         assert_eq!(read["job"]["priority"], "EXECUTION_PRIORITY_FAST");
         assert_eq!(read["job"]["regions"], json!({"blacklist": [], "whitelist": ["eu"]}));
         assert_eq!(read["job"]["tags"], json!(["nightly", "a"]));
@@ -79,9 +79,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_honoured_is_refused_by_name() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
+    async fn scheduling_fields_that_cannot_be_honoured_are_refused_by_name() {
+        let server = TestServer::open().await;
+        server.template("lines", "concat").await;
         for (field, value, named) in [
             ("startAt", json!("2999-01-01T00:00:00Z"), "startAt"),
             ("startAt", json!("tomorrow"), "startAt"),
@@ -91,7 +91,7 @@ mod tests {
             ("tags", json!(vec!["a"; 51]), "tags"),
         ] {
             let (status, body) =
-                door.post("/v1/customer/jobs", json!({"templateId": "t", field: value})).await;
+                server.post("/v1/customer/jobs", json!({"templateId": "t", field: value})).await;
 
             assert_eq!(status, 400, "{body}");
             assert!(body["message"].as_str().unwrap().starts_with(named), "{body}");

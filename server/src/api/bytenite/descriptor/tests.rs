@@ -20,7 +20,7 @@ fn refused(value: Value) -> String {
 }
 
 #[test]
-fn an_s3_source_is_read_in_both_spellings_and_both_names() {
+fn s3_source_is_read_in_both_spellings_and_both_names() {
     let camel = json!({"dataSourceDescriptor": "aws", "params": {
         "@type": "type.googleapis.com/bytenite.data_source.S3DataSource",
         "name": "in/data.csv", "bucketName": "b", "cloudRegion": "us-east-2",
@@ -62,7 +62,7 @@ fn descriptor_that_is_shown_reads_back_as_the_same_location() {
 }
 
 #[test]
-fn inline_keys_never_reach_what_is_kept_or_shown() {
+fn inline_keys_are_never_stored_in_a_job_or_shown() {
     let checked = source(json!({"dataSourceDescriptor": "ftp", "params": {}}));
     assert!(checked.is_err());
 
@@ -82,7 +82,7 @@ fn inline_keys_never_reach_what_is_kept_or_shown() {
 }
 
 #[test]
-fn an_id_that_is_derived_is_refused_wherever_it_is_written() {
+fn derived_id_is_refused_wherever_it_is_written() {
     let own = SecretId::of_job(JobId::new(uuid::Uuid::from_u128(7)), DataEnd::Source);
     for id in [own.as_str(), "image/app/priv@1.0", "a/b", "../a", "a b"] {
         for place in [
@@ -103,7 +103,7 @@ fn an_id_that_is_derived_is_refused_wherever_it_is_written() {
 }
 
 #[test]
-fn keys_in_a_descriptor_are_for_its_place_alone() {
+fn descriptor_keys_are_for_its_place_only() {
     let purpose = |value: Value| source(value).ok().unwrap().location.purpose();
     let url = json!({"dataSourceDescriptor": "url", "params": {"url": "https://H:8443/a",
                      "username": "u", "password": "p"}});
@@ -122,7 +122,7 @@ fn keys_in_a_descriptor_are_for_its_place_alone() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn descriptor_error_names_the_field() {
     let s3 = |params: Value| refused(json!({"dataSourceDescriptor": "aws", "params": params}));
     let url = |url: &str| refused(json!({"dataSourceDescriptor": "url", "params": {"url": url}}));
 
@@ -149,7 +149,7 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn a_descriptor_keeps_the_name_it_was_given() {
+fn descriptor_keeps_its_given_name() {
     for (given, kept, kind) in [
         ("S3", "aws", "S3DataSource"),
         ("aws", "aws", "S3DataSource"),
@@ -169,7 +169,7 @@ fn a_descriptor_keeps_the_name_it_was_given() {
 }
 
 #[test]
-fn the_form_of_2023_is_read() {
+fn descriptor_of_2023_is_read() {
     let checked = source(json!({"dataSourceDescriptor": "storj", "params": {
         "@type": "type.googleapis.com/bytenite.data_source.StorjDataSource", "name": "/in/x.mp4",
         "bucketName": "demo", "cloudRegion": "us1", "accessKey": "AK", "secretKey": "SK"}}))
@@ -184,7 +184,7 @@ fn the_form_of_2023_is_read() {
 }
 
 #[test]
-fn an_azure_account_comes_from_its_field_or_its_key() {
+fn azure_account_comes_from_its_field_or_its_key() {
     let azure = |params: Value| source(json!({"dataSourceDescriptor": "azure", "params": params}));
     let inline = |params: Value| azure(params).ok().unwrap().inline.unwrap().access_key;
 
@@ -204,7 +204,7 @@ fn an_azure_account_comes_from_its_field_or_its_key() {
 }
 
 #[test]
-fn names_that_cannot_be_read_are_named() {
+fn descriptor_names_that_cannot_be_read_are_named() {
     let aws = |params: Value| {
         let mut with_bucket = json!({"bucketName": "bbb"});
         with_bucket.as_object_mut().unwrap().extend(params.as_object().unwrap().clone());

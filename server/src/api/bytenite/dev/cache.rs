@@ -93,62 +93,63 @@ impl From<Cached> for CachedFileOut {
 mod tests {
     use reqwest::Method;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
-    async fn upload(door: &Door, query: &str, bytes: &'static str) {
-        let (status, body) = door.get(&format!("/v1/dev/cache/upload-url?{query}")).await;
+    async fn upload(server: &TestServer, query: &str, bytes: &'static str) {
+        let (status, body) = server.get(&format!("/v1/dev/cache/upload-url?{query}")).await;
         assert_eq!(status, 200, "{body}");
-        let put = door.client.put(body["url"].as_str().unwrap()).body(bytes).send().await.unwrap();
+        let put =
+            server.client.put(body["url"].as_str().unwrap()).body(bytes).send().await.unwrap();
         assert_eq!(put.status(), 200);
     }
 
     #[tokio::test]
-    async fn a_file_is_uploaded_listed_and_deleted_by_its_workspace_only() {
-        let door = Door::open().await;
-        upload(&door, "name=models/a.bin", "bytes").await;
+    async fn cache_file_is_uploaded_listed_and_deleted_by_its_workspace_only() {
+        let server = TestServer::open().await;
+        upload(&server, "name=models/a.bin", "bytes").await;
 
-        let (_, mine) = door.get("/v1/dev/cache").await;
+        let (_, mine) = server.get("/v1/dev/cache").await;
         assert_eq!(
             (&mine["files"][0]["name"], &mine["files"][0]["size"]),
             (&"models/a.bin".into(), &5.into())
         );
-        let stranger = door.stranger().await;
-        let (_, theirs) = door.call_as(&stranger, Method::GET, "/v1/dev/cache", None).await;
+        let stranger = server.stranger().await;
+        let (_, theirs) = server.call_as(&stranger, Method::GET, "/v1/dev/cache", None).await;
         assert_eq!(theirs["files"], serde_json::json!([]));
         let path = "/v1/dev/cache/models%2Fa.bin";
-        assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
-        assert_eq!(door.call(Method::DELETE, path, None).await.0, 200);
-        assert_eq!(door.call(Method::DELETE, path, None).await.0, 404);
+        assert_eq!(server.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
+        assert_eq!(server.call(Method::DELETE, path, None).await.0, 200);
+        assert_eq!(server.call(Method::DELETE, path, None).await.0, 404);
     }
 
     #[tokio::test]
-    async fn everybody_reads_the_shared_cache_and_the_owner_changes_it() {
-        let door = Door::open().await;
-        upload(&door, "name=a&scope=shared", "for all").await;
-        let stranger = door.stranger().await;
+    async fn shared_cache_is_read_by_all_and_changed_by_the_owner() {
+        let server = TestServer::open().await;
+        upload(&server, "name=a&scope=shared", "for all").await;
+        let stranger = server.stranger().await;
         let list = "/v1/dev/cache?scope=shared";
 
-        let (_, seen) = door.call_as(&stranger, Method::GET, list, None).await;
+        let (_, seen) = server.call_as(&stranger, Method::GET, list, None).await;
         assert_eq!(seen["files"][0]["name"], "a");
         for (method, path) in [
             (Method::GET, "/v1/dev/cache/upload-url?name=a&scope=shared"),
             (Method::DELETE, "/v1/dev/cache/a?scope=shared"),
         ] {
-            assert_eq!(door.call_as(&stranger, method, path, None).await.0, 403, "{path}");
+            assert_eq!(server.call_as(&stranger, method, path, None).await.0, 403, "{path}");
         }
     }
 
     #[tokio::test]
-    async fn names_that_lead_elsewhere_are_refused() {
-        let door = Door::open().await;
+    async fn cache_names_that_lead_outside_are_refused() {
+        let server = TestServer::open().await;
         for name in ["", "..", "..%2Fx", "a%2F..%2F..%2Fx", "%2Fetc%2Fx", "a%5Cb", "a%00", "a%20b"]
         {
-            let (status, body) = door.get(&format!("/v1/dev/cache/upload-url?name={name}")).await;
+            let (status, body) = server.get(&format!("/v1/dev/cache/upload-url?name={name}")).await;
 
             assert_eq!(status, 400, "{name}");
             assert!(body["message"].as_str().unwrap().starts_with("name"), "{body}");
         }
-        let (status, _) = door.get("/v1/dev/cache/upload-url?name=a&scope=other").await;
+        let (status, _) = server.get("/v1/dev/cache/upload-url?name=a&scope=other").await;
         assert_eq!(status, 400);
     }
 }

@@ -116,7 +116,7 @@ mod tests {
     use reqwest::Method;
 
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
@@ -141,16 +141,17 @@ mod tests {
         tar(&[("file", bytes)])
     }
 
-    async fn push(door: &Door, archive: Vec<u8>, digest: Digest) -> (u16, String) {
-        let url = format!("{}/v1/dev/images?reference=a%2Fb:1&digest={digest}", door.url);
-        let sent = door.client.post(url).header("authorization", &door.key).body(archive).send();
+    async fn push(server: &TestServer, archive: Vec<u8>, digest: Digest) -> (u16, String) {
+        let url = format!("{}/v1/dev/images?reference=a%2Fb:1&digest={digest}", server.url);
+        let sent =
+            server.client.post(url).header("authorization", &server.key).body(archive).send();
         let answer = sent.await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     #[tokio::test]
-    async fn an_image_that_no_node_may_unpack_is_refused() {
-        let door = Door::open().await;
+    async fn image_that_no_node_may_unpack_is_refused() {
+        let server = TestServer::open().await;
         let whole = archive(&layer(&[7; 3 << 20]));
         let (cut, pieces) = (whole[..2 << 20].to_vec(), [whole, vec![0; 4 << 20]].concat());
         let empty = tar(&[("manifest.json", b"[]")]);
@@ -164,69 +165,70 @@ mod tests {
         ] {
             let digest = Digest::of(&archive);
 
-            let (status, body) = push(&door, archive, digest).await;
+            let (status, body) = push(&server, archive, digest).await;
 
             assert_eq!(status, 400, "{body}");
             assert!(body.contains(why), "{body}");
-            assert_eq!(door.get("/v1/dev/images?reference=a/b:1").await.0, 404);
+            assert_eq!(server.get("/v1/dev/images?reference=a/b:1").await.0, 404);
         }
         // What comes after the archive's end is nobody's business.
         let digest = Digest::of(&pieces);
-        assert_eq!(push(&door, pieces, digest).await.0, 200);
+        assert_eq!(push(&server, pieces, digest).await.0, 200);
     }
 
     #[tokio::test]
-    async fn an_image_is_kept_only_if_its_digest_is_right() {
-        let door = Door::open().await;
+    async fn image_is_kept_only_if_its_digest_is_right() {
+        let server = TestServer::open().await;
         let image = archive(&layer(b"layer"));
         let digest = Digest::of(&image);
 
-        let (wrong, _) = push(&door, image.clone(), Digest::of(b"other")).await;
-        let before = door.get("/v1/dev/images?reference=a/b:1").await.0;
-        let (right, _) = push(&door, image.clone(), digest).await;
-        let (after, body) = door.get("/v1/dev/images?reference=a/b:1").await;
+        let (wrong, _) = push(&server, image.clone(), Digest::of(b"other")).await;
+        let before = server.get("/v1/dev/images?reference=a/b:1").await.0;
+        let (right, _) = push(&server, image.clone(), digest).await;
+        let (after, body) = server.get("/v1/dev/images?reference=a/b:1").await;
 
         assert_eq!((wrong, before, right, after), (400, 404, 200, 200));
         assert_eq!(
             (&body["digest"], &body["size"]),
             (&digest.to_string().into(), &image.len().into())
         );
-        let (_, list) = door.get("/v1/dev/images/list?limit=1").await;
+        let (_, list) = server.get("/v1/dev/images/list?limit=1").await;
         assert_eq!((&list["images"][0], &list["pagination"]["total"]), (&body, &1.into()));
-        let stranger = door.stranger().await;
-        let (_, others) = door.call_as(&stranger, Method::GET, "/v1/dev/images/list", None).await;
+        let stranger = server.stranger().await;
+        let (_, others) = server.call_as(&stranger, Method::GET, "/v1/dev/images/list", None).await;
         assert_eq!(others["images"], serde_json::json!([]));
         let path = "/v1/dev/images?reference=a/b:1";
-        assert_eq!(door.call_as(&stranger, Method::HEAD, path, None).await.0, 404);
+        assert_eq!(server.call_as(&stranger, Method::HEAD, path, None).await.0, 404);
     }
 
     #[tokio::test]
-    async fn an_image_is_counted_until_its_last_reference_goes() {
-        let door = Door::open().await;
+    async fn image_is_counted_until_its_last_reference_is_removed() {
+        let server = TestServer::open().await;
         let (small, large) = (archive(&layer(b"small")), archive(&layer(&[7; 4_000])));
         let push = async |reference: &str, image: &Vec<u8>| {
             let digest = Digest::of(image);
-            let url = format!("{}/v1/dev/images?reference={reference}&digest={digest}", door.url);
-            let post = door.client.post(url).header("authorization", &door.key).body(image.clone());
+            let url = format!("{}/v1/dev/images?reference={reference}&digest={digest}", server.url);
+            let post =
+                server.client.post(url).header("authorization", &server.key).body(image.clone());
             post.send().await.unwrap().status().as_u16()
         };
         let remove = async |reference: &str| {
             let path = format!("/v1/dev/images?reference={reference}");
-            door.call(Method::DELETE, &path, None).await.0
+            server.call(Method::DELETE, &path, None).await.0
         };
         let stored = async || {
-            crate::store::storage::holdings::total(&door.app.db, door.workspace).await.unwrap()
+            crate::store::storage::holdings::total(&server.app.db, server.workspace).await.unwrap()
         };
 
         assert_eq!((push("a:1", &small).await, push("b:1", &small).await), (200, 200));
         assert_eq!(stored().await, small.len() as u64);
         assert_eq!(push("b:1", &large).await, 200);
         assert_eq!(stored().await, (small.len() + large.len()) as u64);
-        let stranger = door.stranger().await;
+        let stranger = server.stranger().await;
         let path = "/v1/dev/images?reference=a:1";
-        assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
+        assert_eq!(server.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
         assert_eq!((remove("a:1").await, remove("a:1").await), (200, 404));
         assert_eq!(stored().await, large.len() as u64);
-        assert_eq!(door.get("/v1/dev/images?reference=b:1").await.0, 200);
+        assert_eq!(server.get("/v1/dev/images?reference=b:1").await.0, 200);
     }
 }

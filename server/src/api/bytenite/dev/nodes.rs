@@ -159,17 +159,17 @@ mod tests {
     use reqwest::Method;
     use serde_json::json;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
     use crate::store::nodes;
 
     #[tokio::test]
     async fn workspace_with_the_most_nodes_gets_no_token_for_another() {
-        let door = Door::open().await;
+        let server = TestServer::open().await;
         for _ in 0..nodes::NODES_MAX {
-            nodes::issue_token(&door.app.db, door.workspace).await.unwrap();
+            nodes::issue_token(&server.app.db, server.workspace).await.unwrap();
         }
 
-        let (status, body) = door.post("/v1/dev/nodes/tokens", json!({})).await;
+        let (status, body) = server.post("/v1/dev/nodes/tokens", json!({})).await;
 
         assert_eq!(status, 400);
         assert!(body.to_string().contains("TOO_MANY_NODES"), "{body}");
@@ -177,26 +177,26 @@ mod tests {
 
     #[tokio::test]
     async fn nodes_are_listed_until_they_are_removed() {
-        let door = Door::open().await;
-        let (_, made) = door.post("/v1/dev/nodes/tokens", json!({})).await;
+        let server = TestServer::open().await;
+        let (_, made) = server.post("/v1/dev/nodes/tokens", json!({})).await;
         let token = made["token"].as_str().unwrap();
-        let node = nodes::join(&door.app.db, "peer", token).await.unwrap().unwrap();
+        let node = nodes::join(&server.app.db, "peer", token).await.unwrap().unwrap();
         let path = format!("/v1/dev/nodes/{node}");
 
-        let (status, body) = door.call(Method::GET, "/v1/dev/nodes", None).await;
+        let (status, body) = server.call(Method::GET, "/v1/dev/nodes", None).await;
         assert_eq!((status, &body["nodes"][0]["id"]), (200, &json!(node)), "{body}");
         assert_eq!(
             (&body["nodes"][0]["state"], &body["nodes"][0]["tasksDone"]),
             (&json!("silent"), &json!(0))
         );
-        assert_eq!(door.call(Method::GET, &path, None).await.0, 200);
+        assert_eq!(server.call(Method::GET, &path, None).await.0, 200);
 
-        assert_eq!(door.call(Method::DELETE, &path, None).await.0, 200);
+        assert_eq!(server.call(Method::DELETE, &path, None).await.0, 200);
 
-        let (_, body) = door.call(Method::GET, "/v1/dev/nodes", None).await;
+        let (_, body) = server.call(Method::GET, "/v1/dev/nodes", None).await;
         assert_eq!(body["nodes"], json!([]));
         for method in [Method::GET, Method::DELETE] {
-            assert_eq!(door.call(method, &path, None).await.0, 404);
+            assert_eq!(server.call(method, &path, None).await.0, 404);
         }
     }
 }

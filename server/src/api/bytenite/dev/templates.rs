@@ -182,11 +182,11 @@ mod tests {
     use reqwest::Method;
     use serde_json::json;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
-    async fn a_template_is_pushed_replaced_and_read() {
-        let door = Door::open().await;
+    async fn template_is_pushed_replaced_and_read() {
+        let server = TestServer::open().await;
         let template = |description: &str| {
             json!({"id": "t", "app": "a@0.1", "partitioner": "lines", "assembler": "concat",
                    "description": description, "config": {"taskTimeout": "60"},
@@ -194,38 +194,38 @@ mod tests {
         };
 
         for description in ["first", "second"] {
-            let (status, _) = door.post("/v1/dev/templates", template(description)).await;
+            let (status, _) = server.post("/v1/dev/templates", template(description)).await;
             assert_eq!(status, 200);
         }
 
-        let (_, body) = door.get("/v1/dev/templates/t").await;
+        let (_, body) = server.get("/v1/dev/templates/t").await;
         assert_eq!(body["description"], "second");
         assert_eq!(body["config"]["taskTimeout"], 60);
         assert_eq!(body["dataSource"]["dataSourceDescriptor"], "bypass");
-        let (_, list) = door.get("/v1/customer/jobs/templates").await;
+        let (_, list) = server.get("/v1/customer/jobs/templates").await;
         assert_eq!(list["data"].as_array().unwrap().len(), 1);
         let presets = "/v1/customer/jobs/templates/t/presets";
-        assert_eq!(door.get(presets).await, (200, json!({"presets": []})));
-        let stranger = door.stranger().await;
-        assert_eq!(door.call_as(&stranger, Method::GET, presets, None).await.0, 404);
-        let (status, _) = door.call_as(&stranger, Method::GET, "/v1/dev/templates/t", None).await;
+        assert_eq!(server.get(presets).await, (200, json!({"presets": []})));
+        let stranger = server.stranger().await;
+        assert_eq!(server.call_as(&stranger, Method::GET, presets, None).await.0, 404);
+        let (status, _) = server.call_as(&stranger, Method::GET, "/v1/dev/templates/t", None).await;
         assert_eq!(status, 404);
     }
 
     #[tokio::test]
-    async fn a_deleted_template_is_gone_and_its_jobs_stay() {
-        let door = Door::open().await;
-        door.template("lines", "concat").await;
-        let id = door.job(json!({"templateId": "t"})).await;
-        let stranger = door.stranger().await;
+    async fn deleted_template_is_not_found_and_its_jobs_stay() {
+        let server = TestServer::open().await;
+        server.template("lines", "concat").await;
+        let id = server.job(json!({"templateId": "t"})).await;
+        let stranger = server.stranger().await;
         let path = "/v1/dev/templates/t";
 
-        assert_eq!(door.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
-        assert_eq!(door.call(Method::DELETE, path, None).await.0, 200);
+        assert_eq!(server.call_as(&stranger, Method::DELETE, path, None).await.0, 404);
+        assert_eq!(server.call(Method::DELETE, path, None).await.0, 200);
 
-        assert_eq!(door.get(path).await.0, 404);
-        assert_eq!(door.post("/v1/customer/jobs", json!({"templateId": "t"})).await.0, 404);
-        assert_eq!(door.get(&format!("/v1/customer/jobs/{id}")).await.0, 200);
-        assert_eq!(door.get("/v1/dev/templates?orderBy=-updatedAt").await.0, 200);
+        assert_eq!(server.get(path).await.0, 404);
+        assert_eq!(server.post("/v1/customer/jobs", json!({"templateId": "t"})).await.0, 404);
+        assert_eq!(server.get(&format!("/v1/customer/jobs/{id}")).await.0, 200);
+        assert_eq!(server.get("/v1/dev/templates?orderBy=-updatedAt").await.0, 200);
     }
 }

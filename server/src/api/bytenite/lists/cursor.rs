@@ -72,7 +72,7 @@ mod tests {
         [(JobField::EndedAt, true), (JobField::Name, false), (JobField::Id, true)];
 
     #[test]
-    fn a_cursor_leads_back_to_its_place() {
+    fn cursor_leads_back_to_its_place() {
         let id = Some(Operand::Uuid(Uuid::from_u128(7)));
         let name = Some(Operand::Text("an \"ü\"".to_owned()));
         for ended in [None, Some(Operand::Number(-1))] {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
+    fn cursor_that_is_invalid_is_refused() {
         let id = Uuid::from_u128(7).to_string();
         for terms in [
             json!([["-endedAt", 1], ["name", null], ["-id", id]]),

@@ -321,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_wrappings_of_a_value_are_taken_off() {
+    fn filter_value_is_read_in_all_protobuf_wrappers() {
         let prefix = "type.googleapis.com/google.protobuf";
         for (wrapped, plain) in [
             (json!("x"), json!("x")),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_matched_as_the_database_matches_texts() {
+    fn filter_names_match_as_the_database_matches_texts() {
         for (pattern, fits) in [
             ("job_%", true),
             ("%complete", true),
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_a_wildcard_is_looked_for_anywhere() {
+    fn filter_pattern_without_a_wildcard_matches_anywhere() {
         for (pattern, sought) in [
             ("twice", "%twice%"),
             ("my_job", "%my_job%"),

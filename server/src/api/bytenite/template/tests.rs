@@ -11,7 +11,7 @@ fn read(template: Value) -> Result<Template, Invalid> {
 }
 
 #[test]
-fn a_published_template_is_read() {
+fn published_template_is_read() {
     let template = read(json!({
         "id": "img-template", "description": "", "app": "img@0.1",
         "partitioner": "fanout-replica", "assembler": "zipper",
@@ -31,7 +31,7 @@ fn a_published_template_is_read() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn template_error_names_the_field() {
     let good = json!({"id": "t", "app": "a", "partitioner": "p", "assembler": "s"});
     for (field, value, named) in [
         ("id", json!("a/b"), "id"),
@@ -83,7 +83,7 @@ fn old_default_params_are_params() {
 }
 
 #[test]
-fn a_job_may_name_its_packages_itself() {
+fn job_may_name_its_packages_itself() {
     let read = |value| unnamed(&mut Loose::new("", value).unwrap());
 
     let named = read(json!({"app": "a@0.1", "assembler": "zip"})).unwrap().unwrap();

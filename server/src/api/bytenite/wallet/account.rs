@@ -124,29 +124,30 @@ async fn recovery(call: Call) -> Result<Done> {
 mod tests {
     use serde_json::json;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
-    async fn the_account_is_the_workspace() {
-        let door = Door::open().await;
+    async fn account_is_the_workspace() {
+        let server = TestServer::open().await;
 
-        let (status, body) = door.get("/v1/wallet/account").await;
+        let (status, body) = server.get("/v1/wallet/account").await;
 
         assert_eq!(status, 200);
-        assert_eq!(body["account"]["id"], json!(door.workspace));
+        assert_eq!(body["account"]["id"], json!(server.workspace));
         assert_eq!(body["account"]["gracePeriodEndAt"], json!(null));
     }
 
     #[tokio::test]
-    async fn without_a_payment_provider_the_portal_says_how_credits_come() {
-        let door = Door::open().await;
+    async fn portal_without_a_payment_provider_explains_how_to_get_credits() {
+        let server = TestServer::open().await;
 
-        let (status, body) = door.get("/v1/wallet/billing_portal").await;
-        let (_, due) = door.post("/v1/wallet/triggers/forceful_balance_recovery", json!({})).await;
+        let (status, body) = server.get("/v1/wallet/billing_portal").await;
+        let (_, due) =
+            server.post("/v1/wallet/triggers/forceful_balance_recovery", json!({})).await;
 
         assert_eq!((status, body["code"].as_i64()), (400, Some(9)));
         assert!(body["message"].as_str().unwrap().contains("/v1/wallet/top_up"));
         assert_eq!(due["ok"], true);
-        assert_eq!(door.get("/v1/wallet/plans").await, (200, json!({"plans": []})));
+        assert_eq!(server.get("/v1/wallet/plans").await, (200, json!({"plans": []})));
     }
 }

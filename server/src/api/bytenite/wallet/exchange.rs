@@ -83,18 +83,18 @@ pub fn currency(app: &App, name: Option<&str>) -> Result<(Currency, Rate)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
     async fn credits_and_money_convert_both_ways_to_the_last_digit() {
-        let door = Door::open().await;
+        let server = TestServer::open().await;
         for (query, amount, money) in [
             ("", "1.0", "0.03311"),
             ("?amount=200&currency=usd", "200.0", "6.622"),
             ("?currencyAmount=6.62&amount=0", "199.93959529", "6.62"),
             ("?amount=0.00039755", "0.00039755", "0.00001316"),
         ] {
-            let (status, body) = door.get(&format!("/v1/wallet/exchange_rate{query}")).await;
+            let (status, body) = server.get(&format!("/v1/wallet/exchange_rate{query}")).await;
 
             assert_eq!(status, 200, "{body}");
             assert_eq!(body["amount"].to_string(), amount, "{query}");
@@ -104,8 +104,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_converted_is_named() {
-        let door = Door::open().await;
+    async fn invalid_conversion_is_refused_by_name() {
+        let server = TestServer::open().await;
         for (query, field) in [
             ("?currency=XYZ", "currency"),
             ("?currency=%00", "currency"),
@@ -114,7 +114,7 @@ mod tests {
             ("?currencyAmount=99999999999999999999999999999", "currencyAmount"),
             ("?currencyAmount=1&amount=1", "amount"),
         ] {
-            let (status, body) = door.get(&format!("/v1/wallet/exchange_rate{query}")).await;
+            let (status, body) = server.get(&format!("/v1/wallet/exchange_rate{query}")).await;
 
             let message = body["message"].as_str().unwrap();
             assert!(status == 400 && message.starts_with(field), "{query}: {body}");

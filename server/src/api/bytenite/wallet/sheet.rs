@@ -212,11 +212,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
-    async fn sheet(door: &Door, key: &str) -> (String, Vec<csv::StringRecord>) {
-        let url = format!("{}/v1/wallet/transactions/csv", door.url);
-        let asked = door.client.get(url).header("authorization", key).header("accept", MEDIA);
+    async fn sheet(server: &TestServer, key: &str) -> (String, Vec<csv::StringRecord>) {
+        let url = format!("{}/v1/wallet/transactions/csv", server.url);
+        let asked = server.client.get(url).header("authorization", key).header("accept", MEDIA);
         let answer = asked.send().await.unwrap();
         assert_eq!(answer.status(), 200);
         let media = answer.headers()["content-type"].to_str().unwrap().to_owned();
@@ -227,18 +227,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_statement_as_a_sheet_is_whole_and_exact() {
-        let door = Door::open().await;
+    async fn statement_sheet_is_complete_and_exact() {
+        let server = TestServer::open().await;
         // More than one page of them.
         let n = PAGE + 1;
         for i in 1..=n {
             let amount = Credits::from_units(i.cast_signed()).unwrap();
             let key = format!("grant {i}");
-            door.app.coordinator.grant(door.workspace, amount, &key).await.unwrap();
+            server.app.coordinator.grant(server.workspace, amount, &key).await.unwrap();
         }
 
-        let (media, rows) = sheet(&door, &door.key).await;
-        let (status, inside) = door.get("/v1/wallet/transactions/csv").await;
+        let (media, rows) = sheet(&server, &server.key).await;
+        let (status, inside) = server.get("/v1/wallet/transactions/csv").await;
 
         assert_eq!((media.as_str(), rows.len() as u64), ("text/csv; charset=utf-8", n));
         let mut balance = 0;
@@ -252,12 +252,12 @@ mod tests {
         assert_eq!((status, &inside["hasMore"]), (200, &json!(false)));
         let lines = inside["csv"].as_str().unwrap().lines().count() as u64;
         assert_eq!(lines, n + 1);
-        let stranger = door.stranger().await;
-        assert!(sheet(&door, &stranger).await.1.is_empty());
+        let stranger = server.stranger().await;
+        assert!(sheet(&server, &stranger).await.1.is_empty());
     }
 
     #[test]
-    fn texts_of_a_sheet_are_no_formulas() {
+    fn sheet_texts_are_no_formulas() {
         for (text, cell) in
             [("=1+1", "'=1+1"), ("-2", "'-2"), ("@x", "'@x"), ("a, \"b\"", "a, \"b\""), ("", "")]
         {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn sheets_are_for_those_who_ask_for_them() {
+    fn sheet_is_returned_only_on_request() {
         let asked = |accept: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_static(accept));

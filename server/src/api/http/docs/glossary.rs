@@ -291,12 +291,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_glossary_is_in_order_and_says_each_word_once() {
+    fn glossary_is_sorted_and_has_each_word_once() {
         assert!(WORDS.is_sorted_by(|(a, _), (b, _)| a < b));
     }
 
     #[test]
-    fn a_field_with_words_of_its_own_keeps_them() {
+    fn field_description_of_its_own_is_kept() {
         let mut document = json!({"a": {"type": "object", "properties": {
             "createdAt": {"type": "string"},
             "id": {"type": "string", "description": "The test's"},

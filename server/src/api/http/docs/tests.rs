@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::api::testing::Door;
+use crate::api::testing::TestServer;
 
 #[tokio::test]
-async fn every_documented_operation_is_routed_and_every_route_documented() {
-    let door = Door::open().await;
-    let (status, document) = door.get("/docs/openapi.json").await;
+async fn documented_operations_and_routes_are_the_same() {
+    let server = TestServer::open().await;
+    let (status, document) = server.get("/docs/openapi.json").await;
     assert_eq!(status, 200);
     let mut documented = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -31,19 +31,19 @@ async fn every_documented_operation_is_routed_and_every_route_documented() {
     for (path, method) in documented {
         let method: Method = method.parse().unwrap();
         let path = path.replace(['{', '}'], "");
-        let (status, body) = door.call_as("ff_wrong", method, &path, None).await;
+        let (status, body) = server.call_as("ff_wrong", method, &path, None).await;
 
         assert!(status != 405 && !body.to_string().contains("path not found"), "{path}: {body}");
     }
 }
 
 #[tokio::test]
-async fn each_api_has_its_document_and_a_page_to_try_it_on() {
-    let door = Door::open().await;
+async fn api_has_its_document_and_a_page_to_try_it() {
+    let server = TestServer::open().await;
     for api in ["/v1/customer", "/v1/computing", "/v1/auth", "/v1/dev", "/v1/wallet"] {
-        let (status, document) = door.get(&format!("{api}/docs/swagger.json")).await;
-        let (page_status, page) = door.get(&format!("{api}/docs/")).await;
-        let (_, start) = door.get(&format!("{api}/docs/swagger-initializer.js")).await;
+        let (status, document) = server.get(&format!("{api}/docs/swagger.json")).await;
+        let (page_status, page) = server.get(&format!("{api}/docs/")).await;
+        let (_, start) = server.get(&format!("{api}/docs/swagger-initializer.js")).await;
 
         assert_eq!((status, page_status), (200, 200));
         assert!(document["openapi"].as_str().unwrap().starts_with("3."));
@@ -51,16 +51,16 @@ async fn each_api_has_its_document_and_a_page_to_try_it_on() {
         assert!(page.as_str().unwrap().contains("<title>Fanfold API</title>"));
         assert!(start.as_str().unwrap().contains(&format!("{api}/docs/swagger.json")));
     }
-    assert_eq!(door.get("/v1/customer/docs/nothing.js").await.0, 404);
-    assert_eq!(door.get("/v1/customer/docs").await.0, 200);
+    assert_eq!(server.get("/v1/customer/docs/nothing.js").await.0, 404);
+    assert_eq!(server.get("/v1/customer/docs").await.0, 200);
 }
 
 #[tokio::test]
-async fn the_page_does_not_wait_for_answers_that_do_not_end() {
-    let door = Door::open().await;
+async fn docs_page_does_not_wait_for_endless_answers() {
+    let server = TestServer::open().await;
 
-    let (_, start) = door.get("/docs/swagger-initializer.js").await;
-    let (_, bundle) = door.get("/docs/swagger-ui-bundle.js").await;
+    let (_, start) = server.get("/docs/swagger-initializer.js").await;
+    let (_, bundle) = server.get("/docs/swagger-ui-bundle.js").await;
 
     let start = start.as_str().unwrap();
     assert!(start.contains(r#"endless = ["/events"]"#), "{start}");
@@ -91,9 +91,9 @@ fn properties(at: &str, schema: &Value, found: &mut Vec<(String, String, Value)>
 }
 
 #[tokio::test]
-async fn every_field_is_described_and_no_closed_set_is_a_bare_text() {
-    let door = Door::open().await;
-    let (_, document) = door.get("/docs/openapi.json").await;
+async fn fields_are_described_and_closed_sets_are_enums() {
+    let server = TestServer::open().await;
+    let (_, document) = server.get("/docs/openapi.json").await;
     let (mut found, mut wrong) = (Vec::new(), Vec::new());
     properties("", &document, &mut found);
     assert!(found.len() > 500, "{}", found.len());
@@ -142,9 +142,9 @@ async fn every_field_is_described_and_no_closed_set_is_a_bare_text() {
 }
 
 #[tokio::test]
-async fn operations_stand_in_the_order_of_their_use_and_old_ones_last() {
-    let door = Door::open().await;
-    let text = door.client.get(format!("{}/docs/openapi.json", door.url)).send().await.unwrap();
+async fn operations_are_in_the_order_of_their_use_and_old_ones_last() {
+    let server = TestServer::open().await;
+    let text = server.client.get(format!("{}/docs/openapi.json", server.url)).send().await.unwrap();
     let text = text.text().await.unwrap();
     let at = |path: &str| text.find(&format!("\"{path}\":")).unwrap_or_else(|| panic!("{path}"));
     let order = [
@@ -162,9 +162,9 @@ async fn operations_stand_in_the_order_of_their_use_and_old_ones_last() {
 }
 
 #[tokio::test]
-async fn what_the_page_begins_with_works_as_it_is() {
-    let door = Door::open().await;
-    let (_, document) = door.get("/docs/openapi.json").await;
+async fn examples_of_the_docs_page_work_unchanged() {
+    let server = TestServer::open().await;
+    let (_, document) = server.get("/docs/openapi.json").await;
     // On a fresh server, where nothing has been made: only the coupon must be there first.
     for path in [
         "/v1/customer/jobs",
@@ -182,17 +182,17 @@ async fn what_the_page_begins_with_works_as_it_is() {
         let content = &document["paths"][path]["post"]["requestBody"]["content"];
         let example = content["application/json"]["example"].clone();
 
-        let (status, body) = door.post(path, example.clone()).await;
+        let (status, body) = server.post(path, example.clone()).await;
 
         assert_eq!(status, 200, "{path}: {example}: {body}");
     }
 }
 
 #[tokio::test]
-async fn a_second_form_of_an_answer_is_documented() {
-    let door = Door::open().await;
+async fn second_form_of_an_answer_is_documented() {
+    let server = TestServer::open().await;
 
-    let (_, document) = door.get("/docs/openapi.json").await;
+    let (_, document) = server.get("/docs/openapi.json").await;
 
     let sheet = &document["paths"]["/v1/wallet/transactions/csv"]["get"]["responses"]["200"];
     let media: Vec<_> = sheet["content"].as_object().unwrap().keys().collect();
@@ -200,7 +200,7 @@ async fn a_second_form_of_an_answer_is_documented() {
 }
 
 #[tokio::test]
-async fn operations_have_names_of_their_own_and_words() {
+async fn operations_have_unique_names_and_descriptions() {
     let mut seen = BTreeSet::new();
     for api in crate::api::apis() {
         for route in &api.routes {

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_these_where_nothing_is_set() {
+    fn limits_have_their_documented_defaults() {
         let secs = Duration::from_secs;
         let expected = Limits {
             head: secs(15),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn pace_saves_up_no_long_pause() {
+    fn pace_does_not_accumulate_a_long_pause() {
         let mut pace = limits().pace();
 
         pace.moved(1 << 30);

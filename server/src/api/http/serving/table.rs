@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_has_its_maximum_and_its_oldest_idle_stranger_makes_room() {
+    fn connections_per_address_are_limited_and_the_oldest_idle_stranger_is_replaced() {
         let table = table(100, 2);
         let (busy, idle) = (table.admit(from("9.9.9.9")).unwrap(), table.admit(from("9.9.9.9")));
         busy.connection.begin_request();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn one_ipv6_network_is_one_address_and_a_trusted_proxy_is_many() {
+    fn ipv6_network_counts_as_one_address_and_a_trusted_proxy_as_many() {
         let table = table(100, 1);
         let first = table.admit(from("2001:db8::1")).unwrap();
         first.connection.begin_request();

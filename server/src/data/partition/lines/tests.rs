@@ -65,7 +65,7 @@ async fn borders_are_right_around_every_edge() {
 }
 
 #[tokio::test]
-async fn long_lines_are_looked_through_once_and_give_one_border() {
+async fn long_lines_are_read_once_and_give_one_border() {
     let mut bytes = vec![b'x'; 3_000_000];
     bytes.push(b'\n');
     bytes.extend(noise(100_000));
@@ -75,7 +75,7 @@ async fn long_lines_are_looked_through_once_and_give_one_border() {
 }
 
 #[tokio::test]
-async fn a_line_without_end_is_the_customers_error() {
+async fn line_without_an_end_is_the_customers_error() {
     let (_folder, bucket) = folder().await;
     let endless = vec![b'x'; 66 << 20];
     let (reader, objects) = uploaded(&bucket, &endless).await;
@@ -87,7 +87,7 @@ async fn a_line_without_end_is_the_customers_error() {
 }
 
 #[tokio::test]
-async fn only_what_is_near_the_borders_is_read() {
+async fn reads_are_limited_to_the_surroundings_of_borders() {
     let line = [&[b'x'; 99][..], b"\n"].concat();
     let server = WebServer::with_ranges(line.repeat(100_000)).await;
     let (_folder, bucket) = folder().await;
@@ -161,7 +161,7 @@ async fn lines_that_end_with_a_carriage_return_alone_are_cut_there() {
 }
 
 #[tokio::test]
-async fn a_line_feed_at_the_very_end_makes_no_lines_of_carriage_returns() {
+async fn line_feed_at_the_very_end_makes_no_lines_of_carriage_returns() {
     for end in ["\n", "\r\n"] {
         let bytes = format!("{}last{end}", "an old Mac's line\r".repeat(9_000)).into_bytes();
         for every in [10_000, 70_000] {
@@ -178,7 +178,7 @@ async fn a_line_feed_at_the_very_end_makes_no_lines_of_carriage_returns() {
 }
 
 #[tokio::test]
-async fn a_file_without_line_ends_is_named() {
+async fn file_without_line_ends_is_named() {
     for bytes in [vec![b'x'; 100_000], b"\xff\xfex\0\n".repeat(20_000)] {
         for every in [20_000, 70_000] {
             let text = customer(chunks(&bytes, every).await);

@@ -20,7 +20,7 @@ fn open(url: &str) -> WebFile {
 }
 
 #[tokio::test]
-async fn a_server_with_ranges_is_read_by_ranges() {
+async fn server_with_ranges_is_read_by_ranges() {
     let server = WebServer::with_ranges(b"hello".to_vec()).await;
     let file = open(&server.url);
 
@@ -31,14 +31,14 @@ async fn a_server_with_ranges_is_read_by_ranges() {
 }
 
 #[tokio::test]
-async fn an_empty_file_has_no_bytes() {
+async fn empty_file_has_no_bytes() {
     let server = WebServer::with_ranges(Vec::new()).await;
 
     assert!(matches!(open(&server.url).probe().await, Ok(Probe::Ranges { size: 0, .. })));
 }
 
 #[tokio::test]
-async fn a_server_that_stops_giving_ranges_is_noticed() {
+async fn server_that_stops_giving_ranges_is_detected() {
     let server = WebServer::start(|_| answer("200 OK", &[], b"hello")).await;
 
     assert!(customer(open(&server.url).read(0..2, &probed(5, None)).await).contains("no longer"));
@@ -53,7 +53,7 @@ fn hello(head: &str, headers: &[(&str, String)]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_file_that_changes_and_keeps_its_size_is_noticed() {
+async fn file_that_changes_and_keeps_its_size_is_detected() {
     let (then, now) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Mon, 07 Nov 1994 08:49:37 GMT");
     for (header, then, now) in [("etag", "\"old\"", "\"new\""), ("last-modified", then, now)] {
         let changed = Arc::new(AtomicBool::new(false));
@@ -77,7 +77,7 @@ async fn a_file_that_changes_and_keeps_its_size_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_server_that_tells_no_version_is_asked_for_the_whole() {
+async fn server_without_versions_is_read_as_a_whole() {
     let just_now = || clock::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let cases: [&(dyn Fn() -> Option<(&'static str, String)> + Sync); 3] = [
         &|| None,
@@ -96,7 +96,7 @@ async fn a_server_that_tells_no_version_is_asked_for_the_whole() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_called_the_whole_is_a_part() {
+async fn partial_answer_with_status_200_is_read_as_a_part() {
     let server = WebServer::start(|head| {
         let part = String::from_utf8(hello(head, &[("etag", "\"v\"".to_owned())])).unwrap();
         part.replace("206 Partial Content", "200 OK").into_bytes()
@@ -111,7 +111,7 @@ async fn a_part_that_is_called_the_whole_is_a_part() {
 }
 
 #[tokio::test]
-async fn a_url_of_several_servers_is_read_by_the_tag_that_was_probed_or_the_time() {
+async fn url_of_several_servers_is_read_by_the_probed_tag_or_time() {
     let requests = AtomicUsize::new(0);
     let old = || ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
     for same_time in [true, false] {
@@ -140,7 +140,7 @@ async fn a_url_of_several_servers_is_read_by_the_tag_that_was_probed_or_the_time
 }
 
 #[tokio::test]
-async fn a_server_whose_ranges_are_of_no_use_is_asked_for_the_whole() {
+async fn server_with_useless_ranges_is_read_as_a_whole() {
     type Answer = fn(&str, (usize, usize), usize) -> Vec<u8>;
     fn ranged(range: &str, body: &[u8]) -> Vec<u8> {
         answer("206 Partial Content", &[("content-range", range.to_owned())], body)
@@ -182,7 +182,7 @@ async fn a_server_whose_ranges_are_of_no_use_is_asked_for_the_whole() {
 }
 
 #[tokio::test]
-async fn a_packed_answer_is_unpacked_or_refused_by_name() {
+async fn packed_answer_is_unpacked_or_refused_by_name() {
     let packed = {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut encoder, b"hello").unwrap();
@@ -219,7 +219,7 @@ async fn a_packed_answer_is_unpacked_or_refused_by_name() {
 }
 
 #[tokio::test]
-async fn odd_answers_are_not_taken_for_bytes() {
+async fn answers_with_an_invalid_content_range_are_refused() {
     for header in ["bytes 1-1/5", "bytes */5", "bytes 0-0/*", "lines 0-0/5", "x", "bytes -/"] {
         let header = ("content-range", header.to_owned());
         let server = WebServer::start(move |_| {
@@ -246,7 +246,7 @@ fn elsewhere<T>(result: Result<T, Error>) -> String {
 }
 
 #[tokio::test]
-async fn short_and_long_answers_fail_and_name_the_server() {
+async fn answers_of_the_wrong_length_fail_and_name_the_server() {
     for body in [&b"he"[..], b"hello world"] {
         let server = WebServer::start(move |_| {
             let header = ("content-range", "bytes 0-4/5".to_owned());
@@ -269,7 +269,7 @@ async fn short_and_long_answers_fail_and_name_the_server() {
 }
 
 #[tokio::test]
-async fn a_whole_file_that_breaks_off_is_noticed_where_its_end_is_told() {
+async fn whole_file_that_breaks_off_is_detected_if_its_end_is_known() {
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
     for (answer, told, whole) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello".to_owned(), true, false),
@@ -303,7 +303,7 @@ async fn huge_headers_and_noise_end_the_request() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_reached_is_named_without_what_is_secret() {
+async fn unreachable_server_is_named_without_secrets() {
     // Nobody listens there any more.
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let file = open(&format!("http://user:hidden@{port}/a?signature=hidden"));
@@ -315,7 +315,7 @@ async fn a_server_that_cannot_be_reached_is_named_without_what_is_secret() {
 }
 
 #[tokio::test]
-async fn refusals_say_who_must_act_and_keep_secrets() {
+async fn refusals_name_the_responsible_party_and_keep_secrets() {
     for (status, is_customers, words) in [
         ("401 Unauthorized", true, "user name and password"),
         ("403 Forbidden", true, "user name and password"),
@@ -337,7 +337,7 @@ async fn refusals_say_who_must_act_and_keep_secrets() {
 }
 
 #[tokio::test]
-async fn a_password_is_sent_and_not_taken_to_another_host() {
+async fn password_is_sent_and_not_forwarded_to_another_host() {
     let other = WebServer::with_ranges(b"hello".to_vec()).await;
     let target = other.url.replace("127.0.0.1", "localhost");
     let server =
@@ -359,7 +359,7 @@ fn with_password(url: &str) -> WebFile {
 }
 
 #[tokio::test]
-async fn a_password_follows_a_redirect_on_its_own_server() {
+async fn password_follows_a_redirect_on_its_own_server() {
     let server = WebServer::start(|head| {
         if head.starts_with("GET /moved ") {
             answer("200 OK", &[], b"hello")
@@ -392,7 +392,7 @@ async fn private_addresses_are_refused_in_every_spelling() {
 }
 
 #[tokio::test]
-async fn each_hop_of_a_redirect_is_checked() {
+async fn redirect_is_checked_at_each_hop() {
     let inside = WebServer::with_ranges(b"inside".to_vec()).await;
     for target in [
         inside.url.replace("127.0.0.1", "localhost"),
@@ -414,7 +414,7 @@ async fn each_hop_of_a_redirect_is_checked() {
 }
 
 #[tokio::test]
-async fn a_hop_to_a_forbidden_address_or_port_makes_no_request() {
+async fn redirect_to_a_forbidden_address_or_port_makes_no_request() {
     let inside = WebServer::with_ranges(b"inside".to_vec()).await;
     let open = Guard::new(true).client().unwrap();
     let file = WebFile::new(open, Guard::new(false), "http://host.example/", None).unwrap();
@@ -427,7 +427,7 @@ async fn a_hop_to_a_forbidden_address_or_port_makes_no_request() {
 }
 
 #[tokio::test]
-async fn a_circle_of_redirects_ends() {
+async fn redirect_loop_ends() {
     let server =
         WebServer::start(|_| answer("302 Found", &[("location", "/again".into())], b"")).await;
 
@@ -436,7 +436,7 @@ async fn a_circle_of_redirects_ends() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_web_address_is_refused() {
+async fn address_outside_the_web_is_refused() {
     for url in ["", "x", "/etc/passwd", "file:///etc/passwd", "ftp://h/x", "http://"] {
         assert!(customer(file(url, Guard::new(true)).map(drop)).starts_with("url: "), "{url}");
     }

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_firm_by_a_tag_or_an_old_time() {
+    fn version_is_firm_by_a_tag_or_an_old_time() {
         let now = DateTime::parse_from_rfc2822(OLD).unwrap().to_utc() + TimeDelta::seconds(60);
         for (etag, modified, firm) in [
             ("\"1\"", "", true),

@@ -44,7 +44,7 @@ fn page(objects: &[(&str, &str)], next: Option<&str>) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn keys_folders_and_patterns_choose_objects_in_the_order_of_their_keys() {
+async fn keys_folders_and_patterns_select_objects_in_the_order_of_their_keys() {
     let server = S3Server::start().await;
     for key in
         ["in/b.csv", "in/a.csv", "in/c.txt", "in/deep/d.csv", "in-2/e.csv", "f*.csv", "fg.csv"]
@@ -66,7 +66,7 @@ async fn keys_folders_and_patterns_choose_objects_in_the_order_of_their_keys() {
 }
 
 #[tokio::test]
-async fn a_listing_pins_versions_and_leaves_out_what_only_marks_a_folder() {
+async fn listing_pins_versions_and_skips_folder_markers() {
     let server = WebServer::start(|head| {
         if head.starts_with("HEAD") {
             return answer("404 Not Found", &[], b"");
@@ -87,7 +87,7 @@ async fn a_listing_pins_versions_and_leaves_out_what_only_marks_a_folder() {
 }
 
 #[tokio::test]
-async fn a_listing_out_of_order_is_sorted() {
+async fn listing_out_of_order_is_sorted() {
     let server = WebServer::start(|_| {
         page(&[("in/b", "x"), ("in/c", "x"), ("in/a", "x"), ("in/b", "x")], None)
     })
@@ -97,7 +97,7 @@ async fn a_listing_out_of_order_is_sorted() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_never_ends_is_left_after_some_pages() {
+async fn listing_without_end_is_abandoned_after_a_number_of_pages() {
     let empty = WebServer::start(|_| page(&[], Some("again"))).await;
     let full =
         WebServer::start(|_| page(&[("in/a", "x"), ("in/b", "x"), ("in/c", "x")], Some("again")))
@@ -145,7 +145,7 @@ async fn odd_store(keys: &'static [&'static str]) -> WebServer {
 }
 
 #[tokio::test]
-async fn keys_are_listed_and_addressed_as_they_are() {
+async fn listing_keys_are_used_unchanged() {
     let keys = ["/in/a", "/in/b/", "in/", "in//b", "in/a", "in/c&d ~%2F", "in/sub/", "in/sub/e"];
     let server = odd_store(Box::leak(Box::new(keys))).await;
     let bucket = open(&server.url, false);
@@ -168,7 +168,7 @@ async fn keys_are_listed_and_addressed_as_they_are() {
 }
 
 #[tokio::test]
-async fn folders_of_markers_alone_hold_nothing() {
+async fn folders_of_markers_only_are_empty() {
     let server = odd_store(&["in/", "in/sub/"]).await;
 
     let text = customer(choose(&open(&server.url, false), &["in/".into()], LIMITS, &pace()).await);
@@ -195,7 +195,7 @@ async fn keys_that_no_request_can_name_are_named() {
 }
 
 #[tokio::test]
-async fn signed_links_and_reads_of_odd_keys_are_of_these_keys() {
+async fn signed_links_and_reads_of_unusual_keys_match_these_keys() {
     let server = S3Server::start().await;
     for keys in [true, false] {
         let bucket = open(&server.endpoint, keys);
@@ -212,7 +212,7 @@ async fn signed_links_and_reads_of_odd_keys_are_of_these_keys() {
 }
 
 #[tokio::test]
-async fn a_listing_that_cannot_be_read_is_named() {
+async fn listing_that_cannot_be_read_is_named() {
     let server = WebServer::start(|_| page(&[("in/a&nope;b", "x")], None)).await;
 
     let text = choose(&open(&server.url, false), &["in/".into()], LIMITS, &pace()).await;

@@ -31,7 +31,7 @@ async fn imported(db: &Db, user: WorkspaceId, owner: WorkspaceId) {
 }
 
 #[tokio::test]
-async fn a_name_stands_for_own_packages_or_for_imported_ones_while_they_are_published() {
+async fn name_selects_own_packages_or_imported_ones_while_they_are_published() {
     for fresh in databases().await {
         let db = &fresh.db;
         let maria = workspaces::create_workspace(db, "maria").await.unwrap();
@@ -72,7 +72,7 @@ async fn a_name_stands_for_own_packages_or_for_imported_ones_while_they_are_publ
 }
 
 #[tokio::test]
-async fn an_id_stands_for_an_own_template_or_an_imported_one() {
+async fn template_id_selects_an_own_template_or_an_imported_one() {
     for fresh in databases().await {
         let db = &fresh.db;
         let maria = workspaces::create_workspace(db, "maria").await.unwrap();
@@ -100,7 +100,7 @@ async fn an_id_stands_for_an_own_template_or_an_imported_one() {
 }
 
 #[tokio::test]
-async fn places_lead_through_the_catalogue_in_every_order() {
+async fn catalogue_cursors_lead_through_every_order() {
     for fresh in databases().await {
         let db = &fresh.db;
         for name in ["maria", "paul"] {

@@ -42,7 +42,7 @@ async fn roots(url: &str) -> Vec<(String, usize)> {
 }
 
 #[tokio::test]
-async fn a_damaged_page_of_each_table_is_noticed_and_the_table_named() {
+async fn damaged_page_of_each_table_is_detected_and_the_table_named() {
     let closed = Closed::new().await;
     let roots = roots(&closed.url).await;
     assert!(roots.len() > 20, "{roots:?}");
@@ -60,7 +60,7 @@ async fn a_damaged_page_of_each_table_is_noticed_and_the_table_named() {
 }
 
 #[tokio::test]
-async fn a_damaged_header_is_reported_as_damage() {
+async fn damaged_header_is_reported_as_damage() {
     for (at, mask) in [(0, 0xff), (100, 0x40)] {
         let closed = Closed::new().await;
         closed.flip(at, mask);
@@ -72,7 +72,7 @@ async fn a_damaged_header_is_reported_as_damage() {
 }
 
 #[tokio::test]
-async fn an_intact_database_has_no_problems() {
+async fn intact_database_has_no_problems() {
     let closed = Closed::new().await;
 
     let db = connect(&closed.url).await.unwrap();

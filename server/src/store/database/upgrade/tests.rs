@@ -127,7 +127,7 @@ async fn watched_upgrade(from: Start) -> Vec<Left> {
 }
 
 #[tokio::test]
-async fn an_upgrade_killed_at_any_statement_leaves_a_database_that_starts() {
+async fn upgrade_killed_at_any_statement_leaves_a_database_that_starts() {
     for from in [Start::Nothing, Start::Release] {
         let seen = watched_upgrade(from).await;
 
@@ -140,7 +140,7 @@ async fn an_upgrade_killed_at_any_statement_leaves_a_database_that_starts() {
 }
 
 #[tokio::test]
-async fn an_upgrade_cut_within_its_commit_leaves_a_database_that_starts() {
+async fn upgrade_cut_within_its_commit_leaves_a_database_that_starts() {
     for from in [Start::Nothing, Start::Release] {
         let whole = watched_upgrade(from).await.pop().unwrap();
         for cut in (0..whole.wal.len()).step_by(9 * FRAME_BYTES + 100) {
@@ -174,7 +174,7 @@ async fn schema(db: &Db) -> String {
 }
 
 #[tokio::test]
-async fn an_upgrade_killed_at_any_statement_leaves_nothing_behind_on_postgres() {
+async fn upgrade_killed_at_any_statement_leaves_nothing_behind_on_postgres() {
     let Ok(server) = std::env::var("FANFOLD_TEST_POSTGRES") else {
         println!("skipped: FANFOLD_TEST_POSTGRES is not set");
         return;

@@ -38,7 +38,7 @@ async fn killed() -> Killed {
 const FRAME: usize = FRAME_HEADER + 4096;
 
 #[tokio::test]
-async fn an_intact_log_is_accepted_and_nothing_of_it_is_lost() {
+async fn intact_log_is_accepted_without_loss() {
     let killed = killed().await;
 
     assert_eq!(damage(&killed.url).unwrap(), None);
@@ -47,7 +47,7 @@ async fn an_intact_log_is_accepted_and_nothing_of_it_is_lost() {
 }
 
 #[tokio::test]
-async fn one_wrong_bit_is_noticed_wherever_acknowledged_transactions_are_behind_it() {
+async fn wrong_bit_before_acknowledged_transactions_is_detected() {
     let killed = killed().await;
     let end = killed.bytes.len();
     let header = [0, 9, 17, 25];
@@ -64,7 +64,7 @@ async fn one_wrong_bit_is_noticed_wherever_acknowledged_transactions_are_behind_
 }
 
 #[tokio::test]
-async fn a_log_that_a_power_cut_tore_is_accepted() {
+async fn log_torn_by_a_power_cut_is_accepted() {
     let killed = killed().await;
     let torn = |cut: usize| killed.bytes[..killed.bytes.len() - cut].to_vec();
     let mut last = killed.bytes.clone();

@@ -59,7 +59,7 @@ impl Start {
 }
 
 #[tokio::test]
-async fn start_is_stored_whole_or_not_at_all_wherever_it_is_cut_off() {
+async fn start_is_stored_completely_or_not_at_all_wherever_it_is_cut_off() {
     let fresh = databases().await.swap_remove(0);
     let db = &fresh.db;
     let start = accepted(db).await;
@@ -104,7 +104,7 @@ async fn start_that_is_stored_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn start_goes_on_with_what_it_has_read_where_a_change_was_never_acknowledged() {
+async fn start_uses_what_it_has_read_where_a_change_was_never_acknowledged() {
     for fresh in databases().await {
         let db = &fresh.db;
         for late in ["change", "deletion", "removal"] {

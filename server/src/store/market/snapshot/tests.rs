@@ -68,33 +68,33 @@ async fn goes_on_without_it(sql: &str) {
 }
 
 #[tokio::test]
-async fn a_plan_or_a_stage_that_cannot_be_read_ends_its_run_alone() {
+async fn plan_or_stage_that_cannot_be_read_ends_its_run_alone() {
     goes_on_without_it("UPDATE runs SET plan = 'none' WHERE done > 0").await;
     goes_on_without_it("UPDATE runs SET terms = '{' WHERE done > 0").await;
     goes_on_without_it("UPDATE stages SET cursor = SUBSTR(cursor, 1, 1) WHERE no = 2").await;
 }
 
 #[tokio::test]
-async fn a_state_or_a_count_that_is_none_ends_its_run_alone() {
+async fn state_or_count_that_is_invalid_ends_its_run_alone() {
     goes_on_without_it("UPDATE runs SET state = 'melting' WHERE done > 0").await;
     goes_on_without_it("UPDATE runs SET times = '{' WHERE done > 0").await;
     goes_on_without_it("UPDATE runs SET total = -1 WHERE done > 0").await;
 }
 
 #[tokio::test]
-async fn a_hold_that_the_ledger_does_not_know_ends_its_run_alone() {
+async fn hold_that_the_ledger_does_not_know_ends_its_run_alone() {
     goes_on_without_it("UPDATE runs SET held = held + 7 WHERE done > 0").await;
     goes_on_without_it("UPDATE runs SET held = -1 WHERE done > 0").await;
 }
 
 #[tokio::test]
-async fn a_chunk_table_or_a_task_that_cannot_be_read_ends_its_run_alone() {
+async fn chunk_table_or_task_that_cannot_be_read_ends_its_run_alone() {
     goes_on_without_it("UPDATE chunk_tables SET chunks = SUBSTR(chunks, 1, 3)").await;
     goes_on_without_it("UPDATE tasks SET state = 77 WHERE ended_us IS NULL").await;
 }
 
 #[tokio::test]
-async fn a_statements_end_that_cannot_be_read_is_found_by_its_lines() {
+async fn statement_end_that_cannot_be_read_is_found_by_its_lines() {
     for fresh in databases().await {
         let db = &fresh.db;
         let two = two_runs(db).await;
@@ -110,7 +110,7 @@ async fn a_statements_end_that_cannot_be_read_is_found_by_its_lines() {
 }
 
 #[tokio::test]
-async fn a_start_takes_more_runs_than_a_statement_takes_values() {
+async fn snapshot_loads_more_runs_than_a_statement_takes_values() {
     for fresh in databases().await {
         let db = &fresh.db;
         let workspace = WorkspaceId::new(Uuid::now_v7());

@@ -27,7 +27,7 @@ fn elsewhere(others: &[WorkspaceId]) -> WorkspaceId {
 }
 
 #[tokio::test]
-async fn balances_keep_what_writers_of_other_shards_have_given() {
+async fn balances_keep_transfers_from_writers_of_other_shards() {
     for fresh in databases().await {
         let db = &fresh.db;
         let customer = WorkspaceId::new(Uuid::now_v7());

@@ -77,7 +77,7 @@ async fn step_payout(
 }
 
 #[tokio::test]
-async fn the_books_add_up_while_results_are_delivered_again() {
+async fn books_add_up_while_results_are_delivered_again() {
     for fresh in databases().await {
         let (db, owner) = (&fresh.db, WorkspaceId::new(Uuid::now_v7()));
         let run = RunId::new(Uuid::now_v7());
@@ -115,7 +115,7 @@ async fn differences(db: &Db) -> u64 {
 }
 
 #[tokio::test]
-async fn the_books_of_every_kind_of_movement_add_up() {
+async fn books_of_every_kind_of_movement_add_up() {
     for fresh in databases().await {
         let (db, owner) = (&fresh.db, WorkspaceId::new(Uuid::now_v7()));
         let run = RunId::new(Uuid::now_v7());
@@ -208,7 +208,7 @@ async fn used_as_much(db: &Db, owner: WorkspaceId, spent: Credits, name: &str) {
 }
 
 #[tokio::test]
-async fn the_database_itself_answers_no_request_twice() {
+async fn database_refuses_a_second_step_of_one_request() {
     for fresh in databases().await {
         let (db, owner) = (&fresh.db, WorkspaceId::new(Uuid::now_v7()));
         let (mut market, _) = half_done(db, owner, RunId::new(Uuid::now_v7())).await;

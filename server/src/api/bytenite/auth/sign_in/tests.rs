@@ -4,50 +4,54 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::testing::Door;
+use crate::api::testing::TestServer;
 use crate::people::profile::Profile;
 use crate::store::people::one_time_codes;
 
 mod attacks;
 
-async fn authenticate(door: &Door, email: &str, sent: &one_time_codes::Issued) -> (u16, Value) {
+async fn authenticate(
+    server: &TestServer,
+    email: &str,
+    sent: &one_time_codes::Issued,
+) -> (u16, Value) {
     let body = json!({"email": email, "nonce": sent.nonce, "code": sent.code,
                       "deviceId": "d", "loginChallenge": ""});
-    door.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await
+    server.call_as("", Method::POST, "/v1/auth/authenticate", Some(body)).await
 }
 
 #[tokio::test]
-async fn who_signs_up_gets_a_workspace_and_comes_back_to_it() {
-    let door = Door::open().await;
+async fn sign_up_creates_a_workspace_and_sign_in_returns_to_it() {
+    let server = TestServer::open().await;
     let profile = Profile { first_name: "Ada".to_owned(), ..Profile::default() };
     let sent =
-        one_time_codes::issue(&door.app.db, "ada@example.com", Some(&profile)).await.unwrap();
+        one_time_codes::issue(&server.app.db, "ada@example.com", Some(&profile)).await.unwrap();
 
-    let (status, body) = authenticate(&door, "Ada@Example.com ", &sent).await;
+    let (status, body) = authenticate(&server, "Ada@Example.com ", &sent).await;
 
     assert_eq!((status, &body["expiresIn"]), (200, &json!("3600")), "{body}");
     let token = body["token"].as_str().unwrap();
-    let (_, user) = door.call_as(token, Method::GET, "/v1/auth/user", None).await;
+    let (_, user) = server.call_as(token, Method::GET, "/v1/auth/user", None).await;
     assert_eq!(user["user"]["email"], "ada@example.com");
     assert_eq!(user["user"]["firstName"], "Ada");
     assert_eq!(user["user"]["emailVerified"], true);
     assert!(user["user"]["lastLogin"].is_string());
-    let (_, wallet) = door.call_as(token, Method::GET, "/v1/wallet/balance", None).await;
+    let (_, wallet) = server.call_as(token, Method::GET, "/v1/wallet/balance", None).await;
     assert_eq!(wallet["totalBalance"].to_string(), "5.0");
-    assert_ne!(wallet["accountId"], json!(door.workspace));
-    let again = one_time_codes::issue(&door.app.db, "ada@example.com", None).await.unwrap();
-    let (_, body) = authenticate(&door, "ada@example.com", &again).await;
+    assert_ne!(wallet["accountId"], json!(server.workspace));
+    let again = one_time_codes::issue(&server.app.db, "ada@example.com", None).await.unwrap();
+    let (_, body) = authenticate(&server, "ada@example.com", &again).await;
     let token = body["token"].as_str().unwrap();
-    let (_, same) = door.call_as(token, Method::GET, "/v1/auth/user", None).await;
+    let (_, same) = server.call_as(token, Method::GET, "/v1/auth/user", None).await;
     assert_eq!(same["user"]["id"], user["user"]["id"]);
-    assert_eq!(authenticate(&door, "ada@example.com", &again).await.0, 401);
+    assert_eq!(authenticate(&server, "ada@example.com", &again).await.0, 401);
 }
 
 #[tokio::test]
-async fn signing_up_takes_an_access_code_and_tells_nothing_of_others() {
-    let door = Door::open().await;
+async fn sign_up_requires_an_access_code_and_discloses_no_accounts() {
+    let server = TestServer::open().await;
     let ask =
-        async |body: Value| door.call_as("", Method::POST, "/v1/auth/signin", Some(body)).await;
+        async |body: Value| server.call_as("", Method::POST, "/v1/auth/signin", Some(body)).await;
 
     let (unknown, sent) = ask(json!({"email": "no@body.com", "isNewUser": false})).await;
     let new = json!({"email": "new@body.com", "isNewUser": true, "firstName": "N"});
@@ -62,16 +66,16 @@ async fn signing_up_takes_an_access_code_and_tells_nothing_of_others() {
     for email in ["", "x", "@x", "a b@c", "a@b\nc", "x<victim@example.com>", "a@b.c,d@e.f"] {
         assert_eq!(ask(json!({"email": email, "isNewUser": false})).await.0, 400, "{email}");
     }
-    let nobody = one_time_codes::issue(&door.app.db, "no@body.com", None).await.unwrap();
-    assert_eq!(authenticate(&door, "no@body.com", &nobody).await.0, 401);
+    let nobody = one_time_codes::issue(&server.app.db, "no@body.com", None).await.unwrap();
+    assert_eq!(authenticate(&server, "no@body.com", &nobody).await.0, 401);
 }
 
 #[tokio::test]
-async fn too_many_codes_are_refused_until_later() {
-    let door = Door::open().await;
-    let url = format!("{}/v1/auth/signin", door.url);
+async fn sign_in_codes_beyond_the_limit_are_refused_until_later() {
+    let server = TestServer::open().await;
+    let url = format!("{}/v1/auth/signin", server.url);
     let body = json!({"email": "a@b.c", "isNewUser": false}).to_string();
-    let ask = || door.client.post(&url).body(body.clone()).send();
+    let ask = || server.client.post(&url).body(body.clone()).send();
     for _ in 0..crate::people::attempts::TRIES_MAX {
         assert_eq!(ask().await.unwrap().status(), 200);
     }
@@ -84,38 +88,40 @@ async fn too_many_codes_are_refused_until_later() {
 }
 
 #[tokio::test]
-async fn a_token_ends_when_its_holder_signs_out_and_others_do_not() {
-    let door = Door::open().await;
+async fn token_ends_with_its_own_sign_out_only() {
+    let server = TestServer::open().await;
     let token = async || {
-        let body = json!({"apiKey": door.key});
-        let (_, body) = door.call_as("", Method::POST, "/v1/auth/access_token", Some(body)).await;
+        let body = json!({"apiKey": server.key});
+        let (_, body) = server.call_as("", Method::POST, "/v1/auth/access_token", Some(body)).await;
         body["token"].as_str().unwrap().to_owned()
     };
     let (first, second) = (token().await, token().await);
-    let user = async |token: &str| door.call_as(token, Method::GET, "/v1/auth/user", None).await.0;
+    let user =
+        async |token: &str| server.call_as(token, Method::GET, "/v1/auth/user", None).await.0;
 
-    let out = door.call_as(&first, Method::POST, "/v1/auth/signout", Some(json!({}))).await;
+    let out = server.call_as(&first, Method::POST, "/v1/auth/signout", Some(json!({}))).await;
 
     assert_eq!((out.0, &out.1["ok"]), (200, &json!(true)));
     assert_eq!((user(&first).await, user(&second).await), (401, 200));
-    assert_eq!(door.post("/v1/auth/signout", json!({})).await.0, 400);
-    assert_eq!(door.get("/v1/auth/user").await.0, 200);
+    assert_eq!(server.post("/v1/auth/signout", json!({})).await.0, 400);
+    assert_eq!(server.get("/v1/auth/user").await.0, 200);
 }
 
 #[tokio::test]
-async fn people_change_what_they_say_of_themselves() {
-    let door = Door::open().await;
+async fn user_profile_can_be_changed() {
+    let server = TestServer::open().await;
     let body = json!({"firstName": "Ada", "contactInfo": {"city": "London", "zip": "1"}});
-    door.patch("/v1/auth/user", body).await;
+    server.patch("/v1/auth/user", body).await;
 
-    let (status, body) = door.post("/v1/auth/user", json!({"last_name": "L"})).await;
+    let (status, body) = server.post("/v1/auth/user", json!({"last_name": "L"})).await;
 
     let user = &body["user"];
     assert_eq!((status, &user["firstName"], &user["lastName"]), (200, &json!("Ada"), &json!("L")));
     assert_eq!(user["contactInfo"]["city"], "London");
     assert_eq!(user["contactInfo"]["company"], "");
-    assert_eq!(door.get("/v1/auth/user").await.1, body);
-    let (status, body) = door.patch("/v1/auth/user", json!({"contactInfo": {"planet": "x"}})).await;
+    assert_eq!(server.get("/v1/auth/user").await.1, body);
+    let (status, body) =
+        server.patch("/v1/auth/user", json!({"contactInfo": {"planet": "x"}})).await;
     let message = body["message"].as_str().unwrap();
     assert!(status == 400 && message.starts_with("contactInfo.planet: is not a known field"));
     assert!(message.contains("company"), "{message}");

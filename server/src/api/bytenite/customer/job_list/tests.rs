@@ -3,21 +3,21 @@
 use common::money::credits::Credits;
 use serde_json::{Value, json};
 
-use crate::api::testing::Door;
+use crate::api::testing::TestServer;
 
 /// Four jobs: `alpha` and `beta` are drafts, `gamma` and `delta` have failed.
-async fn four_jobs() -> Door {
-    let door = Door::open().await;
+async fn four_jobs() -> TestServer {
+    let server = TestServer::open().await;
     let amount = Credits::from_units(100_000_000_000).unwrap();
-    door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
-    door.template("passthrough", "passthrough").await;
+    server.app.coordinator.grant(server.workspace, amount, "first").await.unwrap();
+    server.template("passthrough", "passthrough").await;
     for (name, tags, priority) in [
         ("alpha", json!(["x", "y"]), "EXECUTION_PRIORITY_CHEAP"),
         ("Beta_1", json!(["y"]), "EXECUTION_PRIORITY_FAST"),
         ("gamma", json!([]), "EXECUTION_PRIORITY_BALANCED"),
         ("delta", json!(["x"]), "EXECUTION_PRIORITY_UNDEFINED"),
     ] {
-        let id = door
+        let id = server
             .job(json!({"templateId": "t", "name": name, "tags": tags, "priority": priority,
                         "regions": {"whitelist": ["eu"]},
                         "dataSource": {"dataSourceDescriptor": "bypass"},
@@ -25,11 +25,11 @@ async fn four_jobs() -> Door {
             .await;
         if name == "gamma" || name == "delta" {
             let job = format!("/v1/customer/jobs/{id}");
-            assert_eq!(door.post(&format!("{job}/run"), json!({})).await.0, 200);
-            assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 200);
+            assert_eq!(server.post(&format!("{job}/run"), json!({})).await.0, 200);
+            assert_eq!(server.post(&format!("{job}/abort"), json!({})).await.0, 200);
         }
     }
-    door
+    server
 }
 
 fn names(body: &Value) -> Vec<&str> {
@@ -42,8 +42,8 @@ fn string(value: &str) -> Value {
 }
 
 #[tokio::test]
-async fn every_condition_picks_its_jobs() {
-    let door = four_jobs().await;
+async fn job_list_condition_selects_its_jobs() {
+    let server = four_jobs().await;
     for (field, condition, value, expected) in [
         ("name", "EQ", string("alpha"), vec!["alpha"]),
         ("name", "NEQ", json!("alpha"), vec!["Beta_1", "gamma", "delta"]),
@@ -102,7 +102,7 @@ async fn every_condition_picks_its_jobs() {
         let body = json!({"filters": [{"field": field, "value": value,
             "condition": format!("FILTER_CONDITION_{condition}")}], "orderBy": "createdAt"});
 
-        let (status, found) = door.post("/v1/customer/jobs/filter", body.clone()).await;
+        let (status, found) = server.post("/v1/customer/jobs/filter", body.clone()).await;
 
         assert_eq!(status, 200, "{body}: {found}");
         assert_eq!(names(&found), expected, "{body}");
@@ -111,9 +111,9 @@ async fn every_condition_picks_its_jobs() {
 }
 
 #[tokio::test]
-async fn a_job_is_found_by_the_values_it_shows() {
-    let door = four_jobs().await;
-    let (_, list) = door.get("/v1/customer/jobs?orderBy=-endedAt&limit=1").await;
+async fn job_is_found_by_the_values_it_shows() {
+    let server = four_jobs().await;
+    let (_, list) = server.get("/v1/customer/jobs?orderBy=-endedAt&limit=1").await;
     let job = &list["data"][0];
     for field in [
         "id",
@@ -133,7 +133,7 @@ async fn a_job_is_found_by_the_values_it_shows() {
         let equal = json!({"field": field, "condition": "EQ", "value": job[field]});
         let body = json!({"filters": [equal], "orderBy": "-endedAt"});
 
-        let (status, found) = door.post("/v1/computing/jobs/filter", body).await;
+        let (status, found) = server.post("/v1/computing/jobs/filter", body).await;
 
         assert_eq!(status, 200, "{field}: {found}");
         assert_eq!(found["data"][0]["id"], job["id"], "{field}");
@@ -141,8 +141,8 @@ async fn a_job_is_found_by_the_values_it_shows() {
 }
 
 #[tokio::test]
-async fn filters_add_up_and_pages_are_cut_in_order() {
-    let door = four_jobs().await;
+async fn job_list_filters_add_up_and_pages_are_cut_in_order() {
+    let server = four_jobs().await;
     let body = json!({
         "pagination": {"limit": "1", "offset": 1},
         "filters": [
@@ -152,7 +152,7 @@ async fn filters_add_up_and_pages_are_cut_in_order() {
         "orderBy": "name desc",
     });
 
-    let (_, found) = door.post("/v1/customer/jobs/filter", body).await;
+    let (_, found) = server.post("/v1/customer/jobs/filter", body).await;
 
     assert_eq!(names(&found), ["delta"]);
     let pagination = json!({"total": 2, "offset": 1, "hasPrevious": true, "hasNext": false});
@@ -166,21 +166,21 @@ async fn filters_add_up_and_pages_are_cut_in_order() {
         ("endedAt,createdAt", ["gamma", "delta", "alpha", "Beta_1"]),
         ("priority", ["delta", "alpha", "gamma", "Beta_1"]),
     ] {
-        let (_, list) = door.get(&format!("/v1/customer/jobs?orderBy={order}")).await;
+        let (_, list) = server.get(&format!("/v1/customer/jobs?orderBy={order}")).await;
 
         assert_eq!(names(&list), expected, "{order}");
     }
     for query in ["pagination.limit=2&pagination.offset=2", "limit=2&offset=2"] {
-        let (_, list) = door.get(&format!("/v1/customer/jobs?{query}")).await;
+        let (_, list) = server.get(&format!("/v1/customer/jobs?{query}")).await;
 
         assert_eq!(names(&list), ["Beta_1", "alpha"], "{query}");
     }
 }
 
 #[tokio::test]
-async fn cursors_lead_through_all_pages_of_an_order() {
-    let door = four_jobs().await;
-    let (_, list) = door.get("/v1/customer/jobs").await;
+async fn job_list_cursors_lead_through_all_pages_of_an_order() {
+    let server = four_jobs().await;
+    let (_, list) = server.get("/v1/customer/jobs").await;
     assert_eq!(list["pagination"]["nextCursor"], Value::Null);
     for (order, expected) in [
         ("", ["delta", "gamma", "Beta_1", "alpha"]),
@@ -192,10 +192,10 @@ async fn cursors_lead_through_all_pages_of_an_order() {
         let mut before = false;
         while let Some(text) = cursor.as_str() {
             let query = format!("orderBy={order}&limit=1&cursor={text}");
-            let (_, list) = door.get(&format!("/v1/customer/jobs?{query}")).await;
+            let (_, list) = server.get(&format!("/v1/customer/jobs?{query}")).await;
             let page = json!({"cursor": text, "limit": 1});
             let body = json!({"pagination": page, "orderBy": order});
-            let (_, filtered) = door.post("/v1/customer/jobs/filter", body).await;
+            let (_, filtered) = server.post("/v1/customer/jobs/filter", body).await;
 
             assert_eq!(list, filtered);
             seen.extend(names(&list).into_iter().map(str::to_owned));
@@ -211,18 +211,18 @@ async fn cursors_lead_through_all_pages_of_an_order() {
 }
 
 #[tokio::test]
-async fn a_cursor_skips_and_repeats_nothing_while_jobs_come_and_go() {
-    let door = four_jobs().await;
+async fn job_list_cursor_skips_and_repeats_nothing_while_jobs_change() {
+    let server = four_jobs().await;
     let page = async |cursor: &str| {
         let path = format!("/v1/customer/jobs?pagination.limit=2&pagination.cursor={cursor}");
-        door.get(&path).await.1
+        server.get(&path).await.1
     };
     let first = page("*").await;
     assert_eq!(names(&first), ["delta", "gamma"]);
 
-    door.job(json!({"templateId": "t", "name": "new"})).await;
+    server.job(json!({"templateId": "t", "name": "new"})).await;
     let last = format!("/v1/customer/jobs/{}", first["data"][1]["id"].as_str().unwrap());
-    assert_eq!(door.call(reqwest::Method::DELETE, &last, None).await.0, 200);
+    assert_eq!(server.call(reqwest::Method::DELETE, &last, None).await.0, 200);
 
     let second = page(first["pagination"]["nextCursor"].as_str().unwrap()).await;
     assert_eq!(names(&second), ["Beta_1", "alpha"]);
@@ -230,8 +230,8 @@ async fn a_cursor_skips_and_repeats_nothing_while_jobs_come_and_go() {
 }
 
 #[tokio::test]
-async fn jobs_are_listed_by_status_and_by_state() {
-    let door = four_jobs().await;
+async fn job_list_filters_by_status_and_by_state() {
+    let server = four_jobs().await;
     for (query, expected) in [
         ("status=new", vec!["Beta_1", "alpha"]),
         ("status=Cancelled&orderBy=createdAt", vec!["gamma", "delta"]),
@@ -240,36 +240,36 @@ async fn jobs_are_listed_by_status_and_by_state() {
         ("state=JOB_STATE_FAILED&status=new", vec![]),
         ("status=&limit=1", vec!["delta"]),
     ] {
-        let (status, list) = door.get(&format!("/v1/customer/jobs?{query}")).await;
+        let (status, list) = server.get(&format!("/v1/customer/jobs?{query}")).await;
 
         assert_eq!((status, names(&list)), (200, expected), "{query}");
     }
-    let (status, refused) = door.get("/v1/customer/jobs?status=done").await;
+    let (status, refused) = server.get("/v1/customer/jobs?status=done").await;
     let says = refused["message"].as_str().unwrap();
     assert!(status == 400 && says.starts_with("status: must be one of new, "), "{says}");
 }
 
 #[tokio::test]
-async fn another_workspaces_jobs_are_never_found() {
-    let door = four_jobs().await;
-    let stranger = door.stranger().await;
+async fn job_list_excludes_jobs_of_other_workspaces() {
+    let server = four_jobs().await;
+    let stranger = server.stranger().await;
     let any = json!({"field": "name", "condition": "NEQ", "value": "x"});
 
     let path = "/v1/customer/jobs/filter";
     let body = json!({ "filters": [any] });
-    let (status, found) = door.call_as(&stranger, reqwest::Method::POST, path, Some(body)).await;
+    let (status, found) = server.call_as(&stranger, reqwest::Method::POST, path, Some(body)).await;
 
     assert_eq!((status, &found["pagination"]["total"]), (200, &json!(0)));
-    let (_, own) = door.get("/v1/customer/jobs?limit=1&cursor=*").await;
+    let (_, own) = server.get("/v1/customer/jobs?limit=1&cursor=*").await;
     let cursor = own["pagination"]["nextCursor"].as_str().unwrap();
     let path = format!("/v1/customer/jobs?cursor={cursor}");
-    let (status, found) = door.call_as(&stranger, reqwest::Method::GET, &path, None).await;
+    let (status, found) = server.call_as(&stranger, reqwest::Method::GET, &path, None).await;
     assert_eq!((status, &found["data"]), (200, &json!([])));
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_filter_is_named() {
-    let door = Door::open().await;
+async fn job_list_filter_error_is_named() {
+    let server = TestServer::open().await;
     let filter = |field: &str, condition: &str, value: Value| json!({"filters": [{"field": field, "condition": condition, "value": value}]});
     for (body, named) in [
         (filter("secret", "EQ", json!("x")), "filters[0].field"),
@@ -295,7 +295,7 @@ async fn what_is_wrong_with_a_filter_is_named() {
         (json!({"pagination": {"cursor": 7}}), "pagination.cursor"),
         (json!({"pagination": {"cursor": "*", "offset": 1}}), "pagination.offset"),
     ] {
-        let (status, answer) = door.post("/v1/customer/jobs/filter", body.clone()).await;
+        let (status, answer) = server.post("/v1/customer/jobs/filter", body.clone()).await;
 
         assert_eq!(status, 400, "{body}: {answer}");
         assert!(answer["message"].as_str().unwrap().starts_with(named), "{body}: {answer}");

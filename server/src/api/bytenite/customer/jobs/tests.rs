@@ -4,21 +4,22 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::api::testing::Door;
+use crate::api::testing::TestServer;
 
 #[tokio::test]
-async fn a_job_takes_its_templates_defaults_and_its_own_fields() {
-    let door = Door::open().await;
-    door.post(
-        "/v1/dev/templates",
-        json!({"id": "t", "app": "a", "partitioner": "lines", "assembler": "concat",
+async fn job_takes_its_templates_defaults_and_its_own_fields() {
+    let server = TestServer::open().await;
+    server
+        .post(
+            "/v1/dev/templates",
+            json!({"id": "t", "app": "a", "partitioner": "lines", "assembler": "concat",
                "dataSource": {"dataSourceDescriptor": "bypass"},
                "params": {"app": {"case": "upper", "n": 1}},
                "config": {"taskTimeout": 60, "maxTaskRetries": 3}}),
-    )
-    .await;
+        )
+        .await;
 
-    let (status, body) = door
+    let (status, body) = server
         .post(
             "/v1/computing/jobs",
             json!({"templateId": "t", "name": "my job", "params": {"app": {"case": "lower"}},
@@ -40,35 +41,35 @@ async fn a_job_takes_its_templates_defaults_and_its_own_fields() {
 }
 
 #[tokio::test]
-async fn a_given_id_is_created_then_updated_and_never_anothers() {
-    let door = Door::open().await;
-    door.template("lines", "concat").await;
+async fn job_with_a_given_id_is_created_then_updated_for_one_owner_only() {
+    let server = TestServer::open().await;
+    server.template("lines", "concat").await;
     let id = Uuid::now_v7();
     let body = |name: &str| json!({"templateId": "t", "jobId": id, "name": name});
 
-    assert_eq!(door.job(body("one")).await, id.to_string());
-    let (_, second) = door.post("/v1/customer/jobs", body("two")).await;
+    assert_eq!(server.job(body("one")).await, id.to_string());
+    let (_, second) = server.post("/v1/customer/jobs", body("two")).await;
     assert_eq!(second["job"]["name"], "two");
-    assert_eq!(door.get("/v1/customer/jobs").await.1["pagination"]["total"], 1);
+    assert_eq!(server.get("/v1/customer/jobs").await.1["pagination"]["total"], 1);
 
-    let stranger = door.stranger().await;
+    let stranger = server.stranger().await;
     let template = json!({"id": "t", "app": "a", "partitioner": "lines", "assembler": "zip"});
-    door.call_as(&stranger, Method::POST, "/v1/dev/templates", Some(template)).await;
+    server.call_as(&stranger, Method::POST, "/v1/dev/templates", Some(template)).await;
     let taken =
-        door.call_as(&stranger, Method::POST, "/v1/customer/jobs", Some(body("three"))).await;
+        server.call_as(&stranger, Method::POST, "/v1/customer/jobs", Some(body("three"))).await;
     assert_eq!(taken.0, 404);
     let (status, body) =
-        door.post("/v1/customer/jobs", json!({"templateId": "t", "jobId": "7"})).await;
+        server.post("/v1/customer/jobs", json!({"templateId": "t", "jobId": "7"})).await;
     assert_eq!(status, 400);
     assert!(body["message"].as_str().unwrap().starts_with("jobId"));
 }
 
 #[tokio::test]
-async fn another_workspaces_job_is_not_there() {
-    let door = Door::open().await;
-    door.template("lines", "concat").await;
-    let id = door.job(json!({"templateId": "t"})).await;
-    let stranger = door.stranger().await;
+async fn job_of_another_workspace_is_not_found() {
+    let server = TestServer::open().await;
+    server.template("lines", "concat").await;
+    let id = server.job(json!({"templateId": "t"})).await;
+    let stranger = server.stranger().await;
     let job = format!("/v1/customer/jobs/{id}");
     for (method, path, body) in [
         (Method::GET, job.clone(), None),
@@ -86,33 +87,33 @@ async fn another_workspaces_job_is_not_there() {
         (Method::GET, format!("{job}/tasks/0"), None),
         (Method::POST, "/v1/customer/logs".to_owned(), Some(json!({"jobId": id}))),
     ] {
-        let (status, _) = door.call_as(&stranger, method.clone(), &path, body).await;
+        let (status, _) = server.call_as(&stranger, method.clone(), &path, body).await;
 
         assert_eq!(status, 404, "{method} {path}");
     }
     let asked = json!({"jobsIds": [id]});
     let path = "/v1/customer/jobs/runningTasks";
-    let (_, body) = door.call_as(&stranger, Method::POST, path, Some(asked)).await;
+    let (_, body) = server.call_as(&stranger, Method::POST, path, Some(asked)).await;
     assert_eq!(body["jobsRunningTasks"], json!({}));
 }
 
 #[tokio::test]
-async fn a_draft_is_deleted_by_delete_and_by_abort() {
-    let door = Door::open().await;
-    door.template("lines", "concat").await;
+async fn draft_is_deleted_by_delete_and_by_abort() {
+    let server = TestServer::open().await;
+    server.template("lines", "concat").await;
     for (method, path) in [(Method::DELETE, ""), (Method::POST, "/abort")] {
-        let id = door.job(json!({"templateId": "t"})).await;
+        let id = server.job(json!({"templateId": "t"})).await;
         let job = format!("/v1/customer/jobs/{id}");
 
-        assert_eq!(door.call(method, &format!("{job}{path}"), None).await.0, 200);
-        assert_eq!(door.get(&job).await.0, 404);
+        assert_eq!(server.call(method, &format!("{job}{path}"), None).await.0, 200);
+        assert_eq!(server.get(&job).await.0, 404);
     }
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named() {
-    let door = Door::open().await;
-    door.template("lines", "concat").await;
+async fn invalid_job_is_refused_with_the_named_field() {
+    let server = TestServer::open().await;
+    server.template("lines", "concat").await;
     for (body, status, says) in [
         (json!({}), 400, "templateId: is missing"),
         (json!({"templateId": "nope"}), 404, "template"),
@@ -125,23 +126,23 @@ async fn what_is_wrong_is_named() {
             "dataSource.dataSourceDescriptor",
         ),
     ] {
-        let (got, body) = door.post("/v1/customer/jobs", body).await;
+        let (got, body) = server.post("/v1/customer/jobs", body).await;
 
         assert_eq!(got, status, "{body}");
         assert!(body["message"].as_str().unwrap().starts_with(says), "{body}");
     }
-    assert_eq!(door.get("/v1/customer/jobs?orderBy=nothing").await.0, 400);
-    assert_eq!(door.get("/v1/customer/jobs?pagination.limit=x").await.0, 400);
-    assert_eq!(door.get("/v1/customer/jobs?pagination.offset=18446744073709551615").await.0, 400);
+    assert_eq!(server.get("/v1/customer/jobs?orderBy=nothing").await.0, 400);
+    assert_eq!(server.get("/v1/customer/jobs?pagination.limit=x").await.0, 400);
+    assert_eq!(server.get("/v1/customer/jobs?pagination.offset=18446744073709551615").await.0, 400);
 }
 
 #[tokio::test]
-async fn a_clone_is_a_draft_of_its_own() {
-    let door = Door::open().await;
-    let id = door.running_job().await;
+async fn clone_is_a_separate_draft() {
+    let server = TestServer::open().await;
+    let id = server.running_job().await;
     let clone = format!("/v1/customer/jobs/{id}/clone");
 
-    let (status, body) = door.post(&clone, json!({"name": "again"})).await;
+    let (status, body) = server.post(&clone, json!({"name": "again"})).await;
 
     let copy = &body["job"];
     assert_eq!((status, &copy["state"]), (200, &json!("JOB_STATE_NEW")), "{body}");
@@ -149,17 +150,17 @@ async fn a_clone_is_a_draft_of_its_own() {
     assert_eq!(copy["dataSource"]["dataSourceDescriptor"], "bypass");
     assert_ne!(copy["id"], id);
     let run = format!("/v1/customer/jobs/run/{}", copy["id"].as_str().unwrap());
-    assert_eq!(door.post(&run, json!({})).await.0, 200);
-    let stranger = door.stranger().await;
-    assert_eq!(door.call_as(&stranger, Method::POST, &clone, None).await.0, 404);
+    assert_eq!(server.post(&run, json!({})).await.0, 200);
+    let stranger = server.stranger().await;
+    assert_eq!(server.call_as(&stranger, Method::POST, &clone, None).await.0, 404);
 }
 
 #[tokio::test]
-async fn a_repeated_clone_of_one_name_makes_one_draft() {
-    let door = Door::open().await;
-    let id = door.running_job().await;
+async fn repeated_clone_of_one_name_makes_one_draft() {
+    let server = TestServer::open().await;
+    let id = server.running_job().await;
     let path = format!("/v1/customer/jobs/{id}/clone");
-    let clone = async |name: &str| door.post_named("k", &path, &json!({"name": name})).await;
+    let clone = async |name: &str| server.post_named("k", &path, &json!({"name": name})).await;
 
     let (_, first) = clone("again").await;
     let (_, second) = clone("again").await;
@@ -171,37 +172,37 @@ async fn a_repeated_clone_of_one_name_makes_one_draft() {
 }
 
 #[tokio::test]
-async fn the_flow_of_2023_works() {
-    let door = Door::open().await;
-    let first = door.running_job().await;
-    let id = door.job(json!({"templateId": "t", "name": "old way"})).await;
+async fn job_flow_of_2023_works() {
+    let server = TestServer::open().await;
+    let first = server.running_job().await;
+    let id = server.job(json!({"templateId": "t", "name": "old way"})).await;
     let source = json!({"dataSource": {"dataSourceDescriptor": "local"},
                         "dataDestination": {"dataSourceDescriptor": "bucket"}});
 
-    let (_, body) = door.post(&format!("/v1/customer/jobs/datasource/{id}"), source).await;
+    let (_, body) = server.post(&format!("/v1/customer/jobs/datasource/{id}"), source).await;
     let link = body["job"]["dataSource"]["params"]["tempUrl"].as_str().unwrap();
-    assert_eq!(door.client.put(link).body("data").send().await.unwrap().status(), 200);
+    assert_eq!(server.client.put(link).body("data").send().await.unwrap().status(), 200);
 
     for (path, body) in [
         ("params", json!({"app": {"preset": "x"}})),
         ("uploadcompleted", json!({})),
         ("run", json!({})),
     ] {
-        let (status, body) = door.post(&format!("/v1/customer/jobs/{path}/{id}"), body).await;
+        let (status, body) = server.post(&format!("/v1/customer/jobs/{path}/{id}"), body).await;
         assert_eq!(status, 200, "{path}: {body}");
     }
-    let (_, list) = door.get("/v1/customer/jobs?orderBy=createdAt").await;
+    let (_, list) = server.get("/v1/customer/jobs?orderBy=createdAt").await;
     assert_eq!(list["data"][0]["id"], first);
     assert_eq!(list["data"][1]["params"]["app"]["preset"], "x");
 }
 
 #[tokio::test]
-async fn a_repeated_create_of_one_name_makes_one_job() {
-    let door = Door::open().await;
-    door.template("lines", "concat").await;
+async fn repeated_create_of_one_name_makes_one_job() {
+    let server = TestServer::open().await;
+    server.template("lines", "concat").await;
     let create = async |key: &str, name: &str| {
         let body = json!({"templateId": "t", "name": name});
-        door.post_named(key, "/v1/customer/jobs", &body).await
+        server.post_named(key, "/v1/customer/jobs", &body).await
     };
 
     let (first, again) = tokio::join!(create("k", "one"), create("k", "one"));
@@ -212,24 +213,26 @@ async fn a_repeated_create_of_one_name_makes_one_job() {
     assert_eq!(first.1["job"]["id"], again.1["job"]["id"]);
     assert_eq!((other.0, &other.1["code"]), (400, &json!(9)));
     assert_ne!(fresh.1["job"]["id"], first.1["job"]["id"]);
-    assert_eq!(door.get("/v1/customer/jobs").await.1["pagination"]["total"], 2);
+    assert_eq!(server.get("/v1/customer/jobs").await.1["pagination"]["total"], 2);
     assert_eq!(create("", "x").await.0, 400);
 }
 
 #[tokio::test]
-async fn a_draft_is_changed_by_a_named_create_once() {
-    let door = Door::open().await;
-    door.template("lines", "concat").await;
-    let id = door.job(json!({"templateId": "t", "name": "old"})).await;
+async fn draft_is_changed_once_by_a_named_create() {
+    let server = TestServer::open().await;
+    server.template("lines", "concat").await;
+    let id = server.job(json!({"templateId": "t", "name": "old"})).await;
     let change = json!({"templateId": "t", "jobId": id, "name": "new"});
 
     let wrong = json!({"templateId": "t", "jobId": id, "name": 7});
     for _ in 0..2 {
-        assert_eq!(door.post_named("wrong", "/v1/customer/jobs", &wrong).await.0, 400);
+        assert_eq!(server.post_named("wrong", "/v1/customer/jobs", &wrong).await.0, 400);
     }
-    let (_, first) = door.post_named("k", "/v1/customer/jobs", &change).await;
-    door.post("/v1/customer/jobs", json!({"templateId": "t", "jobId": id, "name": "newer"})).await;
-    let (status, again) = door.post_named("k", "/v1/customer/jobs", &change).await;
+    let (_, first) = server.post_named("k", "/v1/customer/jobs", &change).await;
+    server
+        .post("/v1/customer/jobs", json!({"templateId": "t", "jobId": id, "name": "newer"}))
+        .await;
+    let (status, again) = server.post_named("k", "/v1/customer/jobs", &change).await;
 
     assert_eq!((&first["job"]["id"], &first["job"]["name"]), (&json!(id), &json!("new")));
     assert_eq!((status, &again["job"]["name"]), (200, &json!("newer")));

@@ -172,7 +172,7 @@ mod tests {
     use futures::StreamExt as _;
 
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     /// Reads a stream until it holds the text, or fails after a while.
     async fn read_until(answer: &mut reqwest::Response, text: &str) -> String {
@@ -187,29 +187,29 @@ mod tests {
         heard
     }
 
-    async fn listen(door: &Door, key: &str, accept: &str) -> reqwest::Response {
-        let url = format!("{}/v1/customer/events", door.url);
-        let asked = door.client.get(url).header("authorization", key).header("accept", accept);
+    async fn listen(server: &TestServer, key: &str, accept: &str) -> reqwest::Response {
+        let url = format!("{}/v1/customer/events", server.url);
+        let asked = server.client.get(url).header("authorization", key).header("accept", accept);
         asked.send().await.unwrap()
     }
 
-    async fn run_a_job(door: &Door) -> String {
-        let id = door.running_job().await;
+    async fn run_a_job(server: &TestServer) -> String {
+        let id = server.running_job().await;
         let abort = format!("/v1/customer/jobs/{id}/abort");
-        assert_eq!(door.post(&abort, json!({})).await.0, 200);
+        assert_eq!(server.post(&abort, json!({})).await.0, 200);
         id
     }
 
     #[tokio::test]
-    async fn both_forms_tell_what_happens_to_the_callers_jobs_alone() {
-        let door = Door::open().await;
-        let stranger = door.stranger().await;
-        let mut sent = listen(&door, &door.key, "text/event-stream").await;
-        let mut lines = listen(&door, &door.key, "*/*").await;
-        let mut other = listen(&door, &stranger, "*/*").await;
+    async fn events_in_both_forms_show_the_callers_jobs_only() {
+        let server = TestServer::open().await;
+        let stranger = server.stranger().await;
+        let mut sent = listen(&server, &server.key, "text/event-stream").await;
+        let mut lines = listen(&server, &server.key, "*/*").await;
+        let mut other = listen(&server, &stranger, "*/*").await;
         assert_eq!(sent.headers()["content-type"], "text/event-stream");
 
-        let id = run_a_job(&door).await;
+        let id = run_a_job(&server).await;
         let sent = read_until(&mut sent, "JOB_STATE_FAILED").await;
         let lines = read_until(&mut lines, "JOB_STATE_FAILED").await;
 
@@ -217,7 +217,7 @@ mod tests {
         let last: Value = serde_json::from_str(lines.trim().lines().last().unwrap()).unwrap();
         assert_eq!(last["result"]["event"], "job.state");
         assert_eq!(last["result"]["data"]["errorMessage"], "aborted by user");
-        door.stop.cancel();
+        server.stop.cancel();
         let mut heard = String::new();
         while let Ok(Some(piece)) = other.chunk().await {
             heard.push_str(str::from_utf8(&piece).unwrap());
@@ -226,33 +226,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn streams_end_when_the_server_stops() {
-        let door = Door::open().await;
-        let answer = listen(&door, &door.key, "text/event-stream").await;
+    async fn event_streams_end_when_the_server_stops() {
+        let server = TestServer::open().await;
+        let answer = listen(&server, &server.key, "text/event-stream").await;
 
-        door.stop.cancel();
+        server.stop.cancel();
 
         let end = answer.bytes_stream().for_each(|_| async {});
         tokio::time::timeout(Duration::from_secs(10), end).await.expect("the stream goes on");
     }
 
-    async fn listen_after(door: &Door, last: &str, query: &str) -> reqwest::Response {
-        let url = format!("{}/v1/customer/events{query}", door.url);
-        let asked = door.client.get(url).header("authorization", &door.key);
+    async fn listen_after(server: &TestServer, last: &str, query: &str) -> reqwest::Response {
+        let url = format!("{}/v1/customer/events{query}", server.url);
+        let asked = server.client.get(url).header("authorization", &server.key);
         let asked = asked.header("accept", "text/event-stream").header("last-event-id", last);
         asked.send().await.unwrap()
     }
 
     #[tokio::test]
-    async fn a_stream_goes_on_where_it_broke_off() {
-        let door = Door::open().await;
-        let mut before = listen(&door, &door.key, "text/event-stream").await;
-        let id = run_a_job(&door).await;
+    async fn event_stream_resumes_where_it_broke_off() {
+        let server = TestServer::open().await;
+        let mut before = listen(&server, &server.key, "text/event-stream").await;
+        let id = run_a_job(&server).await;
         let whole = read_until(&mut before, "JOB_STATE_FAILED").await;
         let first = whole.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
         drop(before);
 
-        let mut after = listen_after(&door, first, "").await;
+        let mut after = listen_after(&server, first, "").await;
         let rest = read_until(&mut after, "JOB_STATE_FAILED").await;
 
         assert!(rest.contains(&id) && !rest.contains("event: reset"), "{rest}");
@@ -260,16 +260,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_last_event_is_answered_with_the_state_of_things() {
-        let door = Door::open().await;
-        let id = run_a_job(&door).await;
-        let draft = door.job(json!({"templateId": "t"})).await;
+    async fn events_after_an_unknown_id_begin_with_the_current_state() {
+        let server = TestServer::open().await;
+        let id = run_a_job(&server).await;
+        let draft = server.job(json!({"templateId": "t"})).await;
         for (last, query, told) in [
             ("1-1", String::new(), 2),
             ("nonsense", String::new(), 2),
             ("1-1", format!("?jobId={draft}"), 1),
         ] {
-            let mut answer = listen_after(&door, last, &query).await;
+            let mut answer = listen_after(&server, last, &query).await;
 
             let heard = read_until(&mut answer, "JOB_STATE_NEW").await;
 

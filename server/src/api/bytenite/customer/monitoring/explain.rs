@@ -46,50 +46,50 @@ async fn explain(id: Segment, call: Call) -> Result<Explained> {
 mod tests {
     use serde_json::json;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
-    async fn a_job_that_nobody_can_run_says_so() {
-        let door = Door::open().await;
-        let id = door.running_job().await;
+    async fn job_without_a_suitable_node_has_that_reason() {
+        let server = TestServer::open().await;
+        let id = server.running_job().await;
         let job = format!("/v1/customer/jobs/{id}");
-        let (_, at) = door.get(&format!("{job}?wait=20&state=JOB_STATE_STARTED")).await;
+        let (_, at) = server.get(&format!("{job}?wait=20&state=JOB_STATE_STARTED")).await;
         assert_ne!(at["job"]["state"], "JOB_STATE_STARTED");
         for state in ["JOB_STATE_UPLOADING", "JOB_STATE_PARTITIONING"] {
-            door.get(&format!("{job}?wait=20&state={state}")).await;
+            server.get(&format!("{job}?wait=20&state={state}")).await;
         }
 
-        let (status, body) = door.get(&format!("{job}/explain")).await;
+        let (status, body) = server.get(&format!("{job}/explain")).await;
 
         assert_eq!((status, &body["state"]), (200, &json!("JOB_STATE_PARTITIONED")), "{body}");
         assert_eq!(body["reasons"], json!(["no node has joined"]));
-        let (_, shown) = door.get(&job).await;
+        let (_, shown) = server.get(&job).await;
         assert_eq!(shown["job"]["errorMessage"], "no node has joined");
-        let (_, progress) = door.get(&format!("{job}/progress")).await;
+        let (_, progress) = server.get(&format!("{job}/progress")).await;
         assert_eq!(progress["error"], "no node has joined");
-        let stranger = door.stranger().await;
+        let stranger = server.stranger().await;
         let path = format!("{job}/explain");
-        assert_eq!(door.call_as(&stranger, reqwest::Method::GET, &path, None).await.0, 404);
+        assert_eq!(server.call_as(&stranger, reqwest::Method::GET, &path, None).await.0, 404);
     }
 
     #[tokio::test]
-    async fn a_job_waits_for_its_start_and_says_so() {
-        let door = Door::open().await;
+    async fn job_that_waits_for_its_start_has_that_reason() {
+        let server = TestServer::open().await;
         let draft = json!({"startAt": "2027-01-31T12:00:00Z"});
-        let id = door.running_job_with(draft, json!({})).await;
+        let id = server.running_job_with(draft, json!({})).await;
         let job = format!("/v1/customer/jobs/{id}");
 
-        let (_, body) = door.get(&format!("{job}/explain")).await;
+        let (_, body) = server.get(&format!("{job}/explain")).await;
 
         assert_eq!((&body["state"], &body["waiting"]), (&json!("JOB_STATE_STARTED"), &json!(true)));
         assert_eq!(body["reasons"], json!(["its start is set for 2027-01-31T12:00:00Z"]));
-        let (_, shown) = door.get(&job).await;
+        let (_, shown) = server.get(&job).await;
         assert_eq!(shown["job"]["errorMessage"], "its start is set for 2027-01-31T12:00:00Z");
-        let (_, balance) = door.get("/v1/wallet/balance").await;
+        let (_, balance) = server.get("/v1/wallet/balance").await;
         assert_ne!(balance["totalBalance"], balance["availableBalance"]);
-        assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 200);
-        assert_eq!(door.get(&job).await.1["job"]["state"], "JOB_STATE_FAILED");
-        let (_, balance) = door.get("/v1/wallet/balance").await;
+        assert_eq!(server.post(&format!("{job}/abort"), json!({})).await.0, 200);
+        assert_eq!(server.get(&job).await.1["job"]["state"], "JOB_STATE_FAILED");
+        let (_, balance) = server.get("/v1/wallet/balance").await;
         assert_eq!(balance["totalBalance"], balance["availableBalance"]);
     }
 }

@@ -166,33 +166,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
     use crate::jobs::monitoring::logs::PAGE_BYTES;
     use crate::store;
     use crate::store::market::{logs, runs};
 
     /// A started job whose partitioner and assembler are packages.
-    async fn job_of_custom_engines(door: &Door) -> (String, RunId, Plan) {
+    async fn job_of_custom_engines(server: &TestServer) -> (String, RunId, Plan) {
         let custom = || Box::new(testing::container());
         let (partition, assemble) = (Partition::Custom(custom()), Assemble::Custom(custom()));
         let pipeline = Pipeline { partition, assemble, ..testing::pipeline() };
-        let app = &door.app;
-        app.coordinator.grant(door.workspace, "100".parse().unwrap(), "first").await.unwrap();
-        door.template("passthrough", "passthrough").await;
-        let id = door.job(json!({"templateId": "t"})).await;
-        let found = store::jobs::find(&app.db, door.workspace, id.parse().unwrap()).await;
+        let app = &server.app;
+        app.coordinator.grant(server.workspace, "100".parse().unwrap(), "first").await.unwrap();
+        server.template("passthrough", "passthrough").await;
+        let id = server.job(json!({"templateId": "t"})).await;
+        let found = store::jobs::find(&app.db, server.workspace, id.parse().unwrap()).await;
         let job = found.unwrap().unwrap();
-        let spec = RunSpec { job: job.id, ..testing::order(door.workspace, &pipeline) };
+        let spec = RunSpec { job: job.id, ..testing::order(server.workspace, &pipeline) };
         let plan = spec.plan.clone();
         let run = app.coordinator.start_job(spec, job.draft, job.config).await.unwrap();
         (id, run, plan)
     }
 
     #[tokio::test]
-    async fn lines_are_told_by_service_task_and_level() {
-        let door = Door::open().await;
-        let db = &door.app.db;
-        let (id, run, plan) = job_of_custom_engines(&door).await;
+    async fn log_lines_show_service_task_and_level() {
+        let server = TestServer::open().await;
+        let db = &server.app.db;
+        let (id, run, plan) = job_of_custom_engines(&server).await;
         let stage = |phase| plan.container_of(phase).unwrap().0;
         let record = |phase, index, text: &str, level| LogRecord {
             lease: Lease { task: TaskRef { run, stage: stage(phase), index }, attempt: 1 },
@@ -208,7 +208,7 @@ mod tests {
         logs::insert(db, &records).await.unwrap();
         let ask = async |mut body: serde_json::Value| {
             body["jobId"] = json!(id);
-            door.post("/v1/customer/logs", body).await
+            server.post("/v1/customer/logs", body).await
         };
 
         let (status, all) = ask(json!({"taskIds": [], "levels": [], "services": []})).await;
@@ -257,12 +257,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_are_bounded_in_bytes_and_give_every_line_once() {
-        let door = Door::open().await;
-        let id = door.running_job().await;
+    async fn log_pages_are_bounded_in_bytes_and_give_every_line_once() {
+        let server = TestServer::open().await;
+        let id = server.running_job().await;
         let job = [id.parse().unwrap()];
-        let db = &door.app.db;
-        let runs = runs::find_by_jobs(db, door.workspace, &job).await.unwrap();
+        let db = &server.app.db;
+        let runs = runs::find_by_jobs(db, server.workspace, &job).await.unwrap();
         let records: Vec<_> = (0..10)
             .flat_map(|task| [0, 64, 128, 192].map(|at| large(runs[0].id, task, at)))
             .collect();
@@ -272,7 +272,7 @@ mod tests {
         let mut cursor = serde_json::Value::Null;
         loop {
             let body = json!({"jobId": id, "cursor": cursor});
-            let (status, page) = door.post("/v1/customer/logs", body).await;
+            let (status, page) = server.post("/v1/customer/logs", body).await;
             assert_eq!(status, 200, "{page}");
             assert!(page.to_string().len() < PAGE_BYTES + (256 << 10));
             for task in page["taskrunner"].as_object().unwrap().values() {
@@ -289,12 +289,12 @@ mod tests {
         assert_eq!(lines, (0..10).map(|task| (task, 256)).collect());
         assert!(pages >= 3, "{pages}");
         let one = json!({"jobId": id, "taskIds": ["3"], "cursor": ""});
-        let (_, page) = door.post("/v1/customer/logs", one).await;
+        let (_, page) = server.post("/v1/customer/logs", one).await;
         assert_eq!(page["taskrunner"].as_object().unwrap().len(), 1);
         assert_eq!(page["nextCursor"], serde_json::Value::Null);
         for wrong in ["x", "W10", "WzEsMl0"] {
             let body = json!({"jobId": id, "cursor": wrong});
-            let (status, body) = door.post("/v1/customer/logs", body).await;
+            let (status, body) = server.post("/v1/customer/logs", body).await;
             assert_eq!((status, &body["details"][0]["metadata"]["field"]), (400, &json!("cursor")));
         }
     }

@@ -68,22 +68,22 @@ impl From<TemplateFigures> for JobTypeOut {
 
 #[cfg(test)]
 mod tests {
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
-    async fn old_clients_get_their_figures() {
-        let door = Door::open().await;
-        let id = door.running_job().await;
+    async fn stats_for_old_clients_have_their_fields() {
+        let server = TestServer::open().await;
+        let id = server.running_job().await;
 
-        let (status, types) = door.get("/v1/customer/stats/job_types").await;
-        let (_, detail) = door.get(&format!("/v1/customer/stats/detail/{id}")).await;
+        let (status, types) = server.get("/v1/customer/stats/job_types").await;
+        let (_, detail) = server.get(&format!("/v1/customer/stats/detail/{id}")).await;
 
         assert_eq!((status, types["jobTypes"].is_array()), (200, true));
         assert_eq!(detail["job"]["id"], id);
-        let (status, of_type) = door.get("/v1/customer/stats/detail/t").await;
+        let (status, of_type) = server.get("/v1/customer/stats/detail/t").await;
         assert_eq!((status, &of_type["templateId"]), (200, &serde_json::json!("t")), "{of_type}");
-        assert_eq!(door.get("/v1/customer/stats/detail/no-such").await.0, 404);
-        let plans = door.get("/v1/wallet/plans").await;
+        assert_eq!(server.get("/v1/customer/stats/detail/no-such").await.0, 404);
+        let plans = server.get("/v1/wallet/plans").await;
         assert_eq!(plans, (200, serde_json::json!({"plans": []})));
     }
 }

@@ -68,20 +68,20 @@ async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
 mod tests {
     use serde_json::json;
 
-    use crate::api::testing::Door;
+    use crate::api::testing::TestServer;
 
     #[tokio::test]
-    async fn waiting_ends_with_the_job() {
-        let door = Door::open().await;
-        let id = door.running_job().await;
+    async fn waiting_request_ends_with_the_job() {
+        let server = TestServer::open().await;
+        let id = server.running_job().await;
         let job = format!("/v1/customer/jobs/{id}");
         let (wait, abort) = (format!("{job}?wait=60"), format!("{job}/abort"));
 
-        let (waited, aborted) = tokio::join!(door.get(&wait), door.post(&abort, json!({})));
+        let (waited, aborted) = tokio::join!(server.get(&wait), server.post(&abort, json!({})));
 
         assert_eq!((waited.0, aborted.0), (200, 200));
         assert_eq!(waited.1["job"]["state"], "JOB_STATE_FAILED");
-        assert_eq!(door.get(&format!("{job}?wait=61")).await.0, 400);
-        assert_eq!(door.get(&format!("{job}?wait=-1")).await.0, 400);
+        assert_eq!(server.get(&format!("{job}?wait=61")).await.0, 400);
+        assert_eq!(server.get(&format!("{job}?wait=-1")).await.0, 400);
     }
 }

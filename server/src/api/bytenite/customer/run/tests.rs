@@ -3,13 +3,13 @@
 use common::money::credits::Credits;
 use serde_json::{Value, json};
 
-use crate::api::testing::Door;
+use crate::api::testing::TestServer;
 
-async fn granted() -> Door {
-    let door = Door::open().await;
+async fn granted() -> TestServer {
+    let server = TestServer::open().await;
     let amount = Credits::from_units(100_000_000_000).unwrap();
-    door.app.coordinator.grant(door.workspace, amount, "first").await.unwrap();
-    door
+    server.app.coordinator.grant(server.workspace, amount, "first").await.unwrap();
+    server
 }
 
 fn bypass() -> Value {
@@ -18,19 +18,19 @@ fn bypass() -> Value {
 }
 
 #[tokio::test]
-async fn all_three_bodies_start_a_job_once() {
-    let door = granted().await;
-    door.template("passthrough", "passthrough").await;
+async fn run_request_with_each_of_three_bodies_starts_a_job_once() {
+    let server = granted().await;
+    server.template("passthrough", "passthrough").await;
     for body in [
         None,
         Some(json!({"taskTimeout": 60})),
         Some(json!({"config": {"taskTimeout": "60", "jobTimeout": 600}})),
     ] {
-        let id = door.job(bypass()).await;
+        let id = server.job(bypass()).await;
         let run = format!("/v1/customer/jobs/{id}/run");
 
-        let (status, answer) = door.call(reqwest::Method::POST, &run, body.clone()).await;
-        let (again, refused) = door.call(reqwest::Method::POST, &run, body).await;
+        let (status, answer) = server.call(reqwest::Method::POST, &run, body.clone()).await;
+        let (again, refused) = server.call(reqwest::Method::POST, &run, body).await;
 
         assert_eq!((status, &answer["ok"]), (200, &json!(true)), "{answer}");
         assert_eq!((again, &refused["code"]), (400, &json!(9)), "{refused}");
@@ -38,67 +38,67 @@ async fn all_three_bodies_start_a_job_once() {
 }
 
 #[tokio::test]
-async fn a_started_job_is_locked_has_no_results_yet_and_can_be_aborted() {
-    let door = granted().await;
-    door.template("passthrough", "passthrough").await;
-    let id = door.job(bypass()).await;
+async fn started_job_is_locked_has_no_results_yet_and_can_be_aborted() {
+    let server = granted().await;
+    server.template("passthrough", "passthrough").await;
+    let id = server.job(bypass()).await;
     let job = format!("/v1/customer/jobs/{id}");
-    assert_eq!(door.post(&format!("{job}/run"), json!({})).await.0, 200);
+    assert_eq!(server.post(&format!("{job}/run"), json!({})).await.0, 200);
 
     for (part, body) in [
         ("params", json!({})),
         ("configs", json!({})),
         ("datasource", json!({"dataSource": {"dataSourceDescriptor": "bypass"}})),
     ] {
-        let (status, body) = door.patch(&format!("{job}/{part}"), body).await;
+        let (status, body) = server.patch(&format!("{job}/{part}"), body).await;
         assert_eq!(status, 400);
         assert!(body["message"].as_str().unwrap().contains("started"), "{body}");
     }
-    let (status, body) = door.get(&format!("{job}/results")).await;
+    let (status, body) = server.get(&format!("{job}/results")).await;
     assert_eq!((status, &body["code"]), (400, &json!(9)));
     assert!(body["message"].as_str().unwrap().contains("job has not yet been completed"));
-    assert_eq!(door.call(reqwest::Method::DELETE, &job, None).await.0, 400);
-    assert_eq!(door.get(&format!("{job}/progress")).await.0, 200);
+    assert_eq!(server.call(reqwest::Method::DELETE, &job, None).await.0, 400);
+    assert_eq!(server.get(&format!("{job}/progress")).await.0, 200);
 
-    let (status, aborted) = door.post(&format!("{job}/abort"), json!({})).await;
+    let (status, aborted) = server.post(&format!("{job}/abort"), json!({})).await;
     assert_eq!(status, 200);
     assert!(aborted["message"].as_str().unwrap().ends_with("0.00000000 credits paid"));
 
-    let (_, body) = door.get(&job).await;
+    let (_, body) = server.get(&job).await;
     assert_eq!(body["job"]["state"], "JOB_STATE_FAILED");
     assert_eq!(body["job"]["status"], "cancelled");
     assert_eq!(body["job"]["errorMessage"], "aborted by user");
-    assert_eq!(door.post(&format!("{job}/abort"), json!({})).await.0, 400);
-    let (_, balance) = door.get("/v1/wallet/balance").await;
+    assert_eq!(server.post(&format!("{job}/abort"), json!({})).await.0, 400);
+    let (_, balance) = server.get("/v1/wallet/balance").await;
     assert_eq!(balance["totalBalance"], balance["availableBalance"]);
-    assert_eq!(door.call(reqwest::Method::DELETE, &job, None).await.0, 200);
+    assert_eq!(server.call(reqwest::Method::DELETE, &job, None).await.0, 200);
 }
 
 #[tokio::test]
-async fn a_poor_wallet_refuses_and_the_job_stays_a_draft() {
-    let door = Door::open().await;
-    door.template("passthrough", "passthrough").await;
-    let id = door.job(bypass()).await;
+async fn run_without_enough_credits_is_refused_and_the_job_stays_a_draft() {
+    let server = TestServer::open().await;
+    server.template("passthrough", "passthrough").await;
+    let id = server.job(bypass()).await;
     let run = format!("/v1/customer/jobs/{id}/run");
 
-    let (status, body) = door.post(&run, json!({})).await;
+    let (status, body) = server.post(&run, json!({})).await;
     assert_eq!((status, &body["code"]), (400, &json!(9)));
     assert!(body["message"].as_str().unwrap().contains("wallet"), "{body}");
 
-    let (status, body) = door.patch(&format!("/v1/customer/jobs/{id}/jobname"), json!("x")).await;
+    let (status, body) = server.patch(&format!("/v1/customer/jobs/{id}/jobname"), json!("x")).await;
     assert_eq!((status, &body["job"]["state"]), (200, &json!("JOB_STATE_NEW")));
     let amount = Credits::from_units(100_000_000_000).unwrap();
-    door.app.coordinator.grant(door.workspace, amount, "late").await.unwrap();
-    assert_eq!(door.post(&run, json!({})).await.0, 200);
+    server.app.coordinator.grant(server.workspace, amount, "late").await.unwrap();
+    assert_eq!(server.post(&run, json!({})).await.0, 200);
 }
 
 #[tokio::test]
-async fn what_a_run_lacks_is_named() {
-    let door = granted().await;
-    door.template("lines", "own-engine").await;
+async fn run_of_an_incomplete_job_names_what_is_missing() {
+    let server = granted().await;
+    server.template("lines", "own-engine").await;
     let refused = async |body: Value| {
-        let id = door.job(body).await;
-        let (status, body) = door.post(&format!("/v1/customer/jobs/{id}/run"), json!({})).await;
+        let id = server.job(body).await;
+        let (status, body) = server.post(&format!("/v1/customer/jobs/{id}/run"), json!({})).await;
         assert_eq!(status, 400);
         body["message"].as_str().unwrap().to_owned()
     };
@@ -117,23 +117,23 @@ async fn what_a_run_lacks_is_named() {
     assert!(refused(bypass()).await.contains("\"own-engine\" is unknown"));
     let mut params = bypass();
     params["params"] = json!({"partitioner": {"chunk_size": 1}});
-    let (status, body) = door.post("/v1/customer/jobs", params).await;
+    let (status, body) = server.post("/v1/customer/jobs", params).await;
     assert_eq!(status, 400, "{body}");
     assert!(body["message"].as_str().unwrap().starts_with("params.partitioner.chunk_size"));
 }
 
 #[tokio::test]
-async fn a_run_says_what_it_ignores_and_that_it_is_a_test() {
-    let door = granted().await;
-    door.template("passthrough", "zipper").await;
+async fn run_answer_names_ignored_fields_and_marks_a_test() {
+    let server = granted().await;
+    server.template("passthrough", "zipper").await;
     let mut body = bypass();
     body["params"] = json!({"partitioner": {"numImages": 20}, "assembler": {"level": 9}});
     body["config"] = json!({"isTestJob": true});
-    let id = door.job(body).await;
+    let id = server.job(body).await;
     let run = format!("/v1/customer/jobs/{id}/run");
 
     for path in [format!("{run}?dryRun=true"), run] {
-        let (status, answer) = door.post(&path, json!({})).await;
+        let (status, answer) = server.post(&path, json!({})).await;
 
         assert_eq!(status, 200, "{answer}");
         let message = answer["message"].as_str().unwrap();
@@ -141,90 +141,92 @@ async fn a_run_says_what_it_ignores_and_that_it_is_a_test() {
             assert!(message.contains(part), "{message}");
         }
     }
-    let plain = door.job(bypass()).await;
-    let (_, answer) = door.post(&format!("/v1/customer/jobs/{plain}/run"), json!({})).await;
+    let plain = server.job(bypass()).await;
+    let (_, answer) = server.post(&format!("/v1/customer/jobs/{plain}/run"), json!({})).await;
     assert_eq!(answer["message"], "");
 }
 
 #[tokio::test]
-async fn a_job_without_a_destination_gives_its_results_to_the_temporary_bucket() {
-    let door = granted().await;
-    door.template("passthrough", "passthrough").await;
+async fn job_without_a_destination_stores_its_results_in_the_temporary_bucket() {
+    let server = granted().await;
+    server.template("passthrough", "passthrough").await;
     let source = json!({"dataSourceDescriptor": "bypass"});
-    let id = door.job(json!({"templateId": "t", "dataSource": source})).await;
+    let id = server.job(json!({"templateId": "t", "dataSource": source})).await;
 
     let run = format!("/v1/customer/jobs/{id}/run");
-    assert_eq!(door.post(&run, json!({})).await.0, 200);
+    assert_eq!(server.post(&run, json!({})).await.0, 200);
 
-    let (_, body) = door.get(&format!("/v1/customer/jobs/{id}")).await;
+    let (_, body) = server.get(&format!("/v1/customer/jobs/{id}")).await;
     let place = &body["job"]["dataDestination"];
     assert_eq!(place["dataSourceDescriptor"], "bucket", "{body}");
 }
 
 #[tokio::test]
-async fn one_of_many_simultaneous_starts_wins() {
-    let door = granted().await;
-    door.template("passthrough", "passthrough").await;
-    let id = door.job(bypass()).await;
+async fn simultaneous_starts_make_one_run() {
+    let server = granted().await;
+    server.template("passthrough", "passthrough").await;
+    let id = server.job(bypass()).await;
     let run = format!("/v1/customer/jobs/{id}/run");
 
-    let starts = (0..8).map(|_| door.post(&run, json!({})));
+    let starts = (0..8).map(|_| server.post(&run, json!({})));
     let answers = futures::future::join_all(starts).await;
 
     let started = answers.iter().filter(|(status, _)| *status == 200).count();
     assert_eq!(started, 1, "{answers:?}");
     let jobs = [id.parse().unwrap()];
-    let runs = crate::store::market::runs::find_by_jobs(&door.app.db, door.workspace, &jobs);
+    let runs = crate::store::market::runs::find_by_jobs(&server.app.db, server.workspace, &jobs);
     assert_eq!(runs.await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn start_beside_a_change_runs_what_the_job_shows() {
-    let door = granted().await;
-    door.template("passthrough", "passthrough").await;
+    let server = granted().await;
+    server.template("passthrough", "passthrough").await;
     for _ in 0..8 {
-        let id = door.job(bypass()).await;
+        let id = server.job(bypass()).await;
         let job = format!("/v1/customer/jobs/{id}");
         let (run, configs) = (format!("{job}/run"), format!("{job}/configs"));
 
-        let start = door.post(&run, json!({}));
-        let change = door.patch(&configs, json!({"taskTimeout": 77}));
+        let start = server.post(&run, json!({}));
+        let change = server.patch(&configs, json!({"taskTimeout": 77}));
         let ((started, answer), (changed, _)) = futures::join!(start, change);
 
-        let (_, body) = door.get(&job).await;
+        let (_, body) = server.get(&job).await;
         assert_eq!(body["job"]["config"]["taskTimeout"] == json!(77), changed == 200, "{body}");
         let is_draft = body["job"]["state"] == "JOB_STATE_NEW";
         assert_eq!(is_draft, started != 200, "{answer}");
         let secs = |view: crate::store::market::runs::RunView| view.task_timeout_secs == 77;
         let jobs = [id.parse().unwrap()];
-        let runs = crate::store::market::runs::find_by_jobs(&door.app.db, door.workspace, &jobs);
+        let runs =
+            crate::store::market::runs::find_by_jobs(&server.app.db, server.workspace, &jobs);
         let mut runs = runs.await.unwrap();
         assert_eq!(runs.pop().map(secs), (started == 200).then_some(changed == 200));
         if is_draft {
             assert_eq!((started, &answer["code"]), (400, &json!(9)), "{answer}");
-            assert_eq!(door.post(&run, json!({})).await.0, 200);
+            assert_eq!(server.post(&run, json!({})).await.0, 200);
         }
     }
 }
 
 #[tokio::test]
 async fn start_beside_a_deletion_does_one_of_the_two() {
-    let door = granted().await;
-    door.template("passthrough", "passthrough").await;
+    let server = granted().await;
+    server.template("passthrough", "passthrough").await;
     for _ in 0..8 {
-        let id = door.job(bypass()).await;
+        let id = server.job(bypass()).await;
         let job = format!("/v1/customer/jobs/{id}");
         let run = format!("{job}/run");
 
-        let start = door.post(&run, json!({}));
-        let delete = door.call(reqwest::Method::DELETE, &job, None);
+        let start = server.post(&run, json!({}));
+        let delete = server.call(reqwest::Method::DELETE, &job, None);
         let ((started, _), (deleted, _)) = futures::join!(start, delete);
 
         assert_ne!(started == 200, deleted == 200, "{started} {deleted}");
         let shown = if deleted == 200 { 404 } else { 200 };
-        assert_eq!(door.get(&job).await.0, shown);
+        assert_eq!(server.get(&job).await.0, shown);
         let jobs = [id.parse().unwrap()];
-        let runs = crate::store::market::runs::find_by_jobs(&door.app.db, door.workspace, &jobs);
+        let runs =
+            crate::store::market::runs::find_by_jobs(&server.app.db, server.workspace, &jobs);
         assert_eq!(runs.await.unwrap().len(), usize::from(started == 200));
     }
 }

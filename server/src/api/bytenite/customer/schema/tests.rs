@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::testing::{Door, package_with};
+use crate::api::testing::{TestServer, package_with};
 
 const SCHEMA: &str = r#"{"type": "object", "required": ["case"],
     "properties": {"case": {"enum": ["upper", "lower"]}}}"#;
@@ -11,16 +11,16 @@ fn manifest() -> Value {
     json!({"name": "hello", "version": "0.1", "platform": "binary", "entrypoint": "main"})
 }
 
-async fn pushed(door: &Door, schema: &str) -> (u16, Value) {
+async fn pushed(server: &TestServer, schema: &str) -> (u16, Value) {
     let data = package_with(&manifest(), &[("schema.json", schema)]);
-    door.post("/v1/dev/apps", json!({ "data": data })).await
+    server.post("/v1/dev/apps", json!({ "data": data })).await
 }
 
 #[tokio::test]
 async fn params_are_checked_when_they_are_given_and_when_the_job_runs() {
-    let door = Door::open().await;
-    assert_eq!(pushed(&door, SCHEMA).await.0, 200);
-    assert_eq!(door.post("/v1/dev/apps/hello/activate", json!({})).await.0, 200);
+    let server = TestServer::open().await;
+    assert_eq!(pushed(&server, SCHEMA).await.0, 200);
+    assert_eq!(server.post("/v1/dev/apps/hello/activate", json!({})).await.0, 200);
     let job = json!({"app": "hello", "dataSource": {"dataSourceDescriptor": "bypass"},
                      "dataDestination": {"dataSourceDescriptor": "bucket"}});
     let refused = |(status, body): (u16, Value), field: &str| {
@@ -30,20 +30,20 @@ async fn params_are_checked_when_they_are_given_and_when_the_job_runs() {
     let mut wrong = job.clone();
     wrong["params"] = json!({"app": {"case": "loud"}});
 
-    refused(door.post("/v1/customer/jobs", wrong).await, "params.app.case: ");
-    let id = door.job(job).await;
+    refused(server.post("/v1/customer/jobs", wrong).await, "params.app.case: ");
+    let id = server.job(job).await;
     let path = format!("/v1/customer/jobs/{id}");
     let params = format!("{path}/params");
-    refused(door.patch(&params, json!({"app": {"case": 7}})).await, "params.app.case: ");
-    refused(door.patch(&params, json!({"app": {"cas": "upper"}})).await, "params.app: ");
-    refused(door.post(&format!("{path}/run"), json!({})).await, "params.app: ");
-    assert_eq!(door.patch(&params, json!({"app": {"case": "upper"}})).await.0, 200);
-    assert_eq!(door.post(&format!("{path}/run?dryRun=true"), json!({})).await.0, 200);
+    refused(server.patch(&params, json!({"app": {"case": 7}})).await, "params.app.case: ");
+    refused(server.patch(&params, json!({"app": {"cas": "upper"}})).await, "params.app: ");
+    refused(server.post(&format!("{path}/run"), json!({})).await, "params.app: ");
+    assert_eq!(server.patch(&params, json!({"app": {"case": "upper"}})).await.0, 200);
+    assert_eq!(server.post(&format!("{path}/run?dryRun=true"), json!({})).await.0, 200);
 }
 
 #[tokio::test]
-async fn params_that_no_container_can_be_started_with_are_refused() {
-    let door = Door::open().await;
+async fn params_that_fit_no_container_are_refused() {
+    let server = TestServer::open().await;
     let job = json!({"app": "hello", "dataSource": {"dataSourceDescriptor": "bypass"},
                      "dataDestination": {"dataSourceDescriptor": "bucket"}});
     let large = |bytes| json!({"app": {"text": "x".repeat(bytes)}});
@@ -52,51 +52,51 @@ async fn params_that_no_container_can_be_started_with_are_refused() {
         let message = body["message"].as_str().unwrap();
         assert!(message.starts_with("params.app: are 134"), "{message}");
     };
-    assert_eq!(pushed(&door, "{}").await.0, 200);
-    let id = door.job(job.clone()).await;
+    assert_eq!(pushed(&server, "{}").await.0, 200);
+    let id = server.job(job.clone()).await;
     let params = format!("/v1/customer/jobs/{id}/params");
 
     let mut with_params = job;
     with_params["params"] = large(134_850);
-    refused(door.post("/v1/customer/jobs", with_params).await);
-    refused(door.patch(&params, large(134_850)).await);
-    assert_eq!(door.patch(&params, large(130_000)).await.0, 200);
+    refused(server.post("/v1/customer/jobs", with_params).await);
+    refused(server.patch(&params, large(134_850)).await);
+    assert_eq!(server.patch(&params, large(130_000)).await.0, 200);
     // The limit holds for what the container gets: the escapes of JSON count.
-    refused(door.patch(&params, json!({"app": {"text": "\n".repeat(67_200)}})).await);
+    refused(server.patch(&params, json!({"app": {"text": "\n".repeat(67_200)}})).await);
 }
 
 #[tokio::test]
-async fn a_schema_is_read_by_id_and_by_name() {
-    let door = Door::open().await;
-    let (_, package) = pushed(&door, SCHEMA).await;
+async fn schema_is_read_by_id_and_by_name() {
+    let server = TestServer::open().await;
+    let (_, package) = pushed(&server, SCHEMA).await;
     let id = package["id"].as_str().unwrap();
-    let stranger = door.stranger().await;
+    let stranger = server.stranger().await;
 
     for path in [id, "hello", "hello?version=0.1", "hello?version=0", "hello@0.1"] {
         let path = format!("/v1/customer/schema/{path}");
-        let (status, body) = door.get(&path).await;
+        let (status, body) = server.get(&path).await;
 
         assert_eq!(
             (status, &body["name"], &body["version"]),
             (200, &json!("hello"), &json!("0.1"))
         );
         assert_eq!(body["schema"]["required"], json!(["case"]));
-        let seen = door.call_as(&stranger, reqwest::Method::GET, &path, None).await;
+        let seen = server.call_as(&stranger, reqwest::Method::GET, &path, None).await;
         assert_eq!(seen.0, 404);
     }
-    assert_eq!(door.get("/v1/customer/schema/hello?version=9").await.0, 404);
+    assert_eq!(server.get("/v1/customer/schema/hello?version=9").await.0, 404);
 }
 
 #[tokio::test]
-async fn a_schema_that_is_none_is_refused_at_the_push() {
-    let door = Door::open().await;
+async fn schema_that_is_invalid_is_refused_at_the_push() {
+    let server = TestServer::open().await;
     for (schema, says) in [
         ("{", "schema.json: is not JSON"),
         (r#"{"properties": {"a": {"type": "text"}}}"#, "schema.json.properties.a.type: "),
         (r#"{"$ref": "http://127.0.0.1:1/"}"#, "schema.json.$ref: must lead"),
         (r##"{"$ref": "#"}"##, "schema.json.$ref"),
     ] {
-        let (status, body) = pushed(&door, schema).await;
+        let (status, body) = pushed(&server, schema).await;
 
         assert_eq!(status, 400);
         assert!(body["message"].as_str().unwrap().starts_with(says), "{body}");
@@ -104,15 +104,15 @@ async fn a_schema_that_is_none_is_refused_at_the_push() {
 }
 
 #[tokio::test]
-async fn a_templates_params_are_checked_against_the_schemas_of_its_packages() {
-    let door = Door::open().await;
+async fn template_params_are_checked_against_the_schemas_of_its_packages() {
+    let server = TestServer::open().await;
     let schema = r#"{"required": ["case", "name"], "additionalProperties": false,
         "properties": {"case": {"enum": ["upper", "lower"]}, "name": {"type": "string"}}}"#;
-    assert_eq!(pushed(&door, schema).await.0, 200);
+    assert_eq!(pushed(&server, schema).await.0, 200);
     let push = async |params: Value, partitioner: &str, app: &str| {
         let template = json!({"id": "t", "app": app, "partitioner": partitioner,
                               "assembler": "passthrough", "params": params});
-        let (status, body) = door.post("/v1/dev/templates", template).await;
+        let (status, body) = server.post("/v1/dev/templates", template).await;
         (status, body["message"].as_str().unwrap_or_default().to_owned())
     };
     let refused = |(status, message): (u16, String), field: &str| {
@@ -127,7 +127,7 @@ async fn a_templates_params_are_checked_against_the_schemas_of_its_packages() {
     assert_eq!(push(json!({"app": {"case": "loud"}}), "file", "not-there-yet").await.0, 200);
     let none = json!({"partitioner": {"num_replicas": 0}});
     refused(push(none.clone(), "fanout-replica", "hello").await, "params.partitioner.num_replicas");
-    let (status, body) = door
+    let (status, body) = server
         .post(
             "/v1/customer/jobs",
             json!({"app": "hello", "partitioner": "fanout-replica",
@@ -141,9 +141,9 @@ async fn a_templates_params_are_checked_against_the_schemas_of_its_packages() {
     let manifest = json!({"name": "cut", "version": "0.1", "type": "partitioner",
                           "platform": "binary", "entrypoint": "main"});
     let data = package_with(&manifest, &[]);
-    assert_eq!(door.post("/v1/dev/engines", json!({ "data": data })).await.0, 200);
+    assert_eq!(server.post("/v1/dev/engines", json!({ "data": data })).await.0, 200);
     let template = json!({"id": "t", "app": "hello", "partitioner": "file", "assembler": "cut"});
-    let (status, body) = door.post("/v1/dev/templates", template).await;
+    let (status, body) = server.post("/v1/dev/templates", template).await;
     assert_eq!(
         (status, &body["message"]),
         (400, &json!("assembler: \"cut\" is no assembler, it is partitioner"))

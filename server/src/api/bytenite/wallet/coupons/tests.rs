@@ -1,10 +1,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::api::testing::Door;
+use crate::api::testing::TestServer;
 
-async fn make(door: &Door, body: Value) {
-    let (status, body) = door.post("/v1/wallet/coupons", body).await;
+async fn make(server: &TestServer, body: Value) {
+    let (status, body) = server.post("/v1/wallet/coupons", body).await;
     assert_eq!(status, 200, "{body}");
 }
 
@@ -15,12 +15,12 @@ fn redeem(code: &str) -> Value {
 const REDEEM: &str = "/v1/wallet/redeem_coupon";
 
 #[tokio::test]
-async fn a_coupon_is_redeemed_once_in_any_case_and_shown_on_the_statement() {
-    let door = Door::open().await;
-    make(&door, json!({"code": "Welcome-2026", "amount": "10000", "uses": 2})).await;
+async fn coupon_is_redeemed_once_in_any_case_and_shown_on_the_statement() {
+    let server = TestServer::open().await;
+    make(&server, json!({"code": "Welcome-2026", "amount": "10000", "uses": 2})).await;
 
-    let (status, body) = door.call(Method::POST, REDEEM, Some(redeem(" welcome-2026 "))).await;
-    let (again, _) = door.call(Method::POST, REDEEM, Some(redeem("WELCOME-2026"))).await;
+    let (status, body) = server.call(Method::POST, REDEEM, Some(redeem(" welcome-2026 "))).await;
+    let (again, _) = server.call(Method::POST, REDEEM, Some(redeem("WELCOME-2026"))).await;
 
     assert_eq!(status, 200, "{body}");
     assert_eq!(
@@ -28,11 +28,11 @@ async fn a_coupon_is_redeemed_once_in_any_case_and_shown_on_the_statement() {
         (Some("WELCOME-2026"), Some("10000.00000000"))
     );
     assert_eq!(again, 400);
-    let (_, lines) = door.get("/v1/wallet/transactions").await;
+    let (_, lines) = server.get("/v1/wallet/transactions").await;
     assert_eq!(lines["pagination"]["total"], 1);
     let data = &lines["data"][0]["relatedEntityData"];
     assert_eq!((&data["type"], &data["couponCode"]), (&json!("coupon"), &json!("WELCOME-2026")));
-    let (_, coupons) = door.get("/v1/wallet/coupons").await;
+    let (_, coupons) = server.get("/v1/wallet/coupons").await;
     assert_eq!(
         (&coupons["data"][0]["uses"], &coupons["data"][0]["usesMax"]),
         (&json!(1), &json!(2))
@@ -41,60 +41,61 @@ async fn a_coupon_is_redeemed_once_in_any_case_and_shown_on_the_statement() {
 }
 
 #[tokio::test]
-async fn a_repeated_create_never_passes_off_another_coupon_as_its_own() {
-    let door = Door::open().await;
-    make(&door, json!({"code": "WELCOME-2026", "amount": 1})).await;
+async fn repeated_create_of_a_coupon_never_returns_another_coupon() {
+    let server = TestServer::open().await;
+    make(&server, json!({"code": "WELCOME-2026", "amount": 1})).await;
     let other = json!({"code": "WELCOME-2026", "amount": 2});
 
     for _ in 0..2 {
-        let (status, body) = door.post_named("k", "/v1/wallet/coupons", &other).await;
+        let (status, body) = server.post_named("k", "/v1/wallet/coupons", &other).await;
 
         assert_eq!((status, &body["details"][0]["reason"]), (400, &json!("COUPON_EXISTS")));
     }
 }
 
 #[tokio::test]
-async fn nobody_learns_which_codes_there_are() {
-    let door = Door::open().await;
-    make(&door, json!({"code": "USED-UP-1", "amount": 1})).await;
-    door.call(Method::POST, REDEEM, Some(redeem("USED-UP-1"))).await;
-    let stranger = door.stranger().await;
+async fn coupon_codes_cannot_be_discovered() {
+    let server = TestServer::open().await;
+    make(&server, json!({"code": "USED-UP-1", "amount": 1})).await;
+    server.call(Method::POST, REDEEM, Some(redeem("USED-UP-1"))).await;
+    let stranger = server.stranger().await;
 
     let (used_up, one) =
-        door.call_as(&stranger, Method::POST, REDEEM, Some(redeem("USED-UP-1"))).await;
+        server.call_as(&stranger, Method::POST, REDEEM, Some(redeem("USED-UP-1"))).await;
     let (unknown, other) =
-        door.call_as(&stranger, Method::POST, REDEEM, Some(redeem("UNKNOWN-1"))).await;
+        server.call_as(&stranger, Method::POST, REDEEM, Some(redeem("UNKNOWN-1"))).await;
 
     assert_eq!((used_up, unknown), (400, 400));
     assert_eq!(one, other);
 }
 
 #[tokio::test]
-async fn codes_cannot_be_tried_without_end() {
-    let door = Door::open().await;
+async fn coupon_code_tries_are_limited() {
+    let server = TestServer::open().await;
     let mut status = 0;
     for n in 0..20 {
-        (status, _) = door.call(Method::POST, REDEEM, Some(redeem(&format!("GUESS-{n:03}")))).await;
+        (status, _) =
+            server.call(Method::POST, REDEEM, Some(redeem(&format!("GUESS-{n:03}")))).await;
     }
 
     assert_eq!(status, 429);
 }
 
 #[tokio::test]
-async fn only_the_servers_owner_makes_coupons() {
-    let door = Door::open().await;
-    let stranger = door.stranger().await;
+async fn coupons_are_made_by_the_servers_owner_only() {
+    let server = TestServer::open().await;
+    let stranger = server.stranger().await;
     let body = Some(json!({"code": "RICH-FOR-EVER", "amount": "1000000"}));
 
     for (method, body) in [(Method::POST, body), (Method::GET, None)] {
-        let (status, body) = door.call_as(&stranger, method, "/v1/wallet/coupons", body).await;
+        let (status, body) = server.call_as(&stranger, method, "/v1/wallet/coupons", body).await;
         assert_eq!((status, body["code"].as_i64()), (403, Some(7)));
     }
 }
 
 #[tokio::test]
-async fn a_coupon_that_makes_no_sense_is_refused_by_name() {
-    let door = Door::open().await;
+async fn invalid_coupon_is_refused_by_name() {
+    let server = TestServer::open().await;
     for (body, field) in [
         (json!({"code": "SHORT", "amount": 1}), "code"),
         (json!({"code": "NOT SO 'PLAIN'", "amount": 1}), "code"),
@@ -108,7 +109,7 @@ async fn a_coupon_that_makes_no_sense_is_refused_by_name() {
         ),
         (json!({"code": "LONG-ENOUGH", "amount": 1, "color": 1}), "color"),
     ] {
-        let (status, answer) = door.post("/v1/wallet/coupons", body.clone()).await;
+        let (status, answer) = server.post("/v1/wallet/coupons", body.clone()).await;
 
         let message = answer["message"].as_str().unwrap();
         assert!(status == 400 && message.starts_with(field), "{body}: {answer}");

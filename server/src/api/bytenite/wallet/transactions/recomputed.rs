@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::api::testing::Door;
+use crate::api::testing::TestServer;
 use crate::coordinator::testing::Worker;
 use crate::maintenance::earnings;
 
@@ -69,18 +69,18 @@ fn exact(number: &RawValue) -> i64 {
 
 /// A workspace, as its own key sees it.
 struct Holder<'a> {
-    door: &'a Door,
+    server: &'a TestServer,
     key: &'a str,
     workspace: WorkspaceId,
 }
 
 impl<'a> Holder<'a> {
-    fn owner(door: &'a Door) -> Self {
-        Self { door, key: &door.key, workspace: door.workspace }
+    fn owner(server: &'a TestServer) -> Self {
+        Self { server, key: &server.key, workspace: server.workspace }
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> T {
-        let request = self.door.client.get(format!("{}{path}", self.door.url));
+        let request = self.server.client.get(format!("{}{path}", self.server.url));
         let text = request.header("authorization", self.key).send().await.unwrap().text().await;
         let text = text.unwrap();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
@@ -88,14 +88,14 @@ impl<'a> Holder<'a> {
 }
 
 /// Starts a job of three chunks.
-async fn start(door: &Door, n: usize) -> String {
-    let id = door
+async fn start(server: &TestServer, n: usize) -> String {
+    let id = server
         .job(json!({"templateId": "t", "name": format!("job {n}"),
                     "params": {"partitioner": {"num_replicas": 3}},
                     "dataSource": {"dataSourceDescriptor": "bypass"},
                     "dataDestination": {"dataSourceDescriptor": "bucket"}}))
         .await;
-    let (status, body) = door.post(&format!("/v1/customer/jobs/{id}/run"), json!({})).await;
+    let (status, body) = server.post(&format!("/v1/customer/jobs/{id}/run"), json!({})).await;
     assert_eq!(status, 200, "{body}");
     id
 }
@@ -158,26 +158,26 @@ impl Holder<'_> {
         assert_eq!(exact(&found.total_balance), balance);
         let parts = [&found.available_balance, &found.held_balance, &found.charged_balance];
         assert_eq!(parts.into_iter().map(|part| exact(part)).sum::<i64>(), balance);
-        let (_, books) = self.door.get("/v1/wallet/reconciliation").await;
+        let (_, books) = self.server.get("/v1/wallet/reconciliation").await;
         assert_eq!(books["differences"], 0, "{books}");
         paid
     }
 }
 
 #[tokio::test]
-async fn the_statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alone() {
-    let door = Door::open().await;
-    let app = &door.app;
-    app.coordinator.grant(door.workspace, "100".parse().unwrap(), "first").await.unwrap();
-    door.template("replicate", "passthrough").await;
+async fn statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alone() {
+    let server = TestServer::open().await;
+    let app = &server.app;
+    app.coordinator.grant(server.workspace, "100".parse().unwrap(), "first").await.unwrap();
+    server.template("replicate", "passthrough").await;
     let coupon = json!({"code": "MIDWAY-2026", "amount": "3.33333333"});
-    assert_eq!(door.post("/v1/wallet/coupons", coupon).await.0, 200);
-    let owner = Holder::owner(&door);
+    assert_eq!(server.post("/v1/wallet/coupons", coupon).await.0, 200);
+    let owner = Holder::owner(&server);
     let mut ids = Vec::new();
     for n in 0..JOBS {
-        ids.push(start(&door, n).await);
+        ids.push(start(&server, n).await);
     }
-    let mut worker = Worker::join(&app.db, door.workspace).await;
+    let mut worker = Worker::join(&app.db, server.workspace).await;
     let mut overlapped = false;
 
     let mut open = ids.clone();
@@ -185,9 +185,9 @@ async fn the_statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alon
         worker.turn(&app.coordinator).await;
         if turn == 20 {
             let code = json!({"couponCode": "MIDWAY-2026"});
-            assert_eq!(door.post("/v1/wallet/redeem_coupon", code).await.0, 200);
+            assert_eq!(server.post("/v1/wallet/redeem_coupon", code).await.0, 200);
             let id = open.first().unwrap();
-            door.post(&format!("/v1/customer/jobs/{id}/abort"), json!({})).await;
+            server.post(&format!("/v1/customer/jobs/{id}/abort"), json!({})).await;
             let earned = earnings::pass(&app.db, &app.coordinator, TimeDelta::zero()).await;
             earned.unwrap();
         }
@@ -214,7 +214,7 @@ async fn the_statement_of_fifty_overlapping_jobs_is_recomputed_from_the_api_alon
     }
     earnings::pass(&app.db, &app.coordinator, TimeDelta::zero()).await.unwrap();
     let payout = json!({"amount": "0.00000010", "currency": "XTS"});
-    assert_eq!(door.post("/v1/wallet/payout", payout).await.0, 200);
+    assert_eq!(server.post("/v1/wallet/payout", payout).await.0, 200);
 
     assert!(overlapped, "the jobs did not overlap");
     let paid = owner.recompute().await;

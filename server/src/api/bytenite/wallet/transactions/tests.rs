@@ -3,7 +3,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::testing::Door;
+use crate::api::testing::TestServer;
 
 fn amounts(body: &Value) -> Vec<String> {
     let lines = body["data"].as_array().unwrap_or_else(|| panic!("no list: {body}"));
@@ -11,11 +11,11 @@ fn amounts(body: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_statement_is_filtered_and_sorted() {
-    let door = Door::open().await;
+async fn statement_is_filtered_and_sorted() {
+    let server = TestServer::open().await;
     for (units, name) in [(200_000_000, "first"), (300_000_001, "second")] {
         let amount = Credits::from_units(units).unwrap();
-        door.app.coordinator.grant(door.workspace, amount, name).await.unwrap();
+        server.app.coordinator.grant(server.workspace, amount, name).await.unwrap();
     }
     for (field, condition, value, found) in [
         ("amount", "EQ", json!("3.00000001"), vec!["3.00000001"]),
@@ -27,7 +27,7 @@ async fn the_statement_is_filtered_and_sorted() {
     ] {
         let body = json!({"filters": [{"field": field, "condition": condition, "value": value}]});
 
-        let (status, lines) = door.post("/v1/wallet/transactions/filter", body).await;
+        let (status, lines) = server.post("/v1/wallet/transactions/filter", body).await;
 
         assert_eq!(
             (status, amounts(&lines)),
@@ -35,46 +35,46 @@ async fn the_statement_is_filtered_and_sorted() {
             "{field}"
         );
     }
-    let (_, lines) = door.get("/v1/wallet/transactions?orderBy=amount&limit=1").await;
+    let (_, lines) = server.get("/v1/wallet/transactions?orderBy=amount&limit=1").await;
     assert_eq!(amounts(&lines), ["2.0"]);
     let mut cursor = "*".to_owned();
     for (amount, more) in [("3.00000001", true), ("2.0", false)] {
         let path = format!("/v1/wallet/transactions?limit=1&cursor={cursor}");
-        let (_, lines) = door.get(&path).await;
+        let (_, lines) = server.get(&path).await;
         assert_eq!(amounts(&lines), [amount]);
         assert_eq!(lines["pagination"]["hasNext"], more);
         cursor = lines["pagination"]["nextCursor"].as_str().unwrap_or_default().to_owned();
     }
-    let stranger = door.stranger().await;
+    let stranger = server.stranger().await;
     let path = "/v1/wallet/transactions/filter";
-    let (_, lines) = door.call_as(&stranger, Method::POST, path, Some(json!({}))).await;
+    let (_, lines) = server.call_as(&stranger, Method::POST, path, Some(json!({}))).await;
     assert_eq!(lines["pagination"]["total"], 0);
 }
 
 #[tokio::test]
-async fn the_statement_is_a_table_too() {
-    let door = Door::open().await;
+async fn statement_is_available_as_a_table() {
+    let server = TestServer::open().await;
     for (units, name) in [(200_000_000, "first"), (300_000_001, "second")] {
         let amount = Credits::from_units(units).unwrap();
-        door.app.coordinator.grant(door.workspace, amount, name).await.unwrap();
+        server.app.coordinator.grant(server.workspace, amount, name).await.unwrap();
     }
 
-    let (_, old) = door.get("/v1/customer/wallet/balance").await;
+    let (_, old) = server.get("/v1/customer/wallet/balance").await;
     assert_eq!(
         old,
-        json!({"accountId": door.workspace, "totalBalance": "5", "availableBalance": "5"})
+        json!({"accountId": server.workspace, "totalBalance": "5", "availableBalance": "5"})
     );
 }
 
 #[tokio::test]
-async fn anybody_can_check_the_chain_of_hashes_from_what_the_statement_shows() {
-    let door = Door::open().await;
+async fn statement_shows_enough_to_verify_the_hash_chain() {
+    let server = TestServer::open().await;
     for n in 0..3 {
         let amount = Credits::from_units(100_000_001).unwrap();
-        door.app.coordinator.grant(door.workspace, amount, &n.to_string()).await.unwrap();
+        server.app.coordinator.grant(server.workspace, amount, &n.to_string()).await.unwrap();
     }
 
-    let (_, text) = door.get("/v1/wallet/transactions?orderBy=createdAt").await;
+    let (_, text) = server.get("/v1/wallet/transactions?orderBy=createdAt").await;
 
     let mut previous = "0".repeat(64);
     for (n, line) in text["data"].as_array().unwrap().iter().enumerate() {
@@ -82,7 +82,7 @@ async fn anybody_can_check_the_chain_of_hashes_from_what_the_statement_shows() {
         let eight = |name: &str| format!("{:.8}", line[name].as_f64().unwrap());
         let fields = [
             previous,
-            door.workspace.to_string(),
+            server.workspace.to_string(),
             (n + 1).to_string(),
             text("createdAt"),
             text("transactionType"),

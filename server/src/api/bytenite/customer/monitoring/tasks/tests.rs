@@ -1,4 +1,4 @@
-//! Tasks through the door, with a node that the test plays.
+//! Tasks through the API, with a node that the test plays.
 
 use common::compute::device::Device;
 use common::compute::resources::{Metering, Resources, Usage};
@@ -8,13 +8,13 @@ use common::protocol::{Failure, Held, Orders, Outcome, Receipt, SignedReceipt, S
 use common::run::task::Lease;
 use serde_json::{Value, json};
 
-use crate::api::testing::{Door, package};
+use crate::api::testing::{TestServer, package};
 use crate::store::nodes;
 
 /// A node in a region that has said nothing yet.
-async fn joined(door: &Door) -> NodeId {
-    let token = nodes::issue_token(&door.app.db, door.workspace).await.unwrap();
-    nodes::join(&door.app.db, "peer", &token).await.unwrap().unwrap()
+async fn joined(server: &TestServer) -> NodeId {
+    let token = nodes::issue_token(&server.app.db, server.workspace).await.unwrap();
+    nodes::join(&server.app.db, "peer", &token).await.unwrap().unwrap()
 }
 
 fn says(held: Vec<Held>, ended: Option<Receipt>) -> CheckedSync {
@@ -45,10 +45,10 @@ fn says(held: Vec<Held>, ended: Option<Receipt>) -> CheckedSync {
 }
 
 /// Waits until the node is given a task.
-async fn given(door: &Door, node: NodeId) -> Lease {
+async fn given(server: &TestServer, node: NodeId) -> Lease {
     loop {
         let Orders::Work { assign, .. } =
-            door.app.coordinator.sync(node, says(vec![], None)).await.unwrap()
+            server.app.coordinator.sync(node, says(vec![], None)).await.unwrap()
         else {
             panic!("the node is known");
         };
@@ -59,21 +59,21 @@ async fn given(door: &Door, node: NodeId) -> Lease {
     }
 }
 
-async fn task(door: &Door, path: &str) -> Value {
-    let (status, body) = door.get(path).await;
+async fn task(server: &TestServer, path: &str) -> Value {
+    let (status, body) = server.get(path).await;
     assert_eq!(status, 200, "{body}");
     body
 }
 
 #[tokio::test]
-async fn a_task_goes_through_its_states_and_tells_of_every_attempt() {
-    let door = Door::open().await;
-    let id = door.running_job_with(json!({}), json!({"config": {"maxTaskRetries": 1}})).await;
+async fn task_shows_its_states_and_every_attempt() {
+    let server = TestServer::open().await;
+    let id = server.running_job_with(json!({}), json!({"config": {"maxTaskRetries": 1}})).await;
     let (list, one) =
         (format!("/v1/customer/jobs/{id}/tasks"), format!("/v1/customer/jobs/{id}/tasks/0"));
-    let node = joined(&door).await;
-    let lease = given(&door, node).await;
-    let coordinator = &door.app.coordinator;
+    let node = joined(&server).await;
+    let lease = given(&server, node).await;
+    let coordinator = &server.app.coordinator;
     let say = async |running_ms, ended| {
         let held =
             if ended { vec![] } else { vec![Held { lease, running_ms, waits_for_bucket: false }] };
@@ -86,16 +86,16 @@ async fn a_task_goes_through_its_states_and_tells_of_every_attempt() {
         coordinator.sync(node, says(held, receipt)).await.unwrap();
     };
 
-    assert_eq!(task(&door, &one).await["state"], "Assigned");
+    assert_eq!(task(&server, &one).await["state"], "Assigned");
     say(None, false).await;
-    assert_eq!(task(&door, &one).await["state"], "Received");
+    assert_eq!(task(&server, &one).await["state"], "Received");
     say(Some(0), false).await;
-    let running = task(&door, &one).await;
+    let running = task(&server, &one).await;
     assert_eq!((&running["state"], &running["exitCode"]), (&json!("Running"), &Value::Null));
-    assert_eq!(task(&door, &list).await["tasks"][0]["state"], "Running");
+    assert_eq!(task(&server, &list).await["tasks"][0]["state"], "Running");
     say(None, true).await;
 
-    let body = task(&door, &one).await;
+    let body = task(&server, &one).await;
     let first = &body["attempts"][0];
     assert_eq!((&first["exitCode"], &first["state"]), (&json!(3), &json!("Failed")), "{body}");
     assert_eq!(first["usage"]["cpuSeconds"], 1.5);
@@ -115,43 +115,43 @@ async fn a_task_goes_through_its_states_and_tells_of_every_attempt() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_waits_is_a_scheduled_task_and_no_other_is_there() {
-    let door = Door::open().await;
-    let id = door.running_job().await;
+async fn waiting_chunk_is_a_scheduled_task_and_the_only_one() {
+    let server = TestServer::open().await;
+    let id = server.running_job().await;
     let tasks = format!("/v1/customer/jobs/{id}/tasks");
     for state in ["JOB_STATE_STARTED", "JOB_STATE_UPLOADING", "JOB_STATE_PARTITIONING"] {
-        door.get(&format!("/v1/customer/jobs/{id}?wait=20&state={state}")).await;
+        server.get(&format!("/v1/customer/jobs/{id}?wait=20&state={state}")).await;
     }
 
-    let body = task(&door, &tasks).await;
+    let body = task(&server, &tasks).await;
 
     let states: Vec<_> =
         body["tasks"].as_array().unwrap().iter().map(|task| task["state"].clone()).collect();
     assert_eq!(states, ["Scheduled"]);
-    let one = task(&door, &format!("{tasks}/0")).await;
-    let by_id = task(&door, &format!("{tasks}/{}", one["id"].as_str().unwrap())).await;
+    let one = task(&server, &format!("{tasks}/0")).await;
+    let by_id = task(&server, &format!("{tasks}/{}", one["id"].as_str().unwrap())).await;
     assert_eq!(by_id, one);
     assert_eq!((&one["state"], &one["attempts"]), (&json!("Scheduled"), &json!([])));
-    assert_eq!(task(&door, &format!("{tasks}?after=0")).await["tasks"], json!([]));
+    assert_eq!(task(&server, &format!("{tasks}?after=0")).await["tasks"], json!([]));
     for path in ["1", "x", "-1", "4294967295", "0?stage=assemble"] {
-        assert_eq!(door.get(&format!("{tasks}/{path}")).await.0, 404, "{path}");
+        assert_eq!(server.get(&format!("{tasks}/{path}")).await.0, 404, "{path}");
     }
-    assert_eq!(door.get(&format!("{tasks}/0?stage=all")).await.0, 400);
-    let stranger = door.stranger().await;
+    assert_eq!(server.get(&format!("{tasks}/0?stage=all")).await.0, 400);
+    let stranger = server.stranger().await;
     let path = format!("{tasks}/0");
-    assert_eq!(door.call_as(&stranger, reqwest::Method::GET, &path, None).await.0, 404);
+    assert_eq!(server.call_as(&stranger, reqwest::Method::GET, &path, None).await.0, 404);
 }
 
 #[tokio::test]
-async fn a_job_that_no_node_can_serve_says_what_is_in_the_way() {
-    let door = Door::open().await;
+async fn job_that_no_node_can_run_has_its_reason() {
+    let server = TestServer::open().await;
     let manifest = json!({"name": "a", "version": "0.2", "platform": "binary",
                           "entrypoint": "main",
                           "device_requirements": {"gpu": ["NVIDIA A100", "NVIDIA L4"]}});
-    door.post("/v1/dev/apps", json!({"data": package(&manifest)})).await;
-    assert_eq!(door.post("/v1/dev/apps/a@0.2/activate", json!({})).await.0, 200);
-    let node = joined(&door).await;
-    door.app.coordinator.sync(node, says(vec![], None)).await.unwrap();
+    server.post("/v1/dev/apps", json!({"data": package(&manifest)})).await;
+    assert_eq!(server.post("/v1/dev/apps/a@0.2/activate", json!({})).await.0, 200);
+    let node = joined(&server).await;
+    server.app.coordinator.sync(node, says(vec![], None)).await.unwrap();
 
     for (draft, expected) in [
         (json!({"regions": {"whitelist": ["us"]}}), "1 of 1 nodes are outside the job's regions"),
@@ -160,13 +160,13 @@ async fn a_job_that_no_node_can_serve_says_what_is_in_the_way() {
             "1 of 1 nodes are without the GPU that it asks for",
         ),
     ] {
-        let id = door.running_job_with(draft, json!({})).await;
+        let id = server.running_job_with(draft, json!({})).await;
         let job = format!("/v1/customer/jobs/{id}");
         for state in ["JOB_STATE_STARTED", "JOB_STATE_UPLOADING", "JOB_STATE_PARTITIONING"] {
-            door.get(&format!("{job}?wait=20&state={state}")).await;
+            server.get(&format!("{job}?wait=20&state={state}")).await;
         }
 
-        let body = task(&door, &format!("{job}/explain")).await;
+        let body = task(&server, &format!("{job}/explain")).await;
 
         let no_node = "no known node can serve it: it waits for one that can";
         assert_eq!(body["reasons"], json!([no_node, expected]));

@@ -41,8 +41,8 @@ struct UsageRow {
 }
 
 /// A workspace with a key of its own.
-async fn workspace(door: &Door, name: &str) -> (WorkspaceId, String) {
-    let db = &door.app.db;
+async fn workspace(server: &TestServer, name: &str) -> (WorkspaceId, String) {
+    let db = &server.app.db;
     let workspace = workspaces::create_workspace(db, name).await.unwrap();
     let user = workspaces::create_user(db, workspace, name).await.unwrap();
     (workspace, api_keys::issue(db, workspace, user, name).await.unwrap())
@@ -76,7 +76,7 @@ fn end(lease: Lease, faults: &AtomicUsize) -> (Usage, Outcome) {
 
 impl Holder<'_> {
     async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        self.door.call_as(self.key, Method::POST, path, Some(body)).await
+        self.server.call_as(self.key, Method::POST, path, Some(body)).await
     }
 
     /// Pushes an app and makes a template of it.
@@ -173,15 +173,15 @@ async fn check_earnings(holder: &Holder<'_>, earned: i64) {
 }
 
 #[tokio::test]
-async fn a_day_of_mixed_work_is_recomputed_from_the_api_alone() {
-    let door = Door::open().await;
-    let app = &door.app;
-    let (operator, operators_key) = workspace(&door, "operator").await;
-    let (poor, poors_key) = workspace(&door, "poor").await;
-    let operators = Holder { door: &door, key: &operators_key, workspace: operator };
-    let poors = Holder { door: &door, key: &poors_key, workspace: poor };
-    let owner = Holder::owner(&door);
-    app.coordinator.grant(door.workspace, "100".parse().unwrap(), "first").await.unwrap();
+async fn statement_of_a_day_of_mixed_work_is_recomputed_from_the_api_alone() {
+    let server = TestServer::open().await;
+    let app = &server.app;
+    let (operator, operators_key) = workspace(&server, "operator").await;
+    let (poor, poors_key) = workspace(&server, "poor").await;
+    let operators = Holder { server: &server, key: &operators_key, workspace: operator };
+    let poors = Holder { server: &server, key: &poors_key, workspace: poor };
+    let owner = Holder::owner(&server);
+    app.coordinator.grant(server.workspace, "100".parse().unwrap(), "first").await.unwrap();
     // For one task at a time, and not for a second one after the first was paid.
     app.coordinator.grant(poor, "0.01666667".parse().unwrap(), "small").await.unwrap();
     owner.template().await;
@@ -199,7 +199,7 @@ async fn a_day_of_mixed_work_is_recomputed_from_the_api_alone() {
     assert!(accepted && !more, "a wallet that holds all that it has starts nothing more");
     let faults = AtomicUsize::new(0);
     let mut workers =
-        [Worker::join(&app.db, door.workspace).await, Worker::join(&app.db, operator).await];
+        [Worker::join(&app.db, server.workspace).await, Worker::join(&app.db, operator).await];
 
     for turn in 0..TURNS {
         // An answer to a node that has nothing to do takes a while.
@@ -246,7 +246,7 @@ async fn money_comes_and_goes(owner: &Holder<'_>, ids: &[String], turn: usize) {
         let (status, answer) = owner.post(&path, json!({"state": state})).await;
         assert_eq!(status, 200, "{answer}");
     };
-    let (db, coordinator) = (&owner.door.app.db, &owner.door.app.coordinator);
+    let (db, coordinator) = (&owner.server.app.db, &owner.server.app.coordinator);
     match turn {
         3 | 5 | 9 => {
             let path = format!("/v1/customer/jobs/{}/abort", ids[turn]);
