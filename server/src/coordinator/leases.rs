@@ -1,4 +1,4 @@
-//! Which node may touch what, right now: the leases as the blob door sees them.
+//! Which node may touch what, right now: the leases as blob requests are checked against.
 //!
 //! The coordinator writes here after each commit; the p2p hub reads for each blob request.
 

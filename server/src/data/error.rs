@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use super::cloud;
 use crate::limits::quotas::Full;
 
 /// Whose fault a failure is decides what happens next: a customer's ends the run with this text,

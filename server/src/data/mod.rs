@@ -15,7 +15,6 @@ mod source;
 #[cfg(test)]
 pub mod testing;
 
-use std::io::ErrorKind;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ use reqwest::Method;
 
 use crate::clock;
 use crate::limits::concurrency::KeyedPlaces;
-use crate::limits::quotas::{Full, Quotas};
+use crate::limits::quotas::Quotas;
 use crate::secrets::{self, KeyPair, Secrets};
 use bucket::Written;
 use bucket::blob_key::BlobKey;

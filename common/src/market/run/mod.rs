@@ -4,7 +4,6 @@ mod stages;
 mod tasks;
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -12,16 +11,13 @@ use chrono::{DateTime, Utc};
 use super::money::purse::Purse;
 use super::outbox::{Owner, Progress, RunRecord};
 use super::stage::{Cursor, Open, Stage, StageRecord};
-use super::tasks::Tasks;
-use super::tasks::active::{Active, Tries, UnderLease};
-use super::tasks::task_stage::TaskStage;
 use super::trust::checks::Compared;
 use crate::data::chunk_table::ChunkTable;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::money::credits::Credits;
-use crate::plan::{BlockId, Body, Group, Phase, Reads};
+use crate::plan::{BlockId, Phase};
 use crate::run::spec::RunSpec;
-use crate::run::task::{Lease, StageNo, TaskRef};
+use crate::run::task::StageNo;
 use crate::run::{RunState, Times};
 
 /// One execution of a job. Waiting chunks are a number: only a task that has been handed out takes

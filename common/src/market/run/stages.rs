@@ -2,7 +2,7 @@
 
 use super::Run;
 use crate::ids::RunId;
-use crate::market::stage::Stage;
+use crate::market::stage::{Open, Stage};
 use crate::plan::{BlockId, Body, Group, Phase};
 use crate::run::task::StageNo;
 

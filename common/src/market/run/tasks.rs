@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Run;
 use crate::data::chunk_table::ChunkTable;
 use crate::ids::NodeId;
+use crate::market::stage::Stage;
 use crate::market::tasks::Tasks;
 use crate::market::tasks::active::{Active, Tries, UnderLease};
 use crate::market::tasks::task_stage::TaskStage;

@@ -6,34 +6,29 @@ mod partition;
 mod retry;
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::data::chunk_table::ChunkTable;
-use common::data::location::{Destination, Source};
-use common::data::object_list::{Object, Objects, Place, TooMany};
+use common::data::object_list::TooMany;
 use common::ids::RunId;
 use common::market::Run;
-use common::plan::{Assembler, BlockId, Body, DataTask, Partitioner, Phase};
-use common::run::spec::{RunSpec, result_name};
+use common::plan::{BlockId, Body, DataTask, Phase};
+use common::run::spec::RunSpec;
 use common::run::task::StageNo;
-use futures::{FutureExt as _, Stream, StreamExt, TryStreamExt, stream};
+use futures::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Command;
 use super::turns::{Kind, Turn, Turns};
-use crate::data::bucket::blob_key::BlobKey;
 use crate::data::pace::{Pace, Side};
-use crate::data::{Data, Error as DataError, Resolved, ResultFile, ResultFiles};
+use crate::data::{Data, Error as DataError};
 use crate::store;
 use crate::store::Db;
-use crate::store::market::results::ResultView;
-use crate::store::market::tasks::OutputView;
-use crate::store::market::{results, tasks};
+use retry::{Patience, describe, patience};
 
 /// The waits between the tries of a step whose failure is not the customer's double up to a most.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -289,7 +284,7 @@ mod tests {
             commands: commands.downgrade(),
             turns: Turns::new(),
         };
-        let run = RunId::new(Uuid::from_u128(1));
+        let run = RunId::new(uuid::Uuid::from_u128(1));
 
         context.catch_panic(run, async { panic!("on purpose") }).await;
 

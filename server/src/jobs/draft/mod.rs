@@ -143,6 +143,6 @@ async fn taken(app: &App, owner: WorkspaceId, id: JobId, is_repeat: bool) -> Res
 }
 
 async fn made_before(app: &App, job: Job) -> Result<JobStatus> {
-    let run = super::status::run_of(app, &job).await?;
+    let run = crate::jobs::monitoring::status::run_of(app, &job).await?;
     JobStatus::of(app, job, run).await
 }

@@ -1,4 +1,4 @@
-//! The blob door: one stream, one request, under a lease that the asking node holds.
+//! Answers blob requests: one stream, one request, under a lease that the asking node holds.
 
 use std::io;
 use std::sync::Arc;
