@@ -77,7 +77,11 @@ async fn job_of_another_workspace_is_not_found() {
         (Method::PATCH, format!("{job}/jobname"), Some(json!("x"))),
         (Method::PATCH, format!("{job}/params"), Some(json!({}))),
         (Method::PATCH, format!("{job}/configs"), Some(json!({}))),
-        (Method::PATCH, format!("{job}/datasource"), Some(json!({}))),
+        (
+            Method::PATCH,
+            format!("{job}/datasource"),
+            Some(json!({"dataSource": {"dataSourceDescriptor": "bypass"}})),
+        ),
         (Method::PATCH, format!("{job}/uploadcompleted"), None),
         (Method::POST, format!("{job}/run"), None),
         (Method::POST, format!("{job}/abort"), None),
