@@ -40,7 +40,7 @@ async fn every_documented_operation_is_routed_and_every_route_documented() {
 #[tokio::test]
 async fn each_api_has_its_document_and_a_page_to_try_it_on() {
     let door = Door::open().await;
-    for api in ["/v1/customer", "/v1/computing", "/v1/auth", "/v1/dev", "/v1/wallet"] {
+    for api in ["/v1", "/v1/customer", "/v1/computing", "/v1/auth", "/v1/dev", "/v1/wallet"] {
         let (status, document) = door.get(&format!("{api}/docs/swagger.json")).await;
         let (page_status, page) = door.get(&format!("{api}/docs/")).await;
         let (_, start) = door.get(&format!("{api}/docs/swagger-initializer.js")).await;
@@ -155,6 +155,8 @@ async fn operations_stand_in_the_order_of_their_use_and_old_ones_last() {
         "/v1/auth/access_token",
         "/v1/dev/apps",
         "/v1/wallet/balance",
+        "/v1/jobs/{job}/runs",
+        "/v1/runs/{run}",
         "/v1/storage/{file}",
         "/v1/customer/jobs/run/{jobId}",
     ];
