@@ -2,14 +2,13 @@
 
 use common::access::Scope;
 
-use super::bytenite;
 use super::http::problem_json::ERRORS;
 use super::http::router::Api;
-use super::{info, ready, storage};
+use super::{bytenite, info, native, ready, storage};
 
 /// Every API with its routes.
 pub fn apis() -> Vec<Api> {
-    [bytenite::apis(), vec![server()]].into_iter().flatten().collect()
+    [bytenite::apis(), vec![native::api(), server()]].into_iter().flatten().collect()
 }
 
 /// What belongs to none of them.

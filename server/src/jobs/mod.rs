@@ -18,7 +18,9 @@ pub mod probe;
 pub mod quote;
 pub mod resolve;
 pub mod results;
+pub mod runs;
 pub mod secret_use;
+pub mod stages;
 pub mod start;
 pub mod template_figures;
 

@@ -22,6 +22,8 @@ async fn make(owner: &Client) -> Result<Vec<(&'static str, &'static str, String)
                        "dataDestination": {"dataSourceDescriptor": "bucket"}});
     let job = owner.create(draft).await?;
     owner.run(&job).await?;
+    let runs = owner.get(&format!("/v1/jobs/{job}/runs")).await?;
+    let run = text(&runs["runs"][0]["id"])?;
     let secret = json!({"secret": {"id": "zebra", "name": "zebra", "secretType": "other"},
                         "secretKey": "zebra-hush"});
     owner.post("/v1/auth/secrets", secret).await?;
@@ -29,7 +31,11 @@ async fn make(owner: &Client) -> Result<Vec<(&'static str, &'static str, String)
     let users = owner.get("/v1/auth/user").await?;
     let top_up = owner.post("/v1/wallet/top_up", json!({"currencyAmount": "33.11"})).await?;
     Ok(vec![
-        ("jobId", "", job),
+        ("jobId", "", job.clone()),
+        ("job", "", job),
+        ("run", "", run.clone()),
+        // Of any id: the run is refused before its task is looked for.
+        ("task", "/runs", run),
         ("jobTemplateId", "", "zebra".to_owned()),
         ("task", "", "process-0".to_owned()),
         ("tag", "/engines", "zebra-fold".to_owned()),

@@ -69,6 +69,7 @@ mod tests {
             ("/v1/auth/secrets", json!({"secret": secret, "secretKey": "K"})),
             ("/v1/customer/jobs", json!({"templateId": "t"})),
             ("/v1/customer/jobs/{jobId}/clone", json!({})),
+            ("/v1/jobs", json!({"template": "t"})),
             ("/v1/dev/apps", archive),
             ("/v1/dev/engines", json!({"data": package(&engine)})),
             ("/v1/dev/nodes/tokens", json!({})),
@@ -95,7 +96,8 @@ mod tests {
             let (status, refused) = server.post_named(&name, &path, &body).await;
 
             assert_eq!(status, 400, "{path}: {refused}");
-            assert!(refused["message"].as_str().unwrap().starts_with(HEADER), "{path}: {refused}");
+            let says = refused["message"].as_str().or(refused["detail"].as_str());
+            assert!(says.unwrap().starts_with(HEADER), "{path}: {refused}");
         }
     }
 

@@ -20,8 +20,7 @@ pub async fn complete_upload(app: &App, caller: &Caller, id: JobId) -> Result<Jo
     let key = BlobKey::Upload(job.id);
     let Some(stat) = app.data.stat(&key).await? else {
         return Err(Error::NotNow(
-            "nothing has been uploaded yet: PUT the file to dataSource.params.tempUrl first"
-                .to_owned(),
+            "nothing has been uploaded yet: PUT the file to its upload link first".to_owned(),
         ));
     };
     // Where the bucket took it directly, it is counted only now.

@@ -76,8 +76,8 @@ async fn source(app: &App, job: &Job) -> Result<Source> {
 async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFile> {
     let noted = job.upload.clone().ok_or_else(|| {
         Error::NotNow(
-            "dataSource: the file has not been uploaded: PUT it to dataSource.params.tempUrl, \
-             then PATCH uploadcompleted"
+            "dataSource: the file has not been uploaded: PUT it to its upload link, then say that \
+             the upload is complete"
                 .to_owned(),
         )
     })?;

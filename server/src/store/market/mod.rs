@@ -10,5 +10,5 @@ pub mod results;
 pub mod runs;
 pub(super) mod set_aside;
 pub(super) mod snapshot;
-pub(super) mod stages;
+pub mod stages;
 pub mod tasks;

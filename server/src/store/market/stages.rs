@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::market::{StageEnd, StageRecord};
 use common::plan::BlockId;
+use common::run::task::StageNo;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
+use sea_orm::{QueryOrder, QuerySelect};
 
 use super::runs;
 use crate::store::query::document;
@@ -55,6 +57,21 @@ pub(in crate::store) async fn put(
             .await?;
     }
     Ok(())
+}
+
+/// The stages of a run after this one, at most `limit`, in the order of their numbers.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    run: RunId,
+    after: Option<StageNo>,
+    limit: u64,
+) -> Result<Vec<StageRecord>, DbErr> {
+    let of_run = Entity::find().filter(Column::Run.eq(run.uuid()));
+    let stages = of_run
+        .filter(Column::No.gt(after.map_or(-1, stage_number)))
+        .order_by_asc(Column::No)
+        .limit(limit);
+    stages.all(db).await?.iter().map(read).collect()
 }
 
 /// The open stages of the runs that have not ended, each read by itself.

@@ -1,21 +1,17 @@
 //! Descriptors of customers' buckets: one shape for all clouds, with small differences.
 
 use common::data::location::{Cloud, Destination, DraftSource, Provider, Source};
-use common::data::pattern::Pattern;
-use common::package::loose::{Invalid, Loose, check_line};
+use common::data::location_checks::{
+    ACCOUNT_CHARS_MAX, PATHS_MAX, URL_CHARS_MAX, check_account, check_bucket, check_path,
+    check_source_paths, check_url,
+};
+use common::package::loose::{Invalid, Loose};
 use serde_json::Value;
 
 use super::{
-    Checked, Inline, SECRET_CHARS_MAX, URL_CHARS_MAX, both_refused, check_url, drop_shown, inline,
-    named, secret_id, shown,
+    Checked, Inline, SECRET_CHARS_MAX, both_refused, drop_shown, inline, named, secret_id, shown,
 };
 
-const NAME_CHARS_MAX: usize = 1024;
-const ACCOUNT_CHARS_MAX: usize = 64;
-/// The most paths of one source.
-const NAMES_MAX: usize = 1_000;
-/// The most of them that are folders or patterns: for each of these the bucket is listed.
-const LISTED_MAX: usize = 32;
 const FIELDS: &[&str] = &[
     "name",
     "names",
@@ -125,37 +121,16 @@ fn read(descriptor: &str, mut params: Loose) -> Result<Checked<Cloud>, Invalid> 
 fn source_paths(params: &mut Loose) -> Result<Vec<String>, Invalid> {
     let (first_field, field) = (params.name("name"), params.name("names"));
     let first = params.text("name")?.map(|name| (first_field.clone(), name));
-    let others = params.texts("names", NAMES_MAX)?;
+    let others = params.texts("names", PATHS_MAX)?;
     let others = others.into_iter().enumerate().map(|(i, name)| (format!("{field}[{i}]"), name));
-    let (mut paths, mut listed) = (Vec::new(), 0);
-    for (field, path) in first.into_iter().chain(others) {
-        check_path(&field, &path)?;
-        if path.trim_matches('/').is_empty() {
-            return Err(Invalid::new(field, "is missing: the path of an input file in the bucket"));
-        }
-        let pattern = Pattern::parse(&path).map_err(|bad| Invalid::new(&field, bad.to_string()))?;
-        listed += usize::from(!matches!(pattern, Pattern::Key(_)));
-        paths.push(path);
-    }
-    if listed > LISTED_MAX {
-        let problem = format!("must have at most {LISTED_MAX} folders and patterns");
-        return Err(Invalid::new(field, problem));
-    }
+    let paths: Vec<_> = first.into_iter().chain(others).collect();
+    check_source_paths(&field, &paths)?;
     if paths.is_empty() {
         let problem = "is missing: the path of the input file in the bucket, a folder ending in /, \
                        or a pattern such as in/*.csv";
         return Err(Invalid::new(first_field, problem));
     }
-    Ok(paths)
-}
-
-fn check_path(field: &str, path: &str) -> Result<(), Invalid> {
-    check_line(field, path, NAME_CHARS_MAX)?;
-    if path.split('/').any(|part| matches!(part, "." | "..")) {
-        // Every client on the way takes them out of a URL.
-        return Err(Invalid::new(field, "must not contain . or .. as a folder"));
-    }
-    Ok(())
+    Ok(paths.into_iter().map(|(_, path)| path).collect())
 }
 
 fn bucket_name(params: &mut Loose, is_azure: bool) -> Result<String, Invalid> {
@@ -164,11 +139,7 @@ fn bucket_name(params: &mut Loose, is_azure: bool) -> Result<String, Invalid> {
     let name = params
         .line(key, 255)?
         .ok_or_else(|| Invalid::new(&field, "is missing: the bucket's name"))?;
-    // Azure's own containers begin with a dollar.
-    let plain = name.strip_prefix('$').filter(|_| is_azure).unwrap_or(&name);
-    if plain.contains(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))) {
-        return Err(Invalid::new(field, "must be letters, digits, - . and _"));
-    }
+    check_bucket(&field, &name, is_azure)?;
     Ok(name)
 }
 
@@ -180,15 +151,6 @@ fn account(params: &mut Loose) -> Result<Option<String>, Invalid> {
         check_account(&field, account)?;
     }
     Ok(account)
-}
-
-fn check_account(field: &str, account: &str) -> Result<(), Invalid> {
-    let plain = account.bytes().all(|b| b.is_ascii_alphanumeric());
-    if !plain || account.len() > ACCOUNT_CHARS_MAX {
-        let problem = format!("must be letters and digits, at most {ACCOUNT_CHARS_MAX} of them");
-        return Err(Invalid::new(field, problem));
-    }
-    Ok(())
 }
 
 fn endpoint(params: &mut Loose) -> Result<Option<String>, Invalid> {

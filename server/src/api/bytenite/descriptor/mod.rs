@@ -6,12 +6,11 @@
 mod cloud;
 
 use common::data::location::{Destination, DraftSource, FileToUpload, Source};
-use common::net::origin::Origin;
+use common::data::location_checks::{URL_CHARS_MAX, check_file_name, check_url};
 use common::package::loose::{Invalid, Loose};
 use common::secret::SecretId;
 use serde_json::{Map, Value, json};
 
-const URL_CHARS_MAX: usize = 4096;
 const SECRET_CHARS_MAX: usize = 4096;
 const ID_CHARS_MAX: usize = 255;
 const TYPE_PREFIX: &str = "type.googleapis.com/bytenite.data_source.";
@@ -172,9 +171,7 @@ fn file(mut params: Loose) -> Result<Checked<DraftSource>, Invalid> {
     drop_shown(&mut params);
     let field = params.name("name");
     let name = params.line("name", 255)?;
-    if name.as_deref().is_some_and(|n| n.contains(['/', '\\']) || matches!(n, "." | "..")) {
-        return Err(Invalid::new(field, "must be a file name without folders"));
-    }
+    name.as_deref().map_or(Ok(()), |name| check_file_name(&field, name))?;
     params.finish_with(&["name"])?;
     Ok(Checked::open(Source::File(FileToUpload { name })))
 }
@@ -200,20 +197,6 @@ fn both_refused(params: &Loose, both: bool) -> Result<(), Invalid> {
     if both {
         let problem = "must be left out where the keys themselves are given";
         return Err(Invalid::new(params.name("secret_id"), problem));
-    }
-    Ok(())
-}
-
-/// Refuses what is no plain http address. Whether it may be reached is decided when it is.
-fn check_url(field: &str, url: &str) -> Result<(), Invalid> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    if host.is_empty() || url.contains(char::is_whitespace) || Origin::of(url).is_err() {
-        return Err(Invalid::new(field, "must be an http:// or https:// address"));
-    }
-    if host.contains('@') {
-        let problem = "must not contain a user name or password: they have fields of their own";
-        return Err(Invalid::new(field, problem));
     }
     Ok(())
 }

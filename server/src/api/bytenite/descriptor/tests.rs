@@ -3,6 +3,7 @@ use std::path::Path;
 
 use common::data::location::{Location as _, Provider};
 use common::ids::JobId;
+use common::net::origin::Origin;
 use common::secret::{DataEnd, Purpose};
 
 use super::*;

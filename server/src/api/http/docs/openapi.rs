@@ -24,7 +24,7 @@ use crate::api::http::shape::{self, Kind};
 
 const SECURITY: &str = "Authorization";
 const ABOUT: &str = "Keys of bodies are read in any spelling (`jobId`, `job_id`), and whole \
-    numbers also as texts. Every failure is an `rpcStatus`. The `Authorization` header carries an \
+    numbers also as texts. The `Authorization` header carries an \
     access token or an API key, alone or after `Bearer`.";
 
 /// A document with its paths in the order of their use.

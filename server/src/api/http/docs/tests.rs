@@ -40,7 +40,7 @@ async fn documented_operations_and_routes_are_the_same() {
 #[tokio::test]
 async fn api_has_its_document_and_a_page_to_try_it() {
     let server = TestServer::open().await;
-    for api in ["/v1/customer", "/v1/computing", "/v1/auth", "/v1/dev", "/v1/wallet"] {
+    for api in ["/v1", "/v1/customer", "/v1/computing", "/v1/auth", "/v1/dev", "/v1/wallet"] {
         let (status, document) = server.get(&format!("{api}/docs/swagger.json")).await;
         let (page_status, page) = server.get(&format!("{api}/docs/")).await;
         let (_, start) = server.get(&format!("{api}/docs/swagger-initializer.js")).await;
@@ -155,6 +155,8 @@ async fn operations_are_in_the_order_of_their_use_and_old_ones_last() {
         "/v1/auth/access_token",
         "/v1/dev/apps",
         "/v1/wallet/balance",
+        "/v1/jobs/{job}/runs",
+        "/v1/runs/{run}",
         "/v1/storage/{file}",
         "/v1/customer/jobs/run/{jobId}",
     ];

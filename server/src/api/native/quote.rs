@@ -1,0 +1,64 @@
+//! What a run is expected to cost, as it is shown.
+
+use common::money::credits::Credits;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::jobs::quote::{Basis, Quote};
+
+/// What a run is expected to cost, in credits.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RunQuote)]
+pub struct QuoteOut {
+    /// Null where only the run will show it: a partitioner of the customer's own.
+    chunks: Option<u64>,
+    /// What the price of a task is taken from.
+    basis: BasisOut,
+    /// Of one task.
+    #[schema(value_type = String)]
+    task_price: Credits,
+    /// Of the whole run; null where its chunks are not known.
+    #[schema(value_type = Option<String>)]
+    total: Option<Credits>,
+    /// The same if every task used all that it may until its timeout.
+    #[schema(value_type = Option<String>)]
+    total_at_most: Option<Credits>,
+    /// What is held when it starts.
+    #[schema(value_type = String)]
+    hold: Credits,
+    /// What the wallet has.
+    #[schema(value_type = String)]
+    available: Credits,
+    /// Whether the wallet covers the hold and, where the basis is no assumption, the total.
+    affordable: bool,
+}
+
+/// What the price of a task is taken from: earlier runs of the template, the tasks of the run that
+/// are done, or the assumption that a task uses all that it may.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = QuoteBasis)]
+enum BasisOut {
+    History,
+    Sample,
+    Assumption,
+}
+
+impl From<Quote> for QuoteOut {
+    fn from(quote: Quote) -> Self {
+        Self {
+            chunks: quote.chunks,
+            basis: match quote.forecast.basis {
+                Basis::History => BasisOut::History,
+                Basis::Sample => BasisOut::Sample,
+                Basis::Assumption => BasisOut::Assumption,
+            },
+            task_price: quote.forecast.task_price,
+            total: quote.total,
+            total_at_most: quote.total_at_most,
+            hold: quote.hold.amount,
+            available: quote.available,
+            affordable: quote.affordable,
+        }
+    }
+}

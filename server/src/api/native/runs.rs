@@ -1,0 +1,131 @@
+//! Runs: started, listed, read, cancelled and explained.
+
+use common::ids::RunId;
+use common::run::scheduling::TEST_CHUNKS;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::fields::renamed;
+use super::jobs::{CONFIG, read_config};
+use super::quote::QuoteOut;
+use super::run_out::RunOut;
+use super::words::StateOut;
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::route::{Route, get, post};
+use crate::api::http::shape::{Field, flag, one};
+use crate::error::{Error, Result};
+use crate::jobs::monitoring::explain::{self, Why};
+use crate::jobs::start::{self, Remark};
+use crate::jobs::{cancel, runs, status};
+use crate::people::caller::Caller;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        post("Fanfold_StartRun", "/jobs/{job}/runs", start_run)
+            .summary("Starts a run of a job; as a dry run, only checks and estimates it")
+            .body(START),
+        get("Fanfold_ListRuns", "/jobs/{job}/runs", list_runs).summary("Lists the runs of a job"),
+        get("Fanfold_GetRun", "/runs/{run}", read).summary("Gets a run"),
+        post("Fanfold_CancelRun", "/runs/{run}/cancel", cancel_run).summary("Cancels a run"),
+        get("Fanfold_ExplainRun", "/runs/{run}/explain", explain_run)
+            .summary("Explains what a run waits for"),
+    ]
+}
+
+const START: &[Field] = &[
+    one("config", &CONFIG, "Laid over the job's own"),
+    flag("dry_run", "Checks everything and gives the quote, but starts nothing"),
+];
+
+/// What was started, or would be.
+#[derive(Serialize, ToSchema)]
+struct StartedRun {
+    /// Null for a dry run.
+    run: Option<RunOut>,
+    /// Of a dry run.
+    quote: Option<QuoteOut>,
+    /// What is right, but may not be what the caller had in mind.
+    remarks: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RunList {
+    /// The latest first. A job has one at most.
+    runs: Vec<RunOut>,
+    next_cursor: Option<String>,
+}
+
+/// Why a run waits, or what it does.
+#[derive(Serialize, ToSchema)]
+struct RunExplained {
+    #[schema(value_type = String)]
+    run: RunId,
+    state: StateOut,
+    /// Whether it waits for a node, for its start, or for a place among the server's steps.
+    waiting: bool,
+    /// The nodes that were looked at.
+    nodes: Option<usize>,
+    reasons: Vec<String>,
+}
+
+async fn start_run(job: Segment, mut call: Call) -> Result<StartedRun> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let over = read_config(&mut body).map_err(renamed)?.unwrap_or_default();
+    let is_dry = body.flag("dry_run")?.unwrap_or(false);
+    body.finish()?;
+    let (app, id) = (call.app(), job.id("job")?);
+    let ready = start::prepare(app, &caller, id, over).await.map_err(renamed)?;
+    let remarks = ready.remarks().iter().map(remark).collect();
+    if is_dry {
+        let quote = ready.quote(app, &caller).await?;
+        return Ok(StartedRun { run: None, quote: Some(quote.into()), remarks });
+    }
+    ready.start(app).await?;
+    let started = status::read(app, &caller, id).await?;
+    Ok(StartedRun { run: RunOut::of(&started), quote: None, remarks })
+}
+
+fn remark(remark: &Remark) -> String {
+    match remark {
+        Remark::TestJob => {
+            format!("this is a test job: it works on the first {TEST_CHUNKS} chunks only")
+        }
+        Remark::IgnoredParam { phase, param } => {
+            format!("the built-in of the phase {} has no param {param}", phase.as_str())
+        }
+    }
+}
+
+async fn list_runs(job: Segment, call: Call) -> Result<RunList> {
+    let caller = call.caller().await?;
+    let status = status::read(call.app(), &caller, job.id("job")?).await?;
+    Ok(RunList { runs: RunOut::of(&status).into_iter().collect(), next_cursor: None })
+}
+
+async fn read(run: Segment, call: Call) -> Result<RunOut> {
+    let caller = call.caller().await?;
+    shown(&call, &caller, run.id("run")?).await
+}
+
+async fn cancel_run(run: Segment, call: Call) -> Result<RunOut> {
+    let caller = call.caller().await?;
+    let id = run.id("run")?;
+    let job = runs::job_of(call.app(), &caller, id).await?;
+    cancel::abort(call.app(), &caller, job).await?;
+    shown(&call, &caller, id).await
+}
+
+async fn explain_run(run: Segment, call: Call) -> Result<RunExplained> {
+    let caller = call.caller().await?;
+    let id = run.id("run")?;
+    let job = runs::job_of(call.app(), &caller, id).await?;
+    let (state, why) = explain::explain(call.app(), &caller, job).await?;
+    let Why { waiting, nodes, reasons } = why;
+    Ok(RunExplained { run: id, state: state.into(), waiting, nodes, reasons })
+}
+
+async fn shown(call: &Call, caller: &Caller, id: RunId) -> Result<RunOut> {
+    let status = runs::read(call.app(), caller, id).await?;
+    RunOut::of(&status).ok_or_else(|| Error::not_found("run", &id.to_string()))
+}

@@ -1,0 +1,134 @@
+//! The closed sets of words of this API.
+
+use common::plan::Phase;
+use common::run::RunState;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::jobs::monitoring::status::JobState;
+use crate::jobs::monitoring::tasks::TaskState;
+use crate::jobs::stages::StageKind;
+
+/// How far a job is: `new` is a draft, and the others are the states of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = State)]
+pub enum StateOut {
+    New,
+    Scheduled,
+    Accepted,
+    Running,
+    Ending,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+/// The words of states, by the numbers that lists are filtered by.
+pub const STATES: [&str; 8] =
+    ["new", "scheduled", "accepted", "running", "ending", "succeeded", "failed", "cancelled"];
+
+/// A part of a template's run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Phase)]
+pub enum PhaseOut {
+    Fetch,
+    Partition,
+    Process,
+    Assemble,
+    Deliver,
+}
+
+/// What a stage does: a `group` has several stages, a `list` the same for each element of a list,
+/// a `run` waits for another run, a `container` works on nodes, and `data` is the server's own work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = StageKind)]
+pub enum StageKindOut {
+    Group,
+    List,
+    Run,
+    Container,
+    Data,
+}
+
+/// How far a stage is: one that is `cut_off` was open when its run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = StageState)]
+pub enum StageStateOut {
+    Open,
+    Done,
+    CutOff,
+}
+
+/// How far a task or an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AttemptState)]
+pub enum TaskStateOut {
+    Waiting,
+    Assigned,
+    Received,
+    Running,
+    Done,
+    Failed,
+}
+
+impl From<RunState> for StateOut {
+    fn from(state: RunState) -> Self {
+        match state {
+            RunState::Scheduled => Self::Scheduled,
+            RunState::Accepted => Self::Accepted,
+            RunState::Running => Self::Running,
+            RunState::Ending => Self::Ending,
+            RunState::Succeeded => Self::Succeeded,
+            RunState::Failed => Self::Failed,
+            RunState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<JobState> for StateOut {
+    fn from(state: JobState) -> Self {
+        state.run.map_or(Self::New, Self::from)
+    }
+}
+
+impl From<Phase> for PhaseOut {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Fetch => Self::Fetch,
+            Phase::Partition => Self::Partition,
+            Phase::Process => Self::Process,
+            Phase::Assemble => Self::Assemble,
+            Phase::Deliver => Self::Deliver,
+        }
+    }
+}
+
+impl From<StageKind> for StageKindOut {
+    fn from(kind: StageKind) -> Self {
+        match kind {
+            StageKind::Group => Self::Group,
+            StageKind::List => Self::List,
+            StageKind::Run => Self::Run,
+            StageKind::Container => Self::Container,
+            StageKind::Data => Self::Data,
+        }
+    }
+}
+
+impl From<TaskState> for TaskStateOut {
+    fn from(state: TaskState) -> Self {
+        match state {
+            TaskState::Waiting => Self::Waiting,
+            TaskState::Assigned => Self::Assigned,
+            TaskState::Received => Self::Received,
+            TaskState::Running => Self::Running,
+            TaskState::Done => Self::Done,
+            TaskState::Failed => Self::Failed,
+        }
+    }
+}
