@@ -22,9 +22,10 @@ use crate::api::http::idempotency;
 use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Field, Shape, flag, integer, map, one, text, word};
 use crate::error::{Error, Result};
+use crate::jobs::cancel;
 use crate::jobs::draft::{self, DraftChange, Given, NAME_CHARS_MAX, NewJob, TemplateChoice};
 use crate::jobs::list::{self, JobField};
-use crate::jobs::{cancel, status};
+use crate::jobs::monitoring::status;
 use crate::listing::{Comparison, Operand, Place, Rest, Selection, Start, Test};
 
 pub fn routes() -> Vec<Route> {

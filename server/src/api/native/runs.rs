@@ -15,8 +15,9 @@ use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, flag, one};
 use crate::error::{Error, Result};
 use crate::jobs::monitoring::explain::{self, Why};
+use crate::jobs::monitoring::status;
 use crate::jobs::start::{self, Remark};
-use crate::jobs::{cancel, runs, status};
+use crate::jobs::{cancel, runs};
 use crate::people::caller::Caller;
 
 pub fn routes() -> Vec<Route> {
