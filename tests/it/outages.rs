@@ -200,7 +200,10 @@ impl Site<'_> {
             (Part::Bucket, _) => "bucket",
             (Part::Network, _) => "not been heard",
         };
-        said.iter().any(|text| text.contains(named))
+        // A receipt may arrive just before the network goes: then the server delivers alone.
+        let delivers =
+            |text: &String| self.part == Part::Network && text.contains("dataDestination");
+        said.iter().any(|text| text.contains(named) || delivers(text))
     }
 
     /// Asks, and expects an answer within seconds: the documented one, or that a part is away.
