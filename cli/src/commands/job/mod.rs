@@ -174,8 +174,11 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
             let answer = session.client.post(url(session, &[&id, "abort"]), &json!({})).await?;
             let Done { message } = answer.read()?;
             session.output.result(&answer.text, || {
-                let rest = if message.is_empty() { message } else { format!(": {message}") };
-                vec![format!("job {id} is aborted{rest}")]
+                vec![if message.is_empty() {
+                    format!("job {id} was a draft and is deleted")
+                } else {
+                    format!("job {id} is cancelled: {message}")
+                }]
             })
         }
         Command::List(args) => list::run(&args, session).await,
