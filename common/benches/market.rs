@@ -56,7 +56,7 @@ fn main() {
 #[expect(clippy::print_stdout, reason = "a table for people is what a benchmark makes")]
 fn small_runs(runs: u32, tasks: u16) {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
-    let grant = Credits::from_units(i64::MAX / 2).expect("not negative");
+    let grant = Credits::from_units(i64::MAX / 512).expect("not negative");
     market.trust(OPERATOR);
     market.grant(CUSTOMER, grant, "gift", at(0)).expect("the world may owe");
     let plan = sequence(tasks);
@@ -138,7 +138,7 @@ fn at(ms: i64) -> DateTime<Utc> {
 
 fn accept(chunks: u32) -> Market {
     let mut market = Market::load(Policy::default(), Stored::default(), at(0));
-    let grant = Credits::from_units(i64::MAX / 2).expect("not negative");
+    let grant = Credits::from_units(i64::MAX / 512).expect("not negative");
     market.trust(OPERATOR);
     market.grant(CUSTOMER, grant, "gift", at(0)).expect("the world may owe");
     let spec = testing::order(CUSTOMER, &testing::pipeline());
