@@ -200,10 +200,7 @@ impl Site<'_> {
             (Part::Bucket, _) => "bucket",
             (Part::Network, _) => "not been heard",
         };
-        // A receipt may arrive just before the network goes: then the server delivers alone.
-        let delivers =
-            |text: &String| self.part == Part::Network && text.contains("dataDestination");
-        said.iter().any(|text| text.contains(named) || delivers(text))
+        said.iter().any(|text| text.contains(named))
     }
 
     /// Asks, and expects an answer within seconds: the documented one, or that a part is away.
