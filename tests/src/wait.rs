@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 const PAUSE: Duration = Duration::from_millis(25);
 /// Long, since other tests may keep the machine busy; what comes is noticed at once.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks until there is an answer.
 ///
