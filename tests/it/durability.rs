@@ -18,7 +18,6 @@ use harness::wait::until;
 
 /// Forty lines to a chunk. Slow, so that it can be caught at work.
 const SLOW_CUT: &str = r#"
-sleep 2
 cd "$CHUNKS_DIR"
 awk '{ print > ("data_" int((NR - 1) / 40) ".bin") }' "$SOURCE_DIR"/*
 "#;
@@ -28,15 +27,20 @@ sleep 1
 wc -lw < "$TASK_DIR/data.bin" > "$TASK_RESULTS_DIR/count.txt"
 "#;
 const SLOW_SUM: &str = r#"
-sleep 2
 cat "$TASK_RESULTS_DIR"/* | awk '{l += $1; w += $2} END {print l, w}' > "$OUTPUT_DIR/total.txt"
 "#;
 
 /// A word count whose every phase is a slow container of the customer's own.
 pub async fn push_slow_word_count(client: &Client) -> Result<()> {
-    client.push(&Package::partitioner("slow-cut", SLOW_CUT)).await?;
+    push_word_count_of(client, Duration::from_secs(2)).await
+}
+
+/// The same, whose partitioner and assembler take at least this time each.
+pub async fn push_word_count_of(client: &Client, engines: Duration) -> Result<()> {
+    let slow = |script: &str| format!("sleep {}{script}", engines.as_secs());
+    client.push(&Package::partitioner("slow-cut", &slow(SLOW_CUT))).await?;
     client.push(&Package::app("slow-count", SLOW_COUNT)).await?;
-    client.push(&Package::assembler("slow-sum", SLOW_SUM)).await?;
+    client.push(&Package::assembler("slow-sum", &slow(SLOW_SUM))).await?;
     client.template("slow-cut", "slow-count", "slow-sum").await
 }
 
