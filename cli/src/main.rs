@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     let level = if matches!(cli.command, Command::Bench(_)) {
         "error"
     } else {
-        // A stranger's broken request is no event of ours, and the hub names its peer itself.
+        // A client's malformed request is not logged, and the hub names its peer itself.
         "info,warp=off,sea_orm_migration=warn,libp2p_swarm=warn"
     };
     tracing_subscriber::fmt()

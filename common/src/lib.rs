@@ -1,6 +1,6 @@
 //! Fanfold's words, its wire, and every decision it takes.
 //!
-//! Nothing here reads a clock, draws a random number, waits or does IO: whoever calls passes the
+//! Nothing here reads a clock, draws a random number, waits or does IO: callers pass the
 //! time and the ids in. That is what lets a seeded simulation drive the whole market.
 //!
 //! The words, one for one thing:

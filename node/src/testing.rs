@@ -56,9 +56,9 @@ pub struct State {
     pub package: Vec<u8>,
     pub image: Vec<u8>,
     pub inputs: BTreeMap<String, Vec<u8>>,
-    /// Announced in place of the inputs: one of so many bytes.
+    /// Announced in place of the inputs: one of this many bytes.
     pub input_size: Option<u64>,
-    /// Each connection breaks after so many bytes.
+    /// Each connection breaks after this many bytes.
     pub breaks_after: Option<usize>,
     /// So many requests are answered with the wrong bytes.
     pub spoils: usize,

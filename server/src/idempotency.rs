@@ -26,7 +26,7 @@ pub struct RequestKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewId {
     pub id: Uuid,
-    /// The create has a key: whoever makes the thing may find it made.
+    /// The create has a key: the thing may exist already.
     pub named: bool,
     /// A call before this one asked for the same under that key.
     pub again: bool,

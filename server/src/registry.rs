@@ -191,7 +191,7 @@ impl Inner {
         let now = Instant::now();
         tokens.retain(|_, kept| kept.until > now);
         if tokens.len() < TOKENS_MAX {
-            // Whoever gets it late still has half its life for the pull.
+            // A late receiver still has half its life for the pull.
             let until = now + life.min(LIFE_MAX) / 2;
             tokens.insert(key, Kept { token: token.clone(), until });
         }

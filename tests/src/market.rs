@@ -256,7 +256,7 @@ impl Market {
     fn run_node(&mut self, number: usize, token: &str) -> Result<()> {
         let address = self.nodes_address()?;
         let folder = self.node_folder(number).display().to_string();
-        // For whoever runs the tests without root's rights.
+        // For runs of the tests without root's rights.
         let mut args =
             vec!["node", "--server", &address, "--data-dir", &folder, "--run-as-own-user"];
         if !token.is_empty() {
@@ -298,7 +298,7 @@ impl Market {
             .await
     }
 
-    /// The server's database, for whoever wants to look behind the API.
+    /// The server's database, for a look behind the API.
     pub fn database(&self) -> PathBuf {
         self.server_folder().join("fanfold.sqlite")
     }

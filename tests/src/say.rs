@@ -1,4 +1,4 @@
-//! Words for whoever reads a test's output.
+//! Output of a test for its readers.
 
 use std::fmt;
 

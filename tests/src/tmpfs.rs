@@ -25,7 +25,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Whoever still has a file open keeps the memory, not the mount.
+        // A process with an open file keeps the memory, not the mount.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }

@@ -16,7 +16,7 @@ const ROLES: [&str; 4] = ["none", "user", "developer", "admin"];
 pub enum Command {
     /// List members and invitations
     List,
-    /// Invite an e-mail address; whoever signs in with it is a member from then on
+    /// Invite an e-mail address; the user who signs in with it becomes a member
     Invite {
         email: String,
         #[arg(long, default_value = "user", value_parser = ROLES)]

@@ -85,7 +85,7 @@ pub enum Destination {
     Bypass,
 }
 
-/// A customer's bucket in somebody's cloud.
+/// A customer's bucket in a cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cloud {

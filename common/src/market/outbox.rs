@@ -205,7 +205,7 @@ pub struct Ended {
     pub state: RunState,
 }
 
-/// What whoever watches a run is told.
+/// What watchers of a run are notified of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     State {

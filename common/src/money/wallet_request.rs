@@ -33,7 +33,7 @@ pub enum TopUpState {
     Pending,
     /// Paid; the credits are in the wallet.
     Confirmed,
-    /// Taken back by whoever asked.
+    /// Cancelled by its requester.
     Canceled,
     /// Not paid.
     Failed,
@@ -71,7 +71,7 @@ pub enum PayoutState {
     New,
     /// Somebody looks into it.
     PendingVerification,
-    /// Whoever asked has to say something first.
+    /// The requester has to say something first.
     InfoRequired,
     /// The money is on its way.
     Sent,

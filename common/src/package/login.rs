@@ -6,7 +6,7 @@ use crate::input::json;
 const BLOCK: usize = 512;
 
 /// The archive with no username and no token in its manifests; `None` where that cannot be done.
-/// All other bytes stay as they are. Whoever calls checks the outcome like any archive.
+/// All other bytes stay as they are. Callers check the outcome like any archive.
 pub fn taken_out(archive: &[u8]) -> Option<Vec<u8>> {
     let mut rewritten = Vec::with_capacity(archive.len() + BLOCK);
     let mut copied = 0;

@@ -35,7 +35,7 @@ pub struct Container {
     /// The ids of the workspace's secrets that the container gets. Never their values.
     pub secrets: Vec<String>,
     pub needs: Resources,
-    /// The task gets one GPU of one of these names, in any case; empty is none.
+    /// The task gets one GPU of one of these names, in any case; empty means no GPU.
     pub gpus: Vec<String>,
     pub params: Params,
 }

@@ -14,7 +14,7 @@ use crate::store::Store;
 pub struct Server {
     pub market: Market,
     requests: Vec<Request>,
-    /// The leases under which data may be touched, as whoever serves the data knows them.
+    /// The leases under which data may be touched, as the server of the data knows them.
     live: BTreeMap<Lease, NodeId>,
     /// Whether something has come in since the last transaction.
     pub dirty: bool,

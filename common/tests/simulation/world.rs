@@ -248,7 +248,7 @@ impl World {
         }
         if let Some(server) = &mut self.server {
             if self.random.chance(700) {
-                // Just enough to begin with: whoever takes longer runs dry.
+                // Just enough to begin with: a longer run has too little.
                 let percent = u64::from(self.random.between(95, 140));
                 let units = customer::budget(&order).units() / 100;
                 let gift =

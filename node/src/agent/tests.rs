@@ -261,7 +261,7 @@ async fn repeated_order_makes_no_busy_loop() {
             break;
         }
         repeated += 1;
-        // Whoever asked may have been overtaken.
+        // The asker may have been overtaken.
         let _ = answer.send(Ok(cancel()));
     }
 

@@ -38,7 +38,7 @@ async fn file_length_is_limited_to_the_disk_of_the_task() {
     let Some((receipt, ..)) = lived(script).await else { return };
 
     let Outcome::Failed { failure, .. } = receipt.outcome else { panic!("{receipt:?}") };
-    // Whoever goes on after the signal is refused.
+    // A program that goes on after the signal is refused.
     assert!(matches!(failure, Failure::ExitCode(8)), "{failure:?}");
 }
 

@@ -63,7 +63,7 @@ fn offer_is_a_part_of_the_budget_and_of_the_free_space() {
     assert_eq!(bench.disk.lends(500), 0);
 }
 
-/// An instant so many milliseconds after the first.
+/// An instant this many milliseconds after the first.
 fn at(begin: Instant, ms: u64) -> Instant {
     begin + Duration::from_millis(ms)
 }
@@ -145,7 +145,7 @@ async fn task_does_not_begin_below_the_floor() {
 }
 
 proptest! {
-    /// Whoever asks and gives back in whatever order: no more is lent than there is.
+    /// In any order of taking and giving back, no more is lent than there is.
     #[test]
     fn lent_disk_never_exceeds_the_free_space(
         steps in proptest::collection::vec((any::<bool>(), 0..600u64, 0..600u64, 0..600u64), 0..40),

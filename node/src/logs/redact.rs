@@ -47,7 +47,7 @@ impl Redactor {
         Self { found: Some(Arc::new(Found { values, longest })) }
     }
 
-    /// The bytes of the longest value: to know whether a value begins in a text, so many more have
+    /// The bytes of the longest value: to know whether a value begins in a text, this many more have
     /// to be seen.
     pub fn longest(&self) -> usize {
         self.found.as_ref().map_or(0, |found| found.longest)

@@ -64,7 +64,7 @@ impl Manifest {
             layers: Vec<Descriptor>,
         }
         let document: Document = serde_json::from_slice(document)
-            .map_err(|_| unusable("has a manifest that no node understands: push it anew"))?;
+            .map_err(|_| unusable("has a manifest that no node understands: push it again"))?;
         if document.layers.is_empty() || document.layers.len() > LAYERS_MAX {
             return Err(Error::Unusable(format!("must have 1 to {LAYERS_MAX} layers")));
         }
@@ -109,12 +109,12 @@ pub fn for_this_machine(document: &[u8]) -> Result<Option<Digest>, Error> {
         manifests: Vec<Descriptor>,
     }
     let value: Value = serde_json::from_slice(document)
-        .map_err(|_| unusable("has a manifest that is no JSON: push it anew"))?;
+        .map_err(|_| unusable("has a manifest that is no JSON: push it again"))?;
     if value.get("manifests").is_none() {
         return Ok(None);
     }
     let list: List = serde_json::from_value(value)
-        .map_err(|_| unusable("has a list of platforms that no node understands: push it anew"))?;
+        .map_err(|_| unusable("has a list of platforms that no node understands: push it again"))?;
     let ours = |platform: &Platform| {
         platform.os == OS && platform.architecture == architecture() && is_ours(platform)
     };
@@ -143,7 +143,7 @@ fn architecture() -> &'static str {
     }
 }
 
-/// An image's configuration, if it is for this machine and of so many layers.
+/// An image's configuration, if it is for this machine and has this many layers.
 pub fn checked_config(text: Vec<u8>, layers: usize) -> Result<Vec<u8>, Error> {
     #[derive(Deserialize)]
     struct Config {
@@ -158,7 +158,7 @@ pub fn checked_config(text: Vec<u8>, layers: usize) -> Result<Vec<u8>, Error> {
         diff_ids: Vec<String>,
     }
     let config: Config = serde_json::from_slice(&text)
-        .map_err(|_| unusable("has a configuration that no node understands: push it anew"))?;
+        .map_err(|_| unusable("has a configuration that no node understands: push it again"))?;
     let fits = |text: &str, ours: &str| text.is_empty() || text == ours;
     if !fits(&config.os, OS) || !fits(&config.architecture, architecture()) {
         return Err(other_platform("not for"));

@@ -41,7 +41,7 @@ const WORKSPACES_MAX: usize = 16;
 const OWNERS_MAX: usize = 8;
 /// Runs whose lists of files are remembered.
 const LISTS_MAX: usize = 64;
-/// How often a list is asked for anew because a file of it has been replaced meanwhile.
+/// How often a list is asked for again because a file of it has been replaced meanwhile.
 const LISTS_TRIED_MAX: u32 = 3;
 const SHARED_MODE: u32 = 0o755;
 /// The container's user is another one; nobody else gets as far as this folder.

@@ -204,7 +204,7 @@ impl Engine {
             }
             Command::Trust { owner } => market.trust(owner),
             Command::Waiting { run, reply } => {
-                // Whoever asked may have gone.
+                // The asker may have gone.
                 let _ = reply.send(market.waiting(run, now));
             }
             Command::Nodes { nodes, reply } => {
@@ -275,7 +275,7 @@ impl Engine {
     }
 
     /// Does what the batch asked for, now that it is on disk. A reply whose receiver has gone is
-    /// dropped: whoever asked will ask again.
+    /// dropped: its caller asks again.
     fn act(&mut self, changes: &mut Changes, batch: Batch) {
         self.parts.leases.apply(&changes.leases, &self.market);
         for ended in &changes.ended {

@@ -3,7 +3,7 @@
 //!
 //! Names are resolved here and the connection is made to the very addresses that were checked, so
 //! that a name cannot change its meaning in between. Hosts written as numbers never reach a
-//! resolver: whoever makes a request or follows a redirect calls [`Guard::check`] first.
+//! resolver: each request and each redirect that is followed calls [`Guard::check`] first.
 
 use std::error::Error as StdError;
 use std::net::{IpAddr, SocketAddr};
@@ -121,7 +121,7 @@ impl Guard {
         if self.allow_private || self.ports.has(port) { Ok(()) } else { Err(Refused::Port(port)) }
     }
 
-    /// A client for customers' addresses. It follows no redirects: whoever does checks each hop.
+    /// A client for customers' addresses. It follows no redirects: code that does checks each hop.
     pub fn client(self) -> reqwest::Result<reqwest::Client> {
         builder().redirect(reqwest::redirect::Policy::none()).dns_resolver(Arc::new(self)).build()
     }
@@ -138,7 +138,7 @@ pub fn own_client() -> reqwest::Result<reqwest::Client> {
 
 /// The environment's proxies are not used: they would resolve names beyond the guard.
 fn builder() -> reqwest::ClientBuilder {
-    // Whoever installed another TLS provider first chose it.
+    // A TLS provider that is already installed is kept.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()

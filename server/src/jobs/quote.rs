@@ -180,7 +180,7 @@ async fn forecast(app: &App, job: &Job, plan: &Plan, run: Option<&RunView>) -> R
     Ok(Forecast::assumed(task_price, singles(plan, secs)))
 }
 
-/// What a partitioner and an assembler of the customer's own cost in so many seconds at most.
+/// What a partitioner and an assembler of the customer's own cost at most in this many seconds.
 fn singles(plan: &Plan, secs: u32) -> Credits {
     let singles = plan.blocks().filter_map(|(id, block)| match &block.body {
         Body::Container(task) if !plan.is_repeated(id) => Some(task.reservation(secs)),

@@ -232,7 +232,7 @@ impl Market {
         }
     }
 
-    /// Stores a task as it stands, and tells whoever watches.
+    /// Stores a task as it stands, and notifies watchers.
     pub(in crate::market) fn put_task(&mut self, task: TaskRecord) {
         if let Some(run) = self.runs.get(&task.task.run) {
             self.outbox.changes.notices.push(Notice::Task {

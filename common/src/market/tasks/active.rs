@@ -7,7 +7,7 @@ use crate::market::outbox::{TaskRecord, TaskState};
 use crate::money::credits::Credits;
 use crate::run::task::Lease;
 
-/// How far a task is that a node holds, for whoever asks.
+/// How far a task is that a node holds, for readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnderLease {
     pub lease: Lease,

@@ -2,7 +2,7 @@
 //! gave is compared. Where they differ, a third decides.
 //!
 //! A check is one more attempt of its task, so that no node can tell it from the first. It is
-//! neither stored nor paid for: whoever paid for checks would pay two operators who check each
+//! neither stored nor paid for: payment for checks would pay two operators who check each
 //! other. A restart of the server drops the checks that are under way, and nobody loses by it.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -32,7 +32,7 @@ const UNSTABLE_MAX: usize = 10_000;
 /// Which tasks are checked.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checks {
-    /// Of accepted tasks; 0 is none.
+    /// Of accepted tasks; 0 means that none is checked.
     pub percent: u32,
     /// Random, and never told to anybody: who knows it knows which tasks are checked.
     pub key: [u8; 32],

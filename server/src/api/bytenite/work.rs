@@ -51,7 +51,7 @@ pub const CONFIG: Shape = Shape {
     name: "JobConfig",
     fields: &[
         integer("taskTimeout", "Seconds; 0 is the server's default, which a quote shows"),
-        integer("jobTimeout", "Seconds; 0 is none"),
+        integer("jobTimeout", "Seconds; 0 means no limit"),
         flag(
             "isTestJob",
             "Works on the first two chunks only (numChunksTotal says how many there are), and also \

@@ -17,7 +17,7 @@ const KEY_CHARS_MAX: usize = 255;
 /// The id of what this create makes: a fresh one, or the first one's where it is repeated.
 ///
 /// # Errors
-/// A key that is none, and one that was used with another request.
+/// A malformed key, and one that was used with another request.
 pub async fn new_id(call: &Call, caller: &Caller, body: &[u8]) -> Result<NewId> {
     idempotency::new_id(call.app(), caller, key(call, body)?.as_ref(), Uuid::now_v7()).await
 }
@@ -25,7 +25,7 @@ pub async fn new_id(call: &Call, caller: &Caller, body: &[u8]) -> Result<NewId> 
 /// The request's key, where it has one.
 ///
 /// # Errors
-/// A key that is none.
+/// A malformed key.
 pub fn key(call: &Call, body: &[u8]) -> Result<Option<RequestKey>> {
     let Some(key) = call.headers.get(HEADER) else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len()));

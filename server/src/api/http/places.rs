@@ -1,4 +1,4 @@
-//! Places for requests that take long or much: so many for each workspace, and so many in all.
+//! Places for requests that take long or much: a maximum for each workspace, and one in all.
 
 use std::time::Duration;
 

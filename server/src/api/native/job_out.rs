@@ -75,7 +75,7 @@ struct ParamsOut {
 struct ConfigOut {
     /// Seconds; 0 is the server's default.
     task_timeout: Option<u32>,
-    /// Seconds; 0 is none.
+    /// Seconds; 0 means no limit.
     job_timeout: Option<u32>,
     /// Works on the first two chunks only.
     is_test_job: Option<bool>,

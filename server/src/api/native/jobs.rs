@@ -68,7 +68,7 @@ pub const CONFIG: Shape = Shape {
     name: "NewConfig",
     fields: &[
         integer("task_timeout", "Seconds; 0 is the server's default"),
-        integer("job_timeout", "Seconds; 0 is none"),
+        integer("job_timeout", "Seconds; 0 means no limit"),
         flag("is_test_job", "Works on the first two chunks only"),
         integer("max_task_retries", "Further tries of a task that failed"),
         flag("require_results", "A task that gives no results has failed and is not paid"),

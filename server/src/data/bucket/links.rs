@@ -72,7 +72,7 @@ pub struct OpenedLink {
     pub file_name: String,
     /// Of its bytes, where that is known.
     pub digest: Option<Digest>,
-    /// Who it was made for, and whoever serves it makes sure that they still may; a link to upload
+    /// Who it was made for; serving it checks that they still may; a link to upload
     /// a draft's file belongs to the draft alone.
     pub holder: Option<Holder>,
 }

@@ -278,7 +278,7 @@ impl WebFile {
     pub fn of_two_lengths(&self, first: u64, second: u64) -> Error {
         Error::Customer(format!(
             "url: the server of {} does not say how long the file is, and gave {first} bytes of it \
-             once and {second} the next time: it breaks off, or is made anew each time; upload the \
+             once and {second} the next time: it breaks off, or is generated for each request; upload the \
              file instead",
             self.shown()
         ))

@@ -15,7 +15,7 @@ use crate::people::caller::Caller;
 use crate::store::jobs;
 
 /// Makes a draft like the caller's job of this id, under a name of its own where one is given. A
-/// file must be uploaded anew.
+/// file must be uploaded again.
 pub async fn copy(
     app: &App,
     caller: &Caller,

@@ -56,7 +56,7 @@ pub struct LogEntry {
 }
 
 /// What the containers of the caller's job of this id wrote, at the level `Unknown`, and what
-/// their nodes say of them; `None` where a task is named that is none of the job's.
+/// their nodes say of them; `None` where a name is not of a task of the job.
 pub async fn read(
     app: &App,
     caller: &Caller,

@@ -170,7 +170,7 @@ pub async fn read(
     }))
 }
 
-/// The indexes of the tasks of these names in a run; `None` where one is none of the run's.
+/// The indexes of the tasks of these names in a run; `None` where one is not a task of the run.
 pub(in crate::jobs) fn indexes(run: RunId, names: &[TaskName]) -> Option<Vec<u32>> {
     let index = |name: &TaskName| match *name {
         TaskName::Index(index) => Some(index),

@@ -1,7 +1,7 @@
 //! One writer at a time for each job.
 //!
 //! A start reads a draft, and the coordinator stores its run later, in a batch with others, where
-//! nothing may be refused any more. Whoever changes or deletes a draft waits meanwhile.
+//! nothing may be refused any more. A change or deletion of a draft waits meanwhile.
 
 use common::ids::JobId;
 

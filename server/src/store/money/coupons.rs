@@ -64,7 +64,7 @@ pub struct Coupon {
 }
 
 impl Coupon {
-    /// Whether both give the same, whoever has redeemed them.
+    /// Whether both give the same, whether redeemed or not.
     pub fn is_like(&self, other: &Self) -> bool {
         let terms = |coupon: &Self| (coupon.amount, coupon.uses_max, coupon.expires_at.map(micros));
         terms(self) == terms(other)

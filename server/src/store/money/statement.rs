@@ -191,7 +191,7 @@ fn head(row: &heads::Model) -> Result<(WorkspaceId, Head), DbErr> {
 }
 
 /// The end of a statement by its lines. Where the last line's hash cannot be read either, the
-/// chain goes on from what is there, and whoever checks it finds the break.
+/// chain goes on from what is there, and a check of it finds the break.
 async fn last_line(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Head, DbErr> {
     let last: Option<(i64, String, i64)> = Entity::find()
         .select_only()

@@ -19,7 +19,7 @@ const CODE_LIVES: TimeDelta = TimeDelta::minutes(10);
 const TRIES_MAX: i32 = 5;
 /// Letters and digits that nobody takes for one another.
 const ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// 6.5e11 codes: guessing has no chance, whoever guesses for however many addresses.
+/// 6.5e11 codes: guessing has no chance, for any number of addresses.
 const LETTERS: usize = 8;
 
 pub(in crate::store) mod row {

@@ -88,7 +88,7 @@ pub struct Owner {
 
 /// A new API key of the first user, who is made with a workspace where there is nobody.
 ///
-/// Whoever calls writes the key down before anything else: it is shown this once.
+/// Callers write the key down before anything else: it is shown this once.
 pub async fn owner(db: &Db) -> Result<Owner, DbErr> {
     let transaction = begin(db).await?;
     let first = user::Entity::find().order_by_asc(user::Column::Id).one(&transaction).await?;
@@ -158,7 +158,7 @@ pub struct Arrival {
     pub own: Option<WorkspaceId>,
 }
 
-/// Takes in whoever has proven an address: finds the user, makes one who signs up or was invited,
+/// Takes in a person who has proven an address: finds the user, makes one who signs up or was invited,
 /// and lets them into the workspaces that have invited them. `None` where nobody knows the
 /// address and it does not sign up.
 pub async fn arrive(
@@ -194,7 +194,7 @@ pub async fn arrive(
     Ok(Some(Arrival { user, own }))
 }
 
-/// Whoever signs in with this address.
+/// The user with this address.
 pub async fn find_by_email(db: &impl ConnectionTrait, email: &str) -> Result<Option<User>, DbErr> {
     let row = user::Entity::find().filter(user::Column::Email.eq(email)).one(db).await?;
     row.map(read).transpose()
@@ -306,7 +306,7 @@ pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     Ok(workspace::Entity::find().count(db).await? == 0)
 }
 
-/// A user by id; whoever asks has made sure that it is theirs to see.
+/// A user by id; callers make sure that it may be shown.
 pub async fn find_user(db: &impl ConnectionTrait, id: UserId) -> Result<Option<User>, DbErr> {
     let row = user::Entity::find_by_id(id.uuid()).one(db).await?;
     row.map(read).transpose()

@@ -1,4 +1,4 @@
-//! The objects of the bucket that rows name, for whoever compares both.
+//! The objects of the bucket that rows name, for a comparison of both.
 
 use common::data::location::Identity;
 use common::digest::Digest;

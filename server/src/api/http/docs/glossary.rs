@@ -162,7 +162,7 @@ const WORDS: &[(&str, &str)] = &[
     ("last_attempt", "The task's latest attempt; null before the first"),
     ("lends", "What it lends; null while it is silent"),
     ("level", "How grave the line is"),
-    ("limit", "At most so many"),
+    ("limit", "Maximum number of rows"),
     ("link", "Where the file can be fetched, or where it was delivered; empty where there is none"),
     ("log", "The line"),
     ("loginChallenge", "Takes no part; older clients send it"),
@@ -315,6 +315,6 @@ mod tests {
         assert_eq!(fields["createdAt"]["description"], "When it was made");
         assert_eq!(fields["id"]["description"], "The test's");
         assert_eq!(fields["role"]["description"], "What the member may do");
-        assert_eq!(document["b"][0]["description"], "At most so many");
+        assert_eq!(document["b"][0]["description"], "Maximum number of rows");
     }
 }

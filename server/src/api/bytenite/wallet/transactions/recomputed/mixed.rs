@@ -49,7 +49,7 @@ async fn workspace(server: &TestServer, name: &str) -> (WorkspaceId, String) {
 }
 
 /// How an attempt ends: by its place in its job, so that jobs of different sizes and retries end
-/// in different ways. Nodes have only so many faults, as more would set them aside.
+/// in different ways. Nodes have few faults, as more would set them aside.
 fn end(lease: Lease, faults: &AtomicUsize) -> (Usage, Outcome) {
     let attempt = lease.attempt;
     let index = lease.task.index;
