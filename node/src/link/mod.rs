@@ -6,7 +6,6 @@ mod blob;
 mod bucket;
 mod exact_reader;
 mod frame;
-mod identity;
 mod swarm;
 mod tcp;
 mod trouble;
@@ -121,7 +120,10 @@ impl Link {
     pub fn start(options: Options, stop: CancellationToken) -> Result<Self, Error> {
         let Options { server, key_file, allow_private_addresses } = options;
         let addresses = address::parse(&server)?;
-        let key = identity::load_or_make(&key_file)?;
+        let key = identity::load_or_make(&key_file).map_err(|error| match error {
+            identity::Error::Damaged => Error::Key { path: key_file },
+            identity::Error::Io(error) => error.into(),
+        })?;
         let guard = SsrfGuard::new(allow_private_addresses);
         let http = guard.client().map_err(io::Error::other)?;
         let line = swarm::start(&key, addresses, stop)?;

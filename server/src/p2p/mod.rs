@@ -4,7 +4,6 @@
 mod admission;
 mod backend;
 pub mod blob;
-mod identity;
 mod peer_limits;
 mod peers;
 mod refusal;
@@ -79,7 +78,10 @@ impl Hub {
             .iter()
             .map(|text| text.parse().map_err(|_| Error::Address(text.clone())))
             .collect::<Result<_, _>>()?;
-        let key = identity::load_or_make(&options.key_file)?;
+        let key = identity::load_or_make(&options.key_file).map_err(|error| match error {
+            identity::Error::Damaged => Error::Key { path: options.key_file.clone() },
+            identity::Error::Io(error) => error.into(),
+        })?;
         let mut swarm = swarm::build(&key, options.limits)?;
         let addresses = swarm::known(swarm::listen(&mut swarm, &listen).await?);
         let tasks = TaskTracker::new();

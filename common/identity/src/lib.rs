@@ -1,4 +1,4 @@
-//! The server's identity to its nodes: an ed25519 key in a file that only its owner can read.
+//! The identity of a server or a node: an ed25519 key in a file that only its owner can read.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -7,14 +7,21 @@ use std::path::Path;
 
 use libp2p::identity::Keypair;
 
-use super::Error;
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is there and holds no key that can be read.
+    #[error("the file holds no key that can be read")]
+    Damaged,
+    #[error("the key file cannot be read or written")]
+    Io(#[from] io::Error),
+}
 
 /// Reads the key, or makes it where there is none. A file that is there and cannot be read is an
-/// error: a new key would make a stranger of this server.
+/// error: with a new key the others would not know this one any more.
 pub fn load_or_make(path: &Path) -> Result<Keypair, Error> {
     match fs::read(path) {
-        Ok(bytes) => Keypair::from_protobuf_encoding(&bytes)
-            .map_err(|_| Error::Key { path: path.to_owned() }),
+        Ok(bytes) => Keypair::from_protobuf_encoding(&bytes).map_err(|_| Error::Damaged),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
         Err(error) => Err(error.into()),
     }
@@ -55,7 +62,7 @@ mod tests {
     #[test]
     fn key_is_made_once_and_readable_by_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/p2p.key");
+        let path = folder.path().join("deep/identity.key");
 
         let first = load_or_make(&path).unwrap();
         let second = load_or_make(&path).unwrap();
@@ -68,10 +75,10 @@ mod tests {
     #[test]
     fn damaged_key_is_an_error_and_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("p2p.key");
+        let path = folder.path().join("identity.key");
         fs::write(&path, b"damaged").unwrap();
 
-        assert!(matches!(load_or_make(&path), Err(Error::Key { .. })));
+        assert!(matches!(load_or_make(&path), Err(Error::Damaged)));
         assert_eq!(fs::read(&path).unwrap(), b"damaged");
     }
 }
