@@ -132,7 +132,7 @@ impl Market {
             let Some(stage) = run.and_then(|run| run.tasks(lease.task.stage)) else { continue };
             let key = (lease.task.run, lease.task.stage);
             if !works.contains_key(&key) {
-                let work = work(stage);
+                let Some(work) = work(stage) else { continue };
                 bytes += work.container.bytes();
                 if bytes > CONTAINERS_BYTES_MAX && !works.is_empty() {
                     break;
@@ -207,21 +207,21 @@ impl Market {
     }
 }
 
-fn work(stage: TaskStage<'_>) -> Work {
-    let TaskStage { run, no, work, .. } = stage;
+fn work(stage: TaskStage<'_>) -> Option<Work> {
+    let TaskStage { run, no, block, work, .. } = stage;
     let container = &work.container;
-    Work {
+    Some(Work {
         run: run.id,
         workspace: run.spec.workspace,
         package_owner: container.package.owner,
         stage: no,
         package: container.package.digest,
         image: container.image.clone(),
-        container: container.compile(),
+        container: run.spec.plan.container_spec(block)?.clone(),
         secrets: !container.secrets.is_empty(),
         needs: container.needs,
         task_timeout_secs: Some(work.timeout_secs),
-    }
+    })
 }
 
 fn assignment(stage: TaskStage<'_>, lease: Lease) -> Option<Assignment> {

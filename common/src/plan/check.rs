@@ -1,6 +1,7 @@
 //! Whether blocks make a plan: a tree in which everything that is named is there in time.
 
 use super::{Block, BlockId, Body, DataTask, Each, Group, List, Reads, Uncompilable};
+use crate::compute::container::ContainerSpec;
 
 /// The most blocks of a plan.
 pub const BLOCKS_MAX: usize = 1_000;
@@ -28,10 +29,17 @@ pub enum PlanError {
     Container(u16, Uncompilable),
 }
 
-/// Of each block: which one it is in, and whether it is opened once for each element of a list.
-type Places = (Vec<Option<BlockId>>, Vec<bool>);
+/// What a check finds out of each block.
+pub(super) struct Checked {
+    /// Which one it is in.
+    pub parents: Vec<Option<BlockId>>,
+    /// Whether it is opened once for each element of a list.
+    pub repeated: Vec<bool>,
+    /// What nodes run, where it is work in a container.
+    pub containers: Vec<Option<ContainerSpec>>,
+}
 
-pub(super) fn check(blocks: &[Block]) -> Result<Places, PlanError> {
+pub(super) fn check(blocks: &[Block]) -> Result<Checked, PlanError> {
     if blocks.is_empty() || blocks.len() > BLOCKS_MAX {
         return Err(PlanError::Size);
     }
@@ -61,18 +69,22 @@ pub(super) fn check(blocks: &[Block]) -> Result<Places, PlanError> {
             depth[at] = depth[here] + 1;
         }
     }
+    let mut containers = Vec::with_capacity(blocks.len());
     let tree = Tree { blocks, parents: &parents, repeated: &repeated };
     for id in (0..).map(BlockId).take(blocks.len()) {
         tree.check_reads(id)?;
         if repeated[id.index()] && blocks[id.index()].is_reserved() {
             return Err(PlanError::Reserved(id.number()));
         }
-        if let Body::Container(task) = &blocks[id.index()].body {
-            let compiled = task.container.try_compile();
-            compiled.map_err(|error| PlanError::Container(id.number(), error))?;
-        }
+        containers.push(match &blocks[id.index()].body {
+            Body::Container(task) => {
+                let compiled = task.container.compile();
+                Some(compiled.map_err(|error| PlanError::Container(id.number(), error))?)
+            }
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => None,
+        });
     }
-    Ok((parents, repeated))
+    Ok(Checked { parents, repeated, containers })
 }
 
 fn children(block: &Block) -> &[BlockId] {

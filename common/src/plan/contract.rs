@@ -72,15 +72,16 @@ impl Contract {
     /// The variables of one task: its number, and for one of a chunk the name and the key of the
     /// file that it is of.
     pub fn task_environment(self, index: u32, file: Option<(&str, &str)>) -> Environment {
-        let mut variables = BTreeMap::new();
+        let mut variables = Vec::new();
         if self == Self::Process {
-            variables.insert("CHUNK_NUMBER", index.to_string());
+            variables.reserve_exact(3);
+            variables.push(("CHUNK_NUMBER", index.to_string()));
             if let Some((name, key)) = file {
-                variables.insert("CHUNK_NAME", variable_text(name));
-                variables.insert("CHUNK_KEY", variable_text(key));
+                variables.push(("CHUNK_NAME", variable_text(name)));
+                variables.push(("CHUNK_KEY", variable_text(key)));
             }
         }
-        environment(variables).expect("names and keys are cut to a length that fits")
+        Environment::of(variables).expect("names and keys are cut to a length that fits")
     }
 }
 
@@ -94,12 +95,12 @@ pub enum Uncompilable {
 }
 
 impl Container {
-    /// What its tasks' nodes run. It cannot fail for a container of a checked plan.
-    pub(super) fn try_compile(&self) -> Result<ContainerSpec, Uncompilable> {
+    /// What its tasks' nodes run. A plan does it once, when it is made.
+    pub(super) fn compile(&self) -> Result<ContainerSpec, Uncompilable> {
         let Layout { inputs, inputs_names, results, results_name, params_name } =
             self.contract.layout();
         // Programs ask for their user's name, and the user has no entry in the image's list.
-        let mut variables = BTreeMap::from([
+        let mut variables = vec![
             ("HOME", "/tmp".to_owned()),
             ("USER", "fanfold".to_owned()),
             ("LOGNAME", "fanfold".to_owned()),
@@ -107,7 +108,7 @@ impl Container {
             ("SHARED_CACHE_DIR", SHARED_CACHE.to_owned()),
             (results_name, results.to_owned()),
             (params_name, params_text(&self.params)),
-        ]);
+        ];
         variables.extend(inputs_names.iter().map(|name| (*name, inputs.to_owned())));
         let path = self.entrypoint.clone();
         let interpreters = match self.image {
@@ -118,7 +119,7 @@ impl Container {
         };
         Ok(ContainerSpec::new(Parts {
             steps: vec![Command::PackageFile { path, interpreters }],
-            environment: environment(variables)?,
+            environment: Environment::of(variables)?,
             working_dir: dir(APP),
             mounts: BTreeMap::from([
                 (Content::Package, dir(APP)),
@@ -129,14 +130,6 @@ impl Container {
             ]),
             files: BTreeMap::new(),
         })?)
-    }
-
-    /// What the nodes of its tasks run.
-    ///
-    /// # Panics
-    /// The container is not from a plan: a plan has only containers that can be compiled.
-    pub fn compile(&self) -> ContainerSpec {
-        self.try_compile().expect("a plan is checked when it is made")
     }
 }
 
@@ -149,11 +142,6 @@ fn interpreters(file: &RelativePath) -> Vec<String> {
         _ => &[],
     };
     programs.iter().map(|program| (*program).to_owned()).collect()
-}
-
-fn environment(variables: BTreeMap<&str, String>) -> Result<Environment, InvalidEnvironment> {
-    let owned = |(name, value): (&str, String)| (name.to_owned(), value);
-    variables.into_iter().map(owned).collect::<BTreeMap<_, _>>().try_into()
 }
 
 /// A text that fits into a variable: its value would end at the first NUL, and the names of
@@ -201,7 +189,7 @@ mod tests {
             ),
         ];
         for (contract, expected) in cases {
-            let spec = container(contract).compile();
+            let spec = container(contract).compile().unwrap();
 
             let mut expected: Vec<_> = expected.split(' ').map(str::to_owned).collect();
             expected.extend(["HOME=/tmp", "USER=fanfold", "LOGNAME=fanfold"].map(str::to_owned));
@@ -243,7 +231,7 @@ mod tests {
             let entrypoint = file.parse().unwrap();
             let container = Container { image, entrypoint, ..testing::container() };
 
-            let spec = container.compile();
+            let spec = container.compile().unwrap();
 
             let Command::PackageFile { path, interpreters } = &spec.steps[0] else {
                 panic!("{:?}", spec.steps)
@@ -258,7 +246,7 @@ mod tests {
     #[test]
     fn contract_variables_are_never_those_of_a_secret() {
         for contract in ALL {
-            let spec = container(contract).compile();
+            let spec = container(contract).compile().unwrap();
             let task = contract.task_environment(0, Some(("", "")));
             let names = spec.environment.names().chain(task.names());
             // Programs may read these from a secret.
@@ -277,9 +265,9 @@ mod tests {
             let params =
                 |bytes: usize| [("x".to_owned(), "y".repeat(bytes - quotes).into())].into();
             container.params = params(PARAMS_BYTES_MAX);
-            assert!(container.try_compile().is_ok(), "{contract:?}");
+            assert!(container.compile().is_ok(), "{contract:?}");
             container.params = params(PARAMS_BYTES_MAX + 32);
-            assert!(container.try_compile().is_err(), "{contract:?}");
+            assert!(container.compile().is_err(), "{contract:?}");
         }
     }
 }

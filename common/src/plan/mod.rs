@@ -11,6 +11,7 @@ mod phase;
 mod pipeline;
 mod reservation;
 
+use check::Checked;
 pub use check::PlanError;
 pub use container::{Container, Image, PackagePin, Params, params_text};
 pub use contract::{CHUNK_FILE, Contract, Uncompilable};
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compute::container::ContainerSpec;
 use crate::data::location::{Destination, Source};
 use crate::run::task::StageNo;
 
@@ -64,6 +66,8 @@ struct Blocks {
     parents: Vec<Option<BlockId>>,
     /// Of each block, whether it is opened once for each element of a list.
     repeated: Vec<bool>,
+    /// Of each block of container work, what nodes run.
+    containers: Vec<Option<ContainerSpec>>,
     /// Container work whose reservation is held from the run's start.
     reserved: Vec<BlockId>,
 }
@@ -204,10 +208,10 @@ impl Plan {
     /// The blocks are no tree, name what is not there, or have a container that cannot be
     /// compiled.
     pub fn new(blocks: Vec<Block>) -> Result<Self, PlanError> {
-        let (parents, repeated) = check::check(&blocks)?;
+        let Checked { parents, repeated, containers } = check::check(&blocks)?;
         let reserved = (0..).map(BlockId).zip(&blocks).filter(|(_, block)| block.is_reserved());
         let reserved = reserved.map(|(id, _)| id).collect();
-        Ok(Self(Arc::new(Blocks { blocks, parents, repeated, reserved })))
+        Ok(Self(Arc::new(Blocks { blocks, parents, repeated, containers, reserved })))
     }
 
     pub fn blocks(&self) -> impl Iterator<Item = (BlockId, &Block)> {
@@ -251,13 +255,22 @@ impl Plan {
 
     /// The container work of a block: its own, or that of the elements of its list.
     pub fn container_task(&self, id: BlockId) -> Option<&ContainerTask> {
-        match &self.block(id).body {
+        match &self.block(self.worker(id)).body {
             Body::Container(task) => Some(task),
-            Body::Each(each) => match &self.block(each.body).body {
-                Body::Container(task) => Some(task),
-                Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => None,
-            },
-            Body::Group(_) | Body::Child(_) | Body::Data(_) => None,
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => None,
+        }
+    }
+
+    /// What nodes run for the container work of a block, as [`Self::container_task`] has it.
+    pub fn container_spec(&self, id: BlockId) -> Option<&ContainerSpec> {
+        self.0.containers[self.worker(id).index()].as_ref()
+    }
+
+    /// The block whose work the tasks of a block do: its own, or that of its list's elements.
+    fn worker(&self, id: BlockId) -> BlockId {
+        match &self.block(id).body {
+            Body::Each(each) => each.body,
+            Body::Group(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) => id,
         }
     }
 

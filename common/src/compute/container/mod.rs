@@ -9,8 +9,9 @@ mod path;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use check::SpecError;
 pub use path::{
@@ -20,10 +21,10 @@ pub use path::{
 use crate::compute::environment::Environment;
 
 /// The containers of a task, checked: when they are compiled, and when a node reads them from the
-/// wire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// wire. Clones share the parts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Parts")]
-pub struct ContainerSpec(Parts);
+pub struct ContainerSpec(Arc<Parts>);
 
 /// What a [`ContainerSpec`] is made of. All that tasks of a stage have in common: variables that
 /// differ from task to task come with each one's lease.
@@ -81,7 +82,7 @@ impl ContainerSpec {
     /// The parts are more than a node accepts, or contradict one another.
     pub fn new(parts: Parts) -> Result<Self, SpecError> {
         check::check(&parts)?;
-        Ok(Self(parts))
+        Ok(Self(Arc::new(parts)))
     }
 
     /// About what it takes in a message.
@@ -117,6 +118,12 @@ impl Command {
             Self::PackageFile { path, interpreters } => (Some(path.as_str()), interpreters),
         };
         path.into_iter().chain(words.iter().map(String::as_str))
+    }
+}
+
+impl Serialize for ContainerSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Parts::serialize(self, serializer)
     }
 }
 
