@@ -1,4 +1,4 @@
-# Sourced by the other scripts: messages, privileges, free ports, a container engine.
+# Sourced by the other scripts: messages, privileges, the toolchain, a container engine.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
@@ -16,6 +16,17 @@ as_root() {
     else die "needs root, and there is no sudo: $*"
     fi
 }
+
+if [ -d "${HOME:-}/.cargo/bin" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
+# The pinned toolchain may be installed under another name, such as stable; rustup would fetch it
+# once more.
+if have rustup && [ -z "${RUSTUP_TOOLCHAIN:-}" ]; then
+    pinned=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$root/rust-toolchain.toml")
+    if ! rustup toolchain list | grep -q "^$pinned" &&
+        [[ $(rustup run stable rustc -V 2>/dev/null) == "rustc $pinned "* ]]; then
+        export RUSTUP_TOOLCHAIN=stable
+    fi
+fi
 
 engine_answers() { have docker && docker version >/dev/null 2>&1; }
 
