@@ -14,12 +14,12 @@ use harness::{busybox, web};
 const IMAGE: &str = "fanfold/python:3";
 const TEXT: &str = "hello, world: read me, change my case.\n";
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a member").to_owned()
 }
 
 /// Whether the Python image is here or can be made.
-fn has_python() -> bool {
+pub fn has_python() -> bool {
     if !busybox::is_possible() {
         return false;
     }
@@ -35,7 +35,7 @@ fn has_python() -> bool {
 }
 
 /// Pushes image, app and template with the real client, as the tutorial does.
-async fn push(market: &Market) -> Result<()> {
+pub async fn push(market: &Market) -> Result<()> {
     let folder = root().join("templates/hello-world").display().to_string();
     market.push_image(IMAGE).await?;
     market.customer(&["app", "push", &folder]).await?;

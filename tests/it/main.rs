@@ -11,6 +11,7 @@ mod contract;
 mod damage;
 mod damaged_files;
 mod durability;
+mod examples;
 mod failures;
 mod full_disk;
 mod hello_world;
