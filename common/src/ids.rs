@@ -1,4 +1,16 @@
 //! Typed ids: a UUID that remembers what it names.
+//!
+//! ```
+//! use common::ids::{JobId, NotAnId, RunId};
+//!
+//! let job: JobId = "0192e4a0-7c1e-7b60-a1a5-0b2f3c4d5e6f".parse()?;
+//!
+//! // A run's id follows from its job and its number, so a start that is repeated changes nothing.
+//! assert_eq!(RunId::of_job(job, 1), RunId::of_job(job, 1));
+//! assert_ne!(RunId::of_job(job, 1), RunId::of_job(job, 2));
+//! assert!("job-7".parse::<JobId>().is_err());
+//! # Ok::<(), NotAnId>(())
+//! ```
 
 use std::fmt;
 use std::str::FromStr;

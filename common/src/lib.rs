@@ -8,6 +8,39 @@
 //! partitioner, an *app* and an assembler; a *chunk* is a piece of data and a *task* the work on
 //! it; an *attempt* is one try of a task on one *node*, under a *lease*; a *receipt* is what the
 //! node signs when the attempt ends; a *hold* reserves credits and a *capture* takes them.
+//!
+//! The market decides in memory, and leaves in its outbox what must be stored before anybody is
+//! told:
+//!
+//! ```
+//! use common::ids::{NodeId, RunId, WorkspaceId};
+//! use common::market::{CheckedSync, Market, Policy, Stored};
+//! use common::money::ledger::Account;
+//! use common::protocol::Orders;
+//! use common::testing::{at, order, pipeline, start_cut, sync};
+//! use uuid::Uuid;
+//!
+//! let customer = WorkspaceId::new(Uuid::from_u128(1));
+//! let operator = WorkspaceId::new(Uuid::from_u128(2));
+//! let run = RunId::new(Uuid::from_u128(3));
+//! let node = NodeId::of_peer("a node's key");
+//! let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+//! market.grant(customer, "10".parse()?, "gift", at(0))?;
+//!
+//! // A run of three chunks starts, and a node says what it lends.
+//! start_cut(&mut market, run, order(customer, &pipeline()), 3, at(1));
+//! market.sync(node, operator, CheckedSync { sync: sync(), receipts: Vec::new() }, at(2));
+//! market.dispatch(at(2));
+//!
+//! // A node of a new operator gets two leases at once, whatever it lends.
+//! let changes = market.drain();
+//! assert_eq!(changes.tasks.len(), 2);
+//! assert!(!market.balance(Account::Held(customer)).is_zero());
+//! // Only when these changes are stored is the node told of them.
+//! let Some(Orders::Work { assign, .. }) = market.orders(node, Vec::new()) else { panic!() };
+//! assert_eq!(assign.len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod access;
 pub mod compute;

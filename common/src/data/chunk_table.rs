@@ -8,6 +8,20 @@ use serde::{Deserialize, Serialize};
 use crate::data::object_list::{Object, Objects};
 
 /// The chunks of a run: objects, and where they are cut.
+///
+/// ```
+/// use common::data::chunk_table::ChunkTable;
+/// use common::data::object_list::{Object, Objects, Place};
+///
+/// let place = Place::Source { path: "in/words.txt".to_owned() };
+/// let object = Object { name: "words.txt".to_owned(), size: 2_500, place, version: None };
+/// let table = ChunkTable::every(Objects::pack(&[object])?, 1_000)?;
+///
+/// let last = table.get(2).unwrap();
+/// assert_eq!((last.from, last.to), (2_000, 2_500));
+/// assert_eq!((table.len(), table.get(3)), (3, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChunkTable {

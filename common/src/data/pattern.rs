@@ -3,6 +3,19 @@
 use globset::{GlobBuilder, GlobMatcher};
 
 /// A path of a source, read. It means keys as they are: no slash is added or left out.
+///
+/// ```
+/// use common::data::pattern::{BadPattern, Pattern};
+///
+/// let pattern = Pattern::parse("in/**/*.csv")?;
+///
+/// assert!(pattern.matches("in/2026/11/a.csv"));
+/// assert!(!pattern.matches("in/a.txt"));
+/// // A listing of the store asks for these keys only.
+/// assert_eq!(pattern.prefix(), "in/");
+/// assert!(Pattern::parse("in/")?.matches("in/a.txt"));
+/// # Ok::<(), BadPattern>(())
+/// ```
 #[derive(Debug, Clone)]
 pub enum Pattern {
     /// The object of this key.

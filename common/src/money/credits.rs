@@ -11,6 +11,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// of 1 vCPU and 1 GiB.
 ///
 /// Prints as a decimal with eight places (`19.05518337`), which is also its form in JSON.
+///
+/// ```
+/// use common::money::credits::{Credits, NotCredits};
+///
+/// let wallet: Credits = "2.5".parse()?;
+/// let price: Credits = "0.00000001".parse()?;
+/// let left = wallet.checked_sub(price).unwrap();
+///
+/// assert_eq!(left.to_string(), "2.49999999");
+/// // No amount is below zero, and none is rounded when it is read.
+/// assert_eq!(price.checked_sub(wallet), None);
+/// assert_eq!("0.000000001".parse::<Credits>(), Err(NotCredits));
+/// # Ok::<(), NotCredits>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Credits(i64);
 

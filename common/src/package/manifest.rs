@@ -21,6 +21,24 @@ const DISK_GIB_MAX: u64 = 16;
 const DISK_GIB_DEFAULT: u64 = 2;
 
 /// A manifest that has been checked.
+///
+/// ```
+/// use common::package::loose::Invalid;
+/// use common::package::manifest::{Kind, Manifest};
+///
+/// let json = br#"{
+///     "name": "shout", "version": "0.1", "platform": "docker", "entrypoint": "main.py",
+///     "platform_config": {"container": "python:3"},
+///     "device_requirements": {"min_cpu": 2, "min_memory": 4}
+/// }"#;
+/// let (manifest, _) = Manifest::parse(json)?;
+///
+/// assert_eq!(manifest.kind, Kind::App);
+/// assert_eq!((manifest.needs.cpu_millis, manifest.needs.memory_mib), (2_000, 4_096));
+/// let refused = Manifest::parse(br#"{"name": "shout"}"#).unwrap_err();
+/// assert_eq!(refused.to_string(), "manifest.json.version: is missing");
+/// # Ok::<(), Invalid>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {

@@ -55,6 +55,20 @@ impl BlockId {
 
 /// The blocks of a run. The first is the root; parents come before their children. Clones share
 /// the blocks.
+///
+/// ```
+/// use common::plan::Plan;
+///
+/// // What a template compiles to: cut the source, process each chunk, deliver.
+/// let plan = common::testing::pipeline().plan();
+///
+/// let names: Vec<&str> = plan.blocks().map(|(_, block)| block.name.as_str()).collect();
+/// assert_eq!(names, ["run", "partitioner", "app", "app", "assembler"]);
+/// // A plan is stored as text, and checked when it is read.
+/// assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan)?)?, plan);
+/// assert!(serde_json::from_str::<Plan>("[]").is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Block>", into = "Vec<Block>")]
 pub struct Plan(Arc<Blocks>);

@@ -22,6 +22,30 @@ use crate::compute::environment::Environment;
 
 /// The containers of a task, checked: when they are compiled, and when a node reads them from the
 /// wire. Clones share the parts.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use common::compute::container::{Command, ContainerSpec, Content, Parts, SpecError};
+/// use common::compute::environment::Environment;
+///
+/// let words = ["sh", "-c", "wc -l /in/* > /out/lines.txt"];
+/// let mut parts = Parts {
+///     steps: vec![Command::Line(words.map(str::to_owned).to_vec())],
+///     environment: Environment::default(),
+///     working_dir: "/tmp".parse()?,
+///     mounts: BTreeMap::from([
+///         (Content::Inputs, "/in".parse()?),
+///         (Content::Results, "/out".parse()?),
+///     ]),
+///     files: BTreeMap::new(),
+/// };
+///
+/// assert!(ContainerSpec::new(parts.clone()).is_ok());
+/// parts.mounts.remove(&Content::Results);
+/// assert_eq!(ContainerSpec::new(parts), Err(SpecError::NoResults));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct ContainerSpec(Arc<Parts>);
