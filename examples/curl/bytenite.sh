@@ -43,7 +43,8 @@ while :; do
     esac
     sleep 1
 done
-echo "it cost $(jq --raw-output .job.paymentAmount <<<"$status") credits" >&2
+# The price is a number, which jq may show as 2.688e-05.
+LC_ALL=C printf 'it cost %.8f credits\n' "$(jq .job.paymentAmount <<<"$status")" >&2
 
 # Links need no token; they are valid for 48 hours.
 call GET "/jobs/$id/results" | jq --raw-output '.results[].link' |

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from decimal import Decimal
 
 URL = os.environ.get("FANFOLD_URL", "http://127.0.0.1:8700")
 KEY = os.environ.get("FANFOLD_API_KEY", "")
@@ -36,7 +37,8 @@ class Session:
         headers = {"Authorization": self.token, "Content-Type": "application/json"}
         payload = None if body is None else json.dumps(body).encode()
         try:
-            return json.loads(send(method, URL + path, payload, headers))
+            # Amounts of credits are numbers here; a Decimal keeps all their digits.
+            return json.loads(send(method, URL + path, payload, headers), parse_float=Decimal)
         except urllib.error.HTTPError as refusal:
             sys.exit(f"{method} {path}: {json.load(refusal)['message']}")
 
@@ -75,7 +77,7 @@ def main():
         sys.exit("set FANFOLD_URL and FANFOLD_API_KEY, then: bytenite.py FILE")
     session = Session(KEY)
     job = start(session, sys.argv[1])
-    print(f"it cost {wait(session, job)['paymentAmount']} credits", file=sys.stderr)
+    print(f"it cost {wait(session, job)['paymentAmount']:f} credits", file=sys.stderr)
     for result in session.call("GET", f"/v1/customer/jobs/{job}/results")["results"]:
         # Links need no token; they are valid for 48 hours.
         sys.stdout.buffer.write(send("GET", result["link"]))
