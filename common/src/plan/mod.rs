@@ -64,10 +64,7 @@ impl BlockId {
 ///
 /// let names: Vec<&str> = plan.blocks().map(|(_, block)| block.name.as_str()).collect();
 /// assert_eq!(names, ["run", "partitioner", "app", "app", "assembler"]);
-/// // A plan is stored as text, and checked when it is read.
-/// assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan)?)?, plan);
-/// assert!(serde_json::from_str::<Plan>("[]").is_err());
-/// # Ok::<(), serde_json::Error>(())
+/// assert!(Plan::new(Vec::new()).is_err());
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Block>", into = "Vec<Block>")]
