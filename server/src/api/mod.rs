@@ -11,6 +11,8 @@ mod http;
 mod info;
 mod native;
 mod ready;
+#[cfg(test)]
+mod reference;
 mod storage;
 mod table;
 #[cfg(test)]
