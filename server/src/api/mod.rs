@@ -13,6 +13,8 @@ mod native;
 mod ready;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod snapshots;
 mod storage;
 mod table;
 #[cfg(test)]
