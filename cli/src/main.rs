@@ -17,6 +17,8 @@ use crate::commands::{
 mod client;
 pub mod commands;
 mod file;
+#[cfg(test)]
+mod reference;
 
 const EXIT_CODES: &str = "\
 Exit codes:

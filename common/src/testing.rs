@@ -1,5 +1,6 @@
 //! What tests are built from: plain orders, tables, messages and receipts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +22,7 @@ use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
 use crate::run::scheduling::Terms;
 use crate::run::spec::RunSpec;
 use crate::run::task::{Lease, StageNo, TaskRef};
+use crate::secret::{Hidden, Secret, SecretKind};
 
 /// This many seconds after the beginning of time.
 pub fn at(secs: i64) -> DateTime<Utc> {
@@ -151,9 +153,26 @@ pub fn sync() -> Sync {
     }
 }
 
-/// A receipt, as if it were signed.
+/// A secret of type `other`.
+pub fn secret(id: &str, value: &str) -> Secret {
+    Secret {
+        id: id.to_owned(),
+        secret_type: SecretKind::Other,
+        expires_at: None,
+        access_key: Hidden(String::new()),
+        params: BTreeMap::new(),
+        name: String::new(),
+        secret_key: Hidden(value.to_owned()),
+    }
+}
+
+/// The receipt of an attempt, as if it were signed.
 pub fn receipt(lease: Lease, outcome: Outcome, usage: Usage) -> (Receipt, SignedReceipt) {
-    let receipt = Receipt { lease, usage, outcome };
+    signed(Receipt { lease, usage, outcome })
+}
+
+/// A receipt, as if it were signed.
+pub fn signed(receipt: Receipt) -> (Receipt, SignedReceipt) {
     let bytes = postcard::to_stdvec(&receipt).expect("a receipt is written to memory");
     (receipt, SignedReceipt { receipt: bytes, signature: vec![7; 64] })
 }

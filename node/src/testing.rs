@@ -15,7 +15,8 @@ use common::protocol::{
     BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync, Work,
 };
 use common::run::task::Lease;
-use common::secret::{Hidden, Secret, SecretKind};
+use common::secret::{Hidden, Secret};
+pub use common::testing::secret;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::attempt::Tools;
@@ -181,19 +182,6 @@ impl ServerClient for FakeServer {
 }
 
 pub const WORKSPACE: WorkspaceId = WorkspaceId::new(uuid::Uuid::from_u128(2));
-
-/// A secret of type `other`.
-pub fn secret(id: &str, value: &str) -> Secret {
-    Secret {
-        id: id.to_owned(),
-        secret_type: SecretKind::Other,
-        expires_at: None,
-        access_key: Hidden(String::new()),
-        params: BTreeMap::new(),
-        name: String::new(),
-        secret_key: Hidden(value.to_owned()),
-    }
-}
 
 pub fn lease(index: u32) -> Lease {
     common::testing::process(RunId::new(uuid::Uuid::from_u128(1)), index, 1)

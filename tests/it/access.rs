@@ -1,30 +1,16 @@
 //! What a lease opens beside its data, over real swarms on loopback.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use common::ids::WorkspaceId;
 use common::protocol::{BlobReply, BlobRequest, Cache};
-use common::secret::{Hidden, Secret, SecretKind};
+use common::testing::secret;
 use server::data::bucket::blob_key::{BlobKey, Whose};
 use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
 use harness::set::{Set, chunk, refusal};
 use harness::world::{WORKSPACE, container, lease, spec_of};
-
-fn secret(id: &str, value: &str) -> Secret {
-    Secret {
-        id: id.to_owned(),
-        secret_type: SecretKind::Other,
-        expires_at: None,
-        access_key: Hidden(String::new()),
-        params: BTreeMap::new(),
-        name: String::new(),
-        secret_key: Hidden(value.to_owned()),
-    }
-}
 
 #[tokio::test]
 async fn lease_opens_the_secrets_of_its_package_only() -> Result<()> {

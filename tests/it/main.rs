@@ -20,6 +20,7 @@ mod messages;
 mod operators;
 mod outages;
 mod power_cuts;
+mod reference;
 mod restored;
 mod server_check;
 mod sources;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use common::compute::device::Device;
 use common::compute::resources::{Resources, Usage};
 use common::protocol::{Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
 use common::run::task::Lease;
+use common::testing;
 use node::link::{self, Link};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -72,16 +72,13 @@ impl Rogue {
             waits_for_bucket: false,
         };
         Sync {
-            incarnation: 1,
             token: Some(self.token.clone()),
             capacity: Resources::new(4_000_000_000, u32::MAX).with_disk(u32::MAX),
             prefetch: u32::MAX,
-            device: Device::default(),
             holding: self.held.keys().map(running).collect(),
             receipts: self.receipts.iter().map(|(_, receipt)| receipt.clone()).collect(),
-            logs: Vec::new(),
-            probe: None,
             wait_ms: 50,
+            ..testing::sync()
         }
     }
 

@@ -1,6 +1,8 @@
 //! `fanfold key`: API keys, with which programs act for their holder.
 
 use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
+use common::access::Scope;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -16,9 +18,9 @@ pub enum Command {
     /// Create an API key (shown once); a user with an e-mail address is sent a code first
     Create {
         name: String,
-        /// What the key may do, such as jobs:read; repeatable [default: all that
-        /// you may]. A key whose jobs name secrets needs secrets:use beside jobs:write
-        #[arg(long = "scope", value_name = "SCOPE")]
+        /// What the key may do; repeatable [default: all that you may]. A key whose jobs name
+        /// secrets needs secrets:use beside jobs:write
+        #[arg(long = "scope", value_name = "SCOPE", value_parser = scopes())]
         scopes: Vec<String>,
         /// Days until it expires
         #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3650))]
@@ -28,6 +30,10 @@ pub enum Command {
     List,
     /// Revoke an API key
     Revoke { id: String },
+}
+
+fn scopes() -> PossibleValuesParser {
+    PossibleValuesParser::new(Scope::ALL.map(Scope::name))
 }
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {

@@ -28,7 +28,7 @@ pub enum Command {
         #[arg(value_parser = ROLES)]
         role: String,
     },
-    /// End a membership, by id or e-mail address, with its keys, or take an invitation back
+    /// Remove a member with their keys, or an invitation, by id or e-mail address
     Remove { member: String },
 }
 
@@ -97,6 +97,9 @@ async fn find(member: &str, session: &Session) -> Result<String, Failure> {
     let list: List = session.client.get(session.client.url(PATH, &[])).await?.read()?;
     let found = list.members.into_iter().find(|known| known.email.eq_ignore_ascii_case(member));
     found.map(|found| found.id).ok_or_else(|| Failure::Refused {
-        message: format!("nobody with the address {member} is a member or invited"),
+        message: format!(
+            "no member and no invitation has the address {member}: fanfold member list shows those \
+             there are"
+        ),
     })
 }

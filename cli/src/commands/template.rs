@@ -82,7 +82,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Unimport { id } => {
             let url = session.client.url(PATH, &[&id, "import"]);
             let answer = session.client.delete(url).await?;
-            session.output.result(&answer.text, || vec![format!("{id}: forgotten")])
+            session.output.result(&answer.text, || vec![format!("{id}: import removed")])
         }
         Command::Get { id } => {
             let answer = session.client.get(session.client.url(PATH, &[&id])).await?;
@@ -180,7 +180,7 @@ async fn list(public: bool, page: Page, session: &Session) -> Result<(), Failure
         header: &["id", "partitioner", "app", "assembler"],
         rows: list.templates.into_iter().map(row).collect(),
         empty: if public {
-            "nobody has published any yet"
+            "nothing is published yet"
         } else {
             "no templates yet: fanfold app push FOLDER brings the template.json in it"
         },

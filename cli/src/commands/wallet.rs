@@ -87,6 +87,12 @@ async fn transactions(page: Page, session: &Session) -> Result<(), Failure> {
         #[serde(default)]
         description: Option<String>,
         balance: Box<RawValue>,
+        related_entity_data: Related,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Related {
+        job_id: Option<String>,
     }
     let mut url = session.client.url("/v1/wallet/transactions", &[]);
     page.ask(&mut url);
@@ -98,11 +104,12 @@ async fn transactions(page: Page, session: &Session) -> Result<(), Failure> {
             digits(&line.amount).to_owned(),
             digits(&line.balance).to_owned(),
             line.transaction_type,
+            line.related_entity_data.job_id.unwrap_or_default(),
             line.description.unwrap_or_default(),
         ]
     };
     session.output.table(&answer.text, || Table {
-        header: &["time", "amount", "balance", "kind", "description"],
+        header: &["time", "amount", "balance", "kind", "job", "description"],
         rows: lines.data.into_iter().map(row).collect(),
         empty: "no transactions yet: fanfold wallet redeem CODE or top-up request CREDITS brings credits",
     })

@@ -1,4 +1,8 @@
-//! The engines that need no package: their names, aliases and params.
+//! The engines that need no package: their names, aliases and params. `docs/reference/engines.md`
+//! describes them.
+
+#[cfg(test)]
+mod reference;
 
 use super::loose::{Invalid, Loose, plain};
 use crate::input::text::is_plain;

@@ -3,6 +3,10 @@
 //! This is the only place that knows these folders and variables. A container is compiled for all
 //! tasks of a stage at once; a task adds the few variables that are its own. So a task that waits
 //! costs nothing, and one that is handed out a few short texts, not its params.
+//! `docs/reference/containers.md` describes it for the authors of packages.
+
+#[cfg(test)]
+mod reference;
 
 use std::collections::BTreeMap;
 
@@ -161,13 +165,13 @@ mod tests {
     use crate::secret::is_variable;
     use crate::testing;
 
-    fn container(contract: Contract) -> Container {
+    pub fn container(contract: Contract) -> Container {
         let mut container = Container { contract, ..testing::container() };
         container.params.insert("a".to_owned(), 1.into());
         container
     }
 
-    const ALL: [Contract; 3] = [Contract::Partition, Contract::Process, Contract::Assemble];
+    pub const ALL: [Contract; 3] = [Contract::Partition, Contract::Process, Contract::Assemble];
 
     #[test]
     fn contract_has_its_folders_and_variables() {

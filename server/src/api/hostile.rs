@@ -7,7 +7,7 @@ use proptest::test_runner::TestRunner;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::testing::{TestServer, package_with};
+use super::testing::{TestServer, binary, package_with};
 use crate::store;
 
 const CASES: usize = 400;
@@ -110,10 +110,8 @@ async fn manifest_and_schema_that_nest_too_deep_are_refused_by_name() {
     let server = TestServer::open().await;
     for levels in [70, 127, 5_000] {
         let deep = format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
-        let manifest = json!({"name": "b", "version": "0.1", "platform": "binary",
-                              "entrypoint": "main"});
         let schema = format!(r#"{{"properties":{{"x":{deep}}}}}"#);
-        let data = package_with(&manifest, &[("schema.json", &schema)]);
+        let data = package_with(&binary("b", "0.1"), &[("schema.json", &schema)]);
 
         let (status, body) = server.post("/v1/dev/apps", json!({"data": data})).await;
 

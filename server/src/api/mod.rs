@@ -11,6 +11,10 @@ mod http;
 mod info;
 mod native;
 mod ready;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod snapshots;
 mod storage;
 mod table;
 #[cfg(test)]

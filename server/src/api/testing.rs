@@ -206,9 +206,8 @@ impl TestServer {
 
     /// Pushes and activates an app and a template `t` of it.
     pub async fn template(&self, partitioner: &str, assembler: &str) {
-        let manifest = json!({"name": "a", "version": "0.1", "platform": "binary",
-                              "entrypoint": "main"});
-        let (status, body) = self.post("/v1/dev/apps", json!({"data": package(&manifest)})).await;
+        let data = package(&binary("a", "0.1"));
+        let (status, body) = self.post("/v1/dev/apps", json!({ "data": data })).await;
         assert_eq!(status, 200, "{body}");
         assert_eq!(self.post("/v1/dev/apps/a/activate", json!({})).await.0, 200);
         let template =
@@ -230,6 +229,11 @@ async fn read(request: reqwest::RequestBuilder) -> (u16, Value) {
     let status = answer.status().as_u16();
     let text = answer.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// The manifest of an app that is a static program.
+pub fn binary(name: &str, version: &str) -> Value {
+    json!({"name": name, "version": version, "platform": "binary", "entrypoint": "main"})
 }
 
 /// A package of this manifest, as pushes carry it.

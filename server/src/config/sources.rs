@@ -1,5 +1,8 @@
 //! Where settings come from, and what they are in the end.
 
+#[cfg(test)]
+mod reference;
+
 use std::path::Path;
 
 use common::input::alike;

@@ -6,8 +6,9 @@ use common::compute::resources::{Resources, Usage};
 use common::ids::{NodeId, WorkspaceId};
 use common::money::credits::Credits;
 use common::package::config::JobConfig;
-use common::protocol::{Held, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
+use common::protocol::{Held, Orders, Outcome, Output, Receipt, Sync};
 use common::run::task::Lease;
+use common::testing;
 use uuid::Uuid;
 
 use super::{CheckedSync, Coordinator};
@@ -102,7 +103,7 @@ impl Worker {
         self.held.retain(|lease, _| !ended.contains(lease));
         let receipt = |lease: &Lease| {
             let (usage, outcome) = end(*lease);
-            sign(Receipt { lease: *lease, usage, outcome })
+            testing::receipt(*lease, outcome, usage)
         };
         let receipts = ended.iter().map(receipt).collect();
         let running =
@@ -124,29 +125,14 @@ impl Worker {
 }
 
 fn idle() -> Sync {
-    Sync {
-        incarnation: 1,
-        token: None,
-        capacity: Resources::new(1000, 1024).with_disk(u32::MAX),
-        device: common::compute::device::Device::default(),
-        prefetch: 0,
-        holding: Vec::<Held>::new(),
-        receipts: vec![],
-        logs: vec![],
-        probe: None,
-        wait_ms: 5,
-    }
-}
-
-fn sign(receipt: Receipt) -> (Receipt, SignedReceipt) {
-    let bytes = postcard::to_stdvec(&receipt).unwrap();
-    (receipt, SignedReceipt { receipt: bytes, signature: vec![7; 64] })
+    let capacity = Resources::new(1000, 1024).with_disk(u32::MAX);
+    Sync { capacity, prefetch: 0, wait_ms: 5, ..testing::sync() }
 }
 
 /// Says one thing to the coordinator, and hears of a task.
 async fn sync(coordinator: &Coordinator, node: NodeId, ended: Option<Receipt>) -> Option<Lease> {
     let sync = Sync { wait_ms: 50, ..idle() };
-    let heard = CheckedSync { sync, receipts: ended.into_iter().map(sign).collect() };
+    let heard = CheckedSync { sync, receipts: ended.into_iter().map(testing::signed).collect() };
     match coordinator.sync(node, heard).await.unwrap() {
         Orders::Work { assign, .. } => assign.first().map(|task| task.lease),
         refused @ Orders::Refused(_) => panic!("{refused:?}"),

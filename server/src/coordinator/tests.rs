@@ -5,11 +5,10 @@ mod starts;
 
 use std::time::Duration;
 
-use common::compute::device::Device;
 use common::compute::resources::{Resources, Usage};
-use common::protocol::{LogBatch, Outcome, Receipt, SignedReceipt, Sync};
+use common::protocol::{LogBatch, Outcome, Receipt, Sync};
 use common::run::task::{Lease, TaskRef};
-use common::testing::PROCESS;
+use common::testing::{self, PROCESS};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
@@ -79,23 +78,9 @@ impl Room {
 }
 
 fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSync {
-    let sync = Sync {
-        incarnation: 1,
-        token: None,
-        capacity: Resources::new(2000, 4096).with_disk(u32::MAX),
-        prefetch: 0,
-        device: Device::default(),
-        holding: vec![],
-        receipts: vec![],
-        logs,
-        probe: None,
-        wait_ms,
-    };
-    let sign = |receipt: Receipt| {
-        let bytes = postcard::to_stdvec(&receipt).unwrap();
-        (receipt, SignedReceipt { receipt: bytes, signature: vec![7; 64] })
-    };
-    CheckedSync { sync, receipts: receipts.into_iter().map(sign).collect() }
+    let capacity = Resources::new(2000, 4096).with_disk(u32::MAX);
+    let sync = Sync { capacity, prefetch: 0, logs, wait_ms, ..testing::sync() };
+    CheckedSync { sync, receipts: receipts.into_iter().map(testing::signed).collect() }
 }
 
 async fn joined(room: &Room) -> NodeId {

@@ -74,12 +74,21 @@ pub enum Refused {
     Scheme(String),
     #[error("the address names no host")]
     NoHost,
-    #[error("{0} is a private address, which cannot be reached from here")]
+    #[error(
+        "{0} is a private address, which is not connected to: the server's owner allows them with \
+         data.allow_private_addresses"
+    )]
     Private(String),
     /// Which of the two it is would tell what names the server's own network has.
-    #[error("there is no host {0}, or it leads to a private address")]
+    #[error(
+        "there is no host {0}, or it leads to a private address: the server's owner allows these \
+         with data.allow_private_addresses"
+    )]
     Unknown(String),
-    #[error("the port {0} cannot be reached from here: use the usual one of http or https")]
+    #[error(
+        "the port {0} is not connected to: use the usual one of http or https; the server's owner \
+         allows others with data.allowed_ports"
+    )]
     Port(u16),
     #[error("it redirects too often")]
     Redirects,

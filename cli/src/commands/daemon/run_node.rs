@@ -35,7 +35,7 @@ pub struct Args {
     /// The most that the cache for everybody may take of the disk, in GiB
     #[arg(long, default_value_t = 50, value_name = "GIB", value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
     shared_cache: u64,
-    /// Users and groups that containers run as, one for each workspace: numbers that nobody has
+    /// Users and groups that containers run as, one for each workspace: numbers that no user has
     #[arg(long, env = "FANFOLD_NODE_CONTAINER_UIDS", default_value_t, value_name = "FIRST-LAST")]
     container_uids: node::IdRange,
     /// Without root's rights, run all containers as your own user: only for jobs that you trust

@@ -35,8 +35,8 @@ pub struct Args {
 /// What is done to a server that does not run.
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum Chore {
-    /// Seal all secrets under a new key, and forget the old one; asked again, goes on where it
-    /// was broken off
+    /// Seal all secrets under a new key and remove the old one; after an interruption, run it
+    /// again
     RotateSecretsKey,
     /// Read everything that is kept (database, books, secrets, bucket) and list what is damaged and
     /// what to do; ends with code 1 where something is, and with 5 where it cannot be read

@@ -1,4 +1,4 @@
-//! `fanfold job create`: a draft, its upload, and at wish its start.
+//! `fanfold job create`: a draft, its upload and, with `--run`, its start.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ pub async fn run(args: Args, session: &Session) -> Result<(), Failure> {
     session.output.result(&answer.text, || vec![job.id])
 }
 
-/// Uploads the job's file and, where that is wished, starts the job.
+/// Uploads the job's file and, with `--run` or `--watch`, starts the job.
 async fn begin(
     args: &Args,
     upload: Option<Upload>,

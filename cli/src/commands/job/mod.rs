@@ -9,11 +9,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::client::failure::Failure;
-use crate::client::output::pretty;
 use crate::client::session::Session;
 
 mod chores;
 mod create;
+mod get;
 mod list;
 pub(super) mod locator;
 mod logs;
@@ -56,7 +56,7 @@ pub enum Command {
     Abort { id: String },
     /// List jobs, newest first
     List(list::Args),
-    /// Show one job
+    /// Show one job; --json shows every field
     Get { id: String },
     /// Show what a job is expected to cost, and why
     Quote { id: String },
@@ -182,10 +182,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
             })
         }
         Command::List(args) => list::run(&args, session).await,
-        Command::Get { id } => {
-            let answer = session.client.get(url(session, &[&id])).await?;
-            session.output.result(&answer.text, || pretty(&answer.text))
-        }
+        Command::Get { id } => get::run(&id, session).await,
         Command::Quote { id } => quote::run(&id, session).await,
         Command::Explain { id } => chores::explain(&id, session).await,
         Command::Tasks(args) => chores::tasks(&args, session).await,

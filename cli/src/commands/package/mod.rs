@@ -129,7 +129,7 @@ pub async fn run(kind: Kind, command: Command, session: &Session) -> Result<(), 
         Command::Import { tag } => share(kind, &tag, "import", session).await,
         Command::Unimport { name } => {
             let answer = session.client.delete(kind.url(session, &[&name, "import"])).await?;
-            session.output.result(&answer.text, || vec![format!("{name}: forgotten")])
+            session.output.result(&answer.text, || vec![format!("{name}: import removed")])
         }
         Command::Test(args) => test::run(kind, args, session).await,
         Command::Get { tag } => {
@@ -211,7 +211,7 @@ async fn list(kind: Kind, public: bool, page: Page, session: &Session) -> Result
     session.output.table(&answer.text, || Table {
         header: &["package", "revision", "status", "published by"],
         rows: list.apps.iter().map(Package::row).collect(),
-        empty: if public { "nobody has published any yet" } else { kind.none() },
+        empty: if public { "nothing is published yet" } else { kind.none() },
     })
 }
 

@@ -76,7 +76,7 @@ fn write(folder: &Path, name: &str, is: &str, code: &str) -> io::Result<()> {
             "platform": "docker",
             "entrypoint": "main.py",
             "platform_config": { "container": "python:latest", "private_image": false },
-            "device_requirements": { "min_cpu": 2, "min_memory": 2 },
+            "device_requirements": { "min_cpu": 1, "min_memory": 1 },
         }),
     )?;
     if is != "app" {

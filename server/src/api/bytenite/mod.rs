@@ -12,7 +12,7 @@ mod names;
 mod secret_use_tests;
 mod template;
 mod wallet;
-mod wire;
+pub(super) mod wire;
 mod words;
 pub(super) mod work;
 

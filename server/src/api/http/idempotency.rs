@@ -51,18 +51,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::testing::{TestServer, package};
+    use crate::api::testing::{TestServer, binary, package};
 
     #[tokio::test]
     async fn idempotency_key_is_read_by_every_create_that_documents_it() {
         let server = TestServer::open().await;
         server.template("lines", "concat").await;
         let id = server.job(json!({"templateId": "t"})).await;
-        let manifest = json!({"name": "b", "version": "0.1", "platform": "binary",
-                              "entrypoint": "main"});
-        let archive = json!({"data": package(&manifest)});
-        let engine = json!({"name": "c", "version": "0.1", "type": "partitioner",
-                            "platform": "binary", "entrypoint": "main"});
+        let archive = json!({"data": package(&binary("b", "0.1"))});
+        let mut engine = binary("c", "0.1");
+        engine["type"] = json!("partitioner");
         let secret = json!({"secretType": "aws", "accessKey": "AK"});
         let creates = [
             ("/v1/auth/api_key", json!({"name": "n"})),

@@ -11,6 +11,7 @@ pub mod places;
 pub mod problem;
 pub mod problem_json;
 pub mod query;
+pub mod reasons;
 pub mod reply;
 pub mod route;
 pub mod router;

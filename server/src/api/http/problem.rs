@@ -108,7 +108,8 @@ impl From<Error> for Problem {
     }
 }
 
-const fn status(kind: Kind) -> StatusCode {
+/// The HTTP status of failures of this kind.
+pub const fn status(kind: Kind) -> StatusCode {
     match kind {
         Kind::InvalidArgument | Kind::FailedPrecondition => StatusCode::BAD_REQUEST,
         Kind::Unauthenticated => StatusCode::UNAUTHORIZED,

@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::{PartialSchema as _, ToSchema};
 
 use super::problem::{ErrorShape, Problem as Failed};
+use super::reasons::ErrorReason;
 
 pub const ERRORS: ErrorShape = ErrorShape {
     media: "application/problem+json",
@@ -22,7 +23,8 @@ struct Problem<'a> {
     title: &'a str,
     /// What is wrong, and what to do about it.
     detail: &'a str,
-    /// A word for programs that never changes, such as `INSUFFICIENT_CREDITS`.
+    /// What is wrong, for programs.
+    #[schema(value_type = ErrorReason)]
     code: &'a str,
     /// The field of the request that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]

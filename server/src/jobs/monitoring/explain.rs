@@ -28,41 +28,14 @@ pub async fn explain(app: &App, caller: &Caller, id: JobId) -> Result<(JobState,
 
 /// Why a job with this run waits, or what it does.
 async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
-    let told = |text: &str| Why { waiting: false, nodes: None, reasons: vec![text.to_owned()] };
-    let Some(run) = run else { return Ok(told("the job is a draft: run it")) };
+    let Some(run) = run else { return Ok(goes_on("the job is a draft: run it".to_owned())) };
     if run.state.is_final() {
-        return Ok(told("the job has ended"));
+        return Ok(goes_on("the job has ended".to_owned()));
     }
     let mut why = match app.coordinator.waiting(run.id).await? {
-        Some(Waiting::Start(at)) => waits(format!("its start is set for {}", time(at))),
-        Some(Waiting::Retry(at)) => waits(format!("the next try is at {}", time(at))),
-        Some(Waiting::Unheard { tasks, of, nodes }) => Why {
-            waiting: tasks == of,
-            ..waits(format!(
-                "{tasks} of its {of} tasks under way are with nodes that have not been heard for a \
-                 while ({}): they go elsewhere when these stay silent and another node can take \
-                 them",
-                named(&nodes)
-            ))
-        },
-        Some(Waiting::Bucket { nodes, of }) => Why {
-            waiting: nodes == of,
-            ..waits(format!("{nodes} of its {of} nodes wait for the server's bucket"))
-        },
-        Some(Waiting::Node(obstacles)) => {
-            Why { waiting: true, nodes: Some(obstacles.nodes), reasons: reasons(&obstacles) }
-        }
-        None => match app.coordinator.hindrance(run.id) {
-            Some(
-                hindrance @ (Hindrance::Own { .. } | Hindrance::All { .. } | Hindrance::Away(_)),
-            ) => waits(hindered(&hindrance)),
-            Some(hindrance) => told(&hindered(&hindrance)),
-            None => told("the job waits for no node: it goes on"),
-        },
+        Some(waiting) => of_waiting(&waiting),
+        None => of_hindrance(app.coordinator.hindrance(run.id).as_ref()),
     };
-    if why.reasons.is_empty() {
-        why.reasons.push("nothing: the next task is about to be handed out".to_owned());
-    }
     let trouble = app.coordinator.progress(run.id).and_then(|live| live.trouble);
     why.reasons.extend(trouble.map(|trouble| trouble.to_string()));
     Ok(why)
@@ -81,8 +54,47 @@ pub(in crate::jobs) async fn message(app: &App, run: Option<&RunView>) -> Result
     Ok(if why.waiting { why.reasons.join("; ") } else { String::new() })
 }
 
+fn of_waiting(waiting: &Waiting) -> Why {
+    match waiting {
+        Waiting::Start(at) => waits(format!("its start is set for {}", time(*at))),
+        Waiting::Retry(at) => waits(format!("the next try is at {}", time(*at))),
+        Waiting::Unheard { tasks, of, nodes } => Why {
+            waiting: tasks == of,
+            ..waits(format!(
+                "{tasks} of its {of} tasks under way are with nodes that have not been heard for a \
+                 while ({}): they go elsewhere when these stay silent and another node can take \
+                 them",
+                named(nodes)
+            ))
+        },
+        Waiting::Bucket { nodes, of } => Why {
+            waiting: nodes == of,
+            ..waits(format!("{nodes} of its {of} nodes wait for the server's bucket"))
+        },
+        Waiting::Node(obstacles) => {
+            let mut reasons = reasons(obstacles);
+            if reasons.is_empty() {
+                reasons.push("nothing: the next task is about to be handed out".to_owned());
+            }
+            Why { waiting: true, nodes: Some(obstacles.nodes), reasons }
+        }
+    }
+}
+
+fn of_hindrance(hindrance: Option<&Hindrance>) -> Why {
+    match hindrance {
+        Some(slow @ Hindrance::Slow(_)) => goes_on(hindered(slow)),
+        Some(hindrance) => waits(hindered(hindrance)),
+        None => goes_on("the job waits for no node: it goes on".to_owned()),
+    }
+}
+
 fn waits(reason: String) -> Why {
     Why { waiting: true, nodes: None, reasons: vec![reason] }
+}
+
+fn goes_on(what: String) -> Why {
+    Why { waiting: false, ..waits(what) }
 }
 
 /// The ids of the first nodes, as tasks name theirs.
@@ -164,6 +176,74 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::data::pace::{Side, Slow};
+
+    /// Whether a job waits, the nodes that were looked at, and the reasons.
+    fn shown(why: &Why) -> String {
+        let Why { waiting, nodes, reasons } = why;
+        let nodes = nodes.map_or_else(String::new, |nodes| format!(" for one of {nodes} nodes"));
+        let state = if *waiting { format!("waits{nodes}") } else { "goes on".to_owned() };
+        format!("{state}\n  {}\n", reasons.join("\n  "))
+    }
+
+    #[test]
+    fn explain_texts_are_as_recorded() {
+        let at = DateTime::UNIX_EPOCH;
+        let silent: SomeNodes = (1..=5).map(|id| NodeId::new(Uuid::from_u128(id))).collect();
+        let all = Obstacles {
+            nodes: 40,
+            silent,
+            aside: 1,
+            failed_probe: 2,
+            barred: 3,
+            disputed: 4,
+            elsewhere: 5,
+            too_few_cpus: 6,
+            too_little_memory: 7,
+            too_little_disk: 8,
+            without_gpu: 9,
+            busy: 10,
+            at_bucket: 11,
+            new: 12,
+            disk_mib: 3000,
+            failed_there: 13,
+            lacks_credits: true,
+        };
+        let unfit = Obstacles { nodes: 2, too_few_cpus: 2, ..Obstacles::default() };
+        let ready = Obstacles { nodes: 2, ..Obstacles::default() };
+        let waiting = [
+            Waiting::Start(at),
+            Waiting::Retry(at),
+            Waiting::Unheard { tasks: 2, of: 2, nodes: silent },
+            Waiting::Unheard { tasks: 2, of: 3, nodes: silent },
+            Waiting::Bucket { nodes: 2, of: 2 },
+            Waiting::Bucket { nodes: 1, of: 2 },
+            Waiting::Node(Obstacles::default()),
+            Waiting::Node(unfit),
+            Waiting::Node(ready),
+            Waiting::Node(all),
+        ];
+        let slow = |side| Slow { server: "data.example".to_owned(), side, bytes_per_sec: 100 };
+        let hindrances = [
+            Hindrance::Own { kind: PlaceKind::Step, held: 2, most: 2 },
+            Hindrance::Own { kind: PlaceKind::Copy, held: 2, most: 2 },
+            Hindrance::All { kind: PlaceKind::Step, most: 16 },
+            Hindrance::All { kind: PlaceKind::Copy, most: 8 },
+            Hindrance::Slow(slow(Side::Source)),
+            Hindrance::Slow(slow(Side::Destination)),
+            Hindrance::Away("the bucket cannot be reached".to_owned()),
+        ];
+
+        let texts: Vec<String> = waiting
+            .iter()
+            .map(of_waiting)
+            .chain(hindrances.iter().map(|hindrance| of_hindrance(Some(hindrance))))
+            .chain([of_hindrance(None)])
+            .map(|why| shown(&why))
+            .collect();
+
+        insta::assert_snapshot!(texts.join("\n"));
+    }
 
     #[test]
     fn silent_nodes_are_named_up_to_three_and_counted_beyond() {

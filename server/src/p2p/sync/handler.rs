@@ -145,12 +145,10 @@ fn tidy_logs(sync: &mut Sync) {
 
 #[cfg(test)]
 mod tests {
-    use common::compute::device::Device;
-    use common::compute::resources::Resources;
     use common::ids::RunId;
     use common::protocol::{Level, LogBatch, LogLine};
     use common::run::task::{Lease, TaskRef};
-    use common::testing::PROCESS;
+    use common::testing::{self, PROCESS};
     use uuid::Uuid;
 
     use super::*;
@@ -162,18 +160,8 @@ mod tests {
             |text: &str, at_us| LogLine { at_us, level: Level::Unknown, text: text.to_owned() };
         let lines =
             vec![line("a\0", -1), line(&"x".repeat(LOGS_BYTES_MAX), i64::MAX), line("y", 5)];
-        let mut sync = Sync {
-            incarnation: 1,
-            token: None,
-            capacity: Resources::NONE,
-            prefetch: 0,
-            device: Device::default(),
-            holding: Vec::new(),
-            receipts: Vec::new(),
-            logs: vec![LogBatch { lease: Lease { task, attempt: 1 }, first: 0, lines }],
-            probe: None,
-            wait_ms: 0,
-        };
+        let logs = vec![LogBatch { lease: Lease { task, attempt: 1 }, first: 0, lines }];
+        let mut sync = Sync { logs, ..testing::sync() };
 
         tidy_logs(&mut sync);
 

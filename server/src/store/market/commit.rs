@@ -55,8 +55,7 @@ pub(in crate::store) mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use common::compute::device::Device;
-    use common::compute::resources::{Resources, Usage};
+    use common::compute::resources::Usage;
     use common::data::chunk_table::ChunkTable;
     use common::data::object_list::{Object, Objects, Place};
     use common::digest::Digest;
@@ -72,7 +71,7 @@ pub(in crate::store) mod tests {
     };
     use common::run::spec::RunSpec;
     use common::run::task::{Lease, StageNo, TaskRef};
-    use common::testing::PROCESS;
+    use common::testing::{self as build, PROCESS};
     use sea_orm::{EntityTrait as _, QueryOrder as _};
     use uuid::Uuid;
 
@@ -97,31 +96,13 @@ pub(in crate::store) mod tests {
     }
 
     pub fn sync(receipts: Vec<(Receipt, SignedReceipt)>, logs: Vec<LogBatch>) -> CheckedSync {
-        let sync = Sync {
-            incarnation: 1,
-            token: None,
-            capacity: Resources::new(2000, 4096),
-            prefetch: 0,
-            device: Device::default(),
-            holding: vec![],
-            receipts: vec![],
-            logs,
-            probe: None,
-            wait_ms: 0,
-        };
-        CheckedSync { sync, receipts }
+        CheckedSync { sync: Sync { prefetch: 0, logs, ..build::sync() }, receipts }
     }
 
     pub fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
         let output = Output { name: "out".to_owned(), size: 3, digest: Digest::of(b"out") };
         let usage = Usage { cpu_ms: 100, memory_mib_ms: 100_000, wall_ms: 100, ..Usage::default() };
-        let receipt =
-            Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: vec![output] } };
-        let signed = SignedReceipt {
-            receipt: postcard::to_stdvec(&receipt).unwrap(),
-            signature: vec![7; 64],
-        };
-        (receipt, signed)
+        build::receipt(lease, Outcome::Succeeded { outputs: vec![output] }, usage)
     }
 
     pub fn process(run: RunId, index: u32) -> Lease {

@@ -7,6 +7,7 @@ use utoipa::{PartialSchema as _, ToSchema};
 
 use crate::api::bytenite::names;
 use crate::api::http::problem::{ErrorShape, Problem};
+use crate::api::http::reasons::ErrorReason;
 use crate::error::Kind;
 
 pub const ERRORS: ErrorShape = ErrorShape {
@@ -33,7 +34,8 @@ struct Failure<'a> {
 struct Detail<'a> {
     #[serde(rename = "@type")]
     kind: &'static str,
-    /// A word that never changes, such as `INSUFFICIENT_CREDITS`.
+    /// What is wrong, for programs.
+    #[schema(value_type = ErrorReason)]
     reason: &'static str,
     domain: &'static str,
     metadata: BTreeMap<&'static str, &'a str>,
@@ -57,7 +59,7 @@ fn body(problem: &Problem) -> Vec<u8> {
 }
 
 /// The code of `rpcStatus`, as gRPC numbers them.
-const fn code(kind: Kind) -> i32 {
+pub const fn code(kind: Kind) -> i32 {
     match kind {
         Kind::InvalidArgument => 3,
         Kind::Timeout => 4,

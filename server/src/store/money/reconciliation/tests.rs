@@ -11,7 +11,7 @@ use common::market::{Cause, Checks, Market, Movement, Policy};
 use common::money::credits::Credits;
 use common::money::currency::Terms;
 use common::money::wallet_request::{PayoutState, State, TopUpState};
-use common::protocol::{Orders, Outcome, Output, Receipt, SignedReceipt};
+use common::protocol::{Orders, Outcome, Output};
 use common::run::task::StageNo;
 use uuid::Uuid;
 
@@ -245,10 +245,8 @@ fn does(market: &mut Market, node: NodeId, operator: WorkspaceId, result: &str, 
     let digest = Digest::of(result.as_bytes());
     let outputs = vec![Output { name: "out".to_owned(), size: 1, digest }];
     let usage = Usage { cpu_ms: 1000, memory_mib_ms: 1000, wall_ms: 1000, ..Usage::default() };
-    let receipt = Receipt { lease, usage, outcome: Outcome::Succeeded { outputs } };
-    let bytes = postcard::to_stdvec(&receipt).unwrap();
-    let signed = SignedReceipt { receipt: bytes, signature: vec![7; 64] };
-    market.sync(node, operator, sync(vec![(receipt, signed)], vec![]), now);
+    let receipt = common::testing::receipt(lease, Outcome::Succeeded { outputs }, usage);
+    market.sync(node, operator, sync(vec![receipt], vec![]), now);
     market.dispatch(now);
 }
 

@@ -2,17 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::api::testing::{TestServer, package_with};
+use crate::api::testing::{TestServer, binary, package_with};
 
 const SCHEMA: &str = r#"{"type": "object", "required": ["case"],
     "properties": {"case": {"enum": ["upper", "lower"]}}}"#;
 
-fn manifest() -> Value {
-    json!({"name": "hello", "version": "0.1", "platform": "binary", "entrypoint": "main"})
-}
-
 async fn pushed(server: &TestServer, schema: &str) -> (u16, Value) {
-    let data = package_with(&manifest(), &[("schema.json", schema)]);
+    let data = package_with(&binary("hello", "0.1"), &[("schema.json", schema)]);
     server.post("/v1/dev/apps", json!({ "data": data })).await
 }
 
@@ -138,8 +134,8 @@ async fn template_params_are_checked_against_the_schemas_of_its_packages() {
         (status, &body["details"][0]["metadata"]["field"]),
         (400, &json!("params.partitioner.num_replicas"))
     );
-    let manifest = json!({"name": "cut", "version": "0.1", "type": "partitioner",
-                          "platform": "binary", "entrypoint": "main"});
+    let mut manifest = binary("cut", "0.1");
+    manifest["type"] = json!("partitioner");
     let data = package_with(&manifest, &[]);
     assert_eq!(server.post("/v1/dev/engines", json!({ "data": data })).await.0, 200);
     let template = json!({"id": "t", "app": "hello", "partitioner": "file", "assembler": "cut"});

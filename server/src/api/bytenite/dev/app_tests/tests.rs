@@ -4,13 +4,11 @@ use common::money::credits::Credits;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::api::testing::{TestServer, package_with};
+use crate::api::testing::{TestServer, binary, package_with};
 
 async fn pushed(credits: i64) -> TestServer {
     let server = TestServer::open().await;
-    let manifest =
-        json!({"name": "a", "version": "0.1", "platform": "binary", "entrypoint": "main"});
-    let data = package_with(&manifest, &[("test/source/words.txt", "a b c")]);
+    let data = package_with(&binary("a", "0.1"), &[("test/source/words.txt", "a b c")]);
     assert_eq!(server.post("/v1/dev/apps", json!({ "data": data })).await.0, 200);
     if credits > 0 {
         let amount = Credits::from_units(credits).unwrap();

@@ -4,7 +4,7 @@ use common::money::credits::Credits;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::api::testing::{TestServer, package};
+use crate::api::testing::{TestServer, binary, package};
 use crate::store::people::{api_keys, workspaces};
 
 /// Another workspace of this name, with credits.
@@ -15,10 +15,6 @@ async fn neighbour(server: &TestServer, name: &str) -> String {
     let amount = Credits::from_units(100_000_000_000).unwrap();
     server.app.coordinator.grant(workspace, amount, name).await.unwrap();
     api_keys::issue(db, workspace, user, "key").await.unwrap()
-}
-
-fn manifest(name: &str, version: &str) -> Value {
-    json!({"name": name, "version": version, "platform": "binary", "entrypoint": "main"})
 }
 
 async fn push(server: &TestServer, key: &str, manifest: &Value) {
@@ -50,7 +46,7 @@ async fn run(server: &TestServer, key: &str, mut job: Value) -> (u16, String) {
 async fn published_app_is_found_imported_and_run_until_it_is_withdrawn() {
     let server = TestServer::open().await;
     let maria = neighbour(&server, "maria").await;
-    push(&server, &server.key, &manifest("a", "0.1")).await;
+    push(&server, &server.key, &binary("a", "0.1")).await;
     post(&server, &server.key, "apps/a/activate").await;
     let id = get(&server, &server.key, "apps/a").await.1["app"]["id"].as_str().unwrap().to_owned();
 
@@ -92,7 +88,7 @@ async fn package_name_is_own_or_imported_and_never_both() {
     let server = TestServer::open().await;
     let (maria, paul) = (neighbour(&server, "maria").await, neighbour(&server, "paul").await);
     for (key, version) in [(&maria, "0.1"), (&paul, "9.9")] {
-        push(&server, key, &manifest("a", version)).await;
+        push(&server, key, &binary("a", version)).await;
         post(&server, key, "apps/a/publish").await;
     }
     let version = async || {
@@ -108,7 +104,7 @@ async fn package_name_is_own_or_imported_and_never_both() {
     assert_eq!(post(&server, &server.key, "apps/paul%2Fa@9/import").await.0, 200);
     assert_eq!(version().await.as_deref(), Some("9.9"));
 
-    push(&server, &server.key, &manifest("a", "0.2")).await;
+    push(&server, &server.key, &binary("a", "0.2")).await;
     assert_eq!(version().await.as_deref(), Some("0.2"));
     assert_eq!(get(&server, &server.key, "apps/a@9").await.0, 404);
     assert_eq!(post(&server, &server.key, "apps/maria%2Fa/import").await.0, 400);
@@ -148,7 +144,7 @@ async fn shared_template_uses_its_owners_packages_and_no_secret_of_its_user() {
     let template = json!({"id": "t", "app": "a", "partitioner": "passthrough",
                           "assembler": "passthrough", "dataSource": place});
     assert_eq!(server.post("/v1/dev/templates", template).await.0, 200);
-    push(&server, &maria, &manifest("a", "7.7")).await;
+    push(&server, &maria, &binary("a", "7.7")).await;
 
     assert_eq!(get(&server, &maria, "templates/default%2Ft").await.0, 404);
     assert_eq!(post(&server, &maria, "templates/t/import").await.0, 404);

@@ -4,11 +4,12 @@ use common::compute::device::Device;
 use common::compute::resources::{Metering, Resources, Usage};
 use common::ids::NodeId;
 use common::market::CheckedSync;
-use common::protocol::{Failure, Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
+use common::protocol::{Failure, Held, Orders, Outcome, Receipt, Sync};
 use common::run::task::Lease;
+use common::testing;
 use serde_json::{Value, json};
 
-use crate::api::testing::{TestServer, package};
+use crate::api::testing::{TestServer, binary, package};
 use crate::store::nodes;
 
 /// A node in a region that has said nothing yet.
@@ -25,23 +26,9 @@ fn says(held: Vec<Held>, ended: Option<Receipt>) -> CheckedSync {
         gpus: vec!["Tesla T4".to_owned()],
         ..Device::default()
     };
-    let sync = Sync {
-        incarnation: 1,
-        token: None,
-        capacity: Resources::new(4000, 4096).with_disk(u32::MAX),
-        prefetch: 0,
-        device,
-        holding: held,
-        receipts: Vec::new(),
-        logs: Vec::new(),
-        probe: None,
-        wait_ms: 0,
-    };
-    let sign = |receipt: Receipt| {
-        let bytes = postcard::to_stdvec(&receipt).unwrap();
-        (receipt, SignedReceipt { receipt: bytes, signature: vec![7; 64] })
-    };
-    CheckedSync { sync, receipts: ended.into_iter().map(sign).collect() }
+    let capacity = Resources::new(4000, 4096).with_disk(u32::MAX);
+    let sync = Sync { capacity, prefetch: 0, device, holding: held, ..testing::sync() };
+    CheckedSync { sync, receipts: ended.into_iter().map(testing::signed).collect() }
 }
 
 /// Waits until the node is given a task.
@@ -145,9 +132,8 @@ async fn waiting_chunk_is_a_scheduled_task_and_the_only_one() {
 #[tokio::test]
 async fn job_that_no_node_can_run_has_its_reason() {
     let server = TestServer::open().await;
-    let manifest = json!({"name": "a", "version": "0.2", "platform": "binary",
-                          "entrypoint": "main",
-                          "device_requirements": {"gpu": ["NVIDIA A100", "NVIDIA L4"]}});
+    let mut manifest = binary("a", "0.2");
+    manifest["device_requirements"] = json!({"gpu": ["NVIDIA A100", "NVIDIA L4"]});
     server.post("/v1/dev/apps", json!({"data": package(&manifest)})).await;
     assert_eq!(server.post("/v1/dev/apps/a@0.2/activate", json!({})).await.0, 200);
     let node = joined(&server).await;

@@ -9,7 +9,7 @@ use common::run::task::Lease;
 use reqwest::Method;
 
 use super::*;
-use crate::api::testing::package;
+use crate::api::testing::{binary, package};
 use crate::store::people::{api_keys, workspaces};
 
 const JOBS: usize = 40;
@@ -81,12 +81,10 @@ impl Holder<'_> {
 
     /// Pushes an app and makes a template of it.
     async fn template(&self) {
-        let manifest = json!({"name": "a", "version": "0.1", "platform": "binary",
-                              "entrypoint": "main"});
         let template =
             json!({"id": "t", "app": "a", "partitioner": "replicate", "assembler": "passthrough"});
         for (path, body) in [
-            ("/v1/dev/apps", json!({"data": package(&manifest)})),
+            ("/v1/dev/apps", json!({"data": package(&binary("a", "0.1"))})),
             ("/v1/dev/apps/a/activate", json!({})),
             ("/v1/dev/templates", template),
         ] {
