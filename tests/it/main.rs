@@ -22,3 +22,4 @@ mod power_cuts;
 mod restored;
 mod server_check;
 mod sources;
+mod traces;
