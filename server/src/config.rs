@@ -1,6 +1,7 @@
 //! The server's settings: `default.toml`, which is the manual, then a file, then the environment.
 
 mod sources;
+mod traces;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ use figment::Figment;
 use serde::Deserialize;
 
 use crate::data::ssrf_guard::Ports;
+pub use traces::TracesConfig;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +36,7 @@ pub struct Config {
     pub storage: StorageConfig,
     pub nodes: NodesConfig,
     pub wallet: WalletConfig,
+    pub traces: TracesConfig,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -247,6 +250,7 @@ mod tests {
         assert_eq!(config.data.allowed_ports, Ports::WEB);
         assert_eq!(config.wallet.rates.names(), "USD");
         assert!(config.mail.is_none());
+        assert!(config.traces.otlp_endpoint.0.is_none());
     }
 
     #[test]

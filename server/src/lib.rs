@@ -29,6 +29,7 @@ mod server;
 pub mod startup;
 pub mod store;
 pub mod supervisor;
+pub mod traces;
 mod wallet;
 
 pub use config::Config;

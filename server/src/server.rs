@@ -31,6 +31,7 @@ use crate::store::market::batch_number;
 use crate::store::people::workspaces;
 use crate::store::{Db, nodes};
 use crate::supervisor::Supervisor;
+use crate::traces::{self, Traces};
 
 /// A running server. Dropping it stops nothing; call `stop`.
 pub struct Server {
@@ -75,6 +76,8 @@ pub enum Error {
     Secrets(#[from] secrets::Error),
     #[error("mail cannot be configured")]
     Mail(#[from] mail::Error),
+    #[error("traces cannot be sent")]
+    Traces(#[from] traces::Error),
     #[error(transparent)]
     Coordinator(#[from] coordinator::Error),
     #[error("a critical task failed: {0}")]
@@ -104,6 +107,7 @@ impl Server {
             data.clone(),
             policy(&config),
             last_batch.clone(),
+            Traces::start(&config.traces, &db, &tasks, &stop)?,
             stop.clone(),
         )
         .await?;

@@ -20,6 +20,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("libp2p::", &["server/src/p2p/", "node/src/link/", "common/identity/src/"]),
     ("libp2p_stream::", &["server/src/p2p/", "node/src/link/"]),
     ("lettre::", &["server/src/mail.rs", "server/src/mail/"]),
+    ("opentelemetry", &["server/src/traces/"]),
     (
         "rust_decimal::",
         &[
@@ -97,6 +98,7 @@ fn walls() -> Vec<Wall> {
         wall("server/src/store/", &[&["api", "app", "coordinator", "data", "p2p"], USE_CASES]),
         wall("server/src/data/", &[&["api", "app", "coordinator", "p2p"], USE_CASES]),
         wall("server/src/coordinator/", &[&["api", "app", "p2p"], USE_CASES]),
+        wall("server/src/traces/", &[&["api", "app", "coordinator", "p2p"], USE_CASES]),
         wall("server/src/p2p/", &[&["api", "app"], USE_CASES]),
     ];
     walls.extend(USE_CASES.iter().flat_map(|room| {

@@ -25,3 +25,4 @@ mod restored;
 mod server_check;
 mod sources;
 mod systemd_units;
+mod traces;

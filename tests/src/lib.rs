@@ -3,6 +3,7 @@
 pub mod books;
 pub mod busybox;
 pub mod client;
+pub mod collector;
 pub mod market;
 pub mod package;
 pub mod peer;

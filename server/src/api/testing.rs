@@ -33,6 +33,7 @@ use crate::store::Db;
 use crate::store::people::members;
 use crate::store::people::members::Changed;
 use crate::store::people::{api_keys, workspaces};
+use crate::traces::Traces;
 
 /// What a workspace may store on a test server.
 pub const QUOTA_BYTES: u64 = 64 << 20;
@@ -88,8 +89,9 @@ impl TestServer {
         let stop = CancellationToken::new();
         let batch = store::market::batch_number::last(&db).await.unwrap();
         let noted = LastBatch::open(folder.path(), batch).unwrap();
+        let (policy, off) = (Policy::default(), Traces::off());
         let (coordinator, _, engine) =
-            Coordinator::start(db.clone(), data.clone(), Policy::default(), noted, stop.clone())
+            Coordinator::start(db.clone(), data.clone(), policy, noted, off, stop.clone())
                 .await
                 .unwrap();
         tokio::spawn(engine);

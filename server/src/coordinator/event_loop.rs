@@ -25,6 +25,7 @@ use crate::store::Db;
 use crate::store::jobs::{JobLock, StartedJob};
 use crate::store::market::{batch_number, commit};
 use crate::store::money::booking_effects::Booked;
+use crate::traces::Traces;
 
 /// The most commands that one transaction covers.
 const BATCH_MAX: usize = 1_024;
@@ -59,6 +60,7 @@ pub(super) struct Parts {
     pub watch: Watch,
     pub steps: Steps,
     pub last_batch: LastBatch,
+    pub traces: Traces,
     /// Whether commits wait because the disk is full.
     pub disk_full: Arc<AtomicBool>,
     /// Asks the engine to end.
@@ -305,6 +307,7 @@ impl Engine {
         }
         self.log(changes);
         self.parts.watch.tell(changes);
+        self.parts.traces.tell(changes, &self.market);
     }
 
     /// Answers a waiting node, if there is something to tell it.

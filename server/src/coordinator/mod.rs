@@ -46,6 +46,7 @@ use crate::store;
 use crate::store::jobs::{JobLock, JobLocks, StartedJob};
 use crate::store::people::workspaces;
 use crate::store::{Db, nodes};
+use crate::traces::Traces;
 use event_loop::Engine;
 use leases::Leases;
 use turns::Turns;
@@ -221,6 +222,7 @@ impl Coordinator {
         data: Data,
         policy: Policy,
         last_batch: LastBatch,
+        traces: Traces,
         stop: CancellationToken,
     ) -> Result<(Self, Leases, impl Future<Output = Result<(), Error>> + Send), Error> {
         let stored = store::load(&db).await?;
@@ -238,6 +240,7 @@ impl Coordinator {
                 watch: watch.clone(),
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
                 last_batch,
+                traces,
                 disk_full: disk_full.clone(),
                 stop,
             },

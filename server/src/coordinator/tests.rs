@@ -60,8 +60,9 @@ impl Room {
         let stop = CancellationToken::new();
         let batch = store::market::batch_number::last(&db).await.unwrap();
         let noted = LastBatch::open(folder.path(), batch).unwrap();
+        let (policy, off) = (Policy::default(), Traces::off());
         let (coordinator, _, engine) =
-            Coordinator::start(db.clone(), data.clone(), Policy::default(), noted, stop.clone())
+            Coordinator::start(db.clone(), data.clone(), policy, noted, off, stop.clone())
                 .await
                 .unwrap();
         let (engine, stop) = (tokio::spawn(engine), stop.drop_guard());

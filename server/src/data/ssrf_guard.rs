@@ -140,7 +140,8 @@ impl Guard {
     }
 }
 
-/// A client for Fanfold's own bucket, whose address the server's owner chose.
+/// A client for addresses that the server's owner chose: of Fanfold's own bucket, and of the
+/// collector of traces.
 pub fn own_client() -> reqwest::Result<reqwest::Client> {
     builder().redirect(reqwest::redirect::Policy::none()).build()
 }
