@@ -14,6 +14,7 @@ mod durability;
 mod failures;
 mod full_disk;
 mod hello_world;
+mod logs;
 mod main_job;
 mod messages;
 mod operators;
