@@ -22,7 +22,7 @@ pub enum Format {
 
 /// How a daemon logs.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Args {
+pub struct Options {
     /// How the log is written to stderr; RUST_LOG sets what is logged, such as info or debug
     #[arg(
         long = "log-format",

@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long)]
     label: Option<String>,
     #[command(flatten)]
-    pub log: log::Args,
+    pub log: log::Options,
 }
 
 /// What is done beside running a node.

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long)]
     print_config: bool,
     #[command(flatten)]
-    pub log: log::Args,
+    pub log: log::Options,
     #[command(subcommand)]
     chore: Option<Chore>,
 }

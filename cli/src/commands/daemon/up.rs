@@ -40,7 +40,7 @@ pub struct Args {
     #[command(flatten)]
     place: run_node::Place,
     #[command(flatten)]
-    pub log: log::Args,
+    pub log: log::Options,
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
