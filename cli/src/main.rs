@@ -1,6 +1,5 @@
 //! `fanfold`, the one binary: the server and the nodes, and a client for everything they offer.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -17,6 +16,7 @@ use crate::commands::{
 mod client;
 pub mod commands;
 mod file;
+mod log;
 #[cfg(test)]
 mod reference;
 
@@ -94,21 +94,13 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    // A hundred simulated nodes have much to say.
-    let level = if matches!(cli.command, Command::Bench(_)) {
-        "error"
+    if let Command::Daemon(command) = &cli.command {
+        log::begin_daemon(command.log_format());
     } else {
-        // A client's malformed request is not logged, and the hub names its peer itself.
-        "info,warp=off,sea_orm_migration=warn,libp2p_swarm=warn"
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level)),
-        )
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+        // A hundred simulated nodes have much to say.
+        let is_bench = matches!(cli.command, Command::Bench(_));
+        log::begin(if is_bench { "error" } else { log::USUAL });
+    }
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nothing else has installed a provider yet");

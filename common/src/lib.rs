@@ -46,6 +46,7 @@ pub mod access;
 pub mod compute;
 pub mod data;
 pub mod digest;
+pub mod error_chain;
 pub mod ids;
 pub mod input;
 pub mod market;

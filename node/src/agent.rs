@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use common::compute::device::Device;
 use common::compute::resources::{Resources, Usage};
+use common::error_chain::chain;
 use common::protocol::{
     Assignment, Held, Orders, Outcome, Probe, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Sync,
     Work,
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::agent::slots::{Needs, Refused, Slots};
 use crate::attempt::{self, Attempt, Event, Tools};
@@ -245,7 +247,10 @@ impl<R: ServerClient> Agent<R> {
             Err(error) => {
                 // Of a connection that is missing the link speaks.
                 if !matches!(error, link::Error::Disconnected) {
-                    tracing::warn!(%error, "sync failed; running attempts continue");
+                    tracing::warn!(
+                        error = %chain(&error),
+                        "sync failed; running attempts continue"
+                    );
                 }
                 self.tools.logs.failed();
                 Ok(Reply::Nothing)
@@ -275,7 +280,7 @@ impl<R: ServerClient> Agent<R> {
     fn probed(&mut self, probed: Result<Probe, tokio::task::JoinError>) {
         let probe = probed.unwrap_or_else(|error| Probe::Failed { message: error.to_string() });
         match &probe {
-            Probe::Failed { message } => tracing::error!(message, "the probe failed"),
+            Probe::Failed { message } => tracing::error!(error = message, "the probe failed"),
             Probe::Passed | Probe::Running => tracing::info!("the probe passed"),
         }
         self.probe = Some(probe);
@@ -294,20 +299,26 @@ impl<R: ServerClient> Agent<R> {
             Err(Refused::Held) => return,
             Err(refused) => return self.decline(lease, refused),
         }
-        tracing::debug!(%lease, "attempt taken");
         let stop = CancellationToken::new();
         self.cancels.insert(lease, stop.clone());
         let attempt = Attempt { lease, work: Arc::clone(work), gpu, inputs, environment };
         let (tools, events) = (Arc::clone(&self.tools), self.events.clone());
-        let handle = self
-            .attempts
-            .spawn(async move { (lease, attempt::run(attempt, tools, events, stop).await) });
+        let task = lease.task;
+        let span = tracing::error_span!(
+            "attempt",
+            run = %task.run,
+            stage = %task.stage,
+            task = %task.id(),
+            attempt = lease.attempt
+        );
+        let running = async move { (lease, attempt::run(attempt, tools, events, stop).await) };
+        let handle = self.attempts.spawn(running.instrument(span));
         self.leases.insert(handle.id(), lease);
     }
 
     /// Gives an attempt back at once.
     fn decline(&mut self, lease: Lease, refused: Refused) {
-        tracing::warn!(%lease, %refused, "assignment declined");
+        tracing::warn!(%lease, error = %chain(&refused), "assignment declined");
         let outcome = match refused {
             Refused::TooLarge | Refused::Full | Refused::Held => {
                 Outcome::NodeFault { message: refused.to_string() }
@@ -366,7 +377,7 @@ impl<R: ServerClient> Agent<R> {
         let (id, receipt) = match ended {
             Ok((id, (_, receipt))) => (id, receipt),
             Err(error) => {
-                tracing::error!(%error, "an attempt panicked");
+                tracing::error!(error = %chain(&error), "an attempt panicked");
                 (error.id(), None)
             }
         };

@@ -94,6 +94,7 @@ pub async fn run<R: ServerClient>(
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
 ) -> Option<SignedReceipt> {
+    tracing::info!("attempt started");
     let lease = attempt.lease;
     let (mut usage, mut share) = (Usage::default(), None);
     let lived = match Scratch::new(&tools.data_dir.work()) {
@@ -117,17 +118,18 @@ pub async fn run<R: ServerClient>(
             Outcome::Succeeded { outputs }
         }
         Err(Stopped::Failed { failure, message }) => {
+            tracing::info!(?failure, error = message, "attempt failed");
             tools.logs.note(lease, Level::Error, short(message.clone()));
             Outcome::Failed { failure, message: short(message) }
         }
         Err(Stopped::NodeFault(message)) => {
-            tracing::warn!(%lease, message, "attempt failed because of this node");
+            tracing::warn!(error = message, "attempt failed because of this node");
             let text = format!("attempt failed because of its node: {message}");
             tools.logs.note(lease, Level::Error, short(text));
             Outcome::NodeFault { message: short(message) }
         }
         Err(Stopped::Outdated) => {
-            tracing::info!(%lease, "the task was reassigned, or its job has ended");
+            tracing::info!("the task was reassigned, or its job has ended");
             Outcome::NodeFault { message: "the node no longer holds the lease".to_owned() }
         }
         Err(Stopped::Cancelled) => return None,
@@ -250,11 +252,13 @@ async fn run_steps<R: ServerClient>(
         let Some(current) = container else { return Err(Stopped::Cancelled) };
         tools.logs.note(lease, Level::Info, "container is starting");
         let started = || {
+            tracing::debug!("container started");
             tools.logs.note(lease, Level::Info, "container started");
             // A full channel loses only the running time that is shown.
             let _ = events.try_send(Event::Started(lease));
         };
         let ended = tools.engine.run(current, launch, image, &tools.logs, started, stop).await?;
+        ended.log();
         let ran = Duration::from_millis(ended.usage.wall_ms);
         let usage = used.map_or(ended.usage, |before| before.plus(ended.usage));
         used = Some(usage);

@@ -26,6 +26,7 @@ use common::compute::resources::Resources;
 use common::ids::NodeId;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use crate::agent::NotJoined;
 use crate::attempt::Tools;
@@ -206,7 +207,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     });
     let lending =
         agent::Lending { token: options.token, capacity, prefetch: options.prefetch, device, gpus };
-    let end = agent::run(lending, Arc::clone(&tools), stop).await;
+    let span = tracing::error_span!("node", %node);
+    let end = agent::run(lending, Arc::clone(&tools), stop).instrument(span).await;
     tools.engine.remove_leftovers().await?;
     tracing::info!(%node, "node stopped");
     Ok(end?)

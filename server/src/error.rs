@@ -1,6 +1,7 @@
 //! Why a use case refuses or fails, whichever API asked for it.
 
 use common::access::Denied;
+use common::error_chain::chain;
 use common::package::loose::Invalid;
 
 use crate::coordinator::BookingRefused;
@@ -221,12 +222,12 @@ impl From<crate::store::Error> for Error {
             return Self::DiskFull("database");
         }
         if crate::store::is_away(&error) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the database is away");
+            tracing::warn!(error = %chain(&error), "the database is away");
             return Self::Away("database");
         }
         if crate::store::is_damage(&error) {
             tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = %chain(&error),
                 "the database is damaged: docs/operations/backup.md says what to do"
             );
             return Self::Damaged(DATABASE_DAMAGED.to_owned());
@@ -302,7 +303,7 @@ impl From<data::Error> for Error {
             data::Error::Full(full) => Self::StorageFull(full),
             data::Error::Mismatch => Self::Invalid(error.to_string()),
             data::Error::Damaged(_) => {
-                tracing::error!(%error, "stored data is damaged");
+                tracing::error!(error = %chain(&error), "stored data is damaged");
                 Self::Damaged(error.to_string())
             }
             data::Error::Elsewhere(text) => Self::NotNow(text),
@@ -313,7 +314,7 @@ impl From<data::Error> for Error {
                 Self::DiskFull(part)
             }
             data::Error::Store(_) | data::Error::Io(_) if error.is_away() => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the bucket is away");
+                tracing::warn!(error = %chain(&error), "the bucket is away");
                 Self::Away(error.part())
             }
             data::Error::Store(_) | data::Error::Io(_) => Self::Internal(Box::new(error)),

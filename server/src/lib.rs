@@ -3,6 +3,8 @@
 
 pub mod api;
 mod app;
+#[cfg(test)]
+mod captured_log;
 pub mod check;
 pub mod clock;
 pub mod config;

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Readiness(Mutex<Option<(Instant, Option<&'static str>)>>);
 
 impl Readiness {
-    /// The part that is away, where one is.
+    /// What is away, where something is.
     pub async fn away(&self, app: &App) -> Option<&'static str> {
         let mut last = self.0.lock().await;
         if let Some((at, away)) = *last
@@ -33,7 +33,8 @@ impl Readiness {
         let away = match (database, bucket) {
             (Ok(Ok(_)), Ok(Ok(()))) => None,
             (Ok(Ok(_)), _) => Some("bucket"),
-            _ => Some("database"),
+            (_, Ok(Ok(()))) => Some("database"),
+            (_, _) => Some("database and its bucket"),
         };
         *last = Some((Instant::now(), away));
         away

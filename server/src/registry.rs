@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use common::compute::image;
 use common::compute::image::{NotAnImage, Pinned, Reference, is_on_this_machine};
 use common::digest::Digest;
+use common::error_chain::chain;
 use common::ids::WorkspaceId;
 use common::secret::{Hidden, SecretId, Target};
 use reqwest::header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE};
@@ -357,7 +358,7 @@ fn odd(host: &str, status: StatusCode, problem: &'static str) -> Error {
 }
 
 fn silent(host: &str, error: &reqwest::Error) -> Error {
-    tracing::info!(host, error = error as &dyn std::error::Error, "registry not reached");
+    tracing::info!(host, error = %chain(error), "registry not reached");
     Error::Silent(host.to_owned())
 }
 

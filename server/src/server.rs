@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use common::error_chain::chain;
 use common::ids::WorkspaceId;
 use common::market::{Checks, Policy};
 use tokio::net::TcpListener;
@@ -202,7 +203,7 @@ impl Server {
         self.tasks.wait().await;
         self.hub.stopped().await;
         if let Err(error) = self.db.close().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the database did not close");
+            tracing::warn!(error = %chain(&error), "the database did not close");
         }
     }
 }
@@ -250,7 +251,7 @@ async fn admitted(data: Data) -> Result<Data, Error> {
     if let Some(said) = error.refusal() {
         return Err(Error::Bucket(said));
     }
-    tracing::warn!(error = &error as &dyn std::error::Error, "the bucket cannot be reached yet");
+    tracing::warn!(error = %chain(&error), "the bucket cannot be reached yet");
     Ok(data)
 }
 

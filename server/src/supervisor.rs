@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
 
+use common::error_chain::chain;
 use futures::FutureExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -54,13 +55,10 @@ impl Supervisor {
         let cause = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(())) if self.stop.is_cancelled() => return,
             Ok(Ok(())) => "it ended without being asked to".to_owned(),
-            Ok(Err(error)) => match error.source() {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
-            },
+            Ok(Err(error)) => chain(&error).to_string(),
             Err(_) => "it panicked (see the log)".to_owned(),
         };
-        tracing::error!(task, cause, "a critical task failed");
+        tracing::error!(task, error = cause, "a critical task failed");
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
             failed.get_or_insert(format!("{task}: {cause}"));

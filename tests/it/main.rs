@@ -15,6 +15,7 @@ mod examples;
 mod failures;
 mod full_disk;
 mod hello_world;
+mod logs;
 mod main_job;
 mod messages;
 mod operators;

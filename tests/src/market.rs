@@ -358,7 +358,8 @@ impl Market {
         Ok(serde_json::from_slice(&std::fs::read(path)?)?)
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    /// The file that holds what a process has written: `server`, or `node-` and its number.
+    pub fn log(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.log"))
     }
 

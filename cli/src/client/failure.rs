@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use common::error_chain::chain;
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -37,17 +39,7 @@ impl Failure {
 
     /// A failure of this machine with all its causes, the nearest first.
     pub fn caused(what: impl Display, error: &dyn Error) -> Self {
-        let mut why = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            // Some errors repeat their source's words.
-            let text = error.to_string();
-            if !why.contains(&text) {
-                why = format!("{why}: {text}");
-            }
-            cause = error.source();
-        }
-        Self::local(what, why)
+        Self::local(what, chain(error))
     }
 
     /// The exit code that `--help` and the README promise.

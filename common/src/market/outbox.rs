@@ -22,6 +22,9 @@ use crate::run::spec::RunSpec;
 use crate::run::task::{Lease, StageNo, TaskRef};
 use crate::run::{RunState, Times};
 
+/// The error of a task that its run's end has cut off.
+pub const RUN_ENDED: &str = "the run ended before this task";
+
 /// Everything to be stored in one transaction, and then to be done.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -139,6 +142,13 @@ pub struct TaskRecord {
     /// The receipt that ended it, as it was sent.
     pub receipt: Option<SignedReceipt>,
     pub error: Option<String>,
+}
+
+impl TaskRecord {
+    /// Whether the end of its run has cut it off, and not its own failure.
+    pub fn is_cut_off(&self) -> bool {
+        self.error.as_deref() == Some(RUN_ENDED)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::io;
 
 use common::compute::exit;
+use common::error_chain::chain;
 use common::protocol::Failure;
 
 use crate::logs::redact::Redactor;
@@ -79,22 +80,11 @@ pub fn judge(ended: Ended) -> Result<(), Stopped> {
 }
 
 pub fn failed(failure: Failure, error: &dyn std::error::Error) -> Stopped {
-    Stopped::Failed { failure, message: chain(error) }
+    Stopped::Failed { failure, message: chain(error).to_string() }
 }
 
 fn fault(error: &dyn std::error::Error) -> Stopped {
-    Stopped::NodeFault(chain(error))
-}
-
-/// An error and all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+    Stopped::NodeFault(chain(error).to_string())
 }
 
 pub fn short(mut message: String) -> String {
@@ -169,7 +159,7 @@ impl From<runtime::Error> for Stopped {
             E::Registry(registry::Error::Io(_)) | E::Io(_) | E::Removed(_) => fault(&error),
             E::Unpullable(_) | E::Registry(_) => failed(Failure::Registry, &error),
             E::Engine { doing, source } => {
-                tracing::warn!(doing, %source, "the container engine failed");
+                tracing::warn!(doing, error = %chain(source), "the container engine failed");
                 // Without what caused it: that is in the engine's words.
                 Self::NodeFault(error.to_string())
             }

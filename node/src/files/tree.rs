@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use common::error_chain::chain;
+
 /// With more files than this, the whole file system is synced at once: that waits for what others
 /// have written, too.
 const SYNCED_ONE_BY_ONE_MAX: usize = 100;
@@ -24,7 +26,11 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = remove_tree(&self.0) {
-            tracing::warn!(%error, folder = %self.0.display(), "a folder cannot be removed");
+            tracing::warn!(
+                error = %chain(&error),
+                folder = %self.0.display(),
+                "a folder cannot be removed"
+            );
         }
     }
 }

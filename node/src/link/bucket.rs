@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use common::error_chain::chain;
 use reqwest::header::{CONTENT_RANGE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
@@ -40,7 +41,7 @@ impl BucketError {
     pub fn silent(object: Option<String>, error: Option<reqwest::Error>) -> Self {
         let Some(error) = error else { return Self { object, answer: Answer::TooLate } };
         let error = error.without_url();
-        tracing::debug!(error = &error as &dyn std::error::Error, "a bucket was not reached");
+        tracing::debug!(error = %chain(&error), "a bucket was not reached");
         let answer = ssrf_guard::refusal(&error).map_or(Answer::NotReached, Answer::Barred);
         Self { object, answer }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
+use common::error_chain::chain;
 use common::protocol::{Orders, SYNC_BYTES_MAX, SYNC_PROTOCOL, Sync};
 use futures::StreamExt as _;
 use libp2p::identity::Keypair;
@@ -198,7 +199,7 @@ impl Keeper {
     fn pause(&mut self, why: &str) {
         let pause = backoff(self.failures, rand::random_range(50..=100));
         self.failures = self.failures.saturating_add(1);
-        tracing::debug!(why, ?pause, "no connection to the server");
+        tracing::debug!(error = why, ?pause, "no connection to the server");
         self.phase = Phase::Waiting(Instant::now() + pause);
     }
 
@@ -233,7 +234,7 @@ impl Keeper {
                 result: Err(error),
                 ..
             })) => {
-                tracing::debug!(%error, "the server does not answer pings");
+                tracing::debug!(error = %chain(&error), "the server does not answer pings");
                 self.swarm.close_connection(connection);
             }
             _ => {}

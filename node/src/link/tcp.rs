@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use common::error_chain::chain;
 use libp2p::core::Transport as _;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
@@ -26,7 +27,10 @@ pub fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise
     let watched = tcp.map(|stream, _| {
         let stream = TcpStream::from(stream);
         if let Err(error) = watch(&stream) {
-            tracing::warn!(%error, "a dead connection to the server will be noticed late");
+            tracing::warn!(
+                error = %chain(&error),
+                "a dead connection to the server will be noticed late"
+            );
         }
         stream.compat()
     });

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use common::compute::image::{Pinned, is_on_this_machine};
 use common::digest::Digest;
+use common::error_chain::chain;
 use common::secret::Hidden;
 use reqwest::header::{ACCEPT, LOCATION};
 use reqwest::{Response, StatusCode, Url};
@@ -231,8 +232,8 @@ impl Pull<'_> {
         match ssrf_guard::refusal(error) {
             Some(why) => self.address(why),
             None => {
-                let (host, error) = (self.image.host(), error as &dyn std::error::Error);
-                tracing::info!(host, error, "registry not reached");
+                let host = self.image.host();
+                tracing::info!(host, error = %chain(error), "registry not reached");
                 self.silent()
             }
         }

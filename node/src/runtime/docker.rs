@@ -33,6 +33,7 @@ use bollard::query_parameters::{
 };
 use common::compute::device::Device;
 use common::compute::environment::{VARIABLE_BYTES_MAX, VARIABLES_BYTES_MAX};
+use common::error_chain::chain;
 use common::ids::WorkspaceId;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
@@ -316,7 +317,7 @@ impl Docker {
         };
         let wall = finish::wall(state.as_ref(), &baseline, attended);
         if timeout(OUTPUT_GRACE, pump).await.is_err() {
-            tracing::warn!(lease = %launch.lease, "the container's output did not end");
+            tracing::warn!("the container's output did not end");
         }
         Ok(Ended { ending, usage: meter.usage(launch.needs, wall) })
     }
@@ -335,7 +336,7 @@ impl Docker {
     async fn kill(&self, id: &str) {
         if let Err(error) = self.client.kill_container(id, None::<KillContainerOptions>).await {
             // As a rule it ended by itself at the same instant.
-            tracing::debug!(%error, id, "a container cannot be killed");
+            tracing::debug!(error = %chain(&error), id, "a container cannot be killed");
         }
     }
 
@@ -346,7 +347,9 @@ impl Docker {
         match self.client.remove_container(id, Some(options)).await {
             Ok(()) => {}
             Err(EngineError::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
-            Err(error) => tracing::warn!(%error, id, "a container cannot be removed"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), id, "a container cannot be removed")
+            }
         }
     }
 }

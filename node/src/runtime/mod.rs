@@ -97,6 +97,15 @@ pub struct Ended {
     pub usage: Usage,
 }
 
+impl Ended {
+    /// Writes to the log how the container ended, and what it used.
+    pub fn log(&self) {
+        let Usage { wall_ms, cpu_ms, memory_peak_bytes, .. } = self.usage;
+        let (ending, code) = (self.ending.as_str(), self.ending.code());
+        tracing::info!(ending, code, wall_ms, cpu_ms, memory_peak_bytes, "container ended");
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Exited(i64),
@@ -119,6 +128,36 @@ pub enum Ending {
 }
 
 impl Ending {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited(_) => "exited",
+            Self::Killed(_) => "killed",
+            Self::Lost(_) => "lost",
+            Self::Timeout => "timeout",
+            Self::OutOfMemory => "out of memory",
+            Self::TooMuchOutput => "too much output",
+            Self::TooMuchWritten => "too much written",
+            Self::DiskLow => "disk low",
+            Self::CacheFull => "cache full",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// The exit code of a container that was not ended by the node.
+    pub const fn code(self) -> Option<i64> {
+        match self {
+            Self::Exited(code) | Self::Killed(code) => Some(code),
+            Self::Lost(_)
+            | Self::Timeout
+            | Self::OutOfMemory
+            | Self::TooMuchOutput
+            | Self::TooMuchWritten
+            | Self::DiskLow
+            | Self::CacheFull
+            | Self::Stopped => None,
+        }
+    }
+
     /// Whether it was ended for what it wrote.
     pub const fn is_by_disk(self) -> bool {
         matches!(self, Self::TooMuchWritten | Self::DiskLow | Self::CacheFull)

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::digest::{Digest, Digester};
+use common::error_chain::chain;
 use common::protocol::{BlobReply, BlobRequest, Cache, CacheFile, InputFile};
 use common::run::task::Lease;
 use common::secret::{Hidden, Secret};
@@ -151,7 +152,7 @@ async fn fetch_once<R: ServerClient>(
             Err(error) => return Err(error),
         };
         drop(turn);
-        tracing::debug!(%error, bytes = download.bytes, "download interrupted");
+        tracing::debug!(error = %chain(&error), bytes = download.bytes, "download interrupted");
         if download.bytes > before {
             tries.backoff.reset();
             (stuck, refused) = (None, 0);
@@ -262,7 +263,7 @@ pub async fn put<R: ServerClient>(
     loop {
         match remote.put(lease, size, digest, file).await {
             Err(error) if error.again() => {
-                tracing::debug!(%lease, %error, "upload interrupted");
+                tracing::debug!(error = %chain(&error), "upload interrupted");
                 sleep(backoff.step()).await;
             }
             other => return other.map_err(Error::Link),

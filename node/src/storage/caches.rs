@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use common::digest::Digest;
+use common::error_chain::chain;
 use common::ids::{RunId, WorkspaceId};
 use common::protocol::{Cache, CacheFile};
 use common::run::task::Lease;
@@ -146,7 +147,11 @@ impl Caches {
         let _only = self.one_at_a_time.lock(Some(owner)).await;
         let (_in_use, alone) = self.enter(owner);
         if alone && let Err(error) = self.remove(place.clone()).await {
-            tracing::warn!(%error, place = %place.display(), "an old cache cannot be removed");
+            tracing::warn!(
+                error = %chain(&error),
+                place = %place.display(),
+                "an old cache cannot be removed"
+            );
             self.kept.forget(&place);
         }
         true
@@ -162,7 +167,11 @@ impl Caches {
         let most = Place(place.clone()).most(self.sizes.user_bytes);
         let most = most.unwrap_or(self.sizes.user_bytes);
         if alone && let Err(error) = self.clear_if_full(&place).await {
-            tracing::warn!(%error, place = %place.display(), "a full cache cannot be cleared");
+            tracing::warn!(
+                error = %chain(&error),
+                place = %place.display(),
+                "a full cache cannot be cleared"
+            );
         }
         let shared = (self.root.join("shared"), self.sizes.shared_bytes);
         let (kept, user) = (Arc::clone(&self.kept), (place, most));
@@ -172,7 +181,7 @@ impl Caches {
             }
         });
         if let Err(error) = counting.await {
-            tracing::warn!(%error, "the caches cannot be counted");
+            tracing::warn!(error = %chain(&error), "the caches cannot be counted");
         }
     }
 

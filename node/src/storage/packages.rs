@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use common::digest::Digest;
+use common::error_chain::chain;
 use common::protocol::BlobRequest;
 use common::run::task::Lease;
 
@@ -201,7 +202,11 @@ impl Packages {
     fn evict(&self, folder: &Path) {
         let away = self.temporary.join(uuid::Uuid::new_v4().to_string());
         if let Err(error) = fs::rename(folder, &away).and_then(|()| remove_tree(&away)) {
-            tracing::warn!(%error, folder = %folder.display(), "an old package cannot be removed");
+            tracing::warn!(
+                error = %chain(&error),
+                folder = %folder.display(),
+                "an old package cannot be removed"
+            );
         }
     }
 

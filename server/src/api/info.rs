@@ -29,19 +29,12 @@ pub fn routes(api: &str) -> Vec<Route> {
     vec![get(format!("{api}_GetInfo"), "/info", info).summary("Shows the server's version").open()]
 }
 
-pub fn health() -> Vec<Route> {
+pub fn start_page() -> Vec<Route> {
     vec![
         raw(Method::GET, "Server_GetStart", "/", "application/json", start)
             .summary("Leads browsers to /docs/, and tells programs where things are")
             .gives::<Start>()
             .any_query()
-            .open(),
-        get("Server_GetHealth", "/health", healthy)
-            .summary("Answers as soon as the server serves; for load balancers and scripts")
-            .any_query()
-            .open(),
-        get("Server_GetLiveness", "/healthz", healthy)
-            .summary("The same under the name that orchestrators expect")
             .open(),
     ]
 }
@@ -59,20 +52,11 @@ async fn start(call: Call) -> Result<Answer> {
     let mut answer = if accept.is_some_and(|accept| accept.contains("text/html")) {
         docs::go_to("/docs/", StatusCode::TEMPORARY_REDIRECT)?
     } else {
-        let start = Start { docs: "/docs/", openapi: docs::WHOLE, health: "/health" };
+        let start = Start { docs: "/docs/", openapi: docs::WHOLE, health: "/healthz" };
         warp::reply::json(&start).into_response()
     };
     answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     std::future::ready(Ok(answer)).await
-}
-
-#[derive(Serialize, ToSchema)]
-struct Health {
-    ok: bool,
-}
-
-async fn healthy(_: Call) -> Result<Health> {
-    std::future::ready(Ok(Health { ok: true })).await
 }
 
 async fn info(_: Call) -> Result<Info> {

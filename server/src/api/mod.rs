@@ -2,15 +2,17 @@
 //!
 //! A folder for each API, in it a file for each resource: its routes, its handlers, and the shapes
 //! that go in and out. `table` puts the routes together; `http` is what all of them are made of.
-//! What belongs to no product (`storage`, `ready`, `info`) has no folder of an API.
+//! What belongs to no product (`storage`, `health`, `info`) has no folder of an API.
 
 pub mod bytenite;
+mod health;
 #[cfg(test)]
 mod hostile;
 mod http;
 mod info;
+#[cfg(test)]
+mod log_tests;
 mod native;
-mod ready;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
@@ -138,7 +140,7 @@ mod tests {
             (Method::GET, "/v1/nowhere", 404, "NOT_FOUND"),
             (Method::PUT, "/v1/jobs", 405, "METHOD_NOT_ALLOWED"),
             (Method::GET, "/v1/runs/not-an-id", 404, "NOT_FOUND"),
-            (Method::POST, "/health", 405, "METHOD_NOT_ALLOWED"),
+            (Method::POST, "/healthz", 405, "METHOD_NOT_ALLOWED"),
             (Method::GET, "/healthz?x=1", 400, "INVALID_ARGUMENT"),
             (Method::GET, "/v1/storage/x", 403, "FORBIDDEN"),
         ] {
@@ -298,7 +300,7 @@ mod tests {
     async fn health_and_info_are_answered() {
         let server = TestServer::open().await;
 
-        assert_eq!(server.get("/health").await.0, 200);
+        assert_eq!(server.get("/healthz").await.0, 200);
         for base in ["customer", "computing", "auth", "dev", "wallet"] {
             let (status, body) = server.get(&format!("/v1/{base}/info")).await;
 

@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::ids::NodeId;
+use common::error_chain::chain;
+use common::ids::{NodeId, RunId};
 use common::market::{Changes, LeaseChange, Market, Refused};
 use common::protocol::Orders;
 use common::run::task::Lease;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
+use super::batch_log::{self, About};
 use super::leases::Leases;
 use super::steps::Steps;
 use super::watch::Watch;
@@ -90,6 +93,9 @@ struct Batch {
     /// What keeps others from what was read for this batch, until all of it is on disk.
     locks: Vec<JobLock>,
     booking_turns: Vec<BookingTurn>,
+    /// When it was made, and the spans of the requests that started its runs: for the log.
+    at: DateTime<Utc>,
+    requests: BTreeMap<RunId, Span>,
     /// Nodes that may have something to be told.
     nodes: BTreeSet<NodeId>,
     /// Syncs that a newer one of the same node has overtaken.
@@ -148,7 +154,7 @@ impl Engine {
             tracing::warn!(seconds = gap.num_seconds(), "the server was away: all deadlines move");
             self.market.was_away(gap, now);
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch { at: now, ..Batch::default() };
         for command in commands.drain(..) {
             self.apply(command, now, &mut batch);
         }
@@ -173,10 +179,11 @@ impl Engine {
     fn apply(&mut self, command: Command, now: DateTime<Utc>, batch: &mut Batch) {
         let market = &mut self.market;
         match command {
-            Command::Start { run, spec, job, lock, reply } => {
+            Command::Start { run, spec, job, lock, request, reply } => {
                 let answer = market.start_run(run, spec, now);
                 if answer.is_ok() {
                     batch.started.push(*job);
+                    batch.requests.insert(run, request);
                 }
                 batch.locks.push(lock);
                 batch.answers.push((reply, answer));
@@ -244,7 +251,7 @@ impl Engine {
         while let Err(error) = self.try_commit(number, changes, batch).await {
             refused += u32::from(!store::is_away(&error));
             self.parts.disk_full.store(store::is_full(&error), Ordering::Relaxed);
-            tracing::warn!(number, error = &error as &dyn std::error::Error, "commit failed");
+            tracing::warn!(number, error = %chain(&error), "commit failed");
             if refused == COMMIT_TRIES {
                 return Err(error.into());
             }
@@ -305,7 +312,9 @@ impl Engine {
         for (reply, answer) in batch.booking_answers {
             let _ = reply.send(answer);
         }
-        self.log(changes);
+        let transactions = self.transactions;
+        let about = About { at: batch.at, requests: &batch.requests, transactions };
+        batch_log::write(changes, &about);
         self.parts.watch.tell(changes);
         self.parts.traces.tell(changes, &self.market);
     }
@@ -326,16 +335,6 @@ impl Engine {
             None => {
                 self.parked.insert(node, parked);
             }
-        }
-    }
-
-    fn log(&self, changes: &Changes) {
-        for run in &changes.new_runs {
-            tracing::info!(%run, "run accepted");
-        }
-        for ended in changes.ended.iter().filter(|ended| ended.state.is_final()) {
-            let (state, transactions) = (ended.state.as_str(), self.transactions);
-            tracing::info!(run = %ended.run, state, transactions, "run ended");
         }
     }
 }

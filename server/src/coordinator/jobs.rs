@@ -8,6 +8,7 @@ use std::sync::Arc;
 use common::ids::{JobId, RunId};
 use common::package::config::JobConfig;
 use common::run::spec::RunSpec;
+use tracing::Span;
 
 use super::{Command, Coordinator, Error};
 use crate::store;
@@ -43,7 +44,8 @@ impl Coordinator {
         }
         let (run, spec) = (job.next_run(), Arc::new(spec));
         let job = Box::new(job.started(config)?);
-        self.ask(|reply| Command::Start { run, spec, job, lock, reply }).await??;
+        let request = Span::current();
+        self.ask(|reply| Command::Start { run, spec, job, lock, request, reply }).await??;
         Ok(run)
     }
 

@@ -3,6 +3,7 @@
 //! One task drains a queue of commands, applies them to the market in memory, commits everything
 //! that changed in one transaction, and only then answers and acts.
 
+mod batch_log;
 mod bookings;
 mod event_loop;
 mod jobs;
@@ -36,6 +37,7 @@ use common::run::spec::RunSpec;
 use common::run::task::StageNo;
 use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 pub use turns::{Hindrance, Kind as PlaceKind};
 pub use watch::{Change, EventId, RunEvent};
 
@@ -142,6 +144,8 @@ enum Command {
         spec: Arc<RunSpec>,
         job: Box<StartedJob>,
         lock: JobLock,
+        /// The span of the request that asked for it.
+        request: Span,
         reply: Reply<Result<(), Refused>>,
     },
     /// Takes up a run that has ended, as it was stored.

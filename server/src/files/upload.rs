@@ -5,6 +5,7 @@ use common::digest::{Digest, Digester};
 use common::ids::{JobId, WorkspaceId};
 use futures::{StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
+use tracing::Instrument as _;
 
 use super::refused;
 use crate::app::App;
@@ -63,7 +64,7 @@ impl Upload {
     /// Where the quota is used up, the digest is another one, or the job was started meanwhile.
     pub async fn store(self, expected: Expected, bytes: ByteStream) -> Result<u64> {
         // On its own, so that what was counted is settled after a client who has gone, too.
-        let put = tokio::spawn(self.put(expected, bytes));
+        let put = tokio::spawn(self.put(expected, bytes).in_current_span());
         Ok(put.await.map_err(|error| Error::Internal(Box::new(error)))??.size)
     }
 

@@ -27,6 +27,7 @@ pub async fn abort(app: &App, caller: &Caller, id: JobId) -> Result<Aborted> {
         Some(run) if run.has_ended() => Err(Error::NotNow("this job has ended already".to_owned())),
         Some(run) => {
             app.coordinator.cancel_run(run.id, ABORTED.to_owned()).await?;
+            tracing::info!(job = %job.id, run = %run.id, "run cancelled by its customer");
             // The answer came after the commit.
             let ended = run_of(app, &job).await?.unwrap_or(run);
             Ok(Aborted::Run(Box::new(ended)))

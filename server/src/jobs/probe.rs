@@ -1,6 +1,7 @@
 //! Looking at a data source before a job needs it: is it there, and what is in it?
 
 use common::data::location::DraftSource;
+use common::error_chain::chain;
 
 use super::draft::Given;
 use super::{SOURCE, secret_use};
@@ -21,7 +22,7 @@ pub async fn probe(app: &App, caller: &Caller, source: Given<DraftSource>) -> Re
 fn unreachable(error: data::Error) -> Error {
     match error {
         data::Error::Store(_) | data::Error::Io(_) | data::Error::Elsewhere(_) => {
-            tracing::info!(error = &error as &dyn std::error::Error, "source not reached");
+            tracing::info!(error = %chain(&error), "source not reached");
             let what = "dataSource: its server cannot be reached, or does not answer as it should: \
                         check the address, and try again";
             Error::NotNow(what.to_owned())

@@ -85,7 +85,6 @@ fn tag_name(tag: &str) -> Option<String> {
 
 /// Starts the run of a job, with this config as the job's own.
 pub(super) async fn start(app: &App, job: &Job, config: JobConfig, spec: RunSpec) -> Result<()> {
-    let run = app.coordinator.start_job(spec, job.draft, config).await?;
-    tracing::info!(job = %job.id, %run, "job started");
+    app.coordinator.start_job(spec, job.draft, config).await?;
     Ok(())
 }

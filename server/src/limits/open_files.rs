@@ -1,5 +1,6 @@
 //! How many files this process may have open: each connection is one.
 
+use common::error_chain::chain;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the limit to what the system allows. The usual one is low for the sake of old programs
@@ -10,7 +11,7 @@ pub fn raise_limit() {
     if limit.current != limit.maximum
         && let Err(error) = setrlimit(Resource::Nofile, raised)
     {
-        tracing::warn!(%error, "the limit of open files stays low");
+        tracing::warn!(error = %chain(&error), "the limit of open files stays low");
     }
 }
 

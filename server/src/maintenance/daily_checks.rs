@@ -1,8 +1,8 @@
 //! Checks the database while the server runs, once a day: pages and books.
 
-use std::error::Error;
 use std::time::Duration;
 
+use common::error_chain::chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Db;
@@ -34,13 +34,13 @@ async fn check_pages(db: &Db) {
         Ok(problems) => {
             for problem in problems {
                 tracing::error!(
-                    problem,
+                    error = problem,
                     "the database is damaged: docs/operations/backup.md says what to do"
                 );
             }
         }
         Err(error) => {
-            tracing::warn!(error = &error as &dyn Error, "the database cannot be checked");
+            tracing::warn!(error = %chain(&error), "the database cannot be checked");
         }
     }
 }
@@ -57,7 +57,7 @@ async fn check_books(db: &Db) {
             }
         }
         Err(error) => {
-            tracing::warn!(error = &error as &dyn Error, "the books cannot be checked");
+            tracing::warn!(error = %chain(&error), "the books cannot be checked");
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use common::error_chain::chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -29,8 +30,10 @@ pub(crate) enum Error {
 pub async fn run(db: Db, coordinator: Coordinator, delay: TimeDelta, stop: CancellationToken) {
     loop {
         if let Err(error) = pass(&db, &coordinator, delay).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "earnings could not be released, trying again later");
+            tracing::warn!(
+                error = %chain(&error),
+                "earnings could not be released, trying again later"
+            );
         }
         let now = clock::now();
         let wait = (next_pass(now) - now).to_std().unwrap_or(Duration::ZERO);

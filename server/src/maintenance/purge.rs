@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use common::error_chain::chain;
 use common::ids::{JobId, RunId};
 use futures::TryStreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -73,8 +74,7 @@ pub async fn run(db: Db, data: Data, ages: Ages, stop: CancellationToken) {
 
 fn report(what: &str, done: Result<(), Error>) {
     if let Err(error) = done {
-        let error = &error as &dyn std::error::Error;
-        tracing::warn!(error, "{what} could not be deleted, trying again later");
+        tracing::warn!(error = %chain(&error), "{what} could not be deleted, trying again later");
     }
 }
 
@@ -184,8 +184,11 @@ async fn results(db: &Db, data: &Data, now: DateTime<Utc>) -> Result<(), Error> 
             match delete(db, data, run, job).await {
                 Ok(()) => deleted += 1,
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(%run, error, "old results could not be deleted");
+                    tracing::warn!(
+                        %run,
+                        error = %chain(&error),
+                        "old results could not be deleted"
+                    );
                 }
             }
         }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use common::error_chain::chain;
 use common::money::credits::Credits;
 use common::money::price;
 use tokio_util::sync::CancellationToken;
@@ -51,8 +52,10 @@ pub async fn run(db: Db, coordinator: Coordinator, fee: Fee, stop: CancellationT
             _ = period.tick() => {}
         }
         if let Err(error) = pass(&db, &coordinator, fee, clock::now()).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "storage could not be charged, trying again later");
+            tracing::warn!(
+                error = %chain(&error),
+                "storage could not be charged, trying again later"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use common::compute::image::Pinned;
 use common::data::object_list::Object;
+use common::error_chain::chain;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::protocol::{CacheFile, Orders};
 use common::run::task::{Lease, StageNo, TaskRef};
@@ -224,7 +225,11 @@ impl Port for Parts {
             && let Err(error) = self.coordinator.break_off_run(run, full.to_string()).await
         {
             // It is the customer's, not the node's, and no other node would fare better.
-            tracing::debug!(%run, %error, "a run without room for its results had ended");
+            tracing::debug!(
+                %run,
+                error = %chain(&error),
+                "a run without room for its results had ended"
+            );
         }
         put
     }

@@ -1,5 +1,6 @@
 //! A no to a node, and whether it is worth asking again.
 
+use common::error_chain::chain;
 use common::protocol::BlobReply;
 
 use crate::data;
@@ -46,7 +47,7 @@ impl From<Refusal> for BlobReply {
 
 impl From<store::Error> for Refusal {
     fn from(error: store::Error) -> Self {
-        tracing::error!(%error, "blob request failed at the database");
+        tracing::error!(error = %chain(&error), "blob request failed at the database");
         Self::later("the server's database does not answer")
     }
 }
@@ -61,16 +62,13 @@ impl From<data::Error> for Refusal {
             E::Full(full) => Self::never(full.to_string()),
             E::NotFound(_) => Self::never("the object is no longer there"),
             E::Damaged(_) => {
-                tracing::error!(%error, "stored data is damaged");
+                tracing::error!(error = %chain(&error), "stored data is damaged");
                 Self::never(error.to_string())
             }
             E::Elsewhere(text) => Self::Source(text),
             E::Mismatch => Self::never("the bytes do not have the announced size and digest"),
             E::Store(_) | E::Io(_) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "blob request failed at the bucket"
-                );
+                tracing::warn!(error = %chain(&error), "blob request failed at the bucket");
                 Self::BucketAway
             }
         }

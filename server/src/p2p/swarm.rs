@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use common::error_chain::chain;
 use common::protocol::{BLOB_PROTOCOL, Orders, SYNC_BYTES_MAX, SYNC_PROTOCOL, Sync};
 use futures::{FutureExt as _, StreamExt as _};
 use libp2p::core::transport::ListenerId;
@@ -213,14 +214,14 @@ impl<P: Port> Carrier<P> {
                 peer,
                 error,
                 ..
-            })) => tracing::debug!(%peer, %error, "message not answered"),
+            })) => tracing::debug!(%peer, error = %chain(&error), "message not answered"),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
                 peer,
                 connection,
                 result: Err(error),
             })) => {
                 // Without pings nobody would notice that its network is gone.
-                tracing::debug!(%peer, %error, "node does not answer pings");
+                tracing::debug!(%peer, error = %chain(&error), "node does not answer pings");
                 self.swarm.close_connection(connection);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
@@ -235,7 +236,7 @@ impl<P: Port> Carrier<P> {
                 known.retain(|address| !addresses.contains(address));
             }
             SwarmEvent::ListenerError { error, .. } => {
-                tracing::warn!(%error, "connection not accepted");
+                tracing::warn!(error = %chain(&error), "connection not accepted");
             }
             _ => {}
         }

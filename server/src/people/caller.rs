@@ -49,6 +49,12 @@ impl Caller {
         self.role.scopes().and(self.made_with)
     }
 
+    /// How the log names the caller: by the id of the API key, or of the user who has signed in.
+    /// Neither is a secret or an address.
+    pub fn log_name(&self) -> String {
+        if self.session { format!("user:{}", self.user) } else { format!("key:{}", self.key) }
+    }
+
     /// Refuses what the caller may not do, and says what would let them.
     pub fn check(&self, needed: Scope) -> Result<()> {
         Ok(access::check(self.role, self.made_with, needed)?)

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use common::error_chain::chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::durable;
@@ -107,7 +108,7 @@ impl LastBatch {
         let done = tokio::task::spawn_blocking(move || work(&file)).await;
         let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
         if let Err(error) = &done {
-            tracing::warn!(%error, "the last batch could not be noted");
+            tracing::warn!(error = %chain(&error), "the last batch could not be noted");
         }
         done.is_ok()
     }

@@ -19,7 +19,7 @@ async fn malformed_requests_are_refused_and_never_reach_the_log() -> Result<()> 
         ("GET fanfold.example:443 HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[400]),
         ("OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[400]),
         ("GET * HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[400]),
-        ("GET ftp://x/health HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[400]),
+        ("GET ftp://x/healthz HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[400]),
         ("GET http:// HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[400]),
         ("GET health HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[400]),
         (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), &[414]),
@@ -46,7 +46,7 @@ async fn malformed_requests_are_refused_and_never_reach_the_log() -> Result<()> 
     }
     // The whole URL in place of the path is right, if odd.
     let whole =
-        "GET http://fanfold.example/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        "GET http://fanfold.example/healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     assert!(server.exchange(whole).await?.starts_with("HTTP/1.1 200"));
     let log = server.log()?;
     ensure!(!log.contains("panicked"), "{log}");
@@ -57,7 +57,8 @@ async fn malformed_requests_are_refused_and_never_reach_the_log() -> Result<()> 
 #[tokio::test]
 async fn answers_carry_the_security_headers() -> Result<()> {
     let server = Server::start(&[]).await?;
-    for path in ["/health", "/nowhere", "/v1/auth/user", "/v1/storage/x", "/docs/", "/v1/auth/info"]
+    for path in
+        ["/healthz", "/nowhere", "/v1/auth/user", "/v1/storage/x", "/docs/", "/v1/auth/info"]
     {
         let answer = reqwest::get(format!("{}{path}", server.url())).await?;
 

@@ -136,7 +136,7 @@ impl Server {
             .local_address(Some([127, 0, 0, last].into()))
             .timeout(PATIENCE)
             .build()?;
-        let status = client.get(format!("{}/health", self.url())).send().await?.status();
+        let status = client.get(format!("{}/healthz", self.url())).send().await?.status();
         ensure!(status == 200, "health: {status}");
         Ok(())
     }

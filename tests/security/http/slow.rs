@@ -20,9 +20,9 @@ async fn slow_heads_and_idle_connections_are_closed() -> Result<()> {
     let mut slow = Vec::new();
     for _ in 0..50 {
         silent.push(server.send("").await?);
-        slow.push(server.send("GET /health HTTP/1.1\r\nhost: x\r\nx-slow: ").await?);
+        slow.push(server.send("GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ").await?);
     }
-    let mut idle = server.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+    let mut idle = server.send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await?;
     until(&mut idle, "HTTP/1.1 200").await?;
     // One byte at a time gains no time.
     let (mut drip, mut writer) = server.send("GET / HTTP/1.1\r\nx: ").await?.into_split();

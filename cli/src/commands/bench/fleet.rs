@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::compute::device::Device;
 use common::compute::resources::{Resources, Usage};
 use common::digest::Digest;
+use common::error_chain::chain;
 use common::protocol::{Assignment, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
 use common::run::task::Lease;
 use futures::StreamExt as _;
@@ -113,11 +114,11 @@ impl Node {
                     self.run(assign).await;
                 }
                 Ok(Orders::Refused(why)) => {
-                    tracing::error!(why, "a simulated node was refused");
+                    tracing::error!(error = why, "a simulated node was refused");
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "a simulated node got no answer");
+                    tracing::debug!(error = %chain(&error), "a simulated node got no answer");
                     tokio::time::sleep(PAUSE).await;
                 }
             }

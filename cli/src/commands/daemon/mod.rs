@@ -5,6 +5,7 @@ use rustix::fs::Mode;
 
 use crate::client::failure::Failure;
 use crate::client::session::Session;
+use crate::log::Format;
 
 mod capacity;
 mod disk;
@@ -26,6 +27,16 @@ pub enum Command {
     Server(serve::Args),
     /// Run a node, or manage the workspace's nodes
     Node(run_node::Args),
+}
+
+impl Command {
+    pub const fn log_format(&self) -> Format {
+        match self {
+            Self::Up(args) => args.log.format,
+            Self::Server(args) => args.log.format,
+            Self::Node(args) => args.log.format,
+        }
+    }
 }
 
 pub async fn run(

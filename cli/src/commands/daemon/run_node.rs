@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::{capacity, disk, doctor, folder, signals};
 use crate::client::failure::Failure;
 use crate::client::session::Session;
+use crate::log;
 
 /// Tasks whose data a node fetches before it is their turn.
 pub const PREFETCH: u32 = 2;
@@ -50,6 +51,8 @@ pub struct Args {
     /// What the node is called in lists [default: what it was called before]
     #[arg(long)]
     label: Option<String>,
+    #[command(flatten)]
+    pub log: log::Options,
 }
 
 /// What is done beside running a node.

@@ -15,6 +15,7 @@ use crate::client::credentials;
 use crate::client::credentials::{Credentials, Endpoint};
 use crate::client::failure::Failure;
 use crate::client::output::line;
+use crate::log;
 
 /// How long a clean stop may take before the process goes anyway; everything that was
 /// acknowledged is on disk by then.
@@ -28,6 +29,8 @@ pub struct Args {
     /// Print every setting with its value and where that comes from, and start nothing
     #[arg(long)]
     print_config: bool,
+    #[command(flatten)]
+    pub log: log::Options,
     #[command(subcommand)]
     chore: Option<Chore>,
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use common::error_chain::chain;
 use common::ids::WorkspaceId;
 use server::{Config, Server};
 use tokio::task::JoinSet;
@@ -14,6 +15,7 @@ use super::serve::{self, STOP_MAX};
 use super::{capacity, disk, machine, run_node, signals};
 use crate::client::failure::Failure;
 use crate::client::output::line;
+use crate::log;
 
 const NODES_MAX: i64 = 64;
 
@@ -37,6 +39,8 @@ pub struct Args {
     disk: disk::Lent,
     #[command(flatten)]
     place: run_node::Place,
+    #[command(flatten)]
+    pub log: log::Options,
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
@@ -101,9 +105,11 @@ async fn serve(
         match ended {
             _ if stop.is_cancelled() => return Ok(()),
             // Its owner has removed it: the server and the other nodes go on.
-            Ok(Err(node::Error::Refused(refused))) => tracing::warn!("{refused}"),
+            Ok(Err(node::Error::Refused(refused))) => {
+                tracing::warn!(error = %chain(&refused), "a node does not run")
+            }
             Ok(Err(error)) if let Some(why) = error.of_key() => {
-                tracing::error!("a node does not run: {why}");
+                tracing::error!(error = why, "a node does not run");
             }
             Ok(Ok(())) => return Err(Failure::local("a node stopped", "it ended by itself")),
             Ok(Err(error)) => return Err(Failure::caused("a node stopped", &error)),

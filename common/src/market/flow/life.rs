@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::ids::RunId;
-use crate::market::outbox::{Ended, LeaseChange, Notice, TaskRecord, TaskState};
+use crate::market::outbox::{Ended, LeaseChange, Notice, RUN_ENDED, TaskRecord, TaskState};
 use crate::market::run::Run;
 use crate::market::stage::StageEnd;
 use crate::market::tasks::active::Active;
@@ -197,7 +197,7 @@ impl Market {
             }
         }
         for task in ended {
-            let error = Some("the run ended before this task".to_owned());
+            let error = Some(RUN_ENDED.to_owned());
             self.put_task(TaskRecord { ended_at: Some(now), error, ..task });
         }
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::compute::resources::Resources;
+use common::error_chain::chain;
 use common::ids::{RunId, WorkspaceId};
 use common::run::task::{Lease, StageNo, TaskRef};
 use tokio::time::timeout;
@@ -101,11 +102,9 @@ impl Docker {
 
     /// The error of a container that did not run: the customer's or the node's.
     pub(super) async fn blamed(&self, launch: &Launch, stuck: Stuck, error: Error) -> Error {
-        let lease = launch.lease;
         match self.probe_like(launch).await {
             Ok(()) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::info!(%lease, error, "an image cannot be used: a probe runs");
+                tracing::info!(error = %chain(&error), "an image cannot be used: a probe runs");
                 Error::Unusable(stuck.to_string())
             }
             Err(_) if self.cgroups.give_up() && self.probe_like(launch).await.is_ok() => {
@@ -116,8 +115,7 @@ impl Docker {
                 error
             }
             Err(probed) => {
-                let probed = &probed as &dyn std::error::Error;
-                tracing::warn!(%lease, probed, "no container runs, not even a probe");
+                tracing::warn!(error = %chain(&probed), "no container runs, not even a probe");
                 error
             }
         }

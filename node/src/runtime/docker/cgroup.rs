@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bollard::models::{
     SystemInfo, SystemInfoCgroupDriverEnum as Driver, SystemInfoCgroupVersionEnum as Version,
 };
+use common::error_chain::chain;
 
 use super::confinement::has_option;
 
@@ -79,7 +80,7 @@ impl Cgroups {
         match layout.make(&group.name) {
             Ok(()) => Some(group),
             Err(error) => {
-                tracing::debug!(%error, "no control group can be made");
+                tracing::debug!(error = %chain(&error), "no control group can be made");
                 None
             }
         }

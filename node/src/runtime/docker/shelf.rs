@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptions};
+use common::error_chain::chain;
 
 use super::images::OWN;
 use super::{Docker, engine};
@@ -124,7 +125,9 @@ impl Docker {
         self.shelf.forget(name);
         match self.client.remove_image(name, None::<RemoveImageOptions>, None).await {
             Ok(_) => tracing::info!(name, "image removed"),
-            Err(error) => tracing::warn!(%error, name, "an old image cannot be removed"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), name, "an old image cannot be removed")
+            }
         }
     }
 }

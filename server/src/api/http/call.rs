@@ -17,6 +17,7 @@ use super::body::Arriving;
 use super::client;
 use super::route::{Access, Fields};
 use super::serving::Peer;
+use super::serving::exchange;
 use super::{known, query};
 use crate::api::State;
 use crate::app::App;
@@ -173,10 +174,12 @@ impl Call {
         client::name(remote, &self.headers, &self.app().settings.trusted_proxies)
     }
 
-    /// Counts one whose token or key turned out to be wrong.
+    /// Notes who calls, and counts a request whose token or key turned out to be wrong.
     pub fn stranger_unless(&self, caller: Result<Caller>) -> Result<Caller> {
-        if let Err(Error::Unauthenticated) = caller {
-            self.stranger()?;
+        match &caller {
+            Ok(caller) => exchange::note_caller(*caller),
+            Err(Error::Unauthenticated) => self.stranger()?,
+            Err(_) => {}
         }
         caller
     }

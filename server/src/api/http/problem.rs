@@ -1,12 +1,14 @@
 //! A failure as HTTP has it. Each API writes it in its own shape.
 
 use common::access::Denied;
+use common::error_chain::chain;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use warp::Reply as _;
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use warp::http::{Response, StatusCode};
 
+use super::serving::exchange;
 use crate::api::Answer;
 use crate::error::{Error, Kind};
 
@@ -30,8 +32,8 @@ pub struct Problem {
 /// How an API writes failures.
 pub struct ErrorShape {
     pub media: &'static str,
-    /// The body of a problem, as JSON.
-    pub body: fn(&Problem) -> Vec<u8>,
+    /// The body of a problem, with the id of its request, as JSON.
+    pub body: fn(&Problem, &str) -> Vec<u8>,
     pub name: &'static str,
     pub schema: fn() -> RefOr<Schema>,
     /// The schemas that it refers to.
@@ -41,7 +43,8 @@ pub struct ErrorShape {
 impl ErrorShape {
     /// The answer that says what went wrong.
     pub fn answer(&self, problem: &Problem) -> Answer {
-        let mut answer = Response::new((self.body)(problem)).into_response();
+        let body = (self.body)(problem, &exchange::request_id());
+        let mut answer = Response::new(body).into_response();
         *answer.status_mut() = problem.status;
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media));
@@ -87,8 +90,7 @@ impl From<Error> for Problem {
     /// Logs what is the server's own fault: the caller does not see its source.
     fn from(error: Error) -> Self {
         if let Error::Internal(source) = &error {
-            let source: &dyn std::error::Error = source.as_ref();
-            tracing::error!(error = source, "request failed");
+            tracing::error!(error = %chain(source.as_ref()), "request failed");
         }
         let denied = if let Error::Denied(denied) | Error::SecretDenied(_, denied) = &error {
             Some(*denied)

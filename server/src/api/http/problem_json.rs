@@ -29,15 +29,18 @@ struct Problem<'a> {
     /// The field of the request that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    /// The id of the request, as in the header X-Request-Id and in the server's log.
+    request_id: &'a str,
 }
 
-fn body(failed: &Failed) -> Vec<u8> {
+fn body(failed: &Failed, request_id: &str) -> Vec<u8> {
     let problem = Problem {
         status: failed.status.as_u16(),
         title: failed.status.canonical_reason().unwrap_or_default(),
         detail: &failed.message,
         code: failed.reason,
         field: failed.field.as_deref(),
+        request_id,
     };
     serde_json::to_vec(&problem).expect("numbers and texts are JSON")
 }

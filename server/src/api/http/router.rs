@@ -15,6 +15,7 @@ use super::call::{Call, Segment};
 use super::problem::{ErrorShape, Problem, Rejected};
 use super::problem_json;
 use super::route::{Access, Body, Fields, Route};
+use super::serving::exchange;
 use crate::api::Answer;
 use crate::error::Error;
 
@@ -48,9 +49,16 @@ struct Entry {
     errors: &'static ErrorShape,
 }
 
+/// A path, and the routes that it has.
+struct Place {
+    /// As `/v1/jobs/{job}`.
+    pattern: Arc<str>,
+    routes: Vec<Entry>,
+}
+
 /// All routes of the server.
 pub struct Router {
-    paths: matchit::Router<Vec<Entry>>,
+    paths: matchit::Router<Place>,
     /// The longest prefixes first.
     prefixes: Vec<(&'static str, &'static ErrorShape)>,
 }
@@ -76,7 +84,8 @@ impl Router {
         }
         let mut router = matchit::Router::new();
         for (path, routes) in paths {
-            router.insert(path, routes).expect("no two routes have the same path");
+            let place = Place { pattern: path.as_str().into(), routes };
+            router.insert(path, place).expect("no two routes have the same path");
         }
         prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Self { paths: router, prefixes }
@@ -84,11 +93,15 @@ impl Router {
 
     /// The answer of the route that takes this call.
     pub async fn answer(&self, method: &Method, call: Call) -> Answer {
+        let found = self.paths.at(call.path.as_str());
+        if let Ok(found) = &found {
+            exchange::note_route(&found.value.pattern);
+        }
         if *method == Method::OPTIONS {
             return allow_any_origin(preflight());
         }
-        allow_any_origin(match self.paths.at(call.path.as_str()) {
-            Ok(found) => match pick(found.value, method) {
+        allow_any_origin(match found {
+            Ok(found) => match pick(&found.value.routes, method) {
                 Some(entry) => {
                     let segments = found.params.iter().map(|(_, text)| text.parse::<Segment>());
                     let answer = match segments.collect::<Result<Vec<_>, _>>() {
@@ -97,7 +110,7 @@ impl Router {
                     };
                     answer.unwrap_or_else(|problem| entry.errors.answer(&problem))
                 }
-                None => wrong_method(found.value),
+                None => wrong_method(&found.value.routes),
             },
             Err(_) => self.errors(call.path.as_str()).answer(&Rejected::Path.into()),
         })
@@ -186,7 +199,9 @@ fn allow_any_origin(mut answer: Answer) -> Answer {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("content-disposition, content-range, accept-ranges, retry-after"),
+        HeaderValue::from_static(
+            "content-disposition, content-range, accept-ranges, retry-after, x-request-id",
+        ),
     );
     answer
 }

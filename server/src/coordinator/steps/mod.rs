@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use common::data::chunk_table::ChunkTable;
 use common::data::object_list::TooMany;
+use common::error_chain::chain;
 use common::ids::RunId;
 use common::market::Run;
 use common::plan::{BlockId, Body, DataTask, Phase};
@@ -21,6 +22,7 @@ use futures::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::Command;
 use super::turns::{Kind, Turn, Turns};
@@ -28,7 +30,7 @@ use crate::data::pace::{Pace, Side};
 use crate::data::{Data, Error as DataError};
 use crate::store;
 use crate::store::Db;
-use retry::{Patience, describe, patience};
+use retry::{Patience, patience};
 
 /// The waits between the tries of a step whose failure is not the customer's double up to a most.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -76,7 +78,9 @@ impl Steps {
         let Some(step) = Step::new(run, no) else { return };
         let key = (run.id, no);
         let context = self.context.clone();
-        let task = tokio::spawn(context.clone().catch_panic(run.id, context.work(step)));
+        let span = tracing::error_span!("step", run = %run.id, stage = %no);
+        let working = context.clone().catch_panic(run.id, context.work(step));
+        let task = tokio::spawn(working.instrument(span));
         if let Some(older) = self.running.insert(key, task.abort_handle()) {
             older.abort();
         }
@@ -173,7 +177,7 @@ impl Context {
     /// Runs a step to its end and catches its panics: a run whose step is gone would wait forever.
     async fn catch_panic(self, run: RunId, step: impl Future<Output = ()>) {
         if AssertUnwindSafe(step).catch_unwind().await.is_err() {
-            tracing::error!(%run, "a step panicked");
+            tracing::error!("a step panicked");
             let reason = "the server failed while it worked on this run; run the job again";
             self.send(Command::StepFailed { run, reason: reason.to_owned() }).await;
         }
@@ -183,17 +187,16 @@ impl Context {
     async fn work(self, step: Step) {
         let Step { run, stage, .. } = step;
         let (began, mut wait, mut waits) = (Instant::now(), FIRST_WAIT, None);
-        for attempt in 1.. {
+        for tries in 1.. {
             // No place is held in the pause: others' steps need not wait for this one's luck.
             let error = match self.once(&step).await {
                 Ok(table) => return self.send(Command::StepDone { run, stage, table }).await,
                 Err(error) => error,
             };
-            let cause = describe(&error);
             let reason = match patience(&error) {
                 Patience::None => {
                     if matches!(error, StepError::Data(DataError::Damaged(_))) {
-                        tracing::error!(%run, %stage, cause, "stored data is damaged");
+                        tracing::error!(error = %chain(&error), "stored data is damaged");
                     }
                     let is_customers = matches!(
                         error,
@@ -206,13 +209,13 @@ impl Context {
                     let what = format!("{}: {error}; it was tried for an hour", step.side());
                     step.curable(what)
                 }
-                Patience::Few if attempt >= TRIES => {
-                    tracing::error!(%run, %stage, cause, "step given up");
+                Patience::Few if tries >= TRIES => {
+                    tracing::error!(error = %chain(&error), "step given up");
                     "the server could not read or write the run's data; run the job again"
                         .to_owned()
                 }
                 passing @ (Patience::Few | Patience::Elsewhere(_) | Patience::Ours(_)) => {
-                    tracing::warn!(%run, %stage, attempt, cause, "step failed, trying again");
+                    tracing::warn!(tries, error = %chain(&error), "step failed, trying again");
                     let what = match passing {
                         Patience::Elsewhere(text) => format!("{}: {text}", step.side()),
                         Patience::Ours(what) => format!("the server's {what} cannot be reached"),

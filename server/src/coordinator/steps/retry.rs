@@ -1,7 +1,5 @@
 //! How long a failed step is tried again.
 
-use std::error::Error as _;
-
 use super::StepError;
 use crate::data::Error as DataError;
 use crate::store;
@@ -36,17 +34,6 @@ pub(super) fn patience(error: &StepError) -> Patience<'_> {
             },
         },
     }
-}
-
-/// An error with all its sources, as one line.
-pub(super) fn describe(error: &StepError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Writing one object to a store, whole or not at all, with a bounded buffer.
 
 use common::digest::{Digest, Digester};
+use common::error_chain::chain;
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, WriteMultipart};
@@ -117,7 +118,7 @@ pub async fn put(
         Err(error) => {
             // The first error says more than a second one about cleaning up.
             if let Err(error) = write.abort().await {
-                tracing::warn!(%error, "parts of a broken upload are left behind");
+                tracing::warn!(error = %chain(&error), "parts of a broken upload are left behind");
             }
             Err(error)
         }

@@ -8,6 +8,7 @@ mod xml;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::error_chain::chain;
 use object_store::list::PaginatedListStore;
 use object_store::signer::Signer;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
@@ -216,7 +217,7 @@ impl CloudBucket {
             ));
         }
         let server = &self.server;
-        tracing::info!(error = error as &dyn std::error::Error, bucket, "a bucket fails");
+        tracing::info!(error = %chain(error), bucket, "a bucket fails");
         Error::Elsewhere(format!("the bucket {bucket:?} at {server} does not work: {said}"))
     }
 }

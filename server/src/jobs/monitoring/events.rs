@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use common::error_chain::chain;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::Progress;
 use common::plan::Phase;
@@ -163,10 +164,7 @@ impl Listener {
                 let found = logs::find_batch(&self.app.db, lease, first).await;
                 let lines = found.unwrap_or_else(|error| {
                     // The lines can still be asked for; the listener goes on.
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "lines were not read"
-                    );
+                    tracing::error!(error = %chain(&error), "lines were not read");
                     Vec::new()
                 });
                 What::Log { lease, phase, lines }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::error_chain::chain;
 use common::ids::{NodeId, RunId};
 use common::plan::CHUNK_FILE;
 use common::protocol::{BlobReply, BlobRequest, InputFile, OUTPUTS_MAX};
@@ -65,14 +66,14 @@ impl<P: Port> Blobs<P> {
                 Ok(()) => Ok(()),
                 Err(Ended::Stream(error)) => Err(error),
                 Err(Ended::Refused(refusal, mut stream)) => {
-                    tracing::debug!(%peer, %refusal, "blob request refused");
+                    tracing::debug!(%peer, error = %refusal, "blob request refused");
                     say(&mut stream, &BlobReply::from(refusal)).await?;
                     close(&mut stream).await
                 }
             }
         };
         if let Err(error) = served.await {
-            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "blob stream broken off");
+            tracing::debug!(%peer, error = %chain(&error), "blob stream broken off");
         }
     }
 

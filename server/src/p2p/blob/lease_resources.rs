@@ -1,6 +1,7 @@
 //! What a lease opens beside its data: the secrets of its package, its private image, and the
 //! caches.
 
+use common::error_chain::chain;
 use common::plan::Image;
 use common::protocol::{BlobReply, Cache, CacheFile, Version};
 use common::secret::{SECRETS_BYTES_MAX, Secret};
@@ -81,7 +82,7 @@ impl From<secrets::Error> for Refusal {
                 Self::never(error.to_string())
             }
             secrets::Error::Key | secrets::Error::Db(_) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "secrets not read");
+                tracing::error!(error = %chain(&error), "secrets not read");
                 Self::later("the server cannot read its secrets")
             }
         }

@@ -1,5 +1,6 @@
 //! Where messages are answered: who says it, is it true, and then the coordinator has the word.
 
+use common::error_chain::chain;
 use common::ids::NodeId;
 use common::protocol::{LOGS_BYTES_MAX, Orders, Probe, Receipt, SignedReceipt, Sync};
 use libp2p::PeerId;
@@ -45,7 +46,7 @@ impl<P: Port> Desk<P> {
             Ok(Some(node)) => Some(Ok(node)),
             Ok(None) => Some(Err(Orders::Refused(refusal(sync.token.is_some())))),
             Err(error) => {
-                tracing::error!(%peer, %error, "node not looked up");
+                tracing::error!(%peer, error = %chain(&error), "node not looked up");
                 None
             }
         }
@@ -68,7 +69,7 @@ impl<P: Port> Desk<P> {
                 Some(Orders::Refused(REMOVED.to_owned()))
             }
             Err(error) => {
-                tracing::debug!(%node, %error, "message not answered");
+                tracing::debug!(%node, error = %chain(&error), "message not answered");
                 None
             }
         }
@@ -86,7 +87,7 @@ impl<P: Port> Desk<P> {
         let key = match receipts::key_of(&peer) {
             Ok(key) => key,
             Err(error) => {
-                tracing::warn!(%peer, %node, %error, "receipts dropped");
+                tracing::warn!(%peer, %node, error = %chain(&error), "receipts dropped");
                 return checked;
             }
         };
@@ -97,7 +98,7 @@ impl<P: Port> Desk<P> {
             let receipt = match receipts::open(&key, signed) {
                 Ok(receipt) => receipt,
                 Err(error) => {
-                    tracing::warn!(%peer, %node, %error, "receipt dropped");
+                    tracing::warn!(%peer, %node, error = %chain(&error), "receipt dropped");
                     continue;
                 }
             };
@@ -105,7 +106,7 @@ impl<P: Port> Desk<P> {
             match receipts::judge(&self.port, (&self.stored, &self.damage), node, receipt).await {
                 Ok(receipt) => checked.push((receipt, signed.clone())),
                 Err(error) => {
-                    tracing::warn!(%node, %lease, %error, "receipt not judged yet");
+                    tracing::warn!(%node, %lease, error = %chain(&error), "receipt not judged yet");
                 }
             }
         }
@@ -127,7 +128,7 @@ fn refusal(had_token: bool) -> String {
 fn tidy_probe(node: NodeId, sync: &mut Sync) {
     if let Some(Probe::Failed { message }) = &mut sync.probe {
         let message = sanitize::tidy(&std::mem::take(message), PROBE_BYTES_MAX);
-        tracing::warn!(%node, message, "the node's probe failed");
+        tracing::warn!(%node, error = message, "the node's probe failed");
     }
 }
 

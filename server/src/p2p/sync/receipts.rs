@@ -81,7 +81,12 @@ pub async fn judge<P: Port>(
         Outcome::Succeeded { outputs } => match fault(port, stored, lease, &outputs).await? {
             None => Outcome::Succeeded { outputs },
             Some(message) => {
-                tracing::warn!(%node, %lease, message, "receipt turned into a fault of its node");
+                tracing::warn!(
+                    %node,
+                    %lease,
+                    error = message,
+                    "receipt turned into a fault of its node"
+                );
                 Outcome::NodeFault { message }
             }
         },
@@ -114,7 +119,12 @@ async fn judge_damage<P: Port>(
     };
     Ok(match damage.of(port, container).await? {
         Some(message) => {
-            tracing::error!(%lease, package = %container.package.digest, message);
+            tracing::error!(
+                %lease,
+                package = %container.package.digest,
+                error = message,
+                "a stored package or image is damaged"
+            );
             Outcome::Failed { failure: Failure::Damaged, message: message.to_owned() }
         }
         None => {

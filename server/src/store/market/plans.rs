@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::digest::Digest;
+use common::error_chain::chain;
 use common::plan::Plan;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -75,7 +76,7 @@ pub(in crate::store) async fn find_many(
         let rows = Entity::find().filter(Column::Digest.is_in(some)).all(db).await?;
         let readable = rows.into_iter().filter_map(|row| {
             let plan = read(&row).inspect_err(|error| {
-                tracing::error!(plan = row.digest, %error, "a plan cannot be read");
+                tracing::error!(plan = row.digest, error = %chain(&error), "a plan cannot be read");
             });
             Some((row.digest.clone(), plan.ok()?))
         });

@@ -76,7 +76,12 @@ impl Broken {
     fn sift<T>(&mut self, rows: Vec<Result<T, UnreadableRow>>) -> Vec<T> {
         let readable = |row: Result<T, UnreadableRow>| {
             row.inspect_err(|UnreadableRow { table, id, why }| {
-                tracing::error!(table, id, why, "a row cannot be read; its run is set aside");
+                tracing::error!(
+                    table,
+                    id,
+                    error = why,
+                    "a row cannot be read; its run is set aside"
+                );
                 // The first part of each of these keys is the run's id.
                 let run: Option<RunId> = id.split('/').next().and_then(|id| id.parse().ok());
                 self.runs.extend(run);

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
 use common::ids::{NodeId, RunId};
-use common::market::{TaskRecord, TaskState};
+use common::market::{RUN_ENDED, TaskRecord, TaskState};
 use common::money::credits::Credits;
 use common::protocol::{Outcome, Receipt, ReceiptHead, SignedReceipt};
 use common::run::task::{Lease, StageNo, TaskRef};
@@ -241,7 +241,7 @@ pub(in crate::store) async fn end_open(
     Entity::update_many()
         .col_expr(Column::State, Expr::value(TaskState::Failed.number()))
         .col_expr(Column::EndedUs, Expr::value(micros(at)))
-        .col_expr(Column::Error, Expr::value("the run ended before this task"))
+        .col_expr(Column::Error, Expr::value(RUN_ENDED))
         .filter(Column::Run.eq(run.uuid()))
         .filter(Column::EndedUs.is_null())
         .exec(db)

@@ -141,7 +141,14 @@ pub(in crate::store) async fn load(db: &impl ConnectionTrait) -> Result<Ledger, 
             Ok((account, units)) => {
                 balances.insert(account, units);
             }
-            Err(row) => tracing::error!(?row, "an account cannot be read and is left out"),
+            Err(UnreadableRow { table, id, why }) => {
+                tracing::error!(
+                    table,
+                    id,
+                    error = why,
+                    "an account cannot be read and is left out"
+                );
+            }
         }
     }
     Ok(Ledger::load(balances, shards::next_numbers(db).await?))

@@ -174,8 +174,9 @@ pub(in crate::store) async fn load_heads(
         let (owner, head) = match row {
             Ok(head) => head,
             Err(row) => {
-                tracing::error!(?row, "the end of a statement cannot be read");
-                let Ok(owner) = row.id.parse() else { continue };
+                let UnreadableRow { table, id, why } = row;
+                tracing::error!(table, id, error = why, "the end of a statement cannot be read");
+                let Ok(owner) = id.parse() else { continue };
                 (owner, last_line(db, owner).await?)
             }
         };

@@ -4,13 +4,15 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::api::http::serving::exchange;
+
 /// What most changes answer.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = commonGenericResponse)]
 pub struct Done {
     ok: bool,
-    request_id: &'static str,
+    request_id: String,
     message: String,
     #[schema(value_type = Option<Object>)]
     error: Option<Value>,
@@ -21,6 +23,6 @@ pub fn done() -> Done {
     done_with(String::new())
 }
 
-pub const fn done_with(message: String) -> Done {
-    Done { ok: true, request_id: "", message, error: None }
+pub fn done_with(message: String) -> Done {
+    Done { ok: true, request_id: exchange::request_id(), message, error: None }
 }

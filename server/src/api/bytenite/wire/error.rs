@@ -41,13 +41,14 @@ struct Detail<'a> {
     metadata: BTreeMap<&'static str, &'a str>,
 }
 
-fn body(problem: &Problem) -> Vec<u8> {
+fn body(problem: &Problem, request_id: &str) -> Vec<u8> {
     let field = problem.field.as_deref().map(|field| ("field", field));
+    let request_id = Some(("requestId", request_id));
     let detail = Detail {
         kind: "type.googleapis.com/google.rpc.ErrorInfo",
         reason: problem.reason,
         domain: "fanfold",
-        metadata: field.into_iter().collect(),
+        metadata: field.into_iter().chain(request_id).collect(),
     };
     // With this API's names of roles.
     let denial = problem

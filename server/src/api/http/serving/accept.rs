@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::error_chain::chain;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -140,8 +141,7 @@ where
             tokio::select! {
                 ended = driven.as_mut() => {
                     if let Err(error) = ended {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::debug!(error, cause = error.source(), "connection ended");
+                        tracing::debug!(error = %chain(&error), "connection ended");
                     }
                     return;
                 }
@@ -174,6 +174,6 @@ fn is_of_the_client(error: &io::Error) -> bool {
 fn log(error: &io::Error, logged: &mut Option<Instant>) {
     if logged.is_none_or(|at| at.elapsed() > ACCEPT_LOG_PAUSE) {
         *logged = Some(Instant::now());
-        tracing::warn!(%error, "cannot accept a connection: tries again");
+        tracing::warn!(error = %chain(&error), "cannot accept a connection: tries again");
     }
 }

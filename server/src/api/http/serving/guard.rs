@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Buf as _;
 use futures::FutureExt as _;
 use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -14,17 +15,20 @@ use tokio::time::Instant;
 use warp::http::Response;
 
 use super::connection::Connection;
+use super::exchange::Open;
 use super::headers::secure;
+use super::request_id::{self, RequestId};
 use super::table::{Peer, Seat};
 use super::target::path_of;
 use crate::api::Answer;
 use crate::api::http::problem_json::ERRORS;
 use crate::error::Error;
 
-/// A body that tells its connection when it is over.
+/// A body that tells its connection when it is over, and the log what was sent.
 pub struct Told<B> {
     body: Pin<Box<B>>,
     connection: Arc<Connection>,
+    open: Open,
 }
 
 /// Answers one request. Nothing that it does or says ends the connection without an answer.
@@ -38,24 +42,36 @@ where
 {
     let connection = seat.connection.clone();
     connection.begin_request();
-    let mut answer = match path_of(request.method(), request.uri()) {
-        Ok(target) => {
-            let (mut parts, body) = request.into_parts();
-            parts.uri = target;
-            parts.extensions.insert(Peer::new(&seat));
-            let request = Request::from_parts(parts, body);
-            tokio::select! {
-                answer = routed(routes, request) => answer,
-                () = no_progress(&connection) => {
-                    tracing::warn!("request given up: it took too long");
-                    ERRORS.answer(&Error::Unavailable.into())
-                }
-            }
-        }
-        Err(rejected) => ERRORS.answer(&rejected.into()),
-    };
+    // Anybody else could make the log say what they like.
+    let given = if seat.is_of_proxy() { RequestId::read(request.headers()) } else { None };
+    let mut open = Open::new(given.unwrap_or_else(RequestId::generate), request.method());
+    let mut answer = open.answer(answered(routes, &seat, request)).await;
     secure(answer.headers_mut());
-    Ok(answer.map(|body| Told { body: Box::pin(body), connection }))
+    answer.headers_mut().insert(request_id::HEADER, open.id().header());
+    open.answered(answer.status());
+    Ok(answer.map(|body| Told { body: Box::pin(body), connection, open }))
+}
+
+/// The answer, whether or not the request reaches the routes.
+async fn answered<S>(routes: S, seat: &Arc<Seat>, request: Request<Incoming>) -> Answer
+where
+    S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+{
+    let target = match path_of(request.method(), request.uri()) {
+        Ok(target) => target,
+        Err(rejected) => return ERRORS.answer(&rejected.into()),
+    };
+    let (mut parts, body) = request.into_parts();
+    parts.uri = target;
+    parts.extensions.insert(Peer::new(seat));
+    let request = Request::from_parts(parts, body);
+    tokio::select! {
+        answer = routed(routes, request) => answer,
+        () = no_progress(&seat.connection) => {
+            tracing::warn!("request given up: it took too long");
+            ERRORS.answer(&Error::Unavailable.into())
+        }
+    }
 }
 
 /// The routes' answer. A panic is an error of ours and not the end of the connection; the hook for
@@ -90,7 +106,17 @@ impl<B: Body> Body for Told<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.body.as_mut().poll_frame(cx)
+        let Self { body, open, .. } = &mut *self;
+        let polled = {
+            let _span = open.enter();
+            body.as_mut().poll_frame(cx)
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            open.sent(data.remaining());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,9 +7,11 @@
 
 mod accept;
 mod connection;
+pub mod exchange;
 mod guard;
 mod headers;
 mod pace;
+mod request_id;
 mod stream;
 mod table;
 mod target;

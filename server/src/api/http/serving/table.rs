@@ -193,6 +193,13 @@ fn idle(connections: &BTreeMap<u64, Arc<Connection>>) -> Option<u64> {
     oldest.find(|(_, connection)| !connection.is_busy()).map(|(number, _)| *number)
 }
 
+impl Seat {
+    /// Whether the other end is a proxy that the server's owner trusts.
+    pub fn is_of_proxy(&self) -> bool {
+        self.table.network(self.connection.remote).is_none()
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.table.remove(&mut self.table.places(), self.number);

@@ -7,13 +7,23 @@ use tokio_util::sync::CancellationToken;
 use warp::{Filter as _, Reply as _};
 
 use super::{Options, serve};
+use crate::captured_log::CapturedLog;
 use crate::config::Config;
 
 static BEGUN: Notify = Notify::const_new();
 static GO_ON: Notify = Notify::const_new();
+static NEVER_BEGUN: Notify = Notify::const_new();
 
-/// A server of three routes: one that answers, one that panics, one that waits to be told.
+/// A server of four routes: one that answers, one that panics, one that waits to be told, and one
+/// that never answers.
 async fn start(stop: &CancellationToken) -> (TcpStream, tokio::task::JoinHandle<()>) {
+    start_with(stop, Options::new(&Config::load(None).unwrap().http, Vec::new())).await
+}
+
+async fn start_with(
+    stop: &CancellationToken,
+    options: Options,
+) -> (TcpStream, tokio::task::JoinHandle<()>) {
     let fine = warp::path("fine").map(|| "fine".into_response());
     let panics = warp::path("panics").map(|| -> warp::reply::Response { panic!("on purpose") });
     let waits = warp::path("waits").then(|| async {
@@ -21,16 +31,19 @@ async fn start(stop: &CancellationToken) -> (TcpStream, tokio::task::JoinHandle<
         GO_ON.notified().await;
         "waited".into_response()
     });
-    let routes = fine.or(panics).unify().or(waits).unify();
+    let never = warp::path("never").then(|| async {
+        NEVER_BEGUN.notify_one();
+        std::future::pending::<warp::reply::Response>().await
+    });
+    let routes = fine.or(panics).unify().or(waits).unify().or(never).unify();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let options = Options::new(&Config::load(None).unwrap().http, Vec::new());
     let serving = tokio::spawn(serve(routes, listener, options, stop.clone()));
     (TcpStream::connect(address).await.unwrap(), serving)
 }
 
 async fn ask(stream: &mut TcpStream, path: &str) {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: mine\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
 }
 
@@ -58,6 +71,45 @@ async fn panic_of_a_handler_is_answered_and_ends_no_connection() {
     assert!(panicked.starts_with("HTTP/1.1 500"), "{panicked}");
     assert!(fine.starts_with("HTTP/1.1 200"), "{fine}");
     assert!(fine.contains("x-frame-options: DENY"), "{fine}");
+    assert_ne!(request_id(&panicked), request_id(&fine));
+    assert!(panicked.contains(&format!("\"request_id\":\"{}\"", request_id(&panicked))));
+    stop.cancel();
+}
+
+/// The id in the header of an answer: a new one, whatever somebody who is no proxy has sent.
+fn request_id(answer: &str) -> &str {
+    let id = answer.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+    assert!(id.parse::<uuid::Uuid>().is_ok(), "{answer}");
+    id
+}
+
+#[tokio::test]
+async fn request_without_progress_is_answered_with_its_id() {
+    let stop = CancellationToken::new();
+    let mut options = Options::new(&Config::load(None).unwrap().http, Vec::new());
+    options.limits.request = Duration::from_millis(50);
+    let (mut stream, _serving) = start_with(&stop, options).await;
+
+    ask(&mut stream, "/never").await;
+    let answer = heard(&mut stream, "request_id\":").await;
+
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains(&format!("\"request_id\":\"{}\"", request_id(&answer))), "{answer}");
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn request_whose_client_has_left_is_in_the_access_log() {
+    let log = CapturedLog::start();
+    let stop = CancellationToken::new();
+    let (mut stream, _serving) = start(&stop).await;
+
+    ask(&mut stream, "/never").await;
+    NEVER_BEGUN.notified().await;
+    drop(stream);
+
+    let line = log.line(&["access: request ended", "status=499 "]).await;
+    assert!(line.contains("method=\"GET\" route=\"unknown\"") && line.contains("bytes=0 "));
     stop.cancel();
 }
 

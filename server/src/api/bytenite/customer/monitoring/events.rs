@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::error_chain::chain;
 use common::ids::{JobId, NotAnId, WorkspaceId};
 use futures::Stream;
 use serde_json::{Value, json};
@@ -129,7 +130,7 @@ impl Feed {
                 Some(events.flat_map(|(name, data)| self.format.event(id, name, &data)).collect())
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "event stream ended");
+                tracing::error!(error = %chain(&error), "event stream ended");
                 None
             }
         }
