@@ -11,6 +11,7 @@ pub mod data;
 pub mod definitions;
 mod durable;
 pub mod error;
+mod field;
 pub mod files;
 mod idempotency;
 mod incoming;
