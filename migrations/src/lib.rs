@@ -16,6 +16,7 @@ use sea_orm_migration::prelude::*;
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 mod m20261128_000001_create_schema;
+mod m20261129_000001_add_causes_of_runs;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -23,6 +24,9 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261128_000001_create_schema::Migration)]
+        vec![
+            Box::new(m20261128_000001_create_schema::Migration),
+            Box::new(m20261129_000001_add_causes_of_runs::Migration),
+        ]
     }
 }

@@ -5,6 +5,7 @@ use common::error_chain::chain;
 use common::package::loose::Invalid;
 
 use crate::coordinator::BookingRefused;
+use crate::field::Field;
 use crate::limits::concurrency;
 use crate::limits::quotas;
 use crate::limits::quotas::Full;
@@ -23,8 +24,9 @@ pub enum Error {
     Unauthenticated,
     #[error("{0}")]
     Invalid(String),
-    #[error("{0}")]
-    Field(Invalid),
+    /// The refusal in it is about this field of the request.
+    #[error("{0}: {1}")]
+    At(Field, Box<Error>),
     /// Right in itself, but blocked for a reason that programs know by its code.
     #[error("{1}")]
     Blocked(&'static str, String),
@@ -36,9 +38,9 @@ pub enum Error {
     /// The caller's role or key does not allow it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The caller's role or key does not allow them to use a secret, which this field names.
-    #[error("{0}: using a secret: {1}")]
-    SecretDenied(String, Denied),
+    /// The caller's role or key does not allow them to use a secret.
+    #[error("using a secret: {0}")]
+    SecretDenied(Denied),
     #[error("{0} not found")]
     NotFound(String),
     #[error("the body is larger than {0} bytes")]
@@ -118,20 +120,20 @@ impl Kind {
 
 impl Error {
     /// Seconds after which a program may try again, where that is all that is needed.
-    pub const fn retry_after(&self) -> Option<u64> {
+    pub fn retry_after(&self) -> Option<u64> {
         match self {
+            Self::At(_, refusal) => refusal.retry_after(),
             Self::RateLimited(secs) => Some(*secs),
             Self::Busy(..) | Self::Unavailable | Self::Away(_) | Self::DiskFull(_) => {
                 Some(AGAIN_SECS)
             }
             Self::Unauthenticated
             | Self::Invalid(_)
-            | Self::Field(_)
             | Self::Blocked(..)
             | Self::NotNow(_)
             | Self::Forbidden(_)
             | Self::Denied(_)
-            | Self::SecretDenied(..)
+            | Self::SecretDenied(_)
             | Self::NotFound(_)
             | Self::TooLarge(_)
             | Self::StorageFull(_)
@@ -141,9 +143,15 @@ impl Error {
         }
     }
 
-    /// A refusal that names the field.
-    pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Invalid::new(field, problem).into()
+    /// A refusal of what a field holds.
+    pub fn field(field: impl Into<Field>, problem: impl Into<String>) -> Self {
+        Self::Invalid(problem.into()).at(field)
+    }
+
+    /// This refusal, as one of what the field says.
+    #[must_use]
+    pub fn at(self, field: impl Into<Field>) -> Self {
+        Self::At(field.into(), Box::new(self))
     }
 
     pub fn not_found(what: &str, name: &str) -> Self {
@@ -156,13 +164,11 @@ impl Error {
     #[must_use]
     pub fn about(self, field: &str) -> Self {
         match self {
-            Self::Invalid(problem) => Self::field(field, problem),
-            Self::Blocked(reason, problem) => Self::Blocked(reason, format!("{field}: {problem}")),
-            Self::NotNow(problem) => Self::NotNow(format!("{field}: {problem}")),
+            refusal @ (Self::Invalid(_) | Self::Blocked(..) | Self::NotNow(_)) => refusal.at(field),
             other @ (Self::Unauthenticated
-            | Self::Field(_)
+            | Self::At(..)
             | Self::Denied(_)
-            | Self::SecretDenied(..)
+            | Self::SecretDenied(_)
             | Self::Forbidden(_)
             | Self::NotFound(_)
             | Self::TooLarge(_)
@@ -179,12 +185,13 @@ impl Error {
     }
 
     /// What kind of failure it is.
-    pub const fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
+            Self::At(_, refusal) => refusal.kind(),
             Self::Unauthenticated => Kind::Unauthenticated,
-            Self::Invalid(_) | Self::Field(_) => Kind::InvalidArgument,
+            Self::Invalid(_) => Kind::InvalidArgument,
             Self::Blocked(..) | Self::NotNow(_) => Kind::FailedPrecondition,
-            Self::Forbidden(_) | Self::Denied(_) | Self::SecretDenied(..) => Kind::Forbidden,
+            Self::Forbidden(_) | Self::Denied(_) | Self::SecretDenied(_) => Kind::Forbidden,
             Self::NotFound(_) => Kind::NotFound,
             Self::TooLarge(_) => Kind::TooLarge,
             Self::StorageFull(_) => Kind::StorageFull,
@@ -199,19 +206,42 @@ impl Error {
     }
 
     /// What is wrong, for programs: a word that never changes.
-    pub const fn reason(&self) -> &'static str {
-        if let Self::Blocked(reason, _) = self { reason } else { self.kind().reason() }
+    pub fn reason(&self) -> &'static str {
+        let refusal = self.refusal();
+        if let Self::Blocked(reason, _) = refusal { reason } else { refusal.kind().reason() }
     }
 
-    /// The field that is wrong, such as `dataSource.params.bucketName`.
-    pub fn wrong_field(&self) -> Option<&str> {
-        if let Self::Field(invalid) = self { Some(&invalid.field) } else { None }
+    /// The message, with its field as an API names it.
+    pub fn message(&self, name: fn(&Field) -> String) -> String {
+        let Self::At(field, refusal) = self else { return self.to_string() };
+        format!("{}: {}", name(field), refusal.message(name))
+    }
+
+    /// The field whose value is wrong.
+    pub fn wrong_field(&self) -> Option<&Field> {
+        let Self::At(field, refusal) = self else { return None };
+        matches!(**refusal, Self::Invalid(_)).then_some(field)
+    }
+
+    /// What the caller lacks.
+    pub fn denied(&self) -> Option<Denied> {
+        let refusal = self.refusal();
+        if let Self::Denied(denied) | Self::SecretDenied(denied) = refusal {
+            Some(*denied)
+        } else {
+            None
+        }
+    }
+
+    /// The refusal without the field that it is about.
+    fn refusal(&self) -> &Self {
+        if let Self::At(_, refusal) = self { refusal.refusal() } else { self }
     }
 }
 
 impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
-        Self::Field(invalid)
+        Self::field(invalid.field, invalid.problem)
     }
 }
 
@@ -300,6 +330,7 @@ impl From<data::Error> for Error {
     fn from(error: data::Error) -> Self {
         match error {
             data::Error::Customer(text) => Self::Invalid(text),
+            data::Error::At(end, text) => Self::field(Field::Location(end), text),
             data::Error::Full(full) => Self::StorageFull(full),
             data::Error::Mismatch => Self::Invalid(error.to_string()),
             data::Error::Damaged(_) => {

@@ -59,8 +59,19 @@ const CONTRACT: &[&str] = &[
 ];
 
 /// Words of products. Inside, the server has words of its own; each API maps its names to them.
-const PRODUCT_WORDS: &[&str] =
-    &["JOB_STATE_", "EXECUTION_PRIORITY_", "ROLE_", "dataSourceDescriptor", "bytenite"];
+const PRODUCT_WORDS: &[&str] = &[
+    "JOB_STATE_",
+    "EXECUTION_PRIORITY_",
+    "ROLE_",
+    "dataSource",
+    "dataDestination",
+    "taskTimeout",
+    "jobTimeout",
+    "isTestJob",
+    "maxTaskRetries",
+    "requireResults",
+    "bytenite",
+];
 
 /// Where product words may stand: in the APIs, and in the client of one.
 const PRODUCT_FOLDERS: &[&str] = &["server/src/api/", "cli/src/"];

@@ -17,7 +17,7 @@ impl Market {
             let _ = writeln!(text, "{:?} {:?} {:?}", record.id, record.state, record.times);
             let _ = writeln!(text, "{:?} {:?}", record.counts, record.next_stage);
             let _ = writeln!(text, "holds {:?} of {:?}", record.held, record.captured);
-            let _ = writeln!(text, "{:?} {:?}", record.warning, record.error);
+            let _ = writeln!(text, "{:?} {:?}", record.warning, record.cause);
             for stage in run.stages() {
                 let _ = writeln!(text, "{:?}", stage.record(run.id, None));
                 let Some(tasks) = stage.tasks() else { continue };

@@ -18,6 +18,7 @@ use crate::money::ledger::{Account, Transfer};
 use crate::money::statement::Line;
 use crate::plan::{BlockId, Phase};
 use crate::protocol::{LogLine, SignedReceipt};
+use crate::run::cause::Cause;
 use crate::run::spec::RunSpec;
 use crate::run::task::{Lease, StageNo, TaskRef};
 use crate::run::{RunState, Times};
@@ -108,7 +109,15 @@ pub struct RunRecord {
     pub usage: Usage,
     /// What its customer should know, though it went on.
     pub warning: Option<String>,
-    pub error: Option<String>,
+    /// Why it ended, where it did not succeed.
+    pub cause: Option<Cause>,
+}
+
+impl RunRecord {
+    /// Why it ended, in words.
+    pub fn error(&self) -> Option<&str> {
+        self.cause.as_ref().map(|cause| cause.message.as_str())
+    }
 }
 
 /// The end of a run whose row cannot be read, and so cannot be written as a whole.
@@ -118,7 +127,7 @@ pub struct SetAside {
     /// What its accepted tasks cost, by the ledger.
     pub captured: Credits,
     /// What its customer is told.
-    pub error: String,
+    pub cause: Cause,
     pub at: DateTime<Utc>,
 }
 
@@ -223,7 +232,8 @@ pub enum Notice {
         owner: Owner,
         state: RunState,
         phase: Option<Phase>,
-        error: Option<String>,
+        /// Why it ended, where it did not succeed.
+        cause: Option<Cause>,
     },
     Task {
         task: TaskRef,
@@ -234,12 +244,7 @@ pub enum Notice {
         state: TaskState,
     },
     /// Lines of a log, which are stored: those of the batch that begins with line `first`.
-    Log {
-        lease: Lease,
-        owner: Owner,
-        phase: Option<Phase>,
-        first: u32,
-    },
+    Log { lease: Lease, owner: Owner, phase: Option<Phase>, first: u32 },
 }
 
 /// Whose run it is.

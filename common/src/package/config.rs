@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::loose::{Invalid, Loose};
 use crate::plan::Limits;
 
-/// 30 days.
-const TIMEOUT_SECS_MAX: u64 = 30 * 24 * 3600;
-const RETRIES_MAX: u64 = 100;
+/// The limits that an API reads a config by; the first is 30 days.
+pub const TIMEOUT_SECS_MAX: u32 = 30 * 24 * 3600;
+pub const RETRIES_MAX: u32 = 100;
 
 /// Each field is `None` where it was not given, so that configs can be laid over one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,21 +23,6 @@ pub struct JobConfig {
 }
 
 impl JobConfig {
-    pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
-        let timeout = 0..=TIMEOUT_SECS_MAX;
-        let config = Self {
-            task_timeout_secs: fields.number("taskTimeout", timeout.clone())?.map(small),
-            job_timeout_secs: fields.number("jobTimeout", timeout)?.map(small),
-            is_test: fields.flag("isTestJob")?,
-            task_retries: fields.number("maxTaskRetries", 0..=RETRIES_MAX)?.map(small),
-            require_results: fields.flag("requireResults")?,
-            deterministic: fields.flag("deterministic")?,
-        };
-        drop_old(&mut fields)?;
-        fields.finish()?;
-        Ok(config)
-    }
-
     /// This config, with `over`'s fields in place of its own where they are given.
     #[must_use]
     pub fn overlaid(self, over: Self) -> Self {
@@ -67,39 +51,20 @@ impl JobConfig {
     }
 }
 
-/// Fields that configs of 2023 were shown with, all of them empty: a client that sends such a
-/// config back asks for nothing.
-pub const OLD_FIELDS: [&str; 4] =
-    ["minChunkSize", "maxChunkSize", "replicationFactor", "partitioningSettings"];
-
-fn drop_old(fields: &mut Loose) -> Result<(), Invalid> {
-    for key in OLD_FIELDS {
-        let field = fields.name(key);
-        let is_empty = |text: &str| matches!(text, "0" | "\"0\"" | "{}" | "[]");
-        if fields.ignore(key).is_some_and(|value| !is_empty(value.text())) {
-            let problem = "is a field of 2023 that nothing here follows: the partitioner's params \
-                           say how data is cut";
-            return Err(Invalid::new(field, problem));
-        }
-    }
-    Ok(())
-}
-
-fn small(n: u64) -> u32 {
-    u32::try_from(n).expect("the bounds fit")
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn configs_are_merged_in_order() {
-        let read = |value| JobConfig::read(Loose::new("config", value).unwrap()).unwrap();
-        let base = read(json!({"taskTimeout": "3600", "jobTimeout": 3600, "maxTaskRetries": 3}));
-        let over = read(json!({"job_timeout": 0, "isTestJob": false}));
+        let base = JobConfig {
+            task_timeout_secs: Some(3600),
+            job_timeout_secs: Some(3600),
+            task_retries: Some(3),
+            ..JobConfig::default()
+        };
+        let over =
+            JobConfig { job_timeout_secs: Some(0), is_test: Some(false), ..JobConfig::default() };
 
         let limits = base.overlaid(over).limits(1800);
 
@@ -107,24 +72,5 @@ mod tests {
         assert_eq!(JobConfig::default().limits(1800).task_timeout_secs, 1800);
         assert_eq!(limits.job_timeout_secs, None);
         assert_eq!(limits.task_retries, 3);
-    }
-
-    #[test]
-    fn unknown_config_fields_are_named() {
-        let says = |value| match JobConfig::read(Loose::new("config", value).unwrap()) {
-            Ok(_) => String::new(),
-            Err(invalid) => invalid.to_string(),
-        };
-        let typo = says(json!({"taskTimout": 60}));
-
-        assert!(typo.starts_with("config.taskTimout: is not"), "{typo}");
-        assert!(typo.contains("did you mean taskTimeout?"), "{typo}");
-        assert!(typo.contains("maxTaskRetries"), "{typo}");
-        // As a config of 2023 was shown.
-        let old = json!({"minChunkSize": "0", "maxChunkSize": "0", "replicationFactor": 0,
-                         "partitioningSettings": {}});
-        assert_eq!(says(old), "");
-        let asked = says(json!({"replicationFactor": 3}));
-        assert!(asked.starts_with("config.replicationFactor: is a field of 2023"), "{asked}");
     }
 }

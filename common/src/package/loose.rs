@@ -18,7 +18,7 @@ use crate::plan::Params;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct Invalid {
-    /// The path to the field, such as `dataSource.params.bucketName`.
+    /// The path to the field, such as `source.paths[0]`.
     pub field: String,
     pub problem: String,
 }
@@ -155,6 +155,12 @@ impl Loose {
                 Err(Invalid::new(field, format!("must be a whole number from {least} to {most}")))
             }
         }
+    }
+
+    /// A whole number from 0 to this one.
+    pub fn small(&mut self, key: &str, most: u32) -> Result<Option<u32>, Invalid> {
+        let number = self.number(key, 0..=most.into())?;
+        Ok(number.map(|number| u32::try_from(number).expect("the bound fits")))
     }
 
     pub fn flag(&mut self, key: &str) -> Result<Option<bool>, Invalid> {

@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::JobConfig;
-use super::loose::{Invalid, Loose};
+use super::loose::Invalid;
 use crate::data::location::{Destination, DraftSource, Location};
 use crate::ids::{PackageId, WorkspaceId};
 use crate::input::exact::Exact;
 use crate::plan::Params;
+
+pub const DESCRIPTION_CHARS_MAX: usize = 4000;
+const ID_CHARS_MAX: usize = 128;
 
 /// A template that has been checked. The tags are resolved when a job runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,35 +44,14 @@ pub struct PhaseParams {
 /// Params of the three phases as a caller gives them: a phase that is left out keeps its own.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ParamsChange {
-    partitioner: Option<Params>,
-    app: Option<Params>,
-    assembler: Option<Params>,
-    preset: Option<String>,
-}
-
-impl ParamsChange {
-    /// Clients of 2023 write `data` for `app`, and beside it the name of a preset, which the app
-    /// is told as its param `preset`.
-    pub fn read(mut fields: Loose) -> Result<Self, Invalid> {
-        let partitioner = fields.params("partitioner")?;
-        let app = fields.params("app")?;
-        let assembler = fields.params("assembler")?;
-        let old = fields.name("data");
-        let data = fields.params("data")?;
-        let preset = fields.text("preset")?;
-        fields.finish()?;
-        if app.is_some() && data.is_some() {
-            return Err(Invalid::new(old, "is an old name of app, and both are given: keep app"));
-        }
-        Ok(Self { partitioner, app: app.or(data), assembler, preset })
-    }
+    pub partitioner: Option<Params>,
+    pub app: Option<Params>,
+    pub assembler: Option<Params>,
+    /// What the app is told as its param `preset`, where its params do not say it.
+    pub preset: Option<String>,
 }
 
 impl PhaseParams {
-    pub fn read(fields: Loose) -> Result<Self, Invalid> {
-        Ok(Self::default().changed_by(ParamsChange::read(fields)?))
-    }
-
     /// These params, with those of the phases that are given in place of their own.
     #[must_use]
     pub fn changed_by(self, change: ParamsChange) -> Self {
@@ -128,6 +110,16 @@ impl Template {
             ..self
         }
     }
+}
+
+/// Refuses what no template can be called.
+pub fn check_id(field: &str, id: &str) -> Result<(), Invalid> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@');
+    if id.is_empty() || id.len() > ID_CHARS_MAX || !id.bytes().all(allowed) || id.starts_with('.') {
+        let problem = "must be letters, digits, - _ . and @, at most 128 characters";
+        return Err(Invalid::new(field, problem));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub struct ReceiptHead {
     pub usage: Usage,
     /// How the container ended, where it ended by itself.
     pub exit_code: Option<i64>,
+    /// Why there is no result, where the node is not at fault.
+    pub failure: Option<Failure>,
 }
 
 impl ReceiptHead {
@@ -50,24 +52,16 @@ impl ReceiptHead {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         type Start = (Lease, Usage, OutcomeKind);
         let ((_, usage, kind), rest) = postcard::take_from_bytes::<Start>(bytes).ok()?;
-        let exit_code = match kind {
-            OutcomeKind::Succeeded => Some(0),
-            OutcomeKind::Failed => match postcard::take_from_bytes(rest).ok()?.0 {
-                Failure::ExitCode(code) => Some(code),
-                Failure::Timeout
-                | Failure::OutOfMemory
-                | Failure::Results
-                | Failure::Package
-                | Failure::Registry
-                | Failure::Input
-                | Failure::Source
-                | Failure::Platform
-                | Failure::Killed
-                | Failure::Damaged => None,
-            },
-            OutcomeKind::NodeFault => None,
+        let (exit_code, failure) = match kind {
+            OutcomeKind::Succeeded => (Some(0), None),
+            OutcomeKind::Failed => {
+                let failure = postcard::take_from_bytes(rest).ok()?.0;
+                let code = if let Failure::ExitCode(code) = failure { Some(code) } else { None };
+                (code, Some(failure))
+            }
+            OutcomeKind::NodeFault => (None, None),
         };
-        Some(Self { usage, exit_code })
+        Some(Self { usage, exit_code, failure })
     }
 }
 
@@ -138,18 +132,19 @@ mod tests {
         let output =
             Output { name: "x".repeat(255), size: u64::MAX, digest: Digest::of(b"result") };
         let failed = |failure| Outcome::Failed { failure, message: "m".repeat(2000) };
-        for (outcome, exit_code) in [
-            (Outcome::Succeeded { outputs: vec![output; 9] }, Some(0)),
-            (failed(Failure::ExitCode(i64::MIN)), Some(i64::MIN)),
-            (failed(Failure::Timeout), None),
-            (Outcome::NodeFault { message: "m".repeat(2000) }, None),
+        let (own, timeout) = (Failure::ExitCode(i64::MIN), Failure::Timeout);
+        for (outcome, exit_code, failure) in [
+            (Outcome::Succeeded { outputs: vec![output; 9] }, Some(0), None),
+            (failed(own), Some(i64::MIN), Some(own)),
+            (failed(timeout), None, Some(timeout)),
+            (Outcome::NodeFault { message: "m".repeat(2000) }, None, None),
         ] {
             let lease = Lease { task, attempt: u32::MAX };
             let bytes = postcard::to_stdvec(&Receipt { lease, usage, outcome }).unwrap();
 
             let head = ReceiptHead::read(&bytes[..ReceiptHead::BYTES_MAX]);
 
-            assert_eq!(head, Some(ReceiptHead { usage, exit_code }));
+            assert_eq!(head, Some(ReceiptHead { usage, exit_code, failure }));
         }
         assert_eq!(ReceiptHead::read(b""), None);
     }

@@ -1,5 +1,6 @@
 //! The states of a run.
 
+pub mod cause;
 pub mod milestone;
 pub mod scheduling;
 pub mod spec;

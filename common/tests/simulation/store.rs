@@ -292,8 +292,8 @@ impl Store {
             return Err(format!("{} outlives its run", task.task));
         }
         let is_complete = run.state == RunState::Succeeded;
-        if is_complete == run.error.is_some() {
-            return Err(format!("{:?} ended {:?}: {:?}", run.id, run.state, run.error));
+        if is_complete == run.cause.is_some() {
+            return Err(format!("{:?} ended {:?}: {:?}", run.id, run.state, run.cause));
         }
         for stage in self.stages_of(run.id) {
             if stage.ended.is_none() {

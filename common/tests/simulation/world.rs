@@ -12,6 +12,7 @@ use common::market::{CheckedSync, Refused, Run, TaskRecord, TaskState};
 use common::money::credits::Credits;
 use common::plan::{Body, DataTask, Phase};
 use common::protocol::Orders;
+use common::run::cause::{Cause, CauseKind};
 use common::run::task::{Lease, StageNo};
 use common::testing;
 
@@ -362,7 +363,8 @@ impl World {
                 self.at(delay, Event::Step { starts, run, no, part: 1 });
             }
             None if table.is_none() && self.random.chance(200) => {
-                let _ = server.market.break_off(run, "refused".to_owned(), self.now);
+                let cause = Cause::new(CauseKind::Destination, "refused");
+                let _ = server.market.break_off(run, cause, self.now);
                 let later = self.random.between(1, 60_000);
                 self.at(later, Event::Deliver(run));
             }

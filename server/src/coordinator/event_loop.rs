@@ -195,8 +195,8 @@ impl Engine {
             Command::Cancel { run, reason, reply } => {
                 batch.answers.push((reply, market.cancel(run, reason, now)));
             }
-            Command::BreakOff { run, reason, reply } => {
-                batch.answers.push((reply, market.break_off(run, reason, now)));
+            Command::BreakOff { run, cause, reply } => {
+                batch.answers.push((reply, market.break_off(run, cause, now)));
             }
             Command::Book { posting, turn, reply } => {
                 let answer = posting.post(market, now).map(|booked| batch.booked.push(booked));
@@ -231,8 +231,8 @@ impl Engine {
             Command::StepEnters { run, stage, phase } => market.step_enters(run, stage, phase, now),
             Command::StepWarns { run, stage, warning } => market.step_warns(run, stage, warning),
             Command::StepDone { run, stage, table } => market.step_done(run, stage, table, now),
-            Command::StepFailed { run, reason } => {
-                if market.break_off(run, reason, now).is_err() {
+            Command::StepFailed { run, cause } => {
+                if market.break_off(run, cause, now).is_err() {
                     tracing::debug!(%run, "a step failed after its run had ended");
                 }
             }

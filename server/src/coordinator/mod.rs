@@ -33,6 +33,7 @@ use common::market::{Market, Refused, Run};
 use common::money::credits::Credits;
 use common::plan::Phase;
 use common::protocol::Orders;
+use common::run::cause::Cause;
 use common::run::spec::RunSpec;
 use common::run::task::StageNo;
 use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
@@ -161,7 +162,7 @@ enum Command {
     },
     BreakOff {
         run: RunId,
-        reason: String,
+        cause: Cause,
         reply: Reply<Result<(), Refused>>,
     },
     Sync {
@@ -214,7 +215,7 @@ enum Command {
     },
     StepFailed {
         run: RunId,
-        reason: String,
+        cause: Cause,
     },
 }
 
@@ -272,9 +273,9 @@ impl Coordinator {
         Ok(self.ask(|reply| Command::Cancel { run, reason, reply }).await??)
     }
 
-    /// Ends a run as failed with this reason.
-    pub async fn break_off_run(&self, run: RunId, reason: String) -> Result<(), Error> {
-        Ok(self.ask(|reply| Command::BreakOff { run, reason, reply }).await??)
+    /// Ends a run as failed for this cause.
+    pub async fn break_off_run(&self, run: RunId, cause: Cause) -> Result<(), Error> {
+        Ok(self.ask(|reply| Command::BreakOff { run, cause, reply }).await??)
     }
 
     /// Posts promotional credits to a workspace's wallet, once for each `key`.

@@ -10,6 +10,7 @@ use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{Changes, Notice, Owner, Progress, TaskState};
 use common::plan::Phase;
 use common::run::RunState;
+use common::run::cause::Cause;
 use common::run::task::{Lease, TaskRef};
 use tokio::sync::broadcast;
 
@@ -64,7 +65,7 @@ pub enum Change {
     State {
         state: RunState,
         phase: Option<Phase>,
-        error: Option<String>,
+        cause: Option<Cause>,
     },
     Task {
         task: TaskRef,
@@ -140,8 +141,8 @@ impl Watch {
         let mut recent = self.recent();
         for notice in notices {
             let (run, Owner { workspace, job }, change) = match notice {
-                Notice::State { run, owner, state, phase, error } => {
-                    (run, owner, Change::State { state, phase, error })
+                Notice::State { run, owner, state, phase, cause } => {
+                    (run, owner, Change::State { state, phase, cause })
                 }
                 Notice::Task { task, owner, phase, attempt, state } => {
                     (task.run, owner, Change::Task { task, phase, attempt, state })
@@ -178,7 +179,7 @@ mod tests {
             owner,
             state: RunState::Accepted,
             phase: None,
-            error: None,
+            cause: None,
         };
         let notices = std::iter::repeat_with(notice).take(count).collect();
         watch.tell(&mut Changes { notices, ..Changes::default() });

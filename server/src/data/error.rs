@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use common::secret::DataEnd;
+
 use super::cloud;
 use crate::limits::quotas::Full;
 
@@ -12,6 +14,9 @@ pub enum Error {
     /// The customer's source, destination or secret: the text tells them what to do.
     #[error("{0}")]
     Customer(String),
+    /// The same of the source or the destination as a whole.
+    #[error("{end}: {text}", end = name(.0), text = .1)]
+    At(DataEnd, String),
     #[error("there is no object {0}")]
     NotFound(String),
     #[error("the bytes do not have the digest or size that was announced")]
@@ -90,6 +95,7 @@ impl Error {
                 ),
             },
             Self::Customer(_)
+            | Self::At(..)
             | Self::NotFound(_)
             | Self::Mismatch
             | Self::Damaged(_)
@@ -119,6 +125,14 @@ impl Error {
     /// The same, and `other` where a file is not there, or not as long as it was.
     pub(super) fn map_missing(self, other: impl FnOnce() -> Self) -> Self {
         if matches!(self, Self::NotFound(_) | Self::Mismatch) { other() } else { self }
+    }
+}
+
+/// What a run's messages call an end of its data.
+const fn name(end: &DataEnd) -> &'static str {
+    match end {
+        DataEnd::Source => "source",
+        DataEnd::Destination => "destination",
     }
 }
 

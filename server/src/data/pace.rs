@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::secret::DataEnd;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::time::timeout;
 
@@ -221,17 +222,21 @@ impl Side {
 
     const fn field(self) -> &'static str {
         match self {
-            Self::Source => "dataSource",
-            Self::Destination => "dataDestination",
+            Self::Source => "source",
+            Self::Destination => "destination",
         }
     }
 
     fn took_too_long(self, server: &str) -> Error {
-        let (field, hours) = (self.field(), WAIT_MAX.as_secs() / 3600);
-        Error::Customer(format!(
-            "{field}: {server} took longer than {hours} hours in all; split the job, or use a \
-             faster server"
-        ))
+        let hours = WAIT_MAX.as_secs() / 3600;
+        let what = format!(
+            "{server} took longer than {hours} hours in all; split the job, or use a faster server"
+        );
+        let end = match self {
+            Self::Source => DataEnd::Source,
+            Self::Destination => DataEnd::Destination,
+        };
+        Error::At(end, what)
     }
 }
 

@@ -48,7 +48,7 @@ pub async fn text(bytes: ByteStream) -> Result<Vec<u8>, Error> {
 /// The customer's text of a result that should be the customer's error.
 pub fn customer<T>(result: Result<T, Error>) -> String {
     match result {
-        Err(Error::Customer(text)) => text,
+        Err(Error::Customer(text) | Error::At(_, text)) => text,
         Err(error) => panic!("not the customer's error: {error:?}"),
         Ok(_) => panic!("no error"),
     }

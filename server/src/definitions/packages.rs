@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::bucket::links::Linked;
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::files;
 use crate::jobs::secret_use;
 use crate::people::caller::Caller;
@@ -71,7 +72,7 @@ fn refused(error: archive::Error) -> Error {
         | archive::Error::TooLarge
         | archive::Error::Contents(_)
         | archive::Error::NoEntrypoint(_)
-        | archive::Error::EmptyEntrypoint(_) => Error::field("data", error.to_string()),
+        | archive::Error::EmptyEntrypoint(_) => Error::field(Field::Archive, error.to_string()),
         archive::Error::Login => Error::Invalid(error.to_string()),
     }
 }

@@ -67,7 +67,7 @@ pub async fn start_test(app: &App, caller: &Caller, id: JobId, new: NewTest) -> 
     match source {
         Some(source) => {
             let own = SecretId::of_job(id, DataEnd::Source);
-            job.source = Some(draft::keep(app, caller, "data", own, source).await?);
+            job.source = Some(draft::keep(app, caller, DataEnd::Source, own, source).await?);
         }
         None => use_sample(app, &mut job, &package).await?,
     }

@@ -26,8 +26,3 @@ pub mod template_figures;
 
 pub use crate::store::jobs::Job;
 pub use crate::store::market::runs::RunView;
-
-/// What refusals call a job's source.
-const SOURCE: &str = "dataSource";
-/// What refusals call a job's destination.
-const DESTINATION: &str = "dataDestination";

@@ -2,18 +2,20 @@
 
 use common::data::location::DraftSource;
 use common::error_chain::chain;
+use common::secret::DataEnd;
 
 use super::draft::Given;
-use super::{SOURCE, secret_use};
+use super::secret_use;
 use crate::app::App;
 use crate::data;
 pub use crate::data::{Listed, Looked, LookedKind};
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::people::caller::Caller;
 
 /// Reads a source's outline with the keys that are given, or with the secret that it names.
 pub async fn probe(app: &App, caller: &Caller, source: Given<DraftSource>) -> Result<Looked> {
-    secret_use::check_location(caller, SOURCE, &source.location)?;
+    secret_use::check_location(caller, DataEnd::Source, &source.location)?;
     let looked = app.data.look(caller.workspace, &source.location, source.keys).await;
     looked.map_err(unreachable)
 }
@@ -23,11 +25,12 @@ fn unreachable(error: data::Error) -> Error {
     match error {
         data::Error::Store(_) | data::Error::Io(_) | data::Error::Elsewhere(_) => {
             tracing::info!(error = %chain(&error), "source not reached");
-            let what = "dataSource: its server cannot be reached, or does not answer as it should: \
-                        check the address, and try again";
-            Error::NotNow(what.to_owned())
+            let what = "its server cannot be reached, or does not answer as it should: check the \
+                        address, and try again";
+            Error::NotNow(what.to_owned()).at(Field::Location(DataEnd::Source))
         }
         data::Error::Customer(_)
+        | data::Error::At(..)
         | data::Error::NotFound(_)
         | data::Error::Mismatch
         | data::Error::Damaged(_)

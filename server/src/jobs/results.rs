@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::bucket::links::{Holder, Linked};
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::people::caller::Caller;
 use crate::store::market::{results, tasks};
 
@@ -113,7 +114,7 @@ async fn accepted(
     let mut after = after
         .map(str::parse::<u32>)
         .transpose()
-        .map_err(|_| Error::field("after", "must be the next of the answer before"))?;
+        .map_err(|_| Error::field(Field::Cursor, "must be the next of the answer before"))?;
     let total = run.chunks.unwrap_or(0);
     let Some(stage) = stage_of(app, run, Phase::Process).await? else {
         return Ok(ResultPage { files: Vec::new(), is_partial: true, next: None });
@@ -149,7 +150,7 @@ fn holder(caller: &Caller) -> Holder {
 
 /// Says that a run has no results as a whole, and how to get those that there are.
 fn has_none(run: &RunView) -> Error {
-    let why = run.error.as_deref().unwrap_or_default();
+    let why = run.error().unwrap_or_default();
     let what = if matches!(run.state, RunState::Ending | RunState::Cancelled) {
         "was aborted"
     } else {

@@ -6,15 +6,17 @@
 use common::access;
 use common::access::Scope;
 use common::data::location::{Destination, DraftSource, Location};
+use common::secret::DataEnd;
 
-use super::{DESTINATION, Job, SOURCE};
+use super::Job;
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::people::caller::Caller;
 
-/// A location that a caller gives; `field` is `dataSource` or `dataDestination`.
-pub fn check_location(caller: &Caller, field: &str, location: &impl Location) -> Result<()> {
+/// A location that a caller gives.
+pub fn check_location(caller: &Caller, end: DataEnd, location: &impl Location) -> Result<()> {
     match location.secret() {
-        Some(id) if id.is_named() => check(caller, &format!("{field}.params.secret_id")),
+        Some(id) if id.is_named() => check(caller, Field::LocationSecret(end)),
         Some(_) | None => Ok(()),
     }
 }
@@ -25,8 +27,8 @@ pub fn check_locations(
     source: Option<&DraftSource>,
     destination: Option<&Destination>,
 ) -> Result<()> {
-    source.map_or(Ok(()), |source| check_location(caller, SOURCE, source))?;
-    destination.map_or(Ok(()), |to| check_location(caller, DESTINATION, to))
+    source.map_or(Ok(()), |source| check_location(caller, DataEnd::Source, source))?;
+    destination.map_or(Ok(()), |to| check_location(caller, DataEnd::Destination, to))
 }
 
 /// The locations of a job, which may come from its template.
@@ -35,13 +37,13 @@ pub fn check_job(caller: &Caller, job: &Job) -> Result<()> {
 }
 
 /// The secrets that a package lists; `field` says which package.
-pub fn check_listed(caller: &Caller, field: &str, ids: &[String]) -> Result<()> {
+pub fn check_listed(caller: &Caller, field: impl Into<Field>, ids: &[String]) -> Result<()> {
     if ids.is_empty() { Ok(()) } else { check(caller, field) }
 }
 
 /// # Errors
 /// `Forbidden`, which names the field.
-pub fn check(caller: &Caller, field: &str) -> Result<()> {
+pub fn check(caller: &Caller, field: impl Into<Field>) -> Result<()> {
     access::check(caller.role, caller.made_with, Scope::SecretsUse)
-        .map_err(|denied| Error::SecretDenied(field.to_owned(), denied))
+        .map_err(|denied| Error::SecretDenied(denied).at(field))
 }

@@ -9,6 +9,7 @@ use common::data::object_list::Object;
 use common::error_chain::chain;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::protocol::{CacheFile, Orders};
+use common::run::cause::{Cause, CauseKind};
 use common::run::task::{Lease, StageNo, TaskRef};
 use common::secret::{Hidden, Secret, SecretId};
 
@@ -222,7 +223,8 @@ impl Port for Parts {
         let (run, key) = (lease.task.run, BlobKey::Result { lease, digest: expected.digest });
         let put = self.data.put_result(owner, run, &key, expected, bytes).await;
         if let Err(data::Error::Full(full)) = &put
-            && let Err(error) = self.coordinator.break_off_run(run, full.to_string()).await
+            && let cause = Cause::new(CauseKind::Storage, full.to_string())
+            && let Err(error) = self.coordinator.break_off_run(run, cause).await
         {
             // It is the customer's, not the node's, and no other node would fare better.
             tracing::debug!(

@@ -59,6 +59,7 @@ impl From<data::Error> for Refusal {
 
         match error {
             E::Customer(text) => Self::never(text),
+            E::At(..) => Self::never(error.to_string()),
             E::Full(full) => Self::never(full.to_string()),
             E::NotFound(_) => Self::never("the object is no longer there"),
             E::Damaged(_) => {

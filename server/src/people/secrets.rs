@@ -1,14 +1,27 @@
 //! A workspace's secrets: written whole, read back without their secret half.
 
+use chrono::{DateTime, Utc};
 use common::secret::{SecretId, SecretKind};
 
 use super::caller::Caller;
 use crate::app::App;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::secrets;
 pub use crate::store::secrets::Secret;
 
 const SECRETS_MAX: u64 = 1000;
+
+/// When a secret ends.
+///
+/// # Errors
+/// `Invalid` where that has passed.
+pub fn expiry(time: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    if time <= clock::now() {
+        return Err(Error::Invalid("has passed already".to_owned()));
+    }
+    Ok(time)
+}
 
 /// Keeps a secret with its secret half, in place of one with the same id.
 pub async fn keep(app: &App, caller: &Caller, secret: &Secret, value: &str) -> Result<()> {

@@ -39,8 +39,13 @@ pub async fn ask(
 }
 
 /// Cancels a top-up of the caller's workspace that is not paid.
-pub async fn cancel(app: &App, caller: &Caller, id: RequestId, note: String) -> Result<()> {
+pub async fn cancel(
+    app: &App,
+    caller: &Caller,
+    id: RequestId,
+    note: String,
+) -> Result<Request<TopUpState>> {
     requests::find::<TopUpState>(app, caller, id).await?;
     app.coordinator.book(TopUpState::step(id, TopUpState::Canceled, note)).await?;
-    Ok(())
+    requests::find(app, caller, id).await
 }

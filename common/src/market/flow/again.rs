@@ -20,7 +20,7 @@ impl Market {
         if self.runs.contains_key(&id) || !run.can_deliver_again() {
             return Err(Refused::NotDeliverable);
         }
-        run.clear_error();
+        run.clear_cause();
         self.outbox.stages.extend(run.stages().map(|stage| (id, stage.no)));
         self.runs.insert(id, run);
         self.enter(id, RunState::Running, now);

@@ -8,6 +8,7 @@ use crate::ids::{NodeId, RunId};
 use crate::market::outbox::{Ended, Notice, Owner, RunRecord};
 use crate::market::{Market, Refused};
 use crate::run::RunState;
+use crate::run::cause::{Cause, CauseKind};
 
 /// A cancelled run whose containers may still be there.
 #[derive(Debug)]
@@ -28,7 +29,8 @@ impl Market {
         }
         let holders = self.runs[&id].holders().collect();
         let ended = self.cut_off(id, now);
-        self.end_early(id, RunState::Ending, reason, ended, now);
+        let cause = Cause::new(CauseKind::Cancelled, reason);
+        self.end_early(id, RunState::Ending, cause, ended, now);
         if let Some(stopping) = self.stopping.get_mut(&id) {
             stopping.nodes = holders;
         }
@@ -89,9 +91,9 @@ impl Market {
         record.state = state;
         record.times.states.insert(state, now);
         let owner = Owner { workspace: record.spec.workspace, job: record.spec.job };
-        let (phase, error) = (record.phase, record.error.clone());
+        let (phase, cause) = (record.phase, record.cause.clone());
         let changes = &mut self.outbox.changes;
-        changes.notices.push(Notice::State { run: id, owner, state, phase, error });
+        changes.notices.push(Notice::State { run: id, owner, state, phase, cause });
         // It may have been stored as ending in this very turn.
         changes.runs.retain(|run| run.id != id);
         changes.runs.push(record);

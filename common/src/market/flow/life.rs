@@ -11,6 +11,7 @@ use crate::market::stage::StageEnd;
 use crate::market::tasks::active::Active;
 use crate::market::{Market, Refused};
 use crate::run::RunState;
+use crate::run::cause::{Cause, CauseKind};
 use crate::run::spec::RunSpec;
 use crate::run::task::{Lease, TaskRef};
 
@@ -72,34 +73,34 @@ impl Market {
             && at < now
         {
             self.deadlines.pop_first();
-            self.fail(id, "the job timeout has passed".to_owned(), now);
+            self.fail(id, Cause::new(CauseKind::Timeout, "the job timeout has passed"), now);
         }
     }
 
-    /// Ends a run that cannot go on, with a reason for its customer. Nodes are paid for the time
+    /// Ends a run that cannot go on, with a cause for its customer. Nodes are paid for the time
     /// that its tasks ran.
     pub fn break_off(
         &mut self,
         id: RunId,
-        reason: String,
+        cause: Cause,
         now: DateTime<Utc>,
     ) -> Result<(), Refused> {
         if !self.runs.contains_key(&id) {
             return Err(Refused::NoRun);
         }
-        self.fail(id, reason, now);
+        self.fail(id, cause, now);
         Ok(())
     }
 
     /// Ends a run for a reason that is its customer's: what still runs is paid for.
-    pub(in crate::market) fn fail(&mut self, id: RunId, reason: String, now: DateTime<Utc>) {
+    pub(in crate::market) fn fail(&mut self, id: RunId, cause: Cause, now: DateTime<Utc>) {
         let ended = self.cut_off(id, now);
-        self.end_early(id, RunState::Failed, reason, ended, now);
+        self.end_early(id, RunState::Failed, cause, ended, now);
     }
 
     /// Ends a run for a reason that is not its customer's: what still runs is not paid for.
-    pub(in crate::market) fn give_up(&mut self, id: RunId, reason: String, now: DateTime<Utc>) {
-        self.end_early(id, RunState::Failed, reason, Vec::new(), now);
+    pub(in crate::market) fn give_up(&mut self, id: RunId, cause: Cause, now: DateTime<Utc>) {
+        self.end_early(id, RunState::Failed, cause, Vec::new(), now);
     }
 
     /// All of a run's plan has been followed.
@@ -111,12 +112,12 @@ impl Market {
         &mut self,
         id: RunId,
         state: RunState,
-        reason: String,
+        cause: Cause,
         ended: Vec<TaskRecord>,
         now: DateTime<Utc>,
     ) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        run.set_error(reason);
+        run.set_cause(cause);
         let children: Vec<RunId> = run.children().collect();
         self.end_tasks(id, ended, now);
         self.end(id, state, now);
@@ -155,7 +156,7 @@ impl Market {
         if state == RunState::Ending {
             self.await_stop(record.clone(), now);
         }
-        let error = record.error.clone();
+        let error = record.error().map(str::to_owned);
         self.outbox.changes.runs.push(record);
         if let Some(parent) = parent {
             self.child_ended(parent, error.as_deref(), now);

@@ -20,6 +20,7 @@ use crate::data::chunk_table::ChunkTable;
 use crate::ids::RunId;
 use crate::plan::{BlockId, Body, DataTask, Each, Phase, Plan};
 use crate::run::RunState;
+use crate::run::cause::{Cause, CauseKind};
 use crate::run::scheduling::Terms;
 use crate::run::spec::{Parent, RunSpec};
 use crate::run::task::StageNo;
@@ -68,7 +69,7 @@ impl Market {
                 if let Some(warning) = &run.warning {
                     reason = format!("{reason}; {warning}");
                 }
-                self.fail(id, reason, now);
+                self.fail(id, Cause::new(CauseKind::Source, reason), now);
                 return;
             }
             let table = Arc::new(table);
@@ -107,7 +108,10 @@ impl Market {
     pub(super) fn child_ended(&mut self, parent: Parent, error: Option<&str>, now: DateTime<Utc>) {
         match error {
             None => self.follow(parent.run, Next::End(parent.stage), now),
-            Some(error) => self.fail(parent.run, format!("a part of it failed: {error}"), now),
+            Some(error) => {
+                let message = format!("a part of it failed: {error}");
+                self.fail(parent.run, Cause::new(CauseKind::Part, message), now);
+            }
         }
     }
 
@@ -135,7 +139,7 @@ impl Market {
         let no = run.number_stage(block);
         if no > StageNo::MAX {
             let reason = format!("its plan opens more than {} blocks", StageNo::MAX);
-            return self.fail(id, reason, now);
+            return self.fail(id, Cause::new(CauseKind::Plan, reason), now);
         }
         let plan_block = spec.plan.block(block);
         let mut child = None;
@@ -186,7 +190,8 @@ impl Market {
         if let Some((child, spec)) = child
             && let Err(refused) = self.start_run(child, Arc::new(spec), now)
         {
-            self.fail(id, format!("a part of it cannot start: {refused}"), now);
+            let message = format!("a part of it cannot start: {refused}");
+            self.fail(id, Cause::new(CauseKind::Part, message), now);
         }
     }
 
@@ -255,7 +260,7 @@ impl Market {
                 owner: run.owner(),
                 state: run.state(),
                 phase: run.phase(),
-                error: run.error().map(str::to_owned),
+                cause: run.cause().cloned(),
             });
         }
     }

@@ -10,6 +10,7 @@ use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Kind, Posting};
 use crate::money::statement::{LineKind, Related};
 use crate::plan::{BlockId, Reads};
+use crate::run::cause::{Cause, CauseKind};
 
 /// The start of what a customer is told. What exactly is wrong is for the server's owner.
 const REASON: &str = "the server cannot read what it stored of this run; run the job again, or \
@@ -52,8 +53,8 @@ impl Market {
                 self.write_line(owner, LineKind::Payment, captured, Some(run), related, LINE, now);
             }
         }
-        let error = REASON.to_owned();
-        self.outbox.changes.set_aside.push(SetAside { run, captured, error, at: now });
+        let cause = Cause::new(CauseKind::Server, REASON);
+        self.outbox.changes.set_aside.push(SetAside { run, captured, cause, at: now });
     }
 
     /// Ends the loaded runs whose parts contradict each other: they would never end by
@@ -62,7 +63,7 @@ impl Market {
         let broken: Vec<RunId> =
             self.runs.values().filter(|run| !is_whole(run)).map(|run| run.id).collect();
         for run in broken {
-            self.give_up(run, REASON.to_owned(), now);
+            self.give_up(run, Cause::new(CauseKind::Server, REASON), now);
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Insufficient, Kind, Posting};
 use crate::money::shard::Shard;
 use crate::money::statement::{Head, Line, LineKind, Related};
+use crate::run::cause::{self, CauseKind};
 use crate::run::task::Lease;
 
 /// A running task is reserved this far ahead, so that what it costs when its receipt comes is
@@ -211,11 +212,8 @@ impl Market {
             if self.lose_unproven(&raised, now) {
                 return;
             }
-            self.fail(
-                id,
-                format!("its tasks take longer than the wallet can pay for: {refused}"),
-                now,
-            );
+            let message = format!("its tasks take longer than the wallet can pay for: {refused}");
+            self.fail(id, cause::Cause::new(CauseKind::Credits, message), now);
             return;
         }
         let Some(run) = self.runs.get_mut(&id) else { return };

@@ -16,6 +16,7 @@ use crate::market::trust::checks::Check;
 use crate::market::{Market, Refused};
 use crate::money::credits::Credits;
 use crate::money::ledger::Account;
+use crate::run::cause::{Cause, CauseKind};
 use crate::run::task::{Lease, TaskRef};
 
 impl Market {
@@ -184,7 +185,7 @@ impl Market {
             self.give_back(id, rest, now);
             if self.ledger.balance(Account::Held(owner)).is_zero() {
                 let reason = format!("the wallet cannot pay for its next task: {refused}");
-                return self.fail(id, reason, now);
+                return self.fail(id, Cause::new(CauseKind::Credits, reason), now);
             }
         }
         self.dry.insert((owner, id));

@@ -16,6 +16,7 @@ use crate::data::chunk_table::ChunkTable;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::money::credits::Credits;
 use crate::plan::{BlockId, Phase};
+use crate::run::cause::Cause;
 use crate::run::spec::RunSpec;
 use crate::run::task::StageNo;
 use crate::run::{RunState, Times};
@@ -48,7 +49,8 @@ pub struct Run {
     trouble: Option<Trouble>,
     /// What its customer should know, though it goes on.
     pub(in crate::market) warning: Option<String>,
-    error: Option<String>,
+    /// Why it ended, where it did not succeed.
+    cause: Option<Cause>,
     /// When it is its turn in the queue.
     pub(in crate::market) turn: u64,
 }
@@ -89,7 +91,7 @@ impl Run {
             captured: Credits::ZERO,
             usage: crate::compute::resources::Usage::default(),
             warning: None,
-            error: None,
+            cause: None,
             spec,
         });
         run.enter(state, now);
@@ -115,7 +117,7 @@ impl Run {
             paid: BTreeMap::new(),
             trouble: None,
             warning: record.warning,
-            error: record.error,
+            cause: record.cause,
             turn: 0,
         }
     }
@@ -198,17 +200,17 @@ impl Run {
         self.times.phases.insert(phase, now);
     }
 
-    pub(in crate::market) fn set_error(&mut self, reason: String) {
-        self.error = Some(reason);
+    pub(in crate::market) fn set_cause(&mut self, cause: Cause) {
+        self.cause = Some(cause);
     }
 
     /// It goes on.
-    pub(in crate::market) fn clear_error(&mut self) {
-        self.error = None;
+    pub(in crate::market) fn clear_cause(&mut self) {
+        self.cause = None;
     }
 
-    pub fn error(&self) -> Option<&str> {
-        self.error.as_deref()
+    pub fn cause(&self) -> Option<&Cause> {
+        self.cause.as_ref()
     }
 
     /// A list is known: its elements count.
@@ -266,7 +268,7 @@ impl Run {
             captured: self.purse.captured(),
             usage: self.purse.usage(),
             warning: self.warning.clone(),
-            error: self.error.clone(),
+            cause: self.cause.clone(),
         }
     }
 

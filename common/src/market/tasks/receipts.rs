@@ -11,6 +11,7 @@ use crate::market::outbox::{TaskRecord, TaskState};
 use crate::market::trust::blame::{Cause, Count, Verdict, describe};
 use crate::money::credits::Credits;
 use crate::protocol::{Failure, Held, Outcome, Output, Receipt, SignedReceipt};
+use crate::run::cause::{self, CauseKind};
 use crate::run::task::{Lease, TaskRef};
 
 /// What a receipt says of an attempt that was no success.
@@ -47,8 +48,7 @@ impl Market {
                 self.end_check(lease, &outcome, now);
             }
             Outcome::Succeeded { outputs } if outputs.is_empty() && must_give => {
-                let reason =
-                    "it gave no results, which the job's requireResults asks for".to_owned();
+                let reason = "it gave no results, and the job asks for some".to_owned();
                 let cause = Cause::NoResults;
                 self.set_back(lease, Setback { cause, reason, usage, signed }, now);
             }
@@ -184,7 +184,8 @@ impl Market {
         }
         self.put_task(ended);
         let times = if tried == 1 { String::new() } else { format!(" {tried} times") };
-        self.fail(run_id, format!("{what} failed{times}: {reason}"), now);
+        let message = format!("{what} failed{times}: {reason}");
+        self.fail(run_id, cause::Cause::new(CauseKind::TaskFailed, message), now);
     }
 
     /// The node lost the task: it goes elsewhere, unless too many nodes have lost it.
@@ -227,7 +228,7 @@ impl Market {
         }
         self.put_task(ended);
         let reason = format!("{what} was lost {losses} times; at last: {reason}");
-        self.give_up(lease.task.run, reason, now);
+        self.give_up(lease.task.run, cause::Cause::new(CauseKind::TaskLost, reason), now);
     }
 
     /// The attempt has ended, and its task goes on with another, not before `at`.

@@ -1,13 +1,15 @@
 //! Results that are delivered again after their run has failed.
 
 use super::*;
+use crate::run::cause::{Cause, CauseKind};
 
 /// The stage of the delivery of a pipeline with built-in engines.
 const DELIVERY: StageNo = StageNo::new(4);
 
 /// Ends the run as failed, and gives what was stored of it.
 fn failed(market: &mut Market, secs: i64) -> (Run, Changes) {
-    market.break_off(RUN, "dataDestination: refused".to_owned(), at(secs)).unwrap();
+    let cause = Cause::new(CauseKind::Destination, "refused");
+    market.break_off(RUN, cause, at(secs)).unwrap();
     let changes = market.drain();
     (ended(&changes), changes)
 }
@@ -43,7 +45,7 @@ fn redelivery_is_free_and_writes_no_second_line() {
     let begun = market.drain();
     assert_eq!(begun.steps, [(RUN, DELIVERY)]);
     assert_eq!(begun.runs[0].state, RunState::Running);
-    assert_eq!(begun.runs[0].error, None);
+    assert_eq!(begun.runs[0].cause, None);
     market.step_done(RUN, DELIVERY, None, at(101));
     let ended = market.drain();
     assert_eq!(ended.runs[0].state, RunState::Succeeded);
@@ -63,7 +65,7 @@ fn redelivery_may_fail_again_and_has_the_whole_job_timeout() {
     market.tick(at(161));
 
     let changes = market.drain();
-    assert_eq!(changes.runs[0].error.as_deref(), Some("the job timeout has passed"));
+    assert_eq!(changes.runs[0].error(), Some("the job timeout has passed"));
     market.deliver_again(ended(&changes), at(200)).unwrap();
     market.tick(at(201));
     assert!(market.run(RUN).is_some());

@@ -125,6 +125,6 @@ fn tasks_without_results_are_counted_and_refused_if_the_job_requires_results() {
 
     assert!(market.run(RUN).is_none());
     assert_eq!(earned(&market), Credits::ZERO);
-    let error = market.drain().runs.pop().unwrap().error.unwrap();
-    assert!(error.contains("requireResults"), "{error}");
+    let error = market.drain().runs.pop().unwrap().cause.unwrap().message;
+    assert!(error.contains("it gave no results"), "{error}");
 }

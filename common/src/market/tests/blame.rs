@@ -56,7 +56,7 @@ fn container_killed_on_nodes_of_two_operators_is_at_fault() {
     hear_of(&mut market, 1, OTHER, killed(lease(0, 2)), 9);
 
     let ended = market.drain().runs.pop().unwrap();
-    let error = ended.error.unwrap();
+    let error = ended.error().unwrap();
     assert!(error.starts_with("chunk 0 failed: its container was killed from outside"), "{error}");
     assert!(market.pending(OTHER) > Credits::ZERO, "it used what it used");
 }
@@ -135,7 +135,7 @@ fn input_refused_permanently_ends_the_run_at_once() {
     let refused = "the object \"in/a\": the bucket answered 403 Forbidden (InvalidObjectState)";
     hear_of(&mut market, 0, OPERATOR, told(lease(0, 1), Failure::Input, refused), 1);
 
-    let error = market.drain().runs.pop().unwrap().error.unwrap();
+    let error = market.drain().runs.pop().unwrap().cause.unwrap().message;
     assert!(error.contains("its input cannot be read") && error.contains(refused), "{error}");
 }
 
@@ -157,7 +157,7 @@ fn exit_by_a_signal_names_it() {
 
     hear_of(&mut market, 0, OPERATOR, told(lease(0, 1), Failure::ExitCode(139), ""), 1);
 
-    let error = market.drain().runs.pop().unwrap().error.unwrap();
+    let error = market.drain().runs.pop().unwrap().cause.unwrap().message;
     assert_eq!(error, "chunk 0 failed: it was ended by SIGSEGV (signal 11)");
 }
 
@@ -275,6 +275,6 @@ fn outage_reported_only_by_an_unproven_node_ends_a_run_after_hours() {
     let hour = starved(&mut market).unwrap();
 
     assert!((7..=9).contains(&hour), "{hour}");
-    let error = market.drain().runs.pop().unwrap().error.unwrap();
+    let error = market.drain().runs.pop().unwrap().cause.unwrap().message;
     assert!(error.contains("was lost 8 times"), "{error}");
 }

@@ -121,7 +121,7 @@ fn run_without_money_ends_when_no_hold_can_come_back() {
 
     let ended = market.drain().runs.pop().unwrap();
     assert_eq!(ended.state, RunState::Failed);
-    assert!(ended.error.unwrap().contains("the wallet cannot pay for its next task"));
+    assert!(ended.error().unwrap().contains("the wallet cannot pay for its next task"));
     assert_eq!(market.balance(Account::Held(CUSTOMER)), Credits::ZERO);
     assert_eq!(market.drain().lines.len(), 0);
 }

@@ -1,6 +1,7 @@
 //! How runs begin, are paid, and end.
 
 use super::*;
+use crate::run::cause::CauseKind;
 
 #[test]
 fn task_that_fails_beyond_its_retries_ends_the_run_and_is_free() {
@@ -12,7 +13,8 @@ fn task_that_fails_beyond_its_retries_ends_the_run_and_is_free() {
     let changes = market.drain();
 
     assert_eq!(changes.ended, [Ended { run: RUN, state: RunState::Failed }]);
-    assert!(changes.runs[0].error.as_ref().unwrap().starts_with("chunk 0 failed 2 times"));
+    assert!(changes.runs[0].error().unwrap().starts_with("chunk 0 failed 2 times"));
+    assert_eq!(changes.runs[0].cause.as_ref().map(|cause| cause.kind), Some(CauseKind::TaskFailed));
     assert_eq!(market.balance(Account::Available(CUSTOMER)), credits("1000"));
 }
 
@@ -103,7 +105,7 @@ fn run_ends_when_its_wallet_cannot_pay_for_a_longer_task() {
     market.tick(at(50));
 
     let ended = market.drain().runs.pop().unwrap();
-    assert!(ended.error.unwrap().contains("longer than the wallet can pay for"));
+    assert!(ended.error().unwrap().contains("longer than the wallet can pay for"));
     let left = credits("0.02").checked_sub(cost(50)).unwrap();
     assert_eq!(market.balance(Account::Available(CUSTOMER)), left);
 }
@@ -223,5 +225,5 @@ fn image_that_one_node_cannot_pull_is_tried_on_a_limited_number_of_others() {
 
     let changes = market.drain();
     assert_eq!(changes.ended, [Ended { run: RUN, state: RunState::Failed }]);
-    assert!(changes.runs[0].error.as_ref().unwrap().contains("its image cannot be pulled"));
+    assert!(changes.runs[0].error().unwrap().contains("its image cannot be pulled"));
 }

@@ -38,7 +38,7 @@ fn unreadable_run_ends_and_its_hold_is_given_back() {
         (changes.set_aside[0].run, changes.set_aside[0].captured),
         (RUN, unreadable.captured)
     );
-    assert!(changes.set_aside[0].error.contains("run the job again"));
+    assert!(changes.set_aside[0].cause.message.contains("run the job again"));
     assert_eq!(changes.lines.last().unwrap().debit(), Some(unreadable.captured));
     assert!(!changes.is_volatile());
     // The node that holds its task is told to leave it.

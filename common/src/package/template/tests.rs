@@ -6,41 +6,34 @@ use super::*;
 use crate::data::location::{Cloud, Provider, Source};
 use crate::secret::SecretId;
 
-#[test]
-fn params_of_2023_are_the_apps() {
-    let read = |value| PhaseParams::read(Loose::new("params", value).unwrap());
-    let app = |value: Value| serde_json::from_value::<Params>(value).unwrap();
-
-    let old = read(json!({"data": {"a": 1}, "preset": "hd"})).unwrap();
-    assert_eq!(old.app, app(json!({"a": 1, "preset": "hd"})));
-    assert!(old.partitioner.is_empty() && old.assembler.is_empty());
-    // What clients of 2025 send of it is empty.
-    let new = read(json!({"app": {"a": 1}, "preset": ""})).unwrap();
-    assert_eq!(new.app, app(json!({"a": 1})));
-    let both = read(json!({"app": {}, "data": {}})).unwrap_err();
-    assert_eq!(both.field, "params.data");
-}
-
-#[test]
-fn params_of_an_unknown_phase_are_refused_and_the_known_ones_named() {
-    let read = |value| PhaseParams::read(Loose::new("params", value).unwrap());
-
-    let refused = read(json!({"ap": {"a": 1}})).unwrap_err();
-
-    assert_eq!(refused.field, "params.ap");
-    assert!(refused.problem.contains("partitioner, app, assembler"), "{refused}");
+fn app(params: Value) -> PhaseParams {
+    PhaseParams { app: serde_json::from_value(params).unwrap(), ..PhaseParams::default() }
 }
 
 #[test]
 fn phases_that_are_not_given_keep_their_params() {
-    let read = |value| Loose::new("params", value).unwrap();
-    let before = PhaseParams::read(read(json!({"app": {"a": 1}, "partitioner": {"b": 2}})));
+    let cut: Params = serde_json::from_value(json!({"b": 2})).unwrap();
+    let before = PhaseParams { partitioner: cut.clone(), ..app(json!({"a": 1})) };
 
-    let change = ParamsChange::read(read(json!({"app": {"c": 3}}))).unwrap();
-    let after = before.unwrap().changed_by(change);
+    let given = Some(app(json!({"c": 3})).app);
+    let after = before.changed_by(ParamsChange { app: given, ..ParamsChange::default() });
 
-    let expected = json!({"app": {"c": 3}, "partitioner": {"b": 2}});
-    assert_eq!(after, PhaseParams::read(read(expected)).unwrap());
+    assert_eq!(after, PhaseParams { partitioner: cut, ..app(json!({"c": 3})) });
+}
+
+#[test]
+fn preset_is_a_param_of_the_app_unless_the_params_say_another() {
+    let change = |given: Option<Value>| ParamsChange {
+        app: given.map(|params| app(params).app),
+        preset: Some("hd".to_owned()),
+        ..ParamsChange::default()
+    };
+
+    let kept = app(json!({"a": 1})).changed_by(change(None));
+    let said = app(json!({})).changed_by(change(Some(json!({"preset": "sd"}))));
+
+    assert_eq!(kept, app(json!({"a": 1, "preset": "hd"})));
+    assert_eq!(said, app(json!({"preset": "sd"})));
 }
 
 #[test]
@@ -70,10 +63,7 @@ fn lent_template_names_no_secret() {
 
 #[test]
 fn params_are_merged_key_by_key() {
-    let params = |value| PhaseParams::read(Loose::new("params", value).unwrap()).unwrap();
-    let base = params(json!({"app": {"a": 1, "b": 2}}));
+    let both = app(json!({"a": 1, "b": 2})).overlaid(&app(json!({"b": 3})));
 
-    let both = base.overlaid(&params(json!({"app": {"b": 3}})));
-
-    assert_eq!(both, params(json!({"app": {"a": 1, "b": 3}})));
+    assert_eq!(both, app(json!({"a": 1, "b": 3})));
 }

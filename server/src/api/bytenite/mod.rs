@@ -3,11 +3,14 @@
 //! It translates requests into use cases and what they give into answers, and decides nothing.
 
 mod auth;
+mod config;
 mod customer;
 mod descriptor;
 mod dev;
+mod fields;
 pub(super) mod lists;
 mod names;
+mod params;
 #[cfg(test)]
 mod secret_use_tests;
 mod template;

@@ -1,16 +1,14 @@
 //! Templates as callers write them: a `template.json`, or the packages that a job names itself.
 
-use common::package::config::JobConfig;
 use common::package::engine;
 use common::package::loose::{Invalid, Loose};
 use common::package::tag::{NotATag, Tag};
-use common::package::template::{PhaseParams, Template};
+use common::package::template::{self, DESCRIPTION_CHARS_MAX, PhaseParams, Template};
 use common::plan::Params;
 
 use super::descriptor::{self, Checked};
+use super::{config, params};
 
-const ID_CHARS_MAX: usize = 128;
-const DESCRIPTION_CHARS_MAX: usize = 4000;
 /// What answers show of a template beside, and nobody else writes.
 const SHOWN_FIELDS: [&str; 5] = ["createdAt", "updatedAt", "isPublic", "owner", "userName"];
 
@@ -19,7 +17,7 @@ const SHOWN_FIELDS: [&str; 5] = ["createdAt", "updatedAt", "isPublic", "owner", 
 pub fn read(mut fields: Loose) -> Result<Template, Invalid> {
     let id = fields.required_text("id")?;
     let field = fields.name("id");
-    check_id(&field, &id)?;
+    template::check_id(&field, &id)?;
     let (partitioner, app, assembler) = (
         required_tag(&mut fields, "partitioner")?,
         required_tag(&mut fields, "app")?,
@@ -32,7 +30,7 @@ pub fn read(mut fields: Loose) -> Result<Template, Invalid> {
     }
     let source = location(&mut fields, "dataSource", descriptor::read_source)?;
     let destination = location(&mut fields, "dataDestination", descriptor::read_destination)?;
-    let params = fields.object("params")?.map(PhaseParams::read).transpose()?;
+    let params = fields.object("params")?.map(params::read).transpose()?;
     let old = fields.object("default_params")?.map(old_params).transpose()?;
     if params.is_some() && old.is_some() {
         let problem = "is an old name of params, and both are given: keep params";
@@ -40,7 +38,7 @@ pub fn read(mut fields: Loose) -> Result<Template, Invalid> {
     }
     let params = params.or(old).unwrap_or_default();
     check_builtins(&partitioner, &assembler, &params)?;
-    let config = fields.object("config")?.map(JobConfig::read).transpose()?;
+    let config = fields.object("config")?.map(config::read).transpose()?;
     for shown in SHOWN_FIELDS {
         fields.ignore(shown);
     }
@@ -136,15 +134,6 @@ fn location<L>(
         return Err(Invalid::new(format!("{key}.params"), problem));
     }
     Ok(Some(checked.location))
-}
-
-fn check_id(field: &str, id: &str) -> Result<(), Invalid> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@');
-    if id.len() > ID_CHARS_MAX || !id.bytes().all(allowed) || id.starts_with('.') {
-        let problem = "must be letters, digits, - _ . and @, at most 128 characters";
-        return Err(Invalid::new(field, problem));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::incoming::{self, ByteStream};
 use crate::limits::concurrency::Place;
 use crate::people::caller;
 use crate::people::caller::Caller;
+use crate::people::server_owner::ServerOwner;
 
 /// The most bytes of an ordinary body.
 pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
@@ -148,6 +149,13 @@ impl Call {
         }
         self.authenticated();
         Ok(caller)
+    }
+
+    /// Who calls, as the server's owner.
+    pub async fn server_owner(&self) -> Result<(Caller, ServerOwner)> {
+        let caller = self.caller().await?;
+        let owner = ServerOwner::require(self.app(), &caller).await?;
+        Ok((caller, owner))
     }
 
     /// The request has proven who makes it: its connection need not make room for strangers.

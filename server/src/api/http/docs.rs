@@ -1,5 +1,6 @@
 //! The OpenAPI documents and the page to try them on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::access::Scope;
@@ -82,7 +83,8 @@ fn whole(apis: &[Api]) -> Document {
 fn endless(apis: &[Api]) -> Vec<String> {
     let is = |route: &&Route| matches!(route.answer, AnswerShape::Endless(_));
     let all = apis.iter().flat_map(|api| api.routes.iter());
-    all.filter(is).map(|route| route.path.to_string()).collect()
+    let paths: BTreeSet<_> = all.filter(is).map(|route| route.path.to_string()).collect();
+    paths.into_iter().collect()
 }
 
 /// The script of a page: this document first, then the others.

@@ -67,7 +67,18 @@ mod tests {
             ("/v1/auth/secrets", json!({"secret": secret, "secretKey": "K"})),
             ("/v1/customer/jobs", json!({"templateId": "t"})),
             ("/v1/customer/jobs/{jobId}/clone", json!({})),
+            ("/v1/app_tests", json!({"app": "a"})),
+            ("/v1/apps", json!({})),
+            ("/v1/coupons", json!({"code": "TWO-OF-TWO", "credits": "1"})),
+            ("/v1/coupons/redeem", json!({"code": "TWO-OF-TWO"})),
+            ("/v1/engines", json!({})),
             ("/v1/jobs", json!({"template": "t"})),
+            ("/v1/jobs/{job}/copy", json!({})),
+            ("/v1/keys", json!({"name": "n"})),
+            ("/v1/nodes/tokens", json!({})),
+            ("/v1/payouts", json!({"credits": "10000"})),
+            ("/v1/secrets", json!({"type": "aws", "access_key": "AK", "value": "V"})),
+            ("/v1/top_ups", json!({"credits": "10000"})),
             ("/v1/dev/apps", archive),
             ("/v1/dev/engines", json!({"data": package(&engine)})),
             ("/v1/dev/nodes/tokens", json!({})),
@@ -88,7 +99,7 @@ mod tests {
         assert_eq!(documented, creates.iter().map(|(path, _)| *path).collect());
 
         for (path, body) in creates {
-            let path = path.replace("{jobId}", &id);
+            let path = path.replace("{jobId}", &id).replace("{job}", &id);
             let name = "n".repeat(KEY_CHARS_MAX + 1);
 
             let (status, refused) = server.post_named(&name, &path, &body).await;

@@ -5,6 +5,7 @@ mod body;
 pub mod call;
 mod client;
 pub mod docs;
+pub mod event_stream;
 pub mod idempotency;
 mod known;
 pub mod places;

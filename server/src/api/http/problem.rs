@@ -11,6 +11,7 @@ use warp::http::{Response, StatusCode};
 use super::serving::exchange;
 use crate::api::Answer;
 use crate::error::{Error, Kind};
+use crate::field::Field;
 
 /// A failure before a shape is chosen.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Problem {
     pub reason: &'static str,
     /// What is wrong, for people.
     pub message: String,
-    /// The field that is wrong, such as `dataSource.params.bucketName`.
+    /// The field that is wrong, in the API's words.
     pub field: Option<String>,
     /// What the caller lacks, for an API with names of its own for roles.
     pub denied: Option<Denied>,
@@ -34,6 +35,10 @@ pub struct ErrorShape {
     pub media: &'static str,
     /// The body of a problem, with the id of its request, as JSON.
     pub body: fn(&Problem, &str) -> Vec<u8>,
+    /// What the API calls a field of its requests.
+    pub field: fn(&Field) -> String,
+    /// Codes that the API answers as 409: what was asked for contradicts the state of a thing.
+    pub conflicts: &'static [&'static str],
     pub name: &'static str,
     pub schema: fn() -> RefOr<Schema>,
     /// The schemas that it refers to.
@@ -41,6 +46,25 @@ pub struct ErrorShape {
 }
 
 impl ErrorShape {
+    /// A refusal or a failure in the API's words. Logs what is the server's own fault: the caller
+    /// does not see its source.
+    pub fn problem(&self, error: &Error) -> Problem {
+        if let Error::Internal(source) = error {
+            tracing::error!(error = %chain(source.as_ref()), "request failed");
+        }
+        let (kind, reason) = (error.kind(), error.reason());
+        let is_conflict = self.conflicts.contains(&reason);
+        Problem {
+            status: if is_conflict { StatusCode::CONFLICT } else { status(kind) },
+            kind,
+            reason,
+            message: error.message(self.field),
+            field: error.wrong_field().map(self.field),
+            denied: error.denied(),
+            retry_after: error.retry_after(),
+        }
+    }
+
     /// The answer that says what went wrong.
     pub fn answer(&self, problem: &Problem) -> Answer {
         let body = (self.body)(problem, &exchange::request_id());
@@ -83,30 +107,6 @@ impl From<Rejected> for Problem {
         let message = rejected.to_string();
         let (reason, field, denied, retry_after) = (kind.reason(), None, None, None);
         Self { status, kind, reason, message, field, denied, retry_after }
-    }
-}
-
-impl From<Error> for Problem {
-    /// Logs what is the server's own fault: the caller does not see its source.
-    fn from(error: Error) -> Self {
-        if let Error::Internal(source) = &error {
-            tracing::error!(error = %chain(source.as_ref()), "request failed");
-        }
-        let denied = if let Error::Denied(denied) | Error::SecretDenied(_, denied) = &error {
-            Some(*denied)
-        } else {
-            None
-        };
-        let field = if let Error::Field(invalid) = &error { Some(&invalid.field) } else { None };
-        Self {
-            status: status(error.kind()),
-            kind: error.kind(),
-            reason: error.reason(),
-            message: error.to_string(),
-            field: field.cloned(),
-            denied,
-            retry_after: error.retry_after(),
-        }
     }
 }
 

@@ -5,10 +5,13 @@ use utoipa::{PartialSchema as _, ToSchema};
 
 use super::problem::{ErrorShape, Problem as Failed};
 use super::reasons::ErrorReason;
+use crate::field::Field;
 
 pub const ERRORS: ErrorShape = ErrorShape {
     media: "application/problem+json",
     body,
+    field: Field::to_string,
+    conflicts: &[],
     name: "Problem",
     schema: Problem::schema,
     parts: Problem::schemas,

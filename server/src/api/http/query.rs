@@ -18,7 +18,7 @@ pub fn read(raw: &str, known: &[Field]) -> Result<BTreeMap<String, String>> {
     let mut fields = BTreeMap::new();
     for (key, value) in url::form_urlencoded::parse(raw.as_bytes()) {
         if value.contains('\0') {
-            return Err(Error::field(key, "must not contain NUL"));
+            return Err(Error::field(key.into_owned(), "must not contain NUL"));
         }
         let same = |field: &&Field| plain(field.name) == plain(&key);
         let Some(field) = known.iter().find(same) else {

@@ -118,7 +118,7 @@ impl Router {
 
     async fn enter(
         &self,
-        Entry { route, access, .. }: &Entry,
+        Entry { route, access, errors }: &Entry,
         segments: Vec<Segment>,
         mut call: Call,
     ) -> Result<Answer, Problem> {
@@ -128,9 +128,9 @@ impl Router {
             Body::Nothing | Body::Text(_) | Body::Bytes(_) => Fields::Borrowed(&[]),
         };
         if let Err(refused) = call.enter(*access, segments, known, fields) {
-            return Err(self.with_filter(&call, refused).into());
+            return Err(errors.problem(&self.with_filter(&call, refused)));
         }
-        Ok(route.answer(call).await?)
+        route.answer(call).await.map_err(|refused| errors.problem(&refused))
     }
 
     /// How failures are written at a path that no route has: as the API that it lies below does.
@@ -147,14 +147,11 @@ impl Router {
     /// A refusal of a list's query that also says where the list can be filtered.
     fn with_filter(&self, call: &Call, refused: Error) -> Error {
         let path = format!("{}/filter", call.path.as_str().trim_end_matches('/'));
-        let Error::Field(invalid) = refused else { return refused };
-        if self.paths.at(&path).is_ok_and(|found| found.params.is_empty()) {
-            return Error::field(
-                invalid.field,
-                format!("{}; POST {path} filters", invalid.problem),
-            );
+        let has_filter = self.paths.at(&path).is_ok_and(|found| found.params.is_empty());
+        if let (Error::At(field, refusal), true) = (&refused, has_filter) {
+            return Error::field(field.clone(), format!("{refusal}; POST {path} filters"));
         }
-        Error::Field(invalid)
+        refused
     }
 }
 

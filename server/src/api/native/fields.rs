@@ -1,42 +1,46 @@
 //! What this API calls the fields that use cases name in their refusals.
 
-use common::package::loose::Invalid;
+use common::secret::DataEnd;
 
-use crate::error::Error;
+use crate::field::Field;
 
-/// The beginning of a field's name, and what it is here. The first that fits counts.
-const NAMES: &[(&str, &str)] = &[
-    ("dataSource.params.secret_id", "source.secret"),
-    ("dataDestination.params.secret_id", "destination.secret"),
-    ("dataSource", "source"),
-    ("dataDestination", "destination"),
-    ("config.taskTimeout", "config.task_timeout"),
-    ("config.jobTimeout", "config.job_timeout"),
-    ("config.isTestJob", "config.is_test_job"),
-    ("config.maxTaskRetries", "config.max_task_retries"),
-    ("config.requireResults", "config.require_results"),
-    ("after", "cursor"),
-];
-
-/// A refusal with its field in this API's words.
-pub fn renamed(mut error: Error) -> Error {
-    // The text of the last begins with the field.
-    if let Error::Field(Invalid { field: text, .. })
-    | Error::SecretDenied(text, _)
-    | Error::NotNow(text) = &mut error
-    {
-        *text = name(text);
+pub fn name(field: &Field) -> String {
+    match field {
+        Field::Named(name) => name.clone(),
+        Field::JobId => "id".to_owned(),
+        Field::Location(end) | Field::LocationKeys(end) => location(*end).to_owned(),
+        Field::LocationSecret(end) => format!("{}.secret", location(*end)),
+        Field::Cursor => "cursor".to_owned(),
+        Field::Archive => "body".to_owned(),
     }
-    error
 }
 
-fn name(text: &str) -> String {
-    for (theirs, ours) in NAMES {
-        let rest = text.strip_prefix(theirs);
-        let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(['.', ':']));
-        if let Some(rest) = rest {
-            return format!("{ours}{rest}");
+const fn location(end: DataEnd) -> &'static str {
+    match end {
+        DataEnd::Source => "source",
+        DataEnd::Destination => "destination",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use DataEnd::{Destination, Source};
+
+    use super::*;
+
+    #[test]
+    fn fields_have_the_names_of_this_api() {
+        for (field, expected) in [
+            (Field::from("params.app.x"), "params.app.x"),
+            (Field::JobId, "id"),
+            (Field::Location(Source), "source"),
+            (Field::LocationSecret(Source), "source.secret"),
+            (Field::LocationKeys(Source), "source"),
+            (Field::LocationSecret(Destination), "destination.secret"),
+            (Field::Cursor, "cursor"),
+            (Field::Archive, "body"),
+        ] {
+            assert_eq!(name(&field), expected);
         }
     }
-    text.to_owned()
 }

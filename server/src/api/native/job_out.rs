@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 use common::data::location::Destination;
 use common::ids::{JobId, RunId};
-use common::package::config::JobConfig;
-use common::package::template::PhaseParams;
-use common::plan::Params;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::cause::RunCauseOut;
+use super::config::ConfigOut;
 use super::locations::LocationOut;
+use super::params::ParamsOut;
+use super::scheduling::{PriorityOut, RegionsOut};
 use super::words::{PhaseOut, StateOut};
 use crate::jobs::RunView;
 use crate::jobs::monitoring::status::JobStatus;
@@ -33,6 +34,14 @@ pub struct JobOut {
     destination: LocationOut,
     params: ParamsOut,
     config: ConfigOut,
+    /// Its share of the nodes while others wait.
+    priority: PriorityOut,
+    /// Where it may run.
+    regions: RegionsOut,
+    /// What its workspace has marked it with.
+    tags: Vec<String>,
+    /// Its work begins no earlier.
+    start_at: Option<DateTime<Utc>>,
     /// Where to PUT the source of a draft that is a file. Lists leave it out.
     upload_link: Option<String>,
     /// The id of its run, once it has been started.
@@ -43,8 +52,8 @@ pub struct JobOut {
     started_at: Option<DateTime<Utc>>,
     /// When its run ended, or was cancelled.
     ended_at: Option<DateTime<Utc>>,
-    /// Why its run failed.
-    error: Option<String>,
+    /// Why its run failed or was cancelled.
+    cause: Option<RunCauseOut>,
 }
 
 /// What a job is made of: its packages by their tags.
@@ -55,36 +64,6 @@ struct JobTemplate {
     partitioner: String,
     app: String,
     assembler: String,
-}
-
-/// The params of the three phases, to the last digit.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Params)]
-struct ParamsOut {
-    #[schema(value_type = Object)]
-    partitioner: Params,
-    #[schema(value_type = Object)]
-    app: Params,
-    #[schema(value_type = Object)]
-    assembler: Params,
-}
-
-/// When a job stops trying; what is not set is null.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Config)]
-struct ConfigOut {
-    /// Seconds; 0 is the server's default.
-    task_timeout: Option<u32>,
-    /// Seconds; 0 means no limit.
-    job_timeout: Option<u32>,
-    /// Works on the first two chunks only.
-    is_test_job: Option<bool>,
-    /// Further tries of a task that failed.
-    max_task_retries: Option<u32>,
-    /// A task that gives no results has failed and is not paid.
-    require_results: Option<bool>,
-    /// Whether the same input always gives the same results.
-    deterministic: Option<bool>,
 }
 
 impl From<JobStatus> for JobOut {
@@ -105,7 +84,11 @@ impl From<JobStatus> for JobOut {
             created_at: job.created_at,
             started_at: run.and_then(RunView::started_at),
             ended_at: run.and_then(RunView::ended_at),
-            error: run.and_then(|run| run.error.clone()),
+            cause: run.and_then(|run| run.cause.as_ref()).map(RunCauseOut::from),
+            priority: job.priority.into(),
+            regions: job.regions.into(),
+            tags: job.tags,
+            start_at: job.start_at,
             name: job.name,
             description: job.description,
             template: JobTemplate {
@@ -114,25 +97,6 @@ impl From<JobStatus> for JobOut {
                 app: job.template.app,
                 assembler: job.template.assembler,
             },
-        }
-    }
-}
-
-impl From<PhaseParams> for ParamsOut {
-    fn from(PhaseParams { partitioner, app, assembler }: PhaseParams) -> Self {
-        Self { partitioner, app, assembler }
-    }
-}
-
-impl From<JobConfig> for ConfigOut {
-    fn from(config: JobConfig) -> Self {
-        Self {
-            task_timeout: config.task_timeout_secs,
-            job_timeout: config.job_timeout_secs,
-            is_test_job: config.is_test,
-            max_task_retries: config.task_retries,
-            require_results: config.require_results,
-            deterministic: config.deterministic,
         }
     }
 }

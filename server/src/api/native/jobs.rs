@@ -1,32 +1,26 @@
-//! Jobs: made from a template as drafts, listed, read and deleted.
+//! Jobs: made as drafts, listed, read, changed, copied and deleted.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use common::ids::JobId;
-use common::package::config::JobConfig;
-use common::package::loose::Loose;
-use common::package::template::ParamsChange;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use super::fields::renamed;
+use super::cursor;
+use super::job_in::{change_fields, new_fields, read_change, read_name, read_new};
 use super::job_out::JobOut;
-use super::locations::{DESTINATION, SOURCE, read_destination, read_source};
 use super::page::{self, PAGE};
 use super::words::STATES;
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::idempotency;
-use crate::api::http::route::{Route, delete, get, post};
-use crate::api::http::shape::{Field, Shape, flag, integer, map, one, text, word};
+use crate::api::http::route::{Route, delete, get, patch, post};
+use crate::api::http::shape::{text, word};
 use crate::error::{Error, Result};
 use crate::jobs::cancel;
-use crate::jobs::draft::{self, DraftChange, Given, NAME_CHARS_MAX, NewJob, TemplateChoice};
+use crate::jobs::draft;
 use crate::jobs::list::{self, JobField};
 use crate::jobs::monitoring::status;
-use crate::listing::{Comparison, Operand, Place, Rest, Selection, Start, Test};
+use crate::listing::{Comparison, Operand, Selection, Start, Test};
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -35,46 +29,25 @@ pub fn routes() -> Vec<Route> {
             .query([&PAGE[..], &[word("state", &STATES, "Those in this state")]].concat()),
         post("Fanfold_CreateJob", "/jobs", create)
             .creates()
-            .summary("Makes a draft of a job from a template")
-            .body(NEW),
+            .summary("Creates a draft of a job from a template, or from packages")
+            .body(new_fields()),
         get("Fanfold_GetJob", "/jobs/{job}", read).summary("Gets a job"),
+        patch("Fanfold_ChangeJob", "/jobs/{job}", change)
+            .summary("Changes a draft; what is left out stays as it is")
+            .body(change_fields()),
         delete("Fanfold_DeleteJob", "/jobs/{job}", remove)
             .summary("Deletes a draft, or hides a job that has ended"),
+        post("Fanfold_RenameJob", "/jobs/{job}/rename", rename)
+            .summary("Renames a job in any state")
+            .body(vec![text("name", "At most 256 characters").required()]),
+        post("Fanfold_CopyJob", "/jobs/{job}/copy", copy)
+            .creates()
+            .summary("Creates a draft like an existing job")
+            .body(vec![text("name", "Of the draft; the job's where it is left out")]),
         post("Fanfold_CompleteUpload", "/jobs/{job}/upload", complete_upload)
-            .summary("Says that the file of a draft has been uploaded to its upload link"),
+            .summary("Marks the file of a draft as uploaded to its upload link"),
     ]
 }
-
-const NEW: &[Field] = &[
-    text("template", "The template's id").required(),
-    text("name", "At most 256 characters").example("first job"),
-    one("source", &SOURCE, "The template's where it is left out"),
-    one("destination", &DESTINATION, "The template's where it is left out, and else the bucket"),
-    one("params", &PARAMS, "Laid over the template's"),
-    one("config", &CONFIG, "Laid over the template's"),
-];
-
-const PARAMS: Shape = Shape {
-    name: "NewParams",
-    fields: &[
-        map("partitioner", "As the partitioner needs them"),
-        map("app", "What the app finds in APP_PARAMS, to the last digit"),
-        map("assembler", "As the assembler needs them"),
-    ],
-};
-
-/// What a job and its start say of when it stops trying.
-pub const CONFIG: Shape = Shape {
-    name: "NewConfig",
-    fields: &[
-        integer("task_timeout", "Seconds; 0 is the server's default"),
-        integer("job_timeout", "Seconds; 0 means no limit"),
-        flag("is_test_job", "Works on the first two chunks only"),
-        integer("max_task_retries", "Further tries of a task that failed"),
-        flag("require_results", "A task that gives no results has failed and is not paid"),
-        flag("deterministic", "Whether the same input always gives the same results (the default)"),
-    ],
-};
 
 #[derive(Serialize, ToSchema)]
 struct JobList {
@@ -91,31 +64,20 @@ struct DeletedJob {
 }
 
 /// Newest first.
-const ORDER: (JobField, bool) = (JobField::CreatedAt, true);
-
-/// Where a page of jobs ended: when its last job was made, and that job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JobCursor {
-    created_us: i64,
-    id: Uuid,
-}
+const ORDER: [(JobField, bool); 1] = [(JobField::CreatedAt, true)];
 
 async fn list_jobs(call: Call) -> Result<JobList> {
     let caller = call.caller().await?;
     let query = call.query()?;
-    let after = page::cursor::<JobCursor>(&query)?.map(JobCursor::place);
     let selection = Selection {
         tests: read_state(&query)?.into_iter().collect(),
-        order: vec![ORDER],
-        start: Start::Place(after),
+        order: ORDER.to_vec(),
+        start: Start::Place(cursor::read(&query, &ORDER)?),
         limit: page::limit(&query)?.into(),
     };
     let _place = call.answer_place(&caller).await;
     let found = list::list(call.app(), &caller, &selection).await?;
-    let next_cursor = match &found.rest {
-        Rest::After(Some(place)) => JobCursor::of(place).map(|cursor| cursor.to_string()),
-        Rest::After(None) | Rest::Total(_) => None,
-    };
+    let next_cursor = cursor::next(&found);
     Ok(JobList { jobs: found.rows.into_iter().map(JobOut::from).collect(), next_cursor })
 }
 
@@ -131,36 +93,20 @@ fn read_state(query: &BTreeMap<String, String>) -> Result<Option<(JobField, Test
 async fn create(mut call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let new = read_new(call.object(&bytes)?).map_err(renamed)?;
+    let new = read_new(call.object(&bytes)?)?;
     let key = idempotency::key(&call, &bytes)?;
-    let made = draft::create(call.app(), &caller, key.as_ref(), new).await;
-    Ok(made.map_err(renamed)?.into())
-}
-
-fn read_new(mut body: Loose) -> Result<NewJob> {
-    let template = TemplateChoice::Stored(body.required_text("template")?);
-    let source = body.object("source")?.map(read_source).transpose()?;
-    let destination = body.object("destination")?.map(read_destination).transpose()?;
-    let draft = DraftChange {
-        name: body.line("name", NAME_CHARS_MAX)?,
-        source: source.map(|location| Given { location, keys: None }),
-        destination: destination.map(|location| Given { location, keys: None }),
-        params: body.object("params")?.map(ParamsChange::read).transpose()?,
-        config: read_config(&mut body)?,
-        ..DraftChange::default()
-    };
-    body.finish()?;
-    Ok(NewJob { id: None, template, draft })
-}
-
-/// The config in a body.
-pub fn read_config(body: &mut Loose) -> Result<Option<JobConfig>> {
-    Ok(body.object("config")?.map(JobConfig::read).transpose()?)
+    Ok(draft::create(call.app(), &caller, key.as_ref(), new).await?.into())
 }
 
 async fn read(job: Segment, call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
     Ok(status::read(call.app(), &caller, job.id("job")?).await?.into())
+}
+
+async fn change(job: Segment, mut call: Call) -> Result<JobOut> {
+    let caller = call.caller().await?;
+    let change = read_change(call.json().await?)?;
+    Ok(draft::change(call.app(), &caller, job.id("job")?, change).await?.into())
 }
 
 async fn remove(job: Segment, call: Call) -> Result<DeletedJob> {
@@ -170,39 +116,26 @@ async fn remove(job: Segment, call: Call) -> Result<DeletedJob> {
     Ok(DeletedJob { id })
 }
 
+async fn rename(job: Segment, mut call: Call) -> Result<JobOut> {
+    let caller = call.caller().await?;
+    let mut body = call.json().await?;
+    let field = body.name("name");
+    let name = read_name(&mut body)?.ok_or_else(|| Error::field(field, "is missing"))?;
+    body.finish()?;
+    Ok(draft::rename(call.app(), &caller, job.id("job")?, name).await?.into())
+}
+
+async fn copy(job: Segment, mut call: Call) -> Result<JobOut> {
+    let caller = call.caller().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call.object(&bytes)?;
+    let name = read_name(&mut body)?;
+    body.finish()?;
+    let key = idempotency::key(&call, &bytes)?;
+    Ok(draft::copy(call.app(), &caller, key.as_ref(), job.id("job")?, name).await?.into())
+}
+
 async fn complete_upload(job: Segment, call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
-    let done = draft::complete_upload(call.app(), &caller, job.id("job")?).await;
-    Ok(done.map_err(renamed)?.into())
-}
-
-impl JobCursor {
-    fn place(self) -> Place {
-        Place(vec![Some(Operand::Number(self.created_us)), Some(Operand::Uuid(self.id))])
-    }
-
-    fn of(place: &Place) -> Option<Self> {
-        match place.0[..] {
-            [Some(Operand::Number(created_us)), Some(Operand::Uuid(id))] => {
-                Some(Self { created_us, id })
-            }
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for JobCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_{}", self.created_us, self.id)
-    }
-}
-
-impl FromStr for JobCursor {
-    type Err = ();
-
-    fn from_str(text: &str) -> std::result::Result<Self, ()> {
-        let (created_us, id) = text.split_once('_').ok_or(())?;
-        let created_us = created_us.parse().map_err(drop)?;
-        Ok(Self { created_us, id: Uuid::try_parse(id).map_err(drop)? })
-    }
+    Ok(draft::complete_upload(call.app(), &caller, job.id("job")?).await?.into())
 }

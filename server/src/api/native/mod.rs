@@ -1,31 +1,67 @@
-//! Fanfold's own API: jobs with their runs, and runs with their stages, tasks and attempts.
+//! Fanfold's own API: jobs with their runs, stages, tasks and attempts, and everything that they
+//! need: packages and templates, nodes, the wallet, members, keys and secrets.
 //!
 //! It translates requests into use cases and what they give into answers, and decides nothing.
 //! Times are RFC 3339, credits are decimal texts, and failures are problem details (RFC 9457).
 
+mod cause;
+mod config;
+mod cursor;
+mod definitions;
+mod events;
 mod fields;
+mod job_in;
 mod job_out;
 mod jobs;
 mod locations;
+mod logs;
+mod nodes;
 mod page;
+mod params;
+mod people;
 mod quote;
 mod results;
 mod run_out;
 mod runs;
+mod scheduling;
+mod source_tests;
 mod stages;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod wallet;
 mod words;
 
 use common::access::Scope;
 
-use super::http::problem_json::ERRORS;
+use super::http::problem::ErrorShape;
+use super::http::problem_json;
 use super::http::router::Api;
 
+/// Problem details with this API's names of fields, and 409 where the state of a thing contradicts
+/// what was asked for.
+const ERRORS: ErrorShape = ErrorShape {
+    field: fields::name,
+    conflicts: &["JOB_ALREADY_STARTED", "COUPON_EXISTS"],
+    ..problem_json::ERRORS
+};
+
 pub fn api() -> Api {
-    let routes =
-        [jobs::routes(), runs::routes(), stages::routes(), tasks::routes(), results::routes()];
+    let routes = [
+        jobs::routes(),
+        quote::routes(),
+        source_tests::routes(),
+        runs::routes(),
+        stages::routes(),
+        tasks::routes(),
+        logs::routes(),
+        events::routes(),
+        results::routes(),
+        definitions::routes(),
+        nodes::routes(),
+        wallet::routes(),
+        people::routes(),
+    ];
     Api {
         name: "fanfold",
         title: "Fanfold's own API",

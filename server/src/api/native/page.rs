@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::api::http::shape::{Field, integer, text};
 use crate::error::{Error, Result};
+use crate::listing::Page;
 
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 1_000;
@@ -30,6 +31,17 @@ pub fn cursor<T: FromStr>(query: &BTreeMap<String, String>) -> Result<Option<T>>
     let Some(text) = query.get("cursor") else { return Ok(None) };
     let place = text.parse().map(Some);
     place.map_err(|_| Error::field("cursor", "must be the next_cursor of the page before"))
+}
+
+/// The page that a query asks for, of a list whose cursor counts the rows before it.
+pub fn numbered(query: &BTreeMap<String, String>) -> Result<Page> {
+    Ok(Page { offset: cursor(query)?.unwrap_or(0), limit: limit(query)?.into() })
+}
+
+/// The cursor that asks for more than this page and the `n` rows on it, where there is more.
+pub fn after(page: Page, n: usize, total: u64) -> Option<String> {
+    let before = page.offset.saturating_add(n as u64);
+    (n > 0 && before < total).then(|| before.to_string())
 }
 
 /// The cursor that asks for more, where a page is full.

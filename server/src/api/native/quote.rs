@@ -4,7 +4,17 @@ use common::money::credits::Credits;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::jobs::quote::{Basis, Quote};
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::route::{Route, get};
+use crate::error::Result;
+use crate::jobs::quote::{Basis, Quote, quote};
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("Fanfold_QuoteJob", "/jobs/{job}/quote", read)
+            .summary("Estimates what a run of a job costs, or what the run that it has will cost"),
+    ]
+}
 
 /// What a run is expected to cost, in credits.
 #[derive(Serialize, ToSchema)]
@@ -42,6 +52,11 @@ enum BasisOut {
     History,
     Sample,
     Assumption,
+}
+
+async fn read(job: Segment, call: Call) -> Result<QuoteOut> {
+    let caller = call.caller().await?;
+    Ok(quote(call.app(), &caller, job.id("job")?).await?.into())
 }
 
 impl From<Quote> for QuoteOut {

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::fields::renamed;
 use super::page::CURSOR;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::query;
@@ -35,7 +34,7 @@ struct RunResults {
 
 /// A file of a run's results.
 #[derive(Serialize, ToSchema)]
-struct RunFile {
+pub struct RunFile {
     name: String,
     /// A link where the server keeps the file, its address where it was delivered.
     link: String,
@@ -51,7 +50,7 @@ async fn list(run: Segment, call: Call) -> Result<RunResults> {
     let job = runs::job_of(call.app(), &caller, run.id("run")?).await?;
     let _place = call.answer_place(&caller).await;
     let page = results::read(call.app(), &caller, job, takes_partial, after).await;
-    let ResultPage { files, is_partial, next } = page.map_err(renamed)?;
+    let ResultPage { files, is_partial, next } = page?;
     let files = files.into_iter().map(RunFile::from).collect();
     Ok(RunResults { files, is_partial, next_cursor: next })
 }

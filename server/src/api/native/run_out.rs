@@ -8,6 +8,7 @@ use common::money::credits::Credits;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::cause::RunCauseOut;
 use super::words::{PhaseOut, StateOut};
 use crate::jobs::RunView;
 use crate::jobs::monitoring::status::JobStatus;
@@ -24,7 +25,7 @@ pub struct RunOut {
     /// The part that is under way.
     phase: Option<PhaseOut>,
     /// Why it failed or was cancelled.
-    error: Option<String>,
+    cause: Option<RunCauseOut>,
     /// Why it waits, where it does.
     waits: Option<String>,
     /// What its customer should know of it, though it went on.
@@ -71,15 +72,15 @@ impl RunOut {
     /// The run of a job, if it has been started.
     pub fn of(status: &JobStatus) -> Option<Self> {
         let run = status.run.as_ref()?;
-        let error = run.error.clone();
-        let waits = Some(status.message()).filter(|text| error.is_none() && !text.is_empty());
+        let cause = run.cause.as_ref().map(RunCauseOut::from);
+        let waits = Some(status.message()).filter(|text| cause.is_none() && !text.is_empty());
         Some(Self {
             id: run.id,
             job: run.job,
             state: run.state.into(),
             phase: run.phase.map(PhaseOut::from),
             waits: waits.map(ToOwned::to_owned),
-            error,
+            cause,
             warning: Some(status.warning()).filter(|text| !text.is_empty()),
             started_at: run.started_at(),
             ended_at: run.ended_at(),

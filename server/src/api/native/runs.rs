@@ -1,33 +1,45 @@
 //! Runs: started, listed, read, cancelled and explained.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use common::ids::RunId;
 use common::run::scheduling::TEST_CHUNKS;
 use serde::Serialize;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::fields::renamed;
-use super::jobs::{CONFIG, read_config};
+use super::config::{self, CONFIG};
 use super::quote::QuoteOut;
 use super::run_out::RunOut;
 use super::words::StateOut;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get, post};
-use crate::api::http::shape::{Field, flag, one};
+use crate::api::http::shape::{Field, flag, integer, one};
 use crate::error::{Error, Result};
 use crate::jobs::monitoring::explain::{self, Why};
-use crate::jobs::monitoring::status;
+use crate::jobs::monitoring::status::{self, JobState};
+use crate::jobs::monitoring::wait;
 use crate::jobs::start::{self, Remark};
 use crate::jobs::{cancel, runs};
 use crate::people::caller::Caller;
+
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 pub fn routes() -> Vec<Route> {
     vec![
         post("Fanfold_StartRun", "/jobs/{job}/runs", start_run)
             .summary("Starts a run of a job; as a dry run, only checks and estimates it")
-            .body(START),
+            .body(START)
+            .fails(&[(409, "The job has been started")]),
         get("Fanfold_ListRuns", "/jobs/{job}/runs", list_runs).summary("Lists the runs of a job"),
-        get("Fanfold_GetRun", "/runs/{run}", read).summary("Gets a run"),
+        get("Fanfold_GetRun", "/runs/{run}", read)
+            .summary("Gets a run; wait answers when it has ended")
+            .query(vec![integer("wait", "Seconds to wait for its end, at most 60")]),
         post("Fanfold_CancelRun", "/runs/{run}/cancel", cancel_run).summary("Cancels a run"),
+        post("Fanfold_DeliverRun", "/runs/{run}/deliver", deliver_run).summary(
+            "Delivers the results of a run that failed after its last task again, at no cost",
+        ),
         get("Fanfold_ExplainRun", "/runs/{run}/explain", explain_run)
             .summary("Explains what a run waits for"),
     ]
@@ -72,11 +84,11 @@ struct RunExplained {
 async fn start_run(job: Segment, mut call: Call) -> Result<StartedRun> {
     let caller = call.caller().await?;
     let mut body = call.json().await?;
-    let over = read_config(&mut body).map_err(renamed)?.unwrap_or_default();
+    let over = config::read(&mut body)?.unwrap_or_default();
     let is_dry = body.flag("dry_run")?.unwrap_or(false);
     body.finish()?;
     let (app, id) = (call.app(), job.id("job")?);
-    let ready = start::prepare(app, &caller, id, over).await.map_err(renamed)?;
+    let ready = start::prepare(app, &caller, id, over).await?;
     let remarks = ready.remarks().iter().map(remark).collect();
     if is_dry {
         let quote = ready.quote(app, &caller).await?;
@@ -106,7 +118,27 @@ async fn list_runs(job: Segment, call: Call) -> Result<RunList> {
 
 async fn read(run: Segment, call: Call) -> Result<RunOut> {
     let caller = call.caller().await?;
-    shown(&call, &caller, run.id("run")?).await
+    let wait = read_wait(&call.query()?)?;
+    let id = run.id("run")?;
+    if !wait.is_zero() {
+        let job = runs::job_of(call.app(), &caller, id).await?;
+        let (state, until) = (call.state(), Instant::now() + wait);
+        let _place = state.places.waits.try_take(caller.workspace)?;
+        tokio::select! {
+            () = state.stop.cancelled() => return Err(Error::Unavailable),
+            waited = wait::wait(call.app(), &caller, job, JobState::has_ended, until) => {
+                waited?;
+            }
+        }
+    }
+    shown(&call, &caller, id).await
+}
+
+fn read_wait(query: &BTreeMap<String, String>) -> Result<Duration> {
+    let Some(text) = query.get("wait") else { return Ok(Duration::ZERO) };
+    let wait = text.parse().map(Duration::from_secs).ok().filter(|wait| *wait <= WAIT_MAX);
+    let problem = || format!("must be seconds, at most {}", WAIT_MAX.as_secs());
+    wait.ok_or_else(|| Error::field("wait", problem()))
 }
 
 async fn cancel_run(run: Segment, call: Call) -> Result<RunOut> {
@@ -114,6 +146,14 @@ async fn cancel_run(run: Segment, call: Call) -> Result<RunOut> {
     let id = run.id("run")?;
     let job = runs::job_of(call.app(), &caller, id).await?;
     cancel::abort(call.app(), &caller, job).await?;
+    shown(&call, &caller, id).await
+}
+
+async fn deliver_run(run: Segment, call: Call) -> Result<RunOut> {
+    let caller = call.caller().await?;
+    let id = run.id("run")?;
+    let job = runs::job_of(call.app(), &caller, id).await?;
+    cancel::deliver_again(call.app(), &caller, job).await?;
     shown(&call, &caller, id).await
 }
 

@@ -9,6 +9,7 @@ use common::plan::Phase;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::cause::AttemptCauseOut;
 use super::page::{self, PAGE};
 use super::words::{PhaseOut, TaskStateOut};
 use crate::api::http::call::{Call, Segment};
@@ -30,11 +31,12 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-const PHASE: Field = word(
-    "phase",
-    &["partition", "process", "assemble"],
-    "The phase that they work in; process where it is left out",
-);
+const NAMES: [&str; 3] = ["partition", "process", "assemble"];
+const PHASE: Field =
+    word("phase", &NAMES, "The phase that they work in; process where it is left out");
+/// The same, of lists of all phases.
+pub const PHASES_FIELD: Field =
+    word("phase", &NAMES, "Of containers in this phase; all where it is left out");
 
 #[derive(Serialize, ToSchema)]
 struct RunTasks {
@@ -85,15 +87,13 @@ struct AttemptOut {
     /// When its container began to run.
     running_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
-    /// Where the container ended by itself.
-    exit_code: Option<i64>,
     /// What its node has signed for.
     usage: Option<AttemptUsage>,
     /// What it cost, in credits.
     #[schema(value_type = String)]
     price: Credits,
     /// Why it failed.
-    error: Option<String>,
+    cause: Option<AttemptCauseOut>,
 }
 
 /// What an attempt used.
@@ -118,7 +118,7 @@ struct AttemptUsage {
 async fn list(run: Segment, call: Call) -> Result<RunTasks> {
     let caller = call.caller().await?;
     let query = call.query()?;
-    let (phase, limit) = (read_phase(&query)?, page::limit(&query)?);
+    let (phase, limit) = (find_phase(&query)?.unwrap_or(Phase::Process), page::limit(&query)?);
     let after = page::cursor(&query)?;
     let job = runs::job_of(call.app(), &caller, run.id("run")?).await?;
     let _place = call.answer_place(&caller).await;
@@ -138,11 +138,13 @@ async fn read(run: Segment, task: Segment, call: Call) -> Result<TaskWithAttempt
     Ok(TaskWithAttempts { task: TaskOut::from(&task), attempts })
 }
 
-fn read_phase(query: &BTreeMap<String, String>) -> Result<Phase> {
-    let Some(name) = query.get("phase") else { return Ok(Phase::Process) };
+/// The phase that a query names.
+pub fn find_phase(query: &BTreeMap<String, String>) -> Result<Option<Phase>> {
+    let Some(name) = query.get("phase") else { return Ok(None) };
     PHASES
         .into_iter()
         .find(|phase| phase.as_str() == name)
+        .map(Some)
         .ok_or_else(|| Error::field("phase", "must be partition, process or assemble"))
 }
 
@@ -172,7 +174,6 @@ impl From<&Attempt> for AttemptOut {
             received_at: attempt.received_at,
             running_at: attempt.running_at,
             ended_at: attempt.ended_at,
-            exit_code: attempt.head.and_then(|head| head.exit_code),
             usage: usage.map(|usage| AttemptUsage {
                 cpu_ms: usage.cpu_ms,
                 wall_ms: usage.wall_ms,
@@ -183,7 +184,7 @@ impl From<&Attempt> for AttemptOut {
                 metering: usage.metering.as_str(),
             }),
             price: attempt.price,
-            error: attempt.error.clone(),
+            cause: AttemptCauseOut::of(attempt),
         }
     }
 }

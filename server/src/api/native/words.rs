@@ -1,6 +1,8 @@
 //! The closed sets of words of this API.
 
+use common::market;
 use common::plan::Phase;
+use common::protocol::Level;
 use common::run::RunState;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -76,6 +78,18 @@ pub enum TaskStateOut {
     Failed,
 }
 
+/// What a line is: what a `container` wrote, a node's steps (`debug`), what a node did (`info`), and
+/// why an attempt failed (`error`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = LineLevel)]
+pub enum LevelOut {
+    Container,
+    Debug,
+    Info,
+    Error,
+}
+
 impl From<RunState> for StateOut {
     fn from(state: RunState) -> Self {
         match state {
@@ -129,6 +143,29 @@ impl From<TaskState> for TaskStateOut {
             TaskState::Running => Self::Running,
             TaskState::Done => Self::Done,
             TaskState::Failed => Self::Failed,
+        }
+    }
+}
+
+/// A task of which no more is known.
+impl From<market::TaskState> for TaskStateOut {
+    fn from(state: market::TaskState) -> Self {
+        match state {
+            market::TaskState::Waiting => Self::Waiting,
+            market::TaskState::Leased => Self::Assigned,
+            market::TaskState::Done => Self::Done,
+            market::TaskState::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<Level> for LevelOut {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Unknown => Self::Container,
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Error => Self::Error,
         }
     }
 }

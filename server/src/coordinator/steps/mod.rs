@@ -16,6 +16,7 @@ use common::error_chain::chain;
 use common::ids::RunId;
 use common::market::Run;
 use common::plan::{BlockId, Body, DataTask, Phase};
+use common::run::cause::{Cause, CauseKind};
 use common::run::spec::RunSpec;
 use common::run::task::StageNo;
 use futures::FutureExt as _;
@@ -164,12 +165,34 @@ impl Step {
         }
     }
 
-    /// The field of the job that the step reads or writes.
+    /// Which end of the job's data the step reads or writes.
     fn side(&self) -> &'static str {
         match self.task() {
-            Some(DataTask::Deliver { .. }) => "dataDestination",
-            _ => "dataSource",
+            Some(DataTask::Deliver { .. }) => "destination",
+            _ => "source",
         }
+    }
+
+    /// What a run ends for where trying the step again helps nothing.
+    fn cause_of(&self, error: &StepError) -> Cause {
+        let what = error.to_string();
+        match error {
+            StepError::Data(DataError::Customer(_) | DataError::At(..)) => self.cause(what),
+            StepError::Data(DataError::Full(_)) => {
+                Cause::new(CauseKind::Storage, self.curable(what))
+            }
+            StepError::TooMany(_) => Cause::new(CauseKind::Source, what),
+            StepError::Data(_) | StepError::Db(_) => Cause::new(CauseKind::Server, what),
+        }
+    }
+
+    /// What a run ends for whose source or destination keeps the step from its end.
+    fn cause(&self, message: String) -> Cause {
+        let kind = match self.task() {
+            Some(DataTask::Deliver { .. }) => CauseKind::Destination,
+            _ => CauseKind::Source,
+        };
+        Cause::new(kind, self.curable(message))
     }
 }
 
@@ -178,8 +201,9 @@ impl Context {
     async fn catch_panic(self, run: RunId, step: impl Future<Output = ()>) {
         if AssertUnwindSafe(step).catch_unwind().await.is_err() {
             tracing::error!("a step panicked");
-            let reason = "the server failed while it worked on this run; run the job again";
-            self.send(Command::StepFailed { run, reason: reason.to_owned() }).await;
+            let message = "the server failed while it worked on this run; run the job again";
+            let cause = Cause::new(CauseKind::Server, message);
+            self.send(Command::StepFailed { run, cause }).await;
         }
     }
 
@@ -193,29 +217,24 @@ impl Context {
                 Ok(table) => return self.send(Command::StepDone { run, stage, table }).await,
                 Err(error) => error,
             };
-            let reason = match patience(&error) {
+            let cause = match patience(&error) {
                 Patience::None => {
                     if matches!(error, StepError::Data(DataError::Damaged(_))) {
                         tracing::error!(error = %chain(&error), "stored data is damaged");
                     }
-                    let is_customers = matches!(
-                        error,
-                        StepError::Data(DataError::Customer(_) | DataError::Full(_))
-                    );
-                    let what = error.to_string();
-                    if is_customers { step.curable(what) } else { what }
+                    step.cause_of(&error)
                 }
                 Patience::Elsewhere(_) if began.elapsed() >= ELSEWHERE => {
-                    let what = format!("{}: {error}; it was tried for an hour", step.side());
-                    step.curable(what)
+                    step.cause(format!("{}: {error}; it was tried for an hour", step.side()))
                 }
-                Patience::Few if tries >= TRIES => {
+                Patience::Few if attempt >= TRIES => {
                     tracing::error!(error = %chain(&error), "step given up");
-                    "the server could not read or write the run's data; run the job again"
-                        .to_owned()
+                    let what =
+                        "the server could not read or write the run's data; run the job again";
+                    Cause::new(CauseKind::Server, what)
                 }
                 passing @ (Patience::Few | Patience::Elsewhere(_) | Patience::Ours(_)) => {
-                    tracing::warn!(tries, error = %chain(&error), "step failed, trying again");
+                    tracing::warn!(attempt, error = %chain(&error), "step failed, trying again");
                     let what = match passing {
                         Patience::Elsewhere(text) => format!("{}: {text}", step.side()),
                         Patience::Ours(what) => format!("the server's {what} cannot be reached"),
@@ -229,7 +248,7 @@ impl Context {
                     continue;
                 }
             };
-            self.send(Command::StepFailed { run, reason }).await;
+            self.send(Command::StepFailed { run, cause }).await;
             return;
         }
     }

@@ -24,7 +24,10 @@ pub(super) fn patience(error: &StepError) -> Patience<'_> {
         StepError::TooMany(_) => Patience::None,
         StepError::Db(error) => of_database(error),
         StepError::Data(error) => match error {
-            DataError::Customer(_) | DataError::Full(_) | DataError::Damaged(_) => Patience::None,
+            DataError::Customer(_)
+            | DataError::At(..)
+            | DataError::Full(_)
+            | DataError::Damaged(_) => Patience::None,
             DataError::NotFound(_) | DataError::Mismatch => Patience::Few,
             DataError::Elsewhere(text) => Patience::Elsewhere(text),
             DataError::Store(_) => Patience::Ours("bucket"),

@@ -5,6 +5,7 @@
 
 use common::data::object_list::{Object, Objects, Packer, Place};
 use common::data::pattern::Pattern;
+use common::secret::DataEnd;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::data::cloud::{CloudBucket, Found};
@@ -200,7 +201,7 @@ impl List<'_> {
             place: Place::Source { path: key.clone() },
         };
         self.last = Some(key);
-        self.packer.push(&object).map_err(|error| Error::Customer(format!("dataSource: {error}")))
+        self.packer.push(&object).map_err(|error| Error::At(DataEnd::Source, error.to_string()))
     }
 
     fn finish(self) -> Result<Objects, Error> {
@@ -211,7 +212,7 @@ impl List<'_> {
         let mut sorted: Vec<Object> = objects.iter().collect();
         sorted.sort_unstable_by(|a, b| a.place.cmp(&b.place));
         sorted.dedup_by(|a, b| a.place == b.place);
-        Objects::pack(&sorted).map_err(|error| Error::Customer(format!("dataSource: {error}")))
+        Objects::pack(&sorted).map_err(|error| Error::At(DataEnd::Source, error.to_string()))
     }
 
     fn nothing(&self, pattern: &Pattern, markers: bool) -> Error {

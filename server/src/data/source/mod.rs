@@ -12,6 +12,7 @@ use common::data::location::{Identity, Source, UploadedFile};
 use common::data::object_list::{OBJECTS_MAX, Object, Objects, Place};
 use common::ids::RunId;
 use common::protocol::Version;
+use common::secret::DataEnd;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{GetOptions, ObjectStore as _};
 
@@ -212,14 +213,15 @@ async fn read_cloud(
 
 fn alone(object: &Object) -> Result<Objects, Error> {
     let packed = Objects::pack(std::slice::from_ref(object));
-    packed.map_err(|error| Error::Customer(format!("dataSource: {error}")))
+    packed.map_err(|error| Error::At(DataEnd::Source, error.to_string()))
 }
 
 fn upload_changed(name: &str) -> Error {
-    Error::Customer(format!(
-        "dataSource: the uploaded file {name:?} is no longer there, or is another one than was \
-         called complete; upload it again"
-    ))
+    let what = format!(
+        "the uploaded file {name:?} is no longer there, or is another one than was called complete; \
+         upload it again"
+    );
+    Error::At(DataEnd::Source, what)
 }
 
 fn too_many() -> Error {

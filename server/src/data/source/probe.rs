@@ -7,6 +7,7 @@ use common::data::location::{Location as _, Source};
 use common::data::object_list::Place;
 use common::data::pattern::Pattern;
 use common::ids::WorkspaceId;
+use common::secret::DataEnd;
 use tokio::time::timeout;
 
 use super::http::Probe;
@@ -72,7 +73,7 @@ impl Data {
     ) -> Result<Looked, Error> {
         let late = |what: &str| {
             let secs = WAIT_MAX.as_secs();
-            Error::Customer(format!("dataSource: {what} within {secs} s; try again later"))
+            Error::At(DataEnd::Source, format!("{what} within {secs} s; try again later"))
         };
         let _place = timeout(WAIT_MAX, self.looks.take(owner))
             .await
@@ -118,11 +119,11 @@ impl Data {
                 Ok(alone(file_name::of_url(file.url().path()), file.url().path().to_owned(), size))
             }
             Source::Bypass => Ok(alone("bypass".to_owned(), String::new(), Some(0))),
-            Source::File(_) => Err(Error::Customer(
-                "dataSource: a file is uploaded for a job; what can be tested is aws, gcp, storj, \
-                 azure, url and bypass"
-                    .to_owned(),
-            )),
+            Source::File(_) => {
+                let what = "a file is uploaded for a job; what can be tested is aws, gcp, storj, \
+                            azure, url and bypass";
+                Err(Error::At(DataEnd::Source, what.to_owned()))
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::error::Result;
 use crate::idempotency::{self, NewId, RequestKey};
 use crate::jobs::monitoring::status::{JobStatus, find_job};
-use crate::jobs::{DESTINATION, Job, SOURCE, secret_use};
+use crate::jobs::{Job, secret_use};
 use crate::people::caller::Caller;
 use crate::store::jobs;
 
@@ -31,9 +31,15 @@ pub async fn copy(
     let destination = SecretId::of_job(id, DataEnd::Destination);
     let copy = Job {
         id,
-        source: locations::copied(app, caller, SOURCE, from.source, source).await?,
-        destination: locations::copied(app, caller, DESTINATION, from.destination, destination)
-            .await?,
+        source: locations::copied(app, caller, DataEnd::Source, from.source, source).await?,
+        destination: locations::copied(
+            app,
+            caller,
+            DataEnd::Destination,
+            from.destination,
+            destination,
+        )
+        .await?,
         name: name.unwrap_or(from.name),
         upload: None,
         received: None,

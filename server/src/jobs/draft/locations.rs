@@ -9,7 +9,8 @@ use common::secret::{DataEnd, SecretId};
 
 use crate::app::App;
 use crate::error::Result;
-use crate::jobs::{DESTINATION, Job, SOURCE, secret_use};
+use crate::field::Field;
+use crate::jobs::{Job, secret_use};
 use crate::people::caller::Caller;
 use crate::secrets;
 use crate::secrets::KeyPair;
@@ -39,14 +40,14 @@ pub async fn changes(
             source.location = with_own_keys(source.location, kept);
         }
         let own = SecretId::of_job(id, DataEnd::Source);
-        changes.push(Change::Source(keep(app, caller, SOURCE, own, source).await?));
+        changes.push(Change::Source(keep(app, caller, DataEnd::Source, own, source).await?));
     }
     if let Some(mut destination) = destination {
         if let Some(kept) = before.and_then(|job| job.destination.as_ref()) {
             destination.location = with_own_keys(destination.location, kept);
         }
         let own = SecretId::of_job(id, DataEnd::Destination);
-        let kept = keep(app, caller, DESTINATION, own, destination).await?;
+        let kept = keep(app, caller, DataEnd::Destination, own, destination).await?;
         changes.push(Change::Destination(kept));
     }
     Ok(changes)
@@ -68,12 +69,12 @@ fn own_secret(location: &impl Location) -> Option<&SecretId> {
 pub async fn keep<L: Location>(
     app: &App,
     caller: &Caller,
-    field: &str,
+    end: DataEnd,
     own: SecretId,
     given: Given<L>,
 ) -> Result<L> {
     let Given { location, keys } = given;
-    secret_use::check_location(caller, field, &location)?;
+    secret_use::check_location(caller, end, &location)?;
     let (Some(keys), Some(purpose)) = (keys, location.purpose()) else {
         return Ok(location);
     };
@@ -96,13 +97,13 @@ pub async fn keep<L: Location>(
 pub async fn copied<L: Location>(
     app: &App,
     caller: &Caller,
-    field: &str,
+    end: DataEnd,
     from: Option<L>,
     own: SecretId,
 ) -> Result<Option<L>> {
     let Some(location) = from else { return Ok(None) };
     let Some(kept) = own_secret(&location) else { return Ok(Some(location)) };
-    secret_use::check(caller, &format!("{field}.params"))?;
+    secret_use::check(caller, Field::LocationKeys(end))?;
     if !app.secrets.copy(caller.workspace, kept, own.clone()).await? {
         return Err(secrets::Error::NotFound(kept.clone()).into());
     }

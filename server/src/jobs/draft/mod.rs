@@ -22,7 +22,9 @@ use super::monitoring::status::{JobStatus, find, find_job};
 use super::resolve::params;
 use super::{Job, secret_use};
 use crate::app::App;
+use crate::clock;
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::people::caller::Caller;
 use crate::store::jobs::{self, Change};
 
@@ -33,7 +35,7 @@ pub const DESCRIPTION_CHARS_MAX: usize = 4000;
 pub const LABELS_MAX: usize = 50;
 pub const LABEL_CHARS_MAX: usize = 256;
 /// A run holds its credits while it waits for its start.
-pub const START_AHEAD_MAX: TimeDelta = TimeDelta::days(366);
+const START_AHEAD_MAX: TimeDelta = TimeDelta::days(366);
 
 /// What a caller says of a job. What is `None` stays as it is.
 #[derive(Default)]
@@ -49,6 +51,17 @@ pub struct DraftChange {
     pub regions: Option<Regions>,
     pub tags: Option<Vec<String>>,
     pub start_at: Option<DateTime<Utc>>,
+}
+
+/// A time at which a job may be started.
+///
+/// # Errors
+/// `Invalid` where it is too far away.
+pub fn start_at(time: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    if time > clock::now() + START_AHEAD_MAX {
+        return Err(Error::Invalid("must be within a year from now".to_owned()));
+    }
+    Ok(time)
 }
 
 /// Changes the caller's draft of this id.
@@ -137,7 +150,9 @@ fn started() -> Error {
 async fn taken(app: &App, owner: WorkspaceId, id: JobId, is_repeat: bool) -> Result<JobStatus> {
     match jobs::find(&app.db, owner, id).await? {
         Some(made) if is_repeat => made_before(app, made).await,
-        Some(_) => Err(Error::NotNow("jobId: is just being made by another call".to_owned())),
+        Some(_) => {
+            Err(Error::NotNow("is just being made by another call".to_owned()).at(Field::JobId))
+        }
         None => Err(Error::not_found("job", &id.to_string())),
     }
 }

@@ -2,11 +2,13 @@
 
 use common::data::location::{Identity, Source};
 use common::ids::JobId;
+use common::secret::DataEnd;
 
 use super::save;
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::jobs::monitoring::status::{JobStatus, find_job};
 use crate::people::caller::Caller;
 use crate::store::jobs::{Change, Upload};
@@ -15,7 +17,8 @@ use crate::store::jobs::{Change, Upload};
 pub async fn complete_upload(app: &App, caller: &Caller, id: JobId) -> Result<JobStatus> {
     let job = find_job(app, caller, id).await?;
     if !matches!(job.source(), Some(Source::File(_))) {
-        return Err(Error::NotNow("dataSource: this job's source is not a file".to_owned()));
+        let what = "this job's source is not a file".to_owned();
+        return Err(Error::NotNow(what).at(Field::Location(DataEnd::Source)));
     }
     let key = BlobKey::Upload(job.id);
     let Some(stat) = app.data.stat(&key).await? else {

@@ -7,6 +7,7 @@ use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::Progress;
 use common::plan::Phase;
 use common::run::RunState;
+use common::run::cause::Cause;
 use common::run::task::{Lease, TaskRef};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -68,7 +69,7 @@ pub struct Summary {
     pub job: JobId,
     pub run: Option<RunId>,
     pub state: JobState,
-    pub error: Option<String>,
+    pub cause: Option<Cause>,
 }
 
 /// One thing that happened to a job.
@@ -83,7 +84,7 @@ pub enum What {
     State {
         state: RunState,
         phase: Option<Phase>,
-        error: Option<String>,
+        cause: Option<Cause>,
     },
     Task {
         task: TaskRef,
@@ -155,7 +156,7 @@ impl Listener {
     async fn describe(&self, event: RunEvent) -> Event {
         let RunEvent { id, job, run, change, .. } = event;
         let what = match change {
-            Change::State { state, phase, error } => What::State { state, phase, error },
+            Change::State { state, phase, cause } => What::State { state, phase, cause },
             Change::Task { task, phase, attempt, state } => {
                 let progress = self.app.coordinator.progress(run);
                 What::Task { task, phase, attempt, state, progress }
@@ -207,7 +208,7 @@ impl Listener {
                 job: job.id,
                 run: run.map(|run| run.id),
                 state: JobState::of(run),
-                error: run.and_then(|run| run.error.clone()),
+                cause: run.and_then(|run| run.cause.clone()),
             }
         };
         Ok(found.iter().map(summary).collect())

@@ -81,7 +81,7 @@ pub async fn progress(app: &App, caller: &Caller, id: JobId) -> Result<JobProgre
     let waits = explain::message(app, run).await?;
     let state = JobState::of(run);
     let held = run.map_or(Credits::ZERO, |run| run.held);
-    let message = run.and_then(|run| run.error.clone()).unwrap_or(waits);
+    let message = run.and_then(RunView::error).map_or(waits, ToOwned::to_owned);
     Ok(match live {
         Some(live) => JobProgress {
             state,
@@ -193,7 +193,7 @@ impl JobStatus {
 
     /// Why it failed, or why it waits; empty where it does neither.
     pub fn message(&self) -> &str {
-        let error = self.run.as_ref().and_then(|run| run.error.as_deref());
+        let error = self.run.as_ref().and_then(RunView::error);
         error.filter(|error| !error.is_empty()).unwrap_or(&self.waits)
     }
 }

@@ -9,19 +9,22 @@ use common::package::config::JobConfig;
 use common::plan::Pipeline;
 use common::run::scheduling::Terms;
 use common::run::spec::RunSpec;
+use common::secret::DataEnd;
 
 pub use packages::app_of;
 
-use super::{DESTINATION, Job, SOURCE, secret_use};
+use super::{Job, secret_use};
 use crate::app::App;
 use crate::data::Stat;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::people::caller::Caller;
 use crate::secrets;
 use crate::store::jobs::Upload;
 
 const UPLOAD_NAME: &str = "upload";
+const SOURCE: Field = Field::Location(DataEnd::Source);
 
 /// Everything that a run needs, pinned as it is now.
 ///
@@ -63,7 +66,7 @@ pub(super) async fn resolve(
 async fn source(app: &App, job: &Job) -> Result<Source> {
     let source = job.source().cloned();
     let source = source.ok_or_else(|| Error::field(SOURCE, "is missing: set it first"))?;
-    check_secret(app, job, &source, SOURCE).await?;
+    check_secret(app, job, &source, DataEnd::Source).await?;
     Ok(match source {
         Source::Cloud { bucket, paths } => Source::Cloud { bucket, paths },
         Source::Url { url, username, secret } => Source::Url { url, username, secret },
@@ -75,11 +78,9 @@ async fn source(app: &App, job: &Job) -> Result<Source> {
 /// The uploaded file, which must still be the one that its owner called complete.
 async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFile> {
     let noted = job.upload.clone().ok_or_else(|| {
-        Error::NotNow(
-            "dataSource: the file has not been uploaded: PUT it to its upload link, then say that \
-             the upload is complete"
-                .to_owned(),
-        )
+        let what = "the file has not been uploaded: PUT it to its upload link, then say that the \
+                    upload is complete";
+        Error::NotNow(what.to_owned()).at(SOURCE)
     })?;
     let key = BlobKey::Upload(job.id);
     let Upload { size, identity } = noted;
@@ -93,11 +94,9 @@ async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFi
         stat.size == size && same
     };
     if !there.is_some_and(same) {
-        return Err(Error::NotNow(
-            "dataSource: the file has changed since its upload was completed: PATCH \
-             uploadcompleted again"
-                .to_owned(),
-        ));
+        let what = "the file has changed since its upload was completed: say again that the upload \
+                    is complete";
+        return Err(Error::NotNow(what.to_owned()).at(SOURCE));
     }
     let name = file.name.unwrap_or_else(|| UPLOAD_NAME.to_owned());
     Ok(UploadedFile { key: key.path(), name, size, identity })
@@ -105,18 +104,18 @@ async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFi
 
 async fn destination(app: &App, job: &Job) -> Result<Destination> {
     let destination = job.destination().cloned().unwrap_or(Destination::Bucket);
-    check_secret(app, job, &destination, DESTINATION).await?;
+    check_secret(app, job, &destination, DataEnd::Destination).await?;
     Ok(destination)
 }
 
 /// A secret that is missing or for something else is better told now than when the data is looked
 /// at.
-async fn check_secret<L: Location>(app: &App, job: &Job, location: &L, field: &str) -> Result<()> {
+async fn check_secret<L: Location>(app: &App, job: &Job, location: &L, end: DataEnd) -> Result<()> {
     let (Some(id), Some(target)) = (location.secret(), location.target()) else { return Ok(()) };
     match app.secrets.open(job.workspace, id, &target).await {
         Ok(_) => Ok(()),
         Err(error @ (secrets::Error::NotFound(_) | secrets::Error::Misuse { .. })) => {
-            Err(Error::field(format!("{field}.params.secret_id"), error.to_string()))
+            Err(Error::field(Field::LocationSecret(end), error.to_string()))
         }
         Err(error) => Err(error.into()),
     }

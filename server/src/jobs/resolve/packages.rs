@@ -157,7 +157,7 @@ async fn container(
     params::check(package.schema.clone(), phase, params.clone()).await?;
     let manifest = &package.manifest;
     let name = format!("template.{phase}: the package {}@{}", manifest.name, manifest.version);
-    secret_use::check_listed(caller, &name, &manifest.secrets)?;
+    secret_use::check_listed(caller, name.as_str(), &manifest.secrets)?;
     check_secrets(app, job, &manifest.secrets, &name).await?;
     let image = match &manifest.platform {
         Platform::Binary => Image::Binary,

@@ -9,6 +9,7 @@ use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{Counts, Run, RunRecord};
 use common::money::credits::Credits;
 use common::plan::{Phase, Plan};
+use common::run::cause::{Cause, CauseKind};
 use common::run::spec::{Parent, RunSpec};
 use common::run::task::StageNo;
 use common::run::{RunState, Times};
@@ -70,6 +71,8 @@ pub struct Model {
     /// Accepted process tasks without results.
     pub empty: i64,
     pub warning: Option<String>,
+    /// The kind of the cause whose message is `error`.
+    pub cause: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -102,10 +105,16 @@ pub struct RunView {
     pub empty: u32,
     /// What its customer should know, though it went on.
     pub warning: Option<String>,
-    pub error: Option<String>,
+    /// Why it ended, where it did not succeed.
+    pub cause: Option<Cause>,
 }
 
 impl RunView {
+    /// Why it ended, in words.
+    pub fn error(&self) -> Option<&str> {
+        self.cause.as_ref().map(|cause| cause.message.as_str())
+    }
+
     /// Whether nothing more is done for it, and its price is known: one that is cancelled only
     /// waits for its nodes.
     pub fn has_ended(&self) -> bool {
@@ -311,7 +320,7 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
             ..Usage::default()
         },
         warning: view.warning,
-        error: view.error,
+        cause: view.cause,
     })
 }
 
@@ -350,6 +359,7 @@ pub(in crate::store) async fn put(
                         Column::Empty,
                         Column::Warning,
                         Column::Error,
+                        Column::Cause,
                         Column::EndedUs,
                         Column::SettledUs,
                     ])
@@ -392,7 +402,8 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         done: Set(record.counts.done.into()),
         held: Set(record.held.units()),
         captured: Set(record.captured.units()),
-        error: Set(record.error.as_deref().map(storable)),
+        error: Set(record.cause.as_ref().map(|cause| storable(&cause.message))),
+        cause: Set(record.cause.as_ref().map(|cause| cause.kind.as_str().to_owned())),
         started_us: Set(started.map_or(0, micros)),
         ended_us: Set(ended.map(micros)),
         settled_us: Set(times.settled().map(micros)),
@@ -427,6 +438,12 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
         price: Credits::from_units(row.captured).ok_or_else(|| corrupt("price"))?,
         empty: count(row.empty)?,
         warning: row.warning.clone(),
-        error: row.error.clone(),
+        cause: cause(row)?,
     })
+}
+
+fn cause(row: &Model) -> Result<Option<Cause>, DbErr> {
+    let Some(message) = row.error.clone() else { return Ok(None) };
+    let kind = row.cause.as_deref().and_then(CauseKind::from_name);
+    Ok(Some(Cause { kind: kind.ok_or_else(|| corrupt("cause"))?, message }))
 }

@@ -37,7 +37,7 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     ended: &[SetAside],
 ) -> Result<(), DbErr> {
-    for SetAside { run, captured, error, at } in ended {
+    for SetAside { run, captured, cause, at } in ended {
         let row = row(db, *run).await?;
         let text = |column: &str| row.as_ref()?.try_get::<String>("", column).ok();
         let count = |column: &str| {
@@ -56,7 +56,8 @@ pub(in crate::store) async fn put(
             .col_expr(Column::Done, Expr::value(count("done").unwrap_or(0)))
             .col_expr(Column::Held, Expr::value(Credits::ZERO.units()))
             .col_expr(Column::Captured, Expr::value(captured.units()))
-            .col_expr(Column::Error, Expr::value(storable(error)))
+            .col_expr(Column::Error, Expr::value(storable(&cause.message)))
+            .col_expr(Column::Cause, Expr::value(cause.kind.as_str()))
             .col_expr(Column::EndedUs, Expr::value(micros(*at)))
             .col_expr(Column::SettledUs, Expr::value(micros(settled)))
             .filter(Column::Id.eq(run.uuid()))

@@ -16,7 +16,6 @@ use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{Shape, date, map, one, text, word};
-use crate::clock;
 use crate::error::{Error, Result};
 use crate::people::secrets;
 use crate::people::secrets::Secret;
@@ -151,16 +150,13 @@ fn read(mut fields: Loose, fresh: Uuid) -> Result<Secret> {
     let field = fields.name("expiresAt");
     let expires_at = match fields.text("expiresAt")? {
         None => None,
-        Some(text) => match DateTime::parse_from_rfc3339(&text) {
-            Ok(time) if time <= clock::now() => {
-                return Err(Error::field(field, "has passed already"));
-            }
-            Ok(time) => Some(time.to_utc()),
-            Err(_) => {
-                let problem = "must be a time such as 2027-01-31T12:00:00Z";
-                return Err(Error::field(field, problem));
-            }
-        },
+        Some(text) => {
+            let problem = "must be a time such as 2027-01-31T12:00:00Z";
+            let time = DateTime::parse_from_rfc3339(&text)
+                .map_err(|_| Error::field(field.as_str(), problem))?;
+            let expiry = secrets::expiry(time.to_utc());
+            Some(expiry.map_err(|refused| refused.about(&field))?)
+        }
     };
     let mut params = BTreeMap::new();
     for (key, value) in fields.params("params")?.unwrap_or_default() {

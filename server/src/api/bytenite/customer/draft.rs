@@ -1,15 +1,14 @@
 //! Changing drafts: the data, the params, the name, the config, and the uploaded file.
 
 use common::input::json;
-use common::package::config::JobConfig;
 use common::package::loose::{Loose, check_line};
-use common::package::template::ParamsChange;
 use serde_json::Value;
 
 use super::job_out::JobAnswer;
 use super::scheduling_fields;
 use crate::api::bytenite::wire::{Done, done};
 use crate::api::bytenite::work::{CONFIG, DATA, PARAMS, read_destination, read_source};
+use crate::api::bytenite::{config, params};
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::route::{Body, Route, patch, post};
 use crate::api::http::shape::{Field, one};
@@ -67,7 +66,7 @@ async fn set_data(id: Segment, mut call: Call) -> Result<JobAnswer> {
 
 async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
-    let params = ParamsChange::read(unwrapped(call.json().await?, "params")?)?;
+    let params = params::read_change(unwrapped(call.json().await?, "params")?)?;
     let change = DraftChange { params: Some(params), ..DraftChange::default() };
     Ok(draft::change(call.app(), &caller, id.id("job")?, change).await?.into())
 }
@@ -107,7 +106,7 @@ pub fn unwrapped(mut body: Loose, key: &str) -> Result<Loose> {
 
 async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
-    let config = JobConfig::read(unwrapped(call.json().await?, "config")?)?;
+    let config = config::read(unwrapped(call.json().await?, "config")?)?;
     let change = DraftChange { config: Some(config), ..DraftChange::default() };
     Ok(draft::change(call.app(), &caller, id.id("job")?, change).await?.into())
 }
@@ -128,8 +127,8 @@ pub fn read_changes(body: &mut Loose) -> Result<DraftChange> {
         let problem = format!("must have at most {DESCRIPTION_CHARS_MAX} characters");
         return Err(Error::field(field, problem));
     }
-    change.params = body.object("params")?.map(ParamsChange::read).transpose()?;
-    change.config = body.object("config")?.map(JobConfig::read).transpose()?;
+    change.params = body.object("params")?.map(params::read_change).transpose()?;
+    change.config = body.object("config")?.map(config::read).transpose()?;
     scheduling_fields::read(body, &mut change)?;
     read_data(body, &mut change)?;
     Ok(change)

@@ -1,6 +1,5 @@
 //! Starting and ending jobs.
 
-use common::package::config::JobConfig;
 use common::plan::Phase;
 use common::run::scheduling::TEST_CHUNKS;
 use serde::Serialize;
@@ -8,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::draft::unwrapped;
 use super::quote::QuoteOut;
+use crate::api::bytenite::config;
 use crate::api::bytenite::wire::{Done, done, done_with};
 use crate::api::bytenite::work::CONFIG;
 use crate::api::http::call::{Call, Segment};
@@ -61,7 +61,7 @@ struct Started {
 /// starts.
 async fn run(id: Segment, mut call: Call) -> Result<Started> {
     let caller = call.caller().await?;
-    let over = JobConfig::read(unwrapped(call.json().await?, "config")?)?;
+    let over = config::read(unwrapped(call.json().await?, "config")?)?;
     let is_dry = query::flag(&call.query()?, "dryRun")?.unwrap_or(false);
     let app = call.app();
     let ready = start::prepare(app, &caller, id.id("job")?, over).await?;

@@ -6,9 +6,8 @@ use common::package::loose::{Loose, check_line};
 use common::run::scheduling::Regions;
 
 use crate::api::bytenite::names;
-use crate::clock;
 use crate::error::{Error, Result};
-use crate::jobs::draft::{DraftChange, LABEL_CHARS_MAX, LABELS_MAX, START_AHEAD_MAX};
+use crate::jobs::draft::{self, DraftChange, LABEL_CHARS_MAX, LABELS_MAX};
 
 /// What is said of a job beside its work.
 pub fn read(body: &mut Loose, change: &mut DraftChange) -> Result<()> {
@@ -32,10 +31,8 @@ pub fn read(body: &mut Loose, change: &mut DraftChange) -> Result<()> {
         let Ok(time) = DateTime::parse_from_rfc3339(&text) else {
             return Err(Error::field(field, "must be a time such as 2027-01-31T12:00:00Z"));
         };
-        if time.to_utc() > clock::now() + START_AHEAD_MAX {
-            return Err(Error::field(field, "must be within a year from now"));
-        }
-        change.start_at = Some(time.to_utc());
+        let start_at = draft::start_at(time.to_utc()).map_err(|refused| refused.about(&field))?;
+        change.start_at = Some(start_at);
     }
     Ok(())
 }

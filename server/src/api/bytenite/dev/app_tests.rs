@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 use common::access::Scope;
 use common::ids::JobId;
 use common::money::credits::Credits;
-use common::package::config::JobConfig;
-use common::package::template::PhaseParams;
+use common::secret::DataEnd;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -14,14 +13,15 @@ use crate::api::bytenite::customer::results::ResultOut;
 use crate::api::bytenite::customer::states;
 use crate::api::bytenite::descriptor::source_out;
 use crate::api::bytenite::wallet::Amount;
-use crate::api::bytenite::words;
 use crate::api::bytenite::work::{CONFIG, DATA, PARAMS, read_source};
+use crate::api::bytenite::{config, params, words};
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
-use crate::api::http::shape::{Field, one, text};
+use crate::api::http::shape::{self, one, text};
 use crate::definitions::packages::{self, Family};
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::jobs::app_test;
 use crate::jobs::app_test::{AppTest, LogView, NewTest};
 use crate::jobs::monitoring::status::JobState;
@@ -67,7 +67,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-const TEST: &[Field] = &[
+const TEST: &[shape::Field] = &[
     text("id", "The app's id or tag").required().example("code-stats"),
     one("data", &DATA, "Else the first file in the package's test/source, or nothing"),
     one("params", &PARAMS, ""),
@@ -79,8 +79,8 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let mut body = call.object(&bytes)?;
     let tag = body.required_text("id")?;
-    let params = body.object("params")?.map(PhaseParams::read).transpose()?.unwrap_or_default();
-    let config = body.object("config")?.map(JobConfig::read).transpose()?.unwrap_or_default();
+    let params = body.object("params")?.map(params::read).transpose()?.unwrap_or_default();
+    let config = body.object("config")?.map(config::read).transpose()?.unwrap_or_default();
     let source = body.object("data")?.map(read_source).transpose()?;
     body.finish()?;
     let package = packages::find(call.app(), &caller, Family::App, &tag).await?;
@@ -89,7 +89,16 @@ async fn start(mut call: Call) -> Result<TestOut> {
     // what the first has begun.
     let _turn = call.state().places.pushes.take(caller.workspace).await?;
     let new = NewTest { package, source, params, config };
-    Ok(app_test::start_test(call.app(), &caller, id, new).await?.into())
+    let started = app_test::start_test(call.app(), &caller, id, new).await;
+    Ok(started.map_err(in_data)?.into())
+}
+
+/// A refusal with this body's name of the source.
+fn in_data(refused: Error) -> Error {
+    let Error::At(Field::LocationSecret(DataEnd::Source), refusal) = refused else {
+        return refused;
+    };
+    refusal.at("data.params.secret_id")
 }
 
 /// The test of this id, or the latest of the app that the id or tag names.
@@ -117,7 +126,9 @@ impl From<AppTest> for TestOut {
             passed,
             payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
             data_source: job.source().map(source_out),
-            error_message: run.and_then(|run| run.error).unwrap_or_default(),
+            error_message: run
+                .and_then(|run| run.cause)
+                .map_or_else(String::new, |cause| cause.message),
             logs: logs.into_iter().map(line).collect(),
             results: results.into_iter().map(ResultOut::from).collect(),
             app: job.template.app,

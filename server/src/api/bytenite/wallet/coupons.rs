@@ -9,7 +9,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::amount;
-use super::require_server_owner::require_server_owner;
 use crate::api::bytenite::lists::page::{PAGE, Page, Paged};
 use crate::api::http::call::{BODY_BYTES_MAX, Call};
 use crate::api::http::idempotency;
@@ -84,7 +83,7 @@ async fn redeem(mut call: Call) -> Result<RedeemedOut> {
 }
 
 async fn create(mut call: Call) -> Result<CreatedOut> {
-    let (caller, owner) = require_server_owner(&call).await?;
+    let (caller, owner) = call.server_owner().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let mut body = call.object(&bytes)?;
     let code = read_code(&mut body, "code")?;
@@ -100,7 +99,7 @@ async fn create(mut call: Call) -> Result<CreatedOut> {
 }
 
 async fn list(call: Call) -> Result<Paged<CouponOut>> {
-    let (_, owner) = require_server_owner(&call).await?;
+    let (_, owner) = call.server_owner().await?;
     let page = Page::read(&call.query()?)?;
     let (coupons, total) = coupons::list(call.app(), owner, page).await?;
     let data: Vec<_> = coupons.into_iter().map(CouponOut::from).collect();

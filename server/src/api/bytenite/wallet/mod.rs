@@ -8,7 +8,6 @@ mod exchange;
 mod payouts;
 mod reconciliation;
 mod requests;
-mod require_server_owner;
 mod sheet;
 mod top_ups;
 mod transactions;

@@ -4,7 +4,6 @@ use common::access::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::require_server_owner::require_server_owner;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get};
 use crate::error::Result;
@@ -37,7 +36,7 @@ struct CheckOut {
 
 /// Reads every transfer: the more there are, the longer it takes.
 async fn reconcile(call: Call) -> Result<ReconciliationOut> {
-    let (_, owner) = require_server_owner(&call).await?;
+    let (_, owner) = call.server_owner().await?;
     let found = reconciliation::reconcile(call.app(), owner).await?;
     let checks: Vec<CheckOut> = found
         .checks

@@ -5,7 +5,6 @@ use common::money::credits::Credits;
 use common::money::currency::{Money, NoTerms, Terms};
 use common::package::loose::Loose;
 
-use super::require_server_owner::require_server_owner;
 use super::{amount, exchange};
 use crate::api::bytenite::lists::page::{LIMIT, OFFSET, Page, Paged};
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
@@ -88,7 +87,7 @@ pub async fn list<S: Kind, Out: From<Request<S>>>(call: Call) -> Result<Paged<Ou
     };
     let caller;
     let owner = if all {
-        Owner::Everybody(require_server_owner(&call).await?.1)
+        Owner::Everybody(call.server_owner().await?.1)
     } else {
         caller = call.caller().await?;
         Owner::Caller(&caller)
@@ -105,7 +104,7 @@ pub async fn list<S: Kind, Out: From<Request<S>>>(call: Call) -> Result<Paged<Ou
 
 /// Moves a request, as `STEP` says.
 pub async fn step<S: Kind>(id: Segment, call: &mut Call) -> Result<Request<S>> {
-    let (_, owner) = require_server_owner(call).await?;
+    let (_, owner) = call.server_owner().await?;
     let id = id.id(S::NAME)?;
     let mut body = call.json().await?;
     let to = find_state::<S>(&body.required_text("state")?)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::{PartialSchema as _, ToSchema};
 
-use crate::api::bytenite::names;
+use crate::api::bytenite::{fields, names};
 use crate::api::http::problem::{ErrorShape, Problem};
 use crate::api::http::reasons::ErrorReason;
 use crate::error::Kind;
@@ -13,6 +13,8 @@ use crate::error::Kind;
 pub const ERRORS: ErrorShape = ErrorShape {
     media: "application/json",
     body,
+    field: fields::name,
+    conflicts: &[],
     name: "rpcStatus",
     schema: Failure::schema,
     parts: Failure::schemas,

@@ -69,7 +69,7 @@ where
         answer = routed(routes, request) => answer,
         () = no_progress(&seat.connection) => {
             tracing::warn!("request given up: it took too long");
-            ERRORS.answer(&Error::Unavailable.into())
+            ERRORS.answer(&ERRORS.problem(&Error::Unavailable))
         }
     }
 }
@@ -83,7 +83,7 @@ where
     let answering = AssertUnwindSafe(async { routes.call(request).await }).catch_unwind();
     match answering.await {
         Ok(Ok(answer)) => answer,
-        Err(_) => ERRORS.answer(&Error::Internal("a handler panicked".into()).into()),
+        Err(_) => ERRORS.answer(&ERRORS.problem(&Error::Internal("a handler panicked".into()))),
     }
 }
 

@@ -58,7 +58,7 @@ async fn goes_on_without_it(sql: &str) {
         assert_eq!(market.runs().map(|run| run.id).collect::<Vec<_>>(), [other], "{name}");
         let view = runs::find(db, workspace, broken).await.unwrap().unwrap();
         assert_eq!(view.state, RunState::Failed, "{name}");
-        assert!(view.error.unwrap().contains("run the job again"), "{name}");
+        assert!(view.error().unwrap().contains("run the job again"), "{name}");
         assert!(!view.price.is_zero(), "{name}: what was accepted stays paid");
         sum_of_books(db, &name).await;
         // It is over: the next start finds nothing to set aside.

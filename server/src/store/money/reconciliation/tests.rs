@@ -12,6 +12,7 @@ use common::money::credits::Credits;
 use common::money::currency::Terms;
 use common::money::wallet_request::{PayoutState, State, TopUpState};
 use common::protocol::{Orders, Outcome, Output};
+use common::run::cause::{self, CauseKind};
 use common::run::task::StageNo;
 use uuid::Uuid;
 
@@ -87,7 +88,8 @@ async fn books_add_up_while_results_are_delivered_again() {
             market.sync(node, owner, sync(receipts, vec![]), clock::now());
             market.dispatch(clock::now());
         }
-        market.break_off(run, "refused".to_owned(), clock::now()).unwrap();
+        let cause = cause::Cause::new(CauseKind::Destination, "refused");
+        market.break_off(run, cause, clock::now()).unwrap();
         commit_next(db, &market.drain(), &[]).await.unwrap();
         let lines = statement::lines_after(db, None, 100).await.unwrap().len();
 

@@ -15,7 +15,8 @@ use crate::jobs::monitoring::status::JobState;
 pub fn describe(event: Event) -> Vec<(&'static str, Value)> {
     let Event { job, run, what, .. } = event;
     match what {
-        What::State { state, phase, error } => {
+        What::State { state, phase, cause } => {
+            let error = cause.map(|cause| cause.message);
             let is_running = state == RunState::Running;
             let over =
                 phase.filter(|_| is_running).and_then(Milestone::reached_with).map(states::name);
@@ -78,7 +79,7 @@ pub fn reset(jobs: Vec<Summary>) -> Value {
             "jobId": job.job,
             "runId": job.run,
             "state": states::of(job.state),
-            "errorMessage": job.error,
+            "errorMessage": job.cause.map(|cause| cause.message),
         })
     };
     json!({ "jobs": jobs.into_iter().map(one).collect::<Vec<_>>() })

@@ -1,31 +1,15 @@
 //! What happens to jobs, as it happens: server-sent events, or one JSON object a line.
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use common::error_chain::chain;
-use common::ids::{JobId, NotAnId, WorkspaceId};
-use futures::Stream;
-use serde_json::{Value, json};
-use sync_wrapper::SyncStream;
-use tokio_util::sync::CancellationToken;
-use warp::Reply as _;
-use warp::http;
+use common::ids::{JobId, NotAnId};
 use warp::http::Method;
-use warp::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
 use super::event_json;
 use crate::api::Answer;
 use crate::api::http::call::Call;
+use crate::api::http::event_stream::{self, Words};
 use crate::api::http::route::{Route, raw};
 use crate::api::http::shape::{Field, Shape, map, one, text, word};
 use crate::error::{Error, Result};
-use crate::jobs::monitoring::events::{EventId, Listener, Report, Since, listen};
-use crate::limits::concurrency::Place;
-use crate::people::caller;
-
-/// Says that the stream is alive while nothing happens, and finds out who has gone.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -56,21 +40,6 @@ const EVENT: Shape = Shape {
     ],
 };
 
-/// How events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    ServerSent,
-    Lines,
-}
-
-/// A stream of what a listener hears.
-struct Feed {
-    listener: Listener,
-    format: Format,
-    stop: CancellationToken,
-    _place: Place<WorkspaceId>,
-}
-
 /// Streams what happens. `Last-Event-ID` (or `lastEventId` in the query) asks for what came after
 /// an event; where that is no longer known, a `reset` event gives the states of the jobs instead.
 async fn events(call: Call) -> Result<Answer> {
@@ -78,101 +47,19 @@ async fn events(call: Call) -> Result<Answer> {
     let query = call.query()?;
     let job = query.get("jobId").filter(|id| !id.is_empty()).map(|id| id.parse::<JobId>());
     let job = job.transpose().map_err(|e: NotAnId| Error::field("jobId", e.to_string()))?;
-    let accept = call.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let format =
-        if accept.contains("text/event-stream") { Format::ServerSent } else { Format::Lines };
-    let last = call.headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let last = last.or(query.get("lastEventId").map(String::as_str)).filter(|id| !id.is_empty());
-    let since = match last.map(str::parse::<EventId>) {
-        None => Since::Now,
-        Some(Ok(last)) => Since::After(last),
-        Some(Err(_)) => Since::States,
-    };
-    let state = call.state();
-    let place = state.places.streams.try_take(caller.workspace)?;
-    let listener = listen(call.app(), &caller, job, since);
-    let feed = Feed { listener, format, stop: state.stop.clone(), _place: place };
-    let gone = Box::pin(caller::gone(call.app().clone(), caller));
-    let stream = futures::StreamExt::take_until(stream(feed), gone);
-    let mut answer = warp::reply::stream(SyncStream::new(stream)).into_response();
-    let headers: &mut http::HeaderMap = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(answer)
+    let last = query.get("lastEventId").map(String::as_str);
+    event_stream::answer(&call, caller, job, last, WORDS)
 }
 
-fn stream(feed: Feed) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
-    let first = feed.format.comment();
-    let opening = futures::stream::iter([Ok(Bytes::from_static(first))]);
-    let rest = futures::stream::unfold(feed, |mut feed| async {
-        let text = feed.next().await?;
-        Some((Ok(Bytes::from(text)), feed))
-    });
-    // The first bytes go out at once, so that the client knows it listens.
-    futures::StreamExt::chain(opening, rest)
-}
-
-impl Feed {
-    /// The next piece of the stream, or `None` at its end.
-    async fn next(&mut self) -> Option<Vec<u8>> {
-        let signal = tokio::select! {
-            () = self.stop.cancelled() => return None,
-            () = tokio::time::sleep(KEEP_ALIVE) => return Some(self.format.comment().to_vec()),
-            signal = self.listener.next() => signal?,
-        };
-        match self.listener.report(signal).await {
-            Ok(Report::Reset(jobs)) => {
-                Some(self.format.event(None, "reset", &event_json::reset(jobs)))
-            }
-            Ok(Report::Event(event)) => {
-                let id = Some(event.id);
-                let events = event_json::describe(event).into_iter();
-                Some(events.flat_map(|(name, data)| self.format.event(id, name, &data)).collect())
-            }
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "event stream ended");
-                None
-            }
-        }
-    }
-}
-
-impl Format {
-    const fn content_type(self) -> &'static str {
-        match self {
-            Self::ServerSent => "text/event-stream",
-            Self::Lines => "application/json",
-        }
-    }
-
-    /// A piece that says nothing.
-    const fn comment(self) -> &'static [u8] {
-        match self {
-            Self::ServerSent => b":\n\n",
-            Self::Lines => b"\n",
-        }
-    }
-
-    fn event(self, id: Option<EventId>, name: &str, data: &Value) -> Vec<u8> {
-        let id = id.map_or_else(String::new, |id| id.to_string());
-        match self {
-            // An empty id makes a client forget its last: it is of no use any more.
-            Self::ServerSent => format!("id: {id}\nevent: {name}\ndata: {data}\n\n"),
-            Self::Lines => {
-                format!("{}\n", json!({"result": {"event": name, "data": data, "id": id}}))
-            }
-        }
-        .into_bytes()
-    }
-}
+const WORDS: Words = Words { describe: event_json::describe, reset: event_json::reset };
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use futures::StreamExt as _;
+    use serde_json::{Value, json};
 
-    use super::*;
     use crate::api::testing::TestServer;
 
     /// Reads a stream until it holds the text, or fails after a while.

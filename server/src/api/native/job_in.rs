@@ -1,0 +1,116 @@
+//! What a caller says of a job.
+
+use common::package::loose::Loose;
+use common::package::tag::{NotATag, Tag};
+use common::package::template::Template;
+
+use super::config::{self, CONFIG};
+use super::locations::{DESTINATION, SOURCE, read_destination, read_source};
+use super::params::{self, PARAMS};
+use super::scheduling;
+use crate::api::http::shape::{Field, Shape, one, text};
+use crate::error::{Error, Result};
+use crate::jobs::draft::{
+    DESCRIPTION_CHARS_MAX, DraftChange, Given, NAME_CHARS_MAX, NewJob, TemplateChoice,
+};
+
+const PASSTHROUGH: &str = "passthrough";
+
+/// What a new job takes: what it is made of, and what can be changed of its draft.
+pub fn new_fields() -> Vec<Field> {
+    [&[TEMPLATE, PACKAGES][..], &change_fields()].concat()
+}
+
+/// What can be changed of a draft.
+pub fn change_fields() -> Vec<Field> {
+    [CHANGE, &scheduling::FIELDS].concat()
+}
+
+const TEMPLATE: Field = text("template", "The template's id; or packages in its place");
+const PACKAGES: Field = one("packages", &NEW_PACKAGES, "In place of a template");
+
+const NEW_PACKAGES: Shape = Shape {
+    name: "NewPackages",
+    fields: &[
+        text("app", "A tag").required().example("hello-world"),
+        text("partitioner", "A tag; passthrough where it is left out"),
+        text("assembler", "A tag; passthrough where it is left out"),
+    ],
+};
+
+const CHANGE: &[Field] = &[
+    text("name", "At most 256 characters").example("first job"),
+    text("description", "At most 4000 characters"),
+    one("source", &SOURCE, "The template's where it is left out"),
+    one("destination", &DESTINATION, "The template's where it is left out, and else the bucket"),
+    one("params", &PARAMS, "Laid over the template's"),
+    one("config", &CONFIG, "Laid over the template's"),
+];
+
+pub fn read_new(mut body: Loose) -> Result<NewJob> {
+    let template = read_template(&mut body)?;
+    Ok(NewJob { id: None, template, draft: read_change(body)? })
+}
+
+fn read_template(body: &mut Loose) -> Result<TemplateChoice> {
+    let field = body.name("template");
+    match (body.text("template")?, body.object("packages")?) {
+        (Some(id), None) => Ok(TemplateChoice::Stored(id)),
+        (None, Some(packages)) => Ok(TemplateChoice::Named(Box::new(read_packages(packages)?))),
+        (Some(_), Some(_)) => {
+            Err(Error::field(field, "names the packages already: leave out packages"))
+        }
+        (None, None) => Err(Error::field(field, "is missing, and so is packages")),
+    }
+}
+
+fn read_packages(mut packages: Loose) -> Result<Template> {
+    let field = packages.name("app");
+    let app = read_tag(&mut packages, "app")?.ok_or_else(|| Error::field(field, "is missing"))?;
+    let partitioner = read_tag(&mut packages, "partitioner")?;
+    let assembler = read_tag(&mut packages, "assembler")?;
+    packages.finish()?;
+    let or_passthrough = |tag: Option<String>| tag.unwrap_or_else(|| PASSTHROUGH.to_owned());
+    Ok(Template::of(app, or_passthrough(partitioner), or_passthrough(assembler)))
+}
+
+/// The tag of a package.
+pub fn read_tag(fields: &mut Loose, key: &str) -> Result<Option<String>> {
+    let field = fields.name(key);
+    let Some(text) = fields.text(key)? else { return Ok(None) };
+    text.parse::<Tag>().map_err(|bad: NotATag| Error::field(field, bad.to_string()))?;
+    Ok(Some(text))
+}
+
+/// Reads a whole body of `change_fields`.
+pub fn read_change(mut body: Loose) -> Result<DraftChange> {
+    let source = body.object("source")?.map(read_source).transpose()?;
+    let destination = body.object("destination")?.map(read_destination).transpose()?;
+    let mut change = DraftChange {
+        name: read_name(&mut body)?,
+        description: read_description(&mut body, DESCRIPTION_CHARS_MAX)?,
+        source: source.map(|location| Given { location, keys: None }),
+        destination: destination.map(|location| Given { location, keys: None }),
+        params: params::read(&mut body)?,
+        config: config::read(&mut body)?,
+        ..DraftChange::default()
+    };
+    scheduling::read(&mut body, &mut change)?;
+    body.finish()?;
+    Ok(change)
+}
+
+/// The name that a body gives a job.
+pub fn read_name(body: &mut Loose) -> Result<Option<String>> {
+    Ok(body.line("name", NAME_CHARS_MAX)?)
+}
+
+/// A text of several lines.
+pub fn read_description(body: &mut Loose, chars_max: usize) -> Result<Option<String>> {
+    let field = body.name("description");
+    let description = body.text("description")?;
+    if description.as_ref().is_some_and(|text| text.chars().count() > chars_max) {
+        return Err(Error::field(field, format!("must have at most {chars_max} characters")));
+    }
+    Ok(description)
+}
