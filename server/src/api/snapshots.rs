@@ -59,8 +59,8 @@ async fn openapi_documents_are_as_recorded() {
     assert_snapshot!("openapi_schemas", format!("{document:#}"));
 }
 
-/// A failure of each kind.
-fn failures() -> Vec<Problem> {
+/// A failure of each kind, in the words of an API.
+fn failures(shape: &ErrorShape) -> Vec<Problem> {
     let refused = [
         Error::field("params.app.case", "must be one of upper, lower, title"),
         Error::Invalid("the body is not JSON".to_owned()),
@@ -89,14 +89,16 @@ fn failures() -> Vec<Problem> {
         Rejected::Target("it has a NUL"),
         Rejected::TargetTooLong(16 << 10),
     ];
-    let refused = refused.into_iter().map(Problem::from);
+    let refused = refused.iter().map(|error| shape.problem(error));
     refused.chain(rejected.into_iter().map(Problem::from)).collect()
 }
 
 fn shown(shape: &ErrorShape, failures: &[Problem]) -> String {
     let mut text = String::new();
     for failure in failures {
-        let body: Value = serde_json::from_slice(&(shape.body)(failure)).unwrap();
+        let body: Value =
+            serde_json::from_slice(&(shape.body)(failure, "0192e4a0-7c1e-7b60-a1a5-0b2f3c4d5e6f"))
+                .unwrap();
         let retry =
             failure.retry_after.map_or_else(String::new, |secs| format!("; retry after {secs} s"));
         writeln!(text, "{}{retry}\n{body:#}\n", failure.status).unwrap();
@@ -106,10 +108,8 @@ fn shown(shape: &ErrorShape, failures: &[Problem]) -> String {
 
 #[test]
 fn error_bodies_are_as_recorded() {
-    let failures = failures();
-
     for (name, shape) in [("own", &OWN), ("bytenite", &BYTENITE)] {
-        let bodies = shown(shape, &failures);
+        let bodies = shown(shape, &failures(shape));
 
         assert!(!bodies.contains("password"), "{bodies}");
         assert_snapshot!(format!("error_bodies_{name}"), bodies);

@@ -43,9 +43,9 @@ pub(super) fn write(changes: &Changes, about: &About<'_>) {
     for run in changes.runs.iter().filter(|run| run.state.is_final()) {
         ended(run, about.transactions);
     }
-    for SetAside { run, error, .. } in &changes.set_aside {
+    for SetAside { run, cause, .. } in &changes.set_aside {
         let state = RunState::Failed.as_str();
-        tracing::info!(%run, state, error, "run ended");
+        tracing::info!(%run, state, error = cause.message, "run ended");
     }
 }
 
@@ -57,8 +57,8 @@ fn accepted(run: &RunRecord) {
 }
 
 fn ended(run: &RunRecord, transactions: u64) {
-    let RunRecord { id, spec, state, captured, error, .. } = run;
-    let (state, error) = (state.as_str(), error.as_deref());
+    let RunRecord { id, spec, state, captured, .. } = run;
+    let (state, error) = (state.as_str(), run.error());
     tracing::info!(
         run = %id,
         job = %spec.job,

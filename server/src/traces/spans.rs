@@ -47,7 +47,7 @@ fn of_run(run: &About, record: &RunRecord) -> Option<SpanData> {
         began,
         ended,
         end: End::of_run(record.state),
-        reason: record.error.as_deref(),
+        reason: record.error(),
         attributes,
         events: Vec::new(),
     };

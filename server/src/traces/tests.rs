@@ -12,6 +12,7 @@ use common::ids::{NodeId, WorkspaceId};
 use common::market::{CheckedSync, Policy, Run, Stored};
 use common::plan::{Limits, Pipeline};
 use common::protocol::{Failure, Held, Outcome, Sync};
+use common::run::cause::{Cause, CauseKind};
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 use common::testing::{self, at, chunks, do_steps, pipeline, process, start_cut};
@@ -207,6 +208,10 @@ fn stored(changes: &Changes) -> Run {
     cut_off.fold(Run::load(record), Run::with_stage)
 }
 
+fn refused() -> Cause {
+    Cause::new(CauseKind::Destination, "refused")
+}
+
 #[test]
 fn redelivery_has_spans_of_its_own_each_time() {
     let mut market = funded();
@@ -221,11 +226,11 @@ fn redelivery_has_spans_of_its_own_each_time() {
         run
     };
 
-    market.break_off(RUN, "refused".to_owned(), at(3)).unwrap();
+    market.break_off(RUN, refused(), at(3)).unwrap();
     let run = end(&mut market).unwrap();
     market.deliver_again(run, at(10)).unwrap();
     end(&mut market);
-    market.break_off(RUN, "refused".to_owned(), at(11)).unwrap();
+    market.break_off(RUN, refused(), at(11)).unwrap();
     let run = end(&mut market).unwrap();
     market.deliver_again(run, at(20)).unwrap();
     market.step_done(RUN, DELIVERY, None, at(21));

@@ -45,7 +45,7 @@ fn containers_page_has_the_variables_of_each_contract() {
         let mut documented = table(&page, "Every container");
         documented.extend(table(&page, title));
 
-        let stage = container(contract).compile().unwrap().environment;
+        let stage = container(contract).compile().unwrap().environment.clone();
         let task = contract.task_environment(7, Some(("text", "text")));
 
         let variables = [&stage, &task].map(|part| {

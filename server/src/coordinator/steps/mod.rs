@@ -227,14 +227,14 @@ impl Context {
                 Patience::Elsewhere(_) if began.elapsed() >= ELSEWHERE => {
                     step.cause(format!("{}: {error}; it was tried for an hour", step.side()))
                 }
-                Patience::Few if attempt >= TRIES => {
+                Patience::Few if tries >= TRIES => {
                     tracing::error!(error = %chain(&error), "step given up");
                     let what =
                         "the server could not read or write the run's data; run the job again";
                     Cause::new(CauseKind::Server, what)
                 }
                 passing @ (Patience::Few | Patience::Elsewhere(_) | Patience::Ours(_)) => {
-                    tracing::warn!(attempt, error = %chain(&error), "step failed, trying again");
+                    tracing::warn!(tries, error = %chain(&error), "step failed, trying again");
                     let what = match passing {
                         Patience::Elsewhere(text) => format!("{}: {text}", step.side()),
                         Patience::Ours(what) => format!("the server's {what} cannot be reached"),
