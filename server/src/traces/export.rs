@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{
-    ExporterBuildError, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+    ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -29,10 +29,13 @@ use crate::store::market::attempts;
 const REQUEST_MAX: usize = 512;
 /// Between two requests, unless so much waits that they would be full.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest that a request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The waits before a request is sent again that failed.
-const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
+/// A request that fails is sent again after waits that double, four times and for this long.
+const RETRIES: usize = 4;
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LAST_WAIT: Duration = Duration::from_secs(4);
+const RETRYING: Duration = Duration::from_secs(10);
+/// The longest that a request may take, with all that.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two warnings.
 const WARNINGS: Duration = Duration::from_secs(60);
 /// How long what is left may take when the server stops.
@@ -47,11 +50,17 @@ pub enum Error {
 }
 
 pub fn exporter(url: &Url, config: &TracesConfig) -> Result<SpanExporter, Error> {
+    let retries = RetryPolicy::default()
+        .with_max_retries(RETRIES)
+        .with_initial_delay(FIRST_WAIT)
+        .with_max_delay(LAST_WAIT);
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(ssrf_guard::own_client()?)
         .with_endpoint(url.as_str())
         .with_headers(config.headers.0.clone())
+        .with_timeout(RETRYING)
+        .with_retry_policy(retries)
         .build()?;
     let resource = Resource::builder_empty()
         .with_service_name(config.service_name.clone())
@@ -117,16 +126,6 @@ impl Exporting {
     }
 
     async fn send(&self, spans: Vec<SpanData>) -> OTelSdkResult {
-        for wait in WAITS {
-            if self.try_send(spans.clone()).await.is_ok() {
-                return Ok(());
-            }
-            tokio::time::sleep(wait).await;
-        }
-        self.try_send(spans).await
-    }
-
-    async fn try_send(&self, spans: Vec<SpanData>) -> OTelSdkResult {
         let sent = timeout(REQUEST_TIMEOUT, self.exporter.export(spans)).await;
         sent.unwrap_or(Err(OTelSdkError::Timeout(REQUEST_TIMEOUT)))
     }
