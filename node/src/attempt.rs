@@ -118,7 +118,8 @@ pub async fn run<R: ServerClient>(
             Outcome::Succeeded { outputs }
         }
         Err(Stopped::Failed { failure, message }) => {
-            tracing::info!(?failure, error = message, "attempt failed");
+            let error = Some(message.as_str()).filter(|message| !message.is_empty());
+            tracing::info!(?failure, error, "attempt failed");
             tools.logs.note(lease, Level::Error, short(message.clone()));
             Outcome::Failed { failure, message: short(message) }
         }

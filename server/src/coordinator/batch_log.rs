@@ -32,13 +32,18 @@ pub(super) fn write(changes: &Changes, about: &About<'_>) {
             None => accepted(run),
         }
     }
-    changes.stages.iter().for_each(|stage| stage_changed(stage, about.at));
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        tasks(changes);
+    let is_debug = tracing::enabled!(tracing::Level::DEBUG);
+    if is_debug {
+        let done = changes.tasks.iter().filter(|task| task.state == TaskState::Done);
+        done.for_each(receipt_accepted);
     }
     let last = changes.tasks.iter().filter(|task| task.state == TaskState::Failed);
     let last = last.filter(|task| !task.is_cut_off());
     changes.attempts.iter().chain(last).for_each(attempt_failed);
+    changes.stages.iter().for_each(|stage| stage_changed(stage, about.at));
+    if is_debug {
+        changes.leases.iter().for_each(task_leased);
+    }
     changes.lines.iter().for_each(line_written);
     for run in changes.runs.iter().filter(|run| run.state.is_final()) {
         ended(run, about.transactions);
@@ -96,31 +101,30 @@ fn stage_is(record: &StageRecord, what: &str) {
     }
 }
 
-fn tasks(changes: &Changes) {
-    for change in &changes.leases {
-        let LeaseChange::Granted { node, lease } = change else { continue };
-        let (task, attempt) = (lease.task, lease.attempt);
-        tracing::debug!(
-            run = %task.run,
-            stage = %task.stage,
-            task = %task.id(),
-            attempt,
-            %node,
-            "task leased"
-        );
-    }
-    for record in changes.tasks.iter().filter(|task| task.state == TaskState::Done) {
-        let TaskRecord { task, attempt, node, price, .. } = record;
-        tracing::debug!(
-            run = %task.run,
-            stage = %task.stage,
-            task = %task.id(),
-            attempt,
-            node = node.map(display),
-            %price,
-            "receipt accepted"
-        );
-    }
+fn task_leased(change: &LeaseChange) {
+    let LeaseChange::Granted { node, lease } = change else { return };
+    let (task, attempt) = (lease.task, lease.attempt);
+    tracing::debug!(
+        run = %task.run,
+        stage = %task.stage,
+        task = %task.id(),
+        attempt,
+        %node,
+        "task leased"
+    );
+}
+
+fn receipt_accepted(record: &TaskRecord) {
+    let TaskRecord { task, attempt, node, price, .. } = record;
+    tracing::debug!(
+        run = %task.run,
+        stage = %task.stage,
+        task = %task.id(),
+        attempt,
+        node = node.map(display),
+        %price,
+        "receipt accepted"
+    );
 }
 
 fn attempt_failed(record: &TaskRecord) {
