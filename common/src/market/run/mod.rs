@@ -51,6 +51,8 @@ pub struct Run {
     error: Option<String>,
     /// When it is its turn in the queue.
     pub(in crate::market) turn: u64,
+    /// How many of its tasks the queue counts as waiting.
+    pub(in crate::market) counted_waiting: u64,
 }
 
 /// How many elements of lists there are, over all lists whose elements are tasks.
@@ -117,6 +119,7 @@ impl Run {
             warning: record.warning,
             error: record.error,
             turn: 0,
+            counted_waiting: 0,
         }
     }
 
