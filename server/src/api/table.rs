@@ -4,7 +4,7 @@ use common::access::Scope;
 
 use super::http::problem_json::ERRORS;
 use super::http::router::Api;
-use super::{bytenite, info, native, ready, storage};
+use super::{bytenite, info, metrics, native, ready, storage};
 
 /// Every API with its routes.
 pub fn apis() -> Vec<Api> {
@@ -20,7 +20,7 @@ fn server() -> Api {
         errors: &ERRORS,
         reads: Scope::JobsRead,
         writes: Scope::JobsWrite,
-        routes: [info::health(), ready::routes(), storage::routes()]
+        routes: [info::health(), ready::routes(), metrics::routes(), storage::routes()]
             .into_iter()
             .flatten()
             .collect(),

@@ -24,6 +24,7 @@ use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Data};
 use crate::limits::quotas::Quotas;
 use crate::mail::Mail;
+use crate::metrics::Metrics;
 use crate::people::attempts::Attempts;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
@@ -85,13 +86,19 @@ impl TestServer {
         };
         let quotas = Quotas::new(db.clone(), QUOTA_BYTES);
         let data = Data::open(options, secrets.clone(), quotas).await.unwrap();
-        let stop = CancellationToken::new();
+        let (stop, metrics) = (CancellationToken::new(), Metrics::new());
         let batch = store::market::batch_number::last(&db).await.unwrap();
         let noted = LastBatch::open(folder.path(), batch).unwrap();
-        let (coordinator, _, engine) =
-            Coordinator::start(db.clone(), data.clone(), Policy::default(), noted, stop.clone())
-                .await
-                .unwrap();
+        let (coordinator, _, engine) = Coordinator::start(
+            db.clone(),
+            data.clone(),
+            Policy::default(),
+            noted,
+            metrics.clone(),
+            stop.clone(),
+        )
+        .await
+        .unwrap();
         tokio::spawn(engine);
         // The second test in the same process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -114,10 +121,12 @@ impl TestServer {
                 earnings_delay_secs: 0,
             },
             node_addresses: Vec::new(),
+            metrics_token: Some(Digest::of(b"scrape")),
         };
         let registries = Registries::new(secrets.clone(), Guard::new(true));
         let attempts = Attempts::default();
-        let app = App { db, data, coordinator, secrets, mail, registries, attempts, settings };
+        let app =
+            App { db, data, coordinator, secrets, mail, registries, attempts, metrics, settings };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {
             app,

@@ -4,7 +4,9 @@
 //! that changed in one transaction, and only then answers and acts.
 
 mod bookings;
+mod error;
 mod event_loop;
+mod gauges;
 mod jobs;
 pub mod leases;
 mod steps;
@@ -41,11 +43,13 @@ pub use watch::{Change, EventId, RunEvent};
 
 use crate::clock;
 use crate::data::Data;
+use crate::metrics::Metrics;
 use crate::startup::last_batch::LastBatch;
 use crate::store;
 use crate::store::jobs::{JobLock, JobLocks, StartedJob};
 use crate::store::people::workspaces;
 use crate::store::{Db, nodes};
+pub use error::Error;
 use event_loop::Engine;
 use leases::Leases;
 use turns::Turns;
@@ -75,51 +79,6 @@ pub struct Coordinator {
     reserved_secs: u32,
     /// Whose each node is, until it is removed.
     operators: Arc<Mutex<HashMap<NodeId, WorkspaceId>>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("this job has been started already")]
-    AlreadyStarted,
-    #[error("this job has just been changed or deleted: read it again")]
-    JobChanged,
-    #[error(
-        "the wallet has {available} credits available and this run needs {needs} to be held: top \
-         up, make the task timeout shorter, or ask for fewer resources"
-    )]
-    Wallet { needs: Credits, available: Credits },
-    #[error("there is no such run, or it has ended")]
-    NoRun,
-    #[error(
-        "only a job that failed after its last task can be delivered again, while its results are \
-         kept (48 hours): run the job again"
-    )]
-    NotDeliverable,
-    #[error(transparent)]
-    Booking(#[from] BookingRefused),
-    #[error("the node has not joined")]
-    NoNode,
-    #[error("the server is stopping")]
-    Stopping,
-    /// What was asked for may yet be done.
-    #[error("the coordinator waits for the database")]
-    Waiting,
-    /// What was asked for may yet be done.
-    #[error("the disk of the database is full")]
-    DiskFull,
-    #[error("database")]
-    Db(#[from] store::Error),
-}
-
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::AlreadyStarted => Self::AlreadyStarted,
-            Refused::Wallet { needs, available } => Self::Wallet { needs, available },
-            Refused::NoRun => Self::NoRun,
-            Refused::NotDeliverable => Self::NotDeliverable,
-        }
-    }
 }
 
 type Reply<T> = oneshot::Sender<T>;
@@ -221,6 +180,7 @@ impl Coordinator {
         data: Data,
         policy: Policy,
         last_batch: LastBatch,
+        metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Result<(Self, Leases, impl Future<Output = Result<(), Error>> + Send), Error> {
         let stored = store::load(&db).await?;
@@ -229,6 +189,7 @@ impl Coordinator {
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
         let disk_full = Arc::<AtomicBool>::default();
         let (watch, leases, turns) = (Watch::new(), Leases::default(), Turns::new());
+        gauges::add(&metrics, &commands, &leases);
         let mut engine = Engine::new(
             market,
             batch,
@@ -239,6 +200,7 @@ impl Coordinator {
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
                 last_batch,
                 disk_full: disk_full.clone(),
+                metrics,
                 stop,
             },
         );

@@ -61,10 +61,16 @@ impl Room {
         let stop = CancellationToken::new();
         let batch = store::market::batch_number::last(&db).await.unwrap();
         let noted = LastBatch::open(folder.path(), batch).unwrap();
-        let (coordinator, _, engine) =
-            Coordinator::start(db.clone(), data.clone(), Policy::default(), noted, stop.clone())
-                .await
-                .unwrap();
+        let (coordinator, _, engine) = Coordinator::start(
+            db.clone(),
+            data.clone(),
+            Policy::default(),
+            noted,
+            Metrics::new(),
+            stop.clone(),
+        )
+        .await
+        .unwrap();
         let (engine, stop) = (tokio::spawn(engine), stop.drop_guard());
         Self { coordinator, engine, db, data, workspace, _stop: stop, folder }
     }

@@ -48,9 +48,20 @@ struct Entry {
     errors: &'static ErrorShape,
 }
 
+/// A path, and the routes that it has.
+struct Place {
+    /// As `/v1/jobs/{job}`.
+    pattern: Arc<str>,
+    routes: Vec<Entry>,
+}
+
+/// The pattern of the route that gave an answer, which its guard reads.
+#[derive(Debug, Clone)]
+pub struct Pattern(pub Arc<str>);
+
 /// All routes of the server.
 pub struct Router {
-    paths: matchit::Router<Vec<Entry>>,
+    paths: matchit::Router<Place>,
     /// The longest prefixes first.
     prefixes: Vec<(&'static str, &'static ErrorShape)>,
 }
@@ -76,7 +87,8 @@ impl Router {
         }
         let mut router = matchit::Router::new();
         for (path, routes) in paths {
-            router.insert(path, routes).expect("no two routes have the same path");
+            let place = Place { pattern: path.as_str().into(), routes };
+            router.insert(path, place).expect("no two routes have the same path");
         }
         prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Self { paths: router, prefixes }
@@ -84,11 +96,13 @@ impl Router {
 
     /// The answer of the route that takes this call.
     pub async fn answer(&self, method: &Method, call: Call) -> Answer {
+        let found = self.paths.at(call.path.as_str());
+        let pattern = found.as_ref().ok().map(|found| Pattern(Arc::clone(&found.value.pattern)));
         if *method == Method::OPTIONS {
-            return allow_any_origin(preflight());
+            return of_route(allow_any_origin(preflight()), pattern);
         }
-        allow_any_origin(match self.paths.at(call.path.as_str()) {
-            Ok(found) => match pick(found.value, method) {
+        let answer = allow_any_origin(match found {
+            Ok(found) => match pick(&found.value.routes, method) {
                 Some(entry) => {
                     let segments = found.params.iter().map(|(_, text)| text.parse::<Segment>());
                     let answer = match segments.collect::<Result<Vec<_>, _>>() {
@@ -97,10 +111,11 @@ impl Router {
                     };
                     answer.unwrap_or_else(|problem| entry.errors.answer(&problem))
                 }
-                None => wrong_method(found.value),
+                None => wrong_method(&found.value.routes),
             },
             Err(_) => self.errors(call.path.as_str()).answer(&Rejected::Path.into()),
-        })
+        });
+        of_route(answer, pattern)
     }
 
     async fn enter(
@@ -143,6 +158,14 @@ impl Router {
         }
         Error::Field(invalid)
     }
+}
+
+/// The answer with the pattern of its route.
+fn of_route(mut answer: Answer, pattern: Option<Pattern>) -> Answer {
+    if let Some(pattern) = pattern {
+        answer.extensions_mut().insert(pattern);
+    }
+    answer
 }
 
 /// The route of this method; what answers a GET also answers a HEAD.

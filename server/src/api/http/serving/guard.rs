@@ -19,7 +19,12 @@ use super::table::{Peer, Seat};
 use super::target::path_of;
 use crate::api::Answer;
 use crate::api::http::problem_json::ERRORS;
+use crate::api::http::router::Pattern;
 use crate::error::Error;
+use crate::metrics::Metrics;
+
+/// The route of a request that has reached none.
+const UNKNOWN: &str = "unknown";
 
 /// A body that tells its connection when it is over.
 pub struct Told<B> {
@@ -31,6 +36,7 @@ pub struct Told<B> {
 pub async fn answer<S>(
     routes: S,
     seat: Arc<Seat>,
+    metrics: Arc<Metrics>,
     request: Request<Incoming>,
 ) -> Result<Response<Told<impl Body<Data = bytes::Bytes, Error = warp::Error>>>, Infallible>
 where
@@ -38,6 +44,7 @@ where
 {
     let connection = seat.connection.clone();
     connection.begin_request();
+    let (began, method) = (Instant::now(), request.method().clone());
     let mut answer = match path_of(request.method(), request.uri()) {
         Ok(target) => {
             let (mut parts, body) = request.into_parts();
@@ -55,6 +62,10 @@ where
         Err(rejected) => ERRORS.answer(&rejected.into()),
     };
     secure(answer.headers_mut());
+    let pattern = answer.extensions().get::<Pattern>();
+    let route = pattern.map_or(UNKNOWN, |Pattern(pattern)| &**pattern);
+    let status = answer.status().as_u16();
+    metrics.http.answered(method.as_str(), route, status, began.elapsed());
     Ok(answer.map(|body| Told { body: Box::pin(body), connection }))
 }
 

@@ -8,6 +8,7 @@ use warp::{Filter as _, Reply as _};
 
 use super::{Options, serve};
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 static BEGUN: Notify = Notify::const_new();
 static GO_ON: Notify = Notify::const_new();
@@ -24,7 +25,7 @@ async fn start(stop: &CancellationToken) -> (TcpStream, tokio::task::JoinHandle<
     let routes = fine.or(panics).unify().or(waits).unify();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let options = Options::new(&Config::load(None).unwrap().http, Vec::new());
+    let options = Options::new(&Config::load(None).unwrap().http, Vec::new(), Metrics::new());
     let serving = tokio::spawn(serve(routes, listener, options, stop.clone()));
     (TcpStream::connect(address).await.unwrap(), serving)
 }
