@@ -16,6 +16,7 @@ mod full_disk;
 mod hello_world;
 mod main_job;
 mod messages;
+mod metrics;
 mod operators;
 mod outages;
 mod power_cuts;
