@@ -70,7 +70,9 @@ pub async fn run<R: ServerClient>(
     let mut agent = Agent::new(lending, tools, sender);
     let mut in_flight = FuturesUnordered::new();
     let mut pause = Pause::new();
+    agent.tools.metrics.lends(agent.lending.capacity, agent.lending.gpus.len());
     let end = loop {
+        agent.tools.metrics.slots(&agent.slots);
         let idle = in_flight.is_empty();
         // Asked once: were it over only by the time of the wait, nothing would end the wait.
         let over = pause.is_over();
@@ -299,6 +301,7 @@ impl<R: ServerClient> Agent<R> {
             Err(Refused::Held) => return,
             Err(refused) => return self.decline(lease, refused),
         }
+        self.tools.metrics.taken();
         let stop = CancellationToken::new();
         self.cancels.insert(lease, stop.clone());
         let attempt = Attempt { lease, work: Arc::clone(work), gpu, inputs, environment };

@@ -27,6 +27,7 @@ use crate::files::tree::Scratch;
 use crate::files::tree::dir_with_mode;
 use crate::logs::LogBook;
 use crate::machine::device::Gpu;
+use crate::metrics::NodeMetrics;
 use crate::runtime::docker::Docker;
 use crate::runtime::{self, Ended, Ending, Folders, Launch};
 use crate::server_client::ServerClient;
@@ -37,7 +38,7 @@ use stopped::{Stopped, failed, judge, short};
 
 mod inputs;
 pub mod results;
-mod room;
+pub mod room;
 mod stopped;
 
 /// Inputs and results of one attempt that move at the same time.
@@ -59,6 +60,7 @@ pub struct Tools<R> {
     /// Attempts that store at the same time.
     pub uploads: Semaphore,
     pub disk: Arc<Disk>,
+    pub metrics: Arc<NodeMetrics>,
 }
 
 /// A task that the node was given.
@@ -133,8 +135,12 @@ pub async fn run<R: ServerClient>(
             tracing::info!("the task was reassigned, or its job has ended");
             Outcome::NodeFault { message: "the node no longer holds the lease".to_owned() }
         }
-        Err(Stopped::Cancelled) => return None,
+        Err(Stopped::Cancelled) => {
+            tools.metrics.ended(None, usage);
+            return None;
+        }
     };
+    tools.metrics.ended(Some(&outcome), usage);
     Some(sign(&tools.remote, &Receipt { lease, usage, outcome }))
 }
 

@@ -139,9 +139,14 @@ impl Disk {
         if free < self.limits.keep_free {
             return 0;
         }
-        let used: u64 = self.lock().shares.values().map(|held| held.used).sum();
-        let can_have = (free - self.limits.keep_free).saturating_add(used).saturating_add(kept);
+        let can_have = (free - self.limits.keep_free).saturating_add(self.used());
+        let can_have = can_have.saturating_add(kept);
         can_have.min(self.limits.tasks())
+    }
+
+    /// What tasks are known to have on the disk.
+    pub fn used(&self) -> u64 {
+        self.lock().shares.values().map(|held| held.used).sum()
     }
 
     /// What all shares and `kept` take beyond the budget.
@@ -149,7 +154,8 @@ impl Disk {
         self.reserved().saturating_add(kept).saturating_sub(self.limits.budget)
     }
 
-    fn reserved(&self) -> u64 {
+    /// What tasks may take in all.
+    pub fn reserved(&self) -> u64 {
         self.lock().shares.values().map(|held| held.reserved).sum()
     }
 

@@ -10,6 +10,7 @@ pub mod guest;
 pub mod link;
 mod logs;
 mod machine;
+mod metrics;
 mod net;
 mod registry;
 mod runtime;
@@ -18,6 +19,7 @@ mod storage;
 #[cfg(test)]
 mod testing;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +41,7 @@ use crate::link::Link;
 use crate::logs::LogBook;
 use crate::machine::device;
 use crate::machine::offers::{self, Offer, Wish};
+use crate::metrics::{Metered, NodeMetrics};
 use crate::net::ssrf_guard::SsrfGuard;
 use crate::runtime::docker::{Docker, Images, NotConnected};
 use crate::storage::caches::Caches;
@@ -87,6 +90,8 @@ pub struct Options {
     pub caches: CacheSizes,
     /// What the owner calls this node. By default what they called it before.
     pub label: Option<String>,
+    /// Where the metrics are served; by default nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// What a node may take of the file system that its folder is on.
@@ -118,6 +123,8 @@ pub enum Error {
     Cache(#[source] std::io::Error),
     #[error("the data folder's file system does not tell how much is free")]
     Disk(#[source] std::io::Error),
+    #[error("the address for metrics cannot be used: --metrics-listen names another one")]
+    Metrics(#[source] std::io::Error),
     #[error("the label cannot be kept in the data folder")]
     Label(#[source] std::io::Error),
     #[error(transparent)]
@@ -139,6 +146,11 @@ impl Error {
     }
 }
 
+/// Every metric of a node, for the documents.
+pub fn metrics() -> Vec<instruments::Description> {
+    NodeMetrics::new().descriptions().to_vec()
+}
+
 /// Does everything a donor node does until it is stopped or refused. It reconnects without end.
 ///
 /// # Errors
@@ -151,6 +163,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         return Err(Error::Region(options.region));
     }
     let data_dir = DataDir::open(&options.data_dir)?;
+    let metrics = NodeMetrics::served(options.metrics_listen, &stop).await;
+    let metrics = metrics.map_err(Error::Metrics)?;
     let label = data_dir.named(options.label.as_deref()).map_err(Error::Label)?;
     let limits = data_dir.limits(options.disk).map_err(Error::Disk)?;
     let guard = SsrfGuard::new(options.allow_private_addresses);
@@ -159,10 +173,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let engine = Docker::connect(data_dir.label(), users, images).await?;
     warn_of(&options.data_dir, users).await;
     engine.find_images().await?;
-    let left = engine.remove_leftovers().await?;
-    if left > 0 {
-        tracing::info!(left, "containers of an earlier process removed");
-    }
+    remove_leftovers(&engine).await?;
     let machine = engine.machine().await?;
     let offer = take_offer(&options, &machine)?;
     let capacity = offer.capacity();
@@ -194,8 +205,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     )?;
     let node = NodeId::of_peer(&link.peer_id());
     announce(node, &device, capacity, &options.data_dir, limits);
+    let connection = link.clone();
     let tools = Arc::new(Tools {
-        remote: link,
+        remote: Metered::new(link, Arc::clone(&metrics)),
         data_dir,
         packages,
         caches,
@@ -204,7 +216,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         downloads: Semaphore::new(TRANSFERS_AT_ONCE),
         uploads: Semaphore::new(TRANSFERS_AT_ONCE),
         disk,
+        metrics: Arc::clone(&metrics),
     });
+    metrics.watch(Arc::downgrade(&tools), move || connection.is_connected());
     let lending =
         agent::Lending { token: options.token, capacity, prefetch: options.prefetch, device, gpus };
     let span = tracing::error_span!("node", %node);
@@ -212,6 +226,15 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     tools.engine.remove_leftovers().await?;
     tracing::info!(%node, "node stopped");
     Ok(end?)
+}
+
+/// Removes the containers of an earlier process of this node.
+async fn remove_leftovers(engine: &Docker) -> Result<(), Error> {
+    let left = engine.remove_leftovers().await?;
+    if left > 0 {
+        tracing::info!(left, "containers of an earlier process removed");
+    }
+    Ok(())
 }
 
 /// Tells the owner what would protect the machine better.

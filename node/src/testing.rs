@@ -25,6 +25,7 @@ use crate::files::data_dir::DataDir;
 use crate::files::users::{IdRange, Jobs, Users};
 use crate::link::{Error, Fetched};
 use crate::logs::LogBook;
+use crate::metrics::NodeMetrics;
 use crate::net::ssrf_guard::SsrfGuard;
 use crate::runtime::docker::{Docker, Images};
 use crate::server_client::ServerClient;
@@ -281,6 +282,7 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
         downloads: Semaphore::new(2),
         uploads: Semaphore::new(2),
         disk: Disk::open(dir, DISK).unwrap(),
+        metrics: NodeMetrics::new(),
     }))
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use common::digest::Digest;
 use common::money::credits::Credits;
@@ -11,6 +12,7 @@ use crate::config::{HttpConfig, LimitsConfig, SignUpCode, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::Data;
 use crate::mail::Mail;
+use crate::metrics::Metrics;
 use crate::people::attempts::Attempts;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
@@ -26,6 +28,7 @@ pub struct App {
     pub mail: Mail,
     pub registries: Registries,
     pub attempts: Attempts,
+    pub metrics: Arc<Metrics>,
     pub settings: Settings,
 }
 
@@ -46,6 +49,8 @@ pub struct Settings {
     pub wallet: WalletConfig,
     /// Where nodes join.
     pub node_addresses: Vec<String>,
+    /// The hash of what lets others than this machine read the metrics.
+    pub metrics_token: Option<Digest>,
 }
 
 /// What lets people sign up.

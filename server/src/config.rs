@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
+use common::digest::Digest;
 use common::market::{Checks, Policy};
 use common::money::credits::Credits;
 use common::money::currency::Rates;
@@ -36,6 +37,7 @@ pub struct Config {
     pub storage: StorageConfig,
     pub nodes: NodesConfig,
     pub wallet: WalletConfig,
+    pub metrics: MetricsConfig,
     pub traces: TracesConfig,
 }
 
@@ -175,6 +177,23 @@ pub struct WalletConfig {
 impl WalletConfig {
     pub fn earnings_delay(&self) -> TimeDelta {
         TimeDelta::seconds(self.earnings_delay_secs.into())
+    }
+}
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Lets others than this machine read them, where it is not empty.
+    pub token: Hidden,
+}
+
+impl MetricsConfig {
+    /// The hash of the token: tokens are compared by their hashes, so that how long it takes tells
+    /// nothing about the token.
+    pub fn token_hash(&self) -> Option<Digest> {
+        let text = &self.token.0;
+        (!text.is_empty()).then(|| Digest::of(text.as_bytes()))
     }
 }
 

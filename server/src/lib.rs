@@ -22,6 +22,7 @@ pub mod limits;
 mod listing;
 pub mod mail;
 mod maintenance;
+pub mod metrics;
 pub mod nodes;
 pub mod p2p;
 pub mod people;

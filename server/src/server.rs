@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::error_chain::chain;
 use common::ids::WorkspaceId;
@@ -19,6 +20,7 @@ use crate::data::{self, Bucket, Data};
 use crate::limits::quotas::Quotas;
 use crate::mail::{self, Mail};
 use crate::maintenance;
+use crate::metrics::Metrics;
 use crate::p2p::{self, Hub};
 use crate::people::attempts::Attempts;
 use crate::registry::Registries;
@@ -96,6 +98,7 @@ impl Server {
 
         std::fs::create_dir_all(spool(&config.data_dir)).map_err(Error::Folder)?;
         let (db, keys, secrets) = checked(&config).await?;
+        let metrics = metrics_of(&db);
         let registries = Registries::new(secrets.clone(), guard(&config));
         let data = open_data(&config, &db, &secrets, public_url.clone(), keys.link).await?;
 
@@ -108,6 +111,7 @@ impl Server {
             data.clone(),
             policy(&config),
             last_batch.clone(),
+            metrics.clone(),
             Traces::start(&config.traces, &db, &tasks, &stop)?,
             stop.clone(),
         )
@@ -117,7 +121,7 @@ impl Server {
         // Where the start fails, what it has begun is told to end before its handles go.
         let unfinished = stop.clone().drop_guard();
         let hub = Hub::start(
-            hub_options(&config),
+            hub_options(&config, &metrics),
             p2p::Parts {
                 db: db.clone(),
                 coordinator: coordinator.clone(),
@@ -140,6 +144,7 @@ impl Server {
             mail,
             registries,
             attempts: Attempts::default(),
+            metrics,
             settings: settings(&config, keys.token, hub.addresses()),
         };
         let serving = api::serve(app, listener, stop);
@@ -208,6 +213,14 @@ impl Server {
     }
 }
 
+/// The metrics, with those of the pool of connections.
+fn metrics_of(db: &Db) -> Arc<Metrics> {
+    let (metrics, db) = (Metrics::new(), db.clone());
+    let pool = metrics.database.clone();
+    metrics.before_scrape(move || pool.stands(db.connections(), db.idle_connections()));
+    metrics
+}
+
 /// Where clients reach the server: at `url`, where nothing else is configured.
 fn public_url(config: &Config, url: &str) -> String {
     if config.public_url.is_empty() { url.to_owned() } else { config.public_url.clone() }
@@ -266,11 +279,12 @@ fn guard(config: &Config) -> Guard {
     Guard::new(config.data.allow_private_addresses).with_ports(config.data.allowed_ports)
 }
 
-fn hub_options(config: &Config) -> p2p::Options {
+fn hub_options(config: &Config, metrics: &Arc<Metrics>) -> p2p::Options {
     p2p::Options {
         listen: config.p2p_listen.clone(),
         key_file: config.data_dir.join("keys").join("p2p.key"),
         limits: p2p::Limits::default(),
+        metrics: Arc::clone(metrics),
     }
 }
 
@@ -313,6 +327,7 @@ fn settings(config: &Config, token_key: [u8; 32], node_addresses: Vec<String>) -
         spool: spool(&config.data_dir),
         wallet: config.wallet.clone(),
         node_addresses,
+        metrics_token: config.metrics.token_hash(),
     }
 }
 

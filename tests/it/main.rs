@@ -18,6 +18,7 @@ mod hello_world;
 mod logs;
 mod main_job;
 mod messages;
+mod metrics;
 mod operators;
 mod outages;
 mod power_cuts;

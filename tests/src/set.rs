@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use common::run::task::Lease;
 use node::link::{self, Link};
 use server::coordinator::leases::LiveInputs;
+use server::metrics::Metrics;
 use server::p2p::{self, Hub, Limits};
 use server::supervisor::Supervisor;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -82,6 +83,7 @@ pub async fn hub_with(
         listen: vec![listen.to_owned()],
         key_file: folder.join("server.key"),
         limits,
+        metrics: Metrics::new(),
     };
     Ok(Hub::start_on(options, world.clone(), Supervisor::new(stop.clone())).await?)
 }

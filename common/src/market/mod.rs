@@ -4,6 +4,7 @@
 //! stored and done. The caller stores all of it in one transaction before it acts or answers; the
 //! memory here is only a cache of what is stored, so a restart is `Market::load` and nothing else.
 
+mod figures;
 #[cfg(any(test, feature = "testing"))]
 mod fingerprint;
 mod flow;
@@ -19,6 +20,7 @@ mod tests;
 mod tick;
 mod trust;
 
+pub use figures::{Figures, Receipts};
 pub use flow::set_aside::Unreadable;
 pub use money::earnings::{Earned, Share};
 pub use money::movement::{Cause, Movement};
@@ -47,6 +49,7 @@ use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Ledger};
 use crate::money::price::TASK_TIMEOUT_SECS;
 use crate::money::statement::Head;
+use crate::run::RunState;
 use crate::run::task::{Lease, StageNo, TaskRef};
 use flow::cancel::Stopping;
 use outbox::Outbox;
@@ -128,6 +131,8 @@ pub struct Market {
     policy: Policy,
     /// Runs that have not ended.
     runs: BTreeMap<RunId, Run>,
+    /// How many of them are in the state `Running`.
+    running: usize,
     nodes: BTreeMap<NodeId, Node>,
     ledger: Ledger,
     /// Runs that have a task to hand out.
@@ -191,6 +196,7 @@ impl Market {
     pub fn load(policy: Policy, stored: Stored, now: DateTime<Utc>) -> Self {
         let mut market = Self {
             policy,
+            running: stored.runs.iter().filter(|run| run.state() == RunState::Running).count(),
             runs: stored.runs.into_iter().map(|run| (run.id, run)).collect(),
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
@@ -327,6 +333,7 @@ impl Market {
     /// The invariants: what must be true after every step. Its cost grows with what is running.
     pub fn check(&self) -> Result<(), String> {
         self.ledger.check()?;
+        self.check_figures()?;
         let mut held: BTreeMap<WorkspaceId, Credits> = BTreeMap::new();
         for run in self.runs.values() {
             run.check()?;

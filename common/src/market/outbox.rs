@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::Market;
+use super::figures::Receipts;
 use super::run::Counts;
 use super::stage::StageRecord;
 use super::trust::OperatorRecord;
@@ -56,6 +57,8 @@ pub struct Changes {
     /// What operators have shown, where that has changed.
     pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
 
+    /// Receipts that have been settled.
+    pub receipts: Receipts,
     /// Runs of which nothing more is to be begun, in the states that they have now.
     pub ended: Vec<Ended>,
     /// Stages whose work the server has to begin.

@@ -83,6 +83,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Self; 12] = [
+        Self::Grant,
+        Self::Hold,
+        Self::Capture,
+        Self::Void,
+        Self::Reversal,
+        Self::Coupon,
+        Self::TopUp,
+        Self::Earning,
+        Self::Payout,
+        Self::Return,
+        Self::Paid,
+        Self::Storage,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Grant => "grant",
@@ -138,14 +153,44 @@ pub struct Insufficient {
 pub struct Ledger {
     /// In 1e-8 credits.
     balances: BTreeMap<Account, i64>,
+    totals: Totals,
     next: BTreeMap<Shard, u64>,
+}
+
+/// What all accounts of a kind have together, in 1e-8 credits. The world owes the sum of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub available: i64,
+    pub held: i64,
+    pub pending: i64,
+    pub outgoing: i64,
+}
+
+impl Totals {
+    fn add(&mut self, account: Account, units: i64) {
+        match account {
+            Account::World(_) => {}
+            Account::Available(_) => self.available += units,
+            Account::Held(_) => self.held += units,
+            Account::Pending(..) => self.pending += units,
+            Account::Outgoing(_) => self.outgoing += units,
+        }
+    }
+
+    fn of(balances: &BTreeMap<Account, i64>) -> Self {
+        let mut totals = Self::default();
+        for (account, units) in balances {
+            totals.add(*account, *units);
+        }
+        totals
+    }
 }
 
 impl Ledger {
     /// Goes on from stored balances; `next` is one more than the number of each shard's last
     /// transfer.
     pub fn load(balances: BTreeMap<Account, i64>, next: BTreeMap<Shard, u64>) -> Self {
-        Self { balances, next }
+        Self { totals: Totals::of(&balances), balances, next }
     }
 
     /// Moves credits and gives the transfer to store. Nothing moves where the account lacks them.
@@ -159,6 +204,8 @@ impl Ledger {
         };
         self.balances.insert(from, after);
         *self.balances.entry(to).or_default() += amount.units();
+        self.totals.add(from, -amount.units());
+        self.totals.add(to, amount.units());
         let next = self.next.entry(from.shard()).or_default();
         let number = *next;
         *next += 1;
@@ -174,6 +221,11 @@ impl Ledger {
         Credits::from_units(self.units(account)).unwrap_or_default()
     }
 
+    /// What there is in all wallets.
+    pub const fn totals(&self) -> Totals {
+        self.totals
+    }
+
     /// What an operator's nodes have earned in all shards and may not spend yet.
     pub fn pending(&self, operator: WorkspaceId) -> Credits {
         let pending = |shard| Account::Pending(operator, Shard::new(shard));
@@ -186,6 +238,9 @@ impl Ledger {
         let sum: i128 = self.balances.values().copied().map(i128::from).sum();
         if sum != 0 {
             return Err(format!("the accounts add up to {sum} units instead of zero"));
+        }
+        if self.totals != Totals::of(&self.balances) {
+            return Err(format!("the accounts add up to other totals than {:?}", self.totals));
         }
         match self.balances.iter().find(|(account, units)| !account.is_world() && **units < 0) {
             Some((account, units)) => Err(format!("{account:?} stands at {units} units")),

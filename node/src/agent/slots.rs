@@ -158,6 +158,25 @@ impl Slots {
         }
     }
 
+    /// How many attempts are held.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many of them have their share of the machine.
+    pub fn running(&self) -> usize {
+        self.slots.values().filter(|slot| slot.occupies()).count()
+    }
+
+    /// What these have of it.
+    pub fn busy(&self) -> Resources {
+        self.capacity.minus(self.free)
+    }
+
+    pub fn busy_gpus(&self) -> usize {
+        self.gpus.len() - self.free_gpus.len()
+    }
+
     /// Every attempt here, as the server is told of it.
     pub fn held(&self, now_ms: u64, is_bucket_away: bool) -> Vec<Held> {
         let held = self.slots.iter().map(|(lease, slot)| Held {
@@ -228,6 +247,7 @@ mod tests {
         (0..3).for_each(|i| slots.prepared(&lease(i)));
 
         assert_eq!(admitted(&mut slots), [lease(0), lease(1)]);
+        assert_eq!((slots.len(), slots.running(), slots.busy().cpu_millis), (3, 2, 4000));
         assert_eq!(admitted(&mut slots), []);
         slots.ended(&lease(0), 5);
         assert_eq!(admitted(&mut slots), [lease(2)]);
@@ -291,7 +311,7 @@ mod tests {
         let ids =
             |seats: Vec<Admission>| seats.into_iter().filter_map(|seat| seat.gpu).map(|gpu| gpu.id);
         assert_eq!(ids(slots.admit()).collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(slots.admit(), []);
+        assert_eq!((slots.admit(), slots.busy_gpus()), (vec![], 2));
         slots.ended(&lease(1), 1);
         slots.remove(&lease(1));
 

@@ -145,6 +145,11 @@ impl Link {
         self.shared.key.public().to_peer_id().to_string()
     }
 
+    /// Whether there is a connection to the server.
+    pub fn is_connected(&self) -> bool {
+        self.shared.server.borrow().is_some()
+    }
+
     /// Signs with the node's identity.
     pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         self.shared.key.sign(bytes).expect("an ed25519 key signs anything")

@@ -2,7 +2,7 @@
 //!
 //! A folder for each API, in it a file for each resource: its routes, its handlers, and the shapes
 //! that go in and out. `table` puts the routes together; `http` is what all of them are made of.
-//! What belongs to no product (`storage`, `health`, `info`) has no folder of an API.
+//! What belongs to no product (`storage`, `health`, `metrics`, `info`) has no folder of an API.
 
 pub mod bytenite;
 mod health;
@@ -12,6 +12,7 @@ mod http;
 mod info;
 #[cfg(test)]
 mod log_tests;
+mod metrics;
 mod native;
 #[cfg(test)]
 mod reference;
@@ -78,7 +79,8 @@ pub fn serve(
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     let settings = &app.settings;
-    let options = Options::new(&settings.http, settings.trusted_proxies.clone());
+    let proxies = settings.trusted_proxies.clone();
+    let options = Options::new(&settings.http, proxies, app.metrics.clone());
     // The table of routes is put together here and not in the task, where nobody would notice that
     // it cannot be.
     let routes = filter(app, stop.clone());

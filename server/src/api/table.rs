@@ -4,7 +4,7 @@ use common::access::Scope;
 
 use super::http::problem_json::ERRORS;
 use super::http::router::Api;
-use super::{bytenite, health, info, native, storage};
+use super::{bytenite, health, info, metrics, native, storage};
 
 /// Every API with its routes.
 pub fn apis() -> Vec<Api> {
@@ -20,7 +20,7 @@ fn server() -> Api {
         errors: &ERRORS,
         reads: Scope::JobsRead,
         writes: Scope::JobsWrite,
-        routes: [info::start_page(), health::routes(), storage::routes()]
+        routes: [info::start_page(), health::routes(), metrics::routes(), storage::routes()]
             .into_iter()
             .flatten()
             .collect(),

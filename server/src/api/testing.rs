@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +25,7 @@ use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Data};
 use crate::limits::quotas::Quotas;
 use crate::mail::Mail;
+use crate::metrics::Metrics;
 use crate::people::attempts::Attempts;
 use crate::registry::Registries;
 use crate::secrets::Secrets;
@@ -57,6 +59,30 @@ pub struct TestServer {
     folder: TempDir,
 }
 
+/// Settings with access codes, a welcome gift, and no wait for earnings.
+fn settings(limits: LimitsConfig, spool: &Path) -> Settings {
+    Settings {
+        token_key: [9; 32],
+        access_codes: vec![
+            AccessCode { hash: Digest::of(b"beta"), uses_max: None },
+            AccessCode { hash: Digest::of(b"one"), uses_max: NonZeroU32::new(1) },
+        ],
+        welcome: Credits::from_units(500_000_000).unwrap(),
+        // Tests say where they come from, as a proxy does.
+        trusted_proxies: vec![Ipv4Addr::LOCALHOST.into()],
+        limits,
+        http: Config::load(None).unwrap().http,
+        spool: spool.to_owned(),
+        wallet: WalletConfig {
+            rates: serde_json::from_value(json!({"USD": "0.03311", "XTS": "1000000"})).unwrap(),
+            payout_min: Credits::from_units(1).unwrap(),
+            earnings_delay_secs: 0,
+        },
+        node_addresses: Vec::new(),
+        metrics_token: Some(Digest::of(b"scrape")),
+    }
+}
+
 impl TestServer {
     /// The folder that is the server's bucket.
     pub fn bucket(&self) -> std::path::PathBuf {
@@ -86,40 +112,30 @@ impl TestServer {
         };
         let quotas = Quotas::new(db.clone(), QUOTA_BYTES);
         let data = Data::open(options, secrets.clone(), quotas).await.unwrap();
-        let stop = CancellationToken::new();
+        let (stop, metrics) = (CancellationToken::new(), Metrics::new());
         let batch = store::market::batch_number::last(&db).await.unwrap();
         let noted = LastBatch::open(folder.path(), batch).unwrap();
         let (policy, off) = (Policy::default(), Traces::off());
-        let (coordinator, _, engine) =
-            Coordinator::start(db.clone(), data.clone(), policy, noted, off, stop.clone())
-                .await
-                .unwrap();
+        let (coordinator, _, engine) = Coordinator::start(
+            db.clone(),
+            data.clone(),
+            policy,
+            noted,
+            metrics.clone(),
+            off,
+            stop.clone(),
+        )
+        .await
+        .unwrap();
         tokio::spawn(engine);
         // The second test in the same process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let first = workspaces::owner(&db).await.unwrap();
-        let settings = Settings {
-            token_key: [9; 32],
-            access_codes: vec![
-                AccessCode { hash: Digest::of(b"beta"), uses_max: None },
-                AccessCode { hash: Digest::of(b"one"), uses_max: NonZeroU32::new(1) },
-            ],
-            welcome: Credits::from_units(500_000_000).unwrap(),
-            // Tests say where they come from, as a proxy does.
-            trusted_proxies: vec![Ipv4Addr::LOCALHOST.into()],
-            limits,
-            http: Config::load(None).unwrap().http,
-            spool: folder.path().to_owned(),
-            wallet: WalletConfig {
-                rates: serde_json::from_value(json!({"USD": "0.03311", "XTS": "1000000"})).unwrap(),
-                payout_min: Credits::from_units(1).unwrap(),
-                earnings_delay_secs: 0,
-            },
-            node_addresses: Vec::new(),
-        };
+        let settings = settings(limits, folder.path());
         let registries = Registries::new(secrets.clone(), Guard::new(true));
         let attempts = Attempts::default();
-        let app = App { db, data, coordinator, secrets, mail, registries, attempts, settings };
+        let app =
+            App { db, data, coordinator, secrets, mail, registries, attempts, metrics, settings };
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {
             app,

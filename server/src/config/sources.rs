@@ -30,8 +30,14 @@ const OPTIONAL: [(&str, bool); 11] = [
     ("mail.from", false),
 ];
 /// Settings whose values are not shown.
-const HIDDEN: [&str; 5] =
-    ["database_url", "sign_up_codes", "data.s3.secret_key", "mail.password", "traces.headers"];
+const HIDDEN: [&str; 6] = [
+    "database_url",
+    "sign_up_codes",
+    "data.s3.secret_key",
+    "mail.password",
+    "metrics.token",
+    "traces.headers",
+];
 
 /// The defaults, then the file, then the variables.
 pub fn figment(file: Option<&Path>, variables: impl Iterator<Item = (String, String)>) -> Figment {
@@ -278,6 +284,7 @@ mod tests {
             ("FANFOLD_NODES__LEASE_SECS", "7"),
             ("FANFOLD_DATABASE_URL", "postgres://u:hush@h/d"),
             ("FANFOLD_MAIL__PASSWORD", "hush"),
+            ("FANFOLD_METRICS__TOKEN", "hush"),
             ("FANFOLD_TRACES__HEADERS", "authorization=hush"),
         ]));
 
@@ -287,6 +294,7 @@ mod tests {
         has("http_listen = \"127.0.0.1:8700\"  # default");
         has("data.allowed_ports = [80, 443]  # default");
         has("database_url = (hidden)  # FANFOLD_DATABASE_URL");
+        has("metrics.token = (hidden)  # FANFOLD_METRICS__TOKEN");
         has("traces.headers = (hidden)  # FANFOLD_TRACES__HEADERS");
         has("# data.s3.bucket is not set");
         assert!(!lines.iter().any(|line| line.contains("hush")), "{lines:#?}");

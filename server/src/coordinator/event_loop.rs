@@ -22,6 +22,7 @@ use super::steps::Steps;
 use super::watch::Watch;
 use super::{BookingRefused, BookingTurn, Command, Error, Reply, Tasks};
 use crate::clock;
+use crate::metrics::Metrics;
 use crate::startup::last_batch::LastBatch;
 use crate::store;
 use crate::store::Db;
@@ -66,6 +67,7 @@ pub(super) struct Parts {
     pub traces: Traces,
     /// Whether commits wait because the disk is full.
     pub disk_full: Arc<AtomicBool>,
+    pub metrics: Arc<Metrics>,
     /// Asks the engine to end.
     pub stop: CancellationToken,
 }
@@ -154,6 +156,9 @@ impl Engine {
             tracing::warn!(seconds = gap.num_seconds(), "the server was away: all deadlines move");
             self.market.was_away(gap, now);
         }
+        if !commands.is_empty() {
+            self.parts.metrics.coordinator.batch(commands.len());
+        }
         let mut batch = Batch { at: now, ..Batch::default() };
         for command in commands.drain(..) {
             self.apply(command, now, &mut batch);
@@ -172,6 +177,7 @@ impl Engine {
     async fn finish(&mut self, batch: Batch) -> Result<(), Error> {
         let mut changes = self.market.drain();
         self.commit(&changes, &batch).await?;
+        self.measure(&changes);
         self.act(&mut changes, batch);
         Ok(())
     }
@@ -246,9 +252,10 @@ impl Engine {
         if changes.is_volatile() && batch.booked.is_empty() {
             return Ok(());
         }
-        let number = self.batch + 1;
+        let (number, began) = (self.batch + 1, Instant::now());
         let (mut wait, mut refused) = (COMMIT_WAIT, 0);
         while let Err(error) = self.try_commit(number, changes, batch).await {
+            self.parts.metrics.coordinator.commit_failed();
             refused += u32::from(!store::is_away(&error));
             self.parts.disk_full.store(store::is_full(&error), Ordering::Relaxed);
             tracing::warn!(number, error = %chain(&error), "commit failed");
@@ -267,6 +274,7 @@ impl Engine {
         }
         self.parts.disk_full.store(false, Ordering::Relaxed);
         self.parts.last_batch.note(number).await;
+        self.parts.metrics.coordinator.committed(began.elapsed());
         self.batch = number;
         self.transactions += 1;
         Ok(())
@@ -281,6 +289,15 @@ impl Engine {
         let (booked, started) = (&batch.booked, &batch.started);
         let done = commit::commit(&self.parts.db, number, changes, booked, started);
         tokio::time::timeout(COMMIT_MAX, done).await.unwrap_or_else(|_| Err(store::no_answer()))
+    }
+
+    /// Counts what a batch has changed, and notes how much there is after it.
+    fn measure(&self, changes: &Changes) {
+        let (metrics, figures) = (&self.parts.metrics, self.market.figures());
+        metrics.coordinator.changed(changes);
+        metrics.coordinator.stands(&figures);
+        metrics.money.moved(&changes.transfers);
+        metrics.money.stands(&figures);
     }
 
     /// Does what the batch asked for, now that it is on disk. A reply whose receiver has gone is

@@ -103,6 +103,11 @@ impl Leases {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&(node, lease)).cloned()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Follows the market. What was granted and ended within one batch leaves nothing.
     pub(super) fn apply(&self, changes: &[LeaseChange], market: &Market) {
         if changes.is_empty() {

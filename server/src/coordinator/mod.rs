@@ -5,7 +5,9 @@
 
 mod batch_log;
 mod bookings;
+mod error;
 mod event_loop;
+mod gauges;
 mod jobs;
 pub mod leases;
 mod steps;
@@ -44,12 +46,14 @@ pub use watch::{Change, EventId, RunEvent};
 
 use crate::clock;
 use crate::data::Data;
+use crate::metrics::Metrics;
 use crate::startup::last_batch::LastBatch;
 use crate::store;
 use crate::store::jobs::{JobLock, JobLocks, StartedJob};
 use crate::store::people::workspaces;
 use crate::store::{Db, nodes};
 use crate::traces::Traces;
+pub use error::Error;
 use event_loop::Engine;
 use leases::Leases;
 use turns::Turns;
@@ -79,51 +83,6 @@ pub struct Coordinator {
     reserved_secs: u32,
     /// Whose each node is, until it is removed.
     operators: Arc<Mutex<HashMap<NodeId, WorkspaceId>>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("this job has been started already")]
-    AlreadyStarted,
-    #[error("this job has just been changed or deleted: read it again")]
-    JobChanged,
-    #[error(
-        "the wallet has {available} credits available and this run needs {needs} to be held: top \
-         up, make the task timeout shorter, or ask for fewer resources"
-    )]
-    Wallet { needs: Credits, available: Credits },
-    #[error("there is no such run, or it has ended")]
-    NoRun,
-    #[error(
-        "only a job that failed after its last task can be delivered again, while its results are \
-         kept (48 hours): run the job again"
-    )]
-    NotDeliverable,
-    #[error(transparent)]
-    Booking(#[from] BookingRefused),
-    #[error("the node has not joined")]
-    NoNode,
-    #[error("the server is stopping")]
-    Stopping,
-    /// What was asked for may yet be done.
-    #[error("the coordinator waits for the database")]
-    Waiting,
-    /// What was asked for may yet be done.
-    #[error("the disk of the database is full")]
-    DiskFull,
-    #[error("database")]
-    Db(#[from] store::Error),
-}
-
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::AlreadyStarted => Self::AlreadyStarted,
-            Refused::Wallet { needs, available } => Self::Wallet { needs, available },
-            Refused::NoRun => Self::NoRun,
-            Refused::NotDeliverable => Self::NotDeliverable,
-        }
-    }
 }
 
 type Reply<T> = oneshot::Sender<T>;
@@ -227,6 +186,7 @@ impl Coordinator {
         data: Data,
         policy: Policy,
         last_batch: LastBatch,
+        metrics: Arc<Metrics>,
         traces: Traces,
         stop: CancellationToken,
     ) -> Result<(Self, Leases, impl Future<Output = Result<(), Error>> + Send), Error> {
@@ -236,6 +196,7 @@ impl Coordinator {
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
         let disk_full = Arc::<AtomicBool>::default();
         let (watch, leases, turns) = (Watch::new(), Leases::default(), Turns::new());
+        gauges::add(&metrics, &commands, &leases);
         let mut engine = Engine::new(
             market,
             batch,
@@ -247,6 +208,7 @@ impl Coordinator {
                 last_batch,
                 traces,
                 disk_full: disk_full.clone(),
+                metrics,
                 stop,
             },
         );

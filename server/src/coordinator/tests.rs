@@ -61,10 +61,17 @@ impl Room {
         let batch = store::market::batch_number::last(&db).await.unwrap();
         let noted = LastBatch::open(folder.path(), batch).unwrap();
         let (policy, off) = (Policy::default(), Traces::off());
-        let (coordinator, _, engine) =
-            Coordinator::start(db.clone(), data.clone(), policy, noted, off, stop.clone())
-                .await
-                .unwrap();
+        let (coordinator, _, engine) = Coordinator::start(
+            db.clone(),
+            data.clone(),
+            policy,
+            noted,
+            Metrics::new(),
+            off,
+            stop.clone(),
+        )
+        .await
+        .unwrap();
         let (engine, stop) = (tokio::spawn(engine), stop.drop_guard());
         Self { coordinator, engine, db, data, workspace, _stop: stop, folder }
     }

@@ -1,6 +1,7 @@
 //! Downloads: the object behind a link, as it is now.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use common::access::Role;
@@ -12,11 +13,13 @@ use crate::app::App;
 use crate::data::bucket::links::{self, Holder, OpenedLink};
 use crate::data::{ByteStream, Data, Stat};
 use crate::error::{Error, Result};
+use crate::metrics::{Metrics, TransferKind};
 use crate::store::people::{api_keys, members};
 
 /// An object that a link gives to read.
 pub struct Download {
     data: Data,
+    metrics: Arc<Metrics>,
     link: OpenedLink,
     stat: Stat,
 }
@@ -31,7 +34,8 @@ impl Download {
         check_holder(app, link.holder).await?;
         let stat = app.data.stat(&link.key).await?;
         let stat = stat.ok_or_else(|| Error::NotFound("file".to_owned()))?;
-        Ok(Self { data: app.data.clone(), link, stat })
+        let (data, metrics) = (app.data.clone(), app.metrics.clone());
+        Ok(Self { data, metrics, link, stat })
     }
 
     /// A short-lived link of the bucket's own to the same object, where it makes such.
@@ -72,7 +76,7 @@ impl Download {
             Some(digest) => self.data.get_checked(key, &self.stat, digest, file_name, range).await,
             None => self.data.get(key, range).await,
         };
-        Ok(bytes?)
+        Ok(Box::pin(self.metrics.transfers.counted(TransferKind::Download, bytes?)))
     }
 }
 

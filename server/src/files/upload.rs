@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::data::bucket::blob_key::{BlobKey, Whose};
 use crate::data::{self, ByteStream, Data, Stored};
 use crate::error::{Error, Result};
+use crate::metrics::TransferKind;
 use crate::store::{Db, jobs};
 
 /// An object that a link lets its client write.
@@ -63,6 +64,8 @@ impl Upload {
     /// # Errors
     /// Where the quota is used up, the digest is another one, or the job was started meanwhile.
     pub async fn store(self, expected: Expected, bytes: ByteStream) -> Result<u64> {
+        let counted = self.app.metrics.transfers.counted(TransferKind::Upload, bytes);
+        let bytes: ByteStream = Box::pin(counted);
         // On its own, so that what was counted is settled after a client who has gone, too.
         let put = tokio::spawn(self.put(expected, bytes).in_current_span());
         Ok(put.await.map_err(|error| Error::Internal(Box::new(error)))??.size)

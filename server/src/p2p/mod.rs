@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libp2p::{Multiaddr, PeerId};
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::Metrics;
 use crate::supervisor::Supervisor;
 pub use admission::Limits;
 pub use backend::{Parts, Port};
@@ -32,6 +33,7 @@ pub struct Options {
     /// Where the server's key is kept; made where it is missing.
     pub key_file: PathBuf,
     pub limits: Limits,
+    pub metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +84,8 @@ impl Hub {
             identity::Error::Damaged => Error::Key { path: options.key_file.clone() },
             identity::Error::Io(error) => error.into(),
         })?;
-        let mut swarm = swarm::build(&key, options.limits)?;
+        let metrics = options.metrics;
+        let mut swarm = swarm::build(&key, options.limits, &metrics)?;
         let addresses = swarm::known(swarm::listen(&mut swarm, &listen).await?);
         let tasks = TaskTracker::new();
         let peers = peers::Peers::new(port.clone());
@@ -92,9 +95,10 @@ impl Hub {
             peers: peers.clone(),
             stored: stored.clone(),
             damage: blob::damage::Damage::default(),
+            metrics: metrics.clone(),
         };
         let results = blob::result_index::Results::new(port.clone());
-        let blobs = blob::handler::Blobs::new(port, peers, stored, results);
+        let blobs = blob::handler::Blobs::new(port, peers, stored, results, metrics);
         let hub = Self {
             peer: key.public().to_peer_id(),
             addresses: addresses.clone(),

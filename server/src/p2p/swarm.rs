@@ -24,6 +24,7 @@ use super::blob::streams;
 use super::peer_limits::Gate;
 use super::sync::handler::Desk;
 use super::{Addresses, Error};
+use crate::metrics::Metrics;
 use crate::supervisor::Supervisor;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -52,7 +53,7 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    fn new(key: &Keypair, limits: Limits) -> Self {
+    fn new(key: &Keypair, limits: Limits, metrics: &Arc<Metrics>) -> Self {
         let about = identify::Config::new("/fanfold/1".to_owned(), key.public());
         let config = messages::Config::default()
             .with_request_timeout(REQUEST_TIMEOUT)
@@ -61,7 +62,7 @@ impl Behaviour {
             messages::cbor::codec::Codec::default().set_request_size_maximum(SYNC_BYTES_MAX);
         let sync = (StreamProtocol::new(SYNC_PROTOCOL), ProtocolSupport::Inbound);
         Self {
-            admission: admission::Behaviour::new(limits),
+            admission: admission::Behaviour::new(limits, Arc::clone(metrics)),
             identify: identify::Behaviour::new(about),
             ping: ping::Behaviour::default(),
             sync: messages::cbor::Behaviour::with_codec(codec, [sync], config),
@@ -70,7 +71,11 @@ impl Behaviour {
     }
 }
 
-pub fn build(key: &Keypair, limits: Limits) -> Result<Swarm<Behaviour>, Error> {
+pub fn build(
+    key: &Keypair,
+    limits: Limits,
+    metrics: &Arc<Metrics>,
+) -> Result<Swarm<Behaviour>, Error> {
     let multiplexer = || {
         let mut config = yamux::Config::default();
         config.set_max_num_streams(SUBSTREAMS_MAX);
@@ -80,7 +85,7 @@ pub fn build(key: &Keypair, limits: Limits) -> Result<Swarm<Behaviour>, Error> {
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, multiplexer)
         .map_err(|error| Error::Transport(error.to_string()))?
-        .with_behaviour(|key| Behaviour::new(key, limits))
+        .with_behaviour(|key| Behaviour::new(key, limits, metrics))
         .map_err(|error| Error::Transport(error.to_string()))?
         .with_swarm_config(|config| {
             config

@@ -28,8 +28,14 @@ pub fn root() -> PathBuf {
 
 /// All Rust sources of the product, without test modules.
 pub fn sources() -> Result<Vec<Source>> {
-    let mut found =
-        whole_sources(&["common/src", "common/identity/src", "server/src", "node/src", "cli/src"])?;
+    let mut found = whole_sources(&[
+        "common/src",
+        "common/identity/src",
+        "common/instruments/src",
+        "server/src",
+        "node/src",
+        "cli/src",
+    ])?;
     let mut tests = Vec::new();
     for source in &mut found {
         let (code, declared) = without_tests(&source.code).with_context(|| source.name.clone())?;

@@ -89,6 +89,7 @@ async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure>
         local_images: false,
         caches: node::CacheSizes::default(),
         label: Some("bench".to_owned()),
+        metrics_listen: None,
     })
 }
 

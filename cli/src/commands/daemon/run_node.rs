@@ -1,5 +1,6 @@
 //! `fanfold node`: lends this machine to a server.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -51,6 +52,10 @@ pub struct Args {
     /// What the node is called in lists [default: what it was called before]
     #[arg(long)]
     label: Option<String>,
+    /// Address on which GET /metrics gives the node's metrics to Prometheus, such as
+    /// 127.0.0.1:9464; port 0 picks a free one [default: none]
+    #[arg(long, env = "FANFOLD_NODE_METRICS_LISTEN", value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     pub log: log::Options,
 }
@@ -126,6 +131,7 @@ pub async fn run(
             shared_bytes: args.shared_cache << 30,
         },
         label: args.label,
+        metrics_listen: args.metrics_listen,
     };
     node::run(options, stop).await.map_err(|error| {
         if let node::Error::Refused(refused) = error {

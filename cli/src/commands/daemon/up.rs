@@ -150,5 +150,6 @@ async fn options(
         local_images: nodes.place.local_images,
         caches: node::CacheSizes::default(),
         label: Some(format!("up-{number}")),
+        metrics_listen: None,
     })
 }

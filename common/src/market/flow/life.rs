@@ -131,9 +131,12 @@ impl Market {
     fn end(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
         let begins_at = self.runs.get(&id).and_then(Run::begins_at);
         self.settle(id, now);
+        let was = self.runs.get(&id).map(Run::state);
+        self.running -= usize::from(was == Some(RunState::Running));
         self.enter(id, state, now);
         self.outbox.runs.remove(&id);
-        let Some(run) = self.runs.remove(&id) else { return };
+        let Some(mut run) = self.runs.remove(&id) else { return };
+        self.queue.count_tasks(&mut run, 0);
         self.dry.remove(&(run.spec.workspace, id));
         self.working.remove(&id);
         for stage in run.stages() {

@@ -249,6 +249,7 @@ impl Market {
         let accepted = self.runs.get_mut(&id).filter(|run| run.state() == RunState::Accepted);
         let Some(run) = accepted else { return false };
         run.enter(RunState::Running, now);
+        self.running += 1;
         self.outbox.runs.insert(id);
         true
     }

@@ -60,6 +60,8 @@ pub(in crate::market) struct Queue {
     kinds: BTreeMap<Kind, ClassId>,
     next: u64,
     waiting: usize,
+    /// The tasks that wait in all of them.
+    tasks: u64,
     /// The turn that was served last.
     served: u64,
 }
@@ -86,6 +88,17 @@ impl Kind {
 impl Queue {
     pub const fn is_empty(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// How many tasks could be handed out.
+    pub const fn tasks(&self) -> u64 {
+        self.tasks
+    }
+
+    /// Counts the waiting tasks of a run anew.
+    pub fn count_tasks(&mut self, run: &mut Run, waiting: u64) {
+        self.tasks = self.tasks - run.counted_waiting + waiting;
+        run.counted_waiting = waiting;
     }
 
     /// Takes a new stage into its class.
@@ -188,6 +201,8 @@ impl Market {
         let wants = |stage: TaskStage<'_>| {
             (stage.tasks.has_waiting() && !is_dry) || stage.tasks.has_check()
         };
+        let waiting = if is_dry { 0 } else { run.waiting_tasks() };
+        self.queue.count_tasks(run, waiting);
         let weight = usize::from(run.spec.terms.priority.weight());
         let share = run.running() as usize / weight;
         let stands = |stage: TaskStage<'_>| stage.tasks.place.is_some();

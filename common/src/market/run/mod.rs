@@ -53,6 +53,8 @@ pub struct Run {
     cause: Option<Cause>,
     /// When it is its turn in the queue.
     pub(in crate::market) turn: u64,
+    /// How many of its tasks the queue counts as waiting.
+    pub(in crate::market) counted_waiting: u64,
 }
 
 /// How many elements of lists there are, over all lists whose elements are tasks.
@@ -119,6 +121,7 @@ impl Run {
             warning: record.warning,
             cause: record.cause,
             turn: 0,
+            counted_waiting: 0,
         }
     }
 

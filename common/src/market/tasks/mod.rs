@@ -135,6 +135,11 @@ impl Tasks {
         self.next < self.len
     }
 
+    /// How many were never handed out.
+    pub(super) const fn fresh(&self) -> u32 {
+        self.len - self.next
+    }
+
     /// Chooses a task to hand out to a node: one that must be tried again before a fresh one, and
     /// last one that has failed there before, if `stuck` says that it has nowhere else to go.
     /// Before them all comes a check that the node may make.

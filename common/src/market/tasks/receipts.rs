@@ -34,9 +34,11 @@ impl Market {
         let Receipt { lease, usage, outcome } = receipt;
         let Some((stage, active)) = self.leased(lease).filter(|(_, active)| active.node == id)
         else {
+            self.outbox.changes.receipts.outdated += 1;
             return;
         };
         let (is_check, must_give) = (active.is_check, stage.work.require_results);
+        self.outbox.changes.receipts.count(&outcome, is_check, must_give);
         // A task that was over before its node could say that it has begun.
         let ran = Some(usage.wall_ms).filter(|ms| *ms > 0);
         self.note_held(id, Held { lease, running_ms: ran, waits_for_bucket: false }, now);

@@ -6,6 +6,7 @@ mod blame;
 mod cancel;
 mod checks;
 mod disk;
+mod figures;
 mod flow;
 mod gpus;
 mod health;

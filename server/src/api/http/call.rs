@@ -182,6 +182,12 @@ impl Call {
         client::name(remote, &self.headers, &self.app().settings.trusted_proxies)
     }
 
+    /// Whether it comes straight from a program on this machine.
+    pub fn is_local(&self) -> bool {
+        let remote = self.peer.as_ref().map(|peer| peer.remote);
+        client::is_local(remote, &self.headers, &self.app().settings.trusted_proxies)
+    }
+
     /// Notes who calls, and counts a request whose token or key turned out to be wrong.
     pub fn stranger_unless(&self, caller: Result<Caller>) -> Result<Caller> {
         match &caller {

@@ -29,6 +29,17 @@ pub fn name(remote: Option<SocketAddr>, headers: &HeaderMap, proxies: &[IpAddr])
     network(peer).to_string()
 }
 
+/// What a request carries that came through a proxy, whether or not the owner names it, or that a
+/// page of another site makes a browser send.
+const INDIRECT: [&str; 4] = [FORWARDED, "forwarded", "via", "origin"];
+
+/// Whether a request comes straight from a program on this machine.
+pub fn is_local(remote: Option<SocketAddr>, headers: &HeaderMap, proxies: &[IpAddr]) -> bool {
+    let peer = remote.map(|address| address.ip().to_canonical());
+    peer.is_some_and(|peer| peer.is_loopback() && !proxies.contains(&peer))
+        && !INDIRECT.iter().any(|name| headers.contains_key(*name))
+}
+
 /// Who has one IPv6 address has all of its /64.
 pub fn network(address: IpAddr) -> IpAddr {
     match address {
@@ -68,6 +79,26 @@ mod tests {
         assert_eq!(named("10.0.0.1", &["6.6.6.6", "1.2.3.4"], &proxies), "1.2.3.4");
         assert_eq!(named("10.0.0.1", &["6.6.6.6, nonsense"], &proxies), "10.0.0.1");
         assert_eq!(named("10.0.0.1", &[], &proxies), "10.0.0.1");
+    }
+
+    #[test]
+    fn request_is_local_only_if_nothing_stands_between() {
+        let local = |peer: &str, header: Option<&'static str>, proxies: &[&str]| {
+            let header = header.map(|name| (name.parse().unwrap(), "x".parse().unwrap()));
+            let proxies: Vec<IpAddr> = proxies.iter().map(|text| text.parse().unwrap()).collect();
+            let remote = SocketAddr::new(peer.parse().unwrap(), 1);
+            is_local(Some(remote), &header.into_iter().collect(), &proxies)
+        };
+
+        for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+            assert!(local(peer, None, &["10.0.0.1"]), "{peer}");
+        }
+        assert!(!local("10.0.0.1", None, &[]));
+        assert!(!local("127.0.0.1", None, &["127.0.0.1"]));
+        for header in INDIRECT {
+            assert!(!local("127.0.0.1", Some(header), &[]), "{header}");
+        }
+        assert!(!is_local(None, &HeaderMap::new(), &[]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -17,18 +18,21 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::time::Sleep;
 
 use super::{Admission, Limits, Network};
+use crate::metrics::Metrics;
 
 pub struct Behaviour {
     admission: Admission,
+    metrics: Arc<Metrics>,
     closing: VecDeque<(PeerId, ConnectionId)>,
     /// Ends with the time of the stranger that has the least left.
     timer: Pin<Box<Sleep>>,
 }
 
 impl Behaviour {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             admission: Admission::new(limits),
+            metrics,
             closing: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(limits.patience)),
         }
@@ -37,11 +41,17 @@ impl Behaviour {
     /// A peer has joined: its connections are no stranger's.
     pub fn join(&mut self, peer: PeerId) {
         self.admission.join(peer);
+        self.count();
     }
 
     /// A peer was refused: it is disconnected as soon as it can have read why.
     pub fn refuse(&mut self, peer: PeerId) {
         self.admission.refuse(peer, Instant::now());
+        self.count();
+    }
+
+    fn count(&self) {
+        self.metrics.nodes.connected(self.admission.nodes());
     }
 
     pub fn has_joined(&self, peer: &PeerId) -> bool {
@@ -80,6 +90,7 @@ impl NetworkBehaviour for Behaviour {
             .establish(id, peer, network, Instant::now())
             .map_err(ConnectionDenied::new)?;
         self.closing.extend(evicted);
+        self.count();
         Ok(dummy::ConnectionHandler)
     }
 
@@ -101,6 +112,7 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. })
             | FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
                 self.admission.end(connection_id);
+                self.count();
             }
             _ => {}
         }

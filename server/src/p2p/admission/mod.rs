@@ -88,6 +88,8 @@ pub struct Admission {
     strangers: BTreeSet<(Instant, ConnectionId)>,
     strangers_of: HashMap<Network, BTreeSet<(Instant, ConnectionId)>>,
     joined: HashSet<PeerId>,
+    /// Those of them that have a connection.
+    nodes: HashSet<PeerId>,
     known: HashSet<Network>,
 }
 
@@ -102,6 +104,7 @@ impl Admission {
             strangers: BTreeSet::new(),
             strangers_of: HashMap::new(),
             joined: HashSet::new(),
+            nodes: HashSet::new(),
             known: HashSet::new(),
         }
     }
@@ -141,6 +144,7 @@ impl Admission {
             if self.open.len() - self.strangers.len() >= self.limits.joined {
                 return Err(Denied::Joined);
             }
+            self.nodes.insert(peer);
             (None, Vec::new())
         } else {
             let evicted = self.make_room(network);
@@ -183,10 +187,14 @@ impl Admission {
             self.joined.clear();
         }
         self.joined.insert(peer);
+        if self.of_peer.contains_key(&peer) {
+            self.nodes.insert(peer);
+        }
     }
 
     /// A peer was refused: it is disconnected as soon as it can have read why.
     pub fn refuse(&mut self, peer: PeerId, now: Instant) {
+        self.nodes.remove(&peer);
         for id in self.of_peer.get(&peer).cloned().unwrap_or_default() {
             self.set_deadline(id, Some(now + FAREWELL));
         }
@@ -194,6 +202,11 @@ impl Admission {
 
     pub fn has_joined(&self, peer: &PeerId) -> bool {
         self.joined.contains(peer)
+    }
+
+    /// How many nodes are connected.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
     }
 
     /// From where a connection comes.
@@ -210,6 +223,7 @@ impl Admission {
             open.remove(&id);
             if open.is_empty() {
                 self.of_peer.remove(&connection.peer);
+                self.nodes.remove(&connection.peer);
             }
         }
         Some((connection.peer, id))

@@ -44,6 +44,28 @@ fn oldest_stranger_of_a_crowded_network_is_replaced_and_no_other() {
 }
 
 #[test]
+fn nodes_are_counted_once_while_they_are_connected() {
+    let (mut admission, now) = (Admission::new(LIMITS), Instant::now());
+    let (node, stranger) = (PeerId::random(), PeerId::random());
+    establish(&mut admission, 1, node, 1, now);
+    establish(&mut admission, 2, stranger, 2, now);
+    assert_eq!(admission.nodes(), 0);
+
+    admission.join(node);
+    establish(&mut admission, 3, node, 1, now);
+    assert_eq!(admission.nodes(), 1);
+    admission.end(ConnectionId::new_unchecked(1));
+    assert_eq!(admission.nodes(), 1);
+    admission.end(ConnectionId::new_unchecked(3));
+    assert_eq!(admission.nodes(), 0);
+
+    establish(&mut admission, 4, node, 1, now);
+    assert_eq!(admission.nodes(), 1, "it is known when it comes back");
+    admission.refuse(node, now);
+    assert_eq!(admission.nodes(), 0, "it was removed");
+}
+
+#[test]
 fn joined_node_keeps_its_connection_and_its_place_during_a_flood_of_strangers() {
     let (mut admission, now, node) = (Admission::new(LIMITS), Instant::now(), PeerId::random());
     establish(&mut admission, 0, node, 1, now);

@@ -26,6 +26,7 @@ use super::source::Found;
 use crate::coordinator::leases::{LiveInputs, LiveLease};
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::{self, ByteStream};
+use crate::metrics::{Metrics, TransferKind};
 use crate::p2p::backend::Port;
 use crate::p2p::peer_limits::Gate;
 use crate::p2p::peers::Peers;
@@ -50,12 +51,19 @@ pub struct Blobs<P> {
     pub results: Results<P>,
     /// Only those who hold a lease are let in here.
     transfers: Gate,
+    metrics: Arc<Metrics>,
 }
 
 impl<P: Port> Blobs<P> {
-    pub fn new(port: P, peers: Peers<P>, stored: Stored, results: Results<P>) -> Self {
+    pub fn new(
+        port: P,
+        peers: Peers<P>,
+        stored: Stored,
+        results: Results<P>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let transfers = Gate::new(TRANSFERS_PER_PEER_MAX, TRANSFERS_MAX);
-        Self { port, peers, stored, results, transfers }
+        Self { port, peers, stored, results, transfers, metrics }
     }
 
     /// Serves one stream of a node to its end.
@@ -91,6 +99,7 @@ impl<P: Port> Blobs<P> {
         let Some(_place) = self.transfers.enter(peer) else {
             return Err(Ended::Refused(crowded(), stream));
         };
+        let kind = kind_of(&request);
         let found = match request {
             BlobRequest::Inputs { .. } => return self.list(&live, lease, stream).await,
             BlobRequest::Put { size, digest, .. } => {
@@ -115,8 +124,19 @@ impl<P: Port> Blobs<P> {
             BlobRequest::Input { n, from, .. } => self.input(&live, lease, n, from).await,
         };
         match found {
-            Ok(found) => Ok(send(found, stream).await?),
+            Ok(found) => Ok(send(self.counted(kind, found), stream).await?),
             Err(refusal) => Err(Ended::Refused(refusal, stream)),
+        }
+    }
+
+    /// What was found, whose bytes are counted when they are passed on.
+    fn counted(&self, kind: TransferKind, found: Found) -> Found {
+        match found {
+            Found::Said(reply) => Found::Said(reply),
+            Found::Here { bytes, digest, stream } => {
+                let stream = Box::pin(self.metrics.transfers.counted(kind, stream));
+                Found::Here { bytes, digest, stream }
+            }
         }
     }
 
@@ -219,7 +239,9 @@ impl<P: Port> Blobs<P> {
         };
         say(&mut stream, &BlobReply::Ready).await?;
         let (from, mut to) = stream.split();
-        let put = self.port.put(live.spec.workspace, lease, expected, incoming(from, size));
+        let bytes = incoming(from, size);
+        let bytes = Box::pin(self.metrics.transfers.counted(TransferKind::NodeResult, bytes));
+        let put = self.port.put(live.spec.workspace, lease, expected, bytes);
         let reply = match timeout(patience(size), put).await {
             Ok(Ok(())) => {
                 room.keep();
@@ -244,6 +266,21 @@ impl<P: Port> Blobs<P> {
             return Ok(true);
         }
         Ok(self.port.size(key).await? == Some(expected.size))
+    }
+}
+
+/// What the bytes are that a request moves.
+const fn kind_of(request: &BlobRequest) -> TransferKind {
+    match request {
+        BlobRequest::Package { .. } => TransferKind::NodePackage,
+        BlobRequest::Image { .. } => TransferKind::NodeImage,
+        BlobRequest::CacheFile { .. } => TransferKind::NodeCache,
+        BlobRequest::Put { .. } => TransferKind::NodeResult,
+        BlobRequest::Input { .. }
+        | BlobRequest::Inputs { .. }
+        | BlobRequest::Cached { .. }
+        | BlobRequest::Secrets { .. }
+        | BlobRequest::PullToken { .. } => TransferKind::NodeInput,
     }
 }
 

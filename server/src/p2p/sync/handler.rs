@@ -1,5 +1,7 @@
 //! Where messages are answered: who says it, is it true, and then the coordinator has the word.
 
+use std::sync::Arc;
+
 use common::error_chain::chain;
 use common::ids::NodeId;
 use common::protocol::{LOGS_BYTES_MAX, Orders, Probe, Receipt, SignedReceipt, Sync};
@@ -7,6 +9,7 @@ use libp2p::PeerId;
 
 use super::{receipts, sanitize};
 use crate::coordinator::{self, CheckedSync};
+use crate::metrics::Metrics;
 use crate::p2p::admission::Network;
 use crate::p2p::backend::Port;
 use crate::p2p::blob::damage::Damage;
@@ -31,6 +34,7 @@ pub struct Desk<P> {
     pub peers: Peers<P>,
     pub stored: Stored,
     pub damage: Damage,
+    pub metrics: Arc<Metrics>,
 }
 
 impl<P: Port> Desk<P> {
@@ -44,8 +48,12 @@ impl<P: Port> Desk<P> {
     ) -> Option<Result<NodeId, Orders>> {
         match self.peers.find_or_join(peer, from, sync.token.as_deref()).await {
             Ok(Some(node)) => Some(Ok(node)),
-            Ok(None) => Some(Err(Orders::Refused(refusal(sync.token.is_some())))),
+            Ok(None) => {
+                self.metrics.nodes.refused();
+                Some(Err(Orders::Refused(refusal(sync.token.is_some()))))
+            }
             Err(error) => {
+                self.metrics.nodes.unanswered();
                 tracing::error!(%peer, error = %chain(&error), "node not looked up");
                 None
             }
@@ -63,12 +71,17 @@ impl<P: Port> Desk<P> {
         tidy_probe(node, &mut sync);
         let receipts = self.check(peer, node, &sync.receipts).await;
         match self.port.sync(node, CheckedSync { sync, receipts }).await {
-            Ok(orders) => Some(orders),
+            Ok(orders) => {
+                self.metrics.nodes.answered();
+                Some(orders)
+            }
             Err(coordinator::Error::NoNode) => {
+                self.metrics.nodes.refused();
                 self.peers.forget(peer);
                 Some(Orders::Refused(REMOVED.to_owned()))
             }
             Err(error) => {
+                self.metrics.nodes.unanswered();
                 tracing::debug!(%node, error = %chain(&error), "message not answered");
                 None
             }
@@ -98,6 +111,7 @@ impl<P: Port> Desk<P> {
             let receipt = match receipts::open(&key, signed) {
                 Ok(receipt) => receipt,
                 Err(error) => {
+                    self.metrics.coordinator.invalid_receipt();
                     tracing::warn!(%peer, %node, error = %chain(&error), "receipt dropped");
                     continue;
                 }

@@ -72,6 +72,24 @@ impl Db {
         self.connection.close_by_ref().await
     }
 
+    /// How many connections the pool has.
+    pub fn connections(&self) -> u32 {
+        if self.remote.0.is_some() {
+            self.connection.get_postgres_connection_pool().size()
+        } else {
+            self.sqlite_pool().size()
+        }
+    }
+
+    /// How many of them do nothing.
+    pub fn idle_connections(&self) -> usize {
+        if self.remote.0.is_some() {
+            self.connection.get_postgres_connection_pool().num_idle()
+        } else {
+            self.sqlite_pool().num_idle()
+        }
+    }
+
     /// The pool of an SQLite database.
     ///
     /// # Panics

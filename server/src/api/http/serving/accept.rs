@@ -24,6 +24,7 @@ use super::table::{Caps, Seat, Table};
 use crate::api::Answer;
 use crate::config::HttpConfig;
 use crate::limits::open_files;
+use crate::metrics::Metrics;
 
 /// How long requests may go on after the stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -43,11 +44,13 @@ pub struct Options {
     pub caps: Caps,
     /// What these are in front of is not one client.
     pub trusted_proxies: Vec<IpAddr>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// How to serve the connections, and when to end.
 struct Server<F> {
     routes: F,
+    metrics: Arc<Metrics>,
     http: http1::Builder,
     stop: CancellationToken,
     /// Ends what the stop has not ended.
@@ -55,14 +58,14 @@ struct Server<F> {
 }
 
 impl Options {
-    pub fn new(config: &HttpConfig, trusted_proxies: Vec<IpAddr>) -> Self {
+    pub fn new(config: &HttpConfig, trusted_proxies: Vec<IpAddr>, metrics: Arc<Metrics>) -> Self {
         let count = |n: std::num::NonZeroU32| usize::try_from(n.get()).unwrap_or(usize::MAX);
         let caps = Caps::new(
             count(config.connections_max),
             count(config.connections_per_address_max),
             open_files::limit(),
         );
-        Self { limits: Limits::new(config), caps, trusted_proxies }
+        Self { limits: Limits::new(config), caps, trusted_proxies, metrics }
     }
 }
 
@@ -78,8 +81,8 @@ where
     http.header_read_timeout(None);
     http.max_header_size(HEAD_BYTES_MAX);
     http.max_buf_size(BUFFER_BYTES_MAX);
-    let server =
-        Arc::new(Server { routes, http, stop: stop.clone(), cut: CancellationToken::new() });
+    let (metrics, cut) = (options.metrics, CancellationToken::new());
+    let server = Arc::new(Server { routes, metrics, http, stop: stop.clone(), cut });
     let connections = TaskTracker::new();
     // An evicted connection is open until its task has run, which may be late on a busy machine.
     // The table never fills all of these places, so each wait is for such a connection.
@@ -133,8 +136,10 @@ where
         let connection = seat.connection.clone();
         let stream = TokioIo::new(Watched { stream, connection: connection.clone() });
         let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
-        let service =
-            service_fn(move |request| guard::answer(routes.clone(), seat.clone(), request));
+        let metrics = self.metrics.clone();
+        let service = service_fn(move |request| {
+            guard::answer(routes.clone(), seat.clone(), metrics.clone(), request)
+        });
         let mut driven = std::pin::pin!(self.http.serve_connection(stream, service));
         let mut stopping = false;
         loop {

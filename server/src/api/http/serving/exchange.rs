@@ -13,6 +13,7 @@ use tracing::{Instrument as _, Span};
 use warp::http::{Method, StatusCode};
 
 use super::request_id::RequestId;
+use crate::metrics::Metrics;
 use crate::people::caller::Caller;
 
 tokio::task_local! {
@@ -38,19 +39,20 @@ struct Exchange {
 /// A request from its head to the end of its answer. Dropping it is the end.
 pub struct Open {
     exchange: Arc<Exchange>,
+    metrics: Arc<Metrics>,
     status: u16,
     /// Of the answer's body.
     bytes: u64,
 }
 
 impl Open {
-    pub fn new(id: RequestId, method: &Method) -> Self {
+    pub fn new(id: RequestId, method: &Method, metrics: Arc<Metrics>) -> Self {
         let method = known_name(method);
         // An error's span, so that a log of errors alone has it too.
         let span = tracing::error_span!("request", request_id = %id, method, route = Empty);
         let (route, caller) = (OnceLock::new(), OnceLock::new());
         let exchange = Exchange { id, method, route, caller, began: Instant::now(), span };
-        Self { exchange: Arc::new(exchange), status: NO_ANSWER, bytes: 0 }
+        Self { exchange: Arc::new(exchange), metrics, status: NO_ANSWER, bytes: 0 }
     }
 
     pub fn id(&self) -> &RequestId {
@@ -65,6 +67,8 @@ impl Open {
     /// The head of the answer is known.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = status.as_u16();
+        let Exchange { method, began, .. } = &*self.exchange;
+        self.metrics.http.answered(method, self.exchange.route(), self.status, began.elapsed());
     }
 
     /// A part of the answer's body is sent.
@@ -78,6 +82,13 @@ impl Open {
     }
 }
 
+impl Exchange {
+    /// The pattern of the path, or a word for a path that no route has.
+    fn route(&self) -> &str {
+        self.route.get().map_or(UNKNOWN, |route| route)
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         ended(&self.exchange, self.status, self.bytes);
@@ -86,8 +97,8 @@ impl Drop for Open {
 
 /// The one place where each request ends, whatever became of it.
 fn ended(exchange: &Exchange, status: u16, bytes: u64) {
-    let Exchange { id, method, route, caller, began, .. } = exchange;
-    let route = route.get().map_or(UNKNOWN, |route| route);
+    let Exchange { id, method, caller, began, .. } = exchange;
+    let route = exchange.route();
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (workspace, caller) = match caller.get() {
         Some(caller) => (caller.workspace.to_string(), caller.log_name()),

@@ -23,6 +23,7 @@ use super::target::path_of;
 use crate::api::Answer;
 use crate::api::http::problem_json::ERRORS;
 use crate::error::Error;
+use crate::metrics::Metrics;
 
 /// A body that tells its connection when it is over, and the log what was sent.
 pub struct Told<B> {
@@ -35,6 +36,7 @@ pub struct Told<B> {
 pub async fn answer<S>(
     routes: S,
     seat: Arc<Seat>,
+    metrics: Arc<Metrics>,
     request: Request<Incoming>,
 ) -> Result<Response<Told<impl Body<Data = bytes::Bytes, Error = warp::Error>>>, Infallible>
 where
@@ -44,7 +46,7 @@ where
     connection.begin_request();
     // Anybody else could make the log say what they like.
     let given = if seat.is_of_proxy() { RequestId::read(request.headers()) } else { None };
-    let mut open = Open::new(given.unwrap_or_else(RequestId::generate), request.method());
+    let mut open = Open::new(given.unwrap_or_else(RequestId::generate), request.method(), metrics);
     let mut answer = open.answer(answered(routes, &seat, request)).await;
     secure(answer.headers_mut());
     answer.headers_mut().insert(request_id::HEADER, open.id().header());

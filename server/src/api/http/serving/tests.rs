@@ -9,6 +9,7 @@ use warp::{Filter as _, Reply as _};
 use super::{Options, serve};
 use crate::captured_log::CapturedLog;
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 static BEGUN: Notify = Notify::const_new();
 static GO_ON: Notify = Notify::const_new();
@@ -17,7 +18,11 @@ static NEVER_BEGUN: Notify = Notify::const_new();
 /// A server of four routes: one that answers, one that panics, one that waits to be told, and one
 /// that never answers.
 async fn start(stop: &CancellationToken) -> (TcpStream, tokio::task::JoinHandle<()>) {
-    start_with(stop, Options::new(&Config::load(None).unwrap().http, Vec::new())).await
+    start_with(stop, options()).await
+}
+
+fn options() -> Options {
+    Options::new(&Config::load(None).unwrap().http, Vec::new(), Metrics::new())
 }
 
 async fn start_with(
@@ -86,7 +91,7 @@ fn request_id(answer: &str) -> &str {
 #[tokio::test]
 async fn request_without_progress_is_answered_with_its_id() {
     let stop = CancellationToken::new();
-    let mut options = Options::new(&Config::load(None).unwrap().http, Vec::new());
+    let mut options = options();
     options.limits.request = Duration::from_millis(50);
     let (mut stream, _serving) = start_with(&stop, options).await;
 
