@@ -102,6 +102,10 @@ impl Page {
                 self.steps.push(step(Action::Run { commands, shown: Vec::new() }));
             }
             ("sh", Some(Mark::Terminal(until))) => {
+                ensure!(
+                    lines.len() == 1 && !commands.contains('#'),
+                    "line {start}: a terminal has one command, without a comment"
+                );
                 self.steps.push(step(Action::Start { command: commands, until: until.to_owned() }));
             }
             ("sh", Some(Mark::NotRun)) => self.steps.push(step(Action::Read { commands })),
@@ -168,6 +172,7 @@ fn page_with_a_mistake_is_refused() {
         "```sh\nx\n",
         "<!-- not run: -->\n```sh\nx\n```\n",
         "<!-- terminal: x -->\ntext\n",
+        "<!-- terminal: x -->\n```sh\nup # why\n```\n",
         "<!-- not run: x -->\n```toml\nx\n```\n",
         "<!-- Ctrl-C: now -->\n",
         "```console\nx\n```\n",
