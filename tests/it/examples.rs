@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use harness::client::text;
 use harness::market::{Market, Shape};
+use harness::python;
 
 use crate::hello_world;
 
@@ -37,10 +38,10 @@ async fn print(example: &Path, file: &Path, url: &str, api_key: &str) -> Result<
 
 /// Opens a market with the app and lets one example be its customer.
 async fn changes_the_case_of_a_text(example: &str) -> Result<()> {
-    if !hello_world::has_python() {
+    if !python::is_possible() {
         return Ok(());
     }
-    let example = hello_world::root().join("examples").join(example);
+    let example = python::repository().join("examples").join(example);
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("hello.txt");
     fs::write(&file, "read me, change my case\n")?;

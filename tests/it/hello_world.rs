@@ -1,43 +1,18 @@
 //! The published tutorial, unchanged, in a Python container.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use harness::client::{COMPLETE, Client};
 use harness::market::{Market, Shape};
-use harness::say::say;
-use harness::{busybox, web};
+use harness::{python, web};
 
-const IMAGE: &str = "fanfold/python:3";
 const TEXT: &str = "hello, world: read me, change my case.\n";
-
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a member").to_owned()
-}
-
-/// Whether the Python image is here or can be made.
-pub fn has_python() -> bool {
-    if !busybox::is_possible() {
-        return false;
-    }
-    if busybox::docker(&["image", "inspect", IMAGE]).is_ok() {
-        return true;
-    }
-    let made = Command::new(root().join("scripts/python-image")).output();
-    let made = made.is_ok_and(|output| output.status.success());
-    if !made {
-        say(format_args!("skipped: scripts/python-image cannot make {IMAGE} here"));
-    }
-    made
-}
 
 /// Pushes image, app and template with the real client, as the tutorial does.
 pub async fn push(market: &Market) -> Result<()> {
-    let folder = root().join("templates/hello-world").display().to_string();
-    market.push_image(IMAGE).await?;
+    let folder = python::repository().join("templates/hello-world").display().to_string();
+    market.push_image(python::IMAGE).await?;
     market.customer(&["app", "push", &folder]).await?;
     market.customer(&["app", "activate", "hello-world"]).await
 }
@@ -56,7 +31,7 @@ async fn start(client: &Client, url: &str, params: Value) -> Result<String> {
 
 #[tokio::test]
 async fn tutorial_changes_the_case_of_a_text() -> Result<()> {
-    if !has_python() {
+    if !python::is_possible() {
         return Ok(());
     }
     Market::open(Shape::nodes(1), async |market, client| {
@@ -84,7 +59,7 @@ async fn tutorial_changes_the_case_of_a_text() -> Result<()> {
 
 #[tokio::test]
 async fn private_address_is_not_fetched_unless_the_owner_allows_it() -> Result<()> {
-    if !has_python() {
+    if !python::is_possible() {
         return Ok(());
     }
     let url = web::serve(TEXT).await?;

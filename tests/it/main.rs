@@ -10,6 +10,7 @@ mod containers;
 mod contract;
 mod damage;
 mod damaged_files;
+mod docs;
 mod durability;
 mod examples;
 mod failures;

@@ -11,6 +11,7 @@ pub mod postgres;
 pub mod power;
 pub mod process;
 pub mod proxy;
+pub mod python;
 pub mod recorder;
 pub mod registry;
 pub mod rogue;

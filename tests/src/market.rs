@@ -383,10 +383,16 @@ impl Drop for Market {
         self.server = None;
         (self.disk, self.recorded, self.restored) = (None, None, None);
         for folder in folders {
-            remove_containers(&folder);
-            remove_images(&folder);
+            remove_traces(&folder);
         }
     }
+}
+
+/// Removes what a node that runs no more has left with the container engine; its folder is named as
+/// the node names it.
+pub fn remove_traces(node_folder: &Path) {
+    remove_containers(node_folder);
+    remove_images(node_folder);
 }
 
 /// The addresses of a server's earlier start, to listen on again.

@@ -47,11 +47,16 @@ impl Postgres {
         Ok(url.to_string())
     }
 
-    /// Connects to the database.
-    pub async fn connect(&self) -> Result<DatabaseConnection> {
+    /// The database's URL.
+    pub fn url(&self) -> String {
         let mut url = self.server.clone();
         url.set_path(&self.name);
-        Ok(Database::connect(url.as_str()).await?)
+        url.to_string()
+    }
+
+    /// Connects to the database.
+    pub async fn connect(&self) -> Result<DatabaseConnection> {
+        Ok(Database::connect(self.url()).await?)
     }
 
     /// Removes the database, with whatever connections there are.

@@ -21,6 +21,7 @@ pub const BUCKET: &str = "main";
 
 pub struct S3 {
     root: TempDir,
+    bucket: String,
     pub address: SocketAddr,
     pub endpoint: String,
     gate: watch::Sender<bool>,
@@ -32,15 +33,20 @@ pub struct S3 {
 impl S3 {
     /// Starts the server with one empty bucket.
     pub async fn start() -> Result<Self> {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), BUCKET, (ACCESS_KEY, SECRET_KEY)).await
+    }
+
+    /// The same at this address, with a bucket of this name, for who has these keys.
+    pub async fn at(address: SocketAddr, bucket: &str, keys: (&str, &str)) -> Result<Self> {
         let root = tempfile::tempdir()?;
-        std::fs::create_dir(root.path().join(BUCKET))?;
+        std::fs::create_dir(root.path().join(bucket))?;
         let files = s3s_fs::FileSystem::new(root.path())
             .map_err(|error| anyhow::anyhow!("s3s-fs: {error:?}"))?;
         let mut service = s3s::service::S3ServiceBuilder::new(files);
-        service.set_auth(s3s::auth::SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        service.set_auth(s3s::auth::SimpleAuth::from_single(keys.0, keys.1));
         let service = service.build();
 
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let endpoint = format!("http://{address}");
         let (gate, open) = watch::channel(true);
@@ -75,7 +81,8 @@ impl S3 {
                 tokio::spawn(serve);
             }
         });
-        Ok(Self { root, address, endpoint, gate, writes, signed_reads, archived })
+        let bucket = bucket.to_owned();
+        Ok(Self { root, bucket, address, endpoint, gate, writes, signed_reads, archived })
     }
 
     /// From now on writes wait.
@@ -104,14 +111,14 @@ impl S3 {
 
     /// Where an object of the bucket is on disk.
     pub fn path(&self, key: &str) -> PathBuf {
-        self.root.path().join(BUCKET).join(key)
+        self.root.path().join(&self.bucket).join(key)
     }
 
     /// A descriptor of a place in the bucket, opened by a secret.
     pub fn place(&self, name: &str, secret: &str) -> Value {
         json!({"dataSourceDescriptor": "aws", "params": {
             "@type": "type.googleapis.com/bytenite.data_source.S3DataSource",
-            "name": name, "bucketName": BUCKET, "cloudRegion": "us-east-1",
+            "name": name, "bucketName": self.bucket, "cloudRegion": "us-east-1",
             "endpoint": self.endpoint, "secret_id": secret,
         }})
     }
@@ -119,7 +126,7 @@ impl S3 {
     /// The same with the keys inside, as in 2023.
     pub fn place_with_keys(&self, name: &str) -> Value {
         json!({"dataSourceDescriptor": "s3", "params": {
-            "name": name, "bucketName": BUCKET, "cloudRegion": "us-east-1",
+            "name": name, "bucketName": self.bucket, "cloudRegion": "us-east-1",
             "endpoint": self.endpoint, "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY,
         }})
     }

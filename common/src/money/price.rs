@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn price_of_the_documents_example_is_right() {
-        let page = include_str!("../../../docs/prices.md");
+        let page = include_str!("../../../docs/reference/prices.md");
         // 2 vCPUs and 2 GiB; 12.5 s of CPU time; 512 MiB for 10 s.
         let needs = Resources::new(2000, 2048);
         let used = Usage {

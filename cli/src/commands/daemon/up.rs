@@ -25,11 +25,17 @@ pub struct Args {
     #[arg(long, default_value = ".fanfold")]
     data_dir: PathBuf,
     /// Address of the API; port 0 picks a free one
-    #[arg(long, default_value = "127.0.0.1:8700")]
+    #[arg(long, env = "FANFOLD_HTTP_LISTEN", default_value = "127.0.0.1:8700")]
     listen: SocketAddr,
-    /// Multiaddr that nodes call; port 0 picks a free one
-    #[arg(long, default_value = "/ip4/127.0.0.1/tcp/8701", value_name = "MULTIADDR")]
-    node_listen: String,
+    /// Multiaddr that nodes call, or several with commas; port 0 picks a free one
+    #[arg(
+        long,
+        env = "FANFOLD_P2P_LISTEN",
+        default_value = "/ip4/127.0.0.1/tcp/8701",
+        value_delimiter = ',',
+        value_name = "MULTIADDR"
+    )]
+    node_listen: Vec<String>,
     /// Number of nodes in this process
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=NODES_MAX))]
     nodes: u16,
@@ -48,7 +54,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let folder = Folder::take(&args.data_dir)?;
     let mut config = Config::load(None).map_err(|error| Failure::Usage(error.to_string()))?;
     config.http_listen = args.listen;
-    config.p2p_listen = vec![args.node_listen];
+    config.p2p_listen = args.node_listen;
     config.data_dir = folder.path().to_owned();
     let server = serve::start(config).await?;
 
