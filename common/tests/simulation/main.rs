@@ -8,6 +8,7 @@ mod donor;
 mod random;
 mod server;
 mod shape;
+mod stopping;
 mod store;
 mod world;
 

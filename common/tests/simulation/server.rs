@@ -9,6 +9,7 @@ use common::protocol::Orders;
 use common::run::task::Lease;
 
 use crate::donor::{node_id, operator_of, owner};
+use crate::stopping::Stopping;
 use crate::store::Store;
 
 pub struct Server {
@@ -18,6 +19,7 @@ pub struct Server {
     live: BTreeMap<Lease, NodeId>,
     /// Whether something has come in since the last transaction.
     pub dirty: bool,
+    stopping: Stopping,
 }
 
 /// The usual rules, with more checks: stories are short.
@@ -44,7 +46,13 @@ impl Server {
     pub fn start(store: &Store, now: DateTime<Utc>) -> Self {
         let mut market = Market::load(policy(), store.load(), now);
         market.trust(owner());
-        Self { market, requests: Vec::new(), live: BTreeMap::new(), dirty: true }
+        Self {
+            market,
+            requests: Vec::new(),
+            live: BTreeMap::new(),
+            dirty: true,
+            stopping: Stopping::default(),
+        }
     }
 
     pub fn hear(&mut self, node: u32, heard: CheckedSync, now: DateTime<Utc>) {
@@ -55,6 +63,7 @@ impl Server {
             settled: heard.receipts.iter().map(|(receipt, _)| receipt.lease).collect(),
             until: now + wait,
         });
+        self.stopping.hear(node, &heard.sync, now);
         let id = node_id(node);
         self.market.sync(id, operator_of(id), heard, now);
         self.dirty = true;
@@ -66,6 +75,7 @@ impl Server {
         self.market.check()?;
         let changes = self.market.drain();
         store.apply(&changes)?;
+        self.stopping.check(&changes, &policy(), now)?;
         for change in &changes.leases {
             match change {
                 LeaseChange::Granted { node, lease } => self.live.insert(*lease, *node),
