@@ -1,6 +1,6 @@
 //! What programs depend on, as it was recorded: the OpenAPI documents and the bodies of failures.
 //!
-//! `INSTA_UPDATE=always cargo nextest run --workspace as_recorded` records them anew; the
+//! `INSTA_UPDATE=always cargo nextest run --workspace as_recorded` records them again; the
 //! difference is then read in the commit.
 
 use std::fmt::Write as _;

@@ -95,7 +95,7 @@ impl Queue {
         self.tasks
     }
 
-    /// Counts the waiting tasks of a run anew.
+    /// Counts the waiting tasks of a run again.
     pub fn count_tasks(&mut self, run: &mut Run, waiting: u64) {
         self.tasks = self.tasks - run.counted_waiting + waiting;
         run.counted_waiting = waiting;

@@ -1,4 +1,4 @@
-//! Where messages are answered: who says it, is it true, and then the coordinator has the word.
+//! Answers messages: checks who sends one and whether it is true, and passes it to the coordinator.
 
 use std::sync::Arc;
 

@@ -95,7 +95,7 @@ impl Drop for Open {
     }
 }
 
-/// The one place where each request ends, whatever became of it.
+/// The one place where each request ends: answered, failed, or left by its client.
 fn ended(exchange: &Exchange, status: u16, bytes: u64) {
     let Exchange { id, method, caller, began, .. } = exchange;
     let route = exchange.route();

@@ -81,7 +81,7 @@ async fn panic_of_a_handler_is_answered_and_ends_no_connection() {
     stop.cancel();
 }
 
-/// The id in the header of an answer: a new one, whatever somebody who is no proxy has sent.
+/// The id in the header of an answer: a new one, because the client is not a trusted proxy.
 fn request_id(answer: &str) -> &str {
     let id = answer.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
     assert!(id.parse::<uuid::Uuid>().is_ok(), "{answer}");
