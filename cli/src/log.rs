@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::panic::PanicHookInfo;
 
 use clap::ValueEnum;
+use common::error_chain::chain;
 use tracing::field::display;
 use tracing_subscriber::EnvFilter;
 
@@ -36,7 +37,7 @@ pub struct Options {
 /// Begins the log of a daemon. A panic is a line of it as well, in the span that it happened in.
 pub fn begin_daemon(format: Format) {
     match format {
-        Format::Text => begin(USUAL),
+        Format::Text => begin_text(USUAL),
         Format::Json => tracing_subscriber::fmt()
             .json()
             .flatten_event(true)
@@ -45,11 +46,17 @@ pub fn begin_daemon(format: Format) {
             .with_writer(io::stderr)
             .init(),
     }
+    warn_of_invalid(USUAL);
     std::panic::set_hook(Box::new(log_panic));
 }
 
 /// Begins a log as text, of these levels where `RUST_LOG` does not say.
 pub fn begin(levels: &str) {
+    begin_text(levels);
+    warn_of_invalid(levels);
+}
+
+fn begin_text(levels: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter(levels))
         .with_ansi(io::stderr().is_terminal())
@@ -59,6 +66,14 @@ pub fn begin(levels: &str) {
 
 fn filter(levels: &str) -> EnvFilter {
     EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(levels))
+}
+
+/// Says that `RUST_LOG` is not heeded, where it is set and cannot be read.
+fn warn_of_invalid(levels: &str) {
+    let set = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    if let Err(error) = EnvFilter::try_new(&set) {
+        tracing::warn!(error = %chain(&error), "RUST_LOG cannot be read: {levels} is logged instead");
+    }
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
