@@ -15,6 +15,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -116,6 +117,14 @@ impl RunId {
         Self(derived(&format!("fanfold job {job} run {number}"), Some(job.0)))
     }
 
+    /// The run that the schedule of a job makes at a nominal time: always the same, so that it
+    /// cannot be started twice. Runs of later times sort behind it.
+    pub fn of_fire(job: JobId, at: DateTime<Utc>) -> Self {
+        let text = format!("fanfold job {job} at {}", at.timestamp_micros());
+        let ms = at.timestamp_millis().clamp(0, (1 << 48) - 1).unsigned_abs();
+        Self(derived(&text, Some(Uuid::from_u128(u128::from(ms) << 80))))
+    }
+
     /// The run that stage `stage` of this one waits for: always the same, so that it cannot be
     /// started twice. It sorts with its parent.
     pub fn of_child(self, stage: u32) -> Self {
@@ -164,6 +173,20 @@ mod tests {
         assert_ne!(first, RunId::of_job(job, 2));
         assert_ne!(first, RunId::of_job(other, 1));
         assert!(RunId::of_job(job, 2) < RunId::of_job(other, 1));
+    }
+
+    #[test]
+    fn run_id_of_a_schedule_follows_from_its_job_and_its_nominal_time() {
+        let job = JobId::new(Uuid::from_u128(7 << 100));
+        let other = JobId::new(Uuid::from_u128(8 << 100));
+        let at = |ms| DateTime::from_timestamp_millis(ms).unwrap_or_default();
+        let first = RunId::of_fire(job, at(1_000));
+
+        assert_eq!(first, RunId::of_fire(job, at(1_000)));
+        assert_ne!(first, RunId::of_fire(other, at(1_000)));
+        assert!(first < RunId::of_fire(other, at(1_001)));
+        assert!(first < RunId::of_fire(job, DateTime::<Utc>::MAX_UTC));
+        assert_ne!(RunId::of_fire(job, DateTime::<Utc>::MIN_UTC), first);
     }
 
     #[test]
