@@ -58,8 +58,8 @@ pub struct Changes {
     pub tallies: BTreeMap<NodeId, Tally>,
     /// What operators have shown, where that has changed.
     pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
-    /// Schedules as they stand now; `None` where they are removed.
-    pub schedules: BTreeMap<JobId, Option<Schedule>>,
+    /// Schedules as they stand now.
+    pub schedules: BTreeMap<JobId, Schedule>,
     /// Nominal times that made no run.
     pub skips: Vec<Skip>,
     /// The newest run that the schedule of a job has made.

@@ -12,7 +12,8 @@ pub mod when;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::JobId;
+use crate::access::Scopes;
+use crate::ids::{ApiKeyId, JobId, UserId, WorkspaceId};
 pub use due::{Due, RUN_ALL_MAX};
 pub use when::When;
 
@@ -72,12 +73,25 @@ pub enum ScheduleState {
     Paused,
     /// It has no nominal time any more.
     Ended,
+    /// Its customer has removed it. What it settled is remembered, so that none of it comes again.
+    Removed,
+}
+
+/// Who has set a schedule. Its runs are made with these rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Author {
+    pub workspace: WorkspaceId,
+    pub user: UserId,
+    /// What the schedule was set with, and its scopes then.
+    pub key: ApiKeyId,
+    pub scopes: Scopes,
 }
 
 /// The schedule of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     pub job: JobId,
+    pub author: Author,
     pub rules: Rules,
     pub state: ScheduleState,
     /// Rises with each change of the rules or the state.
@@ -125,12 +139,24 @@ impl Rules {
 }
 
 impl Schedule {
-    /// A schedule that is set at `now`, in place of one of the revision before.
-    pub fn set(job: JobId, rules: Rules, before: Option<&Self>, now: DateTime<Utc>) -> Self {
-        let next = rules.when.first(now);
+    /// A schedule that is set at `now`, in place of the one before.
+    pub fn set(
+        job: JobId,
+        author: Author,
+        rules: Rules,
+        before: Option<&Self>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let last = before.and_then(|before| before.last);
+        let first = rules.when.first(now);
+        let next = match last {
+            // Its first time has been settled: it passed long ago, or the clock went back.
+            Some(last) if first.is_some_and(|first| first <= last) => rules.when.next(last),
+            _ => first,
+        };
         let revision = before.map_or(1, |before| before.revision.saturating_add(1));
-        let (state, last) = (state_with(next), before.and_then(|before| before.last));
-        Self { job, rules, state, revision, next, last }
+        let state = state_with(next);
+        Self { job, author, rules, state, revision, next, last }
     }
 
     /// The same, without runs until it is resumed.
@@ -140,10 +166,17 @@ impl Schedule {
         Self { state: ScheduleState::Paused, revision, next: None, ..self }
     }
 
+    /// The same, removed.
+    #[must_use]
+    pub fn removed(self) -> Self {
+        Self { state: ScheduleState::Removed, ..self.paused() }
+    }
+
     /// The same, with runs from `now` on: times that have passed meanwhile make none.
     #[must_use]
     pub fn resumed(self, now: DateTime<Utc>) -> Self {
-        let (next, revision) = (self.rules.when.next(now), self.revision.saturating_add(1));
+        let after = self.last.map_or(now, |last| last.max(now));
+        let (next, revision) = (self.rules.when.next(after), self.revision.saturating_add(1));
         Self { state: state_with(next), revision, next, ..self }
     }
 
@@ -159,13 +192,14 @@ const fn state_with(next: Option<DateTime<Utc>>) -> ScheduleState {
 }
 
 impl ScheduleState {
-    pub const ALL: [Self; 3] = [Self::Active, Self::Paused, Self::Ended];
+    pub const ALL: [Self; 4] = [Self::Active, Self::Paused, Self::Ended, Self::Removed];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Paused => "paused",
             Self::Ended => "ended",
+            Self::Removed => "removed",
         }
     }
 

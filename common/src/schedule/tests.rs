@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::cron::Cron;
 use super::*;
-use crate::testing::at;
+use crate::testing::{at, author};
 
 const JOB: JobId = JobId::new(Uuid::from_u128(7));
 
@@ -13,7 +13,7 @@ fn every(secs: u32) -> When {
 }
 
 fn schedule(rules: Rules) -> Schedule {
-    Schedule::set(JOB, rules, None, at(0))
+    Schedule::set(JOB, author(WorkspaceId::new(Uuid::nil())), rules, None, at(0))
 }
 
 fn secs(times: &[DateTime<Utc>]) -> Vec<i64> {
@@ -98,6 +98,22 @@ fn pause_makes_no_runs_and_resuming_none_of_its_time() {
     assert_eq!((resumed.revision, resumed.next), (3, Some(at(1010))));
     let once = schedule(Rules::new(When::Once(at(5)))).paused().resumed(at(6));
     assert_eq!((once.state, once.next), (ScheduleState::Ended, None));
+}
+
+#[test]
+fn settled_time_never_comes_again() {
+    let when = When::Once(at(5));
+    let settled = schedule(Rules::new(when.clone())).moved_on(at(5), None);
+
+    let author = settled.author;
+    let again = Schedule::set(JOB, author, Rules::new(when), Some(&settled.removed()), at(9));
+    assert_eq!((again.state, again.revision, again.next), (ScheduleState::Ended, 3, None));
+
+    // The clock went back.
+    let settled = schedule(Rules::new(every(10))).moved_on(at(100), Some(at(110)));
+    let set = Schedule::set(JOB, author, Rules::new(every(10)), Some(&settled), at(50));
+    assert_eq!(set.next, Some(at(110)));
+    assert_eq!(settled.paused().resumed(at(50)).next, Some(at(110)));
 }
 
 #[test]

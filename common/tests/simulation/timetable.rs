@@ -8,7 +8,7 @@ use common::ids::{JobId, RunId};
 use common::market::{Changes, RunRecord, Skip, SkipCause};
 use common::run::RunState;
 use common::run::spec::RunSpec;
-use common::schedule::{Missed, Overlap, RUN_ALL_MAX, Rules, Schedule, When};
+use common::schedule::{Missed, Overlap, RUN_ALL_MAX, Rules, Schedule, ScheduleState, When};
 use uuid::Uuid;
 
 use crate::customer::{self, Order};
@@ -73,15 +73,12 @@ impl Timetables {
         let mut skips: Vec<&Skip> = changes.skips.iter().collect();
         for (job, after) in &changes.schedules {
             let before = self.schedules.get(job).cloned();
-            if let (Some(before), Some(after)) = (&before, after)
+            if let Some(before) = &before
                 && before.last != after.last
             {
                 self.settle(before, after, &mut new_runs, &mut skips)?;
             }
-            match after {
-                Some(schedule) => self.schedules.insert(*job, schedule.clone()),
-                None => self.schedules.remove(job),
-            };
+            self.schedules.insert(*job, after.clone());
         }
         if !new_runs.is_empty() || !skips.is_empty() {
             return Err(format!("of no nominal time are {new_runs:?} and {skips:?}"));
@@ -150,6 +147,16 @@ impl Timetables {
             }
         }
         Ok(())
+    }
+
+    /// Whether a schedule is there, and not removed.
+    pub fn has(&self, job: JobId) -> bool {
+        self.schedules.get(&job).is_some_and(|schedule| schedule.state != ScheduleState::Removed)
+    }
+
+    /// Whether all schedules are removed.
+    pub fn is_over(&self) -> bool {
+        self.schedules.keys().all(|job| !self.has(*job))
     }
 
     /// Whether all nominal times until now are settled.

@@ -203,7 +203,7 @@ impl World {
 
     fn is_over(&self, server: &Server) -> bool {
         server.is_idle()
-            && self.store.timetables.schedules.is_empty()
+            && self.store.timetables.is_over()
             && !self.queue.values().any(|event| matches!(event, Event::Ask(_)))
     }
 

@@ -23,7 +23,7 @@ use crate::clock;
 pub use field::JobField;
 pub use lock::{JobLock, JobLocks};
 pub use start::StartedJob;
-pub(in crate::store) use start::put_started;
+pub(in crate::store) use start::{note_fired, put_started};
 pub use upload::{Upload, needs_upload, note_received, takes_upload};
 
 mod field;

@@ -10,6 +10,7 @@ pub mod money;
 pub mod nodes;
 pub mod people;
 pub mod query;
+pub mod schedules;
 pub mod secrets;
 pub mod storage;
 #[cfg(test)]

@@ -118,16 +118,10 @@ impl Market {
         self.schedules.due.first().map(|(due, _)| *due)
     }
 
-    /// Takes a schedule as it is from now on.
+    /// Takes a schedule as it is from now on. Runs that it has made go on.
     pub fn put_schedule(&mut self, schedule: Schedule) {
         self.schedules.plan(&schedule);
-        self.outbox.changes.schedules.insert(schedule.job, Some(schedule));
-    }
-
-    /// Forgets a job's schedule. Runs that it has made go on.
-    pub fn remove_schedule(&mut self, job: JobId) {
-        self.schedules.forget(job);
-        self.outbox.changes.schedules.insert(job, None);
+        self.outbox.changes.schedules.insert(schedule.job, schedule);
     }
 
     /// Tells of the schedules that are due, each once.

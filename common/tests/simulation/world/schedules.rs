@@ -3,6 +3,7 @@
 use common::market::{Fire, Planned};
 use common::money::credits::Credits;
 use common::schedule::{Schedule, ScheduleState};
+use common::testing;
 
 use super::{CHAOS_SECS, Event, World};
 use crate::customer;
@@ -30,7 +31,8 @@ impl World {
             return;
         }
         if let Some(server) = &mut self.server {
-            server.market.put_schedule(Schedule::set(job, rules, None, self.now));
+            let author = testing::author(self.timetables[n].order.spec.workspace);
+            server.market.put_schedule(Schedule::set(job, author, rules, None, self.now));
             self.touch();
         }
         self.at(1_000, Event::SetSchedule(n));
@@ -57,12 +59,13 @@ impl World {
     /// Removes a schedule once all its times are settled: one that was lost is waited for in vain.
     pub(super) fn remove_schedule(&mut self, n: usize) {
         let job = self.timetables[n].job;
-        if !self.store.timetables.schedules.contains_key(&job) {
+        if !self.store.timetables.has(job) {
             return;
         }
         let is_settled = self.store.timetables.is_settled(job, self.now);
-        if let Some(server) = self.server.as_mut().filter(|_| is_settled) {
-            server.market.remove_schedule(job);
+        let stored = self.stored_schedule(n).filter(|_| is_settled);
+        if let Some((server, stored)) = self.server.as_mut().zip(stored) {
+            server.market.put_schedule(stored.removed());
             self.touch();
         }
         self.at(250, Event::RemoveSchedule(n));

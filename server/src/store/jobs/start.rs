@@ -1,9 +1,11 @@
 //! The start of a job, as it is stored in the transaction of its run.
 
-use common::ids::RunId;
+use std::collections::BTreeMap;
+
+use common::ids::{JobId, RunId};
 use common::package::config::JobConfig;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::row::{self, Column as C};
 use super::{Job, write};
@@ -72,6 +74,21 @@ pub(in crate::store) async fn put_started(
                     .to_owned(),
             )
             .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Notes the newest runs that schedules have made of their jobs.
+pub(in crate::store) async fn note_fired(
+    db: &impl ConnectionTrait,
+    fired: &BTreeMap<JobId, RunId>,
+) -> Result<(), DbErr> {
+    for (job, run) in fired {
+        row::Entity::update_many()
+            .col_expr(C::Run, Expr::value(run.uuid()))
+            .filter(C::Id.eq(job.uuid()))
+            .exec(db)
             .await?;
     }
     Ok(())
