@@ -115,6 +115,20 @@ pub enum NotRules {
     Jitter,
 }
 
+impl NotRules {
+    /// Which of the rules is wrong.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::When(when::NotWhen::Every) => "every_secs",
+            Self::When(when::NotWhen::Far) => "at",
+            Self::When(when::NotWhen::Never) => "cron",
+            Self::Allow => "max_runs",
+            Self::Grace => "grace_secs",
+            Self::Jitter => "jitter_secs",
+        }
+    }
+}
+
 impl Rules {
     /// Rules with the usual answers to all questions.
     pub fn new(when: When) -> Self {

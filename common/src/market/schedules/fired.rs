@@ -8,7 +8,7 @@ use super::{Skip, SkipCause};
 use crate::ids::RunId;
 use crate::market::{Market, Refused};
 use crate::run::cause::{Cause, CauseKind};
-use crate::run::spec::RunSpec;
+use crate::run::spec::{Origin, RunSpec};
 use crate::schedule::{Overlap, Schedule};
 
 impl Market {
@@ -61,7 +61,8 @@ impl Market {
         if going.len() >= most {
             return Err(SkipCause::Overlap);
         }
-        let spec = Arc::new(order.map_err(SkipCause::Job)?);
+        let order = order.map_err(SkipCause::Job)?;
+        let spec = Arc::new(RunSpec { origin: Origin::Schedule(at), ..order });
         if schedule.rules.overlap == Overlap::Replace {
             for run in going {
                 // One that is being stopped has been cancelled already.

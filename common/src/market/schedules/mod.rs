@@ -139,7 +139,7 @@ impl Market {
 
     /// Notes whose run a run is, until it has ended.
     pub(in crate::market) fn note_job(&mut self, id: RunId) {
-        if let Some(run) = self.runs.get(&id).filter(|run| run.spec.parent.is_none()) {
+        if let Some(run) = self.runs.get(&id).filter(|run| run.spec.parent().is_none()) {
             self.of_jobs.insert((run.spec.job, id));
         }
     }
@@ -154,7 +154,7 @@ impl Market {
     pub(super) fn check_jobs(&self) -> Result<(), String> {
         let going = self.runs.values().map(|run| (run.id, &*run.spec));
         let stopping = self.stopping.iter().map(|(id, stopping)| (*id, stopping.spec()));
-        let whole = going.chain(stopping).filter(|(_, spec)| spec.parent.is_none());
+        let whole = going.chain(stopping).filter(|(_, spec)| spec.parent().is_none());
         let of_jobs: BTreeSet<_> = whole.map(|(id, spec)| (spec.job, id)).collect();
         if of_jobs != self.of_jobs {
             return Err(format!("runs of jobs are {of_jobs:?}, noted {:?}", self.of_jobs));
