@@ -40,7 +40,7 @@ use common::run::cause::Cause;
 use common::run::spec::RunSpec;
 use common::run::task::StageNo;
 use common::schedule::Schedule;
-pub use schedules::{DueSchedule, Fire, Fires};
+pub use schedules::{Fire, Fires};
 use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use common::error_chain::chain;
 use common::run::spec::RunSpec;
+use common::schedule::Schedule;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::coordinator::{DueSchedule, Fire, Fires};
+use crate::coordinator::{Fire, Fires};
 use crate::error::{Error, Kind, Result};
-use crate::jobs::resolve::resolve;
+use crate::jobs::monitoring::status::find_job;
+use crate::jobs::resolve::resolve_as_it_is;
 use crate::people::caller;
-use crate::store::jobs;
-use crate::store::jobs::TemplateWork;
 
 /// Schedules that are answered at once.
 const AT_ONCE: usize = 32;
@@ -53,12 +53,11 @@ async fn answer(app: &App, fire: Fire) {
 /// # Errors
 /// Where trying again may help. `is_last` makes a failure of the server's own an answer.
 async fn try_answer(app: &App, fire: Fire, is_last: bool) -> Result<()> {
-    let Some(due) = app.coordinator.due_schedule(fire).await? else { return Ok(()) };
+    let Some(schedule) = app.coordinator.due_schedule(fire).await? else { return Ok(()) };
     // A job that makes this panic must not end the server again and again.
-    let order = AssertUnwindSafe(order(app, &due)).catch_unwind().await;
+    let order = AssertUnwindSafe(order(app, &schedule)).catch_unwind().await;
     let order = match order.unwrap_or_else(|_| Err(Error::Internal("a panic".into()))) {
-        Ok(Some(spec)) => Ok(spec),
-        Ok(None) => return remove(app, due).await,
+        Ok(spec) => Ok(spec),
         Err(error) if may_pass(&error, is_last) => return Err(error),
         Err(error) if error.kind() == Kind::Internal => {
             tracing::error!(job = %fire.job, error = %chain(&error), "a job cannot be resolved");
@@ -66,23 +65,14 @@ async fn try_answer(app: &App, fire: Fire, is_last: bool) -> Result<()> {
         }
         Err(error) => Err(error.to_string()),
     };
-    Ok(app.coordinator.fired(due, order).await?)
+    Ok(app.coordinator.fired(fire, order).await?)
 }
 
-/// What a run of the schedule's job is now; `None` where the job is gone.
-async fn order(app: &App, due: &DueSchedule) -> Result<Option<RunSpec>> {
-    let author = due.schedule.author;
-    let Some(job) = jobs::find(&app.db, author.workspace, due.schedule.job).await? else {
-        return Ok(None);
-    };
-    let caller = caller::of_author(app, author).await?;
-    let config = job.work.template().map(TemplateWork::config).unwrap_or_default();
-    resolve(app, &caller, &job, config).await.map(Some)
-}
-
-async fn remove(app: &App, due: DueSchedule) -> Result<()> {
-    let (schedule, lock) = due.into_parts();
-    Ok(app.coordinator.put_schedule(schedule.removed(), lock).await?)
+/// What a run of the schedule's job is now.
+async fn order(app: &App, schedule: &Schedule) -> Result<RunSpec> {
+    let caller = caller::of_author(app, schedule.author).await?;
+    let job = find_job(app, &caller, schedule.job).await?;
+    resolve_as_it_is(app, &caller, &job).await
 }
 
 fn may_pass(error: &Error, is_last: bool) -> bool {

@@ -12,13 +12,13 @@ use common::schedule::{Author, NotRules, Rules, Schedule, ScheduleState, When};
 
 use super::Job;
 use super::monitoring::status::find_job;
-use super::resolve::resolve;
+use super::resolve::resolve_as_it_is;
 use crate::app::App;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
 use crate::store::jobs;
-use crate::store::jobs::{JobLock, TemplateWork};
+use crate::store::jobs::JobLock;
 use crate::store::schedules;
 use crate::store::schedules::skips;
 
@@ -39,10 +39,11 @@ pub struct JobSchedule {
 /// made with the caller's rights. The job must be one that could be started now.
 pub async fn set(app: &App, caller: &Caller, id: JobId, rules: Rules) -> Result<JobSchedule> {
     check(&rules)?;
-    let lock = app.coordinator.lock_job(id).await?;
     let job = find_job(app, caller, id).await?;
-    let config = job.work.template().map(TemplateWork::config).unwrap_or_default();
-    resolve(app, caller, &job, config).await?;
+    resolve_as_it_is(app, caller, &job).await?;
+    let lock = app.coordinator.lock_job(id).await?;
+    // It may have been deleted meanwhile.
+    let job = find_job(app, caller, job.id).await?;
     let before = schedules::find(&app.db, id).await?;
     let author = Author {
         workspace: caller.workspace,
