@@ -266,7 +266,7 @@ mod tests {
     fn contract_variables_are_never_those_of_a_secret() {
         for contract in ALL {
             let spec = container(contract).compile().unwrap();
-            let task = contract.task_environment(0, Some(("", "")));
+            let task = contract.task_environment(0, Some(("", "")), None);
             let names = spec.environment.names().chain(task.names());
             // Programs may read these from a secret.
             for name in names.filter(|name| !["USER", "LOGNAME"].contains(name)) {
