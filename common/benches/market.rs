@@ -1,21 +1,23 @@
 //! How fast the market is without IO: leases and receipts of a run of 1,000,000 chunks on 1,000
-//! nodes, the memory that such a run takes when it is accepted, and what many small runs cost while
-//! they wait and when they run.
+//! nodes, the memory that such a run takes when it is accepted, what many small runs cost while
+//! they wait and when they run, and what a million schedules cost until they are due.
 //!
 //! `cargo bench -p common --bench market`; `BENCH_CHUNKS=100000` makes it shorter, `BENCH_RUNS`
-//! is the number of small runs.
+//! is the number of small runs, `BENCH_SCHEDULES` that of schedules.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::compute::resources::{Resources, Usage};
-use common::ids::{NodeId, RunId, WorkspaceId};
-use common::market::{CheckedSync, Market, Policy, Stored};
+use common::ids::{JobId, NodeId, RunId, WorkspaceId};
+use common::market::{CheckedSync, Market, Planned, Policy, Stored};
 use common::money::credits::Credits;
 use common::plan::{Block, BlockId, Body, ContainerTask, Group, Phase, Plan, Reads};
 use common::protocol::{Orders, Outcome, Receipt, SignedReceipt, Sync};
 use common::run::task::Lease;
+use common::schedule::cron::Cron;
+use common::schedule::{Rules, Schedule, When};
 use common::testing;
 use uuid::Uuid;
 
@@ -50,6 +52,61 @@ fn main() {
     let runs = runs.unwrap_or(100_000);
     small_runs(runs, 1);
     small_runs(runs, 3);
+    let schedules = std::env::var("BENCH_SCHEDULES").ok().and_then(|text| text.parse().ok());
+    self::schedules(schedules.unwrap_or(1_000_000));
+}
+
+/// This many schedules, which are due a day later, and then all at once.
+#[expect(clippy::print_stdout, reason = "a table for people is what a benchmark makes")]
+fn schedules(n: u32) {
+    let day = 24 * 3600 * 1000;
+    let job = |n: u32| JobId::new(Uuid::from_u128(0x1_0000 + u128::from(n)));
+    let planned = (0..n).map(|n| {
+        let due = at(day + i64::from(n));
+        Planned { job: job(n), revision: 1, at: due, due }
+    });
+    let schedules: Vec<Planned> = planned.collect();
+    let before = resident_kib();
+    let started = Instant::now();
+    let stored = Stored { schedules, ..Stored::default() };
+    let mut market = Market::load(Policy::default(), stored, at(0));
+    let load = started.elapsed();
+    let grown = resident_kib().saturating_sub(before);
+
+    let started = Instant::now();
+    for n in 1..=1_000 {
+        market.tick(at(n));
+    }
+    let tick = started.elapsed() / 1_000;
+    drop(market.drain());
+
+    let when = When::Cron(Box::new(Cron::parse("0 0 * * *", "Europe/Berlin").expect("a pattern")));
+    let author = testing::author(CUSTOMER);
+    let started = Instant::now();
+    market.tick(at(day + i64::from(n)));
+    let fires = market.drain().fires;
+    let due = started.elapsed() / n.max(1);
+    let started = Instant::now();
+    for (n, fire) in fires.iter().enumerate() {
+        let rules = Rules::new(when.clone());
+        let schedule =
+            Schedule { next: Some(fire.at), ..Schedule::set(fire.job, author, rules, None, at(0)) };
+        market.fired(schedule, Err("the job is gone".to_owned()), at(day * 2));
+        if n % 50 == 0 {
+            drop(market.drain());
+        }
+    }
+    let settle = started.elapsed() / n.max(1);
+    println!("\n{n} schedules");
+    println!("{:<36}{:>14}", "load, milliseconds", load.as_millis());
+    println!(
+        "{:<36}{:>14}",
+        "memory grown, bytes per schedule",
+        grown * 1024 / u64::from(n.max(1))
+    );
+    println!("{:<36}{:>14}", "tick while none is due, ns", tick.as_nanos());
+    println!("{:<36}{:>14}", "due at once, ns per schedule", due.as_nanos());
+    println!("{:<36}{:>14}", "settled, ns per schedule", settle.as_nanos());
 }
 
 /// Runs of this many tasks, one after the other, that all wait at once.

@@ -25,6 +25,7 @@ mod outages;
 mod power_cuts;
 mod reference;
 mod restored;
+mod schedules;
 mod server_check;
 mod sources;
 mod systemd_units;

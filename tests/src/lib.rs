@@ -19,6 +19,7 @@ pub mod s3;
 pub mod say;
 pub mod set;
 pub mod tenant;
+pub mod test_clock;
 pub mod tmpfs;
 pub mod wait;
 pub mod web;

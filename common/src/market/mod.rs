@@ -12,6 +12,7 @@ mod money;
 mod outbox;
 pub mod placement;
 mod run;
+mod schedules;
 mod stage;
 mod sync;
 mod tasks;
@@ -32,6 +33,7 @@ pub use placement::node::Node;
 pub use placement::node_view::{Idle, Live, NodeView};
 pub use placement::waiting::{Obstacles, SomeNodes, Waiting};
 pub use run::{Counts, Run};
+pub use schedules::{Fire, Planned, Skip, SkipCause};
 pub use stage::{Cursor, Elements, Members, Stage, StageEnd, StageRecord};
 pub use sync::CheckedSync;
 pub use tasks::Tasks;
@@ -44,7 +46,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::compute::resources::Resources;
-use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
 use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Ledger};
 use crate::money::price::TASK_TIMEOUT_SECS;
@@ -54,6 +56,7 @@ use crate::run::task::{Lease, StageNo, TaskRef};
 use flow::cancel::Stopping;
 use outbox::Outbox;
 use placement::queue::Queue;
+use schedules::Schedules;
 use tasks::active::{Active, Tries};
 use tasks::task_stage::TaskStage;
 use trust::Trust;
@@ -131,6 +134,8 @@ pub struct Market {
     policy: Policy,
     /// Runs that have not ended.
     runs: BTreeMap<RunId, Run>,
+    /// The same and those that are being stopped, by their jobs. Parts of other runs are left out.
+    of_jobs: BTreeSet<(JobId, RunId)>,
     /// How many of them are in the state `Running`.
     running: usize,
     nodes: BTreeMap<NodeId, Node>,
@@ -153,6 +158,8 @@ pub struct Market {
     gone: BTreeMap<NodeId, DateTime<Utc>>,
     /// Runs that have been accepted and begin later, first come first.
     scheduled: BTreeSet<(DateTime<Utc>, RunId)>,
+    /// Schedules of jobs that make runs by themselves.
+    schedules: Schedules,
     /// How far each workspace's statement goes.
     statements: BTreeMap<WorkspaceId, Head>,
     /// Runs whose wallet could not cover one more task. They wait for their own running tasks to
@@ -187,6 +194,8 @@ pub struct Stored {
     pub records: BTreeMap<WorkspaceId, OperatorRecord>,
     /// How many leases nodes may have at once.
     pub windows: BTreeMap<NodeId, u32>,
+    /// The active schedules.
+    pub schedules: Vec<Planned>,
 }
 
 impl Market {
@@ -198,6 +207,7 @@ impl Market {
             policy,
             running: stored.runs.iter().filter(|run| run.state() == RunState::Running).count(),
             runs: stored.runs.into_iter().map(|run| (run.id, run)).collect(),
+            of_jobs: BTreeSet::new(),
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
             queue: Queue::default(),
@@ -209,6 +219,7 @@ impl Market {
             reunion: None,
             gone: BTreeMap::new(),
             scheduled: BTreeSet::new(),
+            schedules: Schedules::load(stored.schedules),
             statements: stored.statements,
             dry: BTreeSet::new(),
             open: BTreeSet::new(),
@@ -218,6 +229,9 @@ impl Market {
             unstable: BTreeSet::new(),
             outbox: Outbox::default(),
         };
+        let jobs = market.runs.values().map(|run| &run.spec);
+        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.parent().is_none());
+        market.of_jobs = ids.map(|(id, spec)| (spec.job, id)).collect();
         for (node, operator) in stored.operators {
             market.meet(node, operator, now + policy.lease);
         }
@@ -334,6 +348,7 @@ impl Market {
     pub fn check(&self) -> Result<(), String> {
         self.ledger.check()?;
         self.check_figures()?;
+        self.check_jobs()?;
         let mut held: BTreeMap<WorkspaceId, Credits> = BTreeMap::new();
         for run in self.runs.values() {
             run.check()?;

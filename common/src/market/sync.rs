@@ -227,6 +227,7 @@ fn work(stage: TaskStage<'_>) -> Option<Work> {
 fn assignment(stage: TaskStage<'_>, lease: Lease) -> Option<Assignment> {
     let TaskStage { run, tasks, work, .. } = stage;
     let (contract, index) = (work.container.contract, lease.task.index);
+    let of_task = |file| contract.task_environment(index, file, run.spec.origin.nominal());
     let (inputs, environment) = match work.reads {
         Reads::Element => {
             let chunk = tasks.table()?.get(index)?;
@@ -234,12 +235,10 @@ fn assignment(stage: TaskStage<'_>, lease: Lease) -> Option<Assignment> {
             let source = plan.chunks_of(stage.block).and_then(|block| plan.source_of(block));
             let file = (chunk.object.name.as_str(), chunk_key(source, &chunk.object));
             let inputs = Inputs::File { name: CHUNK_FILE.to_owned(), bytes: chunk.len() };
-            (inputs, contract.task_environment(index, Some(file)))
+            (inputs, of_task(Some(file)))
         }
-        Reads::Objects(_) | Reads::Results(_) => {
-            (Inputs::Files, contract.task_environment(index, None))
-        }
-        Reads::Nothing => (Inputs::None, contract.task_environment(index, None)),
+        Reads::Objects(_) | Reads::Results(_) => (Inputs::Files, of_task(None)),
+        Reads::Nothing => (Inputs::None, of_task(None)),
     };
     let gpu = run.active_lease(lease)?.gpu.clone();
     Some(Assignment { lease, gpu, inputs, environment })

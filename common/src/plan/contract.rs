@@ -10,6 +10,7 @@ mod reference;
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Container, Image, params_text};
@@ -23,6 +24,9 @@ pub const CHUNK_FILE: &str = "data.bin";
 
 /// The most bytes of a name or a key that a task is given.
 const NAME_BYTES_MAX: usize = 4096;
+
+/// When the run of a task was due by its job's schedule.
+const SCHEDULED_FOR: &str = "FANFOLD_SCHEDULED_FOR";
 
 const APP: &str = "/opt/fanfold/app";
 const USER_CACHE: &str = "/opt/fanfold/cache/user";
@@ -73,10 +77,18 @@ impl Contract {
         }
     }
 
-    /// The variables of one task: its number, and for one of a chunk the name and the key of the
-    /// file that it is of.
-    pub fn task_environment(self, index: u32, file: Option<(&str, &str)>) -> Environment {
+    /// The variables of one task: its number, for one of a chunk the name and the key of the file
+    /// that it is of, and for one of a scheduled run the nominal time.
+    pub fn task_environment(
+        self,
+        index: u32,
+        file: Option<(&str, &str)>,
+        nominal: Option<DateTime<Utc>>,
+    ) -> Environment {
         let mut variables = Vec::new();
+        if let Some(at) = nominal {
+            variables.push((SCHEDULED_FOR, at.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
+        }
         if self == Self::Process {
             variables.reserve_exact(3);
             variables.push(("CHUNK_NUMBER", index.to_string()));
@@ -211,14 +223,17 @@ mod tests {
     fn contract_gives_each_task_its_number_and_its_file() {
         let file = Some(("café\0.csv", "in/café.csv"));
         let of = |contract: Contract| {
-            contract.task_environment(7, file).variables().collect::<Vec<_>>().join(" ")
+            contract.task_environment(7, file, None).variables().collect::<Vec<_>>().join(" ")
         };
 
         let expected = "CHUNK_KEY=in/café.csv CHUNK_NAME=café\u{fffd}.csv CHUNK_NUMBER=7";
         assert_eq!(of(Contract::Process), expected);
         assert_eq!(of(Contract::Assemble), "");
-        let unnamed = Contract::Process.task_environment(0, None);
+        let unnamed = Contract::Process.task_environment(0, None, None);
         assert_eq!(unnamed.variables().collect::<Vec<_>>(), ["CHUNK_NUMBER=0"]);
+        let scheduled = Contract::Assemble.task_environment(0, None, Some(testing::at(60)));
+        let expected = ["FANFOLD_SCHEDULED_FOR=1970-01-01T00:01:00Z"];
+        assert_eq!(scheduled.variables().collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -251,7 +266,7 @@ mod tests {
     fn contract_variables_are_never_those_of_a_secret() {
         for contract in ALL {
             let spec = container(contract).compile().unwrap();
-            let task = contract.task_environment(0, Some(("", "")));
+            let task = contract.task_environment(0, Some(("", "")), None);
             let names = spec.environment.names().chain(task.names());
             // Programs may read these from a secret.
             for name in names.filter(|name| !["USER", "LOGNAME"].contains(name)) {

@@ -10,6 +10,7 @@ mod server;
 mod shape;
 mod stopping;
 mod store;
+mod timetable;
 mod world;
 
 use world::{Tally, World};
@@ -39,12 +40,15 @@ fn market_invariants_hold_under_any_events() {
         sum.cancelled += world.tally.cancelled;
         sum.restarts_compared += world.tally.restarts_compared;
         sum.again += world.tally.again;
+        sum.fired += world.tally.fired;
+        sum.skipped += world.tally.skipped;
     }
 
     println!("{sum:?}");
-    let is_wild = [sum.kills, sum.complete, sum.failed, sum.convicted, sum.again]
-        .iter()
-        .all(|happened| *happened > 0);
+    let is_wild =
+        [sum.kills, sum.complete, sum.failed, sum.convicted, sum.again, sum.fired, sum.skipped]
+            .iter()
+            .all(|happened| *happened > 0);
     assert!(alone || is_wild, "too tame: {sum:?}");
 }
 

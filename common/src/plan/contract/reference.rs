@@ -26,6 +26,8 @@ fn table(page: &str, title: &str) -> BTreeMap<String, String> {
 fn shown(value: &str) -> &str {
     if value.starts_with('{') {
         "a JSON object"
+    } else if value.ends_with('Z') {
+        "a time"
     } else if value.bytes().all(|b| b.is_ascii_digit()) {
         "a number"
     } else {
@@ -46,7 +48,7 @@ fn containers_page_has_the_variables_of_each_contract() {
         documented.extend(table(&page, title));
 
         let stage = container(contract).compile().unwrap().environment.clone();
-        let task = contract.task_environment(7, Some(("text", "text")));
+        let task = contract.task_environment(7, Some(("text", "text")), Some(testing::at(0)));
 
         let variables = [&stage, &task].map(|part| {
             part.names()

@@ -70,6 +70,12 @@ pub(super) async fn resolve(
     })
 }
 
+/// The same, where nothing is laid over what the job says.
+pub(super) async fn resolve_as_it_is(app: &App, caller: &Caller, job: &Job) -> Result<RunSpec> {
+    let config = job.work.template().map(TemplateWork::config).unwrap_or_default();
+    resolve(app, caller, job, config).await
+}
+
 /// What a job of a template does.
 async fn pipeline(
     app: &App,
