@@ -43,6 +43,7 @@
 //! ```
 
 pub mod access;
+pub mod call;
 pub mod compute;
 pub mod data;
 pub mod digest;
