@@ -5,6 +5,7 @@
 
 mod batch_log;
 mod bookings;
+mod calls;
 mod error;
 mod event_loop;
 mod gauges;
@@ -26,10 +27,12 @@ use std::time::Duration;
 
 use bookings::Posting;
 pub use bookings::{Booking, Refused as BookingRefused};
+use common::call::Report as CallReport;
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
 pub use common::market::{
-    CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes, UnderLease, Waiting,
+    CallLimit, CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes,
+    UnderLease, Waiting,
 };
 use common::market::{Market, Refused, Run};
 use common::money::credits::Credits;
@@ -37,7 +40,7 @@ use common::plan::Phase;
 use common::protocol::Orders;
 use common::run::cause::Cause;
 use common::run::spec::RunSpec;
-use common::run::task::StageNo;
+use common::run::task::{Lease, StageNo};
 use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -176,6 +179,11 @@ enum Command {
         run: RunId,
         cause: Cause,
     },
+    /// An attempt of a call has ended.
+    CallEnded {
+        lease: Lease,
+        report: CallReport,
+    },
 }
 
 impl Coordinator {
@@ -204,6 +212,7 @@ impl Coordinator {
                 db: db.clone(),
                 leases: leases.clone(),
                 watch: watch.clone(),
+                calls: calls::Calls::new(&data, commands.downgrade()),
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
                 last_batch,
                 traces,

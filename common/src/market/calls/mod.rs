@@ -10,7 +10,7 @@ mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 pub use in_flight::{CallLimit, CallLimits};
 
@@ -61,7 +61,9 @@ impl Market {
             Some(CallState::Pausing(until)) => {
                 self.calls.pauses.insert((until, task));
             }
-            Some(CallState::UnderWay(_)) => self.lose_call(task, SERVER_STOPPED, now),
+            Some(CallState::UnderWay(_)) => {
+                self.lose_call(task, SERVER_STOPPED, TimeDelta::zero(), now);
+            }
             Some(CallState::Queued(_)) | None => {}
         }
     }

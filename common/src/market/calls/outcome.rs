@@ -1,6 +1,6 @@
 //! What becomes of a call when an attempt of it ends: paid for, made again, or the end of its run.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::open_call::{CallState, OpenCall};
 use crate::call::{Answer, Report};
@@ -18,7 +18,10 @@ impl Market {
         let run = self.runs.get(&lease.task.run);
         let Some((work, since)) = run.and_then(|run| run.call_under_way(lease)) else { return };
         match report {
-            Report::Lost(reason) => self.lose_call(lease.task, &reason, now),
+            Report::Lost(reason) => {
+                let losses = self.open_call(lease.task).map_or(0, |call| call.tries.losses);
+                self.lose_call(lease.task, &reason, pause_after(losses), now);
+            }
             Report::Ended(answer) => match answer.failure(&work.call) {
                 None => self.accept_call(lease, since, answer, now),
                 Some(reason) => self.fail_call(lease, since, answer, &reason, now),
@@ -85,19 +88,27 @@ impl Market {
         self.fail(task.run, Cause::new(CauseKind::TaskFailed, message), now);
     }
 
-    /// The server itself lost an attempt: it is made again, unless that happened too often.
-    pub(super) fn lose_call(&mut self, task: TaskRef, reason: &str, now: DateTime<Utc>) {
+    /// The server itself lost an attempt: it is made again after a pause, unless that happened too
+    /// often.
+    pub(super) fn lose_call(
+        &mut self,
+        task: TaskRef,
+        reason: &str,
+        pause: TimeDelta,
+        now: DateTime<Utc>,
+    ) {
         let Some((attempt, began_at)) = self.open_call_mut(task).and_then(lose) else { return };
         let lease = Lease { task, attempt };
         let losses = self.open_call(task).map_or(0, |call| call.tries.losses);
         let Some(record) = self.end_attempt(lease, TaskState::Failed, now) else { return };
         let record = TaskRecord { error: Some(reason.to_owned()), ..record };
         let goes_on = losses < self.policy.call_losses_max;
-        let next_at = goes_on.then_some(now);
+        let at = now + pause;
+        let next_at = goes_on.then_some(at);
         let answer = Answer::none(reason, took_ms(began_at, now));
         self.outbox.changes.call_answers.push(AnswerRecord { lease, began_at, answer, next_at });
         if goes_on {
-            return self.call_again(record, now, now);
+            return self.call_again(record, at, now);
         }
         self.put_task(record);
         let message = format!("the server lost the call {losses} times; at last: {reason}");
@@ -161,6 +172,11 @@ fn lose(call: &mut OpenCall) -> Option<(u32, DateTime<Utc>)> {
     let since = call.since()?;
     call.tries.losses += 1;
     Some((call.tries.attempt, since))
+}
+
+/// What the server lacks for a call may be back soon.
+fn pause_after(losses: u32) -> TimeDelta {
+    TimeDelta::seconds(1 << losses.min(6))
 }
 
 fn took_ms(since: DateTime<Utc>, now: DateTime<Utc>) -> u32 {

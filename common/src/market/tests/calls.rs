@@ -145,11 +145,12 @@ fn call_under_way_is_lost_with_its_server_and_made_again_without_a_failure() {
 fn call_that_the_server_loses_too_often_is_given_up() {
     let mut market = started(with_waits(vec![]));
     for n in 1..=32 {
-        assert_eq!(begin(&mut market, 0).0, [attempt(n)]);
-        market.call_ended(attempt(n), Report::Lost("no socket".to_owned()), at(0));
+        let secs = i64::from(n) * 64;
+        assert_eq!(begin(&mut market, secs).0, [attempt(n)]);
+        market.call_ended(attempt(n), Report::Lost("no socket".to_owned()), at(secs));
     }
 
-    let (begun, changes) = begin(&mut market, 1);
+    let (begun, changes) = begin(&mut market, 9_999);
     assert_eq!(begun, []);
     let cause = changes.runs[0].cause.as_ref().unwrap();
     assert_eq!(cause.message, "the server lost the call 32 times; at last: no socket");

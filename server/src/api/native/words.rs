@@ -53,6 +53,8 @@ pub enum StageKindOut {
     Run,
     Container,
     Data,
+    /// An HTTP request that the server makes.
+    Call,
 }
 
 /// How far a stage is: one that is `cut_off` was open when its run ended.
@@ -130,6 +132,7 @@ impl From<StageKind> for StageKindOut {
             StageKind::Run => Self::Run,
             StageKind::Container => Self::Container,
             StageKind::Data => Self::Data,
+            StageKind::Call => Self::Call,
         }
     }
 }

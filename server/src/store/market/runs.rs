@@ -184,13 +184,18 @@ pub async fn ended_before(
     Ok(rows.into_iter().map(|(id, job)| (RunId::new(id), JobId::new(job))).collect())
 }
 
-/// The ids of runs that ended before `then` and whose logs are there.
-pub(in crate::store) fn with_logs_ended_before(then: DateTime<Utc>, limit: u64) -> SelectStatement {
+/// The ids of runs that ended before `then` and of which rows are in this table.
+pub(in crate::store) fn with_rows_ended_before(
+    table: &'static str,
+    then: DateTime<Utc>,
+    limit: u64,
+) -> SelectStatement {
+    let exist = format!("EXISTS (SELECT 1 FROM {table} WHERE {table}.run = runs.id)");
     Entity::find()
         .select_only()
         .column(Column::Id)
         .filter(Column::EndedUs.lt(micros(then)))
-        .filter(Expr::cust("EXISTS (SELECT 1 FROM task_logs WHERE task_logs.run = runs.id)"))
+        .filter(Expr::cust(exist))
         .limit(limit)
         .into_query()
 }

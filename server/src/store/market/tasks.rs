@@ -40,6 +40,8 @@ pub struct Model {
     pub received_us: Option<i64>,
     pub running_us: Option<i64>,
     pub ended_us: Option<i64>,
+    /// It is not tried again before.
+    pub not_before_us: Option<i64>,
     pub price: i64,
     pub receipt: Option<Vec<u8>>,
     pub signature: Option<Vec<u8>>,
@@ -268,6 +270,7 @@ pub(in crate::store) async fn put(
                         Column::ReceivedUs,
                         Column::RunningUs,
                         Column::EndedUs,
+                        Column::NotBeforeUs,
                         Column::Price,
                         Column::Receipt,
                         Column::Signature,
@@ -306,6 +309,7 @@ fn row(task: &TaskRecord) -> ActiveModel {
         received_us: Set(task.received_at.map(micros)),
         running_us: Set(task.running_at.map(micros)),
         ended_us: Set(task.ended_at.map(micros)),
+        not_before_us: Set(task.not_before.map(micros)),
         price: Set(task.price.units()),
         receipt: Set(receipt),
         signature: Set(signature),
@@ -331,6 +335,7 @@ fn record(row: Model) -> Result<TaskRecord, DbErr> {
         received_at: row.received_us.map(time),
         running_at: row.running_us.map(time),
         ended_at: row.ended_us.map(time),
+        not_before: row.not_before_us.map(time),
         price: Credits::from_units(row.price).ok_or_else(|| corrupt("price"))?,
         receipt: row
             .receipt
