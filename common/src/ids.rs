@@ -15,6 +15,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -113,13 +114,22 @@ impl RunId {
     /// The run of this number of a job: always the same, so that it cannot be started twice. It
     /// sorts with its job.
     pub fn of_job(job: JobId, number: u32) -> Self {
-        Self(derived(&format!("fanfold job {job} run {number}"), Some(job.0)))
+        Self(derived(&format!("fanfold job {job} run {number}"), Some(time_of(job.0))))
+    }
+
+    /// The run of a job for this time of its schedule: always the same, so that it cannot be
+    /// started twice. It sorts by this time.
+    pub fn of_fire(job: JobId, at: DateTime<Utc>) -> Self {
+        let text = format!("fanfold job {job} at {}", at.timestamp_micros());
+        let mut time = [0; 6];
+        time.copy_from_slice(&at.timestamp_millis().to_be_bytes()[2..]);
+        Self(derived(&text, Some(time)))
     }
 
     /// The run that stage `stage` of this one waits for: always the same, so that it cannot be
     /// started twice. It sorts with its parent.
     pub fn of_child(self, stage: u32) -> Self {
-        Self(derived(&format!("fanfold run {self} stage {stage}"), Some(self.0)))
+        Self(derived(&format!("fanfold run {self} stage {stage}"), Some(time_of(self.0))))
     }
 }
 
@@ -131,13 +141,19 @@ impl NodeId {
     }
 }
 
-/// A UUID that follows from a text, and sorts with `beside`.
-fn derived(text: &str, beside: Option<Uuid>) -> Uuid {
+/// The time of a UUID of version 7.
+fn time_of(id: Uuid) -> [u8; 6] {
+    let mut time = [0; 6];
+    time.copy_from_slice(&id.as_bytes()[..6]);
+    time
+}
+
+/// A UUID that follows from a text, and sorts with those of version 7 of this time.
+fn derived(text: &str, time: Option<[u8; 6]>) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Digest::of(text.as_bytes()).bytes()[..16]);
-    if let Some(beside) = beside {
-        // The time of a UUID of version 7.
-        bytes[..6].copy_from_slice(&beside.as_bytes()[..6]);
+    if let Some(time) = time {
+        bytes[..6].copy_from_slice(&time);
     }
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
@@ -164,6 +180,17 @@ mod tests {
         assert_ne!(first, RunId::of_job(job, 2));
         assert_ne!(first, RunId::of_job(other, 1));
         assert!(RunId::of_job(job, 2) < RunId::of_job(other, 1));
+    }
+
+    #[test]
+    fn run_id_of_a_fire_follows_from_its_time_and_sorts_by_it() {
+        let job = JobId::new(Uuid::now_v7());
+        let at = |secs| DateTime::from_timestamp(secs, 0).unwrap();
+        let first = RunId::of_fire(job, at(1_800_000_000));
+
+        assert_eq!(first, RunId::of_fire(job, at(1_800_000_000)));
+        assert_ne!(first, RunId::of_fire(JobId::new(Uuid::now_v7()), at(1_800_000_000)));
+        assert!(first < RunId::of_fire(job, at(1_800_000_060)));
     }
 
     #[test]

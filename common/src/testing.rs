@@ -22,7 +22,7 @@ use crate::plan::{
 };
 use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
 use crate::run::scheduling::Terms;
-use crate::run::spec::RunSpec;
+use crate::run::spec::{Origin, RunSpec};
 use crate::run::task::{Lease, StageNo, TaskRef};
 use crate::secret::{Hidden, Secret, SecretKind};
 
@@ -85,7 +85,7 @@ pub fn order_plan(workspace: WorkspaceId, plan: Plan) -> RunSpec {
         plan,
         timeout_secs: None,
         terms: Terms::default(),
-        parent: None,
+        origin: Origin::Manual,
     }
 }
 

@@ -17,6 +17,7 @@ pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 mod m20261128_000001_create_schema;
 mod m20261129_000001_add_causes_of_runs;
+mod m20261129_000002_add_kinds_of_jobs;
 mod m20261129_000004_add_calls;
 
 /// Brings a database to the current schema.
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261128_000001_create_schema::Migration),
             Box::new(m20261129_000001_add_causes_of_runs::Migration),
+            Box::new(m20261129_000002_add_kinds_of_jobs::Migration),
             Box::new(m20261129_000004_add_calls::Migration),
         ]
     }

@@ -3,6 +3,8 @@
 //! A `RunSpec` is complete: later edits of the job, the template or a package touch the next run
 //! only.
 
+use chrono::{DateTime, Utc};
+
 use crate::ids::{JobId, RunId, WorkspaceId};
 use crate::plan::Plan;
 use crate::run::scheduling::Terms;
@@ -20,8 +22,38 @@ pub struct RunSpec {
     /// Seconds from the start of the run's work to its end; `None` is no limit.
     pub timeout_secs: Option<u32>,
     pub terms: Terms,
+    pub origin: Origin,
+}
+
+/// Why a run was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody asked for it.
+    Manual,
+    /// The job's schedule, which names this time: the run may begin later.
+    Schedule(DateTime<Utc>),
+    /// It is a part of another run.
+    Part(Parent),
+}
+
+impl RunSpec {
     /// The run and its stage that this one is a part of.
-    pub parent: Option<Parent>,
+    pub const fn parent(&self) -> Option<Parent> {
+        match self.origin {
+            Origin::Part(parent) => Some(parent),
+            Origin::Manual | Origin::Schedule(_) => None,
+        }
+    }
+}
+
+impl Origin {
+    /// The time that the job's schedule names for the run.
+    pub const fn nominal(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Schedule(at) => Some(at),
+            Self::Manual | Self::Part(_) => None,
+        }
+    }
 }
 
 /// A stage of a run that waits for the end of another run.

@@ -374,7 +374,7 @@ impl Store {
 
     /// The run that this one is a part of, or itself.
     pub fn root_of(&self, run: RunId) -> RunId {
-        let parent = self.runs.get(&run).and_then(|run| run.spec.parent);
+        let parent = self.runs.get(&run).and_then(|run| run.spec.parent());
         parent.map_or(run, |parent| self.root_of(parent.run))
     }
 

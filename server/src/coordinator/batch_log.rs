@@ -56,7 +56,7 @@ pub(super) fn write(changes: &Changes, about: &About<'_>) {
 
 fn accepted(run: &RunRecord) {
     let RunRecord { id, spec, .. } = run;
-    let parent = spec.parent.map(|parent| display(parent.run));
+    let parent = spec.parent().map(|parent| display(parent.run));
     let (job, workspace) = (spec.job, spec.workspace);
     tracing::info!(run = %id, %job, %workspace, parent, "run accepted");
 }

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use common::ids::{JobId, RunId};
-use common::package::config::JobConfig;
 use common::run::spec::RunSpec;
 use tracing::Span;
 
 use super::{Command, Coordinator, Error};
 use crate::store;
-use crate::store::jobs::JobLock;
+use crate::store::jobs::{JobLock, StartAs};
 use crate::store::market::runs;
 
 impl Coordinator {
@@ -22,28 +21,26 @@ impl Coordinator {
         self.in_time(self.job_locks.lock(job)).await
     }
 
-    /// Starts a job: makes it a run of its own, with the credits that the run holds, where its
-    /// draft is still the one that the run was made from. The job's config becomes this one. On
-    /// `Ok` all of it is on disk; where it is refused, the job is the draft that it was. Asked
-    /// for again, it starts nothing.
-    pub async fn start_job(
-        &self,
-        spec: RunSpec,
-        draft: i64,
-        config: JobConfig,
-    ) -> Result<RunId, Error> {
+    /// Starts a job: makes it a run, with the credits that the run holds, where the job is still
+    /// the one that the run was made from. On `Ok` all of it is on disk; where it is refused, the
+    /// job is as it was. Asked for again, it starts nothing.
+    pub async fn start_job(&self, spec: RunSpec, draft: i64, how: StartAs) -> Result<RunId, Error> {
         store::prove_plan(&spec.plan)?;
         let lock = self.lock_job(spec.job).await?;
         let found = store::jobs::find(&self.db, spec.workspace, spec.job).await?;
         let job = found.ok_or(Error::JobChanged)?;
-        if job.run.is_some() {
+        let is_started = match how {
+            StartAs::Only(_) => job.run.is_some(),
+            StartAs::Again(run) => runs::exists(&self.db, run).await?,
+        };
+        if is_started {
             return Err(Error::AlreadyStarted);
         }
         if job.draft != draft {
             return Err(Error::JobChanged);
         }
-        let (run, spec) = (job.next_run(), Arc::new(spec));
-        let job = Box::new(job.started(config)?);
+        let (run, spec) = (how.run(job.id), Arc::new(spec));
+        let job = Box::new(job.started(how)?);
         let request = Span::current();
         self.ask(|reply| Command::Start { run, spec, job, lock, request, reply }).await??;
         Ok(run)

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{CheckedSync, Coordinator};
 use crate::clock;
+use crate::store::jobs::StartAs;
 use crate::store::testing::draft;
 use crate::store::{self, Db, nodes};
 
@@ -26,7 +27,7 @@ pub async fn earn(
     let token = nodes::issue_token(db, operator).await.unwrap();
     let node = nodes::join(db, &Uuid::now_v7().to_string(), &token).await.unwrap().unwrap();
     let spec = draft(db, customer).await;
-    coordinator.start_job(spec, 0, JobConfig::default()).await.unwrap();
+    coordinator.start_job(spec, 0, StartAs::Only(JobConfig::default())).await.unwrap();
     let lease = loop {
         if let Some(lease) = sync(coordinator, node, None).await {
             break lease;

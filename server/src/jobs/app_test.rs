@@ -20,7 +20,7 @@ use crate::data::bucket::blob_key::BlobKey;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
 use crate::store::catalogue::packages::Package;
-use crate::store::jobs::{self, JobField, Upload};
+use crate::store::jobs::{self, JobField, JobKind, JobWork, StartAs, TemplateWork, Upload};
 use crate::store::market::logs;
 pub use crate::store::market::logs::LogView;
 use crate::store::query::selection::{Comparison, Operand, Selection, Start, Test};
@@ -43,7 +43,8 @@ pub struct NewTest {
 /// A test, what it wrote, and what came out.
 #[derive(Debug)]
 pub struct AppTest {
-    pub job: Job,
+    pub job: JobId,
+    pub work: TemplateWork,
     pub run: Option<RunView>,
     pub logs: Vec<LogView>,
     pub results: Vec<ResultFile>,
@@ -57,21 +58,24 @@ pub async fn start_test(app: &App, caller: &Caller, id: JobId, new: NewTest) -> 
         return AppTest::of(app, caller, begun).await;
     }
     let NewTest { package, source, params, config } = new;
-    let mut job = Job::new(id, caller.workspace, template(&package, caller.workspace));
-    job.name = name_of(&job.template.app);
-    job.params = params;
-    job.destination = Some(Destination::Bucket);
-    job.config = JobConfig { task_timeout_secs: Some(TASK_SECS), ..JobConfig::default() }
+    let mut work = TemplateWork::new(template(&package, caller.workspace));
+    let name = name_of(&work.template.app);
+    work.params = params;
+    work.destination = Some(Destination::Bucket);
+    work.config = JobConfig { task_timeout_secs: Some(TASK_SECS), ..JobConfig::default() }
         .overlaid(config)
         .overlaid(JobConfig { is_test: Some(true), ..JobConfig::default() });
+    let config = work.config;
     match source {
         Some(source) => {
             let own = SecretId::of_job(id, DataEnd::Source);
-            job.source = Some(draft::keep(app, caller, DataEnd::Source, own, source).await?);
+            work.source = Some(draft::keep(app, caller, DataEnd::Source, own, source).await?);
         }
-        None => use_sample(app, &mut job, &package).await?,
+        None => use_sample(app, (id, caller.workspace), &mut work, &package).await?,
     }
-    if let Err(refused) = begin(app, caller, &job).await {
+    let work = JobWork::Template(Box::new(work));
+    let job = Job { name, ..Job::new(id, caller.workspace, work) };
+    if let Err(refused) = begin(app, caller, &job, config).await {
         forget(app, &job).await?;
         return Err(refused);
     }
@@ -81,7 +85,7 @@ pub async fn start_test(app: &App, caller: &Caller, id: JobId, new: NewTest) -> 
 /// The caller's test of this id.
 pub async fn read(app: &App, caller: &Caller, id: JobId) -> Result<Option<AppTest>> {
     let found = jobs::find(&app.db, caller.workspace, id).await?;
-    match found.filter(|job| job.config().is_test == Some(true)) {
+    match found.filter(is_test) {
         Some(job) => AppTest::of(app, caller, job).await.map(Some),
         None => Ok(None),
     }
@@ -97,7 +101,7 @@ pub async fn latest(app: &App, caller: &Caller, package: &Package) -> Result<Opt
         start: Start::Place(None),
         limit: 1,
     };
-    let found = jobs::list(&app.db, caller.workspace, &selection).await?;
+    let found = jobs::list(&app.db, caller.workspace, Some(JobKind::Template), &selection).await?;
     match found.rows.into_iter().next() {
         Some(job) => AppTest::of(app, caller, job).await.map(Some),
         None => Ok(None),
@@ -106,6 +110,8 @@ pub async fn latest(app: &App, caller: &Caller, package: &Package) -> Result<Opt
 
 impl AppTest {
     async fn of(app: &App, caller: &Caller, job: Job) -> Result<Self> {
+        let missing = || Error::not_found("test", &job.id.to_string());
+        let work = job.work.template().cloned().ok_or_else(missing)?;
         let run = run_of(app, &job).await?;
         let (mut lines, mut files) = (Vec::new(), Vec::new());
         if let Some(run) = &run {
@@ -114,7 +120,7 @@ impl AppTest {
                 files = results::delivered(app, caller, &job, run, None).await?.files;
             }
         }
-        Ok(Self { job, run, logs: lines, results: files })
+        Ok(Self { job: job.id, work, run, logs: lines, results: files })
     }
 
     /// `None` until the test has ended.
@@ -142,21 +148,26 @@ fn name_of(app: &str) -> String {
 }
 
 /// Makes the package's own sample the job's source; without one the app gets an empty chunk.
-async fn use_sample(app: &App, job: &mut Job, package: &Package) -> Result<()> {
+async fn use_sample(
+    app: &App,
+    (id, owner): (JobId, WorkspaceId),
+    work: &mut TemplateWork,
+    package: &Package,
+) -> Result<()> {
     let Some(sample) = find_sample(app, package).await? else {
-        job.source = Some(Source::Bypass);
+        work.source = Some(Source::Bypass);
         return Ok(());
     };
     let name = sample.path.rsplit('/').next().map(ToOwned::to_owned);
-    job.source = Some(Source::File(FileToUpload { name }));
-    let key = BlobKey::Upload(job.id);
+    work.source = Some(Source::File(FileToUpload { name }));
+    let key = BlobKey::Upload(id);
     let size = sample.bytes.len() as u64;
-    app.data.quotas().reserve(job.workspace, &key, size).await?;
+    app.data.quotas().reserve(owner, &key, size).await?;
     let bytes = futures::stream::iter([Ok(Bytes::from(sample.bytes))]);
     let stored = app.data.put(&key, Box::pin(bytes)).await?;
     let identity = Some(Identity::Digest(stored.digest));
-    job.upload = Some(Upload { size: stored.size, identity });
-    job.received = Some(stored.digest);
+    work.upload = Some(Upload { size: stored.size, identity });
+    work.received = Some(stored.digest);
     Ok(())
 }
 
@@ -170,10 +181,15 @@ async fn find_sample(app: &App, package: &Package) -> Result<Option<Sample>> {
         .map_err(|error| Error::Internal(Box::new(error)))
 }
 
-async fn begin(app: &App, caller: &Caller, job: &Job) -> Result<()> {
-    let spec = resolve(app, caller, job, job.config).await?;
+async fn begin(app: &App, caller: &Caller, job: &Job, config: JobConfig) -> Result<()> {
+    let spec = resolve(app, caller, job, config).await?;
     jobs::insert(&app.db, job).await?;
-    start::start(app, job, job.config, spec).await
+    start::start(app, job, StartAs::Only(config), spec).await
+}
+
+fn is_test(job: &Job) -> bool {
+    let config = job.work.template().map(TemplateWork::config);
+    config.is_some_and(|config| config.is_test == Some(true))
 }
 
 /// Leaves nothing of a job that was refused. One that has been started all the same stays.

@@ -2,12 +2,13 @@
 
 use common::ids::JobId;
 
-use super::monitoring::status::{find, run_of};
+use super::monitoring::status::{RunName, find};
 use super::{RunView, secret_use};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
 use crate::store::jobs;
+use crate::store::market::runs;
 
 const ABORTED: &str = "aborted by user";
 
@@ -20,16 +21,16 @@ pub enum Aborted {
     Draft,
 }
 
-/// Ends a running job; deletes one that has not started.
-pub async fn abort(app: &App, caller: &Caller, id: JobId) -> Result<Aborted> {
-    let (job, run) = find(app, caller, id).await?;
+/// Ends the latest run of a job, or the named one; deletes a job that has not started.
+pub async fn abort(app: &App, caller: &Caller, name: impl Into<RunName>) -> Result<Aborted> {
+    let (job, run) = find(app, caller, name).await?;
     match run {
         Some(run) if run.has_ended() => Err(Error::NotNow("this job has ended already".to_owned())),
         Some(run) => {
             app.coordinator.cancel_run(run.id, ABORTED.to_owned()).await?;
             tracing::info!(job = %job.id, run = %run.id, "run cancelled by its customer");
             // The answer came after the commit.
-            let ended = run_of(app, &job).await?.unwrap_or(run);
+            let ended = runs::find(&app.db, caller.workspace, run.id).await?.unwrap_or(run);
             Ok(Aborted::Run(Box::new(ended)))
         }
         None => {
@@ -66,8 +67,8 @@ pub async fn delete(app: &App, caller: &Caller, id: JobId) -> Result<()> {
 }
 
 /// Folds and delivers the results of a failed job again. No task runs, and nothing is charged.
-pub async fn deliver_again(app: &App, caller: &Caller, id: JobId) -> Result<()> {
-    let (job, run) = find(app, caller, id).await?;
+pub async fn deliver_again(app: &App, caller: &Caller, name: impl Into<RunName>) -> Result<()> {
+    let (job, run) = find(app, caller, name).await?;
     secret_use::check_job(caller, &job)?;
     let run = run.ok_or_else(|| Error::NotNow("this job has not run: run it".to_owned()))?;
     app.coordinator.deliver_again(job.id, run.id).await?;

@@ -4,8 +4,8 @@
 //! HTTP and no API's words. It may use the store, the coordinator, the data plane, secrets and the
 //! registries. APIs use it, and nothing below does.
 //!
-//! A job of another workspace is not found. A job is a draft until it is started; from then on
-//! nothing of what its run is made of changes. What a run needs is resolved and checked once,
+//! A job of another workspace is not found. A job of a template is a draft until it is started;
+//! from then on nothing of what its run is made of changes. What a run needs is resolved and checked once,
 //! before it is started, under the caller's own rights.
 
 pub mod app_test;
@@ -24,5 +24,5 @@ pub mod stages;
 pub mod start;
 pub mod template_figures;
 
-pub use crate::store::jobs::Job;
+pub use crate::store::jobs::{Job, JobKind, TemplateWork};
 pub use crate::store::market::runs::RunView;

@@ -11,7 +11,7 @@ use common::plan::{Body, Partitioner, Plan};
 use super::hold::Hold;
 use super::monitoring::status;
 use super::resolve::resolve;
-use super::{Job, RunView};
+use super::{Job, RunView, TemplateWork};
 use crate::app::App;
 use crate::data::LookedKind;
 use crate::error::Result;
@@ -112,7 +112,8 @@ pub async fn quote(app: &App, caller: &Caller, id: JobId) -> Result<Quote> {
     {
         return of(app, caller, &job, &plan, Some(&run)).await;
     }
-    let spec = resolve(app, caller, &job, job.config()).await?;
+    let config = job.work.template().map(TemplateWork::config).unwrap_or_default();
+    let spec = resolve(app, caller, &job, config).await?;
     of(app, caller, &job, &spec.plan, None).await
 }
 
@@ -128,6 +129,7 @@ pub(super) async fn of(
         Some(chunks) => Some(chunks.into()),
         None => chunks(app, caller, plan).await?,
     };
+    let work = job.work.template();
     let task = plan.typical_task();
     let needs = task.map_or(Resources::NONE, |task| task.container.needs);
     let task_secs = task.map_or(0, |task| task.timeout_secs);
@@ -154,7 +156,8 @@ pub(super) async fn of(
         total_at_most: chunks.map(most),
         forecast,
         task_secs,
-        task_secs_is_limit: job.config().task_timeout_secs.is_some_and(|secs| secs > 0),
+        task_secs_is_limit: work
+            .is_some_and(|work| work.config().task_timeout_secs.is_some_and(|secs| secs > 0)),
         task_hour_price: price::most(needs, SECS_PER_HOUR),
         hold,
         available,
@@ -168,8 +171,8 @@ async fn forecast(app: &App, job: &Job, plan: &Plan, run: Option<&RunView>) -> R
         return Ok(sampled);
     }
     // Jobs without a template have nothing in common.
-    let template = &job.template.id;
-    if !template.is_empty()
+    let template = job.work.template().map(|work| &work.template.id);
+    if let Some(template) = template.filter(|id| !id.is_empty())
         && let Some(past) = usage::history(&app.db, job.workspace, template).await?
     {
         return Ok(Forecast::sampled(Basis::History, past.runs, past.sample));

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use common::data::location::{Destination, Provider};
-use common::ids::JobId;
 use common::plan::Phase;
 use common::run::RunState;
 use common::run::spec::result_name;
 
 use super::cancel::done_and_paid;
 use super::monitoring::status;
+use super::monitoring::status::RunName;
 use super::monitoring::tasks::stage_of;
 use super::{Job, RunView};
 use crate::app::App;
@@ -47,7 +47,7 @@ pub struct ResultFile {
     pub size: u64,
 }
 
-/// The files of the caller's job of this id, after the place where the page before ended.
+/// The files of the caller's job, or run, of this name, after the place where the page before ended.
 ///
 /// # Errors
 /// `JOB_NOT_COMPLETED` where it has not ended, and `JOB_FAILED` where it has failed or was aborted
@@ -55,11 +55,11 @@ pub struct ResultFile {
 pub async fn read(
     app: &App,
     caller: &Caller,
-    id: JobId,
+    name: impl Into<RunName>,
     takes_partial: bool,
     after: Option<&str>,
 ) -> Result<ResultPage> {
-    let (job, run) = status::find(app, caller, id).await?;
+    let (job, run) = status::find(app, caller, name).await?;
     match run {
         Some(run) if run.state == RunState::Succeeded => {
             delivered(app, caller, &job, &run, after).await
@@ -170,7 +170,9 @@ fn has_none(run: &RunView) -> Error {
 
 /// The address of the folder that results were delivered to, ending in a slash.
 fn delivered_to(job: &Job) -> Option<String> {
-    let Destination::Cloud { bucket, folder } = job.destination()? else { return None };
+    let Destination::Cloud { bucket, folder } = job.work.template()?.destination()? else {
+        return None;
+    };
     let scheme = match bucket.provider {
         Provider::Aws { .. } => "s3",
         Provider::Gcp { .. } => "gs",

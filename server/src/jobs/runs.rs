@@ -1,32 +1,28 @@
-//! Runs by their own ids. A job has one run; what can be done with it is done by its job.
+//! The runs of a job.
 
-use common::ids::{JobId, RunId};
+use common::ids::JobId;
 
-use super::{Job, RunView};
+use super::monitoring::status::{JobStatus, find_job};
 use crate::app::App;
-use crate::error::{Error, Result};
-use crate::jobs::monitoring::status::JobStatus;
+use crate::error::Result;
 use crate::people::caller::Caller;
-use crate::store::jobs;
 use crate::store::market::runs;
+pub use crate::store::market::runs::RunPlace;
 
-/// The job of the caller's run of this id, with the run.
-pub async fn read(app: &App, caller: &Caller, id: RunId) -> Result<JobStatus> {
-    let (job, run) = find(app, caller, id).await?;
-    JobStatus::of(app, job, Some(run)).await
-}
+/// The most runs of one page.
+pub const LIST_MAX: u32 = 1_000;
 
-/// The job that the caller's run of this id is of.
-pub async fn job_of(app: &App, caller: &Caller, id: RunId) -> Result<JobId> {
-    find(app, caller, id).await.map(|(job, _)| job.id)
-}
-
-/// The caller's run of this id. One that is a part of another run is not found by itself, nor is
-/// one whose job has been deleted.
-pub(super) async fn find(app: &App, caller: &Caller, id: RunId) -> Result<(Job, RunView)> {
-    let missing = || Error::not_found("run", &id.to_string());
-    let run = runs::find(&app.db, caller.workspace, id).await?.ok_or_else(missing)?;
-    let job = jobs::find(&app.db, caller.workspace, run.job).await?;
-    let job = job.filter(|job| job.run == Some(id)).ok_or_else(missing)?;
-    Ok((job, run))
+/// The runs of the caller's job of this id that were accepted before this one, the newest first.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    id: JobId,
+    before: Option<RunPlace>,
+    limit: u32,
+) -> Result<Vec<JobStatus>> {
+    let job = find_job(app, caller, id).await?;
+    let limit = limit.clamp(1, LIST_MAX).into();
+    let found = runs::of_job(&app.db, caller.workspace, id, before, limit).await?;
+    let each = |run| JobStatus::in_list(app, job.clone(), Some(run));
+    Ok(found.into_iter().map(each).collect())
 }

@@ -12,6 +12,7 @@ use super::Job;
 use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::people::caller::Caller;
+use crate::store::jobs::JobWork;
 
 /// A location that a caller gives.
 pub fn check_location(caller: &Caller, end: DataEnd, location: &impl Location) -> Result<()> {
@@ -31,9 +32,11 @@ pub fn check_locations(
     destination.map_or(Ok(()), |to| check_location(caller, DataEnd::Destination, to))
 }
 
-/// The locations of a job, which may come from its template.
+/// What a job names: the locations, which may come from its template.
 pub fn check_job(caller: &Caller, job: &Job) -> Result<()> {
-    check_locations(caller, job.source(), job.destination())
+    match &job.work {
+        JobWork::Template(work) => check_locations(caller, work.source(), work.destination()),
+    }
 }
 
 /// The secrets that a package lists; `field` says which package.

@@ -5,7 +5,7 @@ use common::market::StageRecord;
 use common::plan::{Block, Body, Phase, Plan};
 use common::run::task::StageNo;
 
-use super::runs as of_caller;
+use super::monitoring::status;
 use crate::app::App;
 use crate::error::Result;
 use crate::people::caller::Caller;
@@ -49,7 +49,8 @@ pub async fn list(
     after: Option<StageNo>,
     limit: u32,
 ) -> Result<Vec<Stage>> {
-    let (_, run) = of_caller::find(app, caller, run).await?;
+    let (_, run) = status::find(app, caller, run).await?;
+    let Some(run) = run else { return Ok(Vec::new()) };
     let Some(plan) = runs::plan(&app.db, run.id).await? else { return Ok(Vec::new()) };
     let limit = limit.clamp(1, LIST_MAX);
     let found = stages::find(&app.db, run.id, after, limit.into()).await?;

@@ -15,12 +15,12 @@ use crate::app::App;
 use crate::coordinator;
 use crate::error::Result;
 use crate::people::caller::Caller;
+use crate::store::jobs::{JobWork, StartAs};
 
 /// A job that can be started as it is now.
 pub struct Ready {
     job: Job,
-    /// The job's own config from its start on.
-    config: JobConfig,
+    how: StartAs,
     spec: RunSpec,
 }
 
@@ -36,24 +36,29 @@ pub enum Remark {
 /// Makes the caller's job of this id ready to start, with `over` laid over its config.
 pub async fn prepare(app: &App, caller: &Caller, id: JobId, over: JobConfig) -> Result<Ready> {
     let job = find_job(app, caller, id).await?;
-    if job.run.is_some() {
-        return Err(coordinator::Error::AlreadyStarted.into());
-    }
-    let config = job.config.overlaid(over);
-    let spec = resolve(app, caller, &job, job.config().overlaid(over)).await?;
-    Ok(Ready { job, config, spec })
+    let (spec, how) = match &job.work {
+        JobWork::Template(_) if job.run.is_some() => {
+            return Err(coordinator::Error::AlreadyStarted.into());
+        }
+        JobWork::Template(work) => {
+            let spec = resolve(app, caller, &job, work.config().overlaid(over)).await?;
+            (spec, StartAs::Only(work.config.overlaid(over)))
+        }
+    };
+    Ok(Ready { job, how, spec })
 }
 
 impl Ready {
     pub fn remarks(&self) -> Vec<Remark> {
-        let (job, plan) = (&self.job, &self.spec.plan);
+        let (work, plan) = (self.job.work.template(), &self.spec.plan);
         let mut remarks = Vec::new();
         if self.spec.terms.is_test {
             remarks.push(Remark::TestJob);
         }
-        let params = job.params();
-        let partitioner = plan.cut().and_then(|_| tag_name(&job.template.partitioner));
-        let assembler = plan.assembler().and_then(|_| tag_name(&job.template.assembler));
+        let Some(work) = work else { return remarks };
+        let params = work.params();
+        let partitioner = plan.cut().and_then(|_| tag_name(&work.template.partitioner));
+        let assembler = plan.assembler().and_then(|_| tag_name(&work.template.assembler));
         let partitioner = partitioner.and_then(|name| engine::builtin_partitioner(&name));
         let assembler = assembler.and_then(|name| engine::builtin_assembler(&name));
         for (phase, builtin, params) in [
@@ -75,7 +80,7 @@ impl Ready {
 
     /// Starts its run.
     pub async fn start(self, app: &App) -> Result<()> {
-        start(app, &self.job, self.config, self.spec).await
+        start(app, &self.job, self.how, self.spec).await
     }
 }
 
@@ -83,8 +88,8 @@ fn tag_name(tag: &str) -> Option<String> {
     tag.parse::<Tag>().ok().map(|tag| tag.name)
 }
 
-/// Starts the run of a job, with this config as the job's own.
-pub(super) async fn start(app: &App, job: &Job, config: JobConfig, spec: RunSpec) -> Result<()> {
-    app.coordinator.start_job(spec, job.draft, config).await?;
+/// Starts a run of a job.
+pub(super) async fn start(app: &App, job: &Job, how: StartAs, spec: RunSpec) -> Result<()> {
+    app.coordinator.start_job(spec, job.draft, how).await?;
     Ok(())
 }

@@ -221,7 +221,7 @@ mod tests {
     use crate::data::ssrf_guard::Guard;
     use crate::limits::quotas::Quotas;
     use crate::secrets::Secrets;
-    use crate::store::testing::{commit_next, databases, spec};
+    use crate::store::testing::{commit_next, databases, runs_of, spec};
 
     /// A run that ended so long ago, with a file of its own in the bucket.
     async fn ended(db: &Db, data: &Data, ago: TimeDelta) -> (RunId, BlobKey) {
@@ -333,8 +333,8 @@ mod tests {
         let server = crate::api::testing::TestServer::open().await;
         let id = server.running_job().await;
         let db = &server.app.db;
-        let job = [id.parse().unwrap()];
-        let run = runs::find_by_jobs(db, server.workspace, &job).await.unwrap()[0].id;
+        let job = id.parse().unwrap();
+        let run = runs_of(db, server.workspace, job).await[0].id;
         let task = common::run::task::TaskRef { run, stage: common::testing::PROCESS, index: 0 };
         let line = common::protocol::LogLine {
             at_us: 0,

@@ -1,18 +1,18 @@
-//! Jobs: the customer's orders. A job is a draft until it is started.
+//! Jobs: the customer's orders.
 //!
-//! What changes a draft takes the job's lock, so that a start goes on with what it has read.
+//! A job of a template is a draft until it is started, and runs once. What changes a job takes its
+//! lock, so that a start goes on with what it has read.
 
 use chrono::{DateTime, Utc};
 use common::data::location::{Destination, DraftSource};
-use common::digest::Digest;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
 use common::run::scheduling::{Priority, Regions};
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, Select, Set,
-    UpdateMany,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    Select, Set, UpdateMany,
 };
 
 use super::query::document;
@@ -22,14 +22,16 @@ use super::{micros, time};
 use crate::clock;
 pub use field::JobField;
 pub use lock::{JobLock, JobLocks};
-pub use start::StartedJob;
 pub(in crate::store) use start::put_started;
+pub use start::{StartAs, StartedJob};
 pub use upload::{Upload, needs_upload, note_received, takes_upload};
+pub use work::{JobKind, JobWork, TemplateWork};
 
 mod field;
 mod lock;
 mod start;
 mod upload;
+mod work;
 
 pub(super) mod row {
     use sea_orm::entity::prelude::*;
@@ -60,6 +62,10 @@ pub(super) mod row {
         pub blacklist: String,
         pub tags: String,
         pub start_us: Option<i64>,
+        /// The name of a `JobKind`.
+        pub kind: String,
+        /// JSON of what a job does that is not of a template.
+        pub work: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -70,31 +76,22 @@ pub(super) mod row {
 
 use row::Column as C;
 
-/// What a customer has said about a job; the template, as it was when the job was made, fills in
-/// the rest.
+/// What a customer has said about a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub id: JobId,
     pub workspace: WorkspaceId,
     pub name: String,
     pub description: String,
-    pub template: Template,
-    pub source: Option<DraftSource>,
-    pub destination: Option<Destination>,
-    pub params: PhaseParams,
-    pub config: JobConfig,
+    pub work: JobWork,
     pub priority: Priority,
     pub regions: Regions,
     pub tags: Vec<String>,
     /// Not before this may it run.
     pub start_at: Option<DateTime<Utc>>,
-    /// The uploaded file, once the customer has said that it is complete.
-    pub upload: Option<Upload>,
-    /// Of the file that the server took in last; `None` where the bucket took it directly.
-    pub received: Option<Digest>,
-    /// Counts the changes, so that a run is made from the draft that was read.
+    /// Counts the changes, so that a run is made from the job that was read.
     pub draft: i64,
-    /// The job's run, once it has been started.
+    /// The job's latest run, once it has been started.
     pub run: Option<RunId>,
     pub created_at: DateTime<Utc>,
     pub submitted_at: Option<DateTime<Utc>>,
@@ -120,24 +117,18 @@ pub enum Change {
 }
 
 impl Job {
-    /// A draft of which nothing but its template is known.
-    pub fn new(id: JobId, workspace: WorkspaceId, template: Template) -> Self {
+    /// A job of which nothing but its work is known.
+    pub fn new(id: JobId, workspace: WorkspaceId, work: JobWork) -> Self {
         Self {
             id,
             workspace,
             name: String::new(),
             description: String::new(),
-            template,
-            source: None,
-            destination: None,
-            params: PhaseParams::default(),
-            config: JobConfig::default(),
+            work,
             priority: Priority::default(),
             regions: Regions::default(),
             tags: Vec::new(),
             start_at: None,
-            upload: None,
-            received: None,
             draft: 0,
             run: None,
             created_at: clock::now(),
@@ -146,49 +137,30 @@ impl Job {
         }
     }
 
-    pub fn source(&self) -> Option<&DraftSource> {
-        self.source.as_ref().or(self.template.source.as_ref())
-    }
-
-    pub fn destination(&self) -> Option<&Destination> {
-        self.destination.as_ref().or(self.template.destination.as_ref())
-    }
-
-    pub fn params(&self) -> PhaseParams {
-        self.template.params.overlaid(&self.params)
-    }
-
-    pub fn config(&self) -> JobConfig {
-        self.template.config.overlaid(self.config)
-    }
-
-    /// Makes a change in memory, before the job is stored.
+    /// Makes a change in memory, before the job is stored. What is said of a template is said of
+    /// nothing in a job of another kind.
     pub fn change(&mut self, change: Change) {
         match change {
             Change::Name(name) => self.name = name,
             Change::Description(text) => self.description = text,
-            Change::Template(template) => self.template = *template,
-            Change::Source(source) => {
-                self.source = Some(source);
-                self.upload = None;
-            }
-            Change::Destination(to) => self.destination = Some(to),
-            Change::Params(params) => self.params = params,
-            Change::Config(config) => self.config = config,
             Change::Priority(priority) => self.priority = priority,
             Change::Regions(regions) => self.regions = regions,
             Change::Tags(tags) => self.tags = tags,
             Change::StartAt(at) => self.start_at = Some(at),
-            Change::Uploaded(upload) => self.upload = Some(upload),
+            Change::Template(_)
+            | Change::Source(_)
+            | Change::Destination(_)
+            | Change::Params(_)
+            | Change::Config(_)
+            | Change::Uploaded(_) => match &mut self.work {
+                JobWork::Template(work) => work.change(change),
+            },
         }
     }
 
-    /// The job's name; where it has none its template's id, or its app.
+    /// The job's name; where it has none, what its work is called.
     pub fn shown_name(&self) -> &str {
-        [&self.name, &self.template.id]
-            .into_iter()
-            .find(|name| !name.is_empty())
-            .unwrap_or(&self.template.app)
+        if self.name.is_empty() { self.work.name() } else { &self.name }
     }
 }
 
@@ -224,23 +196,28 @@ pub async fn is_taken(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbEr
     Ok(row::Entity::find_by_id(id.uuid()).count(db).await? > 0)
 }
 
-/// A part of the jobs.
+/// A part of the jobs of this kind; of any where none is given.
 pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
+    kind: Option<JobKind>,
     selection: &Selection<JobField>,
 ) -> Result<Found<Job>, DbErr> {
-    selection::fetch(db, of(owner), selection).await?.try_map(|row| read(&row))
+    let mut jobs = of(owner);
+    if let Some(kind) = kind {
+        jobs = jobs.filter(C::Kind.eq(kind.as_str()));
+    }
+    selection::fetch(db, jobs, selection).await?.try_map(|row| read(&row))
 }
 
-/// Changes a draft; false where the job is gone or has been started.
+/// Changes a job; false where it is gone, or has been started and cannot be changed any more.
 pub async fn change(
     db: &impl ConnectionTrait,
     lock: &JobLock,
     owner: WorkspaceId,
     changes: Vec<Change>,
 ) -> Result<bool, DbErr> {
-    let mut update = draft(owner, lock).col_expr(C::Draft, Expr::col(C::Draft).add(1));
+    let mut update = changeable(owner, lock).col_expr(C::Draft, Expr::col(C::Draft).add(1));
     for change in changes {
         update = match change {
             Change::Name(name) => update.col_expr(C::Name, Expr::value(name)),
@@ -339,7 +316,18 @@ fn of(owner: WorkspaceId) -> Select<row::Entity> {
     row::Entity::find().filter(C::Workspace.eq(owner.uuid())).filter(C::DeletedUs.is_null())
 }
 
-/// An update of a job that is still a draft.
+/// An update of a job that is a draft, or can be changed between its runs.
+fn changeable(owner: WorkspaceId, lock: &JobLock) -> UpdateMany<row::Entity> {
+    let repeatable = JobKind::ALL.into_iter().filter(|kind| kind.is_repeatable());
+    let repeatable = C::Kind.is_in(repeatable.map(JobKind::as_str));
+    row::Entity::update_many()
+        .filter(C::Workspace.eq(owner.uuid()))
+        .filter(C::Id.eq(lock.job().uuid()))
+        .filter(Condition::any().add(C::Run.is_null()).add(repeatable))
+        .filter(C::DeletedUs.is_null())
+}
+
+/// An update of a job that has not been started.
 fn draft(owner: WorkspaceId, lock: &JobLock) -> UpdateMany<row::Entity> {
     row::Entity::update_many()
         .filter(C::Workspace.eq(owner.uuid()))
@@ -349,19 +337,12 @@ fn draft(owner: WorkspaceId, lock: &JobLock) -> UpdateMany<row::Entity> {
 }
 
 fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
+    let work = work::write(&job.work)?;
     Ok(row::ActiveModel {
         id: Set(job.id.uuid()),
         workspace: Set(job.workspace.uuid()),
         name: Set(job.name.clone()),
         description: Set(job.description.clone()),
-        template: Set(document::write(&job.template)?),
-        source: Set(job.source.as_ref().map(document::write).transpose()?),
-        destination: Set(job.destination.as_ref().map(document::write).transpose()?),
-        params: Set(document::write(&job.params)?),
-        config: Set(document::write(&job.config)?),
-        upload_bytes: Set(job.upload.as_ref().map(|upload| upload.size.cast_signed())),
-        upload_version: Set(job.upload.as_ref().and_then(Upload::version)),
-        received: Set(job.received.map(|digest| digest.to_string())),
         draft: Set(job.draft),
         run: Set(job.run.map(RunId::uuid)),
         created_us: Set(micros(job.created_at)),
@@ -372,6 +353,7 @@ fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
         blacklist: Set(document::write(&job.regions.blacklist)?),
         tags: Set(document::write(&job.tags)?),
         start_us: Set(job.start_at.map(micros)),
+        ..work
     })
 }
 
@@ -381,11 +363,7 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
         workspace: WorkspaceId::new(row.workspace),
         name: row.name.clone(),
         description: row.description.clone(),
-        template: document::read(&row.template)?,
-        source: row.source.as_deref().map(document::read).transpose()?,
-        destination: row.destination.as_deref().map(document::read).transpose()?,
-        params: document::read(&row.params)?,
-        config: document::read(&row.config)?,
+        work: work::read(row)?,
         priority: Priority::from_number(row.priority).unwrap_or_default(),
         regions: Regions {
             whitelist: document::read(&row.whitelist)?,
@@ -393,10 +371,6 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
         },
         tags: document::read(&row.tags)?,
         start_at: row.start_us.map(time),
-        upload: row
-            .upload_bytes
-            .map(|size| Upload::read(size.unsigned_abs(), row.upload_version.as_deref())),
-        received: row.received.as_deref().and_then(|digest| digest.parse().ok()),
         draft: row.draft,
         run: row.run.map(RunId::new),
         created_at: time(row.created_us),

@@ -9,7 +9,8 @@ use common::run::spec::RunSpec;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use uuid::Uuid;
 
-use super::jobs::{self, Job};
+use super::jobs::{self, Job, JobWork};
+use super::market::runs::{self, RunView};
 use super::query::selection::{Field, Found, Rest, Selection, Start};
 use super::{Db, open};
 
@@ -91,8 +92,13 @@ pub async fn draft(db: &Db, workspace: WorkspaceId) -> RunSpec {
     let spec = spec(workspace);
     let engine = || "passthrough".to_owned();
     let template = Template::of("app@1.0".to_owned(), engine(), engine());
-    assert!(jobs::insert(db, &Job::new(spec.job, workspace, template)).await.unwrap());
+    assert!(jobs::insert(db, &Job::new(spec.job, workspace, JobWork::of(template))).await.unwrap());
     spec
+}
+
+/// The runs of a job, the newest first.
+pub async fn runs_of(db: &Db, workspace: WorkspaceId, job: JobId) -> Vec<RunView> {
+    runs::of_job(db, workspace, job, None, 100).await.unwrap()
 }
 
 /// Stores the changes as the next batch.

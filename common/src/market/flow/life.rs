@@ -157,7 +157,7 @@ impl Market {
             self.deadlines.remove(&(at, id));
         }
         self.outbox.changes.ended.push(Ended { run: id, state });
-        let (record, parent) = (run.record(), run.spec.parent);
+        let (record, parent) = (run.record(), run.spec.parent());
         if state == RunState::Ending {
             self.await_stop(record.clone(), now);
         }

@@ -22,7 +22,7 @@ use crate::plan::{BlockId, Body, DataTask, Each, Phase, Plan};
 use crate::run::RunState;
 use crate::run::cause::{Cause, CauseKind};
 use crate::run::scheduling::Terms;
-use crate::run::spec::{Parent, RunSpec};
+use crate::run::spec::{Origin, Parent, RunSpec};
 use crate::run::task::{StageNo, TaskRef};
 
 /// Elements with stages of their own that are open at a time in one list.
@@ -302,7 +302,7 @@ fn child_spec(spec: &RunSpec, plan: &Plan, parent: Parent) -> RunSpec {
         plan: plan.clone(),
         timeout_secs: None,
         terms: Terms { start_at: None, ..spec.terms.clone() },
-        parent: Some(parent),
+        origin: Origin::Part(parent),
         job: spec.job,
         workspace: spec.workspace,
         name: spec.name.clone(),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use common::data::location::Destination;
 use common::ids::{JobId, RunId};
+use common::package::template::Template;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,9 +12,9 @@ use super::config::ConfigOut;
 use super::locations::LocationOut;
 use super::params::ParamsOut;
 use super::scheduling::{PriorityOut, RegionsOut};
-use super::words::{PhaseOut, StateOut};
-use crate::jobs::RunView;
+use super::words::{JobKindOut, PhaseOut, StateOut};
 use crate::jobs::monitoring::status::JobStatus;
+use crate::jobs::{RunView, TemplateWork};
 
 /// A customer's order.
 #[derive(Serialize, ToSchema)]
@@ -26,14 +27,18 @@ pub struct JobOut {
     state: StateOut,
     /// The part of its run that is under way.
     phase: Option<PhaseOut>,
-    /// What it is made of.
-    template: JobTemplate,
-    /// Where its data comes from.
+    /// What it does: run the packages of a template on data.
+    kind: JobKindOut,
+    /// What a job of the kind template is made of.
+    template: Option<JobTemplate>,
+    /// Where the data of a template's job comes from.
     source: Option<LocationOut>,
-    /// Where its results go.
-    destination: LocationOut,
-    params: ParamsOut,
-    config: ConfigOut,
+    /// Where the results of a template's job go.
+    destination: Option<LocationOut>,
+    /// Of a template's job.
+    params: Option<ParamsOut>,
+    /// Of a template's job.
+    config: Option<ConfigOut>,
     /// Its share of the nodes while others wait.
     priority: PriorityOut,
     /// Where it may run.
@@ -44,15 +49,15 @@ pub struct JobOut {
     start_at: Option<DateTime<Utc>>,
     /// Where to PUT the source of a draft that is a file. Lists leave it out.
     upload_link: Option<String>,
-    /// The id of its run, once it has been started.
+    /// The id of its latest run, once it has been started.
     #[schema(value_type = Option<String>)]
     run: Option<RunId>,
     created_at: DateTime<Utc>,
-    /// When its run was accepted.
+    /// When its latest run was accepted.
     started_at: Option<DateTime<Utc>>,
-    /// When its run ended, or was cancelled.
+    /// When its latest run ended, or was cancelled.
     ended_at: Option<DateTime<Utc>>,
-    /// Why its run failed or was cancelled.
+    /// Why its latest run failed or was cancelled.
     cause: Option<RunCauseOut>,
 }
 
@@ -70,15 +75,17 @@ impl From<JobStatus> for JobOut {
     fn from(status: JobStatus) -> Self {
         let state = status.state();
         let JobStatus { job, run, upload_link, .. } = status;
-        let run = run.as_ref();
+        let (run, work) = (run.as_ref(), job.work.template());
         Self {
             id: job.id,
             state: state.into(),
             phase: state.phase.map(PhaseOut::from),
-            source: job.source().map(LocationOut::from),
-            destination: job.destination().unwrap_or(&Destination::Bucket).into(),
-            params: job.params().into(),
-            config: job.config().into(),
+            kind: job.work.kind().into(),
+            source: work.and_then(TemplateWork::source).map(LocationOut::from),
+            destination: work.map(|work| work.destination().unwrap_or(&Destination::Bucket).into()),
+            params: work.map(|work| work.params().into()),
+            config: work.map(|work| work.config().into()),
+            template: work.map(|work| JobTemplate::of(&work.template)),
             upload_link,
             run: job.run,
             created_at: job.created_at,
@@ -91,12 +98,17 @@ impl From<JobStatus> for JobOut {
             start_at: job.start_at,
             name: job.name,
             description: job.description,
-            template: JobTemplate {
-                id: job.template.id,
-                partitioner: job.template.partitioner,
-                app: job.template.app,
-                assembler: job.template.assembler,
-            },
+        }
+    }
+}
+
+impl JobTemplate {
+    fn of(template: &Template) -> Self {
+        Self {
+            id: template.id.clone(),
+            partitioner: template.partitioner.clone(),
+            app: template.app.clone(),
+            assembler: template.assembler.clone(),
         }
     }
 }

@@ -10,12 +10,13 @@ use super::cursor;
 use super::job_in::{change_fields, new_fields, read_change, read_name, read_new};
 use super::job_out::JobOut;
 use super::page::{self, PAGE};
-use super::words::STATES;
+use super::words::{KINDS, STATES};
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, delete, get, patch, post};
-use crate::api::http::shape::{text, word};
+use crate::api::http::shape::{Field, text, word};
 use crate::error::{Error, Result};
+use crate::jobs::JobKind;
 use crate::jobs::cancel;
 use crate::jobs::draft;
 use crate::jobs::list::{self, JobField};
@@ -26,7 +27,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         get("Fanfold_ListJobs", "/jobs", list_jobs)
             .summary("Lists jobs, the newest first")
-            .query([&PAGE[..], &[word("state", &STATES, "Those in this state")]].concat()),
+            .query([&PAGE[..], &FILTERS[..]].concat()),
         post("Fanfold_CreateJob", "/jobs", create)
             .creates()
             .summary("Creates a draft of a job from a template, or from packages")
@@ -49,6 +50,9 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
+const FILTERS: [Field; 2] =
+    [word("state", &STATES, "Those in this state"), word("kind", &KINDS, "Those of this kind")];
+
 #[derive(Serialize, ToSchema)]
 struct JobList {
     /// The newest first.
@@ -69,6 +73,7 @@ const ORDER: [(JobField, bool); 1] = [(JobField::CreatedAt, true)];
 async fn list_jobs(call: Call) -> Result<JobList> {
     let caller = call.caller().await?;
     let query = call.query()?;
+    let kind = read_kind(&query)?;
     let selection = Selection {
         tests: read_state(&query)?.into_iter().collect(),
         order: ORDER.to_vec(),
@@ -76,9 +81,17 @@ async fn list_jobs(call: Call) -> Result<JobList> {
         limit: page::limit(&query)?.into(),
     };
     let _place = call.answer_place(&caller).await;
-    let found = list::list(call.app(), &caller, &selection).await?;
+    let found = list::list(call.app(), &caller, kind, &selection).await?;
     let next_cursor = cursor::next(&found);
     Ok(JobList { jobs: found.rows.into_iter().map(JobOut::from).collect(), next_cursor })
+}
+
+/// The kind that a list is of.
+fn read_kind(query: &BTreeMap<String, String>) -> Result<Option<JobKind>> {
+    let Some(name) = query.get("kind") else { return Ok(None) };
+    let kind = KINDS.iter().zip(JobKind::ALL).find(|(kind, _)| *kind == name);
+    kind.map(|(_, kind)| Some(kind))
+        .ok_or_else(|| Error::field("kind", format!("must be one of {}", KINDS.join(", "))))
 }
 
 /// The state that a list is of.
@@ -100,18 +113,18 @@ async fn create(mut call: Call) -> Result<JobOut> {
 
 async fn read(job: Segment, call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
-    Ok(status::read(call.app(), &caller, job.id("job")?).await?.into())
+    Ok(status::read(call.app(), &caller, job.id::<JobId>("job")?).await?.into())
 }
 
 async fn change(job: Segment, mut call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
     let change = read_change(call.json().await?)?;
-    Ok(draft::change(call.app(), &caller, job.id("job")?, change).await?.into())
+    Ok(draft::change(call.app(), &caller, job.id::<JobId>("job")?, change).await?.into())
 }
 
 async fn remove(job: Segment, call: Call) -> Result<DeletedJob> {
     let caller = call.caller().await?;
-    let id = job.id("job")?;
+    let id = job.id::<JobId>("job")?;
     cancel::delete(call.app(), &caller, id).await?;
     Ok(DeletedJob { id })
 }
@@ -122,7 +135,7 @@ async fn rename(job: Segment, mut call: Call) -> Result<JobOut> {
     let field = body.name("name");
     let name = read_name(&mut body)?.ok_or_else(|| Error::field(field, "is missing"))?;
     body.finish()?;
-    Ok(draft::rename(call.app(), &caller, job.id("job")?, name).await?.into())
+    Ok(draft::rename(call.app(), &caller, job.id::<JobId>("job")?, name).await?.into())
 }
 
 async fn copy(job: Segment, mut call: Call) -> Result<JobOut> {
@@ -132,10 +145,10 @@ async fn copy(job: Segment, mut call: Call) -> Result<JobOut> {
     let name = read_name(&mut body)?;
     body.finish()?;
     let key = idempotency::key(&call, &bytes)?;
-    Ok(draft::copy(call.app(), &caller, key.as_ref(), job.id("job")?, name).await?.into())
+    Ok(draft::copy(call.app(), &caller, key.as_ref(), job.id::<JobId>("job")?, name).await?.into())
 }
 
 async fn complete_upload(job: Segment, call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
-    Ok(draft::complete_upload(call.app(), &caller, job.id("job")?).await?.into())
+    Ok(draft::complete_upload(call.app(), &caller, job.id::<JobId>("job")?).await?.into())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
-use common::ids::TaskId;
+use common::ids::{RunId, TaskId};
 use common::protocol::Level;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,7 +19,6 @@ use crate::api::http::shape::{text, word};
 use crate::error::{Error, Result};
 use crate::jobs::monitoring::logs::{self, BatchPlace, LogEntry, LogPage, LogQuery};
 use crate::jobs::monitoring::tasks::TaskName;
-use crate::jobs::runs;
 
 const LEVELS: [&str; 4] = ["container", "debug", "info", "error"];
 
@@ -68,9 +67,9 @@ async fn read(run: Segment, call: Call) -> Result<LogLines> {
         levels: read_level(&query)?.map(|level| vec![level]),
         after: read_cursor(&query)?,
     };
-    let job = runs::job_of(call.app(), &caller, run.id("run")?).await?;
+    let run = run.id::<RunId>("run")?;
     let _place = call.answer_place(&caller).await;
-    let page = logs::read(call.app(), &caller, job, asked).await?;
+    let page = logs::read(call.app(), &caller, run, asked).await?;
     let LogPage { lines, next } = page.ok_or_else(unknown_task)?;
     let next_cursor = next.map(write_cursor).transpose()?;
     Ok(LogLines { lines: lines.into_iter().map(LogLineOut::from).collect(), next_cursor })

@@ -1,5 +1,6 @@
 //! What a run is expected to cost, as it is shown.
 
+use common::ids::JobId;
 use common::money::credits::Credits;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -56,7 +57,7 @@ enum BasisOut {
 
 async fn read(job: Segment, call: Call) -> Result<QuoteOut> {
     let caller = call.caller().await?;
-    Ok(quote(call.app(), &caller, job.id("job")?).await?.into())
+    Ok(quote(call.app(), &caller, job.id::<JobId>("job")?).await?.into())
 }
 
 impl From<Quote> for QuoteOut {

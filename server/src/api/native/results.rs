@@ -1,5 +1,6 @@
 //! The files that came out of a run.
 
+use common::ids::RunId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -10,7 +11,6 @@ use crate::api::http::route::{Route, get};
 use crate::api::http::shape::flag;
 use crate::error::Result;
 use crate::jobs::results::{self, ResultFile, ResultPage};
-use crate::jobs::runs;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -47,9 +47,9 @@ async fn list(run: Segment, call: Call) -> Result<RunResults> {
     let query = call.query()?;
     let takes_partial = query::flag(&query, "partial")?.unwrap_or(false);
     let after = query.get("cursor").map(String::as_str);
-    let job = runs::job_of(call.app(), &caller, run.id("run")?).await?;
+    let run = run.id::<RunId>("run")?;
     let _place = call.answer_place(&caller).await;
-    let page = results::read(call.app(), &caller, job, takes_partial, after).await;
+    let page = results::read(call.app(), &caller, run, takes_partial, after).await;
     let ResultPage { files, is_partial, next } = page?;
     let files = files.into_iter().map(RunFile::from).collect();
     Ok(RunResults { files, is_partial, next_cursor: next })

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::cause::RunCauseOut;
-use super::words::{PhaseOut, StateOut};
+use super::words::{OriginOut, PhaseOut, StateOut};
 use crate::jobs::RunView;
 use crate::jobs::monitoring::status::JobStatus;
 
@@ -21,6 +21,10 @@ pub struct RunOut {
     id: RunId,
     #[schema(value_type = String)]
     job: JobId,
+    /// Why it was started.
+    origin: OriginOut,
+    /// The time that the job's schedule names for it.
+    scheduled_for: Option<DateTime<Utc>>,
     state: StateOut,
     /// The part that is under way.
     phase: Option<PhaseOut>,
@@ -77,6 +81,8 @@ impl RunOut {
         Some(Self {
             id: run.id,
             job: run.job,
+            origin: run.origin.into(),
+            scheduled_for: run.origin.nominal(),
             state: run.state.into(),
             phase: run.phase.map(PhaseOut::from),
             waits: waits.map(ToOwned::to_owned),

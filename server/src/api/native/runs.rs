@@ -1,15 +1,18 @@
 //! Runs: started, listed, read, cancelled and explained.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
-use common::ids::RunId;
+use chrono::DateTime;
+use common::ids::{JobId, RunId};
 use common::run::scheduling::TEST_CHUNKS;
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::config::{self, CONFIG};
+use super::page::{self, PAGE};
 use super::quote::QuoteOut;
 use super::run_out::RunOut;
 use super::words::StateOut;
@@ -17,11 +20,13 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, flag, integer, one};
 use crate::error::{Error, Result};
+use crate::jobs::RunView;
+use crate::jobs::cancel;
 use crate::jobs::monitoring::explain::{self, Why};
-use crate::jobs::monitoring::status::{self, JobState};
+use crate::jobs::monitoring::status::{self, JobState, JobStatus};
 use crate::jobs::monitoring::wait;
+use crate::jobs::runs::{self, RunPlace};
 use crate::jobs::start::{self, Remark};
-use crate::jobs::{cancel, runs};
 use crate::people::caller::Caller;
 
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -32,7 +37,9 @@ pub fn routes() -> Vec<Route> {
             .summary("Starts a run of a job; as a dry run, only checks and estimates it")
             .body(START)
             .fails(&[(409, "The job has been started")]),
-        get("Fanfold_ListRuns", "/jobs/{job}/runs", list_runs).summary("Lists the runs of a job"),
+        get("Fanfold_ListRuns", "/jobs/{job}/runs", list_runs)
+            .summary("Lists the runs of a job, the newest first")
+            .query(PAGE.to_vec()),
         get("Fanfold_GetRun", "/runs/{run}", read)
             .summary("Gets a run; wait answers when it has ended")
             .query(vec![integer("wait", "Seconds to wait for its end, at most 60")]),
@@ -63,7 +70,7 @@ struct StartedRun {
 
 #[derive(Serialize, ToSchema)]
 struct RunList {
-    /// The latest first. A job has one at most.
+    /// The newest first.
     runs: Vec<RunOut>,
     next_cursor: Option<String>,
 }
@@ -87,7 +94,7 @@ async fn start_run(job: Segment, mut call: Call) -> Result<StartedRun> {
     let over = config::read(&mut body)?.unwrap_or_default();
     let is_dry = body.flag("dry_run")?.unwrap_or(false);
     body.finish()?;
-    let (app, id) = (call.app(), job.id("job")?);
+    let (app, id) = (call.app(), job.id::<JobId>("job")?);
     let ready = start::prepare(app, &caller, id, over).await?;
     let remarks = ready.remarks().iter().map(remark).collect();
     if is_dry {
@@ -112,21 +119,45 @@ fn remark(remark: &Remark) -> String {
 
 async fn list_runs(job: Segment, call: Call) -> Result<RunList> {
     let caller = call.caller().await?;
-    let status = status::read(call.app(), &caller, job.id("job")?).await?;
-    Ok(RunList { runs: RunOut::of(&status).into_iter().collect(), next_cursor: None })
+    let query = call.query()?;
+    let limit = page::limit(&query)?;
+    let before = page::cursor(&query)?.map(|RunCursor(place)| place);
+    let _place = call.answer_place(&caller).await;
+    let found = runs::list(call.app(), &caller, job.id::<JobId>("job")?, before, limit).await?;
+    let place = |run: &JobStatus| run.run.as_ref().map(RunView::place);
+    let cursor = |run: &JobStatus| place(run).map_or_else(String::new, write_cursor);
+    let next_cursor = page::next(&found, limit, cursor);
+    Ok(RunList { runs: found.iter().filter_map(RunOut::of).collect(), next_cursor })
+}
+
+/// Where a page of runs ended: when the last one was accepted, in microseconds, and its id.
+struct RunCursor(RunPlace);
+
+impl FromStr for RunCursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let (micros, run) = text.split_once('_').ok_or(())?;
+        let micros = micros.parse().map_err(|_| ())?;
+        let started_at = DateTime::from_timestamp_micros(micros).ok_or(())?;
+        Ok(Self(RunPlace { started_at, run: run.parse().map_err(|_| ())? }))
+    }
+}
+
+fn write_cursor(RunPlace { started_at, run }: RunPlace) -> String {
+    format!("{}_{run}", started_at.timestamp_micros())
 }
 
 async fn read(run: Segment, call: Call) -> Result<RunOut> {
     let caller = call.caller().await?;
     let wait = read_wait(&call.query()?)?;
-    let id = run.id("run")?;
+    let id = run.id::<RunId>("run")?;
     if !wait.is_zero() {
-        let job = runs::job_of(call.app(), &caller, id).await?;
         let (state, until) = (call.state(), Instant::now() + wait);
         let _place = state.places.waits.try_take(caller.workspace)?;
         tokio::select! {
             () = state.stop.cancelled() => return Err(Error::Unavailable),
-            waited = wait::wait(call.app(), &caller, job, JobState::has_ended, until) => {
+            waited = wait::wait(call.app(), &caller, id, JobState::has_ended, until) => {
                 waited?;
             }
         }
@@ -143,30 +174,27 @@ fn read_wait(query: &BTreeMap<String, String>) -> Result<Duration> {
 
 async fn cancel_run(run: Segment, call: Call) -> Result<RunOut> {
     let caller = call.caller().await?;
-    let id = run.id("run")?;
-    let job = runs::job_of(call.app(), &caller, id).await?;
-    cancel::abort(call.app(), &caller, job).await?;
+    let id = run.id::<RunId>("run")?;
+    cancel::abort(call.app(), &caller, id).await?;
     shown(&call, &caller, id).await
 }
 
 async fn deliver_run(run: Segment, call: Call) -> Result<RunOut> {
     let caller = call.caller().await?;
-    let id = run.id("run")?;
-    let job = runs::job_of(call.app(), &caller, id).await?;
-    cancel::deliver_again(call.app(), &caller, job).await?;
+    let id = run.id::<RunId>("run")?;
+    cancel::deliver_again(call.app(), &caller, id).await?;
     shown(&call, &caller, id).await
 }
 
 async fn explain_run(run: Segment, call: Call) -> Result<RunExplained> {
     let caller = call.caller().await?;
-    let id = run.id("run")?;
-    let job = runs::job_of(call.app(), &caller, id).await?;
-    let (state, why) = explain::explain(call.app(), &caller, job).await?;
+    let id = run.id::<RunId>("run")?;
+    let (state, why) = explain::explain(call.app(), &caller, id).await?;
     let Why { waiting, nodes, reasons } = why;
     Ok(RunExplained { run: id, state: state.into(), waiting, nodes, reasons })
 }
 
 async fn shown(call: &Call, caller: &Caller, id: RunId) -> Result<RunOut> {
-    let status = runs::read(call.app(), caller, id).await?;
+    let status = status::read(call.app(), caller, id).await?;
     RunOut::of(&status).ok_or_else(|| Error::not_found("run", &id.to_string()))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use common::ids::{NodeId, TaskId};
+use common::ids::{NodeId, RunId, TaskId};
 use common::money::credits::Credits;
 use common::plan::Phase;
 use serde::Serialize;
@@ -19,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::jobs::monitoring::tasks::{
     self, Attempt, PHASES, Task, TaskDetail, TaskName, TaskState,
 };
-use crate::jobs::runs;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -120,9 +119,9 @@ async fn list(run: Segment, call: Call) -> Result<RunTasks> {
     let query = call.query()?;
     let (phase, limit) = (find_phase(&query)?.unwrap_or(Phase::Process), page::limit(&query)?);
     let after = page::cursor(&query)?;
-    let job = runs::job_of(call.app(), &caller, run.id("run")?).await?;
+    let run = run.id::<RunId>("run")?;
     let _place = call.answer_place(&caller).await;
-    let found = tasks::list(call.app(), &caller, job, phase, after, limit).await?;
+    let found = tasks::list(call.app(), &caller, run, phase, after, limit).await?;
     let next_cursor = page::next(&found, limit, |task| task.of.index);
     Ok(RunTasks { tasks: found.iter().map(TaskOut::from).collect(), next_cursor })
 }
@@ -130,9 +129,9 @@ async fn list(run: Segment, call: Call) -> Result<RunTasks> {
 async fn read(run: Segment, task: Segment, call: Call) -> Result<TaskWithAttempts> {
     let caller = call.caller().await?;
     let name = TaskName::Id(task.id("task")?);
-    let job = runs::job_of(call.app(), &caller, run.id("run")?).await?;
+    let run = run.id::<RunId>("run")?;
     // The name says which phase it is of.
-    let found = tasks::read(call.app(), &caller, job, Phase::Process, name).await?;
+    let found = tasks::read(call.app(), &caller, run, Phase::Process, name).await?;
     let TaskDetail { task, attempts } = found.ok_or_else(|| Error::not_found("task", &task.0))?;
     let attempts = attempts.iter().map(|(attempt, _)| attempt.into()).collect();
     Ok(TaskWithAttempts { task: TaskOut::from(&task), attempts })

@@ -4,9 +4,11 @@ use common::market;
 use common::plan::Phase;
 use common::protocol::Level;
 use common::run::RunState;
+use common::run::spec::Origin;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::jobs::JobKind;
 use crate::jobs::monitoring::status::JobState;
 use crate::jobs::monitoring::tasks::TaskState;
 use crate::jobs::stages::StageKind;
@@ -90,6 +92,46 @@ pub enum LevelOut {
     Debug,
     Info,
     Error,
+}
+
+/// Why a run was started: somebody asked for it, its job's schedule did, or another run that it is
+/// a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Origin)]
+pub enum OriginOut {
+    Manual,
+    Schedule,
+    Part,
+}
+
+impl From<Origin> for OriginOut {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Manual => Self::Manual,
+            Origin::Schedule(_) => Self::Schedule,
+            Origin::Part(_) => Self::Part,
+        }
+    }
+}
+
+/// The kinds of jobs, in the order of `JobKind::ALL`.
+pub const KINDS: [&str; JobKind::ALL.len()] = ["template"];
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = JobKind)]
+pub enum JobKindOut {
+    Template,
+}
+
+impl From<JobKind> for JobKindOut {
+    fn from(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Template => Self::Template,
+        }
+    }
 }
 
 impl From<RunState> for StateOut {

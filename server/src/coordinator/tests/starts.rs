@@ -6,10 +6,10 @@ use common::run::spec::RunSpec;
 use futures::FutureExt as _;
 
 use super::*;
-use crate::store::jobs::{Change, Job};
+use crate::store::jobs::{Change, Job, StartAs};
 use crate::store::market::runs;
 use crate::store::money::statement;
-use crate::store::testing::draft;
+use crate::store::testing::{draft, runs_of};
 
 fn config() -> JobConfig {
     JobConfig { task_timeout_secs: Some(77), ..JobConfig::default() }
@@ -17,7 +17,7 @@ fn config() -> JobConfig {
 
 impl Room {
     async fn start(&self, spec: &RunSpec, draft: i64) -> Result<RunId, Error> {
-        self.coordinator.start_job(spec.clone(), draft, config()).await
+        self.coordinator.start_job(spec.clone(), draft, StartAs::Only(config())).await
     }
 
     async fn job(&self, id: JobId) -> Option<Job> {
@@ -31,7 +31,7 @@ impl Room {
     }
 
     async fn runs(&self, job: JobId) -> usize {
-        runs::find_by_jobs(&self.db, self.workspace, &[job]).await.unwrap().len()
+        runs_of(&self.db, self.workspace, job).await.len()
     }
 
     async fn held(&self) -> Credits {
@@ -42,7 +42,7 @@ impl Room {
     async fn starting(&self, spec: &RunSpec) -> JoinHandle<Result<RunId, Error>> {
         let (coordinator, spec) = (self.coordinator.clone(), spec.clone());
         let job = spec.job;
-        let start = async move { coordinator.start_job(spec, 0, config()).await };
+        let start = async move { coordinator.start_job(spec, 0, StartAs::Only(config())).await };
         let start = tokio::spawn(start);
         while self.coordinator.lock_job(job).now_or_never().is_some() {
             tokio::task::yield_now().await;
@@ -64,7 +64,8 @@ async fn start_stores_the_run_the_hold_and_the_config() {
     let run = room.start(&spec, 0).await.unwrap();
 
     let job = room.job(spec.job).await.unwrap();
-    assert_eq!((job.run, job.config), (Some(run), config()));
+    let own = job.work.template().map(|work| work.config);
+    assert_eq!((job.run, own), (Some(run), Some(config())));
     assert!(job.submitted_at.is_some());
     let view = runs::find(&room.db, room.workspace, run).await.unwrap().unwrap();
     assert_eq!((view.job, view.held), (spec.job, room.held().await));

@@ -13,6 +13,7 @@ use crate::jobs::monitoring::status::{JobStatus, find_job};
 use crate::jobs::{Job, secret_use};
 use crate::people::caller::Caller;
 use crate::store::jobs;
+use crate::store::jobs::{JobWork, TemplateWork};
 
 /// Makes a draft like the caller's job of this id, under a name of its own where one is given. A
 /// file must be uploaded again.
@@ -27,22 +28,14 @@ pub async fn copy(
     secret_use::check_job(caller, &from)?;
     let NewId { id, named, .. } = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
     let id = JobId::new(id);
-    let source = SecretId::of_job(id, DataEnd::Source);
-    let destination = SecretId::of_job(id, DataEnd::Destination);
     let copy = Job {
         id,
-        source: locations::copied(app, caller, DataEnd::Source, from.source, source).await?,
-        destination: locations::copied(
-            app,
-            caller,
-            DataEnd::Destination,
-            from.destination,
-            destination,
-        )
-        .await?,
+        work: match from.work {
+            JobWork::Template(work) => {
+                JobWork::Template(Box::new(copy_work(app, caller, id, *work).await?))
+            }
+        },
         name: name.unwrap_or(from.name),
-        upload: None,
-        received: None,
         draft: 0,
         run: None,
         created_at: clock::now(),
@@ -53,4 +46,22 @@ pub async fn copy(
         return taken(app, caller.workspace, id, named).await;
     }
     JobStatus::of(app, copy, None).await
+}
+
+/// The same work for a new job.
+async fn copy_work(
+    app: &App,
+    caller: &Caller,
+    id: JobId,
+    from: TemplateWork,
+) -> Result<TemplateWork> {
+    let (source, destination) = (DataEnd::Source, DataEnd::Destination);
+    let (own, to) = (SecretId::of_job(id, source), SecretId::of_job(id, destination));
+    Ok(TemplateWork {
+        source: locations::copied(app, caller, source, from.source, own).await?,
+        destination: locations::copied(app, caller, destination, from.destination, to).await?,
+        upload: None,
+        received: None,
+        ..from
+    })
 }

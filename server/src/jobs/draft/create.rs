@@ -4,7 +4,7 @@ use common::ids::JobId;
 use common::package::template::Template;
 use uuid::Uuid;
 
-use super::{DraftChange, changes, made_before, refuse_started, save, taken};
+use super::{DraftChange, changes, draft_of, made_before, save, taken};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::idempotency::{self, NewId, RequestKey};
@@ -13,7 +13,7 @@ use crate::jobs::resolve::app_of;
 use crate::jobs::{Job, secret_use};
 use crate::people::caller::Caller;
 use crate::store::catalogue::templates;
-use crate::store::jobs::{self, Change};
+use crate::store::jobs::{self, Change, JobWork};
 
 /// What a job is made of.
 pub struct NewJob {
@@ -55,8 +55,9 @@ pub async fn create(
     if jobs::is_taken(&app.db, id).await? {
         return taken(app, caller.workspace, id, named).await;
     }
-    let mut job = Job::new(id, caller.workspace, template);
-    for change in changes(app, caller, id, None, &job.template, new.draft).await? {
+    let changes = changes(app, caller, id, None, &template, new.draft).await?;
+    let mut job = Job::new(id, caller.workspace, JobWork::of(template));
+    for change in changes {
         job.change(change);
     }
     secret_use::check_job(caller, &job)?;
@@ -79,8 +80,8 @@ async fn update(
     if idempotency::asked_before(app, caller, key).await? {
         return made_before(app, draft).await;
     }
-    refuse_started(&draft)?;
-    let mut changes = changes(app, caller, draft.id, Some(&draft), &template, wanted).await?;
+    let work = draft_of(&draft)?;
+    let mut changes = changes(app, caller, draft.id, Some(work), &template, wanted).await?;
     changes.push(Change::Template(Box::new(template)));
     let changed = save(app, caller, &draft, changes).await?;
     idempotency::new_id(app, caller, key, draft.id.uuid()).await?;

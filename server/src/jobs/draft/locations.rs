@@ -10,11 +10,11 @@ use common::secret::{DataEnd, SecretId};
 use crate::app::App;
 use crate::error::Result;
 use crate::field::Field;
-use crate::jobs::{Job, secret_use};
+use crate::jobs::secret_use;
 use crate::people::caller::Caller;
 use crate::secrets;
 use crate::secrets::KeyPair;
-use crate::store::jobs::Change;
+use crate::store::jobs::{Change, TemplateWork};
 use crate::store::secrets::Secret;
 
 /// A location as a caller gives it.
@@ -30,20 +30,20 @@ pub async fn changes(
     app: &App,
     caller: &Caller,
     id: JobId,
-    before: Option<&Job>,
+    before: Option<&TemplateWork>,
     source: Option<Given<DraftSource>>,
     destination: Option<Given<Destination>>,
 ) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     if let Some(mut source) = source {
-        if let Some(kept) = before.and_then(|job| job.source.as_ref()) {
+        if let Some(kept) = before.and_then(|work| work.source.as_ref()) {
             source.location = with_own_keys(source.location, kept);
         }
         let own = SecretId::of_job(id, DataEnd::Source);
         changes.push(Change::Source(keep(app, caller, DataEnd::Source, own, source).await?));
     }
     if let Some(mut destination) = destination {
-        if let Some(kept) = before.and_then(|job| job.destination.as_ref()) {
+        if let Some(kept) = before.and_then(|work| work.destination.as_ref()) {
             destination.location = with_own_keys(destination.location, kept);
         }
         let own = SecretId::of_job(id, DataEnd::Destination);

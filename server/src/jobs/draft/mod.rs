@@ -26,7 +26,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::people::caller::Caller;
-use crate::store::jobs::{self, Change};
+use crate::store::jobs::{self, Change, JobWork, TemplateWork};
 
 /// The limits that an API reads a draft by.
 pub const NAME_CHARS_MAX: usize = 256;
@@ -72,8 +72,8 @@ pub async fn change(
     wanted: DraftChange,
 ) -> Result<JobStatus> {
     let job = find_job(app, caller, id).await?;
-    refuse_started(&job)?;
-    let changes = changes(app, caller, id, Some(&job), &job.template, wanted).await?;
+    let work = draft_of(&job)?;
+    let changes = changes(app, caller, id, Some(work), &work.template, wanted).await?;
     save(app, caller, &job, changes).await
 }
 
@@ -94,7 +94,7 @@ async fn changes(
     app: &App,
     caller: &Caller,
     id: JobId,
-    before: Option<&Job>,
+    before: Option<&TemplateWork>,
     template: &Template,
     wanted: DraftChange,
 ) -> Result<Vec<Change>> {
@@ -102,13 +102,13 @@ async fn changes(
     changes.extend(wanted.name.map(Change::Name));
     changes.extend(wanted.description.map(Change::Description));
     if let Some(change) = wanted.params {
-        let kept = before.map(|job| job.params.clone()).unwrap_or_default();
+        let kept = before.map(|work| work.params.clone()).unwrap_or_default();
         let given = kept.changed_by(change);
         params::check_given(app, caller.workspace, template, &given).await?;
         changes.push(Change::Params(given));
     }
     if let Some(config) = wanted.config {
-        let kept = before.map(|job| job.config).unwrap_or_default();
+        let kept = before.map(|work| work.config).unwrap_or_default();
         changes.push(Change::Config(kept.overlaid(config)));
     }
     changes.extend(wanted.priority.map(Change::Priority));
@@ -134,9 +134,13 @@ async fn save(app: &App, caller: &Caller, job: &Job, changes: Vec<Change>) -> Re
     JobStatus::of(app, find_job(app, caller, job.id).await?, None).await
 }
 
-/// Refuses what would touch a job that runs: even its secrets stay as they are.
-fn refuse_started(job: &Job) -> Result<()> {
-    if job.run.is_some() { Err(started()) } else { Ok(()) }
+/// The work of a draft. What would touch a job that runs is refused: even its secrets stay as they
+/// are.
+fn draft_of(job: &Job) -> Result<&TemplateWork> {
+    match &job.work {
+        JobWork::Template(_) if job.run.is_some() => Err(started()),
+        JobWork::Template(work) => Ok(work),
+    }
 }
 
 fn started() -> Error {

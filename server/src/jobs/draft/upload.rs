@@ -11,12 +11,13 @@ use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::jobs::monitoring::status::{JobStatus, find_job};
 use crate::people::caller::Caller;
-use crate::store::jobs::{Change, Upload};
+use crate::store::jobs::{Change, TemplateWork, Upload};
 
 /// Notes that the file of the caller's draft has been uploaded, once it is really there.
 pub async fn complete_upload(app: &App, caller: &Caller, id: JobId) -> Result<JobStatus> {
     let job = find_job(app, caller, id).await?;
-    if !matches!(job.source(), Some(Source::File(_))) {
+    let work = job.work.template();
+    if !matches!(work.and_then(TemplateWork::source), Some(Source::File(_))) {
         let what = "this job's source is not a file".to_owned();
         return Err(Error::NotNow(what).at(Field::Location(DataEnd::Source)));
     }
@@ -32,7 +33,8 @@ pub async fn complete_upload(app: &App, caller: &Caller, id: JobId) -> Result<Jo
         return Err(full.into());
     }
     // The bytes' own name outlives a move of the bucket; a bucket's names do not.
-    let identity = job.received.map(Identity::Digest).or(stat.version.map(Identity::Etag));
+    let received = work.and_then(|work| work.received);
+    let identity = received.map(Identity::Digest).or(stat.version.map(Identity::Etag));
     let upload = Upload { size: stat.size, identity };
     save(app, caller, &job, vec![Change::Uploaded(upload)]).await
 }

@@ -186,7 +186,7 @@ impl Listener {
         let mut summaries = Vec::new();
         // Jobs with large documents come on pages of few.
         loop {
-            let found = jobs::list(&self.app.db, self.workspace, &selection).await?;
+            let found = jobs::list(&self.app.db, self.workspace, None, &selection).await?;
             summaries.extend(self.summaries_of(&found.rows).await?);
             selection.limit = selection.limit.saturating_sub(found.rows.len() as u64);
             match found.rest {
@@ -199,8 +199,8 @@ impl Listener {
     }
 
     async fn summaries_of(&self, found: &[Job]) -> Result<Vec<Summary>> {
-        let ids: Vec<_> = found.iter().map(|job| job.id).collect();
-        let runs = runs::find_by_jobs(&self.app.db, self.workspace, &ids).await?;
+        let latest: Vec<_> = found.iter().filter_map(|job| job.run).collect();
+        let runs = runs::find_many(&self.app.db, self.workspace, &latest).await?;
         let by_job: HashMap<_, _> = runs.iter().map(|run| (run.job, run)).collect();
         let summary = |job: &Job| {
             let run: Option<&RunView> = by_job.get(&job.id).copied();

@@ -1,9 +1,8 @@
 //! Why a job does not go on, in the words that its customer reads.
 
 use chrono::{DateTime, Utc};
-use common::ids::JobId;
 
-use super::status::{JobState, find};
+use super::status::{JobState, RunName, find};
 use crate::app::App;
 use crate::coordinator::{CallLimit, Hindrance, Obstacles, PlaceKind, SomeNodes, Waiting};
 use crate::error::Result;
@@ -20,9 +19,13 @@ pub struct Why {
     pub reasons: Vec<String>,
 }
 
-/// How far the caller's job of this id is, and why it waits, or what it does.
-pub async fn explain(app: &App, caller: &Caller, id: JobId) -> Result<(JobState, Why)> {
-    let (_, run) = find(app, caller, id).await?;
+/// How far the caller's job, or run, of this name is, and why it waits, or what it does.
+pub async fn explain(
+    app: &App,
+    caller: &Caller,
+    name: impl Into<RunName>,
+) -> Result<(JobState, Why)> {
+    let (_, run) = find(app, caller, name).await?;
     Ok((JobState::of(run.as_ref()), of(app, run.as_ref()).await?))
 }
 

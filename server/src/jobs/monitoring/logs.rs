@@ -1,12 +1,12 @@
 //! What the containers of a job wrote, and their nodes around them.
 
 use chrono::{DateTime, Utc};
-use common::ids::JobId;
 use common::plan::Phase;
 use common::protocol::Level;
 use common::run::task::{StageNo, TaskRef};
 
 use super::status;
+use super::status::RunName;
 use super::tasks::{TaskName, indexes, phase_of};
 use crate::app::App;
 use crate::error::Result;
@@ -55,16 +55,16 @@ pub struct LogEntry {
     pub text: String,
 }
 
-/// What the containers of the caller's job of this id wrote, at the level `Unknown`, and what
+/// What the containers of the caller's job, or run, of this name wrote, at the level `Unknown`, and what
 /// their nodes say of them; `None` where a name is not of a task of the job.
 pub async fn read(
     app: &App,
     caller: &Caller,
-    id: JobId,
+    name: impl Into<RunName>,
     query: LogQuery,
 ) -> Result<Option<LogPage>> {
     let LogQuery { phases, tasks, levels, mut after } = query;
-    let (_, run) = status::find(app, caller, id).await?;
+    let (_, run) = status::find(app, caller, name).await?;
     let mut page = LogPage::default();
     let Some(run) = run else { return Ok(Some(page)) };
     let Some(plan) = runs::plan(&app.db, run.id).await? else { return Ok(Some(page)) };

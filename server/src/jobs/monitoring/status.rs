@@ -20,6 +20,7 @@ use crate::jobs::quote::Forecast;
 use crate::jobs::{Job, RunView};
 use crate::people::caller::Caller;
 use crate::store::jobs;
+use crate::store::jobs::TemplateWork;
 use crate::store::market::runs;
 
 const UPLOAD_LIVES: Duration = Duration::from_secs(48 * 3600);
@@ -67,8 +68,27 @@ pub struct JobProgress {
     pub message: String,
 }
 
-/// The caller's job of this id.
-pub async fn read(app: &App, caller: &Caller, id: JobId) -> Result<JobStatus> {
+/// Names a run: by itself, or as the latest of its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunName {
+    Latest(JobId),
+    Run(RunId),
+}
+
+impl From<JobId> for RunName {
+    fn from(job: JobId) -> Self {
+        Self::Latest(job)
+    }
+}
+
+impl From<RunId> for RunName {
+    fn from(run: RunId) -> Self {
+        Self::Run(run)
+    }
+}
+
+/// The caller's job of this id, or that of this run.
+pub async fn read(app: &App, caller: &Caller, id: impl Into<RunName>) -> Result<JobStatus> {
     let (job, run) = find(app, caller, id).await?;
     JobStatus::of(app, job, run).await
 }
@@ -122,18 +142,29 @@ pub(in crate::jobs) async fn find_job(app: &App, caller: &Caller, id: JobId) -> 
         .ok_or_else(|| Error::not_found("job", &id.to_string()))
 }
 
-/// The caller's job of this id, with its run.
+/// The caller's job of this name, with the run: its latest where none is named, if it has been
+/// started. A run of a job that has been deleted is not found.
 pub(in crate::jobs) async fn find(
     app: &App,
     caller: &Caller,
-    id: JobId,
+    name: impl Into<RunName>,
 ) -> Result<(Job, Option<RunView>)> {
-    let job = find_job(app, caller, id).await?;
-    let run = run_of(app, &job).await?;
-    Ok((job, run))
+    match name.into() {
+        RunName::Latest(id) => {
+            let job = find_job(app, caller, id).await?;
+            let run = run_of(app, &job).await?;
+            Ok((job, run))
+        }
+        RunName::Run(id) => {
+            let missing = || Error::not_found("run", &id.to_string());
+            let run = runs::find(&app.db, caller.workspace, id).await?.ok_or_else(missing)?;
+            let job = jobs::find(&app.db, caller.workspace, run.job).await?;
+            Ok((job.ok_or_else(missing)?, Some(run)))
+        }
+    }
 }
 
-/// The run of a job, if it has been started.
+/// The latest run of a job, if it has been started.
 pub(in crate::jobs) async fn run_of(app: &App, job: &Job) -> Result<Option<RunView>> {
     let Some(run) = job.run else { return Ok(None) };
     Ok(runs::find(&app.db, job.workspace, run).await?)
@@ -160,7 +191,8 @@ impl JobState {
 impl JobStatus {
     /// A job alone: with where to upload its file, and why it waits.
     pub(in crate::jobs) async fn of(app: &App, job: Job, run: Option<RunView>) -> Result<Self> {
-        let upload_link = match job.source() {
+        let source = job.work.template().and_then(TemplateWork::source);
+        let upload_link = match source {
             Some(Source::File(_)) if run.is_none() => {
                 Some(app.data.upload_link(&BlobKey::Upload(job.id), UPLOAD_LIVES).await?)
             }

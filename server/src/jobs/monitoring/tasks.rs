@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use common::compute::device::Device;
-use common::ids::{JobId, NodeId, RunId, TaskId};
+use common::ids::{NodeId, RunId, TaskId};
 use common::market;
 use common::plan::{Phase, Plan};
 use common::run::task::{Lease, StageNo, TaskRef};
 
 use super::status;
+use super::status::RunName;
 use crate::app::App;
 use crate::coordinator::{Tasks, UnderLease};
 use crate::error::Result;
@@ -97,18 +98,18 @@ impl TaskName {
     }
 }
 
-/// Tasks of the caller's job of this id, after an index: those that were handed out, and then the
+/// Tasks of the caller's job, or run, of this name, after an index: those that were handed out, and then the
 /// chunks that wait.
 pub async fn list(
     app: &App,
     caller: &Caller,
-    id: JobId,
+    name: impl Into<RunName>,
     phase: Phase,
     after: Option<u32>,
     limit: u32,
 ) -> Result<Vec<Task>> {
     let limit = limit.clamp(1, LIST_MAX);
-    let (_, run) = status::find(app, caller, id).await?;
+    let (_, run) = status::find(app, caller, name).await?;
     let Some(run) = run else { return Ok(Vec::new()) };
     let Some(stage) = stage_of(app, &run, phase).await? else { return Ok(Vec::new()) };
     let mut found = tasks::find(&app.db, run.id, stage, after, limit.into()).await?;
@@ -126,16 +127,16 @@ pub async fn list(
     Ok(listed)
 }
 
-/// One task of the caller's job of this id with all its attempts, and the machines that they were
+/// One task of the caller's job, or run, of this name with all its attempts, and the machines that they were
 /// on; `None` where the job has no such task. An index is one in the stage of this phase.
 pub async fn read(
     app: &App,
     caller: &Caller,
-    id: JobId,
+    run: impl Into<RunName>,
     phase: Phase,
     name: TaskName,
 ) -> Result<Option<TaskDetail>> {
-    let (_, run) = status::find(app, caller, id).await?;
+    let (_, run) = status::find(app, caller, run).await?;
     let Some(run) = run else { return Ok(None) };
     let Some(plan) = runs::plan(&app.db, run.id).await? else { return Ok(None) };
     let stage = plan.container_of(phase).map(|(stage, _)| stage);

@@ -5,25 +5,27 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::status::{JobState, JobStatus, find};
+use super::status::{JobState, JobStatus, RunName, find};
 use crate::app::App;
 use crate::coordinator::{Change, RunEvent};
 use crate::error::Result;
 use crate::people::caller::Caller;
 
-/// The caller's job once its state is enough, or at `until` as it is then. Dropping the future
+/// The caller's job, or run, once its state is enough, or at `until` as it is then. Dropping the future
 /// ends the wait.
 pub async fn wait(
     app: &App,
     caller: &Caller,
-    id: JobId,
+    name: impl Into<RunName>,
     is_enough: impl Fn(JobState) -> bool,
     until: Instant,
 ) -> Result<JobStatus> {
     // Listens before it looks, so that no change falls in between.
     let mut events = app.coordinator.events();
+    let name = name.into();
     loop {
-        let (job, run) = find(app, caller, id).await?;
+        let (job, run) = find(app, caller, name).await?;
+        let id = job.id;
         if is_enough(JobState::of(run.as_ref())) || Instant::now() >= until {
             return JobStatus::of(app, job, run).await;
         }

@@ -5,10 +5,11 @@ mod packages;
 pub mod params;
 
 use common::data::location::{Destination, FileToUpload, Identity, Location, Source, UploadedFile};
+use common::ids::{JobId, WorkspaceId};
 use common::package::config::JobConfig;
 use common::plan::Pipeline;
 use common::run::scheduling::Terms;
-use common::run::spec::RunSpec;
+use common::run::spec::{Origin, RunSpec};
 use common::secret::DataEnd;
 
 pub use packages::app_of;
@@ -21,12 +22,20 @@ use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::people::caller::Caller;
 use crate::secrets;
-use crate::store::jobs::Upload;
+use crate::store::jobs::{JobWork, TemplateWork, Upload};
 
 const UPLOAD_NAME: &str = "upload";
 const SOURCE: Field = Field::Location(DataEnd::Source);
 
-/// Everything that a run needs, pinned as it is now.
+/// A job of a template.
+#[derive(Clone, Copy)]
+struct TemplateJob<'a> {
+    id: JobId,
+    workspace: WorkspaceId,
+    work: &'a TemplateWork,
+}
+
+/// Everything that a run needs, pinned as it is now. `config` stands in for a template's.
 ///
 /// # Errors
 /// `Forbidden` also where it takes secrets and the caller may not use them.
@@ -37,7 +46,38 @@ pub(super) async fn resolve(
     config: JobConfig,
 ) -> Result<RunSpec> {
     secret_use::check_job(caller, job)?;
-    let params = job.params();
+    let Job { id, workspace, .. } = *job;
+    let (template, pipeline) = match &job.work {
+        JobWork::Template(work) => {
+            let template_job = TemplateJob { id, workspace, work };
+            (work.template.id.clone(), pipeline(app, caller, template_job, config).await?)
+        }
+    };
+    Ok(RunSpec {
+        job: id,
+        workspace,
+        name: job.shown_name().to_owned(),
+        template,
+        plan: pipeline.plan(),
+        timeout_secs: pipeline.limits.job_timeout_secs,
+        terms: Terms {
+            start_at: job.start_at,
+            priority: job.priority,
+            regions: job.regions.clone(),
+            is_test: pipeline.is_test,
+        },
+        origin: Origin::Manual,
+    })
+}
+
+/// What a job of a template does.
+async fn pipeline(
+    app: &App,
+    caller: &Caller,
+    job: TemplateJob<'_>,
+    config: JobConfig,
+) -> Result<Pipeline> {
+    let params = job.work.params();
     let source = source(app, job).await?;
     let destination = destination(app, job).await?;
     let process = packages::process(app, caller, job, params.app).await?;
@@ -45,26 +85,11 @@ pub(super) async fn resolve(
     let assemble = packages::assemble(app, caller, job, params.assembler).await?;
     let is_test = config.is_test.unwrap_or(false);
     let limits = config.limits(app.coordinator.task_timeout_secs());
-    let pipeline = Pipeline { source, destination, partition, process, assemble, limits, is_test };
-    Ok(RunSpec {
-        job: job.id,
-        workspace: job.workspace,
-        name: job.shown_name().to_owned(),
-        template: job.template.id.clone(),
-        plan: pipeline.plan(),
-        timeout_secs: limits.job_timeout_secs,
-        terms: Terms {
-            start_at: job.start_at,
-            priority: job.priority,
-            regions: job.regions.clone(),
-            is_test,
-        },
-        parent: None,
-    })
+    Ok(Pipeline { source, destination, partition, process, assemble, limits, is_test })
 }
 
-async fn source(app: &App, job: &Job) -> Result<Source> {
-    let source = job.source().cloned();
+async fn source(app: &App, job: TemplateJob<'_>) -> Result<Source> {
+    let source = job.work.source().cloned();
     let source = source.ok_or_else(|| Error::field(SOURCE, "is missing: set it first"))?;
     check_secret(app, job, &source, DataEnd::Source).await?;
     Ok(match source {
@@ -76,8 +101,8 @@ async fn source(app: &App, job: &Job) -> Result<Source> {
 }
 
 /// The uploaded file, which must still be the one that its owner called complete.
-async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFile> {
-    let noted = job.upload.clone().ok_or_else(|| {
+async fn uploaded(app: &App, job: TemplateJob<'_>, file: FileToUpload) -> Result<UploadedFile> {
+    let noted = job.work.upload.clone().ok_or_else(|| {
         let what = "the file has not been uploaded: PUT it to its upload link, then say that the \
                     upload is complete";
         Error::NotNow(what.to_owned()).at(SOURCE)
@@ -87,7 +112,7 @@ async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFi
     let there = app.data.stat(&key).await?;
     let same = |stat: Stat| {
         let same = match &identity {
-            Some(Identity::Digest(digest)) => job.received == Some(*digest),
+            Some(Identity::Digest(digest)) => job.work.received == Some(*digest),
             Some(Identity::Etag(etag)) => stat.version.as_ref() == Some(etag),
             None => true,
         };
@@ -102,15 +127,20 @@ async fn uploaded(app: &App, job: &Job, file: FileToUpload) -> Result<UploadedFi
     Ok(UploadedFile { key: key.path(), name, size, identity })
 }
 
-async fn destination(app: &App, job: &Job) -> Result<Destination> {
-    let destination = job.destination().cloned().unwrap_or(Destination::Bucket);
+async fn destination(app: &App, job: TemplateJob<'_>) -> Result<Destination> {
+    let destination = job.work.destination().cloned().unwrap_or(Destination::Bucket);
     check_secret(app, job, &destination, DataEnd::Destination).await?;
     Ok(destination)
 }
 
 /// A secret that is missing or for something else is better told now than when the data is looked
 /// at.
-async fn check_secret<L: Location>(app: &App, job: &Job, location: &L, end: DataEnd) -> Result<()> {
+async fn check_secret<L: Location>(
+    app: &App,
+    job: TemplateJob<'_>,
+    location: &L,
+    end: DataEnd,
+) -> Result<()> {
     let (Some(id), Some(target)) = (location.secret(), location.target()) else { return Ok(()) };
     match app.secrets.open(job.workspace, id, &target).await {
         Ok(_) => Ok(()),

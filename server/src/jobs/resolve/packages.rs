@@ -9,11 +9,11 @@ use common::package::template::Template;
 use common::plan::{Assemble, Container, Contract, Image, PackagePin, Params, Partition};
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 
-use super::params;
+use super::{TemplateJob, params};
 use crate::app::App;
 use crate::definitions::image_login;
 use crate::error::{Error, Result};
-use crate::jobs::{Job, secret_use};
+use crate::jobs::secret_use;
 use crate::people::caller::Caller;
 use crate::registry;
 use crate::secrets;
@@ -23,14 +23,24 @@ use crate::store::catalogue::imports::Item;
 use crate::store::catalogue::packages;
 use crate::store::catalogue::packages::{Family, Package, Which};
 
-pub async fn process(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Container> {
-    let tag = tag("app", &job.template.app)?;
+pub async fn process(
+    app: &App,
+    caller: &Caller,
+    job: TemplateJob<'_>,
+    params: Params,
+) -> Result<Container> {
+    let tag = tag("app", &job.work.template.app)?;
     let package = find(app, job, Family::App, "app", &tag).await?;
     container(app, caller, job, package, Contract::Process, params).await
 }
 
-pub async fn partition(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Partition> {
-    let tag = tag("partitioner", &job.template.partitioner)?;
+pub async fn partition(
+    app: &App,
+    caller: &Caller,
+    job: TemplateJob<'_>,
+    params: Params,
+) -> Result<Partition> {
+    let tag = tag("partitioner", &job.work.template.partitioner)?;
     if let Some(builtin) = engine::reserved_partitioner(&tag.name) {
         return Ok(Partition::Builtin(engine::partitioner(builtin, &params)?));
     }
@@ -45,8 +55,13 @@ pub async fn partition(app: &App, caller: &Caller, job: &Job, params: Params) ->
     Ok(Partition::Custom(Box::new(container)))
 }
 
-pub async fn assemble(app: &App, caller: &Caller, job: &Job, params: Params) -> Result<Assemble> {
-    let tag = tag("assembler", &job.template.assembler)?;
+pub async fn assemble(
+    app: &App,
+    caller: &Caller,
+    job: TemplateJob<'_>,
+    params: Params,
+) -> Result<Assemble> {
+    let tag = tag("assembler", &job.work.template.assembler)?;
     if let Some(builtin) = engine::reserved_assembler(&tag.name) {
         return Ok(Assemble::Builtin(engine::assembler(builtin, &params)?));
     }
@@ -63,8 +78,8 @@ pub async fn assemble(app: &App, caller: &Caller, job: &Job, params: Params) -> 
 
 /// The workspace's engine under a tag, active or not: it comes before a built-in of a well-known
 /// name.
-async fn own_engine(app: &App, job: &Job, tag: &Tag) -> Result<Option<Package>> {
-    let names = job.template.owner.unwrap_or(job.workspace);
+async fn own_engine(app: &App, job: TemplateJob<'_>, tag: &Tag) -> Result<Option<Package>> {
+    let names = job.work.template.owner.unwrap_or(job.workspace);
     let (engine, any) = (Family::Engine, Which::Any);
     Ok(packages::resolve(&app.db, names, job.workspace, engine, tag, any).await?)
 }
@@ -82,9 +97,15 @@ pub async fn app_of(
 }
 
 /// The newest package under a tag that may run: an active one, unless the job is a test.
-async fn find(app: &App, job: &Job, family: Family, field: &str, tag: &Tag) -> Result<Package> {
-    let names = job.template.owner.unwrap_or(job.workspace);
-    let is_test = job.config().is_test == Some(true);
+async fn find(
+    app: &App,
+    job: TemplateJob<'_>,
+    family: Family,
+    field: &str,
+    tag: &Tag,
+) -> Result<Package> {
+    let names = job.work.template.owner.unwrap_or(job.workspace);
+    let is_test = job.work.config().is_test == Some(true);
     let which = if is_test { Which::Any } else { Which::Active };
     let found = packages::resolve(&app.db, names, job.workspace, family, tag, which).await?;
     if let Some(package) = found {
@@ -110,7 +131,7 @@ async fn find(app: &App, job: &Job, family: Family, field: &str, tag: &Tag) -> R
 /// imported: its owner can change the list at any time.
 async fn check_consent(
     app: &App,
-    job: &Job,
+    job: TemplateJob<'_>,
     family: Family,
     field: &str,
     package: &Package,
@@ -144,7 +165,7 @@ fn check_kind(package: &Package, kind: Kind) -> Result<()> {
 async fn container(
     app: &App,
     caller: &Caller,
-    job: &Job,
+    job: TemplateJob<'_>,
     package: Package,
     contract: Contract,
     params: Params,
@@ -190,7 +211,7 @@ async fn container(
 
 /// The secrets that a package lists are those of the workspace that runs it. One that is missing
 /// is better told now than when a container starts.
-async fn check_secrets(app: &App, job: &Job, ids: &[String], name: &str) -> Result<()> {
+async fn check_secrets(app: &App, job: TemplateJob<'_>, ids: &[String], name: &str) -> Result<()> {
     let secrets = match app.secrets.for_container(job.workspace, ids).await {
         Ok(secrets) => secrets,
         Err(secrets::Error::NotFound(id)) => {
@@ -217,7 +238,7 @@ async fn check_secrets(app: &App, job: &Job, ids: &[String], name: &str) -> Resu
 /// the package.
 async fn registry_image(
     app: &App,
-    job: &Job,
+    job: TemplateJob<'_>,
     package: &Package,
     container: &str,
     private: bool,

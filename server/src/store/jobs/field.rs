@@ -167,7 +167,7 @@ mod tests {
     use common::package::template::Template;
     use uuid::Uuid;
 
-    use super::super::{Job, insert, list};
+    use super::super::{Job, JobWork, insert, list};
     use super::*;
     use crate::clock;
     use crate::store::Db;
@@ -214,7 +214,7 @@ mod tests {
                     let (tests, start) = (vec![(field, test.clone())], Start::Offset(0));
                     let selection = Selection { tests, order, start, limit: 10 };
 
-                    let found = list(&fresh.db, owner, &selection).await;
+                    let found = list(&fresh.db, owner, None, &selection).await;
 
                     let nothing = Found { rows: Vec::new(), rest: Rest::Total(0) };
                     assert_eq!(found, Ok(nothing), "{}: {field:?} {test:?}", fresh.name);
@@ -236,7 +236,7 @@ mod tests {
                 start_at: some,
                 submitted_at: some,
                 created_at: time,
-                ..Job::new(JobId::new(Uuid::now_v7()), owner, template.clone())
+                ..Job::new(JobId::new(Uuid::now_v7()), owner, JobWork::of(template.clone()))
             };
             assert!(insert(db, &job).await.unwrap());
         }
@@ -248,7 +248,7 @@ mod tests {
             let owner = workspaces::create_workspace(&fresh.db, "w").await.unwrap();
             seven_jobs(&fresh.db, owner).await;
             every_order_is_led_through(7, async |selection: Selection<JobField>| {
-                list(&fresh.db, owner, &selection).await.unwrap()
+                list(&fresh.db, owner, None, &selection).await.unwrap()
             })
             .await;
         }

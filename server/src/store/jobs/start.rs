@@ -1,17 +1,26 @@
 //! The start of a job, as it is stored in the transaction of its run.
 
-use common::ids::RunId;
+use common::ids::{JobId, RunId};
 use common::package::config::JobConfig;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
 
 use super::row::{self, Column as C};
-use super::{Job, write};
+use super::{Change, Job, write};
 use crate::clock;
 use crate::store::row_groups;
 
-/// The number of a job's only run.
+/// The number of the only run of a job that runs once.
 const FIRST_RUN: u32 = 1;
+
+/// Which run a start makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAs {
+    /// The only one of a job of a template, whose config becomes this one.
+    Only(JobConfig),
+    /// One of many, under this id.
+    Again(RunId),
+}
 
 /// A job as it is stored with its run. What is in it can be read back.
 #[derive(Debug, Clone)]
@@ -19,20 +28,28 @@ pub struct StartedJob {
     row: row::ActiveModel,
 }
 
-impl Job {
-    /// The run that a start of this draft makes: the same each time.
-    pub fn next_run(&self) -> RunId {
-        RunId::of_job(self.id, FIRST_RUN)
+impl StartAs {
+    /// The run that a start of this job makes: the same each time.
+    pub fn run(self, job: JobId) -> RunId {
+        match self {
+            Self::Only(_) => RunId::of_job(job, FIRST_RUN),
+            Self::Again(run) => run,
+        }
     }
+}
 
-    /// The job with its run, and with this config as its own.
+impl Job {
+    /// The job with its run.
     ///
     /// # Errors
     /// Where it could not be read back.
-    pub fn started(self, config: JobConfig) -> Result<StartedJob, DbErr> {
-        let run = Some(self.next_run());
-        let started = Self { run, config, submitted_at: Some(clock::now()), ..self };
-        Ok(StartedJob { row: write(&started)? })
+    pub fn started(mut self, how: StartAs) -> Result<StartedJob, DbErr> {
+        self.run = Some(how.run(self.id));
+        self.submitted_at = Some(clock::now());
+        if let StartAs::Only(config) = how {
+            self.change(Change::Config(config));
+        }
+        Ok(StartedJob { row: write(&self)? })
     }
 }
 
@@ -68,6 +85,8 @@ pub(in crate::store) async fn put_started(
                         C::Blacklist,
                         C::Tags,
                         C::StartUs,
+                        C::Kind,
+                        C::Work,
                     ])
                     .to_owned(),
             )

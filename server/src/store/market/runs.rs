@@ -10,7 +10,7 @@ use common::market::{Counts, Run, RunRecord};
 use common::money::credits::Credits;
 use common::plan::{Phase, Plan};
 use common::run::cause::{Cause, CauseKind};
-use common::run::spec::{Parent, RunSpec};
+use common::run::spec::{Origin, Parent, RunSpec};
 use common::run::task::StageNo;
 use common::run::{RunState, Times};
 use sea_orm::ActiveValue::Set;
@@ -23,7 +23,7 @@ use crate::store::query::document;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
 use crate::store::row_groups;
-use crate::store::{Db, corrupt, corrupt_by, micros, storable};
+use crate::store::{Db, corrupt, corrupt_by, micros, storable, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "runs")]
@@ -73,12 +73,23 @@ pub struct Model {
     pub warning: Option<String>,
     /// The kind of the cause whose message is `error`.
     pub cause: Option<String>,
+    /// Why it was started: the name of an `Origin`.
+    pub origin: String,
+    /// The time that its job's schedule names for it.
+    pub nominal_us: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Where a run stands among those of its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunPlace {
+    pub started_at: DateTime<Utc>,
+    pub run: RunId,
+}
 
 /// A run, without its plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,9 +118,15 @@ pub struct RunView {
     pub warning: Option<String>,
     /// Why it ended, where it did not succeed.
     pub cause: Option<Cause>,
+    pub origin: Origin,
 }
 
 impl RunView {
+    pub fn place(&self) -> RunPlace {
+        let started_at = self.started_at().unwrap_or(DateTime::UNIX_EPOCH);
+        RunPlace { started_at, run: self.id }
+    }
+
     /// Why it ended, in words.
     pub fn error(&self) -> Option<&str> {
         self.cause.as_ref().map(|cause| cause.message.as_str())
@@ -134,29 +151,52 @@ impl RunView {
     }
 }
 
-/// A run of this workspace.
+/// A run of this workspace. One that is a part of another run is not found by itself.
 pub async fn find(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
     run: RunId,
 ) -> Result<Option<RunView>, DbErr> {
-    let row = Entity::find_by_id(run.uuid()).filter(Column::Workspace.eq(workspace.uuid()));
-    row.one(db).await?.as_ref().map(view).transpose()
+    of(workspace).filter(Column::Id.eq(run.uuid())).one(db).await?.as_ref().map(view).transpose()
 }
 
-/// The runs of these jobs, in no order.
-pub async fn find_by_jobs(
+/// Those of these runs that are of this workspace and no parts of others, in no order.
+pub async fn find_many(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    jobs: &[JobId],
+    runs: &[RunId],
 ) -> Result<Vec<RunView>, DbErr> {
-    let rows = Entity::find()
-        .filter(Column::Job.is_in(jobs.iter().map(|job| job.uuid())))
-        .filter(Column::Workspace.eq(workspace.uuid()))
-        .filter(Column::Parent.is_null())
-        .all(db)
-        .await?;
-    rows.iter().map(view).collect()
+    let ids = runs.iter().map(|run| run.uuid());
+    of(workspace).filter(Column::Id.is_in(ids)).all(db).await?.iter().map(view).collect()
+}
+
+/// The runs of a job that were accepted before this one, the newest first.
+pub async fn of_job(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    job: JobId,
+    before: Option<RunPlace>,
+    limit: u64,
+) -> Result<Vec<RunView>, DbErr> {
+    let mut runs = of(workspace).filter(Column::Job.eq(job.uuid()));
+    if let Some(RunPlace { started_at, run }) = before {
+        let same = Condition::all()
+            .add(Column::StartedUs.eq(micros(started_at)))
+            .add(Column::Id.lt(run.uuid()));
+        let earlier = Column::StartedUs.lt(micros(started_at));
+        runs = runs.filter(Condition::any().add(earlier).add(same));
+    }
+    let newest = runs.order_by_desc(Column::StartedUs).order_by_desc(Column::Id).limit(limit);
+    newest.all(db).await?.iter().map(view).collect()
+}
+
+/// Whether there is, or was, a run of this id.
+pub async fn exists(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr> {
+    Ok(Entity::find_by_id(run.uuid()).count(db).await? > 0)
+}
+
+fn of(workspace: WorkspaceId) -> Select<Entity> {
+    Entity::find().filter(Column::Workspace.eq(workspace.uuid())).filter(Column::Parent.is_null())
 }
 
 /// What a run does; `None` where there is no such run, or its plan cannot be read.
@@ -287,13 +327,6 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
     let view = view(row)?;
     let plan = plans.get(&row.plan).cloned().ok_or_else(|| corrupt("plan"))?;
     let number = |n: i64, what| u32::try_from(n).map_err(|_| corrupt(what));
-    let parent = match (row.parent, row.parent_stage) {
-        (Some(run), Some(stage)) => {
-            let stage = StageNo::new(number(stage, "stage")?);
-            Some(Parent { run: RunId::new(run), stage })
-        }
-        (_, _) => None,
-    };
     let spec = RunSpec {
         job: view.job,
         workspace: view.workspace,
@@ -302,7 +335,7 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
         plan,
         timeout_secs: row.timeout_secs.map(|secs| number(secs, "timeout")).transpose()?,
         terms: document::read(&row.terms).map_err(|error| corrupt_by("terms", &error))?,
-        parent,
+        origin: view.origin,
     };
     Ok(RunRecord {
         id: view.id,
@@ -393,8 +426,10 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         plan: Set(plan),
         terms: Set(document::unproven(&spec.terms)?),
         timeout_secs: Set(spec.timeout_secs.map(i64::from)),
-        parent: Set(spec.parent.map(|parent| parent.run.uuid())),
-        parent_stage: Set(spec.parent.map(|parent| parent.stage.number().into())),
+        parent: Set(spec.parent().map(|parent| parent.run.uuid())),
+        parent_stage: Set(spec.parent().map(|parent| parent.stage.number().into())),
+        origin: Set(origin_name(spec.origin).to_owned()),
+        nominal_us: Set(spec.origin.nominal().map(micros)),
         task_cpu_millis: Set(needs.cpu_millis.into()),
         task_memory_mib: Set(needs.memory_mib.into()),
         task_timeout_secs: Set(task.map_or(0, |task| task.timeout_secs.into())),
@@ -444,7 +479,32 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
         empty: count(row.empty)?,
         warning: row.warning.clone(),
         cause: cause(row)?,
+        origin: origin(row)?,
     })
+}
+
+const MANUAL: &str = "manual";
+const SCHEDULE: &str = "schedule";
+const PART: &str = "part";
+
+const fn origin_name(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Manual => MANUAL,
+        Origin::Schedule(_) => SCHEDULE,
+        Origin::Part(_) => PART,
+    }
+}
+
+fn origin(row: &Model) -> Result<Origin, DbErr> {
+    match (row.origin.as_str(), row.parent, row.parent_stage, row.nominal_us) {
+        (MANUAL, None, None, None) => Ok(Origin::Manual),
+        (SCHEDULE, None, None, Some(at)) => Ok(Origin::Schedule(time(at))),
+        (PART, Some(run), Some(stage), None) => {
+            let stage = u32::try_from(stage).map_err(|_| corrupt("stage"))?;
+            Ok(Origin::Part(Parent { run: RunId::new(run), stage: StageNo::new(stage) }))
+        }
+        (_, _, _, _) => Err(corrupt("origin of run")),
+    }
 }
 
 fn cause(row: &Model) -> Result<Option<Cause>, DbErr> {

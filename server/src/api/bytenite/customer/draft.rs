@@ -1,5 +1,6 @@
 //! Changing drafts: the data, the params, the name, the config, and the uploaded file.
 
+use common::ids::JobId;
 use common::input::json;
 use common::package::loose::{Loose, check_line};
 use serde_json::Value;
@@ -61,14 +62,14 @@ async fn set_data(id: Segment, mut call: Call) -> Result<JobAnswer> {
     if change.source.is_none() && change.destination.is_none() {
         return Err(Error::field("dataSource", "is missing, and so is dataDestination"));
     }
-    Ok(draft::change(call.app(), &caller, id.id("job")?, change).await?.into())
+    Ok(draft::change(call.app(), &caller, id.id::<JobId>("job")?, change).await?.into())
 }
 
 async fn set_params(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let params = params::read_change(unwrapped(call.json().await?, "params")?)?;
     let change = DraftChange { params: Some(params), ..DraftChange::default() };
-    Ok(draft::change(call.app(), &caller, id.id("job")?, change).await?.into())
+    Ok(draft::change(call.app(), &caller, id.id::<JobId>("job")?, change).await?.into())
 }
 
 /// Takes a bare JSON string.
@@ -88,7 +89,7 @@ async fn set_name(id: Segment, mut call: Call) -> Result<JobAnswer> {
         }
     };
     check_line("name", &name, NAME_CHARS_MAX)?;
-    Ok(draft::rename(call.app(), &caller, id.id("job")?, name).await?.into())
+    Ok(draft::rename(call.app(), &caller, id.id::<JobId>("job")?, name).await?.into())
 }
 
 /// The fields of a body that may stand in an object of this name, in its place.
@@ -108,12 +109,12 @@ async fn set_config(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let caller = call.caller().await?;
     let config = config::read(unwrapped(call.json().await?, "config")?)?;
     let change = DraftChange { config: Some(config), ..DraftChange::default() };
-    Ok(draft::change(call.app(), &caller, id.id("job")?, change).await?.into())
+    Ok(draft::change(call.app(), &caller, id.id::<JobId>("job")?, change).await?.into())
 }
 
 async fn upload_completed(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    draft::complete_upload(call.app(), &caller, id.id("job")?).await?;
+    draft::complete_upload(call.app(), &caller, id.id::<JobId>("job")?).await?;
     Ok(done())
 }
 

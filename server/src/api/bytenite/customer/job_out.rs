@@ -19,8 +19,8 @@ use crate::api::bytenite::descriptor::{destination_out, source_out};
 use crate::api::bytenite::wallet::Amount;
 use crate::api::bytenite::work::ConfigOut;
 use crate::api::bytenite::{names, words};
-use crate::jobs::RunView;
 use crate::jobs::monitoring::status::JobStatus;
+use crate::jobs::{RunView, TemplateWork};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -122,11 +122,14 @@ impl From<JobStatus> for JobAnswer {
 }
 
 impl From<JobStatus> for JobOut {
+    /// A job that is none of a template has no data and no params here.
     fn from(status: JobStatus) -> Self {
         let (state, warning) = (status.state(), status.warning());
         let error_message = status.message().to_owned();
         let JobStatus { job, run, hold, estimate, upload_link, .. } = status;
-        let mut data_source = job.source().map(source_out);
+        let other = || TemplateWork::new(Template::of(String::new(), String::new(), String::new()));
+        let work = job.work.template().cloned().unwrap_or_else(other);
+        let mut data_source = work.source().map(source_out);
         if let (Some(source), Some(link)) = (&mut data_source, upload_link) {
             source["params"]["tempUrl"] = json!(link);
         }
@@ -139,12 +142,12 @@ impl From<JobStatus> for JobOut {
             .map_or(0, |(from, to)| u64::try_from((to - from).num_milliseconds()).unwrap_or(0));
         Self {
             id: job.id,
-            template_id: job.template.id.clone(),
-            template_info: TemplateInfo::new(job.workspace, &job.template),
-            app_id: job.template.app_id.map_or_else(String::new, |id| id.to_string()),
-            config: job.config().into(),
-            params: job.params(),
-            data_destination: destination_out(job.destination().unwrap_or(&Destination::Bucket)),
+            template_id: work.template.id.clone(),
+            template_info: TemplateInfo::new(job.workspace, &work.template),
+            app_id: work.template.app_id.map_or_else(String::new, |id| id.to_string()),
+            config: work.config().into(),
+            params: work.params(),
+            data_destination: destination_out(work.destination().unwrap_or(&Destination::Bucket)),
             data_source,
             priority: names::of_priority(job.priority),
             start_at: job.start_at,

@@ -98,14 +98,14 @@ async fn clone(id: Segment, mut call: Call) -> Result<JobAnswer> {
     let name = read_name(&mut body)?;
     body.finish()?;
     let key = idempotency::key(&call, &bytes)?;
-    let from = id.id("job")?;
+    let from = id.id::<JobId>("job")?;
     Ok(draft::copy(call.app(), &caller, key.as_ref(), from, name).await?.into())
 }
 
 /// Deletes a draft, or hides a job whose run has ended.
 async fn remove(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    cancel::delete(call.app(), &caller, id.id("job")?).await?;
+    cancel::delete(call.app(), &caller, id.id::<JobId>("job")?).await?;
     Ok(done())
 }
 

@@ -1,5 +1,6 @@
 //! What a job is expected to cost, and on what that is based.
 
+use common::ids::JobId;
 use common::money::credits::Credits;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -99,13 +100,13 @@ struct Estimation {
 /// A started job's quote is that of its run.
 async fn quote(id: Segment, call: Call) -> Result<QuoteOut> {
     let caller = call.caller().await?;
-    Ok(quote::quote(call.app(), &caller, id.id("job")?).await?.into())
+    Ok(quote::quote(call.app(), &caller, id.id::<JobId>("job")?).await?.into())
 }
 
 /// The quote in whole credits, rounded up; chunks that are not known count as one.
 async fn estimation(id: Segment, call: Call) -> Result<EstimationOut> {
     let caller = call.caller().await?;
-    let quote = quote::quote(call.app(), &caller, id.id("job")?).await?;
+    let quote = quote::quote(call.app(), &caller, id.id::<JobId>("job")?).await?;
     let total = quote.total.unwrap_or(quote.forecast.total(1));
     let total_estimation = total.rounded_up().to_string();
     Ok(EstimationOut { estimation: Estimation { total_estimation } })

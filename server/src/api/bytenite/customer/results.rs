@@ -1,5 +1,6 @@
 //! What came out of a job.
 
+use common::ids::JobId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -54,7 +55,8 @@ async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
     let takes_partial = query::flag(&query, "partial")?.unwrap_or(false);
     let after = query.get("after").map(String::as_str);
     let _place = call.answer_place(&caller).await;
-    let page = results::read(call.app(), &caller, id.id("job")?, takes_partial, after).await?;
+    let page =
+        results::read(call.app(), &caller, id.id::<JobId>("job")?, takes_partial, after).await?;
     let ResultPage { files, is_partial, next } = page;
     let results = files.into_iter().map(ResultOut::from).collect();
     Ok(ResultsOut { results, partial: is_partial.then_some(true), next })

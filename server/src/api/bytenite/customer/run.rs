@@ -1,5 +1,6 @@
 //! Starting and ending jobs.
 
+use common::ids::JobId;
 use common::plan::Phase;
 use common::run::scheduling::TEST_CHUNKS;
 use serde::Serialize;
@@ -64,7 +65,7 @@ async fn run(id: Segment, mut call: Call) -> Result<Started> {
     let over = config::read(unwrapped(call.json().await?, "config")?)?;
     let is_dry = query::flag(&call.query()?, "dryRun")?.unwrap_or(false);
     let app = call.app();
-    let ready = start::prepare(app, &caller, id.id("job")?, over).await?;
+    let ready = start::prepare(app, &caller, id.id::<JobId>("job")?, over).await?;
     let remarks: Vec<_> = ready.remarks().iter().map(remark).collect();
     let done = done_with(remarks.join("; "));
     if is_dry {
@@ -94,7 +95,7 @@ fn remark(remark: &Remark) -> String {
 /// Folds and delivers the results of a failed job again.
 async fn deliver(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    cancel::deliver_again(call.app(), &caller, id.id("job")?).await?;
+    cancel::deliver_again(call.app(), &caller, id.id::<JobId>("job")?).await?;
     Ok(done_with(
         "the job's results are delivered again; no task runs, and nothing is charged".to_owned(),
     ))
@@ -103,7 +104,7 @@ async fn deliver(id: Segment, call: Call) -> Result<Done> {
 /// Ends a running job; deletes one that has not started.
 async fn abort(id: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
-    Ok(match cancel::abort(call.app(), &caller, id.id("job")?).await? {
+    Ok(match cancel::abort(call.app(), &caller, id.id::<JobId>("job")?).await? {
         Aborted::Run(run) => done_with(done_and_paid(&run)),
         Aborted::Draft => done(),
     })

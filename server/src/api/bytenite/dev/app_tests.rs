@@ -118,20 +118,20 @@ async fn read(id: Segment, call: Call) -> Result<TestOut> {
 impl From<AppTest> for TestOut {
     fn from(test: AppTest) -> Self {
         let passed = test.passed();
-        let AppTest { job, run, logs, results } = test;
+        let AppTest { job, work, run, logs, results } = test;
         let line = |line: LogView| LineOut { timestamp: line.at, log: line.text };
         Self {
-            id: job.id,
+            id: job,
             state: states::of(JobState::of(run.as_ref())),
             passed,
             payment_amount: Amount::of(run.as_ref().map_or(Credits::ZERO, |run| run.price)),
-            data_source: job.source().map(source_out),
+            data_source: work.source().map(source_out),
             error_message: run
                 .and_then(|run| run.cause)
                 .map_or_else(String::new, |cause| cause.message),
             logs: logs.into_iter().map(line).collect(),
             results: results.into_iter().map(ResultOut::from).collect(),
-            app: job.template.app,
+            app: work.template.app,
         }
     }
 }

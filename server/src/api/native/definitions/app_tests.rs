@@ -112,12 +112,12 @@ async fn read(test: Segment, call: Call) -> Result<TestOut> {
 impl From<AppTest> for TestOut {
     fn from(test: AppTest) -> Self {
         let passed = test.passed();
-        let AppTest { job, run, logs, results } = test;
+        let AppTest { job, work, run, logs, results } = test;
         let run = run.as_ref();
         let line = |line: LogView| TestLine { at: line.at, text: line.text };
         Self {
-            id: job.id,
-            app: job.template.app,
+            id: job,
+            app: work.template.app,
             state: JobState::of(run).into(),
             passed,
             cause: run.and_then(|run| run.cause.as_ref()).map(RunCauseOut::from),

@@ -33,9 +33,10 @@ async fn accepted(db: &Db) -> Start {
     commit_next(db, &market.drain(), &gift).await.unwrap();
     let spec = draft(db, workspace).await;
     let job = jobs::find(db, workspace, spec.job).await.unwrap().unwrap();
-    let run = job.next_run();
+    let how = StartAs::Only(JobConfig::default());
+    let run = how.run(job.id);
     market.start_run(run, Arc::new(spec.clone()), clock::now()).unwrap();
-    let started = job.started(JobConfig::default()).unwrap();
+    let started = job.started(how).unwrap();
     Start { spec, run, changes: market.drain(), started }
 }
 

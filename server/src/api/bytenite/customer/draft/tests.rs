@@ -10,7 +10,7 @@ use crate::store::jobs;
 /// What opens a job's source, if it has keys of its own.
 async fn kept(server: &TestServer, id: &str) -> Option<String> {
     let job = jobs::find(&server.app.db, server.workspace, id.parse().unwrap()).await.unwrap();
-    let source = job.unwrap().source().unwrap().clone();
+    let source = job.unwrap().work.template()?.source()?.clone();
     let own = source.secret()?;
     assert!(!own.is_named(), "{own}");
     let target = source.target().unwrap();

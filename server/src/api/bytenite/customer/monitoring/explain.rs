@@ -36,7 +36,7 @@ struct Explained {
 /// Explains why a job waits: what keeps how many nodes from its next task.
 async fn explain(id: Segment, call: Call) -> Result<Explained> {
     let caller = call.caller().await?;
-    let job_id = id.id("job")?;
+    let job_id = id.id::<JobId>("job")?;
     let (state, why) = explain::explain(call.app(), &caller, job_id).await?;
     let Why { waiting, nodes, reasons } = why;
     Ok(Explained { job_id, state: states::of(state), waiting, nodes, reasons })

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
 use common::access::Scope;
+use common::ids::JobId;
 use common::plan::Phase;
 use common::protocol::Level;
 use serde::Serialize;
@@ -78,7 +79,7 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
     let after = cursor.as_deref().map(read_cursor).transpose()?;
     let _place = call.answer_place(&caller).await;
     let query = LogQuery { phases, tasks, levels, after };
-    let page = logs::read(call.app(), &caller, job.id("job")?, query).await?;
+    let page = logs::read(call.app(), &caller, job.id::<JobId>("job")?, query).await?;
     let LogPage { lines, next } = page.ok_or_else(unknown_task)?;
     let mut out =
         LogsOut { next_cursor: next.map(write_cursor).transpose()?, ..LogsOut::default() };
@@ -158,6 +159,7 @@ fn read_services(services: &[String]) -> Result<Vec<Phase>> {
 mod tests {
     use common::ids::RunId;
     use common::market::LogRecord;
+    use common::package::config::JobConfig;
     use common::plan::{Assemble, Partition, Pipeline, Plan};
     use common::protocol::LogLine;
     use common::run::spec::RunSpec;
@@ -169,7 +171,9 @@ mod tests {
     use crate::api::testing::TestServer;
     use crate::jobs::monitoring::logs::PAGE_BYTES;
     use crate::store;
-    use crate::store::market::{logs, runs};
+    use crate::store::jobs::StartAs;
+    use crate::store::market::logs;
+    use crate::store::testing::runs_of;
 
     /// A started job whose partitioner and assembler are packages.
     async fn job_of_custom_engines(server: &TestServer) -> (String, RunId, Plan) {
@@ -184,7 +188,11 @@ mod tests {
         let job = found.unwrap().unwrap();
         let spec = RunSpec { job: job.id, ..testing::order(server.workspace, &pipeline) };
         let plan = spec.plan.clone();
-        let run = app.coordinator.start_job(spec, job.draft, job.config).await.unwrap();
+        let run = app
+            .coordinator
+            .start_job(spec, job.draft, StartAs::Only(JobConfig::default()))
+            .await
+            .unwrap();
         (id, run, plan)
     }
 
@@ -260,9 +268,9 @@ mod tests {
     async fn log_pages_are_bounded_in_bytes_and_give_every_line_once() {
         let server = TestServer::open().await;
         let id = server.running_job().await;
-        let job = [id.parse().unwrap()];
+        let job = id.parse().unwrap();
         let db = &server.app.db;
-        let runs = runs::find_by_jobs(db, server.workspace, &job).await.unwrap();
+        let runs = runs_of(db, server.workspace, job).await;
         let records: Vec<_> = (0..10)
             .flat_map(|task| [0, 64, 128, 192].map(|at| large(runs[0].id, task, at)))
             .collect();

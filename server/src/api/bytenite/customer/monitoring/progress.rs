@@ -58,7 +58,7 @@ struct ProgressOut {
 
 async fn progress(id: Segment, call: Call) -> Result<ProgressOut> {
     let caller = call.caller().await?;
-    let progress = status::progress(call.app(), &caller, id.id("job")?).await?;
+    let progress = status::progress(call.app(), &caller, id.id::<JobId>("job")?).await?;
     Ok(ProgressOut {
         state: states::of(progress.state),
         status: states::status(progress.state),

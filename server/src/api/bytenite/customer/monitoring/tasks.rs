@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::compute::device::Device;
-use common::ids::{NodeId, TaskId};
+use common::ids::{JobId, NodeId, TaskId};
 use common::money::credits::Credits;
 use common::plan::Phase;
 use serde::Serialize;
@@ -150,7 +150,8 @@ async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
     let limit = number("limit")?.unwrap_or(LIST_MAX);
     let after = number("after")?;
     let _place = call.answer_place(&caller).await;
-    let listed = tasks::list(call.app(), &caller, id.id("job")?, phase, after, limit).await?;
+    let listed =
+        tasks::list(call.app(), &caller, id.id::<JobId>("job")?, phase, after, limit).await?;
     let shown = listed.iter().map(TaskOut::new).collect();
     Ok(TasksOut { tasks: shown, prices: PricesOut::default() })
 }
@@ -160,7 +161,7 @@ async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
 async fn get_task(id: Segment, name: Segment, call: Call) -> Result<TaskAnswer> {
     let caller = call.caller().await?;
     let phase = read_phase(&call.query()?)?;
-    let job = id.id("job")?;
+    let job = id.id::<JobId>("job")?;
     let unknown = || Error::not_found("task", &name.0);
     let named = TaskName::read(&name.0).ok_or_else(unknown)?;
     let found = tasks::read(call.app(), &caller, job, phase, named).await?;

@@ -1,5 +1,6 @@
 //! Reading a job, and waiting for its state to change.
 
+use common::ids::JobId;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -47,7 +48,7 @@ async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
         let problem = format!("{unknown:?} is not one of {}", STATES.join(", "));
         return Err(Error::field("state", problem));
     }
-    let id = id.id("job")?;
+    let id = id.id::<JobId>("job")?;
     if secs == 0 {
         return Ok(status::read(call.app(), &caller, id).await?.into());
     }

@@ -4,6 +4,7 @@ use common::money::credits::Credits;
 use serde_json::{Value, json};
 
 use crate::api::testing::TestServer;
+use crate::store::testing::runs_of;
 
 async fn granted() -> TestServer {
     let server = TestServer::open().await;
@@ -173,9 +174,8 @@ async fn simultaneous_starts_make_one_run() {
 
     let started = answers.iter().filter(|(status, _)| *status == 200).count();
     assert_eq!(started, 1, "{answers:?}");
-    let jobs = [id.parse().unwrap()];
-    let runs = crate::store::market::runs::find_by_jobs(&server.app.db, server.workspace, &jobs);
-    assert_eq!(runs.await.unwrap().len(), 1);
+    let job = id.parse().unwrap();
+    assert_eq!(runs_of(&server.app.db, server.workspace, job).await.len(), 1);
 }
 
 #[tokio::test]
@@ -196,10 +196,8 @@ async fn start_beside_a_change_runs_what_the_job_shows() {
         let is_draft = body["job"]["state"] == "JOB_STATE_NEW";
         assert_eq!(is_draft, started != 200, "{answer}");
         let secs = |view: crate::store::market::runs::RunView| view.task_timeout_secs == 77;
-        let jobs = [id.parse().unwrap()];
-        let runs =
-            crate::store::market::runs::find_by_jobs(&server.app.db, server.workspace, &jobs);
-        let mut runs = runs.await.unwrap();
+        let job = id.parse().unwrap();
+        let mut runs = runs_of(&server.app.db, server.workspace, job).await;
         assert_eq!(runs.pop().map(secs), (started == 200).then_some(changed == 200));
         if is_draft {
             assert_eq!((started, &answer["code"]), (400, &json!(9)), "{answer}");
@@ -224,9 +222,8 @@ async fn start_beside_a_deletion_does_one_of_the_two() {
         assert_ne!(started == 200, deleted == 200, "{started} {deleted}");
         let shown = if deleted == 200 { 404 } else { 200 };
         assert_eq!(server.get(&job).await.0, shown);
-        let jobs = [id.parse().unwrap()];
-        let runs =
-            crate::store::market::runs::find_by_jobs(&server.app.db, server.workspace, &jobs);
-        assert_eq!(runs.await.unwrap().len(), usize::from(started == 200));
+        let job = id.parse().unwrap();
+        let runs = runs_of(&server.app.db, server.workspace, job).await;
+        assert_eq!(runs.len(), usize::from(started == 200));
     }
 }
