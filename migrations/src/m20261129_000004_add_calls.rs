@@ -1,4 +1,4 @@
-//! Calls: when a task is tried again, and what each attempt of a call gave.
+//! Calls: when a task is tried again, what each attempt of a call gave, and jobs whose names differ.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
@@ -8,11 +8,19 @@ use sea_orm_migration::schema::{
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
+const STATEMENTS: [&str; 3] = [
+    "ALTER TABLE tasks ADD COLUMN not_before_us BIGINT",
+    "ALTER TABLE jobs ADD COLUMN scope VARCHAR",
+    "CREATE UNIQUE INDEX jobs_scope_name ON jobs (workspace, scope, name) \
+     WHERE scope IS NOT NULL AND deleted_us IS NULL",
+];
+
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        connection.execute_unprepared("ALTER TABLE tasks ADD COLUMN not_before_us BIGINT").await?;
+        for statement in STATEMENTS {
+            manager.get_connection().execute_unprepared(statement).await?;
+        }
         let mut key = Index::create();
         key.col("run").col("stage").col("idx").col("attempt").primary();
         let table = Table::create()

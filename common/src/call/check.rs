@@ -37,41 +37,39 @@ const RESERVED_PREFIXES: [&str; 2] = ["proxy-", "webhook-"];
 /// Why a call cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCall {
-    #[error("url: must be an http:// or https:// address of at most {URL_BYTES_MAX} bytes")]
+    #[error("must be an http:// or https:// address of at most {URL_BYTES_MAX} bytes")]
     Url,
-    #[error("url: must have no user or password: put them into a header, from a secret")]
+    #[error("must have no user or password: put them into a header, from a secret")]
     UserInfo,
-    #[error("headers: must be at most {HEADERS_MAX} with {HEADERS_BYTES_MAX} bytes together")]
+    #[error("must be at most {HEADERS_MAX} with {HEADERS_BYTES_MAX} bytes together")]
     Headers,
-    #[error("headers: {0:?} is no name of a header: use letters, digits and -")]
+    #[error("{0:?} is no name of a header: use letters, digits and -")]
     HeaderName(String),
-    #[error("headers: {0} is written by the server: leave it out")]
+    #[error("{0} is written by the server: leave it out")]
     Reserved(String),
-    #[error("headers: {0} is given twice")]
+    #[error("{0} is given twice")]
     Twice(String),
-    #[error("headers: the value of {0} must be one line of visible characters")]
+    #[error("the value of {0} must be one line of visible characters")]
     HeaderValue(String),
-    #[error("body: must be at most {BODY_BYTES_MAX} bytes")]
+    #[error("must be at most {BODY_BYTES_MAX} bytes")]
     Body,
-    #[error("accept: must be 1 to {ACCEPT_MAX} ranges of statuses from 100 to 599")]
+    #[error("must be 1 to {ACCEPT_MAX} ranges of statuses from 100 to 599")]
     Accept,
-    #[error("timeoutSecs: must be from 1 to {TIMEOUT_SECS_MAX}")]
+    #[error("must be from 1 to {TIMEOUT_SECS_MAX}")]
     Timeout,
-    #[error("sign: must be at most {SIGNATURES_MAX} secrets")]
+    #[error("must be at most {SIGNATURES_MAX} secrets")]
     Sign,
-    #[error("keepBytes: must be at most {ANSWER_BYTES_MAX}")]
+    #[error("must be at most {ANSWER_BYTES_MAX}")]
     Keep,
-    #[error("flow: the key must be 1 to {KEY_CHARS_MAX} visible characters")]
+    #[error("the key must be 1 to {KEY_CHARS_MAX} visible characters")]
     Key,
     #[error(
-        "flow: a rate is at most {RATE_CALLS_MAX} calls in a time of at most {RATE_SECS_MAX} seconds"
+        "a rate is at most {RATE_CALLS_MAX} calls in a time of at most {RATE_SECS_MAX} seconds"
     )]
     Rate,
-    #[error(
-        "retry: must be at most {RETRIES_MAX} retries with waits of at most {WAIT_SECS_MAX} seconds"
-    )]
+    #[error("must be at most {RETRIES_MAX} retries with waits of at most {WAIT_SECS_MAX} seconds")]
     Waits,
-    #[error("retry: the factor must be from 1 to {FACTOR_MAX}, the jitter at most 100 percent")]
+    #[error("the factor must be from 1 to {FACTOR_MAX}, the jitter at most 100 percent")]
     Growth,
 }
 
@@ -87,9 +85,9 @@ impl InvalidCall {
             | Self::HeaderValue(_) => "headers",
             Self::Body => "body",
             Self::Accept => "accept",
-            Self::Timeout => "timeoutSecs",
+            Self::Timeout => "timeout_secs",
             Self::Sign => "sign",
-            Self::Keep => "keepBytes",
+            Self::Keep => "keep_bytes",
             Self::Key | Self::Rate => "flow",
             Self::Waits | Self::Growth => "retry",
         }
@@ -333,8 +331,7 @@ mod tests {
                 InvalidCall::Rate,
             ),
         ] {
-            assert_eq!(wrong.check(), Err(expected.clone()));
-            assert!(expected.to_string().starts_with(expected.field()));
+            assert_eq!(wrong.check(), Err(expected));
         }
     }
 

@@ -28,7 +28,7 @@ pub enum PlanError {
     Reserved(u16),
     #[error("the container of block {0}: {1}")]
     Container(u16, Uncompilable),
-    #[error("the call of block {0}: {1}")]
+    #[error("the call of block {0}: {field}: {1}", field = .1.field())]
     Call(u16, InvalidCall),
 }
 

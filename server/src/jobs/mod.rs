@@ -24,5 +24,5 @@ pub mod stages;
 pub mod start;
 pub mod template_figures;
 
-pub use crate::store::jobs::{Job, JobKind, TemplateWork};
+pub use crate::store::jobs::{Job, JobKind, JobScope, TemplateWork};
 pub use crate::store::market::runs::RunView;

@@ -1,11 +1,12 @@
 //! Starting jobs: everything is resolved and checked first, and then the run is accepted.
 
-use common::ids::JobId;
+use common::ids::{JobId, RunId};
 use common::package::config::JobConfig;
 use common::package::engine;
 use common::package::tag::Tag;
 use common::plan::Phase;
 use common::run::spec::RunSpec;
+use uuid::Uuid;
 
 use super::Job;
 use super::monitoring::status::find_job;
@@ -43,6 +44,10 @@ pub async fn prepare(app: &App, caller: &Caller, id: JobId, over: JobConfig) -> 
         JobWork::Template(work) => {
             let spec = resolve(app, caller, &job, work.config().overlaid(over)).await?;
             (spec, StartAs::Only(work.config.overlaid(over)))
+        }
+        JobWork::Call(_) => {
+            let run = RunId::new(Uuid::now_v7());
+            (resolve(app, caller, &job, over).await?, StartAs::Again(run))
         }
     };
     Ok(Ready { job, how, spec })

@@ -116,7 +116,7 @@ impl From<Origin> for OriginOut {
 }
 
 /// The kinds of jobs, in the order of `JobKind::ALL`.
-pub const KINDS: [&str; JobKind::ALL.len()] = ["template"];
+pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "call"];
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -124,12 +124,14 @@ pub const KINDS: [&str; JobKind::ALL.len()] = ["template"];
 #[schema(as = JobKind)]
 pub enum JobKindOut {
     Template,
+    Call,
 }
 
 impl From<JobKind> for JobKindOut {
     fn from(kind: JobKind) -> Self {
         match kind {
             JobKind::Template => Self::Template,
+            JobKind::Call => Self::Call,
         }
     }
 }

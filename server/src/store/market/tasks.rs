@@ -101,6 +101,30 @@ pub async fn find_one(
     row.map(|row| row.view(run, stage)).transpose()
 }
 
+/// The attempts of calls of a run that are under way, with when each began.
+pub async fn calls_under_way(
+    db: &impl ConnectionTrait,
+    run: RunId,
+) -> Result<Vec<(Lease, DateTime<Utc>)>, DbErr> {
+    let rows: Vec<(i32, i64, i32, Option<i64>)> = Entity::find()
+        .select_only()
+        .columns([Column::Stage, Column::Idx, Column::Attempt, Column::LeasedUs])
+        .filter(Column::Run.eq(run.uuid()))
+        .filter(Column::State.eq(TaskState::Leased.number()))
+        // Only calls are leased to no node.
+        .filter(Column::Node.is_null())
+        .into_tuple()
+        .all(db)
+        .await?;
+    let each = |(stage, index, attempt, leased): (i32, i64, i32, Option<i64>)| {
+        let index = u32::try_from(index).map_err(|_| corrupt("task index"))?;
+        let task = TaskRef { run, stage: stage_no(stage)?, index };
+        let attempt = u32::try_from(attempt).unwrap_or(0);
+        Ok((Lease { task, attempt }, leased.map(time).unwrap_or_default()))
+    };
+    rows.into_iter().map(each).collect()
+}
+
 /// A row without the list of its results, which can be long.
 #[derive(Debug, FromQueryResult)]
 struct Head {
