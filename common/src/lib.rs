@@ -58,6 +58,7 @@ pub mod package;
 pub mod plan;
 pub mod protocol;
 pub mod run;
+pub mod schedule;
 pub mod secret;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

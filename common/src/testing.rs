@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+use crate::access::Scopes;
 use crate::call::{Answer, Call, CallTask, Method, Retry, Waits};
 use crate::compute::device::Device;
 use crate::compute::resources::{Resources, Usage};
@@ -13,7 +14,7 @@ use crate::data::chunk_table::ChunkTable;
 use crate::data::location::{Destination, Source};
 use crate::data::object_list::{Object, Objects, Place};
 use crate::digest::Digest;
-use crate::ids::{JobId, PackageId, RunId, WorkspaceId};
+use crate::ids::{ApiKeyId, JobId, PackageId, RunId, UserId, WorkspaceId};
 use crate::market::Market;
 use crate::money::credits::Credits;
 use crate::plan::{
@@ -24,6 +25,7 @@ use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
 use crate::run::scheduling::Terms;
 use crate::run::spec::{Origin, RunSpec};
 use crate::run::task::{Lease, StageNo, TaskRef};
+use crate::schedule::Author;
 use crate::secret::{Hidden, Secret, SecretKind};
 
 /// This many seconds after the beginning of time.
@@ -180,6 +182,12 @@ pub fn sync() -> Sync {
         probe: None,
         wait_ms: 0,
     }
+}
+
+/// An author with all rights in this workspace.
+pub const fn author(workspace: WorkspaceId) -> Author {
+    let (user, key) = (UserId::new(Uuid::nil()), ApiKeyId::new(Uuid::nil()));
+    Author { workspace, user, key, scopes: Scopes::ALL }
 }
 
 /// A secret of type `other`.

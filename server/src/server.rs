@@ -17,6 +17,7 @@ use crate::config::{Config, S3Config};
 use crate::coordinator::{self, Coordinator};
 use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Bucket, Data};
+use crate::jobs::schedules::firing;
 use crate::limits::quotas::Quotas;
 use crate::mail::{self, Mail};
 use crate::maintenance;
@@ -106,7 +107,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let last_batch = LastBatch::open(&config.data_dir, batch_number::last(&db).await?)
             .map_err(Error::Folder)?;
-        let (coordinator, leases, engine) = Coordinator::start(
+        let (coordinator, leases, fires, engine) = Coordinator::start(
             db.clone(),
             data.clone(),
             policy(&config),
@@ -147,6 +148,8 @@ impl Server {
             metrics,
             settings: settings(&config, keys.token, hub.addresses()),
         };
+        let firing = firing::run(app.clone(), fires, stop.clone());
+        tasks.spawn(supervisor.clone().run("schedules", firing));
         let serving = api::serve(app, listener, stop);
         tasks.spawn(supervisor.clone().run("the HTTP API", serving));
         unfinished.disarm();

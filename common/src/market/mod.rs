@@ -13,6 +13,7 @@ mod money;
 mod outbox;
 pub mod placement;
 mod run;
+mod schedules;
 mod stage;
 mod sync;
 mod tasks;
@@ -34,6 +35,7 @@ pub use placement::node::Node;
 pub use placement::node_view::{Idle, Live, NodeView};
 pub use placement::waiting::{Obstacles, SomeNodes, Waiting};
 pub use run::{Counts, Run};
+pub use schedules::{Fire, Planned, Skip, SkipCause};
 pub use stage::{Cursor, Elements, Members, Stage, StageEnd, StageRecord};
 pub use sync::CheckedSync;
 pub use tasks::Tasks;
@@ -46,7 +48,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::compute::resources::Resources;
-use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
 use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Ledger};
 use crate::money::price::TASK_TIMEOUT_SECS;
@@ -57,6 +59,7 @@ use calls::Calls;
 use flow::cancel::Stopping;
 use outbox::Outbox;
 use placement::queue::Queue;
+use schedules::Schedules;
 use tasks::active::{Active, Tries};
 use tasks::task_stage::TaskStage;
 use trust::Trust;
@@ -140,6 +143,8 @@ pub struct Market {
     policy: Policy,
     /// Runs that have not ended.
     runs: BTreeMap<RunId, Run>,
+    /// The same and those that are being stopped, by their jobs. Parts of other runs are left out.
+    of_jobs: BTreeSet<(JobId, RunId)>,
     /// How many of them are in the state `Running`.
     running: usize,
     nodes: BTreeMap<NodeId, Node>,
@@ -163,6 +168,8 @@ pub struct Market {
     gone: BTreeMap<NodeId, DateTime<Utc>>,
     /// Runs that have been accepted and begin later, first come first.
     scheduled: BTreeSet<(DateTime<Utc>, RunId)>,
+    /// Schedules of jobs that make runs by themselves.
+    schedules: Schedules,
     /// How far each workspace's statement goes.
     statements: BTreeMap<WorkspaceId, Head>,
     /// Runs whose wallet could not cover one more task. They wait for their own running tasks to
@@ -197,6 +204,8 @@ pub struct Stored {
     pub records: BTreeMap<WorkspaceId, OperatorRecord>,
     /// How many leases nodes may have at once.
     pub windows: BTreeMap<NodeId, u32>,
+    /// The active schedules.
+    pub schedules: Vec<Planned>,
 }
 
 impl Market {
@@ -208,6 +217,7 @@ impl Market {
             policy,
             running: stored.runs.iter().filter(|run| run.state() == RunState::Running).count(),
             runs: stored.runs.into_iter().map(|run| (run.id, run)).collect(),
+            of_jobs: BTreeSet::new(),
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
             queue: Queue::default(),
@@ -220,6 +230,7 @@ impl Market {
             reunion: None,
             gone: BTreeMap::new(),
             scheduled: BTreeSet::new(),
+            schedules: Schedules::load(stored.schedules),
             statements: stored.statements,
             dry: BTreeSet::new(),
             open: BTreeSet::new(),
@@ -229,6 +240,9 @@ impl Market {
             unstable: BTreeSet::new(),
             outbox: Outbox::default(),
         };
+        let jobs = market.runs.values().map(|run| &run.spec);
+        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.parent().is_none());
+        market.of_jobs = ids.map(|(id, spec)| (spec.job, id)).collect();
         for (node, operator) in stored.operators {
             market.meet(node, operator, now + policy.lease);
         }
@@ -353,6 +367,7 @@ impl Market {
         self.ledger.check()?;
         self.check_figures()?;
         self.check_calls()?;
+        self.check_jobs()?;
         let mut held: BTreeMap<WorkspaceId, Credits> = BTreeMap::new();
         for run in self.runs.values() {
             run.check()?;

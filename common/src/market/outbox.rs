@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::Market;
 use super::figures::Receipts;
 use super::run::Counts;
+use super::schedules::{Fire, Skip};
 use super::stage::StageRecord;
 use super::trust::OperatorRecord;
 use crate::call::Answer;
@@ -24,6 +25,7 @@ use crate::run::cause::Cause;
 use crate::run::spec::RunSpec;
 use crate::run::task::{Lease, StageNo, TaskRef};
 use crate::run::{RunState, Times};
+use crate::schedule::Schedule;
 
 /// The error of a task that its run's end has cut off.
 pub const RUN_ENDED: &str = "the run ended before this task";
@@ -59,6 +61,12 @@ pub struct Changes {
     pub tallies: BTreeMap<NodeId, Tally>,
     /// What operators have shown, where that has changed.
     pub operators: BTreeMap<WorkspaceId, OperatorRecord>,
+    /// Schedules as they stand now.
+    pub schedules: BTreeMap<JobId, Schedule>,
+    /// Nominal times that made no run.
+    pub skips: Vec<Skip>,
+    /// The newest run that the schedule of a job has made.
+    pub fired: BTreeMap<JobId, RunId>,
 
     /// Receipts that have been settled.
     pub receipts: Receipts,
@@ -68,6 +76,8 @@ pub struct Changes {
     pub steps: Vec<(RunId, StageNo)>,
     /// Attempts of calls that the server has to begin.
     pub calls: Vec<Lease>,
+    /// Schedules that are due.
+    pub fires: Vec<Fire>,
     pub notices: Vec<Notice>,
     pub leases: Vec<LeaseChange>,
     /// How far the changed runs are.
@@ -91,6 +101,9 @@ impl Changes {
             && self.stages.is_empty()
             && self.lines.is_empty()
             && self.set_aside.is_empty()
+            && self.schedules.is_empty()
+            && self.skips.is_empty()
+            && self.fired.is_empty()
     }
 }
 

@@ -11,6 +11,7 @@ mod server;
 mod shape;
 mod stopping;
 mod store;
+mod timetable;
 mod world;
 
 use world::{Tally, World};
@@ -42,11 +43,23 @@ fn market_invariants_hold_under_any_events() {
         sum.again += world.tally.again;
         sum.calls += world.tally.calls;
         sum.calls_lost += world.tally.calls_lost;
+        sum.fired += world.tally.fired;
+        sum.skipped += world.tally.skipped;
     }
 
     println!("{sum:?}");
     let is_wild =
-        [sum.kills, sum.complete, sum.failed, sum.convicted, sum.again, sum.calls, sum.calls_lost]
+        [
+            sum.kills,
+            sum.complete,
+            sum.failed,
+            sum.convicted,
+            sum.again,
+            sum.calls,
+            sum.calls_lost,
+            sum.fired,
+            sum.skipped,
+        ]
             .iter()
             .all(|happened| *happened > 0);
     assert!(alone || is_wild, "too tame: {sum:?}");

@@ -21,6 +21,8 @@ use common::run::RunState;
 use common::run::task::{Lease, StageNo, TaskRef};
 
 use crate::donor::{is_owners, operator_of};
+use crate::timetable::Timetables;
+use crate::world;
 
 #[derive(Debug, Default)]
 pub struct Store {
@@ -47,6 +49,7 @@ pub struct Store {
     /// Tasks of each node that were accepted.
     accepted: BTreeMap<NodeId, u32>,
     logs: BTreeMap<(Lease, u32), LogLine>,
+    pub timetables: Timetables,
 }
 
 /// What a run's transfers add up to, in 1e-8 credits.
@@ -113,6 +116,8 @@ impl Store {
             let is_new = changes.new_runs.contains(&run.id);
             self.put_run(run, is_new)?;
         }
+        self.timetables.apply(changes)?;
+        self.timetables.check_overlap(&self.runs)?;
         self.put_stages(&changes.stages)?;
         for ended in changes.runs.iter().filter(|run| run.state.is_final()) {
             self.check_ended(ended)?;
@@ -452,6 +457,7 @@ impl Store {
             records: self.records.clone(),
             windows: self.windows.clone(),
             unreadable: Vec::new(),
+            schedules: self.timetables.schedules.values().filter_map(world::planned).collect(),
         }
     }
 

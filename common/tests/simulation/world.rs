@@ -3,18 +3,20 @@
 mod blackout;
 mod calls;
 mod luck;
+mod schedules;
 mod stock;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::ids::RunId;
-use common::market::{CheckedSync, Refused, Run, TaskRecord, TaskState};
+use common::market::{CheckedSync, Fire, Refused, Run, TaskRecord, TaskState};
 use common::money::credits::Credits;
 use common::plan::{Body, DataTask, Phase};
 use common::protocol::Orders;
 use common::run::cause::{Cause, CauseKind};
 use common::run::task::{Lease, StageNo};
+use common::schedule::Schedule;
 use common::testing;
 
 use crate::customer::{self, Order};
@@ -23,6 +25,8 @@ use crate::random::Random;
 use crate::receiver::Receiver;
 use crate::server::Server;
 use crate::store::Store;
+use crate::timetable::Timetable;
+pub use schedules::planned;
 
 /// For so long everything goes wrong; then the world heals.
 pub const CHAOS_SECS: u32 = 400;
@@ -42,6 +46,7 @@ pub struct World {
     starts: u32,
     donors: Vec<Donor>,
     orders: Vec<Order>,
+    timetables: Vec<Timetable>,
     healed: bool,
     /// Since when a run waits without a reason.
     silent: BTreeMap<RunId, DateTime<Utc>>,
@@ -63,6 +68,9 @@ pub struct Tally {
     pub convicted: u64,
     /// How often results were delivered again.
     pub again: u64,
+    /// Nominal times of schedules that made runs, and that made none.
+    pub fired: u64,
+    pub skipped: u64,
     /// Containers that ended while their node was cut off.
     pub unheard: u64,
     /// Attempts that were given up because their node went silent.
@@ -113,6 +121,18 @@ enum Event {
     },
     /// A customer asks for the results once more.
     Deliver(RunId),
+    SetSchedule(usize),
+    PauseSchedule(usize),
+    ResumeSchedule(usize),
+    RemoveSchedule(usize),
+    Fire {
+        starts: u32,
+        fire: Fire,
+    },
+    Fired {
+        starts: u32,
+        schedule: Box<Schedule>,
+    },
     Tick {
         starts: u32,
     },
@@ -127,7 +147,10 @@ enum Event {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut world = Self::unplanned(seed);
+        let tables = world.random.between(0, 3);
+        world.timetables = (0..tables).map(|n| Timetable::new(n, &mut world.random)).collect();
         world.plan();
+        world.plan_schedules();
         world
     }
 
@@ -147,6 +170,7 @@ impl World {
             starts: 0,
             donors,
             orders,
+            timetables: Vec::new(),
             healed: false,
             silent: BTreeMap::new(),
             receiver: Receiver::default(),
@@ -190,7 +214,9 @@ impl World {
     }
 
     fn is_over(&self, server: &Server) -> bool {
-        server.is_idle() && !self.queue.values().any(|event| matches!(event, Event::Ask(_)))
+        server.is_idle()
+            && self.store.timetables.is_over()
+            && !self.queue.values().any(|event| matches!(event, Event::Ask(_)))
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
@@ -228,6 +254,12 @@ impl World {
             Event::Step { starts, run, no, part } => self.step(starts, run, no, part),
             Event::CallEnds { starts, lease } => self.call_ends(starts, lease),
             Event::Deliver(run) => self.deliver(run),
+            Event::SetSchedule(n) => self.set_schedule(n),
+            Event::PauseSchedule(n) => self.pause_schedule(n),
+            Event::ResumeSchedule(n) => self.resume_schedule(n),
+            Event::RemoveSchedule(n) => self.remove_schedule(n),
+            Event::Fire { starts, fire } => self.fire(starts, fire),
+            Event::Fired { starts, schedule } => self.fired(starts, *schedule),
             Event::Tick { starts } => self.tick(starts)?,
             Event::Commit { starts } => self.commit(starts)?,
             Event::Kill => self.kill(),
@@ -330,7 +362,7 @@ impl World {
     fn begin(&mut self, node: u32) {
         let donor = &mut self.donors[node as usize];
         let incarnation = donor.incarnation;
-        let order_of = |run| order_of(&self.store, &self.orders, run);
+        let order_of = |run| order_of(&self.store, &self.orders, &self.timetables, run);
         for begun in donor.begin(self.now, order_of, &mut self.random) {
             let ms = u32::try_from((begun.ends - self.now).num_milliseconds()).unwrap_or(0);
             self.at(ms, Event::Ends { node, incarnation, lease: begun.lease });
@@ -343,7 +375,7 @@ impl World {
             return;
         }
         self.tally.unheard += u64::from(donor.silent_until > self.now);
-        if let Some(order) = order_of(&self.store, &self.orders, lease.task.run) {
+        if let Some(order) = order_of(&self.store, &self.orders, &self.timetables, lease.task.run) {
             donor.end(lease, self.now, order, &mut self.random);
         }
         self.begin(node);
@@ -388,7 +420,7 @@ impl World {
 
     /// The order that a run is of: its own, or that of the run that it is a part of.
     fn order_of(&self, run: RunId) -> Option<&Order> {
-        order_of(&self.store, &self.orders, run)
+        order_of(&self.store, &self.orders, &self.timetables, run)
     }
 
     /// Takes up a run again that has failed, where that can be.
@@ -454,6 +486,12 @@ impl World {
             self.tally.restarts_compared += 1;
         }
         let answers = server.answers(&self.store, now)?;
+        self.tally.fired += changes.fired.len() as u64;
+        self.tally.skipped += changes.skips.len() as u64;
+        for fire in changes.fires {
+            let delay = self.random.between(0, 1_000);
+            self.at(delay, Event::Fire { starts, fire });
+        }
         for (run, no) in changes.steps {
             let delay = self.random.between(1, 3_000);
             self.at(delay, Event::Step { starts, run, no, part: 0 });
@@ -469,7 +507,14 @@ impl World {
     }
 }
 
-fn order_of<'a>(store: &Store, orders: &'a [Order], run: RunId) -> Option<&'a Order> {
+fn order_of<'a>(
+    store: &Store,
+    orders: &'a [Order],
+    timetables: &'a [Timetable],
+    run: RunId,
+) -> Option<&'a Order> {
     let root = store.root_of(run);
-    orders.iter().find(|order| order.run == root)
+    let job = store.runs.get(&root).map(|run| run.spec.job);
+    let scheduled = timetables.iter().find(|table| Some(table.job) == job);
+    orders.iter().find(|order| order.run == root).or(scheduled.map(|table| &table.order))
 }

@@ -23,6 +23,7 @@ use crate::config::{Config, LimitsConfig, WalletConfig};
 use crate::coordinator::Coordinator;
 use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Data};
+use crate::jobs::schedules::firing;
 use crate::limits::quotas::Quotas;
 use crate::mail::Mail;
 use crate::metrics::Metrics;
@@ -116,7 +117,7 @@ impl TestServer {
         let batch = store::market::batch_number::last(&db).await.unwrap();
         let noted = LastBatch::open(folder.path(), batch).unwrap();
         let (policy, off) = (Policy::default(), Traces::off());
-        let (coordinator, _, engine) = Coordinator::start(
+        let (coordinator, _, fires, engine) = Coordinator::start(
             db.clone(),
             data.clone(),
             policy,
@@ -136,6 +137,7 @@ impl TestServer {
         let attempts = Attempts::default();
         let app =
             App { db, data, coordinator, secrets, mail, registries, attempts, metrics, settings };
+        tokio::spawn(firing::run(app.clone(), fires, stop.clone()));
         tokio::spawn(serve(app.clone(), listener, stop.clone()));
         Self {
             app,

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::market::{
-    Changes, Cursor, LeaseChange, RunRecord, SetAside, StageRecord, TaskRecord, TaskState,
+    Changes, Cursor, LeaseChange, RunRecord, SetAside, Skip, SkipCause, StageRecord, TaskRecord,
+    TaskState,
 };
 use common::money::statement::Line;
 use common::run::RunState;
@@ -48,10 +49,20 @@ pub(super) fn write(changes: &Changes, about: &About<'_>) {
     for run in changes.runs.iter().filter(|run| run.state.is_final()) {
         ended(run, about.transactions);
     }
+    changes.skips.iter().for_each(skipped);
     for SetAside { run, cause, .. } in &changes.set_aside {
         let state = RunState::Failed.as_str();
         tracing::info!(%run, state, error = cause.message, "run ended");
     }
+}
+
+fn skipped(skip: &Skip) {
+    let Skip { job, first, last, why, .. } = skip;
+    let (cause, error) = match why {
+        SkipCause::Job(error) => (why.as_str(), Some(error)),
+        SkipCause::Missed | SkipCause::Overlap => (why.as_str(), None),
+    };
+    tracing::info!(%job, %first, %last, cause, error, "nominal times made no run");
 }
 
 fn accepted(run: &RunRecord) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use common::error_chain::chain;
 use common::ids::{NodeId, RunId};
-use common::market::{Changes, LeaseChange, Market, Refused};
+use common::market::{Changes, Fire, LeaseChange, Market, Refused};
 use common::protocol::Orders;
 use common::run::task::Lease;
 use tokio::sync::mpsc;
@@ -65,6 +65,8 @@ pub(super) struct Parts {
     pub watch: Watch,
     pub steps: Steps,
     pub calls: Calls,
+    /// Who is told of schedules that are due.
+    pub fires: mpsc::UnboundedSender<Fire>,
     pub last_batch: LastBatch,
     pub traces: Traces,
     /// Whether commits wait because the disk is full.
@@ -133,6 +135,7 @@ impl Engine {
             let ticked = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 n = queue.recv_many(&mut commands, BATCH_MAX) => if n == 0 { return Ok(()) } else { false },
+                () = clock::reached(self.market.next_due()) => false,
                 _ = tick.tick() => {
                     // After a long commit, nodes' messages may have waited here: they are heard
                     // before anybody is taken for silent.
@@ -165,6 +168,7 @@ impl Engine {
         for command in commands.drain(..) {
             self.apply(command, now, &mut batch);
         }
+        self.market.fire_due(now);
         if ticked {
             self.market.tick(now);
             let instant = Instant::now();
@@ -199,6 +203,15 @@ impl Engine {
             Command::Deliver { run, lock, reply } => {
                 batch.locks.push(lock);
                 batch.answers.push((reply, market.deliver_again(*run, now)));
+            }
+            Command::PutSchedule { schedule, lock, reply } => {
+                market.put_schedule(*schedule);
+                batch.locks.push(lock);
+                batch.answers.push((reply, Ok(())));
+            }
+            Command::Fired { schedule, order, lock } => {
+                market.fired(*schedule, *order, now);
+                batch.locks.push(lock);
             }
             Command::Cancel { run, reason, reply } => {
                 batch.answers.push((reply, market.cancel(run, reason, now)));
@@ -323,6 +336,10 @@ impl Engine {
             if let Some(run) = self.market.run(lease.task.run) {
                 self.parts.calls.begin(run, lease);
             }
+        }
+        for fire in std::mem::take(&mut changes.fires) {
+            // Nobody listens any more when the server stops: it is due again at the next start.
+            let _ = self.parts.fires.send(fire);
         }
         let mut nodes = batch.nodes;
         nodes.extend(changes.leases.iter().filter_map(|change| match change {

@@ -11,6 +11,7 @@ mod event_loop;
 mod gauges;
 mod jobs;
 pub mod leases;
+mod schedules;
 mod steps;
 #[cfg(test)]
 pub mod testing;
@@ -41,6 +42,8 @@ use common::protocol::Orders;
 use common::run::cause::Cause;
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
+use common::schedule::Schedule;
+pub use schedules::{DueSchedule, Fire, Fires};
 use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -116,6 +119,17 @@ enum Command {
         run: Box<Run>,
         lock: JobLock,
         reply: Reply<Result<(), Refused>>,
+    },
+    PutSchedule {
+        schedule: Box<Schedule>,
+        lock: JobLock,
+        reply: Reply<Result<(), Refused>>,
+    },
+    /// A schedule is due: what is stored of it, and what a run of its job is.
+    Fired {
+        schedule: Box<Schedule>,
+        order: Box<Result<RunSpec, String>>,
+        lock: JobLock,
     },
     Cancel {
         run: RunId,
@@ -197,11 +211,13 @@ impl Coordinator {
         metrics: Arc<Metrics>,
         traces: Traces,
         stop: CancellationToken,
-    ) -> Result<(Self, Leases, impl Future<Output = Result<(), Error>> + Send), Error> {
+    ) -> Result<(Self, Leases, Fires, impl Future<Output = Result<(), Error>> + Send), Error> {
         let stored = store::load(&db).await?;
         let market = Market::load(policy, stored, clock::now());
         let batch = store::market::batch_number::last(&db).await?;
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
+        // Each active schedule is in it once at most.
+        let (due, fires) = mpsc::unbounded_channel();
         let disk_full = Arc::<AtomicBool>::default();
         let (watch, leases, turns) = (Watch::new(), Leases::default(), Turns::new());
         gauges::add(&metrics, &commands, &leases);
@@ -214,6 +230,7 @@ impl Coordinator {
                 watch: watch.clone(),
                 calls: calls::Calls::new(&data, commands.downgrade()),
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
+                fires: due,
                 last_batch,
                 traces,
                 disk_full: disk_full.clone(),
@@ -236,7 +253,7 @@ impl Coordinator {
             reserved_secs: u32::try_from(policy.estimate.num_seconds()).unwrap_or(u32::MAX),
             operators: Arc::default(),
         };
-        Ok((coordinator, leases, engine.run(queue)))
+        Ok((coordinator, leases, fires, engine.run(queue)))
     }
 
     /// Ends a run because its customer wants it.

@@ -61,7 +61,7 @@ impl Room {
         let batch = store::market::batch_number::last(&db).await.unwrap();
         let noted = LastBatch::open(folder.path(), batch).unwrap();
         let (policy, off) = (Policy::default(), Traces::off());
-        let (coordinator, _, engine) = Coordinator::start(
+        let (coordinator, _, _, engine) = Coordinator::start(
             db.clone(),
             data.clone(),
             policy,

@@ -3,7 +3,7 @@
 use common::ids::JobId;
 
 use super::monitoring::status::{RunName, find};
-use super::{RunView, secret_use};
+use super::{RunView, schedules, secret_use};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
@@ -34,6 +34,7 @@ pub async fn abort(app: &App, caller: &Caller, name: impl Into<RunName>) -> Resu
             Ok(Aborted::Run(Box::new(ended)))
         }
         None => {
+            schedules::remove_with_job(app, job.id).await?;
             let lock = app.coordinator.lock_job(job.id).await?;
             if !jobs::delete_draft(&app.db, &lock, caller.workspace).await? {
                 return Err(Error::NotNow("this job is being started: try again".to_owned()));
@@ -43,8 +44,13 @@ pub async fn abort(app: &App, caller: &Caller, name: impl Into<RunName>) -> Resu
     }
 }
 
-/// Deletes a draft, or hides a job whose run has ended.
+/// Deletes a draft, or hides a job whose run has ended. Its schedule goes too.
 pub async fn delete(app: &App, caller: &Caller, id: JobId) -> Result<()> {
+    let (job, run) = find(app, caller, id).await?;
+    if run.as_ref().is_none_or(|run| run.state.is_final()) {
+        schedules::remove_with_job(app, job.id).await?;
+    }
+    // The schedule may have made a run until then.
     let (job, run) = find(app, caller, id).await?;
     let deleted = match run {
         None => {

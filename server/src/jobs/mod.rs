@@ -19,6 +19,7 @@ pub mod quote;
 pub mod resolve;
 pub mod results;
 pub mod runs;
+pub mod schedules;
 pub mod secret_use;
 pub mod stages;
 pub mod start;

@@ -17,6 +17,7 @@ use crate::coordinator;
 use crate::error::Result;
 use crate::people::caller::Caller;
 use crate::store::jobs::{JobWork, StartAs};
+use crate::store::schedules;
 
 /// A job that can be started as it is now.
 pub struct Ready {
@@ -38,6 +39,10 @@ pub enum Remark {
 pub async fn prepare(app: &App, caller: &Caller, id: JobId, over: JobConfig) -> Result<Ready> {
     let job = find_job(app, caller, id).await?;
     let (spec, how) = match &job.work {
+        JobWork::Template(work) if schedules::has(&app.db, job.id).await? => {
+            let spec = resolve(app, caller, &job, work.config().overlaid(over)).await?;
+            (spec, StartAs::Again(RunId::new(Uuid::now_v7())))
+        }
         JobWork::Template(_) if job.run.is_some() => {
             return Err(coordinator::Error::AlreadyStarted.into());
         }

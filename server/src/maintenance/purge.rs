@@ -17,8 +17,9 @@ use crate::data::bucket::blob_key::BlobKey;
 use crate::data::{self, Data};
 use crate::store::catalogue::{images, packages};
 use crate::store::market::{call_answers, logs, runs};
+use crate::store::schedules::skips;
 use crate::store::storage::holdings;
-use crate::store::{Db, jobs};
+use crate::store::{Db, jobs, schedules};
 
 /// How long results can be downloaded.
 pub const RESULTS_LIVE: TimeDelta = TimeDelta::hours(48);
@@ -66,6 +67,7 @@ pub async fn run(db: Db, data: Data, ages: Ages, stop: CancellationToken) {
         report("files of drafts", uploads(&db, &data, now, ages.draft).await);
         if pass % SWEEP_EVERY == 0 {
             report("old logs", old_logs(&db, now - ages.log).await);
+            report("old skips", old_skips(&db, now - ages.log).await);
             report("holdings", unnamed_holdings(&db, &data, now).await);
             report("objects without a row", unnamed_objects(&db, &data, now).await);
         }
@@ -87,7 +89,9 @@ async fn uploads(db: &Db, data: &Data, now: DateTime<Utc>, age: TimeDelta) -> Re
         after = Some(last.path.clone());
         for held in page {
             let Some(BlobKey::Upload(job)) = BlobKey::from_path(&held.path) else { continue };
-            if !jobs::needs_upload(db, job, held.updated_at, now - age).await? {
+            let is_needed = jobs::needs_upload(db, job, held.updated_at, now - age).await?
+                || schedules::has(db, job).await?;
+            if !is_needed {
                 data.purge_upload(job).await?;
             }
         }
@@ -98,6 +102,11 @@ async fn old_logs(db: &Db, then: DateTime<Utc>) -> Result<(), Error> {
     while logs::purge(db, then).await? {}
     while call_answers::purge(db, then).await? {}
     Ok(())
+}
+
+/// Deletes what is noted of nominal times that made no run, as old as logs are kept.
+async fn old_skips(db: &Db, then: DateTime<Utc>) -> Result<(), Error> {
+    Ok(skips::purge(db, then).await?)
 }
 
 /// Corrects what is counted for images and packages whose rows are gone, or were never written
@@ -201,7 +210,9 @@ async fn results(db: &Db, data: &Data, now: DateTime<Utc>) -> Result<(), Error> 
 
 async fn delete(db: &Db, data: &Data, run: RunId, job: JobId) -> Result<(), Error> {
     data.purge_run(run).await?;
-    data.purge_upload(job).await?;
+    if !schedules::has(db, job).await? {
+        data.purge_upload(job).await?;
+    }
     runs::set_purged(db, run).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use common::access;
 use common::access::{Role, Scope, Scopes};
 use common::ids::{ApiKeyId, UserId, WorkspaceId};
+use common::schedule::Author;
 use uuid::Uuid;
 
 use super::access_token;
@@ -122,6 +123,22 @@ pub(super) async fn who(app: &App, holder: &KeyHolder, workspace: WorkspaceId) -
         session: holder.session,
         expires_at: holder.expires_at,
     })
+}
+
+/// Who has set a schedule, with what they may do now.
+///
+/// # Errors
+/// `Forbidden` where they are no member any more, or may not start jobs.
+pub async fn of_author(app: &App, author: Author) -> Result<Caller> {
+    let Author { workspace, user, key, scopes } = author;
+    let left = "who has set this schedule is no longer a member of the workspace: set it again";
+    let role = members::role(&app.db, workspace, user).await?;
+    let role = role.ok_or_else(|| Error::Forbidden(left.to_owned()))?;
+    let (token, session, expires_at) = (None, false, None);
+    let caller =
+        Caller { workspace, user, key, token, role, made_with: scopes, session, expires_at };
+    caller.check(Scope::JobsWrite)?;
+    Ok(caller)
 }
 
 /// Waits until the caller of an answer that goes on would be let in no more.

@@ -25,8 +25,8 @@ use super::{micros, time};
 use crate::clock;
 pub use field::JobField;
 pub use lock::{JobLock, JobLocks};
-pub(in crate::store) use start::put_started;
 pub use start::{StartAs, StartedJob};
+pub(in crate::store) use start::{note_fired, put_started};
 pub use upload::{Upload, needs_upload, note_received, takes_upload};
 pub use work::{JobKind, JobWork, TemplateWork};
 

@@ -10,6 +10,7 @@ pub mod money;
 pub mod nodes;
 pub mod people;
 pub mod query;
+pub mod schedules;
 pub mod secrets;
 pub mod storage;
 #[cfg(test)]
@@ -20,7 +21,7 @@ pub use database::failure::{is_away, is_damage, is_full, is_read_only, no_answer
 pub use database::row_check::check;
 pub use database::upgrade::upgrade;
 pub use market::snapshot::load;
-pub use query::document::{prove_plan, prove_table};
+pub use query::document::{prove_plan, prove_rules, prove_table};
 pub use query::rows::UnreadableRow;
 
 use std::time::Duration;

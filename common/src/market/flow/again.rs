@@ -23,6 +23,7 @@ impl Market {
         run.clear_cause();
         self.outbox.stages.extend(run.stages().map(|stage| (id, stage.no)));
         self.runs.insert(id, run);
+        self.note_job(id);
         self.running += 1;
         self.enter(id, RunState::Running, now);
         self.resume(id, now);

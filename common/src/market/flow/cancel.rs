@@ -9,6 +9,7 @@ use crate::market::outbox::{Ended, Notice, Owner, RunRecord};
 use crate::market::{Market, Refused};
 use crate::run::RunState;
 use crate::run::cause::{Cause, CauseKind};
+use crate::run::spec::RunSpec;
 
 /// A cancelled run whose containers may still be there.
 #[derive(Debug)]
@@ -18,6 +19,12 @@ pub(in crate::market) struct Stopping {
     nodes: BTreeSet<NodeId>,
     /// A node that is heard and goes on to list its tasks is waited for until then.
     until: DateTime<Utc>,
+}
+
+impl Stopping {
+    pub(in crate::market) fn spec(&self) -> &RunSpec {
+        &self.record.spec
+    }
 }
 
 impl Market {
@@ -49,6 +56,9 @@ impl Market {
     pub(in crate::market) fn await_stop_again(&mut self, record: RunRecord, now: DateTime<Utc>) {
         let nodes = self.nodes.keys().copied().collect();
         let until = now + self.policy.lease;
+        if record.spec.parent().is_none() {
+            self.of_jobs.insert((record.spec.job, record.id));
+        }
         self.stopping.insert(record.id, Stopping { record, nodes, until });
     }
 
@@ -87,6 +97,7 @@ impl Market {
             return;
         }
         let Some(Stopping { mut record, .. }) = self.stopping.remove(&id) else { return };
+        self.of_jobs.remove(&(record.spec.job, id));
         let state = RunState::Cancelled;
         record.state = state;
         record.times.states.insert(state, now);

@@ -33,6 +33,7 @@ impl Market {
             self.runs.remove(&id);
             return Err(refused);
         }
+        self.note_job(id);
         self.outbox.changes.new_runs.insert(id);
         self.outbox.runs.insert(id);
         self.notice_state(id);
@@ -43,6 +44,20 @@ impl Market {
             None => self.set_off(id, now),
         }
         Ok(())
+    }
+
+    /// Stores a run that cannot be accepted as one that has failed, so that its job's history
+    /// shows it.
+    pub(in crate::market) fn start_failed(
+        &mut self,
+        id: RunId,
+        spec: Arc<RunSpec>,
+        cause: Cause,
+        now: DateTime<Utc>,
+    ) {
+        self.runs.insert(id, Run::new(id, spec, now));
+        self.outbox.changes.new_runs.insert(id);
+        self.fail(id, cause, now);
     }
 
     /// Begins the runs whose time has come.
@@ -160,6 +175,8 @@ impl Market {
         let (record, parent) = (run.record(), run.spec.parent());
         if state == RunState::Ending {
             self.await_stop(record.clone(), now);
+        } else {
+            self.of_jobs.remove(&(record.spec.job, id));
         }
         let error = record.error().map(str::to_owned);
         self.outbox.changes.runs.push(record);

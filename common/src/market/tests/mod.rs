@@ -17,6 +17,7 @@ mod movements;
 mod nodes_of;
 mod order;
 mod placement;
+mod schedules;
 mod set_aside;
 mod silence;
 mod statements;

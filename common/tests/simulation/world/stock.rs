@@ -3,7 +3,6 @@
 use common::run::RunState;
 
 use super::World;
-use crate::customer::Order;
 use crate::donor::{Donor, operator_of};
 
 impl World {
@@ -11,9 +10,9 @@ impl World {
         for (run, operator) in &self.store.reversals {
             self.tally.convicted += 1;
             let is_thief = |donor: &Donor| donor.has_stolen && operator_of(donor.id) == *operator;
-            let is_unstable = |order: &Order| order.is_unstable && order.run == *run;
+            let is_unstable = self.order_of(*run).is_some_and(|order| order.is_unstable);
             // Work that is not what its customer says of it can make anybody look like a thief.
-            if !self.donors.iter().any(is_thief) && !self.orders.iter().any(is_unstable) {
+            if !self.donors.iter().any(is_thief) && !is_unstable {
                 return Err(format!("{operator} is honest and lost its earnings of {run}"));
             }
         }

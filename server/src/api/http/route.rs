@@ -161,7 +161,7 @@ macro_rules! methods {
     )*};
 }
 
-methods!(get GET, post POST, patch PATCH, delete DELETE);
+methods!(get GET, post POST, put PUT, patch PATCH, delete DELETE);
 
 /// A route that answers with bytes of this media type.
 pub fn raw<A, H>(

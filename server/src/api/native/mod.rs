@@ -25,6 +25,7 @@ mod quote;
 mod results;
 mod run_out;
 mod runs;
+mod schedules;
 mod scheduling;
 mod source_tests;
 mod stages;
@@ -54,6 +55,7 @@ pub fn api() -> Api {
         quote::routes(),
         source_tests::routes(),
         runs::routes(),
+        schedules::routes(),
         stages::routes(),
         tasks::routes(),
         call_attempts::routes(),

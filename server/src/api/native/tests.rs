@@ -4,6 +4,7 @@ mod definitions;
 mod drafts;
 mod people;
 mod runs;
+mod schedules;
 mod wallet;
 
 use std::collections::BTreeMap;

@@ -1,14 +1,16 @@
 //! The start of a job, as it is stored in the transaction of its run.
 
+use std::collections::BTreeMap;
+
 use common::ids::{JobId, RunId};
 use common::package::config::JobConfig;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::row::{self, Column as C};
 use super::{Change, Job, write};
 use crate::clock;
-use crate::store::row_groups;
+use crate::store::{micros, row_groups};
 
 /// The number of the only run of a job that runs once.
 const FIRST_RUN: u32 = 1;
@@ -92,6 +94,23 @@ pub(in crate::store) async fn put_started(
                     .to_owned(),
             )
             .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Notes the newest runs that schedules have made of their jobs.
+pub(in crate::store) async fn note_fired(
+    db: &impl ConnectionTrait,
+    fired: &BTreeMap<JobId, RunId>,
+) -> Result<(), DbErr> {
+    let now = micros(clock::now());
+    for (job, run) in fired {
+        row::Entity::update_many()
+            .col_expr(C::Run, Expr::value(run.uuid()))
+            .col_expr(C::SubmittedUs, Expr::col(C::SubmittedUs).if_null(now))
+            .filter(C::Id.eq(job.uuid()))
+            .exec(db)
             .await?;
     }
     Ok(())

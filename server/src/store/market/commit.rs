@@ -12,6 +12,8 @@ use crate::store::money::booking_effects;
 use crate::store::money::booking_effects::Booked;
 use crate::store::money::{ledger, statement};
 use crate::store::nodes::{devices, tallies, trust};
+use crate::store::schedules;
+use crate::store::schedules::skips;
 use crate::store::{Db, begin};
 
 /// Stores the changes, what was booked among them, and the jobs whose runs are new among them, all
@@ -30,6 +32,9 @@ pub async fn commit(
     let tx = begin(db).await?;
     batch_number::advance(&tx, number).await?;
     jobs::put_started(&tx, started).await?;
+    schedules::put(&tx, &changes.schedules).await?;
+    skips::insert(&tx, &changes.skips).await?;
+    jobs::note_fired(&tx, &changes.fired).await?;
     runs::put(&tx, &changes.runs, &changes.new_runs).await?;
     set_aside::put(&tx, &changes.set_aside).await?;
     stages::put(&tx, &changes.stages).await?;

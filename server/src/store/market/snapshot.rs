@@ -17,10 +17,11 @@ use crate::store::money::{ledger, statement};
 use crate::store::nodes;
 use crate::store::nodes::trust;
 use crate::store::query::rows::UnreadableRow;
+use crate::store::{Db, schedules};
 
 /// Reads what the market needs in memory. The cost grows with what is unfinished, not with what
 /// waits or has ended.
-pub async fn load(db: &impl ConnectionTrait) -> Result<Stored, DbErr> {
+pub async fn load(db: &Db) -> Result<Stored, DbErr> {
     let mut broken = Broken::default();
     let records: Vec<RunRecord> = broken.sift(runs::unfinished(db).await?);
     let mut tables: BTreeMap<RunId, Vec<(BlockId, ChunkTable)>> = BTreeMap::new();
@@ -52,6 +53,7 @@ pub async fn load(db: &impl ConnectionTrait) -> Result<Stored, DbErr> {
     let holders: BTreeSet<NodeId> = tasks.iter().filter_map(|task| task.node).collect();
     let operators = nodes::operators(db, &holders).await?;
     let (records, windows) = (trust::records(db).await?, trust::windows(db).await?);
+    let schedules = schedules::planned(db).await?;
     Ok(Stored {
         runs,
         stopping,
@@ -62,6 +64,7 @@ pub async fn load(db: &impl ConnectionTrait) -> Result<Stored, DbErr> {
         statements,
         records,
         windows,
+        schedules,
     })
 }
 

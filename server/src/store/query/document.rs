@@ -6,6 +6,7 @@
 
 use common::data::chunk_table::ChunkTable;
 use common::plan::Plan;
+use common::schedule::Rules;
 use sea_orm::DbErr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +36,11 @@ pub(in crate::store) fn unproven<T: Serialize>(document: &T) -> Result<String, D
 /// Makes sure that a plan can be read back, before a run of it is accepted.
 pub fn prove_plan(plan: &Plan) -> Result<(), DbErr> {
     write(plan).map(drop)
+}
+
+/// The same for the rules of a schedule.
+pub fn prove_rules(rules: &Rules) -> Result<(), DbErr> {
+    write(rules).map(drop)
 }
 
 /// The same for a chunk table.
