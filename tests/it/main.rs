@@ -4,6 +4,7 @@ mod access;
 mod architecture;
 mod blobs;
 mod bytes;
+mod calls;
 mod checklist;
 mod clients;
 mod compat;

@@ -48,20 +48,19 @@ fn market_invariants_hold_under_any_events() {
     }
 
     println!("{sum:?}");
-    let is_wild =
-        [
-            sum.kills,
-            sum.complete,
-            sum.failed,
-            sum.convicted,
-            sum.again,
-            sum.calls,
-            sum.calls_lost,
-            sum.fired,
-            sum.skipped,
-        ]
-            .iter()
-            .all(|happened| *happened > 0);
+    let is_wild = [
+        sum.kills,
+        sum.complete,
+        sum.failed,
+        sum.convicted,
+        sum.again,
+        sum.calls,
+        sum.calls_lost,
+        sum.fired,
+        sum.skipped,
+    ]
+    .iter()
+    .all(|happened| *happened > 0);
     assert!(alone || is_wild, "too tame: {sum:?}");
 }
 

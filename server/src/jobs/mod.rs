@@ -14,6 +14,7 @@ pub mod draft;
 pub mod hold;
 pub mod list;
 pub mod monitoring;
+pub mod ordered;
 pub mod probe;
 pub mod quote;
 pub mod resolve;

@@ -15,7 +15,7 @@ use common::run::scheduling::{Priority, Regions};
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
-    Select, Set, UpdateMany,
+    QueryOrder as _, QuerySelect as _, Select, Set, UpdateMany,
 };
 
 use super::query::document;
@@ -215,15 +215,30 @@ pub async fn is_taken(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbEr
     Ok(row::Entity::find_by_id(id.uuid()).count(db).await? > 0)
 }
 
-/// Whether another job of this scope that has not been deleted has this name.
-pub async fn is_named(
+/// The job of this scope that has this name, and has not been deleted.
+pub async fn find_named(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
     scope: &JobScope,
     name: &str,
-) -> Result<bool, DbErr> {
+) -> Result<Option<Job>, DbErr> {
     let named = of(owner).filter(C::Scope.eq(scope.0.as_str())).filter(C::Name.eq(name));
-    Ok(named.count(db).await? > 0)
+    named.one(db).await?.as_ref().map(read).transpose()
+}
+
+/// The jobs of a scope that were made before this one, the newest first.
+pub async fn list_before(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    scope: &JobScope,
+    before: Option<JobId>,
+    limit: u64,
+) -> Result<Vec<Job>, DbErr> {
+    let mut jobs = of(owner).filter(C::Scope.eq(scope.0.as_str()));
+    if let Some(before) = before {
+        jobs = jobs.filter(C::Id.lt(before.uuid()));
+    }
+    jobs.order_by_desc(C::Id).limit(limit).all(db).await?.iter().map(read).collect()
 }
 
 /// A part of the jobs of this kind, and of this scope; of any where none is given.

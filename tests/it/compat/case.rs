@@ -1,8 +1,8 @@
 //! What a case is.
 //!
-//! Texts may name values: `${key}` (an API key of the case's own workspace), `${workspace}`,
-//! `${server}`, `${receiver}` (the address of a receiver of calls), `${now+90s}` (a time), and what
-//! an earlier step has captured.
+//! Texts may name values: `${key}` (an API key of the case's own workspace), `${other_key}` (of
+//! another one), `${workspace}`, `${server}`, `${receiver}` (the address of a receiver of calls),
+//! `${now+90s}` (a time), and what an earlier step has captured.
 
 use std::collections::BTreeMap;
 

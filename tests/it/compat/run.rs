@@ -25,8 +25,10 @@ pub async fn all(product: &str, prefix: &str, cases: Vec<(String, Case)>) -> Res
     let cases = cases.into_iter().filter(|(name, _)| name.contains(&only));
     Market::open(Shape::nodes(1), async |market, owner| {
         let mut failed = Vec::new();
+        let other = market.tenant_with_key(&format!("{product}-other"), prefix).await?.key;
         for (n, (name, case)) in cases.enumerate() {
             let mut values = values(market, &owner, prefix, &format!("{product}-{n}")).await?;
+            values.insert("other_key".to_owned(), other.clone());
             values.insert("receiver".to_owned(), format!("{}/{name}", receiver.url));
             let ran = Box::pin(run(market, &receiver, &case, &name, &mut values)).await;
             if let Err(error) = ran {

@@ -201,7 +201,7 @@ impl Market {
     }
 
     /// When calls go on that nothing but time stops.
-    pub fn next_call_due(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn next_call_due(&self) -> Option<DateTime<Utc>> {
         let pause = self.calls.pauses.first().map(|(at, _)| *at);
         pause.into_iter().chain(self.calls.lanes.next_due()).min()
     }

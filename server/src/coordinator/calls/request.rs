@@ -1,5 +1,6 @@
 //! Builds the request of an attempt: what the customer ordered, and what says which call it is.
 
+use chrono::SecondsFormat;
 use common::call::{CallTask, HeaderText, Method};
 use common::secret::{SecretId, Target};
 use common::{ids::WorkspaceId, run::task::Lease};
@@ -85,6 +86,10 @@ fn own_headers(
         ("idempotency-key", id.to_owned()),
         ("fanfold-attempt", attempt.lease.attempt.to_string()),
     ];
+    if let Some(at) = attempt.spec.origin.nominal() {
+        let nominal = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        headers.push(("fanfold-scheduled-for", nominal));
+    }
     if !signatures.is_empty() {
         headers.push(("webhook-signature", signatures.join(" ")));
     }

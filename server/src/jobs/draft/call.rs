@@ -57,9 +57,10 @@ pub async fn create(
 }
 
 /// Whether no other job of the same scope has the name of this one.
-async fn check_name(app: &App, job: &Job) -> Result<()> {
+pub(super) async fn check_name(app: &App, job: &Job) -> Result<()> {
     let Some(scope) = &job.scope else { return Ok(()) };
-    if jobs::is_named(&app.db, job.workspace, scope, &job.name).await? {
+    let other = jobs::find_named(&app.db, job.workspace, scope, &job.name).await?;
+    if other.is_some_and(|other| other.id != job.id) {
         let what = "another job has this name: choose another one, or delete that job";
         return Err(Error::Blocked("JOB_NAME_TAKEN", what.to_owned()).at("name"));
     }

@@ -170,6 +170,7 @@ async fn save(app: &App, caller: &Caller, job: &Job, changes: Vec<Change>) -> Re
         changed.change(change.clone());
     }
     secret_use::check_job(caller, &changed)?;
+    call::check_name(app, &changed).await?;
     let lock = app.coordinator.lock_job(job.id).await?;
     if !jobs::change(&app.db, &lock, caller.workspace, changes).await? {
         return Err(started());

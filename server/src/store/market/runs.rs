@@ -275,6 +275,17 @@ pub async fn failed(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>
     Ok(Some(cut_off.iter().fold(found, Run::with_stage)))
 }
 
+/// The runs of a job that have not ended.
+pub async fn unfinished_of_job(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    job: JobId,
+) -> Result<Vec<RunId>, DbErr> {
+    let open = of(workspace).filter(Column::Job.eq(job.uuid())).filter(Column::EndedUs.is_null());
+    let ids: Vec<Uuid> = open.select_only().column(Column::Id).into_tuple().all(db).await?;
+    Ok(ids.into_iter().map(RunId::new).collect())
+}
+
 /// The runs that have not ended, each read by itself; plans that several share are read once.
 pub(in crate::store) async fn unfinished(
     db: &impl ConnectionTrait,
