@@ -29,15 +29,17 @@ async fn seven_attempts_are_made_at_their_times() -> Result<()> {
     let shape = Shape::nodes(0).set("TEST_CLOCK", &clock.display().to_string());
     Market::open(shape, async |market, _| {
         let tenant = market.tenant_with_key("clock", "qup").await?;
+        // An access token would end as time goes on.
+        let client = tenant.client.with_token(&tenant.key);
         let url = format!("{}/status/503", receiver.url);
         let order = json!({"method": "POST", "name": "a", "url": url});
-        let job = tenant.client.post("/compat/quedup/jobs", order).await?;
+        let job = client.post("/compat/quedup/jobs", order).await?;
         let path = format!("/compat/quedup/jobs/{}", text(&job["id"])?);
         let mut ahead_secs = 0;
         for (n, wait) in WAITS_SECS.into_iter().enumerate() {
             // Shortly before its time, nothing comes: the row says when it is due.
             let made = until("the next time", async || {
-                let runs = tenant.client.get(&format!("{path}/runs")).await?;
+                let runs = client.get(&format!("{path}/runs")).await?;
                 let attempts = runs["runs"][0]["attempts"].as_array().context("a list")?.clone();
                 let is_made = attempts.get(n).is_some_and(|of| of["next_attempt_at"].is_string());
                 Ok(is_made.then_some(attempts))
@@ -60,7 +62,7 @@ async fn seven_attempts_are_made_at_their_times() -> Result<()> {
             .await?;
         }
         let ended = until("the end", async || {
-            let job = tenant.client.get(&path).await?;
+            let job = client.get(&path).await?;
             Ok((job["status"] == "failed").then_some(job))
         })
         .await?;

@@ -37,7 +37,8 @@ struct Detail<'a> {
 }
 
 fn body(problem: &Problem, _request_id: &str) -> Vec<u8> {
-    let field = problem.field.as_deref();
+    let taken = Some("name").filter(|_| problem.reason == "JOB_NAME_TAKEN");
+    let field = problem.field.as_deref().or(taken);
     let failure =
         Failure { error: Detail { code: code(problem), message: &problem.message, field } };
     serde_json::to_vec(&failure).expect("texts are JSON")

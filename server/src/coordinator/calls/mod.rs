@@ -4,6 +4,8 @@
 mod client;
 mod request;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;

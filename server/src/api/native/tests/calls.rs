@@ -48,8 +48,8 @@ async fn ended(server: &TestServer, job: &str) -> (Value, Value) {
 async fn call_is_made_signed_and_paid_each_time_that_its_job_is_started() {
     let (server, url) = (granted().await, receiver().await);
     let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    let secret = json!({"id": "hook", "type": "other", "secret_key": key});
-    let (status, kept) = server.call(Method::PUT, "/v1/secrets/hook", Some(secret)).await;
+    let secret = json!({"id": "hook", "type": "other", "access_key": "", "value": key});
+    let (status, kept) = server.post("/v1/secrets", secret).await;
     assert_eq!(status, 200, "{kept}");
     let before = read(&server, "/v1/balance").await["available"].clone();
     let id = make(&server, call(&format!("{url}/200"), json!({"sign": ["hook"]}))).await;
