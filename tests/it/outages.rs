@@ -197,8 +197,8 @@ impl Site<'_> {
     fn is_named(&self, phase: Phase, said: &[String]) -> bool {
         let named = match (self.part, phase) {
             (_, Phase::Idle) => return true,
-            // Nobody but the server has anything to do.
-            (Part::Network, Phase::Delivering) => return true,
+            // Nobody but the server has anything to do, and it has read what it delivers.
+            (Part::Network | Part::Bucket, Phase::Delivering) => return true,
             (Part::Database, _) => "database",
             (Part::Bucket, _) => "bucket",
             (Part::Network, _) => "not been heard",

@@ -22,6 +22,7 @@ use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::io::StreamReader;
 
 use super::exact_reader::ExactReader;
+use super::watched_reader::{self, WatchedReader};
 use super::{BucketError, Error, Link, bucket, frame};
 
 /// No byte for this time is a failure.
@@ -53,9 +54,9 @@ struct Channel {
 }
 
 impl Link {
-    /// The list of a lease's input files.
+    /// The list of a lease's input files. It does not come from the bucket.
     pub async fn inputs(&self, lease: Lease) -> Result<Vec<InputFile>, Error> {
-        self.noted(self.list(&BlobRequest::Inputs { lease })).await
+        self.list(&BlobRequest::Inputs { lease }).await
     }
 
     /// The list of the files that were uploaded for a cache.
@@ -90,8 +91,7 @@ impl Link {
     }
 
     fn note_bucket(&self, is_away: bool) {
-        let changes = |known: &mut bool| std::mem::replace(known, is_away) != is_away;
-        self.shared.is_bucket_away.send_if_modified(changes);
+        watched_reader::note(&self.shared.is_bucket_away, is_away);
     }
 
     /// Whether the server's bucket was away when it was needed last.
@@ -287,7 +287,12 @@ impl Link {
             return Err(Error::Bucket(BucketError::refused(object, response).await));
         }
         let bytes = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
-        Ok(Box::pin(ExactReader::new(StreamReader::new(Box::pin(bytes)), to - from, SILENCE)))
+        let reader = StreamReader::new(Box::pin(bytes));
+        if !is_own {
+            return Ok(Box::pin(ExactReader::new(reader, to - from, SILENCE)));
+        }
+        let reader = WatchedReader::new(reader, self.shared.is_bucket_away.clone(), NOTICE);
+        Ok(Box::pin(ExactReader::new(reader, to - from, SILENCE)))
     }
 }
 

@@ -9,6 +9,7 @@ mod frame;
 mod swarm;
 mod tcp;
 mod trouble;
+mod watched_reader;
 
 use std::io;
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::ids::{NodeId, RunId};
 use crate::market::outbox::{Ended, Notice, Owner, RunRecord};
-use crate::market::{Market, Refused};
+use crate::market::{Market, Refused, Run};
 use crate::run::RunState;
 use crate::run::cause::{Cause, CauseKind};
 use crate::run::spec::RunSpec;
@@ -34,7 +34,7 @@ impl Market {
         if !self.runs.contains_key(&id) {
             return Err(Refused::NoRun);
         }
-        let holders = self.runs[&id].holders().collect();
+        let holders = self.holders(id);
         let ended = self.cut_off(id, now);
         let cause = Cause::new(CauseKind::Cancelled, reason);
         self.end_early(id, RunState::Ending, cause, ended, now);
@@ -43,6 +43,14 @@ impl Market {
         }
         self.end_stopped(id, now);
         Ok(())
+    }
+
+    /// The nodes that may have a container of the run: those that its tasks are leased to, and those
+    /// that have said last that they hold one, which may since have gone to another node.
+    fn holders(&self, id: RunId) -> BTreeSet<NodeId> {
+        let leased = self.runs.get(&id).into_iter().flat_map(Run::holders);
+        let listed = self.nodes.iter().filter(|(_, node)| node.lists(id)).map(|(node, _)| *node);
+        leased.chain(listed).collect()
     }
 
     /// A run has been settled, and waits for its nodes to stop what they run of it.

@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use super::gpus::Gpus;
 use crate::compute::device::Device;
 use crate::compute::resources::Resources;
-use crate::ids::{NodeId, WorkspaceId};
+use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::market::Market;
 use crate::market::tasks::task_stage::Demand;
 use crate::market::trust::Window;
 use crate::market::trust::blame::Cause;
 use crate::market::trust::health::Health;
-use crate::run::task::Lease;
+use crate::run::task::{Lease, StageNo, TaskRef};
 
 #[derive(Debug)]
 pub struct Node {
@@ -95,6 +95,13 @@ impl Node {
 
     pub fn capacity(&self) -> Resources {
         self.capacity
+    }
+
+    /// Whether it said last that it holds a task of this run.
+    pub(in crate::market) fn lists(&self, run: RunId) -> bool {
+        let task = TaskRef { run, stage: StageNo::new(0), index: 0 };
+        let first = Lease { task, attempt: 0 };
+        self.listed.range(first..).next().is_some_and(|lease| lease.task.run == run)
     }
 
     pub fn leased(&self) -> usize {

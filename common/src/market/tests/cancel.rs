@@ -35,6 +35,26 @@ fn cancelled_run_ends_once_its_node_holds_nothing_of_it() {
 }
 
 #[test]
+fn cancelled_run_waits_for_a_node_that_holds_an_attempt_that_it_has_lost() {
+    let mut market = processing(1, Limits { task_timeout_secs: 20, ..Limits::default() });
+    hear(&mut market, 0, holds(&[]), 0);
+    let last = 60;
+    for secs in (0..=last).step_by(10) {
+        let ran = u64::try_from(secs).unwrap() * 1000;
+        hear(&mut market, 0, holds(&[(lease(0, 1), ran)]), secs);
+        market.tick(at(secs));
+    }
+    assert!(market.run(RUN).unwrap().active_lease(lease(0, 1)).is_none(), "it is lost");
+    market.drain();
+
+    market.cancel(RUN, "enough".to_owned(), at(last)).unwrap();
+    assert_eq!(states(&market.drain()), [RunState::Ending]);
+    hear(&mut market, 0, holds(&[]), last + 1);
+
+    assert_eq!(states(&market.drain()), [RunState::Cancelled]);
+}
+
+#[test]
 fn cancelled_run_without_tasks_on_nodes_ends_at_once() {
     let mut market = processing(3, Limits::default());
     market.drain();
