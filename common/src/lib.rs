@@ -43,6 +43,7 @@
 //! ```
 
 pub mod access;
+pub mod call;
 pub mod compute;
 pub mod data;
 pub mod digest;
@@ -52,6 +53,7 @@ pub mod input;
 pub mod market;
 pub mod money;
 pub mod net;
+pub mod order;
 pub mod package;
 pub mod plan;
 pub mod protocol;

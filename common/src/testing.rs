@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::access::Scopes;
+use crate::call::{Answer, Call, CallTask, Method, Retry, Waits};
 use crate::compute::device::Device;
 use crate::compute::resources::{Resources, Usage};
 use crate::data::chunk_table::ChunkTable;
@@ -15,9 +16,10 @@ use crate::data::object_list::{Object, Objects, Place};
 use crate::digest::Digest;
 use crate::ids::{ApiKeyId, JobId, PackageId, RunId, UserId, WorkspaceId};
 use crate::market::Market;
+use crate::money::credits::Credits;
 use crate::plan::{
-    Assemble, Assembler, BlockId, Body, Container, Contract, DataTask, Image, Limits, PackagePin,
-    Params, Partition, Partitioner, Phase, Pipeline, Plan,
+    Assemble, Assembler, Block, BlockId, Body, Container, Contract, DataTask, Image, Limits,
+    PackagePin, Params, Partition, Partitioner, Phase, Pipeline, Plan,
 };
 use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
 use crate::run::scheduling::Terms;
@@ -89,6 +91,31 @@ pub fn order_plan(workspace: WorkspaceId, plan: Plan) -> RunSpec {
     }
 }
 
+/// A call of this address, which is made again at once as often, and costs a thousandth of a credit.
+pub fn call(url: &str, retries: usize) -> CallTask {
+    let waits = Waits::Table(vec![0; retries]);
+    CallTask {
+        call: Call::new(Method::Post, url),
+        retry: Retry { waits, honours_retry_after: true },
+        price: Credits::from_units(100_000).expect("not below zero"),
+    }
+}
+
+/// The plan of this call alone.
+///
+/// # Panics
+/// The call cannot be made.
+pub fn call_plan(task: CallTask) -> Plan {
+    let body = Body::Call(Box::new(task));
+    Plan::new(vec![Block { name: "call".to_owned(), phase: None, body }])
+        .expect("a test makes calls that can be made")
+}
+
+/// An answer with this status and nothing else.
+pub fn answer(status: u16) -> Answer {
+    Answer { status: Some(status), took_ms: 5, ..Answer::default() }
+}
+
 /// This many chunks of nothing.
 pub fn chunks(count: u32) -> ChunkTable {
     let object = Object { name: "empty".to_owned(), size: 0, place: Place::Empty, version: None };
@@ -126,7 +153,9 @@ pub fn do_steps(market: &mut Market, run: RunId, count: u32, now: DateTime<Utc>)
 fn step(plan: &Plan, block: BlockId) -> Option<&DataTask> {
     match &plan.block(block).body {
         Body::Data(task) => Some(task),
-        Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+        Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) | Body::Call(_) => {
+            None
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use common::digest::Digest;
-use common::market::{Checks, Policy};
+use common::market::{CallLimits, Checks, Policy};
 use common::money::credits::Credits;
 use common::money::currency::Rates;
 use figment::Figment;
@@ -36,6 +36,7 @@ pub struct Config {
     pub data: DataConfig,
     pub storage: StorageConfig,
     pub nodes: NodesConfig,
+    pub calls: CallsConfig,
     pub wallet: WalletConfig,
     pub metrics: MetricsConfig,
     pub traces: TracesConfig,
@@ -163,6 +164,15 @@ pub struct NodesConfig {
     spot_check_percent: u32,
 }
 
+/// How many calls the server makes at once.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallsConfig {
+    at_once: NonZeroU32,
+    at_once_per_workspace: NonZeroU32,
+    at_once_per_host: NonZeroU32,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WalletConfig {
@@ -170,6 +180,8 @@ pub struct WalletConfig {
     pub rates: Rates,
     /// The least that is paid out at a time.
     pub payout_min: Credits,
+    /// What a call costs that is accepted.
+    pub call_price: Credits,
     /// How long after it was captured an earning can be spent.
     pub earnings_delay_secs: u32,
 }
@@ -230,6 +242,11 @@ impl Config {
             lease: TimeDelta::seconds(self.nodes.lease_secs.into()),
             estimate: TimeDelta::seconds(self.nodes.estimate_secs.into()),
             task_timeout_secs: self.nodes.task_timeout_secs.get(),
+            calls: CallLimits {
+                all: self.calls.at_once.get(),
+                workspace: self.calls.at_once_per_workspace.get(),
+                host: self.calls.at_once_per_host.get(),
+            },
             checks: Checks { percent: self.nodes.spot_check_percent.min(100), ..Checks::default() },
             ..Policy::default()
         }

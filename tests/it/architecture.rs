@@ -73,6 +73,7 @@ const PRODUCT_WORDS: &[&str] = &[
     "maxTaskRetries",
     "requireResults",
     "bytenite",
+    "quedup",
 ];
 
 /// Where product words may stand: in the APIs, and in the client of one.
@@ -90,7 +91,7 @@ const USE_CASES: &[&str] =
     &["definitions", "files", "jobs", "nodes", "people", "readiness", "wallet"];
 
 /// Folders of `server/src/api`, one for each product's API.
-const APIS: &[&str] = &["bytenite", "native"];
+const APIS: &[&str] = &["bytenite", "native", "quedup"];
 
 /// Adapters: they call use cases only.
 const ADAPTERS: &[&str] = &["server/src/api/"];

@@ -3,6 +3,7 @@
 pub(super) mod bench;
 pub(super) mod cache;
 pub(super) mod daemon;
+pub(super) mod http;
 pub(super) mod image;
 pub(super) mod job;
 pub(super) mod key;

@@ -158,7 +158,7 @@ pub trait Location: Sized {
         match self.target()? {
             Target::Bucket(bucket) => Some(bucket.purpose()),
             Target::Url(url) => Origin::of(url).ok().map(|origin| Purpose::Url { origin }),
-            Target::Registry(_) | Target::Container => None,
+            Target::Registry(_) | Target::Container | Target::Call => None,
         }
     }
 }

@@ -20,6 +20,10 @@ pub struct Figures {
     pub runs_without_credits: usize,
     /// Tasks that are handed out as soon as a node has room for them.
     pub tasks_waiting: u64,
+    /// Calls whose answers the server waits for.
+    pub calls_under_way: usize,
+    /// Calls that a limit stops, and that do not pause.
+    pub calls_waiting: usize,
     pub credits: Totals,
 }
 
@@ -56,6 +60,7 @@ impl Market {
     /// How much there is now. It walks nothing.
     pub fn figures(&self) -> Figures {
         let scheduled = self.scheduled.len();
+        let (calls_under_way, calls_waiting) = self.call_figures();
         Figures {
             scheduled,
             accepted: self.runs.len().saturating_sub(scheduled + self.running),
@@ -63,6 +68,8 @@ impl Market {
             ending: self.stopping.len(),
             runs_without_credits: self.dry.len(),
             tasks_waiting: self.queue.tasks(),
+            calls_under_way,
+            calls_waiting,
             credits: self.ledger.totals(),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Market;
+use super::calls::open_call::OpenCall;
 use super::tasks::active::Tries;
 use crate::ids::RunId;
 
@@ -20,6 +21,9 @@ impl Market {
             let _ = writeln!(text, "{:?} {:?}", record.warning, record.cause);
             for stage in run.stages() {
                 let _ = writeln!(text, "{:?}", stage.record(run.id, None));
+                if let Some(call) = stage.call() {
+                    let _ = writeln!(text, "{:?} {:?}", after_loss(call), call.pauses_until());
+                }
                 let Some(tasks) = stage.tasks() else { continue };
                 for (index, active) in &tasks.active {
                     let tries = counts(&active.tries);
@@ -49,6 +53,12 @@ impl Market {
             })
         })
     }
+}
+
+/// A restart loses the attempt that is under way.
+fn after_loss(call: &OpenCall) -> [u32; 3] {
+    let [attempt, failures, losses] = counts(&call.tries);
+    [attempt, failures, losses + u32::from(call.since().is_some())]
 }
 
 fn counts(tries: &Tries) -> [u32; 3] {

@@ -4,6 +4,7 @@
 //! stored and done. The caller stores all of it in one transaction before it acts or answers; the
 //! memory here is only a cache of what is stored, so a restart is `Market::load` and nothing else.
 
+mod calls;
 mod figures;
 #[cfg(any(test, feature = "testing"))]
 mod fingerprint;
@@ -21,13 +22,14 @@ mod tests;
 mod tick;
 mod trust;
 
+pub use calls::{CallLimit, CallLimits};
 pub use figures::{Figures, Receipts};
 pub use flow::set_aside::Unreadable;
 pub use money::earnings::{Earned, Share};
 pub use money::movement::{Cause, Movement};
 pub use outbox::{
-    Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RUN_ENDED, RunRecord,
-    SetAside, Tally, TaskRecord, TaskState,
+    AnswerRecord, Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RUN_ENDED,
+    RunRecord, SetAside, Tally, TaskRecord, TaskState,
 };
 pub use placement::node::Node;
 pub use placement::node_view::{Idle, Live, NodeView};
@@ -53,6 +55,7 @@ use crate::money::price::TASK_TIMEOUT_SECS;
 use crate::money::statement::Head;
 use crate::run::RunState;
 use crate::run::task::{Lease, StageNo, TaskRef};
+use calls::Calls;
 use flow::cancel::Stopping;
 use outbox::Outbox;
 use placement::queue::Queue;
@@ -92,6 +95,10 @@ pub struct Policy {
     pub probe: TimeDelta,
     /// A node that goes on to hold tasks of a cancelled run is waited for no longer.
     pub stop: TimeDelta,
+    /// How many calls may be under way at once.
+    pub calls: CallLimits,
+    /// A call that the server itself has lost so often is given up: a few restarts are not enough.
+    pub call_losses_max: u32,
 }
 
 impl Default for Policy {
@@ -110,6 +117,8 @@ impl Default for Policy {
             aside: TimeDelta::seconds(60),
             probe: TimeDelta::seconds(60),
             stop: TimeDelta::minutes(10),
+            calls: CallLimits::default(),
+            call_losses_max: 32,
         }
     }
 }
@@ -150,6 +159,7 @@ pub struct Market {
     deadlines: BTreeSet<(DateTime<Utc>, RunId)>,
     /// When the pauses of tasks between two tries end.
     pauses: BTreeSet<(DateTime<Utc>, TaskRef)>,
+    calls: Calls,
     /// When the server came back that was away.
     resumed: Option<DateTime<Utc>>,
     /// When the first node came back after all had been silent.
@@ -215,6 +225,7 @@ impl Market {
             stopping: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             pauses: BTreeSet::new(),
+            calls: Calls::default(),
             resumed: None,
             reunion: None,
             gone: BTreeMap::new(),
@@ -269,8 +280,12 @@ impl Market {
                 over.push(stage.no);
             }
         }
+        let calls: Vec<TaskRef> = run.calls().map(|(task, _)| task).collect();
         for no in tasks {
             self.enqueue(id, no);
+        }
+        for task in calls {
+            self.resume_call(task, now);
         }
         self.note_deadline(id);
         self.note_runnable(id);
@@ -284,6 +299,9 @@ impl Market {
     fn restore(&mut self, task: &TaskRecord, now: DateTime<Utc>) {
         let TaskRef { run: id, stage: no, index } = task.task;
         let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.stage(no).is_some_and(|stage| stage.call().is_some()) {
+            return self.restore_call(task);
+        }
         let Some(stage) = run.tasks(no) else { return };
         let (needs, estimate) = (stage.tasks.needs(), stage.estimate(&self.policy));
         let tries = Tries {
@@ -348,6 +366,7 @@ impl Market {
     pub fn check(&self) -> Result<(), String> {
         self.ledger.check()?;
         self.check_figures()?;
+        self.check_calls()?;
         self.check_jobs()?;
         let mut held: BTreeMap<WorkspaceId, Credits> = BTreeMap::new();
         for run in self.runs.values() {

@@ -11,6 +11,7 @@ use super::run::Counts;
 use super::schedules::{Fire, Skip};
 use super::stage::StageRecord;
 use super::trust::OperatorRecord;
+use crate::call::Answer;
 use crate::compute::device::Device;
 use crate::compute::resources::Usage;
 use crate::data::chunk_table::ChunkTable;
@@ -48,6 +49,8 @@ pub struct Changes {
     pub balances: BTreeMap<Account, i64>,
     pub lines: Vec<Line>,
     pub logs: Vec<LogRecord>,
+    /// What attempts of calls gave that have ended.
+    pub call_answers: Vec<AnswerRecord>,
     /// Attempts that have ended and after which their task goes on with another.
     pub attempts: Vec<TaskRecord>,
     /// What nodes say of their machines, where it is news.
@@ -71,6 +74,8 @@ pub struct Changes {
     pub ended: Vec<Ended>,
     /// Stages whose work the server has to begin.
     pub steps: Vec<(RunId, StageNo)>,
+    /// Attempts of calls that the server has to begin.
+    pub calls: Vec<Lease>,
     /// Schedules that are due.
     pub fires: Vec<Fire>,
     pub notices: Vec<Notice>,
@@ -86,6 +91,7 @@ impl Changes {
             && self.tasks.is_empty()
             && self.transfers.is_empty()
             && self.logs.is_empty()
+            && self.call_answers.is_empty()
             && self.attempts.is_empty()
             && self.devices.is_empty()
             && self.windows.is_empty()
@@ -163,6 +169,8 @@ pub struct TaskRecord {
     pub received_at: Option<DateTime<Utc>>,
     pub running_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
+    /// It is not tried again before; a waiting call's alone is kept.
+    pub not_before: Option<DateTime<Utc>>,
     pub price: Credits,
     /// The receipt that ended it, as it was sent.
     pub receipt: Option<SignedReceipt>,
@@ -232,6 +240,16 @@ pub struct LogRecord {
     pub lease: Lease,
     pub first: u32,
     pub lines: Vec<LogLine>,
+}
+
+/// What an attempt of a call gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerRecord {
+    pub lease: Lease,
+    pub began_at: DateTime<Utc>,
+    pub answer: Answer,
+    /// When the next attempt is due, where there is one.
+    pub next_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

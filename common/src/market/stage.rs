@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::calls::open_call::OpenCall;
 use super::tasks::Tasks;
 use crate::ids::RunId;
 use crate::plan::{BlockId, Body, Plan};
@@ -31,6 +32,8 @@ pub(super) enum Open {
     Step,
     /// The end of another run.
     Child(RunId),
+    /// An HTTP request that the server makes.
+    Call(Box<OpenCall>),
 }
 
 /// The blocks of a group that have not ended.
@@ -55,9 +58,15 @@ pub struct Elements {
 pub enum Cursor {
     Group(Members),
     Each(Elements),
-    Tasks { len: u32, next: u32, done: u32 },
+    Tasks {
+        len: u32,
+        next: u32,
+        done: u32,
+    },
     Step,
     Child(RunId),
+    /// How far it is, its task's row tells.
+    Call,
 }
 
 /// A stage as it is stored.
@@ -168,14 +177,28 @@ impl Stage {
     pub fn tasks(&self) -> Option<&Tasks> {
         match &self.open {
             Open::Tasks(tasks) => Some(tasks),
-            Open::Group(_) | Open::Each(_) | Open::Step | Open::Child(_) => None,
+            Open::Group(_) | Open::Each(_) | Open::Step | Open::Child(_) | Open::Call(_) => None,
         }
     }
 
     pub(super) fn tasks_mut(&mut self) -> Option<&mut Tasks> {
         match &mut self.open {
             Open::Tasks(tasks) => Some(tasks),
-            Open::Group(_) | Open::Each(_) | Open::Step | Open::Child(_) => None,
+            Open::Group(_) | Open::Each(_) | Open::Step | Open::Child(_) | Open::Call(_) => None,
+        }
+    }
+
+    pub(super) fn call(&self) -> Option<&OpenCall> {
+        match &self.open {
+            Open::Call(call) => Some(call),
+            Open::Group(_) | Open::Each(_) | Open::Tasks(_) | Open::Step | Open::Child(_) => None,
+        }
+    }
+
+    pub(super) fn call_mut(&mut self) -> Option<&mut OpenCall> {
+        match &mut self.open {
+            Open::Call(call) => Some(call),
+            Open::Group(_) | Open::Each(_) | Open::Tasks(_) | Open::Step | Open::Child(_) => None,
         }
     }
 
@@ -190,6 +213,7 @@ impl Stage {
             Open::Tasks(tasks) => tasks.cursor(),
             Open::Step => Cursor::Step,
             Open::Child(child) => Cursor::Child(*child),
+            Open::Call(_) => Cursor::Call,
         };
         let Self { no, block, parent, item, opened_at, .. } = *self;
         StageRecord { run, no, block, parent, item, cursor, opened_at, ended }
@@ -201,7 +225,9 @@ impl Stage {
             (Open::Group(members), Body::Group(group)) => members.is_of(group.of.len()),
             (Open::Each(elements), Body::Each(_)) => elements.is_whole(),
             (Open::Tasks(own), Body::Each(_) | Body::Container(_)) => own.len() == tasks,
-            (Open::Step, Body::Data(_)) | (Open::Child(_), Body::Child(_)) => true,
+            (Open::Step, Body::Data(_))
+            | (Open::Child(_), Body::Child(_))
+            | (Open::Call(_), Body::Call(_)) => true,
             (_, _) => false,
         }
     }
@@ -210,7 +236,7 @@ impl Stage {
         match &self.open {
             Open::Each(elements) if !elements.is_whole() => Err(format!("{elements:?}")),
             Open::Tasks(tasks) => tasks.check(),
-            Open::Group(_) | Open::Each(_) | Open::Step | Open::Child(_) => Ok(()),
+            Open::Group(_) | Open::Each(_) | Open::Step | Open::Child(_) | Open::Call(_) => Ok(()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Whether blocks make a plan: a tree in which everything that is named is there in time.
 
 use super::{Block, BlockId, Body, DataTask, Each, Group, List, Reads, Uncompilable};
+use crate::call::InvalidCall;
 use crate::compute::container::ContainerSpec;
 
 /// The most blocks of a plan.
@@ -27,6 +28,8 @@ pub enum PlanError {
     Reserved(u16),
     #[error("the container of block {0}: {1}")]
     Container(u16, Uncompilable),
+    #[error("the call of block {0}: {field}: {1}", field = .1.field())]
+    Call(u16, InvalidCall),
 }
 
 /// What a check finds out of each block.
@@ -81,6 +84,10 @@ pub(super) fn check(blocks: &[Block]) -> Result<Checked, PlanError> {
                 let compiled = task.container.compile();
                 Some(compiled.map_err(|error| PlanError::Container(id.number(), error))?)
             }
+            Body::Call(task) => {
+                task.check().map_err(|error| PlanError::Call(id.number(), error))?;
+                None
+            }
             Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => None,
         });
     }
@@ -91,7 +98,7 @@ fn children(block: &Block) -> &[BlockId] {
     match &block.body {
         Body::Group(group) => &group.of,
         Body::Each(each) => std::slice::from_ref(&each.body),
-        Body::Child(_) | Body::Container(_) | Body::Data(_) => &[],
+        Body::Child(_) | Body::Container(_) | Body::Data(_) | Body::Call(_) => &[],
     }
 }
 
@@ -131,9 +138,10 @@ impl Tree<'_> {
             Body::Each(Each { list: List::Chunks(from), .. }) => {
                 self.is_before(*from, id) && self.makes_chunks(*from)
             }
-            Body::Each(Each { list: List::Copies(_), .. }) | Body::Group(_) | Body::Child(_) => {
-                true
-            }
+            Body::Each(Each { list: List::Copies(_), .. })
+            | Body::Group(_)
+            | Body::Child(_)
+            | Body::Call(_) => true,
             Body::Container(task) => match task.reads {
                 Reads::Nothing => true,
                 Reads::Element => self.is_element_of_chunks(id),
@@ -168,7 +176,7 @@ impl Tree<'_> {
         match &self.blocks[id.index()].body {
             Body::Container(_) => true,
             Body::Each(each) => is_container(each.body),
-            Body::Group(_) | Body::Child(_) | Body::Data(_) => false,
+            Body::Group(_) | Body::Child(_) | Body::Data(_) | Body::Call(_) => false,
         }
     }
 
@@ -188,7 +196,9 @@ impl Tree<'_> {
         let to = ways[1].iter().find(|(id, _)| id == group).map(|(_, child)| *child);
         match &self.blocks[group.index()].body {
             Body::Group(group) => to.is_some_and(|to| follows(group, *from, to)),
-            Body::Each(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) => false,
+            Body::Each(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) | Body::Call(_) => {
+                false
+            }
         }
     }
 

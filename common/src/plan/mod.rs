@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::call::CallTask;
 use crate::compute::container::ContainerSpec;
 use crate::data::location::{Destination, Source};
 use crate::run::task::StageNo;
@@ -105,6 +106,8 @@ pub enum Body {
     Container(Box<ContainerTask>),
     /// Work on data that the server does itself.
     Data(Box<DataTask>),
+    /// An HTTP request, which the server makes.
+    Call(Box<CallTask>),
 }
 
 /// Several blocks, each of which begins when those have ended that it comes after.
@@ -268,7 +271,19 @@ impl Plan {
     pub fn container_task(&self, id: BlockId) -> Option<&ContainerTask> {
         match &self.block(self.worker(id)).body {
             Body::Container(task) => Some(task),
-            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => None,
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) | Body::Call(_) => None,
+        }
+    }
+
+    /// The call of a block.
+    pub fn call_task(&self, id: BlockId) -> Option<&CallTask> {
+        match &self.block(id).body {
+            Body::Call(task) => Some(task),
+            Body::Group(_)
+            | Body::Each(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Data(_) => None,
         }
     }
 
@@ -281,7 +296,11 @@ impl Plan {
     fn worker(&self, id: BlockId) -> BlockId {
         match &self.block(id).body {
             Body::Each(each) => each.body,
-            Body::Group(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) => id,
+            Body::Group(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Data(_)
+            | Body::Call(_) => id,
         }
     }
 
@@ -297,7 +316,7 @@ impl Plan {
     pub fn container_tasks(&self) -> impl Iterator<Item = &ContainerTask> {
         self.0.blocks.iter().filter_map(|block| match &block.body {
             Body::Container(task) => Some(&**task),
-            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => None,
+            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) | Body::Call(_) => None,
         })
     }
 
@@ -327,7 +346,11 @@ impl Plan {
     fn data_tasks(&self) -> impl Iterator<Item = &DataTask> {
         self.0.blocks.iter().filter_map(|block| match &block.body {
             Body::Data(task) => Some(&**task),
-            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+            Body::Group(_)
+            | Body::Each(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Call(_) => None,
         })
     }
 
@@ -335,7 +358,11 @@ impl Plan {
     pub fn chunks_max(&self) -> Option<NonZeroU32> {
         self.0.blocks.iter().find_map(|block| match &block.body {
             Body::Each(each) => each.first,
-            Body::Group(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) => None,
+            Body::Group(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Data(_)
+            | Body::Call(_) => None,
         })
     }
 
@@ -346,7 +373,11 @@ impl Plan {
                 DataTask::Look { source } | DataTask::Cut { source, .. } => Some(source),
                 DataTask::Collect { .. } | DataTask::Deliver { .. } => None,
             },
-            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+            Body::Group(_)
+            | Body::Each(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Call(_) => None,
         }
     }
 
@@ -355,7 +386,11 @@ impl Plan {
         let block = self.block(id);
         match &block.body {
             Body::Each(each) => format!("{} {index}", each.item),
-            Body::Group(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) => {
+            Body::Group(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Data(_)
+            | Body::Call(_) => {
                 format!("the {}", block.name)
             }
         }
@@ -369,7 +404,8 @@ impl Plan {
             | Body::Group(_)
             | Body::Child(_)
             | Body::Container(_)
-            | Body::Data(_) => None,
+            | Body::Data(_)
+            | Body::Call(_) => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What of a customer's credits a plan needs to begin, and to keep.
 
 use super::{BlockId, Body, ContainerTask, Plan};
+use crate::call::CallTask;
 use crate::money::credits::Credits;
 use crate::money::price::most;
 
@@ -12,15 +13,21 @@ impl ContainerTask {
 }
 
 impl Plan {
-    /// What is held when a run starts: the reservation of its most expensive task, and those that
-    /// are kept from the start.
+    /// What is held when a run starts: the reservation of its most expensive task in a container,
+    /// those that are kept from the start, and the prices of its calls.
     pub fn first_hold(&self, secs: u32) -> Credits {
         let largest = |kept: bool| {
             let tasks = self.container_tasks().filter(move |task| task.is_reserved == kept);
             tasks.map(move |task| task.reservation(secs))
         };
         let first = largest(false).max().unwrap_or(Credits::ZERO);
-        largest(true).fold(first, Credits::saturating_add)
+        let held = largest(true).fold(first, Credits::saturating_add);
+        self.calls().map(|(_, call)| call.price).fold(held, Credits::saturating_add)
+    }
+
+    /// All calls, each once.
+    pub fn calls(&self) -> impl Iterator<Item = (BlockId, &CallTask)> {
+        self.blocks().filter_map(|(id, _)| self.call_task(id).map(|task| (id, task)))
     }
 
     /// The tasks whose reservations are held from the run's start.
@@ -37,7 +44,8 @@ impl Plan {
             | Body::Each(_)
             | Body::Child(_)
             | Body::Container(_)
-            | Body::Data(_) => None,
+            | Body::Data(_)
+            | Body::Call(_) => None,
         })
     }
 }

@@ -113,6 +113,8 @@ pub enum Target<'a> {
     /// The host, and its port if there is one.
     Registry(&'a str),
     Container,
+    /// A header of a call, or its signature.
+    Call,
 }
 
 /// Why a secret cannot have this purpose.
@@ -210,9 +212,15 @@ impl Purpose {
                 if same { Ok(()) } else { Err(self.kind_of(target)) }
             }
             (_, Target::Container) if self.kind().is_for_containers() => Ok(()),
-            (_, Target::Bucket(_) | Target::Url(_) | Target::Registry(_) | Target::Container) => {
-                Err(self.kind_of(target))
-            }
+            (Self::Other, Target::Call) => Ok(()),
+            (
+                _,
+                Target::Bucket(_)
+                | Target::Url(_)
+                | Target::Registry(_)
+                | Target::Container
+                | Target::Call,
+            ) => Err(self.kind_of(target)),
         }
     }
 
@@ -222,6 +230,7 @@ impl Purpose {
             Target::Url(_) => ("an address", "url"),
             Target::Registry(_) => ("a registry", "only the login of the package itself"),
             Target::Container => ("a container", "aws, gcp, storj, azure or other"),
+            Target::Call => ("a call", "other"),
         };
         Misuse::Kind { is: self.kind(), place, takes }
     }

@@ -108,5 +108,6 @@ impl Order {
 pub fn budget(order: &Order) -> Credits {
     let estimate = |task: &ContainerTask| task.reservation(60).saturating_mul(order.chunks.into());
     let tasks = order.spec.plan.container_tasks().map(estimate);
-    tasks.fold(Credits::ZERO, Credits::saturating_add)
+    let calls = order.spec.plan.calls().map(|(_, call)| call.price);
+    tasks.chain(calls).fold(Credits::ZERO, Credits::saturating_add)
 }

@@ -6,6 +6,7 @@
 mod customer;
 mod donor;
 mod random;
+mod receiver;
 mod server;
 mod shape;
 mod stopping;
@@ -40,15 +41,26 @@ fn market_invariants_hold_under_any_events() {
         sum.cancelled += world.tally.cancelled;
         sum.restarts_compared += world.tally.restarts_compared;
         sum.again += world.tally.again;
+        sum.calls += world.tally.calls;
+        sum.calls_lost += world.tally.calls_lost;
         sum.fired += world.tally.fired;
         sum.skipped += world.tally.skipped;
     }
 
     println!("{sum:?}");
-    let is_wild =
-        [sum.kills, sum.complete, sum.failed, sum.convicted, sum.again, sum.fired, sum.skipped]
-            .iter()
-            .all(|happened| *happened > 0);
+    let is_wild = [
+        sum.kills,
+        sum.complete,
+        sum.failed,
+        sum.convicted,
+        sum.again,
+        sum.calls,
+        sum.calls_lost,
+        sum.fired,
+        sum.skipped,
+    ]
+    .iter()
+    .all(|happened| *happened > 0);
     assert!(alone || is_wild, "too tame: {sum:?}");
 }
 

@@ -1,11 +1,13 @@
 //! Plans of all shapes: pipelines of templates, and trees of groups, lists and parts.
 
+use common::call::{Flow, Rate, Waits};
 use common::compute::resources::Resources;
 use common::data::location::{Destination, Source};
 use common::plan::{
     Assemble, Assembler, Block, BlockId, Body, Container, ContainerTask, DataTask, Each, Group,
     Limits, List, Partition, Partitioner, Pipeline, Plan, Reads,
 };
+use common::testing;
 
 use crate::random::Random;
 
@@ -65,6 +67,7 @@ impl Builder {
             }
             7 if depth > 0 && !in_list => Body::Child(tree(self.limits, random)),
             8 if depth > 0 && !in_list => self.cut(random),
+            _ if random.chance(350) => call(random),
             _ => self.task(Reads::Nothing, random),
         };
         self.put(id, body);
@@ -105,6 +108,22 @@ impl Builder {
             is_reserved: false,
         }))
     }
+}
+
+fn call(random: &mut Random) -> Body {
+    let host = random.between(0, 2);
+    let retries = random.between(0, 6) as usize;
+    let mut task = testing::call(&format!("https://host{host}.example/"), retries);
+    if let Waits::Table(waits) = &mut task.retry.waits {
+        waits.iter_mut().for_each(|secs| *secs = random.between(0, 120));
+    }
+    if random.chance(300) {
+        let number = |n: u32| n.try_into().expect("not zero");
+        let rate = Rate { calls: number(random.between(1, 3)), per_secs: number(10) };
+        let at_once = Some(number(random.between(1, 2)));
+        task.call.flow = Flow { key: None, at_once, rate: Some(rate) };
+    }
+    Body::Call(Box::new(task))
 }
 
 fn each(list: List, body: BlockId, random: &mut Random) -> Each {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::call::CallTask;
 use common::compute::resources::Usage;
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
@@ -186,7 +187,7 @@ impl Store {
                 return Err(format!("{} went back to attempt {}", task.task, task.attempt));
             }
         }
-        if task.state == TaskState::Done {
+        if task.state == TaskState::Done && self.call_of(task)?.is_none() {
             self.check_receipt(task)?;
             let done = task.node.map(|node| self.accepted.entry(node).or_default());
             *done.ok_or("done by nobody")? += 1;
@@ -222,6 +223,10 @@ impl Store {
             return Ok(());
         }
         let name = attempt.task;
+        if let Some(call) = self.call_of(attempt)? {
+            let is_fair = attempt.state == TaskState::Done && attempt.price == call.price;
+            return if is_fair { Ok(()) } else { Err(format!("{name} costs {}", attempt.price)) };
+        }
         let (Some(began), Some(ended_at)) = (attempt.running_at, attempt.ended_at) else {
             return Err(format!("{name} is paid and never ran"));
         };
@@ -238,6 +243,14 @@ impl Store {
             return Err(format!("{name} costs {}, its lease allows {most}", attempt.price));
         }
         Ok(())
+    }
+
+    /// The call that a task is.
+    fn call_of(&self, task: &TaskRecord) -> Result<Option<&CallTask>, String> {
+        let name = task.task;
+        let spec = &self.runs.get(&name.run).ok_or("a task without a run")?.spec;
+        let stage = self.stages.get(&(name.run, name.stage)).ok_or("a task without a stage")?;
+        Ok(spec.plan.call_task(stage.block))
     }
 
     /// A node has no more leases at once than it has shown that it deserves.
@@ -383,14 +396,19 @@ impl Store {
             if paid != ended.price && !is_told {
                 return Err(format!("{lease} costs {} and was paid {paid}", ended.price));
             }
+            // Calls have no node: the server's owner is paid.
             payees.insert(lease, ended.node);
         }
         for transfer in &changes.transfers {
             let Some(lease) = transfer.lease else { continue };
-            let Some(node) = payees.get(&lease).copied().flatten() else {
+            let Some(node) = payees.get(&lease) else {
                 return Err(format!("{lease} was paid and has not ended"));
             };
-            if transfer.to != Account::Pending(operator_of(node), transfer.shard()) {
+            let payee = match node {
+                Some(node) => Account::Pending(operator_of(*node), transfer.shard()),
+                None => Account::World(transfer.shard()),
+            };
+            if transfer.to != payee {
                 return Err(format!("{lease} was of {node:?} and paid to {:?}", transfer.to));
             }
         }

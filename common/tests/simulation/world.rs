@@ -1,6 +1,7 @@
 //! Everything around the server: time, the network, donors, customers, and bad luck.
 
 mod blackout;
+mod calls;
 mod luck;
 mod schedules;
 mod stock;
@@ -21,6 +22,7 @@ use common::testing;
 use crate::customer::{self, Order};
 use crate::donor::{Donor, Temper};
 use crate::random::Random;
+use crate::receiver::Receiver;
 use crate::server::Server;
 use crate::store::Store;
 use crate::timetable::Timetable;
@@ -48,6 +50,7 @@ pub struct World {
     healed: bool,
     /// Since when a run waits without a reason.
     silent: BTreeMap<RunId, DateTime<Utc>>,
+    receiver: Receiver,
     pub tally: Tally,
 }
 
@@ -72,6 +75,9 @@ pub struct Tally {
     pub unheard: u64,
     /// Attempts that were given up because their node went silent.
     pub losses: u64,
+    /// Requests that receivers got, and those of them whose answers the server never got.
+    pub calls: u64,
+    pub calls_lost: u64,
 }
 
 enum Event {
@@ -107,6 +113,11 @@ enum Event {
         run: RunId,
         no: StageNo,
         part: u32,
+    },
+    /// An attempt of a call ends.
+    CallEnds {
+        starts: u32,
+        lease: Lease,
     },
     /// A customer asks for the results once more.
     Deliver(RunId),
@@ -162,6 +173,7 @@ impl World {
             timetables: Vec::new(),
             healed: false,
             silent: BTreeMap::new(),
+            receiver: Receiver::default(),
             tally: Tally::default(),
         }
     }
@@ -240,6 +252,7 @@ impl World {
                 }
             }
             Event::Step { starts, run, no, part } => self.step(starts, run, no, part),
+            Event::CallEnds { starts, lease } => self.call_ends(starts, lease),
             Event::Deliver(run) => self.deliver(run),
             Event::SetSchedule(n) => self.set_schedule(n),
             Event::PauseSchedule(n) => self.pause_schedule(n),
@@ -458,6 +471,7 @@ impl World {
             return Ok(());
         }
         let changes = server.commit(&mut self.store, now)?;
+        self.receiver.note(&changes);
         let is_silent = |task: &&TaskRecord| {
             task.error.as_deref().is_some_and(|error| error.contains("went silent"))
         };
@@ -481,6 +495,9 @@ impl World {
         for (run, no) in changes.steps {
             let delay = self.random.between(1, 3_000);
             self.at(delay, Event::Step { starts, run, no, part: 0 });
+        }
+        for lease in changes.calls {
+            self.call(lease)?;
         }
         for answer in answers {
             let (node, incarnation) = (answer.node, answer.incarnation);

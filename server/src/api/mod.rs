@@ -14,6 +14,7 @@ mod info;
 mod log_tests;
 mod metrics;
 mod native;
+mod quedup;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]

@@ -77,6 +77,7 @@ fn settings(limits: LimitsConfig, spool: &Path) -> Settings {
         wallet: WalletConfig {
             rates: serde_json::from_value(json!({"USD": "0.03311", "XTS": "1000000"})).unwrap(),
             payout_min: Credits::from_units(1).unwrap(),
+            call_price: Credits::from_units(10_000).unwrap(),
             earnings_delay_secs: 0,
         },
         node_addresses: Vec::new(),

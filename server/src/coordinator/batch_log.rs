@@ -104,6 +104,7 @@ fn stage_is(record: &StageRecord, what: &str) {
         Cursor::Tasks { len, .. } => ("tasks", Some(*len)),
         Cursor::Step => ("step", None),
         Cursor::Child(_) => ("child", None),
+        Cursor::Call => ("call", None),
     };
     if *no == block.stage() && parent.is_some() {
         tracing::info!(%run, stage = %no, kind, tasks, "stage {what}");

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::batch_log::{self, About};
+use super::calls::Calls;
 use super::leases::Leases;
 use super::steps::Steps;
 use super::watch::Watch;
@@ -63,6 +64,7 @@ pub(super) struct Parts {
     pub leases: Leases,
     pub watch: Watch,
     pub steps: Steps,
+    pub calls: Calls,
     /// Who is told of schedules that are due.
     pub fires: mpsc::UnboundedSender<Fire>,
     pub last_batch: LastBatch,
@@ -250,6 +252,10 @@ impl Engine {
             Command::StepEnters { run, stage, phase } => market.step_enters(run, stage, phase, now),
             Command::StepWarns { run, stage, warning } => market.step_warns(run, stage, warning),
             Command::StepDone { run, stage, table } => market.step_done(run, stage, table, now),
+            Command::CallEnded { lease, report } => {
+                self.parts.calls.ended(lease);
+                market.call_ended(lease, report, now);
+            }
             Command::StepFailed { run, cause } => {
                 if market.break_off(run, cause, now).is_err() {
                     tracing::debug!(%run, "a step failed after its run had ended");
@@ -319,10 +325,16 @@ impl Engine {
         self.parts.leases.apply(&changes.leases, &self.market);
         for ended in &changes.ended {
             self.parts.steps.cancel(ended.run);
+            self.parts.calls.cancel(ended.run);
         }
         for (run, stage) in std::mem::take(&mut changes.steps) {
             if let Some(run) = self.market.run(run) {
                 self.parts.steps.begin(run, stage);
+            }
+        }
+        for lease in std::mem::take(&mut changes.calls) {
+            if let Some(run) = self.market.run(lease.task.run) {
+                self.parts.calls.begin(run, lease);
             }
         }
         for fire in std::mem::take(&mut changes.fires) {

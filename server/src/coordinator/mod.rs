@@ -5,6 +5,7 @@
 
 mod batch_log;
 mod bookings;
+mod calls;
 mod error;
 mod event_loop;
 mod gauges;
@@ -27,10 +28,12 @@ use std::time::Duration;
 
 use bookings::Posting;
 pub use bookings::{Booking, Refused as BookingRefused};
+use common::call::Report as CallReport;
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
 pub use common::market::{
-    CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes, UnderLease, Waiting,
+    CallLimit, CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes,
+    UnderLease, Waiting,
 };
 use common::market::{Market, Refused, Run};
 use common::money::credits::Credits;
@@ -38,7 +41,7 @@ use common::plan::Phase;
 use common::protocol::Orders;
 use common::run::cause::Cause;
 use common::run::spec::RunSpec;
-use common::run::task::StageNo;
+use common::run::task::{Lease, StageNo};
 use common::schedule::Schedule;
 pub use schedules::{Fire, Fires};
 use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
@@ -190,6 +193,11 @@ enum Command {
         run: RunId,
         cause: Cause,
     },
+    /// An attempt of a call has ended.
+    CallEnded {
+        lease: Lease,
+        report: CallReport,
+    },
 }
 
 impl Coordinator {
@@ -220,6 +228,7 @@ impl Coordinator {
                 db: db.clone(),
                 leases: leases.clone(),
                 watch: watch.clone(),
+                calls: calls::Calls::new(&data, commands.downgrade()),
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
                 fires: due,
                 last_batch,

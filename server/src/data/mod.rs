@@ -149,6 +149,15 @@ impl Data {
         })
     }
 
+    /// Where URLs of customers may lead.
+    pub fn guard(&self) -> Guard {
+        self.customers.guard()
+    }
+
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// What each workspace may keep in the bucket.
     pub const fn quotas(&self) -> &Quotas {
         &self.quotas

@@ -19,6 +19,11 @@ use url::{Host, Url};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest silence of a server in the middle of an answer, and before its first byte.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection to a receiver of calls is kept without use, and how many for each host.
+const CALLER_IDLE: Duration = Duration::from_secs(20);
+const CALLER_IDLE_MAX: usize = 64;
+/// Ports below are those of system services.
+const UNPRIVILEGED: u16 = 1024;
 /// The most characters of a cause that are told.
 const CAUSE_CHARS_MAX: usize = 120;
 /// How many ports the server's owner can allow.
@@ -30,6 +35,8 @@ pub struct Guard {
     /// Everything may be reached then, on any port.
     allow_private: bool,
     ports: Ports,
+    /// Every port that no system service listens on is reached too.
+    unprivileged: bool,
 }
 
 /// The ports that are connected to.
@@ -97,7 +104,7 @@ pub enum Refused {
 impl Guard {
     /// Reaches the ports of the web.
     pub const fn new(allow_private: bool) -> Self {
-        Self { allow_private, ports: Ports::WEB }
+        Self { allow_private, ports: Ports::WEB, unprivileged: false }
     }
 
     /// Whether the server's owner lets it reach private and loopback addresses.
@@ -109,6 +116,13 @@ impl Guard {
     #[must_use]
     pub const fn with_ports(self, ports: Ports) -> Self {
         Self { ports, ..self }
+    }
+
+    /// Reaches receivers of calls, which listen on ports of all kinds but never on a system
+    /// service's.
+    #[must_use]
+    pub const fn for_calls(self) -> Self {
+        Self { unprivileged: true, ..self }
     }
 
     /// Checks what can be told without resolving: the scheme, the port, and a host written as a
@@ -127,12 +141,29 @@ impl Guard {
             return Err(Refused::Private(ip.to_string()));
         }
         let port = url.port_or_known_default().unwrap_or_default();
-        if self.allow_private || self.ports.has(port) { Ok(()) } else { Err(Refused::Port(port)) }
+        let is_open = self.unprivileged && port >= UNPRIVILEGED;
+        if self.allow_private || self.ports.has(port) || is_open {
+            Ok(())
+        } else {
+            Err(Refused::Port(port))
+        }
     }
 
     /// A client for customers' addresses. It follows no redirects: code that does checks each hop.
     pub fn client(self) -> reqwest::Result<reqwest::Client> {
         builder().redirect(reqwest::redirect::Policy::none()).dns_resolver(Arc::new(self)).build()
+    }
+
+    /// A client for calls, which bring their own limit in time. It keeps few connections, because
+    /// most receivers are called rarely.
+    pub fn caller(self) -> reqwest::Result<reqwest::Client> {
+        tls();
+        plain()
+            .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Arc::new(self))
+            .pool_idle_timeout(CALLER_IDLE)
+            .pool_max_idle_per_host(CALLER_IDLE_MAX)
+            .build()
     }
 
     fn allows(self, ip: IpAddr) -> bool {
@@ -148,13 +179,20 @@ pub fn own_client() -> reqwest::Result<reqwest::Client> {
 
 /// The environment's proxies are not used: they would resolve names beyond the guard.
 fn builder() -> reqwest::ClientBuilder {
-    // A TLS provider that is already installed is kept.
+    tls();
+    plain().read_timeout(READ_TIMEOUT)
+}
+
+/// A TLS provider that is already installed is kept.
+fn tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn plain() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .no_proxy()
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
         .user_agent(concat!("fanfold/", env!("CARGO_PKG_VERSION")))
 }
 
@@ -287,6 +325,23 @@ mod tests {
         assert_eq!(refused(wide, "http://h.example/"), Some(Refused::Port(80)));
         assert_eq!(Ports::new(&[]), None);
         assert_eq!(Ports::new(&[1; PORTS_MAX + 1]), None);
+    }
+
+    #[test]
+    fn calls_reach_ports_that_no_system_service_has() {
+        let guard = Guard::new(false).for_calls();
+        let refused = |url: &str| guard.check(&url.parse().unwrap()).err();
+        for url in [
+            "http://h.example/",
+            "https://h.example/",
+            "http://h.example:1024/",
+            "https://h.example:65535/",
+        ] {
+            assert_eq!(refused(url), None, "{url}");
+        }
+        for port in [1, 21, 22, 25, 53, 445, 1023] {
+            assert_eq!(refused(&format!("http://h.example:{port}/")), Some(Refused::Port(port)));
+        }
     }
 
     #[test]

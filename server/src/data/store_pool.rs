@@ -39,6 +39,10 @@ impl Customers {
         Arc::new(Self { guard, client: OnceCell::new(), kept: Mutex::default() })
     }
 
+    pub const fn guard(&self) -> Guard {
+        self.guard
+    }
+
     /// A source that was opened a short while ago.
     pub fn kept(&self, owner: WorkspaceId, source: &Source) -> Option<Opened> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

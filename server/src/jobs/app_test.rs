@@ -101,7 +101,8 @@ pub async fn latest(app: &App, caller: &Caller, package: &Package) -> Result<Opt
         start: Start::Place(None),
         limit: 1,
     };
-    let found = jobs::list(&app.db, caller.workspace, Some(JobKind::Template), &selection).await?;
+    let found =
+        jobs::list(&app.db, caller.workspace, Some(JobKind::Template), None, &selection).await?;
     match found.rows.into_iter().next() {
         Some(job) => AppTest::of(app, caller, job).await.map(Some),
         None => Ok(None),

@@ -8,19 +8,20 @@ use crate::error::Result;
 use crate::people::caller::Caller;
 use crate::store;
 pub use crate::store::jobs::JobField;
-use crate::store::jobs::JobKind;
+use crate::store::jobs::{JobKind, JobScope};
 use crate::store::market::runs;
 use crate::store::query::selection::{Found, Selection};
 
-/// A part of the caller's jobs of this kind; of any where none is given.
+/// A part of the caller's jobs of this kind and scope; of any where none is given.
 pub async fn list(
     app: &App,
     caller: &Caller,
     kind: Option<JobKind>,
+    scope: Option<&JobScope>,
     selection: &Selection<JobField>,
 ) -> Result<Found<JobStatus>> {
     let Found { rows, rest } =
-        store::jobs::list(&app.db, caller.workspace, kind, selection).await?;
+        store::jobs::list(&app.db, caller.workspace, kind, scope, selection).await?;
     let latest: Vec<_> = rows.iter().filter_map(|job| job.run).collect();
     let mut by_job: HashMap<_, _> = runs::find_many(&app.db, caller.workspace, &latest)
         .await?

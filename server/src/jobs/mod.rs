@@ -14,6 +14,7 @@ pub mod draft;
 pub mod hold;
 pub mod list;
 pub mod monitoring;
+pub mod ordered;
 pub mod probe;
 pub mod quote;
 pub mod resolve;
@@ -25,5 +26,5 @@ pub mod stages;
 pub mod start;
 pub mod template_figures;
 
-pub use crate::store::jobs::{Job, JobKind, TemplateWork};
+pub use crate::store::jobs::{Job, JobKind, JobScope, TemplateWork};
 pub use crate::store::market::runs::RunView;

@@ -183,13 +183,18 @@ async fn forecast(app: &App, job: &Job, plan: &Plan, run: Option<&RunView>) -> R
     Ok(Forecast::assumed(task_price, singles(plan, secs)))
 }
 
-/// What a partitioner and an assembler of the customer's own cost at most in this many seconds.
+/// What a partitioner and an assembler of the customer's own cost at most in this many seconds,
+/// and what calls cost.
 fn singles(plan: &Plan, secs: u32) -> Credits {
     let singles = plan.blocks().filter_map(|(id, block)| match &block.body {
         Body::Container(task) if !plan.is_repeated(id) => Some(task.reservation(secs)),
-        Body::Container(_) | Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => {
-            None
-        }
+        Body::Call(task) if !plan.is_repeated(id) => Some(task.price),
+        Body::Container(_)
+        | Body::Group(_)
+        | Body::Each(_)
+        | Body::Child(_)
+        | Body::Data(_)
+        | Body::Call(_) => None,
     });
     singles.fold(Credits::ZERO, Credits::saturating_add)
 }

@@ -36,6 +36,8 @@ pub fn check_locations(
 pub fn check_job(caller: &Caller, job: &Job) -> Result<()> {
     match &job.work {
         JobWork::Template(work) => check_locations(caller, work.source(), work.destination()),
+        JobWork::Call(work) if work.call.secrets().next().is_some() => check(caller, "call"),
+        JobWork::Call(_) => Ok(()),
     }
 }
 

@@ -37,6 +37,8 @@ pub enum StageKind {
     Container,
     /// Work on data that the server does itself.
     Data,
+    /// An HTTP request that the server makes.
+    Call,
 }
 
 /// Stages of the caller's run of this id, in the order of their numbers, after one of them.
@@ -72,6 +74,7 @@ impl StageKind {
             Body::Child(_) => Self::Run,
             Body::Container(_) => Self::Container,
             Body::Data(_) => Self::Data,
+            Body::Call(_) => Self::Call,
         }
     }
 }

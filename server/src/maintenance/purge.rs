@@ -16,7 +16,7 @@ use crate::config::StorageConfig;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::{self, Data};
 use crate::store::catalogue::{images, packages};
-use crate::store::market::{logs, runs};
+use crate::store::market::{call_answers, logs, runs};
 use crate::store::schedules::skips;
 use crate::store::storage::holdings;
 use crate::store::{Db, jobs, schedules};
@@ -100,6 +100,7 @@ async fn uploads(db: &Db, data: &Data, now: DateTime<Utc>, age: TimeDelta) -> Re
 
 async fn old_logs(db: &Db, then: DateTime<Utc>) -> Result<(), Error> {
     while logs::purge(db, then).await? {}
+    while call_answers::purge(db, then).await? {}
     Ok(())
 }
 

@@ -3,16 +3,19 @@
 //! A job of a template is a draft until it is started, and runs once. What changes a job takes its
 //! lock, so that a start goes on with what it has read.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use common::data::location::{Destination, DraftSource};
 use common::ids::{JobId, RunId, WorkspaceId};
+use common::order::call::CallWork;
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
 use common::run::scheduling::{Priority, Regions};
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
-    Select, Set, UpdateMany,
+    QueryOrder as _, QuerySelect as _, Select, Set, UpdateMany,
 };
 
 use super::query::document;
@@ -66,6 +69,8 @@ pub(super) mod row {
         pub kind: String,
         /// JSON of what a job does that is not of a template.
         pub work: Option<String>,
+        /// Among which jobs its name is the only one.
+        pub scope: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -84,6 +89,8 @@ pub struct Job {
     pub name: String,
     pub description: String,
     pub work: JobWork,
+    /// Among which jobs its name is the only one.
+    pub scope: Option<JobScope>,
     pub priority: Priority,
     pub regions: Regions,
     pub tags: Vec<String>,
@@ -114,7 +121,12 @@ pub enum Change {
     Tags(Vec<String>),
     StartAt(DateTime<Utc>),
     Uploaded(Upload),
+    Call(Box<CallWork>),
 }
+
+/// Names jobs of a workspace whose names differ: those of an API that finds them by their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobScope(pub String);
 
 impl Job {
     /// A job of which nothing but its work is known.
@@ -125,6 +137,7 @@ impl Job {
             name: String::new(),
             description: String::new(),
             work,
+            scope: None,
             priority: Priority::default(),
             regions: Regions::default(),
             tags: Vec::new(),
@@ -154,13 +167,19 @@ impl Job {
             | Change::Config(_)
             | Change::Uploaded(_) => match &mut self.work {
                 JobWork::Template(work) => work.change(change),
+                JobWork::Call(_) => {}
             },
+            Change::Call(new) => {
+                if let JobWork::Call(work) = &mut self.work {
+                    *work = new;
+                }
+            }
         }
     }
 
     /// The job's name; where it has none, what its work is called.
-    pub fn shown_name(&self) -> &str {
-        if self.name.is_empty() { self.work.name() } else { &self.name }
+    pub fn shown_name(&self) -> Cow<'_, str> {
+        if self.name.is_empty() { self.work.name() } else { self.name.as_str().into() }
     }
 }
 
@@ -196,14 +215,44 @@ pub async fn is_taken(db: &impl ConnectionTrait, id: JobId) -> Result<bool, DbEr
     Ok(row::Entity::find_by_id(id.uuid()).count(db).await? > 0)
 }
 
-/// A part of the jobs of this kind; of any where none is given.
+/// The job of this scope that has this name, and has not been deleted.
+pub async fn find_named(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    scope: &JobScope,
+    name: &str,
+) -> Result<Option<Job>, DbErr> {
+    let named = of(owner).filter(C::Scope.eq(scope.0.as_str())).filter(C::Name.eq(name));
+    named.one(db).await?.as_ref().map(read).transpose()
+}
+
+/// The jobs of a scope that were made before this one, the newest first.
+pub async fn list_before(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    scope: &JobScope,
+    before: Option<JobId>,
+    limit: u64,
+) -> Result<Vec<Job>, DbErr> {
+    let mut jobs = of(owner).filter(C::Scope.eq(scope.0.as_str()));
+    if let Some(before) = before {
+        jobs = jobs.filter(C::Id.lt(before.uuid()));
+    }
+    jobs.order_by_desc(C::Id).limit(limit).all(db).await?.iter().map(read).collect()
+}
+
+/// A part of the jobs of this kind, and of this scope; of any where none is given.
 pub async fn list(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
     kind: Option<JobKind>,
+    scope: Option<&JobScope>,
     selection: &Selection<JobField>,
 ) -> Result<Found<Job>, DbErr> {
     let mut jobs = of(owner);
+    if let Some(scope) = scope {
+        jobs = jobs.filter(C::Scope.eq(scope.0.as_str()));
+    }
     if let Some(kind) = kind {
         jobs = jobs.filter(C::Kind.eq(kind.as_str()));
     }
@@ -245,6 +294,7 @@ pub async fn change(
                 .col_expr(C::Blacklist, Expr::value(document::write(&regions.blacklist)?)),
             Change::Tags(tags) => update.col_expr(C::Tags, Expr::value(document::write(&tags)?)),
             Change::StartAt(at) => update.col_expr(C::StartUs, Expr::value(micros(at))),
+            Change::Call(work) => update.col_expr(C::Work, Expr::value(document::write(&work)?)),
             Change::Uploaded(upload) => update
                 .col_expr(C::UploadBytes, Expr::value(upload.size.cast_signed()))
                 .col_expr(C::UploadVersion, Expr::value(upload.version())),
@@ -353,6 +403,7 @@ fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
         blacklist: Set(document::write(&job.regions.blacklist)?),
         tags: Set(document::write(&job.tags)?),
         start_us: Set(job.start_at.map(micros)),
+        scope: Set(job.scope.as_ref().map(|scope| scope.0.clone())),
         ..work
     })
 }
@@ -364,6 +415,7 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
         name: row.name.clone(),
         description: row.description.clone(),
         work: work::read(row)?,
+        scope: row.scope.clone().map(JobScope),
         priority: Priority::from_number(row.priority).unwrap_or_default(),
         regions: Regions {
             whitelist: document::read(&row.whitelist)?,

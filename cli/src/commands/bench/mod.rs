@@ -4,6 +4,7 @@
 use clap::{Parser as _, Subcommand};
 
 mod accept;
+mod calls;
 mod chunks;
 mod container;
 mod data;
@@ -29,6 +30,8 @@ pub enum Command {
     Data(data::Args),
     /// What it takes to accept a run of a million chunks, and to come back to it after a kill
     Accept(accept::Args),
+    /// HTTP calls a second to a local receiver, and retries to a dead one
+    Calls(calls::Args),
     /// All of them, as they are by default
     All,
 }
@@ -38,12 +41,13 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Chunks(args) => chunks::run(&args).await?.print(output),
         Command::Data(args) => data::run(&args).await?.print(output),
         Command::Accept(args) => accept::run(&args).await?.print(output),
+        Command::Calls(args) => calls::run(&args).await?.print(output),
         Command::Overhead(args) => match overhead::run(&args).await? {
             Some(report) => report.print(output),
             None => Ok(()),
         },
         Command::All => {
-            for name in ["chunks", "overhead", "data", "accept"] {
+            for name in ["chunks", "overhead", "data", "accept", "calls"] {
                 let one = One::parse_from(["bench", name]);
                 Box::pin(run(one.command, output)).await?;
             }

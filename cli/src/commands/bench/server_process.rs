@@ -82,7 +82,10 @@ fn configure(folder: &Path, database: &str, listen: &str) -> Result<(), Failure>
     let data = data_folder(folder);
     let text = format!(
         "http_listen = \"127.0.0.1:0\"\np2p_listen = [{listen:?}]\ndata_dir = {data:?}\n\
-         database_url = {database:?}\npromotional_credits = \"1000000\"\n"
+         database_url = {database:?}\npromotional_credits = \"1000000\"\n\
+         [limits]\nrequests_per_minute = 100000000\n\
+         [data]\nallow_private_addresses = true\n\
+         [calls]\nat_once_per_workspace = 256\nat_once_per_host = 256\n"
     );
     std::fs::write(folder.join("server.toml"), text)
         .map_err(|error| Failure::local("cannot write the server's configuration", error))

@@ -50,7 +50,11 @@ impl Run {
     fn step(&self, stage: &crate::market::Stage) -> Option<&DataTask> {
         match &self.spec.plan.block(stage.block).body {
             Body::Data(task) => Some(task),
-            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+            Body::Group(_)
+            | Body::Each(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Call(_) => None,
         }
     }
 

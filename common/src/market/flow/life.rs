@@ -144,7 +144,9 @@ impl Market {
 
     /// Settles a run, and takes it out of memory.
     fn end(&mut self, id: RunId, state: RunState, now: DateTime<Utc>) {
+        // Both are other times once it has ended.
         let begins_at = self.runs.get(&id).and_then(Run::begins_at);
+        let deadline = self.runs.get(&id).and_then(Run::deadline);
         self.settle(id, now);
         let was = self.runs.get(&id).map(Run::state);
         self.running -= usize::from(was == Some(RunState::Running));
@@ -166,7 +168,7 @@ impl Market {
         if let Some(at) = begins_at {
             self.scheduled.remove(&(at, id));
         }
-        if let Some(at) = run.deadline() {
+        if let Some(at) = deadline {
             self.deadlines.remove(&(at, id));
         }
         self.outbox.changes.ended.push(Ended { run: id, state });
@@ -217,6 +219,7 @@ impl Market {
                 ended.push(active.record(lease, TaskState::Failed));
             }
         }
+        ended.extend(self.release_calls(id));
         for task in ended {
             let error = Some(RUN_ENDED.to_owned());
             self.put_task(TaskRecord { ended_at: Some(now), error, ..task });

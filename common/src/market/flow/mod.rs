@@ -23,7 +23,7 @@ use crate::run::RunState;
 use crate::run::cause::{Cause, CauseKind};
 use crate::run::scheduling::Terms;
 use crate::run::spec::{Origin, Parent, RunSpec};
-use crate::run::task::StageNo;
+use crate::run::task::{StageNo, TaskRef};
 
 /// Elements with stages of their own that are open at a time in one list.
 const AT_ONCE_MAX: u32 = 256;
@@ -104,6 +104,11 @@ impl Market {
         }
     }
 
+    /// A call has been accepted.
+    pub(super) fn end_stage_of_call(&mut self, id: RunId, no: StageNo, now: DateTime<Utc>) {
+        self.follow(id, Next::End(no), now);
+    }
+
     /// A run has ended that a stage of another one waits for.
     pub(super) fn child_ended(&mut self, parent: Parent, error: Option<&str>, now: DateTime<Utc>) {
         match error {
@@ -158,6 +163,7 @@ impl Market {
                 self.outbox.changes.steps.push((id, no));
                 (Open::Step, Vec::new())
             }
+            Body::Call(_) => (Open::Call(Box::default()), Vec::new()),
             Body::Child(plan) => {
                 let run = id.of_child(no.number());
                 child = Some((run, child_spec(&spec, plan, Parent { run: id, stage: no })));
@@ -169,12 +175,16 @@ impl Market {
             Open::Group(members) => members.is_over(),
             Open::Each(elements) => elements.is_over(),
             Open::Tasks(tasks) => tasks.is_over(),
-            Open::Step | Open::Child(_) => false,
+            Open::Step | Open::Child(_) | Open::Call(_) => false,
         };
+        let is_call = matches!(open, Open::Call(_));
         run.open(Stage { no, block, parent, item, opened_at: now, open });
         self.outbox.stages.insert((id, no));
         self.outbox.runs.insert(id);
         self.enqueue(id, no);
+        if is_call {
+            self.queue_call(TaskRef { run: id, stage: no, index: 0 });
+        }
         let has_begun = (is_step || child.is_some()) && self.note_working(id, now);
         match plan_block.phase {
             Some(phase) => self.enter_phase(id, phase, now),

@@ -23,12 +23,15 @@ impl Market {
         run.spec.plan.first_hold(self.estimate_secs())
     }
 
-    /// What is kept for the tasks whose reservation is held from the start, until their turn, so
-    /// that a run does not end without money for them when everything else has been paid.
+    /// What is kept for the tasks whose reservation is held from the start and for calls, until
+    /// their turn, so that a run does not end without money for them when everything else has been
+    /// paid.
     pub(in crate::market) fn kept(&self, run: &Run) -> Credits {
         let to_come = run.spec.plan.reserved().filter(|(block, _)| !run.has_begun(*block));
-        to_come
-            .map(|(_, task)| task.reservation(self.estimate_secs()))
+        let reserved = to_come.map(|(_, task)| task.reservation(self.estimate_secs()));
+        let calls = run.spec.plan.calls().filter(|(block, _)| run.is_call_to_come(*block));
+        reserved
+            .chain(calls.map(|(_, work)| work.price))
             .fold(Credits::ZERO, Credits::saturating_add)
     }
 

@@ -24,6 +24,7 @@ impl Market {
     /// ahead of it. Gives the nodes that got something.
     pub fn dispatch(&mut self, now: DateTime<Utc>) -> Vec<NodeId> {
         let mut served = Vec::new();
+        self.dispatch_calls(now);
         self.end_pauses(now);
         self.capped.clear();
         if self.queue.is_empty() {

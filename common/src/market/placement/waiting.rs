@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::node::Node;
 use crate::ids::{NodeId, RunId};
 use crate::market::Market;
+use crate::market::calls::CallLimit;
 use crate::market::run::Run;
 use crate::market::tasks::task_stage::TaskStage;
 
@@ -34,6 +35,8 @@ pub enum Waiting {
         of: usize,
     },
     Node(Obstacles),
+    /// A call that could be made is stopped by this limit.
+    CallLimit(CallLimit),
 }
 
 /// Some of the nodes: how many they are, and which the first of them are.
@@ -101,7 +104,11 @@ impl Waiting {
     /// Whether there is a reason; without one a task is about to be handed out.
     pub fn is_explained(&self) -> bool {
         match self {
-            Self::Start(_) | Self::Retry(_) | Self::Unheard { .. } | Self::Bucket { .. } => true,
+            Self::Start(_)
+            | Self::Retry(_)
+            | Self::Unheard { .. }
+            | Self::Bucket { .. }
+            | Self::CallLimit(_) => true,
             Self::Node(obstacles) => obstacles.is_explained(),
         }
     }
@@ -136,7 +143,8 @@ impl Market {
             return match run.running() {
                 0 => {
                     let tries = run.task_stages().filter_map(|stage| stage.tasks.next_try());
-                    tries.min().map(Waiting::Retry)
+                    let retry = tries.min().map(Waiting::Retry);
+                    retry.or_else(|| self.call_waits(run, now))
                 }
                 of => self.at_bucket(run, now).or_else(|| self.unheard(run, of as usize, now)),
             };

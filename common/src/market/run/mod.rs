@@ -154,6 +154,7 @@ impl Run {
             }
             Cursor::Step => Open::Step,
             Cursor::Child(run) => Open::Child(*run),
+            Cursor::Call => Open::Call(Box::default()),
         })
     }
 
@@ -250,12 +251,16 @@ impl Run {
         Progress {
             chunks: self.counts.total.unwrap_or(0),
             chunks_done: self.counts.done,
-            tasks_running: self.running,
+            tasks_running: self.running + self.calls_running(),
             nodes_busy: u32::try_from(self.busy.len()).unwrap_or(u32::MAX),
             spent: self.captured(),
             tasks_without_results: self.counts.empty,
             trouble: self.trouble.as_ref().map(|trouble| Arc::clone(&trouble.text)),
         }
+    }
+
+    fn calls_running(&self) -> u32 {
+        u32::try_from(self.calls_under_way().count()).unwrap_or(u32::MAX)
     }
 
     pub(in crate::market) fn record(&self) -> RunRecord {
@@ -280,8 +285,9 @@ impl Run {
             let tasks = self.stages.values().filter_map(Stage::tasks);
             tasks.flat_map(|tasks| tasks.active.values())
         };
-        let committed =
-            active().fold(Credits::ZERO, |sum, active| sum.saturating_add(active.bound));
+        let prices = self.calls_under_way().map(|(_, work)| work.price);
+        let bounds = active().map(|active| active.bound).chain(prices);
+        let committed = bounds.fold(Credits::ZERO, Credits::saturating_add);
         if committed != self.purse.committed() {
             return Err(format!("{:?} committed {:?}, counted {committed}", self.id, self.purse));
         }

@@ -62,7 +62,7 @@ impl Run {
         let plan = &self.spec.plan;
         let elements = self.stages.values().any(|stage| match &stage.open {
             Open::Each(elements) => elements.has_more(),
-            Open::Group(_) | Open::Tasks(_) | Open::Step | Open::Child(_) => false,
+            Open::Group(_) | Open::Tasks(_) | Open::Step | Open::Child(_) | Open::Call(_) => false,
         });
         elements || plan.unreserved().any(|block| !self.has_begun(plan.outermost(block)))
     }
@@ -86,7 +86,9 @@ impl Run {
     pub(in crate::market) fn group(&self, block: BlockId) -> Option<&Group> {
         match &self.spec.plan.block(block).body {
             Body::Group(group) => Some(group),
-            Body::Each(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) => None,
+            Body::Each(_) | Body::Child(_) | Body::Container(_) | Body::Data(_) | Body::Call(_) => {
+                None
+            }
         }
     }
 
@@ -102,7 +104,7 @@ impl Run {
     pub(in crate::market) fn children(&self) -> impl Iterator<Item = RunId> {
         self.stages.values().filter_map(|stage| match stage.open {
             Open::Child(run) => Some(run),
-            Open::Group(_) | Open::Each(_) | Open::Tasks(_) | Open::Step => None,
+            Open::Group(_) | Open::Each(_) | Open::Tasks(_) | Open::Step | Open::Call(_) => None,
         })
     }
 }

@@ -113,9 +113,10 @@ impl Schedules {
 }
 
 impl Market {
-    /// When a schedule is due next.
+    /// When a schedule is due next, or a call that nothing but time stops.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
-        self.schedules.due.first().map(|(due, _)| *due)
+        let schedule = self.schedules.due.first().map(|(due, _)| *due);
+        schedule.into_iter().chain(self.next_call_due()).min()
     }
 
     /// Takes a schedule as it is from now on. Runs that it has made go on.

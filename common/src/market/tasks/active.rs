@@ -109,6 +109,7 @@ impl Tries {
             received_at: None,
             running_at: None,
             ended_at: None,
+            not_before: None,
             price: Credits::ZERO,
             receipt: None,
             error: None,

@@ -67,6 +67,10 @@ impl FromStr for Segment {
 }
 
 impl Segment {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Reads the segment as an id. What is no id counts as not found.
     pub fn id<T: FromStr>(&self, what: &str) -> Result<T> {
         self.0.parse().map_err(|_| Error::not_found(what, &self.0))

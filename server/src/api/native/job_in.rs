@@ -4,12 +4,14 @@ use common::package::loose::Loose;
 use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
 
+use super::call::{self, CALL};
 use super::config::{self, CONFIG};
 use super::locations::{DESTINATION, SOURCE, read_destination, read_source};
 use super::params::{self, PARAMS};
 use super::scheduling;
 use crate::api::http::shape::{Field, Shape, one, text};
 use crate::error::{Error, Result};
+use crate::jobs::draft::call::NewCall;
 use crate::jobs::draft::{
     DESCRIPTION_CHARS_MAX, DraftChange, Given, NAME_CHARS_MAX, NewJob, TemplateChoice,
 };
@@ -19,6 +21,12 @@ const PASSTHROUGH: &str = "passthrough";
 /// What a new job takes: what it is made of, and what can be changed of its draft.
 pub fn new_fields() -> Vec<Field> {
     [&[TEMPLATE, PACKAGES][..], &change_fields()].concat()
+}
+
+/// What a new job is made of.
+pub enum New {
+    Template(Box<NewJob>),
+    Call(Box<NewCall>),
 }
 
 /// What can be changed of a draft.
@@ -45,11 +53,20 @@ const CHANGE: &[Field] = &[
     one("destination", &DESTINATION, "The template's where it is left out, and else the bucket"),
     one("params", &PARAMS, "Laid over the template's"),
     one("config", &CONFIG, "Laid over the template's"),
+    one("call", &CALL, "What a job of a call does, in place of a template"),
 ];
 
-pub fn read_new(mut body: Loose) -> Result<NewJob> {
+pub fn read_new(mut body: Loose) -> Result<New> {
+    if let Some(call) = body.object("call")? {
+        if let Some(other) = ["template", "packages"].into_iter().find(|key| body.has(key)) {
+            let problem = "must be left out, because call says what the job does";
+            return Err(Error::field(body.name(other), problem));
+        }
+        let work = call::read(call)?;
+        return Ok(New::Call(Box::new(NewCall { work, scope: None, draft: read_change(body)? })));
+    }
     let template = read_template(&mut body)?;
-    Ok(NewJob { id: None, template, draft: read_change(body)? })
+    Ok(New::Template(Box::new(NewJob { id: None, template, draft: read_change(body)? })))
 }
 
 fn read_template(body: &mut Loose) -> Result<TemplateChoice> {
@@ -60,7 +77,7 @@ fn read_template(body: &mut Loose) -> Result<TemplateChoice> {
         (Some(_), Some(_)) => {
             Err(Error::field(field, "names the packages already: leave out packages"))
         }
-        (None, None) => Err(Error::field(field, "is missing, and so is packages")),
+        (None, None) => Err(Error::field(field, "is missing, and so are packages and call")),
     }
 }
 
@@ -93,6 +110,7 @@ pub fn read_change(mut body: Loose) -> Result<DraftChange> {
         destination: destination.map(|location| Given { location, keys: None }),
         params: params::read(&mut body)?,
         config: config::read(&mut body)?,
+        call: body.object("call")?.map(call::read).transpose()?.map(Box::new),
         ..DraftChange::default()
     };
     scheduling::read(&mut body, &mut change)?;

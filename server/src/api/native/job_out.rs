@@ -7,6 +7,7 @@ use common::package::template::Template;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::call::CallOut;
 use super::cause::RunCauseOut;
 use super::config::ConfigOut;
 use super::locations::LocationOut;
@@ -27,7 +28,7 @@ pub struct JobOut {
     state: StateOut,
     /// The part of its run that is under way.
     phase: Option<PhaseOut>,
-    /// What it does: run the packages of a template on data.
+    /// What it does: run the packages of a template on data, or make an HTTP call.
     kind: JobKindOut,
     /// What a job of the kind template is made of.
     template: Option<JobTemplate>,
@@ -39,6 +40,8 @@ pub struct JobOut {
     params: Option<ParamsOut>,
     /// Of a template's job.
     config: Option<ConfigOut>,
+    /// What a job of the kind call does.
+    call: Option<CallOut>,
     /// Its share of the nodes while others wait.
     priority: PriorityOut,
     /// Where it may run.
@@ -86,6 +89,7 @@ impl From<JobStatus> for JobOut {
             params: work.map(|work| work.params().into()),
             config: work.map(|work| work.config().into()),
             template: work.map(|work| JobTemplate::of(&work.template)),
+            call: job.work.call().map(CallOut::from),
             upload_link,
             run: job.run,
             created_at: job.created_at,

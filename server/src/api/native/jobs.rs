@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::cursor;
-use super::job_in::{change_fields, new_fields, read_change, read_name, read_new};
+use super::job_in::{New, change_fields, new_fields, read_change, read_name, read_new};
 use super::job_out::JobOut;
 use super::page::{self, PAGE};
 use super::words::{KINDS, STATES};
@@ -30,7 +30,7 @@ pub fn routes() -> Vec<Route> {
             .query([&PAGE[..], &FILTERS[..]].concat()),
         post("Fanfold_CreateJob", "/jobs", create)
             .creates()
-            .summary("Creates a draft of a job from a template, or from packages")
+            .summary("Creates a job from a template, from packages, or of an HTTP call")
             .body(new_fields()),
         get("Fanfold_GetJob", "/jobs/{job}", read).summary("Gets a job"),
         patch("Fanfold_ChangeJob", "/jobs/{job}", change)
@@ -81,7 +81,7 @@ async fn list_jobs(call: Call) -> Result<JobList> {
         limit: page::limit(&query)?.into(),
     };
     let _place = call.answer_place(&caller).await;
-    let found = list::list(call.app(), &caller, kind, &selection).await?;
+    let found = list::list(call.app(), &caller, kind, None, &selection).await?;
     let next_cursor = cursor::next(&found);
     Ok(JobList { jobs: found.rows.into_iter().map(JobOut::from).collect(), next_cursor })
 }
@@ -107,8 +107,11 @@ async fn create(mut call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let new = read_new(call.object(&bytes)?)?;
-    let key = idempotency::key(&call, &bytes)?;
-    Ok(draft::create(call.app(), &caller, key.as_ref(), new).await?.into())
+    let (app, key) = (call.app(), idempotency::key(&call, &bytes)?);
+    Ok(match new {
+        New::Template(new) => draft::create(app, &caller, key.as_ref(), *new).await?.into(),
+        New::Call(new) => draft::call::create(app, &caller, key.as_ref(), *new).await?.into(),
+    })
 }
 
 async fn read(job: Segment, call: Call) -> Result<JobOut> {

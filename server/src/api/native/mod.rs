@@ -4,6 +4,8 @@
 //! It translates requests into use cases and what they give into answers, and decides nothing.
 //! Times are RFC 3339, credits are decimal texts, and failures are problem details (RFC 9457).
 
+mod call;
+mod call_attempts;
 mod cause;
 mod config;
 mod cursor;
@@ -43,7 +45,7 @@ use super::http::router::Api;
 /// what was asked for.
 const ERRORS: ErrorShape = ErrorShape {
     field: fields::name,
-    conflicts: &["JOB_ALREADY_STARTED", "COUPON_EXISTS"],
+    conflicts: &["JOB_ALREADY_STARTED", "COUPON_EXISTS", "JOB_NAME_TAKEN"],
     ..problem_json::ERRORS
 };
 
@@ -56,6 +58,7 @@ pub fn api() -> Api {
         schedules::routes(),
         stages::routes(),
         tasks::routes(),
+        call_attempts::routes(),
         logs::routes(),
         events::routes(),
         results::routes(),

@@ -84,7 +84,7 @@ impl From<Stage> for StageOut {
                 (Some(StageTasks { total: len, begun: next, done }), None)
             }
             Cursor::Child(run) => (None, Some(run)),
-            Cursor::Group(_) | Cursor::Each(_) | Cursor::Step => (None, None),
+            Cursor::Group(_) | Cursor::Each(_) | Cursor::Step | Cursor::Call => (None, None),
         };
         Self {
             number: record.no.number(),

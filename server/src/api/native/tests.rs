@@ -1,5 +1,6 @@
 //! The API through its socket, with a node that the test plays.
 
+mod calls;
 mod definitions;
 mod drafts;
 mod people;

@@ -55,6 +55,8 @@ pub enum StageKindOut {
     Run,
     Container,
     Data,
+    /// An HTTP request that the server makes.
+    Call,
 }
 
 /// How far a stage is: one that is `cut_off` was open when its run ended.
@@ -114,7 +116,7 @@ impl From<Origin> for OriginOut {
 }
 
 /// The kinds of jobs, in the order of `JobKind::ALL`.
-pub const KINDS: [&str; JobKind::ALL.len()] = ["template"];
+pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "call"];
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -122,12 +124,14 @@ pub const KINDS: [&str; JobKind::ALL.len()] = ["template"];
 #[schema(as = JobKind)]
 pub enum JobKindOut {
     Template,
+    Call,
 }
 
 impl From<JobKind> for JobKindOut {
     fn from(kind: JobKind) -> Self {
         match kind {
             JobKind::Template => Self::Template,
+            JobKind::Call => Self::Call,
         }
     }
 }
@@ -172,6 +176,7 @@ impl From<StageKind> for StageKindOut {
             StageKind::Run => Self::Run,
             StageKind::Container => Self::Container,
             StageKind::Data => Self::Data,
+            StageKind::Call => Self::Call,
         }
     }
 }

@@ -150,7 +150,11 @@ impl Step {
     fn task(&self) -> Option<&DataTask> {
         match &self.spec.plan.block(self.block).body {
             Body::Data(task) => Some(task),
-            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Container(_) => None,
+            Body::Group(_)
+            | Body::Each(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Call(_) => None,
         }
     }
 

@@ -34,6 +34,7 @@ pub async fn copy(
             JobWork::Template(work) => {
                 JobWork::Template(Box::new(copy_work(app, caller, id, *work).await?))
             }
+            work @ JobWork::Call(_) => work,
         },
         name: name.unwrap_or(from.name),
         draft: 0,

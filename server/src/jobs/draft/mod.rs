@@ -1,5 +1,6 @@
 //! Drafts: jobs that can still be changed.
 
+pub mod call;
 mod copy;
 mod create;
 mod locations;
@@ -8,6 +9,7 @@ mod upload;
 use chrono::{DateTime, TimeDelta, Utc};
 use common::data::location::{Destination, DraftSource};
 use common::ids::{JobId, WorkspaceId};
+use common::order::call::CallWork;
 use common::package::config::JobConfig;
 use common::package::template::{ParamsChange, Template};
 use common::run::scheduling::{Priority, Regions};
@@ -51,6 +53,8 @@ pub struct DraftChange {
     pub regions: Option<Regions>,
     pub tags: Option<Vec<String>>,
     pub start_at: Option<DateTime<Utc>>,
+    /// What a job of a call does.
+    pub call: Option<Box<CallWork>>,
 }
 
 /// A time at which a job may be started.
@@ -72,9 +76,51 @@ pub async fn change(
     wanted: DraftChange,
 ) -> Result<JobStatus> {
     let job = find_job(app, caller, id).await?;
-    let work = draft_of(&job)?;
-    let changes = changes(app, caller, id, Some(work), &work.template, wanted).await?;
+    let changes = match &job.work {
+        JobWork::Template(_) => {
+            let work = draft_of(&job)?;
+            changes(app, caller, id, Some(work), &work.template, wanted).await?
+        }
+        JobWork::Call(_) => {
+            let mut changes = beside_work(&wanted);
+            if let Some(work) = &wanted.call {
+                call::check(work)?;
+                changes.push(Change::Call(work.clone()));
+            }
+            no_template(wanted)?;
+            changes
+        }
+    };
     save(app, caller, &job, changes).await
+}
+
+/// What is changed of a job of any kind.
+fn beside_work(wanted: &DraftChange) -> Vec<Change> {
+    let mut changes = Vec::new();
+    changes.extend(wanted.name.clone().map(Change::Name));
+    changes.extend(wanted.description.clone().map(Change::Description));
+    changes.extend(wanted.priority.map(Change::Priority));
+    changes.extend(wanted.regions.clone().map(Change::Regions));
+    changes.extend(wanted.tags.clone().map(Change::Tags));
+    changes.extend(wanted.start_at.map(Change::StartAt));
+    changes
+}
+
+/// Refuses what only jobs of templates have.
+fn no_template(wanted: DraftChange) -> Result<()> {
+    let DraftChange { source, destination, params, config, .. } = wanted;
+    let given = [
+        ("source", source.is_some()),
+        ("destination", destination.is_some()),
+        ("params", params.is_some()),
+        ("config", config.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((field, _)) => {
+            Err(Error::field(field, "is of jobs of templates: leave it out for a call"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Renames a job, also one that has started or ended. The statement's line of a run keeps the name
@@ -98,9 +144,10 @@ async fn changes(
     template: &Template,
     wanted: DraftChange,
 ) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
-    changes.extend(wanted.name.map(Change::Name));
-    changes.extend(wanted.description.map(Change::Description));
+    if wanted.call.is_some() {
+        return Err(Error::field("call", "is of jobs of calls: leave it out for a template"));
+    }
+    let mut changes = beside_work(&wanted);
     if let Some(change) = wanted.params {
         let kept = before.map(|work| work.params.clone()).unwrap_or_default();
         let given = kept.changed_by(change);
@@ -111,10 +158,6 @@ async fn changes(
         let kept = before.map(|work| work.config).unwrap_or_default();
         changes.push(Change::Config(kept.overlaid(config)));
     }
-    changes.extend(wanted.priority.map(Change::Priority));
-    changes.extend(wanted.regions.map(Change::Regions));
-    changes.extend(wanted.tags.map(Change::Tags));
-    changes.extend(wanted.start_at.map(Change::StartAt));
     let data = locations::changes(app, caller, id, before, wanted.source, wanted.destination);
     changes.extend(data.await?);
     Ok(changes)
@@ -127,6 +170,7 @@ async fn save(app: &App, caller: &Caller, job: &Job, changes: Vec<Change>) -> Re
         changed.change(change.clone());
     }
     secret_use::check_job(caller, &changed)?;
+    call::check_name(app, &changed).await?;
     let lock = app.coordinator.lock_job(job.id).await?;
     if !jobs::change(&app.db, &lock, caller.workspace, changes).await? {
         return Err(started());
@@ -140,6 +184,7 @@ fn draft_of(job: &Job) -> Result<&TemplateWork> {
     match &job.work {
         JobWork::Template(_) if job.run.is_some() => Err(started()),
         JobWork::Template(work) => Ok(work),
+        JobWork::Call(_) => Err(Error::NotNow("this job is a call: it takes no data".to_owned())),
     }
 }
 

@@ -186,7 +186,7 @@ impl Listener {
         let mut summaries = Vec::new();
         // Jobs with large documents come on pages of few.
         loop {
-            let found = jobs::list(&self.app.db, self.workspace, None, &selection).await?;
+            let found = jobs::list(&self.app.db, self.workspace, None, None, &selection).await?;
             summaries.extend(self.summaries_of(&found.rows).await?);
             selection.limit = selection.limit.saturating_sub(found.rows.len() as u64);
             match found.rest {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::status::{JobState, RunName, find};
 use crate::app::App;
-use crate::coordinator::{Hindrance, Obstacles, PlaceKind, SomeNodes, Waiting};
+use crate::coordinator::{CallLimit, Hindrance, Obstacles, PlaceKind, SomeNodes, Waiting};
 use crate::error::Result;
 use crate::jobs::RunView;
 use crate::people::caller::Caller;
@@ -74,12 +74,33 @@ fn of_waiting(waiting: &Waiting) -> Why {
             waiting: nodes == of,
             ..waits(format!("{nodes} of its {of} nodes wait for the server's bucket"))
         },
+        Waiting::CallLimit(limit) => waits(of_call_limit(*limit)),
         Waiting::Node(obstacles) => {
             let mut reasons = reasons(obstacles);
             if reasons.is_empty() {
                 reasons.push("nothing: the next task is about to be handed out".to_owned());
             }
             Why { waiting: true, nodes: Some(obstacles.nodes), reasons }
+        }
+    }
+}
+
+fn of_call_limit(limit: CallLimit) -> String {
+    match limit {
+        CallLimit::All(most) => format!("its call waits: the server makes {most} calls at once"),
+        CallLimit::Workspace(most) => {
+            format!("its call waits: your other calls use {most} of {most}")
+        }
+        CallLimit::Host(most) => {
+            format!(
+                "its call waits: {most} calls to its host are under way, and no more are made at once"
+            )
+        }
+        CallLimit::Key(most) => {
+            format!("its call waits: its own limit lets {most} be under way at once")
+        }
+        CallLimit::Rate(at) => {
+            format!("its call waits for its own rate limit until {}", time(at))
         }
     }
 }
@@ -219,6 +240,11 @@ mod tests {
             Waiting::Retry(at),
             Waiting::Unheard { tasks: 2, of: 2, nodes: silent },
             Waiting::Unheard { tasks: 2, of: 3, nodes: silent },
+            Waiting::CallLimit(CallLimit::All(256)),
+            Waiting::CallLimit(CallLimit::Workspace(64)),
+            Waiting::CallLimit(CallLimit::Host(16)),
+            Waiting::CallLimit(CallLimit::Key(2)),
+            Waiting::CallLimit(CallLimit::Rate(at)),
             Waiting::Bucket { nodes: 2, of: 2 },
             Waiting::Bucket { nodes: 1, of: 2 },
             Waiting::Node(Obstacles::default()),

@@ -6,8 +6,9 @@ pub mod params;
 
 use common::data::location::{Destination, FileToUpload, Identity, Location, Source, UploadedFile};
 use common::ids::{JobId, WorkspaceId};
+use common::order::call::CallWork;
 use common::package::config::JobConfig;
-use common::plan::Pipeline;
+use common::plan::{Pipeline, Plan};
 use common::run::scheduling::Terms;
 use common::run::spec::{Origin, RunSpec};
 use common::secret::DataEnd;
@@ -47,24 +48,36 @@ pub(super) async fn resolve(
 ) -> Result<RunSpec> {
     secret_use::check_job(caller, job)?;
     let Job { id, workspace, .. } = *job;
-    let (template, pipeline) = match &job.work {
+    let does = match &job.work {
         JobWork::Template(work) => {
             let template_job = TemplateJob { id, workspace, work };
-            (work.template.id.clone(), pipeline(app, caller, template_job, config).await?)
+            let pipeline = pipeline(app, caller, template_job, config).await?;
+            Does {
+                template: work.template.id.clone(),
+                timeout_secs: pipeline.limits.job_timeout_secs,
+                is_test: pipeline.is_test,
+                plan: pipeline.plan(),
+            }
         }
+        JobWork::Call(work) => Does {
+            template: String::new(),
+            timeout_secs: None,
+            is_test: false,
+            plan: call(app, work)?,
+        },
     };
     Ok(RunSpec {
         job: id,
         workspace,
-        name: job.shown_name().to_owned(),
-        template,
-        plan: pipeline.plan(),
-        timeout_secs: pipeline.limits.job_timeout_secs,
+        name: job.shown_name().into_owned(),
+        template: does.template,
+        plan: does.plan,
+        timeout_secs: does.timeout_secs,
         terms: Terms {
             start_at: job.start_at,
             priority: job.priority,
             regions: job.regions.clone(),
-            is_test: pipeline.is_test,
+            is_test: does.is_test,
         },
         origin: Origin::Manual,
     })
@@ -74,6 +87,20 @@ pub(super) async fn resolve(
 pub(super) async fn resolve_as_it_is(app: &App, caller: &Caller, job: &Job) -> Result<RunSpec> {
     let config = job.work.template().map(TemplateWork::config).unwrap_or_default();
     resolve(app, caller, job, config).await
+}
+
+/// What a run does, and what its kind of work says of it.
+struct Does {
+    template: String,
+    timeout_secs: Option<u32>,
+    is_test: bool,
+    plan: Plan,
+}
+
+/// What a job of a call does, at the price of today.
+fn call(app: &App, work: &CallWork) -> Result<Plan> {
+    let plan = work.plan(app.settings.wallet.call_price);
+    plan.map_err(|invalid| Error::field(format!("call.{}", invalid.field()), invalid.to_string()))
 }
 
 /// What a job of a template does.

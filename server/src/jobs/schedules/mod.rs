@@ -59,7 +59,7 @@ pub async fn set(app: &App, caller: &Caller, id: JobId, rules: Rules) -> Result<
 pub async fn read(app: &App, caller: &Caller, id: JobId) -> Result<JobSchedule> {
     let job = find_job(app, caller, id).await?;
     let schedule = find(app, id).await?;
-    Ok(JobSchedule { schedule, name: job.shown_name().to_owned() })
+    Ok(JobSchedule { schedule, name: job.shown_name().into_owned() })
 }
 
 /// The schedule that a job has, if any.
@@ -80,7 +80,7 @@ pub async fn list(
     let ids: Vec<JobId> = found.iter().map(|schedule| schedule.job).collect();
     let named = jobs::find_many(&app.db, caller.workspace, &ids).await?;
     let mut names: HashMap<JobId, String> =
-        named.iter().map(|job| (job.id, job.shown_name().to_owned())).collect();
+        named.iter().map(|job| (job.id, job.shown_name().into_owned())).collect();
     let of_job = |schedule: Schedule| {
         let name = names.remove(&schedule.job).unwrap_or_default();
         JobSchedule { schedule, name }
@@ -159,7 +159,7 @@ async fn change(
     let schedule = find(app, id).await?;
     match decide(schedule.clone())? {
         Some(changed) => put(app, &job, lock, changed).await,
-        None => Ok(JobSchedule { schedule, name: job.shown_name().to_owned() }),
+        None => Ok(JobSchedule { schedule, name: job.shown_name().into_owned() }),
     }
 }
 
@@ -168,7 +168,7 @@ async fn put(app: &App, job: &Job, lock: JobLock, schedule: Schedule) -> Result<
     let (state, revision, next) = (schedule.state.as_str(), schedule.revision, schedule.next);
     let next = next.map(tracing::field::display);
     tracing::info!(job = %job.id, state, revision, next, "schedule changed");
-    Ok(JobSchedule { schedule, name: job.shown_name().to_owned() })
+    Ok(JobSchedule { schedule, name: job.shown_name().into_owned() })
 }
 
 async fn find(app: &App, id: JobId) -> Result<Schedule> {

@@ -61,7 +61,7 @@ impl Field for JobField {
 
     const WEIGHT: &'static str = "CAST(LENGTH(name) + LENGTH(description) + LENGTH(template) \
          + LENGTH(COALESCE(source, '')) + LENGTH(COALESCE(destination, '')) + LENGTH(params) \
-         + LENGTH(config) + LENGTH(whitelist) + LENGTH(blacklist) + LENGTH(tags) AS BIGINT)";
+         + LENGTH(config) + LENGTH(COALESCE(work, '')) + LENGTH(whitelist) + LENGTH(blacklist) + LENGTH(tags) AS BIGINT)";
 
     fn kind(self) -> Kind {
         match self {
@@ -214,7 +214,7 @@ mod tests {
                     let (tests, start) = (vec![(field, test.clone())], Start::Offset(0));
                     let selection = Selection { tests, order, start, limit: 10 };
 
-                    let found = list(&fresh.db, owner, None, &selection).await;
+                    let found = list(&fresh.db, owner, None, None, &selection).await;
 
                     let nothing = Found { rows: Vec::new(), rest: Rest::Total(0) };
                     assert_eq!(found, Ok(nothing), "{}: {field:?} {test:?}", fresh.name);
@@ -248,7 +248,7 @@ mod tests {
             let owner = workspaces::create_workspace(&fresh.db, "w").await.unwrap();
             seven_jobs(&fresh.db, owner).await;
             every_order_is_led_through(7, async |selection: Selection<JobField>| {
-                list(&fresh.db, owner, None, &selection).await.unwrap()
+                list(&fresh.db, owner, None, None, &selection).await.unwrap()
             })
             .await;
         }

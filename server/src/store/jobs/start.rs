@@ -89,6 +89,7 @@ pub(in crate::store) async fn put_started(
                         C::StartUs,
                         C::Kind,
                         C::Work,
+                        C::Scope,
                     ])
                     .to_owned(),
             )

@@ -1,8 +1,11 @@
 //! What a job does. What only jobs of templates have lies in columns of its own; what those of
 //! other kinds do is one document.
 
+use std::borrow::Cow;
+
 use common::data::location::{Destination, DraftSource};
 use common::digest::Digest;
+use common::order::call::CallWork;
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
 use sea_orm::{DbErr, Set};
@@ -17,12 +20,15 @@ use crate::store::query::document;
 pub enum JobWork {
     /// Cuts data into chunks, and runs the packages of a template on them.
     Template(Box<TemplateWork>),
+    /// Makes an HTTP request.
+    Call(Box<CallWork>),
 }
 
 /// The kinds of `JobWork`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobKind {
     Template,
+    Call,
 }
 
 /// What a customer has said of a job of a template; the template, as it was when the job was made,
@@ -41,12 +47,13 @@ pub struct TemplateWork {
 }
 
 impl JobKind {
-    pub const ALL: [Self; 1] = [Self::Template];
+    pub const ALL: [Self; 2] = [Self::Template, Self::Call];
 
     /// The name that stands for it in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Template => "template",
+            Self::Call => "call",
         }
     }
 
@@ -55,6 +62,7 @@ impl JobKind {
     pub const fn is_repeatable(self) -> bool {
         match self {
             Self::Template => false,
+            Self::Call => true,
         }
     }
 }
@@ -68,21 +76,32 @@ impl JobWork {
     pub const fn kind(&self) -> JobKind {
         match self {
             Self::Template(_) => JobKind::Template,
+            Self::Call(_) => JobKind::Call,
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "there will be other kinds of work")]
     pub fn template(&self) -> Option<&TemplateWork> {
         match self {
             Self::Template(work) => Some(work),
+            Self::Call(_) => None,
         }
     }
 
-    /// What a job is called that has no name: its template's id, or its app.
-    pub(super) fn name(&self) -> &str {
+    pub fn call(&self) -> Option<&CallWork> {
         match self {
-            Self::Template(work) if work.template.id.is_empty() => &work.template.app,
-            Self::Template(work) => &work.template.id,
+            Self::Call(work) => Some(work),
+            Self::Template(_) => None,
+        }
+    }
+
+    /// What a job is called that has no name: its template's id, its app, or what it calls.
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Template(work) if work.template.id.is_empty() => {
+                work.template.app.as_str().into()
+            }
+            Self::Template(work) => work.template.id.as_str().into(),
+            Self::Call(work) => work.name().into(),
         }
     }
 }
@@ -132,7 +151,8 @@ impl TemplateWork {
             | Change::Priority(_)
             | Change::Regions(_)
             | Change::Tags(_)
-            | Change::StartAt(_) => {}
+            | Change::StartAt(_)
+            | Change::Call(_) => {}
         }
     }
 }
@@ -154,6 +174,12 @@ pub(super) fn write(work: &JobWork) -> Result<row::ActiveModel, DbErr> {
             received: Set(work.received.map(|digest| digest.to_string())),
             ..unset()
         }),
+        // The columns of templates have no default.
+        JobWork::Call(work) => Ok(row::ActiveModel {
+            kind,
+            work: Set(Some(document::write(work)?)),
+            ..write(&JobWork::of(Template::of(String::new(), String::new(), String::new())))?
+        }),
     }
 }
 
@@ -171,6 +197,10 @@ pub(super) fn read(row: &row::Model) -> Result<JobWork, DbErr> {
                 .map(|size| Upload::read(size.unsigned_abs(), row.upload_version.as_deref())),
             received: row.received.as_deref().and_then(|digest| digest.parse().ok()),
         }))),
+        JobKind::Call => {
+            let work = row.work.as_deref().ok_or_else(|| corrupt("work of a job"))?;
+            Ok(JobWork::Call(Box::new(document::read(work)?)))
+        }
     }
 }
 

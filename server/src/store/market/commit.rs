@@ -3,7 +3,9 @@
 use common::market::Changes;
 use sea_orm::DbErr;
 
-use super::{attempts, batch_number, chunk_tables, logs, runs, set_aside, stages, tasks};
+use super::{
+    attempts, batch_number, call_answers, chunk_tables, logs, runs, set_aside, stages, tasks,
+};
 use crate::store::jobs;
 use crate::store::jobs::StartedJob;
 use crate::store::money::booking_effects;
@@ -41,6 +43,7 @@ pub async fn commit(
     }
     tasks::put(&tx, &changes.tasks).await?;
     attempts::insert(&tx, &changes.attempts).await?;
+    call_answers::insert(&tx, &changes.call_answers).await?;
     devices::put(&tx, &changes.devices).await?;
     trust::put_windows(&tx, &changes.windows).await?;
     tallies::add(&tx, &changes.tallies).await?;

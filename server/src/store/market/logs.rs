@@ -133,7 +133,7 @@ pub async fn find_batch(
 
 /// Deletes the lines of some runs that ended before `then`; false where there are none left.
 pub async fn purge(db: &impl ConnectionTrait, then: DateTime<Utc>) -> Result<bool, DbErr> {
-    let ended = super::runs::with_logs_ended_before(then, RUNS_PURGED);
+    let ended = super::runs::with_rows_ended_before("task_logs", then, RUNS_PURGED);
     let gone = Entity::delete_many().filter(Column::Run.in_subquery(ended)).exec(db).await?;
     Ok(gone.rows_affected > 0)
 }

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod batch_number;
+pub mod call_answers;
 pub(super) mod chunk_tables;
 pub mod commit;
 pub mod logs;

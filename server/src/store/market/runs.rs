@@ -224,13 +224,18 @@ pub async fn ended_before(
     Ok(rows.into_iter().map(|(id, job)| (RunId::new(id), JobId::new(job))).collect())
 }
 
-/// The ids of runs that ended before `then` and whose logs are there.
-pub(in crate::store) fn with_logs_ended_before(then: DateTime<Utc>, limit: u64) -> SelectStatement {
+/// The ids of runs that ended before `then` and of which rows are in this table.
+pub(in crate::store) fn with_rows_ended_before(
+    table: &'static str,
+    then: DateTime<Utc>,
+    limit: u64,
+) -> SelectStatement {
+    let exist = format!("EXISTS (SELECT 1 FROM {table} WHERE {table}.run = runs.id)");
     Entity::find()
         .select_only()
         .column(Column::Id)
         .filter(Column::EndedUs.lt(micros(then)))
-        .filter(Expr::cust("EXISTS (SELECT 1 FROM task_logs WHERE task_logs.run = runs.id)"))
+        .filter(Expr::cust(exist))
         .limit(limit)
         .into_query()
 }
@@ -268,6 +273,17 @@ pub async fn failed(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>
     }
     let cut_off = stages::cut_off(db, run).await?;
     Ok(Some(cut_off.iter().fold(found, Run::with_stage)))
+}
+
+/// The runs of a job that have not ended.
+pub async fn unfinished_of_job(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    job: JobId,
+) -> Result<Vec<RunId>, DbErr> {
+    let open = of(workspace).filter(Column::Job.eq(job.uuid())).filter(Column::EndedUs.is_null());
+    let ids: Vec<Uuid> = open.select_only().column(Column::Id).into_tuple().all(db).await?;
+    Ok(ids.into_iter().map(RunId::new).collect())
 }
 
 /// The runs that have not ended, each read by itself; plans that several share are read once.

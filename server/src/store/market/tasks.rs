@@ -40,6 +40,8 @@ pub struct Model {
     pub received_us: Option<i64>,
     pub running_us: Option<i64>,
     pub ended_us: Option<i64>,
+    /// It is not tried again before.
+    pub not_before_us: Option<i64>,
     pub price: i64,
     pub receipt: Option<Vec<u8>>,
     pub signature: Option<Vec<u8>>,
@@ -97,6 +99,30 @@ pub async fn find_one(
     let one = page(run, stage, None).filter(Column::Idx.eq(index));
     let row = heads(one).into_model::<Head>().one(db).await?;
     row.map(|row| row.view(run, stage)).transpose()
+}
+
+/// The attempts of calls of a run that are under way, with when each began.
+pub async fn calls_under_way(
+    db: &impl ConnectionTrait,
+    run: RunId,
+) -> Result<Vec<(Lease, DateTime<Utc>)>, DbErr> {
+    let rows: Vec<(i32, i64, i32, Option<i64>)> = Entity::find()
+        .select_only()
+        .columns([Column::Stage, Column::Idx, Column::Attempt, Column::LeasedUs])
+        .filter(Column::Run.eq(run.uuid()))
+        .filter(Column::State.eq(TaskState::Leased.number()))
+        // Only calls are leased to no node.
+        .filter(Column::Node.is_null())
+        .into_tuple()
+        .all(db)
+        .await?;
+    let each = |(stage, index, attempt, leased): (i32, i64, i32, Option<i64>)| {
+        let index = u32::try_from(index).map_err(|_| corrupt("task index"))?;
+        let task = TaskRef { run, stage: stage_no(stage)?, index };
+        let attempt = u32::try_from(attempt).unwrap_or(0);
+        Ok((Lease { task, attempt }, leased.map(time).unwrap_or_default()))
+    };
+    rows.into_iter().map(each).collect()
 }
 
 /// A row without the list of its results, which can be long.
@@ -268,6 +294,7 @@ pub(in crate::store) async fn put(
                         Column::ReceivedUs,
                         Column::RunningUs,
                         Column::EndedUs,
+                        Column::NotBeforeUs,
                         Column::Price,
                         Column::Receipt,
                         Column::Signature,
@@ -306,6 +333,7 @@ fn row(task: &TaskRecord) -> ActiveModel {
         received_us: Set(task.received_at.map(micros)),
         running_us: Set(task.running_at.map(micros)),
         ended_us: Set(task.ended_at.map(micros)),
+        not_before_us: Set(task.not_before.map(micros)),
         price: Set(task.price.units()),
         receipt: Set(receipt),
         signature: Set(signature),
@@ -331,6 +359,7 @@ fn record(row: Model) -> Result<TaskRecord, DbErr> {
         received_at: row.received_us.map(time),
         running_at: row.running_us.map(time),
         ended_at: row.ended_us.map(time),
+        not_before: row.not_before_us.map(time),
         price: Credits::from_units(row.price).ok_or_else(|| corrupt("price"))?,
         receipt: row
             .receipt

@@ -110,7 +110,9 @@ async fn old_part(
 
 /// What operators have earned in a range and not lost since.
 async fn earned(db: &impl ConnectionTrait, range: Range) -> Result<Vec<Share>, DbErr> {
-    let captures = within(range).filter(T::Kind.eq(Kind::Capture.as_str()));
+    // What calls cost goes to the world, which has no owner.
+    let captures =
+        within(range).filter(T::Kind.eq(Kind::Capture.as_str())).filter(T::ToOwner.ne(Uuid::nil()));
     let mut shares = shares(db, range.shard, captures.clone()).await?;
     for reversal in reversals(db, range).await? {
         let reversed = captures
