@@ -6,6 +6,7 @@ mod blobs;
 mod bytes;
 mod checklist;
 mod clients;
+mod compat;
 mod containers;
 mod contract;
 mod damage;

@@ -12,6 +12,7 @@ pub mod power;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod receiver;
 pub mod recorder;
 pub mod registry;
 pub mod rogue;

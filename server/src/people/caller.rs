@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::people::api_keys;
-use crate::store::people::api_keys::KeyHolder;
+use crate::store::people::api_keys::{KeyHolder, KeyPrefix};
 use crate::store::people::{members, revoked_tokens};
 
 /// How long an answer that goes on may outlast its caller's right to it.
@@ -81,11 +81,7 @@ impl Caller {
 /// Who calls: the header holds an access token or an API key, bare or after `Bearer`.
 pub async fn caller(app: &App, header: Option<&str>) -> Result<Caller> {
     let text = header.map(bare).ok_or(Error::Unauthenticated)?;
-    if text.starts_with(api_keys::PREFIX) {
-        by_key(app, text).await
-    } else {
-        by_token(app, text).await
-    }
+    if KeyPrefix::is_in(text) { by_key(app, text).await } else { by_token(app, text).await }
 }
 
 /// Who holds the API key with this text.

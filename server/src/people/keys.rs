@@ -11,8 +11,8 @@ use crate::app::App;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::people::api_keys;
-pub use crate::store::people::api_keys::ApiKey;
 use crate::store::people::api_keys::New;
+pub use crate::store::people::api_keys::{ApiKey, KeyPrefix, NotAPrefix};
 use crate::store::people::one_time_codes;
 use crate::store::people::one_time_codes::Redeemed;
 
@@ -25,6 +25,8 @@ const KEYS_MAX: u64 = 1_000;
 #[derive(Debug, Clone)]
 pub struct KeyIn {
     pub id: ApiKeyId,
+    /// What its text starts with.
+    pub prefix: KeyPrefix,
     pub name: String,
     /// A year where left out.
     pub life_secs: Option<u64>,
@@ -65,7 +67,7 @@ pub async fn create(app: &App, caller: &Caller, new: KeyIn) -> Result<Created> {
     }
     let life = new.life_secs.unwrap_or(LIFE_DEFAULT).min(LIFE_SECS_MAX);
     let expires_at = Some(clock::now() + TimeDelta::seconds(life.cast_signed()));
-    let new = New { id: new.id, name: &new.name, expires_at, scopes };
+    let new = New { id: new.id, prefix: new.prefix, name: &new.name, expires_at, scopes };
     let made = api_keys::issue_new(&app.db, caller.workspace, caller.user, new).await?;
     Ok(made.map_or(Created::Before, |(text, key)| Created::New { text, key }))
 }

@@ -1,5 +1,7 @@
 //! API keys. A key's text is shown once, when it is made; only its SHA-256 is kept.
 
+use std::str::FromStr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,8 +19,36 @@ use uuid::Uuid;
 use crate::clock;
 use crate::store::{corrupt, micros, time};
 
-/// Every key starts with this, so that people and scanners know it when they see it.
-pub const PREFIX: &str = "ff_";
+/// What a key's text starts with, before `_`, so that people and scanners know it when they see it.
+#[derive(Debug, Clone)]
+pub struct KeyPrefix(String);
+
+/// The text cannot be the prefix of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 2 to 5 small letters")]
+pub struct NotAPrefix;
+
+impl KeyPrefix {
+    /// Whether a text looks like a key, and not like an access token.
+    pub fn is_in(text: &str) -> bool {
+        text.split_once('_').is_some_and(|(prefix, _)| prefix.parse::<Self>().is_ok())
+    }
+}
+
+impl Default for KeyPrefix {
+    fn default() -> Self {
+        Self("ff".to_owned())
+    }
+}
+
+impl FromStr for KeyPrefix {
+    type Err = NotAPrefix;
+
+    fn from_str(text: &str) -> Result<Self, NotAPrefix> {
+        let fits = (2..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase());
+        if fits { Ok(Self(text.to_owned())) } else { Err(NotAPrefix) }
+    }
+}
 const FINGERPRINT_CHARS: usize = 16;
 /// How exactly it is kept when a key was last used: not every request is worth a write.
 const USE_NOTED: TimeDelta = TimeDelta::minutes(10);
@@ -81,9 +111,10 @@ pub struct ApiKey {
 }
 
 /// What a key is made with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct New<'a> {
     pub id: ApiKeyId,
+    pub prefix: KeyPrefix,
     pub name: &'a str,
     pub expires_at: Option<DateTime<Utc>>,
     pub scopes: Scopes,
@@ -97,7 +128,8 @@ pub async fn issue(
     name: &str,
 ) -> Result<String, DbErr> {
     let id = ApiKeyId::new(Uuid::now_v7());
-    let new = New { id, name, expires_at: None, scopes: Scopes::ALL };
+    let prefix = KeyPrefix::default();
+    let new = New { id, prefix, name, expires_at: None, scopes: Scopes::ALL };
     let made = issue_new(db, workspace, user, new).await?;
     made.map(|(text, _)| text).ok_or(DbErr::RecordNotInserted)
 }
@@ -134,7 +166,8 @@ pub async fn open_session(
         .exec(db)
         .await?;
     let id = ApiKeyId::new(Uuid::now_v7());
-    let new = New { id, name: "sign-in", expires_at: Some(expires_at), scopes: Scopes::ALL };
+    let (prefix, expires_at) = (KeyPrefix::default(), Some(expires_at));
+    let new = New { id, prefix, name: "sign-in", expires_at, scopes: Scopes::ALL };
     let made = make(db, workspace, user, new, true).await?;
     holder(&made.ok_or(DbErr::RecordNotInserted)?.1)
 }
@@ -148,7 +181,7 @@ async fn make(
 ) -> Result<Option<(String, row::Model)>, DbErr> {
     let mut random = [0u8; 32];
     rand::rng().fill(&mut random);
-    let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    let text = format!("{}_{}", new.prefix.0, URL_SAFE_NO_PAD.encode(random));
     let row = row::Model {
         id: new.id.uuid(),
         workspace: workspace.uuid(),

@@ -14,7 +14,7 @@ use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{integer, text, texts};
 use crate::error::{Error, Result};
 use crate::people::keys;
-use crate::people::keys::{ApiKey, Created, KeyIn, LIFE_SECS_MAX};
+use crate::people::keys::{ApiKey, Created, KeyIn, KeyPrefix, LIFE_SECS_MAX};
 use crate::people::sign_in::CodeIn;
 
 const NAME_CHARS_MAX: usize = 128;
@@ -88,7 +88,7 @@ async fn create(mut call: Call) -> Result<MadeOut> {
     let code = nonce.zip(code).map(|(nonce, code)| CodeIn { nonce, code });
     body.finish()?;
     let id = ApiKeyId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
-    let new = KeyIn { id, name, life_secs, scopes, code };
+    let new = KeyIn { id, prefix: KeyPrefix::default(), name, life_secs, scopes, code };
     match keys::create(call.app(), &caller, new).await.map_err(|error| error.about("code"))? {
         Created::New { text, key } => Ok(MadeOut { token: text, api_key: key.into() }),
         Created::Before => {

@@ -12,7 +12,7 @@ use crate::api::http::idempotency;
 use crate::api::http::route::{Route, delete, get, post};
 use crate::api::http::shape::{integer, text, texts};
 use crate::error::{Error, Result};
-use crate::people::keys::{self, ApiKey, Created, KeyIn, LIFE_SECS_MAX};
+use crate::people::keys::{self, ApiKey, Created, KeyIn, KeyPrefix, LIFE_SECS_MAX, NotAPrefix};
 use crate::people::sign_in::CodeIn;
 
 const NAME_CHARS_MAX: usize = 128;
@@ -27,6 +27,7 @@ pub fn routes() -> Vec<Route> {
             .summary("Creates an API key; its secret is returned once")
             .body(vec![
                 text("name", "At most 128 characters").required().example("ci"),
+                text("prefix", "2 to 5 small letters that its secret begins with; ff if left out"),
                 integer("life_secs", "How long it is valid; a year where it is left out"),
                 texts("scopes", "What it may do; all that its holder may where they are left out"),
                 text("code", "From the e-mail that a sign-in sends"),
@@ -99,13 +100,14 @@ async fn create(mut call: Call) -> Result<CreatedKey> {
     let field = body.name("name");
     let name = body.line("name", NAME_CHARS_MAX)?;
     let name = name.ok_or_else(|| Error::field(field, "is missing"))?;
+    let prefix = read_prefix(&mut body)?;
     let life_secs = body.number("life_secs", 1..=LIFE_SECS_MAX)?;
     let scopes = read_scopes(&mut body)?;
     let (nonce, code) = (body.text("nonce")?, body.text("code")?);
     let code = nonce.zip(code).map(|(nonce, code)| CodeIn { nonce, code });
     body.finish()?;
     let id = ApiKeyId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
-    let new = KeyIn { id, name, life_secs, scopes, code };
+    let new = KeyIn { id, prefix, name, life_secs, scopes, code };
     match keys::create(call.app(), &caller, new).await.map_err(|error| error.about("code"))? {
         Created::New { text, key } => Ok(CreatedKey { secret: text, key: key.into() }),
         Created::Before => {
@@ -120,6 +122,13 @@ async fn revoke(key: Segment, call: Call) -> Result<RevokedKey> {
     let id = key.id("API key")?;
     keys::revoke(call.app(), &caller, id).await?;
     Ok(RevokedKey { id })
+}
+
+/// What the key's secret begins with.
+fn read_prefix(body: &mut Loose) -> Result<KeyPrefix> {
+    let field = body.name("prefix");
+    let Some(text) = body.text("prefix")? else { return Ok(KeyPrefix::default()) };
+    text.parse().map_err(|bad: NotAPrefix| Error::field(field, bad.to_string()))
 }
 
 /// What the key shall be able to do; `None` where nothing is said.
