@@ -52,6 +52,7 @@ pub mod input;
 pub mod market;
 pub mod money;
 pub mod net;
+pub mod order;
 pub mod package;
 pub mod plan;
 pub mod protocol;

@@ -19,7 +19,7 @@ use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Transfer};
 use crate::money::statement::Line;
 use crate::plan::{BlockId, Phase};
-use crate::protocol::{LogLine, SignedReceipt};
+use crate::protocol::{LogLine, Sample, SignedReceipt};
 use crate::run::cause::Cause;
 use crate::run::spec::RunSpec;
 use crate::run::task::{Lease, StageNo, TaskRef};
@@ -48,6 +48,8 @@ pub struct Changes {
     pub balances: BTreeMap<Account, i64>,
     pub lines: Vec<Line>,
     pub logs: Vec<LogRecord>,
+    /// What running attempts used.
+    pub samples: Vec<Sample>,
     /// Attempts that have ended and after which their task goes on with another.
     pub attempts: Vec<TaskRecord>,
     /// What nodes say of their machines, where it is news.
@@ -86,6 +88,7 @@ impl Changes {
             && self.tasks.is_empty()
             && self.transfers.is_empty()
             && self.logs.is_empty()
+            && self.samples.is_empty()
             && self.attempts.is_empty()
             && self.devices.is_empty()
             && self.windows.is_empty()

@@ -4,11 +4,11 @@ use common::access::Scope;
 
 use super::http::problem_json::ERRORS;
 use super::http::router::Api;
-use super::{bytenite, health, info, metrics, native, storage};
+use super::{bytenite, ejjy, health, info, metrics, native, storage};
 
 /// Every API with its routes.
 pub fn apis() -> Vec<Api> {
-    [bytenite::apis(), vec![native::api(), server()]].into_iter().flatten().collect()
+    [bytenite::apis(), vec![native::api(), ejjy::api(), server()]].into_iter().flatten().collect()
 }
 
 /// What belongs to none of them.

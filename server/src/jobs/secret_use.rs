@@ -36,6 +36,10 @@ pub fn check_locations(
 pub fn check_job(caller: &Caller, job: &Job) -> Result<()> {
     match &job.work {
         JobWork::Template(work) => check_locations(caller, work.source(), work.destination()),
+        JobWork::Container(work) => {
+            let opens_image = work.images().into_iter().any(|image| image.secret.is_some());
+            if opens_image || !work.secrets.is_empty() { check(caller, "secrets") } else { Ok(()) }
+        }
     }
 }
 

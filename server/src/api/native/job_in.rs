@@ -1,15 +1,18 @@
 //! What a caller says of a job.
 
+use common::order::container::ContainerWork;
 use common::package::loose::Loose;
 use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
 
 use super::config::{self, CONFIG};
+use super::container_in::{self, CONTAINER};
 use super::locations::{DESTINATION, SOURCE, read_destination, read_source};
 use super::params::{self, PARAMS};
 use super::scheduling;
 use crate::api::http::shape::{Field, Shape, one, text};
 use crate::error::{Error, Result};
+use crate::jobs::containers::{NewContainers, PROJECT_CHARS_MAX, Terms};
 use crate::jobs::draft::{
     DESCRIPTION_CHARS_MAX, DraftChange, Given, NAME_CHARS_MAX, NewJob, TemplateChoice,
 };
@@ -18,15 +21,23 @@ const PASSTHROUGH: &str = "passthrough";
 
 /// What a new job takes: what it is made of, and what can be changed of its draft.
 pub fn new_fields() -> Vec<Field> {
-    [&[TEMPLATE, PACKAGES][..], &change_fields()].concat()
+    [&[TEMPLATE, PACKAGES, CONTAINERS, PROJECT][..], &change_fields()].concat()
 }
 
-/// What can be changed of a draft.
+/// What can be changed of a draft, or of a job of containers.
 pub fn change_fields() -> Vec<Field> {
     [CHANGE, &scheduling::FIELDS].concat()
 }
 
+/// What is changed of a job.
+pub fn changed_fields() -> Vec<Field> {
+    [&[CONTAINERS][..], &change_fields()].concat()
+}
+
 const TEMPLATE: Field = text("template", "The template's id; or packages in its place");
+const CONTAINERS: Field =
+    one("container", &CONTAINER, "In place of a template: programs of images; as a whole");
+const PROJECT: Field = text("project", "A name of yours, at most 128 characters; with a container");
 const PACKAGES: Field = one("packages", &NEW_PACKAGES, "In place of a template");
 
 const NEW_PACKAGES: Shape = Shape {
@@ -47,7 +58,55 @@ const CHANGE: &[Field] = &[
     one("config", &CONFIG, "Laid over the template's"),
 ];
 
-pub fn read_new(mut body: Loose) -> Result<NewJob> {
+/// A job to be made.
+pub enum NewJobIn {
+    Template(Box<NewJob>),
+    Containers(Box<NewContainers>),
+}
+
+/// What is changed of a job.
+pub enum ChangeIn {
+    Draft(Box<DraftChange>),
+    Containers(Option<Box<ContainerWork>>, Terms),
+}
+
+pub fn read_new(mut body: Loose) -> Result<NewJobIn> {
+    let Some(container) = body.object("container")? else {
+        return read_new_template(body).map(Box::new).map(NewJobIn::Template);
+    };
+    for key in ["template", "packages"] {
+        if body.has(key) {
+            return Err(Error::field(body.name(key), "and container are one too many"));
+        }
+    }
+    let work = container_in::read(container)?;
+    let project = body.line("project", PROJECT_CHARS_MAX)?;
+    let terms = read_terms(body)?;
+    Ok(NewJobIn::Containers(Box::new(NewContainers { work, terms, project })))
+}
+
+/// Reads a whole body of `changed_fields`.
+pub fn read_changed(mut body: Loose, is_of_containers: bool) -> Result<ChangeIn> {
+    if !is_of_containers {
+        return read_change(body).map(Box::new).map(ChangeIn::Draft);
+    }
+    let work = body.object("container")?.map(container_in::read).transpose()?;
+    Ok(ChangeIn::Containers(work.map(Box::new), read_terms(body)?))
+}
+
+/// What is said of a job of containers beside them.
+fn read_terms(body: Loose) -> Result<Terms> {
+    for key in ["source", "destination", "params", "config"] {
+        if body.has(key) {
+            return Err(Error::field(body.name(key), "is for jobs of templates: leave it out"));
+        }
+    }
+    let change = read_change(body)?;
+    let DraftChange { name, description, priority, regions, tags, start_at, .. } = change;
+    Ok(Terms { name, description, priority, regions, tags, start_at })
+}
+
+fn read_new_template(mut body: Loose) -> Result<NewJob> {
     let template = read_template(&mut body)?;
     Ok(NewJob { id: None, template, draft: read_change(body)? })
 }

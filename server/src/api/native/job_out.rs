@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::cause::RunCauseOut;
 use super::config::ConfigOut;
+use super::container_out::ContainerOut;
 use super::locations::LocationOut;
 use super::params::ParamsOut;
 use super::scheduling::{PriorityOut, RegionsOut};
@@ -27,7 +28,7 @@ pub struct JobOut {
     state: StateOut,
     /// The part of its run that is under way.
     phase: Option<PhaseOut>,
-    /// What it does: run the packages of a template on data.
+    /// What it does: run the packages of a template on data, or containers.
     kind: JobKindOut,
     /// What a job of the kind template is made of.
     template: Option<JobTemplate>,
@@ -39,6 +40,10 @@ pub struct JobOut {
     params: Option<ParamsOut>,
     /// Of a template's job.
     config: Option<ConfigOut>,
+    /// Of a job of containers.
+    container: Option<ContainerOut>,
+    /// The project that it belongs to, where it was given one.
+    project: Option<String>,
     /// Its share of the nodes while others wait.
     priority: PriorityOut,
     /// Where it may run.
@@ -86,6 +91,8 @@ impl From<JobStatus> for JobOut {
             params: work.map(|work| work.params().into()),
             config: work.map(|work| work.config().into()),
             template: work.map(|work| JobTemplate::of(&work.template)),
+            container: job.work.container().map(ContainerOut::from),
+            project: job.project.clone(),
             upload_link,
             run: job.run,
             created_at: job.created_at,

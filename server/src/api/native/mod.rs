@@ -6,10 +6,13 @@
 
 mod cause;
 mod config;
+mod container_in;
+mod container_out;
 mod cursor;
 mod definitions;
 mod events;
 mod fields;
+mod history;
 mod job_in;
 mod job_out;
 mod jobs;
@@ -57,6 +60,7 @@ pub fn api() -> Api {
         stages::routes(),
         tasks::routes(),
         logs::routes(),
+        history::routes(),
         events::routes(),
         results::routes(),
         definitions::routes(),

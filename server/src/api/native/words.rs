@@ -2,7 +2,7 @@
 
 use common::market;
 use common::plan::Phase;
-use common::protocol::Level;
+use common::protocol::{Level, Stream};
 use common::run::RunState;
 use common::run::spec::Origin;
 use serde::Serialize;
@@ -92,6 +92,27 @@ pub enum LevelOut {
     Error,
 }
 
+/// Where a line comes from: a container's standard output (`out`) or error (`err`), or the node
+/// itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Stream)]
+pub enum StreamOut {
+    Out,
+    Err,
+    Node,
+}
+
+impl From<Stream> for StreamOut {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Out => Self::Out,
+            Stream::Err => Self::Err,
+            Stream::Node => Self::Node,
+        }
+    }
+}
+
 /// Why a run was started: somebody asked for it, its job's schedule did, or another run that it is
 /// a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -114,7 +135,7 @@ impl From<Origin> for OriginOut {
 }
 
 /// The kinds of jobs, in the order of `JobKind::ALL`.
-pub const KINDS: [&str; JobKind::ALL.len()] = ["template"];
+pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "container"];
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -122,12 +143,14 @@ pub const KINDS: [&str; JobKind::ALL.len()] = ["template"];
 #[schema(as = JobKind)]
 pub enum JobKindOut {
     Template,
+    Container,
 }
 
 impl From<JobKind> for JobKindOut {
     fn from(kind: JobKind) -> Self {
         match kind {
             JobKind::Template => Self::Template,
+            JobKind::Container => Self::Container,
         }
     }
 }

@@ -140,6 +140,9 @@ fn draft_of(job: &Job) -> Result<&TemplateWork> {
     match &job.work {
         JobWork::Template(_) if job.run.is_some() => Err(started()),
         JobWork::Template(work) => Ok(work),
+        JobWork::Container(_) => Err(Error::NotNow(
+            "this job runs containers: change its container, and nothing of a template".to_owned(),
+        )),
     }
 }
 

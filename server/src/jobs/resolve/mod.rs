@@ -1,13 +1,14 @@
 //! From a draft to a run's spec: tags become packages at fixed bytes, an upload the file that is
 //! there.
 
+mod containers;
 mod packages;
 pub mod params;
 
 use common::data::location::{Destination, FileToUpload, Identity, Location, Source, UploadedFile};
 use common::ids::{JobId, WorkspaceId};
 use common::package::config::JobConfig;
-use common::plan::Pipeline;
+use common::plan::{Pipeline, Plan};
 use common::run::scheduling::Terms;
 use common::run::spec::{Origin, RunSpec};
 use common::secret::DataEnd;
@@ -47,24 +48,37 @@ pub(super) async fn resolve(
 ) -> Result<RunSpec> {
     secret_use::check_job(caller, job)?;
     let Job { id, workspace, .. } = *job;
-    let (template, pipeline) = match &job.work {
+    let resolved = match &job.work {
         JobWork::Template(work) => {
             let template_job = TemplateJob { id, workspace, work };
-            (work.template.id.clone(), pipeline(app, caller, template_job, config).await?)
+            let pipeline = pipeline(app, caller, template_job, config).await?;
+            Resolved {
+                template: work.template.id.clone(),
+                plan: pipeline.plan(),
+                timeout_secs: pipeline.limits.job_timeout_secs,
+                is_test: pipeline.is_test,
+            }
         }
+        JobWork::Container(work) => Resolved {
+            template: String::new(),
+            plan: containers::plan(app, caller, workspace, work).await?,
+            timeout_secs: config.job_timeout_secs,
+            is_test: false,
+        },
     };
+    let Resolved { template, plan, timeout_secs, is_test } = resolved;
     Ok(RunSpec {
         job: id,
         workspace,
         name: job.shown_name().to_owned(),
         template,
-        plan: pipeline.plan(),
-        timeout_secs: pipeline.limits.job_timeout_secs,
+        plan,
+        timeout_secs,
         terms: Terms {
             start_at: job.start_at,
             priority: job.priority,
             regions: job.regions.clone(),
-            is_test: pipeline.is_test,
+            is_test,
         },
         origin: Origin::Manual,
     })
@@ -74,6 +88,14 @@ pub(super) async fn resolve(
 pub(super) async fn resolve_as_it_is(app: &App, caller: &Caller, job: &Job) -> Result<RunSpec> {
     let config = job.work.template().map(TemplateWork::config).unwrap_or_default();
     resolve(app, caller, job, config).await
+}
+
+/// What differs from kind to kind of jobs.
+struct Resolved {
+    template: String,
+    plan: Plan,
+    timeout_secs: Option<u32>,
+    is_test: bool,
 }
 
 /// What a job of a template does.

@@ -61,7 +61,7 @@ impl Field for JobField {
 
     const WEIGHT: &'static str = "CAST(LENGTH(name) + LENGTH(description) + LENGTH(template) \
          + LENGTH(COALESCE(source, '')) + LENGTH(COALESCE(destination, '')) + LENGTH(params) \
-         + LENGTH(config) + LENGTH(whitelist) + LENGTH(blacklist) + LENGTH(tags) AS BIGINT)";
+         + LENGTH(config) + LENGTH(COALESCE(work, '')) + LENGTH(whitelist) + LENGTH(blacklist) + LENGTH(tags) AS BIGINT)";
 
     fn kind(self) -> Kind {
         match self {

@@ -3,6 +3,7 @@
 
 use common::data::location::{Destination, DraftSource};
 use common::digest::Digest;
+use common::order::container::ContainerWork;
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
 use sea_orm::{DbErr, Set};
@@ -17,12 +18,15 @@ use crate::store::query::document;
 pub enum JobWork {
     /// Cuts data into chunks, and runs the packages of a template on them.
     Template(Box<TemplateWork>),
+    /// Runs programs of images, as one task.
+    Container(Box<ContainerWork>),
 }
 
 /// The kinds of `JobWork`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobKind {
     Template,
+    Container,
 }
 
 /// What a customer has said of a job of a template; the template, as it was when the job was made,
@@ -41,12 +45,13 @@ pub struct TemplateWork {
 }
 
 impl JobKind {
-    pub const ALL: [Self; 1] = [Self::Template];
+    pub const ALL: [Self; 2] = [Self::Template, Self::Container];
 
     /// The name that stands for it in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Template => "template",
+            Self::Container => "container",
         }
     }
 
@@ -55,6 +60,7 @@ impl JobKind {
     pub const fn is_repeatable(self) -> bool {
         match self {
             Self::Template => false,
+            Self::Container => true,
         }
     }
 }
@@ -68,21 +74,30 @@ impl JobWork {
     pub const fn kind(&self) -> JobKind {
         match self {
             Self::Template(_) => JobKind::Template,
+            Self::Container(_) => JobKind::Container,
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "there will be other kinds of work")]
     pub fn template(&self) -> Option<&TemplateWork> {
         match self {
             Self::Template(work) => Some(work),
+            Self::Container(_) => None,
         }
     }
 
-    /// What a job is called that has no name: its template's id, or its app.
+    pub fn container(&self) -> Option<&ContainerWork> {
+        match self {
+            Self::Container(work) => Some(work),
+            Self::Template(_) => None,
+        }
+    }
+
+    /// What a job is called that has no name: its template's id, its app, or its image.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Template(work) if work.template.id.is_empty() => &work.template.app,
             Self::Template(work) => &work.template.id,
+            Self::Container(work) => &work.main.image.name,
         }
     }
 }
@@ -132,7 +147,8 @@ impl TemplateWork {
             | Change::Priority(_)
             | Change::Regions(_)
             | Change::Tags(_)
-            | Change::StartAt(_) => {}
+            | Change::StartAt(_)
+            | Change::Container(_) => {}
         }
     }
 }
@@ -154,7 +170,26 @@ pub(super) fn write(work: &JobWork) -> Result<row::ActiveModel, DbErr> {
             received: Set(work.received.map(|digest| digest.to_string())),
             ..unset()
         }),
+        JobWork::Container(work) => {
+            Ok(row::ActiveModel { kind, work: Set(Some(document::write(work)?)), ..no_template()? })
+        }
     }
+}
+
+/// The columns of a template, of a job that has none.
+fn no_template() -> Result<row::ActiveModel, DbErr> {
+    let template = Template::of(String::new(), String::new(), String::new());
+    Ok(row::ActiveModel {
+        template: Set(document::write(&template)?),
+        source: Set(None),
+        destination: Set(None),
+        params: Set(document::write(&PhaseParams::default())?),
+        config: Set(document::write(&JobConfig::default())?),
+        upload_bytes: Set(None),
+        upload_version: Set(None),
+        received: Set(None),
+        ..unset()
+    })
 }
 
 pub(super) fn read(row: &row::Model) -> Result<JobWork, DbErr> {
@@ -171,6 +206,10 @@ pub(super) fn read(row: &row::Model) -> Result<JobWork, DbErr> {
                 .map(|size| Upload::read(size.unsigned_abs(), row.upload_version.as_deref())),
             received: row.received.as_deref().and_then(|digest| digest.parse().ok()),
         }))),
+        JobKind::Container => {
+            let work = row.work.as_deref().ok_or_else(|| corrupt("work of a job"))?;
+            Ok(JobWork::Container(document::read(work)?))
+        }
     }
 }
 

@@ -1,0 +1,4 @@
+//! What customers order beside jobs of templates. An order is a document that is stored with its
+//! job, is checked when it is made, and compiles to a plan.
+
+pub mod container;
