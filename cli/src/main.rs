@@ -10,8 +10,8 @@ use crate::client::output::{Output, note};
 use crate::client::session::Session;
 use crate::commands::package::Kind;
 use crate::commands::{
-    bench, cache, daemon, image, job, key, member, package, schedule, secret, sign_in, template,
-    wallet,
+    bench, cache, daemon, image, job, key, member, package, run, schedule, secret, sign_in,
+    template, wallet,
 };
 
 mod client;
@@ -62,6 +62,8 @@ enum Command {
     /// Jobs: create, follow and cancel them, fetch results
     #[command(subcommand)]
     Job(job::Command),
+    /// Run a container on a node, and follow it to its end
+    Run(Box<run::Args>),
     /// Schedules: when jobs make runs by themselves
     #[command(subcommand)]
     Schedule(schedule::Command),
@@ -135,6 +137,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Template(command) => template::run(command, &session()?).await,
         Command::Image(command) => image::run(command, &session()?).await,
         Command::Job(command) => job::run(command, &session()?).await,
+        Command::Run(args) => run::run(*args, &session()?).await,
         Command::Schedule(command) => schedule::run(command, &session()?).await,
         Command::Wallet(command) => wallet::run(command, &session()?).await,
         Command::Secret(command) => secret::run(command, &session()?).await,
