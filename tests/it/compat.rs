@@ -72,4 +72,4 @@ macro_rules! products {
     )*};
 }
 
-products!(quedup with keys of "qup");
+products!(ejjy with keys of "ff");
