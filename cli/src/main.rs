@@ -10,7 +10,7 @@ use crate::client::output::{Output, note};
 use crate::client::session::Session;
 use crate::commands::package::Kind;
 use crate::commands::{
-    bench, cache, daemon, http, image, job, key, member, package, schedule, secret, sign_in,
+    bench, cache, daemon, http, image, job, key, member, package, run, schedule, secret, sign_in,
     template, wallet,
 };
 
@@ -64,6 +64,8 @@ enum Command {
     Job(job::Command),
     /// Make an HTTP request, again until it is accepted
     Http(http::Command),
+    /// Run a container on a node, and follow it to its end
+    Run(Box<run::Args>),
     /// Schedules: when jobs make runs by themselves
     #[command(subcommand)]
     Schedule(schedule::Command),
@@ -138,6 +140,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Image(command) => image::run(command, &session()?).await,
         Command::Job(command) => job::run(command, &session()?).await,
         Command::Http(command) => http::run(command, &session()?).await,
+        Command::Run(args) => run::run(*args, &session()?).await,
         Command::Schedule(command) => schedule::run(command, &session()?).await,
         Command::Wallet(command) => wallet::run(command, &session()?).await,
         Command::Secret(command) => secret::run(command, &session()?).await,

@@ -19,13 +19,14 @@ pub const SECRETS_BYTES_MAX: usize = 48 * 1024;
 /// The variable that lists all secrets.
 const LIST: &str = "SECRETS";
 /// What the contract gives to containers; no secret may stand in for it.
-const CONTRACT: [&str; 18] = [
+const CONTRACT: [&str; 19] = [
     "APP_PARAMS",
     "ASSEMBLER_PARAMS",
     "CHUNKS_DIR",
     "CHUNK_KEY",
     "CHUNK_NAME",
     "CHUNK_NUMBER",
+    "FANFOLD_RESULTS",
     "FANFOLD_SCHEDULED_FOR",
     "HOME",
     "OUTPUT_DIR",

@@ -18,8 +18,8 @@ use crate::ids::{ApiKeyId, JobId, PackageId, RunId, UserId, WorkspaceId};
 use crate::market::Market;
 use crate::money::credits::Credits;
 use crate::plan::{
-    Assemble, Assembler, Block, BlockId, Body, Container, Contract, DataTask, Image, Limits,
-    PackagePin, Params, Partition, Partitioner, Phase, Pipeline, Plan,
+    Assemble, Assembler, Block, BlockId, Body, Code, Container, Contract, DataTask, Image, Limits,
+    PackageCode, PackagePin, Params, Partition, Partitioner, Phase, Pipeline, Plan,
 };
 use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
 use crate::run::scheduling::Terms;
@@ -36,6 +36,17 @@ pub fn at(secs: i64) -> DateTime<Utc> {
 /// A container of a static program with one vCPU and one GiB.
 pub fn container() -> Container {
     Container {
+        code: Code::Package(Box::new(code())),
+        secrets: Vec::new(),
+        needs: Resources::new(1000, 1024),
+        gpus: Vec::new(),
+        own_nodes: false,
+    }
+}
+
+/// A package of a static program.
+pub fn code() -> PackageCode {
+    PackageCode {
         contract: Contract::Process,
         package: PackagePin {
             id: PackageId::new(Uuid::nil()),
@@ -47,10 +58,18 @@ pub fn container() -> Container {
         },
         image: Image::Binary,
         entrypoint: "main".parse().expect("a plain name"),
-        secrets: Vec::new(),
-        needs: Resources::new(1000, 1024),
-        gpus: Vec::new(),
         params: Params::new(),
+    }
+}
+
+/// What of a container is its package's.
+///
+/// # Panics
+/// It has no package.
+pub fn code_of(container: &mut Container) -> &mut PackageCode {
+    match &mut container.code {
+        Code::Package(code) => code,
+        Code::Images(_) => panic!("the container has no package"),
     }
 }
 
@@ -179,6 +198,7 @@ pub fn sync() -> Sync {
         holding: Vec::new(),
         receipts: Vec::new(),
         logs: Vec::new(),
+        samples: Vec::new(),
         probe: None,
         wait_ms: 0,
     }

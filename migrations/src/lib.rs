@@ -20,6 +20,7 @@ mod m20261129_000001_add_causes_of_runs;
 mod m20261129_000002_add_kinds_of_jobs;
 mod m20261129_000003_add_schedules;
 mod m20261129_000004_add_calls;
+mod m20261129_000005_add_containers;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000002_add_kinds_of_jobs::Migration),
             Box::new(m20261129_000003_add_schedules::Migration),
             Box::new(m20261129_000004_add_calls::Migration),
+            Box::new(m20261129_000005_add_containers::Migration),
         ]
     }
 }

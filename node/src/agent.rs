@@ -29,6 +29,7 @@ use crate::agent::slots::{Needs, Refused, Slots};
 use crate::attempt::{self, Attempt, Event, Tools};
 use crate::link;
 use crate::machine::device::Gpu;
+use crate::runtime::docker::now_us;
 use crate::server_client::ServerClient;
 use pause::{Pause, Reply};
 
@@ -113,6 +114,8 @@ struct Sent {
     logs: Vec<(Lease, u32)>,
     /// The result of a probe.
     probed: bool,
+    /// The samples in it.
+    sampled: Vec<(i64, Lease)>,
 }
 
 struct Agent<R> {
@@ -194,7 +197,9 @@ impl<R: ServerClient> Agent<R> {
             (batch.lease, batch.first + n)
         };
         let probed = matches!(self.probe, Some(Probe::Passed | Probe::Failed { .. }));
-        let sent = Sent { logs: logs.iter().map(end).collect(), probed };
+        let samples = self.tools.engine.samples().settled(now_us());
+        let sampled = samples.iter().map(|sample| (sample.at_us, sample.lease)).collect();
+        let sent = Sent { logs: logs.iter().map(end).collect(), probed, sampled };
         let message = Sync {
             incarnation: self.incarnation,
             token: self.lending.token.clone(),
@@ -204,6 +209,7 @@ impl<R: ServerClient> Agent<R> {
             holding,
             receipts,
             logs,
+            samples,
             probe: self.probe.clone(),
             // With more to say, the answer should not keep us waiting.
             wait_ms: if more { 0 } else { WAIT_MS },
@@ -229,6 +235,7 @@ impl<R: ServerClient> Agent<R> {
                 if probe {
                     self.start_probe();
                 }
+                self.tools.engine.samples().sent(&sent.sampled);
                 for (lease, end) in &sent.logs {
                     self.tools.logs.confirmed(*lease, *end);
                 }

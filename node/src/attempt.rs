@@ -5,13 +5,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::compute::environment::Environment;
 use common::compute::resources::Usage;
 use common::protocol::{
     Failure, InputFile, Inputs, Level, OUTPUT_BYTES_MAX, Outcome, Output, RECEIPT_BYTES_MAX,
-    Receipt, SignedReceipt, Work,
+    Receipt, SignedReceipt, Work, WorkPackage,
 };
 use common::run::task::Lease;
 use common::secret::Secret;
@@ -28,14 +27,17 @@ use crate::files::tree::dir_with_mode;
 use crate::logs::LogBook;
 use crate::machine::device::Gpu;
 use crate::metrics::NodeMetrics;
-use crate::runtime::docker::Docker;
-use crate::runtime::{self, Ended, Ending, Folders, Launch};
+use crate::runtime::Launch;
+use crate::runtime::docker::{Docker, Image};
+use crate::runtime::launch::{self, Folders, Launches};
 use crate::server_client::ServerClient;
 use crate::server_client::transfer;
 use crate::storage::caches::{Caches, Mounted};
 use crate::storage::packages::{Package, Packages};
+use containers::{Containers, Ran};
 use stopped::{Stopped, failed, judge, short};
 
+mod containers;
 mod inputs;
 pub mod results;
 pub mod room;
@@ -176,106 +178,84 @@ async fn live<R: ServerClient>(
     logs.note(lease, Level::Info, "image available");
     let wanted = attempt.gpu.as_deref().unwrap_or("none");
     logs.note(lease, Level::Debug, format!("gpus requested: {wanted}"));
-    let app = ready.package.app();
-    let files = folder.join("files");
+    let app = ready.package.as_ref().map(|package| package.app());
+    let (files, shared) = (folder.join("files"), folder.join("shared"));
     let folders = Folders {
-        app: &app,
+        app: app.as_deref(),
         inputs: &inputs,
         results: &outputs,
         files: &files,
-        caches: &ready.caches,
+        shared: &shared,
+        caches: ready.caches.as_ref(),
     };
+    let spec = &attempt.work.container;
+    make_shared_dirs(tools, &attempt.work, folders)?;
+    for file in app.iter().flat_map(|app| spec.package_files().map(|file| app.join(file.as_str())))
+    {
+        make_executable(&file)?;
+    }
     let writes_max = share.writes_max();
-    let mut launch = runtime::launch(lease, &attempt.work, &attempt.environment, folders, share)?;
-    for file in attempt.work.container.package_files() {
-        make_executable(&app.join(file.as_str()))?;
-    }
+    let (work, variables) = (&attempt.work, &attempt.environment);
+    let mut launches = launch::launches(lease, work, variables, folders, share)?;
 
-    let mut container = None;
-    let ended = in_turn(attempt, tools, &ready.image, &mut launch, &mut container, events, stop);
-    let ended = ended.await;
-    if let Some(container) = container {
-        tools.engine.remove(&container).await;
+    let mut containers = Containers::new(&ready.images);
+    let ended = in_turn(attempt, tools, &mut launches, &mut containers, events, stop).await;
+    containers.remove(&tools.engine).await;
+    if let Some(caches) = ready.caches {
+        tools.caches.left(attempt.work.workspace, caches).await;
     }
-    tools.caches.left(attempt.work.workspace, ready.caches).await;
+    let Some(first) = launches.steps.first() else { return Err(Stopped::Cancelled) };
     let stored = async {
-        let ended = ended?;
+        let Ran { ended, name } = ended?;
         *usage = Usage { input_bytes: ready.input_bytes, ..ended.usage };
-        judge(ended)?;
-        let stored = store_results(&launch, tools, writes_max, stop).await?;
+        judge(ended).map_err(|stopped| stopped.of_container(&name))?;
+        let stored = store_results(first, tools, writes_max, stop).await?;
         usage.output_bytes = stored.iter().map(|output| output.size).sum();
         Ok::<_, Stopped>(stored)
     };
-    stored.await.map_err(|stopped: Stopped| stopped.redacted(&launch.redactor))
+    stored.await.map_err(|stopped: Stopped| stopped.redacted(&first.redactor))
+}
+
+/// Makes the folders that all containers of a task share.
+fn make_shared_dirs<R>(tools: &Tools<R>, work: &Work, folders: Folders<'_>) -> io::Result<()> {
+    let spec = &work.container;
+    if !spec.shared.is_empty() {
+        dir_with_mode(folders.shared, 0o755)?;
+    }
+    (0..spec.shared.len()).try_for_each(|n| {
+        tools.engine.writable_dir(&folders.shared_dir(n), work.workspace, spec.profile)
+    })
 }
 
 /// Waits for the attempt's share of the machine, and runs its containers.
 async fn in_turn<R: ServerClient>(
     attempt: &Attempt,
     tools: &Tools<R>,
-    image: &runtime::docker::Image,
-    launch: &mut Launch,
-    container: &mut Option<runtime::docker::Made>,
+    launches: &mut Launches,
+    containers: &mut Containers<'_>,
     events: &mpsc::Sender<Event>,
     stop: &CancellationToken,
-) -> Result<Ended, Stopped> {
+) -> Result<Ran, Stopped> {
     // Made before its turn and removed after it: the share of the machine is for running only. The
     // engine keeps a container's variables on its disk, so one with secrets is made at the last
     // moment, when the lease is known to be in force; and which GPU it gets is known with its turn.
     let has_secrets = attempt.work.secrets;
-    let is_late = has_secrets || attempt.gpu.is_some();
+    let is_late = has_secrets || attempt.gpu.is_some() || !launches.sides.is_empty();
     if !is_late {
-        *container = Some(tools.engine.make(launch, image).await?);
+        containers.make_first(&tools.engine, launches).await?;
     }
     let gpu = until(stop, admitted(attempt.lease, events)).await?;
-    launch.gpu = gpu.map(|gpu| gpu.id);
+    let gpu = gpu.map(|gpu| gpu.id);
+    launches.steps.iter_mut().for_each(|step| step.gpu.clone_from(&gpu));
     let ran = async {
         until(stop, async { Ok(tools.disk.above_floor().await?) }).await?;
         if has_secrets {
-            launch.give(&until(stop, secrets(attempt.lease, tools)).await?);
+            launches.give(&until(stop, secrets(attempt.lease, tools)).await?);
         }
-        if is_late {
-            *container = Some(tools.engine.make(launch, image).await?);
-        }
-        run_steps(tools, image, launch, container, events, stop).await
+        containers.run(tools, launches, events, stop).await
     };
     let ended = ran.await;
     tell(events, Event::Ended(attempt.lease)).await.and(ended)
-}
-
-/// Runs a task's containers one after the other, until one fails. `container` is the one that is
-/// there.
-async fn run_steps<R: ServerClient>(
-    tools: &Tools<R>,
-    image: &runtime::docker::Image,
-    launch: &mut Launch,
-    container: &mut Option<runtime::docker::Made>,
-    events: &mpsc::Sender<Event>,
-    stop: &CancellationToken,
-) -> Result<Ended, Stopped> {
-    let lease = launch.lease;
-    let mut used: Option<Usage> = None;
-    loop {
-        let Some(current) = container else { return Err(Stopped::Cancelled) };
-        tools.logs.note(lease, Level::Info, "container is starting");
-        let started = || {
-            tracing::debug!("container started");
-            tools.logs.note(lease, Level::Info, "container started");
-            // A full channel loses only the running time that is shown.
-            let _ = events.try_send(Event::Started(lease));
-        };
-        let ended = tools.engine.run(current, launch, image, &tools.logs, started, stop).await?;
-        ended.log();
-        let ran = Duration::from_millis(ended.usage.wall_ms);
-        let usage = used.map_or(ended.usage, |before| before.plus(ended.usage));
-        used = Some(usage);
-        if ended.ending != Ending::Exited(0) || !launch.next_step(ran) {
-            return Ok(Ended { usage, ..ended });
-        }
-        tools.engine.remove(current).await;
-        *container = None;
-        *container = Some(tools.engine.make(launch, image).await?);
-    }
 }
 
 async fn secrets<R: ServerClient>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret>, Stopped> {
@@ -308,9 +288,9 @@ async fn store_results<R: ServerClient>(
 
 /// What a container needs, and the node has now.
 struct Prepared {
-    package: Arc<Package>,
-    image: runtime::docker::Image,
-    caches: Mounted,
+    package: Option<Arc<Package>>,
+    images: Vec<Image>,
+    caches: Option<Mounted>,
     input_bytes: u64,
 }
 
@@ -324,15 +304,18 @@ async fn prepare<R: ServerClient>(
 ) -> Result<Prepared, Stopped> {
     dir_with_mode(folder, 0o755)?;
     let (lease, work) = (attempt.lease, &attempt.work);
-    tools.engine.writable_dir(results, work.workspace)?;
+    tools.engine.writable_dir(results, work.workspace, work.container.profile)?;
     // Before its turn: a registry may be slow, and images have places for each workspace.
     let temporary = tools.data_dir.temporary();
-    let image = tools.engine.image(work, &tools.remote, lease, &temporary).await?;
-    let (package, caches) = {
-        let _turn = turn(&tools.downloads).await?;
-        let package = tools.packages.get(&tools.remote, lease, work.package).await?;
-        let (workspace, owner) = (work.workspace, work.package_owner);
-        (package, tools.caches.ready(&tools.remote, lease, workspace, owner).await?)
+    let images = tools.engine.images(work, &tools.remote, lease, &temporary).await?;
+    let (package, caches) = match work.package {
+        None => (None, None),
+        Some(WorkPackage { owner, digest }) => {
+            let _turn = turn(&tools.downloads).await?;
+            let package = tools.packages.get(&tools.remote, lease, digest).await?;
+            let caches = tools.caches.ready(&tools.remote, lease, work.workspace, owner).await?;
+            (Some(package), Some(caches))
+        }
     };
     room::trim(tools).await;
     let input_bytes = files.iter().map(|file| file.size).sum();
@@ -341,7 +324,7 @@ async fn prepare<R: ServerClient>(
         .buffer_unordered(FILES_AT_ONCE)
         .try_collect::<()>()
         .await?;
-    Ok(Prepared { package, image, caches, input_bytes })
+    Ok(Prepared { package, images, caches, input_bytes })
 }
 
 /// Waits for the attempt's share of the machine.
@@ -410,6 +393,8 @@ fn make_executable(file: &PathBuf) -> io::Result<()> {
     std::fs::set_permissions(file, Permissions::from_mode(0o755))
 }
 
+#[cfg(test)]
+mod container_tests;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]

@@ -6,6 +6,8 @@ pub const ESCAPE_KIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/escape")
 /// Ends with [`PROBE_CODE`]; see `guest/probe.rs`.
 pub const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe"));
 pub const PROBE_CODE: i64 = 42;
+/// Waits until it is killed; see `guest/hold.rs`.
+pub const HOLD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hold"));
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,7 @@ use crate::machine::device;
 use crate::machine::offers::{self, Offer, Wish};
 use crate::metrics::{Metered, NodeMetrics};
 use crate::net::ssrf_guard::SsrfGuard;
+pub use crate::runtime::docker::Allowed;
 use crate::runtime::docker::{Docker, Images, NotConnected};
 use crate::storage::caches::Caches;
 pub use crate::storage::caches::Sizes as CacheSizes;
@@ -80,6 +81,8 @@ pub struct Options {
     pub allow_private_addresses: bool,
     /// Whether packages of every customer may run in the images of this machine's engine.
     pub local_images: bool,
+    /// What containers may have beyond what sealed ones of packages have.
+    pub allowed: Allowed,
     /// The users that containers run as, one for each workspace.
     pub container_uids: IdRange,
     /// Whose jobs the node runs: those of strangers need users of their own.
@@ -170,7 +173,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let guard = SsrfGuard::new(options.allow_private_addresses);
     let images = Images::new(guard, options.local_images, limits.kept());
     let users = Users::new(&data_dir, options.container_uids, options.jobs)?;
-    let engine = Docker::connect(data_dir.label(), users, images).await?;
+    // What root leaves in its folders, only root can remove.
+    let is_root = data_dir.owner().uid == 0;
+    let allowed = Allowed { plain: options.allowed.plain && is_root, ..options.allowed.clone() };
+    let engine = Docker::connect(data_dir.label(), users, images, allowed).await?;
     warn_of(&options.data_dir, users).await;
     engine.find_images().await?;
     remove_leftovers(&engine).await?;
@@ -183,6 +189,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         None => found,
     };
     let device = device::described(machine, label, options.region, &gpus);
+    let device = Device { grants: engine.grants(), ..device };
     let disk = Disk::open(&data_dir.work(), limits).map_err(Error::Disk)?;
     let most = limits.kept();
     let packages =

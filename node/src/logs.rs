@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::protocol::{LOGS_BYTES_MAX, Level, LogBatch, LogLine};
+use common::protocol::{LOGS_BYTES_MAX, Level, LogBatch, LogLine, Stream};
 use common::run::task::Lease;
 use tokio::sync::Notify;
 
@@ -85,8 +85,8 @@ impl LogBook {
     }
 
     /// Adds a line that a container wrote.
-    pub fn write(&self, lease: Lease, text: String) {
-        if self.lock().entry(lease).or_default().push(text) {
+    pub fn write(&self, lease: Lease, stream: Stream, text: String) {
+        if self.lock().entry(lease).or_default().push(stream, text) {
             self.inner.written.notify_one();
         }
     }
@@ -188,11 +188,11 @@ impl Log {
     }
 
     /// Adds a line of the container's; gives whether it can be sent now.
-    fn push(&mut self, text: String) -> bool {
+    fn push(&mut self, stream: Stream, text: String) -> bool {
         if self.ended {
             return false;
         }
-        let line = LogLine { at_us: now_us(), level: Level::Unknown, text };
+        let line = LogLine { at_us: now_us(), level: Level::Unknown, stream, text };
         if self.tail.is_empty() {
             self.head.add(&line.text);
             if !self.head.is_too_much() {
@@ -221,7 +221,8 @@ impl Log {
                  {END_LINES_MAX} lines, and {} KiB of each …",
                 END_BYTES_MAX / 1024
             );
-            self.lines.push(LogLine { at_us: first.at_us, level: Level::Unknown, text });
+            let (level, stream) = (Level::Unknown, Stream::Node);
+            self.lines.push(LogLine { at_us: first.at_us, level, stream, text });
         }
         self.lines.extend(self.tail.drain(..));
         self.in_tail = Amount::default();
@@ -231,7 +232,7 @@ impl Log {
     fn note(&mut self, level: Level, text: String) {
         if !self.ended && self.noted < NOTES_MAX {
             self.noted += 1;
-            self.lines.push(LogLine { at_us: now_us(), level, text });
+            self.lines.push(LogLine { at_us: now_us(), level, stream: Stream::Node, text });
         }
     }
 
@@ -273,8 +274,8 @@ mod tests {
     #[test]
     fn lines_are_sent_once_unless_a_message_is_lost() {
         let book = LogBook::default();
-        book.write(lease(1), "a".into());
-        book.write(lease(1), "b".into());
+        book.write(lease(1), Stream::Out, "a".into());
+        book.write(lease(1), Stream::Out, "b".into());
 
         let first = book.batches();
         assert_eq!((first[0].first, texts(&first[0])), (0, vec!["a", "b"]));
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(texts(&book.batches()[0]), ["a", "b"]);
         book.confirmed(lease(1), 2);
         book.confirmed(lease(1), 1);
-        book.write(lease(1), "c".into());
+        book.write(lease(1), Stream::Out, "c".into());
         let next = book.batches();
         assert_eq!((next[0].first, texts(&next[0])), (2, vec!["c"]));
     }
@@ -293,13 +294,13 @@ mod tests {
     fn log_keeps_both_ends_and_marks_the_gap() {
         let book = LogBook::default();
         for i in 0..5000 {
-            book.write(lease(1), i.to_string());
+            book.write(lease(1), Stream::Out, i.to_string());
         }
         for _ in 0..100 {
-            book.write(lease(2), "x".repeat(LINE_BYTES_MAX));
+            book.write(lease(2), Stream::Out, "x".repeat(LINE_BYTES_MAX));
         }
         for i in 0..1000 {
-            book.write(lease(3), i.to_string());
+            book.write(lease(3), Stream::Out, i.to_string());
         }
         (1..=3).for_each(|n| book.output_ended(&lease(n)));
 
@@ -331,7 +332,7 @@ mod tests {
         let book = LogBook::default();
         book.note(lease(1), Level::Info, "container started");
         for i in 0..5000 {
-            book.write(lease(1), i.to_string());
+            book.write(lease(1), Stream::Out, i.to_string());
         }
         assert_eq!(book.batches()[0].lines.len(), 1 + END_LINES_MAX);
         book.output_ended(&lease(1));
@@ -349,10 +350,10 @@ mod tests {
     fn log_with_open_output_shows_its_end_when_the_attempt_ends() {
         let book = LogBook::default();
         for i in 0..700 {
-            book.write(lease(1), i.to_string());
+            book.write(lease(1), Stream::Out, i.to_string());
         }
         book.ended(&lease(1));
-        book.write(lease(1), "late".to_owned());
+        book.write(lease(1), Stream::Out, "late".to_owned());
 
         assert_eq!(book.batches()[0].lines.last().unwrap().text, "699");
     }
@@ -360,7 +361,7 @@ mod tests {
     #[test]
     fn ended_log_is_forgotten_when_it_is_confirmed() {
         let book = LogBook::default();
-        book.write(lease(1), "a".into());
+        book.write(lease(1), Stream::Out, "a".into());
         book.ended(&lease(1));
         assert!(book.has_unsent(&lease(1)));
 

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use common::compute::container::{Command, ContainerSpec, Content, Parts};
+use common::compute::container::{Command, ContainerSpec, Content, Parts, Program};
 use common::compute::environment::Environment;
 use common::compute::resources::Resources;
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
 use common::plan::Image;
 use common::protocol::{
-    BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync, Work,
+    BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync,
+    Work, WorkPackage,
 };
 use common::run::task::Lease;
 use common::secret::{Hidden, Secret};
@@ -27,7 +28,7 @@ use crate::link::{Error, Fetched};
 use crate::logs::LogBook;
 use crate::metrics::NodeMetrics;
 use crate::net::ssrf_guard::SsrfGuard;
-use crate::runtime::docker::{Docker, Images};
+use crate::runtime::docker::{Allowed, Docker, Images};
 use crate::server_client::ServerClient;
 use crate::storage::caches::{Caches, Sizes};
 use crate::storage::packages::{BYTES_MAX, Packages};
@@ -202,12 +203,11 @@ pub fn parts() -> Parts {
     let fixed = [("HOME", "/tmp"), ("PARAMS", r#"{"case":"upper"}"#)];
     let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let run = Command::PackageFile { path: "run".parse().unwrap(), interpreters: Vec::new() };
+    let program = Program { working_dir: Some(path("/test/package")), ..Program::new(run) };
     Parts {
-        steps: vec![run],
         environment: named.into_iter().chain(fixed).collect::<BTreeMap<_, _>>().try_into().unwrap(),
-        working_dir: path("/test/package"),
         mounts: dirs.into_iter().map(|(content, _, dir)| (content, path(dir))).collect(),
-        files: BTreeMap::new(),
+        ..Parts::of(program)
     }
 }
 
@@ -216,10 +216,9 @@ pub fn work() -> Work {
     Work {
         run: lease(0).task.run,
         workspace: WORKSPACE,
-        package_owner: WORKSPACE,
         stage: lease(0).task.stage,
-        package: Digest::of(b""),
-        image: Image::Binary,
+        package: Some(WorkPackage { owner: WORKSPACE, digest: Digest::of(b"") }),
+        images: vec![Image::Binary],
         container: ContainerSpec::new(parts()).unwrap(),
         secrets: false,
         needs: Resources::new(1000, 64).with_disk(10),
@@ -258,14 +257,28 @@ pub fn script_package(script: &str) -> Vec<u8> {
 
 /// What a node's attempts share, with the real engine; `None`, said aloud, where it is missing.
 pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServer>>> {
+    tools_of(server, dir, Allowed { plain: true, network: None }, true).await
+}
+
+/// The same of a node whose owner allows nothing.
+pub async fn closed_tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServer>>> {
+    tools_of(server, dir, Allowed::default(), false).await
+}
+
+async fn tools_of(
+    server: &FakeServer,
+    dir: &Path,
+    allowed: Allowed,
+    lends_local: bool,
+) -> Option<Arc<Tools<FakeServer>>> {
     if !Path::new(BUSYBOX).exists() {
         println!("skipped: {BUSYBOX} is missing (Debian package busybox-static)");
         return None;
     }
     let data_dir = DataDir::open(&dir.join("home")).unwrap();
-    let images = Images::new(SsrfGuard::new(false), true, DISK.kept());
+    let images = Images::new(SsrfGuard::new(false), lends_local, DISK.kept());
     let users = Users::new(&data_dir, IdRange::default(), Jobs::OfOne).unwrap();
-    let engine = match Docker::connect(data_dir.label(), users, images).await {
+    let engine = match Docker::connect(data_dir.label(), users, images, allowed).await {
         Ok(engine) => engine,
         Err(error) => {
             println!("skipped: {error}");
@@ -284,6 +297,48 @@ pub async fn tools(server: &FakeServer, dir: &Path) -> Option<Arc<Tools<FakeServ
         disk: Disk::open(dir, DISK).unwrap(),
         metrics: NodeMetrics::new(),
     }))
+}
+
+/// Makes an image of busybox in the engine, under a name of its own.
+pub fn busybox_image() -> String {
+    let name = format!("fanfold-test/{}:1", uuid::Uuid::new_v4().simple());
+    let mut tar = tar::Builder::new(Vec::new());
+    let bytes = std::fs::read(BUSYBOX).unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o755);
+    header.set_size(bytes.len() as u64);
+    tar.append_data(&mut header, "bin/busybox", &bytes[..]).unwrap();
+    let applets = std::process::Command::new(BUSYBOX).arg("--list").output().unwrap().stdout;
+    for applet in std::str::from_utf8(&applets).unwrap().lines().filter(|name| *name != "busybox") {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
+    }
+    let folders = ["etc", "tmp"].map(|name| (name, 0o1777));
+    for (name, mode) in folders {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(mode);
+        header.set_size(0);
+        tar.append_data(&mut header, name, std::io::empty()).unwrap();
+    }
+    docker(&["import", "-", &name], &tar.into_inner().unwrap());
+    name
+}
+
+pub fn remove_image(name: &str) {
+    docker(&["image", "rm", name], &[]);
+}
+
+fn docker(args: &[&str], input: &[u8]) {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut command = std::process::Command::new("docker");
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut running = command.spawn().unwrap();
+    running.stdin.take().unwrap().write_all(input).unwrap();
+    assert!(running.wait().unwrap().success(), "docker {args:?}");
 }
 
 /// A task's part of a disk of its own.

@@ -33,7 +33,9 @@ async fn lease_opens_the_secrets_of_its_package_only() -> Result<()> {
 
     let thief = set.link("thief.key")?;
     set.world.join_now(&thief.peer_id());
-    for request in [BlobRequest::Secrets { lease: held }, BlobRequest::PullToken { lease: held }] {
+    for request in
+        [BlobRequest::Secrets { lease: held }, BlobRequest::PullToken { lease: held, n: 0 }]
+    {
         let refused = thief.reply(request).await;
         assert!(matches!(refused, Err(node::link::Error::Outdated)), "{refused:?}");
     }

@@ -47,7 +47,7 @@ async fn package_has_its_digest() -> Result<()> {
     set.world.state().objects.insert(BlobKey::Package(digest), Bytes::from_static(b"package"));
 
     let fetched = link.fetch(BlobRequest::Package { lease, from: 3 }).await?;
-    let image = link.fetch(BlobRequest::Image { lease, from: 0 }).await;
+    let image = link.fetch(BlobRequest::Image { lease, n: 0, from: 0 }).await;
 
     assert_eq!((fetched.bytes, fetched.digest), (4, Some(digest)));
     assert_eq!(read(&link, BlobRequest::Package { lease, from: 3 }).await?, b"kage");

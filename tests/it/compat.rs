@@ -72,4 +72,4 @@ macro_rules! products {
     )*};
 }
 
-products!(quedup with keys of "qup");
+products!(quedup with keys of "qup", ejjy with keys of "ff");

@@ -27,6 +27,7 @@ mod outages;
 mod power_cuts;
 mod reference;
 mod restored;
+mod run_command;
 mod schedules;
 mod server_check;
 mod sources;

@@ -5,6 +5,7 @@ use common::compute::resources::Usage;
 use common::digest::Digest;
 use common::protocol::{
     Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SYNC_BYTES_MAX, SignedReceipt,
+    Stream,
 };
 use common::run::task::Lease;
 use libp2p::PeerId;
@@ -158,7 +159,7 @@ async fn message_that_is_too_large_fails_alone() -> Result<()> {
     set.world.join_now(&link.peer_id());
     let mut huge = message();
     let text = "x".repeat(usize::try_from(SYNC_BYTES_MAX)? + 1);
-    let line = LogLine { at_us: 0, level: Level::Unknown, text };
+    let line = LogLine { at_us: 0, level: Level::Unknown, stream: Stream::Out, text };
     let lease = lease(0);
     huge.logs = vec![LogBatch { lease, first: 0, lines: vec![line] }];
 

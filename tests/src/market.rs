@@ -160,13 +160,18 @@ impl Market {
         self.customer(&["image", "push", reference]).await
     }
 
-    /// Runs one of the customer's commands. Servers of the test's own answer meanwhile.
+    /// Runs one of the customer's commands, whatever comes of it. Servers of the test's own answer
+    /// meanwhile.
+    pub async fn command(&self, args: &[&str]) -> Result<std::process::Output> {
+        let mut command = Command::new(process::fanfold()?);
+        command.args(args);
+        command.env("FANFOLD_CREDENTIALS", self.server_folder().join("credentials.json"));
+        Ok(command.output().await?)
+    }
+
+    /// The same, of a command that does what it should.
     pub async fn customer(&self, args: &[&str]) -> Result<()> {
-        let output = Command::new(process::fanfold()?)
-            .args(args)
-            .env("FANFOLD_CREDENTIALS", self.server_folder().join("credentials.json"))
-            .output()
-            .await?;
+        let output = self.command(args).await?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "fanfold {args:?}: {said}");
         Ok(())

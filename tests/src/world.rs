@@ -258,7 +258,7 @@ pub fn spec_of(process: Container) -> RunSpec {
 /// The container of the run's process tasks.
 pub fn container() -> Container {
     let mut container = testing::container();
-    container.package.digest = Digest::of(b"package");
+    testing::code_of(&mut container).package.digest = Digest::of(b"package");
     container.needs = Resources::new(1000, 128);
     container
 }

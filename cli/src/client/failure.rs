@@ -15,6 +15,9 @@ pub enum Failure {
     /// The job ran, and failed.
     #[error("job {job} failed: {reason}")]
     JobFailed { job: String, reason: String },
+    /// The container of a run ended with this code, which is not 0.
+    #[error("the container ended with exit code {0}")]
+    Exited(u8),
     /// The command line, or a file it names, does not make sense.
     #[error("{0}")]
     Usage(String),
@@ -47,6 +50,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::OutputClosed => 0,
             Self::Refused { .. } | Self::JobFailed { .. } => 1,
+            Self::Exited(code) => *code,
             Self::Usage(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::Unauthorised(_) => 4,

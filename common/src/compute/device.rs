@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::compute::container::Grants;
 use crate::input::text::is_plain;
 
 /// The most characters of one text about a machine.
@@ -28,6 +29,9 @@ pub struct Device {
     pub gpus: Vec<String>,
     /// The container engine and its version.
     pub engine: String,
+    /// What its owner allows tasks.
+    #[serde(default)]
+    pub grants: Grants,
 }
 
 impl Device {

@@ -72,6 +72,11 @@ impl Environment {
         self.0.iter().map(|(name, value)| format!("{name}={value}"))
     }
 
+    /// The names, in their order, with their values.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }

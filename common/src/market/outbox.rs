@@ -20,7 +20,7 @@ use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Transfer};
 use crate::money::statement::Line;
 use crate::plan::{BlockId, Phase};
-use crate::protocol::{LogLine, SignedReceipt};
+use crate::protocol::{LogLine, Sample, SignedReceipt};
 use crate::run::cause::Cause;
 use crate::run::spec::RunSpec;
 use crate::run::task::{Lease, StageNo, TaskRef};
@@ -51,6 +51,8 @@ pub struct Changes {
     pub logs: Vec<LogRecord>,
     /// What attempts of calls gave that have ended.
     pub call_answers: Vec<AnswerRecord>,
+    /// What running attempts used.
+    pub samples: Vec<Sample>,
     /// Attempts that have ended and after which their task goes on with another.
     pub attempts: Vec<TaskRecord>,
     /// What nodes say of their machines, where it is news.
@@ -92,6 +94,7 @@ impl Changes {
             && self.transfers.is_empty()
             && self.logs.is_empty()
             && self.call_answers.is_empty()
+            && self.samples.is_empty()
             && self.attempts.is_empty()
             && self.devices.is_empty()
             && self.windows.is_empty()

@@ -13,8 +13,8 @@ use crate::data::object_list::Object;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::plan::{CHUNK_FILE, Reads};
 use crate::protocol::{
-    ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SignedReceipt, Sync,
-    Work,
+    ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SAMPLE_SECS, Sample,
+    SignedReceipt, Sync, Work, WorkPackage,
 };
 use crate::run::task::Lease;
 
@@ -24,6 +24,9 @@ const LOG_BYTES_MAX: usize = 1 << 20;
 /// The most bytes of containers in one `Orders`, beside the first work's: a reader takes no
 /// message of more than a few MiB. What is left out is said in the next.
 const CONTAINERS_BYTES_MAX: usize = 4 << 20;
+
+/// Samples of an attempt lie this far apart at least; a node's timer may come a little early.
+const SAMPLE_GAP: TimeDelta = TimeDelta::seconds(SAMPLE_SECS as i64 * 2 / 3);
 
 /// The longest key that an app is told; stores have no longer ones.
 const KEY_BYTES_MAX: usize = 1024;
@@ -95,6 +98,9 @@ impl Market {
         }
         for batch in sync.logs {
             self.take_logs(id, batch);
+        }
+        for sample in sync.samples {
+            self.take_sample(id, sample, now);
         }
         for (receipt, signed) in receipts {
             self.take_receipt(id, receipt, signed, now);
@@ -207,16 +213,44 @@ impl Market {
     }
 }
 
+impl Market {
+    /// Takes what an attempt of the node used in a period, if that can be: it is under lease there,
+    /// and the period has passed and does not overlap with the one before.
+    fn take_sample(&mut self, id: NodeId, sample: Sample, now: DateTime<Utc>) {
+        let Some(run) = self.runs.get_mut(&sample.lease.task.run) else { return };
+        let needs = run.tasks(sample.lease.task.stage).map(|stage| stage.tasks.needs());
+        let active = run.active_lease_mut(sample.lease);
+        let Some((active, needs)) = active.filter(|active| active.node == id).zip(needs) else {
+            return;
+        };
+        let Some(at) = DateTime::from_timestamp_micros(sample.at_us) else { return };
+        let is_next = match active.sampled_at {
+            Some(before) => at - before >= SAMPLE_GAP,
+            None => at > active.leased_at,
+        };
+        if active.is_check || at > now || !is_next {
+            return;
+        }
+        active.sampled_at = Some(at);
+        self.outbox.changes.samples.push(Sample {
+            cpu_millis: sample.cpu_millis.min(needs.cpu_millis),
+            memory_bytes: sample.memory_bytes.min(u64::from(needs.memory_mib) << 20),
+            ..sample
+        });
+    }
+}
+
 fn work(stage: TaskStage<'_>) -> Option<Work> {
     let TaskStage { run, no, block, work, .. } = stage;
     let container = &work.container;
     Some(Work {
         run: run.id,
         workspace: run.spec.workspace,
-        package_owner: container.package.owner,
         stage: no,
-        package: container.package.digest,
-        image: container.image.clone(),
+        package: container
+            .package()
+            .map(|code| WorkPackage { owner: code.package.owner, digest: code.package.digest }),
+        images: container.images().to_vec(),
         container: run.spec.plan.container_spec(block)?.clone(),
         secrets: !container.secrets.is_empty(),
         needs: container.needs,
@@ -226,8 +260,8 @@ fn work(stage: TaskStage<'_>) -> Option<Work> {
 
 fn assignment(stage: TaskStage<'_>, lease: Lease) -> Option<Assignment> {
     let TaskStage { run, tasks, work, .. } = stage;
-    let (contract, index) = (work.container.contract, lease.task.index);
-    let of_task = |file| contract.task_environment(index, file, run.spec.origin.nominal());
+    let (container, index) = (&work.container, lease.task.index);
+    let of_task = |file| container.task_environment(index, file, run.spec.origin.nominal());
     let (inputs, environment) = match work.reads {
         Reads::Element => {
             let chunk = tasks.table()?.get(index)?;

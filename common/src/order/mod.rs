@@ -1,3 +1,5 @@
-//! What a customer orders, beside the packages of a template: documents that compile to plans.
+//! What customers order beside jobs of templates. An order is a document that is stored with its
+//! job, is checked when it is made, and compiles to a plan.
 
 pub mod call;
+pub mod container;

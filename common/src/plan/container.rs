@@ -1,11 +1,13 @@
-//! A container's work, pinned to what was current when its run started.
+//! The work of containers, pinned to what was current when its run started.
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Contract;
-use crate::compute::container::RelativePath;
+use super::{Contract, contract};
+use crate::compute::container::{ContainerSpec, Grants, RelativePath};
+use crate::compute::environment::Environment;
 use crate::compute::image::Pinned;
 use crate::compute::resources::Resources;
 use crate::digest::Digest;
@@ -22,22 +24,94 @@ pub fn params_text(params: &Params) -> String {
     serde_json::to_string(params).expect("JSON is written as JSON")
 }
 
-/// The work of one container.
+/// The work of one task in containers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Container {
+    pub code: Code,
+    /// The ids of the workspace's secrets that the containers get. Never their values.
+    pub secrets: Vec<String>,
+    pub needs: Resources,
+    /// The task gets one GPU of one of these names, in any case; empty means no GPU.
+    pub gpus: Vec<String>,
+    /// Only nodes of the workspace's own may run it.
+    #[serde(default)]
+    pub own_nodes: bool,
+}
+
+/// What containers run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Code {
+    /// A file of a package, as a contract of packages has it.
+    Package(Box<PackageCode>),
+    /// Programs of images, without a package.
+    Images(ImageCode),
+}
+
+/// A file of a package, in the package's image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageCode {
     /// What the package is promised. It is compiled away before a node gets the container.
     pub contract: Contract,
     pub package: PackagePin,
     pub image: Image,
     /// The file in the package's `app` folder that is run.
     pub entrypoint: RelativePath,
-    /// The ids of the workspace's secrets that the container gets. Never their values.
-    pub secrets: Vec<String>,
-    pub needs: Resources,
-    /// The task gets one GPU of one of these names, in any case; empty means no GPU.
-    pub gpus: Vec<String>,
     pub params: Params,
+}
+
+/// Programs of images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageCode {
+    /// What `spec` names by its place.
+    pub images: Vec<Image>,
+    pub spec: ContainerSpec,
+}
+
+impl Container {
+    /// The package that it runs, where it does.
+    pub fn package(&self) -> Option<&PackageCode> {
+        match &self.code {
+            Code::Package(code) => Some(code),
+            Code::Images(_) => None,
+        }
+    }
+
+    /// What its containers are made from, in the order in which their specification counts them.
+    pub fn images(&self) -> &[Image] {
+        match &self.code {
+            Code::Package(code) => std::slice::from_ref(&code.image),
+            Code::Images(code) => &code.images,
+        }
+    }
+
+    /// The variables of one task, as its contract has them.
+    pub fn task_environment(
+        &self,
+        index: u32,
+        file: Option<(&str, &str)>,
+        nominal: Option<DateTime<Utc>>,
+    ) -> Environment {
+        match &self.code {
+            Code::Package(code) => code.contract.task_environment(index, file, nominal),
+            Code::Images(_) => contract::schedule_environment(nominal),
+        }
+    }
+
+    /// What the owners of nodes must allow. Of a package's image in a node's own engine, the node
+    /// itself says whether it may be used.
+    pub fn asks(&self) -> Grants {
+        match &self.code {
+            Code::Package(_) => Grants::default(),
+            Code::Images(ImageCode { images, spec }) => {
+                let local_images = images.iter().any(|image| matches!(image, Image::Local { .. }));
+                Grants { local_images, ..spec.asks() }
+            }
+        }
+    }
 }
 
 /// A package at the very bytes that were current when the run started.

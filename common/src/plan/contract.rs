@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Image, params_text};
+use super::{Code, Container, Image, ImageCode, PackageCode, params_text};
 use crate::compute::container::{
-    Command, ContainerPath, ContainerSpec, Content, Parts, RelativePath, SpecError,
+    Command, ContainerPath, ContainerSpec, Content, Parts, Program, RelativePath, SpecError,
 };
 use crate::compute::environment::{Environment, InvalidEnvironment};
 
@@ -85,10 +85,7 @@ impl Contract {
         file: Option<(&str, &str)>,
         nominal: Option<DateTime<Utc>>,
     ) -> Environment {
-        let mut variables = Vec::new();
-        if let Some(at) = nominal {
-            variables.push((SCHEDULED_FOR, at.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
-        }
+        let mut variables: Vec<_> = scheduled_for(nominal).into_iter().collect();
         if self == Self::Process {
             variables.reserve_exact(3);
             variables.push(("CHUNK_NUMBER", index.to_string()));
@@ -101,6 +98,15 @@ impl Contract {
     }
 }
 
+/// The variables of a task without a package: for one of a scheduled run the nominal time.
+pub(super) fn schedule_environment(nominal: Option<DateTime<Utc>>) -> Environment {
+    Environment::of(scheduled_for(nominal).into_iter().collect()).expect("a time fits")
+}
+
+fn scheduled_for(nominal: Option<DateTime<Utc>>) -> Option<(&'static str, String)> {
+    Some((SCHEDULED_FOR, nominal?.to_rfc3339_opts(SecondsFormat::AutoSi, true)))
+}
+
 /// Why no container can be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Uncompilable {
@@ -108,11 +114,26 @@ pub enum Uncompilable {
     Environment(#[from] InvalidEnvironment),
     #[error(transparent)]
     Spec(#[from] SpecError),
+    #[error("a program names an image or a file of a package that is not there")]
+    Images,
 }
 
 impl Container {
     /// What its tasks' nodes run. A plan does it once, when it is made.
     pub(super) fn compile(&self) -> Result<ContainerSpec, Uncompilable> {
+        match &self.code {
+            Code::Package(code) => code.compile(),
+            Code::Images(ImageCode { images, spec }) => {
+                let has_image = |program: &Program| usize::from(program.image) < images.len();
+                let is_fine = spec.programs().all(has_image) && spec.package_files().count() == 0;
+                if is_fine { Ok(spec.clone()) } else { Err(Uncompilable::Images) }
+            }
+        }
+    }
+}
+
+impl PackageCode {
+    fn compile(&self) -> Result<ContainerSpec, Uncompilable> {
         let Layout { inputs, inputs_names, results, results_name, params_name } =
             self.contract.layout();
         // Programs ask for their user's name, and the user has no entry in the image's list.
@@ -133,10 +154,10 @@ impl Container {
                 interpreters(&path)
             }
         };
+        let command = Command::PackageFile { path, interpreters };
+        let program = Program { working_dir: Some(dir(APP)), ..Program::new(command) };
         Ok(ContainerSpec::new(Parts {
-            steps: vec![Command::PackageFile { path, interpreters }],
             environment: Environment::of(variables)?,
-            working_dir: dir(APP),
             mounts: BTreeMap::from([
                 (Content::Package, dir(APP)),
                 (Content::Inputs, dir(inputs)),
@@ -144,7 +165,7 @@ impl Container {
                 (Content::WorkspaceCache, dir(USER_CACHE)),
                 (Content::SharedCache, dir(SHARED_CACHE)),
             ]),
-            files: BTreeMap::new(),
+            ..Parts::of(program)
         })?)
     }
 }
@@ -177,10 +198,10 @@ mod tests {
     use crate::secret::is_variable;
     use crate::testing;
 
-    pub fn container(contract: Contract) -> Container {
-        let mut container = Container { contract, ..testing::container() };
-        container.params.insert("a".to_owned(), 1.into());
-        container
+    pub fn container(contract: Contract) -> PackageCode {
+        let mut code = PackageCode { contract, ..testing::code() };
+        code.params.insert("a".to_owned(), 1.into());
+        code
     }
 
     pub const ALL: [Contract; 3] = [Contract::Partition, Contract::Process, Contract::Assemble];
@@ -213,7 +234,7 @@ mod tests {
             expected.push("SHARED_CACHE_DIR=/opt/fanfold/cache/shared".into());
             expected.sort();
             assert_eq!(spec.environment.variables().collect::<Vec<_>>(), expected);
-            assert_eq!(spec.working_dir, spec.mounts[&Content::Package]);
+            assert_eq!(spec.steps[0].working_dir.as_ref(), spec.mounts.get(&Content::Package));
             let results = spec.environment.get(contract.layout().results_name).unwrap();
             assert_eq!(spec.mounts[&Content::Results].as_str(), results);
         }
@@ -248,11 +269,11 @@ mod tests {
             ("main.py", Image::Binary, &[]),
         ] {
             let entrypoint = file.parse().unwrap();
-            let container = Container { image, entrypoint, ..testing::container() };
+            let code = PackageCode { image, entrypoint, ..testing::code() };
 
-            let spec = container.compile().unwrap();
+            let spec = code.compile().unwrap();
 
-            let Command::PackageFile { path, interpreters } = &spec.steps[0] else {
+            let Command::PackageFile { path, interpreters } = &spec.steps[0].command else {
                 panic!("{:?}", spec.steps)
             };
             assert_eq!(

@@ -13,7 +13,9 @@ mod reservation;
 
 use check::Checked;
 pub use check::PlanError;
-pub use container::{Container, Image, PackagePin, Params, params_text};
+pub use container::{
+    Code, Container, Image, ImageCode, PackageCode, PackagePin, Params, params_text,
+};
 pub use contract::{CHUNK_FILE, Contract, Uncompilable};
 pub use phase::Phase;
 pub use pipeline::{Assemble, Assembler, Limits, Partition, Partitioner, Pipeline};

@@ -15,12 +15,12 @@ pub enum BlobRequest {
     Input { lease: Lease, n: u32, from: u64 },
     /// The package of a lease, from byte `from` on.
     Package { lease: Lease, from: u64 },
-    /// The stored image of a lease, from byte `from` on.
-    Image { lease: Lease, from: u64 },
+    /// Image `n` of a lease, a stored one, from byte `from` on.
+    Image { lease: Lease, n: u8, from: u64 },
     /// The secrets of a lease's package. Answered with `Secrets`.
     Secrets { lease: Lease },
-    /// What opens a lease's image at its registry. Answered with `PullToken`.
-    PullToken { lease: Lease },
+    /// What opens image `n` of a lease at its registry. Answered with `PullToken`.
+    PullToken { lease: Lease, n: u8 },
     /// The list of a cache's files. Answered with `Listing`.
     Cached { lease: Lease, cache: Cache },
     /// A file of a cache at exactly this version, from byte `from` on.
@@ -39,7 +39,7 @@ impl BlobRequest {
             | Self::Package { lease, .. }
             | Self::Image { lease, .. }
             | Self::Secrets { lease }
-            | Self::PullToken { lease }
+            | Self::PullToken { lease, .. }
             | Self::Cached { lease, .. }
             | Self::CacheFile { lease, .. }
             | Self::Put { lease, .. } => *lease,
@@ -70,9 +70,9 @@ pub enum BlobReply {
         /// What the customer calls the object; `None` where it lies in the server's own bucket.
         object: Option<String>,
     },
-    /// Of the lease's package, in the order of its manifest. They must not reach a disk.
+    /// In the order of the package's manifest, or of the job. They must not reach a disk.
     Secrets(Vec<Secret>),
-    /// Good for pulling the lease's image and nothing else, for some minutes; `None` where the
+    /// Good for pulling this image of the lease and nothing else, for some minutes; `None` where the
     /// registry asks for nothing.
     PullToken(Option<Hidden>),
     Ready,

@@ -20,7 +20,20 @@ pub struct LogLine {
     /// Microseconds since 1970, by the node's clock.
     pub at_us: i64,
     pub level: Level,
+    pub stream: Stream,
     pub text: String,
+}
+
+/// Where a line comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Stream {
+    /// A container's standard output.
+    #[default]
+    Out,
+    /// A container's standard error.
+    Err,
+    /// The node itself.
+    Node,
 }
 
 /// How grave a line is. What a container writes is `Unknown`: only the node's own lines have one.

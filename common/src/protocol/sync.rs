@@ -31,6 +31,8 @@ pub struct Sync {
     /// Attempts that have ended and that the server has not settled yet.
     pub receipts: Vec<SignedReceipt>,
     pub logs: Vec<LogBatch>,
+    /// What running attempts used, for periods that have ended.
+    pub samples: Vec<Sample>,
     /// How the probe stands that the server asked for, until the server has heard its result.
     pub probe: Option<Probe>,
     /// How long the server may keep the answer back while it has nothing to say.
@@ -46,6 +48,17 @@ pub struct Held {
     pub running_ms: Option<u64>,
     /// It can neither get its data nor store its results, because the server's bucket is away.
     pub waits_for_bucket: bool,
+}
+
+/// What an attempt's containers used in a period of [`SAMPLE_SECS`], on the average.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    pub lease: Lease,
+    /// The end of the period, in microseconds since 1970, by the node's clock.
+    pub at_us: i64,
+    pub cpu_millis: u32,
+    pub memory_bytes: u64,
 }
 
 /// A check of the node itself, without any customer's image or data.
@@ -87,18 +100,27 @@ pub struct Work {
     pub run: RunId,
     /// Whose run it is.
     pub workspace: WorkspaceId,
-    /// Whose package it is: what containers leave in a cache is for those of the same workspace
-    /// and package owner.
-    pub package_owner: WorkspaceId,
     pub stage: StageNo,
-    /// Of the package's tar archive.
-    pub package: Digest,
-    pub image: Image,
+    /// The package whose file its containers run; `None` for containers of images alone.
+    pub package: Option<WorkPackage>,
+    /// What the containers are made from; `container` names them by their places.
+    pub images: Vec<Image>,
     pub container: ContainerSpec,
     /// Whether there are secrets to be asked for right before a container starts.
     pub secrets: bool,
     pub needs: Resources,
     pub task_timeout_secs: Option<u32>,
+}
+
+/// A package, as a node fetches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkPackage {
+    /// Whose package it is: what containers leave in a cache is for those of the same workspace
+    /// and package owner.
+    pub owner: WorkspaceId,
+    /// Of the package's tar archive.
+    pub digest: Digest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

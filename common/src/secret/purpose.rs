@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compute::image::Reference;
 use crate::data::location::{Cloud, Provider};
 use crate::net::origin::{NotAnAddress, Origin};
 
@@ -18,7 +19,7 @@ pub enum SecretKind {
     Azure,
     /// A user name and a password for one web server.
     Url,
-    /// A login to one registry of images; it comes with a package only.
+    /// A login to one registry of images.
     Registry,
     /// A text for containers.
     Other,
@@ -63,7 +64,7 @@ impl fmt::Display for SecretKind {
 
 /// A text that names no kind of secret that members store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be aws, gcp, storj, azure, url or other")]
+#[error("must be aws, gcp, storj, azure, url, registry or other")]
 pub struct NotAKind;
 
 impl FromStr for SecretKind {
@@ -74,11 +75,7 @@ impl FromStr for SecretKind {
         if text.eq_ignore_ascii_case("s3") {
             return Ok(Self::Aws);
         }
-        Self::ALL
-            .into_iter()
-            .filter(|kind| *kind != Self::Registry)
-            .find(|kind| kind.name().eq_ignore_ascii_case(text))
-            .ok_or(NotAKind)
+        Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(text)).ok_or(NotAKind)
     }
 }
 
@@ -126,6 +123,8 @@ pub enum Unbound {
     Needless(SecretKind),
     #[error("must be an address without a path, such as https://host")]
     Address(#[from] NotAnAddress),
+    #[error("must be the host of a registry, such as ghcr.io or registry.example:5000")]
+    Registry,
 }
 
 /// Why a secret does not go to a place.
@@ -141,6 +140,14 @@ pub enum Misuse {
     Account(String),
 }
 
+/// The registry of a host, as images name it.
+fn registry(host: &str) -> Result<String, Unbound> {
+    let image: Reference = format!("{host}/image").parse().map_err(|_| Unbound::Registry)?;
+    // A word without a dot or a port would be the first part of a name at the default registry.
+    let is_host = ["image", "library/image"].contains(&image.repository.as_str());
+    if is_host { Ok(image.host) } else { Err(Unbound::Registry) }
+}
+
 impl Purpose {
     /// The purpose of a secret of this kind that is bound to this server.
     pub fn read(kind: SecretKind, bound_to: Option<&str>) -> Result<Self, Unbound> {
@@ -150,7 +157,7 @@ impl Purpose {
                 Ok(Self::Azure { endpoint: Some(Origin::parse(address)?) })
             }
             (SecretKind::Url, Some(address)) => Ok(Self::Url { origin: Origin::parse(address)? }),
-            (SecretKind::Registry, Some(host)) => Ok(Self::Registry { host: host.to_owned() }),
+            (SecretKind::Registry, Some(host)) => Ok(Self::Registry { host: registry(host)? }),
             (SecretKind::Url | SecretKind::Registry, None) => Err(Unbound::Missing(kind)),
             (SecretKind::Aws, None) => Ok(Self::Aws),
             (SecretKind::Gcp, None) => Ok(Self::Gcp),

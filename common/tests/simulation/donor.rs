@@ -10,7 +10,7 @@ use common::ids::{NodeId, RunId, WorkspaceId};
 use common::market::CheckedSync;
 use common::protocol::{
     Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Output, Probe, Receipt,
-    SignedReceipt, Sync,
+    SignedReceipt, Stream, Sync,
 };
 use common::run::task::Lease;
 use uuid::Uuid;
@@ -178,6 +178,7 @@ impl Donor {
             holding,
             receipts: receipts.iter().map(|(_, signed)| signed.clone()).collect(),
             logs,
+            samples: Vec::new(),
             probe: self.probe.take(),
             wait_ms: random.between(0, 8_000),
         };
@@ -310,7 +311,12 @@ impl Work {
     fn write(&mut self, lease: Lease) -> LogBatch {
         let first = self.lines;
         self.lines += 2;
-        let line = |n| LogLine { at_us: 0, level: Level::Unknown, text: format!("line {n}") };
+        let line = |n| LogLine {
+            at_us: 0,
+            level: Level::Unknown,
+            stream: Stream::Out,
+            text: format!("line {n}"),
+        };
         LogBatch { lease, first, lines: vec![line(first), line(first + 1)] }
     }
 }

@@ -1,7 +1,7 @@
 //! The loop against a server that the test plays, with real containers.
 
 use common::digest::Digest;
-use common::protocol::{Inputs, Level};
+use common::protocol::{Inputs, Level, WorkPackage};
 use tokio::task::JoinHandle;
 
 use super::pause::NO_CHANGE_GAP;
@@ -66,7 +66,8 @@ impl Play {
 
     fn assign(&self, indexes: &[u32], cpu_millis: u32) -> Orders {
         let needs = Resources::new(cpu_millis, 64).with_disk(10);
-        let work = Work { package: self.package, needs, ..work() };
+        let package = WorkPackage { owner: crate::testing::WORKSPACE, digest: self.package };
+        let work = Work { package: Some(package), needs, ..work() };
         let assign = indexes
             .iter()
             .map(|i| Assignment {

@@ -29,6 +29,20 @@ pub enum Stopped {
 }
 
 impl Stopped {
+    /// The same of a container that has this name among several.
+    pub fn of_container(self, name: &str) -> Self {
+        match self {
+            Self::Failed { failure, message } if !name.is_empty() => {
+                let message = match message.as_str() {
+                    "" => format!("in the container {name}"),
+                    message => format!("in the container {name}: {message}"),
+                };
+                Self::Failed { failure, message }
+            }
+            Self::Failed { .. } | Self::Cancelled | Self::Outdated | Self::NodeFault(_) => self,
+        }
+    }
+
     /// The same without secrets in its message.
     pub fn redacted(self, redactor: &Redactor) -> Self {
         match self {
@@ -156,7 +170,9 @@ impl From<runtime::Error> for Stopped {
             E::Unusable(_) | E::Registry(registry::Error::Unusable(_)) => {
                 failed(Failure::Package, &error)
             }
-            E::Registry(registry::Error::Io(_)) | E::Io(_) | E::Removed(_) => fault(&error),
+            E::Registry(registry::Error::Io(_)) | E::Io(_) | E::Removed(_) | E::NotAllowed(_) => {
+                fault(&error)
+            }
             E::Unpullable(_) | E::Registry(_) => failed(Failure::Registry, &error),
             E::Engine { doing, source } => {
                 tracing::warn!(doing, error = %chain(source), "the container engine failed");
@@ -170,11 +186,11 @@ impl From<runtime::Error> for Stopped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::{Error, Said};
+    use crate::runtime::{EngineWords, Error};
 
     #[test]
     fn engine_message_stays_with_the_node() {
-        let said = Said("GET http://10.0.0.1/: INTRANET-SECRET".to_owned());
+        let said = EngineWords("GET http://10.0.0.1/: INTRANET-SECRET".to_owned());
 
         let stopped = Stopped::from(Error::Engine { doing: "load an image", source: said });
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::compute::container::{Command, ContainerSpec, Parts};
+use common::compute::container::{Command, ContainerSpec, Parts, Program};
 use common::digest::Digest;
 use common::protocol::Cache;
 use common::secret::SecretKind;
@@ -33,10 +33,16 @@ async fn lived_in(
 ) -> Receipt {
     let container = ContainerSpec::new(container).unwrap();
     let archive = script_package(script);
-    let lease = lease(0);
     let secrets = !server.state().secrets.is_empty();
-    let work = Arc::new(Work { package: Digest::of(&archive), secrets, container, ..work() });
+    let package =
+        Some(WorkPackage { owner: crate::testing::WORKSPACE, digest: Digest::of(&archive) });
     server.state().package = archive;
+    lived_as(tools, Work { package, secrets, container, ..work() }).await
+}
+
+/// Lives an attempt at this work to its end.
+pub async fn lived_as(tools: &Arc<Tools<FakeServer>>, work: Work) -> Receipt {
+    let (lease, work) = (lease(0), Arc::new(work));
     let (inputs, environment) = (Inputs::Files, Environment::default());
     let attempt = Attempt { lease, work, gpu: None, inputs, environment };
     let (events, mut heard) = mpsc::channel(8);
@@ -63,8 +69,9 @@ async fn attempt_runs_its_steps_until_one_fails() {
     let Some(tools) = tools(&server, dir.path()).await else { return };
     let line = |script: &str| {
         let words = ["/test/package/busybox", "sh", "-c", script];
-        Command::Line(words.map(str::to_owned).to_vec())
+        Program::new(Command::Line(words.map(str::to_owned).to_vec()))
     };
+    let named = |name: &str, program| Program { name: name.to_owned(), ..program };
     let with = |end: &str| {
         let first = parts().steps.remove(0);
         let read = line("/test/package/busybox cat /test/file > $RESULTS/b; exit $(($END))");
@@ -80,7 +87,8 @@ async fn attempt_runs_its_steps_until_one_fails() {
             .collect();
         environment.insert("END".to_owned(), end.to_owned());
         let environment = environment.try_into().unwrap();
-        Parts { steps: vec![first, read, never], files: [file].into(), environment, ..parts() }
+        let steps = vec![named("a", first), named("b", read), named("c", never)];
+        Parts { steps, files: [file].into(), environment, ..parts() }
     };
 
     let failed = lived_in(&tools, &server, "echo first > $RESULTS/a", with("3")).await;

@@ -25,6 +25,15 @@ impl Amount {
     /// What cannot be looked into counts as more than may be: bytes could hide there.
     const HIDDEN: Self = Self { bytes: u64::MAX, entries: usize::MAX };
 
+    /// Of both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            entries: self.entries.saturating_add(other.entries),
+        }
+    }
+
     /// More than may be: `bytes_max`, or more entries than would ever be looked at.
     pub const fn exceeds(self, bytes_max: u64) -> bool {
         self.bytes > bytes_max || self.entries > ENTRIES_MAX

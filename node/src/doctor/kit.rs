@@ -1,12 +1,12 @@
 //! Runs the escape kit in a container exactly as a task of a stranger's.
 
-use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use common::compute::container::Profile;
 use common::compute::resources::Resources;
 use common::ids::{RunId, WorkspaceId};
 use common::run::task::{Lease, StageNo, TaskRef};
@@ -20,8 +20,9 @@ use crate::guest::ESCAPE_KIT;
 use crate::logs::LogBook;
 use crate::logs::redact::Redactor;
 use crate::net::ssrf_guard::SsrfGuard;
-use crate::runtime::docker::{Docker, Images, NotConnected};
-use crate::runtime::{self, Ending, Launch, Mount};
+use crate::runtime::docker::{Allowed, Docker, Images, NotConnected};
+use crate::runtime::launch::{Connection, CountedCache};
+use crate::runtime::{self, Ending, Entry, Launch, Mount};
 
 /// More than the kit needs.
 const NEEDS: Resources = Resources::new(1000, 512);
@@ -55,18 +56,19 @@ pub enum Error {
     Ended(String),
 }
 
-/// Runs the escape kit in a container of its own, and gives what came of each try.
+/// Runs the escape kit in a container of this profile, and gives what came of each try.
 ///
 /// # Errors
 ///
 /// Where the container cannot be made, or ends before all was tried.
-pub async fn escape_kit() -> Result<Vec<Outcome>, Error> {
+pub async fn escape_kit(profile: Profile) -> Result<Vec<Outcome>, Error> {
     let folder = tempfile::tempdir()?;
     let data_dir = DataDir::open(folder.path())?;
     let users = Users::new(&data_dir, IdRange::default(), Jobs::OfOne)?;
+    let allowed = Allowed { plain: true, network: None };
     let images = Images::new(SsrfGuard::new(false), false, u64::MAX);
-    let engine = Docker::connect(data_dir.label(), users, images).await?;
-    let launch = launch(&engine, &data_dir.work())?;
+    let engine = Docker::connect(data_dir.label(), users, images, allowed).await?;
+    let launch = launch(&engine, &data_dir.work(), profile)?;
     let image = engine.scratch().await?;
     let (logs, stop) = (LogBook::default(), CancellationToken::new());
 
@@ -87,7 +89,7 @@ pub async fn escape_kit() -> Result<Vec<Outcome>, Error> {
     Err(Error::Ended(format!("{ending:?} after {:?}", text.last())))
 }
 
-fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
+fn launch(engine: &Docker, folder: &Path, profile: Profile) -> io::Result<Launch> {
     let share = Disk::open(folder, DISK)?.share(0, 0, RESULTS_BYTES_MAX);
     let share = share.ok_or(io::ErrorKind::StorageFull)?;
     let workspace = WorkspaceId::new(uuid::Uuid::new_v4());
@@ -104,24 +106,35 @@ fn launch(engine: &Docker, folder: &Path) -> io::Result<Launch> {
     let (results, user_cache) =
         (mount("results", "/kit/results", true), mount("user", "/kit/user", true));
     for mount in [&results, &user_cache] {
-        engine.writable_dir(&mount.host, workspace)?;
+        engine.writable_dir(&mount.host, workspace, profile)?;
     }
     Ok(Launch {
         lease: Lease { task, attempt: 1 },
         workspace,
-        commands: vec![vec!["/kit/app/escape".into()]],
-        later: VecDeque::new(),
-        env: vec!["HOME=/tmp".into(), "RESULTS=/kit/results".into(), "SHARED=/kit/shared".into()],
+        name: String::new(),
+        image: 0,
+        entry: Entry::Commands(vec![vec!["/kit/app/escape".into()]]),
+        env: vec![
+            "HOME=/tmp".into(),
+            "RESULTS=/kit/results".into(),
+            "SHARED=/kit/shared".into(),
+            format!("PROFILE={}", profile.as_str()),
+        ],
         redactor: Redactor::default(),
-        working_dir: app.inside.clone(),
-        user_cache_counted: user_cache.host.clone(),
+        working_dir: Some(app.inside.clone()),
+        cache: Some(CountedCache { folder: user_cache.host.clone(), bytes_max: RESULTS_BYTES_MAX }),
         mounts: vec![app, shared, user_cache],
         results,
-        user_cache_bytes_max: RESULTS_BYTES_MAX,
+        shared: Vec::new(),
+        profile,
+        connection: Connection::None,
+        hosts: Vec::new(),
         needs: NEEDS,
         gpu: None,
         timeout: Some(PATIENCE),
         share,
+        beside: Vec::new(),
+        is_watched: false,
     })
 }
 

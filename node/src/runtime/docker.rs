@@ -13,7 +13,9 @@ mod fitness;
 mod host;
 mod images;
 mod meter;
+mod network;
 mod output;
+mod samples;
 mod shelf;
 mod watch;
 
@@ -31,6 +33,7 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
 };
+use common::compute::container::Profile;
 use common::compute::device::Device;
 use common::compute::environment::{VARIABLE_BYTES_MAX, VARIABLES_BYTES_MAX};
 use common::error_chain::chain;
@@ -40,16 +43,20 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::doctor::{self, Check};
+use crate::files::tree::dir_with_mode;
 use crate::files::users::Users;
 use crate::logs::LogBook;
-use crate::runtime::{Ended, Ending, Error, Launch, Said};
+use crate::runtime::launch::Connection;
+use crate::runtime::{Ended, Ending, EngineWords, Entry, Error, Launch};
 use blame::Stuck;
 use cgroup::{Cgroups, Group};
 use confinement::Confinement;
 use images::Ready;
 pub use images::{Images, Ready as Image};
 use meter::{Baseline, Meter};
-use output::{Pace, Signals, pump};
+pub use network::{Allowed, Shared as SharedNetwork};
+use output::{Pace, Said, Signals, pump};
+pub use samples::{Samples, now_us};
 use shelf::Shelf;
 use watch::watch;
 
@@ -70,6 +77,8 @@ pub struct Docker {
     cgroups: Cgroups,
     images: Images,
     shelf: Shelf,
+    allowed: Allowed,
+    samples: Samples,
 }
 
 /// A container that is there, started or not.
@@ -77,6 +86,13 @@ pub struct Docker {
 pub struct Made {
     id: String,
     group: Option<Arc<Group>>,
+}
+
+impl Made {
+    /// What the engine calls it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 /// A container that has been started.
@@ -91,18 +107,33 @@ impl Docker {
         label: String,
         users: Users,
         images: Images,
+        allowed: Allowed,
     ) -> Result<Self, NotConnected> {
         let (client, info) = reach().await?;
         let confinement = Confinement::of(&info).map_err(NotConnected::Unconfined)?;
         let users = if confinement.maps_users { Users::Mapped } else { users };
         let cgroups = Cgroups::of(&info, &label);
-        let shelf = Shelf::default();
-        Ok(Self { client, label, users, confinement, cgroups, images, shelf })
+        let (shelf, samples) = (Shelf::default(), Samples::default());
+        Ok(Self { client, label, users, confinement, cgroups, images, shelf, allowed, samples })
     }
 
     /// Makes a folder that containers of this workspace can write to, in one that is private.
-    pub fn writable_dir(&self, path: &Path, workspace: WorkspaceId) -> io::Result<()> {
-        self.users.writable_dir(path, workspace)
+    pub fn writable_dir(
+        &self,
+        path: &Path,
+        workspace: WorkspaceId,
+        profile: Profile,
+    ) -> io::Result<()> {
+        match profile {
+            Profile::Sealed => self.users.writable_dir(path, workspace),
+            // Its user is the image's, who may be anybody.
+            Profile::Plain => dir_with_mode(path, 0o777),
+        }
+    }
+
+    /// What running attempts use.
+    pub const fn samples(&self) -> &Samples {
+        &self.samples
     }
 
     /// What the engine's machine has.
@@ -140,11 +171,17 @@ impl Docker {
     /// Makes a container, which costs next to nothing until it is started. Whoever asked for it
     /// removes it.
     pub async fn make(&self, launch: &Launch, image: &Ready) -> Result<Made, Error> {
-        let Some(command) = launch.commands.first() else {
-            return Err(Error::Unusable("the package gives nothing to run".into()));
+        let command = match &launch.entry {
+            Entry::Image => None,
+            Entry::Commands(commands) => Some(
+                commands
+                    .first()
+                    .ok_or_else(|| Error::Unusable("the package gives nothing to run".into()))?,
+            ),
         };
+        self.check_allowed(launch)?;
         check_variables(launch)?;
-        match self.create(launch, image, command).await {
+        match self.create(launch, image, command.map(Vec::as_slice)).await {
             Ok(made) => Ok(made),
             Err(error) => Err(self.not_made(launch, image, error).await),
         }
@@ -172,7 +209,10 @@ impl Docker {
         started: impl FnOnce() + Send,
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
-        let mut commands = launch.commands.iter();
+        let mut commands = match &launch.entry {
+            Entry::Image => [].iter(),
+            Entry::Commands(commands) => commands.iter(),
+        };
         let mut command = commands.next();
         loop {
             let error = match self.begin(made).await {
@@ -193,7 +233,7 @@ impl Docker {
             };
             command = Some(next);
             self.remove(made).await;
-            *made = match self.create(launch, image, next).await {
+            *made = match self.create(launch, image, Some(next)).await {
                 Ok(made) => made,
                 Err(error) => return Err(self.not_made(launch, image, error).await),
             };
@@ -204,27 +244,34 @@ impl Docker {
         &self,
         launch: &Launch,
         image: &Ready,
-        command: &[String],
+        command: Option<&[String]>,
     ) -> Result<Made, Error> {
         let group = self.cgroups.group().map(Arc::new);
         let host = HostConfig {
             cgroup_parent: group.as_ref().map(|group| group.parent()),
+            network_mode: Some(self.network_mode(&launch.connection)),
             ..host::config(launch, image)
         };
         let body = ContainerCreateBody {
             image: Some(image.id.clone()),
-            entrypoint: Some(command.to_vec()),
-            cmd: Some(Vec::new()),
+            entrypoint: command.map(<[String]>::to_vec),
+            cmd: command.map(|_| Vec::new()),
             env: Some(confinement::environment(launch)),
-            user: Some(self.users.of(launch.workspace).to_string()),
-            working_dir: Some(launch.working_dir.to_string()),
+            user: match launch.profile {
+                Profile::Sealed => Some(self.users.of(launch.workspace).to_string()),
+                Profile::Plain => None,
+            },
+            working_dir: launch.working_dir.as_ref().map(ToString::to_string),
             labels: Some(HashMap::from([
                 (LABEL.to_owned(), self.label.clone()),
                 ("fanfold.lease".to_owned(), launch.lease.to_string()),
             ])),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            network_disabled: Some(true),
+            // Without any network, an engine would write no names of hosts.
+            network_disabled: Some(
+                launch.connection == Connection::None && launch.hosts.is_empty(),
+            ),
             // An image's own may be no signal at all.
             stop_signal: Some("SIGKILL".into()),
             // An image's own check would be a second program in the container.
@@ -232,7 +279,7 @@ impl Docker {
                 test: Some(vec!["NONE".into()]),
                 ..HealthConfig::default()
             }),
-            host_config: Some(self.confinement.applied(host)),
+            host_config: Some(self.confinement.applied(host, launch.profile)),
             ..ContainerCreateBody::default()
         };
         let name = format!("fanfold-{}", uuid::Uuid::new_v4().simple());
@@ -279,16 +326,11 @@ impl Docker {
     ) -> Result<Ended, Error> {
         let start = Instant::now();
         let signals = Signals::default();
-        let pump = pump(
-            output,
-            logs.clone(),
-            launch.lease,
-            launch.redactor.clone(),
-            Pace::default(),
-            signals.clone(),
-        );
+        let said = Said { logs: logs.clone(), lease: launch.lease, name: launch.name.clone() };
+        let pump = pump(output, said, launch.redactor.clone(), Pace::default(), signals.clone());
         let pump = tokio::spawn(pump);
         let meter = Meter::start(self.client.clone(), id.clone(), group.clone(), baseline);
+        let _sampling = meter.report(launch.lease, self.samples.clone());
         let exit = self.exit(id);
         tokio::pin!(exit);
         let cut_short = tokio::select! {
@@ -296,7 +338,7 @@ impl Docker {
             () = stop.cancelled() => Ok(Ending::Stopped),
             () = elapsed(launch.timeout) => Ok(Ending::Timeout),
             () = signals.flooded.cancelled() => Ok(Ending::TooMuchOutput),
-            ending = watch(&self.client, id, launch) => Ok(ending),
+            ending = watch(&self.client, id, launch), if !launch.is_watched => Ok(ending),
         };
         let attended = start.elapsed();
         signals.ended.cancel();
@@ -382,7 +424,7 @@ fn engine(doing: &'static str) -> impl FnOnce(EngineError) -> Error {
 }
 
 fn failed(doing: &'static str, said: impl Into<String>) -> Error {
-    Error::Engine { doing, source: Said(said.into()) }
+    Error::Engine { doing, source: EngineWords(said.into()) }
 }
 
 /// The kernel takes no longer variables, and not more of them, into a process.

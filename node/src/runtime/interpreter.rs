@@ -5,8 +5,6 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::Commands;
-
 /// As much of a first line as the kernel reads.
 const LINE_BYTES_MAX: u64 = 255;
 /// What editors of other systems put before a text.
@@ -23,9 +21,9 @@ pub fn first_line(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(line).into_owned())
 }
 
-/// Commands that run `file`. Where its first line names no interpreter, it is one of `usual`, or
+/// Vec<Vec<String>> that run `file`. Where its first line names no interpreter, it is one of `usual`, or
 /// the file itself where there are none.
-pub fn commands(first_line: &str, file: &str, usual: &[String]) -> Commands {
+pub fn commands(first_line: &str, file: &str, usual: &[String]) -> Vec<Vec<String>> {
     let programs = named(first_line)
         .unwrap_or_else(|| usual.iter().map(|program| vec![program.clone()]).collect());
     if programs.is_empty() {
@@ -39,7 +37,7 @@ pub fn commands(first_line: &str, file: &str, usual: &[String]) -> Commands {
 }
 
 /// The program that a line such as `#!/bin/bash -e` names, with the one argument that it may have.
-fn named(line: &str) -> Option<Commands> {
+fn named(line: &str) -> Option<Vec<Vec<String>>> {
     let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).strip_prefix("#!")?;
     // A file from Windows has a carriage return at the line's end, which is no part of the name.
     let line = line.trim_matches([' ', '\t', '\r']);

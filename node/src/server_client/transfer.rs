@@ -201,16 +201,17 @@ pub async fn secrets<R: ServerClient>(remote: &R, lease: Lease) -> Result<Vec<Se
     if let BlobReply::Secrets(secrets) = reply { Ok(secrets) } else { Err(other("secrets")) }
 }
 
-/// What pulls a lease's image; `None` where nothing is needed. A registry that gives the server no
+/// What pulls image `n` of a lease; `None` where nothing is needed. A registry that gives the server no
 /// token is not waited for.
 pub async fn pull_token<R: ServerClient>(
     remote: &R,
     lease: Lease,
+    n: u8,
 ) -> Result<Option<Hidden>, Error> {
     let mut backoff = Backoff::of_transfers();
     let mut refused = 0;
     loop {
-        match remote.reply(BlobRequest::PullToken { lease }).await {
+        match remote.reply(BlobRequest::PullToken { lease, n }).await {
             Ok(BlobReply::PullToken(token)) => return Ok(token),
             Ok(_) => return Err(other("a token")),
             Err(link::Error::Refused { message, again }) => {

@@ -4,11 +4,12 @@ use common::access::Scope;
 
 use super::http::problem_json::ERRORS;
 use super::http::router::Api;
-use super::{bytenite, health, info, metrics, native, quedup, storage};
+use super::{bytenite, ejjy, health, info, metrics, native, quedup, storage};
 
 /// Every API with its routes.
 pub fn apis() -> Vec<Api> {
-    [bytenite::apis(), vec![native::api(), quedup::api(), server()]].into_iter().flatten().collect()
+    let others = vec![native::api(), quedup::api(), ejjy::api(), server()];
+    bytenite::apis().into_iter().chain(others).collect()
 }
 
 /// What belongs to none of them.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Job;
 use super::monitoring::status::JobStatus;
 use crate::app::App;
 use crate::error::Result;
@@ -20,8 +21,25 @@ pub async fn list(
     scope: Option<&JobScope>,
     selection: &Selection<JobField>,
 ) -> Result<Found<JobStatus>> {
-    let Found { rows, rest } =
-        store::jobs::list(&app.db, caller.workspace, kind, scope, selection).await?;
+    let found = store::jobs::list(&app.db, caller.workspace, kind, scope, selection).await?;
+    with_runs(app, caller, found).await
+}
+
+/// A part of the caller's jobs of a project.
+pub async fn list_of_project(
+    app: &App,
+    caller: &Caller,
+    project: &str,
+    selection: &Selection<JobField>,
+) -> Result<Found<JobStatus>> {
+    let owner = caller.workspace;
+    let found = store::jobs::list_of_project(&app.db, owner, project, selection).await?;
+    with_runs(app, caller, found).await
+}
+
+/// Jobs, each with its latest run.
+async fn with_runs(app: &App, caller: &Caller, found: Found<Job>) -> Result<Found<JobStatus>> {
+    let Found { rows, rest } = found;
     let latest: Vec<_> = rows.iter().filter_map(|job| job.run).collect();
     let mut by_job: HashMap<_, _> = runs::find_many(&app.db, caller.workspace, &latest)
         .await?

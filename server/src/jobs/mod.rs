@@ -10,7 +10,9 @@
 
 pub mod app_test;
 pub mod cancel;
+pub mod containers;
 pub mod draft;
+pub mod history;
 pub mod hold;
 pub mod list;
 pub mod monitoring;

@@ -79,7 +79,7 @@ pub async fn order(
 }
 
 async fn begin(app: &App, caller: &Caller, id: JobId) -> Result<()> {
-    start::prepare(app, caller, id, JobConfig::default()).await?.start(app).await
+    start::prepare(app, caller, id, JobConfig::default()).await?.start(app).await.map(drop)
 }
 
 /// Deletes the job of the same name whose order was never answered.

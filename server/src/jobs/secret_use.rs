@@ -38,6 +38,10 @@ pub fn check_job(caller: &Caller, job: &Job) -> Result<()> {
         JobWork::Template(work) => check_locations(caller, work.source(), work.destination()),
         JobWork::Call(work) if work.call.secrets().next().is_some() => check(caller, "call"),
         JobWork::Call(_) => Ok(()),
+        JobWork::Container(work) => {
+            let opens_image = work.images().into_iter().any(|image| image.secret.is_some());
+            if opens_image || !work.secrets.is_empty() { check(caller, "secrets") } else { Ok(()) }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::resolve::resolve;
 use crate::app::App;
 use crate::coordinator;
 use crate::error::Result;
+use crate::idempotency::{self, RequestKey};
 use crate::people::caller::Caller;
 use crate::store::jobs::{JobWork, StartAs};
 use crate::store::schedules;
@@ -23,6 +24,8 @@ use crate::store::schedules;
 pub struct Ready {
     job: Job,
     how: StartAs,
+    /// The same was asked for before under the same key.
+    is_repeat: bool,
     spec: RunSpec,
 }
 
@@ -50,12 +53,12 @@ pub async fn prepare(app: &App, caller: &Caller, id: JobId, over: JobConfig) -> 
             let spec = resolve(app, caller, &job, work.config().overlaid(over)).await?;
             (spec, StartAs::Only(work.config.overlaid(over)))
         }
-        JobWork::Call(_) => {
+        JobWork::Call(_) | JobWork::Container(_) => {
             let run = RunId::new(Uuid::now_v7());
             (resolve(app, caller, &job, over).await?, StartAs::Again(run))
         }
     };
-    Ok(Ready { job, how, spec })
+    Ok(Ready { job, how, is_repeat: false, spec })
 }
 
 impl Ready {
@@ -88,9 +91,32 @@ impl Ready {
         quote::of(app, caller, &self.job, &self.spec.plan, None).await
     }
 
-    /// Starts its run.
-    pub async fn start(self, app: &App) -> Result<()> {
-        start(app, &self.job, self.how, self.spec).await
+    /// The same under a key of the caller's: a start that is asked for again is the same start.
+    ///
+    /// # Errors
+    /// A key that was used with another request.
+    pub async fn under(
+        mut self,
+        app: &App,
+        caller: &Caller,
+        key: Option<&RequestKey>,
+    ) -> Result<Self> {
+        if let StartAs::Again(run) = &mut self.how {
+            let new = idempotency::new_id(app, caller, key, run.uuid()).await?;
+            *run = RunId::new(new.id);
+            self.is_repeat = new.again;
+        }
+        Ok(self)
+    }
+
+    /// Starts its run, and gives its id.
+    pub async fn start(self, app: &App) -> Result<RunId> {
+        let run = self.how.run(self.job.id);
+        match app.coordinator.start_job(self.spec, self.job.draft, self.how).await {
+            // The first of several calls under one key has started it.
+            Err(coordinator::Error::AlreadyStarted) if self.is_repeat => Ok(run),
+            started => Ok(started?),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::config::StorageConfig;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::{self, Data};
 use crate::store::catalogue::{images, packages};
-use crate::store::market::{call_answers, logs, runs};
+use crate::store::market::{call_answers, logs, runs, samples};
 use crate::store::schedules::skips;
 use crate::store::storage::holdings;
 use crate::store::{Db, jobs, schedules};
@@ -101,6 +101,7 @@ async fn uploads(db: &Db, data: &Data, now: DateTime<Utc>, age: TimeDelta) -> Re
 async fn old_logs(db: &Db, then: DateTime<Utc>) -> Result<(), Error> {
     while logs::purge(db, then).await? {}
     while call_answers::purge(db, then).await? {}
+    while samples::purge(db, then).await? {}
     Ok(())
 }
 
@@ -350,6 +351,7 @@ mod tests {
         let line = common::protocol::LogLine {
             at_us: 0,
             level: common::protocol::Level::Info,
+            stream: common::protocol::Stream::Node,
             text: "x".to_owned(),
         };
         let lease = common::run::task::Lease { task, attempt: 1 };

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use common::data::location::{Destination, DraftSource};
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::order::call::CallWork;
+use common::order::container::ContainerWork;
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
 use common::run::scheduling::{Priority, Regions};
@@ -71,6 +72,8 @@ pub(super) mod row {
         pub work: Option<String>,
         /// Among which jobs its name is the only one.
         pub scope: Option<String>,
+        pub project: Option<String>,
+        pub updated_us: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -94,6 +97,8 @@ pub struct Job {
     pub priority: Priority,
     pub regions: Regions,
     pub tags: Vec<String>,
+    /// The project that it belongs to, under a name of its customer's.
+    pub project: Option<String>,
     /// Not before this may it run.
     pub start_at: Option<DateTime<Utc>>,
     /// Counts the changes, so that a run is made from the job that was read.
@@ -101,6 +106,8 @@ pub struct Job {
     /// The job's latest run, once it has been started.
     pub run: Option<RunId>,
     pub created_at: DateTime<Utc>,
+    /// When it was changed last, or made.
+    pub updated_at: DateTime<Utc>,
     pub submitted_at: Option<DateTime<Utc>>,
     pub deleted_at: Option<DateTime<Utc>>,
 }
@@ -122,6 +129,8 @@ pub enum Change {
     StartAt(DateTime<Utc>),
     Uploaded(Upload),
     Call(Box<CallWork>),
+    /// What a job of containers runs from its next start on.
+    Container(Box<ContainerWork>),
 }
 
 /// Names jobs of a workspace whose names differ: those of an API that finds them by their names.
@@ -141,10 +150,12 @@ impl Job {
             priority: Priority::default(),
             regions: Regions::default(),
             tags: Vec::new(),
+            project: None,
             start_at: None,
             draft: 0,
             run: None,
             created_at: clock::now(),
+            updated_at: clock::now(),
             submitted_at: None,
             deleted_at: None,
         }
@@ -160,6 +171,7 @@ impl Job {
             Change::Regions(regions) => self.regions = regions,
             Change::Tags(tags) => self.tags = tags,
             Change::StartAt(at) => self.start_at = Some(at),
+            Change::Container(work) => self.work = JobWork::Container(work),
             Change::Template(_)
             | Change::Source(_)
             | Change::Destination(_)
@@ -167,7 +179,7 @@ impl Job {
             | Change::Config(_)
             | Change::Uploaded(_) => match &mut self.work {
                 JobWork::Template(work) => work.change(change),
-                JobWork::Call(_) => {}
+                JobWork::Call(_) | JobWork::Container(_) => {}
             },
             Change::Call(new) => {
                 if let JobWork::Call(work) = &mut self.work {
@@ -259,6 +271,17 @@ pub async fn list(
     selection::fetch(db, jobs, selection).await?.try_map(|row| read(&row))
 }
 
+/// A part of the jobs of this project.
+pub async fn list_of_project(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    project: &str,
+    selection: &Selection<JobField>,
+) -> Result<Found<Job>, DbErr> {
+    let jobs = of(owner).filter(C::Project.eq(project));
+    selection::fetch(db, jobs, selection).await?.try_map(|row| read(&row))
+}
+
 /// Changes a job; false where it is gone, or has been started and cannot be changed any more.
 pub async fn change(
     db: &impl ConnectionTrait,
@@ -266,7 +289,9 @@ pub async fn change(
     owner: WorkspaceId,
     changes: Vec<Change>,
 ) -> Result<bool, DbErr> {
-    let mut update = changeable(owner, lock).col_expr(C::Draft, Expr::col(C::Draft).add(1));
+    let mut update = changeable(owner, lock)
+        .col_expr(C::Draft, Expr::col(C::Draft).add(1))
+        .col_expr(C::UpdatedUs, Expr::value(micros(clock::now())));
     for change in changes {
         update = match change {
             Change::Name(name) => update.col_expr(C::Name, Expr::value(name)),
@@ -295,6 +320,9 @@ pub async fn change(
             Change::Tags(tags) => update.col_expr(C::Tags, Expr::value(document::write(&tags)?)),
             Change::StartAt(at) => update.col_expr(C::StartUs, Expr::value(micros(at))),
             Change::Call(work) => update.col_expr(C::Work, Expr::value(document::write(&work)?)),
+            Change::Container(work) => {
+                update.col_expr(C::Work, Expr::value(document::write(&work)?))
+            }
             Change::Uploaded(upload) => update
                 .col_expr(C::UploadBytes, Expr::value(upload.size.cast_signed()))
                 .col_expr(C::UploadVersion, Expr::value(upload.version())),
@@ -396,12 +424,14 @@ fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
         draft: Set(job.draft),
         run: Set(job.run.map(RunId::uuid)),
         created_us: Set(micros(job.created_at)),
+        updated_us: Set(Some(micros(job.updated_at))),
         submitted_us: Set(job.submitted_at.map(micros)),
         deleted_us: Set(job.deleted_at.map(micros)),
         priority: Set(job.priority.number()),
         whitelist: Set(document::write(&job.regions.whitelist)?),
         blacklist: Set(document::write(&job.regions.blacklist)?),
         tags: Set(document::write(&job.tags)?),
+        project: Set(job.project.clone()),
         start_us: Set(job.start_at.map(micros)),
         scope: Set(job.scope.as_ref().map(|scope| scope.0.clone())),
         ..work
@@ -422,10 +452,12 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
             blacklist: document::read(&row.blacklist)?,
         },
         tags: document::read(&row.tags)?,
+        project: row.project.clone(),
         start_at: row.start_us.map(time),
         draft: row.draft,
         run: row.run.map(RunId::new),
         created_at: time(row.created_us),
+        updated_at: time(row.updated_us.unwrap_or(row.created_us)),
         submitted_at: row.submitted_us.map(time),
         deleted_at: row.deleted_us.map(time),
     })

@@ -23,7 +23,8 @@ pub async fn all(product: &str, prefix: &str, cases: Vec<(String, Case)>) -> Res
     let only = std::env::var("COMPAT_CASE").unwrap_or_default();
     let receiver = Receiver::open().await?;
     let cases = cases.into_iter().filter(|(name, _)| name.contains(&only));
-    Market::open(Shape::nodes(1), async |market, owner| {
+    let shape = Shape::nodes(1).set_nodes("NODE_ALLOW_PLAIN", "true");
+    Market::open(shape, async |market, owner| {
         let mut failed = Vec::new();
         let other = market.tenant_with_key(&format!("{product}-other"), prefix).await?.key;
         for (n, (name, case)) in cases.enumerate() {

@@ -34,6 +34,9 @@ async fn make(owner: &Client) -> Result<Vec<(&'static str, &'static str, String)
         ("jobId", "", job.clone()),
         ("job", "", job),
         ("run", "", run.clone()),
+        // Of any id: another workspace than the caller's is refused before anything is looked for.
+        ("workspace", "", run.clone()),
+        ("project", "", "zebra".to_owned()),
         // Of any id: the run is refused before its task is looked for.
         ("task", "/runs", run),
         ("jobTemplateId", "", "zebra".to_owned()),

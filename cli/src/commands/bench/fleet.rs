@@ -137,6 +137,7 @@ impl Node {
             holding: Vec::new(),
             receipts: self.ended.iter().map(|(_, receipt)| receipt.clone()).collect(),
             logs: Vec::new(),
+            samples: Vec::new(),
             probe: None,
             wait_ms: WAIT_MS,
         }

@@ -83,6 +83,7 @@ async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure>
         region: String::new(),
         gpus: Some(Vec::new()),
         allow_private_addresses: false,
+        allowed: node::Allowed::default(),
         container_uids: node::IdRange::default(),
         jobs: node::Jobs::OfOne,
         disk: node::DiskShare { bytes: Some(16 << 30), keep_free: 0, nodes: 1 },

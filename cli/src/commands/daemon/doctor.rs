@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use common::compute::container::Profile;
 use node::doctor::{self, Check, Severity};
 
 use crate::client::failure::Failure;
@@ -15,6 +16,9 @@ pub struct Args {
     /// Also try to get out of a container, in more than a hundred ways that do no damage
     #[arg(long)]
     escape_kit: bool,
+    /// Try it in a container of the profile plain
+    #[arg(long, requires = "escape_kit")]
+    plain: bool,
 }
 
 pub async fn run(args: Args) -> Result<(), Failure> {
@@ -27,7 +31,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return Err(Failure::local("a node refuses to start on this machine", &refused.found));
     }
     if args.escape_kit {
-        return try_to_escape().await;
+        let profile = if args.plain { Profile::Plain } else { Profile::Sealed };
+        return try_to_escape(profile).await;
     }
     Ok(())
 }
@@ -43,8 +48,8 @@ fn told(check: &Check) -> String {
     format!("{verdict:8} {name}: {found}{advice}")
 }
 
-async fn try_to_escape() -> Result<(), Failure> {
-    let tried = doctor::escape_kit()
+async fn try_to_escape(profile: Profile) -> Result<(), Failure> {
+    let tried = doctor::escape_kit(profile)
         .await
         .map_err(|error| Failure::caused("cannot run the escape kit", &error))?;
     for outcome in &tried {

@@ -85,10 +85,25 @@ pub struct Place {
     /// Name of a GPU to lend, once for each; by default all that NVIDIA's driver knows
     #[arg(long = "gpu", env = "FANFOLD_NODE_GPUS", value_delimiter = ',', value_name = "NAME")]
     pub gpus: Option<Vec<String>>,
+    /// Let containers run as their images' makers meant them: as the image's own user, root too,
+    /// and with a root that can be written to
+    #[arg(long, env = "FANFOLD_NODE_ALLOW_PLAIN")]
+    pub allow_plain: bool,
+    /// Network of this machine's engine for containers that ask for one, such as bridge: they
+    /// reach all that it reaches [default: none]
+    #[arg(long, env = "FANFOLD_NODE_CONTAINER_NETWORK", value_name = "NAME", value_parser = network)]
+    pub container_network: Option<String>,
     /// Let packages of every customer of the server run in images of this machine's engine, named
     /// localhost/NAME; only for a server of your own
     #[arg(long, env = "FANFOLD_NODE_LOCAL_IMAGES")]
     pub local_images: bool,
+}
+
+impl Place {
+    /// What containers may have beyond what sealed ones of packages have.
+    pub fn allowed(&self) -> node::Allowed {
+        node::Allowed { plain: self.allow_plain, network: self.container_network.clone() }
+    }
 }
 
 pub async fn run(
@@ -110,6 +125,7 @@ pub async fn run(
     let stop = signals::stop()?;
     let data_dir = args.data_dir.unwrap_or_default();
     folder::make_private(&data_dir)?;
+    let allowed = args.place.allowed();
     let options = node::Options {
         server: args.servers,
         token: args.token,
@@ -122,6 +138,7 @@ pub async fn run(
         region: args.place.region,
         gpus: args.place.gpus,
         allow_private_addresses: args.allow_private_addresses,
+        allowed,
         container_uids: args.container_uids,
         jobs: if args.run_as_own_user { node::Jobs::OfOne } else { node::Jobs::OfStrangers },
         disk: args.disk.share(1),
@@ -145,4 +162,28 @@ pub async fn run(
 fn multiaddr(text: &str) -> Result<String, String> {
     node::link::check_address(text).map_err(|error| error.to_string())?;
     Ok(text.to_owned())
+}
+
+/// A network of an engine; what is wrong with another text. The host's own would be no network of
+/// containers, and that of a container is not named.
+fn network(text: &str) -> Result<String, String> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    let is_name = !text.is_empty() && text.bytes().all(is_plain);
+    if !is_name || ["host", "none", "default"].contains(&text) {
+        return Err("must be the name of a network of the engine, such as bridge".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_of_containers_is_never_the_hosts() {
+        assert_eq!(network("bridge").as_deref(), Ok("bridge"));
+        for name in ["", "host", "none", "default", "container:x", "a b"] {
+            assert!(network(name).is_err(), "{name}");
+        }
+    }
 }

@@ -150,6 +150,7 @@ async fn options(
         // One GPU cannot be lent by two nodes.
         gpus: if number == 1 { nodes.place.gpus.clone() } else { Some(Vec::new()) },
         allow_private_addresses: server.allows_private_addresses(),
+        allowed: node::Allowed { plain: true, ..nodes.place.allowed() },
         container_uids: node::IdRange::default(),
         jobs: node::Jobs::OfOne,
         disk: nodes.disk.share(nodes.count),

@@ -18,7 +18,7 @@ mod list;
 pub(super) mod locator;
 mod logs;
 mod quote;
-mod results;
+pub(super) mod results;
 mod terms;
 mod watch;
 mod words;

@@ -23,8 +23,9 @@ struct Results {
     next: Option<String>,
 }
 
+/// A file that came out.
 #[derive(Debug, Deserialize)]
-struct Item {
+pub struct Item {
     name: String,
     link: String,
 }
@@ -78,7 +79,7 @@ async fn show(
 }
 
 /// Fetches one result; the file appears when it is whole.
-async fn download(item: &Item, folder: &Path, session: &Session) -> Result<PathBuf, Failure> {
+pub async fn download(item: &Item, folder: &Path, session: &Session) -> Result<PathBuf, Failure> {
     let path = folder.join(relative(&item.name)?);
     let failed = |error| Failure::local(format_args!("cannot write {}", path.display()), error);
     if let Some(parent) = path.parent() {

@@ -1,6 +1,9 @@
 //! Whether the parts of a container make one that a node can run safely.
 
-use super::{Command, ContainerPath, Content, Parts};
+use std::collections::BTreeSet;
+
+use super::{Command, ContainerPath, Content, Parts, Program, Side};
+use crate::compute::resources::Resources;
 
 /// The most containers that a task runs one after the other.
 const STEPS_MAX: usize = 64;
@@ -9,7 +12,12 @@ const WORDS_MAX: usize = 1024;
 const COMMAND_BYTES_MAX: usize = 128 << 10;
 /// The most files that are written for a task, and the most bytes of them.
 const FILES_MAX: usize = 64;
-const FILES_BYTES_MAX: usize = 256 << 10;
+pub const FILES_BYTES_MAX: usize = 256 << 10;
+/// The most containers that run beside the steps, and the most folders that all share.
+const SIDES_MAX: usize = 8;
+const SHARED_MAX: usize = 16;
+/// The most bytes of a program's name.
+const NAME_BYTES_MAX: usize = 63;
 
 /// Why no container can be made of its parts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +30,17 @@ pub enum SpecError {
     NoPackage,
     #[error("there is no folder for results")]
     NoResults,
+    #[error("there are more than {SIDES_MAX} containers beside the steps")]
+    Sides,
+    #[error(
+        "{0:?} is not the name of a container: it must be lower-case letters, digits and \
+         hyphens, at most {NAME_BYTES_MAX}, and there once"
+    )]
+    Name(String),
+    #[error("the container {0:?} has no resources of its own")]
+    NoResources(String),
+    #[error("there are more than {SHARED_MAX} shared folders")]
+    Shared,
     #[error("there are more than {FILES_MAX} files, or {FILES_BYTES_MAX} bytes of them")]
     Files,
     #[error("nothing can be mounted at {0}")]
@@ -31,12 +50,21 @@ pub enum SpecError {
 }
 
 pub(super) fn check(parts: &Parts) -> Result<(), SpecError> {
-    let Parts { steps, mounts, files, .. } = parts;
+    let Parts { steps, sides, mounts, shared, files, .. } = parts;
     if steps.is_empty() || steps.len() > STEPS_MAX {
         return Err(SpecError::Steps);
     }
-    steps.iter().try_for_each(check_command)?;
-    let runs_file = steps.iter().any(|step| matches!(step, Command::PackageFile { .. }));
+    if sides.len() > SIDES_MAX {
+        return Err(SpecError::Sides);
+    }
+    if shared.len() > SHARED_MAX {
+        return Err(SpecError::Shared);
+    }
+    check_names(steps, sides)?;
+    let programs = || steps.iter().chain(sides.iter().map(|side| &side.program));
+    programs().try_for_each(|program| check_command(&program.command))?;
+    let runs_file =
+        programs().any(|program| matches!(program.command, Command::PackageFile { .. }));
     if runs_file && !mounts.contains_key(&Content::Package) {
         return Err(SpecError::NoPackage);
     }
@@ -47,7 +75,7 @@ pub(super) fn check(parts: &Parts) -> Result<(), SpecError> {
     if files.len() > FILES_MAX || bytes > FILES_BYTES_MAX {
         return Err(SpecError::Files);
     }
-    let points: Vec<_> = mounts.values().chain(files.keys()).collect();
+    let points: Vec<_> = mounts.values().chain(files.keys()).chain(shared).collect();
     for (n, point) in points.iter().enumerate() {
         if !point.is_mountable() {
             return Err(SpecError::MountPoint((*point).clone()));
@@ -60,7 +88,37 @@ pub(super) fn check(parts: &Parts) -> Result<(), SpecError> {
     Ok(())
 }
 
+/// Each container of several can be told from the others; those beside the steps are hosts, too.
+fn check_names(steps: &[Program], sides: &[Side]) -> Result<(), SpecError> {
+    let mut seen = BTreeSet::new();
+    let is_alone = steps.len() == 1 && sides.is_empty();
+    for name in steps.iter().chain(sides.iter().map(|side| &side.program)).map(|one| &one.name) {
+        let may_be_empty = is_alone && name.is_empty();
+        if !may_be_empty && (!is_host(name) || !seen.insert(name)) {
+            return Err(SpecError::Name(name.chars().take(NAME_BYTES_MAX).collect()));
+        }
+    }
+    let is_nothing = |needs: Resources| needs.cpu_millis == 0 || needs.memory_mib == 0;
+    match sides.iter().find(|side| is_nothing(side.needs)) {
+        Some(side) => Err(SpecError::NoResources(side.program.name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Whether a name can be a host's, and is not the machine's own.
+fn is_host(name: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && name != "localhost"
+}
+
 fn check_command(command: &Command) -> Result<(), SpecError> {
+    if *command == Command::Image {
+        return Ok(());
+    }
     let has_program = command.words().next().is_some_and(|program| !program.is_empty());
     let is_fine = has_program
         && command.words().count() <= WORDS_MAX
@@ -75,7 +133,6 @@ mod tests {
 
     use super::*;
     use crate::compute::container::ContainerSpec;
-    use crate::compute::environment::Environment;
 
     fn path(text: &str) -> ContainerPath {
         text.parse().unwrap()
@@ -86,15 +143,27 @@ mod tests {
             path: "bin/run".parse().unwrap(),
             interpreters: vec!["sh".to_owned()],
         };
+        let named = |name: &str, command| Program {
+            name: name.to_owned(),
+            working_dir: Some(path("/work/package")),
+            ..Program::new(command)
+        };
+        let line = Command::Line(vec!["sh".to_owned(), "-c".to_owned()]);
+        let side = Side {
+            program: named("db", Command::Image),
+            needs: Resources::new(100, 10),
+            port: Some(5432),
+        };
         Parts {
-            steps: vec![file, Command::Line(vec!["sh".to_owned(), "-c".to_owned()])],
-            environment: Environment::default(),
-            working_dir: path("/work/package"),
+            steps: vec![named("first", file), named("second", line)],
+            sides: vec![side],
             mounts: BTreeMap::from([
                 (Content::Package, path("/work/package")),
                 (Content::Results, path("/work/results")),
             ]),
+            shared: vec![path("/work/shared")],
             files: BTreeMap::from([(path("/work/params.json"), "{}".to_owned())]),
+            ..Parts::of(Program::new(Command::Image))
         }
     }
 
@@ -119,6 +188,13 @@ mod tests {
             ("/work/params.json", "/etc"),
             ("bin/run", "../run"),
             ("bin/run", "/bin/run"),
+            ("/work/shared", "/work/results/x"),
+            ("/work/shared", "/dev/shm"),
+            ("\"db\"", "\"first\""),
+            ("\"db\"", "\"localhost\""),
+            ("\"db\"", "\"a b\""),
+            ("\"db\"", "\"\""),
+            ("\"memory_mib\":10", "\"memory_mib\":0"),
             ("\"package\":", "\"host\":"),
             ("\"environment\":{}", "\"environment\":{\"A=\":\"\"}"),
             ("\"sh\",\"-c\"", ""),
@@ -134,7 +210,8 @@ mod tests {
     #[test]
     fn container_spec_has_bounds() {
         use SpecError as E;
-        let line = |words: Vec<String>| vec![Command::Line(words)];
+        let line = |words: Vec<String>| vec![Program::new(Command::Line(words))];
+        let alone = || Parts { sides: Vec::new(), ..parts() };
         let files = |count: usize, bytes: usize| {
             (0..count).map(|n| (path(&format!("/f/{n}")), "x".repeat(bytes))).collect()
         };
@@ -142,13 +219,17 @@ mod tests {
         let results_gone = BTreeMap::from([(Content::Package, path("/p"))]);
         let many = vec!["x".to_owned(); WORDS_MAX + 1];
         let large = vec!["x".repeat(COMMAND_BYTES_MAX + 1)];
-        let steps = vec![Command::Line(vec!["x".to_owned()]); STEPS_MAX + 1];
+        let steps = vec![Program::new(Command::Line(vec!["x".to_owned()])); STEPS_MAX + 1];
+        let sides = vec![parts().sides[0].clone(); SIDES_MAX + 1];
+        let shared = (0..=SHARED_MAX).map(|n| path(&format!("/s/{n}"))).collect();
         for (parts, error) in [
             (Parts { steps: Vec::new(), ..parts() }, E::Steps),
             (Parts { steps, ..parts() }, E::Steps),
-            (Parts { steps: line(many), ..parts() }, E::Command),
-            (Parts { steps: line(large), ..parts() }, E::Command),
-            (Parts { steps: line(Vec::new()), ..parts() }, E::Command),
+            (Parts { steps: line(many), ..alone() }, E::Command),
+            (Parts { steps: line(large), ..alone() }, E::Command),
+            (Parts { steps: line(Vec::new()), ..alone() }, E::Command),
+            (Parts { sides, ..parts() }, E::Sides),
+            (Parts { shared, ..parts() }, E::Shared),
             (Parts { mounts: package_gone, ..parts() }, E::NoPackage),
             (Parts { mounts: results_gone, ..parts() }, E::NoResults),
             (Parts { files: files(FILES_MAX + 1, 0), ..parts() }, E::Files),

@@ -5,6 +5,7 @@
 //! secrets, the variables that the loader and GPU drivers heed, and how it is confined.
 
 mod check;
+mod isolation;
 mod path;
 
 use std::collections::BTreeMap;
@@ -13,12 +14,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-pub use check::SpecError;
+pub use check::{FILES_BYTES_MAX, SpecError};
+pub use isolation::{Grants, Network, Profile};
 pub use path::{
     ContainerPath, ENGINE_FILES, InvalidPath, RelativePath, SYSTEM_DIRS, TMP, is_within,
 };
 
 use crate::compute::environment::Environment;
+use crate::compute::resources::Resources;
 
 /// The containers of a task, checked: when they are compiled, and when a node reads them from the
 /// wire. Clones share the parts.
@@ -26,19 +29,16 @@ use crate::compute::environment::Environment;
 /// ```
 /// use std::collections::BTreeMap;
 ///
-/// use common::compute::container::{Command, ContainerSpec, Content, Parts, SpecError};
-/// use common::compute::environment::Environment;
+/// use common::compute::container::{Command, ContainerSpec, Content, Parts, Program, SpecError};
 ///
 /// let words = ["sh", "-c", "wc -l /in/* > /out/lines.txt"];
+/// let command = Command::Line(words.map(str::to_owned).to_vec());
 /// let mut parts = Parts {
-///     steps: vec![Command::Line(words.map(str::to_owned).to_vec())],
-///     environment: Environment::default(),
-///     working_dir: "/tmp".parse()?,
 ///     mounts: BTreeMap::from([
 ///         (Content::Inputs, "/in".parse()?),
 ///         (Content::Results, "/out".parse()?),
 ///     ]),
-///     files: BTreeMap::new(),
+///     ..Parts::of(Program::new(command))
 /// };
 ///
 /// assert!(ContainerSpec::new(parts.clone()).is_ok());
@@ -56,12 +56,53 @@ pub struct ContainerSpec(Arc<Parts>);
 #[serde(deny_unknown_fields)]
 pub struct Parts {
     /// Containers that run one after the other, until one fails. They share all mounts.
-    pub steps: Vec<Command>,
+    pub steps: Vec<Program>,
+    /// Containers that run beside the steps: they are started before the first and ended after
+    /// the last. They share all mounts but the results, and one private network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sides: Vec<Side>,
+    /// Variables of all containers; a program's own come before them.
     pub environment: Environment,
-    pub working_dir: ContainerPath,
     pub mounts: BTreeMap<Content, ContainerPath>,
+    /// Folders that are empty at first, and that all containers can write to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<ContainerPath>,
     /// Files that the containers find, by their path, and can only read.
     pub files: BTreeMap<ContainerPath, String>,
+    #[serde(default)]
+    pub profile: Profile,
+    #[serde(default)]
+    pub network: Network,
+}
+
+/// What one container runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// What logs call it; empty where there is no other.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Which of the task's images it is made from, counted from 0.
+    #[serde(default)]
+    pub image: u8,
+    pub command: Command,
+    /// `None` is the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<ContainerPath>,
+    #[serde(default)]
+    pub environment: Environment,
+}
+
+/// A container that runs beside the steps. The steps reach it at `localhost` and at its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Side {
+    pub program: Program,
+    /// Its part of what the task needs.
+    pub needs: Resources,
+    /// The steps begin when something listens on this TCP port; `None` is at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// What a container is started with.
@@ -74,6 +115,8 @@ pub enum Command {
     /// names none, by the first of `interpreters` that the image has; and where there are none,
     /// it is itself the program.
     PackageFile { path: RelativePath, interpreters: Vec<String> },
+    /// What the image itself says.
+    Image,
 }
 
 /// What a node mounts into containers.
@@ -113,21 +156,68 @@ impl ContainerSpec {
     pub fn bytes(&self) -> usize {
         let files: usize =
             self.files.iter().map(|(path, text)| path.as_str().len() + text.len()).sum();
-        let steps: usize = self.steps.iter().map(Command::bytes).sum();
-        self.environment.bytes() + files + steps
+        let programs: usize = self.programs().map(Program::bytes).sum();
+        self.environment.bytes() + files + programs
+    }
+
+    /// What all containers run: steps and those beside them.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.steps.iter().chain(self.sides.iter().map(|side| &side.program))
     }
 
     /// All paths at which something is mounted.
     pub fn mount_points(&self) -> impl Iterator<Item = &ContainerPath> {
-        self.mounts.values().chain(self.files.keys())
+        self.mounts.values().chain(self.files.keys()).chain(&self.shared)
+    }
+
+    /// What a step may use of what the task needs: all but what containers beside it have.
+    pub fn needs_of_steps(&self, task: Resources) -> Resources {
+        self.sides.iter().fold(task, |left, side| left.minus(side.needs))
+    }
+
+    /// What the owner of a node must allow.
+    pub fn asks(&self) -> Grants {
+        Grants {
+            plain: self.profile == Profile::Plain,
+            network: self.network == Network::Internet,
+            local_images: false,
+        }
     }
 
     /// The files of the package that are run.
     pub fn package_files(&self) -> impl Iterator<Item = &RelativePath> {
-        self.steps.iter().filter_map(|step| match step {
+        self.programs().filter_map(|program| match &program.command {
             Command::PackageFile { path, .. } => Some(path),
-            Command::Line(_) => None,
+            Command::Line(_) | Command::Image => None,
         })
+    }
+}
+
+impl Parts {
+    /// The parts of a task of one container, without mounts.
+    pub fn of(program: Program) -> Self {
+        Self {
+            steps: vec![program],
+            sides: Vec::new(),
+            environment: Environment::default(),
+            mounts: BTreeMap::new(),
+            shared: Vec::new(),
+            files: BTreeMap::new(),
+            profile: Profile::default(),
+            network: Network::default(),
+        }
+    }
+}
+
+impl Program {
+    /// A command in the task's first image, in the image's working folder.
+    pub fn new(command: Command) -> Self {
+        let (name, environment) = (String::new(), Environment::default());
+        Self { name, image: 0, command, working_dir: None, environment }
+    }
+
+    fn bytes(&self) -> usize {
+        self.command.bytes() + self.environment.bytes()
     }
 }
 
@@ -140,6 +230,7 @@ impl Command {
         let (path, words) = match self {
             Self::Line(words) => (None, words),
             Self::PackageFile { path, interpreters } => (Some(path.as_str()), interpreters),
+            Self::Image => (None, const { &Vec::new() }),
         };
         path.into_iter().chain(words.iter().map(String::as_str))
     }

@@ -49,6 +49,16 @@ pub struct Node {
     pub(in crate::market) tells_of_probe: bool,
 }
 
+/// What the owner of a node does not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::market) enum Rule {
+    /// Tasks that are for the nodes of another workspace.
+    NotOwn,
+    Plain,
+    Network,
+    LocalImages,
+}
+
 impl Node {
     /// A node that held tasks when the server stopped, and has time until then to come back.
     pub(in crate::market) fn absent(
@@ -113,11 +123,28 @@ impl Node {
         demand.regions.admit(&self.device.region)
     }
 
+    /// The first rule of its owner that keeps such tasks away from it.
+    pub(in crate::market) fn rule_against(&self, demand: Demand<'_>) -> Option<Rule> {
+        let (has, asks) = (self.device.grants, demand.asks);
+        if demand.own_nodes && self.operator != demand.customer {
+            Some(Rule::NotOwn)
+        } else if asks.plain && !has.plain {
+            Some(Rule::Plain)
+        } else if asks.network && !has.network {
+            Some(Rule::Network)
+        } else if asks.local_images && !has.local_images {
+            Some(Rule::LocalImages)
+        } else {
+            None
+        }
+    }
+
     /// Whether it could take such a task if it had nothing else to do.
     pub(in crate::market) fn is_fit(&self, demand: Demand<'_>) -> bool {
         demand.needs.fits_in(self.capacity)
             && self.gpus.has(demand.gpus)
             && self.is_admitted(demand)
+            && self.rule_against(demand).is_none()
     }
 
     /// Whether such tasks can be given to it, now or when it has room.
@@ -134,6 +161,7 @@ impl Node {
         self.has_room(demand.needs, extra)
             && self.gpus.has_free(demand.gpus, extra)
             && self.is_admitted(demand)
+            && self.rule_against(demand).is_none()
     }
 
     /// Whether a task with these needs can be added: within the capacity, or beyond it by this many

@@ -12,8 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use crate::compute::container::Grants;
 use crate::compute::resources::Resources;
-use crate::ids::RunId;
+use crate::ids::{RunId, WorkspaceId};
 use crate::market::Market;
 use crate::market::run::Run;
 use crate::market::tasks::task_stage::{Demand, TaskStage};
@@ -43,6 +44,9 @@ struct Kind {
     disk_mib: u32,
     gpus: Vec<String>,
     regions: Regions,
+    asks: Grants,
+    /// The customer whose own nodes alone will do.
+    only_of: Option<WorkspaceId>,
 }
 
 #[derive(Debug)]
@@ -75,13 +79,21 @@ impl Kind {
             disk_mib: disk_mib.checked_ilog2().map_or(0, |log| 1 << log),
             gpus: demand.gpus.to_vec(),
             regions: demand.regions.clone(),
+            asks: demand.asks,
+            only_of: demand.own_nodes.then_some(demand.customer),
         }
     }
 
-    /// The least that its stages ask for, of any customer.
-    fn demand(&self, customer: crate::ids::WorkspaceId) -> Demand<'_> {
-        let needs = Resources::new(self.cpu_millis, self.memory_mib).with_disk(self.disk_mib);
-        Demand { customer, needs, gpus: &self.gpus, regions: &self.regions }
+    /// The least that its stages ask for, of any customer where it is not of one.
+    fn demand(&self) -> Demand<'_> {
+        Demand {
+            customer: self.only_of.unwrap_or(WorkspaceId::new(uuid::Uuid::nil())),
+            needs: Resources::new(self.cpu_millis, self.memory_mib).with_disk(self.disk_mib),
+            gpus: &self.gpus,
+            regions: &self.regions,
+            asks: self.asks,
+            own_nodes: self.only_of.is_some(),
+        }
     }
 }
 
@@ -149,10 +161,9 @@ impl Queue {
         fit: impl Fn(&Place) -> bool,
     ) -> Option<Place> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let nobody = crate::ids::WorkspaceId::new(uuid::Uuid::nil());
         let classes = self.classes.values().filter(|class| !class.places.is_empty());
         classes
-            .filter(|class| admits(class.kind.demand(nobody)))
+            .filter(|class| admits(class.kind.demand()))
             .filter_map(|class| {
                 class.places.range((from, Bound::Unbounded)).copied().find(|place| fit(place))
             })

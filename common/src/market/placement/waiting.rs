@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use super::node::Node;
+use super::node::{Node, Rule};
 use crate::ids::{NodeId, RunId};
 use crate::market::Market;
 use crate::market::calls::CallLimit;
@@ -81,6 +81,16 @@ pub struct Obstacles {
     pub disputed: usize,
     /// Where the job may not run.
     pub elsewhere: usize,
+    /// Of other workspaces, where the job is for nodes of its own.
+    pub not_own: usize,
+    /// Whose owners do not allow containers of the profile `plain`.
+    pub without_plain: usize,
+    /// Whose owners give containers no network.
+    pub without_network: usize,
+    /// Whose owners do not lend images of their engine.
+    pub without_local_images: usize,
+    /// Those whose owners' rules stand in the way, under any of the four.
+    pub closed: SomeNodes,
     pub too_few_cpus: usize,
     pub too_little_memory: usize,
     pub too_little_disk: usize,
@@ -118,10 +128,16 @@ impl Obstacles {
     /// Nodes that could not take a task of this run even if they had nothing else to do.
     pub fn unfit(&self) -> usize {
         self.elsewhere
+            + self.by_rules()
             + self.too_few_cpus
             + self.too_little_memory
             + self.too_little_disk
             + self.without_gpu
+    }
+
+    /// Nodes whose owners' rules stand in the way.
+    fn by_rules(&self) -> usize {
+        self.not_own + self.without_plain + self.without_network + self.without_local_images
     }
 
     fn is_explained(&self) -> bool {
@@ -158,12 +174,18 @@ impl Market {
             lacks_credits: self.dry.contains(&(run.spec.workspace, id)),
             ..Obstacles::default()
         };
+        let mut closed = Vec::new();
         for (node_id, node) in self.nodes.iter().filter(|(_, node)| node.is_present(now)) {
             obstacles.at_bucket += usize::from(node.waits_for_bucket);
+            let by_rules = obstacles.by_rules();
             if let Some(count) = self.obstacle(stage, *node_id, node, now, &mut obstacles) {
                 *count += 1;
             }
+            if obstacles.by_rules() > by_rules {
+                closed.push(*node_id);
+            }
         }
+        obstacles.closed = closed.into_iter().collect();
         Some(Waiting::Node(obstacles))
     }
 
@@ -189,6 +211,13 @@ impl Market {
             Some(&mut obstacles.aside)
         } else if !node.is_admitted(demand) {
             Some(&mut obstacles.elsewhere)
+        } else if let Some(rule) = node.rule_against(demand) {
+            Some(match rule {
+                Rule::NotOwn => &mut obstacles.not_own,
+                Rule::Plain => &mut obstacles.without_plain,
+                Rule::Network => &mut obstacles.without_network,
+                Rule::LocalImages => &mut obstacles.without_local_images,
+            })
         } else if needs.cpu_millis > node.capacity.cpu_millis {
             Some(&mut obstacles.too_few_cpus)
         } else if needs.memory_mib > node.capacity.memory_mib {

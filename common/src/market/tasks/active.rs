@@ -32,6 +32,8 @@ pub(in crate::market) struct Active {
     /// The name of the GPU that it has.
     pub gpu: Option<String>,
     pub logs: Logs,
+    /// The end of the last period of which it is known what it used.
+    pub sampled_at: Option<DateTime<Utc>>,
     pub tries: Tries,
     /// It checks a task that is done.
     pub is_check: bool,
@@ -78,6 +80,7 @@ impl Active {
             bound,
             gpu: None,
             logs: Logs::default(),
+            sampled_at: None,
             tries,
             is_check: false,
         }

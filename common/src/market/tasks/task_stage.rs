@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::active::{Active, Tries};
 use super::{Choice, Tasks};
+use crate::compute::container::Grants;
 use crate::compute::resources::{Resources, Usage};
 use crate::ids::{NodeId, WorkspaceId};
 use crate::market::Policy;
@@ -33,6 +34,10 @@ pub(in crate::market) struct Demand<'a> {
     pub needs: Resources,
     pub gpus: &'a [String],
     pub regions: &'a Regions,
+    /// What the node's owner must allow.
+    pub asks: Grants,
+    /// Only the customer's own nodes will do.
+    pub own_nodes: bool,
 }
 
 impl<'a> TaskStage<'a> {
@@ -47,6 +52,8 @@ impl<'a> TaskStage<'a> {
             needs: self.tasks.needs(),
             gpus: &self.work.container.gpus,
             regions: &self.run.spec.terms.regions,
+            asks: self.work.container.asks(),
+            own_nodes: self.work.container.own_nodes,
         }
     }
 

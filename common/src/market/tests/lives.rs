@@ -126,7 +126,8 @@ fn log_lines_are_stored_once_and_limited() {
     let mut market = processing(1, Limits::default());
     hear(&mut market, 0, holds(&[]), 0);
     let mut write = |first, n| {
-        let line = LogLine { at_us: 0, level: Level::Unknown, text: String::new() };
+        let line =
+            LogLine { at_us: 0, level: Level::Unknown, stream: Stream::Out, text: String::new() };
         let mut heard = holds(&[(lease(0, 1), 1)]);
         heard.sync.logs.push(LogBatch { lease: lease(0, 1), first, lines: vec![line; n] });
         hear(&mut market, 0, heard, 1);

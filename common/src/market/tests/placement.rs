@@ -247,7 +247,7 @@ fn orders_stay_readable_in_size_whatever_the_params() {
     let mut market = funded("1000");
     let mut fat = pipeline();
     fat.process.needs = Resources::new(10, 10);
-    fat.process.params.insert("x".to_owned(), "y".repeat(120 << 10).into());
+    testing::code_of(&mut fat.process).params.insert("x".to_owned(), "y".repeat(120 << 10).into());
     let fat = testing::order(CUSTOMER, &fat);
     for n in 0..100 {
         let run = RunId::new(Uuid::from_u128(n + 1));
@@ -274,7 +274,12 @@ fn log_length_is_limited_however_it_is_sent() {
     market.drain();
 
     for first in 0..100 {
-        let lines = vec![LogLine { at_us: 0, level: Level::Unknown, text: "x".repeat(100_000) }];
+        let lines = vec![LogLine {
+            at_us: 0,
+            level: Level::Unknown,
+            stream: Stream::Out,
+            text: "x".repeat(100_000),
+        }];
         let mut flood = holds(&[(lease(0, 1), 1)]);
         flood.sync.logs = vec![LogBatch { lease: lease(0, 1), first, lines }];
         hear(&mut market, 0, flood, 1);

@@ -122,8 +122,27 @@ fn purpose_is_bound_exactly_where_it_must_be() {
 }
 
 #[test]
-fn members_store_no_logins_to_registries() {
-    assert_eq!("registry".parse::<SecretKind>(), Err(NotAKind));
+fn secret_kinds_are_read_as_members_write_them() {
+    assert_eq!("registry".parse(), Ok(SecretKind::Registry));
     assert_eq!("S3".parse(), Ok(SecretKind::Aws));
     assert_eq!("Url".parse(), Ok(SecretKind::Url));
+    assert_eq!("login".parse::<SecretKind>(), Err(NotAKind));
+}
+
+#[test]
+fn login_is_bound_to_the_registry_that_images_name() {
+    let bound = |host: &str| Purpose::read(SecretKind::Registry, Some(host));
+    for (host, expected) in [
+        ("ghcr.io", "ghcr.io"),
+        ("registry.example:5000", "registry.example:5000"),
+        ("localhost:5000", "localhost:5000"),
+        ("docker.io", "registry-1.docker.io"),
+        ("registry-1.docker.io", "registry-1.docker.io"),
+    ] {
+        assert_eq!(bound(host), Ok(Purpose::Registry { host: expected.to_owned() }));
+    }
+    for host in ["", "ghcr", "ghcr.io/me", "https://ghcr.io", "a b.io", "user@ghcr.io", "ghcr.io/"]
+    {
+        assert_eq!(bound(host), Err(Unbound::Registry), "{host}");
+    }
 }

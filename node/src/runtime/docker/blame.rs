@@ -2,10 +2,10 @@
 //! between containers is the customer's, so one question decides: does a container of our own run
 //! under the same settings? What the engine says stays in the node's log.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
+use common::compute::container::Profile;
 use common::compute::resources::Resources;
 use common::error_chain::chain;
 use common::ids::{RunId, WorkspaceId};
@@ -18,7 +18,8 @@ use crate::files::tree::Scratch;
 use crate::files::tree::dir_with_mode;
 use crate::guest;
 use crate::logs::redact::Redactor;
-use crate::runtime::{Error, Launch, Mount};
+use crate::runtime::launch::{Connection, CountedCache};
+use crate::runtime::{Entry, Error, Launch, Mount};
 
 /// From making the probe to its end.
 const PROBE_WAIT: Duration = Duration::from_secs(20);
@@ -73,8 +74,8 @@ impl Docker {
         let user_cache = mount("cache", "/files/cache", true);
         dir_with_mode(&app.host, 0o755)?;
         let workspace = WorkspaceId::new(uuid::Uuid::nil());
-        self.writable_dir(&results.host, workspace)?;
-        self.writable_dir(&user_cache.host, workspace)?;
+        self.writable_dir(&results.host, workspace, Profile::Sealed)?;
+        self.writable_dir(&user_cache.host, workspace, Profile::Sealed)?;
         // Apart from what tasks get: the probe runs on a full disk, too.
         let limits = Limits { budget: 8 * BYTES_MAX, keep_free: 0 };
         let share = Disk::open(&scratch.0, limits)?.share(0, 0, BYTES_MAX);
@@ -83,19 +84,25 @@ impl Docker {
         let launch = Launch {
             lease: Lease { task, attempt: 0 },
             workspace,
-            commands: Vec::new(),
-            later: VecDeque::new(),
+            name: String::new(),
+            image: 0,
+            entry: Entry::Image,
             env: Vec::new(),
             redactor: Redactor::default(),
-            working_dir: app.inside.clone(),
-            user_cache_counted: user_cache.host.clone(),
+            working_dir: Some(app.inside.clone()),
+            cache: Some(CountedCache { folder: user_cache.host.clone(), bytes_max: BYTES_MAX }),
             mounts: vec![app, user_cache],
             results,
-            user_cache_bytes_max: BYTES_MAX,
+            shared: Vec::new(),
+            profile: Profile::Sealed,
+            connection: Connection::None,
+            hosts: Vec::new(),
             needs: Resources::new(1000, 64),
             gpu: None,
             timeout: Some(PROBE_WAIT),
             share,
+            beside: Vec::new(),
+            is_watched: false,
         };
         self.probe_like(&launch).await
     }
@@ -126,7 +133,7 @@ impl Docker {
         let launch = Launch { env: Vec::new(), ..launch.clone() };
         let image = self.probe_image().await?;
         let command = [super::images::PROBE_PROGRAM.to_owned()];
-        let made = self.create(&launch, &image, &command).await?;
+        let made = self.create(&launch, &image, Some(&command)).await?;
         let ran = timeout(PROBE_WAIT, self.run_probe(&made)).await;
         self.remove(&made).await;
         ran.unwrap_or_else(|_| Err(failed(DOING, "it did not end")))

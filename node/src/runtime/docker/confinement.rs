@@ -2,6 +2,7 @@
 //! make, its namespaces, and the variables that programs of the host heed.
 
 use bollard::models::{HostConfig, HostConfigCgroupnsModeEnum, SystemInfo};
+use common::compute::container::Profile;
 
 use super::checks;
 use crate::doctor::{Check, Severity};
@@ -58,7 +59,7 @@ impl Confinement {
     }
 
     /// The same container, confined.
-    pub fn applied(&self, host: HostConfig) -> HostConfig {
+    pub fn applied(&self, host: HostConfig, profile: Profile) -> HostConfig {
         let mut security = vec!["no-new-privileges".to_owned(), format!("seccomp={SYSTEM_CALLS}")];
         if self.has_apparmor {
             security.push("apparmor=docker-default".to_owned());
@@ -67,9 +68,8 @@ impl Confinement {
             cap_drop: Some(vec!["ALL".into()]),
             cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
             ipc_mode: Some("private".into()),
-            network_mode: Some("none".into()),
             privileged: Some(false),
-            readonly_rootfs: Some(true),
+            readonly_rootfs: Some(profile == Profile::Sealed),
             runtime: Some(self.runtime.to_owned()),
             security_opt: Some(security),
             ..host
@@ -132,7 +132,8 @@ mod tests {
             ..info(&seccomp, &["nvidia", "runc"])
         };
 
-        let host = Confinement::of(&nvidia).unwrap().applied(HostConfig::default());
+        let host =
+            Confinement::of(&nvidia).unwrap().applied(HostConfig::default(), Profile::Sealed);
 
         assert_eq!(host.runtime.as_deref(), Some("runc"));
         let security = host.security_opt.unwrap();

@@ -73,7 +73,7 @@ fn is_in_the_way(volume: &str) -> bool {
 
 /// Refuses volumes of an image at, above or below what the task's container has mounted.
 pub fn check_volumes(volumes: &[String], container: &ContainerSpec) -> Result<(), Error> {
-    let points = || container.mount_points().chain([&container.working_dir]);
+    let points = || container.mount_points();
     let is_in_the_way = |volume: &&String| {
         points().any(|point| point.is_within(volume) || is_within(volume, point.as_str()))
     };

@@ -7,6 +7,8 @@ use bollard::models::{
     MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, ResourcesUlimits,
 };
 
+use common::compute::container::Profile;
+
 use super::images::Ready;
 use crate::runtime::{Launch, Mount};
 
@@ -35,15 +37,18 @@ pub fn config(launch: &Launch, image: &Ready) -> HostConfig {
         hard: Some(most),
     };
     // No single file is larger than what may be written where it lies: on the disk, or in memory.
-    let file_bytes = launch.share.writes_max().max(launch.user_cache_bytes_max);
+    let file_bytes = launch.share.writes_max();
+    let cache_bytes = launch.cache.as_ref().map_or(0, |cache| cache.bytes_max);
+    let file_bytes = file_bytes.max(cache_bytes);
     let file_bytes = i64::try_from(file_bytes).unwrap_or(i64::MAX).max(memory);
     HostConfig {
+        extra_hosts: (!launch.hosts.is_empty()).then(|| launch.hosts.clone()),
         mounts: Some(mounts),
         // What lies in memory counts as memory: that is limit enough.
-        tmpfs: Some(HashMap::from([(
-            "/tmp".into(),
-            format!("rw,exec,nosuid,nodev,size={memory},mode=1777"),
-        )])),
+        tmpfs: (launch.profile == Profile::Sealed).then(|| {
+            let options = format!("rw,exec,nosuid,nodev,size={memory},mode=1777");
+            HashMap::from([("/tmp".into(), options)])
+        }),
         shm_size: Some(memory),
         memory: Some(memory),
         memory_swap: Some(memory),
@@ -110,25 +115,33 @@ pub mod tests {
 
     use super::*;
     use crate::logs::redact::Redactor;
+    use crate::runtime::Entry;
+    use crate::runtime::launch::Connection;
     use crate::testing::lease;
 
     pub fn launch(gpu: Option<&str>) -> Launch {
         Launch {
             lease: lease(0),
             workspace: crate::testing::WORKSPACE,
-            commands: Vec::new(),
-            later: Default::default(),
+            name: String::new(),
+            image: 0,
+            entry: Entry::Image,
             env: Vec::new(),
             redactor: Redactor::default(),
-            working_dir: "/w".parse().unwrap(),
+            working_dir: None,
             mounts: Vec::new(),
             results: Mount::own("/h".into(), "/r", true),
-            user_cache_counted: "/u".into(),
-            user_cache_bytes_max: 1,
+            shared: Vec::new(),
+            cache: None,
+            profile: Profile::Sealed,
+            connection: Connection::None,
+            hosts: Vec::new(),
             needs: Resources::new(1000, 64),
             gpu: gpu.map(str::to_owned),
             timeout: None,
             share: crate::testing::share(1),
+            beside: Vec::new(),
+            is_watched: false,
         }
     }
 

@@ -42,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 const SCRATCH: (&str, &str) = ("fanfold/scratch", "1");
 const PROBE: (&str, &str) = ("fanfold/probe", "1");
+const HOLD: (&str, &str) = ("fanfold/hold", "1");
+pub(super) const HOLD_PROGRAM: &str = "/hold";
 pub(super) const PROBE_PROGRAM: &str = "/probe";
 const STORED: &str = "fanfold/stored";
 const REGISTRY: &str = "fanfold/registry";
@@ -75,6 +77,19 @@ impl Images {
             bytes_max,
         }
     }
+
+    pub(super) const fn lends_local(&self) -> bool {
+        self.lends_local
+    }
+}
+
+/// Whose image it is, and what asks for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    pub workspace: WorkspaceId,
+    pub lease: Lease,
+    /// Its place among the task's images.
+    pub n: u8,
 }
 
 /// An image that is here.
@@ -88,23 +103,38 @@ pub struct Ready {
 }
 
 impl Docker {
-    /// Makes sure that an image is here; others that want it meanwhile wait for that.
-    pub async fn image<R: ServerClient>(
+    /// Makes sure that all images of a task are here, in their order; others that want them
+    /// meanwhile wait for that.
+    pub async fn images<R: ServerClient>(
         &self,
         work: &Work,
         remote: &R,
         lease: Lease,
         temporary: &Path,
+    ) -> Result<Vec<Ready>, Error> {
+        let mut ready = Vec::with_capacity(work.images.len());
+        for (n, image) in (0..=u8::MAX).zip(&work.images) {
+            let wanted = Wanted { workspace: work.workspace, lease, n };
+            ready.push(self.image(image, work, remote, wanted, temporary).await?);
+        }
+        Ok(ready)
+    }
+
+    async fn image<R: ServerClient>(
+        &self,
+        image: &Image,
+        work: &Work,
+        remote: &R,
+        wanted: Wanted,
+        temporary: &Path,
     ) -> Result<Ready, Error> {
-        let ready = match &work.image {
+        let ready = match image {
             Image::Binary => self.scratch().await,
-            Image::Stored { digest, .. } => {
-                self.stored(*digest, work, remote, lease, temporary).await
-            }
+            Image::Stored { digest, .. } => self.stored(*digest, remote, wanted, temporary).await,
             Image::Registry { image, secret } => {
-                let owner = secret.is_some().then_some(work.workspace);
+                let owner = secret.is_some().then_some(wanted.workspace);
                 let name = self.own_name(REGISTRY, &registry_tag(image, owner));
-                self.registry(image, &name, work, remote, lease, temporary).await
+                self.registry(image, &name, remote, wanted, temporary).await
             }
             Image::Local { name } => self.local(name).await,
         }?;
@@ -120,6 +150,11 @@ impl Docker {
     /// An image with nothing in it but the probe.
     pub(super) async fn probe_image(&self) -> Result<Ready, Error> {
         self.made(PROBE, root(Some((PROBE_PROGRAM, guest::PROBE)))?).await
+    }
+
+    /// An image with nothing in it but what holds a network.
+    pub(super) async fn hold_image(&self) -> Result<Ready, Error> {
+        self.made(HOLD, root(Some((HOLD_PROGRAM, guest::HOLD)))?).await
     }
 
     /// An image that the node makes itself.
@@ -142,16 +177,15 @@ impl Docker {
     async fn stored<R: ServerClient>(
         &self,
         digest: Digest,
-        work: &Work,
         remote: &R,
-        lease: Lease,
+        Wanted { workspace, lease, n }: Wanted,
         temporary: &Path,
     ) -> Result<Ready, Error> {
         let name = self.own_name(STORED, &digest.to_string()[..32]);
         if let Some(found) = self.on_shelf(&name).await? {
             return Ok(found);
         }
-        let _place = self.place(work.workspace, digest).await;
+        let _place = self.place(workspace, digest).await;
         let _only = self.images.fetching.lock(name.clone()).await;
         if let Some(found) = self.on_shelf(&name).await? {
             return Ok(found);
@@ -160,7 +194,7 @@ impl Docker {
         let (fetched, clean) = (scratch.0.join("fetched.tar"), scratch.0.join("clean.tar"));
         let bytes_max = ARCHIVE_BYTES_MAX.min(self.images.bytes_max);
         let expected = Expected { bytes: None, digest: Some(digest), bytes_max };
-        let request = |from| BlobRequest::Image { lease, from };
+        let request = |from| BlobRequest::Image { lease, n, from };
         transfer::fetch(remote, request, &fetched, expected).await?;
         let clean = tokio::task::spawn_blocking(move || strip_names(&fetched, &clean, bytes_max))
             .await
@@ -175,20 +209,19 @@ impl Docker {
         &self,
         image: &Pinned,
         name: &str,
-        work: &Work,
         remote: &R,
-        lease: Lease,
+        Wanted { workspace, lease, n }: Wanted,
         temporary: &Path,
     ) -> Result<Ready, Error> {
         if let Some(found) = self.on_shelf(name).await? {
             return Ok(found);
         }
-        let _place = self.place(work.workspace, image.digest()).await;
+        let _place = self.place(workspace, image.digest()).await;
         let _only = self.images.fetching.lock(name.to_owned()).await;
         if let Some(found) = self.on_shelf(name).await? {
             return Ok(found);
         }
-        let token = transfer::pull_token(remote, lease).await.map_err(not_granted)?;
+        let token = transfer::pull_token(remote, lease, n).await.map_err(not_granted)?;
         let scratch = Scratch::new(temporary)?;
         let pulled = self.images.puller.pull(image, token.as_ref(), &scratch.0).await?;
         let ready = self.load(pulled.archive()?, name).await?;

@@ -9,11 +9,13 @@ use bollard::models::ContainerStatsResponse;
 use bollard::query_parameters::StatsOptionsBuilder;
 use chrono::{DateTime, Utc};
 use common::compute::resources::{Metering, Resources, Usage};
+use common::run::task::Lease;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::cgroup::Group;
+use super::samples::{self, Samples};
 
 /// The engine's first sample comes soon, the others at this distance.
 const FIRST: Duration = Duration::from_millis(250);
@@ -76,6 +78,28 @@ struct Seen {
     network_bytes: u64,
 }
 
+/// What is known of a container at some time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Looked {
+    at_ms: u64,
+    cpu_ms: u64,
+    seen: Seen,
+}
+
+impl Looked {
+    /// The thousandths of a core, and the bytes of memory, that were in use since an earlier time.
+    fn since(self, before: Self) -> (u32, u64) {
+        let passed = self.at_ms.saturating_sub(before.at_ms).max(1);
+        let cpu_ms = self.cpu_ms.saturating_sub(before.cpu_ms);
+        let millis = u32::try_from(cpu_ms.saturating_mul(1000) / passed).unwrap_or(u32::MAX);
+        let sampled = self.seen.at_ms.saturating_sub(before.seen.at_ms);
+        let memory = self.seen.memory_mib_ms.saturating_sub(before.seen.memory_mib_ms);
+        // Without a sample in between, memory is what it was.
+        let mib = if sampled == 0 { self.seen.memory_mib } else { memory / sampled };
+        (millis, mib << 20)
+    }
+}
+
 /// What a group's counters say at the end.
 #[derive(Debug, Clone, Copy)]
 struct Counters {
@@ -103,6 +127,32 @@ impl Meter {
         });
         let sampling = AbortOnDropHandle::new(sampling);
         Self { client, id, group, baseline, start, seen, _sampling: sampling }
+    }
+
+    /// Tells what the container uses, period by period, until it is dropped.
+    pub fn report(&self, lease: Lease, samples: Samples) -> AbortOnDropHandle<()> {
+        let (group, baseline) = (self.group.clone(), self.baseline);
+        let (seen, start) = (Arc::clone(&self.seen), self.start);
+        let look = move || {
+            let seen = *seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let counted = group.as_ref().and_then(|group| group.cpu_ns());
+            let cpu_ms = match counted {
+                Some(ns) => ns.saturating_sub(baseline.cpu_ns) / 1_000_000,
+                None => seen.cpu_ms,
+            };
+            Looked { at_ms: millis(start.elapsed()), cpu_ms, seen }
+        };
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut before = Looked::default();
+            loop {
+                let (end_us, left) = samples::period_end(samples::now_us());
+                sleep(left).await;
+                let now = look();
+                let (cpu_millis, memory_bytes) = now.since(before);
+                samples.add(lease, end_us, cpu_millis, memory_bytes);
+                before = now;
+            }
+        }))
     }
 
     /// Takes one more sample now, where a container that is about to be ended needs one.
@@ -290,6 +340,20 @@ mod tests {
             ..Usage::default()
         };
         assert_eq!(usage, expected);
+    }
+
+    #[test]
+    fn period_has_the_means_of_its_time() {
+        let mut seen = Seen::default();
+        seen.add(1000, sampled(0, 10 << 20));
+        let before = Looked { at_ms: 1000, cpu_ms: 200, seen };
+        seen.add(2000, sampled(0, 20 << 20));
+        seen.add(3000, sampled(0, 40 << 20));
+
+        let now = Looked { at_ms: 3000, cpu_ms: 3200, seen };
+
+        assert_eq!(now.since(before), (1500, 30 << 20));
+        assert_eq!(Looked { at_ms: 4000, ..now }.since(now), (0, 40 << 20));
     }
 
     #[test]

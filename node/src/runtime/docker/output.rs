@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
+use common::protocol::Stream;
 use common::run::task::Lease;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -51,17 +52,24 @@ pub struct Signals {
     pub ended: CancellationToken,
 }
 
+/// Where a container's lines go.
+#[derive(Debug, Clone)]
+pub struct Said {
+    pub logs: LogBook,
+    pub lease: Lease,
+    /// What its lines begin with; empty where its task has no other container.
+    pub name: String,
+}
+
 /// Reads a container's output to its end. One that writes faster than its pace waits for its reader.
 pub async fn pump(
     mut output: AttachContainerResults,
-    logs: LogBook,
-    lease: Lease,
+    said: Said,
     redactor: Redactor,
     pace: Pace,
     signals: Signals,
 ) {
     let (mut stdout, mut stderr) = (Lines::new(redactor.clone()), Lines::new(redactor));
-    let write = |lines: Vec<String>| lines.into_iter().for_each(|line| logs.write(lease, line));
     let mut meter = Meter::new(pace, Instant::now());
     let mut period = pace.progress_first;
     let mut due = Instant::now() + period;
@@ -69,23 +77,23 @@ pub async fn pump(
         let piece = tokio::select! {
             piece = output.output.next() => piece,
             () = sleep_until(due) => {
-                let progress = [stdout.progress(), stderr.progress()].concat();
-                if !progress.is_empty() {
+                let progress = [stdout.progress(), stderr.progress()];
+                if progress.iter().any(|lines| !lines.is_empty()) {
                     period = PROGRESS_MAX.min(period * 2);
                 }
                 due = Instant::now() + period;
-                write(progress);
+                said.write_both(progress);
                 continue;
             }
         };
         let Some(Ok(piece)) = piece else { break };
-        let (lines, message) = match &piece {
-            LogOutput::StdErr { message } => (&mut stderr, message),
+        let (lines, stream, message) = match &piece {
+            LogOutput::StdErr { message } => (&mut stderr, Stream::Err, message),
             LogOutput::StdOut { message }
             | LogOutput::StdIn { message }
-            | LogOutput::Console { message } => (&mut stdout, message),
+            | LogOutput::Console { message } => (&mut stdout, Stream::Out, message),
         };
-        write(lines.feed(message));
+        said.write(stream, lines.feed(message));
         let pause = meter.add(message.len(), Instant::now());
         if meter.is_flooded(Instant::now()) {
             signals.flooded.cancel();
@@ -94,8 +102,25 @@ pub async fn pump(
             signals.ended.run_until_cancelled(sleep(pause)).await;
         }
     }
-    write([stdout.rest(), stderr.rest()].concat());
-    logs.output_ended(&lease);
+    said.write_both([stdout.rest(), stderr.rest()]);
+    said.logs.output_ended(&said.lease);
+}
+
+impl Said {
+    fn write(&self, stream: Stream, lines: Vec<String>) {
+        for line in lines {
+            let line = match self.name.as_str() {
+                "" => line,
+                name => format!("{name} | {line}"),
+            };
+            self.logs.write(self.lease, stream, line);
+        }
+    }
+
+    fn write_both(&self, [out, err]: [Vec<String>; 2]) {
+        self.write(Stream::Out, out);
+        self.write(Stream::Err, err);
+    }
 }
 
 /// Measures output against its pace.
@@ -138,6 +163,10 @@ mod tests {
     use futures::stream;
 
     use super::*;
+
+    fn said(logs: &LogBook, lease: Lease) -> Said {
+        Said { logs: logs.clone(), lease, name: String::new() }
+    }
     use crate::logs::END_LINES_MAX;
     use crate::testing::lease;
 
@@ -190,7 +219,7 @@ mod tests {
         let signals = Signals::default();
         signals.ended.cancel();
 
-        pump(container(pieces), logs.clone(), at, Redactor::default(), Pace::default(), signals)
+        pump(container(pieces), said(&logs, at), Redactor::default(), Pace::default(), signals)
             .await;
 
         let lines: usize = logs.batches().iter().map(|batch| batch.lines.len()).sum();
@@ -216,7 +245,7 @@ mod tests {
             AttachContainerResults { output: Box::pin(slow), input: Box::pin(tokio::io::sink()) };
         let pace = Pace { progress_first: SECOND / 10, ..Pace::default() };
 
-        pump(output, logs.clone(), at, Redactor::default(), pace, Signals::default()).await;
+        pump(output, said(&logs, at), Redactor::default(), pace, Signals::default()).await;
 
         let lines = logs.batches().into_iter().flat_map(|batch| batch.lines);
         let texts: Vec<_> = lines.map(|line| line.text).collect();
@@ -230,7 +259,8 @@ mod tests {
         let pace = Pace { ahead_max: SECOND / 10, flood_max: SECOND / 5, ..Pace::default() };
         let signals = Signals::default();
 
-        let pump = pump(container(pieces), logs, at, Redactor::default(), pace, signals.clone());
+        let pump =
+            pump(container(pieces), said(&logs, at), Redactor::default(), pace, signals.clone());
         let start = Instant::now();
         tokio::select! {
             () = pump => panic!("the stream has no end"),

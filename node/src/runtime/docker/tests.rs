@@ -14,7 +14,7 @@ use common::run::task::Lease;
 
 use super::*;
 use crate::attempt::Tools;
-use crate::runtime::{self, Folders};
+use crate::runtime::launch::{self, Folders};
 use crate::storage::caches::Mounted;
 use crate::testing::{BUSYBOX, FakeServer, PRELUDE, lease, number, tools, work};
 
@@ -40,9 +40,10 @@ impl Bench {
     }
 
     async fn image(&self, image: &From) -> Result<Image, Error> {
-        let at = lease(0);
-        let work = Work { image: image.clone(), ..work() };
-        self.docker().image(&work, &self.tools.remote, at, self.dir.path()).await
+        let work = Work { images: vec![image.clone()], ..work() };
+        let folder = self.dir.path();
+        let mut images = self.docker().images(&work, &self.tools.remote, lease(0), folder).await?;
+        Ok(images.remove(0))
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -64,15 +65,18 @@ impl Bench {
         let caches = Mounted::of_tests(&self.folder("user"), &self.folder("shared"), 4 << 20);
         let files = self.dir.path().join("files");
         let folders = Folders {
-            app: &app,
+            app: Some(&app),
             inputs: &inputs,
             results: &results,
             files: &files,
-            caches: &caches,
+            shared: &files,
+            caches: Some(&caches),
         };
         let share = crate::testing::share(10 << 20);
         let work = Work { task_timeout_secs: None, ..work() };
-        runtime::launch(lease, &work, &number(lease.task.index), folders, share).unwrap()
+        let environment = number(lease.task.index);
+        let launches = launch::launches(lease, &work, &environment, folders, share).unwrap();
+        launches.steps.into_iter().next().unwrap()
     }
 
     async fn run(&self, launch: &Launch) -> Result<Ended, Error> {
@@ -358,7 +362,7 @@ async fn entrypoint_that_cannot_start_is_the_packages_fault() {
     let Some(bench) = Bench::new().await else { return };
     for command in ["python3", "/test/package/missing", "/test/package"] {
         let mut launch = bench.launch(lease(0), "");
-        launch.commands = vec![vec!["sh".into()], vec![command.into()]];
+        launch.entry = Entry::Commands(vec![vec!["sh".into()], vec![command.into()]]);
 
         let result = bench.run(&launch).await;
 
@@ -371,7 +375,8 @@ async fn entrypoint_that_cannot_start_is_the_packages_fault() {
 async fn second_command_runs_where_the_first_is_missing() {
     let Some(bench) = Bench::new().await else { return };
     let mut launch = bench.launch(lease(0), "echo second");
-    launch.commands.insert(0, vec!["python3".into(), "x".into()]);
+    let Entry::Commands(commands) = &mut launch.entry else { panic!("{launch:?}") };
+    commands.insert(0, vec!["python3".into(), "x".into()]);
 
     assert_eq!(bench.run(&launch).await.unwrap().ending, Ending::Exited(0));
     assert_eq!(bench.text(), "second\n");
@@ -384,7 +389,7 @@ async fn leftovers_of_a_killed_node_are_removed_and_others_stay() {
     let launch = bench.launch(lease(0), "b sleep 600");
     let image = bench.image(&From::Binary).await.unwrap();
     for node in [&bench, &other] {
-        let made = node.docker().create(&launch, &image, &launch.commands[0]).await.unwrap();
+        let made = node.docker().make(&launch, &image).await.unwrap();
         node.docker().begin(&made).await.unwrap();
     }
 

@@ -1,9 +1,12 @@
 //! Watches what a running container writes, and how much free space is left.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker as Client;
+use bollard::query_parameters::{InspectContainerOptions, InspectContainerOptionsBuilder};
+use common::compute::container::Profile;
 use tokio::time::{Instant, sleep};
 
 use crate::disk::count::{self, Amount};
@@ -23,10 +26,10 @@ pub async fn watch(client: &Client, id: &str, launch: &Launch) -> Ending {
     let share = &launch.share;
     let running = share.running();
     let (mut free, most) = (share.free(), share.writes_max());
-    let cache_max = launch.user_cache_bytes_max;
+    let cache_max = launch.cache.as_ref().map_or(0, |cache| cache.bytes_max);
+    let mut writing = Written::of(client, id, launch);
     let mut pace = Pace::new(PERIOD, Instant::now(), free, most);
     let mut cache_pace = Pace::new(PERIOD_CACHE, Instant::now(), free, cache_max);
-    let mut process = None;
     // What the cache had at its first count, and what it has now.
     let (mut cached_before, mut cached) = (None, 0);
     loop {
@@ -38,8 +41,8 @@ pub async fn watch(client: &Client, id: &str, launch: &Launch) -> Ending {
         if floor == Floor::End {
             return Ending::DiskLow;
         }
-        if cache_pace.is_due(now, free) {
-            let amount = measured(launch.user_cache_counted.clone()).await;
+        if let Some(cache) = launch.cache.as_ref().filter(|_| cache_pace.is_due(now, free)) {
+            let amount = measured(cache.folder.clone()).await;
             if amount.exceeds(cache_max) {
                 return Ending::CacheFull;
             }
@@ -48,24 +51,87 @@ pub async fn watch(client: &Client, id: &str, launch: &Launch) -> Ending {
             cache_pace.counted((now, Instant::now()), free, cache_max - cached);
         }
         if pace.is_due(now, free) || floor == Floor::Count {
-            let results = measured(launch.results.host.clone()).await;
-            if results.exceeds(most) {
+            let Some(written) = writing.count(share.device()).await.filter(|n| *n <= most) else {
                 return Ending::TooMuchWritten;
-            }
-            if process.is_none() {
-                process = first_process(client, id).await;
-            }
-            let unnamed = unnamed(process, share.device()).await;
-            let written = results.bytes.saturating_add(unnamed);
-            if written > most {
-                return Ending::TooMuchWritten;
-            }
+            };
             let ended = Instant::now();
             let in_cache = cached.saturating_sub(cached_before.unwrap_or(cached));
             share.note(written.saturating_add(in_cache), ended);
             pace.counted((now, ended), free, most - written);
         }
     }
+}
+
+/// All that the containers of a task write to, but its workspace's cache.
+struct Written<'a> {
+    client: &'a Client,
+    folders: Vec<&'a PathBuf>,
+    /// The container itself and those beside it, each with its first process once it is known.
+    containers: Vec<(&'a str, Option<u32>)>,
+    /// Whether they can write to their own roots.
+    has_roots: bool,
+}
+
+impl<'a> Written<'a> {
+    fn of(client: &'a Client, id: &'a str, launch: &'a Launch) -> Self {
+        let ids = [id].into_iter().chain(launch.beside.iter().map(String::as_str));
+        Self {
+            client,
+            folders: [&launch.results.host].into_iter().chain(&launch.shared).collect(),
+            containers: ids.map(|id| (id, None)).collect(),
+            has_roots: launch.profile == Profile::Plain,
+        }
+    }
+
+    /// The bytes that they take; `None` where there are more files than may be. `device` is the
+    /// file system of the folders.
+    async fn count(&mut self, device: u64) -> Option<u64> {
+        let mut sum = Amount::default();
+        for folder in &self.folders {
+            sum = sum.plus(measured((*folder).clone()).await);
+        }
+        for (id, process) in &mut self.containers {
+            if process.is_none() {
+                *process = first_process(self.client, id).await;
+            }
+            sum.bytes = sum.bytes.saturating_add(unnamed(*process, device).await);
+            if self.has_roots {
+                sum = sum.plus(root_amount(self.client, id).await);
+                if let Some(root) = process.and_then(root_device).filter(|root| *root != device) {
+                    sum.bytes = sum.bytes.saturating_add(unnamed(*process, root).await);
+                }
+            }
+        }
+        (!sum.exceeds(u64::MAX - 1)).then_some(sum.bytes)
+    }
+}
+
+/// What a container has written to its own root: as the node counts it where the engine tells the
+/// folders, else the bytes that the engine counts. Some drivers keep removed files that are still
+/// open in the second folder.
+async fn root_amount(client: &Client, id: &str) -> Amount {
+    let found = client.inspect_container(id, None::<InspectContainerOptions>).await;
+    let driver = found.ok().and_then(|container| container.graph_driver);
+    let folders = driver.into_iter().flat_map(|driver| {
+        ["UpperDir", "WorkDir"].map(|name| driver.data.get(name).map(PathBuf::from))
+    });
+    let folders: Vec<_> = folders.flatten().filter(|folder| folder.is_dir()).collect();
+    if !folders.is_empty() {
+        let mut sum = Amount::default();
+        for folder in folders {
+            sum = sum.plus(measured(folder).await);
+        }
+        return sum;
+    }
+    let options = InspectContainerOptionsBuilder::new().size(true).build();
+    let found = client.inspect_container(id, Some(options)).await;
+    let bytes = found.ok().and_then(|container| container.size_rw).unwrap_or(0);
+    Amount { bytes: u64::try_from(bytes).unwrap_or(0), entries: 0 }
+}
+
+/// The file system that a container's root is on, as its processes see it.
+fn root_device(process: u32) -> Option<u64> {
+    std::fs::metadata(format!("/proc/{process}/root/")).ok().map(|meta| meta.dev())
 }
 
 async fn measured(folder: PathBuf) -> Amount {

@@ -53,6 +53,10 @@ mod tests {
     use super::*;
     use crate::api::testing::{TestServer, binary, package};
 
+    const EJJY_JOBS: &str = "/compat/ejjy/workspaces/{workspace}/projects/{project}/jobs";
+    const EJJY_RUNS: &str =
+        "/compat/ejjy/workspaces/{workspace}/projects/{project}/jobs/{job}/runs";
+
     #[tokio::test]
     async fn idempotency_key_is_read_by_every_create_that_documents_it() {
         let server = TestServer::open().await;
@@ -63,6 +67,8 @@ mod tests {
         engine["type"] = json!("partitioner");
         let secret = json!({"secretType": "aws", "accessKey": "AK"});
         let creates = [
+            (EJJY_JOBS, json!({"name": "n", "image": "a"})),
+            (EJJY_RUNS, json!({})),
             ("/v1/auth/api_key", json!({"name": "n"})),
             ("/v1/auth/secrets", json!({"secret": secret, "secretKey": "K"})),
             ("/v1/customer/jobs", json!({"templateId": "t"})),

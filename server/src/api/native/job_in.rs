@@ -1,17 +1,20 @@
 //! What a caller says of a job.
 
+use common::order::container::ContainerWork;
 use common::package::loose::Loose;
 use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
 
 use super::call::{self, CALL};
 use super::config::{self, CONFIG};
+use super::container_in::{self, CONTAINER};
 use super::locations::{DESTINATION, SOURCE, read_destination, read_source};
 use super::params::{self, PARAMS};
 use super::scheduling;
 use crate::api::http::shape::{Field, Shape, one, text};
 use crate::error::{Error, Result};
 use crate::jobs::draft::call::NewCall;
+use crate::jobs::containers::{NewContainers, PROJECT_CHARS_MAX, Terms};
 use crate::jobs::draft::{
     DESCRIPTION_CHARS_MAX, DraftChange, Given, NAME_CHARS_MAX, NewJob, TemplateChoice,
 };
@@ -20,21 +23,36 @@ const PASSTHROUGH: &str = "passthrough";
 
 /// What a new job takes: what it is made of, and what can be changed of its draft.
 pub fn new_fields() -> Vec<Field> {
-    [&[TEMPLATE, PACKAGES][..], &change_fields()].concat()
+    [&[TEMPLATE, PACKAGES, CONTAINERS, PROJECT][..], &change_fields()].concat()
 }
 
 /// What a new job is made of.
-pub enum New {
+pub enum NewJobIn {
     Template(Box<NewJob>),
     Call(Box<NewCall>),
+    Containers(Box<NewContainers>),
 }
 
-/// What can be changed of a draft.
+/// What is changed of a job.
+pub enum ChangeIn {
+    Draft(Box<DraftChange>),
+    Containers(Option<Box<ContainerWork>>, Terms),
+}
+
+/// What can be changed of a draft, or of a job of containers.
 pub fn change_fields() -> Vec<Field> {
     [CHANGE, &scheduling::FIELDS].concat()
 }
 
+/// What is changed of a job.
+pub fn changed_fields() -> Vec<Field> {
+    [&[CONTAINERS][..], &change_fields()].concat()
+}
+
 const TEMPLATE: Field = text("template", "The template's id; or packages in its place");
+const CONTAINERS: Field =
+    one("container", &CONTAINER, "In place of a template: programs of images; as a whole");
+const PROJECT: Field = text("project", "A name of yours, at most 128 characters; with a container");
 const PACKAGES: Field = one("packages", &NEW_PACKAGES, "In place of a template");
 
 const NEW_PACKAGES: Shape = Shape {
@@ -56,17 +74,52 @@ const CHANGE: &[Field] = &[
     one("call", &CALL, "What a job of a call does, in place of a template"),
 ];
 
-pub fn read_new(mut body: Loose) -> Result<New> {
-    if let Some(call) = body.object("call")? {
-        if let Some(other) = ["template", "packages"].into_iter().find(|key| body.has(key)) {
-            let problem = "must be left out, because call says what the job does";
+pub fn read_new(mut body: Loose) -> Result<NewJobIn> {
+    if let Some(kind) = ["call", "container"].into_iter().find(|key| body.has(key)) {
+        let mut others = ["template", "packages", "call", "container"].into_iter();
+        if let Some(other) = others.find(|key| *key != kind && body.has(key)) {
+            let problem = format!("must be left out, because {kind} says what the job does");
             return Err(Error::field(body.name(other), problem));
         }
-        let work = call::read(call)?;
-        return Ok(New::Call(Box::new(NewCall { work, scope: None, draft: read_change(body)? })));
     }
+    if let Some(call) = body.object("call")? {
+        let work = call::read(call)?;
+        let new = NewCall { work, scope: None, draft: read_change(body)? };
+        return Ok(NewJobIn::Call(Box::new(new)));
+    }
+    if let Some(container) = body.object("container")? {
+        let work = container_in::read(container)?;
+        let project = body.line("project", PROJECT_CHARS_MAX)?;
+        let terms = read_terms(body)?;
+        return Ok(NewJobIn::Containers(Box::new(NewContainers { work, terms, project })));
+    }
+    read_new_template(body).map(Box::new).map(NewJobIn::Template)
+}
+
+/// Reads a whole body of `changed_fields`.
+pub fn read_changed(mut body: Loose, is_of_containers: bool) -> Result<ChangeIn> {
+    if !is_of_containers {
+        return read_change(body).map(Box::new).map(ChangeIn::Draft);
+    }
+    let work = body.object("container")?.map(container_in::read).transpose()?;
+    Ok(ChangeIn::Containers(work.map(Box::new), read_terms(body)?))
+}
+
+/// What is said of a job of containers beside them.
+fn read_terms(body: Loose) -> Result<Terms> {
+    for key in ["source", "destination", "params", "config"] {
+        if body.has(key) {
+            return Err(Error::field(body.name(key), "is for jobs of templates: leave it out"));
+        }
+    }
+    let change = read_change(body)?;
+    let DraftChange { name, description, priority, regions, tags, start_at, .. } = change;
+    Ok(Terms { name, description, priority, regions, tags, start_at })
+}
+
+fn read_new_template(mut body: Loose) -> Result<NewJob> {
     let template = read_template(&mut body)?;
-    Ok(New::Template(Box::new(NewJob { id: None, template, draft: read_change(body)? })))
+    Ok(NewJob { id: None, template, draft: read_change(body)? })
 }
 
 fn read_template(body: &mut Loose) -> Result<TemplateChoice> {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::call::CallOut;
 use super::cause::RunCauseOut;
 use super::config::ConfigOut;
+use super::container_out::ContainerOut;
 use super::locations::LocationOut;
 use super::params::ParamsOut;
 use super::scheduling::{PriorityOut, RegionsOut};
@@ -28,7 +29,7 @@ pub struct JobOut {
     state: StateOut,
     /// The part of its run that is under way.
     phase: Option<PhaseOut>,
-    /// What it does: run the packages of a template on data, or make an HTTP call.
+    /// What it does: run the packages of a template on data, make an HTTP call, or run containers.
     kind: JobKindOut,
     /// What a job of the kind template is made of.
     template: Option<JobTemplate>,
@@ -42,6 +43,10 @@ pub struct JobOut {
     config: Option<ConfigOut>,
     /// What a job of the kind call does.
     call: Option<CallOut>,
+    /// Of a job of containers.
+    container: Option<ContainerOut>,
+    /// The project that it belongs to, where it was given one.
+    project: Option<String>,
     /// Its share of the nodes while others wait.
     priority: PriorityOut,
     /// Where it may run.
@@ -90,6 +95,8 @@ impl From<JobStatus> for JobOut {
             config: work.map(|work| work.config().into()),
             template: work.map(|work| JobTemplate::of(&work.template)),
             call: job.work.call().map(CallOut::from),
+            container: job.work.container().map(ContainerOut::from),
+            project: job.project.clone(),
             upload_link,
             run: job.run,
             created_at: job.created_at,

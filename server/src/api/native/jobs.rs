@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use common::ids::JobId;
+use common::order::container::ContainerOrder;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::cursor;
-use super::job_in::{New, change_fields, new_fields, read_change, read_name, read_new};
+use super::job_in::{
+    ChangeIn, NewJobIn, changed_fields, new_fields, read_changed, read_name, read_new,
+};
 use super::job_out::JobOut;
 use super::page::{self, PAGE};
 use super::words::{KINDS, STATES};
@@ -18,6 +21,7 @@ use crate::api::http::shape::{Field, text, word};
 use crate::error::{Error, Result};
 use crate::jobs::JobKind;
 use crate::jobs::cancel;
+use crate::jobs::containers;
 use crate::jobs::draft;
 use crate::jobs::list::{self, JobField};
 use crate::jobs::monitoring::status;
@@ -30,14 +34,17 @@ pub fn routes() -> Vec<Route> {
             .query([&PAGE[..], &FILTERS[..]].concat()),
         post("Fanfold_CreateJob", "/jobs", create)
             .creates()
-            .summary("Creates a job from a template, from packages, or of an HTTP call")
+            .summary(
+                "Creates a job: a draft from a template or from packages, one of an HTTP call, or \
+                 one of containers",
+            )
             .body(new_fields()),
         get("Fanfold_GetJob", "/jobs/{job}", read).summary("Gets a job"),
         patch("Fanfold_ChangeJob", "/jobs/{job}", change)
-            .summary("Changes a draft; what is left out stays as it is")
-            .body(change_fields()),
+            .summary("Changes a draft, or a job of containers from its next run on")
+            .body(changed_fields()),
         delete("Fanfold_DeleteJob", "/jobs/{job}", remove)
-            .summary("Deletes a draft, or hides a job that has ended"),
+            .summary("Deletes a draft or a job that has ended; one of containers with its runs"),
         post("Fanfold_RenameJob", "/jobs/{job}/rename", rename)
             .summary("Renames a job in any state")
             .body(vec![text("name", "At most 256 characters").required()]),
@@ -108,10 +115,12 @@ async fn create(mut call: Call) -> Result<JobOut> {
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let new = read_new(call.object(&bytes)?)?;
     let (app, key) = (call.app(), idempotency::key(&call, &bytes)?);
-    Ok(match new {
-        New::Template(new) => draft::create(app, &caller, key.as_ref(), *new).await?.into(),
-        New::Call(new) => draft::call::create(app, &caller, key.as_ref(), *new).await?.into(),
-    })
+    let made = match new {
+        NewJobIn::Template(new) => draft::create(app, &caller, key.as_ref(), *new).await?,
+        NewJobIn::Call(new) => draft::call::create(app, &caller, key.as_ref(), *new).await?,
+        NewJobIn::Containers(new) => containers::create(app, &caller, key.as_ref(), *new).await?,
+    };
+    Ok(made.into())
 }
 
 async fn read(job: Segment, call: Call) -> Result<JobOut> {
@@ -121,14 +130,26 @@ async fn read(job: Segment, call: Call) -> Result<JobOut> {
 
 async fn change(job: Segment, mut call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
-    let change = read_change(call.json().await?)?;
-    Ok(draft::change(call.app(), &caller, job.id::<JobId>("job")?, change).await?.into())
+    let (body, id) = (call.json().await?, job.id::<JobId>("job")?);
+    let app = call.app();
+    let is_of_containers = status::kind(app, &caller, id).await? == JobKind::Container;
+    let changed = match read_changed(body, is_of_containers)? {
+        ChangeIn::Draft(change) => draft::change(app, &caller, id, *change).await?,
+        ChangeIn::Containers(work, terms) => {
+            let work = |_: &ContainerOrder| Ok(work.map(|work| *work));
+            containers::change(app, &caller, id, terms, work).await?
+        }
+    };
+    Ok(changed.into())
 }
 
 async fn remove(job: Segment, call: Call) -> Result<DeletedJob> {
     let caller = call.caller().await?;
     let id = job.id::<JobId>("job")?;
-    cancel::delete(call.app(), &caller, id).await?;
+    match status::kind(call.app(), &caller, id).await? {
+        JobKind::Template | JobKind::Call => cancel::delete(call.app(), &caller, id).await?,
+        JobKind::Container => containers::remove(call.app(), &caller, id).await?,
+    }
     Ok(DeletedJob { id })
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::page::CURSOR;
 use super::tasks::{PHASES_FIELD, find_phase};
-use super::words::{LevelOut, PhaseOut};
+use super::words::{LevelOut, PhaseOut, StreamOut};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{text, word};
@@ -54,6 +54,8 @@ struct LogLineOut {
     /// When it was written.
     at: DateTime<Utc>,
     level: LevelOut,
+    /// Where the container wrote it.
+    stream: StreamOut,
     /// The line without its end.
     text: String,
 }
@@ -109,8 +111,8 @@ fn read_cursor(query: &BTreeMap<String, String>) -> Result<Option<BatchPlace>> {
 }
 
 impl From<LogEntry> for LogLineOut {
-    fn from(LogEntry { task, phase, at, level, text }: LogEntry) -> Self {
-        let (phase, level) = (phase.into(), level.into());
-        Self { task: task.id(), index: task.index, phase, at, level, text }
+    fn from(LogEntry { task, phase, at, level, stream, text }: LogEntry) -> Self {
+        let (phase, level, stream) = (phase.into(), level.into(), stream.into());
+        Self { task: task.id(), index: task.index, phase, at, level, stream, text }
     }
 }

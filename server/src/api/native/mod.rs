@@ -8,10 +8,13 @@ mod call;
 mod call_attempts;
 mod cause;
 mod config;
+mod container_in;
+mod container_out;
 mod cursor;
 mod definitions;
 mod events;
 mod fields;
+mod history;
 mod job_in;
 mod job_out;
 mod jobs;
@@ -60,6 +63,7 @@ pub fn api() -> Api {
         tasks::routes(),
         call_attempts::routes(),
         logs::routes(),
+        history::routes(),
         events::routes(),
         results::routes(),
         definitions::routes(),

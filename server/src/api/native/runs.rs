@@ -16,7 +16,8 @@ use super::page::{self, PAGE};
 use super::quote::QuoteOut;
 use super::run_out::RunOut;
 use super::words::StateOut;
-use crate::api::http::call::{Call, Segment};
+use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
+use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, flag, integer, one};
 use crate::error::{Error, Result};
@@ -90,19 +91,21 @@ struct RunExplained {
 
 async fn start_run(job: Segment, mut call: Call) -> Result<StartedRun> {
     let caller = call.caller().await?;
-    let mut body = call.json().await?;
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let mut body = call.object(&bytes)?;
     let over = config::read(&mut body)?.unwrap_or_default();
     let is_dry = body.flag("dry_run")?.unwrap_or(false);
     body.finish()?;
     let (app, id) = (call.app(), job.id::<JobId>("job")?);
+    let key = idempotency::key(&call, &bytes)?;
     let ready = start::prepare(app, &caller, id, over).await?;
     let remarks = ready.remarks().iter().map(remark).collect();
     if is_dry {
         let quote = ready.quote(app, &caller).await?;
         return Ok(StartedRun { run: None, quote: Some(quote.into()), remarks });
     }
-    ready.start(app).await?;
-    let started = status::read(app, &caller, id).await?;
+    let run = ready.under(app, &caller, key.as_ref()).await?.start(app).await?;
+    let started = status::read(app, &caller, run).await?;
     Ok(StartedRun { run: RunOut::of(&started), quote: None, remarks })
 }
 

@@ -227,6 +227,7 @@ async fn things(server: &TestServer) -> BTreeMap<&'static str, String> {
 fn body_of(operation: &str) -> Option<Value> {
     match operation {
         "Fanfold_RenameJob" => Some(json!({"name": "x"})),
+        "Fanfold_SetSchedule" => Some(json!({"cron": "@daily"})),
         "Fanfold_ChangeMember" => Some(json!({"role": "user"})),
         _ => None,
     }

@@ -2,7 +2,7 @@
 
 use common::market;
 use common::plan::Phase;
-use common::protocol::Level;
+use common::protocol::{Level, Stream};
 use common::run::RunState;
 use common::run::spec::Origin;
 use serde::Serialize;
@@ -94,6 +94,27 @@ pub enum LevelOut {
     Error,
 }
 
+/// Where a line comes from: a container's standard output (`out`) or error (`err`), or the node
+/// itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Stream)]
+pub enum StreamOut {
+    Out,
+    Err,
+    Node,
+}
+
+impl From<Stream> for StreamOut {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Out => Self::Out,
+            Stream::Err => Self::Err,
+            Stream::Node => Self::Node,
+        }
+    }
+}
+
 /// Why a run was started: somebody asked for it, its job's schedule did, or another run that it is
 /// a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -116,7 +137,7 @@ impl From<Origin> for OriginOut {
 }
 
 /// The kinds of jobs, in the order of `JobKind::ALL`.
-pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "call"];
+pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "call", "container"];
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -125,6 +146,7 @@ pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "call"];
 pub enum JobKindOut {
     Template,
     Call,
+    Container,
 }
 
 impl From<JobKind> for JobKindOut {
@@ -132,6 +154,7 @@ impl From<JobKind> for JobKindOut {
         match kind {
             JobKind::Template => Self::Template,
             JobKind::Call => Self::Call,
+            JobKind::Container => Self::Container,
         }
     }
 }

@@ -34,12 +34,13 @@ pub async fn copy(
             JobWork::Template(work) => {
                 JobWork::Template(Box::new(copy_work(app, caller, id, *work).await?))
             }
-            work @ JobWork::Call(_) => work,
+            work @ (JobWork::Call(_) | JobWork::Container(_)) => work,
         },
         name: name.unwrap_or(from.name),
         draft: 0,
         run: None,
         created_at: clock::now(),
+        updated_at: clock::now(),
         submitted_at: None,
         ..from
     };

@@ -77,7 +77,7 @@ pub async fn change(
 ) -> Result<JobStatus> {
     let job = find_job(app, caller, id).await?;
     let changes = match &job.work {
-        JobWork::Template(_) => {
+        JobWork::Template(_) | JobWork::Container(_) => {
             let work = draft_of(&job)?;
             changes(app, caller, id, Some(work), &work.template, wanted).await?
         }
@@ -185,6 +185,9 @@ fn draft_of(job: &Job) -> Result<&TemplateWork> {
         JobWork::Template(_) if job.run.is_some() => Err(started()),
         JobWork::Template(work) => Ok(work),
         JobWork::Call(_) => Err(Error::NotNow("this job is a call: it takes no data".to_owned())),
+        JobWork::Container(_) => Err(Error::NotNow(
+            "this job runs containers: change its container, and nothing of a template".to_owned(),
+        )),
     }
 }
 

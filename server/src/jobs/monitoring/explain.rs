@@ -169,6 +169,17 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
     }
     let silent = format!("silent ({})", named(&waiting.silent));
     let disk = format!("without {} GiB of disk free for tasks", waiting.disk_mib.div_ceil(1024));
+    let closed = named(&waiting.closed);
+    let not_own = format!("of other workspaces, where the job is for your own nodes ({closed})");
+    let without_plain =
+        format!("closed to the profile plain: their owners open it with --allow-plain ({closed})");
+    let without_network = format!(
+        "without a network for containers: their owners give one with --container-network ({closed})"
+    );
+    let without_local_images = format!(
+        "not lending the images of their engine: their owners do with --local-images, or you push \
+         the image ({closed})"
+    );
     for (nodes, what) in [
         (waiting.silent.count, silent.as_str()),
         (waiting.aside, "set aside for this workspace after faults in a row with its tasks"),
@@ -179,6 +190,10 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
         ),
         (waiting.disputed, "set aside until a third node has checked their results for this job"),
         (waiting.elsewhere, "outside the job's regions"),
+        (waiting.not_own, not_own.as_str()),
+        (waiting.without_plain, without_plain.as_str()),
+        (waiting.without_network, without_network.as_str()),
+        (waiting.without_local_images, without_local_images.as_str()),
         (waiting.too_few_cpus, "too small: too few vCPUs"),
         (waiting.too_little_memory, "too small: too little memory"),
         (waiting.too_little_disk, disk.as_str()),
@@ -222,6 +237,11 @@ mod tests {
             barred: 3,
             disputed: 4,
             elsewhere: 5,
+            not_own: 1,
+            without_plain: 1,
+            without_network: 1,
+            without_local_images: 1,
+            closed: silent,
             too_few_cpus: 6,
             too_little_memory: 7,
             too_little_disk: 8,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use common::plan::Phase;
-use common::protocol::Level;
+use common::protocol::{Level, Stream};
 use common::run::task::{StageNo, TaskRef};
 
 use super::status;
@@ -52,6 +52,7 @@ pub struct LogEntry {
     pub phase: Phase,
     pub at: DateTime<Utc>,
     pub level: Level,
+    pub stream: Stream,
     pub text: String,
 }
 
@@ -89,6 +90,7 @@ pub async fn read(
                         phase: phase_of(&plan, line.stage).unwrap_or(Phase::Process),
                         at: line.at,
                         level: line.level,
+                        stream: line.stream,
                         text: line.text,
                     });
                 }

@@ -20,7 +20,7 @@ use crate::jobs::quote::Forecast;
 use crate::jobs::{Job, RunView};
 use crate::people::caller::Caller;
 use crate::store::jobs;
-use crate::store::jobs::TemplateWork;
+use crate::store::jobs::{JobKind, TemplateWork};
 use crate::store::market::runs;
 
 const UPLOAD_LIVES: Duration = Duration::from_secs(48 * 3600);
@@ -91,6 +91,11 @@ impl From<RunId> for RunName {
 pub async fn read(app: &App, caller: &Caller, id: impl Into<RunName>) -> Result<JobStatus> {
     let (job, run) = find(app, caller, id).await?;
     JobStatus::of(app, job, run).await
+}
+
+/// What the caller's job of this id is of.
+pub async fn kind(app: &App, caller: &Caller, id: JobId) -> Result<JobKind> {
+    Ok(find_job(app, caller, id).await?.work.kind())
 }
 
 /// How far the caller's job of this id is.

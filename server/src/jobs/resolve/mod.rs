@@ -1,6 +1,7 @@
 //! From a draft to a run's spec: tags become packages at fixed bytes, an upload the file that is
 //! there.
 
+mod containers;
 mod packages;
 pub mod params;
 
@@ -64,6 +65,12 @@ pub(super) async fn resolve(
             timeout_secs: None,
             is_test: false,
             plan: call(app, work)?,
+        },
+        JobWork::Container(work) => Does {
+            template: String::new(),
+            timeout_secs: config.job_timeout_secs,
+            is_test: false,
+            plan: containers::plan(app, caller, workspace, work).await?,
         },
     };
     Ok(RunSpec {

@@ -6,7 +6,9 @@ use common::package::engine;
 use common::package::manifest::{Kind, Platform};
 use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
-use common::plan::{Assemble, Container, Contract, Image, PackagePin, Params, Partition};
+use common::plan::{
+    Assemble, Code, Container, Contract, Image, PackageCode, PackagePin, Params, Partition,
+};
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 
 use super::{TemplateJob, params};
@@ -179,7 +181,7 @@ async fn container(
     let manifest = &package.manifest;
     let name = format!("template.{phase}: the package {}@{}", manifest.name, manifest.version);
     secret_use::check_listed(caller, name.as_str(), &manifest.secrets)?;
-    check_secrets(app, job, &manifest.secrets, &name).await?;
+    check_secrets(app, job.workspace, &manifest.secrets, &name).await?;
     let image = match &manifest.platform {
         Platform::Binary => Image::Binary,
         Platform::Docker { container, private } => {
@@ -190,7 +192,7 @@ async fn container(
         }
     };
     let manifest = package.manifest;
-    Ok(Container {
+    let code = PackageCode {
         contract,
         package: PackagePin {
             id: package.id,
@@ -202,17 +204,26 @@ async fn container(
         },
         image,
         entrypoint: manifest.entrypoint,
+        params,
+    };
+    Ok(Container {
+        code: Code::Package(Box::new(code)),
         secrets: manifest.secrets,
         needs: manifest.needs,
         gpus: manifest.gpus,
-        params,
+        own_nodes: false,
     })
 }
 
 /// The secrets that a package lists are those of the workspace that runs it. One that is missing
 /// is better told now than when a container starts.
-async fn check_secrets(app: &App, job: TemplateJob<'_>, ids: &[String], name: &str) -> Result<()> {
-    let secrets = match app.secrets.for_container(job.workspace, ids).await {
+pub async fn check_secrets(
+    app: &App,
+    workspace: WorkspaceId,
+    ids: &[String],
+    name: &str,
+) -> Result<()> {
+    let secrets = match app.secrets.for_container(workspace, ids).await {
         Ok(secrets) => secrets,
         Err(secrets::Error::NotFound(id)) => {
             return Err(Error::NotNow(format!(

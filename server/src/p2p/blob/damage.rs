@@ -38,14 +38,18 @@ impl Damage {
         port: &P,
         container: &Container,
     ) -> Result<Option<&'static str>, data::Error> {
-        let package = container.package.digest;
-        if !self.is_sound(port, BlobKey::Package(package), package).await? {
-            return Ok(Some("the package is damaged: push it again"));
+        if let Some(code) = container.package() {
+            let package = code.package.digest;
+            if !self.is_sound(port, BlobKey::Package(package), package).await? {
+                return Ok(Some("the package is damaged: push it again"));
+            }
         }
-        if let Image::Stored { digest, .. } = &container.image
-            && !self.is_sound(port, BlobKey::Image(*digest), *digest).await?
-        {
-            return Ok(Some("the image is damaged: push it again (`fanfold image push`)"));
+        for image in container.images() {
+            if let Image::Stored { digest, .. } = image
+                && !self.is_sound(port, BlobKey::Image(*digest), *digest).await?
+            {
+                return Ok(Some("the image is damaged: push it again (`fanfold image push`)"));
+            }
         }
         Ok(None)
     }

@@ -106,7 +106,7 @@ impl<P: Port> Blobs<P> {
                 return self.put(&live, lease, data::Stored { size, digest }, stream).await;
             }
             BlobRequest::Package { from, .. } => source::package(&self.port, &live, from).await,
-            BlobRequest::Image { from, .. } => source::image(&self.port, &live, from).await,
+            BlobRequest::Image { n, from, .. } => source::image(&self.port, &live, n, from).await,
             BlobRequest::Cached { cache, .. } => {
                 return match lease_resources::cached(&self.port, &live, cache).await {
                     Ok(files) => {
@@ -120,7 +120,9 @@ impl<P: Port> Blobs<P> {
                 lease_resources::cache_file(&self.port, &live, (cache, name, version), from).await
             }
             BlobRequest::Secrets { .. } => lease_resources::secrets(&self.port, &live).await,
-            BlobRequest::PullToken { .. } => lease_resources::pull_token(&self.port, &live).await,
+            BlobRequest::PullToken { n, .. } => {
+                lease_resources::pull_token(&self.port, &live, n).await
+            }
             BlobRequest::Input { n, from, .. } => self.input(&live, lease, n, from).await,
         };
         match found {

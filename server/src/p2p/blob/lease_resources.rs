@@ -6,7 +6,7 @@ use common::plan::Image;
 use common::protocol::{BlobReply, Cache, CacheFile, Version};
 use common::secret::{SECRETS_BYTES_MAX, Secret};
 
-use super::source::{Found, container};
+use super::source::{Found, container, nth_image};
 use crate::coordinator::leases::LiveLease;
 use crate::data::bucket::blob_key::{BlobKey, Whose};
 use crate::data::bucket::caches::OpenedCached;
@@ -26,9 +26,9 @@ pub async fn secrets<P: Port>(port: &P, live: &LiveLease) -> Result<Found, Refus
     Ok(Found::Said(BlobReply::Secrets(secrets)))
 }
 
-/// What pulls the image of a lease from its registry, and nothing else.
-pub async fn pull_token<P: Port>(port: &P, live: &LiveLease) -> Result<Found, Refusal> {
-    let Image::Registry { image, secret } = &container(live)?.image else {
+/// What pulls image `n` of a lease from its registry, and nothing else.
+pub async fn pull_token<P: Port>(port: &P, live: &LiveLease, n: u8) -> Result<Found, Refusal> {
+    let Image::Registry { image, secret } = nth_image(live, n)? else {
         return Err(Refusal::never("the lease has no image of a registry"));
     };
     let token = port.pull_token(live.spec.workspace, secret.as_ref(), image).await?;

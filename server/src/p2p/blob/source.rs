@@ -29,13 +29,19 @@ pub enum Found {
 
 /// The package of a lease.
 pub async fn package<P: Port>(port: &P, live: &LiveLease, from: u64) -> Result<Found, Refusal> {
-    let digest = container(live)?.package.digest;
+    let code = container(live)?.package();
+    let digest = code.ok_or_else(|| Refusal::never("the lease has no package"))?.package.digest;
     stored(port, live, BlobKey::Package(digest), digest, from).await
 }
 
-/// The image of a lease, where it is one of ours.
-pub async fn image<P: Port>(port: &P, live: &LiveLease, from: u64) -> Result<Found, Refusal> {
-    match &container(live)?.image {
+/// Image `n` of a lease, where it is one of ours.
+pub async fn image<P: Port>(
+    port: &P,
+    live: &LiveLease,
+    n: u8,
+    from: u64,
+) -> Result<Found, Refusal> {
+    match nth_image(live, n)? {
         Image::Stored { digest, .. } => {
             stored(port, live, BlobKey::Image(*digest), *digest, from).await
         }
@@ -43,6 +49,12 @@ pub async fn image<P: Port>(port: &P, live: &LiveLease, from: u64) -> Result<Fou
             Err(Refusal::never("the lease has no image in the server's bucket"))
         }
     }
+}
+
+/// Image `n` of a lease.
+pub fn nth_image(live: &LiveLease, n: u8) -> Result<&Image, Refusal> {
+    let image = container(live)?.images().get(usize::from(n));
+    image.ok_or_else(|| Refusal::never("the lease has no such image"))
 }
 
 /// The container that a lease's task runs in.

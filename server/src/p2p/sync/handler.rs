@@ -161,7 +161,7 @@ fn tidy_logs(sync: &mut Sync) {
 #[cfg(test)]
 mod tests {
     use common::ids::RunId;
-    use common::protocol::{Level, LogBatch, LogLine};
+    use common::protocol::{Level, LogBatch, LogLine, Stream};
     use common::run::task::{Lease, TaskRef};
     use common::testing::{self, PROCESS};
     use uuid::Uuid;
@@ -171,8 +171,12 @@ mod tests {
     #[test]
     fn logs_are_cut_at_their_limit() {
         let task = TaskRef { run: RunId::new(Uuid::from_u128(7)), stage: PROCESS, index: 0 };
-        let line =
-            |text: &str, at_us| LogLine { at_us, level: Level::Unknown, text: text.to_owned() };
+        let line = |text: &str, at_us| LogLine {
+            at_us,
+            level: Level::Unknown,
+            stream: Stream::Out,
+            text: text.to_owned(),
+        };
         let lines =
             vec![line("a\0", -1), line(&"x".repeat(LOGS_BYTES_MAX), i64::MAX), line("y", 5)];
         let logs = vec![LogBatch { lease: Lease { task, attempt: 1 }, first: 0, lines }];

@@ -115,13 +115,13 @@ async fn judge_damage<P: Port>(
         return Ok(fault("the node no longer holds the lease"));
     };
     let Ok(container) = source::container(&live) else {
-        return Ok(fault("the task has no package"));
+        return Ok(fault("the task has no container"));
     };
     Ok(match damage.of(port, container).await? {
         Some(message) => {
             tracing::error!(
                 %lease,
-                package = %container.package.digest,
+                package = container.package().map(|code| code.package.digest.to_string()),
                 error = message,
                 "a stored package or image is damaged"
             );

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use common::data::location::{Destination, DraftSource};
 use common::digest::Digest;
 use common::order::call::CallWork;
+use common::order::container::ContainerWork;
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
 use sea_orm::{DbErr, Set};
@@ -22,6 +23,8 @@ pub enum JobWork {
     Template(Box<TemplateWork>),
     /// Makes an HTTP request.
     Call(Box<CallWork>),
+    /// Runs programs of images, as one task.
+    Container(Box<ContainerWork>),
 }
 
 /// The kinds of `JobWork`.
@@ -29,6 +32,7 @@ pub enum JobWork {
 pub enum JobKind {
     Template,
     Call,
+    Container,
 }
 
 /// What a customer has said of a job of a template; the template, as it was when the job was made,
@@ -47,13 +51,14 @@ pub struct TemplateWork {
 }
 
 impl JobKind {
-    pub const ALL: [Self; 2] = [Self::Template, Self::Call];
+    pub const ALL: [Self; 3] = [Self::Template, Self::Call, Self::Container];
 
     /// The name that stands for it in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Template => "template",
             Self::Call => "call",
+            Self::Container => "container",
         }
     }
 
@@ -62,7 +67,7 @@ impl JobKind {
     pub const fn is_repeatable(self) -> bool {
         match self {
             Self::Template => false,
-            Self::Call => true,
+            Self::Call | Self::Container => true,
         }
     }
 }
@@ -77,24 +82,33 @@ impl JobWork {
         match self {
             Self::Template(_) => JobKind::Template,
             Self::Call(_) => JobKind::Call,
+            Self::Container(_) => JobKind::Container,
         }
     }
 
     pub fn template(&self) -> Option<&TemplateWork> {
         match self {
             Self::Template(work) => Some(work),
-            Self::Call(_) => None,
+            Self::Call(_) | Self::Container(_) => None,
         }
     }
 
     pub fn call(&self) -> Option<&CallWork> {
         match self {
             Self::Call(work) => Some(work),
-            Self::Template(_) => None,
+            Self::Template(_) | Self::Container(_) => None,
         }
     }
 
-    /// What a job is called that has no name: its template's id, its app, or what it calls.
+    pub fn container(&self) -> Option<&ContainerWork> {
+        match self {
+            Self::Container(work) => Some(work),
+            Self::Template(_) | Self::Call(_) => None,
+        }
+    }
+
+    /// What a job is called that has no name: its template's id, its app, what it calls, or its
+    /// image.
     pub(super) fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Template(work) if work.template.id.is_empty() => {
@@ -102,6 +116,7 @@ impl JobWork {
             }
             Self::Template(work) => work.template.id.as_str().into(),
             Self::Call(work) => work.name().into(),
+            Self::Container(work) => work.main.image.name.as_str().into(),
         }
     }
 }
@@ -152,7 +167,8 @@ impl TemplateWork {
             | Change::Regions(_)
             | Change::Tags(_)
             | Change::StartAt(_)
-            | Change::Call(_) => {}
+            | Change::Call(_)
+            | Change::Container(_) => {}
         }
     }
 }
@@ -174,13 +190,29 @@ pub(super) fn write(work: &JobWork) -> Result<row::ActiveModel, DbErr> {
             received: Set(work.received.map(|digest| digest.to_string())),
             ..unset()
         }),
-        // The columns of templates have no default.
-        JobWork::Call(work) => Ok(row::ActiveModel {
-            kind,
-            work: Set(Some(document::write(work)?)),
-            ..write(&JobWork::of(Template::of(String::new(), String::new(), String::new())))?
-        }),
+        JobWork::Call(work) => {
+            Ok(row::ActiveModel { kind, work: Set(Some(document::write(work)?)), ..no_template()? })
+        }
+        JobWork::Container(work) => {
+            Ok(row::ActiveModel { kind, work: Set(Some(document::write(work)?)), ..no_template()? })
+        }
     }
+}
+
+/// The columns of a template, of a job that has none.
+fn no_template() -> Result<row::ActiveModel, DbErr> {
+    let template = Template::of(String::new(), String::new(), String::new());
+    Ok(row::ActiveModel {
+        template: Set(document::write(&template)?),
+        source: Set(None),
+        destination: Set(None),
+        params: Set(document::write(&PhaseParams::default())?),
+        config: Set(document::write(&JobConfig::default())?),
+        upload_bytes: Set(None),
+        upload_version: Set(None),
+        received: Set(None),
+        ..unset()
+    })
 }
 
 pub(super) fn read(row: &row::Model) -> Result<JobWork, DbErr> {
@@ -200,6 +232,10 @@ pub(super) fn read(row: &row::Model) -> Result<JobWork, DbErr> {
         JobKind::Call => {
             let work = row.work.as_deref().ok_or_else(|| corrupt("work of a job"))?;
             Ok(JobWork::Call(Box::new(document::read(work)?)))
+        }
+        JobKind::Container => {
+            let work = row.work.as_deref().ok_or_else(|| corrupt("work of a job"))?;
+            Ok(JobWork::Container(document::read(work)?))
         }
     }
 }

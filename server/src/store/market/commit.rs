@@ -4,7 +4,8 @@ use common::market::Changes;
 use sea_orm::DbErr;
 
 use super::{
-    attempts, batch_number, call_answers, chunk_tables, logs, runs, set_aside, stages, tasks,
+    attempts, batch_number, call_answers, chunk_tables, logs, runs, samples, set_aside, stages,
+    tasks,
 };
 use crate::store::jobs;
 use crate::store::jobs::StartedJob;
@@ -52,6 +53,7 @@ pub async fn commit(
     ledger::add_to_balances(&tx, &changes.balances).await?;
     statement::insert_lines(&tx, &changes.lines).await?;
     logs::insert(&tx, &changes.logs).await?;
+    samples::insert(&tx, &changes.samples).await?;
     for booked in booked {
         booking_effects::put(&tx, booked).await?;
     }
@@ -75,7 +77,7 @@ pub(in crate::store) mod tests {
     use common::money::statement::Head;
     use common::plan::Phase;
     use common::protocol::{
-        Level, LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Sync,
+        Level, LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Stream, Sync,
     };
     use common::run::spec::RunSpec;
     use common::run::task::{Lease, StageNo, TaskRef};
@@ -128,7 +130,12 @@ pub(in crate::store) mod tests {
         market.step_done(run, StageNo::new(1), Some(table(3)), clock::now());
         market.sync(node, workspace, sync(vec![], vec![]), clock::now());
         market.dispatch(clock::now());
-        let lines = vec![LogLine { at_us: 1, level: Level::Unknown, text: "hello \0".to_owned() }];
+        let lines = vec![LogLine {
+            at_us: 1,
+            level: Level::Unknown,
+            stream: Stream::Out,
+            text: "hello \0".to_owned(),
+        }];
         let logs = vec![LogBatch { lease: process(run, 0), first: 0, lines }];
         let later = clock::now() + chrono::TimeDelta::seconds(10);
         market.sync(node, workspace, sync(vec![], logs), later - chrono::TimeDelta::seconds(5));

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::market::LogRecord;
-use common::protocol::{Level, LogLine};
+use common::protocol::{Level, LogLine, Stream};
 use common::run::task::{Lease, StageNo};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -47,11 +47,12 @@ pub struct LogView {
     pub attempt: u32,
     pub at: DateTime<Utc>,
     pub level: Level,
+    pub stream: Stream,
     pub text: String,
 }
 
 /// Which batch of a run's logs: its stage, task, attempt and first line. They are in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BatchPlace(i32, i64, i32, i32);
 
 /// Lines that came together.
@@ -149,6 +150,7 @@ pub(in crate::store) fn read(row: &Model) -> Result<impl Iterator<Item = LogView
         attempt,
         at: time(line.at_us),
         level: line.level,
+        stream: line.stream,
         text: line.text,
     }))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use common::compute::resources::{Resources, Usage};
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{Counts, Run, RunRecord};
@@ -15,7 +15,7 @@ use common::run::task::StageNo;
 use common::run::{RunState, Times};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{OnConflict, SelectStatement};
+use sea_orm::sea_query::{ExprTrait as _, OnConflict, SelectStatement};
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as _};
 
 use super::{chunk_tables, plans, stages};
@@ -83,6 +83,9 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// How far nodes' clocks may be from the server's.
+const CLOCKS_APART: TimeDelta = TimeDelta::hours(1);
 
 /// Where a run stands among those of its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +193,43 @@ pub async fn of_job(
     newest.all(db).await?.iter().map(view).collect()
 }
 
+/// The runs of a job that have not ended.
+pub async fn unfinished_of(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    job: JobId,
+) -> Result<Vec<RunId>, DbErr> {
+    let unfinished = of(workspace)
+        .filter(Column::Job.eq(job.uuid()))
+        .filter(Column::EndedUs.is_null())
+        .select_only()
+        .column(Column::Id);
+    let ids: Vec<Uuid> = unfinished.into_tuple().all(db).await?;
+    Ok(ids.into_iter().map(RunId::new).collect())
+}
+
+/// How many runs a job has in each state.
+pub async fn count_of_job(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    job: JobId,
+) -> Result<BTreeMap<RunState, u64>, DbErr> {
+    let counted: Vec<(String, i64)> = of(workspace)
+        .filter(Column::Job.eq(job.uuid()))
+        .select_only()
+        .column(Column::State)
+        .column_as(Column::Id.count(), "runs")
+        .group_by(Column::State)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let count = |(state, runs): (String, i64)| {
+        let state = RunState::from_name(&state).ok_or_else(|| corrupt("run state"))?;
+        Ok((state, runs.unsigned_abs()))
+    };
+    counted.into_iter().map(count).collect()
+}
+
 /// Whether there is, or was, a run of this id.
 pub async fn exists(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr> {
     Ok(Entity::find_by_id(run.uuid()).count(db).await? > 0)
@@ -197,6 +237,33 @@ pub async fn exists(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr
 
 fn of(workspace: WorkspaceId) -> Select<Entity> {
     Entity::find().filter(Column::Workspace.eq(workspace.uuid())).filter(Column::Parent.is_null())
+}
+
+/// The ids of a job's runs that lived between two times, as far as their nodes' clocks go, the
+/// newest first.
+pub async fn of_job_between(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    job: JobId,
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+    limit: u64,
+) -> Result<Vec<RunId>, DbErr> {
+    let ended = Column::EndedUs.is_null().or(Column::EndedUs.gte(micros(from - CLOCKS_APART)));
+    let rows: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Job.eq(job.uuid()))
+        .filter(Column::Workspace.eq(workspace.uuid()))
+        .filter(Column::Parent.is_null())
+        .filter(Column::StartedUs.lt(micros(until + CLOCKS_APART)))
+        .filter(ended)
+        .order_by_desc(Column::StartedUs)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(RunId::new).collect())
 }
 
 /// What a run does; `None` where there is no such run, or its plan cannot be read.

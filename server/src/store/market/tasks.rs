@@ -1,5 +1,7 @@
 //! Tasks that have been handed out at least once. A waiting chunk has no row.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use common::digest::Digest;
 use common::ids::{NodeId, RunId};
@@ -123,6 +125,32 @@ pub async fn calls_under_way(
         Ok((Lease { task, attempt }, leased.map(time).unwrap_or_default()))
     };
     rows.into_iter().map(each).collect()
+}
+
+/// The tasks of runs that have only one, as far as they were handed out.
+pub async fn single_of(
+    db: &impl ConnectionTrait,
+    runs: &[RunId],
+) -> Result<BTreeMap<RunId, TaskView>, DbErr> {
+    let of_runs = Entity::find().filter(Column::Run.is_in(runs.iter().map(|run| run.uuid())));
+    let rows = heads(of_runs)
+        .columns([Column::Run, Column::Stage])
+        .into_model::<NamedHead>()
+        .all(db)
+        .await?;
+    let view = |row: NamedHead| {
+        let run = RunId::new(row.run);
+        Ok((run, row.head.view(run, stage_no(row.stage)?)?))
+    };
+    rows.into_iter().map(view).collect()
+}
+
+#[derive(Debug, FromQueryResult)]
+struct NamedHead {
+    run: Uuid,
+    stage: i32,
+    #[sea_orm(nested)]
+    head: Head,
 }
 
 /// A row without the list of its results, which can be long.

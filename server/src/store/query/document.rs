@@ -70,7 +70,9 @@ mod tests {
     #[test]
     fn document_that_could_not_be_read_back_is_refused() {
         let mut pipeline = testing::pipeline();
-        pipeline.process.params.insert("a".to_owned(), deep(common::input::json::DEPTH_MAX).into());
+        testing::code_of(&mut pipeline.process)
+            .params
+            .insert("a".to_owned(), deep(common::input::json::DEPTH_MAX).into());
         assert!(prove_plan(&pipeline.plan()).is_ok());
         assert!(write(&deep(200)).is_err());
         assert!(write(&Value::from("x".repeat(BYTES_MAX))).is_err());

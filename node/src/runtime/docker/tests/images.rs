@@ -99,7 +99,7 @@ async fn image_error_found_only_by_the_engine_is_the_customers_fault() {
     let result = bench.docker().whole(&launch, &image, &bench.tools.logs, || {}, &bench.stop).await;
 
     assert!(matches!(result, Err(Error::Unusable(_))), "{result:?}");
-    let missing = Launch { commands: vec![vec!["no-such-program".into()]], ..launch };
+    let missing = Launch { entry: Entry::Commands(vec![vec!["no-such-program".into()]]), ..launch };
     image.volumes.clear();
     let result =
         bench.docker().whole(&missing, &image, &bench.tools.logs, || {}, &bench.stop).await;
@@ -115,7 +115,8 @@ async fn image_of_the_machines_owner_is_used_only_if_shared() {
     let images = Images::new(crate::net::ssrf_guard::SsrfGuard::new(true), false, u64::MAX);
     let data_dir = crate::files::data_dir::DataDir::open(&bench.dir.path().join("closed")).unwrap();
     let users = Users::new(&data_dir, IdRange::default(), Jobs::OfOne).unwrap();
-    let closed = Docker::connect(data_dir.label(), users, images).await.unwrap();
+    let closed =
+        Docker::connect(data_dir.label(), users, images, Allowed::default()).await.unwrap();
 
     let lent = bench.image(&From::Local { name: own.clone() }).await;
     let refused = closed.local(&own).await;

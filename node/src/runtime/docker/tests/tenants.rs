@@ -19,7 +19,7 @@ impl Bench {
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
         launch.workspace = WorkspaceId::new(uuid::Uuid::from_u128(workspace));
-        launch.commands = vec![vec![PROGRAM.into(), part.into()]];
+        launch.entry = Entry::Commands(vec![vec![PROGRAM.into(), part.into()]]);
         launch
     }
 }

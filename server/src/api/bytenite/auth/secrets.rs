@@ -238,7 +238,7 @@ mod tests {
             (json!({"secretType": "aws"}), "secret.accessKey"),
             (json!({"secretType": "aws", "accessKey": "a", "id": "../x"}), "secret.id"),
             (json!({"secretType": "aws", "accessKey": "a", "expiresAt": "x"}), "secret.expiresAt"),
-            (json!({"secretType": "registry", "accessKey": "a"}), "secret.secretType"),
+            (json!({"secretType": "registry", "accessKey": "a"}), "secret.endpoint"),
             (json!({"secretType": "url", "accessKey": "a"}), "secret.endpoint"),
             (json!({"secretType": "url", "accessKey": "a", "endpoint": "h"}), "secret.endpoint"),
             (

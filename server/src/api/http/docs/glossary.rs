@@ -216,6 +216,7 @@ const WORDS: &[(&str, &str)] = &[
     ("price", "Credits that were charged, with eight decimals"),
     ("prices", "What an hour of a vCPU and of a GiB costs"),
     ("priority", "How soon the job gets nodes, against other jobs"),
+    ("project", "The project's name: jobs of other projects are not found under it"),
     ("properties", "What else is known of the source"),
     ("providerId", "Always empty"),
     ("quote", "What the run would cost"),

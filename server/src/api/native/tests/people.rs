@@ -86,7 +86,7 @@ async fn secret_is_listed_without_its_value_and_deleted() {
     assert_eq!(read(&server, "/v1/secrets?type=url").await["secrets"], json!([]));
     for (change, field) in [
         (json!({"value": ""}), "value"),
-        (json!({"type": "registry"}), "type"),
+        (json!({"type": "registry"}), "endpoint"),
         (json!({"access_key": ""}), "access_key"),
         (json!({"id": "a/b"}), "id"),
         (json!({"type": "url"}), "endpoint"),

@@ -126,8 +126,9 @@ async fn start_uses_what_it_has_read_where_a_change_was_never_acknowledged() {
             start.commit(db, next).await.unwrap();
 
             let job = start.job(db).await.unwrap();
-            let submitted_at = job.submitted_at;
-            assert_eq!(job, Job { run: Some(start.run), submitted_at, ..before }, "{late}");
+            let (submitted_at, updated_at) = (job.submitted_at, job.updated_at);
+            let expected = Job { run: Some(start.run), submitted_at, updated_at, ..before };
+            assert_eq!(job, expected, "{late}");
             assert!(start.has_run(db).await, "{late}");
         }
     }

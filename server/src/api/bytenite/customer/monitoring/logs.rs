@@ -91,7 +91,7 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
 
 impl LogsOut {
     fn add(&mut self, line: LogEntry) {
-        let LogEntry { task, phase, at, level, text } = line;
+        let LogEntry { task, phase, at, level, text, .. } = line;
         let container = phase.as_str();
         let shown = LogOut { log: text, timestamp: at, level: level_name(level), container };
         match phase {
@@ -161,7 +161,7 @@ mod tests {
     use common::market::LogRecord;
     use common::package::config::JobConfig;
     use common::plan::{Assemble, Partition, Pipeline, Plan};
-    use common::protocol::LogLine;
+    use common::protocol::{LogLine, Stream};
     use common::run::spec::RunSpec;
     use common::run::task::{Lease, TaskRef};
     use common::testing::{self, PROCESS};
@@ -205,7 +205,12 @@ mod tests {
         let record = |phase, index, text: &str, level| LogRecord {
             lease: Lease { task: TaskRef { run, stage: stage(phase), index }, attempt: 1 },
             first: 0,
-            lines: vec![LogLine { at_us: 1_700_000_000_000_000, level, text: text.to_owned() }],
+            lines: vec![LogLine {
+                at_us: 1_700_000_000_000_000,
+                level,
+                stream: Stream::Out,
+                text: text.to_owned(),
+            }],
         };
         let records = [
             record(Phase::Partition, 0, "cut", Level::Unknown),
@@ -259,7 +264,12 @@ mod tests {
 
     /// A batch of lines of one task, about 64 KiB.
     fn large(run: RunId, index: u32, first: u32) -> LogRecord {
-        let line = LogLine { at_us: 0, level: Level::Unknown, text: "x".repeat(1_000) };
+        let line = LogLine {
+            at_us: 0,
+            level: Level::Unknown,
+            stream: Stream::Out,
+            text: "x".repeat(1_000),
+        };
         let task = TaskRef { run, stage: PROCESS, index };
         LogRecord { lease: Lease { task, attempt: 1 }, first, lines: vec![line; 64] }
     }

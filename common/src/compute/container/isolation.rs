@@ -1,0 +1,51 @@
+//! How far a container is kept apart from its machine, and what the machine's owner allows of it.
+
+use serde::{Deserialize, Serialize};
+
+/// How a container is confined. Both have no capabilities, no new privileges, an allow-list of
+/// system calls, private namespaces and limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// A user that its workspace alone has on the node, and a root that can only be read.
+    #[default]
+    Sealed,
+    /// As the image's maker meant it: its own user, and a root that can be written to.
+    Plain,
+}
+
+/// What a container reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Itself, and the containers of its own task.
+    #[default]
+    None,
+    /// What the network reaches that the node's owner has chosen for it.
+    Internet,
+}
+
+/// What tasks ask of a node, or what its owner allows them beyond sealed containers of packages.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Grants {
+    /// Containers of the profile `plain`.
+    pub plain: bool,
+    /// A network.
+    pub network: bool,
+    /// Images of the node's own engine.
+    pub local_images: bool,
+}
+
+impl Profile {
+    pub const ALL: [Self; 2] = [Self::Sealed, Self::Plain];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Plain => "plain",
+        }
+    }
+}
