@@ -226,6 +226,7 @@ async fn things(server: &TestServer) -> BTreeMap<&'static str, String> {
 fn body_of(operation: &str) -> Option<Value> {
     match operation {
         "Fanfold_RenameJob" => Some(json!({"name": "x"})),
+        "Fanfold_SetSchedule" => Some(json!({"cron": "@daily"})),
         "Fanfold_ChangeMember" => Some(json!({"role": "user"})),
         _ => None,
     }
@@ -268,6 +269,7 @@ async fn stranger_finds_nothing_and_who_has_no_key_is_refused() {
         ("/v1/images", "images"),
         ("/v1/cache", "files"),
         ("/v1/secrets", "secrets"),
+        ("/v1/schedules", "schedules"),
     ] {
         let (_, listed) = server.call_as(&stranger, Method::GET, path, None).await;
         assert_eq!(listed, json!({name: [], "next_cursor": null}), "{path}");
