@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::api;
 use crate::app::{AccessCode, App, Settings};
 use crate::config::{Config, S3Config};
-use crate::coordinator::{self, Coordinator};
+use crate::coordinator::{self, Coordinator, Fires};
 use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Bucket, Data};
 use crate::jobs::schedules::firing;
@@ -148,10 +148,7 @@ impl Server {
             metrics,
             settings: settings(&config, keys.token, hub.addresses()),
         };
-        let firing = firing::run(app.clone(), fires, stop.clone());
-        tasks.spawn(supervisor.clone().run("schedules", firing));
-        let serving = api::serve(app, listener, stop);
-        tasks.spawn(supervisor.clone().run("the HTTP API", serving));
+        serve(app, listener, fires, &tasks, &supervisor);
         unfinished.disarm();
         Ok(Self {
             url,
@@ -214,6 +211,20 @@ impl Server {
             tracing::warn!(error = %chain(&error), "the database did not close");
         }
     }
+}
+
+/// Answers clients, and schedules that are due.
+fn serve(
+    app: App,
+    listener: TcpListener,
+    fires: Fires,
+    tasks: &TaskTracker,
+    supervisor: &Supervisor,
+) {
+    let firing = firing::run(app.clone(), fires, supervisor.stop().clone());
+    tasks.spawn(supervisor.clone().run("schedules", firing));
+    let serving = api::serve(app, listener, supervisor.stop().clone());
+    tasks.spawn(supervisor.clone().run("the HTTP API", serving));
 }
 
 /// The metrics, with those of the pool of connections.

@@ -125,20 +125,20 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Set { job, when, rules } => {
             let body = Value::Object(given([when.fields(), rules.fields()].concat()));
             let answer = session.client.send(Method::PUT, of(session, &job, &[]), &body).await?;
-            shown(&answer.text, answer.read()?, session)
+            shown(&answer.text, &answer.read()?, session)
         }
         Command::Show { job } => {
             let answer = session.client.get(of(session, &job, &[])).await?;
-            shown(&answer.text, answer.read()?, session)
+            shown(&answer.text, &answer.read()?, session)
         }
         Command::List(page) => list(&page, session).await,
         Command::Pause { job } => {
             let answer = session.client.post(of(session, &job, &["pause"]), &json!({})).await?;
-            shown(&answer.text, answer.read()?, session)
+            shown(&answer.text, &answer.read()?, session)
         }
         Command::Resume { job } => {
             let answer = session.client.post(of(session, &job, &["resume"]), &json!({})).await?;
-            shown(&answer.text, answer.read()?, session)
+            shown(&answer.text, &answer.read()?, session)
         }
         Command::Remove { job } => {
             let answer = session.client.delete(of(session, &job, &[])).await?;
@@ -154,7 +154,7 @@ fn of(session: &Session, job: &str, below: &[&str]) -> Url {
     session.client.url("/v1/jobs", &[&[job, "schedule"], below].concat())
 }
 
-fn shown(text: &str, schedule: Schedule, session: &Session) -> Result<(), Failure> {
+fn shown(text: &str, schedule: &Schedule, session: &Session) -> Result<(), Failure> {
     session.output.result(text, || schedule.lines())
 }
 

@@ -11,7 +11,6 @@ impl Market {
     /// once a second. Runs that only wait cost nothing.
     pub fn tick(&mut self, now: DateTime<Utc>) {
         self.begin_due(now);
-        self.fire_due(now);
         self.end_pauses(now);
         self.offer_silent(now);
         self.follow_probes(now);

@@ -17,7 +17,7 @@ fn schedule(rules: Rules) -> Schedule {
 }
 
 fn secs(times: &[DateTime<Utc>]) -> Vec<i64> {
-    times.iter().map(|at| at.timestamp()).collect()
+    times.iter().map(DateTime::timestamp).collect()
 }
 
 #[test]

@@ -438,6 +438,7 @@ impl World {
             return Ok(());
         };
         server.market.tick(now);
+        server.market.fire_due(2, now);
         self.touch();
         self.at(1_000, Event::Tick { starts });
         self.check_silence()

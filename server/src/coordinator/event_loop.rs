@@ -66,7 +66,7 @@ pub(super) struct Parts {
     pub steps: Steps,
     pub calls: Calls,
     /// Who is told of schedules that are due.
-    pub fires: mpsc::UnboundedSender<Fire>,
+    pub fires: mpsc::Sender<Fire>,
     pub last_batch: LastBatch,
     pub traces: Traces,
     /// Whether commits wait because the disk is full.
@@ -135,7 +135,7 @@ impl Engine {
             let ticked = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 n = queue.recv_many(&mut commands, BATCH_MAX) => if n == 0 { return Ok(()) } else { false },
-                () = clock::reached(self.market.next_due()) => false,
+                () = clock::reached(self.next_due()) => false,
                 _ = tick.tick() => {
                     // After a long commit, nodes' messages may have waited here: they are heard
                     // before anybody is taken for silent.
@@ -153,6 +153,11 @@ impl Engine {
         }
     }
 
+    /// When a schedule is due next. While too many wait to be answered, each answer makes room.
+    fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.market.next_due().filter(|_| self.parts.fires.capacity() > 0)
+    }
+
     /// One batch: applied, committed, answered.
     async fn turn(&mut self, commands: &mut Vec<Command>, ticked: bool) -> Result<(), Error> {
         let now = clock::now();
@@ -168,7 +173,7 @@ impl Engine {
         for command in commands.drain(..) {
             self.apply(command, now, &mut batch);
         }
-        self.market.fire_due(now);
+        self.market.fire_due(self.parts.fires.capacity(), now);
         if ticked {
             self.market.tick(now);
             let instant = Instant::now();
@@ -210,7 +215,7 @@ impl Engine {
                 batch.answers.push((reply, Ok(())));
             }
             Command::Fired { schedule, order, lock } => {
-                market.fired(*schedule, *order, now);
+                market.fired(*schedule, &order, now);
                 batch.locks.push(lock);
             }
             Command::Cancel { run, reason, reply } => {
@@ -338,8 +343,9 @@ impl Engine {
             }
         }
         for fire in std::mem::take(&mut changes.fires) {
-            // Nobody listens any more when the server stops: it is due again at the next start.
-            let _ = self.parts.fires.send(fire);
+            // There is room. When the server stops, nobody listens any more: the schedule is due
+            // again at the next start.
+            let _ = self.parts.fires.try_send(fire);
         }
         let mut nodes = batch.nodes;
         nodes.extend(changes.leases.iter().filter_map(|change| match change {

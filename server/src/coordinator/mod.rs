@@ -216,8 +216,7 @@ impl Coordinator {
         let market = Market::load(policy, stored, clock::now());
         let batch = store::market::batch_number::last(&db).await?;
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
-        // Each active schedule is in it once at most.
-        let (due, fires) = mpsc::unbounded_channel();
+        let (due, fires) = mpsc::channel(schedules::FIRES_MAX);
         let disk_full = Arc::<AtomicBool>::default();
         let (watch, leases, turns) = (Watch::new(), Leases::default(), Turns::new());
         gauges::add(&metrics, &commands, &leases);

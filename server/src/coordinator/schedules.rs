@@ -11,7 +11,10 @@ use crate::store::jobs::JobLock;
 use crate::store::schedules;
 
 /// The schedules that are due, each once. What was not answered before a restart comes again.
-pub type Fires = mpsc::UnboundedReceiver<Fire>;
+pub type Fires = mpsc::Receiver<Fire>;
+
+/// Schedules that are due and wait to be answered; others are told of after them.
+pub(super) const FIRES_MAX: usize = 256;
 
 impl Coordinator {
     /// Puts a job's schedule in place of the one that it has. On `Ok` it is on disk.

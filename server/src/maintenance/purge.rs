@@ -89,9 +89,7 @@ async fn uploads(db: &Db, data: &Data, now: DateTime<Utc>, age: TimeDelta) -> Re
         after = Some(last.path.clone());
         for held in page {
             let Some(BlobKey::Upload(job)) = BlobKey::from_path(&held.path) else { continue };
-            let is_needed = jobs::needs_upload(db, job, held.updated_at, now - age).await?
-                || schedules::has(db, job).await?;
-            if !is_needed {
+            if !jobs::needs_upload(db, job, held.updated_at, now - age).await? {
                 data.purge_upload(job).await?;
             }
         }
@@ -226,6 +224,8 @@ mod tests {
     use common::ids::WorkspaceId;
     use common::market::{Market, Policy, Stored};
     use common::money::credits::Credits;
+    use common::schedule::when::EVERY_SECS_MAX;
+    use common::schedule::{Rules, Schedule, When};
     use futures::stream;
     use uuid::Uuid;
 
@@ -338,6 +338,33 @@ mod tests {
 
         assert_eq!(data.size(&key).await.unwrap(), None);
         assert_eq!(holdings::total(db, server.workspace).await.unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn file_of_a_scheduled_job_is_kept_until_its_schedule_goes() {
+        let server = crate::api::testing::TestServer::open().await;
+        server.template("lines", "concat").await;
+        let job = server.job(serde_json::json!({"templateId": "t"})).await;
+        let (db, data) = (&server.app.db, &server.app.data);
+        let job: JobId = job.parse().unwrap();
+        let key = BlobKey::Upload(job);
+        data.quotas().reserve(server.workspace, &key, 5).await.unwrap();
+        put(data, &key).await;
+        let when = When::Every { secs: EVERY_SECS_MAX, from: clock::now() };
+        let author = common::testing::author(server.workspace);
+        let schedule = Schedule::set(job, author, Rules::new(when), None, clock::now());
+        let lock = server.app.coordinator.lock_job(job).await.unwrap();
+        server.app.coordinator.put_schedule(schedule.clone(), lock).await.unwrap();
+        let later = clock::now() + TimeDelta::days(60);
+        let purge = async || uploads(db, data, later, TimeDelta::days(30)).await.unwrap();
+
+        purge().await;
+        assert_eq!(data.size(&key).await.unwrap(), Some(5));
+        let lock = server.app.coordinator.lock_job(job).await.unwrap();
+        server.app.coordinator.put_schedule(schedule.removed(), lock).await.unwrap();
+        purge().await;
+
+        assert_eq!(data.size(&key).await.unwrap(), None);
     }
 
     #[tokio::test]

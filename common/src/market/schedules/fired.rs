@@ -18,7 +18,7 @@ impl Market {
     pub fn fired(
         &mut self,
         schedule: Schedule,
-        order: Result<RunSpec, String>,
+        order: &Result<RunSpec, String>,
         now: DateTime<Utc>,
     ) {
         let known = self.schedules.active.get(&schedule.job);
@@ -37,7 +37,7 @@ impl Market {
             self.skip(&schedule, (first, last), SkipCause::Missed, now);
         }
         for at in due.runs {
-            if let Err(why) = self.start_scheduled(&schedule, at, order.clone(), now) {
+            if let Err(why) = self.start_scheduled(&schedule, at, order, now) {
                 self.skip(&schedule, (at, at), why, now);
             }
         }
@@ -49,7 +49,7 @@ impl Market {
         &mut self,
         schedule: &Schedule,
         at: DateTime<Utc>,
-        order: Result<RunSpec, String>,
+        order: &Result<RunSpec, String>,
         now: DateTime<Utc>,
     ) -> Result<(), SkipCause> {
         let going: Vec<RunId> = self.runs_of(schedule.job).collect();
@@ -61,7 +61,7 @@ impl Market {
         if going.len() >= most {
             return Err(SkipCause::Overlap);
         }
-        let order = order.map_err(SkipCause::Job)?;
+        let order = order.clone().map_err(SkipCause::Job)?;
         let spec = Arc::new(RunSpec { origin: Origin::Schedule(at), ..order });
         if schedule.rules.overlap == Overlap::Replace {
             for run in going {

@@ -125,11 +125,13 @@ impl Market {
         self.outbox.changes.schedules.insert(schedule.job, schedule);
     }
 
-    /// Tells of the schedules that are due, each once.
-    pub fn fire_due(&mut self, now: DateTime<Utc>) {
-        while let Some((due, job)) = self.schedules.due.first().copied()
-            && due <= now
-        {
+    /// Tells of the schedules that are due, each once; of this many at most, the longest due first.
+    pub fn fire_due(&mut self, most: usize, now: DateTime<Utc>) {
+        for _ in 0..most {
+            let Some((due, job)) = self.schedules.due.first().copied() else { return };
+            if due > now {
+                return;
+            }
             self.schedules.due.pop_first();
             let Some(Active { revision, at, .. }) = self.schedules.active.get(&job).copied() else {
                 continue;

@@ -19,8 +19,8 @@ fn order() -> RunSpec {
 
 /// Lets a schedule that has been put be due, and answers; gives it as it is then.
 fn fire(market: &mut Market, before: Schedule, secs: i64) -> Schedule {
-    market.fire_due(at(secs));
-    market.fired(before.clone(), Ok(order()), at(secs));
+    market.fire_due(9, at(secs));
+    market.fired(before.clone(), &Ok(order()), at(secs));
     market.check().unwrap();
     market.outbox.changes.schedules.get(&JOB).cloned().unwrap_or(before)
 }
@@ -46,17 +46,18 @@ fn schedule_is_told_to_be_due_once_and_makes_the_run_of_its_nominal_time() {
     market.put_schedule(set.clone());
     assert_eq!(market.next_due(), Some(at(10)));
 
-    market.tick(at(9));
+    market.fire_due(9, at(9));
+    market.fire_due(0, at(10));
     assert_eq!(market.drain().fires, []);
-    market.tick(at(10));
-    market.tick(at(11));
+    market.fire_due(9, at(10));
+    market.fire_due(9, at(11));
     let fires = market.drain().fires;
     assert_eq!(fires, [Fire { job: JOB, revision: 1, at: at(10) }]);
     assert_eq!(market.next_due(), None);
 
-    market.fired(set.clone(), Ok(order()), at(11));
+    market.fired(set.clone(), &Ok(order()), at(11));
     // What was read before that is out of date.
-    market.fired(set, Ok(order()), at(12));
+    market.fired(set, &Ok(order()), at(12));
 
     assert_eq!(started(&market), [run_at(10)]);
     let changes = market.drain();
@@ -71,19 +72,19 @@ fn schedule_that_was_changed_or_removed_meanwhile_makes_no_run() {
     let mut market = funded("1000");
     let set = schedule(rules());
     market.put_schedule(set.clone());
-    market.fire_due(at(10));
+    market.fire_due(9, at(10));
 
     market.put_schedule(set.clone().paused());
-    market.fired(set.clone(), Ok(order()), at(10));
+    market.fired(set.clone(), &Ok(order()), at(10));
     assert_eq!((started(&market), market.next_due()), (vec![], None));
 
     market.put_schedule(set.clone().paused().resumed(at(100)));
-    market.fired(set.clone(), Ok(order()), at(100));
+    market.fired(set.clone(), &Ok(order()), at(100));
     assert_eq!((started(&market), market.next_due()), (vec![], Some(at(110))));
 
     let resumed = set.paused().resumed(at(100));
     market.put_schedule(resumed.clone().removed());
-    market.fired(resumed, Ok(order()), at(110));
+    market.fired(resumed, &Ok(order()), at(110));
     assert_eq!((started(&market), market.next_due()), (vec![], None));
     assert_eq!(market.drain().schedules[&JOB].state, ScheduleState::Removed);
 }
@@ -175,9 +176,9 @@ fn job_that_cannot_be_run_is_noted_with_its_reason() {
     let mut market = funded("1000");
     let set = schedule(Rules::new(When::Once(at(10))));
     market.put_schedule(set.clone());
-    market.fire_due(at(10));
+    market.fire_due(9, at(10));
 
-    market.fired(set, Err("the app is gone".to_owned()), at(10));
+    market.fired(set, &Err("the app is gone".to_owned()), at(10));
 
     assert_eq!(skips(&mut market), [(10, 10, SkipCause::Job("the app is gone".to_owned()))]);
     let ended = market.drain().schedules[&JOB].clone();
@@ -191,9 +192,9 @@ fn schedule_is_due_again_after_a_restart() {
     let stored = Stored { schedules: vec![planned], ..Stored::default() };
     let mut market = Market::load(Policy::default(), stored, at(1000));
 
-    market.tick(at(1000));
+    market.fire_due(9, at(1000));
 
     assert_eq!(market.drain().fires, [Fire { job: JOB, revision: 1, at: at(10) }]);
-    market.fired(set, Ok(order()), at(1000));
+    market.fired(set, &Ok(order()), at(1000));
     assert_eq!(started(&market), [run_at(1000)]);
 }

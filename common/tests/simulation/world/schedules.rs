@@ -102,7 +102,7 @@ impl World {
         }
         let order =
             if self.random.chance(50) { Err("not now".to_owned()) } else { Ok(table.spec()) };
-        server.market.fired(schedule, order, self.now);
+        server.market.fired(schedule, &order, self.now);
         self.touch();
     }
 }

@@ -270,6 +270,7 @@ async fn stranger_finds_nothing_and_who_has_no_key_is_refused() {
         ("/v1/images", "images"),
         ("/v1/cache", "files"),
         ("/v1/secrets", "secrets"),
+        ("/v1/schedules", "schedules"),
     ] {
         let (_, listed) = server.call_as(&stranger, Method::GET, path, None).await;
         assert_eq!(listed, json!({name: [], "next_cursor": null}), "{path}");

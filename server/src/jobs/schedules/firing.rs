@@ -8,7 +8,7 @@ use common::error_chain::chain;
 use common::run::spec::RunSpec;
 use common::schedule::Schedule;
 use futures::{FutureExt as _, StreamExt as _};
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -29,7 +29,7 @@ const TRIES: u32 = 5;
 /// Answers schedules that are due, until told to stop.
 pub async fn run(app: App, fires: Fires, stop: CancellationToken) {
     let answers =
-        UnboundedReceiverStream::new(fires).for_each_concurrent(AT_ONCE, |fire| answer(&app, fire));
+        ReceiverStream::new(fires).for_each_concurrent(AT_ONCE, |fire| answer(&app, fire));
     tokio::select! {
         () = stop.cancelled() => {}
         () = answers => {}

@@ -48,7 +48,7 @@ async fn check_runs(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr
 
 async fn check_catalogue(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
     rows::check::<jobs::row::Entity, _>(db, found, |row| jobs::read(&row)).await?;
-    rows::check::<schedules::Entity, _>(db, found, schedules::read).await?;
+    rows::check::<schedules::Entity, _>(db, found, |row| schedules::read(&row)).await?;
     rows::check::<schedules::skips::Entity, _>(db, found, schedules::skips::read).await?;
     rows::check::<templates::row::Entity, _>(db, found, |row| {
         document::read::<Template>(&row.document)

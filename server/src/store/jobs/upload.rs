@@ -3,12 +3,14 @@
 use chrono::{DateTime, Utc};
 use common::data::location::Identity;
 use common::digest::Digest;
-use common::ids::{JobId, WorkspaceId};
+use common::ids::{JobId, RunId, WorkspaceId};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::row::{self, Column as C};
+use crate::store::market::runs;
+use crate::store::schedules;
 
 /// An uploaded file as it was when it was called complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,18 +60,21 @@ pub async fn takes_upload(
     Ok(owner.map(WorkspaceId::new))
 }
 
-/// Whether a job's file is still of use at this time: to its run, or to a draft whose file was
-/// uploaded or replaced after `then`.
+/// Whether a job's file is still of use at this time: to runs that its schedule makes, to a run
+/// whose data is kept, or to a draft whose file was uploaded or replaced after `then`.
 pub async fn needs_upload(
     db: &impl ConnectionTrait,
     id: JobId,
     uploaded_at: DateTime<Utc>,
     then: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
-    let row = row::Entity::find_by_id(id.uuid()).one(db).await?;
-    Ok(row.is_some_and(|row| match row.run {
+    if schedules::has(db, id).await? {
+        return Ok(true);
+    }
+    let Some(row) = row::Entity::find_by_id(id.uuid()).one(db).await? else { return Ok(false) };
+    match row.run {
         // It goes with the run's own data.
-        Some(_) => true,
-        None => row.deleted_us.is_none() && uploaded_at >= then,
-    }))
+        Some(run) => Ok(!runs::is_purged(db, RunId::new(run)).await?),
+        None => Ok(row.deleted_us.is_none() && uploaded_at >= then),
+    }
 }

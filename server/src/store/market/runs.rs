@@ -328,6 +328,12 @@ pub async fn set_purged(db: &impl ConnectionTrait, run: RunId) -> Result<(), DbE
     Ok(())
 }
 
+/// Whether a run's data has been deleted from the bucket.
+pub async fn is_purged(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr> {
+    let purged = Entity::find_by_id(run.uuid()).filter(Column::Purged.eq(true));
+    Ok(purged.count(db).await? > 0)
+}
+
 /// A run that failed, with everything that it can go on from as long as its data is in the
 /// bucket; `None` where it is not, or where there is no such run.
 pub async fn failed(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>, DbErr> {

@@ -66,7 +66,7 @@ pub(in crate::store) async fn put(
 
 /// The schedule that a job has or had.
 pub async fn find(db: &impl ConnectionTrait, job: JobId) -> Result<Option<Schedule>, DbErr> {
-    Entity::find_by_id(job.uuid()).one(db).await?.map(read).transpose()
+    Entity::find_by_id(job.uuid()).one(db).await?.as_ref().map(read).transpose()
 }
 
 /// Whether a job makes runs by itself, now or when it is resumed.
@@ -90,7 +90,7 @@ pub async fn list(
         .filter(Column::State.ne(ScheduleState::Removed.as_str()))
         .order_by_asc(Column::Job)
         .limit(limit);
-    rows.all(db).await?.into_iter().map(read).collect()
+    rows.all(db).await?.iter().map(read).collect()
 }
 
 /// When each active schedule is due: all that the market keeps of them.
@@ -127,7 +127,7 @@ fn row(schedule: &Schedule) -> Result<ActiveModel, DbErr> {
     })
 }
 
-pub(in crate::store) fn read(row: Model) -> Result<Schedule, DbErr> {
+pub(in crate::store) fn read(row: &Model) -> Result<Schedule, DbErr> {
     Ok(Schedule {
         job: JobId::new(row.job),
         author: Author {
@@ -186,7 +186,10 @@ mod tests {
 
             assert_eq!(find(db, active.job).await.unwrap(), Some(moved.clone()), "{}", fresh.name);
             assert_eq!(list(db, owner, None, 10).await.unwrap(), [moved.clone(), paused.clone()]);
-            assert_eq!(list(db, owner, Some(moved.job), 10).await.unwrap(), [paused.clone()]);
+            assert_eq!(
+                list(db, owner, Some(moved.job), 10).await.unwrap(),
+                std::slice::from_ref(&paused)
+            );
             assert!(has(db, paused.job).await.unwrap() && !has(db, removed.job).await.unwrap());
             let mut known = planned(db).await.unwrap();
             known.sort_by_key(|planned| planned.job);

@@ -50,6 +50,7 @@ pub fn routes() -> Vec<Route> {
 
 #[derive(Serialize, ToSchema)]
 struct ScheduleList {
+    /// In the order in which their jobs were created.
     schedules: Vec<ScheduleOut>,
     next_cursor: Option<String>,
 }
@@ -64,6 +65,7 @@ struct SkipList {
 /// The next nominal times.
 #[derive(Serialize, ToSchema)]
 struct SchedulePreview {
+    /// The next first.
     times: Vec<DateTime<Utc>>,
 }
 

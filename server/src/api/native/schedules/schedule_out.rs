@@ -17,19 +17,25 @@ pub struct ScheduleOut {
     /// The job's name.
     name: String,
     state: ScheduleStateOut,
+    /// A pattern of five fields, as it was given.
     cron: Option<String>,
     /// Of `cron`.
     time_zone: Option<&'static str>,
+    /// The time between two nominal times, in seconds.
     every_secs: Option<u32>,
     /// The first time of `every_secs`.
     from: Option<DateTime<Utc>>,
+    /// The only nominal time.
     at: Option<DateTime<Utc>>,
+    /// Whether a nominal time makes a run while others of the job go on.
     overlap: OverlapOut,
     /// With overlap `allow`: at most so many runs at once.
     max_runs: Option<u16>,
+    /// What becomes of nominal times that could not be kept.
     missed: MissedOut,
     /// How late a run may start; null is the usual time.
     grace_secs: Option<u32>,
+    /// Runs start up to so much later than their nominal time.
     jitter_secs: u32,
     /// The next nominal time; null while it is paused, or where there is none.
     next_at: Option<DateTime<Utc>>,
@@ -41,8 +47,9 @@ pub struct ScheduleOut {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Skip)]
 pub struct SkipOut {
-    /// The first and the last of them.
+    /// The first of them.
     first: DateTime<Utc>,
+    /// The last of them.
     last: DateTime<Utc>,
     cause: SkipCauseOut,
     /// With the cause `job`: what is wrong with it.
