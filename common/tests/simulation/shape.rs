@@ -135,6 +135,6 @@ fn container(random: &mut Random) -> Container {
     Container {
         needs: Resources::new(random.between(1, 8) * 250, random.between(1, 8) * 128),
         gpus: if random.chance(80) { vec!["Tesla T4".to_owned()] } else { Vec::new() },
-        ..common::testing::container()
+        ..testing::container()
     }
 }
