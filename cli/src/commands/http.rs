@@ -15,7 +15,8 @@ pub struct Command {
     /// HTTP method, such as POST
     method: String,
     /// Address of the receiver
-    url: String,
+    #[arg(value_name = "URL")]
+    receiver: String,
     /// Header of the request; repeatable
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
@@ -136,7 +137,7 @@ impl Command {
     fn body(&self) -> Value {
         let mut call = Map::new();
         call.insert("method".to_owned(), json!(self.method.to_ascii_uppercase()));
-        call.insert("url".to_owned(), json!(self.url));
+        call.insert("url".to_owned(), json!(self.receiver));
         let texts = self.headers.iter().map(|(name, value)| (name.clone(), json!(value)));
         let secret = |(name, id): &(String, String)| (name.clone(), json!({ "secret": id }));
         let headers: Map<_, _> = texts.chain(self.secret_headers.iter().map(secret)).collect();
@@ -177,7 +178,7 @@ mod tests {
     fn http_command_orders_what_it_says() {
         let command = Command {
             method: "post".to_owned(),
-            url: "https://h.example/".to_owned(),
+            receiver: "https://h.example/".to_owned(),
             headers: vec![header("X-A: b:c").unwrap()],
             secret_headers: vec![header("Authorization: token").unwrap()],
             data: Some("{}".to_owned()),

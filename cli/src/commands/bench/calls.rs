@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,9 +16,9 @@ use crate::client::failure::Failure;
 use crate::client::session::Session;
 
 /// Starts that are asked for at once.
-const STARTS: usize = 32;
+const STARTS: u32 = 32;
 /// All calls begin together, once all runs have been accepted: so many milliseconds for each.
-const ACCEPT_MS_EACH: u32 = 4;
+const ACCEPT_MS_EACH: u32 = 10;
 const PERIOD: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(900);
 /// The waits of the storm.
@@ -92,12 +91,19 @@ async fn make(world: &World, calls: u32, url: &str, waits: &[u32]) -> Result<Wav
         "start_at": start_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         "call": {"method": "GET", "url": url, "retry": {"waits_secs": waits}},
     });
-    let job: Job = client.post(client.url("/v1/jobs", &[]), &order).await?.read()?;
-    let path = ["/v1/jobs/", &job.id, "/runs"].concat();
     let accepting = Instant::now();
-    let starts = futures::stream::iter(0..calls)
-        .map(|_| async { client.post(client.url(&path, &[]), &json!({})).await.map(drop) });
-    starts.buffer_unordered(STARTS).try_collect::<()>().await?;
+    // Starts of one job are made one after the other, so each worker has a job of its own.
+    let workers = (0..STARTS).map(|worker| {
+        let order = &order;
+        async move {
+            let job: Job = client.post(client.url("/v1/jobs", &[]), order).await?.read()?;
+            for _ in (worker..calls).step_by(STARTS as usize) {
+                client.post(client.url("/v1/jobs", &[&job.id, "runs"]), &json!({})).await?;
+            }
+            Ok::<_, Failure>(())
+        }
+    });
+    futures::future::try_join_all(workers).await?;
     let accepting = accepting.elapsed();
     if now() >= start_at {
         let what = "the runs took too long to be accepted";
