@@ -24,9 +24,10 @@ type Try = (&'static str, fn() -> Held);
 const FAMILIES: [&[Try]; 5] =
     [identity::TRIES, kernel::TRIES, files::TRIES, network::TRIES, limits::TRIES];
 
-/// What containers of the profile `plain` may do: these are no ways out of them. `/tmp` lies in their root there, which
-/// is counted as what they write: who fills it is ended, and the kit with it.
-const PLAIN: [&str; 8] = [
+/// What containers of the profile `plain` may do: these are no ways out of them. `/tmp` lies in
+/// their root there, which is counted as what they write: who fills it is ended, and the kit with
+/// it.
+const PLAIN: [&str; 10] = [
     "identity-root",
     "become-root",
     "become-root-group",
@@ -34,6 +35,8 @@ const PLAIN: [&str; 8] = [
     "write-programs",
     "write-settings",
     "write-beside-mounts",
+    "write-devices",
+    "give-file-to-root",
     "limit-temporary-files",
 ];
 
