@@ -196,7 +196,7 @@ async fn live<R: ServerClient>(
     }
     let writes_max = share.writes_max();
     let (work, variables) = (&attempt.work, &attempt.environment);
-    let mut launches = launch::launches(lease, work, variables, folders, share)?;
+    let mut launches = launch::launches(lease, work, variables, folders, &share)?;
 
     let mut containers = Containers::new(&ready.images);
     let ended = in_turn(attempt, tools, &mut launches, &mut containers, events, stop).await;

@@ -173,9 +173,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let guard = SsrfGuard::new(options.allow_private_addresses);
     let images = Images::new(guard, options.local_images, limits.kept());
     let users = Users::new(&data_dir, options.container_uids, options.jobs)?;
-    // What root leaves in its folders, only root can remove.
-    let is_root = data_dir.owner().uid == 0;
-    let allowed = Allowed { plain: options.allowed.plain && is_root, ..options.allowed.clone() };
+    let allowed = options.allowed.clone().of_root(data_dir.owner().uid == 0);
     let engine = Docker::connect(data_dir.label(), users, images, allowed).await?;
     warn_of(&options.data_dir, users).await;
     engine.find_images().await?;

@@ -188,7 +188,7 @@ pub fn launches(
     work: &Work,
     environment: &Environment,
     folders: Folders<'_>,
-    share: Arc<Share>,
+    share: &Arc<Share>,
 ) -> Result<Launches, Error> {
     let spec = &work.container;
     let results = spec.mounts.get(&Content::Results);
@@ -232,7 +232,7 @@ pub fn launches(
             needs,
             gpu: None,
             timeout: timeout.filter(|_| !is_watched),
-            share: Arc::clone(&share),
+            share: Arc::clone(share),
             beside: Vec::new(),
             is_watched,
         })

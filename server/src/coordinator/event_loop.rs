@@ -21,7 +21,7 @@ use super::calls::Calls;
 use super::leases::Leases;
 use super::steps::Steps;
 use super::watch::Watch;
-use super::{BookingRefused, BookingTurn, Command, Error, Reply, Tasks};
+use super::{BookingRefused, BookingTurn, CheckedSync, Command, Error, Reply, Tasks};
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::startup::last_batch::LastBatch;
@@ -82,6 +82,15 @@ struct Parked {
     settled: Vec<Lease>,
     /// It is answered then even where there is nothing to say.
     until: Instant,
+}
+
+impl Parked {
+    /// A node that has said this.
+    fn of(heard: &CheckedSync, reply: Reply<Orders>) -> Self {
+        let settled = heard.receipts.iter().map(|(receipt, _)| receipt.lease).collect();
+        let until = Instant::now() + Duration::from_millis(heard.sync.wait_ms.into());
+        Self { reply, settled, until }
+    }
 }
 
 /// The answer to a caller that starts or ends a run.
@@ -230,11 +239,9 @@ impl Engine {
                 batch.booking_answers.push((reply, answer));
             }
             Command::Sync { node, operator, heard, reply } => {
-                let until = Instant::now() + Duration::from_millis(heard.sync.wait_ms.into());
-                let settled = heard.receipts.iter().map(|(receipt, _)| receipt.lease).collect();
+                let parked = Parked::of(&heard, reply);
                 market.sync(node, operator, *heard, now);
                 batch.nodes.insert(node);
-                let parked = Parked { reply, settled, until };
                 batch.overtaken.extend(self.parked.insert(node, parked));
             }
             Command::Trust { owner } => market.trust(owner),

@@ -34,6 +34,7 @@ pub struct Live {
 
 /// Why a node has no task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each node that is looked at")]
 pub enum Idle {
     /// Its operator has given false results.
     Barred(DateTime<Utc>),

@@ -95,7 +95,7 @@ impl Looked {
         let sampled = self.seen.at_ms.saturating_sub(before.seen.at_ms);
         let memory = self.seen.memory_mib_ms.saturating_sub(before.seen.memory_mib_ms);
         // Without a sample in between, memory is what it was.
-        let mib = if sampled == 0 { self.seen.memory_mib } else { memory / sampled };
+        let mib = memory.checked_div(sampled).unwrap_or(self.seen.memory_mib);
         (millis, mib << 20)
     }
 }

@@ -34,6 +34,15 @@ pub struct Allowed {
     pub network: Option<String>,
 }
 
+impl Allowed {
+    /// The same on a node that runs as root, or does not: what root leaves in its folders, only
+    /// root can remove.
+    #[must_use]
+    pub fn of_root(self, is_root: bool) -> Self {
+        Self { plain: self.plain && is_root, ..self }
+    }
+}
+
 /// A network that the containers of a task share.
 #[derive(Debug)]
 pub struct Shared {

@@ -75,7 +75,7 @@ impl Bench {
         let share = crate::testing::share(10 << 20);
         let work = Work { task_timeout_secs: None, ..work() };
         let environment = number(lease.task.index);
-        let launches = launch::launches(lease, &work, &environment, folders, share).unwrap();
+        let launches = launch::launches(lease, &work, &environment, folders, &share).unwrap();
         launches.steps.into_iter().next().unwrap()
     }
 

@@ -142,7 +142,11 @@ fn read_command(body: &mut Loose) -> Result<Option<Command>> {
         Some(Value::Array(words)) if words.len() <= WORDS_MAX => {
             let word = |word: Value| match word {
                 Value::String(word) => Some(word),
-                _ => None,
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_) => None,
             };
             words.into_iter().map(word).collect::<Option<Vec<_>>>().ok_or_else(wrong)?
         }

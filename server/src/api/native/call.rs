@@ -107,7 +107,11 @@ fn read_headers(call: &mut Loose) -> Result<BTreeMap<String, HeaderText>> {
                 let id = object.get("secret").and_then(Value::as_str).ok_or_else(wrong)?;
                 HeaderText::Secret(SecretId::named(id).map_err(|_| wrong())?)
             }
-            _ => return Err(wrong()),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => return Err(wrong()),
         };
         Ok((name, value))
     };

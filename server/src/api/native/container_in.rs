@@ -187,7 +187,14 @@ fn objects(body: &mut Loose, key: &str) -> Result<Vec<Loose>> {
     let Some(value) = body.value(key) else { return Ok(Vec::new()) };
     let items = match value {
         Value::Array(items) if items.len() <= PROGRAMS_MAX => items,
-        _ => return Err(Error::field(field, format!("must be a list of at most {PROGRAMS_MAX}"))),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
+            return Err(Error::field(field, format!("must be a list of at most {PROGRAMS_MAX}")));
+        }
     };
     let item = |(n, item): (usize, Value)| Loose::new(format!("{field}[{n}]"), item);
     Ok(items.into_iter().enumerate().map(item).collect::<std::result::Result<_, Invalid>>()?)

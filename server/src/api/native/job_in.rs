@@ -13,8 +13,8 @@ use super::params::{self, PARAMS};
 use super::scheduling;
 use crate::api::http::shape::{Field, Shape, one, text};
 use crate::error::{Error, Result};
-use crate::jobs::draft::call::NewCall;
 use crate::jobs::containers::{NewContainers, PROJECT_CHARS_MAX, Terms};
+use crate::jobs::draft::call::NewCall;
 use crate::jobs::draft::{
     DESCRIPTION_CHARS_MAX, DraftChange, Given, NAME_CHARS_MAX, NewJob, TemplateChoice,
 };

@@ -90,7 +90,9 @@ fn read_headers(body: &mut Loose) -> Result<Option<BTreeMap<String, String>>> {
     let Value::Object(headers) = value else { return Err(wrong()) };
     let each = |(name, value): (String, Value)| match value {
         Value::String(text) => Ok((name, text)),
-        _ => Err(wrong()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(wrong())
+        }
     };
     headers.into_iter().map(each).collect::<Result<_>>().map(Some)
 }

@@ -195,7 +195,7 @@ async fn broken_answers_are_failures_with_a_reason() {
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nshort".to_owned(),
     ] {
         let answer = get(&server, answers(text.clone()).await).await;
-        assert!(answer.error.is_some(), "{:.40}: {answer:?}", text);
+        assert!(answer.error.is_some(), "{text:.40}: {answer:?}");
     }
 }
 

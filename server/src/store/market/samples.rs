@@ -61,10 +61,10 @@ pub async fn find(
         .limit(limit)
         .all(db)
         .await?;
-    rows.into_iter().map(view).collect()
+    rows.iter().map(view).collect()
 }
 
-fn view(row: Model) -> Result<SampleView, DbErr> {
+fn view(row: &Model) -> Result<SampleView, DbErr> {
     let stage = stage_no(row.stage)?;
     let index = u32::try_from(row.idx).map_err(|_| corrupt("task index"))?;
     let task = TaskRef { run: RunId::new(row.run), stage, index };

@@ -29,7 +29,7 @@ async fn receiver() -> String {
     url
 }
 
-fn call(url: &str, more: Value) -> Value {
+fn call(url: &str, more: &Value) -> Value {
     let mut call = json!({"method": "POST", "url": url, "body": "hello",
                           "headers": {"X-A": "b"}, "retry": {"waits_secs": [0]}});
     call.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -52,7 +52,7 @@ async fn call_is_made_signed_and_paid_each_time_that_its_job_is_started() {
     let (status, kept) = server.post("/v1/secrets", secret).await;
     assert_eq!(status, 200, "{kept}");
     let before = read(&server, "/v1/balance").await["available"].clone();
-    let id = make(&server, call(&format!("{url}/200"), json!({"sign": ["hook"]}))).await;
+    let id = make(&server, call(&format!("{url}/200"), &json!({"sign": ["hook"]}))).await;
 
     let job = read(&server, &format!("/v1/jobs/{id}")).await;
     assert_eq!((&job["kind"], &job["template"]), (&json!("call"), &Value::Null), "{job}");
@@ -83,7 +83,7 @@ async fn call_is_made_signed_and_paid_each_time_that_its_job_is_started() {
 #[tokio::test]
 async fn call_that_fails_is_made_again_and_costs_nothing() {
     let (server, url) = (granted().await, receiver().await);
-    let id = make(&server, call(&format!("{url}/503"), json!({}))).await;
+    let id = make(&server, call(&format!("{url}/503"), &json!({}))).await;
 
     let (run, attempts) = ended(&server, &id).await;
 
@@ -110,8 +110,7 @@ async fn call_that_cannot_be_made_is_refused_with_its_field() {
         (json!({"retry": {"waits_secs": [9_999_999]}}), "call.retry"),
         (json!({"flow": {"at_once": 0}}), "call.flow.at_once"),
     ] {
-        let (status, refused) =
-            server.post("/v1/jobs", call("https://h.example/", more.clone())).await;
+        let (status, refused) = server.post("/v1/jobs", call("https://h.example/", &more)).await;
         assert_eq!((status, problem(&refused)), (400, ("INVALID_ARGUMENT", field)), "{more}");
     }
     let both = json!({"template": "t", "call": {"url": "https://h.example/"}});
@@ -121,7 +120,7 @@ async fn call_that_cannot_be_made_is_refused_with_its_field() {
 #[tokio::test]
 async fn call_of_a_job_can_be_changed_between_its_runs() {
     let (server, url) = (granted().await, receiver().await);
-    let id = make(&server, call(&format!("{url}/500"), json!({}))).await;
+    let id = make(&server, call(&format!("{url}/500"), &json!({}))).await;
     let (first, _) = ended(&server, &id).await;
     let change = json!({"call": {"url": format!("{url}/200")}});
 
@@ -140,7 +139,7 @@ async fn call_that_is_cancelled_ends_at_once() {
     let server = granted().await;
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
-    let id = make(&server, call(&url, json!({}))).await;
+    let id = make(&server, call(&url, &json!({}))).await;
     let run = start(&server, &id).await["id"].as_str().unwrap().to_owned();
     let (mut socket, _) = silent.accept().await.unwrap();
     let under_way = read(&server, &format!("/v1/runs/{run}/attempts")).await;
