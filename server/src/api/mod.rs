@@ -170,8 +170,9 @@ mod tests {
                     let (status, body) =
                         server.call_as(key, route.method.clone(), &path, None).await;
 
-                    let refusals = [json!(16), json!("UNAUTHENTICATED")];
-                    assert!(status == 401 && refusals.contains(&body["code"]), "{path}: {body}");
+                    let refusals = [json!(16), json!("UNAUTHENTICATED"), json!("unauthorized")];
+                    let code = body["error"].get("code").unwrap_or(&body["code"]);
+                    assert!(status == 401 && refusals.contains(code), "{path}: {body}");
                 }
             }
         }
