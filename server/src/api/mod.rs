@@ -171,8 +171,9 @@ mod tests {
                     let (status, body) =
                         server.call_as(key, route.method.clone(), &path, None).await;
 
-                    let refusals = [json!(16), json!("UNAUTHENTICATED")];
-                    let is_refused = refusals.contains(&body["code"]) || body["status"] == "error";
+                    let refusals = [json!(16), json!("UNAUTHENTICATED"), json!("unauthorized")];
+                    let code = body["error"].get("code").unwrap_or(&body["code"]);
+                    let is_refused = refusals.contains(code) || body["status"] == "error";
                     assert!(status == 401 && is_refused, "{path}: {body}");
                 }
             }

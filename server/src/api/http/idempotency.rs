@@ -69,6 +69,10 @@ mod tests {
         let creates = [
             (EJJY_JOBS, json!({"name": "n", "image": "a"})),
             (EJJY_RUNS, json!({})),
+            (
+                "/compat/quedup/jobs",
+                json!({"method": "GET", "name": "n", "url": "https://h.example", "schedule": "@daily"}),
+            ),
             ("/v1/auth/api_key", json!({"name": "n"})),
             ("/v1/auth/secrets", json!({"secret": secret, "secretKey": "K"})),
             ("/v1/customer/jobs", json!({"templateId": "t"})),
@@ -112,6 +116,7 @@ mod tests {
 
             assert_eq!(status, 400, "{path}: {refused}");
             let says = refused["message"].as_str().or(refused["detail"].as_str());
+            let says = says.or(refused["error"]["message"].as_str());
             assert!(says.unwrap().starts_with(HEADER), "{path}: {refused}");
         }
     }

@@ -175,19 +175,25 @@ fn read_retry(mut retry: Loose) -> Result<Retry> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Call)]
 pub struct CallOut {
+    /// The HTTP method.
     method: &'static str,
     url: String,
     /// Texts by name, or the id of a secret.
     #[schema(value_type = Object)]
     headers: BTreeMap<String, HeaderOut>,
+    /// What is sent.
     body: Option<String>,
     /// Statuses that mean success.
     accept: Vec<String>,
+    /// Of one attempt.
     timeout_secs: u32,
+    /// When a failed attempt is made again.
     retry: RetryOut,
     /// The secrets that sign each attempt.
     sign: Vec<String>,
+    /// Of an answer's body.
     keep_bytes: u32,
+    /// Limits that calls with the same key share.
     flow: Option<FlowOut>,
 }
 
@@ -204,10 +210,15 @@ enum HeaderOut {
 struct RetryOut {
     /// The wait before each retry; null where they grow.
     waits_secs: Option<Vec<u32>>,
+    /// How many, where the waits grow.
     retries: Option<u32>,
+    /// The first wait.
     first_secs: Option<u32>,
+    /// How the waits grow.
     factor: Option<u32>,
+    /// The longest wait.
     most_secs: Option<u32>,
+    /// What is added to each wait at most.
     jitter_percent: Option<u32>,
     /// Whether a receiver may ask for longer waits.
     retry_after: bool,
@@ -217,9 +228,13 @@ struct RetryOut {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Flow)]
 struct FlowOut {
+    /// Null for the host of the call.
     key: Option<String>,
+    /// The most that are under way at once.
     at_once: Option<u32>,
+    /// The most in a time of `per_secs`.
     calls: Option<u32>,
+    /// The time that `calls` are in.
     per_secs: Option<u32>,
 }
 

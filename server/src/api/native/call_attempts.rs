@@ -38,6 +38,7 @@ struct CallAttemptOut {
     task: TaskId,
     /// From 1.
     number: u32,
+    /// When its request was made.
     began_at: DateTime<Utc>,
     /// Null while it is under way.
     duration_ms: Option<u32>,

@@ -50,7 +50,7 @@ pub struct Given {
     pub when: Option<Rules>,
 }
 
-/// Reads a body of `FIELDS`. What this API does not know is left alone, as its clients expect.
+/// Reads a body of `FIELDS`.
 pub fn read(mut body: Loose) -> Result<Given> {
     let method = body.text("method")?;
     let method =
@@ -68,7 +68,7 @@ pub fn read(mut body: Loose) -> Result<Given> {
         headers: read_headers(&mut body)?,
         when: when.map(Rules::new),
     };
-    body.finish_leniently()?;
+    body.finish()?;
     Ok(given)
 }
 

@@ -58,6 +58,7 @@ const PAGE: [Field; 3] = [
 #[derive(Serialize, ToSchema)]
 #[schema(as = QuedUpJobList)]
 struct JobList {
+    /// The newest first.
     jobs: Vec<JobOut>,
     next_cursor: Option<String>,
 }
@@ -133,9 +134,9 @@ async fn read(job: Segment, call: Call) -> Result<JobOut> {
 
 async fn update(job: Segment, mut call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
-    let id = id(&job)?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let given = compile::read(call.object(&bytes)?)?;
+    let id = id(&job)?;
     let app = call.app();
     let before = ordered::read(app, &caller, id).await?;
     let work = before.call().ok_or_else(|| Error::not_found("job", job.as_str()))?;

@@ -54,10 +54,13 @@ impl JobStatus {
 #[derive(Serialize, ToSchema)]
 #[schema(as = QuedUpJob)]
 pub struct JobOut {
+    /// What is sent.
     body: Option<String>,
+    /// Values that open something are masked.
     #[schema(value_type = Object)]
     headers: BTreeMap<String, String>,
     id: String,
+    /// The HTTP method.
     method: &'static str,
     name: String,
     /// When it runs next; null where it is complete.
@@ -129,7 +132,9 @@ pub fn is_masked(name: &str) -> bool {
 #[schema(as = QuedUpRun)]
 pub struct RunOut {
     id: String,
+    /// The job that it is of.
     job_id: String,
+    /// When it was due.
     scheduled_for: Option<DateTime<Utc>>,
     status: RunStatus,
     /// The first one first.
@@ -151,16 +156,24 @@ enum RunStatus {
 #[derive(Serialize, ToSchema)]
 #[schema(as = QuedUpAttempt)]
 struct AttemptOut {
+    /// From 1.
     number: u32,
+    /// When its request was made.
     started_at: DateTime<Utc>,
     /// Null while it is under way.
     duration_ms: Option<u32>,
+    /// Null where no answer came.
     response_status: Option<u16>,
+    /// Those of the answer.
     #[schema(value_type = Object)]
     response_headers: BTreeMap<String, String>,
+    /// The beginning of the answer's body.
     response_body: Option<String>,
+    /// Whether the body goes on.
     response_body_truncated: bool,
+    /// Why no answer came.
     error: Option<String>,
+    /// When the next one is due.
     next_attempt_at: Option<DateTime<Utc>>,
 }
 

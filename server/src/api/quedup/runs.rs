@@ -33,6 +33,7 @@ pub fn routes() -> Vec<Route> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = QuedUpRunList)]
 struct RunList {
+    /// The newest first.
     runs: Vec<RunOut>,
     next_cursor: Option<String>,
 }
