@@ -24,17 +24,26 @@ pub const ERRORS: ErrorShape = ErrorShape {
 #[derive(Serialize, ToSchema)]
 #[schema(as = EjjyAnswer)]
 pub struct Envelope<T> {
-    /// `success`, or `error`.
+    #[schema(value_type = Status)]
     status: &'static str,
     message: &'static str,
     data: T,
+}
+
+/// How a request ended.
+#[derive(ToSchema)]
+#[schema(as = EjjyStatus, rename_all = "snake_case")]
+#[expect(dead_code, reason = "it only describes the texts")]
+enum Status {
+    Success,
+    Error,
 }
 
 /// Why something was refused or failed.
 #[derive(Serialize, ToSchema)]
 #[schema(as = EjjyFailure)]
 struct Failure<'a> {
-    /// `error`.
+    #[schema(value_type = Status)]
     status: &'static str,
     /// What is wrong, and what to do about it.
     message: &'a str,
