@@ -49,6 +49,7 @@ pub fn routes() -> Vec<Route> {
         raw(Method::POST, "Ejjy_CreateJob", jobs, JSON, create)
             .gives::<Envelope<JobOut>>()
             .creates()
+            .succeeds_with(201)
             .summary("Creates a job, which runs when it is triggered and by its schedule")
             .body(new_fields())
             .fails(&[(422, "The cron expression cannot be kept")]),

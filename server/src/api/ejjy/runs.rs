@@ -41,6 +41,7 @@ pub fn routes() -> Vec<Route> {
         raw(Method::POST, "Ejjy_TriggerRun", runs, JSON, trigger)
             .gives::<Envelope<RunOut>>()
             .creates()
+            .succeeds_with(202)
             .summary("Starts a run of a job"),
         raw(Method::GET, "Ejjy_GetRun", run.clone(), JSON, read)
             .gives::<Envelope<RunOut>>()

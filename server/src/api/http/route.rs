@@ -41,6 +41,8 @@ pub struct Route {
     pub also: Option<&'static str>,
     /// Statuses beside those that every route has, and why.
     pub failures: &'static [(u16, &'static str)],
+    /// The status of an answer that is no failure.
+    pub success: u16,
     /// Kept for old clients only.
     pub deprecated: bool,
     handler: Box<dyn Fn(Call) -> Answering + Send + Sync>,
@@ -201,6 +203,7 @@ impl Route {
             answer,
             also: None,
             failures: &[],
+            success: 200,
             deprecated: false,
             handler: Box::new(handler),
         }
@@ -268,6 +271,11 @@ impl Route {
     /// Has failures beside those that every route has.
     pub fn fails(self, failures: &'static [(u16, &'static str)]) -> Self {
         Self { failures, ..self }
+    }
+
+    /// Success has this status instead of 200.
+    pub fn succeeds_with(self, success: u16) -> Self {
+        Self { success, ..self }
     }
 
     pub fn deprecated(self) -> Self {

@@ -24,6 +24,9 @@ const LIMIT: u32 = 50;
 const LIMIT_MAX: u32 = 100;
 const STATUSES: [&str; 4] = ["active", "paused", "failed", "completed"];
 
+/// What a job with the name of another one gets.
+const TAKEN: &[(u16, &str)] = &[(409, "Another job has this name")];
+
 pub fn routes() -> Vec<Route> {
     vec![
         get("QuedUp_ListJobs", "/jobs", list)
@@ -32,14 +35,17 @@ pub fn routes() -> Vec<Route> {
         post("QuedUp_CreateJob", "/jobs", create)
             .creates()
             .summary("Creates a job that runs now, at a time, or by a schedule")
-            .body(FIELDS.to_vec()),
+            .body(FIELDS.to_vec())
+            .fails(TAKEN),
         get("QuedUp_GetJob", "/jobs/{job}", read).summary("Gets a job"),
         patch("QuedUp_UpdateJob", "/jobs/{job}", update)
             .summary("Changes a job; what is left out stays as it is")
-            .body(FIELDS.to_vec()),
+            .body(FIELDS.to_vec())
+            .fails(TAKEN),
         put("QuedUp_PutJob", "/jobs/{job}", update)
             .summary("Changes a job; what is left out stays as it is")
-            .body(FIELDS.to_vec()),
+            .body(FIELDS.to_vec())
+            .fails(TAKEN),
         delete("QuedUp_DeleteJob", "/jobs/{job}", remove)
             .summary("Deletes a job, and cancels what it runs"),
         post("QuedUp_PauseJob", "/jobs/{job}/pause", pause).summary("Pauses a job"),

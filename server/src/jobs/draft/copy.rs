@@ -37,6 +37,8 @@ pub async fn copy(
             work @ (JobWork::Call(_) | JobWork::Container(_)) => work,
         },
         name: name.unwrap_or(from.name),
+        // The name is the only one of its scope.
+        scope: None,
         draft: 0,
         run: None,
         created_at: clock::now(),

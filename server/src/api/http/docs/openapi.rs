@@ -133,7 +133,7 @@ fn operation(api: &Api, route: &Route) -> OperationBuilder {
         .operation_id(Some(route.operation.clone()))
         .summary(Some(route.summary))
         .request_body(body(&route.body))
-        .response("200", success(&route.answer, route.also));
+        .response(route.success.to_string(), success(&route.answer, route.also));
     let access = api.access(route);
     for (status, why) in failures(route, access) {
         operation = operation.response(status.to_string(), failure(api.errors, why));
