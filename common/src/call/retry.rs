@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::ids::TaskId;
 
-/// The longest wait between two attempts, whoever asks for it: a week.
+/// The longest wait between two attempts, whether the customer or the receiver asks for it: a week.
 pub(super) const WAIT_SECS_MAX: u32 = 7 * 86_400;
 /// The longest wait that a receiver can ask for: a day.
 const RETRY_AFTER_SECS_MAX: u32 = 86_400;

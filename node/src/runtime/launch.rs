@@ -106,7 +106,7 @@ pub struct LaunchSide {
 }
 
 impl Launch {
-    /// Gives secrets to the container. Whoever may ask this machine's engine can read them there
+    /// Gives secrets to the container. A user who may ask this machine's engine can read them there
     /// as long as the container lasts: a node's owner is trusted with what his node runs.
     fn give(&mut self, secrets: &[Secret]) {
         self.env.extend(secret::variables(secrets));

@@ -99,7 +99,7 @@ impl Docker {
     }
 
     /// Makes a network for containers like this one, in which these names lead to `localhost`.
-    /// Whoever asked for it removes its holder.
+    /// The caller removes its holder.
     pub async fn share_network(&self, like: &Launch, names: &[String]) -> Result<Shared, Error> {
         let launch = Launch {
             env: Vec::new(),

@@ -15,7 +15,7 @@ pub fn run(id: RunId) -> String {
     write(RUN, id.uuid())
 }
 
-/// The job of this id; `None` where the text is none.
+/// The job of this id; `None` where the text is no id.
 pub fn read_job(text: &str) -> Option<JobId> {
     read(JOB, text).map(JobId::new)
 }

@@ -122,7 +122,7 @@ impl From<JobStatus> for JobAnswer {
 }
 
 impl From<JobStatus> for JobOut {
-    /// A job that is none of a template has no data and no params here.
+    /// A job without a template has no data and no params here.
     fn from(status: JobStatus) -> Self {
         let (state, warning) = (status.state(), status.warning());
         let error_message = status.message().to_owned();
