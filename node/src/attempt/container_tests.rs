@@ -170,9 +170,12 @@ async fn attempt_reaches_a_container_beside_its_steps_by_its_name() {
 #[tokio::test]
 async fn attempt_goes_on_when_a_container_beside_it_ends_and_says_so() {
     let Some(bench) = Bench::new().await else { return };
+    // The lock is free when the container beside the step has ended, and no earlier.
+    let main = "until [ -e /shared/done ]; do sleep 0.1; done; flock /shared/lock echo on";
+    let short = "exec 9>/shared/lock; flock 9; touch /shared/done; echo gone >&2; exit 3";
     let parts = Parts {
-        steps: vec![shell("main", "until [ -e /shared/done ]; do sleep 0.1; done; echo on")],
-        sides: vec![side("short", "echo gone >&2; touch /shared/done; exit 3", None)],
+        steps: vec![shell("main", main)],
+        sides: vec![side("short", short, None)],
         shared: vec!["/shared".parse().unwrap()],
         ..alone("")
     };

@@ -36,6 +36,7 @@ use bollard::query_parameters::{
 use common::compute::container::Profile;
 use common::compute::device::Device;
 use common::compute::environment::{VARIABLE_BYTES_MAX, VARIABLES_BYTES_MAX};
+use common::compute::exit;
 use common::error_chain::chain;
 use common::ids::WorkspaceId;
 use futures::StreamExt as _;
@@ -353,7 +354,11 @@ impl Docker {
                 let ending = if was_paused { finish::PAUSED } else { ending };
                 self.kill(id).await;
                 // It has ended by itself, or ends now; if not even that, removing it is next.
-                let _ = timeout(OUTPUT_GRACE, exit).await;
+                let code = timeout(OUTPUT_GRACE, exit).await.ok().and_then(Result::ok);
+                let own = code.filter(|code| {
+                    launch.is_watched && ending == Ending::Stopped && !exit::KILLED.contains(code)
+                });
+                let ending = own.map_or(ending, Ending::Exited);
                 (ending, self.state(id).await.ok().flatten())
             }
         };
