@@ -21,8 +21,9 @@ pub async fn list(
     scope: Option<&JobScope>,
     selection: &Selection<JobField>,
 ) -> Result<Found<JobStatus>> {
-    let found = store::jobs::list(&app.db, caller.workspace, kind, scope, selection).await?;
-    with_runs(app, caller, found).await
+    let Found { rows, rest } =
+        store::jobs::list(&app.db, caller.workspace, kind, scope, selection).await?;
+    Ok(Found { rows: with_runs(app, caller, rows).await?, rest })
 }
 
 /// A part of the caller's jobs of a project.
@@ -33,22 +34,26 @@ pub async fn list_of_project(
     selection: &Selection<JobField>,
 ) -> Result<Found<JobStatus>> {
     let owner = caller.workspace;
-    let found = store::jobs::list_of_project(&app.db, owner, project, selection).await?;
-    with_runs(app, caller, found).await
+    let Found { rows, rest } =
+        store::jobs::list_of_project(&app.db, owner, project, selection).await?;
+    Ok(Found { rows: with_runs(app, caller, rows).await?, rest })
 }
 
 /// Jobs, each with its latest run.
-async fn with_runs(app: &App, caller: &Caller, found: Found<Job>) -> Result<Found<JobStatus>> {
-    let Found { rows, rest } = found;
-    let latest: Vec<_> = rows.iter().filter_map(|job| job.run).collect();
+pub(super) async fn with_runs(
+    app: &App,
+    caller: &Caller,
+    jobs: Vec<Job>,
+) -> Result<Vec<JobStatus>> {
+    let latest: Vec<_> = jobs.iter().filter_map(|job| job.run).collect();
     let mut by_job: HashMap<_, _> = runs::find_many(&app.db, caller.workspace, &latest)
         .await?
         .into_iter()
         .map(|run| (run.job, run))
         .collect();
-    let rows = rows.into_iter().map(|job| {
+    let each = |job: Job| {
         let run = by_job.remove(&job.id);
         JobStatus::in_list(app, job, run)
-    });
-    Ok(Found { rows: rows.collect(), rest })
+    };
+    Ok(jobs.into_iter().map(each).collect())
 }

@@ -7,7 +7,7 @@ use common::schedule::{Rules, Schedule};
 
 use super::draft::call::{self, NewCall};
 use super::monitoring::status::{self, JobStatus};
-use super::{JobScope, RunView, cancel, schedules, start};
+use super::{JobScope, RunView, cancel, list, schedules, start};
 use crate::app::App;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -112,13 +112,13 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<Ordered>> {
     let found = jobs::list_before(&app.db, caller.workspace, scope, before, limit.into()).await?;
-    let mut ordered = Vec::with_capacity(found.len());
-    for job in found {
-        let run = status::run_of(app, &job).await?;
-        let schedule = schedules::of_job(app, job.id).await?;
-        ordered.push(Ordered { status: JobStatus::in_list(app, job, run), schedule });
-    }
-    Ok(ordered)
+    let ids: Vec<JobId> = found.iter().map(|job| job.id).collect();
+    let mut by_job = schedules::of_jobs(app, &ids).await?;
+    let each = |status: JobStatus| {
+        let schedule = by_job.remove(&status.job.id);
+        Ordered { status, schedule }
+    };
+    Ok(list::with_runs(app, caller, found).await?.into_iter().map(each).collect())
 }
 
 /// Deletes a job with its schedule, and cancels its runs that go on.

@@ -68,6 +68,13 @@ pub async fn of_job(app: &App, id: JobId) -> Result<Option<Schedule>> {
     Ok(found.filter(|schedule| schedule.state != ScheduleState::Removed))
 }
 
+/// The schedules that these jobs have.
+pub(in crate::jobs) async fn of_jobs(app: &App, ids: &[JobId]) -> Result<HashMap<JobId, Schedule>> {
+    let found = schedules::find_many(&app.db, ids).await?.into_iter();
+    let kept = found.filter(|schedule| schedule.state != ScheduleState::Removed);
+    Ok(kept.map(|schedule| (schedule.job, schedule)).collect())
+}
+
 /// The caller's schedules after that of a job, in the order in which the jobs were created.
 pub async fn list(
     app: &App,

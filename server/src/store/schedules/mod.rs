@@ -69,6 +69,12 @@ pub async fn find(db: &impl ConnectionTrait, job: JobId) -> Result<Option<Schedu
     Entity::find_by_id(job.uuid()).one(db).await?.as_ref().map(read).transpose()
 }
 
+/// The schedules of these jobs, in no order.
+pub async fn find_many(db: &impl ConnectionTrait, jobs: &[JobId]) -> Result<Vec<Schedule>, DbErr> {
+    let jobs = jobs.iter().map(|job| job.uuid());
+    Entity::find().filter(Column::Job.is_in(jobs)).all(db).await?.iter().map(read).collect()
+}
+
 /// Whether a job makes runs by itself, now or when it is resumed.
 pub async fn has(db: &impl ConnectionTrait, job: JobId) -> Result<bool, DbErr> {
     let states = [ScheduleState::Active, ScheduleState::Paused].map(ScheduleState::as_str);
