@@ -131,6 +131,13 @@ impl RunId {
     pub fn of_child(self, stage: u32) -> Self {
         Self(derived(&format!("fanfold run {self} stage {stage}"), Some(time_of(self.0))))
     }
+
+    /// The run that tells callback `n` of this one that it ended then: a run that is taken up
+    /// again ends again. It sorts with the run that it tells of.
+    pub fn of_callback(self, n: u32, ended_at: DateTime<Utc>) -> Self {
+        let at = ended_at.timestamp_micros();
+        Self(derived(&format!("fanfold run {self} callback {n} at {at}"), Some(time_of(self.0))))
+    }
 }
 
 impl NodeId {

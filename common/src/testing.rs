@@ -107,6 +107,7 @@ pub fn order_plan(workspace: WorkspaceId, plan: Plan) -> RunSpec {
         timeout_secs: None,
         terms: Terms::default(),
         origin: Origin::Manual,
+        callbacks: Vec::new(),
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Command {
     /// Secret with the key that signs the request; repeatable
     #[arg(long, value_name = "SECRET")]
     sign: Vec<String>,
+    /// Address that is told how each run has ended; repeatable
+    #[arg(long = "callback", value_name = "URL")]
+    callbacks: Vec<String>,
     /// Name of the job
     #[arg(long)]
     name: Option<String>,
@@ -160,8 +163,16 @@ impl Command {
         if let Some(name) = &self.name {
             body["name"] = json!(name);
         }
+        if !self.callbacks.is_empty() {
+            body["callbacks"] = callbacks(&self.callbacks);
+        }
         body
     }
+}
+
+/// Requests to these addresses at the end of each run.
+pub(super) fn callbacks(urls: &[String]) -> Value {
+    urls.iter().map(|url| json!({ "call": { "url": url } })).collect()
 }
 
 /// Reads `Name: value`.
@@ -185,6 +196,7 @@ mod tests {
             timeout: Some(5),
             retries: Some(2),
             sign: vec!["key".to_owned()],
+            callbacks: vec!["https://h.example/end".to_owned()],
             name: Some("n".to_owned()),
             no_run: false,
             detach: false,
@@ -194,7 +206,7 @@ mod tests {
             "method": "POST", "url": "https://h.example/", "body": "{}", "timeout_secs": 5,
             "headers": {"X-A": "b:c", "Authorization": {"secret": "token"}},
             "retry": {"retries": 2}, "sign": ["key"],
-        }});
+        }, "callbacks": [{"call": {"url": "https://h.example/end"}}]});
         assert_eq!(command.body(), expected);
         assert!(header("none").is_err());
     }

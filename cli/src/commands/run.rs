@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::client::failure::Failure;
 use crate::client::output::{Output, line, note};
 use crate::client::session::Session;
+use crate::commands::http;
 use crate::commands::job::results::{Item, download};
 use crate::file;
 
@@ -78,6 +79,9 @@ pub struct Args {
     /// Run it on nodes of this workspace only
     #[arg(long)]
     own_nodes: bool,
+    /// Address that is told how the run has ended; may be repeated
+    #[arg(long = "callback", value_name = "URL")]
+    callbacks: Vec<String>,
     /// Print the ids of the job and its run, and do not follow it
     #[arg(long, short, conflicts_with = "results")]
     detach: bool,
@@ -228,6 +232,9 @@ fn body(args: &Args) -> Result<Value, Failure> {
     let mut body = json!({ "container": container });
     if let Some(name) = &args.name {
         body["name"] = json!(name);
+    }
+    if !args.callbacks.is_empty() {
+        body["callbacks"] = http::callbacks(&args.callbacks);
     }
     Ok(body)
 }

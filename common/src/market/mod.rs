@@ -241,7 +241,7 @@ impl Market {
             outbox: Outbox::default(),
         };
         let jobs = market.runs.values().map(|run| &run.spec);
-        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.parent().is_none());
+        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.origin.is_shown());
         market.of_jobs = ids.map(|(id, spec)| (spec.job, id)).collect();
         for (node, operator) in stored.operators {
             market.meet(node, operator, now + policy.lease);

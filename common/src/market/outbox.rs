@@ -22,7 +22,7 @@ use crate::money::statement::Line;
 use crate::plan::{BlockId, Phase};
 use crate::protocol::{LogLine, Sample, SignedReceipt};
 use crate::run::cause::Cause;
-use crate::run::spec::RunSpec;
+use crate::run::spec::{Origin, RunSpec};
 use crate::run::task::{Lease, StageNo, TaskRef};
 use crate::run::{RunState, Times};
 use crate::schedule::Schedule;
@@ -289,6 +289,13 @@ pub enum Notice {
 pub struct Owner {
     pub workspace: WorkspaceId,
     pub job: JobId,
+    pub origin: Origin,
+}
+
+impl Owner {
+    pub(super) fn of(spec: &RunSpec) -> Self {
+        Self { workspace: spec.workspace, job: spec.job, origin: spec.origin }
+    }
 }
 
 /// Who may touch a task's data from now on.

@@ -2,4 +2,5 @@
 //! job, is checked when it is made, and compiles to a plan.
 
 pub mod call;
+pub mod callback;
 pub mod container;

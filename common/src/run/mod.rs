@@ -1,5 +1,6 @@
 //! The states of a run.
 
+pub mod callback;
 pub mod cause;
 pub mod milestone;
 pub mod scheduling;

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::ids::{JobId, RunId, WorkspaceId};
 use crate::plan::Plan;
+use crate::run::callback::Callback;
 use crate::run::scheduling::Terms;
 use crate::run::task::StageNo;
 
@@ -23,6 +24,8 @@ pub struct RunSpec {
     pub timeout_secs: Option<u32>,
     pub terms: Terms,
     pub origin: Origin,
+    /// Whom its end is told.
+    pub callbacks: Vec<Callback>,
 }
 
 /// Why a run was started.
@@ -34,6 +37,8 @@ pub enum Origin {
     Schedule(DateTime<Utc>),
     /// It is a part of another run.
     Part(Parent),
+    /// It tells a receiver how this run has ended.
+    Callback(RunId),
 }
 
 impl RunSpec {
@@ -41,7 +46,7 @@ impl RunSpec {
     pub const fn parent(&self) -> Option<Parent> {
         match self.origin {
             Origin::Part(parent) => Some(parent),
-            Origin::Manual | Origin::Schedule(_) => None,
+            Origin::Manual | Origin::Schedule(_) | Origin::Callback(_) => None,
         }
     }
 }
@@ -51,7 +56,23 @@ impl Origin {
     pub const fn nominal(self) -> Option<DateTime<Utc>> {
         match self {
             Self::Schedule(at) => Some(at),
-            Self::Manual | Self::Part(_) => None,
+            Self::Manual | Self::Part(_) | Self::Callback(_) => None,
+        }
+    }
+
+    /// The run whose end it tells.
+    pub const fn callback_of(self) -> Option<RunId> {
+        match self {
+            Self::Callback(run) => Some(run),
+            Self::Manual | Self::Schedule(_) | Self::Part(_) => None,
+        }
+    }
+
+    /// Whether it is one of the runs that its job shows, and neither a part nor a callback of one.
+    pub const fn is_shown(self) -> bool {
+        match self {
+            Self::Manual | Self::Schedule(_) => true,
+            Self::Part(_) | Self::Callback(_) => false,
         }
     }
 }

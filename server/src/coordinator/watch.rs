@@ -11,6 +11,7 @@ use common::market::{Changes, Notice, Owner, Progress, TaskState};
 use common::plan::Phase;
 use common::run::RunState;
 use common::run::cause::Cause;
+use common::run::spec::Origin;
 use common::run::task::{Lease, TaskRef};
 use tokio::sync::broadcast;
 
@@ -27,7 +28,19 @@ pub struct RunEvent {
     pub workspace: WorkspaceId,
     pub job: JobId,
     pub run: RunId,
+    pub origin: Origin,
     pub change: Change,
+}
+
+impl RunEvent {
+    /// Whether it tells how a job goes: callbacks do not, and of parts of runs their tasks only.
+    pub fn is_of_job(&self) -> bool {
+        match (self.origin, &self.change) {
+            (Origin::Manual | Origin::Schedule(_), _)
+            | (Origin::Part(_), Change::Task { .. } | Change::Log { .. }) => true,
+            (Origin::Part(_), Change::State { .. }) | (Origin::Callback(_), _) => false,
+        }
+    }
 }
 
 /// Which event of which life of the server: a listener that comes back names the last it heard.
@@ -140,7 +153,7 @@ impl Watch {
         let notices = std::mem::take(&mut changes.notices);
         let mut recent = self.recent();
         for notice in notices {
-            let (run, Owner { workspace, job }, change) = match notice {
+            let (run, Owner { workspace, job, origin }, change) = match notice {
                 Notice::State { run, owner, state, phase, cause } => {
                     (run, owner, Change::State { state, phase, cause })
                 }
@@ -151,7 +164,7 @@ impl Watch {
                     (lease.task.run, owner, Change::Log { lease, phase, first })
                 }
             };
-            let event = RunEvent { id: recent.next, workspace, job, run, change };
+            let event = RunEvent { id: recent.next, workspace, job, run, origin, change };
             recent.next.seq += 1;
             if recent.events.len() == EVENTS_MAX {
                 recent.events.pop_front();
@@ -173,6 +186,7 @@ mod tests {
         let owner = Owner {
             workspace: WorkspaceId::new(Uuid::from_u128(1)),
             job: JobId::new(Uuid::from_u128(2)),
+            origin: Origin::Manual,
         };
         let notice = || Notice::State {
             run: RunId::new(Uuid::from_u128(3)),

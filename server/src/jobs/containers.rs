@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use common::ids::{JobId, RunId};
 use common::market::TaskState;
+use common::order::callback::Callbacks;
 use common::order::container::{ContainerOrder, ContainerWork};
 use common::run::RunState;
 use common::run::scheduling::{Priority, Regions};
@@ -40,6 +41,8 @@ pub struct Terms {
     pub regions: Option<Regions>,
     pub tags: Option<Vec<String>>,
     pub start_at: Option<DateTime<Utc>>,
+    /// In place of all that the job has.
+    pub callbacks: Option<Callbacks>,
 }
 
 /// How the main container of a run went.
@@ -171,7 +174,7 @@ pub async fn main_containers(app: &App, of: &[&RunView]) -> Result<Vec<MainConta
 
 impl Terms {
     fn changes(self) -> Vec<Change> {
-        let Self { name, description, priority, regions, tags, start_at } = self;
+        let Self { name, description, priority, regions, tags, start_at, callbacks } = self;
         let mut changes = Vec::new();
         changes.extend(name.map(Change::Name));
         changes.extend(description.map(Change::Description));
@@ -179,6 +182,7 @@ impl Terms {
         changes.extend(regions.map(Change::Regions));
         changes.extend(tags.map(Change::Tags));
         changes.extend(start_at.map(Change::StartAt));
+        changes.extend(callbacks.map(Change::Callbacks));
         changes
     }
 }

@@ -129,7 +129,7 @@ pub async fn remove(app: &App, caller: &Caller, id: JobId) -> Result<()> {
     }
     // No run is started while the lock is held, and none after the job is gone.
     let lock = app.coordinator.lock_job(id).await?;
-    for run in runs::unfinished_of_job(&app.db, caller.workspace, id).await? {
+    for run in runs::unfinished_of(&app.db, caller.workspace, id).await? {
         match app.coordinator.cancel_run(run, "its job was deleted".to_owned()).await {
             // It has ended meanwhile.
             Ok(()) | Err(crate::coordinator::Error::NoRun) => {}

@@ -1,8 +1,8 @@
 //! The runs of a job.
 
-use common::ids::JobId;
+use common::ids::{JobId, RunId};
 
-use super::monitoring::status::{JobStatus, find_job};
+use super::monitoring::status::{JobStatus, find, find_job};
 use crate::app::App;
 use crate::error::Result;
 use crate::people::caller::Caller;
@@ -23,6 +23,14 @@ pub async fn list(
     let job = find_job(app, caller, id).await?;
     let limit = limit.clamp(1, LIST_MAX).into();
     let found = runs::of_job(&app.db, caller.workspace, id, before, limit).await?;
+    let each = |run| JobStatus::in_list(app, job.clone(), Some(run));
+    Ok(found.into_iter().map(each).collect())
+}
+
+/// The runs that tell how the caller's run of this id has ended, the oldest first.
+pub async fn callbacks_of(app: &App, caller: &Caller, id: RunId) -> Result<Vec<JobStatus>> {
+    let (job, _) = find(app, caller, id).await?;
+    let found = runs::callbacks_of(&app.db, caller.workspace, id).await?;
     let each = |run| JobStatus::in_list(app, job.clone(), Some(run));
     Ok(found.into_iter().map(each).collect())
 }

@@ -34,6 +34,9 @@ pub fn check_locations(
 
 /// What a job names: the locations, which may come from its template.
 pub fn check_job(caller: &Caller, job: &Job) -> Result<()> {
+    if job.callbacks.iter().any(|callback| callback.work.call.secrets().next().is_some()) {
+        check(caller, "callbacks")?;
+    }
     match &job.work {
         JobWork::Template(work) => check_locations(caller, work.source(), work.destination()),
         JobWork::Call(work) if work.call.secrets().next().is_some() => check(caller, "call"),

@@ -21,6 +21,8 @@ pub struct CoordinatorMetrics {
     commit_failures: IntCounter,
     runs: Runs,
     tasks_waiting: IntGauge,
+    calls_under_way: IntGauge,
+    calls_waiting: IntGauge,
     receipts: ReceiptCounters,
 }
 
@@ -71,6 +73,12 @@ impl CoordinatorMetrics {
                 "fanfold_tasks_waiting",
                 "Tasks that are handed out as soon as a node has room for them",
             ),
+            calls_under_way: builder
+                .gauge("fanfold_calls_under_way", "HTTP calls whose answers the server waits for"),
+            calls_waiting: builder.gauge(
+                "fanfold_calls_waiting",
+                "HTTP calls that a limit stops; those that pause before a retry do not count",
+            ),
             leases: builder.gauge("fanfold_leases", "Leases in force: tasks that nodes hold"),
             receipts: ReceiptCounters::new(builder),
         }
@@ -108,6 +116,8 @@ impl CoordinatorMetrics {
         ending.set(count(figures.ending));
         without_credits.set(count(figures.runs_without_credits));
         self.tasks_waiting.set(count(figures.tasks_waiting));
+        self.calls_under_way.set(count(figures.calls_under_way));
+        self.calls_waiting.set(count(figures.calls_waiting));
     }
 
     /// A receipt is not well signed, or cannot be read.

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use common::data::location::{Destination, DraftSource};
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::order::call::CallWork;
+use common::order::callback::Callbacks;
 use common::order::container::ContainerWork;
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
@@ -74,6 +75,8 @@ pub(super) mod row {
         pub scope: Option<String>,
         pub project: Option<String>,
         pub updated_us: Option<i64>,
+        /// JSON of its callbacks, where it has any.
+        pub callbacks: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -101,6 +104,8 @@ pub struct Job {
     pub project: Option<String>,
     /// Not before this may it run.
     pub start_at: Option<DateTime<Utc>>,
+    /// Whom the end of each of its runs is told.
+    pub callbacks: Callbacks,
     /// Counts the changes, so that a run is made from the job that was read.
     pub draft: i64,
     /// The job's latest run, once it has been started.
@@ -131,6 +136,7 @@ pub enum Change {
     Call(Box<CallWork>),
     /// What a job of containers runs from its next start on.
     Container(Box<ContainerWork>),
+    Callbacks(Callbacks),
 }
 
 /// Names jobs of a workspace whose names differ: those of an API that finds them by their names.
@@ -152,6 +158,7 @@ impl Job {
             tags: Vec::new(),
             project: None,
             start_at: None,
+            callbacks: Callbacks::default(),
             draft: 0,
             run: None,
             created_at: clock::now(),
@@ -172,6 +179,7 @@ impl Job {
             Change::Tags(tags) => self.tags = tags,
             Change::StartAt(at) => self.start_at = Some(at),
             Change::Container(work) => self.work = JobWork::Container(work),
+            Change::Callbacks(callbacks) => self.callbacks = callbacks,
             Change::Template(_)
             | Change::Source(_)
             | Change::Destination(_)
@@ -323,6 +331,9 @@ pub async fn change(
             Change::Container(work) => {
                 update.col_expr(C::Work, Expr::value(document::write(&work)?))
             }
+            Change::Callbacks(callbacks) => {
+                update.col_expr(C::Callbacks, Expr::value(write_callbacks(&callbacks)?))
+            }
             Change::Uploaded(upload) => update
                 .col_expr(C::UploadBytes, Expr::value(upload.size.cast_signed()))
                 .col_expr(C::UploadVersion, Expr::value(upload.version())),
@@ -434,8 +445,13 @@ fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
         project: Set(job.project.clone()),
         start_us: Set(job.start_at.map(micros)),
         scope: Set(job.scope.as_ref().map(|scope| scope.0.clone())),
+        callbacks: Set(write_callbacks(&job.callbacks)?),
         ..work
     })
+}
+
+fn write_callbacks(callbacks: &Callbacks) -> Result<Option<String>, DbErr> {
+    if callbacks.is_empty() { Ok(None) } else { document::write(callbacks).map(Some) }
 }
 
 pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
@@ -454,6 +470,10 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
         tags: document::read(&row.tags)?,
         project: row.project.clone(),
         start_at: row.start_us.map(time),
+        callbacks: match &row.callbacks {
+            Some(text) => document::read(text)?,
+            None => Callbacks::default(),
+        },
         draft: row.draft,
         run: row.run.map(RunId::new),
         created_at: time(row.created_us),

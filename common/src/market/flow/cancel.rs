@@ -64,7 +64,7 @@ impl Market {
     pub(in crate::market) fn await_stop_again(&mut self, record: RunRecord, now: DateTime<Utc>) {
         let nodes = self.nodes.keys().copied().collect();
         let until = now + self.policy.lease;
-        if record.spec.parent().is_none() {
+        if record.spec.origin.is_shown() {
             self.of_jobs.insert((record.spec.job, record.id));
         }
         self.stopping.insert(record.id, Stopping { record, nodes, until });
@@ -109,13 +109,14 @@ impl Market {
         let state = RunState::Cancelled;
         record.state = state;
         record.times.states.insert(state, now);
-        let owner = Owner { workspace: record.spec.workspace, job: record.spec.job };
+        let owner = Owner::of(&record.spec);
         let (phase, cause) = (record.phase, record.cause.clone());
         let changes = &mut self.outbox.changes;
         changes.notices.push(Notice::State { run: id, owner, state, phase, cause });
         // It may have been stored as ending in this very turn.
         changes.runs.retain(|run| run.id != id);
-        changes.runs.push(record);
+        changes.runs.push(record.clone());
         changes.ended.push(Ended { run: id, state });
+        self.tell_end(&record, now);
     }
 }

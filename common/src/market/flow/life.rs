@@ -179,7 +179,8 @@ impl Market {
             self.of_jobs.remove(&(record.spec.job, id));
         }
         let error = record.error().map(str::to_owned);
-        self.outbox.changes.runs.push(record);
+        self.outbox.changes.runs.push(record.clone());
+        self.tell_end(&record, now);
         if let Some(parent) = parent {
             self.child_ended(parent, error.as_deref(), now);
         }

@@ -3,6 +3,7 @@
 //! One list of what comes next is worked off, so that no depth of a plan is a depth of calls.
 
 pub(super) mod again;
+mod callbacks;
 pub(super) mod cancel;
 pub(super) mod life;
 pub(super) mod set_aside;
@@ -303,6 +304,7 @@ fn child_spec(spec: &RunSpec, plan: &Plan, parent: Parent) -> RunSpec {
         timeout_secs: None,
         terms: Terms { start_at: None, ..spec.terms.clone() },
         origin: Origin::Part(parent),
+        callbacks: Vec::new(),
         job: spec.job,
         workspace: spec.workspace,
         name: spec.name.clone(),

@@ -183,7 +183,7 @@ impl Run {
     }
 
     pub(in crate::market) fn owner(&self) -> Owner {
-        Owner { workspace: self.spec.workspace, job: self.spec.job }
+        Owner::of(&self.spec)
     }
 
     /// When its work begins, where it has not.

@@ -3,6 +3,7 @@
 mod again;
 mod bills;
 mod blame;
+mod callbacks;
 mod calls;
 mod cancel;
 mod checks;

@@ -59,9 +59,14 @@ const FLOW: Shape = Shape {
 };
 
 /// Reads the call of a body.
-pub fn read(mut call: Loose) -> Result<CallWork> {
+pub fn read(call: Loose) -> Result<CallWork> {
+    read_as(call, Method::Get)
+}
+
+/// Reads a call that has this method where it names none.
+pub fn read_as(mut call: Loose, default: Method) -> Result<CallWork> {
     let (field, method) = (call.name("method"), call.text("method")?);
-    let method = method.as_deref().map_or(Some(Method::Get), Method::from_name);
+    let method = method.as_deref().map_or(Some(default), Method::from_name);
     let method = method
         .ok_or_else(|| Error::field(field, format!("must be one of {}", METHODS.join(", "))))?;
     let defaults = Call::new(method, call.required_text("url")?);

@@ -158,7 +158,7 @@ fn read_needs(body: &mut Loose) -> Result<Resources> {
 }
 
 fn programs(body: &mut Loose, key: &str) -> Result<Vec<OrderedProgram>> {
-    objects(body, key)?
+    objects(body, key, PROGRAMS_MAX)?
         .into_iter()
         .map(|mut step| {
             let program = read_program(&mut step)?;
@@ -178,22 +178,22 @@ fn sides(body: &mut Loose) -> Result<Vec<OrderedSide>> {
         side.finish()?;
         Ok(OrderedSide { program, needs, port })
     };
-    objects(body, "beside")?.into_iter().map(read).collect()
+    objects(body, "beside", PROGRAMS_MAX)?.into_iter().map(read).collect()
 }
 
-/// A list of objects.
-fn objects(body: &mut Loose, key: &str) -> Result<Vec<Loose>> {
+/// A list of at most so many objects.
+pub fn objects(body: &mut Loose, key: &str, count_max: usize) -> Result<Vec<Loose>> {
     let field = body.name(key);
     let Some(value) = body.value(key) else { return Ok(Vec::new()) };
     let items = match value {
-        Value::Array(items) if items.len() <= PROGRAMS_MAX => items,
+        Value::Array(items) if items.len() <= count_max => items,
         Value::Null
         | Value::Bool(_)
         | Value::Number(_)
         | Value::String(_)
         | Value::Array(_)
         | Value::Object(_) => {
-            return Err(Error::field(field, format!("must be a list of at most {PROGRAMS_MAX}")));
+            return Err(Error::field(field, format!("must be a list of at most {count_max}")));
         }
     };
     let item = |(n, item): (usize, Value)| Loose::new(format!("{field}[{n}]"), item);

@@ -6,6 +6,7 @@ use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
 
 use super::call::{self, CALL};
+use super::callbacks::{self, CALLBACKS};
 use super::config::{self, CONFIG};
 use super::container_in::{self, CONTAINER};
 use super::locations::{DESTINATION, SOURCE, read_destination, read_source};
@@ -72,6 +73,7 @@ const CHANGE: &[Field] = &[
     one("params", &PARAMS, "Laid over the template's"),
     one("config", &CONFIG, "Laid over the template's"),
     one("call", &CALL, "What a job of a call does, in place of a template"),
+    CALLBACKS,
 ];
 
 pub fn read_new(mut body: Loose) -> Result<NewJobIn> {
@@ -113,8 +115,9 @@ fn read_terms(body: Loose) -> Result<Terms> {
         }
     }
     let change = read_change(body)?;
-    let DraftChange { name, description, priority, regions, tags, start_at, .. } = change;
-    Ok(Terms { name, description, priority, regions, tags, start_at })
+    let DraftChange { name, description, priority, regions, tags, start_at, callbacks, .. } =
+        change;
+    Ok(Terms { name, description, priority, regions, tags, start_at, callbacks })
 }
 
 fn read_new_template(mut body: Loose) -> Result<NewJob> {
@@ -164,6 +167,7 @@ pub fn read_change(mut body: Loose) -> Result<DraftChange> {
         params: params::read(&mut body)?,
         config: config::read(&mut body)?,
         call: body.object("call")?.map(call::read).transpose()?.map(Box::new),
+        callbacks: callbacks::read(&mut body)?,
         ..DraftChange::default()
     };
     scheduling::read(&mut body, &mut change)?;

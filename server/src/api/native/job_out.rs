@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::call::CallOut;
+use super::callbacks::CallbackOut;
 use super::cause::RunCauseOut;
 use super::config::ConfigOut;
 use super::container_out::ContainerOut;
@@ -53,6 +54,8 @@ pub struct JobOut {
     regions: RegionsOut,
     /// What its workspace has marked it with.
     tags: Vec<String>,
+    /// Requests that tell how each run has ended.
+    callbacks: Vec<CallbackOut>,
     /// Its work begins no earlier.
     start_at: Option<DateTime<Utc>>,
     /// Where to PUT the source of a draft that is a file. Lists leave it out.
@@ -106,6 +109,7 @@ impl From<JobStatus> for JobOut {
             priority: job.priority.into(),
             regions: job.regions.into(),
             tags: job.tags,
+            callbacks: job.callbacks.iter().map(CallbackOut::from).collect(),
             start_at: job.start_at,
             name: job.name,
             description: job.description,

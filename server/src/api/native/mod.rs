@@ -6,6 +6,7 @@
 
 mod call;
 mod call_attempts;
+mod callbacks;
 mod cause;
 mod config;
 mod container_in;

@@ -23,6 +23,9 @@ pub struct RunOut {
     job: JobId,
     /// Why it was started.
     origin: OriginOut,
+    /// The run whose end it tells, where it is a callback.
+    #[schema(value_type = Option<String>)]
+    callback_of: Option<RunId>,
     /// The time that the job's schedule names for it.
     scheduled_for: Option<DateTime<Utc>>,
     state: StateOut,
@@ -82,6 +85,7 @@ impl RunOut {
             id: run.id,
             job: run.job,
             origin: run.origin.into(),
+            callback_of: run.origin.callback_of(),
             scheduled_for: run.origin.nominal(),
             state: run.state.into(),
             phase: run.phase.map(PhaseOut::from),

@@ -48,6 +48,8 @@ pub fn routes() -> Vec<Route> {
         post("Fanfold_DeliverRun", "/runs/{run}/deliver", deliver_run).summary(
             "Delivers the results of a run that failed after its last task again, at no cost",
         ),
+        get("Fanfold_ListCallbacks", "/runs/{run}/callbacks", list_callbacks)
+            .summary("Lists the runs that tell how a run has ended; each is one call"),
         get("Fanfold_ExplainRun", "/runs/{run}/explain", explain_run)
             .summary("Explains what a run waits for"),
     ]
@@ -74,6 +76,12 @@ struct RunList {
     /// The newest first.
     runs: Vec<RunOut>,
     next_cursor: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CallbackList {
+    /// In the order in which the ends were told.
+    runs: Vec<RunOut>,
 }
 
 /// Why a run waits, or what it does.
@@ -131,6 +139,12 @@ async fn list_runs(job: Segment, call: Call) -> Result<RunList> {
     let cursor = |run: &JobStatus| place(run).map_or_else(String::new, write_cursor);
     let next_cursor = page::next(&found, limit, cursor);
     Ok(RunList { runs: found.iter().filter_map(RunOut::of).collect(), next_cursor })
+}
+
+async fn list_callbacks(run: Segment, call: Call) -> Result<CallbackList> {
+    let caller = call.caller().await?;
+    let found = runs::callbacks_of(call.app(), &caller, run.id::<RunId>("run")?).await?;
+    Ok(CallbackList { runs: found.iter().filter_map(RunOut::of).collect() })
 }
 
 /// Where a page of runs ended: when the last one was accepted, in microseconds, and its id.

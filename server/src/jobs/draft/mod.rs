@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use common::data::location::{Destination, DraftSource};
 use common::ids::{JobId, WorkspaceId};
 use common::order::call::CallWork;
+use common::order::callback::Callbacks;
 use common::package::config::JobConfig;
 use common::package::template::{ParamsChange, Template};
 use common::run::scheduling::{Priority, Regions};
@@ -55,6 +56,8 @@ pub struct DraftChange {
     pub start_at: Option<DateTime<Utc>>,
     /// What a job of a call does.
     pub call: Option<Box<CallWork>>,
+    /// In place of all that the job has.
+    pub callbacks: Option<Callbacks>,
 }
 
 /// A time at which a job may be started.
@@ -103,6 +106,7 @@ fn beside_work(wanted: &DraftChange) -> Vec<Change> {
     changes.extend(wanted.regions.clone().map(Change::Regions));
     changes.extend(wanted.tags.clone().map(Change::Tags));
     changes.extend(wanted.start_at.map(Change::StartAt));
+    changes.extend(wanted.callbacks.clone().map(Change::Callbacks));
     changes
 }
 

@@ -149,7 +149,9 @@ impl Listener {
     }
 
     fn hears(&self, event: &RunEvent) -> bool {
-        event.workspace == self.workspace && self.job.is_none_or(|job| job == event.job)
+        let is_theirs =
+            event.workspace == self.workspace && self.job.is_none_or(|job| job == event.job);
+        is_theirs && event.is_of_job()
     }
 
     /// Lines of logs are read where somebody listens.

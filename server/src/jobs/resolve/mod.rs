@@ -87,6 +87,7 @@ pub(super) async fn resolve(
             is_test: does.is_test,
         },
         origin: Origin::Manual,
+        callbacks: job.callbacks.pinned(app.settings.wallet.call_price),
     })
 }
 

@@ -168,7 +168,8 @@ impl TemplateWork {
             | Change::Tags(_)
             | Change::StartAt(_)
             | Change::Call(_)
-            | Change::Container(_) => {}
+            | Change::Container(_)
+            | Change::Callbacks(_) => {}
         }
     }
 }

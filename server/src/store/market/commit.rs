@@ -79,6 +79,7 @@ pub(in crate::store) mod tests {
     use common::protocol::{
         Level, LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Stream, Sync,
     };
+    use common::run::callback::{Callback, RunEnd};
     use common::run::spec::RunSpec;
     use common::run::task::{Lease, StageNo, TaskRef};
     use common::testing::{self as build, PROCESS};
@@ -96,7 +97,9 @@ pub(in crate::store) mod tests {
 
     /// A run under a name that PostgreSQL does not take.
     fn spec(workspace: WorkspaceId) -> RunSpec {
-        RunSpec { name: "a name\0with NUL".to_owned(), ..testing::spec(workspace) }
+        let task = common::testing::call("https://h.example/", 1);
+        let callbacks = vec![Callback { on: RunEnd::ALL.into(), task }];
+        RunSpec { name: "a name\0with NUL".to_owned(), callbacks, ..testing::spec(workspace) }
     }
 
     pub fn table(chunks: u64) -> ChunkTable {

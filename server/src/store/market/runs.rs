@@ -9,6 +9,7 @@ use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{Counts, Run, RunRecord};
 use common::money::credits::Credits;
 use common::plan::{Phase, Plan};
+use common::run::callback::Callback;
 use common::run::cause::{Cause, CauseKind};
 use common::run::spec::{Origin, Parent, RunSpec};
 use common::run::task::StageNo;
@@ -39,7 +40,7 @@ pub struct Model {
     /// JSON of its `Terms`.
     pub terms: String,
     pub timeout_secs: Option<i64>,
-    /// The run and its stage that it is a part of.
+    /// The run and its stage that it is a part of, or the run that it is a callback of.
     pub parent: Option<Uuid>,
     pub parent_stage: Option<i64>,
     /// What most of its tasks may use, so that a list of runs reads no plans.
@@ -77,6 +78,8 @@ pub struct Model {
     pub origin: String,
     /// The time that its job's schedule names for it.
     pub nominal_us: Option<i64>,
+    /// JSON of its `Callback`s, where it has any.
+    pub callbacks: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -160,7 +163,23 @@ pub async fn find(
     workspace: WorkspaceId,
     run: RunId,
 ) -> Result<Option<RunView>, DbErr> {
-    of(workspace).filter(Column::Id.eq(run.uuid())).one(db).await?.as_ref().map(view).transpose()
+    let found = by_id(workspace).filter(Column::Id.eq(run.uuid())).one(db).await?;
+    found.as_ref().map(view).transpose()
+}
+
+/// The runs that tell how this one has ended, the oldest first.
+pub async fn callbacks_of(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    run: RunId,
+) -> Result<Vec<RunView>, DbErr> {
+    let callbacks = Entity::find()
+        .filter(Column::Workspace.eq(workspace.uuid()))
+        .filter(Column::Parent.eq(run.uuid()))
+        .filter(Column::Origin.eq(CALLBACK))
+        .order_by_asc(Column::StartedUs)
+        .order_by_asc(Column::Id);
+    callbacks.all(db).await?.iter().map(view).collect()
 }
 
 /// Those of these runs that are of this workspace and no parts of others, in no order.
@@ -235,6 +254,12 @@ pub async fn exists(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr
     Ok(Entity::find_by_id(run.uuid()).count(db).await? > 0)
 }
 
+/// The runs that can be asked for by their ids: all but parts of others.
+fn by_id(workspace: WorkspaceId) -> Select<Entity> {
+    Entity::find().filter(Column::Workspace.eq(workspace.uuid())).filter(Column::Origin.ne(PART))
+}
+
+/// The runs that their jobs show.
 fn of(workspace: WorkspaceId) -> Select<Entity> {
     Entity::find().filter(Column::Workspace.eq(workspace.uuid())).filter(Column::Parent.is_null())
 }
@@ -348,17 +373,6 @@ pub async fn failed(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>
     Ok(Some(cut_off.iter().fold(found, Run::with_stage)))
 }
 
-/// The runs of a job that have not ended.
-pub async fn unfinished_of_job(
-    db: &impl ConnectionTrait,
-    workspace: WorkspaceId,
-    job: JobId,
-) -> Result<Vec<RunId>, DbErr> {
-    let open = of(workspace).filter(Column::Job.eq(job.uuid())).filter(Column::EndedUs.is_null());
-    let ids: Vec<Uuid> = open.select_only().column(Column::Id).into_tuple().all(db).await?;
-    Ok(ids.into_iter().map(RunId::new).collect())
-}
-
 /// The runs that have not ended, each read by itself; plans that several share are read once.
 pub(in crate::store) async fn unfinished(
     db: &impl ConnectionTrait,
@@ -420,6 +434,10 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
         timeout_secs: row.timeout_secs.map(|secs| number(secs, "timeout")).transpose()?,
         terms: document::read(&row.terms).map_err(|error| corrupt_by("terms", &error))?,
         origin: view.origin,
+        callbacks: match &row.callbacks {
+            Some(text) => document::read(text).map_err(|error| corrupt_by("callbacks", &error))?,
+            None => Vec::new(),
+        },
     };
     Ok(RunRecord {
         id: view.id,
@@ -510,8 +528,9 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         plan: Set(plan),
         terms: Set(document::unproven(&spec.terms)?),
         timeout_secs: Set(spec.timeout_secs.map(i64::from)),
-        parent: Set(spec.parent().map(|parent| parent.run.uuid())),
+        parent: Set(parent(spec.origin).map(RunId::uuid)),
         parent_stage: Set(spec.parent().map(|parent| parent.stage.number().into())),
+        callbacks: Set(callbacks(&spec.callbacks)?),
         origin: Set(origin_name(spec.origin).to_owned()),
         nominal_us: Set(spec.origin.nominal().map(micros)),
         task_cpu_millis: Set(needs.cpu_millis.into()),
@@ -570,13 +589,28 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
 const MANUAL: &str = "manual";
 const SCHEDULE: &str = "schedule";
 const PART: &str = "part";
+const CALLBACK: &str = "callback";
 
 const fn origin_name(origin: Origin) -> &'static str {
     match origin {
         Origin::Manual => MANUAL,
         Origin::Schedule(_) => SCHEDULE,
         Origin::Part(_) => PART,
+        Origin::Callback(_) => CALLBACK,
     }
+}
+
+/// The run that this one belongs to.
+const fn parent(origin: Origin) -> Option<RunId> {
+    match origin {
+        Origin::Manual | Origin::Schedule(_) => None,
+        Origin::Part(parent) => Some(parent.run),
+        Origin::Callback(run) => Some(run),
+    }
+}
+
+fn callbacks(callbacks: &[Callback]) -> Result<Option<String>, DbErr> {
+    if callbacks.is_empty() { Ok(None) } else { document::unproven(&callbacks).map(Some) }
 }
 
 fn origin(row: &Model) -> Result<Origin, DbErr> {
@@ -587,6 +621,7 @@ fn origin(row: &Model) -> Result<Origin, DbErr> {
             let stage = u32::try_from(stage).map_err(|_| corrupt("stage"))?;
             Ok(Origin::Part(Parent { run: RunId::new(run), stage: StageNo::new(stage) }))
         }
+        (CALLBACK, Some(run), None, None) => Ok(Origin::Callback(RunId::new(run))),
         (_, _, _, _) => Err(corrupt("origin of run")),
     }
 }

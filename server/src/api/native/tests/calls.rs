@@ -96,6 +96,61 @@ async fn call_that_fails_is_made_again_and_costs_nothing() {
 }
 
 #[tokio::test]
+async fn callback_tells_how_a_run_has_ended_and_is_no_run_of_its_job() {
+    let (server, url) = (granted().await, receiver().await);
+    let mut order = call(&format!("{url}/404"), &json!({"retry": {"waits_secs": []}}));
+    order["callbacks"] = json!([{"on": ["failed"], "call": {"url": format!("{url}/200")}},
+                                {"on": ["succeeded"], "call": {"url": format!("{url}/200")}}]);
+    let id = make(&server, order).await;
+
+    let (run, _) = ended(&server, &id).await;
+
+    let run_id = run["id"].as_str().unwrap();
+    let told = read(&server, &format!("/v1/runs/{run_id}/callbacks")).await;
+    assert_eq!(told["runs"].as_array().unwrap().len(), 1, "{told}");
+    let callback = &told["runs"][0];
+    assert_eq!((&callback["origin"], &callback["callback_of"]), (&json!("callback"), &run["id"]));
+    let callback = callback["id"].as_str().unwrap();
+    let sent = read(&server, &format!("/v1/runs/{callback}?wait=30")).await;
+    assert_eq!(sent["state"], "succeeded", "{sent}");
+    let attempts = read(&server, &format!("/v1/runs/{callback}/attempts")).await;
+    let text = attempts["attempts"][0]["body"].as_str().unwrap();
+    assert!(text.contains("content-type: application/json"), "{text}");
+    let event: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((&event["type"], &event["data"]["run"]), (&json!("run.failed"), &run["id"]));
+    assert_eq!(event["data"]["cause"]["kind"], "task_failed", "{event}");
+    let runs = read(&server, &format!("/v1/jobs/{id}/runs")).await;
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 1);
+    let job = read(&server, &format!("/v1/jobs/{id}")).await;
+    assert_eq!((&job["run"], &job["callbacks"][0]["on"]), (&run["id"], &json!(["failed"])));
+    let none = json!({"callbacks": []});
+    let (status, job) = server.patch(&format!("/v1/jobs/{id}"), none).await;
+    assert_eq!((status, &job["callbacks"]), (200, &json!([])));
+}
+
+#[tokio::test]
+async fn callback_that_cannot_be_made_is_refused_with_its_field() {
+    let server = granted().await;
+    let to = |call: Value| json!([{"call": call}]);
+    let url = "https://h.example/";
+    for (callbacks, field) in [
+        (json!({}), "callbacks"),
+        (json!([{"call": {"url": url}, "on": []}]), "callbacks[0].on"),
+        (json!([{"call": {"url": url}, "on": ["begun"]}]), "callbacks[0].on"),
+        (json!([{}]), "callbacks[0].call"),
+        (to(json!({"url": "nowhere"})), "callbacks[0].call.url"),
+        (to(json!({"url": url, "body": "x"})), "callbacks[0].call.body"),
+        (to(json!({"url": url, "headers": {"Host": "x"}})), "callbacks[0].call.headers"),
+        (json!(vec![json!({"call": {"url": url}}); 9]), "callbacks"),
+    ] {
+        let mut order = call(url, &json!({}));
+        order["callbacks"] = callbacks.clone();
+        let (status, refused) = server.post("/v1/jobs", order).await;
+        assert_eq!((status, problem(&refused)), (400, ("INVALID_ARGUMENT", field)), "{callbacks}");
+    }
+}
+
+#[tokio::test]
 async fn call_that_cannot_be_made_is_refused_with_its_field() {
     let server = granted().await;
     for (more, field) in [
