@@ -37,6 +37,8 @@ pub struct Shape {
     disk_mib: Option<u32>,
     /// The same, of one whose writes are logged.
     recorded_mib: Option<u64>,
+    /// What the server resolves names by, in place of /etc/resolv.conf.
+    resolver: Option<PathBuf>,
 }
 
 impl Shape {
@@ -70,6 +72,11 @@ impl Shape {
         Self { recorded_mib: Some(mib), ..self }
     }
 
+    /// Lets the server resolve names by this file, in place of /etc/resolv.conf. As root only.
+    pub fn resolver(self, file: PathBuf) -> Self {
+        Self { resolver: Some(file), ..self }
+    }
+
     /// Sets one of the server's settings; the last word counts.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.push((format!("FANFOLD_{name}"), value.to_owned()));
@@ -90,6 +97,7 @@ pub struct Market {
     disk: Option<Tmpfs>,
     recorded: Option<RecordedDisk>,
     restored: Option<MountedImage>,
+    resolver: Option<PathBuf>,
     finished: bool,
 }
 
@@ -116,6 +124,7 @@ impl Market {
             disk: None,
             recorded: None,
             restored: None,
+            resolver: shape.resolver,
             finished: false,
         };
         let disk = shape.disk_mib.map(|mib| Tmpfs::mount(&market.server_folder(), mib));
@@ -213,7 +222,10 @@ impl Market {
         let log = self.log("server");
         // What an earlier process wrote would look like this one's word.
         let _ = std::fs::rename(&log, self.log("server-before"));
-        let mut server = Process::start(&args, &env, &log)?;
+        let mut server = match &self.resolver {
+            Some(resolver) => Process::start_with_resolver(resolver, &args, &env, &log)?,
+            None => Process::start(&args, &env, &log)?,
+        };
         server.wrote(" is ready at ").await?;
         self.server = Some(server);
         Ok(())

@@ -49,6 +49,20 @@ impl Process {
         Self::spawn(command, args, env, log)
     }
 
+    /// The same, where names are resolved by what this file says, in place of /etc/resolv.conf. As
+    /// root only.
+    pub fn start_with_resolver(
+        resolver: &Path,
+        args: &[&str],
+        env: &[(String, String)],
+        log: &Path,
+    ) -> Result<Self> {
+        let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(resolver).arg(fanfold()?);
+        Self::spawn(command, args, env, log)
+    }
+
     fn spawn(
         mut command: Command,
         args: &[&str],

@@ -3,7 +3,7 @@
 //! Clients and hand-written files mix `bucketName`, `bucket_name` and `BucketName`. What a value
 //! may be is not loose at all: every refusal names the field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use serde_json::Value;
@@ -38,6 +38,8 @@ pub struct Loose {
     path: String,
     /// By the key's plain form; the value keeps the key as it was written.
     fields: BTreeMap<String, (String, Exact)>,
+    /// The plain forms of the keys that were given without a value.
+    unset: BTreeSet<String>,
     /// The keys that were asked for, in that order: those that the object may have.
     known: Vec<String>,
 }
@@ -71,9 +73,10 @@ impl Loose {
     }
 
     fn collect(path: String, given: BTreeMap<String, Exact>) -> Result<Self, Invalid> {
-        let mut fields = BTreeMap::new();
+        let (mut fields, mut unset) = (BTreeMap::new(), BTreeSet::new());
         for (key, value) in given {
             if value.is_unset() {
+                unset.insert(plain(&key));
                 continue;
             }
             if let Some((first, _)) = fields.insert(plain(&key), (key.clone(), value)) {
@@ -81,7 +84,7 @@ impl Loose {
                 return Err(Invalid::new(join(&path, &key), problem));
             }
         }
-        Ok(Self { path, fields, known: Vec::new() })
+        Ok(Self { path, fields, unset, known: Vec::new() })
     }
 
     /// The full name of a field of this object.
@@ -91,6 +94,11 @@ impl Loose {
 
     pub fn has(&self, key: &str) -> bool {
         self.fields.contains_key(&plain(key))
+    }
+
+    /// Whether a field was given as `null`: not left out, and without a value.
+    pub fn is_unset(&self, key: &str) -> bool {
+        self.unset.contains(&plain(key))
     }
 
     pub fn value(&mut self, key: &str) -> Option<Value> {

@@ -51,7 +51,7 @@ fn callback_is_started_in_the_transaction_of_the_end_and_says_how_it_was() {
     assert_eq!(event["data"]["run"], RUN.to_string());
     assert_eq!(event["data"]["cause"]["kind"], "server");
     assert_eq!(event["data"]["cause"]["message"], "gone");
-    assert_eq!(event["data"]["price"], "0");
+    assert_eq!(event["data"]["price"], "0.00000000");
     assert_eq!(market.check(), Ok(()));
 }
 

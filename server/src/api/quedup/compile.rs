@@ -7,7 +7,7 @@ use common::call::{Call, HeaderText, Method, Retry, Waits};
 use common::order::call::CallWork;
 use common::package::loose::Loose;
 use common::schedule::cron::Cron;
-use common::schedule::{Rules, When};
+use common::schedule::{Rules, Schedule, When};
 use serde_json::Value;
 
 use super::render::{MASK, is_masked};
@@ -45,9 +45,72 @@ pub struct Given {
     method: Option<Method>,
     name: Option<String>,
     url: Option<String>,
-    body: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
-    pub when: Option<Rules>,
+    body: Said<String>,
+    headers: Said<BTreeMap<String, String>>,
+    timing: Timing,
+}
+
+/// What a request says of when a job runs.
+pub struct Timing {
+    pub rules: Option<Rules>,
+    /// `schedule` is `null`.
+    no_schedule: bool,
+    /// `run_at` is `null`.
+    no_time: bool,
+}
+
+impl Timing {
+    /// Whether the job keeps this no longer. An answer of a job that runs once has `null` as its
+    /// schedule, and may be sent back.
+    pub fn removes(&self, before: &Schedule) -> bool {
+        match before.rules.when {
+            When::Cron(_) => self.no_schedule,
+            When::Once(_) | When::Every { .. } => self.no_time,
+        }
+    }
+}
+
+/// What a request says of a field that may be empty.
+enum Said<T> {
+    /// The field is left out.
+    Nothing,
+    /// It is `null`.
+    Empty,
+    Value(T),
+}
+
+impl<T> Said<T> {
+    fn of(value: Option<T>, is_unset: bool) -> Self {
+        match value {
+            Some(value) => Self::Value(value),
+            None if is_unset => Self::Empty,
+            None => Self::Nothing,
+        }
+    }
+
+    /// The same, where what is left out is empty.
+    fn whole(self) -> Self {
+        match self {
+            Self::Nothing => Self::Empty,
+            Self::Empty | Self::Value(_) => self,
+        }
+    }
+
+    fn value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Nothing | Self::Empty => None,
+        }
+    }
+
+    /// What is there after it was said, where this was there before.
+    fn or(self, before: Option<T>) -> Option<T> {
+        match self {
+            Self::Nothing => before,
+            Self::Empty => None,
+            Self::Value(value) => Some(value),
+        }
+    }
 }
 
 /// Reads a body of `FIELDS`.
@@ -55,18 +118,20 @@ pub fn read(mut body: Loose) -> Result<Given> {
     let method = body.text("method")?;
     let method =
         method.map(|name| Method::from_name(&name).ok_or_else(|| Error::field("method", METHODS)));
+    let (no_schedule, no_time) = (body.is_unset("schedule"), body.is_unset("run_at"));
     let run_at = body.text("run_at")?;
     let when = match body.text("schedule")? {
         Some(text) => Some(read_cron(&text)?),
         None => run_at.as_deref().map(read_time).transpose()?,
     };
+    let (no_body, no_headers) = (body.is_unset("body"), body.is_unset("headers"));
     let given = Given {
         method: method.transpose()?,
         name: body.line("name", NAME_CHARS_MAX)?,
         url: body.text("url")?,
-        body: body.text("body")?,
-        headers: read_headers(&mut body)?,
-        when: when.map(Rules::new),
+        body: Said::of(body.text("body")?, no_body),
+        headers: Said::of(read_headers(&mut body)?, no_headers),
+        timing: Timing { rules: when.map(Rules::new), no_schedule, no_time },
     };
     body.finish()?;
     Ok(given)
@@ -100,14 +165,11 @@ fn read_headers(body: &mut Loose) -> Result<Option<BTreeMap<String, String>>> {
 impl Given {
     /// The order of a new job, and when it runs.
     pub fn into_order(self) -> Result<(NewCall, Start)> {
-        let missing = |field: &'static str| Error::field(field, "is missing");
-        let Self { method, name, url, body, headers, when } = self;
-        let method = method.ok_or_else(|| missing("method"))?;
-        let name = name.ok_or_else(|| missing("name"))?;
-        let url = url.ok_or_else(|| missing("url"))?;
+        let Self { method, name, url, body, headers, timing } = self;
+        let (method, name, url) = required(method, name, url)?;
         let call = Call {
-            headers: headers.unwrap_or_default().into_iter().map(header).collect(),
-            body,
+            headers: headers.value().unwrap_or_default().into_iter().map(header).collect(),
+            body: body.value(),
             timeout_secs: TIMEOUT_SECS,
             ..Call::new(method, url)
         };
@@ -116,17 +178,37 @@ impl Given {
         let draft = DraftChange { name: Some(name), ..DraftChange::default() };
         Ok((
             NewCall { work, scope: Some(scope()), draft },
-            when.map_or(Start::Now, Start::Schedule),
+            timing.rules.map_or(Start::Now, Start::Schedule),
         ))
     }
 
-    /// The change of a job that makes this request now. Values that were shown masked stay.
-    pub fn into_change(self, before: &CallWork) -> DraftChange {
-        let Self { method, name, url, body, headers, .. } = self;
+    /// The same as all that a job is: what must be there is, and what is left out is empty.
+    pub fn whole(self) -> Result<Self> {
+        let Self { method, name, url, body, headers, timing } = self;
+        let (method, name, url) = required(method, name, url)?;
+        Ok(Self {
+            method: Some(method),
+            name: Some(name),
+            url: Some(url),
+            body: body.whole(),
+            headers: headers.whole(),
+            timing: Timing { no_schedule: true, no_time: true, ..timing },
+        })
+    }
+
+    /// The change of a job that makes this request now, and what is said of when it runs. Values
+    /// that were shown masked stay.
+    pub fn into_change(self, before: &CallWork) -> (DraftChange, Timing) {
+        let Self { method, name, url, body, headers, timing } = self;
         let mut work = before.clone();
         work.call.method = method.unwrap_or(work.call.method);
         work.call.url = url.unwrap_or(work.call.url);
         work.call.body = body.or(work.call.body);
+        let headers = match headers {
+            Said::Nothing => None,
+            Said::Empty => Some(BTreeMap::new()),
+            Said::Value(headers) => Some(headers),
+        };
         if let Some(headers) = headers {
             let kept = |(name, text): (String, String)| {
                 let same = before.call.headers.get(&name);
@@ -137,8 +219,20 @@ impl Given {
             };
             work.call.headers = headers.into_iter().map(kept).collect();
         }
-        DraftChange { name, call: Some(Box::new(work)), ..DraftChange::default() }
+        (DraftChange { name, call: Some(Box::new(work)), ..DraftChange::default() }, timing)
     }
+}
+
+/// What a job must have.
+fn required(
+    method: Option<Method>,
+    name: Option<String>,
+    url: Option<String>,
+) -> Result<(Method, String, String)> {
+    let missing = |field: &'static str| Error::field(field, "is missing");
+    let method = method.ok_or_else(|| missing("method"))?;
+    let name = name.ok_or_else(|| missing("name"))?;
+    Ok((method, name, url.ok_or_else(|| missing("url"))?))
 }
 
 fn header((name, text): (String, String)) -> (String, HeaderText) {

@@ -6,7 +6,7 @@ use common::ids::JobId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::compile::{self, FIELDS};
+use super::compile::{self, FIELDS, Given};
 use super::ids;
 use super::render::{JobOut, JobStatus};
 use crate::api::http::call::{Call, Segment};
@@ -41,11 +41,11 @@ pub fn routes() -> Vec<Route> {
             .fails(TAKEN),
         get("QuedUp_GetJob", "/jobs/{job}", read).summary("Gets a job"),
         patch("QuedUp_UpdateJob", "/jobs/{job}", update)
-            .summary("Changes a job; what is left out stays as it is")
+            .summary("Changes a job; what is left out stays as it is, null empties a field")
             .body(FIELDS.to_vec())
             .fails(TAKEN),
-        put("QuedUp_PutJob", "/jobs/{job}", update)
-            .summary("Changes a job; what is left out stays as it is")
+        put("QuedUp_PutJob", "/jobs/{job}", replace)
+            .summary("Replaces a job; what is left out is empty")
             .body(FIELDS.to_vec())
             .fails(TAKEN),
         delete("QuedUp_DeleteJob", "/jobs/{job}", remove)
@@ -141,17 +141,29 @@ async fn read(job: Segment, call: Call) -> Result<JobOut> {
 }
 
 async fn update(job: Segment, mut call: Call) -> Result<JobOut> {
-    let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let given = compile::read(call.object(&bytes)?)?;
-    let id = id(&job)?;
-    let app = call.app();
+    change(&job, &call, given).await
+}
+
+async fn replace(job: Segment, mut call: Call) -> Result<JobOut> {
+    let bytes = call.bytes(BODY_BYTES_MAX).await?;
+    let given = compile::read(call.object(&bytes)?)?.whole()?;
+    change(&job, &call, given).await
+}
+
+async fn change(job: &Segment, call: &Call, given: Given) -> Result<JobOut> {
+    let caller = call.caller().await?;
+    let (app, id) = (call.app(), id(job)?);
     let before = ordered::read(app, &caller, id).await?;
     let work = before.call().ok_or_else(|| Error::not_found("job", job.as_str()))?;
-    let when = given.when.clone();
-    draft::change(app, &caller, id, given.into_change(work)).await?;
-    if let Some(rules) = when {
-        schedules::set(app, &caller, id, rules).await?;
+    let (draft, timing) = given.into_change(work);
+    draft::change(app, &caller, id, draft).await?;
+    let removes = before.schedule.as_ref().is_some_and(|schedule| timing.removes(schedule));
+    match timing.rules {
+        Some(rules) => drop(schedules::set(app, &caller, id, rules).await?),
+        None if removes => schedules::remove(app, &caller, id).await?,
+        None => {}
     }
     JobOut::of(&ordered::read(app, &caller, id).await?)
 }
