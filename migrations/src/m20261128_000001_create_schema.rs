@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 
 mod catalogue;
 mod jobs;
+mod logs;
 mod money;
 mod nodes;
 mod people;
@@ -25,6 +26,7 @@ impl MigrationTrait for Migration {
             jobs::tables(),
             runs::tables(),
             tasks::tables(),
+            logs::tables(),
             nodes::tables(),
             money::tables(),
             storage::tables(),

@@ -192,14 +192,14 @@ impl<R: ServerClient> Agent<R> {
         }
         let more = receipts.len() < self.receipts.len() || self.tools.logs.any_unsent();
         (self.urgent, self.logs_pending) = (false, false);
-        let end = |batch: &common::protocol::LogBatch| {
-            let n = u32::try_from(batch.lines.len()).expect("a batch is bounded");
-            (batch.lease, batch.first + n)
-        };
         let probed = matches!(self.probe, Some(Probe::Passed | Probe::Failed { .. }));
         let samples = self.tools.engine.samples().settled(now_us());
         let sampled = samples.iter().map(|sample| (sample.at_us, sample.lease)).collect();
-        let sent = Sent { logs: logs.iter().map(end).collect(), probed, sampled };
+        let sent = Sent {
+            logs: logs.iter().map(|batch| (batch.lease, batch.end())).collect(),
+            probed,
+            sampled,
+        };
         let message = Sync {
             incarnation: self.incarnation,
             token: self.lending.token.clone(),
@@ -224,7 +224,7 @@ impl<R: ServerClient> Agent<R> {
         sent: &Sent,
     ) -> Result<Reply, NotJoined> {
         match answer {
-            Ok(Orders::Work { works, assign, cancel, settled, probe }) => {
+            Ok(Orders::Work { works, assign, cancel, settled, logged, probe }) => {
                 if !self.joined {
                     self.joined = true;
                     tracing::info!(label = self.lending.device.label, "joined the server");
@@ -236,9 +236,11 @@ impl<R: ServerClient> Agent<R> {
                     self.start_probe();
                 }
                 self.tools.engine.samples().sent(&sent.sampled);
-                for (lease, end) in &sent.logs {
-                    self.tools.logs.confirmed(*lease, *end);
+                for (lease, end) in logged {
+                    self.tools.logs.confirmed(lease, end);
                 }
+                // What is not safe yet goes once more.
+                sent.logs.iter().for_each(|(lease, end)| self.tools.logs.again_below(lease, *end));
                 let repeated = cancel.iter().filter(|lease| !self.cancel(lease)).count();
                 let no_change = repeated > 0
                     && repeated == cancel.len()

@@ -17,8 +17,8 @@ pub use lines::Lines;
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
 /// The most lines and bytes that are kept of the beginning of an attempt's output, and of its end,
 /// where the reason stands if it fails. One more line says what is not there between them.
-pub const END_LINES_MAX: usize = 500;
-const END_BYTES_MAX: usize = 128 * 1024;
+pub const END_LINES_MAX: usize = 5_000;
+const END_BYTES_MAX: usize = 1 << 20;
 /// The most lines of an attempt that are the node's own.
 const NOTES_MAX: u32 = 16;
 /// What a line costs in a message beside its text.
@@ -128,7 +128,7 @@ impl LogBook {
         self.lock().values().any(Log::has_unsent)
     }
 
-    /// The server has the lines `first..end` of an attempt, and with them all before.
+    /// The server keeps the lines of an attempt before line `end`, or wants none of them.
     pub fn confirmed(&self, lease: Lease, end: u32) {
         let mut logs = self.lock();
         let Some(log) = logs.get_mut(&lease) else { return };
@@ -149,6 +149,13 @@ impl LogBook {
     /// What is not confirmed of an attempt is sent again, though it may be under way.
     pub fn again(&self, lease: &Lease) {
         if let Some(log) = self.lock().get_mut(lease) {
+            log.unsent = log.first;
+        }
+    }
+
+    /// What is not confirmed of an attempt is sent again, where that begins before line `end`.
+    pub fn again_below(&self, lease: &Lease, end: u32) {
+        if let Some(log) = self.lock().get_mut(lease).filter(|log| log.first < end) {
             log.unsent = log.first;
         }
     }
@@ -293,13 +300,13 @@ mod tests {
     #[test]
     fn log_keeps_both_ends_and_marks_the_gap() {
         let book = LogBook::default();
-        for i in 0..5000 {
+        for i in 0..50_000 {
             book.write(lease(1), Stream::Out, i.to_string());
         }
-        for _ in 0..100 {
+        for _ in 0..1_000 {
             book.write(lease(2), Stream::Out, "x".repeat(LINE_BYTES_MAX));
         }
-        for i in 0..1000 {
+        for i in 0..10_000 {
             book.write(lease(3), Stream::Out, i.to_string());
         }
         (1..=3).for_each(|n| book.output_ended(&lease(n)));
@@ -317,13 +324,13 @@ mod tests {
         }
 
         let cut = &lines[&lease(1)];
-        assert_eq!((cut.len(), cut[0].as_str(), cut[499].as_str()), (1001, "0", "499"));
-        assert!(cut[500].contains("4000 lines are left out"), "{}", cut[500]);
-        assert_eq!((cut[501].as_str(), cut[1000].as_str()), ("4500", "4999"));
+        assert_eq!((cut.len(), cut[0].as_str(), cut[4_999].as_str()), (10_001, "0", "4999"));
+        assert!(cut[5_000].contains("40000 lines are left out"), "{}", cut[5_000]);
+        assert_eq!((cut[5_001].as_str(), cut[10_000].as_str()), ("45000", "49999"));
         let cut = &lines[&lease(2)];
-        assert_eq!(cut.len(), 16 + 1 + 16);
-        assert!(cut[16].contains("68 lines are left out"), "{}", cut[16]);
-        let whole: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
+        assert_eq!(cut.len(), 128 + 1 + 128);
+        assert!(cut[128].contains("744 lines are left out"), "{}", cut[128]);
+        let whole: Vec<String> = (0..10_000).map(|i| i.to_string()).collect();
         assert_eq!(lines[&lease(3)], whole);
     }
 
@@ -331,17 +338,21 @@ mod tests {
     fn flood_does_not_hide_messages_of_the_node() {
         let book = LogBook::default();
         book.note(lease(1), Level::Info, "container started");
-        for i in 0..5000 {
+        for i in 0..50_000 {
             book.write(lease(1), Stream::Out, i.to_string());
         }
-        assert_eq!(book.batches()[0].lines.len(), 1 + END_LINES_MAX);
+        let all = || {
+            let batches = std::iter::repeat_with(|| book.batches()).take_while(|b| !b.is_empty());
+            batches.flatten().flat_map(|batch| batch.lines).collect::<Vec<_>>()
+        };
+        assert_eq!(all().len(), 1 + END_LINES_MAX);
         book.output_ended(&lease(1));
         book.note(lease(1), Level::Error, "the end");
 
-        let lines: Vec<_> = book.batches().into_iter().flat_map(|batch| batch.lines).collect();
+        let lines = all();
 
         assert_eq!(lines.len(), 1 + END_LINES_MAX + 1);
-        assert_eq!(lines[END_LINES_MAX].text, "4999");
+        assert_eq!(lines[END_LINES_MAX].text, "49999");
         let last = lines.last().unwrap();
         assert_eq!((last.level, last.text.as_str()), (Level::Error, "the end"));
     }
@@ -349,13 +360,14 @@ mod tests {
     #[test]
     fn log_with_open_output_shows_its_end_when_the_attempt_ends() {
         let book = LogBook::default();
-        for i in 0..700 {
+        for i in 0..END_LINES_MAX + 20 {
             book.write(lease(1), Stream::Out, i.to_string());
         }
+        book.batches();
         book.ended(&lease(1));
         book.write(lease(1), Stream::Out, "late".to_owned());
 
-        assert_eq!(book.batches()[0].lines.last().unwrap().text, "699");
+        assert_eq!(book.batches()[0].lines.last().unwrap().text, "5019");
     }
 
     #[test]

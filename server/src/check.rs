@@ -46,6 +46,7 @@ const SECRET: &str = "store it again";
 const UPLOAD: &str = "its customer must upload it again";
 const RESULT: &str = "its customer must run the job again";
 const PACKAGE: &str = "push it again";
+const LOG: &str = "restore it from a backup; without it, these lines of the run's log are lost";
 const CACHED: &str = "upload it again";
 const IMAGE: &str = "push it again (`fanfold image push`)";
 
@@ -109,6 +110,9 @@ async fn check_bucket(config: &Config, db: &Db, found: &mut Vec<Finding>) -> Res
         let (key, size, digest) = match named {
             Named::Package(digest, size) => (BlobKey::Package(digest), size, None),
             Named::Image(digest, size) => (BlobKey::Image(digest), size, None),
+            Named::Log { run, seq, digest, size } => {
+                (BlobKey::Log { run, seq, digest }, size, None)
+            }
             Named::Upload(job, size, digest) => (BlobKey::Upload(job), size, digest),
             Named::Result(path, size, digest) => match BlobKey::from_path(&path) {
                 Some(key) => (key, size, digest),
@@ -164,6 +168,7 @@ const fn advice(key: &BlobKey) -> &'static str {
         | BlobKey::Staged { .. }
         | BlobKey::Result { .. }
         | BlobKey::Final { .. } => RESULT,
+        BlobKey::Log { .. } => LOG,
         BlobKey::Cached { .. } => CACHED,
     }
 }

@@ -9,7 +9,7 @@ use crate::field::Field;
 use crate::limits::concurrency;
 use crate::limits::quotas;
 use crate::limits::quotas::Full;
-use crate::{coordinator, data, secrets};
+use crate::{coordinator, data, logs, secrets};
 
 /// Seconds until a busy server is worth another try.
 const AGAIN_SECS: u64 = 5;
@@ -300,6 +300,16 @@ impl From<quotas::Error> for Error {
         match error {
             quotas::Error::Full(full) => Self::StorageFull(full),
             quotas::Error::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<logs::Error> for Error {
+    fn from(error: logs::Error) -> Self {
+        match error {
+            logs::Error::Db(error) => error.into(),
+            logs::Error::Data(error) => error.into(),
+            logs::Error::Segment(_) => Self::Damaged(error.to_string()),
         }
     }
 }

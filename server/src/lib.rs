@@ -20,6 +20,7 @@ mod incoming;
 mod jobs;
 pub mod limits;
 mod listing;
+pub mod logs;
 pub mod mail;
 mod maintenance;
 pub mod metrics;

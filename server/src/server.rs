@@ -19,6 +19,8 @@ use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Bucket, Data};
 use crate::jobs::schedules::firing;
 use crate::limits::quotas::Quotas;
+use crate::logs::compactor;
+use crate::logs::writer::LogWriter;
 use crate::mail::{self, Mail};
 use crate::maintenance;
 use crate::metrics::Metrics;
@@ -119,6 +121,9 @@ impl Server {
         .await?;
         let supervisor = Supervisor::new(stop.clone());
         tasks.spawn(supervisor.clone().run_fallible("the coordinator", engine));
+        let (logs, writing) =
+            LogWriter::new(db.clone(), leases.clone(), coordinator.clone(), stop.clone());
+        tasks.spawn(supervisor.clone().run("the log writer", writing));
         // Where the start fails, what it has begun is told to end before its handles go.
         let unfinished = stop.clone().drop_guard();
         let hub = Hub::start(
@@ -127,6 +132,7 @@ impl Server {
                 db: db.clone(),
                 coordinator: coordinator.clone(),
                 leases,
+                logs,
                 data: data.clone(),
                 secrets: secrets.clone(),
                 registries: registries.clone(),
@@ -135,6 +141,7 @@ impl Server {
         )
         .await?;
         tasks.spawn(last_batch.keep_synced(stop.clone()));
+        tasks.spawn(compactor::run(db.clone(), data.clone(), stop.clone()));
         maintenance::start(&config, &db, &data, &coordinator, &tasks, &stop);
         let mail = mail(&config, public_url, &tasks, &stop)?;
         let app = App {

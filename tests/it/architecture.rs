@@ -112,6 +112,7 @@ fn walls() -> Vec<Wall> {
         wall("server/src/store/", &[&["api", "app", "coordinator", "data", "p2p"], USE_CASES]),
         wall("server/src/data/", &[&["api", "app", "coordinator", "p2p"], USE_CASES]),
         wall("server/src/coordinator/", &[&["api", "app", "p2p"], USE_CASES]),
+        wall("server/src/logs/", &[&["api", "app", "p2p"], USE_CASES]),
         wall("server/src/traces/", &[&["api", "app", "coordinator", "p2p"], USE_CASES]),
         wall("server/src/p2p/", &[&["api", "app"], USE_CASES]),
         // All parts tell it, so it knows none of them.

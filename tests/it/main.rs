@@ -19,6 +19,7 @@ mod failures;
 mod full_disk;
 mod hello_world;
 mod logs;
+mod long_logs;
 mod main_job;
 mod messages;
 mod metrics;

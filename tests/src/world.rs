@@ -12,7 +12,7 @@ use common::data::object_list::{Object, Objects, Place};
 use common::digest::Digest;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::plan::{BlockId, Container, Phase, Pipeline};
-use common::protocol::{CacheFile, Orders, Sync, Version};
+use common::protocol::{CacheFile, LogBatch, Orders, Sync, Version};
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 use common::secret::{Hidden, Secret, SecretId};
@@ -54,6 +54,8 @@ pub struct State {
     pub results: Vec<TaskOutputs>,
     pub secrets: HashMap<(WorkspaceId, String), Secret>,
     pub syncs: Vec<CheckedSync>,
+    /// Lines that were stored.
+    pub logs: Vec<LogBatch>,
 }
 
 impl World {
@@ -76,7 +78,13 @@ impl World {
         let (stage, _) = spec.plan.container_of(Phase::Process).expect("it has process tasks");
         let block = BlockId::new(u16::try_from(stage.number()).expect("it is a block's own"));
         let spec = Arc::new(spec);
-        let live = Arc::new(LiveLease { spec, block, inputs, stored: Default::default() });
+        let live = Arc::new(LiveLease {
+            spec,
+            block,
+            inputs,
+            stored: Default::default(),
+            log: Default::default(),
+        });
         self.state().leases.insert((node, lease), live);
     }
 }
@@ -108,8 +116,15 @@ impl Port for World {
             assign: Vec::new(),
             cancel: Vec::new(),
             settled,
+            logged: Vec::new(),
             probe: false,
         })
+    }
+
+    async fn store_lines(&self, _: NodeId, logs: Vec<LogBatch>) -> Vec<(Lease, u32)> {
+        let logged = logs.iter().map(|batch| (batch.lease, batch.end())).collect();
+        self.state().logs.extend(logs);
+        logged
     }
 
     fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>> {

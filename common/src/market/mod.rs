@@ -28,8 +28,8 @@ pub use flow::set_aside::Unreadable;
 pub use money::earnings::{Earned, Share};
 pub use money::movement::{Cause, Movement};
 pub use outbox::{
-    AnswerRecord, Changes, Ended, LeaseChange, LogRecord, Notice, Owner, Progress, RUN_ENDED,
-    RunRecord, SetAside, Tally, TaskRecord, TaskState,
+    AnswerRecord, Changes, Ended, LeaseChange, Notice, Owner, Progress, RUN_ENDED, RunRecord,
+    SetAside, Tally, TaskRecord, TaskState,
 };
 pub use placement::node::Node;
 pub use placement::node_view::{Idle, Live, NodeView};

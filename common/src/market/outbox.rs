@@ -20,7 +20,7 @@ use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Transfer};
 use crate::money::statement::Line;
 use crate::plan::{BlockId, Phase};
-use crate::protocol::{LogLine, Sample, SignedReceipt};
+use crate::protocol::{Sample, SignedReceipt};
 use crate::run::cause::Cause;
 use crate::run::spec::{Origin, RunSpec};
 use crate::run::task::{Lease, StageNo, TaskRef};
@@ -48,7 +48,6 @@ pub struct Changes {
     /// What the transfers add to each account, in 1e-8 credits; below zero for what they take.
     pub balances: BTreeMap<Account, i64>,
     pub lines: Vec<Line>,
-    pub logs: Vec<LogRecord>,
     /// What attempts of calls gave that have ended.
     pub call_answers: Vec<AnswerRecord>,
     /// What running attempts used.
@@ -92,7 +91,6 @@ impl Changes {
         self.runs.is_empty()
             && self.tasks.is_empty()
             && self.transfers.is_empty()
-            && self.logs.is_empty()
             && self.call_answers.is_empty()
             && self.samples.is_empty()
             && self.attempts.is_empty()
@@ -237,14 +235,6 @@ pub struct Progress {
     pub trouble: Option<Arc<str>>,
 }
 
-/// What a container wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogRecord {
-    pub lease: Lease,
-    pub first: u32,
-    pub lines: Vec<LogLine>,
-}
-
 /// What an attempt of a call gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerRecord {
@@ -280,8 +270,6 @@ pub enum Notice {
         attempt: u32,
         state: TaskState,
     },
-    /// Lines of a log, which are stored: those of the batch that begins with line `first`.
-    Log { lease: Lease, owner: Owner, phase: Option<Phase>, first: u32 },
 }
 
 /// Whose run it is.

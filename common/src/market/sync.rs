@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Market;
-use super::outbox::{LogRecord, Notice};
 use super::tasks::task_stage::TaskStage;
 use super::trust::blame::Cause;
 use crate::data::location::Source;
@@ -13,14 +12,11 @@ use crate::data::object_list::Object;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::plan::{CHUNK_FILE, Reads};
 use crate::protocol::{
-    ASSIGN_MAX, Assignment, Held, Inputs, LogBatch, LogLine, Orders, Receipt, SAMPLE_SECS, Sample,
-    SignedReceipt, Sync, Work, WorkPackage,
+    ASSIGN_MAX, Assignment, Held, Inputs, Orders, Receipt, SAMPLE_SECS, Sample, SignedReceipt,
+    Sync, Work, WorkPackage,
 };
 use crate::run::task::Lease;
 
-/// Lines taken from one attempt; what a node sends beyond is dropped.
-const LINES_MAX: u32 = 2_000;
-const LOG_BYTES_MAX: usize = 1 << 20;
 /// The most bytes of containers in one `Orders`, beside the first work's: a reader takes no
 /// message of more than a few MiB. What is left out is said in the next.
 const CONTAINERS_BYTES_MAX: usize = 4 << 20;
@@ -96,9 +92,6 @@ impl Market {
         for held in &sync.holding {
             self.note_held(id, *held, now);
         }
-        for batch in sync.logs {
-            self.take_logs(id, batch);
-        }
         for sample in sync.samples {
             self.take_sample(id, sample, now);
         }
@@ -126,7 +119,7 @@ impl Market {
             return None;
         }
         let (works, assign) = self.assignments(assigned);
-        Some(Orders::Work { works, assign, cancel, settled, probe })
+        Some(Orders::Work { works, assign, cancel, settled, logged: Vec::new(), probe })
     }
 
     /// The leases as a node gets them, as many as one message carries, with each one's work.
@@ -186,30 +179,6 @@ impl Market {
         let since = *active.running_since.get_or_insert(claimed.max(earliest));
         // It may have begun between two messages, or before this server's start.
         active.received_at = active.received_at.map(|received| received.min(since));
-    }
-
-    fn take_logs(&mut self, id: NodeId, mut batch: LogBatch) {
-        let Some(run) = self.runs.get_mut(&batch.lease.task.run) else { return };
-        let (owner, phase) = (run.owner(), run.phase_of(batch.lease.task.stage));
-        let active = run.active_lease_mut(batch.lease);
-        let Some(active) = active.filter(|active| active.node == id) else { return };
-        // A batch that comes again begins with what has been taken already; after a restart of
-        // the server it begins later than what is known here.
-        let logs = &mut active.logs;
-        let known = logs.lines.saturating_sub(batch.first) as usize;
-        let first = batch.first.max(logs.lines);
-        batch.lines.truncate(LINES_MAX.saturating_sub(batch.first) as usize);
-        let fits = |line: &LogLine| {
-            logs.bytes = logs.bytes.saturating_add(line.text.len());
-            logs.bytes <= LOG_BYTES_MAX
-        };
-        let lines: Vec<_> = batch.lines.into_iter().skip(known).take_while(fits).collect();
-        if lines.is_empty() {
-            return;
-        }
-        logs.lines = first.saturating_add(u32::try_from(lines.len()).unwrap_or(LINES_MAX));
-        self.outbox.changes.notices.push(Notice::Log { lease: batch.lease, owner, phase, first });
-        self.outbox.changes.logs.push(LogRecord { lease: batch.lease, first, lines });
     }
 }
 

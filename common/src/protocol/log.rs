@@ -14,6 +14,13 @@ pub struct LogBatch {
     pub lines: Vec<LogLine>,
 }
 
+impl LogBatch {
+    /// The number of the line after its last.
+    pub fn end(&self) -> u32 {
+        self.first.saturating_add(u32::try_from(self.lines.len()).unwrap_or(u32::MAX))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogLine {

@@ -88,6 +88,9 @@ pub enum Orders {
         cancel: Vec<Lease>,
         /// Receipts that need not be sent again: accepted and on disk, or refused for good.
         settled: Vec<Lease>,
+        /// Up to which line each attempt's log is safe, of those that the answered message brought
+        /// lines of: what comes before need not be sent again. Zero where none is safe yet.
+        logged: Vec<(Lease, u32)>,
         /// The node should run a probe and say its result.
         probe: bool,
     },

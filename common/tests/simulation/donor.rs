@@ -9,8 +9,7 @@ use common::digest::Digest;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::market::CheckedSync;
 use common::protocol::{
-    Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Output, Probe, Receipt,
-    SignedReceipt, Stream, Sync,
+    Failure, Held, Orders, Outcome, Output, Probe, Receipt, SignedReceipt, Sync,
 };
 use common::run::task::Lease;
 use uuid::Uuid;
@@ -63,7 +62,6 @@ pub struct Work {
     needs: Resources,
     timeout_ms: u32,
     since: Option<DateTime<Utc>>,
-    lines: u32,
 }
 
 /// A task that has begun and when it will end.
@@ -159,12 +157,6 @@ impl Donor {
                 waits_for_bucket: false,
             })
             .collect();
-        let logs = self
-            .holding
-            .iter_mut()
-            .filter(|(_, work)| work.since.is_some())
-            .filter_map(|(lease, work)| random.chance(100).then(|| work.write(*lease)))
-            .collect();
         let sync = Sync {
             incarnation: self.incarnation,
             token: None,
@@ -177,7 +169,7 @@ impl Donor {
             },
             holding,
             receipts: receipts.iter().map(|(_, signed)| signed.clone()).collect(),
-            logs,
+            logs: Vec::new(),
             samples: Vec::new(),
             probe: self.probe.take(),
             wait_ms: random.between(0, 8_000),
@@ -187,7 +179,9 @@ impl Donor {
 
     /// Does as it is told; true where there is news to tell.
     pub fn obey(&mut self, orders: Orders) -> bool {
-        let Orders::Work { works, assign, cancel, settled, probe } = orders else { return false };
+        let Orders::Work { works, assign, cancel, settled, probe, .. } = orders else {
+            return false;
+        };
         if probe {
             self.probe = Some(match self.temper {
                 Temper::Honest | Temper::Liar | Temper::Thief => Probe::Passed,
@@ -211,7 +205,7 @@ impl Donor {
             };
             if !self.receipts.contains_key(&lease) {
                 let timeout_ms = work.task_timeout_secs.unwrap_or(u32::MAX / 1000) * 1000;
-                let work = Work { needs: work.needs, timeout_ms, since: None, lines: 0 };
+                let work = Work { needs: work.needs, timeout_ms, since: None };
                 self.holding.entry(lease).or_insert(work);
             }
         }
@@ -304,20 +298,6 @@ impl Donor {
         };
         self.archive.push((receipt.clone(), signed.clone()));
         self.receipts.insert(receipt.lease, (receipt, signed));
-    }
-}
-
-impl Work {
-    fn write(&mut self, lease: Lease) -> LogBatch {
-        let first = self.lines;
-        self.lines += 2;
-        let line = |n| LogLine {
-            at_us: 0,
-            level: Level::Unknown,
-            stream: Stream::Out,
-            text: format!("line {n}"),
-        };
-        LogBatch { lease, first, lines: vec![line(first), line(first + 1)] }
     }
 }
 

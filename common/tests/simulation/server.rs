@@ -106,6 +106,7 @@ impl Server {
                 assign: Vec::new(),
                 cancel: Vec::new(),
                 settled: request.settled.clone(),
+                logged: Vec::new(),
                 probe: false,
             };
             let orders = match orders {

@@ -16,7 +16,7 @@ use common::money::price::price;
 use common::money::shard::Shard;
 use common::money::statement::{Head, Line};
 use common::plan::{BlockId, Body};
-use common::protocol::{LogLine, Receipt};
+use common::protocol::Receipt;
 use common::run::RunState;
 use common::run::task::{Lease, StageNo, TaskRef};
 
@@ -48,7 +48,6 @@ pub struct Store {
     windows: BTreeMap<NodeId, u32>,
     /// Tasks of each node that were accepted.
     accepted: BTreeMap<NodeId, u32>,
-    logs: BTreeMap<(Lease, u32), LogLine>,
     pub timetables: Timetables,
 }
 
@@ -96,11 +95,6 @@ impl Store {
             self.put_line(line)?;
             if let (Some(run), Some(debit)) = (line.run, line.debit()) {
                 self.purses.entry(run).or_default().billed += debit.units();
-            }
-        }
-        for log in &changes.logs {
-            for (n, line) in (log.first..).zip(&log.lines) {
-                self.logs.entry((log.lease, n)).or_insert_with(|| line.clone());
             }
         }
         for id in &changes.new_runs {

@@ -2,14 +2,13 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
-    big_integer, big_integer_null, binary, binary_null, integer, small_integer, text_null, uuid,
-    uuid_null,
+    big_integer, big_integer_null, binary_null, integer, small_integer, text_null, uuid, uuid_null,
 };
 
 use super::{NewTable, key};
 
 pub(super) fn tables() -> Vec<NewTable> {
-    vec![tasks(), attempts(), task_logs()]
+    vec![tasks(), attempts()]
 }
 
 /// A task, with its latest attempt.
@@ -60,23 +59,6 @@ fn attempts() -> NewTable {
         .col(binary_null("signature"))
         .col(text_null("error"))
         .primary_key(&mut key(&["run", "stage", "idx", "attempt"]))
-        .take();
-    NewTable { table, then: vec![] }
-}
-
-/// A part of what an attempt's container wrote.
-fn task_logs() -> NewTable {
-    let table = Table::create()
-        .table("task_logs")
-        .col(uuid("run"))
-        .col(integer("stage"))
-        .col(big_integer("idx"))
-        .col(integer("attempt"))
-        // The number of the first of these lines.
-        .col(integer("first"))
-        // Postcard.
-        .col(binary("lines"))
-        .primary_key(&mut key(&["run", "stage", "idx", "attempt", "first"]))
         .take();
     NewTable { table, then: vec![] }
 }

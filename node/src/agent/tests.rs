@@ -82,6 +82,7 @@ impl Play {
             assign,
             cancel: Vec::new(),
             settled: Vec::new(),
+            logged: Vec::new(),
             probe: false,
         }
     }
@@ -94,7 +95,15 @@ impl Play {
 }
 
 fn orders(assign: Vec<Assignment>, cancel: Vec<Lease>, settled: Vec<Lease>) -> Orders {
-    Orders::Work { works: Vec::new(), assign, cancel, settled, probe: false }
+    Orders::Work { works: Vec::new(), assign, cancel, settled, logged: Vec::new(), probe: false }
+}
+
+/// The same from a server that keeps the lines of the message.
+fn keeping(sync: &Sync, mut orders: Orders) -> Orders {
+    if let Orders::Work { logged, .. } = &mut orders {
+        *logged = sync.logs.iter().map(|batch| (batch.lease, batch.end())).collect();
+    }
+    orders
 }
 
 fn running(sync: &Sync) -> usize {
@@ -124,7 +133,7 @@ async fn tasks_run_in_turn_and_are_reported_until_settled() {
             seen.push(receipt.lease);
         }
         settled.clone_from(&seen);
-        let _ = answer.send(Ok(orders(Vec::new(), Vec::new(), settled.clone())));
+        let _ = answer.send(Ok(keeping(&sync, orders(Vec::new(), Vec::new(), settled.clone()))));
     }
     let count = |level, text| {
         lines.iter().filter(|line| line.level == level && line.text.starts_with(text)).count()
@@ -195,6 +204,27 @@ async fn task_that_is_too_large_is_given_back() {
 
     let receipt = opened(&sync.receipts[0]);
     assert!(matches!(receipt.outcome, Outcome::NodeFault { .. }), "{receipt:?}");
+    play.end().await;
+}
+
+#[tokio::test]
+async fn lines_are_sent_until_the_server_keeps_them_though_their_receipt_is_settled() {
+    let Some(mut play) = Play::start("echo line").await else { return };
+    let (_, answer) = play.next().await;
+    answer.send(Ok(play.assign(&[0], 1000))).unwrap();
+    let texts = |sync: &Sync| {
+        let lines = sync.logs.iter().flat_map(|batch| &batch.lines);
+        lines.filter(|line| line.level == Level::Unknown).count()
+    };
+
+    let (_, answer) = play.until(|sync| !sync.receipts.is_empty()).await;
+    answer.send(Ok(orders(Vec::new(), Vec::new(), vec![lease(0)]))).unwrap();
+    let (again, answer) = play.until(|sync| texts(sync) > 0).await;
+    assert_eq!((again.receipts.len(), texts(&again)), (0, 1));
+    answer.send(Ok(keeping(&again, orders(Vec::new(), Vec::new(), Vec::new())))).unwrap();
+    let (after, _) = play.next().await;
+
+    assert!(after.logs.is_empty(), "{after:?}");
     play.end().await;
 }
 
@@ -279,6 +309,7 @@ async fn probe_is_answered_once_and_repeated_until_acknowledged() {
         assign: Vec::new(),
         cancel: Vec::new(),
         settled: Vec::new(),
+        logged: Vec::new(),
         probe: true,
     };
     let (first, answer) = play.next().await;

@@ -119,7 +119,14 @@ struct Batch {
 
 /// An answer to a node that changes nothing.
 fn nothing_to_say() -> Orders {
-    Orders::Work { works: vec![], assign: vec![], cancel: vec![], settled: vec![], probe: false }
+    Orders::Work {
+        works: vec![],
+        assign: vec![],
+        cancel: vec![],
+        settled: vec![],
+        logged: vec![],
+        probe: false,
+    }
 }
 
 impl Engine {

@@ -9,7 +9,7 @@ use common::data::chunk_table::ChunkTable;
 use common::data::location::Source;
 use common::ids::NodeId;
 use common::market::{LeaseChange, Market};
-use common::plan::{BlockId, Container, Reads};
+use common::plan::{BlockId, Container, Phase, Reads};
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 
@@ -20,12 +20,18 @@ pub struct LiveLease {
     pub block: BlockId,
     pub inputs: LiveInputs,
     pub stored: Stored,
+    pub log: AttemptLog,
 }
 
 impl LiveLease {
     /// The container that its task runs in.
     pub fn container(&self) -> Option<&Container> {
         self.spec.plan.container_task(self.block).map(|task| &task.container)
+    }
+
+    /// The phase that its task is of.
+    pub fn phase(&self) -> Option<Phase> {
+        self.spec.plan.block(self.block).phase
     }
 
     /// Where the objects are from that its task reads.
@@ -39,6 +45,36 @@ impl LiveLease {
         };
         // What is cut from results lies in our own bucket.
         from.and_then(|from| plan.source_of(from)).unwrap_or(&Source::Bypass)
+    }
+}
+
+/// How much of an attempt's log is stored; unknown where it may have been written to before the
+/// server started.
+#[derive(Debug)]
+pub struct AttemptLog(Mutex<Option<LogEnd>>);
+
+/// How long a log is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The number of the line after the last.
+    pub lines: u32,
+    /// Of text.
+    pub bytes: u64,
+}
+
+impl Default for AttemptLog {
+    fn default() -> Self {
+        Self(Mutex::new(Some(LogEnd::default())))
+    }
+}
+
+impl AttemptLog {
+    pub fn end(&self) -> Option<LogEnd> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_end(&self, end: Option<LogEnd>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end;
     }
 }
 
@@ -103,6 +139,12 @@ impl Leases {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&(node, lease)).cloned()
     }
 
+    /// What is stored of the logs of all these attempts has to be looked up.
+    pub(super) fn forget_logs(&self) {
+        let live = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        live.values().for_each(|lease| lease.log.set_end(None));
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.read().unwrap_or_else(PoisonError::into_inner).len()
@@ -143,5 +185,5 @@ fn inputs(market: &Market, lease: Lease) -> Option<LiveLease> {
         Reads::Nothing => LiveInputs::None,
     };
     let (spec, block) = (Arc::clone(&run.spec), stage.block);
-    Some(LiveLease { spec, block, inputs, stored: Stored::default() })
+    Some(LiveLease { spec, block, inputs, stored: Stored::default(), log: AttemptLog::default() })
 }

@@ -48,7 +48,7 @@ use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 pub use turns::{Hindrance, Kind as PlaceKind};
-pub use watch::{Change, EventId, RunEvent};
+pub use watch::{Change, EventId, RunEvent, StoredLines};
 
 use crate::clock;
 use crate::data::Data;
@@ -238,6 +238,7 @@ impl Coordinator {
             },
         );
         engine.resume().await?;
+        leases.forget_logs();
         let wait_ms_max = u32::try_from(policy.lease.num_milliseconds() / 3).unwrap_or(u32::MAX);
         let coordinator = Self {
             commands,
@@ -339,6 +340,11 @@ impl Coordinator {
     /// How far those of these tasks are that nodes hold now.
     pub async fn under_lease(&self, tasks: Tasks) -> Result<Vec<UnderLease>, Error> {
         self.ask(|reply| Command::UnderLease { tasks, reply }).await
+    }
+
+    /// Tells those who follow runs of lines that are stored.
+    pub fn tell_lines(&self, lines: impl IntoIterator<Item = StoredLines>) {
+        self.watch.tell_lines(lines);
     }
 
     /// Everything that happens from now on, to all workspaces.

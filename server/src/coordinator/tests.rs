@@ -6,7 +6,7 @@ mod starts;
 use std::time::Duration;
 
 use common::compute::resources::{Resources, Usage};
-use common::protocol::{LogBatch, Outcome, Receipt, Sync};
+use common::protocol::{Outcome, Receipt, Sync};
 use common::run::task::{Lease, TaskRef};
 use common::testing::{self, PROCESS};
 use tokio::task::JoinHandle;
@@ -85,9 +85,9 @@ impl Room {
     }
 }
 
-fn sync(receipts: Vec<Receipt>, logs: Vec<LogBatch>, wait_ms: u32) -> CheckedSync {
+fn sync(receipts: Vec<Receipt>, wait_ms: u32) -> CheckedSync {
     let capacity = Resources::new(2000, 4096).with_disk(u32::MAX);
-    let sync = Sync { capacity, prefetch: 0, logs, wait_ms, ..testing::sync() };
+    let sync = Sync { capacity, prefetch: 0, wait_ms, ..testing::sync() };
     CheckedSync { sync, receipts: receipts.into_iter().map(testing::signed).collect() }
 }
 
@@ -105,7 +105,7 @@ async fn sync_without_a_wait_returns_settled_leases() {
     let outcome = Outcome::NodeFault { message: String::new() };
     let receipt = Receipt { lease, usage: Usage::default(), outcome };
 
-    let orders = coordinator.sync(node, sync(vec![receipt], vec![], 0)).await.unwrap();
+    let orders = coordinator.sync(node, sync(vec![receipt], 0)).await.unwrap();
 
     let Orders::Work { settled, .. } = orders else { panic!("{orders:?}") };
     assert_eq!(settled, [lease]);
@@ -116,7 +116,7 @@ async fn sync_without_news_is_answered_when_the_wait_is_over() {
     let room = granted().await;
     let node = joined(&room).await;
     for wait_ms in [0, 100] {
-        let answer = room.coordinator.sync(node, sync(vec![], vec![], wait_ms));
+        let answer = room.coordinator.sync(node, sync(vec![], wait_ms));
 
         let orders = timeout(SOON, answer).await.unwrap().unwrap();
 

@@ -86,12 +86,22 @@ pub enum Change {
         attempt: u32,
         state: TaskState,
     },
-    /// A task has written: the stored batch of lines that begins with line `first`.
+    /// A task has written: the stored batch of lines of this number.
     Log {
         lease: Lease,
         phase: Option<Phase>,
-        first: u32,
+        number: i64,
     },
+}
+
+/// Lines of an attempt's log that are stored, as one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredLines {
+    pub lease: Lease,
+    pub owner: Owner,
+    pub phase: Option<Phase>,
+    /// The batch's number.
+    pub number: i64,
 }
 
 #[derive(Clone)]
@@ -151,19 +161,28 @@ impl Watch {
         }
         drop(known);
         let notices = std::mem::take(&mut changes.notices);
+        let changes = notices.into_iter().map(|notice| match notice {
+            Notice::State { run, owner, state, phase, cause } => {
+                (run, owner, Change::State { state, phase, cause })
+            }
+            Notice::Task { task, owner, phase, attempt, state } => {
+                (task.run, owner, Change::Task { task, phase, attempt, state })
+            }
+        });
+        self.send(changes);
+    }
+
+    /// Tells of lines that have been stored.
+    pub fn tell_lines(&self, lines: impl IntoIterator<Item = StoredLines>) {
+        let change = |StoredLines { lease, owner, phase, number }| {
+            (lease.task.run, owner, Change::Log { lease, phase, number })
+        };
+        self.send(lines.into_iter().map(change));
+    }
+
+    fn send(&self, changes: impl Iterator<Item = (RunId, Owner, Change)>) {
         let mut recent = self.recent();
-        for notice in notices {
-            let (run, Owner { workspace, job, origin }, change) = match notice {
-                Notice::State { run, owner, state, phase, cause } => {
-                    (run, owner, Change::State { state, phase, cause })
-                }
-                Notice::Task { task, owner, phase, attempt, state } => {
-                    (task.run, owner, Change::Task { task, phase, attempt, state })
-                }
-                Notice::Log { lease, owner, phase, first } => {
-                    (lease.task.run, owner, Change::Log { lease, phase, first })
-                }
-            };
+        for (run, Owner { workspace, job, origin }, change) in changes {
             let event = RunEvent { id: recent.next, workspace, job, run, origin, change };
             recent.next.seq += 1;
             if recent.events.len() == EVENTS_MAX {

@@ -49,7 +49,8 @@ impl Upload {
             | BlobKey::Staged { .. }
             | BlobKey::Sums { .. }
             | BlobKey::Result { .. }
-            | BlobKey::Final { .. } => None,
+            | BlobKey::Final { .. }
+            | BlobKey::Log { .. } => None,
         };
         Ok(Self { app: app.clone(), key, owner })
     }

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use common::data::location::{Destination, DraftSource, FileToUpload, Identity, Source};
-use common::ids::{JobId, WorkspaceId};
+use common::ids::{JobId, RunId, WorkspaceId};
 use common::package::archive::{self, Sample};
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
@@ -18,18 +18,19 @@ use super::{Job, RunView, draft, start};
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::error::{Error, Result};
+use crate::logs::reader::Logs;
 use crate::people::caller::Caller;
 use crate::store::catalogue::packages::Package;
 use crate::store::jobs::{self, JobField, JobKind, JobWork, StartAs, TemplateWork, Upload};
-use crate::store::market::logs;
-pub use crate::store::market::logs::LogView;
+pub use crate::store::logs::LogView;
+use crate::store::logs::{Batch, Filter};
 use crate::store::query::selection::{Comparison, Operand, Selection, Start, Test};
 
 const PASSTHROUGH: &str = "passthrough";
 /// A test that hangs ends by itself.
 const TASK_SECS: u32 = 600;
-/// Each has up to some 100 KiB.
-const LOG_BATCHES_MAX: u64 = 32;
+/// Lines are given until their text has so many bytes.
+const LOG_BYTES: u64 = 3 << 20;
 
 /// What an app is tested with.
 pub struct NewTest {
@@ -109,6 +110,20 @@ pub async fn latest(app: &App, caller: &Caller, package: &Package) -> Result<Opt
     }
 }
 
+/// The first lines of a run.
+async fn first_lines(app: &App, run: RunId) -> Result<Vec<LogView>> {
+    let logs = Logs { db: &app.db, data: &app.data };
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    let mut scan = logs.scan(run, Filter::default(), None);
+    while bytes < LOG_BYTES
+        && let Some(batches) = scan.next().await?
+    {
+        bytes += batches.iter().map(Batch::bytes).sum::<u64>();
+        lines.extend(batches.into_iter().flat_map(Batch::into_views));
+    }
+    Ok(lines)
+}
+
 impl AppTest {
     async fn of(app: &App, caller: &Caller, job: Job) -> Result<Self> {
         let missing = || Error::not_found("test", &job.id.to_string());
@@ -116,7 +131,7 @@ impl AppTest {
         let run = run_of(app, &job).await?;
         let (mut lines, mut files) = (Vec::new(), Vec::new());
         if let Some(run) = &run {
-            lines = logs::find(&app.db, run.id, LOG_BATCHES_MAX).await?;
+            lines = first_lines(app, run.id).await?;
             if run.state == RunState::Succeeded {
                 files = results::delivered(app, caller, &job, run, None).await?.files;
             }

@@ -3,6 +3,8 @@
 //!
 //! It takes no input, so a pass that is lost costs time and nothing else.
 
+mod logs;
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,7 +18,8 @@ use crate::config::StorageConfig;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::{self, Data};
 use crate::store::catalogue::{images, packages};
-use crate::store::market::{call_answers, logs, runs, samples};
+use crate::store::logs::segments;
+use crate::store::market::runs;
 use crate::store::schedules::skips;
 use crate::store::storage::holdings;
 use crate::store::{Db, jobs, schedules};
@@ -66,7 +69,7 @@ pub async fn run(db: Db, data: Data, ages: Ages, stop: CancellationToken) {
         report("old results", results(&db, &data, now).await);
         report("files of drafts", uploads(&db, &data, now, ages.draft).await);
         if pass % SWEEP_EVERY == 0 {
-            report("old logs", old_logs(&db, now - ages.log).await);
+            report("old logs", logs::purge(&db, &data, now - ages.log).await);
             report("old skips", old_skips(&db, now - ages.log).await);
             report("holdings", unnamed_holdings(&db, &data, now).await);
             report("objects without a row", unnamed_objects(&db, &data, now).await);
@@ -94,13 +97,6 @@ async fn uploads(db: &Db, data: &Data, now: DateTime<Utc>, age: TimeDelta) -> Re
             }
         }
     }
-}
-
-async fn old_logs(db: &Db, then: DateTime<Utc>) -> Result<(), Error> {
-    while logs::purge(db, then).await? {}
-    while call_answers::purge(db, then).await? {}
-    while samples::purge(db, then).await? {}
-    Ok(())
 }
 
 /// Deletes what is noted of nominal times that made no run, as old as logs are kept.
@@ -135,7 +131,8 @@ async fn unnamed_holdings(db: &Db, data: &Data, now: DateTime<Utc>) -> Result<()
                     | BlobKey::Staged { .. }
                     | BlobKey::Sums { .. }
                     | BlobKey::Result { .. }
-                    | BlobKey::Final { .. } => None,
+                    | BlobKey::Final { .. }
+                    | BlobKey::Log { .. } => None,
                 };
                 if size != Some(held.bytes) {
                     data.quotas().settle(held.owner, &key, size).await?;
@@ -146,10 +143,10 @@ async fn unnamed_holdings(db: &Db, data: &Data, now: DateTime<Utc>) -> Result<()
     Ok(())
 }
 
-/// Deletes uploads, images and packages that no row names. Each has been there for longer than
+/// Deletes uploads, images, packages and segments of logs that no row names. Each has been there for longer than
 /// any upload takes, and is looked up right before it is deleted.
 async fn unnamed_objects(db: &Db, data: &Data, now: DateTime<Utc>) -> Result<(), Error> {
-    for folder in ["uploads", "images", "packages"] {
+    for folder in ["uploads", "images", "packages", "logs"] {
         let mut objects = data.objects(folder);
         while let Some((path, written_at)) = objects.try_next().await? {
             if written_at > now - GRACE {
@@ -167,6 +164,9 @@ async fn unnamed_objects(db: &Db, data: &Data, now: DateTime<Utc>) -> Result<(),
                 BlobKey::Package(digest) => {
                     packages::is_named(db, None, *digest).await?
                         || runs::pins(db, &digest.to_string()).await?
+                }
+                BlobKey::Log { run, seq, digest } => {
+                    segments::is_named(db, *run, *seq, *digest).await?
                 }
                 BlobKey::Staged { .. }
                 | BlobKey::Sums { .. }
@@ -233,7 +233,7 @@ mod tests {
     use crate::data::ssrf_guard::Guard;
     use crate::limits::quotas::Quotas;
     use crate::secrets::Secrets;
-    use crate::store::testing::{commit_next, databases, runs_of, spec};
+    use crate::store::testing::{commit_next, databases, spec};
 
     /// A run that ended so long ago, with a file of its own in the bucket.
     async fn ended(db: &Db, data: &Data, ago: TimeDelta) -> (RunId, BlobKey) {
@@ -365,35 +365,5 @@ mod tests {
         purge().await;
 
         assert_eq!(data.size(&key).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn logs_are_deleted_some_days_after_their_run_has_ended() {
-        let server = crate::api::testing::TestServer::open().await;
-        let id = server.running_job().await;
-        let db = &server.app.db;
-        let job = id.parse().unwrap();
-        let run = runs_of(db, server.workspace, job).await[0].id;
-        let task = common::run::task::TaskRef { run, stage: common::testing::PROCESS, index: 0 };
-        let line = common::protocol::LogLine {
-            at_us: 0,
-            level: common::protocol::Level::Info,
-            stream: common::protocol::Stream::Node,
-            text: "x".to_owned(),
-        };
-        let lease = common::run::task::Lease { task, attempt: 1 };
-        let record = common::market::LogRecord { lease, first: 0, lines: vec![line] };
-        logs::insert(db, &[record]).await.unwrap();
-        let there = async || !logs::find(db, run, 10).await.unwrap().is_empty();
-
-        old_logs(db, clock::now() + TimeDelta::days(1)).await.unwrap();
-        assert!(there().await, "the run has not ended");
-        let abort = format!("/v1/customer/jobs/{id}/abort");
-        assert_eq!(server.post(&abort, serde_json::json!({})).await.0, 200);
-        old_logs(db, clock::now() - TimeDelta::days(1)).await.unwrap();
-        assert!(there().await, "it has just ended");
-        old_logs(db, clock::now() + TimeDelta::days(1)).await.unwrap();
-
-        assert!(!there().await);
     }
 }

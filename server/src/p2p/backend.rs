@@ -8,7 +8,7 @@ use common::compute::image::Pinned;
 use common::data::object_list::Object;
 use common::error_chain::chain;
 use common::ids::{NodeId, RunId, WorkspaceId};
-use common::protocol::{CacheFile, Orders};
+use common::protocol::{CacheFile, LogBatch, Orders};
 use common::run::cause::{Cause, CauseKind};
 use common::run::task::{Lease, StageNo, TaskRef};
 use common::secret::{Hidden, Secret, SecretId};
@@ -18,6 +18,7 @@ use crate::coordinator::{self, CheckedSync, Coordinator};
 use crate::data::bucket::blob_key::{BlobKey, Whose};
 use crate::data::bucket::caches::OpenedCached;
 use crate::data::{self, ByteStream, Data, Direct, Stored};
+use crate::logs::writer::LogWriter;
 use crate::registry::{self, Registries};
 use crate::secrets::{self, Secrets};
 use crate::store::market::tasks::TaskOutputs;
@@ -40,6 +41,14 @@ pub trait Port: Clone + Send + Sync + 'static {
         node: NodeId,
         sync: CheckedSync,
     ) -> impl Future<Output = Result<Orders, coordinator::Error>> + Send;
+
+    /// Stores lines that a node sends, and gives up to which line each of the logs is safe. It
+    /// does not wait long: what is not stored soon is left out.
+    fn store_lines(
+        &self,
+        node: NodeId,
+        logs: Vec<LogBatch>,
+    ) -> impl Future<Output = Vec<(Lease, u32)>> + Send;
 
     fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>>;
 
@@ -118,6 +127,7 @@ pub struct Parts {
     pub db: Db,
     pub coordinator: Coordinator,
     pub leases: Leases,
+    pub logs: LogWriter,
     pub data: Data,
     pub secrets: Secrets,
     pub registries: Registries,
@@ -134,6 +144,10 @@ impl Port for Parts {
 
     async fn sync(&self, node: NodeId, sync: CheckedSync) -> Result<Orders, coordinator::Error> {
         self.coordinator.sync(node, sync).await
+    }
+
+    async fn store_lines(&self, node: NodeId, logs: Vec<LogBatch>) -> Vec<(Lease, u32)> {
+        self.logs.store(node, logs).await
     }
 
     fn lease(&self, node: NodeId, lease: Lease) -> Option<Arc<LiveLease>> {

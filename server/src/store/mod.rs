@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod database;
 pub mod idempotency_keys;
 pub mod jobs;
+pub mod logs;
 pub mod market;
 pub mod money;
 pub mod nodes;

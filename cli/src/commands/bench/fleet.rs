@@ -8,7 +8,10 @@ use common::compute::device::Device;
 use common::compute::resources::{Resources, Usage};
 use common::digest::Digest;
 use common::error_chain::chain;
-use common::protocol::{Assignment, Orders, Outcome, Output, Receipt, SignedReceipt, Sync};
+use common::protocol::{
+    Assignment, Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SignedReceipt, Stream,
+    Sync,
+};
 use common::run::task::Lease;
 use futures::StreamExt as _;
 use node::link::{self, Link};
@@ -42,6 +45,9 @@ pub struct Size {
     /// Store one tiny result for each chunk
     #[arg(long)]
     pub outputs: bool,
+    /// Log lines that each task writes
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub lines: u32,
 }
 
 /// Nodes that work until this is dropped.
@@ -76,11 +82,23 @@ impl Fleet {
                 incarnation: number.into(),
                 result: size.outputs.then(|| result.clone()),
                 ended: Vec::new(),
+                logs: Vec::new(),
             };
             nodes.spawn(node.work());
         }
         Ok(Self { _nodes: nodes, _stop: stop.drop_guard() })
     }
+}
+
+/// What a task writes.
+fn lines(n: u32) -> Vec<LogLine> {
+    let line = |n: u32| LogLine {
+        at_us: n.into(),
+        level: Level::Unknown,
+        stream: Stream::Out,
+        text: format!("step {n}: what a program says of what it has done so far"),
+    };
+    (0..n).map(line).collect()
 }
 
 /// A one-time token for the session's own workspace.
@@ -102,13 +120,16 @@ struct Node {
     result: Option<PathBuf>,
     /// What is done and not settled yet.
     ended: Vec<(Lease, SignedReceipt)>,
+    /// What is written and not safe yet.
+    logs: Vec<LogBatch>,
 }
 
 impl Node {
     async fn work(mut self) {
         loop {
             match self.link.sync(self.message()).await {
-                Ok(Orders::Work { assign, settled, cancel, .. }) => {
+                Ok(Orders::Work { assign, settled, cancel, logged, .. }) => {
+                    self.logs.retain(|batch| !logged.contains(&(batch.lease, batch.end())));
                     self.ended
                         .retain(|(lease, _)| !settled.contains(lease) && !cancel.contains(lease));
                     self.run(assign).await;
@@ -136,7 +157,7 @@ impl Node {
             device: Device::default(),
             holding: Vec::new(),
             receipts: self.ended.iter().map(|(_, receipt)| receipt.clone()).collect(),
-            logs: Vec::new(),
+            logs: self.logs.clone(),
             samples: Vec::new(),
             probe: None,
             wait_ms: WAIT_MS,
@@ -151,12 +172,16 @@ impl Node {
             .filter(|lease| !known(*lease))
             .collect();
         let node = &*self;
-        let done: Vec<_> = futures::stream::iter(fresh)
+        let done: Vec<_> = futures::stream::iter(fresh.clone())
             .map(|lease| async move { (lease, node.process(lease).await) })
             .buffer_unordered(PUTS)
             .collect()
             .await;
         self.ended.extend(done);
+        if self.size.lines > 0 {
+            let some = |lease: Lease| LogBatch { lease, first: 0, lines: lines(self.size.lines) };
+            self.logs.extend(fresh.into_iter().map(some));
+        }
     }
 
     async fn process(&self, lease: Lease) -> SignedReceipt {

@@ -31,19 +31,11 @@ pub(in crate::market) struct Active {
     pub bound: Credits,
     /// The name of the GPU that it has.
     pub gpu: Option<String>,
-    pub logs: Logs,
     /// The end of the last period of which it is known what it used.
     pub sampled_at: Option<DateTime<Utc>>,
     pub tries: Tries,
     /// It checks a task that is done.
     pub is_check: bool,
-}
-
-/// How much of an attempt's log has been taken.
-#[derive(Debug, Default)]
-pub(in crate::market) struct Logs {
-    pub lines: u32,
-    pub bytes: usize,
 }
 
 /// What a task has been through.
@@ -79,7 +71,6 @@ impl Active {
             waits_for_bucket: false,
             bound,
             gpu: None,
-            logs: Logs::default(),
             sampled_at: None,
             tries,
             is_check: false,

@@ -122,26 +122,6 @@ fn job_timeout_ends_the_run() {
 }
 
 #[test]
-fn log_lines_are_stored_once_and_limited() {
-    let mut market = processing(1, Limits::default());
-    hear(&mut market, 0, holds(&[]), 0);
-    let mut write = |first, n| {
-        let line =
-            LogLine { at_us: 0, level: Level::Unknown, stream: Stream::Out, text: String::new() };
-        let mut heard = holds(&[(lease(0, 1), 1)]);
-        heard.sync.logs.push(LogBatch { lease: lease(0, 1), first, lines: vec![line; n] });
-        hear(&mut market, 0, heard, 1);
-        market.drain().logs.iter().map(|log| (log.first, log.lines.len())).collect::<Vec<_>>()
-    };
-
-    assert_eq!(write(0, 3), [(0, 3)]);
-    assert_eq!(write(0, 3), []);
-    assert_eq!(write(1, 4), [(3, 2)]);
-    assert_eq!(write(9, 5_000), [(9, 1_991)]);
-    assert_eq!(write(u32::MAX, 3), []);
-}
-
-#[test]
 fn run_of_a_million_chunks_starts_without_a_task() {
     let mut market = funded("100000000");
     start_cut(&mut market, RUN, spec(Limits::default()), 1_000_000, at(0));

@@ -39,7 +39,7 @@ use crate::money::ledger::Transfer;
 use crate::money::price::price;
 use crate::money::shard::Shard;
 use crate::plan::{Assemble, Limits, Partition, Phase, Pipeline};
-use crate::protocol::{Failure, Held, Level, LogBatch, LogLine, Orders, Outcome, Stream, Sync};
+use crate::protocol::{Failure, Held, Orders, Outcome, Sync};
 use crate::run::RunState;
 use crate::run::spec::RunSpec;
 use crate::testing::{self, PROCESS, at, container, do_steps, pipeline, start_cut};

@@ -266,26 +266,3 @@ fn orders_stay_readable_in_size_whatever_the_params() {
 
     assert_eq!(known.len(), 100);
 }
-
-#[test]
-fn log_length_is_limited_however_it_is_sent() {
-    let mut market = processing(1, Limits::default());
-    hear(&mut market, 0, holds(&[]), 0);
-    market.drain();
-
-    for first in 0..100 {
-        let lines = vec![LogLine {
-            at_us: 0,
-            level: Level::Unknown,
-            stream: Stream::Out,
-            text: "x".repeat(100_000),
-        }];
-        let mut flood = holds(&[(lease(0, 1), 1)]);
-        flood.sync.logs = vec![LogBatch { lease: lease(0, 1), first, lines }];
-        hear(&mut market, 0, flood, 1);
-    }
-
-    let logs = market.drain().logs;
-    let bytes: usize = logs.iter().flat_map(|log| &log.lines).map(|line| line.text.len()).sum();
-    assert!((1 << 19..=1 << 20).contains(&bytes), "{bytes}");
-}

@@ -15,17 +15,18 @@ use crate::api::Answer;
 use crate::api::http::call::Call;
 use crate::api::http::route::{Route, raw};
 use crate::api::http::shape::{Field, integer, text};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::jobs::history::Whose;
-use crate::jobs::history::lines::{self, Line, LineQuery};
+use crate::jobs::history::lines::{self, Line, LineQuery, Place};
 
 const LIMIT: u32 = 100;
 const LIMIT_MAX: u32 = 5_000;
 
 pub fn routes() -> Vec<Route> {
-    let lines: [Field; 2] = [
+    let lines: [Field; 3] = [
         integer("limit", "The newest so many lines, 1 to 5000; 100 where it is left out"),
         text("filter", "Only lines with this text in them, in the same case"),
+        text("cursor", "The next_cursor of the page before: lines that are older than those on it"),
     ];
     let query = [&window::FIELDS[..], &lines].concat();
     vec![
@@ -51,9 +52,9 @@ pub fn routes() -> Vec<Route> {
 struct Logs {
     /// The oldest first.
     lines: Vec<LineOut>,
-    /// There are older lines.
+    /// There are older lines, or more than one answer looks through.
     truncated: bool,
-    /// Always null: a smaller window has what was left out.
+    /// Where there may be older lines: the `cursor` that asks for them.
     next_cursor: Option<String>,
 }
 
@@ -91,13 +92,20 @@ async fn read(message: &'static str, whose: Whose, scope: &Scope, call: &Call) -
     let asked = LineQuery {
         window: window::read(&query)?,
         contains: query.get("filter").cloned(),
+        level: None,
         only_containers: true,
         limit: limit(&query, LIMIT, LIMIT_MAX)? as usize,
+        before: query.get("cursor").map(|text| read_cursor(text)).transpose()?,
     };
     let _place = call.answer_place(&scope.caller).await;
     let found = lines::read(call.app(), &scope.caller, whose, &asked).await?;
     let lines = found.lines.into_iter().map(LineOut::from).collect();
-    envelope::found(message, Logs { lines, truncated: found.is_cut, next_cursor: None })
+    let next_cursor = found.next.map(|place| place.to_string());
+    envelope::found(message, Logs { lines, truncated: found.is_cut, next_cursor })
+}
+
+fn read_cursor(text: &str) -> Result<Place> {
+    text.parse().map_err(|_| Error::field("cursor", "must be the next_cursor of the page before"))
 }
 
 impl From<Line> for LineOut {

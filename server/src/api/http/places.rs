@@ -28,6 +28,8 @@ pub struct AllPlaces {
     pub waits: Places,
     /// Event streams.
     pub streams: Places,
+    /// Downloads that are made as they go.
+    pub downloads: Places,
 }
 
 impl AllPlaces {
@@ -38,6 +40,7 @@ impl AllPlaces {
             uploads: Places::new("uploads", 16, 512),
             waits: Places::new("requests that wait for a job", 64, 1024),
             streams: Places::new("event streams", 64, 1024),
+            downloads: Places::new("downloads of logs", 4, 32),
         }
     }
 }

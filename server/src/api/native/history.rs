@@ -7,10 +7,12 @@ use common::ids::RunId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::logs::{LEVELS, read_level};
+use super::page::{CURSOR, cursor};
 use super::words::{LevelOut, StreamOut};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
-use crate::api::http::shape::{Field, date, integer, text};
+use crate::api::http::shape::{Field, date, integer, text, word};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::jobs::history::lines::{self, Line, LineQuery};
@@ -32,6 +34,8 @@ pub fn routes() -> Vec<Route> {
     let lines = [
         text("contains", "Only lines with this text in them, in the same case"),
         integer("limit", "The newest so many, 1 to 5000; 1000 where it is left out"),
+        word("level", &LEVELS, "Of this level; all where it is left out"),
+        CURSOR,
     ];
     vec![
         get("Fanfold_GetJobLines", "/jobs/{job}/lines", job_lines)
@@ -55,6 +59,8 @@ struct LinesOut {
     lines: Vec<LineOut>,
     /// There are older lines, or more than one answer looks through.
     is_cut: bool,
+    /// Where there may be older ones: the `cursor` that asks for them.
+    next_cursor: Option<String>,
 }
 
 /// A line of a run's log.
@@ -118,13 +124,16 @@ async fn read_lines(whose: Whose, caller: &Caller, call: &Call) -> Result<LinesO
     let asked = LineQuery {
         window: read_window(&query)?,
         contains: query.get("contains").cloned(),
+        level: read_level(&query)?,
         only_containers: false,
         limit: read_limit(&query)?,
+        before: cursor(&query)?,
     };
     let _place = call.answer_place(caller).await;
     let found = lines::read(call.app(), caller, whose, &asked).await?;
     let lines = found.lines.into_iter().map(LineOut::from).collect();
-    Ok(LinesOut { lines, is_cut: found.is_cut })
+    let next_cursor = found.next.map(|place| place.to_string());
+    Ok(LinesOut { lines, is_cut: found.is_cut, next_cursor })
 }
 
 async fn read_usage(whose: Whose, caller: &Caller, call: &Call) -> Result<UsageOut> {

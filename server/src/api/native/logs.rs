@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::jobs::monitoring::logs::{self, BatchPlace, LogEntry, LogPage, LogQuery};
 use crate::jobs::monitoring::tasks::TaskName;
 
-const LEVELS: [&str; 4] = ["container", "debug", "info", "error"];
+pub(super) const LEVELS: [&str; 4] = ["container", "debug", "info", "error"];
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -37,7 +37,7 @@ pub fn routes() -> Vec<Route> {
 
 #[derive(Serialize, ToSchema)]
 struct LogLines {
-    /// In the order of their tasks.
+    /// In the order in which they came.
     lines: Vec<LogLineOut>,
     next_cursor: Option<String>,
 }
@@ -86,7 +86,7 @@ fn unknown_task() -> Error {
     Error::field("task", "must be the id of a task of the run, or its index")
 }
 
-fn read_level(query: &BTreeMap<String, String>) -> Result<Option<Level>> {
+pub(super) fn read_level(query: &BTreeMap<String, String>) -> Result<Option<Level>> {
     match query.get("level").map(String::as_str) {
         None => Ok(None),
         Some("container") => Ok(Some(Level::Unknown)),

@@ -20,6 +20,7 @@ mod job_in;
 mod job_out;
 mod jobs;
 mod locations;
+mod log_download;
 mod logs;
 mod nodes;
 mod page;
@@ -63,6 +64,7 @@ pub fn api() -> Api {
         stages::routes(),
         tasks::routes(),
         call_attempts::routes(),
+        log_download::routes(),
         logs::routes(),
         history::routes(),
         events::routes(),

@@ -3,6 +3,7 @@
 mod calls;
 mod definitions;
 mod drafts;
+mod lines;
 mod people;
 mod runs;
 mod schedules;

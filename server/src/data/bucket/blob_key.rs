@@ -28,6 +28,8 @@ pub enum BlobKey {
     Result { lease: Lease, digest: Digest },
     /// A file that a built-in assembler wrote.
     Final { run: RunId, name: String },
+    /// A segment of a run's log.
+    Log { run: RunId, seq: u32, digest: Digest },
     /// A file that somebody uploaded for a cache; its name is one that `common::data::cache_name` takes.
     Cached { whose: Whose, name: String },
 }
@@ -63,6 +65,7 @@ impl BlobKey {
                 format!("runs/{run}/{stage}/{folder}/{index}.{}.{digest}", lease.attempt)
             }
             Self::Final { run, name } => format!("runs/{run}/final/{}", file_name::safe(name)),
+            Self::Log { run, seq, digest } => format!("logs/{run}/{seq}.{digest}"),
             Self::Cached { whose, name } => format!("{}/{name}", whose.folder()),
         }
     }
@@ -70,9 +73,10 @@ impl BlobKey {
     /// The digest that its bytes must have, where its name says it.
     pub const fn digest(&self) -> Option<Digest> {
         match self {
-            Self::Package(digest) | Self::Image(digest) | Self::Result { digest, .. } => {
-                Some(*digest)
-            }
+            Self::Package(digest)
+            | Self::Image(digest)
+            | Self::Result { digest, .. }
+            | Self::Log { digest, .. } => Some(*digest),
             Self::Upload(_)
             | Self::Sums { .. }
             | Self::Staged { .. }
@@ -102,6 +106,11 @@ impl BlobKey {
                 let task = TaskRef { run: run.parse().ok()?, stage, index: index.parse().ok()? };
                 let lease = Lease { task, attempt: attempt.parse().ok()? };
                 Self::Result { lease, digest: digest.parse().ok()? }
+            }
+            ["logs", run, name] => {
+                let (seq, digest) = name.split_once('.')?;
+                let (run, seq) = (run.parse().ok()?, seq.parse().ok()?);
+                Self::Log { run, seq, digest: digest.parse().ok()? }
             }
             ["caches", whose, ..] => {
                 let whose = match whose {
@@ -144,6 +153,7 @@ mod tests {
             BlobKey::Sums { run },
             BlobKey::Result { lease: Lease { task, attempt: 2 }, digest },
             BlobKey::Final { run, name: "results.zip".into() },
+            BlobKey::Log { run, seq: 12, digest },
             BlobKey::Cached { whose: Whose::Everybody, name: "models/a.bin".into() },
             BlobKey::Cached {
                 whose: Whose::User(WorkspaceId::new(Uuid::from_u128(9))),
@@ -170,6 +180,8 @@ mod tests {
             format!("runs/{run}/02/0/1.1.{}", Digest::of(b"x")),
             format!("runs/{run}/2/1/1.1.{}", Digest::of(b"x")),
             format!("runs/{run}/2/0/1.1.{}.x", Digest::of(b"x")),
+            format!("logs/{run}/01.{}", Digest::of(b"x")),
+            format!("logs/{run}/1"),
             "../etc/passwd".into(),
             "caches/shared".into(),
             "caches/shared/".into(),

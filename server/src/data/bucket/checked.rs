@@ -91,6 +91,26 @@ impl Data {
         Ok(if whole { download::held_back(download::verified(digest, name, bytes)) } else { bytes })
     }
 
+    /// A whole file of this size, which is not large.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn get_whole(
+        &self,
+        key: &BlobKey,
+        size: u64,
+        digest: Digest,
+        name: &str,
+    ) -> Result<Vec<u8>, Error> {
+        let bytes = self.get(key, 0..size).await?;
+        let mut bytes = download::verified(digest, name, bytes);
+        let mut whole = Vec::new();
+        while let Some(piece) = bytes.try_next().await? {
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole)
+    }
+
     async fn check(
         &self,
         key: &BlobKey,

@@ -8,7 +8,7 @@ use super::blob_key::BlobKey;
 use crate::data::{Error, Stored};
 
 /// The folders whose objects have their digests in their names.
-const NAMED_BY_DIGEST: [&str; 3] = ["packages", "images", "runs"];
+const NAMED_BY_DIGEST: [&str; 4] = ["packages", "images", "runs", "logs"];
 
 /// The server's own bucket, to be read only.
 pub struct Verifier(Bucket);

@@ -18,10 +18,12 @@ pub use crate::coordinator::EventId;
 use crate::coordinator::{Change, RunEvent};
 use crate::error::Result;
 use crate::jobs::{Job, RunView};
+use crate::logs::reader::Logs;
 use crate::people::caller::Caller;
 use crate::store::jobs::{self, JobField};
-pub use crate::store::market::logs::LogView;
-use crate::store::market::{logs, runs};
+use crate::store::logs::Batch;
+pub use crate::store::logs::LogView;
+use crate::store::market::runs;
 use crate::store::query::selection::{Comparison, Operand, Rest, Selection, Start, Test};
 
 /// The most jobs of a fresh start, newest first.
@@ -163,13 +165,14 @@ impl Listener {
                 let progress = self.app.coordinator.progress(run);
                 What::Task { task, phase, attempt, state, progress }
             }
-            Change::Log { lease, phase, first } => {
-                let found = logs::find_batch(&self.app.db, lease, first).await;
-                let lines = found.unwrap_or_else(|error| {
+            Change::Log { lease, phase, number } => {
+                let logs = Logs { db: &self.app.db, data: &self.app.data };
+                let found = logs.find(run, number).await.unwrap_or_else(|error| {
                     // The lines can still be asked for; the listener goes on.
                     tracing::error!(error = %chain(&error), "lines were not read");
-                    Vec::new()
+                    None
                 });
+                let lines = found.into_iter().flat_map(Batch::into_views).collect();
                 What::Log { lease, phase, lines }
             }
         };

@@ -4,25 +4,28 @@ use chrono::{DateTime, Utc};
 use common::plan::Phase;
 use common::protocol::{Level, Stream};
 use common::run::task::{StageNo, TaskRef};
+use serde::{Deserialize, Serialize};
 
 use super::status;
 use super::status::RunName;
 use super::tasks::{TaskName, indexes, phase_of};
 use crate::app::App;
 use crate::error::Result;
+use crate::logs::reader::Logs;
 use crate::people::caller::Caller;
-use crate::store::market::logs;
-pub use crate::store::market::logs::BatchPlace;
+use crate::store::logs::Filter;
 use crate::store::market::runs;
 
 /// A page ends with the batch of lines that takes it to this number of bytes, written as JSON.
 pub const PAGE_BYTES: usize = 1 << 20;
 /// What is looked through for a page, where levels leave most of it out.
-const SCANNED_BYTES: usize = 8 << 20;
+const SCANNED_BYTES: u64 = 16 << 20;
 /// What a line's fields take beside its text.
 const LINE_BYTES: usize = 128;
-/// Batches that are read at a time.
-const BATCHES: u64 = 8;
+
+/// Where a page ends: the number of the last batch of lines on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchPlace(i64);
 
 /// Which lines are asked for.
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ pub struct LogQuery {
     pub after: Option<BatchPlace>,
 }
 
-/// A page of lines, in the order of their tasks.
+/// A page of lines, in the order in which they came.
 #[derive(Debug, Default)]
 pub struct LogPage {
     pub lines: Vec<LogEntry>,
@@ -64,7 +67,7 @@ pub async fn read(
     name: impl Into<RunName>,
     query: LogQuery,
 ) -> Result<Option<LogPage>> {
-    let LogQuery { phases, tasks, levels, mut after } = query;
+    let LogQuery { phases, tasks, levels, after } = query;
     let (_, run) = status::find(app, caller, name).await?;
     let mut page = LogPage::default();
     let Some(run) = run else { return Ok(Some(page)) };
@@ -76,13 +79,14 @@ pub async fn read(
     }
     let Some(indexes) = indexes(run.id, &tasks) else { return Ok(None) };
     let (mut bytes, mut scanned) = (0, 0);
-    loop {
-        let found = logs::find_after(&app.db, run.id, &stages, &indexes, after, BATCHES).await?;
-        let is_last = (found.len() as u64) < BATCHES;
+    let filter = Filter { stages: &stages, tasks: &indexes };
+    let logs = Logs { db: &app.db, data: &app.data };
+    let mut scan = logs.scan(run.id, filter, after.map(|BatchPlace(number)| number));
+    while let Some(found) = scan.next().await? {
         for batch in found {
-            after = Some(batch.place);
-            scanned += batch.bytes;
-            for line in batch.lines {
+            let place = BatchPlace(batch.number);
+            scanned += batch.bytes();
+            for line in batch.into_views() {
                 if levels.as_ref().is_none_or(|levels| levels.contains(&line.level)) {
                     bytes += LINE_BYTES + written_bytes(&line.text);
                     page.lines.push(LogEntry {
@@ -96,14 +100,12 @@ pub async fn read(
                 }
             }
             if bytes >= PAGE_BYTES || scanned >= SCANNED_BYTES {
-                page.next = after;
+                page.next = Some(place);
                 return Ok(Some(page));
             }
         }
-        if is_last {
-            return Ok(Some(page));
-        }
     }
+    Ok(Some(page))
 }
 
 /// What a text takes in JSON, at most.

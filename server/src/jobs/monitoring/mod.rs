@@ -7,3 +7,4 @@ pub mod logs;
 pub mod status;
 pub mod tasks;
 pub mod wait;
+pub mod whole_log;

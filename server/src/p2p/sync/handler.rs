@@ -70,9 +70,15 @@ impl<P: Port> Desk<P> {
         sync.device = sync.device.tidied();
         tidy_probe(node, &mut sync);
         let receipts = self.check(peer, node, &sync.receipts).await;
+        // Before what else the message says: so lines of an attempt are there when it has ended.
+        let logs = std::mem::take(&mut sync.logs);
+        let stored = if logs.is_empty() { vec![] } else { self.port.store_lines(node, logs).await };
         match self.port.sync(node, CheckedSync { sync, receipts }).await {
-            Ok(orders) => {
+            Ok(mut orders) => {
                 self.metrics.nodes.answered();
+                if let Orders::Work { logged, .. } = &mut orders {
+                    *logged = stored;
+                }
                 Some(orders)
             }
             Err(coordinator::Error::NoNode) => {

@@ -6,9 +6,8 @@ use common::package::template::Template;
 use sea_orm::DbErr;
 
 use crate::store::catalogue::{imports, packages, templates};
-use crate::store::market::{
-    attempts, call_answers, chunk_tables, logs, plans, runs, stages, tasks,
-};
+use crate::store::logs::{segments, tail};
+use crate::store::market::{attempts, call_answers, chunk_tables, plans, runs, stages, tasks};
 use crate::store::money::{ledger, statement, wallet_requests};
 use crate::store::nodes::devices;
 use crate::store::people::workspaces::Profile;
@@ -41,7 +40,8 @@ async fn check_runs(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr
     chunk_tables::check(db, found).await?;
     tasks::check(db, found).await?;
     rows::check::<attempts::Entity, _>(db, found, attempts::view).await?;
-    rows::check::<logs::Entity, _>(db, found, |row| logs::read(&row).map(drop)).await?;
+    rows::check::<segments::Entity, _>(db, found, |row| segments::read(&row)).await?;
+    rows::check::<tail::Entity, _>(db, found, |row| tail::read(&row)).await?;
     call_answers::check(db, found).await?;
     rows::check::<devices::Entity, _>(db, found, |row| document::read::<Device>(&row.device)).await
 }

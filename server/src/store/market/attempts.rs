@@ -10,6 +10,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
+use super::tasks;
 use super::tasks::TaskView;
 use crate::store::row_groups;
 use crate::store::{corrupt, micros, stage_no, stage_number, storable, time};
@@ -52,6 +53,19 @@ pub async fn find(db: &impl ConnectionTrait, task: TaskRef) -> Result<Vec<TaskVi
         .all(db)
         .await?;
     rows.into_iter().map(view).collect()
+}
+
+/// Whether an attempt is a node's, or was.
+pub async fn is_of(db: &impl ConnectionTrait, node: NodeId, lease: Lease) -> Result<bool, DbErr> {
+    let Lease { task, attempt } = lease;
+    let attempt = i32::try_from(attempt).unwrap_or(i32::MAX);
+    let key = (task.run.uuid(), stage_number(task.stage), i64::from(task.index));
+    let last = tasks::Entity::find_by_id(key).one(db).await?;
+    if let Some(last) = last.filter(|last| last.attempt == attempt) {
+        return Ok(last.node == Some(node.uuid()));
+    }
+    let earlier = Entity::find_by_id((key.0, key.1, key.2, attempt)).one(db).await?;
+    Ok(earlier.is_some_and(|earlier| earlier.node == node.uuid()))
 }
 
 pub(in crate::store) async fn insert(

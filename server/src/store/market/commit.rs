@@ -4,8 +4,7 @@ use common::market::Changes;
 use sea_orm::DbErr;
 
 use super::{
-    attempts, batch_number, call_answers, chunk_tables, logs, runs, samples, set_aside, stages,
-    tasks,
+    attempts, batch_number, call_answers, chunk_tables, runs, samples, set_aside, stages, tasks,
 };
 use crate::store::jobs;
 use crate::store::jobs::StartedJob;
@@ -52,7 +51,6 @@ pub async fn commit(
     ledger::insert_transfers(&tx, &changes.transfers).await?;
     ledger::add_to_balances(&tx, &changes.balances).await?;
     statement::insert_lines(&tx, &changes.lines).await?;
-    logs::insert(&tx, &changes.logs).await?;
     samples::insert(&tx, &changes.samples).await?;
     for booked in booked {
         booking_effects::put(&tx, booked).await?;
@@ -76,9 +74,7 @@ pub(in crate::store) mod tests {
     use common::money::shard::Shard;
     use common::money::statement::Head;
     use common::plan::Phase;
-    use common::protocol::{
-        Level, LogBatch, LogLine, Outcome, Output, Receipt, SignedReceipt, Stream, Sync,
-    };
+    use common::protocol::{Outcome, Output, Receipt, SignedReceipt, Sync};
     use common::run::callback::{Callback, RunEnd};
     use common::run::spec::RunSpec;
     use common::run::task::{Lease, StageNo, TaskRef};
@@ -108,8 +104,8 @@ pub(in crate::store) mod tests {
         ChunkTable::every(Objects::pack(&[object]).unwrap(), 10).unwrap()
     }
 
-    pub fn sync(receipts: Vec<(Receipt, SignedReceipt)>, logs: Vec<LogBatch>) -> CheckedSync {
-        CheckedSync { sync: Sync { prefetch: 0, logs, ..build::sync() }, receipts }
+    pub fn sync(receipts: Vec<(Receipt, SignedReceipt)>) -> CheckedSync {
+        CheckedSync { sync: Sync { prefetch: 0, ..build::sync() }, receipts }
     }
 
     pub fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
@@ -131,18 +127,11 @@ pub(in crate::store) mod tests {
         market.grant(workspace, gift, "gift", clock::now()).unwrap();
         market.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
         market.step_done(run, StageNo::new(1), Some(table(3)), clock::now());
-        market.sync(node, workspace, sync(vec![], vec![]), clock::now());
+        market.sync(node, workspace, sync(vec![]), clock::now());
         market.dispatch(clock::now());
-        let lines = vec![LogLine {
-            at_us: 1,
-            level: Level::Unknown,
-            stream: Stream::Out,
-            text: "hello \0".to_owned(),
-        }];
-        let logs = vec![LogBatch { lease: process(run, 0), first: 0, lines }];
         let later = clock::now() + chrono::TimeDelta::seconds(10);
-        market.sync(node, workspace, sync(vec![], logs), later - chrono::TimeDelta::seconds(5));
-        market.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
+        market.sync(node, workspace, sync(vec![]), later - chrono::TimeDelta::seconds(5));
+        market.sync(node, workspace, sync(vec![succeeded(process(run, 0))]), later);
         commit_next(db, &market.drain(), &[Booked::Grant("gift".to_owned())]).await.unwrap();
         (market, node)
     }
@@ -192,7 +181,6 @@ pub(in crate::store) mod tests {
             let stranger = WorkspaceId::new(Uuid::now_v7());
             let tasks = tasks::find(db, run, PROCESS, None, 10).await.unwrap();
             let outputs = tasks::outputs(db, run, PROCESS, None, 10).await.unwrap();
-            let lines = logs::find(db, run, 10).await.unwrap();
 
             assert_eq!((view.chunks, view.chunks_done), (Some(3), 1));
             assert_eq!(runs::find(db, stranger, run).await.unwrap(), None);
@@ -201,7 +189,6 @@ pub(in crate::store) mod tests {
             assert_eq!(tasks[0].price, view.price);
             assert_eq!(outputs.len(), 1);
             assert_eq!(outputs[0].files[0].digest, Digest::of(b"out"));
-            assert_eq!(lines[0].text, "hello \0");
 
             market.cancel(run, "enough".to_owned(), clock::now()).unwrap();
             commit_next(db, &market.drain(), &[]).await.unwrap();
@@ -296,10 +283,10 @@ pub(in crate::store) mod tests {
             second.grant(workspace, gift, "x", clock::now()).unwrap();
             second.start_run(run, Arc::new(spec(workspace)), clock::now()).unwrap();
             second.step_done(run, StageNo::new(1), Some(table(3)), clock::now());
-            second.sync(node, workspace, sync(vec![], vec![]), clock::now());
+            second.sync(node, workspace, sync(vec![]), clock::now());
             second.dispatch(clock::now());
             let later = clock::now() + chrono::TimeDelta::seconds(10);
-            second.sync(node, workspace, sync(vec![succeeded(process(run, 0))], vec![]), later);
+            second.sync(node, workspace, sync(vec![succeeded(process(run, 0))]), later);
 
             assert!(commit_next(db, &second.drain(), &[]).await.is_err(), "{}", fresh.name);
         }

@@ -5,7 +5,6 @@ pub mod batch_number;
 pub mod call_answers;
 pub(super) mod chunk_tables;
 pub mod commit;
-pub mod logs;
 pub(super) mod plans;
 pub mod results;
 pub mod runs;

@@ -2,12 +2,14 @@
 
 use common::data::location::Identity;
 use common::digest::Digest;
-use common::ids::JobId;
+use common::ids::{JobId, RunId};
 use futures::TryStreamExt as _;
 use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _};
 
 use crate::store::catalogue::{images, packages};
+use crate::store::logs::segments;
+use crate::store::logs::segments::Segment;
 use crate::store::market::{results, runs};
 use crate::store::{Db, jobs};
 
@@ -19,6 +21,13 @@ pub enum Named {
     /// The file of a job that the customer has called complete; of one that the store took in
     /// itself no digest is known.
     Upload(JobId, u64, Option<Digest>),
+    /// A segment of a run's log.
+    Log {
+        run: RunId,
+        seq: u32,
+        digest: Digest,
+        size: u64,
+    },
     /// A result, by its path in the bucket.
     Result(String, u64, Option<Digest>),
 }
@@ -43,8 +52,22 @@ pub async fn each<E: From<DbErr>>(
         }
     }
     drop(rows);
+    each_segment(db, &mut look).await?;
     each_upload(db, &mut look).await?;
     each_result(db, &mut look).await
+}
+
+async fn each_segment<E: From<DbErr>>(
+    db: &Db,
+    look: &mut impl AsyncFnMut(Named) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut rows = segments::Entity::find().stream(db).await?;
+    while let Some(row) = rows.try_next().await? {
+        if let Ok(Segment { run, seq, digest, size, .. }) = segments::read(&row) {
+            look(Named::Log { run, seq, digest, size }).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn each_upload<E: From<DbErr>>(

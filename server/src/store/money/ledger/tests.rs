@@ -48,10 +48,10 @@ async fn balances_keep_transfers_from_writers_of_other_shards() {
         let run = RunId::new(Uuid::now_v7());
         paying.start_run(run, Arc::new(spec(customer)), clock::now()).unwrap();
         paying.step_done(run, StageNo::new(1), Some(table(1)), clock::now());
-        paying.sync(node, operator, sync(vec![], vec![]), clock::now());
+        paying.sync(node, operator, sync(vec![]), clock::now());
         paying.dispatch(clock::now());
         let later = clock::now() + TimeDelta::seconds(10);
-        paying.sync(node, operator, sync(vec![succeeded(process(run, 0))], vec![]), later);
+        paying.sync(node, operator, sync(vec![succeeded(process(run, 0))]), later);
         commit_next(db, &paying.drain(), &[]).await.unwrap();
         let earned = statement::balance(db, operator).await.unwrap().pending;
         assert!(!earned.is_zero(), "{}", fresh.name);

@@ -85,7 +85,7 @@ async fn books_add_up_while_results_are_delivered_again() {
         let (mut market, node) = half_done(db, owner, run).await;
         for index in [1, 2] {
             let receipts = vec![succeeded(process(run, index))];
-            market.sync(node, owner, sync(receipts, vec![]), clock::now());
+            market.sync(node, owner, sync(receipts), clock::now());
             market.dispatch(clock::now());
         }
         let cause = cause::Cause::new(CauseKind::Destination, "refused");
@@ -248,7 +248,7 @@ fn does(market: &mut Market, node: NodeId, operator: WorkspaceId, result: &str, 
     let outputs = vec![Output { name: "out".to_owned(), size: 1, digest }];
     let usage = Usage { cpu_ms: 1000, memory_mib_ms: 1000, wall_ms: 1000, ..Usage::default() };
     let receipt = common::testing::receipt(lease, Outcome::Succeeded { outputs }, usage);
-    market.sync(node, operator, sync(vec![receipt], vec![]), now);
+    market.sync(node, operator, sync(vec![receipt]), now);
     market.dispatch(now);
 }
 
@@ -270,7 +270,7 @@ async fn earnings_by_false_results_are_taken_back_and_never_given() {
         let nodes =
             [(rogue, liar, "lie"), (honest[0], owner, "truth"), (honest[1], owner, "truth")];
         for (node, operator, _) in nodes {
-            market.sync(node, operator, sync(vec![], vec![]), clock::now());
+            market.sync(node, operator, sync(vec![]), clock::now());
             market.dispatch(clock::now());
         }
         does(&mut market, rogue, liar, "lie", 2);

@@ -158,7 +158,6 @@ fn read_services(services: &[String]) -> Result<Vec<Phase>> {
 #[cfg(test)]
 mod tests {
     use common::ids::RunId;
-    use common::market::LogRecord;
     use common::package::config::JobConfig;
     use common::plan::{Assemble, Partition, Pipeline, Plan};
     use common::protocol::{LogLine, Stream};
@@ -172,7 +171,7 @@ mod tests {
     use crate::jobs::monitoring::logs::PAGE_BYTES;
     use crate::store;
     use crate::store::jobs::StartAs;
-    use crate::store::market::logs;
+    use crate::store::logs::{Batch, tail};
     use crate::store::testing::runs_of;
 
     /// A started job whose partitioner and assembler are packages.
@@ -202,7 +201,8 @@ mod tests {
         let db = &server.app.db;
         let (id, run, plan) = job_of_custom_engines(&server).await;
         let stage = |phase| plan.container_of(phase).unwrap().0;
-        let record = |phase, index, text: &str, level| LogRecord {
+        let record = |number, phase, index, text: &str, level| Batch {
+            number,
             lease: Lease { task: TaskRef { run, stage: stage(phase), index }, attempt: 1 },
             first: 0,
             lines: vec![LogLine {
@@ -213,12 +213,12 @@ mod tests {
             }],
         };
         let records = [
-            record(Phase::Partition, 0, "cut", Level::Unknown),
-            record(Phase::Process, 0, "zero", Level::Unknown),
-            record(Phase::Process, 7, "seven", Level::Error),
-            record(Phase::Assemble, 0, "fold", Level::Info),
+            record(1, Phase::Partition, 0, "cut", Level::Unknown),
+            record(2, Phase::Process, 0, "zero", Level::Unknown),
+            record(3, Phase::Process, 7, "seven", Level::Error),
+            record(4, Phase::Assemble, 0, "fold", Level::Info),
         ];
-        logs::insert(db, &records).await.unwrap();
+        tail::insert(db, &records).await.unwrap();
         let ask = async |mut body: serde_json::Value| {
             body["jobId"] = json!(id);
             server.post("/v1/customer/logs", body).await
@@ -263,7 +263,7 @@ mod tests {
     }
 
     /// A batch of lines of one task, about 64 KiB.
-    fn large(run: RunId, index: u32, first: u32) -> LogRecord {
+    fn large(run: RunId, index: u32, first: u32) -> Batch {
         let line = LogLine {
             at_us: 0,
             level: Level::Unknown,
@@ -271,7 +271,8 @@ mod tests {
             text: "x".repeat(1_000),
         };
         let task = TaskRef { run, stage: PROCESS, index };
-        LogRecord { lease: Lease { task, attempt: 1 }, first, lines: vec![line; 64] }
+        let number = i64::from(index * 1_000 + first + 1);
+        Batch { number, lease: Lease { task, attempt: 1 }, first, lines: vec![line; 64] }
     }
 
     #[tokio::test]
@@ -284,7 +285,7 @@ mod tests {
         let records: Vec<_> = (0..10)
             .flat_map(|task| [0, 64, 128, 192].map(|at| large(runs[0].id, task, at)))
             .collect();
-        logs::insert(db, &records).await.unwrap();
+        tail::insert(db, &records).await.unwrap();
 
         let (mut lines, mut pages) = (BTreeMap::<u64, usize>::new(), 0);
         let mut cursor = serde_json::Value::Null;
