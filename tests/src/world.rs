@@ -13,6 +13,7 @@ use common::digest::Digest;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::plan::{BlockId, Container, Phase, Pipeline};
 use common::protocol::{CacheFile, Orders, Sync, Version};
+use common::run::cause::Cause;
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 use common::secret::{Hidden, Secret, SecretId};
@@ -76,7 +77,8 @@ impl World {
         let (stage, _) = spec.plan.container_of(Phase::Process).expect("it has process tasks");
         let block = BlockId::new(u16::try_from(stage.number()).expect("it is a block's own"));
         let spec = Arc::new(spec);
-        let live = Arc::new(LiveLease { spec, block, inputs, stored: Default::default() });
+        let live =
+            Arc::new(LiveLease { spec, block, inputs, late: None, stored: Default::default() });
         self.state().leases.insert((node, lease), live);
     }
 }
@@ -157,6 +159,13 @@ impl Port for World {
         };
         ids.iter().map(find).collect()
     }
+
+    async fn secret(&self, owner: WorkspaceId, id: &SecretId) -> Result<String, secrets::Error> {
+        let found = self.secrets(owner, &[id.as_str().to_owned()]).await?;
+        Ok(found.into_iter().map(|secret| secret.secret_key.0).collect())
+    }
+
+    async fn break_off(&self, _: RunId, _: Cause) {}
 
     async fn pull_token(
         &self,

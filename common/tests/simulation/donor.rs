@@ -264,7 +264,7 @@ impl Donor {
         } else if poisoned || random.chance(15) {
             failed(Failure::ExitCode(1))
         } else {
-            Outcome::Succeeded { outputs: self.results(lease, order, random) }
+            Outcome::Succeeded { outputs: self.results(lease, order, random), value: None }
         };
         let usage = match self.temper {
             Temper::Liar | Temper::Thief => Usage {
@@ -294,7 +294,11 @@ impl Donor {
     /// Claims a result that it may have nothing to do with.
     pub fn claim(&mut self, lease: Lease) {
         let usage = Usage { cpu_ms: u64::MAX, memory_mib_ms: 0, wall_ms: 0, ..Usage::default() };
-        self.sign(Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: Vec::new() } });
+        self.sign(Receipt {
+            lease,
+            usage,
+            outcome: Outcome::Succeeded { outputs: Vec::new(), value: None },
+        });
     }
 
     fn sign(&mut self, receipt: Receipt) {

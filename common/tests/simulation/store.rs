@@ -8,7 +8,8 @@ use common::compute::resources::Usage;
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::market::{
-    Changes, Cursor, OperatorRecord, Run, RunRecord, StageRecord, Stored, TaskRecord, TaskState,
+    Changes, Cursor, OperatorRecord, Run, RunRecord, StageEnd, StageRecord, Stored, TaskRecord,
+    TaskState,
 };
 use common::money::credits::Credits;
 use common::money::ledger::{Account, Kind, Ledger, Transfer};
@@ -339,7 +340,7 @@ impl Store {
             }
             let before = self.stages.insert(key, stage.clone());
             // One that was cut off goes on when its results are delivered again.
-            if before.is_some_and(|before| before.ended.is_some_and(|end| end.is_done)) {
+            if before.is_some_and(|before| before.ended.is_some_and(|end| !end.is_cut_off())) {
                 return Err(format!("{key:?} had ended and changed"));
             }
         }
@@ -472,7 +473,7 @@ impl Store {
         let run = tables.fold(Run::load(record.clone()), |run, ((_, block), table)| {
             run.with_table(*block, table.clone())
         });
-        let is_open = |stage: &&StageRecord| stage.ended.is_none_or(|end| !end.is_done);
+        let is_open = |stage: &&StageRecord| stage.ended.is_none_or(StageEnd::is_cut_off);
         let open = self.stages_of(record.id).filter(is_open);
         open.fold(run, Run::with_stage)
     }

@@ -11,6 +11,7 @@ mod event_loop;
 mod gauges;
 mod jobs;
 pub mod leases;
+mod questions;
 mod schedules;
 mod steps;
 #[cfg(test)]
@@ -35,7 +36,7 @@ pub use common::market::{
     CallLimit, CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes,
     UnderLease, Waiting,
 };
-use common::market::{Market, Refused, Run};
+use common::market::{Fault, Market, Refused, Resolution, Run};
 use common::money::credits::Credits;
 use common::plan::Phase;
 use common::protocol::Orders;
@@ -193,6 +194,12 @@ enum Command {
         run: RunId,
         cause: Cause,
     },
+    /// The expressions of a stage have been evaluated.
+    Resolved {
+        run: RunId,
+        stage: StageNo,
+        answer: Box<Result<Resolution, Fault>>,
+    },
     /// An attempt of a call has ended.
     CallEnded {
         lease: Lease,
@@ -228,6 +235,7 @@ impl Coordinator {
                 leases: leases.clone(),
                 watch: watch.clone(),
                 calls: calls::Calls::new(&data, commands.downgrade()),
+                questions: questions::Questions::new(commands.downgrade()),
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
                 fires: due,
                 last_batch,

@@ -59,13 +59,15 @@ pub enum StageKindOut {
     Call,
 }
 
-/// How far a stage is: one that is `cut_off` was open when its run ended.
+/// How far a stage is: one that is `skipped` had a condition that was false, one that is `cut_off`
+/// was open when its run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = StageState)]
 pub enum StageStateOut {
     Open,
     Done,
+    Skipped,
     CutOff,
 }
 

@@ -50,6 +50,7 @@ impl Client {
         let request = match request {
             Ok(request) => request,
             Err(Unsendable::Refused(why)) => return Report::Ended(Answer::none(why, 0)),
+            Err(Unsendable::Invalid(why)) => return Report::Invalid(why),
             Err(Unsendable::Server(error)) => return lost(&error),
         };
         let limit = Duration::from_secs(work.call.timeout_secs.into());
