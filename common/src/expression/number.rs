@@ -50,7 +50,6 @@ pub(super) fn whole(operator: &'static str, value: &Value) -> Result<i64, Fault>
     }
 }
 
-#[expect(clippy::float_arithmetic, reason = "expressions compute with such numbers")]
 pub(super) fn minus(value: &Value) -> Result<Value, Fault> {
     match value {
         Value::Int(value) => value.checked_neg().map(Value::Int).ok_or(Fault::Overflow),

@@ -9,12 +9,10 @@ use super::{Call, Function, of_values};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     of_values("int", 1, 1, int),
-    of_values("float", 1, 1, |_, call| match call.get(0) {
-        Value::Text(text) => {
-            let value = text.trim().parse().map_err(|_| call.wrong(0, "a number"))?;
-            Ok(Value::Float(value))
-        }
-        _ => call.number(0).map(Value::Float),
+    of_values("float", 1, 1, |_, call| {
+        let Value::Text(text) = call.get(0) else { return call.number(0).map(Value::Float) };
+        let value = text.trim().parse().map_err(|_| call.wrong(0, "a number"))?;
+        Ok(Value::Float(value))
     }),
     of_values("string", 1, 1, |e, call| {
         let text = e.print(call.get(0))?;

@@ -142,10 +142,9 @@ pub(super) fn sorted(
     call: &Call<'_>,
     mut keyed: Vec<(Value, Value)>,
 ) -> Result<Vec<Value>, Fault> {
-    let is_descending = match call.get(1) {
-        Value::Nil => false,
-        Value::Text(order) if &**order == "asc" => false,
-        Value::Text(order) if &**order == "desc" => true,
+    let is_descending = match if call.has(1) { call.text(1)? } else { "asc" } {
+        "asc" => false,
+        "desc" => true,
         _ => return Err(call.fault("the order is \"asc\" or \"desc\"")),
     };
     // The sort itself cannot fail, so the first fault of a comparison is kept.

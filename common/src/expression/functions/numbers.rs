@@ -8,9 +8,11 @@ use super::super::{Fault, RESULT_BYTES_MAX};
 use super::{Call, Function, of_values};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    of_values("abs", 1, 1, |_, call| match call.get(0) {
-        Value::Int(value) => value.checked_abs().map(Value::Int).ok_or(Fault::Overflow),
-        _ => call.number(0).map(|value| Value::Float(value.abs())),
+    of_values("abs", 1, 1, |_, call| {
+        let Value::Int(value) = call.get(0) else {
+            return call.number(0).map(|value| Value::Float(value.abs()));
+        };
+        value.checked_abs().map(Value::Int).ok_or(Fault::Overflow)
     }),
     of_values("ceil", 1, 1, |_, call| call.number(0).map(|value| Value::Float(value.ceil()))),
     of_values("floor", 1, 1, |_, call| call.number(0).map(|value| Value::Float(value.floor()))),
