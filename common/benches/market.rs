@@ -175,11 +175,12 @@ fn sequence(tasks: u16) -> Plan {
         reads: Reads::Nothing,
         timeout_secs: 60,
         retries: 0,
+        waits: None,
         require_results: false,
         deterministic: false,
         is_reserved: false,
     };
-    let block = |body| Block { name: "block".to_owned(), phase: None, body };
+    let block = |body| Block::new("block", body);
     let of: Vec<BlockId> = (1..=tasks).map(BlockId::new).collect();
     let mut blocks = vec![block(Body::Group(Group::sequence(of)))];
     blocks.extend((0..tasks).map(|_| block(Body::Container(Box::new(task.clone())))));

@@ -3,12 +3,16 @@
 //! A `RunSpec` is complete: later edits of the job, the template or a package touch the next run
 //! only.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, RunId, WorkspaceId};
-use crate::plan::Plan;
+use crate::plan::{Name, Plan};
 use crate::run::scheduling::Terms;
 use crate::run::task::StageNo;
+use crate::secret::SecretId;
 
 /// An order for a run: what it does, for whom, and on which terms.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,10 +23,23 @@ pub struct RunSpec {
     pub name: String,
     pub template: String,
     pub plan: Plan,
+    /// What its expressions know beside the values of its blocks.
+    pub scope: RunScope,
     /// Seconds from the start of the run's work to its end; `None` is no limit.
     pub timeout_secs: Option<u32>,
     pub terms: Terms,
     pub origin: Origin,
+}
+
+/// What the expressions of a run know from its start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunScope {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<Name, String>,
+    /// Which of the workspace's secrets have these names. Never their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<Name, SecretId>,
 }
 
 /// Why a run was started.
@@ -34,6 +51,8 @@ pub enum Origin {
     Schedule(DateTime<Utc>),
     /// It is a part of another run.
     Part(Parent),
+    /// Another run of the same job has started it, and does not wait for it.
+    Detached,
 }
 
 impl RunSpec {
@@ -41,7 +60,7 @@ impl RunSpec {
     pub const fn parent(&self) -> Option<Parent> {
         match self.origin {
             Origin::Part(parent) => Some(parent),
-            Origin::Manual | Origin::Schedule(_) => None,
+            Origin::Manual | Origin::Schedule(_) | Origin::Detached => None,
         }
     }
 }
@@ -51,7 +70,7 @@ impl Origin {
     pub const fn nominal(self) -> Option<DateTime<Utc>> {
         match self {
             Self::Schedule(at) => Some(at),
-            Self::Manual | Self::Part(_) => None,
+            Self::Manual | Self::Part(_) | Self::Detached => None,
         }
     }
 }

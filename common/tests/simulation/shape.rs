@@ -1,11 +1,13 @@
 //! Plans of all shapes: pipelines of templates, and trees of groups, lists and parts.
 
+use std::collections::BTreeMap;
+
 use common::call::{Flow, Rate, Waits};
 use common::compute::resources::Resources;
 use common::data::location::{Destination, Source};
 use common::plan::{
-    Assemble, Assembler, Block, BlockId, Body, Container, ContainerTask, DataTask, Each, Group,
-    Limits, List, Partition, Partitioner, Pipeline, Plan, Reads,
+    Assemble, Assembler, Block, BlockId, Body, Child, Container, ContainerTask, DataTask, Each,
+    Group, Limits, List, Partition, Partitioner, Pipeline, Plan, Reads,
 };
 use common::testing;
 
@@ -47,7 +49,7 @@ impl Builder {
     fn reserve(&mut self) -> BlockId {
         let id = BlockId::new(u16::try_from(self.blocks.len()).expect("a few blocks"));
         let body = Body::Group(Group::parallel(Vec::new()));
-        self.blocks.push(Block { name: format!("block {}", id.number()), phase: None, body });
+        self.blocks.push(Block::new(format!("block {}", id.number()), body));
         id
     }
 
@@ -65,7 +67,7 @@ impl Builder {
                 let list = List::Copies(random.between(0, 5));
                 Body::Each(each(list, body, random))
             }
-            7 if depth > 0 && !in_list => Body::Child(tree(self.limits, random)),
+            7 if depth > 0 && !in_list => part(tree(self.limits, random)),
             8 if depth > 0 && !in_list => self.cut(random),
             _ if random.chance(350) => call(random),
             _ => self.task(Reads::Nothing, random),
@@ -103,11 +105,16 @@ impl Builder {
             reads,
             timeout_secs: self.limits.task_timeout_secs,
             retries: self.limits.task_retries,
+            waits: None,
             require_results: false,
             deterministic: self.limits.deterministic,
             is_reserved: false,
         }))
     }
+}
+
+fn part(plan: Plan) -> Body {
+    Body::Child(Box::new(Child { plan, inputs: BTreeMap::new(), detached: false }))
 }
 
 fn call(random: &mut Random) -> Body {

@@ -21,8 +21,10 @@ fn runs() -> NewTable {
         .col(uuid("workspace"))
         .col(text("name"))
         .col(text("template"))
-        // The digest of what it does, and JSON of what it may cost and where it may run.
+        // The digest of what it does, JSON of what its expressions know from its start, and JSON of
+        // what it may cost and where it may run.
         .col(string("plan"))
+        .col(text("scope"))
         .col(text("terms"))
         .col(big_integer_null("timeout_secs"))
         // The run and the stage that wait for it.

@@ -22,7 +22,7 @@ use crate::plan::{BlockId, Body, DataTask, Each, Phase, Plan};
 use crate::run::RunState;
 use crate::run::cause::{Cause, CauseKind};
 use crate::run::scheduling::Terms;
-use crate::run::spec::{Origin, Parent, RunSpec};
+use crate::run::spec::{Origin, Parent, RunScope, RunSpec};
 use crate::run::task::{StageNo, TaskRef};
 
 /// Elements with stages of their own that are open at a time in one list.
@@ -164,9 +164,9 @@ impl Market {
                 (Open::Step, Vec::new())
             }
             Body::Call(_) => (Open::Call(Box::default()), Vec::new()),
-            Body::Child(plan) => {
+            Body::Child(part) => {
                 let run = id.of_child(no.number());
-                child = Some((run, child_spec(&spec, plan, Parent { run: id, stage: no })));
+                child = Some((run, child_spec(&spec, &part.plan, Parent { run: id, stage: no })));
                 (Open::Child(run), Vec::new())
             }
         };
@@ -300,6 +300,7 @@ fn window(at_once: Option<NonZeroU32>) -> u32 {
 fn child_spec(spec: &RunSpec, plan: &Plan, parent: Parent) -> RunSpec {
     RunSpec {
         plan: plan.clone(),
+        scope: RunScope::default(),
         timeout_secs: None,
         terms: Terms { start_at: None, ..spec.terms.clone() },
         origin: Origin::Part(parent),

@@ -31,7 +31,7 @@ impl ContainerWork {
         let task = ContainerTask {
             container: Container {
                 own_nodes: self.own_nodes || images.iter().any(is_local),
-                code: Code::Images(ImageCode { images, spec }),
+                code: Code::Images(ImageCode { images, spec, late: Vec::new() }),
                 secrets: self.secrets.iter().map(|id| id.as_str().to_owned()).collect(),
                 needs: self.beside.iter().fold(self.needs, |sum, side| sum.plus(side.needs)),
                 gpus: self.gpus.clone(),
@@ -39,11 +39,12 @@ impl ContainerWork {
             reads: Reads::Nothing,
             timeout_secs: self.timeout_secs.unwrap_or(timeout_secs),
             retries: self.retries,
+            waits: None,
             require_results: false,
             deterministic: false,
             is_reserved: false,
         };
-        let block = |phase, body| Block { name: MAIN.to_owned(), phase: Some(phase), body };
+        let block = |phase, body| Block { phase: Some(phase), ..Block::new(MAIN, body) };
         let task = block(Phase::Process, Body::Container(Box::new(task)));
         let blocks = if self.results.is_none() {
             vec![task]
@@ -53,12 +54,11 @@ impl ContainerWork {
             let deliver = DataTask::Deliver { of, assembler, destination };
             let root = Body::Group(Group::sequence(vec![of, delivery]));
             vec![
-                Block { name: "run".to_owned(), phase: None, body: root },
+                Block::new("run", root),
                 task,
                 Block {
-                    name: "delivery".to_owned(),
                     phase: Some(Phase::Deliver),
-                    body: Body::Data(Box::new(deliver)),
+                    ..Block::new("delivery", Body::Data(Box::new(deliver)))
                 },
             ]
         };
@@ -106,6 +106,7 @@ impl ContainerWork {
             environment,
             mounts: BTreeMap::from([(Content::Results, results)]),
             shared: self.shared.clone(),
+            value: None,
             files: self.files.clone(),
             profile: self.profile,
             network: self.network,

@@ -115,8 +115,8 @@ impl From<Stream> for StreamOut {
     }
 }
 
-/// Why a run was started: somebody asked for it, its job's schedule did, or another run that it is
-/// a part of.
+/// Why a run was started: somebody asked for it, its job's schedule did, another run that it is a
+/// part of, or another run of the job that does not wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Origin)]
@@ -124,6 +124,7 @@ pub enum OriginOut {
     Manual,
     Schedule,
     Part,
+    Detached,
 }
 
 impl From<Origin> for OriginOut {
@@ -132,6 +133,7 @@ impl From<Origin> for OriginOut {
             Origin::Manual => Self::Manual,
             Origin::Schedule(_) => Self::Schedule,
             Origin::Part(_) => Self::Part,
+            Origin::Detached => Self::Detached,
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Model {
     pub name: String,
     /// The digest of its plan.
     pub plan: String,
+    /// JSON of its `RunScope`.
+    pub scope: String,
     /// JSON of its `Terms`.
     pub terms: String,
     pub timeout_secs: Option<i64>,
@@ -417,6 +419,7 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
         name: row.name.clone(),
         template: row.template.clone(),
         plan,
+        scope: document::read(&row.scope).map_err(|error| corrupt_by("scope", &error))?,
         timeout_secs: row.timeout_secs.map(|secs| number(secs, "timeout")).transpose()?,
         terms: document::read(&row.terms).map_err(|error| corrupt_by("terms", &error))?,
         origin: view.origin,
@@ -508,6 +511,7 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         workspace: Set(spec.workspace.uuid()),
         name: Set(storable(&spec.name)),
         plan: Set(plan),
+        scope: Set(document::unproven(&spec.scope)?),
         terms: Set(document::unproven(&spec.terms)?),
         timeout_secs: Set(spec.timeout_secs.map(i64::from)),
         parent: Set(spec.parent().map(|parent| parent.run.uuid())),
@@ -570,18 +574,21 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
 const MANUAL: &str = "manual";
 const SCHEDULE: &str = "schedule";
 const PART: &str = "part";
+const DETACHED: &str = "detached";
 
 const fn origin_name(origin: Origin) -> &'static str {
     match origin {
         Origin::Manual => MANUAL,
         Origin::Schedule(_) => SCHEDULE,
         Origin::Part(_) => PART,
+        Origin::Detached => DETACHED,
     }
 }
 
 fn origin(row: &Model) -> Result<Origin, DbErr> {
     match (row.origin.as_str(), row.parent, row.parent_stage, row.nominal_us) {
         (MANUAL, None, None, None) => Ok(Origin::Manual),
+        (DETACHED, None, None, None) => Ok(Origin::Detached),
         (SCHEDULE, None, None, Some(at)) => Ok(Origin::Schedule(time(at))),
         (PART, Some(run), Some(stage), None) => {
             let stage = u32::try_from(stage).map_err(|_| corrupt("stage"))?;
