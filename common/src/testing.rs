@@ -197,7 +197,7 @@ fn step(plan: &Plan, block: BlockId) -> Option<&DataTask> {
 }
 
 /// Evaluates what the market asks for with these changes; gives how much that was.
-pub fn answer(market: &mut Market, changes: &Changes, now: DateTime<Utc>) -> usize {
+pub fn answer_questions(market: &mut Market, changes: &Changes, now: DateTime<Utc>) -> usize {
     for (run, no) in &changes.questions {
         let frozen = market.run(*run).and_then(|run| run.frozen(*no)).cloned();
         if let Some(frozen) = frozen {

@@ -199,6 +199,7 @@ async fn live<R: ServerClient>(
     let (work, variables) = (&attempt.work, &attempt.environment);
     let mut launches = launch::launches(lease, work, variables, folders, &share)?;
 
+    let value_file = value::file(spec, folders);
     let mut containers = Containers::new(&ready.images);
     let own = OwnTexts { folders, share: &share };
     let ended = in_turn(attempt, tools, own, &mut launches, &mut containers, events, stop).await;
@@ -213,7 +214,7 @@ async fn live<R: ServerClient>(
         judge(ended).map_err(|stopped| stopped.of_container(&name))?;
         let stored = store_results(first, tools, writes_max, stop).await?;
         usage.output_bytes = stored.iter().map(|output| output.size).sum();
-        let value = value::read(&attempt.work.container, folders)?;
+        let value = value::read(value_file.as_deref())?;
         let value = value.map(|value| first.redactor.text(&value));
         Ok::<_, Stopped>(Given { outputs: stored, value })
     };

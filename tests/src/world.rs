@@ -25,6 +25,7 @@ use server::coordinator::{self, CheckedSync};
 use server::data::bucket::blob_key::{BlobKey, Whose};
 use server::data::bucket::caches::OpenedCached;
 use server::data::{self, ByteStream, Direct, Stored};
+use server::expressions::Evaluator;
 use server::p2p::Port;
 use server::registry;
 use server::secrets;
@@ -38,6 +39,7 @@ pub struct World {
     state: Arc<Mutex<State>>,
     /// The newest message's wait ends that of all before it.
     newest: Arc<watch::Sender<u64>>,
+    evaluator: Evaluator,
 }
 
 #[derive(Default)]
@@ -163,6 +165,10 @@ impl Port for World {
     async fn secret(&self, owner: WorkspaceId, id: &SecretId) -> Result<String, secrets::Error> {
         let found = self.secrets(owner, &[id.as_str().to_owned()]).await?;
         Ok(found.into_iter().map(|secret| secret.secret_key.0).collect())
+    }
+
+    fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
     }
 
     async fn break_off(&self, _: RunId, _: Cause) {}

@@ -20,9 +20,6 @@ use crate::run::spec::RunSpec;
 use crate::run::task::StageNo;
 use crate::secret::SecretId;
 
-/// The most elements of a list.
-pub const ELEMENTS_MAX: u32 = 1_000_000;
-
 /// What is decided when a block is opened, as it is stored.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,10 +120,6 @@ impl Frozen {
                 if let List::Items(list) = &each.list {
                     let items = evaluate_items(list, &scope, &fixed);
                     let items = items.map_err(|fault| self.fault("its list", fault))?;
-                    if items.len() > ELEMENTS_MAX {
-                        let why = format!("has more than {ELEMENTS_MAX} elements");
-                        return Err(self.fault("its list", why));
-                    }
                     resolution.items = Some(items);
                 }
             }

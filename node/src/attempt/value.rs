@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use common::compute::container::ContainerSpec;
 use common::protocol::{Failure, VALUE_BYTES_MAX};
@@ -11,11 +12,16 @@ use rustix::fs::OFlags;
 use super::stopped::Stopped;
 use crate::runtime::launch::Folders;
 
-/// Reads the value; `None` where the task gives none, or wrote no file. What is written there is a
-/// stranger's: it is opened only where it is a plain file.
-pub(super) fn read(spec: &ContainerSpec, folders: Folders<'_>) -> Result<Option<String>, Stopped> {
-    let Some((folder, name)) = spec.value_file() else { return Ok(None) };
-    let path = folders.shared_dir(folder).join(name);
+/// Where a task writes its value; `None` where it gives none.
+pub(super) fn file(spec: &ContainerSpec, folders: Folders<'_>) -> Option<PathBuf> {
+    let (folder, name) = spec.value_file()?;
+    Some(folders.shared_dir(folder).join(name))
+}
+
+/// Reads the value; `None` where there is none. What is written there is a stranger's: it is opened
+/// only where it is a plain file.
+pub(super) fn read(path: Option<&Path>) -> Result<Option<String>, Stopped> {
+    let Some(path) = path else { return Ok(None) };
     let open = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
@@ -43,8 +49,6 @@ fn refused(what: &str) -> Stopped {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use common::compute::container::{ContainerPath, Parts};
 
     use super::*;
@@ -60,7 +64,7 @@ mod tests {
     fn read_from(dir: &Path) -> Result<Option<String>, Stopped> {
         let folders =
             Folders { app: None, inputs: dir, results: dir, files: dir, shared: dir, caches: None };
-        read(&spec(), folders)
+        read(file(&spec(), folders).as_deref())
     }
 
     #[test]

@@ -5,40 +5,37 @@
 
 use std::sync::Arc;
 
+use common::error_chain::chain;
 use common::ids::RunId;
 use common::market::Frozen;
 use common::run::cause::{Cause, CauseKind};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::Command;
-
-/// Evaluations that are done at once. Each is short.
-const AT_ONCE: usize = 2;
+use crate::expressions::Evaluator;
 
 pub(super) struct Questions {
     /// Weak, so that the coordinator ends when all its handles have gone.
     commands: mpsc::WeakSender<Command>,
-    places: Arc<Semaphore>,
+    evaluator: Evaluator,
 }
 
 impl Questions {
-    pub fn new(commands: mpsc::WeakSender<Command>) -> Self {
-        Self { commands, places: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub fn new(evaluator: Evaluator, commands: mpsc::WeakSender<Command>) -> Self {
+        Self { commands, evaluator }
     }
 
     /// Evaluates the expressions of a stage that is on disk.
     pub fn ask(&self, frozen: Arc<Frozen>) {
-        let (commands, places) = (self.commands.clone(), Arc::clone(&self.places));
+        let (commands, evaluator) = (self.commands.clone(), self.evaluator.clone());
         let (run, stage) = (frozen.run, frozen.stage);
         let span = tracing::error_span!("expressions", %run, %stage);
         let working = async move {
-            let Ok(_place) = places.acquire().await else { return };
-            let evaluating = tokio::task::spawn_blocking(move || frozen.resolve());
-            let answer = match evaluating.await {
+            let answer = match evaluator.evaluate(move || frozen.resolve()).await {
                 Ok(answer) => Box::new(answer),
                 Err(error) => {
-                    tracing::error!(%error, "expressions could not be evaluated");
+                    tracing::error!(error = %chain(&error), "expressions could not be evaluated");
                     return fail(&commands, run).await;
                 }
             };

@@ -18,6 +18,7 @@ use crate::coordinator::{self, CheckedSync, Coordinator};
 use crate::data::bucket::blob_key::{BlobKey, Whose};
 use crate::data::bucket::caches::OpenedCached;
 use crate::data::{self, ByteStream, Data, Direct, Stored};
+use crate::expressions::Evaluator;
 use crate::registry::{self, Registries};
 use crate::secrets::{self, Secrets};
 use crate::store::market::tasks::TaskOutputs;
@@ -78,6 +79,9 @@ pub trait Port: Clone + Send + Sync + 'static {
         owner: WorkspaceId,
         id: &SecretId,
     ) -> impl Future<Output = Result<String, secrets::Error>> + Send;
+
+    /// Evaluates the expressions of texts of containers.
+    fn evaluator(&self) -> &Evaluator;
 
     /// Ends a run for a reason that is its customer's.
     fn break_off(&self, run: RunId, cause: Cause) -> impl Future<Output = ()> + Send;
@@ -187,6 +191,10 @@ impl Port for Parts {
 
     async fn secret(&self, owner: WorkspaceId, id: &SecretId) -> Result<String, secrets::Error> {
         Ok(self.secrets.open(owner, id, &Target::Container).await?.secret_key)
+    }
+
+    fn evaluator(&self) -> &Evaluator {
+        self.coordinator.evaluator()
     }
 
     async fn break_off(&self, run: RunId, cause: Cause) {

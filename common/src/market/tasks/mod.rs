@@ -136,6 +136,11 @@ impl Tasks {
         self.checks.values().any(|check| check.waits)
     }
 
+    /// Whether only some are handed out at a time.
+    pub(super) const fn is_limited(&self) -> bool {
+        self.at_once.is_some()
+    }
+
     fn has_fresh(&self) -> bool {
         self.fresh() > 0
     }

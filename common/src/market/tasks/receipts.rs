@@ -123,6 +123,7 @@ impl Market {
             tasks.count_taken(active.operator, active.leased_at);
             tasks.accept(bill.usage.wall_ms);
         }
+        let is_limited = run.tasks(no).is_some_and(|stage| stage.tasks.is_limited());
         if is_of_list {
             run.count_done(!outputs.is_empty());
         }
@@ -144,6 +145,10 @@ impl Market {
         });
         self.outbox.runs.insert(run_id);
         self.outbox.stages.insert((run_id, no));
+        if is_limited {
+            // There is room for one more.
+            self.note_runnable(run_id);
+        }
         self.begin_check(lease, &active, (outputs, value.as_deref()), now);
         self.take_value(lease.task, value.map(Arc::from), now);
         self.end_if_over(run_id, no, now);

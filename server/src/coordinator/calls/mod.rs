@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 
 use super::Command;
 use crate::data::Data;
+use crate::expressions::Evaluator;
 use client::Client;
 
 /// Begins and cancels attempts of calls.
@@ -59,8 +60,8 @@ impl Attempt {
 }
 
 impl Calls {
-    pub fn new(data: &Data, commands: mpsc::WeakSender<Command>) -> Self {
-        let client = Client::new(data.guard(), data.secrets().clone());
+    pub fn new(data: &Data, evaluator: Evaluator, commands: mpsc::WeakSender<Command>) -> Self {
+        let client = Client::new(data.guard(), data.secrets().clone(), evaluator);
         Self { client: Arc::new(client), commands, under_way: BTreeMap::new() }
     }
 

@@ -13,6 +13,7 @@ use url::Url;
 use super::{Attempt, signature};
 use crate::clock;
 use crate::data::ssrf_guard::Guard;
+use crate::expressions::Evaluator;
 use crate::secrets::{Error as SecretError, Secrets};
 
 /// Why a request is not sent.
@@ -31,11 +32,10 @@ pub(super) async fn build(
     guard: &Guard,
     secrets: &Secrets,
     attempt: &Attempt,
-    work: &CallTask,
+    (work, call): (&CallTask, &Call),
 ) -> Result<reqwest::Request, Unsendable> {
     let owner = attempt.spec.workspace;
     let refused = |why: &dyn std::fmt::Display| Unsendable::Refused(why.to_string());
-    let call = &whole(secrets, attempt, work).await?;
     let url: Url = call.url.parse().map_err(|error| refused(&error))?;
     guard.check(&url).map_err(|error| refused(&error))?;
     let mut headers = HeaderMap::new();
@@ -75,15 +75,20 @@ pub(super) async fn build(
 }
 
 /// The call with its texts that are known only now. They are not stored: secrets may be in them.
-async fn whole(secrets: &Secrets, attempt: &Attempt, work: &CallTask) -> Result<Call, Unsendable> {
+pub(super) async fn whole(
+    evaluator: &Evaluator,
+    secrets: &Secrets,
+    attempt: &Attempt,
+    work: &CallTask,
+) -> Result<Call, Unsendable> {
     let Some((frozen, url)) = &attempt.late else { return Ok(work.call.clone()) };
     let mut values = BTreeMap::new();
     for (name, id) in frozen.secrets() {
         values.insert(name.clone(), open(secrets, attempt.spec.workspace, id).await?);
     }
     let (frozen, url) = (Arc::clone(frozen), url.clone());
-    let evaluating = tokio::task::spawn_blocking(move || frozen.call(url.as_deref(), &values));
-    let whole = evaluating.await.map_err(|error| Unsendable::Invalid(error.to_string()))?;
+    let whole = evaluator.evaluate(move || frozen.call(url.as_deref(), &values)).await;
+    let whole = whole.map_err(|error| Unsendable::Invalid(error.to_string()))?;
     whole.map_err(|fault| Unsendable::Invalid(fault.to_string()))
 }
 

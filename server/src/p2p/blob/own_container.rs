@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use common::error_chain::chain;
 use common::protocol::OwnContainer;
 use common::run::cause::{Cause, CauseKind};
 use common::secret::Hidden;
@@ -25,9 +26,9 @@ pub async fn own_container<P: Port>(port: &P, live: &LiveLease) -> Result<Found,
     }
     let hidden = values.values().cloned().map(Hidden).collect();
     let (run, index, evaluated) = (frozen.run, *index, Arc::clone(frozen));
-    let evaluating = tokio::task::spawn_blocking(move || evaluated.container(index, &values));
+    let evaluating = port.evaluator().evaluate(move || evaluated.container(index, &values));
     let evaluated = evaluating.await.map_err(|error| {
-        tracing::error!(%run, %error, "the texts of a container could not be evaluated");
+        tracing::error!(%run, error = %chain(&error), "the texts of a container could not be evaluated");
         Refusal::later("the server failed")
     })?;
     let container = match evaluated {
