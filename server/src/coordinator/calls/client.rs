@@ -49,9 +49,7 @@ impl Client {
         };
         let began = Instant::now();
         let request = match request::whole(&self.evaluator, &self.secrets, attempt, work).await {
-            Ok(call) => {
-                request::build(http, &self.guard, &self.secrets, attempt, (work, &call)).await
-            }
+            Ok(call) => request::build(http, &self.guard, &self.secrets, attempt, &call).await,
             Err(unsendable) => Err(unsendable),
         };
         let request = match request {

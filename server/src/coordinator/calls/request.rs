@@ -32,7 +32,7 @@ pub(super) async fn build(
     guard: &Guard,
     secrets: &Secrets,
     attempt: &Attempt,
-    (work, call): (&CallTask, &Call),
+    call: &Call,
 ) -> Result<reqwest::Request, Unsendable> {
     let owner = attempt.spec.workspace;
     let refused = |why: &dyn std::fmt::Display| Unsendable::Refused(why.to_string());

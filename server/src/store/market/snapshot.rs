@@ -146,4 +146,6 @@ impl Broken {
 }
 
 #[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use super::runs;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
 use crate::store::row_groups;
-use crate::store::{Db, corrupt, corrupt_by, stage_no, stage_number};
+use crate::store::{Db, corrupt, stage_no, stage_number};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "run_values")]
@@ -77,7 +77,7 @@ fn read(row: &Model) -> Result<ValueRecord, DbErr> {
     Ok(ValueRecord {
         run: RunId::new(row.run),
         seq: u32::try_from(row.seq).map_err(|_| corrupt("number of a value"))?,
-        name: row.name.parse().map_err(|error| corrupt_by("name of a value", &error))?,
+        name: row.name.parse().map_err(|_| corrupt("name of a value"))?,
         within: row.within.map(stage_no).transpose()?,
         item: row.item.map(u32::try_from).transpose().map_err(|_| corrupt("element"))?,
         value: value.into(),
