@@ -175,11 +175,12 @@ fn sequence(tasks: u16) -> Plan {
         reads: Reads::Nothing,
         timeout_secs: 60,
         retries: 0,
+        waits: None,
         require_results: false,
         deterministic: false,
         is_reserved: false,
     };
-    let block = |body| Block { name: "block".to_owned(), phase: None, body };
+    let block = |body| Block::new("block", body);
     let of: Vec<BlockId> = (1..=tasks).map(BlockId::new).collect();
     let mut blocks = vec![block(Body::Group(Group::sequence(of)))];
     blocks.extend((0..tasks).map(|_| block(Body::Container(Box::new(task.clone())))));
@@ -239,7 +240,7 @@ fn report(leases: &[Lease]) -> CheckedSync {
     let receipt = |lease: &Lease| Receipt {
         lease: *lease,
         usage: Usage { cpu_ms: 1, memory_mib_ms: 1, wall_ms: 1, ..Usage::default() },
-        outcome: Outcome::Succeeded { outputs: Vec::new() },
+        outcome: Outcome::Succeeded { outputs: Vec::new(), value: None },
     };
     let signed = || SignedReceipt { receipt: vec![0; 64], signature: vec![0; 64] };
     CheckedSync {

@@ -48,6 +48,7 @@ pub mod compute;
 pub mod data;
 pub mod digest;
 pub mod error_chain;
+pub mod expression;
 pub mod ids;
 pub mod input;
 pub mod market;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::access::Scopes;
 use crate::call::{Answer, Call, CallTask, Method, Retry, Waits};
+use crate::compute::container::{Command, ContainerSpec, Content, Parts, Program};
 use crate::compute::device::Device;
 use crate::compute::resources::{Resources, Usage};
 use crate::data::chunk_table::ChunkTable;
@@ -15,15 +16,16 @@ use crate::data::location::{Destination, Source};
 use crate::data::object_list::{Object, Objects, Place};
 use crate::digest::Digest;
 use crate::ids::{ApiKeyId, JobId, PackageId, RunId, UserId, WorkspaceId};
-use crate::market::Market;
+use crate::market::{Changes, Market};
 use crate::money::credits::Credits;
 use crate::plan::{
-    Assemble, Assembler, Block, BlockId, Body, Code, Container, Contract, DataTask, Image, Limits,
-    PackageCode, PackagePin, Params, Partition, Partitioner, Phase, Pipeline, Plan,
+    Assemble, Assembler, Block, BlockId, Body, Code, Container, Contract, DataTask, Image,
+    ImageCode, Limits, PackageCode, PackagePin, Params, Partition, Partitioner, Phase, Pipeline,
+    Plan,
 };
 use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
 use crate::run::scheduling::Terms;
-use crate::run::spec::{Origin, RunSpec};
+use crate::run::spec::{Origin, RunScope, RunSpec};
 use crate::run::task::{Lease, StageNo, TaskRef};
 use crate::schedule::Author;
 use crate::secret::{Hidden, Secret, SecretKind};
@@ -60,6 +62,21 @@ pub fn code() -> PackageCode {
         entrypoint: "main".parse().expect("a plain name"),
         params: Params::new(),
     }
+}
+
+/// A program of an image, with two words.
+///
+/// # Panics
+/// Never.
+pub fn image_code() -> ImageCode {
+    let words = ["sh", "true"].map(str::to_owned).to_vec();
+    let results = "/fanfold/results".parse().expect("a plain path");
+    let spec = ContainerSpec::new(Parts {
+        mounts: BTreeMap::from([(Content::Results, results)]),
+        ..Parts::of(Program::new(Command::Line(words)))
+    });
+    let images = vec![Image::Stored { reference: "image".to_owned(), digest: Digest::of(b"") }];
+    ImageCode { images, spec: spec.expect("a plain container"), late: Vec::new() }
 }
 
 /// What of a container is its package's.
@@ -104,6 +121,7 @@ pub fn order_plan(workspace: WorkspaceId, plan: Plan) -> RunSpec {
         name: "job".to_owned(),
         template: "template".to_owned(),
         plan,
+        scope: RunScope::default(),
         timeout_secs: None,
         terms: Terms::default(),
         origin: Origin::Manual,
@@ -118,6 +136,7 @@ pub fn call(url: &str, retries: usize) -> CallTask {
         call: Call::new(Method::Post, url),
         retry: Retry { waits, honours_retry_after: true },
         price: Credits::from_units(100_000).expect("not below zero"),
+        late: Vec::new(),
     }
 }
 
@@ -127,8 +146,7 @@ pub fn call(url: &str, retries: usize) -> CallTask {
 /// The call cannot be made.
 pub fn call_plan(task: CallTask) -> Plan {
     let body = Body::Call(Box::new(task));
-    Plan::new(vec![Block { name: "call".to_owned(), phase: None, body }])
-        .expect("a test makes calls that can be made")
+    Plan::new(vec![Block::new("call", body)]).expect("a test makes calls that can be made")
 }
 
 /// An answer with this status and nothing else.
@@ -177,6 +195,17 @@ fn step(plan: &Plan, block: BlockId) -> Option<&DataTask> {
             None
         }
     }
+}
+
+/// Evaluates what the market asks for with these changes; gives how much that was.
+pub fn answer_questions(market: &mut Market, changes: &Changes, now: DateTime<Utc>) -> usize {
+    for (run, no) in &changes.questions {
+        let frozen = market.run(*run).and_then(|run| run.frozen(*no)).cloned();
+        if let Some(frozen) = frozen {
+            market.resolved(*run, *no, frozen.resolve(), now);
+        }
+    }
+    changes.questions.len()
 }
 
 /// Starts a run of this pipeline and cuts it into this many chunks.

@@ -13,6 +13,7 @@ pub mod data;
 pub mod definitions;
 mod durable;
 pub mod error;
+pub mod expressions;
 mod field;
 pub mod files;
 mod idempotency;

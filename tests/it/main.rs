@@ -34,3 +34,4 @@ mod server_check;
 mod sources;
 mod systemd_units;
 mod traces;
+mod workflows;

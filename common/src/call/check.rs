@@ -71,6 +71,8 @@ pub enum InvalidCall {
     Waits,
     #[error("the factor must be from 1 to {FACTOR_MAX}, the jitter at most 100 percent")]
     Growth,
+    #[error("has more than one template for the same text")]
+    Late,
 }
 
 impl InvalidCall {
@@ -84,6 +86,7 @@ impl InvalidCall {
             | Self::Twice(_)
             | Self::HeaderValue(_) => "headers",
             Self::Body => "body",
+            Self::Late => "call",
             Self::Accept => "accept",
             Self::Timeout => "timeout_secs",
             Self::Sign => "sign",
@@ -98,6 +101,7 @@ impl CallTask {
     /// Whether it can be made at all.
     pub fn check(&self) -> Result<(), InvalidCall> {
         self.call.check()?;
+        self.check_late()?;
         self.retry.check()
     }
 }

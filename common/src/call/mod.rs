@@ -3,6 +3,7 @@
 mod answer;
 mod check;
 mod flow;
+mod late;
 mod retry;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use answer::{ANSWER_BYTES_MAX, Answer, Report};
 pub use check::{BODY_BYTES_MAX, InvalidCall, TIMEOUT_SECS_MAX};
 pub use flow::{Flow, Rate};
+pub use late::{CallPlace, LateCallText};
 pub use retry::{Retry, Waits};
 
 use crate::money::credits::Credits;
@@ -29,6 +31,9 @@ pub struct CallTask {
     pub retry: Retry,
     /// What it costs once it is accepted, however many attempts that takes.
     pub price: Credits,
+    /// Texts of the call that are templates; the call has any other text at their places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<LateCallText>,
 }
 
 /// An HTTP request, and what counts as its success.
@@ -104,6 +109,12 @@ impl fmt::Display for Method {
     }
 }
 
+/// The host of an address, in the one spelling that browsers use; empty where there is none.
+pub fn host_of(url: &str) -> String {
+    let url = url::Url::parse(url).ok();
+    url.as_ref().and_then(url::Url::host_str).unwrap_or_default().to_owned()
+}
+
 impl Call {
     /// A request without a body, of which any status from 200 to 299 is a success.
     pub fn new(method: Method, url: impl Into<String>) -> Self {
@@ -122,8 +133,7 @@ impl Call {
 
     /// The host that it goes to, in the one spelling that browsers use; empty where there is none.
     pub fn host(&self) -> String {
-        let url = url::Url::parse(&self.url).ok();
-        url.as_ref().and_then(url::Url::host_str).unwrap_or_default().to_owned()
+        host_of(&self.url)
     }
 
     pub fn accepts(&self, status: u16) -> bool {

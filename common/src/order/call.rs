@@ -20,11 +20,12 @@ impl CallWork {
     /// # Errors
     /// The call cannot be made.
     pub fn plan(&self, price: Credits) -> Result<Plan, InvalidCall> {
-        let task = CallTask { call: self.call.clone(), retry: self.retry.clone(), price };
+        let (call, retry) = (self.call.clone(), self.retry.clone());
+        let task = CallTask { call, retry, price, late: Vec::new() };
         task.check()?;
         let body = Body::Call(Box::new(task));
-        let block = Block { name: "call".to_owned(), phase: None, body };
-        Ok(Plan::new(vec![block]).expect("one block with a call that can be made is a plan"))
+        Ok(Plan::new(vec![Block::new("call", body)])
+            .expect("one block with a call that can be made is a plan"))
     }
 
     /// What a job is called that has no name: the method and the host.

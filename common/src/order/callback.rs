@@ -89,7 +89,7 @@ impl OrderedCallback {
             let json = HeaderText::Text("application/json".to_owned());
             call.headers.insert(CONTENT_TYPE.to_owned(), json);
         }
-        Callback { on: self.on.clone(), task: CallTask { call, retry, price } }
+        Callback { on: self.on.clone(), task: CallTask { call, retry, price, late: Vec::new() } }
     }
 }
 

@@ -4,3 +4,4 @@
 pub mod call;
 pub mod callback;
 pub mod container;
+pub mod workflow;

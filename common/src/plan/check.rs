@@ -1,8 +1,12 @@
 //! Whether blocks make a plan: a tree in which everything that is named is there in time.
 
+mod names;
+
 use super::{Block, BlockId, Body, DataTask, Each, Group, List, Reads, Uncompilable};
 use crate::call::InvalidCall;
 use crate::compute::container::ContainerSpec;
+use crate::expression::Template;
+use names::Names;
 
 /// The most blocks of a plan.
 pub const BLOCKS_MAX: usize = 1_000;
@@ -30,6 +34,16 @@ pub enum PlanError {
     Container(u16, Uncompilable),
     #[error("the call of block {0}: {field}: {1}", field = .1.field())]
     Call(u16, InvalidCall),
+    #[error("block {0} names a value that it does not have, or that its list has")]
+    Value(u16),
+    #[error("an element of the list of block {0} cannot be called so")]
+    Item(u16),
+    #[error("block {0} has an expression that names {1}, which is not there")]
+    Name(u16, String),
+    #[error("block {0} has an expression that names tasks.{1}, which no block before it sets")]
+    Task(u16, String),
+    #[error("block {0} has too many inputs")]
+    Inputs(u16),
 }
 
 /// What a check finds out of each block.
@@ -42,7 +56,7 @@ pub(super) struct Checked {
     pub containers: Vec<Option<ContainerSpec>>,
 }
 
-pub(super) fn check(blocks: &[Block]) -> Result<Checked, PlanError> {
+pub(super) fn check(blocks: &[Block], output: Option<&Template>) -> Result<Checked, PlanError> {
     if blocks.is_empty() || blocks.len() > BLOCKS_MAX {
         return Err(PlanError::Size);
     }
@@ -74,21 +88,30 @@ pub(super) fn check(blocks: &[Block]) -> Result<Checked, PlanError> {
     }
     let mut containers = Vec::with_capacity(blocks.len());
     let tree = Tree { blocks, parents: &parents, repeated: &repeated };
+    let names = Names::new(&tree);
+    if let Some(output) = output {
+        names.check_output(output)?;
+    }
     for id in (0..).map(BlockId).take(blocks.len()) {
         tree.check_reads(id)?;
+        names.check(id)?;
         if repeated[id.index()] && blocks[id.index()].is_reserved() {
             return Err(PlanError::Reserved(id.number()));
         }
         containers.push(match &blocks[id.index()].body {
             Body::Container(task) => {
-                let compiled = task.container.compile();
+                let compiled = task.container.compile(tree.names_value(id));
                 Some(compiled.map_err(|error| PlanError::Container(id.number(), error))?)
             }
             Body::Call(task) => {
                 task.check().map_err(|error| PlanError::Call(id.number(), error))?;
                 None
             }
-            Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) => None,
+            Body::Child(child) => {
+                names::check_child(id, child)?;
+                None
+            }
+            Body::Group(_) | Body::Each(_) | Body::Data(_) => None,
         });
     }
     Ok(Checked { parents, repeated, containers })
@@ -138,7 +161,7 @@ impl Tree<'_> {
             Body::Each(Each { list: List::Chunks(from), .. }) => {
                 self.is_before(*from, id) && self.makes_chunks(*from)
             }
-            Body::Each(Each { list: List::Copies(_), .. })
+            Body::Each(Each { list: List::Copies(_) | List::Items(_), .. })
             | Body::Group(_)
             | Body::Child(_)
             | Body::Call(_) => true,
@@ -185,9 +208,30 @@ impl Tree<'_> {
         matches!(parent, Some(Body::Each(Each { list: List::Chunks(_), .. })))
     }
 
-    /// Whether `first` is there, is opened once, and has always ended when `then` begins.
+    /// Whether somebody reads the value of a block: it has a name, or its list's value has.
+    fn names_value(&self, id: BlockId) -> bool {
+        let has_name = |id: BlockId| self.blocks[id.index()].var.is_some();
+        let list = self.parents[id.index()]
+            .filter(|parent| matches!(self.blocks[parent.index()].body, Body::Each(_)));
+        has_name(id) || list.is_some_and(has_name)
+    }
+
+    /// Whether `first` is there, is opened once, is never skipped, and has always ended when `then`
+    /// begins.
     fn is_before(&self, first: BlockId, then: BlockId) -> bool {
         if first.index() >= self.blocks.len() || self.repeated[first.index()] {
+            return false;
+        }
+        let mut at = first;
+        while let Some(parent) = self.parents[at.index()]
+            && !self.way_up(then).iter().any(|(of, _)| *of == parent)
+        {
+            if self.blocks[at.index()].when.is_some() {
+                return false;
+            }
+            at = parent;
+        }
+        if self.blocks[at.index()].when.is_some() {
             return false;
         }
         let ways = [self.way_up(first), self.way_up(then)];
@@ -232,5 +276,7 @@ fn follows(group: &Group, first: BlockId, then: BlockId) -> bool {
     false
 }
 
+#[cfg(test)]
+mod names_tests;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Contract, contract};
+use super::{Contract, LateText, contract};
 use crate::compute::container::{ContainerSpec, Grants, RelativePath};
 use crate::compute::environment::Environment;
 use crate::compute::image::Pinned;
@@ -69,6 +69,9 @@ pub struct ImageCode {
     /// What `spec` names by its place.
     pub images: Vec<Image>,
     pub spec: ContainerSpec,
+    /// Texts of `spec` that are templates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<LateText>,
 }
 
 impl Container {
@@ -85,6 +88,14 @@ impl Container {
         match &self.code {
             Code::Package(code) => std::slice::from_ref(&code.image),
             Code::Images(code) => &code.images,
+        }
+    }
+
+    /// Its texts that are known only when a task begins.
+    pub fn late(&self) -> &[LateText] {
+        match &self.code {
+            Code::Package(_) => &[],
+            Code::Images(code) => &code.late,
         }
     }
 
@@ -106,7 +117,7 @@ impl Container {
     pub fn asks(&self) -> Grants {
         match &self.code {
             Code::Package(_) => Grants::default(),
-            Code::Images(ImageCode { images, spec }) => {
+            Code::Images(ImageCode { images, spec, .. }) => {
                 let local_images = images.iter().any(|image| matches!(image, Image::Local { .. }));
                 Grants { local_images, ..spec.asks() }
             }

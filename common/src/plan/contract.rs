@@ -28,6 +28,10 @@ const NAME_BYTES_MAX: usize = 4096;
 /// When the run of a task was due by its job's schedule.
 const SCHEDULED_FOR: &str = "FANFOLD_SCHEDULED_FOR";
 
+/// The name of the variable that holds the path of the file for a container's value.
+const VALUE_VARIABLE: &str = "FANFOLD_OUTPUT";
+const VALUE_DIR: &str = "/fanfold/output";
+
 const APP: &str = "/opt/fanfold/app";
 const USER_CACHE: &str = "/opt/fanfold/cache/user";
 const SHARED_CACHE: &str = "/opt/fanfold/cache/shared";
@@ -116,20 +120,42 @@ pub enum Uncompilable {
     Spec(#[from] SpecError),
     #[error("a program names an image or a file of a package that is not there")]
     Images,
+    #[error("a template stands at a place that is not there, or is there twice")]
+    Late,
+    #[error("a container of a package gives no value")]
+    Value,
 }
 
 impl Container {
-    /// What its tasks' nodes run. A plan does it once, when it is made.
-    pub(super) fn compile(&self) -> Result<ContainerSpec, Uncompilable> {
+    /// What its tasks' nodes run. A plan does it once, when it is made. Where it gives a value, its
+    /// programs find a file to write it to.
+    pub(super) fn compile(&self, gives_value: bool) -> Result<ContainerSpec, Uncompilable> {
         match &self.code {
+            Code::Package(_) if gives_value => Err(Uncompilable::Value),
             Code::Package(code) => code.compile(),
-            Code::Images(ImageCode { images, spec }) => {
+            Code::Images(code @ ImageCode { images, spec, .. }) => {
                 let has_image = |program: &Program| usize::from(program.image) < images.len();
                 let is_fine = spec.programs().all(has_image) && spec.package_files().count() == 0;
-                if is_fine { Ok(spec.clone()) } else { Err(Uncompilable::Images) }
+                if !is_fine {
+                    return Err(Uncompilable::Images);
+                }
+                code.check_late()?;
+                if gives_value { with_value(spec) } else { Ok(spec.clone()) }
             }
         }
     }
+}
+
+/// The same containers, with a file for the value that they give.
+fn with_value(spec: &ContainerSpec) -> Result<ContainerSpec, Uncompilable> {
+    let mut parts = Parts::clone(spec);
+    let value = dir(VALUE_DIR).join(&"value".parse().expect("a plain name"));
+    parts.shared.push(dir(VALUE_DIR));
+    let variable = (VALUE_VARIABLE.to_owned(), value.as_str().to_owned());
+    let own = parts.environment.pairs().map(|(name, text)| (name.to_owned(), text.to_owned()));
+    parts.environment = own.chain([variable]).collect::<BTreeMap<_, _>>().try_into()?;
+    parts.value = Some(value);
+    Ok(ContainerSpec::new(parts)?)
 }
 
 impl PackageCode {

@@ -7,6 +7,9 @@
 mod check;
 mod container;
 mod contract;
+mod expressions;
+mod late;
+mod name;
 mod phase;
 mod pipeline;
 mod reservation;
@@ -17,17 +20,21 @@ pub use container::{
     Code, Container, Image, ImageCode, PackageCode, PackagePin, Params, params_text,
 };
 pub use contract::{CHUNK_FILE, Contract, Uncompilable};
+pub use late::{LateText, TextPlace};
+pub use name::{InvalidName, Name};
 pub use phase::Phase;
 pub use pipeline::{Assemble, Assembler, Limits, Partition, Partitioner, Pipeline};
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::CallTask;
+use crate::call::{CallTask, Waits};
 use crate::compute::container::ContainerSpec;
 use crate::data::location::{Destination, Source};
+use crate::expression::Template;
 use crate::run::task::StageNo;
 
 /// Names a block by its place in its plan.
@@ -70,12 +77,23 @@ impl BlockId {
 /// assert!(Plan::new(Vec::new()).is_err());
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Block>", into = "Vec<Block>")]
+#[serde(try_from = "PlanParts", into = "PlanParts")]
 pub struct Plan(Arc<Blocks>);
 
-#[derive(Debug, PartialEq)]
+/// A plan as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanParts {
+    blocks: Vec<Block>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output: Option<Template>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 struct Blocks {
     blocks: Vec<Block>,
+    /// What the run gives at its end.
+    output: Option<Template>,
     /// Of each block, which one it is in.
     parents: Vec<Option<BlockId>>,
     /// Of each block, whether it is opened once for each element of a list.
@@ -95,6 +113,13 @@ pub struct Block {
     /// The part of the run that begins with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
+    /// It is skipped where this gives the text `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Template>,
+    /// The name under which blocks after it read its value. One that is set in an [`Each`] is seen
+    /// in the same element only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub var: Option<Name>,
     pub body: Body,
 }
 
@@ -103,8 +128,8 @@ pub struct Block {
 pub enum Body {
     Group(Group),
     Each(Each),
-    /// A run of its own, of the same job, which this one waits for.
-    Child(Plan),
+    /// A run of its own, of the same job.
+    Child(Box<Child>),
     Container(Box<ContainerTask>),
     /// Work on data that the server does itself.
     Data(Box<DataTask>),
@@ -122,6 +147,11 @@ pub struct Group {
 }
 
 impl Block {
+    /// A block without a phase, a condition and a value.
+    pub fn new(name: impl Into<String>, body: Body) -> Self {
+        Self { name: name.into(), phase: None, when: None, var: None, body }
+    }
+
     fn is_reserved(&self) -> bool {
         matches!(&self.body, Body::Container(task) if task.is_reserved)
     }
@@ -161,13 +191,27 @@ pub struct Each {
     pub first: Option<NonZeroU32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum List {
     /// The chunks that this data block has made.
     Chunks(BlockId),
     /// This many elements without data.
     Copies(u32),
+    /// What an expression gives: a list, or a number of elements.
+    Items(Template),
+}
+
+/// A run of its own, of the same job. It sees the secrets of the run that it is in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Child {
+    pub plan: Plan,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<Name, Template>,
+    /// Nothing waits for it, and it goes on when the run that started it has ended.
+    #[serde(default)]
+    pub detached: bool,
 }
 
 /// Work in a container on a node.
@@ -180,6 +224,9 @@ pub struct ContainerTask {
     pub timeout_secs: u32,
     /// Further attempts after the first failed.
     pub retries: u32,
+    /// The pauses before them; `None` is what the market finds right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
     /// An attempt that gives no results has failed.
     pub require_results: bool,
     /// The same input gives the same results, so that a second node can check the first.
@@ -224,10 +271,27 @@ impl Plan {
     /// The blocks are no tree, name what is not there, or have a container that cannot be
     /// compiled.
     pub fn new(blocks: Vec<Block>) -> Result<Self, PlanError> {
-        let Checked { parents, repeated, containers } = check::check(&blocks)?;
+        Self::of(blocks, None)
+    }
+
+    /// The same plan, of which a run gives this at its end.
+    ///
+    /// # Errors
+    /// It reads what no block gives.
+    pub fn with_output(self, output: Template) -> Result<Self, PlanError> {
+        Self::of(self.0.blocks.clone(), Some(output))
+    }
+
+    fn of(blocks: Vec<Block>, output: Option<Template>) -> Result<Self, PlanError> {
+        let Checked { parents, repeated, containers } = check::check(&blocks, output.as_ref())?;
         let reserved = (0..).map(BlockId).zip(&blocks).filter(|(_, block)| block.is_reserved());
         let reserved = reserved.map(|(id, _)| id).collect();
-        Ok(Self(Arc::new(Blocks { blocks, parents, repeated, containers, reserved })))
+        Ok(Self(Arc::new(Blocks { blocks, output, parents, repeated, containers, reserved })))
+    }
+
+    /// What a run gives at its end.
+    pub fn output(&self) -> Option<&Template> {
+        self.0.output.as_ref()
     }
 
     pub fn blocks(&self) -> impl Iterator<Item = (BlockId, &Block)> {
@@ -411,28 +475,29 @@ impl Plan {
         }
     }
 
-    /// How many elements the list of a block has, where its chunks are this many; 1 where it has
-    /// no list. The first number is before the limit of the list, the second after it.
-    pub fn elements(&self, id: BlockId, chunks: u32) -> (u32, u32) {
+    /// How many elements the list of a block has; 1 where it has
+    /// no list. `known` is how many there are of a list whose length the plan does not tell. The
+    /// first number is before the limit of the list, the second after it.
+    pub fn elements(&self, id: BlockId, known: u32) -> (u32, u32) {
         let Body::Each(each) = &self.block(id).body else { return (1, 1) };
         let found = match each.list {
-            List::Chunks(_) => chunks,
+            List::Chunks(_) | List::Items(_) => known,
             List::Copies(copies) => copies,
         };
         (found, each.first.map_or(found, |first| found.min(first.get())))
     }
 }
 
-impl From<Plan> for Vec<Block> {
+impl From<Plan> for PlanParts {
     fn from(plan: Plan) -> Self {
-        plan.0.blocks.clone()
+        Self { blocks: plan.0.blocks.clone(), output: plan.0.output.clone() }
     }
 }
 
-impl TryFrom<Vec<Block>> for Plan {
+impl TryFrom<PlanParts> for Plan {
     type Error = PlanError;
 
-    fn try_from(blocks: Vec<Block>) -> Result<Self, PlanError> {
-        Self::new(blocks)
+    fn try_from(PlanParts { blocks, output }: PlanParts) -> Result<Self, PlanError> {
+        Self::of(blocks, output)
     }
 }

@@ -147,6 +147,7 @@ impl Pipeline {
             reads,
             timeout_secs: self.limits.task_timeout_secs,
             retries: self.limits.task_retries,
+            waits: None,
             require_results: false,
             deterministic: false,
             is_reserved: false,
@@ -164,13 +165,13 @@ struct Sequence {
 impl Sequence {
     fn new() -> Self {
         let body = Body::Group(Group::sequence(Vec::new()));
-        let root = Block { name: "run".to_owned(), phase: None, body };
+        let root = Block::new("run", body);
         Self { blocks: vec![root], of: Vec::new() }
     }
 
     fn push(&mut self, name: &str, phase: Option<Phase>, body: Body) -> BlockId {
         let id = BlockId(u16::try_from(self.blocks.len()).expect("a pipeline has a few blocks"));
-        self.blocks.push(Block { name: name.to_owned(), phase, body });
+        self.blocks.push(Block { phase, ..Block::new(name, body) });
         id
     }
 

@@ -108,8 +108,7 @@ impl Callback {
         let mut task = self.task.clone();
         task.call.body = Some(ended.event());
         let body = Body::Call(Box::new(task));
-        let block = Block { name: "callback".to_owned(), phase: None, body };
-        Plan::new(vec![block]).expect("one block with a call that was checked is a plan")
+        Plan::new(vec![Block::new("callback", body)]).expect("one block with a call that was checked is a plan")
     }
 }
 

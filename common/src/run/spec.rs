@@ -3,13 +3,17 @@
 //! A `RunSpec` is complete: later edits of the job, the template or a package touch the next run
 //! only.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, RunId, WorkspaceId};
-use crate::plan::Plan;
+use crate::plan::{Name, Plan};
 use crate::run::callback::Callback;
 use crate::run::scheduling::Terms;
 use crate::run::task::StageNo;
+use crate::secret::SecretId;
 
 /// An order for a run: what it does, for whom, and on which terms.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,12 +24,25 @@ pub struct RunSpec {
     pub name: String,
     pub template: String,
     pub plan: Plan,
+    /// What its expressions know beside the values of its blocks.
+    pub scope: RunScope,
     /// Seconds from the start of the run's work to its end; `None` is no limit.
     pub timeout_secs: Option<u32>,
     pub terms: Terms,
     pub origin: Origin,
     /// Whom its end is told.
     pub callbacks: Vec<Callback>,
+}
+
+/// What the expressions of a run know from its start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunScope {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<Name, String>,
+    /// Which of the workspace's secrets have these names. Never their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<Name, SecretId>,
 }
 
 /// Why a run was started.
@@ -39,6 +56,8 @@ pub enum Origin {
     Part(Parent),
     /// It tells a receiver how this run has ended.
     Callback(RunId),
+    /// Another run of the same job has started it, and does not wait for it.
+    Detached,
 }
 
 impl RunSpec {
@@ -46,7 +65,7 @@ impl RunSpec {
     pub const fn parent(&self) -> Option<Parent> {
         match self.origin {
             Origin::Part(parent) => Some(parent),
-            Origin::Manual | Origin::Schedule(_) | Origin::Callback(_) => None,
+            Origin::Manual | Origin::Schedule(_) | Origin::Callback(_) | Origin::Detached => None,
         }
     }
 }
@@ -56,7 +75,7 @@ impl Origin {
     pub const fn nominal(self) -> Option<DateTime<Utc>> {
         match self {
             Self::Schedule(at) => Some(at),
-            Self::Manual | Self::Part(_) | Self::Callback(_) => None,
+            Self::Manual | Self::Part(_) | Self::Callback(_) | Self::Detached => None,
         }
     }
 
@@ -64,14 +83,14 @@ impl Origin {
     pub const fn callback_of(self) -> Option<RunId> {
         match self {
             Self::Callback(run) => Some(run),
-            Self::Manual | Self::Schedule(_) | Self::Part(_) => None,
+            Self::Manual | Self::Schedule(_) | Self::Part(_) | Self::Detached => None,
         }
     }
 
     /// Whether it is one of the runs that its job shows, and neither a part nor a callback of one.
     pub const fn is_shown(self) -> bool {
         match self {
-            Self::Manual | Self::Schedule(_) => true,
+            Self::Manual | Self::Schedule(_) | Self::Detached => true,
             Self::Part(_) | Self::Callback(_) => false,
         }
     }

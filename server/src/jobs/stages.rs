@@ -60,7 +60,7 @@ pub async fn list(
 impl Stage {
     /// A stage of this plan; `None` where the plan has no such block.
     fn of(plan: &Plan, record: StageRecord) -> Option<Self> {
-        let Block { name, phase, body } =
+        let Block { name, phase, body, .. } =
             plan.has(record.block).then(|| plan.block(record.block))?;
         Some(Self { name: name.clone(), kind: StageKind::of(body), phase: *phase, record })
     }

@@ -182,7 +182,7 @@ impl Work {
         }
         let told = |(lease, number): &(Lease, i64)| {
             let of = live.get(lease)?;
-            let owner = Owner { workspace: of.spec.workspace, job: of.spec.job };
+            let owner = Owner::of(&of.spec);
             Some(StoredLines { lease: *lease, owner, phase: of.phase(), number: *number })
         };
         self.coordinator.tell_lines(written.batches.iter().filter_map(told));

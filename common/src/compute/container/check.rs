@@ -43,6 +43,8 @@ pub enum SpecError {
     Shared,
     #[error("there are more than {FILES_MAX} files, or {FILES_BYTES_MAX} bytes of them")]
     Files,
+    #[error("the file for the value does not lie in a shared folder")]
+    Value,
     #[error("nothing can be mounted at {0}")]
     MountPoint(ContainerPath),
     #[error("the mount at {0} hides another one")]
@@ -70,6 +72,14 @@ pub(super) fn check(parts: &Parts) -> Result<(), SpecError> {
     }
     if !mounts.contains_key(&Content::Results) {
         return Err(SpecError::NoResults);
+    }
+    let is_in = |dir: &ContainerPath, value: &str| {
+        value.rsplit_once('/').is_some_and(|(parent, _)| parent == dir.as_str())
+    };
+    if let Some(value) = &parts.value
+        && !shared.iter().any(|dir| is_in(dir, value.as_str()))
+    {
+        return Err(SpecError::Value);
     }
     let bytes: usize = files.values().map(String::len).sum();
     if files.len() > FILES_MAX || bytes > FILES_BYTES_MAX {

@@ -67,6 +67,9 @@ pub struct Parts {
     /// Folders that are empty at first, and that all containers can write to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shared: Vec<ContainerPath>,
+    /// The file, in one of the shared folders, whose text is the value of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<ContainerPath>,
     /// Files that the containers find, by their path, and can only read.
     pub files: BTreeMap<ContainerPath, String>,
     #[serde(default)]
@@ -170,6 +173,14 @@ impl ContainerSpec {
         self.mounts.values().chain(self.files.keys()).chain(&self.shared)
     }
 
+    /// The number of the shared folder in which the file for the task's value lies, and its name
+    /// there.
+    pub fn value_file(&self) -> Option<(usize, &str)> {
+        let (dir, name) = self.value.as_ref()?.as_str().rsplit_once('/')?;
+        let folder = self.shared.iter().position(|shared| shared.as_str() == dir)?;
+        Some((folder, name))
+    }
+
     /// What a step may use of what the task needs: all but what containers beside it have.
     pub fn needs_of_steps(&self, task: Resources) -> Resources {
         self.sides.iter().fold(task, |left, side| left.minus(side.needs))
@@ -202,6 +213,7 @@ impl Parts {
             environment: Environment::default(),
             mounts: BTreeMap::new(),
             shared: Vec::new(),
+            value: None,
             files: BTreeMap::new(),
             profile: Profile::default(),
             network: Network::default(),

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::run::callback::{EndedRun, RunEnd};
 use crate::run::cause::{Cause, CauseKind};
 use crate::run::scheduling::Terms;
-use crate::run::spec::{Origin, RunSpec};
+use crate::run::spec::{Origin, RunScope, RunSpec};
 
 impl Market {
     /// Starts the callbacks of a run, where it has ended. One that the wallet cannot pay has
@@ -54,6 +54,7 @@ fn callback_spec(of: &RunSpec, plan: Plan, run: RunId) -> RunSpec {
         name: of.name.clone(),
         template: String::new(),
         plan,
+        scope: RunScope::default(),
         timeout_secs: None,
         terms: Terms { start_at: None, is_test: false, ..of.terms.clone() },
         origin: Origin::Callback(run),

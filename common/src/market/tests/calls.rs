@@ -222,7 +222,7 @@ fn calls_of_a_list_end_their_run_where_the_wallet_is_empty() {
         at_once: None,
         first: None,
     });
-    let block = |body| Block { name: "call".to_owned(), phase: None, body };
+    let block = |body| Block::new("call", body);
     let mut market = funded("0.0025");
     start(&mut market, RUN, Plan::new(vec![block(each), block(call)]).unwrap());
 

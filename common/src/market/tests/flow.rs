@@ -1,10 +1,10 @@
 //! Plans of other shapes than a template's.
 
 use super::*;
-use crate::plan::{Block, BlockId, Body, ContainerTask, Each, Group, List, Plan, Reads};
+use crate::plan::{Block, BlockId, Body, Child, ContainerTask, Each, Group, List, Plan, Reads};
 
 fn block(body: Body) -> Block {
-    Block { name: "block".to_owned(), phase: None, body }
+    Block::new("block", body)
 }
 
 fn task() -> Block {
@@ -13,6 +13,7 @@ fn task() -> Block {
         reads: Reads::Nothing,
         timeout_secs: 3600,
         retries: 0,
+        waits: None,
         require_results: false,
         deterministic: false,
         is_reserved: false,
@@ -28,6 +29,11 @@ fn each(copies: u32, body: u16, at_once: Option<u32>) -> Block {
     let at_once = at_once.map(|n| n.try_into().unwrap());
     let (list, item, body) = (List::Copies(copies), "item".to_owned(), BlockId::new(body));
     block(Body::Each(Each { list, item, body, at_once, first: None }))
+}
+
+fn part(plan: Plan) -> Block {
+    let child = Child { plan, inputs: BTreeMap::new(), detached: false };
+    block(Body::Child(Box::new(child)))
 }
 
 fn started(blocks: Vec<Block>) -> Market {
@@ -121,7 +127,7 @@ fn list_without_elements_ends_at_once() {
 fn child_run_is_waited_for_and_its_failure_fails_the_parent() {
     for (outcome, state) in [(true, RunState::Succeeded), (false, RunState::Failed)] {
         let child = Plan::new(vec![task()]).unwrap();
-        let mut market = started(vec![group(&[1], &[&[]]), block(Body::Child(child))]);
+        let mut market = started(vec![group(&[1], &[&[]]), part(child)]);
         hear(&mut market, 0, large(holds(&[])), 0);
         let [held] = leased(&market, 0)[..] else { panic!("one task") };
         assert_eq!(held.task.run, RUN.of_child(1));
@@ -140,7 +146,7 @@ fn child_run_is_waited_for_and_its_failure_fails_the_parent() {
 #[test]
 fn child_run_ends_with_its_parent() {
     let child = Plan::new(vec![task()]).unwrap();
-    let mut market = started(vec![group(&[1], &[&[]]), block(Body::Child(child))]);
+    let mut market = started(vec![group(&[1], &[&[]]), part(child)]);
     hear(&mut market, 0, large(holds(&[])), 0);
 
     market.cancel(RUN, "enough".to_owned(), at(1)).unwrap();

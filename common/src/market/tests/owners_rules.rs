@@ -15,18 +15,20 @@ fn wanting(profile: Profile, network: Network, image: Image, own_nodes: bool) ->
         network,
         ..Parts::of(Program::new(Command::Image))
     });
-    let code = Code::Images(ImageCode { images: vec![image], spec: spec.unwrap() });
+    let code =
+        Code::Images(ImageCode { images: vec![image], spec: spec.unwrap(), late: Vec::new() });
     let task = ContainerTask {
         container: Container { code, own_nodes, ..container() },
         reads: Reads::Nothing,
         timeout_secs: 60,
         retries: 0,
+        waits: None,
         require_results: false,
         deterministic: false,
         is_reserved: false,
     };
     let body = crate::plan::Body::Container(Box::new(task));
-    let plan = Plan::new(vec![Block { name: "main".to_owned(), phase: None, body }]).unwrap();
+    let plan = Plan::new(vec![Block::new("main", body)]).unwrap();
     let mut market = funded("1000");
     let spec = testing::order_plan(CUSTOMER, plan);
     market.start_run(RUN, Arc::new(spec), at(0)).unwrap();

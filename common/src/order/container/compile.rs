@@ -25,25 +25,8 @@ impl ContainerWork {
     /// # Panics
     /// There is not an image for each name.
     pub fn plan(&self, images: Vec<Image>, timeout_secs: u32) -> Plan {
-        assert_eq!(images.len(), self.images().len(), "each name of an image means one");
-        let spec = self.spec().expect("it was checked when it was made");
-        let is_local = |image: &Image| matches!(image, Image::Local { .. });
-        let task = ContainerTask {
-            container: Container {
-                own_nodes: self.own_nodes || images.iter().any(is_local),
-                code: Code::Images(ImageCode { images, spec }),
-                secrets: self.secrets.iter().map(|id| id.as_str().to_owned()).collect(),
-                needs: self.beside.iter().fold(self.needs, |sum, side| sum.plus(side.needs)),
-                gpus: self.gpus.clone(),
-            },
-            reads: Reads::Nothing,
-            timeout_secs: self.timeout_secs.unwrap_or(timeout_secs),
-            retries: self.retries,
-            require_results: false,
-            deterministic: false,
-            is_reserved: false,
-        };
-        let block = |phase, body| Block { name: MAIN.to_owned(), phase: Some(phase), body };
+        let task = self.task(images, timeout_secs);
+        let block = |phase, body| Block { phase: Some(phase), ..Block::new(MAIN, body) };
         let task = block(Phase::Process, Body::Container(Box::new(task)));
         let blocks = if self.results.is_none() {
             vec![task]
@@ -53,16 +36,41 @@ impl ContainerWork {
             let deliver = DataTask::Deliver { of, assembler, destination };
             let root = Body::Group(Group::sequence(vec![of, delivery]));
             vec![
-                Block { name: "run".to_owned(), phase: None, body: root },
+                Block::new("run", root),
                 task,
                 Block {
-                    name: "delivery".to_owned(),
                     phase: Some(Phase::Deliver),
-                    body: Body::Data(Box::new(deliver)),
+                    ..Block::new("delivery", Body::Data(Box::new(deliver)))
                 },
             ]
         };
         Plan::new(blocks).expect("a task and its delivery make a plan")
+    }
+
+    /// What nodes run of it, with what [`Self::plan`] is given.
+    ///
+    /// # Panics
+    /// There is not an image for each name.
+    pub(in crate::order) fn task(&self, images: Vec<Image>, timeout_secs: u32) -> ContainerTask {
+        assert_eq!(images.len(), self.images().len(), "each name of an image means one");
+        let spec = self.spec().expect("it was checked when it was made");
+        let is_local = |image: &Image| matches!(image, Image::Local { .. });
+        ContainerTask {
+            container: Container {
+                own_nodes: self.own_nodes || images.iter().any(is_local),
+                code: Code::Images(ImageCode { images, spec, late: Vec::new() }),
+                secrets: self.secrets.iter().map(|id| id.as_str().to_owned()).collect(),
+                needs: self.beside.iter().fold(self.needs, |sum, side| sum.plus(side.needs)),
+                gpus: self.gpus.clone(),
+            },
+            reads: Reads::Nothing,
+            timeout_secs: self.timeout_secs.unwrap_or(timeout_secs),
+            retries: self.retries,
+            waits: None,
+            require_results: false,
+            deterministic: false,
+            is_reserved: false,
+        }
     }
 
     /// What nodes run.
@@ -106,6 +114,7 @@ impl ContainerWork {
             environment,
             mounts: BTreeMap::from([(Content::Results, results)]),
             shared: self.shared.clone(),
+            value: None,
             files: self.files.clone(),
             profile: self.profile,
             network: self.network,

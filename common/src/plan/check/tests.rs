@@ -3,28 +3,29 @@ use crate::data::location::{Destination, Source};
 use crate::plan::{ContainerTask, Phase, Plan};
 use crate::testing::{container, pipeline};
 
-fn block(body: Body) -> Block {
-    Block { name: "block".to_owned(), phase: None, body }
+pub fn block(body: Body) -> Block {
+    Block::new("block", body)
 }
 
-fn work(reads: Reads) -> Block {
+pub fn work(reads: Reads) -> Block {
     block(Body::Container(Box::new(ContainerTask {
         container: container(),
         reads,
         timeout_secs: 60,
         retries: 0,
+        waits: None,
         require_results: false,
         deterministic: false,
         is_reserved: false,
     })))
 }
 
-fn group(of: &[u16], after: &[&[u16]]) -> Block {
+pub fn group(of: &[u16], after: &[&[u16]]) -> Block {
     let of = of.iter().copied().map(BlockId).collect();
     block(Body::Group(Group { of, after: after.iter().map(|places| places.to_vec()).collect() }))
 }
 
-fn each(list: List, body: u16) -> Block {
+pub fn each(list: List, body: u16) -> Block {
     let (item, body) = ("item".to_owned(), BlockId(body));
     block(Body::Each(Each { list, item, body, at_once: None, first: None }))
 }

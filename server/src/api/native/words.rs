@@ -59,13 +59,15 @@ pub enum StageKindOut {
     Call,
 }
 
-/// How far a stage is: one that is `cut_off` was open when its run ended.
+/// How far a stage is: one that is `skipped` had a condition that was false, one that is `cut_off`
+/// was open when its run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = StageState)]
 pub enum StageStateOut {
     Open,
     Done,
+    Skipped,
     CutOff,
 }
 
@@ -116,7 +118,7 @@ impl From<Stream> for StreamOut {
 }
 
 /// Why a run was started: somebody asked for it, its job's schedule did, it is a part of another
-/// run, or tells how another one has ended.
+/// run, tells how another one has ended, or was started by another one that does not wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Origin)]
@@ -125,6 +127,7 @@ pub enum OriginOut {
     Schedule,
     Part,
     Callback,
+    Detached,
 }
 
 impl From<Origin> for OriginOut {
@@ -134,6 +137,7 @@ impl From<Origin> for OriginOut {
             Origin::Schedule(_) => Self::Schedule,
             Origin::Part(_) => Self::Part,
             Origin::Callback(_) => Self::Callback,
+            Origin::Detached => Self::Detached,
         }
     }
 }

@@ -11,7 +11,7 @@ use common::order::call::CallWork;
 use common::package::config::JobConfig;
 use common::plan::{Pipeline, Plan};
 use common::run::scheduling::Terms;
-use common::run::spec::{Origin, RunSpec};
+use common::run::spec::{Origin, RunScope, RunSpec};
 use common::secret::DataEnd;
 
 pub use packages::app_of;
@@ -79,6 +79,7 @@ pub(super) async fn resolve(
         name: job.shown_name().into_owned(),
         template: does.template,
         plan: does.plan,
+        scope: RunScope::default(),
         timeout_secs: does.timeout_secs,
         terms: Terms {
             start_at: job.start_at,

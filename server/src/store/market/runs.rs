@@ -19,7 +19,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait as _, OnConflict, SelectStatement};
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as _};
 
-use super::{chunk_tables, plans, stages};
+use super::{chunk_tables, plans, resolutions, stages, values};
 use crate::store::query::document;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
@@ -37,6 +37,8 @@ pub struct Model {
     pub name: String,
     /// The digest of its plan.
     pub plan: String,
+    /// JSON of its `RunScope`.
+    pub scope: String,
     /// JSON of its `Terms`.
     pub terms: String,
     pub timeout_secs: Option<i64>,
@@ -52,6 +54,9 @@ pub struct Model {
     /// JSON of its `Times`.
     pub times: String,
     pub next_stage: i64,
+    pub next_value: i64,
+    /// What it gives at its end.
+    pub output: Option<Vec<u8>>,
     /// How many elements its lists have, in all and as far as they are worked on.
     pub total: Option<i64>,
     pub found: Option<i64>,
@@ -125,6 +130,8 @@ pub struct RunView {
     /// Why it ended, where it did not succeed.
     pub cause: Option<Cause>,
     pub origin: Origin,
+    /// What it gave, where its plan says what.
+    pub output: Option<String>,
 }
 
 impl RunView {
@@ -370,7 +377,14 @@ pub async fn failed(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>
         found = found.with_table(block, table);
     }
     let cut_off = stages::cut_off(db, run).await?;
-    Ok(Some(cut_off.iter().fold(found, Run::with_stage)))
+    let mut found = cut_off.iter().fold(found, Run::with_stage);
+    for (no, resolution) in resolutions::of_run(db, run).await? {
+        found = found.with_resolution(no, resolution);
+    }
+    for value in values::of_run(db, run).await? {
+        found = found.with_value(value);
+    }
+    Ok(Some(found))
 }
 
 /// The runs that have not ended, each read by itself; plans that several share are read once.
@@ -431,6 +445,7 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
         name: row.name.clone(),
         template: row.template.clone(),
         plan,
+        scope: document::read(&row.scope).map_err(|error| corrupt_by("scope", &error))?,
         timeout_secs: row.timeout_secs.map(|secs| number(secs, "timeout")).transpose()?,
         terms: document::read(&row.terms).map_err(|error| corrupt_by("terms", &error))?,
         origin: view.origin,
@@ -446,6 +461,8 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
         phase: view.phase,
         times: view.times,
         next_stage: StageNo::new(number(row.next_stage, "stage")?),
+        next_value: number(row.next_value, "value")?,
+        output: view.output.map(Arc::from),
         counts: Counts {
             total: view.chunks,
             found: view.found,
@@ -489,6 +506,8 @@ pub(in crate::store) async fn put(
                         Column::Phase,
                         Column::Times,
                         Column::NextStage,
+                        Column::NextValue,
+                        Column::Output,
                         Column::Total,
                         Column::Found,
                         Column::Done,
@@ -526,6 +545,7 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         workspace: Set(spec.workspace.uuid()),
         name: Set(storable(&spec.name)),
         plan: Set(plan),
+        scope: Set(document::unproven(&spec.scope)?),
         terms: Set(document::unproven(&spec.terms)?),
         timeout_secs: Set(spec.timeout_secs.map(i64::from)),
         parent: Set(parent(spec.origin).map(RunId::uuid)),
@@ -540,6 +560,8 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         phase: Set(record.phase.map(|phase| phase.as_str().to_owned())),
         times: Set(document::unproven(&record.times)?),
         next_stage: Set(record.next_stage.number().into()),
+        next_value: Set(record.next_value.into()),
+        output: Set(record.output.as_ref().map(|output| output.as_bytes().to_vec())),
         total: Set(record.counts.total.map(i64::from)),
         found: Set(record.counts.found.map(i64::from)),
         done: Set(record.counts.done.into()),
@@ -583,13 +605,19 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
         warning: row.warning.clone(),
         cause: cause(row)?,
         origin: origin(row)?,
+        output: row.output.clone().map(text).transpose()?,
     })
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, DbErr> {
+    String::from_utf8(bytes).map_err(|_| corrupt("output"))
 }
 
 const MANUAL: &str = "manual";
 const SCHEDULE: &str = "schedule";
 const PART: &str = "part";
 const CALLBACK: &str = "callback";
+const DETACHED: &str = "detached";
 
 const fn origin_name(origin: Origin) -> &'static str {
     match origin {
@@ -597,13 +625,14 @@ const fn origin_name(origin: Origin) -> &'static str {
         Origin::Schedule(_) => SCHEDULE,
         Origin::Part(_) => PART,
         Origin::Callback(_) => CALLBACK,
+        Origin::Detached => DETACHED,
     }
 }
 
 /// The run that this one belongs to.
 const fn parent(origin: Origin) -> Option<RunId> {
     match origin {
-        Origin::Manual | Origin::Schedule(_) => None,
+        Origin::Manual | Origin::Schedule(_) | Origin::Detached => None,
         Origin::Part(parent) => Some(parent.run),
         Origin::Callback(run) => Some(run),
     }
@@ -616,6 +645,7 @@ fn callbacks(callbacks: &[Callback]) -> Result<Option<String>, DbErr> {
 fn origin(row: &Model) -> Result<Origin, DbErr> {
     match (row.origin.as_str(), row.parent, row.parent_stage, row.nominal_us) {
         (MANUAL, None, None, None) => Ok(Origin::Manual),
+        (DETACHED, None, None, None) => Ok(Origin::Detached),
         (SCHEDULE, None, None, Some(at)) => Ok(Origin::Schedule(time(at))),
         (PART, Some(run), Some(stage), None) => {
             let stage = u32::try_from(stage).map_err(|_| corrupt("stage"))?;

@@ -1,0 +1,340 @@
+//! From a job file to the plan of a run.
+
+mod call;
+mod container;
+mod place;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use place::Place;
+
+use super::document::{ChildFile, Defaults, EachFile, JobFile, Step};
+use super::{InvalidWorkflow, Retry};
+use crate::data::location::Destination;
+use crate::expression::{Reads, Template};
+use crate::money::credits::Credits;
+use crate::order::container::ImageName;
+use crate::plan::{
+    Block, BlockId, Body, Child, DataTask, Each, Group, Image, List, Name, Phase, Plan, PlanError,
+};
+
+/// What an element of a list is called where the file says nothing.
+const ITEM: &str = "item";
+/// The most blocks of a plan, and jobs within one another.
+const BLOCKS_MAX: usize = 1_000;
+const JOBS_DEPTH_MAX: u8 = 8;
+const NAME_CHARS_MAX: usize = 128;
+
+/// What the server adds to a job file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given {
+    /// What an attempt has where the file says nothing.
+    pub timeout_secs: u32,
+    /// What a call costs.
+    pub call_price: Credits,
+}
+
+/// What all parts of a file have in common.
+struct Common<'a> {
+    defaults: &'a Defaults,
+    secrets: BTreeSet<&'a str>,
+    image: &'a dyn Fn(&ImageName) -> Image,
+    given: Given,
+}
+
+/// The compilation of one plan: of the file, or of a job in it.
+struct Compiler<'a> {
+    common: &'a Common<'a>,
+    inputs: BTreeSet<&'a str>,
+    blocks: Vec<Block>,
+    /// Where each block stands in the file.
+    places: Vec<Place>,
+    /// Jobs around it.
+    depth: u8,
+    has_results: bool,
+}
+
+/// The plan of a file. `image` is what a name means.
+pub(super) fn plan(
+    file: &JobFile,
+    image: &dyn Fn(&ImageName) -> Image,
+    given: Given,
+) -> Result<Plan, InvalidWorkflow> {
+    let secrets = names(&file.secrets);
+    let common = Common { defaults: &file.defaults, secrets, image, given };
+    let compiler = Compiler::new(&common, names(&file.inputs), 0);
+    compiler.plan(&file.steps, file.output.as_ref(), &Place::root())
+}
+
+fn names<T>(map: &BTreeMap<Name, T>) -> BTreeSet<&str> {
+    map.keys().map(Name::as_str).collect()
+}
+
+impl<'a> Compiler<'a> {
+    fn new(common: &'a Common<'a>, inputs: BTreeSet<&'a str>, depth: u8) -> Self {
+        let (blocks, places) = (Vec::new(), Vec::new());
+        Self { common, inputs, blocks, places, depth, has_results: false }
+    }
+
+    fn plan(
+        mut self,
+        steps: &'a [Step],
+        output: Option<&Template>,
+        place: &Place,
+    ) -> Result<Plan, InvalidWorkflow> {
+        let is_plain =
+            |step: &Step| step.condition.is_none() && step.var.is_none() && step.results.is_none();
+        match steps {
+            [step] if is_plain(step) => {
+                check_after(steps, 0, place)?;
+                self.step(step, &place.step(0, step))?;
+            }
+            _ => {
+                self.list("run", steps, place)?;
+            }
+        }
+        let places = std::mem::take(&mut self.places);
+        let refused = |error: PlanError| place::of_plan_error(error, &places, place);
+        let plan = Plan::new(self.blocks).map_err(refused)?;
+        let Some(output) = output else { return Ok(plan) };
+        let at = place.field("output");
+        Self::check(&self.inputs, &self.common.secrets, output, &at)?;
+        plan.with_output(output.clone()).map_err(|error| place::of_output_error(error, &at))
+    }
+
+    /// A block whose body follows, so that parents come before their children.
+    fn reserve(&mut self, name: &str, place: &Place) -> Result<BlockId, InvalidWorkflow> {
+        if self.blocks.len() >= BLOCKS_MAX {
+            return Err(place.refuse(format!("a job has at most {BLOCKS_MAX} steps")));
+        }
+        let id = u16::try_from(self.blocks.len()).map(BlockId::new);
+        self.blocks.push(Block::new(name, Body::Group(Group::parallel(Vec::new()))));
+        self.places.push(place.clone());
+        Ok(id.expect("blocks are counted"))
+    }
+
+    fn set(&mut self, id: BlockId, body: Body) {
+        self.block(id).body = body;
+    }
+
+    fn block(&mut self, id: BlockId) -> &mut Block {
+        &mut self.blocks[usize::from(id.number())]
+    }
+
+    /// Steps that begin when those have ended that they come after.
+    fn list(
+        &mut self,
+        name: &str,
+        steps: &'a [Step],
+        place: &Place,
+    ) -> Result<BlockId, InvalidWorkflow> {
+        let id = self.reserve(name, place)?;
+        let mut group = Group::parallel(Vec::new());
+        for (n, step) in steps.iter().enumerate() {
+            group.after.push(check_after(steps, n, place)?);
+            group.of.push(self.step(step, &place.step(n, step))?);
+        }
+        if group.of.is_empty() {
+            return Err(place.refuse("has no steps"));
+        }
+        self.set(id, Body::Group(group));
+        Ok(id)
+    }
+
+    fn parallel(
+        &mut self,
+        name: &str,
+        steps: &'a [Step],
+        place: &Place,
+    ) -> Result<BlockId, InvalidWorkflow> {
+        let id = self.reserve(name, place)?;
+        let mut of = Vec::new();
+        for (n, step) in steps.iter().enumerate() {
+            if step.after.is_some() {
+                let place = place.step(n, step).field("after");
+                return Err(place.refuse("the steps of parallel have no order: use steps"));
+            }
+            of.push(self.step(step, &place.step(n, step))?);
+        }
+        if of.is_empty() {
+            return Err(place.refuse("has no steps"));
+        }
+        self.set(id, Body::Group(Group::parallel(of)));
+        Ok(id)
+    }
+
+    fn step(&mut self, step: &'a Step, place: &Place) -> Result<BlockId, InvalidWorkflow> {
+        let name = step.name.as_deref().unwrap_or_else(|| kind(step));
+        if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
+            let problem = format!("must have 1 to {NAME_CHARS_MAX} characters");
+            return Err(place.field("name").refuse(problem));
+        }
+        container::check_kind(step, place)?;
+        let id = if let Some(call) = &step.call {
+            let task = self.call(step, call, &place.field("call"))?;
+            let id = self.reserve(name, place)?;
+            self.set(id, Body::Call(Box::new(task)));
+            id
+        } else if let Some(each) = &step.each {
+            self.each(name, each, place)?
+        } else if let Some(steps) = &step.parallel {
+            self.parallel(name, steps, &place.field("parallel"))?
+        } else if let Some(steps) = &step.steps {
+            self.list(name, steps, &place.field("steps"))?
+        } else if let Some(job) = &step.job {
+            self.child(name, job, &place.field("job"))?
+        } else {
+            return self.container_step(name, step, place);
+        };
+        self.finish(id, step, place)?;
+        Ok(id)
+    }
+
+    /// The condition and the value of a step.
+    fn finish(&mut self, id: BlockId, step: &Step, place: &Place) -> Result<(), InvalidWorkflow> {
+        if let Some(condition) = &step.condition {
+            self.check_text(condition, &place.field("if"))?;
+        }
+        let block = self.block(id);
+        block.when.clone_from(&step.condition);
+        block.var.clone_from(&step.var);
+        Ok(())
+    }
+
+    /// A container, and the delivery of its results where it has any.
+    fn container_step(
+        &mut self,
+        name: &str,
+        step: &'a Step,
+        place: &Place,
+    ) -> Result<BlockId, InvalidWorkflow> {
+        let body = Body::Container(Box::new(self.container(step, place)?));
+        if step.results.is_none() {
+            let id = self.reserve(name, place)?;
+            self.set(id, body);
+            self.finish(id, step, place)?;
+            return Ok(id);
+        }
+        let at = place.field("results");
+        if std::mem::replace(&mut self.has_results, true) || self.depth > 0 {
+            return Err(at.refuse("one step of a job can have results, and none of a job in it"));
+        }
+        let both = self.reserve(name, place)?;
+        let of = self.reserve(name, &at)?;
+        self.set(of, body);
+        self.finish(of, step, place)?;
+        // A step that is skipped has nothing to deliver.
+        let condition = self.block(of).when.take();
+        self.block(both).when = condition;
+        self.block(of).phase = Some(Phase::Process);
+        let delivery = self.reserve("delivery", &at)?;
+        let (assembler, destination) = (None, Destination::Bucket);
+        let deliver = DataTask::Deliver { of, assembler, destination };
+        self.set(delivery, Body::Data(Box::new(deliver)));
+        self.block(delivery).phase = Some(Phase::Deliver);
+        self.set(both, Body::Group(Group::sequence(vec![of, delivery])));
+        Ok(both)
+    }
+
+    fn each(
+        &mut self,
+        name: &str,
+        each: &'a EachFile,
+        place: &Place,
+    ) -> Result<BlockId, InvalidWorkflow> {
+        let EachFile { list, item, at_once, step } = each;
+        let place = place.field("each");
+        self.check_text(list, &place.field("list"))?;
+        if step.after.is_some() || step.var.is_some() {
+            let problem = "a step of a list has neither after nor var: give them to each";
+            return Err(place.field("step").refuse(problem));
+        }
+        let id = self.reserve(name, &place)?;
+        let body = self.step(step, &place.field("step"))?;
+        let item = item.as_ref().map_or(ITEM, Name::as_str).to_owned();
+        let list = List::Items(list.clone());
+        self.set(id, Body::Each(Each { list, item, body, at_once: *at_once, first: None }));
+        Ok(id)
+    }
+
+    fn child(
+        &mut self,
+        name: &str,
+        job: &'a ChildFile,
+        place: &Place,
+    ) -> Result<BlockId, InvalidWorkflow> {
+        let ChildFile { inputs, steps, output, detached } = job;
+        if self.depth == JOBS_DEPTH_MAX {
+            let problem = format!("jobs lie at most {JOBS_DEPTH_MAX} deep in one another");
+            return Err(place.refuse(problem));
+        }
+        for (name, text) in inputs {
+            self.check_text(text, &place.field("inputs").field(name.as_str()))?;
+        }
+        let compiler = Compiler::new(self.common, names(inputs), self.depth + 1);
+        let plan = compiler.plan(steps, output.as_ref(), place)?;
+        let id = self.reserve(name, place)?;
+        let child = Child { plan, inputs: inputs.clone(), detached: *detached };
+        self.set(id, Body::Child(Box::new(child)));
+        Ok(id)
+    }
+
+    /// Whether the inputs and secrets that a text reads are there.
+    fn check_text(&self, text: &Template, place: &Place) -> Result<(), InvalidWorkflow> {
+        Self::check(&self.inputs, &self.common.secrets, text, place)
+    }
+
+    fn check(
+        inputs: &BTreeSet<&str>,
+        secrets: &BTreeSet<&str>,
+        text: &Template,
+        place: &Place,
+    ) -> Result<(), InvalidWorkflow> {
+        for (root, known) in [("inputs", inputs), ("secrets", secrets)] {
+            let Reads::Members(names) = text.reads(root) else { continue };
+            if let Some(name) = names.iter().find(|name| !known.contains(name.as_str())) {
+                return Err(place.refuse(format!("{root}.{name} is not in {root}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a step without a name is called.
+fn kind(step: &Step) -> &'static str {
+    let kinds = [
+        (step.call.is_some(), "call"),
+        (step.each.is_some(), "each"),
+        (step.parallel.is_some(), "parallel"),
+        (step.steps.is_some(), "steps"),
+        (step.job.is_some(), "job"),
+    ];
+    kinds.into_iter().find_map(|(is_it, kind)| is_it.then_some(kind)).unwrap_or("main")
+}
+
+/// The places of the steps that a step comes after.
+fn check_after(steps: &[Step], n: usize, place: &Place) -> Result<Vec<u16>, InvalidWorkflow> {
+    let step = &steps[n];
+    let here = place.step(n, step);
+    let named = |name: &str| steps.iter().position(|step| step.name.as_deref() == Some(name));
+    if let Some(name) = &step.name
+        && named(name) != Some(n)
+    {
+        return Err(here.field("name").refuse("another step of the list has the same name"));
+    }
+    let narrow = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    let Some(after) = &step.after else {
+        return Ok(n.checked_sub(1).map(narrow).into_iter().collect());
+    };
+    let each = |name: &String| {
+        named(name).map(narrow).ok_or_else(|| {
+            here.field("after").refuse(format!("there is no step {name:?} in the same list"))
+        })
+    };
+    after.iter().map(each).collect()
+}
+
+/// Further attempts, where a step or the defaults say so.
+fn retry(step: &Step, defaults: &Defaults) -> Option<Retry> {
+    step.retry.or(defaults.retry)
+}

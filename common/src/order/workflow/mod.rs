@@ -1,0 +1,150 @@
+//! Jobs of several steps, written as a file in YAML or JSON.
+//!
+//! ```
+//! use common::order::workflow::WorkflowWork;
+//!
+//! let work = WorkflowWork::read(
+//!     r#"
+//! name: count words
+//! inputs: { texts: "3" }
+//! defaults: { image: "alpine:3" }
+//! steps:
+//!   - name: count
+//!     var: counts
+//!     each:
+//!       list: "{{ inputs.texts }}"
+//!       step:
+//!         run: echo $N > $FANFOLD_OUTPUT
+//!         env: { N: "{{ item.index }}" }
+//!   - name: sum
+//!     run: echo "$COUNTS"
+//!     env: { COUNTS: "{{ tasks.counts }}" }
+//! "#,
+//! )?;
+//!
+//! assert_eq!(work.file().steps.len(), 2);
+//! assert_eq!(work.images().len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod amount;
+mod compile;
+mod document;
+mod read;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+pub use amount::{Cpu, Mebibytes, Seconds};
+pub use compile::Given;
+pub use document::{
+    CallFile, ChildFile, Defaults, EachFile, JobFile, Needs, Program, Retry, Side, Step,
+};
+
+use super::container::ImageName;
+use crate::money::credits::Credits;
+use crate::plan::{Image, Plan};
+use crate::run::spec::RunScope;
+
+/// The most bytes of a job file.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// A job of several steps, checked. The images are still names.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "JobFile")]
+pub struct WorkflowWork(Box<JobFile>);
+
+/// Why a job file is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidWorkflow {
+    #[error("a job file has at most {FILE_BYTES_MAX} bytes")]
+    Large,
+    /// With the line and the column.
+    #[error("{0}")]
+    Syntax(String),
+    #[error("{place}: {problem}")]
+    At { place: String, problem: String },
+}
+
+impl WorkflowWork {
+    /// # Errors
+    /// A step is none, or names what is not there.
+    pub fn new(file: JobFile) -> Result<Self, InvalidWorkflow> {
+        let given = Given { timeout_secs: 1, call_price: Credits::ZERO };
+        let stand_in = |name: &ImageName| Image::Local { name: name.name.clone() };
+        compile::plan(&file, &stand_in, given)?;
+        Ok(Self(Box::new(file)))
+    }
+
+    /// Reads a job file.
+    ///
+    /// # Errors
+    /// The text is no job file. The error names the line, or the step.
+    pub fn read(text: &str) -> Result<Self, InvalidWorkflow> {
+        Self::new(read::read(text)?)
+    }
+
+    pub const fn file(&self) -> &JobFile {
+        &self.0
+    }
+
+    /// The images that it names, each once.
+    pub fn images(&self) -> Vec<ImageName> {
+        let images = std::cell::RefCell::new(std::collections::BTreeSet::new());
+        let note = |name: &ImageName| {
+            images.borrow_mut().insert(name.clone());
+            Image::Local { name: name.name.clone() }
+        };
+        let given = Given { timeout_secs: 1, call_price: Credits::ZERO };
+        compile::plan(&self.0, &note, given).expect("it was checked when it was made");
+        images.into_inner().into_iter().collect()
+    }
+
+    /// The plan of a run. `images` are what the names mean now, in the order of [`Self::images`].
+    ///
+    /// # Panics
+    /// There is not an image for each name.
+    pub fn plan(&self, images: &[Image], given: Given) -> Plan {
+        let names = self.images();
+        assert_eq!(images.len(), names.len(), "each name of an image means one");
+        let image = |name: &ImageName| {
+            let place = names.binary_search(name).expect("all names were collected");
+            images[place].clone()
+        };
+        compile::plan(&self.0, &image, given).expect("it was checked when it was made")
+    }
+
+    /// What the expressions of a run know from its start.
+    pub fn scope(&self) -> RunScope {
+        RunScope { inputs: self.0.inputs.clone(), secrets: self.0.secrets.clone() }
+    }
+
+    /// What the job is called that has no name of its own.
+    pub fn name(&self) -> &str {
+        let file = self.file();
+        let first = file.steps.first().and_then(|step| step.name.as_deref());
+        file.name.as_deref().or(first).unwrap_or("workflow")
+    }
+
+    /// Describes job files: a JSON schema, as text.
+    pub fn schema() -> String {
+        let schema = schemars::schema_for!(JobFile);
+        serde_json::to_string_pretty(&schema).expect("a schema is JSON")
+    }
+}
+
+impl TryFrom<JobFile> for WorkflowWork {
+    type Error = InvalidWorkflow;
+
+    fn try_from(file: JobFile) -> Result<Self, InvalidWorkflow> {
+        Self::new(file)
+    }
+}
+
+impl Serialize for WorkflowWork {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::call::Waits;
+use crate::plan::{Body, List};
+
+const GIVEN: Given = Given { timeout_secs: 60, call_price: Credits::ZERO };
+
+fn read(text: &str) -> WorkflowWork {
+    WorkflowWork::read(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn plan(text: &str) -> Plan {
+    let work = read(text);
+    let local = |name: ImageName| Image::Local { name: name.name };
+    let images: Vec<Image> = work.images().into_iter().map(local).collect();
+    work.plan(&images, GIVEN)
+}
+
+fn refusal(text: &str) -> String {
+    WorkflowWork::read(text).expect_err(text).to_string()
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.blocks().map(|(_, block)| block.name.as_str()).collect()
+}
+
+/// Says something of everything.
+const WHOLE: &str = r#"
+name: whole
+description: all of it
+tags: [a, b]
+inputs: { size: 3, who: anna }
+secrets: { key: my-key }
+defaults:
+  image: alpine:3
+  env: { LANG: C }
+  needs: { cpu: 0.5, memory: 512MiB }
+  timeout: 10m
+  retry: { limit: 2, delay: 5s, factor: 2 }
+steps:
+  - name: list
+    var: list
+    command: [sh, -c, "echo {{ inputs.size }} > $FANFOLD_OUTPUT"]
+    files: { /in/who: "{{ inputs.who }}", /in/plain: text }
+    shared: [/work]
+    before: [{ run: echo before, env: { WHO: "{{ inputs.who }}" } }]
+    then: [{ image: busybox, run: echo then }]
+    beside: [{ program: { name: db, image: "postgres:17" }, needs: { cpu: 1 }, port: 5432 }]
+  - name: parts
+    if: "{{ inputs.size != '0' }}"
+    each:
+      list: "{{ tasks.list }}"
+      item: part
+      at_once: 4
+      step:
+        env: { PART: "{{ part.value }}", KEY: "{{ secrets.key }}" }
+        timeout: 1h
+  - name: both
+    parallel:
+      - call: { url: "https://example.com/{{ inputs.who }}", method: POST, body: "{{ tasks.list }}" }
+        retry: { limit: 1 }
+      - steps: [{ name: a }, { name: b, after: [] }]
+  - name: child
+    var: child
+    job:
+      inputs: { list: "{{ tasks.list }}" }
+      steps: [{ var: x, env: { LIST: "{{ inputs.list }}" } }]
+      output: "{{ tasks.x }}"
+  - name: fold
+    after: [parts, both]
+    run: cat /in > /out
+    results: /out
+output: "{{ tasks.list }} {{ inputs.who }}"
+"#;
+
+#[test]
+fn job_file_compiles_to_a_plan() {
+    let plan = plan(WHOLE);
+
+    assert_eq!(
+        names(&plan),
+        [
+            "run", "list", "parts", "main", "both", "call", "steps", "a", "b", "child", "fold",
+            "fold", "delivery"
+        ]
+    );
+    assert_eq!(
+        plan.output().map(|output| output.source()),
+        Some("{{ tasks.list }} {{ inputs.who }}")
+    );
+    let blocks: Vec<_> = plan.blocks().map(|(_, block)| block).collect();
+    let Body::Group(root) = &blocks[0].body else { panic!() };
+    assert_eq!(root.after, [vec![], vec![0], vec![1], vec![2], vec![1, 2]]);
+    let Body::Container(list) = &blocks[1].body else { panic!() };
+    assert_eq!((list.timeout_secs, list.retries, list.container.needs.cpu_millis), (600, 2, 1_500));
+    let expected = Waits::Backoff {
+        retries: 2,
+        first_secs: 5,
+        factor: 2,
+        most_secs: 3_600,
+        jitter_percent: 0,
+    };
+    assert_eq!(list.waits, Some(expected));
+    assert_eq!(list.container.late().len(), 3);
+    let Body::Each(parts) = &blocks[2].body else { panic!() };
+    assert!(matches!(&parts.list, List::Items(list) if list.source() == "{{ tasks.list }}"));
+    assert_eq!((parts.item.as_str(), parts.at_once.map(|n| n.get())), ("part", Some(4)));
+    assert!(blocks[2].when.is_some());
+    let Body::Call(call) = &blocks[5].body else { panic!() };
+    assert_eq!((call.late.len(), call.retry.attempts(), call.call.timeout_secs), (2, 2, 600));
+    let Body::Child(child) = &blocks[9].body else { panic!() };
+    assert_eq!(child.inputs.len(), 1);
+    assert!(child.plan.output().is_some());
+}
+
+#[test]
+fn job_file_reads_back_what_it_writes() {
+    let work = read(WHOLE);
+
+    let json = serde_json::to_string(&work).unwrap();
+
+    assert_eq!(serde_json::from_str::<WorkflowWork>(&json).unwrap(), work);
+    assert_eq!(read(&json), work);
+    assert_eq!(work.scope().inputs.len(), 2);
+    assert_eq!(work.name(), "whole");
+    assert!(!json.contains("null"), "{json}");
+}
+
+#[test]
+fn job_file_of_one_step_is_one_task() {
+    let plan = plan("steps: [{ image: 'alpine:3', run: echo }]");
+
+    assert_eq!(names(&plan), ["main"]);
+}
+
+#[test]
+fn job_file_names_each_image_once() {
+    let work = read(WHOLE);
+
+    let images: Vec<_> = work.images().into_iter().map(|image| image.name).collect();
+
+    assert_eq!(images, ["alpine:3", "busybox", "postgres:17"]);
+}
+
+#[test]
+fn refusal_of_a_job_file_names_the_place() {
+    let one = |step: &str| format!("defaults: {{ image: a }}\nsteps:\n  - {step}\n");
+    let two = |step: &str| format!("{}  - {step}\n", one("{ name: a, var: x }"));
+    for (text, expected) in [
+        ("steps: []".to_owned(), "steps: has no steps"),
+        (
+            one("{ run: a, command: [b] }"),
+            "steps[0].run: must be left out, because command is there",
+        ),
+        (
+            "steps: [{}]".to_owned(),
+            "steps[0]: needs an image, or one of call, each, parallel, steps and job",
+        ),
+        (two("{ name: a }"), "steps[1] \"a\": name: another step of the list has the same name"),
+        (
+            two("{ name: b, after: [c] }"),
+            "steps[1] \"b\": after: there is no step \"c\" in the same list",
+        ),
+        (two("{ name: b, after: [b] }"), "steps: the order of the steps goes in a circle"),
+        (
+            two("{ env: { A: '{{ tasks.y }}' } }"),
+            "steps[1]: an expression names tasks.y, which no step before it sets",
+        ),
+        (
+            two("{ after: [], env: { A: '{{ tasks.x }}' } }"),
+            "steps[1]: an expression names tasks.x, which no step before it sets",
+        ),
+        (one("{ env: { A: '{{ inputs.y }}' } }"), "steps[0].env.A: inputs.y is not in inputs"),
+        (one("{ env: { A: '{{ secrets.y }}' } }"), "steps[0].env.A: secrets.y is not in secrets"),
+        (
+            one("{ env: { A: '{{ item.value }}' } }"),
+            "steps[0]: an expression names item, which is not there",
+        ),
+        (
+            one("{ call: { url: 'http://h/' }, image: b }"),
+            "steps[0]: has fields of a container beside call: leave them out",
+        ),
+        (
+            one("{ call: { url: 'http://h/' }, steps: [] }"),
+            "steps[0].steps: must be left out, because call is there",
+        ),
+        (
+            one("{ call: { url: 'ftp://h/' } }"),
+            "steps[0].call.url: must be an http:// or https:// address of at most 8192 bytes",
+        ),
+        (
+            one("{ parallel: [{ after: [] }] }"),
+            "steps[0].parallel[0].after: the steps of parallel have no order: use steps",
+        ),
+        (
+            one("{ name: e, each: { list: '3', step: { results: /out } } }"),
+            "steps[0] \"e\": each.step.results: results: a step of a list has no results",
+        ),
+        (
+            one("{ steps: [{ name: p, steps: [{ env: { A: '{{ tasks.q }}' } }] }] }"),
+            "steps[0].steps[0] \"p\": steps[0]: an expression names tasks.q, which no step before it sets",
+        ),
+        (one("{ retry: { limit: 101 } }"), "steps[0].retry.limit: must be at most 100"),
+        (one("{ timeout: 8d }"), "steps[0].timeout: must be from 1 second to 7 days"),
+    ] {
+        assert_eq!(refusal(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn syntax_error_of_a_job_file_names_the_line() {
+    for (text, expected) in [
+        ("steps:\n  - run: a\n    image: b\n    cpu: 1\n", "line 4"),
+        ("steps:\n  - image: '{{ 1 + }}'\n    env:\n      A: '{{ 1 + }}'\n", "line 4"),
+        ("steps: [\n", "line"),
+        ("steps:\n- image: a\n  image: b\n", "line 3"),
+        ("steps:\n- needs: { memory: 5MB }\n", "line 2"),
+    ] {
+        let refusal = refusal(text);
+        assert!(refusal.contains(expected), "{refusal}\n{text}");
+    }
+}
+
+#[test]
+fn hostile_job_files_are_refused_at_once() {
+    let laughs = (1..12).fold("a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
+        let alias = format!("*a{}", n - 1);
+        text + &format!("a{n}: &a{n} [{}]\n", vec![alias; 9].join(", "))
+    });
+    let deep = |n: usize| "steps: ".to_owned() + &"[{ steps: ".repeat(n) + &"}]".repeat(n);
+    let jobs =
+        |n: usize| "{ steps: [{ job: ".repeat(n) + "{ steps: [{ image: a }] }" + &"}] }".repeat(n);
+    let many = "steps:\n".to_owned() + &"- { image: a }\n".repeat(1_001);
+    let circle =
+        "steps:\n- { name: a, image: x, after: [b] }\n- { name: b, image: x, after: [a] }\n";
+    for text in [
+        laughs,
+        deep(50),
+        deep(5_000),
+        jobs(9),
+        jobs(5_000),
+        many,
+        circle.to_owned(),
+        "x".repeat(10 << 20),
+        "[".repeat(FILE_BYTES_MAX),
+        "steps: &a [*a]".to_owned(),
+        "- ".repeat(100_000),
+    ] {
+        let start = Instant::now();
+        let refused = WorkflowWork::read(&text);
+        assert!(refused.is_err(), "{text:.60}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{text:.60}");
+    }
+    assert!(WorkflowWork::read(&jobs(8)).is_ok());
+    let nested =
+        "steps: ".to_owned() + &"[{ steps: ".repeat(15) + "[{ image: a }]" + &"}]".repeat(15);
+    assert!(WorkflowWork::read(&nested).is_ok());
+}
+
+#[test]
+fn schema_of_job_files_describes_every_field() {
+    let schema: serde_json::Value = serde_json::from_str(&WorkflowWork::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+
+    let json = serde_json::to_value(read(WHOLE)).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+
+    assert!(errors.is_empty(), "{errors:?}");
+    let wrong = serde_json::json!({"steps": [{"image": "a", "cpu": 1}]});
+    assert!(!validator.is_valid(&wrong));
+}
