@@ -21,6 +21,7 @@ mod m20261129_000002_add_kinds_of_jobs;
 mod m20261129_000003_add_schedules;
 mod m20261129_000004_add_calls;
 mod m20261129_000005_add_containers;
+mod m20261129_000006_add_queues;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000003_add_schedules::Migration),
             Box::new(m20261129_000004_add_calls::Migration),
             Box::new(m20261129_000005_add_containers::Migration),
+            Box::new(m20261129_000006_add_queues::Migration),
         ]
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod cause;
 pub mod milestone;
+pub mod queue;
 pub mod scheduling;
 pub mod spec;
 pub mod task;

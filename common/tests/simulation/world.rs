@@ -3,13 +3,14 @@
 mod blackout;
 mod calls;
 mod luck;
+mod queues;
 mod schedules;
 mod stock;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::ids::RunId;
+use common::ids::{QueueId, RunId};
 use common::market::{CheckedSync, Fire, Refused, Run, TaskRecord, TaskState};
 use common::money::credits::Credits;
 use common::plan::{Body, DataTask, Phase};
@@ -125,6 +126,7 @@ enum Event {
     PauseSchedule(usize),
     ResumeSchedule(usize),
     RemoveSchedule(usize),
+    ChangeQueue(QueueId),
     Fire {
         starts: u32,
         fire: Fire,
@@ -151,6 +153,7 @@ impl World {
         world.timetables = (0..tables).map(|n| Timetable::new(n, &mut world.random)).collect();
         world.plan();
         world.plan_schedules();
+        world.plan_queues(seed);
         world
     }
 
@@ -258,6 +261,7 @@ impl World {
             Event::PauseSchedule(n) => self.pause_schedule(n),
             Event::ResumeSchedule(n) => self.resume_schedule(n),
             Event::RemoveSchedule(n) => self.remove_schedule(n),
+            Event::ChangeQueue(id) => self.change_queue(id),
             Event::Fire { starts, fire } => self.fire(starts, fire),
             Event::Fired { starts, schedule } => self.fired(starts, *schedule),
             Event::Tick { starts } => self.tick(starts)?,

@@ -11,6 +11,7 @@ mod event_loop;
 mod gauges;
 mod jobs;
 pub mod leases;
+mod queues;
 mod schedules;
 mod steps;
 #[cfg(test)]
@@ -43,6 +44,8 @@ use common::run::cause::Cause;
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 use common::schedule::Schedule;
+use queues::QueueCommand;
+pub use queues::QueueView;
 pub use schedules::{Fire, Fires};
 use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -81,6 +84,8 @@ pub struct Coordinator {
     job_locks: JobLocks,
     /// Held from when a booking's tables are read until it is on disk.
     booking_turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a queue is changed, in the tables and then in the market.
+    queue_turn: Arc<tokio::sync::Mutex<()>>,
     /// Whether commits wait because the disk is full.
     disk_full: Arc<AtomicBool>,
     /// A node that waits for an answer says nothing, and must not fall silent by it.
@@ -167,6 +172,7 @@ enum Command {
         node: NodeId,
         reply: Reply<()>,
     },
+    Queue(QueueCommand),
     UnderLease {
         tasks: Tasks,
         reply: Reply<Vec<UnderLease>>,
@@ -246,6 +252,7 @@ impl Coordinator {
             db,
             job_locks: JobLocks::new(),
             booking_turn: Arc::default(),
+            queue_turn: Arc::default(),
             disk_full,
             wait_ms_max,
             task_timeout_secs: policy.task_timeout_secs,

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use common::data::location::{Destination, DraftSource};
-use common::ids::{JobId, RunId, WorkspaceId};
+use common::ids::{JobId, QueueId, RunId, WorkspaceId};
 use common::order::call::CallWork;
 use common::order::container::ContainerWork;
 use common::package::config::JobConfig;
@@ -74,6 +74,7 @@ pub(super) mod row {
         pub scope: Option<String>,
         pub project: Option<String>,
         pub updated_us: Option<i64>,
+        pub queue: Option<Uuid>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -99,6 +100,8 @@ pub struct Job {
     pub tags: Vec<String>,
     /// The project that it belongs to, under a name of its customer's.
     pub project: Option<String>,
+    /// The queue that its runs stand in.
+    pub queue: Option<QueueId>,
     /// Not before this may it run.
     pub start_at: Option<DateTime<Utc>>,
     /// Counts the changes, so that a run is made from the job that was read.
@@ -127,6 +130,7 @@ pub enum Change {
     Regions(Regions),
     Tags(Vec<String>),
     StartAt(DateTime<Utc>),
+    Queue(QueueId),
     Uploaded(Upload),
     Call(Box<CallWork>),
     /// What a job of containers runs from its next start on.
@@ -151,6 +155,7 @@ impl Job {
             regions: Regions::default(),
             tags: Vec::new(),
             project: None,
+            queue: None,
             start_at: None,
             draft: 0,
             run: None,
@@ -171,6 +176,7 @@ impl Job {
             Change::Regions(regions) => self.regions = regions,
             Change::Tags(tags) => self.tags = tags,
             Change::StartAt(at) => self.start_at = Some(at),
+            Change::Queue(queue) => self.queue = Some(queue),
             Change::Container(work) => self.work = JobWork::Container(work),
             Change::Template(_)
             | Change::Source(_)
@@ -319,6 +325,7 @@ pub async fn change(
                 .col_expr(C::Blacklist, Expr::value(document::write(&regions.blacklist)?)),
             Change::Tags(tags) => update.col_expr(C::Tags, Expr::value(document::write(&tags)?)),
             Change::StartAt(at) => update.col_expr(C::StartUs, Expr::value(micros(at))),
+            Change::Queue(queue) => update.col_expr(C::Queue, Expr::value(queue.uuid())),
             Change::Call(work) => update.col_expr(C::Work, Expr::value(document::write(&work)?)),
             Change::Container(work) => {
                 update.col_expr(C::Work, Expr::value(document::write(&work)?))
@@ -432,6 +439,7 @@ fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
         blacklist: Set(document::write(&job.regions.blacklist)?),
         tags: Set(document::write(&job.tags)?),
         project: Set(job.project.clone()),
+        queue: Set(job.queue.map(QueueId::uuid)),
         start_us: Set(job.start_at.map(micros)),
         scope: Set(job.scope.as_ref().map(|scope| scope.0.clone())),
         ..work
@@ -453,6 +461,7 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
         },
         tags: document::read(&row.tags)?,
         project: row.project.clone(),
+        queue: row.queue.map(QueueId::new),
         start_at: row.start_us.map(time),
         draft: row.draft,
         run: row.run.map(RunId::new),

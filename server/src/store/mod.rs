@@ -3,13 +3,16 @@
 
 pub mod catalogue;
 pub mod database;
+pub mod definitions;
 pub mod idempotency_keys;
 pub mod jobs;
 pub mod market;
 pub mod money;
 pub mod nodes;
 pub mod people;
+pub mod pools;
 pub mod query;
+pub mod queues;
 pub mod schedules;
 pub mod secrets;
 pub mod storage;

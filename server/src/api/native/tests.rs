@@ -4,6 +4,7 @@ mod calls;
 mod definitions;
 mod drafts;
 mod people;
+mod queues;
 mod runs;
 mod schedules;
 mod wallet;
