@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::compute::resources::{Resources, Usage};
-use common::ids::{JobId, NodeId, RunId, WorkspaceId};
+use common::ids::{JobId, NodeId, QueueId, RunId, WorkspaceId};
 use common::market::{CheckedSync, Market, Planned, Policy, Stored};
 use common::money::credits::Credits;
-use common::plan::{Block, BlockId, Body, ContainerTask, Group, Phase, Plan, Reads};
+use common::plan::{Block, BlockId, Body, Container, ContainerTask, Group, Phase, Plan, Reads};
 use common::protocol::{Orders, Outcome, Receipt, SignedReceipt, Sync};
+use common::run::queue::{InQueue, QueueRules, Rank};
 use common::run::task::Lease;
 use common::schedule::cron::Cron;
 use common::schedule::{Rules, Schedule, When};
@@ -52,6 +53,7 @@ fn main() {
     let runs = runs.unwrap_or(100_000);
     small_runs(runs, 1);
     small_runs(runs, 3);
+    queued_runs(runs);
     let schedules = std::env::var("BENCH_SCHEDULES").ok().and_then(|text| text.parse().ok());
     self::schedules(schedules.unwrap_or(1_000_000));
 }
@@ -143,12 +145,24 @@ fn small_runs(runs: u32, tasks: u16) {
     }
     let tick = started.elapsed() / 100;
 
+    let (took, leases) = work_off(&mut market);
+    println!("\n{runs} runs of {tasks} tasks, {NODES} nodes");
+    println!("{:<36}{:>14}", "start, ns per run", start.as_nanos());
+    println!("{:<36}{:>14}", "memory grown, bytes per run", grown * 1024 / u64::from(runs.max(1)));
+    println!("{:<36}{:>14}", "tick with all nodes full, us", tick.as_micros());
+    println!("{:<36}{:>14}", "lease and receipt, ns per task", took / u128::from(leases.max(1)));
+    println!("{:<36}{:>14}", "run, ns per run", took / u128::from(runs.max(1)));
+}
+
+/// Lets the nodes work until no run is left: nanoseconds, and leases.
+fn work_off(market: &mut Market) -> (u128, u64) {
+    let node = |n: usize| NodeId::new(Uuid::from_u128(0x100 + n as u128));
     let started = Instant::now();
     let mut held: Vec<Vec<Lease>> = vec![Vec::new(); NODES as usize];
     let (mut ms, mut leases) = (1_000, 0_u64);
     while market.runs().next().is_some() {
         ms += 1;
-        for n in nodes.clone() {
+        for n in 0..NODES as usize {
             let ended = std::mem::take(&mut held[n]);
             market.sync(node(n), OPERATOR, report(&ended), at(ms));
             market.dispatch(at(ms));
@@ -159,13 +173,48 @@ fn small_runs(runs: u32, tasks: u16) {
         }
         drop(market.drain());
     }
-    let took = started.elapsed().as_nanos();
-    println!("\n{runs} runs of {tasks} tasks, {NODES} nodes");
-    println!("{:<36}{:>14}", "start, ns per run", start.as_nanos());
-    println!("{:<36}{:>14}", "memory grown, bytes per run", grown * 1024 / u64::from(runs.max(1)));
-    println!("{:<36}{:>14}", "tick with all nodes full, us", tick.as_micros());
+    (started.elapsed().as_nanos(), leases)
+}
+
+/// Runs of one task in ten classes and five named queues of all ranks, half of which have a limit.
+#[expect(clippy::print_stdout, reason = "a table for people is what a benchmark makes")]
+fn queued_runs(runs: u32) {
+    let mut market = Market::load(Policy::default(), Stored::default(), at(0));
+    let grant = Credits::from_units(i64::MAX / 512).expect("not negative");
+    market.trust(OPERATOR);
+    market.grant(CUSTOMER, grant, "gift", at(0)).expect("the world may owe");
+    let queue = |n: u32| QueueId::new(Uuid::from_u128(0x10 + u128::from(n)));
+    for n in 0..5_u16 {
+        let rank = Rank::new(n + 1).expect("a rank");
+        let max_running = if n % 2 == 0 { 0 } else { NODES };
+        let rules = QueueRules {
+            workspace: CUSTOMER,
+            rank,
+            max_running,
+            is_enabled: true,
+            is_paused: false,
+        };
+        market.put_queue(queue(n.into()), rules);
+    }
+    let plans: Vec<Plan> = (0..10)
+        .map(|n| {
+            let needs = Resources::new(500 + n * 50, 512);
+            testing::task_plan(Container { needs, ..testing::container() })
+        })
+        .collect();
+    for n in 0..runs {
+        let mut spec = testing::order_plan(CUSTOMER, plans[n as usize % plans.len()].clone());
+        let id = queue(n / 7 % 5);
+        spec.terms.queue = Some(InQueue { id, timeout_secs: Some(86_400), pools: Vec::new() });
+        let run = RunId::new(Uuid::from_u128(0x1_0000 + u128::from(n)));
+        market.start_run(run, Arc::new(spec), at(0)).expect("the wallet is full");
+        if n % 50 == 0 {
+            drop(market.drain());
+        }
+    }
+    let (took, leases) = work_off(&mut market);
+    println!("\n{runs} runs in 10 classes and 5 named queues, {NODES} nodes");
     println!("{:<36}{:>14}", "lease and receipt, ns per task", took / u128::from(leases.max(1)));
-    println!("{:<36}{:>14}", "run, ns per run", took / u128::from(runs.max(1)));
 }
 
 /// Tasks one after the other.

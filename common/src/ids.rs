@@ -74,6 +74,21 @@ id!(UserId, "user");
 id!(ApiKeyId, "api key");
 id!(InvitationId, "invitation");
 id!(
+    /// A workspace's named queue of runs.
+    QueueId,
+    "queue"
+);
+id!(
+    /// A selection of nodes.
+    PoolId,
+    "pool"
+);
+id!(
+    /// One version of a definition of jobs.
+    DefinitionId,
+    "definition"
+);
+id!(
     /// The customer's order.
     JobId,
     "job"

@@ -19,9 +19,9 @@ use crate::ids::{ApiKeyId, JobId, PackageId, RunId, UserId, WorkspaceId};
 use crate::market::{Changes, Market};
 use crate::money::credits::Credits;
 use crate::plan::{
-    Assemble, Assembler, Block, BlockId, Body, Code, Container, Contract, DataTask, Image,
-    ImageCode, Limits, PackageCode, PackagePin, Params, Partition, Partitioner, Phase, Pipeline,
-    Plan,
+    Assemble, Assembler, Block, BlockId, Body, Code, Container, ContainerTask, Contract, DataTask,
+    Image, ImageCode, Limits, PackageCode, PackagePin, Params, Partition, Partitioner, Phase,
+    Pipeline, Plan, Reads,
 };
 use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
 use crate::run::scheduling::Terms;
@@ -147,6 +147,25 @@ pub fn call(url: &str, retries: usize) -> CallTask {
 pub fn call_plan(task: CallTask) -> Plan {
     let body = Body::Call(Box::new(task));
     Plan::new(vec![Block::new("call", body)]).expect("a test makes calls that can be made")
+}
+
+/// The plan of one task in this container.
+///
+/// # Panics
+/// The container cannot run.
+pub fn task_plan(container: Container) -> Plan {
+    let task = ContainerTask {
+        container,
+        reads: Reads::Nothing,
+        timeout_secs: 60,
+        retries: 0,
+        require_results: false,
+        deterministic: false,
+        is_reserved: false,
+        waits: None,
+    };
+    let body = Body::Container(Box::new(task));
+    Plan::new(vec![Block::new("task", body)]).expect("a test runs containers that can run")
 }
 
 /// An answer with this status and nothing else.

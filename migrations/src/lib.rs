@@ -21,7 +21,8 @@ mod m20261129_000002_add_kinds_of_jobs;
 mod m20261129_000003_add_schedules;
 mod m20261129_000004_add_calls;
 mod m20261129_000005_add_containers;
-mod m20261129_000006_add_callbacks;
+mod m20261129_000006_add_queues;
+mod m20261129_000007_add_callbacks;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -36,7 +37,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000003_add_schedules::Migration),
             Box::new(m20261129_000004_add_calls::Migration),
             Box::new(m20261129_000005_add_containers::Migration),
-            Box::new(m20261129_000006_add_callbacks::Migration),
+            Box::new(m20261129_000006_add_queues::Migration),
+            Box::new(m20261129_000007_add_callbacks::Migration),
         ]
     }
 }

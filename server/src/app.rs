@@ -47,6 +47,8 @@ pub struct Settings {
     /// A folder for bodies that wait for their turn.
     pub spool: PathBuf,
     pub wallet: WalletConfig,
+    /// The image that scripts of definitions run in.
+    pub script_image: String,
     /// Where nodes join.
     pub node_addresses: Vec<String>,
     /// The hash of what lets others than this machine read the metrics.

@@ -37,6 +37,7 @@ pub struct Config {
     pub storage: StorageConfig,
     pub nodes: NodesConfig,
     pub calls: CallsConfig,
+    pub containers: ContainersConfig,
     pub wallet: WalletConfig,
     pub metrics: MetricsConfig,
     pub traces: TracesConfig,
@@ -171,6 +172,14 @@ pub struct CallsConfig {
     at_once: NonZeroU32,
     at_once_per_workspace: NonZeroU32,
     at_once_per_host: NonZeroU32,
+}
+
+/// Containers of customers' images.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainersConfig {
+    /// What scripts of definitions run in.
+    pub script_image: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -325,7 +325,9 @@ impl From<coordinator::Error> for Error {
             }
             coordinator::Error::JobChanged
             | coordinator::Error::NoRun
-            | coordinator::Error::NotDeliverable => Self::NotNow(error.to_string()),
+            | coordinator::Error::NotDeliverable
+            | coordinator::Error::NoQueue
+            | coordinator::Error::QueueInUse(_) => Self::NotNow(error.to_string()),
             coordinator::Error::Booking(refused) => refused.into(),
             coordinator::Error::Stopping => Self::Unavailable,
             coordinator::Error::Waiting => Self::Away("database"),

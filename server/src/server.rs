@@ -347,6 +347,7 @@ fn settings(config: &Config, token_key: [u8; 32], node_addresses: Vec<String>) -
         http: config.http,
         spool: spool(&config.data_dir),
         wallet: config.wallet.clone(),
+        script_image: config.containers.script_image.clone(),
         node_addresses,
         metrics_token: config.metrics.token_hash(),
     }

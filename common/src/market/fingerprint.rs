@@ -40,7 +40,7 @@ impl Market {
         let stopping: Vec<&RunId> = self.stopping.keys().collect();
         let _ = writeln!(text, "stopping: {stopping:?}");
         let _ = writeln!(text, "{:?} {:?} {:?}", self.scheduled, self.deadlines, self.statements);
-        let _ = writeln!(text, "{:?}", self.schedules.active());
+        let _ = writeln!(text, "{:?} {}", self.schedules.active(), self.queues.fingerprint());
         let _ = writeln!(text, "{:?}", self.ledger);
         text
     }

@@ -13,6 +13,7 @@ mod frozen;
 mod money;
 mod outbox;
 pub mod placement;
+mod queues;
 mod run;
 mod schedules;
 mod stage;
@@ -37,6 +38,7 @@ pub use outbox::{
 pub use placement::node::Node;
 pub use placement::node_view::{Idle, Live, NodeView};
 pub use placement::waiting::{Obstacles, SomeNodes, Waiting};
+pub use queues::{QueueInUse, QueueView};
 pub use run::{Counts, Run};
 pub use schedules::{Fire, Planned, Skip, SkipCause};
 pub use stage::{Cursor, Elements, Members, Stage, StageEnd, StageOutcome, StageRecord};
@@ -52,17 +54,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::compute::resources::Resources;
-use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
+use crate::ids::{JobId, NodeId, QueueId, RunId, WorkspaceId};
 use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Ledger};
 use crate::money::price::TASK_TIMEOUT_SECS;
 use crate::money::statement::Head;
 use crate::run::RunState;
+use crate::run::queue::QueueRules;
 use crate::run::task::{Lease, StageNo, TaskRef};
 use calls::Calls;
 use flow::cancel::Stopping;
 use outbox::Outbox;
 use placement::queue::Queue;
+use queues::Queues;
 use schedules::Schedules;
 use tasks::active::{Active, Tries};
 use tasks::task_stage::TaskStage;
@@ -139,6 +143,8 @@ pub enum Refused {
     /// Nodes would have to work for it, or it has not failed.
     #[error("only a run that failed after its last task can be delivered again")]
     NotDeliverable,
+    #[error("there is no such queue in this workspace")]
+    NoQueue,
 }
 
 /// Everything that goes on.
@@ -155,6 +161,8 @@ pub struct Market {
     ledger: Ledger,
     /// Runs that have a task to hand out.
     queue: Queue,
+    /// Customers' named queues.
+    queues: Queues,
     /// Runs of which tasks are under lease, or checked.
     working: BTreeSet<RunId>,
     /// Cancelled runs whose nodes have not all stopped.
@@ -210,6 +218,7 @@ pub struct Stored {
     pub windows: BTreeMap<NodeId, u32>,
     /// The active schedules.
     pub schedules: Vec<Planned>,
+    pub queues: Vec<(QueueId, QueueRules)>,
 }
 
 impl Market {
@@ -225,6 +234,7 @@ impl Market {
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
             queue: Queue::default(),
+            queues: Queues::default(),
             working: BTreeSet::new(),
             stopping: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -247,6 +257,7 @@ impl Market {
         let jobs = market.runs.values().map(|run| &run.spec);
         let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.origin.is_shown());
         market.of_jobs = ids.map(|(id, spec)| (spec.job, id)).collect();
+        market.load_queues(stored.queues);
         for (node, operator) in stored.operators {
             market.meet(node, operator, now + policy.lease);
         }
@@ -295,6 +306,7 @@ impl Market {
             self.resume_call(task, now);
         }
         self.note_deadline(id);
+        self.note_begin_by(id);
         self.note_runnable(id);
         // Its last results were being checked, which a restart drops.
         for no in over {
@@ -324,11 +336,13 @@ impl Market {
                 let bound = estimate.min(run.purse.free());
                 let leased_at = task.leased_at.unwrap_or(now);
                 let active = Active::new((holder, node.operator), leased_at, bound, tries);
+                let queue = run.spec.terms.queue_id();
                 run.hand_out(no, index, active);
                 self.working.insert(id);
                 let lease = Lease { task: task.task, attempt: task.attempt };
                 node.leased.insert(lease);
                 node.used = node.used.plus(needs);
+                self.count_restored(queue);
                 self.outbox.changes.leases.push(LeaseChange::Granted { node: holder, lease });
             }
             (TaskState::Waiting | TaskState::Leased, _) => {
@@ -375,6 +389,7 @@ impl Market {
         self.check_figures()?;
         self.check_calls()?;
         self.check_jobs()?;
+        self.check_queues()?;
         let mut held: BTreeMap<WorkspaceId, Credits> = BTreeMap::new();
         for run in self.runs.values() {
             run.check()?;

@@ -15,6 +15,7 @@ impl Market {
         self.offer_silent(now);
         self.follow_probes(now);
         self.end_past_deadline(now);
+        self.end_unbegun(now);
         self.end_all_stopped(now);
         let working: Vec<RunId> = self.working.iter().copied().collect();
         for id in working {

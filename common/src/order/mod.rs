@@ -4,4 +4,5 @@
 pub mod call;
 pub mod callback;
 pub mod container;
+pub mod parameters;
 pub mod workflow;

@@ -108,7 +108,8 @@ impl Callback {
         let mut task = self.task.clone();
         task.call.body = Some(ended.event());
         let body = Body::Call(Box::new(task));
-        Plan::new(vec![Block::new("callback", body)]).expect("one block with a call that was checked is a plan")
+        Plan::new(vec![Block::new("callback", body)])
+            .expect("one block with a call that was checked is a plan")
     }
 }
 

@@ -18,6 +18,8 @@ pub enum CauseKind {
     TaskLost,
     /// It took longer than the job allows.
     Timeout,
+    /// It had not begun when its queue's time for that had passed.
+    QueueTimeout,
     /// The wallet cannot pay for what comes next.
     Credits,
     /// The workspace may store no more.
@@ -41,11 +43,12 @@ impl Cause {
 }
 
 impl CauseKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Cancelled,
         Self::TaskFailed,
         Self::TaskLost,
         Self::Timeout,
+        Self::QueueTimeout,
         Self::Credits,
         Self::Storage,
         Self::Source,
@@ -62,6 +65,7 @@ impl CauseKind {
             Self::TaskFailed => "task_failed",
             Self::TaskLost => "task_lost",
             Self::Timeout => "timeout",
+            Self::QueueTimeout => "queue_timeout",
             Self::Credits => "credits",
             Self::Storage => "storage",
             Self::Source => "source",

@@ -3,6 +3,7 @@
 pub mod callback;
 pub mod cause;
 pub mod milestone;
+pub mod queue;
 pub mod scheduling;
 pub mod spec;
 pub mod task;

@@ -6,6 +6,9 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::ids::QueueId;
+use crate::run::queue::{InQueue, Pool};
+
 /// A test run processes this many chunks, the first ones: enough to see that results are folded.
 pub const TEST_CHUNKS: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 
@@ -18,6 +21,20 @@ pub struct Terms {
     pub regions: Regions,
     /// Only its first `TEST_CHUNKS` chunks are processed, at the usual price.
     pub is_test: bool,
+    /// `None` is no named queue: it is in no order of ranks.
+    #[serde(default)]
+    pub queue: Option<InQueue>,
+}
+
+impl Terms {
+    pub fn queue_id(&self) -> Option<QueueId> {
+        self.queue.as_ref().map(|queue| queue.id)
+    }
+
+    /// The pools whose nodes alone will do; none is all nodes.
+    pub fn pools(&self) -> &[Pool] {
+        self.queue.as_ref().map_or(&[], |queue| &queue.pools)
+    }
 }
 
 /// How urgent a job is: how large a share of the nodes it gets while others wait too.

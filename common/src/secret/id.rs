@@ -3,10 +3,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::ids::JobId;
 
 const NAME_CHARS_MAX: usize = 128;
+/// What the ids of values of variables begin with.
+const VARIABLE: &str = "variable/";
 
 /// The id of a secret, as it is stored.
 ///
@@ -52,6 +55,19 @@ impl SecretId {
         Self(format!("image/{family}/{name}@{version}"))
     }
 
+    /// The value of a variable of one job's or definition's containers.
+    pub fn of_variable(owner: Uuid, name: &str) -> Self {
+        Self(format!("{VARIABLE}{owner}/{name}"))
+    }
+
+    /// The variable that a container gets it as: its id, or what a derived one is the value of.
+    pub fn variable(&self) -> Option<&str> {
+        match self.0.strip_prefix(VARIABLE) {
+            Some(derived) => derived.split_once('/').map(|(_, name)| name),
+            None => Some(self.as_str()).filter(|_| self.is_named()),
+        }
+    }
+
     /// An id as the store has it.
     pub const fn stored(text: String) -> Self {
         Self(text)
@@ -86,10 +102,20 @@ mod tests {
             SecretId::of_job(job, DataEnd::Source),
             SecretId::of_job(job, DataEnd::Destination),
             SecretId::of_image("app", "priv", "1.0"),
+            SecretId::of_variable(job.uuid(), "TOKEN"),
         ] {
             assert!(!derived.is_named(), "{derived}");
             assert_eq!(SecretId::named(derived.as_str()), Err(NotAName));
         }
+    }
+
+    #[test]
+    fn secret_of_a_variable_has_its_name() {
+        let derived = SecretId::of_variable(Uuid::from_u128(7), "TOKEN");
+
+        assert_eq!(derived.variable(), Some("TOKEN"));
+        assert_eq!(SecretId::named("token").unwrap().variable(), Some("token"));
+        assert_eq!(SecretId::of_image("app", "priv", "1.0").variable(), None);
     }
 
     proptest! {

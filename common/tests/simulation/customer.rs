@@ -94,6 +94,7 @@ fn terms(random: &mut Random) -> Terms {
         priority: random.pick(&Priority::ALL).copied().unwrap_or_default(),
         regions: Regions { whitelist, blacklist },
         is_test: random.chance(100),
+        queue: None,
     }
 }
 

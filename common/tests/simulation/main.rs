@@ -5,6 +5,7 @@
 
 mod customer;
 mod donor;
+mod queues;
 mod random;
 mod receiver;
 mod server;

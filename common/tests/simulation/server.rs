@@ -9,6 +9,7 @@ use common::protocol::Orders;
 use common::run::task::Lease;
 
 use crate::donor::{node_id, operator_of, owner};
+use crate::queues;
 use crate::stopping::Stopping;
 use crate::store::Store;
 
@@ -71,9 +72,10 @@ impl Server {
 
     /// Hands out work and stores everything that has changed.
     pub fn commit(&mut self, store: &mut Store, now: DateTime<Utc>) -> Result<Changes, String> {
-        self.market.dispatch(now);
+        queues::dispatch(&mut self.market, store, now)?;
         self.market.check()?;
         let changes = self.market.drain();
+        queues::check_ranks(&self.market, &changes.leases, store, now)?;
         store.apply(&changes)?;
         self.stopping.check(&changes, &policy(), now)?;
         for change in &changes.leases {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::call::CallTask;
 use common::compute::resources::Usage;
 use common::data::chunk_table::ChunkTable;
-use common::ids::{NodeId, RunId, WorkspaceId};
+use common::ids::{NodeId, QueueId, RunId, WorkspaceId};
 use common::market::{
     Changes, Cursor, OperatorRecord, Resolution, Run, RunRecord, StageEnd, StageOutcome,
     StageRecord, Stored, TaskRecord, TaskState, ValueRecord,
@@ -19,6 +19,7 @@ use common::money::statement::{Head, Line};
 use common::plan::{BlockId, Body};
 use common::protocol::Receipt;
 use common::run::RunState;
+use common::run::queue::QueueRules;
 use common::run::task::{Lease, StageNo, TaskRef};
 
 use crate::donor::{is_owners, operator_of};
@@ -52,6 +53,7 @@ pub struct Store {
     /// Tasks of each node that were accepted.
     accepted: BTreeMap<NodeId, u32>,
     pub timetables: Timetables,
+    pub queues: BTreeMap<QueueId, QueueRules>,
 }
 
 /// What a run's transfers add up to, in 1e-8 credits.
@@ -477,6 +479,7 @@ impl Store {
             windows: self.windows.clone(),
             unreadable: Vec::new(),
             schedules: self.timetables.schedules.values().filter_map(world::planned).collect(),
+            queues: self.queues.iter().map(|(id, rules)| (*id, *rules)).collect(),
         }
     }
 

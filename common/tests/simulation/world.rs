@@ -3,6 +3,7 @@
 mod blackout;
 mod calls;
 mod luck;
+mod queues;
 mod schedules;
 mod stock;
 mod texts;
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::ids::RunId;
+use common::ids::{QueueId, RunId};
 use common::market::{
     CheckedSync, Fire, Frozen, Refused, Run, StageOutcome, StageRecord, TaskRecord, TaskState,
 };
@@ -139,6 +140,7 @@ enum Event {
     PauseSchedule(usize),
     ResumeSchedule(usize),
     RemoveSchedule(usize),
+    ChangeQueue(QueueId),
     Fire {
         starts: u32,
         fire: Fire,
@@ -165,6 +167,7 @@ impl World {
         world.timetables = (0..tables).map(|n| Timetable::new(n, &mut world.random)).collect();
         world.plan();
         world.plan_schedules();
+        world.plan_queues(seed);
         world
     }
 
@@ -274,6 +277,7 @@ impl World {
             Event::PauseSchedule(n) => self.pause_schedule(n),
             Event::ResumeSchedule(n) => self.resume_schedule(n),
             Event::RemoveSchedule(n) => self.remove_schedule(n),
+            Event::ChangeQueue(id) => self.change_queue(id),
             Event::Fire { starts, fire } => self.fire(starts, fire),
             Event::Fired { starts, schedule } => self.fired(starts, *schedule),
             Event::Tick { starts } => self.tick(starts)?,

@@ -5,6 +5,7 @@
 //! What belongs to no product (`storage`, `health`, `metrics`, `info`) has no folder of an API.
 
 pub mod bytenite;
+mod daestro;
 mod ejjy;
 mod health;
 #[cfg(test)]

@@ -80,6 +80,7 @@ fn settings(limits: LimitsConfig, spool: &Path) -> Settings {
             call_price: Credits::from_units(10_000).unwrap(),
             earnings_delay_secs: 0,
         },
+        script_image: "localhost/script".to_owned(),
         node_addresses: Vec::new(),
         metrics_token: Some(Digest::of(b"scrape")),
     }

@@ -1,6 +1,6 @@
 //! Why the coordinator does not do what it is asked.
 
-use common::market::Refused;
+use common::market::{QueueInUse, Refused};
 use common::money::credits::Credits;
 
 use super::BookingRefused;
@@ -24,6 +24,10 @@ pub enum Error {
          kept (48 hours): run the job again"
     )]
     NotDeliverable,
+    #[error("the job's queue is not there any more: choose another one")]
+    NoQueue,
+    #[error("{0}: wait for them, or cancel them")]
+    QueueInUse(#[from] QueueInUse),
     #[error(transparent)]
     Booking(#[from] BookingRefused),
     #[error("the node has not joined")]
@@ -47,6 +51,7 @@ impl From<Refused> for Error {
             Refused::Wallet { needs, available } => Self::Wallet { needs, available },
             Refused::NoRun => Self::NoRun,
             Refused::NotDeliverable => Self::NotDeliverable,
+            Refused::NoQueue => Self::NoQueue,
         }
     }
 }

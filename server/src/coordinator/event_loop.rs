@@ -265,6 +265,7 @@ impl Engine {
                 market.remove_node(node, now);
                 let _ = reply.send(());
             }
+            Command::Queue(command) => command.apply(market),
             Command::UnderLease { tasks: Tasks { run, stage, indexes }, reply } => {
                 let run = market.run(run);
                 let held = run.map_or_else(Vec::new, |run| run.under_lease(stage, indexes));

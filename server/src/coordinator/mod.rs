@@ -12,6 +12,7 @@ mod gauges;
 mod jobs;
 pub mod leases;
 mod questions;
+mod queues;
 mod schedules;
 mod steps;
 #[cfg(test)]
@@ -44,6 +45,8 @@ use common::run::cause::Cause;
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 use common::schedule::Schedule;
+use queues::QueueCommand;
+pub use queues::QueueView;
 pub use schedules::{Fire, Fires};
 use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +86,8 @@ pub struct Coordinator {
     job_locks: JobLocks,
     /// Held from when a booking's tables are read until it is on disk.
     booking_turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a queue is changed, in the tables and then in the market.
+    queue_turn: Arc<tokio::sync::Mutex<()>>,
     /// Whether commits wait because the disk is full.
     disk_full: Arc<AtomicBool>,
     evaluator: Evaluator,
@@ -170,6 +175,7 @@ enum Command {
         node: NodeId,
         reply: Reply<()>,
     },
+    Queue(QueueCommand),
     UnderLease {
         tasks: Tasks,
         reply: Reply<Vec<UnderLease>>,
@@ -257,6 +263,7 @@ impl Coordinator {
             db,
             job_locks: JobLocks::new(),
             booking_turn: Arc::default(),
+            queue_turn: Arc::default(),
             disk_full,
             evaluator,
             wait_ms_max,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use common::ids::{JobId, RunId};
+use common::ids::{JobId, QueueId, RunId};
 use common::market::TaskState;
 use common::order::callback::Callbacks;
 use common::order::container::{ContainerOrder, ContainerWork};
+use common::protocol::Failure;
 use common::run::RunState;
 use common::run::scheduling::{Priority, Regions};
 use common::run::task::TaskRef;
@@ -41,6 +42,8 @@ pub struct Terms {
     pub regions: Option<Regions>,
     pub tags: Option<Vec<String>>,
     pub start_at: Option<DateTime<Utc>>,
+    /// The queue that its runs stand in.
+    pub queue: Option<QueueId>,
     /// In place of all that the job has.
     pub callbacks: Option<Callbacks>,
 }
@@ -54,6 +57,8 @@ pub struct MainContainer {
     pub running_at: Option<DateTime<Utc>>,
     /// The code with which its latest attempt ended, where it ended by itself.
     pub exit_code: Option<i64>,
+    /// Why its latest attempt failed.
+    pub failure: Option<Failure>,
 }
 
 /// Makes a job. Asked for again under the same key, it makes nothing more.
@@ -158,6 +163,7 @@ pub async fn main_containers(app: &App, of: &[&RunView]) -> Result<Vec<MainConta
                 .is_some_and(|task| task.lease.attempt > 1 || task.state != TaskState::Leased),
             running_at: task.and_then(|task| task.running_at),
             exit_code: task.and_then(|task| task.head).and_then(|head| head.exit_code),
+            failure: task.and_then(|task| task.head).and_then(|head| head.failure),
         };
         if !run.has_ended()
             && let Some(TaskRef { stage, .. }) = task.map(|task| task.lease.task)
@@ -174,7 +180,7 @@ pub async fn main_containers(app: &App, of: &[&RunView]) -> Result<Vec<MainConta
 
 impl Terms {
     fn changes(self) -> Vec<Change> {
-        let Self { name, description, priority, regions, tags, start_at, callbacks } = self;
+        let Self { name, description, priority, regions, tags, start_at, queue, callbacks } = self;
         let mut changes = Vec::new();
         changes.extend(name.map(Change::Name));
         changes.extend(description.map(Change::Description));
@@ -182,6 +188,7 @@ impl Terms {
         changes.extend(regions.map(Change::Regions));
         changes.extend(tags.map(Change::Tags));
         changes.extend(start_at.map(Change::StartAt));
+        changes.extend(queue.map(Change::Queue));
         changes.extend(callbacks.map(Change::Callbacks));
         changes
     }

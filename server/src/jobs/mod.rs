@@ -18,6 +18,7 @@ pub mod list;
 pub mod monitoring;
 pub mod ordered;
 pub mod probe;
+pub mod queues;
 pub mod quote;
 pub mod resolve;
 pub mod results;

@@ -90,11 +90,12 @@ impl Secrets {
         owner: WorkspaceId,
         ids: &[String],
     ) -> Result<Vec<common::secret::Secret>, Error> {
-        // What is no name cannot be the id of a secret that a package lists.
-        let named = |id: &String| {
-            SecretId::named(id).map_err(|_| Error::NotFound(SecretId::stored(id.clone())))
+        // No other can be the id of a secret that a package or a job lists.
+        let listed = |id: &String| {
+            let id = SecretId::stored(id.clone());
+            if id.variable().is_some() { Ok(id) } else { Err(Error::NotFound(id)) }
         };
-        let ids = ids.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+        let ids = ids.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         let mut found: HashMap<SecretId, _> = match ids.as_slice() {
             [] => HashMap::new(),
             ids => {
@@ -107,7 +108,7 @@ impl Secrets {
             check(&secret, &Target::Container)?;
             let secret_key = self.unseal(owner, &secret, sealed)?;
             Ok(common::secret::Secret {
-                id: secret.id.as_str().to_owned(),
+                id: secret.id.variable().unwrap_or_default().to_owned(),
                 secret_type: secret.purpose.kind(),
                 expires_at: secret.expires_at,
                 access_key: Hidden(secret.access_key),

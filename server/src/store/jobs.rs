@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use common::data::location::{Destination, DraftSource};
-use common::ids::{JobId, RunId, WorkspaceId};
+use common::ids::{JobId, QueueId, RunId, WorkspaceId};
 use common::order::call::CallWork;
 use common::order::callback::Callbacks;
 use common::order::container::ContainerWork;
@@ -75,6 +75,7 @@ pub(super) mod row {
         pub scope: Option<String>,
         pub project: Option<String>,
         pub updated_us: Option<i64>,
+        pub queue: Option<Uuid>,
         /// JSON of its callbacks, where it has any.
         pub callbacks: Option<String>,
     }
@@ -102,6 +103,8 @@ pub struct Job {
     pub tags: Vec<String>,
     /// The project that it belongs to, under a name of its customer's.
     pub project: Option<String>,
+    /// The queue that its runs stand in.
+    pub queue: Option<QueueId>,
     /// Not before this may it run.
     pub start_at: Option<DateTime<Utc>>,
     /// Whom the end of each of its runs is told.
@@ -132,6 +135,7 @@ pub enum Change {
     Regions(Regions),
     Tags(Vec<String>),
     StartAt(DateTime<Utc>),
+    Queue(QueueId),
     Uploaded(Upload),
     Call(Box<CallWork>),
     /// What a job of containers runs from its next start on.
@@ -157,6 +161,7 @@ impl Job {
             regions: Regions::default(),
             tags: Vec::new(),
             project: None,
+            queue: None,
             start_at: None,
             callbacks: Callbacks::default(),
             draft: 0,
@@ -178,6 +183,7 @@ impl Job {
             Change::Regions(regions) => self.regions = regions,
             Change::Tags(tags) => self.tags = tags,
             Change::StartAt(at) => self.start_at = Some(at),
+            Change::Queue(queue) => self.queue = Some(queue),
             Change::Container(work) => self.work = JobWork::Container(work),
             Change::Callbacks(callbacks) => self.callbacks = callbacks,
             Change::Template(_)
@@ -327,6 +333,7 @@ pub async fn change(
                 .col_expr(C::Blacklist, Expr::value(document::write(&regions.blacklist)?)),
             Change::Tags(tags) => update.col_expr(C::Tags, Expr::value(document::write(&tags)?)),
             Change::StartAt(at) => update.col_expr(C::StartUs, Expr::value(micros(at))),
+            Change::Queue(queue) => update.col_expr(C::Queue, Expr::value(queue.uuid())),
             Change::Call(work) => update.col_expr(C::Work, Expr::value(document::write(&work)?)),
             Change::Container(work) => {
                 update.col_expr(C::Work, Expr::value(document::write(&work)?))
@@ -443,6 +450,7 @@ fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
         blacklist: Set(document::write(&job.regions.blacklist)?),
         tags: Set(document::write(&job.tags)?),
         project: Set(job.project.clone()),
+        queue: Set(job.queue.map(QueueId::uuid)),
         start_us: Set(job.start_at.map(micros)),
         scope: Set(job.scope.as_ref().map(|scope| scope.0.clone())),
         callbacks: Set(write_callbacks(&job.callbacks)?),
@@ -469,6 +477,7 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
         },
         tags: document::read(&row.tags)?,
         project: row.project.clone(),
+        queue: row.queue.map(QueueId::new),
         start_at: row.start_us.map(time),
         callbacks: match &row.callbacks {
             Some(text) => document::read(text)?,

@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod database;
+pub mod definitions;
 pub mod idempotency_keys;
 pub mod jobs;
 pub mod logs;
@@ -10,7 +11,9 @@ pub mod market;
 pub mod money;
 pub mod nodes;
 pub mod people;
+pub mod pools;
 pub mod query;
+pub mod queues;
 pub mod schedules;
 pub mod secrets;
 pub mod storage;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use chrono::{SecondsFormat, TimeDelta};
+use harness::busybox;
 use harness::client::Client;
 use harness::market::{Market, Shape};
 use harness::receiver::{Received, Receiver};
@@ -23,7 +24,9 @@ pub async fn all(product: &str, prefix: &str, cases: Vec<(String, Case)>) -> Res
     let only = std::env::var("COMPAT_CASE").unwrap_or_default();
     let receiver = Receiver::open().await?;
     let cases = cases.into_iter().filter(|(name, _)| name.contains(&only));
-    let shape = Shape::nodes(1).set_nodes("NODE_ALLOW_PLAIN", "true");
+    let shape = Shape::nodes(1)
+        .set_nodes("NODE_ALLOW_PLAIN", "true")
+        .set("CONTAINERS__SCRIPT_IMAGE", busybox::IMAGE);
     Market::open(shape, async |market, owner| {
         let mut failed = Vec::new();
         let other = market.tenant_with_key(&format!("{product}-other"), prefix).await?.key;

@@ -24,6 +24,7 @@ impl Market {
         self.outbox.stages.extend(run.stages().map(|stage| (id, stage.no)));
         self.runs.insert(id, run);
         self.note_job(id);
+        self.enter_queue(id);
         self.running += 1;
         self.enter(id, RunState::Running, now);
         self.resume(id, now);

@@ -26,6 +26,9 @@ impl Market {
         if self.runs.contains_key(&id) || self.stopping.contains_key(&id) {
             return Err(Refused::AlreadyStarted);
         }
+        if !self.has_queue_of(&spec) {
+            return Err(Refused::NoQueue);
+        }
         let run = Run::new(id, spec, now);
         let first = self.first_hold(&run);
         self.runs.insert(id, run);
@@ -34,6 +37,7 @@ impl Market {
             return Err(refused);
         }
         self.note_job(id);
+        self.enter_queue(id);
         self.outbox.changes.new_runs.insert(id);
         self.outbox.runs.insert(id);
         self.notice_state(id);
@@ -56,6 +60,7 @@ impl Market {
         now: DateTime<Utc>,
     ) {
         self.runs.insert(id, Run::new(id, spec, now));
+        self.enter_queue(id);
         self.outbox.changes.new_runs.insert(id);
         self.fail(id, cause, now);
     }
@@ -73,6 +78,7 @@ impl Market {
 
     fn set_off(&mut self, id: RunId, now: DateTime<Utc>) {
         self.note_deadline(id);
+        self.note_begin_by(id);
         self.begin(id, now);
     }
 
@@ -148,19 +154,21 @@ impl Market {
         let begins_at = self.runs.get(&id).and_then(Run::begins_at);
         let deadline = self.runs.get(&id).and_then(Run::deadline);
         self.settle(id, now);
+        self.forget_begin_by(id);
         let was = self.runs.get(&id).map(Run::state);
         self.running -= usize::from(was == Some(RunState::Running));
         self.enter(id, state, now);
         self.outbox.runs.remove(&id);
         let Some(mut run) = self.runs.remove(&id) else { return };
         self.queue.count_tasks(&mut run, 0);
+        self.leave_queue(&run);
         self.dry.remove(&(run.spec.workspace, id));
         self.working.remove(&id);
         for stage in run.stages() {
             if let Some(tasks) = stage.tasks()
-                && let Some(class) = tasks.class
+                && let Some(line) = tasks.line
             {
-                self.queue.leave(class, tasks.place);
+                self.queue.leave(line, tasks.place);
             }
             let ended = StageEnd { at: now, how: StageOutcome::CutOff };
             self.outbox.changes.stages.push(stage.record(id, Some(ended)));
@@ -237,6 +245,7 @@ impl Market {
         run.active_lease(lease)?;
         let needs = run.tasks(no)?.tasks.needs();
         let active = run.take_back(no, index)?;
+        let queue = run.spec.terms.queue_id();
         self.dry.remove(&(run.spec.workspace, id));
         if let Some(node) = self.nodes.get_mut(&active.node) {
             node.leased.remove(&lease);
@@ -249,6 +258,7 @@ impl Market {
         let node = active.node;
         self.outbox.changes.leases.push(LeaseChange::Ended { node, lease });
         self.note_runnable(id);
+        self.count_released(queue);
         Some(active)
     }
 

@@ -166,9 +166,9 @@ impl Market {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Some(stage) = run.close(no) else { return };
         if let Some(tasks) = stage.tasks()
-            && let Some(class) = tasks.class
+            && let Some(line) = tasks.line
         {
-            self.queue.leave(class, tasks.place);
+            self.queue.leave(line, tasks.place);
         }
         let ended = StageEnd { at: now, how };
         self.outbox.changes.stages.push(stage.record(id, Some(ended)));
@@ -213,6 +213,7 @@ impl Market {
 
     /// The run is worked on; true where it was not before, which the caller tells.
     pub(super) fn note_working(&mut self, id: RunId, now: DateTime<Utc>) -> bool {
+        self.forget_begin_by(id);
         let accepted = self.runs.get_mut(&id).filter(|run| run.state() == RunState::Accepted);
         let Some(run) = accepted else { return false };
         run.enter(RunState::Running, now);

@@ -3,11 +3,14 @@
 //! Greedy and in rounds: each round gives one task to every node that has room, so that a small
 //! run spreads over all nodes. Which run is served first, `queue` tells.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::node::Node;
 use super::queue::Place;
-use crate::ids::{NodeId, RunId, WorkspaceId};
+use crate::ids::{NodeId, QueueId, RunId, WorkspaceId};
 use crate::market::outbox::{LeaseChange, TaskState};
 use crate::market::tasks::Choice;
 use crate::market::tasks::active::Active;
@@ -64,14 +67,29 @@ impl Market {
             return false;
         }
         let mut after = None;
-        while let Some(place) = self.next_runnable(after, id, ahead, now) {
-            if !self.stage_has_share(place, id, now) {
-                self.capped.insert(id);
-            } else if self.lease(place, id, now) {
+        let mut passed = BTreeMap::new();
+        while let Some(place) = self.next_runnable(after, (id, ahead), now) {
+            let is_served = self.place_before(place, &mut passed, (id, ahead), now)
+                || self.place_here(place, id, now);
+            if is_served {
                 return true;
             }
             after = Some(place);
         }
+        false
+    }
+
+    /// Gives the node a task of the stage, if the stage has one for it.
+    pub(in crate::market) fn place_here(
+        &mut self,
+        place: Place,
+        id: NodeId,
+        now: DateTime<Utc>,
+    ) -> bool {
+        if self.stage_has_share(place, id, now) {
+            return self.lease(place, id, now);
+        }
+        self.capped.insert(id);
         false
     }
 
@@ -90,19 +108,33 @@ impl Market {
     fn next_runnable(
         &self,
         after: Option<Place>,
-        id: NodeId,
-        ahead: bool,
+        (id, ahead): (NodeId, bool),
         now: DateTime<Utc>,
     ) -> Option<Place> {
         let node = self.nodes.get(&id)?;
-        let fit = |place: &Place| {
-            self.stage(*place).map(TaskStage::demand).is_some_and(|demand| {
-                node.can_take(demand, ahead)
-                    && !node.is_aside(demand.customer, now)
-                    && !node.is_barred(demand.customer, now)
-            })
-        };
+        let fit = |place: &Place| self.has_room_for(*place, node, ahead, now);
         self.queue.first(after, |demand| node.can_take(demand, ahead), fit)
+    }
+
+    /// The same of some named queues.
+    pub(in crate::market) fn next_runnable_of(
+        &self,
+        queues: &[QueueId],
+        after: Option<Place>,
+        (id, ahead): (NodeId, bool),
+        now: DateTime<Utc>,
+    ) -> Option<Place> {
+        let node = self.nodes.get(&id)?;
+        let fit = |place: &Place| self.has_room_for(*place, node, ahead, now);
+        self.queue.first_of(queues, after, |demand| node.can_take(demand, ahead), fit)
+    }
+
+    fn has_room_for(&self, place: Place, node: &Node, ahead: bool, now: DateTime<Utc>) -> bool {
+        self.stage(place).map(TaskStage::demand).is_some_and(|demand| {
+            node.can_take(demand, ahead)
+                && !node.is_aside(demand.customer, now)
+                && !node.is_barred(demand.customer, now)
+        })
     }
 
     /// Leases the stage's next task to the node, if it has one for this node and its run's hold
@@ -147,6 +179,7 @@ impl Market {
         let record = active.record(lease, TaskState::Leased);
         run.hand_out(no, index, active);
         self.queue.serve(run);
+        let queue = run.spec.terms.queue_id();
         self.working.insert(run_id);
         self.outbox.changes.leases.push(LeaseChange::Granted { node: node_id, lease });
         if is_check {
@@ -160,6 +193,7 @@ impl Market {
             self.outbox.runs.insert(run_id);
         }
         self.note_runnable(run_id);
+        self.count_leased(queue);
         true
     }
 

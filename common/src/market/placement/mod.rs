@@ -1,5 +1,6 @@
 //! Which task goes to which node, and when.
 
+mod class;
 pub(super) mod dispatch;
 pub(super) mod gpus;
 pub(super) mod node;

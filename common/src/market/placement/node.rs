@@ -13,6 +13,7 @@ use crate::market::tasks::task_stage::Demand;
 use crate::market::trust::Window;
 use crate::market::trust::blame::Cause;
 use crate::market::trust::health::Health;
+use crate::run::queue::Pool;
 use crate::run::task::{Lease, StageNo, TaskRef};
 
 #[derive(Debug)]
@@ -118,6 +119,12 @@ impl Node {
         self.leased.len()
     }
 
+    /// Whether it is in a pool that such tasks may go to.
+    pub(in crate::market) fn is_in_pool(&self, demand: Demand<'_>) -> bool {
+        let has = |pool: &Pool| pool.has(demand.customer, self.operator, &self.device.region);
+        demand.pools.is_empty() || demand.pools.iter().any(has)
+    }
+
     /// Whether such tasks may be worked on where this node is.
     pub(in crate::market) fn is_admitted(&self, demand: Demand<'_>) -> bool {
         demand.regions.admit(&self.device.region)
@@ -144,6 +151,7 @@ impl Node {
         demand.needs.fits_in(self.capacity)
             && self.gpus.has(demand.gpus)
             && self.is_admitted(demand)
+            && self.is_in_pool(demand)
             && self.rule_against(demand).is_none()
     }
 
@@ -161,6 +169,7 @@ impl Node {
         self.has_room(demand.needs, extra)
             && self.gpus.has_free(demand.gpus, extra)
             && self.is_admitted(demand)
+            && self.is_in_pool(demand)
             && self.rule_against(demand).is_none()
     }
 

@@ -7,17 +7,19 @@
 //! run's turn is counted from the turn that is being served, so nobody can be overtaken forever.
 //!
 //! Stages that ask for the same kind of node wait in one class, so that a node passes over all of
-//! those that it has no room for at once.
+//! those that it has no room for at once. Within a class each named queue has its own line; which
+//! of them hand out nothing, and which come before others of their workspace, `queues` tells.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
+use super::class::{Class, LineChange};
 use crate::compute::container::Grants;
 use crate::compute::resources::Resources;
-use crate::ids::{RunId, WorkspaceId};
+use crate::ids::{QueueId, RunId, WorkspaceId};
 use crate::market::Market;
 use crate::market::run::Run;
 use crate::market::tasks::task_stage::{Demand, TaskStage};
+use crate::run::queue::Pool;
 use crate::run::scheduling::{Priority, Regions};
 use crate::run::task::StageNo;
 
@@ -35,9 +37,16 @@ pub(in crate::market) struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::market) struct ClassId(u64);
 
+/// Where the places of a stage are: its class, and in it the line of its run's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::market) struct Line {
+    queue: Option<QueueId>,
+    class: ClassId,
+}
+
 /// What the stages of a class ask for, at least.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Kind {
+pub(super) struct Kind {
     cpu_millis: u32,
     memory_mib: u32,
     /// Rounded down to a power of two: inputs are of all sizes.
@@ -47,14 +56,8 @@ struct Kind {
     asks: Grants,
     /// The customer whose own nodes alone will do.
     only_of: Option<WorkspaceId>,
-}
-
-#[derive(Debug)]
-struct Class {
-    kind: Kind,
-    /// The open stages of this class, whether they have something to hand out or not.
-    stages: usize,
-    places: BTreeSet<Place>,
+    /// The pools of its queue, and whose they are: a pool can be of its owner's nodes.
+    pools: Option<(WorkspaceId, Vec<Pool>)>,
 }
 
 /// The stages that have a task to hand out.
@@ -63,6 +66,11 @@ pub(in crate::market) struct Queue {
     classes: BTreeMap<ClassId, Class>,
     kinds: BTreeMap<Kind, ClassId>,
     next: u64,
+    /// The lines of named queues in which something waits.
+    lines: BTreeSet<Line>,
+    /// The named queues that hand out nothing now.
+    closed: BTreeSet<QueueId>,
+    /// The places in lines that are not closed.
     waiting: usize,
     /// The tasks that wait in all of them.
     tasks: u64,
@@ -81,18 +89,22 @@ impl Kind {
             regions: demand.regions.clone(),
             asks: demand.asks,
             only_of: demand.own_nodes.then_some(demand.customer),
+            pools: (!demand.pools.is_empty()).then(|| (demand.customer, demand.pools.to_vec())),
         }
     }
 
     /// The least that its stages ask for, of any customer where it is not of one.
     fn demand(&self) -> Demand<'_> {
+        let of_pools = self.pools.as_ref().map(|(owner, _)| *owner);
+        let nobody = WorkspaceId::new(uuid::Uuid::nil());
         Demand {
-            customer: self.only_of.unwrap_or(WorkspaceId::new(uuid::Uuid::nil())),
+            customer: self.only_of.or(of_pools).unwrap_or(nobody),
             needs: Resources::new(self.cpu_millis, self.memory_mib).with_disk(self.disk_mib),
             gpus: &self.gpus,
             regions: &self.regions,
             asks: self.asks,
             own_nodes: self.only_of.is_some(),
+            pools: self.pools.as_ref().map_or(&[], |(_, pools)| pools),
         }
     }
 }
@@ -114,42 +126,86 @@ impl Queue {
     }
 
     /// Takes a new stage into its class.
-    fn join(&mut self, demand: Demand<'_>) -> ClassId {
+    fn join(&mut self, demand: Demand<'_>, queue: Option<QueueId>) -> Line {
         let kind = Kind::of(demand);
-        let id = *self.kinds.entry(kind.clone()).or_insert_with(|| {
+        let class = *self.kinds.entry(kind.clone()).or_insert_with(|| {
             self.next += 1;
             ClassId(self.next)
         });
-        let class = Class { kind, stages: 0, places: BTreeSet::new() };
-        self.classes.entry(id).or_insert(class).stages += 1;
-        id
+        self.classes.entry(class).or_insert_with(|| Class::new(kind)).stages += 1;
+        Line { queue, class }
     }
 
     /// A stage has ended.
-    pub fn leave(&mut self, id: ClassId, place: Option<Place>) {
+    pub fn leave(&mut self, line: Line, place: Option<Place>) {
         if let Some(place) = place {
-            self.remove(id, place);
+            self.remove(line, place);
         }
-        let Some(class) = self.classes.get_mut(&id) else { return };
+        let Some(class) = self.classes.get_mut(&line.class) else { return };
         class.stages -= 1;
         if class.stages == 0 {
             self.kinds.remove(&class.kind);
-            self.classes.remove(&id);
+            self.classes.remove(&line.class);
         }
     }
 
-    fn remove(&mut self, id: ClassId, place: Place) {
-        let class = self.classes.get_mut(&id);
-        if class.is_some_and(|class| class.places.remove(&place)) {
-            self.waiting -= 1;
+    fn remove(&mut self, line: Line, place: Place) {
+        let is_closed = self.is_closed(line.queue);
+        let Some(class) = self.classes.get_mut(&line.class) else { return };
+        let Some(change) = class.remove(line.queue, place, is_closed) else { return };
+        self.waiting -= usize::from(!is_closed);
+        if change == LineChange::Vanished {
+            self.lines.remove(&line);
         }
     }
 
-    fn put(&mut self, id: ClassId, place: Place) {
-        let class = self.classes.get_mut(&id);
-        if class.is_some_and(|class| class.places.insert(place)) {
-            self.waiting += 1;
+    fn put(&mut self, line: Line, place: Place) {
+        let is_closed = self.is_closed(line.queue);
+        let Some(class) = self.classes.get_mut(&line.class) else { return };
+        let Some(change) = class.put(line.queue, place, is_closed) else { return };
+        self.waiting += usize::from(!is_closed);
+        if change == LineChange::Appeared && line.queue.is_some() {
+            self.lines.insert(line);
         }
+    }
+
+    fn is_closed(&self, queue: Option<QueueId>) -> bool {
+        queue.is_some_and(|queue| self.closed.contains(&queue))
+    }
+
+    /// The lines of a named queue in which something waits.
+    fn lines_of(&self, queue: QueueId) -> impl Iterator<Item = Line> {
+        let queue = Some(queue);
+        let first = Line { queue, class: ClassId(0) };
+        self.lines.range(first..=Line { queue, class: ClassId(u64::MAX) }).copied()
+    }
+
+    /// Hands out nothing more of a named queue. It costs by its classes, not by what waits.
+    pub fn close(&mut self, queue: QueueId) {
+        if !self.closed.insert(queue) {
+            return;
+        }
+        let lines: Vec<Line> = self.lines_of(queue).collect();
+        for line in lines {
+            let Some(class) = self.classes.get_mut(&line.class) else { continue };
+            self.waiting -= class.len(line.queue);
+            class.close(line.queue);
+        }
+    }
+
+    /// Hands out of a named queue again. Gives what its stages ask for.
+    pub fn reopen(&mut self, queue: QueueId) -> Vec<Demand<'_>> {
+        if !self.closed.remove(&queue) {
+            return Vec::new();
+        }
+        let lines: Vec<Line> = self.lines_of(queue).collect();
+        for line in &lines {
+            let Some(class) = self.classes.get_mut(&line.class) else { continue };
+            self.waiting += class.len(line.queue);
+            class.reopen(line.queue);
+        }
+        let classes = lines.iter().filter_map(|line| self.classes.get(&line.class));
+        classes.map(|class| class.kind.demand()).collect()
     }
 
     /// The first place after this one that is `fit`, of the classes that `admits` says it is worth
@@ -160,26 +216,72 @@ impl Queue {
         admits: impl Fn(Demand<'_>) -> bool,
         fit: impl Fn(&Place) -> bool,
     ) -> Option<Place> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let classes = self.classes.values().filter(|class| !class.places.is_empty());
+        let classes = self.classes.values().filter(|class| class.has_open());
         classes
             .filter(|class| admits(class.kind.demand()))
-            .filter_map(|class| {
-                class.places.range((from, Bound::Unbounded)).copied().find(|place| fit(place))
-            })
+            .filter_map(|class| class.first(after, &fit))
             .min()
+    }
+
+    /// The same of some named queues that are not closed.
+    pub fn first_of(
+        &self,
+        queues: &[QueueId],
+        after: Option<Place>,
+        admits: impl Fn(Demand<'_>) -> bool,
+        fit: impl Fn(&Place) -> bool,
+    ) -> Option<Place> {
+        let lines = queues.iter().flat_map(|queue| self.lines_of(*queue));
+        lines
+            .filter_map(|line| Some((line, self.classes.get(&line.class)?)))
+            .filter(|(_, class)| admits(class.kind.demand()))
+            .filter_map(|(line, class)| class.first_of(line.queue, after, &fit))
+            .min()
+    }
+
+    /// Whether something waits in a named queue.
+    pub fn has_waiting(&self, queue: QueueId) -> bool {
+        self.lines_of(queue).next().is_some()
+    }
+
+    /// The first places of a named queue, whether it hands out or not, first come first.
+    pub fn places_of(&self, queue: QueueId, limit: usize) -> Vec<Place> {
+        let lines = self.lines_of(queue);
+        let places = lines.filter_map(|line| Some((line, self.classes.get(&line.class)?)));
+        let places = places.flat_map(|(line, class)| class.line(line.queue).take(limit));
+        first_of_all(places.collect(), limit)
     }
 
     /// The first places, first come first.
     pub fn places(&self, limit: usize) -> Vec<Place> {
-        let mut first: Vec<Place> = self
-            .classes
-            .values()
-            .flat_map(|class| class.places.iter().copied().take(limit))
-            .collect();
-        first.sort_unstable();
-        first.truncate(limit);
-        first
+        let places = self.classes.values().flat_map(|class| class.places(limit));
+        first_of_all(places.collect(), limit)
+    }
+
+    /// Compares what is kept of lines with the lines.
+    pub fn check(&self, is_closed: impl Fn(QueueId) -> bool) -> Result<(), String> {
+        let mut waiting = 0;
+        for (id, class) in &self.classes {
+            class.check(|queue| queue.is_some_and(&is_closed))?;
+            let lines = class.lines();
+            for (queue, places) in lines {
+                let line = Line { queue, class: *id };
+                waiting += if queue.is_some_and(&is_closed) { 0 } else { places };
+                if queue.is_some() && !self.lines.contains(&line) {
+                    return Err(format!("{line:?} is not kept"));
+                }
+            }
+        }
+        let vanished = self.lines.iter().find(|line| {
+            self.classes.get(&line.class).is_none_or(|class| class.len(line.queue) == 0)
+        });
+        match vanished {
+            Some(line) => Err(format!("nothing waits in {line:?}")),
+            None if waiting != self.waiting => {
+                Err(format!("{waiting} stages wait, counted {}", self.waiting))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A task of the run is handed out. Its place follows with `note_runnable`.
@@ -187,6 +289,12 @@ impl Queue {
         self.served = self.served.max(run.turn);
         run.turn += step(run);
     }
+}
+
+fn first_of_all(mut places: Vec<Place>, limit: usize) -> Vec<Place> {
+    places.sort_unstable();
+    places.truncate(limit);
+    places
 }
 
 fn step(run: &Run) -> u64 {
@@ -197,11 +305,10 @@ impl Market {
     /// Takes a stage of tasks that has just been opened, or loaded, into the queue.
     pub(in crate::market) fn enqueue(&mut self, id: RunId, no: StageNo) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let Some(class) = run.tasks(no).map(|stage| self.queue.join(stage.demand())) else {
-            return;
-        };
+        let queue = run.spec.terms.queue_id();
+        let line = run.tasks(no).map(|stage| self.queue.join(stage.demand(), queue));
         if let Some(tasks) = run.tasks_mut(no) {
-            tasks.class = Some(class);
+            tasks.line = line;
         }
     }
 
@@ -232,13 +339,13 @@ impl Market {
         }
         for (no, place) in moves {
             let Some(tasks) = run.tasks_mut(no) else { continue };
-            let Some(class) = tasks.class else { continue };
+            let Some(line) = tasks.line else { continue };
             let before = std::mem::replace(&mut tasks.place, place);
             if let Some(before) = before {
-                self.queue.remove(class, before);
+                self.queue.remove(line, before);
             }
             if let Some(place) = place {
-                self.queue.put(class, place);
+                self.queue.put(line, place);
             }
             // Nodes that had nothing to offer to the others may have room for this one.
             if let (None, Some(_), Some(stage)) = (before, place, run.tasks(no)) {

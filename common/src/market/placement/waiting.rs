@@ -10,6 +10,7 @@ use crate::market::Market;
 use crate::market::calls::CallLimit;
 use crate::market::run::Run;
 use crate::market::tasks::task_stage::TaskStage;
+use crate::run::queue::QueueStop;
 
 /// The most nodes that are named; of more there is the count.
 const NAMED_MAX: usize = 3;
@@ -37,6 +38,8 @@ pub enum Waiting {
     Node(Obstacles),
     /// A call that could be made is stopped by this limit.
     CallLimit(CallLimit),
+    /// Its queue hands out nothing.
+    Queue(QueueStop),
 }
 
 /// Some of the nodes: how many they are, and which the first of them are.
@@ -81,6 +84,8 @@ pub struct Obstacles {
     pub disputed: usize,
     /// Where the job may not run.
     pub elsewhere: usize,
+    /// In none of the pools of the run's queue.
+    pub outside_pools: usize,
     /// Of other workspaces, where the job is for nodes of its own.
     pub not_own: usize,
     /// Whose owners do not allow containers of the profile `plain`.
@@ -118,7 +123,8 @@ impl Waiting {
             | Self::Retry(_)
             | Self::Unheard { .. }
             | Self::Bucket { .. }
-            | Self::CallLimit(_) => true,
+            | Self::CallLimit(_)
+            | Self::Queue(_) => true,
             Self::Node(obstacles) => obstacles.is_explained(),
         }
     }
@@ -128,6 +134,7 @@ impl Obstacles {
     /// Nodes that could not take a task of this run even if they had nothing else to do.
     pub fn unfit(&self) -> usize {
         self.elsewhere
+            + self.outside_pools
             + self.by_rules()
             + self.too_few_cpus
             + self.too_little_memory
@@ -165,6 +172,9 @@ impl Market {
                 of => self.at_bucket(run, now).or_else(|| self.unheard(run, of as usize, now)),
             };
         };
+        if let Some(stop) = self.queue_stop(run) {
+            return Some(Waiting::Queue(stop));
+        }
         let silent = self.nodes.iter().filter(|(_, node)| !node.is_present(now));
         let silent = silent.map(|(id, _)| id).chain(self.gone.keys());
         let mut obstacles = Obstacles {
@@ -211,6 +221,8 @@ impl Market {
             Some(&mut obstacles.aside)
         } else if !node.is_admitted(demand) {
             Some(&mut obstacles.elsewhere)
+        } else if !node.is_in_pool(demand) {
+            Some(&mut obstacles.outside_pools)
         } else if let Some(rule) = node.rule_against(demand) {
             Some(match rule {
                 Rule::NotOwn => &mut obstacles.not_own,

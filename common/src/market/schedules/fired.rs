@@ -76,6 +76,10 @@ impl Market {
                 let cause = Cause::new(CauseKind::Credits, refused.to_string());
                 self.start_failed(id, spec, cause, now);
             }
+            Err(refused @ Refused::NoQueue) => {
+                let cause = Cause::new(CauseKind::Plan, refused.to_string());
+                self.start_failed(id, spec, cause, now);
+            }
             // It can only be the same run.
             Err(Refused::AlreadyStarted | Refused::NoRun | Refused::NotDeliverable) => {}
         }

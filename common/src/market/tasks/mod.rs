@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::placement::queue::{ClassId, Place};
+use super::placement::queue::{Line, Place};
 use super::stage::Cursor;
 use super::trust::Taken;
 use super::trust::checks::Check;
@@ -55,8 +55,8 @@ pub struct Tasks {
     pub(super) checks: BTreeMap<u32, Check>,
     /// How long the accepted attempts since the server started took, and how many they are.
     ran: (u64, u32),
-    /// What kind of node it asks for.
-    pub(super) class: Option<ClassId>,
+    /// Where it waits: by the kind of node that it asks for, and its run's queue.
+    pub(super) line: Option<Line>,
     /// Where it stands in the queue, if it has a task to hand out.
     pub(super) place: Option<Place>,
 }
@@ -83,7 +83,7 @@ impl Tasks {
             taken: BTreeMap::new(),
             checks: BTreeMap::new(),
             ran: (0, 0),
-            class: None,
+            line: None,
             place: None,
         }
     }

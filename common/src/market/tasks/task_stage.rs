@@ -15,6 +15,7 @@ use crate::market::trust::checks::Check;
 use crate::money::credits::Credits;
 use crate::money::price::price;
 use crate::plan::{BlockId, Body, ContainerTask};
+use crate::run::queue::Pool;
 use crate::run::scheduling::Regions;
 use crate::run::task::{Lease, StageNo, TaskRef};
 
@@ -38,6 +39,8 @@ pub(in crate::market) struct Demand<'a> {
     pub asks: Grants,
     /// Only the customer's own nodes will do.
     pub own_nodes: bool,
+    /// Only nodes of one of these will do; none is all nodes.
+    pub pools: &'a [Pool],
 }
 
 impl<'a> TaskStage<'a> {
@@ -54,6 +57,7 @@ impl<'a> TaskStage<'a> {
             regions: &self.run.spec.terms.regions,
             asks: self.work.container.asks(),
             own_nodes: self.work.container.own_nodes,
+            pools: self.run.spec.terms.pools(),
         }
     }
 

@@ -20,6 +20,7 @@ mod nodes_of;
 mod order;
 mod owners_rules;
 mod placement;
+mod queues;
 mod samples;
 mod schedules;
 mod set_aside;

@@ -69,6 +69,7 @@ impl World {
     /// From now on all is well.
     pub(super) fn heal(&mut self) {
         self.healed = true;
+        self.open_queues();
         for node in 0..u32::try_from(self.donors.len()).expect("a few") {
             let donor = &mut self.donors[node as usize];
             donor.become_honest();

@@ -17,7 +17,7 @@ pub struct RunCauseOut {
 }
 
 /// What kind of cause ended a run: `cancelled` by a member of its workspace, `task_failed` as often
-/// as the job allows, `task_lost` by nodes too often, `timeout` of the job, `credits` that the
+/// as the job allows, `task_lost` by nodes too often, `timeout` of the job, `queue_timeout` of its queue, `credits` that the
 /// wallet does not have, `storage` of which the workspace may use no more, a `source` that cannot
 /// be read, a `destination` that does not take the results, a `part` of it that failed, a `plan`
 /// that cannot be followed, and a failure of the `server`.
@@ -28,6 +28,7 @@ enum RunCauseKind {
     TaskFailed,
     TaskLost,
     Timeout,
+    QueueTimeout,
     Credits,
     Storage,
     Source,
@@ -78,6 +79,7 @@ impl From<&Cause> for RunCauseOut {
             CauseKind::TaskFailed => RunCauseKind::TaskFailed,
             CauseKind::TaskLost => RunCauseKind::TaskLost,
             CauseKind::Timeout => RunCauseKind::Timeout,
+            CauseKind::QueueTimeout => RunCauseKind::QueueTimeout,
             CauseKind::Credits => RunCauseKind::Credits,
             CauseKind::Storage => RunCauseKind::Storage,
             CauseKind::Source => RunCauseKind::Source,

@@ -93,7 +93,12 @@ impl From<&ContainerWork> for ContainerOut {
             shared: work.shared.iter().map(text).collect(),
             files: work.files.iter().map(|(path, file)| (text(path), file.clone())).collect(),
             results: work.results.as_ref().map(text),
-            secrets: work.secrets.iter().map(|id| id.as_str().to_owned()).collect(),
+            secrets: work
+                .secrets
+                .iter()
+                .filter_map(SecretId::variable)
+                .map(str::to_owned)
+                .collect(),
             cpu_millis: work.needs.cpu_millis,
             memory_mib: work.needs.memory_mib,
             disk_mib: work.needs.disk_mib,

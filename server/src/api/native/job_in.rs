@@ -1,5 +1,6 @@
 //! What a caller says of a job.
 
+use common::ids::NotAnId;
 use common::order::container::ContainerWork;
 use common::package::loose::Loose;
 use common::package::tag::{NotATag, Tag};
@@ -24,7 +25,7 @@ const PASSTHROUGH: &str = "passthrough";
 
 /// What a new job takes: what it is made of, and what can be changed of its draft.
 pub fn new_fields() -> Vec<Field> {
-    [&[TEMPLATE, PACKAGES, CONTAINERS, PROJECT][..], &change_fields()].concat()
+    [&[TEMPLATE, PACKAGES, CONTAINERS, PROJECT, QUEUE][..], &change_fields()].concat()
 }
 
 /// What a new job is made of.
@@ -47,13 +48,14 @@ pub fn change_fields() -> Vec<Field> {
 
 /// What is changed of a job.
 pub fn changed_fields() -> Vec<Field> {
-    [&[CONTAINERS][..], &change_fields()].concat()
+    [&[CONTAINERS, QUEUE][..], &change_fields()].concat()
 }
 
 const TEMPLATE: Field = text("template", "The template's id; or packages in its place");
 const CONTAINERS: Field =
     one("container", &CONTAINER, "In place of a template: programs of images; as a whole");
 const PROJECT: Field = text("project", "A name of yours, at most 128 characters; with a container");
+const QUEUE: Field = text("queue", "The id of the queue of its runs; with a container");
 const PACKAGES: Field = one("packages", &NEW_PACKAGES, "In place of a template");
 
 const NEW_PACKAGES: Shape = Shape {
@@ -108,16 +110,19 @@ pub fn read_changed(mut body: Loose, is_of_containers: bool) -> Result<ChangeIn>
 }
 
 /// What is said of a job of containers beside them.
-fn read_terms(body: Loose) -> Result<Terms> {
+fn read_terms(mut body: Loose) -> Result<Terms> {
     for key in ["source", "destination", "params", "config"] {
         if body.has(key) {
             return Err(Error::field(body.name(key), "is for jobs of templates: leave it out"));
         }
     }
+    let field = body.name("queue");
+    let queue = body.text("queue")?.map(|id| id.parse()).transpose();
+    let queue = queue.map_err(|bad: NotAnId| Error::field(field, bad.to_string()))?;
     let change = read_change(body)?;
     let DraftChange { name, description, priority, regions, tags, start_at, callbacks, .. } =
         change;
-    Ok(Terms { name, description, priority, regions, tags, start_at, callbacks })
+    Ok(Terms { name, description, priority, regions, tags, start_at, queue, callbacks })
 }
 
 fn read_new_template(mut body: Loose) -> Result<NewJob> {

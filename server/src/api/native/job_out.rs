@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use common::data::location::Destination;
-use common::ids::{JobId, RunId};
+use common::ids::{JobId, QueueId, RunId};
 use common::package::template::Template;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,6 +48,9 @@ pub struct JobOut {
     container: Option<ContainerOut>,
     /// The project that it belongs to, where it was given one.
     project: Option<String>,
+    /// The queue that its runs stand in.
+    #[schema(value_type = Option<String>)]
+    queue: Option<QueueId>,
     /// Its share of the nodes while others wait.
     priority: PriorityOut,
     /// Where it may run.
@@ -100,6 +103,7 @@ impl From<JobStatus> for JobOut {
             call: job.work.call().map(CallOut::from),
             container: job.work.container().map(ContainerOut::from),
             project: job.project.clone(),
+            queue: job.queue,
             upload_link,
             run: job.run,
             created_at: job.created_at,

@@ -26,6 +26,7 @@ mod nodes;
 mod page;
 mod params;
 mod people;
+mod queues;
 mod quote;
 mod results;
 mod run_out;
@@ -50,7 +51,13 @@ use super::http::router::Api;
 /// what was asked for.
 const ERRORS: ErrorShape = ErrorShape {
     field: fields::name,
-    conflicts: &["JOB_ALREADY_STARTED", "COUPON_EXISTS", "JOB_NAME_TAKEN"],
+    conflicts: &[
+        "JOB_ALREADY_STARTED",
+        "COUPON_EXISTS",
+        "JOB_NAME_TAKEN",
+        "QUEUE_NAME_TAKEN",
+        "POOL_NAME_TAKEN",
+    ],
     ..problem_json::ERRORS
 };
 
@@ -61,6 +68,7 @@ pub fn api() -> Api {
         source_tests::routes(),
         runs::routes(),
         schedules::routes(),
+        queues::routes(),
         stages::routes(),
         tasks::routes(),
         call_attempts::routes(),

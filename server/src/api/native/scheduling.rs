@@ -18,7 +18,7 @@ pub const FIELDS: [Field; 4] = [
     date("start_at", "Its work begins no earlier; within a year from now"),
 ];
 
-const REGIONS: Shape = Shape {
+pub const REGIONS: Shape = Shape {
     name: "NewRegions",
     fields: &[
         texts("allow", "Only there: a region, or the beginning of several, such as eu"),
@@ -56,12 +56,7 @@ pub fn read(body: &mut Loose, change: &mut DraftChange) -> Result<()> {
                 .ok_or_else(|| Error::field(field, "must be cheap, balanced or fast"))?,
         );
     }
-    if let Some(mut regions) = body.object("regions")? {
-        let whitelist = labels(&mut regions, "allow")?;
-        let blacklist = labels(&mut regions, "deny")?;
-        regions.finish()?;
-        change.regions = Some(Regions { whitelist, blacklist });
-    }
+    change.regions = read_regions(body)?;
     if body.has("tags") {
         change.tags = Some(labels(body, "tags")?);
     }
@@ -75,6 +70,15 @@ pub fn read(body: &mut Loose, change: &mut DraftChange) -> Result<()> {
         change.start_at = Some(start_at);
     }
     Ok(())
+}
+
+/// Reads the field `regions`.
+pub fn read_regions(body: &mut Loose) -> Result<Option<Regions>> {
+    let Some(mut regions) = body.object("regions")? else { return Ok(None) };
+    let whitelist = labels(&mut regions, "allow")?;
+    let blacklist = labels(&mut regions, "deny")?;
+    regions.finish()?;
+    Ok(Some(Regions { whitelist, blacklist }))
 }
 
 fn priority(name: &str) -> Option<Priority> {

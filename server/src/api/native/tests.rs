@@ -5,6 +5,7 @@ mod definitions;
 mod drafts;
 mod lines;
 mod people;
+mod queues;
 mod runs;
 mod schedules;
 mod wallet;

@@ -1,6 +1,7 @@
 //! Why a job does not go on, in the words that its customer reads.
 
 use chrono::{DateTime, Utc};
+use common::run::queue::QueueStop;
 
 use super::status::{JobState, RunName, find};
 use crate::app::App;
@@ -75,6 +76,7 @@ fn of_waiting(waiting: &Waiting) -> Why {
             ..waits(format!("{nodes} of its {of} nodes wait for the server's bucket"))
         },
         Waiting::CallLimit(limit) => waits(of_call_limit(*limit)),
+        Waiting::Queue(stop) => waits(of_queue(*stop)),
         Waiting::Node(obstacles) => {
             let mut reasons = reasons(obstacles);
             if reasons.is_empty() {
@@ -102,6 +104,14 @@ fn of_call_limit(limit: CallLimit) -> String {
         CallLimit::Rate(at) => {
             format!("its call waits for its own rate limit until {}", time(at))
         }
+    }
+}
+
+fn of_queue(stop: QueueStop) -> String {
+    match stop {
+        QueueStop::Disabled => "its queue is disabled".to_owned(),
+        QueueStop::Paused => "its queue is paused".to_owned(),
+        QueueStop::Full(most) => format!("its queue runs {most} tasks, and no more at once"),
     }
 }
 
@@ -190,6 +200,7 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
         ),
         (waiting.disputed, "set aside until a third node has checked their results for this job"),
         (waiting.elsewhere, "outside the job's regions"),
+        (waiting.outside_pools, "outside the pools of its queue"),
         (waiting.not_own, not_own.as_str()),
         (waiting.without_plain, without_plain.as_str()),
         (waiting.without_network, without_network.as_str()),
@@ -237,6 +248,7 @@ mod tests {
             barred: 3,
             disputed: 4,
             elsewhere: 5,
+            outside_pools: 1,
             not_own: 1,
             without_plain: 1,
             without_network: 1,
@@ -265,6 +277,9 @@ mod tests {
             Waiting::CallLimit(CallLimit::Host(16)),
             Waiting::CallLimit(CallLimit::Key(2)),
             Waiting::CallLimit(CallLimit::Rate(at)),
+            Waiting::Queue(QueueStop::Disabled),
+            Waiting::Queue(QueueStop::Paused),
+            Waiting::Queue(QueueStop::Full(3)),
             Waiting::Bucket { nodes: 2, of: 2 },
             Waiting::Bucket { nodes: 1, of: 2 },
             Waiting::Node(Obstacles::default()),

@@ -16,7 +16,7 @@ use common::secret::DataEnd;
 
 pub use packages::app_of;
 
-use super::{Job, secret_use};
+use super::{Job, queues, secret_use};
 use crate::app::App;
 use crate::data::Stat;
 use crate::data::bucket::blob_key::BlobKey;
@@ -86,6 +86,7 @@ pub(super) async fn resolve(
             priority: job.priority,
             regions: job.regions.clone(),
             is_test: does.is_test,
+            queue: queues::of_run(app, job).await?,
         },
         origin: Origin::Manual,
         callbacks: job.callbacks.pinned(app.settings.wallet.call_price),

@@ -17,7 +17,7 @@ use crate::store::people::{api_keys, invitations, members, one_time_codes, works
 use crate::store::query::document;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::{Db, jobs, schedules, secrets};
+use crate::store::{Db, definitions, jobs, pools, queues, schedules, secrets};
 
 /// The rows that cannot be read, table by table. Reads everything; changes nothing.
 pub async fn check(db: &Db) -> Result<Vec<UnreadableRow>, DbErr> {
@@ -52,6 +52,9 @@ async fn check_runs(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr
 
 async fn check_catalogue(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
     rows::check::<jobs::row::Entity, _>(db, found, |row| jobs::read(&row)).await?;
+    rows::check::<queues::Entity, _>(db, found, |row| queues::read(&row)).await?;
+    rows::check::<pools::Entity, _>(db, found, |row| pools::read(&row)).await?;
+    rows::check::<definitions::Entity, _>(db, found, |row| definitions::read(&row)).await?;
     rows::check::<schedules::Entity, _>(db, found, |row| schedules::read(&row)).await?;
     rows::check::<schedules::skips::Entity, _>(db, found, schedules::skips::read).await?;
     rows::check::<templates::row::Entity, _>(db, found, |row| {

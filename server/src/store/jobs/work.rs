@@ -167,6 +167,7 @@ impl TemplateWork {
             | Change::Regions(_)
             | Change::Tags(_)
             | Change::StartAt(_)
+            | Change::Queue(_)
             | Change::Call(_)
             | Change::Container(_)
             | Change::Callbacks(_) => {}

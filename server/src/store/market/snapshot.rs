@@ -20,7 +20,7 @@ use crate::store::money::{ledger, statement};
 use crate::store::nodes;
 use crate::store::nodes::trust;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::{Db, schedules};
+use crate::store::{Db, queues, schedules};
 
 /// Reads what the market needs in memory. The cost grows with what is unfinished, not with what
 /// waits or has ended.
@@ -80,6 +80,7 @@ pub async fn load(db: &Db) -> Result<Stored, DbErr> {
         records,
         windows,
         schedules,
+        queues: queues::rules(db).await?,
     })
 }
 
