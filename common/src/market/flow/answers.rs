@@ -109,12 +109,12 @@ impl Market {
         if stage.block != BlockId::ROOT || !has_output || stage.is_output() {
             return false;
         }
-        let tasks = stage.tasks().map(|tasks| (tasks.class, tasks.place));
+        let tasks = stage.tasks().map(|tasks| (tasks.line, tasks.place));
         stage.open = Open::Output;
         stage.seen = seen;
         stage.frozen = OnceLock::new();
-        if let Some((Some(class), place)) = tasks {
-            self.queue.leave(class, place);
+        if let Some((Some(line), place)) = tasks {
+            self.queue.leave(line, place);
         }
         self.outbox.stages.insert((id, no));
         self.outbox.changes.questions.push((id, no));

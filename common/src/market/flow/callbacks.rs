@@ -40,8 +40,13 @@ impl Market {
                     let cause = Cause::new(CauseKind::Credits, refused.to_string());
                     self.start_failed(id, spec, cause, now);
                 }
-                // It can only be the same callback.
-                Err(Refused::AlreadyStarted | Refused::NoRun | Refused::NotDeliverable) => {}
+                // It can only be the same callback, and stands in no queue.
+                Err(
+                    Refused::AlreadyStarted
+                    | Refused::NoRun
+                    | Refused::NotDeliverable
+                    | Refused::NoQueue,
+                ) => {}
             }
         }
     }
@@ -56,7 +61,7 @@ fn callback_spec(of: &RunSpec, plan: Plan, run: RunId) -> RunSpec {
         plan,
         scope: RunScope::default(),
         timeout_secs: None,
-        terms: Terms { start_at: None, is_test: false, ..of.terms.clone() },
+        terms: Terms { start_at: None, is_test: false, queue: None, ..of.terms.clone() },
         origin: Origin::Callback(run),
         callbacks: Vec::new(),
     }
