@@ -20,7 +20,7 @@ use crate::store::logs::Batch;
 /// What is looked through for one answer.
 const SCANNED_BYTES: u64 = 64 << 20;
 /// Segments that are listed for one answer.
-const SEGMENTS_MAX: u64 = 1_000;
+const SEGMENTS_MAX: u64 = 256;
 
 /// Which lines are asked for.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
 //! Lines against both databases, with a coordinator that is killed and started again.
 
-use common::ids::WorkspaceId;
 use common::market::Policy;
 use common::package::config::JobConfig;
 use common::protocol::{Level, LogLine, Stream};
@@ -71,7 +70,7 @@ fn batch(lease: Lease, lines: std::ops::Range<u32>) -> LogBatch {
     LogBatch { lease, first: lines.start, lines: lines.map(line).collect() }
 }
 
-async fn started(life: &Life, db: &Db) -> (WorkspaceId, Worker, Lease) {
+async fn started(life: &Life, db: &Db) -> (Worker, Lease) {
     let workspace = workspaces::owner(db).await.unwrap().workspace;
     let amount = "100".parse().unwrap();
     life.coordinator.grant(workspace, amount, "first").await.unwrap();
@@ -84,7 +83,7 @@ async fn started(life: &Life, db: &Db) -> (WorkspaceId, Worker, Lease) {
             break lease;
         }
     };
-    (workspace, worker, lease)
+    (worker, lease)
 }
 
 async fn read(db: &Db, data: &Data, run: RunId) -> Vec<String> {
@@ -103,14 +102,14 @@ async fn lines_are_stored_once_however_often_they_come_and_whoever_is_killed() {
         let (db, folder) = (&fresh.db, tempfile::tempdir().unwrap());
         let data = &open_data(db, folder.path()).await;
         let life = Life::start(db, data, &folder).await;
-        let (_, mut worker, lease) = started(&life, db).await;
+        let (mut worker, lease) = started(&life, db).await;
         let (run, node) = (lease.task.run, worker.node());
-        let upto = |n: u32| (0..n).map(|n| n.to_string()).collect::<Vec<_>>();
+        let until = |n: u32| (0..n).map(|n| n.to_string()).collect::<Vec<_>>();
 
         assert_eq!(life.writer.store(node, vec![batch(lease, 0..3)]).await, [(lease, 3)]);
         let both = vec![batch(lease, 0..3), batch(lease, 3..5)];
         assert_eq!(life.writer.store(node, both).await, [(lease, 3), (lease, 5)]);
-        assert_eq!(read(db, data, run).await, upto(5), "{}", fresh.name);
+        assert_eq!(read(db, data, run).await, until(5), "{}", fresh.name);
 
         // What a node sends again of which it was not told, after some of it has been moved.
         compact(db, data, run).await.unwrap();
@@ -118,12 +117,12 @@ async fn lines_are_stored_once_however_often_they_come_and_whoever_is_killed() {
         life.kill().await;
         let life = Life::start(db, data, &folder).await;
         assert_eq!(life.writer.store(node, vec![batch(lease, 2..8)]).await, [(lease, 8)]);
-        assert_eq!(read(db, data, run).await, upto(8), "{}", fresh.name);
+        assert_eq!(read(db, data, run).await, until(8), "{}", fresh.name);
 
         // Its receipt is settled before its last lines are stored.
         worker.gives(&life.coordinator, lease, vec![]).await;
         assert_eq!(life.writer.store(node, vec![batch(lease, 7..9)]).await, [(lease, 9)]);
-        assert_eq!(read(db, data, run).await, upto(9), "{}", fresh.name);
+        assert_eq!(read(db, data, run).await, until(9), "{}", fresh.name);
         life.kill().await;
     }
 }
@@ -134,7 +133,7 @@ async fn lines_of_somebody_elses_attempt_are_dropped() {
     let db = &databases().await.swap_remove(0).db;
     let data = &open_data(db, folder.path()).await;
     let life = Life::start(db, data, &folder).await;
-    let (_, _, lease) = started(&life, db).await;
+    let (_, lease) = started(&life, db).await;
     let stranger = NodeId::new(Uuid::from_u128(1));
 
     let safe = life.writer.store(stranger, vec![batch(lease, 0..3)]).await;
@@ -151,7 +150,7 @@ async fn lines_wait_for_a_database_that_is_away_and_nobody_is_told_that_they_are
     let db = &databases().await.swap_remove(0).db;
     let data = &open_data(db, folder.path()).await;
     let life = Life::start(db, data, &folder).await;
-    let (_, worker, lease) = started(&life, db).await;
+    let (worker, lease) = started(&life, db).await;
     let (run, node) = (lease.task.run, worker.node());
 
     // Another one's transaction keeps all writers waiting.
