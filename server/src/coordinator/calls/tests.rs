@@ -31,7 +31,7 @@ async fn make(server: &TestServer, guard: Guard, call: Call) -> Answer {
     let client = Client::new(guard, server.app.secrets.clone(), Evaluator::default());
     match client.make(&attempt(call)).await {
         Report::Ended(answer) => answer,
-        Report::Lost(why) => panic!("{why}"),
+        Report::Lost(why) | Report::Invalid(why) => panic!("{why}"),
     }
 }
 
