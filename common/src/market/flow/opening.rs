@@ -83,7 +83,8 @@ impl Market {
                     false
                 }
             };
-        let (is_call, is_step) = (matches!(open, Open::Call(_)), matches!(open, Open::Step));
+        let is_call = matches!(open, Open::Call(_));
+        let is_step = matches!(open, Open::Step) && !is_detached;
         let phase = run.spec.plan.block(block).phase;
         if let Some(stage) = run.stage_mut(no) {
             stage.open = open;
