@@ -6,6 +6,7 @@ use super::place::Place;
 use super::{Compiler, retry};
 use crate::call::{Call, CallPlace, CallTask, HeaderText, LateCallText, Method, Retry, Waits};
 use crate::expression::Template;
+use crate::plan::Name;
 
 /// What stands at the place of an address that is known later.
 const ADDRESS: &str = "https://example.com/";
@@ -53,12 +54,16 @@ impl<'a> Compiler<'a> {
         let defaults = self.common.defaults;
         call.timeout_secs =
             step.timeout.or(defaults.timeout).map_or(call.timeout_secs, |time| time.0);
-        call.sign.clone_from(&file.sign);
+        let secret = |name: &Name| {
+            let id = self.common.secrets.get(name).cloned();
+            id.ok_or_else(|| place.field("sign").refuse(format!("{name} is not in secrets")))
+        };
+        call.sign = file.sign.iter().map(secret).collect::<Result<_, _>>()?;
         let retry = retry(step, defaults).map_or_else(Retry::default, |retry| Retry {
             waits: waits(retry),
             honours_retry_after: true,
         });
-        let task = CallTask { call, retry, price: self.common.given.call_price, late };
+        let task = CallTask { call, retry, price: self.common.call_price, late };
         task.check().map_err(|why| place.field(why.field()).refuse(why.to_string()))?;
         Ok(task)
     }
