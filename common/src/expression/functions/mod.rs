@@ -117,3 +117,22 @@ impl Call<'_> {
         Ok(elements)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_of_expressions_names_every_function() {
+        let page = pages::read("expressions.md");
+        let names = || GROUPS.into_iter().flatten().map(|function| function.name);
+
+        let missing: Vec<&str> =
+            names().filter(|name| !page.contains(&format!("`{name}("))).collect();
+
+        assert!(missing.is_empty(), "docs/reference/expressions.md does not name {missing:?}");
+        for name in names() {
+            assert_eq!(names().filter(|other| *other == name).count(), 1, "{name}");
+        }
+    }
+}

@@ -1,7 +1,9 @@
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::call::Waits;
+use crate::expression::Template;
 use crate::plan::{Body, List};
 
 const GIVEN: Given = Given { timeout_secs: 60, call_price: Credits::ZERO };
@@ -85,10 +87,7 @@ fn job_file_compiles_to_a_plan() {
             "fold", "delivery"
         ]
     );
-    assert_eq!(
-        plan.output().map(|output| output.source()),
-        Some("{{ tasks.list }} {{ inputs.who }}")
-    );
+    assert_eq!(plan.output().map(Template::source), Some("{{ tasks.list }} {{ inputs.who }}"));
     let blocks: Vec<_> = plan.blocks().map(|(_, block)| block).collect();
     let Body::Group(root) = &blocks[0].body else { panic!() };
     assert_eq!(root.after, [vec![], vec![0], vec![1], vec![2], vec![1, 2]]);
@@ -105,7 +104,7 @@ fn job_file_compiles_to_a_plan() {
     assert_eq!(list.container.late().len(), 3);
     let Body::Each(parts) = &blocks[2].body else { panic!() };
     assert!(matches!(&parts.list, List::Items(list) if list.source() == "{{ tasks.list }}"));
-    assert_eq!((parts.item.as_str(), parts.at_once.map(|n| n.get())), ("part", Some(4)));
+    assert_eq!((parts.item.as_str(), parts.at_once.map(NonZeroU32::get)), ("part", Some(4)));
     assert!(blocks[2].when.is_some());
     let Body::Call(call) = &blocks[5].body else { panic!() };
     assert_eq!((call.late.len(), call.retry.attempts(), call.call.timeout_secs), (2, 2, 600));
@@ -269,4 +268,40 @@ fn schema_of_job_files_describes_every_field() {
     assert!(errors.is_empty(), "{errors:?}");
     let wrong = serde_json::json!({"steps": [{"image": "a", "cpu": 1}]});
     assert!(!validator.is_valid(&wrong));
+}
+
+#[test]
+fn reference_has_the_schema_of_job_files() {
+    pages::check("job.schema.json", &(WorkflowWork::schema() + "\n"));
+}
+
+#[test]
+fn reference_of_job_files_names_every_field() {
+    let schema: serde_json::Value = serde_json::from_str(&WorkflowWork::schema()).unwrap();
+    let page = pages::read("job-file.md");
+    let fields = |of: &serde_json::Value| -> Vec<String> {
+        of["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    };
+
+    let defined = schema["$defs"].as_object().unwrap().values();
+    let missing: Vec<String> = [&schema]
+        .into_iter()
+        .chain(defined)
+        .flat_map(fields)
+        .filter(|name| !page.contains(&format!("`{name}`")))
+        .collect();
+
+    assert!(missing.is_empty(), "docs/reference/job-file.md does not name {missing:?}");
+}
+
+#[test]
+fn reference_of_job_files_has_examples_that_compile() {
+    let page = pages::read("job-file.md");
+    let examples: Vec<&str> =
+        page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+
+    assert!(!examples.is_empty());
+    for example in examples {
+        read(example);
+    }
 }
