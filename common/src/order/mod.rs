@@ -3,4 +3,5 @@
 
 pub mod call;
 pub mod container;
+pub mod ordered_plan;
 pub mod workflow;

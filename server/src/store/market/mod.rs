@@ -6,6 +6,7 @@ pub mod call_answers;
 pub(super) mod chunk_tables;
 pub mod commit;
 pub mod logs;
+pub mod plan_runs;
 pub(super) mod plans;
 pub(super) mod resolutions;
 pub mod results;
