@@ -240,7 +240,7 @@ fn report(leases: &[Lease]) -> CheckedSync {
     let receipt = |lease: &Lease| Receipt {
         lease: *lease,
         usage: Usage { cpu_ms: 1, memory_mib_ms: 1, wall_ms: 1, ..Usage::default() },
-        outcome: Outcome::Succeeded { outputs: Vec::new() },
+        outcome: Outcome::Succeeded { outputs: Vec::new(), value: None },
     };
     let signed = || SignedReceipt { receipt: vec![0; 64], signature: vec![0; 64] };
     CheckedSync {

@@ -16,7 +16,7 @@ use crate::data::location::{Destination, Source};
 use crate::data::object_list::{Object, Objects, Place};
 use crate::digest::Digest;
 use crate::ids::{ApiKeyId, JobId, PackageId, RunId, UserId, WorkspaceId};
-use crate::market::Market;
+use crate::market::{Changes, Market};
 use crate::money::credits::Credits;
 use crate::plan::{
     Assemble, Assembler, Block, BlockId, Body, Code, Container, Contract, DataTask, Image,
@@ -194,6 +194,17 @@ fn step(plan: &Plan, block: BlockId) -> Option<&DataTask> {
             None
         }
     }
+}
+
+/// Evaluates what the market asks for with these changes; gives how much that was.
+pub fn answer_questions(market: &mut Market, changes: &Changes, now: DateTime<Utc>) -> usize {
+    for (run, no) in &changes.questions {
+        let frozen = market.run(*run).and_then(|run| run.frozen(*no)).cloned();
+        if let Some(frozen) = frozen {
+            market.resolved(*run, *no, frozen.resolve(), now);
+        }
+    }
+    changes.questions.len()
 }
 
 /// Starts a run of this pipeline and cuts it into this many chunks.

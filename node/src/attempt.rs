@@ -42,6 +42,7 @@ mod inputs;
 pub mod results;
 pub mod room;
 mod stopped;
+mod value;
 
 /// Inputs and results of one attempt that move at the same time.
 const FILES_AT_ONCE: usize = 8;
@@ -107,8 +108,8 @@ pub async fn run<R: ServerClient>(
             let lived = live(&attempt, &tools, &folder.0, &events, &stop, held).await;
             // Gigabytes take a while to go.
             let gone = tokio::task::spawn_blocking(move || drop(folder)).await;
-            lived.and_then(|outputs| {
-                gone.map_err(io::Error::other).map(|()| outputs).map_err(Stopped::from)
+            lived.and_then(|given| {
+                gone.map_err(io::Error::other).map(|()| given).map_err(Stopped::from)
             })
         }
         Err(error) => Err(error.into()),
@@ -116,10 +117,10 @@ pub async fn run<R: ServerClient>(
     // Its folder is gone.
     drop(share);
     let outcome = match lived {
-        Ok(outputs) => {
+        Ok(Given { outputs, value }) => {
             let exited = format!("container exited with code 0 after {} ms", usage.wall_ms);
             tools.logs.note(lease, Level::Info, exited);
-            Outcome::Succeeded { outputs }
+            Outcome::Succeeded { outputs, value }
         }
         Err(Stopped::Failed { failure, message }) => {
             let error = Some(message.as_str()).filter(|message| !message.is_empty());
@@ -165,7 +166,7 @@ async fn live<R: ServerClient>(
     events: &mpsc::Sender<Event>,
     stop: &CancellationToken,
     (usage, held): (&mut Usage, &mut Option<Arc<Share>>),
-) -> Result<Vec<Output>, Stopped> {
+) -> Result<Given, Stopped> {
     let (inputs, outputs) = (folder.join("inputs"), folder.join("results"));
     let files = until(stop, inputs::list(attempt, tools)).await?;
     let share = until(stop, room::share(tools, &attempt.work, &files)).await?;
@@ -198,8 +199,10 @@ async fn live<R: ServerClient>(
     let (work, variables) = (&attempt.work, &attempt.environment);
     let mut launches = launch::launches(lease, work, variables, folders, &share)?;
 
+    let value_file = value::file(spec, folders);
     let mut containers = Containers::new(&ready.images);
-    let ended = in_turn(attempt, tools, &mut launches, &mut containers, events, stop).await;
+    let own = OwnTexts { folders, share: &share };
+    let ended = in_turn(attempt, tools, own, &mut launches, &mut containers, events, stop).await;
     containers.remove(&tools.engine).await;
     if let Some(caches) = ready.caches {
         tools.caches.left(attempt.work.workspace, caches).await;
@@ -211,7 +214,9 @@ async fn live<R: ServerClient>(
         judge(ended).map_err(|stopped| stopped.of_container(&name))?;
         let stored = store_results(first, tools, writes_max, stop).await?;
         usage.output_bytes = stored.iter().map(|output| output.size).sum();
-        Ok::<_, Stopped>(stored)
+        let value = value::read(value_file.as_deref())?;
+        let value = value.map(|value| first.redactor.text(&value));
+        Ok::<_, Stopped>(Given { outputs: stored, value })
     };
     stored.await.map_err(|stopped: Stopped| stopped.redacted(&first.redactor))
 }
@@ -231,6 +236,7 @@ fn make_shared_dirs<R>(tools: &Tools<R>, work: &Work, folders: Folders<'_>) -> i
 async fn in_turn<R: ServerClient>(
     attempt: &Attempt,
     tools: &Tools<R>,
+    own: OwnTexts<'_>,
     launches: &mut Launches,
     containers: &mut Containers<'_>,
     events: &mpsc::Sender<Event>,
@@ -239,23 +245,46 @@ async fn in_turn<R: ServerClient>(
     // Made before its turn and removed after it: the share of the machine is for running only. The
     // engine keeps a container's variables on its disk, so one with secrets is made at the last
     // moment, when the lease is known to be in force; and which GPU it gets is known with its turn.
-    let has_secrets = attempt.work.secrets;
+    let has_secrets = attempt.work.secrets || attempt.work.late;
     let is_late = has_secrets || attempt.gpu.is_some() || !launches.sides.is_empty();
     if !is_late {
         containers.make_first(&tools.engine, launches).await?;
     }
     let gpu = until(stop, admitted(attempt.lease, events)).await?;
     let gpu = gpu.map(|gpu| gpu.id);
-    launches.steps.iter_mut().for_each(|step| step.gpu.clone_from(&gpu));
     let ran = async {
         until(stop, async { Ok(tools.disk.above_floor().await?) }).await?;
         if has_secrets {
-            launches.give(&until(stop, secrets(attempt.lease, tools)).await?);
+            until(stop, give_texts(attempt, tools, own, launches)).await?;
         }
+        launches.steps.iter_mut().for_each(|step| step.gpu.clone_from(&gpu));
         containers.run(tools, launches, events, stop).await
     };
     let ended = ran.await;
     tell(events, Event::Ended(attempt.lease)).await.and(ended)
+}
+
+/// Gives the containers what is theirs alone and is kept in memory only: the texts that are known
+/// only now, and secrets.
+async fn give_texts<R: ServerClient>(
+    attempt: &Attempt,
+    tools: &Tools<R>,
+    OwnTexts { folders, share }: OwnTexts<'_>,
+    launches: &mut Launches,
+) -> Result<(), Stopped> {
+    let Attempt { lease, work, environment, .. } = attempt;
+    let mut hidden = Vec::new();
+    if work.late {
+        let own = transfer::own_container(&tools.remote, *lease).await.map_err(|error| {
+            if error.refusal().is_some() { failed(Failure::Package, &error) } else { error.into() }
+        })?;
+        let whole = Work { container: own.container, ..Work::clone(work) };
+        *launches = launch::launches(*lease, &whole, environment, folders, share)?;
+        hidden = own.hidden;
+    }
+    let secrets = if work.secrets { secrets(*lease, tools).await? } else { Vec::new() };
+    launches.give(&secrets, &hidden);
+    Ok(())
 }
 
 async fn secrets<R: ServerClient>(lease: Lease, tools: &Tools<R>) -> Result<Vec<Secret>, Stopped> {
@@ -284,6 +313,20 @@ async fn store_results<R: ServerClient>(
     fits_a_receipt(&files)?;
     until(stop, store(lease, tools, &files)).await?;
     Ok(files.into_iter().map(output).collect())
+}
+
+/// What an attempt gives that has done its work.
+struct Given {
+    outputs: Vec<Output>,
+    /// The text for what comes after it.
+    value: Option<String>,
+}
+
+/// Where containers are made from, once more when all their texts are known.
+#[derive(Clone, Copy)]
+struct OwnTexts<'a> {
+    folders: Folders<'a>,
+    share: &'a Arc<Share>,
 }
 
 /// What a container needs, and the node has now.

@@ -221,6 +221,7 @@ pub fn work() -> Work {
         images: vec![Image::Binary],
         container: ContainerSpec::new(parts()).unwrap(),
         secrets: false,
+        late: false,
         needs: Resources::new(1000, 64).with_disk(10),
         task_timeout_secs: Some(60),
     }

@@ -33,3 +33,4 @@ mod server_check;
 mod sources;
 mod systemd_units;
 mod traces;
+mod workflows;

@@ -179,7 +179,10 @@ fn signed(link: &Link, lease: Lease, outcome: Outcome) -> Result<SignedReceipt> 
 
 fn success(bytes: &[u8]) -> Outcome {
     let (name, size) = ("out.txt".to_owned(), bytes.len() as u64);
-    Outcome::Succeeded { outputs: vec![Output { name, size, digest: Digest::of(bytes) }] }
+    Outcome::Succeeded {
+        outputs: vec![Output { name, size, digest: Digest::of(bytes) }],
+        value: None,
+    }
 }
 
 fn fault() -> Outcome {

@@ -105,7 +105,7 @@ impl Rogue {
             let most = 1 << 62;
             let usage =
                 Usage { cpu_ms: most, memory_mib_ms: most, wall_ms: most, ..Usage::default() };
-            let outcome = Outcome::Succeeded { outputs: Vec::new() };
+            let outcome = Outcome::Succeeded { outputs: Vec::new(), value: None };
             let receipt = Receipt { lease: *lease, usage, outcome };
             let receipt = postcard::to_stdvec(&receipt).expect("a receipt always encodes");
             receipts.push((*lease, SignedReceipt { signature: link.sign(&receipt), receipt }));

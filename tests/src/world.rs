@@ -13,6 +13,7 @@ use common::digest::Digest;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::plan::{BlockId, Container, Phase, Pipeline};
 use common::protocol::{CacheFile, Orders, Sync, Version};
+use common::run::cause::Cause;
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 use common::secret::{Hidden, Secret, SecretId};
@@ -24,6 +25,7 @@ use server::coordinator::{self, CheckedSync};
 use server::data::bucket::blob_key::{BlobKey, Whose};
 use server::data::bucket::caches::OpenedCached;
 use server::data::{self, ByteStream, Direct, Stored};
+use server::expressions::Evaluator;
 use server::p2p::Port;
 use server::registry;
 use server::secrets;
@@ -37,6 +39,7 @@ pub struct World {
     state: Arc<Mutex<State>>,
     /// The newest message's wait ends that of all before it.
     newest: Arc<watch::Sender<u64>>,
+    evaluator: Evaluator,
 }
 
 #[derive(Default)]
@@ -76,7 +79,8 @@ impl World {
         let (stage, _) = spec.plan.container_of(Phase::Process).expect("it has process tasks");
         let block = BlockId::new(u16::try_from(stage.number()).expect("it is a block's own"));
         let spec = Arc::new(spec);
-        let live = Arc::new(LiveLease { spec, block, inputs, stored: Default::default() });
+        let live =
+            Arc::new(LiveLease { spec, block, inputs, late: None, stored: Default::default() });
         self.state().leases.insert((node, lease), live);
     }
 }
@@ -157,6 +161,17 @@ impl Port for World {
         };
         ids.iter().map(find).collect()
     }
+
+    async fn secret(&self, owner: WorkspaceId, id: &SecretId) -> Result<String, secrets::Error> {
+        let found = self.secrets(owner, &[id.as_str().to_owned()]).await?;
+        Ok(found.into_iter().map(|secret| secret.secret_key.0).collect())
+    }
+
+    fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
+    }
+
+    async fn break_off(&self, _: RunId, _: Cause) {}
 
     async fn pull_token(
         &self,

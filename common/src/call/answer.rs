@@ -14,6 +14,8 @@ pub enum Report {
     Ended(Answer),
     /// The server could not do it, for a reason of its own.
     Lost(String),
+    /// There is no such request: an expression of it fails, or gives what none can have.
+    Invalid(String),
 }
 
 /// What a receiver answered.

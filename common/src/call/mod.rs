@@ -109,6 +109,12 @@ impl fmt::Display for Method {
     }
 }
 
+/// The host of an address, in the one spelling that browsers use; empty where there is none.
+pub fn host_of(url: &str) -> String {
+    let url = url::Url::parse(url).ok();
+    url.as_ref().and_then(url::Url::host_str).unwrap_or_default().to_owned()
+}
+
 impl Call {
     /// A request without a body, of which any status from 200 to 299 is a success.
     pub fn new(method: Method, url: impl Into<String>) -> Self {
@@ -127,8 +133,7 @@ impl Call {
 
     /// The host that it goes to, in the one spelling that browsers use; empty where there is none.
     pub fn host(&self) -> String {
-        let url = url::Url::parse(&self.url).ok();
-        url.as_ref().and_then(url::Url::host_str).unwrap_or_default().to_owned()
+        host_of(&self.url)
     }
 
     pub fn accepts(&self, status: u16) -> bool {

@@ -74,7 +74,8 @@ impl Default for Retry {
 }
 
 impl Waits {
-    fn after(&self, task: TaskId, failures: u32) -> Option<TimeDelta> {
+    /// How long to wait after this many failures; `None` where there is nothing more to wait for.
+    pub fn after(&self, task: TaskId, failures: u32) -> Option<TimeDelta> {
         let before = failures.checked_sub(1)?;
         match self {
             Self::Table(waits) => {

@@ -47,7 +47,9 @@ impl Receipts {
     pub(in crate::market) fn count(&mut self, outcome: &Outcome, is_check: bool, must_give: bool) {
         let counted = match outcome {
             _ if is_check => &mut self.check,
-            Outcome::Succeeded { outputs } if outputs.is_empty() && must_give => &mut self.failed,
+            Outcome::Succeeded { outputs, .. } if outputs.is_empty() && must_give => {
+                &mut self.failed
+            }
             Outcome::Succeeded { .. } => &mut self.accepted,
             Outcome::Failed { .. } => &mut self.failed,
             Outcome::NodeFault { .. } => &mut self.node_fault,

@@ -18,9 +18,10 @@ impl Market {
             let _ = writeln!(text, "{:?} {:?} {:?}", record.id, record.state, record.times);
             let _ = writeln!(text, "{:?} {:?}", record.counts, record.next_stage);
             let _ = writeln!(text, "holds {:?} of {:?}", record.held, record.captured);
-            let _ = writeln!(text, "{:?} {:?}", record.warning, record.cause);
+            let _ = writeln!(text, "{:?} {:?} {:?}", record.warning, record.cause, record.output);
+            let _ = writeln!(text, "{:?} {:?}", record.next_value, run.known_values());
             for stage in run.stages() {
-                let _ = writeln!(text, "{:?}", stage.record(run.id, None));
+                let _ = writeln!(text, "{:?} {:?}", stage.record(run.id, None), stage.resolved);
                 if let Some(call) = stage.call() {
                     let _ = writeln!(text, "{:?} {:?}", after_loss(call), call.pauses_until());
                 }

@@ -9,6 +9,7 @@ mod figures;
 #[cfg(any(test, feature = "testing"))]
 mod fingerprint;
 mod flow;
+mod frozen;
 mod money;
 mod outbox;
 pub mod placement;
@@ -21,10 +22,12 @@ mod tasks;
 mod tests;
 mod tick;
 mod trust;
+mod values;
 
 pub use calls::{CallLimit, CallLimits};
 pub use figures::{Figures, Receipts};
 pub use flow::set_aside::Unreadable;
+pub use frozen::{Fault, Frozen, Resolution};
 pub use money::earnings::{Earned, Share};
 pub use money::movement::{Cause, Movement};
 pub use outbox::{
@@ -36,12 +39,13 @@ pub use placement::node_view::{Idle, Live, NodeView};
 pub use placement::waiting::{Obstacles, SomeNodes, Waiting};
 pub use run::{Counts, Run};
 pub use schedules::{Fire, Planned, Skip, SkipCause};
-pub use stage::{Cursor, Elements, Members, Stage, StageEnd, StageRecord};
+pub use stage::{Cursor, Elements, Members, Stage, StageEnd, StageOutcome, StageRecord};
 pub use sync::CheckedSync;
 pub use tasks::Tasks;
 pub use tasks::active::UnderLease;
 pub use trust::OperatorRecord;
 pub use trust::checks::Checks;
+pub use values::{TooMuch, ValueRecord};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -275,6 +279,9 @@ impl Market {
         for stage in run.stages() {
             if stage.is_step() {
                 self.outbox.changes.steps.push((id, stage.no));
+            }
+            if stage.is_asking() {
+                self.outbox.changes.questions.push((id, stage.no));
             }
             if stage.tasks().is_some_and(Tasks::is_over) {
                 over.push(stage.no);

@@ -7,10 +7,12 @@ use chrono::{DateTime, Utc};
 
 use super::Market;
 use super::figures::Receipts;
+use super::frozen::Resolution;
 use super::run::Counts;
 use super::schedules::{Fire, Skip};
 use super::stage::StageRecord;
 use super::trust::OperatorRecord;
+use super::values::ValueRecord;
 use crate::call::Answer;
 use crate::compute::device::Device;
 use crate::compute::resources::Usage;
@@ -44,6 +46,10 @@ pub struct Changes {
     pub tasks: Vec<TaskRecord>,
     /// What data blocks have found or cut.
     pub tables: Vec<(RunId, BlockId, Arc<ChunkTable>)>,
+    /// What expressions have decided of stages.
+    pub resolutions: Vec<(RunId, StageNo, Arc<Resolution>)>,
+    /// What blocks have given.
+    pub values: Vec<ValueRecord>,
     pub transfers: Vec<Transfer>,
     /// What the transfers add to each account, in 1e-8 credits; below zero for what they take.
     pub balances: BTreeMap<Account, i64>,
@@ -76,6 +82,8 @@ pub struct Changes {
     pub ended: Vec<Ended>,
     /// Stages whose work the server has to begin.
     pub steps: Vec<(RunId, StageNo)>,
+    /// Stages whose expressions are to be evaluated.
+    pub questions: Vec<(RunId, StageNo)>,
     /// Attempts of calls that the server has to begin.
     pub calls: Vec<Lease>,
     /// Schedules that are due.
@@ -102,6 +110,8 @@ impl Changes {
             && self.tallies.is_empty()
             && self.tables.is_empty()
             && self.stages.is_empty()
+            && self.resolutions.is_empty()
+            && self.values.is_empty()
             && self.lines.is_empty()
             && self.set_aside.is_empty()
             && self.schedules.is_empty()
@@ -127,6 +137,10 @@ pub struct RunRecord {
     pub times: Times,
     /// The number of the next stage that is no block's own.
     pub next_stage: StageNo,
+    /// The number of the next value that one of its blocks gives.
+    pub next_value: u32,
+    /// What it gives, once everything in it has ended.
+    pub output: Option<Arc<str>>,
     pub counts: Counts,
     pub held: Credits,
     pub captured: Credits,

@@ -253,6 +253,7 @@ fn work(stage: TaskStage<'_>) -> Option<Work> {
         images: container.images().to_vec(),
         container: run.spec.plan.container_spec(block)?.clone(),
         secrets: !container.secrets.is_empty(),
+        late: !container.late().is_empty(),
         needs: container.needs,
         task_timeout_secs: Some(work.timeout_secs),
     })

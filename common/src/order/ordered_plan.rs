@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::container::{ImageName, InvalidOrder};
+use crate::call::CallTask;
+use crate::money::credits::Credits;
 use crate::plan::{Block, Body, Child, Code, Container, ContainerTask, Image, ImageCode, Plan};
 use crate::run::spec::RunScope;
 
@@ -26,12 +28,17 @@ impl OrderedPlan {
     }
 
     /// The plan of a run. `images` are what its names mean now, in their order; `timeout_secs` is
-    /// what an attempt has whose task says 0.
+    /// what an attempt has whose task says 0, and each call costs `call_price`.
     ///
     /// # Errors
     /// The plan names an image that is not there.
-    pub fn pinned(&self, images: &[Image], timeout_secs: u32) -> Result<Plan, InvalidOrder> {
-        Pins { images, timeout_secs }.plan(&self.plan)
+    pub fn pinned(
+        &self,
+        images: &[Image],
+        timeout_secs: u32,
+        call_price: Credits,
+    ) -> Result<Plan, InvalidOrder> {
+        Pins { images, timeout_secs, call_price }.plan(&self.plan)
     }
 }
 
@@ -39,6 +46,7 @@ impl OrderedPlan {
 struct Pins<'a> {
     images: &'a [Image],
     timeout_secs: u32,
+    call_price: Credits,
 }
 
 impl Pins<'_> {
@@ -61,7 +69,10 @@ impl Pins<'_> {
             Body::Child(child) => {
                 Body::Child(Box::new(Child { plan: self.plan(&child.plan)?, ..*child.clone() }))
             }
-            Body::Group(_) | Body::Each(_) | Body::Data(_) | Body::Call(_) => body.clone(),
+            Body::Call(call) => {
+                Body::Call(Box::new(CallTask { price: self.call_price, ..*call.clone() }))
+            }
+            Body::Group(_) | Body::Each(_) | Body::Data(_) => body.clone(),
         })
     }
 
@@ -126,13 +137,13 @@ mod tests {
     fn ordered_plan_pins_the_images_of_its_parts_too() {
         let local = Image::Local { name: "busybox:1".to_owned() };
 
-        let plan = ordered(0).pinned(std::slice::from_ref(&local), 60).unwrap();
+        let plan = ordered(0).pinned(std::slice::from_ref(&local), 60, Credits::ZERO).unwrap();
 
         let Body::Child(child) = &plan.blocks().next().unwrap().1.body else { panic!() };
         let task = child.plan.container_tasks().next().unwrap();
         assert_eq!(task.container.images(), [local]);
         assert_eq!((task.timeout_secs, task.container.own_nodes), (60, true));
-        assert_eq!(ordered(1).pinned(&[], 60), Err(InvalidOrder::Images));
+        assert_eq!(ordered(1).pinned(&[], 60, Credits::ZERO), Err(InvalidOrder::Images));
         let text = serde_json::to_string(&ordered(0)).unwrap();
         assert_eq!(serde_json::from_str::<OrderedPlan>(&text).unwrap(), ordered(0));
     }

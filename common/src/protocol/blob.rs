@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::compute::container::ContainerSpec;
 use crate::digest::Digest;
 use crate::run::task::Lease;
 use crate::secret::{Hidden, Secret};
@@ -19,6 +20,9 @@ pub enum BlobRequest {
     Image { lease: Lease, n: u8, from: u64 },
     /// The secrets of a lease's package. Answered with `Secrets`.
     Secrets { lease: Lease },
+    /// What a lease's task runs, where that is known only when it begins. Answered with `Bytes`:
+    /// JSON of an [`OwnContainer`].
+    Container { lease: Lease },
     /// What opens image `n` of a lease at its registry. Answered with `PullToken`.
     PullToken { lease: Lease, n: u8 },
     /// The list of a cache's files. Answered with `Listing`.
@@ -39,6 +43,7 @@ impl BlobRequest {
             | Self::Package { lease, .. }
             | Self::Image { lease, .. }
             | Self::Secrets { lease }
+            | Self::Container { lease }
             | Self::PullToken { lease, .. }
             | Self::Cached { lease, .. }
             | Self::CacheFile { lease, .. }
@@ -91,6 +96,20 @@ pub enum BlobReply {
     NoSource {
         message: String,
     },
+}
+
+/// What one task runs, with the texts that are its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnContainer {
+    pub container: ContainerSpec,
+    /// Secrets that are in its texts. They must not reach a disk.
+    pub hidden: Vec<Hidden>,
+}
+
+impl OwnContainer {
+    /// The most bytes of one, as JSON.
+    pub const BYTES_MAX: u64 = 8 << 20;
 }
 
 /// What a customer's file was when the run began.

@@ -13,15 +13,15 @@ mod log;
 mod receipt;
 mod sync;
 
-pub use blob::{BlobReply, BlobRequest, Cache, CacheFile, InputFile, Version};
+pub use blob::{BlobReply, BlobRequest, Cache, CacheFile, InputFile, OwnContainer, Version};
 pub use log::{Level, LogBatch, LogLine, Stream};
 pub use receipt::{Failure, Outcome, Output, Receipt, ReceiptHead, SignedReceipt};
 pub use sync::{Assignment, Held, Inputs, Orders, Probe, Sample, Sync, Work, WorkPackage};
 
 /// Request-response with CBOR: `Sync` → `Orders`.
-pub const SYNC_PROTOCOL: &str = "/fanfold/sync/4";
+pub const SYNC_PROTOCOL: &str = "/fanfold/sync/5";
 /// A stream: frames (four bytes of length, big-endian, then postcard), then raw bytes.
-pub const BLOB_PROTOCOL: &str = "/fanfold/blob/2";
+pub const BLOB_PROTOCOL: &str = "/fanfold/blob/3";
 
 /// The most bytes of one blob frame.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -40,6 +40,8 @@ pub const OUTPUTS_MAX: usize = RECEIPT_BYTES_MAX / 32;
 pub const SYNC_BYTES_MAX: u64 = 4 << 20;
 /// The most bytes of log text in one `Sync`.
 pub const LOGS_BYTES_MAX: usize = 128 * 1024;
+/// The most bytes of the value that a task gives.
+pub const VALUE_BYTES_MAX: usize = 64 << 10;
 /// The seconds that a sample of an attempt is the average of.
 pub const SAMPLE_SECS: u32 = 15;
 /// The most samples in one `Sync`.

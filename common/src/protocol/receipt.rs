@@ -26,8 +26,9 @@ pub struct Receipt {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The container ended with 0 and its result files are stored.
-    Succeeded { outputs: Vec<Output> },
+    /// The container ended with 0 and its result files are stored. The value is the text that it
+    /// gives to what comes after it.
+    Succeeded { outputs: Vec<Output>, value: Option<String> },
     /// It gave no result. What follows, and who is to blame, is told by `market::blame`.
     Failed { failure: Failure, message: String },
     /// The node is at fault: the task goes elsewhere and the node loses trust.
@@ -134,7 +135,7 @@ mod tests {
         let failed = |failure| Outcome::Failed { failure, message: "m".repeat(2000) };
         let (own, timeout) = (Failure::ExitCode(i64::MIN), Failure::Timeout);
         for (outcome, exit_code, failure) in [
-            (Outcome::Succeeded { outputs: vec![output; 9] }, Some(0), None),
+            (Outcome::Succeeded { outputs: vec![output; 9], value: None }, Some(0), None),
             (failed(own), Some(i64::MIN), Some(own)),
             (failed(timeout), None, Some(timeout)),
             (Outcome::NodeFault { message: "m".repeat(2000) }, None, None),

@@ -108,6 +108,8 @@ pub struct Work {
     pub container: ContainerSpec,
     /// Whether there are secrets to be asked for right before a container starts.
     pub secrets: bool,
+    /// Whether its container has texts that are known only when a task begins.
+    pub late: bool,
     pub needs: Resources,
     pub task_timeout_secs: Option<u32>,
 }

@@ -264,7 +264,9 @@ impl Donor {
         } else if poisoned || random.chance(15) {
             failed(Failure::ExitCode(1))
         } else {
-            Outcome::Succeeded { outputs: self.results(lease, order, random) }
+            let outputs = self.results(lease, order, random);
+            let value = (self.temper != Temper::Thief).then(|| value_of(lease));
+            Outcome::Succeeded { outputs, value }
         };
         let usage = match self.temper {
             Temper::Liar | Temper::Thief => Usage {
@@ -294,7 +296,11 @@ impl Donor {
     /// Claims a result that it may have nothing to do with.
     pub fn claim(&mut self, lease: Lease) {
         let usage = Usage { cpu_ms: u64::MAX, memory_mib_ms: 0, wall_ms: 0, ..Usage::default() };
-        self.sign(Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: Vec::new() } });
+        self.sign(Receipt {
+            lease,
+            usage,
+            outcome: Outcome::Succeeded { outputs: Vec::new(), value: None },
+        });
     }
 
     fn sign(&mut self, receipt: Receipt) {
@@ -305,6 +311,12 @@ impl Donor {
         self.archive.push((receipt.clone(), signed.clone()));
         self.receipts.insert(receipt.lease, (receipt, signed));
     }
+}
+
+/// What a task gives to those after it: a list, and the same on every node. What looks like an
+/// expression in it is text.
+fn value_of(lease: Lease) -> String {
+    format!("[\"{}\", \"{{{{ secrets.s }}}}\"]", lease.task.index)
 }
 
 impl Work {

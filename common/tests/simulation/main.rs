@@ -45,6 +45,8 @@ fn market_invariants_hold_under_any_events() {
         sum.calls_lost += world.tally.calls_lost;
         sum.fired += world.tally.fired;
         sum.skipped += world.tally.skipped;
+        sum.omitted += world.tally.omitted;
+        sum.values += world.tally.values;
     }
 
     println!("{sum:?}");
@@ -58,6 +60,8 @@ fn market_invariants_hold_under_any_events() {
         sum.calls_lost,
         sum.fired,
         sum.skipped,
+        sum.omitted,
+        sum.values,
     ]
     .iter()
     .all(|happened| *happened > 0);

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use common::call::{Flow, Rate, Waits};
+use common::call::{CallPlace, Flow, LateCallText, Rate, Waits};
 use common::compute::resources::Resources;
 use common::data::location::{Destination, Source};
+use common::expression::Template;
 use common::plan::{
-    Assemble, Assembler, Block, BlockId, Body, Child, Container, ContainerTask, DataTask, Each,
-    Group, Limits, List, Partition, Partitioner, Pipeline, Plan, Reads,
+    Assemble, Assembler, Block, BlockId, Body, Child, Code, Container, ContainerTask, DataTask,
+    Each, Group, LateText, Limits, List, Partition, Partitioner, Pipeline, Plan, Reads, TextPlace,
 };
 use common::testing;
 
@@ -45,6 +46,10 @@ struct Builder {
     limits: Limits,
 }
 
+fn template(text: &str) -> Template {
+    text.parse().expect("a plain expression")
+}
+
 impl Builder {
     fn reserve(&mut self) -> BlockId {
         let id = BlockId::new(u16::try_from(self.blocks.len()).expect("a few blocks"));
@@ -64,15 +69,18 @@ impl Builder {
             0..=3 if depth > 0 => self.group(depth, in_list, random),
             4..=6 if depth > 0 => {
                 let body = self.add(depth - 1, true, random);
-                let list = List::Copies(random.between(0, 5));
-                Body::Each(each(list, body, random))
+                Body::Each(each(list(random), body, random))
             }
-            7 if depth > 0 && !in_list => part(tree(self.limits, random)),
+            7 if depth > 0 && !in_list => part(tree(self.limits, random), random),
             8 if depth > 0 && !in_list => self.cut(random),
             _ if random.chance(350) => call(random),
             _ => self.task(Reads::Nothing, random),
         };
         self.put(id, body);
+        if random.chance(100) {
+            let when = if random.chance(500) { "{{ 1 > 2 }}" } else { "{{ run.id }}" };
+            self.blocks[usize::from(id.number())].when = Some(template(when));
+        }
         id
     }
 
@@ -80,11 +88,51 @@ impl Builder {
         let of: Vec<BlockId> =
             (0..random.between(1, 4)).map(|_| self.add(depth - 1, in_list, random)).collect();
         // Each may come after any of those before it.
-        let after = (0..of.len()).map(|n| {
+        let mut all = Vec::new();
+        for n in 0..of.len() {
             let before = 0..u16::try_from(n).expect("a few blocks");
-            before.filter(|_| random.chance(400)).collect()
-        });
-        Body::Group(Group { after: after.collect(), of })
+            let after: Vec<u16> = before.filter(|_| random.chance(400)).collect();
+            if let Some(first) = after.first() {
+                self.pass_on(of[usize::from(*first)], of[n], random);
+            }
+            all.push(after);
+        }
+        Body::Group(Group { after: all, of })
+    }
+
+    /// Lets a block read the value of one before it, where that has one.
+    fn pass_on(&mut self, first: BlockId, then: BlockId, random: &mut Random) {
+        let name = format!("v{}", first.number());
+        let of = |id: BlockId| usize::from(id.number());
+        let is_list = |body: &Body| matches!(body, Body::Each(_));
+        let has_value = match &self.blocks[of(first)].body {
+            Body::Each(each) => gives(&self.blocks[of(each.body)].body),
+            body => gives(body),
+        };
+        if !has_value || random.chance(300) {
+            return;
+        }
+        self.blocks[of(first)].var = Some(name.parse().expect("a plain name"));
+        let text = format!("{{{{ tasks.{name} }}}}");
+        let then = &mut self.blocks[of(then)];
+        match &mut then.body {
+            Body::Container(task) => {
+                if let Code::Images(code) = &mut task.container.code {
+                    let place = TextPlace::Variable { program: None, name: "A".to_owned() };
+                    code.late = vec![LateText { place, text: template(&text) }];
+                }
+            }
+            Body::Each(each) if matches!(each.list, List::Copies(_)) => {
+                each.list = List::Items(template(&text));
+            }
+            Body::Child(child) => {
+                child.inputs.insert("a".parse().expect("a plain name"), template(&text));
+            }
+            body => {
+                let when = format!("{{{{ tasks.{name} != '' }}}}");
+                then.when = then.when.take().or_else(|| (!is_list(body)).then(|| template(&when)));
+            }
+        }
     }
 
     /// Data is cut, and each chunk worked on.
@@ -100,8 +148,13 @@ impl Builder {
     }
 
     fn task(&self, reads: Reads, random: &mut Random) -> Body {
+        let code = if reads == Reads::Nothing && random.chance(700) {
+            Code::Images(testing::image_code())
+        } else {
+            testing::container().code
+        };
         Body::Container(Box::new(ContainerTask {
-            container: container(random),
+            container: Container { code, ..container(random) },
             reads,
             timeout_secs: self.limits.task_timeout_secs,
             retries: self.limits.task_retries,
@@ -113,8 +166,31 @@ impl Builder {
     }
 }
 
-fn part(plan: Plan) -> Body {
-    Body::Child(Box::new(Child { plan, inputs: BTreeMap::new(), detached: false }))
+/// Whether a block of this body has a value.
+fn gives(body: &Body) -> bool {
+    match body {
+        Body::Container(task) => task.container.package().is_none(),
+        Body::Call(_) => true,
+        Body::Child(child) => !child.detached,
+        Body::Group(_) | Body::Each(_) | Body::Data(_) => false,
+    }
+}
+
+fn list(random: &mut Random) -> List {
+    match random.between(0, 3) {
+        0 => List::Items(template("{{ ['a', 'b', 'c'] }}")),
+        1 => List::Items(template("{{ 1..4 }}")),
+        _ => List::Copies(random.between(0, 5)),
+    }
+}
+
+fn part(plan: Plan, random: &mut Random) -> Body {
+    let plan = match random.between(0, 2) {
+        0 => plan.with_output(template("[1, {{ run.id == '' }}]")).expect("it names what is there"),
+        _ => plan,
+    };
+    let detached = random.chance(200);
+    Body::Child(Box::new(Child { plan, inputs: BTreeMap::new(), detached }))
 }
 
 fn call(random: &mut Random) -> Body {
@@ -129,6 +205,13 @@ fn call(random: &mut Random) -> Body {
         let rate = Rate { calls: number(random.between(1, 3)), per_secs: number(10) };
         let at_once = Some(number(random.between(1, 2)));
         task.call.flow = Flow { key: None, at_once, rate: Some(rate) };
+    }
+    if random.chance(200) {
+        let text = |place, text| LateCallText { place, text: template(text) };
+        task.late = vec![
+            text(CallPlace::Url, "https://late.example/{{ job.name }}"),
+            text(CallPlace::Body, "{{ secrets.s }}"),
+        ];
     }
     Body::Call(Box::new(task))
 }

@@ -8,7 +8,8 @@ use common::compute::resources::Usage;
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::market::{
-    Changes, Cursor, OperatorRecord, Run, RunRecord, StageRecord, Stored, TaskRecord, TaskState,
+    Changes, Cursor, OperatorRecord, Resolution, Run, RunRecord, StageEnd, StageOutcome,
+    StageRecord, Stored, TaskRecord, TaskState, ValueRecord,
 };
 use common::money::credits::Credits;
 use common::money::ledger::{Account, Kind, Ledger, Transfer};
@@ -32,6 +33,8 @@ pub struct Store {
     pub leased: BTreeMap<Lease, NodeId>,
     stages: BTreeMap<(RunId, StageNo), StageRecord>,
     tables: BTreeMap<(RunId, BlockId), ChunkTable>,
+    resolutions: BTreeMap<(RunId, StageNo), Resolution>,
+    values: BTreeMap<(RunId, u32), ValueRecord>,
     balances: BTreeMap<Account, i64>,
     /// How many of each shard.
     transfers: BTreeMap<Shard, u64>,
@@ -81,6 +84,7 @@ impl Store {
         for (run, block, table) in &changes.tables {
             self.tables.insert((*run, *block), ChunkTable::clone(table));
         }
+        self.put_answers(changes)?;
         for task in &changes.tasks {
             self.put_task(task)?;
         }
@@ -126,6 +130,23 @@ impl Store {
             return Err(format!("{id:?} is new and was not stored"));
         }
         self.check_captures(changes)
+    }
+
+    /// What expressions gave is stored once, and so is each value.
+    fn put_answers(&mut self, changes: &Changes) -> Checked {
+        for (run, no, resolution) in &changes.resolutions {
+            let key = (*run, *no);
+            if self.resolutions.insert(key, Resolution::clone(resolution)).is_some() {
+                return Err(format!("{key:?} was resolved twice"));
+            }
+        }
+        for value in &changes.values {
+            let key = (value.run, value.seq);
+            if self.values.insert(key, value.clone()).is_some() {
+                return Err(format!("the value {key:?} came twice"));
+            }
+        }
+        Ok(())
     }
 
     fn post(&mut self, transfer: &Transfer) -> Checked {
@@ -317,6 +338,10 @@ impl Store {
             if stage.ended.is_none() {
                 return Err(format!("stage {} outlives {:?}", stage.no, run.id));
             }
+            let is_skipped = stage.ended.is_some_and(|end| end.how == StageOutcome::Skipped);
+            if is_skipped && tasks().any(|task| task.task.stage == stage.no) {
+                return Err(format!("{stage:?} is skipped and has tasks"));
+            }
             let Cursor::Tasks { len, done, .. } = stage.cursor else { continue };
             let stored = tasks()
                 .filter(|task| task.task.stage == stage.no && task.state == TaskState::Done)
@@ -339,7 +364,7 @@ impl Store {
             }
             let before = self.stages.insert(key, stage.clone());
             // One that was cut off goes on when its results are delivered again.
-            if before.is_some_and(|before| before.ended.is_some_and(|end| end.is_done)) {
+            if before.is_some_and(|before| before.ended.is_some_and(|end| !end.is_cut_off())) {
                 return Err(format!("{key:?} had ended and changed"));
             }
         }
@@ -472,9 +497,14 @@ impl Store {
         let run = tables.fold(Run::load(record.clone()), |run, ((_, block), table)| {
             run.with_table(*block, table.clone())
         });
-        let is_open = |stage: &&StageRecord| stage.ended.is_none_or(|end| !end.is_done);
+        let is_open = |stage: &&StageRecord| stage.ended.is_none_or(StageEnd::is_cut_off);
         let open = self.stages_of(record.id).filter(is_open);
-        open.fold(run, Run::with_stage)
+        let run = open.fold(run, Run::with_stage);
+        let all = (record.id, StageNo::new(0))..=(record.id, StageNo::MAX);
+        let resolutions = self.resolutions.range(all);
+        let run = resolutions.fold(run, |run, ((_, no), of)| run.with_resolution(*no, of.clone()));
+        let all = (record.id, 0)..=(record.id, u32::MAX);
+        self.values.range(all).fold(run, |run, (_, value)| run.with_value(value.clone()))
     }
 }
 

@@ -5,17 +5,21 @@ mod calls;
 mod luck;
 mod schedules;
 mod stock;
+mod texts;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::ids::RunId;
-use common::market::{CheckedSync, Fire, Refused, Run, TaskRecord, TaskState};
+use common::market::{
+    CheckedSync, Fire, Frozen, Refused, Run, StageOutcome, StageRecord, TaskRecord, TaskState,
+};
 use common::money::credits::Credits;
 use common::plan::{Body, DataTask, Phase};
 use common::protocol::Orders;
 use common::run::cause::{Cause, CauseKind};
-use common::run::task::{Lease, StageNo};
+use common::run::task::{Lease, StageNo, TaskRef};
 use common::schedule::Schedule;
 use common::testing;
 
@@ -51,6 +55,8 @@ pub struct World {
     /// Since when a run waits without a reason.
     silent: BTreeMap<RunId, DateTime<Utc>>,
     receiver: Receiver,
+    /// What containers got whose texts are known only when they begin.
+    texts: BTreeMap<TaskRef, String>,
     pub tally: Tally,
 }
 
@@ -75,6 +81,9 @@ pub struct Tally {
     pub unheard: u64,
     /// Attempts that were given up because their node went silent.
     pub losses: u64,
+    /// Blocks whose conditions were false, and values of blocks that were kept.
+    pub omitted: u64,
+    pub values: u64,
     /// Requests that receivers got, and those of them whose answers the server never got.
     pub calls: u64,
     pub calls_lost: u64,
@@ -113,6 +122,11 @@ enum Event {
         run: RunId,
         no: StageNo,
         part: u32,
+    },
+    /// The expressions of a stage have been evaluated.
+    Answer {
+        starts: u32,
+        frozen: Arc<Frozen>,
     },
     /// An attempt of a call ends.
     CallEnds {
@@ -174,6 +188,7 @@ impl World {
             healed: false,
             silent: BTreeMap::new(),
             receiver: Receiver::default(),
+            texts: BTreeMap::new(),
             tally: Tally::default(),
         }
     }
@@ -238,7 +253,7 @@ impl World {
             }
             Event::Told { node, incarnation, orders } => self.told(node, incarnation, orders),
             Event::Timer { node, timer } => self.speak(node, timer),
-            Event::Ends { node, incarnation, lease } => self.ends(node, incarnation, lease),
+            Event::Ends { node, incarnation, lease } => self.ends(node, incarnation, lease)?,
             Event::Dies(node) => self.donors[node as usize].alive = false,
             Event::Returns(node) => self.returns(node),
             Event::Silence(node) => {
@@ -252,6 +267,7 @@ impl World {
                 }
             }
             Event::Step { starts, run, no, part } => self.step(starts, run, no, part),
+            Event::Answer { starts, frozen } => self.answer(starts, &frozen),
             Event::CallEnds { starts, lease } => self.call_ends(starts, lease),
             Event::Deliver(run) => self.deliver(run),
             Event::SetSchedule(n) => self.set_schedule(n),
@@ -369,10 +385,11 @@ impl World {
         }
     }
 
-    fn ends(&mut self, node: u32, incarnation: u64, lease: Lease) {
+    fn ends(&mut self, node: u32, incarnation: u64, lease: Lease) -> Result<(), String> {
+        self.check_texts(lease)?;
         let donor = &mut self.donors[node as usize];
         if !donor.alive || donor.incarnation != incarnation {
-            return;
+            return Ok(());
         }
         self.tally.unheard += u64::from(donor.silent_until > self.now);
         if let Some(order) = order_of(&self.store, &self.orders, &self.timetables, lease.task.run) {
@@ -380,6 +397,7 @@ impl World {
         }
         self.begin(node);
         self.set_timer(node, 1);
+        Ok(())
     }
 
     fn returns(&mut self, node: u32) {
@@ -487,6 +505,10 @@ impl World {
             self.tally.restarts_compared += 1;
         }
         let answers = server.answers(&self.store, now)?;
+        let is_omitted =
+            |stage: &&StageRecord| stage.ended.is_some_and(|end| end.how == StageOutcome::Skipped);
+        self.tally.omitted += changes.stages.iter().filter(is_omitted).count() as u64;
+        self.tally.values += changes.values.len() as u64;
         self.tally.fired += changes.fired.len() as u64;
         self.tally.skipped += changes.skips.len() as u64;
         for fire in changes.fires {
@@ -496,6 +518,9 @@ impl World {
         for (run, no) in changes.steps {
             let delay = self.random.between(1, 3_000);
             self.at(delay, Event::Step { starts, run, no, part: 0 });
+        }
+        for (run, no) in changes.questions {
+            self.ask_for(run, no);
         }
         for lease in changes.calls {
             self.call(lease)?;
@@ -517,5 +542,6 @@ fn order_of<'a>(
     let root = store.root_of(run);
     let job = store.runs.get(&root).map(|run| run.spec.job);
     let scheduled = timetables.iter().find(|table| Some(table.job) == job);
-    orders.iter().find(|order| order.run == root).or(scheduled.map(|table| &table.order))
+    let is_of = |order: &&Order| order.run == root || Some(order.spec.job) == job;
+    orders.iter().find(is_of).or(scheduled.map(|table| &table.order))
 }

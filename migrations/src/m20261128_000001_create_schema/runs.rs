@@ -2,14 +2,14 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
-    big_integer, big_integer_null, binary, boolean, integer, integer_null, string, string_null,
-    text, text_null, uuid, uuid_null,
+    big_integer, big_integer_null, binary, binary_null, boolean, integer, integer_null, string,
+    string_null, text, text_null, uuid, uuid_null,
 };
 
 use super::{NewTable, key};
 
 pub(super) fn tables() -> Vec<NewTable> {
-    vec![runs(), plans(), stages(), chunk_tables(), results()]
+    vec![runs(), plans(), stages(), resolutions(), values(), chunk_tables(), results()]
 }
 
 /// One execution of a job.
@@ -40,6 +40,10 @@ fn runs() -> NewTable {
         .col(text("times"))
         // The number of the next stage that is no block's own.
         .col(big_integer("next_stage"))
+        // The number of the next value that one of its blocks gives.
+        .col(big_integer("next_value"))
+        // What it gives at its end.
+        .col(binary_null("output"))
         // How many chunks it works on, and how many its source has.
         .col(big_integer_null("total"))
         .col(big_integer_null("found"))
@@ -94,10 +98,43 @@ fn stages() -> NewTable {
         // Postcard: how far it is.
         .col(binary("cursor"))
         .col(big_integer("opened_us"))
+        // How many values its run had by then.
+        .col(big_integer("seen"))
         .col(big_integer_null("ended_us"))
-        // It has ended because its run has.
+        // It has ended because its run has, or because its condition was false.
         .col(boolean("cut_off"))
+        .col(boolean("skipped"))
         .primary_key(&mut key(&["run", "no"]))
+        .take();
+    NewTable { table, then: vec![] }
+}
+
+/// What the expressions of a stage have given.
+fn resolutions() -> NewTable {
+    let table = Table::create()
+        .table("resolutions")
+        .col(uuid("run"))
+        .col(integer("stage"))
+        // JSON.
+        .col(text("body"))
+        .primary_key(&mut key(&["run", "stage"]))
+        .take();
+    NewTable { table, then: vec![] }
+}
+
+/// What the blocks of a run have given to those after them.
+fn values() -> NewTable {
+    let table = Table::create()
+        .table("run_values")
+        .col(uuid("run"))
+        .col(big_integer("seq"))
+        .col(text("name"))
+        // The stage with which it is forgotten, and of which element of that stage's list it is.
+        .col(integer_null("within"))
+        .col(big_integer_null("item"))
+        // Text, which may have NUL.
+        .col(binary("value"))
+        .primary_key(&mut key(&["run", "seq"]))
         .take();
     NewTable { table, then: vec![] }
 }

@@ -41,7 +41,7 @@ impl Bench {
     }
 
     fn stored(&self, receipt: &Receipt) -> Vec<(String, String)> {
-        let Outcome::Succeeded { outputs } = &receipt.outcome else { panic!("{receipt:?}") };
+        let Outcome::Succeeded { outputs, .. } = &receipt.outcome else { panic!("{receipt:?}") };
         let state = self.server.state();
         let text = |output: &Output| String::from_utf8(state.stored[&output.digest].clone());
         outputs.iter().map(|output| (output.name.clone(), text(output).unwrap())).collect()

@@ -96,7 +96,7 @@ async fn attempt_runs_its_steps_until_one_fails() {
 
     let Outcome::Failed { failure, .. } = failed.outcome else { panic!("{failed:?}") };
     assert_eq!(failure, Failure::ExitCode(3));
-    let Outcome::Succeeded { outputs } = done.outcome else { panic!("{done:?}") };
+    let Outcome::Succeeded { outputs, .. } = done.outcome else { panic!("{done:?}") };
     let texts: Vec<_> = outputs
         .iter()
         .map(|output| (output.name.as_str(), server.state().stored[&output.digest].clone()))
@@ -116,7 +116,7 @@ async fn attempt_fetches_runs_and_stores() {
     let script = "b mkdir $RESULTS/d; b cat $INPUTS/* > $RESULTS/d/all";
     let Some(receipt) = lived(&server, script).await else { return };
 
-    let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?}") };
+    let Outcome::Succeeded { outputs, .. } = receipt.outcome else { panic!("{receipt:?}") };
     assert_eq!((outputs[0].name.as_str(), outputs[0].size), ("d__all", 8));
     assert_eq!(server.state().stored[&outputs[0].digest], b"one two ");
     assert!(receipt.usage.wall_ms > 0);
@@ -133,7 +133,7 @@ async fn link_among_the_results_discloses_nothing() {
 
     let receipt = lived_with(&tools, &server, script).await;
 
-    let Outcome::Succeeded { outputs } = &receipt.outcome else { panic!("{receipt:?}") };
+    let Outcome::Succeeded { outputs, .. } = &receipt.outcome else { panic!("{receipt:?}") };
     let names: Vec<_> = outputs.iter().map(|output| output.name.as_str()).collect();
     assert_eq!(names, ["y", "z"]);
     assert_eq!(server.state().stored.len(), 1);
@@ -191,7 +191,7 @@ async fn container_has_its_secrets_and_no_output_shows_them() {
     let receipt = lived_with(&tools, &server, script).await;
     let text = texts(&tools);
 
-    let Outcome::Succeeded { outputs } = &receipt.outcome else { panic!("{receipt:?} {text}") };
+    let Outcome::Succeeded { outputs, .. } = &receipt.outcome else { panic!("{receipt:?} {text}") };
     let given = format!("{VALUE} AWSSECRET\n");
     assert_eq!(server.state().stored[&outputs[0].digest], given.as_bytes());
     for line in ["out ***", "err ***", "cut *** end", "dying ***"] {
@@ -238,13 +238,13 @@ async fn containers_read_one_cache_and_write_to_the_other() {
         if (b rm $SHARED/models/a) 2>/dev/null; then echo removed; fi";
     let receipt = lived_with(&tools, &server, first).await;
     let text = texts(&tools);
-    let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?} {text}") };
+    let Outcome::Succeeded { outputs, .. } = receipt.outcome else { panic!("{receipt:?} {text}") };
     assert_eq!(server.state().stored[&outputs[0].digest], b"broughtbrought");
     assert!(!text.contains("wrote") && !text.contains("removed"), "{text}");
 
     let second = "b cat $CACHE/own $CACHE/models/own > $RESULTS/b";
     let receipt = lived_with(&tools, &server, second).await;
-    let Outcome::Succeeded { outputs } = receipt.outcome else { panic!("{receipt:?}") };
+    let Outcome::Succeeded { outputs, .. } = receipt.outcome else { panic!("{receipt:?}") };
     assert_eq!(server.state().stored[&outputs[0].digest], b"mine\nmine\n");
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
-use common::secret::Secret;
+use common::secret::{Hidden, Secret};
 
 const MARK: &[u8] = b"***";
 /// Shorter values would be found everywhere, and are no secrets.
@@ -31,12 +31,11 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    pub fn new(secrets: &[Secret]) -> Self {
-        let mut values: Vec<String> = secrets
-            .iter()
-            .flat_map(|s| [&s.secret_key.0, &s.access_key.0])
-            .flat_map(forms)
-            .collect();
+    /// Knows the values of secrets, and others that must not be seen.
+    pub fn new(secrets: &[Secret], hidden: &[Hidden]) -> Self {
+        let secrets = secrets.iter().flat_map(|s| [&s.secret_key.0, &s.access_key.0]);
+        let hidden = hidden.iter().map(|hidden| &hidden.0);
+        let mut values: Vec<String> = secrets.chain(hidden).flat_map(forms).collect();
         values.retain(|value| value.chars().count() >= CHARS_MIN);
         values.sort();
         values.dedup();
@@ -110,7 +109,7 @@ mod tests {
 
     fn redactor(values: &[&str]) -> Redactor {
         let secrets: Vec<_> = values.iter().map(|value| secret("A", value)).collect();
-        Redactor::new(&secrets)
+        Redactor::new(&secrets, &[])
     }
 
     #[test]

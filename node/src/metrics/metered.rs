@@ -77,6 +77,7 @@ const fn kind_of(request: &BlobRequest) -> &'static str {
         BlobRequest::Inputs { .. }
         | BlobRequest::Cached { .. }
         | BlobRequest::Secrets { .. }
+        | BlobRequest::Container { .. }
         | BlobRequest::PullToken { .. }
         | BlobRequest::Put { .. } => "other",
     }

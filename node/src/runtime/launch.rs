@@ -15,7 +15,7 @@ use common::compute::resources::Resources;
 use common::ids::WorkspaceId;
 use common::protocol::Work;
 use common::run::task::Lease;
-use common::secret::{self, Secret};
+use common::secret::{self, Hidden, Secret};
 
 use super::{Error, interpreter};
 use crate::disk::Share;
@@ -108,9 +108,9 @@ pub struct LaunchSide {
 impl Launch {
     /// Gives secrets to the container. A user who may ask this machine's engine can read them there
     /// as long as the container lasts: a node's owner is trusted with what his node runs.
-    fn give(&mut self, secrets: &[Secret]) {
+    fn give(&mut self, secrets: &[Secret], redactor: &Redactor) {
         self.env.extend(secret::variables(secrets));
-        self.redactor = Redactor::new(secrets);
+        self.redactor = redactor.clone();
     }
 }
 
@@ -120,9 +120,10 @@ impl Launches {
         self.steps.iter_mut().chain(self.sides.iter_mut().map(|side| &mut side.launch))
     }
 
-    /// Gives secrets to all containers.
-    pub fn give(&mut self, secrets: &[Secret]) {
-        self.all().for_each(|launch| launch.give(secrets));
+    /// Gives secrets to all containers; `hidden` are those that they have in other texts.
+    pub fn give(&mut self, secrets: &[Secret], hidden: &[Hidden]) {
+        let redactor = Redactor::new(secrets, hidden);
+        self.all().for_each(|launch| launch.give(secrets, &redactor));
     }
 }
 
@@ -254,7 +255,8 @@ fn variables(sources: [&Environment; 3]) -> Vec<String> {
     all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-/// Writes the task's files, each to be mounted at its own path.
+/// Writes the task's files, each to be mounted at its own path. Scripts among them can be run by
+/// their paths.
 fn written(spec: &ContainerSpec, folder: &Path) -> Result<Vec<Mount>, Error> {
     if spec.files.is_empty() {
         return Ok(Vec::new());
@@ -263,7 +265,7 @@ fn written(spec: &ContainerSpec, folder: &Path) -> Result<Vec<Mount>, Error> {
     let files = (0..).zip(&spec.files).map(|(n, (inside, text)): (usize, _)| {
         let host = folder.join(n.to_string());
         std::fs::write(&host, text)?;
-        std::fs::set_permissions(&host, Permissions::from_mode(0o644))?;
+        std::fs::set_permissions(&host, Permissions::from_mode(0o755))?;
         Ok(Mount { host, inside: inside.clone(), is_writable: false })
     });
     files.collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::digest::{Digest, Digester};
 use common::error_chain::chain;
-use common::protocol::{BlobReply, BlobRequest, Cache, CacheFile, InputFile};
+use common::protocol::{BlobReply, BlobRequest, Cache, CacheFile, InputFile, OwnContainer};
 use common::run::task::Lease;
 use common::secret::{Hidden, Secret};
 use tokio::fs::File;
@@ -199,6 +199,30 @@ pub async fn cached<R: ServerClient>(
 pub async fn secrets<R: ServerClient>(remote: &R, lease: Lease) -> Result<Vec<Secret>, Error> {
     let reply = patiently(|| remote.reply(BlobRequest::Secrets { lease })).await?;
     if let BlobReply::Secrets(secrets) = reply { Ok(secrets) } else { Err(other("secrets")) }
+}
+
+/// What a lease's task runs, with the texts that are its own. It stays in memory: secrets may be in
+/// it.
+pub async fn own_container<R: ServerClient>(
+    remote: &R,
+    lease: Lease,
+) -> Result<OwnContainer, Error> {
+    let json = patiently(|| async {
+        let mut fetched = remote.fetch(BlobRequest::Container { lease }).await?;
+        if fetched.bytes > OwnContainer::BYTES_MAX {
+            return Err(malformed());
+        }
+        let mut json = Vec::new();
+        let reading = fetched.reader.read_to_end(&mut json);
+        let read = timeout(STALL, reading).await;
+        read.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))?;
+        Ok(json)
+    });
+    serde_json::from_slice(&json.await?).map_err(|_| Error::Link(malformed()))
+}
+
+fn malformed() -> link::Error {
+    link::Error::Protocol("a container that cannot be read".to_owned())
 }
 
 /// What pulls image `n` of a lease; `None` where nothing is needed. A registry that gives the server no

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::market::{
-    Changes, Cursor, LeaseChange, RunRecord, SetAside, Skip, SkipCause, StageRecord, TaskRecord,
-    TaskState,
+    Changes, Cursor, LeaseChange, RunRecord, SetAside, Skip, SkipCause, StageOutcome, StageRecord,
+    TaskRecord, TaskState,
 };
 use common::money::statement::Line;
 use common::run::RunState;
@@ -91,7 +91,12 @@ fn stage_changed(stage: &StageRecord, at: DateTime<Utc>) {
         stage_is(stage, "opened");
     }
     if let Some(end) = stage.ended {
-        stage_is(stage, if end.is_done { "ended" } else { "cut off" });
+        let how = match end.how {
+            StageOutcome::Done => "ended",
+            StageOutcome::Skipped => "skipped",
+            StageOutcome::CutOff => "cut off",
+        };
+        stage_is(stage, how);
     }
 }
 
@@ -105,6 +110,8 @@ fn stage_is(record: &StageRecord, what: &str) {
         Cursor::Step => ("step", None),
         Cursor::Child(_) => ("child", None),
         Cursor::Call => ("call", None),
+        Cursor::Resolving => ("expressions", None),
+        Cursor::Output => ("output", None),
     };
     if *no == block.stage() && parent.is_some() {
         tracing::info!(%run, stage = %no, kind, tasks, "stage {what}");

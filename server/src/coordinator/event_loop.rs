@@ -19,6 +19,7 @@ use tracing::Span;
 use super::batch_log::{self, About};
 use super::calls::Calls;
 use super::leases::Leases;
+use super::questions::Questions;
 use super::steps::Steps;
 use super::watch::Watch;
 use super::{BookingRefused, BookingTurn, CheckedSync, Command, Error, Reply, Tasks};
@@ -65,6 +66,7 @@ pub(super) struct Parts {
     pub watch: Watch,
     pub steps: Steps,
     pub calls: Calls,
+    pub questions: Questions,
     /// Who is told of schedules that are due.
     pub fires: mpsc::Sender<Fire>,
     pub last_batch: LastBatch,
@@ -268,6 +270,9 @@ impl Engine {
                 self.parts.calls.ended(lease);
                 market.call_ended(lease, report, now);
             }
+            Command::Resolved { run, stage, answer } => {
+                market.resolved(run, stage, *answer, now);
+            }
             Command::StepFailed { run, cause } => {
                 if market.break_off(run, cause, now).is_err() {
                     tracing::debug!(%run, "a step failed after its run had ended");
@@ -342,6 +347,12 @@ impl Engine {
         for (run, stage) in std::mem::take(&mut changes.steps) {
             if let Some(run) = self.market.run(run) {
                 self.parts.steps.begin(run, stage);
+            }
+        }
+        for (run, stage) in std::mem::take(&mut changes.questions) {
+            let frozen = self.market.run(run).and_then(|run| run.frozen(stage));
+            if let Some(frozen) = frozen {
+                self.parts.questions.ask(Arc::clone(frozen));
             }
         }
         for lease in std::mem::take(&mut changes.calls) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use common::data::chunk_table::ChunkTable;
 use common::data::location::Source;
 use common::ids::NodeId;
-use common::market::{LeaseChange, Market};
+use common::market::{Frozen, LeaseChange, Market};
 use common::plan::{BlockId, Container, Reads};
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
@@ -19,7 +19,15 @@ pub struct LiveLease {
     /// The block of the plan that its task is of.
     pub block: BlockId,
     pub inputs: LiveInputs,
+    /// What the texts of its container read, where some are known only now.
+    pub late: Option<Late>,
     pub stored: Stored,
+}
+
+/// What the texts of a container read that are known only when its task begins.
+pub struct Late {
+    pub frozen: Arc<Frozen>,
+    pub index: u32,
 }
 
 impl LiveLease {
@@ -142,6 +150,8 @@ fn inputs(market: &Market, lease: Lease) -> Option<LiveLease> {
         Reads::Results(of) => LiveInputs::Results { stage: of.stage(), tasks: run.tasks_of(of) },
         Reads::Nothing => LiveInputs::None,
     };
+    let late = (!work.container.late().is_empty()).then(|| run.frozen(stage.no)).flatten();
+    let late = late.map(|frozen| Late { frozen: Arc::clone(frozen), index: lease.task.index });
     let (spec, block) = (Arc::clone(&run.spec), stage.block);
-    Some(LiveLease { spec, block, inputs, stored: Stored::default() })
+    Some(LiveLease { spec, block, inputs, late, stored: Stored::default() })
 }

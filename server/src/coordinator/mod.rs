@@ -11,6 +11,7 @@ mod event_loop;
 mod gauges;
 mod jobs;
 pub mod leases;
+mod questions;
 mod schedules;
 mod steps;
 #[cfg(test)]
@@ -35,7 +36,7 @@ pub use common::market::{
     CallLimit, CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes,
     UnderLease, Waiting,
 };
-use common::market::{Market, Refused, Run};
+use common::market::{Fault, Market, Refused, Resolution, Run};
 use common::money::credits::Credits;
 use common::plan::Phase;
 use common::protocol::Orders;
@@ -52,6 +53,7 @@ pub use watch::{Change, EventId, RunEvent};
 
 use crate::clock;
 use crate::data::Data;
+use crate::expressions::Evaluator;
 use crate::metrics::Metrics;
 use crate::startup::last_batch::LastBatch;
 use crate::store;
@@ -83,6 +85,7 @@ pub struct Coordinator {
     booking_turn: Arc<tokio::sync::Mutex<()>>,
     /// Whether commits wait because the disk is full.
     disk_full: Arc<AtomicBool>,
+    evaluator: Evaluator,
     /// A node that waits for an answer says nothing, and must not fall silent by it.
     wait_ms_max: u32,
     task_timeout_secs: u32,
@@ -193,6 +196,12 @@ enum Command {
         run: RunId,
         cause: Cause,
     },
+    /// The expressions of a stage have been evaluated.
+    Resolved {
+        run: RunId,
+        stage: StageNo,
+        answer: Box<Result<Resolution, Fault>>,
+    },
     /// An attempt of a call has ended.
     CallEnded {
         lease: Lease,
@@ -217,7 +226,7 @@ impl Coordinator {
         let batch = store::market::batch_number::last(&db).await?;
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
         let (due, fires) = mpsc::channel(schedules::FIRES_MAX);
-        let disk_full = Arc::<AtomicBool>::default();
+        let (disk_full, evaluator) = (Arc::<AtomicBool>::default(), Evaluator::default());
         let (watch, leases, turns) = (Watch::new(), Leases::default(), Turns::new());
         gauges::add(&metrics, &commands, &leases);
         let mut engine = Engine::new(
@@ -227,7 +236,8 @@ impl Coordinator {
                 db: db.clone(),
                 leases: leases.clone(),
                 watch: watch.clone(),
-                calls: calls::Calls::new(&data, commands.downgrade()),
+                calls: calls::Calls::new(&data, evaluator.clone(), commands.downgrade()),
+                questions: questions::Questions::new(evaluator.clone(), commands.downgrade()),
                 steps: steps::Steps::new(db.clone(), data, commands.downgrade(), turns.clone()),
                 fires: due,
                 last_batch,
@@ -247,6 +257,7 @@ impl Coordinator {
             job_locks: JobLocks::new(),
             booking_turn: Arc::default(),
             disk_full,
+            evaluator,
             wait_ms_max,
             task_timeout_secs: policy.task_timeout_secs,
             reserved_secs: u32::try_from(policy.estimate.num_seconds()).unwrap_or(u32::MAX),
@@ -293,6 +304,11 @@ impl Coordinator {
         self.commands.send(command).await.map_err(|_| Error::Stopping)?;
         // Whatever the answer, it says that the message is on disk: only the engine can give it.
         answer.await.map_err(|_| Error::Stopping)
+    }
+
+    /// Evaluates the expressions of runs.
+    pub fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
     }
 
     /// The task timeout of a job that gives none.

@@ -39,7 +39,8 @@ pub async fn earn(
         tokio::task::yield_now().await;
     }
     let usage = Usage::full(Resources::new(1000, 1024), 1_000_000);
-    let receipt = Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: vec![] } };
+    let receipt =
+        Receipt { lease, usage, outcome: Outcome::Succeeded { outputs: vec![], value: None } };
     sync(coordinator, node, Some(receipt)).await;
     let ledger = store::load(db).await.unwrap().ledger;
     let earned = ledger.pending(operator);
@@ -75,14 +76,18 @@ impl Worker {
     pub async fn gives(&mut self, coordinator: &Coordinator, lease: Lease, outputs: Vec<Output>) {
         self.held.remove(&lease);
         let usage = Usage::full(Resources::new(1000, 1024), 1_000_000);
-        let receipt = Receipt { lease, usage, outcome: Outcome::Succeeded { outputs } };
+        let receipt =
+            Receipt { lease, usage, outcome: Outcome::Succeeded { outputs, value: None } };
         sync(coordinator, self.node, Some(receipt)).await;
     }
 
     /// Ends some of the tasks that it runs, says that the others run, and takes what there is.
     pub async fn turn(&mut self, coordinator: &Coordinator) {
         let usage = Usage::full(Resources::new(1000, 1024), 1_000_000);
-        self.turn_with(coordinator, |_| (usage, Outcome::Succeeded { outputs: vec![] })).await;
+        self.turn_with(coordinator, |_| {
+            (usage, Outcome::Succeeded { outputs: vec![], value: None })
+        })
+        .await;
     }
 
     /// The same, where tasks end so.

@@ -2,6 +2,7 @@
 
 mod bookings;
 mod starts;
+mod values;
 
 use std::time::Duration;
 

@@ -170,7 +170,7 @@ pub async fn main_containers(app: &App, of: &[&RunView]) -> Result<Vec<MainConta
 }
 
 impl Terms {
-    fn changes(self) -> Vec<Change> {
+    pub(super) fn changes(self) -> Vec<Change> {
         let Self { name, description, priority, regions, tags, start_at } = self;
         let mut changes = Vec::new();
         changes.extend(name.map(Change::Name));

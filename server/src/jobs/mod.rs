@@ -17,6 +17,7 @@ pub mod hold;
 pub mod list;
 pub mod monitoring;
 pub mod ordered;
+pub mod plans;
 pub mod probe;
 pub mod quote;
 pub mod resolve;

@@ -11,13 +11,14 @@ use common::ids::{NodeId, RunId, WorkspaceId};
 use common::protocol::{CacheFile, Orders};
 use common::run::cause::{Cause, CauseKind};
 use common::run::task::{Lease, StageNo, TaskRef};
-use common::secret::{Hidden, Secret, SecretId};
+use common::secret::{Hidden, Secret, SecretId, Target};
 
 use crate::coordinator::leases::{Leases, LiveLease};
 use crate::coordinator::{self, CheckedSync, Coordinator};
 use crate::data::bucket::blob_key::{BlobKey, Whose};
 use crate::data::bucket::caches::OpenedCached;
 use crate::data::{self, ByteStream, Data, Direct, Stored};
+use crate::expressions::Evaluator;
 use crate::registry::{self, Registries};
 use crate::secrets::{self, Secrets};
 use crate::store::market::tasks::TaskOutputs;
@@ -71,6 +72,19 @@ pub trait Port: Clone + Send + Sync + 'static {
         owner: WorkspaceId,
         ids: &[String],
     ) -> impl Future<Output = Result<Vec<Secret>, secrets::Error>> + Send;
+
+    /// The value of a secret of a workspace, for a text of a container.
+    fn secret(
+        &self,
+        owner: WorkspaceId,
+        id: &SecretId,
+    ) -> impl Future<Output = Result<String, secrets::Error>> + Send;
+
+    /// Evaluates the expressions of texts of containers.
+    fn evaluator(&self) -> &Evaluator;
+
+    /// Ends a run for a reason that is its customer's.
+    fn break_off(&self, run: RunId, cause: Cause) -> impl Future<Output = ()> + Send;
 
     /// What pulls a private image with the login that a secret of the workspace holds.
     fn pull_token(
@@ -175,6 +189,20 @@ impl Port for Parts {
         self.secrets.for_container(owner, ids).await
     }
 
+    async fn secret(&self, owner: WorkspaceId, id: &SecretId) -> Result<String, secrets::Error> {
+        Ok(self.secrets.open(owner, id, &Target::Container).await?.secret_key)
+    }
+
+    fn evaluator(&self) -> &Evaluator {
+        self.coordinator.evaluator()
+    }
+
+    async fn break_off(&self, run: RunId, cause: Cause) {
+        if let Err(error) = self.coordinator.break_off_run(run, cause).await {
+            tracing::debug!(%run, error = %chain(&error), "the run had ended");
+        }
+    }
+
     async fn pull_token(
         &self,
         owner: WorkspaceId,
@@ -222,16 +250,9 @@ impl Port for Parts {
     ) -> Result<(), data::Error> {
         let (run, key) = (lease.task.run, BlobKey::Result { lease, digest: expected.digest });
         let put = self.data.put_result(owner, run, &key, expected, bytes).await;
-        if let Err(data::Error::Full(full)) = &put
-            && let cause = Cause::new(CauseKind::Storage, full.to_string())
-            && let Err(error) = self.coordinator.break_off_run(run, cause).await
-        {
+        if let Err(data::Error::Full(full)) = &put {
             // It is the customer's, not the node's, and no other node would fare better.
-            tracing::debug!(
-                %run,
-                error = %chain(&error),
-                "a run without room for its results had ended"
-            );
+            self.break_off(run, Cause::new(CauseKind::Storage, full.to_string())).await;
         }
         put
     }

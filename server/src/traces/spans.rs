@@ -79,7 +79,7 @@ fn of_stage(run: &About, record: &StageRecord) -> Option<SpanData> {
         name: format!("stage {}", run.spec.plan.block(record.block).name).into(),
         began,
         ended: ended.at,
-        end: if ended.is_done { End::Succeeded } else { End::with_run(run.state) },
+        end: if ended.is_cut_off() { End::with_run(run.state) } else { End::Succeeded },
         reason: Some("the run ended before this stage"),
         attributes,
         events: Vec::new(),

@@ -59,7 +59,7 @@ fn hear(market: &mut Market, heard: CheckedSync, secs: i64) {
 }
 
 fn succeeds() -> Outcome {
-    Outcome::Succeeded { outputs: Vec::new() }
+    Outcome::Succeeded { outputs: Vec::new(), value: None }
 }
 
 fn fails() -> Outcome {

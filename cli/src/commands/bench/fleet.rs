@@ -161,7 +161,7 @@ impl Node {
 
     async fn process(&self, lease: Lease) -> SignedReceipt {
         let outcome = match self.store(lease).await {
-            Ok(outputs) => Outcome::Succeeded { outputs },
+            Ok(outputs) => Outcome::Succeeded { outputs, value: None },
             Err(error) => Outcome::NodeFault { message: error.to_string() },
         };
         let usage = Usage { cpu_ms: 1, memory_mib_ms: 1024, wall_ms: 1, ..Usage::default() };

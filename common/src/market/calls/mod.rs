@@ -19,7 +19,7 @@ use super::outbox::{TaskRecord, TaskState};
 use super::placement::waiting::Waiting;
 use super::run::Run;
 use super::stage::Stage;
-use crate::call::CallTask;
+use crate::call::{CallTask, host_of};
 use crate::ids::RunId;
 use crate::plan::BlockId;
 use crate::run::cause::{Cause, CauseKind};
@@ -44,7 +44,9 @@ impl Market {
     /// Puts a call that has been opened, loaded, or has to be made again, into its lane.
     pub(super) fn queue_call(&mut self, task: TaskRef) {
         let limits = self.policy.calls;
-        let Some((lane, flow)) = self.call_task(task).map(|(run, work)| lane_of(run, work)) else {
+        let Some((lane, flow)) =
+            self.call_task(task).map(|(run, work)| lane_of(run, task.stage, work))
+        else {
             return;
         };
         let number = self.calls.lanes.put(lane, task, flow, limits);
@@ -85,7 +87,7 @@ impl Market {
             && let Some((run, work)) = self.call_task(record.task)
         {
             // It is released as any other that is under way.
-            let ((lane, flow), price) = (lane_of(run, work), work.price);
+            let ((lane, flow), price) = (lane_of(run, record.task.stage, work), work.price);
             let since = record.leased_at.unwrap_or_default();
             self.calls.lanes.begin_loaded(&lane, &flow, since);
             if let Some(run) = self.runs.get_mut(&record.task.run) {
@@ -150,7 +152,7 @@ impl Market {
         match state {
             CallState::Idle => {}
             CallState::Queued(number) => {
-                let lane = self.call_task(task).map(|(run, work)| lane_of(run, work).0);
+                let lane = self.call_task(task).map(|(run, work)| lane_of(run, task.stage, work).0);
                 if let Some(lane) = lane {
                     self.calls.lanes.remove(&lane, number);
                 }
@@ -174,7 +176,7 @@ impl Market {
     /// A call is no longer under way.
     fn calls_released(&mut self, task: TaskRef) {
         let limits = self.policy.calls;
-        let lane = self.call_task(task).map(|(run, work)| lane_of(run, work).0);
+        let lane = self.call_task(task).map(|(run, work)| lane_of(run, task.stage, work).0);
         if let Some(lane) = lane {
             self.calls.lanes.end(&lane, limits);
         }
@@ -225,7 +227,7 @@ impl Market {
                 }
                 CallState::Queued(_) | CallState::Idle => {
                     let work = run.spec.plan.call_task(run.stage(task.stage)?.block)?;
-                    let (lane, flow) = lane_of(run, work);
+                    let (lane, flow) = lane_of(run, task.stage, work);
                     let limits = self.policy.calls;
                     let stopped = self.calls.lanes.flying().limit(&lane, &flow, limits, now);
                     first = first.or(stopped.map(Waiting::CallLimit));
@@ -245,7 +247,7 @@ impl Market {
                 CallState::Queued(_) => queued += 1,
                 CallState::UnderWay(_) => {
                     let (run, work) = self.call_task(task).ok_or("a call without its plan")?;
-                    let (lane, _) = lane_of(run, work);
+                    let (lane, _) = lane_of(run, task.stage, work);
                     *workspaces.entry(lane.workspace).or_default() += 1;
                     *hosts.entry(lane.host).or_default() += 1;
                     flying += 1;
@@ -315,8 +317,10 @@ impl Run {
 }
 
 /// Which lane a call stands in, and its customer's own limits.
-fn lane_of(run: &Run, work: &CallTask) -> (Lane, crate::call::Flow) {
-    let (host, flow) = (work.call.host(), work.call.flow.clone());
+fn lane_of(run: &Run, no: StageNo, work: &CallTask) -> (Lane, crate::call::Flow) {
+    let late_url = run.stage(no).and_then(Stage::url);
+    let host = late_url.map_or_else(|| work.call.host(), host_of);
+    let flow = work.call.flow.clone();
     let key = (!flow.is_unlimited()).then(|| flow.key.clone().unwrap_or_else(|| host.clone()));
     (Lane { workspace: run.spec.workspace, host, key }, flow)
 }

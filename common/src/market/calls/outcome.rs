@@ -22,6 +22,9 @@ impl Market {
                 let losses = self.open_call(lease.task).map_or(0, |call| call.tries.losses);
                 self.lose_call(lease.task, &reason, pause_after(losses), now);
             }
+            Report::Invalid(reason) => {
+                self.fail(lease.task.run, Cause::new(CauseKind::Plan, reason), now);
+            }
             Report::Ended(answer) => match answer.failure(&work.call) {
                 None => self.accept_call(lease, since, answer, now),
                 Some(reason) => self.fail_call(lease, since, answer, &reason, now),
@@ -40,6 +43,7 @@ impl Market {
         let TaskRef { run: id, stage: no, index } = lease.task;
         let Some((_, work)) = self.call_task(lease.task) else { return };
         let price = work.price;
+        let value = String::from_utf8_lossy(&answer.body).into_owned();
         let Some(record) = self.end_attempt(lease, TaskState::Done, now) else { return };
         self.outbox.changes.call_answers.push(AnswerRecord {
             lease,
@@ -53,6 +57,7 @@ impl Market {
             run.end_trouble(no, index);
         }
         self.outbox.runs.insert(id);
+        self.take_value(lease.task, Some(value.into()), now);
         self.end_stage_of_call(id, no, now);
     }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::ids::RunId;
 use crate::market::outbox::{Ended, LeaseChange, Notice, RUN_ENDED, TaskRecord, TaskState};
 use crate::market::run::Run;
-use crate::market::stage::StageEnd;
+use crate::market::stage::{StageEnd, StageOutcome};
 use crate::market::tasks::active::Active;
 use crate::market::{Market, Refused};
 use crate::run::RunState;
@@ -162,7 +162,7 @@ impl Market {
             {
                 self.queue.leave(class, tasks.place);
             }
-            let ended = StageEnd { at: now, is_done: false };
+            let ended = StageEnd { at: now, how: StageOutcome::CutOff };
             self.outbox.changes.stages.push(stage.record(id, Some(ended)));
         }
         if let Some(at) = begins_at {
@@ -178,10 +178,13 @@ impl Market {
         } else {
             self.of_jobs.remove(&(record.spec.job, id));
         }
-        let error = record.error().map(str::to_owned);
+        let end = match record.error() {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(record.output.clone()),
+        };
         self.outbox.changes.runs.push(record);
         if let Some(parent) = parent {
-            self.child_ended(parent, error.as_deref(), now);
+            self.child_ended(parent, id, end, now);
         }
     }
 

@@ -3,8 +3,10 @@
 //! One list of what comes next is worked off, so that no depth of a plan is a depth of calls.
 
 pub(super) mod again;
+mod answers;
 pub(super) mod cancel;
 pub(super) mod life;
+mod opening;
 pub(super) mod set_aside;
 
 use std::num::NonZeroU32;
@@ -14,15 +16,13 @@ use chrono::{DateTime, Utc};
 
 use super::Market;
 use super::outbox::Notice;
-use super::run::Run;
-use super::stage::{Elements, Members, Open, Stage, StageEnd};
+use super::stage::{Open, Stage, StageEnd, StageOutcome};
 use crate::data::chunk_table::ChunkTable;
 use crate::ids::RunId;
-use crate::plan::{BlockId, Body, DataTask, Each, Phase, Plan};
+use crate::plan::{BlockId, Body, DataTask, Phase};
 use crate::run::RunState;
 use crate::run::cause::{Cause, CauseKind};
-use crate::run::scheduling::Terms;
-use crate::run::spec::{Origin, Parent, RunScope, RunSpec};
+use crate::run::spec::Parent;
 use crate::run::task::{StageNo, TaskRef};
 
 /// Elements with stages of their own that are open at a time in one list.
@@ -31,8 +31,12 @@ const AT_ONCE_MAX: u32 = 256;
 /// What has to be done next of a run.
 enum Next {
     Open(Opening),
+    /// What its expressions decide of the stage is known.
+    Begin(StageNo),
     /// Everything in the stage has ended.
     End(StageNo),
+    /// The condition of the stage is false.
+    Skip(StageNo),
 }
 
 struct Opening {
@@ -109,11 +113,25 @@ impl Market {
         self.follow(id, Next::End(no), now);
     }
 
-    /// A run has ended that a stage of another one waits for.
-    pub(super) fn child_ended(&mut self, parent: Parent, error: Option<&str>, now: DateTime<Utc>) {
-        match error {
-            None => self.follow(parent.run, Next::End(parent.stage), now),
-            Some(error) => {
+    /// A run has ended that a stage of another one waits for: with what it gives, or for a reason.
+    pub(super) fn child_ended(
+        &mut self,
+        parent: Parent,
+        child: RunId,
+        end: Result<Option<Arc<str>>, String>,
+        now: DateTime<Utc>,
+    ) {
+        let stage = self.runs.get(&parent.run).and_then(|run| run.stage(parent.stage));
+        if !stage.is_some_and(|stage| stage.waits_for(child)) {
+            return;
+        }
+        match end {
+            Ok(output) => {
+                let task = TaskRef { run: parent.run, stage: parent.stage, index: 0 };
+                self.take_value(task, output, now);
+                self.follow(parent.run, Next::End(parent.stage), now);
+            }
+            Err(error) => {
                 let message = format!("a part of it failed: {error}");
                 self.fail(parent.run, Cause::new(CauseKind::Part, message), now);
             }
@@ -125,87 +143,25 @@ impl Market {
         while let Some(next) = todo.pop() {
             match next {
                 Next::Open(opening) => self.open_block(id, &opening, &mut todo, now),
-                Next::End(no) => self.end_stage(id, no, &mut todo, now),
+                Next::Begin(no) => self.begin_stage(id, no, &mut todo, now),
+                Next::End(no) => self.end_stage(id, no, StageOutcome::Done, &mut todo, now),
+                Next::Skip(no) => self.end_stage(id, no, StageOutcome::Skipped, &mut todo, now),
             }
         }
         self.note_runnable(id);
     }
 
-    fn open_block(
+    fn end_stage(
         &mut self,
         id: RunId,
-        opening: &Opening,
+        no: StageNo,
+        how: StageOutcome,
         todo: &mut Vec<Next>,
         now: DateTime<Utc>,
     ) {
-        let Opening { block, parent, item } = *opening;
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let spec = Arc::clone(&run.spec);
-        let no = run.number_stage(block);
-        if no > StageNo::MAX {
-            let reason = format!("its plan opens more than {} blocks", StageNo::MAX);
-            return self.fail(id, Cause::new(CauseKind::Plan, reason), now);
+        if self.gather(id, no, now).is_err() || self.asks_for_output(id, no) {
+            return;
         }
-        let plan_block = spec.plan.block(block);
-        let mut child = None;
-        let (open, inner) = match &plan_block.body {
-            Body::Group(group) => {
-                let members = Members::new(&group.after);
-                let first = members.first().map(|place| (group.of[place], None)).collect();
-                (Open::Group(members), first)
-            }
-            Body::Each(each) => open_list(run, block, each),
-            Body::Container(_) => match run.make_tasks(block, [1, 0, 0]) {
-                Some(tasks) => (Open::Tasks(Box::new(tasks)), Vec::new()),
-                None => return,
-            },
-            Body::Data(_) => {
-                self.outbox.changes.steps.push((id, no));
-                (Open::Step, Vec::new())
-            }
-            Body::Call(_) => (Open::Call(Box::default()), Vec::new()),
-            Body::Child(part) => {
-                let run = id.of_child(no.number());
-                child = Some((run, child_spec(&spec, &part.plan, Parent { run: id, stage: no })));
-                (Open::Child(run), Vec::new())
-            }
-        };
-        let is_step = matches!(open, Open::Step);
-        let is_over = match &open {
-            Open::Group(members) => members.is_over(),
-            Open::Each(elements) => elements.is_over(),
-            Open::Tasks(tasks) => tasks.is_over(),
-            Open::Step | Open::Child(_) | Open::Call(_) => false,
-        };
-        let is_call = matches!(open, Open::Call(_));
-        run.open(Stage { no, block, parent, item, opened_at: now, open });
-        self.outbox.stages.insert((id, no));
-        self.outbox.runs.insert(id);
-        self.enqueue(id, no);
-        if is_call {
-            self.queue_call(TaskRef { run: id, stage: no, index: 0 });
-        }
-        let has_begun = (is_step || child.is_some()) && self.note_working(id, now);
-        match plan_block.phase {
-            Some(phase) => self.enter_phase(id, phase, now),
-            None if has_begun => self.notice_state(id),
-            None => {}
-        }
-        // The list is worked off from its end: the first is opened first.
-        let inside = |(block, item)| Next::Open(Opening { block, parent: Some(no), item });
-        todo.extend(inner.into_iter().rev().map(inside));
-        if is_over {
-            todo.push(Next::End(no));
-        }
-        if let Some((child, spec)) = child
-            && let Err(refused) = self.start_run(child, Arc::new(spec), now)
-        {
-            let message = format!("a part of it cannot start: {refused}");
-            self.fail(id, Cause::new(CauseKind::Part, message), now);
-        }
-    }
-
-    fn end_stage(&mut self, id: RunId, no: StageNo, todo: &mut Vec<Next>, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Some(stage) = run.close(no) else { return };
         if let Some(tasks) = stage.tasks()
@@ -213,7 +169,7 @@ impl Market {
         {
             self.queue.leave(class, tasks.place);
         }
-        let ended = StageEnd { at: now, is_done: true };
+        let ended = StageEnd { at: now, how };
         self.outbox.changes.stages.push(stage.record(id, Some(ended)));
         let Some(parent_no) = stage.parent else { return self.succeed(id, now) };
         let spec = Arc::clone(&run.spec);
@@ -277,36 +233,6 @@ impl Market {
     }
 }
 
-/// Opens a list: as tasks, where its elements are single ones, or with its first elements.
-fn open_list(run: &mut Run, block: BlockId, each: &Each) -> (Open, Vec<(BlockId, Option<u32>)>) {
-    let chunks = run.chunks_of(block).map_or(0, |table| table.len());
-    let (found, len) = run.spec.plan.elements(block, chunks);
-    run.count_list(found, len);
-    if let Some(tasks) = run.make_tasks(block, [len, 0, 0]) {
-        return (Open::Tasks(Box::new(tasks)), Vec::new());
-    }
-    let (mut elements, mut first) = (Elements::new(len), Vec::new());
-    while let Some(n) = elements.open_next(window(each.at_once)) {
-        first.push((each.body, Some(n)));
-    }
-    (Open::Each(elements), first)
-}
-
 fn window(at_once: Option<NonZeroU32>) -> u32 {
     at_once.map_or(AT_ONCE_MAX, NonZeroU32::get).min(AT_ONCE_MAX)
-}
-
-/// A part of a run is a run of the same job, which begins at once.
-fn child_spec(spec: &RunSpec, plan: &Plan, parent: Parent) -> RunSpec {
-    RunSpec {
-        plan: plan.clone(),
-        scope: RunScope::default(),
-        timeout_secs: None,
-        terms: Terms { start_at: None, ..spec.terms.clone() },
-        origin: Origin::Part(parent),
-        job: spec.job,
-        workspace: spec.workspace,
-        name: spec.name.clone(),
-        template: spec.template.clone(),
-    }
 }

@@ -80,7 +80,7 @@ fn is_whole(run: &Run) -> bool {
         let parent = stage.parent.and_then(|parent| run.stage(parent));
         parent.map(|parent| parent.block) == plan.parent(stage.block)
             && reads(stage.block)
-            && stage.fits(plan, run.tasks_of(stage.block))
+            && stage.fits(plan, run.tasks_in(stage))
             && run.has_opened(stage)
     };
     let is_begun = run.begins_at().is_some() || run.stage(BlockId::ROOT.stage()).is_some();

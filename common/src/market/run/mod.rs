@@ -2,9 +2,10 @@
 
 mod stages;
 mod tasks;
+mod values;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 
@@ -12,6 +13,7 @@ use super::money::purse::Purse;
 use super::outbox::{Owner, Progress, RunRecord};
 use super::stage::{Cursor, Open, Stage, StageRecord};
 use super::trust::checks::Compared;
+use super::values::Values;
 use crate::data::chunk_table::ChunkTable;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::money::credits::Credits;
@@ -36,6 +38,11 @@ pub struct Run {
     next_stage: StageNo,
     /// What data blocks have found or cut.
     tables: BTreeMap<BlockId, Arc<ChunkTable>>,
+    /// How many elements the lists had that expressions gave, of blocks that are opened once.
+    lengths: BTreeMap<BlockId, u32>,
+    /// What its blocks have given, and what it gives itself.
+    values: Values,
+    output: Option<Arc<str>>,
     counts: Counts,
     /// How many tasks nodes hold, in all and each.
     running: u32,
@@ -88,6 +95,8 @@ impl Run {
             phase: None,
             times: Times::default(),
             next_stage,
+            next_value: 0,
+            output: None,
             counts: Counts::default(),
             held: Credits::ZERO,
             captured: Credits::ZERO,
@@ -100,7 +109,8 @@ impl Run {
         run
     }
 
-    /// The run as it was stored; its tables and stages are given afterwards.
+    /// The run as it was stored; its tables, its stages, and then what they have decided and given
+    /// are given afterwards.
     pub fn load(record: RunRecord) -> Self {
         Self {
             id: record.id,
@@ -111,6 +121,9 @@ impl Run {
             stages: BTreeMap::new(),
             next_stage: record.next_stage,
             tables: BTreeMap::new(),
+            lengths: BTreeMap::new(),
+            values: Values::from(record.next_value),
+            output: record.output,
             counts: record.counts,
             running: 0,
             busy: BTreeMap::new(),
@@ -139,8 +152,10 @@ impl Run {
         if self.spec.plan.has(record.block)
             && let Some(open) = self.reopen(record)
         {
-            let StageRecord { no, block, parent, item, opened_at, .. } = *record;
-            self.stages.insert(no, Stage { no, block, parent, item, opened_at, open });
+            let StageRecord { no, block, parent, item, opened_at, seen, .. } = *record;
+            let (resolved, frozen) = (None, OnceLock::new());
+            let stage = Stage { no, block, parent, item, opened_at, seen, resolved, frozen, open };
+            self.stages.insert(no, stage);
         }
         self
     }
@@ -155,6 +170,8 @@ impl Run {
             Cursor::Step => Open::Step,
             Cursor::Child(run) => Open::Child(*run),
             Cursor::Call => Open::Call(Box::default()),
+            Cursor::Resolving => Open::Resolving,
+            Cursor::Output => Open::Output,
         })
     }
 
@@ -271,6 +288,8 @@ impl Run {
             phase: self.phase,
             times: self.times.clone(),
             next_stage: self.next_stage,
+            next_value: self.values.next(),
+            output: self.output.clone(),
             counts: self.counts,
             held: self.purse.held(),
             captured: self.purse.captured(),

@@ -62,7 +62,14 @@ impl Run {
         let plan = &self.spec.plan;
         let elements = self.stages.values().any(|stage| match &stage.open {
             Open::Each(elements) => elements.has_more(),
-            Open::Group(_) | Open::Tasks(_) | Open::Step | Open::Child(_) | Open::Call(_) => false,
+            // Nothing is known of it yet.
+            Open::Resolving => true,
+            Open::Group(_)
+            | Open::Tasks(_)
+            | Open::Step
+            | Open::Child(_)
+            | Open::Call(_)
+            | Open::Output => false,
         });
         elements || plan.unreserved().any(|block| !self.has_begun(plan.outermost(block)))
     }
@@ -96,15 +103,24 @@ impl Run {
         self.stages.insert(stage.no, stage);
     }
 
+    /// Takes a stage that has ended, with the values that belong to it.
     pub(in crate::market) fn close(&mut self, no: StageNo) -> Option<Stage> {
-        self.stages.remove(&no)
+        let stage = self.stages.remove(&no)?;
+        self.values.forget(no);
+        Some(stage)
     }
 
     /// The runs that its stages wait for.
     pub(in crate::market) fn children(&self) -> impl Iterator<Item = RunId> {
         self.stages.values().filter_map(|stage| match stage.open {
             Open::Child(run) => Some(run),
-            Open::Group(_) | Open::Each(_) | Open::Tasks(_) | Open::Step | Open::Call(_) => None,
+            Open::Group(_)
+            | Open::Each(_)
+            | Open::Tasks(_)
+            | Open::Step
+            | Open::Call(_)
+            | Open::Resolving
+            | Open::Output => None,
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::market::stage::Stage;
 use crate::market::tasks::Tasks;
 use crate::market::tasks::active::{Active, Tries, UnderLease};
 use crate::market::tasks::task_stage::TaskStage;
-use crate::plan::{BlockId, Reads};
+use crate::plan::{BlockId, Body, Reads};
 use crate::run::task::{Lease, StageNo, TaskRef};
 
 impl Run {
@@ -43,8 +43,17 @@ impl Run {
 
     /// How many tasks a block has or had, that is opened once.
     pub fn tasks_of(&self, block: BlockId) -> u32 {
-        let chunks = self.chunks_of(block).map_or(0, |table| table.len());
-        self.spec.plan.elements(block, chunks).1
+        let chunks = self.chunks_of(block).map(|table| table.len());
+        let known = chunks.or_else(|| self.length(block)).unwrap_or(0);
+        self.spec.plan.elements(block, known).1
+    }
+
+    /// How many tasks a stage must have.
+    pub(in crate::market) fn tasks_in(&self, stage: &Stage) -> u32 {
+        match stage.items() {
+            Some(items) => self.spec.plan.elements(stage.block, items).1,
+            None => self.tasks_of(stage.block),
+        }
     }
 
     /// Tasks of a block, of which this many were handed out and are done.
@@ -53,7 +62,17 @@ impl Run {
         block: BlockId,
         [len, next, done]: [u32; 3],
     ) -> Option<Tasks> {
-        let work = self.spec.plan.container_task(block)?;
+        let plan = &self.spec.plan;
+        let at_once = match &plan.block(block).body {
+            Body::Each(each) if !plan.is_collapsed(each) => return None,
+            Body::Each(each) => each.at_once,
+            Body::Group(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Data(_)
+            | Body::Call(_) => None,
+        };
+        let work = plan.container_task(block)?;
         let table = self.chunks_of(block);
         let bytes = match work.reads {
             Reads::Element => table.map_or(0, |table| table.longest()),
@@ -61,7 +80,7 @@ impl Run {
             Reads::Nothing | Reads::Results(_) => 0,
         };
         let needs = work.container.needs.with_input(bytes);
-        Some(Tasks::new(needs, table.map(Arc::clone), [len, next, done]))
+        Some(Tasks::new(needs, table.map(Arc::clone), [len, next, done], at_once))
     }
 
     // --- States ---

@@ -7,6 +7,7 @@ pub(super) mod receipts;
 pub(super) mod task_stage;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -39,6 +40,8 @@ pub struct Tasks {
     /// The first that was never handed out.
     next: u32,
     done: u32,
+    /// So many are handed out at a time, where there is a limit.
+    at_once: Option<NonZeroU32>,
     /// What one needs of its node: what its package asks for, and disk for its input.
     needs: Resources,
     pub(super) active: BTreeMap<u32, Active>,
@@ -65,12 +68,14 @@ impl Tasks {
         needs: Resources,
         table: Option<Arc<ChunkTable>>,
         [len, next, done]: [u32; 3],
+        at_once: Option<NonZeroU32>,
     ) -> Self {
         Self {
             table,
             len,
             next,
             done,
+            at_once,
             needs,
             active: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -131,13 +136,20 @@ impl Tasks {
         self.checks.values().any(|check| check.waits)
     }
 
-    const fn has_fresh(&self) -> bool {
-        self.next < self.len
+    /// Whether only some are handed out at a time.
+    pub(super) const fn is_limited(&self) -> bool {
+        self.at_once.is_some()
     }
 
-    /// How many were never handed out.
-    pub(super) const fn fresh(&self) -> u32 {
-        self.len - self.next
+    fn has_fresh(&self) -> bool {
+        self.fresh() > 0
+    }
+
+    /// How many were never handed out and may be.
+    pub(super) fn fresh(&self) -> u32 {
+        let open = self.next - self.done;
+        let room = self.at_once.map_or(u32::MAX, |most| most.get().saturating_sub(open));
+        room.min(self.len - self.next)
     }
 
     /// Chooses a task to hand out to a node: one that must be tried again before a fresh one, and

@@ -1,5 +1,7 @@
 //! What becomes of a task when its attempt ends: paid for, tried again, or the end of its run.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::active::Active;
@@ -49,12 +51,14 @@ impl Market {
                 }
                 self.end_check(lease, &outcome, now);
             }
-            Outcome::Succeeded { outputs } if outputs.is_empty() && must_give => {
+            Outcome::Succeeded { outputs, .. } if outputs.is_empty() && must_give => {
                 let reason = "it gave no results, and the job asks for some".to_owned();
                 let cause = Cause::NoResults;
                 self.set_back(lease, Setback { cause, reason, usage, signed }, now);
             }
-            Outcome::Succeeded { outputs } => self.accept(lease, usage, &outputs, signed, now),
+            Outcome::Succeeded { outputs, value } => {
+                self.accept(lease, usage, (&outputs, value), signed, now);
+            }
             Outcome::Failed { failure, message } => {
                 let (cause, reason) = (Cause::Told(failure), describe(failure, &message));
                 self.set_back(lease, Setback { cause, reason, usage, signed }, now);
@@ -105,7 +109,7 @@ impl Market {
         &mut self,
         lease: Lease,
         usage: Usage,
-        outputs: &[Output],
+        (outputs, value): (&[Output], Option<String>),
         signed: SignedReceipt,
         now: DateTime<Utc>,
     ) {
@@ -119,6 +123,7 @@ impl Market {
             tasks.count_taken(active.operator, active.leased_at);
             tasks.accept(bill.usage.wall_ms);
         }
+        let is_limited = run.tasks(no).is_some_and(|stage| stage.tasks.is_limited());
         if is_of_list {
             run.count_done(!outputs.is_empty());
         }
@@ -140,7 +145,12 @@ impl Market {
         });
         self.outbox.runs.insert(run_id);
         self.outbox.stages.insert((run_id, no));
-        self.begin_check(lease, &active, outputs, now);
+        if is_limited {
+            // There is room for one more.
+            self.note_runnable(run_id);
+        }
+        self.begin_check(lease, &active, (outputs, value.as_deref()), now);
+        self.take_value(lease.task, value.map(Arc::from), now);
         self.end_if_over(run_id, no, now);
     }
 
@@ -157,7 +167,7 @@ impl Market {
         let Verdict { is_paid, pause, .. } = cause.verdict();
         // Where nodes have agreed, what none of them could tell alone is the container's doing.
         let is_paid = is_paid || cause == Cause::Told(Failure::Killed);
-        let at = now + pause.after(lease);
+        let mut at = now + pause.after(lease);
         let ended = TaskRecord {
             ended_at: Some(now),
             receipt: Some(signed),
@@ -176,6 +186,10 @@ impl Market {
         active.tries.failures += 1;
         let tried = active.tries.failures;
         let retries = stage.work.retries.max(retries_min);
+        let waits = stage.work.waits.as_ref();
+        if let Some(wait) = waits.and_then(|waits| waits.after(lease.task.id(), tried)) {
+            at = at.max(now + wait);
+        }
         let what = stage.task_name(lease.task.index);
         let bill = is_paid.then(|| self.bill_fruitless(stage, &active, usage, now));
         let price = bill.map_or(Credits::ZERO, |bill| self.charge(lease, &active, bill, now));

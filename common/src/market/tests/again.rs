@@ -17,7 +17,8 @@ fn failed(market: &mut Market, secs: i64) -> (Run, Changes) {
 /// A run that has ended, with the stages that were open at its end.
 fn ended(changes: &Changes) -> Run {
     let record = changes.runs.iter().find(|run| run.id == RUN).unwrap().clone();
-    let cut_off = changes.stages.iter().filter(|stage| stage.ended.is_some_and(|end| !end.is_done));
+    let cut_off =
+        changes.stages.iter().filter(|stage| stage.ended.is_some_and(StageEnd::is_cut_off));
     cut_off.fold(Run::load(record), Run::with_stage)
 }
 

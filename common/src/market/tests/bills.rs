@@ -94,7 +94,7 @@ fn custom_partitioner_and_assembler_are_held_for_and_paid() {
         let task = leased(market, 0)[0];
         hear(market, 0, holds(&[(task, 0)]), from);
         let usage = Usage::full(container().needs, 20_000);
-        let done = Outcome::Succeeded { outputs: vec![] };
+        let done = Outcome::Succeeded { outputs: vec![], value: None };
         hear(market, 0, ends(task, done, usage), from + 20);
         task.task.stage
     };

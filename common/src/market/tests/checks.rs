@@ -42,7 +42,13 @@ fn gives(market: &mut Market, n: u128, operator: WorkspaceId, result: &str, secs
     let digest = Digest::of(result.as_bytes());
     let outputs = vec![Output { name: "out".to_owned(), size: 1, digest }];
     let usage = Usage::full(container().needs, 1000);
-    says(market, n, operator, ends(lease, Outcome::Succeeded { outputs }, usage), secs);
+    says(
+        market,
+        n,
+        operator,
+        ends(lease, Outcome::Succeeded { outputs, value: None }, usage),
+        secs,
+    );
 }
 
 fn earned(market: &Market, operator: WorkspaceId) -> Credits {
@@ -248,7 +254,7 @@ fn check_that_is_lost_or_cut_off_leaves_the_result_unchanged() {
         &mut market,
         1,
         OPERATOR,
-        ends(mine, Outcome::Succeeded { outputs: vec![] }, Usage::default()),
+        ends(mine, Outcome::Succeeded { outputs: vec![], value: None }, Usage::default()),
         3,
     );
     market.drain();

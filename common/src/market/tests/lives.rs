@@ -59,7 +59,12 @@ fn price_is_limited_to_what_the_lease_allowed() {
     let lie =
         Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX, ..Usage::default() };
 
-    hear(&mut market, 0, ends(lease(0, 1), Outcome::Succeeded { outputs: vec![] }, lie), 5);
+    hear(
+        &mut market,
+        0,
+        ends(lease(0, 1), Outcome::Succeeded { outputs: vec![], value: None }, lie),
+        5,
+    );
 
     assert_eq!(market.pending(OPERATOR), cost(5));
 }

@@ -9,6 +9,7 @@ mod checks;
 mod disk;
 mod figures;
 mod flow;
+mod flow_values;
 mod gpus;
 mod health;
 mod holds;
@@ -108,7 +109,7 @@ fn ends(lease: Lease, outcome: Outcome, usage: Usage) -> CheckedSync {
 
 fn succeeds(lease: Lease) -> CheckedSync {
     let usage = Usage::full(container().needs, 1000);
-    ends(lease, Outcome::Succeeded { outputs: Vec::new() }, usage)
+    ends(lease, Outcome::Succeeded { outputs: Vec::new(), value: None }, usage)
 }
 
 fn fails(lease: Lease) -> CheckedSync {
@@ -156,7 +157,12 @@ fn stored(changes: Changes) -> Stored {
         });
         let stages = changes.stages.iter().filter(|stage| stage.run == id);
         let open = stages.filter(|stage| stage.ended.is_none());
-        open.fold(run, Run::with_stage)
+        let run = open.fold(run, Run::with_stage);
+        let resolved = changes.resolutions.iter().filter(|(run, ..)| *run == id);
+        let run =
+            resolved.fold(run, |run, (_, no, of)| run.with_resolution(*no, Resolution::clone(of)));
+        let values = changes.values.iter().filter(|value| value.run == id);
+        values.cloned().fold(run, Run::with_value)
     };
     let (stopping, going): (Vec<_>, Vec<_>) = changes
         .runs

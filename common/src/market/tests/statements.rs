@@ -30,7 +30,7 @@ fn large(mut heard: CheckedSync) -> CheckedSync {
 fn claims(leases: &[(Lease, u64)]) -> CheckedSync {
     let receipts = leases.iter().flat_map(|(lease, secs)| {
         let usage = Usage::full(container().needs, secs * 1000);
-        ends(*lease, Outcome::Succeeded { outputs: vec![] }, usage).receipts
+        ends(*lease, Outcome::Succeeded { outputs: vec![], value: None }, usage).receipts
     });
     CheckedSync { receipts: receipts.collect(), ..large(holds(&[])) }
 }

@@ -21,7 +21,9 @@ fn ends_all(market: &mut Market, n: u128, secs: i64) -> usize {
     let leases = leased(market, n);
     let mut heard = holds(&[]);
     for lease in &leases {
-        heard.receipts.extend(ends(*lease, Outcome::Succeeded { outputs: vec![] }, usage).receipts);
+        heard.receipts.extend(
+            ends(*lease, Outcome::Succeeded { outputs: vec![], value: None }, usage).receipts,
+        );
     }
     hear_stranger(market, n, heard, secs);
     leases.len()
@@ -97,7 +99,7 @@ fn operator_is_proven_by_accepted_results_only() {
         let task = leased(&market, 0)[0];
         let digest = Digest::of(b"result");
         let outputs = vec![Output { name: "out".to_owned(), size: 1, digest }];
-        let done = Outcome::Succeeded { outputs };
+        let done = Outcome::Succeeded { outputs, value: None };
         hear_stranger(&mut market, 0, ends(task, done, Usage::default()), 10);
     }
 
@@ -160,7 +162,12 @@ fn claimed_running_time_counts_from_the_message_before() {
     let lie =
         Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX, ..Usage::default() };
 
-    hear(&mut market, 0, ends(lease(0, 1), Outcome::Succeeded { outputs: vec![] }, lie), 23);
+    hear(
+        &mut market,
+        0,
+        ends(lease(0, 1), Outcome::Succeeded { outputs: vec![], value: None }, lie),
+        23,
+    );
 
     assert_eq!(market.pending(OPERATOR), cost(3));
 }
@@ -173,7 +180,12 @@ fn attempt_costs_no_more_than_its_timeout() {
     let lie =
         Usage { cpu_ms: u64::MAX, memory_mib_ms: u64::MAX, wall_ms: u64::MAX, ..Usage::default() };
 
-    hear(&mut market, 0, ends(lease(0, 1), Outcome::Succeeded { outputs: vec![] }, lie), 29);
+    hear(
+        &mut market,
+        0,
+        ends(lease(0, 1), Outcome::Succeeded { outputs: vec![], value: None }, lie),
+        29,
+    );
 
     assert_eq!(market.pending(OPERATOR), cost(10));
 }
@@ -271,8 +283,9 @@ fn straggling(chunks: u32) -> Market {
         secs += 1;
         let second = Usage::full(container().needs, 1_000);
         let done = leased(&market, 1).into_iter().take(2);
-        let receipts =
-            done.flat_map(|l| ends(l, Outcome::Succeeded { outputs: vec![] }, second).receipts);
+        let receipts = done.flat_map(|l| {
+            ends(l, Outcome::Succeeded { outputs: vec![], value: None }, second).receipts
+        });
         let heard = CheckedSync { receipts: receipts.collect(), ..holds(&[]) };
         hear(&mut market, 1, heard, secs);
     }

@@ -167,7 +167,7 @@ impl Market {
         &mut self,
         lease: Lease,
         active: &Active,
-        outputs: &[Output],
+        results: (&[Output], Option<&str>),
         now: DateTime<Utc>,
     ) {
         let Some(run) = self.runs.get(&lease.task.run) else { return };
@@ -183,7 +183,7 @@ impl Market {
         let Some(tasks) = run.and_then(|run| run.tasks_mut(lease.task.stage)) else { return };
         let Active { node, operator, .. } = *active;
         let took = active.running_since.map_or(TimeDelta::zero(), |since| now - since);
-        let first = Opinion { node, operator, results: digest(outputs) };
+        let first = Opinion { node, operator, results: digest(results) };
         let check = Check {
             opinions: vec![first],
             attempt: lease.attempt,
@@ -233,9 +233,10 @@ impl Market {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Some(tasks) = run.tasks_mut(no) else { return };
         let Some(mut check) = tasks.checks.remove(&index) else { return };
-        if let Outcome::Succeeded { outputs } = outcome {
+        if let Outcome::Succeeded { outputs, value } = outcome {
             let (node, operator) = (active.node, active.operator);
-            let last = Opinion { node, operator, results: digest(outputs) };
+            let results = digest((outputs, value.as_deref()));
+            let last = Opinion { node, operator, results };
             match check.judge(last) {
                 Verdict::Agreed(operators) => {
                     run.note_agreed(operators);
@@ -376,12 +377,14 @@ impl Market {
 }
 
 /// What stands for all results of an attempt, in whatever order they were named.
-fn digest(outputs: &[Output]) -> Digest {
+/// What an attempt gave: its files, and its value.
+fn digest((outputs, value): (&[Output], Option<&str>)) -> Digest {
     let mut lines: Vec<String> = outputs
         .iter()
         .map(|output| format!("{} {} {:?}\n", output.digest, output.size, output.name))
         .collect();
     lines.sort_unstable();
+    lines.extend(value.map(|value| format!("value {value:?}")));
     Digest::of(lines.concat().as_bytes())
 }
 

@@ -32,6 +32,8 @@ mod compile;
 mod document;
 mod read;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use amount::{Cpu, Mebibytes, Seconds};
@@ -88,7 +90,7 @@ impl WorkflowWork {
         let compiled = compile::plan(&self.0, call_price);
         let (plan, images) = compiled.expect("it was checked when it was made");
         let (inputs, secrets) = (self.0.inputs.clone(), self.0.secrets.clone());
-        let scope = RunScope { inputs, secrets };
+        let scope = RunScope { inputs, secrets, values: BTreeMap::new() };
         let document = serde_json::to_value(&self.0).expect("a job file is JSON");
         OrderedPlan { plan, images, scope, document }
     }

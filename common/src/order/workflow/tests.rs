@@ -15,7 +15,7 @@ fn plan(text: &str) -> Plan {
     let ordered = read(text).ordered(Credits::ZERO);
     let local = |name: &ImageName| Image::Local { name: name.name.clone() };
     let images: Vec<Image> = ordered.images.iter().map(local).collect();
-    ordered.pinned(&images, 60).unwrap()
+    ordered.pinned(&images, 60, Credits::ZERO).unwrap()
 }
 
 fn refusal(text: &str) -> String {

@@ -148,7 +148,7 @@ async fn remove(job: Segment, call: Call) -> Result<DeletedJob> {
     let id = job.id::<JobId>("job")?;
     match status::kind(call.app(), &caller, id).await? {
         JobKind::Template | JobKind::Call => cancel::delete(call.app(), &caller, id).await?,
-        JobKind::Container => containers::remove(call.app(), &caller, id).await?,
+        JobKind::Container | JobKind::Plan => containers::remove(call.app(), &caller, id).await?,
     }
     Ok(DeletedJob { id })
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use common::ids::RunId;
-use common::market::{Cursor, StageEnd};
+use common::market::{Cursor, StageEnd, StageOutcome};
 use common::run::task::StageNo;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -84,7 +84,12 @@ impl From<Stage> for StageOut {
                 (Some(StageTasks { total: len, begun: next, done }), None)
             }
             Cursor::Child(run) => (None, Some(run)),
-            Cursor::Group(_) | Cursor::Each(_) | Cursor::Step | Cursor::Call => (None, None),
+            Cursor::Group(_)
+            | Cursor::Each(_)
+            | Cursor::Step
+            | Cursor::Call
+            | Cursor::Resolving
+            | Cursor::Output => (None, None),
         };
         Self {
             number: record.no.number(),
@@ -95,8 +100,9 @@ impl From<Stage> for StageOut {
             phase: phase.map(PhaseOut::from),
             state: match record.ended {
                 None => StageStateOut::Open,
-                Some(StageEnd { is_done: true, .. }) => StageStateOut::Done,
-                Some(StageEnd { is_done: false, .. }) => StageStateOut::CutOff,
+                Some(StageEnd { how: StageOutcome::Done, .. }) => StageStateOut::Done,
+                Some(StageEnd { how: StageOutcome::Skipped, .. }) => StageStateOut::Skipped,
+                Some(StageEnd { how: StageOutcome::CutOff, .. }) => StageStateOut::CutOff,
             },
             tasks,
             child,

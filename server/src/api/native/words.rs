@@ -59,13 +59,15 @@ pub enum StageKindOut {
     Call,
 }
 
-/// How far a stage is: one that is `cut_off` was open when its run ended.
+/// How far a stage is: one that is `skipped` had a condition that was false, one that is `cut_off`
+/// was open when its run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = StageState)]
 pub enum StageStateOut {
     Open,
     Done,
+    Skipped,
     CutOff,
 }
 
@@ -139,7 +141,7 @@ impl From<Origin> for OriginOut {
 }
 
 /// The kinds of jobs, in the order of `JobKind::ALL`.
-pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "call", "container"];
+pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "call", "container", "plan"];
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -149,6 +151,7 @@ pub enum JobKindOut {
     Template,
     Call,
     Container,
+    Plan,
 }
 
 impl From<JobKind> for JobKindOut {
@@ -157,6 +160,7 @@ impl From<JobKind> for JobKindOut {
             JobKind::Template => Self::Template,
             JobKind::Call => Self::Call,
             JobKind::Container => Self::Container,
+            JobKind::Plan => Self::Plan,
         }
     }
 }

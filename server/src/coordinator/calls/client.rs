@@ -15,6 +15,7 @@ use super::Attempt;
 use super::request::{self, Unsendable};
 use crate::clock;
 use crate::data::ssrf_guard::{self, Guard};
+use crate::expressions::Evaluator;
 use crate::secrets::Secrets;
 
 /// The headers of an answer that are kept.
@@ -27,13 +28,14 @@ const OWN_FAULTS: [i32; 5] = [12, 23, 24, 99, 105];
 pub(super) struct Client {
     guard: Guard,
     secrets: Secrets,
+    evaluator: Evaluator,
     // It reads the machine's certificates, which a server that makes no calls may lack.
     http: OnceLock<reqwest::Client>,
 }
 
 impl Client {
-    pub fn new(guard: Guard, secrets: Secrets) -> Self {
-        Self { guard: guard.for_calls(), secrets, http: OnceLock::new() }
+    pub fn new(guard: Guard, secrets: Secrets, evaluator: Evaluator) -> Self {
+        Self { guard: guard.for_calls(), secrets, evaluator, http: OnceLock::new() }
     }
 
     /// Makes an attempt.
@@ -46,10 +48,14 @@ impl Client {
             Err(error) => return lost(&error),
         };
         let began = Instant::now();
-        let request = request::build(http, &self.guard, &self.secrets, attempt, work).await;
+        let request = match request::whole(&self.evaluator, &self.secrets, attempt, work).await {
+            Ok(call) => request::build(http, &self.guard, &self.secrets, attempt, &call).await,
+            Err(unsendable) => Err(unsendable),
+        };
         let request = match request {
             Ok(request) => request,
             Err(Unsendable::Refused(why)) => return Report::Ended(Answer::none(why, 0)),
+            Err(Unsendable::Invalid(why)) => return Report::Invalid(why),
             Err(Unsendable::Server(error)) => return lost(&error),
         };
         let limit = Duration::from_secs(work.call.timeout_secs.into());

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use common::call::{CallTask, Report};
 use common::ids::RunId;
-use common::market::Run;
+use common::market::{Frozen, Run};
 use common::plan::BlockId;
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo, TaskRef};
@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 
 use super::Command;
 use crate::data::Data;
+use crate::expressions::Evaluator;
 use client::Client;
 
 /// Begins and cancels attempts of calls.
@@ -39,13 +40,18 @@ struct Attempt {
     lease: Lease,
     spec: Arc<RunSpec>,
     block: BlockId,
+    /// What its texts read, where some are known only now, and its address where that is one.
+    late: Option<(Arc<Frozen>, Option<String>)>,
 }
 
 impl Attempt {
     fn new(run: &Run, lease: Lease) -> Option<Self> {
         run.call_under_way(lease)?;
-        let block = run.stage(lease.task.stage)?.block;
-        Some(Self { lease, spec: Arc::clone(&run.spec), block })
+        let stage = run.stage(lease.task.stage)?;
+        let work = run.spec.plan.call_task(stage.block)?;
+        let late = (!work.late.is_empty()).then(|| run.frozen(stage.no)).flatten();
+        let late = late.map(|frozen| (Arc::clone(frozen), stage.url().map(str::to_owned)));
+        Some(Self { lease, spec: Arc::clone(&run.spec), block: stage.block, late })
     }
 
     fn work(&self) -> Option<&CallTask> {
@@ -54,8 +60,8 @@ impl Attempt {
 }
 
 impl Calls {
-    pub fn new(data: &Data, commands: mpsc::WeakSender<Command>) -> Self {
-        let client = Client::new(data.guard(), data.secrets().clone());
+    pub fn new(data: &Data, evaluator: Evaluator, commands: mpsc::WeakSender<Command>) -> Self {
+        let client = Client::new(data.guard(), data.secrets().clone(), evaluator);
         Self { client: Arc::new(client), commands, under_way: BTreeMap::new() }
     }
 

@@ -1,7 +1,10 @@
 //! Builds the request of an attempt: what the customer ordered, and what says which call it is.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use chrono::SecondsFormat;
-use common::call::{CallTask, HeaderText, Method};
+use common::call::{Call, CallTask, HeaderText, Method};
 use common::secret::{SecretId, Target};
 use common::{ids::WorkspaceId, run::task::Lease};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -10,12 +13,15 @@ use url::Url;
 use super::{Attempt, signature};
 use crate::clock;
 use crate::data::ssrf_guard::Guard;
+use crate::expressions::Evaluator;
 use crate::secrets::{Error as SecretError, Secrets};
 
 /// Why a request is not sent.
 pub(super) enum Unsendable {
     /// The customer can put it right.
     Refused(String),
+    /// No expression gives such a request.
+    Invalid(String),
     /// The server itself is at fault.
     Server(SecretError),
 }
@@ -26,9 +32,9 @@ pub(super) async fn build(
     guard: &Guard,
     secrets: &Secrets,
     attempt: &Attempt,
-    work: &CallTask,
+    call: &Call,
 ) -> Result<reqwest::Request, Unsendable> {
-    let (call, owner) = (&work.call, attempt.spec.workspace);
+    let owner = attempt.spec.workspace;
     let refused = |why: &dyn std::fmt::Display| Unsendable::Refused(why.to_string());
     let url: Url = call.url.parse().map_err(|error| refused(&error))?;
     guard.check(&url).map_err(|error| refused(&error))?;
@@ -66,6 +72,24 @@ pub(super) async fn build(
         request = request.body(body.clone());
     }
     request.build().map_err(|error| refused(&crate::data::ssrf_guard::cause(&error)))
+}
+
+/// The call with its texts that are known only now. They are not stored: secrets may be in them.
+pub(super) async fn whole(
+    evaluator: &Evaluator,
+    secrets: &Secrets,
+    attempt: &Attempt,
+    work: &CallTask,
+) -> Result<Call, Unsendable> {
+    let Some((frozen, url)) = &attempt.late else { return Ok(work.call.clone()) };
+    let mut values = BTreeMap::new();
+    for (name, id) in frozen.secrets() {
+        values.insert(name.clone(), open(secrets, attempt.spec.workspace, id).await?);
+    }
+    let (frozen, url) = (Arc::clone(frozen), url.clone());
+    let whole = evaluator.evaluate(move || frozen.call(url.as_deref(), &values)).await;
+    let whole = whole.map_err(|error| Unsendable::Invalid(error.to_string()))?;
+    whole.map_err(|fault| Unsendable::Invalid(fault.to_string()))
 }
 
 /// The id that all attempts of a call have, by which its receiver knows that it has it.

@@ -22,12 +22,13 @@ fn attempt(call: Call) -> Attempt {
     let spec = testing::order_plan(WORKSPACE, testing::call_plan(task));
     let run = RunId::new(Uuid::from_u128(9));
     let task = TaskRef { run, stage: StageNo::new(0), index: 0 };
-    Attempt { lease: Lease { task, attempt: 1 }, spec: Arc::new(spec), block: BlockId::ROOT }
+    let lease = Lease { task, attempt: 1 };
+    Attempt { lease, spec: Arc::new(spec), block: BlockId::ROOT, late: None }
 }
 
 /// Makes a call behind this guard.
 async fn make(server: &TestServer, guard: Guard, call: Call) -> Answer {
-    let client = Client::new(guard, server.app.secrets.clone());
+    let client = Client::new(guard, server.app.secrets.clone(), Evaluator::default());
     match client.make(&attempt(call)).await {
         Report::Ended(answer) => answer,
         Report::Lost(why) => panic!("{why}"),

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::frame::{self, Error, SILENCE, within};
 use super::known_results::Stored;
 use super::lease_resources;
+use super::own_container;
 use super::result_index;
 use super::result_index::Results;
 use super::source;
@@ -120,6 +121,7 @@ impl<P: Port> Blobs<P> {
                 lease_resources::cache_file(&self.port, &live, (cache, name, version), from).await
             }
             BlobRequest::Secrets { .. } => lease_resources::secrets(&self.port, &live).await,
+            BlobRequest::Container { .. } => own_container::own_container(&self.port, &live).await,
             BlobRequest::PullToken { n, .. } => {
                 lease_resources::pull_token(&self.port, &live, n).await
             }
@@ -282,6 +284,7 @@ const fn kind_of(request: &BlobRequest) -> TransferKind {
         | BlobRequest::Inputs { .. }
         | BlobRequest::Cached { .. }
         | BlobRequest::Secrets { .. }
+        | BlobRequest::Container { .. }
         | BlobRequest::PullToken { .. } => TransferKind::NodeInput,
     }
 }

@@ -6,6 +6,7 @@ pub(super) mod handler;
 pub(super) mod known_results;
 pub(super) mod lease_resources;
 pub(super) mod lru;
+pub(super) mod own_container;
 pub(super) mod result_index;
 pub(super) mod source;
 pub(super) mod streams;

@@ -78,18 +78,20 @@ pub async fn judge<P: Port>(
             tracing::debug!(%node, %lease, "receipt without a lease");
             Outcome::NodeFault { message: "the node no longer holds the lease".to_owned() }
         }
-        Outcome::Succeeded { outputs } => match fault(port, stored, lease, &outputs).await? {
-            None => Outcome::Succeeded { outputs },
-            Some(message) => {
-                tracing::warn!(
-                    %node,
-                    %lease,
-                    error = message,
-                    "receipt turned into a fault of its node"
-                );
-                Outcome::NodeFault { message }
+        Outcome::Succeeded { outputs, value } => {
+            match fault(port, stored, lease, &outputs).await? {
+                None => Outcome::Succeeded { outputs, value },
+                Some(message) => {
+                    tracing::warn!(
+                        %node,
+                        %lease,
+                        error = message,
+                        "receipt turned into a fault of its node"
+                    );
+                    Outcome::NodeFault { message }
+                }
             }
-        },
+        }
         Outcome::Failed { failure: Failure::Damaged, .. } => {
             judge_damage(port, damage, node, lease).await?
         }

@@ -7,7 +7,7 @@ use sea_orm::DbErr;
 
 use crate::store::catalogue::{imports, packages, templates};
 use crate::store::market::{
-    attempts, call_answers, chunk_tables, logs, plans, runs, stages, tasks,
+    attempts, call_answers, chunk_tables, logs, plans, resolutions, runs, stages, tasks, values,
 };
 use crate::store::money::{ledger, statement, wallet_requests};
 use crate::store::nodes::devices;
@@ -38,6 +38,8 @@ async fn check_runs(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr
     runs::check(db, found).await?;
     plans::check(db, found).await?;
     stages::check(db, found).await?;
+    resolutions::check(db, found).await?;
+    values::check(db, found).await?;
     chunk_tables::check(db, found).await?;
     tasks::check(db, found).await?;
     rows::check::<attempts::Entity, _>(db, found, attempts::view).await?;

@@ -4,8 +4,8 @@ use common::market::Changes;
 use sea_orm::DbErr;
 
 use super::{
-    attempts, batch_number, call_answers, chunk_tables, logs, runs, samples, set_aside, stages,
-    tasks,
+    attempts, batch_number, call_answers, chunk_tables, logs, resolutions, runs, samples,
+    set_aside, stages, tasks, values,
 };
 use crate::store::jobs;
 use crate::store::jobs::StartedJob;
@@ -39,6 +39,8 @@ pub async fn commit(
     runs::put(&tx, &changes.runs, &changes.new_runs).await?;
     set_aside::put(&tx, &changes.set_aside).await?;
     stages::put(&tx, &changes.stages).await?;
+    resolutions::insert(&tx, &changes.resolutions).await?;
+    values::insert(&tx, &changes.values).await?;
     for (run, block, table) in &changes.tables {
         chunk_tables::insert(&tx, *run, *block, table).await?;
     }
@@ -112,7 +114,7 @@ pub(in crate::store) mod tests {
     pub fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
         let output = Output { name: "out".to_owned(), size: 3, digest: Digest::of(b"out") };
         let usage = Usage { cpu_ms: 100, memory_mib_ms: 100_000, wall_ms: 100, ..Usage::default() };
-        build::receipt(lease, Outcome::Succeeded { outputs: vec![output] }, usage)
+        build::receipt(lease, Outcome::Succeeded { outputs: vec![output], value: None }, usage)
     }
 
     pub fn process(run: RunId, index: u32) -> Lease {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::market::LogRecord;
 use common::protocol::{Level, LogLine, Stream};
-use common::run::task::{Lease, StageNo};
+use common::run::task::{Lease, StageNo, TaskRef};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
@@ -103,6 +103,41 @@ pub async fn find_after(
         .order_by_asc(Column::Idx)
         .order_by_asc(Column::Attempt)
         .order_by_asc(Column::First)
+        .limit(batches)
+        .all(db)
+        .await?;
+    let batch = |row: &Model| {
+        let place = BatchPlace(row.stage, row.idx, row.attempt, row.first);
+        Ok(Batch { place, bytes: row.lines.len(), lines: read(row)?.collect() })
+    };
+    rows.iter().map(batch).collect()
+}
+
+/// At most `batches` batches of a run's log lines, or of one task's, before one: those of the last
+/// task first.
+pub async fn find_before(
+    db: &impl ConnectionTrait,
+    run: RunId,
+    task: Option<TaskRef>,
+    before: Option<BatchPlace>,
+    batches: u64,
+) -> Result<Vec<Batch>, DbErr> {
+    let mut query = Entity::find().filter(Column::Run.eq(run.uuid()));
+    if let Some(TaskRef { stage, index, .. }) = task {
+        query = query.filter(Column::Stage.eq(stage_number(stage)));
+        query = query.filter(Column::Idx.eq(i64::from(index)));
+    }
+    if let Some(BatchPlace(stage, index, attempt, first)) = before {
+        let columns = [Column::Stage, Column::Idx, Column::Attempt, Column::First];
+        let place =
+            [Expr::value(stage), Expr::value(index), Expr::value(attempt), Expr::value(first)];
+        query = query.filter(Expr::tuple(columns.map(Expr::col)).lt(Expr::tuple(place)));
+    }
+    let rows = query
+        .order_by_desc(Column::Stage)
+        .order_by_desc(Column::Idx)
+        .order_by_desc(Column::Attempt)
+        .order_by_desc(Column::First)
         .limit(batches)
         .all(db)
         .await?;

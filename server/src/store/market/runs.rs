@@ -10,7 +10,7 @@ use common::market::{Counts, Run, RunRecord};
 use common::money::credits::Credits;
 use common::plan::{Phase, Plan};
 use common::run::cause::{Cause, CauseKind};
-use common::run::spec::{Origin, Parent, RunSpec};
+use common::run::spec::{Origin, Parent, RunScope, RunSpec};
 use common::run::task::StageNo;
 use common::run::{RunState, Times};
 use sea_orm::ActiveValue::Set;
@@ -18,7 +18,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait as _, OnConflict, SelectStatement};
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as _};
 
-use super::{chunk_tables, plans, stages};
+use super::{chunk_tables, plans, resolutions, stages, values};
 use crate::store::query::document;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
@@ -53,6 +53,9 @@ pub struct Model {
     /// JSON of its `Times`.
     pub times: String,
     pub next_stage: i64,
+    pub next_value: i64,
+    /// What it gives at its end.
+    pub output: Option<Vec<u8>>,
     /// How many elements its lists have, in all and as far as they are worked on.
     pub total: Option<i64>,
     pub found: Option<i64>,
@@ -124,6 +127,8 @@ pub struct RunView {
     /// Why it ended, where it did not succeed.
     pub cause: Option<Cause>,
     pub origin: Origin,
+    /// What it gave, where its plan says what.
+    pub output: Option<String>,
 }
 
 impl RunView {
@@ -274,6 +279,12 @@ pub async fn plan(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Plan>,
     Ok(plans::find(db, &row.plan).await.unwrap_or_default())
 }
 
+/// What the expressions of a run knew from its start; nothing where there is no such run.
+pub async fn scope(db: &impl ConnectionTrait, run: RunId) -> Result<RunScope, DbErr> {
+    let row = Entity::find_by_id(run.uuid()).one(db).await?;
+    row.map_or_else(|| Ok(RunScope::default()), |row| document::read(&row.scope))
+}
+
 /// Runs that ended before `then` and whose data is still in the bucket, oldest first.
 pub async fn ended_before(
     db: &impl ConnectionTrait,
@@ -347,7 +358,14 @@ pub async fn failed(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>
         found = found.with_table(block, table);
     }
     let cut_off = stages::cut_off(db, run).await?;
-    Ok(Some(cut_off.iter().fold(found, Run::with_stage)))
+    let mut found = cut_off.iter().fold(found, Run::with_stage);
+    for (no, resolution) in resolutions::of_run(db, run).await? {
+        found = found.with_resolution(no, resolution);
+    }
+    for value in values::of_run(db, run).await? {
+        found = found.with_value(value);
+    }
+    Ok(Some(found))
 }
 
 /// The runs of a job that have not ended.
@@ -431,6 +449,8 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
         phase: view.phase,
         times: view.times,
         next_stage: StageNo::new(number(row.next_stage, "stage")?),
+        next_value: number(row.next_value, "value")?,
+        output: view.output.map(Arc::from),
         counts: Counts {
             total: view.chunks,
             found: view.found,
@@ -474,6 +494,8 @@ pub(in crate::store) async fn put(
                         Column::Phase,
                         Column::Times,
                         Column::NextStage,
+                        Column::NextValue,
+                        Column::Output,
                         Column::Total,
                         Column::Found,
                         Column::Done,
@@ -525,6 +547,8 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         phase: Set(record.phase.map(|phase| phase.as_str().to_owned())),
         times: Set(document::unproven(&record.times)?),
         next_stage: Set(record.next_stage.number().into()),
+        next_value: Set(record.next_value.into()),
+        output: Set(record.output.as_ref().map(|output| output.as_bytes().to_vec())),
         total: Set(record.counts.total.map(i64::from)),
         found: Set(record.counts.found.map(i64::from)),
         done: Set(record.counts.done.into()),
@@ -568,7 +592,12 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
         warning: row.warning.clone(),
         cause: cause(row)?,
         origin: origin(row)?,
+        output: row.output.clone().map(text).transpose()?,
     })
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, DbErr> {
+    String::from_utf8(bytes).map_err(|_| corrupt("output"))
 }
 
 const MANUAL: &str = "manual";

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
-use common::market::{Run, RunRecord, StageRecord, Stored, TaskRecord, Unreadable};
+use common::market::{
+    Resolution, Run, RunRecord, StageRecord, Stored, TaskRecord, Unreadable, ValueRecord,
+};
 use common::money::credits::Credits;
 use common::money::ledger::{Account, Ledger};
 use common::plan::BlockId;
 use common::run::RunState;
+use common::run::task::StageNo;
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::{chunk_tables, runs, set_aside, stages, tasks};
+use super::{chunk_tables, resolutions, runs, set_aside, stages, tasks, values};
 use crate::store::money::{ledger, statement};
 use crate::store::nodes;
 use crate::store::nodes::trust;
@@ -32,6 +35,14 @@ pub async fn load(db: &Db) -> Result<Stored, DbErr> {
     for stage in broken.sift(stages::unfinished(db).await?) {
         stages.entry(stage.run).or_default().push(stage);
     }
+    let mut resolved: BTreeMap<RunId, Vec<(StageNo, Resolution)>> = BTreeMap::new();
+    for (run, no, resolution) in broken.sift(resolutions::unfinished(db).await?) {
+        resolved.entry(run).or_default().push((no, resolution));
+    }
+    let mut given: BTreeMap<RunId, Vec<ValueRecord>> = BTreeMap::new();
+    for value in broken.sift(values::unfinished(db).await?) {
+        given.entry(value.run).or_default().push(value);
+    }
     let mut tasks: Vec<TaskRecord> = broken.sift(tasks::unfinished(db).await?);
     let (ledger, statements) = (ledger::load(db).await?, statement::load_heads(db).await?);
     let unreadable = broken.settle(db, &records, &ledger).await?;
@@ -47,7 +58,11 @@ pub async fn load(db: &Db) -> Result<Stored, DbErr> {
             let tables = tables.remove(&id).unwrap_or_default().into_iter();
             let run =
                 tables.fold(Run::load(record), |run, (block, table)| run.with_table(block, table));
-            stages.remove(&id).unwrap_or_default().iter().fold(run, Run::with_stage)
+            let stages = stages.remove(&id).unwrap_or_default();
+            let run = stages.iter().fold(run, Run::with_stage);
+            let resolved = resolved.remove(&id).unwrap_or_default().into_iter();
+            let run = resolved.fold(run, |run, (no, of)| run.with_resolution(no, of));
+            given.remove(&id).unwrap_or_default().into_iter().fold(run, Run::with_value)
         })
         .collect();
     let holders: BTreeSet<NodeId> = tasks.iter().filter_map(|task| task.node).collect();
@@ -130,5 +145,7 @@ impl Broken {
     }
 }
 
+#[cfg(test)]
+mod flow_tests;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use common::ids::RunId;
-use common::market::{StageEnd, StageRecord};
+use common::market::{StageEnd, StageOutcome, StageRecord};
 use common::plan::BlockId;
 use common::run::task::StageNo;
 use sea_orm::ActiveValue::Set;
@@ -30,9 +30,13 @@ pub struct Model {
     /// Postcard of a `Cursor`.
     pub cursor: Vec<u8>,
     pub opened_us: i64,
+    /// How many values its run had by then.
+    pub seen: i64,
     pub ended_us: Option<i64>,
     /// It has ended because its run has.
     pub cut_off: bool,
+    /// It has ended because its condition was false.
+    pub skipped: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -50,7 +54,13 @@ pub(in crate::store) async fn put(
         Entity::insert_many(rows)
             .on_conflict(
                 OnConflict::columns([Column::Run, Column::No])
-                    .update_columns([Column::Cursor, Column::EndedUs, Column::CutOff])
+                    .update_columns([
+                        Column::Cursor,
+                        Column::Seen,
+                        Column::EndedUs,
+                        Column::CutOff,
+                        Column::Skipped,
+                    ])
                     .to_owned(),
             )
             .exec_without_returning(db)
@@ -115,6 +125,7 @@ pub(in crate::store) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> 
 }
 
 fn row(stage: &StageRecord) -> Result<ActiveModel, DbErr> {
+    let how = stage.ended.map(|ended| ended.how);
     Ok(ActiveModel {
         run: Set(stage.run.uuid()),
         no: Set(stage_number(stage.no)),
@@ -124,13 +135,20 @@ fn row(stage: &StageRecord) -> Result<ActiveModel, DbErr> {
         cursor: Set(document::pack(&stage.cursor)?),
         opened_us: Set(micros(stage.opened_at)),
         ended_us: Set(stage.ended.map(|ended| micros(ended.at))),
-        cut_off: Set(stage.ended.is_some_and(|ended| !ended.is_done)),
+        seen: Set(stage.seen.into()),
+        cut_off: Set(how == Some(StageOutcome::CutOff)),
+        skipped: Set(how == Some(StageOutcome::Skipped)),
     })
 }
 
 fn read(row: &Model) -> Result<StageRecord, DbErr> {
     let block = u16::try_from(row.block).map_err(|_| corrupt("block"))?;
     let item = row.item.map(u32::try_from).transpose().map_err(|_| corrupt("element"))?;
+    let how = match (row.cut_off, row.skipped) {
+        (true, _) => StageOutcome::CutOff,
+        (false, true) => StageOutcome::Skipped,
+        (false, false) => StageOutcome::Done,
+    };
     Ok(StageRecord {
         run: RunId::new(row.run),
         no: stage_no(row.no)?,
@@ -139,6 +157,7 @@ fn read(row: &Model) -> Result<StageRecord, DbErr> {
         item,
         cursor: document::unpack(&row.cursor).map_err(|error| corrupt_by("cursor", &error))?,
         opened_at: time(row.opened_us),
-        ended: row.ended_us.map(|at| StageEnd { at: time(at), is_done: !row.cut_off }),
+        seen: u32::try_from(row.seen).map_err(|_| corrupt("number of values"))?,
+        ended: row.ended_us.map(|at| StageEnd { at: time(at), how }),
     })
 }

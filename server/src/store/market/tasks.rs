@@ -237,7 +237,7 @@ pub async fn outputs(
         .map(|row| {
             let bytes = row.receipt.ok_or_else(|| corrupt("receipt"))?;
             let receipt: Receipt = postcard::from_bytes(&bytes).map_err(|_| corrupt("receipt"))?;
-            let Outcome::Succeeded { outputs } = receipt.outcome else {
+            let Outcome::Succeeded { outputs, .. } = receipt.outcome else {
                 return Err(corrupt("receipt"));
             };
             let files = outputs

@@ -247,7 +247,8 @@ fn does(market: &mut Market, node: NodeId, operator: WorkspaceId, result: &str, 
     let digest = Digest::of(result.as_bytes());
     let outputs = vec![Output { name: "out".to_owned(), size: 1, digest }];
     let usage = Usage { cpu_ms: 1000, memory_mib_ms: 1000, wall_ms: 1000, ..Usage::default() };
-    let receipt = common::testing::receipt(lease, Outcome::Succeeded { outputs }, usage);
+    let receipt =
+        common::testing::receipt(lease, Outcome::Succeeded { outputs, value: None }, usage);
     market.sync(node, operator, sync(vec![receipt], vec![]), now);
     market.dispatch(now);
 }

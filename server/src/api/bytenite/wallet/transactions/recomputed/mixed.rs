@@ -61,7 +61,7 @@ fn end(lease: Lease, faults: &AtomicUsize) -> (Usage, Outcome) {
         }
         (5, 1) => failed(Failure::ExitCode(1)),
         (6, 1 | 2) => failed(Failure::OutOfMemory),
-        _ => Outcome::Succeeded { outputs: vec![] },
+        _ => Outcome::Succeeded { outputs: vec![], value: None },
     };
     let full = Usage::full(Resources::new(1000, 1024), 1_000_000);
     // What is measured differs from task to task, and is cut to the time that has passed.
