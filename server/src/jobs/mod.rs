@@ -28,6 +28,7 @@ pub mod secret_use;
 pub mod stages;
 pub mod start;
 pub mod template_figures;
+pub mod workflows;
 
 pub use crate::store::jobs::{Job, JobKind, JobScope, TemplateWork};
 pub use crate::store::market::runs::RunView;

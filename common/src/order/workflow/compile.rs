@@ -13,7 +13,6 @@ use super::document::{ChildFile, Defaults, EachFile, JobFile, Step};
 use super::{InvalidWorkflow, Retry};
 use crate::data::location::Destination;
 use crate::expression::{Reads, Template};
-use crate::money::credits::Credits;
 use crate::order::container::ImageName;
 use crate::order::ordered_plan::OrderedPlan;
 use crate::plan::{
@@ -34,7 +33,6 @@ struct Common<'a> {
     secrets: &'a BTreeMap<Name, SecretId>,
     /// The images that were named, each once.
     images: RefCell<Vec<ImageName>>,
-    call_price: Credits,
 }
 
 impl Common<'_> {
@@ -62,12 +60,9 @@ struct Compiler<'a> {
 }
 
 /// The plan of a file, and the images that it names.
-pub(super) fn plan(
-    file: &JobFile,
-    call_price: Credits,
-) -> Result<(Plan, Vec<ImageName>), InvalidWorkflow> {
+pub(super) fn plan(file: &JobFile) -> Result<(Plan, Vec<ImageName>), InvalidWorkflow> {
     let (defaults, secrets, images) = (&file.defaults, &file.secrets, RefCell::default());
-    let common = Common { defaults, secrets, images, call_price };
+    let common = Common { defaults, secrets, images };
     let compiler = Compiler::new(&common, names(&file.inputs), 0);
     let plan = compiler.plan(&file.steps, file.output.as_ref(), &Place::root())?;
     Ok((plan, common.images.into_inner()))

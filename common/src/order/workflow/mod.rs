@@ -23,7 +23,7 @@
 //! )?;
 //!
 //! assert_eq!(work.file().steps.len(), 2);
-//! assert_eq!(work.ordered("0.001".parse()?).images.len(), 1);
+//! assert_eq!(work.ordered().images.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -42,7 +42,6 @@ pub use document::{
 };
 
 use super::ordered_plan::OrderedPlan;
-use crate::money::credits::Credits;
 use crate::run::spec::RunScope;
 
 /// The most bytes of a job file.
@@ -69,7 +68,7 @@ impl WorkflowWork {
     /// # Errors
     /// A step is none, or names what is not there.
     pub fn new(file: JobFile) -> Result<Self, InvalidWorkflow> {
-        compile::plan(&file, Credits::ZERO)?;
+        compile::plan(&file)?;
         Ok(Self(Box::new(file)))
     }
 
@@ -85,9 +84,9 @@ impl WorkflowWork {
         &self.0
     }
 
-    /// The job as a plan that is complete but for what its images mean. A call costs this.
-    pub fn ordered(&self, call_price: Credits) -> OrderedPlan {
-        let compiled = compile::plan(&self.0, call_price);
+    /// The job as a plan that is complete but for what its images mean.
+    pub fn ordered(&self) -> OrderedPlan {
+        let compiled = compile::plan(&self.0);
         let (plan, images) = compiled.expect("it was checked when it was made");
         let (inputs, secrets) = (self.0.inputs.clone(), self.0.secrets.clone());
         let scope = RunScope { inputs, secrets, values: BTreeMap::new() };

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::call::Waits;
 use crate::expression::Template;
+use crate::money::credits::Credits;
 use crate::order::container::ImageName;
 use crate::plan::{Body, Image, List, Plan};
 
@@ -12,7 +13,7 @@ fn read(text: &str) -> WorkflowWork {
 }
 
 fn plan(text: &str) -> Plan {
-    let ordered = read(text).ordered(Credits::ZERO);
+    let ordered = read(text).ordered();
     let local = |name: &ImageName| Image::Local { name: name.name.clone() };
     let images: Vec<Image> = ordered.images.iter().map(local).collect();
     ordered.pinned(&images, 60, Credits::ZERO).unwrap()
@@ -120,7 +121,7 @@ fn job_file_reads_back_what_it_writes() {
 
     assert_eq!(serde_json::from_str::<WorkflowWork>(&json).unwrap(), work);
     assert_eq!(read(&json), work);
-    let scope = work.ordered(Credits::ZERO).scope;
+    let scope = work.ordered().scope;
     assert_eq!((scope.inputs.len(), scope.secrets.len()), (2, 1));
     assert_eq!(work.name(), "whole");
     assert!(!json.contains("null"), "{json}");
@@ -137,7 +138,7 @@ fn job_file_of_one_step_is_one_task() {
 fn job_file_names_each_image_once() {
     let work = read(WHOLE);
 
-    let ordered = work.ordered(Credits::ZERO);
+    let ordered = work.ordered();
     let images: Vec<_> = ordered.images.iter().map(|image| image.name.as_str()).collect();
 
     assert_eq!(images, ["alpine:3", "busybox", "postgres:17"]);

@@ -37,6 +37,7 @@ mod tasks;
 mod tests;
 mod wallet;
 mod words;
+mod workflow;
 
 use common::access::Scope;
 

@@ -7,6 +7,7 @@ mod people;
 mod runs;
 mod schedules;
 mod wallet;
+mod workflows;
 
 use std::collections::BTreeMap;
 
