@@ -1,13 +1,14 @@
 //! `fanfold run`: a container on a node, as if it ran here: its output comes out, and its exit code
 //! is the command's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::client::Answer;
 use crate::client::failure::Failure;
 use crate::client::output::{Output, line, note};
 use crate::client::session::Session;
@@ -168,9 +169,20 @@ pub async fn run(args: Args, session: &Session) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    let Started { run } = answer.read()?;
-    if args.detach {
-        return session.output.result(&answer.text, || vec![format!("{} {}", run.job, run.id)]);
+    follow_to_end(&answer, args.detach, args.results.as_deref(), session).await
+}
+
+/// Follows the run that was started to its end, and fetches its results where there is a folder
+/// for them.
+pub(super) async fn follow_to_end(
+    started: &Answer,
+    detach: bool,
+    results: Option<&Path>,
+    session: &Session,
+) -> Result<(), Failure> {
+    let Started { run } = started.read()?;
+    if detach {
+        return session.output.result(&started.text, || vec![format!("{} {}", run.job, run.id)]);
     }
     note(format_args!("job {} run {}", run.job, run.id));
     let (ended, text) = follow(&run.id, session).await?;
@@ -178,7 +190,7 @@ pub async fn run(args: Args, session: &Session) -> Result<(), Failure> {
         session.output.result::<String>(&text, Vec::new)?;
     }
     if ended.state == "succeeded" {
-        return match &args.results {
+        return match results {
             Some(folder) => fetch_results(&ended.id, folder, session).await,
             None => Ok(()),
         };
@@ -306,11 +318,7 @@ async fn exit_code(id: &str, session: &Session) -> Option<i64> {
     tasks.into_iter().next()?.last_attempt?.cause?.exit_code
 }
 
-async fn fetch_results(
-    id: &str,
-    folder: &std::path::Path,
-    session: &Session,
-) -> Result<(), Failure> {
+async fn fetch_results(id: &str, folder: &Path, session: &Session) -> Result<(), Failure> {
     let mut cursor = None::<String>;
     loop {
         let mut url = session.client.url(RUNS, &[id, "results"]);
@@ -326,7 +334,7 @@ async fn fetch_results(
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }

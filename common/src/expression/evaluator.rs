@@ -186,6 +186,9 @@ impl<'a> Evaluation<'a> {
         predicate: Option<&Node>,
     ) -> Result<Value, Fault> {
         let arguments = self.all(arguments)?;
+        // A function may look at all of a text.
+        let len = |value: &Value| if let Value::Text(text) = value { text.len() } else { 0 };
+        self.spend_bytes(arguments.iter().map(len).sum())?;
         (function.run)(self, &Call { function: function.name, arguments, predicate })
     }
 

@@ -143,7 +143,8 @@ impl Lexer<'_> {
             }
             None => None,
         };
-        let token = token.ok_or_else(|| self.error(Problem::Number(text.to_owned())))?;
+        let token =
+            token.ok_or_else(|| self.error(Problem::Number(text.chars().take(40).collect())))?;
         self.at += len;
         Ok(token)
     }

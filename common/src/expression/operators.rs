@@ -11,12 +11,13 @@ use super::syntax::{Arithmetic, Binary, Node, Order, TextTest};
 use super::time;
 use super::value::Value;
 
-/// The most bytes that a compiled pattern takes.
-const PATTERN_BYTES_MAX: usize = 256 << 10;
 /// The most bytes of a pattern.
 const PATTERN_TEXT_MAX: usize = 1 << 10;
 /// The work of compiling a pattern.
 const PATTERN_WORK: usize = 20_000;
+/// How many bytes a compiled pattern takes at most, and then the work for each byte of a text: the
+/// time of a match is at worst that of looking at all of the pattern at each byte.
+const PATTERN_SIZES: [(usize, usize); 3] = [(4 << 10, 4), (32 << 10, 32), (256 << 10, 256)];
 
 impl Evaluation<'_> {
     pub(super) fn binary(
@@ -178,7 +179,10 @@ impl Evaluation<'_> {
     fn is_in(&mut self, left: &Value, right: &Value) -> Result<bool, Fault> {
         match (left, right) {
             (Value::Int(number), Value::Range(from, to)) => Ok((from..=to).contains(&number)),
-            (Value::Text(key), Value::Map(map)) => Ok(map.entries.contains_key(&**key)),
+            (Value::Text(key), Value::Map(map)) => {
+                self.spend_bytes(key.len())?;
+                Ok(map.entries.contains_key(&**key))
+            }
             (_, Value::Nil) => Ok(false),
             (_, Value::List(_) | Value::Range(..)) => {
                 for item in self.elements_of("in", right)?.iter() {
@@ -211,13 +215,22 @@ impl Evaluation<'_> {
         if pattern.len() > PATTERN_TEXT_MAX {
             return Err(Fault::Pattern(format!("it is longer than {PATTERN_TEXT_MAX} bytes")));
         }
-        self.spend(PATTERN_WORK + text.len().saturating_mul(pattern.len() / 16 + 1))?;
-        let built = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).nest_limit(50).build();
-        let regex = built.map_err(|error| {
-            let text = error.to_string();
-            Fault::Pattern(text.lines().next_back().unwrap_or_default().trim().to_owned())
-        })?;
-        Ok(regex.is_match(text))
+        for (bytes_max, work) in PATTERN_SIZES {
+            self.spend(PATTERN_WORK)?;
+            match RegexBuilder::new(pattern).size_limit(bytes_max).nest_limit(50).build() {
+                Ok(regex) => {
+                    self.spend(text.len().saturating_mul(work))?;
+                    return Ok(regex.is_match(text));
+                }
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                Err(error) => {
+                    let why = error.to_string();
+                    let last = why.lines().next_back().unwrap_or_default().trim();
+                    return Err(Fault::Pattern(last.to_owned()));
+                }
+            }
+        }
+        Err(Fault::Pattern("it is too large".to_owned()))
     }
 }
 

@@ -42,6 +42,11 @@ struct Parser<'a> {
     predicates: u8,
 }
 
+/// The begin of a name of a stranger, for messages.
+fn shown(name: &str) -> String {
+    name.chars().take(40).collect()
+}
+
 /// How tight an operator binds.
 const TERNARY: u8 = 0;
 const NOT: u8 = 50;
@@ -149,8 +154,8 @@ impl Parser<'_> {
             Token::Int(value) => value.to_string(),
             Token::Float(value) => value.to_string(),
             Token::Text(_) => "text".to_owned(),
-            Token::Name(name) => name.clone(),
-            Token::Element(name) => format!("#{name}"),
+            Token::Name(name) => shown(name),
+            Token::Element(name) => format!("#{}", shown(name)),
             Token::Sign(sign) => (*sign).to_owned(),
             Token::End => "end of the expression".to_owned(),
         };

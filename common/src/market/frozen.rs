@@ -207,8 +207,10 @@ impl Frozen {
         let mut scope = Scope::default();
         scope.set("inputs", json!(spec.scope.inputs));
         scope.set("secrets", json!(secrets));
+        let earlier =
+            spec.scope.values.iter().map(|(name, value)| (name.to_string(), json!(value)));
         let values = self.values.iter().map(|(name, value)| (name.to_string(), json!(**value)));
-        scope.set("tasks", Value::Object(values.collect()));
+        scope.set("tasks", Value::Object(earlier.chain(values).collect()));
         scope.set("job", json!({ "id": spec.job.to_string(), "name": spec.name }));
         let nominal = spec.origin.nominal();
         let nominal = nominal.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true));

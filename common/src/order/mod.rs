@@ -4,5 +4,6 @@
 pub mod call;
 pub mod callback;
 pub mod container;
+pub mod ordered_plan;
 pub mod parameters;
 pub mod workflow;

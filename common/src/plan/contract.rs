@@ -31,6 +31,8 @@ const SCHEDULED_FOR: &str = "FANFOLD_SCHEDULED_FOR";
 /// The name of the variable that holds the path of the file for a container's value.
 const VALUE_VARIABLE: &str = "FANFOLD_OUTPUT";
 const VALUE_DIR: &str = "/fanfold/output";
+/// Where containers whose value somebody reads write it.
+pub const VALUE_FILE: &str = "/fanfold/output/value";
 
 const APP: &str = "/opt/fanfold/app";
 const USER_CACHE: &str = "/opt/fanfold/cache/user";
@@ -149,7 +151,7 @@ impl Container {
 /// The same containers, with a file for the value that they give.
 fn with_value(spec: &ContainerSpec) -> Result<ContainerSpec, Uncompilable> {
     let mut parts = Parts::clone(spec);
-    let value = dir(VALUE_DIR).join(&"value".parse().expect("a plain name"));
+    let value = dir(VALUE_FILE);
     parts.shared.push(dir(VALUE_DIR));
     let variable = (VALUE_VARIABLE.to_owned(), value.as_str().to_owned());
     let own = parts.environment.pairs().map(|(name, text)| (name.to_owned(), text.to_owned()));

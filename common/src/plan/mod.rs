@@ -19,7 +19,7 @@ pub use check::PlanError;
 pub use container::{
     Code, Container, Image, ImageCode, PackageCode, PackagePin, Params, params_text,
 };
-pub use contract::{CHUNK_FILE, Contract, Uncompilable};
+pub use contract::{CHUNK_FILE, Contract, Uncompilable, VALUE_FILE};
 pub use late::{LateText, TextPlace};
 pub use name::{InvalidName, Name};
 pub use phase::Phase;

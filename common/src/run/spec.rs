@@ -43,6 +43,9 @@ pub struct RunScope {
     /// Which of the workspace's secrets have these names. Never their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<Name, SecretId>,
+    /// What blocks gave in an earlier run, which this one goes on from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<Name, String>,
 }
 
 /// Why a run was started.

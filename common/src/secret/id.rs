@@ -50,6 +50,11 @@ impl SecretId {
         Self(format!("job/{job}/{end}"))
     }
 
+    /// A value that came with a job: a secret of its own, or the password of a registry.
+    pub fn of_order(job: JobId, what: &str) -> Self {
+        Self(format!("job/{job}/order/{what}"))
+    }
+
     /// The login for the private image of a package.
     pub fn of_image(family: &str, name: &str, version: impl fmt::Display) -> Self {
         Self(format!("image/{family}/{name}@{version}"))
@@ -101,6 +106,7 @@ mod tests {
         for derived in [
             SecretId::of_job(job, DataEnd::Source),
             SecretId::of_job(job, DataEnd::Destination),
+            SecretId::of_order(job, "value/a"),
             SecretId::of_image("app", "priv", "1.0"),
             SecretId::of_variable(job.uuid(), "TOKEN"),
         ] {

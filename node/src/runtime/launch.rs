@@ -255,7 +255,8 @@ fn variables(sources: [&Environment; 3]) -> Vec<String> {
     all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-/// Writes the task's files, each to be mounted at its own path.
+/// Writes the task's files, each to be mounted at its own path. Scripts among them can be run by
+/// their paths.
 fn written(spec: &ContainerSpec, folder: &Path) -> Result<Vec<Mount>, Error> {
     if spec.files.is_empty() {
         return Ok(Vec::new());
@@ -264,7 +265,7 @@ fn written(spec: &ContainerSpec, folder: &Path) -> Result<Vec<Mount>, Error> {
     let files = (0..).zip(&spec.files).map(|(n, (inside, text)): (usize, _)| {
         let host = folder.join(n.to_string());
         std::fs::write(&host, text)?;
-        std::fs::set_permissions(&host, Permissions::from_mode(0o644))?;
+        std::fs::set_permissions(&host, Permissions::from_mode(0o755))?;
         Ok(Mount { host, inside: inside.clone(), is_writable: false })
     });
     files.collect()

@@ -68,11 +68,24 @@ pub async fn create(
     key: Option<&RequestKey>,
     new: NewContainers,
 ) -> Result<JobStatus> {
+    let work = JobWork::Container(Box::new(new.work));
+    make(app, caller, key, work, new.terms, new.project).await
+}
+
+/// Makes a job of this work, as [`create`] does.
+pub(super) async fn make(
+    app: &App,
+    caller: &Caller,
+    key: Option<&RequestKey>,
+    work: JobWork,
+    terms: Terms,
+    project: Option<String>,
+) -> Result<JobStatus> {
     let NewId { id, named, .. } = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
     let id = JobId::new(id);
-    let mut job = Job::new(id, caller.workspace, JobWork::Container(Box::new(new.work)));
-    job.project = new.project;
-    new.terms.changes().into_iter().for_each(|change| job.change(change));
+    let mut job = Job::new(id, caller.workspace, work);
+    job.project = project;
+    terms.changes().into_iter().for_each(|change| job.change(change));
     secret_use::check_job(caller, &job)?;
     if !jobs::insert(&app.db, &job).await? {
         let made = jobs::find(&app.db, caller.workspace, id).await?.filter(|_| named);
@@ -179,7 +192,7 @@ pub async fn main_containers(app: &App, of: &[&RunView]) -> Result<Vec<MainConta
 }
 
 impl Terms {
-    fn changes(self) -> Vec<Change> {
+    pub(super) fn changes(self) -> Vec<Change> {
         let Self { name, description, priority, regions, tags, start_at, queue, callbacks } = self;
         let mut changes = Vec::new();
         changes.extend(name.map(Change::Name));

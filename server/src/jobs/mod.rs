@@ -17,6 +17,7 @@ pub mod hold;
 pub mod list;
 pub mod monitoring;
 pub mod ordered;
+pub mod plans;
 pub mod probe;
 pub mod queues;
 pub mod quote;
@@ -28,6 +29,7 @@ pub mod secret_use;
 pub mod stages;
 pub mod start;
 pub mod template_figures;
+pub mod workflows;
 
 pub use crate::store::jobs::{Job, JobKind, JobScope, TemplateWork};
 pub use crate::store::market::runs::RunView;

@@ -6,7 +6,7 @@
 use common::access;
 use common::access::Scope;
 use common::data::location::{Destination, DraftSource, Location};
-use common::secret::DataEnd;
+use common::secret::{DataEnd, SecretId};
 
 use super::Job;
 use crate::error::{Error, Result};
@@ -44,6 +44,12 @@ pub fn check_job(caller: &Caller, job: &Job) -> Result<()> {
         JobWork::Container(work) => {
             let opens_image = work.images().into_iter().any(|image| image.secret.is_some());
             if opens_image || !work.secrets.is_empty() { check(caller, "secrets") } else { Ok(()) }
+        }
+        JobWork::Plan(work) => {
+            // What came with the job itself is no secret of the workspace.
+            let opens = work.images.iter().filter_map(|image| image.secret.as_ref());
+            let mut all = opens.chain(work.scope.secrets.values());
+            if all.any(SecretId::is_named) { check(caller, "secrets") } else { Ok(()) }
         }
     }
 }

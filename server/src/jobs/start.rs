@@ -53,7 +53,7 @@ pub async fn prepare(app: &App, caller: &Caller, id: JobId, over: JobConfig) -> 
             let spec = resolve(app, caller, &job, work.config().overlaid(over)).await?;
             (spec, StartAs::Only(work.config.overlaid(over)))
         }
-        JobWork::Call(_) | JobWork::Container(_) => {
+        JobWork::Call(_) | JobWork::Container(_) | JobWork::Plan(_) => {
             let run = RunId::new(Uuid::now_v7());
             (resolve(app, caller, &job, over).await?, StartAs::Again(run))
         }

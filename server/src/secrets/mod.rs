@@ -10,7 +10,7 @@ pub mod seal;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use common::ids::WorkspaceId;
+use common::ids::{JobId, WorkspaceId};
 use common::secret::{Hidden, Misuse, SecretId, Target};
 
 use crate::secrets::seal::{Broken, Sealer};
@@ -140,6 +140,24 @@ impl Secrets {
         let sealed = self.sealer.seal(&bound_to(owner, secret), secret_key.as_bytes())?;
         secrets::put(&self.db, owner, secret, sealed).await?;
         Ok(())
+    }
+
+    /// The values of those of these secrets that are there, for texts that must not show them.
+    pub async fn to_hide(
+        &self,
+        owner: WorkspaceId,
+        ids: &[SecretId],
+    ) -> Result<Vec<String>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = secrets::find_all(&self.db, owner, ids).await?;
+        found.into_iter().map(|(secret, sealed)| self.unseal(owner, &secret, sealed)).collect()
+    }
+
+    /// Removes what came with the order of a job.
+    pub async fn forget_order(&self, owner: WorkspaceId, job: JobId) -> Result<(), Error> {
+        Ok(secrets::delete_of_order(&self.db, owner, job).await?)
     }
 
     /// Keeps a secret under another id too; false where there is none.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use common::ids::WorkspaceId;
+use common::ids::{JobId, WorkspaceId};
 use common::secret::{Purpose, SecretId, SecretKind};
 use sea_orm::sea_query::{ExprTrait as _, OnConflict};
 use sea_orm::{
@@ -214,6 +214,20 @@ pub async fn delete(
         .exec(db)
         .await?;
     Ok(gone.rows_affected == 1)
+}
+
+/// Removes what came with the order of a job.
+pub async fn delete_of_order(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    job: JobId,
+) -> Result<(), DbErr> {
+    row::Entity::delete_many()
+        .filter(row::Column::Workspace.eq(owner.uuid()))
+        .filter(row::Column::Id.starts_with(SecretId::of_order(job, "").as_str()))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 pub(super) fn read(row: &row::Model) -> Result<Secret, DbErr> {

@@ -19,6 +19,7 @@ pub(super) mod locator;
 mod logs;
 mod quote;
 pub(super) mod results;
+mod submit;
 mod terms;
 mod watch;
 mod words;
@@ -31,6 +32,8 @@ const PATH: &str = "/v1/customer/jobs";
 pub enum Command {
     /// Create a job from a template; `file:` sources are uploaded
     Create(Box<create::Args>),
+    /// Start a job of several steps from a job file, and follow it to its end
+    Submit(submit::Args),
     /// Start a job
     Run {
         id: String,
@@ -158,6 +161,7 @@ impl Job {
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
         Command::Create(args) => create::run(*args, session).await,
+        Command::Submit(args) => submit::run(&args, session).await,
         Command::Run { id, watch } => {
             let answer = start(&id, session).await?;
             if watch {

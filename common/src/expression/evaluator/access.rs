@@ -50,6 +50,7 @@ impl Evaluation<'_> {
         let key = self.evaluate(key)?;
         match (&of, &key) {
             (Value::Map(map), Value::Text(key)) => {
+                self.spend_bytes(key.len())?;
                 let missing = || if map.is_textual { Value::text("") } else { Value::Nil };
                 Ok(map.entries.get(&**key).cloned().unwrap_or_else(missing))
             }

@@ -4,7 +4,7 @@ use super::super::functions::{self, Function};
 use super::super::lexer::Token;
 use super::super::syntax::{Element, Node, Problem, SyntaxError};
 use super::super::value::Value;
-use super::{Parser, TERNARY, Tree};
+use super::{Parser, TERNARY, Tree, shown};
 
 impl Parser<'_> {
     pub(super) fn primary(&mut self) -> Result<Tree, SyntaxError> {
@@ -150,7 +150,7 @@ impl Parser<'_> {
         let unknown = self.error(Problem::Empty);
         let name = self.expect_name()?;
         let Some(function) = functions::find(&name) else {
-            return Err(SyntaxError { problem: Problem::NoFunction(name), ..unknown });
+            return Err(SyntaxError { problem: Problem::NoFunction(shown(&name)), ..unknown });
         };
         self.expect("(")?;
         let (mut arguments, mut heights, mut predicate) = (Vec::new(), Vec::new(), None);

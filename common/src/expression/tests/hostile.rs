@@ -37,6 +37,12 @@ fn hostile_expressions_end_at_once() {
         "\"a\" matches \"(\"".to_owned(),
         "\"a\" matches \"(a{1000}){1000}\"".to_owned(),
         patterns,
+        "map(1..100000, len(repeat(\"a\", 1000000)))".to_owned(),
+        "let x = repeat(\"a\", 1000000); map(1..100000, len(x))".to_owned(),
+        "let x = repeat(\"a\", 1000000); map(1..100000, hasPrefix(x, x))".to_owned(),
+        "let x = repeat(\"a\", 1000000); map(1..100000, x == x)".to_owned(),
+        "repeat(\"a\", 60000) matches \"(a?){3000}b\"".to_owned(),
+        "map(1..100, \"a\" matches \"(a?){2000}b\")".to_owned(),
     ];
     for expression in expressions {
         let start = Instant::now();

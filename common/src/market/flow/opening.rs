@@ -176,6 +176,7 @@ fn child_spec(
         scope: RunScope {
             inputs: resolved.map(|resolved| resolved.inputs.clone()).unwrap_or_default(),
             secrets: spec.scope.secrets.clone(),
+            ..RunScope::default()
         },
         timeout_secs: None,
         terms: Terms { start_at: None, ..spec.terms.clone() },

@@ -4,6 +4,7 @@ mod call;
 mod container;
 mod place;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use place::Place;
@@ -12,11 +13,12 @@ use super::document::{ChildFile, Defaults, EachFile, JobFile, Step};
 use super::{InvalidWorkflow, Retry};
 use crate::data::location::Destination;
 use crate::expression::{Reads, Template};
-use crate::money::credits::Credits;
 use crate::order::container::ImageName;
+use crate::order::ordered_plan::OrderedPlan;
 use crate::plan::{
     Block, BlockId, Body, Child, DataTask, Each, Group, Image, List, Name, Phase, Plan, PlanError,
 };
+use crate::secret::SecretId;
 
 /// What an element of a list is called where the file says nothing.
 const ITEM: &str = "item";
@@ -25,21 +27,24 @@ const BLOCKS_MAX: usize = 1_000;
 const JOBS_DEPTH_MAX: u8 = 8;
 const NAME_CHARS_MAX: usize = 128;
 
-/// What the server adds to a job file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Given {
-    /// What an attempt has where the file says nothing.
-    pub timeout_secs: u32,
-    /// What a call costs.
-    pub call_price: Credits,
-}
-
 /// What all parts of a file have in common.
 struct Common<'a> {
     defaults: &'a Defaults,
-    secrets: BTreeSet<&'a str>,
-    image: &'a dyn Fn(&ImageName) -> Image,
-    given: Given,
+    secrets: &'a BTreeMap<Name, SecretId>,
+    /// The images that were named, each once.
+    images: RefCell<Vec<ImageName>>,
+}
+
+impl Common<'_> {
+    /// What stands in the plan for an image.
+    fn image(&self, name: &ImageName) -> Image {
+        let mut images = self.images.borrow_mut();
+        let place = images.iter().position(|known| known == name).unwrap_or_else(|| {
+            images.push(name.clone());
+            images.len() - 1
+        });
+        OrderedPlan::image(place)
+    }
 }
 
 /// The compilation of one plan: of the file, or of a job in it.
@@ -54,16 +59,13 @@ struct Compiler<'a> {
     has_results: bool,
 }
 
-/// The plan of a file. `image` is what a name means.
-pub(super) fn plan(
-    file: &JobFile,
-    image: &dyn Fn(&ImageName) -> Image,
-    given: Given,
-) -> Result<Plan, InvalidWorkflow> {
-    let secrets = names(&file.secrets);
-    let common = Common { defaults: &file.defaults, secrets, image, given };
+/// The plan of a file, and the images that it names.
+pub(super) fn plan(file: &JobFile) -> Result<(Plan, Vec<ImageName>), InvalidWorkflow> {
+    let (defaults, secrets, images) = (&file.defaults, &file.secrets, RefCell::default());
+    let common = Common { defaults, secrets, images };
     let compiler = Compiler::new(&common, names(&file.inputs), 0);
-    compiler.plan(&file.steps, file.output.as_ref(), &Place::root())
+    let plan = compiler.plan(&file.steps, file.output.as_ref(), &Place::root())?;
+    Ok((plan, common.images.into_inner()))
 }
 
 fn names<T>(map: &BTreeMap<Name, T>) -> BTreeSet<&str> {
@@ -98,7 +100,7 @@ impl<'a> Compiler<'a> {
         let plan = Plan::new(self.blocks).map_err(refused)?;
         let Some(output) = output else { return Ok(plan) };
         let at = place.field("output");
-        Self::check(&self.inputs, &self.common.secrets, output, &at)?;
+        check(&self.inputs, self.common.secrets, output, &at)?;
         plan.with_output(output.clone()).map_err(|error| place::of_output_error(error, &at))
     }
 
@@ -281,23 +283,28 @@ impl<'a> Compiler<'a> {
 
     /// Whether the inputs and secrets that a text reads are there.
     fn check_text(&self, text: &Template, place: &Place) -> Result<(), InvalidWorkflow> {
-        Self::check(&self.inputs, &self.common.secrets, text, place)
+        check(&self.inputs, self.common.secrets, text, place)
     }
+}
 
-    fn check(
-        inputs: &BTreeSet<&str>,
-        secrets: &BTreeSet<&str>,
-        text: &Template,
-        place: &Place,
-    ) -> Result<(), InvalidWorkflow> {
-        for (root, known) in [("inputs", inputs), ("secrets", secrets)] {
-            let Reads::Members(names) = text.reads(root) else { continue };
-            if let Some(name) = names.iter().find(|name| !known.contains(name.as_str())) {
-                return Err(place.refuse(format!("{root}.{name} is not in {root}")));
-            }
+/// Whether the inputs and secrets that a text reads are there.
+fn check(
+    inputs: &BTreeSet<&str>,
+    secrets: &BTreeMap<Name, SecretId>,
+    text: &Template,
+    place: &Place,
+) -> Result<(), InvalidWorkflow> {
+    let is_input = |name: &str| inputs.contains(name);
+    let is_secret = |name: &str| name.parse().is_ok_and(|name: Name| secrets.contains_key(&name));
+    let known: [(&str, &dyn Fn(&str) -> bool); 2] =
+        [("inputs", &is_input), ("secrets", &is_secret)];
+    for (root, is_known) in known {
+        let Reads::Members(names) = text.reads(root) else { continue };
+        if let Some(name) = names.iter().find(|name| !is_known(name)) {
+            return Err(place.refuse(format!("{root}.{name} is not in {root}")));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// What a step without a name is called.

@@ -133,10 +133,6 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub results: Option<ContainerPath>,
-    /// Ids of secrets that the containers get as variables.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>")]
-    pub secrets: Vec<SecretId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<Needs>,
     /// Names of GPUs: it gets one of them.
@@ -259,10 +255,10 @@ pub struct CallFile {
     /// Statuses that mean success, such as 200-299, which is the default, or 409.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<String>,
-    /// Secrets that sign each attempt.
+    /// Names of the job's secrets that sign each attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
-    pub sign: Vec<SecretId>,
+    pub sign: Vec<Name>,
 }
 
 /// One step for each element of a list.

@@ -23,7 +23,7 @@
 //! )?;
 //!
 //! assert_eq!(work.file().steps.len(), 2);
-//! assert_eq!(work.images().len(), 1);
+//! assert_eq!(work.ordered().images.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -32,23 +32,22 @@ mod compile;
 mod document;
 mod read;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use amount::{Cpu, Mebibytes, Seconds};
-pub use compile::Given;
 pub use document::{
     CallFile, ChildFile, Defaults, EachFile, JobFile, Needs, Program, Retry, Side, Step,
 };
 
-use super::container::ImageName;
-use crate::money::credits::Credits;
-use crate::plan::{Image, Plan};
+use super::ordered_plan::OrderedPlan;
 use crate::run::spec::RunScope;
 
 /// The most bytes of a job file.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// A job of several steps, checked. The images are still names.
+/// A job of several steps, checked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "JobFile")]
 pub struct WorkflowWork(Box<JobFile>);
@@ -69,9 +68,7 @@ impl WorkflowWork {
     /// # Errors
     /// A step is none, or names what is not there.
     pub fn new(file: JobFile) -> Result<Self, InvalidWorkflow> {
-        let given = Given { timeout_secs: 1, call_price: Credits::ZERO };
-        let stand_in = |name: &ImageName| Image::Local { name: name.name.clone() };
-        compile::plan(&file, &stand_in, given)?;
+        compile::plan(&file)?;
         Ok(Self(Box::new(file)))
     }
 
@@ -87,35 +84,14 @@ impl WorkflowWork {
         &self.0
     }
 
-    /// The images that it names, each once.
-    pub fn images(&self) -> Vec<ImageName> {
-        let images = std::cell::RefCell::new(std::collections::BTreeSet::new());
-        let note = |name: &ImageName| {
-            images.borrow_mut().insert(name.clone());
-            Image::Local { name: name.name.clone() }
-        };
-        let given = Given { timeout_secs: 1, call_price: Credits::ZERO };
-        compile::plan(&self.0, &note, given).expect("it was checked when it was made");
-        images.into_inner().into_iter().collect()
-    }
-
-    /// The plan of a run. `images` are what the names mean now, in the order of [`Self::images`].
-    ///
-    /// # Panics
-    /// There is not an image for each name.
-    pub fn plan(&self, images: &[Image], given: Given) -> Plan {
-        let names = self.images();
-        assert_eq!(images.len(), names.len(), "each name of an image means one");
-        let image = |name: &ImageName| {
-            let place = names.binary_search(name).expect("all names were collected");
-            images[place].clone()
-        };
-        compile::plan(&self.0, &image, given).expect("it was checked when it was made")
-    }
-
-    /// What the expressions of a run know from its start.
-    pub fn scope(&self) -> RunScope {
-        RunScope { inputs: self.0.inputs.clone(), secrets: self.0.secrets.clone() }
+    /// The job as a plan that is complete but for what its images mean.
+    pub fn ordered(&self) -> OrderedPlan {
+        let compiled = compile::plan(&self.0);
+        let (plan, images) = compiled.expect("it was checked when it was made");
+        let (inputs, secrets) = (self.0.inputs.clone(), self.0.secrets.clone());
+        let scope = RunScope { inputs, secrets, values: BTreeMap::new() };
+        let document = serde_json::to_value(&self.0).expect("a job file is JSON");
+        OrderedPlan { plan, images, scope, document }
     }
 
     /// What the job is called that has no name of its own.

@@ -4,19 +4,19 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::call::Waits;
 use crate::expression::Template;
-use crate::plan::{Body, List};
-
-const GIVEN: Given = Given { timeout_secs: 60, call_price: Credits::ZERO };
+use crate::money::credits::Credits;
+use crate::order::container::ImageName;
+use crate::plan::{Body, Image, List, Plan};
 
 fn read(text: &str) -> WorkflowWork {
     WorkflowWork::read(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 fn plan(text: &str) -> Plan {
-    let work = read(text);
-    let local = |name: ImageName| Image::Local { name: name.name };
-    let images: Vec<Image> = work.images().into_iter().map(local).collect();
-    work.plan(&images, GIVEN)
+    let ordered = read(text).ordered();
+    let local = |name: &ImageName| Image::Local { name: name.name.clone() };
+    let images: Vec<Image> = ordered.images.iter().map(local).collect();
+    ordered.pinned(&images, 60, Credits::ZERO).unwrap()
 }
 
 fn refusal(text: &str) -> String {
@@ -121,7 +121,8 @@ fn job_file_reads_back_what_it_writes() {
 
     assert_eq!(serde_json::from_str::<WorkflowWork>(&json).unwrap(), work);
     assert_eq!(read(&json), work);
-    assert_eq!(work.scope().inputs.len(), 2);
+    let scope = work.ordered().scope;
+    assert_eq!((scope.inputs.len(), scope.secrets.len()), (2, 1));
     assert_eq!(work.name(), "whole");
     assert!(!json.contains("null"), "{json}");
 }
@@ -137,7 +138,8 @@ fn job_file_of_one_step_is_one_task() {
 fn job_file_names_each_image_once() {
     let work = read(WHOLE);
 
-    let images: Vec<_> = work.images().into_iter().map(|image| image.name).collect();
+    let ordered = work.ordered();
+    let images: Vec<_> = ordered.images.iter().map(|image| image.name.as_str()).collect();
 
     assert_eq!(images, ["alpine:3", "busybox", "postgres:17"]);
 }

@@ -13,19 +13,24 @@ use super::container_in::{self, CONTAINER};
 use super::locations::{DESTINATION, SOURCE, read_destination, read_source};
 use super::params::{self, PARAMS};
 use super::scheduling;
-use crate::api::http::shape::{Field, Shape, one, text};
+use super::workflow;
+use crate::api::http::shape::{Field, Kind, Shape, one, text};
 use crate::error::{Error, Result};
 use crate::jobs::containers::{NewContainers, PROJECT_CHARS_MAX, Terms};
 use crate::jobs::draft::call::NewCall;
 use crate::jobs::draft::{
     DESCRIPTION_CHARS_MAX, DraftChange, Given, NAME_CHARS_MAX, NewJob, TemplateChoice,
 };
+use crate::jobs::workflows::NewWorkflow;
 
+/// What a job can do without a template.
+const OTHERS: [&str; 3] = ["call", "container", "workflow"];
 const PASSTHROUGH: &str = "passthrough";
 
 /// What a new job takes: what it is made of, and what can be changed of its draft.
 pub fn new_fields() -> Vec<Field> {
-    [&[TEMPLATE, PACKAGES, CONTAINERS, PROJECT, QUEUE][..], &change_fields()].concat()
+    let made_of = [TEMPLATE, PACKAGES, CONTAINERS, WORKFLOW, PROJECT, QUEUE];
+    [&made_of[..], &change_fields()].concat()
 }
 
 /// What a new job is made of.
@@ -33,6 +38,7 @@ pub enum NewJobIn {
     Template(Box<NewJob>),
     Call(Box<NewCall>),
     Containers(Box<NewContainers>),
+    Workflow(Box<NewWorkflow>),
 }
 
 /// What is changed of a job.
@@ -54,7 +60,13 @@ pub fn changed_fields() -> Vec<Field> {
 const TEMPLATE: Field = text("template", "The template's id; or packages in its place");
 const CONTAINERS: Field =
     one("container", &CONTAINER, "In place of a template: programs of images; as a whole");
-const PROJECT: Field = text("project", "A name of yours, at most 128 characters; with a container");
+const WORKFLOW: Field = Field::new(
+    "workflow",
+    Kind::Any,
+    "In place of a template: a job file, as an object or as the text of a YAML file",
+);
+const PROJECT: Field =
+    text("project", "A name of yours, at most 128 characters; with a container or a workflow");
 const QUEUE: Field = text("queue", "The id of the queue of its runs; with a container");
 const PACKAGES: Field = one("packages", &NEW_PACKAGES, "In place of a template");
 
@@ -79,8 +91,8 @@ const CHANGE: &[Field] = &[
 ];
 
 pub fn read_new(mut body: Loose) -> Result<NewJobIn> {
-    if let Some(kind) = ["call", "container"].into_iter().find(|key| body.has(key)) {
-        let mut others = ["template", "packages", "call", "container"].into_iter();
+    if let Some(kind) = OTHERS.into_iter().find(|key| body.has(key)) {
+        let mut others = ["template", "packages"].into_iter().chain(OTHERS);
         if let Some(other) = others.find(|key| *key != kind && body.has(key)) {
             let problem = format!("must be left out, because {kind} says what the job does");
             return Err(Error::field(body.name(other), problem));
@@ -96,6 +108,11 @@ pub fn read_new(mut body: Loose) -> Result<NewJobIn> {
         let project = body.line("project", PROJECT_CHARS_MAX)?;
         let terms = read_terms(body)?;
         return Ok(NewJobIn::Containers(Box::new(NewContainers { work, terms, project })));
+    }
+    if let Some(work) = workflow::read(&mut body)? {
+        let project = body.line("project", PROJECT_CHARS_MAX)?;
+        let terms = read_terms(body)?;
+        return Ok(NewJobIn::Workflow(Box::new(NewWorkflow { work, terms, project })));
     }
     read_new_template(body).map(Box::new).map(NewJobIn::Template)
 }

@@ -30,7 +30,8 @@ pub struct JobOut {
     state: StateOut,
     /// The part of its run that is under way.
     phase: Option<PhaseOut>,
-    /// What it does: run the packages of a template on data, make an HTTP call, or run containers.
+    /// What it does: run the packages of a template on data, make an HTTP call, run containers, or
+    /// follow a plan of several steps.
     kind: JobKindOut,
     /// What a job of the kind template is made of.
     template: Option<JobTemplate>,
@@ -46,6 +47,9 @@ pub struct JobOut {
     call: Option<CallOut>,
     /// Of a job of containers.
     container: Option<ContainerOut>,
+    /// Of a job of the kind plan: what it was ordered as, such as its job file.
+    #[schema(value_type = Option<Object>)]
+    workflow: Option<serde_json::Value>,
     /// The project that it belongs to, where it was given one.
     project: Option<String>,
     /// The queue that its runs stand in.
@@ -102,6 +106,7 @@ impl From<JobStatus> for JobOut {
             template: work.map(|work| JobTemplate::of(&work.template)),
             call: job.work.call().map(CallOut::from),
             container: job.work.container().map(ContainerOut::from),
+            workflow: job.work.plan().map(|work| work.document.clone()),
             project: job.project.clone(),
             queue: job.queue,
             upload_link,

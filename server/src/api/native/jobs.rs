@@ -25,6 +25,7 @@ use crate::jobs::containers;
 use crate::jobs::draft;
 use crate::jobs::list::{self, JobField};
 use crate::jobs::monitoring::status;
+use crate::jobs::workflows;
 use crate::listing::{Comparison, Operand, Selection, Start, Test};
 
 pub fn routes() -> Vec<Route> {
@@ -35,8 +36,8 @@ pub fn routes() -> Vec<Route> {
         post("Fanfold_CreateJob", "/jobs", create)
             .creates()
             .summary(
-                "Creates a job: a draft from a template or from packages, one of an HTTP call, or \
-                 one of containers",
+                "Creates a job: a draft from a template or from packages, one of an HTTP call, one \
+                 of containers, or one of a job file",
             )
             .body(new_fields()),
         get("Fanfold_GetJob", "/jobs/{job}", read).summary("Gets a job"),
@@ -119,6 +120,7 @@ async fn create(mut call: Call) -> Result<JobOut> {
         NewJobIn::Template(new) => draft::create(app, &caller, key.as_ref(), *new).await?,
         NewJobIn::Call(new) => draft::call::create(app, &caller, key.as_ref(), *new).await?,
         NewJobIn::Containers(new) => containers::create(app, &caller, key.as_ref(), *new).await?,
+        NewJobIn::Workflow(new) => workflows::create(app, &caller, key.as_ref(), *new).await?,
     };
     Ok(made.into())
 }
@@ -148,7 +150,7 @@ async fn remove(job: Segment, call: Call) -> Result<DeletedJob> {
     let id = job.id::<JobId>("job")?;
     match status::kind(call.app(), &caller, id).await? {
         JobKind::Template | JobKind::Call => cancel::delete(call.app(), &caller, id).await?,
-        JobKind::Container => containers::remove(call.app(), &caller, id).await?,
+        JobKind::Container | JobKind::Plan => containers::remove(call.app(), &caller, id).await?,
     }
     Ok(DeletedJob { id })
 }

@@ -40,6 +40,7 @@ mod tasks;
 mod tests;
 mod wallet;
 mod words;
+mod workflow;
 
 use common::access::Scope;
 

@@ -9,6 +9,7 @@ mod queues;
 mod runs;
 mod schedules;
 mod wallet;
+mod workflows;
 
 use std::collections::BTreeMap;
 

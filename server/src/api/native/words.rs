@@ -143,7 +143,7 @@ impl From<Origin> for OriginOut {
 }
 
 /// The kinds of jobs, in the order of `JobKind::ALL`.
-pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "call", "container"];
+pub const KINDS: [&str; JobKind::ALL.len()] = ["template", "call", "container", "plan"];
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -153,6 +153,7 @@ pub enum JobKindOut {
     Template,
     Call,
     Container,
+    Plan,
 }
 
 impl From<JobKind> for JobKindOut {
@@ -161,6 +162,7 @@ impl From<JobKind> for JobKindOut {
             JobKind::Template => Self::Template,
             JobKind::Call => Self::Call,
             JobKind::Container => Self::Container,
+            JobKind::Plan => Self::Plan,
         }
     }
 }

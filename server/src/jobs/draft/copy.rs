@@ -34,7 +34,7 @@ pub async fn copy(
             JobWork::Template(work) => {
                 JobWork::Template(Box::new(copy_work(app, caller, id, *work).await?))
             }
-            work @ (JobWork::Call(_) | JobWork::Container(_)) => work,
+            work @ (JobWork::Call(_) | JobWork::Container(_) | JobWork::Plan(_)) => work,
         },
         name: name.unwrap_or(from.name),
         // The name is the only one of its scope.

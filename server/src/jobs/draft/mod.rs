@@ -80,7 +80,7 @@ pub async fn change(
 ) -> Result<JobStatus> {
     let job = find_job(app, caller, id).await?;
     let changes = match &job.work {
-        JobWork::Template(_) | JobWork::Container(_) => {
+        JobWork::Template(_) | JobWork::Container(_) | JobWork::Plan(_) => {
             let work = draft_of(&job)?;
             changes(app, caller, id, Some(work), &work.template, wanted).await?
         }
@@ -192,6 +192,9 @@ fn draft_of(job: &Job) -> Result<&TemplateWork> {
         JobWork::Container(_) => Err(Error::NotNow(
             "this job runs containers: change its container, and nothing of a template".to_owned(),
         )),
+        JobWork::Plan(_) => {
+            Err(Error::NotNow("this job is a whole plan: order another one".to_owned()))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use common::compute::image::{self, Reference};
 use common::ids::WorkspaceId;
 use common::order::container::{ContainerWork, ImageName};
+use common::order::ordered_plan::OrderedPlan;
 use common::plan::{Image, Plan};
 
 use super::packages::check_secrets;
@@ -38,6 +39,17 @@ pub async fn plan(
         pinned.push(pin(app, workspace, name).await?);
     }
     Ok(work.plan(pinned, app.coordinator.task_timeout_secs()))
+}
+
+/// The same of a plan that a customer has ordered whole.
+pub async fn ordered_plan(app: &App, workspace: WorkspaceId, work: &OrderedPlan) -> Result<Plan> {
+    let mut pinned = Vec::new();
+    for name in &work.images {
+        pinned.push(pin(app, workspace, name).await?);
+    }
+    let price = app.settings.wallet.call_price;
+    let plan = work.pinned(&pinned, app.coordinator.task_timeout_secs(), price);
+    plan.map_err(|refused| Error::Invalid(refused.to_string()))
 }
 
 /// The image that a name means now: one that the workspace has pushed, else the registry's, else

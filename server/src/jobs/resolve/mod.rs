@@ -11,7 +11,7 @@ use common::order::call::CallWork;
 use common::package::config::JobConfig;
 use common::plan::{Pipeline, Plan};
 use common::run::scheduling::Terms;
-use common::run::spec::{Origin, RunScope, RunSpec};
+use common::run::spec::{Origin, RunSpec};
 use common::secret::DataEnd;
 
 pub use packages::app_of;
@@ -72,6 +72,12 @@ pub(super) async fn resolve(
             is_test: false,
             plan: containers::plan(app, caller, workspace, work).await?,
         },
+        JobWork::Plan(work) => Does {
+            template: String::new(),
+            timeout_secs: config.job_timeout_secs,
+            is_test: false,
+            plan: containers::ordered_plan(app, workspace, work).await?,
+        },
     };
     Ok(RunSpec {
         job: id,
@@ -79,7 +85,7 @@ pub(super) async fn resolve(
         name: job.shown_name().into_owned(),
         template: does.template,
         plan: does.plan,
-        scope: RunScope::default(),
+        scope: job.work.plan().map(|work| work.scope.clone()).unwrap_or_default(),
         timeout_secs: does.timeout_secs,
         terms: Terms {
             start_at: job.start_at,

@@ -7,6 +7,7 @@ use common::data::location::{Destination, DraftSource};
 use common::digest::Digest;
 use common::order::call::CallWork;
 use common::order::container::ContainerWork;
+use common::order::ordered_plan::OrderedPlan;
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
 use sea_orm::{DbErr, Set};
@@ -25,6 +26,8 @@ pub enum JobWork {
     Call(Box<CallWork>),
     /// Runs programs of images, as one task.
     Container(Box<ContainerWork>),
+    /// Runs a whole plan that its customer has ordered.
+    Plan(Box<OrderedPlan>),
 }
 
 /// The kinds of `JobWork`.
@@ -33,6 +36,7 @@ pub enum JobKind {
     Template,
     Call,
     Container,
+    Plan,
 }
 
 /// What a customer has said of a job of a template; the template, as it was when the job was made,
@@ -51,7 +55,7 @@ pub struct TemplateWork {
 }
 
 impl JobKind {
-    pub const ALL: [Self; 3] = [Self::Template, Self::Call, Self::Container];
+    pub const ALL: [Self; 4] = [Self::Template, Self::Call, Self::Container, Self::Plan];
 
     /// The name that stands for it in the database.
     pub const fn as_str(self) -> &'static str {
@@ -59,6 +63,7 @@ impl JobKind {
             Self::Template => "template",
             Self::Call => "call",
             Self::Container => "container",
+            Self::Plan => "plan",
         }
     }
 
@@ -67,7 +72,7 @@ impl JobKind {
     pub const fn is_repeatable(self) -> bool {
         match self {
             Self::Template => false,
-            Self::Call | Self::Container => true,
+            Self::Call | Self::Container | Self::Plan => true,
         }
     }
 }
@@ -83,27 +88,35 @@ impl JobWork {
             Self::Template(_) => JobKind::Template,
             Self::Call(_) => JobKind::Call,
             Self::Container(_) => JobKind::Container,
+            Self::Plan(_) => JobKind::Plan,
         }
     }
 
     pub fn template(&self) -> Option<&TemplateWork> {
         match self {
             Self::Template(work) => Some(work),
-            Self::Call(_) | Self::Container(_) => None,
+            Self::Call(_) | Self::Container(_) | Self::Plan(_) => None,
         }
     }
 
     pub fn call(&self) -> Option<&CallWork> {
         match self {
             Self::Call(work) => Some(work),
-            Self::Template(_) | Self::Container(_) => None,
+            Self::Template(_) | Self::Container(_) | Self::Plan(_) => None,
         }
     }
 
     pub fn container(&self) -> Option<&ContainerWork> {
         match self {
             Self::Container(work) => Some(work),
-            Self::Template(_) | Self::Call(_) => None,
+            Self::Template(_) | Self::Call(_) | Self::Plan(_) => None,
+        }
+    }
+
+    pub fn plan(&self) -> Option<&OrderedPlan> {
+        match self {
+            Self::Plan(work) => Some(work),
+            Self::Template(_) | Self::Call(_) | Self::Container(_) => None,
         }
     }
 
@@ -117,6 +130,7 @@ impl JobWork {
             Self::Template(work) => work.template.id.as_str().into(),
             Self::Call(work) => work.name().into(),
             Self::Container(work) => work.main.image.name.as_str().into(),
+            Self::Plan(_) => "plan".into(),
         }
     }
 }
@@ -195,6 +209,9 @@ pub(super) fn write(work: &JobWork) -> Result<row::ActiveModel, DbErr> {
         JobWork::Call(work) => {
             Ok(row::ActiveModel { kind, work: Set(Some(document::write(work)?)), ..no_template()? })
         }
+        JobWork::Plan(work) => {
+            Ok(row::ActiveModel { kind, work: Set(Some(document::write(work)?)), ..no_template()? })
+        }
         JobWork::Container(work) => {
             Ok(row::ActiveModel { kind, work: Set(Some(document::write(work)?)), ..no_template()? })
         }
@@ -238,6 +255,10 @@ pub(super) fn read(row: &row::Model) -> Result<JobWork, DbErr> {
         JobKind::Container => {
             let work = row.work.as_deref().ok_or_else(|| corrupt("work of a job"))?;
             Ok(JobWork::Container(document::read(work)?))
+        }
+        JobKind::Plan => {
+            let work = row.work.as_deref().ok_or_else(|| corrupt("work of a job"))?;
+            Ok(JobWork::Plan(document::read(work)?))
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod batch_number;
 pub mod call_answers;
 pub(super) mod chunk_tables;
 pub mod commit;
+pub mod plan_runs;
 pub(super) mod plans;
 pub(super) mod resolutions;
 pub mod results;

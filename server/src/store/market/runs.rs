@@ -11,7 +11,7 @@ use common::money::credits::Credits;
 use common::plan::{Phase, Plan};
 use common::run::callback::Callback;
 use common::run::cause::{Cause, CauseKind};
-use common::run::spec::{Origin, Parent, RunSpec};
+use common::run::spec::{Origin, Parent, RunScope, RunSpec};
 use common::run::task::StageNo;
 use common::run::{RunState, Times};
 use sea_orm::ActiveValue::Set;
@@ -302,6 +302,12 @@ pub async fn of_job_between(
 pub async fn plan(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Plan>, DbErr> {
     let Some(row) = Entity::find_by_id(run.uuid()).one(db).await? else { return Ok(None) };
     Ok(plans::find(db, &row.plan).await.unwrap_or_default())
+}
+
+/// What the expressions of a run knew from its start; nothing where there is no such run.
+pub async fn scope(db: &impl ConnectionTrait, run: RunId) -> Result<RunScope, DbErr> {
+    let row = Entity::find_by_id(run.uuid()).one(db).await?;
+    row.map_or_else(|| Ok(RunScope::default()), |row| document::read(&row.scope))
 }
 
 /// Runs that ended before `then` and whose data is still in the bucket, oldest first.

@@ -6,11 +6,15 @@ use super::place::Place;
 use super::{Compiler, retry};
 use crate::call::{Call, CallPlace, CallTask, HeaderText, LateCallText, Method, Retry, Waits};
 use crate::expression::Template;
+use crate::money::credits::Credits;
+use crate::plan::Name;
 
 /// What stands at the place of an address that is known later.
 const ADDRESS: &str = "https://example.com/";
 /// What stands at the place of another text that is known later.
 const TEXT: &str = "x";
+/// The price is that of the day on which a run starts.
+const NO_PRICE: Credits = Credits::ZERO;
 /// How a call waits where the file says nothing.
 const FIRST_SECS: u32 = 10;
 const MOST_SECS: u32 = 3_600;
@@ -53,12 +57,16 @@ impl<'a> Compiler<'a> {
         let defaults = self.common.defaults;
         call.timeout_secs =
             step.timeout.or(defaults.timeout).map_or(call.timeout_secs, |time| time.0);
-        call.sign.clone_from(&file.sign);
+        let secret = |name: &Name| {
+            let id = self.common.secrets.get(name).cloned();
+            id.ok_or_else(|| place.field("sign").refuse(format!("{name} is not in secrets")))
+        };
+        call.sign = file.sign.iter().map(secret).collect::<Result<_, _>>()?;
         let retry = retry(step, defaults).map_or_else(Retry::default, |retry| Retry {
             waits: waits(retry),
             honours_retry_after: true,
         });
-        let task = CallTask { call, retry, price: self.common.given.call_price, late };
+        let task = CallTask { call, retry, price: NO_PRICE, late };
         task.check().map_err(|why| place.field(why.field()).refuse(why.to_string()))?;
         Ok(task)
     }

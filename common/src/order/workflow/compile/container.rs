@@ -30,6 +30,8 @@ const FACTOR_MAX: u32 = 10;
 const PROGRAMS_MAX: usize = 64;
 /// What stands at the place of a text that is known later.
 const TEXT: &str = "x";
+/// The timeout of a task that says nothing, which an ordered plan knows as the server's own.
+const SERVERS_TIMEOUT: u32 = 0;
 const SHELL: [&str; 2] = ["sh", "-c"];
 
 /// A step does one thing, and says nothing of others.
@@ -85,8 +87,10 @@ impl Compiler<'_> {
         let mut late = Vec::new();
         let order = self.order(step, place, &mut late)?;
         let work = ContainerWork::new(order).map_err(|why| place.refuse(why.to_string()))?;
-        let images = work.images().into_iter().map(|name| (self.common.image)(name)).collect();
-        let mut task = work.task(images, self.common.given.timeout_secs);
+        let images = work.images().into_iter().map(|name| self.common.image(name)).collect();
+        let mut task = work.task(images, SERVERS_TIMEOUT);
+        // Whether an image is one of a node's own engine is known when a run starts.
+        task.container.own_nodes = work.own_nodes;
         if let Code::Images(code) = &mut task.container.code {
             code.late = late;
         }
@@ -158,7 +162,6 @@ impl Compiler<'_> {
             shared: step.shared.clone(),
             files: self.files(step, place, late)?,
             results: step.results.clone(),
-            secrets: step.secrets.clone(),
             gpus: step.gpus.clone(),
             timeout_secs: timeout,
             retries: retry(step, defaults).map_or(0, |retry| retry.limit),

@@ -6,7 +6,7 @@ use super::*;
 
 /// A receiver that answers each request as its path says: `/503` with this status. Gives its
 /// address.
-async fn receiver() -> String {
+pub(super) async fn receiver() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -37,7 +37,7 @@ fn call(url: &str, more: &Value) -> Value {
 }
 
 /// Runs a job to its end; gives the run and its attempts.
-async fn ended(server: &TestServer, job: &str) -> (Value, Value) {
+pub(super) async fn ended(server: &TestServer, job: &str) -> (Value, Value) {
     let run = start(server, job).await;
     let id = run["id"].as_str().unwrap().to_owned();
     let run = read(server, &format!("/v1/runs/{id}?wait=30")).await;

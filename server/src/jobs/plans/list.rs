@@ -1,0 +1,92 @@
+//! Lists of runs of ordered plans, found by words and tags.
+
+use std::collections::HashMap;
+
+use common::ids::{JobId, RunId};
+use common::run::RunState;
+use common::schedule::Schedule;
+
+use super::{PlanRun, plan_run};
+use crate::app::App;
+use crate::error::Result;
+use crate::jobs::{Job, JobKind, schedules};
+use crate::people::caller::Caller;
+use crate::store::jobs;
+use crate::store::market::plan_runs::{self, Listed};
+use crate::store::market::runs;
+
+/// The newest so many runs are looked through for words.
+pub const SCANNED: u64 = 2_000;
+
+/// Which runs are asked for.
+pub struct Query<'a> {
+    /// Of jobs with one of these tags; none stands for all.
+    pub tags: Vec<String>,
+    /// What must be found in a run's state, or its job's name or description; `None` is anything.
+    pub matches: Option<&'a (dyn Fn(RunState, &str, &str) -> bool + Sync)>,
+    pub skipped: u64,
+    pub limit: u64,
+}
+
+/// A part of a list, and how long the whole is.
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub total: u64,
+}
+
+/// The caller's runs, the newest first, each with how many blocks of it have ended.
+pub async fn list(app: &App, caller: &Caller, query: Query<'_>) -> Result<Page<(PlanRun, u64)>> {
+    let Query { tags, matches, skipped, limit } = query;
+    let part = if matches.is_some() { (0, SCANNED) } else { (skipped, limit) };
+    let (mut listed, mut total) = plan_runs::list(&app.db, caller.workspace, &tags, part).await?;
+    if let Some(matches) = matches {
+        listed.retain(|run| matches(run.state, &run.name, &run.description));
+        total = listed.len() as u64;
+        let cut = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        listed = listed.into_iter().skip(cut(skipped)).take(cut(limit)).collect();
+    }
+    Ok(Page { items: details(app, caller, listed).await?, total })
+}
+
+async fn details(app: &App, caller: &Caller, listed: Vec<Listed>) -> Result<Vec<(PlanRun, u64)>> {
+    if listed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<RunId> = listed.iter().map(|run| run.run).collect();
+    let of_jobs: Vec<JobId> = listed.iter().map(|run| run.job).collect();
+    let found = runs::find_many(&app.db, caller.workspace, &ids).await?;
+    let mut by_id: HashMap<RunId, _> = found.into_iter().map(|run| (run.id, run)).collect();
+    let found = jobs::find_many(&app.db, caller.workspace, &of_jobs).await?;
+    let by_job: HashMap<JobId, Job> = found.into_iter().map(|job| (job.id, job)).collect();
+    let scheduled = schedules::of_jobs(app, &of_jobs).await?;
+    let ended = plan_runs::ended_blocks(&app.db, &ids).await?;
+    let each = |Listed { run, job, .. }: Listed| {
+        let (run, job) = (by_id.remove(&run)?, by_job.get(&job)?.clone());
+        let schedule = run.origin.nominal().and_then(|_| scheduled.get(&job.id).cloned());
+        let ended = ended.get(&run.id).copied().unwrap_or(0);
+        Some((plan_run(job, run, schedule)?, ended))
+    };
+    Ok(listed.into_iter().filter_map(each).collect())
+}
+
+/// The caller's jobs of plans that have a schedule, the newest first.
+pub async fn scheduled(
+    app: &App,
+    caller: &Caller,
+    skipped: usize,
+    limit: usize,
+) -> Result<Page<(Job, Schedule)>> {
+    let mut all = schedules::list(app, caller, None, schedules::LIST_MAX).await?;
+    all.reverse();
+    let ids: Vec<JobId> = all.iter().map(|found| found.schedule.job).collect();
+    let plans = jobs::of_kind(&app.db, caller.workspace, JobKind::Plan, &ids).await?;
+    all.retain(|found| plans.contains(&found.schedule.job));
+    let total = all.len() as u64;
+    let part: Vec<Schedule> =
+        all.into_iter().skip(skipped).take(limit).map(|found| found.schedule).collect();
+    let ids: Vec<JobId> = part.iter().map(|schedule| schedule.job).collect();
+    let found = jobs::find_many(&app.db, caller.workspace, &ids).await?;
+    let mut by_id: HashMap<JobId, Job> = found.into_iter().map(|job| (job.id, job)).collect();
+    let each = |schedule: Schedule| Some((by_id.remove(&schedule.job)?, schedule));
+    Ok(Page { items: part.into_iter().filter_map(each).collect(), total })
+}
