@@ -10,8 +10,8 @@ use crate::client::output::{Output, note};
 use crate::client::session::Session;
 use crate::commands::package::Kind;
 use crate::commands::{
-    bench, cache, daemon, http, image, job, key, member, package, run, schedule, secret, sign_in,
-    template, wallet,
+    bench, cache, daemon, http, image, job, key, member, package, queue, run, schedule, secret,
+    sign_in, template, wallet,
 };
 
 mod client;
@@ -69,6 +69,9 @@ enum Command {
     /// Schedules: when jobs make runs by themselves
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// Queues of runs: their order, their limits and what waits in them
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// The workspace's wallet
     #[command(subcommand)]
     Wallet(wallet::Command),
@@ -142,6 +145,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Http(command) => http::run(command, &session()?).await,
         Command::Run(args) => run::run(*args, &session()?).await,
         Command::Schedule(command) => schedule::run(command, &session()?).await,
+        Command::Queue(command) => queue::run(command, &session()?).await,
         Command::Wallet(command) => wallet::run(command, &session()?).await,
         Command::Secret(command) => secret::run(command, &session()?).await,
         Command::Key(command) => key::run(command, &session()?).await,

@@ -10,6 +10,7 @@ pub(super) mod key;
 pub(super) mod member;
 pub(super) mod nodes;
 pub(super) mod package;
+pub(super) mod queue;
 pub(super) mod run;
 pub(super) mod schedule;
 pub(super) mod secret;

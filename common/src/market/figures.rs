@@ -18,7 +18,7 @@ pub struct Figures {
     pub ending: usize,
     /// Runs whose wallet does not cover one more task.
     pub runs_without_credits: usize,
-    /// Tasks that are handed out as soon as a node has room for them.
+    /// Tasks that are handed out as soon as a node, and their queue, has room for them.
     pub tasks_waiting: u64,
     /// Calls whose answers the server waits for.
     pub calls_under_way: usize,

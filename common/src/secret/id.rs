@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn derived_id_cannot_be_named() {
-        let job = JobId::new(uuid::Uuid::from_u128(7));
+        let job = JobId::new(Uuid::from_u128(7));
         for derived in [
             SecretId::of_job(job, DataEnd::Source),
             SecretId::of_job(job, DataEnd::Destination),

@@ -4,8 +4,8 @@
 //! So a restart finds every queue that a run can be in.
 
 use common::ids::{QueueId, RunId, WorkspaceId};
-use common::market::QueueInUse;
 pub use common::market::QueueView;
+use common::market::{Market, QueueInUse};
 use common::run::queue::QueueRules;
 
 use super::{Command, Coordinator, Error, Reply};
@@ -45,11 +45,14 @@ impl Coordinator {
     /// Removes a queue that has no runs; false where there is none.
     pub async fn remove_queue(&self, owner: WorkspaceId, id: QueueId) -> Result<bool, Error> {
         let _turn = self.in_time(self.queue_turn.lock()).await?;
-        if queues::find(&self.db, owner, id).await?.is_none() {
-            return Ok(false);
-        }
+        let Some(queue) = queues::find(&self.db, owner, id).await? else { return Ok(false) };
         self.ask(|reply| Command::Queue(QueueCommand::Remove { id, reply })).await??;
-        Ok(queues::delete(&self.db, owner, id).await?)
+        let deleted = queues::delete(&self.db, owner, id).await;
+        if deleted.is_err() {
+            // Its row is still there, and so it must be.
+            self.put_queue(&queue).await?;
+        }
+        Ok(deleted?)
     }
 
     /// What happens in a queue.
@@ -70,7 +73,7 @@ impl Coordinator {
 
 impl QueueCommand {
     /// Applies it. The asker may have gone.
-    pub fn apply(self, market: &mut common::market::Market) {
+    pub fn apply(self, market: &mut Market) {
         match self {
             Self::Put { id, rules, reply } => {
                 market.put_queue(id, rules);

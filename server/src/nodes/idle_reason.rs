@@ -34,6 +34,7 @@ fn unfit(runs: usize, obstacles: &Obstacles, aside_until: Option<DateTime<Utc>>)
         (obstacles.barred, "their customers get no results of its operator's nodes".to_owned()),
         (obstacles.disputed, "its results for them differ from another node's".to_owned()),
         (obstacles.elsewhere, "they may not run in its region".to_owned()),
+        (obstacles.outside_pools, "it is in no pool of their queues".to_owned()),
         (obstacles.not_own, "they are for nodes of their own workspace".to_owned()),
         (obstacles.without_plain, "it does not allow the profile plain".to_owned()),
         (obstacles.without_network, "it gives containers no network".to_owned()),

@@ -210,3 +210,58 @@ pub(in crate::store) fn read(row: &Model) -> Result<Definition, DbErr> {
         created_at: time(row.created_us),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use common::compute::container::Command;
+    use common::compute::resources::Resources;
+    use common::order::container::{ContainerOrder, ImageName, OrderedProgram};
+
+    use super::*;
+    use crate::store::testing::databases;
+
+    fn definition(owner: WorkspaceId, version: u32) -> Definition {
+        let main = OrderedProgram {
+            name: None,
+            image: ImageName { name: "app".to_owned(), secret: None },
+            command: Command::Line(vec!["Param::a".to_owned()]),
+            working_dir: None,
+            environment: Default::default(),
+        };
+        Definition {
+            id: DefinitionId::new(Uuid::now_v7()),
+            workspace: owner,
+            project: "p".to_owned(),
+            name: "hello".parse().unwrap(),
+            version,
+            description: String::new(),
+            kind: DefinitionKind::Script,
+            work: ContainerWork::new(ContainerOrder::of(main, Resources::new(1000, 64))).unwrap(),
+            parameters: [("a".to_owned(), "b".to_owned())].into(),
+            is_active: true,
+            created_at: common::testing::at(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn definitions_read_back_by_version_and_the_newest_active_one_is_found() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let owner = WorkspaceId::new(Uuid::now_v7());
+            let [one, two] = [1, 2].map(|version| definition(owner, version));
+            insert(db, &one).await.unwrap();
+            insert(db, &two).await.unwrap();
+            assert!(insert(db, &definition(owner, 2)).await.is_err(), "{}", fresh.name);
+            let named =
+                async |version| find_named(db, owner, ("p", "hello"), version).await.unwrap();
+
+            assert_eq!(named(None).await, Some(two.clone()), "{}", fresh.name);
+            assert_eq!(named(Some(1)).await, Some(one.clone()));
+            assert_eq!(newest(db, owner, "p", "hello").await.unwrap(), 2);
+            assert!(set_active(db, owner, two.id, false).await.unwrap());
+            assert_eq!(named(None).await, Some(one.clone()), "{}", fresh.name);
+            assert!(delete(db, owner, two.id).await.unwrap());
+            assert_eq!(list(db, owner, None, 9).await.unwrap(), [one]);
+        }
+    }
+}

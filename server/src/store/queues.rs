@@ -182,3 +182,62 @@ pub(in crate::store) fn read(row: &Model) -> Result<Queue, DbErr> {
         updated_at: time(row.updated_us),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use common::testing::at;
+
+    use super::*;
+    use crate::store::testing::databases;
+
+    fn queue(owner: WorkspaceId, name: &str) -> Queue {
+        Queue {
+            id: QueueId::new(Uuid::now_v7()),
+            project: "p".to_owned(),
+            name: name.parse().unwrap(),
+            description: "at night".to_owned(),
+            rules: QueueRules {
+                workspace: owner,
+                rank: Rank::FIRST,
+                max_running: u32::MAX,
+                is_enabled: true,
+                is_paused: false,
+            },
+            timeout_secs: Some(60),
+            idle_secs: None,
+            pools: vec![PoolId::new(Uuid::now_v7())],
+            created_at: at(1),
+            updated_at: at(2),
+        }
+    }
+
+    #[tokio::test]
+    async fn queues_read_back_by_id_and_name_and_their_rules_are_loaded() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let owner = WorkspaceId::new(Uuid::now_v7());
+            let (one, mut two) = (queue(owner, "one"), queue(owner, "two"));
+            insert(db, &one).await.unwrap();
+            insert(db, &two).await.unwrap();
+            assert!(insert(db, &queue(owner, "one")).await.is_err(), "{}", fresh.name);
+
+            two.rules.is_paused = true;
+            two.pools = Vec::new();
+            replace(db, &two).await.unwrap();
+
+            assert_eq!(find(db, owner, two.id).await.unwrap(), Some(two.clone()));
+            assert_eq!(find_named(db, owner, "p", "one").await.unwrap(), Some(one.clone()));
+            assert_eq!(find_named(db, owner, "", "one").await.unwrap(), None);
+            let foreign = WorkspaceId::new(Uuid::now_v7());
+            assert_eq!(find(db, foreign, one.id).await.unwrap(), None, "{}", fresh.name);
+            let after_one = list(db, owner, Some(one.id), 9).await.unwrap();
+            assert_eq!(after_one, std::slice::from_ref(&two));
+            let mut known = rules(db).await.unwrap();
+            known.sort_by_key(|(id, _)| *id);
+            assert_eq!(known, [(one.id, one.rules), (two.id, two.rules)], "{}", fresh.name);
+            assert!(delete(db, owner, one.id).await.unwrap());
+            assert!(!delete(db, owner, one.id).await.unwrap());
+            assert_eq!(count(db, owner).await.unwrap(), 1, "{}", fresh.name);
+        }
+    }
+}

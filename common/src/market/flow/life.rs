@@ -257,6 +257,9 @@ impl Market {
         }
         let node = active.node;
         self.outbox.changes.leases.push(LeaseChange::Ended { node, lease });
+        if let Some(by_turn_of) = active.by_turn_of {
+            self.give_turn_back(id, by_turn_of);
+        }
         self.note_runnable(id);
         self.count_released(queue);
         Some(active)

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::queue::{Kind, Place};
+use super::kind::Kind;
+use super::queue::Place;
 use crate::ids::QueueId;
 
 #[derive(Debug)]

@@ -70,7 +70,7 @@ impl Market {
         let mut passed = BTreeMap::new();
         while let Some(place) = self.next_runnable(after, (id, ahead), now) {
             let is_served = self.place_before(place, &mut passed, (id, ahead), now)
-                || self.place_here(place, id, now);
+                || self.place_here(place, None, id, now);
             if is_served {
                 return true;
             }
@@ -79,15 +79,17 @@ impl Market {
         false
     }
 
-    /// Gives the node a task of the stage, if the stage has one for it.
+    /// Gives the node a task of the stage, if the stage has one for it. `by_turn_of` is another run
+    /// whose turn is used for it.
     pub(in crate::market) fn place_here(
         &mut self,
         place: Place,
+        by_turn_of: Option<RunId>,
         id: NodeId,
         now: DateTime<Utc>,
     ) -> bool {
         if self.stage_has_share(place, id, now) {
-            return self.lease(place, id, now);
+            return self.lease(place, by_turn_of, id, now);
         }
         self.capped.insert(id);
         false
@@ -139,7 +141,13 @@ impl Market {
 
     /// Leases the stage's next task to the node, if it has one for this node and its run's hold
     /// covers it.
-    fn lease(&mut self, place: Place, node_id: NodeId, now: DateTime<Utc>) -> bool {
+    fn lease(
+        &mut self,
+        place: Place,
+        by_turn_of: Option<RunId>,
+        node_id: NodeId,
+        now: DateTime<Utc>,
+    ) -> bool {
         let Place { run: run_id, stage: no, .. } = place;
         let Some(stage) = self.stage(place) else { return false };
         let needs = stage.tasks.needs();
@@ -176,9 +184,9 @@ impl Market {
         node.used = node.used.plus(needs);
         active.gpu = run.tasks(no).and_then(|stage| node.gpus.take(stage.demand().gpus));
         active.is_check = is_check;
+        active.by_turn_of = by_turn_of;
         let record = active.record(lease, TaskState::Leased);
         run.hand_out(no, index, active);
-        self.queue.serve(run);
         let queue = run.spec.terms.queue_id();
         self.working.insert(run_id);
         self.outbox.changes.leases.push(LeaseChange::Granted { node: node_id, lease });
@@ -192,9 +200,37 @@ impl Market {
             self.outbox.stages.insert((run_id, no));
             self.outbox.runs.insert(run_id);
         }
+        self.use_turn(run_id, by_turn_of);
         self.note_runnable(run_id);
         self.count_leased(queue);
         true
+    }
+
+    /// A task of a run is handed out: the turn of the run, or of the other one, is used.
+    fn use_turn(&mut self, id: RunId, by_turn_of: Option<RunId>) {
+        let server = by_turn_of.unwrap_or(id);
+        if let Some(run) = self.runs.get_mut(&server) {
+            self.queue.serve(run);
+            run.lent += u32::from(server != id);
+        }
+        if by_turn_of.is_some() {
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.borrowed += 1;
+            }
+            self.note_runnable(server);
+        }
+    }
+
+    /// A task has left its node that another run's turn was used for.
+    pub(in crate::market) fn give_turn_back(&mut self, id: RunId, by_turn_of: RunId) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.borrowed -= 1;
+        }
+        if let Some(run) = self.runs.get_mut(&by_turn_of) {
+            // It may have ended meanwhile, and have been taken up again.
+            run.lent = run.lent.saturating_sub(1);
+            self.note_runnable(by_turn_of);
+        }
     }
 
     /// Whether some node that is large enough could serve, other than these.

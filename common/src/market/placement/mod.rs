@@ -3,6 +3,7 @@
 mod class;
 pub(super) mod dispatch;
 pub(super) mod gpus;
+mod kind;
 pub(super) mod node;
 pub(super) mod node_view;
 pub(super) mod queue;

@@ -13,20 +13,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::{Class, LineChange};
-use crate::compute::container::Grants;
-use crate::compute::resources::Resources;
-use crate::ids::{QueueId, RunId, WorkspaceId};
+use super::kind::Kind;
+use crate::ids::{QueueId, RunId};
 use crate::market::Market;
 use crate::market::run::Run;
 use crate::market::tasks::task_stage::{Demand, TaskStage};
-use crate::run::queue::Pool;
-use crate::run::scheduling::{Priority, Regions};
+use crate::run::scheduling::Priority;
 use crate::run::task::StageNo;
 
 /// Where a stage stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::market) struct Place {
-    /// Running tasks of its run by weight.
+    /// The running tasks that its run's turns were used for, by weight.
     share: usize,
     turn: u64,
     pub run: RunId,
@@ -42,22 +40,6 @@ pub(in crate::market) struct ClassId(u64);
 pub(in crate::market) struct Line {
     queue: Option<QueueId>,
     class: ClassId,
-}
-
-/// What the stages of a class ask for, at least.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Kind {
-    cpu_millis: u32,
-    memory_mib: u32,
-    /// Rounded down to a power of two: inputs are of all sizes.
-    disk_mib: u32,
-    gpus: Vec<String>,
-    regions: Regions,
-    asks: Grants,
-    /// The customer whose own nodes alone will do.
-    only_of: Option<WorkspaceId>,
-    /// The pools of its queue, and whose they are: a pool can be of its owner's nodes.
-    pools: Option<(WorkspaceId, Vec<Pool>)>,
 }
 
 /// The stages that have a task to hand out.
@@ -76,37 +58,6 @@ pub(in crate::market) struct Queue {
     tasks: u64,
     /// The turn that was served last.
     served: u64,
-}
-
-impl Kind {
-    fn of(demand: Demand<'_>) -> Self {
-        let Resources { cpu_millis, memory_mib, disk_mib } = demand.needs;
-        Self {
-            cpu_millis,
-            memory_mib,
-            disk_mib: disk_mib.checked_ilog2().map_or(0, |log| 1 << log),
-            gpus: demand.gpus.to_vec(),
-            regions: demand.regions.clone(),
-            asks: demand.asks,
-            only_of: demand.own_nodes.then_some(demand.customer),
-            pools: (!demand.pools.is_empty()).then(|| (demand.customer, demand.pools.to_vec())),
-        }
-    }
-
-    /// The least that its stages ask for, of any customer where it is not of one.
-    fn demand(&self) -> Demand<'_> {
-        let of_pools = self.pools.as_ref().map(|(owner, _)| *owner);
-        let nobody = WorkspaceId::new(uuid::Uuid::nil());
-        Demand {
-            customer: self.only_of.or(of_pools).unwrap_or(nobody),
-            needs: Resources::new(self.cpu_millis, self.memory_mib).with_disk(self.disk_mib),
-            gpus: &self.gpus,
-            regions: &self.regions,
-            asks: self.asks,
-            own_nodes: self.only_of.is_some(),
-            pools: self.pools.as_ref().map_or(&[], |(_, pools)| pools),
-        }
-    }
 }
 
 impl Queue {
@@ -322,7 +273,7 @@ impl Market {
         let waiting = if is_dry { 0 } else { run.waiting_tasks() };
         self.queue.count_tasks(run, waiting);
         let weight = usize::from(run.spec.terms.priority.weight());
-        let share = run.running() as usize / weight;
+        let share = run.shared_tasks() as usize / weight;
         let stands = |stage: TaskStage<'_>| stage.tasks.place.is_some();
         if !run.task_stages().any(stands) && run.task_stages().any(wants) {
             // A run that had nothing to hand out has now: what it did not take before is gone.

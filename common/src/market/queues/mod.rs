@@ -1,9 +1,10 @@
 //! Customers' named queues: which of them hand out tasks now, and which come before others of
 //! their workspace.
 //!
-//! Workspaces get capacity as `placement::queue` tells, whatever queues they have. A workspace
-//! whose turn it is hands out of its queue with the lowest rank that has something for the node.
-//! Runs without a queue are in no rank: they have their own turns.
+//! Workspaces get capacity as `placement::queue` tells, whatever queues they have: when it is the
+//! turn of a run in a queue, it is used for the queue of its workspace with the lowest rank that has
+//! something for the node. What is handed out so counts as the run's whose turn it was, so that
+//! ranks give a workspace no more than its share. Runs without a queue have no rank.
 
 #[cfg(any(test, feature = "testing"))]
 mod overtaking;
@@ -19,6 +20,7 @@ use super::placement::queue::Place;
 use super::run::Run;
 use crate::ids::{NodeId, QueueId, RunId, WorkspaceId};
 use crate::run::queue::{QueueRules, QueueStop, Rank};
+use crate::run::spec::RunSpec;
 
 pub use view::QueueView;
 
@@ -112,7 +114,7 @@ impl Market {
     }
 
     /// Whether a run may be started in its queue.
-    pub(super) fn has_queue_of(&self, spec: &crate::run::spec::RunSpec) -> bool {
+    pub(super) fn has_queue_of(&self, spec: &RunSpec) -> bool {
         let queue = spec.terms.queue_id();
         queue.is_none_or(|queue| {
             let live = self.queues.live.get(&queue);
@@ -205,11 +207,11 @@ impl Market {
                 let is_open = |id: &QueueId| self.queues.stop(*id).is_none();
                 let open: Vec<QueueId> = equals.iter().map(|(_, id)| *id).filter(is_open).collect();
                 let next = self.next_runnable_of(&open, after, (node, ahead), now);
-                let Some(place) = next else { break };
-                if self.place_here(place, node, now) {
+                let Some(urgent) = next else { break };
+                if self.place_here(urgent, Some(place.run), node, now) {
                     return true;
                 }
-                after = Some(place);
+                after = Some(urgent);
             }
         }
         false

@@ -60,6 +60,10 @@ pub struct Run {
     cause: Option<Cause>,
     /// When it is its turn in the queue.
     pub(in crate::market) turn: u64,
+    /// Tasks of runs of more urgent queues that its turns were used for, and those of its own that
+    /// others' turns were used for. A restart forgets them.
+    pub(in crate::market) lent: u32,
+    pub(in crate::market) borrowed: u32,
     /// How many of its tasks the queue counts as waiting.
     pub(in crate::market) counted_waiting: u64,
 }
@@ -134,6 +138,8 @@ impl Run {
             warning: record.warning,
             cause: record.cause,
             turn: 0,
+            lent: 0,
+            borrowed: 0,
             counted_waiting: 0,
         }
     }

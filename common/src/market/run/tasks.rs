@@ -89,6 +89,11 @@ impl Run {
         self.running
     }
 
+    /// The tasks under lease that its turns were used for, its own or those of other runs.
+    pub(in crate::market) const fn shared_tasks(&self) -> u32 {
+        self.running + self.lent - self.borrowed
+    }
+
     /// Whether a task is under lease, or checked.
     pub(in crate::market) fn is_worked_on(&self) -> bool {
         self.running > 0 || self.task_stages().any(|stage| !stage.tasks.checks.is_empty())

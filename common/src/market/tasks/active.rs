@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::ids::{NodeId, WorkspaceId};
+use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::market::outbox::{TaskRecord, TaskState};
 use crate::money::credits::Credits;
 use crate::run::task::Lease;
@@ -36,6 +36,8 @@ pub(in crate::market) struct Active {
     pub tries: Tries,
     /// It checks a task that is done.
     pub is_check: bool,
+    /// The run of a less urgent queue whose turn it was.
+    pub by_turn_of: Option<RunId>,
 }
 
 /// What a task has been through.
@@ -74,6 +76,7 @@ impl Active {
             sampled_at: None,
             tries,
             is_check: false,
+            by_turn_of: None,
         }
     }
 

@@ -207,3 +207,19 @@ fn restart_keeps_queues_and_what_runs_of_them() {
     assert_eq!(running(&again, RUN), 1);
     assert!(leased(&again, 1).is_empty());
 }
+
+#[test]
+fn ranks_take_nothing_from_other_workspaces() {
+    let mut market = market([0, 0]);
+    let other = WorkspaceId::new(Uuid::from_u128(9));
+    market.grant(other, credits("100000"), "gift", at(0)).unwrap();
+    begin(&mut market, run(1), Some(in_queue(URGENT)), 1000);
+    begin(&mut market, run(2), Some(in_queue(PATIENT)), 1000);
+    let stranger = testing::order(other, &pipeline());
+    start_cut(&mut market, run(3), stranger, 1000, at(0));
+
+    hear(&mut market, 0, with_slots(30), 0);
+
+    let running = [1, 2, 3].map(|n| running(&market, run(n)));
+    assert_eq!(running, [20, 0, 10]);
+}

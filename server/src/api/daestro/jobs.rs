@@ -1,7 +1,6 @@
 //! Jobs: submitted, read, cancelled, submitted again, and their runs.
 
 use common::ids::JobId;
-use common::run::queue::Label;
 use warp::http::{Method, StatusCode};
 
 use super::envelope::{self, Envelope, Id, JSON, Page};
@@ -104,7 +103,7 @@ async fn told(app: &App, caller: &Caller, queue: &Queue) -> Result<Vec<(String, 
     // Of several, a node may be in more than one.
     if let [pool] = queue.pools.as_slice() {
         let pool = pools::read(app, caller, *pool).await?;
-        told.push(("DAESTRO_COMPUTE_ENV_NAME".to_owned(), Label::from(pool.name).to_string()));
+        told.push(("DAESTRO_COMPUTE_ENV_NAME".to_owned(), pool.name.to_string()));
     }
     Ok(told)
 }

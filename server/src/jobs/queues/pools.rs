@@ -65,11 +65,6 @@ pub async fn read(app: &App, caller: &Caller, id: PoolId) -> Result<Pool> {
     found.ok_or_else(|| Error::not_found("pool", &id.to_string()))
 }
 
-/// Those of these pools that the caller has, in no order.
-pub async fn read_many(app: &App, caller: &Caller, ids: &[PoolId]) -> Result<Vec<Pool>> {
-    Ok(pools::find_many(&app.db, caller.workspace, ids).await?)
-}
-
 /// At most `limit` pools after this one, in the order in which they were made.
 pub async fn list(
     app: &App,
