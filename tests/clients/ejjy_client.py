@@ -278,78 +278,16 @@ def refusals(path, first_path):
         report.check((run.json or {}).get("message"), "nothing says that the image is not there", run)
 
 
-def cancel():
-    job = create(spec("echo begun; sleep 300"))
-    run, path = trigger(job)
-    eventually(lambda: "running" in api.call("GET", path).text)
-    tried = [("POST", path + "/cancel"), ("DELETE", path)]
-    for method, at in tried:
-        answer = api.call(method, at)
-        print("cancel:", answer)
-        if answer.status < 400:
-            report.check("data" in answer.json, "cancel: no data", answer)
-            break
-    report.equal(ended(path).get("status"), "cancelled", "the state of a run that was cancelled")
-    refused("cancel twice", method, at)
-    run, path = trigger(job)
-    print("cancel at once:", api.call(method, at.replace(at.split("/runs/")[1].split("/")[0], run.get("id", ""))))
-    ended(path)
-
-
-def deletion():
-    job = create(spec("sleep 300", schedule="* * * * *"))
-    path = f"{jobs}/{job.get('id')}"
-    run, run_path = trigger(job)
-    eventually(lambda: "running" in api.call("GET", run_path).text)
-    answer = api.call("DELETE", path)
-    envelope(answer, "delete")
-    print("delete:", answer)
-    report.check("data" in (answer.json or {}), "delete: no data", answer)
-    for at in (path, run_path, path + "/runs", path + "/logs", path + "/metrics", path + "/status"):
-        refused("deleted", "GET", at)
-    refused("delete twice", "DELETE", path)
-    refused("trigger deleted", "POST", path + "/runs")
-
-
-def refusals(path, first_path):
-    whole = spec("true")
-    for field in ("image", "name"):
-        refused(f"no {field}", "POST", jobs, {key: value for key, value in whole.items() if key != field})
-        refused(f"{field} empty", "POST", jobs, {**whole, field: ""})
-        refused(f"{field} a number", "POST", jobs, {**whole, field: 7})
-    refused("a schedule that is none", "POST", jobs, {**whole, "schedule": "x"})
-    refused("a schedule with seconds", "POST", jobs, {**whole, "schedule": "* * * * * *"})
-    refused("a command of numbers", "POST", jobs, {**whole, "command": [1]})
-    refused("an image that is none", "POST", jobs, {**whole, "image": "not an image!"})
-    refused("tags of numbers", "POST", jobs, {**whole, "tags": [1]})
-    refused("no JSON", "POST", jobs, raw=b"{")
-    refused("a list", "POST", jobs, [whole])
-    for bad in ("x", "7", str(uuid.uuid4())):
-        refused("wrong job", "GET", f"{jobs}/{bad}")
-        refused("wrong run", "GET", f"{path}/runs/{bad}")
-        refused("wrong workspace", "GET", jobs.replace(workspace, bad))
-        elsewhere = jobs.replace("/projects/" + project, "/projects/" + bad)
-        refused("wrong project", "GET", f"{elsewhere}/{path.rsplit('/', 1)[1]}")
-    for key in ("", "wrong"):
-        answer = api.call("GET", jobs, key=key)
-        report.equal(answer.status, 401, f"the status with the key {key!r}", answer)
-        envelope(answer, "wrong key", success=False)
-    answer = api.call("POST", jobs, {**whole, "command": "echo one two"})
-    print("a command as a text:", answer)
-    print("without a command:", api.call("POST", jobs, {"image": image, "name": whole["name"] + "b"}))
-    print("tags as an object:", api.call("POST", jobs, {**whole, "name": whole["name"] + "c", "tags": {"a": "b"}}))
-    print("the same name:", [api.call("POST", jobs, {**whole, "name": "same"}).status for _ in "12"])
-    print("an image that is not there:", missing := api.call("POST", jobs, {**whole, "name": "gone", "image": "nobody/nothing:1"}))
-    if missing.status < 400:
-        data = missing.json["data"]
-        run, at = trigger(data.get("job", data))
-        time.sleep(3)
-        print(api.call("GET", at))
-
-
 print("# jobs and runs")
 job, path, first_path = a_job_and_its_runs()
-for part, arguments in ((logs, (path, first_path)), (metrics, (path,)), (updates, (job, path)), (refusals, (path, first_path)), (cancel, ()), (deletion, ())):
+for part, arguments in (
+    (logs, (path, first_path)),
+    (metrics, (path,)),
+    (updates, (job, path)),
+    (refusals, (path, first_path)),
+    (cancel, ()),
+    (deletion, ()),
+):
     print("#", part.__name__)
     part(*arguments)
 sys.exit(report.end())

@@ -34,7 +34,8 @@ def is_job(job, answer):
     for field in ("body", "id", "method", "name", "status", "url"):
         report.check(isinstance(job.get(field), str), f"{field} is no string", answer)
     report.check(isinstance(job.get("headers"), dict), "headers is no object", answer)
-    report.check(all(isinstance(value, str) for value in (job.get("headers") or {}).values()), "a header is no string", answer)
+    values = (job.get("headers") or {}).values()
+    report.check(all(isinstance(value, str) for value in values), "a header is no string", answer)
     report.check(str(job.get("id")).startswith("job_"), "the id is not like job_xxx", answer)
     report.check(job.get("status") in STATUSES, "status is none of the four", answer)
     report.check(job.get("schedule") is None or isinstance(job["schedule"], str), "schedule is neither string nor null", answer)
