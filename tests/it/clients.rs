@@ -22,17 +22,23 @@ fn clients() -> PathBuf {
 
 /// Runs one script to its end; what it said is in the error where it found a difference.
 async fn run(script: &str, url: &str, api_key: &str) -> Result<()> {
-    let mut command = Command::new("python3");
+    let mut command = python(script);
     command
-        .arg("-B")
-        .arg(clients().join(script))
         .env("FANFOLD_URL", url)
         .env("FANFOLD_API_KEY", api_key)
         .env("IMAGE", busybox::IMAGE)
         // All differences at once, rather than one for each run.
-        .env("KEEP_GOING", "1")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+        .env("KEEP_GOING", "1");
+    finishes(script, command).await
+}
+
+fn python(script: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.arg("-B").arg(clients().join(script)).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn finishes(script: &str, mut command: Command) -> Result<()> {
     let output = timeout(SCRIPT_MAX, command.output()).await.context("the script hangs")??;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout);
@@ -47,6 +53,21 @@ async fn accepts(script: &str) -> Result<()> {
         let credentials = std::fs::read(market.server_folder().join("credentials.json"))?;
         let credentials: Value = serde_json::from_slice(&credentials)?;
         run(script, &client.url, &text(&credentials["apiKey"])?).await
+    })
+    .await
+}
+
+/// Lets a script be the customer of another service, whose API the market has under `path`.
+async fn accepts_of(script: &str, path: &str, more: &[&str]) -> Result<()> {
+    let shape = Shape::nodes(1).set_nodes("NODE_ALLOW_PLAIN", "true");
+    Market::open(shape, async |market, client| {
+        market.push_image(busybox::IMAGE).await?;
+        let credentials = std::fs::read(market.server_folder().join("credentials.json"))?;
+        let credentials: Value = serde_json::from_slice(&credentials)?;
+        let mut command = python(script);
+        command.arg(format!("{}{path}", client.url)).arg(text(&credentials["apiKey"])?);
+        command.arg(text(&credentials["workspaceId"])?).args(more);
+        finishes(script, command).await
     })
     .await
 }
@@ -74,4 +95,14 @@ async fn documented_failures_are_answered_as_documented() -> Result<()> {
 #[tokio::test]
 async fn documented_calls_that_remain_are_answered() -> Result<()> {
     accepts("tour.py").await
+}
+
+#[tokio::test]
+async fn quedup_client_finds_what_its_page_says() -> Result<()> {
+    accepts_of("quedup_client.py", "/compat/quedup", &[]).await
+}
+
+#[tokio::test]
+async fn ejjy_client_finds_what_its_page_says() -> Result<()> {
+    accepts_of("ejjy_client.py", "/compat/ejjy", &["a-project", busybox::IMAGE]).await
 }

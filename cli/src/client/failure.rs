@@ -18,6 +18,9 @@ pub enum Failure {
     /// The container of a run ended with this code, which is not 0.
     #[error("the container ended with exit code {0}")]
     Exited(u8),
+    /// Somebody pressed Ctrl-C while a run was followed.
+    #[error("the run goes on: `fanfold job abort {job}` ends it")]
+    Interrupted { job: String },
     /// The command line, or a file it names, does not make sense.
     #[error("{0}")]
     Usage(String),
@@ -51,6 +54,8 @@ impl Failure {
             Self::OutputClosed => 0,
             Self::Refused { .. } | Self::JobFailed { .. } => 1,
             Self::Exited(code) => *code,
+            // As shells say of a program that Ctrl-C has ended.
+            Self::Interrupted { .. } => 130,
             Self::Usage(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::Unauthorised(_) => 4,

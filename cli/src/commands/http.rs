@@ -1,14 +1,24 @@
 //! `fanfold http`: an HTTP request that the server makes, again until it is accepted.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::signal::ctrl_c;
+use tokio::time::{Instant, sleep};
 
 use crate::client::failure::Failure;
+use crate::client::output::{Output, line, moment, note};
 use crate::client::session::Session;
 
-/// A wait for the end of a run asks again after so many seconds.
-const WAIT_SECS: u32 = 55;
+const RUNS: &str = "/v1/runs";
+/// A wait for the end of a run looks for new attempts after so many seconds.
+const WAIT_SECS: u32 = 1;
+/// Between two tries to reach a server that is away.
+const PAUSE: Duration = Duration::from_millis(300);
+/// How long a server may be away, say for a restart, before the command gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub struct Command {
@@ -75,11 +85,15 @@ struct Cause {
 #[derive(Deserialize)]
 struct Attempts {
     attempts: Vec<Attempt>,
+    next_cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Attempt {
     number: u32,
+    /// Of one that has ended.
+    duration_ms: Option<u32>,
+    next_at: Option<String>,
     status: Option<u16>,
     body: Option<String>,
     error: Option<String>,
@@ -101,38 +115,86 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         return output
             .result(&answer.text, || vec![format!("job {}", job.id), format!("run {}", run.id)]);
     }
-    let ended = wait(session, &run.id).await?;
-    let answer = client.get(client.url("/v1/runs", &[&run.id, "attempts"])).await?;
-    let attempts: Attempts = answer.read()?;
-    output.result(&answer.text, || lines(&job, &ended, attempts))?;
-    match ended.cause {
-        None => Ok(()),
-        Some(cause) => Err(Failure::Refused { message: cause.message }),
+    note(format_args!("job {} run {}", job.id, run.id));
+    let ended = tokio::select! {
+        ended = follow(&run.id, session) => ended?,
+        Ok(()) = ctrl_c() => return Err(Failure::Interrupted { job: job.id }),
+    };
+    if *output == Output::Json {
+        let answer = client.get(client.url(RUNS, &[&run.id, "attempts"])).await?;
+        output.result::<String>(&answer.text, Vec::new)?;
+    }
+    match (ended.state.as_str(), ended.cause) {
+        ("succeeded", _) => Ok(()),
+        (_, Some(cause)) => Err(Failure::Refused { message: cause.message }),
+        (state, None) => Err(Failure::Refused { message: state.to_owned() }),
     }
 }
 
-/// Waits for the end of a run.
-async fn wait(session: &Session, id: &str) -> Result<Run, Failure> {
+/// Shows each attempt of a run as it ends, and the last answer; gives the run as it is then.
+async fn follow(id: &str, session: &Session) -> Result<Run, Failure> {
+    let mut shown = Shown::default();
+    let mut heard = Instant::now();
     loop {
-        let mut url = session.client.url("/v1/runs", &[id]);
+        let mut url = session.client.url(RUNS, &[id]);
         url.query_pairs_mut().append_pair("wait", &WAIT_SECS.to_string());
-        let run: Run = session.client.get(url).await?.read()?;
-        if run.ended_at.is_some() {
-            return Ok(run);
+        // Asked before the attempts: all of an ended run's are there.
+        let asked = async {
+            let run: Run = session.client.get(url).await?.read()?;
+            shown.next(id, run.ended_at.is_some(), session).await?;
+            Ok(run)
+        };
+        match asked.await {
+            Ok(run) if run.ended_at.is_some() => {
+                if let (Output::Text, Some(body)) = (session.output, shown.answer) {
+                    line(body)?;
+                }
+                return Ok(run);
+            }
+            Ok(_) => heard = Instant::now(),
+            Err(Failure::Unreachable { .. }) if heard.elapsed() < PATIENCE => sleep(PAUSE).await,
+            Err(failure) => return Err(failure),
         }
     }
 }
 
-fn lines(job: &Job, run: &Run, attempts: Attempts) -> Vec<String> {
-    let mut lines = vec![format!("job {}, run {}: {}", job.id, run.id, run.state)];
-    for Attempt { number, status, error, .. } in &attempts.attempts {
-        let status = status.map(|status| status.to_string());
-        let what = error.clone().or(status).unwrap_or_default();
-        lines.push(format!("attempt {number}: {what}"));
+/// How many attempts have been shown.
+#[derive(Debug, Default)]
+struct Shown {
+    cursor: Option<String>,
+    /// What came with the last of them.
+    answer: Option<String>,
+}
+
+impl Shown {
+    /// Shows what is new: one attempt at a time, because each may come with a long answer.
+    async fn next(&mut self, id: &str, is_over: bool, session: &Session) -> Result<(), Failure> {
+        loop {
+            let mut url = session.client.url(RUNS, &[id, "attempts"]);
+            url.query_pairs_mut().append_pair("limit", "1");
+            if let Some(cursor) = &self.cursor {
+                url.query_pairs_mut().append_pair("cursor", cursor);
+            }
+            let Attempts { attempts, next_cursor } = session.client.get(url).await?.read()?;
+            let Some(attempt) = attempts.into_iter().next() else { return Ok(()) };
+            if attempt.duration_ms.is_none() && !is_over {
+                return Ok(());
+            }
+            note(attempt.told());
+            self.answer = attempt.body.filter(|body| !body.is_empty());
+            let Some(next) = next_cursor else { return Ok(()) };
+            self.cursor = Some(next);
+        }
     }
-    let last = attempts.attempts.into_iter().next_back().and_then(|attempt| attempt.body);
-    lines.extend(last.filter(|body| !body.is_empty()));
-    lines
+}
+
+impl Attempt {
+    fn told(&self) -> String {
+        let status = self.status.map(|status| status.to_string());
+        let what = self.error.clone().or(status).unwrap_or_default();
+        let next = self.next_at.as_deref().map(|at| format!("; the next one is at {}", moment(at)));
+        format!("attempt {}: {what}{}", self.number, next.unwrap_or_default())
+    }
 }
 
 impl Command {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::signal::ctrl_c;
 use tokio::time::{Instant, sleep};
 
 use crate::client::Answer;
@@ -63,7 +64,7 @@ pub struct Args {
     #[arg(long = "gpu", value_name = "NAME")]
     gpus: Vec<String>,
     /// Seconds that one attempt may run [default: the server's own]
-    #[arg(long, value_name = "SECS")]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..))]
     timeout: Option<u32>,
     /// Further attempts after the first failed
     #[arg(long, default_value_t = 0)]
@@ -185,7 +186,10 @@ pub(super) async fn follow_to_end(
         return session.output.result(&started.text, || vec![format!("{} {}", run.job, run.id)]);
     }
     note(format_args!("job {} run {}", run.job, run.id));
-    let (ended, text) = follow(&run.id, session).await?;
+    let (ended, text) = tokio::select! {
+        ended = follow(&run.id, session) => ended?,
+        Ok(()) = ctrl_c() => return Err(Failure::Interrupted { job: run.job }),
+    };
     if session.output == Output::Json {
         session.output.result::<String>(&text, Vec::new)?;
     }

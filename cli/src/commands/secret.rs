@@ -20,14 +20,15 @@ pub enum Command {
     Add {
         /// Its name in data sources
         id: String,
-        /// Purpose: aws, gcp, storj, azure, url (a user and a password for one server), or
-        /// other (for containers)
+        /// Purpose: aws, gcp, storj, azure, url (a user and a password for one server), registry
+        /// (a login for images), or other (for containers and calls)
         #[arg(long = "type", default_value = "aws")]
         secret_type: String,
         /// Public part: the access key, Azure's account, or the user's name
         #[arg(long, default_value = "")]
         access_key: String,
-        /// Server that it is sent to, such as https://host; for url and azure
+        /// Server that it is sent to: https://host for url and azure, a host such as ghcr.io for
+        /// registry
         #[arg(long)]
         endpoint: Option<String>,
         /// Expiry, such as 2027-01-31 or 2027-01-31T12:00:00Z [default: never]
@@ -40,9 +41,27 @@ pub enum Command {
     #[command(visible_alias = "delete")]
     Remove {
         id: String,
-        #[arg(long = "type", default_value = "aws")]
-        secret_type: String,
+        /// Its type [default: that of the one secret with this id]
+        #[arg(long = "type")]
+        secret_type: Option<String>,
     },
+}
+
+#[derive(Deserialize)]
+struct Secrets {
+    secrets: Vec<Secret>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Secret {
+    id: String,
+    secret_type: String,
+    access_key: String,
+    #[serde(default)]
+    endpoint: String,
+    #[serde(default)]
+    expires_at: Option<String>,
 }
 
 pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
@@ -61,6 +80,10 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         }
         Command::List => list(session).await,
         Command::Remove { id, secret_type } => {
+            let secret_type = match secret_type {
+                Some(secret_type) => secret_type,
+                None => type_of(&id, session).await?,
+            };
             let url = session.client.url(PATH, &[&secret_type, &id]);
             let answer = session.client.delete(url).await?;
             session.output.result(&answer.text, || vec![format!("removed secret {id}")])
@@ -83,24 +106,26 @@ fn secret_key() -> Result<String, Failure> {
     Ok(key.to_owned())
 }
 
-async fn list(session: &Session) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    struct List {
-        secrets: Vec<Secret>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Secret {
-        id: String,
-        secret_type: String,
-        access_key: String,
-        #[serde(default)]
-        endpoint: String,
-        #[serde(default)]
-        expires_at: Option<String>,
-    }
+/// The type of the secret with this id: ids of different types may be the same.
+async fn type_of(id: &str, session: &Session) -> Result<String, Failure> {
     let answer = session.client.get(session.client.url(PATH, &[])).await?;
-    let list: List = answer.read()?;
+    let Secrets { secrets } = answer.read()?;
+    let types: Vec<_> = secrets.into_iter().filter(|s| s.id == id).map(|s| s.secret_type).collect();
+    match &types[..] {
+        [one] => Ok(one.clone()),
+        [] => Err(Failure::Refused {
+            message: format!("secret {id:?} not found: fanfold secret list shows those there are"),
+        }),
+        several => Err(Failure::Usage(format!(
+            "there are several secrets {id:?}: add --type, one of {}",
+            several.join(", ")
+        ))),
+    }
+}
+
+async fn list(session: &Session) -> Result<(), Failure> {
+    let answer = session.client.get(session.client.url(PATH, &[])).await?;
+    let list: Secrets = answer.read()?;
     let row = |s: Secret| {
         let expires = s.expires_at.map_or_else(|| "never".to_owned(), |time| moment(&time));
         vec![s.id, s.secret_type, s.access_key, s.endpoint, expires]

@@ -39,7 +39,7 @@ pub struct Pinned {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no image of a registry")]
+#[error("{0:?} is no name of an image, such as python:3 or ghcr.io/a/b:1")]
 pub struct NotAnImage(String);
 
 impl NotAnImage {

@@ -14,7 +14,7 @@ pub enum Error {
     JobChanged,
     #[error(
         "the wallet has {available} credits available and this run needs {needs} to be held: top \
-         up, make the task timeout shorter, or ask for fewer resources"
+         up, or, for work on nodes, make the task timeout shorter or ask for fewer resources"
     )]
     Wallet { needs: Credits, available: Credits },
     #[error("there is no such run, or it has ended")]

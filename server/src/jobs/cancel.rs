@@ -87,6 +87,6 @@ pub fn done_and_paid(run: &RunView) -> String {
     let (done, price) = (run.chunks_done, run.price);
     match run.chunks {
         Some(chunks) => format!("{done} of {chunks} chunks, {price} credits paid"),
-        None => format!("before it was cut into chunks, {price} credits paid"),
+        None => format!("{price} credits paid"),
     }
 }

@@ -76,10 +76,6 @@ impl Job {
         };
         let Template { partitioner, app, assembler } = &self.template_info;
         let packages = format!("partitioner {partitioner}, app {app}, assembler {assembler}");
-        let times = [("created", Some(&self.created_at)), ("started", self.started_at.as_ref())]
-            .into_iter()
-            .chain([("ended", self.ended_at.as_ref())])
-            .filter_map(|(what, time)| Some(format!("{what} {}", moment(time?))));
         let chunks = match self.tasks_without_results {
             0 => self.num_chunks.to_string(),
             empty => format!("{}, {empty} without results", self.num_chunks),
@@ -95,7 +91,7 @@ impl Job {
             ("template", format!("{} ({packages})", self.template_id)),
             ("source", source),
             ("results", self.data_destination.shown()),
-            ("times", times.collect::<Vec<_>>().join(", ")),
+            ("times", times(&self.created_at, &self.started_at, &self.ended_at)),
             ("chunks", chunks),
             ("paid", paid),
             (why, self.error_message.clone()),
@@ -106,10 +102,81 @@ impl Job {
     }
 }
 
+/// A call or a container: what Fanfold's own API says of it.
+#[derive(Debug, Deserialize)]
+struct Plain {
+    id: String,
+    name: String,
+    state: String,
+    call: Option<Call>,
+    container: Option<Container>,
+    created_at: String,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    run: Option<String>,
+    cause: Option<Cause>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Call {
+    method: String,
+    url: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Container {
+    main: Program,
+}
+
+#[derive(Debug, Deserialize)]
+struct Program {
+    image: String,
+    command: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Cause {
+    message: String,
+}
+
+impl Plain {
+    fn lines(&self, paid: &str) -> Vec<String> {
+        let call = self.call.as_ref().map(|call| format!("{} {}", call.method, call.url));
+        let main = self.container.as_ref().map(|container| &container.main);
+        let command = main.and_then(|main| main.command.as_ref()).map(|words| words.join(" "));
+        let lines = [
+            ("job", Some(format!("{}  {}", self.id, self.name))),
+            ("state", Some(self.state.clone())),
+            ("call", call),
+            ("image", main.map(|main| main.image.clone())),
+            ("command", command),
+            ("run", self.run.clone()),
+            ("times", Some(times(&self.created_at, &self.started_at, &self.ended_at))),
+            ("paid", Some(format!("{paid} credits"))),
+            ("reason", self.cause.as_ref().map(|cause| cause.message.clone())),
+        ];
+        let lines = lines.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        lines.map(|(name, text)| format!("{name:<9} {text}").trim_end().to_owned()).collect()
+    }
+}
+
+/// When a job was created, started and ended, as far as it has been.
+fn times(created: &str, started: &Option<String>, ended: &Option<String>) -> String {
+    let started = started.as_deref().map(|at| format!(", started {}", moment(at)));
+    let ended = ended.as_deref().map(|at| format!(", ended {}", moment(at)));
+    let [started, ended] = [started, ended].map(Option::unwrap_or_default);
+    format!("created {}{started}{ended}", moment(created))
+}
+
 pub async fn run(id: &str, session: &Session) -> Result<(), Failure> {
     let answer = session.client.get(url(session, &[id])).await?;
     let Answer { job } = answer.read()?;
-    session.output.result(&answer.text, || job.lines())
+    if !job.template_info.app.is_empty() {
+        return session.output.result(&answer.text, || job.lines());
+    }
+    let answer = session.client.get(session.client.url("/v1/jobs", &[id])).await?;
+    let plain: Plain = answer.read()?;
+    session.output.result(&answer.text, || plain.lines(digits(&job.payment_amount)))
 }
 
 #[cfg(test)]
@@ -143,5 +210,25 @@ mod tests {
                 "waits     2 of 2 nodes are busy",
             ]
         );
+    }
+
+    #[test]
+    fn call_and_container_are_shown_as_what_they_are() {
+        let text = |kind: &str| {
+            format!(
+                r#"{{"id": "j", "name": "n", "state": "failed", "created_at":
+                "2026-11-28T15:26:48.1Z", "started_at": null, "ended_at": null, "run": "r",
+                "cause": {{"message": "no"}}, {kind}}}"#
+            )
+        };
+        let shown = |kind: &str| {
+            let plain: Plain = serde_json::from_str(&text(kind)).unwrap();
+            plain.lines("0.1")[2..4].join("; ")
+        };
+
+        let call = r#""call": {"method": "POST", "url": "https://h.example/"}"#;
+        let container = r#""container": {"main": {"image": "a:1", "command": ["b", "c"]}}"#;
+        assert_eq!(shown(call), "call      POST https://h.example/; run       r");
+        assert_eq!(shown(container), "image     a:1; command   b c");
     }
 }

@@ -21,8 +21,11 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(STATUSES))]
     status: Vec<String>,
     /// Only jobs of this template
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "kind")]
     template: Option<String>,
+    /// Jobs of calls or of containers instead of templates' jobs; takes one --status at most
+    #[arg(long, value_parser = ["call", "container"], conflicts_with = "offset")]
+    kind: Option<String>,
     #[command(flatten)]
     page: Page,
 }
@@ -32,7 +35,24 @@ struct Jobs {
     data: Vec<Job>,
 }
 
+/// Jobs of calls or of containers.
+#[derive(Deserialize)]
+struct Others {
+    jobs: Vec<Other>,
+}
+
+#[derive(Deserialize)]
+struct Other {
+    id: String,
+    state: String,
+    created_at: String,
+    name: String,
+}
+
 pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
+    if let Some(kind) = &args.kind {
+        return others(kind, args, session).await;
+    }
     let mut filters = Vec::new();
     if !args.status.is_empty() {
         filters.push(json!({"field": "status", "condition": "IN", "value": args.status}));
@@ -51,8 +71,30 @@ pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
         empty: if is_filtered {
             "no such jobs"
         } else {
-            "no jobs yet: fanfold job create TEMPLATE --source file:PATH --destination bucket --watch"
+            "no jobs of templates yet: fanfold job create TEMPLATE --source file:PATH --destination \
+             bucket --watch; --kind call and --kind container list the others"
         },
+    })
+}
+
+async fn others(kind: &str, args: &Args, session: &Session) -> Result<(), Failure> {
+    let mut url = session.client.url("/v1/jobs", &[]);
+    url.query_pairs_mut().append_pair("kind", kind);
+    url.query_pairs_mut().append_pair("limit", &args.page.limit.to_string());
+    match &args.status[..] {
+        [] => {}
+        [status] => {
+            url.query_pairs_mut().append_pair("state", status);
+        }
+        _ => return Err(Failure::Usage("--kind takes one --status at most".to_owned())),
+    }
+    let answer = session.client.get(url).await?;
+    let Others { jobs } = answer.read()?;
+    let row = |job: Other| vec![job.id, job.state, moment(&job.created_at), job.name];
+    session.output.table(&answer.text, || Table {
+        header: &["id", "state", "created", "name"],
+        rows: jobs.into_iter().map(row).collect(),
+        empty: "no such jobs",
     })
 }
 

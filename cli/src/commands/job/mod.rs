@@ -57,7 +57,7 @@ pub enum Command {
     Logs(logs::Args),
     /// Abort a job; a draft is deleted
     Abort { id: String },
-    /// List jobs, newest first
+    /// List jobs of templates, or of another kind, newest first
     List(list::Args),
     /// Show one job; --json shows every field
     Get { id: String },

@@ -180,7 +180,7 @@ pub(in crate::market) fn describe(failure: Failure, message: &str) -> String {
     let what = match failure {
         Failure::ExitCode(code) => format!("it {}", exit::told(code)),
         Failure::Timeout => "it ran into the task timeout".to_owned(),
-        Failure::OutOfMemory => "it needed more memory than its app asks for".to_owned(),
+        Failure::OutOfMemory => "it needed more memory than it asked for".to_owned(),
         Failure::Results => "its results cannot be taken".to_owned(),
         Failure::Package => "its package cannot be run".to_owned(),
         Failure::Registry => "its image cannot be pulled".to_owned(),

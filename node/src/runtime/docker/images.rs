@@ -231,22 +231,24 @@ impl Docker {
 
     /// An image of the engine's own, where the machine's owner lends them.
     pub(super) async fn local(&self, name: &str) -> Result<Ready, Error> {
-        let refused = |problem: &str| {
+        let refused = |problem: &str, remedy: &str| {
             Error::Unusable(format!(
                 "the image {name:?} is to be one of the node's own, and {problem}: push it \
-                 (`fanfold image push {name}`) and name it without localhost/, or start the node \
-                 with --local-images"
+                 (`fanfold image push {name}`) and name it without localhost/, or {remedy}"
             ))
         };
         if !self.images.lends_local {
-            return Err(refused("this node lends none"));
+            let remedy = "start the node with --local-images";
+            return Err(refused("this node lends none", remedy));
         }
         // A name becomes part of a request's path.
         if name.parse::<common::compute::image::Reference>().is_err() {
-            return Err(refused("that is no image's name"));
+            return Err(refused("that is no image's name", "correct the name"));
         }
         let found = self.inspect(name).await?.map(ready);
-        found.unwrap_or_else(|| Err(refused("this node has no such image")))
+        found.unwrap_or_else(|| {
+            Err(refused("the engine of this node has no such image", "pull it on that machine"))
+        })
     }
 
     /// Waits for a place among the images that come for a workspace. It is taken before an image's

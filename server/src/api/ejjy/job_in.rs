@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::compute::container::{Command, Profile};
 use common::compute::environment::{Environment, InvalidEnvironment};
+use common::compute::image::Reference;
 use common::compute::resources::Resources;
 use common::order::container::{ContainerOrder, ContainerWork, ImageName, OrderedProgram};
 use common::package::loose::{Loose, check_line};
@@ -57,15 +58,17 @@ pub struct JobIn {
 /// one that is to go.
 pub fn read(mut body: Loose, bytes: &[u8]) -> Result<JobIn> {
     let gone = emptied(bytes);
-    if gone.contains("name") {
-        return Err(Error::field("name", "must not be empty"));
+    for key in ["name", "image"] {
+        if gone.contains(key) {
+            return Err(Error::field(key, "must not be empty"));
+        }
     }
     let tags = body.has("tags").then(|| read_tags(&mut body)).transpose()?;
     let name = body.line("name", NAME_CHARS_MAX)?;
     let read = JobIn {
         terms: Terms { name, tags, ..Terms::default() },
         schedule: schedule::read(&mut body, gone.contains("schedule"))?,
-        image: body.text("image")?,
+        image: read_image(&mut body)?,
         command: match read_command(&mut body)? {
             None if gone.contains("command") => Some(Command::Image),
             command => command,
@@ -124,6 +127,14 @@ impl JobIn {
 
 fn made(order: ContainerOrder) -> Result<ContainerWork> {
     ContainerWork::new(order).map_err(|refused| Error::Invalid(refused.to_string()))
+}
+
+fn read_image(body: &mut Loose) -> Result<Option<String>> {
+    let name = body.text("image")?;
+    if let Some(name) = &name {
+        name.parse::<Reference>().map_err(|error| Error::field("image", error.to_string()))?;
+    }
+    Ok(name)
 }
 
 /// A text for a shell, or a list of words; null, or no word at all, is the image's own.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::compute::container::{Command, ContainerPath, Network, Profile};
 use common::compute::environment::Environment;
+use common::compute::image::Reference;
 use common::compute::resources::Resources;
 use common::order::container::{
     ContainerOrder, ContainerWork, ImageName, OrderedProgram, OrderedSide,
@@ -117,7 +118,7 @@ pub fn read(mut body: Loose) -> Result<ContainerWork> {
         results: path(&mut body, "results")?,
         secrets: secrets(&mut body)?,
         gpus: body.texts("gpus", NAMES_MAX)?,
-        timeout_secs: body.small("timeout_secs", TIMEOUT_SECS_MAX)?,
+        timeout_secs: read_timeout(&mut body)?,
         retries: body.small("retries", RETRIES_MAX)?.unwrap_or(0),
         profile: choice(&mut body, "profile", &PROFILES, &Profile::ALL)?,
         network: choice(&mut body, "network", &NETWORKS, &[Network::None, Network::Internet])?,
@@ -128,8 +129,16 @@ pub fn read(mut body: Loose) -> Result<ContainerWork> {
     ContainerWork::new(order).map_err(|refused| Error::field(field, refused.to_string()))
 }
 
+/// Seconds of one attempt; none at all would end each before it begins.
+fn read_timeout(body: &mut Loose) -> Result<Option<u32>> {
+    let secs = body.number("timeout_secs", 1..=TIMEOUT_SECS_MAX.into())?;
+    Ok(secs.map(|secs| u32::try_from(secs).expect("the bound fits")))
+}
+
 fn read_program(body: &mut Loose) -> Result<OrderedProgram> {
+    let image_field = body.name("image");
     let name = body.required_text("image")?;
+    name.parse::<Reference>().map_err(|error| Error::field(image_field, error.to_string()))?;
     let secret = secret(body, "image_secret")?;
     let (command_field, has_command) = (body.name("command"), body.has("command"));
     let command = body.texts("command", WORDS_MAX)?;

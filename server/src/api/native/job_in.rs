@@ -155,7 +155,9 @@ fn read_template(body: &mut Loose) -> Result<TemplateChoice> {
         (Some(_), Some(_)) => {
             Err(Error::field(field, "names the packages already: leave out packages"))
         }
-        (None, None) => Err(Error::field(field, "is missing, and so are packages and call")),
+        (None, None) => {
+            Err(Error::field(field, "is missing, and so are packages, call and container"))
+        }
     }
 }
 

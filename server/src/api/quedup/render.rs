@@ -54,8 +54,8 @@ impl JobStatus {
 #[derive(Serialize, ToSchema)]
 #[schema(as = QuedUpJob)]
 pub struct JobOut {
-    /// What is sent.
-    body: Option<String>,
+    /// What is sent; empty where nothing is.
+    body: String,
     /// Values that open something are masked.
     #[schema(value_type = Object)]
     headers: BTreeMap<String, String>,
@@ -76,7 +76,7 @@ impl JobOut {
         let CallWork { call, .. } = job.call().ok_or_else(|| missing(job))?;
         let status = JobStatus::of(job);
         Ok(Self {
-            body: call.body.clone(),
+            body: call.body.clone().unwrap_or_default(),
             headers: call.headers.iter().map(shown).collect(),
             id: ids::job(job.id()),
             method: call.method.as_str(),

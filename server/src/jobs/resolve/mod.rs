@@ -64,7 +64,7 @@ pub(super) async fn resolve(
             template: String::new(),
             timeout_secs: None,
             is_test: false,
-            plan: call(app, work)?,
+            plan: call(app, workspace, work).await?,
         },
         JobWork::Container(work) => Does {
             template: String::new(),
@@ -113,8 +113,11 @@ struct Does {
     plan: Plan,
 }
 
-/// What a job of a call does, at the price of today.
-fn call(app: &App, work: &CallWork) -> Result<Plan> {
+/// What a job of a call does, at the price of today. Retries would not bring a secret that is not
+/// there.
+async fn call(app: &App, workspace: WorkspaceId, work: &CallWork) -> Result<Plan> {
+    let secrets: Vec<_> = work.call.secrets().map(|id| id.as_str().to_owned()).collect();
+    packages::check_secrets(app, workspace, &secrets, "the call").await?;
     let plan = work.plan(app.settings.wallet.call_price);
     plan.map_err(|invalid| Error::field(format!("call.{}", invalid.field()), invalid.to_string()))
 }
