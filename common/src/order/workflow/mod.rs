@@ -31,15 +31,15 @@ mod amount;
 mod compile;
 mod document;
 mod read;
+mod step;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use amount::{Cpu, Mebibytes, Seconds};
-pub use document::{
-    CallFile, ChildFile, Defaults, EachFile, JobFile, Needs, Program, Retry, Side, Step,
-};
+pub use document::{CallFile, ChildFile, Defaults, EachFile, JobFile};
+pub use step::{Needs, Program, Retry, Side, Step};
 
 use super::ordered_plan::OrderedPlan;
 use crate::run::spec::RunScope;

@@ -1,7 +1,8 @@
 //! The calls of a job file.
 
 use super::super::InvalidWorkflow;
-use super::super::document::{CallFile, Step};
+use super::super::document::CallFile;
+use super::super::step::Step;
 use super::place::Place;
 use super::{Compiler, retry};
 use crate::call::{Call, CallPlace, CallTask, HeaderText, LateCallText, Method, Retry, Waits};

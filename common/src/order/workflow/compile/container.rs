@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::InvalidWorkflow;
-use super::super::document::{Needs, Program, Step};
+use super::super::step::{Needs, Program, Retry, Step};
 use super::call::waits;
 use super::place::Place;
 use super::{Compiler, retry};
@@ -95,15 +95,7 @@ impl Compiler<'_> {
             code.late = late;
         }
         if let Some(retry) = retry(step, self.common.defaults) {
-            if retry.limit > RETRIES_MAX {
-                return Err(place
-                    .field("retry.limit")
-                    .refuse(format!("must be at most {RETRIES_MAX}")));
-            }
-            if retry.factor.is_some_and(|factor| !(1..=FACTOR_MAX).contains(&factor)) {
-                let problem = format!("must be from 1 to {FACTOR_MAX}");
-                return Err(place.field("retry.factor").refuse(problem));
-            }
+            check_retry(retry, &place.field("retry"))?;
             let has_pauses = retry.delay.is_some() || retry.factor.is_some();
             task.waits = has_pauses.then(|| waits(retry));
         }
@@ -267,6 +259,19 @@ impl Compiler<'_> {
         late.push(LateText { place: at, text: text.clone() });
         Ok(TEXT.to_owned())
     }
+}
+
+fn check_retry(retry: Retry, place: &Place) -> Result<(), InvalidWorkflow> {
+    if retry.limit > RETRIES_MAX {
+        return Err(place.field("limit").refuse(format!("must be at most {RETRIES_MAX}")));
+    }
+    if retry.factor.is_some_and(|factor| !(1..=FACTOR_MAX).contains(&factor)) {
+        return Err(place.field("factor").refuse(format!("must be from 1 to {FACTOR_MAX}")));
+    }
+    if retry.delay.is_some_and(|delay| delay.0 > TIMEOUT_SECS_MAX) {
+        return Err(place.field("delay").refuse("must be at most 7 days"));
+    }
+    Ok(())
 }
 
 fn resources(needs: Option<Needs>, place: &Place) -> Result<Resources, InvalidWorkflow> {

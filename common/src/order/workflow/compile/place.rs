@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::super::InvalidWorkflow;
-use super::super::document::Step;
+use super::super::step::Step;
 use crate::plan::{BlockId, PlanError};
 
 /// A part of a job file, such as `steps[2] "render": env.PAGE`.
