@@ -115,7 +115,8 @@ impl WorkflowWork {
 
     /// What the expressions of a run know from its start.
     pub fn scope(&self) -> RunScope {
-        RunScope { inputs: self.0.inputs.clone(), secrets: self.0.secrets.clone() }
+        let (inputs, secrets) = (self.0.inputs.clone(), self.0.secrets.clone());
+        RunScope { inputs, secrets, ..RunScope::default() }
     }
 
     /// What the job is called that has no name of its own.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::run::RunState;
 use tokio::time::Instant;
 use warp::http::header::CONTENT_TYPE;
 use warp::http::{Method, StatusCode};
@@ -111,23 +112,20 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
     let part = answers::part(&call, SIZE, SIZE_MAX)?;
     let search = Search::read(&answers::query(&call, "q").unwrap_or_default());
     let _place = call.answer_place(&caller).await;
-    let matches = |state, name: &str, description: &str| {
+    let matches = |state: RunState, name: &str, description: &str| {
         search.matches(&[JobState::from(state).as_str(), name, description])
     };
     let query = Query {
         tags: search.tags.clone(),
-        matches: search.has_words().then_some(&matches),
+        matches: if search.has_words() { Some(&matches) } else { None },
         skipped: part.skipped(),
         limit: part.size,
     };
     let found = list::list(call.app(), &caller, query).await?;
-    let mut items = Vec::new();
     let hidden = plans::hidden_values_of(call.app(), &caller, &found.items).await?;
     let redactor = Redactor::new(hidden);
-    for (run, ended) in &found.items {
-        items.push(Summary::of(run, *ended, &redactor));
-    }
-    Ok(part.page(items, found.total))
+    let items = found.items.iter().map(|(run, ended)| Summary::of(run, *ended, &redactor));
+    Ok(part.page(items.collect(), found.total))
 }
 
 /// The job of this id.

@@ -156,10 +156,10 @@ impl TasksOf<'_> {
         let queue = task.get("queue").or_else(|| defaults.get("queue")).cloned();
         shown.insert("queue".to_owned(), queue.unwrap_or_else(|| json!(QUEUE)));
         let attempt = execution.attempt.as_ref().map_or(1, |attempt| attempt.lease.attempt);
-        if let Some(Value::Object(retry)) = shown.get_mut("retry") {
-            if attempt > 1 {
-                retry.insert("attempts".to_owned(), json!(attempt - 1));
-            }
+        if let Some(Value::Object(retry)) = shown.get_mut("retry")
+            && attempt > 1
+        {
+            retry.insert("attempts".to_owned(), json!(attempt - 1));
         }
         shown
     }

@@ -19,7 +19,7 @@ use common::plan::{Block, BlockId, Body, Child, Each, Group, List, Name, Plan};
 use common::run::spec::RunScope;
 use common::secret::{Purpose, SecretId};
 
-use super::document::{Defaults, Job, Registry, SubJob, Task, list, text, texts};
+use super::document::{self, Defaults, Job, Registry, SubJob, Task, list, text, texts};
 use super::redact::Redactor;
 use crate::error::{Error, Result};
 use crate::jobs::plans::Secret;
@@ -124,6 +124,14 @@ impl Place {
             Self::Element { .. } | Self::InList => Self::InList,
         }
     }
+
+    /// A name for the value of a block that has none of its own.
+    fn hidden_var(self, block: BlockId) -> Option<Name> {
+        match self {
+            Self::Once => hidden_var(block).parse().ok(),
+            Self::Element { .. } | Self::InList => None,
+        }
+    }
 }
 
 /// The blocks of one plan.
@@ -173,10 +181,6 @@ impl Compiler {
             "" => None,
             var => Some(read_name(&name, &self.fixed(part, &name, var)?)?),
         };
-        let hidden = || match place {
-            Place::Once => hidden_var(id).parse().ok(),
-            Place::Element { .. } | Place::InList => None,
-        };
         let body = if let Some(parallel) = &task.parallel {
             if var.is_some() {
                 return Err(refused(&name, "a parallel task gives no value: name those in it"));
@@ -187,33 +191,15 @@ impl Compiler {
             }
             Body::Group(Group::parallel(of))
         } else if let Some(each) = &task.each {
-            let inner = each.task.clone().unwrap_or_default();
-            // The list has what its elements give.
-            if var.is_none() && !text(inner.var.as_ref()).is_empty() {
-                var = Some(read_name(&name, text(inner.var.as_ref()))?);
-            }
-            let is_valued = var.is_some();
-            let body = self.task(blocks, part, &inner, Place::Element { is_valued })?;
-            let item = match text(each.var.as_ref()) {
-                "" => ITEM,
-                var => var,
-            };
-            let at_once = each.concurrency.and_then(|n| u32::try_from(n).ok());
-            Body::Each(Each {
-                list: List::Items(template(&name, text(each.list.as_ref()))?),
-                item: item.to_owned(),
-                body,
-                at_once: at_once.and_then(NonZeroU32::new),
-                first: None,
-            })
+            Body::Each(self.each(blocks, part, each, &mut var)?)
         } else if let Some(subjob) = &task.subjob {
             let child = self.child(part, subjob)?;
             if !child.detached {
-                var = var.or_else(hidden);
+                var = var.or_else(|| place.hidden_var(id));
             }
             Body::Child(Box::new(child))
         } else {
-            var = var.or_else(hidden);
+            var = var.or_else(|| place.hidden_var(id));
             let is_valued = match place {
                 Place::Element { is_valued } => is_valued,
                 Place::Once | Place::InList => var.is_some(),
@@ -229,6 +215,36 @@ impl Compiler {
         };
         blocks.set(id, Block { when, var, ..Block::new(name, body) });
         Ok(id)
+    }
+
+    /// A list. Its value has the name that its task has, where it has none itself: the list has
+    /// what its elements give.
+    fn each(
+        &mut self,
+        blocks: &mut Blocks,
+        part: Part<'_>,
+        each: &document::Each,
+        var: &mut Option<Name>,
+    ) -> Result<Each> {
+        let inner = each.task.clone().unwrap_or_default();
+        let (place, inner_var) = (text(inner.name.as_ref()), text(inner.var.as_ref()));
+        if var.is_none() && !inner_var.is_empty() {
+            *var = Some(read_name(place, inner_var)?);
+        }
+        let is_valued = var.is_some();
+        let body = self.task(blocks, part, &inner, Place::Element { is_valued })?;
+        let item = match text(each.var.as_ref()) {
+            "" => ITEM,
+            var => var,
+        };
+        let at_once = each.concurrency.and_then(|n| u32::try_from(n).ok());
+        Ok(Each {
+            list: List::Items(template(place, text(each.list.as_ref()))?),
+            item: item.to_owned(),
+            body,
+            at_once: at_once.and_then(NonZeroU32::new),
+            first: None,
+        })
     }
 
     fn child(&mut self, part: Part<'_>, subjob: &SubJob) -> Result<Child> {
