@@ -72,4 +72,9 @@ macro_rules! products {
     )*};
 }
 
-products!(quedup with keys of "qup", ejjy with keys of "ff", daestro with keys of "ff");
+products!(
+    quedup with keys of "qup",
+    ejjy with keys of "ff",
+    tork with keys of "ff",
+    daestro with keys of "ff",
+);

@@ -4,11 +4,12 @@ use common::access::Scope;
 
 use super::http::problem_json::ERRORS;
 use super::http::router::Api;
-use super::{bytenite, daestro, ejjy, health, info, metrics, native, quedup, storage};
+use super::{bytenite, daestro, ejjy, health, info, metrics, native, quedup, storage, tork};
 
 /// Every API with its routes.
 pub fn apis() -> Vec<Api> {
-    let others = vec![native::api(), quedup::api(), ejjy::api(), daestro::api(), server()];
+    let compat = [quedup::api(), ejjy::api(), tork::api(), daestro::api()];
+    let others = [native::api()].into_iter().chain(compat).chain([server()]);
     bytenite::apis().into_iter().chain(others).collect()
 }
 

@@ -7,9 +7,12 @@ pub mod params;
 
 use common::data::location::{Destination, FileToUpload, Identity, Location, Source, UploadedFile};
 use common::ids::{JobId, WorkspaceId};
+use common::money::credits::Credits;
 use common::order::call::CallWork;
+use common::order::ordered_plan::OrderedPlan;
 use common::package::config::JobConfig;
-use common::plan::{Pipeline, Plan};
+use common::plan::{Image, Pipeline, Plan};
+use common::run::queue::InQueue;
 use common::run::scheduling::Terms;
 use common::run::spec::{Origin, RunSpec};
 use common::secret::DataEnd;
@@ -79,9 +82,14 @@ pub(super) async fn resolve(
             plan: containers::ordered_plan(app, workspace, work).await?,
         },
     };
-    Ok(RunSpec {
-        job: id,
-        workspace,
+    let queue = queues::of_run(app, job).await?;
+    Ok(spec(app, job, does, queue))
+}
+
+fn spec(app: &App, job: &Job, does: Does, queue: Option<InQueue>) -> RunSpec {
+    RunSpec {
+        job: job.id,
+        workspace: job.workspace,
         name: job.shown_name().into_owned(),
         template: does.template,
         plan: does.plan,
@@ -92,11 +100,21 @@ pub(super) async fn resolve(
             priority: job.priority,
             regions: job.regions.clone(),
             is_test: does.is_test,
-            queue: queues::of_run(app, job).await?,
+            queue,
         },
         origin: Origin::Manual,
         callbacks: job.callbacks.pinned(app.settings.wallet.call_price),
-    })
+    }
+}
+
+/// The same of an ordered plan whose images mean nothing: of a run that fails at once.
+pub(super) fn unpinned(app: &App, job: &Job, work: &OrderedPlan) -> Result<RunSpec> {
+    let images: Vec<Image> =
+        work.images.iter().map(|image| Image::Local { name: image.name.clone() }).collect();
+    let plan = work.pinned(&images, 1, Credits::ZERO);
+    let plan = plan.map_err(|refused| Error::Invalid(refused.to_string()))?;
+    let does = Does { template: String::new(), timeout_secs: None, is_test: false, plan };
+    Ok(spec(app, job, does, None))
 }
 
 /// The same, where nothing is laid over what the job says.
