@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::api;
 use crate::app::{AccessCode, App, Settings};
 use crate::config::{Config, S3Config};
+use crate::coordinator::leases::Leases;
 use crate::coordinator::{self, Coordinator, Fires};
 use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Bucket, Data};
@@ -121,9 +122,7 @@ impl Server {
         .await?;
         let supervisor = Supervisor::new(stop.clone());
         tasks.spawn(supervisor.clone().run_fallible("the coordinator", engine));
-        let (logs, writing) =
-            LogWriter::new(db.clone(), leases.clone(), coordinator.clone(), stop.clone());
-        tasks.spawn(supervisor.clone().run("the log writer", writing));
+        let logs = start_logs(&db, &data, &leases, &coordinator, &tasks, &supervisor);
         // Where the start fails, what it has begun is told to end before its handles go.
         let unfinished = stop.clone().drop_guard();
         let hub = Hub::start(
@@ -141,7 +140,6 @@ impl Server {
         )
         .await?;
         tasks.spawn(last_batch.keep_synced(stop.clone()));
-        tasks.spawn(compactor::run(db.clone(), data.clone(), stop.clone()));
         maintenance::start(&config, &db, &data, &coordinator, &tasks, &stop);
         let mail = mail(&config, public_url, &tasks, &stop)?;
         let app = App {
@@ -218,6 +216,23 @@ impl Server {
             tracing::warn!(error = %chain(&error), "the database did not close");
         }
     }
+}
+
+/// Starts what stores lines of logs, and what moves them to the bucket.
+fn start_logs(
+    db: &Db,
+    data: &Data,
+    leases: &Leases,
+    coordinator: &Coordinator,
+    tasks: &TaskTracker,
+    supervisor: &Supervisor,
+) -> LogWriter {
+    let stop = supervisor.stop();
+    let (logs, writing) =
+        LogWriter::new(db.clone(), leases.clone(), coordinator.clone(), stop.clone());
+    tasks.spawn(supervisor.clone().run("the log writer", writing));
+    tasks.spawn(compactor::run(db.clone(), data.clone(), stop.clone()));
+    logs
 }
 
 /// Answers clients, and schedules that are due.

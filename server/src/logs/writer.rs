@@ -9,6 +9,7 @@ mod intake;
 mod tests;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -240,11 +241,11 @@ impl Ends {
         lease: Lease,
     ) -> Result<LogEnd, store::Error> {
         let run = lease.task.run;
-        if !self.looked_up.contains_key(&run) {
-            self.looked_up.insert(run, store::logs::ends(db, run).await?);
-        }
-        let end = self.looked_up.get(&run).and_then(|ends| ends.get(&lease));
-        let (lines, bytes) = end.copied().unwrap_or_default();
+        let ends = match self.looked_up.entry(run) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(store::logs::ends(db, run).await?),
+        };
+        let (lines, bytes) = ends.get(&lease).copied().unwrap_or_default();
         Ok(LogEnd { lines, bytes })
     }
 }
