@@ -149,7 +149,8 @@ pub struct Market {
     policy: Policy,
     /// Runs that have not ended.
     runs: BTreeMap<RunId, Run>,
-    /// The same and those that are being stopped, by their jobs. Parts of other runs are left out.
+    /// The same and those that are being stopped, by their jobs. Those that other runs have started
+    /// are left out.
     of_jobs: BTreeSet<(JobId, RunId)>,
     /// How many of them are in the state `Running`.
     running: usize,
@@ -247,7 +248,7 @@ impl Market {
             outbox: Outbox::default(),
         };
         let jobs = market.runs.values().map(|run| &run.spec);
-        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.parent().is_none());
+        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.is_whole());
         market.of_jobs = ids.map(|(id, spec)| (spec.job, id)).collect();
         for (node, operator) in stored.operators {
             market.meet(node, operator, now + policy.lease);
