@@ -155,7 +155,8 @@ pub struct Market {
     policy: Policy,
     /// Runs that have not ended.
     runs: BTreeMap<RunId, Run>,
-    /// The same and those that are being stopped, by their jobs. Parts of other runs are left out.
+    /// The same and those that are being stopped, by their jobs. Those that other runs have started
+    /// are left out.
     of_jobs: BTreeSet<(JobId, RunId)>,
     /// How many of them are in the state `Running`.
     running: usize,
@@ -257,7 +258,7 @@ impl Market {
             outbox: Outbox::default(),
         };
         let jobs = market.runs.values().map(|run| &run.spec);
-        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.origin.is_shown());
+        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.is_whole());
         market.of_jobs = ids.map(|(id, spec)| (spec.job, id)).collect();
         market.load_queues(stored.queues);
         for (node, operator) in stored.operators {

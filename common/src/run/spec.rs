@@ -64,6 +64,14 @@ pub enum Origin {
 }
 
 impl RunSpec {
+    /// Whether it executes its job as a whole: it was started by no other run.
+    pub const fn is_whole(&self) -> bool {
+        match self.origin {
+            Origin::Manual | Origin::Schedule(_) => true,
+            Origin::Part(_) | Origin::Callback(_) | Origin::Detached => false,
+        }
+    }
+
     /// The run and its stage that this one is a part of.
     pub const fn parent(&self) -> Option<Parent> {
         match self.origin {
@@ -87,14 +95,6 @@ impl Origin {
         match self {
             Self::Callback(run) => Some(run),
             Self::Manual | Self::Schedule(_) | Self::Part(_) | Self::Detached => None,
-        }
-    }
-
-    /// Whether it is one of the runs that its job shows, and neither a part nor a callback of one.
-    pub const fn is_shown(self) -> bool {
-        match self {
-            Self::Manual | Self::Schedule(_) | Self::Detached => true,
-            Self::Part(_) | Self::Callback(_) => false,
         }
     }
 }
