@@ -43,6 +43,8 @@ pub const REASONS: &[Reason] = &[
     blocked("INSUFFICIENT_CREDITS", "the wallet has too little for this: top up, or ask for less"),
     blocked("JOB_ALREADY_STARTED", "the job has been started and cannot be changed or run again"),
     blocked("JOB_NAME_TAKEN", "another job has this name"),
+    blocked("POOL_NAME_TAKEN", "another pool of the project has this name"),
+    blocked("QUEUE_NAME_TAKEN", "another queue of the project has this name"),
     blocked("JOB_FAILED", "the job has failed or was cancelled, and has no results as a whole"),
     blocked("JOB_NOT_COMPLETED", "the job has not ended: there are no results yet"),
     blocked("LAST_ADMIN", "the workspace would have no admin any more"),

@@ -43,9 +43,8 @@ async fn queue_is_made_changed_listed_and_removed() {
     let listed = read(&server, "/v1/queues?limit=1").await;
     assert_eq!(listed, json!({"queues": [changed], "next_cursor": made["id"]}));
 
-    let used =
-        server.call(Method::DELETE, &format!("/v1/pools/{}", pool["id"].as_str().unwrap()), None);
-    assert_eq!(used.await.0, 400);
+    let pool = format!("/v1/pools/{}", pool["id"].as_str().unwrap());
+    assert_eq!(server.call(Method::DELETE, &pool, None).await.0, 400);
     let (status, gone) = server.call(Method::DELETE, &path, None).await;
     assert_eq!((status, gone), (200, json!({"id": made["id"]})));
     assert_eq!(server.get(&path).await.0, 404);
