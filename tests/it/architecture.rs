@@ -91,7 +91,7 @@ const USE_CASES: &[&str] =
     &["definitions", "files", "jobs", "nodes", "people", "readiness", "wallet"];
 
 /// Folders of `server/src/api`, one for each product's API.
-const APIS: &[&str] = &["bytenite", "native", "quedup"];
+const APIS: &[&str] = &["bytenite", "ejjy", "native", "quedup", "tork"];
 
 /// Adapters: they call use cases only.
 const ADAPTERS: &[&str] = &["server/src/api/"];

@@ -72,4 +72,4 @@ macro_rules! products {
     )*};
 }
 
-products!(quedup with keys of "qup", ejjy with keys of "ff");
+products!(quedup with keys of "qup", ejjy with keys of "ff", tork with keys of "ff");

@@ -24,6 +24,7 @@ mod storage;
 mod table;
 #[cfg(test)]
 pub mod testing;
+mod tork;
 
 use std::sync::Arc;
 

@@ -4,11 +4,11 @@ use common::access::Scope;
 
 use super::http::problem_json::ERRORS;
 use super::http::router::Api;
-use super::{bytenite, ejjy, health, info, metrics, native, quedup, storage};
+use super::{bytenite, ejjy, health, info, metrics, native, quedup, storage, tork};
 
 /// Every API with its routes.
 pub fn apis() -> Vec<Api> {
-    let others = vec![native::api(), quedup::api(), ejjy::api(), server()];
+    let others = vec![native::api(), quedup::api(), ejjy::api(), tork::api(), server()];
     bytenite::apis().into_iter().chain(others).collect()
 }
 

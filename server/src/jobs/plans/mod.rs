@@ -10,6 +10,7 @@ use common::ids::{JobId, RunId};
 use common::order::ordered_plan::OrderedPlan;
 use common::package::config::JobConfig;
 use common::run::RunState;
+use common::run::cause::{Cause, CauseKind};
 use common::schedule::{Schedule, ScheduleState};
 use common::secret::SecretId;
 use uuid::Uuid;
@@ -17,11 +18,12 @@ use uuid::Uuid;
 use super::containers::{self, Terms};
 use super::monitoring::status::{self, find_job};
 use super::ordered::Start;
-use super::{Job, JobKind, RunView, schedules, start};
+use super::{Job, JobKind, RunView, resolve, schedules, start};
 use crate::app::App;
+use crate::coordinator;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
-use crate::store::jobs::{self, JobWork};
+use crate::store::jobs::{self, JobWork, StartAs};
 use crate::store::market::{plan_runs, runs};
 pub use crate::store::secrets::Secret;
 pub use restart::restart;
@@ -85,11 +87,26 @@ pub async fn order(app: &App, caller: &Caller, new: NewPlan, when: Start) -> Res
 
 async fn begin(app: &App, caller: &Caller, id: JobId, when: Start) -> Result<()> {
     match when {
-        Start::Now => {
-            let ready = start::prepare(app, caller, id, JobConfig::default()).await?;
-            ready.start(app).await.map(drop)
-        }
+        Start::Now => match start::prepare(app, caller, id, JobConfig::default()).await {
+            Ok(ready) => ready.start(app).await.map(drop),
+            Err(Error::NotNow(why)) => fail(app, caller, id, why).await,
+            Err(error) => Err(error),
+        },
         Start::Schedule(rules) => schedules::set(app, caller, id, rules).await.map(drop),
+    }
+}
+
+/// Starts a run that fails at once: an image that nobody has is no fault of the order.
+async fn fail(app: &App, caller: &Caller, id: JobId, why: String) -> Result<()> {
+    let job = find_job(app, caller, id).await?;
+    let Some(work) = job.work.plan() else { return Err(Error::NotNow(why)) };
+    let spec = resolve::unpinned(&job, work)?;
+    let run = RunId::new(Uuid::now_v7());
+    app.coordinator.start_job(spec, job.draft, StartAs::Again(run)).await?;
+    match app.coordinator.break_off_run(run, Cause::new(CauseKind::Plan, why)).await {
+        // It has ended meanwhile.
+        Ok(()) | Err(coordinator::Error::NoRun) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -142,7 +159,7 @@ pub async fn cancel(app: &App, run: &RunView) -> Result<bool> {
     }
     match app.coordinator.cancel_run(run.id, "cancelled by its customer".to_owned()).await {
         Ok(()) => Ok(true),
-        Err(crate::coordinator::Error::NoRun) => Ok(false),
+        Err(coordinator::Error::NoRun) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -7,9 +7,11 @@ pub mod params;
 
 use common::data::location::{Destination, FileToUpload, Identity, Location, Source, UploadedFile};
 use common::ids::{JobId, WorkspaceId};
+use common::money::credits::Credits;
 use common::order::call::CallWork;
+use common::order::ordered_plan::OrderedPlan;
 use common::package::config::JobConfig;
-use common::plan::{Pipeline, Plan};
+use common::plan::{Image, Pipeline, Plan};
 use common::run::scheduling::Terms;
 use common::run::spec::{Origin, RunSpec};
 use common::secret::DataEnd;
@@ -79,9 +81,13 @@ pub(super) async fn resolve(
             plan: containers::ordered_plan(app, workspace, work).await?,
         },
     };
-    Ok(RunSpec {
-        job: id,
-        workspace,
+    Ok(spec(job, does))
+}
+
+fn spec(job: &Job, does: Does) -> RunSpec {
+    RunSpec {
+        job: job.id,
+        workspace: job.workspace,
         name: job.shown_name().into_owned(),
         template: does.template,
         plan: does.plan,
@@ -94,7 +100,17 @@ pub(super) async fn resolve(
             is_test: does.is_test,
         },
         origin: Origin::Manual,
-    })
+    }
+}
+
+/// The same of an ordered plan whose images mean nothing: of a run that fails at once.
+pub(super) fn unpinned(job: &Job, work: &OrderedPlan) -> Result<RunSpec> {
+    let images: Vec<Image> =
+        work.images.iter().map(|image| Image::Local { name: image.name.clone() }).collect();
+    let plan = work.pinned(&images, 1, Credits::ZERO);
+    let plan = plan.map_err(|refused| Error::Invalid(refused.to_string()))?;
+    let does = Does { template: String::new(), timeout_secs: None, is_test: false, plan };
+    Ok(spec(job, does))
 }
 
 /// The same, where nothing is laid over what the job says.

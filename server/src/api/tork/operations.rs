@@ -1,0 +1,180 @@
+//! Health, queues, nodes and figures.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use warp::http::{Method, StatusCode};
+
+use super::answers::{self, JSON, missing};
+use super::ids;
+use crate::api::Answer;
+use crate::api::http::call::{Call, Segment};
+use crate::api::http::route::{Route, get, raw};
+use crate::error::Result;
+use crate::jobs::plans;
+use crate::nodes::{self, Node};
+use crate::people::caller::Caller;
+
+const QUEUE: &str = "default";
+/// A node that was not heard for longer is not listed.
+const LISTED: TimeDelta = TimeDelta::minutes(5);
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        raw(Method::GET, "Tork_GetHealth", "/health", JSON, health)
+            .gives::<Health>()
+            .summary("Answers 200 while the database and the bucket answer, and 503 otherwise")
+            .open()
+            .fails(&[(503, "A part of the server does not answer")]),
+        get("Tork_ListQueues", "/queues", list_queues)
+            .summary("Lists queues with what waits there"),
+        get("Tork_GetQueue", "/queues/{queue}", read_queue).summary("Gets a queue"),
+        get("Tork_ListNodes", "/nodes", list_nodes)
+            .summary("Lists the workspace's own nodes that were heard in the last five minutes"),
+        get("Tork_GetMetrics", "/metrics", metrics).summary("Counts what runs"),
+    ]
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TorkHealth)]
+struct Health {
+    /// UP or DOWN.
+    status: &'static str,
+    version: &'static str,
+}
+
+async fn health(call: Call) -> Result<Answer> {
+    let version = env!("CARGO_PKG_VERSION");
+    match call.state().readiness.away(call.app()).await {
+        None => answers::with_status(StatusCode::OK, &Health { status: "UP", version }),
+        Some(_) => {
+            let down = Health { status: "DOWN", version };
+            answers::with_status(StatusCode::SERVICE_UNAVAILABLE, &down)
+        }
+    }
+}
+
+/// A queue.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TorkQueue)]
+struct QueueOut {
+    name: &'static str,
+    /// Tasks that wait.
+    size: u64,
+    /// Nodes of the workspace's own that are heard.
+    subscribers: u64,
+    /// Tasks that are under way.
+    unacked: u64,
+}
+
+async fn default_queue(call: &Call, caller: &Caller) -> Result<QueueOut> {
+    let load = plans::load(call.app(), caller).await?;
+    let nodes = nodes::list(call.app(), caller).await?;
+    let subscribers = nodes.iter().filter(|node| node.live.is_some()).count() as u64;
+    let (size, unacked) = (load.tasks_waiting, load.tasks_running);
+    Ok(QueueOut { name: QUEUE, size, subscribers, unacked })
+}
+
+async fn list_queues(call: Call) -> Result<Vec<QueueOut>> {
+    let caller = call.caller().await?;
+    Ok(vec![default_queue(&call, &caller).await?])
+}
+
+async fn read_queue(queue: Segment, call: Call) -> Result<QueueOut> {
+    let caller = call.caller().await?;
+    if queue.as_str() != QUEUE {
+        let shown: String = queue.as_str().chars().take(200).collect();
+        return Err(missing(&format!("queue {shown}")));
+    }
+    default_queue(&call, &caller).await
+}
+
+/// A node.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TorkNode)]
+struct NodeOut {
+    id: String,
+    name: String,
+    started_at: DateTime<Utc>,
+    /// How much of its processors is reserved by tasks.
+    cpu_percent: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_heartbeat_at: Option<DateTime<Utc>>,
+    /// UP, or OFFLINE while it is silent.
+    status: &'static str,
+    hostname: String,
+    task_count: usize,
+    version: &'static str,
+}
+
+impl From<&Node> for NodeOut {
+    fn from(node: &Node) -> Self {
+        Self {
+            id: ids::write(node.id.uuid()),
+            name: node.device.label.clone(),
+            started_at: node.joined_at,
+            cpu_percent: cpu_percent(node),
+            last_heartbeat_at: node.heard_at,
+            status: if node.live.is_some() { "UP" } else { "OFFLINE" },
+            hostname: node.device.label.clone(),
+            task_count: node.live.map_or(0, |live| live.tasks),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+fn cpu_percent(node: &Node) -> u32 {
+    let Some(live) = node.live else { return 0 };
+    let (used, all) = (live.used.cpu_millis, live.capacity.cpu_millis);
+    used.saturating_mul(100).checked_div(all).unwrap_or(0)
+}
+
+async fn own_nodes(call: &Call, caller: &Caller) -> Result<Vec<Node>> {
+    let mut found = nodes::list(call.app(), caller).await?;
+    let now = crate::clock::now();
+    found.retain(|node| node.heard_at.is_some_and(|at| now - at <= LISTED));
+    found.sort_by(|a, b| a.device.label.cmp(&b.device.label));
+    Ok(found)
+}
+
+async fn list_nodes(call: Call) -> Result<Vec<NodeOut>> {
+    let caller = call.caller().await?;
+    Ok(own_nodes(&call, &caller).await?.iter().map(NodeOut::from).collect())
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TorkMetrics)]
+struct Metrics {
+    jobs: Running,
+    tasks: Running,
+    nodes: Online,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TorkRunning)]
+struct Running {
+    running: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TorkOnline)]
+struct Online {
+    online: usize,
+    cpu_percent: u32,
+}
+
+async fn metrics(call: Call) -> Result<Metrics> {
+    let caller = call.caller().await?;
+    let load = plans::load(call.app(), &caller).await?;
+    let mut nodes = own_nodes(&call, &caller).await?;
+    nodes.retain(|node| node.live.is_some());
+    let sum: u32 = nodes.iter().map(cpu_percent).sum();
+    let online = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+    Ok(Metrics {
+        jobs: Running { running: load.runs },
+        tasks: Running { running: load.tasks_running },
+        nodes: Online { online: nodes.len(), cpu_percent: sum.checked_div(online).unwrap_or(0) },
+    })
+}
