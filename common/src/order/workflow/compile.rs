@@ -212,17 +212,13 @@ fn check(
     text: &Template,
     place: &Place,
 ) -> Result<(), InvalidWorkflow> {
-    let is_input = |name: &str| inputs.contains(name);
-    let is_secret = |name: &str| name.parse().is_ok_and(|name: Name| secrets.contains_key(&name));
-    let known: [(&str, &dyn Fn(&str) -> bool); 2] =
-        [("inputs", &is_input), ("secrets", &is_secret)];
-    for (root, is_known) in known {
-        let Reads::Members(names) = text.reads(root) else { continue };
-        if let Some(name) = names.iter().find(|name| !is_known(name)) {
-            return Err(place.refuse(format!("{root}.{name} is not in {root}")));
-        }
-    }
-    Ok(())
+    let missing = |root: &str, known: &BTreeSet<&str>| {
+        let Reads::Members(read) = text.reads(root) else { return None };
+        let name = read.into_iter().find(|name| !known.contains(name.as_str()))?;
+        Some(format!("{root}.{name} is not in {root}"))
+    };
+    let problem = missing("inputs", inputs).or_else(|| missing("secrets", &names(secrets)));
+    problem.map_or(Ok(()), |problem| Err(place.refuse(problem)))
 }
 
 /// What a step without a name is called.

@@ -93,8 +93,10 @@ async fn read_logs(job: Segment, call: Call) -> Result<Answer> {
     let asked = LineQuery {
         window: window(&query)?,
         contains: None,
+        level: None,
         only_containers: true,
         limit: limit as usize,
+        before: None,
     };
     let (app, _place) = (call.app(), call.answer_place(&caller).await);
     let id = find(app, &caller, &job).await?.job.id;

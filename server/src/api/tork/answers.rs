@@ -108,7 +108,7 @@ pub fn query(call: &Call, name: &str) -> Option<String> {
 
 /// Which part is asked for, where a page has `usual` and at most `most`.
 pub fn part(call: &Call, usual: u64, most: u64) -> Result<Part> {
-    let read = |name: &str, what: &str, usual: u64| {
+    let read = |name: &str, what: &str, usual: u64| -> Result<u64> {
         let Some(text) = query(call, name).filter(|text| !text.is_empty()) else {
             return Ok(usual);
         };

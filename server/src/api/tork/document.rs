@@ -146,13 +146,6 @@ impl Task {
     pub fn is_composite(&self) -> bool {
         self.parallel.is_some() || self.each.is_some() || self.subjob.is_some()
     }
-
-    /// Tasks of the same run in it.
-    pub fn inner(&self) -> Vec<&Self> {
-        let parallel = self.parallel.iter().flat_map(|parallel| list(parallel.tasks.as_ref()));
-        let each = self.each.iter().filter_map(|each| each.task.as_ref());
-        parallel.chain(each).collect()
-    }
 }
 
 /// A text that may be missing.

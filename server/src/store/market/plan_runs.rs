@@ -9,7 +9,7 @@ use common::protocol::{Outcome, Receipt, ReceiptHead};
 use common::run::RunState;
 use common::run::task::{Lease, TaskRef};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{ExprTrait as _, LikeExpr, SelectStatement};
+use sea_orm::sea_query::{LikeExpr, SelectStatement};
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as _};
 use uuid::Uuid;
 
