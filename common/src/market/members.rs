@@ -89,7 +89,8 @@ impl Elements {
         self.next - self.done
     }
 
-    pub const fn len(&self) -> u32 {
+    /// How many there are.
+    pub const fn total(&self) -> u32 {
         self.len
     }
 

@@ -9,6 +9,7 @@ use super::calls::open_call::OpenCall;
 use super::frozen::{Frozen, Resolution};
 use super::members::{Elements, Members};
 use super::tasks::Tasks;
+use crate::expression::Items;
 use crate::ids::RunId;
 use crate::plan::{BlockId, Body, Plan};
 use crate::run::task::StageNo;
@@ -181,7 +182,7 @@ impl Stage {
     /// How many elements or tasks it has.
     pub(super) fn len(&self) -> u32 {
         match &self.open {
-            Open::Each(elements) => elements.len(),
+            Open::Each(elements) => elements.total(),
             Open::Tasks(tasks) => tasks.len(),
             Open::Group(_)
             | Open::Step
@@ -199,7 +200,7 @@ impl Stage {
 
     /// How many elements its list has, where an expression gives them.
     pub(super) fn items(&self) -> Option<u32> {
-        self.resolved.as_ref()?.items.as_ref().map(|items| items.len())
+        self.resolved.as_ref()?.items.as_ref().map(Items::len)
     }
 
     pub(super) fn record(&self, run: RunId, ended: Option<StageEnd>) -> StageRecord {
