@@ -57,6 +57,7 @@ struct Logs {
 #[schema(as = DaestroLogLine)]
 struct LineOut {
     timestamp: DateTime<Utc>,
+    /// The run that wrote it.
     #[schema(value_type = String)]
     run_id: RunId,
     /// `stdout`, or `stderr`.
@@ -77,6 +78,7 @@ struct PointOut {
     timestamp: DateTime<Utc>,
     /// Thousandths of a vCPU.
     cpu_millis: u64,
+    /// Bytes of memory.
     memory_bytes: u64,
 }
 

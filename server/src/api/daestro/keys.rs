@@ -53,6 +53,7 @@ struct KeyOut {
     name: String,
     revoked: bool,
     created_at: DateTime<Utc>,
+    /// When it ends; null for never.
     expires_at: Option<DateTime<Utc>>,
 }
 

@@ -247,7 +247,7 @@ mod tests {
             failed_probe: 2,
             barred: 3,
             disputed: 4,
-            elsewhere: 5,
+            elsewhere: 4,
             outside_pools: 1,
             not_own: 1,
             without_plain: 1,

@@ -101,7 +101,7 @@ async fn check_name(app: &App, queue: &Queue) -> Result<()> {
     let owner = queue.rules.workspace;
     let other = queues::find_named(&app.db, owner, &queue.project, queue.name.as_str()).await?;
     match other.filter(|other| other.id != queue.id) {
-        Some(_) => Err(taken("QUEUE_NAME_TAKEN", "queue")),
+        Some(_) => Err(Error::Blocked("QUEUE_NAME_TAKEN", name_taken("queue")).at("name")),
         None => Ok(()),
     }
 }
@@ -229,7 +229,6 @@ fn full(what: &str) -> Error {
     Error::NotNow(format!("a workspace has at most {QUEUES_MAX} {what}: delete some"))
 }
 
-fn taken(code: &'static str, what: &str) -> Error {
-    let text = format!("another {what} has this name: choose another one");
-    Error::Blocked(code, text).at("name")
+fn name_taken(what: &str) -> String {
+    format!("another {what} has this name: choose another one")
 }

@@ -4,7 +4,7 @@ use common::ids::PoolId;
 use common::run::queue::{Label, Pool as Nodes};
 use uuid::Uuid;
 
-use super::{QUEUES_MAX, full, taken};
+use super::{QUEUES_MAX, full, name_taken};
 use crate::app::App;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -54,7 +54,9 @@ pub async fn create(app: &App, caller: &Caller, new: NewPool) -> Result<Pool> {
 async fn check_name(app: &App, pool: &Pool) -> Result<()> {
     let (project, name) = (&pool.project, pool.name.as_str());
     match pools::find_named(&app.db, pool.workspace, project, name).await? {
-        Some(other) if other.id != pool.id => Err(taken("POOL_NAME_TAKEN", "pool")),
+        Some(other) if other.id != pool.id => {
+            Err(Error::Blocked("POOL_NAME_TAKEN", name_taken("pool")).at("name"))
+        }
         Some(_) | None => Ok(()),
     }
 }

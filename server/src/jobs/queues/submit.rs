@@ -13,7 +13,7 @@ use common::secret::SecretId;
 use uuid::Uuid;
 
 use super::definitions::{self, Definition};
-use super::{Queue, taken};
+use super::{Queue, name_taken};
 use crate::app::App;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -132,7 +132,9 @@ pub async fn submit_again(app: &App, caller: &Caller, id: JobId) -> Result<JobSt
 async fn check_name(app: &App, job: &Job) -> Result<()> {
     let Some(scope) = &job.scope else { return Ok(()) };
     match jobs::find_named(&app.db, job.workspace, scope, &job.name).await? {
-        Some(other) if other.id != job.id => Err(taken("JOB_NAME_TAKEN", "job of this queue")),
+        Some(other) if other.id != job.id => {
+            Err(Error::Blocked("JOB_NAME_TAKEN", name_taken("job of this queue")).at("name"))
+        }
         Some(_) | None => Ok(()),
     }
 }

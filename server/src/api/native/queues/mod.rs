@@ -91,19 +91,21 @@ struct QueueOut {
     #[schema(value_type = Vec<String>)]
     pools: Vec<PoolId>,
     created_at: DateTime<Utc>,
+    /// When it was changed last, or created.
     updated_at: DateTime<Utc>,
 }
 
 /// A queue at one moment.
 #[derive(Serialize, ToSchema)]
 struct QueueSnapshot {
+    /// The queue.
     #[schema(value_type = String)]
     queue: QueueId,
     /// Runs that have not ended.
     runs: usize,
     /// Tasks that nodes hold.
     tasks_running: u32,
-    /// Why it hands out nothing, where it does not.
+    /// Why it hands out nothing; null where it does.
     stopped_by: Option<StoppedBy>,
     /// The first 100 runs that wait for a node, the next one first.
     #[schema(value_type = Vec<String>)]

@@ -62,6 +62,7 @@ struct PoolOut {
     /// Where its nodes are.
     regions: RegionsOut,
     created_at: DateTime<Utc>,
+    /// When it was changed last, or created.
     updated_at: DateTime<Utc>,
 }
 
