@@ -261,6 +261,10 @@ fn written(spec: &ContainerSpec, folder: &Path) -> Result<Vec<Mount>, Error> {
     if spec.files.is_empty() {
         return Ok(Vec::new());
     }
+    // A task's own texts take the place of those that its stage has in common.
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
     dir_with_mode(folder, 0o755)?;
     let files = (0..).zip(&spec.files).map(|(n, (inside, text)): (usize, _)| {
         let host = folder.join(n.to_string());
