@@ -33,6 +33,8 @@ pub struct RunOut {
     phase: Option<PhaseOut>,
     /// Why it failed or was cancelled.
     cause: Option<RunCauseOut>,
+    /// The text that a job of several steps gives at its end.
+    output: Option<String>,
     /// Why it waits, where it does.
     waits: Option<String>,
     /// What its customer should know of it, though it went on.
@@ -89,6 +91,7 @@ impl RunOut {
             scheduled_for: run.origin.nominal(),
             state: run.state.into(),
             phase: run.phase.map(PhaseOut::from),
+            output: run.output.clone(),
             waits: waits.map(ToOwned::to_owned),
             cause,
             warning: Some(status.warning()).filter(|text| !text.is_empty()),

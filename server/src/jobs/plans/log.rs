@@ -67,7 +67,9 @@ async fn batches(app: &App, run: &RunView, of: Option<Lease>) -> Result<BTreeMap
         let recent = logs.tail(run.id, after).await?;
         let Some(last) = recent.last() else { break };
         after = last.number;
-        recent.into_iter().for_each(|batch| drop(take(batch)));
+        for batch in recent {
+            take(batch);
+        }
     }
     let all = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
     let (stages, tasks) = of.map(|of| ([of.task.stage], [of.task.index])).unzip();

@@ -61,7 +61,7 @@ fn plan() -> Plan {
 
 fn gives(lease: common::run::task::Lease, value: &str) -> CheckedSync {
     let outcome = Outcome::Succeeded { outputs: Vec::new(), value: Some(value.to_owned()) };
-    let mut heard = sync(vec![build::receipt(lease, outcome, Default::default())], vec![]);
+    let mut heard = sync(vec![build::receipt(lease, outcome, Default::default())]);
     heard.sync.capacity.disk_mib = u32::MAX;
     heard
 }
@@ -98,7 +98,7 @@ async fn run_with_expressions_is_the_same_after_a_reload() {
             let value = if turn < 2 { "[\"a\\u0000\", 2]" } else { "b" };
             let heard = match leased.first() {
                 Some(lease) => gives(*lease, value),
-                None => sync(vec![], vec![]),
+                None => sync(vec![]),
             };
             market.sync(node, workspace, heard, clock::now());
         }
