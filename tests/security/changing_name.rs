@@ -61,7 +61,7 @@ fn answer(message: &[u8], asked: &AtomicUsize) -> Option<Vec<u8>> {
 #[tokio::test]
 async fn name_that_changes_between_look_up_and_connect_leads_to_no_private_address() -> Result<()> {
     let Ok(asked) = resolver() else {
-        say("skipped: answering names takes root");
+        say(format_args!("skipped: answering names takes root"));
         return Ok(());
     };
     let folder = tempfile::tempdir()?;
