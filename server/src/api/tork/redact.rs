@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 
 pub const HIDDEN: &str = "[REDACTED]";
+/// What nodes write for a value that they hide.
+const HIDDEN_BY_NODE: &str = "***";
 /// Names whose values are hidden whatever they are.
 const NAMES: [&str; 3] = ["SECRET", "PASSWORD", "ACCESS_KEY"];
 /// Parts of a document that map names to values.
@@ -23,7 +25,11 @@ impl Redactor {
 
     /// A text without the values.
     pub fn text(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), HIDDEN))
+        if self.0.is_empty() {
+            return text.to_owned();
+        }
+        let hidden = self.0.iter().map(String::as_str).chain([HIDDEN_BY_NODE]);
+        hidden.fold(text.to_owned(), |text, value| text.replace(value, HIDDEN))
     }
 
     /// What stands under a name in a map.

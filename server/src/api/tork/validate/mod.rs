@@ -6,7 +6,7 @@ mod task;
 use common::expression::Template;
 use common::schedule::cron::Cron;
 
-use super::document::{Defaults, Job, Retry, Texts, Webhook, list, text};
+use super::document::{Defaults, Job, Retry, Webhook, list, text};
 use super::figures;
 use super::read::Kind;
 use crate::error::{Error, Result};
@@ -138,12 +138,6 @@ fn check_priority(faults: &mut Faults, part: &str, priority: Option<i64>) {
     let priority = priority.unwrap_or(0);
     faults.expect(priority >= 0, part, "Priority", "min");
     faults.expect(priority <= PRIORITY_MAX, part, "Priority", "max");
-}
-
-fn check_values(faults: &mut Faults, part: &str, field: &str, values: Option<&Texts>) {
-    let mut all = super::document::texts(values);
-    let are_templates = all.all(|(_, value)| Template::new(value).is_ok());
-    faults.expect(are_templates, part, field, "expr");
 }
 
 /// A duration, or nothing.

@@ -2,8 +2,7 @@
 
 use super::super::document::{Mount, Step, SubJob, Task, list, text, texts};
 use super::{
-    Faults, check_priority, check_retry, check_values, check_webhooks, is_duration, is_expression,
-    is_queue,
+    Faults, check_priority, check_retry, check_webhooks, is_duration, is_expression, is_queue,
 };
 
 const VAR_CHARS_MAX: usize = 64;
@@ -17,7 +16,6 @@ pub fn check(faults: &mut Faults, part: &str, task: &Task) {
     if !task.is_composite() {
         faults.expect(!text(task.image.as_ref()).is_empty(), part, "Image", "required");
     }
-    check_values(faults, part, "Env", task.env.as_ref());
     faults.expect(is_queue(text(task.queue.as_ref())), part, "Queue", "queue");
     for (name, steps) in [("Pre", &task.pre), ("Post", &task.post), ("Sidecars", &task.sidecars)] {
         for (n, step) in list(steps.as_ref()).iter().enumerate() {
@@ -77,7 +75,6 @@ fn check_subjob(faults: &mut Faults, part: &str, subjob: &SubJob) {
     for (n, task) in tasks.iter().enumerate() {
         check(faults, &format!("{part}.Tasks[{n}]"), task);
     }
-    check_values(faults, part, "Inputs", subjob.inputs.as_ref());
     faults.expect(is_expression(text(subjob.output.as_ref())), part, "Output", "expr");
     check_webhooks(faults, part, list(subjob.webhooks.as_ref()));
 }
@@ -85,7 +82,6 @@ fn check_subjob(faults: &mut Faults, part: &str, subjob: &SubJob) {
 fn check_step(faults: &mut Faults, part: &str, step: &Step) {
     faults.expect(!text(step.name.as_ref()).is_empty(), part, "Name", "required");
     faults.expect(!text(step.image.as_ref()).is_empty(), part, "Image", "required");
-    check_values(faults, part, "Env", step.env.as_ref());
     faults.expect(is_duration(text(step.timeout.as_ref())), part, "Timeout", "duration");
     let Some(probe) = &step.probe else { return };
     let part = format!("{part}.Probe");
