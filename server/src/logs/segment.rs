@@ -18,7 +18,7 @@ use crate::store::logs::Batch;
 use crate::store::logs::segments::{AttemptEnd, Segment};
 
 /// The most bytes of text in a segment; one batch alone may have more.
-pub const TEXT_BYTES_MAX: u64 = 4 << 20;
+pub const TEXT_BYTES_MAX: u64 = 1 << 20;
 const FORMAT: u8 = 1;
 /// More than any segment has when it is inflated.
 const INFLATED_BYTES_MAX: u64 = 64 << 20;

@@ -46,11 +46,19 @@ struct Failure<'a> {
 #[schema(as = TorkDone)]
 pub struct Done {
     /// Always OK.
-    status: &'static str,
+    status: DoneStatus,
+}
+
+/// That it has been done.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[schema(as = TorkDoneStatus)]
+enum DoneStatus {
+    Ok,
 }
 
 impl Done {
-    pub const OK: Self = Self { status: "OK" };
+    pub const OK: Self = Self { status: DoneStatus::Ok };
 }
 
 /// A part of a list.
@@ -58,12 +66,15 @@ impl Done {
 #[serde(rename_all = "camelCase")]
 #[schema(as = TorkPage)]
 pub struct Page<T> {
+    /// What is in it.
     pub items: Vec<T>,
     /// The page that was asked for.
     number: u64,
     /// How many are in it.
     size: usize,
+    /// How many pages there are.
     total_pages: u64,
+    /// How many there are in all.
     total_items: u64,
 }
 

@@ -38,17 +38,29 @@ pub fn routes() -> Vec<Route> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TorkHealth)]
 struct Health {
-    /// UP or DOWN.
-    status: &'static str,
+    /// Whether all parts answer.
+    status: HealthStatus,
     version: &'static str,
+}
+
+/// UP, or DOWN while a part of the server does not answer.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[schema(as = TorkHealthStatus)]
+enum HealthStatus {
+    Up,
+    Down,
 }
 
 async fn health(call: Call) -> Result<Answer> {
     let version = env!("CARGO_PKG_VERSION");
     match call.state().readiness.away(call.app()).await {
-        None => answers::with_status(StatusCode::OK, &Health { status: "UP", version }),
+        None => {
+            let up = Health { status: HealthStatus::Up, version };
+            answers::with_status(StatusCode::OK, &up)
+        }
         Some(_) => {
-            let down = Health { status: "DOWN", version };
+            let down = Health { status: HealthStatus::Down, version };
             answers::with_status(StatusCode::SERVICE_UNAVAILABLE, &down)
         }
     }
@@ -99,13 +111,25 @@ struct NodeOut {
     started_at: DateTime<Utc>,
     /// How much of its processors is reserved by tasks.
     cpu_percent: u32,
+    /// When it was heard last.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_heartbeat_at: Option<DateTime<Utc>>,
-    /// UP, or OFFLINE while it is silent.
-    status: &'static str,
+    /// Whether it is heard.
+    status: NodeStatus,
+    /// The node's label.
     hostname: String,
+    /// Tasks that it has.
     task_count: usize,
     version: &'static str,
+}
+
+/// UP, or OFFLINE while it is silent.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[schema(as = TorkNodeStatus)]
+enum NodeStatus {
+    Up,
+    Offline,
 }
 
 impl From<&Node> for NodeOut {
@@ -116,7 +140,7 @@ impl From<&Node> for NodeOut {
             started_at: node.joined_at,
             cpu_percent: cpu_percent(node),
             last_heartbeat_at: node.heard_at,
-            status: if node.live.is_some() { "UP" } else { "OFFLINE" },
+            status: if node.live.is_some() { NodeStatus::Up } else { NodeStatus::Offline },
             hostname: node.device.label.clone(),
             task_count: node.live.map_or(0, |live| live.tasks),
             version: env!("CARGO_PKG_VERSION"),
@@ -146,14 +170,18 @@ async fn list_nodes(call: Call) -> Result<Vec<NodeOut>> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TorkMetrics)]
 struct Metrics {
+    /// Jobs.
     jobs: Running,
+    /// Tasks.
     tasks: Running,
+    /// Nodes of the workspace's own.
     nodes: Online,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TorkRunning)]
 struct Running {
+    /// How many are under way.
     running: u64,
 }
 
@@ -161,7 +189,9 @@ struct Running {
 #[serde(rename_all = "camelCase")]
 #[schema(as = TorkOnline)]
 struct Online {
+    /// Nodes that are heard.
     online: usize,
+    /// How much of their processors is reserved by tasks.
     cpu_percent: u32,
 }
 

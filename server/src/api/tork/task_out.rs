@@ -50,21 +50,26 @@ const SHOWN: [&str; 25] = [
 pub struct TaskOut {
     id: String,
     job_id: String,
+    /// The task that it is a part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     parent_id: Option<String>,
+    /// Which task of its job it is, from 1.
     position: u64,
     state: TaskState,
     created_at: DateTime<Utc>,
+    /// When it could begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduled_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<DateTime<Utc>>,
+    /// When it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What it gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

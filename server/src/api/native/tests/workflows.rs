@@ -49,7 +49,7 @@ async fn workflow_that_is_no_job_file_is_refused_with_its_place() {
         let (status, refused) = server.post("/v1/jobs", json!({"workflow": workflow})).await;
 
         assert_eq!((status, super::problem(&refused).1), (400, "workflow"), "{refused}");
-        assert!(refused["message"].as_str().unwrap().contains(problem), "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains(problem), "{refused}");
     }
     let both = json!({"workflow": "steps: [{ image: a }]", "template": "t"});
     assert_eq!(server.post("/v1/jobs", both).await.0, 400);
