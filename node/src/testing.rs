@@ -69,6 +69,8 @@ pub struct State {
     pub stored: HashMap<Digest, Vec<u8>>,
     pub secrets: Vec<Secret>,
     pub pull_token: Option<String>,
+    /// What a task runs whose texts are its own, as JSON.
+    pub own: Vec<u8>,
     /// What was uploaded, by the name of the file: its version and bytes.
     pub cached: BTreeMap<(Cache, String), (String, Vec<u8>)>,
     /// Lists of caches that were asked for.
@@ -142,6 +144,7 @@ impl ServerClient for FakeServer {
         let (bytes, from) = match request.clone() {
             BlobRequest::Package { from, .. } => (&state.package, from),
             BlobRequest::Image { from, .. } => (&state.image, from),
+            BlobRequest::Container { .. } => (&state.own, 0),
             BlobRequest::Input { n, from, .. } => {
                 (state.inputs.values().nth(n as usize).expect("an input of the list"), from)
             }

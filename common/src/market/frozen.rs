@@ -100,7 +100,7 @@ impl Frozen {
     pub fn resolve(&self) -> Result<Resolution, Fault> {
         let (scope, fixed) = (self.scope(None, &BTreeMap::new()), self.fixed(None));
         let text = |place: &'static str, template: &Template| {
-            evaluate_text(template, &scope, &fixed).map_err(|fault| self.fault(place, fault))
+            evaluate_text(template, &scope, &fixed).map_err(|fault| self.fault(place, &fault))
         };
         let mut resolution = Resolution::default();
         if self.is_end {
@@ -119,7 +119,7 @@ impl Frozen {
             Body::Each(each) => {
                 if let List::Items(list) = &each.list {
                     let items = evaluate_items(list, &scope, &fixed);
-                    let items = items.map_err(|fault| self.fault("its list", fault))?;
+                    let items = items.map_err(|fault| self.fault("its list", &fault))?;
                     resolution.items = Some(items);
                 }
             }
@@ -133,7 +133,7 @@ impl Frozen {
                     let url = text("its address", url)?;
                     let mut whole = call.call.clone();
                     whole.url.clone_from(&url);
-                    whole.check().map_err(|invalid| self.fault("its address", invalid))?;
+                    whole.check().map_err(|invalid| self.fault("its address", &invalid))?;
                     resolution.url = Some(url);
                 }
             }
@@ -157,13 +157,13 @@ impl Frozen {
         let plan = &self.spec.plan;
         let code = plan.container_task(self.block).map(|task| &task.container.code);
         let (Some(Code::Images(code)), Some(spec)) = (code, plan.container_spec(self.block)) else {
-            return Err(self.fault(PLACE, "has no texts of its own"));
+            return Err(self.fault(PLACE, &"has no texts of its own"));
         };
         let (scope, fixed) = (self.scope(Some(index), secrets), self.fixed(Some(index)));
         let texts = code.late.iter().map(|late| evaluate_text(&late.text, &scope, &fixed));
         let texts = texts.collect::<Result<Vec<_>, _>>();
-        let texts = texts.map_err(|fault| self.fault(PLACE, fault))?;
-        code.filled(spec, texts).map_err(|error| self.fault(PLACE, error))
+        let texts = texts.map_err(|fault| self.fault(PLACE, &fault))?;
+        code.filled(spec, texts).map_err(|error| self.fault(PLACE, &error))
     }
 
     /// The request that a call of the stage makes, to this address where it is a template.
@@ -174,13 +174,13 @@ impl Frozen {
         const PLACE: &str = "its call";
 
         let Some(call) = self.spec.plan.call_task(self.block) else {
-            return Err(self.fault(PLACE, "is not there"));
+            return Err(self.fault(PLACE, &"is not there"));
         };
         let (scope, fixed) = (self.scope(None, secrets), self.fixed(None));
         let texts = call.late_texts().map(|late| evaluate_text(&late.text, &scope, &fixed));
         let texts = texts.collect::<Result<Vec<_>, _>>();
-        let texts = texts.map_err(|fault| self.fault(PLACE, fault))?;
-        call.filled(url, texts).map_err(|error| self.fault(PLACE, error))
+        let texts = texts.map_err(|fault| self.fault(PLACE, &fault))?;
+        call.filled(url, texts).map_err(|error| self.fault(PLACE, &error))
     }
 
     /// The secrets that texts of its tasks read, by the names that its run gives them.
@@ -231,7 +231,7 @@ impl Frozen {
         Fixed { now: self.opened_at, seed: *Digest::of(text.as_bytes()).bytes() }
     }
 
-    fn fault(&self, place: &'static str, why: impl ToString) -> Fault {
+    fn fault(&self, place: &'static str, why: &impl ToString) -> Fault {
         let block = self.spec.plan.block(self.block).name.clone();
         Fault { block, place, why: why.to_string() }
     }

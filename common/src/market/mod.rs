@@ -10,6 +10,7 @@ mod figures;
 mod fingerprint;
 mod flow;
 mod frozen;
+mod members;
 mod money;
 mod outbox;
 pub mod placement;
@@ -28,6 +29,7 @@ pub use calls::{CallLimit, CallLimits};
 pub use figures::{Figures, Receipts};
 pub use flow::set_aside::Unreadable;
 pub use frozen::{Fault, Frozen, Resolution};
+pub use members::{Elements, Members};
 pub use money::earnings::{Earned, Share};
 pub use money::movement::{Cause, Movement};
 pub use outbox::{
@@ -39,7 +41,7 @@ pub use placement::node_view::{Idle, Live, NodeView};
 pub use placement::waiting::{Obstacles, SomeNodes, Waiting};
 pub use run::{Counts, Run};
 pub use schedules::{Fire, Planned, Skip, SkipCause};
-pub use stage::{Cursor, Elements, Members, Stage, StageEnd, StageOutcome, StageRecord};
+pub use stage::{Cursor, Stage, StageEnd, StageOutcome, StageRecord};
 pub use sync::CheckedSync;
 pub use tasks::Tasks;
 pub use tasks::active::UnderLease;
@@ -147,7 +149,8 @@ pub struct Market {
     policy: Policy,
     /// Runs that have not ended.
     runs: BTreeMap<RunId, Run>,
-    /// The same and those that are being stopped, by their jobs. Parts of other runs are left out.
+    /// The same and those that are being stopped, by their jobs. Those that other runs have started
+    /// are left out.
     of_jobs: BTreeSet<(JobId, RunId)>,
     /// How many of them are in the state `Running`.
     running: usize,
@@ -245,7 +248,7 @@ impl Market {
             outbox: Outbox::default(),
         };
         let jobs = market.runs.values().map(|run| &run.spec);
-        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.parent().is_none());
+        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.is_whole());
         market.of_jobs = ids.map(|(id, spec)| (spec.job, id)).collect();
         for (node, operator) in stored.operators {
             market.meet(node, operator, now + policy.lease);

@@ -59,6 +59,14 @@ pub enum Origin {
 }
 
 impl RunSpec {
+    /// Whether it executes its job as a whole: it was started by no other run.
+    pub const fn is_whole(&self) -> bool {
+        match self.origin {
+            Origin::Manual | Origin::Schedule(_) => true,
+            Origin::Part(_) | Origin::Detached => false,
+        }
+    }
+
     /// The run and its stage that this one is a part of.
     pub const fn parent(&self) -> Option<Parent> {
         match self.origin {

@@ -107,7 +107,11 @@ impl Builder {
         let is_list = |body: &Body| matches!(body, Body::Each(_));
         let has_value = match &self.blocks[of(first)].body {
             Body::Each(each) => gives(&self.blocks[of(each.body)].body),
-            body => gives(body),
+            body @ (Body::Group(_)
+            | Body::Child(_)
+            | Body::Container(_)
+            | Body::Data(_)
+            | Body::Call(_)) => gives(body),
         };
         if !has_value || random.chance(300) {
             return;
@@ -128,7 +132,7 @@ impl Builder {
             Body::Child(child) => {
                 child.inputs.insert("a".parse().expect("a plain name"), template(&text));
             }
-            body => {
+            body @ (Body::Group(_) | Body::Each(_) | Body::Data(_) | Body::Call(_)) => {
                 let when = format!("{{{{ tasks.{name} != '' }}}}");
                 then.when = then.when.take().or_else(|| (!is_list(body)).then(|| template(&when)));
             }

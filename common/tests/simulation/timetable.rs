@@ -87,7 +87,7 @@ impl Timetables {
     }
 
     fn is_scheduled(&self, run: &RunRecord) -> bool {
-        run.spec.parent().is_none() && self.schedules.contains_key(&run.spec.job)
+        run.spec.is_whole() && self.schedules.contains_key(&run.spec.job)
     }
 
     fn settle(
@@ -133,7 +133,7 @@ impl Timetables {
         for (job, schedule) in &self.schedules {
             let going = runs.values().filter(|run| {
                 run.spec.job == *job
-                    && run.spec.parent().is_none()
+                    && run.spec.is_whole()
                     && !run.state.is_final()
                     && run.times.of(RunState::Failed).is_none()
             });

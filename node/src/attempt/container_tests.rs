@@ -7,6 +7,8 @@ use common::compute::container::{
 };
 use common::compute::resources::Resources;
 use common::plan::Image as Source;
+use common::protocol::OwnContainer;
+use common::secret::Hidden;
 
 use super::tests::lived_as;
 use super::*;
@@ -34,6 +36,18 @@ impl Bench {
         let images = vec![Source::Local { name: self.image.clone() }];
         let container = ContainerSpec::new(parts).unwrap();
         let work = Work { package: None, images, container, needs, ..work() };
+        let receipt = lived_as(&self.tools, work).await;
+        let batches = self.tools.logs.batches();
+        let lines = batches.into_iter().flat_map(|batch| batch.lines);
+        (receipt, lines.map(|line| line.text + "\n").collect())
+    }
+
+    /// The same of a task whose containers have texts of their own.
+    async fn lived_with(&self, own: &OwnContainer, parts: Parts) -> (Receipt, String) {
+        self.server.state().own = serde_json::to_vec(own).unwrap();
+        let images = vec![Source::Local { name: self.image.clone() }];
+        let container = ContainerSpec::new(parts).unwrap();
+        let work = Work { package: None, late: true, images, container, needs: NEEDS, ..work() };
         let receipt = lived_as(&self.tools, work).await;
         let batches = self.tools.logs.batches();
         let lines = batches.into_iter().flat_map(|batch| batch.lines);
@@ -228,4 +242,26 @@ async fn attempt_gives_all_its_steps_the_time_of_one_task() {
     let Outcome::Failed { failure, message } = receipt.outcome else { panic!("{receipt:?}") };
     assert_eq!(failure, Failure::Timeout);
     assert!(message.starts_with("in the container b"), "{message}");
+}
+
+#[tokio::test]
+async fn attempt_gets_texts_of_its_own_and_gives_a_value() {
+    let Some(bench) = Bench::new().await else { return };
+    let script = "printf 'from %s' \"$GOT\" > /give/it; echo \"got $GOT and $KEY\"";
+    let parts = Parts {
+        shared: vec!["/give".parse().unwrap()],
+        value: Some("/give/it".parse().unwrap()),
+        ..alone(script)
+    };
+    let variables = [("GOT", "before"), ("KEY", "TOPSECRET")];
+    let variables = variables.map(|(name, text)| (name, text.to_owned())).to_vec();
+    let container = Parts { environment: Environment::of(variables).unwrap(), ..parts.clone() };
+    let hidden = vec![Hidden("TOPSECRET".to_owned())];
+    let own = OwnContainer { container: ContainerSpec::new(container).unwrap(), hidden };
+
+    let (receipt, log) = bench.lived_with(&own, parts).await;
+
+    let Outcome::Succeeded { value, .. } = receipt.outcome else { panic!("{receipt:?} {log}") };
+    assert_eq!(value.as_deref(), Some("from before"));
+    assert!(log.contains("got before and ***\n"), "{log}");
 }

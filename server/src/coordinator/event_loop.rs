@@ -22,7 +22,7 @@ use super::leases::Leases;
 use super::questions::Questions;
 use super::steps::Steps;
 use super::watch::Watch;
-use super::{BookingRefused, BookingTurn, CheckedSync, Command, Error, Reply, Tasks};
+use super::{BookingRefused, BookingTurn, CheckedSync, Command, Error, Reply, Tasks, UnderLease};
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::startup::last_batch::LastBatch;
@@ -117,6 +117,12 @@ struct Batch {
     nodes: BTreeSet<NodeId>,
     /// Syncs that a newer one of the same node has overtaken.
     overtaken: Vec<Parked>,
+}
+
+/// How far those of these tasks are that nodes hold.
+fn under_lease(market: &Market, Tasks { run, stage, indexes }: Tasks) -> Vec<UnderLease> {
+    let run = market.run(run);
+    run.map_or_else(Vec::new, |run| run.under_lease(stage, indexes))
 }
 
 /// An answer to a node that changes nothing.
@@ -258,10 +264,8 @@ impl Engine {
                 market.remove_node(node, now);
                 let _ = reply.send(());
             }
-            Command::UnderLease { tasks: Tasks { run, stage, indexes }, reply } => {
-                let run = market.run(run);
-                let held = run.map_or_else(Vec::new, |run| run.under_lease(stage, indexes));
-                let _ = reply.send(held);
+            Command::UnderLease { tasks, reply } => {
+                let _ = reply.send(under_lease(market, tasks));
             }
             Command::StepEnters { run, stage, phase } => market.step_enters(run, stage, phase, now),
             Command::StepWarns { run, stage, warning } => market.step_warns(run, stage, warning),
@@ -270,9 +274,7 @@ impl Engine {
                 self.parts.calls.ended(lease);
                 market.call_ended(lease, report, now);
             }
-            Command::Resolved { run, stage, answer } => {
-                market.resolved(run, stage, *answer, now);
-            }
+            Command::Resolved { run, stage, answer } => market.resolved(run, stage, *answer, now),
             Command::StepFailed { run, cause } => {
                 if market.break_off(run, cause, now).is_err() {
                     tracing::debug!(%run, "a step failed after its run had ended");

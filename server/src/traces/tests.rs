@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use common::compute::resources::Usage;
 use common::ids::{NodeId, WorkspaceId};
-use common::market::{CheckedSync, Policy, Run, Stored};
+use common::market::{CheckedSync, Policy, Run, StageEnd, Stored};
 use common::plan::{Limits, Pipeline};
 use common::protocol::{Failure, Held, Outcome, Sync};
 use common::run::cause::{Cause, CauseKind};
@@ -204,7 +204,8 @@ fn failed_run_ends_the_spans_of_what_it_left() {
 /// What was stored of a run at its end.
 fn stored(changes: &Changes) -> Run {
     let record = changes.runs.iter().find(|run| run.id == RUN).unwrap().clone();
-    let cut_off = changes.stages.iter().filter(|stage| stage.ended.is_some_and(|end| !end.is_done));
+    let cut_off =
+        changes.stages.iter().filter(|stage| stage.ended.is_some_and(StageEnd::is_cut_off));
     cut_off.fold(Run::load(record), Run::with_stage)
 }
 

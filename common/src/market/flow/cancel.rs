@@ -64,7 +64,7 @@ impl Market {
     pub(in crate::market) fn await_stop_again(&mut self, record: RunRecord, now: DateTime<Utc>) {
         let nodes = self.nodes.keys().copied().collect();
         let until = now + self.policy.lease;
-        if record.spec.parent().is_none() {
+        if record.spec.is_whole() {
             self.of_jobs.insert((record.spec.job, record.id));
         }
         self.stopping.insert(record.id, Stopping { record, nodes, until });

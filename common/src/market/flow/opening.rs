@@ -8,8 +8,9 @@ use super::{Next, Opening, window};
 use crate::ids::RunId;
 use crate::market::Market;
 use crate::market::frozen::Resolution;
+use crate::market::members::{Elements, Members};
 use crate::market::run::Run;
-use crate::market::stage::{Elements, Members, Open, Stage};
+use crate::market::stage::{Open, Stage};
 use crate::plan::{BlockId, Body, Child, Each};
 use crate::run::cause::{Cause, CauseKind};
 use crate::run::scheduling::Terms;
@@ -82,7 +83,8 @@ impl Market {
                     false
                 }
             };
-        let (is_call, is_step) = (matches!(open, Open::Call(_)), matches!(open, Open::Step));
+        let is_call = matches!(open, Open::Call(_));
+        let is_step = matches!(open, Open::Step) && !is_detached;
         let phase = run.spec.plan.block(block).phase;
         if let Some(stage) = run.stage_mut(no) {
             stage.open = open;

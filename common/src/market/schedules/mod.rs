@@ -142,12 +142,12 @@ impl Market {
 
     /// Notes whose run a run is, until it has ended.
     pub(in crate::market) fn note_job(&mut self, id: RunId) {
-        if let Some(run) = self.runs.get(&id).filter(|run| run.spec.parent().is_none()) {
+        if let Some(run) = self.runs.get(&id).filter(|run| run.spec.is_whole()) {
             self.of_jobs.insert((run.spec.job, id));
         }
     }
 
-    /// The runs of a job that have not ended. Runs that are parts of others do not count.
+    /// The runs of a job that have not ended. Runs that other runs have started do not count.
     pub(in crate::market) fn runs_of(&self, job: JobId) -> impl Iterator<Item = RunId> {
         let (first, last) = (RunId::new(Uuid::nil()), RunId::new(Uuid::max()));
         self.of_jobs.range((job, first)..=(job, last)).map(|(_, run)| *run)
@@ -157,7 +157,7 @@ impl Market {
     pub(super) fn check_jobs(&self) -> Result<(), String> {
         let going = self.runs.values().map(|run| (run.id, &*run.spec));
         let stopping = self.stopping.iter().map(|(id, stopping)| (*id, stopping.spec()));
-        let whole = going.chain(stopping).filter(|(_, spec)| spec.parent().is_none());
+        let whole = going.chain(stopping).filter(|(_, spec)| spec.is_whole());
         let of_jobs: BTreeSet<_> = whole.map(|(id, spec)| (spec.job, id)).collect();
         if of_jobs != self.of_jobs {
             return Err(format!("runs of jobs are {of_jobs:?}, noted {:?}", self.of_jobs));

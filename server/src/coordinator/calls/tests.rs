@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use common::call::{Answer, Call, HeaderText, Method};
+use common::call::{Answer, Call, CallPlace, HeaderText, LateCallText, Method};
 use common::ids::{RunId, WorkspaceId};
+use common::market::{Market, Policy, Stored};
 use common::secret::{Purpose, SecretId};
 use common::testing;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::api::testing::TestServer;
+use crate::clock;
 use crate::data::ssrf_guard::Guard;
 
 const WORKSPACE: WorkspaceId = WorkspaceId::new(Uuid::from_u128(7));
@@ -31,7 +33,7 @@ async fn make(server: &TestServer, guard: Guard, call: Call) -> Answer {
     let client = Client::new(guard, server.app.secrets.clone(), Evaluator::default());
     match client.make(&attempt(call)).await {
         Report::Ended(answer) => answer,
-        Report::Lost(why) => panic!("{why}"),
+        Report::Lost(why) | Report::Invalid(why) => panic!("{why}"),
     }
 }
 
@@ -238,4 +240,49 @@ async fn secret_cannot_carry_other_headers_and_goes_to_calls_only() {
         Call { sign: vec![SecretId::named("token").unwrap()], ..Call::new(Method::Get, &*url) };
     let answer = make(&server, Guard::new(true), signed).await;
     assert!(answer.error.is_some_and(|error| error.contains("whsec_")));
+}
+
+#[tokio::test]
+async fn call_gets_its_texts_with_secrets_when_it_is_made() {
+    let server = TestServer::open().await;
+    let url = receiver(|mut socket, head| async move {
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{head}", head.len());
+        let _ = socket.write_all(answer.as_bytes()).await;
+    })
+    .await;
+    let secret = crate::store::secrets::Secret {
+        id: SecretId::named("token").unwrap(),
+        purpose: Purpose::Other,
+        access_key: String::new(),
+        params: BTreeMap::new(),
+        name: String::new(),
+        expires_at: None,
+    };
+    server.app.secrets.keep(WORKSPACE, &secret, "hush").await.unwrap();
+    let text = |text: &str| LateCallText {
+        place: CallPlace::Header("X-Key".to_owned()),
+        text: text.parse().unwrap(),
+    };
+    let late = async |late: LateCallText| {
+        let task = CallTask { late: vec![late], ..testing::call(&url, 0) };
+        let scope = serde_json::from_str(r#"{"secrets": {"key": "token"}}"#).unwrap();
+        let plan = testing::call_plan(task);
+        let spec = RunSpec { scope, ..testing::order_plan(WORKSPACE, plan) };
+        let run = RunId::new(Uuid::from_u128(1));
+        let mut market = Market::load(Policy::default(), Stored::default(), clock::now());
+        market.grant(WORKSPACE, "1".parse().unwrap(), "gift", clock::now()).unwrap();
+        market.start_run(run, Arc::new(spec), clock::now()).unwrap();
+        market.dispatch(clock::now());
+        let task = TaskRef { run, stage: StageNo::new(0), index: 0 };
+        let run = market.run(run).unwrap();
+        let attempt = Attempt::new(run, Lease { task, attempt: 1 }).unwrap();
+        let secrets = server.app.secrets.clone();
+        Client::new(Guard::new(true), secrets, Evaluator::default()).make(&attempt).await
+    };
+
+    let Report::Ended(answer) = late(text("for {{ secrets.key }}")).await else { panic!("lost") };
+    let told = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(told.contains("x-key: for hush"), "{told}");
+    let invalid = late(text("{{ int('x') }}")).await;
+    assert!(matches!(invalid, Report::Invalid(why) if why.contains("\"call\"")));
 }

@@ -1,5 +1,6 @@
 //! What expressions decide is asked for beside the writer, and asked for again after a restart.
 
+use common::market::StageOutcome as O;
 use common::plan::{Block, BlockId, Body, Group, Plan};
 use common::run::RunState;
 
@@ -56,6 +57,5 @@ async fn expressions_are_evaluated_and_their_run_goes_on() {
     assert_eq!(view.output, Some(format!("run {run}")));
     let stages = store::market::stages::find(&room.db, run, None, 10).await.unwrap();
     let how: Vec<_> = stages.iter().map(|stage| stage.ended.unwrap().how).collect();
-    use common::market::StageOutcome as O;
     assert_eq!(how, [O::Done, O::Done, O::Skipped, O::Done]);
 }
