@@ -184,9 +184,12 @@ async fn attempt_reaches_a_container_beside_its_steps_by_its_name() {
 #[tokio::test]
 async fn attempt_goes_on_when_a_container_beside_it_ends_and_says_so() {
     let Some(bench) = Bench::new().await else { return };
-    // The lock is free when the container beside the step has ended, and no earlier.
-    let main = "until [ -e /shared/done ]; do sleep 0.1; done; flock /shared/lock echo on";
-    let short = "exec 9>/shared/lock; flock 9; touch /shared/done; echo gone >&2; exit 3";
+    // What the step reads ends when the container beside it has ended, and no earlier.
+    let main = "mkfifo /shared/end; exec 9<>/shared/end; touch /shared/ready; \
+                until [ -e /shared/done ]; do sleep 0.1; done; \
+                exec 7</shared/end 9>&-; cat <&7; echo on";
+    let short = "until [ -e /shared/ready ]; do sleep 0.1; done; exec 8>/shared/end; \
+                 touch /shared/done; echo gone >&2; exit 3";
     let parts = Parts {
         steps: vec![shell("main", main)],
         sides: vec![side("short", short, None)],

@@ -175,7 +175,10 @@ mod tests {
 
                     let refusals = [json!(16), json!("UNAUTHENTICATED"), json!("unauthorized")];
                     let code = body["error"].get("code").unwrap_or(&body["code"]);
-                    let is_refused = refusals.contains(code) || body["status"] == "error";
+                    let is_refused = refusals.contains(code)
+                        || body["status"] == "error"
+                        || body["ok"] == false
+                        || body["message"] == "Unauthorized";
                     assert!(status == 401 && is_refused, "{path}: {body}");
                 }
             }

@@ -90,6 +90,8 @@ impl Market {
             stage.open = open;
         }
         self.outbox.stages.insert((id, no));
+        // A list that is known now counts in its run.
+        self.outbox.runs.insert(id);
         self.enqueue(id, no);
         if is_step {
             self.outbox.changes.steps.push((id, no));

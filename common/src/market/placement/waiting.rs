@@ -17,6 +17,7 @@ const NAMED_MAX: usize = 3;
 
 /// What a run waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made where somebody asks, and goes at once")]
 pub enum Waiting {
     /// Its work begins then.
     Start(DateTime<Utc>),

@@ -67,6 +67,7 @@ mod tests {
         engine["type"] = json!("partitioner");
         let secret = json!({"secretType": "aws", "accessKey": "AK"});
         let creates = [
+            ("/compat/daestro/v1/client/job", json!({})),
             (EJJY_JOBS, json!({"name": "n", "image": "a"})),
             (EJJY_RUNS, json!({})),
             (
@@ -81,6 +82,7 @@ mod tests {
             ("/v1/apps", json!({})),
             ("/v1/coupons", json!({"code": "TWO-OF-TWO", "credits": "1"})),
             ("/v1/coupons/redeem", json!({"code": "TWO-OF-TWO"})),
+            ("/v1/definitions/{definition}/jobs", json!({})),
             ("/v1/engines", json!({})),
             ("/v1/jobs", json!({"template": "t"})),
             ("/v1/jobs/{job}/copy", json!({})),

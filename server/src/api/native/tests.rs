@@ -207,8 +207,15 @@ async fn things(server: &TestServer) -> BTreeMap<&'static str, String> {
     let (member, _) = server.member(Role::User).await;
     let secret = json!({"id": "s", "type": "aws", "access_key": "AK", "value": "V"});
     assert_eq!(server.post("/v1/secrets", secret).await.0, 200);
+    let (_, queue) = server.post("/v1/queues", json!({"name": "q"})).await;
+    let (_, pool) = server.post("/v1/pools", json!({"name": "p", "own_nodes": true})).await;
+    let definition = json!({"name": "d", "container": {"image": "localhost/app"}});
+    let (_, definition) = server.post("/v1/definitions", definition).await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     BTreeMap::from([
+        ("queue", text(&queue["id"])),
+        ("pool", text(&pool["id"])),
+        ("definition", text(&definition["id"])),
         ("job", job),
         ("run", run),
         ("task", task),
@@ -231,6 +238,8 @@ fn body_of(operation: &str) -> Option<Value> {
     match operation {
         "Fanfold_RenameJob" => Some(json!({"name": "x"})),
         "Fanfold_SetSchedule" => Some(json!({"cron": "@daily"})),
+        "Fanfold_ChangeDefinition" => Some(json!({"active": true})),
+        "Fanfold_SubmitJob" => Some(json!({"queue": uuid::Uuid::nil()})),
         "Fanfold_ChangeMember" => Some(json!({"role": "user"})),
         _ => None,
     }
@@ -263,6 +272,9 @@ async fn stranger_finds_nothing_and_who_has_no_key_is_refused() {
     assert_eq!(server.call_as("", Method::GET, "/v1/jobs", None).await.0, 401);
     for (path, name) in [
         ("/v1/jobs", "jobs"),
+        ("/v1/queues", "queues"),
+        ("/v1/pools", "pools"),
+        ("/v1/definitions", "definitions"),
         ("/v1/nodes", "nodes"),
         ("/v1/transactions", "transactions"),
         ("/v1/top_ups", "requests"),
