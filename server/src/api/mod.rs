@@ -174,7 +174,9 @@ mod tests {
 
                     let refusals = [json!(16), json!("UNAUTHENTICATED"), json!("unauthorized")];
                     let code = body["error"].get("code").unwrap_or(&body["code"]);
-                    let is_refused = refusals.contains(code) || body["status"] == "error";
+                    let is_refused = refusals.contains(code)
+                        || body["status"] == "error"
+                        || body["message"] == "Unauthorized";
                     assert!(status == 401 && is_refused, "{path}: {body}");
                 }
             }

@@ -58,12 +58,15 @@ impl Done {
 #[serde(rename_all = "camelCase")]
 #[schema(as = TorkPage)]
 pub struct Page<T> {
+    /// What is in it.
     pub items: Vec<T>,
     /// The page that was asked for.
     number: u64,
     /// How many are in it.
     size: usize,
+    /// How many pages the list has.
     total_pages: u64,
+    /// How many the list has in all.
     total_items: u64,
 }
 

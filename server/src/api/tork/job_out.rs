@@ -22,6 +22,7 @@ use crate::jobs::plans::executions::Executions;
 #[schema(as = TorkJobSummary)]
 pub struct Summary {
     id: String,
+    /// What expressions read as `inputs`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     inputs: BTreeMap<String, String>,
     name: String,
@@ -35,11 +36,14 @@ pub struct Summary {
     started_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<DateTime<Utc>>,
+    /// When it failed or was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_at: Option<DateTime<Utc>>,
     /// The task that is under way, from 1; one more than there are at the end.
     position: u64,
+    /// How many tasks its document has.
     task_count: usize,
+    /// What its `output` gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +52,7 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     progress: Option<serde_json::Number>,
+    /// Where a schedule has made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<ScheduleOf>,
 }
@@ -64,6 +69,7 @@ pub struct Full {
     tasks: Vec<Value>,
     /// What was opened, and each attempt.
     execution: Vec<TaskOut>,
+    /// What expressions know.
     context: Context,
     #[serde(flatten)]
     #[schema(value_type = Object)]
@@ -75,6 +81,7 @@ pub struct Full {
 #[schema(as = TorkContext)]
 struct Context {
     job: ContextJob,
+    /// What expressions read as `inputs`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     inputs: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -95,6 +102,7 @@ struct ContextJob {
 #[schema(as = TorkScheduleOf)]
 struct ScheduleOf {
     id: String,
+    /// The pattern of five fields.
     cron: String,
 }
 

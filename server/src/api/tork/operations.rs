@@ -99,11 +99,14 @@ struct NodeOut {
     started_at: DateTime<Utc>,
     /// How much of its processors is reserved by tasks.
     cpu_percent: u32,
+    /// When it was heard last.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_heartbeat_at: Option<DateTime<Utc>>,
     /// UP, or OFFLINE while it is silent.
     status: &'static str,
+    /// What its owner calls it.
     hostname: String,
+    /// How many tasks it has.
     task_count: usize,
     version: &'static str,
 }
@@ -148,12 +151,14 @@ async fn list_nodes(call: Call) -> Result<Vec<NodeOut>> {
 struct Metrics {
     jobs: Running,
     tasks: Running,
+    /// The workspace's own.
     nodes: Online,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TorkRunning)]
 struct Running {
+    /// How many are under way.
     running: u64,
 }
 
@@ -161,7 +166,9 @@ struct Running {
 #[serde(rename_all = "camelCase")]
 #[schema(as = TorkOnline)]
 struct Online {
+    /// How many are heard.
     online: usize,
+    /// How much of their processors is reserved by tasks.
     cpu_percent: u32,
 }
 

@@ -65,6 +65,7 @@ enum State {
 #[schema(as = TorkScheduledJobSummary)]
 struct Summary {
     id: String,
+    /// What expressions read as `inputs`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     inputs: BTreeMap<String, String>,
     state: State,
@@ -74,6 +75,7 @@ struct Summary {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
     created_at: DateTime<Utc>,
+    /// The pattern of five fields.
     cron: String,
 }
 

@@ -50,21 +50,26 @@ const SHOWN: [&str; 25] = [
 pub struct TaskOut {
     id: String,
     job_id: String,
+    /// The task that it is a part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     parent_id: Option<String>,
+    /// The place of its outermost task in the document, from 1.
     position: u64,
     state: TaskState,
     created_at: DateTime<Utc>,
+    /// When it began to wait for a node.
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduled_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<DateTime<Utc>>,
+    /// When it failed or was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What it wrote to the file that `TORK_OUTPUT` names.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
