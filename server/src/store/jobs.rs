@@ -20,7 +20,6 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Select, Set, UpdateMany,
 };
 
-use uuid::Uuid;
 
 use super::query::document;
 use super::query::selection;
@@ -236,20 +235,6 @@ pub async fn find_many(
 ) -> Result<Vec<Job>, DbErr> {
     let ids = ids.iter().map(|id| id.uuid());
     of(owner).filter(C::Id.is_in(ids)).all(db).await?.iter().map(read).collect()
-}
-
-/// Those of the jobs that are of this kind.
-pub async fn of_kind(
-    db: &impl ConnectionTrait,
-    owner: WorkspaceId,
-    kind: JobKind,
-    ids: &[JobId],
-) -> Result<Vec<JobId>, DbErr> {
-    let found = of(owner)
-        .filter(C::Kind.eq(kind.as_str()))
-        .filter(C::Id.is_in(ids.iter().map(|id| id.uuid())));
-    let ids: Vec<Uuid> = found.select_only().column(C::Id).into_tuple().all(db).await?;
-    Ok(ids.into_iter().map(JobId::new).collect())
 }
 
 /// Whether any workspace has, or had, a job of this id.

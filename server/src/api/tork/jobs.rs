@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use warp::http::header::CONTENT_TYPE;
 use warp::http::{Method, StatusCode};
 
+use super::PROJECT;
 use super::answers::{self, Done, JSON, PAGE, Page, WORDS, missing, not_now};
 use super::compile::{self, Compiled};
 use super::document::{Job, list as items, text};
@@ -78,7 +79,7 @@ pub fn new_plan(job: &Job) -> Result<NewPlan> {
         tags: Some(items(job.tags.as_ref()).to_vec()),
         ..Terms::default()
     };
-    Ok(NewPlan { id, work, secrets, terms })
+    Ok(NewPlan { id, project: PROJECT, work, secrets, terms })
 }
 
 async fn create(mut call: Call) -> Result<Answer> {
@@ -116,6 +117,7 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
         search.matches(&[JobState::from(state).as_str(), name, description])
     };
     let query = Query {
+        project: PROJECT,
         tags: search.tags.clone(),
         matches: if search.has_words() { Some(&matches) } else { None },
         skipped: part.skipped(),
@@ -132,7 +134,7 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
 pub async fn find(call: &Call, caller: &Caller, id: &str) -> Result<PlanRun> {
     let missing = || missing("job");
     let id = ids::read(id).ok_or_else(missing)?;
-    plans::find(call.app(), caller, id).await?.ok_or_else(missing)
+    plans::find(call.app(), caller, PROJECT, id).await?.ok_or_else(missing)
 }
 
 /// What hides the secrets of a job.
@@ -180,7 +182,7 @@ async fn read_task(task: Segment, call: Call) -> Result<TaskOut> {
     let caller = call.caller().await?;
     let missing = || missing("task");
     let id = ids::read(task.as_str()).ok_or_else(missing)?;
-    let run = plans::find_by_task(call.app(), &caller, id).await?.ok_or_else(missing)?;
+    let run = plans::find_by_task(call.app(), &caller, PROJECT, id).await?.ok_or_else(missing)?;
     let executions = executions::read(call.app(), &run.run).await?;
     let (document, redactor) = (&run.work().document, redactor(&call, &run).await?);
     let tasks = blocks::tasks(document);

@@ -5,6 +5,7 @@ use common::digest::Digest;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::PROJECT;
 use super::answers::{self, PAGE, Page, WORDS, missing};
 use super::ids;
 use super::jobs::{find, redactor};
@@ -75,7 +76,7 @@ async fn of_task(task: Segment, call: Call) -> Result<Page<PartOut>> {
     let caller = call.caller().await?;
     let missing = || missing("task");
     let id = ids::read(task.as_str()).ok_or_else(missing)?;
-    let found = plans::find_by_task(call.app(), &caller, id).await?.ok_or_else(missing)?;
+    let found = plans::find_by_task(call.app(), &caller, PROJECT, id).await?.ok_or_else(missing)?;
     let lease = attempt_of(id, found.run.id).ok_or_else(missing)?;
     let _place = call.answer_place(&caller).await;
     let parts = log::read(call.app(), &found.run, Some(lease)).await?;

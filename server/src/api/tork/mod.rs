@@ -24,6 +24,9 @@ use common::access::Scope;
 
 use super::http::router::Api;
 
+/// The project of the jobs that this API makes and shows.
+const PROJECT: &str = "tork";
+
 pub fn api() -> Api {
     Api {
         name: "tork",

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::{Method, StatusCode};
 
+use super::PROJECT;
 use super::answers::{self, JSON, missing};
 use super::ids;
 use crate::api::Answer;
@@ -80,7 +81,7 @@ struct QueueOut {
 }
 
 async fn default_queue(call: &Call, caller: &Caller) -> Result<QueueOut> {
-    let load = plans::load(call.app(), caller).await?;
+    let load = plans::load(call.app(), caller, PROJECT).await?;
     let nodes = nodes::list(call.app(), caller).await?;
     let subscribers = nodes.iter().filter(|node| node.live.is_some()).count() as u64;
     let (size, unacked) = (load.tasks_waiting, load.tasks_running);
@@ -197,7 +198,7 @@ struct Online {
 
 async fn metrics(call: Call) -> Result<Metrics> {
     let caller = call.caller().await?;
-    let load = plans::load(call.app(), &caller).await?;
+    let load = plans::load(call.app(), &caller, PROJECT).await?;
     let mut nodes = own_nodes(&call, &caller).await?;
     nodes.retain(|node| node.live.is_some());
     let sum: u32 = nodes.iter().map(cpu_percent).sum();

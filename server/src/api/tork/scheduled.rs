@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::PROJECT;
 use super::answers::{self, Done, JSON, PAGE, Page, missing, not_now};
 use super::document::text;
 use super::job_out::{cron, inputs};
@@ -135,7 +136,9 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
     let part = answers::part(&call, SIZE, SIZE_MAX)?;
     let _place = call.answer_place(&caller).await;
     let cut = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let found = list::scheduled(call.app(), &caller, cut(part.skipped()), cut(part.size)).await?;
+    let found =
+        list::scheduled(call.app(), &caller, PROJECT, (cut(part.skipped()), cut(part.size)))
+            .await?;
     let items = found.items.iter().map(|(job, schedule)| Summary::of(job, schedule)).collect();
     Ok(part.page(items, found.total))
 }
@@ -143,7 +146,7 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
 async fn find(call: &Call, caller: &Caller, id: &str) -> Result<(Job, Schedule)> {
     let missing = || missing("scheduled job");
     let id = ids::read(id).ok_or_else(missing)?;
-    plans::find_scheduled(call.app(), caller, id).await?.ok_or_else(missing)
+    plans::find_scheduled(call.app(), caller, PROJECT, id).await?.ok_or_else(missing)
 }
 
 async fn read_job(job: Segment, call: Call) -> Result<Full> {

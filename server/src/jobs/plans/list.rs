@@ -9,7 +9,7 @@ use common::schedule::Schedule;
 use super::{PlanRun, plan_run};
 use crate::app::App;
 use crate::error::Result;
-use crate::jobs::{Job, JobKind, schedules};
+use crate::jobs::{Job, schedules};
 use crate::people::caller::Caller;
 use crate::store::jobs;
 use crate::store::market::plan_runs::{self, Listed};
@@ -20,6 +20,7 @@ pub const SCANNED: u64 = 2_000;
 
 /// Which runs are asked for.
 pub struct Query<'a> {
+    pub project: &'a str,
     /// Of jobs with one of these tags; none stands for all.
     pub tags: Vec<String>,
     /// What must be found in a run's state, or its job's name or description; `None` is anything.
@@ -36,19 +37,25 @@ pub struct Page<T> {
 
 /// The caller's runs, the newest first, each with how many blocks of it have ended.
 pub async fn list(app: &App, caller: &Caller, query: Query<'_>) -> Result<Page<(PlanRun, u64)>> {
-    let Query { tags, matches, skipped, limit } = query;
+    let Query { project, tags, matches, skipped, limit } = query;
     let part = if matches.is_some() { (0, SCANNED) } else { (skipped, limit) };
-    let (mut listed, mut total) = plan_runs::list(&app.db, caller.workspace, &tags, part).await?;
+    let found = plan_runs::list(&app.db, caller.workspace, project, &tags, part).await?;
+    let (mut listed, mut total) = found;
     if let Some(matches) = matches {
         listed.retain(|run| matches(run.state, &run.name, &run.description));
         total = listed.len() as u64;
         let cut = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         listed = listed.into_iter().skip(cut(skipped)).take(cut(limit)).collect();
     }
-    Ok(Page { items: details(app, caller, listed).await?, total })
+    Ok(Page { items: details(app, caller, project, listed).await?, total })
 }
 
-async fn details(app: &App, caller: &Caller, listed: Vec<Listed>) -> Result<Vec<(PlanRun, u64)>> {
+async fn details(
+    app: &App,
+    caller: &Caller,
+    project: &str,
+    listed: Vec<Listed>,
+) -> Result<Vec<(PlanRun, u64)>> {
     if listed.is_empty() {
         return Ok(Vec::new());
     }
@@ -64,22 +71,22 @@ async fn details(app: &App, caller: &Caller, listed: Vec<Listed>) -> Result<Vec<
         let (run, job) = (by_id.remove(&run)?, by_job.get(&job)?.clone());
         let schedule = run.origin.nominal().and_then(|_| scheduled.get(&job.id).cloned());
         let ended = ended.get(&run.id).copied().unwrap_or(0);
-        Some((plan_run(job, run, schedule)?, ended))
+        Some((plan_run(project, job, run, schedule)?, ended))
     };
     Ok(listed.into_iter().filter_map(each).collect())
 }
 
-/// The caller's jobs of plans that have a schedule, the newest first.
+/// The caller's plans of a project that have a schedule, the newest first.
 pub async fn scheduled(
     app: &App,
     caller: &Caller,
-    skipped: usize,
-    limit: usize,
+    project: &str,
+    (skipped, limit): (usize, usize),
 ) -> Result<Page<(Job, Schedule)>> {
     let mut all = schedules::list(app, caller, None, schedules::LIST_MAX).await?;
     all.reverse();
     let ids: Vec<JobId> = all.iter().map(|found| found.schedule.job).collect();
-    let plans = jobs::of_kind(&app.db, caller.workspace, JobKind::Plan, &ids).await?;
+    let plans = plan_runs::of_project(&app.db, caller.workspace, project, &ids).await?;
     all.retain(|found| plans.contains(&found.schedule.job));
     let total = all.len() as u64;
     let part: Vec<Schedule> =

@@ -31,6 +31,8 @@ pub use restart::restart;
 /// What is said of a new job.
 pub struct NewPlan {
     pub id: JobId,
+    /// Whose jobs it is found among.
+    pub project: &'static str,
     pub work: OrderedPlan,
     /// What came with it and is kept sealed: each with its value.
     pub secrets: Vec<(Secret, String)>,
@@ -68,11 +70,12 @@ pub fn new_id() -> JobId {
 
 /// Makes a job and starts or schedules it; where that is refused, there is no job.
 pub async fn order(app: &App, caller: &Caller, new: NewPlan, when: Start) -> Result<()> {
-    let NewPlan { id, work, secrets, terms } = new;
+    let NewPlan { id, project, work, secrets, terms } = new;
     for (secret, value) in &secrets {
         app.secrets.keep(caller.workspace, secret, value).await?;
     }
     let mut job = Job::new(id, caller.workspace, JobWork::Plan(Box::new(work)));
+    job.project = Some(project.to_owned());
     terms.changes().into_iter().for_each(|change| job.change(change));
     let begun = match jobs::insert(&app.db, &job).await {
         Ok(_) => begin(app, caller, id, when).await,
@@ -111,42 +114,57 @@ async fn fail(app: &App, caller: &Caller, id: JobId, why: String) -> Result<()> 
 }
 
 /// The run that this id names: the latest of a job without a schedule, or one of a job's with one.
-pub async fn find(app: &App, caller: &Caller, id: Uuid) -> Result<Option<PlanRun>> {
+pub async fn find(app: &App, caller: &Caller, project: &str, id: Uuid) -> Result<Option<PlanRun>> {
     let job = jobs::find(&app.db, caller.workspace, JobId::new(id)).await?;
     if let Some(job) = job {
         if schedules::of_job(app, job.id).await?.is_some() {
             return Ok(None);
         }
         let run = status::run_of(app, &job).await?;
-        return Ok(run.and_then(|run| plan_run(job, run, None)));
+        return Ok(run.and_then(|run| plan_run(project, job, run, None)));
     }
     let Some(run) = runs::find(&app.db, caller.workspace, RunId::new(id)).await? else {
         return Ok(None);
     };
-    find_run(app, caller, run).await
+    find_run(app, caller, project, run).await
 }
 
-async fn find_run(app: &App, caller: &Caller, run: RunView) -> Result<Option<PlanRun>> {
+async fn find_run(
+    app: &App,
+    caller: &Caller,
+    project: &str,
+    run: RunView,
+) -> Result<Option<PlanRun>> {
     let Some(job) = jobs::find(&app.db, caller.workspace, run.job).await? else { return Ok(None) };
     let schedule = match run.origin.nominal() {
         Some(_) => schedules::of_job(app, job.id).await?,
         None => None,
     };
-    Ok(plan_run(job, run, schedule))
+    Ok(plan_run(project, job, run, schedule))
 }
 
-fn plan_run(job: Job, run: RunView, schedule: Option<Schedule>) -> Option<PlanRun> {
-    (job.work.kind() == JobKind::Plan).then_some(PlanRun { job, run, schedule })
+fn plan_run(project: &str, job: Job, run: RunView, schedule: Option<Schedule>) -> Option<PlanRun> {
+    is_of(&job, project).then_some(PlanRun { job, run, schedule })
+}
+
+/// Whether it is a plan of this project.
+fn is_of(job: &Job, project: &str) -> bool {
+    job.work.kind() == JobKind::Plan && job.project.as_deref() == Some(project)
 }
 
 /// The run that has the task of this id.
-pub async fn find_by_task(app: &App, caller: &Caller, id: Uuid) -> Result<Option<PlanRun>> {
+pub async fn find_by_task(
+    app: &App,
+    caller: &Caller,
+    project: &str,
+    id: Uuid,
+) -> Result<Option<PlanRun>> {
     for run in plan_runs::near(&app.db, caller.workspace, id).await? {
         if executions::attempt_of(id, run).is_none() {
             continue;
         }
         if let Some(run) = runs::find(&app.db, caller.workspace, run).await? {
-            return find_run(app, caller, run).await;
+            return find_run(app, caller, project, run).await;
         }
     }
     Ok(None)
@@ -187,6 +205,7 @@ pub async fn hidden_values_of(
 pub async fn find_scheduled(
     app: &App,
     caller: &Caller,
+    project: &str,
     id: Uuid,
 ) -> Result<Option<(Job, Schedule)>> {
     let job = match find_job(app, caller, JobId::new(id)).await {
@@ -195,8 +214,7 @@ pub async fn find_scheduled(
         Err(error) => return Err(error),
     };
     let schedule = schedules::of_job(app, job.id).await?;
-    let is_plan = job.work.kind() == JobKind::Plan;
-    Ok(schedule.filter(|_| is_plan).map(|schedule| (job, schedule)))
+    Ok(schedule.filter(|_| is_of(&job, project)).map(|schedule| (job, schedule)))
 }
 
 /// Whether a schedule makes runs now.
@@ -219,9 +237,10 @@ pub struct Load {
     pub tasks_waiting: u64,
 }
 
-/// How much the workspace's jobs of plans run and wait for.
-pub async fn load(app: &App, caller: &Caller) -> Result<Load> {
-    let (listed, _) = plan_runs::list(&app.db, caller.workspace, &[], (0, list::SCANNED)).await?;
+/// How much the plans of a project run and wait for.
+pub async fn load(app: &App, caller: &Caller, project: &str) -> Result<Load> {
+    let part = (0, list::SCANNED);
+    let (listed, _) = plan_runs::list(&app.db, caller.workspace, project, &[], part).await?;
     let mut load = Load::default();
     for run in listed.iter().filter(|run| !run.state.is_final() && run.state != RunState::Ending) {
         load.runs += 1;

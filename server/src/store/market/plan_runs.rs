@@ -38,10 +38,11 @@ pub struct Listed {
 pub async fn list(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
+    project: &str,
     tags: &[String],
     (skipped, limit): (u64, u64),
 ) -> Result<(Vec<Listed>, u64), DbErr> {
-    let of_jobs = plans(workspace, tags)?;
+    let of_jobs = plans(workspace, project, tags)?;
     let ids = of_jobs.clone().select_only().column(jobs::Column::Id).into_query();
     let latest = of_jobs.clone().filter(jobs::Column::Run.is_not_null());
     let latest = latest.select_only().column(jobs::Column::Run).into_query();
@@ -95,11 +96,16 @@ async fn descriptions(
     Ok(rows.into_iter().collect())
 }
 
-/// The jobs of a workspace that are ordered plans.
-fn plans(workspace: WorkspaceId, tags: &[String]) -> Result<Select<jobs::Entity>, DbErr> {
+/// The ordered plans of a project.
+fn plans(
+    workspace: WorkspaceId,
+    project: &str,
+    tags: &[String],
+) -> Result<Select<jobs::Entity>, DbErr> {
     let found = jobs::Entity::find()
         .filter(jobs::Column::Workspace.eq(workspace.uuid()))
         .filter(jobs::Column::Kind.eq(JobKind::Plan.as_str()))
+        .filter(jobs::Column::Project.eq(project))
         .filter(jobs::Column::DeletedUs.is_null());
     if tags.is_empty() {
         return Ok(found);
@@ -112,6 +118,19 @@ fn plans(workspace: WorkspaceId, tags: &[String]) -> Result<Select<jobs::Entity>
         any = any.add(jobs::Column::Tags.like(pattern));
     }
     Ok(found.filter(any))
+}
+
+/// Those of the jobs that are plans of a project.
+pub async fn of_project(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    project: &str,
+    ids: &[JobId],
+) -> Result<Vec<JobId>, DbErr> {
+    let ids = ids.iter().map(|id| id.uuid());
+    let found = plans(workspace, project, &[])?.filter(jobs::Column::Id.is_in(ids));
+    let ids: Vec<Uuid> = found.select_only().column(jobs::Column::Id).into_tuple().all(db).await?;
+    Ok(ids.into_iter().map(JobId::new).collect())
 }
 
 /// The runs of a workspace whose tasks may have an id that begins as this one.
