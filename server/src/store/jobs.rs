@@ -20,7 +20,6 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Select, Set, UpdateMany,
 };
 
-
 use super::query::document;
 use super::query::selection;
 use super::query::selection::{Found, Selection};

@@ -66,7 +66,9 @@ pub fn text_values(body: &mut Loose, key: &str) -> Result<BTreeMap<String, Strin
     }
     let text = |(name, value): (String, common::input::exact::Exact)| match value.value() {
         Value::String(text) => Ok((name, text)),
-        _ => Err(Error::field(format!("{field}.{name}"), "must be a text")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(Error::field(format!("{field}.{name}"), "must be a text"))
+        }
     };
     values.into_iter().map(text).collect()
 }

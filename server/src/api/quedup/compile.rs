@@ -88,14 +88,6 @@ impl<T> Said<T> {
         }
     }
 
-    /// The same, where what is left out is empty.
-    fn whole(self) -> Self {
-        match self {
-            Self::Nothing => Self::Empty,
-            Self::Empty | Self::Value(_) => self,
-        }
-    }
-
     fn value(self) -> Option<T> {
         match self {
             Self::Value(value) => Some(value),
@@ -166,7 +158,10 @@ impl Given {
     /// The order of a new job, and when it runs.
     pub fn into_order(self) -> Result<(NewCall, Start)> {
         let Self { method, name, url, body, headers, timing } = self;
-        let (method, name, url) = required(method, name, url)?;
+        let missing = |field: &'static str| Error::field(field, "is missing");
+        let method = method.ok_or_else(|| missing("method"))?;
+        let name = name.ok_or_else(|| missing("name"))?;
+        let url = url.ok_or_else(|| missing("url"))?;
         let call = Call {
             headers: headers.value().unwrap_or_default().into_iter().map(header).collect(),
             body: body.value(),
@@ -180,20 +175,6 @@ impl Given {
             NewCall { work, scope: Some(scope()), draft },
             timing.rules.map_or(Start::Now, Start::Schedule),
         ))
-    }
-
-    /// The same as all that a job is: what must be there is, and what is left out is empty.
-    pub fn whole(self) -> Result<Self> {
-        let Self { method, name, url, body, headers, timing } = self;
-        let (method, name, url) = required(method, name, url)?;
-        Ok(Self {
-            method: Some(method),
-            name: Some(name),
-            url: Some(url),
-            body: body.whole(),
-            headers: headers.whole(),
-            timing: Timing { no_schedule: true, no_time: true, ..timing },
-        })
     }
 
     /// The change of a job that makes this request now, and what is said of when it runs. Values
@@ -221,18 +202,6 @@ impl Given {
         }
         (DraftChange { name, call: Some(Box::new(work)), ..DraftChange::default() }, timing)
     }
-}
-
-/// What a job must have.
-fn required(
-    method: Option<Method>,
-    name: Option<String>,
-    url: Option<String>,
-) -> Result<(Method, String, String)> {
-    let missing = |field: &'static str| Error::field(field, "is missing");
-    let method = method.ok_or_else(|| missing("method"))?;
-    let name = name.ok_or_else(|| missing("name"))?;
-    Ok((method, name, url.ok_or_else(|| missing("url"))?))
 }
 
 fn header((name, text): (String, String)) -> (String, HeaderText) {

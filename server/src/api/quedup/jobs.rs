@@ -6,7 +6,7 @@ use common::ids::JobId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::compile::{self, FIELDS, Given};
+use super::compile::{self, FIELDS};
 use super::ids;
 use super::render::{JobOut, JobStatus};
 use crate::api::http::call::{Call, Segment};
@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::jobs::draft;
 use crate::jobs::ordered;
 use crate::jobs::schedules;
-use crate::people::caller::Caller;
 
 /// A request's body is in it, with every character escaped at worst.
 const BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -45,8 +44,8 @@ pub fn routes() -> Vec<Route> {
             .summary("Changes a job; what is left out stays as it is, null empties a field")
             .body(FIELDS.to_vec())
             .fails(TAKEN),
-        put("QuedUp_PutJob", "/jobs/{job}", replace)
-            .summary("Replaces a job; what is left out is empty")
+        put("QuedUp_PutJob", "/jobs/{job}", update)
+            .summary("Changes a job; what is left out stays as it is, null empties a field")
             .body(FIELDS.to_vec())
             .fails(TAKEN),
         delete("QuedUp_DeleteJob", "/jobs/{job}", remove)
@@ -145,29 +144,18 @@ async fn update(job: Segment, mut call: Call) -> Result<JobOut> {
     let caller = call.caller().await?;
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let given = compile::read(call.object(&bytes)?)?;
-    change(&job, &call, &caller, given).await
-}
-
-async fn replace(job: Segment, mut call: Call) -> Result<JobOut> {
-    let caller = call.caller().await?;
-    let bytes = call.bytes(BODY_BYTES_MAX).await?;
-    let given = compile::read(call.object(&bytes)?)?.whole()?;
-    change(&job, &call, &caller, given).await
-}
-
-async fn change(job: &Segment, call: &Call, caller: &Caller, given: Given) -> Result<JobOut> {
-    let (app, id) = (call.app(), id(job)?);
-    let before = ordered::read(app, caller, id).await?;
+    let (app, id) = (call.app(), id(&job)?);
+    let before = ordered::read(app, &caller, id).await?;
     let work = before.call().ok_or_else(|| Error::not_found("job", job.as_str()))?;
     let (draft, timing) = given.into_change(work);
-    draft::change(app, caller, id, draft).await?;
+    draft::change(app, &caller, id, draft).await?;
     let removes = before.schedule.as_ref().is_some_and(|schedule| timing.removes(schedule));
     match timing.rules {
-        Some(rules) => drop(schedules::set(app, caller, id, rules).await?),
-        None if removes => schedules::remove(app, caller, id).await?,
+        Some(rules) => drop(schedules::set(app, &caller, id, rules).await?),
+        None if removes => schedules::remove(app, &caller, id).await?,
         None => {}
     }
-    JobOut::of(&ordered::read(app, caller, id).await?)
+    JobOut::of(&ordered::read(app, &caller, id).await?)
 }
 
 async fn remove(job: Segment, call: Call) -> Result<Deleted> {

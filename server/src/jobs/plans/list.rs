@@ -18,13 +18,16 @@ use crate::store::market::runs;
 /// The newest so many runs are looked through for words.
 pub const SCANNED: u64 = 2_000;
 
+/// Whether a run is meant, by its state, and its job's name and description.
+pub type Matches<'a> = &'a (dyn Fn(RunState, &str, &str) -> bool + Sync);
+
 /// Which runs are asked for.
 pub struct Query<'a> {
     pub project: &'a str,
     /// Of jobs with one of these tags; none stands for all.
     pub tags: Vec<String>,
     /// What must be found in a run's state, or its job's name or description; `None` is anything.
-    pub matches: Option<&'a (dyn Fn(RunState, &str, &str) -> bool + Sync)>,
+    pub matches: Option<Matches<'a>>,
     pub skipped: u64,
     pub limit: u64,
 }
