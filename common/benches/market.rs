@@ -162,13 +162,13 @@ fn work_off(market: &mut Market) -> (u128, u64) {
     let (mut ms, mut leases) = (1_000, 0_u64);
     while market.runs().next().is_some() {
         ms += 1;
-        for n in 0..NODES as usize {
-            let ended = std::mem::take(&mut held[n]);
+        for (n, held) in held.iter_mut().enumerate() {
+            let ended = std::mem::take(held);
             market.sync(node(n), OPERATOR, report(&ended), at(ms));
             market.dispatch(at(ms));
             if let Some(Orders::Work { assign, .. }) = market.orders(node(n), ended) {
                 leases += assign.len() as u64;
-                held[n] = assign.into_iter().map(|assignment| assignment.lease).collect();
+                *held = assign.into_iter().map(|assignment| assignment.lease).collect();
             }
         }
         drop(market.drain());

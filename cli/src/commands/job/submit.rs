@@ -1,5 +1,6 @@
 //! `fanfold job submit`: a job of several steps from a job file.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use common::order::ordered_plan::OrderedPlan;
@@ -52,7 +53,7 @@ struct Quote {
 
 pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     let file = read(args)?;
-    let work = WorkflowWork::new(file).map_err(|why| usage(args, why.to_string()))?;
+    let work = WorkflowWork::new(file).map_err(|why| usage(args, &why))?;
     let body = json!({ "workflow": work.file() });
     let made: Made = session.client.post(session.client.url(JOBS, &[]), &body).await?.read()?;
     if args.dry_run {
@@ -71,21 +72,21 @@ pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
 
 /// The file, with the inputs that were given.
 fn read(args: &Args) -> Result<JobFile, Failure> {
-    let text = file::read_text(&args.file, FILE_BYTES_MAX as u64)
-        .map_err(|error| usage(args, error.to_string()))?;
-    let work = WorkflowWork::read(&text).map_err(|why| usage(args, why.to_string()))?;
+    let text =
+        file::read_text(&args.file, FILE_BYTES_MAX as u64).map_err(|error| usage(args, &error))?;
+    let work = WorkflowWork::read(&text).map_err(|why| usage(args, &why))?;
     let mut file = work.file().clone();
     for (name, value) in &args.inputs {
         let input = name.parse().ok().and_then(|name| file.inputs.get_mut(&name));
         let Some(input) = input else {
-            return Err(usage(args, format!("inputs: there is no {name}")));
+            return Err(usage(args, &format_args!("inputs: there is no {name}")));
         };
         input.clone_from(value);
     }
     Ok(file)
 }
 
-fn usage(args: &Args, problem: String) -> Failure {
+fn usage(args: &Args, problem: &dyn Display) -> Failure {
     Failure::Usage(format!("{}: {problem}", args.file.display()))
 }
 
