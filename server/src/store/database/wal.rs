@@ -17,6 +17,8 @@ const FRAME_HEADER: usize = 24;
 /// The last bit says in which order the checksum reads its words.
 const MAGIC: u32 = 0x377f_0682;
 const PAGE_BYTES_MAX: u32 = 65_536;
+/// So many logs of a database may lie behind one another in its file.
+const OLDER_LOGS_MAX: u32 = 65_536;
 
 /// A WAL with a damaged place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,9 +88,14 @@ fn scan(mut wal: impl Read) -> io::Result<Scan> {
     let mut frame = vec![0; FRAME_HEADER + page as usize];
     while filled(&mut wal, &mut frame)? {
         let ends_a_transaction = u64::from(word(&frame, 4, true) != 0);
+        if is_of_older_log(&header, &frame) {
+            // Behind the end of this log, or a frame of its last transaction that a power cut has
+            // left unwritten between others of it.
+            intact = false;
+            continue;
+        }
         if frame[8..16] != header[16..24] {
-            // Frames of an older log stay behind the end of a newer one; where one of this log
-            // follows, it was one of this log too.
+            // Its salt is damaged: where a frame of this log follows, it was one of this log too.
             intact = false;
             unsalted += ends_a_transaction;
             continue;
@@ -102,6 +109,13 @@ fn scan(mut wal: impl Read) -> io::Result<Scan> {
         }
     }
     Ok(Scan::Behind(behind))
+}
+
+/// Whether a frame was written before the log began anew: each time, the first number of the salt
+/// rises by one, and the second is drawn.
+fn is_of_older_log(header: &[u8], frame: &[u8]) -> bool {
+    let logs_ago = word(header, 16, true).wrapping_sub(word(frame, 8, true));
+    (1..=OLDER_LOGS_MAX).contains(&logs_ago) && header[20..24] != frame[12..16]
 }
 
 fn all_zero(mut wal: impl Read) -> io::Result<bool> {

@@ -90,3 +90,22 @@ async fn frames_of_an_older_log_behind_the_end_of_a_newer_one_are_no_damage() {
 
     assert_eq!(damage(&format!("sqlite://{}", copy.display())).unwrap(), None);
 }
+
+#[tokio::test]
+async fn transaction_torn_by_a_power_cut_in_a_log_that_began_anew_is_accepted() {
+    let killed = killed().await;
+    let db = open(&killed.url).await.unwrap();
+    db.execute_unprepared("PRAGMA wal_checkpoint(RESTART)").await.unwrap();
+    let many = "INSERT INTO kept WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n \
+                WHERE x < 20000) SELECT x FROM n";
+    db.execute_unprepared(many).await.unwrap();
+    let mut bytes = fs::read(&killed.wal).unwrap();
+    assert_ne!(bytes[..HEADER], killed.bytes[..HEADER], "the log did not begin anew");
+    // The second to the fourth frame were not written: those of the older log are still there.
+    let unwritten = HEADER + FRAME..HEADER + 4 * FRAME;
+    bytes[unwritten.clone()].copy_from_slice(&killed.bytes[unwritten]);
+    let copy = killed.folder.path().join("copy");
+    fs::write(format!("{}-wal", copy.display()), bytes).unwrap();
+
+    assert_eq!(damage(&format!("sqlite://{}", copy.display())).unwrap(), None);
+}
