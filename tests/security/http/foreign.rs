@@ -30,7 +30,16 @@ async fn make(owner: &Client) -> Result<Vec<(&'static str, &'static str, String)
     let key = owner.post("/v1/auth/api_key", json!({"name": "zebra"})).await?;
     let users = owner.get("/v1/auth/user").await?;
     let top_up = owner.post("/v1/wallet/top_up", json!({"currencyAmount": "33.11"})).await?;
+    let queue = owner.post("/v1/queues", json!({"name": "zebra"})).await?;
+    let pool = owner.post("/v1/pools", json!({"name": "zebra", "own_nodes": true})).await?;
+    let container = json!({"image": "localhost/zebra"});
+    let definition = json!({"name": "zebra", "container": container});
+    let definition = owner.post("/v1/definitions", definition).await?;
     Ok(vec![
+        ("queue", "", text(&queue["id"])?),
+        ("pool", "", text(&pool["id"])?),
+        ("environment", "", text(&pool["id"])?),
+        ("definition", "", text(&definition["id"])?),
         ("jobId", "", job.clone()),
         ("job", "", job),
         ("run", "", run.clone()),
