@@ -55,21 +55,27 @@ impl Stopping {
                 && let Some(since) = self.ending.remove(&run.id)
                 && now < since + policy.stop
             {
-                self.check_stopped(run.id, since, now - policy.lease)?;
+                // A message that came since, before the batch was on disk, is one that was late.
+                let decided = run.times.of(RunState::Cancelled).unwrap_or(now);
+                self.check_stopped(run.id, (since, decided), now - policy.lease)?;
             }
         }
         Ok(())
     }
 
-    /// No node that is there has listed the run in its newest message since it was cancelled.
+    /// No node that is there has listed the run in its newest message between when it was being
+    /// cancelled and when it was found to have stopped.
     fn check_stopped(
         &self,
         run: RunId,
-        since: DateTime<Utc>,
+        (since, decided): (DateTime<Utc>, DateTime<Utc>),
         there: DateTime<Utc>,
     ) -> Result<(), String> {
-        let works =
-            |heard: &&Heard| heard.at > since && heard.at > there && heard.runs.contains(&run);
+        let works = |heard: &&Heard| {
+            (since < heard.at && heard.at <= decided)
+                && heard.at > there
+                && heard.runs.contains(&run)
+        };
         match self.heard.values().find(works) {
             Some(Heard { at, .. }) => {
                 Err(format!("{run:?} is cancelled, and a node said at {at} that it works on it"))

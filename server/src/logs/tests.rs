@@ -16,19 +16,19 @@ use crate::data::bucket::blob_key::BlobKey;
 use crate::store::logs::{Batch, Filter, segments, tail};
 use crate::store::testing::databases;
 
-const LINES: usize = 600;
+const LINES: u32 = 150;
 
-/// A batch of 600 KB of one of three tasks.
+/// A batch of 150 KB of one of three tasks.
 fn batch(run: RunId, number: i64) -> Batch {
     let n = u32::try_from(number).unwrap();
-    let line = |i: usize| LogLine {
-        at_us: number * 1_000 + i64::try_from(i).unwrap(),
+    let line = |i: u32| LogLine {
+        at_us: number * 1_000 + i64::from(i),
         level: Level::Unknown,
         stream: Stream::Out,
         text: format!("{number}.{i} {}", "x".repeat(1_000)),
     };
     let lines = (0..LINES).map(line).collect();
-    Batch { number, lease: process(run, n % 3, 1), first: n / 3 * 600, lines }
+    Batch { number, lease: process(run, n % 3, 1), first: n / 3 * LINES, lines }
 }
 
 async fn read(logs: Logs<'_>, run: RunId, filter: Filter<'_>, after: Option<i64>) -> Vec<Batch> {
