@@ -36,10 +36,6 @@ async fn make(owner: &Client) -> Result<Vec<(&'static str, &'static str, String)
     let definition = json!({"name": "zebra", "container": container});
     let definition = owner.post("/v1/definitions", definition).await?;
     Ok(vec![
-        ("queue", "", text(&queue["id"])?),
-        ("pool", "", text(&pool["id"])?),
-        ("environment", "", text(&pool["id"])?),
-        ("definition", "", text(&definition["id"])?),
         ("jobId", "", job.clone()),
         ("job", "", job),
         ("run", "", run.clone()),
@@ -67,6 +63,10 @@ async fn make(owner: &Client) -> Result<Vec<(&'static str, &'static str, String)
         ("key", "", text(&key["apiKey"]["id"])?),
         ("request", "", text(&top_up["topUpRequest"]["id"])?),
         ("member", "", id_in(&users).context("a user's id")?),
+        ("queue", "", text(&queue["id"])?),
+        ("pool", "", text(&pool["id"])?),
+        ("environment", "", text(&pool["id"])?),
+        ("definition", "", text(&definition["id"])?),
     ])
 }
 
