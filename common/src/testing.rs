@@ -240,6 +240,7 @@ pub fn start_cut(market: &mut Market, run: RunId, spec: RunSpec, count: u32, now
 pub fn sync() -> Sync {
     Sync {
         incarnation: 1,
+        number: 0,
         token: None,
         capacity: Resources::new(2000, 4096),
         prefetch: 1,

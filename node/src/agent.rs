@@ -121,6 +121,8 @@ struct Sent {
 struct Agent<R> {
     lending: Lending,
     incarnation: u64,
+    /// Of the newest message.
+    number: u64,
     started: Instant,
     tools: Arc<Tools<R>>,
     events: mpsc::Sender<Event>,
@@ -155,6 +157,7 @@ impl<R: ServerClient> Agent<R> {
             lending,
             bucket_away: tools.remote.is_bucket_away(),
             incarnation: rand::random(),
+            number: 0,
             started: Instant::now(),
             tools,
             events,
@@ -200,8 +203,10 @@ impl<R: ServerClient> Agent<R> {
             probed,
             sampled,
         };
+        self.number += 1;
         let message = Sync {
             incarnation: self.incarnation,
+            number: self.number,
             token: self.lending.token.clone(),
             capacity: self.lending.capacity.with_disk(attempt::disk_mib(&self.tools)),
             prefetch: self.lending.prefetch,

@@ -50,8 +50,13 @@ impl Market {
         self.note_reunion(id, now);
         self.meet(id, operator, until);
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        if node.former == Some(sync.incarnation) {
-            // A dead process's last words, come late: only its signature still counts.
+        let is_overtaken = node.incarnation == Some(sync.incarnation) && sync.number < node.number;
+        if is_overtaken || node.former == Some(sync.incarnation) {
+            // A later message, or a later process, has said what is so now: only what was signed
+            // and measured still counts.
+            for sample in sync.samples {
+                self.take_sample(id, sample, now);
+            }
             for (receipt, signed) in receipts {
                 self.take_receipt(id, receipt, signed, now);
             }
@@ -65,6 +70,7 @@ impl Market {
             node.back = now;
         }
         node.incarnation = Some(sync.incarnation);
+        node.number = sync.number;
         node.capacity = sync.capacity;
         node.prefetch = sync.prefetch;
         let other = node.device != sync.device;

@@ -19,6 +19,8 @@ pub struct Sync {
     /// A number drawn when the node's process started: a new one means that nothing runs which
     /// is not listed here.
     pub incarnation: u64,
+    /// Rises with each message of the process, so that one that is overtaken is known.
+    pub number: u64,
     /// The one-time token with which an unknown node joins its operator's workspace.
     pub token: Option<String>,
     /// What the owner lends in all, used or not.

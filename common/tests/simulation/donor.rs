@@ -45,6 +45,8 @@ pub struct Donor {
     region: &'static str,
     gpus: usize,
     pub incarnation: u64,
+    /// Of its newest message.
+    number: u64,
     pub alive: bool,
     /// Cut off from the network until then.
     pub silent_until: DateTime<Utc>,
@@ -116,6 +118,7 @@ impl Donor {
             region,
             gpus: if n == 0 { 2 } else { random.between(0, 1) as usize },
             incarnation: random.draw(),
+            number: 0,
             alive: true,
             silent_until: DateTime::UNIX_EPOCH,
             timer: 0,
@@ -138,6 +141,7 @@ impl Donor {
     pub fn start_anew(&mut self, random: &mut Random) {
         self.alive = true;
         self.incarnation = random.draw();
+        self.number = 0;
         self.holding.clear();
         self.receipts.clear();
         self.probe = None;
@@ -157,8 +161,10 @@ impl Donor {
                 waits_for_bucket: false,
             })
             .collect();
+        self.number += 1;
         let sync = Sync {
             incarnation: self.incarnation,
+            number: self.number,
             token: None,
             capacity: self.capacity,
             prefetch: self.prefetch,

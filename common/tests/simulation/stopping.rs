@@ -12,6 +12,7 @@ use common::run::RunState;
 struct Heard {
     at: DateTime<Utc>,
     incarnation: u64,
+    number: u64,
     /// Of the node's process before.
     former: Option<u64>,
     /// Of which it holds tasks.
@@ -33,12 +34,14 @@ impl Stopping {
         let former = match self.heard.get(&node) {
             // The last words of a process that has ended come late.
             Some(last) if last.former == Some(incarnation) => return,
+            // One that was overtaken tells what was so before.
+            Some(last) if last.incarnation == incarnation && sync.number < last.number => return,
             Some(last) if last.incarnation == incarnation => last.former,
             Some(last) => Some(last.incarnation),
             None => None,
         };
         let runs = sync.holding.iter().map(|held| held.lease.task.run).collect();
-        self.heard.insert(node, Heard { at: now, incarnation, former, runs });
+        self.heard.insert(node, Heard { at: now, incarnation, number: sync.number, former, runs });
     }
 
     /// A batch is on disk.
@@ -55,27 +58,21 @@ impl Stopping {
                 && let Some(since) = self.ending.remove(&run.id)
                 && now < since + policy.stop
             {
-                // A message that came since, before the batch was on disk, is one that was late.
-                let decided = run.times.of(RunState::Cancelled).unwrap_or(now);
-                self.check_stopped(run.id, (since, decided), now - policy.lease)?;
+                self.check_stopped(run.id, since, now - policy.lease)?;
             }
         }
         Ok(())
     }
 
-    /// No node that is there has listed the run in its newest message between when it was being
-    /// cancelled and when it was found to have stopped.
+    /// No node that is there has listed the run in its newest message since it was cancelled.
     fn check_stopped(
         &self,
         run: RunId,
-        (since, decided): (DateTime<Utc>, DateTime<Utc>),
+        since: DateTime<Utc>,
         there: DateTime<Utc>,
     ) -> Result<(), String> {
-        let works = |heard: &&Heard| {
-            (since < heard.at && heard.at <= decided)
-                && heard.at > there
-                && heard.runs.contains(&run)
-        };
+        let works =
+            |heard: &&Heard| heard.at > since && heard.at > there && heard.runs.contains(&run);
         match self.heard.values().find(works) {
             Some(Heard { at, .. }) => {
                 Err(format!("{run:?} is cancelled, and a node said at {at} that it works on it"))

@@ -150,6 +150,7 @@ impl Node {
         let Size { slots, .. } = self.size;
         Sync {
             incarnation: self.incarnation,
+            number: 0,
             token: Some(self.token.clone()),
             capacity: Resources::new(NEEDS.cpu_millis * slots, NEEDS.memory_mib * slots)
                 .with_disk(u32::MAX),

@@ -23,6 +23,8 @@ pub struct Node {
     pub(in crate::market) incarnation: Option<u64>,
     /// The incarnation before, whose messages may still come in.
     pub(in crate::market) former: Option<u64>,
+    /// The number of its newest message.
+    pub(in crate::market) number: u64,
     pub(in crate::market) capacity: Resources,
     pub(in crate::market) prefetch: u32,
     pub(in crate::market) device: Device,
@@ -71,6 +73,7 @@ impl Node {
             operator,
             incarnation: None,
             former: None,
+            number: 0,
             capacity: Resources::NONE,
             prefetch: 0,
             device: Device::default(),

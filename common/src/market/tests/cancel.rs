@@ -55,6 +55,22 @@ fn cancelled_run_waits_for_a_node_that_holds_an_attempt_that_it_has_lost() {
 }
 
 #[test]
+fn cancelled_run_is_not_ended_by_a_message_that_another_has_overtaken() {
+    let numbered =
+        |number, sync: CheckedSync| CheckedSync { sync: Sync { number, ..sync.sync }, ..sync };
+    let mut market = cancelled();
+    hear(&mut market, 0, numbered(2, holds(&[(lease(0, 1), 11)])), 11);
+    market.drain();
+
+    // It was sent before the node had the task.
+    hear(&mut market, 0, numbered(1, holds(&[])), 12);
+    assert_eq!(states(&market.drain()), []);
+    hear(&mut market, 0, numbered(3, holds(&[])), 13);
+
+    assert_eq!(states(&market.drain()), [RunState::Cancelled]);
+}
+
+#[test]
 fn cancelled_run_without_tasks_on_nodes_ends_at_once() {
     let mut market = processing(3, Limits::default());
     market.drain();
