@@ -1,6 +1,8 @@
 //! Messages between nodes and the hub: real swarms over loopback.
 
-use anyhow::{Context as _, Result, bail};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
 use common::compute::resources::Usage;
 use common::digest::Digest;
 use common::protocol::{
@@ -12,7 +14,9 @@ use libp2p::PeerId;
 use node::link::Link;
 use tokio_util::sync::CancellationToken;
 
+use harness::proxy::Proxy;
 use harness::set::{Set, chunk, hub, refusal};
+use harness::wait::until;
 use harness::world::{World, lease, message};
 
 #[tokio::test]
@@ -187,4 +191,49 @@ fn success(bytes: &[u8]) -> Outcome {
 
 fn fault() -> Outcome {
     Outcome::NodeFault { message: "no engine".to_owned() }
+}
+
+/// Times that the way to the hub is cut while the node asks for something.
+const CUTS: usize = 20;
+/// A dial on loopback takes much less.
+const CUT: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn node_dials_no_address_that_its_server_claims() -> Result<()> {
+    let set = Set::new().await?;
+    let direct = set.hub.addresses().into_iter().next().context("an address")?;
+    let port = direct.split('/').nth(4).context("a port")?;
+    let proxy = Proxy::start(format!("127.0.0.1:{port}").parse()?).await?;
+    let through =
+        direct.replace(&format!("/tcp/{port}/"), &format!("/tcp/{}/", proxy.address.port()));
+    let link = set.link_to("node.key", vec![through])?;
+    for cut in 0..CUTS {
+        until("a connection", async || Ok(link.is_connected().then_some(()))).await?;
+        // By now the server has said at which addresses it listens.
+        link.sync(message()).await?;
+        let asks = async {
+            loop {
+                // Most are refused; what matters is that one is asked as the connection ends.
+                let _ = tokio::join!(link.inputs(lease(1)), link.inputs(lease(2)));
+                tokio::task::yield_now().await;
+            }
+        };
+        let watches = async {
+            proxy.close();
+            until("the end of the connection", async || Ok((!link.is_connected()).then_some(())))
+                .await?;
+            let end = Instant::now() + CUT;
+            while Instant::now() < end {
+                ensure!(!link.is_connected(), "cut {cut}: it has gone round the proxy");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            () = asks => {}
+            watched = watches => watched?,
+        }
+        proxy.open();
+    }
+    Ok(())
 }

@@ -55,7 +55,8 @@ struct Behaviour {
 
 impl Behaviour {
     fn new(key: &Keypair) -> Self {
-        let about = identify::Config::new("/fanfold/1".to_owned(), key.public());
+        // Only the addresses that the owner gave are dialled, never those that the server claims.
+        let about = identify::Config::new("/fanfold/1".to_owned(), key.public()).with_cache_size(0);
         let config = messages::Config::default().with_request_timeout(REQUEST_TIMEOUT);
         let codec =
             messages::cbor::codec::Codec::default().set_request_size_maximum(SYNC_BYTES_MAX);

@@ -54,7 +54,8 @@ pub struct Behaviour {
 
 impl Behaviour {
     fn new(key: &Keypair, limits: Limits, metrics: &Arc<Metrics>) -> Self {
-        let about = identify::Config::new("/fanfold/1".to_owned(), key.public());
+        // What nodes claim as their addresses is never dialled.
+        let about = identify::Config::new("/fanfold/1".to_owned(), key.public()).with_cache_size(0);
         let config = messages::Config::default()
             .with_request_timeout(REQUEST_TIMEOUT)
             .with_max_concurrent_streams(SYNCS_PER_PEER_MAX);
