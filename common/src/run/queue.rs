@@ -112,12 +112,12 @@ pub struct QueueRules {
 pub enum QueueStop {
     Disabled,
     Paused,
-    /// So many of its tasks run as may.
+    /// As many of its tasks are under lease as its limit, this number, allows.
     Full(u32),
 }
 
 impl QueueRules {
-    /// Why nothing is handed out while so many of its tasks are under lease.
+    /// Why nothing is handed out while this many of its tasks are under lease.
     pub const fn stop(&self, running: u32) -> Option<QueueStop> {
         if !self.is_enabled {
             Some(QueueStop::Disabled)

@@ -66,7 +66,7 @@ pub enum InvalidWorkflow {
 
 impl WorkflowWork {
     /// # Errors
-    /// A step is none, or names what is not there.
+    /// A step cannot be run, or names what is not there.
     pub fn new(file: JobFile) -> Result<Self, InvalidWorkflow> {
         compile::plan(&file)?;
         Ok(Self(Box::new(file)))

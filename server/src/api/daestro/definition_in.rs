@@ -9,7 +9,7 @@ use common::order::container::{ContainerOrder, ImageName, OrderedProgram};
 use common::package::loose::Loose;
 use common::secret::{SecretId, is_variable};
 
-use super::names;
+use super::names::{self, PROJECT_CODE};
 use super::submit_in::text_values;
 use crate::api::http::shape::{Field, flag, integer, map, text, texts, word};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ const RUN_SCRIPT: &str =
     "if command -v bash >/dev/null 2>&1; then exec bash -c \"$0\"; fi; exec sh -c \"$0\"";
 
 pub const FIELDS: [Field; 14] = [
-    text("project_code", "Letters, digits, hyphens and underscores").required().example("shop"),
+    PROJECT_CODE,
     text("name", "The same; a name that is there already gets a new version").required(),
     text("description", "At most 1024 characters"),
     word("kind", &KINDS, "docker where it is left out"),

@@ -18,6 +18,14 @@ pub const PAGE: [Field; 2] = [
     text("cursor", "The next_cursor of the page before"),
 ];
 
+/// The project of a thing.
+pub const PROJECT_CODE: Field =
+    text("project_code", "Letters, digits, hyphens and underscores").required().example("shop");
+
+/// What a queue or an environment is called.
+pub const NAMES: [Field; 2] =
+    [PROJECT_CODE, text("name", "The same; unique in the project").required()];
+
 /// How many a page shows.
 pub fn limit(query: &BTreeMap<String, String>) -> Result<u32> {
     let Some(text) = query.get("limit") else { return Ok(LIMIT) };

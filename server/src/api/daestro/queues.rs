@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use warp::http::{Method, StatusCode};
 
 use super::envelope::{self, Envelope, Id, JSON, Page};
-use super::names::{self, PAGE};
+use super::names::{self, NAMES, PAGE};
 use crate::api::Answer;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, raw};
@@ -54,11 +54,6 @@ pub fn routes() -> Vec<Route> {
             .summary("Deletes a job queue whose jobs have ended"),
     ]
 }
-
-const NAMES: [Field; 2] = [
-    text("project_code", "Letters, digits, hyphens and underscores").required().example("shop"),
-    text("name", "The same; unique in the project").required(),
-];
 
 const RULES: [Field; 5] = [
     text("description", "At most 1024 characters"),

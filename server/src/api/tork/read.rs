@@ -59,7 +59,7 @@ impl Kind {
 /// Reads a document of this content type.
 ///
 /// # Errors
-/// It is none, with its place where that is known.
+/// It is no such document; the message names the place where that is known.
 pub fn read(kind: Kind, content_type: Option<&str>, bytes: &[u8]) -> Result<Job> {
     let format = format(kind, content_type)?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
